@@ -1,0 +1,45 @@
+/** Every failure that heddle reports has one of these codes. */
+export type HeddleErrorCode =
+  | "INVALID_ARGUMENT" // an option or a value a caller passed
+  | "SHAPE_MISMATCH" // operands of an op do not fit
+  | "INVALID_FILE" // a file's bytes break its format
+  | "NOT_FOUND" // a file, tensor or name is missing
+  | "UNSUPPORTED" // understood, and not provided; the message names the feature
+  | "CONTEXT_OVERFLOW" // more tokens than the context holds
+  | "DISPOSED" // use after dispose()
+  | "ABORTED" // an AbortSignal fired
+  | "NUMERICAL" // NaN or infinity where a number was needed
+  | "OUT_OF_MEMORY"
+  | "IO" // the operating system refused (disk full, permission)
+  | "INTERNAL"; // a defect in heddle: please report it
+
+/**
+ * The only error class heddle throws. `message` reads "name: what is wrong, expected X, got Y".
+ *
+ * @example
+ * try { await LanguageModel.load("missing"); }
+ * catch (error) { if (error instanceof HeddleError && error.code === "NOT_FOUND") … }
+ */
+export class HeddleError extends Error {
+  override readonly name = "HeddleError";
+  readonly code: HeddleErrorCode;
+  constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** One wording for every parameter error: `temperature: expected a number ≥ 0, got -1`. */
+export function invalidArgument(name: string, expected: string, got: unknown): HeddleError {
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
+}
+
+/** A short, single-line rendering of any value for an error message. */
+export function describe(value: unknown): string {
+  if (typeof value === "string") return value.length > 80 ? `${JSON.stringify(value.slice(0, 77))}…` : JSON.stringify(value);
+  if (typeof value === "function") return "a function";
+  if (Array.isArray(value)) return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(", ")}]`;
+  if (value instanceof Error) return value.message;
+  if (typeof value === "object" && value !== null) return value.constructor?.name && value.constructor !== Object ? `a ${value.constructor.name}` : "an object";
+  return String(value);
+}

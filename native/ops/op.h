@@ -1,0 +1,79 @@
+// What an op is to the runtime: a check, a plain-loop reference, and kernels that may replace the reference.
+// Adding an op = a row in lib/graph/ops + native/ops/x.cc with HEDDLE_OP + its case file in test/ops.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/error.h"
+#include "runtime/pool.h"
+#include "runtime/tensor.h"
+
+namespace heddle {
+
+// Attributes are numbers (booleans are 0/1); strings never cross.
+class Attributes {
+ public:
+  void set(std::string name, double value) { items_.emplace_back(std::move(name), value); }
+  double get(const char* name) const;  // throws INTERNAL when absent: the TypeScript op table sets every attribute
+  double get(const char* name, double fallback) const;
+  int64_t integer(const char* name) const { return static_cast<int64_t>(get(name)); }
+  bool flag(const char* name) const { return get(name, 0) != 0; }
+
+ private:
+  std::vector<std::pair<std::string, double>> items_;
+};
+
+// One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions
+// stand at their upper bounds; during `run` they are real. An absent optional input has has_input(i) == false.
+struct Node {
+  const Attributes* attributes = nullptr;
+  std::vector<Tensor> in, out;
+  std::vector<bool> present;  // per input
+
+  bool has_input(size_t i) const { return i < present.size() && present[i]; }
+  double attr(const char* n) const { return attributes->get(n); }
+  int64_t attr_int(const char* n) const { return attributes->integer(n); }
+  bool attr_flag(const char* n) const { return attributes->flag(n); }
+};
+
+struct Context {
+  Pool& pool;
+  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned
+};
+
+struct OpDef {
+  const char* name;
+  int min_inputs, max_inputs, outputs;
+  void (*check)(const Node&);          // throws SHAPE_MISMATCH / INVALID_ARGUMENT: name, expected, got
+  void (*reference)(const Node&);      // plain loops, one thread, float or double accumulation; the truth
+  int mutates = 0;                     // bit i: input i is written in place
+  int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
+  bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
+};
+
+struct KernelDef {
+  const char* op;
+  const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
+  int priority;      // the highest that supports the node wins
+  bool (*supports)(const Node&);
+  size_t (*scratch)(const Node&, int threads);  // may be null
+  void (*run)(const Node&, Context&);
+};
+
+struct Registry {
+  static const OpDef* find(const std::string& name);
+  static std::vector<const OpDef*> all();
+  static const KernelDef* pick(const std::string& op, const Node& node);  // null: the reference runs
+  static std::vector<const KernelDef*> kernels(const std::string& op);
+  static void add(const OpDef&);
+  static void add(const KernelDef&);
+};
+
+struct RegisterOp {
+  explicit RegisterOp(const OpDef& d) { Registry::add(d); }
+};
+#define HEDDLE_OP(variable, ...)                  \
+  static const ::heddle::OpDef variable = __VA_ARGS__; \
+  static const ::heddle::RegisterOp register_##variable(variable)
+
+}  // namespace heddle

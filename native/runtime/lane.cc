@@ -1,0 +1,60 @@
+#include "runtime/lane.h"
+
+namespace heddle {
+
+Lane::Lane(int threads) : threads_(threads) {
+  thread_ = std::thread([this] { loop(); });
+}
+
+Lane::~Lane() { stop(); }
+
+void Lane::post(std::function<void()> job) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_) return;
+    jobs_.push_back(std::move(job));
+  }
+  wake_.notify_one();
+}
+
+void Lane::stop() {
+  std::deque<std::function<void()>> dropped;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    dropped.swap(jobs_);
+  }
+  wake_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Lane::loop() {
+  pool_ = std::make_unique<Pool>(threads_);  // made here: the pool pins the thread that first uses it
+  for (;;) {
+    std::function<void()> job;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      wake_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+      if (stopping_) break;
+      job = std::move(jobs_.front());
+      jobs_.pop_front();
+    }
+    job();
+  }
+  pool_.reset();
+}
+
+Pool& Lane::pool() { return *pool_; }
+
+unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
+  if (!storage || storage->bytes() < bytes) {
+    storage.reset();  // before the new one: never both at once
+    storage = Storage::allocate(bytes);
+  }
+  return storage->data();
+}
+
+unsigned char* Lane::arena(size_t bytes) { return grow(arena_, bytes); }
+unsigned char* Lane::scratch(size_t bytes) { return grow(scratch_, bytes); }
+
+}  // namespace heddle

@@ -1,0 +1,48 @@
+// One lane per device and JavaScript environment: a thread that runs jobs first-in first-out, with its worker pool.
+#pragma once
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "runtime/memory.h"
+#include "runtime/pool.h"
+
+namespace heddle {
+
+using AbortFlag = std::shared_ptr<std::atomic<bool>>;
+
+class Lane {
+ public:
+  explicit Lane(int threads);
+  ~Lane();  // stop()
+
+  // Runs on the lane's thread. A job must not throw.
+  void post(std::function<void()> job);
+  // Lets the running job end at its next node, drops the queued ones and joins. Idempotent; called at environment exit.
+  void stop();
+  bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
+
+  int threads() const { return threads_; }
+  Pool& pool();                              // lane thread only
+  unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
+  unsigned char* scratch(size_t bytes);      // likewise
+
+ private:
+  void loop();
+  static unsigned char* grow(std::shared_ptr<Storage>& storage, size_t bytes);
+
+  const int threads_;
+  std::unique_ptr<Pool> pool_;
+  std::shared_ptr<Storage> arena_, scratch_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> jobs_;
+  std::atomic<bool> stopping_{false};
+  std::thread thread_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,46 @@
+// A file mapped read-only into memory: weights are computed on where they lie in the page cache, without a copy.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace heddle {
+
+// Owners share it through std::shared_ptr; the mapping lives as long as the last tensor that points into it.
+//
+// A file that another program truncates after it was mapped turns its lost pages into SIGBUS when a kernel touches
+// them; no user-space check can exclude that race. So: the size is taken once, from the same descriptor that is mapped;
+// read() copies with pread and therefore reports a truncation as an error instead; check() compares the size again and
+// is to be called before a long computation starts. Files that are replaced by rename (as heddle itself writes) are
+// safe: the mapping keeps the old file alive.
+class Mapping {
+ public:
+  // Throws Error NOT_FOUND (no such file), INVALID_FILE (not a regular file) or IO (permission, no memory, …).
+  static std::shared_ptr<Mapping> open(const std::string& path);
+  ~Mapping();
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  const uint8_t* data() const { return data_; }  // page-aligned; nullptr for an empty file
+  size_t size() const { return size_; }          // bytes
+  const std::string& path() const { return path_; }
+
+  // Copies [offset, offset + length) to `to`. Throws INVALID_ARGUMENT outside the file, IO when the file has shrunk.
+  void read(size_t offset, size_t length, void* to) const;
+  // Throws IO when the file is now shorter than what was mapped.
+  void check() const;
+  // Throws INVALID_ARGUMENT unless [offset, offset + length) lies inside the file.
+  void check_range(size_t offset, size_t length) const;
+
+ private:
+  Mapping(std::string path, int descriptor, const uint8_t* data, size_t size)
+      : path_(std::move(path)), descriptor_(descriptor), data_(data), size_(size) {}
+
+  std::string path_;
+  int descriptor_;
+  const uint8_t* data_;
+  size_t size_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,46 @@
+#include "runtime/memory.h"
+
+#include <new>
+#include <string>
+
+#include "runtime/error.h"
+
+#if defined(_WIN32)
+#include <malloc.h>
+#include <cstring>
+#else
+#include <sys/mman.h>
+#endif
+
+namespace heddle {
+
+std::shared_ptr<Storage> Storage::allocate(size_t bytes) {
+  size_t reserve = bytes ? bytes : 1;
+#if defined(_WIN32)
+  void* p = _aligned_malloc(reserve, 4096);
+  if (p) std::memset(p, 0, reserve);
+#else
+  void* p = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) p = nullptr;
+#if defined(MADV_HUGEPAGE)
+  if (p && reserve >= (size_t{4} << 20)) madvise(p, reserve, MADV_HUGEPAGE);  // fewer TLB misses on streamed weights
+#endif
+#endif
+  if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
+  return std::shared_ptr<Storage>(new Storage(p, bytes, nullptr));
+}
+
+std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
+  return std::shared_ptr<Storage>(new Storage(data, bytes, std::move(owner)));
+}
+
+Storage::~Storage() {
+  if (owner_) return;
+#if defined(_WIN32)
+  _aligned_free(data_);
+#else
+  munmap(data_, bytes_ ? bytes_ : 1);
+#endif
+}
+
+}  // namespace heddle

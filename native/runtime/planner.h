@@ -1,0 +1,23 @@
+// Memory planning: which bytes of one arena each intermediate value of a program uses. Pure, tested.
+#pragma once
+#include <cstddef>
+#include <vector>
+
+namespace heddle {
+
+// A value that needs memory from node `first` (which writes it) to node `last` (which reads it last), inclusive.
+struct Interval {
+  size_t bytes;
+  int first, last;
+};
+
+struct Plan {
+  std::vector<size_t> offsets;  // per interval, multiples of 64
+  size_t bytes = 0;             // of the arena
+};
+
+// Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"): the largest value first, each at the
+// lowest offset where it meets no value that lives at the same time. `guard` bytes are kept free after each value.
+Plan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
+
+}  // namespace heddle

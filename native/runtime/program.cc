@@ -1,0 +1,250 @@
+#include "runtime/program.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/planner.h"
+
+namespace heddle {
+namespace {
+
+constexpr size_t npos = static_cast<size_t>(-1);
+constexpr size_t guard_bytes = 64;
+
+std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
+
+}  // namespace
+
+Program::Program(ProgramDesc desc) : desc_(std::move(desc)) {
+  const char* check = std::getenv("HEDDLE_CHECK");
+  checking_ = check && *check && std::strcmp(check, "0") != 0;
+  validate();
+  plan();
+}
+
+Shape Program::resolve(int value, const std::vector<int64_t>& symbols) const {
+  Shape s = desc_.values[value].shape;
+  for (int i = 0; i < s.rank; ++i)
+    if (s.dims[i] < 0) s.dims[i] = symbols[-s.dims[i] - 1];
+  return s;
+}
+
+size_t Program::scratch_bytes(int threads) const {
+  size_t most = 0;
+  for (size_t i = 0; i < nodes_.size(); ++i)
+    if (kernels_[i] && kernels_[i]->scratch) {
+      size_t bytes = kernels_[i]->scratch(nodes_[i], threads);
+      if (bytes > most) most = bytes;
+    }
+  return most;
+}
+
+void Program::validate() {
+  const int count = static_cast<int>(desc_.values.size());
+  for (int64_t bound : desc_.symbols)
+    if (bound < 0) throw invalid_argument("symbol: expected a bound of at least 0, got " + std::to_string(bound));
+  for (const ValueDesc& v : desc_.values) {
+    int64_t elements = 1;
+    for (int i = 0; i < v.shape.rank; ++i) {
+      int64_t d = v.shape.dims[i];
+      if (d < 0 && -d > static_cast<int64_t>(desc_.symbols.size())) throw internal_error("program: unknown symbol");
+      if (d < 0) d = desc_.symbols[-d - 1];
+      if (d && elements > (int64_t{1} << 46) / d)
+        throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
+      elements *= d;
+    }
+  }
+  std::vector<char> defined(count, 0);
+  auto define = [&](int v) {
+    if (v < 0 || v >= count || defined[v]) throw internal_error("program: value " + std::to_string(v) + " defined twice or unknown");
+    defined[v] = 1;
+  };
+  for (int v : desc_.bound) define(v);
+  for (int v : desc_.inputs) define(v);
+  for (const NodeDesc& n : desc_.nodes) {
+    const OpDef* op = Registry::find(n.op);
+    if (!op) throw Error("UNSUPPORTED", "op: expected one that the runtime knows, got " + n.op);
+    const int inputs = static_cast<int>(n.inputs.size()), outputs = static_cast<int>(n.outputs.size());
+    if (inputs < op->min_inputs || (op->max_inputs >= 0 && inputs > op->max_inputs))
+      throw shape_mismatch(n.op + ": expected " + std::to_string(op->min_inputs) + " to " + std::to_string(op->max_inputs) +
+                           " operands, got " + std::to_string(inputs));
+    if (op->outputs >= 0 && outputs > op->outputs) throw internal_error(n.op + ": too many outputs");
+    Node node;
+    for (int v : n.inputs) {
+      if (v >= count || (v >= 0 && !defined[v])) throw internal_error(n.op + ": operand used before it is made");
+      node.present.push_back(v >= 0);
+      node.in.push_back(v < 0 ? Tensor{} : Tensor{nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)});
+    }
+    for (int v : n.outputs) {
+      define(v);
+      node.out.push_back({nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)});
+    }
+    nodes_.push_back(std::move(node));
+    ops_.push_back(op);
+  }
+  for (int v : desc_.outputs)
+    if (v < 0 || v >= count || !defined[v]) throw internal_error("program: unknown output");
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    nodes_[i].attributes = &desc_.nodes[i].attributes;
+    try {
+      ops_[i]->check(nodes_[i]);
+    } catch (const Error& e) {
+      throw Error(e.code(), e.what() + where(desc_.nodes[i]));
+    }
+    kernels_.push_back(ops_[i]->view ? nullptr : Registry::pick(desc_.nodes[i].op, nodes_[i]));
+  }
+}
+
+void Program::plan() {
+  const int count = static_cast<int>(desc_.values.size()), end = static_cast<int>(desc_.nodes.size());
+  root_.resize(count);
+  for (int v = 0; v < count; ++v) root_[v] = v;
+  for (int i = 0; i < end; ++i)
+    if (ops_[i]->view) root_[desc_.nodes[i].outputs[0]] = root_[desc_.nodes[i].inputs[0]];
+
+  std::vector<int> first(count, -1), last(count, -1);
+  std::vector<char> in_arena(count, 0), kept(count, 0);
+  auto lifetimes = [&] {
+    std::fill(last.begin(), last.end(), -1);
+    for (int i = 0; i < end; ++i) {
+      for (int v : desc_.nodes[i].inputs)
+        if (v >= 0) last[root_[v]] = i;
+      for (int v : desc_.nodes[i].outputs)
+        if (last[root_[v]] < i) last[root_[v]] = i;
+    }
+    for (int v : desc_.outputs) {
+      last[root_[v]] = end;
+      kept[root_[v]] = 1;
+    }
+  };
+  for (int i = 0; i < end; ++i)
+    for (int v : desc_.nodes[i].outputs)
+      if (root_[v] == v) {
+        in_arena[v] = 1;
+        first[v] = i;
+      }
+  lifetimes();
+  // An op that may write over a dying operand does so: less memory, and fewer cache lines touched.
+  if (!checking_)
+    for (int i = 0; i < end; ++i) {
+      if (!ops_[i]->inplace || desc_.nodes[i].outputs.empty()) continue;
+      const int out = desc_.nodes[i].outputs[0];
+      for (size_t k = 0; k < desc_.nodes[i].inputs.size(); ++k) {
+        const int in = desc_.nodes[i].inputs[k];
+        if (!(ops_[i]->inplace >> k & 1) || in < 0) continue;
+        const int r = root_[in];
+        if (!in_arena[r] || kept[r] || last[r] != i || !in_arena[out]) continue;
+        if (desc_.values[in].dtype != desc_.values[out].dtype || desc_.values[in].shape != desc_.values[out].shape) continue;
+        bool shared = false;  // another operand with the same memory would be overwritten while it is read
+        for (size_t j = 0; j < desc_.nodes[i].inputs.size(); ++j)
+          shared |= j != k && desc_.nodes[i].inputs[j] >= 0 && root_[desc_.nodes[i].inputs[j]] == r;
+        if (shared) continue;
+        for (int v = 0; v < count; ++v)
+          if (root_[v] == out) root_[v] = r;
+        in_arena[out] = 0;
+        lifetimes();
+        break;
+      }
+    }
+
+  std::vector<Interval> intervals;
+  std::vector<int> owner;
+  for (int v = 0; v < count; ++v) {
+    if (!in_arena[v]) continue;
+    const Tensor t{nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)};
+    intervals.push_back({t.bytes(), first[v], last[v]});
+    owner.push_back(v);
+  }
+  const Plan memory = plan_memory(intervals, checking_ ? guard_bytes : 0);
+  arena_bytes_ = memory.bytes;
+  offset_.assign(count, npos);
+  for (size_t i = 0; i < owner.size(); ++i) offset_[owner[i]] = memory.offsets[i];
+  for (int v : desc_.inputs) {
+    input_offset_.push_back(input_bytes_);
+    const Tensor t{nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)};
+    input_bytes_ += (t.bytes() + 63) / 64 * 64;
+  }
+}
+
+Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound)
+    : program_(std::move(program)), bound_(std::move(bound)) {
+  const ProgramDesc& d = program_->desc_;
+  if (bound_.size() != d.bound.size()) throw internal_error("bind: wrong number of tensors");
+  for (size_t i = 0; i < bound_.size(); ++i) {
+    const Tensor t{nullptr, d.values[d.bound[i]].dtype, program_->resolve(d.bound[i], d.symbols)};
+    if (bound_[i]->bytes() < t.bytes())
+      throw shape_mismatch("bind: expected a tensor of " + std::to_string(t.bytes()) + " bytes, got " + std::to_string(bound_[i]->bytes()));
+  }
+  // A value bound to a mapped file may be read only.
+  for (size_t i = 0; i < d.nodes.size(); ++i)
+    for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k)
+      if (program_->ops_[i]->mutates >> k & 1)
+        for (size_t b = 0; b < d.bound.size(); ++b)
+          if (d.nodes[i].inputs[k] >= 0 && program_->root_[d.nodes[i].inputs[k]] == d.bound[b] && !bound_[b]->writable())
+            throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+  inputs_ = Storage::allocate(program_->input_bytes_);
+  nodes_ = program_->nodes_;
+  for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
+}
+
+void Executable::validate(const RunArguments& a) const {
+  const ProgramDesc& d = program_->desc_;
+  if (a.symbols.size() != d.symbols.size()) throw internal_error("run: wrong number of symbols");
+  for (size_t i = 0; i < a.symbols.size(); ++i)
+    if (a.symbols[i] < 0 || a.symbols[i] > d.symbols[i])
+      throw shape_mismatch("run: expected a dimension of 0 to " + std::to_string(d.symbols[i]) + ", got " + std::to_string(a.symbols[i]));
+  if (a.inputs.size() != d.inputs.size() || a.outputs.size() != d.outputs.size()) throw internal_error("run: wrong number of operands");
+  auto bytes = [&](int v) { return Tensor{nullptr, d.values[v].dtype, program_->resolve(v, a.symbols)}.bytes(); };
+  for (size_t i = 0; i < a.inputs.size(); ++i)
+    if (a.inputs[i].size() != bytes(d.inputs[i]))
+      throw shape_mismatch("run: expected input " + std::to_string(i) + " of " + std::to_string(bytes(d.inputs[i])) + " bytes, got " +
+                           std::to_string(a.inputs[i].size()));
+  for (size_t i = 0; i < a.outputs.size(); ++i)
+    if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
+}
+
+void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* arena) {
+  if (arena == arena_ && symbols == symbols_ && !values_.empty()) return;
+  const ProgramDesc& d = program_->desc_;
+  values_.resize(d.values.size());
+  for (size_t v = 0; v < values_.size(); ++v) {
+    values_[v].dtype = d.values[v].dtype;
+    values_[v].shape = program_->resolve(static_cast<int>(v), symbols);
+    const size_t offset = program_->offset_[program_->root_[v]];
+    values_[v].data = offset == npos ? nullptr : arena + offset;
+  }
+  for (size_t i = 0; i < d.bound.size(); ++i) values_[d.bound[i]].data = bound_[i]->data();
+  for (size_t i = 0; i < d.inputs.size(); ++i) values_[d.inputs[i]].data = inputs_->data() + program_->input_offset_[i];
+  for (size_t v = 0; v < values_.size(); ++v) values_[v].data = values_[program_->root_[v]].data;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    for (size_t k = 0; k < nodes_[i].in.size(); ++k)
+      if (d.nodes[i].inputs[k] >= 0) nodes_[i].in[k] = values_[d.nodes[i].inputs[k]];
+    for (size_t k = 0; k < nodes_[i].out.size(); ++k) nodes_[i].out[k] = values_[d.nodes[i].outputs[k]];
+  }
+  symbols_ = symbols;
+  arena_ = arena;
+}
+
+void Executable::run(RunArguments& a, Lane& lane) {
+  const ProgramDesc& d = program_->desc_;
+  resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64));
+  for (size_t i = 0; i < a.inputs.size(); ++i)
+    if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
+  Context context{lane.pool(), lane.scratch(program_->scratch_bytes(lane.threads()) + 64)};
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
+      throw Error("ABORTED", "run: aborted by its signal");
+    if (program_->ops_[i]->view) continue;
+    try {
+      if (program_->checking_) run_checked(i, context);
+      else if (program_->kernels_[i]) program_->kernels_[i]->run(nodes_[i], context);
+      else program_->ops_[i]->reference(nodes_[i]);
+    } catch (const Error& e) {
+      throw Error(e.code(), e.what() + where(d.nodes[i]));
+    }
+  }
+  for (size_t i = 0; i < a.outputs.size(); ++i)
+    if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
+}
+
+}  // namespace heddle

@@ -1,0 +1,95 @@
+// A traced graph, checked and planned once, then run many times on a lane.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+#include "runtime/lane.h"
+#include "runtime/memory.h"
+#include "runtime/tensor.h"
+
+namespace heddle {
+
+// A dimension >= 0 is fixed; -(i + 1) is symbol i, whose value each run brings (at most its bound).
+struct ValueDesc {
+  DType dtype;
+  Shape shape;
+};
+
+struct NodeDesc {
+  std::string op;
+  std::vector<int> inputs;  // value ids; -1: an absent optional operand
+  std::vector<int> outputs;
+  Attributes attributes;
+  std::string origin;  // the TypeScript line that made the node, where it was recorded
+};
+
+struct ProgramDesc {
+  std::vector<int64_t> symbols;  // upper bounds
+  std::vector<ValueDesc> values;
+  std::vector<NodeDesc> nodes;   // in an order in which they can run
+  std::vector<int> bound;        // values that live in tensors given to Executable
+  std::vector<int> inputs;       // values that each run copies in
+  std::vector<int> outputs;      // values that each run copies out
+};
+
+class Program {
+ public:
+  explicit Program(ProgramDesc desc);  // throws on any inconsistency, before anything runs
+
+  const ProgramDesc& desc() const { return desc_; }
+  Shape resolve(int value, const std::vector<int64_t>& symbols) const;
+  size_t arena_bytes() const { return arena_bytes_; }
+  size_t scratch_bytes(int threads) const;
+
+ private:
+  friend class Executable;
+  void validate();
+  void plan();
+
+  ProgramDesc desc_;
+  std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
+  std::vector<const OpDef*> ops_;
+  std::vector<const KernelDef*> kernels_;    // null: the reference runs
+  std::vector<int> root_;                    // per value: the value whose memory it shares
+  std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
+  std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
+  size_t arena_bytes_ = 0, input_bytes_ = 0;
+  bool checking_ = false;                    // HEDDLE_CHECK=1
+};
+
+// What one run brings and takes away. Sizes are checked by Executable::run.
+struct RunArguments {
+  std::vector<int64_t> symbols;
+  std::vector<std::vector<unsigned char>> inputs;
+  struct Output {
+    unsigned char* data;
+    size_t bytes;
+  };
+  std::vector<Output> outputs;
+  AbortFlag abort;  // may be null
+};
+
+// A program with the tensors it reads and writes. Runs only on its lane's thread.
+class Executable {
+ public:
+  Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound);
+  const Program& program() const { return *program_; }
+  void validate(const RunArguments& arguments) const;  // any thread; throws
+  void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
+
+ private:
+  void resolve(const std::vector<int64_t>& symbols, unsigned char* arena);
+  void run_checked(size_t node, Context& context);
+
+  std::shared_ptr<Program> program_;
+  std::vector<std::shared_ptr<Storage>> bound_;
+  std::shared_ptr<Storage> inputs_;
+  std::vector<Node> nodes_;                // with data, as of the last resolve
+  std::vector<Tensor> values_;
+  std::vector<int64_t> symbols_;           // of the last resolve
+  unsigned char* arena_ = nullptr;
+};
+
+}  // namespace heddle
