@@ -1,0 +1,80 @@
+// Loads the native addon and types all of it. Only lib/graph, lib/formats and lib/tokenizer import this file.
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HeddleError } from "./errors.ts";
+
+// ---- build and devices (native/binding/info.cc) ------------------------------------------------------------
+
+export interface CudaDeviceInfo {
+  index: number;
+  name: string;
+  /** For example "9.0". */
+  computeCapability: string;
+  memoryBytes: number;
+  multiprocessors: number;
+}
+
+export interface BuildInfo {
+  version: string;
+  compiler: string;
+  buildType: string;
+  cuda: { built: boolean; devices: CudaDeviceInfo[] };
+}
+
+interface InfoBinding {
+  info(): BuildInfo;
+}
+
+// ---- the whole addon ---------------------------------------------------------------------------------------
+
+export interface Binding extends InfoBinding {
+  /** Native code throws instances of this class from then on, in this environment. */
+  setErrorConstructor(constructor: typeof HeddleError): void;
+}
+
+/** The folder that holds package.json: this file's parent in a checkout, a folder or two up from dist/. */
+function packageRoot(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json"))) {
+    const parent = dirname(folder);
+    if (parent === folder)
+      throw new HeddleError("INTERNAL", "heddle: its package.json was not found above its own files");
+    folder = parent;
+  }
+  return folder;
+}
+
+function binaryPath(): string {
+  // HEDDLE_BINARY names another build of the addon, such as the one with sanitizers.
+  if (process.env.HEDDLE_BINARY) return process.env.HEDDLE_BINARY;
+  const nodeGypBuild = createRequire(import.meta.url)("node-gyp-build") as { path(folder: string): string };
+  return nodeGypBuild.path(packageRoot());
+}
+
+function load(): Binding {
+  // dlopen rather than require: each copy of this module (ESM and CommonJS in one process) then gets an addon
+  // instance of its own, and so errors of its own HeddleError class.
+  const loaded: { exports: unknown } = { exports: {} };
+  try {
+    process.dlopen(loaded, binaryPath());
+  } catch (cause) {
+    const { platform, arch } = process;
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `heddle: no native addon loads on ${platform}-${arch} with Node ${process.versions.node}; to build one, install cmake and a C++17 compiler and run \`npm rebuild heddle --build-from-source\` (${firstLine(cause)})`,
+      { cause },
+    );
+  }
+  const binding = loaded.exports as Binding;
+  binding.setErrorConstructor(HeddleError);
+  return binding;
+}
+
+function firstLine(cause: unknown): string {
+  return (cause instanceof Error ? cause.message : String(cause)).split("\n", 1)[0]!;
+}
+
+/** The loaded addon. */
+export const binding: Binding = load();

@@ -1,0 +1,2 @@
+// Public exports only.
+export { HeddleError, type HeddleErrorCode } from "./errors.ts";

@@ -1,0 +1,52 @@
+// info(): what this build is and which devices it sees.
+#include <napi.h>
+
+#include "binding/guard.h"
+#include "binding/init.h"
+#include "cuda/devices.h"
+
+namespace heddle {
+
+#if defined(__clang__)
+#define HEDDLE_COMPILER "clang " __clang_version__
+#elif defined(__GNUC__)
+#define HEDDLE_COMPILER "gcc " __VERSION__
+#else
+#define HEDDLE_COMPILER "unknown"
+#endif
+
+static Napi::Object device_object(Napi::Env env, const CudaDevice& device) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("index", device.index);
+  object.Set("name", device.name);
+  object.Set("computeCapability", std::to_string(device.major) + "." + std::to_string(device.minor));
+  object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
+  object.Set("multiprocessors", device.multiprocessors);
+  return object;
+}
+
+static Napi::Value info(const Napi::CallbackInfo& call) {
+  return guard(call, [&]() -> Napi::Value {
+    const Napi::Env env = call.Env();
+    const std::vector<CudaDevice> found = cuda_devices();
+    Napi::Array devices = Napi::Array::New(env, found.size());
+    for (size_t i = 0; i < found.size(); ++i) devices.Set(static_cast<uint32_t>(i), device_object(env, found[i]));
+    Napi::Object cuda = Napi::Object::New(env);
+    cuda.Set("built", cuda_built());
+    cuda.Set("devices", devices);
+
+    Napi::Object result = Napi::Object::New(env);
+    result.Set("version", HEDDLE_VERSION);
+    result.Set("compiler", HEDDLE_COMPILER);
+    result.Set("buildType", HEDDLE_BUILD_TYPE);
+    result.Set("cuda", cuda);
+    return result;
+  });
+}
+
+static void init_info(Napi::Env env, Napi::Object exports) {
+  exports.Set("info", Napi::Function::New(env, info, "info"));
+}
+static BindingInit registered(init_info);
+
+}  // namespace heddle

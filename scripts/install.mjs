@@ -1,0 +1,27 @@
+// npm's install script: nothing to do where a prebuilt addon loads, else a build from source.
+// node-gyp-build's own command would run node-gyp, which downloads Node's headers; CMake with npm's
+// node-api-headers needs no download.
+import { spawnSync } from "node:child_process";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const scripts = dirname(fileURLToPath(import.meta.url));
+const root = dirname(scripts);
+
+function prebuildLoads() {
+  if (process.env.npm_config_build_from_source) return false;
+  try {
+    const file = createRequire(import.meta.url)("node-gyp-build").path(root);
+    if (!file.includes(`${join(root, "prebuilds")}`)) return false;
+    process.dlopen({ exports: {} }, file);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+if (!prebuildLoads()) {
+  const { status } = spawnSync(process.execPath, [join(scripts, "build-addon.mjs")], { stdio: "inherit" });
+  process.exit(status ?? 1);
+}
