@@ -31,7 +31,7 @@ interface InfoBinding {
 
 export interface Binding extends InfoBinding {
   /** Native code throws instances of this class from then on, in this environment. */
-  setErrorConstructor(constructor: typeof HeddleError): void;
+  setErrorConstructor(errorClass: typeof HeddleError): void;
 }
 
 /** The folder that holds package.json: this file's parent in a checkout, a folder or two up from dist/. */

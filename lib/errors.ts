@@ -36,10 +36,13 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
 
 /** A short, single-line rendering of any value for an error message. */
 export function describe(value: unknown): string {
-  if (typeof value === "string") return value.length > 80 ? `${JSON.stringify(value.slice(0, 77))}…` : JSON.stringify(value);
+  if (typeof value === "string")
+    return value.length > 80 ? `${JSON.stringify(value.slice(0, 77))}…` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
-  if (Array.isArray(value)) return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(", ")}]`;
+  if (Array.isArray(value))
+    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(", ")}]`;
   if (value instanceof Error) return value.message;
-  if (typeof value === "object" && value !== null) return value.constructor?.name && value.constructor !== Object ? `a ${value.constructor.name}` : "an object";
+  if (typeof value === "object" && value !== null)
+    return value.constructor?.name && value.constructor !== Object ? `a ${value.constructor.name}` : "an object";
   return String(value);
 }
