@@ -1,0 +1,113 @@
+// Scaled dot-product attention over whole sequences (training, prompts without a cache) and its gradient.
+// Grouped queries: head h of H reads key/value head h / (H / KH).
+#include "ops/attention.h"
+
+namespace heddle {
+namespace {
+
+// q (N, H, D), k and v (N, KH, D); N = B * sequenceLength and no attention crosses a sequence.
+void check_operands(const Check& c, Operand q, Operand k, Operand v) {
+  c.rank(q, 3), c.dtype(q, activation_types);
+  c.positive(q, 2);
+  c.rank(k, 3), c.dtype(k, activation_types), c.same_dim(k, 0, q, 0), c.same_dim(k, 2, q, 2), c.positive(k, 1);
+  c.same_shape(v, k), c.dtype(v, activation_types);
+  if (q.shape()[1] % k.shape()[1] != 0)
+    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
+               std::to_string(k.shape()[1]) + " of k");
+  const int64_t T = c.attr_int("sequenceLength", 1, int64_t{1} << 31);
+  if (q.shape()[0] % T != 0)
+    c.mismatch("q has " + std::to_string(q.shape()[0]) + " rows, expected a multiple of sequenceLength " + std::to_string(T));
+  AttentionAttributes::check(c);
+}
+
+// -> o (N, H, D), lse (N, H) f32: the log of the sum of the exponentials of each row's scores
+void check_attention(const Node& n) {
+  Check c("attention", n, 3, 3, 2, 2);
+  const Operand q = c.in(0, "q"), o = c.out(0, "o"), lse = c.out(1, "lse");
+  check_operands(c, q, c.in(1, "k"), c.in(2, "v"));
+  c.same_shape(o, q), c.dtype(o, activation_types);
+  c.dtype(lse, f32_only), c.shape(lse, {q.shape()[0], q.shape()[1]});
+}
+
+void attention(const Node& n) {
+  const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0], &lse = n.out[1];
+  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
+  const AttentionAttributes a(n);
+  const Row ks = load_all(k), vs = load_all(v);  // (N, KH, D)
+  Row query(D), out(D), p(T);
+  for (int64_t i = 0; i < N; ++i) {
+    const int64_t start = i / T * T, position = i - start;
+    const int64_t first = a.first(position), last = a.last(position, T);
+    for (int64_t h = 0; h < H; ++h) {
+      const int64_t kh = h / (H / KH);
+      const auto at = [&](int64_t j) { return ((start + j) * KH + kh) * D; };
+      load_row(q, (i * H + h) * D, D, query.data());
+      for (int64_t j = first; j < last; ++j) p[j] = a.score(dot(query.data(), &ks[at(j)], D));
+      const double log_sum = softmax_in_place(&p[first], last - first);
+      out.assign(D, 0);
+      for (int64_t j = first; j < last; ++j)
+        for (int64_t d = 0; d < D; ++d) out[d] += p[j] * vs[at(j) + d];
+      store_row(o, (i * H + h) * D, out);
+      store_float(lse, i * H + h, static_cast<float>(log_sum));
+    }
+  }
+}
+
+// do, q, k, v, o, lse -> dq, dk, dv
+void check_attention_backward(const Node& n) {
+  Check c("attention_backward", n, 6, 6, 3, 3);
+  const Operand dout = c.in(0, "do"), q = c.in(1, "q"), k = c.in(2, "k"), v = c.in(3, "v"), o = c.in(4, "o"),
+                lse = c.in(5, "lse");
+  check_operands(c, q, k, v);
+  c.same_shape(dout, q), c.dtype(dout, activation_types);
+  c.same_shape(o, q), c.dtype(o, activation_types);
+  c.dtype(lse, f32_only), c.shape(lse, {q.shape()[0], q.shape()[1]});
+  const Operand dq = c.out(0, "dq"), dk = c.out(1, "dk"), dv = c.out(2, "dv");
+  c.same_shape(dq, q), c.dtype(dq, activation_types);
+  c.same_shape(dk, k), c.dtype(dk, activation_types);
+  c.same_shape(dv, v), c.dtype(dv, activation_types);
+}
+
+// Probabilities are recomputed in double rather than taken from o and lse, whose rounding belongs to the kernels.
+void attention_backward(const Node& n) {
+  const Tensor &q = n.in[1], &k = n.in[2];
+  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
+  const AttentionAttributes a(n);
+  const Row ks = load_all(k), vs = load_all(n.in[3]);
+  Row dk(ks.size()), dv(vs.size()), dout(D), query(D), dq(D), score(T), p(T), dp(T);
+  for (int64_t i = 0; i < N; ++i) {
+    const int64_t start = i / T * T, position = i - start;
+    const int64_t first = a.first(position), last = a.last(position, T);
+    for (int64_t h = 0; h < H; ++h) {
+      const int64_t kh = h / (H / KH);
+      const auto at = [&](int64_t j) { return ((start + j) * KH + kh) * D; };
+      load_row(q, (i * H + h) * D, D, query.data());
+      load_row(n.in[0], (i * H + h) * D, D, dout.data());
+      for (int64_t j = first; j < last; ++j) p[j] = score[j] = a.score(dot(query.data(), &ks[at(j)], D));
+      softmax_in_place(&p[first], last - first);
+      double mean = 0;  // of dp under p; equals dot(do, o)
+      for (int64_t j = first; j < last; ++j) {
+        dp[j] = dot(dout.data(), &vs[at(j)], D);
+        mean += p[j] * dp[j];
+      }
+      dq.assign(D, 0);
+      for (int64_t j = first; j < last; ++j) {
+        const double dproduct = p[j] * (dp[j] - mean) * a.score_gradient(score[j]);
+        for (int64_t d = 0; d < D; ++d) {
+          dq[d] += dproduct * ks[at(j) + d];
+          dk[at(j) + d] += dproduct * query[d];
+          dv[at(j) + d] += p[j] * dout[d];
+        }
+      }
+      store_row(n.out[0], (i * H + h) * D, dq);
+    }
+  }
+  store_row(n.out[1], 0, dk);
+  store_row(n.out[2], 0, dv);
+}
+
+HEDDLE_OP(attention_op, {"attention", 3, 3, 2, check_attention, attention});
+HEDDLE_OP(attention_backward_op, {"attention_backward", 6, 6, 3, check_attention_backward, attention_backward});
+
+}  // namespace
+}  // namespace heddle

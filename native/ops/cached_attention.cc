@@ -1,0 +1,80 @@
+// The key/value cache: writing new rows into it, and attention of new rows over what it holds.
+#include "ops/attention.h"
+#include "ops/segments.h"
+
+namespace heddle {
+namespace {
+
+void check_segments(const Check& c, Operand segments) {
+  c.rank(segments, 2), c.dtype(segments, i32_only), c.dim(segments, 1, 4);
+}
+
+// cache (S, KH, L, D) of f32, bf16 or f16, written in place; x (N, KH, D); segments (G, 4) i32
+void check_cache_write(const Node& n) {
+  Check c("cache_write", n, 3, 3, 0, 0);
+  const Operand cache = c.in(0, "cache"), x = c.in(1, "x");
+  c.rank(cache, 4), c.dtype(cache, float_types);
+  c.rank(x, 3), c.dtype(x, activation_types), c.same_dim(x, 1, cache, 1), c.same_dim(x, 2, cache, 3);
+  check_segments(c, c.in(2, "segments"));
+}
+
+void cache_write(const Node& n) {
+  const Tensor &cache = n.in[0], &x = n.in[1];
+  const int64_t KH = cache.shape[1], L = cache.shape[2], D = cache.shape[3];
+  Row row(D);
+  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape))
+    for (int64_t r = 0; r < s.count; ++r)
+      for (int64_t h = 0; h < KH; ++h) {
+        load_row(x, ((s.first + r) * KH + h) * D, D, row.data());
+        store_row(cache, ((s.slot * KH + h) * L + s.past + r) * D, row);
+      }
+}
+
+// q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32 -> o (N, H, D).
+// The cache already holds the keys and values of these rows. Rows outside every segment are left as they are.
+void check_cached_attention(const Node& n) {
+  Check c("cached_attention", n, 4, 4, 1, 1);
+  const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
+  c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 2);
+  c.rank(k, 4), c.dtype(k, float_types), c.same_dim(k, 3, q, 2), c.positive(k, 1);
+  c.same_shape(v, k), c.same_dtype(v, k);
+  if (q.shape()[1] % k.shape()[1] != 0)
+    c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
+               std::to_string(k.shape()[1]) + " of cache_k");
+  check_segments(c, c.in(3, "segments"));
+  c.same_shape(o, q), c.dtype(o, activation_types);
+  AttentionAttributes::check(c);
+}
+
+void cached_attention(const Node& n) {
+  const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0];
+  const int64_t H = q.shape[1], D = q.shape[2], KH = k.shape[1], L = k.shape[2];
+  const AttentionAttributes a(n);
+  Row query(D), out(D), p(L);
+  for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], k.shape)) {
+    const int64_t length = s.past + s.count;
+    for (int64_t kh = 0; kh < KH; ++kh) {
+      const Row ks = load_row(k, (s.slot * KH + kh) * L * D, length * D);  // (length, D)
+      const Row vs = load_row(v, (s.slot * KH + kh) * L * D, length * D);
+      for (int64_t r = 0; r < s.count; ++r) {
+        const int64_t position = s.past + r, first = a.first(position), last = a.last(position, length);
+        for (int64_t h = kh * (H / KH); h < (kh + 1) * (H / KH); ++h) {
+          const int64_t at = ((s.first + r) * H + h) * D;
+          load_row(q, at, D, query.data());
+          for (int64_t j = first; j < last; ++j) p[j] = a.score(dot(query.data(), &ks[j * D], D));
+          softmax_in_place(&p[first], last - first);
+          out.assign(D, 0);
+          for (int64_t j = first; j < last; ++j)
+            for (int64_t d = 0; d < D; ++d) out[d] += p[j] * vs[j * D + d];
+          store_row(o, at, out);
+        }
+      }
+    }
+  }
+}
+
+HEDDLE_OP(cache_write_op, {"cache_write", 3, 3, 0, check_cache_write, cache_write, 0b001});
+HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 4, 1, check_cached_attention, cached_attention});
+
+}  // namespace
+}  // namespace heddle

@@ -1,0 +1,62 @@
+// The vocabulary of every op's `check`: one wording for each way in which operands can be wrong.
+#pragma once
+#include <initializer_list>
+#include <string>
+
+#include "ops/op.h"
+
+namespace heddle {
+
+// `OpDef::max_inputs` and `OpDef::outputs` of an op that takes or makes any number of tensors.
+constexpr int any_number = 1 << 16;
+
+// Sets of element types.
+constexpr unsigned type_bit(DType t) { return 1u << static_cast<unsigned>(t); }
+constexpr unsigned f32_only = type_bit(DType::f32);
+constexpr unsigned i32_only = type_bit(DType::i32);
+constexpr unsigned activation_types = f32_only | type_bit(DType::bf16);
+constexpr unsigned float_types = activation_types | type_bit(DType::f16);
+
+// An operand with the name that messages give it.
+struct Operand {
+  const char* name;
+  const Tensor* tensor;
+  const Shape& shape() const { return tensor->shape; }
+  DType dtype() const { return tensor->dtype; }
+};
+
+class Check {
+ public:
+  // Throws unless the node has between min and max inputs and outputs.
+  Check(const char* op, const Node& node, int min_inputs, int max_inputs, int min_outputs, int max_outputs);
+
+  bool has(size_t i) const { return node_.has_input(i); }
+  Operand in(size_t i, const char* name) const;   // throws INVALID_ARGUMENT when absent
+  Operand out(size_t i, const char* name) const;
+
+  void rank(Operand a, int rank) const;
+  void rank_at_least(Operand a, int rank) const;
+  void dtype(Operand a, unsigned types) const;
+  void same_dtype(Operand a, Operand b) const;                // a must have b's
+  void dim(Operand a, int axis, int64_t expected) const;
+  void same_dim(Operand a, int i, Operand b, int j) const;    // "op: last dimension of a is 512, b expects 576"
+  void same_shape(Operand a, Operand b) const;
+  void shape(Operand a, std::initializer_list<int64_t> dims) const;
+  void positive(Operand a, int axis) const;
+
+  double attr(const char* name, double low, double high) const;   // finite and within [low, high]
+  int64_t attr_int(const char* name, int64_t low, int64_t high) const;
+  bool attr_flag(const char* name) const { return attr_int(name, 0, 1) != 0; }
+
+  [[noreturn]] void mismatch(const std::string& message) const;  // SHAPE_MISMATCH "op: message"
+  [[noreturn]] void invalid(const std::string& message) const;   // INVALID_ARGUMENT "op: message"
+
+ private:
+  const char* op_;
+  const Node& node_;
+};
+
+// Checks shared by elementwise ops: every input and output 0 with one shape and one activation type.
+void check_elementwise(const char* op, const Node& node, std::initializer_list<const char*> inputs);
+
+}  // namespace heddle

@@ -1,0 +1,136 @@
+// y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
+#include "ops/check.h"
+#include "ops/reference.h"
+
+namespace heddle {
+namespace {
+
+// The axis of w that holds M (outputs); the other one holds K.
+int output_axis(bool transposed) { return transposed ? 1 : 0; }
+
+// x (N, K), w, bias? (M) -> y (N, M). y may be f32 with a bf16 x: logits are wanted in full precision.
+void check_linear(const Node& n) {
+  Check c("linear", n, 2, 3, 1, 1);
+  const Operand x = c.in(0, "x"), w = c.in(1, "w"), y = c.out(0, "y");
+  const int m = output_axis(c.attr_flag("transposed"));
+  c.rank(x, 2), c.dtype(x, activation_types);
+  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(x, 1, w, 1 - m);
+  if (c.has(2)) {
+    const Operand bias = c.in(2, "bias");
+    c.rank(bias, 1), c.dtype(bias, float_types), c.same_dim(bias, 0, w, m);
+  }
+  c.dtype(y, activation_types), c.shape(y, {x.shape()[0], w.shape()[m]});
+}
+
+void linear(const Node& n) {
+  const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
+  const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
+  const Row xs = load_all(x);
+  Row sum(static_cast<size_t>(N * M));
+  if (n.has_input(2)) {
+    const Row bias = load_all(n.in[2]);
+    for (int64_t i = 0; i < N * M; ++i) sum[i] = bias[i % M];
+  }
+  if (n.attr_flag("transposed")) {
+    Row row(M);
+    for (int64_t k = 0; k < K; ++k) {
+      load_row(w, k * M, M, row.data());
+      for (int64_t i = 0; i < N; ++i)
+        for (int64_t m = 0; m < M; ++m) sum[i * M + m] += xs[i * K + k] * row[m];
+    }
+  } else {
+    Row row(K);
+    for (int64_t m = 0; m < M; ++m) {
+      load_row(w, m * K, K, row.data());
+      for (int64_t i = 0; i < N; ++i) sum[i * M + m] += dot(&xs[i * K], row.data(), K);
+    }
+  }
+  store_row(y, 0, sum);
+}
+
+// dy (N, M), w -> dx (N, K)
+void check_linear_backward_input(const Node& n) {
+  Check c("linear_backward_input", n, 2, 2, 1, 1);
+  const Operand dy = c.in(0, "dy"), w = c.in(1, "w"), dx = c.out(0, "dx");
+  const int m = output_axis(c.attr_flag("transposed"));
+  c.rank(dy, 2), c.dtype(dy, activation_types);
+  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(dy, 1, w, m);
+  c.dtype(dx, activation_types), c.shape(dx, {dy.shape()[0], w.shape()[1 - m]});
+}
+
+void linear_backward_input(const Node& n) {
+  const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
+  const int64_t N = dy.shape[0], M = dy.shape[1], K = dx.shape[1];
+  const Row dys = load_all(dy);
+  Row sum(static_cast<size_t>(N * K));
+  if (n.attr_flag("transposed")) {
+    Row row(M);
+    for (int64_t k = 0; k < K; ++k) {
+      load_row(w, k * M, M, row.data());
+      for (int64_t i = 0; i < N; ++i) sum[i * K + k] = dot(&dys[i * M], row.data(), M);
+    }
+  } else {
+    Row row(K);
+    for (int64_t m = 0; m < M; ++m) {
+      load_row(w, m * K, K, row.data());
+      for (int64_t i = 0; i < N; ++i)
+        for (int64_t k = 0; k < K; ++k) sum[i * K + k] += dys[i * M + m] * row[k];
+    }
+  }
+  store_row(dx, 0, sum);
+}
+
+// dy (N, M), x (N, K) -> dw f32, in the layout of w
+void check_linear_backward_weight(const Node& n) {
+  Check c("linear_backward_weight", n, 2, 2, 1, 1);
+  const Operand dy = c.in(0, "dy"), x = c.in(1, "x"), dw = c.out(0, "dw");
+  const bool transposed = c.attr_flag("transposed");
+  c.rank(dy, 2), c.dtype(dy, activation_types);
+  c.rank(x, 2), c.dtype(x, activation_types), c.same_dim(x, 0, dy, 0);
+  const int64_t M = dy.shape()[1], K = x.shape()[1];
+  c.dtype(dw, f32_only), c.shape(dw, {transposed ? K : M, transposed ? M : K});
+}
+
+void linear_backward_weight(const Node& n) {
+  const bool transposed = n.attr_flag("transposed");
+  // dw = left^T right, with the operands in the order of w's axes.
+  const Tensor &left = n.in[transposed ? 1 : 0], &right = n.in[transposed ? 0 : 1], &dw = n.out[0];
+  const int64_t N = left.shape[0], A = left.shape[1], B = right.shape[1];
+  Row sum(static_cast<size_t>(A * B)), l(A), r(B);
+  for (int64_t i = 0; i < N; ++i) {
+    load_row(left, i * A, A, l.data());
+    load_row(right, i * B, B, r.data());
+    for (int64_t a = 0; a < A; ++a)
+      for (int64_t b = 0; b < B; ++b) sum[a * B + b] += l[a] * r[b];
+  }
+  store_row(dw, 0, sum);
+}
+
+// dy (N, M) -> (M) f32: the gradient of a bias
+void check_column_sum(const Node& n) {
+  Check c("column_sum", n, 1, 1, 1, 1);
+  const Operand dy = c.in(0, "dy"), y = c.out(0, "y");
+  c.rank(dy, 2), c.dtype(dy, activation_types);
+  c.dtype(y, f32_only), c.shape(y, {dy.shape()[1]});
+}
+
+void column_sum(const Node& n) {
+  const Tensor& dy = n.in[0];
+  const int64_t N = dy.shape[0], M = dy.shape[1];
+  Row sum(M), row(M);
+  for (int64_t i = 0; i < N; ++i) {
+    load_row(dy, i * M, M, row.data());
+    for (int64_t m = 0; m < M; ++m) sum[m] += row[m];
+  }
+  store_row(n.out[0], 0, sum);
+}
+
+HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear});
+HEDDLE_OP(linear_backward_input_op,
+          {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
+HEDDLE_OP(linear_backward_weight_op,
+          {"linear_backward_weight", 2, 2, 1, check_linear_backward_weight, linear_backward_weight});
+HEDDLE_OP(column_sum_op, {"column_sum", 1, 1, 1, check_column_sum, column_sum});
+
+}  // namespace
+}  // namespace heddle

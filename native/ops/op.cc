@@ -1,0 +1,114 @@
+// The attribute list and the registry of ops and kernels.
+#include "ops/op.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
+
+namespace heddle {
+
+// Defined in native/cpu/dispatch.cc. Weak, so that the ops alone link into a test without any kernel.
+#if defined(__GNUC__)
+__attribute__((weak))
+#endif
+void register_cpu_kernels();
+
+double Attributes::get(const char* name) const {
+  for (const auto& item : items_)
+    if (item.first == name) return item.second;
+  throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
+}
+
+double Attributes::get(const char* name, double fallback) const {
+  for (const auto& item : items_)
+    if (item.first == name) return item.second;
+  return fallback;
+}
+
+namespace {
+
+// Deques keep addresses stable: pointers handed out stay valid for the process.
+struct Tables {
+  std::mutex mutex;
+  std::once_flag kernels_registered;
+  std::deque<OpDef> ops;
+  std::deque<KernelDef> kernels;
+  std::map<std::string, const OpDef*> op_by_name;
+  std::map<std::string, std::vector<const KernelDef*>> kernels_by_op;  // highest priority first
+};
+
+// Built on first use (the registrars of other files run before main in any order) and never destroyed
+// (a lane may still run while static destructors do).
+Tables& tables() {
+  static Tables& t = *new Tables;
+  return t;
+}
+
+void register_kernels_once() {
+  std::call_once(tables().kernels_registered, [] {
+#if defined(__GNUC__)
+    if (!register_cpu_kernels) return;
+#endif
+    register_cpu_kernels();
+  });
+}
+
+// HEDDLE_REFERENCE=1 runs everything on the plain loops. Read at every pick, so that one process can compare.
+bool references_only() {
+  const char* value = std::getenv("HEDDLE_REFERENCE");
+  return value && std::strcmp(value, "1") == 0;
+}
+
+}  // namespace
+
+const OpDef* Registry::find(const std::string& name) {
+  Tables& t = tables();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  auto it = t.op_by_name.find(name);
+  return it == t.op_by_name.end() ? nullptr : it->second;
+}
+
+std::vector<const OpDef*> Registry::all() {
+  Tables& t = tables();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  std::vector<const OpDef*> ops;
+  for (const auto& entry : t.op_by_name) ops.push_back(entry.second);
+  return ops;
+}
+
+std::vector<const KernelDef*> Registry::kernels(const std::string& op) {
+  register_kernels_once();
+  Tables& t = tables();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  auto it = t.kernels_by_op.find(op);
+  return it == t.kernels_by_op.end() ? std::vector<const KernelDef*>{} : it->second;
+}
+
+const KernelDef* Registry::pick(const std::string& op, const Node& node) {
+  if (references_only()) return nullptr;
+  for (const KernelDef* kernel : kernels(op))
+    if (!kernel->supports || kernel->supports(node)) return kernel;
+  return nullptr;
+}
+
+void Registry::add(const OpDef& op) {
+  Tables& t = tables();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  t.ops.push_back(op);
+  t.op_by_name.emplace(op.name, &t.ops.back());
+}
+
+void Registry::add(const KernelDef& kernel) {
+  Tables& t = tables();
+  std::lock_guard<std::mutex> lock(t.mutex);
+  t.kernels.push_back(kernel);
+  auto& list = t.kernels_by_op[kernel.op];
+  // After its equals: the first registered of one priority is preferred.
+  auto place = std::find_if(list.begin(), list.end(), [&](const KernelDef* k) { return k->priority < kernel.priority; });
+  list.insert(place, &t.kernels.back());
+}
+
+}  // namespace heddle

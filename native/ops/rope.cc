@@ -1,0 +1,60 @@
+// Rotary position embedding (Su et al. 2021) over the first R dimensions of each head.
+#include <cmath>
+
+#include "ops/check.h"
+#include "ops/reference.h"
+
+namespace heddle {
+namespace {
+
+// x (N, H, D), positions (N) i32, inv_freq (R/2) f32 with R <= D -> y like x.
+// Pair i turns by position * inv_freq[i]: the pair is (i, i + R/2), or (2i, 2i + 1) when interleaved. Cosine and sine
+// are multiplied by `scale` (YaRN's attention factor); `inverse` turns backwards, which is the gradient.
+void check_rope(const Node& n) {
+  Check c("rope", n, 3, 3, 1, 1);
+  const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");
+  c.rank(x, 3), c.dtype(x, activation_types);
+  c.rank(positions, 1), c.dtype(positions, i32_only), c.same_dim(positions, 0, x, 0);
+  c.rank(inv_freq, 1), c.dtype(inv_freq, f32_only), c.positive(inv_freq, 0);
+  if (inv_freq.shape()[0] * 2 > x.shape()[2])
+    c.mismatch("inv_freq rotates " + std::to_string(inv_freq.shape()[0] * 2) + " dimensions, x has " +
+               std::to_string(x.shape()[2]) + " per head");
+  c.same_shape(y, x), c.same_dtype(y, x);
+  c.attr_flag("interleaved"), c.attr_flag("inverse");
+  c.attr("scale", -1e6, 1e6);
+}
+
+void rope(const Node& n) {
+  const Tensor &x = n.in[0], &y = n.out[0];
+  const int64_t N = x.shape[0], H = x.shape[1], D = x.shape[2], half = n.in[2].shape[0];
+  const bool interleaved = n.attr_flag("interleaved");
+  const double scale = n.attr("scale"), direction = n.attr_flag("inverse") ? -1 : 1;
+  const float* inv_freq = n.in[2].as<float>();
+  Row row(D), cosine(half), sine(half);
+  for (int64_t i = 0; i < N; ++i) {
+    const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
+    for (int64_t j = 0; j < half; ++j) {
+      // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
+      const float angle = position * inv_freq[j];
+      cosine[j] = std::cos(static_cast<double>(angle)) * scale;
+      sine[j] = std::sin(static_cast<double>(angle)) * scale * direction;
+    }
+    for (int64_t h = 0; h < H; ++h) {
+      const int64_t at = (i * H + h) * D;
+      load_row(x, at, D, row.data());
+      for (int64_t j = 0; j < half; ++j) {
+        double& a = row[interleaved ? 2 * j : j];
+        double& b = row[interleaved ? 2 * j + 1 : j + half];
+        const double turned = a * cosine[j] - b * sine[j];
+        b = a * sine[j] + b * cosine[j];
+        a = turned;
+      }
+      store_row(y, at, row);
+    }
+  }
+}
+
+HEDDLE_OP(rope_op, {"rope", 3, 3, 1, check_rope, rope, 0, 0b001});
+
+}  // namespace
+}  // namespace heddle

@@ -1,0 +1,107 @@
+// Log-probability of one target per row under softmax(h W^T), without materialising the logits, and its gradient.
+// A logit is scale * dot(h, w), then softcap * tanh(logit / softcap) where softcap > 0 (gemma 2).
+#include <cmath>
+
+#include "ops/attention.h"
+#include "ops/indices.h"
+
+namespace heddle {
+namespace {
+
+void check_operands(const Check& c, Operand h, Operand w, Operand targets) {
+  c.rank(h, 2), c.dtype(h, activation_types);
+  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(h, 1, w, 1), c.positive(w, 0);
+  c.rank(targets, 1), c.dtype(targets, i32_only), c.same_dim(targets, 0, h, 0);
+  c.attr("softcap", 0, 1e6), c.attr("scale", -1e6, 1e6);
+}
+
+struct Logits {
+  double scale, softcap;
+  explicit Logits(const Node& n) : scale(n.attr("scale")), softcap(n.attr("softcap")) {}
+  double of(double product) const {
+    return softcap > 0 ? softcap * std::tanh(product * scale / softcap) : product * scale;
+  }
+  double gradient(double logit) const {  // d logit / d product
+    return softcap > 0 ? scale * (1 - (logit / softcap) * (logit / softcap)) : scale;
+  }
+};
+
+// h (N, C), w (V, C), targets (N) i32 -> logprob (N) f32, lse (N) f32.
+// A target below zero is ignored: its logprob is 0, and its lse (0 here) may hold any finite number.
+void check_token_logprob(const Node& n) {
+  Check c("token_logprob", n, 3, 3, 2, 2);
+  const Operand h = c.in(0, "h"), logprob = c.out(0, "logprob"), lse = c.out(1, "lse");
+  check_operands(c, h, c.in(1, "w"), c.in(2, "targets"));
+  c.dtype(logprob, f32_only), c.shape(logprob, {h.shape()[0]});
+  c.dtype(lse, f32_only), c.shape(lse, {h.shape()[0]});
+}
+
+void token_logprob(const Node& n) {
+  const Tensor &h = n.in[0], &w = n.in[1], &targets = n.in[2];
+  const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0];
+  check_indices("token_logprob", "target", targets, V, true);
+  const Logits logits(n);
+  const Row ws = load_all(w);
+  Row row(C), p(V);
+  for (int64_t i = 0; i < N; ++i) {
+    const int32_t target = targets.as<int32_t>()[i];
+    double logprob = 0, lse = 0;
+    if (target >= 0) {
+      load_row(h, i * C, C, row.data());
+      for (int64_t v = 0; v < V; ++v) p[v] = logits.of(dot(row.data(), &ws[v * C], C));
+      const double logit = p[target];
+      lse = softmax_in_place(p.data(), V);
+      logprob = logit - lse;
+    }
+    store_float(n.out[0], i, static_cast<float>(logprob));
+    store_float(n.out[1], i, static_cast<float>(lse));
+  }
+}
+
+// dlogprob (N) f32, h, w, targets, lse (N) f32 -> dh (N, C), dw (V, C) f32
+void check_token_logprob_backward(const Node& n) {
+  Check c("token_logprob_backward", n, 5, 5, 2, 2);
+  const Operand dlogprob = c.in(0, "dlogprob"), h = c.in(1, "h"), w = c.in(2, "w"), lse = c.in(4, "lse");
+  check_operands(c, h, w, c.in(3, "targets"));
+  c.dtype(dlogprob, f32_only), c.shape(dlogprob, {h.shape()[0]});
+  c.dtype(lse, f32_only), c.shape(lse, {h.shape()[0]});
+  const Operand dh = c.out(0, "dh"), dw = c.out(1, "dw");
+  c.same_shape(dh, h), c.dtype(dh, activation_types);
+  c.same_shape(dw, w), c.dtype(dw, f32_only);
+}
+
+// The probabilities are recomputed in double rather than from lse, whose rounding belongs to the kernels.
+void token_logprob_backward(const Node& n) {
+  const Tensor &dlogprob = n.in[0], &h = n.in[1], &w = n.in[2], &targets = n.in[3];
+  const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0];
+  check_indices("token_logprob_backward", "target", targets, V, true);
+  const Logits logits(n);
+  const Row ws = load_all(w);
+  Row row(C), logit(V), p(V), dh(C), dw(static_cast<size_t>(V * C));
+  for (int64_t i = 0; i < N; ++i) {
+    const int32_t target = targets.as<int32_t>()[i];
+    dh.assign(C, 0);
+    if (target >= 0) {
+      load_row(h, i * C, C, row.data());
+      for (int64_t v = 0; v < V; ++v) p[v] = logit[v] = logits.of(dot(row.data(), &ws[v * C], C));
+      softmax_in_place(p.data(), V);
+      const double upstream = load_float(dlogprob, i);
+      for (int64_t v = 0; v < V; ++v) {
+        const double dproduct = upstream * ((v == target ? 1 : 0) - p[v]) * logits.gradient(logit[v]);
+        for (int64_t j = 0; j < C; ++j) {
+          dh[j] += dproduct * ws[v * C + j];
+          dw[v * C + j] += dproduct * row[j];
+        }
+      }
+    }
+    store_row(n.out[0], i * C, dh);
+  }
+  store_row(n.out[1], 0, dw);
+}
+
+HEDDLE_OP(token_logprob_op, {"token_logprob", 3, 3, 2, check_token_logprob, token_logprob});
+HEDDLE_OP(token_logprob_backward_op,
+          {"token_logprob_backward", 5, 5, 2, check_token_logprob_backward, token_logprob_backward});
+
+}  // namespace
+}  // namespace heddle
