@@ -27,9 +27,24 @@ interface InfoBinding {
   info(): BuildInfo;
 }
 
+// ---- files (native/binding/files.cc); used through lib/formats --------------------------------------------
+
+export interface NativeMappedFile {
+  readonly size: number;
+  bytes(offset: number, length: number): ArrayBuffer;
+  check(): void;
+  close(): void;
+}
+
+interface FilesBinding {
+  MappedFile: new (path: string) => NativeMappedFile;
+  /** from, to: 0 f32, 1 bf16, 2 f16. `overflows` counts finite values that became infinite. */
+  castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
+}
+
 // ---- the whole addon ---------------------------------------------------------------------------------------
 
-export interface Binding extends InfoBinding {
+export interface Binding extends InfoBinding, FilesBinding {
   /** Native code throws instances of this class from then on, in this environment. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }

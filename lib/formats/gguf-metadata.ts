@@ -1,0 +1,76 @@
+import { HeddleError } from "../errors.ts";
+import type { GgufNumberArray, GgufValue } from "./gguf-types.ts";
+
+/**
+ * GGUF metadata with typed look-ups. A missing key gives undefined (or NOT_FOUND through `require…`); a value of another
+ * type is an INVALID_FILE error that names the key.
+ */
+export class GgufMetadata {
+  constructor(
+    readonly values: ReadonlyMap<string, GgufValue>,
+    /** The file's path, for messages. */
+    readonly path = "GGUF metadata",
+  ) {}
+
+  has(key: string): boolean {
+    return this.values.has(key);
+  }
+
+  /** Any integer or float; 64-bit integers must be exact in a double. */
+  number(key: string): number | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined) return undefined;
+    if (typeof entry.value === "number") return entry.value;
+    if (typeof entry.value === "bigint") {
+      const value = Number(entry.value);
+      if (Number.isSafeInteger(value)) return value;
+    }
+    throw this.mismatch(key, "a number", entry);
+  }
+
+  requireNumber(key: string): number {
+    return this.number(key) ?? this.missing(key);
+  }
+
+  string(key: string): string | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined || typeof entry.value === "string") return entry?.value;
+    throw this.mismatch(key, "a string", entry);
+  }
+
+  requireString(key: string): string {
+    return this.string(key) ?? this.missing(key);
+  }
+
+  boolean(key: string): boolean | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined || typeof entry.value === "boolean") return entry?.value;
+    throw this.mismatch(key, "a boolean", entry);
+  }
+
+  strings(key: string): string[] | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.type === "array" && entry.of === "string") return entry.value;
+    throw this.mismatch(key, "an array of strings", entry);
+  }
+
+  /** An array of numbers as the typed array it was stored as. */
+  numbers(key: string): GgufNumberArray | undefined {
+    const entry = this.values.get(key);
+    if (entry === undefined) return undefined;
+    if (entry.type === "array" && entry.of !== "string" && entry.of !== "bool" && entry.of !== "array") {
+      return entry.value;
+    }
+    throw this.mismatch(key, "an array of numbers", entry);
+  }
+
+  private mismatch(key: string, expected: string, entry: GgufValue): HeddleError {
+    const got = entry.type === "array" ? `an array of ${entry.of}` : entry.type;
+    return new HeddleError("INVALID_FILE", `${this.path}: ${key}: expected ${expected}, got ${got}`);
+  }
+
+  private missing(key: string): never {
+    throw new HeddleError("INVALID_FILE", `${this.path}: ${key}: expected in the metadata, got nothing`);
+  }
+}

@@ -1,0 +1,35 @@
+/** The candidate with the smallest edit distance to `name`, if it is near enough to be a likely misspelling. */
+export function nearest(name: string, candidates: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let budget = 10_000; // a hostile file may hold very many or very long names
+  for (const candidate of candidates) {
+    if (budget-- === 0) break;
+    if (candidate.length > 256 || name.length > 256 || Math.abs(candidate.length - name.length) >= bestDistance)
+      continue;
+    const distance = editDistance(name, candidate, bestDistance);
+    if (distance < bestDistance) {
+      best = candidate;
+      bestDistance = distance;
+    }
+  }
+  return best;
+}
+
+/** Levenshtein distance; gives up with `limit` once it must be reached. */
+function editDistance(a: string, b: string, limit: number): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    let least = i;
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1);
+      const cost = Math.min(substitution, row[j]! + 1, next[j - 1]! + 1);
+      next.push(cost);
+      least = Math.min(least, cost);
+    }
+    if (least >= limit) return limit;
+    row = next;
+  }
+  return row[b.length]!;
+}

@@ -1,0 +1,202 @@
+// One view of a model's weights, whatever file they lie in.
+import { open, readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { HeddleError } from "../errors.ts";
+import type { WeightDtype } from "./dtype.ts";
+import { openGguf } from "./gguf.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import { exists, ioError, readJson } from "./io.ts";
+import type { MappedFile } from "./mapped-file.ts";
+import { nearest } from "./nearest.ts";
+import { openSafetensors } from "./safetensors.ts";
+
+/** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
+export interface TensorInfo {
+  name: string;
+  /** The format's own name of the type: "F32", "BF16", "Q4_K". */
+  storedDtype: string;
+  dtype?: WeightDtype;
+  /** Row-major, last dimension contiguous. */
+  shape: number[];
+  bytes: number;
+}
+
+/** A tensor where it lies: `bytes` bytes from `offset` of a mapped file, little endian. */
+export interface StoredTensor extends TensorInfo {
+  dtype: WeightDtype;
+  file: MappedFile;
+  /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
+  offset: number;
+}
+
+/** Weights in one or more mapped files. Nothing is read before a tensor's bytes are. */
+export interface WeightSource {
+  format: "safetensors" | "gguf";
+  /** The file or folder that was opened. */
+  path: string;
+  names(): string[];
+  has(name: string): boolean;
+  /** Errors: NOT_FOUND (names the nearest). */
+  info(name: string): TensorInfo;
+  /** Errors: NOT_FOUND, UNSUPPORTED for a type that heddle does not compute with. */
+  tensor(name: string): StoredTensor;
+  /** The `__metadata__` of safetensors; empty for GGUF. */
+  metadata: ReadonlyMap<string, string>;
+  /** GGUF only. */
+  gguf?: GgufMetadata;
+  /** Gives up the files. Tensors already made on the device side keep their own share. */
+  close(): void;
+}
+
+type Entry = TensorInfo & { offset: number };
+type Located = { entry: Entry; file: MappedFile };
+
+/** A WeightSource over a table of located tensors. */
+function source(
+  base: Pick<WeightSource, "format" | "path" | "metadata" | "gguf">,
+  table: ReadonlyMap<string, Located>,
+  files: MappedFile[],
+): WeightSource {
+  function find(name: string): Located {
+    const found = table.get(name);
+    if (found) return found;
+    const near = nearest(name, table.keys());
+    const hint = near === undefined ? "" : ` (nearest: ${JSON.stringify(near)})`;
+    throw new HeddleError("NOT_FOUND", `${base.path}: tensor ${JSON.stringify(name)} is missing${hint}`);
+  }
+  return {
+    ...base,
+    names: () => [...table.keys()],
+    has: (name) => table.has(name),
+    info: (name) => find(name).entry,
+    tensor(name) {
+      const { entry, file } = find(name);
+      const { dtype } = entry;
+      if (dtype === undefined) {
+        throw new HeddleError(
+          "UNSUPPORTED",
+          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected F32, F16 or BF16)`,
+        );
+      }
+      return { ...entry, dtype, file };
+    },
+    close() {
+      for (const file of files) file.close();
+    },
+  };
+}
+
+/**
+ * Opens weights: a `.gguf` or `.safetensors` file, or a folder with `model.safetensors` or
+ * `model.safetensors.index.json`. The content decides, not the extension.
+ * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
+ */
+export async function openWeights(path: string): Promise<WeightSource> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await stat(path)).isDirectory();
+  } catch (error) {
+    throw ioError(error, path, "opened");
+  }
+  if (isFolder) return openFolder(path);
+  return (await hasGgufMagic(path)) ? openGgufWeights(path) : openSafetensorsWeights(path, path);
+}
+
+async function hasGgufMagic(path: string): Promise<boolean> {
+  try {
+    const handle = await open(path, "r");
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
+      return bytesRead === 4 && buffer.toString("latin1") === "GGUF";
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+}
+
+function openGgufWeights(path: string): WeightSource {
+  const gguf = openGguf(path);
+  const { file, metadata } = gguf;
+  try {
+    const splits = metadata.number("split.count") ?? 0;
+    if (splits > 1) {
+      throw new HeddleError("UNSUPPORTED", `${path}: GGUF split over ${splits} files: expected one whole file`);
+    }
+  } catch (error) {
+    file.close();
+    throw error;
+  }
+  const table = new Map([...gguf.entries].map(([name, entry]) => [name, { entry, file }]));
+  return source({ format: "gguf", path, metadata: new Map(), gguf: metadata }, table, [file]);
+}
+
+function openSafetensorsWeights(file: string, path: string): WeightSource {
+  const opened = openSafetensors(file);
+  const table = new Map([...opened.entries].map(([name, entry]) => [name, { entry, file: opened.file }]));
+  return source({ format: "safetensors", path, metadata: opened.metadata }, table, [opened.file]);
+}
+
+const MAX_INDEX_BYTES = 100_000_000;
+const MAX_SHARDS = 4096;
+
+async function openFolder(folder: string): Promise<WeightSource> {
+  const single = join(folder, "model.safetensors");
+  if (await exists(single)) return openSafetensorsWeights(single, folder);
+  const index = join(folder, "model.safetensors.index.json");
+  if (await exists(index)) return openShards(folder, index);
+
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw ioError(error, folder, "listed");
+  });
+  const others = names.filter((name) => name.endsWith(".safetensors") || name.endsWith(".gguf"));
+  if (others.length === 1) return openWeights(join(folder, others[0]!));
+  if (names.some((name) => name.startsWith("pytorch_model") && name.endsWith(".bin"))) {
+    throw new HeddleError("UNSUPPORTED", `${folder}: expected safetensors or GGUF weights, got pytorch_model.bin`);
+  }
+  const got = others.length === 0 ? "none" : others.slice(0, 4).join(", ");
+  throw new HeddleError(
+    "NOT_FOUND",
+    `${folder}: expected model.safetensors, model.safetensors.index.json or one .gguf file, got ${got}`,
+  );
+}
+
+async function openShards(folder: string, index: string): Promise<WeightSource> {
+  const invalid = (message: string) => new HeddleError("INVALID_FILE", `${index}: ${message}`);
+  const content = await readJson(index, MAX_INDEX_BYTES);
+  const map = isObject(content) ? content.weight_map : undefined;
+  if (!isObject(map)) throw invalid("weight_map: expected an object of tensor names and shards");
+
+  const shards = new Map<string, ReturnType<typeof openSafetensors>>();
+  const table = new Map<string, Located>();
+  let metadata: ReadonlyMap<string, string> = new Map();
+  try {
+    for (const [name, shard] of Object.entries(map)) {
+      // A name is never a path: an index from a stranger must not reach files outside its folder.
+      if (typeof shard !== "string" || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,254}$/.test(shard)) {
+        const got = typeof shard === "string" ? JSON.stringify(shard.slice(0, 100)) : typeof shard;
+        throw invalid(`weight_map[${JSON.stringify(name.slice(0, 100))}]: expected a plain file name, got ${got}`);
+      }
+      let opened = shards.get(shard);
+      if (!opened) {
+        if (shards.size === MAX_SHARDS) throw invalid(`expected at most ${MAX_SHARDS} shards, got more`);
+        opened = openSafetensors(join(folder, shard));
+        shards.set(shard, opened);
+        if (metadata.size === 0) metadata = opened.metadata;
+      }
+      const entry = opened.entries.get(name);
+      if (!entry) throw invalid(`tensor ${JSON.stringify(name.slice(0, 100))}: expected in ${shard}, which lacks it`);
+      table.set(name, { entry, file: opened.file });
+    }
+  } catch (error) {
+    for (const { file } of shards.values()) file.close();
+    throw error;
+  }
+  const files = [...shards.values()].map(({ file }) => file);
+  return source({ format: "safetensors", path: folder, metadata }, table, files);
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,30 @@
+// The JavaScript handle of a mapped file, for the parts of the binding that make tensors on top of it.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "runtime/mapping.h"
+
+namespace heddle {
+
+// In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); check(); close() }.
+class MappedFile : public Napi::ObjectWrap<MappedFile> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  explicit MappedFile(const Napi::CallbackInfo& info);
+
+  // The mapping behind a JavaScript value. Throws Error INVALID_ARGUMENT for anything but a MappedFile, DISPOSED after
+  // close(). A tensor that keeps the pointer keeps the mapping: close() only gives up JavaScript's own share.
+  static std::shared_ptr<Mapping> mapping(const Napi::Value& value);
+
+ private:
+  Napi::Value size(const Napi::CallbackInfo& info);
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value check(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
+
+  std::shared_ptr<Mapping> mapping_;  // null after close()
+};
+
+}  // namespace heddle
