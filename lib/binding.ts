@@ -42,9 +42,75 @@ interface FilesBinding {
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
 }
 
+// ---- graph: tensors, lanes, programs (native/binding/{tensor,lane,program}.cc); used through lib/graph ---------
+
+export interface NativeTensorHandle {
+  readonly bytes: number;
+  dispose(): void;
+}
+
+export interface AbortFlagHandle {
+  abort(): void;
+}
+
+/** A traced graph as it crosses; decoded in native/binding/program.cc. */
+export interface ProgramDescription {
+  /** Upper bounds; a dimension of -(i + 1) is symbol i. */
+  symbols: readonly number[];
+  /** Flat: dtype, rank and dimensions of each value. */
+  values: readonly number[];
+  nodes: readonly {
+    op: string;
+    inputs: readonly number[];
+    outputs: readonly number[];
+    /** name, value, name, value, … */
+    attributes: readonly (string | number)[];
+    origin: string;
+  }[];
+  bound: readonly number[];
+  inputs: readonly number[];
+  outputs: readonly number[];
+}
+
+export interface NativeProgramHandle {
+  readonly arenaBytes: number;
+}
+
+export interface NativeExecutableHandle {
+  dispose(): void;
+}
+
+export interface NativeLaneHandle {
+  read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
+  write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView): Promise<void>;
+  run(
+    executable: NativeExecutableHandle,
+    symbols: Int32Array,
+    inputs: readonly ArrayBufferView[],
+    outputs: readonly ArrayBuffer[],
+    flag: AbortFlagHandle | undefined,
+  ): Promise<unknown>;
+}
+
+interface GraphBinding {
+  NativeTensor: {
+    new (bytes: number): NativeTensorHandle;
+    new (file: NativeMappedFile, offset: number, bytes: number): NativeTensorHandle;
+  };
+  NativeLane: new (threads: number) => NativeLaneHandle;
+  AbortFlag: new () => AbortFlagHandle;
+  NativeProgram: new (description: ProgramDescription) => NativeProgramHandle;
+  NativeExecutable: new (
+    program: NativeProgramHandle,
+    tensors: readonly NativeTensorHandle[],
+  ) => NativeExecutableHandle;
+  opNames(): string[];
+  cpuInfo(): { isa: string; supported: string[] };
+}
+
 // ---- the whole addon ---------------------------------------------------------------------------------------
 
-export interface Binding extends InfoBinding, FilesBinding {
+export interface Binding extends InfoBinding, FilesBinding, GraphBinding {
   /** Native code throws instances of this class from then on, in this environment. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }

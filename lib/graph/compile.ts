@@ -1,0 +1,215 @@
+import {
+  type AbortFlagHandle,
+  binding,
+  type NativeExecutableHandle,
+  type NativeProgramHandle,
+  type ProgramDescription,
+} from "../binding.ts";
+import { HeddleError } from "../errors.ts";
+import type { Device } from "./device.ts";
+import { bytesOf, DTYPES } from "./dtype.ts";
+import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
+import { record, type Trace } from "./trace.ts";
+import { Dimension, type Node, type Shape, showShape, type Value } from "./value.ts";
+
+/** What a traced function returns: named results that each run copies out. */
+export type Results = Record<string, Value>;
+export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
+
+interface Slot {
+  name: string;
+  value: Value;
+}
+
+/** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */
+export class Program<R extends Results = Results> {
+  /** @internal */ readonly native: NativeProgramHandle;
+  /** @internal */ readonly symbols: readonly Dimension[];
+  /** @internal */ readonly inputs: readonly Slot[];
+  /** @internal */ readonly tensors: readonly Slot[];
+  /** @internal */ readonly outputs: readonly Slot[];
+
+  /** @internal */ constructor(trace: Trace, results: R) {
+    const description = describeProgram(trace, results);
+    this.symbols = description.dimensions;
+    this.inputs = description.inputSlots;
+    this.tensors = description.tensorSlots;
+    this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
+    this.native = new binding.NativeProgram(description.native);
+  }
+
+  /** Bytes of the arena that holds every intermediate value. */
+  get arenaBytes(): number {
+    return this.native.arenaBytes;
+  }
+
+  /** Joins the program with the tensors it names. @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit */
+  bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
+    const handles = this.tensors.map(({ name, value }) => {
+      const t = tensors.get(name);
+      if (!t) throw new HeddleError("NOT_FOUND", `bind: expected a tensor ${name}, got none`);
+      if (t.dtype !== value.dtype || t.shape.length !== value.rank || t.shape.some((d, i) => d !== value.shape[i]))
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `bind: tensor ${name}, expected ${value}, got ${t.dtype}${showShape(t.shape)}`,
+        );
+      return t.native;
+    });
+    return new Executable(this, device, new binding.NativeExecutable(this.native, handles));
+  }
+}
+
+/** The data of each result: f32 as Float32Array, i32 as Int32Array, bf16 and f16 as bits. */
+export type Outputs<R extends Results> = { [K in keyof R]: TensorData };
+
+/** A program bound to tensors on a device. */
+export class Executable<R extends Results = Results> {
+  readonly program: Program<R>;
+  readonly device: Device;
+  private readonly native: NativeExecutableHandle;
+
+  /** @internal */ constructor(program: Program<R>, device: Device, native: NativeExecutableHandle) {
+    this.program = program;
+    this.device = device;
+    this.native = native;
+  }
+
+  /**
+   * Runs on the device's lane. Inputs are copied before this returns; the sizes of symbolic dimensions follow from them.
+   * @throws HeddleError ABORTED within the duration of one node after `signal` fires
+   */
+  async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
+    signal?.throwIfAborted();
+    const { symbols, program } = { symbols: this.symbolsOf(inputs), program: this.program };
+    const sizeOf = (shape: Shape) =>
+      shape.reduce<number>((n, d) => n * (typeof d === "number" ? d : symbols.get(d)!), 1);
+    const data = program.inputs.map(({ name, value }) => {
+      const given = inputs[name];
+      if (!given) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
+      if (given.length !== sizeOf(value.shape) || given.byteLength !== given.length * bytesOf(value.dtype))
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `run: input ${name}, expected ${value}, got ${given.length} elements of ${given.byteLength / (given.length || 1)} bytes`,
+        );
+      return given;
+    });
+    const results = program.outputs.map(({ value }) => new ArrayBuffer(sizeOf(value.shape) * bytesOf(value.dtype)));
+    const values = Int32Array.from(program.symbols, (s) => symbols.get(s)!);
+    await this.launch(values, data, results, signal);
+    return Object.fromEntries(
+      program.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]),
+    ) as Outputs<R>;
+  }
+
+  private async launch(
+    symbols: Int32Array,
+    data: ArrayBufferView[],
+    results: ArrayBuffer[],
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    if (!signal) {
+      await this.device.lane.run(this.native, symbols, data, results, undefined);
+      return;
+    }
+    const flag: AbortFlagHandle = new binding.AbortFlag();
+    const abort = () => flag.abort();
+    signal.addEventListener("abort", abort, { once: true });
+    try {
+      await this.device.lane.run(this.native, symbols, data, results, flag);
+    } finally {
+      signal.removeEventListener("abort", abort);
+    }
+  }
+
+  /** Each symbolic dimension from the length of an input in which it alone is unknown. */
+  private symbolsOf(inputs: Inputs): Map<Dimension, number> {
+    const known = new Map<Dimension, number>();
+    for (const { name, value } of this.program.inputs) {
+      const open = value.shape.filter((d): d is Dimension => d instanceof Dimension && !known.has(d));
+      if (open.length !== 1) continue;
+      const rest = value.shape.reduce<number>(
+        (n, d) => (d === open[0] ? n : n * (typeof d === "number" ? d : known.get(d)!)),
+        1,
+      );
+      const size = (inputs[name]?.length ?? 0) / rest;
+      if (!Number.isInteger(size) || size > open[0]!.bound)
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `run: input ${name}, expected a ${open[0]} of at most ${open[0]!.bound}, got ${size}`,
+        );
+      known.set(open[0]!, size);
+    }
+    for (const s of this.program.symbols)
+      if (!known.has(s))
+        throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that tells the size of ${s}, got none`);
+    return known;
+  }
+
+  dispose(): void {
+    this.native.dispose();
+  }
+}
+
+/** Traces `build` and plans it. Pure in `build`: keep the program and run it many times. */
+export function compile<R extends Results>(build: () => R): Program<R> {
+  const { trace, result } = record(build);
+  return new Program(trace, result);
+}
+
+/** The nodes that an output or an effect needs, in order. */
+function live(trace: Trace, results: Results): Node[] {
+  const wanted = new Set<Value>(Object.values(results));
+  const kept: Node[] = [];
+  for (const node of trace.nodes.slice().reverse()) {
+    if (!node.effect && !node.outputs.some((o) => wanted.has(o))) continue;
+    kept.push(node);
+    for (const v of node.inputs) if (v) wanted.add(v);
+  }
+  return kept.reverse();
+}
+
+function describeProgram(trace: Trace, results: Results) {
+  const nodes = live(trace, results);
+  const ids = new Map<Value, number>();
+  const values: number[] = [];
+  const dimensions: Dimension[] = [];
+  const idOf = (value: Value): number => {
+    const known = ids.get(value);
+    if (known !== undefined) return known;
+    values.push(DTYPES[value.dtype], value.rank);
+    for (const d of value.shape) {
+      if (typeof d === "number") {
+        values.push(d);
+        continue;
+      }
+      let symbol = dimensions.indexOf(d);
+      if (symbol < 0) symbol = dimensions.push(d) - 1;
+      values.push(-1 - symbol);
+    }
+    ids.set(value, ids.size);
+    return ids.size - 1;
+  };
+  const used = new Set<Value>([
+    ...Object.values(results),
+    ...nodes.flatMap((n) => n.inputs.filter((v) => v !== undefined)),
+  ]);
+  const slots = (map: ReadonlyMap<string, Value>): Slot[] =>
+    [...map].filter(([, value]) => used.has(value)).map(([name, value]) => ({ name, value }));
+  const inputSlots = slots(trace.inputs);
+  const tensorSlots = slots(trace.tensors);
+  const native: ProgramDescription = {
+    bound: tensorSlots.map((s) => idOf(s.value)),
+    inputs: inputSlots.map((s) => idOf(s.value)),
+    nodes: nodes.map((n) => ({
+      op: n.op,
+      inputs: n.inputs.map((v) => (v ? idOf(v) : -1)),
+      outputs: n.outputs.map(idOf),
+      attributes: Object.entries(n.attributes).flat(),
+      origin: n.origin,
+    })),
+    outputs: Object.values(results).map(idOf),
+    symbols: dimensions.map((d) => d.bound),
+    values,
+  };
+  return { native, dimensions, inputSlots, tensorSlots };
+}

@@ -1,0 +1,35 @@
+import { HeddleError } from "../errors.ts";
+import { type DType, isFloat } from "./dtype.ts";
+import { type Dim, type Shape, sameShape, showShape, type Value } from "./value.ts";
+
+/** Shape rules read as sentences: each throws SHAPE_MISMATCH "op: operand …, expected …, got …". */
+export function fail(op: string, what: string, expected: string, got: unknown): never {
+  throw new HeddleError("SHAPE_MISMATCH", `${op}: ${what}, expected ${expected}, got ${got}`);
+}
+
+export function need(op: string, what: string, value: Value | undefined): Value {
+  return value ?? fail(op, what, "an operand", "none");
+}
+
+export function needFloat(op: string, what: string, value: Value | undefined, rank?: number): Value {
+  const v = need(op, what, value);
+  if (!isFloat(v.dtype)) fail(op, what, "f32, bf16 or f16", v.dtype);
+  if (rank !== undefined && v.rank !== rank) fail(op, what, `${rank} dimensions`, showShape(v.shape));
+  return v;
+}
+
+export function needDType(op: string, what: string, value: Value | undefined, dtype: DType, rank?: number): Value {
+  const v = need(op, what, value);
+  if (v.dtype !== dtype) fail(op, what, dtype, v.dtype);
+  if (rank !== undefined && v.rank !== rank) fail(op, what, `${rank} dimensions`, showShape(v.shape));
+  return v;
+}
+
+export function needShape(op: string, what: string, value: Value, shape: Shape): Value {
+  if (!sameShape(value.shape, shape)) fail(op, what, showShape(shape), showShape(value.shape));
+  return value;
+}
+
+export function needDim(op: string, what: string, got: Dim, expected: Dim): void {
+  if (got !== expected) fail(op, what, String(expected), got);
+}

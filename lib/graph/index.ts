@@ -1,0 +1,18 @@
+// The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
+export { gradients } from "./autograd.ts";
+export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
+export { Device, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
+export { bytesOf, type DType, type FloatDType } from "./dtype.ts";
+export { opNames } from "./op-table.ts";
+export * from "./ops/attention.ts";
+export * from "./ops/elementwise.ts";
+export * from "./ops/embedding.ts";
+export * from "./ops/layout.ts";
+export * from "./ops/linear.ts";
+export * from "./ops/loss.ts";
+export * from "./ops/norm.ts";
+export * from "./ops/optimizer.ts";
+export * from "./ops/sample.ts";
+export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
+export { input, tensor } from "./trace.ts";
+export { type Dim, Dimension, type Shape, Value } from "./value.ts";

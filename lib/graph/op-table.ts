@@ -1,0 +1,45 @@
+import { HeddleError } from "../errors.ts";
+import { addNode } from "./trace.ts";
+import type { Node, TensorType, Value } from "./value.ts";
+
+export type Operands = readonly (Value | undefined)[];
+export type Attributes = Readonly<Record<string, number>>;
+
+/** A row of the op table. */
+export interface OpRow {
+  readonly name: string;
+  /**
+   * Types of the outputs, from operands and attributes; throws SHAPE_MISMATCH with name, expected, got.
+   * `wanted` are the types the caller asked for, where operands do not imply them (cast, reshape, split).
+   */
+  readonly infer: (inputs: Operands, attributes: Attributes, wanted: readonly TensorType[]) => readonly TensorType[];
+  /**
+   * Vector-Jacobian product: from the gradient of each output (undefined: not needed) to the gradient of each
+   * input (undefined: none), built from other rows.
+   */
+  readonly vjp?: (node: Node, gradients: Operands) => Operands;
+  /** Operands that the op writes in place; such a node always runs. */
+  readonly mutates: readonly number[];
+}
+
+const rows = new Map<string, OpRow>();
+
+/** Adds a row to the table and returns the function that makes its nodes. */
+export function defineOp(row: Omit<OpRow, "mutates"> & { mutates?: readonly number[] }) {
+  const full: OpRow = { mutates: [], ...row };
+  if (rows.has(full.name)) throw new HeddleError("INTERNAL", `op table: expected one row ${full.name}, got two`);
+  rows.set(full.name, full);
+  return (inputs: Operands, attributes: Attributes = {}, wanted: readonly TensorType[] = []): readonly Value[] =>
+    addNode(full.name, inputs, attributes, full.infer(inputs, attributes, wanted), full.mutates.length > 0);
+}
+
+/** The row of an op that exists. */
+export function opRow(name: string): OpRow {
+  const row = rows.get(name);
+  if (!row) throw new HeddleError("INTERNAL", `op table: expected a known op, got ${name}`);
+  return row;
+}
+
+export function opNames(): string[] {
+  return [...rows.keys()];
+}

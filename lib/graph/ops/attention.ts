@@ -1,0 +1,144 @@
+import { HeddleError } from "../../errors.ts";
+import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import { fixed, type Value } from "../value.ts";
+
+const type = (v: Value) => ({ dtype: v.dtype, shape: v.shape });
+
+const ropeNode = defineOp({
+  name: "rope",
+  infer([x, positions, frequencies]) {
+    const v = needFloat("rope", "x", x, 3);
+    needDim("rope", "positions", needDType("rope", "positions", positions, "i32", 1).dim(0), v.dim(0));
+    const half = fixed(needDType("rope", "frequencies", frequencies, "f32", 1).dim(0), "rope: frequencies");
+    if (half * 2 > v.last) fail("rope", "frequencies", `at most ${v.last / 2}`, half);
+    return [type(v)];
+  },
+  vjp: ({ inputs: [, positions, frequencies], attributes }, [dy]) => [
+    ropeNode([dy, positions, frequencies], { ...attributes, inverse: attributes.inverse ? 0 : 1 })[0],
+    undefined,
+    undefined,
+  ],
+});
+
+/**
+ * Rotary position embedding (Su et al. 2021): the first 2·frequencies dimensions of each head turn by position · frequency.
+ * @param x (rows, heads, width) @param positions (rows) i32 @param frequencies (R/2) f32, R ≤ width
+ * @param options.interleaved neighbours turn together (GGUF's llama) instead of halves (Hugging Face)
+ * @param options.scale multiplies cosine and sine (YaRN's attention factor)
+ */
+export function rope(
+  x: Value,
+  positions: Value,
+  frequencies: Value,
+  options: { interleaved?: boolean; scale?: number } = {},
+): Value {
+  return ropeNode([x, positions, frequencies], {
+    interleaved: options.interleaved ? 1 : 0,
+    scale: options.scale ?? 1,
+    inverse: 0,
+  })[0]!;
+}
+
+export interface AttentionOptions {
+  causal?: boolean;
+  /** Key j is seen by query i where i − window < j ≤ i; undefined: no limit. */
+  window?: number | undefined;
+  /** Multiplies q·k; 1/√width where not given. */
+  scale?: number | undefined;
+  /** tanh soft cap of the scores (Gemma 2); undefined: none. */
+  softcap?: number | undefined;
+}
+
+function attributesOf(q: Value, { causal = true, window, scale, softcap }: AttentionOptions): Record<string, number> {
+  if (window !== undefined && !causal)
+    throw new HeddleError("UNSUPPORTED", "attention: expected a window only with causal, got causal false");
+  return { causal: causal ? 1 : 0, window: window ?? 0, scale: scale ?? 1 / Math.sqrt(q.last), softcap: softcap ?? 0 };
+}
+
+function checkHeads(op: string, q: Value | undefined, k: Value | undefined, v: Value | undefined): Value {
+  const query = needFloat(op, "q", q, 3);
+  const key = needFloat(op, "k", k, 3);
+  needShape(op, "v", needFloat(op, "v", v, 3), key.shape);
+  needDim(op, "width of k", key.dim(2), query.dim(2));
+  const heads = fixed(query.dim(1), "heads of q");
+  const keyHeads = fixed(key.dim(1), "heads of k");
+  if (heads % keyHeads) fail(op, "heads of q", `a multiple of ${keyHeads}`, heads);
+  return query;
+}
+
+const attentionNode = defineOp({
+  name: "attention",
+  infer([q, k, v], { sequenceLength }) {
+    const query = checkHeads("attention", q, k, v);
+    const rows = fixed(query.dim(0), "attention: rows");
+    needDim("attention", "rows of k", k!.dim(0), rows);
+    if (rows % sequenceLength!) fail("attention", "rows", `a multiple of the sequence length ${sequenceLength}`, rows);
+    return [type(query), { dtype: "f32", shape: [query.dim(0), query.dim(1)] }];
+  },
+  vjp({ inputs: [q, k, v], outputs: [o, lse], attributes }, [dy]) {
+    return dy ? backwardNode([dy, q, k, v, o, lse], attributes) : [undefined, undefined, undefined];
+  },
+});
+const backwardNode = defineOp({
+  name: "attention_backward",
+  infer: ([, q, k, v]) => [type(q!), type(k!), type(v!)],
+});
+
+/**
+ * Scaled dot-product attention within sequences of `sequenceLength` rows, grouped-query, without a T×T matrix in memory
+ * (Dao 2023, "FlashAttention-2").
+ * @param q (rows, heads, width) @param k, v (rows, key heads, width); rows = sequences · sequenceLength
+ * @returns (rows, heads, width)
+ */
+export function attention(
+  operands: { q: Value; k: Value; v: Value },
+  options: AttentionOptions & { sequenceLength: number },
+): Value {
+  const { q, k, v } = operands;
+  return attentionNode([q, k, v], { sequenceLength: options.sequenceLength, ...attributesOf(q, options) })[0]!;
+}
+
+const cacheWriteNode = defineOp({
+  name: "cache_write",
+  mutates: [0],
+  infer([cache, x, segments]) {
+    const c = needFloat("cache_write", "cache", cache, 4);
+    const v = needFloat("cache_write", "x", x, 3);
+    needDim("cache_write", "heads of x", v.dim(1), c.dim(1));
+    needDim("cache_write", "width of x", v.dim(2), c.dim(3));
+    needDim("cache_write", "segments", needDType("cache_write", "segments", segments, "i32", 2).dim(1), 4);
+    return [];
+  },
+});
+/**
+ * Stores rows at their positions of a cache.
+ * @param cache (slots, heads, capacity, width) @param x (rows, heads, width)
+ * @param segments (count, 4) i32: first row, row count, slot, past length
+ */
+export function cacheWrite(cache: Value, x: Value, segments: Value): void {
+  cacheWriteNode([cache, x, segments]);
+}
+
+const cachedNode = defineOp({
+  name: "cached_attention",
+  infer([q, cacheK, cacheV, segments]) {
+    const query = needFloat("cached_attention", "q", q, 3);
+    const k = needFloat("cached_attention", "cache_k", cacheK, 4);
+    needShape("cached_attention", "cache_v", need("cached_attention", "cache_v", cacheV), k.shape);
+    needDim("cached_attention", "width of the cache", k.dim(3), query.dim(2));
+    needDim("cached_attention", "segments", needDType("cached_attention", "segments", segments, "i32", 2).dim(1), 4);
+    return [type(query)];
+  },
+});
+/**
+ * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
+ * @param operands.q (rows, heads, width) @param operands.segments as in cacheWrite
+ */
+export function cachedAttention(
+  operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value },
+  options: AttentionOptions = {},
+): Value {
+  const { q, cacheK, cacheV, segments } = operands;
+  return cachedNode([q, cacheK, cacheV, segments], attributesOf(q, options))[0]!;
+}

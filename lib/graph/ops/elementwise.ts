@@ -1,0 +1,151 @@
+import type { FloatDType } from "../dtype.ts";
+import { fail, needDType, needFloat, needShape } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import type { Shape, Value } from "../value.ts";
+
+const like = (v: Value) => [{ dtype: v.dtype, shape: v.shape }];
+
+function sameType(op: string, a: Value, b: Value): void {
+  needShape(op, "second operand", b, a.shape);
+  if (a.dtype !== b.dtype) fail(op, "second operand", a.dtype, b.dtype);
+}
+
+const addNode = defineOp({
+  name: "add",
+  infer([a, b]) {
+    const x = needFloat("add", "first operand", a);
+    sameType("add", x, needFloat("add", "second operand", b));
+    return like(x);
+  },
+  vjp: (_, [dy]) => [dy, dy],
+});
+/** a + b, elementwise; the same shape and dtype. */
+export function add(a: Value, b: Value): Value {
+  return addNode([a, b])[0]!;
+}
+
+const mulNode = defineOp({
+  name: "mul",
+  infer([a, b]) {
+    const x = needFloat("mul", "first operand", a);
+    sameType("mul", x, needFloat("mul", "second operand", b));
+    return like(x);
+  },
+  vjp: ({ inputs: [a, b] }, [dy]) => [mul(dy!, b!), mul(dy!, a!)],
+});
+/** a · b, elementwise; the same shape and dtype. */
+export function mul(a: Value, b: Value): Value {
+  return mulNode([a, b])[0]!;
+}
+
+const scaleNode = defineOp({
+  name: "scale",
+  infer: ([x]) => like(needFloat("scale", "x", x)),
+  vjp: ({ attributes }, [dy]) => [scale(dy!, attributes.factor!)],
+});
+/** factor · x. */
+export function scale(x: Value, factor: number): Value {
+  return scaleNode([x], { factor })[0]!;
+}
+
+const sumNode = defineOp({
+  name: "sum",
+  infer: ([x]) => {
+    needFloat("sum", "x", x);
+    return [{ dtype: "f32", shape: [1] }];
+  },
+  vjp: ({ inputs: [x] }, [dy]) => [broadcast(dy!, x!.shape, x!.dtype as FloatDType)],
+});
+/** The sum of all elements, f32 (1). */
+export function sum(x: Value): Value {
+  return sumNode([x])[0]!;
+}
+
+const broadcastNode = defineOp({
+  name: "broadcast",
+  infer([x], _, wanted) {
+    needShape("broadcast", "x", needDType("broadcast", "x", x, "f32", 1), [1]);
+    return wanted;
+  },
+  vjp: (_, [dy]) => [sum(dy!)],
+});
+/** One scalar, (1) f32, as every element of `shape`. */
+export function broadcast(x: Value, shape: Shape, dtype: FloatDType = "f32"): Value {
+  return broadcastNode([x], {}, [{ dtype, shape }])[0]!;
+}
+
+const castNode = defineOp({
+  name: "cast",
+  infer([x], _, wanted) {
+    needFloat("cast", "x", x);
+    return wanted;
+  },
+  vjp: ({ inputs: [x] }, [dy]) => [cast(dy!, x!.dtype as FloatDType)],
+});
+/** x in another float type, rounded to nearest even; x itself where it has that type. */
+export function cast(x: Value, dtype: FloatDType): Value {
+  return x.dtype === dtype ? x : castNode([x], {}, [{ dtype, shape: x.shape }])[0]!;
+}
+
+const ACTIVATIONS = { silu: 0, gelu_tanh: 1, gelu: 2 } as const;
+/** The activation of a gated unit: SiLU, GELU with tanh, or exact GELU (Hendrycks & Gimpel 2016). */
+export type Activation = keyof typeof ACTIVATIONS;
+
+const gluNode = defineOp({
+  name: "glu",
+  infer([gate, up]) {
+    const g = needFloat("glu", "gate", gate);
+    sameType("glu", g, needFloat("glu", "up", up));
+    return like(g);
+  },
+  vjp: ({ inputs: [gate, up], attributes }, [dy]) => gluBackwardNode([dy, gate, up], attributes),
+});
+const gluBackwardNode = defineOp({
+  name: "glu_backward",
+  infer([dy, gate, up]) {
+    sameType("glu_backward", needFloat("glu_backward", "dy", dy), needFloat("glu_backward", "gate", gate));
+    return [...like(gate!), ...like(up!)];
+  },
+});
+/** act(gate) · up (Shazeer 2020, "GLU Variants Improve Transformer"): SwiGLU with silu, GeGLU with a gelu. */
+export function glu(gate: Value, up: Value, activation: Activation = "silu"): Value {
+  return gluNode([gate, up], { activation: ACTIVATIONS[activation] })[0]!;
+}
+/** silu(gate) · up. */
+export function swiglu(gate: Value, up: Value): Value {
+  return glu(gate, up, "silu");
+}
+
+const geluNode = defineOp({
+  name: "gelu",
+  infer: ([x]) => like(needFloat("gelu", "x", x)),
+  vjp: ({ inputs: [x], attributes }, [dy]) => geluBackwardNode([dy, x], attributes),
+});
+const geluBackwardNode = defineOp({
+  name: "gelu_backward",
+  infer([dy, x]) {
+    sameType("gelu_backward", needFloat("gelu_backward", "dy", dy), needFloat("gelu_backward", "x", x));
+    return like(x!);
+  },
+});
+/** GELU: with the tanh approximation (GPT-2, Gemma) or exact by erf. */
+export function gelu(x: Value, { approximate = "none" }: { approximate?: "tanh" | "none" } = {}): Value {
+  return geluNode([x], { tanh: approximate === "tanh" ? 1 : 0 })[0]!;
+}
+
+const softmaxNode = defineOp({
+  name: "softmax",
+  infer: ([x]) => like(needFloat("softmax", "x", x)),
+  vjp: ({ outputs: [y] }, [dy]) => softmaxBackwardNode([dy, y]),
+});
+const softmaxBackwardNode = defineOp({
+  name: "softmax_backward",
+  infer([dy, y]) {
+    sameType("softmax_backward", needFloat("softmax_backward", "dy", dy), needFloat("softmax_backward", "y", y));
+    return like(y!);
+  },
+});
+/** Softmax over the last dimension. */
+export function softmax(x: Value): Value {
+  return softmaxNode([x])[0]!;
+}

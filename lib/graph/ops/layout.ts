@@ -1,0 +1,88 @@
+import { fail, needFloat } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import { Dimension, fixed, type Shape, showShape, type Value } from "../value.ts";
+
+/** The product of the fixed dimensions, and the symbolic ones sorted by name. */
+function count(shape: Shape): string {
+  let product = 1;
+  const symbols: string[] = [];
+  for (const d of shape) {
+    if (d instanceof Dimension) symbols.push(d.name);
+    else product *= d;
+  }
+  return [product, ...symbols.sort()].join("·");
+}
+
+const reshapeNode = defineOp({
+  name: "reshape",
+  infer([x], _, [wanted]) {
+    const v = needFloat("reshape", "x", x);
+    if (count(v.shape) !== count(wanted!.shape))
+      fail("reshape", "elements", showShape(v.shape), showShape(wanted!.shape));
+    return [wanted!];
+  },
+  vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
+});
+/** The same elements under another shape; costs nothing. */
+export function reshape(x: Value, shape: Shape): Value {
+  return reshapeNode([x], {}, [{ dtype: x.dtype, shape }])[0]!;
+}
+
+const splitNode = defineOp({
+  name: "split",
+  infer([x], _, wanted) {
+    const v = needFloat("split", "x", x);
+    const total = wanted.reduce((n, t) => n + fixed(t.shape.at(-1), "split: width"), 0);
+    if (total !== v.last) fail("split", "widths", `to add up to ${v.last}`, total);
+    return wanted;
+  },
+  // Every part's gradient is needed to lay them side by side.
+  vjp(_, gradients) {
+    const known = gradients.find((g) => g);
+    if (!known) return [undefined];
+    return [
+      concat(
+        gradients.map(
+          (g, i) => g ?? fail("split", `output ${i}`, "to be used where another output is", "an unused one"),
+        ),
+      ),
+    ];
+  },
+});
+/** Parts of the last dimension, side by side. @param x (…, Σ widths) @returns one (…, width) a width */
+export function split(x: Value, widths: readonly number[]): readonly Value[] {
+  const lead = x.shape.slice(0, -1);
+  return splitNode(
+    [x],
+    {},
+    widths.map((w) => ({ dtype: x.dtype, shape: [...lead, w] })),
+  );
+}
+
+const concatNode = defineOp({
+  name: "concat",
+  infer(parts) {
+    const first = needFloat("concat", "first part", parts[0]);
+    const width = parts.reduce((n, p) => n + needFloat("concat", "part", p).last, 0);
+    for (const p of parts) {
+      if (p!.dtype !== first.dtype) fail("concat", "part", first.dtype, p!.dtype);
+      if (showShape(p!.shape.slice(0, -1)) !== showShape(first.shape.slice(0, -1)))
+        fail(
+          "concat",
+          "leading dimensions of a part",
+          showShape(first.shape.slice(0, -1)),
+          showShape(p!.shape.slice(0, -1)),
+        );
+    }
+    return [{ dtype: first.dtype, shape: [...first.shape.slice(0, -1), width] }];
+  },
+  vjp: ({ inputs }, [dy]) =>
+    split(
+      dy!,
+      inputs.map((p) => p!.last),
+    ),
+});
+/** Parts laid side by side along the last dimension. */
+export function concat(parts: readonly Value[]): Value {
+  return concatNode(parts)[0]!;
+}

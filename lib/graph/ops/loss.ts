@@ -1,0 +1,67 @@
+import { HeddleError } from "../../errors.ts";
+import { needDim, needDType, needFloat } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import type { Value } from "../value.ts";
+import { mul, scale as scaleBy, sum } from "./elementwise.ts";
+
+const logprobNode = defineOp({
+  name: "token_logprob",
+  infer([h, w, targets]) {
+    const hidden = needFloat("token_logprob", "hidden", h, 2);
+    needDim("token_logprob", "width of the weight", needFloat("token_logprob", "weight", w, 2).dim(1), hidden.dim(1));
+    needDim("token_logprob", "targets", needDType("token_logprob", "targets", targets, "i32", 1).dim(0), hidden.dim(0));
+    const rows = { dtype: "f32" as const, shape: [hidden.dim(0)] };
+    return [rows, rows];
+  },
+  vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse]) {
+    if (dlse) throw new HeddleError("UNSUPPORTED", "token_logprob: expected no gradient of logsumexp, got one");
+    return [...backwardNode([dy, h, w, targets, lse], attributes), undefined];
+  },
+});
+const backwardNode = defineOp({
+  name: "token_logprob_backward",
+  infer: ([, h, w]) => [
+    { dtype: h!.dtype, shape: h!.shape },
+    { dtype: "f32", shape: w!.shape },
+  ],
+});
+
+export interface LogprobOptions {
+  /** tanh soft cap of the logits (Gemma 2); undefined: none. */
+  softcap?: number | undefined;
+  /** Multiplies the logits; 1 where not given. */
+  scale?: number | undefined;
+}
+
+/**
+ * log p(target) under softmax(hidden·Wᵀ), without the (rows, vocabulary) matrix in memory: chunks of the vocabulary
+ * forward and backward (the online softmax of Milakov & Gimelshein 2018).
+ * @param hidden (rows, width) @param weight (vocabulary, width) @param targets (rows) i32; a negative one is ignored: 0
+ * @returns logprob and logsumexp of the logits, both (rows) f32
+ */
+export function tokenLogprob(
+  hidden: Value,
+  weight: Value,
+  targets: Value,
+  options: LogprobOptions = {},
+): { logprob: Value; logsumexp: Value } {
+  const [logprob, logsumexp] = logprobNode([hidden, weight, targets], {
+    softcap: options.softcap ?? 0,
+    scale: options.scale ?? 1,
+  });
+  return { logprob: logprob!, logsumexp: logsumexp! };
+}
+
+/**
+ * −Σ weights · log p(target), (1) f32: cross-entropy with `weights` = 1/count at the positions that count, 0 elsewhere.
+ * @param weights (rows) f32
+ */
+export function crossEntropy(
+  hidden: Value,
+  weight: Value,
+  targets: Value,
+  weights: Value,
+  options: LogprobOptions = {},
+): Value {
+  return scaleBy(sum(mul(tokenLogprob(hidden, weight, targets, options).logprob, weights)), -1);
+}

@@ -1,0 +1,80 @@
+import { fail, needDim, needFloat, needShape } from "../expect.ts";
+import { defineOp, type Operands } from "../op-table.ts";
+import type { Value } from "../value.ts";
+import { add } from "./elementwise.ts";
+
+const type = (v: Value) => ({ dtype: v.dtype, shape: v.shape });
+const vector = (v: Value) => ({ dtype: "f32" as const, shape: v.shape });
+
+function check(
+  op: string,
+  x: Value | undefined,
+  w: Value | undefined,
+  b: Value | undefined,
+  residual: Value | undefined,
+) {
+  const input = needFloat(op, "x", x);
+  needDim(op, "weight", needFloat(op, "weight", w, 1).dim(0), input.dim(-1));
+  if (b) needDim(op, "bias", needFloat(op, "bias", b, 1).dim(0), input.dim(-1));
+  if (!residual) return [type(input)];
+  needShape(op, "residual", residual, input.shape);
+  if (residual.dtype !== input.dtype) fail(op, "residual", input.dtype, residual.dtype);
+  return [type(input), type(input)];
+}
+
+const rmsNode = defineOp({
+  name: "rms_norm",
+  infer: ([x, w, residual]) => check("rms_norm", x, w, undefined, residual),
+  vjp({ inputs: [x, w, residual], outputs, attributes }, [dy, dh]) {
+    if (!dy) return [dh, undefined, dh];
+    const [dx, dw] = rmsBackwardNode([dy, residual ? outputs[1] : x, w, dh], attributes);
+    return [dx, dw, residual && dx];
+  },
+});
+const rmsBackwardNode = defineOp({ name: "rms_norm_backward", infer: ([, h, w]) => [type(h!), vector(w!)] });
+
+const layerNode = defineOp({
+  name: "layer_norm",
+  infer: ([x, w, b, residual]) => check("layer_norm", x, w, b, residual),
+  vjp({ inputs: [x, w, b, residual], outputs, attributes }, [dy, dh]): Operands {
+    if (!dy) return [dh, undefined, undefined, dh];
+    const [dx, dw, db] = layerBackwardNode([dy, residual ? outputs[1] : x, w, dh], attributes);
+    return [dx, dw, b && db, residual && dx];
+  },
+});
+const layerBackwardNode = defineOp({
+  name: "layer_norm_backward",
+  infer: ([, h, w]) => [type(h!), vector(w!), vector(w!)],
+});
+
+/** Normalised values, and the residual stream they were made from. */
+export interface Normed {
+  y: Value;
+  /** x + residual where a residual was given, x itself otherwise. */
+  h: Value;
+}
+
+/**
+ * Root-mean-square norm over the last dimension (Zhang & Sennrich 2019): h = x + residual, y = h / rms(h) · (offset + weight).
+ * @param x (…, width) @param weight (width) @param options.offset 1 for Gemma
+ */
+export function rmsNorm(x: Value, weight: Value, options: { eps: number; offset?: number; residual?: Value }): Normed {
+  const { eps, offset = 0, residual } = options;
+  const [y, h] = rmsNode([x, weight, residual], { eps, offset });
+  return { y: y!, h: h ?? x };
+}
+
+/**
+ * Layer norm over the last dimension (Ba et al. 2016): h = x + residual, y = (h − mean) / √(var + eps) · weight + bias.
+ * @param x (…, width) @param weight (width) @param options.bias (width)
+ */
+export function layerNorm(x: Value, weight: Value, options: { eps: number; bias?: Value; residual?: Value }): Normed {
+  const { eps, bias, residual } = options;
+  const [y, h] = layerNode([x, weight, bias, residual], { eps });
+  return { y: y!, h: h ?? x };
+}
+
+/** Where a block's output joins the residual stream with no norm after it. */
+export function joinResidual(x: Value, residual: Value | undefined): Value {
+  return residual ? add(x, residual) : x;
+}

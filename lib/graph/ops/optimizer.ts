@@ -1,0 +1,74 @@
+import { needDType, needFloat, needShape } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import type { Value } from "../value.ts";
+
+const scalar = [{ dtype: "f32" as const, shape: [1] }];
+
+const globalNormNode = defineOp({
+  name: "global_norm",
+  infer(gradients) {
+    for (const g of gradients) needDType("global_norm", "gradient", g, "f32");
+    return scalar;
+  },
+});
+/** The L2 norm over all elements of all gradients, (1) f32. */
+export function globalNorm(gradients: readonly Value[]): Value {
+  return globalNormNode(gradients)[0]!;
+}
+
+const clipFactorNode = defineOp({
+  name: "clip_factor",
+  infer([norm, max]) {
+    needShape("clip_factor", "norm", needDType("clip_factor", "norm", norm, "f32"), [1]);
+    needShape("clip_factor", "max", needDType("clip_factor", "max", max, "f32"), [1]);
+    return scalar;
+  },
+});
+/** min(1, max / (norm + 1e-6)), or 1 where max is 0 (Pascanu et al. 2013). */
+export function clipFactor(norm: Value, max: Value): Value {
+  return clipFactorNode([norm, max])[0]!;
+}
+
+const accumulateNode = defineOp({
+  name: "accumulate",
+  mutates: [0],
+  infer([state, g, keep]) {
+    needShape("accumulate", "g", needFloat("accumulate", "g", g), needDType("accumulate", "state", state, "f32").shape);
+    needShape("accumulate", "keep", needDType("accumulate", "keep", keep, "f32"), [1]);
+    return [];
+  },
+});
+/** state ← keep · state + g; keep 0 overwrites (also NaN). @param keep (1) f32 */
+export function accumulate(state: Value, g: Value, keep: Value): void {
+  accumulateNode([state, g, keep]);
+}
+
+const adamwNode = defineOp({
+  name: "adamw",
+  mutates: [0, 2, 3],
+  infer([parameter, gradient, m, v, hyper, factor]) {
+    const p = needFloat("adamw", "parameter", parameter);
+    for (const [name, t] of [
+      ["gradient", gradient],
+      ["m", m],
+      ["v", v],
+    ] as const)
+      needShape("adamw", name, needDType("adamw", name, t, "f32"), p.shape);
+    needShape("adamw", "hyper", needDType("adamw", "hyper", hyper, "f32"), [7]);
+    needShape("adamw", "factor", needDType("adamw", "factor", factor, "f32"), [1]);
+    return [];
+  },
+});
+/**
+ * One AdamW step in place (Loshchilov & Hutter 2019; PyTorch's order: decay first).
+ * @param operands.hyper (7) f32: learning rate, β1, β2, eps, weight decay, 1 − β1ᵗ, 1 − β2ᵗ
+ * @param operands.factor (1) f32: multiplies the gradient (clipping)
+ * @param decay whether weight decay applies to this tensor
+ */
+export function adamw(
+  operands: { parameter: Value; gradient: Value; m: Value; v: Value; hyper: Value; factor: Value },
+  { decay }: { decay: boolean },
+): void {
+  const { parameter, gradient, m, v, hyper, factor } = operands;
+  adamwNode([parameter, gradient, m, v, hyper, factor], { decay: decay ? 1 : 0 });
+}

@@ -1,0 +1,146 @@
+import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
+import { HeddleError } from "../errors.ts";
+import type { Device } from "./device.ts";
+import { bytesOf, type DType } from "./dtype.ts";
+
+/** Typed array of an element type: bf16 and f16 travel as their bits. */
+export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
+
+export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, length?: number): TensorData {
+  if (dtype === "f32") return new Float32Array(buffer, offset, length);
+  if (dtype === "i32") return new Int32Array(buffer, offset, length);
+  if (dtype === "u8") return new Uint8Array(buffer, offset, length);
+  return new Uint16Array(buffer, offset, length);
+}
+
+/**
+ * A persistent tensor in a device's memory: a weight, an optimiser moment, a KV cache. It owns memory until `dispose()`;
+ * executables that are bound to it keep the memory until they are disposed as well.
+ */
+export class Tensor {
+  readonly device: Device;
+  readonly dtype: DType;
+  readonly shape: readonly number[];
+  /** Whether ops may write it; false where it maps a file. */
+  readonly writable: boolean;
+  /** @internal */ readonly native: NativeTensorHandle;
+
+  private constructor(
+    device: Device,
+    dtype: DType,
+    shape: readonly number[],
+    native: NativeTensorHandle,
+    writable: boolean,
+  ) {
+    this.device = device;
+    this.dtype = dtype;
+    this.shape = shape;
+    this.native = native;
+    this.writable = writable;
+  }
+
+  /** A tensor of zeros; the system provides its pages when they are first written. */
+  static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
+    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(elements(shape) * bytesOf(dtype)), true);
+  }
+
+  /** A read-only tensor over a part of a mapped file: no copy. The part must be aligned to the element size. */
+  static mapped(
+    device: Device,
+    dtype: DType,
+    shape: readonly number[],
+    file: NativeMappedFile,
+    offset: number,
+  ): Tensor {
+    const bytes = elements(shape) * bytesOf(dtype);
+    if (offset % bytesOf(dtype))
+      throw new HeddleError(
+        "INVALID_FILE",
+        `tensor: expected an offset aligned to ${bytesOf(dtype)} bytes, got ${offset}`,
+      );
+    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(file, offset, bytes), false);
+  }
+
+  static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
+    const t = Tensor.zeros(device, dtype, shape);
+    await t.write(data);
+    return t;
+  }
+
+  get elements(): number {
+    return elements(this.shape);
+  }
+  get bytes(): number {
+    return this.elements * bytesOf(this.dtype);
+  }
+
+  /** A copy of the elements (of `count` elements from element `start` on). */
+  async read(start = 0, count: number = this.elements - start): Promise<TensorData> {
+    const size = bytesOf(this.dtype);
+    return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
+  }
+
+  /** The elements as numbers, whatever float type they are stored in. */
+  async toFloat32(): Promise<Float32Array> {
+    const data = await this.read();
+    return data instanceof Float32Array ? data : toFloat32(this.dtype, data);
+  }
+
+  /** Overwrites the elements from element `start` on. `data` must not change until the promise settles. */
+  async write(data: TensorData, start = 0): Promise<void> {
+    const size = bytesOf(this.dtype);
+    if (data.BYTES_PER_ELEMENT !== size)
+      throw new HeddleError("INVALID_ARGUMENT", `write: expected ${this.dtype} elements, got ${data.constructor.name}`);
+    await this.device.lane.write(this.native, start * size, data);
+  }
+
+  dispose(): void {
+    this.native.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+function elements(shape: readonly number[]): number {
+  return shape.reduce((n, d) => n * d, 1);
+}
+
+const bits = new Uint32Array(1);
+const float = new Float32Array(bits.buffer);
+
+/** Numbers of bf16 or f16 bits. */
+export function toFloat32(dtype: DType, data: ArrayLike<number>): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < out.length; i++) {
+    const b = data[i]!;
+    if (dtype === "bf16") {
+      bits[0] = b << 16;
+      out[i] = float[0]!;
+    } else if (dtype === "f16") {
+      const exponent = (b >> 10) & 31;
+      const mantissa = b & 1023;
+      const magnitude =
+        exponent === 0
+          ? mantissa * 2 ** -24
+          : exponent === 31
+            ? mantissa
+              ? Number.NaN
+              : Number.POSITIVE_INFINITY
+            : (1024 + mantissa) * 2 ** (exponent - 25);
+      out[i] = b & 0x8000 ? -magnitude : magnitude;
+    } else out[i] = b;
+  }
+  return out;
+}
+
+/** bf16 bits of numbers, rounded to nearest even. */
+export function toBf16(data: Float32Array): Uint16Array {
+  const out = new Uint16Array(data.length);
+  for (let i = 0; i < out.length; i++) {
+    float[0] = data[i]!;
+    const u = bits[0]!;
+    out[i] = (u & 0x7fffffff) > 0x7f800000 ? (u >>> 16) | 0x40 : (u + 0x7fff + ((u >>> 16) & 1)) >>> 16;
+  }
+  return out;
+}

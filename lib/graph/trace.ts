@@ -1,0 +1,80 @@
+import { HeddleError } from "../errors.ts";
+import type { DType } from "./dtype.ts";
+import { type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
+
+/** A recording of the nodes that a function over values makes, in the order it makes them. */
+export class Trace {
+  readonly nodes: Node[] = [];
+  readonly inputs = new Map<string, Value>();
+  readonly tensors = new Map<string, Value>();
+}
+
+let current: Trace | undefined;
+const recordOrigins = Boolean(process.env.HEDDLE_CHECK && process.env.HEDDLE_CHECK !== "0");
+
+/** Runs `build` and returns what it recorded. Synchronous; traces do not nest. */
+export function record<T>(build: () => T): { trace: Trace; result: T } {
+  if (current) throw new HeddleError("INTERNAL", "trace: expected no trace under way, got a nested one");
+  const trace = new Trace();
+  current = trace;
+  try {
+    return { trace, result: build() };
+  } finally {
+    current = undefined;
+  }
+}
+
+/** The trace that is being recorded. */
+export function activeTrace(): Trace {
+  if (!current)
+    throw new HeddleError("INVALID_ARGUMENT", "op: expected to be called inside compile(), got a call outside");
+  return current;
+}
+
+function named(map: Map<string, Value>, kind: "input" | "tensor", name: string, dtype: DType, shape: Shape): Value {
+  const known = map.get(name);
+  if (known) {
+    if (known.dtype !== dtype || !sameShape(known.shape, shape))
+      throw new HeddleError(
+        "SHAPE_MISMATCH",
+        `${kind} ${name}: expected ${known}, got ${new Value({ dtype, shape }, known.source)}`,
+      );
+    return known;
+  }
+  const value = new Value({ dtype, shape }, { kind, name });
+  map.set(name, value);
+  return value;
+}
+
+/** Data that every run brings from JavaScript, copied in. */
+export function input(name: string, dtype: DType, shape: Shape): Value {
+  return named(activeTrace().inputs, "input", name, dtype, shape);
+}
+
+/** A persistent tensor (a weight, an optimiser moment, a cache), bound by name before the program runs. */
+export function tensor(name: string, dtype: DType, shape: Shape): Value {
+  return named(activeTrace().tensors, "tensor", name, dtype, shape);
+}
+
+/** The first stack line outside lib/graph: the model author's. */
+function callerLine(): string {
+  const lines = (new Error().stack ?? "").split("\n").slice(2);
+  return (lines.find((l) => !/[\\/]graph[\\/]/.test(l)) ?? "").replace(/^\s*at\s+/, "");
+}
+
+/** Adds a node to the active trace. Only lib/graph/ops calls it. */
+export function addNode(
+  op: string,
+  inputs: readonly (Value | undefined)[],
+  attributes: Readonly<Record<string, number>>,
+  outputs: readonly TensorType[],
+  effect = false,
+): readonly Value[] {
+  const values: Value[] = [];
+  const node: Node = { op, inputs, attributes, outputs: values, effect, origin: recordOrigins ? callerLine() : "" };
+  outputs.forEach((type, index) => {
+    values.push(new Value(type, { kind: "node", node, index }));
+  });
+  activeTrace().nodes.push(node);
+  return values;
+}

@@ -1,0 +1,89 @@
+import { HeddleError } from "../errors.ts";
+import type { DType } from "./dtype.ts";
+
+/**
+ * A dimension whose size each run brings, at most `bound`. Programs are planned for the bound, so one program serves
+ * every prompt length and every batch up to it.
+ */
+export class Dimension {
+  readonly name: string;
+  readonly bound: number;
+  constructor(name: string, bound: number) {
+    if (!Number.isInteger(bound) || bound < 1)
+      throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a bound of at least 1, got ${bound}`);
+    this.name = name;
+    this.bound = bound;
+  }
+  toString(): string {
+    return this.name;
+  }
+}
+
+export type Dim = number | Dimension;
+export type Shape = readonly Dim[];
+
+/** `(rows, 576)` */
+export function showShape(shape: Shape): string {
+  return `(${shape.join(", ")})`;
+}
+
+export function sameShape(a: Shape, b: Shape): boolean {
+  return a.length === b.length && a.every((d, i) => d === b[i]);
+}
+
+/** A fixed dimension's size; throws SHAPE_MISMATCH for a symbolic one. */
+export function fixed(dim: Dim | undefined, what: string): number {
+  if (typeof dim === "number") return dim;
+  throw new HeddleError("SHAPE_MISMATCH", `${what}: expected a fixed dimension, got ${dim ?? "none"}`);
+}
+
+export interface TensorType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+}
+
+/** One operation of a trace. `inputs` may hold undefined for an absent optional operand. */
+export interface Node {
+  readonly op: string;
+  readonly inputs: readonly (Value | undefined)[];
+  readonly attributes: Readonly<Record<string, number>>;
+  readonly outputs: readonly Value[];
+  /** Writes one of its operands: it runs even where nobody reads an output. */
+  readonly effect: boolean;
+  /** The line that made it, recorded under HEDDLE_CHECK=1. */
+  readonly origin: string;
+}
+
+/** Where a value comes from: a node's output, data that each run brings, or a named persistent tensor. */
+export type Source =
+  | { kind: "node"; node: Node; index: number }
+  | { kind: "input"; name: string }
+  | { kind: "tensor"; name: string };
+
+/** An edge of the graph: what a tensor will be when the program runs. It holds no data. */
+export class Value implements TensorType {
+  readonly dtype: DType;
+  readonly shape: Shape;
+  /** @internal */ source: Source;
+  constructor(type: TensorType, source: Source) {
+    this.dtype = type.dtype;
+    this.shape = type.shape;
+    this.source = source;
+  }
+  get rank(): number {
+    return this.shape.length;
+  }
+  /** The dimension at `i`; negative counts from the end. */
+  dim(i: number): Dim {
+    const d = this.shape.at(i);
+    if (d === undefined)
+      throw new HeddleError("SHAPE_MISMATCH", `dim: expected an index within ${showShape(this.shape)}, got ${i}`);
+    return d;
+  }
+  get last(): number {
+    return fixed(this.shape.at(-1), "last dimension");
+  }
+  toString(): string {
+    return `${this.dtype}${showShape(this.shape)}`;
+  }
+}

@@ -1,0 +1,161 @@
+#include "binding/lane.h"
+
+#include <cstring>
+
+#include "binding/guard.h"
+#include "binding/program.h"
+#include "binding/tensor.h"
+#include "binding/unwrap.h"
+
+namespace heddle {
+
+const napi_type_tag LaneHandle::tag = {0x6865646a4c616e65ULL, 0x0000000000000002ULL};
+const napi_type_tag AbortFlagHandle::tag = {0x6865646a41626f72ULL, 0x7400000000000003ULL};
+
+struct LaneHandle::Pending {
+  Napi::Promise::Deferred deferred;
+  Napi::Reference<Napi::Value> result;
+  std::vector<Napi::ObjectReference> keep;
+  bool failed = false;
+  Failure failure{"INTERNAL", ""};
+};
+
+Napi::Function LaneHandle::define(Napi::Env env) {
+  return DefineClass(env, class_name,
+                     {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
+                      InstanceMethod<&LaneHandle::run>("run")});
+}
+
+LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
+  guard(info, [&] {
+    info.This().As<Napi::Object>().TypeTag(&tag);
+    const int threads = static_cast<int>(integer(info[0], "threads", 1024));
+    if (threads < 1) throw invalid_argument("threads: expected 1 or more, got 0");
+    lane_ = std::make_unique<Lane>(threads);
+    settle_ = Napi::ThreadSafeFunction::New(env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
+    settle_.Unref(env_);
+    // Hooks run last-in first-out: the lane is joined while the thread-safe function still exists.
+    napi_add_env_cleanup_hook(env_, cleanup, this);
+  });
+}
+
+LaneHandle::~LaneHandle() {
+  if (!lane_) return;
+  napi_remove_env_cleanup_hook(env_, cleanup, this);
+  shut(env_);
+}
+
+void LaneHandle::cleanup(void* self) { static_cast<LaneHandle*>(self)->shut(static_cast<LaneHandle*>(self)->env_); }
+
+void LaneHandle::shut(Napi::Env) {
+  if (!lane_) return;
+  lane_->stop();
+  lane_.reset();
+  for (Pending* p : pending_) delete p;  // their promises can never settle: the environment is going
+  pending_.clear();
+  settle_.Abort();
+}
+
+Napi::Value LaneHandle::post(Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep) {
+  if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
+  Pending* pending = new Pending{Napi::Promise::Deferred::New(env), {}, {}, false, {"INTERNAL", ""}};
+  Napi::Promise promise = pending->deferred.Promise();
+  if (result.IsObject()) pending->keep.push_back(Napi::Persistent(result.As<Napi::Object>()));
+  else pending->keep.emplace_back();
+  for (Napi::Value v : keep)
+    if (v.IsObject()) pending->keep.push_back(Napi::Persistent(v.As<Napi::Object>()));
+  if (pending_.empty()) {
+    settle_.Ref(env);  // a process with work under way does not exit
+    Ref();
+  }
+  pending_.insert(pending);
+  Lane* lane = lane_.get();
+  Napi::ThreadSafeFunction settle = settle_;
+  LaneHandle* self = this;
+  lane->post([self, lane, settle, pending, work = std::move(work)]() mutable {
+    try {
+      work(*lane);
+    } catch (...) {
+      pending->failed = true;
+      pending->failure = describe_exception(std::current_exception());
+    }
+    // The queue is unbounded, so this cannot block; at exit it fails and the cleanup hook frees `pending`.
+    settle.NonBlockingCall(pending, [self](Napi::Env e, Napi::Function, Pending* p) { self->settled(e, p); });
+  });
+  return promise;
+}
+
+void LaneHandle::settled(Napi::Env env, Pending* pending) {
+  if (pending_.erase(pending) == 0) return;
+  if (pending->failed) pending->deferred.Reject(make_error(env, pending->failure));
+  else pending->deferred.Resolve(pending->keep[0].IsEmpty() ? env.Undefined() : static_cast<Napi::Value>(pending->keep[0].Value()));
+  delete pending;
+  if (pending_.empty()) {
+    settle_.Unref(env);
+    Unref();
+  }
+}
+
+Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "tensor").storage();
+    const size_t offset = static_cast<size_t>(integer(info[1], "offset")), bytes = static_cast<size_t>(integer(info[2], "bytes"));
+    if (offset > from->bytes() || bytes > from->bytes() - offset)
+      throw invalid_argument("read: expected a range within " + std::to_string(from->bytes()) + " bytes, got " + std::to_string(offset) +
+                             " + " + std::to_string(bytes));
+    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(info.Env(), bytes);
+    unsigned char* data = static_cast<unsigned char*>(to.Data());
+    return post(info.Env(), [=](Lane&) { if (bytes) std::memcpy(data, from->data() + offset, bytes); }, to, {});
+  });
+}
+
+Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[0], "tensor").storage();
+    const size_t offset = static_cast<size_t>(integer(info[1], "offset"));
+    const ByteView from = byte_view(info[2], "bytes");
+    if (!to->writable()) throw invalid_argument("write: expected a writable tensor, got one mapped from a file");
+    if (offset > to->bytes() || from.bytes > to->bytes() - offset)
+      throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(offset) + " + " +
+                             std::to_string(from.bytes));
+    return post(info.Env(), [=](Lane&) { if (from.bytes) std::memcpy(to->data() + offset, from.data, from.bytes); }, info.Env().Undefined(),
+                {info[2]});
+  });
+}
+
+Napi::Value LaneHandle::run(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Executable> executable = unwrap<ExecutableHandle>(info[0], "executable").executable();
+    auto arguments = std::make_shared<RunArguments>();
+    const ByteView symbols = byte_view(info[1], "symbols");
+    for (size_t i = 0; i < symbols.bytes / 4; ++i) arguments->symbols.push_back(reinterpret_cast<const int32_t*>(symbols.data)[i]);
+    if (!info[2].IsArray() || !info[3].IsArray()) throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
+    Napi::Array inputs = info[2].As<Napi::Array>();
+    for (uint32_t i = 0; i < inputs.Length(); ++i) {
+      const ByteView v = byte_view(inputs.Get(i), "input");
+      arguments->inputs.emplace_back(v.data, v.data + v.bytes);
+    }
+    Napi::Array outputs = info[3].As<Napi::Array>();
+    for (uint32_t i = 0; i < outputs.Length(); ++i) {
+      const ByteView v = byte_view(outputs.Get(i), "output");
+      arguments->outputs.push_back({v.data, v.bytes});
+    }
+    if (info[4].IsObject()) arguments->abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
+    executable->validate(*arguments);
+    return post(info.Env(), [=](Lane& lane) { executable->run(*arguments, lane); }, outputs, {});
+  });
+}
+
+Napi::Function AbortFlagHandle::define(Napi::Env env) {
+  return DefineClass(env, class_name, {InstanceMethod<&AbortFlagHandle::abort>("abort")});
+}
+
+AbortFlagHandle::AbortFlagHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), flag(std::make_shared<std::atomic<bool>>(false)) {
+  info.This().As<Napi::Object>().TypeTag(&tag);
+}
+
+Napi::Value AbortFlagHandle::abort(const Napi::CallbackInfo& info) {
+  return guard(info, [&] { flag->store(true, std::memory_order_relaxed); });
+}
+
+}  // namespace heddle

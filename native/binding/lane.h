@@ -1,0 +1,54 @@
+// The JavaScript handle of a lane: every call returns a promise, settled from the lane's thread.
+#pragma once
+#include <napi.h>
+
+#include <functional>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "runtime/lane.h"
+
+namespace heddle {
+
+// class NativeLane { constructor(threads); read(tensor, offset, bytes); write(tensor, offset, bytes); run(executable, symbols, inputs, outputBytes, flag) }
+class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "NativeLane";
+  static Napi::Function define(Napi::Env env);
+  explicit LaneHandle(const Napi::CallbackInfo& info);
+  ~LaneHandle() override;
+
+ private:
+  struct Pending;  // a promise under way
+  Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value write(const Napi::CallbackInfo& info);
+  Napi::Value run(const Napi::CallbackInfo& info);
+
+  // Queues `work` for the lane; `keep` stays referenced until the promise settles, which it does with `result`.
+  Napi::Value post(Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep);
+  void settled(Napi::Env env, Pending* pending);
+  void shut(Napi::Env env);
+  static void cleanup(void* self);
+
+  Napi::Env env_;
+  std::unique_ptr<Lane> lane_;
+  Napi::ThreadSafeFunction settle_;
+  std::unordered_set<Pending*> pending_;  // JavaScript thread only
+};
+
+// class AbortFlag { abort() }: read between the nodes of a run.
+class AbortFlagHandle : public Napi::ObjectWrap<AbortFlagHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "AbortFlag";
+  static Napi::Function define(Napi::Env env);
+  explicit AbortFlagHandle(const Napi::CallbackInfo& info);
+  AbortFlag flag;
+
+ private:
+  Napi::Value abort(const Napi::CallbackInfo& info);
+};
+
+}  // namespace heddle

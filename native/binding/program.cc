@@ -1,0 +1,147 @@
+#include "binding/program.h"
+
+#include "binding/guard.h"
+#include "binding/init.h"
+#include "binding/lane.h"
+#include "binding/tensor.h"
+#include "binding/unwrap.h"
+#include "cpu/dispatch.h"
+
+namespace heddle {
+namespace {
+
+Napi::Array array(const Napi::Object& object, const char* name) {
+  Napi::Value v = object.Get(name);
+  if (!v.IsArray()) throw invalid_argument(std::string(name) + ": expected an array, got another value");
+  return v.As<Napi::Array>();
+}
+
+std::vector<int> integers(const Napi::Array& a, const char* name) {
+  std::vector<int> out;
+  for (uint32_t i = 0; i < a.Length(); ++i) {
+    Napi::Value v = a.Get(i);
+    if (!v.IsNumber()) throw invalid_argument(std::string(name) + ": expected numbers, got another value");
+    out.push_back(v.As<Napi::Number>().Int32Value());
+  }
+  return out;
+}
+
+// `values` is flat: dtype, rank, then the dimensions, for each value.
+std::vector<ValueDesc> values_of(const std::vector<int>& flat) {
+  std::vector<ValueDesc> values;
+  for (size_t i = 0; i < flat.size();) {
+    ValueDesc v{};
+    if (i + 2 > flat.size() || flat[i] < 0 || flat[i] > static_cast<int>(DType::u8) || flat[i + 1] < 0 || flat[i + 1] > max_rank ||
+        i + 2 + static_cast<size_t>(flat[i + 1]) > flat.size())
+      throw invalid_argument("values: expected dtype, rank (at most 4) and dimensions, got something else");
+    v.dtype = static_cast<DType>(flat[i]);
+    v.shape.rank = flat[i + 1];
+    for (int d = 0; d < v.shape.rank; ++d) v.shape.dims[d] = flat[i + 2 + d];
+    values.push_back(v);
+    i += 2 + static_cast<size_t>(v.shape.rank);
+  }
+  return values;
+}
+
+ProgramDesc decode(const Napi::Object& o) {
+  ProgramDesc d;
+  for (int s : integers(array(o, "symbols"), "symbols")) d.symbols.push_back(s);
+  d.values = values_of(integers(array(o, "values"), "values"));
+  d.bound = integers(array(o, "bound"), "bound");
+  d.inputs = integers(array(o, "inputs"), "inputs");
+  d.outputs = integers(array(o, "outputs"), "outputs");
+  Napi::Array nodes = array(o, "nodes");
+  for (uint32_t i = 0; i < nodes.Length(); ++i) {
+    Napi::Value v = nodes.Get(i);
+    if (!v.IsObject()) throw invalid_argument("nodes: expected objects, got another value");
+    Napi::Object n = v.As<Napi::Object>();
+    NodeDesc node;
+    node.op = n.Get("op").ToString().Utf8Value();
+    node.origin = n.Get("origin").ToString().Utf8Value();
+    node.inputs = integers(array(n, "inputs"), "inputs");
+    node.outputs = integers(array(n, "outputs"), "outputs");
+    Napi::Array attributes = array(n, "attributes");  // name, value, name, value, ...
+    for (uint32_t k = 0; k + 1 < attributes.Length(); k += 2)
+      node.attributes.set(attributes.Get(k).ToString().Utf8Value(), attributes.Get(k + 1).ToNumber().DoubleValue());
+    d.nodes.push_back(std::move(node));
+  }
+  return d;
+}
+
+Napi::Value list_ops(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    Napi::Array names = Napi::Array::New(info.Env());
+    for (const OpDef* op : Registry::all()) names.Set(names.Length(), op->name);
+    return names;
+  });
+}
+
+Napi::Value cpu_info(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    Napi::Object out = Napi::Object::New(info.Env());
+    Napi::Array all = Napi::Array::New(info.Env());
+    for (const std::string& isa : cpu_isas()) all.Set(all.Length(), isa);
+    out.Set("isa", cpu_isa());
+    out.Set("supported", all);
+    return out;
+  });
+}
+
+void init_graph(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeTensor", TensorHandle::define(env));
+  exports.Set("NativeLane", LaneHandle::define(env));
+  exports.Set("AbortFlag", AbortFlagHandle::define(env));
+  exports.Set("NativeProgram", ProgramHandle::define(env));
+  exports.Set("NativeExecutable", ExecutableHandle::define(env));
+  exports.Set("opNames", Napi::Function::New<list_ops>(env, "opNames"));
+  exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
+}
+const BindingInit registered(init_graph);
+
+}  // namespace
+
+const napi_type_tag ProgramHandle::tag = {0x6865646a50726f67ULL, 0x72616d0000000004ULL};
+const napi_type_tag ExecutableHandle::tag = {0x6865646a45786563ULL, 0x0000000000000005ULL};
+
+Napi::Function ProgramHandle::define(Napi::Env env) {
+  return DefineClass(env, class_name, {InstanceAccessor<&ProgramHandle::arena_bytes>("arenaBytes")});
+}
+
+ProgramHandle::ProgramHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guard(info, [&] {
+    info.This().As<Napi::Object>().TypeTag(&tag);
+    if (!info[0].IsObject()) throw invalid_argument("description: expected an object, got another value");
+    program_ = std::make_shared<Program>(decode(info[0].As<Napi::Object>()));
+  });
+}
+
+Napi::Value ProgramHandle::arena_bytes(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(program_->arena_bytes()));
+}
+
+Napi::Function ExecutableHandle::define(Napi::Env env) {
+  return DefineClass(env, class_name, {InstanceMethod<&ExecutableHandle::dispose>("dispose")});
+}
+
+ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guard(info, [&] {
+    info.This().As<Napi::Object>().TypeTag(&tag);
+    std::shared_ptr<Program> program = unwrap<ProgramHandle>(info[0], "program").program();
+    if (!info[1].IsArray()) throw invalid_argument("tensors: expected an array, got another value");
+    Napi::Array list = info[1].As<Napi::Array>();
+    std::vector<std::shared_ptr<Storage>> tensors;
+    for (uint32_t i = 0; i < list.Length(); ++i) tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
+    executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors));
+  });
+}
+
+std::shared_ptr<Executable> ExecutableHandle::executable() const {
+  if (!executable_) throw Error("DISPOSED", "executable: expected a live one, got a disposed one");
+  return executable_;
+}
+
+Napi::Value ExecutableHandle::dispose(const Napi::CallbackInfo& info) {
+  return guard(info, [&] { executable_.reset(); });
+}
+
+}  // namespace heddle

@@ -1,0 +1,39 @@
+// The JavaScript handles of programs and executables.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "runtime/program.h"
+
+namespace heddle {
+
+// class NativeProgram { constructor(description) }: see ProgramDescription in lib/binding.ts.
+class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "NativeProgram";
+  static Napi::Function define(Napi::Env env);
+  explicit ProgramHandle(const Napi::CallbackInfo& info);
+  std::shared_ptr<Program> program() const { return program_; }
+
+ private:
+  Napi::Value arena_bytes(const Napi::CallbackInfo& info);
+  std::shared_ptr<Program> program_;
+};
+
+// class NativeExecutable { constructor(program, tensors); dispose() }
+class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "NativeExecutable";
+  static Napi::Function define(Napi::Env env);
+  explicit ExecutableHandle(const Napi::CallbackInfo& info);
+  std::shared_ptr<Executable> executable() const;  // throws DISPOSED
+
+ private:
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+  std::shared_ptr<Executable> executable_;
+};
+
+}  // namespace heddle

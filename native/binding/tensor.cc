@@ -1,0 +1,58 @@
+#include "binding/tensor.h"
+
+#include <cstdint>
+
+#include "binding/files.h"
+#include "binding/guard.h"
+#include "binding/unwrap.h"
+
+namespace heddle {
+
+const napi_type_tag TensorHandle::tag = {0x6865646a54656e73ULL, 0x6f72000000000001ULL};
+
+Napi::Function TensorHandle::define(Napi::Env env) {
+  return DefineClass(env, class_name,
+                     {InstanceAccessor<&TensorHandle::bytes>("bytes"), InstanceMethod<&TensorHandle::dispose>("dispose")});
+}
+
+TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guard(info, [&] {
+    info.This().As<Napi::Object>().TypeTag(&tag);
+    if (info.Length() == 1) {
+      storage_ = Storage::allocate(static_cast<size_t>(integer(info[0], "bytes", 281474976710656.0)));
+      reported_ = static_cast<int64_t>(storage_->bytes());
+      Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
+      return;
+    }
+    std::shared_ptr<Mapping> mapping = MappedFile::mapping(info[0]);
+    const size_t offset = static_cast<size_t>(integer(info[1], "offset")), bytes = static_cast<size_t>(integer(info[2], "bytes"));
+    if (offset > mapping->size() || bytes > mapping->size() - offset)
+      throw invalid_file("tensor: expected " + std::to_string(bytes) + " bytes at " + std::to_string(offset) + ", got a file of " +
+                         std::to_string(mapping->size()));
+    void* data = const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(mapping->data())) + offset;
+    storage_ = Storage::borrow(data, bytes, mapping);
+  });
+}
+
+std::shared_ptr<Storage> TensorHandle::storage() const {
+  if (!storage_) throw Error("DISPOSED", "tensor: expected a live tensor, got a disposed one");
+  return storage_;
+}
+
+Napi::Value TensorHandle::bytes(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    return Napi::Number::New(info.Env(), static_cast<double>(storage()->bytes()));
+  });
+}
+
+Napi::Value TensorHandle::dispose(const Napi::CallbackInfo& info) {
+  return guard(info, [&] { release(info.Env()); });
+}
+
+void TensorHandle::release(Napi::Env env) {
+  if (reported_) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
+  reported_ = 0;
+  storage_.reset();
+}
+
+}  // namespace heddle

@@ -1,0 +1,31 @@
+// The JavaScript handle of a persistent tensor's memory.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+
+#include "runtime/memory.h"
+
+namespace heddle {
+
+// class NativeTensor { constructor(bytes) | constructor(mappedFile, offset, bytes); bytes; dispose() }
+class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
+ public:
+  static const napi_type_tag tag;
+  static constexpr const char* class_name = "NativeTensor";
+  static Napi::Function define(Napi::Env env);
+  explicit TensorHandle(const Napi::CallbackInfo& info);
+  void Finalize(Napi::Env env) override { release(env); }
+
+  std::shared_ptr<Storage> storage() const;  // throws DISPOSED
+
+ private:
+  Napi::Value bytes(const Napi::CallbackInfo& info);
+  Napi::Value dispose(const Napi::CallbackInfo& info);
+  void release(Napi::Env env);
+
+  std::shared_ptr<Storage> storage_;
+  int64_t reported_ = 0;  // bytes told to the garbage collector
+};
+
+}  // namespace heddle

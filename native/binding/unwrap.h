@@ -1,0 +1,48 @@
+// Handles that JavaScript passes back are tagged, so that a borrowed method or a stranger's object throws.
+#pragma once
+#include <napi.h>
+
+#include <string>
+
+#include "runtime/error.h"
+
+namespace heddle {
+
+// T is an ObjectWrap with `static const napi_type_tag tag` and `static constexpr const char* class_name`.
+template <class T>
+T& unwrap(const Napi::Value& value, const char* name) {
+  if (value.IsObject()) {
+    Napi::Object object = value.As<Napi::Object>();
+    if (object.CheckTypeTag(&T::tag)) return *Napi::ObjectWrap<T>::Unwrap(object);
+  }
+  throw invalid_argument(std::string(name) + ": expected a " + T::class_name + ", got another value");
+}
+
+// An integer within [0, most], exact.
+inline int64_t integer(const Napi::Value& value, const char* name, double most = 9007199254740991.0) {
+  const double d = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(d >= 0 && d <= most) || d != static_cast<double>(static_cast<int64_t>(d)))
+    throw invalid_argument(std::string(name) + ": expected an integer of 0 or more, got " +
+                           (value.IsNumber() ? std::to_string(d) : std::string("another type")));
+  return static_cast<int64_t>(d);
+}
+
+struct ByteView {
+  unsigned char* data;
+  size_t bytes;
+};
+
+// The bytes of a typed array, DataView or ArrayBuffer.
+inline ByteView byte_view(const Napi::Value& value, const char* name) {
+  if (value.IsTypedArray()) {
+    Napi::TypedArray a = value.As<Napi::TypedArray>();
+    return {static_cast<unsigned char*>(a.ArrayBuffer().Data()) + a.ByteOffset(), a.ByteLength()};
+  }
+  if (value.IsArrayBuffer()) {
+    Napi::ArrayBuffer a = value.As<Napi::ArrayBuffer>();
+    return {static_cast<unsigned char*>(a.Data()), a.ByteLength()};
+  }
+  throw invalid_argument(std::string(name) + ": expected a typed array, got another value");
+}
+
+}  // namespace heddle
