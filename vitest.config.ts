@@ -1,11 +1,23 @@
-import { defineConfig } from "vitest/config";
+import { join } from "node:path";
+import { defineConfig, type ViteUserConfig } from "vitest/config";
 
-export default defineConfig({
-  test: {
-    include: ["test/**/*.test.ts"],
-    // Long sets and those that need another build have their own npm scripts.
-    exclude: ["test/packaging/**", "test/full/**"],
-    pool: "forks",
-    testTimeout: 60_000,
-  },
-});
+/**
+ * The options that every test run shares. HEDDLE_TEST_REPORT names a folder that receives one JSON report for each
+ * run, so that .ci/run can add them up.
+ */
+export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteUserConfig {
+  const folder = process.env.HEDDLE_TEST_REPORT;
+  return {
+    test: {
+      pool: "forks",
+      testTimeout: 60_000,
+      reporters: folder ? ["default", ["json", { outputFile: join(folder, `${process.pid}.json`) }]] : ["default"],
+      ...options,
+    },
+  };
+}
+
+// Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging).
+export default defineConfig(
+  testOptions({ include: ["test/**/*.test.ts"], exclude: ["test/packaging/**", "test/**/*.full.test.ts"] }),
+);

@@ -71,7 +71,12 @@ run("cmake", [
   buildDir,
   ...generator,
   `-DCMAKE_BUILD_TYPE=${buildType}`,
+  // Every option is given each time: a build directory would else remember what an earlier run asked for.
   `-DHEDDLE_SANITIZE=${values.asan ? "ON" : "OFF"}`,
+  "-DHEDDLE_CUDA=ON",
+  "-DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real",
+  "-DHEDDLE_TESTS=OFF",
+  "-DHEDDLE_WERROR=OFF",
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${include.join(";")}`,
   ...values.define.map((option) => `-D${option}`),
