@@ -1,34 +1,9 @@
-// The key/value cache: writing new rows into it, and attention of new rows over what it holds.
+// Attention of new rows over the key/value cache, which already holds their own keys and values.
 #include "ops/attention.h"
 #include "ops/segments.h"
 
 namespace heddle {
 namespace {
-
-void check_segments(const Check& c, Operand segments) {
-  c.rank(segments, 2), c.dtype(segments, i32_only), c.dim(segments, 1, 4);
-}
-
-// cache (S, KH, L, D) of f32, bf16 or f16, written in place; x (N, KH, D); segments (G, 4) i32
-void check_cache_write(const Node& n) {
-  Check c("cache_write", n, 3, 3, 0, 0);
-  const Operand cache = c.in(0, "cache"), x = c.in(1, "x");
-  c.rank(cache, 4), c.dtype(cache, float_types);
-  c.rank(x, 3), c.dtype(x, activation_types), c.same_dim(x, 1, cache, 1), c.same_dim(x, 2, cache, 3);
-  check_segments(c, c.in(2, "segments"));
-}
-
-void cache_write(const Node& n) {
-  const Tensor &cache = n.in[0], &x = n.in[1];
-  const int64_t KH = cache.shape[1], L = cache.shape[2], D = cache.shape[3];
-  Row row(D);
-  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape))
-    for (int64_t r = 0; r < s.count; ++r)
-      for (int64_t h = 0; h < KH; ++h) {
-        load_row(x, ((s.first + r) * KH + h) * D, D, row.data());
-        store_row(cache, ((s.slot * KH + h) * L + s.past + r) * D, row);
-      }
-}
 
 // q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32 -> o (N, H, D).
 // The cache already holds the keys and values of these rows. Rows outside every segment are left as they are.
@@ -73,7 +48,6 @@ void cached_attention(const Node& n) {
   }
 }
 
-HEDDLE_OP(cache_write_op, {"cache_write", 3, 3, 0, check_cache_write, cache_write, 0b001});
 HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 4, 1, check_cached_attention, cached_attention});
 
 }  // namespace

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "ops/op.h"
+#include "ops/check.h"
 
 namespace heddle {
 
@@ -12,6 +12,10 @@ namespace heddle {
 struct Segment {
   int64_t first, count, slot, past;
 };
+
+inline void check_segments(const Check& c, Operand segments) {
+  c.rank(segments, 2), c.dtype(segments, i32_only), c.dim(segments, 1, 4);
+}
 
 // Reads segments (G, 4) i32 and validates each against N rows and a cache of (S, KH, L, D). Empty segments are dropped.
 // Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW where a sequence would outgrow its slot.
