@@ -1,0 +1,155 @@
+// c = a b, blocked and packed: chunks of c whose operands fit the outer cache, k in steps of KC; each step packs both
+// operands with all threads, then hands out tiles of c. One tile is computed by one thread in a fixed order, so the
+// result does not depend on the number of threads.
+#pragma once
+#include "cpu/gemv-inl.h"
+#include "cpu/micro-inl.h"
+#include "cpu/pack-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+constexpr int64_t KC = 256;             // one b panel (KC x NR) stays in L1 while the a panels pass
+constexpr int64_t tile_rows = 16 * MR;  // an a block (tile_rows x KC) stays in L2
+constexpr int64_t tile_columns = 16 * NR;
+constexpr int64_t chunk_rows = 20 * tile_rows, chunk_columns = 8 * tile_columns;
+constexpr int64_t align_floats = 16;
+
+// How one product is cut: a pure function of its shape.
+struct GemmPlan {
+  int64_t rows, columns, kc;  // of a chunk, of a k step
+  int64_t a_floats, b_floats, bias_floats, c_floats;
+  size_t bytes() const { return sizeof(float) * static_cast<size_t>(a_floats + b_floats + bias_floats + c_floats); }
+};
+inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
+  GemmPlan p;
+  int64_t steps = max_of<int64_t>(1, ceil_div(k, KC));
+  p.kc = round_up(max_of<int64_t>(1, ceil_div(k, steps)), 2);
+  p.rows = min_of(round_up(m, MR), chunk_rows);
+  p.columns = min_of(round_up(n, NR), chunk_columns);
+  p.a_floats = round_up(p.rows * p.kc, align_floats);
+  p.b_floats = round_up(p.columns * p.kc, align_floats);
+  p.bias_floats = round_up(n, NR) + align_floats;
+  p.c_floats = steps > 1 ? p.rows * p.columns : 0;  // only for an output that cannot hold partial sums
+  return p;
+}
+
+inline bool skinny(int64_t m) { return m <= 8; }
+inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
+  size_t blocked = plan_gemm(m, n, k).bytes(), direct = skinny(m) ? gemv_scratch(m, k) : 0;
+  return blocked > direct ? blocked : direct;
+}
+
+// Copies a finished tile (rows, columns) of sums to the output.
+inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j, bool accumulate) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* from = tile + r * ts;
+    int64_t at = (i + r) * g.ldc + j, s = 0;
+    if (g.c_type == DType::f32) {
+      float* to = static_cast<float*>(g.c) + at;
+      for (; s + W <= columns; s += W) store(to + s, accumulate ? add(load(to + s), load(from + s)) : load(from + s));
+      for (; s < columns; ++s) to[s] = accumulate ? to[s] + from[s] : from[s];
+    } else {
+      bf16* to = static_cast<bf16*>(g.c) + at;
+      for (; s + W <= columns; s += W) store(to + s, load(from + s));
+      if (s < columns) store_n(to + s, load_n(from + s, static_cast<int>(columns - s)), static_cast<int>(columns - s));
+    }
+  }
+}
+
+struct GemmStep {
+  const Gemm& g;
+  int64_t i0, j0, p0, rows, columns, k;  // the chunk and k step at hand
+  bool first, last;
+  const float *a, *b, *bias;
+  float* sums;  // (rows, columns) partial sums of a bf16 output, stride `columns` rounded up to NR
+};
+
+// The tile [i, i + rows) x [j, j + columns) of the chunk; i is a multiple of MR, j of NR.
+inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int64_t columns) {
+  const Gemm& g = s.g;
+  int64_t stride = round_up(s.columns, NR);
+  bool direct = g.c_type == DType::f32;
+  for (int64_t jj = j; jj < j + columns; jj += NR) {
+    const float* b = s.b + jj * s.k;
+    const float* bias = s.first && s.bias ? s.bias + s.j0 + jj : nullptr;
+    int64_t width = min_of<int64_t>(NR, s.columns - jj);
+    for (int64_t ii = i; ii < i + rows; ii += MR) {
+      int64_t height = min_of<int64_t>(MR, s.rows - ii);
+      const float* a = s.a + ii * s.k;
+      MicroTile tile = micro_tile_for<true>(height);
+      if (direct && width == NR) {
+        float* c = static_cast<float*>(g.c) + (s.i0 + ii) * g.ldc + s.j0 + jj;
+        tile(s.k, a, MR, b, NR, c, g.ldc, bias, g.accumulate || !s.first);
+        continue;
+      }
+      alignas(64) float local[MR * NR];
+      if (direct || (s.first && s.last)) {
+        tile(s.k, a, MR, b, NR, local, NR, bias, false);
+        write_tile(local, NR, height, width, g, s.i0 + ii, s.j0 + jj, g.accumulate || !s.first);
+      } else {
+        float* sums = s.sums + ii * stride + jj;
+        tile(s.k, a, MR, b, NR, sums, stride, bias, !s.first);
+        if (s.last) write_tile(sums, stride, height, width, g, s.i0 + ii, s.j0 + jj, false);
+      }
+    }
+  }
+}
+
+inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
+  GemmPlan plan = plan_gemm(g.m, g.n, g.k);
+  float* a = static_cast<float*>(scratch);
+  float* b = a + plan.a_floats;
+  float* bias = b + plan.b_floats;
+  float* sums = bias + plan.bias_floats;
+  if (g.bias) {
+    for (int64_t j = 0; j < g.n; ++j) bias[j] = load_any(g.bias, g.bias_type, j);
+    for (int64_t j = g.n; j < round_up(g.n, NR); ++j) bias[j] = 0;
+  }
+  for (int64_t j0 = 0; j0 < g.n; j0 += plan.columns) {
+    int64_t columns = min_of(plan.columns, g.n - j0), b_panels = ceil_div(columns, NR);
+    for (int64_t i0 = 0; i0 < g.m; i0 += plan.rows) {
+      int64_t rows = min_of(plan.rows, g.m - i0), a_panels = ceil_div(rows, MR);
+      for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += plan.kc) {
+        int64_t k = min_of(plan.kc, g.k - p0);
+        bool whole_k = plan.kc >= g.k;
+        int64_t a_todo = a_panels;
+        int64_t b_todo = whole_k && i0 > 0 ? 0 : b_panels;  // b stays packed while row chunks pass
+        // Small products are not worth waking the others.
+        bool alone = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3;
+        auto pack = [&](int64_t panel, int) {
+          if (panel < b_todo)
+            pack_panel<NR>(g.b, g.b_type, g.ldb, !g.b_transposed, j0 + panel * NR, p0, columns - panel * NR, k, b + panel * NR * k);
+          else
+            panel -= b_todo, pack_panel<MR>(g.a, g.a_type, g.lda, g.a_transposed, i0 + panel * MR, p0, rows - panel * MR, k, a + panel * MR * k);
+        };
+        GemmStep step{g, i0, j0, p0, rows, columns, k, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, sums};
+        if (alone) {
+          for (int64_t t = 0; t < a_todo + b_todo; ++t) pack(t, 0);
+          gemm_tile(step, 0, 0, rows, columns);
+          continue;
+        }
+        pool.run(a_todo + b_todo, pack);
+        int64_t tr = tile_rows, tc = tile_columns;
+        int64_t wanted = 6 * pool.threads();
+        while (ceil_div(rows, tr) * ceil_div(columns, tc) < wanted && (tr > 4 * MR || tc > 4 * NR))
+          if (tc >= tr && tc > 4 * NR) tc /= 2;
+          else tr /= 2;
+        int64_t down = ceil_div(rows, tr), across = ceil_div(columns, tc);
+        pool.run(down * across, [&](int64_t t, int) {
+          int64_t i = t % down * tr, j = t / down * tc;
+          gemm_tile(step, i, j, min_of(tr, rows - i), min_of(tc, columns - j));
+        });
+      }
+    }
+  }
+}
+
+inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
+  if (g.m == 0 || g.n == 0) return;
+  if (skinny(g.m) && !g.a_transposed && !g.accumulate) return gemv(g, pool, scratch);
+  gemm_blocked(g, pool, scratch);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,175 @@
+// Products with few rows of a (decoding): b is a weight read once, straight from memory, by all threads; the rows of a
+// stay in cache. Bound by memory bandwidth for one row, by arithmetic from about four.
+#pragma once
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::Gemm;
+
+constexpr int gemv_group = 4;  // rows of a in registers at once
+
+inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
+
+template <class T> void widen(const T* from, int64_t n, float* to) {
+  int64_t i = 0;
+  for (; i + W <= n; i += W) store(to + i, load(from + i));
+  if (i < n) store_n(to + i, load_n(from + i, static_cast<int>(n - i)), static_cast<int>(n - i));
+}
+
+inline float load_any(const void* p, DType type, int64_t i) {
+  return type == DType::f32    ? static_cast<const float*>(p)[i]
+         : type == DType::bf16 ? load1(static_cast<const bf16*>(p) + i)
+                               : load1(static_cast<const f16*>(p) + i);
+}
+
+// Adds the bias to n finished columns from column j on and stores them.
+inline void write_gemv(const Gemm& g, const float* out, int64_t os, int64_t j, int64_t n) {
+  for (int64_t i = 0; i < g.m; ++i)
+    for (int64_t s = 0; s < n; ++s) {
+      float v = out[i * os + s];
+      if (g.bias) v += load_any(g.bias, g.bias_type, j + s);
+      int64_t at = i * g.ldc + j + s;
+      if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
+      else store1(static_cast<bf16*>(g.c) + at, v);
+    }
+}
+
+// out[i * os + j] = sum over p of x(i, p) w(j, p), for RM rows of x (stride xs) and RN rows of w (stride ws).
+template <int RM, int RN, class T>
+HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, float* out, int64_t os) {
+  constexpr int unroll = RM == 1 ? 2 : 1;  // one row: two chains per row of w hide the latency of fma
+  F acc[unroll][RM][RN];
+#pragma GCC unroll 2
+  for (int u = 0; u < unroll; ++u)
+#pragma GCC unroll 4
+    for (int i = 0; i < RM; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < RN; ++j) acc[u][i][j] = zero();
+  int64_t p = 0;
+  for (; p + unroll * W <= k; p += unroll * W) {
+#pragma GCC unroll 2
+    for (int u = 0; u < unroll; ++u) {
+      F b[RN];
+#pragma GCC unroll 4
+      for (int j = 0; j < RN; ++j) b[j] = load(w + j * ws + p + u * W);
+#pragma GCC unroll 4
+      for (int i = 0; i < RM; ++i) {
+        F a = load(x + i * xs + p + u * W);
+#pragma GCC unroll 4
+        for (int j = 0; j < RN; ++j) acc[u][i][j] = fma(a, b[j], acc[u][i][j]);
+      }
+    }
+  }
+  for (; p < k; p += W) {
+    int n = static_cast<int>(min_of<int64_t>(W, k - p));
+#pragma GCC unroll 4
+    for (int j = 0; j < RN; ++j) {
+      F b = load_n(w + j * ws + p, n);
+#pragma GCC unroll 4
+      for (int i = 0; i < RM; ++i) acc[0][i][j] = fma(load_n(x + i * xs + p, n), b, acc[0][i][j]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < RM; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(unroll == 2 ? add(acc[0][i][j], acc[unroll - 1][i][j]) : acc[0][i][j]);
+}
+
+constexpr int gemv_columns = 12;  // a multiple of every RN below
+
+template <int RM, int RN, class T>
+[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t n, float* out, int64_t os) {
+  int64_t j = 0;
+  for (; j + RN <= n; j += RN) dots<RM, RN>(k, x, xs, w + j * ws, ws, out + j, os);
+  for (; j < n; ++j) dots<RM, 1>(k, x, xs, w + j * ws, ws, out + j, os);
+}
+
+// Columns [j0, j1) of the output, w stored (n, k).
+template <class T>
+void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
+  float out[8 * gemv_columns];
+  for (int64_t j = j0; j < j1; j += gemv_columns) {
+    int64_t n = min_of<int64_t>(gemv_columns, j1 - j);
+    const T* rows = w + j * g.ldb;
+    for (int64_t i = 0; i < g.m; i += gemv_group) {
+      float* to = out + i * gemv_columns;
+      const float* from = x + i * xs;
+      switch (min_of<int64_t>(gemv_group, g.m - i)) {
+        case 1: dots_block<1, 4>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
+        case 2: dots_block<2, 4>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
+        case 3: dots_block<3, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
+        default: dots_block<4, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
+      }
+    }
+    write_gemv(g, out, gemv_columns, j, n);
+  }
+}
+
+// Columns [j0, j1) of the output, w stored (k, n): each block of columns walks down k.
+template <class T>
+void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
+  constexpr int width = 2 * W;
+  float out[8 * width];
+  for (int64_t j = j0; j < j1; j += width) {
+    int64_t n = min_of<int64_t>(width, j1 - j);
+    for (int64_t i0 = 0; i0 < g.m; i0 += gemv_group) {
+      int64_t rows = min_of<int64_t>(gemv_group, g.m - i0);
+      F acc[gemv_group][2];
+      for (int i = 0; i < gemv_group; ++i) acc[i][0] = acc[i][1] = zero();
+      const float* from[gemv_group];
+      for (int i = 0; i < gemv_group; ++i) from[i] = x + (i0 + min_of<int64_t>(i, rows - 1)) * xs;
+      for (int64_t p = 0; p < g.k; ++p) {
+        const T* b = w + p * g.ldb + j;
+        int first = static_cast<int>(min_of<int64_t>(n, W)), second = static_cast<int>(n) - first;
+        F b0 = n == width ? load(b) : load_n(b, first);
+        F b1 = n == width ? load(b + W) : second ? load_n(b + W, second) : zero();
+#pragma GCC unroll 4
+        for (int i = 0; i < gemv_group; ++i) {
+          F a = set1(from[i][p]);
+          acc[i][0] = fma(a, b0, acc[i][0]);
+          acc[i][1] = fma(a, b1, acc[i][1]);
+        }
+      }
+      for (int i = 0; i < rows; ++i) store(out + (i0 + i) * width, acc[i][0]), store(out + (i0 + i) * width + W, acc[i][1]);
+    }
+    write_gemv(g, out, width, j, n);
+  }
+}
+
+template <class T>
+void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
+  const T* w = static_cast<const T*>(g.b);
+  // Whole blocks of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
+  int64_t block = g.b_transposed ? gemv_columns : 2 * W;
+  int64_t least = max_of<int64_t>(1, 16384 / max_of<int64_t>(1, g.k * static_cast<int64_t>(sizeof(T)) * block));
+  int64_t blocks = ceil_div(g.n, block);
+  int64_t tasks = min_of<int64_t>(ceil_div(blocks, least), pool.threads() * 8);
+  if (pool.threads() == 1) tasks = 1;
+  pool.run(tasks, [&](int64_t t, int) {
+    int64_t j0 = blocks * t / tasks * block, j1 = min_of(g.n, blocks * (t + 1) / tasks * block);
+    g.b_transposed ? gemv_dot(g, x, xs, w, j0, j1) : gemv_axpy(g, x, xs, w, j0, j1);
+  });
+}
+
+inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
+  const float* x = static_cast<const float*>(g.a);
+  int64_t xs = g.lda;
+  if (g.a_type != DType::f32) {
+    float* copy = static_cast<float*>(scratch);
+    xs = round_up(g.k, 16);
+    for (int64_t i = 0; i < g.m; ++i) {
+      if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, copy + i * xs);
+      else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, copy + i * xs);
+    }
+    x = copy;
+  }
+  if (g.b_type == DType::f32) gemv_typed<float>(g, pool, x, xs);
+  else if (g.b_type == DType::bf16) gemv_typed<bf16>(g, pool, x, xs);
+  else gemv_typed<f16>(g, pool, x, xs);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

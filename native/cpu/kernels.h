@@ -1,0 +1,184 @@
+// What an instruction set offers: plain structs in, one table of functions out. The structs keep the wide code
+// (isa_*.cc) free of everything that shares inline functions with the rest of the library; native/cpu/nodes_*.cc
+// turn graph nodes into them.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/pool.h"
+#include "runtime/tensor.h"
+
+namespace heddle {
+namespace cpu {
+
+// c (m, n) = [c +] a (m, k) * b (k, n) [+ bias (n)], f32 accumulation.
+// a is stored (m, k) or, a_transposed, (k, m); b is stored (k, n) or, b_transposed, (n, k); ld = elements per stored row.
+struct Gemm {
+  int64_t m, n, k;
+  const void* a;
+  DType a_type;
+  int64_t lda;
+  bool a_transposed;
+  const void* b;
+  DType b_type;
+  int64_t ldb;
+  bool b_transposed;
+  void* c;
+  DType c_type;  // f32 or bf16; accumulate needs f32
+  int64_t ldc;
+  bool accumulate = false;
+  const void* bias = nullptr;
+  DType bias_type = DType::f32;
+};
+
+// Rows of one sequence attend within it. q, o (batch*length, heads, width); k, v (batch*length, kv_heads, width).
+struct Attention {
+  int64_t batch, length, heads, kv_heads, width;
+  bool causal;
+  int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i
+  float scale, softcap;
+  DType type;
+  const void *q, *k, *v;
+  void* o;
+  float* lse;  // (batch*length, heads)
+  const void* d_o = nullptr;  // backward only, as are the three gradients
+  void *dq = nullptr, *dk = nullptr, *dv = nullptr;
+};
+
+struct CachedAttention {
+  int64_t heads, kv_heads, width, slots, capacity;  // cache (slots, kv_heads, capacity, width)
+  bool causal;
+  int64_t window;
+  float scale, softcap;
+  DType type, cache_type;
+  const void *q, *k, *v;
+  void* o;
+  int64_t segments;
+  const int32_t* segment;  // (segments, 4): first row, rows, slot, past
+  int64_t rows;            // of q: the bound on every segment
+};
+
+struct TokenLogprob {
+  int64_t rows, width, vocab;
+  float softcap, scale;
+  DType h_type, w_type;
+  const void *h, *w;
+  const int32_t* targets;
+  float *logprob, *lse;
+  const float* d_logprob = nullptr;  // backward only
+  void* dh = nullptr;                // h_type
+  float* dw = nullptr;
+};
+
+struct Norm {
+  int64_t rows, width;
+  float eps, offset;
+  DType type, w_type, b_type;
+  const void *x, *w, *b, *residual;  // b, residual may be null
+  void *y, *h;                       // h only with residual
+};
+struct NormBackward {
+  int64_t rows, width;
+  float eps, offset;
+  DType type, w_type, dh_type;
+  const void *dy, *h, *w, *dh;  // dh may be null
+  void* dx;
+  float *dw, *db;
+};
+
+struct Rope {
+  int64_t rows, heads, width, rotated;
+  bool interleaved, inverse;
+  float scale;
+  DType type;
+  const void* x;
+  void* y;
+  const int32_t* positions;
+  const float* inv_freq;  // (rotated / 2)
+};
+
+struct Elementwise {  // operands share `type` unless said
+  int64_t size;
+  DType type;
+  const void *a = nullptr, *b = nullptr, *c = nullptr;
+  void *y = nullptr, *z = nullptr;
+  int activation = 0;  // 0 silu, 1 gelu tanh, 2 gelu erf
+  float factor = 1;
+  DType out_type = DType::f32;
+};
+
+struct Rows {  // softmax, copies
+  int64_t rows, width;
+  DType type;
+  const void *a = nullptr, *b = nullptr;
+  void* y = nullptr;
+};
+
+struct Embedding {
+  int64_t rows, width, vocab;
+  DType type, table_type;
+  float scale;
+  const int32_t* ids;
+  const void* table;
+  void* y;         // forward (rows, width)
+  const void* dy;  // backward
+  float* dtable;   // (vocab, width)
+};
+
+struct AdamW {
+  int64_t size;
+  DType type;
+  void* param;
+  const float* grad;
+  float *m, *v;
+  const float *hyper, *factor;
+  bool decay;
+};
+
+struct Kernels {
+  const char* name;
+  size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
+  void (*gemm)(const Gemm&, Pool&, void* scratch);
+  size_t (*attention_scratch)(const Attention&, int threads);
+  void (*attention)(const Attention&, Pool&, void* scratch);
+  size_t (*attention_backward_scratch)(const Attention&, int threads);
+  void (*attention_backward)(const Attention&, Pool&, void* scratch);
+  size_t (*cached_attention_scratch)(const CachedAttention&, int threads);
+  void (*cached_attention)(const CachedAttention&, Pool&, void* scratch);
+  size_t (*token_logprob_scratch)(const TokenLogprob&, int threads);
+  void (*token_logprob)(const TokenLogprob&, Pool&, void* scratch);
+  size_t (*token_logprob_backward_scratch)(const TokenLogprob&, int threads);
+  void (*token_logprob_backward)(const TokenLogprob&, Pool&, void* scratch);
+  void (*rms_norm)(const Norm&, Pool&);
+  void (*layer_norm)(const Norm&, Pool&);
+  size_t (*norm_backward_scratch)(const NormBackward&, int threads);
+  void (*rms_norm_backward)(const NormBackward&, Pool&, void* scratch);
+  void (*layer_norm_backward)(const NormBackward&, Pool&, void* scratch);
+  void (*rope)(const Rope&, Pool&);
+  void (*glu)(const Elementwise&, Pool&);            // a gate, b up -> y
+  void (*glu_backward)(const Elementwise&, Pool&);   // a dy, b gate, c up -> y dgate, z dup
+  void (*gelu)(const Elementwise&, Pool&);           // a -> y
+  void (*gelu_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*add)(const Elementwise&, Pool&);
+  void (*mul)(const Elementwise&, Pool&);
+  void (*scale)(const Elementwise&, Pool&);
+  void (*cast)(const Elementwise&, Pool&);  // type -> out_type
+  float (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
+  float (*sum_squares)(const Elementwise&, Pool&);
+  void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
+  void (*softmax)(const Rows&, Pool&);
+  void (*softmax_backward)(const Rows&, Pool&);  // a dy, b y
+  void (*column_sum)(const Rows&, Pool&);        // y (width) f32
+  void (*embedding)(const Embedding&, Pool&);
+  void (*embedding_backward)(const Embedding&, Pool&);
+  void (*adamw)(const AdamW&, Pool&);
+};
+
+extern const Kernels kernels_baseline;
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512bf16;
+extern const Kernels kernels_neon;
+
+}  // namespace cpu
+}  // namespace heddle

@@ -1,0 +1,86 @@
+// The register tile that every matrix product of the CPU comes down to: R rows by NR = 2 W columns of c, the whole of
+// it in registers while k runs. Layout after van Zee and van de Geijn, "BLIS: A Framework for Rapidly Instantiating
+// BLAS Functionality" (2015).
+#pragma once
+#include "cpu/simd.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+// MR * 2 accumulators + 2 of b + 1 broadcast of a fit the registers (16, on AVX-512 and NEON 32).
+#if defined(HEDDLE_SIMD_AVX512)
+constexpr int MR = 14;
+#elif defined(HEDDLE_SIMD_AVX2)
+constexpr int MR = 6;
+#elif defined(__aarch64__)
+constexpr int MR = 8;
+#else
+constexpr int MR = 4;
+#endif
+constexpr int NR = 2 * W;
+
+// c (R, NR) = [c +] [bias +] sum over p < k of a(i, p) b(p, :).
+// PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
+template <int R, bool PACKED>
+[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
+                                  float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
+  F acc[R][2];
+  F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
+#pragma GCC unroll 1
+  for (int64_t p = 0; p < k; ++p) {
+    F b0 = load(b), b1 = load(b + W);
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      F ai = set1(PACKED ? a[i] : a[i * as]);
+      acc[i][0] = fma(ai, b0, acc[i][0]);
+      acc[i][1] = fma(ai, b1, acc[i][1]);
+    }
+    a += PACKED ? as : 1;
+    b += bs;
+  }
+  if (accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < R; ++i) {
+      acc[i][0] = add(acc[i][0], load(c + i * cs));
+      acc[i][1] = add(acc[i][1], load(c + i * cs + W));
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    store(c + i * cs, acc[i][0]);
+    store(c + i * cs + W, acc[i][1]);
+  }
+}
+
+using MicroTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const float*, bool);
+
+// The tile for `rows` in [1, MR] rows.
+template <bool PACKED> HEDDLE_SIMD MicroTile micro_tile_for(int64_t rows) {
+  switch (rows) {
+#if defined(HEDDLE_SIMD_AVX512)
+    case 14: return micro_tile<14, PACKED>;
+    case 13: return micro_tile<13, PACKED>;
+    case 12: return micro_tile<12, PACKED>;
+    case 11: return micro_tile<11, PACKED>;
+    case 10: return micro_tile<10, PACKED>;
+    case 9: return micro_tile<9, PACKED>;
+#endif
+#if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
+    case 8: return micro_tile<8, PACKED>;
+    case 7: return micro_tile<7, PACKED>;
+#endif
+#if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
+    case 6: return micro_tile<6, PACKED>;
+    case 5: return micro_tile<5, PACKED>;
+#endif
+    case 4: return micro_tile<4, PACKED>;
+    case 3: return micro_tile<3, PACKED>;
+    case 2: return micro_tile<2, PACKED>;
+    default: return micro_tile<1, PACKED>;
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

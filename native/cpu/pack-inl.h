@@ -1,0 +1,79 @@
+// Packing: an operand of a matrix product, in any dtype and either storage order, becomes f32 panels of P lines by k:
+// panel[p * P + i] = source(line i, p). Lines beyond the matrix are zero.
+#pragma once
+#include "cpu/simd.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+// Lines are contiguous in k: source(i, p) = src[i * ld + p]. Transposes W x W blocks in registers.
+template <int P, class T>
+void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+  static_assert(P % W == 0 || P < W, "a store that runs over a line's end must be covered by the next one");
+  constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
+  for (int64_t p = 0; p < k; p += W) {
+    int64_t steps = min_of<int64_t>(W, k - p);
+    for (int g = 0; g < groups; ++g) {
+      F r[W];
+      const T* from = src + g * W * ld + p;
+      int64_t valid = min_of<int64_t>(width, max_of<int64_t>(0, lines - g * W));
+      if (steps == W && valid == width) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) r[i] = i < width ? load(from + i * ld) : zero();
+      } else {
+        for (int i = 0; i < W; ++i) r[i] = i < valid ? load_n(from + i * ld, static_cast<int>(steps)) : zero();
+      }
+      transpose(r);
+      float* to = dst + p * P + g * W;
+      if (P < W && p + W >= k) {  // the last stores must not reach into the next panel, which another thread may own
+        for (int s = 0; s < steps; ++s) store_n(to + s * P, r[s], width);
+      } else if (steps == W) {
+#pragma GCC unroll 16
+        for (int s = 0; s < W; ++s) store(to + s * P, r[s]);
+      } else {
+        for (int s = 0; s < steps; ++s) store(to + s * P, r[s]);
+      }
+    }
+  }
+}
+
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i].
+template <int P, class T>
+void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+  constexpr int whole = P / W * W, rest = P - whole;
+  if (lines >= P) {
+    for (int64_t p = 0; p < k; ++p, src += ld, dst += P) {
+#pragma GCC unroll 4
+      for (int i = 0; i < whole; i += W) store(dst + i, load(src + i));
+      if (rest) store_n(dst + whole, load_n(src + whole, rest), rest);
+    }
+    return;
+  }
+  for (int64_t p = 0; p < k; ++p, src += ld, dst += P)
+    for (int i = 0; i < P; i += W) {
+      int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i)));
+      int keep = min_of(W, P - i);
+      F v = have == W ? load(src + i) : have ? load_n(src + i, have) : zero();
+      if (keep == W) store(dst + i, v);
+      else store_n(dst + i, v, keep);
+    }
+}
+
+// `strided`: lines contiguous for a fixed k. `line`, `p` = the panel's origin in the operand.
+template <int P>
+void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst) {
+  int64_t at = strided ? p * ld + line : line * ld + p;
+  if (type == DType::f32) {
+    const float* s = static_cast<const float*>(src) + at;
+    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
+  } else if (type == DType::bf16) {
+    const bf16* s = static_cast<const bf16*>(src) + at;
+    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
+  } else {
+    const f16* s = static_cast<const f16*>(src) + at;
+    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

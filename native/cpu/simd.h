@@ -1,0 +1,120 @@
+// The SIMD vocabulary of the CPU kernels. An isa_*.cc file defines HEDDLE_ISA (its namespace) and HEDDLE_ISA_NAME,
+// then includes this and the *-inl.h algorithms, which compile once per instruction set.
+//
+// F is a vector of W floats. load/store take float, bf16 or f16 memory (stores round to the nearest even);
+// the _n forms touch only the first n < W elements (missing lanes read as 0).
+//
+// One-definition rule: a function emitted here is compiled with wider instructions than the rest of the library.
+// Everything therefore lives in the namespace of its instruction set, and no std:: template or inline function of
+// a shared header may be called from an *-inl.h: the linker could keep the wide copy for everybody.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/tensor.h"
+
+#ifndef HEDDLE_ISA
+#error "an isa_*.cc file defines HEDDLE_ISA before including simd.h"
+#endif
+
+#if defined(HEDDLE_SIMD_AVX512) && defined(HEDDLE_EMULATE_AVX512)
+#include "cpu/emulate_avx512.h"
+#elif defined(__SSE2__)
+#include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
+#endif
+
+#define HEDDLE_SIMD [[gnu::always_inline]] static inline
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_SIMD_AVX512)
+#include "cpu/simd_avx512.h"
+#elif defined(HEDDLE_SIMD_AVX2)
+#include "cpu/simd_avx2.h"
+#else
+#include "cpu/simd_x4.h"
+#endif
+
+template <class T> HEDDLE_SIMD T min_of(T a, T b) { return a < b ? a : b; }
+template <class T> HEDDLE_SIMD T max_of(T a, T b) { return a > b ? a : b; }
+HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
+
+// Tails of the 16-bit types go through a small buffer: AVX2 has no 16-bit masked move.
+template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
+  T t[W] = {};
+  for (int i = 0; i < n; ++i) t[i] = p[i];
+  return load(t);
+}
+template <class T> HEDDLE_SIMD void store_n16(T* p, F v, int n) {
+  T t[W];
+  store(t, v);
+  for (int i = 0; i < n; ++i) p[i] = t[i];
+}
+HEDDLE_SIMD F load_n(const bf16* p, int n) { return load_n16(p, n); }
+HEDDLE_SIMD F load_n(const f16* p, int n) { return load_n16(p, n); }
+HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
+HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
+
+// One element, through the vector conversions so that scalar and vector code round alike.
+HEDDLE_SIMD float load1(const float* p) { return *p; }
+template <class T> HEDDLE_SIMD float load1(const T* p) {
+  float t[W];
+  store(t, load_n16(p, 1));
+  return t[0];
+}
+HEDDLE_SIMD void store1(float* p, float v) { *p = v; }
+template <class T> HEDDLE_SIMD void store1(T* p, float v) { store_n16(p, set1(v), 1); }
+
+// e^r on |r| <= ln 2 / 2, relative error 4e-9 before rounding: 1 + r + r^2 q(r), q fitted at Chebyshev nodes.
+HEDDLE_SIMD F exp_reduced(F r) {
+  F q = fma(set1(0.0013946091f), r, set1(0.0083690798f));
+  q = fma(q, r, set1(0.041666269f));
+  q = fma(q, r, set1(0.16666517f));
+  q = fma(q, r, set1(0.5f));
+  return add(set1(1.0f), fma(mul(r, r), q, r));
+}
+constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+
+// e^x: subnormal results are right, -inf gives 0, above 88.73 gives inf, NaN stays NaN. About 2 ulp.
+HEDDLE_SIMD F exp(F x) {
+  x = min(set1(89.0f), max(set1(-104.0f), x));
+  F n = round_even(mul(x, set1(log2_e)));
+  F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), x));
+  return scale2(exp_reduced(r), n);
+}
+// e^x for x <= 0 (softmax): results below 1.2e-38 become 0.
+HEDDLE_SIMD F exp_nonpositive(F x) {
+  F limit = set1(-87.33f), clamped = max(limit, x);
+  F n = round_even(mul(clamped, set1(log2_e)));
+  F r = fnma(n, set1(ln2_low), fnma(n, set1(ln2_high), clamped));
+  return select_lt(x, limit, zero(), scale2_normal(exp_reduced(r), n));
+}
+HEDDLE_SIMD F sigmoid(F x) { return div(set1(1.0f), add(set1(1.0f), exp(neg(x)))); }
+
+HEDDLE_SIMD F tanh(F x) {
+  F big = sub(set1(1.0f), div(set1(2.0f), add(exp(add(x, x)), set1(1.0f))));
+  // Near 0 the difference above cancels: the Taylor series keeps the relative error at rounding level.
+  F s = mul(x, x), p = fma(set1(0.021869488f), s, set1(-0.053968254f));
+  p = fma(p, s, set1(0.13333333f));
+  p = fma(p, s, set1(-0.33333333f));
+  return select_lt(abs(x), set1(0.25f), fma(mul(x, s), p, x), big);
+}
+
+// Abramowitz and Stegun 7.1.26, absolute error 1.5e-7.
+HEDDLE_SIMD F erf(F x) {
+  F a = abs(x), t = div(set1(1.0f), fma(set1(0.3275911f), a, set1(1.0f)));
+  F p = fma(set1(1.061405429f), t, set1(-1.453152027f));
+  p = fma(p, t, set1(1.421413741f));
+  p = fma(p, t, set1(-0.284496736f));
+  p = mul(fma(p, t, set1(0.254829592f)), t);
+  F r = fnma(p, exp_nonpositive(neg(mul(a, a))), set1(1.0f));
+  return select_lt(x, zero(), neg(r), r);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

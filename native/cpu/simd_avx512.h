@@ -1,0 +1,99 @@
+// Sixteen float lanes: AVX-512 F+BW+VL+DQ. Included by simd.h inside the namespace of the instruction set.
+// Everything goes through intrinsics (no vector operators), so that the same text runs under SIMDe in tests.
+
+constexpr int W = 16;
+using F = __m512;
+
+HEDDLE_SIMD F zero() { return _mm512_setzero_ps(); }
+HEDDLE_SIMD F set1(float v) { return _mm512_set1_ps(v); }
+HEDDLE_SIMD F load(const float* p) { return _mm512_loadu_ps(p); }
+HEDDLE_SIMD void store(float* p, F v) { _mm512_storeu_ps(p, v); }
+
+HEDDLE_SIMD F add(F a, F b) { return _mm512_add_ps(a, b); }
+HEDDLE_SIMD F sub(F a, F b) { return _mm512_sub_ps(a, b); }
+HEDDLE_SIMD F mul(F a, F b) { return _mm512_mul_ps(a, b); }
+HEDDLE_SIMD F div(F a, F b) { return _mm512_div_ps(a, b); }
+HEDDLE_SIMD F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
+HEDDLE_SIMD F fnma(F a, F b, F c) { return _mm512_fnmadd_ps(a, b, c); }
+HEDDLE_SIMD F max(F a, F b) { return _mm512_max_ps(a, b); }  // b where either is NaN
+HEDDLE_SIMD F min(F a, F b) { return _mm512_min_ps(a, b); }
+HEDDLE_SIMD F sqrt(F a) { return _mm512_sqrt_ps(a); }
+HEDDLE_SIMD F abs(F a) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff)));
+}
+HEDDLE_SIMD F round_even(F a) { return _mm512_roundscale_ps(a, 0); }
+HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), y, x); }
+
+HEDDLE_SIMD F power2(__m512i n) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
+}
+HEDDLE_SIMD F scale2_normal(F p, F n) { return _mm512_mul_ps(p, power2(_mm512_cvtps_epi32(n))); }  // n in [-126, 127]
+HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
+  __m512i whole = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(whole, 1);
+  return _mm512_mul_ps(_mm512_mul_ps(p, power2(half)), power2(_mm512_sub_epi32(whole, half)));
+}
+
+HEDDLE_SIMD __m256 low_half(F v) { return _mm512_castps512_ps256(v); }
+HEDDLE_SIMD __m256 high_half(F v) {
+  return _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+}
+HEDDLE_SIMD float reduce_add(F v) {
+  __m256 w = _mm256_add_ps(low_half(v), high_half(v));
+  __m128 s = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+HEDDLE_SIMD float reduce_max(F v) {
+  __m256 w = _mm256_max_ps(low_half(v), high_half(v));
+  __m128 s = _mm_max_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+  s = _mm_max_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_max_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+
+HEDDLE_SIMD F load(const bf16* p) {
+  __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
+}
+HEDDLE_SIMD __m256i round_bf16(F v) {
+  __m512i u = _mm512_castps_si512(v), high = _mm512_srli_epi32(u, 16);
+  __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
+  __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
+  __m512i nan = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
+  return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan));
+}
+HEDDLE_SIMD void store(bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(v)); }
+HEDDLE_SIMD F load(const f16* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+HEDDLE_SIMD void store(f16* p, F v) {
+  __m128i* to = reinterpret_cast<__m128i*>(p);
+  _mm_storeu_si128(to, _mm256_cvtps_ph(low_half(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+  _mm_storeu_si128(to + 1, _mm256_cvtps_ph(high_half(v), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+
+HEDDLE_SIMD __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+HEDDLE_SIMD F load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
+HEDDLE_SIMD void store_n(float* p, F v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
+
+HEDDLE_SIMD void transpose(F (&r)[16]) {
+  F t[16], s[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = _mm512_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+    t[2 * i + 1] = _mm512_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {  // s[4i + c]: columns c, c+4, c+8, c+12 of rows 4i..4i+3, one 128-bit lane each
+    s[4 * i] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0x44);
+    s[4 * i + 1] = _mm512_shuffle_ps(t[4 * i], t[4 * i + 2], 0xee);
+    s[4 * i + 2] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0x44);
+    s[4 * i + 3] = _mm512_shuffle_ps(t[4 * i + 1], t[4 * i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    F a = _mm512_shuffle_f32x4(s[c], s[c + 4], 0x88), b = _mm512_shuffle_f32x4(s[c], s[c + 4], 0xdd);
+    F d = _mm512_shuffle_f32x4(s[c + 8], s[c + 12], 0x88), e = _mm512_shuffle_f32x4(s[c + 8], s[c + 12], 0xdd);
+    r[c] = _mm512_shuffle_f32x4(a, d, 0x88);
+    r[c + 8] = _mm512_shuffle_f32x4(a, d, 0xdd);
+    r[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
+    r[c + 12] = _mm512_shuffle_f32x4(b, e, 0xdd);
+  }
+}

@@ -1,0 +1,249 @@
+// Work is claimed by compare-and-swap on one word (generation, next task), so a worker that wakes late can never take
+// a task of a job it did not read, and the caller alone can finish a job: a forked child, whose workers are gone,
+// does not hang.
+#include "runtime/pool.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <exception>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <sched.h>
+#include <unistd.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace heddle {
+namespace {
+
+inline void pause_cpu() {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// CPUs that this process may use, in order; empty where unknown.
+std::vector<int> allowed_cpus() {
+  std::vector<int> cpus;
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (int c = 0; c < CPU_SETSIZE; ++c)
+      if (CPU_ISSET(c, &set)) cpus.push_back(c);
+#endif
+  return cpus;
+}
+
+void pin_to(int cpu) {
+#ifdef __linux__
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);  // failing leaves the thread unpinned, which is only slower
+#else
+  (void)cpu;
+#endif
+}
+
+long process_id() {
+#ifdef __linux__
+  return getpid();
+#else
+  return 0;
+#endif
+}
+
+constexpr int64_t spin_ns = 50'000;           // longer than the gap between two kernels of a program
+constexpr int64_t slice = int64_t{1} << 30;   // tasks per claimable job: indices share a word with the generation
+
+}  // namespace
+
+struct Pool::Impl {
+  int threads;
+  long owner = process_id();
+  std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
+  bool spin;              // false when there are more threads than CPUs: a spinning thread would hold the worker's core
+
+  // High half: generation (odd while the job's fields change), low half: next unclaimed task.
+  std::atomic<uint64_t> ticket{0};
+  std::atomic<Task> fn{nullptr};
+  std::atomic<void*> context{nullptr};
+  std::atomic<int64_t> tasks{0}, base{0}, chunk{1};
+  std::atomic<int64_t> done{0};
+  std::atomic<bool> failed{false};
+
+  std::mutex mutex;
+  std::condition_variable work, finished;
+  std::atomic<int> parked{0};
+  std::atomic<bool> caller_parked{false};
+  std::atomic<bool> stop{false};
+  std::exception_ptr error;
+  std::vector<std::thread> workers;
+
+  static uint32_t generation(uint64_t t) { return static_cast<uint32_t>(t >> 32); }
+
+  // Takes tasks of generation g until none is left.
+  void take(uint32_t g, int thread) {
+    uint64_t t = ticket.load(std::memory_order_acquire);
+    while (generation(t) == g) {
+      Task f = fn.load(std::memory_order_relaxed);
+      void* c = context.load(std::memory_order_relaxed);
+      int64_t total = tasks.load(std::memory_order_relaxed), first = base.load(std::memory_order_relaxed);
+      int64_t step = chunk.load(std::memory_order_relaxed);
+      int64_t i = static_cast<int64_t>(t & 0xffffffffu);
+      if (i >= total) return;
+      int64_t count = total - i < step ? total - i : step;
+      // Success proves that the generation stood still, so the fields read above belong together.
+      if (!ticket.compare_exchange_weak(t, t + static_cast<uint64_t>(count), std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      for (int64_t k = i; k < i + count; ++k) {
+        if (failed.load(std::memory_order_relaxed)) break;
+        try {
+          f(c, first + k, thread);
+        } catch (...) {
+          std::lock_guard<std::mutex> lock(mutex);
+          if (!error) error = std::current_exception();
+          failed.store(true, std::memory_order_relaxed);
+        }
+      }
+      if (done.fetch_add(count, std::memory_order_seq_cst) + count == total && caller_parked.load(std::memory_order_seq_cst)) {
+        std::lock_guard<std::mutex> lock(mutex);
+        finished.notify_one();
+      }
+      t = ticket.load(std::memory_order_acquire);
+    }
+  }
+
+  void worker(int thread) {
+    if (!cpus.empty()) pin_to(cpus[thread]);
+    uint32_t seen = 0;
+    while (true) {
+      uint64_t t = ticket.load(std::memory_order_acquire);
+      int64_t until = spin ? now_ns() + spin_ns : 0;
+      while (generation(t) == seen || (generation(t) & 1)) {
+        if (stop.load(std::memory_order_relaxed)) return;
+        bool out_of_time = !spin;
+        for (int i = 0; spin && i < 64; ++i) {
+          pause_cpu();
+          t = ticket.load(std::memory_order_acquire);
+          if (generation(t) != seen && !(generation(t) & 1)) break;
+        }
+        if (spin) out_of_time = now_ns() > until;
+        if (out_of_time && generation(t) == seen) {
+          std::unique_lock<std::mutex> lock(mutex);
+          parked.fetch_add(1, std::memory_order_seq_cst);
+          while (generation(t = ticket.load(std::memory_order_seq_cst)) == seen && !stop.load()) work.wait(lock);
+          parked.fetch_sub(1, std::memory_order_relaxed);
+        } else {
+          t = ticket.load(std::memory_order_acquire);
+        }
+      }
+      seen = generation(t);
+      take(seen, thread);
+    }
+  }
+
+  void run(int64_t first, int64_t count, Task f, void* c) {
+    uint64_t g = generation(ticket.load(std::memory_order_relaxed));
+    ticket.store((g + 1) << 32, std::memory_order_seq_cst);  // odd: closed (wraps harmlessly: the cast keeps 32 bits)
+    fn.store(f, std::memory_order_relaxed);
+    context.store(c, std::memory_order_relaxed);
+    tasks.store(count, std::memory_order_relaxed);
+    base.store(first, std::memory_order_relaxed);
+    int64_t step = count / (int64_t{threads} * 32);
+    chunk.store(step > 1 ? step : 1, std::memory_order_relaxed);
+    done.store(0, std::memory_order_relaxed);
+    failed.store(false, std::memory_order_relaxed);
+    uint32_t open = static_cast<uint32_t>(g + 2);
+    ticket.store(static_cast<uint64_t>(open) << 32, std::memory_order_seq_cst);
+    if (parked.load(std::memory_order_seq_cst) > 0) {
+      std::lock_guard<std::mutex> lock(mutex);
+      work.notify_all();
+    }
+    take(open, 0);
+    int64_t until = 0;
+    while (done.load(std::memory_order_acquire) != count) {
+      for (int i = 0; spin && i < 64 && done.load(std::memory_order_acquire) != count; ++i) pause_cpu();
+      if (spin && !until) until = now_ns() + spin_ns;
+      if (!spin || now_ns() > until) {
+        std::unique_lock<std::mutex> lock(mutex);
+        caller_parked.store(true, std::memory_order_seq_cst);
+        finished.wait(lock, [&] { return done.load(std::memory_order_seq_cst) == count; });
+        caller_parked.store(false, std::memory_order_relaxed);
+      }
+    }
+  }
+};
+
+Pool::Pool(int threads) : impl_(new Impl) {
+  Impl& p = *impl_;
+  p.threads = threads < 1 ? 1 : threads;
+  std::vector<int> cpus = allowed_cpus();
+  int available = cpus.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(cpus.size());
+  p.spin = p.threads <= available;
+  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core.
+  if (p.threads > 1 && p.threads <= static_cast<int>(cpus.size()) && p.threads * 2 > static_cast<int>(cpus.size())) {
+    p.cpus = cpus;
+    p.cpus.resize(static_cast<size_t>(p.threads));
+  }
+  for (int i = 1; i < p.threads; ++i) {
+    try {
+      p.workers.emplace_back([&p, i] { p.worker(i); });
+    } catch (const std::system_error&) {
+      break;  // the system gives no more threads: fewer workers do the same work
+    }
+  }
+}
+
+Pool::~Pool() {
+  Impl& p = *impl_;
+  if (process_id() != p.owner) {  // a forked child: the threads do not exist here, joining them would wait for ever
+    impl_.release();
+    return;
+  }
+  {
+    std::lock_guard<std::mutex> lock(p.mutex);
+    p.stop.store(true);
+  }
+  p.work.notify_all();
+  for (std::thread& w : p.workers) w.join();
+}
+
+int Pool::threads() const { return impl_->threads; }
+
+void Pool::run_raw(int64_t tasks, Task fn, void* context) {
+  Impl& p = *impl_;
+  if (tasks <= 1 || p.workers.empty()) {
+    for (int64_t i = 0; i < tasks; ++i) fn(context, i, 0);
+    return;
+  }
+  if (!p.cpus.empty()) {
+    thread_local const Impl* pinned_for = nullptr;
+    if (pinned_for != &p) {
+      pin_to(p.cpus[0]);
+      pinned_for = &p;
+    }
+  }
+  for (int64_t first = 0; first < tasks; first += slice) {
+    p.run(first, tasks - first < slice ? tasks - first : slice, fn, context);
+    if (p.error) {
+      std::exception_ptr error = p.error;
+      p.error = nullptr;
+      std::rethrow_exception(error);
+    }
+  }
+}
+
+}  // namespace heddle
