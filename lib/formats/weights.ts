@@ -51,6 +51,12 @@ export interface WeightSource {
 type Entry = TensorInfo & { offset: number };
 type Located = { entry: Entry; file: MappedFile };
 
+function missing(path: string, name: string, names: Iterable<string>): never {
+  const near = nearest(name, names);
+  const hint = near === undefined ? "" : ` (nearest: ${JSON.stringify(near)})`;
+  throw new HeddleError("NOT_FOUND", `${path}: tensor ${JSON.stringify(name)} is missing${hint}`);
+}
+
 /** A WeightSource over a table of located tensors. */
 function source(
   base: Pick<WeightSource, "format" | "path" | "metadata" | "gguf">,
@@ -58,11 +64,7 @@ function source(
   files: MappedFile[],
 ): WeightSource {
   function find(name: string): Located {
-    const found = table.get(name);
-    if (found) return found;
-    const near = nearest(name, table.keys());
-    const hint = near === undefined ? "" : ` (nearest: ${JSON.stringify(near)})`;
-    throw new HeddleError("NOT_FOUND", `${base.path}: tensor ${JSON.stringify(name)} is missing${hint}`);
+    return table.get(name) ?? missing(base.path, name, table.keys());
   }
   return {
     ...base,
@@ -199,4 +201,31 @@ async function openShards(folder: string, index: string): Promise<WeightSource> 
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * The same tensors under other names, without those that `rename` maps to undefined.
+ * Errors: INVALID_FILE when two tensors get one name.
+ */
+export function renameTensors(weights: WeightSource, rename: (name: string) => string | undefined): WeightSource {
+  const originals = new Map<string, string>();
+  for (const original of weights.names()) {
+    const name = rename(original);
+    if (name === undefined) continue;
+    if (originals.has(name)) {
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${weights.path}: tensor ${JSON.stringify(name)}: expected once, got twice`,
+      );
+    }
+    originals.set(name, original);
+  }
+  const original = (name: string) => originals.get(name) ?? missing(weights.path, name, originals.keys());
+  return {
+    ...weights,
+    names: () => [...originals.keys()],
+    has: (name) => originals.has(name),
+    info: (name) => ({ ...weights.info(original(name)), name }),
+    tensor: (name) => ({ ...weights.tensor(original(name)), name }),
+  };
 }

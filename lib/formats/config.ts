@@ -1,0 +1,207 @@
+// A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
+import { z } from "zod";
+import { describe, HeddleError } from "../errors.ts";
+import { snakeToCamel } from "./config-json.ts";
+import { nearest } from "./nearest.ts";
+import { ropeScalingSchema } from "./rope-scaling.ts";
+
+export const MODEL_TYPES = ["llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2"] as const;
+export type ModelType = (typeof MODEL_TYPES)[number];
+
+const whole = (least: number, most: number) =>
+  z.custom<number>(
+    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
+    `a whole number from ${least} to ${most}`,
+  );
+const real = (most: number) =>
+  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
+const flag = z.boolean({ error: "true or false" });
+// Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
+const tokenId = whole(0, 2 ** 31 - 1);
+
+/** The caps are far above every published model; they keep a hostile file from sizing allocations. */
+const schema = z.strictObject({
+  modelType: z.enum(MODEL_TYPES),
+  vocabSize: whole(1, 2 ** 22),
+  hiddenSize: whole(1, 2 ** 17),
+  intermediateSize: whole(1, 2 ** 20),
+  numHiddenLayers: whole(1, 1024),
+  numAttentionHeads: whole(1, 4096),
+  numKeyValueHeads: whole(1, 4096),
+  /** Width of one head; not always hiddenSize / numAttentionHeads. */
+  headDim: whole(1, 4096),
+  maxPositionEmbeddings: whole(1, 2 ** 30),
+  /** Of llama, mistral, qwen and gemma. */
+  rmsNormEps: real(1),
+  /** Of gpt2. */
+  layerNormEpsilon: real(1),
+  ropeTheta: real(1e15),
+  ropeScaling: ropeScalingSchema.nullable(),
+  /** Positions a query of a "sliding_attention" layer sees, itself included; null: no layer slides. */
+  slidingWindow: whole(1, 2 ** 30).nullable(),
+  /** One per layer. */
+  layerTypes: z.array(z.enum(["full_attention", "sliding_attention"])).max(1024),
+  tieWordEmbeddings: flag,
+  /** Of llama and mistral: biases on q, k, v and o. (qwen2 always has them on q, k and v.) */
+  attentionBias: flag,
+  mlpBias: flag,
+  hiddenAct: z.enum(["silu", "gelu", "gelu_pytorch_tanh"]),
+  initializerRange: real(10),
+  bosTokenId: tokenId.nullable(),
+  /** Any of them ends a text; may be empty. */
+  eosTokenIds: z.array(tokenId, { error: "an array of token ids" }).max(64),
+  padTokenId: tokenId.nullable(),
+  /** What the weights were saved as, where the file says so. */
+  dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
+  /** transformers' class names, kept for writing back. */
+  architectures: z.array(z.string().max(200)).max(16).optional(),
+});
+
+export type ModelConfig = z.infer<typeof schema>;
+/** What createModel takes: sizes that are left out follow from the others. */
+export type ModelConfigInput = Partial<ModelConfig> & {
+  modelType: ModelType;
+  hiddenSize: number;
+  numHiddenLayers: number;
+};
+
+/** Values a file or caller may leave out, family by family, as transformers' configuration classes set them. */
+const FAMILY = {
+  llama: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 2048, ropeTheta: 1e4 },
+  mistral: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 131072, ropeTheta: 1e4 },
+  qwen2: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 32768, ropeTheta: 1e4 },
+  qwen3: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 32768, ropeTheta: 1e4 },
+  gemma: { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", maxPositionEmbeddings: 8192, ropeTheta: 1e4 },
+  gpt2: { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", maxPositionEmbeddings: 1024, ropeTheta: 1e4 },
+} as const;
+
+/**
+ * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`) or options in
+ * camelCase (`modelType`), of which a finished ModelConfig is one. camelCase options refuse unknown keys and derive what
+ * is missing from hiddenSize; config.json ignores keys it does not know, as transformers does.
+ *
+ * @param path names the file in messages and makes errors INVALID_FILE instead of INVALID_ARGUMENT
+ * @throws HeddleError UNSUPPORTED for a model type or a feature that is not provided
+ */
+export function parseModelConfig(value: unknown, path?: string): ModelConfig {
+  const where = path ?? "model configuration";
+  const fail = (message: string) =>
+    new HeddleError(path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE", `${where}: ${message}`);
+  if (typeof value !== "object" || value === null || Array.isArray(value)) {
+    throw fail(`expected an object, got ${describe(value)}`);
+  }
+  const raw = value as Record<string, unknown>;
+  const fromJson = !Object.hasOwn(raw, "modelType");
+  const modelType = fromJson ? raw.model_type : raw.modelType;
+  if (!MODEL_TYPES.includes(modelType as ModelType)) {
+    if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
+    const known = MODEL_TYPES.join(", ");
+    throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (known: ${known})`);
+  }
+  const given = fromJson ? snakeToCamel(raw, modelType as ModelType, where) : { ...raw };
+  for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
+  // An id list may be given as transformers spells it.
+  if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
+    const ids = given.eosTokenId;
+    given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
+    delete given.eosTokenId;
+  }
+  const parsed = schema.safeParse(complete(given, modelType as ModelType, fromJson));
+  if (!parsed.success) throw fail(firstIssue(parsed.error, given, fromJson));
+  check(parsed.data, fail);
+  return parsed.data;
+}
+
+/** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
+function complete(given: Record<string, unknown>, modelType: ModelType, fromJson: boolean): Record<string, unknown> {
+  const family = FAMILY[modelType];
+  const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
+  const heads = given.numAttentionHeads ?? (fromJson ? undefined : defaultHeads(hidden));
+  const layers = given.numHiddenLayers;
+  const window = given.slidingWindow ?? null;
+  const kind = window === null ? "full_attention" : "sliding_attention";
+  return {
+    ...family,
+    intermediateSize: fromJson && modelType !== "gpt2" ? undefined : defaultIntermediate(hidden, modelType),
+    numKeyValueHeads: heads,
+    headDim: typeof heads === "number" && heads > 0 ? hidden / heads : undefined,
+    layerNormEpsilon: 1e-5,
+    ropeScaling: null,
+    slidingWindow: null,
+    layerTypes: Number.isSafeInteger(layers) ? Array(Math.min(Math.max(layers as number, 0), 1025)).fill(kind) : [],
+    tieWordEmbeddings: modelType === "gemma" || modelType === "gpt2",
+    attentionBias: false,
+    mlpBias: false,
+    initializerRange: 0.02,
+    bosTokenId: null,
+    eosTokenIds: [],
+    padTokenId: null,
+    dtype: null,
+    ...given,
+    modelType,
+    numAttentionHeads: heads,
+  };
+}
+
+/** Heads 64 wide where hiddenSize allows, else the even width nearest to 64 that divides it. */
+function defaultHeads(hiddenSize: number): number | undefined {
+  let best: number | undefined;
+  for (let width = 2; width <= Math.min(hiddenSize, 256); width += 2) {
+    if (hiddenSize % width === 0 && (best === undefined || Math.abs(width - 64) < Math.abs(best - 64))) best = width;
+  }
+  return best === undefined ? undefined : hiddenSize / best;
+}
+
+function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
+  if (modelType === "gpt2" || modelType === "gemma") return 4 * hiddenSize;
+  return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
+}
+
+function firstIssue(error: z.ZodError, given: Record<string, unknown>, fromJson: boolean): string {
+  const issue = error.issues[0]!;
+  if (issue.code === "unrecognized_keys") {
+    const key = issue.keys[0]!;
+    const near = nearest(key, Object.keys(schema.shape));
+    return `${key}: no such key${near === undefined ? "" : ` (nearest: ${near})`}`;
+  }
+  let got: unknown = given;
+  for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
+  const name = issue.path.map(String).join(".");
+  const shown = fromJson ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name;
+  const expected = issue.code === "invalid_value" ? `one of ${issue.values.join(", ")}` : issue.message;
+  return `${shown}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`;
+}
+
+/** What must hold between fields. */
+function check(config: ModelConfig, fail: (message: string) => HeddleError): void {
+  const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
+  if (heads % groups !== 0) {
+    throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
+  }
+  if (config.modelType === "gpt2") {
+    if (headDim * heads !== hiddenSize || groups !== heads) {
+      throw fail(`n_embd: expected a multiple of n_head ${heads}, got ${hiddenSize}`);
+    }
+  } else if (headDim % 2 !== 0) throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
+  if (layerTypes.length !== config.numHiddenLayers) {
+    throw fail(`layer_types: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${layerTypes.length}`);
+  }
+  if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
+    throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
+  }
+  const scaling = config.ropeScaling;
+  const factors =
+    scaling?.ropeType === "factors"
+      ? scaling.factors
+      : scaling?.ropeType === "longrope"
+        ? scaling.longFactor
+        : undefined;
+  if (factors && factors.length !== headDim / 2) {
+    throw fail(`rope_scaling: expected head_dim / 2 = ${headDim / 2} factors, got ${factors.length}`);
+  }
+  if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
+    throw fail(
+      `rope_scaling: high_freq_factor: expected above low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
+    );
+  }
+}

@@ -1,0 +1,80 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { describe, HeddleError } from "../errors.ts";
+import { exists, readJson } from "./io.ts";
+
+const number = z.number({ error: "a number" });
+const ids = z
+  .union([number, z.array(number).max(64)], { error: "a token id or an array of them" })
+  .transform((value) => (Array.isArray(value) ? value : [value]));
+
+const schema = z.object({
+  bos_token_id: number.nullish(),
+  eos_token_id: ids.nullish(),
+  pad_token_id: number.nullish(),
+  do_sample: z.boolean({ error: "true or false" }).nullish(),
+  temperature: number.nullish(),
+  top_k: number.nullish(),
+  top_p: number.nullish(),
+  min_p: number.nullish(),
+  repetition_penalty: number.nullish(),
+  max_new_tokens: number.nullish(),
+  max_length: number.nullish(),
+});
+
+/** A model's own generation defaults; what its file leaves out is undefined. */
+export interface GenerationConfig {
+  bosTokenId?: number;
+  /** Any of them ends a text. */
+  eosTokenIds?: number[];
+  padTokenId?: number;
+  doSample?: boolean;
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  minP?: number;
+  repetitionPenalty?: number;
+  maxNewTokens?: number;
+  maxLength?: number;
+}
+
+/** Reads generation_config.json of a model folder; an empty object without one. Errors: IO, INVALID_FILE. */
+export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
+  const path = join(folder, "generation_config.json");
+  if (!(await exists(path))) return {};
+  const value = await readJson(path);
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0]!;
+    const key = String(issue.path[0] ?? "content");
+    const got = (value as Record<string, unknown> | null)?.[key];
+    throw new HeddleError("INVALID_FILE", `${path}: ${key}: expected ${issue.message}, got ${describe(got)}`);
+  }
+  const raw = parsed.data;
+  const config: GenerationConfig = {
+    bosTokenId: raw.bos_token_id ?? undefined,
+    eosTokenIds: raw.eos_token_id ?? undefined,
+    padTokenId: raw.pad_token_id ?? undefined,
+    doSample: raw.do_sample ?? undefined,
+    temperature: raw.temperature ?? undefined,
+    topK: raw.top_k ?? undefined,
+    topP: raw.top_p ?? undefined,
+    minP: raw.min_p ?? undefined,
+    repetitionPenalty: raw.repetition_penalty ?? undefined,
+    maxNewTokens: raw.max_new_tokens ?? undefined,
+    maxLength: raw.max_length ?? undefined,
+  };
+  return Object.fromEntries(Object.entries(config).filter(([, entry]) => entry !== undefined));
+}
+
+/** The snake_case object for generation_config.json. */
+export function generationConfigToJson(config: GenerationConfig): Record<string, unknown> {
+  const { eosTokenIds, ...rest } = config;
+  const json: Record<string, unknown> = {};
+  for (const [key, value] of Object.entries(rest)) {
+    if (value !== undefined) json[key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)] = value;
+  }
+  if (eosTokenIds && eosTokenIds.length > 0)
+    json.eos_token_id = eosTokenIds.length === 1 ? eosTokenIds[0] : eosTokenIds;
+  return json;
+}

@@ -1,0 +1,109 @@
+// Everything a model is loaded from, whichever format it comes in: configuration, weights under transformers' names,
+// their layout, generation defaults, model card and where the tokenizer lies.
+import { stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { HeddleError } from "../errors.ts";
+import { type ModelConfig, parseModelConfig } from "./config.ts";
+import { modelConfigFromGguf } from "./config-gguf.ts";
+import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
+import { exists, ioError, readJson } from "./io.ts";
+import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
+import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
+
+export interface ModelFiles {
+  config: ModelConfig;
+  /** Tensors by transformers' names ("model.layers.0.self_attn.q_proj.weight"), also for GGUF. */
+  weights: WeightSource;
+  layout: WeightLayout;
+  generation: GenerationConfig;
+  card: ModelCard | undefined;
+  /** What to give Tokenizer.load: a folder that holds tokenizer.json, a GGUF file with a vocabulary, or nothing. */
+  tokenizerPath: string | undefined;
+  /** Gives up the weight files. */
+  close(): void;
+}
+
+/**
+ * Opens a model: a Hugging Face folder (config.json beside safetensors), a checkpoint folder of heddle, a .safetensors
+ * file beside its config.json, or a .gguf file. Reads the headers only.
+ * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
+ */
+export async function openModelFiles(path: string): Promise<ModelFiles> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await stat(path)).isDirectory();
+  } catch (error) {
+    throw ioError(error, path, "opened");
+  }
+  const folder = isFolder ? path : dirname(path);
+  const weights = await openWeights(path);
+  try {
+    return weights.format === "gguf" ? fromGguf(weights, path) : await fromFolder(weights, folder);
+  } catch (error) {
+    weights.close();
+    throw error;
+  }
+}
+
+/** Reads and normalises `config.json` of a folder. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED. */
+export async function readModelConfig(folder: string): Promise<ModelConfig> {
+  const path = join(folder, "config.json");
+  return parseModelConfig(await readJson(path), path);
+}
+
+async function fromFolder(weights: WeightSource, folder: string): Promise<ModelFiles> {
+  const config = await readModelConfig(folder);
+  const card = await readModelCard(folder);
+  const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
+  return {
+    config,
+    weights: renamed,
+    layout: weightLayout(config, "safetensors"),
+    generation: await readGenerationConfig(folder),
+    card,
+    tokenizerPath: (await exists(join(folder, "tokenizer.json"))) ? folder : undefined,
+    close: () => weights.close(),
+  };
+}
+
+function fromGguf(weights: WeightSource, path: string): ModelFiles {
+  const metadata = weights.gguf!;
+  const config = modelConfigFromGguf(weights);
+  const generation: GenerationConfig = {};
+  if (config.bosTokenId !== null) generation.bosTokenId = config.bosTokenId;
+  if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
+  return {
+    config,
+    weights: renameTensors(weights, (name) => huggingFaceName(name, config.modelType)),
+    layout: weightLayout(config, "gguf"),
+    generation,
+    card: modelCardFromGguf(metadata),
+    tokenizerPath: metadata.has("tokenizer.ggml.tokens") ? path : undefined,
+    close: () => weights.close(),
+  };
+}
+
+/**
+ * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
+ * transformers stored (attention masks, rotary tables) are left out.
+ */
+function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
+  const gpt2 = config.modelType === "gpt2";
+  if (/\.rotary_emb\.inv_freq$/.test(name)) return undefined;
+  if (gpt2 && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
+  const prefix = gpt2 ? "transformer." : "model.";
+  const bare = gpt2 ? "wte.weight" : "embed_tokens.weight";
+  return weights.has(bare) && !name.startsWith(prefix) && name !== "lm_head.weight" ? prefix + name : name;
+}
+
+/** Throws INVALID_FILE unless the tensor has this shape; NOT_FOUND if there is none. */
+export function requireShape(weights: WeightSource, name: string, shape: readonly number[]): void {
+  const got = weights.info(name).shape;
+  if (got.length !== shape.length || got.some((size, i) => size !== shape[i])) {
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${weights.path}: tensor ${JSON.stringify(name)}: expected shape [${shape.join(", ")}], got [${got.join(", ")}]`,
+    );
+  }
+}

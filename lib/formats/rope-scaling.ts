@@ -1,0 +1,130 @@
+// How a model's rotary frequencies are stretched beyond the context it was first trained with.
+import { z } from "zod";
+import { HeddleError } from "../errors.ts";
+
+const positive = (most: number) =>
+  z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
+const factor = positive(1e6);
+const positions = z.custom<number>(
+  (v) => Number.isSafeInteger(v) && (v as number) >= 1 && (v as number) <= 2 ** 30,
+  `a whole number from 1 to ${2 ** 30}`,
+);
+const factors = z
+  .array(positive(1e9), { error: "an array of numbers above 0" })
+  .min(1, "at least one number")
+  .max(4096, "at most 4096 numbers");
+
+/** Normalised form of `rope_scaling` / `rope_parameters`. Each kind's formula: transformers, modeling_rope_utils.py. */
+export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
+  z.object({ ropeType: z.literal("linear"), factor }),
+  z.object({ ropeType: z.literal("dynamic"), factor, originalMaxPositionEmbeddings: positions.optional() }),
+  z.object({
+    ropeType: z.literal("llama3"),
+    factor,
+    lowFreqFactor: factor,
+    highFreqFactor: factor,
+    originalMaxPositionEmbeddings: positions,
+  }),
+  z.object({
+    ropeType: z.literal("yarn"),
+    factor,
+    originalMaxPositionEmbeddings: positions.optional(),
+    attentionFactor: factor.optional(),
+    betaFast: factor.optional(),
+    betaSlow: factor.optional(),
+    mscale: factor.optional(),
+    mscaleAllDim: factor.optional(),
+  }),
+  z.object({
+    ropeType: z.literal("longrope"),
+    shortFactor: factors,
+    longFactor: factors,
+    factor: factor.optional(),
+    originalMaxPositionEmbeddings: positions.optional(),
+    attentionFactor: factor.optional(),
+  }),
+  /** GGUF's `rope_freqs.weight`: inverse frequency i is divided by factors[i]. */
+  z.object({ ropeType: z.literal("factors"), factors }),
+]);
+export type RopeScaling = z.infer<typeof ropeScalingSchema>;
+export type Llama3RopeScaling = Extract<RopeScaling, { ropeType: "llama3" }>;
+
+const SNAKE: Readonly<Record<string, string>> = {
+  rope_type: "ropeType",
+  low_freq_factor: "lowFreqFactor",
+  high_freq_factor: "highFreqFactor",
+  original_max_position_embeddings: "originalMaxPositionEmbeddings",
+  attention_factor: "attentionFactor",
+  beta_fast: "betaFast",
+  beta_slow: "betaSlow",
+  mscale_all_dim: "mscaleAllDim",
+  short_factor: "shortFactor",
+  long_factor: "longFactor",
+};
+
+/** `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default". */
+export function ropeScalingFromJson(value: Record<string, unknown>): Record<string, unknown> | null {
+  const result: Record<string, unknown> = {};
+  for (const [key, entry] of Object.entries(value)) {
+    if (entry !== null && entry !== undefined) result[SNAKE[key] ?? key] = entry;
+  }
+  let type = result.ropeType ?? result.type ?? "default";
+  if (type === "default") return null;
+  if (type === "su") type = "longrope"; // its name in the first Phi-3 files
+  delete result.type;
+  if (typeof type === "string" && !ropeScalingSchema.options.some((o) => o.shape.ropeType.value === type)) {
+    throw new HeddleError("UNSUPPORTED", `rope_scaling: type ${JSON.stringify(type.slice(0, 60))} is not known`);
+  }
+  return { ...result, ropeType: type };
+}
+
+/** The snake_case object for config.json. */
+export function ropeScalingToJson(scaling: RopeScaling): Record<string, unknown> {
+  if (scaling.ropeType === "factors") {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      "rope_scaling: frequency factors from a GGUF file that match no llama3 scaling cannot be written to config.json",
+    );
+  }
+  const snake = Object.fromEntries(Object.entries(SNAKE).map(([from, to]) => [to, from]));
+  const entries = Object.entries(scaling).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(entries.map(([key, value]) => [snake[key] ?? key, value]));
+}
+
+/**
+ * The divisors of the inverse frequencies theta^(-2i/headDim), i < headDim/2, that llama3 scaling amounts to: 1 for short
+ * wavelengths, `factor` for long ones, blended between (Llama 3.1; transformers' _compute_llama3_parameters).
+ */
+export function llama3Factors(scaling: Llama3RopeScaling, headDim: number, theta: number): Float32Array {
+  const { factor, lowFreqFactor, highFreqFactor, originalMaxPositionEmbeddings: original } = scaling;
+  return Float32Array.from({ length: headDim / 2 }, (_, i) => {
+    const wavelength = 2 * Math.PI * theta ** ((2 * i) / headDim);
+    if (wavelength < original / highFreqFactor) return 1;
+    if (wavelength > original / lowFreqFactor) return factor;
+    const smooth = (original / wavelength - lowFreqFactor) / (highFreqFactor - lowFreqFactor);
+    return 1 / ((1 - smooth) / factor + smooth);
+  });
+}
+
+/**
+ * The llama3 scaling that yields these divisors, or the divisors themselves. GGUF keeps only the divisors; the published
+ * models use low 1, high 4 and an original context that is a power of two, so those are tried.
+ */
+export function ropeScalingFromFactors(factors: Float32Array, headDim: number, theta: number): RopeScaling | null {
+  if (factors.every((value) => value === 1)) return null;
+  const factor = factors.reduce((a, b) => Math.max(a, b), 0);
+  for (let original = 64; original <= 1 << 20; original *= 2) {
+    const scaling: Llama3RopeScaling = {
+      ropeType: "llama3",
+      factor,
+      lowFreqFactor: 1,
+      highFreqFactor: 4,
+      originalMaxPositionEmbeddings: original,
+    };
+    const candidate = llama3Factors(scaling, headDim, theta);
+    if (candidate.length === factors.length && candidate.every((v, i) => Math.abs(v - factors[i]!) <= 1e-5 * v)) {
+      return scaling;
+    }
+  }
+  return { ropeType: "factors", factors: [...factors] };
+}
