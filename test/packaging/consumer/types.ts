@@ -1,0 +1,12 @@
+// Compiled against the installed package's declarations, as an ES module and as CommonJS.
+import { HeddleError, type HeddleErrorCode, LanguageModel } from "heddle";
+import { Tokenizer } from "heddle/tokenizer";
+
+export async function complete(): Promise<string> {
+  const model = await LanguageModel.load("default");
+  let text = "";
+  for await (const piece of model.generate("The", { maxTokens: 2, temperature: 0 })) text += piece.text;
+  const ids: Uint32Array = (await Tokenizer.load("folder")).encode("a");
+  const code: HeddleErrorCode = new HeddleError("IO", "x").code;
+  return text + ids.length + code;
+}

@@ -1,0 +1,209 @@
+// Makes the prebuilt addon and the tarball, installs it without scripts into an empty folder where no compiler is on
+// PATH, and uses it from there. Needs the npm registry (for the package's dependencies and for other Node versions).
+import { execFileSync, spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { bareEnvironment, installNodes, npm, pathWithOnlyNode, root } from "./tools.ts";
+
+const nodeVersions = [20, 22, 24];
+const bin = (name: string) => join(root, "node_modules", ".bin", name);
+
+let temporary: string;
+let tarball: string;
+let packed: { files: string[]; unpackedBytes: number };
+let consumer: string;
+let nodes: string[];
+
+beforeAll(() => {
+  temporary = mkdtempSync(join(tmpdir(), "heddle-packaging-"));
+  execFileSync(process.execPath, [join(root, "scripts", "prebuild.mjs")], { stdio: "inherit" });
+  const [report] = JSON.parse(
+    npm(["pack", "--json", "--silent", "--ignore-scripts", "--pack-destination", temporary], root),
+  );
+  tarball = join(temporary, report.filename);
+  packed = { files: report.files.map((file: { path: string }) => file.path), unpackedBytes: report.unpackedSize };
+
+  consumer = join(temporary, "consumer");
+  mkdirSync(consumer);
+  writeFileSync(join(consumer, "package.json"), JSON.stringify({ name: "consumer", private: true }));
+  const onlyNode = pathWithOnlyNode(join(temporary, "path"), process.execPath);
+  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", tarball], consumer, bareEnvironment(onlyNode));
+  cpSync(join(root, "test", "packaging", "consumer"), consumer, { recursive: true });
+
+  nodes = installNodes(join(temporary, "nodes"), nodeVersions);
+});
+
+afterAll(() => {
+  // A stale prebuild would be loaded wherever build/ is missing.
+  rmSync(join(root, "prebuilds"), { recursive: true, force: true });
+  if (temporary) rmSync(temporary, { recursive: true, force: true });
+});
+
+function runBare(node: string, args: readonly string[]) {
+  const path = pathWithOnlyNode(mkdtempSync(join(temporary, "path-")), node);
+  return spawnSync(node, args, { cwd: consumer, env: bareEnvironment(path), encoding: "utf8", timeout: 120_000 });
+}
+
+describe("the tarball", () => {
+  test("holds what is needed to run and to build", () => {
+    for (const file of [
+      "dist/index.js",
+      "dist/index.cjs",
+      "dist/index.d.ts",
+      "dist/index.d.cts",
+      "dist/tokenizer/index.js",
+      "dist/cli/main.js",
+      "models/default/config.json",
+      "CMakeLists.txt",
+      "binding.gyp",
+      "scripts/install.mjs",
+      "scripts/build-addon.mjs",
+      "README.md",
+      "LICENSE",
+    ])
+      expect(packed.files).toContain(file);
+    expect(packed.files.filter((file) => file.endsWith(".node"))).toHaveLength(1);
+  });
+
+  test("holds every native source that the build reads", () => {
+    const tracked = execFileSync("git", ["ls-files", "native"], { cwd: root, encoding: "utf8" }).trim().split("\n");
+    const needed = tracked.filter((file) => !file.startsWith("native/emulator/"));
+    expect(packed.files.filter((file) => file.startsWith("native/")).sort()).toEqual(expect.arrayContaining(needed));
+  });
+
+  test("holds nothing of the repository's own tooling", () => {
+    expect(packed.files.filter((file) => /^(test|bench|lib|\.ci|\.cmake|build|node_modules)\//.test(file))).toEqual([]);
+    expect(packed.unpackedBytes).toBeLessThan(64 << 20);
+  });
+
+  test("is clean for publint", () => {
+    const { status, stdout, stderr } = spawnSync(bin("publint"), ["--strict", tarball], {
+      encoding: "utf8",
+      cwd: root,
+    });
+    expect(status, stdout + stderr).toBe(0);
+  });
+
+  test("has types that every module resolution finds (attw)", () => {
+    const { status, stdout, stderr } = spawnSync(bin("attw"), ["--no-color", "--no-emoji", tarball], {
+      encoding: "utf8",
+      cwd: root,
+    });
+    expect(status, stdout + stderr).toBe(0);
+  });
+});
+
+describe("installed with --ignore-scripts and no compiler", () => {
+  test.each([
+    ["ES modules", "module"],
+    ["CommonJS", "commonjs"],
+  ])("a program in TypeScript compiles (%s)", (_, type) => {
+    const folder = mkdtempSync(join(consumer, `types-${type}-`));
+    writeFileSync(join(folder, "package.json"), JSON.stringify({ type }));
+    cpSync(join(consumer, "types.ts"), join(folder, "types.ts"));
+    const options = [
+      "--strict",
+      "--noEmit",
+      "--module",
+      "nodenext",
+      "--target",
+      "es2022",
+      "--lib",
+      "es2023,esnext.disposable",
+    ];
+    const types = ["--types", "node", "--typeRoots", join(root, "node_modules", "@types")];
+    const { status, stdout } = spawnSync(bin("tsc"), [...options, ...types, "types.ts"], {
+      encoding: "utf8",
+      cwd: folder,
+    });
+    expect(status, stdout).toBe(0);
+  });
+
+  describe.each(nodeVersions.map((version, index) => ({ version, index })))("Node $version", ({ version, index }) => {
+    test.each(["generate.mjs", "generate.cjs", "worker.mjs"])("%s generates", (script) => {
+      const { status, stdout, stderr } = runBare(nodes[index]!, [script]);
+      expect(status, stderr).toBe(0);
+      const result = JSON.parse(stdout);
+      expect(result.text).toMatch(/^ Paris/);
+      expect(result.typedError).toBe(true);
+    });
+
+    test("ESM and CommonJS copies live in one process", () => {
+      const { status, stdout, stderr } = runBare(nodes[index]!, ["both.mjs"]);
+      expect(status, stderr).toBe(0);
+      expect(JSON.parse(stdout).typedError).toBe(true);
+    });
+
+    test("the command generates", () => {
+      const command = join(consumer, "node_modules", "heddle", "dist", "cli", "main.js");
+      const prompt = ["generate", "The capital of France is", "--max-tokens", "6", "--temperature", "0", "--json"];
+      const { status, stdout, stderr } = runBare(nodes[index]!, [command, ...prompt]);
+      expect(status, stderr).toBe(0);
+      expect(JSON.parse(stdout.trim().split("\n").at(-1)!).text).toMatch(/^ Paris/);
+      expect(runBare(nodes[index]!, ["-p", "process.versions.node"]).stdout).toMatch(new RegExp(`^${version}\\.`));
+    });
+  });
+
+  test("the command is linked and executable", () => {
+    const link = join(consumer, "node_modules", ".bin", "heddle");
+    const path = join(temporary, "path");
+    const { status, stdout, stderr } = spawnSync(link, ["info", "--json"], {
+      cwd: consumer,
+      env: bareEnvironment(path),
+      encoding: "utf8",
+    });
+    expect(status, stderr).toBe(0);
+    expect(() => JSON.parse(stdout.trim().split("\n").at(-1)!)).not.toThrow();
+  });
+});
+
+describe("without a prebuilt addon", () => {
+  let folder: string;
+
+  beforeAll(() => {
+    folder = join(temporary, "unbuilt");
+    cpSync(consumer, folder, { recursive: true });
+    rmSync(join(folder, "node_modules", "heddle", "prebuilds"), { recursive: true });
+  });
+
+  test("loading says in one sentence how to build", () => {
+    const script = `import("heddle").catch((error) => console.log(error.name, error.code, error.message))`;
+    const { stdout } = spawnSync(process.execPath, ["-e", script], {
+      cwd: folder,
+      env: bareEnvironment(join(temporary, "path")),
+      encoding: "utf8",
+    });
+    expect(stdout).toMatch(
+      /^HeddleError UNSUPPORTED heddle: no native addon .* install cmake and a C\+\+17 compiler and run `npm rebuild heddle/,
+    );
+    expect(stdout.trim().split("\n")).toHaveLength(1);
+  });
+
+  test("the install script says in one sentence what it misses", () => {
+    const { status, stderr } = spawnSync(process.execPath, [join("node_modules", "heddle", "scripts", "install.mjs")], {
+      cwd: folder,
+      env: bareEnvironment(join(temporary, "path")),
+      encoding: "utf8",
+    });
+    expect(status).toBe(1);
+    expect(stderr).toMatch(/^heddle: building from source needs cmake .* and a C\+\+17 compiler[^\n]*\n$/);
+  });
+
+  test("the install script builds from the installed files alone", () => {
+    const addon = join(folder, "node_modules", "heddle");
+    expect(existsSync(join(addon, "build"))).toBe(false);
+    const env = { ...bareEnvironment(process.env.PATH ?? ""), npm_config_nodedir: undefined };
+    const built = spawnSync(process.execPath, [join(addon, "scripts", "install.mjs")], {
+      cwd: folder,
+      env,
+      encoding: "utf8",
+    });
+    expect(built.status, built.stdout + built.stderr).toBe(0);
+    expect(readdirSync(join(addon, "build", "Release"))).toEqual(["heddle.node"]);
+    const used = spawnSync(process.execPath, ["generate.mjs"], { cwd: folder, env, encoding: "utf8" });
+    expect(used.status, used.stderr).toBe(0);
+    expect(JSON.parse(used.stdout).text).toMatch(/^ Paris/);
+  }, 900_000);
+});

@@ -1,0 +1,52 @@
+// What the packaging test needs around the package: npm, other versions of Node, a PATH without a compiler.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, realpathSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
+
+/** The environment of somebody who only has Node: no compiler on PATH, none of this repository's settings. */
+export function bareEnvironment(path: string): NodeJS.ProcessEnv {
+  const kept = Object.entries(process.env).filter(
+    ([name]) => !/^(HEDDLE_|npm_|NODE_|VITEST|INIT_CWD|CC$|CXX$|PATH$)/i.test(name),
+  );
+  return { ...Object.fromEntries(kept), PATH: path };
+}
+
+/** A folder to be the whole PATH: it holds `node` and nothing else. */
+export function pathWithOnlyNode(folder: string, node: string): string {
+  mkdirSync(folder, { recursive: true });
+  symlinkSync(node, join(folder, "node"));
+  return folder;
+}
+
+function npmCommand(): string {
+  const command = process.env.npm_execpath;
+  if (command?.endsWith(".js") && existsSync(command)) return command;
+  return realpathSync(execFileSync("sh", ["-c", "command -v npm"], { encoding: "utf8" }).trim());
+}
+
+/** Runs npm and returns its stdout; throws with npm's output where it fails. */
+export function npm(args: readonly string[], cwd: string, env: NodeJS.ProcessEnv = process.env): string {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [npmCommand(), ...args], {
+    cwd,
+    env,
+    encoding: "utf8",
+    maxBuffer: 1 << 26,
+  });
+  if (status !== 0) throw new Error(`npm ${args.join(" ")} ended with ${status}:\n${stderr}\n${stdout}`);
+  return stdout;
+}
+
+/** Installs other versions of Node from npm and returns their executables. */
+export function installNodes(folder: string, versions: readonly number[]): string[] {
+  mkdirSync(folder, { recursive: true });
+  const platform = process.platform === "win32" ? "win" : process.platform;
+  const dependencies = Object.fromEntries(
+    versions.map((version) => [`node${version}`, `npm:node-${platform}-${process.arch}@${version}`]),
+  );
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ private: true, dependencies }));
+  npm(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline"], folder);
+  return versions.map((version) => join(folder, "node_modules", `node${version}`, "bin", "node"));
+}
