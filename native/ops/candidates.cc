@@ -6,62 +6,103 @@
 #include "ops/logit_scan.h"
 
 namespace heddle {
+namespace {
 
-// Beyond this distance a token has less than 1e-13 of the best one's probability: one bucket takes them all.
-constexpr float farthest = 30.0f;
+// Language models put nearly all probability within this distance of the best token, so the buckets cover it first and
+// all that is farther shares the last one, unsplit until a cut or a draw falls there.
+constexpr float near_range = 12.0f;
+constexpr float weightless = 87.0f;  // exp_negative is 0 from here
+constexpr int64_t block = 64;
 
-int Candidates::bucket_of(float distance) const {
-  const float place = distance * width_;
-  return place < buckets - 1 ? static_cast<int>(place) : buckets - 1;
-}
+}  // namespace
 
 void Candidates::reset(const float* logits, int64_t n, float largest, float smallest, float temperature) {
-  const float range = (largest - smallest) / temperature;
-  width_ = (buckets - 1) / (range < farthest ? (range > 1e-6f ? range : 1e-6f) : farthest);
-  distance_.resize(n);
-  bucket_.resize(n);
-  float* distance = distance_.data();
-  uint16_t* bucket = bucket_.data();
-  for (int64_t i = 0; i < n; ++i) {
-    distance[i] = (largest - logits[i]) / temperature;
-    const float place = distance[i] * width_;
-    bucket[i] = static_cast<uint16_t>(static_cast<int32_t>(place < buckets - 1 ? place : buckets - 1));
-  }
-  count_.assign(buckets, 0);
-  mass_.assign(buckets, 0);
-  // Blocks: the exponentials vectorise, the additions into buckets cannot.
-  constexpr int64_t block = 256;
-  float e[block];
-  for (int64_t begin = 0; begin < n; begin += block) {
-    const int64_t m = std::min(block, n - begin);
-    for (int64_t i = 0; i < m; ++i) e[i] = exp_negative(distance[begin + i]);
-    for (int64_t i = 0; i < m; ++i) {
-      ++count_[bucket[begin + i]];
-      mass_[bucket[begin + i]] += e[i];
-    }
-  }
+  logits_ = logits;
+  n_ = n;
+  largest_ = largest;
+  temperature_ = temperature;
+  full_range_ = std::min(std::max((largest - smallest) / temperature, 1e-6f), weightless);
+  spread(std::min(full_range_, near_range));
+}
+
+void Candidates::spread(float range) {
+  range_ = range;
+  width_ = (bucket_count - 1) / range;
+  bucket_.resize(n_);
+  buckets_.assign(bucket_count, Bucket{});
+  for (int64_t begin = 0; begin < n_; begin += block) add_block(begin, std::min(block, n_ - begin));
   sorted_bucket_ = -1;
-  end_ = buckets - 1;
-  end_count_ = count_[buckets - 1];
-  total_ = 0;
-  for (double m : mass_) total_ += m;
+  end_ = bucket_count - 1;
+  end_count_ = buckets_[end_].count;
+  mass_ = 0;
+  for (const Bucket& b : buckets_) mass_ += b.mass;
+}
+
+// Distances and exponentials go by vectors; additions into buckets cannot, so groups that are all far add as one.
+void Candidates::add_block(int64_t begin, int64_t count) {
+  const auto place = [&](Float4 distance) {
+    const Float4 p = distance * width_, most = fill4(bucket_count - 1);
+    return __builtin_convertvector(p < most ? p : most, Int4);
+  };
+  Bucket& far = buckets_[bucket_count - 1];
+  uint16_t* bucket = bucket_.data() + begin;
+  int64_t i = 0;
+  for (; i + scan_width <= count; i += scan_width) {
+    Float4 e[scan_vectors];
+    Int4 at[scan_vectors];
+    for (int j = 0; j < scan_vectors; ++j) {
+      const Float4 distance = (largest_ - load4(logits_ + begin + i + 4 * j)) / temperature_;
+      at[j] = place(distance);
+      e[j] = exp_negative(distance);
+    }
+    const Int4 nearest = (at[0] < at[1] ? at[0] : at[1]) < (at[2] < at[3] ? at[2] : at[3]) ? (at[0] < at[1] ? at[0] : at[1])
+                                                                                        : (at[2] < at[3] ? at[2] : at[3]);
+    if (std::min(std::min(nearest[0], nearest[1]), std::min(nearest[2], nearest[3])) == bucket_count - 1) {
+      const Float4 sum = (e[0] + e[1]) + (e[2] + e[3]);
+      far.mass += static_cast<double>(sum[0]) + sum[1] + sum[2] + sum[3];
+      far.count += scan_width;
+      std::fill(bucket + i, bucket + i + scan_width, static_cast<uint16_t>(bucket_count - 1));
+      continue;
+    }
+    for (int j = 0; j < scan_vectors; ++j)
+      for (int lane = 0; lane < 4; ++lane) {
+        Bucket& to = buckets_[at[j][lane]];
+        to.mass += e[j][lane];
+        ++to.count;
+        bucket[i + 4 * j + lane] = static_cast<uint16_t>(at[j][lane]);
+      }
+  }
+  for (; i < count; ++i) {
+    const Float4 distance = fill4((largest_ - logits_[begin + i]) / temperature_);
+    bucket[i] = static_cast<uint16_t>(place(distance)[0]);
+    buckets_[bucket[i]].mass += exp_negative(distance)[0];
+    ++buckets_[bucket[i]].count;
+  }
+}
+
+// Before the last bucket is cut into: spreads everything over the full range. Nothing has been cut so far (an earlier
+// cut would have ended before the last bucket, or have widened already), so nothing is lost.
+bool Candidates::widen(int bucket) {
+  if (bucket < bucket_count - 1 || range_ == full_range_) return false;
+  spread(full_range_);
+  return true;
 }
 
 const std::vector<Candidates::Item>& Candidates::sorted(int bucket) {
   if (bucket == sorted_bucket_) return items_;
   items_.clear();
-  const int64_t n = static_cast<int64_t>(distance_.size());
   const uint16_t wanted = static_cast<uint16_t>(bucket);
+  const auto take = [&](int64_t i) {
+    if (bucket_[i] == wanted) items_.push_back({(largest_ - logits_[i]) / temperature_, static_cast<int32_t>(i)});
+  };
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {  // most groups hold none: one vector comparison passes over them
+  for (; i + 16 <= n_; i += 16) {  // most groups hold none: one vector comparison passes over them
     uint16_t any = 0;
     for (int j = 0; j < 16; ++j) any |= static_cast<uint16_t>(bucket_[i + j] == wanted);
-    if (!any) continue;
-    for (int64_t j = i; j < i + 16; ++j)
-      if (bucket_[j] == wanted) items_.push_back({distance_[j], static_cast<int32_t>(j)});
+    if (any)
+      for (int64_t j = i; j < i + 16; ++j) take(j);
   }
-  for (; i < n; ++i)
-    if (bucket_[i] == wanted) items_.push_back({distance_[i], static_cast<int32_t>(i)});
+  for (; i < n_; ++i) take(i);
   const auto before = [](const Item& a, const Item& b) {
     return a.distance < b.distance || (a.distance == b.distance && a.id < b.id);
   };
@@ -73,67 +114,71 @@ const std::vector<Candidates::Item>& Candidates::sorted(int bucket) {
 void Candidates::cut(int bucket, int64_t items, double mass) {
   end_ = bucket;
   end_count_ = items;
-  total_ = mass;
+  mass_ = mass;
 }
 
 void Candidates::keep_top_k(int64_t k) {
   int64_t before = 0;
   double mass = 0;
   for (int b = 0; b <= end_; ++b) {
-    const int64_t here = b == end_ ? end_count_ : count_[b];
+    const int64_t here = b == end_ ? end_count_ : buckets_[b].count;
     if (before + here >= k) {
+      if (widen(b)) return keep_top_k(k);
       const auto& items = sorted(b);
       for (int64_t i = 0; i < k - before; ++i) mass += exp_negative(items[i].distance);
       return cut(b, k - before, mass);
     }
     before += here;
-    mass += mass_[b];
+    mass += buckets_[b].mass;
   }
 }
 
 void Candidates::keep_top_p(double p) {
-  const double wanted = p * total_;
+  const double wanted = p * mass_;
   double mass = 0;
   for (int b = 0; b <= end_; ++b) {
-    if (b < end_ && mass + mass_[b] < wanted) {
-      mass += mass_[b];
+    if (b < end_ && mass + buckets_[b].mass < wanted) {
+      mass += buckets_[b].mass;
       continue;
     }
-    if (count_[b] == 0) continue;
+    if (buckets_[b].count == 0) continue;
+    if (widen(b)) return keep_top_p(p);
     const auto& items = sorted(b);
-    const int64_t most = b == end_ ? end_count_ : count_[b];
+    const int64_t most = b == end_ ? end_count_ : buckets_[b].count;
     int64_t kept = 0;
     do mass += exp_negative(items[kept++].distance);
     while (kept < most && mass < wanted);
-    // A later bucket may hold the rest when rounding left the sum just short; it is of no weight.
-    return cut(b, kept, mass);
+    return cut(b, kept, mass);  // if rounding left the sum just short of `wanted`, what is missing has no weight
   }
 }
 
 void Candidates::keep_min_p(double p) {
   const float limit = static_cast<float>(-std::log(p));
-  const int b_limit = bucket_of(limit);
-  if (b_limit > end_) return;
+  const float place = limit * width_;
+  const int bucket = place < bucket_count - 1 ? static_cast<int>(place) : bucket_count - 1;
+  if (bucket > end_) return;
+  if (widen(bucket)) return keep_min_p(p);
   double mass = 0;
-  for (int b = 0; b < b_limit; ++b) mass += mass_[b];
-  const auto& items = sorted(b_limit);
-  const int64_t most = b_limit == end_ ? end_count_ : count_[b_limit];
+  for (int b = 0; b < bucket; ++b) mass += buckets_[b].mass;
+  const auto& items = sorted(bucket);
+  const int64_t most = bucket == end_ ? end_count_ : buckets_[bucket].count;
   int64_t kept = 0;
   while (kept < most && items[kept].distance <= limit) mass += exp_negative(items[kept++].distance);
-  cut(b_limit, kept, mass);
+  cut(bucket, kept, mass);
 }
 
 int64_t Candidates::draw(double uniform) {
-  const double wanted = std::min(uniform * total_, std::nextafter(total_, 0.0));  // the product may round up to total_
+  const double wanted = std::min(uniform * mass_, std::nextafter(mass_, 0.0));  // the product may round up to mass_
   double mass = 0;
   int64_t last = 0;  // the least probable token passed: rounding may leave the sum just below `wanted`
   for (int b = 0; b <= end_; ++b) {
-    const int64_t here = b == end_ ? end_count_ : count_[b];
+    const int64_t here = b == end_ ? end_count_ : buckets_[b].count;
     if (here == 0) continue;
-    if (b < end_ && mass + mass_[b] <= wanted) {
-      mass += mass_[b];
+    if (b < end_ && mass + buckets_[b].mass <= wanted) {
+      mass += buckets_[b].mass;
       continue;
     }
+    if (widen(b)) return draw(uniform);
     const auto& items = sorted(b);
     for (int64_t i = 0; i < here; ++i) {
       const float e = exp_negative(items[i].distance);

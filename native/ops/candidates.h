@@ -8,8 +8,12 @@ namespace heddle {
 
 class Candidates {
  public:
-  // logits (n), divided by temperature > 0; `largest` and `smallest` bound the finite ones. Everything is a candidate.
+  // logits (n) divided by temperature > 0; `largest` and `smallest` bound the finite ones. Everything is a candidate.
+  // The logits must outlive the draw.
   void reset(const float* logits, int64_t n, float largest, float smallest, float temperature);
+
+  // The sum of exp((logit - largest) / temperature) over what is left.
+  double mass() const { return mass_; }
 
   // Each keeps a prefix of what is left; at least one token stays.
   void keep_top_k(int64_t k);
@@ -18,28 +22,36 @@ class Candidates {
 
   int64_t draw(double uniform);  // the token at that point of the cumulative distribution
 
+ private:
+  struct Bucket {
+    double mass;  // sum of exp(-distance)
+    int64_t count;
+  };
   struct Item {
-    float distance;  // (largest logit - logit) / temperature: ascending is most probable first
+    float distance;  // (largest - logit) / temperature: ascending is most probable first
     int32_t id;
   };
+  static constexpr int bucket_count = 1024;  // the last one also takes everything beyond range_
 
- private:
-  static constexpr int buckets = 2048;
-  int bucket_of(float distance) const;
+  void spread(float range);
+  void add_block(int64_t begin, int64_t count);
+  bool widen(int bucket);
   const std::vector<Item>& sorted(int bucket);
   void cut(int bucket, int64_t items, double mass);
 
-  float width_ = 1;                // buckets per unit of distance
-  std::vector<float> distance_;    // (n)
-  std::vector<uint16_t> bucket_;   // (n)
-  std::vector<int64_t> count_;     // (buckets)
-  std::vector<double> mass_;       // (buckets): sums of exp(-distance)
+  const float* logits_ = nullptr;
+  int64_t n_ = 0;
+  float largest_ = 0, temperature_ = 1;
+  float full_range_ = 0;           // the largest distance that has any weight
+  float range_ = 0, width_ = 1;    // of the buckets; buckets per unit of distance
+  std::vector<uint16_t> bucket_;   // (n): each token's
+  std::vector<Bucket> buckets_;    // (bucket_count): nearest first
   std::vector<Item> items_;        // the bucket sorted last
   int sorted_bucket_ = -1;
   // What is left: whole buckets before end_, and the first end_count_ items of bucket end_.
   int end_ = 0;
   int64_t end_count_ = 0;
-  double total_ = 0;
+  double mass_ = 0;
 };
 
 }  // namespace heddle

@@ -18,7 +18,7 @@ std::string type_names(unsigned types) {
 
 std::string count_range(int low, int high) {
   if (low == high) return std::to_string(low);
-  if (high >= any_number) return "at least " + std::to_string(low);
+  if (high == any_number) return "at least " + std::to_string(low);
   return std::to_string(low) + " to " + std::to_string(high);
 }
 
@@ -32,9 +32,9 @@ std::string number(double v) {
 Check::Check(const char* op, const Node& node, int min_inputs, int max_inputs, int min_outputs, int max_outputs)
     : op_(op), node_(node) {
   const int ins = static_cast<int>(node.in.size()), outs = static_cast<int>(node.out.size());
-  if (ins < min_inputs || ins > max_inputs)
+  if (ins < min_inputs || (max_inputs != any_number && ins > max_inputs))
     invalid("inputs: expected " + count_range(min_inputs, max_inputs) + ", got " + std::to_string(ins));
-  if (outs < min_outputs || outs > max_outputs)
+  if (outs < min_outputs || (max_outputs != any_number && outs > max_outputs))
     invalid("outputs: expected " + count_range(min_outputs, max_outputs) + ", got " + std::to_string(outs));
 }
 

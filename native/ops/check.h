@@ -8,7 +8,7 @@
 namespace heddle {
 
 // `OpDef::max_inputs` and `OpDef::outputs` of an op that takes or makes any number of tensors.
-constexpr int any_number = 1 << 16;
+constexpr int any_number = -1;
 
 // Sets of element types.
 constexpr unsigned type_bit(DType t) { return 1u << static_cast<unsigned>(t); }
@@ -27,7 +27,7 @@ struct Operand {
 
 class Check {
  public:
-  // Throws unless the node has between min and max inputs and outputs.
+  // Throws unless the node has between min and max (or any_number) inputs and outputs.
   Check(const char* op, const Node& node, int min_inputs, int max_inputs, int min_outputs, int max_outputs);
 
   bool has(size_t i) const { return node_.has_input(i); }

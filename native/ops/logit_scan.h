@@ -1,5 +1,5 @@
-// Passes over a row of logits, written so that a compiler vectorises them with the baseline instruction set. Every
-// sum has a fixed order, so that a seed draws the same token whatever the instruction set of the other kernels.
+// Passes over a row of logits with the baseline instruction set's vectors, whatever the other kernels use: every sum
+// then has one fixed order, so that a seed draws the same token under every HEDDLE_ISA.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -7,7 +7,36 @@
 
 namespace heddle {
 
-constexpr int scan_lanes = 8;
+// Compiler vectors of GCC and Clang: 16 bytes exist on every x86-64 and arm64.
+using Float4 = float __attribute__((vector_size(16)));
+using Int4 = int32_t __attribute__((vector_size(16)));
+
+constexpr int scan_vectors = 4;  // independent accumulators
+constexpr int64_t scan_width = 4 * scan_vectors;
+
+inline Float4 load4(const float* p) {
+  Float4 v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+inline void store4(float* p, Float4 v) { std::memcpy(p, &v, sizeof v); }
+inline Float4 fill4(float v) { return Float4{v, v, v, v}; }
+
+// exp(-x) for x >= 0, 0 from 87 on; relative error below 2e-7. Splits x = k ln 2 + r and takes a polynomial in r.
+inline Float4 exp_negative(Float4 x) {
+  const Float4 limit = fill4(87.0f);
+  const Float4 bounded = x < limit ? x : limit;
+  const Int4 k = __builtin_convertvector(bounded * 1.44269504f + 0.5f, Int4);
+  const Float4 kf = __builtin_convertvector(k, Float4);
+  const Float4 r = (bounded - kf * 0.693145752f) - kf * 1.42860677e-6f;  // ln 2 in two parts; |r| <= ln 2 / 2
+  const Float4 p =
+      1.0f - r * (1.0f - r * (0.5f - r * (0.166666657f - r * (0.0416664854f - r * (0.00833452121f - r * 0.00138888671f)))));
+  const Int4 bits = (127 - k) << 23;  // 2^-k
+  Float4 power;
+  std::memcpy(&power, &bits, sizeof power);
+  return x < limit ? p * power : fill4(0.0f);
+}
+inline float exp_negative(float x) { return exp_negative(fill4(x))[0]; }
 
 struct LogitRange {
   float largest, smallest;  // smallest: of those above -infinity
@@ -15,59 +44,52 @@ struct LogitRange {
 };
 
 inline LogitRange scan_range(const float* x, int64_t n) {
-  float high[scan_lanes], low[scan_lanes];
-  int32_t nan[scan_lanes] = {};
-  for (int j = 0; j < scan_lanes; ++j) high[j] = -INFINITY, low[j] = INFINITY;
-  const auto see = [&](int j, float v) {
+  Float4 high[scan_vectors], low[scan_vectors];
+  Int4 nan = {};
+  for (int j = 0; j < scan_vectors; ++j) high[j] = fill4(-INFINITY), low[j] = fill4(INFINITY);
+  const auto see = [&](int j, Float4 v) {
     high[j] = v > high[j] ? v : high[j];
-    const float finite = v == -INFINITY ? INFINITY : v;
+    const Float4 finite = v == -INFINITY ? fill4(INFINITY) : v;
     low[j] = finite < low[j] ? finite : low[j];
-    nan[j] |= v != v;
+    nan |= v != v;
   };
   int64_t i = 0;
-  for (; i + scan_lanes <= n; i += scan_lanes)
-    for (int j = 0; j < scan_lanes; ++j) see(j, x[i + j]);
-  for (; i < n; ++i) see(0, x[i]);
-  LogitRange r{high[0], low[0], nan[0] != 0};
-  for (int j = 1; j < scan_lanes; ++j) {
-    r.largest = high[j] > r.largest ? high[j] : r.largest;
-    r.smallest = low[j] < r.smallest ? low[j] : r.smallest;
-    r.nan |= nan[j] != 0;
-  }
+  for (; i + scan_width <= n; i += scan_width)
+    for (int j = 0; j < scan_vectors; ++j) see(j, load4(x + i + 4 * j));
+  for (; i < n; ++i) see(0, fill4(x[i]));
+  LogitRange r{-INFINITY, INFINITY, false};
+  for (int j = 0; j < scan_vectors; ++j)
+    for (int lane = 0; lane < 4; ++lane) {
+      r.largest = high[j][lane] > r.largest ? high[j][lane] : r.largest;
+      r.smallest = low[j][lane] < r.smallest ? low[j][lane] : r.smallest;
+      r.nan |= nan[lane] != 0;
+    }
   return r;
 }
 
-// exp(-x) for x >= 0, 0 beyond 87; relative error below 2e-7. Splits x = k ln 2 + r and takes a polynomial in r.
-inline float exp_negative(float x) {
-  const float bounded = x < 87.0f ? x : 87.0f;
-  const float k = static_cast<float>(static_cast<int32_t>(bounded * 1.44269504f + 0.5f));
-  const float r = (bounded - k * 0.693145752f) - k * 1.42860677e-6f;  // ln 2 in two parts; |r| <= ln 2 / 2
-  const float p =
-      1.0f - r * (1.0f - r * (0.5f - r * (0.166666657f - r * (0.0416664854f - r * (0.00833452121f - r * 0.00138888671f)))));
-  const int32_t bits = (127 - static_cast<int32_t>(k)) << 23;  // 2^-k
-  float power;
-  std::memcpy(&power, &bits, 4);
-  return x < 87.0f ? p * power : 0.0f;
-}
-
-// log(sum of exp(x)) given the largest x.
+// log(sum of exp(x)) given the largest x. Sixteen exponentials add in float, the rest in double.
 inline double scan_log_sum_exp(const float* x, int64_t n, float largest) {
-  double lane[scan_lanes] = {};
+  double lane[4] = {};
   int64_t i = 0;
-  for (; i + scan_lanes <= n; i += scan_lanes) {
-    float e[scan_lanes];
-    for (int j = 0; j < scan_lanes; ++j) e[j] = exp_negative(largest - x[i + j]);
-    for (int j = 0; j < scan_lanes; ++j) lane[j] += e[j];
+  for (; i + scan_width <= n; i += scan_width) {
+    Float4 e[scan_vectors];
+    for (int j = 0; j < scan_vectors; ++j) e[j] = exp_negative(largest - load4(x + i + 4 * j));
+    const Float4 sum = (e[0] + e[1]) + (e[2] + e[3]);
+    for (int j = 0; j < 4; ++j) lane[j] += sum[j];
   }
   for (; i < n; ++i) lane[0] += exp_negative(largest - x[i]);
-  double sum = 0;
-  for (int j = 0; j < scan_lanes; ++j) sum += lane[j];
-  return static_cast<double>(largest) + std::log(sum);
+  return static_cast<double>(largest) + std::log((lane[0] + lane[1]) + (lane[2] + lane[3]));
 }
 
 // The lowest index whose value is `value`, which must occur.
 inline int64_t first_index_of(const float* x, int64_t n, float value) {
-  for (int64_t i = 0; i < n; ++i)
+  int64_t i = 0;
+  for (; i + scan_width <= n; i += scan_width) {
+    Int4 found = load4(x + i) == value;
+    for (int j = 1; j < scan_vectors; ++j) found |= load4(x + i + 4 * j) == value;
+    if (found[0] | found[1] | found[2] | found[3]) break;
+  }
+  for (; i < n; ++i)
     if (x[i] == value) return i;
   return n - 1;
 }

@@ -167,17 +167,20 @@ void sample_row(const Node& n, int64_t row) {
   const LogitRange range = logits == raw ? raw_range : checked_range(logits, V, row, "logits after bias and penalties");
 
   int64_t token;
+  double log_sum;
   if (s.temperature == 0) {
     token = first_index_of(logits, V, range.largest);
+    log_sum = scan_log_sum_exp(raw, V, raw_range.largest);
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
+    const bool untouched = logits == raw && s.temperature == 1;  // then the candidates' mass is the model's own
+    log_sum = untouched ? raw_range.largest + std::log(w.candidates.mass()) : scan_log_sum_exp(raw, V, raw_range.largest);
     if (s.top_k > 0 && s.top_k < static_cast<float>(V)) w.candidates.keep_top_k(static_cast<int64_t>(s.top_k));
     if (s.top_p < 1) w.candidates.keep_top_p(s.top_p);
     if (s.min_p > 0) w.candidates.keep_min_p(s.min_p);
     const uint32_t* rng = n.in[5].as<uint32_t>() + row * 3;
     token = w.candidates.draw(philox_uniform(rng[0], rng[1], rng[2]));
   }
-  const double log_sum = scan_log_sum_exp(raw, V, raw_range.largest);
   n.out[0].as<int32_t>()[row] = static_cast<int32_t>(token);
   n.out[1].as<float>()[row] = static_cast<float>(raw[token] - log_sum);
   if (n.out.size() == 4) top_logprobs(n, row, raw, V, log_sum, w);
