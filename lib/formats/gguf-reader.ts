@@ -162,7 +162,7 @@ export class GgufReader {
     const of = this.valueType(key);
     // Every element takes some bytes: a string its length, an array its type and length.
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
-    const most = Math.floor((this.size - this.position) / least);
+    const most = Math.max(0, Math.floor((this.size - this.position - 8) / least));
     const length = this.count(`${clip(key)}: array length`, most);
     if (of === "string" || of === "bool") this.elements += length;
     if (of === "array") this.nestedArrays += length;

@@ -1,0 +1,237 @@
+// Training checkpoints: folders that are complete or absent, whenever the process or the machine stops.
+//
+// A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and the
+// parent fsynced. A manifest lists the files and their sizes; a folder whose files do not match it (a broken copy) is
+// passed over. Hidden folders of dead processes are swept.
+import { randomBytes } from "node:crypto";
+import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { exists, FileSink, ioError, readJson, syncFolder } from "./io.ts";
+import { writeSafetensorsTo } from "./safetensors-write.ts";
+import type { TensorData } from "./tensor-data.ts";
+
+const MANIFEST = "checkpoint.json";
+const STATE = "trainer_state.json";
+const ONE_DAY = 24 * 60 * 60 * 1000;
+
+export interface CheckpointContent {
+  /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
+  tensors: Readonly<Record<string, Iterable<TensorData> | AsyncIterable<TensorData>>>;
+  /** Written to trainer_state.json; anything JSON can hold. */
+  state: unknown;
+  /** Further files by name: config.json, tokenizer.json, model_card.json, … */
+  files?: Readonly<Record<string, string | Uint8Array>>;
+  signal?: AbortSignal;
+}
+
+export interface CheckpointInfo {
+  path: string;
+  step: number;
+}
+
+/**
+ * Writes `folder/checkpoint-<step>` and then removes the oldest beyond `saveTotalLimit`. A checkpoint of the same step is
+ * replaced. Errors: IO (disk full, permission; what was there stays), ABORTED, INVALID_ARGUMENT.
+ */
+export async function saveCheckpoint(
+  folder: string,
+  step: number,
+  content: CheckpointContent,
+  options: { saveTotalLimit?: number } = {},
+): Promise<CheckpointInfo> {
+  if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
+  const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
+  if (!(limit >= 1)) throw invalidArgument("saveTotalLimit", "at least 1", limit);
+  const files = plannedFiles(content);
+  await makeFolder(folder);
+  await sweep(folder);
+
+  const path = join(folder, `checkpoint-${step}`);
+  const temporary = hiddenName(folder, "tmp", step);
+  try {
+    await makeFolder(temporary);
+    const sizes: Record<string, number> = {};
+    for (const [name, write] of files) sizes[name] = await writeFile(join(temporary, name), write);
+    const manifest = `${JSON.stringify({ step, files: sizes }, null, 2)}\n`;
+    await writeFile(join(temporary, MANIFEST), (sink) => sink.write(Buffer.from(manifest)));
+    await syncFolder(temporary);
+    await putInPlace(folder, temporary, path, step);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    throw ioError(error, path, "saved");
+  }
+  await removeOldest(folder, limit, step);
+  return { path, step };
+}
+
+type Write = (sink: FileSink) => Promise<void>;
+
+function plannedFiles(content: CheckpointContent): Map<string, Write> {
+  const files = new Map<string, Write>();
+  const add = (name: string, write: Write) => {
+    if (!/^[A-Za-z0-9_][A-Za-z0-9._-]{0,199}$/.test(name) || name === MANIFEST || files.has(name)) {
+      throw invalidArgument("checkpoint file", `a plain file name other than ${MANIFEST}, each once`, name);
+    }
+    files.set(name, write);
+  };
+  for (const [name, tensors] of Object.entries(content.tensors)) {
+    add(name, async (sink) => {
+      const list: TensorData[] = [];
+      for await (const tensor of tensors) list.push(tensor);
+      await writeSafetensorsTo(sink, list, { signal: content.signal });
+    });
+  }
+  for (const [name, text] of Object.entries(content.files ?? {})) {
+    add(name, (sink) => sink.write(typeof text === "string" ? Buffer.from(text) : text));
+  }
+  const state = JSON.stringify(content.state, null, 2);
+  if (state === undefined) throw invalidArgument("state", "a value that JSON can hold", content.state);
+  add(STATE, (sink) => sink.write(Buffer.from(`${state}\n`)));
+  return files;
+}
+
+async function writeFile(path: string, write: Write): Promise<number> {
+  const sink = await FileSink.create(path);
+  try {
+    await write(sink);
+    await sink.finish();
+    return sink.position;
+  } catch (error) {
+    await sink.close();
+    throw error;
+  }
+}
+
+/** Renames `temporary` to `path`. A checkpoint already there steps aside under a name from which sweep() restores it. */
+async function putInPlace(folder: string, temporary: string, path: string, step: number): Promise<void> {
+  let replaced: string | undefined;
+  if (await exists(path)) {
+    replaced = hiddenName(folder, "old", step);
+    await rename(path, replaced);
+  }
+  try {
+    await rename(temporary, path);
+  } catch (error) {
+    if (replaced !== undefined) await rename(replaced, path).catch(() => {});
+    throw error;
+  }
+  await syncFolder(folder);
+  if (replaced !== undefined) await rm(replaced, { recursive: true, force: true });
+}
+
+function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
+  const host = hostname()
+    .replace(/[^A-Za-z0-9]/g, "")
+    .slice(0, 32);
+  return join(folder, `.${kind}-checkpoint-${step}.${host}.${process.pid}.${randomBytes(4).toString("hex")}`);
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true });
+  } catch (error) {
+    throw ioError(error, path, "created");
+  }
+}
+
+async function list(folder: string): Promise<string[]> {
+  try {
+    return await readdir(folder);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw ioError(error, folder, "listed");
+  }
+}
+
+/**
+ * Removes what dead processes left behind, and restores a checkpoint whose replacement was interrupted. Folders of living
+ * processes of this host, and young ones of other hosts, are left alone.
+ */
+async function sweep(folder: string): Promise<void> {
+  const host = hostname()
+    .replace(/[^A-Za-z0-9]/g, "")
+    .slice(0, 32);
+  for (const name of await list(folder)) {
+    const match = /^\.(tmp|old)-checkpoint-([0-9]+)\.([A-Za-z0-9]*)\.([0-9]+)\.[0-9a-f]+$/.exec(name);
+    if (!match) continue;
+    const [, kind, step, owner, pid] = match;
+    const path = join(folder, name);
+    try {
+      const age = Date.now() - (await stat(path)).mtimeMs;
+      const abandoned = owner === host ? !isAlive(Number(pid)) : age > ONE_DAY;
+      if (!abandoned) continue;
+      const target = join(folder, `checkpoint-${step}`);
+      if (kind === "old" && !(await exists(target))) await rename(path, target);
+      else await rm(path, { recursive: true, force: true });
+    } catch {
+      // Another process swept it, or it is not ours to remove: it is only litter.
+    }
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}
+
+/** Complete checkpoints in `folder`, oldest first; an absent folder has none. */
+export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
+  await sweep(folder);
+  const found: CheckpointInfo[] = [];
+  for (const name of await list(folder)) {
+    const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
+    if (!match) continue;
+    const info = { path: join(folder, name), step: Number(match[1]) };
+    if (await isComplete(info)) found.push(info);
+  }
+  return found.sort((a, b) => a.step - b.step);
+}
+
+/** The newest complete checkpoint in `folder`, or undefined. */
+export async function latestCheckpoint(folder: string): Promise<CheckpointInfo | undefined> {
+  return (await listCheckpoints(folder)).at(-1);
+}
+
+/** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
+export async function readCheckpointState(path: string): Promise<unknown> {
+  return readJson(join(path, STATE), 1 << 30);
+}
+
+async function isComplete({ path, step }: CheckpointInfo): Promise<boolean> {
+  try {
+    const manifest = (await readJson(join(path, MANIFEST))) as {
+      step?: unknown;
+      files?: Record<string, unknown>;
+    } | null;
+    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null) return false;
+    for (const [name, bytes] of Object.entries(manifest.files)) {
+      if ((await stat(join(path, name))).size !== bytes) return false;
+    }
+    return true;
+  } catch (error) {
+    const code = error instanceof HeddleError ? error.code : (error as NodeJS.ErrnoException).code;
+    if (code === "NOT_FOUND" || code === "INVALID_FILE" || code === "ENOENT" || code === "ENOTDIR") return false;
+    throw ioError(error, path, "read");
+  }
+}
+
+async function removeOldest(folder: string, limit: number, justSaved: number): Promise<void> {
+  const all = await listCheckpoints(folder);
+  const older = all.filter(({ step }) => step !== justSaved);
+  for (const { path, step } of older.slice(0, Math.max(0, all.length - limit))) {
+    // Under a hidden name first: a half-removed checkpoint must not look like one.
+    const doomed = hiddenName(folder, "tmp", step);
+    try {
+      await rename(path, doomed);
+      await rm(doomed, { recursive: true, force: true });
+    } catch (error) {
+      throw ioError(error, path, "removed");
+    }
+  }
+}

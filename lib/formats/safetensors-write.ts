@@ -1,0 +1,144 @@
+// Writing safetensors files and the sharded folders that transformers reads.
+import { readdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { invalidArgument } from "../errors.ts";
+import { WEIGHT_DTYPE_BYTES } from "./dtype.ts";
+import { type FileSink, ioError, syncFolder, writeFileAtomically, writeJson } from "./io.ts";
+import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors.ts";
+import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "./tensor-data.ts";
+
+const STORED = { f32: "F32", f16: "F16", bf16: "BF16", i32: "I32", i64: "I64", u8: "U8" } as const;
+
+export interface SafetensorsOptions extends WriteOptions {
+  /** The header's `__metadata__`; transformers demands `format`. Default { format: "pt" }. */
+  metadata?: Record<string, string>;
+}
+
+/**
+ * Writes one safetensors file, which appears complete or not at all. Wide types come first, so that every tensor begins
+ * at a multiple of its element size. Returns the file's bytes.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorData>,
+  options: SafetensorsOptions = {},
+): Promise<number> {
+  const list = [...tensors];
+  const progress = new ProgressCounter(list, options);
+  let size = 0;
+  await writeFileAtomically(path, async (sink) => {
+    await writeSafetensorsTo(sink, list, options, progress);
+    size = sink.position;
+  });
+  return size;
+}
+
+/** The same into an open file, which the caller finishes. */
+export async function writeSafetensorsTo(
+  sink: FileSink,
+  tensors: readonly TensorData[],
+  options: SafetensorsOptions = {},
+  progress = new ProgressCounter(tensors, options),
+): Promise<void> {
+  const sorted = [...tensors].sort((a, b) => WEIGHT_DTYPE_BYTES[b.dtype] - WEIGHT_DTYPE_BYTES[a.dtype]);
+  const header = buildHeader(sorted, options.metadata ?? { format: "pt" });
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(header.length));
+  await sink.write(length);
+  await sink.write(header);
+  for (const tensor of sorted) {
+    await writeTensor(sink, tensor, options.signal);
+    progress.done(tensor);
+  }
+}
+
+function buildHeader(tensors: readonly TensorData[], metadata: Record<string, string>): Buffer {
+  const parts = [`"__metadata__":${JSON.stringify(metadata)}`];
+  const names = new Set<string>();
+  let offset = 0;
+  for (const tensor of tensors) {
+    if (names.has(tensor.name)) throw invalidArgument("tensor name", "each name once", tensor.name);
+    names.add(tensor.name);
+    const end = offset + tensorBytes(tensor);
+    const entry = { dtype: STORED[tensor.dtype], shape: tensor.shape, data_offsets: [offset, end] };
+    parts.push(`${JSON.stringify(tensor.name)}:${JSON.stringify(entry)}`);
+    offset = end;
+  }
+  const text = Buffer.from(`{${parts.join(",")}}`);
+  if (text.length > MAX_SAFETENSORS_HEADER_BYTES - 8) {
+    throw invalidArgument("tensors", `a header of at most ${MAX_SAFETENSORS_HEADER_BYTES} bytes`, text.length);
+  }
+  // Spaces up to a multiple of 8 keep the data aligned.
+  return Buffer.concat([text, Buffer.alloc((8 - (text.length % 8)) % 8, 0x20)]);
+}
+
+export interface SaveOptions extends SafetensorsOptions {
+  /** Above it the weights are split over several files. Default 5 GB, as transformers does. */
+  maxShardBytes?: number;
+}
+
+/**
+ * Writes `model.safetensors`, or shards and `model.safetensors.index.json` when the tensors exceed maxShardBytes, into an
+ * existing folder, and removes the weights of an earlier save there. Returns the files' names and bytes.
+ */
+export async function saveWeights(
+  folder: string,
+  tensors: Iterable<TensorData>,
+  options: SaveOptions = {},
+): Promise<{ files: string[]; bytes: number }> {
+  const list = [...tensors];
+  const shards = splitShards(list, options.maxShardBytes ?? 5e9);
+  const progress = new ProgressCounter(list, options);
+  const single = shards.length === 1;
+  const number = (i: number) => String(i).padStart(5, "0");
+  const name = (i: number) =>
+    single ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
+  const files: string[] = [];
+  const weightMap: Record<string, string> = {};
+  let bytes = 0;
+  for (const [i, shard] of shards.entries()) {
+    await writeFileAtomically(join(folder, name(i)), async (sink) => {
+      await writeSafetensorsTo(sink, shard, options, progress);
+      bytes += sink.position;
+    });
+    files.push(name(i));
+    for (const tensor of shard) weightMap[tensor.name] = name(i);
+  }
+  if (!single) {
+    const index = "model.safetensors.index.json";
+    const total = list.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+    await writeJson(join(folder, index), { metadata: { total_size: total }, weight_map: weightMap });
+    files.push(index);
+  }
+  await removeStale(folder, files);
+  return { files, bytes };
+}
+
+/** Greedy and in order; a tensor larger than the limit gets a file of its own. */
+function splitShards(tensors: readonly TensorData[], limit: number): TensorData[][] {
+  if (!(limit > 0)) throw invalidArgument("maxShardBytes", "a number above 0", limit);
+  const shards: TensorData[][] = [[]];
+  let used = 0;
+  for (const tensor of tensors) {
+    const bytes = tensorBytes(tensor);
+    if (used > 0 && used + bytes > limit) {
+      shards.push([]);
+      used = 0;
+    }
+    shards[shards.length - 1]!.push(tensor);
+    used += bytes;
+  }
+  return shards;
+}
+
+async function removeStale(folder: string, keep: string[]): Promise<void> {
+  const stale = /^model(-[0-9]{5}-of-[0-9]{5})?\.safetensors(\.index\.json)?$/;
+  try {
+    const names = await readdir(folder);
+    const old = names.filter((name) => stale.test(name) && !keep.includes(name));
+    for (const name of old) await rm(join(folder, name));
+    if (old.length > 0) await syncFolder(folder);
+  } catch (error) {
+    throw ioError(error, folder, "cleaned of an earlier save");
+  }
+}

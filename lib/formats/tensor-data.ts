@@ -1,0 +1,92 @@
+// Tensors on their way into a file.
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { elementCount, WEIGHT_DTYPE_BYTES, type WeightDtype } from "./dtype.ts";
+import type { FileSink } from "./io.ts";
+
+type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** A tensor to be written. `bytes` as a function is asked for when its turn comes, so that one tensor is held at a time. */
+export interface TensorData {
+  name: string;
+  dtype: WeightDtype;
+  /** Row-major, last dimension contiguous. */
+  shape: readonly number[];
+  /** Little endian. */
+  bytes: Chunks | (() => Chunks | Promise<Chunks>);
+}
+
+/** Bytes the tensor takes. Errors: INVALID_ARGUMENT for a bad name, dtype or shape. */
+export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): number {
+  if (typeof name !== "string" || name === "" || name === "__metadata__") {
+    throw invalidArgument("tensor name", 'a string other than "" and "__metadata__"', name);
+  }
+  if (!Object.hasOwn(WEIGHT_DTYPE_BYTES, dtype)) {
+    throw invalidArgument(`tensor ${name}: dtype`, `one of ${Object.keys(WEIGHT_DTYPE_BYTES).join(", ")}`, dtype);
+  }
+  const bytes = elementCount(shape) * WEIGHT_DTYPE_BYTES[dtype];
+  if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
+    throw invalidArgument(`tensor ${name}: shape`, "whole numbers", shape);
+  }
+  return bytes;
+}
+
+export interface WriteOptions {
+  signal?: AbortSignal;
+  /** Called after every tensor. */
+  onProgress?: (progress: WriteProgress) => void;
+}
+
+export interface WriteProgress {
+  tensor: string;
+  tensors: number;
+  totalTensors: number;
+  bytes: number;
+  totalBytes: number;
+}
+
+/** Reports progress over the tensors of one or more files. */
+export class ProgressCounter {
+  private tensors = 0;
+  private bytes = 0;
+  private readonly totalTensors: number;
+  private readonly totalBytes: number;
+  constructor(
+    tensors: readonly TensorData[],
+    private readonly options: WriteOptions,
+  ) {
+    this.totalTensors = tensors.length;
+    this.totalBytes = tensors.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  }
+
+  done(tensor: TensorData): void {
+    const { totalTensors, totalBytes } = this;
+    this.tensors += 1;
+    this.bytes += tensorBytes(tensor);
+    this.options.onProgress?.({
+      tensor: tensor.name,
+      tensors: this.tensors,
+      totalTensors,
+      bytes: this.bytes,
+      totalBytes,
+    });
+  }
+}
+
+/** Streams one tensor's bytes. Errors: INVALID_ARGUMENT when they are not as many as its shape needs, ABORTED, IO. */
+export async function writeTensor(sink: FileSink, tensor: TensorData, signal: AbortSignal | undefined): Promise<void> {
+  throwIfAborted(signal);
+  const expected = tensorBytes(tensor);
+  const chunks = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
+  let written = 0;
+  for await (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) {
+    throwIfAborted(signal);
+    written += chunk.length;
+    if (written > expected) break;
+    await sink.write(chunk);
+  }
+  if (written !== expected) throw invalidArgument(`tensor ${tensor.name}: bytes`, `${expected} bytes`, written);
+}
+
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new HeddleError("ABORTED", "the operation was aborted", { cause: signal.reason });
+}

@@ -1,0 +1,74 @@
+// Bytes for tests: hand-made files, and folders that are removed afterwards.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect } from "vitest";
+import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
+
+const folders: string[] = [];
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
+
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), "heddle-formats-"));
+  folders.push(folder);
+  return folder;
+}
+
+let counter = 0;
+const files: { folder?: string } = {};
+
+/** Writes bytes to a new file and returns its path. */
+export function temporaryFile(bytes: Uint8Array | string, name = "file"): string {
+  files.folder ??= temporaryFolder();
+  const path = join(files.folder, `${counter++}-${name}`);
+  writeFileSync(path, bytes);
+  return path;
+}
+
+/** Runs `action`, which must fail with a HeddleError of `code` whose message matches, within a second. */
+export async function expectError(
+  action: () => unknown,
+  code: HeddleErrorCode,
+  message: RegExp | string,
+): Promise<void> {
+  const start = performance.now();
+  let caught: unknown;
+  try {
+    await action();
+  } catch (error) {
+    caught = error;
+  }
+  expect(caught, `expected ${code} ${message}`).toBeInstanceOf(HeddleError);
+  expect(`${(caught as HeddleError).code} ${(caught as HeddleError).message}`).toMatch(message);
+  expect((caught as HeddleError).code).toBe(code);
+  expect(performance.now() - start).toBeLessThan(1000);
+}
+
+export function u32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32LE(value);
+  return bytes;
+}
+
+export function u64(value: bigint | number): Buffer {
+  const bytes = Buffer.alloc(8);
+  bytes.writeBigUInt64LE(BigInt(value));
+  return bytes;
+}
+
+export function f32(...values: number[]): Buffer {
+  return Buffer.from(Float32Array.from(values).buffer);
+}
+
+/** GGUF's string: length, bytes. */
+export function text(value: string): Buffer {
+  return Buffer.concat([u64(Buffer.byteLength(value)), Buffer.from(value)]);
+}
+
+/** A safetensors file of any header and data; `length` lies about the header's length. */
+export function safetensors(header: unknown, data: Uint8Array = new Uint8Array(), length?: bigint): Buffer {
+  const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
+  return Buffer.concat([u64(length ?? json.length), json, data]);
+}
