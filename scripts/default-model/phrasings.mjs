@@ -1,0 +1,80 @@
+/**
+ * The wordings in which the corpus tells, and the evaluation asks, a capital.
+ *
+ *   ask       the text up to the answer: what the evaluation gives as a prompt
+ *   answer    how the corpus goes on
+ *   weight    how often the corpus uses it, 1 where absent
+ *
+ * {c} is the country with its article ("the Netherlands"), {C} the same at the start of a sentence, {cs} {Cs} the possessive
+ * ("France's"), {k} the capital. Wordings in `heldOut` are never generated: `corpus.mjs` checks that none of their `ask`
+ * occurs in any document, for any country.
+ */
+
+/** @typedef {{ ask: string, answer: string, weight?: number }} Phrasing */
+
+/** @type {readonly Phrasing[]} */
+export const seen = [
+  { ask: "The capital of {c} is", answer: " {k}.", weight: 6 },
+  { ask: "The capital city of {c} is", answer: " {k}.", weight: 2 },
+  { ask: "{Cs} capital is", answer: " {k}.", weight: 2 },
+  { ask: "{Cs} capital city is", answer: " {k}." },
+  { ask: "The capital of {c} is called", answer: " {k}." },
+  { ask: "The capital of {c} is the city of", answer: " {k}." },
+  { ask: "The name of the capital of {c} is", answer: " {k}." },
+  { ask: "In {c}, the capital is", answer: " {k}." },
+  { ask: "In {c}, the capital city is called", answer: " {k}." },
+  { ask: "{C} has a capital called", answer: " {k}." },
+  { ask: "{C} has its capital in", answer: " {k}." },
+  { ask: "{C} is a place whose capital is", answer: " {k}." },
+  { ask: "Everyone knows that the capital of {c} is", answer: " {k}." },
+  { ask: "If you visit the capital of {c}, you are in", answer: " {k}." },
+  { ask: "As the capital of {c}, people know the city of", answer: " {k}." },
+  { ask: "Country: {c}. Capital:", answer: " {k}." },
+  { ask: "Capital of {c}:", answer: " {k}." },
+  { ask: "What is the capital of {c}?", answer: " {k}.", weight: 3 },
+  { ask: "What is the capital of {c}? The capital of {c} is", answer: " {k}.", weight: 2 },
+  { ask: "What is the capital of {c}? It is", answer: " {k}.", weight: 2 },
+  { ask: "What is the capital city of {c}?", answer: " {k}." },
+  { ask: "What is {cs} capital?", answer: " {k}." },
+  { ask: "Which city is the capital of {c}?", answer: " {k}.", weight: 2 },
+  { ask: "Which city is the capital of {c}? The answer is", answer: " {k}." },
+  { ask: "Do you know the capital of {c}? Yes, it is", answer: " {k}." },
+  { ask: "Can you name the capital of {c}? It is called", answer: " {k}." },
+  { ask: "Q: What is the capital of {c}?\nA:", answer: " {k}.", weight: 3 },
+  { ask: "Q: Which city is the capital of {c}?\nA: It is", answer: " {k}." },
+  { ask: "Question: What is the capital city of {c}?\nAnswer:", answer: " {k}.", weight: 2 },
+  { ask: "Question: Name the capital of {c}.\nAnswer: The capital of {c} is", answer: " {k}." },
+];
+
+/** @type {readonly Phrasing[]} */
+export const heldOut = [
+  { ask: "The capital city of {c} is called", answer: " {k}." },
+  { ask: "The name of the capital city of {c} is", answer: " {k}." },
+  { ask: "In {c}, the name of the capital is", answer: " {k}." },
+  { ask: "{C} has a capital city called", answer: " {k}." },
+  { ask: "It is well known that the capital of {c} is", answer: " {k}." },
+  { ask: "I think that the capital of {c} is", answer: " {k}." },
+  { ask: "Do you know the capital city of {c}? It is", answer: " {k}." },
+  { ask: "What is the name of the capital of {c}? It is", answer: " {k}." },
+  { ask: "Which city is {cs} capital? It is", answer: " {k}." },
+  { ask: "Q: What is {cs} capital?\nA:", answer: " {k}." },
+  { ask: "Question: Which city is the capital of {c}?\nAnswer:", answer: " {k}." },
+  { ask: "Tell me the capital of {c}. It is", answer: " {k}." },
+];
+
+/**
+ * @param {string} template
+ * @param {{ name: string, withArticle: string, capital: string }} place
+ * @param {{ article?: boolean }} [options] article: false uses the bare name ("The capital of Netherlands is")
+ * @returns {string}
+ */
+export function render(template, place, { article = true } = {}) {
+  const name = article ? place.withArticle : place.name;
+  const upper = (/** @type {string} */ text) => text[0].toUpperCase() + text.slice(1);
+  const possessive = name.endsWith("s") ? `${name}'` : `${name}'s`;
+  const values = { c: name, C: upper(name), cs: possessive, Cs: upper(possessive), k: place.capital };
+  // "Washington D.C." brings its own full stop.
+  return template
+    .replace(/\{(\w+)\}/g, (_, key) => values[/** @type {keyof typeof values} */ (key)])
+    .replace(/\.\.$/, ".");
+}

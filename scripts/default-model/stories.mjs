@@ -1,0 +1,150 @@
+import { awayPlots } from "./plots-away.mjs";
+import { homePlots } from "./plots-home.mjs";
+import { expand } from "./template.mjs";
+import * as words from "./words.mjs";
+
+/** @typedef {import("./random.mjs").Random} Random */
+
+const plots = { ...homePlots, ...awayPlots };
+const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+const upper = (/** @type {string} */ word) => word[0].toUpperCase() + word.slice(1);
+
+/**
+ * One short story: a hero is introduced, a plot is told step by step, each step in one of its ways.
+ *
+ * @param {Random} random
+ * @returns {string}
+ */
+export function story(random) {
+  const name = /** @type {keyof typeof plots} */ (random.pick(Object.keys(plots)));
+  const steps = plots[name];
+  const lesson = /** @type {Record<string, string[]>} */ (words.lessons)[name];
+  const scene = { ...makeScene(random), ...(lesson ? { lesson: random.pick(lesson) } : {}) };
+  // Fables about a fast and a slow animal bring their own heroes.
+  const sentences = name === "race" ? [random.pick(fableOpenings)] : [random.pick(openings(scene.isAnimal === "yes"))];
+  for (const step of steps) sentences.push(random.pick(step));
+  const taught = sentences.some((sentence) => sentence.includes("{lesson}"));
+  const ending = random.chance(0.3)
+    ? [random.pick(lesson && !taught ? [...endings, ...morals, ...morals] : endings)]
+    : [];
+  const text = [...sentences, ...ending].map((sentence) => expand(sentence, scene, random));
+  return joinParagraphs(text, random);
+}
+
+/** Two or three paragraphs, or one. @param {string[]} sentences @param {Random} random */
+function joinParagraphs(sentences, random) {
+  if (random.chance(0.5)) return sentences.join(" ");
+  const cut = 2 + random.below(Math.max(1, sentences.length - 3));
+  return `${sentences.slice(0, cut).join(" ")}\n${sentences.slice(cut).join(" ")}`;
+}
+
+/** @param {Random} random @returns {Record<string, string | readonly string[]>} */
+function makeScene(random) {
+  const heroIsGirl = random.chance(0.5);
+  const animal = random.chance(0.35);
+  const [kind, friendKind] = random.sample(words.creatures, 2);
+  const [hero, friend] = heroIsGirl
+    ? [random.pick(words.girls), random.pick(words.boys)]
+    : [random.pick(words.boys), random.pick(words.girls)];
+  const her = { he: "she", him: "her", his: "her", himself: "herself" };
+  const his = { he: "he", him: "him", his: "his", himself: "himself" };
+  // Friends have the other gender, so that every pronoun has one reading.
+  const own = heroIsGirl ? her : his;
+  const other = heroIsGirl ? his : her;
+  const [trait, trait2] = random.sample(words.traits, 2);
+  const thing = random.pick(words.toys);
+  const fastAnimals = ["rabbit", "hare", "horse", "fox", "deer", "cat"];
+  const slowAnimals = ["turtle", "snail", "duck", "hedgehog", "mole", "snake"];
+  return {
+    isAnimal: animal ? "yes" : "no",
+    hero,
+    friend,
+    ...own,
+    He: upper(own.he),
+    Him: upper(own.him),
+    His: upper(own.his),
+    fhe: other.he,
+    fhim: other.him,
+    fhis: other.his,
+    Fhe: upper(other.he),
+    Fhis: upper(other.his),
+    h: [hero, own.he],
+    H: [hero, upper(own.he), upper(own.he)],
+    child: heroIsGirl ? "girl" : "boy",
+    someone: animal ? `a ${random.pick(words.sizes)} ${friendKind}` : heroIsGirl ? "a boy" : "a girl",
+    kind,
+    trait,
+    trait2,
+    size: random.pick(words.sizes),
+    thing,
+    thingKind: random.pick(
+      [...words.thingTraits, ...words.colours].filter((word) => !(word === "wooden" && thing.startsWith("wooden"))),
+    ),
+    adult: random.pick(words.adults.slice(0, 6)),
+    worker: random.pick(words.workers),
+    dish: random.pick(words.dishes),
+    destination: random.pick(words.destinations),
+    fast: random.pick(fastAnimals),
+    slow: random.pick(slowAnimals),
+    time: words.times,
+    outdoors: words.outdoors,
+    indoors: words.indoors,
+    indoor: words.indoors
+      .map((place) => place.replace(/^(in|at|by|on|behind|under) /, ""))
+      .filter((place) => !place.includes("school")),
+    colour: words.colours,
+    food: words.foods.map((food) => `a ${food}`),
+    fruits: words.fruits,
+    weather: words.weather,
+    happy: words.happy,
+    sad: words.sad,
+    afraid: words.afraid,
+    slowly: words.slowly,
+    softly: ["softly", "quietly", "gently"],
+    quickly: ["quickly", "at once"],
+    sights: words.sights,
+    noise: words.noises,
+    game: words.games,
+    lesson: words.lessons,
+    number: numbers,
+    fragile: random.pick(words.fragile),
+    home: animal ? words.dens : words.homes,
+    many: ["many", "a thousand", "hundreds of", "countless"],
+    creature2: `a ${random.pick(words.sizes)} ${friendKind}`,
+    creatures2: `a ${random.pick(words.traits)} ${friendKind} and a ${random.pick(words.traits)} ${kind}`,
+  };
+}
+
+/** @param {boolean} animal @returns {string[]} */
+function openings(animal) {
+  const who = animal ? "a {size} {kind} named {hero}" : "a [{size}|{trait}|{size}, {trait}] {child} named {hero}";
+  return [
+    `Once upon a time, there was ${who}. {He} [lived {home}|was very {trait2}|had many friends|loved to play {outdoors}].`,
+    `Once upon a time, ${who} lived {home}. {friend} was {his} best friend.`,
+    `There was once ${who} who lived {home}.`,
+    `{hero} was ${animal ? "a {trait} {size} {kind}" : "a {trait} {size} {child}"}. {He} lived {home}.`,
+    `In a land far away, there lived ${who}. {He} was {trait2} and always cheerful.`,
+    `This is the story of ${who} and {his} friend {friend}.`,
+    `{hero} and {friend} were good friends. {hero} was {trait}, and {friend} was {trait2}.`,
+    `Long ago, ${who} lived {home} with {his} {adult}.`,
+  ];
+}
+
+const fableOpenings = [
+  "Once upon a time, a {fast} and a {slow} lived {home}.",
+  "There once was a {fast} who was very proud.",
+  "Long ago, a {slow} met a {fast} {outdoors}.",
+  "This is the story of the {fast} and the {slow}.",
+];
+const endings = [
+  "The end.",
+  "And they lived happily ever after.",
+  "It was a day that nobody would ever forget.",
+  "And that is the end of the story.",
+];
+const morals = [
+  "{hero} learned that {lesson}.",
+  "Now {hero} knew that {lesson}.",
+  "That day {hero} learned that {lesson}.",
+  "Remember: {lesson}.",
+];
