@@ -1,0 +1,71 @@
+import type { ModelConfig } from "../formats/config.ts";
+import type { Activation } from "../graph/index.ts";
+import type { Head, WeightSpec } from "./family.ts";
+import { ropeFrequencies } from "./rope-frequencies.ts";
+
+export interface DecoderWeightFlags {
+  /** A bias on q, k and v (Qwen 2): always there. */
+  qkvBias?: boolean;
+  /** Norms of q's and k's heads (Qwen 3). */
+  headNorm?: boolean;
+  /** Norm weights are offsets from one (Gemma), so a new model's are zero. */
+  normOffset?: boolean;
+}
+
+/** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
+export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = {}): Map<string, WeightSpec> {
+  const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+  const [q, kv] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
+  const out = new Map<string, WeightSpec>();
+  const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>
+    out.set(`${name}.weight`, { shape: [rows, columns], init });
+  const norm = (name: string, width = hiddenSize) =>
+    out.set(`${name}.weight`, { shape: [width], init: flags.normOffset ? "zeros" : "ones" });
+  const bias = (name: string, width: number) => out.set(`${name}.bias`, { shape: [width], init: "zeros" });
+
+  matrix("model.embed_tokens", vocabSize, hiddenSize);
+  for (let i = 0; i < config.numHiddenLayers; i++) {
+    const layer = `model.layers.${i}`;
+    norm(`${layer}.input_layernorm`);
+    const projections = [
+      ["q", q],
+      ["k", kv],
+      ["v", kv],
+    ] as const;
+    for (const [name, width] of projections) {
+      matrix(`${layer}.self_attn.${name}_proj`, width, hiddenSize);
+      if (flags.qkvBias || config.attentionBias) bias(`${layer}.self_attn.${name}_proj`, width);
+    }
+    if (flags.headNorm) for (const name of ["q", "k"]) norm(`${layer}.self_attn.${name}_norm`, headDim);
+    matrix(`${layer}.self_attn.o_proj`, hiddenSize, q, "residual");
+    if (config.attentionBias && !flags.qkvBias) bias(`${layer}.self_attn.o_proj`, hiddenSize);
+    norm(`${layer}.post_attention_layernorm`);
+    for (const name of ["gate", "up"]) {
+      matrix(`${layer}.mlp.${name}_proj`, intermediateSize, hiddenSize);
+      if (config.mlpBias) bias(`${layer}.mlp.${name}_proj`, intermediateSize);
+    }
+    matrix(`${layer}.mlp.down_proj`, hiddenSize, intermediateSize, "residual");
+    if (config.mlpBias) bias(`${layer}.mlp.down_proj`, hiddenSize);
+  }
+  norm("model.norm");
+  if (!config.tieWordEmbeddings) matrix("lm_head", vocabSize, hiddenSize);
+  return out;
+}
+
+/** The window of a layer, undefined where it sees everything before it. */
+export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
+  return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;
+}
+
+/** config.json's `hidden_act` as the gated unit's activation. */
+export function activationOf(config: ModelConfig): Activation {
+  return config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_tanh" : config.hiddenAct;
+}
+
+export function decoderHead(config: ModelConfig): Head {
+  return { weight: config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight" };
+}
+
+export function decoderConstants(config: ModelConfig): Map<string, Float32Array> {
+  return new Map([["rope.frequencies", ropeFrequencies(config.headDim, config.ropeTheta, config.ropeScaling)]]);
+}

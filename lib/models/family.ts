@@ -1,0 +1,38 @@
+import type { ModelConfig } from "../formats/config.ts";
+import type { Value } from "../graph/index.ts";
+import type { ForwardContext } from "../nn/context.ts";
+
+/** A weight that a family has: its shape, and how a new model draws it. */
+export interface WeightSpec {
+  shape: readonly number[];
+  /** normal: N(0, initializerRange²); residual: that over √(2·layers) (GPT-2, Radford et al. 2019). */
+  init: "normal" | "residual" | "ones" | "zeros";
+  /** Whether a checkpoint may lack it (a bias). */
+  optional?: boolean;
+}
+
+/** Where logits come from: hidden · weightᵀ. */
+export interface Head {
+  /** Name of the (vocabulary, width) matrix: the embedding's where they are tied. */
+  weight: string;
+  softcap?: number;
+  scale?: number;
+}
+
+/**
+ * A model family: everything that distinguishes it is here. To add one, write a file like lib/models/llama.ts and a row in
+ * lib/models/registry.ts.
+ */
+export interface Family {
+  /** The `model_type` values of config.json that it serves. */
+  readonly modelTypes: readonly string[];
+  /** The `architectures` entry that transformers expects. */
+  readonly architecture: string;
+  /** Weights by Hugging Face name, in the order of a checkpoint. */
+  weights(config: ModelConfig): Map<string, WeightSpec>;
+  /** Constants of the configuration that programs read: RoPE frequencies. */
+  constants(config: ModelConfig): Map<string, Float32Array>;
+  /** Token ids to final hidden states, (rows, width). */
+  forward(context: ForwardContext, config: ModelConfig): Value;
+  head(config: ModelConfig): Head;
+}

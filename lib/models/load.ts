@@ -1,0 +1,114 @@
+import { HeddleError } from "../errors.ts";
+import { castBytes } from "../formats/cast.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import type { StoredTensor } from "../formats/weights.ts";
+import { bytesOf, type Device, type FloatDType, Tensor } from "../graph/index.ts";
+import { Model } from "./model.ts";
+import { familyOf } from "./registry.ts";
+
+/** Where a model's weights come from, under their Hugging Face names. */
+export interface NamedWeights {
+  names(): string[];
+  has(name: string): boolean;
+  tensor(name: string): StoredTensor;
+  /** Bytes that differ from the stored ones (a GGUF's permuted rows), or undefined where they may be mapped as they lie. */
+  rewritten?(name: string): Uint8Array | undefined;
+}
+
+export interface LoadOptions {
+  device: Device;
+  /** `auto` keeps each weight in the type it is stored in, mapped without a copy. */
+  dtype?: FloatDType | "auto" | undefined;
+  onProgress?: ((done: number, total: number) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Tensors that old checkpoints hold and no forward pass reads. */
+const IGNORED = /(rotary_emb\.inv_freq|\.attn\.(bias|masked_bias))$/;
+
+/** Names that checkpoints written without the outer module use: GPT-2's `h.0.…` for `transformer.h.0.…`. */
+function aliases(name: string): string[] {
+  return [name, name.replace(/^(transformer|model)\./, "")];
+}
+
+/**
+ * Makes a model of stored weights: mapped where alignment and `dtype` allow, converted otherwise.
+ * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
+ */
+export async function loadModel(config: ModelConfig, source: NamedWeights, options: LoadOptions): Promise<Model> {
+  const { device, dtype = "auto", onProgress, signal } = options;
+  const expected = familyOf(config.modelType).weights(config);
+  const unknown = new Set(source.names());
+  const tensors = new Map<string, Tensor>();
+  let done = 0;
+  try {
+    for (const [name, spec] of expected) {
+      signal?.throwIfAborted();
+      const stored = aliases(name).find((n) => source.has(n));
+      if (stored === undefined) {
+        if (spec.optional) continue;
+        throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, got none of that name`);
+      }
+      unknown.delete(stored);
+      const t = source.tensor(stored);
+      if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${name}: expected (${spec.shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
+        );
+      tensors.set(name, await place(t, source.rewritten?.(stored), dtype, device));
+      onProgress?.(++done, expected.size);
+    }
+    rejectUnknown(config, unknown, source, tensors);
+    return await Model.fromWeights(config, device, tensors);
+  } catch (error) {
+    for (const t of tensors.values()) t.dispose();
+    throw error;
+  }
+}
+
+/** An additional weight means that the model computes something else than the configuration says. */
+function rejectUnknown(
+  config: ModelConfig,
+  unknown: Set<string>,
+  source: NamedWeights,
+  loaded: ReadonlyMap<string, Tensor>,
+): void {
+  for (const name of unknown) {
+    // A tied head that was written all the same is the embedding once more.
+    const tied =
+      config.tieWordEmbeddings && /(^|\.)lm_head\.weight$/.test(name) && sameSize(source.tensor(name), loaded);
+    if (tied || IGNORED.test(name)) continue;
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${config.modelType}: expected no weight ${name} by the configuration, got one`,
+    );
+  }
+}
+
+function sameSize(t: StoredTensor, loaded: ReadonlyMap<string, Tensor>): boolean {
+  const table = loaded.get("model.embed_tokens.weight") ?? loaded.get("transformer.wte.weight");
+  return table !== undefined && t.shape.every((d, i) => d === table.shape[i]);
+}
+
+async function place(
+  t: StoredTensor,
+  rewritten: Uint8Array | undefined,
+  dtype: FloatDType | "auto",
+  device: Device,
+): Promise<Tensor> {
+  if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
+  // Vectors stay as stored: their bytes do not matter, their precision does.
+  const wanted = dtype === "auto" || (t.shape.length < 2 && bytesOf(dtype) < bytesOf(t.dtype)) ? t.dtype : dtype;
+  if (wanted === t.dtype && !rewritten && t.offset % bytesOf(t.dtype) === 0)
+    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
+  const bytes = rewritten ?? new Uint8Array(t.file.bytes(t.offset, t.bytes));
+  const data = wanted === t.dtype ? bytes : castBytes(bytes, t.dtype, wanted, t.name);
+  const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+  const array =
+    wanted === "f32"
+      ? new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
+      : new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+  return Tensor.from(device, wanted, t.shape, array);
+}

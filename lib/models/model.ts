@@ -1,0 +1,95 @@
+import { HeddleError } from "../errors.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { type Device, Tensor } from "../graph/index.ts";
+import type { Family } from "./family.ts";
+import { initialWeights } from "./initialise.ts";
+import { familyOf } from "./registry.ts";
+
+/** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
+export class Model {
+  readonly config: ModelConfig;
+  readonly family: Family;
+  readonly device: Device;
+  /** Weights by Hugging Face name, and the family's constants as `constant.<name>`. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  private readonly programs = new Map<string, unknown>();
+  private live = true;
+
+  private constructor(config: ModelConfig, device: Device, tensors: ReadonlyMap<string, Tensor>) {
+    this.config = config;
+    this.family = familyOf(config.modelType);
+    this.device = device;
+    this.tensors = tensors;
+  }
+
+  /**
+   * A model over given weights.
+   * @throws HeddleError NOT_FOUND for a missing weight, SHAPE_MISMATCH for one of another shape
+   */
+  static async fromWeights(config: ModelConfig, device: Device, weights: ReadonlyMap<string, Tensor>): Promise<Model> {
+    const family = familyOf(config.modelType);
+    for (const [name, spec] of family.weights(config)) {
+      const t = weights.get(name);
+      if (!t && spec.optional) continue;
+      if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);
+      if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `${name}: expected (${spec.shape.join(", ")}), got (${t.shape.join(", ")})`,
+        );
+    }
+    const tensors = new Map(weights);
+    for (const [name, data] of family.constants(config))
+      tensors.set(`constant.${name}`, await Tensor.from(device, "f32", [data.length], data));
+    return new Model(config, device, tensors);
+  }
+
+  /** A model with random weights (f32). */
+  static async initialise(config: ModelConfig, device: Device, seed = 0): Promise<Model> {
+    return Model.fromWeights(config, device, await initialWeights(config, device, seed));
+  }
+
+  /** Names of the weights, in a checkpoint's order. */
+  get weightNames(): string[] {
+    return [...this.family.weights(this.config).keys()].filter((n) => this.tensors.has(n));
+  }
+
+  weight(name: string): Tensor {
+    this.assertLive();
+    const t = this.tensors.get(name);
+    if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
+    return t;
+  }
+
+  /** Number of parameters; tied ones count once. */
+  get parameterCount(): number {
+    return this.weightNames.reduce((n, name) => n + this.weight(name).elements, 0);
+  }
+  /** Bytes of the weights as they lie in memory or in the mapped file. */
+  get weightBytes(): number {
+    return this.weightNames.reduce((n, name) => n + this.weight(name).bytes, 0);
+  }
+
+  /** A program made once for this model under `key`: programs are traced and planned once, then run many times. */
+  cached<T>(key: string, make: () => T): T {
+    this.assertLive();
+    let found = this.programs.get(key) as T | undefined;
+    if (found === undefined) {
+      found = make();
+      this.programs.set(key, found);
+    }
+    return found;
+  }
+
+  assertLive(): void {
+    if (!this.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
+  }
+
+  /** Frees the weights. What is bound to them (sessions) keeps them until it is disposed too. */
+  dispose(): void {
+    if (!this.live) return;
+    this.live = false;
+    for (const t of this.tensors.values()) t.dispose();
+    this.programs.clear();
+  }
+}

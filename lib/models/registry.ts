@@ -1,0 +1,23 @@
+import { HeddleError } from "../errors.ts";
+import type { Family } from "./family.ts";
+import { gemma } from "./gemma.ts";
+import { gpt2 } from "./gpt2.ts";
+import { llama } from "./llama.ts";
+import { mistral } from "./mistral.ts";
+import { qwen2, qwen3 } from "./qwen.ts";
+
+const families: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma, gpt2];
+
+/** The `model_type` values that can be loaded. */
+export const modelTypes: readonly string[] = families.flatMap((f) => f.modelTypes);
+
+/** The family of a `model_type`. @throws HeddleError UNSUPPORTED naming the known ones */
+export function familyOf(modelType: string): Family {
+  const found = families.find((f) => f.modelTypes.includes(modelType));
+  if (!found)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `model_type: expected one of ${modelTypes.join(", ")}, got ${JSON.stringify(modelType)}`,
+    );
+  return found;
+}

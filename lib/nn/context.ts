@@ -1,0 +1,29 @@
+import type { AttentionOptions, FloatDType, Value } from "../graph/index.ts";
+
+/** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width). */
+export interface Heads {
+  q: Value;
+  k: Value;
+  v: Value;
+}
+
+/**
+ * What a model's forward function is given. The same function serves training (whole sequences) and generation (rows of
+ * several sequences over their KV caches): only `attend` differs.
+ */
+export interface ForwardContext {
+  /** (rows) i32 */
+  readonly ids: Value;
+  /** (rows) i32: each row's position in its sequence. */
+  readonly positions: Value;
+  /** The activations' element type. */
+  readonly dtype: FloatDType;
+  /** A weight by its Hugging Face name. */
+  weight(name: string): Value;
+  /** Whether the model has an optional weight (a bias). */
+  has(name: string): boolean;
+  /** A constant of the family (RoPE frequencies) by name. */
+  constant(name: string): Value;
+  /** Causal attention of layer `layer`. @returns (rows, heads, width) */
+  attend(layer: number, heads: Heads, options: AttentionOptions): Value;
+}
