@@ -73,6 +73,7 @@ run("cmake", [
   `-DCMAKE_BUILD_TYPE=${buildType}`,
   // Every option is given each time: a build directory would else remember what an earlier run asked for.
   `-DHEDDLE_SANITIZE=${values.asan ? "ON" : "OFF"}`,
+  `-DHEDDLE_TEST_HOOKS=${values.asan ? "ON" : "OFF"}`,
   "-DHEDDLE_CUDA=ON",
   "-DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real",
   "-DHEDDLE_TESTS=OFF",

@@ -1,7 +1,13 @@
 import { readFileSync } from "node:fs";
-import { expect, test } from "vitest";
+import { Worker } from "node:worker_threads";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { binding } from "../lib/binding.ts";
 import { HeddleError } from "../lib/errors.ts";
+
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.resetModules();
+});
 
 test("info names this version and a compiler", () => {
   const info = binding.info();
@@ -12,8 +18,71 @@ test("info names this version and a compiler", () => {
 });
 
 test("native errors are HeddleErrors with a code", () => {
+  const wrong = () => binding.setErrorConstructor(1 as never);
+  expect(wrong).toThrow(HeddleError);
+  expect(wrong).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT", name: "HeddleError" }));
+});
+
+test("each copy of the loader gets errors of its own class", async () => {
+  vi.resetModules();
+  const { binding: other } = await import("../lib/binding.ts");
+  const { HeddleError: OtherError } = await import("../lib/errors.ts");
+  expect(OtherError).not.toBe(HeddleError);
+  expect(() => other.setErrorConstructor(1 as never)).toThrow(OtherError);
   expect(() => binding.setErrorConstructor(1 as never)).toThrow(HeddleError);
-  expect(() => binding.setErrorConstructor(1 as never)).toThrow(
-    expect.objectContaining({ code: "INVALID_ARGUMENT", name: "HeddleError" }),
+});
+
+test("an addon that does not load is one typed error that says how to build", async () => {
+  vi.resetModules();
+  vi.stubEnv("HEDDLE_BINARY", "/no/such/heddle.node");
+  await expect(import("../lib/binding.ts")).rejects.toThrow(
+    expect.objectContaining({
+      name: "HeddleError",
+      code: "UNSUPPORTED",
+      message: expect.stringMatching(
+        /^heddle: no native addon loads on .* install cmake and a C\+\+17 compiler [^\n]*$/,
+      ),
+    }),
   );
+});
+
+test("workers load it, end and are terminated while the main thread uses it", async () => {
+  vi.resetModules();
+  const dlopen = vi.spyOn(process, "dlopen");
+  await import("../lib/binding.ts");
+  const path = dlopen.mock.calls[0]![1];
+  dlopen.mockRestore();
+  const script = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const addon = { exports: {} };
+    process.dlopen(addon, workerData);
+    parentPort.postMessage(addon.exports.info().version);
+    setInterval(() => addon.exports.info(), 0);`;
+  const versions = await Promise.all(
+    Array.from({ length: 6 }, async () => {
+      const worker = new Worker(script, { eval: true, workerData: path });
+      const version = await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+      await worker.terminate();
+      return version;
+    }),
+  );
+  expect(new Set(versions)).toEqual(new Set([binding.info().version]));
+});
+
+const failForTest = (binding as { failForTest?: (kind: string) => void }).failForTest;
+// Only the sanitizer build has the hook: npm run test:asan.
+describe.skipIf(!failForTest)("guard", () => {
+  test.each([
+    ["heddle", "INVALID_FILE", "x: expected a, got b"],
+    ["bad_alloc", "OUT_OF_MEMORY", "out of memory"],
+    ["std", "INTERNAL", "reason"],
+    ["int", "INTERNAL", "an exception of an unknown type"],
+  ])("turns a %s exception into %s", (kind, code, message) => {
+    expect(() => failForTest?.(kind)).toThrow(expect.objectContaining({ name: "HeddleError", code, message }));
+    expect(() => failForTest?.(kind)).toThrow(HeddleError);
+  });
+
+  test("lets JavaScript exceptions through", () => {
+    expect(() => failForTest?.("javascript")).toThrow(RangeError);
+  });
 });

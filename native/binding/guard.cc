@@ -7,17 +7,25 @@
 
 namespace heddle {
 
-Failure describe_exception(const std::exception_ptr& exception) noexcept {
+static Failure rethrow_and_describe(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const Error& error) {
     return {error.code(), error.what()};
   } catch (const std::bad_alloc&) {
-    return {"OUT_OF_MEMORY", "out of memory"};  // short enough to need no allocation
+    return {"OUT_OF_MEMORY", "out of memory"};
   } catch (const std::exception& error) {
     return {"INTERNAL", error.what()};
   } catch (...) {
-    return {"INTERNAL", "unknown"};
+    return {"INTERNAL", "an exception of an unknown type"};
+  }
+}
+
+Failure describe_exception(const std::exception_ptr& exception) noexcept {
+  try {
+    return rethrow_and_describe(exception);
+  } catch (...) {
+    return {"OUT_OF_MEMORY", "out of memory"};  // short enough for a string to need no allocation
   }
 }
 
