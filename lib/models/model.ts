@@ -10,16 +10,15 @@ export class Model {
   readonly config: ModelConfig;
   readonly family: Family;
   readonly device: Device;
-  /** Weights by Hugging Face name, and the family's constants as `constant.<name>`. */
-  readonly tensors: ReadonlyMap<string, Tensor>;
+  private readonly all: Map<string, Tensor>;
   private readonly programs = new Map<string, unknown>();
   private live = true;
 
-  private constructor(config: ModelConfig, device: Device, tensors: ReadonlyMap<string, Tensor>) {
+  private constructor(config: ModelConfig, device: Device, tensors: Map<string, Tensor>) {
     this.config = config;
     this.family = familyOf(config.modelType);
     this.device = device;
-    this.tensors = tensors;
+    this.all = tensors;
   }
 
   /**
@@ -54,9 +53,14 @@ export class Model {
     return [...this.family.weights(this.config).keys()].filter((n) => this.tensors.has(n));
   }
 
+  /** Weights by Hugging Face name, and the family's constants as `constant.<name>`. */
+  get tensors(): ReadonlyMap<string, Tensor> {
+    return this.all;
+  }
+
   weight(name: string): Tensor {
     this.assertLive();
-    const t = this.tensors.get(name);
+    const t = this.all.get(name);
     if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
     return t;
   }
@@ -81,6 +85,20 @@ export class Model {
     return found;
   }
 
+  /**
+   * Makes the named weights writable f32 tensors, as training needs them: mapped and 16-bit ones are copied and widened.
+   * Programs made before are forgotten; sessions opened before keep the old weights.
+   */
+  async prepareForTraining(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const stored = this.weight(name);
+      if (stored.dtype === "f32" && stored.writable) continue;
+      this.all.set(name, await Tensor.from(this.device, "f32", stored.shape, await stored.toFloat32()));
+      stored.dispose();
+      this.programs.clear();
+    }
+  }
+
   assertLive(): void {
     if (!this.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
   }
@@ -89,7 +107,7 @@ export class Model {
   dispose(): void {
     if (!this.live) return;
     this.live = false;
-    for (const t of this.tensors.values()) t.dispose();
+    for (const t of this.all.values()) t.dispose();
     this.programs.clear();
   }
 }
