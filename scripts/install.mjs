@@ -2,6 +2,7 @@
 // node-gyp-build's own command would run node-gyp, which downloads Node's headers; CMake with npm's
 // node-api-headers needs no download.
 import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,11 +12,13 @@ const root = dirname(scripts);
 
 function prebuildLoads() {
   if (process.env.npm_config_build_from_source) return false;
+  // A checkout has lib/, the published package has not: there a leftover prebuild may be older than the sources.
+  if (existsSync(join(root, "lib"))) return false;
   try {
     const file = createRequire(import.meta.url)("node-gyp-build").path(root);
-    if (!file.includes(`${join(root, "prebuilds")}`)) return false;
-    process.dlopen({ exports: {} }, file);
-    return true;
+    // In a process of its own, so that a binary that crashes is only one that does not load.
+    const trial = ["-e", "process.dlopen({ exports: {} }, process.argv[1])", file];
+    return spawnSync(process.execPath, trial, { stdio: "ignore" }).status === 0;
   } catch {
     return false;
   }
