@@ -39,7 +39,9 @@ export async function documentText(shard: ShardDocuments, index: number, textFie
   const text = Object.hasOwn(row, textField) ? (row as Record<string, unknown>)[textField] : undefined;
   if (typeof text !== "string") {
     const keys = Object.keys(row).slice(0, 8).join(", ");
-    throw await fail(text === undefined ? `an object with ${keys ? `the fields ${keys}` : "no fields"}` : `a ${typeof text} in it`);
+    throw await fail(
+      text === undefined ? `an object with ${keys ? `the fields ${keys}` : "no fields"}` : `a ${typeof text} in it`,
+    );
   }
   return text;
 }

@@ -29,7 +29,9 @@ export async function encodeDocument(
   if (opens && bosTokenId != null) parts.push([bosTokenId]);
   for (let from = 0; from < text.length; ) {
     const to = sliceEnd(text, from);
-    parts.push(tokenizer.encode(from === 0 && to === text.length ? text : text.slice(from, to), { addSpecialTokens: false }));
+    parts.push(
+      tokenizer.encode(from === 0 && to === text.length ? text : text.slice(from, to), { addSpecialTokens: false }),
+    );
     from = to;
     if (pacer.isDue()) await pacer.rest();
   }

@@ -1,3 +1,5 @@
+import { Pacer } from "./pacer.ts";
+
 /**
  * Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011).
  * A draw is a pure function of (seed, stream, index), so a position in the data is a few integers, never a generator's state.
@@ -62,17 +64,28 @@ export function uniformAt(seed: number, stream: number, major: number, minor: nu
 /**
  * A random order of 0 … n-1 (Fisher–Yates), a pure function of its arguments.
  *
+ * @param n less than 2^32
  * @param major,part which permutation of the stream: for instance the epoch and the group of shards
  */
-export function permutation(n: number, seed: number, stream: number, major: number, part = 0): Uint32Array {
+export async function permutation(
+  n: number,
+  seed: number,
+  stream: number,
+  major: number,
+  part = 0,
+): Promise<Uint32Array> {
   const order = Uint32Array.from({ length: n }, (_, i) => i);
   const key = keyOf(seed);
+  const pacer = new Pacer();
+  const words = new Uint32Array(4);
   for (let i = n - 1; i > 0; i--) {
-    const [a, b] = philox([i, major >>> 0, stream >>> 0, part >>> 0], key);
-    const j = Math.floor((((a >>> 5) * 0x4000000 + (b >>> 6)) / 2 ** 53) * (i + 1));
+    // Four draws of 32 bits from a block.
+    if ((i & 3) === 3 || i === n - 1) words.set(philox([i >>> 2, major >>> 0, stream >>> 0, part >>> 0], key));
+    const j = Math.floor((words[i & 3]! / 2 ** 32) * (i + 1));
     const moved = order[i]!;
     order[i] = order[j]!;
     order[j] = moved;
+    if ((i & 0xfff) === 0 && pacer.isDue()) await pacer.rest();
   }
   return order;
 }

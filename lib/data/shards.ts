@@ -9,7 +9,11 @@ import { Pacer } from "./pacer.ts";
  */
 
 /** How the documents of a text file are told apart. See `CorpusOptions.documentSeparator`. */
-export type SeparatorRule = { kind: "lines" } | { kind: "none" } | { kind: "blank" } | { kind: "marker"; bytes: Buffer };
+export type SeparatorRule =
+  | { kind: "lines" }
+  | { kind: "none" }
+  | { kind: "blank" }
+  | { kind: "marker"; bytes: Buffer };
 
 export interface CorpusFile {
   path: string;
@@ -143,7 +147,7 @@ async function findDocuments(window: Window, { start, end, reach }: Shard): Prom
     if (pacer.isDue()) await pacer.rest();
     const next = Math.min(window.knownNextLine(line) ?? (await window.nextLine(line, limit)), limit);
     const stop = window.lineEnd(line, next);
-    if (isSeparator(window, line, stop, rule)) {
+    if (window.isWholeLine(line, next) && isSeparator(window, line, stop, rule)) {
       close();
       isContinuation = false;
       if (line >= end) break;
@@ -263,6 +267,12 @@ class Window {
     return stop;
   }
 
+  /** Whether [line, next) is a line, and not the part of one on this side of a cut. */
+  isWholeLine(line: number, next: number): boolean {
+    const begins = line === 0 || this.at(line - 1) === NEWLINE;
+    return begins && (next === this.file.size || this.at(next - 1) === NEWLINE);
+  }
+
   isBlank(line: number, stop: number): boolean {
     for (let position = line; position < stop; position++) {
       const byte = this.at(position);
@@ -301,6 +311,7 @@ export async function lineNumber(path: string, position: number): Promise<number
 /** The typed form of an error of the file system. */
 export function fileError(path: string, error: unknown): HeddleError {
   const code = (error as NodeJS.ErrnoException).code;
-  if (code === "ENOENT" || code === "ENOTDIR") return new HeddleError("NOT_FOUND", `${path}: no such file`, { cause: error });
+  if (code === "ENOENT" || code === "ENOTDIR")
+    return new HeddleError("NOT_FOUND", `${path}: no such file`, { cause: error });
   return new HeddleError("IO", `${path}: cannot be read (${code ?? String(error)})`, { cause: error });
 }

@@ -1,0 +1,56 @@
+import { invalidArgument } from "../errors.ts";
+
+/** How the learning rate goes from its peak on, in the names of TRL and transformers. */
+export type LrScheduler = "cosine" | "linear" | "constant";
+export const lrSchedulers: readonly LrScheduler[] = ["cosine", "linear", "constant"];
+
+export interface ScheduleOptions {
+  /** the peak, reached at the end of the warm-up; ≥ 0 */
+  learningRate: number;
+  /** optimiser steps of the whole run */
+  maxSteps: number;
+  /** Default "cosine". */
+  lrScheduler?: LrScheduler;
+  /** Steps of linear warm-up. Counts before `warmupRatio` where it is above 0. */
+  warmupSteps?: number;
+  /** Warm-up as a share of `maxSteps`, rounded up. */
+  warmupRatio?: number;
+  /** The rate at the end, as a share of the peak, for cosine and linear. Default 0. */
+  minLearningRateRatio?: number;
+}
+
+/** The learning rate of an optimiser step, counted from 1 as in the log. */
+export type Schedule = (step: number) => number;
+
+/**
+ * A pure function from step to learning rate, so that a resumed run needs no state of it.
+ *
+ * The warm-up rises by equal parts: step 1 has peak / warmup, step `warmup` the peak. From there cosine and linear fall
+ * and reach `minLearningRateRatio` of the peak at step `maxSteps`; later steps keep that. (transformers counts steps from 0, so
+ * that its first step of a warm-up has rate 0 and changes nothing, and its last step has not quite arrived; here every step counts.)
+ *
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function learningRateSchedule(options: ScheduleOptions): Schedule {
+  const { learningRate, maxSteps, lrScheduler = "cosine", minLearningRateRatio: floor = 0 } = options;
+  const { warmupSteps = 0, warmupRatio = 0 } = options;
+  if (!(learningRate >= 0 && Number.isFinite(learningRate))) {
+    throw invalidArgument("learningRate", "a number ≥ 0", learningRate);
+  }
+  if (!Number.isSafeInteger(maxSteps) || maxSteps < 1) throw invalidArgument("maxSteps", "an integer ≥ 1", maxSteps);
+  if (!lrSchedulers.includes(lrScheduler)) throw invalidArgument("lrScheduler", lrSchedulers.join(", "), lrScheduler);
+  if (!Number.isSafeInteger(warmupSteps) || warmupSteps < 0) {
+    throw invalidArgument("warmupSteps", "an integer ≥ 0", warmupSteps);
+  }
+  if (!(warmupRatio >= 0 && warmupRatio <= 1)) throw invalidArgument("warmupRatio", "a number in [0, 1]", warmupRatio);
+  if (!(floor >= 0 && floor <= 1)) throw invalidArgument("minLearningRateRatio", "a number in [0, 1]", floor);
+
+  const warmup = Math.min(maxSteps, warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * maxSteps));
+  return (step) => {
+    if (step <= warmup && warmup > 0) return (learningRate * Math.max(0, step)) / warmup;
+    if (lrScheduler === "constant") return learningRate;
+    const progress = maxSteps > warmup ? Math.min(1, (step - warmup) / (maxSteps - warmup)) : 1;
+    const share = lrScheduler === "linear" ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
+    return learningRate * (floor + (1 - floor) * share);
+  };
+}

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { documentCount, documentEnds, documentText } from "../../lib/data/documents.ts";
+import { type CorpusFile, planShards, readShard, type SeparatorRule } from "../../lib/data/shards.ts";
+import { temporaryFolder } from "./helpers.ts";
+
+const { write } = temporaryFolder();
+
+/** The documents of a text, shard by shard. */
+async function split(content: string | Buffer, rule: SeparatorRule, shardBytes: number) {
+  const path = write("text.txt", content);
+  const files: CorpusFile[] = [{ path, size: Buffer.byteLength(content), format: "text", rule }];
+  const texts: { text: string; opens: boolean; closes: boolean }[] = [];
+  for (const shard of planShards(files, shardBytes)) {
+    const documents = await readShard(files, shard);
+    for (let i = 0; i < documentCount(documents); i++) {
+      texts.push({ text: await documentText(documents, i, "text"), ...documentEnds(documents, i) });
+    }
+  }
+  return texts;
+}
+
+/** The plain definition: runs of lines that are no separators. */
+function splitPlainly(text: string, isSeparator: (line: string) => boolean): string[] {
+  const documents: string[][] = [[]];
+  for (const line of text.split("\n")) {
+    const clean = line.replace(/\r$/, "");
+    if (isSeparator(clean)) documents.push([]);
+    else documents.at(-1)!.push(clean);
+  }
+  return documents.filter((lines) => lines.length > 0).map((lines) => lines.join("\n"));
+}
+
+const line = fc.constantFrom("", "", " ", "a", "bc", "déf", "日本", "---", "long line of words", "\t");
+const text = fc.array(fc.tuple(line, fc.constantFrom("\n", "\n", "\r\n")), { maxLength: 40 });
+const asText = (lines: [string, string][]) => lines.map((pair) => pair.join("")).join("");
+
+describe("readShard", () => {
+  it("finds the documents between blank lines, wherever the shards are cut", async () => {
+    await fc.assert(
+      fc.asyncProperty(text, fc.integer({ min: 1, max: 40 }), async (lines, shardBytes) => {
+        const content = asText(lines);
+        const found = await split(content, { kind: "blank" }, shardBytes);
+        const whole = splitPlainly(content, (one) => /^[ \t\r]*$/.test(one));
+        // Small shards cut long documents in parts: joined, they are the document again.
+        const joined: string[] = [];
+        for (const { text: part, opens } of found) {
+          if (opens) joined.push(part);
+          else joined.push(`${joined.pop() ?? ""}${part}`);
+        }
+        // A line of spaces that such a cut meets may be text on one side and a separator on the other: only what is seen counts.
+        const bare = (texts: string[]) => texts.join("").replace(/\s/g, "");
+        expect(bare(joined)).toBe(bare(whole));
+        if (shardBytes >= 4 * Buffer.byteLength(content)) expect(found.map((one) => one.text)).toEqual(whole);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it("agrees with the plain definition for shards longer than documents", async () => {
+    const documents = Array.from({ length: 200 }, (_, i) => `document ${i}\n${"word ".repeat(i % 7)}end`);
+    const gaps = Array.from({ length: 200 }, (_, i) => ["\n\n", "\r\n\r\n", "\n \t\n\n", "\n\n\n\n\n"][i % 4]!);
+    const content = `\n\n${documents.map((document, i) => document + gaps[i]).join("")}`;
+    for (let shardBytes = 400; shardBytes < 480; shardBytes++) {
+      const found = await split(content, { kind: "blank" }, shardBytes);
+      expect(found).toEqual(documents.map((one) => ({ text: one, opens: true, closes: true })));
+    }
+  });
+
+  it("separates at a line that is the marker, and at no other", async () => {
+    const content = "one\n<|end|>\ntwo <|end|> still\n\n<|end|>x\n<|end|>\r\nthree";
+    const found = await split(content, { kind: "marker", bytes: Buffer.from("<|end|>") }, 2 ** 20);
+    expect(found.map((one) => one.text)).toEqual(["one", "two <|end|> still\n\n<|end|>x", "three"]);
+  });
+
+  it("takes each line for a document", async () => {
+    const content = "one\r\n\n  \ntwo\nthrée";
+    for (const shardBytes of [1, 2, 3, 7, 100]) {
+      const found = await split(content, { kind: "lines" }, shardBytes);
+      expect(found.map((one) => one.text)).toEqual(["one", "two", "thrée"]);
+    }
+  });
+
+  it("cuts a file without separators into parts that are the file when joined, never inside a character", async () => {
+    const oneLine = "日本語のテキスト".repeat(20000);
+    const manyLines = "a line of words, ünicode\n".repeat(30000);
+    for (const content of [oneLine, manyLines]) {
+      const parts = await split(content, { kind: "none" }, 2 ** 17);
+      expect(parts.length).toBeGreaterThan(4);
+      expect(parts.map((part) => part.text).join("")).toBe(content.replace(/\n$/, ""));
+      expect(parts.map((part) => part.opens)).toEqual(parts.map((_, i) => i === 0));
+      expect(parts.map((part) => part.closes)).toEqual(parts.map((_, i) => i === parts.length - 1));
+    }
+  });
+
+  it("drops a byte-order mark and reads broken bytes as U+FFFD", async () => {
+    const content = Buffer.concat([Buffer.from("\ufeffone\n\ntw"), Buffer.from([0xff]), Buffer.from("o")]);
+    const found = await split(content, { kind: "blank" }, 2 ** 20);
+    expect(found.map((one) => one.text)).toEqual(["one", "tw\ufffdo"]);
+  });
+
+  it("refuses a line of JSONL that is longer than memory should hold", async () => {
+    const path = write(
+      "long.jsonl",
+      Buffer.concat([Buffer.from("{}\n"), Buffer.alloc(17 * 2 ** 20, 0x20), Buffer.from("x")]),
+    );
+    const files: CorpusFile[] = [{ path, size: 17 * 2 ** 20 + 4, format: "jsonl", rule: { kind: "lines" } }];
+    await expect(readShard(files, planShards(files, 2 ** 22)[0]!)).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: `${path}:2: line is too long, expected at most 16777216 bytes`,
+    });
+  });
+
+  it("says so where a file became shorter since", async () => {
+    const path = write("short.txt", "abc");
+    const files: CorpusFile[] = [{ path, size: 10, format: "text", rule: { kind: "blank" } }];
+    await expect(readShard(files, planShards(files, 100)[0]!)).rejects.toMatchObject({ code: "IO" });
+  });
+});

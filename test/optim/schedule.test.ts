@@ -1,0 +1,72 @@
+import { describe, expect, it } from "vitest";
+import type { HeddleError } from "../../lib/errors.ts";
+import { learningRateSchedule } from "../../lib/optim/schedule.ts";
+
+describe("learningRateSchedule", () => {
+  it("rises by equal parts and reaches the peak at the end of the warm-up", () => {
+    const rate = learningRateSchedule({ learningRate: 0.8, maxSteps: 100, lrScheduler: "constant", warmupSteps: 4 });
+    expect([1, 2, 3, 4, 5, 100].map(rate)).toEqual([0.2, 0.4, 0.6000000000000001, 0.8, 0.8, 0.8]);
+  });
+
+  it("falls along half a cosine wave", () => {
+    const rate = learningRateSchedule({ learningRate: 2, maxSteps: 10, lrScheduler: "cosine", warmupSteps: 2 });
+    // (1 + cos(pi * p)) at p = 0, 1/4, 1/2, 3/4, 1
+    const wanted = [2, 1.7071067811865475, 1, 0.2928932188134524, 0];
+    for (const [i, step] of [2, 4, 6, 8, 10].entries()) expect(rate(step)).toBeCloseTo(wanted[i]!, 14);
+    expect(rate(11)).toBe(0);
+  });
+
+  it("falls in a straight line", () => {
+    const rate = learningRateSchedule({ learningRate: 1, maxSteps: 5, lrScheduler: "linear", warmupSteps: 1 });
+    expect([1, 2, 3, 4, 5, 9].map(rate)).toEqual([1, 0.75, 0.5, 0.25, 0, 0]);
+  });
+
+  it("ends at minLearningRateRatio of the peak", () => {
+    const cosine = learningRateSchedule({ learningRate: 10, maxSteps: 4, minLearningRateRatio: 0.1 });
+    const wanted = [10 * (0.1 + 0.9 * 0.8535533905932737), 5.5, 10 * (0.1 + 0.9 * 0.1464466094067262), 1];
+    for (const [i, rate] of wanted.entries()) expect(cosine(i + 1)).toBeCloseTo(rate, 12);
+    const linear = learningRateSchedule({
+      learningRate: 10,
+      maxSteps: 4,
+      lrScheduler: "linear",
+      minLearningRateRatio: 0.2,
+    });
+    for (const [i, rate] of [8, 6, 4, 2].entries()) expect(linear(i + 1)).toBeCloseTo(rate, 12);
+  });
+
+  it("takes the warm-up as a share, rounded up, unless steps are given", () => {
+    const byRatio = learningRateSchedule({ learningRate: 1, maxSteps: 25, lrScheduler: "constant", warmupRatio: 0.1 });
+    expect([1, 2, 3].map(byRatio)).toEqual([1 / 3, 2 / 3, 1]);
+    const both = learningRateSchedule({
+      learningRate: 1,
+      maxSteps: 25,
+      lrScheduler: "constant",
+      warmupRatio: 0.5,
+      warmupSteps: 2,
+    });
+    expect([1, 2].map(both)).toEqual([0.5, 1]);
+  });
+
+  it("keeps the peak at the end of a run that is all warm-up", () => {
+    const rate = learningRateSchedule({ learningRate: 1, maxSteps: 2, warmupSteps: 10 });
+    expect([1, 2].map(rate)).toEqual([0.5, 1]);
+  });
+
+  it.each([
+    [{ learningRate: -1 }, "learningRate: expected a number ≥ 0, got -1"],
+    [{ learningRate: Number.NaN }, "learningRate: expected a number ≥ 0, got NaN"],
+    [{ maxSteps: 0 }, "maxSteps: expected an integer ≥ 1, got 0"],
+    [{ lrScheduler: "cosin" as "cosine" }, 'lrScheduler: expected cosine, linear, constant, got "cosin"'],
+    [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
+    [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],
+    [{ minLearningRateRatio: -0.1 }, "minLearningRateRatio: expected a number in [0, 1], got -0.1"],
+  ])("refuses %j", (wrong, message) => {
+    const make = () => learningRateSchedule({ learningRate: 1, maxSteps: 10, ...wrong });
+    expect(make).toThrow(message);
+    try {
+      make();
+    } catch (error) {
+      expect((error as HeddleError).code).toBe("INVALID_ARGUMENT");
+    }
+  });
+});
