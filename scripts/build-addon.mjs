@@ -6,7 +6,7 @@
 // HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits
 // the number of compilers at once.
 import { spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -62,8 +62,17 @@ const include = [headers("node-api-headers", "include"), headers("node-addon-api
 const { version } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
 const extra = (process.env.HEDDLE_CMAKE_OPTIONS ?? "").split(/\s+/).filter(Boolean);
 
+// CMake refuses a build directory that was made for another place: this checkout was moved or copied.
+const cache = join(buildDir, "CMakeCache.txt");
+if (
+  !values["build-dir"] &&
+  existsSync(cache) &&
+  !readFileSync(cache, "utf8").includes(`\nCMAKE_HOME_DIRECTORY:INTERNAL=${root}\n`)
+) {
+  rmSync(buildDir, { recursive: true });
+}
 // A build directory remembers its generator, so -G is only given to a new one.
-const generator = !existsSync(join(buildDir, "CMakeCache.txt")) && has("ninja") ? ["-G", "Ninja"] : [];
+const generator = !existsSync(cache) && has("ninja") ? ["-G", "Ninja"] : [];
 run("cmake", [
   "-S",
   root,
