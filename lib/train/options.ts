@@ -1,0 +1,82 @@
+import { z } from "zod";
+import { describe, HeddleError } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+
+const whole = (least: number) =>
+  z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
+const real = (least: number, most = Number.POSITIVE_INFINITY) =>
+  z.custom<number>(
+    (v) => typeof v === "number" && v >= least && v <= most,
+    most === Number.POSITIVE_INFINITY ? `a number of at least ${least}` : `a number from ${least} to ${most}`,
+  );
+const above = z.custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0");
+
+/** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
+export const trainingShape = {
+  /** Where checkpoints and the finished model go; without it nothing is written. */
+  outputDir: z.string().optional(),
+  /** Optimiser steps in all, those before a resume included. */
+  maxSteps: whole(1),
+  /** Sequences of one micro-batch. */
+  perDeviceTrainBatchSize: whole(1).default(8),
+  /** Micro-batches of one optimiser step. */
+  gradientAccumulationSteps: whole(1).default(1),
+  /** Positions of a sequence. Default: the model's context, at most 1024. */
+  maxSeqLength: whole(1).optional(),
+  learningRate: above.default(3e-4),
+  lrScheduler: z.enum(["cosine", "linear", "constant"]).default("cosine"),
+  warmupSteps: whole(0).optional(),
+  warmupRatio: real(0, 1).optional(),
+  /** Where the schedule ends, as a share of learningRate. */
+  minLearningRateRatio: real(0, 1).optional(),
+  weightDecay: real(0).default(0.1),
+  adamBeta1: real(0, 0.999999).default(0.9),
+  adamBeta2: real(0, 0.9999999).default(0.95),
+  adamEpsilon: above.default(1e-8),
+  /** Largest global L2 norm of the gradient; 0: no clipping. */
+  maxGradNorm: real(0).default(1),
+  loggingSteps: whole(1).default(1),
+  /** Evaluate after every so many steps (where there is evalData), and at the end. */
+  evalSteps: whole(1).optional(),
+  /** Batches of the held-out data that an evaluation reads at most. */
+  evalBatches: whole(1).optional(),
+  /** Checkpoint after every so many steps, and at the end. */
+  saveSteps: whole(1).optional(),
+  /** Checkpoints that are kept. */
+  saveTotalLimit: whole(1).optional(),
+  /** Element type of activations and matrix products: masters, moments and sums are f32 either way. */
+  dtype: z.enum(["bf16", "f32"]).default("f32"),
+  /** Element type of the finished model's weights on disk. Default: dtype. */
+  saveDtype: z.enum(["bf16", "f16", "f32"]).optional(),
+  seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
+  /** `auto` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. */
+  resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
+  /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
+  skipNonFinite: z.boolean().default(false),
+} as const;
+
+/** Validates options against a strict schema: an unknown key is an error that names the nearest known one. */
+export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object, got ${describe(value)}`);
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const issue = parsed.error.issues[0]!;
+  if (issue.code === "unrecognized_keys") {
+    const key = issue.keys[0]!;
+    const near = nearest(key, Object.keys(schema.shape));
+    const hint = near === undefined ? `one of ${Object.keys(schema.shape).join(", ")}` : near;
+    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${hint}, got an unknown option ${key}`);
+  }
+  let got: unknown = value;
+  for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
+  const expected =
+    issue.code === "invalid_value"
+      ? `one of ${issue.values.join(", ")}`
+      : issue.message.replace(/^Invalid input: expected /, "");
+  const name = issue.path.map(String).join(".") || where;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `${name}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`,
+  );
+}

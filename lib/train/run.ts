@@ -1,0 +1,49 @@
+/**
+ * Work that reports as it goes: an async iterable of its events, and a promise of its result. It starts when it is first
+ * iterated or awaited; leaving the loop early stops it at the next event.
+ *
+ * @example
+ * for await (const event of pretrain(model, options)) console.log(event.step);
+ * const result = await pretrain(model, options);
+ */
+export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Result> {
+  private readonly start: () => AsyncGenerator<Event, Result, void>;
+  private generator: AsyncGenerator<Event, Result, void> | undefined;
+  private readonly settled: Promise<Result>;
+  private resolve!: (result: Result) => void;
+  private reject!: (reason: unknown) => void;
+
+  constructor(start: () => AsyncGenerator<Event, Result, void>) {
+    this.start = start;
+    this.settled = new Promise<Result>((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+    this.settled.catch(() => undefined); // a run that is only iterated reports its failure there
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Event, Result, void> {
+    this.generator ??= this.start();
+    try {
+      const result = yield* this.generator;
+      this.resolve(result);
+      return result;
+    } catch (error) {
+      this.reject(error);
+      throw error;
+    }
+  }
+
+  // biome-ignore lint/suspicious/noThenProperty: a run is awaited for its result
+  then<A = Result, B = never>(
+    fulfilled?: ((value: Result) => A | PromiseLike<A>) | null,
+    rejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    if (!this.generator) {
+      void (async () => {
+        for await (const _ of this);
+      })().catch(() => undefined);
+    }
+    return this.settled.then(fulfilled, rejected);
+  }
+}
