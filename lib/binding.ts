@@ -108,9 +108,89 @@ interface GraphBinding {
   cpuInfo(): { isa: string; supported: string[] };
 }
 
+// ---- tokenizer (native/binding/tokenizer.cc) ---------------------------------------------------------------
+
+export interface NativeAddedToken {
+  id: number;
+  content: string;
+  /** What is looked for: `content`, normalised where the token is. */
+  search: string;
+  singleWord: boolean;
+  lstrip: boolean;
+  rstrip: boolean;
+  special: boolean;
+  normalized: boolean;
+  /** Not matched across a barrier. */
+  guarded: boolean;
+}
+
+/** See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside. */
+export interface NativeTokenizerSpec {
+  tokens: string;
+  tokenLengths: Uint32Array;
+  tokenIds: Uint32Array;
+  merges: string;
+  mergeLengths: Uint32Array;
+  mergeRanks?: Uint32Array;
+  added: NativeAddedToken[];
+  /** Three numbers a stage: kind, maxDigits, contractions. */
+  stages: Uint32Array;
+  beginIds: Uint32Array;
+  endIds: Uint32Array;
+  byteLevel: boolean;
+  ignoreMerges: boolean;
+  byteFallback: boolean;
+  fuseUnknown: boolean;
+  unknown?: number;
+  needsNfc?: boolean;
+  spacesToMarks?: boolean;
+  stripFirstSpace?: boolean;
+  wholeTextIsWord?: boolean;
+  prefix?: string;
+  /** 0 never, 1 always, 2 unless there already, 3 the same at the start of the text only. */
+  prefixRule?: number;
+  /** 0 bytes, 1 byte fallback. */
+  decodeKind?: number;
+}
+
+/** A job away from the JavaScript thread. After cancel() the promise rejects with ABORTED, unless the job was done. */
+export interface NativeJob<T> {
+  promise: Promise<T>;
+  cancel(): void;
+}
+
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets. null: the text has to be normalised first. */
+export interface NativeTokenizer {
+  /** Highest id + 1. */
+  readonly size: number;
+  readonly output: Uint32Array;
+  /** The number of ids put into `output`, or an array of their own where they do not fit there. */
+  encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array | null;
+  encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array] | null;
+  /** Segments are pairs of an end and a kind: 0xFFFFFFFF text, 0xFFFFFFFE a finished piece, else an added token's id. */
+  encodeSegments(text: string, segments: Uint32Array, flags: number): [Uint32Array, Uint32Array];
+  /** All ids, and their counts by text: 0xFFFFFFFF where the text has to be normalised first. */
+  encodeBatch(texts: string[], flags: number): NativeJob<[Uint32Array, Uint32Array]>;
+  count(text: string, flags: number): number | null;
+  /** Triples: begin, end, id or 0xFFFFFFFF for text. */
+  splitAdded(text: string, normalized: boolean, allowSpecial: boolean, barriers?: Uint32Array): Uint32Array;
+  decode(ids: Uint32Array, skipSpecial: boolean): string;
+  tokenBytes(id: number): Uint8Array;
+}
+
+export interface NativeDecoder {
+  push(id: number): string;
+  flush(): string;
+}
+
+interface TokenizerBinding {
+  NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
+  NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
+}
+
 // ---- the whole addon ---------------------------------------------------------------------------------------
 
-export interface Binding extends InfoBinding, FilesBinding, GraphBinding {
+export interface Binding extends InfoBinding, FilesBinding, GraphBinding, TokenizerBinding {
   /** Native code throws instances of this class from then on, in this environment. */
   setErrorConstructor(errorClass: typeof HeddleError): void;
 }

@@ -1,0 +1,88 @@
+// tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
+import { HeddleError } from "../errors.ts";
+import { invalidFile, isObject, isTokenId, type JsonObject } from "./tokenizer-file.ts";
+
+export interface TokenizerConfig {
+  bosToken?: string;
+  eosToken?: string;
+  padToken?: string;
+  unkToken?: string;
+  /** Ids from generation_config.json, which may name several. */
+  eosTokenIds: number[];
+  /** By name; "default" is the usual one. */
+  chatTemplates: Record<string, string>;
+  modelMaxLength?: number;
+  addBosToken?: boolean;
+  addEosToken?: boolean;
+  tokenizerClass?: string;
+}
+
+export interface ConfigTexts {
+  tokenizerConfig?: string;
+  specialTokensMap?: string;
+  generationConfig?: string;
+  chatTemplate?: string;
+}
+
+const maxTemplate = 1 << 20;
+
+function parse(text: string | undefined, name: string): JsonObject {
+  if (text === undefined) return {};
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (cause) {
+    throw new HeddleError("INVALID_FILE", `${name}: ${(cause as Error).message}`, { cause });
+  }
+  if (!isObject(json)) throw invalidFile(name, "an object", json);
+  return json;
+}
+
+/** A special token is written as text or as `{ content }`. */
+function tokenName(value: unknown): string | undefined {
+  const name = isObject(value) ? value.content : value;
+  return typeof name === "string" && name !== "" ? name.toWellFormed() : undefined;
+}
+
+export function parseConfig(texts: ConfigTexts): TokenizerConfig {
+  const config = parse(texts.tokenizerConfig, "tokenizer_config.json");
+  const map = parse(texts.specialTokensMap, "special_tokens_map.json");
+  const generation = parse(texts.generationConfig, "generation_config.json");
+  const named = (name: string) => tokenName(config[name]) ?? tokenName(map[name]);
+
+  const chatTemplates: Record<string, string> = {};
+  const addTemplate = (name: unknown, template: unknown) => {
+    if (typeof name !== "string" || typeof template !== "string") {
+      throw invalidFile("chat_template", "text, or a list of { name, template }", template);
+    }
+    if (template.length > maxTemplate) {
+      throw invalidFile("chat_template", `at most ${maxTemplate} characters`, template.length);
+    }
+    chatTemplates[name] = template;
+  };
+  if (Array.isArray(config.chat_template)) {
+    for (const entry of config.chat_template.slice(0, 64)) {
+      addTemplate(isObject(entry) ? entry.name : undefined, isObject(entry) ? entry.template : entry);
+    }
+  } else if (config.chat_template !== undefined && config.chat_template !== null) {
+    addTemplate("default", config.chat_template);
+  }
+  if (texts.chatTemplate !== undefined) addTemplate("default", texts.chatTemplate);
+
+  const eos = generation.eos_token_id;
+  const max = config.model_max_length;
+  const flag = (name: string) => (typeof config[name] === "boolean" ? (config[name] as boolean) : undefined);
+  return {
+    bosToken: named("bos_token"),
+    eosToken: named("eos_token"),
+    padToken: named("pad_token"),
+    unkToken: named("unk_token"),
+    eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isTokenId).slice(0, 64),
+    chatTemplates,
+    // Hugging Face writes 1e30 for "no limit".
+    modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,
+    addBosToken: flag("add_bos_token"),
+    addEosToken: flag("add_eos_token"),
+    tokenizerClass: typeof config.tokenizer_class === "string" ? config.tokenizer_class : undefined,
+  };
+}

@@ -1,0 +1,56 @@
+// Streaming decode: ids in, text out that never splits a character.
+import type { NativeDecoder } from "../binding.ts";
+
+/** See Tokenizer.decoder. */
+export class TokenDecoder {
+  private readonly pushOne: (id: number) => string;
+  private readonly flushAll: () => string;
+
+  private constructor(push: (id: number) => string, flush: () => string) {
+    this.pushOne = push;
+    this.flushAll = flush;
+  }
+
+  /** @internal */
+  static native(decoder: NativeDecoder): TokenDecoder {
+    return new TokenDecoder(
+      (id) => decoder.push(id),
+      () => decoder.flush(),
+    );
+  }
+
+  /**
+   * Over any decode function: decodes the ids that are not settled yet together with a few before them, and gives out
+   * what is new, as long as it does not end inside a character.
+   * @internal
+   */
+  static overWindow(decode: (ids: number[]) => string): TokenDecoder {
+    let context: number[] = []; // its text is out already
+    let pending: number[] = [];
+    const advance = (final: boolean): string => {
+      const before = decode(context);
+      const now = decode([...context, ...pending]);
+      if (!final && now.endsWith("\ufffd") && pending.length < 32) return "";
+      context = pending.length > 0 ? [...context, ...pending].slice(-32) : context;
+      pending = [];
+      return now.slice(before.length);
+    };
+    return new TokenDecoder(
+      (id) => {
+        pending.push(id);
+        return advance(false);
+      },
+      () => advance(true),
+    );
+  }
+
+  /** The text that has become certain with this id; often empty in the middle of a character. */
+  push(id: number): string {
+    return this.pushOne(id);
+  }
+
+  /** What push held back. A partial character becomes U+FFFD. */
+  flush(): string {
+    return this.flushAll();
+  }
+}

@@ -1,0 +1,7 @@
+// heddle/tokenizer: tokenizers alone, without any model code.
+export { HeddleError, type HeddleErrorCode } from "../errors.ts";
+export type { TokenizerConfig } from "./config.ts";
+export type { TokenDecoder } from "./decoder.ts";
+export type { TokenizerTexts } from "./folder.ts";
+export { type DecodeOptions, type EncodeOptions, type EncodingWithOffsets, Tokenizer } from "./tokenizer.ts";
+export type { AddedToken } from "./tokenizer-file.ts";

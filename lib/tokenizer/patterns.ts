@@ -1,0 +1,71 @@
+// The split patterns that native code knows by heart, recognised by their text.
+import { describe } from "../errors.ts";
+
+/** The kinds of native/tokenizer/splitter.h. */
+export const SplitKind = { gpt2: 0, cl100k: 1, o200k: 2, digits: 3, spaceRuns: 4, eachSpace: 5 } as const;
+
+/** One native split: `maxDigits` 0 means no limit; `contractions` counts for o200k only. */
+export interface SplitStage {
+  kind: (typeof SplitKind)[keyof typeof SplitKind];
+  maxDigits: number;
+  contractions: boolean;
+}
+
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const upper = "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]";
+const lower = "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]";
+
+/** Patterns by the names that `Tokenizer.train({ pattern })` takes; each is written to tokenizer.json as it stands. */
+export const namedPatterns = {
+  gpt2: "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+  llama3: `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+  qwen2: `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+  o200k: `[^\\r\\n\\p{L}\\p{N}]?${upper}*${lower}+${contractions}?|[^\\r\\n\\p{L}\\p{N}]?${upper}+${lower}*${contractions}?|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`,
+} as const;
+
+export type PatternName = keyof typeof namedPatterns;
+
+/** One spelling for what files write in several: the same language, not the same text. */
+function canonical(pattern: string): string {
+  return (
+    pattern
+      .replaceAll("'(?i:[sdmt]|ll|ve|re)", contractions)
+      .replaceAll("(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])", contractions)
+      .replaceAll("'(?:[sdmt]|ll|ve|re)", "'s|'t|'re|'ve|'m|'ll|'d")
+      // Possessive quantifiers: nothing that follows them could match what they give back.
+      .replaceAll("?+\\p{L}+", "?\\p{L}+")
+      .replaceAll("++[\\r\\n]*", "+[\\r\\n]*")
+      .replaceAll("\\p{N}{1,3}+", "\\p{N}{1,3}")
+      .replaceAll("]++|", "]+|")
+      .replaceAll("\\s++$", "\\s+")
+      // \s* already takes every newline up to the last.
+      .replaceAll("|\\s*[\\r\\n]|", "|\\s*[\\r\\n]+|")
+  );
+}
+
+const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
+
+/**
+ * The native equivalent of a split pattern (Oniguruma syntax, as in tokenizer.json), or undefined for an unknown one.
+ * How many digits a number may have is read from the pattern.
+ */
+export function recognisePattern(pattern: string): SplitStage | undefined {
+  const text = canonical(pattern);
+  if (text === namedPatterns.gpt2) return { kind: SplitKind.gpt2, maxDigits: 0, contractions: true };
+  const digits = digitsPart.exec(text);
+  if (!digits) return undefined;
+  const maxDigits = digits[2] ? 0 : Number(digits[1] ?? 1);
+  if (digits[1] === "0") return undefined;
+  const generic = text.replace(digitsPart, "|\\p{N}{1,3}| ?");
+  if (generic === namedPatterns.llama3) return { kind: SplitKind.cl100k, maxDigits, contractions: true };
+  if (generic === namedPatterns.o200k) return { kind: SplitKind.o200k, maxDigits, contractions: true };
+  if (generic === namedPatterns.o200k.replaceAll(`${contractions}?`, "")) {
+    return { kind: SplitKind.o200k, maxDigits, contractions: false };
+  }
+  return undefined;
+}
+
+/** For error messages: a pattern that fits a line. */
+export function describePattern(pattern: string): string {
+  return describe(pattern);
+}

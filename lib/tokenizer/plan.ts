@@ -1,0 +1,191 @@
+// From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
+import type { NativeTokenizerSpec } from "../binding.ts";
+import { type DecodeTokens, makeDecoder } from "./decoders.ts";
+import { makeNormalizer, type Normalize } from "./normalizers.ts";
+import { recognisePattern, SplitKind, type SplitStage } from "./patterns.ts";
+import { readPostProcessor } from "./post-processors.ts";
+import { makePreTokenizer, type PreTokenize } from "./pre-tokenizers.ts";
+import {
+  type AddedToken,
+  flatten,
+  invalidFile,
+  isObject,
+  type JsonObject,
+  limits,
+  type TokenizerFile,
+} from "./tokenizer-file.ts";
+
+/** How a tokenizer works: the native part, and what TypeScript does where native code does not know the form. */
+export interface Plan {
+  spec: NativeTokenizerSpec;
+  /** Text has to pass through `normalize` and `preTokenize` (each if given) before native code. */
+  slow: boolean;
+  normalize?: Normalize;
+  preTokenize?: PreTokenize;
+  /** Absent where native code decodes. */
+  decode?: DecodeTokens;
+}
+
+const spaceMark = "▁";
+const PrefixRule = { never: 0, always: 1, unlessThere: 2, firstUnlessThere: 3 } as const;
+const DecodeKind = { bytes: 0, byteFallback: 1 } as const;
+
+/** The native form of the normalizer, or undefined. */
+function nativeNormalizer(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
+  if (parts.length === 0) return {};
+  const [first, second] = parts;
+  const marks = (part: JsonObject | undefined) =>
+    part?.type === "Replace" && isObject(part.pattern) && part.pattern.String === " " && part.content === spaceMark;
+  if (parts.length === 1 && first!.type === "NFC") return { needsNfc: true };
+  if (parts.length === 1 && marks(first)) return { spacesToMarks: true };
+  if (parts.length === 2 && first!.type === "Prepend" && first!.prepend === spaceMark && marks(second)) {
+    return { spacesToMarks: true, prefix: spaceMark, prefixRule: PrefixRule.always };
+  }
+  return undefined;
+}
+
+interface NativePreTokenizer {
+  stages: SplitStage[];
+  spec: Partial<NativeTokenizerSpec>;
+}
+
+/** The native form of the pre-tokenizer, or undefined. */
+function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreTokenizer | undefined {
+  const stages: SplitStage[] = [];
+  const spec: Partial<NativeTokenizerSpec> = {};
+  for (const [index, part] of parts.entries()) {
+    if (part.type === "ByteLevel") {
+      if (part.add_prefix_space !== false) {
+        // Only the whole text may get a space in front, not each piece of it.
+        if (index > 0) return undefined;
+        Object.assign(spec, { prefix: " ", prefixRule: PrefixRule.unlessThere });
+      }
+      if (part.use_regex !== false) stages.push({ kind: SplitKind.gpt2, maxDigits: 0, contractions: true });
+    } else if (part.type === "Split") {
+      const pattern = isObject(part.pattern) ? part.pattern : {};
+      // Gemma: the normalizer has left no space to split at.
+      if (marked && pattern.String === " " && part.behavior === "MergedWithPrevious") continue;
+      const stage = typeof pattern.Regex === "string" ? recognisePattern(pattern.Regex) : undefined;
+      // The patterns match all of the text: nothing lies between matches, so `invert` only swaps what is removed.
+      const keepsMatches = part.behavior === "Isolated" || (part.behavior === "Removed" && part.invert === true);
+      if (!stage || !keepsMatches) return undefined;
+      stages.push(stage);
+    } else if (part.type === "Digits") {
+      stages.push({ kind: SplitKind.digits, maxDigits: part.individual_digits === true ? 1 : 0, contractions: true });
+    } else if (part.type === "Metaspace") {
+      if (parts.length > 1 || (part.replacement ?? spaceMark) !== spaceMark) return undefined;
+      spec.spacesToMarks = true;
+      const scheme = part.prepend_scheme ?? (part.add_prefix_space === false ? "never" : "always");
+      if (scheme !== "never") {
+        spec.prefix = spaceMark;
+        spec.prefixRule = scheme === "first" ? PrefixRule.firstUnlessThere : PrefixRule.unlessThere;
+      }
+      if (part.split !== false) stages.push({ kind: SplitKind.eachSpace, maxDigits: 0, contractions: true });
+    } else {
+      return undefined;
+    }
+  }
+  if (stages.length > 8) return undefined;
+  spec.wholeTextIsWord = stages.length === 0;
+  return { stages, spec };
+}
+
+/** The native form of the decoder, or undefined. */
+function nativeDecoder(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
+  if (parts.length === 1 && parts[0]!.type === "ByteLevel") return { decodeKind: DecodeKind.bytes };
+  const [replace, bytes, fuse, strip] = parts;
+  const pattern = isObject(replace?.pattern) ? replace.pattern : {};
+  const replaces = replace?.type === "Replace" && pattern.String === spaceMark && replace.content === " ";
+  if (!replaces || bytes?.type !== "ByteFallback" || fuse?.type !== "Fuse" || parts.length > 4) return undefined;
+  if (parts.length === 3) return { decodeKind: DecodeKind.byteFallback };
+  const stripsOne = strip!.type === "Strip" && strip!.content === " " && strip!.start === 1 && strip!.stop === 0;
+  return stripsOne ? { decodeKind: DecodeKind.byteFallback, stripFirstSpace: true } : undefined;
+}
+
+/** Joins texts for the crossing to native code. */
+export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
+  const lengths = new Uint32Array(texts.length);
+  for (let i = 0; i < texts.length; i++) lengths[i] = texts[i]!.length;
+  return { text: texts.join(""), lengths };
+}
+
+/** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
+const markup = /^[<[|{].*[>\]|}]$/su;
+
+function searchedToken(token: AddedToken, normalize: Normalize | undefined) {
+  const { id, singleWord, lstrip, rstrip, special, normalized, content } = token;
+  const search = normalized && normalize ? normalize({ text: content }).text : content;
+  return {
+    id,
+    content,
+    search,
+    singleWord,
+    lstrip,
+    rstrip,
+    special,
+    normalized,
+    guarded: special || markup.test(content),
+  };
+}
+
+export function makePlan(file: TokenizerFile): Plan {
+  const { model } = file;
+  const normalizers = flatten(file.normalizer, "normalizers", "normalizer");
+  const preTokenizers = flatten(file.preTokenizer, "pretokenizers", "pre_tokenizer");
+  const decoders = flatten(file.decoder, "decoders", "decoder");
+  const normalize = normalizers.length > 0 ? makeNormalizer(normalizers) : undefined;
+
+  const added = file.added.map((token) => searchedToken(token, normalize));
+  // Without a normalizer both searches see the same text; one set is then searched once.
+  if (!normalize && added.every((token) => token.normalized)) for (const token of added) token.normalized = false;
+  const twoSearches = added.some((token) => token.normalized);
+
+  const normalizer = nativeNormalizer(normalizers);
+  const preTokenizer = nativePreTokenizer(preTokenizers, normalizer?.spacesToMarks === true);
+  // A prefix is put before the second search (a normalizer's) or after it (a pre-tokenizer's): native code does the first.
+  const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
+  const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
+  const native = normalizer && preTokenizer && !prefixConflict && !marksConflict;
+  const keepsStages = preTokenizer && preTokenizer.spec.prefix === undefined && !preTokenizer.spec.spacesToMarks;
+
+  const decoder = nativeDecoder(decoders);
+  const vocab = joinTexts(model.tokens);
+  const merges = joinTexts(model.merges);
+  const stages = native || keepsStages ? preTokenizer.stages : [];
+  const { beginIds, endIds } = readPostProcessor(file);
+  let unknown: number | undefined;
+  if (model.unknownToken !== undefined) {
+    const index = model.tokens.indexOf(model.unknownToken);
+    if (index < 0) throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
+    unknown = model.ids[index];
+  }
+  const total = added.reduce((sum, token) => sum + token.search.length, 0);
+  if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
+
+  const spec: NativeTokenizerSpec = {
+    tokens: vocab.text,
+    tokenLengths: vocab.lengths,
+    tokenIds: model.ids,
+    merges: merges.text,
+    mergeLengths: merges.lengths,
+    mergeRanks: model.mergeRanks,
+    added,
+    stages: Uint32Array.from(stages.flatMap((s) => [s.kind, s.maxDigits, Number(s.contractions)])),
+    beginIds,
+    endIds,
+    byteLevel: preTokenizers.some((part) => part.type === "ByteLevel"),
+    ignoreMerges: model.ignoreMerges,
+    byteFallback: model.byteFallback,
+    fuseUnknown: model.fuseUnknown,
+    unknown,
+    ...(native ? { ...normalizer, ...preTokenizer.spec } : {}),
+    ...decoder,
+  };
+  return {
+    spec,
+    slow: !native,
+    normalize,
+    preTokenize: native || keepsStages ? undefined : makePreTokenizer(preTokenizers),
+    decode: decoder ? undefined : makeDecoder(decoders),
+  };
+}

@@ -1,0 +1,67 @@
+// What a tokenizer puts before and after the ids of a text.
+import {
+  flatten,
+  invalidFile,
+  isObject,
+  isTokenId,
+  type Json,
+  type JsonObject,
+  type TokenizerFile,
+  unsupported,
+} from "./tokenizer-file.ts";
+
+export interface AddedAround {
+  beginIds: Uint32Array;
+  endIds: Uint32Array;
+}
+
+/** Reads the single-text form of the post-processor; templates for pairs are not used. */
+export function readPostProcessor(file: TokenizerFile): AddedAround {
+  let begin: number[] = [];
+  let end: number[] = [];
+  for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
+    if (part.type === "ByteLevel") continue; // changes offsets only
+    const around = part.type === "TemplateProcessing" ? readTemplate(part) : readPair(part);
+    begin = [...around.begin, ...begin];
+    end = [...end, ...around.end];
+  }
+  return { beginIds: Uint32Array.from(begin), endIds: Uint32Array.from(end) };
+}
+
+function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
+  const where = "post_processor.single";
+  if (!Array.isArray(part.single)) throw invalidFile(where, "an array", part.single);
+  if (part.single.length > 64) throw invalidFile(where, "at most 64 parts", part.single.length);
+  const specials = isObject(part.special_tokens) ? part.special_tokens : {};
+  const begin: number[] = [];
+  const end: number[] = [];
+  let seen = false;
+  for (const [index, piece] of part.single.entries()) {
+    if (!isObject(piece)) throw invalidFile(`${where}[${index}]`, "an object", piece);
+    if (isObject(piece.Sequence)) {
+      if (seen) throw invalidFile(where, "one Sequence", "two");
+      seen = true;
+      continue;
+    }
+    const name = isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined;
+    const special = typeof name === "string" && Object.hasOwn(specials, name) ? specials[name] : undefined;
+    const ids = isObject(special) ? special.ids : undefined;
+    if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: Json) => isTokenId(id))) {
+      throw invalidFile(`post_processor.special_tokens[${JSON.stringify(name)}].ids`, "ids", ids);
+    }
+    (seen ? end : begin).push(...(ids as number[]));
+  }
+  if (!seen) throw invalidFile(where, "a Sequence", "none");
+  return { begin, end };
+}
+
+/** BertProcessing and RobertaProcessing: `cls` before, `sep` after, each as [text, id]. */
+function readPair(part: JsonObject): { begin: number[]; end: number[] } {
+  if (part.type !== "BertProcessing" && part.type !== "RobertaProcessing") {
+    throw unsupported("post_processor", JSON.stringify(part.type));
+  }
+  const [cls, sep] = [part.cls, part.sep].map((pair) => (Array.isArray(pair) ? pair[1] : undefined));
+  if (!isTokenId(cls)) throw invalidFile("post_processor.cls", "a pair of text and id", part.cls);
+  if (!isTokenId(sep)) throw invalidFile("post_processor.sep", "a pair of text and id", part.sep);
+  return { begin: [cls], end: [sep] };
+}

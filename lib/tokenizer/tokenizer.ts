@@ -1,0 +1,270 @@
+// The tokenizer as users see it. Native code does the work of encode and decode; see plan.ts for who does the rest.
+import { binding, type NativeJob, type NativeTokenizer } from "../binding.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { parseConfig, type TokenizerConfig } from "./config.ts";
+import { TokenDecoder } from "./decoder.ts";
+import { encodeSlowly } from "./encode-slowly.ts";
+import { readFolder, type TokenizerTexts, writeFolder } from "./folder.ts";
+import { makePlan, type Plan } from "./plan.ts";
+import { type AddedToken, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import { configToJson, tokenizerToJson } from "./write.ts";
+
+export interface EncodeOptions {
+  /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
+  addSpecialTokens?: boolean;
+  /**
+   * Recognise special tokens' text inside the text, as Hugging Face does. false: it is ordinary text, and so is that of
+   * other added tokens that look like mark-up (`<tool_call>`). Default true.
+   */
+  allowSpecial?: boolean;
+}
+
+export interface DecodeOptions {
+  /** Leave special tokens out. Default false. */
+  skipSpecialTokens?: boolean;
+}
+
+export interface EncodingWithOffsets {
+  ids: Uint32Array;
+  /**
+   * Two numbers a token, in UTF-16 units of the text (JavaScript's string indices): where what the token stands for
+   * begins and ends. A token of a part of a character spans all of it; tokens around the text have 0, 0.
+   */
+  offsets: Uint32Array;
+}
+
+const flagAddSpecial = 1;
+const flagAllowSpecial = 2;
+const flagOffsets = 4;
+const needsNormalizing = 0xffffffff;
+/** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
+const asyncLength = 16_384;
+
+function encodeFlags(options: EncodeOptions | undefined): number {
+  if (options === undefined) return flagAddSpecial | flagAllowSpecial;
+  return (
+    (options.addSpecialTokens === false ? 0 : flagAddSpecial) | (options.allowSpecial === false ? 0 : flagAllowSpecial)
+  );
+}
+
+function checkText(text: unknown): asserts text is string {
+  if (typeof text !== "string") throw invalidArgument("text", "a string", text);
+}
+
+/** Waits for a job of the addon; the signal cancels it. */
+export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return job.promise;
+  const cancel = () => job.cancel();
+  signal.addEventListener("abort", cancel);
+  if (signal.aborted) cancel();
+  try {
+    return await job.promise;
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
+}
+
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted`, { cause: signal.reason });
+}
+
+/**
+ * Text ↔ ids, by the rules of a Hugging Face tokenizer.json, of a GGUF file's vocabulary, or of one trained here.
+ *
+ * Lone surrogates count as U+FFFD, as in `String.prototype.toWellFormed`.
+ *
+ * @example
+ * const tokenizer = await Tokenizer.load("model-folder");
+ * const ids = tokenizer.encode("unbelievable");
+ * tokenizer.decode(ids);
+ */
+export class Tokenizer {
+  readonly config: TokenizerConfig;
+  /** Highest id + 1, added tokens included: what an embedding needs at least. */
+  readonly vocabSize: number;
+  readonly bosTokenId: number | undefined;
+  /** Any of these ends a text. */
+  readonly eosTokenIds: readonly number[];
+  readonly padTokenId: number | undefined;
+  readonly unkTokenId: number | undefined;
+
+  private readonly file: TokenizerFile;
+  private readonly plan: Plan;
+  private readonly native: NativeTokenizer;
+  private readonly output: Uint32Array;
+  private tokensById: (string | undefined)[] | undefined;
+  private idsByToken: Map<string, number> | undefined;
+
+  /** @internal Use load, fromFiles, fromGguf or train. */
+  constructor(file: TokenizerFile, config: TokenizerConfig) {
+    this.file = file;
+    this.config = config;
+    this.plan = makePlan(file);
+    this.native = new binding.NativeTokenizer(this.plan.spec);
+    // The addon has its own copy now.
+    Object.assign(this.plan.spec, { tokens: "", merges: "" });
+    this.output = this.native.output;
+    this.vocabSize = this.native.size;
+    const ids = (name: string | undefined) => (name === undefined ? undefined : this.tokenToId(name));
+    this.bosTokenId = ids(config.bosToken);
+    this.padTokenId = ids(config.padToken);
+    this.unkTokenId = ids(config.unkToken ?? file.model.unknownToken);
+    const eos = [ids(config.eosToken), ...config.eosTokenIds].filter((id) => id !== undefined);
+    this.eosTokenIds = [...new Set(eos)];
+  }
+
+  /**
+   * Loads a folder with tokenizer.json (and, where there are, tokenizer_config.json, special_tokens_map.json,
+   * generation_config.json and chat_template.jinja), or a tokenizer.json by its name.
+   * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
+   */
+  static async load(path: string, options: { signal?: AbortSignal } = {}): Promise<Tokenizer> {
+    return Tokenizer.fromFiles(await readFolder(path, options.signal));
+  }
+
+  /** From the texts of the files that `load` reads. */
+  static fromFiles(texts: TokenizerTexts): Tokenizer {
+    return new Tokenizer(parseTokenizerFile(texts.tokenizer), parseConfig(texts));
+  }
+
+  /** Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. */
+  encode(text: string, options?: EncodeOptions): Uint32Array {
+    checkText(text);
+    const flags = encodeFlags(options);
+    const result = this.plan.slow ? null : this.native.encode(text, flags);
+    if (result === null) return encodeSlowly(this.plan, this.native, text, flags)[0];
+    return typeof result === "number" ? this.output.slice(0, result) : result;
+  }
+
+  /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
+  async encodeAsync(text: string, options: EncodeOptions & { signal?: AbortSignal } = {}): Promise<Uint32Array> {
+    checkText(text);
+    throwIfAborted(options.signal, "encode");
+    if (text.length < asyncLength) return this.encode(text, options);
+    return (await this.encodeBatch([text], options))[0]!;
+  }
+
+  /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
+  async encodeBatch(
+    texts: readonly string[],
+    options: EncodeOptions & { signal?: AbortSignal } = {},
+  ): Promise<Uint32Array[]> {
+    for (const text of texts) checkText(text);
+    throwIfAborted(options.signal, "encode");
+    if (this.plan.slow) return texts.map((text) => this.encode(text, options));
+    const [ids, counts] = await finish(this.native.encodeBatch([...texts], encodeFlags(options)), options.signal);
+    let at = 0;
+    return texts.map((text, index) => {
+      const count = counts[index]!;
+      if (count === needsNormalizing) return this.encode(text, options);
+      at += count;
+      return ids.slice(at - count, at);
+    });
+  }
+
+  /** Ids and, for each, the stretch of the text it stands for, in UTF-16 units. */
+  encodeWithOffsets(text: string, options?: EncodeOptions): EncodingWithOffsets {
+    checkText(text);
+    const flags = encodeFlags(options) | flagOffsets;
+    const result = this.plan.slow ? null : this.native.encodeWithOffsets(text, flags);
+    const [ids, offsets] = result ?? encodeSlowly(this.plan, this.native, text, flags);
+    return { ids, offsets };
+  }
+
+  /** Number of ids of a text, without making them. */
+  count(text: string, options?: EncodeOptions): number {
+    checkText(text);
+    const result = this.plan.slow ? null : this.native.count(text, encodeFlags(options));
+    return result ?? this.encode(text, options).length;
+  }
+
+  /**
+   * Text of ids. Malformed UTF-8 becomes U+FFFD; ids that the vocabulary lacks add nothing.
+   * Takes any iterable of numbers.
+   */
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const array = ids instanceof Uint32Array ? ids : Uint32Array.from(ids);
+    if (!this.plan.decode) return this.native.decode(array, options.skipSpecialTokens === true);
+    return this.plan.decode(this.tokensOf(array, options.skipSpecialTokens === true));
+  }
+
+  /**
+   * Decodes ids one by one: `push(id)` returns the text that has become certain (never a part of a character), `flush()`
+   * the rest. The pieces add up to `decode` of all ids.
+   *
+   * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
+   */
+  decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
+    const skipSpecial = options.skipSpecialTokens === true;
+    const decoder = this.plan.decode
+      ? TokenDecoder.overWindow((ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }))
+      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false));
+    if (options.after) for (const id of options.after) decoder.push(id);
+    return decoder;
+  }
+
+  /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
+  idToToken(id: number): string | undefined {
+    if (!this.tokensById) {
+      this.tokensById = new Array(this.vocabSize);
+      const { tokens, ids } = this.file.model;
+      for (let i = 0; i < tokens.length; i++) this.tokensById[ids[i]!] = tokens[i];
+      for (const token of this.file.added) this.tokensById[token.id] = token.content;
+    }
+    return this.tokensById[id];
+  }
+
+  /** The id of a token as the vocabulary writes it, or undefined. */
+  tokenToId(token: string): number | undefined {
+    if (!this.idsByToken) {
+      this.idsByToken = new Map();
+      const { tokens, ids } = this.file.model;
+      for (let i = 0; i < tokens.length; i++) this.idsByToken.set(tokens[i]!, ids[i]!);
+      for (const added of this.file.added) this.idsByToken.set(added.content, added.id);
+    }
+    return this.idsByToken.get(token);
+  }
+
+  /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
+  tokenBytes(id: number): Uint8Array {
+    return this.native.tokenBytes(id);
+  }
+
+  /** Tokens that `allowSpecial` and `skipSpecialTokens` speak of, and others added after training. */
+  get addedTokens(): readonly AddedToken[] {
+    return this.file.added;
+  }
+
+  /** Special tokens' text → id. */
+  get specialTokens(): ReadonlyMap<string, number> {
+    return new Map(this.file.added.filter((token) => token.special).map((token) => [token.content, token.id]));
+  }
+
+  /** The first of eosTokenIds: what ends a document in training. */
+  get eosTokenId(): number | undefined {
+    return this.eosTokenIds[0];
+  }
+
+  /** The texts of the files that `save` writes, by name. */
+  files(): { "tokenizer.json": string; "tokenizer_config.json": string } {
+    return {
+      "tokenizer.json": tokenizerToJson(this.file),
+      "tokenizer_config.json": configToJson(this.file, this.config),
+    };
+  }
+
+  /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
+  async save(folder: string): Promise<void> {
+    await writeFolder(folder, this.file, this.config);
+  }
+
+  private tokensOf(ids: Uint32Array, skipSpecial: boolean): string[] {
+    const special = skipSpecial ? new Set(this.specialTokens.values()) : undefined;
+    const tokens: string[] = [];
+    for (const id of ids) {
+      const token = this.idToToken(id);
+      if (token !== undefined && !special?.has(id)) tokens.push(token);
+    }
+    return tokens;
+  }
+}

@@ -1,0 +1,66 @@
+// tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them.
+import type { TokenizerConfig } from "./config.ts";
+import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
+
+function addedToJson({ id, content, singleWord, lstrip, rstrip, normalized, special }: AddedToken) {
+  return { id, content, single_word: singleWord, lstrip, rstrip, normalized, special };
+}
+
+export function tokenizerToJson(file: TokenizerFile): string {
+  const { model } = file;
+  const order = [...model.ids.keys()].sort((a, b) => model.ids[a]! - model.ids[b]!);
+  // A JSON object's text by hand: an object of JavaScript would put tokens such as "0" first.
+  const vocab = order.map((index) => `${JSON.stringify(model.tokens[index])}:${model.ids[index]}`).join(",");
+  const merges: string[] = [];
+  for (let i = 0; i < model.merges.length; i += 2) {
+    merges.push(JSON.stringify([model.merges[i], model.merges[i + 1]]));
+  }
+  const head = {
+    version: "1.0",
+    truncation: null,
+    padding: null,
+    added_tokens: file.added.map(addedToJson),
+    normalizer: file.normalizer,
+    pre_tokenizer: file.preTokenizer,
+    post_processor: file.postProcessor,
+    decoder: file.decoder,
+  };
+  const modelHead = {
+    type: "BPE",
+    dropout: null,
+    unk_token: model.unknownToken ?? null,
+    continuing_subword_prefix: null,
+    end_of_word_suffix: null,
+    fuse_unk: model.fuseUnknown,
+    byte_fallback: model.byteFallback,
+    ignore_merges: model.ignoreMerges,
+  };
+  const inside = (object: object) => JSON.stringify(object).slice(0, -1);
+  return `${inside(head)},"model":${inside(modelHead)},"vocab":{${vocab}},"merges":[${merges.join(",")}]}}\n`;
+}
+
+export function configToJson(file: TokenizerFile, config: TokenizerConfig): string {
+  const decoder = Object.fromEntries(
+    file.added.map((token) => {
+      const { id, ...rest } = addedToJson(token);
+      return [id, rest];
+    }),
+  );
+  const templates = Object.entries(config.chatTemplates);
+  const only = templates.length === 1 && templates[0]![0] === "default" ? templates[0]![1] : undefined;
+  const json = {
+    added_tokens_decoder: decoder,
+    add_bos_token: config.addBosToken,
+    add_eos_token: config.addEosToken,
+    bos_token: config.bosToken ?? null,
+    chat_template:
+      only ?? (templates.length > 0 ? templates.map(([name, template]) => ({ name, template })) : undefined),
+    clean_up_tokenization_spaces: false,
+    eos_token: config.eosToken ?? null,
+    model_max_length: config.modelMaxLength ?? 1e30,
+    pad_token: config.padToken ?? null,
+    tokenizer_class: config.tokenizerClass ?? "PreTrainedTokenizerFast",
+    unk_token: config.unkToken ?? null,
+  };
+  return `${JSON.stringify(json, undefined, 2)}\n`;
+}

@@ -1,0 +1,353 @@
+// NativeTokenizer and NativeDecoder: what lib/tokenizer needs of native/tokenizer on the JavaScript thread.
+#include "binding/tokenizer.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "binding/guard.h"
+#include "binding/init.h"
+#include "binding/tokenizer_job.h"
+#include "runtime/error.h"
+#include "tokenizer/decoder.h"
+#include "tokenizer/model_builder.h"
+
+namespace heddle {
+namespace {
+
+constexpr napi_type_tag tokenizer_tag = {0x3b1f0c5e7a924d18ULL, 0x8c6d2e9f41b07a53ULL};
+constexpr napi_type_tag decoder_tag = {0x51d7a4c2e08b4f36ULL, 0xb92c7f1e6a3d0845ULL};
+
+uint32_t uint_field(const Napi::Object& spec, const char* name, uint32_t fallback) {
+  const Napi::Value value = spec.Get(name);
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : fallback;
+}
+
+bool bool_field(const Napi::Object& spec, const char* name) {
+  const Napi::Value value = spec.Get(name);
+  return value.IsBoolean() && value.As<Napi::Boolean>().Value();
+}
+
+std::vector<SplitStage> to_stages(const Napi::Value& value) {
+  std::vector<SplitStage> stages;
+  const std::vector<uint32_t> numbers = to_uint32s(value, "stages");
+  for (size_t i = 0; i + 2 < numbers.size(); i += 3) {
+    stages.push_back({static_cast<SplitKind>(numbers[i]), static_cast<uint8_t>(numbers[i + 1]), numbers[i + 2] != 0});
+  }
+  return stages;
+}
+
+std::vector<SpecAddedToken> to_added(const Napi::Value& value) {
+  std::vector<SpecAddedToken> tokens;
+  if (!value.IsArray()) return tokens;
+  const Napi::Array array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Object object = array.Get(i).As<Napi::Object>();
+    SpecAddedToken token;
+    token.content = to_utf16(object.Get("content"), "added_tokens");
+    token.search = to_utf16(object.Get("search"), "added_tokens");
+    token.id = uint_field(object, "id", 0);
+    token.single_word = bool_field(object, "singleWord");
+    token.lstrip = bool_field(object, "lstrip");
+    token.rstrip = bool_field(object, "rstrip");
+    token.special = bool_field(object, "special");
+    token.guarded = bool_field(object, "guarded");
+    token.normalized = bool_field(object, "normalized");
+    tokens.push_back(std::move(token));
+  }
+  return tokens;
+}
+
+TokenizerSpec to_spec(const Napi::Value& value) {
+  if (!value.IsObject()) throw invalid_argument("spec: expected an object");
+  const Napi::Object object = value.As<Napi::Object>();
+  TokenizerSpec spec;
+  spec.tokens = to_utf16(object.Get("tokens"), "tokens");
+  spec.token_lengths = to_uint32s(object.Get("tokenLengths"), "tokenLengths");
+  spec.token_ids = to_uint32s(object.Get("tokenIds"), "tokenIds");
+  spec.merges = to_utf16(object.Get("merges"), "merges");
+  spec.merge_lengths = to_uint32s(object.Get("mergeLengths"), "mergeLengths");
+  spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
+  spec.added = to_added(object.Get("added"));
+  spec.stages = to_stages(object.Get("stages"));
+  spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");
+  spec.end_ids = to_uint32s(object.Get("endIds"), "endIds");
+  spec.byte_level = bool_field(object, "byteLevel");
+  spec.ignore_merges = bool_field(object, "ignoreMerges");
+  spec.byte_fallback = bool_field(object, "byteFallback");
+  spec.fuse_unknown = bool_field(object, "fuseUnknown");
+  spec.needs_nfc = bool_field(object, "needsNfc");
+  spec.spaces_to_marks = bool_field(object, "spacesToMarks");
+  spec.strip_first_space = bool_field(object, "stripFirstSpace");
+  spec.whole_text_is_word = bool_field(object, "wholeTextIsWord");
+  spec.unknown = uint_field(object, "unknown", no_token);
+  spec.prefix = to_utf16(object.Get("prefix"), "prefix");
+  const uint32_t rule = uint_field(object, "prefixRule", 0);
+  if (rule > static_cast<uint32_t>(PrefixRule::first_unless_there)) throw invalid_argument("prefixRule: out of range");
+  spec.prefix_rule = static_cast<PrefixRule>(rule);
+  spec.decode_kind = uint_field(object, "decodeKind", 0) == 1 ? DecodeKind::byte_fallback : DecodeKind::bytes;
+  return spec;
+}
+
+class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeTokenizer",
+                       {InstanceAccessor<&NativeTokenizer::size>("size"),
+                        InstanceAccessor<&NativeTokenizer::output>("output"),
+                        InstanceMethod<&NativeTokenizer::encode>("encode"),
+                        InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
+                        InstanceMethod<&NativeTokenizer::encode_segments>("encodeSegments"),
+                        InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
+                        InstanceMethod<&NativeTokenizer::count>("count"),
+                        InstanceMethod<&NativeTokenizer::split_added>("splitAdded"),
+                        InstanceMethod<&NativeTokenizer::decode>("decode"),
+                        InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
+  }
+
+  explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
+    guard(info, [&] {
+      model_ = build_tokenizer(to_spec(info[0]));
+      encoder_ = std::make_unique<Encoder>(model_);
+      Napi::Uint32Array output = Napi::Uint32Array::New(info.Env(), output_capacity);
+      output_data_ = output.Data();
+      output_ = Napi::Persistent(output.As<Napi::Object>());
+      info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
+    });
+  }
+
+  static NativeTokenizer* from(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&tokenizer_tag)) {
+      throw invalid_argument("tokenizer: expected a NativeTokenizer, got something else");
+    }
+    return Unwrap(value.As<Napi::Object>());
+  }
+  const std::shared_ptr<const TokenizerModel>& model() const { return model_; }
+
+ private:
+  static constexpr size_t output_capacity = 4096;  // ids; longer results get an array of their own
+
+  Napi::Value size(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text.size()); });
+  }
+
+  // The array that encode() fills for short texts.
+  Napi::Value output(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value { return from(info.This())->output_.Value(); });
+  }
+
+  bool run(const Napi::CallbackInfo& info, uint32_t flags) {
+    read_utf16(info[0], "text", text_);
+    encoding_.ids.clear();
+    encoding_.offsets.clear();
+    return encoder_->encode(text_.data(), text_.size(), to_options(flags), to_uint32s(info[2], "barriers"), encoding_);
+  }
+
+  // encode(text, flags, barriers?) -> count of ids in `output`, a Uint32Array if they do not fit, or null if the text
+  // has to be normalised first.
+  Napi::Value encode(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      if (!self.run(info, to_flags(info[1]))) return info.Env().Null();
+      const std::vector<uint32_t>& ids = self.encoding_.ids;
+      if (ids.size() > output_capacity) return to_array(info.Env(), ids);
+      std::copy(ids.begin(), ids.end(), self.output_data_);
+      return Napi::Number::New(info.Env(), static_cast<double>(ids.size()));
+    });
+  }
+
+  // count(text, flags) -> number, or null as encode().
+  Napi::Value count(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      if (!self.run(info, to_flags(info[1]))) return info.Env().Null();
+      return Napi::Number::New(info.Env(), static_cast<double>(self.encoding_.ids.size()));
+    });
+  }
+
+  // encodeWithOffsets(text, flags, barriers?) -> [ids, offsets], or null as encode().
+  Napi::Value encode_with_offsets(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      if (!self.run(info, to_flags(info[1]) | flag_offsets)) return info.Env().Null();
+      return self.pair(info.Env());
+    });
+  }
+
+  // encodeSegments(text, segments: Uint32Array of (end, kind), flags) -> [ids, offsets].
+  Napi::Value encode_segments(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      read_utf16(info[0], "text", self.text_);
+      const std::vector<uint32_t> numbers = to_uint32s(info[1], "segments");
+      std::vector<TextSegment> segments;
+      for (size_t i = 0; i + 1 < numbers.size(); i += 2) segments.push_back({numbers[i], numbers[i + 1]});
+      self.encoding_.ids.clear();
+      self.encoding_.offsets.clear();
+      self.encoder_->encode_segments(self.text_.data(), self.text_.size(), segments, to_options(to_flags(info[2])),
+                                     self.encoding_);
+      return self.pair(info.Env());
+    });
+  }
+
+  // encodeBatch(texts, flags) -> { promise: Promise<[ids, counts]>, cancel() }; a count of 0xFFFFFFFF: as null above.
+  Napi::Value encode_batch(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
+  }
+
+  // splitAdded(text, normalized, allowSpecial, barriers?) -> Uint32Array of (begin, end, id or 0xFFFFFFFF).
+  Napi::Value split_added(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      read_utf16(info[0], "text", self.text_);
+      return to_array(info.Env(), self.encoder_->split_added(self.text_.data(), self.text_.size(),
+                                                             info[1].ToBoolean().Value(), info[2].ToBoolean().Value(),
+                                                             to_uint32s(info[3], "barriers")));
+    });
+  }
+
+  // decode(ids: Uint32Array, skipSpecial) -> string.
+  Napi::Value decode(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+        throw invalid_argument("ids: expected a Uint32Array, got something else");
+      }
+      const auto ids = info[0].As<Napi::Uint32Array>();
+      return to_string(info.Env(), heddle::decode(from(info.This())->model_, ids.Data(), ids.ElementLength(),
+                                                  info[1].ToBoolean().Value()));
+    });
+  }
+
+  // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
+  Napi::Value token_bytes(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const TokenizerModel& model = *from(info.This())->model_;
+      const uint32_t id = to_flags(info[0]);
+      const int16_t byte = id < model.byte_value.size() ? model.byte_value[id] : -1;
+      const char single = static_cast<char>(byte);
+      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text.bytes(id);
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes.size());
+      std::copy(bytes.begin(), bytes.end(), array.Data());
+      return array;
+    });
+  }
+
+  Napi::Value pair(Napi::Env env) {
+    const Napi::Array result = Napi::Array::New(env, 2);
+    result.Set(0u, to_array(env, encoding_.ids));
+    result.Set(1u, to_array(env, encoding_.offsets));
+    return result;
+  }
+
+  std::shared_ptr<const TokenizerModel> model_;
+  std::unique_ptr<Encoder> encoder_;
+  Encoding encoding_;
+  std::u16string text_;
+  Napi::ObjectReference output_;
+  uint32_t* output_data_ = nullptr;
+};
+
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush() }.
+class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeDecoder", {InstanceMethod<&NativeDecoder::push>("push"),
+                                              InstanceMethod<&NativeDecoder::flush>("flush")});
+  }
+
+  explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
+    guard(info, [&] {
+      decoder_ = std::make_unique<Decoder>(NativeTokenizer::from(info[0])->model(), info[1].ToBoolean().Value(),
+                                           info[2].ToBoolean().Value());
+      info.This().As<Napi::Object>().TypeTag(&decoder_tag);
+    });
+  }
+
+ private:
+  static Decoder& from(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&decoder_tag)) {
+      throw invalid_argument("decoder: expected a NativeDecoder, got something else");
+    }
+    return *Unwrap(value.As<Napi::Object>())->decoder_;
+  }
+
+  Napi::Value push(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      std::string out;
+      from(info.This()).push(to_flags(info[0]), out);
+      return to_string(info.Env(), out);
+    });
+  }
+
+  Napi::Value flush(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      std::string out;
+      from(info.This()).flush(out);
+      return to_string(info.Env(), out);
+    });
+  }
+
+  std::unique_ptr<Decoder> decoder_;
+};
+
+void init_tokenizer(Napi::Env env, Napi::Object exports) {
+  exports.Set("NativeTokenizer", NativeTokenizer::define(env));
+  exports.Set("NativeDecoder", NativeDecoder::define(env));
+}
+BindingInit registered(init_tokenizer);
+
+}  // namespace
+
+uint32_t to_flags(const Napi::Value& value) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  if (!(number >= 0 && number <= 4294967295.0)) throw invalid_argument("expected a number from 0 to 2^32-1");
+  return static_cast<uint32_t>(number);
+}
+
+EncodeOptions to_options(uint32_t flags) {
+  EncodeOptions options;
+  options.add_special = flags & flag_add_special;
+  options.allow_special = flags & flag_allow_special;
+  options.offsets = flags & flag_offsets;
+  return options;
+}
+
+void read_utf16(const Napi::Value& value, const char* name, std::u16string& out) {
+  if (!value.IsString()) throw invalid_argument(std::string(name) + ": expected a string, got something else");
+  const Napi::Env env = value.Env();
+  size_t length = 0;
+  if (napi_get_value_string_utf16(env, value, nullptr, 0, &length) != napi_ok) throw Napi::Error::New(env);
+  out.resize(length + 1);  // N-API writes a terminator
+  if (napi_get_value_string_utf16(env, value, out.data(), length + 1, &length) != napi_ok) throw Napi::Error::New(env);
+  out.resize(length);
+}
+
+std::u16string to_utf16(const Napi::Value& value, const char* name) {
+  std::u16string text;
+  if (!value.IsUndefined()) read_utf16(value, name, text);
+  return text;
+}
+
+std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name) {
+  if (value.IsUndefined() || value.IsNull()) return {};
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
+    throw invalid_argument(std::string(name) + ": expected a Uint32Array, got something else");
+  }
+  const auto array = value.As<Napi::Uint32Array>();
+  return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {
+  Napi::Uint32Array array = Napi::Uint32Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
+}
+
+Napi::Value to_string(Napi::Env env, const std::string& utf8) {
+  napi_value result;
+  if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok) throw Napi::Error::New(env);
+  return {env, result};
+}
+
+}  // namespace heddle

@@ -1,0 +1,26 @@
+// What the files of the tokenizer's binding share.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tokenizer/encoder.h"
+
+namespace heddle {
+
+constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4;
+
+uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
+EncodeOptions to_options(uint32_t flags);
+void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
+std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefined: empty
+std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty
+Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
+Napi::Value to_string(Napi::Env env, const std::string& utf8);
+
+// See NativeTokenizer.encodeBatch.
+Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
+
+}  // namespace heddle

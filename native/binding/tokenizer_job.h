@@ -1,0 +1,31 @@
+// Work of the tokenizer away from the JavaScript thread: a thread of its own for each job, never libuv's pool.
+#pragma once
+#include <napi.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+namespace heddle {
+
+// What a job's work sees of it, on the job's thread.
+class TokenizerJob {
+ public:
+  virtual ~TokenizerJob() = default;
+  virtual void report(double done, double total) = 0;  // calls `progress` with both, soon, on the JavaScript thread
+
+  const std::atomic<bool>& cancelled() const { return *cancelled_; }
+
+  // Runs on the job's thread; an exception rejects the promise.
+  using Work = std::function<void(TokenizerJob&)>;
+  // Runs on the JavaScript thread afterwards and makes the promise's value.
+  using Result = std::function<Napi::Value(Napi::Env)>;
+
+  // Starts the job and returns { promise, cancel() }. `progress` is a function or undefined.
+  static Napi::Value start(Napi::Env env, Work work, Result result, const Napi::Value& progress);
+
+ protected:
+  std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+}  // namespace heddle

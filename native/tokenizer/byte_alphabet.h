@@ -1,0 +1,43 @@
+// GPT-2's printable alphabet: each byte has one character, so that vocabularies of bytes can be written as text.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace heddle {
+
+// U+0021..7E, U+00A1..AC and U+00AE..FF stand for themselves, the other 68 bytes in order for U+0100..U+0143.
+constexpr bool is_printable_byte(uint32_t code) {
+  return (code >= 0x21 && code <= 0x7E) || (code >= 0xA1 && code <= 0xAC) || (code >= 0xAE && code <= 0xFF);
+}
+
+class ByteAlphabet {
+ public:
+  ByteAlphabet() {
+    for (auto& value : byte_of_) value = -1;
+    uint32_t other = 0x100;
+    for (uint32_t byte = 0; byte < 256; ++byte) {
+      const uint32_t code = is_printable_byte(byte) ? byte : other++;
+      byte_of_[code] = static_cast<int16_t>(byte);
+    }
+  }
+
+  // Appends the bytes that `text` stands for. False, with `out` as it was, if a character is not of the alphabet.
+  bool to_bytes(std::u16string_view text, std::string& out) const {
+    const size_t before = out.size();
+    for (const char16_t unit : text) {
+      if (unit >= alphabet_end || byte_of_[unit] < 0) {
+        out.resize(before);
+        return false;
+      }
+      out += static_cast<char>(byte_of_[unit]);
+    }
+    return true;
+  }
+
+ private:
+  static constexpr uint32_t alphabet_end = 0x144;
+  int16_t byte_of_[alphabet_end];
+};
+
+}  // namespace heddle

@@ -1,0 +1,309 @@
+#include "tokenizer/encoder.h"
+
+#include <cstring>
+
+#include "runtime/error.h"
+#include "tokenizer/unicode.h"
+#include "tokenizer/utf.h"
+
+namespace heddle {
+
+// Words arrive as pointers into `buffer`: the text itself, or a normalised copy of one segment of it.
+struct Encoder::Target {
+  Encoding& out;
+  const EncodeOptions& options;
+  const utf::Utf16Map* map;  // of the text; null without offsets
+  const std::vector<size_t>& barriers;  // bytes of the text
+  const char* buffer = nullptr;
+  const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
+  uint32_t words = 0;
+
+  // Byte range of the text that [begin, end) of the buffer stands for; end is that of a last byte, inclusive.
+  void add_offsets(const char* begin, const char* end) {
+    size_t first = static_cast<size_t>(begin - buffer);
+    size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
+    if (sources != nullptr) {
+      const bool inserted_only = (*sources)[last] == UINT32_MAX;
+      while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
+      if (inserted_only) {
+        const uint32_t at = map->start[(*sources)[last + 1]];
+        out.offsets.push_back(at);
+        out.offsets.push_back(at);
+        return;
+      }
+      first = (*sources)[first];
+      last = (*sources)[last];
+    }
+    out.offsets.push_back(map->start[first]);
+    out.offsets.push_back(map->end[last]);
+  }
+
+  void add_token(uint32_t id, size_t text_begin, size_t text_end) {
+    out.ids.push_back(id);
+    if (map == nullptr) return;
+    out.offsets.push_back(map->start[text_begin]);
+    out.offsets.push_back(map->start[text_end]);
+  }
+
+  void add_outside(const std::vector<uint32_t>& ids) {
+    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
+    if (map != nullptr) out.offsets.resize(out.offsets.size() + 2 * ids.size(), 0);
+  }
+
+  void check_cancelled() {
+    if ((++words & 1023) == 0 && options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
+      throw Error("ABORTED", "encode: aborted");
+    }
+  }
+};
+
+namespace {
+
+std::vector<size_t> to_bytes(const std::vector<uint32_t>& utf16_offsets, std::string_view text) {
+  std::vector<size_t> bytes;
+  bytes.reserve(utf16_offsets.size());
+  size_t byte = 0;
+  uint32_t at = 0;
+  for (const uint32_t offset : utf16_offsets) {
+    while (at < offset && byte < text.size()) {
+      const int size = utf::sequence_length(text[byte]);
+      at += size == 4 ? 2 : 1;
+      byte += size;
+    }
+    bytes.push_back(byte);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+bool Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& options,
+                     const std::vector<uint32_t>& barriers, Encoding& out) {
+  utf8_.clear();
+  utf::append_utf8(text, length, utf8_);
+  if (model_->needs_nfc && may_need_nfc(utf8_)) return false;
+  utf::Utf16Map map;
+  if (options.offsets) map = utf::utf16_map(utf8_);
+  const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8_);
+  Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
+  if (options.add_special) target.add_outside(model_->begin_ids);
+  if (model_->raw_added.empty()) {
+    encode_text(utf8_, 0, utf8_.size(), true, target);
+  } else {
+    raw_segments_.clear();
+    model_->raw_added.split(utf8_, 0, utf8_.size(), options.allow_special, byte_barriers, raw_segments_);
+    for (const Segment& segment : raw_segments_) {
+      if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
+      else encode_text(utf8_, segment.begin, segment.end, segment.begin == 0, target);
+    }
+  }
+  if (options.add_special) target.add_outside(model_->end_ids);
+  return true;
+}
+
+// One segment between added tokens of the raw text: normalise it and look for the other added tokens.
+void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
+  if (begin == end) return;
+  const bool marks = model_->spaces_to_marks;
+  const PrefixRule rule = model_->prefix_rule;
+  const std::string& prefix = model_->prefix;
+  const bool copies = marks || rule != PrefixRule::never;
+  if (!copies) {
+    target.buffer = text.data();
+    target.sources = nullptr;
+    return split_normalized(text, begin, end, target.barriers, target);
+  }
+
+  normalized_.clear();
+  source_.clear();
+  const bool sources = target.map != nullptr;
+  const auto put_prefix = [&] {
+    normalized_ += prefix;
+    if (sources) source_.resize(normalized_.size(), UINT32_MAX);
+  };
+  const auto starts_with_prefix = [&] {
+    const std::string_view rest = text.substr(begin, end - begin);
+    return rest.substr(0, prefix.size()) == prefix || (marks && rest[0] == ' ' && prefix == "\xE2\x96\x81");
+  };
+  if (rule == PrefixRule::always || (rule == PrefixRule::unless_there && !starts_with_prefix()) ||
+      (rule == PrefixRule::first_unless_there && at_start && !starts_with_prefix())) {
+    put_prefix();
+  }
+  std::vector<size_t> barriers;  // in normalized_
+  size_t barrier = 0;
+  while (barrier < target.barriers.size() && target.barriers[barrier] < begin) ++barrier;
+  for (size_t i = begin; i < end; ++i) {
+    for (; barrier < target.barriers.size() && target.barriers[barrier] == i; ++barrier) {
+      barriers.push_back(normalized_.size());
+    }
+    if (marks && text[i] == ' ') normalized_ += "\xE2\x96\x81";
+    else normalized_ += text[i];
+    if (sources) source_.resize(normalized_.size(), static_cast<uint32_t>(i));
+  }
+  if (sources) source_.push_back(static_cast<uint32_t>(end));
+  target.buffer = normalized_.data();
+  target.sources = &source_;
+  split_normalized(normalized_, 0, normalized_.size(), barriers, target);
+}
+
+// The second search for added tokens, in text that is normalised.
+void Encoder::split_normalized(std::string_view text, size_t begin, size_t end, const std::vector<size_t>& barriers,
+                               Target& target) {
+  if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);
+  inner_segments_.clear();
+  model_->normalized_added.split(text, begin, end, target.options.allow_special, barriers, inner_segments_);
+  for (const Segment& segment : inner_segments_) {
+    const char* segment_begin = text.data() + segment.begin;
+    const char* segment_end = text.data() + segment.end;
+    if (segment.id == no_token) {
+      encode_plain(segment_begin, segment_end, target);
+      continue;
+    }
+    target.out.ids.push_back(segment.id);
+    if (target.map != nullptr) target.add_offsets(segment_begin, segment_end);
+  }
+}
+
+void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
+  model_->splitter.run(begin, end, [&](const char* word_begin, const char* word_end) {
+    encode_word(word_begin, word_end, target);
+    target.check_cancelled();
+  });
+}
+
+void Encoder::encode_segments(const char16_t* text, size_t length, const std::vector<TextSegment>& segments,
+                              const EncodeOptions& options, Encoding& out) {
+  utf8_.clear();
+  utf::append_utf8(text, length, utf8_);
+  utf::Utf16Map map;
+  if (options.offsets) map = utf::utf16_map(utf8_);
+  const std::vector<size_t> no_barriers;
+  Target target{out, options, options.offsets ? &map : nullptr, no_barriers};
+  target.buffer = utf8_.data();
+  if (options.add_special) target.add_outside(model_->begin_ids);
+  size_t byte = 0;
+  uint32_t at = 0;
+  for (const TextSegment& segment : segments) {
+    if (segment.end < at || segment.end > length) {
+      throw invalid_argument("segments: expected ends that ascend to " + std::to_string(length) + ", got " +
+                             std::to_string(segment.end));
+    }
+    const size_t begin = byte;
+    while (at < segment.end) {
+      const int size = utf::sequence_length(utf8_[byte]);
+      at += size == 4 ? 2 : 1;
+      byte += size;
+    }
+    if (segment.kind == TextSegment::text) encode_plain(utf8_.data() + begin, utf8_.data() + byte, target);
+    else if (segment.kind != TextSegment::piece) target.add_token(segment.kind, begin, byte);
+    else if (begin < byte) encode_word(utf8_.data() + begin, utf8_.data() + byte, target);
+  }
+  if (options.add_special) target.add_outside(model_->end_ids);
+}
+
+std::vector<uint32_t> Encoder::split_added(const char16_t* text, size_t length, bool normalized, bool allow_special,
+                                           const std::vector<uint32_t>& barriers) {
+  utf8_.clear();
+  utf::append_utf8(text, length, utf8_);
+  const utf::Utf16Map map = utf::utf16_map(utf8_);
+  const AddedTokenMatcher& matcher = normalized ? model_->normalized_added : model_->raw_added;
+  std::vector<Segment> segments;
+  matcher.split(utf8_, 0, utf8_.size(), allow_special, to_bytes(barriers, utf8_), segments);
+  std::vector<uint32_t> out;
+  out.reserve(3 * segments.size());
+  for (const Segment& segment : segments) {
+    out.insert(out.end(), {map.start[segment.begin], map.start[segment.end], segment.id});
+  }
+  return out;
+}
+
+bool Encoder::may_need_nfc(std::string_view text) const {
+  const uint8_t* table = unicode::flag_table();
+  for (size_t i = 0; i < text.size();) {
+    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // below U+0300 nothing composes
+      i += static_cast<uint8_t>(text[i]) < 0x80 ? 1 : 2;
+      continue;
+    }
+    int size = 0;
+    const uint32_t code = utf::decode(text.data() + i, size);
+    if (unicode::flags_of(table, code) & unicode::nfc_unsafe) return true;
+    i += size;
+  }
+  return false;
+}
+
+void Encoder::encode_word(const char* begin, const char* end, Target& target) {
+  const auto length = static_cast<size_t>(end - begin);
+  // With offsets a byte-level token's length is that of its bytes; other models need the symbols' own lengths.
+  const bool cacheable = length <= WordCache::max_bytes && target.map == nullptr;
+  WordCache::Key key{};
+  WordCache::Entry* entry = nullptr;
+  std::vector<uint32_t>& ids = target.out.ids;
+  if (cacheable) {
+    key = WordCache::key_of(begin, length);
+    entry = &cache_.slot(key);
+    if (WordCache::matches(*entry, key)) {
+      ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
+      return;
+    }
+  }
+  size_t count = 0;
+  const uint32_t whole = model_->ignore_merges ? model_->vocab.find({begin, length}) : no_token;
+  if (whole != no_token) {
+    symbols_.assign(1, {whole, static_cast<uint32_t>(length)});
+    count = 1;
+  } else {
+    count = initial_symbols(begin, end);
+    count = merger_.run(model_->merges, symbols_.data(), count);
+  }
+  const char* at = begin;
+  for (size_t i = 0; i < count; ++i) {
+    ids.push_back(symbols_[i].id);
+    if (target.map != nullptr) target.add_offsets(at, at + symbols_[i].length);
+    at += symbols_[i].length;
+  }
+  if (entry != nullptr && count <= WordCache::max_ids) {
+    *entry = {key.low, key.high, key.length, static_cast<uint8_t>(count), {}};
+    for (size_t i = 0; i < count; ++i) entry->ids[i] = symbols_[i].id;
+  }
+}
+
+// Fills symbols_ with the word's bytes (byte-level) or characters and returns how many there are.
+size_t Encoder::initial_symbols(const char* begin, const char* end) {
+  const TokenizerModel& model = *model_;
+  symbols_.clear();
+  const auto add_unknown = [&](uint32_t length) {
+    if (model.unknown == no_token) {  // dropped, as Hugging Face does; a neighbour's offsets take the text in
+      if (!symbols_.empty()) symbols_.back().length += length;
+    } else if (model.fuse_unknown && !symbols_.empty() && symbols_.back().id == model.unknown) {
+      symbols_.back().length += length;
+    } else {
+      symbols_.push_back({model.unknown, length});
+    }
+  };
+  if (model.byte_level) {
+    for (const char* p = begin; p < end; ++p) {
+      const uint32_t id = model.byte_ids[static_cast<uint8_t>(*p)];
+      if (id != no_token) symbols_.push_back({id, 1});
+      else add_unknown(1);
+    }
+    return symbols_.size();
+  }
+  for (const char* p = begin; p < end;) {
+    const int size = utf::sequence_length(*p);
+    const uint32_t id = model.vocab.find({p, static_cast<size_t>(size)});
+    bool by_bytes = id == no_token && model.byte_fallback;
+    for (int i = 0; by_bytes && i < size; ++i) by_bytes = model.byte_ids[static_cast<uint8_t>(p[i])] != no_token;
+    if (id != no_token) {
+      symbols_.push_back({id, static_cast<uint32_t>(size)});
+    } else if (by_bytes) {
+      for (int i = 0; i < size; ++i) symbols_.push_back({model.byte_ids[static_cast<uint8_t>(p[i])], 1});
+    } else {
+      add_unknown(static_cast<uint32_t>(size));
+    }
+    p += size;
+  }
+  return symbols_.size();
+}
+
+}  // namespace heddle

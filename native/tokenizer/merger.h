@@ -1,0 +1,32 @@
+// The merge loop of byte pair encoding: the pair of lowest rank first, the leftmost of equals.
+#pragma once
+#include <cstdint>
+#include <vector>
+
+#include "tokenizer/vocab.h"
+
+namespace heddle {
+
+struct Symbol {
+  uint32_t id;
+  uint32_t length;  // bytes of text it stands for
+};
+
+class Merger {
+ public:
+  // Merges symbols[0, count) in place and returns how many are left. Short words are scanned, O(n^2) with a tiny
+  // constant; long ones use a heap, O(n log n), so that a megabyte without a space is no attack.
+  size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
+
+ private:
+  size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count);
+  size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count);
+
+  // The pair that starts at each symbol.
+  std::vector<Merge> pairs_;
+  // For the long form: neighbours of each symbol, and (rank << 32 | position) of every pair.
+  std::vector<uint32_t> next_, previous_;
+  std::vector<uint64_t> heap_;
+};
+
+}  // namespace heddle

@@ -1,0 +1,209 @@
+#include "tokenizer/model_builder.h"
+
+#include <algorithm>
+
+#include "runtime/error.h"
+#include "tokenizer/byte_alphabet.h"
+#include "tokenizer/utf.h"
+
+namespace heddle {
+namespace {
+
+constexpr std::string_view space_mark = "\xE2\x96\x81";  // U+2581
+
+std::string to_utf8(std::u16string_view text) {
+  std::string out;
+  utf::append_utf8(text.data(), text.size(), out);
+  return out;
+}
+
+// The byte that a token of the form <0xAB> stands for, else -1.
+int byte_of_token(std::string_view text) {
+  if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return -1;
+  int value = 0;
+  for (const char c : text.substr(3, 2)) {
+    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+    if (digit < 0) return -1;
+    value = 16 * value + digit;
+  }
+  return value;
+}
+
+// Cuts the concatenated texts of a spec; every cut is checked against the end.
+class Cutter {
+ public:
+  Cutter(const char* name, std::u16string_view text) : name_(name), text_(text) {}
+  std::u16string_view next(uint32_t length) {
+    if (length > text_.size() - at_) {
+      throw invalid_file(std::string(name_) + ": lengths add up to more than the text's " +
+                         std::to_string(text_.size()));
+    }
+    const std::u16string_view part = text_.substr(at_, length);
+    at_ += length;
+    return part;
+  }
+
+ private:
+  const char* name_;
+  std::u16string_view text_;
+  size_t at_ = 0;
+};
+
+class Builder {
+ public:
+  explicit Builder(const TokenizerSpec& spec) : spec_(spec), model_(std::make_shared<TokenizerModel>()) {}
+
+  std::shared_ptr<const TokenizerModel> build() {
+    TokenizerModel& model = *model_;
+    model.byte_level = spec_.byte_level;
+    model.ignore_merges = spec_.ignore_merges;
+    model.byte_fallback = spec_.byte_fallback;
+    model.fuse_unknown = spec_.fuse_unknown;
+    model.unknown = spec_.unknown;
+    model.needs_nfc = spec_.needs_nfc;
+    model.spaces_to_marks = spec_.spaces_to_marks;
+    model.prefix = to_utf8(spec_.prefix);
+    model.prefix_rule = spec_.prefix_rule;
+    model.decode_kind = spec_.decode_kind;
+    model.strip_first_space = spec_.strip_first_space;
+    model.begin_ids = spec_.begin_ids;
+    model.end_ids = spec_.end_ids;
+    add_tokens();
+    find_bytes();
+    add_merges();
+    add_added_tokens();
+    std::vector<SplitStage> stages = spec_.stages;
+    if (spec_.whole_text_is_word && !model.byte_level && !crosses_mark_) stages.push_back({SplitKind::space_runs});
+    model.splitter = Splitter(std::move(stages));
+    return model_;
+  }
+
+ private:
+  void add_tokens() {
+    if (spec_.token_ids.size() != spec_.token_lengths.size()) {
+      throw invalid_file("vocab: expected one id a token, got " + std::to_string(spec_.token_ids.size()) + " for " +
+                         std::to_string(spec_.token_lengths.size()));
+    }
+    Cutter cutter("vocab", spec_.tokens);
+    for (size_t i = 0; i < spec_.token_ids.size(); ++i) {
+      const std::u16string_view token = cutter.next(spec_.token_lengths[i]);
+      bytes_.clear();
+      const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
+      if (!spec_.byte_level || !reachable) bytes_ = to_utf8(token);
+      model_->vocab.add(spec_.token_ids[i], bytes_, reachable && !bytes_.empty());
+      add_text(spec_.token_ids[i], token);
+    }
+  }
+
+  // What the token decodes to.
+  void add_text(uint32_t id, std::u16string_view token) {
+    std::string text;
+    int byte = -1;
+    if (spec_.decode_kind == DecodeKind::bytes) {
+      if (!alphabet_.to_bytes(token, text)) text = to_utf8(token);
+    } else {
+      text = to_utf8(token);
+      byte = byte_of_token(text);
+      for (size_t at = text.find(space_mark); at != std::string::npos; at = text.find(space_mark, at + 1)) {
+        text.replace(at, space_mark.size(), " ");
+      }
+    }
+    model_->text.add(id, text, false);
+    const size_t size = model_->text.size();
+    if (model_->byte_value.size() < size) model_->byte_value.resize(size, -1);
+    if (model_->is_special.size() < size) model_->is_special.resize(size, 0);
+    model_->byte_value[id] = static_cast<int16_t>(byte);
+  }
+
+  void find_bytes() {
+    static const char hex[] = "0123456789ABCDEF";
+    for (int byte = 0; byte < 256; ++byte) {
+      const char raw = static_cast<char>(byte);
+      const std::string named = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
+      model_->byte_ids[byte] = model_->vocab.find(spec_.byte_level ? std::string_view(&raw, 1) : named);
+    }
+  }
+
+  void add_merges() {
+    if (spec_.merge_lengths.size() % 2 != 0) throw invalid_file("merges: expected two parts each");
+    const size_t count = spec_.merge_lengths.size() / 2;
+    if (!spec_.merge_ranks.empty() && spec_.merge_ranks.size() != count) {
+      throw invalid_file("merges: expected one rank each, got " + std::to_string(spec_.merge_ranks.size()) + " for " +
+                         std::to_string(count));
+    }
+    model_->merges.reserve(count);
+    Cutter cutter("merges", spec_.merges);
+    for (size_t i = 0; i < count; ++i) {
+      const std::u16string_view left = cutter.next(spec_.merge_lengths[2 * i]);
+      const std::u16string_view right = cutter.next(spec_.merge_lengths[2 * i + 1]);
+      std::string both;
+      const size_t left_size = append(left, both);
+      if (left_size == std::string::npos || append(right, both) == std::string::npos) continue;
+      const uint32_t left_id = find(std::string_view(both).substr(0, left_size), i);
+      const uint32_t right_id = find(std::string_view(both).substr(left_size), i);
+      const uint32_t rank = spec_.merge_ranks.empty() ? static_cast<uint32_t>(i) : spec_.merge_ranks[i];
+      if (rank == no_token) throw invalid_file("merges: rank out of range");
+      model_->merges.add(left_id, right_id, {rank, find(both, i)});
+      note_marks(both);
+    }
+  }
+
+  // Appends what the part stands for and returns the new size; npos if no text can contain it.
+  size_t append(std::u16string_view part, std::string& out) const {
+    if (!spec_.byte_level) {
+      utf::append_utf8(part.data(), part.size(), out);
+    } else if (!alphabet_.to_bytes(part, out)) {
+      return std::string::npos;
+    }
+    return out.size();
+  }
+
+  uint32_t find(std::string_view bytes, size_t merge) const {
+    const uint32_t id = model_->vocab.find(bytes);
+    if (id == no_token) {
+      std::string shown;
+      utf::append_lossy(bytes.substr(0, 40), shown);
+      throw invalid_file("merges[" + std::to_string(merge) + "]: token \"" + shown + "\" is not in the vocabulary");
+    }
+    return id;
+  }
+
+  // Whether a merge makes a token with U+2581 after another character: if none does, text can be cut before each run
+  // of U+2581 without changing any id, and short words can be cached.
+  void note_marks(std::string_view token) {
+    if (spec_.byte_level || crosses_mark_) return;
+    size_t at = 0;
+    while (token.substr(at, space_mark.size()) == space_mark) at += space_mark.size();
+    crosses_mark_ = token.find(space_mark, at) != std::string_view::npos;
+  }
+
+  void add_added_tokens() {
+    std::vector<AddedToken> raw, normalized;
+    for (const SpecAddedToken& token : spec_.added) {
+      if (token.id > max_token_id) {
+        throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
+                           std::to_string(token.id));
+      }
+      add_text(token.id, token.content);
+      model_->is_special[token.id] = token.special;
+      AddedToken added{to_utf8(token.search), token.id,      token.single_word, token.lstrip,
+                       token.rstrip,          token.special, token.guarded};
+      if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
+      (token.normalized ? normalized : raw).push_back(std::move(added));
+    }
+    model_->raw_added = AddedTokenMatcher(std::move(raw));
+    model_->normalized_added = AddedTokenMatcher(std::move(normalized));
+  }
+
+  const TokenizerSpec& spec_;
+  std::shared_ptr<TokenizerModel> model_;
+  ByteAlphabet alphabet_;
+  std::string bytes_;
+  bool crosses_mark_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<const TokenizerModel> build_tokenizer(const TokenizerSpec& spec) { return Builder(spec).build(); }
+
+}  // namespace heddle

@@ -1,0 +1,42 @@
+// Makes a TokenizerModel of what lib/tokenizer has read from a file.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/model.h"
+
+namespace heddle {
+
+struct SpecAddedToken {
+  std::u16string content;
+  std::u16string search;  // what is looked for: the content, normalised where the token is
+  uint32_t id = 0;
+  bool single_word = false, lstrip = false, rstrip = false, special = false, guarded = false, normalized = false;
+};
+
+struct TokenizerSpec {
+  // Texts one after the other, and the length of each in UTF-16 units. Merges have two parts each.
+  std::u16string tokens;
+  std::vector<uint32_t> token_lengths, token_ids;
+  std::u16string merges;
+  std::vector<uint32_t> merge_lengths;
+  std::vector<uint32_t> merge_ranks;  // empty: their order
+  std::vector<SpecAddedToken> added;
+  std::vector<SplitStage> stages;
+  std::vector<uint32_t> begin_ids, end_ids;
+  bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
+  bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;
+  bool whole_text_is_word = false;  // no pre-tokenizer: long words are split where no merge can reach across
+  uint32_t unknown = no_token;
+  std::u16string prefix;
+  PrefixRule prefix_rule = PrefixRule::never;
+  DecodeKind decode_kind = DecodeKind::bytes;
+};
+
+// Throws INVALID_FILE where the parts contradict each other.
+std::shared_ptr<const TokenizerModel> build_tokenizer(const TokenizerSpec& spec);
+
+}  // namespace heddle

@@ -1,0 +1,67 @@
+// Pre-tokenisation: hand-written equivalents of the regular expressions of the common byte-level tokenizers.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+namespace heddle {
+
+enum class SplitKind : uint8_t {
+  gpt2 = 0,         // 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
+  cl100k = 1,       // GPT-4, Llama 3, Qwen 2 and 3: at most `max_digits` in \p{N}{1,k}
+  o200k = 2,        // GPT-4o, and without `contractions` Mistral's Tekken
+  digits = 3,       // each \p{N} by itself (max_digits 1) or runs of them (max_digits 0); the text between stays whole
+  space_runs = 4,   // before every run of U+2581
+  each_space = 5,   // before every U+2581
+};
+
+struct SplitStage {
+  SplitKind kind = SplitKind::gpt2;
+  uint8_t max_digits = 3;   // 0: no limit
+  bool contractions = true;  // o200k only
+};
+
+// End of the piece that starts at p (p < end, well-formed UTF-8). Never returns p.
+using NextPiece = const char* (*)(const char* p, const char* end, const SplitStage& stage);
+NextPiece next_piece_function(SplitKind kind);
+
+// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right.
+class Splitter {
+ public:
+  explicit Splitter(std::vector<SplitStage> stages);
+
+  template <class F>
+  void run(const char* begin, const char* end, F&& emit) const {
+    run_stage(0, begin, end, emit);
+  }
+
+ private:
+  struct Stage {
+    SplitStage options;
+    NextPiece next;
+  };
+
+  // Recursion is bounded by the number of stages, which the constructor caps.
+  template <class F>
+  void run_stage(size_t index, const char* begin, const char* end, F& emit) const {
+    if (index == stages_.size()) return emit(begin, end);
+    const Stage& stage = stages_[index];
+    if (index + 1 == stages_.size()) {
+      for (const char* p = begin; p < end;) {
+        const char* next = stage.next(p, end, stage.options);
+        emit(p, next);
+        p = next;
+      }
+      return;
+    }
+    for (const char* p = begin; p < end;) {
+      const char* next = stage.next(p, end, stage.options);
+      run_stage(index + 1, p, next, emit);
+      p = next;
+    }
+  }
+
+  std::vector<Stage> stages_;
+};
+
+}  // namespace heddle

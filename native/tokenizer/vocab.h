@@ -1,0 +1,81 @@
+// The vocabulary: bytes of each id, id of given bytes, and the merge that a pair of ids makes.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace heddle {
+
+constexpr uint32_t no_token = UINT32_MAX;
+constexpr uint32_t max_token_id = (1u << 22) - 1;  // four million: sixteen times the largest vocabulary in use
+
+uint64_t hash_bytes(const char* bytes, size_t length);
+
+class Vocab {
+ public:
+  // Gives `id` its bytes. `findable` tokens are what find() returns; of equal bytes the first wins.
+  // Throws INVALID_FILE for an id above max_token_id.
+  void add(uint32_t id, std::string_view bytes, bool findable);
+
+  uint32_t find(std::string_view bytes) const;  // no_token if absent
+  bool has(uint32_t id) const { return id < tokens_.size() && tokens_[id].present; }
+  std::string_view bytes(uint32_t id) const {  // empty for an absent id
+    if (id >= tokens_.size()) return {};
+    return {arena_.data() + tokens_[id].begin, tokens_[id].length};
+  }
+  uint32_t size() const { return static_cast<uint32_t>(tokens_.size()); }  // highest id + 1
+
+ private:
+  struct Token {
+    uint64_t begin = 0;
+    uint32_t length = 0;
+    bool present = false;
+  };
+  void grow();
+
+  std::string arena_;
+  std::vector<Token> tokens_;
+  std::vector<uint32_t> slots_;  // open addressing: ids, no_token where free
+  uint32_t used_ = 0;
+};
+
+struct Merge {
+  uint32_t rank;  // lower merges first; no_token (never a rank): no merge
+  uint32_t id;    // of the merged token
+};
+
+class MergeTable {
+ public:
+  // A pair given twice keeps its later rank, as a map filled from the file in order would.
+  void add(uint32_t left, uint32_t right, Merge merge);
+  void reserve(size_t count);
+  size_t size() const { return used_; }
+
+  Merge find(uint32_t left, uint32_t right) const {
+    const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
+    for (size_t i = slot_of(key);; i = (i + 1) & mask_) {
+      const Entry& entry = entries_[i];
+      if (entry.key == key) return entry.merge;
+      if (entry.key == free_key) return {no_token, no_token};
+    }
+  }
+
+ private:
+  static constexpr uint64_t free_key = UINT64_MAX;
+  struct Entry {
+    uint64_t key = free_key;
+    Merge merge{no_token, no_token};
+  };
+  size_t slot_of(uint64_t key) const {
+    key *= 0x9E3779B97F4A7C15ULL;
+    return static_cast<size_t>(key ^ key >> 32) & mask_;
+  }
+  void resize(size_t capacity);
+
+  std::vector<Entry> entries_ = std::vector<Entry>(16);
+  size_t mask_ = 15;
+  size_t used_ = 0;
+};
+
+}  // namespace heddle
