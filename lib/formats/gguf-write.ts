@@ -77,11 +77,13 @@ function typeNumber(type: GgufValueType): number {
 function writeBody(out: ByteWriter, key: string, entry: GgufValue): void {
   switch (entry.type) {
     case "string":
-      return out.string(entry.value);
+      out.string(entry.value);
+      break;
     case "array":
-      return writeArray(out, key, entry);
+      writeArray(out, key, entry);
+      break;
     default:
-      return out.scalar(entry.type, entry.value, key);
+      out.scalar(entry.type, entry.value, key);
   }
 }
 

@@ -75,13 +75,25 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: renameTensors(weights, (name) => huggingFaceName(name, config.modelType)),
+    weights: renameTensors(weights, (name) => nameFromGguf(name, config, path)),
     layout: weightLayout(config, "gguf"),
     generation,
     card: modelCardFromGguf(metadata),
     tokenizerPath: metadata.has("tokenizer.ggml.tokens") ? path : undefined,
     close: () => weights.close(),
   };
+}
+
+/** A tensor without a place in the family would be computed without: better refused than ignored. */
+function nameFromGguf(name: string, config: ModelConfig, path: string): string | undefined {
+  // Tables that follow from the configuration.
+  if (name === "rope_freqs.weight" || name.endsWith(".attn_rot_embd.weight")) return undefined;
+  const known = huggingFaceName(name, config.modelType);
+  if (known !== undefined) return known;
+  throw new HeddleError(
+    "UNSUPPORTED",
+    `${path}: tensor ${JSON.stringify(name)} has no place in a ${config.modelType} model`,
+  );
 }
 
 /**

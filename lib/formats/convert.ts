@@ -1,0 +1,221 @@
+// Conversion of whole models between safetensors folders and GGUF files.
+import { mkdir, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { ModelConfig } from "./config.ts";
+import { modelConfigToGguf } from "./config-gguf.ts";
+import { modelConfigToJson } from "./config-json.ts";
+import { type FloatDtype, isFloatDtype } from "./dtype.ts";
+import { generationConfigToJson } from "./generation-config.ts";
+import { ggufName, layoutChange } from "./gguf-names.ts";
+import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
+import { tokenizerToGguf } from "./gguf-tokenizer-write.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import { writeGguf } from "./gguf-write.ts";
+import { exists, ioError, readJson, writeFileAtomically, writeJson } from "./io.ts";
+import { modelCardToGguf, writeModelCard } from "./model-card.ts";
+import { type ModelFiles, openModelFiles } from "./model-files.ts";
+import { llama3Factors } from "./rope-scaling.ts";
+import { saveWeights } from "./safetensors-write.ts";
+import type { TensorData, WriteOptions } from "./tensor-data.ts";
+import { streamTensor } from "./tensor-stream.ts";
+
+export interface ConvertOptions extends WriteOptions {
+  /** Default: gguf when the output's name ends in .gguf, else safetensors. */
+  to?: "gguf" | "safetensors";
+  /**
+   * Element type of the matrices. Default: each tensor keeps its own. In GGUF, vectors and position tables are f32
+   * whatever is asked for, as llama.cpp needs them.
+   */
+  dtype?: FloatDtype;
+  /** Of a safetensors output; default 5 GB. */
+  maxShardBytes?: number;
+}
+
+export interface ConvertResult {
+  tensors: number;
+  /** Bytes of the weight files written. */
+  bytes: number;
+}
+
+/**
+ * Converts a model: a Hugging Face folder, a checkpoint or a GGUF file (f32, f16 or bf16) to a GGUF file or a folder with
+ * safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
+ * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
+ * are taken along. Converting gemma's norms there and back may change their last bit.
+ *
+ * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type), ABORTED. An output file
+ * appears complete or not at all.
+ */
+export async function convertModel(
+  input: string,
+  output: string,
+  options: ConvertOptions = {},
+): Promise<ConvertResult> {
+  const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
+  if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
+  if (options.dtype !== undefined && !isFloatDtype(options.dtype)) {
+    throw invalidArgument("dtype", "f32, f16 or bf16", options.dtype);
+  }
+  const model = await openModelFiles(input);
+  try {
+    return to === "gguf" ? await toGguf(model, input, output, options) : await toFolder(model, input, output, options);
+  } finally {
+    model.close();
+  }
+}
+
+interface Planned {
+  huggingFace: string;
+  tensor: TensorData;
+}
+
+/** The tensors of the output under transformers' names, each with a stream of its converted bytes. */
+function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: FloatDtype | undefined): Planned[] {
+  const { weights, config } = model;
+  const planned: Planned[] = [];
+  for (const name of weights.names()) {
+    // A tied head is the embedding again; transformers does not read it either.
+    if (config.tieWordEmbeddings && name === "lm_head.weight") continue;
+    const stored = weights.tensor(name);
+    if (!isFloatDtype(stored.dtype)) {
+      throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected f32, f16 or bf16, got ${stored.dtype}`);
+    }
+    const full = to === "gguf" && (stored.shape.length === 1 || name === "transformer.wpe.weight");
+    const target = full ? "f32" : (dtype ?? stored.dtype);
+    const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
+    const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
+    const bytes = () => streamTensor(stored, { dtype: target, change, to });
+    planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
+  }
+  return planned;
+}
+
+async function toGguf(
+  model: ModelFiles,
+  input: string,
+  output: string,
+  options: ConvertOptions,
+): Promise<ConvertResult> {
+  const { config } = model;
+  const tensors = planTensors(model, "gguf", options.dtype).map(({ huggingFace, tensor }) => {
+    const name = ggufName(huggingFace, config.modelType);
+    if (name === undefined) {
+      throw new HeddleError("UNSUPPORTED", `${input}: tensor ${JSON.stringify(huggingFace)} has no name in GGUF`);
+    }
+    return { ...tensor, name };
+  });
+  tensors.push(...ropeFactors(config));
+  const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
+  metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
+  const bytes = await writeGguf(output, { metadata, tensors }, options);
+  return { tensors: tensors.length, bytes };
+}
+
+/** llama.cpp's number for "mostly" this type. */
+function fileType(tensors: TensorData[]): number {
+  const matrix = tensors.find(({ shape }) => shape.length === 2);
+  return matrix?.dtype === "bf16" ? 32 : matrix?.dtype === "f16" ? 1 : 0;
+}
+
+/** llama3 scaling travels as a table of divisors. */
+function ropeFactors(config: ModelConfig): TensorData[] {
+  const { ropeScaling: scaling, headDim, ropeTheta } = config;
+  const factors =
+    scaling?.ropeType === "llama3"
+      ? llama3Factors(scaling, headDim, ropeTheta)
+      : scaling?.ropeType === "factors"
+        ? Float32Array.from(scaling.factors)
+        : undefined;
+  if (!factors) return [];
+  return [{ name: "rope_freqs.weight", dtype: "f32", shape: [factors.length], bytes: new Uint8Array(factors.buffer) }];
+}
+
+async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<string, GgufValue>> {
+  const metadata = modelConfigToGguf(model.config);
+  metadata.set("general.name", { type: "string", value: basename(resolve(input)) });
+  if (model.card) for (const [key, value] of modelCardToGguf(model.card)) metadata.set(key, value);
+  const folder = model.tokenizerPath;
+  if (folder === undefined) {
+    const { bosTokenId, eosTokenIds, padTokenId } = model.config;
+    const ids = { bos: bosTokenId, eos: eosTokenIds[0], eot: eosTokenIds[1], eom: eosTokenIds[2], padding: padTokenId };
+    metadata.set("tokenizer.ggml.model", { type: "string", value: "no_vocab" });
+    for (const [name, value] of Object.entries(ids)) {
+      if (typeof value === "number") metadata.set(`tokenizer.ggml.${name}_token_id`, { type: "u32", value });
+    }
+    return metadata;
+  }
+  const path = join(folder, "tokenizer.json");
+  const configPath = join(folder, "tokenizer_config.json");
+  const templatePath = join(folder, "chat_template.jinja");
+  const files = {
+    path,
+    tokenizer: await readJson(path, MAX_TOKENIZER_BYTES),
+    config: (await exists(configPath)) ? await readJson(configPath) : undefined,
+    chatTemplate: (await exists(templatePath)) ? await readText(templatePath) : undefined,
+  };
+  for (const [key, value] of tokenizerToGguf(files, model.config)) metadata.set(key, value);
+  return metadata;
+}
+
+/** Twice the largest known tokenizer.json. */
+const MAX_TOKENIZER_BYTES = 67_108_864;
+
+async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, "utf8");
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+}
+
+async function toFolder(
+  model: ModelFiles,
+  input: string,
+  output: string,
+  options: ConvertOptions,
+): Promise<ConvertResult> {
+  const tensors = planTensors(model, "safetensors", options.dtype).map(({ tensor }) => tensor);
+  const matrix = tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined;
+  // Everything that can be refused is prepared before the first byte is written.
+  const config = modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype });
+  const gguf = model.weights.gguf;
+  const tokenizer = gguf ? tokenizerFromGguf(gguf) : undefined;
+  try {
+    await mkdir(output, { recursive: true });
+  } catch (error) {
+    throw ioError(error, output, "created");
+  }
+  const saved = await saveWeights(output, tensors, options);
+  if (tokenizer) {
+    await writeJson(join(output, "tokenizer.json"), tokenizer.tokenizer);
+    await writeJson(join(output, "tokenizer_config.json"), tokenizer.config);
+  } else if (!gguf && resolve(input) !== resolve(output)) {
+    for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
+  }
+  if (model.card) await writeModelCard(output, model.card);
+  if (Object.keys(model.generation).length > 0) {
+    await writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
+  }
+  await writeJson(join(output, "config.json"), config);
+  return { tensors: tensors.length, bytes: saved.bytes };
+}
+
+const TOKENIZER_FILES = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "tokenizer.model",
+  "chat_template.jinja",
+];
+
+async function copyFile(from: string, to: string): Promise<void> {
+  if (!(await exists(from))) return;
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(from);
+  } catch (error) {
+    throw ioError(error, from, "read");
+  }
+  await writeFileAtomically(to, (sink) => sink.write(bytes));
+}

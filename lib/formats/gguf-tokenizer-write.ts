@@ -1,0 +1,202 @@
+// tokenizer.json → GGUF's `tokenizer.*` keys, as llama.cpp reads them. The whole tokenizer.json goes along under
+// `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
+import { HeddleError } from "../errors.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import { GPT2_PATTERN, KNOWN_PRE_TOKENIZERS, preOfPattern } from "./tokenizer-patterns.ts";
+
+/** `tokenizer.ggml.token_type`. */
+export const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+
+/** What a Hugging Face folder says about its tokenizer. */
+export interface TokenizerFiles {
+  /** tokenizer.json */
+  tokenizer: unknown;
+  /** tokenizer_config.json, if there is one. */
+  config?: unknown;
+  /** chat_template.jinja, if there is one; else the config's own is used. */
+  chatTemplate?: string;
+  /** For messages. */
+  path: string;
+}
+
+export interface TokenIds {
+  vocabSize: number;
+  bosTokenId: number | null;
+  eosTokenIds: readonly number[];
+  padTokenId: number | null;
+}
+
+type Json = Record<string, unknown>;
+
+/** Errors: INVALID_FILE, UNSUPPORTED (a kind of tokenizer that GGUF or heddle has no name for). */
+export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
+  const { path } = files;
+  const tokenizer = object(files.tokenizer);
+  const model = object(tokenizer.model);
+  if (model.type !== "BPE") {
+    throw new HeddleError("UNSUPPORTED", `${path}: tokenizer model: expected BPE, got ${String(model.type)}`);
+  }
+  const vocab = readVocab(tokenizer, model, ids.vocabSize, path);
+  const merges = readMerges(model, path);
+  const spm = model.byte_fallback === true;
+
+  const meta = new Map<string, GgufValue>();
+  const set = (key: string, value: GgufValue) => meta.set(`tokenizer.ggml.${key}`, value);
+  const id = (key: string, value: number | null | undefined) => {
+    if (value !== null && value !== undefined) set(key, { type: "u32", value });
+  };
+  set("model", { type: "string", value: spm ? "llama" : "gpt2" });
+  set("pre", { type: "string", value: spm ? "default" : preTokenizer(tokenizer, path) });
+  set("tokens", { type: "array", of: "string", value: vocab.tokens });
+  set("token_type", { type: "array", of: "i32", value: vocab.types });
+  if (spm) set("scores", { type: "array", of: "f32", value: scores(vocab, merges) });
+  else set("merges", { type: "array", of: "string", value: merges.map(([left, right]) => `${left} ${right}`) });
+
+  const template = templateTokens(tokenizer);
+  const named = namedTokens(object(files.config), vocab);
+  const eos = ids.eosTokenIds.length > 0 ? ids.eosTokenIds : [named.eos ?? template.eos];
+  id("bos_token_id", template.bos ?? named.bos ?? ids.bosTokenId);
+  // Three keys for what ends a text: of the sequence, of a turn, of a message.
+  for (const [i, key] of ["eos_token_id", "eot_token_id", "eom_token_id"].entries()) id(key, eos[i]);
+  id("unknown_token_id", typeof model.unk_token === "string" ? vocab.ids.get(model.unk_token) : undefined);
+  id("padding_token_id", ids.padTokenId ?? named.pad);
+  set("add_bos_token", { type: "bool", value: template.bos !== undefined });
+  set("add_eos_token", { type: "bool", value: template.eos !== undefined });
+  if (spm) set("add_space_prefix", { type: "bool", value: prependsSpace(tokenizer) });
+  const chat = files.chatTemplate ?? chatTemplate(object(files.config).chat_template);
+  if (chat !== undefined) meta.set("tokenizer.chat_template", { type: "string", value: chat });
+  meta.set("tokenizer.huggingface.json", { type: "string", value: JSON.stringify(files.tokenizer) });
+  return meta;
+}
+
+interface Vocab {
+  tokens: string[];
+  types: Int32Array;
+  ids: ReadonlyMap<string, number>;
+}
+
+function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vocab {
+  const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
+  const ids = new Map<string, number>();
+  const tokens = new Array<string | undefined>(size).fill(undefined);
+  const types = new Int32Array(size).fill(TOKEN_TYPE.unused);
+  const put = (token: string, id: unknown, type: number) => {
+    if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= size) {
+      throw invalid(
+        `token ${JSON.stringify(token.slice(0, 60))}: expected an id below vocab_size ${size}, got ${String(id)}`,
+      );
+    }
+    tokens[id as number] = token;
+    types[id as number] = type;
+    ids.set(token, id as number);
+  };
+  const byte = model.byte_fallback === true ? /^<0x[0-9A-F]{2}>$/ : undefined;
+  for (const [token, id] of Object.entries(object(model.vocab))) {
+    put(token, id, byte?.test(token) ? TOKEN_TYPE.byte : TOKEN_TYPE.normal);
+  }
+  for (const added of Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []) {
+    const { content, id, special } = object(added);
+    if (typeof content !== "string") throw invalid("added_tokens: expected objects with content");
+    const type =
+      special !== true ? TOKEN_TYPE.userDefined : content === model.unk_token ? TOKEN_TYPE.unknown : TOKEN_TYPE.control;
+    put(content, id, type);
+  }
+  // Rows of the embedding beyond the tokenizer are never produced; the names are llama.cpp's own.
+  return { tokens: tokens.map((token, i) => token ?? `[PAD${i}]`), types, ids };
+}
+
+function readMerges(model: Json, path: string): [string, string][] {
+  const merges = Array.isArray(model.merges) ? (model.merges as unknown[]) : [];
+  return merges.map((merge, i) => {
+    const pair = typeof merge === "string" ? merge.split(" ") : merge;
+    if (Array.isArray(pair) && pair.length === 2 && typeof pair[0] === "string" && typeof pair[1] === "string") {
+      return pair as [string, string];
+    }
+    throw new HeddleError("INVALID_FILE", `${path}: merge ${i}: expected two tokens`);
+  });
+}
+
+/**
+ * Scores that make a SentencePiece merger (best resulting piece first, leftmost on a tie) choose as the merge list does:
+ * minus the rank of the first merge that yields the piece. Lists made from scores sort equal ones by their parts, so that
+ * pieces whose merges interleave had the same score, and get the same here.
+ */
+function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
+  const yields = merges.map(([left, right]) => vocab.ids.get(left + right));
+  const last = new Map<number, number>(); // piece → rank of its last merge
+  for (const [rank, id] of yields.entries()) if (id !== undefined) last.set(id, rank);
+
+  const result = new Float32Array(vocab.tokens.length).fill(-merges.length - 1);
+  for (const [id, type] of vocab.types.entries()) {
+    if (type !== TOKEN_TYPE.normal && type !== TOKEN_TYPE.userDefined) result[id] = 0;
+  }
+  let groupStart = 0;
+  let groupEnd = -1;
+  for (const [rank, id] of yields.entries()) {
+    if (id === undefined) continue;
+    if (rank > groupEnd) groupStart = rank;
+    groupEnd = Math.max(groupEnd, last.get(id)!);
+    result[id] = -groupStart;
+  }
+  return result;
+}
+
+/** Steps of a normaliser, pre-tokenizer or post-processor, whether a Sequence or a single one. */
+export function steps(value: unknown, key: string): Json[] {
+  const step = object(value);
+  if (step.type === "Sequence") return (Array.isArray(step[key]) ? (step[key] as unknown[]) : []).map(object);
+  return step.type === undefined ? [] : [step];
+}
+
+function preTokenizer(tokenizer: Json, path: string): string {
+  const all = steps(tokenizer.pre_tokenizer, "pretokenizers");
+  const split = all.find((step) => step.type === "Split");
+  const level = all.find((step) => step.type === "ByteLevel");
+  const regex = split ? object(split.pattern).Regex : level?.use_regex === false ? undefined : GPT2_PATTERN;
+  const name = all.length <= 2 && level && typeof regex === "string" ? preOfPattern(regex) : undefined;
+  if (name !== undefined) return name;
+  throw new HeddleError(
+    "UNSUPPORTED",
+    `${path}: pre_tokenizer: expected a pattern that GGUF names (${KNOWN_PRE_TOKENIZERS.join(", ")}), got another`,
+  );
+}
+
+/** The tokens that the post-processor puts before and after a text. */
+function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
+  const template = steps(tokenizer.post_processor, "processors").find((step) => step.type === "TemplateProcessing");
+  if (!template) return {};
+  const single = (Array.isArray(template.single) ? (template.single as unknown[]) : []).map(object);
+  const middle = single.findIndex((part) => part.Sequence !== undefined);
+  const tokenOf = (part: Json | undefined) => {
+    const name = object(part?.SpecialToken).id;
+    const ids = object(object(template.special_tokens)[String(name)]).ids;
+    return Array.isArray(ids) && typeof ids[0] === "number" ? ids[0] : undefined;
+  };
+  return { bos: tokenOf(single.slice(0, middle).at(-1)), eos: tokenOf(single.slice(middle + 1)[0]) };
+}
+
+function namedTokens(config: Json, vocab: Vocab): { bos?: number; eos?: number; pad?: number } {
+  const find = (key: string) => {
+    const value = config[key];
+    const content = typeof value === "string" ? value : object(value).content;
+    return typeof content === "string" ? vocab.ids.get(content) : undefined;
+  };
+  return { bos: find("bos_token"), eos: find("eos_token"), pad: find("pad_token") };
+}
+
+function prependsSpace(tokenizer: Json): boolean {
+  const metaspace = steps(tokenizer.pre_tokenizer, "pretokenizers").find((step) => step.type === "Metaspace");
+  if (metaspace) return metaspace.prepend_scheme !== "never" && metaspace.add_prefix_space !== false;
+  return steps(tokenizer.normalizer, "normalizers").some((step) => step.type === "Prepend");
+}
+
+/** One template, or the one called "default" of several. */
+function chatTemplate(value: unknown): string | undefined {
+  if (typeof value === "string") return value;
+  const found = (Array.isArray(value) ? value : []).map(object).find(({ name }) => name === "default")?.template;
+  return typeof found === "string" ? found : undefined;
+}
+
+function object(value: unknown): Json {
+  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Json) : {};
+}

@@ -1,0 +1,96 @@
+// A stored tensor as a stream of chunks in another element type and the other format's layout, a few MB at a time.
+import { binding } from "../binding.ts";
+import { HeddleError } from "../errors.ts";
+import { type FloatDtype, isFloatDtype, NATIVE_FLOAT, WEIGHT_DTYPE_BYTES } from "./dtype.ts";
+import { halfSplitRow, type LayoutChange, neighbourRow } from "./gguf-names.ts";
+import type { StoredTensor } from "./weights.ts";
+
+const CHUNK_BYTES = 4 << 20;
+
+export interface StreamOptions {
+  dtype: FloatDtype;
+  change: LayoutChange;
+  /** The direction of `change`. */
+  to: "safetensors" | "gguf";
+}
+
+/** Yields the tensor's bytes; nothing but the chunk at hand is held (a transposed matrix is read whole). */
+export async function* streamTensor(
+  tensor: StoredTensor,
+  { dtype, change, to }: StreamOptions,
+): AsyncGenerator<Uint8Array> {
+  const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
+  for (const chunk of rearranged(tensor, change, to)) {
+    yield cast(tensor, chunk, dtype, addend);
+    await new Promise<void>((resolve) => setImmediate(resolve)); // the event loop breathes between chunks
+  }
+}
+
+function* rearranged(tensor: StoredTensor, change: LayoutChange, to: "safetensors" | "gguf"): Generator<Uint8Array> {
+  const { file, offset, bytes, shape, name } = tensor;
+  switch (change.kind) {
+    case "none":
+    case "norm": {
+      for (let at = 0; at < bytes; at += CHUNK_BYTES) {
+        yield new Uint8Array(file.bytes(offset + at, Math.min(CHUNK_BYTES, bytes - at)));
+      }
+      return;
+    }
+    case "rope": {
+      const rows = shape[0]!;
+      const width = rows / change.heads;
+      if (!Number.isInteger(width) || width % 2 !== 0) {
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${name}: expected ${change.heads} heads of an even width, got ${rows} rows`,
+        );
+      }
+      const rowBytes = bytes / rows;
+      const source = to === "gguf" ? halfSplitRow : neighbourRow;
+      for (let head = 0; head < change.heads; head++) {
+        const from = new Uint8Array(file.bytes(offset + head * width * rowBytes, width * rowBytes));
+        const out = new Uint8Array(from.length);
+        for (let row = 0; row < width; row++) {
+          const start = source(row, width) * rowBytes;
+          out.set(from.subarray(start, start + rowBytes), row * rowBytes);
+        }
+        yield out;
+      }
+      return;
+    }
+    case "transpose": {
+      yield* transposed(tensor);
+    }
+  }
+}
+
+function* transposed({ file, offset, bytes, shape, dtype }: StoredTensor): Generator<Uint8Array> {
+  const [rows, columns] = shape as [number, number];
+  const Elements = WEIGHT_DTYPE_BYTES[dtype] === 4 ? Uint32Array : Uint16Array;
+  const from = new Elements(file.bytes(offset, bytes));
+  const step = Math.max(1, Math.floor(CHUNK_BYTES / (rows * Elements.BYTES_PER_ELEMENT)));
+  for (let first = 0; first < columns; first += step) {
+    const count = Math.min(step, columns - first);
+    const out = new Elements(count * rows);
+    for (let row = 0; row < rows; row++) {
+      for (let column = 0; column < count; column++) out[column * rows + row] = from[row * columns + first + column]!;
+    }
+    yield new Uint8Array(out.buffer);
+  }
+}
+
+function cast(tensor: StoredTensor, chunk: Uint8Array, dtype: FloatDtype, addend: number): Uint8Array {
+  const from = tensor.dtype;
+  if (!isFloatDtype(from)) {
+    throw new HeddleError("UNSUPPORTED", `tensor ${tensor.name}: expected f32, f16 or bf16, got ${from}`);
+  }
+  if (from === dtype && addend === 0) return chunk;
+  const { bytes, overflows } = binding.castElements(chunk, NATIVE_FLOAT[from], NATIVE_FLOAT[dtype], addend);
+  if (overflows > 0) {
+    throw new HeddleError(
+      "NUMERICAL",
+      `tensor ${tensor.name}: ${overflows} values do not fit ${dtype}; expected a type of larger range, such as bf16`,
+    );
+  }
+  return new Uint8Array(bytes);
+}
