@@ -27,16 +27,19 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
   p.kc = round_up(max_of<int64_t>(1, ceil_div(k, steps)), 2);
   p.rows = min_of(round_up(m, MR), chunk_rows);
   p.columns = min_of(round_up(n, NR), chunk_columns);
-  p.a_floats = round_up(p.rows * p.kc, align_floats);
-  p.b_floats = round_up(p.columns * p.kc, align_floats);
+  // Sized by the bound of kc, which does not fall as k grows: a plan for upper bounds covers every smaller shape.
+  int64_t bound = min_of(round_up(max_of<int64_t>(1, k), 2), KC);
+  p.a_floats = round_up(p.rows * bound, align_floats);
+  p.b_floats = round_up(p.columns * bound, align_floats);
   p.bias_floats = round_up(n, NR) + align_floats;
   p.c_floats = steps > 1 ? p.rows * p.columns : 0;  // only for an output that cannot hold partial sums
   return p;
 }
 
-inline bool skinny(int64_t m) { return m <= 8; }
+constexpr int64_t skinny_rows = 8;
+inline bool skinny(int64_t m) { return m <= skinny_rows; }
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
-  size_t blocked = plan_gemm(m, n, k).bytes(), direct = skinny(m) ? gemv_scratch(m, k) : 0;
+  size_t blocked = plan_gemm(m, n, k).bytes(), direct = gemv_scratch(min_of(m, skinny_rows), k);
   return blocked > direct ? blocked : direct;
 }
 

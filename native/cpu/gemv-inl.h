@@ -48,13 +48,19 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int i = 0; i < RM; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < RN; ++j) acc[u][i][j] = zero();
+  // Short rows hide the stream from the hardware's prefetchers: fetch the same place of the next RN rows. Long rows
+  // do not, but a little distance still pays.
+  int64_t block = RN * ws * static_cast<int64_t>(sizeof(T)), ahead = block <= 12288 ? block : 1024;
   int64_t p = 0;
   for (; p + unroll * W <= k; p += unroll * W) {
 #pragma GCC unroll 2
     for (int u = 0; u < unroll; ++u) {
       F b[RN];
 #pragma GCC unroll 4
-      for (int j = 0; j < RN; ++j) b[j] = load(w + j * ws + p + u * W);
+      for (int j = 0; j < RN; ++j) {
+        b[j] = load(w + j * ws + p + u * W);
+        __builtin_prefetch(reinterpret_cast<const char*>(w + j * ws + p + u * W) + ahead);
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < RM; ++i) {
         F a = load(x + i * xs + p + u * W);
@@ -78,7 +84,8 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(unroll == 2 ? add(acc[0][i][j], acc[unroll - 1][i][j]) : acc[0][i][j]);
 }
 
-constexpr int gemv_columns = 12;  // a multiple of every RN below
+constexpr int gemv_columns = 12;        // a multiple of every RN below
+constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
 
 template <int RM, int RN, class T>
 [[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t n, float* out, int64_t os) {
@@ -108,34 +115,40 @@ void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0,
   }
 }
 
-// Columns [j0, j1) of the output, w stored (k, n): each block of columns walks down k.
+// Columns [j0, j1) of the output, w stored (k, n): the sums of a block of columns stay in L1 while eight rows of w at
+// a time stream past.
 template <class T>
 void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
-  constexpr int width = 2 * W;
-  float out[8 * width];
-  for (int64_t j = j0; j < j1; j += width) {
-    int64_t n = min_of<int64_t>(width, j1 - j);
-    for (int64_t i0 = 0; i0 < g.m; i0 += gemv_group) {
-      int64_t rows = min_of<int64_t>(gemv_group, g.m - i0);
-      F acc[gemv_group][2];
-      for (int i = 0; i < gemv_group; ++i) acc[i][0] = acc[i][1] = zero();
-      const float* from[gemv_group];
-      for (int i = 0; i < gemv_group; ++i) from[i] = x + (i0 + min_of<int64_t>(i, rows - 1)) * xs;
-      for (int64_t p = 0; p < g.k; ++p) {
-        const T* b = w + p * g.ldb + j;
-        int first = static_cast<int>(min_of<int64_t>(n, W)), second = static_cast<int>(n) - first;
-        F b0 = n == width ? load(b) : load_n(b, first);
-        F b1 = n == width ? load(b + W) : second ? load_n(b + W, second) : zero();
-#pragma GCC unroll 4
-        for (int i = 0; i < gemv_group; ++i) {
-          F a = set1(from[i][p]);
-          acc[i][0] = fma(a, b0, acc[i][0]);
-          acc[i][1] = fma(a, b1, acc[i][1]);
+  constexpr int steps = 8;
+  float sums[8 * gemv_axpy_columns];
+  for (int64_t j = j0; j < j1; j += gemv_axpy_columns) {
+    int64_t n = min_of<int64_t>(gemv_axpy_columns, j1 - j);
+    for (int64_t i = 0; i < g.m; ++i)
+      for (int64_t s = 0; s < n; ++s) sums[i * gemv_axpy_columns + s] = 0;
+    for (int64_t p = 0; p < g.k; p += steps) {
+      int64_t count = min_of<int64_t>(steps, g.k - p);
+      const T* rows[steps];
+      for (int u = 0; u < steps; ++u) rows[u] = w + (p + min_of<int64_t>(u, count - 1)) * g.ldb + j;
+      for (int64_t i = 0; i < g.m; ++i) {
+        F a[steps];
+        for (int u = 0; u < steps; ++u) a[u] = u < count ? set1(x[i * xs + p + u]) : zero();
+        float* to = sums + i * gemv_axpy_columns;
+        int64_t s = 0;
+        for (; s + W <= n; s += W) {
+          F acc = load(to + s);
+#pragma GCC unroll 8
+          for (int u = 0; u < steps; ++u) acc = fma(a[u], load(rows[u] + s), acc);
+          store(to + s, acc);
+        }
+        if (s < n) {
+          int rest = static_cast<int>(n - s);
+          F acc = load_n(to + s, rest);
+          for (int u = 0; u < steps; ++u) acc = fma(a[u], load_n(rows[u] + s, rest), acc);
+          store_n(to + s, acc, rest);
         }
       }
-      for (int i = 0; i < rows; ++i) store(out + (i0 + i) * width, acc[i][0]), store(out + (i0 + i) * width + W, acc[i][1]);
     }
-    write_gemv(g, out, width, j, n);
+    write_gemv(g, sums, gemv_axpy_columns, j, n);
   }
 }
 
@@ -143,7 +156,7 @@ template <class T>
 void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
   const T* w = static_cast<const T*>(g.b);
   // Whole blocks of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
-  int64_t block = g.b_transposed ? gemv_columns : 2 * W;
+  int64_t block = g.b_transposed ? gemv_columns : 4 * W;
   int64_t least = max_of<int64_t>(1, 16384 / max_of<int64_t>(1, g.k * static_cast<int64_t>(sizeof(T)) * block));
   int64_t blocks = ceil_div(g.n, block);
   int64_t tasks = min_of<int64_t>(ceil_div(blocks, least), pool.threads() * 8);

@@ -35,26 +35,31 @@ int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-// CPUs that this process may use, in order; empty where unknown.
-std::vector<int> allowed_cpus() {
+// CPUs that this process may use, in order; empty where unknown. Read once: a thread that a pool has pinned, and
+// every thread it starts, would see one CPU only.
+std::vector<int> read_allowed_cpus() {
   std::vector<int> cpus;
 #ifdef __linux__
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
+  if (sched_getaffinity(getpid(), sizeof set, &set) == 0)  // of the main thread
     for (int c = 0; c < CPU_SETSIZE; ++c)
       if (CPU_ISSET(c, &set)) cpus.push_back(c);
 #endif
   return cpus;
 }
+const std::vector<int>& allowed_cpus() {
+  static const std::vector<int> cpus = read_allowed_cpus();
+  return cpus;
+}
 
-void pin_to(int cpu) {
+void pin_to(const std::vector<int>& cpus) {
 #ifdef __linux__
   cpu_set_t set;
   CPU_ZERO(&set);
-  CPU_SET(cpu, &set);
+  for (int c : cpus) CPU_SET(c, &set);
   sched_setaffinity(0, sizeof set, &set);  // failing leaves the thread unpinned, which is only slower
 #else
-  (void)cpu;
+  (void)cpus;
 #endif
 }
 
@@ -127,7 +132,8 @@ struct Pool::Impl {
   }
 
   void worker(int thread) {
-    if (!cpus.empty()) pin_to(cpus[thread]);
+    if (!cpus.empty()) pin_to({cpus[static_cast<size_t>(thread)]});
+    else if (!allowed_cpus().empty()) pin_to(allowed_cpus());  // whatever the starting thread was pinned to
     uint32_t seen = 0;
     while (true) {
       uint64_t t = ticket.load(std::memory_order_acquire);
@@ -190,7 +196,7 @@ struct Pool::Impl {
 Pool::Pool(int threads) : impl_(new Impl) {
   Impl& p = *impl_;
   p.threads = threads < 1 ? 1 : threads;
-  std::vector<int> cpus = allowed_cpus();
+  const std::vector<int>& cpus = allowed_cpus();
   int available = cpus.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(cpus.size());
   p.spin = p.threads <= available;
   // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core.
@@ -232,7 +238,7 @@ void Pool::run_raw(int64_t tasks, Task fn, void* context) {
   if (!p.cpus.empty()) {
     thread_local const Impl* pinned_for = nullptr;
     if (pinned_for != &p) {
-      pin_to(p.cpus[0]);
+      pin_to({p.cpus[0]});
       pinned_for = &p;
     }
   }

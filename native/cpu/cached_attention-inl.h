@@ -1,0 +1,258 @@
+// Attention of new rows over the key/value cache. Few rows a segment (decoding): the rows and grouped heads that share
+// a key/value head read it together, straight from the cache, and long contexts are cut into parts of a fixed length
+// ("Flash-Decoding", Dao et al. 2023), so a result depends neither on the batch beside it nor on the threads. Many rows
+// (prompts): blocks of queries as in training.
+#pragma once
+#include "cpu/attention-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::CachedAttention;
+
+constexpr int64_t direct_rows = 4;   // segments of at most this many rows take the decoding path
+constexpr int64_t score_keys = 64;   // keys whose scores are held at a time
+
+// Context of one decoding task: fixed by the cache, at most 32 parts.
+inline int64_t part_keys(const CachedAttention& a) { return max_of<int64_t>(512, round_up(ceil_div(a.capacity, 32), score_keys)); }
+
+// What a decoding task leaves per query when the context is cut: unnormalised output (width), maximum, sum.
+inline int64_t partial_floats(int64_t width) { return width + 2; }
+
+struct CachedPlan {
+  int64_t index;     // bytes of the task table
+  int64_t partials;  // floats of all partial results
+  int64_t queries;   // that one decoding task serves, at most
+  int64_t work;      // floats of one thread
+};
+inline CachedPlan plan_cached(const CachedAttention& a) {
+  CachedPlan p;
+  p.index = round_up((a.segments + 1) * static_cast<int64_t>(2 * sizeof(int64_t)), 64);
+  int64_t parts = ceil_div(a.capacity, part_keys(a)), rows = a.segments * direct_rows;
+  p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
+  p.queries = direct_rows * (a.heads / a.kv_heads);
+  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16), flash_floats(a.width));
+  return p;
+}
+inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
+  CachedPlan p = plan_cached(a);
+  return static_cast<size_t>(p.index) + sizeof(float) * static_cast<size_t>(threads * p.work + p.partials);
+}
+
+struct SegmentRows {
+  int64_t first, rows, slot, past;
+};
+inline SegmentRows segment_rows(const CachedAttention& a, int64_t g) {
+  const int32_t* s = a.segment + 4 * g;
+  return {s[0], s[1], s[2], s[3]};
+}
+
+// Scores of W keys from k on against one query: W dot products, summed by a transposition.
+template <class T> HEDDLE_SIMD F score_keys_of(const T* k, int64_t width, const float* q) {
+  F r[W];
+#pragma GCC unroll 16
+  for (int j = 0; j < W; ++j) r[j] = zero();
+  int64_t d = 0;
+  for (; d + W <= width; d += W) {
+    F x = load(q + d);
+#pragma GCC unroll 16
+    for (int j = 0; j < W; ++j) r[j] = fma(x, load(k + j * width + d), r[j]);
+  }
+  if (d < width) {
+    int n = static_cast<int>(width - d);
+    F x = load_n(q + d, n);
+    for (int j = 0; j < W; ++j) r[j] = fma(x, load_n(k + j * width + d, n), r[j]);
+  }
+  transpose(r);
+#pragma GCC unroll 16
+  for (int step = W / 2; step > 0; step /= 2)
+    for (int j = 0; j < step; ++j) r[j] = add(r[j], r[j + step]);
+  return r[0];
+}
+template <class T> HEDDLE_SIMD float score_key(const T* k, int64_t width, const float* q) {
+  F sum = zero();
+  int64_t d = 0;
+  for (; d + W <= width; d += W) sum = fma(load(q + d), load(k + d), sum);
+  if (d < width) sum = fma(load_n(q + d, static_cast<int>(width - d)), load_n(k + d, static_cast<int>(width - d)), sum);
+  return reduce_add(sum);
+}
+
+// o (width) = o * shrink + p (keys) v (keys, width)
+template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
+  constexpr int columns = 4;
+  int64_t d = 0;
+  for (; d + columns * W <= width; d += columns * W) {
+    F acc[columns];
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; ++c) acc[c] = mul(load(o + d + c * W), set1(shrink));
+    for (int64_t j = 0; j < keys; ++j) {
+      F pj = set1(p[j]);
+#pragma GCC unroll 4
+      for (int c = 0; c < columns; ++c) acc[c] = fma(pj, load(v + j * width + d + c * W), acc[c]);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < columns; ++c) store(o + d + c * W, acc[c]);
+  }
+  for (; d < width; d += W) {
+    int n = static_cast<int>(min_of<int64_t>(W, width - d));
+    F acc = mul(load_n(o + d, n), set1(shrink));
+    for (int64_t j = 0; j < keys; ++j) acc = fma(set1(p[j]), load_n(v + j * width + d, n), acc);
+    store_n(o + d, acc, n);
+  }
+}
+
+// One query over keys [first, last) of one head: updates m, l and o (width). Keys pass in blocks that stay in L1.
+template <class T>
+inline void attend_keys(const float* q, const T* k, const T* v, int64_t first, int64_t last, int64_t width, float softcap, float& m, float& l, float* o) {
+  alignas(64) float s[score_keys];
+  for (int64_t j = first; j < last; j += score_keys) {
+    int64_t n = min_of(score_keys, last - j), i = 0;
+    for (; i + W <= n; i += W) store(s + i, score_keys_of(k + (j + i) * width, width, q));
+    for (; i < n; ++i) s[i] = score_key(k + (j + i) * width, width, q);
+    for (; i < round_up(n, W); ++i) s[i] = minus_infinity;
+    F top = set1(m);
+    for (i = 0; i < n; i += W) {
+      F x = load(s + i);
+      if (softcap > 0) {
+        x = capped(x, softcap);
+        if (i + W > n) store_n(s + i, x, static_cast<int>(n - i)), x = load(s + i);
+        else store(s + i, x);
+      }
+      top = max(x, top);
+    }
+    float peak = reduce_max(top);
+    F sum = zero(), base = set1(peak);
+    for (i = 0; i < n; i += W) {
+      F x = exp_nonpositive(sub(load(s + i), base));
+      store(s + i, x);
+      sum = add(sum, x);
+    }
+    float t[W];
+    store(t, exp_nonpositive(set1(m - peak)));
+    l = l * t[0] + reduce_add(sum);
+    m = peak;
+    mix_keys(s, v + j * width, n, width, t[0], o);
+  }
+}
+
+inline void store_output(const CachedAttention& a, int64_t row, int64_t head, const float* o, float factor) {
+  int64_t at = (row * a.heads + head) * a.width;
+  for (int64_t d = 0; d < a.width; d += W) {
+    int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
+    F v = mul(load_n(o + d, n), set1(factor));
+    if (a.type == DType::f32) store_n(static_cast<float*>(a.o) + at + d, v, n);
+    else store_n(static_cast<bf16*>(a.o) + at + d, v, n);
+  }
+}
+
+// Part `part` of the context of a segment, for all its rows and all heads of key/value head kh.
+template <class T>
+void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, int64_t parts, float* partials, float* work) {
+  int64_t group = a.heads / a.kv_heads, width = a.width, queries = g.rows * group, length = g.past + g.rows;
+  int64_t base = (g.slot * a.kv_heads + kh) * a.capacity * width;
+  const T* k = static_cast<const T*>(a.k) + base;
+  const T* v = static_cast<const T*>(a.v) + base;
+  Mask mask{a.causal, a.window};
+  float* q = work;
+  float* o = q + queries * width;
+  float* m = o + queries * width;
+  float* l = m + queries;
+  for (int64_t r = 0; r < g.rows; ++r)
+    load_tile(a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
+  for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
+  for (int64_t i = 0; i < queries; ++i) m[i] = minus_infinity, l[i] = 0;
+  int64_t begin = part * part_keys(a), end = parts > 1 ? min_of(length, begin + part_keys(a)) : length;
+  begin = max_of(begin, mask.first(g.past));
+  for (int64_t j = begin; j < end; j += score_keys)  // outermost: keys come from memory once for all queries
+    for (int64_t i = 0; i < queries; ++i) {
+      int64_t position = g.past + i / group;
+      int64_t first = max_of(j, mask.first(position)), last = min_of(min_of(j + score_keys, end), mask.last(position + 1, length));
+      if (first < last) attend_keys(q + i * width, k, v, first, last, width, a.softcap, m[i], l[i], o + i * width);
+    }
+  for (int64_t i = 0; i < queries; ++i) {
+    int64_t row = i / group, head = kh * group + i % group;
+    if (parts == 1) {
+      store_output(a, g.first + row, head, o + i * width, 1 / l[i]);
+      continue;
+    }
+    float* to = partials + ((row * a.heads + head) * parts + part) * partial_floats(width);
+    for (int64_t d = 0; d < width; ++d) to[d] = o[i * width + d];
+    to[width] = m[i], to[width + 1] = l[i];
+  }
+}
+
+// Joins the parts of one query, in order; the first part's output is overwritten.
+inline void join_parts(const CachedAttention& a, int64_t row, int64_t head, int64_t parts, float* partials) {
+  int64_t stride = partial_floats(a.width), width = a.width;
+  float peak = minus_infinity, sum = 0;
+  for (int64_t p = 0; p < parts; ++p) peak = max_of(peak, partials[p * stride + width]);
+  for (int64_t p = 0; p < parts; ++p) {
+    float* part = partials + p * stride;
+    alignas(64) float t[W];
+    store(t, exp_nonpositive(set1(part[width] - peak)));
+    sum += part[width + 1] * t[0];
+    for (int64_t d = 0; d < width; ++d) partials[d] = p == 0 ? part[d] * t[0] : partials[d] + part[d] * t[0];
+  }
+  store_output(a, row, head, partials, 1 / sum);
+}
+
+inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch) {
+  CachedPlan plan = plan_cached(a);
+  int64_t* first_task = static_cast<int64_t*>(scratch);  // (segments + 1): prefix sums of tasks
+  int64_t* first_partial = first_task + a.segments + 1;  // (segments + 1): of floats in partials
+  float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + plan.index);
+  float* work = partials + plan.partials;
+  int64_t keys_per_part = part_keys(a);
+  auto parts_of = [&](const SegmentRows& g) { return max_of<int64_t>(1, ceil_div(g.past + g.rows, keys_per_part)); };
+  auto is_direct = [](const SegmentRows& g) { return g.rows <= direct_rows; };
+  first_task[0] = first_partial[0] = 0;
+  for (int64_t s = 0; s < a.segments; ++s) {
+    SegmentRows g = segment_rows(a, s);
+    int64_t parts = parts_of(g);
+    bool direct = is_direct(g);
+    first_task[s + 1] = first_task[s] + (g.rows <= 0 ? 0 : direct ? a.kv_heads * parts : a.heads * ceil_div(g.rows, query_block));
+    first_partial[s + 1] = first_partial[s] + (direct && parts > 1 ? g.rows * a.heads * parts * partial_floats(a.width) : 0);
+  }
+  auto segment_of = [&](int64_t task) {  // the last segment that starts at or before the task
+    int64_t low = 0, high = a.segments;
+    while (high - low > 1) {
+      int64_t middle = (low + high) / 2;
+      if (first_task[middle] <= task) low = middle;
+      else high = middle;
+    }
+    return low;
+  };
+  pool.run(first_task[a.segments], [&](int64_t t, int thread) {
+    int64_t s = segment_of(t), local = t - first_task[s];
+    SegmentRows g = segment_rows(a, s);
+    float* mine = work + thread * plan.work;
+    if (is_direct(g)) {
+      int64_t parts = parts_of(g), kh = local / parts, part = local % parts;
+      if (a.cache_type == DType::f32) decode_task<float>(a, g, kh, part, parts, partials + first_partial[s], mine);
+      else if (a.cache_type == DType::bf16) decode_task<bf16>(a, g, kh, part, parts, partials + first_partial[s], mine);
+      else decode_task<f16>(a, g, kh, part, parts, partials + first_partial[s], mine);
+      return;
+    }
+    int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / a.heads, head = local % a.heads;
+    int64_t row = g.first + block * query_block, qo = (row * a.heads + head) * a.width, q_stride = a.heads * a.width;
+    int64_t kv = (g.slot * a.kv_heads + head / (a.heads / a.kv_heads)) * a.capacity * a.width;
+    FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
+                 element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, a.width, g.past + g.rows, a.width,
+                 {a.causal, a.window}, a.scale, a.softcap,
+                 element(a.o, a.type, qo), q_stride, nullptr, 0};
+    flash_forward(b, mine);
+  });
+  if (first_partial[a.segments] == 0) return;
+  for (int64_t s = 0; s < a.segments; ++s) {
+    SegmentRows g = segment_rows(a, s);
+    int64_t parts = parts_of(g);
+    if (!is_direct(g) || parts == 1) continue;
+    pool.range(g.rows * a.heads, 4, [&](int64_t from, int64_t to, int) {
+      for (int64_t i = from; i < to; ++i)
+        join_parts(a, g.first + i / a.heads, i % a.heads, parts, partials + first_partial[s] + i * parts * partial_floats(a.width));
+    });
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,111 @@
+#include "cpu/dispatch.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <deque>
+
+#include "cpu/nodes.h"
+#include "runtime/error.h"
+
+namespace heddle {
+namespace cpu {
+
+// A build may leave an instruction set out (other architecture, older compiler): its table is then null.
+#if defined(__x86_64__) || defined(__i386__)
+extern const Kernels kernels_baseline __attribute__((weak));
+extern const Kernels kernels_avx2 __attribute__((weak));
+extern const Kernels kernels_avx512 __attribute__((weak));
+extern const Kernels kernels_avx512bf16 __attribute__((weak));
+#endif
+
+namespace {
+
+struct Isa {
+  const char* name;
+  const Kernels* table;
+  bool native;      // the machine executes it
+  bool selectable;  // native, or emulated in a test build
+};
+
+#ifdef HEDDLE_EMULATE_AVX512
+constexpr bool emulated = true;
+#else
+constexpr bool emulated = false;
+#endif
+
+std::vector<Isa> known_isas() {  // lowest first
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_cpu_init();
+  bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+  bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  return {{"baseline", &kernels_baseline, true, true},
+          {"avx2", &kernels_avx2, avx2, avx2},
+          {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
+          {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}};
+#elif defined(__aarch64__)
+  return {{"neon", &kernels_neon, true, true}};
+#else
+  return {{"baseline", &kernels_baseline, true, true}};
+#endif
+}
+
+const Isa& choose() {
+  static const std::vector<Isa>& isas = *new std::vector<Isa>(known_isas());
+  const char* wanted = std::getenv("HEDDLE_ISA");
+  if (!wanted || !*wanted) {
+    const Isa* best = nullptr;
+    for (const Isa& isa : isas)
+      if (isa.native && isa.table) best = &isa;
+    return *best;
+  }
+  std::string expected;
+  for (const Isa& isa : isas) {
+    if (!isa.selectable || !isa.table) continue;
+    if (std::strcmp(isa.name, wanted) == 0) return isa;
+    expected += (expected.empty() ? "" : ", ") + std::string(isa.name);
+  }
+  throw Error("UNSUPPORTED", "HEDDLE_ISA: expected an instruction set of this machine (" + expected + "), got " + wanted);
+}
+
+const Isa& current() {
+  static const Isa& isa = choose();  // a throwing initialiser runs again at the next call
+  return isa;
+}
+
+int priority(const char* isa) {
+  const char* order[] = {"baseline", "neon", "avx2", "avx512", "avx512bf16"};
+  for (int i = 0; i < 5; ++i)
+    if (std::strcmp(order[i], isa) == 0) return 10 * (i + 1);
+  return 0;
+}
+
+}  // namespace
+
+const Kernels& active() { return *current().table; }
+
+void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
+                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&)) {
+  static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointer for ever
+  names.push_back(std::string(current().name) + "_" + algorithm);
+  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run});
+}
+
+}  // namespace cpu
+
+const char* cpu_isa() { return cpu::current().name; }
+
+std::vector<std::string> cpu_isas() {
+  std::vector<std::string> names;
+  for (const cpu::Isa& isa : cpu::known_isas())
+    if (isa.selectable && isa.table) names.push_back(isa.name);
+  return names;
+}
+
+void register_cpu_kernels() {
+  cpu::register_linear();
+  cpu::register_attention();
+}
+
+}  // namespace heddle

@@ -1,0 +1,19 @@
+// Which instruction set runs, and the registration of its kernels.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace heddle {
+
+// The instruction set in use: the highest that this CPU and operating system support, or the one that the environment
+// variable HEDDLE_ISA names (baseline, avx2, avx512, avx512bf16 or neon). Throws UNSUPPORTED when that one is unknown,
+// not compiled in, or not supported here.
+const char* cpu_isa();
+
+// Every instruction set that HEDDLE_ISA may name on this machine, lowest first.
+std::vector<std::string> cpu_isas();
+
+// Adds the kernels of cpu_isa() to the registry. The registry calls it once, before its first pick.
+void register_cpu_kernels();
+
+}  // namespace heddle

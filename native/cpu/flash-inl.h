@@ -1,0 +1,194 @@
+// One block of queries against a run of keys, online softmax (Dao et al., "FlashAttention", 2022), on the register
+// tile of micro-inl.h. Queries are the vector lanes: scores are held transposed, (key, query), so that the softmax
+// needs no horizontal reductions, keys and values are only ever broadcast, and a causal edge costs single keys.
+#pragma once
+#include "cpu/gemv-inl.h"
+#include "cpu/micro-inl.h"
+#include "cpu/pack-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+constexpr int64_t query_block = 64;             // queries of a task, in panels of NR lanes
+constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
+constexpr float minus_infinity = -__builtin_inff();
+static_assert(query_block % NR == 0, "whole panels");
+
+struct Mask {
+  bool causal;
+  int64_t window;
+
+  // Keys [first, last) that any query in [from, to) sees among `keys`.
+  int64_t first(int64_t from) const { return window > 0 ? max_of<int64_t>(0, from - window + 1) : 0; }
+  int64_t last(int64_t to, int64_t keys) const { return causal ? min_of(to, keys) : keys; }
+  // Whether some query of [from, to) must not see some key of [j, j + n).
+  bool cuts(int64_t from, int64_t to, int64_t j, int64_t n) const {
+    return (causal && j + n - 1 > from) || (window > 0 && j <= to - 1 - window);
+  }
+};
+
+struct FlashBlock {
+  const void* q;  // (rows, width), rows q_stride elements apart
+  DType q_type;
+  int64_t q_stride, rows, position;  // position of the first query
+  const void *k, *v;                 // (keys, width), rows kv_stride elements apart
+  DType kv_type;
+  int64_t kv_stride, keys, width;
+  Mask mask;
+  float scale, softcap;
+  void* o;  // as q
+  int64_t o_stride;
+  float* lse;  // may be null; lse_stride apart
+  int64_t lse_stride;
+};
+
+// (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero.
+inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; ++r, to += to_stride, at += stride) {
+    if (type == DType::f32) widen(static_cast<const float*>(from) + at, width, to);
+    else if (type == DType::bf16) widen(static_cast<const bf16*>(from) + at, width, to);
+    else widen(static_cast<const f16*>(from) + at, width, to);
+    for (int64_t d = width; d < to_stride; ++d) to[d] = 0;
+  }
+}
+
+// Panels of NR rows, transposed to (panel, width, NR), times `factor`; rows from `rows` to query_block are zero.
+inline void load_panels(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float factor, float* to) {
+  for (int64_t i = 0; i < query_block; i += NR, to += width * NR) {
+    if (i >= rows) {
+      for (int64_t s = 0; s < width * NR; s += W) store(to + s, zero());
+      continue;
+    }
+    const char* base = static_cast<const char*>(from) + (at + i * stride) * (type == DType::f32 ? 4 : 2);
+    pack_panel<NR>(base, type, stride, false, 0, 0, rows - i, width, to);
+    if (factor != 1)
+      for (int64_t s = 0; s < width * NR; s += W) store(to + s, mul(load(to + s), set1(factor)));
+  }
+}
+
+// s (keys, NR) = k (keys, width) panel (width, NR)
+inline void score_tile(const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
+  int64_t j = 0;
+  for (; j + MR <= keys; j += MR) micro_tile<MR, false>(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  if (j < keys) micro_tile_for<false>(keys - j)(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+}
+
+// acc (width, NR) += v (keys, width)^T p (keys, NR)
+inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t width, const float* p, int64_t p_stride, float* acc) {
+  int64_t d = 0;
+  for (; d + MR <= width; d += MR) micro_tile<MR, true>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  if (d < width) micro_tile_for<true>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+}
+
+// The lanes' query positions, as floats: exact below 2^24.
+HEDDLE_SIMD F lane_positions(int64_t first) {
+  alignas(64) float t[W];
+  for (int i = 0; i < W; ++i) t[i] = static_cast<float>(first + i);
+  return load(t);
+}
+HEDDLE_SIMD F masked(F s, F queries, float key, const Mask& m) {
+  if (m.causal) s = select_lt(queries, set1(key), set1(minus_infinity), s);
+  if (m.window > 0) s = select_lt(set1(key + static_cast<float>(m.window) - 0.5f), queries, set1(minus_infinity), s);
+  return s;
+}
+HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
+
+// Turns a score panel s (keys, NR) into exp(score - max) in place, updating the running maximum and sum of each lane
+// (m, l: NR floats) and rescaling acc (width, NR) where the maximum moved.
+inline void softmax_panel(float* s, int64_t keys, int64_t key0, int64_t query0, const Mask& mask, float softcap, float* m, float* l,
+                          float* acc, int64_t width) {
+  bool cut = mask.cuts(query0, query0 + NR, key0, keys);
+  F q0 = lane_positions(query0 - key0), q1 = lane_positions(query0 - key0 + W);  // relative: small, hence exact
+  F old0 = load(m), old1 = load(m + W), max0 = old0, max1 = old1;
+  for (int64_t j = 0; j < keys; ++j) {
+    F a = load(s + j * NR), b = load(s + j * NR + W);
+    if (softcap > 0) a = capped(a, softcap), b = capped(b, softcap);
+    if (cut) a = masked(a, q0, static_cast<float>(j), mask), b = masked(b, q1, static_cast<float>(j), mask);
+    if (softcap > 0 || cut) store(s + j * NR, a), store(s + j * NR + W, b);
+    max0 = max(a, max0), max1 = max(b, max1);
+  }
+  // A lane that has seen no key yet has maximum -inf; subtracting 0 instead keeps exp(-inf) = 0 and avoids NaN.
+  F none = set1(minus_infinity), lowest = set1(-3.0e38f);
+  F base0 = select_lt(max0, lowest, zero(), max0), base1 = select_lt(max1, lowest, zero(), max1);
+  F sum0 = zero(), sum1 = zero();
+  for (int64_t j = 0; j < keys; ++j) {
+    F a = exp_nonpositive(sub(load(s + j * NR), base0)), b = exp_nonpositive(sub(load(s + j * NR + W), base1));
+    store(s + j * NR, a), store(s + j * NR + W, b);
+    sum0 = add(sum0, a), sum1 = add(sum1, b);
+  }
+  F shrink0 = exp_nonpositive(sub(select_lt(old0, lowest, none, old0), base0));
+  F shrink1 = exp_nonpositive(sub(select_lt(old1, lowest, none, old1), base1));
+  store(l, fma(load(l), shrink0, sum0)), store(l + W, fma(load(l + W), shrink1, sum1));
+  store(m, max0), store(m + W, max1);
+  float least = -reduce_max(neg(min(shrink0, shrink1)));
+  if (least == 1.0f) return;
+  for (int64_t d = 0; d < width; ++d) {
+    store(acc + d * NR, mul(load(acc + d * NR), shrink0));
+    store(acc + d * NR + W, mul(load(acc + d * NR + W), shrink1));
+  }
+}
+
+// acc (width, NR), each lane times factor (NR) -> rows of `to`: row i at element at + i * stride.
+inline void store_lanes(const float* acc, int64_t width, const float* factor, int64_t rows, void* to, DType type, int64_t at, int64_t stride) {
+  for (int half = 0; half < 2; ++half) {
+    int64_t lanes = min_of<int64_t>(W, rows - half * W);
+    if (lanes <= 0) return;
+    F f = load(factor + half * W);
+    for (int64_t d = 0; d < width; d += W) {
+      int n = static_cast<int>(min_of<int64_t>(W, width - d));
+      F r[W];
+      for (int c = 0; c < W; ++c) r[c] = c < n ? mul(load(acc + (d + c) * NR + half * W), f) : zero();
+      transpose(r);
+      for (int i = 0; i < lanes; ++i) {
+        int64_t e = at + (half * W + i) * stride + d;
+        if (type == DType::f32) n == W ? store(static_cast<float*>(to) + e, r[i]) : store_n(static_cast<float*>(to) + e, r[i], n);
+        else n == W ? store(static_cast<bf16*>(to) + e, r[i]) : store_n(static_cast<bf16*>(to) + e, r[i], n);
+      }
+    }
+  }
+}
+
+inline int64_t flash_floats(int64_t width) {
+  return round_up(2 * query_block * width + 2 * key_block * width + key_block * NR + 2 * query_block, 16);
+}
+
+// work: flash_floats(width).
+inline void flash_forward(const FlashBlock& b, float* work) {
+  int64_t width = b.width;
+  float* q = work;                            // (panels, width, NR)
+  float* o = q + query_block * width;         // the same
+  float* k = o + query_block * width;         // (key_block, width)
+  float* v = k + key_block * width;
+  float* s = v + key_block * width;           // (key_block, NR)
+  float* m = s + key_block * NR;              // (query_block)
+  float* l = m + query_block;
+  load_panels(b.q, b.q_type, 0, b.q_stride, b.rows, width, b.scale, q);
+  for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
+  for (int64_t i = 0; i < query_block; ++i) m[i] = minus_infinity, l[i] = 0;
+  int64_t end = b.position + b.rows;
+  int64_t first = b.mask.first(b.position), last = b.mask.last(end, b.keys);
+  for (int64_t j = first; j < last; j += key_block) {
+    int64_t keys = min_of(key_block, last - j);
+    load_tile(b.k, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, k, width);
+    load_tile(b.v, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, v, width);
+    for (int64_t p = 0; p * NR < b.rows; ++p) {
+      int64_t query = b.position + p * NR, query_end = min_of(query + NR, end);
+      int64_t seen = min_of(keys, b.mask.last(query_end, b.keys) - j);
+      if (seen <= 0 || b.mask.first(query) >= j + seen) continue;
+      score_tile(k, width, seen, width, q + p * NR * width, s, NR);
+      softmax_panel(s, seen, j, query, b.mask, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
+      mix_tile(v, width, seen, width, s, NR, o + p * NR * width);
+    }
+  }
+  for (int64_t p = 0; p * NR < b.rows; ++p) {
+    int64_t rows = min_of<int64_t>(NR, b.rows - p * NR);
+    float inverse[NR];
+    for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
+    store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.q_type, p * NR * b.o_stride, b.o_stride);
+    if (b.lse)
+      for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,83 @@
+// attention, its gradient, and attention over the cache.
+#include "cpu/nodes.h"
+#include "ops/segments.h"
+
+namespace heddle {
+namespace cpu {
+namespace {
+
+Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor& v) {
+  Attention a{};
+  a.length = n.attr_int("sequenceLength");
+  a.batch = a.length > 0 ? q.shape[0] / a.length : 0;
+  a.heads = q.shape[1], a.kv_heads = k.shape[1], a.width = q.shape[2];
+  a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");
+  a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
+  a.type = q.dtype;
+  a.q = q.data, a.k = k.data, a.v = v.data;
+  return a;
+}
+Attention forward(const Node& n) {
+  Attention a = describe(n, n.in[0], n.in[1], n.in[2]);
+  a.o = n.out[0].data, a.lse = static_cast<float*>(n.out[1].data);
+  return a;
+}
+Attention backward(const Node& n) {
+  Attention a = describe(n, n.in[1], n.in[2], n.in[3]);
+  a.d_o = n.in[0].data, a.o = n.in[4].data, a.lse = static_cast<float*>(n.in[5].data);
+  a.dq = n.out[0].data, a.dk = n.out[1].data, a.dv = n.out[2].data;
+  return a;
+}
+
+// Positions are compared as floats, which are exact below 2^24.
+constexpr int64_t longest = int64_t{1} << 24;
+
+bool forward_supports(const Node& n) {
+  return is_activation(n.in[0]) && n.in[1].dtype == n.in[0].dtype && n.in[2].dtype == n.in[0].dtype &&
+         n.out[0].dtype == n.in[0].dtype && n.attr_int("sequenceLength") < longest;
+}
+size_t forward_scratch(const Node& n, int threads) { return active().attention_scratch(forward(n), threads); }
+void forward_run(const Node& n, Context& c) { active().attention(forward(n), c.pool, c.scratch); }
+
+bool backward_supports(const Node& n) {
+  for (int i = 0; i < 5; ++i)
+    if (n.in[i].dtype != n.in[0].dtype) return false;
+  for (const Tensor& t : n.out)
+    if (t.dtype != n.in[0].dtype) return false;
+  return is_activation(n.in[0]) && n.attr_int("sequenceLength") < longest;
+}
+size_t backward_scratch(const Node& n, int threads) { return active().attention_backward_scratch(backward(n), threads); }
+void backward_run(const Node& n, Context& c) { active().attention_backward(backward(n), c.pool, c.scratch); }
+
+CachedAttention cached(const Node& n) {
+  const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &segments = n.in[3];
+  CachedAttention a{};
+  a.rows = q.shape[0], a.heads = q.shape[1], a.width = q.shape[2];
+  a.slots = k.shape[0], a.kv_heads = k.shape[1], a.capacity = k.shape[2];
+  a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");
+  a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
+  a.type = q.dtype, a.cache_type = k.dtype;
+  a.q = q.data, a.k = k.data, a.v = v.data, a.o = n.out[0].data;
+  a.segments = segments.shape[0], a.segment = static_cast<const int32_t*>(segments.data);
+  return a;
+}
+bool cached_supports(const Node& n) {
+  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && is_float(n.in[1]) && n.in[2].dtype == n.in[1].dtype &&
+         n.in[1].shape[2] < longest;
+}
+size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
+void cached_run(const Node& n, Context& c) {
+  read_segments("cached_attention", n.in[3], n.in[0].shape[0], n.in[1].shape);  // throws unless every segment fits
+  active().cached_attention(cached(n), c.pool, c.scratch);
+}
+
+}  // namespace
+
+void register_attention() {
+  add_kernel("attention", "flash_attention", forward_supports, forward_scratch, forward_run);
+  add_kernel("attention_backward", "flash_attention_backward", backward_supports, backward_scratch, backward_run);
+  add_kernel("cached_attention", "flash_cached_attention", cached_supports, cached_scratch, cached_run);
+}
+
+}  // namespace cpu
+}  // namespace heddle

@@ -1,0 +1,73 @@
+// linear and its gradients: each is one matrix product with the operands in other roles.
+#include "cpu/nodes.h"
+
+namespace heddle {
+namespace cpu {
+namespace {
+
+void set_a(Gemm& g, const Tensor& t, bool transposed) {
+  g.a = t.data, g.a_type = t.dtype, g.lda = t.shape[1], g.a_transposed = transposed;
+}
+void set_b(Gemm& g, const Tensor& t, bool transposed) {
+  g.b = t.data, g.b_type = t.dtype, g.ldb = t.shape[1], g.b_transposed = transposed;
+}
+void set_c(Gemm& g, const Tensor& t) {
+  g.c = t.data, g.c_type = t.dtype, g.ldc = t.shape[1], g.m = t.shape[0], g.n = t.shape[1];
+}
+
+// y (N, M) = x (N, K) w^T + bias, or x w when w is (K, M)
+Gemm linear(const Node& n) {
+  Gemm g{};
+  set_a(g, n.in[0], false);
+  set_b(g, n.in[1], !n.attr_flag("transposed"));
+  set_c(g, n.out[0]);
+  g.k = n.in[0].shape[1];
+  if (n.has_input(2)) g.bias = n.in[2].data, g.bias_type = n.in[2].dtype;
+  return g;
+}
+
+// dx (N, K) = dy (N, M) w
+Gemm backward_input(const Node& n) {
+  Gemm g{};
+  set_a(g, n.in[0], false);
+  set_b(g, n.in[1], n.attr_flag("transposed"));
+  set_c(g, n.out[0]);
+  g.k = n.in[0].shape[1];
+  return g;
+}
+
+// dw (M, K) = dy^T x, or (K, M) = x^T dy
+Gemm backward_weight(const Node& n) {
+  bool transposed = n.attr_flag("transposed");
+  Gemm g{};
+  set_a(g, n.in[transposed ? 1 : 0], true);
+  set_b(g, n.in[transposed ? 0 : 1], false);
+  set_c(g, n.out[0]);
+  g.k = n.in[0].shape[0];
+  return g;
+}
+
+bool supports(const Node& n) {
+  for (size_t i = 0; i < n.in.size(); ++i)
+    if (n.has_input(i) && !is_float(n.in[i])) return false;
+  return is_activation(n.out[0]);
+}
+
+template <Gemm (*describe)(const Node&)> size_t scratch(const Node& n, int threads) {
+  Gemm g = describe(n);
+  return active().gemm_scratch(g.m, g.n, g.k, threads);
+}
+template <Gemm (*describe)(const Node&)> void run(const Node& n, Context& c) {
+  active().gemm(describe(n), c.pool, c.scratch);
+}
+
+}  // namespace
+
+void register_linear() {
+  add_kernel("linear", "gemm_linear", supports, scratch<linear>, run<linear>);
+  add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>);
+  add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
+}
+
+}  // namespace cpu
+}  // namespace heddle
