@@ -1,58 +1,41 @@
-// Runs the op cases once for each instruction set (HEDDLE_ISA) and says loudly which of them this machine cannot run.
+// Runs the op cases and test/native once for each instruction set (HEDDLE_ISA), and says loudly which of them this
+// machine cannot run.
 //
 //   npm run test:isa [-- PATH ...]
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { buildWithTests, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
-const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const sets = process.arch === "arm64" ? ["baseline", "neon"] : ["baseline", "avx2", "avx512", "avx512bf16"];
-const asked = process.argv.slice(2);
-const paths = (asked.length ? asked : ["test/ops"]).filter((path) => existsSync(join(root, path)));
-if (paths.length === 0) {
-  console.error("test:isa: no tests at the given paths");
-  process.exit(1);
-}
+const paths = testPaths(process.argv.slice(2), ["test/ops"]);
+const folder = join(root, ".cmake", "release");
+const addon = join(folder, "heddle.node");
+buildWithTests();
 
-const addon = process.env.HEDDLE_BINARY ?? createRequire(import.meta.url)("node-gyp-build").path(root);
-
-/** cpuInfo() of a process that HEDDLE_ISA forces to one set. */
+/** cpuInfo() of a process that HEDDLE_ISA forces to one set; undefined where that process fails. */
 function cpuInfo(isa) {
   const script =
-    "const m = { exports: {} }; process.dlopen(m, process.argv[1]);" +
-    "console.log(JSON.stringify(m.exports.cpuInfo()));";
-  const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", script, addon], {
-    encoding: "utf8",
-    env: { ...process.env, HEDDLE_ISA: isa },
-  });
-  if (status !== 0) throw new Error(`cpuInfo() failed with HEDDLE_ISA=${isa}: ${stderr.trim()}`);
-  return JSON.parse(stdout);
+    "const m = { exports: {} }; process.dlopen(m, process.argv[1]); console.log(JSON.stringify(m.exports.cpuInfo()));";
+  const { HEDDLE_ISA: _, ...env } = process.env;
+  if (isa) env.HEDDLE_ISA = isa;
+  const { status, stdout, stderr } = spawnSync(process.execPath, ["-e", script, addon], { encoding: "utf8", env });
+  if (status !== 0) console.error(stderr.trim());
+  return status === 0 ? JSON.parse(stdout) : undefined;
 }
 
-const { supported } = cpuInfo("");
-const outcomes = [];
-for (const isa of sets) {
-  if (!supported.includes(isa)) {
-    outcomes.push([isa, "NOT RUN: this processor lacks it"]);
-    continue;
-  }
-  const { isa: inUse } = cpuInfo(isa);
-  if (inUse !== isa) {
-    outcomes.push([isa, `FAILED: HEDDLE_ISA=${isa} was ignored, ${inUse} is in use`]);
-    continue;
-  }
+function outcome(isa, supported) {
+  if (!supported.includes(isa)) return "NOT RUN: this processor lacks it";
+  const inUse = cpuInfo(isa)?.isa;
+  if (inUse !== isa) return `FAILED: with HEDDLE_ISA=${isa} the set in use is ${inUse}`;
   console.log(`\n=== HEDDLE_ISA=${isa} ===`);
-  const { status } = spawnSync(
-    process.execPath,
-    [join(root, "node_modules", "vitest", "vitest.mjs"), "run", ...paths],
-    { stdio: "inherit", cwd: root, env: { ...process.env, HEDDLE_ISA: isa } },
-  );
-  outcomes.push([isa, status === 0 ? "passed" : "FAILED"]);
+  const native = runNativeTests(folder, { HEDDLE_ISA: isa });
+  const typescript = runVitest(paths, { HEDDLE_ISA: isa, HEDDLE_BINARY: addon });
+  return native && typescript ? "passed" : "FAILED";
 }
 
+const { supported } = cpuInfo(undefined) ?? { supported: [] };
+const outcomes = sets.map((isa) => [isa, outcome(isa, supported)]);
 console.log("\nInstruction sets:");
-for (const [isa, outcome] of outcomes) console.log(`  ${isa.padEnd(11)} ${outcome}`);
-const ran = outcomes.filter(([, outcome]) => outcome === "passed").length;
-process.exit(ran > 0 && !outcomes.some(([, outcome]) => outcome.startsWith("FAILED")) ? 0 : 1);
+for (const [isa, result] of outcomes) console.log(`  ${isa.padEnd(11)} ${result}`);
+const passed = outcomes.some(([, result]) => result === "passed");
+process.exit(passed && !outcomes.some(([, result]) => result.startsWith("FAILED")) ? 0 : 1);

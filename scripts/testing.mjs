@@ -1,0 +1,58 @@
+// What the test scripts share: building with the native test programs, running them and vitest, and telling .ci/run.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = dirname(dirname(fileURLToPath(import.meta.url)));
+
+/** Builds the addon and every program of test/native; `options` are those of build-addon.mjs. */
+export function buildWithTests(...options) {
+  const script = join(root, "scripts", "build-addon.mjs");
+  const { status } = spawnSync(process.execPath, [script, "-D", "HEDDLE_TESTS=ON", ...options], { stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
+/** Runs each program of test/native that was built into `folder`; true where all end with 0. */
+export function runNativeTests(folder, env) {
+  const source = join(root, "test", "native");
+  const names = existsSync(source) ? readdirSync(source).filter((name) => name.endsWith(".cc")) : [];
+  const results = names.map((file) => {
+    const name = file.replace(/\.cc$/, "");
+    console.log(`\n--- test/native/${name}`);
+    return spawnSync(join(folder, name), [], { stdio: "inherit", env: { ...process.env, ...env } }).status === 0;
+  });
+  const passed = results.filter(Boolean).length;
+  report({ numPassedTests: passed, numFailedTests: results.length - passed });
+  return passed === results.length;
+}
+
+/** Runs vitest on some paths; true where it passes. */
+export function runVitest(paths, env, ...options) {
+  const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+  const { status } = spawnSync(process.execPath, [vitest, "run", ...options, ...paths], {
+    stdio: "inherit",
+    cwd: root,
+    env: { ...process.env, ...env },
+  });
+  return status === 0;
+}
+
+let reports = 0;
+
+// The same keys as vitest's own JSON reports, for scripts/test-totals.mjs.
+function report({ numPassedTests, numFailedTests }) {
+  const folder = process.env.HEDDLE_TEST_REPORT;
+  if (!folder) return;
+  const content = { numPassedTests, numFailedTests, numPendingTests: 0, numTodoTests: 0 };
+  reports += 1;
+  writeFileSync(join(folder, `native-${process.pid}-${reports}.json`), JSON.stringify(content));
+}
+
+/** The paths that exist, of those asked for or else the defaults. Ends the process where none does. */
+export function testPaths(asked, defaults) {
+  const paths = (asked.length ? asked : defaults).filter((path) => existsSync(join(root, path)));
+  if (paths.length > 0) return paths;
+  console.error(`none of these exists: ${(asked.length ? asked : defaults).join(", ")}`);
+  return process.exit(1);
+}
