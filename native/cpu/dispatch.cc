@@ -106,6 +106,11 @@ std::vector<std::string> cpu_isas() {
 void register_cpu_kernels() {
   cpu::register_linear();
   cpu::register_attention();
+  cpu::register_logprob();
+  cpu::register_norms();
+  cpu::register_elementwise();
+  cpu::register_rows();
+  cpu::register_optimizer();
 }
 
 }  // namespace heddle

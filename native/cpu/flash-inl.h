@@ -11,7 +11,6 @@ namespace HEDDLE_ISA {
 
 constexpr int64_t query_block = 64;             // queries of a task, in panels of NR lanes
 constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
-constexpr float minus_infinity = -__builtin_inff();
 static_assert(query_block % NR == 0, "whole panels");
 
 struct Mask {

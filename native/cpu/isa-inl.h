@@ -5,6 +5,8 @@
 #include "cpu/cached_attention-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
+#include "cpu/logprob-inl.h"
+#include "cpu/rows-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -16,6 +18,18 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.attention_scratch = attention_scratch, k.attention = attention;
   k.attention_backward_scratch = attention_backward_scratch, k.attention_backward = attention_backward;
   k.cached_attention_scratch = cached_attention_scratch, k.cached_attention = cached_attention;
+  k.token_logprob_scratch = token_logprob_scratch, k.token_logprob = token_logprob;
+  k.token_logprob_backward_scratch = token_logprob_backward_scratch, k.token_logprob_backward = token_logprob_backward;
+  k.rms_norm = rms_norm, k.layer_norm = layer_norm;
+  k.norm_backward_scratch = norm_backward_scratch;
+  k.rms_norm_backward = rms_norm_backward, k.layer_norm_backward = layer_norm_backward;
+  k.rope = rope;
+  k.glu = glu, k.glu_backward = glu_backward, k.gelu = gelu, k.gelu_backward = gelu_backward;
+  k.add = add_kernel, k.mul = mul_kernel, k.scale = scale_kernel, k.cast = cast, k.convert = convert;
+  k.sum = sum, k.sum_squares = sum_squares, k.accumulate = accumulate;
+  k.softmax = softmax, k.softmax_backward = softmax_backward, k.column_sum = column_sum;
+  k.embedding = embedding, k.embedding_backward = embedding_backward;
+  k.adamw = adamw;
   return k;
 }
 

@@ -163,8 +163,8 @@ struct Kernels {
   void (*mul)(const Elementwise&, Pool&);
   void (*scale)(const Elementwise&, Pool&);
   void (*cast)(const Elementwise&, Pool&);  // type -> out_type
-  float (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
-  float (*sum_squares)(const Elementwise&, Pool&);
+  double (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
+  double (*sum_squares)(const Elementwise&, Pool&);
   void (*accumulate)(const Elementwise&, Pool&);  // y f32 = factor * y + a (type)
   void (*softmax)(const Rows&, Pool&);
   void (*softmax_backward)(const Rows&, Pool&);  // a dy, b y
@@ -172,6 +172,7 @@ struct Kernels {
   void (*embedding)(const Embedding&, Pool&);
   void (*embedding_backward)(const Embedding&, Pool&);
   void (*adamw)(const AdamW&, Pool&);
+  void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
 };
 
 extern const Kernels kernels_baseline;

@@ -61,12 +61,19 @@ template <Gemm (*describe)(const Node&)> void run(const Node& n, Context& c) {
   active().gemm(describe(n), c.pool, c.scratch);
 }
 
+bool column_sum_supports(const Node& n) { return is_activation(n.in[0]); }
+void column_sum(const Node& n, Context& c) {
+  Rows r{n.in[0].shape[0], n.in[0].shape[1], n.in[0].dtype, n.in[0].data, nullptr, n.out[0].data};
+  active().column_sum(r, c.pool);
+}
+
 }  // namespace
 
 void register_linear() {
   add_kernel("linear", "gemm_linear", supports, scratch<linear>, run<linear>);
   add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>);
   add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
+  add_kernel("column_sum", "column_sum", column_sum_supports, nullptr, column_sum);
 }
 
 }  // namespace cpu

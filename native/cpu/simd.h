@@ -78,6 +78,7 @@ HEDDLE_SIMD F exp_reduced(F r) {
   q = fma(q, r, set1(0.5f));
   return add(set1(1.0f), fma(mul(r, r), q, r));
 }
+constexpr float minus_infinity = -__builtin_inff();
 constexpr float log2_e = 1.44269504f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
 
 // e^x: subnormal results are right, -inf gives 0, above 88.73 gives inf, NaN stays NaN. About 2 ulp.

@@ -1,0 +1,186 @@
+// Elementwise kernels, the optimiser step, and sums whose value does not depend on the number of threads.
+#pragma once
+#include "cpu/norm-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::AdamW;
+using cpu::Elementwise;
+
+constexpr int64_t elementwise_grain = 16384;
+
+// Calls body(i, count) for the vectors of [0, size); count < W only at the very end.
+template <class Body> HEDDLE_SIMD void each_vector(int64_t size, Pool& pool, Body body) {
+  pool.range(ceil_div(size, W), elementwise_grain / W, [&](int64_t begin, int64_t end, int) {
+    int64_t whole = min_of(end, size / W);
+    for (int64_t v = begin; v < whole; ++v) body(v * W, W);
+    if (whole < end) body(whole * W, static_cast<int>(size - whole * W));
+  });
+}
+template <class T> HEDDLE_SIMD F at(const void* p, int64_t i, int n) {
+  const T* q = static_cast<const T*>(p) + i;
+  return n == W ? load(q) : load_n(q, n);
+}
+template <class T> HEDDLE_SIMD void put(void* p, int64_t i, int n, F v) {
+  T* q = static_cast<T*>(p) + i;
+  if (n == W) store(q, v);
+  else store_n(q, v, n);
+}
+
+template <class F1> HEDDLE_SIMD void map1(const Elementwise& e, Pool& pool, F1 f) {
+  if (e.type == DType::f32) each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n))); });
+  else each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n))); });
+}
+template <class F2> HEDDLE_SIMD void map2(const Elementwise& e, Pool& pool, F2 f) {
+  if (e.type == DType::f32)
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<float>(e.y, i, n, f(at<float>(e.a, i, n), at<float>(e.b, i, n))); });
+  else
+    each_vector(e.size, pool, [&](int64_t i, int n) { put<bf16>(e.y, i, n, f(at<bf16>(e.a, i, n), at<bf16>(e.b, i, n))); });
+}
+
+inline void add_kernel(const Elementwise& e, Pool& pool) {
+  map2(e, pool, [](F a, F b) { return add(a, b); });
+}
+inline void mul_kernel(const Elementwise& e, Pool& pool) {
+  map2(e, pool, [](F a, F b) { return mul(a, b); });
+}
+inline void scale_kernel(const Elementwise& e, Pool& pool) {
+  map1(e, pool, [&](F a) { return mul(a, set1(e.factor)); });
+}
+
+struct Activated {
+  F value, derivative;
+};
+HEDDLE_SIMD Activated silu(F x) {
+  F s = sigmoid(x), value = mul(x, s);
+  return {value, fma(value, sub(set1(1), s), s)};
+}
+HEDDLE_SIMD Activated gelu_erf(F x) {
+  F cdf = fma(set1(0.5f), erf(mul(x, set1(0.70710678f))), set1(0.5f));
+  F density = mul(set1(0.39894228f), exp_nonpositive(mul(set1(-0.5f), mul(x, x))));
+  return {mul(x, cdf), fma(x, density, cdf)};
+}
+HEDDLE_SIMD Activated gelu_tanh(F x) {
+  F c = set1(0.79788456f), s = mul(x, x);
+  F t = tanh(mul(mul(c, x), fma(set1(0.044715f), s, set1(1))));
+  F half = fma(set1(0.5f), t, set1(0.5f));  // (1 + t) / 2
+  F inner = mul(c, fma(set1(3 * 0.044715f), s, set1(1)));
+  return {mul(x, half), fma(mul(mul(set1(0.5f), x), fnma(t, t, set1(1))), inner, half)};
+}
+
+// Runs f with the activation as a compile-time choice.
+template <class Body> HEDDLE_SIMD void with_activation(int activation, Body body) {
+  if (activation == 0) body([](F x) { return silu(x); });
+  else if (activation == 1) body([](F x) { return gelu_tanh(x); });
+  else body([](F x) { return gelu_erf(x); });
+}
+inline void glu(const Elementwise& e, Pool& pool) {
+  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F gate, F up) { return mul(act(gate).value, up); }); });
+}
+inline void gelu(const Elementwise& e, Pool& pool) {
+  with_activation(e.activation, [&](auto act) { map1(e, pool, [&](F x) { return act(x).value; }); });
+}
+inline void gelu_backward(const Elementwise& e, Pool& pool) {
+  with_activation(e.activation, [&](auto act) { map2(e, pool, [&](F dy, F x) { return mul(dy, act(x).derivative); }); });
+}
+template <class T, class Act> HEDDLE_SIMD void glu_backward_typed(const Elementwise& e, Pool& pool, Act act) {
+  each_vector(e.size, pool, [&](int64_t i, int n) {
+    F dy = at<T>(e.a, i, n), up = at<T>(e.c, i, n);
+    Activated gate = act(at<T>(e.b, i, n));
+    put<T>(e.y, i, n, mul(mul(dy, up), gate.derivative));
+    put<T>(e.z, i, n, mul(dy, gate.value));
+  });
+}
+inline void glu_backward(const Elementwise& e, Pool& pool) {
+  with_activation(e.activation, [&](auto act) {
+    if (e.type == DType::f32) glu_backward_typed<float>(e, pool, act);
+    else glu_backward_typed<bf16>(e, pool, act);
+  });
+}
+
+template <class From, class To> HEDDLE_SIMD void convert_typed(const void* from, void* to, int64_t begin, int64_t end) {
+  int64_t i = begin;
+  for (; i + W <= end; i += W) put<To>(to, i, W, at<From>(from, i, W));
+  if (i < end) put<To>(to, i, static_cast<int>(end - i), at<From>(from, i, static_cast<int>(end - i)));
+}
+template <class From> void convert_from(const void* from, void* to, DType to_type, int64_t begin, int64_t end) {
+  if (to_type == DType::f32) convert_typed<From, float>(from, to, begin, end);
+  else if (to_type == DType::bf16) convert_typed<From, bf16>(from, to, begin, end);
+  else convert_typed<From, f16>(from, to, begin, end);
+}
+inline void convert_range(const void* from, DType from_type, void* to, DType to_type, int64_t begin, int64_t end) {
+  if (from_type == DType::f32) convert_from<float>(from, to, to_type, begin, end);
+  else if (from_type == DType::bf16) convert_from<bf16>(from, to, to_type, begin, end);
+  else convert_from<f16>(from, to, to_type, begin, end);
+}
+inline void convert(const void* from, DType from_type, void* to, DType to_type, int64_t n) {
+  convert_range(from, from_type, to, to_type, 0, n);
+}
+inline void cast(const Elementwise& e, Pool& pool) {
+  pool.range(e.size, elementwise_grain, [&](int64_t begin, int64_t end, int) { convert_range(e.a, e.type, e.y, e.out_type, begin, end); });
+}
+
+inline void accumulate(const Elementwise& e, Pool& pool) {
+  each_vector(e.size, pool, [&](int64_t i, int n) {
+    F g = e.type == DType::f32 ? at<float>(e.a, i, n) : at<bf16>(e.a, i, n);
+    // Factor 0 forgets the state even where that is NaN.
+    put<float>(e.y, i, n, e.factor == 0 ? g : fma(set1(e.factor), at<float>(e.y, i, n), g));
+  });
+}
+
+// Sums of fixed pieces in f32, added in double in order.
+template <class T, bool SQUARES> double sum_typed(const void* p, int64_t size, Pool& pool) {
+  constexpr int64_t most = 1024;
+  int64_t piece = max_of<int64_t>(elementwise_grain, round_up(ceil_div(size, most), W)), pieces = ceil_div(size, piece);
+  double sums[most];
+  pool.run(pieces, [&](int64_t k, int) {
+    int64_t end = min_of(size, (k + 1) * piece);
+    double total = 0;
+    for (int64_t begin = k * piece; begin < end; begin += elementwise_grain) {
+      F a[4] = {zero(), zero(), zero(), zero()};
+      int64_t stop = min_of(end, begin + elementwise_grain), i = begin;
+      for (; i + 4 * W <= stop; i += 4 * W)
+#pragma GCC unroll 4
+        for (int u = 0; u < 4; ++u) {
+          F x = at<T>(p, i + u * W, W);
+          a[u] = SQUARES ? fma(x, x, a[u]) : add(a[u], x);
+        }
+      for (; i < stop; i += W) {
+        F x = at<T>(p, i, static_cast<int>(min_of<int64_t>(W, stop - i)));
+        a[0] = SQUARES ? fma(x, x, a[0]) : add(a[0], x);
+      }
+      total += static_cast<double>(reduce_add(add(add(a[0], a[1]), add(a[2], a[3]))));
+    }
+    sums[k] = total;
+  });
+  double total = 0;
+  for (int64_t k = 0; k < pieces; ++k) total += sums[k];
+  return total;
+}
+inline double sum(const Elementwise& e, Pool& pool) {
+  return e.type == DType::f32 ? sum_typed<float, false>(e.a, e.size, pool) : sum_typed<bf16, false>(e.a, e.size, pool);
+}
+inline double sum_squares(const Elementwise& e, Pool& pool) {
+  return e.type == DType::f32 ? sum_typed<float, true>(e.a, e.size, pool) : sum_typed<bf16, true>(e.a, e.size, pool);
+}
+
+template <class T> void adamw_typed(const AdamW& a, Pool& pool) {
+  double lr = static_cast<double>(a.hyper[0]), beta1 = static_cast<double>(a.hyper[1]), beta2 = static_cast<double>(a.hyper[2]);
+  double decay = a.decay ? static_cast<double>(a.hyper[4]) : 0;
+  F keep = set1(static_cast<float>(1 - lr * decay)), step = set1(static_cast<float>(lr / static_cast<double>(a.hyper[5])));
+  F correction = set1(static_cast<float>(1 / static_cast<double>(a.hyper[6]))), eps = set1(a.hyper[3]), factor = set1(a.factor[0]);
+  F b1 = set1(a.hyper[1]), b2 = set1(a.hyper[2]);
+  F c1 = set1(static_cast<float>(1 - beta1)), c2 = set1(static_cast<float>(1 - beta2));
+  each_vector(a.size, pool, [&](int64_t i, int n) {
+    F g = mul(at<float>(a.grad, i, n), factor);
+    F m = fma(b1, at<float>(a.m, i, n), mul(c1, g)), v = fma(b2, at<float>(a.v, i, n), mul(mul(c2, g), g));
+    put<float>(a.m, i, n, m), put<float>(a.v, i, n, v);
+    F update = div(m, add(sqrt(mul(v, correction)), eps));
+    put<T>(a.param, i, n, fnma(step, update, mul(keep, at<T>(a.param, i, n))));
+  });
+}
+inline void adamw(const AdamW& a, Pool& pool) { a.type == DType::f32 ? adamw_typed<float>(a, pool) : adamw_typed<bf16>(a, pool); }
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,196 @@
+// Log-probabilities of targets under softmax(h w^T) and their gradient, over chunks of rows by chunks of the
+// vocabulary: the logits of a chunk are the only ones that exist. Three products backward, one forward, all through
+// gemm(); sums over the vocabulary and over the rows are added chunk by chunk in order.
+#pragma once
+#include "cpu/gemm-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::TokenLogprob;
+
+constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
+
+#if defined(HEDDLE_SIMD_BF16)
+constexpr bool bf16_products = true;  // gradients of logits are then rounded, so that both backward products are bf16
+#else
+constexpr bool bf16_products = false;
+#endif
+
+struct LogprobPlan {
+  int64_t rows, columns;
+  int64_t logits, state, dh;  // floats
+  size_t gemm;
+};
+inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int threads) {
+  LogprobPlan p;
+  p.rows = min_of(t.rows, logprob_rows), p.columns = min_of(t.vocab, logprob_columns);
+  p.logits = round_up(p.rows * p.columns, 16);
+  p.state = round_up(3 * p.rows, 16);
+  p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
+  p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
+  if (backward) {
+    p.gemm = max_of(p.gemm, gemm_scratch(p.rows, t.width, p.columns, threads));
+    p.gemm = max_of(p.gemm, gemm_scratch(p.columns, t.width, p.rows, threads));
+  }
+  return p;
+}
+inline size_t logprob_bytes(const LogprobPlan& p) { return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh); }
+inline size_t token_logprob_scratch(const TokenLogprob& t, int threads) { return logprob_bytes(plan_logprob(t, false, threads)); }
+inline size_t token_logprob_backward_scratch(const TokenLogprob& t, int threads) { return logprob_bytes(plan_logprob(t, true, threads)); }
+
+inline int64_t bytes_of(DType t) { return t == DType::f32 ? 4 : 2; }
+
+// products (rows, columns) = h[i..] w[j..]^T
+inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, int64_t j, int64_t columns, float* products, Pool& pool, void* scratch) {
+  Gemm g{};
+  g.m = rows, g.n = columns, g.k = t.width;
+  g.a = static_cast<const char*>(t.h) + i * t.width * bytes_of(t.h_type), g.a_type = t.h_type, g.lda = t.width;
+  g.b = static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width, g.b_transposed = true;
+  g.c = products, g.c_type = DType::f32, g.ldc = columns;
+  gemm(g, pool, scratch);
+}
+
+HEDDLE_SIMD F logit(F product, float scale, float softcap) {
+  F x = mul(product, set1(scale));
+  return softcap > 0 ? mul(set1(softcap), tanh(mul(x, set1(1 / softcap)))) : x;
+}
+inline float logit1(float product, float scale, float softcap) {
+  alignas(64) float t[W];
+  store(t, logit(set1(product), scale, softcap));
+  return t[0];
+}
+inline float exp1(float x) {
+  alignas(64) float t[W];
+  store(t, exp_nonpositive(set1(x)));
+  return t[0];
+}
+
+// Takes one row of products into the running maximum m and sum s of exp(logit - m).
+inline void fold_row(const float* products, int64_t n, float scale, float softcap, float& m, float& s) {
+  F top = set1(minus_infinity);
+  int64_t j = 0;
+  F top2 = top;
+  for (; j + 2 * W <= n; j += 2 * W) {
+    top = max(logit(load(products + j), scale, softcap), top);
+    top2 = max(logit(load(products + j + W), scale, softcap), top2);
+  }
+  float peak = max_of(m, reduce_max(max(top, top2)));
+  for (int64_t r = j; r < n; ++r) peak = max_of(peak, logit1(products[r], scale, softcap));
+  F base = set1(peak), sum = zero(), sum2 = zero();
+  for (j = 0; j + 2 * W <= n; j += 2 * W) {
+    sum = add(sum, exp_nonpositive(sub(logit(load(products + j), scale, softcap), base)));
+    sum2 = add(sum2, exp_nonpositive(sub(logit(load(products + j + W), scale, softcap), base)));
+  }
+  float total = reduce_add(add(sum, sum2));
+  for (; j < n; ++j) total += exp1(logit1(products[j], scale, softcap) - peak);
+  s = s * exp1(m - peak) + total;
+  m = peak;
+}
+
+inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
+  LogprobPlan plan = plan_logprob(t, false, pool.threads());
+  float* products = static_cast<float*>(scratch);
+  float* state = products + plan.logits;  // m, s, target logit: plan.rows each
+  void* rest = state + plan.state;
+  float *m = state, *s = state + plan.rows, *hit = state + 2 * plan.rows;
+  for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
+    int64_t rows = min_of(plan.rows, t.rows - i0);
+    for (int64_t i = 0; i < rows; ++i) m[i] = minus_infinity, s[i] = 0, hit[i] = 0;
+    for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
+      int64_t columns = min_of(plan.columns, t.vocab - j0);
+      logit_products(t, i0, rows, j0, columns, products, pool, rest);
+      pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) {
+          int64_t target = t.targets[i0 + i] - j0;
+          if (t.targets[i0 + i] < 0) continue;
+          const float* row = products + i * columns;
+          if (target >= 0 && target < columns) hit[i] = logit1(row[target], t.scale, t.softcap);
+          fold_row(row, columns, t.scale, t.softcap, m[i], s[i]);
+        }
+      });
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      bool counted = t.targets[i0 + i] >= 0;
+      float lse = counted ? m[i] + __builtin_logf(s[i]) : 0;
+      t.lse[i0 + i] = lse;
+      t.logprob[i0 + i] = counted ? hit[i] - lse : 0;
+    }
+  }
+}
+
+// One row of products -> gradients with respect to them, in place; as bf16 (at the row's start) where asked.
+inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float lse, int64_t target, bool narrow) {
+  auto slope = [&](F x) {  // d logit / d product, from the logit
+    if (!(t.softcap > 0)) return set1(t.scale);
+    F r = mul(x, set1(1 / t.softcap));
+    return mul(set1(t.scale), fnma(r, r, set1(1)));
+  };
+  float at_target = target >= 0 && target < n ? row[target] : 0;
+  bf16* narrowed = reinterpret_cast<bf16*>(row);  // element j is written after element j of row was read: 2j <= 4j
+  for (int64_t j = 0; j < n; j += W) {
+    int count = static_cast<int>(min_of<int64_t>(W, n - j));
+    F x = logit(count == W ? load(row + j) : load_n(row + j, count), t.scale, t.softcap);
+    F p = exp_nonpositive(min(zero(), sub(x, set1(lse))));
+    F d = mul(mul(set1(-upstream), p), slope(x));
+    if (narrow) count == W ? store(narrowed + j, d) : store_n(narrowed + j, d, count);
+    else count == W ? store(row + j, d) : store_n(row + j, d, count);
+  }
+  if (target < 0 || target >= n) return;
+  alignas(64) float value[W], gradient[W];
+  F x = logit(set1(at_target), t.scale, t.softcap);
+  store(value, x);
+  store(gradient, mul(mul(set1(upstream), sub(set1(1), exp_nonpositive(min(zero(), sub(x, set1(lse)))))), slope(x)));
+  if (narrow) store1(narrowed + target, gradient[0]);
+  else row[target] = gradient[0];
+}
+
+inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scratch) {
+  LogprobPlan plan = plan_logprob(t, true, pool.threads());
+  float* products = static_cast<float*>(scratch);
+  float* wide_dh = products + plan.logits + plan.state;
+  void* rest = wide_dh + plan.dh;
+  bool narrow = bf16_products && t.h_type == DType::bf16 && t.w_type == DType::bf16;
+  if (t.rows == 0)
+    for (int64_t i = 0; i < t.vocab * t.width; ++i) t.dw[i] = 0;
+  for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
+    int64_t rows = min_of(plan.rows, t.rows - i0);
+    float* dh = plan.dh ? wide_dh : static_cast<float*>(t.dh) + i0 * t.width;
+    for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
+      int64_t columns = min_of(plan.columns, t.vocab - j0);
+      logit_products(t, i0, rows, j0, columns, products, pool, rest);
+      pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
+        for (int64_t i = begin; i < end; ++i) {
+          bool counted = t.targets[i0 + i] >= 0;
+          float* row = products + i * columns;
+          if (counted) gradient_row(row, columns, t, t.d_logprob[i0 + i], t.lse[i0 + i], t.targets[i0 + i] - j0, narrow);
+          else
+            for (int64_t j = 0; j < columns; ++j) row[j] = 0;
+        }
+      });
+      Gemm g{};
+      g.a = products, g.a_type = narrow ? DType::bf16 : DType::f32, g.lda = narrow ? 2 * columns : columns;
+      // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)
+      g.m = rows, g.n = t.width, g.k = columns;
+      g.b = static_cast<const char*>(t.w) + j0 * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width;
+      g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;
+      gemm(g, pool, rest);
+      // dw[j0..] (columns, width) += gradients^T h (rows, width)
+      g.a_transposed = true, g.m = columns, g.k = rows;
+      g.b = static_cast<const char*>(t.h) + i0 * t.width * bytes_of(t.h_type), g.b_type = t.h_type;
+      g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
+      gemm(g, pool, rest);
+    }
+    if (plan.dh) {
+      bf16* to = static_cast<bf16*>(t.dh) + i0 * t.width;
+      for (int64_t e = 0; e < rows * t.width; e += W) {
+        int n = static_cast<int>(min_of<int64_t>(W, rows * t.width - e));
+        if (n == W) store(to + e, load(dh + e));
+        else store_n(to + e, load_n(dh + e, n), n);
+      }
+    }
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

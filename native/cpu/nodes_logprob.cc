@@ -1,0 +1,53 @@
+// token_logprob and its gradient.
+#include "cpu/nodes.h"
+#include "ops/indices.h"
+
+namespace heddle {
+namespace cpu {
+namespace {
+
+TokenLogprob describe(const Node& n, const Tensor& h, const Tensor& w, const Tensor& targets) {
+  TokenLogprob t{};
+  t.rows = h.shape[0], t.width = h.shape[1], t.vocab = w.shape[0];
+  t.softcap = static_cast<float>(n.attr("softcap")), t.scale = static_cast<float>(n.attr("scale"));
+  t.h_type = h.dtype, t.w_type = w.dtype;
+  t.h = h.data, t.w = w.data, t.targets = static_cast<const int32_t*>(targets.data);
+  return t;
+}
+TokenLogprob forward(const Node& n) {
+  TokenLogprob t = describe(n, n.in[0], n.in[1], n.in[2]);
+  t.logprob = static_cast<float*>(n.out[0].data), t.lse = static_cast<float*>(n.out[1].data);
+  return t;
+}
+TokenLogprob backward(const Node& n) {
+  TokenLogprob t = describe(n, n.in[1], n.in[2], n.in[3]);
+  t.d_logprob = static_cast<const float*>(n.in[0].data), t.lse = static_cast<float*>(n.in[4].data);
+  t.dh = n.out[0].data, t.dw = static_cast<float*>(n.out[1].data);
+  return t;
+}
+
+bool forward_supports(const Node& n) { return is_activation(n.in[0]) && is_float(n.in[1]); }
+size_t forward_scratch(const Node& n, int threads) { return active().token_logprob_scratch(forward(n), threads); }
+void forward_run(const Node& n, Context& c) {
+  check_indices("token_logprob", "target", n.in[2], n.in[1].shape[0], true);
+  active().token_logprob(forward(n), c.pool, c.scratch);
+}
+
+bool backward_supports(const Node& n) {
+  return is_activation(n.in[1]) && is_float(n.in[2]) && n.out[0].dtype == n.in[1].dtype;
+}
+size_t backward_scratch(const Node& n, int threads) { return active().token_logprob_backward_scratch(backward(n), threads); }
+void backward_run(const Node& n, Context& c) {
+  check_indices("token_logprob_backward", "target", n.in[3], n.in[2].shape[0], true);
+  active().token_logprob_backward(backward(n), c.pool, c.scratch);
+}
+
+}  // namespace
+
+void register_logprob() {
+  add_kernel("token_logprob", "chunked_token_logprob", forward_supports, forward_scratch, forward_run);
+  add_kernel("token_logprob_backward", "chunked_token_logprob_backward", backward_supports, backward_scratch, backward_run);
+}
+
+}  // namespace cpu
+}  // namespace heddle
