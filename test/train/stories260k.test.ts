@@ -1,0 +1,54 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { openDevice } from "../../lib/graph/index.ts";
+import { loadModel } from "../../lib/models/load.ts";
+import { languageModelling } from "../../lib/train/language-modelling.ts";
+import { TrainStep } from "../../lib/train/step.ts";
+import { fixtures } from "../helpers/fixtures.ts";
+
+if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fixtures is not there");
+
+describe.skipIf(!fixtures)("stories260K, a trained model", () => {
+  const folder = join(fixtures ?? "", "stories260K");
+
+  test("loss, gradients and ten AdamW steps: relative error at most 1e-4", async () => {
+    const reference = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));
+    const files = await openModelFiles(folder);
+    const model = await loadModel(files.config, files.weights, { device: openDevice() });
+    const T = reference.batch_ids[0].length - 1;
+    const step = await TrainStep.create(
+      model,
+      languageModelling,
+      { sequences: reference.batch_ids.length, sequenceLength: T, dtype: "f32" },
+      { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 },
+    );
+    const tokens = Int32Array.from(reference.batch_ids.flatMap((row: number[]) => row.slice(0, T)));
+    const targets = Int32Array.from(reference.batch_ids.flatMap((row: number[]) => row.slice(1)));
+    const batch = { tokens, targets, tokenCount: targets.length, byteCount: 0 };
+    const { loss } = await step.accumulate([batch]);
+    expect(Math.abs(loss / reference.loss - 1)).toBeLessThan(1e-4);
+
+    const expected = await openWeights(join(folder, "reference/grads.safetensors"));
+    for (const name of expected.names()) {
+      const stored = expected.tensor(name);
+      const want = new Float32Array(stored.file.bytes(stored.offset, stored.bytes));
+      const got = await step.optimizer.gradients.get(`gradient.${name}`)!.toFloat32();
+      const error = Math.sqrt(want.reduce((sum, w, i) => sum + (w - got[i]!) ** 2, 0));
+      expect(error, name).toBeLessThan(1e-4 * Math.sqrt(want.reduce((sum, w) => sum + w * w, 0)));
+    }
+    expected.close();
+
+    const { lr, loss_before_step, grad_norm_before_clip } = reference.adamw;
+    for (const [i, want] of loss_before_step.entries()) {
+      const got = await step.run([batch], lr);
+      expect(Math.abs(got.loss / want - 1), `loss of step ${i + 1}`).toBeLessThan(1e-4);
+      expect(Math.abs(got.gradNorm / grad_norm_before_clip[i] - 1), `norm of step ${i + 1}`).toBeLessThan(1e-4);
+    }
+    step.dispose();
+    model.dispose();
+    files.close();
+  });
+});
