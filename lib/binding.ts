@@ -183,7 +183,15 @@ export interface NativeDecoder {
   flush(): string;
 }
 
+/** One job at a time. */
+export interface NativeTrainer {
+  feed(texts: string[]): NativeJob<undefined>;
+  /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
+  train(tokens: number, minCount: number, progress?: (done: number, total: number) => void): NativeJob<Uint32Array>;
+}
+
 interface TokenizerBinding {
+  NativeTrainer: new (stages: Uint32Array, specialTokens: string[]) => NativeTrainer;
   NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
   NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
 }

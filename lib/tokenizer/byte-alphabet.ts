@@ -10,11 +10,9 @@ for (let byte = 0; byte < 256; byte++) {
   byteOf.set(character, byte);
 }
 
-/** The printable name of bytes. */
-export function nameBytes(bytes: Uint8Array): string {
-  let name = "";
-  for (const byte of bytes) name += characterOf[byte]!;
-  return name;
+/** The printable name of a byte. */
+export function characterOfByte(byte: number): string {
+  return characterOf[byte]!;
 }
 
 /** The bytes behind a printable name, or undefined if it has a character beyond the alphabet. */

@@ -5,3 +5,4 @@ export type { TokenDecoder } from "./decoder.ts";
 export type { TokenizerTexts } from "./folder.ts";
 export { type DecodeOptions, type EncodeOptions, type EncodingWithOffsets, Tokenizer } from "./tokenizer.ts";
 export type { AddedToken } from "./tokenizer-file.ts";
+export type { TrainOptions, TrainProgress } from "./train.ts";

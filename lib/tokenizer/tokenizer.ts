@@ -1,12 +1,14 @@
 // The tokenizer as users see it. Native code does the work of encode and decode; see plan.ts for who does the rest.
-import { binding, type NativeJob, type NativeTokenizer } from "../binding.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { binding, type NativeTokenizer } from "../binding.ts";
+import { invalidArgument } from "../errors.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
 import { encodeSlowly } from "./encode-slowly.ts";
 import { readFolder, type TokenizerTexts, writeFolder } from "./folder.ts";
+import { finish, throwIfAborted } from "./jobs.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { type AddedToken, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import { type TrainOptions, trainFile } from "./train.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
 export interface EncodeOptions {
@@ -49,23 +51,6 @@ function encodeFlags(options: EncodeOptions | undefined): number {
 
 function checkText(text: unknown): asserts text is string {
   if (typeof text !== "string") throw invalidArgument("text", "a string", text);
-}
-
-/** Waits for a job of the addon; the signal cancels it. */
-export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (!signal) return job.promise;
-  const cancel = () => job.cancel();
-  signal.addEventListener("abort", cancel);
-  if (signal.aborted) cancel();
-  try {
-    return await job.promise;
-  } finally {
-    signal.removeEventListener("abort", cancel);
-  }
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
-  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted`, { cause: signal.reason });
 }
 
 /**
@@ -125,6 +110,16 @@ export class Tokenizer {
   /** From the texts of the files that `load` reads. */
   static fromFiles(texts: TokenizerTexts): Tokenizer {
     return new Tokenizer(parseTokenizerFile(texts.tokenizer), parseConfig(texts));
+  }
+
+  /**
+   * Trains a byte-level BPE vocabulary on texts (each a document, or a part of one cut where a word ends), away from the
+   * event loop. Deterministic: of pairs equally frequent, the one with the lexicographically greater bytes is merged
+   * first. Fewer tokens than `vocabSize` come out only if the texts have no more pairs. Rejects with ABORTED.
+   */
+  static async train(texts: Iterable<string> | AsyncIterable<string>, options: TrainOptions): Promise<Tokenizer> {
+    const { file, config } = await trainFile(texts, options);
+    return new Tokenizer(file, config);
   }
 
   /** Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. */

@@ -29,15 +29,6 @@ bool bool_field(const Napi::Object& spec, const char* name) {
   return value.IsBoolean() && value.As<Napi::Boolean>().Value();
 }
 
-std::vector<SplitStage> to_stages(const Napi::Value& value) {
-  std::vector<SplitStage> stages;
-  const std::vector<uint32_t> numbers = to_uint32s(value, "stages");
-  for (size_t i = 0; i + 2 < numbers.size(); i += 3) {
-    stages.push_back({static_cast<SplitKind>(numbers[i]), static_cast<uint8_t>(numbers[i + 1]), numbers[i + 2] != 0});
-  }
-  return stages;
-}
-
 std::vector<SpecAddedToken> to_added(const Napi::Value& value) {
   std::vector<SpecAddedToken> tokens;
   if (!value.IsArray()) return tokens;
@@ -303,6 +294,15 @@ uint32_t to_flags(const Napi::Value& value) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
   if (!(number >= 0 && number <= 4294967295.0)) throw invalid_argument("expected a number from 0 to 2^32-1");
   return static_cast<uint32_t>(number);
+}
+
+std::vector<SplitStage> to_stages(const Napi::Value& value) {
+  std::vector<SplitStage> stages;
+  const std::vector<uint32_t> numbers = to_uint32s(value, "stages");
+  for (size_t i = 0; i + 2 < numbers.size(); i += 3) {
+    stages.push_back({static_cast<SplitKind>(numbers[i]), static_cast<uint8_t>(numbers[i + 1]), numbers[i + 2] != 0});
+  }
+  return stages;
 }
 
 EncodeOptions to_options(uint32_t flags) {

@@ -14,6 +14,7 @@ constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 
 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
+std::vector<SplitStage> to_stages(const Napi::Value& value);  // three numbers a stage
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
 std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefined: empty
 std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty

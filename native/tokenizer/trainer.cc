@@ -1,0 +1,182 @@
+#include "tokenizer/trainer.h"
+
+#include <algorithm>
+#include <unordered_map>
+
+#include "runtime/error.h"
+#include "tokenizer/vocab.h"
+
+namespace heddle {
+namespace {
+
+constexpr uint32_t none = UINT32_MAX;
+
+struct Pair {
+  uint32_t left, right;
+  int64_t count = 0;
+  std::vector<uint32_t> positions;  // where it was seen; some have changed since
+};
+
+// The words laid end to end; a symbol is known by the position of its first byte.
+class Trainer {
+ public:
+  Trainer(const WordCounts& words, const TrainOptions& options) : words_(words), options_(options) {
+    for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(byte));
+    lay_out();
+    for (uint32_t i = 0; i < pairs_.size(); ++i) push(i);
+  }
+
+  std::vector<TrainedMerge> run() {
+    std::vector<TrainedMerge> merges;
+    while (tokens_.size() < 256 + static_cast<size_t>(options_.tokens)) {
+      if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
+        throw Error("ABORTED", "Tokenizer.train: aborted");
+      }
+      const uint32_t best = pop();
+      if (best == none || pairs_[best].count < static_cast<int64_t>(options_.min_count)) break;
+      const uint32_t left = pairs_[best].left;
+      const uint32_t right = pairs_[best].right;
+      const uint32_t token = token_of(tokens_[left] + tokens_[right]);
+      merge(best, token);
+      merges.push_back({left, right, token});
+      if (options_.progress && merges.size() % 64 == 0) options_.progress(static_cast<uint32_t>(merges.size()));
+    }
+    return merges;
+  }
+
+ private:
+  struct Entry {
+    int64_t count;
+    uint32_t pair;
+  };
+
+  void lay_out() {
+    const size_t size = words_.bytes().size();
+    symbol_.resize(size);
+    length_.assign(size, 1);
+    start_.resize(size);
+    word_.resize(size);
+    pair_at_.assign(size, none);
+    for (uint32_t w = 0; w < words_.words().size(); ++w) {
+      const WordCounts::Word& word = words_.words()[w];
+      const auto begin = static_cast<uint32_t>(word.begin);
+      for (uint32_t p = begin; p < begin + word.length; ++p) {
+        symbol_[p] = static_cast<uint8_t>(words_.bytes()[p]);
+        start_[p] = p;
+        word_[p] = w;
+      }
+      for (uint32_t p = begin; p + 1 < begin + word.length; ++p) add_pair(p, symbol_[p], symbol_[p + 1], word.count);
+    }
+  }
+
+  // The pair at position p is now (left, right).
+  void add_pair(uint32_t p, uint32_t left, uint32_t right, uint64_t count) {
+    const uint32_t index = pair_of(left, right);
+    Pair& pair = pairs_[index];
+    pair.count += static_cast<int64_t>(count);
+    pair.positions.push_back(p);
+    pair_at_[p] = index;
+    if (reused_) fresh_.push_back(index);
+  }
+
+  uint32_t pair_of(uint32_t left, uint32_t right) {
+    const Merge known = index_.find(left, right);
+    if (known.rank != no_token) return known.id;
+    const auto index = static_cast<uint32_t>(pairs_.size());
+    pairs_.push_back({left, right, 0, {}});
+    index_.add(left, right, {0, index});
+    fresh_.push_back(index);
+    return index;
+  }
+
+  uint32_t token_of(const std::string& bytes) {
+    const auto found = merged_.find(bytes);
+    reused_ = found != merged_.end();  // then its pairs may be in the heap already, with counts that now rise
+    if (reused_) return found->second;
+    const auto token = static_cast<uint32_t>(tokens_.size());
+    tokens_.push_back(bytes);
+    merged_.emplace(bytes, token);
+    return token;
+  }
+
+  void merge(uint32_t index, uint32_t token) {
+    std::vector<uint32_t> positions = std::move(pairs_[index].positions);
+    const uint32_t left = pairs_[index].left;
+    const uint32_t right = pairs_[index].right;
+    // Only a pair of equals overlaps itself; then the leftmost counts.
+    if (left == right) std::sort(positions.begin(), positions.end());
+    fresh_.clear();
+    for (const uint32_t p : positions) {
+      if (pair_at_[p] != index) continue;
+      const uint64_t count = words_.words()[word_[p]].count;
+      const uint32_t q = p + length_[p];
+      const uint32_t end = q + length_[q];
+      if (pair_at_[q] != none) {  // a symbol follows in the same word
+        pairs_[pair_at_[q]].count -= static_cast<int64_t>(count);
+        add_pair(p, token, symbol_[end], count);
+      } else {
+        pair_at_[p] = none;
+      }
+      pair_at_[q] = none;
+      symbol_[p] = token;
+      length_[p] = end - p;
+      start_[end - 1] = p;
+      if (p > 0 && word_[p - 1] == word_[p]) {
+        const uint32_t before = start_[p - 1];
+        pairs_[pair_at_[before]].count -= static_cast<int64_t>(count);
+        add_pair(before, symbol_[before], token, count);
+      }
+    }
+    pairs_[index].count = 0;
+    for (const uint32_t pair : fresh_) push(pair);
+  }
+
+  // Whether a is to come after b.
+  bool after(const Entry& a, const Entry& b) const {
+    if (a.count != b.count) return a.count < b.count;
+    const Pair& x = pairs_[a.pair];
+    const Pair& y = pairs_[b.pair];
+    if (x.left != y.left) return tokens_[x.left] < tokens_[y.left];
+    return tokens_[x.right] < tokens_[y.right];
+  }
+
+  void push(uint32_t pair) {
+    heap_.push_back({pairs_[pair].count, pair});
+    std::push_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
+  }
+
+  // The most frequent pair. Counts of pairs in the heap only fall: an entry that is too high goes back with what it has.
+  uint32_t pop() {
+    while (!heap_.empty()) {
+      std::pop_heap(heap_.begin(), heap_.end(), [this](const Entry& a, const Entry& b) { return after(a, b); });
+      const Entry top = heap_.back();
+      heap_.pop_back();
+      if (pairs_[top.pair].count == top.count) return top.count > 0 ? top.pair : none;
+      if (pairs_[top.pair].count > 0) push(top.pair);
+    }
+    return none;
+  }
+
+  const WordCounts& words_;
+  const TrainOptions& options_;
+  std::vector<std::string> tokens_;  // bytes by token: the 256 bytes, then merged ones
+  std::unordered_map<std::string, uint32_t> merged_;
+  std::vector<uint32_t> symbol_;   // by position: token
+  std::vector<uint32_t> length_;   // of the symbol that starts here
+  std::vector<uint32_t> start_;    // of the symbol that ends here
+  std::vector<uint32_t> word_;     // word of each byte
+  std::vector<uint32_t> pair_at_;  // pair that starts here, or none
+  std::vector<Pair> pairs_;
+  std::vector<uint32_t> fresh_;  // pairs to put into the heap after this merge
+  bool reused_ = false;          // this merge makes the bytes of an earlier one
+  MergeTable index_;             // of a pair's tokens: its index, as Merge::id
+  std::vector<Entry> heap_;
+};
+
+}  // namespace
+
+std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options) {
+  return Trainer(words, options).run();
+}
+
+}  // namespace heddle
