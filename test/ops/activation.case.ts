@@ -1,0 +1,114 @@
+import { gelu, glu } from "../../lib/graph/index.ts";
+import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "./harness.ts";
+
+const shapes = [
+  [1, 1],
+  [3, 67],
+  [9, 1536],
+];
+
+const cases: OpCase[] = activationTypes.flatMap((type) =>
+  shapes.flatMap((shape) => {
+    const x = float(type, shape, -6, 6);
+    const y = out(type, ...shape);
+    const symbolic = shape[0]! > 1 ? { symbolic: shape[0]! } : {};
+    return [
+      ...[0, 1, 2].flatMap((activation) => [
+        {
+          op: "glu",
+          label: `${type} (${shape}), activation ${activation}`,
+          inputs: [x, float(type, shape)],
+          attributes: { activation },
+          outputs: [y],
+          ...symbolic,
+        },
+        {
+          op: "glu_backward",
+          label: `${type} (${shape}), activation ${activation}`,
+          inputs: [float(type, shape), x, float(type, shape)],
+          attributes: { activation },
+          outputs: [y, y],
+        },
+      ]),
+      ...[0, 1].flatMap((tanh) => [
+        {
+          op: "gelu",
+          label: `${type} (${shape}), tanh ${tanh}`,
+          inputs: [x],
+          attributes: { tanh },
+          outputs: [y],
+          ...symbolic,
+        },
+        {
+          op: "gelu_backward",
+          label: `${type} (${shape}), tanh ${tanh}`,
+          inputs: [float(type, shape), x],
+          attributes: { tanh },
+          outputs: [y],
+        },
+      ]),
+    ];
+  }),
+);
+
+/** Where exponentials overflow and underflow: the limits are the input itself and zero, never NaN. */
+const extremes = given("f32", [8], [-3e38, -1000, -90, -20, 20, 90, 1000, 3e38]);
+const ones = given("f32", [8], [1, 1, 1, 1, 1, 1, 1, 1]);
+const extremeCases: OpCase[] = [
+  ...[0, 1, 2].flatMap((activation) => [
+    {
+      op: "glu",
+      label: `extremes, activation ${activation}`,
+      inputs: [extremes, ones],
+      attributes: { activation },
+      outputs: [out("f32", 8)],
+    },
+  ]),
+  ...[0, 1].map((tanh) => ({
+    op: "gelu",
+    label: `extremes, tanh ${tanh}`,
+    inputs: [extremes],
+    attributes: { tanh },
+    outputs: [out("f32", 8)],
+  })),
+];
+
+export default {
+  cases: [...cases, ...extremeCases],
+  failures: [
+    {
+      op: "glu",
+      label: "an unknown activation",
+      inputs: [f32([4]), f32([4])],
+      attributes: { activation: 3 },
+      outputs: [out("f32", 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^glu: activation: expected a number in \[0, 2\], got 3$/,
+    },
+    {
+      op: "glu",
+      label: "shapes that differ",
+      inputs: [f32([2, 4]), f32([4, 2])],
+      attributes: { activation: 0 },
+      outputs: [out("f32", 2, 4)],
+      code: "SHAPE_MISMATCH",
+      message: /^glu: shape of up is \(4, 2\), gate expects \(2, 4\)$/,
+    },
+  ],
+  gradients: [
+    ...(["silu", "gelu_tanh", "gelu"] as const).map(
+      (activation): GradientCase => ({
+        label: `glu ${activation}`,
+        operands: { gate: [3, 5], up: [3, 5] },
+        build: ({ gate, up }) => glu(gate!, up!, activation),
+      }),
+    ),
+    ...(["tanh", "none"] as const).map(
+      (approximate): GradientCase => ({
+        label: `gelu ${approximate}`,
+        operands: { x: [3, 5] },
+        build: ({ x }) => gelu(x!, { approximate }),
+      }),
+    ),
+  ],
+} satisfies OpFile;

@@ -1,0 +1,89 @@
+import { add, broadcast, mul, scale, softmax, sum } from "../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+
+const shapes = [[1], [67], [5, 33], [3, 4, 5, 6], [40, 130]];
+
+const cases: OpCase[] = activationTypes.flatMap((type) =>
+  shapes.flatMap((shape) => {
+    const x = float(type, shape);
+    const y = [out(type, ...shape)];
+    const label = `${type} (${shape})`;
+    const symbolic = shape[0]! > 1 ? { symbolic: shape[0]! } : {};
+    return [
+      { op: "add", label, inputs: [x, x], outputs: y, ...symbolic },
+      { op: "mul", label, inputs: [x, x], outputs: y, ...symbolic },
+      { op: "scale", label, inputs: [x], attributes: { factor: -0.37 }, outputs: y, ...symbolic },
+      { op: "sum", label, inputs: [x], outputs: [out("f32", 1)], ...symbolic },
+      { op: "broadcast", label, inputs: [f32([1])], outputs: y },
+      { op: "softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y, ...symbolic },
+      { op: "softmax_backward", label, inputs: [x, float(type, shape, 0, 1)], outputs: y },
+      ...weightTypes.map((to) => ({
+        op: "cast",
+        label: `${label} to ${to}`,
+        inputs: [x],
+        outputs: [out(to, ...shape)],
+        exact: type === to || to === "f32",
+        ...symbolic,
+      })),
+    ];
+  }),
+);
+
+/** Ties, subnormals, the largest half, overflow, infinities, NaN. */
+const hard = [
+  0,
+  -0,
+  1 + 2 ** -8,
+  1 + 3 * 2 ** -8,
+  2 ** -24,
+  2 ** -25,
+  3 * 2 ** -25,
+  65504,
+  65520,
+  65519,
+  3e38,
+  -1e-40,
+].concat([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
+
+export default {
+  cases: [
+    ...cases,
+    ...(["bf16", "f16"] as const).map((to) => ({
+      op: "cast",
+      label: `hard values to ${to}`,
+      inputs: [given("f32", [hard.length], hard)],
+      outputs: [out(to, hard.length)],
+    })),
+    {
+      op: "cast",
+      label: "f16 to f32",
+      inputs: [float("f16", [9, 7])],
+      outputs: [out("f32", 9, 7)],
+      exact: true,
+    },
+    {
+      op: "softmax",
+      label: "with excluded elements and a large offset",
+      inputs: [given("f32", [2, 3], [1e4, 1e4 - 1, Number.NEGATIVE_INFINITY, -1e4, -1e4, -1e4])],
+      outputs: [out("f32", 2, 3)],
+    },
+  ],
+  failures: [
+    {
+      op: "add",
+      label: "types that differ",
+      inputs: [f32([4]), float("bf16", [4])],
+      outputs: [out("f32", 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^add: b: expected f32 like a, got bf16$/,
+    },
+  ],
+  gradients: [
+    { label: "add", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => add(a!, b!) },
+    { label: "mul", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => mul(a!, b!) },
+    { label: "mul with itself", operands: { a: [2, 3] }, build: ({ a }) => mul(a!, a!) },
+    { label: "scale", operands: { x: [4] }, build: ({ x }) => scale(x!, -1.5) },
+    { label: "sum and broadcast", operands: { x: [2, 3] }, build: ({ x }) => mul(broadcast(sum(x!), [2, 3]), x!) },
+    { label: "softmax", operands: { x: [3, 5] }, build: ({ x }) => softmax(x!) },
+  ],
+} satisfies OpFile;

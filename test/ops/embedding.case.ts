@@ -1,0 +1,56 @@
+import { embedding } from "../../lib/graph/index.ts";
+import { activationTypes, bf16, f32, float, given, i32, type OpFile, out, weightTypes } from "./harness.ts";
+
+export default {
+  cases: [
+    ...weightTypes.flatMap((table) =>
+      activationTypes.map((y) => ({
+        op: "embedding",
+        label: `${table} table to ${y}`,
+        inputs: [float(table, [37, 67]), i32([13], 0, 37)],
+        attributes: { scale: 1 },
+        outputs: [out(y, 13, 67)],
+        symbolic: 13,
+      })),
+    ),
+    {
+      op: "embedding",
+      label: "scaled",
+      inputs: [f32([5, 64]), given("i32", [3], [4, 0, 4])],
+      attributes: { scale: 8 },
+      outputs: [out("f32", 3, 64)],
+    },
+    {
+      op: "embedding",
+      label: "one element",
+      inputs: [bf16([1, 1]), given("i32", [1], [0])],
+      attributes: { scale: 1 },
+      outputs: [out("bf16", 1, 1)],
+      exact: true,
+    },
+    ...activationTypes.map((dy) => ({
+      op: "embedding_backward",
+      label: `${dy}, repeated and absent ids`,
+      inputs: [float(dy, [40, 67]), i32([40], 0, 9)],
+      attributes: { scale: 1.5 },
+      outputs: [out("f32", 12, 67)],
+    })),
+  ],
+  failures: [7, -1, 2147483647].map((id) => ({
+    op: "embedding",
+    label: `id ${id} of 7`,
+    inputs: [f32([7, 4]), given("i32", [3], [0, id, 6])],
+    attributes: { scale: 1 },
+    outputs: [out("f32", 3, 4)],
+    code: "INVALID_ARGUMENT",
+    message: new RegExp(`embedding: id ${id} .*\\[0, 7\\)`),
+  })),
+  gradients: [
+    {
+      label: "embedding",
+      operands: { table: [6, 5] },
+      constants: { ids: given("i32", [4], [1, 5, 1, 0]) },
+      build: ({ table, ids }) => embedding(table!, ids!, { scale: 1.5 }),
+    },
+  ],
+} satisfies OpFile;

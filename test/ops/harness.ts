@@ -1,0 +1,308 @@
+// Runs one op natively, alone in a program, in the ways that a case is judged by.
+import { binding, type NativeLaneHandle, type ProgramDescription } from "../../lib/binding.ts";
+import { bytesOf, DTYPES, type DType, isFloat } from "../../lib/graph/dtype.ts";
+import { arrayOf, type TensorData, toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
+import type { Value } from "../../lib/graph/value.ts";
+
+export type FloatType = "f32" | "bf16" | "f16";
+
+/** An operand: its type, and its values or the interval they are drawn from ([low, high), integers for i32). */
+export interface Operand {
+  dtype: DType;
+  shape: readonly number[];
+  values?: readonly number[];
+  range?: readonly [number, number];
+}
+
+export interface OpCase {
+  op: string;
+  label: string;
+  inputs: readonly (Operand | undefined)[];
+  attributes?: Readonly<Record<string, number>>;
+  outputs: readonly { dtype: DType; shape: readonly number[] }[];
+  /** Operands that the op writes: compared like outputs. */
+  mutates?: readonly number[];
+  /** Copies and choices: no rounding is allowed. */
+  exact?: boolean;
+  /** Operands that are outputs of another op with these attributes: its operands are at `from`, its outputs go to `to` (−1: nowhere). */
+  derive?: { op: string; from: readonly number[]; outputs: OpCase["outputs"]; to: readonly number[] };
+  /** Elements of an output that the op leaves unspecified. */
+  unspecified?: (output: number, element: number) => boolean;
+  /** Every leading dimension of this size is also tried as a symbolic one with a larger bound. */
+  symbolic?: number;
+}
+
+/** A case that must fail with this code and message, when the program is made or when it runs. */
+export interface FailureCase extends OpCase {
+  code: string;
+  message: RegExp;
+}
+
+/** A differentiable composition: its gradient must agree with finite differences. All `operands` are f32. */
+export interface GradientCase {
+  label: string;
+  operands: Readonly<Record<string, readonly number[]>>;
+  constants?: Readonly<Record<string, Operand>>;
+  build: (values: Readonly<Record<string, Value>>) => Value | readonly Value[];
+}
+
+export interface OpFile {
+  cases: readonly OpCase[];
+  failures?: readonly FailureCase[];
+  gradients?: readonly GradientCase[];
+}
+
+const floats =
+  (dtype: FloatType) =>
+  (shape: readonly number[], low = -1, high = 1): Operand => ({
+    dtype,
+    shape,
+    range: [low, high],
+  });
+export const f32 = floats("f32");
+export const bf16 = floats("bf16");
+export const f16 = floats("f16");
+export const float = (dtype: FloatType, shape: readonly number[], low?: number, high?: number) =>
+  floats(dtype)(shape, low, high);
+/** Integers of [low, high). */
+export const i32 = (shape: readonly number[], low: number, high: number): Operand => ({
+  dtype: "i32",
+  shape,
+  range: [low, high],
+});
+export const given = (dtype: DType, shape: readonly number[], values: readonly number[]): Operand => ({
+  dtype,
+  shape,
+  values,
+});
+export const out = (dtype: DType, ...shape: number[]) => ({ dtype, shape });
+/** One case a combination, for the element types of activations. */
+export const activationTypes = ["f32", "bf16"] as const;
+export const weightTypes = ["f32", "bf16", "f16"] as const;
+
+/** mulberry32: a small seeded generator for test data; [0, 1). */
+export function generator(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t = (t + Math.imul(t ^ (t >>> 7), t | 61)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+export const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
+
+/** f16 bits of numbers whose magnitude is 0 or a normal half; the rest becomes 0. */
+function toF16(values: Float32Array): Uint16Array {
+  return Uint16Array.from(values, (v) => {
+    const sign = v < 0 ? 0x8000 : 0;
+    let exponent = Math.floor(Math.log2(Math.abs(v)));
+    if (!(exponent >= -14)) return sign;
+    let mantissa = Math.round((Math.abs(v) / 2 ** exponent) * 1024);
+    if (mantissa === 2048) [mantissa, exponent] = [1024, exponent + 1];
+    return sign | ((exponent + 15) << 10) | (mantissa - 1024);
+  });
+}
+
+function encode(dtype: DType, values: ArrayLike<number>): TensorData {
+  if (dtype === "i32") return Int32Array.from(values);
+  const exact = Float32Array.from(values);
+  return dtype === "bf16" ? toBf16(exact) : dtype === "f16" ? toF16(exact) : exact;
+}
+
+export function decode(dtype: DType, data: TensorData): ArrayLike<number> {
+  return dtype === "bf16" || dtype === "f16" ? toFloat32(dtype, data) : data;
+}
+
+/** The data of every operand, in its own element type. */
+export function materialise(inputs: readonly (Operand | undefined)[], seed: number): (TensorData | undefined)[] {
+  const random = generator(seed);
+  return inputs.map((operand) => {
+    if (!operand) return undefined;
+    if (operand.values) return encode(operand.dtype, operand.values);
+    const [low, high] = operand.range ?? [-1, 1];
+    const values = Float64Array.from({ length: count(operand.shape) }, () => low + random() * (high - low));
+    return encode(operand.dtype, operand.dtype === "i32" ? values.map(Math.floor) : values);
+  });
+}
+
+export interface Run {
+  outputs: TensorData[];
+  /** Every operand as it is afterwards. */
+  inputs: (TensorData | undefined)[];
+}
+
+export interface RunOptions {
+  /** The plain-loop reference instead of a kernel. */
+  reference?: boolean;
+  /** HEDDLE_CHECK: sentinels after every output. */
+  checked?: boolean;
+  /** Float operands come from a node before, so that the planner may let the output share their memory. */
+  inplace?: boolean;
+  /** Leading dimensions of this size are symbolic, with a bound above it. */
+  symbolic?: number | undefined;
+  threads?: number;
+}
+
+const lanes = new Map<number, NativeLaneHandle>();
+function lane(threads: number): NativeLaneHandle {
+  let found = lanes.get(threads);
+  if (!found) {
+    found = new binding.NativeLane(threads);
+    lanes.set(threads, found);
+  }
+  return found;
+}
+
+function withEnvironment<T>(values: Record<string, string | undefined>, body: () => T): T {
+  const before = Object.keys(values).map((k) => [k, process.env[k]] as const);
+  const set = (key: string, value: string | undefined) => {
+    if (value === undefined) delete process.env[key];
+    else process.env[key] = value;
+  };
+  for (const [k, v] of Object.entries(values)) set(k, v);
+  try {
+    return body();
+  } finally {
+    for (const [k, v] of before) set(k, v);
+  }
+}
+
+/** Written after every operand: NaN for floats, −1 for integers, so that reading past the end shows as well. */
+const tail = new Uint8Array(64).fill(0xff);
+const symbolBound = 11;
+
+/** Runs the op of a case on the given data. Throws where something is written past an operand. */
+export async function runOp(
+  c: OpCase,
+  data: readonly (TensorData | undefined)[],
+  options: RunOptions = {},
+): Promise<Run> {
+  const isSymbol = (shape: readonly number[]) => options.symbolic !== undefined && shape[0] === options.symbolic;
+  const values: number[] = [];
+  const addValue = ({ dtype, shape }: { dtype: DType; shape: readonly number[] }): number => {
+    ids += 1;
+    values.push(DTYPES[dtype], shape.length, ...(isSymbol(shape) ? [-1, ...shape.slice(1)] : shape));
+    return ids - 1;
+  };
+  let ids = 0;
+  const operandIds = c.inputs.map((operand) => (operand ? addValue(operand) : -1));
+  const bound = operandIds.filter((id) => id >= 0);
+  const nodes: ProgramDescription["nodes"][number][] = [];
+  const usedIds = operandIds.map((id, i) => {
+    const operand = c.inputs[i];
+    if (
+      !options.inplace ||
+      !operand ||
+      !(operand.dtype === "f32" || operand.dtype === "bf16") ||
+      c.mutates?.includes(i)
+    )
+      return id;
+    const copy = addValue(operand);
+    nodes.push({ op: "scale", inputs: [id], outputs: [copy], attributes: ["factor", 1], origin: "" });
+    return copy;
+  });
+  const outputs = c.outputs.map(addValue);
+  const attributes = Object.entries(c.attributes ?? {}).flat();
+  nodes.push({ op: c.op, inputs: usedIds, outputs, attributes, origin: "" });
+  const symbols = options.symbolic === undefined ? [] : [options.symbolic + symbolBound];
+
+  const program = withEnvironment(
+    { HEDDLE_REFERENCE: options.reference ? "1" : undefined, HEDDLE_CHECK: options.checked ? "1" : undefined },
+    () => new binding.NativeProgram({ symbols, values, bound, inputs: [], outputs, nodes }),
+  );
+  const used = lane(options.threads ?? 3);
+  const present = c.inputs.flatMap((operand, i) => (operand ? [{ operand, data: data[i]!, place: i }] : []));
+  const handles = await Promise.all(
+    present.map(async ({ operand, data: content }) => {
+      const rows = isSymbol(operand.shape) ? (content.byteLength / operand.shape[0]!) * symbolBound : 0;
+      const handle = new binding.NativeTensor(content.byteLength + rows + tail.length);
+      await used.write(handle, 0, content);
+      await used.write(handle, content.byteLength, tail);
+      return handle;
+    }),
+  );
+  const executable = new binding.NativeExecutable(program, handles);
+  const results = c.outputs.map(({ dtype, shape }) => new ArrayBuffer(count(shape) * bytesOf(dtype)));
+  try {
+    await used.run(
+      executable,
+      Int32Array.from(options.symbolic === undefined ? [] : [options.symbolic]),
+      [],
+      results,
+      undefined,
+    );
+    const inputs: (TensorData | undefined)[] = c.inputs.map(() => undefined);
+    for (const [i, { operand, data: content, place }] of present.entries()) {
+      const bytes = await used.read(handles[i]!, 0, content.byteLength + tail.length);
+      if (new Uint8Array(bytes, content.byteLength).some((b) => b !== 0xff))
+        throw new Error(`${c.op}: wrote past operand ${place}`);
+      inputs[place] = arrayOf(operand.dtype, bytes.slice(0, content.byteLength));
+    }
+    return { outputs: c.outputs.map(({ dtype }, i) => arrayOf(dtype, results[i]!)), inputs };
+  } finally {
+    executable.dispose();
+    for (const h of handles) h.dispose();
+  }
+}
+
+/** Fills in the operands that the case derives from others, by that op's reference, in the operands' own types. */
+export async function derive(c: OpCase, data: (TensorData | undefined)[]): Promise<void> {
+  if (!c.derive) return;
+  const { op, from, to } = c.derive;
+  const made: OpCase = { ...c, op, inputs: from.map((i) => c.inputs[i]), outputs: c.derive.outputs };
+  const { outputs } = await runOp(
+    made,
+    from.map((i) => data[i]),
+    { reference: true },
+  );
+  to.forEach((place, i) => {
+    if (place >= 0) data[place] = outputs[i];
+  });
+}
+
+/** The case with every float type as f32, on the same numbers. */
+export function widen(
+  c: OpCase,
+  data: readonly (TensorData | undefined)[],
+): { case: OpCase; data: (TensorData | undefined)[] } {
+  const type = (dtype: DType): DType => (isFloat(dtype) ? "f32" : dtype);
+  return {
+    case: {
+      ...c,
+      inputs: c.inputs.map((o) => o && { ...o, dtype: type(o.dtype) }),
+      outputs: c.outputs.map((o) => ({ ...o, dtype: type(o.dtype) })),
+    },
+    data: c.inputs.map((o, i) => (o && isFloat(o.dtype) ? Float32Array.from(decode(o.dtype, data[i]!)) : data[i])),
+  };
+}
+
+/** Each float operand moved by one unit in the last place of a float, up or down at random. */
+export function jitter(data: readonly (TensorData | undefined)[], seed: number): (TensorData | undefined)[] {
+  const random = generator(seed);
+  return data.map((d) =>
+    d instanceof Float32Array ? d.map((v) => v * (random() < 0.5 ? 1 + 2 ** -23 : 1 - 2 ** -23)) : d,
+  );
+}
+
+/** The largest difference, infinite where one is not a number and the other is. */
+export function worstDifference(
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  skip: (i: number) => boolean = () => false,
+): number {
+  let worst = 0;
+  for (let i = 0; i < b.length; i++) {
+    if (skip(i) || Object.is(a[i], b[i]) || a[i] === b[i]) continue;
+    const d = Math.abs(a[i]! - b[i]!);
+    worst = Math.max(worst, Number.isNaN(d) ? Number.POSITIVE_INFINITY : d);
+  }
+  return worst;
+}
+
+export function largest(a: ArrayLike<number>, skip: (i: number) => boolean = () => false): number {
+  let most = 0;
+  for (let i = 0; i < a.length; i++) if (!skip(i) && Number.isFinite(a[i])) most = Math.max(most, Math.abs(a[i]!));
+  return most;
+}

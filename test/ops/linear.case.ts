@@ -1,0 +1,101 @@
+import { linear } from "../../lib/graph/index.ts";
+import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+
+/** rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and a tall product. */
+const shapes = [
+  [1, 1, 1],
+  [1, 576, 65],
+  [2, 64, 48],
+  [3, 65, 17],
+  [7, 33, 129],
+  [16, 128, 96],
+  [67, 129, 65],
+  [130, 257, 31],
+] as const;
+
+const weightShape = (transposed: number, k: number, m: number) => (transposed ? [k, m] : [m, k]);
+
+const products: OpCase[] = [0, 1].flatMap((transposed) =>
+  shapes.flatMap(([n, k, m]) => [
+    ...activationTypes.flatMap((x) =>
+      weightTypes.map((w) => ({
+        op: "linear",
+        label: `${x} (${n}, ${k}) · ${w} to ${m}${transposed ? ", transposed" : ""}`,
+        inputs: [float(x, [n, k]), float(w, weightShape(transposed, k, m)), m % 2 ? float(w, [m]) : undefined],
+        attributes: { transposed },
+        outputs: [out(x, n, m)],
+        ...(n > 1 ? { symbolic: n } : {}),
+      })),
+    ),
+    ...activationTypes.flatMap((x) => [
+      {
+        op: "linear_backward_input",
+        label: `${x} (${n}, ${k}) from ${m}${transposed ? ", transposed" : ""}`,
+        inputs: [float(x, [n, m]), float(x, weightShape(transposed, k, m))],
+        attributes: { transposed },
+        outputs: [out(x, n, k)],
+      },
+      {
+        op: "linear_backward_weight",
+        label: `${x} (${n}, ${k}) from ${m}${transposed ? ", transposed" : ""}`,
+        inputs: [float(x, [n, m]), float(x, [n, k])],
+        attributes: { transposed },
+        outputs: [out("f32", ...weightShape(transposed, k, m))],
+      },
+    ]),
+  ]),
+);
+
+export default {
+  cases: [
+    ...products,
+    {
+      op: "linear",
+      label: "bf16 to f32 logits",
+      inputs: [float("bf16", [5, 64]), float("bf16", [101, 64])],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 5, 101)],
+      symbolic: 5,
+    },
+    ...activationTypes.map((type) => ({
+      op: "column_sum",
+      label: type,
+      inputs: [float(type, [131, 67])],
+      outputs: [out("f32", 67)],
+    })),
+  ],
+  failures: [
+    {
+      op: "linear",
+      label: "another width",
+      inputs: [f32([2, 512]), f32([8, 576])],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 2, 8)],
+      code: "SHAPE_MISMATCH",
+      message: /^linear: last dimension of x is 512, w expects 576$/,
+    },
+    {
+      op: "linear",
+      label: "integers",
+      inputs: [f32([2, 8]), { dtype: "i32", shape: [4, 8] }],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 2, 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^linear: w: expected f32 or bf16 or f16, got i32$/,
+    },
+    {
+      op: "linear",
+      label: "a missing weight",
+      inputs: [f32([2, 8]), undefined],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 2, 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^linear: w: expected a tensor, got nothing$/,
+    },
+  ],
+  gradients: [false, true].map((transposed) => ({
+    label: `linear${transposed ? " transposed" : ""} with bias`,
+    operands: { x: [3, 5], w: transposed ? [5, 4] : [4, 5], b: [4] },
+    build: ({ x, w, b }) => linear(x!, w!, b!, { transposed }),
+  })),
+} satisfies OpFile;

@@ -1,0 +1,5 @@
+import { opSuite, registrySuite } from "./suite.ts";
+
+// On the instruction set that this machine picks, or that HEDDLE_ISA names.
+registrySuite();
+opSuite();

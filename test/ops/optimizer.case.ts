@@ -1,0 +1,67 @@
+import { activationTypes, f32, float, given, type OpFile, out } from "./harness.ts";
+
+const one = given("f32", [1], [1]);
+const hyper = given("f32", [7], [1e-2, 0.9, 0.95, 1e-8, 0.1, 1 - 0.9 ** 3, 1 - 0.95 ** 3]);
+
+export default {
+  cases: [
+    {
+      op: "global_norm",
+      label: "several gradients",
+      inputs: [f32([1]), f32([67]), f32([40, 130]), f32([3, 4, 5])],
+      outputs: [out("f32", 1)],
+    },
+    { op: "global_norm", label: "large values", inputs: [f32([1000], -1e15, 1e15)], outputs: [out("f32", 1)] },
+    ...[
+      [5, 1],
+      [0.5, 1],
+      [5, 0],
+      [0, 1],
+    ].map(([norm, max]) => ({
+      op: "clip_factor",
+      label: `norm ${norm}, max ${max}`,
+      inputs: [given("f32", [1], [norm!]), given("f32", [1], [max!])],
+      outputs: [out("f32", 1)],
+    })),
+    ...activationTypes.flatMap((type) => [
+      {
+        op: "accumulate",
+        label: `${type} on top`,
+        inputs: [f32([5, 67]), float(type, [5, 67]), one],
+        outputs: [],
+        mutates: [0],
+      },
+      {
+        op: "accumulate",
+        label: `${type} over NaN`,
+        inputs: [
+          given("f32", [3], [Number.NaN, Number.POSITIVE_INFINITY, 7]),
+          float(type, [3]),
+          given("f32", [1], [0]),
+        ],
+        outputs: [],
+        mutates: [0],
+        exact: true,
+      },
+      ...[0, 1].map((decay) => ({
+        op: "adamw",
+        label: `${type}${decay ? " with decay" : ""}`,
+        inputs: [float(type, [33, 7]), f32([33, 7]), f32([33, 7]), f32([33, 7], 0, 1), hyper, given("f32", [1], [0.5])],
+        attributes: { decay },
+        outputs: [],
+        mutates: [0, 2, 3],
+      })),
+    ]),
+  ],
+  failures: [
+    {
+      op: "adamw",
+      label: "six hyperparameters",
+      inputs: [f32([3]), f32([3]), f32([3]), f32([3]), f32([6]), one],
+      attributes: { decay: 0 },
+      outputs: [],
+      code: "SHAPE_MISMATCH",
+      message: /^adamw: shape of hyper is \(6\), expected \(7\)$/,
+    },
+  ],
+} satisfies OpFile;

@@ -1,0 +1,54 @@
+import { rope } from "../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
+
+const cases: OpCase[] = activationTypes.flatMap((type) =>
+  [0, 1].flatMap((interleaved) =>
+    (
+      [
+        [5, 3, 64, 32],
+        [9, 1, 6, 3],
+        [4, 2, 80, 16], // a part of each head turns
+        [7, 5, 10, 5],
+      ] as const
+    ).flatMap(([n, heads, width, half]) =>
+      [0, 1].map((inverse) => ({
+        op: "rope",
+        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} turn${interleaved ? ", interleaved" : ""}${inverse ? ", back" : ""}`,
+        inputs: [float(type, [n, heads, width]), i32([n], 0, 2048), f32([half], 1e-4, 1)],
+        attributes: { interleaved, inverse, scale: inverse ? 1 : 1.1 },
+        outputs: [out(type, n, heads, width)],
+        symbolic: n,
+      })),
+    ),
+  ),
+);
+
+export default {
+  cases: [
+    ...cases,
+    {
+      op: "rope",
+      label: "far positions",
+      inputs: [f32([4, 2, 64]), given("i32", [4], [0, 8191, 131071, 1000000]), f32([32], 1e-5, 1)],
+      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      outputs: [out("f32", 4, 2, 64)],
+    },
+  ],
+  failures: [
+    {
+      op: "rope",
+      label: "more frequencies than pairs",
+      inputs: [f32([2, 1, 8]), i32([2], 0, 9), f32([5])],
+      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      outputs: [out("f32", 2, 1, 8)],
+      code: "SHAPE_MISMATCH",
+      message: /^rope: inv_freq rotates 10 dimensions, x has 8 per head$/,
+    },
+  ],
+  gradients: [false, true].map((interleaved) => ({
+    label: `rope${interleaved ? " interleaved" : ""}`,
+    operands: { x: [4, 2, 8] },
+    constants: { positions: i32([4], 0, 50), frequencies: f32([3], 0.01, 1) },
+    build: ({ x, positions, frequencies }) => rope(x!, positions!, frequencies!, { interleaved, scale: 1.2 }),
+  })),
+} satisfies OpFile;

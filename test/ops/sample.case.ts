@@ -1,0 +1,93 @@
+// That the kernel gives what the reference gives; what that must be is in sample.test.ts.
+import { f32, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
+
+const params = (rows: number, ...values: number[]) =>
+  given("f32", [rows, 9], Array.from({ length: rows }, () => values).flat());
+
+const sampleCase = (rows: number, vocabulary: number, top: number, ...values: number[]): OpCase => ({
+  op: "sample",
+  label: `${rows} × ${vocabulary}, top ${top}, [${values}]`,
+  inputs: [
+    f32([rows, vocabulary], -6, 6),
+    params(rows, ...values),
+    i32([rows, 12], 0, vocabulary),
+    i32([rows, 3], -1, vocabulary),
+    f32([rows, 3], -4, 4),
+    i32([rows, 3], -(2 ** 31), 2 ** 31),
+  ],
+  outputs: [out("i32", rows), out("f32", rows), ...(top ? [out("i32", rows, top), out("f32", rows, top)] : [])],
+  exact: true,
+  symbolic: rows,
+});
+
+const valid = sampleCase(2, 10, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0);
+const withParams = (...values: number[]) => [valid.inputs[0], params(2, ...values), ...valid.inputs.slice(2)];
+const refuse = (label: string, inputs: OpCase["inputs"], code: string, message: RegExp) => ({
+  ...valid,
+  label,
+  inputs,
+  code,
+  message,
+});
+
+export default {
+  // One row: the jitter that measures f32 arithmetic elsewhere would change which token wins, so all is exact here.
+  cases: [
+    sampleCase(1, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0),
+    sampleCase(5, 100, 3, 0, 0, 1, 0, 1, 0, 0, 0, 0),
+    sampleCase(9, 1001, 7, 0.8, 40, 0.9, 0.05, 1.2, 0.5, 0.25, 4, 12),
+    sampleCase(2, 50257, 20, 1, 0, 0.95, 0, 1, 0, 0, 0, 0),
+  ],
+  failures: [
+    refuse(
+      "a negative temperature",
+      withParams(-1, 0, 1, 0, 1, 0, 0, 0, 0),
+      "INVALID_ARGUMENT",
+      /^sample: temperature of row 0: expected a finite number of at least 0, got -1/,
+    ),
+    refuse("top-p 0", withParams(1, 0, 0, 0, 1, 0, 0, 0, 0), "INVALID_ARGUMENT", /^sample: topP of row 0/),
+    refuse("a fractional top-k", withParams(1, 1.5, 1, 0, 1, 0, 0, 0, 0), "INVALID_ARGUMENT", /^sample: topK of row 0/),
+    refuse(
+      "a history past its tensor",
+      withParams(1, 0, 1, 0, 1, 0, 0, 0, 13),
+      "INVALID_ARGUMENT",
+      /^sample: historyLength of row 0/,
+    ),
+    refuse(
+      "a prompt longer than the history",
+      withParams(1, 0, 1, 0, 1, 0, 0, 5, 4),
+      "INVALID_ARGUMENT",
+      /^sample: promptLength of row 0/,
+    ),
+    refuse(
+      "an id outside the vocabulary in the history",
+      withParams(1, 0, 1, 0, 1.5, 0, 0, 0, 12).with(2, i32([2, 12], 10, 11)),
+      "INVALID_ARGUMENT",
+      /^sample: history id 10 of row 0 is outside \[0, 10\)$/,
+    ),
+    refuse(
+      "a bias id below -1",
+      valid.inputs.with(3, i32([2, 3], -7, -6)),
+      "INVALID_ARGUMENT",
+      /^sample: bias id -7 of row 0 is outside \[0, 10\)$/,
+    ),
+    refuse(
+      "NaN",
+      valid.inputs.with(0, given("f32", [2, 10], [0, 0, 0, Number.NaN, ...Array<number>(16).fill(0)])),
+      "NUMERICAL",
+      /^sample: logits of row 0: expected finite numbers, got NaN$/,
+    ),
+    refuse(
+      "infinity",
+      valid.inputs.with(0, given("f32", [2, 10], [...Array<number>(19).fill(0), Number.POSITIVE_INFINITY])),
+      "NUMERICAL",
+      /^sample: logits of row 1: expected finite numbers, got infinity$/,
+    ),
+    refuse(
+      "no token left",
+      valid.inputs.with(0, given("f32", [2, 10], Array<number>(20).fill(Number.NEGATIVE_INFINITY))),
+      "NUMERICAL",
+      /^sample: logits of row 0: expected finite numbers, got -infinity for every token$/,
+    ),
+  ],
+} satisfies OpFile;

@@ -1,0 +1,118 @@
+// What every op case yields: correctness of the active kernel, sentinels, memory sharing, symbolic sizes, gradients.
+//
+// The rule for an output, in the maximum norm over its elements:
+//   truth     the plain-loop reference over f32 operands of the same values: sums in double, rounded once
+//   low       the larger error of two references against the truth: one in the case's own element types (its rounding
+//             of bf16 results), one on operands moved by a unit in the last place of a float (what f32 arithmetic does)
+//   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value
+import { readdirSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { binding } from "../../lib/binding.ts";
+import { opNames } from "../../lib/graph/index.ts";
+import { checkGradient } from "./gradient.ts";
+import {
+  decode,
+  derive,
+  type FailureCase,
+  jitter,
+  largest,
+  materialise,
+  type OpCase,
+  type OpFile,
+  type Run,
+  type RunOptions,
+  runOp,
+  widen,
+  worstDifference,
+} from "./harness.ts";
+
+type Written = readonly { name: string; values: ArrayLike<number> }[];
+
+/** Outputs, then the operands that the op writes. */
+function written(c: OpCase, run: Run): Written {
+  return [
+    ...c.outputs.map((o, i) => ({ name: `output ${i}`, values: decode(o.dtype, run.outputs[i]!) })),
+    ...(c.mutates ?? []).map((i) => ({ name: `operand ${i}`, values: decode(c.inputs[i]!.dtype, run.inputs[i]!) })),
+  ];
+}
+
+async function checkCase(c: OpCase): Promise<void> {
+  const data = materialise(c.inputs, 1);
+  await derive(c, data);
+  const wide = widen(c, data);
+  const truth = written(wide.case, await runOp(wide.case, wide.data, { reference: true }));
+  const skip = (k: number) => (i: number) => c.unspecified?.(k, i) ?? false;
+  const apart = (a: Written, b: Written) => a.map(({ values }, k) => worstDifference(values, b[k]!.values, skip(k)));
+
+  const run = await runOp(c, data, { checked: true });
+  const got = written(c, run);
+  const bounds = c.exact ? truth.map(() => 0) : await allowedErrors();
+  const within = (what: string, result: Written) =>
+    apart(result, truth).forEach((error, k) => {
+      expect(error, `${truth[k]!.name}: error ${what}`).toBeLessThanOrEqual(bounds[k]!);
+    });
+  within("", got);
+  c.inputs.forEach((operand, i) => {
+    if (operand && !c.mutates?.includes(i)) expect(run.inputs[i], `operand ${i} is only read`).toEqual(data[i]);
+  });
+
+  // The same bits however the memory is planned, and again.
+  const others: [string, RunOptions][] = [
+    ["unchecked", {}],
+    ["in place", { inplace: true }],
+  ];
+  if (c.symbolic !== undefined) others.push(["symbolic", { symbolic: c.symbolic }]);
+  for (const [how, options] of others)
+    apart(written(c, await runOp(c, data, options)), got).forEach((difference, k) => {
+      expect(difference, `${got[k]!.name}: ${how}`).toBe(0);
+    });
+  // Another number of threads may add in another order, and nothing more.
+  within("on one thread", written(c, await runOp(c, data, { threads: 1 })));
+
+  async function allowedErrors(): Promise<number[]> {
+    const sameTypes = apart(written(c, await runOp(c, data, { reference: true })), truth);
+    const moved = apart(written(wide.case, await runOp(wide.case, jitter(wide.data, 2), { reference: true })), truth);
+    return truth.map(({ values }, k) => 2 * Math.max(sameTypes[k]!, moved[k]!) + 2 ** -21 * largest(values, skip(k)));
+  }
+}
+
+async function checkFailure(c: FailureCase): Promise<void> {
+  const data = materialise(c.inputs, 1);
+  for (const reference of [false, true]) {
+    const error: unknown = await runOp(c, data, { reference }).then(
+      () => undefined,
+      (e: unknown) => e,
+    );
+    expect(error, reference ? "reference" : "kernel").toMatchObject({ code: c.code });
+    expect((error as Error).message).toMatch(c.message);
+  }
+}
+
+const folder = new URL(".", import.meta.url);
+const names = readdirSync(folder).filter((f) => f.endsWith(".case.ts"));
+const files = await Promise.all(
+  names.map(
+    async (name) => [name, ((await import(new URL(name, folder).href)) as { default: OpFile }).default] as const,
+  ),
+);
+
+/** All cases, on the instruction set in use. */
+export function opSuite(): void {
+  for (const [name, file] of files)
+    describe(name.replace(".case.ts", ""), () => {
+      for (const c of file.cases) test(`${c.op}: ${c.label}`, () => checkCase(c));
+      for (const c of file.failures ?? []) test(`${c.op} refuses ${c.label}`, () => checkFailure(c));
+      for (const c of file.gradients ?? []) test(`gradient: ${c.label}`, () => checkGradient(c));
+    });
+}
+
+/** Both registries name the same ops, and each op has a case. */
+export function registrySuite(): void {
+  test("the TypeScript op table and the native registry agree", () => {
+    expect(opNames().sort()).toEqual(binding.opNames().sort());
+  });
+  test("every op has a case", () => {
+    const covered = new Set(files.flatMap(([, file]) => file.cases.map((c) => c.op)));
+    expect(opNames().filter((op) => !covered.has(op))).toEqual([]);
+  });
+}
