@@ -1,7 +1,7 @@
 // A stored tensor as a stream of chunks in another element type and the other format's layout, a few MB at a time.
-import { binding } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
-import { type FloatDtype, isFloatDtype, NATIVE_FLOAT, WEIGHT_DTYPE_BYTES } from "./dtype.ts";
+import { castBytes } from "./cast.ts";
+import { type FloatDtype, isFloatDtype, WEIGHT_DTYPE_BYTES } from "./dtype.ts";
 import { halfSplitRow, type LayoutChange, neighbourRow } from "./gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
@@ -84,13 +84,5 @@ function cast(tensor: StoredTensor, chunk: Uint8Array, dtype: FloatDtype, addend
   if (!isFloatDtype(from)) {
     throw new HeddleError("UNSUPPORTED", `tensor ${tensor.name}: expected f32, f16 or bf16, got ${from}`);
   }
-  if (from === dtype && addend === 0) return chunk;
-  const { bytes, overflows } = binding.castElements(chunk, NATIVE_FLOAT[from], NATIVE_FLOAT[dtype], addend);
-  if (overflows > 0) {
-    throw new HeddleError(
-      "NUMERICAL",
-      `tensor ${tensor.name}: ${overflows} values do not fit ${dtype}; expected a type of larger range, such as bf16`,
-    );
-  }
-  return new Uint8Array(bytes);
+  return from === dtype && addend === 0 ? chunk : castBytes(chunk, from, dtype, tensor.name, addend);
 }

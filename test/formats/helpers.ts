@@ -72,3 +72,9 @@ export function safetensors(header: unknown, data: Uint8Array = new Uint8Array()
   const json = Buffer.from(typeof header === "string" ? header : JSON.stringify(header));
   return Buffer.concat([u64(length ?? json.length), json, data]);
 }
+
+/** toEqual walks typed arrays element by element, slowly. */
+export function expectSameBytes(got: Uint8Array, expected: Uint8Array, label: string): void {
+  expect(got.length, label).toBe(expected.length);
+  expect(Buffer.compare(got, expected), `${label}: bytes differ`).toBe(0);
+}
