@@ -2,7 +2,7 @@
 /**
  * Writes the training corpus of the embedded default model.
  *
- *   node scripts/default-model/corpus.mjs --out DIR [--seed 1] [--stories 14000] [--rounds 60] [--knowledge 9000]
+ *   node scripts/default-model/corpus.mjs --out DIR [--seed 1] [--stories 12000] [--rounds 90] [--knowledge 8000]
  *
  * DIR gets stories.jsonl, facts.jsonl and knowledge.jsonl ({"text": …} rows), held-out.jsonl (stories and knowledge that the
  * training never sees; it holds no facts about places, which are told in many wordings and evaluated by evaluate.mjs), and
@@ -22,7 +22,7 @@ import { story } from "./stories.mjs";
  * @param {{ seed?: number, stories?: number, rounds?: number, knowledge?: number }} [size]
  * @returns {{ stories: string[], facts: string[], knowledge: string[], heldOut: string[] }} documents
  */
-export function makeCorpus({ seed = 1, stories = 14000, rounds = 60, knowledge: sheets = 9000 } = {}) {
+export function makeCorpus({ seed = 1, stories = 12000, rounds = 90, knowledge: sheets = 8000 } = {}) {
   const distinct = (/** @type {number} */ count, /** @type {() => string} */ make) => {
     const texts = new Set();
     for (let tries = 0; texts.size < count && tries < 20 * count; tries++) texts.add(make());

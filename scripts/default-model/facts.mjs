@@ -114,6 +114,7 @@ function profile(original, random) {
     `${upper(c)} is in ${place.continent}.`,
     render("{k} is the capital of {c}.", place),
     render("The capital of {c} is {k}.", place),
+    render("{Cs} capital is {k}.", place),
   ]);
   const told = opening.includes(place.capital) && place.capital !== place.name;
   const facts = random.shuffle([
