@@ -19,9 +19,18 @@ constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
 
+// acc + a b; PAIRS: each lane holds two bf16 of neighbouring k, and both products are added.
+template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
+#if defined(HEDDLE_SIMD_BF16)
+  if (PAIRS) return dot_pairs(a, b, acc);
+#endif
+  return fma(a, b, acc);
+}
+
 // c (R, NR) = [c +] [bias +] sum over p < k of a(i, p) b(p, :).
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
-template <int R, bool PACKED>
+// With PAIRS, k counts pairs.
+template <int R, bool PACKED, bool PAIRS = false>
 [[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
                                   float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
   F acc[R][2];
@@ -34,8 +43,8 @@ template <int R, bool PACKED>
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
       F ai = set1(PACKED ? a[i] : a[i * as]);
-      acc[i][0] = fma(ai, b0, acc[i][0]);
-      acc[i][1] = fma(ai, b1, acc[i][1]);
+      acc[i][0] = multiply_add<PAIRS>(ai, b0, acc[i][0]);
+      acc[i][1] = multiply_add<PAIRS>(ai, b1, acc[i][1]);
     }
     a += PACKED ? as : 1;
     b += bs;
@@ -57,28 +66,28 @@ template <int R, bool PACKED>
 using MicroTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const float*, bool);
 
 // The tile for `rows` in [1, MR] rows.
-template <bool PACKED> HEDDLE_SIMD MicroTile micro_tile_for(int64_t rows) {
+template <bool PACKED, bool PAIRS = false> HEDDLE_SIMD MicroTile micro_tile_for(int64_t rows) {
   switch (rows) {
 #if defined(HEDDLE_SIMD_AVX512)
-    case 14: return micro_tile<14, PACKED>;
-    case 13: return micro_tile<13, PACKED>;
-    case 12: return micro_tile<12, PACKED>;
-    case 11: return micro_tile<11, PACKED>;
-    case 10: return micro_tile<10, PACKED>;
-    case 9: return micro_tile<9, PACKED>;
+    case 14: return micro_tile<14, PACKED, PAIRS>;
+    case 13: return micro_tile<13, PACKED, PAIRS>;
+    case 12: return micro_tile<12, PACKED, PAIRS>;
+    case 11: return micro_tile<11, PACKED, PAIRS>;
+    case 10: return micro_tile<10, PACKED, PAIRS>;
+    case 9: return micro_tile<9, PACKED, PAIRS>;
 #endif
 #if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
-    case 8: return micro_tile<8, PACKED>;
-    case 7: return micro_tile<7, PACKED>;
+    case 8: return micro_tile<8, PACKED, PAIRS>;
+    case 7: return micro_tile<7, PACKED, PAIRS>;
 #endif
 #if defined(HEDDLE_SIMD_AVX512) || defined(HEDDLE_SIMD_AVX2) || defined(__aarch64__)
-    case 6: return micro_tile<6, PACKED>;
-    case 5: return micro_tile<5, PACKED>;
+    case 6: return micro_tile<6, PACKED, PAIRS>;
+    case 5: return micro_tile<5, PACKED, PAIRS>;
 #endif
-    case 4: return micro_tile<4, PACKED>;
-    case 3: return micro_tile<3, PACKED>;
-    case 2: return micro_tile<2, PACKED>;
-    default: return micro_tile<1, PACKED>;
+    case 4: return micro_tile<4, PACKED, PAIRS>;
+    case 3: return micro_tile<3, PACKED, PAIRS>;
+    case 2: return micro_tile<2, PACKED, PAIRS>;
+    default: return micro_tile<1, PACKED, PAIRS>;
   }
 }
 

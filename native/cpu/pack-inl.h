@@ -75,5 +75,54 @@ void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t l
   }
 }
 
+#if defined(HEDDLE_SIMD_BF16)
+// The same for bf16 operands of the pair dot product: panel[q * P + i] = (source(i, 2q), source(i, 2q + 1)) as the bits
+// of one float; an odd k ends with a zero.
+template <int P> void pack_pair_rows(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+  static_assert(P % W == 0 || P < W, "as in pack_rows");
+  constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
+  int64_t pairs = ceil_div(k, 2);
+  for (int64_t q = 0; q < pairs; q += W) {
+    int64_t steps = min_of<int64_t>(W, pairs - q), left = k - 2 * q;
+    for (int g = 0; g < groups; ++g) {
+      F r[W];
+      const bf16* from = src + g * W * ld + 2 * q;
+      for (int i = 0; i < W; ++i) {
+        if (i >= width || g * W + i >= lines) {
+          r[i] = zero();
+        } else if (left >= 2 * W) {
+          r[i] = load(reinterpret_cast<const float*>(from + i * ld));
+        } else {
+          alignas(64) bf16 t[2 * W] = {};
+          for (int64_t e = 0; e < left; ++e) t[e] = from[i * ld + e];
+          r[i] = load(reinterpret_cast<const float*>(t));
+        }
+      }
+      transpose(r);
+      float* to = dst + q * P + g * W;
+      bool last = P < W && q + W >= pairs;  // as in pack_rows
+      for (int s = 0; s < steps; ++s) last ? store_n(to + s * P, r[s], width) : store(to + s * P, r[s]);
+    }
+  }
+}
+template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+  for (int64_t p = 0; p < k; p += 2, src += 2 * ld, dst += P)
+    for (int i = 0; i < P; i += W) {
+      int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i))), keep = min_of(W, P - i);
+      have = min_of(have, keep);
+      F low = have == W ? load(src + i) : load_n(src + i, have);
+      F high = p + 1 == k ? zero() : have == W ? load(src + ld + i) : load_n(src + ld + i, have);
+      F v = join_pairs(low, high);
+      if (keep == W) store(dst + i, v);
+      else store_n(dst + i, v, keep);
+    }
+}
+template <int P>
+void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst) {
+  const bf16* s = static_cast<const bf16*>(src) + (strided ? p * ld + line : line * ld + p);
+  strided ? pack_pair_columns<P>(s, ld, lines, k, dst) : pack_pair_rows<P>(s, ld, lines, k, dst);
+}
+#endif
+
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

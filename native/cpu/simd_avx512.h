@@ -97,3 +97,18 @@ HEDDLE_SIMD void transpose(F (&r)[16]) {
     r[c + 12] = _mm512_shuffle_f32x4(b, e, 0xdd);
   }
 }
+
+#if defined(HEDDLE_SIMD_BF16)
+// acc + the two products of bf16 pairs in each 32-bit lane. a and b only carry bits.
+HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
+#if defined(HEDDLE_EMULATE_AVX512)
+  return emulated::dpbf16_ps(acc, _mm512_castps_si512(a), _mm512_castps_si512(b));
+#else
+  return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
+#endif
+}
+// Lane i: (low[i], high[i]) as a pair.
+HEDDLE_SIMD F join_pairs(F low, F high) {  // both widened bf16
+  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high)));
+}
+#endif
