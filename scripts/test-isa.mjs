@@ -23,7 +23,7 @@ function cpuInfo(isa) {
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
 
-function outcome(isa, supported) {
+function outcome(isa) {
   if (!supported.includes(isa)) return "NOT RUN: this processor lacks it";
   const inUse = cpuInfo(isa)?.isa;
   if (inUse !== isa) return `FAILED: with HEDDLE_ISA=${isa} the set in use is ${inUse}`;
@@ -33,8 +33,12 @@ function outcome(isa, supported) {
   return native && typescript ? "passed" : "FAILED";
 }
 
-const { supported } = cpuInfo(undefined) ?? { supported: [] };
-const outcomes = sets.map((isa) => [isa, outcome(isa, supported)]);
+const supported = cpuInfo(undefined)?.supported;
+if (!supported) {
+  console.error(`test:isa: ${addon} does not load`);
+  process.exit(1);
+}
+const outcomes = sets.map((isa) => [isa, outcome(isa)]);
 console.log("\nInstruction sets:");
 for (const [isa, result] of outcomes) console.log(`  ${isa.padEnd(11)} ${result}`);
 const passed = outcomes.some(([, result]) => result === "passed");
