@@ -1,2 +1,39 @@
-// Public exports only.
+// heddle: the whole life of a language model. Public exports only.
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
+export type { ModelConfig, ModelConfigInput } from "./formats/config.ts";
+export { type ConvertOptions, type ConvertResult, convertModel } from "./formats/convert.ts";
+export type { GenerationConfig } from "./formats/generation-config.ts";
+export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
+export {
+  Chat,
+  type ChatMessage,
+  type ChatOptions,
+  type ChatReply,
+  type ChatState,
+  type Completion,
+  type CreateModelOptions,
+  createModel,
+  type FinishReason,
+  type GenerateOptions,
+  LanguageModel,
+  type LoadOptions,
+  type LogitContext,
+  type LogitProcessor,
+  type Piece,
+  type Prompt,
+  Session,
+  type SessionOptions,
+  type Timings,
+  type TopCandidate,
+  type Usage,
+} from "./generate/index.ts";
+export { Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
+export type { Model } from "./models/model.ts";
+export {
+  type DecodeOptions,
+  type EncodeOptions,
+  type EncodingWithOffsets,
+  TokenDecoder,
+  Tokenizer,
+  type TokenizerConfig,
+} from "./tokenizer/index.ts";

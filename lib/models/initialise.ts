@@ -44,20 +44,30 @@ function streamOf(name: string, seed: number): number {
   return (h ^ Math.imul(seed, 0x9e3779b1)) >>> 0;
 }
 
-/** Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. */
-export async function initialWeights(config: ModelConfig, device: Device, seed: number): Promise<Map<string, Tensor>> {
-  const out = new Map<string, Tensor>();
+/**
+ * Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. They are written by
+ * the device's lane, ahead of everything that is asked of it later; `written` settles when they are.
+ */
+export function initialWeights(
+  config: ModelConfig,
+  device: Device,
+  seed: number,
+): { weights: Map<string, Tensor>; written: Promise<unknown> } {
+  const weights = new Map<string, Tensor>();
+  const writes: Promise<void>[] = [];
   const deviation = config.initializerRange;
   for (const [name, { shape, init }] of familyOf(config.modelType).weights(config)) {
     const tensor = Tensor.zeros(device, "f32", shape);
-    out.set(name, tensor);
+    weights.set(name, tensor);
     if (init === "zeros") continue;
     const scaled = init === "residual" ? deviation / Math.sqrt(2 * config.numHiddenLayers) : deviation;
-    await tensor.write(
-      init === "ones"
-        ? new Float32Array(tensor.elements).fill(1)
-        : normal(tensor.elements, scaled, generator(streamOf(name, seed))),
+    writes.push(
+      tensor.write(
+        init === "ones"
+          ? new Float32Array(tensor.elements).fill(1)
+          : normal(tensor.elements, scaled, generator(streamOf(name, seed))),
+      ),
     );
   }
-  return out;
+  return { weights, written: Promise.all(writes) };
 }

@@ -12,7 +12,7 @@ export interface NamedWeights {
   has(name: string): boolean;
   tensor(name: string): StoredTensor;
   /** Bytes that differ from the stored ones (a GGUF's permuted rows), or undefined where they may be mapped as they lie. */
-  rewritten?(name: string): Uint8Array | undefined;
+  rewritten?(name: string): Promise<Uint8Array | undefined>;
 }
 
 export interface LoadOptions {
@@ -56,7 +56,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
           "INVALID_FILE",
           `${name}: expected (${spec.shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      tensors.set(name, await place(t, source.rewritten?.(stored), dtype, device));
+      tensors.set(name, await place(t, await source.rewritten?.(stored), dtype, device));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);

@@ -26,26 +26,25 @@ export class Model {
    * @throws HeddleError NOT_FOUND for a missing weight, SHAPE_MISMATCH for one of another shape
    */
   static async fromWeights(config: ModelConfig, device: Device, weights: ReadonlyMap<string, Tensor>): Promise<Model> {
-    const family = familyOf(config.modelType);
-    for (const [name, spec] of family.weights(config)) {
-      const t = weights.get(name);
-      if (!t && spec.optional) continue;
-      if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);
-      if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
-        throw new HeddleError(
-          "SHAPE_MISMATCH",
-          `${name}: expected (${spec.shape.join(", ")}), got (${t.shape.join(", ")})`,
-        );
-    }
-    const tensors = new Map(weights);
-    for (const [name, data] of family.constants(config))
-      tensors.set(`constant.${name}`, await Tensor.from(device, "f32", [data.length], data));
-    return new Model(config, device, tensors);
+    const { model, written } = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
+    await written;
+    return model;
   }
 
-  /** A model with random weights (f32). */
+  /** A model with random weights (f32). Its lane writes them before anything else that is asked of it. */
+  static create(config: ModelConfig, device: Device, seed = 0): Model {
+    const { weights, written } = initialWeights(config, device, seed);
+    const made = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
+    // A write can only fail with the whole environment, and then every later call on the model fails as well.
+    Promise.all([written, made.written]).catch(() => {});
+    return made.model;
+  }
+
+  /** As create, when the weights are written. */
   static async initialise(config: ModelConfig, device: Device, seed = 0): Promise<Model> {
-    return Model.fromWeights(config, device, await initialWeights(config, device, seed));
+    const { weights, written } = initialWeights(config, device, seed);
+    await written;
+    return Model.fromWeights(config, device, weights);
   }
 
   /** Names of the weights, in a checkpoint's order. */
@@ -110,4 +109,32 @@ export class Model {
     for (const t of this.all.values()) t.dispose();
     this.programs.clear();
   }
+}
+
+/** Checks the weights against the family and adds its constants. */
+function assemble(
+  config: ModelConfig,
+  device: Device,
+  weights: ReadonlyMap<string, Tensor>,
+  make: (tensors: Map<string, Tensor>) => Model,
+): { model: Model; written: Promise<unknown> } {
+  const family = familyOf(config.modelType);
+  for (const [name, spec] of family.weights(config)) {
+    const t = weights.get(name);
+    if (!t && spec.optional) continue;
+    if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);
+    if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
+      throw new HeddleError(
+        "SHAPE_MISMATCH",
+        `${name}: expected (${spec.shape.join(", ")}), got (${t.shape.join(", ")})`,
+      );
+  }
+  const tensors = new Map(weights);
+  const writes: Promise<void>[] = [];
+  for (const [name, data] of family.constants(config)) {
+    const constant = Tensor.zeros(device, "f32", [data.length]);
+    writes.push(constant.write(data));
+    tensors.set(`constant.${name}`, constant);
+  }
+  return { model: make(tensors), written: Promise.all(writes) };
 }

@@ -1,0 +1,23 @@
+import { HeddleError } from "../errors.ts";
+
+export function aborted(signal: AbortSignal): HeddleError {
+  return new HeddleError("ABORTED", "generate: aborted by its signal", { cause: signal.reason });
+}
+
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw aborted(signal);
+}
+
+/**
+ * Settles as `work` does, or rejects with ABORTED as soon as the signal fires: a native run notices its flag between
+ * nodes, which may be late for a caller who waits.
+ */
+export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return work;
+  return new Promise<T>((resolve, reject) => {
+    const stop = () => reject(aborted(signal));
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}

@@ -1,0 +1,68 @@
+import type { Progress } from "./engine.ts";
+import type { FinishReason, Piece, Sequence, TopCandidate } from "./sequence.ts";
+
+export interface Usage {
+  promptTokens: number;
+  completionTokens: number;
+}
+
+export interface Timings {
+  /** Time to load the model; 0 for one that was made, not loaded. */
+  loadMs: number;
+  prefillTokensPerSecond: number;
+  decodeTokensPerSecond: number;
+  timeToFirstTokenMs: number;
+}
+
+/** A whole answer. */
+export interface Completion {
+  /** Without the stop text or end token that ended it; empty without a tokenizer. */
+  text: string;
+  /** New ids only; an end token is the last of them. */
+  tokens: number[];
+  /** Natural logarithm of the model's own probability of each. */
+  logprobs: number[];
+  /** Per token, if `topLogprobs` asks for them. */
+  top?: TopCandidate[][];
+  usage: Usage;
+  finishReason: FinishReason;
+  timings: Timings;
+}
+
+/** Puts the pieces of one sequence together. */
+export class CompletionBuilder {
+  private text = "";
+  private readonly tokens: number[] = [];
+  private readonly logprobs: number[] = [];
+  private readonly top: TopCandidate[][] = [];
+
+  add(piece: Piece): void {
+    this.text += piece.text;
+    this.tokens.push(piece.token);
+    this.logprobs.push(piece.logprob);
+    if (piece.top) this.top.push(piece.top);
+  }
+
+  finish(sequence: Sequence, timings: Timings): Completion {
+    const { text, tokens, logprobs, top } = this;
+    return {
+      text,
+      tokens,
+      logprobs,
+      ...(top.length > 0 && { top }),
+      usage: { promptTokens: sequence.promptLength, completionTokens: tokens.length },
+      finishReason: sequence.finishReason ?? "length",
+      timings,
+    };
+  }
+}
+
+export function timingsOf(progress: Progress, loadMs: number): Timings {
+  const rate = (tokens: number, ms: number) => (ms > 0 ? (tokens / ms) * 1000 : 0);
+  return {
+    loadMs,
+    prefillTokensPerSecond: rate(progress.prefilledTokens, progress.prefillMs),
+    decodeTokensPerSecond: rate(progress.decodedTokens, progress.decodeMs),
+    timeToFirstTokenMs: progress.firstTokenMs ?? 0,
+  };
+}

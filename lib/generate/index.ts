@@ -1,0 +1,18 @@
+// Generation: loading a model, the loop, sessions and chats.
+export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.ts";
+export type { Completion, Timings, Usage } from "./completion.ts";
+export type { ChatMessage } from "./conversation.ts";
+export { type CreateModelOptions, createModel } from "./create.ts";
+export { LanguageModel, type LoadOptions, type Parts } from "./language-model.ts";
+export { defaultModelPath, loadTokenizerOf, modelPath } from "./load.ts";
+export {
+  DEFAULT_MAX_TOKENS,
+  DEFAULT_TEMPERATURE,
+  type GenerateOptions,
+  type LogitContext,
+  type LogitProcessor,
+  rejectUnknownNames,
+} from "./options.ts";
+export type { Prompt } from "./prompt.ts";
+export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";
+export { Session, type SessionOptions } from "./session.ts";

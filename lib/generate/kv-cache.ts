@@ -1,0 +1,218 @@
+import { HeddleError } from "../errors.ts";
+import {
+  type Executable,
+  type FloatDType,
+  type Inputs,
+  type Outputs,
+  type Program,
+  type Results,
+  Tensor,
+} from "../graph/index.ts";
+import { type CacheShape, cacheTensors } from "../models/forward.ts";
+import type { Model } from "../models/model.ts";
+import { raceAbort } from "./abort.ts";
+import { type ProgramShape, prefillProgram } from "./programs.ts";
+
+/** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
+export const PREFILL_ROWS = 256;
+const SMALLEST_CAPACITY = 256;
+
+/** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
+export interface Segment {
+  slot: number;
+  ids: ArrayLike<number>;
+}
+
+interface Store {
+  capacity: number;
+  /** By name, each (slots, heads, capacity, width). */
+  tensors: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
+ * system as it is written and doubles as sequences grow, up to the context length.
+ */
+export class KvCache {
+  readonly model: Model;
+  readonly slots: number;
+  /** Most tokens that one sequence may hold. */
+  readonly contextLength: number;
+  readonly dtype: FloatDType;
+  private store: Store;
+  private readonly executables = new Map<Program, Executable>();
+  private readonly held: number[][];
+  private live = true;
+
+  constructor(
+    model: Model,
+    options: { slots: number; contextLength: number; dtype?: FloatDType; capacity?: number | undefined },
+  ) {
+    model.assertLive();
+    this.model = model;
+    this.slots = options.slots;
+    this.contextLength = options.contextLength;
+    this.dtype = options.dtype ?? "f32";
+    this.store = this.allocate(options.capacity ?? 0);
+    this.held = Array.from({ length: this.slots }, () => []);
+  }
+
+  get shape(): CacheShape {
+    return { slots: this.slots, capacity: this.store.capacity, dtype: this.dtype };
+  }
+
+  /** The ids whose keys and values a slot holds. */
+  ids(slot: number): readonly number[] {
+    return this.held[slot]!;
+  }
+
+  /** Forgets what a slot holds after its first `length` ids. */
+  truncate(slot: number, length: number): void {
+    this.held[slot]!.length = Math.min(length, this.held[slot]!.length);
+  }
+
+  /** Bytes of the tensors at their present capacity; the system provides them as they are written. */
+  get bytes(): number {
+    let n = 0;
+    for (const t of this.store.tensors.values()) n += t.bytes;
+    return n;
+  }
+
+  /**
+   * Makes room for `length` tokens a slot. @throws CONTEXT_OVERFLOW beyond the context length
+   */
+  async reserve(length: number): Promise<void> {
+    this.assertLive();
+    if (length > this.contextLength)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `context: expected at most ${this.contextLength} tokens, got ${length}`,
+      );
+    if (length <= this.store.capacity) return;
+    const before = this.store;
+    const grown = this.allocate(Math.max(length, 2 * before.capacity));
+    for (let slot = 0; slot < this.slots; slot++) await copySlot(before, grown, slot, slot, this.held[slot]!.length);
+    this.store = grown;
+    this.releaseExecutables();
+    for (const t of before.tensors.values()) t.dispose();
+  }
+
+  /** A cache of one slot that holds what `slot` holds. */
+  async fork(slot = 0): Promise<KvCache> {
+    this.assertLive();
+    const ids = [...this.held[slot]!];
+    const { model, contextLength, dtype } = this;
+    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: ids.length });
+    await copySlot(this.store, copy.store, slot, 0, ids.length);
+    copy.held[0] = ids;
+    return copy;
+  }
+
+  /**
+   * Runs `program` over new rows of some sequences. What they hold grows by these ids when the run succeeds; after an
+   * error or an abort the slots hold what they held before.
+   */
+  async run(
+    program: (model: Model, shape: ProgramShape) => Program,
+    segments: readonly Segment[],
+    options: { shape: Omit<ProgramShape, "cache">; inputs?: Inputs; signal?: AbortSignal | undefined },
+  ): Promise<Outputs<Results>> {
+    this.assertLive();
+    this.model.assertLive();
+    const { shape, inputs = {}, signal } = options;
+    const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
+    const rows = this.rowsOf(segments);
+    const result = await raceAbort(executable.run({ ...rows, ...inputs }, { signal }), signal);
+    for (const { slot, ids } of segments) this.held[slot]!.push(...Array.from(ids));
+    return result;
+  }
+
+  /** Runs ids through the model for their keys and values alone, a chunk a run. */
+  async prefill(slot: number, ids: readonly number[], signal?: AbortSignal): Promise<void> {
+    for (let i = 0; i < ids.length; i += PREFILL_ROWS)
+      await this.run(prefillProgram, [{ slot, ids: ids.slice(i, i + PREFILL_ROWS) }], {
+        shape: { rows: PREFILL_ROWS, logitRows: 1, top: 0 },
+        signal,
+      });
+  }
+
+  /** Runs a program that reads no cache: a choice from given logits. */
+  async runChoice(
+    program: (model: Model, shape: ProgramShape) => Program,
+    inputs: Inputs,
+    shape: Omit<ProgramShape, "cache">,
+    signal?: AbortSignal,
+  ): Promise<Outputs<Results>> {
+    this.assertLive();
+    const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
+    return raceAbort(executable.run(inputs, { signal }), signal);
+  }
+
+  private rowsOf(segments: readonly Segment[]): Inputs {
+    const count = segments.reduce((n, s) => n + s.ids.length, 0);
+    const ids = new Int32Array(count);
+    const positions = new Int32Array(count);
+    const table = new Int32Array(segments.length * 4);
+    let first = 0;
+    for (const [g, segment] of segments.entries()) {
+      const past = this.held[segment.slot]!.length;
+      table.set([first, segment.ids.length, segment.slot, past], g * 4);
+      for (let i = 0; i < segment.ids.length; i++) {
+        ids[first + i] = segment.ids[i]!;
+        positions[first + i] = past + i;
+      }
+      first += segment.ids.length;
+    }
+    return { ids, positions, segments: table };
+  }
+
+  private bound(program: Program): Executable {
+    let found = this.executables.get(program);
+    if (!found) {
+      const { device, tensors } = this.model;
+      found = program.bind(device, new Map([...tensors, ...this.store.tensors]));
+      this.executables.set(program, found);
+    }
+    return found;
+  }
+
+  private allocate(length: number): Store {
+    let capacity = SMALLEST_CAPACITY;
+    while (capacity < length) capacity *= 2; // powers of two, so that few programs serve all lengths
+    capacity = Math.min(capacity, this.contextLength);
+    const { model, slots, dtype } = this;
+    const tensors = cacheTensors(model, { slots, capacity, dtype });
+    return {
+      capacity,
+      tensors: new Map(tensors.map(({ name, shape }) => [name, Tensor.zeros(model.device, dtype, shape)])),
+    };
+  }
+
+  private releaseExecutables(): void {
+    for (const e of this.executables.values()) e.dispose();
+    this.executables.clear();
+  }
+
+  assertLive(): void {
+    if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
+  }
+
+  dispose(): void {
+    if (!this.live) return;
+    this.live = false;
+    this.releaseExecutables();
+    for (const t of this.store.tensors.values()) t.dispose();
+  }
+}
+
+/** Copies the first `length` positions of every head of one slot. */
+async function copySlot(from: Store, to: Store, fromSlot: number, toSlot: number, length: number): Promise<void> {
+  if (length === 0) return;
+  for (const [name, t] of from.tensors) {
+    const [, heads, , width] = t.shape as [number, number, number, number];
+    for (let head = 0; head < heads; head++) {
+      const data = await t.read((fromSlot * heads + head) * from.capacity * width, length * width);
+      await to.tensors.get(name)!.write(data, (toSlot * heads + head) * to.capacity * width);
+    }
+  }
+}

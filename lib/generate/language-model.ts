@@ -1,0 +1,264 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { modelConfigToJson } from "../formats/config-json.ts";
+import { type GenerationConfig, generationConfigToJson } from "../formats/generation-config.ts";
+import { ioError, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
+import { saveWeights } from "../formats/safetensors-write.ts";
+import type { FloatDType } from "../graph/index.ts";
+import { weightData } from "../models/export.ts";
+import type { Model } from "../models/model.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { Chat, type ChatOptions } from "./chat.ts";
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { newProgress, type Progress, runSequences } from "./engine.ts";
+import { KvCache } from "./kv-cache.ts";
+import { type LoadModelOptions, loadLanguageModel } from "./load.ts";
+import { logitsOf, scoreOf } from "./logits.ts";
+import {
+  type GenerateOptions,
+  type OptionContext,
+  type ResolvedOptions,
+  rejectUnknownNames,
+  resolveOptions,
+} from "./options.ts";
+import { type Prompt, promptIds, promptList } from "./prompt.ts";
+import { type Piece, Sequence } from "./sequence.ts";
+import { Session, type SessionOptions } from "./session.ts";
+
+export interface LoadOptions extends LoadModelOptions {
+  /** Most tokens of a sequence; the model's own limit where not given. */
+  contextLength?: number | undefined;
+}
+
+/** What a LanguageModel is made of. */
+export interface Parts {
+  model: Model;
+  tokenizer?: Tokenizer | undefined;
+  generation?: GenerationConfig | undefined;
+  card?: ModelCard | undefined;
+  contextLength?: number | undefined;
+  loadMs?: number | undefined;
+}
+
+/** Sequences that share one run; more of them wait for their turn. */
+const MOST_SLOTS = 32;
+const LOAD_OPTIONS = ["device", "threads", "dtype", "contextLength", "onProgress", "signal"];
+
+/**
+ * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
+ * may run at once. State is explicit, in `session()` and `chat()`.
+ *
+ * @example
+ * await using model = await LanguageModel.load("default");
+ * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
+ *   process.stdout.write(piece.text);
+ */
+export class LanguageModel {
+  /** The network itself: weights, configuration, device. */
+  readonly model: Model;
+  tokenizer: Tokenizer | undefined;
+  /** Generation defaults that came with the model. */
+  readonly generation: GenerationConfig;
+  /** What it is and where it comes from: stage, parent, data, tokens seen, cut-off date. */
+  card: ModelCard | undefined;
+  /** Most tokens of a sequence. */
+  readonly contextLength: number;
+  /** @internal */ readonly loadMs: number;
+
+  /** Over a network; see `load` and `createModel`. */
+  constructor(parts: Parts) {
+    this.model = parts.model;
+    this.tokenizer = parts.tokenizer;
+    this.generation = parts.generation ?? {};
+    this.card = parts.card;
+    const most = parts.model.config.maxPositionEmbeddings;
+    this.contextLength = checkedContext(parts.contextLength ?? most, most);
+    this.loadMs = parts.loadMs ?? 0;
+  }
+
+  /**
+   * Loads a Hugging Face folder, a checkpoint folder of heddle, a .gguf file, or `default`, the embedded model.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
+   */
+  static async load(pathOrDefault = "default", options: LoadOptions = {}): Promise<LanguageModel> {
+    rejectUnknownNames(options, LOAD_OPTIONS);
+    if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
+    const started = performance.now();
+    const parts = await loadLanguageModel(pathOrDefault, options);
+    try {
+      const { contextLength } = options;
+      return new LanguageModel({ ...parts, contextLength, loadMs: performance.now() - started });
+    } catch (error) {
+      parts.model.dispose();
+      throw error;
+    }
+  }
+
+  get config(): ModelConfig {
+    return this.model.config;
+  }
+
+  /**
+   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart).
+   * @param prompt text, token ids, or an array of those
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
+   */
+  async *generate(
+    prompt: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): AsyncGenerator<Piece, void, undefined> {
+    const resolved = this.resolve(options);
+    yield* this.run(this.sequences(prompt, resolved), resolved.signal, newProgress());
+  }
+
+  /** The whole continuation of one prompt. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
+    if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
+    return (await this.completeAll([prompt], options))[0]!;
+  }
+
+  /** The continuations of several prompts, `n` of each, in order. Each equals what it is alone, whatever runs beside. */
+  async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
+    const resolved = this.resolve(options);
+    const sequences = this.sequences(prompts, resolved);
+    const builders = sequences.map(() => new CompletionBuilder());
+    const progress = newProgress();
+    for await (const piece of this.run(sequences, resolved.signal, progress)) builders[piece.index]!.add(piece);
+    const timings = timingsOf(progress, this.loadMs);
+    return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
+  }
+
+  /** A conversation: explicit state that can be saved, forked and thrown away. */
+  chat(options: ChatOptions = {}): Chat {
+    this.model.assertLive();
+    return new Chat(this, options);
+  }
+
+  /** A KV cache of its own, which reuses what prompts have in common. */
+  session(options: SessionOptions = {}): Session {
+    return Session.open(this, options);
+  }
+
+  /**
+   * Logits of every position, or of the last alone.
+   * @returns one Float32Array (vocabulary) a position; entry i scores the token after position i
+   */
+  async logits(prompt: Prompt, options: { last?: boolean; signal?: AbortSignal } = {}): Promise<Float32Array[]> {
+    rejectUnknownNames(options, ["last", "signal"]);
+    return logitsOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
+  }
+
+  /**
+   * Natural log-probabilities of a text's own tokens: entry i is of token i given those before it; entry 0 is 0, since
+   * nothing comes before it.
+   */
+  async score(prompt: Prompt, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
+    rejectUnknownNames(options, ["signal"]);
+    return scoreOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
+  }
+
+  /**
+   * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
+   * @param options.dtype `auto` keeps each weight's type
+   */
+  async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
+    rejectUnknownNames(options, ["dtype", "signal"]);
+    this.model.assertLive();
+    const { dtype = "auto", signal } = options;
+    try {
+      await mkdir(folder, { recursive: true });
+    } catch (error) {
+      throw ioError(error, folder, "created");
+    }
+    await saveWeights(folder, weightData(this.model, dtype), signal ? { signal } : {});
+    for (const [name, text] of Object.entries(this.tokenizer?.files() ?? {}))
+      await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
+    if (this.card) await writeModelCard(folder, this.card);
+    if (Object.keys(this.generation).length > 0)
+      await writeJson(join(folder, "generation_config.json"), generationConfigToJson(this.generation));
+    const stored = dtype === "auto" ? this.storedDtype() : dtype;
+    await writeJson(join(folder, "config.json"), modelConfigToJson({ ...this.config, dtype: stored }));
+  }
+
+  /** Frees the weights. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
+  async dispose(): Promise<void> {
+    this.model.dispose();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+
+  /** @internal What options are checked against. */
+  get optionContext(): OptionContext {
+    const { config, generation, tokenizer } = this;
+    const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
+    return {
+      vocabSize: config.vocabSize,
+      generation,
+      eosTokenIds: [...new Set([...(eosTokenIds ?? []), ...(tokenizer?.eosTokenIds ?? [])])],
+    };
+  }
+
+  /** @internal */
+  checkStops({ stopTexts }: ResolvedOptions): void {
+    if (stopTexts.length > 0 && !this.tokenizer)
+      throw invalidArgument("stop", "token ids, because this model has no tokenizer", stopTexts[0]);
+  }
+
+  private resolve(options: GenerateOptions): ResolvedOptions {
+    this.model.assertLive();
+    const resolved = resolveOptions(options, this.optionContext);
+    this.checkStops(resolved);
+    return resolved;
+  }
+
+  private ids(prompt: unknown, addSpecialTokens = true): number[] {
+    this.model.assertLive();
+    const { tokenizer, config } = this;
+    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, addSpecialTokens });
+  }
+
+  private sequences(prompts: Prompt | readonly Prompt[], resolved: ResolvedOptions): Sequence[] {
+    const { contextLength, tokenizer } = this;
+    return promptList(prompts).flatMap((prompt, p) => {
+      const ids = this.ids(prompt, resolved.addSpecialTokens);
+      return Array.from({ length: resolved.n }, (_, sample) => {
+        const index = p * resolved.n + sample;
+        return new Sequence(ids, resolved, { index, sample, contextLength, tokenizer });
+      });
+    });
+  }
+
+  private async *run(sequences: Sequence[], signal: AbortSignal | undefined, progress: Progress) {
+    const { model, contextLength } = this;
+    const slots = Math.min(sequences.length, MOST_SLOTS);
+    const cache = new KvCache(model, { slots, contextLength });
+    try {
+      yield* runSequences(cache, sequences, { signal, progress });
+    } finally {
+      cache.dispose();
+    }
+  }
+
+  /** The type of most weights, for config.json. */
+  private storedDtype(): FloatDType {
+    const largest = this.model.weightNames
+      .map((name) => this.model.weight(name))
+      .reduce((a, b) => (b.elements > a.elements ? b : a));
+    return largest.dtype as FloatDType;
+  }
+}
+
+function checkedContext(length: number, most: number): number {
+  if (!Number.isInteger(length) || length < 1)
+    throw invalidArgument("contextLength", "an integer of at least 1", length);
+  if (length > most)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `contextLength: expected at most the model's ${most} positions, got ${length}`,
+    );
+  return length;
+}

@@ -1,0 +1,143 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { HeddleError } from "../errors.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { isFloatDtype } from "../formats/dtype.ts";
+import type { GenerationConfig } from "../formats/generation-config.ts";
+import { layoutChange } from "../formats/gguf-names.ts";
+import { tokenizerFromGguf } from "../formats/gguf-tokenizer.ts";
+import type { ModelCard } from "../formats/model-card.ts";
+import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { streamTensor } from "../formats/tensor-stream.ts";
+import { type Device, type FloatDType, openDevice } from "../graph/index.ts";
+import { loadModel, type NamedWeights } from "../models/load.ts";
+import type { Model } from "../models/model.ts";
+import { Tokenizer } from "../tokenizer/index.ts";
+import { throwIfAborted } from "./abort.ts";
+
+export interface LoadModelOptions {
+  /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
+  device?: string | Device | undefined;
+  /** Worker threads of the CPU; all cores where not given. */
+  threads?: number | undefined;
+  /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
+  dtype?: FloatDType | "auto" | undefined;
+  /** Called as weights come in. */
+  onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** Everything a folder or file says of a model. */
+export interface LoadedModel {
+  model: Model;
+  config: ModelConfig;
+  generation: GenerationConfig;
+  card: ModelCard | undefined;
+  tokenizer: Tokenizer | undefined;
+  /** Where it was loaded from. */
+  path: string;
+}
+
+/** The embedded model's folder, models/default of the installed package. @throws NOT_FOUND where it is missing */
+export function defaultModelPath(): string {
+  let root = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(root, "package.json")) && dirname(root) !== root) root = dirname(root);
+  const path = join(root, "models", "default");
+  if (!existsSync(join(path, "config.json")))
+    throw new HeddleError(
+      "NOT_FOUND",
+      `models/default: expected the embedded model beside package.json, got none (${path}); name a model folder or a .gguf file instead`,
+    );
+  return path;
+}
+
+/** The path that a model's name means: `default` is the embedded model. */
+export function modelPath(name: string): string {
+  if (typeof name !== "string" || name === "")
+    throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
+  return name === "default" ? defaultModelPath() : name;
+}
+
+/**
+ * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file beside its config.json, a .gguf file, or `default`.
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
+ */
+export async function loadLanguageModel(name: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
+  const { dtype = "auto", onProgress, signal } = options;
+  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
+    throw new HeddleError("INVALID_ARGUMENT", `dtype: expected auto, f32, bf16 or f16, got ${JSON.stringify(dtype)}`);
+  throwIfAborted(signal);
+  const device = openDevice(options);
+  const path = modelPath(name);
+  const files = await openModelFiles(path);
+  try {
+    const tokenizer = await loadTokenizer(files, signal);
+    const model = await loadModel(files.config, namedWeights(files), {
+      device,
+      dtype,
+      signal,
+      onProgress: onProgress && ((loaded, total) => onProgress({ loaded, total })),
+    });
+    const { config, generation, card } = files;
+    return { model, config, generation, card, tokenizer, path };
+  } catch (error) {
+    throwIfAborted(signal);
+    throw error;
+  } finally {
+    files.close(); // tensors keep their own share of the mapping
+  }
+}
+
+async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined): Promise<Tokenizer | undefined> {
+  if (files.tokenizerPath === undefined) return undefined;
+  const gguf = files.weights.gguf;
+  if (!gguf) return Tokenizer.load(files.tokenizerPath, { signal });
+  const found = tokenizerFromGguf(gguf);
+  if (!found) return undefined;
+  return Tokenizer.fromFiles({
+    tokenizer: JSON.stringify(found.tokenizer),
+    tokenizerConfig: JSON.stringify(found.config),
+  });
+}
+
+/** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */
+export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
+  const path = modelPath(name);
+  if (!path.endsWith(".gguf")) return Tokenizer.load(path);
+  const files = await openModelFiles(path);
+  try {
+    const tokenizer = await loadTokenizer(files, undefined);
+    if (!tokenizer)
+      throw new HeddleError("NOT_FOUND", `${path}: expected a vocabulary in its metadata, got a file without one`);
+    return tokenizer;
+  } finally {
+    files.close();
+  }
+}
+
+/** A file's weights as transformers lays them out, whatever the file's own layout. */
+function namedWeights({ weights, config }: ModelFiles): NamedWeights {
+  if (weights.format !== "gguf") return weights;
+  const changeOf = (name: string) => layoutChange(name, config);
+  return {
+    names: () => weights.names(),
+    has: (name) => weights.has(name),
+    tensor: (name) => {
+      const stored = weights.tensor(name);
+      return changeOf(name).kind === "transpose" ? { ...stored, shape: [...stored.shape].reverse() } : stored;
+    },
+    async rewritten(name) {
+      const change = changeOf(name);
+      const stored = weights.tensor(name);
+      if (change.kind === "none" || !isFloatDtype(stored.dtype)) return undefined;
+      const out = new Uint8Array(stored.bytes);
+      let at = 0;
+      for await (const chunk of streamTensor(stored, { dtype: stored.dtype, change, to: "safetensors" })) {
+        out.set(chunk, at);
+        at += chunk.length;
+      }
+      return out;
+    },
+  };
+}

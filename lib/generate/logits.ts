@@ -1,0 +1,67 @@
+import { HeddleError } from "../errors.ts";
+import type { Model } from "../models/model.ts";
+import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { logitsProgram, scoreProgram } from "./programs.ts";
+
+interface Options {
+  contextLength: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Bytes of logits that one run may hold. */
+const LOGIT_BYTES = 32 << 20;
+
+function open(model: Model, ids: readonly number[], contextLength: number): KvCache {
+  if (ids.length > contextLength)
+    throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${ids.length}`);
+  return new KvCache(model, { slots: 1, contextLength, capacity: ids.length });
+}
+
+/** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
+export async function logitsOf(
+  model: Model,
+  ids: readonly number[],
+  { contextLength, signal, last = false }: Options & { last?: boolean },
+): Promise<Float32Array[]> {
+  const { vocabSize } = model.config;
+  const cache = open(model, ids, contextLength);
+  try {
+    const start = last ? ids.length - 1 : 0;
+    await cache.prefill(0, ids.slice(0, start), signal);
+    const logitRows = Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
+    const out: Float32Array[] = [];
+    for (let i = start; i < ids.length; i += logitRows) {
+      const part = ids.slice(i, i + logitRows);
+      const inputs = { logitRows: Int32Array.from(part, (_, row) => row) };
+      const shape = { rows: PREFILL_ROWS, logitRows, top: 0 };
+      const results = await cache.run(logitsProgram, [{ slot: 0, ids: part }], { shape, inputs, signal });
+      const logits = results.logits as Float32Array;
+      for (let row = 0; row < part.length; row++) out.push(logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+    }
+    return out;
+  } finally {
+    cache.dispose();
+  }
+}
+
+/** log p(ids[i] | ids before it); 0 at i = 0. (ids) f32 */
+export async function scoreOf(
+  model: Model,
+  ids: readonly number[],
+  { contextLength, signal }: Options,
+): Promise<Float32Array> {
+  const cache = open(model, ids, contextLength);
+  try {
+    const out = new Float32Array(ids.length);
+    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
+    for (let i = 0; i < ids.length; i += PREFILL_ROWS) {
+      const part = ids.slice(i, i + PREFILL_ROWS);
+      const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);
+      const results = await cache.run(scoreProgram, [{ slot: 0, ids: part }], { shape, inputs: { targets }, signal });
+      out.set((results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1)), i + 1);
+    }
+    return out;
+  } finally {
+    cache.dispose();
+  }
+}

@@ -1,0 +1,227 @@
+import { randomInt } from "node:crypto";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { GenerationConfig } from "../formats/generation-config.ts";
+import { nearest } from "../formats/nearest.ts";
+
+/** What a custom logit processor is told. */
+export interface LogitContext {
+  /** Ids of the prompt and of what was generated so far. */
+  readonly ids: readonly number[];
+  readonly promptLength: number;
+  /** Which of several sequences this is. */
+  readonly index: number;
+}
+
+/**
+ * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token.
+ * @param logits (vocabulary), the model's own at this position
+ */
+export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
+
+/** Names follow generation_config.json and OpenAI. */
+export interface GenerateOptions {
+  /** Most new tokens; the model's `max_new_tokens`, else 256 or what the context still holds, where not given. */
+  maxTokens?: number | undefined;
+  /** 0 is greedy. The model's own where not given: 0 where its `do_sample` is false, 0.8 where it says nothing. */
+  temperature?: number | undefined;
+  /** Only the k likeliest tokens; 0 (the default): all. */
+  topK?: number | undefined;
+  /** Only the likeliest tokens that together reach this probability (Holtzman et al. 2019); 1 (the default): all. */
+  topP?: number | undefined;
+  /** Only tokens at least this many times as probable as the likeliest (Nguyen et al. 2024); 0 (the default): all. */
+  minP?: number | undefined;
+  /** Divides (multiplies) positive (negative) logits of tokens seen, prompt included (Keskar et al. 2019); 1: off. */
+  repetitionPenalty?: number | undefined;
+  /** Subtracted from the logits of tokens that were generated. */
+  presencePenalty?: number | undefined;
+  /** Subtracted once for each time a token was generated. */
+  frequencyPenalty?: number | undefined;
+  /** Added to the logits of these token ids. */
+  logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
+  logitProcessors?: readonly LogitProcessor[] | undefined;
+  /** Same seed, same tokens, whatever runs beside; random where not given. A safe integer. */
+  seed?: number | undefined;
+  /** Texts that end the answer (they are not part of it) and token ids that end it like the model's own end tokens. */
+  stop?: string | readonly (string | number)[] | undefined;
+  /** Goes on after the model's end tokens. */
+  ignoreEos?: boolean | undefined;
+  /** How many of the likeliest tokens each piece reports in `top`. */
+  topLogprobs?: number | undefined;
+  /** Samples for each prompt: sample i uses seed + i. */
+  n?: number | undefined;
+  /**
+   * When a sequence outgrows the context: `error` (the default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it
+   * with finishReason "length", `truncateLeft` drops the oldest tokens, half a context at a time.
+   */
+  contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
+  /** Whether a text prompt gets the tokenizer's BOS; true where not given. */
+  addSpecialTokens?: boolean | undefined;
+  /** Aborts within 50 ms, also during prefill: the call rejects with ABORTED. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Options with every default filled in. */
+export interface ResolvedOptions {
+  maxTokens: number | undefined;
+  defaultMaxTokens: number;
+  temperature: number;
+  topK: number;
+  topP: number;
+  minP: number;
+  repetitionPenalty: number;
+  presencePenalty: number;
+  frequencyPenalty: number;
+  biasIds: Int32Array;
+  biasValues: Float32Array;
+  logitProcessors: readonly LogitProcessor[];
+  seed: number;
+  stopTexts: readonly string[];
+  stopTokens: ReadonlySet<number>;
+  topLogprobs: number;
+  n: number;
+  contextOverflow: "error" | "stop" | "truncateLeft";
+  addSpecialTokens: boolean;
+  signal: AbortSignal | undefined;
+}
+
+/** What options are checked against. */
+export interface OptionContext {
+  vocabSize: number;
+  generation: GenerationConfig;
+  /** The model's end tokens. */
+  eosTokenIds: readonly number[];
+}
+
+const NAMES: Record<keyof GenerateOptions, true> = {
+  maxTokens: true,
+  temperature: true,
+  topK: true,
+  topP: true,
+  minP: true,
+  repetitionPenalty: true,
+  presencePenalty: true,
+  frequencyPenalty: true,
+  logitBias: true,
+  logitProcessors: true,
+  seed: true,
+  stop: true,
+  ignoreEos: true,
+  topLogprobs: true,
+  n: true,
+  contextOverflow: true,
+  addSpecialTokens: true,
+  signal: true,
+};
+
+/** Temperature where neither the caller nor the model says one. */
+export const DEFAULT_TEMPERATURE = 0.8;
+export const DEFAULT_MAX_TOKENS = 256;
+const MOST_SAMPLES = 1024;
+
+/** @throws INVALID_ARGUMENT for a name that is not an option, with the nearest one that is */
+export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
+  const names = [...known];
+  for (const name of Object.keys(options)) {
+    if (names.includes(name)) continue;
+    const near = nearest(name, names);
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${name}: expected ${near ? `a known ${what} (nearest: ${near})` : `one of ${names.join(", ")}`}, got an unknown name`,
+    );
+  }
+}
+
+/** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
+export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw invalidArgument("options", "an object", options);
+  rejectUnknownNames(options, Object.keys(NAMES));
+  const { generation, vocabSize } = context;
+  const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
+    const value = options[name] ?? fallback;
+    if (typeof value !== "number" || !Number.isFinite(value) || !test(value))
+      throw invalidArgument(name, expected, value);
+    return value;
+  };
+  const whole = (name: keyof GenerateOptions, fallback: number, least: number, most: number) =>
+    finite(name, fallback, (v) => Number.isInteger(v) && v >= least && v <= most, `an integer of ${least} to ${most}`);
+  const flag = (name: keyof GenerateOptions, fallback: boolean) => {
+    const value = options[name] ?? fallback;
+    if (typeof value !== "boolean") throw invalidArgument(name, "true or false", value);
+    return value;
+  };
+
+  // A greedy model's file may still list top_k and the like; they then change nothing.
+  const sampling = generation.doSample !== false;
+  const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
+  const { stopTexts, stopTokens } = stopsOf(options.stop, vocabSize);
+  if (!flag("ignoreEos", false)) for (const id of context.eosTokenIds) stopTokens.add(id);
+  const bias = biasOf(options.logitBias, vocabSize);
+  const overflow = options.contextOverflow ?? "error";
+  if (overflow !== "error" && overflow !== "stop" && overflow !== "truncateLeft")
+    throw invalidArgument("contextOverflow", "error, stop or truncateLeft", overflow);
+  if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
+    throw invalidArgument("signal", "an AbortSignal", options.signal);
+  const processors = options.logitProcessors ?? [];
+  if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
+    throw invalidArgument("logitProcessors", "an array of functions", processors);
+
+  return {
+    maxTokens: options.maxTokens === undefined ? undefined : whole("maxTokens", 0, 0, 2 ** 31 - 1),
+    defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
+    temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
+    topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),
+    topP: finite("topP", generation.topP ?? 1, (v) => v > 0 && v <= 1, "a number above 0 and at most 1"),
+    minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
+    repetitionPenalty: finite("repetitionPenalty", generation.repetitionPenalty ?? 1, (v) => v > 0, "a number above 0"),
+    presencePenalty: finite("presencePenalty", 0, () => true, "a finite number"),
+    frequencyPenalty: finite("frequencyPenalty", 0, () => true, "a finite number"),
+    ...bias,
+    logitProcessors: processors,
+    seed: options.seed === undefined ? randomInt(2 ** 47) : safeInteger("seed", options.seed),
+    stopTexts,
+    stopTokens,
+    topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
+    n: whole("n", 1, 1, MOST_SAMPLES),
+    contextOverflow: overflow,
+    addSpecialTokens: flag("addSpecialTokens", true),
+    signal: options.signal,
+  };
+}
+
+function safeInteger(name: string, value: unknown): number {
+  if (!Number.isSafeInteger(value)) throw invalidArgument(name, "a safe integer", value);
+  return value as number;
+}
+
+export function isTokenId(id: unknown, vocabSize: number): id is number {
+  return Number.isInteger(id) && (id as number) >= 0 && (id as number) < vocabSize;
+}
+
+function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
+  const list = stop === undefined ? [] : typeof stop === "string" ? [stop] : stop;
+  if (!Array.isArray(list)) throw invalidArgument("stop", "a string or an array of strings and token ids", stop);
+  const stopTexts: string[] = [];
+  const stopTokens = new Set<number>();
+  for (const entry of list) {
+    if (typeof entry === "string" && entry !== "") stopTexts.push(entry);
+    else if (isTokenId(entry, vocabSize)) stopTokens.add(entry);
+    else throw invalidArgument("stop", `non-empty strings and token ids below ${vocabSize}`, entry);
+  }
+  return { stopTexts, stopTokens };
+}
+
+function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {
+  if (bias === undefined) return { biasIds: new Int32Array(0), biasValues: new Float32Array(0) };
+  if (typeof bias !== "object" || bias === null || Array.isArray(bias))
+    throw invalidArgument("logitBias", "an object of token ids and numbers", bias);
+  const pairs: [number, number][] = [];
+  for (const [key, value] of bias instanceof Map ? bias : Object.entries(bias)) {
+    const id = Number(key);
+    if (!isTokenId(id, vocabSize)) throw invalidArgument("logitBias", `token ids below ${vocabSize}`, key);
+    if (typeof value !== "number" || Number.isNaN(value) || value === Number.POSITIVE_INFINITY)
+      throw invalidArgument(`logitBias of ${key}`, "a number", value);
+    pairs.push([id, value]);
+  }
+  return { biasIds: Int32Array.from(pairs, (p) => p[0]), biasValues: Float32Array.from(pairs, (p) => p[1]) };
+}

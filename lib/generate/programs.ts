@@ -1,0 +1,137 @@
+import { HeddleError } from "../errors.ts";
+import {
+  compile,
+  Dimension,
+  gatherRows,
+  input,
+  linear,
+  type Program,
+  type Results,
+  SAMPLE_PARAMS,
+  sample,
+  scale,
+  tokenLogprob,
+  type Value,
+} from "../graph/index.ts";
+import { type CacheShape, cachedForward, rowInputs } from "../models/forward.ts";
+import type { Model } from "../models/model.ts";
+
+/** Upper bounds of a program's symbolic dimensions. */
+export interface Bounds {
+  /** Rows of one run: a chunk of prefill, or one row a sequence when decoding. */
+  rows: number;
+  /** Rows of which logits are wanted. */
+  logitRows: number;
+}
+
+/** What a program is planned for. `top`: how many of the likeliest tokens each sampled row also reports. */
+export interface ProgramShape extends Bounds {
+  cache: CacheShape;
+  top: number;
+}
+
+function key(kind: string, { cache, rows, logitRows, top }: ProgramShape): string {
+  return [kind, cache.slots, cache.capacity, cache.dtype, rows, logitRows, top].join("/");
+}
+
+/** Hidden states of the rows named by the input `rows`, and the matrix that makes logits of them. */
+function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: Value; wanted: Dimension } {
+  const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
+  const { hidden, head } = cachedForward(model, rowInputs(new Dimension("rows", shape.rows)), segments, shape.cache);
+  const wanted = new Dimension("logit rows", shape.logitRows);
+  return { hidden: gatherRows(hidden, input("logitRows", "i32", [wanted])), head, wanted };
+}
+
+function logitsOf(model: Model, hidden: Value, head: Value): Value {
+  const { scale: factor = 1, softcap } = model.family.head(model.config);
+  if (softcap) throw new HeddleError("UNSUPPORTED", "generate: expected a head without soft cap, got one with it");
+  const logits = linear(hidden, head);
+  return factor === 1 ? logits : scale(logits, factor);
+}
+
+function sampled(model: Model, logits: Value, rows: Dimension, shape: ProgramShape): Results {
+  const perRow = (name: string, dtype: "f32" | "i32", columns: number | Dimension) =>
+    input(name, dtype, [rows, columns]);
+  // Inputs are provided lazily by the system: a bound that is never reached costs nothing.
+  const bias = new Dimension("biases", model.config.vocabSize);
+  const { token, logprob, topIds, topLogprobs } = sample(
+    {
+      logits,
+      params: perRow("params", "f32", SAMPLE_PARAMS.length),
+      history: perRow("history", "i32", new Dimension("history", shape.cache.capacity)),
+      biasIds: perRow("biasIds", "i32", bias),
+      biasValues: perRow("biasValues", "f32", bias),
+      rng: perRow("rng", "i32", 3),
+    },
+    { top: shape.top },
+  );
+  return { token, logprob, ...(topIds && topLogprobs ? { topIds, topLogprobs } : {}) };
+}
+
+/** Forward and choice in one run: logits never leave native code. */
+export function sampleProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("sample", shape), () =>
+    compile(() => {
+      const { hidden, head, wanted } = wantedHidden(model, shape);
+      return sampled(model, logitsOf(model, hidden, head), wanted, shape);
+    }),
+  );
+}
+
+/** Forward and choice, with the logits copied out as well: what custom logit processors start from. */
+export function sampleAndLogitsProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("sample+logits", shape), () =>
+    compile(() => {
+      const { hidden, head, wanted } = wantedHidden(model, shape);
+      const logits = logitsOf(model, hidden, head);
+      return { ...sampled(model, logits, wanted, shape), logits };
+    }),
+  );
+}
+
+/** Choice alone, from logits that a custom processor has changed. */
+export function choiceProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("choice", { ...shape, top: 0 }), () =>
+    compile(() => {
+      const rows = new Dimension("logit rows", shape.logitRows);
+      return sampled(model, input("logits", "f32", [rows, model.config.vocabSize]), rows, { ...shape, top: 0 });
+    }),
+  );
+}
+
+/** Forward to the logits of the wanted rows. */
+export function logitsProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("logits", shape), () =>
+    compile(() => {
+      const { hidden, head } = wantedHidden(model, shape);
+      return { logits: logitsOf(model, hidden, head) };
+    }),
+  );
+}
+
+/** Forward that only fills the caches: chunks of a prompt before its last. */
+export function prefillProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("prefill", shape), () =>
+    compile(() => {
+      const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
+      const rows = rowInputs(new Dimension("rows", shape.rows));
+      // The graph keeps what an effect needs: here the cache writes, and so everything up to the last layer's keys.
+      cachedForward(model, rows, segments, shape.cache);
+      return {};
+    }),
+  );
+}
+
+/** Log-probability of a target for every row, without logits in memory. */
+export function scoreProgram(model: Model, shape: ProgramShape): Program {
+  return model.cached(key("score", shape), () =>
+    compile(() => {
+      const rows = new Dimension("rows", shape.rows);
+      const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
+      const { hidden, head } = cachedForward(model, rowInputs(rows), segments, shape.cache);
+      const { softcap, scale: factor } = model.family.head(model.config);
+      const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]), { softcap, scale: factor });
+      return { logprob };
+    }),
+  );
+}

@@ -1,0 +1,48 @@
+import { describe, invalidArgument } from "../errors.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { isTokenId } from "./options.ts";
+
+/** Text, or token ids as they are. */
+export type Prompt = string | readonly number[] | Uint32Array | Int32Array;
+
+export function isPrompt(value: unknown): value is Prompt {
+  return (
+    typeof value === "string" ||
+    value instanceof Uint32Array ||
+    value instanceof Int32Array ||
+    (Array.isArray(value) && (value.length === 0 || typeof value[0] === "number"))
+  );
+}
+
+/**
+ * The ids of a prompt. @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
+ */
+export function promptIds(
+  prompt: unknown,
+  {
+    tokenizer,
+    vocabSize,
+    addSpecialTokens = true,
+  }: {
+    tokenizer: Tokenizer | undefined;
+    vocabSize: number;
+    addSpecialTokens?: boolean;
+  },
+): number[] {
+  if (!isPrompt(prompt)) throw invalidArgument("prompt", "a string or an array of token ids", prompt);
+  if (typeof prompt === "string" && !tokenizer)
+    throw invalidArgument("prompt", "token ids, because this model has no tokenizer", prompt);
+  const ids = typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens }) : prompt;
+  if (ids.length === 0) throw invalidArgument("prompt", "at least one token", prompt);
+  for (let i = 0; i < ids.length; i++)
+    if (!isTokenId(ids[i], vocabSize))
+      throw invalidArgument(`token id ${i}`, `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`, ids[i]);
+  return Array.from(ids);
+}
+
+/** One prompt or several. */
+export function promptList(prompts: unknown): Prompt[] {
+  if (isPrompt(prompts)) return [prompts];
+  if (Array.isArray(prompts) && prompts.length > 0 && prompts.every(isPrompt)) return prompts;
+  throw invalidArgument("prompt", "a string, token ids, or an array of those", describe(prompts));
+}

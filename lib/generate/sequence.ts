@@ -1,0 +1,140 @@
+import { HeddleError } from "../errors.ts";
+import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { StopMatcher } from "./stop.ts";
+
+export type FinishReason = "stop" | "length";
+
+export interface TopCandidate {
+  token: number;
+  logprob: number;
+  /** What the token stands for by itself; empty without a tokenizer. */
+  text: string;
+}
+
+/** One step of generation. */
+export interface Piece {
+  /** Text that became certain with this token: often empty inside a character or a possible stop text. */
+  text: string;
+  token: number;
+  /** Natural logarithm of the model's own probability of the token: before temperature, bias and penalties. */
+  logprob: number;
+  /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
+  top?: TopCandidate[];
+  /** Which sequence it belongs to: prompt · n + sample. */
+  index: number;
+  /** On the last piece of a sequence. */
+  finishReason?: FinishReason;
+}
+
+/** What the sampler says of one sequence. */
+export interface Choice {
+  token: number;
+  logprob: number;
+  topIds?: Int32Array;
+  topLogprobs?: Float32Array;
+}
+
+/** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
+const DECODER_CONTEXT = 32;
+
+/** One sequence under way: its ids, what of them the model sees, and when it ends. */
+export class Sequence {
+  readonly index: number;
+  readonly options: ResolvedOptions;
+  readonly seed: number;
+  readonly promptLength: number;
+  /** Prompt and generated ids. */
+  readonly ids: number[];
+  /** The ids that the model sees: all of them, unless `truncateLeft` dropped the oldest. */
+  context: number[];
+  finishReason: FinishReason | undefined;
+  private readonly limit: number;
+  private readonly contextLength: number;
+  private readonly tokenizer: Tokenizer | undefined;
+  private readonly decoder: TokenDecoder | undefined;
+  private readonly matcher: StopMatcher;
+
+  /** @throws CONTEXT_OVERFLOW where the prompt, or with `error` the prompt and maxTokens, do not fit */
+  constructor(
+    prompt: readonly number[],
+    options: ResolvedOptions,
+    of: { index: number; sample: number; contextLength: number; tokenizer: Tokenizer | undefined },
+  ) {
+    this.index = of.index;
+    this.options = options;
+    this.seed = options.seed + of.sample;
+    this.ids = [...prompt];
+    this.promptLength = prompt.length;
+    this.contextLength = of.contextLength;
+    this.context = [...prompt];
+    this.limit = this.lengthLimit();
+    this.tokenizer = of.tokenizer;
+    this.decoder = of.tokenizer?.decoder({ skipSpecialTokens: true, after: prompt.slice(-DECODER_CONTEXT) });
+    this.matcher = new StopMatcher(options.stopTexts);
+    if (this.limit === 0) this.finishReason = "length";
+    if (this.context.length > this.contextLength) this.dropOldest();
+  }
+
+  /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
+  private lengthLimit(): number {
+    const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
+    const room = this.contextLength - this.promptLength + 1;
+    if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
+    if (room < 1)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `prompt: expected at most ${this.contextLength} tokens, the context length, got ${this.promptLength}`,
+      );
+    if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `maxTokens: expected at most ${room} after a prompt of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
+      );
+    return Math.min(maxTokens ?? defaultMaxTokens, room);
+  }
+
+  get generated(): number {
+    return this.ids.length - this.promptLength;
+  }
+
+  /** Tokens that the cache has to hold at most, as far as is known now. */
+  get expectedLength(): number {
+    return Math.min(this.contextLength, this.context.length + this.limit - this.generated);
+  }
+
+  /** Whether the context has to give way before the next run. */
+  get outgrown(): boolean {
+    return this.context.length > this.contextLength;
+  }
+
+  /** Keeps the first token (a BOS anchors attention, Xiao et al. 2023) and the newest half of a context. */
+  dropOldest(): void {
+    const kept = Math.max(1, Math.floor(this.contextLength / 2));
+    const first = this.context[0]!;
+    this.context = [first, ...this.context.slice(-kept)].slice(-this.contextLength);
+  }
+
+  accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
+    this.ids.push(token);
+    this.context.push(token);
+    const { matcher, decoder, options } = this;
+    const ends = options.stopTokens.has(token);
+    let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
+    if (ends || matcher.stopped) this.finishReason = "stop";
+    else if (this.generated >= this.limit) this.finishReason = "length";
+    if (this.finishReason) {
+      text += matcher.push(decoder?.flush() ?? "") + matcher.flush();
+      if (matcher.stopped) this.finishReason = "stop";
+    }
+    const piece: Piece = { text, token, logprob, index: this.index };
+    if (topIds && topLogprobs)
+      piece.top = Array.from(topIds, (id, i) => ({
+        token: id,
+        logprob: topLogprobs[i]!,
+        text: this.tokenizer?.decode([id]) ?? "",
+      }));
+    if (this.finishReason) piece.finishReason = this.finishReason;
+    return piece;
+  }
+}

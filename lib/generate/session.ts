@@ -1,0 +1,134 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { FloatDType } from "../graph/index.ts";
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { newProgress, runSequences } from "./engine.ts";
+import { KvCache } from "./kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { type GenerateOptions, rejectUnknownNames, resolveOptions } from "./options.ts";
+import { type Prompt, promptIds } from "./prompt.ts";
+import { type Piece, Sequence } from "./sequence.ts";
+
+export interface SessionOptions {
+  /** Most tokens it may hold; the model's context length where not given. */
+  contextLength?: number | undefined;
+  /** Element type of the KV cache: f32 (the default), bf16 or f16 for half the memory. */
+  cacheDtype?: FloatDType | undefined;
+}
+
+/**
+ * Explicit generation state: a KV cache and the ids it belongs to. Each call gives a whole prompt; what it has in common with
+ * what the session holds, from the beginning on, is not computed again. One call at a time; the model itself serves many
+ * sessions at once.
+ */
+export class Session {
+  readonly languageModel: LanguageModel;
+  private readonly cache: KvCache;
+  private busy = false;
+
+  /** @internal Use model.session(). */
+  constructor(languageModel: LanguageModel, cache: KvCache) {
+    this.languageModel = languageModel;
+    this.cache = cache;
+  }
+
+  /** @internal */
+  static open(languageModel: LanguageModel, options: SessionOptions = {}): Session {
+    rejectUnknownNames(options, ["contextLength", "cacheDtype"]);
+    const most = languageModel.contextLength;
+    const { contextLength = most, cacheDtype = "f32" } = options;
+    if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
+      throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
+    if (!["f32", "bf16", "f16"].includes(cacheDtype))
+      throw invalidArgument("cacheDtype", "f32, bf16 or f16", cacheDtype);
+    return new Session(languageModel, new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype }));
+  }
+
+  /** Ids whose keys and values are held. */
+  get tokens(): readonly number[] {
+    return this.cache.ids(0);
+  }
+  get contextLength(): number {
+    return this.cache.contextLength;
+  }
+
+  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing. */
+  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, void, undefined> {
+    yield* this.stream(prompt, options);
+  }
+
+  /** The whole continuation at once. */
+  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
+    const pieces = this.stream(prompt, options);
+    for (;;) {
+      const step = await pieces.next();
+      if (step.done) return step.value;
+    }
+  }
+
+  /** As generate, and the whole as the generator's return value. */
+  async *stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, Completion, undefined> {
+    const { sequence, signal } = this.prepare(prompt, options);
+    const progress = newProgress();
+    const builder = new CompletionBuilder();
+    for await (const piece of this.exclusively(() => runSequences(this.cache, [sequence], { signal, progress }))) {
+      builder.add(piece);
+      yield piece;
+    }
+    return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
+  }
+
+  /** A session of its own that holds the same. */
+  async fork(): Promise<Session> {
+    this.assertIdle();
+    return new Session(this.languageModel, await this.cache.fork());
+  }
+
+  /** Forgets everything after the first `length` tokens. */
+  truncate(length = 0): void {
+    this.assertIdle();
+    if (!Number.isInteger(length) || length < 0) throw invalidArgument("length", "an integer of at least 0", length);
+    this.cache.truncate(0, length);
+  }
+
+  dispose(): void {
+    this.cache.dispose();
+  }
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose();
+  }
+
+  private prepare(prompt: Prompt, options: GenerateOptions) {
+    this.cache.assertLive();
+    this.assertIdle();
+    const { languageModel, contextLength } = this;
+    const resolved = resolveOptions(options, languageModel.optionContext);
+    if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
+    languageModel.checkStops(resolved);
+    const { tokenizer } = languageModel;
+    const { vocabSize } = languageModel.config;
+    const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });
+    const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer });
+    return { sequence, signal: resolved.signal };
+  }
+
+  private async *exclusively<T>(run: () => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {
+    this.assertIdle();
+    this.busy = true;
+    try {
+      yield* run();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  private assertIdle(): void {
+    if (this.busy)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        "session: expected one call at a time, got a second one while the first runs (fork() the session, or open another)",
+      );
+  }
+}

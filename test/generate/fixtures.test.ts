@@ -1,0 +1,86 @@
+// Whole models against the independent float64 references of ../shared/fixtures, in every format they come in.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { fixtures } from "../helpers/fixtures.ts";
+
+interface Reference {
+  sequences: { ids: number[]; top: [number, number][][]; logsumexp: number[]; nll: number[] }[];
+  greedy?: { prompt_ids: number[]; new_ids: number[]; text?: string }[];
+  full?: { ids: number[]; logits: number[][] };
+}
+
+const models = [
+  ["stories260K", "stories260K"],
+  ["stories260K", "stories260K/stories260K.F32.gguf"],
+  ["stories260K", "stories260K/stories260K.F16.gguf"],
+  ["synth-llama3-rope", "synth-llama3-rope"],
+  ["synth-mistral", "synth-mistral"],
+  ["synth-qwen2", "synth-qwen2"],
+  ["synth-qwen3", "synth-qwen3"],
+  ["synth-gemma", "synth-gemma"],
+  ["tiny-random-gpt2", "tiny-random-gpt2"],
+  ["gpt-nano-sort", "gpt-nano-sort"],
+  ["llama2-tiny-random-gguf", "llama2-tiny-random-gguf/llama-2-tiny-random.gguf"],
+] as const;
+
+function referenceOf(folder: string): Reference {
+  return JSON.parse(readFileSync(join(fixtures!, folder, "reference_logits.json"), "utf8"));
+}
+
+/** Half-precision weights are another model than the one the reference was computed from. */
+const halved = (path: string) => path.includes("F16");
+
+describe.skipIf(!fixtures)("reference models", () => {
+  describe.each(models)("%s (%s)", (folder, path) => {
+    let model: LanguageModel;
+    let reference: Reference;
+    let range: number;
+
+    beforeAll(async () => {
+      reference = referenceOf(folder);
+      model = await LanguageModel.load(join(fixtures!, path));
+      const top = reference.sequences.flatMap((s) => s.top.flat().map(([, logit]) => logit));
+      const all = reference.full ? reference.full.logits.flat() : top;
+      range = Math.max(...all) - Math.min(...all);
+    });
+    afterAll(() => model?.dispose());
+
+    test.skipIf(halved(path))("full logits", async () => {
+      if (!reference.full) return expect(folder).toBe("llama2-tiny-random-gguf"); // its README: top-10 alone
+      const { ids, logits } = reference.full;
+      const got = await model.logits(ids);
+      const worst = Math.max(...logits.flatMap((row, p) => row.map((v, i) => Math.abs(v - got[p]![i]!))));
+      expect(worst).toBeLessThanOrEqual(1e-4 * range);
+    });
+
+    test.skipIf(halved(path))(
+      "the likeliest logits and log-probabilities of every position of every sequence",
+      async () => {
+        for (const { ids, top, nll } of reference.sequences) {
+          const got = await model.logits(ids);
+          const scores = await model.score(ids);
+          for (const [p, row] of top.entries())
+            for (const [id, logit] of row) expect(Math.abs(got[p]![id]! - logit)).toBeLessThanOrEqual(1e-4 * range);
+          for (const [p, value] of nll.entries())
+            expect(Math.abs(-scores[p + 1]! - value)).toBeLessThanOrEqual(2e-4 * Math.max(1, range));
+        }
+      },
+    );
+
+    test("greedy continuations, over their whole length", async () => {
+      for (const { prompt_ids, new_ids, text } of reference.greedy ?? []) {
+        const { tokens, text: got } = await model.complete(prompt_ids, {
+          maxTokens: new_ids.length,
+          temperature: 0,
+          ignoreEos: true,
+        });
+        expect(tokens).toEqual(new_ids);
+        if (text !== undefined && prompt_ids.length === 1) expect(got).toBe(text);
+      }
+    });
+  });
+});
+
+if (!fixtures) console.warn("../shared/fixtures is not there: reference models are not compared.");
