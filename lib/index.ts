@@ -33,7 +33,10 @@ export {
   type DecodeOptions,
   type EncodeOptions,
   type EncodingWithOffsets,
-  TokenDecoder,
+  type TokenDecoder,
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
+export { type PretrainOptions, pretrain, type Trainable } from "./train/pretrain.ts";
+export type { Run } from "./train/run.ts";
+export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
