@@ -1,6 +1,6 @@
 // tokenizer_config.json and its neighbours: names of special tokens, chat template, maximum length.
 import { HeddleError } from "../errors.ts";
-import { invalidFile, isObject, isTokenId, type JsonObject } from "./tokenizer-file.ts";
+import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
 
 export interface TokenizerConfig {
   bosToken?: string;
@@ -23,8 +23,6 @@ export interface ConfigTexts {
   generationConfig?: string;
   chatTemplate?: string;
 }
-
-const maxTemplate = 1 << 20;
 
 function parse(text: string | undefined, name: string): JsonObject {
   if (text === undefined) return {};
@@ -55,8 +53,8 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     if (typeof name !== "string" || typeof template !== "string") {
       throw invalidFile("chat_template", "text, or a list of { name, template }", template);
     }
-    if (template.length > maxTemplate) {
-      throw invalidFile("chat_template", `at most ${maxTemplate} characters`, template.length);
+    if (template.length > limits.templateLength) {
+      throw invalidFile("chat_template", `at most ${limits.templateLength} characters`, template.length);
     }
     chatTemplates[name] = template;
   };

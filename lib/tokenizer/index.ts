@@ -3,6 +3,7 @@ export { HeddleError, type HeddleErrorCode } from "../errors.ts";
 export type { TokenizerConfig } from "./config.ts";
 export type { TokenDecoder } from "./decoder.ts";
 export type { TokenizerTexts } from "./folder.ts";
+export type { GgufRecord } from "./gguf.ts";
 export { type DecodeOptions, type EncodeOptions, type EncodingWithOffsets, Tokenizer } from "./tokenizer.ts";
 export type { AddedToken } from "./tokenizer-file.ts";
 export type { TrainOptions, TrainProgress } from "./train.ts";

@@ -43,6 +43,7 @@ export const limits = {
   tokenLength: 1 << 16,
   addedTokens: 1 << 16,
   addedTokenLength: 1024,
+  templateLength: 1 << 20,
   nesting: 16,
   parts: 64,
 } as const;

@@ -5,6 +5,7 @@ import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
 import { encodeSlowly } from "./encode-slowly.ts";
 import { readFolder, type TokenizerTexts, writeFolder } from "./folder.ts";
+import { type GgufRecord, readGguf } from "./gguf.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { makePlan, type Plan } from "./plan.ts";
 import { type AddedToken, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
@@ -110,6 +111,15 @@ export class Tokenizer {
   /** From the texts of the files that `load` reads. */
   static fromFiles(texts: TokenizerTexts): Tokenizer {
     return new Tokenizer(parseTokenizerFile(texts.tokenizer), parseConfig(texts));
+  }
+
+  /**
+   * From the metadata of a GGUF file: a record of its keys, of which `tokenizer.*` are read. Models "llama" (SentencePiece
+   * with scores) and "gpt2" (byte-level). Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED.
+   */
+  static fromGguf(metadata: GgufRecord): Tokenizer {
+    const { file, config } = readGguf(metadata);
+    return new Tokenizer(file, config);
   }
 
   /**

@@ -1,0 +1,54 @@
+// What the names in `tokenizer.ggml.pre` stand for. The names and their meaning are llama.cpp's (llama-vocab.cpp).
+import { namedPatterns } from "./patterns.ts";
+import type { JsonObject } from "./tokenizer-file.ts";
+
+export interface GgufPreTokenizer {
+  /** Split patterns, each applied to the pieces of the one before. */
+  patterns: readonly string[];
+  addsBos?: boolean;
+  ignoreMerges?: boolean;
+  /** llama.cpp does not normalise; the model's own tokenizer does. */
+  nfc?: boolean;
+}
+
+const { gpt2, llama3, qwen2, o200k } = namedPatterns;
+const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
+const eachDigit = "\\p{N}";
+const cjk = "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+";
+const deepseek3 =
+  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
+
+const table: readonly [names: string, pre: GgufPreTokenizer][] = [
+  ["llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
+  ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
+  ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
+  ["stablelm2 hunyuan", { patterns: [qwen2] }],
+  [
+    "gpt-2 gpt2 phi-2 olmo jina-es jina-de jina-v1-en jina-v2-es jina-v2-de modern-bert mpt exaone4",
+    { patterns: [gpt2] },
+  ],
+  ["smollm starcoder refact command-r codeshell", { patterns: [eachDigit, gpt2] }],
+  ["gpt-4o llama4", { patterns: [o200k] }],
+  ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
+  ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", cjk, deepseek3] }],
+  // What llama.cpp does with files whose converter did not know the tokenizer.
+  ["default", { patterns: ["[\\p{P}$+<=>\\^~|]+", gpt2, "\\p{N}+", "[0-9][0-9][0-9]"] }],
+];
+
+const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((name) => [name, pre] as const)));
+
+/** The entry of a name, "default" where the file has none; undefined for an unknown name. */
+export function preTokenizerOf(name: string | undefined): GgufPreTokenizer | undefined {
+  return byName.get(name ?? "default");
+}
+
+/** The pre-tokenizer as tokenizer.json would write it. */
+export function byteLevelPreTokenizer({ patterns }: GgufPreTokenizer): JsonObject {
+  const level: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: false };
+  if (patterns.length === 1 && patterns[0] === gpt2) return { ...level, use_regex: true };
+  const splits = patterns.map((pattern): JsonObject => {
+    if (pattern === eachDigit) return { type: "Digits", individual_digits: true };
+    return { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated", invert: false };
+  });
+  return { type: "Sequence", pretokenizers: [...splits, level] };
+}

@@ -1,0 +1,299 @@
+// Vocabularies inside GGUF files (keys `tokenizer.*`), as the tokenizer.json they amount to.
+import { describe, HeddleError } from "../errors.ts";
+import type { TokenizerConfig } from "./config.ts";
+import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
+import {
+  type AddedToken,
+  invalidFile,
+  type JsonObject,
+  limits,
+  type TokenizerFile,
+  unsupported,
+} from "./tokenizer-file.ts";
+
+/** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
+export type GgufRecord = Readonly<Record<string, unknown>>;
+
+const prefix = "tokenizer.ggml.";
+const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+const maxPieceLength = 512;
+const maxSplits = 1 << 25;
+const spaceMark = "▁";
+
+/** What ends a turn or a text in the chat formats in use, where the file's keys do not say it. */
+const endings = new Set(
+  "<|eot_id|> <|eom_id|> <|im_end|> <|end|> <end_of_turn> <|endoftext|> <|end_of_text|> <|return|> <|call|> <EOT> <_EOT> <｜end▁of▁sentence｜>".split(
+    " ",
+  ),
+);
+
+class Reader {
+  private readonly record: GgufRecord;
+  constructor(record: GgufRecord) {
+    this.record = record;
+  }
+
+  value(name: string): unknown {
+    return Object.hasOwn(this.record, prefix + name) ? this.record[prefix + name] : undefined;
+  }
+
+  string(name: string): string | undefined {
+    const value = this.value(name);
+    if (value !== undefined && typeof value !== "string") throw invalidFile(prefix + name, "a string", value);
+    return value;
+  }
+
+  boolean(name: string): boolean | undefined {
+    const value = this.value(name);
+    if (value !== undefined && typeof value !== "boolean") throw invalidFile(prefix + name, "true or false", value);
+    return value;
+  }
+
+  strings(name: string): string[] | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    if (!Array.isArray(value)) throw invalidFile(prefix + name, "strings", value);
+    const other = value.find((item) => typeof item !== "string");
+    if (other !== undefined) throw invalidFile(prefix + name, "strings", other);
+    return value as string[];
+  }
+
+  /** Numbers of any array, `count` of them. */
+  numbers(name: string, count: number): number[] | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+    if (!isArray) throw invalidFile(prefix + name, "numbers", value);
+    const numbers = Array.from(value as ArrayLike<unknown>, Number);
+    if (numbers.length !== count) throw invalidFile(prefix + name, `${count} numbers`, numbers.length);
+    return numbers;
+  }
+
+  /** A token's id, checked against the vocabulary. */
+  id(name: string, count: number): number | undefined {
+    const value = this.value(name);
+    if (value === undefined) return undefined;
+    const id = Number(value);
+    if (!Number.isInteger(id) || id < 0) throw invalidFile(prefix + name, `an id below ${count}`, value);
+    // Converters write 2^32 - 1 and the like for "none".
+    return id < count ? id : undefined;
+  }
+}
+
+interface Vocabulary {
+  tokens: string[];
+  types: number[];
+  bos: number | undefined;
+  eos: number | undefined;
+  addBos: boolean;
+  addEos: boolean;
+}
+
+/**
+ * Reads `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores) and "gpt2" (byte-level BPE, split as
+ * `tokenizer.ggml.pre` says). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
+ */
+export function readGguf(record: GgufRecord): { file: TokenizerFile; config: TokenizerConfig } {
+  const reader = new Reader(record);
+  const tokens = reader.strings("tokens");
+  if (!tokens) throw new HeddleError("NOT_FOUND", `${prefix}tokens: the file has no vocabulary`);
+  if (tokens.length === 0 || tokens.length > limits.tokens) {
+    throw invalidFile(`${prefix}tokens`, `1 to ${limits.tokens}`, tokens.length);
+  }
+  const long = tokens.find((token) => token.length > limits.tokenLength);
+  if (long !== undefined) throw invalidFile(`${prefix}tokens`, `at most ${limits.tokenLength} characters`, long.length);
+  const model = reader.string("model") ?? "llama";
+  if (model !== "llama" && model !== "gpt2") {
+    throw unsupported(`${prefix}model`, `${describe(model)} (only "llama" and "gpt2" are)`);
+  }
+  const pre = reader.string("pre");
+  const count = tokens.length;
+  const types = reader.numbers("token_type", count) ?? new Array<number>(count).fill(TokenType.normal);
+  const vocabulary: Vocabulary = {
+    tokens,
+    types,
+    bos: reader.id("bos_token_id", count),
+    eos: reader.id("eos_token_id", count),
+    addBos: reader.boolean("add_bos_token") ?? (model === "llama" || (preTokenizerOf(pre)?.addsBos ?? false)),
+    addEos: reader.boolean("add_eos_token") ?? false,
+  };
+  const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
+  const file = model === "llama" ? sentencePiece(reader, vocabulary, unknown) : byteLevel(reader, vocabulary, pre);
+  return { file, config: makeConfig(record, reader, vocabulary, unknown) };
+}
+
+function indexOrUndefined(index: number): number | undefined {
+  return index < 0 ? undefined : index;
+}
+
+function makeConfig(
+  record: GgufRecord,
+  reader: Reader,
+  { tokens, types, bos, eos, addBos, addEos }: Vocabulary,
+  unknown: number | undefined,
+): TokenizerConfig {
+  const chatTemplates: Record<string, string> = {};
+  for (const [key, template] of Object.entries(record)) {
+    const name = key === "tokenizer.chat_template" ? "default" : /^tokenizer\.chat_template\.(\w+)$/u.exec(key)?.[1];
+    if (name === undefined || name === "__proto__" || typeof template !== "string") continue;
+    if (template.length > limits.templateLength) {
+      throw invalidFile(key, `at most ${limits.templateLength} characters`, template.length);
+    }
+    chatTemplates[name] = template;
+  }
+  const pad = reader.id("padding_token_id", tokens.length);
+  const named = (id: number | undefined) => (id === undefined ? undefined : tokens[id]);
+  const ends = [eos, reader.id("eot_token_id", tokens.length), reader.id("eom_token_id", tokens.length)];
+  for (const [id, token] of tokens.entries()) {
+    if (types[id] === TokenType.control && endings.has(token)) ends.push(id);
+  }
+  return {
+    bosToken: named(bos),
+    eosToken: named(eos),
+    padToken: named(pad),
+    unkToken: named(unknown),
+    eosTokenIds: ends.filter((id) => id !== undefined),
+    chatTemplates,
+    addBosToken: addBos,
+    addEosToken: addEos,
+  };
+}
+
+function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
+  const added: AddedToken[] = [];
+  for (const [id, content] of tokens.entries()) {
+    const special = types[id] === TokenType.control || types[id] === TokenType.unknown;
+    if (!special && types[id] !== TokenType.userDefined) continue;
+    if (content === "") continue;
+    if (content.length > limits.addedTokenLength) {
+      throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
+    }
+    added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
+  }
+  if (added.length > limits.addedTokens) {
+    throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, added.length);
+  }
+  return added;
+}
+
+/** Adds the BOS and EOS that the file asks for. */
+function template({ tokens, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
+  const before = addBos ? bos : undefined;
+  const after = addEos ? eos : undefined;
+  if (before === undefined && after === undefined) return null;
+  const part = (id: number | undefined) =>
+    id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: 0 } }];
+  const specials: JsonObject = {};
+  for (const id of [before, after]) {
+    if (id !== undefined) specials[tokens[id]!] = { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] };
+  }
+  const single = [...part(before), { Sequence: { id: "A", type_id: 0 } }, ...part(after)];
+  const pair = [...single, ...part(before), { Sequence: { id: "B", type_id: 1 } }, ...part(after)];
+  return { type: "TemplateProcessing", single, pair, special_tokens: specials };
+}
+
+function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number | undefined): TokenizerFile {
+  const { tokens } = vocabulary;
+  const prepends = reader.boolean("add_space_prefix") ?? true;
+  const replace: JsonObject = { type: "Replace", pattern: { String: " " }, content: spaceMark };
+  const decoders: JsonObject[] = [
+    { type: "Replace", pattern: { String: spaceMark }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+  ];
+  if (prepends) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
+  return {
+    added: addedTokens(vocabulary),
+    normalizer: prepends
+      ? { type: "Sequence", normalizers: [{ type: "Prepend", prepend: spaceMark }, replace] }
+      : replace,
+    preTokenizer: null,
+    postProcessor: template(vocabulary),
+    decoder: { type: "Sequence", decoders },
+    model: {
+      tokens,
+      ids: Uint32Array.from(tokens.keys()),
+      ...mergesFromScores(reader, vocabulary),
+      unknownToken: unknown === undefined ? undefined : tokens[unknown],
+      byteFallback: true,
+      fuseUnknown: true,
+      ignoreMerges: false,
+    },
+  };
+}
+
+/**
+ * SentencePiece joins the two neighbours whose union has the highest score, the leftmost of equals. That is BPE with a
+ * merge for every split of a piece into two pieces, ranked by the piece's score; equal scores share a rank.
+ */
+function mergesFromScores(
+  reader: Reader,
+  { tokens, types }: Vocabulary,
+): { merges: string[]; mergeRanks: Uint32Array } {
+  const scores = reader.numbers("scores", tokens.length);
+  if (!scores) throw invalidFile(`${prefix}scores`, `${tokens.length} numbers`, undefined);
+  if (scores.some(Number.isNaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
+  const takesPart = (id: number) => types[id] === TokenType.normal || types[id] === TokenType.userDefined;
+  const ids = new Map<string, number>();
+  for (const [id, token] of tokens.entries()) if (takesPart(id) && !ids.has(token)) ids.set(token, id);
+  const order = [...ids.values()].sort((a, b) => scores[b]! - scores[a]! || a - b);
+
+  const merges: string[] = [];
+  const ranks: number[] = [];
+  let rank = -1;
+  let lastScore = Number.NaN;
+  let splits = 0;
+  for (const id of order) {
+    const piece = tokens[id]!;
+    if (piece.length > maxPieceLength) {
+      throw invalidFile(`${prefix}tokens[${id}]`, `at most ${maxPieceLength} characters`, piece.length);
+    }
+    splits += piece.length * piece.length;
+    if (splits > maxSplits) throw invalidFile(`${prefix}tokens`, "shorter tokens", `${splits} characters to split`);
+    if (scores[id] !== lastScore) rank++;
+    lastScore = scores[id]!;
+    for (let i = 1; i < piece.length; i++) {
+      const left = piece.slice(0, i);
+      if (!ids.has(left) || !left.isWellFormed()) continue;
+      const right = piece.slice(i);
+      if (!ids.has(right)) continue;
+      merges.push(left, right);
+      ranks.push(rank);
+    }
+  }
+  return { merges, mergeRanks: Uint32Array.from(ranks) };
+}
+
+function byteLevel(reader: Reader, vocabulary: Vocabulary, pre: string | undefined): TokenizerFile {
+  const { tokens } = vocabulary;
+  const joined = reader.strings("merges");
+  if (!joined) throw invalidFile(`${prefix}merges`, "strings", undefined);
+  const merges: string[] = [];
+  for (const [index, merge] of joined.entries()) {
+    const space = merge.indexOf(" ", 1);
+    if (space < 0 || space + 1 >= merge.length || merge.includes(" ", space + 1)) {
+      throw invalidFile(`${prefix}merges[${index}]`, "two parts with one space between them", merge);
+    }
+    merges.push(merge.slice(0, space), merge.slice(space + 1));
+  }
+  const found = preTokenizerOf(pre);
+  if (!found) throw unsupported(`${prefix}pre`, describe(pre));
+  const decoder: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: false, use_regex: false };
+  const around = template(vocabulary);
+  return {
+    added: addedTokens(vocabulary),
+    normalizer: found.nfc ? { type: "NFC" } : null,
+    preTokenizer: byteLevelPreTokenizer(found),
+    postProcessor: around ? { type: "Sequence", processors: [decoder, around] } : decoder,
+    decoder,
+    model: {
+      tokens,
+      ids: Uint32Array.from(tokens.keys()),
+      merges,
+      unknownToken: undefined,
+      byteFallback: false,
+      fuseUnknown: false,
+      ignoreMerges: found.ignoreMerges ?? false,
+    },
+  };
+}
