@@ -34,6 +34,11 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
+/** Throws ABORTED where `signal` has fired; `what` names the work: "load: aborted by its signal". */
+export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
+}
+
 /** A short, single-line rendering of any value for an error message. */
 export function describe(value: unknown): string {
   if (typeof value === "string")

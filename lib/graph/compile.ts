@@ -5,7 +5,7 @@ import {
   type NativeProgramHandle,
   type ProgramDescription,
 } from "../binding.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { bytesOf, DTYPES } from "./dtype.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
@@ -79,7 +79,7 @@ export class Executable<R extends Results = Results> {
    * @throws HeddleError ABORTED within the duration of one node after `signal` fires
    */
   async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal, "run");
     const { symbols, program } = { symbols: this.symbolsOf(inputs), program: this.program };
     const sizeOf = (shape: Shape) =>
       shape.reduce<number>((n, d) => n * (typeof d === "number" ? d : symbols.get(d)!), 1);

@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import type { StoredTensor } from "../formats/weights.ts";
@@ -43,7 +43,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
   let done = 0;
   try {
     for (const [name, spec] of expected) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal, "load");
       const stored = aliases(name).find((n) => source.has(n));
       if (stored === undefined) {
         if (spec.optional) continue;

@@ -168,7 +168,7 @@ export async function* trainLoop<Batch>(
   }
 }
 
-async function fetch<Batch>(
+function fetch<Batch>(
   source: BatchSource<Batch>,
   count: number,
   signal: AbortSignal | undefined,

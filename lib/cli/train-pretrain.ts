@@ -1,0 +1,55 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { ModelConfigInput } from "../formats/config.ts";
+import { createModel } from "../generate/create.ts";
+import { LanguageModel } from "../generate/language-model.ts";
+import { Tokenizer } from "../tokenizer/index.ts";
+import { readTrainingConfig } from "../train/config-file.ts";
+import { type PretrainOptions, pretrain } from "../train/pretrain.ts";
+import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+
+export interface TrainPretrainOptions {
+  /** The configuration file. */
+  config: string;
+  /** Continue from the newest checkpoint in outputDir where there is one. */
+  resume?: boolean | undefined;
+  device?: string | undefined;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+  onEvent(event: TrainEvent, maxSteps: number): void;
+}
+
+/** `heddle train pretrain`: a model from a path or a configuration, trained as the file says. */
+export async function trainPretrain(options: TrainPretrainOptions): Promise<TrainResult> {
+  const { model: from, tokenizer: tokenizerPath, ...rest } = await readTrainingConfig(options.config);
+  if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
+    throw invalidArgument("tokenizer", "a folder", tokenizerPath);
+  const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
+  const place = { device: options.device, threads: options.threads };
+  const base = await baseOf(from, tokenizer, rest.seed, place);
+  try {
+    const training = { ...rest, ...(options.resume && { resume: "auto" }), signal: options.signal } as PretrainOptions;
+    const run = pretrain(base, training);
+    for await (const event of run) options.onEvent(event, training.maxSteps);
+    return await run;
+  } finally {
+    base.dispose();
+  }
+}
+
+async function baseOf(
+  from: unknown,
+  tokenizer: Tokenizer | undefined,
+  seed: unknown,
+  place: { device?: string; threads?: number },
+) {
+  if (typeof from === "string") {
+    const model = await LanguageModel.load(from, place);
+    if (tokenizer) model.tokenizer = tokenizer;
+    return model;
+  }
+  if (typeof from !== "object" || from === null)
+    throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
+  if (!tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");
+  return createModel(from as ModelConfigInput, { tokenizer, seed: typeof seed === "number" ? seed : 0, ...place });
+}

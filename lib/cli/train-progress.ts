@@ -1,0 +1,41 @@
+import type { TrainEvent } from "../train/trainer.ts";
+
+/** One live line on a terminal's stderr: step, share, loss, speed, time left. */
+export class TrainProgress {
+  private readonly stream: NodeJS.WriteStream;
+  private readonly started = performance.now();
+  private first: number | undefined;
+  private shown = false;
+
+  constructor(stream: NodeJS.WriteStream = process.stderr) {
+    this.stream = stream;
+  }
+
+  update(event: TrainEvent, maxSteps: number): void {
+    if (!this.stream.isTTY) return;
+    this.first ??= event.step;
+    const share = event.step / maxSteps;
+    const width = 24;
+    const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
+    const rate = (performance.now() - this.started) / Math.max(1, event.step - this.first);
+    const left = event.step > this.first ? duration(((maxSteps - event.step) * rate) / 1000) : "…";
+    const detail =
+      "loss" in event
+        ? `loss ${event.loss.toFixed(4)}  ${event.tokensPerSecond.toLocaleString("en")} tokens/s  ${left} left`
+        : `held-out loss ${event.evalLoss.toFixed(4)}`;
+    this.stream.write(`\r\x1b[2K${bar} ${event.step}/${maxSteps}  ${detail}`);
+    this.shown = true;
+    if (!("loss" in event)) this.stream.write("\n");
+  }
+
+  end(): void {
+    if (this.shown) this.stream.write("\n");
+  }
+}
+
+function duration(seconds: number): string {
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
+  return `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}

@@ -1,0 +1,54 @@
+import { existsSync } from "node:fs";
+import { dirname, isAbsolute, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+import { createJiti } from "jiti";
+import { describe, HeddleError } from "../errors.ts";
+import { readJson } from "../formats/io.ts";
+
+/** Option names whose values are paths, or arrays of them. */
+const PATHS = ["data", "evalData", "tokenizer", "model"];
+
+/**
+ * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts
+ * module. Relative paths in it name files from the current directory, or else from beside the configuration.
+ * @throws HeddleError NOT_FOUND, INVALID_FILE
+ */
+export async function readTrainingConfig(path: string): Promise<Record<string, unknown>> {
+  const value = /\.[cm]?[jt]s$/.test(path) ? await importModule(path) : await readJson(path);
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
+  const config = camelKeys(value as Record<string, unknown>);
+  for (const key of PATHS) {
+    const given = config[key];
+    if (typeof given === "string") config[key] = locate(given, path);
+    else if (Array.isArray(given)) config[key] = given.map((p) => (typeof p === "string" ? locate(p, path) : p));
+  }
+  return config;
+}
+
+async function importModule(path: string): Promise<unknown> {
+  if (!existsSync(path))
+    throw new HeddleError("NOT_FOUND", `${path}: expected a configuration module, got no such file`);
+  try {
+    return await createJiti(pathToFileURL(resolve(path)).href).import(resolve(path), { default: true });
+  } catch (cause) {
+    throw new HeddleError("INVALID_FILE", `${path}: expected a module that loads, got ${describe(cause)}`, { cause });
+  }
+}
+
+/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model`. */
+function camelKeys(object: Record<string, unknown>): Record<string, unknown> {
+  const camel = (key: string) => key.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  const entries = Object.entries(object).map(([key, value]) => {
+    const name = camel(key);
+    const nested = name === "model" && typeof value === "object" && value !== null;
+    return [name, nested ? camelKeys(value as Record<string, unknown>) : value];
+  });
+  return Object.fromEntries(entries);
+}
+
+function locate(given: string, config: string): string {
+  if (isAbsolute(given) || existsSync(given)) return given;
+  const beside = join(dirname(config), given);
+  return existsSync(beside) ? beside : given;
+}
