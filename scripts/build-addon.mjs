@@ -86,6 +86,7 @@ run("cmake", [
   "-DHEDDLE_CUDA=ON",
   "-DHEDDLE_CUDA_ARCHITECTURES=80-real;90a-real",
   "-DHEDDLE_TESTS=OFF",
+  "-DHEDDLE_EMULATE_AVX512=OFF",
   "-DHEDDLE_WERROR=OFF",
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${include.join(";")}`,
