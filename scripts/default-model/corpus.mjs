@@ -45,15 +45,19 @@ export function makeCorpus({ seed = 1, stories = 12000, rounds = 90, knowledge: 
 /** Fails where a document holds a held-out wording. @param {string[]} documents */
 function refuseHeldOut(documents) {
   const text = documents.join("\n\n");
-  for (const { ask } of heldOut)
-    for (const place of places)
-      for (const name of [place.name, ...place.names.map((other) => other.replace(/^the /, ""))])
-        for (const prompt of [
-          render(ask, { ...place, name, withArticle: name }),
-          render(ask, { ...place, name, withArticle: `the ${name}` }),
-        ])
-          if (text.includes(prompt))
-            throw new Error(`corpus: the held-out wording ${JSON.stringify(prompt)} was generated`);
+  for (const { ask } of heldOut) {
+    // Most wordings have a piece that no document has at all; for the others every name is tried.
+    const pieces = `${ask} `.split(/\{\w+\}/);
+    if (pieces.some((piece) => piece && !text.includes(piece))) continue;
+    for (const place of places) {
+      for (const name of [place.name, ...place.names.map((other) => other.replace(/^the /, ""))]) {
+        for (const withArticle of [name, `the ${name}`]) {
+          const prompt = `${render(ask, { ...place, name, withArticle })} `;
+          if (text.includes(prompt)) throw new Error(`corpus: generated the held-out ${JSON.stringify(prompt)}`);
+        }
+      }
+    }
+  }
 }
 
 if (import.meta.filename === process.argv[1]) {

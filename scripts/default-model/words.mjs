@@ -292,7 +292,7 @@ export const workers = [
   "sailor",
 ];
 
-export const happy = ["happy", "glad", "delighted", "very happy", "so happy", "overjoyed"];
+export const happy = ["happy", "glad", "delighted", "very happy", "overjoyed"];
 export const sad = ["sad", "upset", "unhappy", "worried", "very sad", "disappointed"];
 export const afraid = ["afraid", "scared", "frightened", "nervous", "a little afraid"];
 export const slowly = ["slowly", "carefully", "quietly", "gently", "softly"];

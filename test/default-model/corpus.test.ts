@@ -1,0 +1,175 @@
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+
+// Plain JavaScript without declarations: the scripts run without a build.
+const load = (name: string) => import(new URL(`../../scripts/default-model/${name}`, import.meta.url).href);
+const { makeCorpus } = await load("corpus.mjs");
+const { places } = await load("places.mjs");
+const { seen, heldOut, render } = await load("phrasings.mjs");
+const { isRight, score } = await load("score.mjs");
+const { expand, tidy } = await load("template.mjs");
+const { Random } = await load("random.mjs");
+
+interface Place {
+  name: string;
+  withArticle: string;
+  capital: string;
+}
+interface Documents {
+  stories: string[];
+  facts: string[];
+  knowledge: string[];
+  heldOut: string[];
+}
+const small = { seed: 1, stories: 400, rounds: 12, knowledge: 300 };
+const corpus: Documents = makeCorpus(small);
+const training = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
+
+describe("the corpus of the default model", () => {
+  it("is the same for a seed and another for another seed", () => {
+    expect(makeCorpus(small)).toEqual(corpus);
+    const other: Documents = makeCorpus({ ...small, seed: 2 });
+    expect(new Set([...other.stories, ...corpus.stories]).size).toBeGreaterThan(790);
+  });
+
+  it("tells every capital often and in many wordings", () => {
+    expect(places.length).toBeGreaterThanOrEqual(190);
+    const text = corpus.facts.join("\n\n");
+    expect(text).toContain("The capital of France is Paris.");
+    const plain: Place[] = places.filter((place: Place) => place.capital !== place.name);
+    const mentions = plain.map((place) => text.split(place.capital).length - 1);
+    expect(Math.min(...mentions)).toBeGreaterThan(40); // with 12 rounds; the corpus has 90
+    const france: Place = places.find((place: Place) => place.name === "France");
+    const long: Documents = makeCorpus({ seed: 1, stories: 1, rounds: 60, knowledge: 1 });
+    const all = long.facts.join("\n\n");
+    const told = seen.filter(({ ask }: { ask: string }) => all.includes(`${render(ask, france)} Paris`));
+    expect(told.length).toBeGreaterThan(25);
+  });
+
+  it("has at least twelve seen wordings, and none of the held-out ones, which differ from every seen one", () => {
+    expect(seen.length).toBeGreaterThanOrEqual(12);
+    const text = training.join("\n\n");
+    const asks = new Set(seen.map(({ ask }: { ask: string }) => ask));
+    for (const { ask } of heldOut as { ask: string }[]) {
+      expect(asks.has(ask)).toBe(false);
+      const pieces = `${ask} `.split(/\{\w+\}/).filter(Boolean);
+      const isAbsent = pieces.some((piece) => !text.includes(piece));
+      const found = isAbsent ? [] : places.filter((place: Place) => text.includes(`${render(ask, place)} `));
+      expect(found).toEqual([]);
+    }
+  });
+
+  it("holds out stories that the training does not have", () => {
+    const known = new Set(training);
+    expect(corpus.heldOut.length).toBeGreaterThan(4);
+    expect(corpus.heldOut.filter((text) => known.has(text))).toEqual([]);
+  });
+
+  it("is well-formed text", () => {
+    const all = [...training, ...corpus.heldOut];
+    const having = (pattern: RegExp) => all.filter((text) => pattern.test(text));
+    expect(having(/[{}[\]|]|undefined|null|NaN/)).toEqual([]);
+    expect(having(/ {2}|\.\.| [.,!?]|^\s|\s$/)).toEqual([]);
+    expect(having(/(?<![\p{L}'])a [aeio]/u)).toEqual([]);
+    expect(having(/\ban [^aeiouh0-9]/)).toEqual([]);
+    expect(having(/^[a-z]/)).toEqual([]);
+    expect(having(/(?<!\p{L})(?!Pago)(\p{L}+) \1(?!\p{L})/iu)).toEqual([]);
+    for (const text of corpus.stories) {
+      expect((text.match(/"/g) ?? []).length % 2, text).toBe(0);
+      expect(text, text).toMatch(/[.!?]"?$/);
+    }
+  });
+
+  it("hardly ever tells a story twice", () => {
+    const { stories }: Documents = makeCorpus({ seed: 3, stories: 3000, rounds: 1, knowledge: 1 });
+    expect(new Set(stories).size).toBe(3000);
+    const words = new Set(
+      stories
+        .join(" ")
+        .toLowerCase()
+        .match(/[a-z]+/g),
+    );
+    expect(words.size).toBeGreaterThan(900);
+  });
+});
+
+describe("the wordings", () => {
+  it("put in articles, possessives and capitals", () => {
+    const place = { name: "Netherlands", withArticle: "the Netherlands", capital: "Amsterdam" };
+    expect(render("{Cs} capital is {k}.", place)).toBe("The Netherlands' capital is Amsterdam.");
+    expect(render("In {c}: {k}", place, { article: false })).toBe("In Netherlands: Amsterdam");
+    const peru = { name: "Peru", withArticle: "Peru", capital: "Lima" };
+    expect(render("What is {cs} capital? {C}?", peru)).toBe("What is Peru's capital? Peru?");
+    const states = { name: "United States", withArticle: "the United States", capital: "Washington D.C." };
+    expect(render("It is {k}.", states)).toBe("It is Washington D.C.");
+  });
+});
+
+describe("the templates", () => {
+  it("choose, nest and fill, and repair articles and capitals", () => {
+    const random = new Random(1);
+    const made = new Set(Array.from({ length: 50 }, () => expand("[a|b [c|d]] {x}", { x: ["y"] }, random)));
+    expect([...made].sort()).toEqual(["A y", "B c y", "B d y"]);
+    expect(tidy("she ate a apple . then a unicorn came")).toBe("She ate an apple. Then a unicorn came");
+    expect(() => expand("{missing}", {}, random)).toThrow(/no \{missing\}/);
+    expect(() => expand("[a|b", {}, random)).toThrow(/without/);
+  });
+});
+
+describe("the score", () => {
+  it.each([
+    [" Paris.", "Paris", true],
+    [" The capital of France is Paris. It", "Paris", true],
+    [" Rome. The capital of France is Paris.", "Paris", false],
+    [" Parisian", "Paris", false],
+    [" St. George's.", "St. George's", true],
+    [" Kingstown.", "Kingston", false],
+    [" Port-Louis", "Port", false],
+    ["\nParis", "Paris", true],
+    [" Rome\nParis", "Paris", false],
+    ["", "Paris", false],
+  ])("of %j for %s is %s", (continuation, capital, right) => {
+    expect(isRight(continuation, capital)).toBe(right);
+  });
+
+  it("is the share of right answers by wording", async () => {
+    const two = [
+      { name: "France", withArticle: "France", capital: "Paris" },
+      { name: "Peru", withArticle: "Peru", capital: "Lima" },
+    ];
+    const complete = async (prompt: string) => (prompt.startsWith("The") ? " Paris." : " Lima");
+    const asked = [
+      { ask: "The capital of {c} is", answer: "" },
+      { ask: "{Cs} capital is", answer: "" },
+      { ask: "Now, the capital of {c} is", answer: "" },
+    ];
+    const result = await score(
+      async (prompt: string) => (prompt.startsWith("Now") ? " Rome" : complete(prompt)),
+      two,
+      asked,
+    );
+    expect(result.wordings.map((one: { accuracy: number }) => one.accuracy)).toEqual([0.5, 0.5, 0]);
+    expect(result.accuracy).toBeCloseTo(1 / 3);
+    expect(result.worst).toBe(0);
+    expect(result.wrong).toHaveLength(4);
+  });
+});
+
+describe("config.json", () => {
+  const config = JSON.parse(readFileSync(new URL("../../scripts/default-model/config.json", import.meta.url), "utf8"));
+
+  it("has options that the pre-training stage knows", async () => {
+    const { pretrainSchema } = await import("../../lib/train/pretrain.ts");
+    const { model: _model, tokenizer: _tokenizer, ...options } = config;
+    expect(pretrainSchema.safeParse(options).success).toBe(true);
+  });
+
+  it("describes a model of at most 12 MB", () => {
+    const { vocabSize, hiddenSize, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } =
+      config.model;
+    const attention = hiddenSize * hiddenSize * (2 + (2 * numKeyValueHeads) / numAttentionHeads);
+    const layer = attention + 3 * hiddenSize * intermediateSize + 2 * hiddenSize;
+    const parameters = vocabSize * hiddenSize + numHiddenLayers * layer + hiddenSize;
+    expect(2 * parameters).toBeLessThan(11.5e6); // bf16; the tokenizer takes the rest
+  });
+});
