@@ -32,6 +32,8 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype
 /** The cap of the reference implementation. */
 export const MAX_SAFETENSORS_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 16;
+/** Room for 131,072 tensors and, in __metadata__, for the notes that training tools leave. */
+const HEADER_LIMITS = { depth: 8, values: 1_500_000, keys: 131_073, stringBytes: 8_388_608 };
 
 export interface SafetensorsEntry {
   name: string;
@@ -77,7 +79,7 @@ function readHeader(file: MappedFile, path: string): Pick<SafetensorsFile, "entr
   }
   let header: StrictJson;
   try {
-    header = parseStrictJson(Buffer.from(file.bytes(8, headerBytes)), 8);
+    header = parseStrictJson(Buffer.from(file.bytes(8, headerBytes)), HEADER_LIMITS);
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     throw invalid(`header: expected JSON: ${(cause as Error).message}`);

@@ -3,12 +3,23 @@
 /** Objects become Maps, so that no key (`__proto__`) is special. */
 export type StrictJson = string | number | boolean | null | StrictJson[] | Map<string, StrictJson>;
 
+/** Bounds of what a reader accepts; every one is named in the error. */
+export interface StrictJsonLimits {
+  depth: number;
+  /** Values in all. */
+  values: number;
+  /** Keys of one object. */
+  keys: number;
+  stringBytes: number;
+}
+
 /**
  * Parses UTF-8 JSON. Throws Error with a short reason ("duplicate key \"a\" at byte 12"); callers add the file's name.
  * Speed: one pass over the bytes, strings without escapes are cut out whole.
  */
-export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
+export function parseStrictJson(bytes: Buffer, limits: StrictJsonLimits): StrictJson {
   let at = 0;
+  let values = 0;
 
   function fail(reason: string): never {
     throw new Error(`${reason} at byte ${at}`);
@@ -41,6 +52,7 @@ export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
         at++;
       } else if (byte >= 0x80) plain = false;
       at++;
+      if (at - start > limits.stringBytes) fail(`string of more than ${limits.stringBytes} bytes`);
     }
     const end = at++;
     if (plain) return bytes.toString("latin1", start, end);
@@ -53,7 +65,12 @@ export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
 
   function number(): number {
     const start = at;
-    while (at < bytes.length && "+-.0123456789eE".includes(String.fromCharCode(bytes[at]!))) at++;
+    // The usual case, a whole number that a double holds exactly.
+    let whole = 0;
+    while (at - start < 15 && isDigit(bytes[at])) whole = whole * 10 + bytes[at++]! - 0x30;
+    if (at > start && !isNumberByte(bytes[at]) && (bytes[start] !== 0x30 || at === start + 1)) return whole;
+
+    while (isNumberByte(bytes[at]) && at - start <= 64) at++;
     const text = bytes.toString("latin1", start, at);
     if (!/^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$/.test(text)) fail("malformed number");
     return Number(text);
@@ -66,7 +83,8 @@ export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
   }
 
   function value(depth: number): StrictJson {
-    if (depth > maxDepth) fail(`nested more than ${maxDepth} deep`);
+    if (depth > limits.depth) fail(`nested more than ${limits.depth} deep`);
+    if (++values > limits.values) fail(`more than ${limits.values} values`);
     skipSpace();
     switch (bytes[at]) {
       case 0x7b: {
@@ -80,6 +98,7 @@ export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
         for (;;) {
           skipSpace();
           const key = string();
+          if (map.size === limits.keys) fail(`object of more than ${limits.keys} keys`);
           if (map.has(key)) fail(`duplicate key ${JSON.stringify(key.slice(0, 100))}`);
           skipSpace();
           expect(0x3a);
@@ -127,4 +146,13 @@ export function parseStrictJson(bytes: Buffer, maxDepth: number): StrictJson {
   skipSpace();
   if (at !== bytes.length) fail("unexpected bytes after the value");
   return result;
+}
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= 0x30 && byte <= 0x39;
+}
+
+/** Digits and "+-.eE". */
+function isNumberByte(byte: number | undefined): boolean {
+  return isDigit(byte) || byte === 0x2b || byte === 0x2d || byte === 0x2e || byte === 0x45 || byte === 0x65;
 }

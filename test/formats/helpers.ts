@@ -27,13 +27,19 @@ export function temporaryFile(bytes: Uint8Array | string, name = "file"): string
   return path;
 }
 
-/** Runs `action`, which must fail with a HeddleError of `code` whose message matches, within a second. */
+/** Milliseconds of processor time this process has used: unlike the clock, it does not grow while others compute. */
+export function processorTime(): number {
+  const { user, system } = process.cpuUsage();
+  return (user + system) / 1000;
+}
+
+/** Runs `action`, which must fail with a HeddleError of `code` whose message matches, within a second of work. */
 export async function expectError(
   action: () => unknown,
   code: HeddleErrorCode,
   message: RegExp | string,
 ): Promise<void> {
-  const start = performance.now();
+  const start = processorTime();
   let caught: unknown;
   try {
     await action();
@@ -43,7 +49,7 @@ export async function expectError(
   expect(caught, `expected ${code} ${message}`).toBeInstanceOf(HeddleError);
   expect(`${(caught as HeddleError).code} ${(caught as HeddleError).message}`).toMatch(message);
   expect((caught as HeddleError).code).toBe(code);
-  expect(performance.now() - start).toBeLessThan(1000);
+  expect(processorTime() - start).toBeLessThan(1000);
 }
 
 export function u32(value: number): Buffer {

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
@@ -123,6 +123,20 @@ const bad: [string, Buffer, RegExp][] = [
 describe("bad files give INVALID_FILE", () => {
   test.each(bad)("%s", async (_name, bytes, message) => {
     await expectError(() => openSafetensors(temporaryFile(bytes)), "INVALID_FILE", message);
+  });
+
+  test.each([
+    ["of 90 MB of numbers", () => `{"a":[${"1,".repeat(45e6)}1]}`, /more than 1500000 values/],
+    ["with a string of 90 MB", () => `{"${"a".repeat(90e6)}":1}`, /string of more than 8388608 bytes/],
+    [
+      "with two million keys",
+      () => `{${Array.from({ length: 2e6 }, (_, i) => `"${i}":0`).join(",")}}`,
+      /object of more than 131073 keys/,
+    ],
+  ])("a header %s ends within a second", async (_name, json, message) => {
+    const path = temporaryFile(safetensors(json()));
+    await expectError(() => openSafetensors(path), "INVALID_FILE", message);
+    rmSync(path);
   });
 
   test("cut at every byte", () => {
