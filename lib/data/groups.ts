@@ -17,6 +17,12 @@ export interface GroupOptions {
   shuffleBytes?: number;
 }
 
+export interface EncodedDocument {
+  tokens: Uint32Array;
+  /** of its text in UTF-8 */
+  bytes: number;
+}
+
 type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promise<Uint32Array>;
 
 /**
@@ -55,7 +61,7 @@ export class GroupReader {
     const loaded =
       known && this.groupCount === 1 ? known.opened.then((one) => one.documents) : this.#load(epoch, group);
     const opened = loaded.then(
-      async (documents) => new Group(documents, await this.#orderOf(documents.length, epoch, group)),
+      async (documents) => new Group(documents, await this.#orderOf(documents.count, epoch, group)),
     );
     this.#open = { epoch, group, opened };
     opened.catch(() => {
@@ -68,7 +74,7 @@ export class GroupReader {
     this.#open = undefined;
   }
 
-  async #load(epoch: number, group: number): Promise<StoredDocument[]> {
+  async #load(epoch: number, group: number): Promise<Documents> {
     const {
       shuffle = true,
       seed = 0,
@@ -80,18 +86,17 @@ export class GroupReader {
     const count = this.#shards.length;
     const order = shuffle && this.groupCount > 1 ? await permutation(count, seed, Stream.shards, epoch) : undefined;
     const from = group * this.#shardsOfGroup;
-    const documents: StoredDocument[] = [];
+    const documents = new Documents(textField, this.groupCount === 1);
     const pacer = new Pacer();
     for (let i = from; i < Math.min(count, from + this.#shardsOfGroup); i++) {
       const shard = await readShard(this.#files, this.#shards[order ? order[i]! : i]!);
+      const kept: number[] = [];
       for (let index = 0; index < documentCount(shard); index++) {
-        if (pacer.isDue()) await pacer.rest();
-        if (evalFraction > 0) {
-          const isHeldOut = heldOutDraw(shard, index, splitSeed) < evalFraction;
-          if (isHeldOut !== (split === "eval")) continue;
-        }
-        documents.push(new StoredDocument(shard, index, textField));
+        const isHeldOut = evalFraction > 0 && heldOutDraw(shard, index, splitSeed) < evalFraction;
+        if (isHeldOut === (split === "eval")) kept.push(index);
+        if (evalFraction > 0 && pacer.isDue()) await pacer.rest();
       }
+      documents.add(shard, kept);
     }
     return documents;
   }
@@ -109,44 +114,103 @@ function heldOutDraw(shard: ShardDocuments, index: number, splitSeed: number): n
   return uniformAt(splitSeed, Stream.split + 16 * high, shard.fileIndex, position % 2 ** 32);
 }
 
+/** The documents of a group in the order of an epoch. */
 export class Group {
-  readonly documents: readonly StoredDocument[];
+  readonly documents: Documents;
   readonly #order: Uint32Array | undefined;
 
-  constructor(documents: readonly StoredDocument[], order: Uint32Array | undefined) {
+  constructor(documents: Documents, order: Uint32Array | undefined) {
     this.documents = documents;
     this.#order = order;
   }
 
   get documentCount(): number {
-    return this.documents.length;
+    return this.documents.count;
   }
 
   /** The document at a place of the order, encoded. */
-  async read(place: number, encode: Encode): Promise<{ tokens: Uint32Array; bytes: number }> {
-    return await this.documents[this.#order ? this.#order[place]! : place]!.read(encode);
+  async read(place: number, encode: Encode): Promise<EncodedDocument> {
+    return await this.documents.read(this.#order ? this.#order[place]! : place, encode);
   }
 }
 
-/** A document of a group: its bytes until it is read first, its tokens from then on. */
-class StoredDocument {
-  readonly #shard: ShardDocuments;
-  readonly #index: number;
+/**
+ * The documents of a group: where their bytes are and, for a corpus that stays in memory, their tokens from the first time that
+ * they are read. Nothing here is an object per document: there may be a million.
+ */
+class Documents {
+  count = 0;
   readonly #textField: string;
-  #read: { tokens: Uint32Array; bytes: number } | undefined;
+  readonly #shards: { shard: ShardDocuments; kept: Uint32Array; first: number }[] = [];
+  readonly #cache: TokenCache | undefined;
+  #last: { document: number; encoded: EncodedDocument } | undefined;
 
-  constructor(shard: ShardDocuments, index: number, textField: string) {
-    this.#shard = shard;
-    this.#index = index;
+  constructor(textField: string, keepsTokens: boolean) {
     this.#textField = textField;
+    this.#cache = keepsTokens ? new TokenCache() : undefined;
   }
 
-  async read(encode: Encode): Promise<{ tokens: Uint32Array; bytes: number }> {
-    if (!this.#read) {
-      const text = await documentText(this.#shard, this.#index, this.#textField);
-      const tokens = await encode(text, documentEnds(this.#shard, this.#index));
-      this.#read = { tokens, bytes: Buffer.byteLength(text) };
+  /** @param kept which documents of the shard belong to this side of the split */
+  add(shard: ShardDocuments, kept: number[]): void {
+    if (kept.length > 0) this.#shards.push({ shard, kept: Uint32Array.from(kept), first: this.count });
+    this.count += kept.length;
+  }
+
+  async read(document: number, encode: Encode): Promise<EncodedDocument> {
+    if (this.#last?.document === document) return this.#last.encoded;
+    let encoded = this.#cache?.get(document);
+    if (!encoded) {
+      const { shard, kept, first } = this.#shardOf(document);
+      const index = kept[document - first]!;
+      const text = await documentText(shard, index, this.#textField);
+      const tokens = await encode(text, documentEnds(shard, index));
+      encoded = { tokens, bytes: Buffer.byteLength(text) };
+      this.#cache?.set(document, encoded, this.count);
     }
-    return this.#read;
+    this.#last = { document, encoded };
+    return encoded;
+  }
+
+  #shardOf(document: number) {
+    let low = 0;
+    let high = this.#shards.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.#shards[middle]!.first <= document) low = middle;
+      else high = middle - 1;
+    }
+    return this.#shards[low]!;
+  }
+}
+
+/** Token ids of many documents, end to end in a few large arrays. */
+class TokenCache {
+  static readonly #chunkTokens = 2 ** 18;
+  readonly #chunks: Uint32Array[] = [];
+  #free = 0; // where the last chunk's unused part begins
+  /** four numbers a document: chunk + 1 (0: not known), offset, tokens, bytes */
+  #index = new Uint32Array(0);
+
+  get(document: number): EncodedDocument | undefined {
+    const at = 4 * document;
+    const chunk = this.#index[at];
+    if (!chunk) return undefined;
+    const offset = this.#index[at + 1]!;
+    return {
+      tokens: this.#chunks[chunk - 1]!.subarray(offset, offset + this.#index[at + 2]!),
+      bytes: this.#index[at + 3]!,
+    };
+  }
+
+  set(document: number, { tokens, bytes }: EncodedDocument, documentCount: number): void {
+    if (this.#index.length === 0) this.#index = new Uint32Array(4 * documentCount);
+    const last = this.#chunks.at(-1);
+    if (!last || this.#free + tokens.length > last.length) {
+      this.#chunks.push(new Uint32Array(Math.max(TokenCache.#chunkTokens, tokens.length)));
+      this.#free = 0;
+    }
+    this.#chunks.at(-1)!.set(tokens, this.#free);
+    this.#index.set([this.#chunks.length, this.#free, tokens.length, bytes], 4 * document);
+    this.#free += tokens.length;
   }
 }

@@ -74,7 +74,8 @@ export async function permutation(
   major: number,
   part = 0,
 ): Promise<Uint32Array> {
-  const order = Uint32Array.from({ length: n }, (_, i) => i);
+  const order = new Uint32Array(n);
+  for (let i = 0; i < n; i++) order[i] = i;
   const key = keyOf(seed);
   const pacer = new Pacer();
   const words = new Uint32Array(4);
