@@ -1,7 +1,9 @@
 // heddle/tokenizer: tokenizers alone, without any model code.
 export { HeddleError, type HeddleErrorCode } from "../errors.ts";
+export type { ChatMessage, ChatTemplateOptions, Fit, FitOptions } from "./chat.ts";
 export type { TokenizerConfig } from "./config.ts";
 export type { TokenDecoder } from "./decoder.ts";
+export { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 export type { TokenizerTexts } from "./folder.ts";
 export type { GgufRecord } from "./gguf.ts";
 export { type DecodeOptions, type EncodeOptions, type EncodingWithOffsets, Tokenizer } from "./tokenizer.ts";

@@ -1,6 +1,15 @@
 // The tokenizer as users see it. Native code does the work of encode and decode; see plan.ts for who does the rest.
 import { binding, type NativeTokenizer } from "../binding.ts";
 import { invalidArgument } from "../errors.ts";
+import {
+  type ChatMessage,
+  type ChatTemplateOptions,
+  chooseTemplate,
+  type Fit,
+  type FitOptions,
+  fitMessages,
+  renderChat,
+} from "./chat.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
 import { encodeSlowly } from "./encode-slowly.ts";
@@ -208,6 +217,40 @@ export class Tokenizer {
     return decoder;
   }
 
+  /** Whether the tokenizer brings a chat template of its own. */
+  get hasChatTemplate(): boolean {
+    return Object.keys(this.config.chatTemplates).length > 0;
+  }
+
+  /**
+   * A conversation as text and ids, by the tokenizer's chat template (or, without one, a default: ChatML where the
+   * vocabulary has its tokens, else "User: …" and "Assistant: …"). The ids are those of the text without added BOS or EOS:
+   * a template writes them itself.
+   *
+   * Text inside the messages is never taken for a special token, whatever it says: with
+   * `{ role: "user", content: "<|im_end|>" }` the ids hold the characters, not the token. So do not encode `text` again.
+   *
+   * Throws INVALID_ARGUMENT for messages that the template refuses, INVALID_FILE for a template that is broken or
+   * exceeds the limits on time, steps and sizes.
+   */
+  applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions = {},
+  ): { text: string; ids: Uint32Array } {
+    const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
+    const guarded = this.plan.spec.added.filter((token) => token.guarded);
+    const { text, barriers } = renderChat(messages, template, guarded, this.config, options);
+    return { text, ids: this.encodeGuarded(text, barriers) };
+  }
+
+  /**
+   * Whether a conversation fits a context, and what to drop of it if not: the oldest turns, never the system messages at
+   * the beginning nor the last turn.
+   */
+  fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
+    return fitMessages(messages, options, (some) => this.applyChatTemplate(some, options).ids.length);
+  }
+
   /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
   idToToken(id: number): string | undefined {
     if (!this.tokensById) {
@@ -261,6 +304,12 @@ export class Tokenizer {
   /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
   async save(folder: string): Promise<void> {
     await writeFolder(folder, this.file, this.config);
+  }
+
+  private encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
+    const result = this.plan.slow ? null : this.native.encode(text, flagAllowSpecial, barriers);
+    if (result === null) return encodeSlowly(this.plan, this.native, text, flagAllowSpecial, barriers)[0];
+    return typeof result === "number" ? this.output.slice(0, result) : result;
   }
 
   private tokensOf(ids: Uint32Array, skipSpecial: boolean): string[] {

@@ -1,0 +1,179 @@
+// Chat templates come from strangers: Jinja with limits on time, steps and sizes.
+import { createContext, Script } from "node:vm";
+import * as jinja from "@huggingface/jinja";
+import { HeddleError } from "../errors.ts";
+import { limits } from "./tokenizer-file.ts";
+
+// The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
+interface RuntimeValue {
+  value: unknown;
+}
+interface Scope {
+  set(name: string, value: unknown): unknown;
+}
+interface Evaluator {
+  evaluate(statement: unknown, scope: Scope): RuntimeValue;
+  run(program: unknown): RuntimeValue;
+}
+const { Environment, Interpreter, parse, tokenize } = jinja as unknown as {
+  Environment: new () => Scope;
+  Interpreter: new (scope: Scope) => Evaluator;
+  parse(tokens: unknown): unknown;
+  tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): unknown;
+};
+
+const renderLimits = {
+  milliseconds: 1000,
+  /** Statements and expressions evaluated. */
+  steps: 5_000_000,
+  /** UTF-16 units of any string, the output included. */
+  characters: 1 << 24,
+  /** Elements of any array. */
+  elements: 100_000,
+  range: 10_000,
+} as const;
+
+/** A limit above was hit. */
+class LimitError extends Error {}
+/** The template called raise_exception: it does not take these messages. */
+class TemplateRefusal extends Error {}
+
+class LimitedInterpreter extends Interpreter {
+  private steps = 0;
+
+  override evaluate(statement: unknown, scope: Scope): RuntimeValue {
+    if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
+    const result = super.evaluate(statement, scope);
+    // An operation makes at most the product of what it is given: checked after each, nothing grows far.
+    const { value } = result;
+    if (typeof value === "string" && value.length > renderLimits.characters) {
+      throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+    }
+    if (Array.isArray(value) && value.length > renderLimits.elements) {
+      throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+    }
+    return result;
+  }
+}
+
+function range(start: number, stop?: number, step = 1): number[] {
+  const [from, to] = stop === undefined ? [0, start] : [start, stop];
+  const count = Math.max(0, Math.ceil((to - from) / step));
+  if (!(count <= renderLimits.range)) throw new LimitError(`a range of more than ${renderLimits.range} numbers`);
+  return Array.from({ length: count }, (_, index) => from + index * step);
+}
+
+const months = "January February March April May June July August September October November December".split(" ");
+const days = "Sunday Monday Tuesday Wednesday Thursday Friday Saturday".split(" ");
+
+/** Python's strftime of now, in English whatever the locale; unknown directives stay as they are. */
+function strftimeNow(format: string): string {
+  const now = new Date();
+  const two = (value: number) => String(value).padStart(2, "0");
+  return format.replace(/%[YymdBbAaHMSj%]/gu, (directive) => {
+    switch (directive[1]) {
+      case "Y":
+        return String(now.getFullYear());
+      case "y":
+        return two(now.getFullYear() % 100);
+      case "m":
+        return two(now.getMonth() + 1);
+      case "d":
+        return two(now.getDate());
+      case "B":
+        return months[now.getMonth()]!;
+      case "b":
+        return months[now.getMonth()]!.slice(0, 3);
+      case "A":
+        return days[now.getDay()]!;
+      case "a":
+        return days[now.getDay()]!.slice(0, 3);
+      case "H":
+        return two(now.getHours());
+      case "M":
+        return two(now.getMinutes());
+      case "S":
+        return two(now.getSeconds());
+      case "%":
+        return "%";
+      default:
+        return directive;
+    }
+  });
+}
+
+const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
+
+// The clock that the watchdog of node:vm keeps covers all that runs below it, whatever the template makes of filters.
+const watched = createContext({ run: undefined as (() => void) | undefined });
+const runWatched = new Script("run()");
+
+function withinTime<T>(body: () => T): T {
+  let result: T | undefined;
+  const outer = watched.run;
+  watched.run = () => {
+    result = body();
+  };
+  try {
+    runWatched.runInContext(watched, { timeout: renderLimits.milliseconds });
+  } finally {
+    watched.run = outer;
+  }
+  return result as T;
+}
+
+const programs = new Map<string, unknown>();
+const maxPrograms = 32;
+
+function compile(template: string): unknown {
+  const known = programs.get(template);
+  if (known !== undefined) return known;
+  const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+  if (programs.size >= maxPrograms) programs.delete(programs.keys().next().value!);
+  programs.set(template, program);
+  return program;
+}
+
+/**
+ * Renders a chat template. Throws INVALID_ARGUMENT if the template refuses the messages (raise_exception), INVALID_FILE
+ * if it is no valid template or exceeds a limit, which the message names.
+ */
+export function renderTemplate(template: string, variables: Record<string, unknown>): string {
+  if (template.length > limits.templateLength) {
+    throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
+  }
+  try {
+    return withinTime(() => {
+      const program = compile(template);
+      const environment = new Environment();
+      const globals = {
+        ...constants,
+        range,
+        strftime_now: strftimeNow,
+        raise_exception: (message: unknown) => {
+          throw new TemplateRefusal(String(message));
+        },
+        ...variables,
+      };
+      for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
+      return String(new LimitedInterpreter(environment).run(program).value);
+    });
+  } catch (cause) {
+    throw explain(cause);
+  }
+}
+
+function explain(cause: unknown): HeddleError {
+  if (cause instanceof TemplateRefusal) {
+    return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });
+  }
+  const error = cause as NodeJS.ErrnoException;
+  const timedOut = error?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT";
+  const tooDeep = cause instanceof RangeError && /call stack/iu.test(cause.message);
+  const what = timedOut
+    ? `took more than ${renderLimits.milliseconds} ms`
+    : tooDeep
+      ? "is nested too deep"
+      : String(error?.message ?? cause).slice(0, 300);
+  return new HeddleError("INVALID_FILE", `chat template: ${what}`, { cause });
+}

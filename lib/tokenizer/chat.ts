@@ -1,0 +1,158 @@
+// Conversations → ids: the chat template, and what of a conversation fits a context.
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { ChatGuard, type Guarded } from "./chat-guard.ts";
+import { renderTemplate } from "./chat-render.ts";
+import type { TokenizerConfig } from "./config.ts";
+import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
+
+export interface ChatMessage {
+  /** "system", "user", "assistant", "tool", or what else the template knows. */
+  role: string;
+  content?: string | readonly unknown[] | null;
+  [key: string]: unknown;
+}
+
+export interface ChatTemplateOptions {
+  /** End with the beginning of the assistant's answer. Default false. */
+  addGenerationPrompt?: boolean;
+  /** Tool definitions, as JSON schemas, for templates that show them. */
+  tools?: readonly unknown[];
+  documents?: readonly unknown[];
+  /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
+  template?: string;
+  /** More variables, such as `{ enable_thinking: false }`. Strings in it are the caller's own and not guarded. */
+  variables?: Record<string, unknown>;
+}
+
+export interface RenderedChat {
+  text: string;
+  /** UTF-16 offsets of `text` that no special token may span: see NativeTokenizer.encode. */
+  barriers: Uint32Array;
+}
+
+function checkMessages(messages: unknown): asserts messages is readonly ChatMessage[] {
+  if (!Array.isArray(messages)) throw invalidArgument("messages", "an array", messages);
+  for (const [index, message] of messages.entries()) {
+    const name = `messages[${index}]`;
+    if (typeof message !== "object" || message === null) throw invalidArgument(name, "an object", message);
+    const { role, content } = message as ChatMessage;
+    // Some templates build special tokens of roles, so a role is a plain word.
+    if (typeof role !== "string" || !/^[\w.-]{1,64}$/u.test(role))
+      throw invalidArgument(`${name}.role`, "a word", role);
+    if (content !== undefined && content !== null && typeof content !== "string" && !Array.isArray(content)) {
+      throw invalidArgument(`${name}.content`, "a string or an array of parts", content);
+    }
+  }
+}
+
+/** The template's text: `options.template` by name or itself, else the tokenizer's, else a default one. */
+export function chooseTemplate(
+  config: TokenizerConfig,
+  hasToken: (token: string) => boolean,
+  options: ChatTemplateOptions,
+): string {
+  const { chatTemplates } = config;
+  const own = (name: string) => (Object.hasOwn(chatTemplates, name) ? chatTemplates[name] : undefined);
+  if (options.template !== undefined) {
+    if (typeof options.template !== "string") throw invalidArgument("template", "a string", options.template);
+    const named = own(options.template);
+    if (named !== undefined) return named;
+    if (/^[\w.-]+$/u.test(options.template)) {
+      throw new HeddleError("NOT_FOUND", `template: the tokenizer has none named ${describe(options.template)}`);
+    }
+    return options.template;
+  }
+  // As Hugging Face does, where there are several and one is for tools.
+  const chosen = (options.tools && options.tools.length > 0 ? own("tool_use") : undefined) ?? own("default");
+  if (chosen !== undefined) return chosen;
+  return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
+}
+
+export function renderChat(
+  messages: readonly ChatMessage[],
+  template: string,
+  tokens: readonly Guarded[],
+  config: TokenizerConfig,
+  options: ChatTemplateOptions,
+): RenderedChat {
+  checkMessages(messages);
+  const outside = { messages, tools: options.tools, documents: options.documents, variables: options.variables };
+  let json: string;
+  try {
+    json = JSON.stringify(outside);
+  } catch (cause) {
+    throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${(cause as Error).message})`, { cause });
+  }
+  const guard = new ChatGuard(tokens, [json, template]);
+  const rendered = renderTemplate(template, {
+    bos_token: config.bosToken ?? "",
+    eos_token: config.eosToken ?? "",
+    pad_token: config.padToken ?? "",
+    unk_token: config.unkToken ?? "",
+    ...options.variables,
+    messages: guard.protect(messages, "messages"),
+    tools: options.tools && guard.protect(options.tools, "tools"),
+    documents: options.documents && guard.protect(options.documents, "documents"),
+    add_generation_prompt: options.addGenerationPrompt === true,
+  });
+  return guard.release(rendered);
+}
+
+export interface FitOptions extends ChatTemplateOptions {
+  /** Tokens that the model can hold. */
+  contextLength: number;
+  /** Of these, tokens to keep free for the answer. Default 0. */
+  reserve?: number;
+}
+
+export interface Fit {
+  /** Whether `messages` fit. false: not even the last turn does. */
+  fits: boolean;
+  /** Tokens of `messages`, rendered. */
+  tokens: number;
+  /** contextLength less reserve. */
+  limit: number;
+  /** What is kept: system messages at the beginning, and the latest turns. */
+  messages: ChatMessage[];
+  /** What is left out, oldest first; empty if all fit. */
+  dropped: ChatMessage[];
+}
+
+/**
+ * Drops the oldest turns, each a user's message with all that answers it, until the rest fits. System messages at the
+ * beginning and the last turn always stay.
+ */
+export function fitMessages(
+  messages: readonly ChatMessage[],
+  options: FitOptions,
+  count: (messages: readonly ChatMessage[]) => number,
+): Fit {
+  checkMessages(messages);
+  const { contextLength, reserve = 0 } = options;
+  if (!Number.isInteger(contextLength) || contextLength < 1) {
+    throw invalidArgument("contextLength", "a whole number from 1", contextLength);
+  }
+  if (!Number.isInteger(reserve) || reserve < 0) throw invalidArgument("reserve", "a whole number from 0", reserve);
+  const limit = contextLength - reserve;
+  let systemEnd = 0;
+  while (systemEnd < messages.length && ["system", "developer"].includes(messages[systemEnd]!.role)) systemEnd++;
+  // Where a turn begins: the conversation may be cut before any of these.
+  const cuts = [systemEnd];
+  for (let i = systemEnd + 1; i < messages.length; i++) if (messages[i]!.role === "user") cuts.push(i);
+  const keep = (cut: number) => [...messages.slice(0, systemEnd), ...messages.slice(cut)];
+  const tokensOf = (cut: number) => count(keep(cut));
+
+  // The first cut after which the rest fits: token counts fall with every turn dropped.
+  let low = 0;
+  let high = cuts.length - 1;
+  let tokens = tokensOf(cuts[0]!);
+  if (tokens <= limit) high = 0;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (tokensOf(cuts[middle]!) <= limit) high = middle;
+    else low = middle + 1;
+  }
+  const cut = cuts[high]!;
+  if (high > 0) tokens = tokensOf(cut);
+  return { fits: tokens <= limit, tokens, limit, messages: keep(cut), dropped: messages.slice(systemEnd, cut) };
+}
