@@ -1,0 +1,25 @@
+import { execFileSync } from "node:child_process";
+import { cpus, totalmem } from "node:os";
+import { deviceInfo } from "../lib/graph/index.ts";
+
+/** What a figure was measured on: without it a number says nothing. */
+export function describeMachine(threads: number) {
+  const info = deviceInfo();
+  let commit = "unknown";
+  try {
+    commit = execFileSync("git", ["describe", "--always", "--dirty"], { encoding: "utf8" }).trim();
+  } catch {
+    // Not a checkout: the package's version stands alone.
+  }
+  return {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    isa: info.cpu.isa,
+    threads,
+    node: process.versions.node,
+    heddle: info.version,
+    commit,
+    date: new Date().toISOString(),
+  };
+}

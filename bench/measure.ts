@@ -1,0 +1,44 @@
+/** One contender of a comparison: `run` does the work once and returns its seconds. */
+export interface Contender {
+  name: string;
+  run(): Promise<number>;
+}
+
+export interface Timing {
+  name: string;
+  /** Seconds, median over the rounds. */
+  median: number;
+  best: number;
+}
+
+/**
+ * Times contenders in turn, A B A B …, so that a slow minute of a shared machine meets both. The first round warms up and
+ * does not count.
+ */
+export async function interleave(contenders: readonly Contender[], rounds = 7): Promise<Timing[]> {
+  const seconds = contenders.map(() => [] as number[]);
+  for (let round = -1; round < rounds; round++)
+    for (const [i, contender] of contenders.entries()) {
+      const s = await contender.run();
+      if (round >= 0) seconds[i]!.push(s);
+    }
+  return contenders.map(({ name }, i) => ({ name, median: median(seconds[i]!), best: Math.min(...seconds[i]!) }));
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Seconds that a function takes. */
+export async function seconds(work: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await work();
+  return (performance.now() - start) / 1000;
+}
+
+/** A result, as one JSON line on stdout. */
+export function report(line: Record<string, unknown>): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}

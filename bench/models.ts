@@ -1,0 +1,47 @@
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { convertModel } from "../lib/formats/convert.ts";
+import { createModel } from "../lib/generate/create.ts";
+import type { Device } from "../lib/graph/index.ts";
+import { Tokenizer } from "../lib/tokenizer/index.ts";
+
+/** Real shapes, random weights: 15M is llama2.c's stories15M, 135M SmolLM's. */
+const SHAPES = {
+  "15M": {
+    hiddenSize: 288,
+    intermediateSize: 768,
+    numHiddenLayers: 6,
+    numAttentionHeads: 6,
+    numKeyValueHeads: 6,
+    vocabSize: 32000,
+  },
+  "135M": {
+    hiddenSize: 576,
+    intermediateSize: 1536,
+    numHiddenLayers: 30,
+    numAttentionHeads: 9,
+    numKeyValueHeads: 3,
+    vocabSize: 49152,
+  },
+} as const;
+export type ShapeName = keyof typeof SHAPES;
+export const shapeNames = Object.keys(SHAPES) as ShapeName[];
+
+/** A bf16 GGUF file of a shape, made once in the temporary folder: the same file serves heddle and its peers. */
+export async function benchModel(name: ShapeName, device: Device): Promise<string> {
+  const folder = join(tmpdir(), "heddle-bench");
+  const file = join(folder, `${name}.bf16.gguf`);
+  if (existsSync(file)) return file;
+  await mkdir(folder, { recursive: true });
+  const tokenizer = await Tokenizer.train(["the quick brown fox jumps over the lazy dog. "], { vocabSize: 300 });
+  const shape = SHAPES[name];
+  await using model = createModel(
+    { modelType: "llama", ...shape, maxPositionEmbeddings: 2048, tieWordEmbeddings: true },
+    { tokenizer, seed: 1, device },
+  );
+  await model.save(join(folder, name));
+  await convertModel(join(folder, name), file, { to: "gguf", dtype: "bf16" });
+  return file;
+}
