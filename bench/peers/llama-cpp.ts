@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio<Writable, Readable, null>, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";

@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio<Writable, Readable, null>, spawn } from "node:child_process";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
