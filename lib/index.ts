@@ -1,5 +1,7 @@
 // heddle: the whole life of a language model. Public exports only.
+
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
+export { type PerplexityOptions, type PerplexityResult, perplexity } from "./eval/index.ts";
 export type { ModelConfig, ModelConfigInput } from "./formats/config.ts";
 export { type ConvertOptions, type ConvertResult, convertModel } from "./formats/convert.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";

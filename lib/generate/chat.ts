@@ -2,7 +2,7 @@ import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { Completion } from "./completion.ts";
 import { type ChatMessage, conversationPrompt } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { type GenerateOptions, rejectUnknownNames } from "./options.ts";
+import { DEFAULT_MAX_TOKENS, type GenerateOptions, rejectUnknownNames } from "./options.ts";
 import type { Piece } from "./sequence.ts";
 import type { Session } from "./session.ts";
 
@@ -68,7 +68,7 @@ export class Chat {
 
   /** Tokens of the whole conversation, as the model would see it before its next answer. */
   get tokens(): number {
-    return conversationPrompt(this.languageModel, this.messages).length;
+    return this.messages.length === 0 ? 0 : conversationPrompt(this.languageModel, this.messages).length;
   }
 
   /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
@@ -95,7 +95,10 @@ export class Chat {
     this.busy = true;
     try {
       this.session ??= this.languageModel.session();
-      const prompt = conversationPrompt(this.languageModel, messages);
+      const { contextLength } = this.languageModel;
+      const reserve = Math.min(options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(contextLength / 2));
+      const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
+      const prompt = conversationPrompt(this.languageModel, messages, fit);
       const completion = yield* this.session.stream(prompt, options);
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
       return completion;

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 export interface ChatMessage {
@@ -5,9 +6,20 @@ export interface ChatMessage {
   content: string;
 }
 
-/** Ids that a model sees of a conversation before it answers. */
-export function conversationPrompt(languageModel: LanguageModel, messages: readonly ChatMessage[]): number[] {
-  return Array.from(languageModel.tokenizer!.encode(transcript(messages)));
+/**
+ * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript.
+ * @param fit drops the oldest turns (never the system's) so that this many tokens stay free for the answer
+ */
+export function conversationPrompt(
+  { tokenizer, contextLength }: LanguageModel,
+  messages: readonly ChatMessage[],
+  fit?: { reserve: number },
+): number[] {
+  if (!tokenizer) throw invalidArgument("chat", "a model with a tokenizer", "one without");
+  if (!tokenizer.hasChatTemplate) return Array.from(tokenizer.encode(transcript(messages)));
+  const options = { addGenerationPrompt: true };
+  const kept = fit ? tokenizer.fit(messages, { ...options, contextLength, ...fit }).messages : messages;
+  return Array.from(tokenizer.applyChatTemplate(kept, options).ids);
 }
 
 /**

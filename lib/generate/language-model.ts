@@ -152,11 +152,14 @@ export class LanguageModel {
   }
 
   /**
-   * Natural log-probabilities of a text's own tokens: entry i is of token i given those before it; entry 0 is 0, since
-   * nothing comes before it.
+   * Natural log-probabilities of a text's own tokens: entry i is of token i given those before it; entries before `from`
+   * (1 where not given: nothing comes before the first) are 0 and cost less.
    */
-  async score(prompt: Prompt, options: { signal?: AbortSignal } = {}): Promise<Float32Array> {
-    rejectUnknownNames(options, ["signal"]);
+  async score(
+    prompt: Prompt,
+    options: { from?: number | undefined; signal?: AbortSignal | undefined } = {},
+  ): Promise<Float32Array> {
+    rejectUnknownNames(options, ["from", "signal"]);
     return scoreOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
   }
 

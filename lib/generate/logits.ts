@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { logitsProgram, scoreProgram } from "./programs.ts";
@@ -36,7 +36,8 @@ export async function logitsOf(
       const shape = { rows: PREFILL_ROWS, logitRows, top: 0 };
       const results = await cache.run(logitsProgram, [{ slot: 0, ids: part }], { shape, inputs, signal });
       const logits = results.logits as Float32Array;
-      for (let row = 0; row < part.length; row++) out.push(logits.subarray(row * vocabSize, (row + 1) * vocabSize));
+      for (let row = 0; row < part.length; row++)
+        out.push(checked(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i + row));
     }
     return out;
   } finally {
@@ -44,17 +45,27 @@ export async function logitsOf(
   }
 }
 
-/** log p(ids[i] | ids before it); 0 at i = 0. (ids) f32 */
+function checked(logits: Float32Array, position: number): Float32Array {
+  if (logits.every(Number.isFinite)) return logits;
+  const got = logits.find((v) => !Number.isFinite(v));
+  throw new HeddleError("NUMERICAL", `logits of position ${position}: expected finite numbers, got ${got}`);
+}
+
+/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 */
 export async function scoreOf(
   model: Model,
   ids: readonly number[],
-  { contextLength, signal }: Options,
+  { contextLength, signal, from = 1 }: Options & { from?: number | undefined },
 ): Promise<Float32Array> {
+  if (!Number.isInteger(from) || from < 1) throw invalidArgument("from", "an integer of at least 1", from);
   const cache = open(model, ids, contextLength);
   try {
     const out = new Float32Array(ids.length);
     const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
-    for (let i = 0; i < ids.length; i += PREFILL_ROWS) {
+    // Row i scores token i + 1.
+    const first = Math.min(from, ids.length) - 1;
+    await cache.prefill(0, ids.slice(0, first), signal);
+    for (let i = first; i < ids.length; i += PREFILL_ROWS) {
       const part = ids.slice(i, i + PREFILL_ROWS);
       const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);
       const results = await cache.run(scoreProgram, [{ slot: 0, ids: part }], { shape, inputs: { targets }, signal });

@@ -1,0 +1,90 @@
+import { createInterface, type Interface } from "node:readline";
+import { HeddleError } from "../errors.ts";
+import type { Chat, GenerateOptions } from "../generate/index.ts";
+import { defineCommand } from "./command.ts";
+import { loadOptions, openModel } from "./model-options.ts";
+import { type Output, shortFloat } from "./output.ts";
+import { generateOptions, samplingOptions } from "./sampling-options.ts";
+
+export const command = defineCommand({
+  about: "Talks with a model. Ctrl-C stops the answer, Ctrl-D ends. A base model continues what you write.",
+  options: {
+    system: { kind: "string", value: "TEXT", about: "instructions that come before everything" },
+    ...samplingOptions,
+    ...loadOptions,
+  },
+  async run({ options, out }) {
+    const generation = { contextOverflow: "truncateLeft" as const, ...given(generateOptions(options)) };
+    const model = await openModel(options);
+    try {
+      const chat = model.chat({ system: options.system });
+      if (process.stdin.isTTY) greet(out, model.tokenizer?.config.chatTemplates.default !== undefined);
+      await converse(chat, generation, out);
+      chat.dispose();
+    } finally {
+      await model.dispose();
+    }
+  },
+});
+
+function given(options: GenerateOptions): GenerateOptions {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
+function greet(out: Output, hasTemplate: boolean): void {
+  out.log(
+    hasTemplate
+      ? "Ctrl-C stops an answer, Ctrl-D ends."
+      : "This is a base model: it continues what you write. Ctrl-C stops it, Ctrl-D ends.",
+  );
+}
+
+/** Reads lines and answers each; only the end of the input, or Ctrl-C where no answer is under way, ends it. */
+async function converse(chat: Chat, options: GenerateOptions, out: Output): Promise<void> {
+  const terminal = process.stdin.isTTY === true;
+  const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, prompt: "> " });
+  let answering: AbortController | undefined;
+  const interrupt = () => {
+    if (answering) answering.abort();
+    else lines.close();
+  };
+  // A terminal in readline's hands reports Ctrl-C to readline, any other input leaves it to the process.
+  lines.on("SIGINT", interrupt);
+  process.on("SIGINT", interrupt);
+  try {
+    for await (const line of prompted(lines, terminal)) {
+      if (line.trim() === "") continue;
+      answering = new AbortController();
+      try {
+        await answer(chat, line, { ...options, signal: answering.signal }, out);
+      } catch (error) {
+        if (!(error instanceof HeddleError && error.code === "ABORTED")) throw error;
+        out.endLine();
+        if (out.json) out.object({ finishReason: "aborted" });
+      } finally {
+        answering = undefined;
+      }
+    }
+  } finally {
+    process.off("SIGINT", interrupt);
+    lines.close();
+  }
+}
+
+async function* prompted(lines: Interface, terminal: boolean): AsyncGenerator<string, void, undefined> {
+  if (terminal) lines.prompt();
+  for await (const line of lines) {
+    yield line;
+    if (terminal) lines.prompt();
+  }
+}
+
+async function answer(chat: Chat, text: string, options: GenerateOptions, out: Output): Promise<void> {
+  if (out.json) {
+    const { usage, logprobs, ...completion } = await chat.send(text, options);
+    out.object({ ...completion, logprobs: logprobs.map(shortFloat), ...usage });
+    return;
+  }
+  for await (const piece of chat.send(text, options)) out.write(piece.text);
+  out.endLine();
+}

@@ -1,0 +1,66 @@
+import type { Output } from "./output.ts";
+
+/** An option of a command: `--name value`, `--name=value`, or `--name` alone for a flag. */
+export interface OptionSpec {
+  kind: "flag" | "string" | "number" | "integer" | "ids";
+  /** Shown in the usage: `--temperature T`. */
+  value?: string;
+  about: string;
+  /** May be given more than once; its value is then an array. */
+  repeated?: boolean;
+}
+
+export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
+
+type ValueOf<S extends OptionSpec> = S["kind"] extends "flag"
+  ? boolean
+  : S["kind"] extends "string"
+    ? string
+    : S["kind"] extends "ids"
+      ? number[]
+      : number;
+
+/** Parsed options by name as written (`max-tokens`); undefined where not given. */
+export type OptionValues<S extends OptionSpecs> = {
+  [K in keyof S]?: S[K] extends { repeated: true } ? ValueOf<S[K]>[] : ValueOf<S[K]>;
+};
+
+/** Options that every command takes. */
+export const commonOptions = {
+  json: { kind: "flag", about: "JSON on stdout, each object on one line, the result last" },
+  device: { kind: "string", value: "auto|cpu|cuda[:N]", about: "where to compute" },
+  threads: { kind: "integer", value: "N", about: "worker threads of the CPU" },
+  model: { kind: "string", value: "M", about: "a Hugging Face folder, a .gguf file, a checkpoint folder, or default" },
+} as const satisfies OptionSpecs;
+
+/** What a running command is given. */
+export interface Invocation<S extends OptionSpecs> {
+  options: OptionValues<S> & OptionValues<typeof commonOptions>;
+  positionals: string[];
+  out: Output;
+}
+
+/** One command; each lies in a file of its own and is listed in commands.ts. */
+export interface Command<S extends OptionSpecs = OptionSpecs> {
+  /** What it does, in one line. */
+  about: string;
+  /** Positional arguments as the usage shows them, such as `IN OUT`, and how many are allowed. */
+  positionals?: { usage: string; least: number; most: number };
+  options: S;
+  run(invocation: Invocation<S>): Promise<void>;
+}
+
+/** Keeps the types of a command's options. */
+export function defineCommand<const S extends OptionSpecs>(command: Command<S>): Command<S> {
+  return command;
+}
+
+/** Commands under one word: `tokenizer train`. */
+export interface CommandGroup {
+  about: string;
+  commands: CommandTable;
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table holds commands of every option type
+export type AnyCommand = Command<any>;
+export type CommandTable = Readonly<Record<string, { about: string; load: () => Promise<AnyCommand | CommandGroup> }>>;

@@ -1,0 +1,28 @@
+import type { CommandTable } from "./command.ts";
+
+/** Every command. Each is loaded when it is used: `heddle --help` loads no native code. */
+export const commands: CommandTable = {
+  generate: { about: "continue a text", load: async () => (await import("./generate.ts")).command },
+  chat: { about: "talk with a model", load: async () => (await import("./chat.ts")).command },
+  logits: { about: "print a model's logits", load: async () => (await import("./logits.ts")).command },
+  tokenize: { about: "turn text into token ids", load: async () => (await import("./tokenize.ts")).command },
+  tokenizer: {
+    about: "train tokenizers",
+    load: async () => ({
+      about: "train tokenizers",
+      commands: {
+        train: {
+          about: "train a byte-level BPE on text files",
+          load: async () => (await import("./tokenizer-train.ts")).command,
+        },
+      },
+    }),
+  },
+  train: { about: "train a model, stage by stage", load: async () => (await import("./train.ts")).group },
+  eval: { about: "measure a model on held-out text", load: async () => (await import("./eval.ts")).command },
+  convert: {
+    about: "convert between safetensors folders and GGUF files",
+    load: async () => (await import("./convert.ts")).command,
+  },
+  info: { about: "show this build, this machine, and a model", load: async () => (await import("./info.ts")).command },
+};

@@ -1,0 +1,94 @@
+#!/usr/bin/env node
+// The command line: finds the command, runs it, and turns every failure into one line on stderr and an exit code.
+import { readFileSync } from "node:fs";
+import { HeddleError } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
+import { commonOptions } from "./command.ts";
+import { commands } from "./commands.ts";
+import { Output } from "./output.ts";
+import { parseArguments } from "./parse.ts";
+import { commandUsage, tableUsage } from "./usage.ts";
+
+/** Failures that are not the caller's: exit code 1 instead of 2. */
+const OWN_FAULTS = new Set(["INTERNAL", "OUT_OF_MEMORY"]);
+
+async function main(args: string[]): Promise<void> {
+  let table: CommandTable = commands;
+  let name = "heddle";
+  for (;;) {
+    const [word, ...rest] = args;
+    if (word === "--version" || word === "-v") return void process.stdout.write(`${version()}\n`);
+    if (word === undefined || word === "--help" || word === "-h" || word === "help")
+      return void process.stdout.write(`${tableUsage(name, table)}\n`);
+    const entry = Object.hasOwn(table, word) ? table[word] : undefined;
+    if (!entry) throw unknownCommand(name, word, table);
+    const found = await entry.load();
+    name = `${name} ${word}`;
+    args = rest;
+    if (!isGroup(found)) return run(name, found, rest);
+    table = found.commands;
+  }
+}
+
+function isGroup(found: AnyCommand | CommandGroup): found is CommandGroup {
+  return "commands" in found;
+}
+
+async function run(name: string, command: AnyCommand, args: readonly string[]): Promise<void> {
+  const end = args.indexOf("--");
+  const flags = end < 0 ? args : args.slice(0, end);
+  if (flags.includes("--help") || flags.includes("-h"))
+    return void process.stdout.write(`${commandUsage(name, command)}\n`);
+  const specs = { ...commonOptions, ...command.options };
+  try {
+    const { options, positionals } = parseArguments(args, specs);
+    const { least, most, usage } = command.positionals ?? { least: 0, most: 0, usage: "no arguments" };
+    if (positionals.length < least || positionals.length > most)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `arguments: expected ${usage}, got ${positionals.length === 0 ? "none" : positionals.map((p) => JSON.stringify(p)).join(" ")}`,
+      );
+    const out = new Output(options.json === true);
+    await command.run({ options: options as OptionValues<OptionSpecs>, positionals, out });
+    out.endLine();
+  } catch (error) {
+    throw error instanceof HeddleError
+      ? new HeddleError(error.code, inFlags(error.message, Object.keys(specs)), { cause: error })
+      : error;
+  }
+}
+
+/** `maxTokens: expected …` in the words of the command line: `--max-tokens: expected …`. */
+function inFlags(message: string, names: readonly string[]): string {
+  return message.replace(/^([a-z][A-Za-z]*):/, (whole, word: string) => {
+    const name = word.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    return names.includes(name) ? `--${name}:` : whole;
+  });
+}
+
+function unknownCommand(name: string, word: string, table: CommandTable): HeddleError {
+  const names = Object.keys(table);
+  const near = nearest(word, names);
+  const expected = near ? `a known command (nearest: ${near})` : `one of ${names.join(", ")}`;
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${JSON.stringify(word)}`);
+}
+
+function version(): string {
+  return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
+}
+
+function fail(error: unknown): void {
+  if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has had enough
+  const known = error instanceof HeddleError;
+  const message = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`heddle: ${message.replace(/\s*\n\s*/g, " ")}\n`);
+  if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
+  process.exitCode = known && !OWN_FAULTS.has(error.code) ? 2 : 1;
+}
+
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code === "EPIPE") process.exit(0);
+  fail(error);
+});
+await main(process.argv.slice(2)).catch(fail);

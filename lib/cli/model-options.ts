@@ -1,0 +1,30 @@
+import { LanguageModel, type LoadOptions } from "../generate/index.ts";
+import type { OptionSpecs } from "./command.ts";
+
+/** Options of commands that load a model. */
+export const loadOptions = {
+  dtype: {
+    kind: "string",
+    value: "auto|f32|bf16|f16",
+    about: "element type of the weights; auto keeps the stored one",
+  },
+  "context-length": { kind: "integer", value: "N", about: "most tokens of a sequence" },
+} as const satisfies OptionSpecs;
+
+interface Given {
+  model?: string;
+  device?: string;
+  threads?: number;
+  dtype?: string;
+  "context-length"?: number;
+}
+
+/** The model that the options name. */
+export async function openModel(options: Given): Promise<LanguageModel> {
+  return LanguageModel.load(options.model ?? "default", {
+    device: options.device,
+    threads: options.threads,
+    dtype: options.dtype as LoadOptions["dtype"],
+    contextLength: options["context-length"],
+  });
+}

@@ -1,0 +1,45 @@
+/** Where a command's results go: stdout. Everything else goes to stderr. */
+export class Output {
+  readonly json: boolean;
+  /** Whether stdout stands in the middle of a line. */
+  private open = false;
+
+  constructor(json: boolean) {
+    this.json = json;
+  }
+
+  /** One JSON object on one line. */
+  object(value: unknown): void {
+    this.write(`${JSON.stringify(value)}\n`);
+  }
+
+  /** Text for people, as it comes. */
+  write(text: string): void {
+    if (text === "") return;
+    process.stdout.write(text);
+    this.open = !text.endsWith("\n");
+  }
+
+  line(text = ""): void {
+    this.write(`${text}\n`);
+  }
+
+  /** Ends a line that streamed text left open. */
+  endLine(): void {
+    if (this.open) this.write("\n");
+  }
+
+  /** A note for people, on stderr. */
+  log(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+}
+
+/** A float32 as the shortest decimal that is that float32, which keeps JSON small. */
+export function shortFloat(value: number): number {
+  for (let digits = 6; digits < 9; digits++) {
+    const short = Number(value.toPrecision(digits));
+    if (Math.fround(short) === value) return short;
+  }
+  return Number(value.toPrecision(9));
+}

@@ -1,0 +1,83 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+import type { OptionSpec, OptionSpecs } from "./command.ts";
+
+export interface Parsed {
+  options: Record<string, unknown>;
+  positionals: string[];
+}
+
+/**
+ * Parses a command's arguments. `--` ends the options. An option's value is the next argument whatever it looks like, so that
+ * negative numbers need no `=`; only another option of the command is not taken for one.
+ * @throws INVALID_ARGUMENT naming the nearest option for an unknown one
+ */
+export function parseArguments(args: readonly string[], specs: OptionSpecs): Parsed {
+  const options: Record<string, unknown> = {};
+  const positionals: string[] = [];
+  for (let i = 0; i < args.length; i++) {
+    const argument = args[i]!;
+    if (argument === "--") {
+      positionals.push(...args.slice(i + 1));
+      break;
+    }
+    if (!argument.startsWith("-") || argument === "-") {
+      positionals.push(argument);
+      continue;
+    }
+    const equals = argument.indexOf("=");
+    const name = equals < 0 ? argument : argument.slice(0, equals);
+    const key = name.slice(2);
+    const spec = name.startsWith("--") && Object.hasOwn(specs, key) ? specs[key] : undefined;
+    if (!spec) throw unknownOption(name, specs);
+    let text = equals < 0 ? undefined : argument.slice(equals + 1);
+    if (spec.kind !== "flag" && text === undefined) {
+      text = args[++i];
+      if (text === undefined || (text.startsWith("--") && Object.hasOwn(specs, text.slice(2))))
+        throw new HeddleError("INVALID_ARGUMENT", `${name}: expected a value, got ${text ?? "nothing"}`);
+    }
+    const value = parseValue(name, spec, text);
+    const before = options[key] as unknown[] | undefined;
+    if (spec.repeated) options[key] = [...(before ?? []), value];
+    else if (before !== undefined) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected once, got twice`);
+    else options[key] = value;
+  }
+  return { options, positionals };
+}
+
+function unknownOption(name: string, specs: OptionSpecs): HeddleError {
+  const names = Object.keys(specs).map((key) => `--${key}`);
+  const near = nearest(name, names);
+  const expected = near ? `a known option (nearest: ${near})` : `one of ${names.join(", ")}`;
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown one`);
+}
+
+function parseValue(name: string, spec: OptionSpec, text: string | undefined): unknown {
+  switch (spec.kind) {
+    case "flag":
+      if (text !== undefined) throw invalidArgument(name, "no value", text);
+      return true;
+    case "string":
+      return text;
+    case "number":
+    case "integer":
+      return numberOf(name, text!, spec.kind === "integer");
+    case "ids":
+      return idsOf(name, text!);
+  }
+}
+
+function numberOf(name: string, text: string, integer: boolean): number {
+  const value = text.trim() === "" ? Number.NaN : Number(text);
+  if (!Number.isFinite(value) || (integer && !Number.isSafeInteger(value)))
+    throw invalidArgument(name, integer ? "an integer" : "a number", text);
+  return value;
+}
+
+function idsOf(name: string, text: string): number[] {
+  return text.split(",").map((part) => {
+    const id = part.trim();
+    if (!/^\d{1,10}$/.test(id)) throw invalidArgument(name, "token ids such as 1,2,3", text);
+    return Number(id);
+  });
+}

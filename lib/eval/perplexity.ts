@@ -1,0 +1,64 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+
+export interface PerplexityOptions {
+  /** Tokens that a window moves by; half the context length where not given. */
+  stride?: number | undefined;
+  onProgress?: ((state: { tokens: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface PerplexityResult {
+  /** Mean negative log-likelihood of a scored token, in nats. */
+  nll: number;
+  /** exp(nll) */
+  perplexity: number;
+  /** Scored tokens. */
+  tokens: number;
+  /** Negative log-likelihood in bits over the UTF-8 bytes that the scored tokens stand for. */
+  bitsPerByte: number;
+}
+
+/**
+ * Perplexity of documents. Each is encoded as the tokenizer does it (with BOS, if it adds one), and its tokens after the first
+ * are scored, each once. Documents longer than the context are read through windows that overlap: after the first window,
+ * every token sees at least `contextLength − stride` tokens before it.
+ *
+ * The first token of a document without BOS has nothing before it: neither it nor its bytes count.
+ * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a model that gives NaN, ABORTED
+ */
+export async function perplexity(
+  model: LanguageModel,
+  documents: string | Iterable<string> | AsyncIterable<string>,
+  options: PerplexityOptions = {},
+): Promise<PerplexityResult> {
+  rejectUnknownNames(options, ["stride", "onProgress", "signal"]);
+  const { tokenizer, contextLength } = model;
+  if (!tokenizer) throw invalidArgument("model", "one with a tokenizer, to evaluate text", "one without");
+  const { stride = Math.max(1, Math.floor(contextLength / 2)), onProgress, signal } = options;
+  if (!Number.isInteger(stride) || stride < 1 || stride >= Math.max(2, contextLength))
+    throw invalidArgument("stride", `an integer of 1 to ${contextLength - 1}`, stride);
+  let sum = 0;
+  let tokens = 0;
+  let bytes = 0;
+  const special = new Set(tokenizer.specialTokens.values());
+  for await (const text of typeof documents === "string" ? [documents] : documents) {
+    const ids = await tokenizer.encodeAsync(text, signal ? { signal } : {});
+    if (ids.length < 2) continue;
+    bytes += Buffer.byteLength(text) - (special.has(ids[0]!) ? 0 : tokenizer.tokenBytes(ids[0]!).length);
+    let scored = 1;
+    for (let start = 0; scored < ids.length; start += stride) {
+      const end = Math.min(ids.length, start + contextLength);
+      const scores = await model.score(ids.subarray(start, end), { from: scored - start, signal });
+      for (let i = scored; i < end; i++) sum -= scores[i - start]!;
+      tokens += end - scored;
+      scored = end;
+      onProgress?.({ tokens });
+    }
+  }
+  if (tokens === 0) throw invalidArgument("documents", "at least two tokens of text", "fewer");
+  const nll = sum / tokens;
+  if (!Number.isFinite(nll))
+    throw new HeddleError("NUMERICAL", `perplexity: expected finite log-probabilities, got a sum of ${sum}`);
+  return { nll, perplexity: Math.exp(nll), tokens, bitsPerByte: bytes > 0 ? sum / Math.LN2 / bytes : Number.NaN };
+}

@@ -1,0 +1,56 @@
+// The main job: load the embedded model, which this package trained itself, and stream what it writes.
+//
+//   npm start                       completes "The capital of France is"
+//   npm start -- "Once upon a time" completes that as well
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const PROMPT = "The capital of France is";
+
+function fail(message) {
+  console.error(`heddle: ${message.replaceAll("\n", " ")}`);
+  process.exit(2);
+}
+
+const built = fileURLToPath(new URL("../dist/index.js", import.meta.url));
+if (!existsSync(built)) fail("dist/index.js: expected the built package, got none; run `npm install` first");
+const { deviceInfo, LanguageModel } = await import("../dist/index.js");
+
+/** The card's line: what the model is, and what it has seen. */
+function describe({ card, config, model }) {
+  const millions = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(1)} million` : `${n}`);
+  const facts = [
+    `${config.modelType}, ${millions(model.parameterCount)} parameters`,
+    `context ${config.maxPositionEmbeddings}`,
+  ];
+  if (card?.tokensSeen) facts.push(`${millions(card.tokensSeen)} tokens seen`);
+  if (card?.trainingCutoffDate) facts.push(`text until ${card.trainingCutoffDate}`);
+  const stage = card?.stage === "pretrain" ? "a base model: it continues text" : (card?.stage ?? "no model card");
+  return `${card?.name ?? "the embedded model"} (${stage}; ${facts.join(", ")})`;
+}
+
+async function stream(model, prompt) {
+  console.log();
+  process.stdout.write(prompt);
+  let tokens = 0;
+  const started = performance.now();
+  for await (const piece of model.generate(prompt, { maxTokens: 48, temperature: 0, contextOverflow: "stop" })) {
+    process.stdout.write(piece.text);
+    tokens++;
+  }
+  const seconds = (performance.now() - started) / 1000;
+  process.stdout.write(`\n  ${tokens} tokens, ${Math.round(tokens / seconds)} a second\n`);
+}
+
+try {
+  const model = await LanguageModel.load("default");
+  const { version, cpu } = deviceInfo();
+  console.log(`heddle ${version} on ${cpu.threads} threads (${cpu.isa})`);
+  console.log(describe(model));
+  await stream(model, PROMPT);
+  const own = process.argv.slice(2).join(" ");
+  if (own !== "") await stream(model, own);
+  await model.dispose();
+} catch (error) {
+  fail(error instanceof Error ? error.message : String(error));
+}
