@@ -1,0 +1,150 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { added, byteLevel, byteLevelJson, fromJson, llamaDecoder, sentencePieceJson } from "./samples.ts";
+
+const utf8 = new TextDecoder("utf-8", { ignoreBOM: true });
+const bytesOnly = fromJson(byteLevelJson([], { added_tokens: [added(256, "<|end|>")] }));
+const pieces = fromJson(sentencePieceJson(["▁", "a", "▁a", "日"], [["▁", "a"]]));
+
+describe("decode", () => {
+  it("replaces malformed UTF-8 as WHATWG does", () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 40 }), (bytes) => {
+        expect(bytesOnly.decode(bytes)).toBe(utf8.decode(bytes));
+      }),
+      { numRuns: 1000 },
+    );
+    const lead = fc.constantFrom(0x41, 0x80, 0xbf, 0xc2, 0xe0, 0xed, 0xef, 0xf0, 0xf4, 0xf8, 0xa0, 0x9f, 0x90, 0x8f);
+    fc.assert(
+      fc.property(fc.array(lead, { maxLength: 12 }), (bytes) => {
+        expect(bytesOnly.decode(bytes)).toBe(utf8.decode(Uint8Array.from(bytes)));
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  it("takes any iterable of numbers and passes over unknown ids", () => {
+    expect(bytesOnly.decode([0x68, 0x69])).toBe("hi");
+    expect(bytesOnly.decode(new Set([0x68, 0x69]))).toBe("hi");
+    expect(bytesOnly.decode(Int32Array.of(0x68, 1_000_000, 0x69))).toBe("hi");
+    expect(bytesOnly.decode([])).toBe("");
+  });
+
+  it("leaves special tokens out where asked", () => {
+    expect(bytesOnly.decode([0x68, 256, 0x69])).toBe("h<|end|>i");
+    expect(bytesOnly.decode([0x68, 256, 0x69], { skipSpecialTokens: true })).toBe("hi");
+  });
+
+  it("knows its tokens", () => {
+    expect(bytesOnly.idToToken(0x20)).toBe("Ġ");
+    expect(bytesOnly.tokenToId("Ġ")).toBe(0x20);
+    expect(bytesOnly.tokenToId("<|end|>")).toBe(256);
+    expect(bytesOnly.idToToken(257)).toBeUndefined();
+    expect(bytesOnly.tokenToId("__proto__")).toBeUndefined();
+    expect([...bytesOnly.tokenBytes(0x20)]).toEqual([0x20]);
+    expect([...pieces.tokenBytes(3 + 0x0a)]).toEqual([0x0a]);
+    expect(Buffer.from(pieces.tokenBytes(pieces.tokenToId("▁a")!)).toString()).toBe(" a");
+    expect(bytesOnly.vocabSize).toBe(257);
+    expect([...bytesOnly.specialTokens]).toEqual([["<|end|>", 256]]);
+  });
+});
+
+describe("decoder", () => {
+  const texts = (decoder: ReturnType<typeof bytesOnly.decoder>, ids: Iterable<number>) => {
+    const out: string[] = [];
+    for (const id of ids) out.push(decoder.push(id));
+    return [...out, decoder.flush()];
+  };
+
+  it("gives each character when it is whole", () => {
+    const parts = ["a", "", "é", "", "", "日", "", "", "", "🎉", ""];
+    expect(texts(bytesOnly.decoder(), Buffer.from("aé日🎉"))).toEqual(parts);
+    expect(texts(bytesOnly.decoder(), [0xe6, 0x97])).toEqual(["", "", "\ufffd"]);
+    expect(texts(bytesOnly.decoder(), [0xe6, 0x97, 0x41])).toEqual(["", "", "\ufffdA", ""]);
+  });
+
+  it("adds up to decode and never splits a character", () => {
+    const id = fc.oneof(fc.nat(257), fc.constantFrom(...Buffer.from("日🎉é")));
+    for (const tokenizer of [bytesOnly, pieces]) {
+      for (const skipSpecialTokens of [true, false]) {
+        fc.assert(
+          fc.property(fc.array(id, { maxLength: 40 }), (ids) => {
+            const parts = texts(tokenizer.decoder({ skipSpecialTokens }), ids);
+            expect(parts.join("")).toBe(tokenizer.decode(ids, { skipSpecialTokens }));
+            for (const part of parts) expect(part.isWellFormed()).toBe(true);
+          }),
+          { numRuns: 500 },
+        );
+      }
+    }
+  });
+
+  it("goes on from ids already shown, without stripping a space again", () => {
+    const a = pieces.tokenToId("▁a")!;
+    expect(pieces.decode([a, a])).toBe("a a");
+    expect(pieces.decoder().push(a)).toBe("a");
+    expect(pieces.decoder({ after: [a] }).push(a)).toBe(" a");
+    const half = bytesOnly.decoder({ after: [0xe6, 0x97] });
+    expect(half.push(0xa5)).toBe("日");
+  });
+
+  it("holds a run of byte tokens back until it ends", () => {
+    const decoder = pieces.decoder();
+    expect([...Buffer.from("é")].map((byte) => decoder.push(3 + byte))).toEqual(["", ""]);
+    expect(decoder.push(pieces.tokenToId("a")!)).toBe("éa");
+  });
+});
+
+describe("decoders that native code does not know", () => {
+  const withDecoder = (decoder: unknown) =>
+    fromJson(sentencePieceJson(["▁", "a", "▁a", "x▁y"], [["▁", "a"]], { decoder }));
+  const ids = (tokenizer: ReturnType<typeof fromJson>, ...tokens: string[]) =>
+    tokens.map((token) => tokenizer.tokenToId(token)!);
+
+  it("has Metaspace take the marks of the first token away", () => {
+    const always = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "always" });
+    expect(always.decode(ids(always, "▁a", "▁a"))).toBe("a a");
+    const never = withDecoder({ type: "Metaspace", replacement: "▁", prepend_scheme: "never" });
+    expect(never.decode(ids(never, "▁a", "▁a"))).toBe(" a a");
+  });
+
+  it("joins tokens by spaces without a decoder", () => {
+    const none = withDecoder(null);
+    expect(none.decode(ids(none, "a", "▁a"))).toBe("a ▁a");
+  });
+
+  it("strips at both ends of each token where nothing fuses them", () => {
+    const strip = withDecoder({ type: "Sequence", decoders: [{ type: "Strip", content: "▁", start: 1, stop: 1 }] });
+    expect(strip.decode(ids(strip, "▁a", "▁", "x▁y"))).toBe("ax▁y");
+  });
+
+  it("streams what it decodes", () => {
+    const [fuse, strip] = [{ type: "Fuse" }, { type: "Strip", content: " ", start: 1, stop: 0 }];
+    const replace = { type: "Replace", pattern: { Regex: "▁" }, content: " " };
+    // The same as llamaDecoder, spelled so that only TypeScript knows it.
+    const spelled = withDecoder({ type: "Sequence", decoders: [replace, { type: "ByteFallback" }, fuse, strip] });
+    const native = withDecoder(llamaDecoder);
+    const id = fc.oneof(fc.nat(262), fc.constantFrom(...Buffer.from("日🎉é").map((byte) => 3 + byte)));
+    fc.assert(
+      fc.property(fc.array(id, { maxLength: 20 }), (all) => {
+        expect(spelled.decode(all)).toBe(native.decode(all));
+      }),
+    );
+    const decoder = spelled.decoder();
+    const text = "a 日a🎉 a";
+    let streamed = "";
+    for (const token of spelled.encode(text, { addSpecialTokens: false })) streamed += decoder.push(token);
+    expect(streamed + decoder.flush()).toBe(text);
+  });
+
+  it("decodes bytes in TypeScript as in native code", () => {
+    const spelled = fromJson(
+      byteLevelJson([], { decoder: { type: "Sequence", decoders: [byteLevel, { type: "Fuse" }] } }),
+    );
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 20 }), (bytes) => {
+        expect(spelled.decode(bytes)).toBe(utf8.decode(bytes));
+      }),
+    );
+  });
+});

@@ -1,0 +1,324 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { naiveMerge } from "./naive.ts";
+import { added, byteLevelJson, byteNames, fromJson, plain, sentencePieceJson, splitBy } from "./samples.ts";
+
+/** Any string, lone surrogates, whitespace, digits, marks and special tokens' text included. */
+const anyText = fc
+  .array(
+    fc.oneof(
+      fc.string({ unit: "binary", maxLength: 6 }),
+      fc.string({ unit: "grapheme", maxLength: 6 }),
+      fc.constantFrom(
+        " ",
+        "  ",
+        "\n",
+        "\r\n",
+        "\t",
+        "'s",
+        "'LL",
+        "123456",
+        "a\u0301",
+        "한국",
+        "🎉",
+        "\ud800",
+        "<|endoftext|>",
+        "▁",
+      ),
+    ),
+    { maxLength: 20 },
+  )
+  .map((parts) => parts.join(""));
+
+describe("byte-level BPE", () => {
+  it("encodes as worked out by hand", () => {
+    const merges: [string, string][] = [
+      ["l", "o"],
+      ["Ġ", "lo"],
+      ["lo", "w"],
+      ["e", "r"],
+    ];
+    const tokenizer = fromJson(byteLevelJson(merges));
+    // "lower" → lo w e r → low e r → low er; " low" → Ġ lo w → Ġlo w: rank 1 comes before rank 2.
+    expect(plain(tokenizer, "lower low")).toEqual([258, 259, 257, 0x77]);
+    expect(plain(tokenizer, "")).toEqual([]);
+    expect(tokenizer.count("lower low")).toBe(4);
+  });
+
+  it("merges as the definition does, short words and long", () => {
+    const letters = ["a", "b", "c"];
+    const pairs = letters.flatMap((x) => letters.map((y): [string, string] => [x, y]));
+    const merge = fc.shuffledSubarray(pairs, { minLength: 1 });
+    const word = fc.string({ unit: fc.constantFrom(...letters), minLength: 1, maxLength: 300 });
+    fc.assert(
+      fc.property(merge, word, fc.array(fc.nat(100), { maxLength: 12 }), (first, text, seeds) => {
+        const merges: [string, string][] = [...first];
+        const known = new Set([...letters, ...first.map((pair) => pair.join(""))]);
+        for (const seed of seeds) {
+          const tokens = [...known];
+          const pair: [string, string] = [tokens[seed % tokens.length]!, tokens[(seed * 7) % tokens.length]!];
+          if (merges.some(([x, y]) => x === pair[0] && y === pair[1])) continue;
+          // Not always after the merges that make its parts: files may say anything.
+          merges.splice(seed % (merges.length + 1), 0, pair);
+          known.add(pair.join(""));
+        }
+        const json = byteLevelJson(merges);
+        const tokenizer = fromJson(json);
+        const ranks = new Map(merges.map((pair, rank) => [pair.join(" "), rank]));
+        const expected = naiveMerge([...text], ranks).map((token) => json.model.vocab[token]);
+        expect(plain(tokenizer, text)).toEqual(expected);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("decodes what it encodes, whatever the text", async () => {
+    const corpus = "the quick brown fox's 12345 jumps über 日本語 🎉 한국어\n\n\tdone ".repeat(3);
+    for (const pattern of ["gpt2", "llama3", "qwen2", "o200k"] as const) {
+      const tokenizer = await Tokenizer.train([corpus], { vocabSize: 400, pattern });
+      fc.assert(
+        fc.property(anyText, (text) => {
+          const ids = tokenizer.encode(text);
+          expect(tokenizer.decode(ids)).toBe(text.toWellFormed());
+          expect(tokenizer.count(text)).toBe(ids.length);
+        }),
+        { numRuns: 200 },
+      );
+    }
+  });
+
+  it("takes whole words first with ignore_merges", () => {
+    const json = byteLevelJson([["a", "b"]]);
+    Object.assign(json.model.vocab, { abc: 300 });
+    expect(plain(fromJson(json), "abc")).toEqual([256, 0x63]);
+    Object.assign(json.model, { ignore_merges: true });
+    expect(plain(fromJson(json), "abc")).toEqual([300]);
+    expect(plain(fromJson(json), "abcd")).toEqual([256, 0x63, 0x64]);
+  });
+
+  it("reads merges as pairs and as text", () => {
+    const json = byteLevelJson([["a", "b"]]);
+    Object.assign(json.model, { merges: ["a b"] });
+    expect(plain(fromJson(json), "ab")).toEqual([256]);
+  });
+
+  it("is linear for a megabyte of one letter", () => {
+    const merges: [string, string][] = [];
+    for (let part = "a"; part.length < 128; part += part) merges.push([part, part]);
+    const tokenizer = fromJson(byteLevelJson(merges));
+    const begin = performance.now();
+    const ids = tokenizer.encode("a".repeat(1 << 20));
+    // Tens of milliseconds on an idle machine; a quadratic merge loop would take minutes.
+    expect(performance.now() - begin).toBeLessThan(5000);
+    expect(ids).toHaveLength((1 << 20) / 128);
+  });
+});
+
+// With a merge for every pair of bytes, each piece is cut into twos from its beginning: ids show where pieces begin.
+describe("split patterns", () => {
+  const characters = [..."aBzŁǅʰあ한١Ⅷ7'sStTlLrRvVeEmMdDſ \t\n\r\u0085\u00a0\u2028/!.-_😀\u0301\u0903\u200d"];
+  const bytes = [...new Set(characters.flatMap((character) => [...Buffer.from(character)]))];
+  const merges = bytes.flatMap((x) => bytes.map((y): [string, string] => [byteNames[x]!, byteNames[y]!]));
+  const text = fc.array(fc.constantFrom(...characters), { maxLength: 24 }).map((parts) => parts.join(""));
+
+  const tekken = namedPatterns.o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("{1,3}", "{1}");
+  const patterns = { ...namedPatterns, tekken: tekken.replace("\\p{N}{1}", "\\p{N}") };
+  for (const [name, pattern] of Object.entries(patterns)) {
+    it(`${name}: native code splits as the regular expression does`, () => {
+      const json = byteLevelJson(merges, { pre_tokenizer: splitBy(pattern) });
+      const native = fromJson(json);
+      // A group around it: the same language, no longer known by its text, so JavaScript's RegExp splits.
+      const general = fromJson({ ...json, pre_tokenizer: splitBy(`(?:${pattern})`) });
+      fc.assert(
+        fc.property(text, (sample) => {
+          expect(plain(native, sample)).toEqual(plain(general, sample));
+        }),
+        { numRuns: 400 },
+      );
+    });
+  }
+
+  it("splits by hand", async () => {
+    const pieces = async (pattern: keyof typeof namedPatterns, sample: string) => {
+      // As many merges as there are pairs: every piece becomes one token.
+      const tokenizer = await Tokenizer.train([sample], { vocabSize: 2000, pattern });
+      return [...tokenizer.encode(sample)].map((id) => Buffer.from(tokenizer.tokenBytes(id)).toString());
+    };
+    expect(await pieces("gpt2", "I've  3000 x's\n\n y")).toEqual(["I", "'ve", " ", " 3000", " x", "'s", "\n\n", " y"]);
+    expect(await pieces("llama3", "I'VE  3000!?\n\n y")).toEqual(["I", "'VE", " ", " ", "300", "0", "!?\n\n", " y"]);
+    expect(await pieces("qwen2", "a12 (b)")).toEqual(["a", "1", "2", " (", "b", ")"]);
+    expect(await pieces("o200k", "camelCase HTTPServer don't a/b//\n")).toEqual([
+      "camel",
+      "Case",
+      " HTTPServer",
+      " don't",
+      " a",
+      "/b",
+      "//\n",
+    ]);
+  });
+
+  it("isolates digits before GPT-2's split", () => {
+    const pre_tokenizer = {
+      type: "Sequence",
+      pretokenizers: [
+        { type: "Digits", individual_digits: true },
+        { type: "ByteLevel", add_prefix_space: false, use_regex: true },
+      ],
+    };
+    const tokenizer = fromJson(byteLevelJson(merges, { pre_tokenizer }));
+    const tokens = plain(tokenizer, "a 77").map((id) => tokenizer.decode([id]));
+    expect(tokens).toEqual(["a", " ", "7", "7"]);
+  });
+});
+
+describe("SentencePiece-style BPE", () => {
+  const pieces = ["▁", "a", "b", "c", "▁a", "▁ab", "bc", "▁▁", "é"];
+  const merges: [string, string][] = [
+    ["▁", "a"],
+    ["▁a", "b"],
+    ["b", "c"],
+    ["▁", "▁"],
+  ];
+  const tokenizer = fromJson(sentencePieceJson(pieces, merges), { bos_token: "<s>", eos_token: "</s>" });
+  const id = Object.fromEntries(pieces.map((piece, index) => [piece, 259 + index]));
+
+  it("prepends, merges and falls back to bytes as worked out by hand", () => {
+    expect(plain(tokenizer, "abc")).toEqual([id["▁ab"], id.c]);
+    expect(plain(tokenizer, "bc a")).toEqual([id["▁"], id.bc, id["▁a"]]);
+    expect(plain(tokenizer, " a")).toEqual([id["▁"], id["▁a"]]); // ▁ ▁ a: (▁, a) comes before (▁, ▁)
+    expect(plain(tokenizer, "é")).toEqual([id["▁"], id.é]);
+    expect(plain(tokenizer, "日")).toEqual([id["▁"], 3 + 0xe6, 3 + 0x97, 3 + 0xa5]);
+    expect([...tokenizer.encode("a")]).toEqual([1, id["▁a"]]);
+  });
+
+  it("treats text between added tokens as texts of their own", () => {
+    expect(plain(tokenizer, "a</s>a")).toEqual([id["▁a"], 2, id["▁a"]]);
+    expect([...tokenizer.encode("a</s>", { addSpecialTokens: false, allowSpecial: false })]).not.toContain(2);
+  });
+
+  it("decodes, with one space stripped at the beginning", () => {
+    expect(tokenizer.decode(plain(tokenizer, "abc a é日"))).toBe("abc a é日");
+    expect(tokenizer.decode(tokenizer.encode("abc"))).toBe("<s> abc");
+    expect(tokenizer.decode(tokenizer.encode("abc"), { skipSpecialTokens: true })).toBe("abc");
+    // Bytes that do not make a character: one U+FFFD each.
+    expect(tokenizer.decode([3 + 0xe6, 3 + 0x97])).toBe("\ufffd\ufffd");
+  });
+
+  it("has Metaspace do the same in its three schemes", () => {
+    const metaspace = (prepend_scheme: string, split: boolean) =>
+      fromJson(
+        sentencePieceJson(pieces, merges, {
+          normalizer: null,
+          pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme, split },
+        }),
+      );
+    for (const split of [true, false]) {
+      expect(plain(metaspace("always", split), "a</s>a")).toEqual([id["▁a"], 2, id["▁a"]]);
+      expect(plain(metaspace("first", split), "a</s>a")).toEqual([id["▁a"], 2, id.a]);
+      expect(plain(metaspace("never", split), "a a")).toEqual([id.a, id["▁a"]]);
+      expect(plain(metaspace("always", split), " a")).toEqual([id["▁a"]]); // already begins with one
+    }
+    expect(plain(metaspace("never", true), "  ")).toEqual([id["▁"], id["▁"]]);
+    expect(plain(metaspace("never", false), "  ")).toEqual([id["▁▁"]]);
+  });
+
+  it("gives the same ids whether words are cut out or not", () => {
+    // A merge across "b▁" forbids cutting the text before each ▁; without it the cuts must change nothing.
+    const crossing = fromJson(sentencePieceJson([...pieces, "b▁"], [...merges, ["b", "▁"]]));
+    const ranks = new Map(merges.map((pair, rank) => [pair.join(" "), rank]));
+    const crossingRanks = new Map([...ranks, ["b ▁", 4]]);
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom("a", "b", "c", " "), minLength: 1, maxLength: 80 }), (text) => {
+        const symbols = [...`▁${text.replaceAll(" ", "▁")}`];
+        const ids = (tokens: string[]) => tokens.map((token) => (token === "b▁" ? 259 + pieces.length : id[token]));
+        expect(plain(tokenizer, text)).toEqual(ids(naiveMerge(symbols, ranks)));
+        expect(plain(crossing, text)).toEqual(ids(naiveMerge(symbols, crossingRanks)));
+      }),
+    );
+    const unit = fc.constantFrom("a", "b", "c", " ", "é", "日", "\n", "🎉");
+    fc.assert(
+      fc.property(fc.string({ unit, maxLength: 30 }), (text) => {
+        expect(tokenizer.decode(plain(tokenizer, text))).toBe(text);
+      }),
+    );
+  });
+});
+
+describe("added tokens", () => {
+  const json = (tokens: object[], overrides = {}) => byteLevelJson([], { added_tokens: tokens, ...overrides });
+
+  it("takes the leftmost, and of those the longest", () => {
+    const tokenizer = fromJson(json([added(300, "<a>"), added(301, "<a><b>"), added(302, "a><")]));
+    expect(plain(tokenizer, "<a><b>")).toEqual([301]);
+    expect(plain(tokenizer, "<a><c")).toEqual([300, 0x3c, 0x63]);
+    expect(plain(tokenizer, "a><a>")).toEqual([302, 0x61, 0x3e]);
+  });
+
+  it("strips, and keeps to single words, where asked", () => {
+    const tokenizer = fromJson(
+      json([
+        added(300, "<l>", { lstrip: true }),
+        added(301, "<r>", { rstrip: true }),
+        added(302, "w", { single_word: true }),
+      ]),
+    );
+    expect(plain(tokenizer, "x \t<l> y")).toEqual([0x78, 300, 0x20, 0x79]);
+    expect(plain(tokenizer, "x <r>\n\u3000y")).toEqual([0x78, 0x20, 301, 0x79]);
+    expect(plain(tokenizer, "w,w")).toEqual([302, 0x2c, 302]);
+    expect(plain(tokenizer, "ww éw w1")).not.toContain(302);
+  });
+
+  it("finds normalized tokens in normalized text only", () => {
+    const tokens = [added(300, "HI", { normalized: true, special: false }), added(301, "YO")];
+    const tokenizer = fromJson(json(tokens, { normalizer: { type: "Lowercase" } }));
+    expect(plain(tokenizer, "xHi")).toEqual([0x78, 300]);
+    expect(plain(tokenizer, "YO")).toEqual([301]);
+    expect(plain(tokenizer, "yo")).toEqual([0x79, 0x6f]);
+  });
+
+  it("are ordinary text without allowSpecial, mark-up that is not special too", () => {
+    const tokenizer = fromJson(
+      json([added(300, "<|end|>"), added(301, "<think>", { special: false }), added(302, "abc", { special: false })]),
+    );
+    expect(plain(tokenizer, "<|end|><think>abc")).toEqual([300, 301, 302]);
+    const ids = [...tokenizer.encode("<|end|><think>abc", { allowSpecial: false })];
+    expect(ids).toHaveLength("<|end|><think>".length + 1);
+    expect(ids.at(-1)).toBe(302);
+  });
+});
+
+describe("batches", () => {
+  it("equal single texts, in order, on any number of threads", async () => {
+    const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
+    const texts = Array.from({ length: 300 }, (_, i) => "ab c".repeat(i * 5));
+    const batch = await tokenizer.encodeBatch(texts);
+    for (const [index, text] of texts.entries()) expect(batch[index]!.join()).toBe(tokenizer.encode(text).join());
+    expect(await tokenizer.encodeBatch([])).toEqual([]);
+    const long = "ab ".repeat(100_000);
+    expect((await tokenizer.encodeAsync(long)).join()).toBe(tokenizer.encode(long).join());
+  });
+
+  it("stop when aborted", async () => {
+    const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
+    const controller = new AbortController();
+    const run = tokenizer.encodeAsync("ab ".repeat(20_000_000), { signal: controller.signal });
+    setTimeout(() => controller.abort(), 5);
+    await expect(run).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(tokenizer.encodeBatch(["a"], { signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: "ABORTED",
+    });
+  });
+
+  it("refuse what is no string", async () => {
+    const tokenizer = fromJson(byteLevelJson([]));
+    for (const value of [undefined, null, 3, {}, ["a"]]) {
+      expect(() => tokenizer.encode(value as never)).toThrowError(/text: expected a string/u);
+      expect(() => tokenizer.count(value as never)).toThrowError(/text: expected a string/u);
+      expect(() => tokenizer.encodeWithOffsets(value as never)).toThrowError(/text: expected a string/u);
+      await expect(tokenizer.encodeBatch([value as never])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    }
+  });
+});
