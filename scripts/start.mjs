@@ -8,13 +8,12 @@ import { fileURLToPath } from "node:url";
 const PROMPT = "The capital of France is";
 
 function fail(message) {
-  console.error(`heddle: ${message.replaceAll("\n", " ")}`);
+  console.error(`heddle: ${message.replace(/^heddle: /, "").replaceAll("\n", " ")}`);
   process.exit(2);
 }
 
 const built = fileURLToPath(new URL("../dist/index.js", import.meta.url));
 if (!existsSync(built)) fail("dist/index.js: expected the built package, got none; run `npm install` first");
-const { deviceInfo, LanguageModel } = await import("../dist/index.js");
 
 /** The card's line: what the model is, and what it has seen. */
 function describe({ card, config, model }) {
@@ -43,6 +42,8 @@ async function stream(model, prompt) {
 }
 
 try {
+  // Imported here: an addon that does not load is an error like others.
+  const { deviceInfo, LanguageModel } = await import("../dist/index.js");
   const model = await LanguageModel.load("default");
   const { version, cpu } = deviceInfo();
   console.log(`heddle ${version} on ${cpu.threads} threads (${cpu.isa})`);

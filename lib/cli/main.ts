@@ -82,7 +82,7 @@ function fail(error: unknown): void {
   if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has had enough
   const known = error instanceof HeddleError;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`heddle: ${message.replace(/\s*\n\s*/g, " ")}\n`);
+  process.stderr.write(`heddle: ${message.replace(/^heddle: /, "").replace(/\s*\n\s*/g, " ")}\n`);
   if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = known && !OWN_FAULTS.has(error.code) ? 2 : 1;
 }
