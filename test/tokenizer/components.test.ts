@@ -1,0 +1,163 @@
+// Normalizers, pre-tokenizers and post-processors, the ones that run in TypeScript included.
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { added, byteLevel, byteLevelJson, fromJson, plain, sentencePieceJson } from "./samples.ts";
+
+const text = (normalizer: unknown, input: string) => {
+  const tokenizer = fromJson(byteLevelJson([], { normalizer }));
+  return tokenizer.decode(tokenizer.encode(input));
+};
+
+describe("normalizers", () => {
+  it("change the text as they should", () => {
+    expect(text({ type: "NFC" }, "e\u0301 ﬁ")).toBe("é ﬁ");
+    expect(text({ type: "NFD" }, "é")).toBe("e\u0301");
+    expect(text({ type: "NFKC" }, "ﬁ①\u00a0x")).toBe("fi1 x");
+    expect(text({ type: "NFKD" }, "ﬁé")).toBe("fie\u0301");
+    expect(text({ type: "Lowercase" }, "ÀB")).toBe("àb");
+    expect(text({ type: "StripAccents" }, "e\u0301")).toBe("e");
+    expect(text({ type: "Replace", pattern: { String: "." }, content: "!" }, "a.b")).toBe("a!b");
+    expect(text({ type: "Replace", pattern: { Regex: "\\s+" }, content: " " }, "a \n\u0085b")).toBe("a b");
+    expect(text({ type: "Prepend", prepend: "> " }, "a")).toBe("> a");
+    expect(text({ type: "Strip", strip_left: true, strip_right: true }, "\u2003 a b \n")).toBe("a b");
+    expect(text({ type: "Strip", strip_left: false, strip_right: true }, " a ")).toBe(" a");
+    const sequence = [
+      { type: "NFD" },
+      { type: "Sequence", normalizers: [{ type: "StripAccents" }, { type: "Lowercase" }] },
+    ];
+    expect(text({ type: "Sequence", normalizers: sequence }, "É")).toBe("e");
+  });
+
+  it("normalise each stretch between special tokens by itself", () => {
+    const tokenizer = fromJson(byteLevelJson([], { normalizer: { type: "NFC" }, added_tokens: [added(300, "<|e|>")] }));
+    // Composed with the ">" before it, the mark would break the token.
+    expect(plain(tokenizer, "e\u0301<|e|>\u0338")).toEqual([0xc3, 0xa9, 300, 0xcc, 0xb8]);
+  });
+});
+
+describe("pre-tokenizers", () => {
+  // Pairs of every two letters, and of a letter and a sign: what a piece holds shows in its ids.
+  const letters = [..."ab1 ,."];
+  const name = (letter: string) => (letter === " " ? "Ġ" : letter);
+  const merges = letters.flatMap((x) => letters.map((y): [string, string] => [name(x), name(y)]));
+  const pieces = (parts: unknown[], input: string) => {
+    const pre_tokenizer = { type: "Sequence", pretokenizers: [...parts, { ...byteLevel, use_regex: false }] };
+    const tokenizer = fromJson(byteLevelJson(merges, { pre_tokenizer }));
+    return plain(tokenizer, input).map((id) => tokenizer.decode([id]));
+  };
+
+  it("cut as they should", () => {
+    expect(pieces([{ type: "Whitespace" }], "ab,. a")).toEqual(["ab", ",.", "a"]);
+    expect(pieces([{ type: "WhitespaceSplit" }], "ab, a")).toEqual(["ab", ",", "a"]);
+    expect(pieces([{ type: "Punctuation" }], "a,,b")).toEqual(["a", ",", ",", "b"]);
+    expect(pieces([{ type: "Punctuation", behavior: "Contiguous" }], "a,,b")).toEqual(["a", ",,", "b"]);
+    expect(pieces([{ type: "Digits" }], "a11b")).toEqual(["a", "11", "b"]);
+    expect(pieces([{ type: "Digits", individual_digits: true }], "a11b")).toEqual(["a", "1", "1", "b"]);
+    expect(pieces([{ type: "BertPreTokenizer" }], "a b,")).toEqual(["a", "b", ","]);
+    expect(pieces([{ type: "CharDelimiterSplit", delimiter: "," }], "a,b")).toEqual(["a", "b"]);
+  });
+
+  it("keep, drop or merge what a pattern matches", () => {
+    const split = (behavior: string, invert = false) =>
+      pieces([{ type: "Split", pattern: { String: "," }, behavior, invert }], "a,,b");
+    expect(split("Isolated")).toEqual(["a", ",", ",", "b"]);
+    expect(split("Removed")).toEqual(["a", "b"]);
+    expect(split("Removed", true)).toEqual([",", ","]);
+    expect(split("MergedWithPrevious")).toEqual(["a,", ",", "b"]);
+    expect(split("MergedWithNext")).toEqual(["a", ",", ",b"]);
+    expect(split("Contiguous")).toEqual(["a", ",,", "b"]);
+  });
+
+  it("put a space before the text where asked", () => {
+    const spaced = fromJson(byteLevelJson(merges, { pre_tokenizer: { ...byteLevel, add_prefix_space: true } }));
+    expect(spaced.decode(plain(spaced, "ab"))).toBe(" ab");
+    expect(spaced.decode(plain(spaced, " ab"))).toBe(" ab");
+    expect(plain(spaced, "")).toEqual([]);
+  });
+
+  it("refuse, naming it, what they do not know", () => {
+    const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
+    expect(load({ type: "UnicodeScripts" })).toThrowError(/UnicodeScripts/u);
+    const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
+    for (const pattern of [
+      "a++b",
+      "(a+)+b",
+      "((a|b)*c?)*",
+      "[a&&b]",
+      "(?i)x",
+      "^a",
+      "a{2,}{3}*",
+      "\\Ax",
+      "(?<n>a)\\k<n>",
+      "(",
+      "[a",
+      "x".repeat(5000),
+    ]) {
+      expect(regex(pattern)).toThrowError(/pre_tokenizer/u);
+    }
+    expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
+  });
+});
+
+describe("post-processors", () => {
+  const around = (post_processor: unknown) => {
+    const tokenizer = fromJson(
+      byteLevelJson([], { post_processor, added_tokens: [added(256, "<s>"), added(257, "</s>")] }),
+    );
+    return [...tokenizer.encode("a")];
+  };
+  it("put ids around the text", () => {
+    expect(around(null)).toEqual([0x61]);
+    expect(around({ type: "RobertaProcessing", sep: ["</s>", 257], cls: ["<s>", 256] })).toEqual([256, 0x61, 257]);
+    const template = {
+      type: "TemplateProcessing",
+      single: [
+        { SpecialToken: { id: "<s>", type_id: 0 } },
+        { Sequence: { id: "A", type_id: 0 } },
+        { SpecialToken: { id: "</s>", type_id: 0 } },
+      ],
+      special_tokens: {
+        "<s>": { id: "<s>", ids: [256], tokens: ["<s>"] },
+        "</s>": { id: "</s>", ids: [257, 257], tokens: ["</s>", "</s>"] },
+      },
+    };
+    expect(around(template)).toEqual([256, 0x61, 257, 257]);
+    expect(around({ type: "Sequence", processors: [byteLevel, template] })).toEqual([256, 0x61, 257, 257]);
+  });
+});
+
+describe("unknown characters without byte fallback", () => {
+  const model = (fuse_unk: boolean, unk_token: string | null = "<unk>") => ({
+    type: "BPE",
+    vocab: { "<unk>": 0, "▁": 1, a: 2, "▁a": 3 },
+    merges: [["▁", "a"]],
+    unk_token,
+    fuse_unk,
+    byte_fallback: false,
+  });
+  it("become one unknown token, or one each, or nothing", () => {
+    const load = (part: unknown) =>
+      fromJson({ ...sentencePieceJson([], []), post_processor: null, added_tokens: [], model: part });
+    expect(plain(load(model(true)), "a日本a")).toEqual([3, 0, 2]);
+    expect(plain(load(model(false)), "a日本a")).toEqual([3, 0, 0, 2]);
+    expect(plain(load(model(false, null)), "a日本a")).toEqual([3, 2]);
+  });
+});
+
+describe("configuration", () => {
+  it("names special tokens as text or as objects, ends from generation_config too", () => {
+    const json = byteLevelJson([], { added_tokens: [added(256, "<s>"), added(257, "</s>"), added(258, "<pad>")] });
+    const tokenizer = Tokenizer.fromFiles({
+      tokenizer: JSON.stringify(json),
+      tokenizerConfig: JSON.stringify({ bos_token: { content: "<s>" }, eos_token: "</s>", model_max_length: 1e30 }),
+      specialTokensMap: JSON.stringify({ pad_token: "<pad>" }),
+      generationConfig: JSON.stringify({ eos_token_id: [257, 256] }),
+      chatTemplate: "T",
+    });
+    expect(tokenizer.bosTokenId).toBe(256);
+    expect(tokenizer.eosTokenIds).toEqual([257, 256]);
+    expect(tokenizer.padTokenId).toBe(258);
+    expect(tokenizer.config.modelMaxLength).toBeUndefined();
+    expect(tokenizer.config.chatTemplates).toEqual({ default: "T" });
+  });
+});
