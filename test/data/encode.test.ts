@@ -17,6 +17,9 @@ describe("encodeDocument", () => {
     const { encode } = byteTokenizer;
     expect([...(await encodeDocument("a", { encode, bosTokenId: 7, eosTokenId: 7 }, both))]).toEqual([7, 97]);
     expect([...(await encodeDocument("a", { encode, eosTokenId: 0 }, both))]).toEqual([97, 0]);
+    expect([...(await encodeDocument("a", { encode, bosTokenId: 1, eosTokenIds: [2, 3] }, both))]).toEqual([1, 97, 2]);
+    expect([...(await encodeDocument("a", { encode, bosTokenId: 1, eosTokenIds: [1] }, both))]).toEqual([1, 97]);
+    expect([...(await encodeDocument("a", { encode, eosTokenIds: [] }, both))]).toEqual([97]);
     expect([...(await encodeDocument("a", { encode, bosTokenId: null }, both))]).toEqual([97]);
   });
 
