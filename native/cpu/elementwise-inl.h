@@ -61,12 +61,14 @@ HEDDLE_SIMD Activated gelu_erf(F x) {
   F density = mul(set1(0.39894228f), exp_nonpositive(mul(set1(-0.5f), mul(x, x))));
   return {mul(x, cdf), fma(x, density, cdf)};
 }
+// (1 + tanh(z / 2)) / 2 is sigmoid(z), whose slope e / (1 + e)^2 with e = exp(-|z|) does not cancel as 1 - tanh^2 does.
 HEDDLE_SIMD Activated gelu_tanh(F x) {
-  F c = set1(0.79788456f), s = mul(x, x);
-  F t = tanh(mul(mul(c, x), fma(set1(0.044715f), s, set1(1))));
-  F half = fma(set1(0.5f), t, set1(0.5f));  // (1 + t) / 2
+  F c = set1(2 * 0.79788456f), s = mul(x, x);
+  F z = mul(mul(c, x), fma(set1(0.044715f), s, set1(1)));
+  F e = exp_nonpositive(neg(abs(z))), r = div(set1(1), add(set1(1), e));
+  F gate = select_lt(z, zero(), mul(e, r), r);
   F inner = mul(c, fma(set1(3 * 0.044715f), s, set1(1)));
-  return {mul(x, half), fma(mul(mul(set1(0.5f), x), fnma(t, t, set1(1))), inner, half)};
+  return {mul(x, gate), fma(mul(x, mul(e, mul(r, r))), inner, gate)};
 }
 
 // Runs f with the activation as a compile-time choice.

@@ -68,13 +68,13 @@ void check_attention_backward(const Node& n) {
   c.same_shape(dv, v), c.dtype(dv, activation_types);
 }
 
-// Probabilities are recomputed in double rather than taken from o and lse, whose rounding belongs to the kernels.
+// Probabilities are recomputed in double rather than taken from lse, whose rounding belongs to the kernels.
 void attention_backward(const Node& n) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
   const AttentionAttributes a(n);
   const Row ks = load_all(k), vs = load_all(n.in[3]);
-  Row dk(ks.size()), dv(vs.size()), dout(D), query(D), dq(D), score(T), p(T), dp(T);
+  Row dk(ks.size()), dv(vs.size()), dout(D), query(D), dq(D), output(D), score(T), p(T);
   for (int64_t i = 0; i < N; ++i) {
     const int64_t start = i / T * T, position = i - start;
     const int64_t first = a.first(position), last = a.last(position, T);
@@ -85,14 +85,12 @@ void attention_backward(const Node& n) {
       load_row(n.in[0], (i * H + h) * D, D, dout.data());
       for (int64_t j = first; j < last; ++j) p[j] = score[j] = a.score(dot(query.data(), &ks[at(j)], D));
       softmax_in_place(&p[first], last - first);
-      double mean = 0;  // of dp under p; equals dot(do, o)
-      for (int64_t j = first; j < last; ++j) {
-        dp[j] = dot(dout.data(), &vs[at(j)], D);
-        mean += p[j] * dp[j];
-      }
+      load_row(n.in[4], (i * H + h) * D, D, output.data());
+      const double mean = dot(dout.data(), output.data(), D);  // of d loss / d p under p (Dao 2022, appendix B)
       dq.assign(D, 0);
       for (int64_t j = first; j < last; ++j) {
-        const double dproduct = p[j] * (dp[j] - mean) * a.score_gradient(score[j]);
+        const double dp = dot(dout.data(), &vs[at(j)], D);
+        const double dproduct = p[j] * (dp - mean) * a.score_gradient(score[j]);
         for (int64_t d = 0; d < D; ++d) {
           dq[d] += dproduct * ks[at(j) + d];
           dk[at(j) + d] += dproduct * query[d];

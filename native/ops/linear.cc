@@ -42,7 +42,7 @@ void linear(const Node& n) {
     Row row(K);
     for (int64_t m = 0; m < M; ++m) {
       load_row(w, m * K, K, row.data());
-      for (int64_t i = 0; i < N; ++i) sum[i * M + m] += dot(&xs[i * K], row.data(), K);
+      for (int64_t i = 0; i < N; ++i) sum[i * M + m] += dot(xs.data() + i * K, row.data(), K);
     }
   }
   store_row(y, 0, sum);
@@ -67,7 +67,7 @@ void linear_backward_input(const Node& n) {
     Row row(M);
     for (int64_t k = 0; k < K; ++k) {
       load_row(w, k * M, M, row.data());
-      for (int64_t i = 0; i < N; ++i) sum[i * K + k] = dot(&dys[i * M], row.data(), M);
+      for (int64_t i = 0; i < N; ++i) sum[i * K + k] = dot(dys.data() + i * M, row.data(), M);
     }
   } else {
     Row row(K);

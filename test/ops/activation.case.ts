@@ -9,7 +9,9 @@ const shapes = [
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap((shape) => {
-    const x = float(type, shape, -6, 6);
+    // A single element stays clear of the tails: what is left there after cancellation is no scale to judge by.
+    const bound = shape.length === 2 && shape[1] === 1 ? 1 : 6;
+    const x = float(type, shape, -bound, bound);
     const y = out(type, ...shape);
     const symbolic = shape[0]! > 1 ? { symbolic: shape[0]! } : {};
     return [

@@ -278,12 +278,26 @@ export function widen(
   };
 }
 
-/** Each float operand moved by one unit in the last place of a float, up or down at random. */
-export function jitter(data: readonly (TensorData | undefined)[], seed: number): (TensorData | undefined)[] {
+/**
+ * How many roundings of f32 arithmetic lie one after another between an operand and the result, in round numbers: a sum
+ * and an exponential or two; or several sums, exponentials and quotients in a chain.
+ */
+function roundings(op: string): number {
+  return /attention|logprob|softmax|norm/.test(op) ? 32 : 8;
+}
+
+/**
+ * What f32 arithmetic does to an op, as a change of its operands (backward error, Higham 2002, chapter 1): each float
+ * operand moves by as many half units in the last place as there are roundings, up or down at random.
+ */
+export function jitter(
+  op: string,
+  data: readonly (TensorData | undefined)[],
+  seed: number,
+): (TensorData | undefined)[] {
   const random = generator(seed);
-  return data.map((d) =>
-    d instanceof Float32Array ? d.map((v) => v * (random() < 0.5 ? 1 + 2 ** -23 : 1 - 2 ** -23)) : d,
-  );
+  const size = roundings(op) * 2 ** -24;
+  return data.map((d) => (d instanceof Float32Array ? d.map((v) => v * (random() < 0.5 ? 1 + size : 1 - size)) : d));
 }
 
 /** The largest difference, infinite where one is not a number and the other is. */
