@@ -1,10 +1,10 @@
 import { invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "./language-model.ts";
 
-export interface ChatMessage {
+export type ChatMessage = {
   role: "system" | "user" | "assistant";
   content: string;
-}
+};
 
 /**
  * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript.
