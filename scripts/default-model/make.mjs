@@ -52,6 +52,7 @@ mkdirSync(out, { recursive: true });
 for (const file of readdirSync(join(work, "run"), { withFileTypes: true })) {
   if (file.isFile()) cpSync(join(work, "run", file.name), join(out, file.name)); // checkpoints are folders
 }
+copyFileSync(join(here, "NOTICE"), join(out, "NOTICE"));
 console.error(`The model is in ${out}`);
 
 /**
