@@ -58,6 +58,7 @@ function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
 /** BertProcessing and RobertaProcessing: `cls` before, `sep` after, each as [text, id]. */
 function readPair(part: JsonObject): { begin: number[]; end: number[] } {
   if (part.type !== "BertProcessing" && part.type !== "RobertaProcessing") {
+    if (typeof part.type !== "string") throw invalidFile("post_processor.type", "a string", part.type);
     throw unsupported("post_processor", JSON.stringify(part.type));
   }
   const [cls, sep] = [part.cls, part.sep].map((pair) => (Array.isArray(pair) ? pair[1] : undefined));

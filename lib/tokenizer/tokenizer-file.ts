@@ -49,7 +49,9 @@ export const limits = {
 } as const;
 
 export function invalidFile(name: string, expected: string, got: unknown): HeddleError {
-  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${describe(got)}`);
+  // An array by its length alone: it may be nested without end.
+  const shown = Array.isArray(got) ? `an array of ${got.length}` : describe(got);
+  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${shown}`);
 }
 
 export function unsupported(name: string, what: string): HeddleError {
@@ -137,9 +139,10 @@ function readAddedTokens(value: Json): AddedToken[] {
 function readModel(model: Json | undefined): BpeModel {
   if (!isObject(model)) throw invalidFile("model", "an object", model);
   const type = model.type ?? "BPE";
+  if (typeof type !== "string") throw invalidFile("model.type", "a string", type);
   if (type !== "BPE") throw unsupported("model.type", `${describe(type)} (only "BPE" is)`);
   for (const name of ["continuing_subword_prefix", "end_of_word_suffix"] as const) {
-    if (model[name]) throw unsupported(`model.${name}`, describe(model[name]));
+    if (model[name]) throw unsupported(`model.${name}`, "other than null");
   }
   if (!isObject(model.vocab)) throw invalidFile("model.vocab", "an object", model.vocab);
   const tokens = Object.keys(model.vocab);

@@ -1,0 +1,266 @@
+// Files from strangers: any bytes give a HeddleError or a tokenizer that works, never a crash.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Worker } from "node:worker_threads";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { binding } from "../../lib/binding.ts";
+import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
+import { added, byteLevelJson, fromJson, sentencePieceJson } from "./samples.ts";
+
+function builtAddon(): string {
+  const { path } = createRequire(import.meta.url)("node-gyp-build") as { path(folder: string): string };
+  return path(fileURLToPath(new URL("../..", import.meta.url)));
+}
+
+const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>\n\n";
+
+/** Loads and, if that works, uses the tokenizer; whatever throws must be a HeddleError. */
+function survives(texts: Parameters<typeof Tokenizer.fromFiles>[0]): HeddleError | undefined {
+  try {
+    const tokenizer = Tokenizer.fromFiles(texts);
+    const { ids } = tokenizer.encodeWithOffsets(sample);
+    tokenizer.decode(ids);
+    tokenizer.encode(sample, { allowSpecial: false });
+    const decoder = tokenizer.decoder();
+    for (const id of ids) decoder.push(id);
+    decoder.flush();
+    return undefined;
+  } catch (error) {
+    expect(error).toBeInstanceOf(HeddleError);
+    expect((error as HeddleError).code).toMatch(/INVALID_FILE|UNSUPPORTED/u);
+    return error as HeddleError;
+  }
+}
+
+const small = {
+  ...sentencePieceJson(["▁", "a", "▁a", "o"], [["▁", "a"]]),
+  pre_tokenizer: {
+    type: "Sequence",
+    pretokenizers: [{ type: "Metaspace", replacement: "▁", prepend_scheme: "first", split: true }],
+  },
+  normalizer: {
+    type: "Sequence",
+    normalizers: [{ type: "NFC" }, { type: "Replace", pattern: { Regex: "a+" }, content: "b" }],
+  },
+};
+small.model.vocab = Object.fromEntries(
+  Object.entries(small.model.vocab)
+    .slice(0, 40)
+    .concat([
+      ["▁", 260],
+      ["a", 261],
+      ["▁a", 262],
+    ]),
+);
+
+describe("tokenizer.json", () => {
+  it("may end anywhere", () => {
+    const text = JSON.stringify(small);
+    for (let end = 0; end < text.length; end++) {
+      expect(survives({ tokenizer: text.slice(0, end) })?.code).toBe("INVALID_FILE");
+    }
+    expect(survives({ tokenizer: text })).toBeUndefined();
+  });
+
+  it("may hold any value anywhere", () => {
+    const paths: (string | number)[][] = [];
+    const walk = (value: unknown, path: (string | number)[]) => {
+      if (path.length > 0) paths.push(path);
+      if (typeof value !== "object" || value === null) return;
+      const entries = Object.entries(value);
+      for (const [key, inner] of path.at(-1) === "vocab" ? entries.slice(0, 3).concat(entries.slice(-3)) : entries) {
+        walk(inner, [...path, Array.isArray(value) ? Number(key) : key]);
+      }
+    };
+    walk(small, []);
+    const odd = [
+      null,
+      true,
+      -1,
+      1.5,
+      4_294_967_295,
+      2 ** 53,
+      "",
+      "x",
+      "\ud800",
+      [],
+      [[]],
+      {},
+      { type: "Sequence" },
+      "NFKC",
+      "ByteLevel",
+    ];
+    for (const path of paths) {
+      for (const value of odd) {
+        const copy = structuredClone(small) as never as Record<string | number, unknown>;
+        let at = copy;
+        for (const key of path.slice(0, -1)) at = at[key] as typeof at;
+        at[path.at(-1)!] = value;
+        survives({ tokenizer: JSON.stringify(copy) });
+      }
+    }
+  });
+
+  it("may have any bytes changed", () => {
+    const text = JSON.stringify(small);
+    const edit = fc.tuple(fc.nat(text.length - 1), fc.constantFrom(...'"{}[]:,0129-.e\\u▁<> '));
+    fc.assert(
+      fc.property(fc.array(edit, { minLength: 1, maxLength: 4 }), (edits) => {
+        const characters = [...text];
+        for (const [at, character] of edits) characters[at] = character;
+        survives({ tokenizer: characters.join("") });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  it("may lie about sizes", () => {
+    const bomb = (value: object) => survives({ tokenizer: JSON.stringify(value) })?.message;
+    expect(bomb(byteLevelJson([], { added_tokens: [added(4_000_000_000, "x")] }))).toMatch(/added_tokens\[0\]\.id/u);
+    expect(bomb({ ...byteLevelJson([]), model: { type: "BPE", vocab: { a: 1e9 }, merges: [] } })).toMatch(/vocab/u);
+    expect(bomb(byteLevelJson([["a", "b"]], {}, { merges: [["a", "zz"]] }))).toMatch(/merges\[0\]/u);
+    expect(bomb(byteLevelJson([], { added_tokens: [added(300, "x".repeat(5000))] }))).toMatch(/characters/u);
+    let nested: object = { type: "NFC" };
+    for (let depth = 0; depth < 100; depth++) nested = { type: "Sequence", normalizers: [nested] };
+    expect(bomb(byteLevelJson([], { normalizer: nested }))).toMatch(/nested/u);
+    const wide = Array.from({ length: 1000 }, () => ({ type: "NFC" }));
+    expect(bomb(byteLevelJson([], { normalizer: { type: "Sequence", normalizers: wide } }))).toMatch(/parts/u);
+    expect(bomb({ ...byteLevelJson([]), model: { type: "Unigram", vocab: [] } })).toMatch(/Unigram/u);
+    expect(survives({ tokenizer: "[".repeat(100_000) })?.code).toBe("INVALID_FILE");
+    const deep = "[".repeat(50_000) + "]".repeat(50_000);
+    for (const place of ["added_tokens", "normalizer", "pre_tokenizer", "post_processor", "decoder", "model"]) {
+      const text = JSON.stringify({ ...byteLevelJson([]), [place]: "DEEP" });
+      expect(survives({ tokenizer: text.replace('"DEEP"', deep) })?.code).toBe("INVALID_FILE");
+      expect(survives({ tokenizer: text.replace('"DEEP"', `[${deep}]`) })?.code).toBe("INVALID_FILE");
+      const inside = `{"type":${deep},"pattern":${deep},"vocab":{},"merges":[${deep}]}`;
+      expect(survives({ tokenizer: text.replace('"DEEP"', inside) })?.code).toBe("INVALID_FILE");
+    }
+  });
+
+  it("may name tokens like JavaScript's own properties", () => {
+    const json = byteLevelJson([]);
+    const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');
+    const tokenizer = Tokenizer.fromFiles({ tokenizer: text });
+    expect(tokenizer.tokenToId("__proto__")).toBe(300);
+    expect(tokenizer.idToToken(301)).toBe("constructor");
+    expect(tokenizer.tokenToId("toString")).toBeUndefined();
+  });
+});
+
+describe("files beside it", () => {
+  const tokenizer = JSON.stringify(byteLevelJson([]));
+  it("are checked as well", () => {
+    expect(survives({ tokenizer, tokenizerConfig: "{" })?.message).toMatch(/^tokenizer_config\.json/u);
+    expect(survives({ tokenizer, specialTokensMap: "[]" })?.message).toMatch(/^special_tokens_map\.json/u);
+    expect(survives({ tokenizer, tokenizerConfig: '{"chat_template": 3}' })?.code).toBe("INVALID_FILE");
+    expect(survives({ tokenizer, tokenizerConfig: '{"bos_token": 3, "eos_token": {"content": []}}' })).toBeUndefined();
+    expect(survives({ tokenizer, generationConfig: '{"eos_token_id": ["a", -1, 1e300, 3]}' })).toBeUndefined();
+  });
+
+  it("may be missing", async () => {
+    await expect(Tokenizer.load(join(tmpdir(), "heddle-no-such-folder"))).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await expect(Tokenizer.load(3 as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
+    await expect(Tokenizer.load(folder)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    await writeFile(join(folder, "tokenizer.json"), tokenizer);
+    expect((await Tokenizer.load(folder)).vocabSize).toBe(256);
+    expect((await Tokenizer.load(join(folder, "tokenizer.json"))).vocabSize).toBe(256);
+    await expect(Tokenizer.load(folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    await rm(folder, { recursive: true });
+  });
+});
+
+describe("the addon itself", () => {
+  it("throws on arguments of any kind", () => {
+    const { NativeTokenizer, NativeDecoder, NativeTrainer } = binding as never as Record<
+      string,
+      new (
+        ...args: unknown[]
+      ) => Record<string, (...args: unknown[]) => unknown>
+    >;
+    const odd = [
+      undefined,
+      null,
+      3,
+      -1,
+      "text",
+      {},
+      [],
+      [1],
+      new Uint32Array(5),
+      new Uint8Array(3),
+      () => 0,
+      Number.NaN,
+    ];
+    const call = (body: () => unknown) => {
+      try {
+        const result = body() as { promise?: Promise<unknown> } | undefined;
+        result?.promise?.catch(() => {});
+      } catch (error) {
+        expect(error).toBeInstanceOf(Error);
+      }
+    };
+    const real = fromJson(byteLevelJson([["a", "b"]])) as never as {
+      native: Record<string, (...args: unknown[]) => unknown>;
+    };
+    const native = real.native;
+    for (const a of odd) {
+      call(() => new NativeTokenizer!(a));
+      call(() => new NativeTrainer!(a, a));
+      for (const b of odd) {
+        call(() => new NativeDecoder!(a, b));
+        call(
+          () => new NativeTokenizer!({ tokens: a, tokenLengths: b, tokenIds: b, stages: new Uint32Array([9, 9, 9]) }),
+        );
+        for (const name of [
+          "encode",
+          "encodeWithOffsets",
+          "encodeSegments",
+          "encodeBatch",
+          "count",
+          "splitAdded",
+          "decode",
+          "tokenBytes",
+        ]) {
+          call(() => native[name]!(a, b, a));
+          call(() => native[name]!.call(a, b, a));
+        }
+      }
+    }
+    const segments = (numbers: number[]) => native.encodeSegments!("añ🎉", Uint32Array.from(numbers), 4);
+    for (const numbers of [
+      [9, 0xffffffff],
+      [2, 0xfffffffe, 1, 5],
+      [3, 0xffffffff, 4, 0xfffffffe],
+      [1, 0],
+      [0, 0xfffffffe],
+    ]) {
+      call(() => segments(numbers));
+    }
+  });
+
+  it("ends with a worker that is terminated in the middle of its work", async () => {
+    const code = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      const loaded = { exports: {} };
+      process.dlopen(loaded, workerData);
+      const trainer = new loaded.exports.NativeTrainer(Uint32Array.of(0, 0, 1), []);
+      const words = Array.from({ length: 100000 }, (_, i) => (i * 2654435761).toString(36));
+      trainer.feed(words).promise.then(() => {
+        trainer.train(60000, 1, () => parentPort.postMessage("working"));
+      });`;
+    for (let round = 0; round < 3; round++) {
+      const path = process.env.HEDDLE_BINARY ?? builtAddon();
+      const worker = new Worker(code, { eval: true, workerData: path });
+      await new Promise((resolve, reject) => {
+        worker.once("message", resolve);
+        worker.once("error", reject);
+      });
+      expect(await worker.terminate()).toBe(1);
+    }
+  });
+});
