@@ -1,4 +1,6 @@
-// Attention over whole sequences: a task per (sequence, head, block of queries).
+// Attention over whole sequences. A task takes one (sequence, key/value head) and some of the blocks of queries that
+// read it; it first copies the keys and values side by side in f32, because rows that lie heads * width apart fall into
+// few cache sets and defeat the prefetchers.
 #pragma once
 #include "cpu/flash-inl.h"
 
@@ -7,27 +9,48 @@ namespace HEDDLE_ISA {
 
 using cpu::Attention;
 
-inline size_t attention_scratch(const Attention& a, int threads) {
-  return sizeof(float) * static_cast<size_t>(flash_floats(a.width)) * static_cast<size_t>(threads);
-}
-
 inline int64_t element_bytes(DType t) { return t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2; }
 inline const void* element(const void* p, DType t, int64_t i) { return static_cast<const char*>(p) + i * element_bytes(t); }
 inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p) + i * element_bytes(t); }
 
+// Floats of the copy of keys and values that a thread keeps; 0 where it would outgrow the caches, and tiles are loaded
+// from the operands instead.
+inline int64_t side_floats(const Attention& a) {
+  int64_t floats = 2 * a.length * a.width;
+  return floats <= int64_t{1} << 20 ? round_up(floats, 32) : 0;
+}
+
+inline size_t attention_scratch(const Attention& a, int threads) {
+  return sizeof(float) * static_cast<size_t>((side_floats(a) + flash_floats(a.width)) * threads);
+}
+
 inline void attention(const Attention& a, Pool& pool, void* scratch) {
-  int64_t blocks = ceil_div(a.length, query_block), group = a.heads / a.kv_heads;
+  int64_t owners = a.batch * a.kv_heads, group = a.heads / a.kv_heads;
+  int64_t items = group * ceil_div(a.length, query_block), side = side_floats(a);
   int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
-  pool.run(a.batch * a.heads * blocks, [&](int64_t t, int thread) {
-    // The block is the slowest index and runs backwards: the longest tasks of a causal mask come first.
-    int64_t block = blocks - 1 - t / (a.batch * a.heads), head = t % a.heads, sequence = t / a.heads % a.batch;
-    int64_t row = sequence * a.length + block * query_block;
-    int64_t kv = sequence * a.length * kv_stride + head / group * a.width, qo = row * q_stride + head * a.width;
-    FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - block * query_block), block * query_block,
-                 element(a.k, a.type, kv), element(a.v, a.type, kv), a.type, kv_stride, a.length, a.width,
-                 {a.causal, a.window}, a.scale, a.softcap,
-                 element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads};
-    flash_forward(b, static_cast<float*>(scratch) + thread * flash_floats(a.width));
+  // Every block is computed alone, so the number of shares changes no result: enough of them to balance the threads.
+  int64_t shares = owners ? min_of(items, ceil_div(4 * pool.threads(), owners)) : 0;
+  if (!side) shares = items;
+  pool.run(owners * shares, [&](int64_t t, int thread) {
+    int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads;
+    int64_t kv = sequence * a.length * kv_stride + kv_head * a.width;
+    float* copy = static_cast<float*>(scratch) + thread * (side + flash_floats(a.width));
+    const void *k = element(a.k, a.type, kv), *v = element(a.v, a.type, kv);
+    DType kv_type = a.type;
+    int64_t stride = kv_stride;
+    if (side) {
+      load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, copy, a.width);
+      load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, copy + a.length * a.width, a.width);
+      k = copy, v = copy + a.length * a.width, kv_type = DType::f32, stride = a.width;
+    }
+    for (int64_t item = t % shares; item < items; item += shares) {
+      int64_t head = kv_head * group + item % group, position = item / group * query_block;
+      int64_t row = sequence * a.length + position, qo = row * q_stride + head * a.width;
+      FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - position), position,
+                   k, v, kv_type, stride, a.length, a.width, {a.causal, a.window}, a.scale, a.softcap,
+                   element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads};
+      flash_forward(b, copy + side);
+    }
   });
 }
 

@@ -11,7 +11,7 @@ struct BackwardPlan {
   int64_t owners, parts, padded;  // padded: width rounded up to whole tiles
   int64_t sums;                   // floats of dk and dv of one owner
   int64_t buffers;                // how many such sums exist at a time
-  int64_t work;                   // floats of one thread
+  int64_t side, work;             // floats of one thread: the copy of keys and values, and all of it
 };
 inline BackwardPlan plan_backward(const Attention& a, int threads) {
   BackwardPlan p;
@@ -23,7 +23,8 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   while (p.parts > 1 && p.owners * p.parts * p.sums > int64_t{8} << 20) --p.parts;  // at most 32 MiB of partial sums
   p.buffers = p.parts > 1 ? p.owners * p.parts : threads;
   int64_t panels = 3 * query_block * a.width, rows = 2 * query_block * p.padded, keys = 2 * key_block * a.width;
-  p.work = round_up(panels + rows + keys + 2 * key_block * query_block + 2 * query_block, 16);
+  p.side = side_floats(a);
+  p.work = p.side + round_up(panels + rows + keys + 2 * key_block * query_block + 2 * query_block, 16);
   return p;
 }
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
@@ -38,22 +39,25 @@ inline size_t attention_backward_scratch(const Attention& a, int threads) {
 inline void backward_panel(float* s, float* dp, int64_t keys, int64_t key0, int64_t query0, int64_t rows, const Mask& mask, float softcap,
                            const float* lse, const float* delta) {
   bool cut = mask.cuts(query0, query0 + NR, key0, keys) || rows < NR;
+  F query[2], l[2], mean[2];
   for (int half = 0; half < 2; ++half) {
-    F query = lane_positions(query0 - key0 + half * W), l = load(lse + half * W), mean = load(delta + half * W);
-    float* sh = s + half * W;
-    float* dh = dp + half * W;
-    for (int64_t j = 0; j < keys; ++j, sh += query_block, dh += query_block) {
-      F score = load(sh), slope = set1(1.0f);
+    query[half] = lane_positions(query0 - key0 + half * W);
+    l[half] = load(lse + half * W), mean[half] = load(delta + half * W);
+  }
+  for (int64_t j = 0; j < keys; ++j, s += query_block, dp += query_block) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      F score = load(s + half * W), slope = set1(1.0f);
       if (softcap > 0) {
         F t = tanh(mul(score, set1(1.0f / softcap)));
         score = mul(t, set1(softcap));
         slope = fnma(t, t, slope);
       }
-      if (cut) score = masked(score, query, static_cast<float>(j), mask);
-      F p = exp_nonpositive(min(zero(), sub(score, l)));
-      F d = mul(p, sub(load(dh), mean));
+      if (cut) score = masked(score, query[half], static_cast<float>(j), mask);
+      F p = exp_nonpositive(sub(score, l[half]));
+      F d = mul(p, sub(load(dp + half * W), mean[half]));
       if (softcap > 0) d = mul(d, slope);
-      store(sh, p), store(dh, d);
+      store(s + half * W, p), store(dp + half * W, d);
     }
   }
 }
@@ -77,9 +81,11 @@ struct BackwardWork {
   float *k, *v;                             // (key_block, width)
   float *s, *dp;                            // (key_block, query_block)
   float *lse, *delta;                       // (query_block)
+  const float *all_k, *all_v;               // (length, width) copies, or null
 };
-inline BackwardWork carve_backward(float* at, int64_t width, int64_t padded) {
-  BackwardWork w;
+inline BackwardWork carve_backward(float* at, int64_t side, int64_t width, int64_t padded) {
+  BackwardWork w{};
+  if (side) w.all_k = at, w.all_v = at + side / 2, at += side;
   w.q_panels = at, at += query_block * width;
   w.do_panels = at, at += query_block * width;
   w.dq_panels = at, at += query_block * width;
@@ -119,8 +125,13 @@ inline void backward_block(const Attention& a, int64_t sequence, int64_t head, i
   int64_t end = position + rows, last = mask.last(end, a.length);
   for (int64_t j = mask.first(position); j < last; j += key_block) {
     int64_t keys = min_of(key_block, last - j);
-    load_tile(a.k, a.type, kv + j * kv_stride, kv_stride, keys, width, w.k, width);
-    load_tile(a.v, a.type, kv + j * kv_stride, kv_stride, keys, width, w.v, width);
+    const float *k = w.k, *v = w.v;
+    if (w.all_k) {
+      k = w.all_k + j * width, v = w.all_v + j * width;
+    } else {
+      load_tile(a.k, a.type, kv + j * kv_stride, kv_stride, keys, width, w.k, width);
+      load_tile(a.v, a.type, kv + j * kv_stride, kv_stride, keys, width, w.v, width);
+    }
     int64_t from = query_block, to = 0;  // queries that see any key of this block
     for (int64_t p = 0; p * NR < rows; ++p) {
       int64_t query = position + p * NR;
@@ -128,12 +139,12 @@ inline void backward_block(const Attention& a, int64_t sequence, int64_t head, i
       if (seen <= 0 || mask.first(query) >= j + seen) continue;
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;
-      score_tile(w.k, width, seen, width, w.q_panels + p * NR * width, s, query_block);
-      score_tile(w.v, width, seen, width, w.do_panels + p * NR * width, dp, query_block);
+      score_tile(k, width, seen, width, w.q_panels + p * NR * width, s, query_block);
+      score_tile(v, width, seen, width, w.do_panels + p * NR * width, dp, query_block);
       backward_panel(s, dp, seen, j, query, rows - p * NR, mask, a.softcap, w.lse + p * NR, w.delta + p * NR);
       for (int64_t r = seen; r < keys; ++r)
         for (int64_t c = 0; c < NR; c += W) store(s + r * query_block + c, zero()), store(dp + r * query_block + c, zero());
-      mix_tile(w.k, width, seen, width, dp, query_block, w.dq_panels + p * NR * width);
+      mix_tile(k, width, seen, width, dp, query_block, w.dq_panels + p * NR * width);
     }
     spread_tile(w.s, w.do_rows, keys, from, to, a.causal, j - position, padded, dv + j * padded);
     spread_tile(w.dp, w.q_rows, keys, from, to, a.causal, j - position, padded, dk + j * padded);
@@ -172,7 +183,13 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     float* dk = sums + (plan.parts > 1 ? t : thread) * plan.sums;
     float* dv = dk + a.length * plan.padded;
     for (int64_t i = 0; i < plan.sums; i += W) store(dk + i, zero());
-    BackwardWork w = carve_backward(work + thread * plan.work, a.width, plan.padded);
+    float* mine = work + thread * plan.work;
+    BackwardWork w = carve_backward(mine, plan.side, a.width, plan.padded);
+    if (plan.side) {
+      int64_t kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
+      load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, mine, a.width);
+      load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, mine + plan.side / 2, a.width);
+    }
     for (int64_t item = part; item < group * blocks; item += plan.parts) {
       int64_t head = owner % a.kv_heads * group + item % group;
       backward_block(a, owner / a.kv_heads, head, item / group * query_block, w, plan.padded, dk, dv);

@@ -156,20 +156,27 @@ inline void flash_forward(const FlashBlock& b, float* work) {
   int64_t width = b.width;
   float* q = work;                            // (panels, width, NR)
   float* o = q + query_block * width;         // the same
-  float* k = o + query_block * width;         // (key_block, width)
-  float* v = k + key_block * width;
-  float* s = v + key_block * width;           // (key_block, NR)
+  float* k_tile = o + query_block * width;    // (key_block, width)
+  float* v_tile = k_tile + key_block * width;
+  float* s = v_tile + key_block * width;      // (key_block, NR)
   float* m = s + key_block * NR;              // (query_block)
   float* l = m + query_block;
   load_panels(b.q, b.q_type, 0, b.q_stride, b.rows, width, b.scale, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
   for (int64_t i = 0; i < query_block; ++i) m[i] = minus_infinity, l[i] = 0;
+  // Keys and values that already are f32 side by side are used where they lie.
+  bool direct = b.kv_type == DType::f32 && b.kv_stride == width;
   int64_t end = b.position + b.rows;
   int64_t first = b.mask.first(b.position), last = b.mask.last(end, b.keys);
   for (int64_t j = first; j < last; j += key_block) {
     int64_t keys = min_of(key_block, last - j);
-    load_tile(b.k, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, k, width);
-    load_tile(b.v, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, v, width);
+    const float *k = k_tile, *v = v_tile;
+    if (direct) {
+      k = static_cast<const float*>(b.k) + j * width, v = static_cast<const float*>(b.v) + j * width;
+    } else {
+      load_tile(b.k, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, k_tile, width);
+      load_tile(b.v, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, v_tile, width);
+    }
     for (int64_t p = 0; p * NR < b.rows; ++p) {
       int64_t query = b.position + p * NR, query_end = min_of(query + NR, end);
       int64_t seen = min_of(keys, b.mask.last(query_end, b.keys) - j);

@@ -9,10 +9,10 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t KC = 256;             // one b panel (KC x NR) stays in L1 while the a panels pass
-constexpr int64_t tile_rows = 16 * MR;  // an a block (tile_rows x KC) stays in L2
+constexpr int64_t KC = 256;                   // one b panel (KC x NR) stays in L1 while the a panels pass
+constexpr int64_t tile_rows = 224 / MR * MR;  // an a block (tile_rows x KC, 224 KiB) stays in L2
 constexpr int64_t tile_columns = 16 * NR;
-constexpr int64_t chunk_rows = 20 * tile_rows, chunk_columns = 8 * tile_columns;
+constexpr int64_t chunk_rows = 8 * tile_rows, chunk_columns = 8 * tile_columns;
 constexpr int64_t align_floats = 16;
 
 // How one product is cut: a pure function of its shape.
@@ -169,7 +169,7 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         int64_t wanted = 6 * pool.threads();
         while (ceil_div(rows, tr) * ceil_div(columns, tc) < wanted && (tr > 4 * MR || tc > 4 * NR))
           if (tc >= tr && tc > 4 * NR) tc /= 2;
-          else tr /= 2;
+          else tr = round_up(tr / 2, MR);
         int64_t down = ceil_div(rows, tr), across = ceil_div(columns, tc);
         pool.run(down * across, [&](int64_t t, int) {
           int64_t i = t % down * tr, j = t / down * tc;

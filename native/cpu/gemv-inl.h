@@ -37,38 +37,64 @@ inline void write_gemv(const Gemm& g, const float* out, int64_t os, int64_t j, i
     }
 }
 
+// The first or second half of 2 W elements of w, in the order that x is laid out in: as they are, or for bf16 the even
+// ones, then the odd ones, which takes no shuffles.
+template <int HALF, class T> HEDDLE_SIMD F load_half(const T* p) { return load(p + HALF * W); }
+template <int HALF> HEDDLE_SIMD F load_half(const bf16* p) { return HALF ? load_odd(p) : load_even(p); }
+
+template <int N> struct Half { static constexpr int value = N; };
+
+// Whole blocks of x in the order of load_half for weights of type w_type; the rest as it is.
+inline void arrange(float* x, int64_t n, DType w_type) {
+  if (w_type != DType::bf16) return;
+  for (int64_t p = 0; p + 2 * W <= n; p += 2 * W) {
+    float odd[W];
+    for (int i = 0; i < W; ++i) odd[i] = x[p + 2 * i + 1];
+    for (int i = 0; i < W; ++i) x[p + i] = x[p + 2 * i];
+    for (int i = 0; i < W; ++i) x[p + W + i] = odd[i];
+  }
+}
+
 // out[i * os + j] = sum over p of x(i, p) w(j, p), for RM rows of x (stride xs) and RN rows of w (stride ws).
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, float* out, int64_t os) {
-  constexpr int unroll = RM == 1 ? 2 : 1;  // one row: two chains per row of w hide the latency of fma
-  F acc[unroll][RM][RN];
+  constexpr int chains = RM == 1 ? 2 : 1;  // one row: two chains per row of w hide the latency of fma
+  constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
+  constexpr int blocks = block_bytes < 64 ? 64 / block_bytes : 1;  // per step: whole cache lines
+  F acc[chains][RM][RN];
 #pragma GCC unroll 2
-  for (int u = 0; u < unroll; ++u)
+  for (int u = 0; u < chains; ++u)
 #pragma GCC unroll 4
     for (int i = 0; i < RM; ++i)
 #pragma GCC unroll 4
       for (int j = 0; j < RN; ++j) acc[u][i][j] = zero();
+  const auto half_step = [&](int64_t p, auto half) [[gnu::always_inline]] {
+    constexpr int h = decltype(half)::value;
+    F b[RN];
+#pragma GCC unroll 4
+    for (int j = 0; j < RN; ++j) b[j] = load_half<h>(w + j * ws + p);
+#pragma GCC unroll 4
+    for (int i = 0; i < RM; ++i) {
+      F a = load(x + i * xs + p + h * W);
+#pragma GCC unroll 4
+      for (int j = 0; j < RN; ++j) acc[h % chains][i][j] = fma(a, b[j], acc[h % chains][i][j]);
+    }
+  };
+  const auto step = [&](int64_t p) [[gnu::always_inline]] { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };
   // Short rows hide the stream from the hardware's prefetchers: fetch the same place of the next RN rows. Long rows
   // do not, but a little distance still pays.
-  int64_t block = RN * ws * static_cast<int64_t>(sizeof(T)), ahead = block <= 12288 ? block : 1024;
+  int64_t stream = RN * ws * static_cast<int64_t>(sizeof(T)), ahead = stream <= 12288 ? stream : 1024;
   int64_t p = 0;
-  for (; p + unroll * W <= k; p += unroll * W) {
+  for (; p + blocks * 2 * W <= k; p += blocks * 2 * W) {
+#pragma GCC unroll 4
+    for (int j = 0; j < RN; ++j)
 #pragma GCC unroll 2
-    for (int u = 0; u < unroll; ++u) {
-      F b[RN];
+      for (int l = 0; l < block_bytes * blocks / 64; ++l)
+        __builtin_prefetch(reinterpret_cast<const char*>(w + j * ws + p) + ahead + 64 * l);
 #pragma GCC unroll 4
-      for (int j = 0; j < RN; ++j) {
-        b[j] = load(w + j * ws + p + u * W);
-        __builtin_prefetch(reinterpret_cast<const char*>(w + j * ws + p + u * W) + ahead);
-      }
-#pragma GCC unroll 4
-      for (int i = 0; i < RM; ++i) {
-        F a = load(x + i * xs + p + u * W);
-#pragma GCC unroll 4
-        for (int j = 0; j < RN; ++j) acc[u][i][j] = fma(a, b[j], acc[u][i][j]);
-      }
-    }
+    for (int u = 0; u < blocks; ++u) step(p + u * 2 * W);
   }
+  for (; p + 2 * W <= k; p += 2 * W) step(p);
   for (; p < k; p += W) {
     int n = static_cast<int>(min_of<int64_t>(W, k - p));
 #pragma GCC unroll 4
@@ -81,7 +107,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
 #pragma GCC unroll 4
   for (int i = 0; i < RM; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(unroll == 2 ? add(acc[0][i][j], acc[unroll - 1][i][j]) : acc[0][i][j]);
+    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(chains == 2 ? add(acc[0][i][j], acc[chains - 1][i][j]) : acc[0][i][j]);
 }
 
 constexpr int gemv_columns = 12;        // a multiple of every RN below
@@ -170,12 +196,16 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
   const float* x = static_cast<const float*>(g.a);
   int64_t xs = g.lda;
-  if (g.a_type != DType::f32) {
+  bool rearranged = g.b_transposed && g.b_type == DType::bf16;
+  if (g.a_type != DType::f32 || rearranged) {
     float* copy = static_cast<float*>(scratch);
     xs = round_up(g.k, 16);
     for (int64_t i = 0; i < g.m; ++i) {
-      if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, copy + i * xs);
-      else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, copy + i * xs);
+      float* to = copy + i * xs;
+      if (g.a_type == DType::f32) widen(static_cast<const float*>(g.a) + i * g.lda, g.k, to);
+      else if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, to);
+      else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
+      if (rearranged) arrange(to, g.k, g.b_type);
     }
     x = copy;
   }

@@ -131,7 +131,7 @@ inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float ups
   for (int64_t j = 0; j < n; j += W) {
     int count = static_cast<int>(min_of<int64_t>(W, n - j));
     F x = logit(count == W ? load(row + j) : load_n(row + j, count), t.scale, t.softcap);
-    F p = exp_nonpositive(min(zero(), sub(x, set1(lse))));
+    F p = exp_nonpositive(sub(x, set1(lse)));
     F d = mul(mul(set1(-upstream), p), slope(x));
     if (narrow) count == W ? store(narrowed + j, d) : store_n(narrowed + j, d, count);
     else count == W ? store(row + j, d) : store_n(row + j, d, count);
@@ -140,7 +140,7 @@ inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float ups
   alignas(64) float value[W], gradient[W];
   F x = logit(set1(at_target), t.scale, t.softcap);
   store(value, x);
-  store(gradient, mul(mul(set1(upstream), sub(set1(1), exp_nonpositive(min(zero(), sub(x, set1(lse)))))), slope(x)));
+  store(gradient, mul(mul(set1(upstream), sub(set1(1), exp_nonpositive(sub(x, set1(lse))))), slope(x)));
   if (narrow) store1(narrowed + target, gradient[0]);
   else row[target] = gradient[0];
 }

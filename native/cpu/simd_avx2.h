@@ -26,7 +26,7 @@ HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two 
   __m256i whole = _mm256_cvtps_epi32(n), half = _mm256_srai_epi32(whole, 1);
   return _mm256_mul_ps(_mm256_mul_ps(p, power2(half)), power2(_mm256_sub_epi32(whole, half)));
 }
-HEDDLE_SIMD F scale2_normal(F p, F n) { return _mm256_mul_ps(p, power2(_mm256_cvtps_epi32(n))); }  // n in [-126, 127]
+HEDDLE_SIMD F shift_exponent(F t) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(t), 23)); }
 
 HEDDLE_SIMD float reduce_add(F v) {
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -82,4 +82,13 @@ HEDDLE_SIMD void transpose(F (&r)[8]) {
     r[i] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x20);
     r[i + 4] = _mm256_permute2f128_ps(s[i], s[i + 4], 0x31);
   }
+}
+
+// Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
+HEDDLE_SIMD F load_even(const bf16* p) {
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)), 16));
+}
+HEDDLE_SIMD F load_odd(const bf16* p) {
+  __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm256_castsi256_ps(_mm256_and_si256(v, _mm256_set1_epi32(static_cast<int>(0xffff0000))));
 }

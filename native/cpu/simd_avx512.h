@@ -27,7 +27,7 @@ HEDDLE_SIMD F select_lt(F a, F b, F x, F y) { return _mm512_mask_blend_ps(_mm512
 HEDDLE_SIMD F power2(__m512i n) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(n, _mm512_set1_epi32(127)), 23));
 }
-HEDDLE_SIMD F scale2_normal(F p, F n) { return _mm512_mul_ps(p, power2(_mm512_cvtps_epi32(n))); }  // n in [-126, 127]
+HEDDLE_SIMD F shift_exponent(F t) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(t), 23)); }
 HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two steps, so that subnormals come out
   __m512i whole = _mm512_cvtps_epi32(n), half = _mm512_srai_epi32(whole, 1);
   return _mm512_mul_ps(_mm512_mul_ps(p, power2(half)), power2(_mm512_sub_epi32(whole, half)));
@@ -96,6 +96,13 @@ HEDDLE_SIMD void transpose(F (&r)[16]) {
     r[c + 4] = _mm512_shuffle_f32x4(b, e, 0x88);
     r[c + 12] = _mm512_shuffle_f32x4(b, e, 0xdd);
   }
+}
+
+// Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
+HEDDLE_SIMD __m512i load_bits(const bf16* p) { return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p))); }
+HEDDLE_SIMD F load_even(const bf16* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_bits(p), 16)); }
+HEDDLE_SIMD F load_odd(const bf16* p) {
+  return _mm512_castsi512_ps(_mm512_and_si512(load_bits(p), _mm512_set1_epi32(static_cast<int>(0xffff0000))));
 }
 
 #if defined(HEDDLE_SIMD_BF16)

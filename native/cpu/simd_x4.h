@@ -53,9 +53,7 @@ HEDDLE_SIMD F scale2(F p, F n) {  // p * 2^n, n integral in [-150, 129]: in two 
   I whole = __builtin_convertvector(n, I), half = whole >> 1, rest = whole - half;
   return p * reinterpret_cast<F>((half + 127) << 23) * reinterpret_cast<F>((rest + 127) << 23);
 }
-HEDDLE_SIMD F scale2_normal(F p, F n) {  // the same for n in [-126, 127]
-  return p * reinterpret_cast<F>((__builtin_convertvector(n, I) + 127) << 23);
-}
+HEDDLE_SIMD F shift_exponent(F t) { return reinterpret_cast<F>(reinterpret_cast<I>(t) << 23); }
 HEDDLE_SIMD float reduce_add(F v) { return (v[0] + v[2]) + (v[1] + v[3]); }
 HEDDLE_SIMD float reduce_max(F v) {
   float a = v[0] > v[1] ? v[0] : v[1], b = v[2] > v[3] ? v[2] : v[3];
@@ -130,3 +128,12 @@ HEDDLE_SIMD void transpose(F (&r)[4]) {
   r[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
   r[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
+
+// Elements 0, 2, .. and 1, 3, .. of 2 W bf16 (little-endian).
+HEDDLE_SIMD U load_bits(const bf16* p) {
+  U v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+HEDDLE_SIMD F load_even(const bf16* p) { return reinterpret_cast<F>(load_bits(p) << 16); }
+HEDDLE_SIMD F load_odd(const bf16* p) { return reinterpret_cast<F>(load_bits(p) & 0xffff0000u); }
