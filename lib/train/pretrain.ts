@@ -24,6 +24,8 @@ export const pretrainSchema = z.strictObject({
   evalFraction: z.number().min(0).max(0.5).optional(),
   documentSeparator: z.string().optional(),
   textField: z.string().optional(),
+  /** Further fields of the model card, such as `data` (with licences) and `notes`. */
+  card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
   /** For the model card. */
   name: z.string().optional(),
   /** For the model card: the latest date of any training text, as 2024-06-30. */
@@ -146,15 +148,19 @@ function cardOf(
   evalLoss: number | undefined,
 ): ModelCardInput {
   const files = typeof options.data === "string" ? [options.data] : options.data;
+  const given = (options.card ?? {}) as Partial<ModelCardInput>;
   return {
-    name: options.name ?? parent?.name,
+    ...given,
+    name: options.name ?? given.name ?? parent?.name,
     stage: "pretrain",
     parent: parent ? (parent.name ?? parent.stage) : null,
-    data: [...(parent?.data ?? []), ...files.map((name) => ({ name: name.replace(/^.*[\\/]/, "") }))],
+    data: [...(parent?.data ?? []), ...(given.data ?? files.map((name) => ({ name: name.replace(/^.*[\\/]/, "") })))],
     tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
     trainingCutoffDate: options.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
     licence: options.licence ?? parent?.licence,
-    notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
+    notes:
+      given.notes ??
+      "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
     evaluations:
       evalLoss === undefined ? [] : [{ name: "held-out text", metric: "loss (nats per token)", value: evalLoss }],
   };

@@ -73,6 +73,8 @@ export interface TrainerState {
   step: number;
   optimizerSteps: number;
   tokensSeen: number;
+  /** Of the last step; null before the first. */
+  loss: number | null;
   data: unknown;
 }
 
@@ -109,6 +111,7 @@ export async function* trainLoop<Batch>(
     step: done,
     optimizerSteps: step.optimizer.steps,
     tokensSeen,
+    loss: Number.isFinite(loss) ? loss : null,
     data: position,
   });
   const save = async () => {
@@ -120,6 +123,7 @@ export async function* trainLoop<Batch>(
     const resumed = await store?.restore(model, step.optimizer, stage.name);
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
+      loss = resumed.loss ?? Number.NaN;
       saved = done;
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
@@ -158,6 +162,12 @@ export async function* trainLoop<Batch>(
       }
     }
     await save();
+    if (source.evaluation && evalLoss === undefined) {
+      // Resumed at the end: the finished model's card still states its held-out loss.
+      const event = await evaluate(step, source.evaluation(signal), done, signal);
+      evalLoss = event.evalLoss;
+      yield event;
+    }
     const path = await store?.finish(model, state(), evalLoss);
     return { steps: done, tokensSeen, loss, evalLoss, seconds: (performance.now() - started) / 1000, path };
   } catch (error) {
