@@ -1,0 +1,75 @@
+// Whole models against scripts/golden/models.py, an implementation in PyTorch float64 that shares no code with this one.
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { parseModelConfig } from "../../lib/formats/config.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { openDevice, Tensor } from "../../lib/graph/index.ts";
+import { Model } from "../../lib/models/model.ts";
+import { familyOf } from "../../lib/models/registry.ts";
+
+interface Golden {
+  name: string;
+  config: Record<string, unknown>;
+  prompt: number[];
+  greedy: number[];
+  logits: number[][];
+}
+const golden: Golden[] = JSON.parse(readFileSync(new URL("../golden/models.json", import.meta.url), "utf8"));
+
+function fnv(name: string): number {
+  let h = 0x811c9dc5;
+  for (const byte of Buffer.from(name)) h = Math.imul(h ^ byte, 0x01000193) >>> 0;
+  return h;
+}
+
+/** lowbias32 (Wellons 2018); must equal hash32 in scripts/golden/models.py. */
+function hash32(x: number): number {
+  let h = x >>> 0;
+  h = Math.imul(h ^ (h >>> 16), 0x21f0aaad) >>> 0;
+  h = Math.imul(h ^ (h >>> 15), 0x735a2d97) >>> 0;
+  return (h ^ (h >>> 15)) >>> 0;
+}
+
+function weight(name: string, shape: readonly number[], around: number): Float32Array {
+  const count = shape.reduce((n, d) => n * d, 1);
+  const start = fnv(name);
+  return Float32Array.from({ length: count }, (_, i) => {
+    const unit = (hash32(start + i) >>> 20) / 4096 - 0.5;
+    return unit * (shape.length > 1 ? 0.5 : 0.25) + around;
+  });
+}
+
+async function build({ config: json }: Golden): Promise<LanguageModel> {
+  const config = parseModelConfig(json);
+  const device = openDevice();
+  const weights = new Map<string, Tensor>();
+  for (const [name, { shape }] of familyOf(config.modelType).weights(config)) {
+    const isNorm = shape.length === 1 && name.endsWith(".weight");
+    const around = isNorm && config.modelType !== "gemma" ? 1 : 0;
+    weights.set(name, await Tensor.from(device, "f32", shape, weight(name, shape, around)));
+  }
+  return new LanguageModel({ model: await Model.fromWeights(config, device, weights) });
+}
+
+test.each(golden)("$name", async (reference) => {
+  await using model = await build(reference);
+  const ids = [...reference.prompt, ...reference.greedy];
+  const logits = await model.logits(ids.slice(0, reference.logits.length));
+  const all = reference.logits.flat();
+  const range = Math.max(...all) - Math.min(...all);
+  const worst = Math.max(...reference.logits.flatMap((row, p) => row.map((v, i) => Math.abs(v - logits[p]![i]!))));
+  expect(worst).toBeLessThanOrEqual(1e-4 * range);
+
+  const { tokens, logprobs } = await model.complete(reference.prompt, {
+    maxTokens: reference.greedy.length,
+    temperature: 0,
+  });
+  expect(tokens).toEqual(reference.greedy);
+  // Log-probabilities follow from the reference's logits.
+  for (let i = 0; i + reference.prompt.length <= reference.logits.length; i++) {
+    const row = reference.logits[reference.prompt.length - 1 + i]!;
+    const largest = Math.max(...row);
+    const logSum = largest + Math.log(row.reduce((n, v) => n + Math.exp(v - largest), 0));
+    expect(logprobs[i]).toBeCloseTo(row[reference.greedy[i]!]! - logSum, 3);
+  }
+});

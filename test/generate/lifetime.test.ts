@@ -1,0 +1,101 @@
+import { describe, expect, test } from "vitest";
+import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+
+/** Big enough that a long prompt takes far more than 50 ms. */
+const slow = () =>
+  tinyModel(
+    {},
+    {
+      hiddenSize: 512,
+      intermediateSize: 2048,
+      numHiddenLayers: 8,
+      numAttentionHeads: 8,
+      numKeyValueHeads: 8,
+      maxPositionEmbeddings: 8192,
+      initializerRange: 0.02,
+    },
+  );
+
+describe("abort", () => {
+  test("during prefill, within 50 ms", async () => {
+    await using model = slow();
+    const prompt = Array.from({ length: 8000 }, (_, i) => i % 320);
+    const controller = new AbortController();
+    const work = model.complete(prompt, { maxTokens: 4, signal: controller.signal }).catch((e) => e);
+    let settled = false;
+    work.then(() => {
+      settled = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 150));
+    expect(settled).toBe(false);
+    const before = performance.now();
+    controller.abort();
+    const error = await work;
+    expect(performance.now() - before).toBeLessThan(50);
+    expect(error.code).toBe("ABORTED");
+    // The device is free again soon: the native side noticed as well.
+    const after = performance.now();
+    await model.complete([1], { maxTokens: 1 });
+    expect(performance.now() - after).toBeLessThan(2000);
+  });
+
+  test("between tokens, and before the first", async () => {
+    await using model = tinyModel();
+    const controller = new AbortController();
+    let count = 0;
+    const error = await failureOf(async () => {
+      for await (const _ of model.generate([1, 2], { maxTokens: 100, ignoreEos: true, signal: controller.signal }))
+        if (++count === 5) controller.abort();
+    });
+    expect([error.code, count]).toEqual(["ABORTED", 5]);
+    expect((await failureOf(() => model.complete([1], { signal: AbortSignal.abort() }))).code).toBe("ABORTED");
+    expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
+  });
+
+  test("leaving the loop early frees what it held", async () => {
+    await using model = tinyModel();
+    for (let i = 0; i < 20; i++) for await (const _ of model.generate([1, 2], { maxTokens: 50 })) break;
+    expect((await model.complete([1], { maxTokens: 1 })).tokens).toHaveLength(1);
+  });
+});
+
+describe("dispose", () => {
+  test("every method of a disposed model says so, and disposing twice is harmless", async () => {
+    const model = tinyModel({ tokenizer: await tinyTokenizer() });
+    await model.dispose();
+    await model.dispose();
+    for (const work of [
+      () => model.complete("a"),
+      () => model.generate("a"),
+      () => model.logits("a"),
+      () => model.score("a"),
+      () => model.session(),
+      () => model.chat(),
+      () => model.save("/nowhere"),
+    ])
+      expect((await failureOf(work)).code).toBe("DISPOSED");
+  });
+
+  test("during a call the call ends with DISPOSED", async () => {
+    const model = tinyModel();
+    let count = 0;
+    const error = await failureOf(async () => {
+      for await (const _ of model.generate([1], { maxTokens: 50, ignoreEos: true }))
+        if (++count === 3) await model.dispose();
+    });
+    expect([error.code, count]).toEqual(["DISPOSED", 3]);
+  });
+
+  test("models that come and go leave nothing behind", async () => {
+    const round = async () => {
+      const model = tinyModel({}, { hiddenSize: 128, intermediateSize: 256, vocabSize: 4096 });
+      await model.complete([1], { maxTokens: 1 });
+      await model.dispose();
+    };
+    for (let i = 0; i < 5; i++) await round();
+    const before = process.memoryUsage().rss;
+    for (let i = 0; i < 40; i++) await round();
+    // The weights of one are 5 MB: left behind, they would be 200 MB.
+    expect(process.memoryUsage().rss - before).toBeLessThan(100e6);
+  });
+});

@@ -1,0 +1,82 @@
+import { describe, expect, test } from "vitest";
+import { HeddleError } from "../../lib/errors.ts";
+import { DEFAULT_TEMPERATURE, type GenerateOptions, resolveOptions } from "../../lib/generate/options.ts";
+
+const context = { vocabSize: 100, generation: {}, eosTokenIds: [2] };
+const failure = (options: object, of = context): HeddleError => {
+  try {
+    resolveOptions(options as GenerateOptions, of);
+  } catch (error) {
+    if (error instanceof HeddleError) return error;
+    throw error;
+  }
+  throw new Error("expected a failure");
+};
+
+describe("resolveOptions", () => {
+  test.each([
+    [{ maxTokens: -1 }, "maxTokens: expected an integer of 0 to 2147483647, got -1"],
+    [{ maxTokens: 1.5 }, "maxTokens"],
+    [{ temperature: -0.1 }, "temperature: expected a number of at least 0, got -0.1"],
+    [{ temperature: Number.NaN }, "temperature"],
+    [{ temperature: "0" }, 'temperature: expected a number of at least 0, got "0"'],
+    [{ topK: -1 }, "topK"],
+    [{ topP: 0 }, "topP: expected a number above 0 and at most 1, got 0"],
+    [{ topP: 1.01 }, "topP"],
+    [{ minP: 2 }, "minP"],
+    [{ repetitionPenalty: 0 }, "repetitionPenalty"],
+    [{ presencePenalty: Number.POSITIVE_INFINITY }, "presencePenalty"],
+    [{ frequencyPenalty: "x" }, "frequencyPenalty"],
+    [{ logitBias: { 100: 1 } }, 'logitBias: expected token ids below 100, got "100"'],
+    [{ logitBias: { 1: Number.NaN } }, "logitBias of 1"],
+    [{ logitBias: [1] }, "logitBias"],
+    [{ logitProcessors: [1] }, "logitProcessors"],
+    [{ seed: 0.5 }, "seed: expected a safe integer, got 0.5"],
+    [{ stop: "" }, "stop"],
+    [{ stop: [100] }, "stop: expected non-empty strings and token ids below 100, got 100"],
+    [{ ignoreEos: 1 }, "ignoreEos: expected true or false, got 1"],
+    [{ topLogprobs: 101 }, "topLogprobs: expected an integer of 0 to 100, got 101"],
+    [{ n: 0 }, "n: expected"],
+    [{ contextOverflow: "wrap" }, 'contextOverflow: expected error, stop or truncateLeft, got "wrap"'],
+    [{ signal: {} }, "signal: expected an AbortSignal"],
+    [{ temprature: 1 }, "temprature: expected a known option (nearest: temperature), got an unknown name"],
+    [{ max_tokens: 1 }, "max_tokens: expected a known option (nearest: maxTokens)"],
+  ])("%o", (options, message) => {
+    const error = failure(options);
+    expect(error.code).toBe("INVALID_ARGUMENT");
+    expect(error.message).toContain(message);
+  });
+
+  test("defaults: the caller's, then the model's, then heddle's", () => {
+    const generation = {
+      doSample: true,
+      temperature: 0.6,
+      topP: 0.9,
+      topK: 7,
+      repetitionPenalty: 1.1,
+      maxNewTokens: 33,
+    };
+    const own = resolveOptions({}, { ...context, generation });
+    expect(own).toMatchObject({ temperature: 0.6, topP: 0.9, topK: 7, repetitionPenalty: 1.1, defaultMaxTokens: 33 });
+    expect(resolveOptions({ temperature: 0, topP: 1 }, { ...context, generation })).toMatchObject({
+      temperature: 0,
+      topP: 1,
+    });
+    expect(resolveOptions({}, { ...context, generation: { doSample: false, temperature: 0.6 } }).temperature).toBe(0);
+    expect(resolveOptions({}, context)).toMatchObject({ temperature: DEFAULT_TEMPERATURE, topP: 1, topK: 0, minP: 0 });
+  });
+
+  test("end tokens end a text unless ignoreEos", () => {
+    expect([...resolveOptions({ stop: ["x", 9] }, context).stopTokens].sort()).toEqual([2, 9]);
+    expect([...resolveOptions({ ignoreEos: true }, context).stopTokens]).toEqual([]);
+  });
+
+  test("without a seed each call has its own", () => {
+    const seeds = new Set(Array.from({ length: 20 }, () => resolveOptions({}, context).seed));
+    expect(seeds.size).toBe(20);
+  });
+
+  test("a model's file with nonsense in it is told apart from the caller's options", () => {
+    expect(failure({}, { ...context, generation: { topP: 7 } as never }).message).toContain("topP");
+  });
+});
