@@ -1,5 +1,5 @@
 // Tensors on their way into a file.
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { elementCount, WEIGHT_DTYPE_BYTES, type WeightDtype } from "./dtype.ts";
 import type { FileSink } from "./io.ts";
 
@@ -74,19 +74,15 @@ export class ProgressCounter {
 
 /** Streams one tensor's bytes. Errors: INVALID_ARGUMENT when they are not as many as its shape needs, ABORTED, IO. */
 export async function writeTensor(sink: FileSink, tensor: TensorData, signal: AbortSignal | undefined): Promise<void> {
-  throwIfAborted(signal);
+  throwIfAborted(signal, "write");
   const expected = tensorBytes(tensor);
   const chunks = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
   let written = 0;
   for await (const chunk of chunks instanceof Uint8Array ? [chunks] : chunks) {
-    throwIfAborted(signal);
+    throwIfAborted(signal, "write");
     written += chunk.length;
     if (written > expected) break;
     await sink.write(chunk);
   }
   if (written !== expected) throw invalidArgument(`tensor ${tensor.name}: bytes`, `${expected} bytes`, written);
-}
-
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new HeddleError("ABORTED", "the operation was aborted", { cause: signal.reason });
 }

@@ -1,5 +1,6 @@
 import type { ModelConfig } from "../formats/config.ts";
 import type { Activation } from "../graph/index.ts";
+import type { DecoderShape } from "../nn/decoder.ts";
 import type { Head, WeightSpec } from "./family.ts";
 import { ropeFrequencies } from "./rope-frequencies.ts";
 
@@ -53,13 +54,25 @@ export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = 
 }
 
 /** The window of a layer, undefined where it sees everything before it. */
-export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
+function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;
 }
 
 /** config.json's `hidden_act` as the gated unit's activation. */
 export function activationOf(config: ModelConfig): Activation {
   return config.hiddenAct === "gelu_pytorch_tanh" ? "gelu_tanh" : config.hiddenAct;
+}
+
+/** The sizes that lib/nn/decoder.ts takes from a configuration; families add their flags. */
+export function decoderShape(config: ModelConfig): DecoderShape {
+  return {
+    layers: config.numHiddenLayers,
+    heads: config.numAttentionHeads,
+    keyHeads: config.numKeyValueHeads,
+    headDim: config.headDim,
+    eps: config.rmsNormEps,
+    window: (layer) => slidingWindow(config, layer),
+  };
 }
 
 export function decoderHead(config: ModelConfig): Head {

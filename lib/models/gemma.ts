@@ -1,5 +1,5 @@
 import { decoder } from "../nn/decoder.ts";
-import { activationOf, decoderConstants, decoderHead, decoderWeights } from "./decoder-weights.ts";
+import { activationOf, decoderConstants, decoderHead, decoderShape, decoderWeights } from "./decoder-weights.ts";
 import type { Family } from "./family.ts";
 
 /** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, tied head. */
@@ -11,11 +11,7 @@ export const gemma: Family = {
   head: decoderHead,
   forward: (context, config) =>
     decoder(context, {
-      layers: config.numHiddenLayers,
-      heads: config.numAttentionHeads,
-      keyHeads: config.numKeyValueHeads,
-      headDim: config.headDim,
-      eps: config.rmsNormEps,
+      ...decoderShape(config),
       normOffset: 1,
       embeddingScale: Math.sqrt(config.hiddenSize),
       activation: activationOf(config),

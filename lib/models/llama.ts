@@ -1,5 +1,5 @@
 import { decoder } from "../nn/decoder.ts";
-import { decoderConstants, decoderHead, decoderWeights } from "./decoder-weights.ts";
+import { decoderConstants, decoderHead, decoderShape, decoderWeights } from "./decoder-weights.ts";
 import type { Family } from "./family.ts";
 
 /** Llama 1–3 and its copies (Touvron et al. 2023): RMSNorm, RoPE, grouped-query attention, SwiGLU. */
@@ -9,12 +9,5 @@ export const llama: Family = {
   weights: (config) => decoderWeights(config),
   constants: decoderConstants,
   head: decoderHead,
-  forward: (context, config) =>
-    decoder(context, {
-      layers: config.numHiddenLayers,
-      heads: config.numAttentionHeads,
-      keyHeads: config.numKeyValueHeads,
-      headDim: config.headDim,
-      eps: config.rmsNormEps,
-    }),
+  forward: (context, config) => decoder(context, decoderShape(config)),
 };

@@ -1,5 +1,5 @@
 import { decoder } from "../nn/decoder.ts";
-import { decoderConstants, decoderHead, decoderWeights, slidingWindow } from "./decoder-weights.ts";
+import { decoderConstants, decoderHead, decoderShape, decoderWeights } from "./decoder-weights.ts";
 import type { Family } from "./family.ts";
 
 /** Mistral (Jiang et al. 2023): Llama with a head width of its own and a sliding window. */
@@ -9,13 +9,5 @@ export const mistral: Family = {
   weights: (config) => decoderWeights(config),
   constants: decoderConstants,
   head: decoderHead,
-  forward: (context, config) =>
-    decoder(context, {
-      layers: config.numHiddenLayers,
-      heads: config.numAttentionHeads,
-      keyHeads: config.numKeyValueHeads,
-      headDim: config.headDim,
-      eps: config.rmsNormEps,
-      window: (layer) => slidingWindow(config, layer),
-    }),
+  forward: (context, config) => decoder(context, decoderShape(config)),
 };

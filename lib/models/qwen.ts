@@ -1,18 +1,6 @@
-import type { ModelConfig } from "../formats/config.ts";
 import { decoder } from "../nn/decoder.ts";
-import { decoderConstants, decoderHead, decoderWeights, slidingWindow } from "./decoder-weights.ts";
+import { decoderConstants, decoderHead, decoderShape, decoderWeights } from "./decoder-weights.ts";
 import type { Family } from "./family.ts";
-
-function shape(config: ModelConfig) {
-  return {
-    layers: config.numHiddenLayers,
-    heads: config.numAttentionHeads,
-    keyHeads: config.numKeyValueHeads,
-    headDim: config.headDim,
-    eps: config.rmsNormEps,
-    window: (layer: number) => slidingWindow(config, layer),
-  };
-}
 
 /** Qwen 2 and 2.5 (Yang et al. 2024): Llama with biases on q, k and v. */
 export const qwen2: Family = {
@@ -21,7 +9,7 @@ export const qwen2: Family = {
   weights: (config) => decoderWeights(config, { qkvBias: true }),
   constants: decoderConstants,
   head: decoderHead,
-  forward: (context, config) => decoder(context, shape(config)),
+  forward: (context, config) => decoder(context, decoderShape(config)),
 };
 
 /** Qwen 3 (Yang et al. 2025): RMSNorm of each head of q and k before the rotation, a head width of its own. */
@@ -31,5 +19,5 @@ export const qwen3: Family = {
   weights: (config) => decoderWeights(config, { headNorm: true }),
   constants: decoderConstants,
   head: decoderHead,
-  forward: (context, config) => decoder(context, { ...shape(config), headNorm: true }),
+  forward: (context, config) => decoder(context, { ...decoderShape(config), headNorm: true }),
 };
