@@ -1,6 +1,9 @@
 // Streaming decode: ids in, text out that never splits a character.
 import type { NativeDecoder } from "../binding.ts";
 
+/** Bytes that make no character for so long are given out as they are. */
+const maxPending = 256;
+
 /** See Tokenizer.decoder. */
 export class TokenDecoder {
   private readonly pushOne: (id: number) => string;
@@ -20,20 +23,24 @@ export class TokenDecoder {
   }
 
   /**
-   * Over any decode function: decodes the ids that are not settled yet together with a few before them, and gives out
-   * what is new, as long as it does not end inside a character.
+   * Over any decode function: decodes the ids that are not settled yet together with those before them, and gives out
+   * what is new, as long as it does not end inside a character or after an id that is `open`: one whose text may yet
+   * change with the ids that follow.
    * @internal
    */
-  static overWindow(decode: (ids: number[]) => string): TokenDecoder {
+  static overWindow(decode: (ids: number[]) => string, open: (id: number) => boolean): TokenDecoder {
     let context: number[] = []; // its text is out already
     let pending: number[] = [];
     const advance = (final: boolean): string => {
-      const before = decode(context);
+      const last = pending.at(-1);
+      if (last === undefined) return "";
+      if (!final && open(last)) return "";
       const now = decode([...context, ...pending]);
-      if (!final && now.endsWith("\ufffd") && pending.length < 32) return "";
-      context = pending.length > 0 ? [...context, ...pending].slice(-32) : context;
+      if (!final && now.endsWith("\ufffd") && pending.length < maxPending) return "";
+      const text = now.slice(decode(context).length);
+      context = pending;
       pending = [];
-      return now.slice(before.length);
+      return text;
     };
     return new TokenDecoder(
       (id) => {

@@ -23,7 +23,7 @@ function makeStep(part: JsonObject): Normalize {
     case "Lowercase":
       return (text) => mapCharacters(text, (character) => character.toLowerCase());
     case "StripAccents":
-      return (text) => mapCharacters(text, (character) => (/^\p{Mn}$/u.test(character) ? "" : character));
+      return (text) => mapCharacters(text, (character) => (/^\p{M}$/u.test(character) ? "" : character));
     case "Replace": {
       const pattern = compilePattern(part.pattern, "normalizer.pattern");
       const content = stringField(part, "content", "normalizer");

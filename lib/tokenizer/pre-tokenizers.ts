@@ -23,7 +23,9 @@ export function makePreTokenizer(parts: JsonObject[]): PreTokenize {
 
 const whiteSpace = /\p{White_Space}+/gu;
 const eachSpace = /\p{White_Space}/gu;
-const words = compileRegex("\\w+|[^\\w\\s]+", "pre_tokenizer");
+// \w as Rust's regular expressions have it.
+const words =
+  /[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}]+|[^\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}\p{White_Space}]+/gu;
 // What BERT calls punctuation: Unicode's, and all of ASCII that is neither letter, digit, space nor control.
 const punctuation = /[!-/:-@[-`{-~\p{P}]/gu;
 

@@ -24,7 +24,8 @@ const space = "\\t-\\r\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f
 const classes: Record<string, string> = {
   s: space,
   d: "\\p{Nd}",
-  w: "\\p{L}\\p{M}\\p{N}\\p{Pc}",
+  // As Oniguruma has it, some digits of Latin-1 included.
+  w: "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\xb2\\xb3\\xb9\\xbc-\\xbe",
   h: "0-9a-fA-F",
 };
 const syntax = /^[\^$\\.*+?()[\]{}|/]$/u;

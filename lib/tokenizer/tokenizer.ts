@@ -211,7 +211,11 @@ export class Tokenizer {
   decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
     const skipSpecial = options.skipSpecialTokens === true;
     const decoder = this.plan.decode
-      ? TokenDecoder.overWindow((ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }))
+      ? TokenDecoder.overWindow(
+          (ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }),
+          // A run of byte tokens is text or not as a whole.
+          (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
+        )
       : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false));
     if (options.after) for (const id of options.after) decoder.push(id);
     return decoder;
