@@ -82,7 +82,12 @@ async function* prompted(lines: Interface, terminal: boolean): AsyncGenerator<st
 async function answer(chat: Chat, text: string, options: GenerateOptions, out: Output): Promise<void> {
   if (out.json) {
     const { usage, logprobs, ...completion } = await chat.send(text, options);
-    out.object({ ...completion, logprobs: logprobs.map(shortFloat), ...usage });
+    out.object({
+      ...completion,
+      logprobs: logprobs.map(shortFloat),
+      promptTokens: usage.promptTokens,
+      completionTokens: usage.completionTokens,
+    });
     return;
   }
   for await (const piece of chat.send(text, options)) out.write(piece.text);

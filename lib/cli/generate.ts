@@ -25,7 +25,8 @@ export const command = defineCommand({
           ...completion,
           logprobs: logprobs.map(shortFloat),
           ...(top && { top: top.map((row) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }))) }),
-          ...usage,
+          promptTokens: usage.promptTokens,
+          completionTokens: usage.completionTokens,
         });
       } else await stream(model, prompt, generation, (text) => out.write(text));
     } finally {

@@ -3,6 +3,8 @@ import type { FinishReason, Piece, Sequence, TopCandidate } from "./sequence.ts"
 
 export interface Usage {
   promptTokens: number;
+  /** Of these, those that a session held already. */
+  cachedTokens: number;
   completionTokens: number;
 }
 
@@ -50,7 +52,11 @@ export class CompletionBuilder {
       tokens,
       logprobs,
       ...(top.length > 0 && { top }),
-      usage: { promptTokens: sequence.promptLength, completionTokens: tokens.length },
+      usage: {
+        promptTokens: sequence.promptLength,
+        cachedTokens: sequence.cachedTokens,
+        completionTokens: tokens.length,
+      },
       finishReason: sequence.finishReason ?? "length",
       timings,
     };

@@ -42,6 +42,7 @@ export async function* runSequences(
       free.splice(free.indexOf(slot), 1);
       slots.set(sequence, slot);
       rewind(cache, slot, sequence.context);
+      sequence.cachedTokens = cache.ids(slot).length;
       await cache.reserve(Math.min(sequence.expectedLength, sequence.context.length + RESERVED_AHEAD));
     }
     for (const [sequence, slot] of slots) {

@@ -49,6 +49,8 @@ export class Sequence {
   /** The ids that the model sees: all of them, unless `truncateLeft` dropped the oldest. */
   context: number[];
   finishReason: FinishReason | undefined;
+  /** Tokens of the prompt that the cache held already. */
+  cachedTokens = 0;
   private readonly limit: number;
   private readonly contextLength: number;
   private readonly tokenizer: Tokenizer | undefined;

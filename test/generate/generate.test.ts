@@ -57,7 +57,11 @@ describe("the loop", () => {
     expect(pieces.map((p) => p.token)).toEqual(whole.tokens);
     expect(pieces.map((p) => p.text).join("")).toBe(whole.text);
     expect(pieces.map((p) => p.finishReason).filter(Boolean)).toEqual(["length"]);
-    expect(whole.usage).toEqual({ promptTokens: tokenizer.count("The cat"), completionTokens: 60 });
+    expect(whole.usage).toEqual({
+      promptTokens: tokenizer.count("The cat"),
+      cachedTokens: 0,
+      completionTokens: 60,
+    });
     const all = [...tokenizer.encode("The cat"), ...whole.tokens];
     expect(`The cat${whole.text}`).toBe(tokenizer.decode(all, { skipSpecialTokens: true }));
   });

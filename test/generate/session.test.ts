@@ -29,9 +29,12 @@ describe("session", () => {
     await using session = model.session();
     const prompt = Array.from({ length: 900 }, (_, i) => i % 300);
     await session.complete(prompt, { maxTokens: 1 });
-    const whole = await model.complete(prompt, { maxTokens: 1 });
-    const reused = await session.complete([...prompt, 5], { maxTokens: 1 });
-    expect(reused.timings.timeToFirstTokenMs).toBeLessThan(whole.timings.timeToFirstTokenMs / 2);
+    const { usage } = await session.complete([...prompt, 5], { maxTokens: 1 });
+    expect(usage).toEqual({ promptTokens: 901, cachedTokens: 900, completionTokens: 1 });
+    // The last id is always fed: its logits are what the next token is drawn from.
+    const again = await session.complete(prompt, { maxTokens: 1 });
+    expect(again.usage.cachedTokens).toBe(899);
+    expect((await model.complete(prompt, { maxTokens: 1 })).usage.cachedTokens).toBe(0);
   });
 
   test("it grows with its sequence", async () => {

@@ -1,0 +1,125 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { documentsOf, perplexity } from "../../lib/eval/index.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { fixtures } from "../helpers/fixtures.ts";
+
+let model: LanguageModel;
+let folder: string;
+beforeAll(async () => {
+  model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 32 });
+  folder = await mkdtemp(join(tmpdir(), "heddle-eval-"));
+});
+afterAll(async () => {
+  await model.dispose();
+  await rm(folder, { recursive: true, force: true });
+});
+
+/** Nats of token i given tokens from `start` on, from logits alone. */
+async function nats(ids: number[], start: number, i: number): Promise<number> {
+  const [row] = await model.logits(ids.slice(start, i), { last: true });
+  const largest = Math.max(...row!);
+  return largest + Math.log(row!.reduce((n, v) => n + Math.exp(v - largest), 0)) - row![ids[i]!]!;
+}
+
+describe("perplexity", () => {
+  test("every token after the first counts once, through windows that overlap", async () => {
+    const text = sentences.slice(0, 8).join(" ");
+    const ids = Array.from(model.tokenizer!.encode(text));
+    expect(ids.length).toBeGreaterThan(64);
+    const stride = 12;
+    let sum = 0;
+    for (let i = 1; i < ids.length; i++) {
+      // The first window that reaches token i scores it.
+      const window = Math.max(0, Math.ceil((i + 1 - 32) / stride));
+      sum += await nats(ids, window * stride, i);
+    }
+    const result = await perplexity(model, text, { stride });
+    expect(result.tokens).toBe(ids.length - 1);
+    expect(result.nll).toBeCloseTo(sum / (ids.length - 1), 4);
+    expect(result.perplexity).toBeCloseTo(Math.exp(result.nll), 6);
+    const bytes = Buffer.byteLength(text) - model.tokenizer!.tokenBytes(ids[0]!).length;
+    expect(result.bitsPerByte).toBeCloseTo(sum / Math.LN2 / bytes, 4);
+  });
+
+  test("documents are scored apart and pooled by token", async () => {
+    const [a, b] = [await perplexity(model, "The cat saw"), await perplexity(model, "the sea and ran home")];
+    const both = await perplexity(model, ["The cat saw", "the sea and ran home"]);
+    expect(both.tokens).toBe(a.tokens + b.tokens);
+    expect(both.nll).toBeCloseTo((a.nll * a.tokens + b.nll * b.tokens) / both.tokens, 6);
+  });
+
+  test("a model of equal logits has the vocabulary's size as perplexity", async () => {
+    await using flat = tinyModel({ tokenizer: await tinyTokenizer() });
+    const head = flat.model.weight("lm_head.weight");
+    await head.write(new Float32Array(head.elements));
+    expect((await perplexity(flat, "The cat saw the sea")).perplexity).toBeCloseTo(320, 3);
+  });
+
+  test("what is refused", async () => {
+    expect((await failureOf(() => perplexity(model, ""))).code).toBe("INVALID_ARGUMENT");
+    expect((await failureOf(() => perplexity(model, "The cat", { stride: 32 }))).message).toContain("stride");
+    expect((await failureOf(() => perplexity(model, "The cat", { strid: 3 } as never))).message).toContain(
+      "nearest: stride",
+    );
+    await using bare = tinyModel();
+    expect((await failureOf(() => perplexity(bare, "x"))).message).toContain("tokenizer");
+    await using broken = tinyModel({ tokenizer: await tinyTokenizer() });
+    await broken.model.weight("model.norm.weight").write(new Float32Array(4).fill(Number.NaN));
+    expect((await failureOf(() => perplexity(broken, "The cat saw"))).code).toBe("NUMERICAL");
+    const signal = AbortSignal.abort();
+    expect((await failureOf(() => perplexity(model, "The cat", { signal }))).code).toBe("ABORTED");
+  });
+
+  test.skipIf(!fixtures)("stories260K on its reference sequences", async () => {
+    await using stories = await LanguageModel.load(join(fixtures!, "stories260K"));
+    const { readFileSync } = await import("node:fs");
+    const reference = JSON.parse(readFileSync(join(fixtures!, "stories260K/reference_logits.json"), "utf8"));
+    let compared = 0;
+    for (const { text, ids, mean_nll } of reference.sequences) {
+      if (
+        typeof text !== "string" ||
+        JSON.stringify(Array.from(stories.tokenizer!.encode(text))) !== JSON.stringify(ids)
+      )
+        continue;
+      const result = await perplexity(stories, text);
+      expect(result.tokens).toBe(ids.length - 1);
+      expect(result.nll).toBeCloseTo(mean_nll, 4);
+      compared++;
+    }
+    expect(compared).toBeGreaterThan(0);
+  });
+});
+
+describe("documentsOf", () => {
+  const all = async (documents: AsyncIterable<string>) => {
+    const out: string[] = [];
+    for await (const text of documents) out.push(text);
+    return out;
+  };
+  const collect = async (name: string, content: string) => {
+    const path = join(folder, name);
+    await writeFile(path, content);
+    return all(documentsOf(path));
+  };
+
+  test("a text file is one document, a .jsonl file one a row", async () => {
+    expect(await collect("a.txt", "one\n\ntwo\n")).toEqual(["one\n\ntwo\n"]);
+    expect(await collect("a.jsonl", '{"text":"one"}\n\n"two"\n')).toEqual(["one", "two"]);
+  });
+
+  test("bad rows are named", async () => {
+    for (const [content, line] of [
+      ['{"text":1}\n', 1],
+      ['"x"\n{\n', 2],
+    ] as const) {
+      const error = await failureOf(() => collect("bad.jsonl", content));
+      expect(error).toMatchObject({ code: "INVALID_FILE" });
+      expect(error.message).toContain(`bad.jsonl:${line}: expected`);
+    }
+    expect((await failureOf(() => all(documentsOf(join(folder, "none"))))).code).toBe("NOT_FOUND");
+  });
+});
