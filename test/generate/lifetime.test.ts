@@ -6,11 +6,11 @@ const slow = () =>
   tinyModel(
     {},
     {
-      hiddenSize: 512,
-      intermediateSize: 2048,
-      numHiddenLayers: 8,
-      numAttentionHeads: 8,
-      numKeyValueHeads: 8,
+      hiddenSize: 256,
+      intermediateSize: 1024,
+      numHiddenLayers: 6,
+      numAttentionHeads: 4,
+      numKeyValueHeads: 4,
       maxPositionEmbeddings: 8192,
       initializerRange: 0.02,
     },

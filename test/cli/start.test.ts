@@ -1,0 +1,48 @@
+// `npm start`, in a copy of the package without and (where it is there) with the embedded model.
+import { spawnSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const embedded = existsSync(join(root, "models/default/config.json"));
+let copy: string;
+
+beforeAll(() => {
+  copy = mkdtempSync(join(tmpdir(), "heddle-start-"));
+  mkdirSync(join(copy, "scripts"));
+  for (const part of ["dist", "package.json", "scripts/start.mjs"])
+    cpSync(join(root, part), join(copy, part), { recursive: true });
+  for (const part of ["node_modules", "build"])
+    if (existsSync(join(root, part))) symlinkSync(join(root, part), join(copy, part));
+});
+afterAll(() => rmSync(copy, { recursive: true, force: true }));
+
+function start(...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [join(copy, "scripts/start.mjs"), ...args], {
+    encoding: "utf8",
+  });
+  return { status, stdout, stderr };
+}
+
+test("without the embedded model it fails, on one line", () => {
+  const { status, stdout, stderr } = start();
+  expect([status, stdout]).toEqual([2, ""]);
+  expect(stderr).toMatch(/^heddle: models\/default: expected the embedded model [^\n]+\n$/);
+});
+
+describe.skipIf(!embedded)("with the embedded model", () => {
+  test("the text comes from its weights", async () => {
+    cpSync(join(root, "models"), join(copy, "models"), { recursive: true });
+    const { status, stdout, stderr } = start("Once", "upon a time");
+    expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
+    expect(stdout).toContain("\nThe capital of France is Paris");
+    expect(stdout).toContain("a base model");
+    await using model = await LanguageModel.load("default");
+    const { text } = await model.complete("Once upon a time", { maxTokens: 48, temperature: 0 });
+    expect(stdout).toContain(`\nOnce upon a time${text}`);
+  });
+});
