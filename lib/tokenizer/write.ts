@@ -11,9 +11,12 @@ export function tokenizerToJson(file: TokenizerFile): string {
   const order = [...model.ids.keys()].sort((a, b) => model.ids[a]! - model.ids[b]!);
   // A JSON object's text by hand: an object of JavaScript would put tokens such as "0" first.
   const vocab = order.map((index) => `${JSON.stringify(model.tokens[index])}:${model.ids[index]}`).join(",");
+  // Text is what every version of those libraries reads; pairs are for parts with a space inside.
+  const asText = !model.merges.some((part) => part.includes(" "));
   const merges: string[] = [];
   for (let i = 0; i < model.merges.length; i += 2) {
-    merges.push(JSON.stringify([model.merges[i], model.merges[i + 1]]));
+    const pair = [model.merges[i], model.merges[i + 1]];
+    merges.push(JSON.stringify(asText ? pair.join(" ") : pair));
   }
   const head = {
     version: "1.0",

@@ -13,7 +13,7 @@ async function savedMerges(tokenizer: Tokenizer): Promise<{ merges: [string, str
   try {
     await tokenizer.save(folder);
     const json = JSON.parse(await readFile(join(folder, "tokenizer.json"), "utf8"));
-    return { merges: json.model.merges, json };
+    return { merges: json.model.merges.map((merge: string) => merge.split(" ")), json };
   } finally {
     await rm(folder, { recursive: true });
   }
