@@ -1,8 +1,8 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
-import { createContext, Script } from "node:vm";
 import * as jinja from "@huggingface/jinja";
 import { HeddleError } from "../errors.ts";
 import { limits } from "./tokenizer-file.ts";
+import { TimeoutError, withinTime } from "./watchdog.ts";
 
 // The package's declarations do not resolve under NodeNext (relative imports without extensions): what is used of it.
 interface RuntimeValue {
@@ -104,24 +104,6 @@ function strftimeNow(format: string): string {
 
 const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
 
-// The clock that the watchdog of node:vm keeps covers all that runs below it, whatever the template makes of filters.
-const watched = createContext({ run: undefined as (() => void) | undefined });
-const runWatched = new Script("run()");
-
-function withinTime<T>(body: () => T): T {
-  let result: T | undefined;
-  const outer = watched.run;
-  watched.run = () => {
-    result = body();
-  };
-  try {
-    runWatched.runInContext(watched, { timeout: renderLimits.milliseconds });
-  } finally {
-    watched.run = outer;
-  }
-  return result as T;
-}
-
 const programs = new Map<string, unknown>();
 const maxPrograms = 32;
 
@@ -143,7 +125,7 @@ export function renderTemplate(template: string, variables: Record<string, unkno
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
   try {
-    return withinTime(() => {
+    return withinTime(renderLimits.milliseconds, () => {
       const program = compile(template);
       const environment = new Environment();
       const globals = {
@@ -167,8 +149,8 @@ function explain(cause: unknown): HeddleError {
   if (cause instanceof TemplateRefusal) {
     return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });
   }
-  const error = cause as NodeJS.ErrnoException;
-  const timedOut = error?.code === "ERR_SCRIPT_EXECUTION_TIMEOUT";
+  const error = cause as Error | undefined;
+  const timedOut = cause instanceof TimeoutError;
   const tooDeep = cause instanceof RangeError && /call stack/iu.test(cause.message);
   const what = timedOut
     ? `took more than ${renderLimits.milliseconds} ms`

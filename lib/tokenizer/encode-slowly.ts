@@ -1,7 +1,9 @@
 // Encoding with normalizers or pre-tokenizers that native code lacks: TypeScript cuts the pieces, native code merges.
 import type { NativeTokenizer } from "../binding.ts";
+import { HeddleError } from "../errors.ts";
 import type { Plan } from "./plan.ts";
 import { slice, type Tracked, track } from "./tracked.ts";
+import { TimeoutError, withinTime } from "./watchdog.ts";
 
 const noToken = 0xffffffff;
 const kindText = 0xffffffff;
@@ -81,6 +83,19 @@ function moveBarriers(barriers: Uint32Array | undefined, text: Tracked): Uint32A
   return Uint32Array.from(moved);
 }
 
+/** Patterns of a file can take a time that grows with a power of the text's length: a thousandth of a millisecond a unit. */
+function withinPatience<T>(length: number, body: () => T): T {
+  try {
+    return withinTime(1000 + Math.ceil(length / 1000), body);
+  } catch (cause) {
+    if (!(cause instanceof TimeoutError)) throw cause;
+    const what = `${cause.message} for ${length} characters`;
+    throw new HeddleError("INVALID_FILE", `tokenizer.json: a pattern of the normalizer or pre_tokenizer ${what}`, {
+      cause,
+    });
+  }
+}
+
 /** As NativeTokenizer.encodeWithOffsets; offsets are empty unless wanted. */
 export function encodeSlowly(
   plan: Plan,
@@ -91,7 +106,8 @@ export function encodeSlowly(
 ): [Uint32Array, Uint32Array] {
   const wantsOffsets = (flags & 4) !== 0;
   const tracked = wantsOffsets || (barriers !== undefined && barriers.length > 0);
-  const { text, segments, sources } = cut(plan, native, original.toWellFormed(), (flags & 2) !== 0, tracked, barriers);
+  const cutAll = () => cut(plan, native, original.toWellFormed(), (flags & 2) !== 0, tracked, barriers);
+  const { text, segments, sources } = plan.hasPatterns ? withinPatience(original.length, cutAll) : cutAll();
   const [ids, offsets] = native.encodeSegments(text, segments, flags);
   if (!wantsOffsets || !sources) return [ids, offsets];
   const end = plan.spec.endIds.length > 0 && flags & 1 ? ids.length - plan.spec.endIds.length : ids.length;

@@ -20,6 +20,8 @@ export interface Plan {
   spec: NativeTokenizerSpec;
   /** Text has to pass through `normalize` and `preTokenize` (each if given) before native code. */
   slow: boolean;
+  /** Whether these hold regular expressions of the file's own. */
+  hasPatterns: boolean;
   normalize?: Normalize;
   preTokenize?: PreTokenize;
   /** Absent where native code decodes. */
@@ -184,6 +186,7 @@ export function makePlan(file: TokenizerFile): Plan {
   return {
     spec,
     slow: !native,
+    hasPatterns: [...normalizers, ...preTokenizers].some((part) => isObject(part.pattern) && "Regex" in part.pattern),
     normalize,
     preTokenize: native || keepsStages ? undefined : makePreTokenizer(preTokenizers),
     decode: decoder ? undefined : makeDecoder(decoders),

@@ -141,6 +141,15 @@ describe("tokenizer.json", () => {
     }
   });
 
+  it("may hold a pattern that takes for ever on some texts", () => {
+    const pattern = { type: "Split", pattern: { Regex: "a*a*a*a*a*a*b" }, behavior: "Isolated" };
+    const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Sequence", pretokenizers: [pattern] } }));
+    expect([...tokenizer.encode("a")]).toEqual([0x61]);
+    expect(() => tokenizer.encode("a".repeat(20_000))).toThrowError(
+      expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/pattern/u) }),
+    );
+  });
+
   it("may name tokens like JavaScript's own properties", () => {
     const json = byteLevelJson([]);
     const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');
