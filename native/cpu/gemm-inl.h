@@ -36,10 +36,8 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
   return p;
 }
 
-constexpr int64_t skinny_rows = 8;
-inline bool skinny(int64_t m) { return m <= skinny_rows; }
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
-  size_t blocked = plan_gemm(m, n, k).bytes(), direct = gemv_scratch(min_of(m, skinny_rows), k);
+  size_t blocked = plan_gemm(m, n, k).bytes(), direct = gemv_scratch(min_of<int64_t>(m, gemv_rows), k);
   return blocked > direct ? blocked : direct;
 }
 
@@ -180,9 +178,14 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   }
 }
 
+inline bool skinny(const Gemm& g) {
+  if (g.a_transposed || g.accumulate) return false;
+  return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
+}
+
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
-  if (skinny(g.m) && !g.a_transposed && !g.accumulate) return gemv(g, pool, scratch);
+  if (skinny(g)) return gemv(g, pool, scratch);
   gemm_blocked(g, pool, scratch);
 }
 

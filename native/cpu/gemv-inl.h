@@ -9,7 +9,10 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-constexpr int gemv_group = 4;  // rows of a in registers at once
+constexpr int gemv_group = 4;       // rows of a in registers at once
+constexpr int gemv_rows = 32;       // most rows of a: beyond, packing pays
+constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
+constexpr int gemv_pair_rows = 12;  // the same where packing leads to the bf16 dot product
 
 inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
 
@@ -56,28 +59,26 @@ inline void arrange(float* x, int64_t n, DType w_type) {
 }
 
 // out[i * os + j] = sum over p of x(i, p) w(j, p), for RM rows of x (stride xs) and RN rows of w (stride ws).
+// One chain of sums per element whatever RM and RN are: a row's result does not depend on the rows beside it.
 template <int RM, int RN, class T>
 HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, float* out, int64_t os) {
-  constexpr int chains = RM == 1 ? 2 : 1;  // one row: two chains per row of w hide the latency of fma
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
   constexpr int blocks = block_bytes < 64 ? 64 / block_bytes : 1;  // per step: whole cache lines
-  F acc[chains][RM][RN];
-#pragma GCC unroll 2
-  for (int u = 0; u < chains; ++u)
+  F acc[RM][RN];
 #pragma GCC unroll 4
-    for (int i = 0; i < RM; ++i)
-#pragma GCC unroll 4
-      for (int j = 0; j < RN; ++j) acc[u][i][j] = zero();
+  for (int i = 0; i < RM; ++i)
+#pragma GCC unroll 8
+    for (int j = 0; j < RN; ++j) acc[i][j] = zero();
   const auto half_step = [&](int64_t p, auto half) [[gnu::always_inline]] {
     constexpr int h = decltype(half)::value;
     F b[RN];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < RN; ++j) b[j] = load_half<h>(w + j * ws + p);
 #pragma GCC unroll 4
     for (int i = 0; i < RM; ++i) {
       F a = load(x + i * xs + p + h * W);
-#pragma GCC unroll 4
-      for (int j = 0; j < RN; ++j) acc[h % chains][i][j] = fma(a, b[j], acc[h % chains][i][j]);
+#pragma GCC unroll 8
+      for (int j = 0; j < RN; ++j) acc[i][j] = fma(a, b[j], acc[i][j]);
     }
   };
   const auto step = [&](int64_t p) [[gnu::always_inline]] { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };
@@ -86,7 +87,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
   int64_t stream = RN * ws * static_cast<int64_t>(sizeof(T)), ahead = stream <= 12288 ? stream : 1024;
   int64_t p = 0;
   for (; p + blocks * 2 * W <= k; p += blocks * 2 * W) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < RN; ++j)
 #pragma GCC unroll 2
       for (int l = 0; l < block_bytes * blocks / 64; ++l)
@@ -97,20 +98,20 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
   for (; p + 2 * W <= k; p += 2 * W) step(p);
   for (; p < k; p += W) {
     int n = static_cast<int>(min_of<int64_t>(W, k - p));
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < RN; ++j) {
       F b = load_n(w + j * ws + p, n);
 #pragma GCC unroll 4
-      for (int i = 0; i < RM; ++i) acc[0][i][j] = fma(load_n(x + i * xs + p, n), b, acc[0][i][j]);
+      for (int i = 0; i < RM; ++i) acc[i][j] = fma(load_n(x + i * xs + p, n), b, acc[i][j]);
     }
   }
 #pragma GCC unroll 4
   for (int i = 0; i < RM; ++i)
-#pragma GCC unroll 4
-    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(chains == 2 ? add(acc[0][i][j], acc[chains - 1][i][j]) : acc[0][i][j]);
+#pragma GCC unroll 8
+    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(acc[i][j]);
 }
 
-constexpr int gemv_columns = 12;        // a multiple of every RN below
+constexpr int gemv_columns = 24;        // a multiple of every RN below
 constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
 
 template <int RM, int RN, class T>
@@ -123,7 +124,7 @@ template <int RM, int RN, class T>
 // Columns [j0, j1) of the output, w stored (n, k).
 template <class T>
 void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
-  float out[8 * gemv_columns];
+  float out[gemv_rows * gemv_columns];
   for (int64_t j = j0; j < j1; j += gemv_columns) {
     int64_t n = min_of<int64_t>(gemv_columns, j1 - j);
     const T* rows = w + j * g.ldb;
@@ -131,7 +132,7 @@ void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0,
       float* to = out + i * gemv_columns;
       const float* from = x + i * xs;
       switch (min_of<int64_t>(gemv_group, g.m - i)) {
-        case 1: dots_block<1, 4>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
+        case 1: dots_block<1, 6>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
         case 2: dots_block<2, 4>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
         case 3: dots_block<3, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
         default: dots_block<4, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
@@ -146,7 +147,7 @@ void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0,
 template <class T>
 void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
   constexpr int steps = 8;
-  float sums[8 * gemv_axpy_columns];
+  float sums[gemv_axpy_rows * gemv_axpy_columns];
   for (int64_t j = j0; j < j1; j += gemv_axpy_columns) {
     int64_t n = min_of<int64_t>(gemv_axpy_columns, j1 - j);
     for (int64_t i = 0; i < g.m; ++i)

@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 
 using cpu::TokenLogprob;
 
-constexpr int64_t logprob_rows = 512, logprob_columns = 2048;
+constexpr int64_t logprob_rows = 512, logprob_columns = 1024;
 
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_products = true;  // gradients of logits are then rounded, so that both backward products are bf16
