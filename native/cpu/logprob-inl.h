@@ -35,18 +35,26 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   }
   return p;
 }
-inline size_t logprob_bytes(const LogprobPlan& p) { return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh); }
-inline size_t token_logprob_scratch(const TokenLogprob& t, int threads) { return logprob_bytes(plan_logprob(t, false, threads)); }
-inline size_t token_logprob_backward_scratch(const TokenLogprob& t, int threads) { return logprob_bytes(plan_logprob(t, true, threads)); }
+inline size_t logprob_bytes(const LogprobPlan& p) {
+  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh);
+}
+inline size_t token_logprob_scratch(const TokenLogprob& t, int threads) {
+  return logprob_bytes(plan_logprob(t, false, threads));
+}
+inline size_t token_logprob_backward_scratch(const TokenLogprob& t, int threads) {
+  return logprob_bytes(plan_logprob(t, true, threads));
+}
 
 inline int64_t bytes_of(DType t) { return t == DType::f32 ? 4 : 2; }
 
 // products (rows, columns) = h[i..] w[j..]^T
-inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, int64_t j, int64_t columns, float* products, Pool& pool, void* scratch) {
+inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, int64_t j, int64_t columns, float* products,
+                           Pool& pool, void* scratch) {
   Gemm g{};
   g.m = rows, g.n = columns, g.k = t.width;
   g.a = static_cast<const char*>(t.h) + i * t.width * bytes_of(t.h_type), g.a_type = t.h_type, g.lda = t.width;
-  g.b = static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width, g.b_transposed = true;
+  g.b = static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width,
+  g.b_transposed = true;
   g.c = products, g.c_type = DType::f32, g.ldc = columns;
   gemm(g, pool, scratch);
 }
@@ -119,30 +127,28 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   }
 }
 
-// One row of products -> gradients with respect to them, in place; as bf16 (at the row's start) where asked.
-inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float lse, int64_t target, bool narrow) {
+// One row of products -> gradients with respect to them, in place. They stay f32: rounding them to bf16 would let the
+// products below use its dot instructions, at an error of the weights' gradient beyond twice its operands' rounding.
+inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float lse, int64_t target) {
   auto slope = [&](F x) {  // d logit / d product, from the logit
     if (!(t.softcap > 0)) return set1(t.scale);
     F r = mul(x, set1(1 / t.softcap));
     return mul(set1(t.scale), fnma(r, r, set1(1)));
   };
   float at_target = target >= 0 && target < n ? row[target] : 0;
-  bf16* narrowed = reinterpret_cast<bf16*>(row);  // element j is written after element j of row was read: 2j <= 4j
   for (int64_t j = 0; j < n; j += W) {
     int count = static_cast<int>(min_of<int64_t>(W, n - j));
     F x = logit(count == W ? load(row + j) : load_n(row + j, count), t.scale, t.softcap);
     F p = exp_nonpositive(sub(x, set1(lse)));
     F d = mul(mul(set1(-upstream), p), slope(x));
-    if (narrow) count == W ? store(narrowed + j, d) : store_n(narrowed + j, d, count);
-    else count == W ? store(row + j, d) : store_n(row + j, d, count);
+    count == W ? store(row + j, d) : store_n(row + j, d, count);
   }
   if (target < 0 || target >= n) return;
   alignas(64) float value[W], gradient[W];
   F x = logit(set1(at_target), t.scale, t.softcap);
   store(value, x);
   store(gradient, mul(mul(set1(upstream), sub(set1(1), exp_nonpositive(sub(x, set1(lse))))), slope(x)));
-  if (narrow) store1(narrowed + target, gradient[0]);
-  else row[target] = gradient[0];
+  row[target] = gradient[0];
 }
 
 inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scratch) {
@@ -150,7 +156,6 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
   float* products = static_cast<float*>(scratch);
   float* wide_dh = products + plan.logits + plan.state;
   void* rest = wide_dh + plan.dh;
-  bool narrow = bf16_products && t.h_type == DType::bf16 && t.w_type == DType::bf16;
   if (t.rows == 0)
     for (int64_t i = 0; i < t.vocab * t.width; ++i) t.dw[i] = 0;
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
@@ -163,13 +168,14 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
         for (int64_t i = begin; i < end; ++i) {
           bool counted = t.targets[i0 + i] >= 0;
           float* row = products + i * columns;
-          if (counted) gradient_row(row, columns, t, t.d_logprob[i0 + i], t.lse[i0 + i], t.targets[i0 + i] - j0, narrow);
+          if (counted)
+            gradient_row(row, columns, t, t.d_logprob[i0 + i], t.lse[i0 + i], t.targets[i0 + i] - j0);
           else
             for (int64_t j = 0; j < columns; ++j) row[j] = 0;
         }
       });
       Gemm g{};
-      g.a = products, g.a_type = narrow ? DType::bf16 : DType::f32, g.lda = narrow ? 2 * columns : columns;
+      g.a = products, g.a_type = DType::f32, g.lda = columns;
       // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)
       g.m = rows, g.n = t.width, g.k = columns;
       g.b = static_cast<const char*>(t.w) + j0 * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width;
@@ -185,8 +191,10 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
       bf16* to = static_cast<bf16*>(t.dh) + i0 * t.width;
       for (int64_t e = 0; e < rows * t.width; e += W) {
         int n = static_cast<int>(min_of<int64_t>(W, rows * t.width - e));
-        if (n == W) store(to + e, load(dh + e));
-        else store_n(to + e, load_n(dh + e, n), n);
+        if (n == W)
+          store(to + e, load(dh + e));
+        else
+          store_n(to + e, load_n(dh + e, n), n);
       }
     }
   }
