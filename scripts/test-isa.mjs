@@ -29,7 +29,9 @@ function runTests(folder, isa) {
   if (inUse !== isa) return `FAILED: with HEDDLE_ISA=${isa} the set in use is ${inUse}`;
   console.log(`\n=== HEDDLE_ISA=${isa} ===`);
   const native = runNativeTests(folder, { HEDDLE_ISA: isa });
-  const typescript = runVitest(paths, { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") });
+  const env = { HEDDLE_ISA: isa, HEDDLE_BINARY: join(folder, "heddle.node") };
+  // That file forces the portable set itself, which this loop does for every set.
+  const typescript = runVitest(paths, env, "--exclude=test/ops/baseline.test.ts");
   return native && typescript ? "passed" : "FAILED";
 }
 
