@@ -11,7 +11,10 @@ export interface InferenceTiming {
   decode: number;
 }
 
-/** node-llama-cpp over one model file, in a process pinned to the first `threads` cores; undefined where it is not installed. */
+/**
+ * node-llama-cpp over one model file, in a process of its own on the first `threads` cores; undefined where it is not
+ * installed. Its threads are not pinned one to a core, which costs it much of its decode speed on small models: say so beside the figure.
+ */
 export async function openLlamaCpp(file: string, threads: number): Promise<LlamaCppPeer | undefined> {
   const folder = process.env.HEDDLE_BENCH_LLAMA;
   if (!folder || !existsSync(join(folder, "node_modules", "node-llama-cpp"))) return undefined;
