@@ -6,7 +6,7 @@ import { bytesOf, type Device, type FloatDType, Tensor } from "../graph/index.ts
 import { Model } from "./model.ts";
 import { familyOf } from "./registry.ts";
 
-/** Where a model's weights come from, under their Hugging Face names. */
+/** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
 export interface NamedWeights {
   names(): string[];
   has(name: string): boolean;
@@ -23,14 +23,6 @@ export interface LoadOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Tensors that old checkpoints hold and no forward pass reads. */
-const IGNORED = /(rotary_emb\.inv_freq|\.attn\.(bias|masked_bias))$/;
-
-/** Names that checkpoints written without the outer module use: GPT-2's `h.0.…` for `transformer.h.0.…`. */
-function aliases(name: string): string[] {
-  return [name, name.replace(/^(transformer|model)\./, "")];
-}
-
 /**
  * Makes a model of stored weights: mapped where alignment and `dtype` allow, converted otherwise.
  * @throws HeddleError INVALID_FILE for a missing, additional or misshapen weight, UNSUPPORTED for an element type
@@ -44,19 +36,18 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
   try {
     for (const [name, spec] of expected) {
       throwIfAborted(signal, "load");
-      const stored = aliases(name).find((n) => source.has(n));
-      if (stored === undefined) {
+      if (!source.has(name)) {
         if (spec.optional) continue;
         throw new HeddleError("INVALID_FILE", `${config.modelType}: expected a weight ${name}, got none of that name`);
       }
-      unknown.delete(stored);
-      const t = source.tensor(stored);
+      unknown.delete(name);
+      const t = source.tensor(name);
       if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
         throw new HeddleError(
           "INVALID_FILE",
           `${name}: expected (${spec.shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      tensors.set(name, await place(t, await source.rewritten?.(stored), dtype, device));
+      tensors.set(name, await place(t, await source.rewritten?.(name), dtype, device));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
@@ -78,7 +69,7 @@ function rejectUnknown(
     // A tied head that was written all the same is the embedding once more.
     const tied =
       config.tieWordEmbeddings && /(^|\.)lm_head\.weight$/.test(name) && sameSize(source.tensor(name), loaded);
-    if (tied || IGNORED.test(name)) continue;
+    if (tied) continue;
     throw new HeddleError(
       "INVALID_FILE",
       `${config.modelType}: expected no weight ${name} by the configuration, got one`,
