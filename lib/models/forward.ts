@@ -5,6 +5,7 @@ import {
   cast,
   type FloatDType,
   input,
+  linear,
   tensor,
   type Value,
 } from "../graph/index.ts";
@@ -17,18 +18,34 @@ export interface Rows {
   positions: Value;
 }
 
-function contextOf(model: Model, rows: Rows, dtype: FloatDType, attend: ForwardContext["attend"]): ForwardContext {
+interface ContextOptions {
+  /** Of the activations. */
+  dtype: FloatDType;
+  /** Matrices are cast to it; undefined: they enter as they are stored. */
+  matrices?: FloatDType | undefined;
+  attend: ForwardContext["attend"];
+}
+
+function contextOf(model: Model, rows: Rows, { dtype, matrices, attend }: ContextOptions): ForwardContext {
   const cache = new Map<string, Value>();
+  const has = (name: string) => model.tensors.has(name);
+  const weight = (name: string) => {
+    const known = cache.get(name);
+    if (known) return known;
+    const stored = model.weight(name);
+    // Matrices are rounded as they enter a trace, so that f32 weights stay the masters of a training step in bf16.
+    const value = tensor(name, stored.dtype, stored.shape);
+    const entered = matrices === undefined || stored.shape.length < 2 ? value : cast(value, matrices);
+    cache.set(name, entered);
+    return entered;
+  };
   return {
     ...rows,
     dtype,
-    has: (name) => model.tensors.has(name),
-    weight: (name) => {
-      const stored = model.weight(name);
-      const value = cache.get(name) ?? tensor(name, stored.dtype, stored.shape);
-      cache.set(name, value);
-      return value;
-    },
+    has,
+    weight,
+    linear: (x, prefix, options) =>
+      linear(x, weight(`${prefix}.weight`), has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined, options),
     constant: (name) => {
       const key = `constant.${name}`;
       return tensor(key, "f32", model.weight(key).shape);
@@ -47,20 +64,11 @@ export function sequenceForward(
   rows: Rows,
   { sequenceLength, dtype = "f32" }: { sequenceLength: number; dtype?: FloatDType },
 ): { hidden: Value; head: Value } {
-  const base = contextOf(model, rows, dtype, (_, heads, options) => attention(heads, { ...options, sequenceLength }));
-  const cache = new Map<string, Value>();
-  const context: ForwardContext = {
-    ...base,
-    weight: (name) => {
-      let value = cache.get(name);
-      if (!value) {
-        const stored = base.weight(name);
-        value = dtype === "f32" || stored.rank < 2 ? stored : cast(stored, dtype);
-        cache.set(name, value);
-      }
-      return value;
-    },
-  };
+  const context = contextOf(model, rows, {
+    dtype,
+    matrices: dtype === "f32" ? undefined : dtype,
+    attend: (_, heads, options) => attention(heads, { ...options, sequenceLength }),
+  });
   return {
     hidden: model.family.forward(context, model.config),
     head: context.weight(model.family.head(model.config).weight),
@@ -95,12 +103,15 @@ export function cachedForward(
 ): { hidden: Value; head: Value } {
   const { numKeyValueHeads, headDim } = model.config;
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
-  const context = contextOf(model, rows, "f32", (layer, { q, k, v }, options) => {
-    const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
-    const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);
-    cacheWrite(cacheK, k, segments);
-    cacheWrite(cacheV, v, segments);
-    return cachedAttention({ q, cacheK, cacheV, segments }, options);
+  const context = contextOf(model, rows, {
+    dtype: "f32",
+    attend: (layer, { q, k, v }, options) => {
+      const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
+      const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);
+      cacheWrite(cacheK, k, segments);
+      cacheWrite(cacheV, v, segments);
+      return cachedAttention({ q, cacheK, cacheV, segments }, options);
+    },
   });
   return {
     hidden: model.family.forward(context, model.config),

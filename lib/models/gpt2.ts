@@ -1,4 +1,4 @@
-import { add, embedding, gelu, layerNorm, linear, reshape, split, type Value } from "../graph/index.ts";
+import { add, embedding, gelu, layerNorm, reshape, split, type Value } from "../graph/index.ts";
 import type { Family, WeightSpec } from "./family.ts";
 
 /** GPT-2 (Radford et al. 2019): layer norm, learned positions, GELU, one projection for q, k and v, weights stored (in, out). */
@@ -38,8 +38,7 @@ export const gpt2: Family = {
     const { weight, dtype, ids, positions } = context;
     const heads = config.numAttentionHeads;
     const width = config.hiddenSize;
-    const conv = (x: Value, name: string) =>
-      linear(x, weight(`${name}.weight`), weight(`${name}.bias`), { transposed: true });
+    const conv = (x: Value, name: string) => context.linear(x, name, { transposed: true });
     const norm = (x: Value, name: string, residual?: Value) =>
       layerNorm(x, weight(`transformer.${name}.weight`), {
         eps: config.layerNormEpsilon,

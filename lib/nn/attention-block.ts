@@ -1,4 +1,4 @@
-import { linear, reshape, rmsNorm, rope, type Value } from "../graph/index.ts";
+import { reshape, rmsNorm, rope, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
 
 export interface AttentionBlock {
@@ -13,18 +13,12 @@ export interface AttentionBlock {
   ropeScale?: number | undefined;
 }
 
-/** The linear layer `prefix`: its weight, and its bias where the model has one. */
-export function project(context: ForwardContext, x: Value, prefix: string): Value {
-  const bias = `${prefix}.bias`;
-  return linear(x, context.weight(`${prefix}.weight`), context.has(bias) ? context.weight(bias) : undefined);
-}
-
 /** Self-attention with separate q, k, v projections and rotary positions. @param x (rows, width) @returns (rows, width) */
 export function attentionBlock(context: ForwardContext, layer: number, x: Value, block: AttentionBlock): Value {
   const { heads, keyHeads, headDim, prefix } = block;
   const rows = x.dim(0);
   const split = (name: string, count: number) => {
-    const y = reshape(project(context, x, `${prefix}.${name}_proj`), [rows, count, headDim]);
+    const y = reshape(context.linear(x, `${prefix}.${name}_proj`), [rows, count, headDim]);
     const norm = `${prefix}.${name}_norm.weight`;
     const normed =
       block.headNormEps !== undefined && name !== "v"
@@ -35,5 +29,5 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   };
   const [q, k, v] = [split("q", heads), split("k", keyHeads), split("v", keyHeads)];
   const o = context.attend(layer, { q, k, v }, { window: block.window });
-  return project(context, reshape(o, [rows, heads * headDim]), `${prefix}.o_proj`);
+  return context.linear(reshape(o, [rows, heads * headDim]), `${prefix}.o_proj`);
 }

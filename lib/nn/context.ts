@@ -22,6 +22,11 @@ export interface ForwardContext {
   weight(name: string): Value;
   /** Whether the model has an optional weight (a bias). */
   has(name: string): boolean;
+  /**
+   * The linear layer `prefix`: its weight, its bias where the model has one, and what adapts it (LoRA).
+   * @param options.transposed the weight is stored (in, out), as GPT-2's are
+   */
+  linear(x: Value, prefix: string, options?: { transposed?: boolean }): Value;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
   /** Causal attention of layer `layer`. @returns (rows, heads, width) */

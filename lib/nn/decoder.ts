@@ -1,5 +1,5 @@
 import { type Activation, embedding, glu, rmsNorm, type Value } from "../graph/index.ts";
-import { attentionBlock, project } from "./attention-block.ts";
+import { attentionBlock } from "./attention-block.ts";
 import type { ForwardContext } from "./context.ts";
 
 /** Sizes and flags of the pre-norm decoder that llama, mistral, qwen2, qwen3 and gemma share. */
@@ -47,11 +47,11 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const between = norm(attended, `layers.${i}.post_attention_layernorm`, before.h);
     const mlp = `model.layers.${i}.mlp`;
     const gated = glu(
-      project(context, between.y, `${mlp}.gate_proj`),
-      project(context, between.y, `${mlp}.up_proj`),
+      context.linear(between.y, `${mlp}.gate_proj`),
+      context.linear(between.y, `${mlp}.up_proj`),
       shape.activation,
     );
-    x = project(context, gated, `${mlp}.down_proj`);
+    x = context.linear(gated, `${mlp}.down_proj`);
     residual = between.h;
   }
   return norm(x, "norm", residual).y;
