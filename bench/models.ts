@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { convertModel } from "../lib/formats/convert.ts";
+import { convertModel } from "../lib/convert/convert.ts";
 import { createModel } from "../lib/generate/create.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";

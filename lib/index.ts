@@ -1,9 +1,9 @@
 // heddle: the whole life of a language model. Public exports only.
 
+export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
 export { type PerplexityOptions, type PerplexityResult, perplexity } from "./eval/index.ts";
 export type { ModelConfig, ModelConfigInput } from "./formats/config.ts";
-export { type ConvertOptions, type ConvertResult, convertModel } from "./formats/convert.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export {

@@ -15,6 +15,7 @@ const order = [
   "nn",
   "models",
   "tokenizer",
+  "convert",
   "generate",
   "data",
   "optim",

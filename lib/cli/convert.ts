@@ -1,4 +1,4 @@
-import { type ConvertOptions, convertModel } from "../formats/convert.ts";
+import { type ConvertOptions, convertModel } from "../convert/convert.ts";
 import { modelPath } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 

@@ -12,6 +12,11 @@ export class GgufMetadata {
     readonly path = "GGUF metadata",
   ) {}
 
+  /** The plain values by key. */
+  record(): Record<string, GgufValue["value"]> {
+    return Object.fromEntries([...this.values].map(([key, { value }]) => [key, value]));
+  }
+
   has(key: string): boolean {
     return this.values.has(key);
   }

@@ -6,7 +6,6 @@ import type { ModelConfig } from "../formats/config.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { layoutChange } from "../formats/gguf-names.ts";
-import { tokenizerFromGguf } from "../formats/gguf-tokenizer.ts";
 import type { ModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { streamTensor } from "../formats/tensor-stream.ts";
@@ -92,13 +91,7 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
 async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined): Promise<Tokenizer | undefined> {
   if (files.tokenizerPath === undefined) return undefined;
   const gguf = files.weights.gguf;
-  if (!gguf) return Tokenizer.load(files.tokenizerPath, { signal });
-  const found = tokenizerFromGguf(gguf);
-  if (!found) return undefined;
-  return Tokenizer.fromFiles({
-    tokenizer: JSON.stringify(found.tokenizer),
-    tokenizerConfig: JSON.stringify(found.config),
-  });
+  return gguf ? Tokenizer.fromGguf(gguf.record()) : Tokenizer.load(files.tokenizerPath, { signal });
 }
 
 /** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */

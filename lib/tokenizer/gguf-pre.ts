@@ -19,7 +19,7 @@ const deepseek3 =
   "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 const table: readonly [names: string, pre: GgufPreTokenizer][] = [
-  ["llama3 llama-v3 llama-bpe falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
+  ["llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
   ["dbrx smaug-bpe chatglm-bpe glm4", { patterns: [llama3] }],
   ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
   ["stablelm2 hunyuan", { patterns: [qwen2] }],
@@ -36,6 +36,15 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
 ];
 
 const byName = new Map(table.flatMap(([names, pre]) => names.split(" ").map((name) => [name, pre] as const)));
+
+/** The names that files are written with, one an entry. */
+export const knownPreTokenizers: readonly string[] = table.map(([names]) => names.split(" ")[0]!);
+
+/** The first name of the entry with these patterns; undefined where none has them. */
+export function preOf(patterns: readonly string[]): string | undefined {
+  const found = table.find(([, pre]) => pre.patterns.join("\n") === patterns.join("\n"));
+  return found?.[0].split(" ")[0];
+}
 
 /** The entry of a name, "default" where the file has none; undefined for an unknown name. */
 export function preTokenizerOf(name: string | undefined): GgufPreTokenizer | undefined {

@@ -7,6 +7,7 @@ import {
   invalidFile,
   type JsonObject,
   limits,
+  parseTokenizerFile,
   type TokenizerFile,
   unsupported,
 } from "./tokenizer-file.ts";
@@ -15,7 +16,8 @@ import {
 export type GgufRecord = Readonly<Record<string, unknown>>;
 
 const prefix = "tokenizer.ggml.";
-const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+/** `tokenizer.ggml.token_type`. */
+export const TokenType = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
 const maxPieceLength = 512;
 const maxSplits = 1 << 25;
 const spaceMark = "▁";
@@ -89,8 +91,11 @@ interface Vocabulary {
   addEos: boolean;
 }
 
+/** The whole tokenizer.json, which files of ours carry (a key of the GGUF specification): the way back is exact. */
+const wholeKey = "tokenizer.huggingface.json";
+
 /**
- * Reads `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores) and "gpt2" (byte-level BPE, split as
+ * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores) and "gpt2" (byte-level BPE, split as
  * `tokenizer.ggml.pre` says). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
  */
 export function readGguf(record: GgufRecord): { file: TokenizerFile; config: TokenizerConfig } {
@@ -103,7 +108,9 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
   const long = tokens.find((token) => token.length > limits.tokenLength);
   if (long !== undefined) throw invalidFile(`${prefix}tokens`, `at most ${limits.tokenLength} characters`, long.length);
   const model = reader.string("model") ?? "llama";
-  if (model !== "llama" && model !== "gpt2") {
+  const whole = record[wholeKey];
+  if (whole !== undefined && typeof whole !== "string") throw invalidFile(wholeKey, "a string", whole);
+  if (whole === undefined && model !== "llama" && model !== "gpt2") {
     throw unsupported(`${prefix}model`, `${describe(model)} (only "llama" and "gpt2" are)`);
   }
   const pre = reader.string("pre");
@@ -118,6 +125,8 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
     addEos: reader.boolean("add_eos_token") ?? false,
   };
   const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
+  if (whole !== undefined)
+    return { file: parseTokenizerFile(whole), config: makeConfig(record, reader, vocabulary, unknown) };
   const file = model === "llama" ? sentencePiece(reader, vocabulary, unknown) : byteLevel(reader, vocabulary, pre);
   return { file, config: makeConfig(record, reader, vocabulary, unknown) };
 }
@@ -181,14 +190,14 @@ function template({ tokens, bos, eos, addBos, addEos }: Vocabulary): JsonObject 
   const before = addBos ? bos : undefined;
   const after = addEos ? eos : undefined;
   if (before === undefined && after === undefined) return null;
-  const part = (id: number | undefined) =>
-    id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: 0 } }];
+  const part = (id: number | undefined, type: number) =>
+    id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: type } }];
   const specials: JsonObject = {};
   for (const id of [before, after]) {
     if (id !== undefined) specials[tokens[id]!] = { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] };
   }
-  const single = [...part(before), { Sequence: { id: "A", type_id: 0 } }, ...part(after)];
-  const pair = [...single, ...part(before), { Sequence: { id: "B", type_id: 1 } }, ...part(after)];
+  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
+  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
   return { type: "TemplateProcessing", single, pair, special_tokens: specials };
 }
 
@@ -241,6 +250,14 @@ function mergesFromScores(
   const merges: string[] = [];
   const ranks: number[] = [];
   let rank = -1;
+  let equals: [left: number, right: number][] = [];
+  // The order in which transformers writes merges of one score; to us they have one rank.
+  const flush = () => {
+    equals.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    for (const [left, right] of equals) merges.push(tokens[left]!, tokens[right]!);
+    for (const _ of equals) ranks.push(rank);
+    equals = [];
+  };
   let lastScore = Number.NaN;
   let splits = 0;
   for (const id of order) {
@@ -250,17 +267,19 @@ function mergesFromScores(
     }
     splits += piece.length * piece.length;
     if (splits > maxSplits) throw invalidFile(`${prefix}tokens`, "shorter tokens", `${splits} characters to split`);
-    if (scores[id] !== lastScore) rank++;
+    if (scores[id] !== lastScore) {
+      flush();
+      rank++;
+    }
     lastScore = scores[id]!;
     for (let i = 1; i < piece.length; i++) {
       const left = piece.slice(0, i);
-      if (!ids.has(left) || !left.isWellFormed()) continue;
-      const right = piece.slice(i);
-      if (!ids.has(right)) continue;
-      merges.push(left, right);
-      ranks.push(rank);
+      const leftId = left.isWellFormed() ? ids.get(left) : undefined;
+      const rightId = leftId === undefined ? undefined : ids.get(piece.slice(i));
+      if (rightId !== undefined) equals.push([leftId!, rightId]);
     }
   }
+  flush();
   return { merges, mergeRanks: Uint32Array.from(ranks) };
 }
 

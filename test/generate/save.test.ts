@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { convertModel } from "../../lib/formats/convert.ts";
+import { convertModel } from "../../lib/convert/convert.ts";
 import { parseModelCard } from "../../lib/formats/model-card.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";

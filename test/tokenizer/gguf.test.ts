@@ -173,6 +173,18 @@ describe("GGUF metadata that is wrong", () => {
       /merges/u,
     ],
     ["a huge piece", spm([["a".repeat(100_000), 1]]), "INVALID_FILE", /characters/u],
+    [
+      "thousands of pieces of the longest length", // refused before the work is done
+      spm(Array.from({ length: 4000 }, (_, i): [string, number] => [String(i).padEnd(512, "x"), 0])),
+      "INVALID_FILE",
+      /shorter tokens/u,
+    ],
+    [
+      "a tokenizer.json inside that is none",
+      spm([["a", 1]], { "tokenizer.huggingface.json": "{" }),
+      "INVALID_FILE",
+      /tokenizer\.json|JSON/u,
+    ],
   ];
   for (const [name, metadata, code, message] of cases) {
     it(name, () => {

@@ -1,11 +1,10 @@
 // tokenizer.json → GGUF's `tokenizer.*` keys, as llama.cpp reads them. The whole tokenizer.json goes along under
 // `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
 import { HeddleError } from "../errors.ts";
-import type { GgufValue } from "./gguf-types.ts";
-import { GPT2_PATTERN, KNOWN_PRE_TOKENIZERS, preOfPattern } from "./tokenizer-patterns.ts";
-
-/** `tokenizer.ggml.token_type`. */
-export const TOKEN_TYPE = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const;
+import type { GgufValue } from "../formats/gguf-types.ts";
+import { TokenType } from "./gguf.ts";
+import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
+import { namedPatterns } from "./patterns.ts";
 
 /** What a Hugging Face folder says about its tokenizer. */
 export interface TokenizerFiles {
@@ -79,7 +78,7 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
   const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
   const ids = new Map<string, number>();
   const tokens = new Array<string | undefined>(size).fill(undefined);
-  const types = new Int32Array(size).fill(TOKEN_TYPE.unused);
+  const types = new Int32Array(size).fill(TokenType.unused);
   const put = (token: string, id: unknown, type: number) => {
     if (!Number.isSafeInteger(id) || (id as number) < 0 || (id as number) >= size) {
       throw invalid(
@@ -92,13 +91,13 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
   };
   const byte = model.byte_fallback === true ? /^<0x[0-9A-F]{2}>$/ : undefined;
   for (const [token, id] of Object.entries(object(model.vocab))) {
-    put(token, id, byte?.test(token) ? TOKEN_TYPE.byte : TOKEN_TYPE.normal);
+    put(token, id, byte?.test(token) ? TokenType.byte : TokenType.normal);
   }
   for (const added of Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []) {
     const { content, id, special } = object(added);
     if (typeof content !== "string") throw invalid("added_tokens: expected objects with content");
     const type =
-      special !== true ? TOKEN_TYPE.userDefined : content === model.unk_token ? TOKEN_TYPE.unknown : TOKEN_TYPE.control;
+      special !== true ? TokenType.userDefined : content === model.unk_token ? TokenType.unknown : TokenType.control;
     put(content, id, type);
   }
   // Rows of the embedding beyond the tokenizer are never produced; the names are llama.cpp's own.
@@ -128,7 +127,7 @@ function scores(vocab: Vocab, merges: [string, string][]): Float32Array {
 
   const result = new Float32Array(vocab.tokens.length).fill(-merges.length - 1);
   for (const [id, type] of vocab.types.entries()) {
-    if (type !== TOKEN_TYPE.normal && type !== TOKEN_TYPE.userDefined) result[id] = 0;
+    if (type !== TokenType.normal && type !== TokenType.userDefined) result[id] = 0;
   }
   let groupStart = 0;
   let groupEnd = -1;
@@ -148,16 +147,21 @@ export function steps(value: unknown, key: string): Json[] {
   return step.type === undefined ? [] : [step];
 }
 
+/** GGUF's name of what tokenizer.json does before the merges. */
 function preTokenizer(tokenizer: Json, path: string): string {
-  const all = steps(tokenizer.pre_tokenizer, "pretokenizers");
-  const split = all.find((step) => step.type === "Split");
-  const level = all.find((step) => step.type === "ByteLevel");
-  const regex = split ? object(split.pattern).Regex : level?.use_regex === false ? undefined : GPT2_PATTERN;
-  const name = all.length <= 2 && level && typeof regex === "string" ? preOfPattern(regex) : undefined;
+  const patterns: string[] = [];
+  for (const step of steps(tokenizer.pre_tokenizer, "pretokenizers")) {
+    const regex = object(step.pattern).Regex;
+    if (step.type === "Split" && typeof regex === "string") patterns.push(regex);
+    else if (step.type === "Digits" && step.individual_digits === true) patterns.push("\\p{N}");
+    else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
+    else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
+  }
+  const name = preOf(patterns);
   if (name !== undefined) return name;
   throw new HeddleError(
     "UNSUPPORTED",
-    `${path}: pre_tokenizer: expected a pattern that GGUF names (${KNOWN_PRE_TOKENIZERS.join(", ")}), got another`,
+    `${path}: pre_tokenizer: expected a pattern that GGUF names (${knownPreTokenizers.join(", ")}), got another`,
   );
 }
 

@@ -2,23 +2,23 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { ModelConfig } from "./config.ts";
-import { modelConfigToGguf } from "./config-gguf.ts";
-import { modelConfigToJson } from "./config-json.ts";
-import { type FloatDtype, isFloatDtype } from "./dtype.ts";
-import { generationConfigToJson } from "./generation-config.ts";
-import { ggufName, layoutChange } from "./gguf-names.ts";
-import { tokenizerFromGguf } from "./gguf-tokenizer.ts";
-import { tokenizerToGguf } from "./gguf-tokenizer-write.ts";
-import type { GgufValue } from "./gguf-types.ts";
-import { writeGguf } from "./gguf-write.ts";
-import { exists, ioError, readJson, writeFileAtomically, writeJson } from "./io.ts";
-import { modelCardToGguf, writeModelCard } from "./model-card.ts";
-import { type ModelFiles, openModelFiles } from "./model-files.ts";
-import { llama3Factors } from "./rope-scaling.ts";
-import { saveWeights } from "./safetensors-write.ts";
-import type { TensorData, WriteOptions } from "./tensor-data.ts";
-import { streamTensor } from "./tensor-stream.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { modelConfigToGguf } from "../formats/config-gguf.ts";
+import { modelConfigToJson } from "../formats/config-json.ts";
+import { type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
+import { generationConfigToJson } from "../formats/generation-config.ts";
+import { ggufName, layoutChange } from "../formats/gguf-names.ts";
+import type { GgufValue } from "../formats/gguf-types.ts";
+import { writeGguf } from "../formats/gguf-write.ts";
+import { exists, ioError, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
+import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { llama3Factors } from "../formats/rope-scaling.ts";
+import { saveWeights } from "../formats/safetensors-write.ts";
+import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
+import { streamTensor } from "../formats/tensor-stream.ts";
+import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
+import { Tokenizer } from "../tokenizer/tokenizer.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -180,7 +180,7 @@ async function toFolder(
   // Everything that can be refused is prepared before the first byte is written.
   const config = modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype });
   const gguf = model.weights.gguf;
-  const tokenizer = gguf ? tokenizerFromGguf(gguf) : undefined;
+  const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
   try {
     await mkdir(output, { recursive: true });
   } catch (error) {
@@ -188,8 +188,11 @@ async function toFolder(
   }
   const saved = await saveWeights(output, tensors, options);
   if (tokenizer) {
-    await writeJson(join(output, "tokenizer.json"), tokenizer.tokenizer);
-    await writeJson(join(output, "tokenizer_config.json"), tokenizer.config);
+    // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
+    const whole = gguf?.string("tokenizer.huggingface.json");
+    const files = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
+    for (const [name, text] of Object.entries(files))
+      await writeFileAtomically(join(output, name), (sink) => sink.write(Buffer.from(text)));
   } else if (!gguf && resolve(input) !== resolve(output)) {
     for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
   }
