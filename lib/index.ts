@@ -39,6 +39,7 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
-export { type PretrainOptions, pretrain, type Trainable } from "./train/pretrain.ts";
+export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export type { Run } from "./train/run.ts";
+export type { Trainable } from "./train/run-stage.ts";
 export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";

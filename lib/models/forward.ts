@@ -23,11 +23,13 @@ interface ContextOptions {
   dtype: FloatDType;
   /** Matrices are cast to it; undefined: they enter as they are stored. */
   matrices?: FloatDType | undefined;
+  /** Weights that have entered the trace already, by name; filled as more do. */
+  weights?: Map<string, Value> | undefined;
   attend: ForwardContext["attend"];
 }
 
-function contextOf(model: Model, rows: Rows, { dtype, matrices, attend }: ContextOptions): ForwardContext {
-  const cache = new Map<string, Value>();
+function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
+  const { dtype, matrices, weights: cache = new Map<string, Value>(), attend } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (name: string) => {
     const known = cache.get(name);
@@ -57,17 +59,20 @@ function contextOf(model: Model, rows: Rows, { dtype, matrices, attend }: Contex
 /**
  * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
  * to it as they enter the program, so that f32 weights stay the masters.
+ * @param options.weights shared by several passes in one trace: each weight then enters it once
  * @returns hidden states after the last norm, (rows, width), and the matrix that makes logits of them
  */
 export function sequenceForward(
   model: Model,
   rows: Rows,
-  { sequenceLength, dtype = "f32" }: { sequenceLength: number; dtype?: FloatDType },
+  options: { sequenceLength: number; dtype?: FloatDType; weights?: Map<string, Value> },
 ): { hidden: Value; head: Value } {
+  const { sequenceLength, dtype = "f32", weights } = options;
   const context = contextOf(model, rows, {
     dtype,
+    weights,
     matrices: dtype === "f32" ? undefined : dtype,
-    attend: (_, heads, options) => attention(heads, { ...options, sequenceLength }),
+    attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
   });
   return {
     hidden: model.family.forward(context, model.config),

@@ -10,7 +10,7 @@ import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData, weightData } from "../models/export.ts";
 import type { Model } from "../models/model.ts";
 import type { AdamW } from "../optim/adamw.ts";
-import type { TrainerState } from "./trainer.ts";
+import type { EvalEvent, TrainerState } from "./trainer.ts";
 
 export interface CheckpointStoreOptions {
   outputDir: string;
@@ -18,7 +18,7 @@ export interface CheckpointStoreOptions {
   saveDtype: FloatDType;
   resume: boolean | string;
   /** The card of a model at this state. */
-  card(state: TrainerState, evalLoss: number | undefined): ModelCardInput;
+  card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
   /** The tokenizer's files by name. */
   tokenizerFiles: Readonly<Record<string, string>>;
 }
@@ -76,9 +76,9 @@ export class CheckpointStore {
   }
 
   /** Writes the finished model into outputDir. @returns the folder */
-  async finish(model: Model, state: TrainerState, evalLoss: number | undefined): Promise<string> {
+  async finish(model: Model, state: TrainerState, held: EvalEvent | undefined): Promise<string> {
     const { outputDir, saveDtype } = this.options;
-    for (const [name, text] of Object.entries(this.files(model, state, saveDtype, evalLoss)))
+    for (const [name, text] of Object.entries(this.files(model, state, saveDtype, held)))
       await writeFileAtomically(join(outputDir, name), (sink) => sink.write(Buffer.from(text)));
     await saveWeights(outputDir, weightData(model, saveDtype));
     return outputDir;
@@ -88,12 +88,12 @@ export class CheckpointStore {
     model: Model,
     state: TrainerState,
     dtype: FloatDType,
-    evalLoss: number | undefined,
+    held: EvalEvent | undefined,
   ): Record<string, string> {
     const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
     return {
       "config.json": json(modelConfigToJson({ ...model.config, dtype })),
-      [MODEL_CARD_FILE]: json(parseModelCard(this.options.card(state, evalLoss))),
+      [MODEL_CARD_FILE]: json(parseModelCard(this.options.card(state, held))),
       ...this.options.tokenizerFiles,
     };
   }

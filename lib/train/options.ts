@@ -53,7 +53,17 @@ export const trainingShape = {
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
   skipNonFinite: z.boolean().default(false),
+  /** For the model card. */
+  name: z.string().optional(),
+  /** For the model card: the latest date of any training text, as 2024-06-30. */
+  trainingCutoffDate: z.string().optional(),
+  licence: z.string().optional(),
+  /** Further fields of the model card, such as `data` (with licences) and `notes`. */
+  card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
 } as const;
+
+/** Checked options that every stage has. */
+export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
 
 /** Validates options against a strict schema: an unknown key is an error that names the nearest known one. */
 export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {

@@ -1,15 +1,12 @@
 import { z } from "zod";
 import { type Batch, type Corpus, openCorpus } from "../data/corpus.ts";
 import type { CorpusTokenizer } from "../data/encode.ts";
-import { HeddleError } from "../errors.ts";
-import type { ModelCard, ModelCardInput } from "../formats/model-card.ts";
-import type { Model } from "../models/model.ts";
-import { learningRateSchedule } from "../optim/schedule.ts";
-import { CheckpointStore } from "./checkpoints.ts";
+import { dataNames, type StageCard } from "./card.ts";
 import { languageModelling } from "./language-modelling.ts";
 import { parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
-import { type BatchSource, type TrainEvent, type TrainerState, type TrainResult, trainLoop } from "./trainer.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
 const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
 
@@ -24,23 +21,9 @@ export const pretrainSchema = z.strictObject({
   evalFraction: z.number().min(0).max(0.5).optional(),
   documentSeparator: z.string().optional(),
   textField: z.string().optional(),
-  /** Further fields of the model card, such as `data` (with licences) and `notes`. */
-  card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
-  /** For the model card. */
-  name: z.string().optional(),
-  /** For the model card: the latest date of any training text, as 2024-06-30. */
-  trainingCutoffDate: z.string().optional(),
-  licence: z.string().optional(),
 });
 
 export type PretrainOptions = z.input<typeof pretrainSchema> & { signal?: AbortSignal | undefined };
-
-/** What is trained: a model with its tokenizer. `LanguageModel` is one. */
-export interface Trainable {
-  readonly model: Model;
-  readonly tokenizer?: (CorpusTokenizer & { files(): Readonly<Record<string, string>> }) | undefined;
-  card?: ModelCard | undefined;
-}
 
 /**
  * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW, f32 masters. Also continues
@@ -63,49 +46,14 @@ async function* start(
   options: z.output<typeof pretrainSchema>,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { model, tokenizer } = base;
-  if (!tokenizer)
-    throw new HeddleError("INVALID_ARGUMENT", "pretrain: expected a model with a tokenizer, got one without");
-  const context = model.config.maxPositionEmbeddings;
-  const sequenceLength = options.maxSeqLength ?? Math.min(context, 1024);
-  if (sequenceLength > context)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `maxSeqLength: expected at most the model's ${context} positions, got ${sequenceLength}`,
-    );
-  const source = await openSource(options, tokenizer, sequenceLength, signal);
-  try {
-    const card = (state: TrainerState, evalLoss: number | undefined) => cardOf(base.card, options, state, evalLoss);
-    const store =
-      options.outputDir === undefined
-        ? undefined
-        : new CheckpointStore({
-            outputDir: options.outputDir,
-            saveTotalLimit: options.saveTotalLimit,
-            saveDtype: options.saveDtype ?? options.dtype,
-            resume: options.resume,
-            card,
-            tokenizerFiles: tokenizer.files(),
-          });
-    if (!store && options.resume === true)
-      throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
-    const result = yield* trainLoop(
-      model,
-      languageModelling,
-      source,
-      {
-        ...options,
-        sequences: options.perDeviceTrainBatchSize,
-        sequenceLength,
-        learningRateAt: learningRateSchedule(options),
-        signal,
-      },
-      store,
-    );
-    return result;
-  } finally {
-    source.dispose();
-  }
+  const tokenizer = tokenizerOf(base, "pretrain");
+  const source = await openSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
+  const card: StageCard = {
+    data: dataNames(options.data),
+    notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
+    evaluation: { name: "held-out text", metric: "loss (nats per token)" },
+  };
+  return yield* runStage(base, languageModelling, source, options, { card, signal });
 }
 
 async function openSource(
@@ -138,30 +86,5 @@ async function openSource(
       corpus.dispose();
       heldOut?.dispose();
     },
-  };
-}
-
-function cardOf(
-  parent: ModelCard | undefined,
-  options: z.output<typeof pretrainSchema>,
-  state: TrainerState,
-  evalLoss: number | undefined,
-): ModelCardInput {
-  const files = typeof options.data === "string" ? [options.data] : options.data;
-  const given = (options.card ?? {}) as Partial<ModelCardInput>;
-  return {
-    ...given,
-    name: options.name ?? given.name ?? parent?.name,
-    stage: "pretrain",
-    parent: parent ? (parent.name ?? parent.stage) : null,
-    data: [...(parent?.data ?? []), ...(given.data ?? files.map((name) => ({ name: name.replace(/^.*[\\/]/, "") })))],
-    tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
-    trainingCutoffDate: options.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
-    licence: options.licence ?? parent?.licence,
-    notes:
-      given.notes ??
-      "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
-    evaluations:
-      evalLoss === undefined ? [] : [{ name: "held-out text", metric: "loss (nats per token)", value: evalLoss }],
   };
 }

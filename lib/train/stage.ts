@@ -1,13 +1,35 @@
-import type { FloatDType, Value } from "../graph/index.ts";
+import type { FloatDType, LogprobOptions, TensorData, Value } from "../graph/index.ts";
+import type { Rows } from "../models/forward.ts";
+import type { Model } from "../models/model.ts";
+
+/** What a forward pass of a loss may differ in. */
+export interface ForwardOptions {
+  /** Ids and positions, (rows) i32 each, where they are not the inputs `ids` and `positions`. */
+  rows?: Rows | undefined;
+}
+
+/** A forward pass: what token log-probabilities are made of. */
+export interface ForwardResult {
+  /** Hidden states after the last norm, (rows, width). */
+  hidden: Value;
+  /** The matrix that makes logits of them, (vocabulary, width). */
+  head: Value;
+  /** What the head does to logits besides: to be given to tokenLogprob and crossEntropy. */
+  logits: LogprobOptions;
+}
 
 /** What a stage's loss is traced with. */
 export interface LossContext {
+  readonly model: Model;
   /** Rows of a micro-batch: sequences · sequenceLength. */
   readonly rows: number;
+  readonly sequences: number;
   readonly sequenceLength: number;
   readonly dtype: FloatDType;
-  /** Hidden states of the model over the inputs `ids` and `positions`, and the matrix that makes logits of them. */
-  forward(): { hidden: Value; head: Value };
+  /** Whether this trace is differentiated: dropout and noise apply then, and not in an evaluation. */
+  readonly training: boolean;
+  /** The model over the inputs `ids` and `positions`. It may be called more than once in a loss. */
+  forward(options?: ForwardOptions): ForwardResult;
 }
 
 /** The data of a micro-batch: `ids` (rows) and what the stage's loss reads besides. */
@@ -19,6 +41,15 @@ export interface MicroBatch {
   counted: number;
 }
 
+/** A loss, and further values of its trace that the stage's metrics are made of. */
+export interface LossOutputs {
+  loss: Value;
+  [name: string]: Value;
+}
+
+/** Numbers that a stage reports beside its loss, such as rewardAccuracy. */
+export type Metrics = Record<string, number>;
+
 /**
  * A training stage: how rows become a micro-batch, and the loss as a function of the graph. The trainer does the rest.
  */
@@ -26,11 +57,32 @@ export interface Stage<Batch> {
   readonly name: string;
   /**
    * The arrays of one micro-batch. `total` is the number of counted positions of the whole step, over all of its
-   * micro-batches: a mean over them is what accumulation must keep.
+   * micro-batches: a mean over them is what accumulation must keep, also where micro-batches count differently many.
    */
   collate(batch: Batch, total: number): MicroBatch;
   /** Counted positions of a batch, before it is collated. */
   count(batch: Batch): number;
-  /** The scalar to minimise, (1) f32: the micro-batch's share of the step's mean. */
-  loss(context: LossContext): Value;
+  /**
+   * The scalar to minimise, (1) f32: the micro-batch's share of the step's mean. Beside it, under names of their own, what
+   * `metrics` reads.
+   */
+  loss(context: LossContext): Value | LossOutputs;
+  /**
+   * Numbers to report, from the named outputs of each micro-batch. Where it is left out, every output of one element is
+   * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
+   */
+  metrics?(outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]): Metrics;
+}
+
+/** The metrics of a step by the rule in `Stage.metrics`. */
+export function metricsOf<Batch>(
+  stage: Stage<Batch>,
+  outputs: readonly Readonly<Record<string, TensorData>>[],
+  batches: readonly Batch[],
+): Metrics {
+  if (stage.metrics) return stage.metrics(outputs, batches);
+  const sums: Metrics = {};
+  for (const micro of outputs)
+    for (const [name, data] of Object.entries(micro)) if (data.length === 1) sums[name] = (sums[name] ?? 0) + data[0]!;
+  return sums;
 }

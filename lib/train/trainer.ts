@@ -1,8 +1,9 @@
 import { HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import type { Stage } from "./stage.ts";
-import { type StepShape, TrainStep } from "./step.ts";
+import type { Metrics, Stage } from "./stage.ts";
+import { type Accumulated, type StepShape, TrainStep } from "./step.ts";
+import type { World } from "./world.ts";
 
 /** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
 export interface StepEvent {
@@ -16,6 +17,8 @@ export interface StepEvent {
   tokensPerSecond: number;
   /** Tokens read since step 1, resumed runs included. */
   tokensSeen: number;
+  /** What the stage reports besides, such as rewardAccuracy. */
+  metrics?: Metrics | undefined;
 }
 
 /** An evaluation on the held-out data. */
@@ -24,6 +27,8 @@ export interface EvalEvent {
   /** Mean loss, nats a token. */
   evalLoss: number;
   tokens: number;
+  /** What the stage reports besides: means over the batches, weighted by their counted positions. */
+  metrics?: Metrics | undefined;
 }
 
 export type TrainEvent = StepEvent | EvalEvent;
@@ -34,6 +39,8 @@ export interface TrainResult {
   /** Of the last step. */
   loss: number;
   evalLoss?: number | undefined;
+  /** The stage's metrics on the held-out data, at the end. */
+  evalMetrics?: Metrics | undefined;
   /** Wall-clock seconds of this run. */
   seconds: number;
   /** The folder of the finished model, where outputDir was given. */
@@ -47,6 +54,8 @@ export interface BatchSource<Batch> {
   restore(state: unknown): void;
   /** The held-out batches, the same ones every time; absent: no evaluation. */
   evaluation?: ((signal?: AbortSignal) => AsyncIterable<Batch>) | undefined;
+  /** false: a batch is asked for only when the step before is done, because it depends on the weights (generated answers). */
+  readonly prefetch?: boolean | undefined;
   dispose(): void;
 }
 
@@ -63,6 +72,9 @@ export interface TrainerOptions extends StepShape {
   evalSteps?: number | undefined;
   saveSteps?: number | undefined;
   skipNonFinite: boolean;
+  /** Weights that are trained; all others are frozen. Default: all. */
+  names?: readonly string[] | undefined;
+  world?: World | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -98,11 +110,14 @@ export async function* trainLoop<Batch>(
     eps: options.adamEpsilon,
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
+    names: options.names,
+    world: options.world,
   });
+  const writes = (options.world?.rank ?? 0) === 0;
   let done = 0;
   let tokensSeen = 0;
   let loss = Number.NaN;
-  let evalLoss: number | undefined;
+  let held: EvalEvent | undefined;
   let saved = -1;
   let position = source.state();
   const state = (): TrainerState => ({
@@ -115,7 +130,7 @@ export async function* trainLoop<Batch>(
     data: position,
   });
   const save = async () => {
-    if (!store || saved === done) return;
+    if (!store || !writes || saved === done) return;
     await store.save(done, model, step.optimizer, state());
     saved = done;
   };
@@ -130,11 +145,13 @@ export async function* trainLoop<Batch>(
       position = resumed.data;
     }
     const meter = new Meter();
-    let upcoming = fetch(source, options.gradientAccumulationSteps, signal);
+    const next = () => fetch(source, options.gradientAccumulationSteps, signal);
+    const { prefetch = true } = source;
+    let upcoming = prefetch && done < options.maxSteps ? next() : undefined;
     while (done < options.maxSteps) {
-      const { batches, after } = await upcoming;
+      const { batches, after } = await (upcoming ?? next());
       // The next batches are read and encoded while this step computes.
-      if (done + 1 < options.maxSteps) upcoming = fetch(source, options.gradientAccumulationSteps, signal);
+      if (prefetch && done + 1 < options.maxSteps) upcoming = next();
       const learningRate = options.learningRateAt(done + 1);
       const accumulated = await step.accumulate(batches, signal);
       if (!Number.isFinite(accumulated.loss) && !options.skipNonFinite)
@@ -147,13 +164,12 @@ export async function* trainLoop<Batch>(
       position = after;
       tokensSeen += accumulated.tokens;
       loss = accumulated.loss;
-      meter.add(accumulated.loss, accumulated.tokens);
+      meter.add(accumulated);
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
         yield { step: done, ...meter.take(), learningRate, gradNorm, tokensSeen };
       if (source.evaluation && (done === options.maxSteps || (options.evalSteps && done % options.evalSteps === 0))) {
-        const event = await evaluate(step, source.evaluation(signal), done, signal);
-        evalLoss = event.evalLoss;
-        yield event;
+        held = await evaluate(step, source.evaluation(signal), done, signal);
+        yield held;
         meter.restart();
       }
       if (options.saveSteps && done % options.saveSteps === 0) {
@@ -162,14 +178,15 @@ export async function* trainLoop<Batch>(
       }
     }
     await save();
-    if (source.evaluation && evalLoss === undefined) {
+    if (source.evaluation && held === undefined) {
       // Resumed at the end: the finished model's card still states its held-out loss.
-      const event = await evaluate(step, source.evaluation(signal), done, signal);
-      evalLoss = event.evalLoss;
-      yield event;
+      held = await evaluate(step, source.evaluation(signal), done, signal);
+      yield held;
     }
-    const path = await store?.finish(model, state(), evalLoss);
-    return { steps: done, tokensSeen, loss, evalLoss, seconds: (performance.now() - started) / 1000, path };
+    const path = writes ? await store?.finish(model, state(), held) : undefined;
+    const seconds = (performance.now() - started) / 1000;
+    const evaluated = held && { evalLoss: held.evalLoss, ...(held.metrics && { evalMetrics: held.metrics }) };
+    return { steps: done, tokensSeen, loss, ...evaluated, seconds, path };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
     throw error;
@@ -200,35 +217,47 @@ async function evaluate<Batch>(
 ): Promise<EvalEvent> {
   let sum = 0;
   let tokens = 0;
+  const sums: Metrics = {};
   for await (const batch of batches) {
-    const { loss, counted } = await step.evaluate(batch, signal);
+    const { loss, counted, metrics } = await step.evaluate(batch, signal);
     sum += loss * counted;
     tokens += counted;
+    for (const [name, value] of Object.entries(metrics)) sums[name] = (sums[name] ?? 0) + value * counted;
   }
   if (tokens === 0)
     throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
-  return { step: done, evalLoss: sum / tokens, tokens };
+  return { step: done, evalLoss: sum / tokens, tokens, ...someMetrics(sums, tokens) };
 }
 
-/** Mean loss and speed since the last report. */
+/** `{ metrics }`, the sums over `count`; nothing where there are none. */
+function someMetrics(sums: Metrics, count: number): { metrics?: Metrics } {
+  const entries = Object.entries(sums).map(([name, sum]) => [name, sum / count] as const);
+  return entries.length > 0 ? { metrics: Object.fromEntries(entries) } : {};
+}
+
+/** Mean loss, metrics and speed since the last report. */
 class Meter {
   private losses = 0;
+  private sums: Metrics = {};
   private steps = 0;
   private tokens = 0;
   private since = performance.now();
 
-  add(loss: number, tokens: number): void {
+  add({ loss, tokens, metrics }: Accumulated): void {
     this.losses += loss;
     this.steps += 1;
     this.tokens += tokens;
+    for (const [name, value] of Object.entries(metrics)) this.sums[name] = (this.sums[name] ?? 0) + value;
   }
-  take(): { loss: number; tokensPerSecond: number } {
+  take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
     const seconds = (performance.now() - this.since) / 1000;
     const result = {
       loss: this.losses / this.steps,
       tokensPerSecond: Math.round(this.tokens / Math.max(seconds, 1e-9)),
+      ...someMetrics(this.sums, this.steps),
     };
     this.losses = this.steps = this.tokens = 0;
+    this.sums = {};
     this.since = performance.now();
     return result;
   }

@@ -1,0 +1,50 @@
+import type { ModelCard, ModelCardInput } from "../formats/model-card.ts";
+import type { TrainingOptions } from "./options.ts";
+import type { EvalEvent, TrainerState } from "./trainer.ts";
+
+/** What a stage says of itself in the model card. */
+export interface StageCard {
+  /** Names of its data: files, mostly. */
+  data: readonly string[];
+  /** What such a model is good for and what not. */
+  notes: string;
+  /** What the held-out loss was measured on, and its unit. */
+  evaluation: { name: string; metric: string };
+}
+
+/** The card of a model after a stage: its parent's, carried on, with this stage's data and options. */
+export function cardOf(
+  parent: ModelCard | undefined,
+  stage: string,
+  about: StageCard,
+  options: TrainingOptions,
+  state: Pick<TrainerState, "tokensSeen">,
+  held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined,
+): ModelCardInput {
+  const given = (options.card ?? {}) as Partial<ModelCardInput>;
+  const metrics = Object.entries(held?.metrics ?? {}).map(([metric, value]) => ({ metric, value }));
+  return {
+    ...given,
+    name: options.name ?? given.name ?? parent?.name,
+    stage,
+    parent: parent ? (parent.name ?? parent.stage) : null,
+    data: [...(parent?.data ?? []), ...(given.data ?? about.data.map((name) => ({ name })))],
+    tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
+    trainingCutoffDate: options.trainingCutoffDate ?? given.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
+    licence: options.licence ?? given.licence ?? parent?.licence,
+    notes: given.notes ?? about.notes,
+    evaluations: [
+      ...(given.evaluations ?? []),
+      ...(held ? [{ metric: about.evaluation.metric, value: held.evalLoss }, ...metrics] : []).map((entry) => ({
+        name: about.evaluation.name,
+        ...entry,
+      })),
+    ],
+  };
+}
+
+/** The names under which a card lists files: their last part. */
+export function dataNames(data: string | readonly string[] | undefined): string[] {
+  const files = data === undefined ? [] : typeof data === "string" ? [data] : data;
+  return files.map((name) => name.replace(/^.*[\\/]/, ""));
+}

@@ -1,0 +1,119 @@
+import type { CorpusTokenizer } from "../data/encode.ts";
+import { HeddleError } from "../errors.ts";
+import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
+import type { Model } from "../models/model.ts";
+import { learningRateSchedule } from "../optim/schedule.ts";
+import { cardOf, type StageCard } from "./card.ts";
+import { CheckpointStore } from "./checkpoints.ts";
+import type { TrainingOptions } from "./options.ts";
+import type { Stage } from "./stage.ts";
+import {
+  type BatchSource,
+  type EvalEvent,
+  type TrainEvent,
+  type TrainerState,
+  type TrainResult,
+  trainLoop,
+} from "./trainer.ts";
+import type { World } from "./world.ts";
+
+/** What is trained: a model with its tokenizer. `LanguageModel` is one. */
+export interface Trainable {
+  readonly model: Model;
+  readonly tokenizer?: (CorpusTokenizer & { files(): Readonly<Record<string, string>> }) | undefined;
+  /** Replaced by the new one when a stage is done. */
+  card?: ModelCard | undefined;
+}
+
+/** What a stage adds to the options that all have. */
+export interface StageSetup {
+  card: StageCard;
+  signal?: AbortSignal | undefined;
+  /** Weights that are trained, all others stay as they are to the byte. Default: all. */
+  names?: readonly string[] | undefined;
+  /** Sequences of a micro-batch. Default: perDeviceTrainBatchSize (a pair is two sequences, for instance). */
+  sequences?: number | undefined;
+  /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
+  sequenceLength?: number | undefined;
+  world?: World | undefined;
+}
+
+/** Positions of a sequence: maxSeqLength, checked against the model's context, or that, at most 1024. */
+export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?: number | undefined }): number {
+  const context = model.config.maxPositionEmbeddings;
+  const length = maxSeqLength ?? Math.min(context, 1024);
+  if (length > context)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `maxSeqLength: expected at most the model's ${context} positions, got ${length}`,
+    );
+  return length;
+}
+
+/** The tokenizer of what a stage trains. @throws HeddleError INVALID_ARGUMENT where there is none */
+export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNullable<T["tokenizer"]> {
+  if (!base.tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model with a tokenizer, got one without`);
+  return base.tokenizer;
+}
+
+/**
+ * Runs a stage from its options to the finished model: resume, steps, logs, held-out evaluation, checkpoints, model card.
+ * A stage's own file is then its schema, its rows and its loss. Disposes of `source` in the end.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `setup.signal` fired (the last
+ *   completed step is saved first), IO (what was saved stays)
+ */
+export async function* runStage<Batch>(
+  base: Trainable,
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  options: TrainingOptions,
+  setup: StageSetup,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model } = base;
+  try {
+    const parent = base.card;
+    const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
+      cardOf(parent, stage.name, setup.card, options, state, held);
+    const store = storeOf(base, options, card);
+    const result = yield* trainLoop(
+      model,
+      stage,
+      source,
+      {
+        ...options,
+        sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
+        sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
+        learningRateAt: learningRateSchedule(options),
+        names: setup.names,
+        world: setup.world,
+        signal: setup.signal,
+      },
+      store,
+    );
+    const { evalLoss, evalMetrics: metrics } = result;
+    base.card = parseModelCard(card(result, evalLoss === undefined ? undefined : { evalLoss, metrics }));
+    return result;
+  } finally {
+    source.dispose();
+  }
+}
+
+function storeOf(
+  base: Trainable,
+  options: TrainingOptions,
+  card: (state: TrainerState, held: EvalEvent | undefined) => ReturnType<typeof cardOf>,
+): CheckpointStore | undefined {
+  if (options.outputDir !== undefined)
+    return new CheckpointStore({
+      outputDir: options.outputDir,
+      saveTotalLimit: options.saveTotalLimit,
+      saveDtype: options.saveDtype ?? options.dtype,
+      resume: options.resume,
+      card,
+      tokenizerFiles: base.tokenizer?.files() ?? {},
+    });
+  if (options.resume === false || options.resume === "auto") return undefined;
+  throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");
+}
