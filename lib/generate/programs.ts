@@ -1,15 +1,14 @@
-import { HeddleError } from "../errors.ts";
 import {
   compile,
   Dimension,
   gatherRows,
   input,
-  linear,
+  type LogitHead,
+  logitsOf,
   type Program,
   type Results,
   SAMPLE_PARAMS,
   sample,
-  scale,
   tokenLogprob,
   type Value,
 } from "../graph/index.ts";
@@ -34,19 +33,12 @@ function key(kind: string, { cache, rows, logitRows, top }: ProgramShape): strin
   return [kind, cache.slots, cache.capacity, cache.dtype, rows, logitRows, top].join("/");
 }
 
-/** Hidden states of the rows named by the input `rows`, and the matrix that makes logits of them. */
-function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: Value; wanted: Dimension } {
+/** Hidden states of the rows named by the input `rows`, and what makes logits of them. */
+function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
   const { hidden, head } = cachedForward(model, rowInputs(new Dimension("rows", shape.rows)), segments, shape.cache);
   const wanted = new Dimension("logit rows", shape.logitRows);
   return { hidden: gatherRows(hidden, input("logitRows", "i32", [wanted])), head, wanted };
-}
-
-function logitsOf(model: Model, hidden: Value, head: Value): Value {
-  const { scale: factor = 1, softcap } = model.family.head(model.config);
-  if (softcap) throw new HeddleError("UNSUPPORTED", "generate: expected a head without soft cap, got one with it");
-  const logits = linear(hidden, head);
-  return factor === 1 ? logits : scale(logits, factor);
 }
 
 function sampled(model: Model, logits: Value, rows: Dimension, shape: ProgramShape): Results {
@@ -73,7 +65,7 @@ export function sampleProgram(model: Model, shape: ProgramShape): Program {
   return model.cached(key("sample", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      return sampled(model, logitsOf(model, hidden, head), wanted, shape);
+      return sampled(model, logitsOf(hidden, head), wanted, shape);
     }),
   );
 }
@@ -83,7 +75,7 @@ export function sampleAndLogitsProgram(model: Model, shape: ProgramShape): Progr
   return model.cached(key("sample+logits", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      const logits = logitsOf(model, hidden, head);
+      const logits = logitsOf(hidden, head);
       return { ...sampled(model, logits, wanted, shape), logits };
     }),
   );
@@ -104,7 +96,7 @@ export function logitsProgram(model: Model, shape: ProgramShape): Program {
   return model.cached(key("logits", shape), () =>
     compile(() => {
       const { hidden, head } = wantedHidden(model, shape);
-      return { logits: logitsOf(model, hidden, head) };
+      return { logits: logitsOf(hidden, head) };
     }),
   );
 }
@@ -129,8 +121,7 @@ export function scoreProgram(model: Model, shape: ProgramShape): Program {
       const rows = new Dimension("rows", shape.rows);
       const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
       const { hidden, head } = cachedForward(model, rowInputs(rows), segments, shape.cache);
-      const { softcap, scale: factor } = model.family.head(model.config);
-      const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]), { softcap, scale: factor });
+      const { logprob } = tokenLogprob(hidden, head, input("targets", "i32", [rows]));
       return { logprob };
     }),
   );

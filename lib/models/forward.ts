@@ -5,6 +5,7 @@ import {
   cast,
   type FloatDType,
   input,
+  type LogitHead,
   linear,
   tensor,
   type Value,
@@ -56,17 +57,22 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
   };
 }
 
+function headOf(model: Model, context: ForwardContext): LogitHead {
+  const head = model.family.head(model.config);
+  return { ...head, weight: context.weight(head.weight) };
+}
+
 /**
  * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
  * to it as they enter the program, so that f32 weights stay the masters.
  * @param options.weights shared by several passes in one trace: each weight then enters it once
- * @returns hidden states after the last norm, (rows, width), and the matrix that makes logits of them
+ * @returns hidden states after the last norm, (rows, width), and what makes logits of them
  */
 export function sequenceForward(
   model: Model,
   rows: Rows,
   options: { sequenceLength: number; dtype?: FloatDType; weights?: Map<string, Value> },
-): { hidden: Value; head: Value } {
+): { hidden: Value; head: LogitHead } {
   const { sequenceLength, dtype = "f32", weights } = options;
   const context = contextOf(model, rows, {
     dtype,
@@ -76,7 +82,7 @@ export function sequenceForward(
   });
   return {
     hidden: model.family.forward(context, model.config),
-    head: context.weight(model.family.head(model.config).weight),
+    head: headOf(model, context),
   };
 }
 
@@ -105,7 +111,7 @@ export function cachedForward(
   rows: Rows,
   segments: Value,
   cache: CacheShape,
-): { hidden: Value; head: Value } {
+): { hidden: Value; head: LogitHead } {
   const { numKeyValueHeads, headDim } = model.config;
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   const context = contextOf(model, rows, {
@@ -120,7 +126,7 @@ export function cachedForward(
   });
   return {
     hidden: model.family.forward(context, model.config),
-    head: context.weight(model.family.head(model.config).weight),
+    head: headOf(model, context),
   };
 }
 

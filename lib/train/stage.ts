@@ -1,4 +1,4 @@
-import type { FloatDType, LogprobOptions, TensorData, Value } from "../graph/index.ts";
+import type { FloatDType, LogitHead, LogprobOptions, TensorData, Value } from "../graph/index.ts";
 import type { Rows } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
 
@@ -12,9 +12,9 @@ export interface ForwardOptions {
 export interface ForwardResult {
   /** Hidden states after the last norm, (rows, width). */
   hidden: Value;
-  /** The matrix that makes logits of them, (vocabulary, width). */
-  head: Value;
-  /** What the head does to logits besides: to be given to tokenLogprob and crossEntropy. */
+  /** What makes logits of them: to be given to tokenLogprob and crossEntropy. */
+  head: LogitHead;
+  /** What the head does to products, which `head` holds as well. */
   logits: LogprobOptions;
 }
 

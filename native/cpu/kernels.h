@@ -159,6 +159,8 @@ struct Kernels {
   void (*glu_backward)(const Elementwise&, Pool&);   // a dy, b gate, c up -> y dgate, z dup
   void (*gelu)(const Elementwise&, Pool&);           // a -> y
   void (*gelu_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
+  void (*softcap)(const Elementwise&, Pool&);           // a, factor cap -> y
+  void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
   void (*add)(const Elementwise&, Pool&);
   void (*mul)(const Elementwise&, Pool&);
   void (*scale)(const Elementwise&, Pool&);

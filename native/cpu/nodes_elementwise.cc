@@ -34,6 +34,13 @@ void scale(const Node& n, Context& c) {
   e.factor = static_cast<float>(n.attr("factor"));
   active().scale(e, c.pool);
 }
+Elementwise capped(const Node& n) {
+  Elementwise e = describe(n);
+  e.factor = static_cast<float>(n.attr("cap"));
+  return e;
+}
+void softcap(const Node& n, Context& c) { active().softcap(capped(n), c.pool); }
+void softcap_backward(const Node& n, Context& c) { active().softcap_backward(capped(n), c.pool); }
 Elementwise activated(const Node& n) {
   Elementwise e = describe(n);
   e.activation = static_cast<int>(n.attr_int("activation"));
@@ -103,6 +110,8 @@ void register_elementwise() {
   add_kernel("add", "add", one_type, nullptr, add);
   add_kernel("mul", "mul", one_type, nullptr, mul);
   add_kernel("scale", "scale", one_type, nullptr, scale);
+  add_kernel("softcap", "softcap", one_type, nullptr, softcap);
+  add_kernel("softcap_backward", "softcap_backward", one_type, nullptr, softcap_backward);
   add_kernel("glu", "glu", one_type, nullptr, glu);
   add_kernel("glu_backward", "glu_backward", one_type, nullptr, glu_backward);
   add_kernel("gelu", "gelu", one_type, nullptr, gelu);

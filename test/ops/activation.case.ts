@@ -1,4 +1,4 @@
-import { gelu, glu } from "../../lib/graph/index.ts";
+import { gelu, glu, softcap } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, type GradientCase, given, type OpCase, type OpFile, out } from "./harness.ts";
 
 const shapes = [
@@ -32,6 +32,21 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
           outputs: [y, y],
         },
       ]),
+      {
+        op: "softcap",
+        label: `${type} (${shape})`,
+        inputs: [x],
+        attributes: { cap: 2.5 },
+        outputs: [y],
+        ...symbolic,
+      },
+      {
+        op: "softcap_backward",
+        label: `${type} (${shape})`,
+        inputs: [float(type, shape), x],
+        attributes: { cap: 2.5 },
+        outputs: [y],
+      },
       ...[0, 1].flatMap((tanh) => [
         {
           op: "gelu",
@@ -66,6 +81,14 @@ const extremeCases: OpCase[] = [
       outputs: [out("f32", 8)],
     },
   ]),
+  { op: "softcap", label: "extremes", inputs: [extremes], attributes: { cap: 30 }, outputs: [out("f32", 8)] },
+  {
+    op: "softcap_backward",
+    label: "extremes",
+    inputs: [ones, extremes],
+    attributes: { cap: 30 },
+    outputs: [out("f32", 8)],
+  },
   ...[0, 1].map((tanh) => ({
     op: "gelu",
     label: `extremes, tanh ${tanh}`,
@@ -78,6 +101,15 @@ const extremeCases: OpCase[] = [
 export default {
   cases: [...cases, ...extremeCases],
   failures: [
+    {
+      op: "softcap",
+      label: "a cap of 0",
+      inputs: [f32([4])],
+      attributes: { cap: 0 },
+      outputs: [out("f32", 4)],
+      code: "INVALID_ARGUMENT",
+      message: /^softcap: cap: expected a number in/,
+    },
     {
       op: "glu",
       label: "an unknown activation",
@@ -98,6 +130,7 @@ export default {
     },
   ],
   gradients: [
+    { label: "softcap", operands: { x: [3, 5] }, build: ({ x }) => softcap(x!, 0.7) },
     ...(["silu", "gelu_tanh", "gelu"] as const).map(
       (activation): GradientCase => ({
         label: `glu ${activation}`,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { Batch } from "../../lib/data/corpus.ts";
-import { compile, linear, openDevice } from "../../lib/graph/index.ts";
+import { compile, logitsOf, openDevice } from "../../lib/graph/index.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
 import { languageModelling } from "../../lib/train/language-modelling.ts";
 import { TrainStep } from "../../lib/train/step.ts";
@@ -38,7 +38,7 @@ describe.each(goldenNames)("%s against PyTorch in float64", (name) => {
     const T = golden.ids[0]!.length;
     const program = compile(() => {
       const { hidden, head } = sequenceForward(model, rowInputs(2 * T), { sequenceLength: T });
-      return { logits: linear(hidden, head) };
+      return { logits: logitsOf(hidden, head) };
     });
     const positions = Int32Array.from({ length: 2 * T }, (_, i) => i % T);
     const { logits } = await program.bind(device, model.tensors).run({ ids: batchOf(golden).tokens, positions });

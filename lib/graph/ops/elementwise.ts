@@ -48,6 +48,23 @@ export function scale(x: Value, factor: number): Value {
   return scaleNode([x], { factor })[0]!;
 }
 
+const softcapNode = defineOp({
+  name: "softcap",
+  infer: ([x]) => like(needFloat("softcap", "x", x)),
+  vjp: ({ inputs: [x], attributes }, [dy]) => softcapBackwardNode([dy, x], attributes),
+});
+const softcapBackwardNode = defineOp({
+  name: "softcap_backward",
+  infer([dy, x]) {
+    sameType("softcap_backward", needFloat("softcap_backward", "dy", dy), needFloat("softcap_backward", "x", x));
+    return like(x!);
+  },
+});
+/** cap · tanh(x / cap): values within (−cap, cap) (Gemma 2). */
+export function softcap(x: Value, cap: number): Value {
+  return softcapNode([x], { cap })[0]!;
+}
+
 const sumNode = defineOp({
   name: "sum",
   infer: ([x]) => {

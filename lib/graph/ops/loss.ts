@@ -1,8 +1,9 @@
 import { HeddleError } from "../../errors.ts";
 import { needDim, needDType, needFloat } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import type { Value } from "../value.ts";
-import { mul, scale as scaleBy, sum } from "./elementwise.ts";
+import { Value } from "../value.ts";
+import { softcap as capAt, mul, scale as scaleBy, sum } from "./elementwise.ts";
+import { linear } from "./linear.ts";
 
 const logprobNode = defineOp({
   name: "token_logprob",
@@ -33,22 +34,35 @@ export interface LogprobOptions {
   scale?: number | undefined;
 }
 
+/** What makes logits of hidden states: the matrix, and what the family does to the products. */
+export interface LogitHead extends LogprobOptions {
+  /** (vocabulary, width) */
+  weight: Value;
+}
+
+/** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
+export function logitsOf(hidden: Value, head: LogitHead): Value {
+  const { weight, scale = 1, softcap } = head;
+  const products = linear(hidden, weight);
+  const scaled = scale === 1 ? products : scaleBy(products, scale);
+  return softcap ? capAt(scaled, softcap) : scaled;
+}
+
 /**
  * log p(target) under softmax(hidden·Wᵀ), without the (rows, vocabulary) matrix in memory: chunks of the vocabulary
  * forward and backward (the online softmax of Milakov & Gimelshein 2018).
- * @param hidden (rows, width) @param weight (vocabulary, width) @param targets (rows) i32; a negative one is ignored: 0
+ * @param hidden (rows, width) @param head a model's head, or a matrix (vocabulary, width) with `options`
+ * @param targets (rows) i32; a negative one is ignored: 0
  * @returns logprob and logsumexp of the logits, both (rows) f32
  */
 export function tokenLogprob(
   hidden: Value,
-  weight: Value,
+  head: Value | LogitHead,
   targets: Value,
   options: LogprobOptions = {},
 ): { logprob: Value; logsumexp: Value } {
-  const [logprob, logsumexp] = logprobNode([hidden, weight, targets], {
-    softcap: options.softcap ?? 0,
-    scale: options.scale ?? 1,
-  });
+  const { weight, softcap = 0, scale = 1 } = head instanceof Value ? { weight: head, ...options } : head;
+  const [logprob, logsumexp] = logprobNode([hidden, weight, targets], { softcap, scale });
   return { logprob: logprob!, logsumexp: logsumexp! };
 }
 
@@ -58,10 +72,10 @@ export function tokenLogprob(
  */
 export function crossEntropy(
   hidden: Value,
-  weight: Value,
+  head: Value | LogitHead,
   targets: Value,
   weights: Value,
   options: LogprobOptions = {},
 ): Value {
-  return scaleBy(sum(mul(tokenLogprob(hidden, weight, targets, options).logprob, weights)), -1);
+  return scaleBy(sum(mul(tokenLogprob(hidden, head, targets, options).logprob, weights)), -1);
 }
