@@ -18,6 +18,8 @@ export function newProgress(): Progress {
   return { prefilledTokens: 0, prefillMs: 0, decodedTokens: 0, decodeMs: 0, firstTokenMs: undefined };
 }
 
+/** Rows of a prompt that a deterministic sequence takes at a time. */
+const DETERMINISTIC_ROWS = 64;
 /** Tokens for which room is taken at once; beyond them the cache grows as it is needed. */
 const RESERVED_AHEAD = 1024;
 
@@ -31,6 +33,9 @@ export async function* runSequences(
   { signal, progress = newProgress() }: { signal?: AbortSignal | undefined; progress?: Progress } = {},
 ): AsyncGenerator<Piece, void, undefined> {
   const started = performance.now();
+  // What one sequence computed is no use to another whose bits must not depend on it.
+  const deterministic = sequences.some((s) => s.options.deterministic);
+  const isolated = deterministic && sequences.length > 1;
   const waiting = sequences.filter((s) => !s.finishReason);
   const slots = new Map<Sequence, number>();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
@@ -41,7 +46,8 @@ export async function* runSequences(
       const slot = bestSlot(cache, free, sequence);
       free.splice(free.indexOf(slot), 1);
       slots.set(sequence, slot);
-      rewind(cache, slot, sequence.context);
+      if (isolated) cache.truncate(slot, 0);
+      else rewind(cache, slot, sequence.context);
       sequence.cachedTokens = cache.ids(slot).length;
       await cache.reserve(Math.min(sequence.expectedLength, sequence.context.length + RESERVED_AHEAD));
     }
@@ -51,9 +57,9 @@ export async function* runSequences(
       rewind(cache, slot, sequence.context);
     }
     const before = performance.now();
-    const { segments, ready } = nextRun(cache, slots);
+    const { segments, ready } = nextRun(cache, slots, deterministic);
     await cache.reserve(Math.max(...[...slots.keys()].map((s) => s.context.length)));
-    const choices = await step(cache, segments, ready, signal);
+    const choices = await step(cache, segments, ready, { deterministic, signal });
     const now = performance.now();
     account(progress, segments, now - before);
     if (ready.length > 0) progress.firstTokenMs ??= now - started;
@@ -104,7 +110,11 @@ function rewind(cache: KvCache, slot: number, context: readonly number[]): void 
 }
 
 /** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
-function nextRun(cache: KvCache, slots: ReadonlyMap<Sequence, number>): { segments: Segment[]; ready: Sequence[] } {
+function nextRun(
+  cache: KvCache,
+  slots: ReadonlyMap<Sequence, number>,
+  deterministic: boolean,
+): { segments: Segment[]; ready: Sequence[] } {
   const missing = [...slots].map(([sequence, slot]) => ({
     sequence,
     slot,
@@ -117,7 +127,9 @@ function nextRun(cache: KvCache, slots: ReadonlyMap<Sequence, number>): { segmen
   // Ready ones come first, so that row i of the choices belongs to ready[i].
   for (const { sequence, slot, ids } of missing) {
     if (room === 0) break;
-    const part = ids.slice(0, room);
+    // Where a prompt is cut must not depend on who else takes room, where bits matter.
+    if (deterministic && room < Math.min(ids.length, DETERMINISTIC_ROWS)) continue;
+    const part = ids.slice(0, deterministic ? DETERMINISTIC_ROWS : room);
     room -= part.length;
     segments.push({ slot, ids: part });
     if (part.length === ids.length) ready.push(sequence);
@@ -129,10 +141,11 @@ async function step(
   cache: KvCache,
   segments: readonly Segment[],
   ready: readonly Sequence[],
-  signal: AbortSignal | undefined,
+  { deterministic, signal }: { deterministic: boolean; signal: AbortSignal | undefined },
 ): Promise<Choice[]> {
   const top = Math.max(0, ...ready.map((s) => s.options.topLogprobs));
-  const shape = { rows: Math.max(PREFILL_ROWS, cache.slots), logitRows: cache.slots, top };
+  const rows = Math.max(PREFILL_ROWS, cache.slots);
+  const shape = { rows, logitRows: cache.slots, top, rowwise: deterministic };
   if (ready.length === 0) {
     await cache.run(prefillProgram, segments, { shape, signal });
     return [];

@@ -58,7 +58,7 @@ export class KvCache {
   }
 
   get shape(): CacheShape {
-    return { slots: this.slots, capacity: this.store.capacity, dtype: this.dtype };
+    return { slots: this.slots, capacity: this.store.capacity, dtype: this.dtype, context: this.contextLength };
   }
 
   /** The ids whose keys and values a slot holds. */

@@ -43,6 +43,11 @@ export interface GenerateOptions {
   seed?: number | undefined;
   /** Texts that end the answer (they are not part of it) and token ids that end it like the model's own end tokens. */
   stop?: string | readonly (string | number)[] | undefined;
+  /**
+   * The same bits, log-probabilities included, whatever prompts share the call; prompts are then processed more slowly.
+   * Without it, results agree within rounding.
+   */
+  deterministic?: boolean | undefined;
   /** Goes on after the model's end tokens. */
   ignoreEos?: boolean | undefined;
   /** How many of the likeliest tokens each piece reports in `top`. */
@@ -75,6 +80,7 @@ export interface ResolvedOptions {
   biasValues: Float32Array;
   logitProcessors: readonly LogitProcessor[];
   seed: number;
+  deterministic: boolean;
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
   topLogprobs: number;
@@ -104,6 +110,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   logitBias: true,
   logitProcessors: true,
   seed: true,
+  deterministic: true,
   stop: true,
   ignoreEos: true,
   topLogprobs: true,
@@ -179,6 +186,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     ...bias,
     logitProcessors: processors,
     seed: options.seed === undefined ? randomInt(2 ** 47) : safeInteger("seed", options.seed),
+    deterministic: flag("deterministic", false),
     stopTexts,
     stopTokens,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),

@@ -27,16 +27,20 @@ export interface Bounds {
 export interface ProgramShape extends Bounds {
   cache: CacheShape;
   top: number;
+  /** A row's bits depend on its own sequence alone. */
+  rowwise?: boolean | undefined;
 }
 
-function key(kind: string, { cache, rows, logitRows, top }: ProgramShape): string {
-  return [kind, cache.slots, cache.capacity, cache.dtype, rows, logitRows, top].join("/");
+function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: ProgramShape): string {
+  const { slots, capacity, context, dtype } = cache;
+  return [kind, slots, capacity, context, dtype, rows, logitRows, top, rowwise].join("/");
 }
 
 /** Hidden states of the rows named by the input `rows`, and what makes logits of them. */
 function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
-  const { hidden, head } = cachedForward(model, rowInputs(new Dimension("rows", shape.rows)), segments, shape.cache);
+  const rows = rowInputs(new Dimension("rows", shape.rows));
+  const { hidden, head } = cachedForward(model, rows, segments, shape.cache, shape);
   const wanted = new Dimension("logit rows", shape.logitRows);
   return { hidden: gatherRows(hidden, input("logitRows", "i32", [wanted])), head, wanted };
 }
@@ -65,7 +69,7 @@ export function sampleProgram(model: Model, shape: ProgramShape): Program {
   return model.cached(key("sample", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      return sampled(model, logitsOf(hidden, head), wanted, shape);
+      return sampled(model, logitsOf(hidden, head, shape), wanted, shape);
     }),
   );
 }
@@ -75,7 +79,7 @@ export function sampleAndLogitsProgram(model: Model, shape: ProgramShape): Progr
   return model.cached(key("sample+logits", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
-      const logits = logitsOf(hidden, head);
+      const logits = logitsOf(hidden, head, shape);
       return { ...sampled(model, logits, wanted, shape), logits };
     }),
   );
@@ -96,7 +100,7 @@ export function logitsProgram(model: Model, shape: ProgramShape): Program {
   return model.cached(key("logits", shape), () =>
     compile(() => {
       const { hidden, head } = wantedHidden(model, shape);
-      return { logits: logitsOf(hidden, head) };
+      return { logits: logitsOf(hidden, head, shape) };
     }),
   );
 }
@@ -108,7 +112,7 @@ export function prefillProgram(model: Model, shape: ProgramShape): Program {
       const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
       const rows = rowInputs(new Dimension("rows", shape.rows));
       // The graph keeps what an effect needs: here the cache writes, and so everything up to the last layer's keys.
-      cachedForward(model, rows, segments, shape.cache);
+      cachedForward(model, rows, segments, shape.cache, shape);
       return {};
     }),
   );

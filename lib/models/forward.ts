@@ -26,11 +26,13 @@ interface ContextOptions {
   matrices?: FloatDType | undefined;
   /** Weights that have entered the trace already, by name; filled as more do. */
   weights?: Map<string, Value> | undefined;
+  /** A row's bits depend on its own sequence alone. */
+  rowwise?: boolean | undefined;
   attend: ForwardContext["attend"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
-  const { dtype, matrices, weights: cache = new Map<string, Value>(), attend } = options;
+  const { dtype, matrices, weights: cache = new Map<string, Value>(), rowwise = false, attend } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (name: string) => {
     const known = cache.get(name);
@@ -47,8 +49,10 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     dtype,
     has,
     weight,
-    linear: (x, prefix, options) =>
-      linear(x, weight(`${prefix}.weight`), has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined, options),
+    linear: (x, prefix, more) => {
+      const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
+      return linear(x, weight(`${prefix}.weight`), bias, { ...more, rowwise });
+    },
     constant: (name) => {
       const key = `constant.${name}`;
       return tensor(key, "f32", model.weight(key).shape);
@@ -91,10 +95,12 @@ export interface CacheShape {
   slots: number;
   capacity: number;
   dtype: FloatDType;
+  /** What the capacity may grow to. */
+  context: number;
 }
 
 /** Names and shapes of the cache tensors that cachedForward binds, two a layer. */
-export function cacheTensors(model: Model, cache: CacheShape): { name: string; shape: number[] }[] {
+export function cacheTensors(model: Model, cache: Omit<CacheShape, "context">): { name: string; shape: number[] }[] {
   const { numHiddenLayers, numKeyValueHeads, headDim } = model.config;
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   return Array.from({ length: numHiddenLayers }, (_, i) => [`cache.${i}.k`, `cache.${i}.v`])
@@ -105,23 +111,26 @@ export function cacheTensors(model: Model, cache: CacheShape): { name: string; s
 /**
  * New rows of several sequences over their KV caches.
  * @param segments (count, 4) i32: first row, row count, slot, past length
+ * @param options.rowwise a row's bits do not depend on the rows of other sequences beside it
  */
 export function cachedForward(
   model: Model,
   rows: Rows,
   segments: Value,
   cache: CacheShape,
+  { rowwise = false }: { rowwise?: boolean | undefined } = {},
 ): { hidden: Value; head: LogitHead } {
   const { numKeyValueHeads, headDim } = model.config;
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   const context = contextOf(model, rows, {
     dtype: "f32",
+    rowwise,
     attend: (layer, { q, k, v }, options) => {
       const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);
       cacheWrite(cacheK, k, segments);
       cacheWrite(cacheV, v, segments);
-      return cachedAttention({ q, cacheK, cacheV, segments }, options);
+      return cachedAttention({ q, cacheK, cacheV, segments }, { ...options, context: cache.context });
     },
   });
   return {

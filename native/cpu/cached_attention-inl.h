@@ -13,8 +13,10 @@ using cpu::CachedAttention;
 constexpr int64_t direct_rows = 4;   // segments of at most this many rows take the decoding path
 constexpr int64_t score_keys = 64;   // keys whose scores are held at a time
 
-// Context of one decoding task: fixed by the cache, at most 32 parts.
-inline int64_t part_keys(const CachedAttention& a) { return max_of<int64_t>(512, round_up(ceil_div(a.capacity, 32), score_keys)); }
+// Context of one decoding task: fixed by what the cache may grow to, at most 32 parts.
+inline int64_t part_keys(const CachedAttention& a) {
+  return max_of<int64_t>(512, round_up(ceil_div(max_of(a.context, a.capacity), 32), score_keys));
+}
 
 // What a decoding task leaves per query when the context is cut: unnormalised output (width), maximum, sum.
 inline int64_t partial_floats(int64_t width) { return width + 2; }

@@ -183,8 +183,22 @@ inline bool skinny(const Gemm& g) {
   return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
 }
 
+// The product in slices of rows, each as if it were alone.
+inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
+  const int64_t rows = g.m, slice = g.b_transposed ? gemv_rows : gemv_axpy_rows;
+  const char* a = static_cast<const char*>(g.a);
+  char* c = static_cast<char*>(g.c);
+  for (int64_t i = 0; i < rows; i += slice) {
+    g.m = min_of(slice, rows - i);
+    g.a = a + i * g.lda * static_cast<int64_t>(dtype_bytes(g.a_type));
+    g.c = c + i * g.ldc * static_cast<int64_t>(dtype_bytes(g.c_type));
+    gemv(g, pool, scratch);
+  }
+}
+
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
+  if (g.rowwise) return gemm_rowwise(g, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
   gemm_blocked(g, pool, scratch);
 }

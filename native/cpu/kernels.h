@@ -27,6 +27,7 @@ struct Gemm {
   DType c_type;  // f32 or bf16; accumulate needs f32
   int64_t ldc;
   bool accumulate = false;
+  bool rowwise = false;  // a row's bits depend on that row alone, however many there are
   const void* bias = nullptr;
   DType bias_type = DType::f32;
 };
@@ -47,6 +48,7 @@ struct Attention {
 
 struct CachedAttention {
   int64_t heads, kv_heads, width, slots, capacity;  // cache (slots, kv_heads, capacity, width)
+  int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
   bool causal;
   int64_t window;
   float scale, softcap;

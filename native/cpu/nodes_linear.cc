@@ -22,6 +22,7 @@ Gemm linear(const Node& n) {
   set_b(g, n.in[1], !n.attr_flag("transposed"));
   set_c(g, n.out[0]);
   g.k = n.in[0].shape[1];
+  g.rowwise = n.attributes->get("rowwise", 0) != 0;
   if (n.has_input(2)) g.bias = n.in[2].data, g.bias_type = n.in[2].dtype;
   return g;
 }

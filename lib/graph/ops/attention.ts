@@ -133,12 +133,13 @@ const cachedNode = defineOp({
 });
 /**
  * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
+ * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
  * @param operands.q (rows, heads, width) @param operands.segments as in cacheWrite
  */
 export function cachedAttention(
   operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value },
-  options: AttentionOptions = {},
+  { context = 0, ...options }: AttentionOptions & { context?: number } = {},
 ): Value {
   const { q, cacheK, cacheV, segments } = operands;
-  return cachedNode([q, cacheK, cacheV, segments], attributesOf(q, options))[0]!;
+  return cachedNode([q, cacheK, cacheV, segments], { ...attributesOf(q, options), context })[0]!;
 }

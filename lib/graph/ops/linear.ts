@@ -31,6 +31,13 @@ const columnSumNode = defineOp({
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],
 });
 
+export interface LinearOptions {
+  /** The weight is stored (inputs, outputs): GPT-2's Conv1D. */
+  transposed?: boolean;
+  /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
+  rowwise?: boolean;
+}
+
 /**
  * y = x·Wᵀ + b.
  * @param x (rows, inputs)
@@ -42,7 +49,7 @@ export function linear(
   x: Value,
   weight: Value,
   bias?: Value,
-  { transposed = false }: { transposed?: boolean } = {},
+  { transposed = false, rowwise = false }: LinearOptions = {},
 ): Value {
-  return linearNode([x, weight, bias], { transposed: transposed ? 1 : 0 })[0]!;
+  return linearNode([x, weight, bias], { transposed: transposed ? 1 : 0, rowwise: rowwise ? 1 : 0 })[0]!;
 }

@@ -41,9 +41,13 @@ export interface LogitHead extends LogprobOptions {
 }
 
 /** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
-export function logitsOf(hidden: Value, head: LogitHead): Value {
+export function logitsOf(
+  hidden: Value,
+  head: LogitHead,
+  { rowwise = false }: { rowwise?: boolean | undefined } = {},
+): Value {
   const { weight, scale = 1, softcap } = head;
-  const products = linear(hidden, weight);
+  const products = linear(hidden, weight, undefined, { rowwise });
   const scaled = scale === 1 ? products : scaleBy(products, scale);
   return softcap ? capAt(scaled, softcap) : scaled;
 }

@@ -1,0 +1,45 @@
+import { describe, expect, test } from "vitest";
+import type { Completion } from "../../lib/generate/index.ts";
+import { generator } from "../ops/harness.ts";
+import { tinyModel } from "./helpers.ts";
+
+/** Prompts of every length that takes another path: single rows, a few, whole chunks, and beyond several of them. */
+const lengths = [1, 2, 4, 5, 31, 33, 63, 64, 65, 130, 257, 700];
+const random = generator(5);
+const prompts = lengths.map((n) => Array.from({ length: n }, () => Math.floor(random() * 320)));
+// A prompt that begins like another: what one computed must not be taken for the other.
+prompts.push([...prompts[10]!.slice(0, 200), 7]);
+
+const options = { maxTokens: 6, temperature: 0.8, seed: 11, topLogprobs: 3, ignoreEos: true } as const;
+const bits = (c: Completion) => [c.tokens, c.logprobs, c.top];
+
+describe.each([
+  ["llama", {}],
+  ["mistral, with a window", { modelType: "mistral", slidingWindow: 40 }],
+  ["gpt2", { modelType: "gpt2", numKeyValueHeads: 4 }],
+])("%s: deterministic", (_name, config) => {
+  const make = (threads: number) => tinyModel({ threads }, { ...config, maxPositionEmbeddings: 1024 });
+
+  test("a sequence has the same bits alone, in any company, and on one thread", async () => {
+    await using model = make(2);
+    const together = await model.completeAll(prompts, { ...options, deterministic: true });
+    await using single = make(1);
+    for (const [i, prompt] of prompts.entries()) {
+      const alone = await single.complete(prompt, { ...options, deterministic: true });
+      expect(bits(together[i]!), `prompt of ${prompt.length}`).toEqual(bits(alone));
+    }
+    const fewer = await model.completeAll(prompts.slice(8), { ...options, deterministic: true });
+    expect(fewer.map(bits)).toEqual(together.slice(8).map(bits));
+  });
+
+  test("without it, tokens agree and log-probabilities do within rounding", async () => {
+    await using model = make(2);
+    const together = await model.completeAll(prompts, options);
+    for (const [i, prompt] of prompts.entries()) {
+      const alone = await model.complete(prompt, options);
+      expect(together[i]!.tokens).toEqual(alone.tokens);
+      for (const [j, logprob] of alone.logprobs.entries())
+        expect(Math.abs(together[i]!.logprobs[j]! - logprob)).toBeLessThan(1e-4);
+    }
+  });
+});
