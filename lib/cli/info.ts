@@ -1,6 +1,8 @@
+import { classifierClass } from "../formats/heads.ts";
 import { openModelFiles } from "../formats/model-files.ts";
 import { modelPath } from "../generate/index.ts";
 import { deviceInfo } from "../graph/index.ts";
+import { modelWeights } from "../models/heads.ts";
 import { familyOf } from "../models/registry.ts";
 import { defineCommand } from "./command.ts";
 import type { Output } from "./output.ts";
@@ -44,7 +46,7 @@ async function modelInfo(name: string) {
   try {
     const { config, weights, card } = files;
     const family = familyOf(config.modelType);
-    const expected = family.weights(config);
+    const expected = modelWeights(config);
     const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
     const infos = weights.names().map((n) => weights.info(n));
     // A tied head that is stored all the same is not a parameter of its own.
@@ -52,7 +54,8 @@ async function modelInfo(name: string) {
     return {
       path,
       format: weights.format,
-      architecture: family.architecture,
+      architecture: config.classifier ? classifierClass(family.architecture, config.classifier) : family.architecture,
+      ...(config.classifier && { classifier: config.classifier }),
       parameters,
       bytes: infos.reduce((n, i) => n + i.bytes, 0),
       context: config.maxPositionEmbeddings,

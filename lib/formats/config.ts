@@ -19,6 +19,31 @@ const flag = z.boolean({ error: "true or false" });
 // Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
 const tokenId = whole(0, 2 ** 31 - 1);
 
+const classifierSchema = z.strictObject({
+  /** One label for a text, or one for each of its tokens (that head has a bias, as transformers' have). */
+  task: z.enum(["sequence", "token"]),
+  /** Names by index; a single one: the head gives a number (regression, reward). */
+  labels: z
+    .array(z.string().max(1000), { error: "an array of names" })
+    .min(1, "at least one name")
+    .max(65536)
+    .refine((names) => new Set(names).size === names.length, "names that differ"),
+  problemType: z
+    .enum(["single_label_classification", "multi_label_classification", "regression"])
+    .default("single_label_classification"),
+  /** What a text's hidden states become before the head: those of the last token, their mean, or those of the first. */
+  pooling: z.enum(["last", "mean", "first"]).default("last"),
+  /** Divides logits before they become probabilities; fitted on held-out data (Guo et al. 2017). */
+  temperature: z
+    .custom<number>((v) => typeof v === "number" && v > 0 && v <= 1e6, "a number above 0 and at most 1000000")
+    .optional(),
+});
+
+/** A classification head on the trunk. */
+export type ClassifierConfig = z.infer<typeof classifierSchema>;
+/** The same with what may be left out. */
+export type ClassifierConfigInput = z.input<typeof classifierSchema>;
+
 /** The caps are far above every published model; they keep a hostile file from sizing allocations. */
 const schema = z.strictObject({
   modelType: z.enum(MODEL_TYPES),
@@ -55,11 +80,16 @@ const schema = z.strictObject({
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
   /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
+  /** A classification head in the place of the language-modelling one. */
+  classifier: classifierSchema.optional(),
+  /** A number for each token, beside the language-modelling head: what PPO's critic is (TRL's `v_head`). */
+  valueHead: flag.optional(),
 });
 
 export type ModelConfig = z.infer<typeof schema>;
 /** What createModel takes: sizes that are left out follow from the others. */
-export type ModelConfigInput = Partial<ModelConfig> & {
+export type ModelConfigInput = Partial<Omit<ModelConfig, "classifier">> & {
+  classifier?: ClassifierConfigInput | undefined;
   modelType: ModelType;
   hiddenSize: number;
   numHiddenLayers: number;

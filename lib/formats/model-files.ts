@@ -7,6 +7,7 @@ import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
+import { VALUE_HEAD } from "./heads.ts";
 import { exists, ioError, readJson } from "./io.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
@@ -54,6 +55,8 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
 
 async function fromFolder(weights: WeightSource, folder: string): Promise<ModelFiles> {
   const config = await readModelConfig(folder);
+  // TRL's checkpoints say it nowhere else.
+  if (weights.has(`${VALUE_HEAD}.weight`)) config.valueHead = true;
   const card = await readModelCard(folder);
   const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
   return {
@@ -96,6 +99,9 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
   );
 }
 
+/** Weights that lie beside the trunk. */
+const HEADS = /^(lm_head|score|classifier|v_head)\./;
+
 /**
  * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
  * transformers stored (attention masks, rotary tables) are left out.
@@ -106,7 +112,7 @@ function canonicalName(name: string, config: ModelConfig, weights: WeightSource)
   if (gpt2 && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
   const prefix = gpt2 ? "transformer." : "model.";
   const bare = gpt2 ? "wte.weight" : "embed_tokens.weight";
-  return weights.has(bare) && !name.startsWith(prefix) && name !== "lm_head.weight" ? prefix + name : name;
+  return weights.has(bare) && !name.startsWith(prefix) && !HEADS.test(name) ? prefix + name : name;
 }
 
 /** Throws INVALID_FILE unless the tensor has this shape; NOT_FOUND if there is none. */

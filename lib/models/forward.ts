@@ -1,3 +1,4 @@
+import { HeddleError } from "../errors.ts";
 import {
   attention,
   cachedAttention,
@@ -61,22 +62,42 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
   };
 }
 
-function headOf(model: Model, context: ForwardContext): LogitHead {
-  const head = model.family.head(model.config);
-  return { ...head, weight: context.weight(head.weight) };
+/** A model over rows, in a trace. */
+export interface Forward {
+  /** Hidden states after the last norm, (rows, width). */
+  hidden: Value;
+  /** What makes logits of the next token of them. A classifier may have none: its matrix enters the trace when it is read. */
+  readonly head: LogitHead;
+  /** Layers beside the trunk by name, over `hidden` or what was made of it: heads. */
+  linear: ForwardContext["linear"];
+}
+
+function forwardOf(model: Model, context: ForwardContext): Forward {
+  return {
+    hidden: model.family.forward(context, model.config),
+    get head() {
+      const head = model.family.head(model.config);
+      if (!context.has(head.weight))
+        throw new HeddleError(
+          "UNSUPPORTED",
+          `model: expected a language-modelling head, got a ${model.config.modelType} without ${head.weight}`,
+        );
+      return { ...head, weight: context.weight(head.weight) };
+    },
+    linear: context.linear,
+  };
 }
 
 /**
  * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
  * to it as they enter the program, so that f32 weights stay the masters.
  * @param options.weights shared by several passes in one trace: each weight then enters it once
- * @returns hidden states after the last norm, (rows, width), and what makes logits of them
  */
 export function sequenceForward(
   model: Model,
   rows: Rows,
   options: { sequenceLength: number; dtype?: FloatDType; weights?: Map<string, Value> },
-): { hidden: Value; head: LogitHead } {
+): Forward {
   const { sequenceLength, dtype = "f32", weights } = options;
   const context = contextOf(model, rows, {
     dtype,
@@ -84,10 +105,7 @@ export function sequenceForward(
     matrices: dtype === "f32" ? undefined : dtype,
     attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
   });
-  return {
-    hidden: model.family.forward(context, model.config),
-    head: headOf(model, context),
-  };
+  return forwardOf(model, context);
 }
 
 /** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
@@ -119,7 +137,7 @@ export function cachedForward(
   segments: Value,
   cache: CacheShape,
   { rowwise = false }: { rowwise?: boolean | undefined } = {},
-): { hidden: Value; head: LogitHead } {
+): Forward {
   const { numKeyValueHeads, headDim } = model.config;
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   const context = contextOf(model, rows, {
@@ -133,10 +151,7 @@ export function cachedForward(
       return cachedAttention({ q, cacheK, cacheV, segments }, { ...options, context: cache.context });
     },
   });
-  return {
-    hidden: model.family.forward(context, model.config),
-    head: headOf(model, context),
-  };
+  return forwardOf(model, context);
 }
 
 /** The inputs `ids` and `positions` of a trace. */

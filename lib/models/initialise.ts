@@ -1,6 +1,7 @@
 import type { ModelConfig } from "../formats/config.ts";
 import { type Device, Tensor } from "../graph/index.ts";
-import { familyOf } from "./registry.ts";
+import type { WeightSpec } from "./family.ts";
+import { modelWeights } from "./heads.ts";
 
 /** Uniform 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
 function generator(seed: number): () => number {
@@ -44,6 +45,20 @@ function streamOf(name: string, seed: number): number {
   return (h ^ Math.imul(seed, 0x9e3779b1)) >>> 0;
 }
 
+/** Random values of one weight, or undefined where it starts as zeros. The same seed gives the same ones everywhere. */
+export function drawWeight(
+  name: string,
+  { shape, init }: WeightSpec,
+  config: Pick<ModelConfig, "initializerRange" | "numHiddenLayers">,
+  seed: number,
+): Float32Array | undefined {
+  const elements = shape.reduce((n, d) => n * d, 1);
+  if (init === "zeros") return undefined;
+  if (init === "ones") return new Float32Array(elements).fill(1);
+  const deviation = config.initializerRange / (init === "residual" ? Math.sqrt(2 * config.numHiddenLayers) : 1);
+  return normal(elements, deviation, generator(streamOf(name, seed)));
+}
+
 /**
  * Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. They are written by
  * the device's lane, ahead of everything that is asked of it later; `written` settles when they are.
@@ -55,19 +70,12 @@ export function initialWeights(
 ): { weights: Map<string, Tensor>; written: Promise<unknown> } {
   const weights = new Map<string, Tensor>();
   const writes: Promise<void>[] = [];
-  const deviation = config.initializerRange;
-  for (const [name, { shape, init }] of familyOf(config.modelType).weights(config)) {
-    const tensor = Tensor.zeros(device, "f32", shape);
+  for (const [name, spec] of modelWeights(config)) {
+    if (spec.optional) continue;
+    const tensor = Tensor.zeros(device, "f32", spec.shape);
     weights.set(name, tensor);
-    if (init === "zeros") continue;
-    const scaled = init === "residual" ? deviation / Math.sqrt(2 * config.numHiddenLayers) : deviation;
-    writes.push(
-      tensor.write(
-        init === "ones"
-          ? new Float32Array(tensor.elements).fill(1)
-          : normal(tensor.elements, scaled, generator(streamOf(name, seed))),
-      ),
-    );
+    const values = drawWeight(name, spec, config, seed);
+    if (values) writes.push(tensor.write(values));
   }
   return { weights, written: Promise.all(writes) };
 }

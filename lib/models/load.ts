@@ -3,8 +3,8 @@ import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import { bytesOf, type Device, type FloatDType, Tensor } from "../graph/index.ts";
+import { modelWeights } from "./heads.ts";
 import { Model } from "./model.ts";
-import { familyOf } from "./registry.ts";
 
 /** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
 export interface NamedWeights {
@@ -29,7 +29,7 @@ export interface LoadOptions {
  */
 export async function loadModel(config: ModelConfig, source: NamedWeights, options: LoadOptions): Promise<Model> {
   const { device, dtype = "auto", onProgress, signal } = options;
-  const expected = familyOf(config.modelType).weights(config);
+  const expected = modelWeights(config);
   const unknown = new Set(source.names());
   const tensors = new Map<string, Tensor>();
   let done = 0;

@@ -1,13 +1,19 @@
 import { HeddleError } from "../errors.ts";
-import type { ModelConfig } from "../formats/config.ts";
+import {
+  type ClassifierConfig,
+  type ClassifierConfigInput,
+  type ModelConfig,
+  parseModelConfig,
+} from "../formats/config.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { Family } from "./family.ts";
-import { initialWeights } from "./initialise.ts";
+import { headNames, modelWeights } from "./heads.ts";
+import { drawWeight, initialWeights } from "./initialise.ts";
 import { familyOf } from "./registry.ts";
 
 /** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
 export class Model {
-  readonly config: ModelConfig;
+  private current: ModelConfig;
   readonly family: Family;
   readonly device: Device;
   private readonly all: Map<string, Tensor>;
@@ -15,7 +21,7 @@ export class Model {
   private live = true;
 
   private constructor(config: ModelConfig, device: Device, tensors: Map<string, Tensor>) {
-    this.config = config;
+    this.current = config;
     this.family = familyOf(config.modelType);
     this.device = device;
     this.all = tensors;
@@ -47,9 +53,19 @@ export class Model {
     return Model.fromWeights(config, device, weights);
   }
 
+  get config(): ModelConfig {
+    return this.current;
+  }
+
   /** Names of the weights, in a checkpoint's order. */
   get weightNames(): string[] {
-    return [...this.family.weights(this.config).keys()].filter((n) => this.tensors.has(n));
+    return [...modelWeights(this.config).keys()].filter((n) => this.tensors.has(n));
+  }
+
+  /** Names of the weights that logits of tokens depend on: all but other heads. */
+  get languageWeightNames(): string[] {
+    const heads = new Set(headNames(this.config));
+    return this.weightNames.filter((name) => !heads.has(name));
   }
 
   /** Weights by Hugging Face name, and the family's constants as `constant.<name>`. */
@@ -85,6 +101,62 @@ export class Model {
   }
 
   /**
+   * Gives the trunk a classification head with random weights. It takes the place of the language-modelling head, as in
+   * transformers' classes; with `keepLanguageHead` an untied one stays too (a tied one always does), and the model still generates.
+   * A head of the same task and labels stays as it is.
+   */
+  async addClassifier(
+    classifier: ClassifierConfigInput,
+    { seed = 0, keepLanguageHead = false }: { seed?: number; keepLanguageHead?: boolean } = {},
+  ): Promise<void> {
+    const { architectures: _, classifier: before, ...rest } = this.config;
+    const config = parseModelConfig({ ...rest, classifier });
+    const same = before && sameHead(before, config.classifier!);
+    if (before && !same)
+      for (const name of modelWeights(this.config).keys()) if (!modelWeights(rest).has(name)) this.remove(name);
+    await this.reconfigure(config, seed);
+    const head = this.family.head(config).weight;
+    if (!keepLanguageHead && modelWeights(config).get(head)?.optional) this.remove(head);
+  }
+
+  /** Changes how a classifier's logits become probabilities: its temperature. */
+  setClassifierTemperature(temperature: number | undefined): void {
+    const { classifier, ...rest } = this.config;
+    if (!classifier) throw new HeddleError("UNSUPPORTED", "classifier: expected a model with one, got one without");
+    const { temperature: _, ...head } = classifier;
+    this.current = parseModelConfig({
+      ...rest,
+      classifier: temperature === undefined ? head : { ...head, temperature },
+    });
+  }
+
+  /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */
+  async addValueHead({ seed = 0 }: { seed?: number } = {}): Promise<void> {
+    await this.reconfigure({ ...this.config, valueHead: true }, seed);
+  }
+
+  /** Takes a configuration with further heads, and draws the weights that are not there yet. */
+  private async reconfigure(config: ModelConfig, seed: number): Promise<void> {
+    this.assertLive();
+    const writes: Promise<void>[] = [];
+    for (const [name, spec] of modelWeights(config)) {
+      if (this.all.has(name) || spec.optional) continue;
+      const made = Tensor.zeros(this.device, "f32", spec.shape);
+      const values = drawWeight(name, spec, config, seed);
+      if (values) writes.push(made.write(values));
+      this.all.set(name, made);
+    }
+    this.current = config;
+    this.programs.clear();
+    await Promise.all(writes);
+  }
+
+  private remove(name: string): void {
+    this.all.get(name)?.dispose();
+    this.all.delete(name);
+  }
+
+  /**
    * Makes the named weights writable f32 tensors, as training needs them: mapped and 16-bit ones are copied and widened.
    * Programs made before are forgotten; sessions opened before keep the old weights.
    */
@@ -111,6 +183,10 @@ export class Model {
   }
 }
 
+function sameHead(a: ClassifierConfig, b: ClassifierConfig): boolean {
+  return a.task === b.task && JSON.stringify(a.labels) === JSON.stringify(b.labels);
+}
+
 /** Checks the weights against the family and adds its constants. */
 function assemble(
   config: ModelConfig,
@@ -119,7 +195,7 @@ function assemble(
   make: (tensors: Map<string, Tensor>) => Model,
 ): { model: Model; written: Promise<unknown> } {
   const family = familyOf(config.modelType);
-  for (const [name, spec] of family.weights(config)) {
+  for (const [name, spec] of modelWeights(config)) {
     const t = weights.get(name);
     if (!t && spec.optional) continue;
     if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);

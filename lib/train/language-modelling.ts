@@ -15,7 +15,7 @@ export const languageModelling: Stage<Batch> = {
     };
   },
   loss({ rows, forward }) {
-    const { hidden, head, logits } = forward();
-    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]), logits);
+    const { hidden, head } = forward();
+    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]));
   },
 };

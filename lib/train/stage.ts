@@ -1,21 +1,11 @@
-import type { FloatDType, LogitHead, LogprobOptions, TensorData, Value } from "../graph/index.ts";
-import type { Rows } from "../models/forward.ts";
+import type { FloatDType, TensorData, Value } from "../graph/index.ts";
+import type { Forward, Rows } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
 
 /** What a forward pass of a loss may differ in. */
 export interface ForwardOptions {
   /** Ids and positions, (rows) i32 each, where they are not the inputs `ids` and `positions`. */
   rows?: Rows | undefined;
-}
-
-/** A forward pass: what token log-probabilities are made of. */
-export interface ForwardResult {
-  /** Hidden states after the last norm, (rows, width). */
-  hidden: Value;
-  /** What makes logits of them: to be given to tokenLogprob and crossEntropy. */
-  head: LogitHead;
-  /** What the head does to products, which `head` holds as well. */
-  logits: LogprobOptions;
 }
 
 /** What a stage's loss is traced with. */
@@ -29,7 +19,7 @@ export interface LossContext {
   /** Whether this trace is differentiated: dropout and noise apply then, and not in an evaluation. */
   readonly training: boolean;
   /** The model over the inputs `ids` and `positions`. It may be called more than once in a loss. */
-  forward(options?: ForwardOptions): ForwardResult;
+  forward(options?: ForwardOptions): Forward;
 }
 
 /** The data of a micro-batch: `ids` (rows) and what the stage's loss reads besides. */

@@ -22,7 +22,7 @@ export interface StepShape {
 }
 
 export interface TrainStepOptions extends AdamWOptions {
-  /** Weights that are trained; all others are frozen and untouched. Default: all. */
+  /** Weights that are trained; all others are frozen and untouched. Default: what logits of tokens depend on. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
 }
@@ -53,7 +53,7 @@ export class TrainStep<Batch> {
   private readonly evaluation: Executable;
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
-    const { names = model.weightNames, world = soloWorld, ...adamw } = options;
+    const { names = model.languageWeightNames, world = soloWorld, ...adamw } = options;
     this.stage = stage;
     this.world = world;
     const rows = shape.sequences * shape.sequenceLength;
@@ -77,7 +77,7 @@ export class TrainStep<Batch> {
     shape: StepShape,
     options: TrainStepOptions = {},
   ): Promise<TrainStep<Batch>> {
-    await model.prepareForTraining(options.names ?? model.weightNames);
+    await model.prepareForTraining(options.names ?? model.languageWeightNames);
     return new TrainStep(model, stage, shape, options);
   }
 
@@ -136,7 +136,6 @@ export class TrainStep<Batch> {
 function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, training: boolean): LossOutputs {
   const { sequences, sequenceLength, dtype } = shape;
   const rows = sequences * sequenceLength;
-  const { softcap, scale } = model.family.head(model.config);
   const weights = new Map(); // shared by all forward passes, so that a matrix is rounded once
   const context: LossContext = {
     model,
@@ -145,10 +144,8 @@ function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, trai
     sequenceLength,
     dtype,
     training,
-    forward: (options = {}) => ({
-      ...sequenceForward(model, options.rows ?? rowInputs(rows), { sequenceLength, dtype, weights }),
-      logits: { softcap, scale },
-    }),
+    forward: (options = {}) =>
+      sequenceForward(model, options.rows ?? rowInputs(rows), { sequenceLength, dtype, weights }),
   };
   const outputs = stage.loss(context);
   return outputs instanceof Value ? { loss: outputs } : outputs;

@@ -1,0 +1,73 @@
+import { HeddleError } from "../errors.ts";
+import type { ClassifierConfig, ModelConfig } from "../formats/config.ts";
+import { classifierPrefix, VALUE_HEAD } from "../formats/heads.ts";
+import type { Value } from "../graph/index.ts";
+import type { ForwardContext } from "../nn/context.ts";
+import type { WeightSpec } from "./family.ts";
+import { familyOf } from "./registry.ts";
+
+/**
+ * Every weight of a model: its family's, and those of the heads that its configuration names. A classifier does without
+ * the language-modelling head, so that is optional then (a tied one is the embedding, and is always there).
+ */
+export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
+  const family = familyOf(config.modelType);
+  const out = new Map(family.weights(config));
+  const { classifier, valueHead } = config;
+  const head = family.head(config).weight;
+  const own = head.endsWith("lm_head.weight") ? out.get(head) : undefined;
+  if (own && (classifier || isBare(config))) out.set(head, { ...own, optional: true });
+  if (classifier) {
+    const prefix = classifierPrefix(config);
+    const labels = classifier.labels.length;
+    out.set(`${prefix}.weight`, { shape: [labels, config.hiddenSize], init: "normal" });
+    if (classifier.task === "token") out.set(`${prefix}.bias`, { shape: [labels], init: "zeros" });
+  }
+  if (valueHead) {
+    out.set(`${VALUE_HEAD}.weight`, { shape: [1, config.hiddenSize], init: "normal" });
+    out.set(`${VALUE_HEAD}.bias`, { shape: [1], init: "zeros" });
+  }
+  return out;
+}
+
+/** Names of the weights that are heads: what training "the head alone" means. */
+export function headNames(config: ModelConfig): string[] {
+  const trunk = familyOf(config.modelType).weights(config);
+  return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));
+}
+
+/** Names of the weights that hidden states depend on: everything but the heads. */
+export function trunkNames(config: ModelConfig): string[] {
+  const family = familyOf(config.modelType);
+  const head = family.head(config).weight;
+  return [...family.weights(config).keys()].filter((name) => name !== head || !head.endsWith("lm_head.weight"));
+}
+
+/** What transformers calls a trunk without a head: `LlamaModel`. */
+function isBare({ architectures }: ModelConfig): boolean {
+  return architectures?.some((name) => /Model$/.test(name) && !/LMHeadModel$/.test(name)) ?? false;
+}
+
+/** The classifier of a model. @throws HeddleError UNSUPPORTED where it has none */
+export function classifierOf(config: ModelConfig, task?: ClassifierConfig["task"]): ClassifierConfig {
+  const { classifier, modelType } = config;
+  const wanted = task === undefined ? "a classification head" : `a ${task} classification head`;
+  if (!classifier)
+    throw new HeddleError("UNSUPPORTED", `model: expected ${wanted}, got a ${modelType} without one (train one first)`);
+  if (task !== undefined && classifier.task !== task)
+    throw new HeddleError("UNSUPPORTED", `model: expected ${wanted}, got a ${classifier.task} classification head`);
+  return classifier;
+}
+
+/** Logits of the labels. @param x (rows, width), hidden states or what was pooled of them @returns (rows, labels) */
+export function classifierLogits(context: Pick<ForwardContext, "linear">, config: ModelConfig, x: Value): Value {
+  classifierOf(config);
+  return context.linear(x, classifierPrefix(config));
+}
+
+/** A value for each row. @param x (rows, width) @returns (rows, 1) */
+export function valueHeadOutput(context: Pick<ForwardContext, "linear">, config: ModelConfig, x: Value): Value {
+  if (!config.valueHead)
+    throw new HeddleError("UNSUPPORTED", `model: expected a value head, got a ${config.modelType} without one`);
+  return context.linear(x, VALUE_HEAD);
+}
