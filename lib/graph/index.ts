@@ -13,6 +13,7 @@ export * from "./ops/loss.ts";
 export * from "./ops/norm.ts";
 export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
+export * from "./ops/unary.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
 export { input, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Shape, Value } from "./value.ts";

@@ -45,8 +45,9 @@ inline void add_kernel(const Elementwise& e, Pool& pool) {
 inline void mul_kernel(const Elementwise& e, Pool& pool) {
   map2(e, pool, [](F a, F b) { return mul(a, b); });
 }
-inline void scale_kernel(const Elementwise& e, Pool& pool) {
-  map1(e, pool, [&](F a) { return mul(a, set1(e.factor)); });
+inline void affine(const Elementwise& e, Pool& pool) {
+  if (e.offset == 0) map1(e, pool, [&](F a) { return mul(a, set1(e.factor)); });
+  else map1(e, pool, [&](F a) { return fma(a, set1(e.factor), set1(e.offset)); });
 }
 
 inline void softcap(const Elementwise& e, Pool& pool) {

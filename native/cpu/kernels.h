@@ -105,7 +105,7 @@ struct Elementwise {  // operands share `type` unless said
   const void *a = nullptr, *b = nullptr, *c = nullptr;
   void *y = nullptr, *z = nullptr;
   int activation = 0;  // 0 silu, 1 gelu tanh, 2 gelu erf
-  float factor = 1;
+  float factor = 1, offset = 0;
   DType out_type = DType::f32;
 };
 
@@ -165,7 +165,7 @@ struct Kernels {
   void (*softcap_backward)(const Elementwise&, Pool&);  // a dy, b x -> y
   void (*add)(const Elementwise&, Pool&);
   void (*mul)(const Elementwise&, Pool&);
-  void (*scale)(const Elementwise&, Pool&);
+  void (*affine)(const Elementwise&, Pool&);  // y = factor * a + offset
   void (*cast)(const Elementwise&, Pool&);  // type -> out_type
   double (*sum)(const Elementwise&, Pool&);  // of a; the same for any number of threads
   double (*sum_squares)(const Elementwise&, Pool&);

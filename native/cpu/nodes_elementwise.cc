@@ -29,10 +29,10 @@ Elementwise describe(const Node& n) {
 
 void add(const Node& n, Context& c) { active().add(describe(n), c.pool); }
 void mul(const Node& n, Context& c) { active().mul(describe(n), c.pool); }
-void scale(const Node& n, Context& c) {
+void affine(const Node& n, Context& c) {
   Elementwise e = describe(n);
-  e.factor = static_cast<float>(n.attr("factor"));
-  active().scale(e, c.pool);
+  e.factor = static_cast<float>(n.attr("factor")), e.offset = static_cast<float>(n.attr("offset"));
+  active().affine(e, c.pool);
 }
 Elementwise capped(const Node& n) {
   Elementwise e = describe(n);
@@ -109,7 +109,7 @@ void adamw(const Node& n, Context& c) {
 void register_elementwise() {
   add_kernel("add", "add", one_type, nullptr, add);
   add_kernel("mul", "mul", one_type, nullptr, mul);
-  add_kernel("scale", "scale", one_type, nullptr, scale);
+  add_kernel("affine", "affine", one_type, nullptr, affine);
   add_kernel("softcap", "softcap", one_type, nullptr, softcap);
   add_kernel("softcap_backward", "softcap_backward", one_type, nullptr, softcap_backward);
   add_kernel("glu", "glu", one_type, nullptr, glu);

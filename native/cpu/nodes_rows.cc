@@ -68,35 +68,35 @@ void gather_rows(const Node& n, Context& c) {
   });
 }
 
-// Rows of dx may be named several times: the rows of dy that go to each are chained, first to last.
-bool gather_rows_backward_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }
-size_t gather_rows_backward_scratch(const Node& n, int threads) {
+// The rows of x that go to each row of y are chained, first to last.
+bool segment_sum_supports(const Node& n) { return is_activation(n.in[0]) && is_activation(n.out[0]); }
+size_t segment_sum_scratch(const Node& n, int threads) {
   const int64_t C = n.in[0].shape[1];
   return sizeof(int32_t) * static_cast<size_t>(n.out[0].shape[0] + n.in[1].shape[0]) + sizeof(float) * static_cast<size_t>(2 * C * threads);
 }
-void gather_rows_backward(const Node& n, Context& c) {
-  const Tensor &dy = n.in[0], &index = n.in[1], &dx = n.out[0];
-  const int64_t N = dx.shape[0], C = dx.shape[1], R = index.shape[0];
-  check_indices("gather_rows_backward", "row", index, N);
-  int32_t* head = static_cast<int32_t*>(c.scratch);  // (N) first row of dy, -1: none
-  int32_t* next = head + N;                          // (R) the one after it
+void segment_sum(const Node& n, Context& c) {
+  const Tensor &x = n.in[0], &index = n.in[1], &y = n.out[0];
+  const int64_t S = y.shape[0], C = y.shape[1], R = index.shape[0];
+  check_indices("segment_sum", "segment", index, S);
+  int32_t* head = static_cast<int32_t*>(c.scratch);  // (S) first row of x, -1: none
+  int32_t* next = head + S;                          // (R) the one after it
   float* buffers = reinterpret_cast<float*>(next + R);
-  for (int64_t i = 0; i < N; ++i) head[i] = -1;
+  for (int64_t i = 0; i < S; ++i) head[i] = -1;
   for (int64_t r = R; r-- > 0;) {
     const int32_t i = index.as<int32_t>()[r];
     next[r] = head[i], head[i] = static_cast<int32_t>(r);
   }
   const auto bytes = [](const Tensor& t) { return static_cast<int64_t>(dtype_bytes(t.dtype)); };
-  c.pool.range(N, copy_grain / (4 * C + 1) + 1, [&](int64_t begin, int64_t end, int thread) {
+  c.pool.range(S, copy_grain / (4 * C + 1) + 1, [&](int64_t begin, int64_t end, int thread) {
     float* sum = buffers + 2 * C * thread;
     float* row = sum + C;
     for (int64_t i = begin; i < end; ++i) {
       for (int64_t j = 0; j < C; ++j) sum[j] = 0;
       for (int32_t r = head[i]; r >= 0; r = next[r]) {
-        active().convert(dy.as<char>() + r * C * bytes(dy), dy.dtype, row, DType::f32, C);
+        active().convert(x.as<char>() + r * C * bytes(x), x.dtype, row, DType::f32, C);
         for (int64_t j = 0; j < C; ++j) sum[j] += row[j];
       }
-      active().convert(sum, DType::f32, dx.as<char>() + i * C * bytes(dx), dx.dtype, C);
+      active().convert(sum, DType::f32, y.as<char>() + i * C * bytes(y), y.dtype, C);
     }
   });
 }
@@ -145,7 +145,7 @@ void register_rows() {
   add_kernel("embedding_backward", "embedding_backward", embedding_backward_supports, nullptr, embedding_backward);
   add_kernel("rope", "rope", rope_supports, nullptr, rope);
   add_kernel("gather_rows", "gather_rows", always, nullptr, gather_rows);
-  add_kernel("gather_rows_backward", "gather_rows_backward", gather_rows_backward_supports, gather_rows_backward_scratch, gather_rows_backward);
+  add_kernel("segment_sum", "segment_sum", segment_sum_supports, segment_sum_scratch, segment_sum);
   add_kernel("split", "split", always, nullptr, split);
   add_kernel("concat", "concat", always, nullptr, concat);
   add_kernel("cache_write", "cache_write", cache_write_supports, nullptr, cache_write);

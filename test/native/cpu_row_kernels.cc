@@ -60,7 +60,7 @@ void elementwise_cases() {
       const auto y = [&] { return Buffer(t, {n}); };
       check({"add", label, {}, {filled(t, {n}), filled(t, {n})}, {y()}, {}});
       check({"mul", label, {}, {filled(t, {n}), filled(t, {n})}, {y()}, {}});
-      check({"scale", label, {{"factor", 1.7}}, {filled(t, {n})}, {y()}, {}});
+      check({"affine", label, {{"factor", 1.7}, {"offset", 0.3}}, {filled(t, {n})}, {y()}, {}});
       for (const double a : {0.0, 1.0, 2.0}) {
         Case glu{"glu", label + " activation " + std::to_string(int(a)), {{"activation", a}}, {filled(t, {n}, 6), filled(t, {n})}, {y()}, {}};
         glu.floor = 2e-6;  // erf is good to 1.5e-7 absolute, times x
@@ -119,7 +119,7 @@ void row_cases() {
         check({"embedding", label + " " + tag(table), {{"scale", 1.5}}, {filled(table, {50, C}), indices(N, 50)}, {Buffer(t, {N, C})}, {}});
       check({"embedding_backward", label, {{"scale", 1.5}}, {filled(t, {N, C}), indices(N, 50)}, {Buffer(f32, {50, C})}, {}});
       check({"gather_rows", label, {}, {filled(t, {40, C}), indices(N, 40)}, {Buffer(t, {N, C})}, {}});
-      check({"gather_rows_backward", label, {}, {filled(t, {N, C}), indices(N, 40), filled(t, {40, C})}, {Buffer(t, {40, C})}, {}});
+      check({"segment_sum", label, {}, {filled(t, {N, C}), indices(N, 40)}, {Buffer(t, {40, C})}, {}});
       check({"split", label, {}, {filled(t, {N, 3 * C + 5})}, {Buffer(t, {N, C}), Buffer(t, {N, 5}), Buffer(t, {N, 2 * C})}, {}});
       check({"concat", label, {}, {filled(t, {N, C}), filled(t, {N, 5}), filled(t, {N, 2 * C})}, {Buffer(t, {N, 3 * C + 5})}, {}});
     }

@@ -1,4 +1,4 @@
-import { add, broadcast, mul, scale, softmax, sum } from "../../lib/graph/index.ts";
+import { add, affine, broadcast, mul, scale, softmax, sub, sum } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
 
 const shapes = [[1], [67], [5, 33], [3, 4, 5, 6], [40, 130]];
@@ -12,7 +12,8 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
     return [
       { op: "add", label, inputs: [x, x], outputs: y, ...symbolic },
       { op: "mul", label, inputs: [x, x], outputs: y, ...symbolic },
-      { op: "scale", label, inputs: [x], attributes: { factor: -0.37 }, outputs: y, ...symbolic },
+      { op: "affine", label, inputs: [x], attributes: { factor: -0.37, offset: 0 }, outputs: y, ...symbolic },
+      { op: "affine", label: `${label} with offset`, inputs: [x], attributes: { factor: 3, offset: -1.7 }, outputs: y },
       { op: "sum", label, inputs: [x], outputs: [out("f32", 1)], ...symbolic },
       { op: "broadcast", label, inputs: [f32([1])], outputs: y },
       { op: "softmax", label, inputs: [float(type, shape, -8, 8)], outputs: y, ...symbolic },
@@ -82,6 +83,8 @@ export default {
     { label: "add", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => add(a!, b!) },
     { label: "mul", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => mul(a!, b!) },
     { label: "mul with itself", operands: { a: [2, 3] }, build: ({ a }) => mul(a!, a!) },
+    { label: "sub", operands: { a: [2, 3], b: [2, 3] }, build: ({ a, b }) => sub(a!, b!) },
+    { label: "affine", operands: { x: [4] }, build: ({ x }) => affine(x!, -1.5, 2) },
     { label: "scale", operands: { x: [4] }, build: ({ x }) => scale(x!, -1.5) },
     { label: "sum and broadcast", operands: { x: [2, 3] }, build: ({ x }) => mul(broadcast(sum(x!), [2, 3]), x!) },
     { label: "softmax", operands: { x: [3, 5] }, build: ({ x }) => softmax(x!) },

@@ -200,7 +200,7 @@ export async function runOp(
     )
       return id;
     const copy = addValue(operand);
-    nodes.push({ op: "scale", inputs: [id], outputs: [copy], attributes: ["factor", 1], origin: "" });
+    nodes.push({ op: "affine", inputs: [id], outputs: [copy], attributes: ["factor", 1, "offset", 0], origin: "" });
     return copy;
   });
   const outputs = c.outputs.map(addValue);

@@ -38,14 +38,23 @@ export function mul(a: Value, b: Value): Value {
   return mulNode([a, b])[0]!;
 }
 
-const scaleNode = defineOp({
-  name: "scale",
-  infer: ([x]) => like(needFloat("scale", "x", x)),
+/** a − b, elementwise; the same shape and dtype. */
+export function sub(a: Value, b: Value): Value {
+  return add(a, scale(b, -1));
+}
+
+const affineNode = defineOp({
+  name: "affine",
+  infer: ([x]) => like(needFloat("affine", "x", x)),
   vjp: ({ attributes }, [dy]) => [scale(dy!, attributes.factor!)],
 });
+/** factor · x + offset. */
+export function affine(x: Value, factor: number, offset: number): Value {
+  return affineNode([x], { factor, offset })[0]!;
+}
 /** factor · x. */
 export function scale(x: Value, factor: number): Value {
-  return scaleNode([x], { factor })[0]!;
+  return affine(x, factor, 0);
 }
 
 const softcapNode = defineOp({

@@ -1,7 +1,8 @@
 import type { FloatDType } from "../dtype.ts";
-import { needDType, needFloat } from "../expect.ts";
+import { needDim, needDType, needFloat } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import type { Value } from "../value.ts";
+import type { Dim, Value } from "../value.ts";
+import { reshape } from "./layout.ts";
 
 const embeddingNode = defineOp({
   name: "embedding",
@@ -36,14 +37,33 @@ const gatherNode = defineOp({
     const input = needFloat("gather_rows", "x", x, 2);
     return [{ dtype: input.dtype, shape: [needDType("gather_rows", "rows", rows, "i32", 1).dim(0), input.dim(1)] }];
   },
-  vjp: ({ inputs: [x, rows] }, [dy]) => [gatherBackwardNode([dy, rows, x])[0], undefined],
-});
-const gatherBackwardNode = defineOp({
-  name: "gather_rows_backward",
-  infer: ([, , x]) => [{ dtype: x!.dtype, shape: x!.shape }],
+  vjp: ({ inputs: [x, rows] }, [dy]) => [
+    segmentSumNode([dy, rows], {}, [{ dtype: x!.dtype, shape: x!.shape }])[0],
+    undefined,
+  ],
 });
 
 /** x's rows by number. @param x (rows, width) @param rows (count) i32 @returns (count, width) */
 export function gatherRows(x: Value, rows: Value): Value {
   return gatherNode([x, rows])[0]!;
+}
+
+const segmentSumNode = defineOp({
+  name: "segment_sum",
+  infer([x, segments], _, [wanted]) {
+    const input = needFloat("segment_sum", "x", x, 2);
+    needDim("segment_sum", "segments", needDType("segment_sum", "segments", segments, "i32", 1).dim(0), input.dim(0));
+    return [wanted!];
+  },
+  vjp: ({ inputs: [, segments] }, [dy]) => [gatherRows(dy!, segments!), undefined],
+});
+
+/**
+ * Rows added up by number: row s of the result is the sum of x's rows whose segment is s, zero where there are none.
+ * @param x (rows, width), or (rows): then the result is (count) @param segments (rows) i32, each within [0, count)
+ * @returns (count, width)
+ */
+export function segmentSum(x: Value, segments: Value, count: Dim): Value {
+  if (x.rank === 1) return reshape(segmentSum(reshape(x, [x.dim(0), 1]), segments, count), [count]);
+  return segmentSumNode([x, segments], {}, [{ dtype: x.dtype, shape: [count, x.dim(1)] }])[0]!;
 }
