@@ -39,6 +39,8 @@ export class KvCache {
   /** Most tokens that one sequence may hold. */
   readonly contextLength: number;
   readonly dtype: FloatDType;
+  /** Adapters that its runs go through. */
+  readonly adapters: readonly string[];
   private store: Store;
   private readonly executables = new Map<Program, Executable>();
   private readonly held: number[][];
@@ -46,9 +48,17 @@ export class KvCache {
 
   constructor(
     model: Model,
-    options: { slots: number; contextLength: number; dtype?: FloatDType; capacity?: number | undefined },
+    options: {
+      slots: number;
+      contextLength: number;
+      dtype?: FloatDType;
+      capacity?: number | undefined;
+      /** The model's active ones where not given. */
+      adapters?: readonly string[] | undefined;
+    },
   ) {
     model.assertLive();
+    this.adapters = model.adaptersOf(options.adapters).map((a) => a.name);
     this.model = model;
     this.slots = options.slots;
     this.contextLength = options.contextLength;
@@ -58,7 +68,8 @@ export class KvCache {
   }
 
   get shape(): CacheShape {
-    return { slots: this.slots, capacity: this.store.capacity, dtype: this.dtype, context: this.contextLength };
+    const { slots, dtype, contextLength: context, adapters } = this;
+    return { slots, capacity: this.store.capacity, dtype, context, adapters };
   }
 
   /** The ids whose keys and values a slot holds. */
@@ -101,8 +112,8 @@ export class KvCache {
   async fork(slot = 0): Promise<KvCache> {
     this.assertLive();
     const ids = [...this.held[slot]!];
-    const { model, contextLength, dtype } = this;
-    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: ids.length });
+    const { model, contextLength, dtype, adapters } = this;
+    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: ids.length, adapters });
     await copySlot(this.store, copy.store, slot, 0, ids.length);
     copy.held[0] = ids;
     return copy;

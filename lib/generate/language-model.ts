@@ -8,9 +8,12 @@ import { ioError, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { FloatDType } from "../graph/index.ts";
+import { loadAdapter } from "../models/adapter-files.ts";
+import { checkAdapterName } from "../models/adapters.ts";
 import { weightData } from "../models/export.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { newProgress, type Progress, runSequences } from "./engine.ts";
@@ -41,6 +44,8 @@ export interface Parts {
   card?: ModelCard | undefined;
   contextLength?: number | undefined;
   loadMs?: number | undefined;
+  /** Where it was loaded from. */
+  path?: string | undefined;
 }
 
 /** Sequences that share one run; more of them wait for their turn. */
@@ -66,6 +71,8 @@ export class LanguageModel {
   card: ModelCard | undefined;
   /** Most tokens of a sequence. */
   readonly contextLength: number;
+  /** Where it was loaded from: what an adapter trained on it names as its base. */
+  readonly path: string | undefined;
   /** @internal */ readonly loadMs: number;
 
   /** Over a network; see `load` and `createModel`. */
@@ -77,6 +84,7 @@ export class LanguageModel {
     const most = parts.model.config.maxPositionEmbeddings;
     this.contextLength = checkedContext(parts.contextLength ?? most, most);
     this.loadMs = parts.loadMs ?? 0;
+    this.path = parts.path;
   }
 
   /**
@@ -111,7 +119,7 @@ export class LanguageModel {
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, undefined> {
     const resolved = this.resolve(options);
-    yield* this.run(this.sequences(prompt, resolved), resolved.signal, newProgress());
+    yield* this.run(this.sequences(prompt, resolved), resolved, newProgress());
   }
 
   /** The whole continuation of one prompt. */
@@ -126,7 +134,7 @@ export class LanguageModel {
     const sequences = this.sequences(prompts, resolved);
     const builders = sequences.map(() => new CompletionBuilder());
     const progress = newProgress();
-    for await (const piece of this.run(sequences, resolved.signal, progress)) builders[piece.index]!.add(piece);
+    for await (const piece of this.run(sequences, resolved, progress)) builders[piece.index]!.add(piece);
     const timings = timingsOf(progress, this.loadMs);
     return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
   }
@@ -146,8 +154,11 @@ export class LanguageModel {
    * Logits of every position, or of the last alone.
    * @returns one Float32Array (vocabulary) a position; entry i scores the token after position i
    */
-  async logits(prompt: Prompt, options: { last?: boolean; signal?: AbortSignal } = {}): Promise<Float32Array[]> {
-    rejectUnknownNames(options, ["last", "signal"]);
+  async logits(
+    prompt: Prompt,
+    options: { last?: boolean; adapters?: readonly string[] | undefined; signal?: AbortSignal } = {},
+  ): Promise<Float32Array[]> {
+    rejectUnknownNames(options, ["last", "adapters", "signal"]);
     return logitsOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
   }
 
@@ -157,9 +168,13 @@ export class LanguageModel {
    */
   async score(
     prompt: Prompt,
-    options: { from?: number | undefined; signal?: AbortSignal | undefined } = {},
+    options: {
+      from?: number | undefined;
+      adapters?: readonly string[] | undefined;
+      signal?: AbortSignal | undefined;
+    } = {},
   ): Promise<Float32Array> {
-    rejectUnknownNames(options, ["from", "signal"]);
+    rejectUnknownNames(options, ["from", "adapters", "signal"]);
     return scoreOf(this.model, this.ids(prompt), { ...options, contextLength: this.contextLength });
   }
 
@@ -184,6 +199,24 @@ export class LanguageModel {
       await writeJson(join(folder, "generation_config.json"), generationConfigToJson(this.generation));
     const stored = dtype === "auto" ? this.storedDtype() : dtype;
     await writeJson(join(folder, "config.json"), modelConfigToJson({ ...this.config, dtype: stored }));
+  }
+
+  /**
+   * Puts a LoRA adapter on the model, from a folder in PEFT's layout, and makes it active: from then on calls go through it
+   * where they name no others. Several adapters share the one base.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit, UNSUPPORTED
+   */
+  async loadAdapter(folder: string, options: { name?: string } = {}): Promise<void> {
+    rejectUnknownNames(options, ["name"]);
+    this.model.assertLive();
+    await loadAdapter(this.model, folder, checkAdapterName(options.name ?? DEFAULT_ADAPTER));
+  }
+
+  /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
+  async saveAdapter(folder: string, options: { name?: string; dtype?: FloatDType } = {}): Promise<void> {
+    rejectUnknownNames(options, ["name", "dtype"]);
+    const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
+    await saveAdapter(this, folder, name, dtype);
   }
 
   /** Frees the weights. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
@@ -235,10 +268,10 @@ export class LanguageModel {
     });
   }
 
-  private async *run(sequences: Sequence[], signal: AbortSignal | undefined, progress: Progress) {
+  private async *run(sequences: Sequence[], { signal, adapters }: ResolvedOptions, progress: Progress) {
     const { model, contextLength } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
-    const cache = new KvCache(model, { slots, contextLength });
+    const cache = new KvCache(model, { slots, contextLength, adapters });
     try {
       yield* runSequences(cache, sequences, { signal, progress });
     } finally {

@@ -1,19 +1,21 @@
 import { existsSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HeddleError } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isFloatDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { layoutChange } from "../formats/gguf-names.ts";
-import type { ModelCard } from "../formats/model-card.ts";
+import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { streamTensor } from "../formats/tensor-stream.ts";
 import { type Device, type FloatDType, openDevice } from "../graph/index.ts";
+import { loadAdapter } from "../models/adapter-files.ts";
 import { loadModel, type NamedWeights } from "../models/load.ts";
 import type { Model } from "../models/model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { throwIfAborted } from "./abort.ts";
+import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
 
 export interface LoadModelOptions {
   /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
@@ -64,6 +66,7 @@ export function modelPath(name: string): string {
  */
 export async function loadLanguageModel(name: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
   const { dtype = "auto", onProgress, signal } = options;
+  if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options);
   if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
     throw new HeddleError("INVALID_ARGUMENT", `dtype: expected auto, f32, bf16 or f16, got ${JSON.stringify(dtype)}`);
   throwIfAborted(signal);
@@ -79,12 +82,28 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
       onProgress: onProgress && ((loaded, total) => onProgress({ loaded, total })),
     });
     const { config, generation, card } = files;
-    return { model, config, generation, card, tokenizer, path };
+    return { model, config, generation, card, tokenizer, path: name === "default" ? name : resolve(path) };
   } catch (error) {
     throwIfAborted(signal);
     throw error;
   } finally {
     files.close(); // tensors keep their own share of the mapping
+  }
+}
+
+/** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
+async function loadAdapted(folder: string, options: LoadModelOptions): Promise<LoadedModel> {
+  const base = await basePath(folder);
+  const loaded = await loadLanguageModel(base, options);
+  try {
+    await loadAdapter(loaded.model, folder, DEFAULT_ADAPTER);
+    const tokenizer = existsSync(join(folder, "tokenizer.json"))
+      ? await Tokenizer.load(folder, options.signal ? { signal: options.signal } : {})
+      : loaded.tokenizer;
+    return { ...loaded, tokenizer, card: (await readModelCard(folder)) ?? loaded.card };
+  } catch (error) {
+    loaded.model.dispose();
+    throw error;
   }
 }
 

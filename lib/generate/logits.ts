@@ -5,26 +5,28 @@ import { logitsProgram, scoreProgram } from "./programs.ts";
 
 interface Options {
   contextLength: number;
+  adapters?: readonly string[] | undefined;
   signal?: AbortSignal | undefined;
 }
 
 /** Bytes of logits that one run may hold. */
 const LOGIT_BYTES = 32 << 20;
 
-function open(model: Model, ids: readonly number[], contextLength: number): KvCache {
+function open(model: Model, ids: readonly number[], { contextLength, adapters }: Options): KvCache {
   if (ids.length > contextLength)
     throw new HeddleError("CONTEXT_OVERFLOW", `prompt: expected at most ${contextLength} tokens, got ${ids.length}`);
-  return new KvCache(model, { slots: 1, contextLength, capacity: ids.length });
+  return new KvCache(model, { slots: 1, contextLength, capacity: ids.length, adapters });
 }
 
 /** Logits of each position, or of the last; one Float32Array (vocabulary) a position. */
 export async function logitsOf(
   model: Model,
   ids: readonly number[],
-  { contextLength, signal, last = false }: Options & { last?: boolean },
+  options: Options & { last?: boolean },
 ): Promise<Float32Array[]> {
+  const { signal, last = false } = options;
   const { vocabSize } = model.config;
-  const cache = open(model, ids, contextLength);
+  const cache = open(model, ids, options);
   try {
     const start = last ? ids.length - 1 : 0;
     await cache.prefill(0, ids.slice(0, start), signal);
@@ -55,10 +57,11 @@ function checked(logits: Float32Array, position: number): Float32Array {
 export async function scoreOf(
   model: Model,
   ids: readonly number[],
-  { contextLength, signal, from = 1 }: Options & { from?: number | undefined },
+  options: Options & { from?: number | undefined },
 ): Promise<Float32Array> {
+  const { signal, from = 1 } = options;
   if (!Number.isInteger(from) || from < 1) throw invalidArgument("from", "an integer of at least 1", from);
-  const cache = open(model, ids, contextLength);
+  const cache = open(model, ids, options);
   try {
     const out = new Float32Array(ids.length);
     const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };

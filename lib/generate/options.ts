@@ -61,6 +61,8 @@ export interface GenerateOptions {
   contextOverflow?: "error" | "stop" | "truncateLeft" | undefined;
   /** Whether a text prompt gets the tokenizer's BOS; true where not given. */
   addSpecialTokens?: boolean | undefined;
+  /** Names of the adapters to go through; none: the base alone. The model's active ones where not given. */
+  adapters?: readonly string[] | undefined;
   /** Aborts within 50 ms, also during prefill: the call rejects with ABORTED. */
   signal?: AbortSignal | undefined;
 }
@@ -87,6 +89,7 @@ export interface ResolvedOptions {
   n: number;
   contextOverflow: "error" | "stop" | "truncateLeft";
   addSpecialTokens: boolean;
+  adapters: readonly string[] | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -117,6 +120,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   n: true,
   contextOverflow: true,
   addSpecialTokens: true,
+  adapters: true,
   signal: true,
 };
 
@@ -169,6 +173,9 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     throw invalidArgument("contextOverflow", "error, stop or truncateLeft", overflow);
   if (options.signal !== undefined && !(options.signal instanceof AbortSignal))
     throw invalidArgument("signal", "an AbortSignal", options.signal);
+  const { adapters } = options;
+  if (adapters !== undefined && (!Array.isArray(adapters) || adapters.some((name) => typeof name !== "string")))
+    throw invalidArgument("adapters", "an array of adapters' names", adapters);
   const processors = options.logitProcessors ?? [];
   if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
     throw invalidArgument("logitProcessors", "an array of functions", processors);
@@ -193,6 +200,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     n: whole("n", 1, 1, MOST_SAMPLES),
     contextOverflow: overflow,
     addSpecialTokens: flag("addSpecialTokens", true),
+    adapters,
     signal: options.signal,
   };
 }

@@ -32,8 +32,8 @@ export interface ProgramShape extends Bounds {
 }
 
 function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: ProgramShape): string {
-  const { slots, capacity, context, dtype } = cache;
-  return [kind, slots, capacity, context, dtype, rows, logitRows, top, rowwise].join("/");
+  const { slots, capacity, context, dtype, adapters = [] } = cache;
+  return [kind, slots, capacity, context, dtype, rows, logitRows, top, rowwise, ...adapters].join("/");
 }
 
 /** Hidden states of the rows named by the input `rows`, and what makes logits of them. */

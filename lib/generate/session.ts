@@ -13,6 +13,8 @@ export interface SessionOptions {
   contextLength?: number | undefined;
   /** Element type of the KV cache: f32 (the default), bf16 or f16 for half the memory. */
   cacheDtype?: FloatDType | undefined;
+  /** Names of the adapters it goes through; the model's active ones, as they are when it is opened, where not given. */
+  adapters?: readonly string[] | undefined;
 }
 
 /**
@@ -33,14 +35,15 @@ export class Session {
 
   /** @internal */
   static open(languageModel: LanguageModel, options: SessionOptions = {}): Session {
-    rejectUnknownNames(options, ["contextLength", "cacheDtype"]);
+    rejectUnknownNames(options, ["contextLength", "cacheDtype", "adapters"]);
     const most = languageModel.contextLength;
-    const { contextLength = most, cacheDtype = "f32" } = options;
+    const { contextLength = most, cacheDtype = "f32", adapters } = options;
     if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
       throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
     if (!["f32", "bf16", "f16"].includes(cacheDtype))
       throw invalidArgument("cacheDtype", "f32, bf16 or f16", cacheDtype);
-    return new Session(languageModel, new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype }));
+    const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
+    return new Session(languageModel, cache);
   }
 
   /** Ids whose keys and values are held. */
@@ -107,6 +110,12 @@ export class Session {
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
     languageModel.checkStops(resolved);
+    if (resolved.adapters)
+      throw invalidArgument(
+        "adapters",
+        "none in a session, which has its own (session({ adapters }))",
+        resolved.adapters,
+      );
     const { tokenizer } = languageModel;
     const { vocabSize } = languageModel.config;
     const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });

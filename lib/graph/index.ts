@@ -2,7 +2,7 @@
 export { gradients } from "./autograd.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
-export { bytesOf, type DType, type FloatDType } from "./dtype.ts";
+export { bytesOf, type DType, type FloatDType, isFloat } from "./dtype.ts";
 export { opNames } from "./op-table.ts";
 export * from "./ops/attention.ts";
 export * from "./ops/elementwise.ts";
@@ -15,5 +15,5 @@ export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
 export * from "./ops/unary.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
-export { input, tensor } from "./trace.ts";
+export { input, record, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Shape, Value } from "./value.ts";

@@ -1,17 +1,21 @@
 import { HeddleError } from "../errors.ts";
 import {
+  add,
   attention,
   cachedAttention,
   cacheWrite,
   cast,
   type FloatDType,
   input,
+  isFloat,
   type LogitHead,
   linear,
+  scale,
   tensor,
   type Value,
 } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
+import type { Adapter } from "./adapters.ts";
 import type { Model } from "./model.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
@@ -29,19 +33,27 @@ interface ContextOptions {
   weights?: Map<string, Value> | undefined;
   /** A row's bits depend on its own sequence alone. */
   rowwise?: boolean | undefined;
+  /** Adapters that take part, in this order. */
+  adapters: readonly Adapter[];
+  /** Told of every linear layer. */
+  onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   attend: ForwardContext["attend"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
-  const { dtype, matrices, weights: cache = new Map<string, Value>(), rowwise = false, attend } = options;
+  const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, attend } = options;
+  const { rowwise = false } = options;
   const has = (name: string) => model.tensors.has(name);
-  const weight = (name: string) => {
+  const weight = (given: string) => {
+    // An adapter's own copy of a weight; of several, the last one's.
+    const name = adapters.findLast(({ saved }) => saved.has(given))?.saved.get(given) ?? given;
     const known = cache.get(name);
     if (known) return known;
     const stored = model.weight(name);
     // Matrices are rounded as they enter a trace, so that f32 weights stay the masters of a training step in bf16.
     const value = tensor(name, stored.dtype, stored.shape);
-    const entered = matrices === undefined || stored.shape.length < 2 ? value : cast(value, matrices);
+    const rounded = matrices !== undefined && stored.shape.length >= 2 && isFloat(value.dtype);
+    const entered = rounded ? cast(value, matrices) : value;
     cache.set(name, entered);
     return entered;
   };
@@ -50,9 +62,17 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     dtype,
     has,
     weight,
-    linear: (x, prefix, more) => {
+    linear(x, prefix, { transposed = false } = {}) {
+      onLinear?.(prefix, transposed);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
-      return linear(x, weight(`${prefix}.weight`), bias, { ...more, rowwise });
+      let y = linear(x, weight(`${prefix}.weight`), bias, { transposed, rowwise });
+      for (const { layers } of adapters) {
+        const low = layers.get(prefix);
+        if (!low) continue;
+        const narrow = scale(linear(x, weight(low.a), undefined, { rowwise }), low.scale);
+        y = add(y, linear(narrow, weight(low.b), undefined, { rowwise }));
+      }
+      return y;
     },
     constant: (name) => {
       const key = `constant.${name}`;
@@ -88,21 +108,30 @@ function forwardOf(model: Model, context: ForwardContext): Forward {
   };
 }
 
+export interface SequenceForwardOptions {
+  sequenceLength: number;
+  /** Of the activations. Default f32. */
+  dtype?: FloatDType | undefined;
+  /** Shared by several passes in one trace: each weight then enters it once. */
+  weights?: Map<string, Value> | undefined;
+  /** Names of the adapters that take part; default: the model's active ones. */
+  adapters?: readonly string[] | undefined;
+  /** Told of every linear layer. */
+  onLinear?: ((name: string, transposed: boolean) => void) | undefined;
+}
+
 /**
  * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
  * to it as they enter the program, so that f32 weights stay the masters.
- * @param options.weights shared by several passes in one trace: each weight then enters it once
  */
-export function sequenceForward(
-  model: Model,
-  rows: Rows,
-  options: { sequenceLength: number; dtype?: FloatDType; weights?: Map<string, Value> },
-): Forward {
-  const { sequenceLength, dtype = "f32", weights } = options;
+export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
+  const { sequenceLength, dtype = "f32", weights, adapters, onLinear } = options;
   const context = contextOf(model, rows, {
     dtype,
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
+    adapters: model.adaptersOf(adapters),
+    onLinear,
     attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
   });
   return forwardOf(model, context);
@@ -115,6 +144,8 @@ export interface CacheShape {
   dtype: FloatDType;
   /** What the capacity may grow to. */
   context: number;
+  /** Names of the adapters that take part: keys and values depend on them. Default: the model's active ones. */
+  adapters?: readonly string[] | undefined;
 }
 
 /** Names and shapes of the cache tensors that cachedForward binds, two a layer. */
@@ -143,6 +174,7 @@ export function cachedForward(
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,
+    adapters: model.adaptersOf(cache.adapters),
     attend: (layer, { q, k, v }, options) => {
       const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);

@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import {
   type ClassifierConfig,
   type ClassifierConfigInput,
@@ -6,9 +6,13 @@ import {
   parseModelConfig,
 } from "../formats/config.ts";
 import { type Device, Tensor } from "../graph/index.ts";
+import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
 import type { Family } from "./family.ts";
 import { headNames, modelWeights } from "./heads.ts";
 import { drawWeight, initialWeights } from "./initialise.ts";
+import { linearLayers } from "./linear-layers.ts";
+import { type LoraOptions, parseLora } from "./lora.ts";
+import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
 
 /** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
@@ -18,6 +22,11 @@ export class Model {
   readonly device: Device;
   private readonly all: Map<string, Tensor>;
   private readonly programs = new Map<string, unknown>();
+  private readonly adapterMap = new Map<string, Adapter>();
+  private active: readonly string[] = [];
+  private readonly merged: string[] = [];
+  /** Weights as they were before adapters were merged into them. */
+  private readonly unmerged = new Map<string, Tensor>();
   private live = true;
 
   private constructor(config: ModelConfig, device: Device, tensors: Map<string, Tensor>) {
@@ -68,7 +77,7 @@ export class Model {
     return this.weightNames.filter((name) => !heads.has(name));
   }
 
-  /** Weights by Hugging Face name, and the family's constants as `constant.<name>`. */
+  /** Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.all;
   }
@@ -78,6 +87,10 @@ export class Model {
     const t = this.all.get(name);
     if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
     return t;
+  }
+
+  private get weights(): Map<string, Tensor> {
+    return new Map(this.weightNames.map((name) => [name, this.weight(name)]));
   }
 
   /** Number of parameters; tied ones count once. */
@@ -161,6 +174,7 @@ export class Model {
    * Programs made before are forgotten; sessions opened before keep the old weights.
    */
   async prepareForTraining(names: readonly string[]): Promise<void> {
+    if (names.some((name) => this.unmerged.has(name))) this.settleMerged();
     for (const name of names) {
       const stored = this.weight(name);
       if (stored.dtype === "f32" && stored.writable) continue;
@@ -168,6 +182,120 @@ export class Model {
       stored.dispose();
       this.programs.clear();
     }
+  }
+
+  /** The adapters on this model, by name. */
+  get adapters(): ReadonlyMap<string, Adapter> {
+    return this.adapterMap;
+  }
+
+  /** Names of the adapters that take part where a call does not say; their updates add up. */
+  get activeAdapters(): readonly string[] {
+    return this.active;
+  }
+
+  /** @throws HeddleError NOT_FOUND for a name that is no adapter's */
+  setActiveAdapters(names: readonly string[]): void {
+    this.adaptersOf(names);
+    this.active = [...new Set(names)];
+  }
+
+  /** Adapters by name; the active ones where `names` is not given. @throws HeddleError NOT_FOUND */
+  adaptersOf(names: readonly string[] = this.active): Adapter[] {
+    return [...new Set(names)].map((name) => {
+      if (this.merged.includes(name))
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `adapter: expected one that is not merged into the weights, got ${name}`,
+        );
+      const found = this.adapterMap.get(name);
+      if (found) return found;
+      const known = [...this.adapterMap.keys()].join(", ") || "none";
+      throw new HeddleError("NOT_FOUND", `adapter: expected one of this model's (${known}), got ${describe(name)}`);
+    });
+  }
+
+  /**
+   * Puts a new LoRA adapter on the model, and makes it active beside those that are. It changes no output before it is trained.
+   * @throws HeddleError INVALID_ARGUMENT for an option, a target without a layer, or a name that is taken
+   */
+  async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
+    this.assertLive();
+    const config = parseLora(options);
+    const { adapter, tensors } = await newAdapter(this.freeName(name), config, linearLayers(this), this.weights, seed);
+    this.adoptAdapter(adapter, tensors);
+    return adapter;
+  }
+
+  /** Puts an adapter with given tensors on the model, and makes it active. @throws HeddleError INVALID_FILE where one does not fit */
+  adoptAdapter(adapter: Adapter, tensors: ReadonlyMap<string, Tensor>): void {
+    this.assertLive();
+    this.freeName(adapter.name);
+    checkAdapter(adapter, tensors, linearLayers(this), this.weights);
+    for (const name of adapterTensors(adapter)) this.all.set(name, tensors.get(name)!);
+    this.adapterMap.set(adapter.name, adapter);
+    this.active = [...this.active, adapter.name];
+  }
+
+  /** Takes an adapter off and frees its tensors; sessions that use it keep them until they are disposed. */
+  removeAdapter(name: string): void {
+    const [adapter] = this.adaptersOf([name]);
+    for (const t of adapterTensors(adapter!)) {
+      this.all.get(t)!.dispose();
+      this.all.delete(t);
+    }
+    this.adapterMap.delete(name);
+    this.active = this.active.filter((n) => n !== name);
+    this.programs.clear(); // an adapter of the same name may have other layers
+  }
+
+  /**
+   * Adds an adapter's update into the weights, so that it costs nothing more; it is then no longer active. The weights
+   * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type.
+   * Sessions opened before keep the old weights.
+   * @throws HeddleError NOT_FOUND, UNSUPPORTED for quantised weights
+   */
+  async mergeAdapter(name: string): Promise<void> {
+    const [adapter] = this.adaptersOf([name]);
+    const layers = linearLayers(this);
+    const changed = await mergedWeights(this, adapter!, (layer) => layers.get(layer)!.transposed);
+    for (const [weight, tensor] of changed) {
+      const before = this.all.get(weight)!;
+      if (this.unmerged.has(weight)) before.dispose();
+      else this.unmerged.set(weight, before);
+      this.all.set(weight, tensor);
+    }
+    this.merged.push(name);
+    this.active = this.active.filter((n) => n !== name);
+    this.programs.clear();
+  }
+
+  /** Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. */
+  unmergeAdapters(): void {
+    for (const [weight, before] of this.unmerged) {
+      this.all.get(weight)!.dispose();
+      this.all.set(weight, before);
+    }
+    this.unmerged.clear();
+    this.active = [...this.active, ...this.merged.splice(0)];
+    this.programs.clear();
+  }
+
+  /** Weights that are trained on have the merged updates in them for good. */
+  private settleMerged(): void {
+    for (const before of this.unmerged.values()) before.dispose();
+    this.unmerged.clear();
+    for (const name of this.merged.splice(0)) this.removeAdapter(name);
+  }
+
+  /** Adapters whose updates are in the weights. */
+  get mergedAdapters(): readonly string[] {
+    return this.merged;
+  }
+
+  private freeName(name: string): string {
+    if (!this.adapterMap.has(checkAdapterName(name))) return name;
+    throw new HeddleError("INVALID_ARGUMENT", `adapter: expected a name that is free, got ${describe(name)}`);
   }
 
   assertLive(): void {
@@ -178,7 +306,7 @@ export class Model {
   dispose(): void {
     if (!this.live) return;
     this.live = false;
-    for (const t of this.all.values()) t.dispose();
+    for (const t of [...this.all.values(), ...this.unmerged.values()]) t.dispose();
     this.programs.clear();
   }
 }

@@ -1,15 +1,13 @@
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { type CheckpointInfo, latestCheckpoint, readCheckpointState, saveCheckpoint } from "../formats/checkpoint.ts";
-import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
-import { saveWeights } from "../formats/safetensors-write.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
-import { tensorData, weightData } from "../models/export.ts";
-import type { Model } from "../models/model.ts";
+import { tensorData } from "../models/export.ts";
 import type { AdamW } from "../optim/adamw.ts";
+import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
 export interface CheckpointStoreOptions {
@@ -17,6 +15,8 @@ export interface CheckpointStoreOptions {
   saveTotalLimit?: number | undefined;
   saveDtype: FloatDType;
   resume: boolean | string;
+  /** How what is trained lies in files. */
+  trained: TrainedFiles;
   /** The card of a model at this state. */
   card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
   /** The tokenizer's files by name. */
@@ -25,7 +25,7 @@ export interface CheckpointStoreOptions {
 
 /**
  * A run's checkpoints in `outputDir/checkpoint-<step>`: f32 weights, moments, counters and the data position, each a
- * model folder that can be loaded; and the finished model in `outputDir` itself.
+ * model's or an adapter's folder that can be loaded; and the finished one in `outputDir` itself.
  */
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
@@ -33,25 +33,25 @@ export class CheckpointStore {
     this.options = options;
   }
 
-  async save(step: number, model: Model, optimizer: AdamW, state: TrainerState): Promise<void> {
-    const { outputDir, saveTotalLimit } = this.options;
+  async save(step: number, optimizer: AdamW, state: TrainerState): Promise<void> {
+    const { outputDir, saveTotalLimit, trained } = this.options;
     await saveCheckpoint(
       outputDir,
       step,
       {
         tensors: {
-          "model.safetensors": weightData(model, "f32"),
+          [trained.file]: trained.data("f32"),
           "optimizer.safetensors": [...optimizer.moments].map(([name, t]) => tensorData(name, t, "f32")),
         },
         state,
-        files: this.files(model, state, "f32", undefined),
+        files: this.files(state, "f32", undefined),
       },
       saveTotalLimit === undefined ? {} : { saveTotalLimit },
     );
   }
 
-  /** Loads the checkpoint to continue from, if any, into the model and the optimizer. */
-  async restore(model: Model, optimizer: AdamW, stage: string): Promise<TrainerState | undefined> {
+  /** Loads the checkpoint to continue from, if any, into what is trained and the optimizer. */
+  async restore(optimizer: AdamW, stage: string): Promise<TrainerState | undefined> {
     const found = await this.find();
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
@@ -60,7 +60,8 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
-    await readInto(join(found.path, "model.safetensors"), new Map(optimizer.names.map((n) => [n, model.weight(n)])));
+    const { trained } = this.options;
+    await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
     return state;
   }
@@ -75,26 +76,22 @@ export class CheckpointStore {
     return latest;
   }
 
-  /** Writes the finished model into outputDir. @returns the folder */
-  async finish(model: Model, state: TrainerState, held: EvalEvent | undefined): Promise<string> {
-    const { outputDir, saveDtype } = this.options;
-    for (const [name, text] of Object.entries(this.files(model, state, saveDtype, held)))
+  /** Writes the finished model, or adapter, into outputDir. @returns the folder */
+  async finish(state: TrainerState, held: EvalEvent | undefined): Promise<string> {
+    const { outputDir, saveDtype, trained } = this.options;
+    for (const [name, text] of Object.entries(this.files(state, saveDtype, held)))
       await writeFileAtomically(join(outputDir, name), (sink) => sink.write(Buffer.from(text)));
-    await saveWeights(outputDir, weightData(model, saveDtype));
+    await trained.save(outputDir, saveDtype);
     return outputDir;
   }
 
-  private files(
-    model: Model,
-    state: TrainerState,
-    dtype: FloatDType,
-    held: EvalEvent | undefined,
-  ): Record<string, string> {
+  private files(state: TrainerState, dtype: FloatDType, held: EvalEvent | undefined): Record<string, string> {
     const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+    const { trained, card, tokenizerFiles } = this.options;
     return {
-      "config.json": json(modelConfigToJson({ ...model.config, dtype })),
-      [MODEL_CARD_FILE]: json(parseModelCard(this.options.card(state, held))),
-      ...this.options.tokenizerFiles,
+      ...trained.configuration(dtype),
+      [MODEL_CARD_FILE]: json(parseModelCard(card(state, held))),
+      ...tokenizerFiles,
     };
   }
 }

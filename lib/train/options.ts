@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
+import type { LoraOptions } from "../models/lora.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -62,8 +63,19 @@ export const trainingShape = {
   card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
 } as const;
 
-/** Checked options that every stage has. */
-export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
+/** Options of the stages that can train an adapter instead of the weights. */
+export const adapterShape = {
+  /** Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further. */
+  lora: z
+    .custom<LoraOptions>((v) => typeof v === "object" && v !== null && !Array.isArray(v), "an object of LoRA options")
+    .optional(),
+  /** The adapter's name. */
+  adapter: z.string().default("default"),
+} as const;
+
+/** Checked options that every stage has; those of adapters where the stage takes them. */
+export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>> &
+  Partial<z.output<z.ZodObject<typeof adapterShape>>>;
 
 /** Validates options against a strict schema: an unknown key is an error that names the nearest known one. */
 export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {

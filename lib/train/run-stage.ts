@@ -1,12 +1,14 @@
 import type { CorpusTokenizer } from "../data/encode.ts";
 import { HeddleError } from "../errors.ts";
 import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
+import { type Adapter, adapterTensors } from "../models/adapters.ts";
 import type { Model } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { Stage } from "./stage.ts";
+import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
   type EvalEvent,
@@ -23,13 +25,18 @@ export interface Trainable {
   readonly tokenizer?: (CorpusTokenizer & { files(): Readonly<Record<string, string>> }) | undefined;
   /** Replaced by the new one when a stage is done. */
   card?: ModelCard | undefined;
+  /** Where it was loaded from: what an adapter names as its base. */
+  readonly path?: string | undefined;
 }
 
 /** What a stage adds to the options that all have. */
 export interface StageSetup {
   card: StageCard;
   signal?: AbortSignal | undefined;
-  /** Weights that are trained, all others stay as they are to the byte. Default: all. */
+  /**
+   * Weights that are trained, all others stay as they are to the byte. Default: all. With `options.lora` those that are
+   * trained beside the adapter; default: none.
+   */
   names?: readonly string[] | undefined;
   /** Sequences of a micro-batch. Default: perDeviceTrainBatchSize (a pair is two sequences, for instance). */
   sequences?: number | undefined;
@@ -76,7 +83,11 @@ export async function* runStage<Batch>(
     const parent = base.card;
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held);
-    const store = storeOf(base, options, card);
+    const { adapter, names } = await trainedNames(model, options, setup);
+    const trained = adapter
+      ? adapterFiles(model, adapter, setup.names ?? [], base.path)
+      : modelFiles(model, names ?? model.languageWeightNames);
+    const store = storeOf(base, options, trained, card);
     const result = yield* trainLoop(
       model,
       stage,
@@ -86,7 +97,7 @@ export async function* runStage<Batch>(
         sequences: setup.sequences ?? options.perDeviceTrainBatchSize,
         sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
         learningRateAt: learningRateSchedule(options),
-        names: setup.names,
+        names,
         world: setup.world,
         signal: setup.signal,
       },
@@ -100,9 +111,25 @@ export async function* runStage<Batch>(
   }
 }
 
+/** The weights that a stage trains; with `lora` those of an adapter, which is put on the model where it is not there yet. */
+async function trainedNames(
+  model: Model,
+  { lora, adapter: name = "default", seed }: TrainingOptions,
+  { names }: StageSetup,
+): Promise<{ adapter?: Adapter; names: readonly string[] | undefined }> {
+  if (!lora) return { names };
+  const known = model.adapters.get(name);
+  if (known && !model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
+  const adapter = known ?? (await model.addAdapter(name, lora, seed));
+  if (adapter.config.dropout > 0)
+    throw new HeddleError("UNSUPPORTED", `lora.dropout: expected 0, got ${adapter.config.dropout}`);
+  return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
+}
+
 function storeOf(
   base: Trainable,
   options: TrainingOptions,
+  trained: TrainedFiles,
   card: (state: TrainerState, held: EvalEvent | undefined) => ReturnType<typeof cardOf>,
 ): CheckpointStore | undefined {
   if (options.outputDir !== undefined)
@@ -111,6 +138,7 @@ function storeOf(
       saveTotalLimit: options.saveTotalLimit,
       saveDtype: options.saveDtype ?? options.dtype,
       resume: options.resume,
+      trained,
       card,
       tokenizerFiles: base.tokenizer?.files() ?? {},
     });

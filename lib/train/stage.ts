@@ -6,6 +6,8 @@ import type { Model } from "../models/model.ts";
 export interface ForwardOptions {
   /** Ids and positions, (rows) i32 each, where they are not the inputs `ids` and `positions`. */
   rows?: Rows | undefined;
+  /** false: without any adapter (the model before a LoRA stage); names: those. Default: the active ones. */
+  adapters?: boolean | readonly string[] | undefined;
 }
 
 /** What a stage's loss is traced with. */

@@ -1,3 +1,4 @@
+import { HeddleError } from "../errors.ts";
 import {
   compile,
   type Executable,
@@ -144,8 +145,15 @@ function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, trai
     sequenceLength,
     dtype,
     training,
-    forward: (options = {}) =>
-      sequenceForward(model, options.rows ?? rowInputs(rows), { sequenceLength, dtype, weights }),
+    forward({ rows: own = rowInputs(rows), adapters = true } = {}) {
+      const names = typeof adapters === "boolean" ? (adapters ? undefined : []) : adapters;
+      if (names && model.mergedAdapters.length > 0)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${stage.name}: expected adapters that are not merged, because the model without them is the reference, got ${model.mergedAdapters.join(", ")} merged`,
+        );
+      return sequenceForward(model, own, { sequenceLength, dtype, weights, adapters: names });
+    },
   };
   const outputs = stage.loss(context);
   return outputs instanceof Value ? { loss: outputs } : outputs;

@@ -131,11 +131,11 @@ export async function* trainLoop<Batch>(
   });
   const save = async () => {
     if (!store || !writes || saved === done) return;
-    await store.save(done, model, step.optimizer, state());
+    await store.save(done, step.optimizer, state());
     saved = done;
   };
   try {
-    const resumed = await store?.restore(model, step.optimizer, stage.name);
+    const resumed = await store?.restore(step.optimizer, stage.name);
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
@@ -183,7 +183,7 @@ export async function* trainLoop<Batch>(
       held = await evaluate(step, source.evaluation(signal), done, signal);
       yield held;
     }
-    const path = writes ? await store?.finish(model, state(), held) : undefined;
+    const path = writes ? await store?.finish(state(), held) : undefined;
     const seconds = (performance.now() - started) / 1000;
     const evaluated = held && { evalLoss: held.evalLoss, ...(held.metrics && { evalMetrics: held.metrics }) };
     return { steps: done, tokensSeen, loss, ...evaluated, seconds, path };

@@ -194,4 +194,5 @@ CASES = {
     "gemma": {**BASE, "type": "gemma", "kvHeads": 1},
     "gpt2": {**BASE, "type": "gpt2", "kvHeads": 4, "inner": 128, "tied": False},
 }
-print(json.dumps({name: run(c) for name, c in CASES.items()}))
+if __name__ == "__main__":
+    print(json.dumps({name: run(c) for name, c in CASES.items()}))

@@ -22,7 +22,7 @@ export function goldenCase(name: GoldenName): GoldenCase {
 }
 
 /** Uniform in [-0.5, 0.5), from a hash of the tensor's and the element's index. */
-function hashed(tensor: number, count: number): Float64Array {
+export function hashed(tensor: number, count: number): Float64Array {
   const out = new Float64Array(count);
   for (let i = 0; i < count; i++) {
     let h = (Math.imul(i + 1, 0x9e3779b1) + Math.imul(tensor + 1, 0x85ebca77)) >>> 0;

@@ -1,0 +1,136 @@
+// adapter_config.json of PEFT (Hugging Face), as far as it describes LoRA.
+import { join } from "node:path";
+import { describe, HeddleError } from "../errors.ts";
+import { readJson } from "./io.ts";
+
+export const ADAPTER_CONFIG_FILE = "adapter_config.json";
+export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
+
+/** What adapter_config.json says. */
+export interface AdapterFileConfig {
+  r: number;
+  alpha: number;
+  dropout: number;
+  useRslora: boolean;
+  targetModules: "all-linear" | string[];
+  modulesToSave: string[];
+  /** Ranks and alphas of modules that differ, by the end of the module's name. */
+  rankPattern: Record<string, number>;
+  alphaPattern: Record<string, number>;
+  /** Whether the adapted weights are stored (in, out), as GPT-2's are. */
+  fanInFanOut: boolean;
+  /** The model that the adapter was trained on, as its author called it. */
+  baseModel: string | undefined;
+}
+
+/** Features of PEFT that change what is computed; a file that uses one is refused rather than read wrongly. */
+const REFUSED: Record<string, (value: unknown) => boolean> = {
+  use_dora: (v) => v === true,
+  use_qalora: (v) => v === true,
+  use_bdlora: (v) => v !== undefined && v !== null && v !== false,
+  lora_bias: (v) => v === true,
+  bias: (v) => v !== undefined && v !== "none",
+  layer_replication: (v) => v !== undefined && v !== null,
+  trainable_token_indices: (v) => v !== undefined && v !== null,
+  alora_invocation_tokens: (v) => v !== undefined && v !== null,
+  target_parameters: (v) => v !== undefined && v !== null && !(Array.isArray(v) && v.length === 0),
+};
+
+/** Reads a folder's adapter_config.json. @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED */
+export async function readAdapterConfig(folder: string): Promise<AdapterFileConfig> {
+  const path = join(folder, ADAPTER_CONFIG_FILE);
+  return parseAdapterConfig(await readJson(path), path);
+}
+
+export function parseAdapterConfig(value: unknown, path: string): AdapterFileConfig {
+  const invalid = (name: string, expected: string, got: unknown) =>
+    new HeddleError("INVALID_FILE", `${path}: ${name}: expected ${expected}, got ${describe(got)}`);
+  if (!isObject(value)) throw invalid("content", "an object", value);
+  if (value.peft_type !== "LORA")
+    throw new HeddleError("UNSUPPORTED", `${path}: peft_type: expected LORA, got ${describe(value.peft_type)}`);
+  for (const [name, uses] of Object.entries(REFUSED))
+    if (uses(value[name]))
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `${path}: ${name}: expected an adapter without it, got ${describe(value[name])}`,
+      );
+  const number = (name: string, fallback: number | undefined, test: (v: number) => boolean, expected: string) => {
+    const given = value[name] ?? fallback;
+    if (typeof given !== "number" || !test(given)) throw invalid(name, expected, given);
+    return given;
+  };
+  const flag = (name: string) => {
+    const given = value[name] ?? false;
+    if (typeof given !== "boolean") throw invalid(name, "true or false", given);
+    return given;
+  };
+  const names = (name: string) => {
+    const given = value[name] ?? [];
+    if (!Array.isArray(given) || given.some((n) => typeof n !== "string"))
+      throw invalid(name, "an array of names", given);
+    return given as string[];
+  };
+  const pattern = (name: string) => {
+    const given = value[name] ?? {};
+    if (!isObject(given)) throw invalid(name, "an object", given);
+    for (const [key, n] of Object.entries(given)) {
+      if (typeof n !== "number" || !(n > 0)) throw invalid(`${name}.${key}`, "a number above 0", n);
+      // Keys may be regular expressions there. Escaped dots and an end mark are all that is met in practice.
+      if (!/^\^?[\w.\\-]+\$?$/.test(key))
+        throw new HeddleError(
+          "UNSUPPORTED",
+          `${path}: ${name}: expected the ends of modules' names, got ${describe(key)}`,
+        );
+    }
+    return Object.fromEntries(Object.entries(given).map(([key, n]) => [key.replace(/^\^|\$$|\\/g, ""), n as number]));
+  };
+  const targets = value.target_modules;
+  const base = value.base_model_name_or_path;
+  return {
+    r: number("r", 8, (v) => Number.isSafeInteger(v) && v >= 1, "a whole number of at least 1"),
+    alpha: number("lora_alpha", 8, (v) => v > 0 && Number.isFinite(v), "a number above 0"),
+    dropout: number("lora_dropout", 0, (v) => v >= 0 && v < 1, "a number from 0 to below 1"),
+    useRslora: flag("use_rslora"),
+    // A string other than all-linear is a regular expression; which layers it meant shows in the weights.
+    targetModules: typeof targets === "string" ? "all-linear" : names("target_modules"),
+    modulesToSave: names("modules_to_save"),
+    rankPattern: pattern("rank_pattern"),
+    alphaPattern: pattern("alpha_pattern"),
+    fanInFanOut: flag("fan_in_fan_out"),
+    baseModel: typeof base === "string" && base !== "" ? base : undefined,
+  };
+}
+
+/** The value of a pattern for a module: of its longest matching end. */
+export function patternValue(pattern: Readonly<Record<string, number>>, module: string): number | undefined {
+  let best: string | undefined;
+  for (const key of Object.keys(pattern))
+    if ((module === key || module.endsWith(`.${key}`)) && key.length > (best?.length ?? -1)) best = key;
+  return best === undefined ? undefined : pattern[best];
+}
+
+/** The file's content, with the keys that PEFT's own loader expects. */
+export function adapterConfigToJson(config: AdapterFileConfig): Record<string, unknown> {
+  return {
+    peft_type: "LORA",
+    task_type: "CAUSAL_LM",
+    base_model_name_or_path: config.baseModel ?? null,
+    r: config.r,
+    lora_alpha: config.alpha,
+    lora_dropout: config.dropout,
+    use_rslora: config.useRslora,
+    target_modules: config.targetModules,
+    modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
+    rank_pattern: config.rankPattern,
+    alpha_pattern: config.alphaPattern,
+    fan_in_fan_out: config.fanInFanOut,
+    bias: "none",
+    use_dora: false,
+    init_lora_weights: true,
+    inference_mode: true,
+  };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

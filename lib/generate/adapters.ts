@@ -1,0 +1,60 @@
+import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { isAbsolute, join, resolve } from "node:path";
+import { HeddleError } from "../errors.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
+import { ioError, writeJson } from "../formats/io.ts";
+import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
+import { writeSafetensors } from "../formats/safetensors-write.ts";
+import type { FloatDType } from "../graph/index.ts";
+import { adapterConfig, adapterData } from "../models/adapter-files.ts";
+import type { Model } from "../models/model.ts";
+
+/** The name of an adapter that was not given one. */
+export const DEFAULT_ADAPTER = "default";
+
+/** Whether a path is a folder with an adapter and no model of its own. */
+export async function isAdapterFolder(path: string): Promise<boolean> {
+  return existsSync(join(path, ADAPTER_CONFIG_FILE)) && !existsSync(join(path, "config.json"));
+}
+
+/** Where the base of an adapter's folder lies: beside the folder's own path, or from the current directory. */
+export async function basePath(folder: string): Promise<string> {
+  const { baseModel } = await readAdapterConfig(folder);
+  const hint = "load the base model and then give this folder to loadAdapter";
+  const file = join(folder, ADAPTER_CONFIG_FILE);
+  if (baseModel === undefined)
+    throw new HeddleError("INVALID_FILE", `${file}: base_model_name_or_path: expected a path, got none; ${hint}`);
+  if (baseModel === "default") return baseModel;
+  const places = isAbsolute(baseModel) ? [baseModel] : [resolve(folder, baseModel), resolve(baseModel)];
+  const found = places.find((place) => existsSync(place));
+  if (found === undefined)
+    throw new HeddleError(
+      "NOT_FOUND",
+      `${file}: base_model_name_or_path: expected a path on this machine, got ${JSON.stringify(baseModel.slice(0, 200))}; ${hint}`,
+    );
+  if (await isAdapterFolder(found))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${file}: base_model_name_or_path: expected a model, got another adapter's folder`,
+    );
+  return found;
+}
+
+/** Writes an adapter and the card into a folder, which is made where it is missing. */
+export async function saveAdapter(
+  base: { readonly model: Model; readonly path?: string | undefined; readonly card?: ModelCard | undefined },
+  folder: string,
+  name: string,
+  dtype: FloatDType,
+): Promise<void> {
+  const { model } = base;
+  model.assertLive();
+  const [adapter] = model.adaptersOf([name]);
+  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+    throw ioError(error, folder, "created");
+  });
+  await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), adapterData(model, adapter!, dtype));
+  if (base.card) await writeModelCard(folder, base.card);
+  await writeJson(join(folder, ADAPTER_CONFIG_FILE), adapterConfig(model, adapter!, base.path));
+}

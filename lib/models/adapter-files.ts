@@ -1,0 +1,143 @@
+import { join } from "node:path";
+import { HeddleError } from "../errors.ts";
+import {
+  ADAPTER_WEIGHTS_FILE,
+  type AdapterFileConfig,
+  adapterConfigToJson,
+  patternValue,
+  readAdapterConfig,
+} from "../formats/adapter-config.ts";
+import { castBytes } from "../formats/cast.ts";
+import { exists } from "../formats/io.ts";
+import type { TensorData } from "../formats/tensor-data.ts";
+import { openWeights, type StoredTensor } from "../formats/weights.ts";
+import { type FloatDType, Tensor } from "../graph/index.ts";
+import { type Adapter, adapterTensorNames, type LinearLayer, type LowRank, savedTensorName } from "./adapters.ts";
+import { tensorData } from "./export.ts";
+import { linearLayers } from "./linear-layers.ts";
+import { loraScale, parseLora } from "./lora.ts";
+import type { Model } from "./model.ts";
+
+const PREFIX = "base_model.model.";
+
+/**
+ * Loads a LoRA adapter in PEFT's layout (adapter_config.json and adapter_model.safetensors) onto a model, as f32, and makes it active.
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE where it does not fit the model, UNSUPPORTED for features of PEFT beyond LoRA
+ */
+export async function loadAdapter(model: Model, folder: string, name: string): Promise<Adapter> {
+  const config = await readAdapterConfig(folder);
+  const path = join(folder, ADAPTER_WEIGHTS_FILE);
+  if (!(await exists(path)))
+    throw new HeddleError("NOT_FOUND", `${folder}: expected ${ADAPTER_WEIGHTS_FILE}, got none of that name`);
+  const tensors = new Map<string, Tensor>();
+  const source = await openWeights(path);
+  try {
+    const layers = linearLayers(model);
+    const adapted = new Map<string, LowRank>();
+    const saved = new Map<string, string>();
+    const ranks = new Map<string, number>();
+    for (const stored of source.names()) {
+      const place = placeOf(stored, model, layers, path);
+      const target = place.matrix
+        ? adapterTensorNames(place.module, name)[place.matrix]
+        : savedTensorName(place.module, name);
+      tensors.set(target, await widened(source.tensor(stored), model));
+      if (!place.matrix) saved.set(place.module, target);
+      else if (place.matrix === "a") ranks.set(place.module, source.info(stored).shape[0] ?? 0);
+    }
+    for (const [module, r] of ranks) {
+      const alpha = patternValue(config.alphaPattern, module) ?? config.alpha;
+      const scale = loraScale({ r, alpha, useRslora: config.useRslora });
+      adapted.set(module, { ...adapterTensorNames(module, name), scale });
+    }
+    const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
+    const adapter: Adapter = {
+      name,
+      config: parseLora({ r, alpha, dropout, useRslora, targetModules, modulesToSave }, `${folder}: adapter`),
+      layers: adapted,
+      saved,
+    };
+    model.adoptAdapter(adapter, tensors);
+    return adapter;
+  } catch (error) {
+    for (const t of tensors.values()) t.dispose();
+    throw error;
+  } finally {
+    source.close();
+  }
+}
+
+/** Where a stored tensor belongs: A or B of a layer, or a whole weight. */
+function placeOf(
+  stored: string,
+  model: Model,
+  layers: ReadonlyMap<string, LinearLayer>,
+  path: string,
+): { module: string; matrix?: "a" | "b" } {
+  const bare = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
+  const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
+  // Adapters of a bare trunk leave out its prefix.
+  const known = (name: string, has: (n: string) => boolean) =>
+    [name, `model.${name}`, `transformer.${name}`].find((n) => has(n));
+  const module = match ? known(match[1]!, (n) => layers.has(n)) : known(bare, (n) => model.weightNames.includes(n));
+  if (module === undefined)
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${path}: expected low-rank updates of this model's linear layers, got ${JSON.stringify(stored.slice(0, 200))}`,
+    );
+  return match ? { module, matrix: match[2] === "A" ? "a" : "b" } : { module };
+}
+
+async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
+  if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
+  const bytes = new Uint8Array(t.file.bytes(t.offset, t.bytes));
+  const wide = t.dtype === "f32" ? bytes.slice() : castBytes(bytes, t.dtype, "f32", t.name);
+  return Tensor.from(model.device, "f32", t.shape, new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4));
+}
+
+/** An adapter's tensors under PEFT's names, on their way to adapter_model.safetensors. */
+export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = "f32"): TensorData[] {
+  const out: TensorData[] = [];
+  for (const [layer, { a, b }] of adapter.layers)
+    for (const [letter, name] of [
+      ["A", a],
+      ["B", b],
+    ] as const)
+      out.push(tensorData(`${PREFIX}${layer}.lora_${letter}.weight`, model.weight(name), dtype));
+  for (const [weight, name] of adapter.saved) out.push(tensorData(PREFIX + weight, model.weight(name), dtype));
+  return out;
+}
+
+/** The content of adapter_config.json. @param baseModel where the base is to be found */
+export function adapterConfig(model: Model, adapter: Adapter, baseModel: string | undefined): Record<string, unknown> {
+  const { config, layers } = adapter;
+  const all = linearLayers(model);
+  const rankPattern: Record<string, number> = {};
+  const alphaPattern: Record<string, number> = {};
+  let fanInFanOut = false;
+  for (const [layer, { a, scale }] of layers) {
+    const r = model.weight(a).shape[0]!;
+    if (r !== config.r) rankPattern[layer] = r;
+    const alpha = scale * (config.useRslora ? Math.sqrt(r) : r);
+    if (Math.abs(alpha / config.alpha - 1) > 1e-9) alphaPattern[layer] = alpha;
+    fanInFanOut ||= all.get(layer)!.transposed;
+  }
+  // Short names where they mean the same layers, as PEFT writes them.
+  const last = (layer: string) => layer.slice(layer.lastIndexOf(".") + 1);
+  const short = new Set([...layers.keys()].map(last));
+  const exact = [...all.keys()].every((layer) => !short.has(last(layer)) || layers.has(layer));
+  const file: AdapterFileConfig = {
+    r: config.r,
+    alpha: config.alpha,
+    dropout: config.dropout,
+    useRslora: config.useRslora,
+    targetModules: exact ? [...short] : [...layers.keys()],
+    modulesToSave: [...new Set([...adapter.saved.keys()].map((w) => w.replace(/\.(weight|bias)$/, "")))],
+    rankPattern,
+    alphaPattern,
+    fanInFanOut,
+    baseModel,
+  };
+  return adapterConfigToJson(file);
+}

@@ -1,0 +1,78 @@
+import { HeddleError } from "../errors.ts";
+import { castBytes } from "../formats/cast.ts";
+import { accumulate, compile, type FloatDType, input, isFloat, linear, scale, Tensor, tensor } from "../graph/index.ts";
+import type { Adapter, LowRank } from "./adapters.ts";
+import type { Model } from "./model.ts";
+
+/**
+ * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type.
+ * @param transposed W is stored (in, out)
+ */
+export async function mergedWeight(model: Model, name: string, low: LowRank, transposed: boolean): Promise<Tensor> {
+  const stored = model.weight(name);
+  const { device, shape } = stored;
+  const dtype = stored.dtype;
+  if (!isFloat(dtype))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `merge: ${name}: expected f32, bf16 or f16, got ${dtype} (convert the base first)`,
+    );
+  const [a, b] = [model.weight(low.a), model.weight(low.b)];
+  const [r, inputs] = a.shape as [number, number];
+  const wide = await Tensor.from(device, "f32", shape, await stored.toFloat32());
+  // With W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ, and A, the narrow one, is turned here.
+  const turned = transposed ? transpose(await a.toFloat32(), r, inputs) : undefined;
+  const program = compile(() => {
+    const right = tensor(low.b, "f32", b.shape);
+    const update = turned
+      ? linear(input("turned", "f32", [inputs, r]), right)
+      : linear(right, tensor(low.a, "f32", a.shape), undefined, { transposed: true });
+    accumulate(tensor("wide", "f32", shape), scale(update, low.scale), input("keep", "f32", [1]));
+    return {};
+  });
+  const executable = program.bind(device, new Map([...model.tensors, ["wide", wide]]));
+  try {
+    await executable.run({ keep: Float32Array.of(1), ...(turned && { turned }) });
+  } finally {
+    executable.dispose();
+  }
+  if (dtype === "f32") return wide;
+  const rounded = await Tensor.from(device, dtype, shape, await narrowed(wide, dtype, name));
+  wide.dispose();
+  return rounded;
+}
+
+async function narrowed(t: Tensor, dtype: FloatDType, name: string): Promise<Uint16Array> {
+  const values = await t.toFloat32();
+  const bytes = castBytes(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), "f32", dtype, name);
+  return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
+}
+
+function transpose(data: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(data.length);
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!;
+  return out;
+}
+
+/** The weights that an adapter changes, in their merged form. */
+export async function mergedWeights(
+  model: Model,
+  adapter: Adapter,
+  transposed: (layer: string) => boolean,
+): Promise<Map<string, Tensor>> {
+  const out = new Map<string, Tensor>();
+  try {
+    for (const [layer, low] of adapter.layers) {
+      const name = `${layer}.weight`;
+      out.set(name, await mergedWeight(model, name, low, transposed(layer)));
+    }
+    for (const [name, own] of adapter.saved) {
+      const copy = model.weight(own);
+      out.set(name, await Tensor.from(model.device, "f32", copy.shape, await copy.toFloat32()));
+    }
+  } catch (error) {
+    for (const t of out.values()) t.dispose();
+    throw error;
+  }
+  return out;
+}

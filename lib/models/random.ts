@@ -1,0 +1,46 @@
+/** Uniform 32-bit integers: xoshiro128** (Blackman & Vigna 2018), seeded by splitmix32. */
+export function generator(seed: number): () => number {
+  let z = seed >>> 0;
+  const s = Uint32Array.from({ length: 4 }, () => {
+    z = (z + 0x9e3779b9) >>> 0;
+    let x = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
+    x = Math.imul(x ^ (x >>> 15), 0x735a2d97);
+    return x ^ (x >>> 15);
+  });
+  const rotate = (x: number, k: number) => (x << k) | (x >>> (32 - k));
+  return () => {
+    const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0;
+    const t = s[1]! << 9;
+    s[2]! ^= s[0]!;
+    s[3]! ^= s[1]!;
+    s[1]! ^= s[2]!;
+    s[0]! ^= s[3]!;
+    s[2]! ^= t;
+    s[3] = rotate(s[3]!, 11);
+    return result;
+  };
+}
+
+/** N(0, deviation²) by Box and Muller's transform. */
+export function normal(count: number, deviation: number, next: () => number): Float32Array {
+  const out = new Float32Array(count);
+  for (let i = 0; i < count; i += 2) {
+    const radius = deviation * Math.sqrt(-2 * Math.log((next() + 1) / 4294967296));
+    const angle = (2 * Math.PI * next()) / 4294967296;
+    out[i] = radius * Math.cos(angle);
+    if (i + 1 < count) out[i + 1] = radius * Math.sin(angle);
+  }
+  return out;
+}
+
+/** Uniform numbers in [−bound, bound). */
+export function uniform(count: number, bound: number, next: () => number): Float32Array {
+  return Float32Array.from({ length: count }, () => bound * (next() / 2147483648 - 1));
+}
+
+/** A name's own stream, so that adding a weight does not change the others. */
+export function streamOf(name: string, seed: number): number {
+  let h = 0x811c9dc5 ^ seed;
+  for (let i = 0; i < name.length; i++) h = Math.imul(h ^ name.charCodeAt(i), 0x01000193);
+  return (h ^ Math.imul(seed, 0x9e3779b1)) >>> 0;
+}

@@ -1,0 +1,75 @@
+import { mkdir } from "node:fs/promises";
+import { join } from "node:path";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
+import { modelConfigToJson } from "../formats/config-json.ts";
+import { ioError } from "../formats/io.ts";
+import { saveWeights, writeSafetensors } from "../formats/safetensors-write.ts";
+import type { TensorData } from "../formats/tensor-data.ts";
+import type { FloatDType, Tensor } from "../graph/index.ts";
+import { adapterConfig, adapterData } from "../models/adapter-files.ts";
+import type { Adapter } from "../models/adapters.ts";
+import { tensorData } from "../models/export.ts";
+import type { Model } from "../models/model.ts";
+
+/** How what a run trains lies in files: a whole model, or an adapter beside a reference to its base. */
+export interface TrainedFiles {
+  /** Name of the safetensors file of a checkpoint. */
+  readonly file: string;
+  data(dtype: FloatDType): TensorData[];
+  /** What a resume reads back, by the names in that file. */
+  tensors(): ReadonlyMap<string, Tensor>;
+  /** Configuration files by name. */
+  configuration(dtype: FloatDType): Record<string, string>;
+  /** Writes the finished weights. */
+  save(folder: string, dtype: FloatDType): Promise<void>;
+}
+
+const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
+
+/** A whole model. Weights that are not named are frozen, and stay in the type they have. */
+export function modelFiles(model: Model, names: readonly string[] = model.weightNames): TrainedFiles {
+  const trained = new Set(names);
+  const data = (dtype: FloatDType) =>
+    model.weightNames.map((name) => {
+      const tensor = model.weight(name);
+      return tensorData(name, tensor, trained.has(name) ? dtype : (tensor.dtype as FloatDType));
+    });
+  return {
+    file: "model.safetensors",
+    data,
+    tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
+    configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
+    async save(folder, dtype) {
+      await saveWeights(folder, data(dtype));
+    },
+  };
+}
+
+/**
+ * An adapter in PEFT's layout, and further weights that are trained beside it, whole.
+ * @param base where the frozen base lies
+ */
+export function adapterFiles(
+  model: Model,
+  adapter: Adapter,
+  names: readonly string[],
+  base: string | undefined,
+): TrainedFiles {
+  const whole = { ...adapter, saved: new Map([...adapter.saved, ...names.map((name) => [name, name] as const)]) };
+  const data = (dtype: FloatDType) => adapterData(model, whole, dtype);
+  return {
+    file: ADAPTER_WEIGHTS_FILE,
+    data,
+    tensors() {
+      const tensors = [...adapter.layers.values()].flatMap(({ a, b }) => [a, b]).concat([...whole.saved.values()]);
+      return new Map(data("f32").map(({ name }, i) => [name, model.weight(tensors[i]!)]));
+    },
+    configuration: () => ({ [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base)) }),
+    async save(folder, dtype) {
+      await mkdir(folder, { recursive: true }).catch((error: unknown) => {
+        throw ioError(error, folder, "created");
+      });
+      await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), data(dtype));
+    },
+  };
+}
