@@ -1,4 +1,4 @@
-// npm run bench -- [ops|inference|train] [--rounds N] [--threads N] [--no-peers]: JSON lines, the machine first.
+// npm run bench -- [ops|inference|speculative|train] [--rounds N] [--threads N] [--no-peers]: JSON lines, the machine first.
 import { parseArgs } from "node:util";
 import { openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";
@@ -16,10 +16,11 @@ const { values, positionals } = parseArgs({
 const device = openDevice({ threads: values.threads === undefined ? undefined : Number(values.threads) });
 const options = { rounds: Number(values.rounds), peers: values.peers };
 report({ machine: describeMachine(device.threads) });
-const suites = positionals.length ? positionals : ["ops", "inference", "train"];
+const suites = positionals.length ? positionals : ["ops", "inference", "speculative", "train"];
 for (const suite of suites) {
   if (suite === "ops") await (await import("./ops.ts")).benchOps(device, options);
   else if (suite === "inference") await (await import("./inference.ts")).benchInference(device, options);
+  else if (suite === "speculative") await (await import("./speculative.ts")).benchSpeculative(device, options);
   else if (suite === "train") await (await import("./train.ts")).benchTrain(device, options);
-  else throw new Error(`bench: expected ops, inference or train, got ${suite}`);
+  else throw new Error(`bench: expected ops, inference, speculative or train, got ${suite}`);
 }

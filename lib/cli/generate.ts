@@ -11,13 +11,20 @@ export const command = defineCommand({
   options: {
     ...samplingOptions,
     "token-ids": { kind: "ids", value: "1,2,3", about: "the prompt as ids; needs no tokenizer" },
+    "assistant-model": {
+      kind: "string",
+      value: "PATH",
+      about: "a smaller model that guesses ahead: the same text, sooner",
+    },
     logprobs: { kind: "integer", value: "K", about: "with --json: the K likeliest tokens of each step" },
     ...loadOptions,
   },
   async run({ options, positionals, out }) {
     const prompt = await promptOf(positionals, options["token-ids"]);
-    const generation = { ...generateOptions(options), topLogprobs: options.logprobs };
     const model = await openModel(options);
+    const draft = options["assistant-model"];
+    const assistantModel = draft === undefined ? undefined : await openModel({ ...options, model: draft });
+    const generation = { ...generateOptions(options), topLogprobs: options.logprobs, assistantModel };
     try {
       if (out.json) {
         const { usage, logprobs, top, ...completion } = await model.complete(prompt, generation);
@@ -27,9 +34,14 @@ export const command = defineCommand({
           ...(top && { top: top.map((row) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }))) }),
           promptTokens: usage.promptTokens,
           completionTokens: usage.completionTokens,
+          ...(usage.draftedTokens !== undefined && {
+            draftedTokens: usage.draftedTokens,
+            acceptedTokens: usage.acceptedTokens,
+          }),
         });
       } else await stream(model, prompt, generation, (text) => out.write(text));
     } finally {
+      await assistantModel?.dispose();
       await model.dispose();
     }
   },

@@ -12,6 +12,11 @@ export const samplingOptions = {
   "presence-penalty": { kind: "number", value: "P", about: "subtracted from logits of tokens that came already" },
   "frequency-penalty": { kind: "number", value: "P", about: "the same, for each time they came" },
   seed: { kind: "integer", value: "N", about: "same seed, same text" },
+  "prompt-lookup-num-tokens": {
+    kind: "integer",
+    value: "N",
+    about: "guess up to N tokens from the text so far: the same text, sooner where it repeats itself",
+  },
   stop: { kind: "string", value: "TEXT", about: "text that ends the answer; may be repeated", repeated: true },
   "ignore-eos": { kind: "flag", about: "go on after the model's end token" },
   "context-overflow": {
@@ -31,6 +36,7 @@ interface Given {
   "presence-penalty"?: number;
   "frequency-penalty"?: number;
   seed?: number;
+  "prompt-lookup-num-tokens"?: number;
   stop?: string[];
   "ignore-eos"?: boolean;
   "context-overflow"?: string;
@@ -47,6 +53,7 @@ export function generateOptions(options: Given): GenerateOptions {
     presencePenalty: options["presence-penalty"],
     frequencyPenalty: options["frequency-penalty"],
     seed: options.seed,
+    promptLookupNumTokens: options["prompt-lookup-num-tokens"],
     stop: options.stop,
     ignoreEos: options["ignore-eos"],
     contextOverflow: options["context-overflow"] as GenerateOptions["contextOverflow"],

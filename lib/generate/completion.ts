@@ -6,6 +6,9 @@ export interface Usage {
   /** Of these, those that a session held already. */
   cachedTokens: number;
   completionTokens: number;
+  /** With speculative decoding: tokens that were guessed, and those of them that came true. */
+  draftedTokens?: number;
+  acceptedTokens?: number;
 }
 
 export interface Timings {
@@ -56,6 +59,10 @@ export class CompletionBuilder {
         promptTokens: sequence.promptLength,
         cachedTokens: sequence.cachedTokens,
         completionTokens: tokens.length,
+        ...(sequence.options.speculation && {
+          draftedTokens: sequence.draftedTokens,
+          acceptedTokens: sequence.acceptedTokens,
+        }),
       },
       finishReason: sequence.finishReason ?? "length",
       timings,

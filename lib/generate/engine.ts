@@ -1,8 +1,10 @@
 import { throwIfAborted } from "./abort.ts";
 import { type KvCache, PREFILL_ROWS, type Segment } from "./kv-cache.ts";
+import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
-import { samplingInputs } from "./sampling-inputs.ts";
+import { type Draw, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
+import { type Drafter, DraftLength, drafterOf } from "./speculate.ts";
 
 /** What a call did, for usage and timings; filled as it goes. */
 export interface Progress {
@@ -23,22 +25,52 @@ const DETERMINISTIC_ROWS = 64;
 /** Tokens for which room is taken at once; beyond them the cache grows as it is needed. */
 const RESERVED_AHEAD = 1024;
 
+export interface RunOptions {
+  signal?: AbortSignal | undefined;
+  progress?: Progress | undefined;
+  /** How the next tokens are guessed, for runs that check several at once. */
+  speculation?: Speculation | undefined;
+}
+
 /**
- * The generation loop: each run takes all active sequences one step further, prompts in chunks and the others by a token,
- * and every sequence whose last id was fed draws its next. Sequences beyond the cache's slots wait until one is free.
+ * The generation loop: each run takes all active sequences one step further, prompts in chunks and the others by a token
+ * (or, with a drafter, by those that it guessed right), and every sequence whose last id was fed draws its next. Sequences
+ * beyond the cache's slots wait until one is free.
  */
 export async function* runSequences(
   cache: KvCache,
   sequences: readonly Sequence[],
-  { signal, progress = newProgress() }: { signal?: AbortSignal | undefined; progress?: Progress } = {},
+  options: RunOptions = {},
+): AsyncGenerator<Piece, void, undefined> {
+  const drafter = drafterOf(options.speculation, { slots: cache.slots, signal: options.signal });
+  try {
+    yield* loop(cache, sequences, drafter, options);
+  } finally {
+    drafter?.dispose();
+  }
+}
+
+async function* loop(
+  cache: KvCache,
+  sequences: readonly Sequence[],
+  drafter: Drafter | undefined,
+  { signal, progress = newProgress(), speculation }: RunOptions,
 ): AsyncGenerator<Piece, void, undefined> {
   const started = performance.now();
-  // What one sequence computed is no use to another whose bits must not depend on it.
   const deterministic = sequences.some((s) => s.options.deterministic);
+  // What one sequence computed is no use to another whose bits must not depend on it.
   const isolated = deterministic && sequences.length > 1;
   const waiting = sequences.filter((s) => !s.finishReason);
   const slots = new Map<Sequence, number>();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
+  const lengths = new Map<Sequence, DraftLength>();
+  const most = speculation?.draftTokens ?? 0;
+  const draft = async (sequence: Sequence): Promise<number[]> => {
+    if (!drafter) return [];
+    const known = lengths.get(sequence) ?? new DraftLength(most);
+    lengths.set(sequence, known);
+    return drafter.propose(sequence, Math.min(known.get(), sequence.room - 1));
+  };
   throwIfAborted(signal);
   while (waiting.length > 0 || slots.size > 0) {
     while (free.length > 0 && waiting.length > 0) {
@@ -57,32 +89,71 @@ export async function* runSequences(
       rewind(cache, slot, sequence.context);
     }
     const before = performance.now();
-    const { segments, ready } = nextRun(cache, slots, deterministic);
-    await cache.reserve(Math.max(...[...slots.keys()].map((s) => s.context.length)));
-    const choices = await step(cache, segments, ready, { deterministic, signal });
+    const { segments, ready } = await nextRun(cache, slots, { deterministic, draft });
+    await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
+    const choices = await step(cache, segments, ready, { deterministic, draftTokens: most, signal });
     const now = performance.now();
-    account(progress, segments, now - before);
     if (ready.length > 0) progress.firstTokenMs ??= now - started;
-    for (const [i, sequence] of ready.entries()) {
-      const piece = sequence.accept(choices[i]!);
-      if (piece.finishReason) {
-        free.push(slots.get(sequence)!);
-        slots.delete(sequence);
+    const pieces = ready.flatMap((turn, i) => {
+      const made = accept(turn, choices[i]!);
+      lengths.get(turn.sequence)?.update(turn.draft.length, made.length - 1);
+      const slot = slots.get(turn.sequence)!;
+      if (turn.draft.length > 0) rewind(cache, slot, turn.sequence.context);
+      if (turn.sequence.finishReason) {
+        free.push(slot);
+        slots.delete(turn.sequence);
+        lengths.delete(turn.sequence);
       }
+      return made;
+    });
+    account(progress, segments, ready, { pieces: pieces.length, ms: now - before });
+    for (const piece of pieces) {
       yield piece;
       throwIfAborted(signal);
     }
   }
 }
 
-function account(progress: Progress, segments: readonly Segment[], ms: number): void {
+function lengthsOf(slots: ReadonlyMap<Sequence, number>): number[] {
+  return [...slots.keys()].map((s) => s.context.length);
+}
+
+/** A sequence that draws in this run: a token after its last id, and one after each id of its draft. */
+interface Turn {
+  sequence: Sequence;
+  draft: readonly number[];
+}
+
+/** Takes over what was drawn, as far as the draft came true. */
+function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
+  const pieces: Piece[] = [];
+  for (const [i, choice] of choices.entries()) {
+    pieces.push(sequence.accept(choice));
+    if (sequence.finishReason || draft[i] !== choice.token) break;
+  }
+  sequence.draftedTokens += draft.length;
+  sequence.acceptedTokens += pieces.length - 1;
+  return pieces;
+}
+
+/** Rows of a run but for drafts: one a sequence where all of them decode. */
+function promptRows(segments: readonly Segment[], ready: readonly Turn[]): number {
   const rows = segments.reduce((n, s) => n + s.ids.length, 0);
-  // A run of single rows is decoding; one with a prompt in it counts as prefill.
-  if (segments.every((s) => s.ids.length === 1) && progress.prefilledTokens > 0) {
-    progress.decodedTokens += rows;
+  return rows - ready.reduce((n, turn) => n + turn.draft.length, 0);
+}
+
+function account(
+  progress: Progress,
+  segments: readonly Segment[],
+  ready: readonly Turn[],
+  { pieces, ms }: { pieces: number; ms: number },
+): void {
+  // A run with a prompt in it counts as prefill.
+  if (promptRows(segments, ready) === segments.length && progress.prefilledTokens > 0) {
+    progress.decodedTokens += pieces;
     progress.decodeMs += ms;
   } else {
-    progress.prefilledTokens += rows;
+    progress.prefilledTokens += promptRows(segments, ready);
     progress.prefillMs += ms;
   }
 }
@@ -110,11 +181,11 @@ function rewind(cache: KvCache, slot: number, context: readonly number[]): void 
 }
 
 /** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
-function nextRun(
+async function nextRun(
   cache: KvCache,
   slots: ReadonlyMap<Sequence, number>,
-  deterministic: boolean,
-): { segments: Segment[]; ready: Sequence[] } {
+  { deterministic, draft }: { deterministic: boolean; draft: (sequence: Sequence) => Promise<number[]> },
+): Promise<{ segments: Segment[]; ready: Turn[] }> {
   const missing = [...slots].map(([sequence, slot]) => ({
     sequence,
     slot,
@@ -123,42 +194,68 @@ function nextRun(
   missing.sort((a, b) => a.ids.length - b.ids.length);
   let room = Math.max(PREFILL_ROWS, cache.slots);
   const segments: Segment[] = [];
-  const ready: Sequence[] = [];
-  // Ready ones come first, so that row i of the choices belongs to ready[i].
+  const ready: Turn[] = [];
+  // Ready ones come first, so that turn i belongs to segment i.
   for (const { sequence, slot, ids } of missing) {
     if (room === 0) break;
     // Where a prompt is cut must not depend on who else takes room, where bits matter.
     if (deterministic && room < Math.min(ids.length, DETERMINISTIC_ROWS)) continue;
     const part = ids.slice(0, deterministic ? DETERMINISTIC_ROWS : room);
     room -= part.length;
-    segments.push({ slot, ids: part });
-    if (part.length === ids.length) ready.push(sequence);
+    if (part.length < ids.length) {
+      segments.push({ slot, ids: part });
+      continue;
+    }
+    // Only decoding sequences speculate: after a prompt there is one draw.
+    const guess = part.length === 1 ? await draft(sequence) : [];
+    segments.push({ slot, ids: [...part, ...guess] });
+    ready.push({ sequence, draft: guess });
   }
   return { segments, ready };
 }
 
+/** @returns for each turn, what was drawn after its last id and after each id of its draft */
 async function step(
   cache: KvCache,
   segments: readonly Segment[],
-  ready: readonly Sequence[],
-  { deterministic, signal }: { deterministic: boolean; signal: AbortSignal | undefined },
-): Promise<Choice[]> {
-  const top = Math.max(0, ...ready.map((s) => s.options.topLogprobs));
-  const rows = Math.max(PREFILL_ROWS, cache.slots);
-  const shape = { rows, logitRows: cache.slots, top, rowwise: deterministic };
+  ready: readonly Turn[],
+  options: { deterministic: boolean; draftTokens: number; signal: AbortSignal | undefined },
+): Promise<Choice[][]> {
+  const { deterministic, draftTokens, signal } = options;
+  const top = Math.max(0, ...ready.map(({ sequence }) => sequence.options.topLogprobs));
+  const drawRows = cache.slots * (1 + draftTokens);
+  const shape = {
+    rows: Math.max(PREFILL_ROWS, cache.slots) + cache.slots * draftTokens,
+    logitRows: drawRows,
+    top,
+    // Drafts must be judged by the bits that single steps would have made.
+    rowwise: deterministic || (draftTokens > 0 && promptRows(segments, ready) === segments.length),
+  };
   if (ready.length === 0) {
     await cache.run(prefillProgram, segments, { shape, signal });
     return [];
   }
-  let row = -1;
-  const logitRows = Int32Array.from(ready, (_, i) => (row += segments[i]!.ids.length));
-  const inputs = { ...samplingInputs(ready, cache.shape.capacity), logitRows };
-  const custom = ready.some((s) => s.options.logitProcessors.length > 0);
+  const draws: Draw[] = [];
+  const logitRows: number[] = [];
+  let end = 0;
+  for (const [i, { sequence, draft }] of ready.entries()) {
+    end += segments[i]!.ids.length;
+    for (let k = 0; k <= draft.length; k++) {
+      draws.push({ sequence, ids: k === 0 ? sequence.ids : [...sequence.ids, ...draft.slice(0, k)] });
+      logitRows.push(end - 1 - draft.length + k);
+    }
+  }
+  const inputs = { ...samplingInputs(draws, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
+  const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
-  const choices = ready.map((sequence, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
-  if (custom) await applyProcessors(cache, ready, choices, results.logits!, inputs, shape, signal);
-  return choices;
+  const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
+  if (custom) await applyProcessors(cache, draws, choices, results.logits!, inputs, shape, signal);
+  let last = 0;
+  return ready.map(({ draft }) => {
+    last += draft.length + 1;
+    return choices.slice(last - draft.length - 1, last);
+  });
 }
 
 interface SampleResults {
@@ -181,7 +278,7 @@ function choiceOf(results: SampleResults, row: number, stride: number, top: numb
 /** Lets processors change the logits and chooses again; log-probabilities stay the model's own. */
 async function applyProcessors(
   cache: KvCache,
-  ready: readonly Sequence[],
+  draws: readonly Draw[],
   choices: Choice[],
   logits: Float32Array,
   { logitRows: _, ...inputs }: ReturnType<typeof samplingInputs> & { logitRows: Int32Array },
@@ -190,9 +287,10 @@ async function applyProcessors(
 ): Promise<void> {
   const { vocabSize } = cache.model.config;
   const changed = logits.slice();
-  for (const [i, { options, ids, promptLength, index }] of ready.entries()) {
+  for (const [i, { sequence, ids }] of draws.entries()) {
     const row = changed.subarray(i * vocabSize, (i + 1) * vocabSize);
-    for (const process of options.logitProcessors) process(row, { ids, promptLength, index });
+    const { promptLength, index } = sequence;
+    for (const process of sequence.options.logitProcessors) process(row, { ids, promptLength, index });
   }
   const { token } = (await cache.runChoice(choiceProgram, { logits: changed, ...inputs }, shape, signal)) as {
     token: Int32Array;

@@ -268,12 +268,12 @@ export class LanguageModel {
     });
   }
 
-  private async *run(sequences: Sequence[], { signal, adapters }: ResolvedOptions, progress: Progress) {
+  private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
     const { model, contextLength } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
     const cache = new KvCache(model, { slots, contextLength, adapters });
     try {
-      yield* runSequences(cache, sequences, { signal, progress });
+      yield* runSequences(cache, sequences, { signal, progress, speculation });
     } finally {
       cache.dispose();
     }

@@ -2,6 +2,7 @@ import { randomInt } from "node:crypto";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { nearest } from "../formats/nearest.ts";
+import type { Model } from "../models/model.ts";
 
 /** What a custom logit processor is told. */
 export interface LogitContext {
@@ -48,6 +49,15 @@ export interface GenerateOptions {
    * Without it, results agree within rounding.
    */
   deterministic?: boolean | undefined;
+  /**
+   * Speculative decoding from the text itself: what followed when the last tokens came before is guessed, at most so many
+   * tokens (up to 15), and checked in one run. The output is the same; text that repeats its prompt comes sooner.
+   */
+  promptLookupNumTokens?: number | undefined;
+  /** Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel. The output is the same. */
+  assistantModel?: AssistantModel | undefined;
+  /** Most tokens that the assistant guesses at once, up to 15; 8 where not given. */
+  numAssistantTokens?: number | undefined;
   /** Goes on after the model's end tokens. */
   ignoreEos?: boolean | undefined;
   /** How many of the likeliest tokens each piece reports in `top`. */
@@ -67,6 +77,18 @@ export interface GenerateOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What drafts for another model: a LanguageModel is one. */
+export interface AssistantModel {
+  readonly model: Model;
+  readonly contextLength: number;
+}
+
+/** How drafts are made. */
+export interface Speculation {
+  assistant: AssistantModel | undefined;
+  draftTokens: number;
+}
+
 /** Options with every default filled in. */
 export interface ResolvedOptions {
   maxTokens: number | undefined;
@@ -83,6 +105,7 @@ export interface ResolvedOptions {
   logitProcessors: readonly LogitProcessor[];
   seed: number;
   deterministic: boolean;
+  speculation: Speculation | undefined;
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
   topLogprobs: number;
@@ -114,6 +137,9 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   logitProcessors: true,
   seed: true,
   deterministic: true,
+  promptLookupNumTokens: true,
+  assistantModel: true,
+  numAssistantTokens: true,
   stop: true,
   ignoreEos: true,
   topLogprobs: true,
@@ -124,6 +150,8 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   signal: true,
 };
 
+/** Most tokens of a draft: with the token before it, as many rows as the decoding kernels take in one pass. */
+export const MOST_DRAFT_TOKENS = 15;
 /** Temperature where neither the caller nor the model says one. */
 export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
@@ -194,6 +222,12 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     logitProcessors: processors,
     seed: options.seed === undefined ? randomInt(2 ** 47) : safeInteger("seed", options.seed),
     deterministic: flag("deterministic", false),
+    speculation: speculationOf(
+      options.assistantModel,
+      whole("promptLookupNumTokens", 0, 0, MOST_DRAFT_TOKENS),
+      whole("numAssistantTokens", 8, 1, MOST_DRAFT_TOKENS),
+      vocabSize,
+    ),
     stopTexts,
     stopTokens,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
@@ -203,6 +237,22 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     adapters,
     signal: options.signal,
   };
+}
+
+function speculationOf(
+  assistant: AssistantModel | undefined,
+  lookUpTokens: number,
+  assistantTokens: number,
+  vocabSize: number,
+): Speculation | undefined {
+  if (assistant === undefined)
+    return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
+  if (lookUpTokens > 0)
+    throw invalidArgument("promptLookupNumTokens", "0 beside an assistantModel, which drafts itself", lookUpTokens);
+  const size = (assistant as Partial<AssistantModel> | null)?.model?.config?.vocabSize;
+  if (size !== vocabSize)
+    throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
+  return { assistant, draftTokens: assistantTokens };
 }
 
 function safeInteger(name: string, value: unknown): number {

@@ -1,23 +1,29 @@
 import { SAMPLE_PARAMS } from "../graph/index.ts";
 import type { Sequence } from "./sequence.ts";
 
+/** A token to be drawn: by the options of its sequence, after these ids. */
+export interface Draw {
+  sequence: Sequence;
+  ids: readonly number[];
+}
+
 /**
- * The sampler's inputs for some sequences, a row each. The draw depends on (seed, position) alone, so the same seed draws
+ * The sampler's inputs for some draws, a row each. The draw depends on (seed, position) alone, so the same seed draws
  * the same tokens whatever runs beside.
  * @param historyLimit most ids that penalties look back on
  */
-export function samplingInputs(sequences: readonly Sequence[], historyLimit: number) {
-  const rows = sequences.length;
-  const histories = sequences.map((s) => penalised(s, historyLimit));
+export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
+  const rows = draws.length;
+  const histories = draws.map((draw) => penalised(draw, historyLimit));
   const columns = Math.max(1, ...histories.map((h) => h.ids.length));
-  const biases = Math.max(1, ...sequences.map((s) => s.options.biasIds.length));
+  const biases = Math.max(1, ...draws.map((d) => d.sequence.options.biasIds.length));
   const params = new Float32Array(rows * SAMPLE_PARAMS.length);
   const history = new Int32Array(rows * columns);
   const biasIds = new Int32Array(rows * biases).fill(-1);
   const biasValues = new Float32Array(rows * biases);
   const rng = new Int32Array(rows * 3);
-  for (const [row, sequence] of sequences.entries()) {
-    const { options, seed } = sequence;
+  for (const [row, draw] of draws.entries()) {
+    const { options, seed } = draw.sequence;
     const { ids, promptLength } = histories[row]!;
     const values: Record<(typeof SAMPLE_PARAMS)[number], number> = {
       temperature: options.temperature,
@@ -37,13 +43,13 @@ export function samplingInputs(sequences: readonly Sequence[], historyLimit: num
     history.set(ids, row * columns);
     biasIds.set(options.biasIds, row * biases);
     biasValues.set(options.biasValues, row * biases);
-    rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, sequence.ids.length], row * 3);
+    rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
   }
   return { params, history, biasIds, biasValues, rng };
 }
 
 /** The ids that penalties count; none where no penalty is set. */
-function penalised({ options, ids, promptLength }: Sequence, limit: number) {
+function penalised({ sequence: { options, promptLength }, ids }: Draw, limit: number) {
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   if (repetitionPenalty !== 1) {
     const start = Math.max(0, ids.length - limit);

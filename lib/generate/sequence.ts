@@ -51,6 +51,9 @@ export class Sequence {
   finishReason: FinishReason | undefined;
   /** Tokens of the prompt that the cache held already. */
   cachedTokens = 0;
+  /** Tokens that a drafter guessed, and those of them that came true. */
+  draftedTokens = 0;
+  acceptedTokens = 0;
   private readonly limit: number;
   private readonly contextLength: number;
   private readonly tokenizer: Tokenizer | undefined;
@@ -103,6 +106,11 @@ export class Sequence {
   /** Tokens that the cache has to hold at most, as far as is known now. */
   get expectedLength(): number {
     return Math.min(this.contextLength, this.context.length + this.limit - this.generated);
+  }
+
+  /** Tokens that may still be drawn before the sequence or its context ends. */
+  get room(): number {
+    return Math.min(this.limit - this.generated, this.contextLength - this.context.length + 1);
   }
 
   /** Whether the context has to give way before the next run. */

@@ -70,10 +70,11 @@ export class Session {
 
   /** As generate, and the whole as the generator's return value. */
   async *stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, Completion, undefined> {
-    const { sequence, signal } = this.prepare(prompt, options);
+    const { sequence, signal, speculation } = this.prepare(prompt, options);
     const progress = newProgress();
     const builder = new CompletionBuilder();
-    for await (const piece of this.exclusively(() => runSequences(this.cache, [sequence], { signal, progress }))) {
+    const run = () => runSequences(this.cache, [sequence], { signal, progress, speculation });
+    for await (const piece of this.exclusively(run)) {
       builder.add(piece);
       yield piece;
     }
@@ -120,7 +121,7 @@ export class Session {
     const { vocabSize } = languageModel.config;
     const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });
     const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer });
-    return { sequence, signal: resolved.signal };
+    return { sequence, signal: resolved.signal, speculation: resolved.speculation };
   }
 
   private async *exclusively<T>(run: () => AsyncGenerator<T, void, undefined>): AsyncGenerator<T, void, undefined> {

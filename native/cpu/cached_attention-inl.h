@@ -10,7 +10,7 @@ namespace HEDDLE_ISA {
 
 using cpu::CachedAttention;
 
-constexpr int64_t direct_rows = 4;   // segments of at most this many rows take the decoding path
+constexpr int64_t direct_rows = 16;  // segments of at most this many rows take the decoding path
 constexpr int64_t score_keys = 64;   // keys whose scores are held at a time
 
 // Context of one decoding task: fixed by what the cache may grow to, at most 32 parts.
@@ -164,7 +164,8 @@ void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
   for (int64_t i = 0; i < queries; ++i) m[i] = minus_infinity, l[i] = 0;
   int64_t begin = part * part_keys(a), end = parts > 1 ? min_of(length, begin + part_keys(a)) : length;
-  begin = max_of(begin, mask.first(g.past));
+  // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
+  begin = max_of(begin, mask.first(g.past) / score_keys * score_keys);
   for (int64_t j = begin; j < end; j += score_keys)  // outermost: keys come from memory once for all queries
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;

@@ -1,0 +1,137 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Completion, GenerateOptions } from "../../lib/generate/index.ts";
+import { lookUp } from "../../lib/generate/speculate.ts";
+import { generator } from "../ops/harness.ts";
+import { failureOf, tinyModel } from "./helpers.ts";
+
+const bits = ({ tokens, logprobs, top, finishReason }: Completion) => ({ tokens, logprobs, top, finishReason });
+const random = generator(3);
+const phrase = Array.from({ length: 40 }, () => Math.floor(random() * 320));
+
+describe("prompt lookup", () => {
+  test("what followed the latest place with the longest match", () => {
+    expect(lookUp([1, 2, 3, 4, 9, 2, 3], 2)).toEqual([4, 9]);
+    expect(lookUp([1, 2, 5, 1, 2, 6, 1, 2], 3)).toEqual([6, 1, 2]);
+    expect(lookUp([7, 1, 2, 5, 8, 1, 2, 6, 7, 1, 2], 1)).toEqual([5]);
+    expect(lookUp([1, 2, 3], 4)).toEqual([]);
+    expect(lookUp([], 4)).toEqual([]);
+    expect(lookUp([5, 5, 5], 0)).toEqual([]);
+  });
+
+  test("a draft always follows an earlier copy of the last ids", () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(3), { maxLength: 40 }), fc.nat(6), (ids, most) => {
+        const draft = lookUp(ids, most);
+        expect(draft.length).toBeLessThanOrEqual(most);
+        if (draft.length === 0) return;
+        const places = ids.map((_, i) => i).filter((i) => ids.slice(i, i + draft.length).join() === draft.join());
+        expect(places.some((i) => i > 0 && ids[i - 1] === ids.at(-1))).toBe(true);
+      }),
+    );
+  });
+});
+
+describe.each([
+  ["llama", {}],
+  ["mistral, with a window", { modelType: "mistral", slidingWindow: 24 }],
+  ["gpt2", { modelType: "gpt2", numKeyValueHeads: 4 }],
+])("%s: speculative decoding changes no bit", (_name, config) => {
+  const make = (seed = 7) => tinyModel({ seed }, { ...config, maxPositionEmbeddings: 1024 });
+  const base: GenerateOptions = { maxTokens: 60, ignoreEos: true, topLogprobs: 2 };
+  const cases: [string, GenerateOptions][] = [
+    ["greedy", { temperature: 0 }],
+    ["with a seed", { temperature: 0.7, seed: 5, topP: 0.9 }],
+    ["with penalties", { temperature: 0, repetitionPenalty: 1.3, frequencyPenalty: 0.5 }],
+    [
+      "with a processor",
+      { temperature: 0, logitProcessors: [(logits, { ids }) => logits.fill(-9, ids.length % 7, 9)] },
+    ],
+  ];
+
+  // A random model soon repeats itself when greedy, so drafts of both kinds come true and fail.
+  test.each(cases)("%s", async (_label, options) => {
+    await using model = make();
+    const prompt = [...phrase, ...phrase.slice(0, 3)];
+    const plain = await model.complete(prompt, { ...base, ...options });
+    for (const speculation of [
+      { promptLookupNumTokens: 15 },
+      { promptLookupNumTokens: 2 },
+      { assistantModel: model, numAssistantTokens: 5 },
+    ])
+      expect(
+        bits(await model.complete(prompt, { ...base, ...options, ...speculation })),
+        JSON.stringify(Object.keys(speculation)),
+      ).toEqual(bits(plain));
+  });
+
+  test("an assistant that is wrong, several sequences, and past the place where long contexts are cut", async () => {
+    await using model = make();
+    await using assistant = make(8);
+    const long = Array.from({ length: 500 }, (_, i) => phrase[i % 40]!);
+    const prompts = [long, phrase, [1], [...phrase, ...phrase]];
+    const options = { ...base, temperature: 0.5, seed: 2 };
+    const plain = await model.completeAll(prompts, { ...options, deterministic: true });
+    for (const speculation of [
+      { assistantModel: assistant, numAssistantTokens: 3 },
+      { assistantModel: model, numAssistantTokens: 8 },
+      { promptLookupNumTokens: 15 },
+    ]) {
+      const together = await model.completeAll(prompts, { ...options, deterministic: true, ...speculation });
+      expect(together.map(bits)).toEqual(plain.map(bits));
+    }
+  });
+});
+
+test("usage says how many drafted tokens came true", async () => {
+  await using model = tinyModel({}, { maxPositionEmbeddings: 512 });
+  const options: GenerateOptions = { maxTokens: 100, temperature: 0, ignoreEos: true };
+  const own = await model.complete(phrase, { ...options, assistantModel: model, numAssistantTokens: 8 });
+  // All that the model itself drafts comes true, and every run adds a token of its own: 1 + 8 a run, the first without.
+  expect(own.usage).toMatchObject({ completionTokens: 100, draftedTokens: own.usage.acceptedTokens });
+  expect(own.usage.acceptedTokens).toBeGreaterThanOrEqual(80);
+  const plain = await model.complete(phrase, options);
+  expect(plain.usage).not.toHaveProperty("draftedTokens");
+});
+
+test("maxTokens, stops and the context's end cut drafts short", async () => {
+  await using model = tinyModel({}, { maxPositionEmbeddings: 64 });
+  const options: GenerateOptions = { temperature: 0, ignoreEos: true, contextOverflow: "stop", maxTokens: 200 };
+  const plain = await model.complete(phrase, options);
+  const drafted = { ...options, assistantModel: model, numAssistantTokens: 15 };
+  expect(bits(await model.complete(phrase, drafted))).toEqual(bits(plain));
+  for (const maxTokens of [1, 2, 7]) {
+    const cut = await model.complete(phrase, { ...drafted, maxTokens });
+    expect(cut.tokens).toEqual(plain.tokens.slice(0, maxTokens));
+  }
+  const stop = plain.tokens[4]!;
+  const stopped = await model.complete(phrase, { ...drafted, stop: [stop] });
+  expect(stopped.tokens).toEqual(plain.tokens.slice(0, plain.tokens.indexOf(stop) + 1));
+  expect(stopped.finishReason).toBe("stop");
+});
+
+test("a session holds what was accepted, and no more", async () => {
+  await using model = tinyModel({}, { maxPositionEmbeddings: 256 });
+  const session = model.session();
+  const { tokens } = await session.complete(phrase, {
+    temperature: 0,
+    maxTokens: 20,
+    ignoreEos: true,
+    promptLookupNumTokens: 10,
+  });
+  expect(session.tokens).toEqual([...phrase, ...tokens.slice(0, -1)]);
+  session.dispose();
+});
+
+test("misfits are named", async () => {
+  await using model = tinyModel();
+  await using other = tinyModel({}, { vocabSize: 300 });
+  const run = (options: GenerateOptions) => failureOf(() => model.complete([1], options));
+  expect(await run({ assistantModel: other })).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: expect.stringMatching(/assistantModel: expected a model with the same 320 tokens, got 300/),
+  });
+  expect(await run({ promptLookupNumTokens: 16 })).toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect(await run({ assistantModel: model, promptLookupNumTokens: 2 })).toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect(await run({ assistantModel: {} as never })).toMatchObject({ code: "INVALID_ARGUMENT" });
+});
