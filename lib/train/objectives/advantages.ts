@@ -1,0 +1,64 @@
+// Advantages: plain arithmetic on the numbers of a rollout, before any graph runs.
+
+export const rewardScales = ["group", "batch", "none"] as const;
+export type RewardScale = (typeof rewardScales)[number];
+
+/** Added to deviations, so that equal rewards give no advantage instead of NaN. */
+const SMALL = 1e-4;
+
+/**
+ * How much better each answer is than the others to its prompt (Shao et al. 2024): its reward less its group's mean, over the group's
+ * deviation (`group`), that of all answers (`batch`, Liu et al. 2025b) or 1 (`none`, Dr. GRPO, Liu et al. 2025).
+ * @param rewards of the answers, those of one prompt in a row @param size answers a prompt
+ */
+export function groupAdvantages(rewards: readonly number[], size: number, scale: RewardScale): Float64Array {
+  const out = new Float64Array(rewards.length);
+  const all = deviation(rewards);
+  for (let start = 0; start < rewards.length; start += size) {
+    const group = rewards.slice(start, start + size);
+    const centre = mean(group);
+    const divisor = scale === "none" ? 1 : (scale === "group" ? deviation(group) : all) + SMALL;
+    for (const [i, reward] of group.entries()) out[start + i] = (reward - centre) / divisor;
+  }
+  return out;
+}
+
+/**
+ * Generalised advantage estimation (Schulman et al. 2016) over the tokens of one answer, after whose last token nothing follows.
+ * @param rewards of each token @param values estimated before each token
+ * @returns advantages, and returns = advantages + values
+ */
+export function generalisedAdvantages(
+  rewards: ArrayLike<number>,
+  values: ArrayLike<number>,
+  { gamma, lam }: { gamma: number; lam: number },
+): { advantages: Float64Array; returns: Float64Array } {
+  const advantages = new Float64Array(rewards.length);
+  let running = 0;
+  for (let t = rewards.length - 1; t >= 0; t--) {
+    const next = t + 1 < rewards.length ? values[t + 1]! : 0;
+    running = rewards[t]! + gamma * next - values[t]! + gamma * lam * running;
+    advantages[t] = running;
+  }
+  return { advantages, returns: advantages.map((a, t) => a + values[t]!) };
+}
+
+/** Several arrays, moved and scaled together to mean 0 (unless `shift` is false) and variance 1; in place. */
+export function whiten(arrays: readonly Float64Array[], { shift = true }: { shift?: boolean } = {}): void {
+  const all = arrays.flatMap((a) => [...a]);
+  const centre = mean(all);
+  const divisor = Math.sqrt(deviation(all) ** 2 + 1e-8);
+  for (const array of arrays)
+    for (let i = 0; i < array.length; i++) array[i] = (array[i]! - centre) / divisor + (shift ? 0 : centre);
+}
+
+export function mean(values: readonly number[]): number {
+  return values.reduce((s, v) => s + v, 0) / values.length;
+}
+
+/** The unbiased standard deviation; 0 of fewer than two. */
+export function deviation(values: readonly number[]): number {
+  if (values.length < 2) return 0;
+  const centre = mean(values);
+  return Math.sqrt(values.reduce((s, v) => s + (v - centre) ** 2, 0) / (values.length - 1));
+}

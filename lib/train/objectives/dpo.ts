@@ -1,0 +1,49 @@
+import { affine, logSigmoid, mul, relu, scale, sub, type Value } from "../../graph/index.ts";
+
+export const dpoLossTypes = ["sigmoid", "ipo", "hinge"] as const;
+export type DpoLossType = (typeof dpoLossTypes)[number];
+
+export interface DpoLogprobs {
+  /** (pairs) f32: log-probability of each completion under the policy; for ipo the mean over its tokens. */
+  chosen: Value;
+  rejected: Value;
+  /** The same under the reference. */
+  referenceChosen: Value;
+  referenceRejected: Value;
+}
+
+export interface DpoOptions {
+  /** How strongly the policy is held to the reference; for ipo the regularisation τ. */
+  beta: number;
+  lossType: DpoLossType;
+  /** Probability that a preference is the wrong way round (conservative DPO, Mitchell 2023); for sigmoid alone. */
+  labelSmoothing: number;
+}
+
+/**
+ * Direct preference optimisation: sigmoid (Rafailov et al. 2023), ipo (Azar et al. 2023), hinge (SLiC, Zhao et al. 2023).
+ * @returns losses (pairs), and β · (policy − reference) log-probability of each completion: its implicit reward
+ */
+export function dpoLoss(
+  { chosen, rejected, referenceChosen, referenceRejected }: DpoLogprobs,
+  { beta, lossType, labelSmoothing }: DpoOptions,
+): { losses: Value; chosenRewards: Value; rejectedRewards: Value } {
+  const [chosenRatio, rejectedRatio] = [sub(chosen, referenceChosen), sub(rejected, referenceRejected)];
+  const margin = sub(chosenRatio, rejectedRatio);
+  const losses = {
+    sigmoid: () => smoothed(margin, beta, labelSmoothing),
+    ipo: () => square(affine(margin, 1, -1 / (2 * beta))),
+    hinge: () => relu(affine(margin, -beta, 1)),
+  }[lossType]();
+  return { losses, chosenRewards: scale(chosenRatio, beta), rejectedRewards: scale(rejectedRatio, beta) };
+}
+
+/** −(1 − ε) · log σ(β m) − ε · log σ(−β m) = −log σ(β m) + ε β m */
+function smoothed(margin: Value, beta: number, epsilon: number): Value {
+  const loss = scale(logSigmoid(scale(margin, beta)), -1);
+  return epsilon === 0 ? loss : sub(loss, scale(margin, -epsilon * beta));
+}
+
+function square(x: Value): Value {
+  return mul(x, x);
+}

@@ -1,0 +1,47 @@
+import {
+  affine,
+  broadcast,
+  clamp,
+  mul,
+  scale,
+  sigmoid,
+  stopGradient,
+  sub,
+  sum,
+  type Value,
+} from "../../graph/index.ts";
+
+export const ktoLossTypes = ["kto", "apo_zero_unpaired"] as const;
+export type KtoLossType = (typeof ktoLossTypes)[number];
+
+export interface KtoLogprobs {
+  /** (completions) f32: policy minus reference log-probability of each completion. */
+  ratio: Value;
+  /** (completions) f32: 1 for a desirable completion, −1 for an undesirable one. */
+  sign: Value;
+  /**
+   * (1) f32, at least 0: how far the policy is from the reference in general. The value that a completion's ratio is judged
+   * against; undefined: 0 (apo_zero_unpaired, D'Oosterlinck et al. 2024).
+   */
+  kl?: Value | undefined;
+}
+
+/**
+ * Kahneman–Tversky optimisation (Ethayarajh et al. 2024), from single answers that are good or bad: 1 − σ(±β (ratio − kl)).
+ * @returns losses (completions), and the implicit rewards β · ratio
+ */
+export function ktoLoss(
+  { ratio, sign, kl }: KtoLogprobs,
+  { beta }: { beta: number },
+): { losses: Value; rewards: Value } {
+  const distance = kl ? sub(ratio, broadcast(kl, ratio.shape)) : ratio;
+  return { losses: affine(sigmoid(scale(mul(sign, distance), beta)), -1, 1), rewards: scale(ratio, beta) };
+}
+
+/**
+ * The mean ratio of completions that belong to other prompts, at least 0, as a constant.
+ * @param ratio (completions) f32: policy minus reference log-probability @param weights (completions) f32, together 1
+ */
+export function ktoDivergence(ratio: Value, weights: Value): Value {
+  return clamp(stopGradient(sum(mul(ratio, weights))), { low: 0 });
+}

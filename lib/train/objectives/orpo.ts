@@ -1,0 +1,21 @@
+import { log1mexp, logSigmoid, scale, sub, type Value } from "../../graph/index.ts";
+
+export interface OrpoLogprobs {
+  /** (pairs) f32: mean log-probability of the tokens of each completion. */
+  chosen: Value;
+  rejected: Value;
+}
+
+/**
+ * The odds-ratio term of ORPO (Hong et al. 2024): −log σ(log odds of chosen − log odds of rejected), where odds are p / (1 − p). The
+ * loss is the chosen answer's cross-entropy plus β times this.
+ * @returns losses and logOdds, (pairs) f32 each
+ */
+export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Value; logOdds: Value } {
+  const logOdds = sub(logOddsOf(chosen), logOddsOf(rejected));
+  return { losses: scale(logSigmoid(logOdds), -1), logOdds };
+}
+
+function logOddsOf(logprob: Value): Value {
+  return sub(logprob, log1mexp(logprob));
+}

@@ -1,0 +1,31 @@
+import { add, clamp, exp, maximum, minimum, mul, scale, sub, type Value } from "../../graph/index.ts";
+
+/**
+ * The clipped objective of proximal policy optimisation (Schulman et al. 2017), to be minimised: −min(r A, clip(r) A) where
+ * r is the ratio of the probabilities now and when the tokens were drawn.
+ * @param tokens (rows) f32 each @returns losses and ratio, (rows) f32
+ */
+export function clippedPolicyLoss(
+  { logprobs, oldLogprobs, advantages }: { logprobs: Value; oldLogprobs: Value; advantages: Value },
+  { cliprange }: { cliprange: number },
+): { losses: Value; ratio: Value } {
+  const ratio = exp(sub(logprobs, oldLogprobs));
+  const clipped = clamp(ratio, { low: 1 - cliprange, high: 1 + cliprange });
+  return { losses: scale(minimum(mul(ratio, advantages), mul(clipped, advantages)), -1), ratio };
+}
+
+/**
+ * Half the squared error of the values, of which the larger counts: as they are, or cut to within `cliprangeValue` of those
+ * when the tokens were drawn. @param tokens (rows) f32 each @returns (rows) f32
+ */
+export function clippedValueLoss(
+  { values, oldValues, returns }: { values: Value; oldValues: Value; returns: Value },
+  { cliprangeValue }: { cliprangeValue: number },
+): Value {
+  const moved = clamp(sub(values, oldValues), { low: -cliprangeValue, high: cliprangeValue });
+  return scale(maximum(square(sub(values, returns)), square(sub(add(oldValues, moved), returns))), 0.5);
+}
+
+function square(x: Value): Value {
+  return mul(x, x);
+}
