@@ -5,7 +5,9 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { openDevice } from "../../lib/graph/index.ts";
 import { loadModel } from "../../lib/models/load.ts";
+import { dpoStage } from "../../lib/train/dpo.ts";
 import { languageModelling } from "../../lib/train/language-modelling.ts";
+import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
 import { TrainStep } from "../../lib/train/step.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
@@ -14,7 +16,7 @@ if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fi
 describe.skipIf(!fixtures)("stories260K, a trained model", () => {
   const folder = join(fixtures ?? "", "stories260K");
 
-  test("loss, gradients and ten AdamW steps: relative error at most 1e-4", async () => {
+  test("loss, gradients, ten AdamW steps and a DPO step: relative error at most 1e-4", async () => {
     const reference = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));
     const files = await openModelFiles(folder);
     const model = await loadModel(files.config, files.weights, { device: openDevice() });
@@ -48,6 +50,31 @@ describe.skipIf(!fixtures)("stories260K, a trained model", () => {
       expect(Math.abs(got.gradNorm / grad_norm_before_clip[i] - 1), `norm of step ${i + 1}`).toBeLessThan(1e-4);
     }
     step.dispose();
+
+    // DPO of the trained weights against those of the file.
+    const { beta, prompt_tokens: promptLength, chosen_ids, rejected_ids, ...dpo } = reference.dpo;
+    const answers = [chosen_ids, rejected_ids].map((ids: number[]) => ({ ids: Int32Array.from(ids), promptLength }));
+    const shape = { sequences: 2, sequenceLength: 24, dtype: "f32" } as const;
+    const original = await loadModel(files.config, files.weights, { device: openDevice() });
+    const [policy, before] = await Promise.all(
+      [model, original].map((of) => new AnswerScorer(of, shape)).map((scorer) => scorer.sums(answers)),
+    );
+    for (const i of [0, 1]) {
+      expect(Math.abs(policy![i]! / dpo.policy_logp[i] - 1)).toBeLessThan(1e-4);
+      expect(Math.abs(before![i]! / dpo.reference_logp[i] - 1)).toBeLessThan(1e-4);
+    }
+    const stage = dpoStage({ beta, lossType: "sigmoid", labelSmoothing: 0, rpoAlpha: 0, sequenceLength: 24, pairs: 1 });
+    const preference = await TrainStep.create(model, stage, shape);
+    const pair = {
+      chosen: answers[0]!,
+      rejected: answers[1]!,
+      reference: { chosen: before![0]!, rejected: before![1]! },
+    };
+    const got = await preference.accumulate([[pair]]);
+    expect(Math.abs(got.loss / dpo.loss - 1)).toBeLessThan(1e-4);
+    expect(Math.abs(got.metrics.rewardMargin! / dpo.margin - 1)).toBeLessThan(1e-4);
+    preference.dispose();
+    original.dispose();
     model.dispose();
     files.close();
   });

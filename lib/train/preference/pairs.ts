@@ -1,0 +1,71 @@
+import type { TensorData } from "../../graph/index.ts";
+import type { Metrics } from "../stage.ts";
+import { type AnsweredPrompt, type AnswerRows, answerRows } from "./sequences.ts";
+
+/** A better and a worse answer to one prompt. */
+export interface PreferencePair {
+  readonly chosen: AnsweredPrompt;
+  readonly rejected: AnsweredPrompt;
+  /** By how much the chosen one should win, where the data say so. */
+  readonly margin?: number | undefined;
+}
+
+/** Log-probabilities of whole answers under the reference. */
+export interface ReferencedPair extends PreferencePair {
+  readonly reference: { chosen: number; rejected: number };
+}
+
+/**
+ * The pairs of a micro-batch in one forward pass: all chosen answers, then all rejected ones.
+ * @param pairs places for pairs; those that stay empty come last in each half
+ */
+export function pairRows(
+  batch: readonly PreferencePair[],
+  pairs: number,
+  sequenceLength: number,
+  options: Parameters<typeof answerRows>[2] = {},
+): AnswerRows {
+  const side = (name: "chosen" | "rejected") => Array.from({ length: pairs }, (_, i) => batch[i]?.[name]);
+  return answerRows([...side("chosen"), ...side("rejected")], sequenceLength, options);
+}
+
+/** A number a pair, 0 at the places that stay empty. */
+export function perPair<Pair>(batch: readonly Pair[], pairs: number, value: (pair: Pair) => number): Float32Array {
+  return Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? value(batch[i]!) : 0));
+}
+
+/** A number a sequence, chosen ones first; 0 at the places that stay empty. */
+export function perAnswer<Pair extends PreferencePair>(
+  batch: readonly Pair[],
+  pairs: number,
+  value: (answer: AnsweredPrompt, pair: Pair) => number,
+): Float32Array {
+  const chosen = perPair(batch, pairs, (pair) => value(pair.chosen, pair));
+  const rejected = perPair(batch, pairs, (pair) => value(pair.rejected, pair));
+  return Float32Array.from([...chosen, ...rejected]);
+}
+
+/** Mean rewards of chosen and rejected answers, their difference, and how often the chosen one has the higher. */
+export function rewardMetrics(
+  outputs: readonly Readonly<Record<string, TensorData>>[],
+  batches: readonly (readonly unknown[])[],
+): Metrics {
+  const chosen = outputs.flatMap((o, i) => [...o.chosenRewards!.subarray(0, batches[i]!.length)]);
+  const rejected = outputs.flatMap((o, i) => [...o.rejectedRewards!.subarray(0, batches[i]!.length)]);
+  const wins = chosen.filter((reward, i) => reward > rejected[i]!).length;
+  const [c, r] = [average(chosen), average(rejected)];
+  return { rewardChosen: c, rewardRejected: r, rewardMargin: c - r, rewardAccuracy: wins / chosen.length };
+}
+
+export function average(values: readonly number[]): number {
+  return values.reduce((sum, v) => sum + v, 0) / values.length;
+}
+
+/** The mean over all pairs of an output with a number a pair. */
+export function pairMean(
+  name: string,
+  outputs: readonly Readonly<Record<string, TensorData>>[],
+  batches: readonly (readonly unknown[])[],
+): number {
+  return average(outputs.flatMap((o, i) => [...o[name]!.subarray(0, batches[i]!.length)]));
+}

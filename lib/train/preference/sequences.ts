@@ -1,0 +1,96 @@
+import { input, type LogitHead, reshape, segmentSum, split, tokenLogprob, type Value } from "../../graph/index.ts";
+
+/** A prompt and an answer to it, as ids of one sequence. */
+export interface AnsweredPrompt {
+  readonly ids: Int32Array;
+  /** Ids of the prompt; those after it are the answer. */
+  readonly promptLength: number;
+}
+
+export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
+  return ids.length - promptLength;
+}
+
+/** Rows that the model has to see so that every token of an answer is predicted: the last id is never fed. */
+export function rowsOf({ ids }: AnsweredPrompt): number {
+  return ids.length - 1;
+}
+
+/** Where a sequence's rows lie in a micro-batch: answer token i is predicted by row `first + i`. */
+export interface Placement {
+  first: number;
+  count: number;
+}
+
+export interface AnswerRows {
+  /** `ids`, `targets` (−1 where no token of an answer is predicted) and `sequences` (which one a row belongs to), (rows) i32. */
+  inputs: { ids: Int32Array; targets: Int32Array; sequences: Int32Array };
+  /** Of each sequence; undefined where there is none. */
+  placements: readonly (Placement | undefined)[];
+  /** Ids of all sequences. */
+  tokens: number;
+}
+
+export interface AnswerRowOptions {
+  /** Whether tokens of the prompt of a sequence are predicted too. */
+  promptTargets?: (sequence: number) => boolean;
+  /** Whether the last id is fed as well: what a head over the whole sequence reads. */
+  whole?: boolean;
+}
+
+/**
+ * Sequences side by side, one in `sequenceLength` rows each, padded at the end, where causal attention does not look.
+ * @param sequences undefined where a place stays empty
+ */
+export function answerRows(
+  sequences: readonly (AnsweredPrompt | undefined)[],
+  sequenceLength: number,
+  { promptTargets = () => false, whole = false }: AnswerRowOptions = {},
+): AnswerRows {
+  const rows = sequences.length * sequenceLength;
+  const inputs = {
+    ids: new Int32Array(rows),
+    targets: new Int32Array(rows).fill(-1),
+    sequences: Int32Array.from({ length: rows }, (_, i) => Math.floor(i / sequenceLength)),
+  };
+  let tokens = 0;
+  const placements = sequences.map((sequence, s) => {
+    if (!sequence) return undefined;
+    const { ids, promptLength } = sequence;
+    const start = s * sequenceLength;
+    inputs.ids.set(whole ? ids : ids.subarray(0, rowsOf(sequence)), start);
+    const from = promptTargets(s) ? 1 : promptLength;
+    inputs.targets.set(ids.subarray(from), start + from - 1);
+    tokens += ids.length;
+    return { first: start + promptLength - 1, count: answerLength(sequence) };
+  });
+  return { inputs, placements, tokens };
+}
+
+/** An array (rows) f32 that holds a number at every token of an answer, 0 elsewhere. */
+export function atAnswers(
+  { inputs, placements }: AnswerRows,
+  value: (sequence: number, token: number) => number,
+): Float32Array {
+  const out = new Float32Array(inputs.ids.length);
+  for (const [s, placement] of placements.entries())
+    for (let i = 0; i < (placement?.count ?? 0); i++) out[placement!.first + i] = value(s, i);
+  return out;
+}
+
+/** In a trace: log-probabilities of the targets in the input of that name, 0 where there is none. (rows) f32 */
+export function targetLogprobs({ hidden, head }: { hidden: Value; head: LogitHead }, targets = "targets"): Value {
+  return tokenLogprob(hidden, head, input(targets, "i32", [hidden.dim(0)])).logprob;
+}
+
+/** In a trace: the sums of a value's rows over each sequence. @param x (rows) f32 @returns (count) f32 */
+export function sequenceSums(x: Value, count: number): Value {
+  return segmentSum(x, input("sequences", "i32", [x.dim(0)]), count);
+}
+
+/** In a trace: the two halves of a vector, of chosen and rejected answers. @param x (2 · pairs) */
+export function halves(x: Value): { chosen: Value; rejected: Value } {
+  const pairs = (x.dim(0) as number) / 2;
+  const [chosen, rejected] = split(reshape(x, [1, 2 * pairs]), [pairs, pairs]);
+  return { chosen: reshape(chosen!, [pairs]), rejected: reshape(rejected!, [pairs]) };
+}
