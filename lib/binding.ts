@@ -38,7 +38,9 @@ export interface NativeMappedFile {
 
 interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
-  /** from, to: 0 f32, 1 bf16, 2 f16. `overflows` counts finite values that became infinite. */
+  /** The quantised types in their order: lib/graph/dtype.ts says the same. */
+  blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
+  /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
 }
 

@@ -7,7 +7,11 @@ export const command = defineCommand({
   positionals: { usage: "IN OUT", least: 2, most: 2 },
   options: {
     to: { kind: "string", value: "gguf|safetensors", about: "gguf where OUT ends in .gguf, else safetensors" },
-    dtype: { kind: "string", value: "f32|bf16|f16", about: "of the matrices; each keeps its own where not given" },
+    dtype: {
+      kind: "string",
+      value: "f32|bf16|f16|q8_0|q4_0|q4_k|q6_k",
+      about: "of the matrices; each keeps its own where not given; quantised ones are for GGUF",
+    },
   },
   async run({ options, positionals, out }) {
     const [input, output] = positionals as [string, string];

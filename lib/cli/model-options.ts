@@ -8,6 +8,11 @@ export const loadOptions = {
     value: "auto|f32|bf16|f16",
     about: "element type of the weights; auto keeps the stored one",
   },
+  "quantized-activations": {
+    kind: "string",
+    value: "int8|f32",
+    about: "how activations meet quantised weights: int8 is fast, f32 exact",
+  },
   "context-length": { kind: "integer", value: "N", about: "most tokens of a sequence" },
 } as const satisfies OptionSpecs;
 
@@ -16,6 +21,7 @@ interface Given {
   device?: string;
   threads?: number;
   dtype?: string;
+  "quantized-activations"?: string;
   "context-length"?: number;
 }
 
@@ -25,6 +31,7 @@ export async function openModel(options: Given): Promise<LanguageModel> {
     device: options.device,
     threads: options.threads,
     dtype: options.dtype as LoadOptions["dtype"],
+    quantizedActivations: options["quantized-activations"] as LoadOptions["quantizedActivations"],
     contextLength: options["context-length"],
   });
 }

@@ -5,7 +5,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
-import { type FloatDtype, isFloatDtype } from "../formats/dtype.ts";
+import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
@@ -17,17 +17,21 @@ import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { streamTensor } from "../formats/tensor-stream.ts";
+import { isQuantised } from "../graph/index.ts";
+import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
+import { dtypeNames, fileType, isQuantisedTarget, type QuantisedTarget, quantisedType } from "./quantised.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors";
   /**
-   * Element type of the matrices. Default: each tensor keeps its own. In GGUF, vectors and position tables are f32
-   * whatever is asked for, as llama.cpp needs them.
+   * Element type of the matrices. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
+   * vectors and position tables are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
+   * matrix that makes the logits is then wider (see quantisedType).
    */
-  dtype?: FloatDtype;
+  dtype?: FloatDtype | QuantisedTarget;
   /** Of a safetensors output; default 5 GB. */
   maxShardBytes?: number;
 }
@@ -39,8 +43,8 @@ export interface ConvertResult {
 }
 
 /**
- * Converts a model: a Hugging Face folder, a checkpoint or a GGUF file (f32, f16 or bf16) to a GGUF file or a folder with
- * safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
+ * Converts a model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder
+ * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
  * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
  * are taken along. Converting gemma's norms there and back may change their last bit.
  *
@@ -54,8 +58,10 @@ export async function convertModel(
 ): Promise<ConvertResult> {
   const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
-  if (options.dtype !== undefined && !isFloatDtype(options.dtype)) {
-    throw invalidArgument("dtype", "f32, f16 or bf16", options.dtype);
+  const { dtype } = options;
+  if (dtype !== undefined && !isFloatDtype(dtype)) {
+    if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, dtype);
+    if (to !== "gguf") throw invalidArgument("dtype", "f32, f16 or bf16 for safetensors", dtype);
   }
   const model = await openModelFiles(input);
   try {
@@ -71,24 +77,38 @@ interface Planned {
 }
 
 /** The tensors of the output under transformers' names, each with a stream of its converted bytes. */
-function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: FloatDtype | undefined): Planned[] {
+function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: ConvertOptions["dtype"]): Planned[] {
   const { weights, config } = model;
+  const { weight: head } = familyOf(config.modelType).head(config);
   const planned: Planned[] = [];
   for (const name of weights.names()) {
     // A tied head is the embedding again; transformers does not read it either.
     if (config.tieWordEmbeddings && name === "lm_head.weight") continue;
     const stored = weights.tensor(name);
-    if (!isFloatDtype(stored.dtype)) {
-      throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected f32, f16 or bf16, got ${stored.dtype}`);
+    if (!isNumberDtype(stored.dtype)) {
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `tensor ${name}: expected a floating or quantised type, got ${stored.dtype}`,
+      );
     }
     const full = to === "gguf" && (stored.shape.length === 1 || name === "transformer.wpe.weight");
-    const target = full ? "f32" : (dtype ?? stored.dtype);
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
+    const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head });
     const bytes = () => streamTensor(stored, { dtype: target, change, to });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
   return planned;
+}
+
+function targetType(
+  wanted: ConvertOptions["dtype"],
+  stored: NumberDtype,
+  to: "gguf" | "safetensors",
+  matrix: { shape: readonly number[]; head: boolean },
+): NumberDtype {
+  if (wanted === undefined) return to === "safetensors" && !isFloatDtype(stored) ? "f32" : stored;
+  return isFloatDtype(wanted) ? wanted : quantisedType(wanted, matrix);
 }
 
 async function toGguf(
@@ -108,14 +128,12 @@ async function toGguf(
   tensors.push(...ropeFactors(config));
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
+  // The version of ggml's block layouts.
+  if (tensors.some(({ dtype }) => isQuantised(dtype))) {
+    metadata.set("general.quantization_version", { type: "u32", value: 2 });
+  } else metadata.delete("general.quantization_version");
   const bytes = await writeGguf(output, { metadata, tensors }, options);
   return { tensors: tensors.length, bytes };
-}
-
-/** llama.cpp's number for "mostly" this type. */
-function fileType(tensors: TensorData[]): number {
-  const matrix = tensors.find(({ shape }) => shape.length === 2);
-  return matrix?.dtype === "bf16" ? 32 : matrix?.dtype === "f16" ? 1 : 0;
 }
 
 /** llama3 scaling travels as a table of divisors. */

@@ -1,14 +1,21 @@
-// Float types of stored weights, converted by native code.
+// Element types of stored weights, converted by native code.
 import { binding } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
-import { type FloatDtype, NATIVE_FLOAT } from "./dtype.ts";
+import { type NumberDtype, nativeNumber } from "./dtype.ts";
 
 /**
- * Little-endian elements in another float type, rounded to nearest even, after adding `addend`.
- * @throws HeddleError NUMERICAL where a finite value does not fit the narrower type; `name` is the tensor's
+ * Little-endian elements (or whole blocks of a quantised type) in another type, rounded to nearest, after adding `addend`.
+ * @throws HeddleError NUMERICAL where a value does not fit the narrower type (`name` is the tensor's), UNSUPPORTED for a
+ *   quantised type that is only read
  */
-export function castBytes(bytes: Uint8Array, from: FloatDtype, to: FloatDtype, name: string, addend = 0): Uint8Array {
-  const cast = binding.castElements(bytes, NATIVE_FLOAT[from], NATIVE_FLOAT[to], addend);
+export function castBytes(
+  bytes: Uint8Array,
+  from: NumberDtype,
+  to: NumberDtype,
+  name: string,
+  addend = 0,
+): Uint8Array<ArrayBuffer> {
+  const cast = binding.castElements(bytes, nativeNumber(from), nativeNumber(to), addend);
   if (cast.overflows > 0)
     throw new HeddleError(
       "NUMERICAL",

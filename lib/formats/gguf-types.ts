@@ -1,6 +1,7 @@
 // The element types of ggml and the value types of GGUF metadata.
 // Format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md; block sizes as in ggml's ggml-common.h.
-import type { WeightDtype } from "./dtype.ts";
+import { BLOCK_TYPES, isQuantised, type QuantisedDType } from "../graph/dtype.ts";
+import type { NumberDtype, WeightDtype } from "./dtype.ts";
 
 export interface GgmlType {
   name: string;
@@ -15,30 +16,24 @@ function type(name: string, blockElements: number, blockBytes: number, dtype?: W
   return { name, blockElements, blockBytes, ...(dtype && { dtype }) };
 }
 
+const computed = Object.entries(BLOCK_TYPES).map(([name, { elements, bytes, ggml }]): [number, GgmlType] => [
+  ggml,
+  type(name.toUpperCase(), elements, bytes, name as QuantisedDType),
+]);
+
 /** By number. Those left out were removed from ggml (4, 5, 31-33, 36-38) or are unknown here. */
 export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map([
   [0, type("F32", 1, 4, "f32")],
   [1, type("F16", 1, 2, "f16")],
-  [2, type("Q4_0", 32, 18)],
-  [3, type("Q4_1", 32, 20)],
-  [6, type("Q5_0", 32, 22)],
-  [7, type("Q5_1", 32, 24)],
-  [8, type("Q8_0", 32, 34)],
+  ...computed,
   [9, type("Q8_1", 32, 36)],
-  [10, type("Q2_K", 256, 84)],
-  [11, type("Q3_K", 256, 110)],
-  [12, type("Q4_K", 256, 144)],
-  [13, type("Q5_K", 256, 176)],
-  [14, type("Q6_K", 256, 210)],
   [15, type("Q8_K", 256, 292)],
   [16, type("IQ2_XXS", 256, 66)],
   [17, type("IQ2_XS", 256, 74)],
   [18, type("IQ3_XXS", 256, 98)],
   [19, type("IQ1_S", 256, 50)],
-  [20, type("IQ4_NL", 32, 18)],
   [21, type("IQ3_S", 256, 110)],
   [22, type("IQ2_S", 256, 82)],
-  [23, type("IQ4_XS", 256, 136)],
   [24, type("I8", 1, 1)],
   [25, type("I16", 1, 2)],
   [26, type("I32", 1, 4, "i32")],
@@ -48,12 +43,15 @@ export const GGML_TYPES: ReadonlyMap<number, GgmlType> = new Map([
   [30, type("BF16", 1, 2, "bf16")],
   [34, type("TQ1_0", 256, 54)],
   [35, type("TQ2_0", 256, 66)],
-  [39, type("MXFP4", 32, 17)],
   [40, type("NVFP4", 64, 36)],
 ]);
 
-/** ggml's number of a floating dtype, for writing. */
-export const GGML_FLOAT = { f32: 0, f16: 1, bf16: 30 } as const;
+const FLOAT_NUMBERS = { f32: 0, f16: 1, bf16: 30 } as const;
+
+/** ggml's number of a type, for writing. */
+export function ggmlNumber(dtype: NumberDtype): number {
+  return isQuantised(dtype) ? BLOCK_TYPES[dtype].ggml : FLOAT_NUMBERS[dtype];
+}
 
 /** Metadata value types in the order of their numbers in the file. */
 export const GGUF_VALUE_TYPES = [

@@ -1,13 +1,13 @@
 // Writing GGUF version 3.
 import { invalidArgument } from "../errors.ts";
-import { isFloatDtype } from "./dtype.ts";
-import { GGML_FLOAT, GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType } from "./gguf-types.ts";
+import { isNumberDtype } from "./dtype.ts";
+import { GGUF_VALUE_TYPES, type GgufArray, type GgufValue, type GgufValueType, ggmlNumber } from "./gguf-types.ts";
 import { writeFileAtomically } from "./io.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "./tensor-data.ts";
 
 export interface GgufContent {
   metadata: ReadonlyMap<string, GgufValue>;
-  /** f32, f16 or bf16, of 1 to 4 dimensions. */
+  /** f32, f16, bf16 or quantised, of 1 to 4 dimensions. */
   tensors: Iterable<TensorData>;
 }
 
@@ -51,14 +51,16 @@ function buildHead(given: ReadonlyMap<string, GgufValue>, tensors: readonly Tens
     if (names.has(name)) throw invalidArgument("tensor name", "each name once", name);
     names.add(name);
     if (Buffer.byteLength(name) > 63) throw invalidArgument("tensor name", "at most 63 bytes for GGUF", name);
-    if (!isFloatDtype(dtype)) throw invalidArgument(`tensor ${name}: dtype`, "f32, f16 or bf16 for GGUF", dtype);
+    if (!isNumberDtype(dtype)) {
+      throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or a quantised type for GGUF", dtype);
+    }
     if (shape.length < 1 || shape.length > 4 || shape.includes(0)) {
       throw invalidArgument(`tensor ${name}: shape`, "1 to 4 dimensions above 0 for GGUF", shape);
     }
     out.string(name);
     out.u32(shape.length);
     for (const size of [...shape].reverse()) out.u64(BigInt(size));
-    out.u32(GGML_FLOAT[dtype]);
+    out.u32(ggmlNumber(dtype));
     out.u64(BigInt(offset));
     offset += Math.ceil(tensorBytes(tensor) / ALIGNMENT) * ALIGNMENT;
   }

@@ -2,12 +2,16 @@
 import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument } from "../errors.ts";
-import { WEIGHT_DTYPE_BYTES } from "./dtype.ts";
+import { isQuantised } from "../graph/dtype.ts";
+import { pieceOf, type WeightDtype } from "./dtype.ts";
 import { type FileSink, ioError, syncFolder, writeFileAtomically, writeJson } from "./io.ts";
 import { MAX_SAFETENSORS_HEADER_BYTES } from "./safetensors.ts";
 import { ProgressCounter, type TensorData, tensorBytes, type WriteOptions, writeTensor } from "./tensor-data.ts";
 
-const STORED = { f32: "F32", f16: "F16", bf16: "BF16", i32: "I32", i64: "I64", u8: "U8" } as const;
+function storedName(name: string, dtype: WeightDtype): string {
+  if (isQuantised(dtype)) throw invalidArgument(`tensor ${name}: dtype`, "f32, f16, bf16 or an integer type", dtype);
+  return dtype.toUpperCase();
+}
 
 export interface SafetensorsOptions extends WriteOptions {
   /** The header's `__metadata__`; transformers demands `format`. Default { format: "pt" }. */
@@ -40,7 +44,7 @@ export async function writeSafetensorsTo(
   options: SafetensorsOptions = {},
   progress = new ProgressCounter(tensors, options),
 ): Promise<void> {
-  const sorted = [...tensors].sort((a, b) => WEIGHT_DTYPE_BYTES[b.dtype] - WEIGHT_DTYPE_BYTES[a.dtype]);
+  const sorted = [...tensors].sort((a, b) => pieceOf(b.dtype).bytes - pieceOf(a.dtype).bytes);
   const header = buildHeader(sorted, options.metadata ?? { format: "pt" });
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
@@ -60,7 +64,7 @@ function buildHeader(tensors: readonly TensorData[], metadata: Record<string, st
     if (names.has(tensor.name)) throw invalidArgument("tensor name", "each name once", tensor.name);
     names.add(tensor.name);
     const end = offset + tensorBytes(tensor);
-    const entry = { dtype: STORED[tensor.dtype], shape: tensor.shape, data_offsets: [offset, end] };
+    const entry = { dtype: storedName(tensor.name, tensor.dtype), shape: tensor.shape, data_offsets: [offset, end] };
     parts.push(`${JSON.stringify(tensor.name)}:${JSON.stringify(entry)}`);
     offset = end;
   }

@@ -1,6 +1,6 @@
 // Tensors on their way into a file.
 import { invalidArgument, throwIfAborted } from "../errors.ts";
-import { elementCount, WEIGHT_DTYPE_BYTES, type WeightDtype } from "./dtype.ts";
+import { WEIGHT_DTYPES, type WeightDtype, weightBytes } from "./dtype.ts";
 import type { FileSink } from "./io.ts";
 
 type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
@@ -20,12 +20,12 @@ export function tensorBytes({ name, dtype, shape }: Omit<TensorData, "bytes">): 
   if (typeof name !== "string" || name === "" || name === "__metadata__") {
     throw invalidArgument("tensor name", 'a string other than "" and "__metadata__"', name);
   }
-  if (!Object.hasOwn(WEIGHT_DTYPE_BYTES, dtype)) {
-    throw invalidArgument(`tensor ${name}: dtype`, `one of ${Object.keys(WEIGHT_DTYPE_BYTES).join(", ")}`, dtype);
+  if (!WEIGHT_DTYPES.includes(dtype)) {
+    throw invalidArgument(`tensor ${name}: dtype`, `one of ${WEIGHT_DTYPES.join(", ")}`, dtype);
   }
-  const bytes = elementCount(shape) * WEIGHT_DTYPE_BYTES[dtype];
+  const bytes = weightBytes(dtype, shape);
   if (!Number.isSafeInteger(bytes) || !shape.every((size) => Number.isSafeInteger(size) && size >= 0)) {
-    throw invalidArgument(`tensor ${name}: shape`, "whole numbers", shape);
+    throw invalidArgument(`tensor ${name}: shape`, `whole numbers, and whole blocks of ${dtype} a row`, shape);
   }
   return bytes;
 }

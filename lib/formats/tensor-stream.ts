@@ -1,14 +1,15 @@
 // A stored tensor as a stream of chunks in another element type and the other format's layout, a few MB at a time.
 import { HeddleError } from "../errors.ts";
+import { isQuantised } from "../graph/dtype.ts";
 import { castBytes } from "./cast.ts";
-import { type FloatDtype, isFloatDtype, WEIGHT_DTYPE_BYTES } from "./dtype.ts";
+import { isNumberDtype, type NumberDtype, pieceOf, type WeightDtype } from "./dtype.ts";
 import { halfSplitRow, type LayoutChange, neighbourRow } from "./gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
 const CHUNK_BYTES = 4 << 20;
 
 export interface StreamOptions {
-  dtype: FloatDtype;
+  dtype: NumberDtype;
   change: LayoutChange;
   /** The direction of `change`. */
   to: "safetensors" | "gguf";
@@ -20,19 +21,28 @@ export async function* streamTensor(
   { dtype, change, to }: StreamOptions,
 ): AsyncGenerator<Uint8Array> {
   const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
-  for (const chunk of rearranged(tensor, change, to)) {
-    yield cast(tensor, chunk, dtype, addend);
+  for (const chunk of rearranged(tensor, change, to, dtype)) {
+    // Blocks cannot be transposed: those come as f32.
+    const from = change.kind === "transpose" && isQuantised(tensor.dtype) ? "f32" : tensor.dtype;
+    yield cast(tensor.name, chunk, from, dtype, addend);
     await new Promise<void>((resolve) => setImmediate(resolve)); // the event loop breathes between chunks
   }
 }
 
-function* rearranged(tensor: StoredTensor, change: LayoutChange, to: "safetensors" | "gguf"): Generator<Uint8Array> {
+/** Chunks of whole rows' blocks, of the stored type and of `dtype`. */
+function* rearranged(
+  tensor: StoredTensor,
+  change: LayoutChange,
+  to: "safetensors" | "gguf",
+  dtype: NumberDtype,
+): Generator<Uint8Array> {
   const { file, offset, bytes, shape, name } = tensor;
   switch (change.kind) {
     case "none":
     case "norm": {
-      for (let at = 0; at < bytes; at += CHUNK_BYTES) {
-        yield new Uint8Array(file.bytes(offset + at, Math.min(CHUNK_BYTES, bytes - at)));
+      const step = chunkBytes(tensor.dtype, dtype);
+      for (let at = 0; at < bytes; at += step) {
+        yield new Uint8Array(file.bytes(offset + at, Math.min(step, bytes - at)));
       }
       return;
     }
@@ -64,10 +74,20 @@ function* rearranged(tensor: StoredTensor, change: LayoutChange, to: "safetensor
   }
 }
 
-function* transposed({ file, offset, bytes, shape, dtype }: StoredTensor): Generator<Uint8Array> {
+/** About CHUNK_BYTES: a multiple of both types' blocks, of which every size divides the largest. */
+function chunkBytes(from: WeightDtype, to: NumberDtype): number {
+  const source = pieceOf(from);
+  const elements = Math.max(source.elements, pieceOf(to).elements);
+  const bytes = (elements / source.elements) * source.bytes;
+  return Math.ceil(CHUNK_BYTES / bytes) * bytes;
+}
+
+function* transposed({ file, offset, bytes, shape, dtype, name }: StoredTensor): Generator<Uint8Array> {
   const [rows, columns] = shape as [number, number];
-  const Elements = WEIGHT_DTYPE_BYTES[dtype] === 4 ? Uint32Array : Uint16Array;
-  const from = new Elements(file.bytes(offset, bytes));
+  const stored = new Uint8Array(file.bytes(offset, bytes));
+  const numbers = isQuantised(dtype) ? castBytes(stored, dtype, "f32", name) : stored;
+  const Elements = numbers.byteLength === rows * columns * 4 ? Uint32Array : Uint16Array;
+  const from = new Elements(numbers.buffer);
   const step = Math.max(1, Math.floor(CHUNK_BYTES / (rows * Elements.BYTES_PER_ELEMENT)));
   for (let first = 0; first < columns; first += step) {
     const count = Math.min(step, columns - first);
@@ -79,10 +99,9 @@ function* transposed({ file, offset, bytes, shape, dtype }: StoredTensor): Gener
   }
 }
 
-function cast(tensor: StoredTensor, chunk: Uint8Array, dtype: FloatDtype, addend: number): Uint8Array {
-  const from = tensor.dtype;
-  if (!isFloatDtype(from)) {
-    throw new HeddleError("UNSUPPORTED", `tensor ${tensor.name}: expected f32, f16 or bf16, got ${from}`);
+function cast(name: string, chunk: Uint8Array, from: WeightDtype, dtype: NumberDtype, addend: number): Uint8Array {
+  if (!isNumberDtype(from)) {
+    throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantised type, got ${from}`);
   }
-  return from === dtype && addend === 0 ? chunk : castBytes(chunk, from, dtype, tensor.name, addend);
+  return from === dtype && addend === 0 ? chunk : castBytes(chunk, from, dtype, name, addend);
 }

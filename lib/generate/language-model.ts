@@ -7,7 +7,7 @@ import { type GenerationConfig, generationConfigToJson } from "../formats/genera
 import { ioError, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
-import type { FloatDType } from "../graph/index.ts";
+import { type FloatDType, isQuantised } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
 import { weightData } from "../models/export.ts";
@@ -50,7 +50,7 @@ export interface Parts {
 
 /** Sequences that share one run; more of them wait for their turn. */
 const MOST_SLOTS = 32;
-const LOAD_OPTIONS = ["device", "threads", "dtype", "contextLength", "onProgress", "signal"];
+const LOAD_OPTIONS = ["device", "threads", "dtype", "quantizedActivations", "contextLength", "onProgress", "signal"];
 
 /**
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
@@ -284,7 +284,7 @@ export class LanguageModel {
     const largest = this.model.weightNames
       .map((name) => this.model.weight(name))
       .reduce((a, b) => (b.elements > a.elements ? b : a));
-    return largest.dtype as FloatDType;
+    return isQuantised(largest.dtype) ? "f32" : (largest.dtype as FloatDType);
   }
 }
 

@@ -3,13 +3,13 @@ import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { HeddleError } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
-import { isFloatDtype } from "../formats/dtype.ts";
+import { isNumberDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
-import { layoutChange } from "../formats/gguf-names.ts";
+import { type LayoutChange, layoutChange } from "../formats/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { streamTensor } from "../formats/tensor-stream.ts";
-import { type Device, type FloatDType, openDevice } from "../graph/index.ts";
+import { type Device, type FloatDType, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { loadModel, type NamedWeights } from "../models/load.ts";
 import type { Model } from "../models/model.ts";
@@ -24,6 +24,11 @@ export interface LoadModelOptions {
   threads?: number | undefined;
   /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
   dtype?: FloatDType | "auto" | undefined;
+  /**
+   * How activations meet quantised weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
+   * and multiplies integers, `f32` keeps them: exact for the weights as they are, and slower.
+   */
+  quantizedActivations?: QuantizedActivations | undefined;
   /** Called as weights come in. */
   onProgress?: ((progress: { loaded: number; total: number }) => void) | undefined;
   signal?: AbortSignal | undefined;
@@ -67,6 +72,12 @@ export function modelPath(name: string): string {
 export async function loadLanguageModel(name: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
   const { dtype = "auto", onProgress, signal } = options;
   if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options);
+  const { quantizedActivations } = options;
+  if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `quantizedActivations: expected int8 or f32, got ${JSON.stringify(quantizedActivations)}`,
+    );
   if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
     throw new HeddleError("INVALID_ARGUMENT", `dtype: expected auto, f32, bf16 or f16, got ${JSON.stringify(dtype)}`);
   throwIfAborted(signal);
@@ -78,6 +89,7 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
     const model = await loadModel(files.config, namedWeights(files), {
       device,
       dtype,
+      quantizedActivations,
       signal,
       onProgress: onProgress && ((loaded, total) => onProgress({ loaded, total })),
     });
@@ -131,7 +143,11 @@ export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
 /** A file's weights as transformers lays them out, whatever the file's own layout. */
 function namedWeights({ weights, config }: ModelFiles): NamedWeights {
   if (weights.format !== "gguf") return weights;
-  const changeOf = (name: string) => layoutChange(name, config);
+  const changeOf = (name: string): LayoutChange => {
+    const change = layoutChange(name, config);
+    // Blocks run along a row: a quantised matrix cannot be transposed, and linear layers take it as it is.
+    return change.kind === "transpose" && isQuantised(weights.info(name).dtype ?? "") ? { kind: "none" } : change;
+  };
   return {
     names: () => weights.names(),
     has: (name) => weights.has(name),
@@ -142,7 +158,7 @@ function namedWeights({ weights, config }: ModelFiles): NamedWeights {
     async rewritten(name) {
       const change = changeOf(name);
       const stored = weights.tensor(name);
-      if (change.kind === "none" || !isFloatDtype(stored.dtype)) return undefined;
+      if (change.kind === "none" || !isNumberDtype(stored.dtype)) return undefined;
       const out = new Uint8Array(stored.bytes);
       let at = 0;
       for await (const chunk of streamTensor(stored, { dtype: stored.dtype, change, to: "safetensors" })) {

@@ -1,16 +1,53 @@
-/** Element types. The numbers cross the binding: keep them equal to `DType` in native/runtime/tensor.h. */
-export const DTYPES = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
+/**
+ * Quantised element types of weights, in the order of native/runtime/block_types.h: rows of whole blocks, in ggml's layouts.
+ * `elements` and `bytes` are of one block, `ggml` is the type's number in GGUF files.
+ */
+export const BLOCK_TYPES = {
+  q8_0: { elements: 32, bytes: 34, ggml: 8 },
+  q4_0: { elements: 32, bytes: 18, ggml: 2 },
+  q4_1: { elements: 32, bytes: 20, ggml: 3 },
+  q5_0: { elements: 32, bytes: 22, ggml: 6 },
+  q5_1: { elements: 32, bytes: 24, ggml: 7 },
+  q2_k: { elements: 256, bytes: 84, ggml: 10 },
+  q3_k: { elements: 256, bytes: 110, ggml: 11 },
+  q4_k: { elements: 256, bytes: 144, ggml: 12 },
+  q5_k: { elements: 256, bytes: 176, ggml: 13 },
+  q6_k: { elements: 256, bytes: 210, ggml: 14 },
+  iq4_nl: { elements: 32, bytes: 18, ggml: 20 },
+  iq4_xs: { elements: 256, bytes: 136, ggml: 23 },
+  mxfp4: { elements: 32, bytes: 17, ggml: 39 },
+} as const;
 
-export type DType = keyof typeof DTYPES;
+export type QuantisedDType = keyof typeof BLOCK_TYPES;
 export type FloatDType = "f32" | "bf16" | "f16";
+export type DType = FloatDType | "i32" | "u8" | QuantisedDType;
 
-const BYTES: Record<DType, number> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
+const ELEMENTS = { f32: 0, bf16: 1, f16: 2, i32: 3, u8: 4 } as const;
+const BYTES: Readonly<Record<string, number>> = { f32: 4, bf16: 2, f16: 2, i32: 4, u8: 1 };
 
-/** Bytes of one element. */
+/** Element types. The numbers cross the binding: keep them equal to `DType` in native/runtime/tensor.h. */
+export const DTYPES: Readonly<Record<DType, number>> = {
+  ...ELEMENTS,
+  ...(Object.fromEntries(Object.keys(BLOCK_TYPES).map((name, i) => [name, 5 + i])) as Record<QuantisedDType, number>),
+};
+
+/** Bytes of one element; 0 for quantised types, of which only whole rows have a size. */
 export function bytesOf(dtype: DType): number {
-  return BYTES[dtype];
+  return BYTES[dtype] ?? 0;
+}
+
+/** Bytes of a tensor. Rows of a quantised type are whole blocks. */
+export function byteLength(dtype: DType, shape: readonly number[]): number {
+  const elements = shape.reduce((n, d) => n * d, 1);
+  if (!isQuantised(dtype)) return elements * bytesOf(dtype);
+  const block = BLOCK_TYPES[dtype];
+  return (elements / block.elements) * block.bytes;
 }
 
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
+}
+
+export function isQuantised(dtype: string): dtype is QuantisedDType {
+  return Object.hasOwn(BLOCK_TYPES, dtype);
 }

@@ -1,5 +1,5 @@
 import { HeddleError } from "../errors.ts";
-import { type DType, isFloat } from "./dtype.ts";
+import { type DType, isFloat, isQuantised } from "./dtype.ts";
 import { type Dim, type Shape, sameShape, showShape, type Value } from "./value.ts";
 
 /** Shape rules read as sentences: each throws SHAPE_MISMATCH "op: operand …, expected …, got …". */
@@ -15,6 +15,14 @@ export function needFloat(op: string, what: string, value: Value | undefined, ra
   const v = need(op, what, value);
   if (!isFloat(v.dtype)) fail(op, what, "f32, bf16 or f16", v.dtype);
   if (rank !== undefined && v.rank !== rank) fail(op, what, `${rank} dimensions`, showShape(v.shape));
+  return v;
+}
+
+/** A matrix that may stay as a file stores it: floating or quantised. */
+export function needWeight(op: string, what: string, value: Value | undefined): Value {
+  const v = need(op, what, value);
+  if (!isFloat(v.dtype) && !isQuantised(v.dtype)) fail(op, what, "f32, bf16, f16 or a quantised type", v.dtype);
+  if (v.rank !== 2) fail(op, what, "2 dimensions", showShape(v.shape));
   return v;
 }
 

@@ -2,7 +2,7 @@
 export { gradients } from "./autograd.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
-export { bytesOf, type DType, type FloatDType, isFloat } from "./dtype.ts";
+export { bytesOf, type DType, type FloatDType, isFloat, isQuantised, type QuantisedDType } from "./dtype.ts";
 export { opNames } from "./op-table.ts";
 export * from "./ops/attention.ts";
 export * from "./ops/elementwise.ts";

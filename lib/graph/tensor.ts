@@ -1,15 +1,15 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { bytesOf, type DType } from "./dtype.ts";
+import { byteLength, bytesOf, DTYPES, type DType, isQuantised } from "./dtype.ts";
 
-/** Typed array of an element type: bf16 and f16 travel as their bits. */
+/** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
 
 export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, length?: number): TensorData {
   if (dtype === "f32") return new Float32Array(buffer, offset, length);
   if (dtype === "i32") return new Int32Array(buffer, offset, length);
-  if (dtype === "u8") return new Uint8Array(buffer, offset, length);
+  if (dtype === "u8" || isQuantised(dtype)) return new Uint8Array(buffer, offset, length);
   return new Uint16Array(buffer, offset, length);
 }
 
@@ -41,10 +41,10 @@ export class Tensor {
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
-    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(elements(shape) * bytesOf(dtype)), true);
+    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape)), true);
   }
 
-  /** A read-only tensor over a part of a mapped file: no copy. The part must be aligned to the element size. */
+  /** A read-only tensor over a part of a mapped file: no copy. The part must be aligned to the element size (quantised: to nothing). */
   static mapped(
     device: Device,
     dtype: DType,
@@ -52,8 +52,8 @@ export class Tensor {
     file: NativeMappedFile,
     offset: number,
   ): Tensor {
-    const bytes = elements(shape) * bytesOf(dtype);
-    if (offset % bytesOf(dtype))
+    const bytes = byteLength(dtype, shape);
+    if (offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
         "INVALID_FILE",
         `tensor: expected an offset aligned to ${bytesOf(dtype)} bytes, got ${offset}`,
@@ -71,24 +71,27 @@ export class Tensor {
     return elements(this.shape);
   }
   get bytes(): number {
-    return this.elements * bytesOf(this.dtype);
+    return byteLength(this.dtype, this.shape);
   }
 
-  /** A copy of the elements (of `count` elements from element `start` on). */
+  /** A copy of the elements (of `count` elements from element `start` on); all blocks of a quantised tensor. */
   async read(start = 0, count: number = this.elements - start): Promise<TensorData> {
+    if (isQuantised(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
     const size = bytesOf(this.dtype);
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
 
-  /** The elements as numbers, whatever float type they are stored in. */
+  /** The elements as numbers, whatever floating or quantised type they are stored in. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
+    if (isQuantised(this.dtype))
+      return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[this.dtype], DTYPES.f32, 0).bytes);
     return data instanceof Float32Array ? data : toFloat32(this.dtype, data);
   }
 
-  /** Overwrites the elements from element `start` on. `data` must not change until the promise settles. */
+  /** Overwrites the elements from element `start` on (bytes, of a quantised tensor). `data` must not change until the promise settles. */
   async write(data: TensorData, start = 0): Promise<void> {
-    const size = bytesOf(this.dtype);
+    const size = bytesOf(this.dtype) || 1;
     if (data.BYTES_PER_ELEMENT !== size)
       throw new HeddleError("INVALID_ARGUMENT", `write: expected ${this.dtype} elements, got ${data.constructor.name}`);
     await this.device.lane.write(this.native, start * size, data);

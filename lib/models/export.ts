@@ -1,27 +1,34 @@
 import { castBytes } from "../formats/cast.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
-import type { FloatDType, Tensor } from "../graph/index.ts";
+import { type FloatDType, isQuantised, type Tensor } from "../graph/index.ts";
+import type { WeightSpec } from "./family.ts";
+import { modelWeights } from "./heads.ts";
 import type { Model } from "./model.ts";
+import { widened, widenedShape } from "./widen.ts";
 
 /** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
-export function tensorData(name: string, tensor: Tensor, dtype: FloatDType): TensorData {
-  const { shape } = tensor;
+export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
+  const shape = isQuantised(tensor.dtype) ? widenedShape(tensor, spec) : tensor.shape;
   return {
     name,
     dtype,
     shape,
     bytes: async () => {
-      const data = await tensor.read();
+      const quantised = isQuantised(tensor.dtype);
+      const data = quantised ? await widened(tensor, spec) : await tensor.read();
+      const from = quantised ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      return tensor.dtype === dtype ? bytes : castBytes(bytes, tensor.dtype as FloatDType, dtype, name);
+      return from === dtype ? bytes : castBytes(bytes, from, dtype, name);
     },
   };
 }
 
-/** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type. */
+/** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type, and f32 of quantised ones. */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
+  const specs = modelWeights(model.config);
   return model.weightNames.map((name) => {
     const tensor = model.weight(name);
-    return tensorData(name, tensor, dtype === "auto" ? (tensor.dtype as FloatDType) : dtype);
+    const stored = isQuantised(tensor.dtype) ? "f32" : (tensor.dtype as FloatDType);
+    return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
 }

@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../formats/config.ts";
-import type { Value } from "../graph/index.ts";
+import { isQuantised, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 
 /** A weight that a family has: its shape, and how a new model draws it. */
@@ -9,6 +9,13 @@ export interface WeightSpec {
   init: "normal" | "residual" | "ones" | "zeros";
   /** Whether a checkpoint may lack it (a bias). */
   optional?: boolean;
+  /** The matrix is (in, out), as GPT-2's are; a quantised one is (out, in) all the same: blocks run along the inputs. */
+  transposed?: boolean;
+}
+
+/** The shape that a weight of this type has. */
+export function shapeOf(spec: WeightSpec, dtype: string): readonly number[] {
+  return spec.transposed && isQuantised(dtype) ? [...spec.shape].reverse() : spec.shape;
 }
 
 /** Where logits come from: hidden · weightᵀ. */

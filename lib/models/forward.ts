@@ -8,8 +8,10 @@ import {
   type FloatDType,
   input,
   isFloat,
+  isQuantised,
   type LogitHead,
   linear,
+  type QuantizedActivations,
   scale,
   tensor,
   type Value,
@@ -37,12 +39,14 @@ interface ContextOptions {
   adapters: readonly Adapter[];
   /** Told of every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
+  /** How activations meet quantised matrices. */
+  activations: QuantizedActivations;
   attend: ForwardContext["attend"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
   const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, attend } = options;
-  const { rowwise = false } = options;
+  const { rowwise = false, activations } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (given: string) => {
     // An adapter's own copy of a weight; of several, the last one's.
@@ -63,9 +67,12 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     has,
     weight,
     linear(x, prefix, { transposed = false } = {}) {
-      onLinear?.(prefix, transposed);
+      const w = weight(`${prefix}.weight`);
+      // A quantised weight is (out, in) always: blocks run along the inputs.
+      const turned = transposed && !isQuantised(w.dtype);
+      onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
-      let y = linear(x, weight(`${prefix}.weight`), bias, { transposed, rowwise });
+      let y = linear(x, w, bias, { transposed: turned, rowwise, activations });
       for (const { layers } of adapters) {
         const low = layers.get(prefix);
         if (!low) continue;
@@ -92,7 +99,7 @@ export interface Forward {
   linear: ForwardContext["linear"];
 }
 
-function forwardOf(model: Model, context: ForwardContext): Forward {
+function forwardOf(model: Model, context: ForwardContext, activations: QuantizedActivations): Forward {
   return {
     hidden: model.family.forward(context, model.config),
     get head() {
@@ -102,7 +109,7 @@ function forwardOf(model: Model, context: ForwardContext): Forward {
           "UNSUPPORTED",
           `model: expected a language-modelling head, got a ${model.config.modelType} without ${head.weight}`,
         );
-      return { ...head, weight: context.weight(head.weight) };
+      return { ...head, weight: context.weight(head.weight), activations };
     },
     linear: context.linear,
   };
@@ -130,11 +137,12 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
     dtype,
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
+    activations: "f32",
     adapters: model.adaptersOf(adapters),
     onLinear,
     attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
   });
-  return forwardOf(model, context);
+  return forwardOf(model, context, "f32");
 }
 
 /** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
@@ -174,6 +182,7 @@ export function cachedForward(
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,
+    activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
     attend: (layer, { q, k, v }, options) => {
       const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
@@ -183,7 +192,7 @@ export function cachedForward(
       return cachedAttention({ q, cacheK, cacheV, segments }, { ...options, context: cache.context });
     },
   });
-  return forwardOf(model, context);
+  return forwardOf(model, context, model.quantizedActivations);
 }
 
 /** The inputs `ids` and `positions` of a trace. */

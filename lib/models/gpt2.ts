@@ -8,13 +8,14 @@ export const gpt2: Family = {
   weights(config) {
     const { hiddenSize: width, intermediateSize: inner } = config;
     const out = new Map<string, WeightSpec>();
-    const set = (name: string, shape: number[], init: WeightSpec["init"]) => out.set(name, { shape, init });
+    const set = (name: string, shape: number[], init: WeightSpec["init"], transposed = false) =>
+      out.set(name, { shape, init, ...(transposed && { transposed }) });
     const norm = (name: string) => {
       set(`${name}.weight`, [width], "ones");
       set(`${name}.bias`, [width], "zeros");
     };
     const conv = (name: string, inputs: number, outputs: number, init: WeightSpec["init"] = "normal") => {
-      set(`${name}.weight`, [inputs, outputs], init);
+      set(`${name}.weight`, [inputs, outputs], init, true);
       set(`${name}.bias`, [outputs], "zeros");
     };
     set("transformer.wte.weight", [config.vocabSize, width], "normal");

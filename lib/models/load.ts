@@ -1,10 +1,13 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
+import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import type { StoredTensor } from "../formats/weights.ts";
-import { bytesOf, type Device, type FloatDType, Tensor } from "../graph/index.ts";
+import { type Device, type FloatDType, isQuantised, type QuantizedActivations, Tensor } from "../graph/index.ts";
+import { shapeOf, type WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { Model } from "./model.ts";
+import { asFloating } from "./widen.ts";
 
 /** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
 export interface NamedWeights {
@@ -19,6 +22,8 @@ export interface LoadOptions {
   device: Device;
   /** `auto` keeps each weight in the type it is stored in, mapped without a copy. */
   dtype?: FloatDType | "auto" | undefined;
+  /** How activations meet quantised weights; int8 where not given. */
+  quantizedActivations?: QuantizedActivations | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -42,16 +47,18 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
       }
       unknown.delete(name);
       const t = source.tensor(name);
-      if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
+      const shape = shapeOf(spec, t.dtype);
+      if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
         throw new HeddleError(
           "INVALID_FILE",
-          `${name}: expected (${spec.shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
+          `${name}: expected (${shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      tensors.set(name, await place(t, await source.rewritten?.(name), dtype, device));
+      tensors.set(name, await place(t, spec, await source.rewritten?.(name), dtype, device));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
-    return await Model.fromWeights(config, device, tensors);
+    const { quantizedActivations } = options;
+    return await Model.fromWeights(config, device, tensors, { quantizedActivations });
   } catch (error) {
     for (const t of tensors.values()) t.dispose();
     throw error;
@@ -84,22 +91,38 @@ function sameSize(t: StoredTensor, loaded: ReadonlyMap<string, Tensor>): boolean
 
 async function place(
   t: StoredTensor,
+  spec: WeightSpec,
   rewritten: Uint8Array | undefined,
   dtype: FloatDType | "auto",
   device: Device,
 ): Promise<Tensor> {
-  if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
-    throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
-  // Vectors stay as stored: their bytes do not matter, their precision does.
-  const wanted = dtype === "auto" || (t.shape.length < 2 && bytesOf(dtype) < bytesOf(t.dtype)) ? t.dtype : dtype;
-  if (wanted === t.dtype && !rewritten && t.offset % bytesOf(t.dtype) === 0)
+  if (!isNumberDtype(t.dtype))
+    throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
+  const wanted = wantedType(t.dtype, t.shape, dtype);
+  if (wanted === t.dtype && !rewritten && t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
   const bytes = rewritten ?? new Uint8Array(t.file.bytes(t.offset, t.bytes));
-  const data = wanted === t.dtype ? bytes : castBytes(bytes, t.dtype, wanted, t.name);
+  if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, bytes);
+  const data = wanted === t.dtype ? bytes : toFloating(bytes, t.dtype, wanted, t.name, spec);
   const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
   const array =
     wanted === "f32"
       ? new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
       : new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
-  return Tensor.from(device, wanted, t.shape, array);
+  return Tensor.from(device, wanted, spec.shape, array);
+}
+
+/** Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. */
+function wantedType(stored: NumberDtype, shape: readonly number[], dtype: FloatDType | "auto"): NumberDtype {
+  if (shape.length >= 2) return dtype === "auto" ? stored : dtype;
+  if (isQuantised(stored)) return "f32";
+  return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
+}
+
+function toFloating(bytes: Uint8Array, from: NumberDtype, to: FloatDType, name: string, spec: WeightSpec): Uint8Array {
+  if (!isQuantised(from) || !spec.transposed) return castBytes(bytes, from, to, name);
+  const wide = castBytes(bytes, from, "f32", name);
+  const turned = asFloating(new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4), spec);
+  const turnedBytes = new Uint8Array(turned.buffer);
+  return to === "f32" ? turnedBytes : castBytes(turnedBytes, "f32", to, name);
 }

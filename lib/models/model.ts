@@ -5,21 +5,24 @@ import {
   type ModelConfig,
   parseModelConfig,
 } from "../formats/config.ts";
-import { type Device, Tensor } from "../graph/index.ts";
+import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
-import type { Family } from "./family.ts";
+import { type Family, shapeOf } from "./family.ts";
 import { headNames, modelWeights } from "./heads.ts";
 import { drawWeight, initialWeights } from "./initialise.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
+import { widened, widenedShape } from "./widen.ts";
 
 /** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
 export class Model {
   private current: ModelConfig;
   readonly family: Family;
   readonly device: Device;
+  /** How activations meet quantised weights when text is generated; training always takes them as they are. */
+  readonly quantizedActivations: QuantizedActivations;
   private readonly all: Map<string, Tensor>;
   private readonly programs = new Map<string, unknown>();
   private readonly adapterMap = new Map<string, Adapter>();
@@ -29,19 +32,31 @@ export class Model {
   private readonly unmerged = new Map<string, Tensor>();
   private live = true;
 
-  private constructor(config: ModelConfig, device: Device, tensors: Map<string, Tensor>) {
+  private constructor(
+    config: ModelConfig,
+    device: Device,
+    tensors: Map<string, Tensor>,
+    quantizedActivations: QuantizedActivations = "int8",
+  ) {
     this.current = config;
     this.family = familyOf(config.modelType);
     this.device = device;
     this.all = tensors;
+    this.quantizedActivations = quantizedActivations;
   }
 
   /**
    * A model over given weights.
    * @throws HeddleError NOT_FOUND for a missing weight, SHAPE_MISMATCH for one of another shape
    */
-  static async fromWeights(config: ModelConfig, device: Device, weights: ReadonlyMap<string, Tensor>): Promise<Model> {
-    const { model, written } = assemble(config, device, weights, (tensors) => new Model(config, device, tensors));
+  static async fromWeights(
+    config: ModelConfig,
+    device: Device,
+    weights: ReadonlyMap<string, Tensor>,
+    { quantizedActivations }: { quantizedActivations?: QuantizedActivations | undefined } = {},
+  ): Promise<Model> {
+    const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, quantizedActivations);
+    const { model, written } = assemble(config, device, weights, make);
     await written;
     return model;
   }
@@ -170,15 +185,18 @@ export class Model {
   }
 
   /**
-   * Makes the named weights writable f32 tensors, as training needs them: mapped and 16-bit ones are copied and widened.
+   * Makes the named weights writable f32 tensors, as training needs them: mapped, 16-bit and quantised ones are copied and widened.
    * Programs made before are forgotten; sessions opened before keep the old weights.
    */
   async prepareForTraining(names: readonly string[]): Promise<void> {
     if (names.some((name) => this.unmerged.has(name))) this.settleMerged();
+    const specs = modelWeights(this.config);
     for (const name of names) {
       const stored = this.weight(name);
       if (stored.dtype === "f32" && stored.writable) continue;
-      this.all.set(name, await Tensor.from(this.device, "f32", stored.shape, await stored.toFloat32()));
+      const spec = specs.get(name);
+      const shape = widenedShape(stored, spec);
+      this.all.set(name, await Tensor.from(this.device, "f32", shape, await widened(stored, spec)));
       stored.dispose();
       this.programs.clear();
     }
@@ -327,11 +345,9 @@ function assemble(
     const t = weights.get(name);
     if (!t && spec.optional) continue;
     if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);
-    if (t.shape.length !== spec.shape.length || t.shape.some((d, i) => d !== spec.shape[i]))
-      throw new HeddleError(
-        "SHAPE_MISMATCH",
-        `${name}: expected (${spec.shape.join(", ")}), got (${t.shape.join(", ")})`,
-      );
+    const shape = shapeOf(spec, t.dtype);
+    if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
+      throw new HeddleError("SHAPE_MISMATCH", `${name}: expected (${shape.join(", ")}), got (${t.shape.join(", ")})`);
   }
   const tensors = new Map(weights);
   const writes: Promise<void>[] = [];

@@ -6,6 +6,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
+#include "ops/quant.h"
 #include "runtime/element_cast.h"
 #include "runtime/error.h"
 
@@ -26,10 +27,11 @@ size_t to_size(const Napi::Value& value, const char* name) {
 
 DType to_dtype(const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  if (number == 0) return DType::f32;
-  if (number == 1) return DType::bf16;
-  if (number == 2) return DType::f16;
-  throw invalid_argument(std::string(name) + ": expected 0 (f32), 1 (bf16) or 2 (f16), got something else");
+  const bool known = number >= 0 && number < static_cast<int>(DType::count) && number == std::floor(number);
+  const DType type = known ? static_cast<DType>(static_cast<int>(number)) : DType::u8;
+  if (type == DType::i32 || type == DType::u8)
+    throw invalid_argument(std::string(name) + ": expected the number of a floating or quantised type, got something else");
+  return type;
 }
 
 // castElements(bytes: Uint8Array, from, to, addend) -> { bytes: ArrayBuffer, overflows }
@@ -43,13 +45,16 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
     const DType from_type = to_dtype(info[1], "castElements: from");
     const DType to_type = to_dtype(info[2], "castElements: to");
     const double addend = info[3].IsNumber() ? info[3].As<Napi::Number>().DoubleValue() : 0.0;
-    const size_t width = dtype_bytes(from_type);
+    const size_t width = is_quantised(from_type) ? block_type(from_type).bytes : dtype_bytes(from_type);
     if (from.ByteLength() % width != 0) {
       throw invalid_argument("castElements: expected a multiple of " + std::to_string(width) + " bytes, got " +
                              std::to_string(from.ByteLength()));
     }
-    const size_t count = from.ByteLength() / width;
-    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(env, count * dtype_bytes(to_type));
+    const size_t count = from.ByteLength() / width * (is_quantised(from_type) ? block_type(from_type).elements : 1);
+    if (is_quantised(to_type) && count % block_type(to_type).elements)
+      throw invalid_argument("castElements: expected a multiple of " + std::to_string(block_type(to_type).elements) + " elements for " +
+                             dtype_name(to_type) + ", got " + std::to_string(count));
+    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(env, bytes_of_elements(to_type, static_cast<int64_t>(count)));
     const int64_t overflows = cast_elements(from.Data(), from_type, static_cast<uint8_t*>(to.Data()), to_type,
                                             static_cast<int64_t>(count), static_cast<float>(addend));
     Napi::Object result = Napi::Object::New(env);
@@ -59,8 +64,26 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
   });
 }
 
+// blockTypes() -> [{ name, elements, bytes, writable }], numbered after u8: lib/graph/dtype.ts must say the same
+Napi::Value block_types_binding(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    Napi::Array list = Napi::Array::New(info.Env());
+    for (int t = static_cast<int>(DType::u8) + 1; t < static_cast<int>(DType::count); ++t) {
+      const BlockType& type = block_type(static_cast<DType>(t));
+      Napi::Object row = Napi::Object::New(info.Env());
+      row.Set("name", type.name);
+      row.Set("elements", type.elements);
+      row.Set("bytes", type.bytes);
+      row.Set("writable", quantises_to(static_cast<DType>(t)));
+      list.Set(list.Length(), row);
+    }
+    return list;
+  });
+}
+
 void init_files(Napi::Env env, Napi::Object exports) {
   exports.Set("MappedFile", MappedFile::define(env));
+  exports.Set("blockTypes", Napi::Function::New(env, block_types_binding, "blockTypes"));
   exports.Set("castElements", Napi::Function::New(env, cast_binding, "castElements"));
 }
 BindingInit registered(init_files);

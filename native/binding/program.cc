@@ -31,7 +31,7 @@ std::vector<ValueDesc> values_of(const std::vector<int>& flat) {
   std::vector<ValueDesc> values;
   for (size_t i = 0; i < flat.size();) {
     ValueDesc v{};
-    if (i + 2 > flat.size() || flat[i] < 0 || flat[i] > static_cast<int>(DType::u8) || flat[i + 1] < 0 || flat[i + 1] > max_rank ||
+    if (i + 2 > flat.size() || flat[i] < 0 || flat[i] >= static_cast<int>(DType::count) || flat[i + 1] < 0 || flat[i + 1] > max_rank ||
         i + 2 + static_cast<size_t>(flat[i + 1]) > flat.size())
       throw invalid_argument("values: expected dtype, rank (at most 4) and dimensions, got something else");
     v.dtype = static_cast<DType>(flat[i]);

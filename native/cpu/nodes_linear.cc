@@ -49,6 +49,7 @@ Gemm backward_weight(const Node& n) {
 }
 
 bool supports(const Node& n) {
+  if (n.attr_flag("int8")) return false;
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && !is_float(n.in[i])) return false;
   return is_activation(n.out[0]);

@@ -16,6 +16,9 @@ constexpr unsigned f32_only = type_bit(DType::f32);
 constexpr unsigned i32_only = type_bit(DType::i32);
 constexpr unsigned activation_types = f32_only | type_bit(DType::bf16);
 constexpr unsigned float_types = activation_types | type_bit(DType::f16);
+constexpr unsigned block_bits = (type_bit(DType::count) - 1) & ~(type_bit(DType::q8_0) - 1);
+constexpr unsigned weight_types = float_types | block_bits;  // of matrices that stay as a file stores them
+static_assert(static_cast<unsigned>(DType::count) < 32, "sets of element types are bits of an unsigned");
 
 // An operand with the name that messages give it.
 struct Operand {

@@ -12,7 +12,7 @@ constexpr double largest = 3.4e38;
 void check_embedding(const Node& n) {
   Check c("embedding", n, 2, 2, 1, 1);
   const Operand table = c.in(0, "table"), ids = c.in(1, "ids"), y = c.out(0, "y");
-  c.rank(table, 2), c.dtype(table, float_types);
+  c.rank(table, 2), c.dtype(table, weight_types);
   c.rank(ids, 1), c.dtype(ids, i32_only);
   c.dtype(y, activation_types), c.shape(y, {ids.shape()[0], table.shape()[1]});
   c.attr("scale", -largest, largest);

@@ -1,4 +1,6 @@
 // y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
+// W may be quantised. With the attribute int8, x is rounded to 8 bits by groups first (ops/quant.h): what kernels that
+// multiply integers compute.
 #include "ops/check.h"
 #include "ops/reference.h"
 
@@ -14,7 +16,7 @@ void check_linear(const Node& n) {
   const Operand x = c.in(0, "x"), w = c.in(1, "w"), y = c.out(0, "y");
   const int m = output_axis(c.attr_flag("transposed"));
   c.rank(x, 2), c.dtype(x, activation_types);
-  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(x, 1, w, 1 - m);
+  c.rank(w, 2), c.dtype(w, weight_types), c.same_dim(x, 1, w, 1 - m);
   if (c.has(2)) {
     const Operand bias = c.in(2, "bias");
     c.rank(bias, 1), c.dtype(bias, float_types), c.same_dim(bias, 0, w, m);
@@ -22,10 +24,22 @@ void check_linear(const Node& n) {
   c.dtype(y, activation_types), c.shape(y, {x.shape()[0], w.shape()[m]});
 }
 
+Row rounded(const Tensor& x) {
+  Row rows = load_all(x);
+  const int64_t K = x.shape[1];
+  std::vector<float> row(static_cast<size_t>(K));
+  for (int64_t i = 0; i < x.shape[0]; ++i) {
+    for (int64_t k = 0; k < K; ++k) row[k] = static_cast<float>(rows[i * K + k]);
+    round_activations(row.data(), K);
+    for (int64_t k = 0; k < K; ++k) rows[i * K + k] = row[k];
+  }
+  return rows;
+}
+
 void linear(const Node& n) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
-  const Row xs = load_all(x);
+  const Row xs = n.attr_flag("int8") ? rounded(x) : load_all(x);
   Row sum(static_cast<size_t>(N * M));
   if (n.has_input(2)) {
     const Row bias = load_all(n.in[2]);
@@ -54,7 +68,7 @@ void check_linear_backward_input(const Node& n) {
   const Operand dy = c.in(0, "dy"), w = c.in(1, "w"), dx = c.out(0, "dx");
   const int m = output_axis(c.attr_flag("transposed"));
   c.rank(dy, 2), c.dtype(dy, activation_types);
-  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(dy, 1, w, m);
+  c.rank(w, 2), c.dtype(w, weight_types), c.same_dim(dy, 1, w, m);
   c.dtype(dx, activation_types), c.shape(dx, {dy.shape()[0], w.shape()[1 - m]});
 }
 

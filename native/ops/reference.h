@@ -4,13 +4,20 @@
 #include <vector>
 
 #include "ops/op.h"
+#include "ops/quant.h"
 
 namespace heddle {
 
 using Row = std::vector<double>;
 
-// Elements [begin, begin + n) of t, widened.
+// Elements [begin, begin + n) of t, widened; whole blocks of a quantised t.
 inline void load_row(const Tensor& t, int64_t begin, int64_t n, double* to) {
+  if (is_quantised(t.dtype)) {
+    std::vector<float> row(static_cast<size_t>(n));
+    dequantise(t.dtype, t.as<unsigned char>() + bytes_of_elements(t.dtype, begin), n, row.data());
+    for (int64_t i = 0; i < n; ++i) to[i] = row[i];
+    return;
+  }
   switch (t.dtype) {
     case DType::f32: for (int64_t i = 0; i < n; ++i) to[i] = t.as<float>()[begin + i]; return;
     case DType::bf16: for (int64_t i = 0; i < n; ++i) to[i] = to_float(t.as<bf16>()[begin + i]); return;

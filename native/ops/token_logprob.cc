@@ -10,7 +10,7 @@ namespace {
 
 void check_operands(const Check& c, Operand h, Operand w, Operand targets) {
   c.rank(h, 2), c.dtype(h, activation_types);
-  c.rank(w, 2), c.dtype(w, float_types), c.same_dim(h, 1, w, 1), c.positive(w, 0);
+  c.rank(w, 2), c.dtype(w, weight_types), c.same_dim(h, 1, w, 1), c.positive(w, 0);
   c.rank(targets, 1), c.dtype(targets, i32_only), c.same_dim(targets, 0, h, 0);
   c.attr("softcap", 0, 1e6), c.attr("scale", -1e6, 1e6);
 }
@@ -58,16 +58,18 @@ void token_logprob(const Node& n) {
   }
 }
 
-// dlogprob (N) f32, h, w, targets, lse (N) f32 -> dh (N, C), dw (V, C) f32
+// dlogprob (N) f32, h, w, targets, lse (N) f32 -> dh (N, C)[, dw (V, C) f32: not of a quantised w]
 void check_token_logprob_backward(const Node& n) {
-  Check c("token_logprob_backward", n, 5, 5, 2, 2);
+  Check c("token_logprob_backward", n, 5, 5, 1, 2);
   const Operand dlogprob = c.in(0, "dlogprob"), h = c.in(1, "h"), w = c.in(2, "w"), lse = c.in(4, "lse");
   check_operands(c, h, w, c.in(3, "targets"));
   c.dtype(dlogprob, f32_only), c.shape(dlogprob, {h.shape()[0]});
   c.dtype(lse, f32_only), c.shape(lse, {h.shape()[0]});
-  const Operand dh = c.out(0, "dh"), dw = c.out(1, "dw");
+  const Operand dh = c.out(0, "dh");
   c.same_shape(dh, h), c.dtype(dh, activation_types);
-  c.same_shape(dw, w), c.dtype(dw, f32_only);
+  if (n.out.size() == 1) return;
+  const Operand dw = c.out(1, "dw");
+  c.same_shape(dw, w), c.dtype(dw, f32_only), c.dtype(w, float_types);
 }
 
 // The probabilities are recomputed in double rather than from lse, whose rounding belongs to the kernels.
@@ -77,7 +79,8 @@ void token_logprob_backward(const Node& n) {
   check_indices("token_logprob_backward", "target", targets, V, true);
   const Logits logits(n);
   const Row ws = load_all(w);
-  Row row(C), logit(V), p(V), dh(C), dw(static_cast<size_t>(V * C));
+  const bool wanted = n.out.size() > 1;
+  Row row(C), logit(V), p(V), dh(C), dw(wanted ? static_cast<size_t>(V * C) : 0);
   for (int64_t i = 0; i < N; ++i) {
     const int32_t target = targets.as<int32_t>()[i];
     dh.assign(C, 0);
@@ -90,13 +93,13 @@ void token_logprob_backward(const Node& n) {
         const double dproduct = upstream * ((v == target ? 1 : 0) - p[v]) * logits.gradient(logit[v]);
         for (int64_t j = 0; j < C; ++j) {
           dh[j] += dproduct * ws[v * C + j];
-          dw[v * C + j] += dproduct * row[j];
+          if (wanted) dw[v * C + j] += dproduct * row[j];
         }
       }
     }
     store_row(n.out[0], i * C, dh);
   }
-  store_row(n.out[1], 0, dw);
+  if (wanted) store_row(n.out[1], 0, dw);
 }
 
 HEDDLE_OP(token_logprob_op, {"token_logprob", 3, 3, 2, check_token_logprob, token_logprob});

@@ -1,4 +1,4 @@
-// Conversion of stored weights between f32, f16 and bf16, for files that are rewritten.
+// Conversion of stored weights between element types, for files that are rewritten.
 #pragma once
 #include <cstdint>
 
@@ -8,7 +8,8 @@ namespace heddle {
 
 // to[i] = from[i] + addend in the target type (round to nearest even), computed in f32. Both pointers may be unaligned.
 // Returns how many finite inputs became infinite: f16 ends at 65504, a bfloat16 model may hold more.
-// Types other than f32, f16 and bf16: throws Error UNSUPPORTED.
+// A quantised type on either side: whole blocks of `count` elements, by way of f32 (see ops/quant.h).
+// Other types, and quantised ones that are only read as the target: throws Error UNSUPPORTED.
 int64_t cast_elements(const uint8_t* from, DType from_type, uint8_t* to, DType to_type, int64_t count, float addend);
 
 }  // namespace heddle

@@ -53,6 +53,9 @@ void Program::validate() {
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));
       elements *= d;
     }
+    if (is_quantised(v.dtype) && (v.shape.rank == 0 || v.shape.last() < 0 || v.shape.last() % block_type(v.dtype).elements))
+      throw shape_mismatch("program: expected rows of a multiple of " + std::to_string(block_type(v.dtype).elements) + " for " +
+                           dtype_name(v.dtype) + ", got " + to_string(v.shape));
   }
   std::vector<char> defined(count, 0);
   auto define = [&](int v) {
@@ -77,6 +80,8 @@ void Program::validate() {
     }
     for (int v : n.outputs) {
       define(v);
+      if (is_quantised(desc_.values[v].dtype))
+        throw invalid_argument(n.op + ": expected an output of single elements, got " + dtype_name(desc_.values[v].dtype));
       node.out.push_back({nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)});
     }
     nodes_.push_back(std::move(node));

@@ -12,8 +12,8 @@ const char* dtype_name(DType t) {
     case DType::f16: return "f16";
     case DType::i32: return "i32";
     case DType::u8: return "u8";
+    default: return t < DType::count ? block_type(t).name : "unknown";
   }
-  return "unknown";
 }
 
 std::string to_string(const Shape& s) {
@@ -71,8 +71,8 @@ float load_float(const Tensor& t, int64_t i) {
     case DType::f16: return to_float(t.as<f16>()[i]);
     case DType::i32: return static_cast<float>(t.as<int32_t>()[i]);
     case DType::u8: return t.as<uint8_t>()[i];
+    default: throw internal_error(std::string("load_float: expected single elements, got ") + dtype_name(t.dtype));
   }
-  throw internal_error("load_float: unknown element type");
 }
 
 void store_float(const Tensor& t, int64_t i, float v) {

@@ -6,13 +6,42 @@
 #include <cstring>
 #include <string>
 
+#include "runtime/block_types.h"
+
 namespace heddle {
 
 // The numbers cross the binding: keep them equal to DTYPES in lib/graph/dtype.ts.
-enum class DType : uint8_t { f32 = 0, bf16 = 1, f16 = 2, i32 = 3, u8 = 4 };
+enum class DType : uint8_t {
+  f32 = 0, bf16 = 1, f16 = 2, i32 = 3, u8 = 4,
+#define HEDDLE_ENUMERATE(name, ...) name,
+  HEDDLE_BLOCK_TYPES(HEDDLE_ENUMERATE)
+#undef HEDDLE_ENUMERATE
+  count
+};
 
+// How a quantised type is stored; see runtime/block_types.h.
+struct BlockType {
+  const char* name;
+  int elements, bytes, group;
+  bool minimum;
+};
+constexpr BlockType block_types[] = {
+#define HEDDLE_ROW(name, elements, bytes, group, minimum) {#name, elements, bytes, group, minimum},
+    HEDDLE_BLOCK_TYPES(HEDDLE_ROW)
+#undef HEDDLE_ROW
+};
+constexpr int largest_block = 256;  // elements
+constexpr bool is_quantised(DType t) { return t > DType::u8; }
+constexpr const BlockType& block_type(DType t) { return block_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1]; }
+
+// Bytes of one element; 0 for quantised types, of which only whole rows have a size.
 constexpr size_t dtype_bytes(DType t) {
-  return t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2;
+  return is_quantised(t) ? 0 : t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2;
+}
+// Bytes of n elements in memory; whole blocks of a quantised type.
+constexpr size_t bytes_of_elements(DType t, int64_t n) {
+  return is_quantised(t) ? static_cast<size_t>(n / block_type(t).elements) * block_type(t).bytes
+                         : static_cast<size_t>(n) * dtype_bytes(t);
 }
 const char* dtype_name(DType t);
 
@@ -47,7 +76,7 @@ struct Tensor {
   Shape shape;
 
   explicit operator bool() const { return data != nullptr; }
-  size_t bytes() const { return static_cast<size_t>(shape.size()) * dtype_bytes(dtype); }
+  size_t bytes() const { return bytes_of_elements(dtype, shape.size()); }
   template <class T> T* as() const { return static_cast<T*>(data); }
 };
 

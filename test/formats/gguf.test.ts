@@ -113,12 +113,12 @@ describe("reading", () => {
     opened.file.close();
   });
 
-  test("a quantised tensor has its size, and is UNSUPPORTED when asked for", async () => {
-    const weights = await openWeights(
-      temporaryFile(gguf({ tensors: [tensor("q", [512, 2], 12)], data: Buffer.alloc(576) })),
-    );
-    expect(weights.info("q")).toMatchObject({ storedDtype: "Q4_K", shape: [2, 512], bytes: 576 });
-    await expectError(() => weights.tensor("q"), "UNSUPPORTED", /"q": Q4_K cannot be computed with/);
+  test("a quantised tensor has its size; one of a type that is not computed with is UNSUPPORTED when asked for", async () => {
+    const tensors = [tensor("q", [512, 2], 12), tensor("i", [256, 1], 16, 576)];
+    const weights = await openWeights(temporaryFile(gguf({ tensors, data: Buffer.alloc(576 + 66) })));
+    expect(weights.info("q")).toMatchObject({ storedDtype: "Q4_K", dtype: "q4_k", shape: [2, 512], bytes: 576 });
+    expect(weights.tensor("q")).toMatchObject({ dtype: "q4_k", bytes: 576 });
+    await expectError(() => weights.tensor("i"), "UNSUPPORTED", /"i": IQ2_XXS cannot be computed with/);
     weights.close();
   });
 

@@ -1,6 +1,14 @@
 // Runs one op natively, alone in a program, in the ways that a case is judged by.
 import { binding, type NativeLaneHandle, type ProgramDescription } from "../../lib/binding.ts";
-import { bytesOf, DTYPES, type DType, isFloat } from "../../lib/graph/dtype.ts";
+import {
+  BLOCK_TYPES,
+  bytesOf,
+  DTYPES,
+  type DType,
+  isFloat,
+  isQuantised,
+  type QuantisedDType,
+} from "../../lib/graph/dtype.ts";
 import { arrayOf, type TensorData, toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import type { Value } from "../../lib/graph/value.ts";
 
@@ -105,6 +113,56 @@ function toF16(values: Float32Array): Uint16Array {
   });
 }
 
+/** Where the half-precision numbers of a block lie. */
+const HALVES: Record<QuantisedDType, readonly number[]> = {
+  q8_0: [0],
+  q4_0: [0],
+  q4_1: [0, 2],
+  q5_0: [0],
+  q5_1: [0, 2],
+  q2_k: [80, 82],
+  q3_k: [108],
+  q4_k: [0, 2],
+  q5_k: [0, 2],
+  q6_k: [208],
+  iq4_nl: [0],
+  iq4_xs: [0],
+  mxfp4: [],
+};
+
+export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantisedDType[];
+
+/** Blocks of random bytes, scaled so that the numbers are of order 1. */
+function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: () => number): Uint8Array {
+  const { elements, bytes } = BLOCK_TYPES[dtype];
+  const blocks = count(shape) / elements;
+  const out = Uint8Array.from({ length: blocks * bytes }, () => random() * 256);
+  // The widest integer times the widest scale of a group, which is 1 for types with none.
+  const reach = {
+    q8_0: 128,
+    q4_0: 8,
+    q4_1: 15,
+    q5_0: 16,
+    q5_1: 31,
+    q2_k: 45,
+    q3_k: 128,
+    q4_k: 945,
+    q5_k: 1953,
+    q6_k: 4096,
+  };
+  const most = { ...reach, iq4_nl: 127, iq4_xs: 127 * 32, mxfp4: 1 }[dtype];
+  for (let b = 0; b < blocks; b++) {
+    for (const at of HALVES[dtype]) {
+      const size = (0.25 + 0.75 * random()) / (at === HALVES[dtype][0] ? most : dtype.endsWith("_k") ? 63 : 1);
+      const half = toF16(Float32Array.of(random() < 0.5 ? size : -size))[0]!;
+      out[b * bytes + at] = half & 255;
+      out[b * bytes + at + 1] = half >> 8;
+    }
+    if (dtype === "mxfp4") out[b * bytes] = 121 + Math.floor(random() * 4);
+  }
+  return out;
+}
+
 function encode(dtype: DType, values: ArrayLike<number>): TensorData {
   if (dtype === "i32") return Int32Array.from(values);
   const exact = Float32Array.from(values);
@@ -112,6 +170,8 @@ function encode(dtype: DType, values: ArrayLike<number>): TensorData {
 }
 
 export function decode(dtype: DType, data: TensorData): ArrayLike<number> {
+  if (isQuantised(dtype))
+    return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[dtype], DTYPES.f32, 0).bytes);
   return dtype === "bf16" || dtype === "f16" ? toFloat32(dtype, data) : data;
 }
 
@@ -121,6 +181,7 @@ export function materialise(inputs: readonly (Operand | undefined)[], seed: numb
   return inputs.map((operand) => {
     if (!operand) return undefined;
     if (operand.values) return encode(operand.dtype, operand.values);
+    if (isQuantised(operand.dtype)) return randomBlocks(operand.dtype, operand.shape, random);
     const [low, high] = operand.range ?? [-1, 1];
     const values = Float64Array.from({ length: count(operand.shape) }, () => low + random() * (high - low));
     return encode(operand.dtype, operand.dtype === "i32" ? values.map(Math.floor) : values);
@@ -267,14 +328,15 @@ export function widen(
   c: OpCase,
   data: readonly (TensorData | undefined)[],
 ): { case: OpCase; data: (TensorData | undefined)[] } {
-  const type = (dtype: DType): DType => (isFloat(dtype) ? "f32" : dtype);
+  const wide = (dtype: DType) => isFloat(dtype) || isQuantised(dtype);
+  const type = (dtype: DType): DType => (wide(dtype) ? "f32" : dtype);
   return {
     case: {
       ...c,
       inputs: c.inputs.map((o) => o && { ...o, dtype: type(o.dtype) }),
       outputs: c.outputs.map((o) => ({ ...o, dtype: type(o.dtype) })),
     },
-    data: c.inputs.map((o, i) => (o && isFloat(o.dtype) ? Float32Array.from(decode(o.dtype, data[i]!)) : data[i])),
+    data: c.inputs.map((o, i) => (o && wide(o.dtype) ? Float32Array.from(decode(o.dtype, data[i]!)) : data[i])),
   };
 }
 

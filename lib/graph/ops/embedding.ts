@@ -1,5 +1,5 @@
-import type { FloatDType } from "../dtype.ts";
-import { needDim, needDType, needFloat } from "../expect.ts";
+import { type FloatDType, isQuantised } from "../dtype.ts";
+import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { Dim, Value } from "../value.ts";
 import { reshape } from "./layout.ts";
@@ -7,19 +7,21 @@ import { reshape } from "./layout.ts";
 const embeddingNode = defineOp({
   name: "embedding",
   infer([table, ids], _, [wanted]) {
-    const t = needFloat("embedding", "table", table, 2);
+    const t = needWeight("embedding", "table", table);
     const i = needDType("embedding", "ids", ids, "i32", 1);
     return [{ dtype: wanted!.dtype, shape: [i.dim(0), t.dim(1)] }];
   },
   vjp: ({ inputs: [table, ids], attributes }, [dy]) => [
-    backwardNode([dy, ids], attributes, [{ dtype: "f32", shape: table!.shape }])[0],
+    isQuantised(table!.dtype)
+      ? undefined
+      : backwardNode([dy, ids], attributes, [{ dtype: "f32", shape: table!.shape }])[0],
     undefined,
   ],
 });
 const backwardNode = defineOp({ name: "embedding_backward", infer: (_, __, [wanted]) => [wanted!] });
 
 /**
- * Rows of a table by id, times `scale`. An id outside the table is an error when the program runs.
+ * Rows of a table (floating or quantised) by id, times `scale`. An id outside the table is an error when the program runs.
  * @param table (vocabulary, width) @param ids (rows) i32
  * @returns (rows, width) in `dtype`
  */

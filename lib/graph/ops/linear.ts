@@ -1,4 +1,5 @@
-import { needDim, needFloat } from "../expect.ts";
+import { isQuantised } from "../dtype.ts";
+import { fail, needDim, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import type { TensorType, Value } from "../value.ts";
 
@@ -6,16 +7,22 @@ const linearNode = defineOp({
   name: "linear",
   infer([x, w, b], { transposed }) {
     const input = needFloat("linear", "x", x, 2);
-    const weight = needFloat("linear", "weight", w, 2);
+    const weight = needWeight("linear", "weight", w);
+    if (transposed && isQuantised(weight.dtype))
+      fail("linear", "weight", "rows of inputs", "a transposed quantised one");
     const [outputs, inputs] = transposed ? [weight.dim(1), weight.dim(0)] : [weight.dim(0), weight.dim(1)];
     needDim("linear", "last dimension of x", input.dim(1), inputs);
     if (b) needDim("linear", "bias", needFloat("linear", "bias", b, 1).dim(0), outputs);
     return [{ dtype: input.dtype, shape: [input.dim(0), outputs] }];
   },
   vjp({ inputs: [x, w, b], attributes }, [dy]) {
+    const { transposed = 0 } = attributes;
     return [
-      backwardInput([dy, w], attributes, [x!])[0],
-      backwardWeight([dy, x], attributes, [{ dtype: "f32", shape: w!.shape }])[0],
+      backwardInput([dy, w], { transposed }, [x!])[0],
+      // A quantised weight is frozen: it has no gradient.
+      isQuantised(w!.dtype)
+        ? undefined
+        : backwardWeight([dy, x], { transposed }, [{ dtype: "f32", shape: w!.shape }])[0],
       b && columnSumNode([dy])[0],
     ];
   },
@@ -31,17 +38,22 @@ const columnSumNode = defineOp({
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],
 });
 
+/** How activations meet quantised weights: rounded to 8 bits by groups of 32, or as they are. */
+export type QuantizedActivations = "int8" | "f32";
+
 export interface LinearOptions {
-  /** The weight is stored (inputs, outputs): GPT-2's Conv1D. */
+  /** The weight is stored (inputs, outputs): GPT-2's Conv1D. Not of a quantised one. */
   transposed?: boolean;
   /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
   rowwise?: boolean;
+  /** Of a quantised weight; `f32` where not given. Gradients do not see the rounding. */
+  activations?: QuantizedActivations | undefined;
 }
 
 /**
  * y = x·Wᵀ + b.
  * @param x (rows, inputs)
- * @param weight (outputs, inputs), or (inputs, outputs) with `transposed` (GPT-2's Conv1D); f32, bf16 or f16
+ * @param weight (outputs, inputs); f32, bf16, f16 or quantised
  * @param bias (outputs)
  * @returns (rows, outputs) in x's dtype; sums are kept in f32. The weight's gradient is f32.
  */
@@ -49,7 +61,9 @@ export function linear(
   x: Value,
   weight: Value,
   bias?: Value,
-  { transposed = false, rowwise = false }: LinearOptions = {},
+  { transposed = false, rowwise = false, activations = "f32" }: LinearOptions = {},
 ): Value {
-  return linearNode([x, weight, bias], { transposed: transposed ? 1 : 0, rowwise: rowwise ? 1 : 0 })[0]!;
+  const int8 = activations === "int8" && isQuantised(weight.dtype);
+  const attributes = { transposed: transposed ? 1 : 0, rowwise: rowwise ? 1 : 0, ...(int8 && { int8: 1 }) };
+  return linearNode([x, weight, bias], attributes)[0]!;
 }

@@ -1,29 +1,32 @@
 import { HeddleError } from "../../errors.ts";
-import { needDim, needDType, needFloat } from "../expect.ts";
+import { isQuantised } from "../dtype.ts";
+import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { Value } from "../value.ts";
 import { softcap as capAt, mul, scale as scaleBy, sum } from "./elementwise.ts";
-import { linear } from "./linear.ts";
+import { linear, type QuantizedActivations } from "./linear.ts";
 
 const logprobNode = defineOp({
   name: "token_logprob",
   infer([h, w, targets]) {
     const hidden = needFloat("token_logprob", "hidden", h, 2);
-    needDim("token_logprob", "width of the weight", needFloat("token_logprob", "weight", w, 2).dim(1), hidden.dim(1));
+    needDim("token_logprob", "width of the weight", needWeight("token_logprob", "weight", w).dim(1), hidden.dim(1));
     needDim("token_logprob", "targets", needDType("token_logprob", "targets", targets, "i32", 1).dim(0), hidden.dim(0));
     const rows = { dtype: "f32" as const, shape: [hidden.dim(0)] };
     return [rows, rows];
   },
   vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse]) {
     if (dlse) throw new HeddleError("UNSUPPORTED", "token_logprob: expected no gradient of logsumexp, got one");
-    return [...backwardNode([dy, h, w, targets, lse], attributes), undefined];
+    const [dh, dw] = backwardNode([dy, h, w, targets, lse], attributes);
+    return [dh, dw, undefined];
   },
 });
 const backwardNode = defineOp({
   name: "token_logprob_backward",
   infer: ([, h, w]) => [
     { dtype: h!.dtype, shape: h!.shape },
-    { dtype: "f32", shape: w!.shape },
+    // A quantised weight is frozen: it has no gradient.
+    ...(isQuantised(w!.dtype) ? [] : [{ dtype: "f32" as const, shape: w!.shape }]),
   ],
 });
 
@@ -36,8 +39,10 @@ export interface LogprobOptions {
 
 /** What makes logits of hidden states: the matrix, and what the family does to the products. */
 export interface LogitHead extends LogprobOptions {
-  /** (vocabulary, width) */
+  /** (vocabulary, width), floating or quantised */
   weight: Value;
+  /** How hidden states meet a quantised matrix in `logitsOf`. */
+  activations?: QuantizedActivations | undefined;
 }
 
 /** Logits of all rows, for where they are few. @param hidden (rows, width) @returns (rows, vocabulary) */
@@ -46,8 +51,8 @@ export function logitsOf(
   head: LogitHead,
   { rowwise = false }: { rowwise?: boolean | undefined } = {},
 ): Value {
-  const { weight, scale = 1, softcap } = head;
-  const products = linear(hidden, weight, undefined, { rowwise });
+  const { weight, scale = 1, softcap, activations } = head;
+  const products = linear(hidden, weight, undefined, { rowwise, activations });
   const scaled = scale === 1 ? products : scaleBy(products, scale);
   return softcap ? capAt(scaled, softcap) : scaled;
 }
@@ -55,7 +60,7 @@ export function logitsOf(
 /**
  * log p(target) under softmax(hidden·Wᵀ), without the (rows, vocabulary) matrix in memory: chunks of the vocabulary
  * forward and backward (the online softmax of Milakov & Gimelshein 2018).
- * @param hidden (rows, width) @param head a model's head, or a matrix (vocabulary, width) with `options`
+ * @param hidden (rows, width) @param head a model's head, or a matrix (vocabulary, width), floating or quantised, with `options`
  * @param targets (rows) i32; a negative one is ignored: 0
  * @returns logprob and logsumexp of the logits, both (rows) f32
  */

@@ -1,0 +1,63 @@
+// Which tensor gets which type in a quantised GGUF file: llama.cpp's choices, as far as the types that are written go.
+import { elementCount, type NumberDtype, pieceOf } from "../formats/dtype.ts";
+import type { TensorData } from "../formats/tensor-data.ts";
+
+const TARGETS = ["q8_0", "q4_0", "q4_k", "q6_k"] as const;
+
+/** The quantised types that a conversion may be asked for. */
+export type QuantisedTarget = (typeof TARGETS)[number];
+
+export const dtypeNames = `f32, f16, bf16, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
+
+export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
+  return TARGETS.includes(dtype as QuantisedTarget);
+}
+
+/** What takes the place of a type whose blocks do not fit the rows: a little wider, in blocks of 32. */
+const SMALLER_BLOCKS: Partial<Record<QuantisedTarget, NumberDtype>> = { q4_k: "q5_0", q6_k: "q8_0" };
+
+/**
+ * The type of one matrix. The one that makes the logits (the embedding where they are tied) is q6_k at least: errors there
+ * reach every token. Rows that are not whole blocks of 256 become q5_0 (for q4_k) or q8_0 (for q6_k), those that are not
+ * whole blocks of 32 become f16.
+ */
+export function quantisedType(
+  wanted: QuantisedTarget,
+  { shape, head }: { shape: readonly number[]; head: boolean },
+): NumberDtype {
+  const width = shape.at(-1)!;
+  const type = head && wanted !== "q8_0" ? "q6_k" : wanted;
+  const fits = (dtype: NumberDtype) => width % pieceOf(dtype).elements === 0;
+  if (fits(type)) return type;
+  const smaller = SMALLER_BLOCKS[type];
+  return smaller && fits(smaller) ? smaller : "f16";
+}
+
+/** llama.cpp's numbers (`llama_ftype`) for files that are mostly of one type. */
+const FILE_TYPES: Partial<Record<NumberDtype, number>> = {
+  f32: 0,
+  f16: 1,
+  q4_0: 2,
+  q4_1: 3,
+  q8_0: 7,
+  q5_0: 8,
+  q5_1: 9,
+  q2_k: 10,
+  q3_k: 12,
+  q4_k: 14,
+  q5_k: 16,
+  q6_k: 18,
+  iq4_nl: 25,
+  iq4_xs: 30,
+  bf16: 32,
+  mxfp4: 38,
+};
+
+/** `general.file_type`: the type of most of the matrices' elements. */
+export function fileType(tensors: readonly TensorData[]): number {
+  const counts = new Map<string, number>();
+  for (const { dtype, shape } of tensors)
+    if (shape.length > 1) counts.set(dtype, (counts.get(dtype) ?? 0) + elementCount(shape));
+  const [most = "f32"] = [...counts].sort((a, b) => b[1] - a[1])[0] ?? [];
+  return FILE_TYPES[most as NumberDtype] ?? 0;
+}

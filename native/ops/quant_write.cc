@@ -1,0 +1,192 @@
+// Numbers to quantised blocks. Scales are found by least squares: several ways to round a group are tried, each with the
+// scale (and minimum) that fits its integers best, and the one with the smallest squared error is kept. Scales are
+// rounded to what the block stores before the integers are chosen.
+#include <cmath>
+#include <cstring>
+
+#include "ops/quant.h"
+#include "runtime/error.h"
+
+namespace heddle {
+namespace {
+
+float round_even(float v) { return (v + 12582912.0f) - 12582912.0f; }  // |v| < 2^22
+float within(float v, float low, float high) { return v < low ? low : v > high ? high : v; }
+
+float inverse_of(float v) {
+  const float i = 1.0f / v;
+  return std::isfinite(i) ? i : 0.0f;  // what is below the smallest scale becomes zero
+}
+
+void store_half(float v, uint8_t* to) {
+  const f16 h = to_f16(v);
+  std::memcpy(to, &h, 2);
+}
+float as_half(float v) { return to_float(to_f16(v)); }
+
+// The scale s for which s * integers in [low, high] is nearest to x: around the one that gives the largest magnitude
+// the integer `low` (with either sign), and those that give it a few less.
+float fit_scale(const float* x, int n, float low, float high) {
+  float extreme = 0;
+  for (int i = 0; i < n; ++i)
+    if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
+  if (extreme == 0) return 0;
+  float best = extreme / low, least = INFINITY;
+  constexpr int steps = 9;
+  for (int step = -steps; step <= steps; ++step) {
+    const float inverse = (low + 0.1f * static_cast<float>(step)) / extreme;
+    float xq = 0, qq = 0;
+    for (int i = 0; i < n; ++i) {
+      const float q = within(round_even(x[i] * inverse), low, high);
+      xq += x[i] * q, qq += q * q;
+    }
+    if (qq == 0) continue;
+    const float error = -xq * xq / qq;  // plus the constant sum of x^2
+    if (error < least) least = error, best = xq / qq;
+  }
+  return best;
+}
+
+struct Affine {
+  float scale, minimum;  // x ~ scale * q + minimum, scale >= 0, minimum <= 0
+};
+
+// The same with a minimum, integers in [0, high].
+Affine fit_affine(const float* x, int n, float high) {
+  float low_x = 0, high_x = x[0], sum = 0;
+  for (int i = 0; i < n; ++i) low_x = std::fmin(low_x, x[i]), high_x = std::fmax(high_x, x[i]), sum += x[i];
+  if (!(high_x > low_x)) return {0, low_x};
+  Affine best{(high_x - low_x) / high, low_x};
+  float least = INFINITY;
+  constexpr int steps = 10;
+  for (int step = -steps; step <= steps; ++step) {
+    const float inverse = (high + 0.1f * static_cast<float>(step)) / (high_x - low_x);
+    float q1 = 0, qq = 0, xq = 0;
+    for (int i = 0; i < n; ++i) {
+      const float q = within(round_even((x[i] - low_x) * inverse), 0, high);
+      q1 += q, qq += q * q, xq += x[i] * q;
+    }
+    const float determinant = static_cast<float>(n) * qq - q1 * q1;
+    if (!(determinant > 0)) continue;
+    Affine fit{(static_cast<float>(n) * xq - q1 * sum) / determinant, (qq * sum - q1 * xq) / determinant};
+    if (fit.minimum > 0) fit = {xq / qq, 0};
+    if (!(fit.scale >= 0)) continue;
+    float error = 0;
+    for (int i = 0; i < n; ++i) {
+      const float d = fit.scale * within(round_even((x[i] - low_x) * inverse), 0, high) + fit.minimum - x[i];
+      error += d * d;
+    }
+    if (error < least) least = error, best = fit;
+  }
+  return best;
+}
+
+void write_q8_0(const float* x, uint8_t* b) {
+  float largest = 0;
+  for (int i = 0; i < 32; ++i) largest = std::fmax(largest, std::fabs(x[i]));
+  const float d = as_half(largest / 127), inverse = inverse_of(d);
+  store_half(d, b);
+  for (int i = 0; i < 32; ++i)
+    b[2 + i] = static_cast<uint8_t>(static_cast<int8_t>(within(round_even(x[i] * inverse), -127, 127)));
+}
+
+void write_q4_0(const float* x, uint8_t* b) {
+  const float d = as_half(fit_scale(x, 32, -8, 7)), inverse = inverse_of(d);
+  store_half(d, b);
+  const auto code = [&](int i) { return static_cast<int>(within(round_even(x[i] * inverse), -8, 7)) + 8; };
+  for (int i = 0; i < 16; ++i) b[2 + i] = static_cast<uint8_t>(code(i) | code(16 + i) << 4);
+}
+
+void write_q5_0(const float* x, uint8_t* b) {
+  const float d = as_half(fit_scale(x, 32, -16, 15)), inverse = inverse_of(d);
+  store_half(d, b);
+  const auto code = [&](int i) { return static_cast<int>(within(round_even(x[i] * inverse), -16, 15)) + 16; };
+  uint32_t fifth = 0;
+  for (int i = 0; i < 16; ++i) {
+    const int low = code(i), high = code(16 + i);
+    fifth |= static_cast<uint32_t>(low >> 4) << i | static_cast<uint32_t>(high >> 4) << (16 + i);
+    b[6 + i] = static_cast<uint8_t>((low & 15) | (high & 15) << 4);
+  }
+  std::memcpy(b + 2, &fifth, 4);
+}
+
+void write_q4_k(const float* x, uint8_t* b) {
+  Affine fits[8];
+  float most_scale = 0, most_minimum = 0;
+  for (int g = 0; g < 8; ++g) {
+    fits[g] = fit_affine(x + 32 * g, 32, 15);
+    most_scale = std::fmax(most_scale, fits[g].scale), most_minimum = std::fmax(most_minimum, -fits[g].minimum);
+  }
+  const float d = as_half(most_scale / 63), dmin = as_half(most_minimum / 63);
+  store_half(d, b), store_half(dmin, b + 2);
+  int scales[8], minima[8];
+  uint8_t q[256];
+  for (int g = 0; g < 8; ++g) {
+    scales[g] = static_cast<int>(within(round_even(fits[g].scale * inverse_of(d)), 0, 63));
+    minima[g] = static_cast<int>(within(round_even(-fits[g].minimum * inverse_of(dmin)), 0, 63));
+    const float inverse = inverse_of(d * static_cast<float>(scales[g])), minimum = dmin * static_cast<float>(minima[g]);
+    for (int i = 32 * g; i < 32 * g + 32; ++i) q[i] = static_cast<uint8_t>(within(round_even((x[i] + minimum) * inverse), 0, 15));
+  }
+  uint8_t* s = b + 4;
+  for (int g = 0; g < 4; ++g) {
+    s[g] = static_cast<uint8_t>(scales[g] | scales[4 + g] >> 4 << 6);
+    s[4 + g] = static_cast<uint8_t>(minima[g] | minima[4 + g] >> 4 << 6);
+    s[8 + g] = static_cast<uint8_t>((scales[4 + g] & 15) | (minima[4 + g] & 15) << 4);
+  }
+  for (int c = 0; c < 4; ++c)
+    for (int i = 0; i < 32; ++i) b[16 + 32 * c + i] = static_cast<uint8_t>(q[64 * c + i] | q[64 * c + 32 + i] << 4);
+}
+
+void write_q6_k(const float* x, uint8_t* b) {
+  float fits[16], most = 0;
+  for (int g = 0; g < 16; ++g) fits[g] = fit_scale(x + 16 * g, 16, -32, 31), most = std::fmax(most, std::fabs(fits[g]));
+  const float d = as_half(most / 127);
+  store_half(d, b + 208);
+  uint8_t q[256];
+  for (int g = 0; g < 16; ++g) {
+    const float scale = within(round_even(fits[g] * inverse_of(d)), -127, 127), inverse = inverse_of(d * scale);
+    b[192 + g] = static_cast<uint8_t>(static_cast<int8_t>(scale));
+    for (int i = 16 * g; i < 16 * g + 16; ++i) q[i] = static_cast<uint8_t>(within(round_even(x[i] * inverse), -32, 31) + 32);
+  }
+  for (int half = 0; half < 2; ++half)
+    for (int i = 0; i < 32; ++i) {
+      const uint8_t* from = q + 128 * half + i;  // elements i, 32 + i, 64 + i, 96 + i
+      b[64 * half + i] = static_cast<uint8_t>((from[0] & 15) | (from[64] & 15) << 4);
+      b[64 * half + 32 + i] = static_cast<uint8_t>((from[32] & 15) | (from[96] & 15) << 4);
+      b[128 + 32 * half + i] = static_cast<uint8_t>(from[0] >> 4 | from[32] >> 4 << 2 | from[64] >> 4 << 4 | from[96] >> 4 << 6);
+    }
+}
+
+using Write = void (*)(const float*, uint8_t*);
+Write writer(DType type) {
+  switch (type) {
+    case DType::q8_0: return write_q8_0;
+    case DType::q4_0: return write_q4_0;
+    case DType::q5_0: return write_q5_0;
+    case DType::q4_k: return write_q4_k;
+    case DType::q6_k: return write_q6_k;
+    default: return nullptr;
+  }
+}
+
+// What a half scale times the widest integer reaches in each of them.
+constexpr float largest_magnitude = 65504.0f * 7;
+
+}  // namespace
+
+bool quantises_to(DType type) { return writer(type) != nullptr; }
+
+void quantise(DType type, const float* from, int64_t n, void* to) {
+  const Write write = writer(type);
+  if (!write) throw Error("UNSUPPORTED", std::string("quantise: expected a type that can be written, got ") + dtype_name(type));
+  const BlockType& t = block_type(type);
+  if (n % t.elements) throw internal_error("quantise: expected whole blocks, got " + std::to_string(n) + " elements");
+  for (int64_t i = 0; i < n; ++i)
+    if (!(std::fabs(from[i]) <= largest_magnitude))
+      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") + std::to_string(static_cast<int>(largest_magnitude)) +
+                                   " for " + dtype_name(type) + ", got " + std::to_string(from[i]));
+  uint8_t* block = static_cast<uint8_t*>(to);
+  for (int64_t i = 0; i < n; i += t.elements, block += t.bytes) write(from + i, block);
+}
+
+}  // namespace heddle

@@ -1,0 +1,203 @@
+// What the blocks of each quantised type hold: their integers, scales and minima (see runtime/block_types.h). Included
+// inside a namespace of the including file's choice, so that every instruction set compiles its own.
+// Layouts: ggml's ggml-common.h; MXFP4 also in the OCP Microscaling Formats specification 1.0 (2023).
+
+#define HEDDLE_UNPACK [[gnu::always_inline]] static inline
+
+HEDDLE_UNPACK float half_at(const uint8_t* p) {
+  uint16_t bits;
+  __builtin_memcpy(&bits, p, 2);
+#if defined(__F16C__)
+  return _cvtsh_ss(bits);
+#else
+  return ::heddle::to_float(f16{bits});
+#endif
+}
+
+// Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written by those with one.
+template <DType T> struct Unpack;
+
+// Sixteen bytes of two nibbles: the low ones are elements 0 to 15, the high ones 16 to 31.
+HEDDLE_UNPACK void low_then_high(const uint8_t* nibbles, int n, int offset, int8_t* q) {
+  for (int i = 0; i < n; ++i) q[i] = static_cast<int8_t>((nibbles[i] & 15) - offset);
+  for (int i = 0; i < n; ++i) q[n + i] = static_cast<int8_t>((nibbles[i] >> 4) - offset);
+}
+
+template <> struct Unpack<DType::q8_0> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    *scale = half_at(b);
+    for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(b[2 + i]);
+  }
+};
+
+template <> struct Unpack<DType::q4_0> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    *scale = half_at(b);
+    low_then_high(b + 2, 16, 8, q);
+  }
+};
+
+template <> struct Unpack<DType::q4_1> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
+    *scale = half_at(b), *minimum = half_at(b + 2);
+    low_then_high(b + 4, 16, 0, q);
+  }
+};
+
+// Adds the fifth bit of 32 elements.
+HEDDLE_UNPACK void fifth_bits(const uint8_t* p, int8_t* q) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, p, 4);
+  for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(q[i] + static_cast<int>((bits >> i & 1) << 4));
+}
+
+template <> struct Unpack<DType::q5_0> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    *scale = half_at(b);
+    low_then_high(b + 6, 16, 16, q);
+    fifth_bits(b + 2, q);
+  }
+};
+
+template <> struct Unpack<DType::q5_1> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
+    *scale = half_at(b), *minimum = half_at(b + 2);
+    low_then_high(b + 8, 16, 0, q);
+    fifth_bits(b + 4, q);
+  }
+};
+
+// 16 bytes of scale (low nibble) and minimum (high nibble), 64 of two-bit integers, d, dmin. Each half of 128 elements
+// has 32 bytes: their lowest bit pairs come first.
+template <> struct Unpack<DType::q2_k> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
+    const float d = half_at(b + 80), dmin = half_at(b + 82);
+    for (int g = 0; g < 16; ++g) {
+      scale[g] = d * static_cast<float>(b[g] & 15);
+      minimum[g] = -dmin * static_cast<float>(b[g] >> 4);
+    }
+    for (int half = 0; half < 2; ++half)
+      for (int pair = 0; pair < 4; ++pair)
+        for (int i = 0; i < 32; ++i) q[128 * half + 32 * pair + i] = static_cast<int8_t>(b[16 + 32 * half + i] >> 2 * pair & 3);
+  }
+};
+
+// 32 bytes of third bits, 64 of two-bit integers, 12 of sixteen 6-bit scales, d. A third bit that is not set takes 4 away.
+template <> struct Unpack<DType::q3_k> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    const uint8_t* s = b + 96;
+    const float d = half_at(b + 108);
+    for (int g = 0; g < 16; ++g) {
+      const int low = g < 8 ? s[g] & 15 : s[g - 8] >> 4, high = s[8 + g % 4] >> 2 * (g / 4) & 3;
+      scale[g] = d * static_cast<float>((low | high << 4) - 32);
+    }
+    for (int half = 0; half < 2; ++half)
+      for (int pair = 0; pair < 4; ++pair)
+        for (int i = 0; i < 32; ++i) {
+          const int low = b[32 + 32 * half + i] >> 2 * pair & 3, third = b[i] >> (4 * half + pair) & 1;
+          q[128 * half + 32 * pair + i] = static_cast<int8_t>(low - 4 + 4 * third);
+        }
+  }
+};
+
+// Eight 6-bit scales and minima in twelve bytes, as q4_k and q5_k share them.
+HEDDLE_UNPACK void six_bit_scales(const uint8_t* s, float d, float dmin, float* scale, float* minimum) {
+  for (int g = 0; g < 4; ++g) {
+    scale[g] = d * static_cast<float>(s[g] & 63);
+    minimum[g] = -dmin * static_cast<float>(s[4 + g] & 63);
+    scale[4 + g] = d * static_cast<float>((s[8 + g] & 15) | s[g] >> 6 << 4);
+    minimum[4 + g] = -dmin * static_cast<float>(s[8 + g] >> 4 | s[4 + g] >> 6 << 4);
+  }
+}
+
+// d, dmin, scales, 128 bytes: each 32 hold the low nibbles of 32 elements and the high ones of the next 32.
+template <> struct Unpack<DType::q4_k> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
+    six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
+    for (int c = 0; c < 4; ++c) low_then_high(b + 16 + 32 * c, 32, 0, q + 64 * c);
+  }
+};
+
+// As q4_k, with 32 bytes of fifth bits before the nibbles: bit g of byte i belongs to element i of group g.
+template <> struct Unpack<DType::q5_k> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
+    six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
+    for (int c = 0; c < 4; ++c) low_then_high(b + 48 + 32 * c, 32, 0, q + 64 * c);
+    for (int g = 0; g < 8; ++g)
+      for (int i = 0; i < 32; ++i) q[32 * g + i] = static_cast<int8_t>(q[32 * g + i] + ((b[16 + i] >> g & 1) << 4));
+  }
+};
+
+// 128 bytes of low nibbles, 64 of upper bit pairs, 16 signed scales, d. In each half of 128 elements, 64 bytes hold the
+// low nibbles of elements 0 to 63 and then 64 to 127, and 32 bytes the pairs of four runs of 32.
+template <> struct Unpack<DType::q6_k> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    const float d = half_at(b + 208);
+    for (int g = 0; g < 16; ++g) scale[g] = d * static_cast<float>(static_cast<int8_t>(b[192 + g]));
+    for (int half = 0; half < 2; ++half) {
+      const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
+      int8_t* to = q + 128 * half;
+      for (int run = 0; run < 4; ++run)
+        for (int i = 0; i < 32; ++i) {
+          const int byte = low[32 * (run & 1) + i], nibble = run < 2 ? byte & 15 : byte >> 4;
+          to[32 * run + i] = static_cast<int8_t>((nibble | (high[i] >> 2 * run & 3) << 4) - 32);
+        }
+    }
+  }
+};
+
+// The sixteen values that iq4_nl's nibbles stand for.
+constexpr int8_t nonlinear_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+
+HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], int8_t* q) {
+  for (int i = 0; i < 16; ++i) q[i] = values[nibbles[i] & 15], q[16 + i] = values[nibbles[i] >> 4];
+}
+
+template <> struct Unpack<DType::iq4_nl> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    *scale = half_at(b);
+    look_up(b + 2, nonlinear_values, q);
+  }
+};
+
+// d, upper pairs of eight 6-bit scales in two bytes, their low nibbles in four, 128 bytes of nibbles.
+template <> struct Unpack<DType::iq4_xs> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    const float d = half_at(b);
+    const int high = b[2] | b[3] << 8;
+    for (int g = 0; g < 8; ++g) {
+      const int low = b[4 + g / 2] >> 4 * (g & 1) & 15;
+      scale[g] = d * static_cast<float>((low | (high >> 2 * g & 3) << 4) - 32);
+      look_up(b + 8 + 16 * g, nonlinear_values, q + 32 * g);
+    }
+  }
+};
+
+// Twice the values of e2m1: 0, 0.5, 1, 1.5, 2, 3, 4, 6 and their negatives.
+constexpr int8_t e2m1_values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+template <> struct Unpack<DType::mxfp4> {
+  static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
+    // 2^(e - 128), half of the power of two that e8m0 stands for: subnormal for e below 2.
+    const uint32_t bits = b[0] < 2 ? 0x00200000u << b[0] : static_cast<uint32_t>(b[0] - 1) << 23;
+    __builtin_memcpy(scale, &bits, 4);
+    look_up(b + 1, e2m1_values, q);
+  }
+};
+
+// n elements (whole blocks) as numbers: scale * integer + minimum, each step rounded to float.
+template <DType T> void dequantise_blocks(const void* from, int64_t n, float* to) {
+  constexpr BlockType type = block_type(T);
+  constexpr int groups = type.elements / type.group;
+  int8_t q[type.elements];
+  float scale[groups], minimum[groups];
+  const uint8_t* block = static_cast<const uint8_t*>(from);
+  for (int64_t i = 0; i < n; i += type.elements, block += type.bytes) {
+    Unpack<T>::run(block, q, scale, minimum);
+    for (int g = 0; g < groups; ++g)
+      for (int e = g * type.group; e < (g + 1) * type.group; ++e) {
+        const float product = scale[g] * static_cast<float>(q[e]);
+        to[i + e] = type.minimum ? product + minimum[g] : product;
+      }
+  }
+}

@@ -1,0 +1,185 @@
+// Models with quantised weights: what they compute against the same weights as numbers, in every family and type.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { castBytes } from "../../lib/formats/cast.ts";
+import { openGguf } from "../../lib/formats/gguf.ts";
+import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { materialise, quantisedTypes } from "../ops/harness.ts";
+import { tinyModel } from "./helpers.ts";
+
+const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
+
+/** A folder with a small model's safetensors. */
+async function folderOf(modelType: string, config: object = {}): Promise<string> {
+  const folder = join(temporaryFolder(), "model");
+  const heads = modelType === "gpt2" ? { numKeyValueHeads: undefined } : {};
+  const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 1 / 16 };
+  await using model = tinyModel({}, { modelType, ...sizes, ...heads, ...config });
+  await model.save(folder);
+  return folder;
+}
+
+/**
+ * A GGUF file of the family whose matrices hold blocks of random bits. Their numbers are of order 1, so norms are made
+ * small: products of 256 of them then are of order 1 as well, and errors are passed on rather than multiplied.
+ */
+async function randomGguf(modelType: string, dtype: QuantisedDType): Promise<string> {
+  const plain = join(temporaryFolder(), "plain.gguf");
+  await convertModel(await folderOf(modelType), plain);
+  const { file, metadata, entries } = openGguf(plain);
+  const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
+    const floating = shape.length < 2 || name === "position_embd.weight";
+    if (!floating) return { name, dtype, shape, bytes: materialise([{ dtype, shape }], i)[0] as Uint8Array };
+    const values = new Float32Array(file.bytes(offset, bytes)).map((v) => (name.endsWith("norm.weight") ? v / 16 : v));
+    return { name, dtype: stored!, shape, bytes: new Uint8Array(values.buffer) };
+  });
+  const path = join(temporaryFolder(), `${dtype}.gguf`);
+  await writeGguf(path, { metadata: metadata.values, tensors });
+  file.close();
+  return path;
+}
+
+/** The largest difference of two models' logits, relative to the range of the second's. */
+async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
+  const [x, y] = [await a.logits(ids), await b.logits(ids)];
+  const all = y.flatMap((row) => [...row]);
+  const worst = Math.max(...y.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - x[p]![i]!))));
+  return worst / (Math.max(...all) - Math.min(...all));
+}
+
+describe.each(quantisedTypes)("%s", (dtype) => {
+  test.each(["llama", "gpt2"])("%s: the blocks in place and as numbers give the same logits", async (modelType) => {
+    const path = await randomGguf(modelType, dtype);
+    await using exact = await LanguageModel.load(path, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(path, { dtype: "f32" });
+    await using fast = await LanguageModel.load(path);
+    const name = modelType === "gpt2" ? "transformer.h.1.mlp.c_fc.weight" : "model.layers.1.mlp.up_proj.weight";
+    expect(exact.model.weight(name)).toMatchObject({ dtype, writable: false });
+    expect(numbers.model.weight(name).dtype).toBe("f32");
+    expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
+    // Eight bits of activations: a step is 1/127 of the largest of 32, so rounding is about 1/127/√12 of it in each product.
+    const rounding = await apart(fast, numbers);
+    expect(rounding).toBeLessThanOrEqual(0.03);
+    expect(rounding).toBeGreaterThan(1e-5);
+  });
+});
+
+describe.each(["llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2"])("%s", (modelType) => {
+  test("converted to q8_0 and back to numbers", async () => {
+    const folder = await folderOf(modelType);
+    const [quantised, back] = [join(temporaryFolder(), "q.gguf"), join(temporaryFolder(), "back")];
+    await convertModel(folder, quantised, { dtype: "q8_0" });
+    await convertModel(quantised, back);
+    await using original = await LanguageModel.load(folder);
+    await using exact = await LanguageModel.load(quantised, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(back);
+    expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
+    expect(await apart(exact, original)).toBeLessThanOrEqual(0.03);
+    const { tokens } = await exact.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true });
+    expect((await numbers.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true })).tokens).toEqual(tokens);
+  });
+});
+
+test("llama's rotated rows are put in order, whole rows at a time", async () => {
+  const folder = await folderOf("llama");
+  const path = join(temporaryFolder(), "q.gguf");
+  await convertModel(folder, path, { dtype: "q4_0" });
+  await using original = await LanguageModel.load(folder);
+  await using quantised = await LanguageModel.load(path);
+  for (const part of ["q", "k", "v"]) {
+    const name = `model.layers.0.self_attn.${part}_proj.weight`;
+    const values = await original.model.weight(name).toFloat32();
+    const blocks = castBytes(new Uint8Array(values.buffer), "f32", "q4_0", name);
+    expect(await quantised.model.weight(name).read()).toEqual(blocks);
+    expect(quantised.model.weight(name).writable).toBe(part !== "v");
+  }
+});
+
+test("a model with quantised weights trains as numbers and saves as numbers", async () => {
+  const path = await randomGguf("gpt2", "q5_1");
+  await using model = await LanguageModel.load(path);
+  await using numbers = await LanguageModel.load(path, { dtype: "f32" });
+  const saved = join(temporaryFolder(), "saved");
+  await model.save(saved);
+  await using again = await LanguageModel.load(saved);
+  for (const name of model.model.weightNames)
+    expect(await again.model.weight(name).read()).toEqual(await numbers.model.weight(name).read());
+  await model.model.prepareForTraining(model.model.weightNames);
+  for (const name of model.model.weightNames)
+    expect(model.model.weight(name)).toMatchObject({
+      dtype: "f32",
+      shape: numbers.model.weight(name).shape,
+      writable: true,
+    });
+  expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-6);
+});
+
+test("which tensors of a converted file are wider", async () => {
+  const typesOf = async (config: object, dtype: "q8_0" | "q4_0" | "q4_k" | "q6_k") => {
+    const path = join(temporaryFolder(), "q.gguf");
+    await convertModel(await folderOf("llama", config), path, { dtype });
+    const { entries, metadata, file } = openGguf(path);
+    file.close();
+    const of = (name: string) => entries.get(name)?.storedDtype;
+    expect(of("output_norm.weight")).toBe("F32");
+    expect(metadata.number("general.quantization_version")).toBe(2);
+    return {
+      up: of("blk.0.ffn_up.weight"),
+      down: of("blk.0.ffn_down.weight"),
+      table: of("token_embd.weight"),
+      head: of("output.weight"),
+      fileType: metadata.number("general.file_type"),
+    };
+  };
+  expect(await typesOf({}, "q8_0")).toEqual({ up: "Q8_0", down: "Q8_0", table: "Q8_0", head: "Q8_0", fileType: 7 });
+  expect(await typesOf({}, "q4_0")).toEqual({ up: "Q4_0", down: "Q4_0", table: "Q4_0", head: "Q6_K", fileType: 2 });
+  expect(await typesOf({ tieWordEmbeddings: true }, "q4_k")).toEqual({
+    up: "Q4_K",
+    down: "Q4_K",
+    table: "Q6_K",
+    head: undefined,
+    fileType: 14,
+  });
+  const odd = { hiddenSize: 64, intermediateSize: 80 };
+  expect(await typesOf(odd, "q4_k")).toMatchObject({ up: "Q5_0", down: "F16", head: "Q8_0", fileType: 8 });
+  expect(await typesOf(odd, "q6_k")).toMatchObject({ up: "Q8_0", down: "F16", table: "Q8_0" });
+});
+
+test("a hostile quantised vector is read as numbers", async () => {
+  const plain = join(temporaryFolder(), "plain.gguf");
+  await convertModel(await folderOf("llama"), plain);
+  const { file, metadata, entries } = openGguf(plain);
+  const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => {
+    const data = new Uint8Array(file.bytes(offset, bytes));
+    return shape.length === 1
+      ? { name, dtype: "q8_0" as const, shape, bytes: castBytes(data, "f32", "q8_0", name) }
+      : { name, dtype: dtype!, shape, bytes: data };
+  });
+  const path = join(temporaryFolder(), "vectors.gguf");
+  await writeGguf(path, { metadata: metadata.values, tensors });
+  file.close();
+  await using model = await LanguageModel.load(path);
+  expect(model.model.weight("model.norm.weight").dtype).toBe("f32");
+  const logits = await model.logits(ids, { last: true });
+  expect(logits[0]!.every(Number.isFinite)).toBe(true);
+});
+
+test("unknown modes are refused", async () => {
+  await expect(LanguageModel.load("default", { quantizedActivations: "int4" as never })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: 'quantizedActivations: expected int8 or f32, got "int4"',
+  });
+  await expect(convertModel("default", "/tmp/x", { dtype: "q8_0" })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: /dtype: expected f32, f16 or bf16 for safetensors, got "q8_0"/,
+  });
+  await expect(convertModel("default", "/tmp/x.gguf", { dtype: "q3_k" as never })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: /dtype: expected f32, f16, bf16, q8_0, q4_0, q4_k or q6_k, got "q3_k"/,
+  });
+  expect(Object.keys(BLOCK_TYPES)).toContain("q3_k");
+});
