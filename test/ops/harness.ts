@@ -345,7 +345,7 @@ export function widen(
  * and an exponential or two; or several sums, exponentials and quotients in a chain.
  */
 function roundings(op: string): number {
-  return /attention|logprob|softmax|norm/.test(op) ? 32 : 8;
+  return /attention|logprob|softmax|norm/.test(op) ? 16 : 4;
 }
 
 /**
