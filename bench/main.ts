@@ -1,8 +1,21 @@
-// npm run bench -- [ops|inference|speculative|train] [--rounds N] [--threads N] [--no-peers]: JSON lines, the machine first.
+// npm run bench -- [SUITE ...] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first.
+// npm run bench -- plot FILE.jsonl: draws what the growth suite measured as SVG beside the file.
 import { parseArgs } from "node:util";
-import { openDevice } from "../lib/graph/index.ts";
+import { type Device, openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";
 import { report } from "./measure.ts";
+
+type Suite = (device: Device, options: { rounds: number; peers: boolean }) => Promise<void>;
+
+const suites: Record<string, () => Promise<Suite>> = {
+  ops: async () => (await import("./ops.ts")).benchOps,
+  inference: async () => (await import("./inference.ts")).benchInference,
+  speculative: async () => (await import("./speculative.ts")).benchSpeculative,
+  loop: async () => (await import("./loop.ts")).benchLoop,
+  load: async () => (await import("./load.ts")).benchLoad,
+  growth: async () => (await import("./growth.ts")).benchGrowth,
+  train: async () => (await import("./train.ts")).benchTrain,
+};
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -13,14 +26,15 @@ const { values, positionals } = parseArgs({
     peers: { type: "boolean", default: true },
   },
 });
-const device = openDevice({ threads: values.threads === undefined ? undefined : Number(values.threads) });
-const options = { rounds: Number(values.rounds), peers: values.peers };
-report({ machine: describeMachine(device.threads) });
-const suites = positionals.length ? positionals : ["ops", "inference", "speculative", "train"];
-for (const suite of suites) {
-  if (suite === "ops") await (await import("./ops.ts")).benchOps(device, options);
-  else if (suite === "inference") await (await import("./inference.ts")).benchInference(device, options);
-  else if (suite === "speculative") await (await import("./speculative.ts")).benchSpeculative(device, options);
-  else if (suite === "train") await (await import("./train.ts")).benchTrain(device, options);
-  else throw new Error(`bench: expected ops, inference, speculative or train, got ${suite}`);
+
+if (positionals[0] === "plot") await (await import("./plot.ts")).plotGrowth(positionals[1]);
+else {
+  const unknown = positionals.find((name) => !suites[name]);
+  if (unknown) throw new Error(`bench: expected plot or one of ${Object.keys(suites).join(", ")}, got ${unknown}`);
+  const device = openDevice({ threads: values.threads === undefined ? undefined : Number(values.threads) });
+  report({ machine: describeMachine(device.threads) });
+  for (const name of positionals.length ? positionals : Object.keys(suites)) {
+    const suite = await suites[name]!();
+    await suite(device, { rounds: Number(values.rounds), peers: values.peers });
+  }
 }

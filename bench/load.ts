@@ -1,0 +1,52 @@
+// Load to first token, and peak memory, each in a process of its own: heddle and, where it is there, node-llama-cpp.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Device } from "../lib/graph/index.ts";
+import { median, report } from "./measure.ts";
+import { benchModel, shapeNames } from "./models.ts";
+
+const PROMPT = 16;
+
+interface Outcome {
+  /** From the call that opens the file to the first token; the file is in the page cache. */
+  seconds: number;
+  /** Largest resident set of the process, mapped weights included. */
+  peakBytes: number;
+}
+
+function runChild(script: string, args: string[]): Outcome {
+  const path = fileURLToPath(new URL(script, import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [path, ...args], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`${script}: ${stderr}`);
+  return JSON.parse(stdout);
+}
+
+export async function benchLoad(device: Device, { rounds = 7, peers = true } = {}): Promise<void> {
+  if (!existsSync(fileURLToPath(new URL("../dist/index.js", import.meta.url))))
+    throw new Error("bench load: expected a build (npm run build:js), got none");
+  const folder = process.env.HEDDLE_BENCH_LLAMA;
+  const peer = peers && folder && existsSync(join(folder, "node_modules", "node-llama-cpp")) ? folder : undefined;
+  for (const name of shapeNames) {
+    const file = await benchModel(name, device);
+    readFileSync(file); // into the page cache
+    const ours: Outcome[] = [];
+    const theirs: Outcome[] = [];
+    for (let round = 0; round < rounds; round++) {
+      ours.push(runChild("peers/load_heddle.mjs", [file, String(PROMPT), String(device.threads)]));
+      if (peer) theirs.push(runChild("peers/load_llama_cpp.mjs", [peer, file, String(PROMPT), String(device.threads)]));
+    }
+    const summary = (all: Outcome[]) => ({
+      milliseconds: Math.round(1000 * median(all.map((o) => o.seconds))),
+      peakMegabytes: Math.round(Math.max(...all.map((o) => o.peakBytes)) / 1e6),
+    });
+    const [a, b] = [summary(ours), theirs.length ? summary(theirs) : undefined];
+    report({
+      name: `load to first token ${name} bf16`,
+      fileMegabytes: Math.round(statSync(file).size / 1e6),
+      heddle: a,
+      ...(b && { nodeLlamaCpp: b, ratio: Math.round((b.milliseconds / a.milliseconds) * 100) / 100 }),
+    });
+  }
+}

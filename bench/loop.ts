@@ -1,0 +1,58 @@
+// What the TypeScript loop costs: a decode step as users have it, against the same native program run back to back.
+import { KvCache } from "../lib/generate/kv-cache.ts";
+import { LanguageModel } from "../lib/generate/language-model.ts";
+import { resolveOptions } from "../lib/generate/options.ts";
+import { sampleProgram } from "../lib/generate/programs.ts";
+import { samplingInputs } from "../lib/generate/sampling-inputs.ts";
+import { Sequence } from "../lib/generate/sequence.ts";
+import type { Device } from "../lib/graph/index.ts";
+import { median, report } from "./measure.ts";
+import { benchModel, shapeNames } from "./models.ts";
+
+const STEPS = 64;
+
+export async function benchLoop(device: Device, { rounds = 7 } = {}): Promise<void> {
+  for (const name of shapeNames) {
+    await using model = await LanguageModel.load(await benchModel(name, device), { device });
+    const prompt = Array.from({ length: 16 }, (_, i) => 3 + i);
+    const options = { maxTokens: STEPS + 1, temperature: 0, ignoreEos: true } as const;
+    const whole: number[] = [];
+    const native: number[] = [];
+    for (let round = -1; round < rounds; round++) {
+      const { timings } = await model.complete(prompt, options);
+      const bare = await bareStep(model, prompt);
+      if (round < 0) continue;
+      whole.push(1000 / timings.decodeTokensPerSecond);
+      native.push(bare);
+    }
+    const [a, b] = [median(whole), median(native)];
+    report({
+      name: `decode loop ${name} bf16`,
+      loopMilliseconds: Math.round(a * 1000) / 1000,
+      nativeMilliseconds: Math.round(b * 1000) / 1000,
+      overheadPercent: Math.round((a / b - 1) * 1000) / 10,
+    });
+  }
+}
+
+/**
+ * Milliseconds that the lane works on a step, by its own clock: steps are queued ahead, so that it never waits for
+ * JavaScript. Each feeds the same id, which costs what any id costs.
+ */
+async function bareStep(model: LanguageModel, prompt: number[]): Promise<number> {
+  const cache = new KvCache(model.model, { slots: 1, contextLength: 512 });
+  await cache.reserve(256);
+  await cache.prefill(0, prompt);
+  const resolved = resolveOptions({ temperature: 0 }, model.optionContext);
+  const sequence = new Sequence(prompt, resolved, { index: 0, sample: 0, contextLength: 512, tokenizer: undefined });
+  const draw = { sequence, ids: prompt };
+  const inputs = { ...samplingInputs([draw], cache.shape.capacity), logitRows: Int32Array.of(0) };
+  const shape = { rows: 256, logitRows: 1, top: 0 };
+  const step = () => cache.run(sampleProgram, [{ slot: 0, ids: [3] }], { shape, inputs });
+  await step();
+  const start = performance.now();
+  await Promise.all(Array.from({ length: STEPS }, step));
+  const ms = (performance.now() - start) / STEPS;
+  cache.dispose();
+  return ms;
+}
