@@ -12,6 +12,7 @@ export {
   type ChatOptions,
   type ChatReply,
   type ChatState,
+  type Classification,
   type Completion,
   type CreateModelOptions,
   createModel,
@@ -26,6 +27,7 @@ export {
   Session,
   type SessionOptions,
   type Timings,
+  type TokenClassification,
   type TopCandidate,
   type Usage,
 } from "./generate/index.ts";
@@ -39,6 +41,8 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
+export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
+export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export type { Run } from "./train/run.ts";
 export type { Trainable } from "./train/run-stage.ts";

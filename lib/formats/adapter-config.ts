@@ -21,6 +21,8 @@ export interface AdapterFileConfig {
   fanInFanOut: boolean;
   /** The model that the adapter was trained on, as its author called it. */
   baseModel: string | undefined;
+  /** CAUSAL_LM where not given. */
+  taskType?: "CAUSAL_LM" | "SEQ_CLS" | "TOKEN_CLS" | "FEATURE_EXTRACTION" | undefined;
 }
 
 /** Features of PEFT that change what is computed; a file that uses one is refused rather than read wrongly. */
@@ -113,7 +115,7 @@ export function patternValue(pattern: Readonly<Record<string, number>>, module: 
 export function adapterConfigToJson(config: AdapterFileConfig): Record<string, unknown> {
   return {
     peft_type: "LORA",
-    task_type: "CAUSAL_LM",
+    task_type: config.taskType ?? "CAUSAL_LM",
     base_model_name_or_path: config.baseModel ?? null,
     r: config.r,
     lora_alpha: config.alpha,

@@ -1,7 +1,7 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
-import { classifierClass, classifierFromJson, classifierToJson } from "./heads.ts";
+import { headsFromJson, headsToJson } from "./heads.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
 /** Keys that only change their spelling. */
@@ -91,9 +91,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     readRope(raw, config, where, unsupported);
     readWindow(raw, modelType, config);
   }
-  const classifier = classifierFromJson(raw, where);
-  if (classifier) config.classifier = classifier;
-  if (raw.value_head === true) config.valueHead = true;
+  Object.assign(config, headsFromJson(raw, where));
   const dtype = raw.dtype ?? raw.torch_dtype;
   if (typeof dtype === "string" && Object.hasOwn(DTYPES, dtype)) config.dtype = DTYPES[dtype];
   return config;
@@ -171,10 +169,8 @@ function isObject(value: unknown): value is Json {
  * @throws UNSUPPORTED for GGUF frequency factors that have no name there
  */
 export function modelConfigToJson(config: ModelConfig): Json {
-  const { classifier, valueHead } = config;
-  const architectures = classifier
-    ? [classifierClass(CLASSES[config.modelType], classifier)]
-    : (config.architectures ?? [CLASSES[config.modelType]]);
+  const heads = headsToJson(config, CLASSES[config.modelType]);
+  const architectures = heads.architectures ?? config.architectures ?? [CLASSES[config.modelType]];
   const tokens: Json = {
     ...(config.bosTokenId !== null && { bos_token_id: config.bosTokenId }),
     ...(config.eosTokenIds.length > 0 && {
@@ -191,8 +187,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     ...dtype,
     use_cache: true,
     vocab_size: config.vocabSize,
-    ...(classifier && classifierToJson(classifier)),
-    ...(valueHead && { value_head: true }),
+    ...heads,
   };
   if (config.modelType === "gpt2") {
     return {

@@ -39,6 +39,16 @@ const classifierSchema = z.strictObject({
     .optional(),
 });
 
+const embeddingSchema = z.strictObject({
+  /** What a text's hidden states become: their mean, those of the last token, or those of the first. */
+  pooling: z.enum(["mean", "last", "first"]).default("mean"),
+  /** Vectors of length 1, so that their product is the cosine. */
+  normalize: flag.default(true),
+});
+
+/** How texts become vectors. */
+export type EmbeddingConfig = z.infer<typeof embeddingSchema>;
+
 /** A classification head on the trunk. */
 export type ClassifierConfig = z.infer<typeof classifierSchema>;
 /** The same with what may be left out. */
@@ -82,6 +92,8 @@ const schema = z.strictObject({
   architectures: z.array(z.string().max(200)).max(16).optional(),
   /** A classification head in the place of the language-modelling one. */
   classifier: classifierSchema.optional(),
+  /** How the hidden states of a text are made one vector; a model that was not trained to embed has none. */
+  embedding: embeddingSchema.optional(),
   /** A number for each token, beside the language-modelling head: what PPO's critic is (TRL's `v_head`). */
   valueHead: flag.optional(),
 });

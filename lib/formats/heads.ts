@@ -73,3 +73,28 @@ export function classifierToJson(classifier: ClassifierConfig): Json {
     ...(temperature !== undefined && { classifier_temperature: temperature }),
   };
 }
+
+/** Beside an adapter: what its own heads mean, which the base's configuration does not say. Keys as in config.json. */
+export const HEAD_CONFIG_FILE = "head_config.json";
+
+/** What a configuration has beyond a language model's: classifier, value head, pooling of embeddings. */
+export function headsToJson(config: ModelConfig, languageModel: string): Json {
+  const { classifier, valueHead, embedding } = config;
+  return {
+    ...(classifier && { architectures: [classifierClass(languageModel, classifier)], ...classifierToJson(classifier) }),
+    ...(valueHead && { value_head: true }),
+    ...(embedding && { embedding_pooling: embedding.pooling, embedding_normalize: embedding.normalize }),
+  };
+}
+
+/** The same read back, as far as it is there; the schema checks it. */
+export function headsFromJson(raw: Json, where: string): Json {
+  const classifier = classifierFromJson(raw, where);
+  return {
+    ...(classifier && { classifier }),
+    ...(raw.value_head === true && { valueHead: true }),
+    ...(typeof raw.embedding_pooling === "string" && {
+      embedding: { pooling: raw.embedding_pooling, normalize: raw.embedding_normalize ?? true },
+    }),
+  };
+}

@@ -5,6 +5,7 @@ import { dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
+import { readEmbeddingConfig } from "./embedding-config.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
@@ -57,6 +58,8 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
   const config = await readModelConfig(folder);
   // TRL's checkpoints say it nowhere else.
   if (weights.has(`${VALUE_HEAD}.weight`)) config.valueHead = true;
+  const embedding = await readEmbeddingConfig(folder);
+  if (embedding) config.embedding = embedding;
   const card = await readModelCard(folder);
   const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
   return {

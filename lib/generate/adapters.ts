@@ -3,11 +3,13 @@ import { mkdir } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
+import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { ioError, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { FloatDType } from "../graph/index.ts";
 import { adapterConfig, adapterData } from "../models/adapter-files.ts";
+import { headNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 
 /** The name of an adapter that was not given one. */
@@ -54,7 +56,12 @@ export async function saveAdapter(
   await mkdir(folder, { recursive: true }).catch((error: unknown) => {
     throw ioError(error, folder, "created");
   });
-  await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), adapterData(model, adapter!, dtype));
+  // Heads were trained beside the adapter, and mean nothing without it.
+  const heads = headNames(model.config).map((head) => [head, adapter!.saved.get(head) ?? head] as const);
+  const whole = { ...adapter!, saved: new Map([...adapter!.saved, ...heads]) };
+  await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), adapterData(model, whole, dtype));
+  const json = headsToJson(model.config, model.family.architecture);
+  if (Object.keys(json).length > 0) await writeJson(join(folder, HEAD_CONFIG_FILE), json);
   if (base.card) await writeModelCard(folder, base.card);
-  await writeJson(join(folder, ADAPTER_CONFIG_FILE), adapterConfig(model, adapter!, base.path));
+  await writeJson(join(folder, ADAPTER_CONFIG_FILE), adapterConfig(model, whole, base.path));
 }

@@ -1,5 +1,6 @@
 // Generation: loading a model, the loop, sessions and chats.
 export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.ts";
+export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatMessage } from "./conversation.ts";
 export { type CreateModelOptions, createModel } from "./create.ts";

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
+import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
 import { type GenerationConfig, generationConfigToJson } from "../formats/generation-config.ts";
 import { ioError, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
@@ -11,11 +12,20 @@ import { type FloatDType, isQuantised } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
 import { weightData } from "../models/export.ts";
+import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
+import {
+  type Classification,
+  classificationOf,
+  classifierOutputs,
+  classifyWords,
+  type TokenClassification,
+} from "./classify.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { type EmbedTextOptions, embeddings } from "./embed.ts";
 import { newProgress, type Progress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import { type LoadModelOptions, loadLanguageModel } from "./load.ts";
@@ -27,7 +37,7 @@ import {
   rejectUnknownNames,
   resolveOptions,
 } from "./options.ts";
-import { type Prompt, promptIds, promptList } from "./prompt.ts";
+import { isPrompt, type Prompt, promptIds, promptList } from "./prompt.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -179,6 +189,54 @@ export class LanguageModel {
   }
 
   /**
+   * A text's label with its probabilities, by the model's classification head; of several texts, one each.
+   * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
+   */
+  async classify(text: Prompt, options?: { signal?: AbortSignal }): Promise<Classification>;
+  async classify(texts: readonly Prompt[], options?: { signal?: AbortSignal }): Promise<Classification[]>;
+  async classify(
+    text: Prompt | readonly Prompt[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<Classification | Classification[]> {
+    rejectUnknownNames(options, ["signal"]);
+    const classifier = classifierOf(this.config, "sequence");
+    const ids = promptList(text).map((prompt) => this.ids(prompt));
+    const outputs = await classifierOutputs(this.model, ids, { ...options, contextLength: this.contextLength });
+    const answers = outputs.map((logits) => classificationOf(classifier, logits));
+    return isPrompt(text) ? answers[0]! : answers;
+  }
+
+  /** The label of each word of a text, or of given words, by the model's token classification head. */
+  async classifyTokens(
+    text: string | readonly string[],
+    options: { signal?: AbortSignal } = {},
+  ): Promise<TokenClassification[]> {
+    rejectUnknownNames(options, ["signal"]);
+    this.model.assertLive();
+    const { tokenizer, contextLength } = this;
+    if (!tokenizer) throw invalidArgument("model", "one with a tokenizer", "one without");
+    return classifyWords(this.model, tokenizer, text, { ...options, contextLength });
+  }
+
+  /**
+   * A text as a vector (hidden size), of length 1 unless the model's own configuration says otherwise; of several texts, one each.
+   * A model that was not trained to embed gives the mean of its hidden states.
+   * @param options.pooling instead of the model's own
+   */
+  async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
+  async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed(
+    text: Prompt | readonly Prompt[],
+    options: EmbedTextOptions = {},
+  ): Promise<Float32Array | Float32Array[]> {
+    rejectUnknownNames(options, ["pooling", "normalize", "signal"]);
+    const { signal, ...embedding } = options;
+    const ids = promptList(text).map((prompt) => this.ids(prompt));
+    const vectors = await embeddings(this.model, ids, { embedding, signal, contextLength: this.contextLength });
+    return isPrompt(text) ? vectors[0]! : vectors;
+  }
+
+  /**
    * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
    * @param options.dtype `auto` keeps each weight's type
    */
@@ -197,6 +255,7 @@ export class LanguageModel {
     if (this.card) await writeModelCard(folder, this.card);
     if (Object.keys(this.generation).length > 0)
       await writeJson(join(folder, "generation_config.json"), generationConfigToJson(this.generation));
+    await writeEmbeddingFiles(folder, this.config);
     const stored = dtype === "auto" ? this.storedDtype() : dtype;
     await writeJson(join(folder, "config.json"), modelConfigToJson({ ...this.config, dtype: stored }));
   }

@@ -1,9 +1,11 @@
 import {
+  add,
   compile,
   Dimension,
   gatherRows,
   input,
   type LogitHead,
+  linear,
   logitsOf,
   type Program,
   type Results,
@@ -13,6 +15,7 @@ import {
   type Value,
 } from "../graph/index.ts";
 import { type CacheShape, cachedForward, rowInputs } from "../models/forward.ts";
+import { classifierLogits } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 
 /** Upper bounds of a program's symbolic dimensions. */
@@ -129,4 +132,33 @@ export function scoreProgram(model: Model, shape: ProgramShape): Program {
       return { logprob };
     }),
   );
+}
+
+/** What a sequence's hidden states become: one of them, their mean, or (`all`) every one. */
+export type PooledRows = "last" | "first" | "mean" | "all";
+
+/**
+ * Forward to one vector a segment, or to every row's: `pooled` hidden states, and with `head` the classifier's `logits` of them.
+ * Of a mean, input `pool` (segments, rows) holds each row's weight and `carried` (segments, width) what chunks before gave.
+ */
+export function pooledProgram(pooling: PooledRows, head: boolean) {
+  return (model: Model, shape: ProgramShape): Program =>
+    model.cached(key(`pooled/${pooling}/${head}`, shape), () =>
+      compile((): Results => {
+        const segments = new Dimension("segments", shape.cache.slots);
+        const rows = new Dimension("rows", shape.rows);
+        const table = input("segments", "i32", [segments, 4]);
+        const { hidden, linear: layer } = cachedForward(model, rowInputs(rows), table, shape.cache);
+        const pooled = () => {
+          if (pooling === "all") return hidden;
+          if (pooling !== "mean") return gatherRows(hidden, input("wanted", "i32", [segments]));
+          const weighted = linear(input("pool", "f32", [segments, rows]), hidden, undefined, { transposed: true });
+          return add(weighted, input("carried", "f32", [segments, model.config.hiddenSize]));
+        };
+        const value = pooled();
+        return head
+          ? { pooled: value, logits: classifierLogits({ linear: layer }, model.config, value) }
+          : { pooled: value };
+      }),
+    );
 }

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import {
   ADAPTER_WEIGHTS_FILE,
   type AdapterFileConfig,
@@ -8,7 +8,9 @@ import {
   readAdapterConfig,
 } from "../formats/adapter-config.ts";
 import { castBytes } from "../formats/cast.ts";
-import { exists } from "../formats/io.ts";
+import { parseModelConfig } from "../formats/config.ts";
+import { HEAD_CONFIG_FILE, headsFromJson } from "../formats/heads.ts";
+import { exists, readJson } from "../formats/io.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../formats/weights.ts";
 import { type FloatDType, Tensor } from "../graph/index.ts";
@@ -29,6 +31,8 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
   const path = join(folder, ADAPTER_WEIGHTS_FILE);
   if (!(await exists(path)))
     throw new HeddleError("NOT_FOUND", `${folder}: expected ${ADAPTER_WEIGHTS_FILE}, got none of that name`);
+  const heads = join(folder, HEAD_CONFIG_FILE);
+  if (await exists(heads)) await addHeads(model, await readJson(heads), heads);
   const tensors = new Map<string, Tensor>();
   const source = await openWeights(path);
   try {
@@ -65,6 +69,19 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
   } finally {
     source.close();
   }
+}
+
+/** Gives the model the heads that an adapter brings along. */
+async function addHeads(model: Model, json: unknown, path: string): Promise<void> {
+  if (typeof json !== "object" || json === null || Array.isArray(json))
+    throw new HeddleError("INVALID_FILE", `${path}: expected an object, got ${describe(json)}`);
+  const { classifier, valueHead, embedding } = parseModelConfig(
+    { ...model.config, ...headsFromJson(json as Record<string, unknown>, path) },
+    path,
+  );
+  if (classifier) await model.addClassifier(classifier, { keepLanguageHead: true });
+  if (valueHead) await model.addValueHead();
+  if (embedding) model.setEmbedding(embedding);
 }
 
 /** Where a stored tensor belongs: A or B of a layer, or a whole weight. */
@@ -138,6 +155,12 @@ export function adapterConfig(model: Model, adapter: Adapter, baseModel: string 
     alphaPattern,
     fanInFanOut,
     baseModel,
+    taskType: taskOf(model),
   };
   return adapterConfigToJson(file);
+}
+
+function taskOf({ config: { classifier, embedding } }: Model): AdapterFileConfig["taskType"] {
+  if (classifier) return classifier.task === "token" ? "TOKEN_CLS" : "SEQ_CLS";
+  return embedding ? "FEATURE_EXTRACTION" : "CAUSAL_LM";
 }

@@ -2,6 +2,7 @@ import { describe, HeddleError } from "../errors.ts";
 import {
   type ClassifierConfig,
   type ClassifierConfigInput,
+  type EmbeddingConfig,
   type ModelConfig,
   parseModelConfig,
 } from "../formats/config.ts";
@@ -156,6 +157,11 @@ export class Model {
       ...rest,
       classifier: temperature === undefined ? head : { ...head, temperature },
     });
+  }
+
+  /** Says how the model's hidden states are made one vector a text. */
+  setEmbedding(embedding: EmbeddingConfig): void {
+    this.current = parseModelConfig({ ...this.config, embedding });
   }
 
   /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */

@@ -13,6 +13,7 @@ import {
   type BatchSource,
   type EvalEvent,
   type TrainEvent,
+  type TrainerOptions,
   type TrainerState,
   type TrainResult,
   trainLoop,
@@ -43,6 +44,8 @@ export interface StageSetup {
   /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
   sequenceLength?: number | undefined;
   world?: World | undefined;
+  /** As in TrainerOptions. */
+  finish?: TrainerOptions["finish"];
 }
 
 /** Positions of a sequence: maxSeqLength, checked against the model's context, or that, at most 1024. */
@@ -99,6 +102,7 @@ export async function* runStage<Batch>(
         learningRateAt: learningRateSchedule(options),
         names,
         world: setup.world,
+        finish: setup.finish,
         signal: setup.signal,
       },
       store,

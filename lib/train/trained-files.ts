@@ -2,6 +2,8 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
+import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { ioError } from "../formats/io.ts";
 import { saveWeights, writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
@@ -41,6 +43,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
     async save(folder, dtype) {
       await saveWeights(folder, data(dtype));
+      await writeEmbeddingFiles(folder, model.config);
     },
   };
 }
@@ -64,7 +67,13 @@ export function adapterFiles(
       const tensors = [...adapter.layers.values()].flatMap(({ a, b }) => [a, b]).concat([...whole.saved.values()]);
       return new Map(data("f32").map(({ name }, i) => [name, model.weight(tensors[i]!)]));
     },
-    configuration: () => ({ [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base)) }),
+    configuration() {
+      const heads = headsToJson(model.config, model.family.architecture);
+      return {
+        [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base)),
+        ...(Object.keys(heads).length > 0 && { [HEAD_CONFIG_FILE]: json(heads) }),
+      };
+    },
     async save(folder, dtype) {
       await mkdir(folder, { recursive: true }).catch((error: unknown) => {
         throw ioError(error, folder, "created");

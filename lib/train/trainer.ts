@@ -75,6 +75,8 @@ export interface TrainerOptions extends StepShape {
   /** Weights that are trained; all others are frozen. Default: all. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
+  /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
+  finish?: (() => Promise<Metrics>) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -147,6 +149,11 @@ export async function* trainLoop<Batch>(
     const meter = new Meter();
     const next = () => fetch(source, options.gradientAccumulationSteps, signal);
     const { prefetch = true } = source;
+    const heldOut = async (): Promise<EvalEvent> => {
+      const event = await evaluate(step, source.evaluation!(signal), done, signal);
+      const more = done === options.maxSteps ? await options.finish?.() : undefined;
+      return more ? { ...event, metrics: { ...event.metrics, ...more } } : event;
+    };
     let upcoming = prefetch && done < options.maxSteps ? next() : undefined;
     while (done < options.maxSteps) {
       const { batches, after } = await (upcoming ?? next());
@@ -168,7 +175,7 @@ export async function* trainLoop<Batch>(
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
         yield { step: done, ...meter.take(), learningRate, gradNorm, tokensSeen };
       if (source.evaluation && (done === options.maxSteps || (options.evalSteps && done % options.evalSteps === 0))) {
-        held = await evaluate(step, source.evaluation(signal), done, signal);
+        held = await heldOut();
         yield held;
         meter.restart();
       }
@@ -180,12 +187,14 @@ export async function* trainLoop<Batch>(
     await save();
     if (source.evaluation && held === undefined) {
       // Resumed at the end: the finished model's card still states its held-out loss.
-      held = await evaluate(step, source.evaluation(signal), done, signal);
+      held = await heldOut();
       yield held;
     }
+    const more = source.evaluation ? undefined : await options.finish?.();
     const path = writes ? await store?.finish(state(), held) : undefined;
     const seconds = (performance.now() - started) / 1000;
-    const evaluated = held && { evalLoss: held.evalLoss, ...(held.metrics && { evalMetrics: held.metrics }) };
+    const evalMetrics = held?.metrics ?? more;
+    const evaluated = { ...(held && { evalLoss: held.evalLoss }), ...(evalMetrics && { evalMetrics }) };
     return { steps: done, tokensSeen, loss, ...evaluated, seconds, path };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();

@@ -1,0 +1,141 @@
+import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
+import { describe, HeddleError, throwIfAborted } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
+
+/** Rows of a task: .jsonl files by name, an array of objects, or objects as they come. */
+export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;
+
+/** A row with the place that messages about it name: `pairs.jsonl:12`, or `data: row 3` of rows in memory. */
+export interface LocatedRow {
+  readonly value: Readonly<Record<string, unknown>>;
+  readonly where: string;
+  /** Whether it comes from a file: what is wrong with it is then INVALID_FILE, else INVALID_ARGUMENT. */
+  readonly inFile: boolean;
+}
+
+/** Characters of a line at most. */
+const MAX_LINE = 256 << 20;
+
+/**
+ * Reads rows in order, a file line by line. Empty lines are left out.
+ * @param name of the option that gave the source, for messages
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
+ */
+export async function* readRows(
+  source: RowSource,
+  { name = "data", signal }: { name?: string; signal?: AbortSignal | undefined } = {},
+): AsyncGenerator<LocatedRow, void, undefined> {
+  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
+  if (files) {
+    for (const file of files) yield* rowsOfFile(file, signal);
+    return;
+  }
+  if (!isIterable(source))
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${name}: expected files or an iterable of rows, got ${describe(source)}`,
+    );
+  let index = 0;
+  for await (const value of source) {
+    throwIfAborted(signal, name);
+    index += 1;
+    const where = `${name}: row ${index}`;
+    if (!isRecord(value))
+      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object, got ${describe(value)}`);
+    yield { value, where, inFile: false };
+  }
+}
+
+/** What is wrong with a row: `pairs.jsonl:12: label: expected a string, got 3`. */
+export function rowError(row: LocatedRow, field: string, expected: string, got: unknown): HeddleError {
+  const shown = got === undefined ? "nothing" : describe(got);
+  return new HeddleError(
+    row.inFile ? "INVALID_FILE" : "INVALID_ARGUMENT",
+    `${row.where}: ${field}: expected ${expected}, got ${shown}`,
+  );
+}
+
+/** A field that has to be a string; with `empty: false` one that is more than blanks. */
+export function stringField(row: LocatedRow, field: string, { empty = true }: { empty?: boolean } = {}): string {
+  const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
+  if (typeof value !== "string") throw rowError(row, field, "a string", value);
+  if (!empty && value.trim() === "") throw rowError(row, field, "a text", value);
+  return value;
+}
+
+/** A field that may be absent (or null). */
+export function optionalField<T>(row: LocatedRow, field: string, read: (row: LocatedRow, field: string) => T) {
+  const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
+  return value === undefined || value === null ? undefined : read(row, field);
+}
+
+/** A field that has to be an array of strings. */
+export function stringsField(row: LocatedRow, field: string): readonly string[] {
+  const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
+  if (!Array.isArray(value)) throw rowError(row, field, "an array of strings", value);
+  const wrong = value.findIndex((v) => typeof v !== "string");
+  if (wrong >= 0) throw rowError(row, `${field}[${wrong}]`, "a string", value[wrong]);
+  return value as string[];
+}
+
+async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
+  let line = 0;
+  for await (const text of linesOf(path)) {
+    throwIfAborted(signal, path);
+    line += 1;
+    if (text.trim() === "") continue;
+    const where = `${path}:${line}`;
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (error) {
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${where}: expected a JSON object, got text that is not JSON (${(error as Error).message})`,
+      );
+    }
+    if (!isRecord(value))
+      throw new HeddleError("INVALID_FILE", `${where}: expected a JSON object, got ${describe(value)}`);
+    yield { value, where, inFile: true };
+  }
+}
+
+/** Lines end at "\n"; a byte-order mark and "\r" are dropped. */
+async function* linesOf(path: string): AsyncGenerator<string, void, undefined> {
+  let isFolder: boolean;
+  try {
+    isFolder = (await stat(path)).isDirectory();
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+  if (isFolder) throw new HeddleError("INVALID_FILE", `${path}: expected a .jsonl file, got a folder`);
+  const decoder = new TextDecoder("utf-8");
+  let open = "";
+  const stream = createReadStream(path, { highWaterMark: 1 << 20 });
+  try {
+    for await (const chunk of stream) {
+      const lines = (open + decoder.decode(chunk as Buffer, { stream: true })).split("\n");
+      open = lines.pop()!;
+      if (open.length > MAX_LINE)
+        throw new HeddleError("INVALID_FILE", `${path}: expected lines of at most ${MAX_LINE} characters, got more`);
+      yield* lines;
+    }
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+  open += decoder.decode();
+  if (open !== "") yield open;
+}
+
+function isNames(source: RowSource): source is readonly string[] {
+  return Array.isArray(source) && source.length > 0 && source.every((s) => typeof s === "string");
+}
+
+function isIterable(value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {
+  return typeof value === "object" && value !== null && (Symbol.iterator in value || Symbol.asyncIterator in value);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,111 @@
+import { HeddleError } from "../errors.ts";
+import type { ClassifierConfig } from "../formats/config.ts";
+import { argmax } from "../metrics/classification.ts";
+import { sigmoid, softmax } from "../metrics/temperature.ts";
+import { classifierOf } from "../models/heads.ts";
+import type { Model } from "../models/model.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { pooledOutputs } from "./pooled.ts";
+
+/** What a classifier says of a text. */
+export interface Classification {
+  /** The likeliest label; of a regression its one name. */
+  label: string;
+  /** Probability of each label, calibrated where a temperature was fitted. They add up to 1 unless several may hold at once. */
+  probabilities: Record<string, number>;
+  /** Where several labels may hold at once: those of a probability of at least 0.5. */
+  labels?: string[];
+  /** Of a regression: the number. */
+  value?: number;
+}
+
+/** A word with its label. */
+export interface TokenClassification {
+  text: string;
+  label: string;
+  probabilities: Record<string, number>;
+  /** Where the word lies in the text, in UTF-16 units. */
+  start: number;
+  end: number;
+}
+
+interface Options {
+  contextLength: number;
+  signal?: AbortSignal | undefined;
+}
+
+/** Logits of sequences, before the temperature; one (labels) a sequence. @throws HeddleError UNSUPPORTED, CONTEXT_OVERFLOW */
+export async function classifierOutputs(
+  model: Model,
+  sequences: readonly ArrayLike<number>[],
+  options: Options,
+): Promise<Float32Array[]> {
+  const { pooling } = classifierOf(model.config, "sequence");
+  return pooledOutputs(model, sequences, { ...options, pooling, head: true });
+}
+
+/** Probabilities of logits, in the labels' order. */
+export function probabilitiesOf(
+  { problemType, temperature = 1 }: ClassifierConfig,
+  logits: ArrayLike<number>,
+): number[] {
+  return problemType === "multi_label_classification"
+    ? Array.from(logits, (z) => sigmoid(z / temperature))
+    : softmax(logits, temperature);
+}
+
+/** Logits as an answer. @throws HeddleError NUMERICAL where they are not finite */
+export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike<number>): Classification {
+  const { labels, problemType } = classifier;
+  const wrong = Array.from(logits).find((v) => !Number.isFinite(v));
+  if (wrong !== undefined)
+    throw new HeddleError("NUMERICAL", `classify: expected finite logits, got ${wrong} (the weights may be broken)`);
+  if (problemType === "regression") return { label: labels[0]!, probabilities: {}, value: logits[0]! };
+  const p = probabilitiesOf(classifier, logits);
+  const probabilities = Object.fromEntries(labels.map((label, i) => [label, p[i]!]));
+  const label = labels[argmax(logits)]!;
+  if (problemType !== "multi_label_classification") return { label, probabilities };
+  return { label, probabilities, labels: labels.filter((_, i) => p[i]! >= 0.5) };
+}
+
+/** The ids of words joined by spaces, and for each word the token that its label stands at: the one of its first character. */
+export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
+  const text = words.join(" ");
+  const { ids, offsets } = tokenizer.encodeWithOffsets(text);
+  const starts: number[] = [];
+  let at = 0;
+  for (const word of words) {
+    starts.push(at);
+    at += word.length + 1;
+  }
+  const tokens = new Int32Array(words.length).fill(-1);
+  let t = 0;
+  for (const [w, start] of starts.entries()) {
+    while (t < ids.length && offsets[2 * t + 1]! <= start) t++;
+    if (t < ids.length && offsets[2 * t]! <= start) tokens[w] = t;
+  }
+  return { text, ids, tokens, starts };
+}
+
+/** The label of each word of a text (what lies between blanks), or of given words. */
+export async function classifyWords(
+  model: Model,
+  tokenizer: Pick<Tokenizer, "encodeWithOffsets">,
+  given: string | readonly string[],
+  options: Options,
+): Promise<TokenClassification[]> {
+  const classifier = classifierOf(model.config, "token");
+  const words = typeof given === "string" ? (given.match(/\S+/g) ?? []) : given;
+  if (words.length === 0) return [];
+  const { ids, tokens, starts } = wordTokens(tokenizer, words);
+  const [logits] = await pooledOutputs(model, [ids], { ...options, pooling: "all", head: true });
+  const count = classifier.labels.length;
+  let from = 0;
+  return words.map((word, w) => {
+    const row = logits!.subarray(Math.max(0, tokens[w]!) * count, (Math.max(0, tokens[w]!) + 1) * count);
+    const { label, probabilities } = classificationOf(classifier, row);
+    const start = typeof given === "string" ? given.indexOf(word, from) : starts[w]!;
+    from = start + word.length;
+    return { text: word, label, probabilities, start, end: start + word.length };
+  });
+}

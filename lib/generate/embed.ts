@@ -1,0 +1,38 @@
+import { HeddleError } from "../errors.ts";
+import type { EmbeddingConfig } from "../formats/config.ts";
+import type { Model } from "../models/model.ts";
+import { pooledOutputs } from "./pooled.ts";
+
+export interface EmbedTextOptions extends Partial<EmbeddingConfig> {
+  signal?: AbortSignal;
+}
+
+/** How a model that was not trained to embed makes a vector: its hidden states' mean, of length 1. */
+const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };
+
+/** How the model's texts become vectors. */
+export function embeddingOf(model: Model): EmbeddingConfig {
+  return model.config.embedding ?? UNTRAINED;
+}
+
+/** One vector (hidden size) a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
+export async function embeddings(
+  model: Model,
+  sequences: readonly ArrayLike<number>[],
+  options: { contextLength: number; signal?: AbortSignal | undefined; embedding?: Partial<EmbeddingConfig> },
+): Promise<Float32Array[]> {
+  const { embedding = {}, ...rest } = options;
+  const own = embeddingOf(model);
+  const { pooling = own.pooling, normalize = own.normalize } = embedding;
+  const vectors = await pooledOutputs(model, sequences, { ...rest, pooling });
+  for (const vector of vectors) {
+    const length = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));
+    if (!Number.isFinite(length))
+      throw new HeddleError(
+        "NUMERICAL",
+        "embed: expected finite hidden states, got others (the weights may be broken)",
+      );
+    if (normalize && length > 0) for (let i = 0; i < vector.length; i++) vector[i]! /= length;
+  }
+  return vectors;
+}

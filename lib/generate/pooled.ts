@@ -1,0 +1,130 @@
+import { HeddleError } from "../errors.ts";
+import type { Inputs } from "../graph/index.ts";
+import type { Model } from "../models/model.ts";
+import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { type PooledRows, pooledProgram } from "./programs.ts";
+
+export interface PooledOptions {
+  pooling: PooledRows;
+  /** The classifier's logits instead of hidden states. */
+  head?: boolean;
+  contextLength: number;
+  signal?: AbortSignal | undefined;
+}
+
+const MOST_SLOTS = 32;
+
+/**
+ * One vector a sequence: its pooled hidden states (width), or the classifier's logits of them (labels); with pooling `all`
+ * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
+ */
+export async function pooledOutputs(
+  model: Model,
+  sequences: readonly ArrayLike<number>[],
+  options: PooledOptions,
+): Promise<Float32Array[]> {
+  const { contextLength, signal } = options;
+  for (const ids of sequences) {
+    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", "text: expected at least one token, got none");
+    if (ids.length > contextLength)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `text: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
+      );
+  }
+  const out: Float32Array[] = new Array(sequences.length);
+  if (sequences.length === 0) return out;
+  const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
+  const slots = Math.min(sequences.length, MOST_SLOTS);
+  const cache = new KvCache(model, { slots, contextLength, capacity: longest });
+  try {
+    for (const group of groupsOf(sequences, slots)) {
+      const results = await runGroup(
+        cache,
+        group.map((i) => sequences[i]!),
+        options,
+        signal,
+      );
+      for (const [place, i] of group.entries()) out[i] = results[place]!;
+    }
+  } finally {
+    cache.dispose();
+  }
+  return out;
+}
+
+/** Indices of sequences that share a run, similar lengths together; one that is longer than a run is alone. */
+function groupsOf(sequences: readonly ArrayLike<number>[], slots: number): number[][] {
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  const groups: number[][] = [];
+  let rows = Number.POSITIVE_INFINITY;
+  for (const i of order) {
+    const { length } = sequences[i]!;
+    const open = groups.at(-1);
+    if (!open || open.length === slots || rows + length > PREFILL_ROWS) {
+      groups.push([i]);
+      rows = length;
+    } else {
+      open.push(i);
+      rows += length;
+    }
+  }
+  return groups;
+}
+
+async function runGroup(
+  cache: KvCache,
+  sequences: readonly ArrayLike<number>[],
+  { pooling, head = false }: PooledOptions,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array[]> {
+  const { model } = cache;
+  const program = pooledProgram(pooling, head);
+  const width = model.config.hiddenSize;
+  const count = sequences.length;
+  for (let slot = 0; slot < cache.slots; slot++) cache.truncate(slot, 0);
+  const total = Math.max(...sequences.map((ids) => ids.length));
+  const parts: Float32Array[] = [];
+  let carried = new Float32Array(count * width);
+  // Only a group of one sequence takes more than one run. The first of a causal sequence's tokens sees itself alone.
+  const end = pooling === "first" ? 1 : total;
+  for (let from = 0; from < end; from += PREFILL_ROWS) {
+    const segments = sequences.map((ids, slot) => ({
+      slot,
+      ids: Array.from(ids).slice(from, count > 1 ? ids.length : from + PREFILL_ROWS),
+    }));
+    const rows = segments.reduce((n, s) => n + s.ids.length, 0);
+    const wanted = new Int32Array(count);
+    const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
+    let first = 0;
+    for (const [s, { ids }] of segments.entries()) {
+      wanted[s] = pooling === "first" ? first : first + ids.length - 1;
+      pool?.fill(1 / sequences[s]!.length, s * rows + first, s * rows + first + ids.length);
+      first += ids.length;
+    }
+    const inputs: Inputs = pooling === "all" ? {} : pool ? { pool, carried } : { wanted };
+    const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
+    const results = await cache.run(program, segments, { shape, inputs, signal });
+    const made = (head ? results.logits : results.pooled) as Float32Array;
+    if (pool) carried = results.pooled as Float32Array<ArrayBuffer>;
+    if (pooling === "all" || from + PREFILL_ROWS >= end || count > 1) parts.push(made);
+  }
+  const whole = parts.length === 1 ? parts[0]! : concatenated(parts);
+  const lengths = sequences.map((ids) => (pooling === "all" ? ids.length : 1));
+  const each = whole.length / lengths.reduce((a, b) => a + b, 0);
+  let at = 0;
+  return lengths.map((n) => {
+    at += n * each;
+    return whole.slice(at - n * each, at);
+  });
+}
+
+function concatenated(parts: readonly Float32Array[]): Float32Array {
+  const out = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}

@@ -1,0 +1,109 @@
+/** One bin of a reliability diagram: answers of about the same confidence. */
+export interface ReliabilityBin {
+  /** Bounds of the confidences in it: above `from` (or 0 itself in the first), up to and including `to`. */
+  from: number;
+  to: number;
+  count: number;
+  /** Mean confidence and share of right answers; null where the bin is empty. */
+  confidence: number | null;
+  accuracy: number | null;
+}
+
+export interface Calibration {
+  /** Expected calibration error: the mean over answers of |share right − confidence| of their bin. */
+  ece: number;
+  /** Bounds of the ECE by bootstrap (Efron 1979, percentiles). */
+  eceInterval: { low: number; high: number; level: number };
+  /** The largest difference of a bin. */
+  maximumError: number;
+  /** Mean squared difference between confidence and being right (Brier 1950, of the given answer). */
+  brier: number;
+  /** The reliability diagram. */
+  bins: ReliabilityBin[];
+  count: number;
+}
+
+export interface CalibrationOptions {
+  /** Bins of equal width over [0, 1]. Default 15, as in Guo et al. 2017. */
+  bins?: number;
+  /** Resamples of the interval. Default 1000; 0: none, the interval is then the ECE itself. */
+  bootstrap?: number;
+  /** Share of resamples within the interval. Default 0.95. */
+  level?: number;
+  seed?: number;
+}
+
+/**
+ * How far confidences are from the shares of right answers (Naeini et al. 2015; Guo et al. 2017).
+ * @param confidences in [0, 1] @param correct whether each answer was right
+ */
+export function calibration(
+  confidences: readonly number[],
+  correct: readonly boolean[],
+  options: CalibrationOptions = {},
+): Calibration {
+  const { bins = 15, bootstrap = 1000, level = 0.95, seed = 0 } = options;
+  const count = confidences.length;
+  const binOf = Int32Array.from(confidences, (c) => Math.min(bins - 1, Math.max(0, Math.ceil(c * bins) - 1)));
+  const totals = { count: new Float64Array(bins), confidence: new Float64Array(bins), right: new Float64Array(bins) };
+  const add = (i: number) => {
+    const b = binOf[i]!;
+    totals.count[b]! += 1;
+    totals.confidence[b]! += confidences[i]!;
+    totals.right[b]! += correct[i] ? 1 : 0;
+  };
+  const clear = () => {
+    for (const t of Object.values(totals)) t.fill(0);
+  };
+  const ece = () => {
+    let sum = 0;
+    for (let b = 0; b < bins; b++) sum += Math.abs(totals.right[b]! - totals.confidence[b]!);
+    return count > 0 ? sum / count : Number.NaN;
+  };
+  const resampled: number[] = [];
+  const random = mulberry(seed);
+  for (let r = 0; count > 0 && r < bootstrap; r++) {
+    clear();
+    for (let i = 0; i < count; i++) add(Math.floor(random() * count));
+    resampled.push(ece());
+  }
+  clear();
+  for (let i = 0; i < count; i++) add(i);
+  const value = ece();
+  const filled = Array.from({ length: bins }, (_, b): ReliabilityBin => {
+    const n = totals.count[b]!;
+    return {
+      from: b / bins,
+      to: (b + 1) / bins,
+      count: n,
+      confidence: n > 0 ? totals.confidence[b]! / n : null,
+      accuracy: n > 0 ? totals.right[b]! / n : null,
+    };
+  });
+  return {
+    ece: value,
+    eceInterval: { ...interval(resampled, level, value), level },
+    maximumError: filled.reduce((m, b) => (b.count > 0 ? Math.max(m, Math.abs(b.accuracy! - b.confidence!)) : m), 0),
+    brier: confidences.reduce((sum, c, i) => sum + (c - (correct[i] ? 1 : 0)) ** 2, 0) / count,
+    bins: filled,
+    count,
+  };
+}
+
+function interval(values: number[], level: number, otherwise: number): { low: number; high: number } {
+  if (values.length === 0) return { low: otherwise, high: otherwise };
+  values.sort((a, b) => a - b);
+  const at = (share: number) => values[Math.min(values.length - 1, Math.floor(share * values.length))]!;
+  return { low: at((1 - level) / 2), high: at((1 + level) / 2) };
+}
+
+/** Uniform numbers in [0, 1): mulberry32 (T. Ettinger), enough for resampling. */
+function mulberry(seed: number): () => number {
+  let s = seed >>> 0;
+  return () => {
+    s = (s + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(s ^ (s >>> 15), s | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

@@ -1,0 +1,52 @@
+/** Figures of a classifier over labelled examples. */
+export interface ClassificationReport {
+  /** Share of the examples that got their own label. */
+  accuracy: number;
+  /** Mean of the labels' F1 scores, over the labels that occur as truth or as answer. */
+  macroF1: number;
+  /** For each label: how precise, how complete, and how many examples are of it. */
+  perLabel: { precision: number; recall: number; f1: number; support: number }[];
+  count: number;
+}
+
+/**
+ * Accuracy and F1 (van Rijsbergen 1979). A label's F1 is 0 where it is never right.
+ * @param truth,predicted label indices in [0, labels)
+ */
+export function classificationReport(
+  truth: readonly number[],
+  predicted: readonly number[],
+  labels: number,
+): ClassificationReport {
+  const [right, asTruth, asAnswer] = [0, 1, 2].map(() => new Float64Array(labels)) as [
+    Float64Array,
+    Float64Array,
+    Float64Array,
+  ];
+  truth.forEach((t, i) => {
+    asTruth[t]! += 1;
+    asAnswer[predicted[i]!]! += 1;
+    if (t === predicted[i]) right[t]! += 1;
+  });
+  const perLabel = Array.from({ length: labels }, (_, l) => {
+    const precision = asAnswer[l] ? right[l]! / asAnswer[l] : 0;
+    const recall = asTruth[l] ? right[l]! / asTruth[l] : 0;
+    const f1 = precision + recall > 0 ? (2 * precision * recall) / (precision + recall) : 0;
+    return { precision, recall, f1, support: asTruth[l]! };
+  });
+  const seen = perLabel.filter((_, l) => asTruth[l]! + asAnswer[l]! > 0);
+  const count = truth.length;
+  return {
+    accuracy: count > 0 ? right.reduce((a, b) => a + b, 0) / count : Number.NaN,
+    macroF1: seen.length > 0 ? seen.reduce((sum, { f1 }) => sum + f1, 0) / seen.length : Number.NaN,
+    perLabel,
+    count,
+  };
+}
+
+/** The index of the largest number; the first of several. */
+export function argmax(values: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < values.length; i++) if (values[i]! > values[best]!) best = i;
+  return best;
+}

@@ -1,0 +1,67 @@
+/** How well queries find their documents. */
+export interface RetrievalReport {
+  /** Share of queries whose document is among the first k, by k. */
+  recall: Record<number, number>;
+  /** Mean reciprocal rank of the document. */
+  mrr: number;
+  queries: number;
+}
+
+/**
+ * Ranks documents by the dot product with each query (the cosine, where vectors have length 1). Documents that score the same
+ * as the right one count as found before it.
+ * @param relevant the index of each query's document
+ */
+export function retrieval(
+  queries: readonly ArrayLike<number>[],
+  documents: readonly ArrayLike<number>[],
+  relevant: readonly number[],
+  ks: readonly number[] = [1, 5, 10],
+): RetrievalReport {
+  const ranks = queries.map((query, q) => {
+    const own = dotProduct(query, documents[relevant[q]!]!);
+    let before = 0;
+    for (const [d, document] of documents.entries())
+      if (d !== relevant[q] && dotProduct(query, document) >= own) before += 1;
+    return before + 1;
+  });
+  const share = (k: number) => ranks.filter((r) => r <= k).length / ranks.length;
+  return {
+    recall: Object.fromEntries(ks.map((k) => [k, share(k)])),
+    mrr: ranks.reduce((sum, r) => sum + 1 / r, 0) / ranks.length,
+    queries: ranks.length,
+  };
+}
+
+export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!;
+  return sum;
+}
+
+/** Spearman's rank correlation (1904); equal values share their mean rank. NaN where one side is all equal. */
+export function spearman(a: readonly number[], b: readonly number[]): number {
+  const [x, y] = [ranksOf(a), ranksOf(b)];
+  const mean = (v: readonly number[]) => v.reduce((s, n) => s + n, 0) / v.length;
+  const [mx, my] = [mean(x), mean(y)];
+  let [both, ofX, ofY] = [0, 0, 0];
+  for (let i = 0; i < x.length; i++) {
+    const [dx, dy] = [x[i]! - mx, y[i]! - my];
+    both += dx * dy;
+    ofX += dx * dx;
+    ofY += dy * dy;
+  }
+  return both / Math.sqrt(ofX * ofY);
+}
+
+function ranksOf(values: readonly number[]): number[] {
+  const order = values.map((_, i) => i).sort((i, j) => values[i]! - values[j]!);
+  const ranks = new Array<number>(values.length);
+  for (let from = 0; from < order.length; ) {
+    let to = from;
+    while (to + 1 < order.length && values[order[to + 1]!] === values[order[from]!]) to += 1;
+    for (let i = from; i <= to; i++) ranks[order[i]!] = (from + to) / 2 + 1;
+    from = to + 1;
+  }
+  return ranks;
+}

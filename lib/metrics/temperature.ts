@@ -1,0 +1,49 @@
+/** Probabilities of logits, divided by a temperature first. */
+export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
+  const scaled = Array.from(logits, (v) => v / temperature);
+  const most = Math.max(...scaled);
+  const powers = scaled.map((v) => Math.exp(v - most));
+  const sum = powers.reduce((a, b) => a + b, 0);
+  return powers.map((p) => p / sum);
+}
+
+/** 1 / (1 + e^−x) */
+export function sigmoid(x: number): number {
+  return x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x));
+}
+
+const LEAST = 0.01;
+const MOST = 100;
+
+/**
+ * The temperature under which held-out labels are likeliest: temperature scaling (Guo et al. 2017). It changes no answer, only
+ * how sure the model says it is. In the manner of Platt (1999), one more example is thought of that is of every label a little,
+ * so that a model that is right on every held-out example does not become infinitely sure.
+ * @param logits one (labels) an example @param truth label indices
+ * @returns a temperature from 0.01 to 100; 1 without examples
+ */
+export function fitTemperature(logits: readonly ArrayLike<number>[], truth: readonly number[]): number {
+  const count = logits.length;
+  if (count === 0) return 1;
+  // The log-likelihood is concave in 1/T: its slope Σ (target logit − expected logit) falls, and one bisection finds zero.
+  const slope = (inverse: number) =>
+    logits.reduce((sum, row, i) => {
+      const p = softmax(row, 1 / inverse);
+      const others = 1 / (row.length * (count + 1));
+      let own = 0;
+      for (let l = 0; l < row.length; l++) {
+        const target = l === truth[i] ? 1 - (row.length - 1) * others : others;
+        own += (target - p[l]!) * row[l]!;
+      }
+      return sum + own;
+    }, 0);
+  let [low, high] = [Math.log(1 / MOST), Math.log(1 / LEAST)];
+  if (slope(Math.exp(low)) <= 0) return MOST;
+  if (slope(Math.exp(high)) >= 0) return LEAST;
+  for (let i = 0; i < 60; i++) {
+    const middle = (low + high) / 2;
+    if (slope(Math.exp(middle)) > 0) low = middle;
+    else high = middle;
+  }
+  return 1 / Math.exp((low + high) / 2);
+}

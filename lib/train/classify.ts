@@ -1,0 +1,222 @@
+import { z } from "zod";
+import { Stream, uniformAt } from "../data/random.ts";
+import type { RowSource } from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
+import type { ClassifierConfig } from "../formats/config.ts";
+import { headNames, trunkNames } from "../models/heads.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { dataNames, type StageCard } from "./card.ts";
+import { evaluateLabelled, fitClassifierTemperature } from "./classify-evaluate.ts";
+import { classification } from "./classify-loss.ts";
+import {
+  encodeLabelled,
+  type LabelledExample,
+  type LabelledRow,
+  labelsOf,
+  needTwoLabels,
+  readLabelled,
+} from "./classify-rows.ts";
+import { ExampleSource, splitExamples } from "./example-source.ts";
+import { adapterShape, parseOptions, trainingShape } from "./options.ts";
+import { Run } from "./run.ts";
+import { runStage, sequenceLengthOf, type Trainable } from "./run-stage.ts";
+import type { Metrics } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** Files, or rows in memory: their content is checked row by row. */
+export const rowSource = z.custom<RowSource>(
+  (v) => (typeof v === "string" && v !== "") || (typeof v === "object" && v !== null),
+  "a .jsonl file, an array of them, or rows",
+);
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const classifySchema = z.strictObject({
+  ...trainingShape,
+  ...adapterShape,
+  /** Rows {text, label}, or {tokens, labels} with one label a word. */
+  data: rowSource,
+  /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. */
+  evalData: rowSource.optional(),
+  /** Without evalData: the share of `data` that is held out instead. */
+  evalFraction: z.number().min(0).max(0.5).optional(),
+  /** The labels in their order; those of the rows, sorted, where not given. */
+  labels: z.array(z.string().min(1)).min(1).optional(),
+  problemType: z
+    .enum(["single_label_classification", "multi_label_classification", "regression"])
+    .default("single_label_classification"),
+  /** What of a text the head sees: its last token (as transformers' decoders do), the mean, or the first. */
+  pooling: z.enum(["last", "mean", "first"]).optional(),
+  /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). */
+  trainable: z.enum(["full", "head"]).default("full"),
+  /** Weight of each label's rows: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. */
+  classWeights: z.union([z.literal("balanced"), z.record(z.string(), z.number().positive())]).optional(),
+  labelSmoothingFactor: z.number().min(0).max(0.99).default(0),
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. */
+  truncation: z.boolean().default(false),
+  /** Fit a temperature on the held-out rows, where there are any, that probabilities are then divided by. */
+  calibrate: z.boolean().default(true),
+});
+
+export type ClassifyOptions = z.input<typeof classifySchema> & { signal?: AbortSignal | undefined };
+
+/** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie. `LanguageModel` is one. */
+export interface TrainableClassifier extends Trainable {
+  readonly tokenizer?:
+    | (NonNullable<Trainable["tokenizer"]> & Pick<Tokenizer, "encode" | "encodeWithOffsets">)
+    | undefined;
+}
+
+/**
+ * Trains a classification head on a pretrained trunk, with the trunk or on it as it is. A model without such a head gets one
+ * (drawn from `seed`); one that has it goes on from it where the labels are the same. Held-out rows give accuracy, macro-F1 and
+ * calibration, and a temperature that makes the probabilities honest; both are saved with the model.
+ *
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
+ * @example
+ * await trainClassifier(model, { data: "reviews.jsonl", evalFraction: 0.1, maxSteps: 300, outputDir: "out" });
+ * const { label, probabilities } = await model.classify("A lovely film.");
+ */
+export function trainClassifier(base: TrainableClassifier, options: ClassifyOptions): Run<TrainEvent, TrainResult> {
+  const { signal, ...rest } = options;
+  const parsed = parseOptions(classifySchema, rest, "classify");
+  return new Run(() => start(base, parsed, signal));
+}
+
+async function* start(
+  base: TrainableClassifier,
+  options: z.output<typeof classifySchema>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model, tokenizer } = base;
+  if (!tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", "classify: expected a model with a tokenizer, got one without");
+  const { problemType, seed } = options;
+  const rows = await readRowsOf(options, signal);
+  const classifier = classifierFor(model.config.classifier, rows, options);
+  const index = new Map(classifier.labels.map((label, i) => [label, i]));
+  const limit =
+    options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
+  const encode = (row: LabelledRow) =>
+    encodeLabelled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation });
+  const train = rows.train.map(encode);
+  const heldOut = rows.heldOut.map(encode);
+
+  await model.addClassifier(classifier, { seed });
+  const { perDeviceTrainBatchSize: sequences } = options;
+  const examples = [...train, ...heldOut];
+  const sequenceLength = Math.min(limit, roundUp(longest(examples, ({ ids }) => ids.length)));
+  const stage = classification({
+    classifier,
+    sequences,
+    sequenceLength,
+    padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
+    outputs: classifier.task === "token" ? longest(examples, ({ at }) => at.length) : 1,
+    classWeights: weightsOf(options.classWeights, train, classifier.labels),
+    labelSmoothingFactor: options.labelSmoothingFactor,
+  });
+  const source = new ExampleSource(train, {
+    heldOut,
+    batchSize: sequences,
+    seed,
+    evalBatches: options.evalBatches,
+  });
+  const names =
+    options.trainable === "head" || options.lora
+      ? headNames(model.config)
+      : [...trunkNames(model.config), ...headNames(model.config)];
+  const finish = async (): Promise<Metrics> => {
+    if (heldOut.length === 0) return {};
+    model.setClassifierTemperature(undefined);
+    const measured = await evaluateLabelled(model, heldOut, { signal });
+    if (!options.calibrate || problemType !== "single_label_classification") return measured.metrics;
+    const temperature = fitClassifierTemperature(measured);
+    model.setClassifierTemperature(temperature);
+    const calibrated = await evaluateLabelled(model, heldOut, { signal, logits: measured.logits });
+    return {
+      ...measured.metrics,
+      temperature,
+      calibratedEce: calibrated.metrics.ece!,
+      calibratedNll: calibrated.metrics.nll!,
+    };
+  };
+  const card: StageCard = {
+    data: typeof options.data === "string" || isNames(options.data) ? dataNames(options.data) : [],
+    notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
+    evaluation: { name: "held-out rows", metric: "loss" },
+  };
+  return yield* runStage(base, stage, source, options, { card, signal, names, sequenceLength, finish });
+}
+
+interface SplitRows {
+  train: LabelledRow[];
+  heldOut: LabelledRow[];
+}
+
+async function readRowsOf(
+  options: z.output<typeof classifySchema>,
+  signal: AbortSignal | undefined,
+): Promise<SplitRows> {
+  const { problemType, evalFraction = 0, seed } = options;
+  const data = await readLabelled(options.data, { name: "data", problemType, signal });
+  if (options.evalData !== undefined) {
+    const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
+    return { train: data, heldOut };
+  }
+  return splitExamples(data, evalFraction, (i) => uniformAt(seed, Stream.split, 0, i));
+}
+
+/** The head that the rows call for: the model's own where it knows their labels. */
+function classifierFor(
+  own: ClassifierConfig | undefined,
+  { train, heldOut }: SplitRows,
+  options: z.output<typeof classifySchema>,
+): ClassifierConfig {
+  const { problemType } = options;
+  const task = [...train, ...heldOut][0]?.words ? "token" : "sequence";
+  if (task === "token" && problemType !== "single_label_classification")
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `problemType: expected single_label_classification for words, got ${problemType}`,
+    );
+  const found = problemType === "regression" ? ["value"] : labelsOf(train);
+  const pooling = options.pooling ?? (own?.task === task ? own.pooling : "last");
+  const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
+  const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);
+  if (problemType === "single_label_classification") needTwoLabels(train, labels);
+  return { task, labels: [...labels], problemType, pooling };
+}
+
+function weightsOf(
+  given: z.output<typeof classifySchema>["classWeights"],
+  examples: readonly LabelledExample[],
+  labels: readonly string[],
+): Float64Array | undefined {
+  if (given === undefined) return undefined;
+  if (given !== "balanced") {
+    const unknown = Object.keys(given).find((name) => !labels.includes(name));
+    if (unknown !== undefined)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `classWeights: expected labels of ${labels.join(", ")}, got ${unknown}`,
+      );
+    return Float64Array.from(labels, (label) => given[label] ?? 1);
+  }
+  const counts = new Float64Array(labels.length);
+  for (const { targets } of examples) for (const t of targets) if (t >= 0) counts[t]! += 1;
+  const seen = counts.filter((n) => n > 0).length;
+  const all = counts.reduce((a, b) => a + b, 0);
+  return counts.map((n) => (n > 0 ? all / (seen * n) : 1));
+}
+
+function longest<T>(items: readonly T[], length: (item: T) => number): number {
+  return items.reduce((most, item) => Math.max(most, length(item)), 1);
+}
+
+/** To a multiple of eight, as kernels like it. */
+function roundUp(length: number): number {
+  return Math.ceil(length / 8) * 8;
+}
+
+function isNames(data: RowSource): data is readonly string[] {
+  return Array.isArray(data) && data.every((name) => typeof name === "string");
+}

@@ -1,0 +1,75 @@
+import {
+  type LocatedRow,
+  optionalField,
+  type RowSource,
+  readRows,
+  rowError,
+  stringField,
+  stringsField,
+} from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import type { PairExample } from "./embed-loss.ts";
+
+interface Reading {
+  name: string;
+  tokenizer: Pick<Tokenizer, "encode">;
+  /** Tokens of a text at most; a longer one is an error unless `truncation` keeps its beginning. */
+  maxLength: number;
+  truncation: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+/** Two texts and how alike people find them. */
+export interface ScoredPair {
+  first: Uint32Array;
+  second: Uint32Array;
+  score: number;
+}
+
+/** Reads rows {anchor, positive, negative?}, where `negative` is a text or several. @throws HeddleError `file:line: …` */
+export async function readPairs(source: RowSource, options: Reading): Promise<PairExample[]> {
+  const out: PairExample[] = [];
+  for await (const row of readRows(source, options)) {
+    const negatives = optionalField(row, "negative", (r, field) =>
+      Array.isArray(r.value[field]) ? stringsField(r, field) : [stringField(r, field)],
+    );
+    out.push({
+      anchor: textIds(row, "anchor", options),
+      positive: textIds(row, "positive", options),
+      negatives: (negatives ?? []).map((text) => ids(row, "negative", text, options)),
+    });
+  }
+  if (out.length === 0)
+    throw new HeddleError("INVALID_ARGUMENT", `${options.name}: expected at least one row, got none`);
+  return out;
+}
+
+/** Reads rows {sentence1, sentence2, score}. @throws HeddleError `file:line: …` */
+export async function readScoredPairs(source: RowSource, options: Reading): Promise<ScoredPair[]> {
+  const out: ScoredPair[] = [];
+  for await (const row of readRows(source, options)) {
+    const { score } = row.value;
+    if (typeof score !== "number" || !Number.isFinite(score)) throw rowError(row, "score", "a number", score);
+    out.push({ first: textIds(row, "sentence1", options), second: textIds(row, "sentence2", options), score });
+  }
+  return out;
+}
+
+function textIds(row: LocatedRow, field: string, options: Reading): Uint32Array {
+  return ids(row, field, stringField(row, field, { empty: false }), options);
+}
+
+function ids(row: LocatedRow, field: string, text: string, { tokenizer, maxLength, truncation }: Reading): Uint32Array {
+  if (text.trim() === "") throw rowError(row, field, "a text", text);
+  const encoded = tokenizer.encode(text);
+  if (encoded.length === 0) throw rowError(row, field, "at least one token", text);
+  if (encoded.length > maxLength && !truncation)
+    throw rowError(
+      row,
+      field,
+      `at most ${maxLength} tokens (truncation: true keeps the first of them)`,
+      `${encoded.length} tokens`,
+    );
+  return encoded.slice(0, maxLength);
+}

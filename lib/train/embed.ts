@@ -1,0 +1,170 @@
+import { z } from "zod";
+import { Stream, uniformAt } from "../data/random.ts";
+import { HeddleError } from "../errors.ts";
+import type { EmbeddingConfig } from "../formats/config.ts";
+import { embeddings } from "../generate/embed.ts";
+import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
+import { trunkNames } from "../models/heads.ts";
+import type { Model } from "../models/model.ts";
+import { dataNames, type StageCard } from "./card.ts";
+import { rowSource, type TrainableClassifier } from "./classify.ts";
+import { contrastive, type PairExample } from "./embed-loss.ts";
+import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
+import { ExampleSource, splitExamples } from "./example-source.ts";
+import { adapterShape, parseOptions, trainingShape } from "./options.ts";
+import { Run } from "./run.ts";
+import { runStage, sequenceLengthOf } from "./run-stage.ts";
+import type { Metrics } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options, as a configuration file holds them. */
+export const embedSchema = z.strictObject({
+  ...trainingShape,
+  ...adapterShape,
+  /** Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them. */
+  data: rowSource,
+  /** Rows of the same kind that are never trained on: recall@k is measured on them. */
+  evalData: rowSource.optional(),
+  /** Without evalData: the share of `data` that is held out instead. */
+  evalFraction: z.number().min(0).max(0.5).optional(),
+  /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). */
+  evalScores: rowSource.optional(),
+  /** What a text's hidden states become: their mean, or those of its last or first token. */
+  pooling: z.enum(["mean", "last", "first"]).optional(),
+  /** Divides cosines before the softmax over the batch. */
+  temperature: z.number().positive().max(100).default(0.05),
+  /** The loss from positives to anchors as well. */
+  symmetric: z.boolean().default(false),
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. */
+  truncation: z.boolean().default(false),
+});
+
+export type EmbedOptions = z.input<typeof embedSchema> & { signal?: AbortSignal | undefined };
+
+/**
+ * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
+ * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Afterwards `model.embed` gives the vectors, and the saved
+ * folder says how, also to sentence-transformers.
+ *
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
+ * @example
+ * await trainEmbedding(model, { data: "pairs.jsonl", evalFraction: 0.1, maxSteps: 500, perDeviceTrainBatchSize: 32 });
+ * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
+ */
+export function trainEmbedding(base: TrainableClassifier, options: EmbedOptions): Run<TrainEvent, TrainResult> {
+  const { signal, ...rest } = options;
+  const parsed = parseOptions(embedSchema, rest, "embed");
+  return new Run(() => start(base, parsed, signal));
+}
+
+async function* start(
+  base: TrainableClassifier,
+  options: z.output<typeof embedSchema>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model, tokenizer } = base;
+  if (!tokenizer)
+    throw new HeddleError("INVALID_ARGUMENT", "embed: expected a model with a tokenizer, got one without");
+  const { seed, truncation, perDeviceTrainBatchSize: pairs } = options;
+  if (pairs < 2)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `perDeviceTrainBatchSize: expected at least 2 pairs to tell apart, got ${pairs}`,
+    );
+  const limit =
+    options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
+  const reading = { tokenizer, maxLength: limit, truncation, signal };
+  const all = await readPairs(options.data, { name: "data", ...reading });
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, (i) =>
+    uniformAt(seed, Stream.split, 0, i),
+  );
+  const heldOut =
+    options.evalData === undefined
+      ? split.heldOut
+      : await readPairs(options.evalData, { name: "evalData", ...reading });
+  const scored =
+    options.evalScores === undefined
+      ? []
+      : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
+  const embedding: EmbeddingConfig = {
+    pooling: options.pooling ?? model.config.embedding?.pooling ?? "mean",
+    normalize: true,
+  };
+  const examples = [...split.train, ...heldOut];
+  const negatives = Math.max(...examples.map((e) => e.negatives.length));
+  const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
+  const stage = contrastive({
+    width: model.config.hiddenSize,
+    pairs,
+    negatives,
+    pooling: embedding.pooling,
+    temperature: options.temperature,
+    symmetric: options.symmetric,
+    sequenceLength,
+    padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
+  });
+  const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
+  model.setEmbedding(embedding);
+  const card: StageCard = {
+    data: typeof options.data === "string" ? dataNames(options.data) : [],
+    notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
+    evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
+  };
+  return yield* runStage(base, stage, source, options, {
+    card,
+    signal,
+    names: options.lora ? [] : trunkNames(model.config),
+    sequences: pairs * (2 + negatives),
+    sequenceLength,
+    finish: () => embeddingMetrics(model, heldOut, scored, signal),
+  });
+}
+
+/** Recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */
+async function embeddingMetrics(
+  model: Model,
+  pairs: readonly PairExample[],
+  scored: readonly ScoredPair[],
+  signal: AbortSignal | undefined,
+): Promise<Metrics> {
+  const embed = (texts: readonly Uint32Array[]) =>
+    embeddings(model, texts, { contextLength: model.config.maxPositionEmbeddings, signal });
+  const metrics: Metrics = {};
+  if (pairs.length > 0) {
+    const { documents, relevant } = distinct(pairs.map((p) => p.positive));
+    const report = retrieval(await embed(pairs.map((p) => p.anchor)), await embed(documents), relevant);
+    for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
+    metrics.mrr = report.mrr;
+  }
+  if (scored.length > 1) {
+    const first = await embed(scored.map((p) => p.first));
+    const second = await embed(scored.map((p) => p.second));
+    const rho = spearman(
+      first.map((v, i) => dotProduct(v, second[i]!)),
+      scored.map((p) => p.score),
+    );
+    if (Number.isFinite(rho)) metrics.spearman = rho;
+  }
+  return metrics;
+}
+
+/** Texts that occur several times are one document. */
+function distinct(texts: readonly Uint32Array[]): { documents: Uint32Array[]; relevant: number[] } {
+  const places = new Map<string, number>();
+  const documents: Uint32Array[] = [];
+  const relevant = texts.map((ids) => {
+    const key = ids.join(",");
+    const known = places.get(key);
+    if (known !== undefined) return known;
+    places.set(key, documents.length);
+    return documents.push(ids) - 1;
+  });
+  return { documents, relevant };
+}
+
+function longestText(examples: readonly PairExample[]): number {
+  let most = 1;
+  for (const { anchor, positive, negatives } of examples)
+    most = Math.max(most, anchor.length, positive.length, ...negatives.map((n) => n.length));
+  return most;
+}

@@ -1,0 +1,98 @@
+import { permutation, Stream } from "../data/random.ts";
+import { HeddleError, throwIfAborted } from "../errors.ts";
+import type { BatchSource } from "./trainer.ts";
+
+export interface ExampleSourceOptions<Example> {
+  /** Never shown in training; in their given order. */
+  heldOut?: readonly Example[] | undefined;
+  batchSize: number;
+  seed: number;
+  /** Held-out batches of an evaluation at most. */
+  evalBatches?: number | undefined;
+}
+
+/** How far a pass over the examples is. */
+interface Position {
+  epoch: number;
+  index: number;
+}
+
+/**
+ * Batches of examples that are in memory: each pass over them in an order of its own, which follows from (seed, pass) alone, so
+ * that a position is two integers. A pass's last batch is filled up from the next pass.
+ */
+export class ExampleSource<Example> implements BatchSource<Example[]> {
+  private readonly examples: readonly Example[];
+  private readonly options: ExampleSourceOptions<Example>;
+  private position: Position = { epoch: 0, index: 0 };
+  private order: { epoch: number; indices: Uint32Array } | undefined;
+
+  /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
+  constructor(examples: readonly Example[], options: ExampleSourceOptions<Example>) {
+    if (examples.length === 0)
+      throw new HeddleError("INVALID_ARGUMENT", "data: expected at least one row to train on, got none");
+    this.examples = examples;
+    this.options = options;
+  }
+
+  async next(signal?: AbortSignal): Promise<Example[]> {
+    const batch: Example[] = [];
+    while (batch.length < this.options.batchSize) {
+      throwIfAborted(signal, "train");
+      const { epoch, index } = this.position;
+      const order = await this.orderOf(epoch);
+      const taken = order.subarray(index, index + this.options.batchSize - batch.length);
+      for (const i of taken) batch.push(this.examples[i]!);
+      const after = index + taken.length;
+      this.position = after === order.length ? { epoch: epoch + 1, index: 0 } : { epoch, index: after };
+    }
+    return batch;
+  }
+
+  private async orderOf(epoch: number): Promise<Uint32Array> {
+    if (this.order?.epoch !== epoch) {
+      const indices = await permutation(this.examples.length, this.options.seed, Stream.documents, epoch);
+      this.order = { epoch, indices };
+    }
+    return this.order!.indices;
+  }
+
+  state(): Position {
+    return { ...this.position };
+  }
+
+  restore(state: unknown): void {
+    const { epoch, index } = (state ?? {}) as Partial<Position>;
+    const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
+    if (!valid || index! >= this.examples.length)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `checkpoint: expected a position in the ${this.examples.length} rows of data, got ${JSON.stringify(state)}`,
+      );
+    this.position = { epoch: epoch!, index: index! };
+  }
+
+  get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<Example[]>) | undefined {
+    const { heldOut = [], batchSize, evalBatches = Number.POSITIVE_INFINITY } = this.options;
+    if (heldOut.length === 0) return undefined;
+    return async function* batches(signal) {
+      for (let i = 0; i < heldOut.length && i / batchSize < evalBatches; i += batchSize) {
+        throwIfAborted(signal, "evaluation");
+        yield heldOut.slice(i, i + batchSize);
+      }
+    };
+  }
+
+  dispose(): void {}
+}
+
+/** Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone. */
+export function splitExamples<T>(
+  all: readonly T[],
+  fraction: number,
+  uniform: (index: number) => number,
+): { train: T[]; heldOut: T[] } {
+  const heldOut = all.filter((_, i) => uniform(i) < fraction);
+  const train = all.filter((_, i) => uniform(i) >= fraction);
+  return { train, heldOut };
+}

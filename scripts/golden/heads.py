@@ -1,0 +1,141 @@
+"""Golden values of classification and contrastive steps, from an independent float64 implementation in PyTorch.
+
+    python3 scripts/golden/heads.py > test/golden/heads.json
+
+The trunks are those of training.py. Every sequence is computed alone and without padding; what a batch with padding gives must
+equal it. Each case: the loss, the norm and first values of every gradient, and the losses of three AdamW steps.
+"""
+import json
+import math
+
+import torch
+import torch.nn.functional as F
+
+from training import CASES, decoder, gpt2, hashed, initial
+
+
+def hidden(c, w, ids):
+    """Hidden states after the last norm, (T, width): a language-modelling head that is the unit matrix changes nothing."""
+    with_unit = {**w, "lm_head.weight": torch.eye(c["hidden"])}
+    return (gpt2 if c["type"] == "gpt2" else decoder)({**c, "tied": False}, with_unit, ids[None])[0]
+
+
+def pooled(c, w, ids, how):
+    h = hidden(c, w, ids)
+    return {"last": h[-1], "first": h[0], "mean": h.mean(0)}[how]
+
+
+def texts(c, lengths, seed):
+    return [((hashed(seed + i, n) + 0.5) * c["vocab"]).floor().long() for i, n in enumerate(lengths)]
+
+
+def step_values(parameters, loss):
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in parameters.values() if p.dim() >= 2], "weight_decay": 0.1},
+            {"params": [p for p in parameters.values() if p.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=1e-3, betas=(0.9, 0.95), eps=1e-8,
+    )
+    gradients, losses = {}, []
+    for step in range(3):
+        optimizer.zero_grad()
+        value = loss()
+        value.backward()
+        losses.append(value.item())
+        if step == 0:
+            gradients = {n: {"norm": p.grad.norm().item(), "first": p.grad.flatten()[:4].tolist()} for n, p in parameters.items()}
+        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
+        optimizer.step()
+    return {"gradients": gradients, "losses": losses}
+
+
+def trunk(name):
+    c = CASES[name]
+    w = {n: p for n, p in initial(c).items() if n != "lm_head.weight"}
+    return c, w
+
+
+def head(c, w, labels, name="score", bias=False):
+    w[name + ".weight"] = (0.4 * hashed(500, labels * c["hidden"]).view(labels, c["hidden"])).float().double().requires_grad_(True)
+    if bias:
+        w[name + ".bias"] = (0.2 * hashed(501, labels)).float().double().requires_grad_(True)
+    return lambda x: F.linear(x, w[name + ".weight"], w.get(name + ".bias"))
+
+
+def sequence(name, how, problem, labels=3, weights=None, smoothing=0.0):
+    c, w = trunk(name)
+    score = head(c, w, labels)
+    ids = texts(c, [24, 9, 15, 1], 2000)
+    if problem == "single_label_classification":
+        y = torch.tensor([2, 0, 1, 0])
+    elif problem == "regression":
+        y = torch.tensor([0.5, -1.25, 2.0, 0.0]).view(4, 1)
+    else:
+        y = torch.tensor([[1.0, 0, 1], [0, 0, 0], [0, 1, 1], [1, 1, 1]])
+
+    def loss():
+        logits = torch.stack([score(pooled(c, w, i, how)) for i in ids])
+        if problem == "regression":
+            return F.mse_loss(logits, y)
+        if problem == "multi_label_classification":
+            return F.binary_cross_entropy_with_logits(logits, y)
+        each = F.cross_entropy(logits, y, reduction="none", label_smoothing=smoothing)
+        return (each * (torch.tensor(weights)[y] if weights else 1.0)).mean()
+
+    with torch.no_grad():
+        logits = [score(pooled(c, w, i, how)).tolist() for i in ids]
+    return {
+        "trunk": name, "pooling": how, "problemType": problem, "labels": labels, "weights": weights, "smoothing": smoothing,
+        "ids": [i.tolist() for i in ids], "targets": y.tolist(), "logits": logits, **step_values(w, loss),
+    }
+
+
+def token(name, head_name):
+    c, w = trunk(name)
+    score = head(c, w, 4, head_name, bias=True)
+    ids = texts(c, [12, 7], 3000)
+    # Two words' tokens in one text, three in the other; the rest counts nothing.
+    at, y = [[1, 5], [0, 3, 6]], [[3, 0], [1, 2, 2]]
+
+    def loss():
+        logits = torch.cat([score(hidden(c, w, i)[torch.tensor(a)]) for i, a in zip(ids, at)])
+        return F.cross_entropy(logits, torch.tensor(sum(y, [])))
+
+    return {"trunk": name, "labels": 4, "ids": [i.tolist() for i in ids], "at": at, "targets": y, **step_values(w, loss)}
+
+
+def contrastive(name, how, temperature, negatives):
+    c, w = trunk(name)
+    anchors, positives = texts(c, [11, 5, 8], 4000), texts(c, [6, 14, 9], 4100)
+    hard = texts(c, [7, 3, 10], 4200) if negatives else []
+
+    def loss():
+        embed = lambda rows: F.normalize(torch.stack([pooled(c, w, i, how) for i in rows]), dim=-1)
+        a, b = embed(anchors), embed(positives + hard)
+        return F.cross_entropy(a @ b.T / temperature, torch.arange(len(anchors)))
+
+    return {
+        "trunk": name, "pooling": how, "temperature": temperature,
+        "anchors": [i.tolist() for i in anchors], "positives": [i.tolist() for i in positives],
+        "negatives": [i.tolist() for i in hard], **step_values(w, loss),
+    }
+
+
+if __name__ == "__main__":
+    single = "single_label_classification"
+    print(json.dumps({
+        "sequence": {
+            "last": sequence("llama", "last", single),
+            "smoothed": sequence("qwen2", "last", single, weights=[0.5, 2.0, 1.25], smoothing=0.1),
+            "mean": sequence("gpt2", "mean", single),
+            "first": sequence("gemma", "first", single),
+            "regression": sequence("qwen3", "last", "regression", labels=1),
+            "multi-label": sequence("llama", "mean", "multi_label_classification"),
+        },
+        "token": {"llama": token("llama", "score"), "gpt2": token("gpt2", "classifier")},
+        "contrastive": {
+            "in-batch": contrastive("llama", "mean", 0.05, False),
+            "hard negatives": contrastive("gpt2", "last", 0.1, True),
+        },
+    }))
