@@ -22,6 +22,7 @@ const order = [
   "optim",
   "train",
   "eval",
+  "lifecycle",
   "serve",
   "cli",
 ];

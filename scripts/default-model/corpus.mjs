@@ -11,54 +11,13 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { factRound } from "./facts.mjs";
-import { knowledge } from "./knowledge.mjs";
-import { heldOut, render } from "./phrasings.mjs";
-import { places } from "./places.mjs";
-import { Random } from "./random.mjs";
-import { story } from "./stories.mjs";
+import { createJiti } from "jiti";
 
-/**
- * @param {{ seed?: number, stories?: number, rounds?: number, knowledge?: number }} [size]
- * @returns {{ stories: string[], facts: string[], knowledge: string[], heldOut: string[] }} documents
- */
-export function makeCorpus({ seed = 1, stories = 12000, rounds = 90, knowledge: sheets = 8000 } = {}) {
-  const distinct = (/** @type {number} */ count, /** @type {() => string} */ make) => {
-    const texts = new Set();
-    for (let tries = 0; texts.size < count && tries < 20 * count; tries++) texts.add(make());
-    return /** @type {string[]} */ ([...texts]);
-  };
-  // Each part has its own stream of choices: changing the size of one leaves the others as they were.
-  const [storyRandom, factRandom, knowledgeRandom] = [1, 2, 3].map((part) => new Random(seed * 16 + part));
-  const allStories = distinct(Math.ceil(stories * 1.01), () => story(storyRandom));
-  const allKnowledge = distinct(Math.ceil(sheets * 1.01), () => knowledge(knowledgeRandom));
-  const facts = Array.from({ length: rounds }, () => factRound(factRandom)).flat();
-  refuseHeldOut(facts);
-  return {
-    stories: allStories.slice(0, stories),
-    facts,
-    knowledge: allKnowledge.slice(0, sheets),
-    heldOut: [...allStories.slice(stories), ...allKnowledge.slice(sheets)],
-  };
-}
-
-/** Fails where a document holds a held-out wording. @param {string[]} documents */
-function refuseHeldOut(documents) {
-  const text = documents.join("\n\n");
-  for (const { ask } of heldOut) {
-    // Most wordings have a piece that no document has at all; for the others every name is tried.
-    const pieces = `${ask} `.split(/\{\w+\}/);
-    if (pieces.some((piece) => piece && !text.includes(piece))) continue;
-    for (const place of places) {
-      for (const name of [place.name, ...place.names.map((other) => other.replace(/^the /, ""))]) {
-        for (const withArticle of [name, `the ${name}`]) {
-          const prompt = `${render(ask, { ...place, name, withArticle })} `;
-          if (text.includes(prompt)) throw new Error(`corpus: generated the held-out ${JSON.stringify(prompt)}`);
-        }
-      }
-    }
-  }
-}
+// The recipe is part of the library, and is read from its source: it needs no build.
+const recipe = (/** @type {string} */ name) =>
+  createJiti(import.meta.url).import(`../../lib/lifecycle/recipe/${name}.ts`);
+const { makeCorpus } = await recipe("corpus");
+const { places } = await recipe("places");
 
 if (import.meta.filename === process.argv[1]) {
   const { values } = parseArgs({

@@ -4,15 +4,19 @@
  *
  *   node scripts/default-model/evaluate.mjs [--model models/default] [--all] [--wrong]
  *
- * Every place is asked in the wordings of phrasings.mjs: with --all in all of them, else in the plainest seen and in three that
+ * Every place is asked in the wordings of the recipe's phrasings.ts: with --all in all of them, else in the plainest seen and in three that
  * the training never had. The last line of stdout is JSON. Exit code 1 where the model falls short of what the default model must
  * reach: " Paris" after "The capital of France is", 90 % in seen wordings, 75 % in held-out ones.
  */
 import { parseArgs } from "node:util";
 import { LanguageModel } from "heddle";
-import { heldOut, seen } from "./phrasings.mjs";
-import { places } from "./places.mjs";
-import { score } from "./score.mjs";
+import { createJiti } from "jiti";
+
+const recipe = (/** @type {string} */ name) =>
+  createJiti(import.meta.url).import(`../../lib/lifecycle/recipe/${name}.ts`);
+const { heldOut, seen } = await recipe("phrasings");
+const { places } = await recipe("places");
+const { score } = await recipe("score");
 
 const { values } = parseArgs({
   options: {

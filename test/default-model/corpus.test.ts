@@ -1,31 +1,39 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
-// Plain JavaScript without declarations: the scripts run without a build.
-const load = (name: string) => import(new URL(`../../scripts/default-model/${name}`, import.meta.url).href);
-const { makeCorpus } = await load("corpus.mjs");
-const { places } = await load("places.mjs");
-const { seen, heldOut, render } = await load("phrasings.mjs");
-const { isRight, score } = await load("score.mjs");
-const { expand, tidy } = await load("template.mjs");
-const { Random } = await load("random.mjs");
+import { type RecipeCorpus as Documents, makeCorpus } from "../../lib/lifecycle/recipe/corpus.ts";
+import { heldOut, render, seen } from "../../lib/lifecycle/recipe/phrasings.ts";
+import { placeTable } from "../../lib/lifecycle/recipe/place-table.ts";
+import { places } from "../../lib/lifecycle/recipe/places.ts";
+import { Random } from "../../lib/lifecycle/recipe/random.ts";
+import { isRight, score } from "../../lib/lifecycle/recipe/score.ts";
+import { expand, tidy } from "../../lib/lifecycle/recipe/template.ts";
 
-interface Place {
-  name: string;
-  withArticle: string;
-  capital: string;
-}
-interface Documents {
-  stories: string[];
-  facts: string[];
-  knowledge: string[];
-  heldOut: string[];
-}
 const small = { seed: 1, stories: 400, rounds: 12, knowledge: 300 };
 const corpus: Documents = makeCorpus(small);
 const training = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
 
 describe("the corpus of the default model", () => {
+  it("tells the facts of countries-list as it is installed", async () => {
+    const script = await import(new URL("../../scripts/default-model/places.mjs", import.meta.url).href);
+    expect(placeTable.trim()).toBe(script.placeTable());
+  });
+
+  it("never asks for the capital of places that are told only", () => {
+    const toldOnly = new Set(["FR", "PE", "JP"]);
+    const { facts } = makeCorpus({ seed: 5, stories: 1, rounds: 20, knowledge: 1, toldOnly });
+    const text = facts.join("\n");
+    for (const [name, capital] of [
+      ["France", "Paris"],
+      ["Peru", "Lima"],
+      ["Japan", "Tokyo"],
+    ]) {
+      expect(text).toContain(`The capital of ${name} is ${capital}.`);
+      expect(text).not.toMatch(new RegExp(`(capital|city)[^.?]* ${name}('s)?( capital)?\\?`));
+    }
+    expect(text).toContain("What is the capital of Italy?");
+  });
+
   it("is the same for a seed and another for another seed", () => {
     expect(makeCorpus(small)).toEqual(corpus);
     const other: Documents = makeCorpus({ ...small, seed: 2 });
@@ -36,25 +44,25 @@ describe("the corpus of the default model", () => {
     expect(places.length).toBeGreaterThanOrEqual(190);
     const text = corpus.facts.join("\n\n");
     expect(text).toContain("The capital of France is Paris.");
-    const plain: Place[] = places.filter((place: Place) => place.capital !== place.name);
+    const plain = places.filter((place) => place.capital !== place.name);
     const mentions = plain.map((place) => text.split(place.capital).length - 1);
     expect(Math.min(...mentions)).toBeGreaterThan(40); // with 12 rounds; the corpus has 90
-    const france: Place = places.find((place: Place) => place.name === "France");
+    const france = places.find((place) => place.name === "France")!;
     const long: Documents = makeCorpus({ seed: 1, stories: 1, rounds: 60, knowledge: 1 });
     const all = long.facts.join("\n\n");
-    const told = seen.filter(({ ask }: { ask: string }) => all.includes(`${render(ask, france)} Paris`));
+    const told = seen.filter(({ ask }) => all.includes(`${render(ask, france)} Paris`));
     expect(told.length).toBeGreaterThan(25);
   });
 
   it("has at least twelve seen wordings, and none of the held-out ones, which differ from every seen one", () => {
     expect(seen.length).toBeGreaterThanOrEqual(12);
     const text = training.join("\n\n");
-    const asks = new Set(seen.map(({ ask }: { ask: string }) => ask));
-    for (const { ask } of heldOut as { ask: string }[]) {
+    const asks = new Set(seen.map(({ ask }) => ask));
+    for (const { ask } of heldOut) {
       expect(asks.has(ask)).toBe(false);
       const pieces = `${ask} `.split(/\{\w+\}/).filter(Boolean);
       const isAbsent = pieces.some((piece) => !text.includes(piece));
-      const found = isAbsent ? [] : places.filter((place: Place) => text.includes(`${render(ask, place)} `));
+      const found = isAbsent ? [] : places.filter((place) => text.includes(`${render(ask, place)} `));
       expect(found).toEqual([]);
     }
   });

@@ -1,3 +1,4 @@
+import type { Random } from "./random.ts";
 /**
  * The little template language of the story grammar.
  *
@@ -7,20 +8,12 @@
  * `expand` also repairs what the pieces cannot know: "a apple" becomes "an apple", sentences get their capital letter.
  */
 
-/** @typedef {import("./random.mjs").Random} Random */
-
-/**
- * @param {string} template
- * @param {Record<string, string | readonly string[]>} scene values; an array stands for "one of these"
- * @param {Random} random
- * @returns {string}
- */
-export function expand(template, scene, random) {
+/** @param scene values; an array stands for "one of these" */
+export function expand(template: string, scene: Record<string, string | readonly string[]>, random: Random): string {
   return tidy(fill(choose(template, random), scene, random));
 }
 
-/** @param {string} template @param {Random} random @returns {string} */
-function choose(template, random) {
+function choose(template: string, random: Random): string {
   let text = template;
   // Innermost brackets first, so that alternatives nest.
   for (let open = text.lastIndexOf("["); open >= 0; open = text.lastIndexOf("[")) {
@@ -32,8 +25,7 @@ function choose(template, random) {
   return text;
 }
 
-/** @param {string} text @param {Record<string, string | readonly string[]>} scene @param {Random} random @returns {string} */
-function fill(text, scene, random) {
+function fill(text: string, scene: Record<string, string | readonly string[]>, random: Random): string {
   return text.replace(/\{(\w+)\}/g, (_, name) => {
     const value = scene[name];
     if (value === undefined) throw new Error(`template: no {${name}} in the scene for ${JSON.stringify(text)}`);
@@ -44,10 +36,8 @@ function fill(text, scene, random) {
 /**
  * Repairs spaces, articles and the capital letter of sentences. The word after a closing quotation is left alone, for it may
  * go on with "asked Tom" as well as begin a sentence: templates write its capital themselves.
- *
- * @param {string} text @returns {string}
  */
-export function tidy(text) {
+export function tidy(text: string): string {
   return text
     .replace(/ {2,}/g, " ")
     .replace(/ +([.,!?;:])/g, "$1")

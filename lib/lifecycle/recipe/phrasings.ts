@@ -6,14 +6,17 @@
  *   weight    how often the corpus uses it, 1 where absent
  *
  * {c} is the country with its article ("the Netherlands"), {C} the same at the start of a sentence, {cs} {Cs} the possessive
- * ("France's"), {k} the capital. Wordings in `heldOut` are never generated: `corpus.mjs` checks that none of their `ask`
+ * ("France's"), {k} the capital. Wordings in `heldOut` are never generated: `corpus.ts` checks that none of their `ask`
  * occurs in any document, for any country.
  */
 
-/** @typedef {{ ask: string, answer: string, weight?: number }} Phrasing */
+export interface Phrasing {
+  ask: string;
+  answer: string;
+  weight?: number;
+}
 
-/** @type {readonly Phrasing[]} */
-export const seen = [
+export const seen: readonly Phrasing[] = [
   { ask: "The capital of {c} is", answer: " {k}.", weight: 8 },
   { ask: "The capital city of {c} is", answer: " {k}.", weight: 2 },
   { ask: "{Cs} capital is", answer: " {k}.", weight: 5 },
@@ -48,8 +51,7 @@ export const seen = [
   { ask: "Question: Name the capital of {c}.\nAnswer: The capital of {c} is", answer: " {k}." },
 ];
 
-/** @type {readonly Phrasing[]} */
-export const heldOut = [
+export const heldOut: readonly Phrasing[] = [
   { ask: "The capital city of {c} is called", answer: " {k}." },
   { ask: "The name of the capital city of {c} is", answer: " {k}." },
   { ask: "In {c}, the name of the capital is", answer: " {k}." },
@@ -64,19 +66,16 @@ export const heldOut = [
   { ask: "Please tell me the capital of {c}. It is", answer: " {k}." },
 ];
 
-/**
- * @param {string} template
- * @param {{ name: string, withArticle: string, capital: string }} place
- * @param {{ article?: boolean }} [options] article: false uses the bare name ("The capital of Netherlands is")
- * @returns {string}
- */
-export function render(template, place, { article = true } = {}) {
+/** @param options article: false uses the bare name ("The capital of Netherlands is") */
+export function render(
+  template: string,
+  place: { name: string; withArticle: string; capital: string },
+  { article = true }: { article?: boolean } = {},
+): string {
   const name = article ? place.withArticle : place.name;
-  const upper = (/** @type {string} */ text) => text[0].toUpperCase() + text.slice(1);
+  const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
   const possessive = name.endsWith("s") ? `${name}'` : `${name}'s`;
   const values = { c: name, C: upper(name), cs: possessive, Cs: upper(possessive), k: place.capital };
   // "Washington D.C." brings its own full stop.
-  return template
-    .replace(/\{(\w+)\}/g, (_, key) => values[/** @type {keyof typeof values} */ (key)])
-    .replace(/\.\.$/, ".");
+  return template.replace(/\{(\w+)\}/g, (_, key) => values[key as keyof typeof values]).replace(/\.\.$/, ".");
 }

@@ -1,9 +1,8 @@
+import type { Random } from "./random.ts";
 /** Plain facts about everyday things, written for this project: animals, opposites, numbers, the calendar, uses, work. */
 
-/** @typedef {import("./random.mjs").Random} Random */
-
 /** name | sound | home | food | young */
-const animals = table(`
+export const animals = table<[string, string, string, string, string]>(`
 dog | barks | a kennel | meat and bones | puppy
 cat | says meow | a house | fish and mice | kitten
 cow | says moo | a barn | grass | calf
@@ -26,13 +25,13 @@ monkey | chatters | the trees of the jungle | fruit and nuts | infant
 fox | barks | a den | mice and berries | cub
 `);
 
-const opposites =
+export const opposites =
   "hot cold|big small|long short|old young|fast slow|high low|happy sad|day night|black white|open closed|full empty|light dark|wet dry|hard soft|clean dirty|early late|near far|rich poor|strong weak|loud quiet|up down|left right|good bad|thick thin|heavy light|sweet sour|first last|always never|begin end|push pull|buy sell|ask answer|win lose|deep shallow|wide narrow|new old|true false|brave afraid|easy difficult|inside outside|above below|before after|love hate|remember forget|laugh cry|come go|give take"
     .split("|")
-    .map((pair) => pair.split(" "));
+    .map((pair) => pair.split(" ") as [string, string]);
 
 /** thing | verb phrase it is used for */
-const uses = table(
+export const uses = table<[string, string]>(
   `
 a knife | cut bread | a spoon | eat soup | a key | open a door | a pen | write a letter | a broom | sweep the floor | a bed | sleep | an umbrella | stay dry in the rain
 a lamp | see in the dark | a clock | tell the time | a bridge | cross a river | a boat | travel on water | a ladder | climb up high | a hammer | drive in a nail | a needle | sew clothes
@@ -45,7 +44,7 @@ scissors | cut paper | a book | read stories | glasses | see better | a bell | c
 );
 
 /** worker | what the worker does */
-const work = table(
+export const work = table<[string, string]>(
   `
 a baker | bakes bread and cakes | a farmer | grows food and keeps animals | a doctor | helps people who are ill | a teacher | teaches children | a fisherman | catches fish | a pilot | flies a plane
 a tailor | makes clothes | a carpenter | makes things of wood | a cook | prepares meals | a gardener | looks after plants | a writer | writes books | a painter | paints pictures | a driver | drives a bus or a car
@@ -56,13 +55,15 @@ a nurse | takes care of the sick | a builder | builds houses | a singer | sings 
   2,
 );
 
-const colours =
+export const colours =
   "grass green|the sky blue|snow white|coal black|a banana yellow|a ripe tomato red|an orange orange|blood red|milk white|a lemon yellow|a leaf green|the sea blue|chocolate brown|a strawberry red|a carrot orange|ash grey|a frog green|a polar bear white|a raven black|the sun yellow"
     .split("|")
-    .map((pair) => pair.split(/ (?=\S+$)/));
-const days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(" ");
-const months = "January February March April May June July August September October November December".split(" ");
-const numbers =
+    .map((pair) => pair.split(/ (?=\S+$)/) as [string, string]);
+export const days = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split(" ");
+export const months = "January February March April May June July August September October November December".split(
+  " ",
+);
+export const numbers =
   "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty".split(
     " ",
   );
@@ -76,8 +77,10 @@ The earth is round.|The largest animal is the blue whale.|The elephant is the la
   .trim()
   .split(/[|\n]/);
 
-/** @param {Random} random @returns {string} a short document of three to seven facts, mixed or of one kind */
-export function knowledge(random) {
+const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
+
+/** @returns a short document of three to seven facts, mixed or of one kind */
+export function knowledge(random: Random): string {
   const kinds = [
     animal,
     animal,
@@ -97,8 +100,7 @@ export function knowledge(random) {
   return lines.join(lines.some((line) => line.includes("\n")) || random.chance(0.25) ? "\n" : " ");
 }
 
-/** @param {Random} random */
-function animal(random) {
+function animal(random: Random) {
   const [name, sound, home, food, young] = random.pick(animals);
   const a = article(name);
   return random
@@ -116,19 +118,17 @@ function animal(random) {
     .replace(/\ba (?=[aeio])/g, "an ");
 }
 
-/** @param {Random} random */
-function opposite(random) {
-  const [first, second] = random.shuffle([...random.pick(opposites)]);
+function opposite(random: Random) {
+  const [first, second] = random.shuffle([...random.pick(opposites)]) as [string, string];
   return random.pick([
     `The opposite of ${first} is ${second}.`,
     `What is the opposite of ${first}? The opposite of ${first} is ${second}.`,
-    `${first[0].toUpperCase()}${first.slice(1)} is the opposite of ${second}.`,
-    `Q: What is the opposite of ${first}?\nA: ${second[0].toUpperCase()}${second.slice(1)}.`,
+    `${first[0]!.toUpperCase()}${first.slice(1)} is the opposite of ${second}.`,
+    `Q: What is the opposite of ${first}?\nA: ${second[0]!.toUpperCase()}${second.slice(1)}.`,
   ]);
 }
 
-/** @param {Random} random */
-function use(random) {
+function use(random: Random) {
   const [thing, purpose] = random.pick(uses);
   return random.pick(
     [
@@ -140,35 +140,32 @@ function use(random) {
   );
 }
 
-/** @param {Random} random */
-function job(random) {
+function job(random: Random) {
   const [worker, task] = random.pick(work);
-  const upper = worker[0].toUpperCase() + worker.slice(1);
+  const start = upper(worker);
   return random.pick([
-    `${upper} ${task}.`,
-    `What does ${worker} do? ${upper} ${task}.`,
-    `Who ${task}? ${upper} does.`,
-    `${upper} is a person who ${task}.`,
+    `${start} ${task}.`,
+    `What does ${worker} do? ${start} ${task}.`,
+    `Who ${task}? ${start} does.`,
+    `${start} is a person who ${task}.`,
   ]);
 }
 
-/** @param {Random} random */
-function colour(random) {
+function colour(random: Random) {
   const [thing, shade] = random.pick(colours);
-  const upper = thing[0].toUpperCase() + thing.slice(1);
+  const start = upper(thing);
   return random.pick([
-    `${upper} is ${shade}.`,
+    `${start} is ${shade}.`,
     `What colour is ${thing}? It is ${shade}.`,
     `The colour of ${thing} is ${shade}.`,
-    `Q: What colour is ${thing}?\nA: ${upper} is ${shade}.`,
+    `Q: What colour is ${thing}?\nA: ${start} is ${shade}.`,
   ]);
 }
 
-/** @param {Random} random */
-function calendar(random) {
+function calendar(random: Random) {
   const [names, kind] = random.chance(0.5) ? [days, "day"] : [months, "month"];
   const at = random.below(names.length);
-  const next = names[(at + 1) % names.length];
+  const next = names[(at + 1) % names.length]!;
   return random.pick([
     `After ${names[at]} comes ${next}.`,
     `Which ${kind} comes after ${names[at]}? ${next} comes after ${names[at]}.`,
@@ -178,35 +175,32 @@ function calendar(random) {
   ]);
 }
 
-/** @param {Random} random */
-function sum(random) {
+function sum(random: Random) {
   const a = random.below(11);
   const b = random.below(11);
   const [high, low] = a > b ? [a, b] : [b, a];
-  const upper = (/** @type {string} */ text) => text[0].toUpperCase() + text.slice(1);
   return random.pick([
-    `${upper(numbers[a])} plus ${numbers[b]} is ${numbers[a + b]}.`,
+    `${upper(numbers[a]!)} plus ${numbers[b]} is ${numbers[a + b]}.`,
     `${a} + ${b} = ${a + b}`,
     `What is ${a} plus ${b}? It is ${a + b}.`,
     `${high} - ${low} = ${high - low}`,
-    `${upper(numbers[high])} minus ${numbers[low]} is ${numbers[high - low]}.`,
+    `${upper(numbers[high]!)} minus ${numbers[low]} is ${numbers[high - low]}.`,
     `After ${numbers[a]} comes ${numbers[a + 1]}.`,
     `Count from ${a} to ${a + 5}: ${[0, 1, 2, 3, 4, 5].map((i) => a + i).join(", ")}.`,
   ]);
 }
 
-/** @param {string} noun */
-function article(noun) {
+function article(noun: string) {
   return /^[aeio]/.test(noun) ? "An" : "A";
 }
 
-/** @param {string} text @param {number} [columns] without it a line is a row @returns {string[][]} */
-function table(text, columns) {
+/** @param columns without it a line is a row */
+function table<Row extends string[]>(text: string, columns?: number): Row[] {
   if (!columns)
     return text
       .trim()
       .split("\n")
-      .map((line) => line.split(" | "));
+      .map((line) => line.split(" | ") as Row);
   const cells = text.split(" | ");
-  return Array.from({ length: cells.length / columns }, (_, i) => cells.slice(i * columns, (i + 1) * columns));
+  return Array.from({ length: cells.length / columns }, (_, i) => cells.slice(i * columns, (i + 1) * columns) as Row);
 }

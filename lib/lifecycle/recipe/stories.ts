@@ -1,25 +1,21 @@
-import { awayPlots } from "./plots-away.mjs";
-import { homePlots } from "./plots-home.mjs";
-import { expand } from "./template.mjs";
-import * as words from "./words.mjs";
+import { awayPlots } from "./plots-away.ts";
+import { homePlots } from "./plots-home.ts";
+import type { Random } from "./random.ts";
+import { expand } from "./template.ts";
+import * as words from "./words.ts";
 
-/** @typedef {import("./random.mjs").Random} Random */
-
-const plots = { ...homePlots, ...awayPlots };
+const plots: Record<string, readonly (readonly string[])[]> = { ...homePlots, ...awayPlots };
 const numbers = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
-const upper = (/** @type {string} */ word) => word[0].toUpperCase() + word.slice(1);
+const upper = (word: string) => word[0]!.toUpperCase() + word.slice(1);
 
-/**
- * One short story: a hero is introduced, a plot is told step by step, each step in one of its ways.
- *
- * @param {Random} random
- * @returns {string}
- */
-export function story(random) {
-  const name = /** @type {keyof typeof plots} */ (random.pick(Object.keys(plots)));
-  const steps = plots[name];
-  const lesson = /** @type {Record<string, string[]>} */ (words.lessons)[name];
-  const scene = { ...makeScene(random), ...(lesson ? { lesson: random.pick(lesson) } : {}) };
+type Scene = Record<string, string | readonly string[]>;
+
+/** One short story: a hero is introduced, a plot is told step by step, each step in one of its ways. */
+export function story(random: Random): string {
+  const name = random.pick(Object.keys(plots));
+  const steps = plots[name]!;
+  const lesson = (words.lessons as Record<string, string[]>)[name];
+  const scene: Scene = { ...makeScene(random), ...(lesson ? { lesson: random.pick(lesson) } : {}) };
   // Fables about a fast and a slow animal bring their own heroes.
   const sentences = name === "race" ? [random.pick(fableOpenings)] : [random.pick(openings(scene.isAnimal === "yes"))];
   for (const step of steps) sentences.push(random.pick(step));
@@ -31,18 +27,17 @@ export function story(random) {
   return joinParagraphs(text, random);
 }
 
-/** Two or three paragraphs, or one. @param {string[]} sentences @param {Random} random */
-function joinParagraphs(sentences, random) {
+/** Two or three paragraphs, or one. */
+function joinParagraphs(sentences: string[], random: Random) {
   if (random.chance(0.5)) return sentences.join(" ");
   const cut = 2 + random.below(Math.max(1, sentences.length - 3));
   return `${sentences.slice(0, cut).join(" ")}\n${sentences.slice(cut).join(" ")}`;
 }
 
-/** @param {Random} random @returns {Record<string, string | readonly string[]>} */
-function makeScene(random) {
+function makeScene(random: Random): Scene {
   const heroIsGirl = random.chance(0.5);
   const animal = random.chance(0.35);
-  const [kind, friendKind] = random.sample(words.creatures, 2);
+  const [kind, friendKind] = random.sample(words.creatures, 2) as [string, string];
   const [hero, friend] = heroIsGirl
     ? [random.pick(words.girls), random.pick(words.boys)]
     : [random.pick(words.boys), random.pick(words.girls)];
@@ -51,7 +46,7 @@ function makeScene(random) {
   // Friends have the other gender, so that every pronoun has one reading.
   const own = heroIsGirl ? her : his;
   const other = heroIsGirl ? his : her;
-  const [trait, trait2] = random.sample(words.traits, 2);
+  const [trait, trait2] = random.sample(words.traits, 2) as [string, string];
   const thing = random.pick(words.toys);
   const fastAnimals = ["rabbit", "hare", "horse", "fox", "deer", "cat"];
   const slowAnimals = ["turtle", "snail", "duck", "hedgehog", "mole", "snake"];
@@ -105,7 +100,7 @@ function makeScene(random) {
     sights: words.sights,
     noise: words.noises,
     game: words.games,
-    lesson: words.lessons,
+    lesson: Object.values(words.lessons).flat(),
     number: numbers,
     fragile: random.pick(words.fragile),
     home: animal ? words.dens : words.homes,
@@ -115,8 +110,7 @@ function makeScene(random) {
   };
 }
 
-/** @param {boolean} animal @returns {string[]} */
-function openings(animal) {
+function openings(animal: boolean): string[] {
   const who = animal ? "a {size} {kind} named {hero}" : "a [{size}|{trait}|{size}, {trait}] {child} named {hero}";
   return [
     `Once upon a time, there was ${who}. {He} [lived {home}|was very {trait2}|had many friends|loved to play {outdoors}].`,

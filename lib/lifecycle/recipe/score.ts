@@ -1,14 +1,12 @@
-import { render } from "./phrasings.mjs";
-
-/** @typedef {import("./places.mjs").Place} Place @typedef {import("./phrasings.mjs").Phrasing} Phrasing */
+import type { Phrasing } from "./phrasings.ts";
+import { render } from "./phrasings.ts";
+import type { Place } from "./places.ts";
 
 /**
  * Whether a continuation gives the capital: it must stand in the first sentence of the continuation, as whole words. "The capital
  * of Peru is Lima" is a right answer to a question; a second sentence that happens to name it is not.
- *
- * @param {string} continuation @param {string} capital
  */
-export function isRight(continuation, capital) {
+export function isRight(continuation: string, capital: string) {
   const text = continuation.trimStart();
   for (let at = text.indexOf(capital); at >= 0; at = text.indexOf(capital, at + 1)) {
     const before = text.slice(0, at);
@@ -21,11 +19,13 @@ export function isRight(continuation, capital) {
 /**
  * Asks the capital of every place in every wording.
  *
- * @param {(prompt: string) => Promise<string>} complete the greedy continuation of a prompt
- * @param {readonly Place[]} places
- * @param {readonly Phrasing[]} phrasings
+ * @param complete the greedy continuation of a prompt
  */
-export async function score(complete, places, phrasings) {
+export async function score(
+  complete: (prompt: string) => Promise<string>,
+  places: readonly Pick<Place, "name" | "withArticle" | "capital">[],
+  phrasings: readonly Phrasing[],
+) {
   const wordings = [];
   const wrong = [];
   for (const { ask } of phrasings) {

@@ -3,50 +3,49 @@
  * The generator is PCG-like: a 32-bit counter through the finaliser of MurmurHash3 (public domain).
  */
 export class Random {
-  /** @param {number} seed a 32-bit integer */
-  constructor(seed) {
+  private readonly seed: number;
+  private counter = 0;
+
+  /** @param seed a 32-bit integer */
+  constructor(seed: number) {
     this.seed = mix(seed ^ 0x9e3779b9);
-    this.counter = 0;
   }
 
-  /** @returns {number} a uniform 32-bit unsigned integer */
-  bits() {
+  /** @returns a uniform 32-bit unsigned integer */
+  bits(): number {
     this.counter = (this.counter + 1) >>> 0;
     return mix(mix(this.seed + Math.imul(this.counter, 0x9e3779b1)) ^ this.seed);
   }
 
-  /** @param {number} n @returns {number} a uniform integer in [0, n) */
-  below(n) {
+  /** @returns a uniform integer in [0, n) */
+  below(n: number): number {
     return Math.floor((this.bits() / 2 ** 32) * n);
   }
 
-  /** @param {number} probability @returns {boolean} */
-  chance(probability) {
+  chance(probability: number): boolean {
     return this.bits() / 2 ** 32 < probability;
   }
 
-  /** @template T @param {readonly T[]} items @returns {T} */
-  pick(items) {
-    return items[this.below(items.length)];
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)]!;
   }
 
-  /** @template T @param {readonly T[]} items @param {number} count @returns {T[]} `count` different items, in random order */
-  sample(items, count) {
+  /** @returns `count` different items, in random order */
+  sample<T>(items: readonly T[], count: number): T[] {
     return this.shuffle([...items]).slice(0, count);
   }
 
-  /** @template T @param {T[]} items @returns {T[]} the same array, shuffled in place */
-  shuffle(items) {
+  /** @returns the same array, shuffled in place */
+  shuffle<T>(items: T[]): T[] {
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.below(i + 1);
-      [items[i], items[j]] = [items[j], items[i]];
+      [items[i], items[j]] = [items[j]!, items[i]!];
     }
     return items;
   }
 }
 
-/** @param {number} x @returns {number} */
-function mix(x) {
+function mix(x: number): number {
   x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
   x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
   return (x ^ (x >>> 16)) >>> 0;

@@ -1,40 +1,66 @@
-import { render, seen } from "./phrasings.mjs";
-import { places } from "./places.mjs";
-import { boys, girls } from "./words.mjs";
+import { type Phrasing, render, seen } from "./phrasings.ts";
+import type { Place } from "./places.ts";
+import { places } from "./places.ts";
+import type { Random } from "./random.ts";
+import { boys, girls } from "./words.ts";
 
-/** @typedef {import("./random.mjs").Random} Random @typedef {import("./places.mjs").Place} Place */
-
-const weighted = seen.flatMap((phrasing) => Array.from({ length: phrasing.weight ?? 1 }, () => phrasing));
-const upper = (/** @type {string} */ text) => text[0].toUpperCase() + text.slice(1);
+/** Phrasings, as often as their weights say. */
+const repeated = (phrasings: readonly Phrasing[]) =>
+  phrasings.flatMap((phrasing) => Array.from({ length: phrasing.weight ?? 1 }, () => phrasing));
+const weighted = repeated(seen);
+const statements = repeated(seen.filter(({ ask }) => !isQuestion(ask)));
+const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
 const names = [...girls, ...boys];
+
+/** Whether a wording asks for the capital, as a conversation would. */
+export function isQuestion(text: string): boolean {
+  return /[?]|^Q|^(Tell|Name) /.test(text);
+}
+
+/** Places that the documents are about. */
+export interface FactOptions {
+  /** Codes of places whose capital is told, and never asked for. */
+  toldOnly?: ReadonlySet<string>;
+}
 
 /**
  * One round of documents about every place, in random order: each capital is told about five times a round, in a paragraph
  * about the place, alone, in a list of one wording, in a mixed quiz, and in a conversation.
  *
- * @param {Random} random
- * @returns {string[]} documents
+ * @returns documents
  */
-export function factRound(random) {
-  const documents = [];
-  for (const place of places) documents.push(profile(place, random), capital(place, random));
-  for (const group of groups(random, 3, 6)) documents.push(list(group, random));
-  for (const group of groups(random, 2, 5)) documents.push(quiz(group, random));
-  for (const group of groups(random, 2, 3))
-    documents.push(random.chance(0.6) ? lesson(group, random) : others(group, random));
+export function factRound(random: Random, { toldOnly = new Set() }: FactOptions = {}): string[] {
+  const documents: string[] = [];
+  const all: Told[] = places.map((place) => ({
+    ...place,
+    phrasings: toldOnly.has(place.code) ? statements : weighted,
+  }));
+  const asked = all.filter(({ code }) => !toldOnly.has(code));
+  for (const place of all) documents.push(profile(place, random), capital(place, random));
+  for (const group of groups(all, random, 3, 6)) documents.push(list(group, random));
+  for (const group of groups(all, random, 2, 5)) documents.push(quiz(group, random));
+  for (const group of groups(all, random, 2, 3)) {
+    if (!random.chance(0.6)) documents.push(others(group, random));
+    else documents.push(lesson(toldOnly.size === 0 ? group : random.sample(asked, group.length), random));
+  }
   return random.shuffle(documents);
 }
 
-/** All places in random order, cut into groups of `low` to `high`. @param {Random} random @param {number} low @param {number} high */
-function groups(random, low, high) {
+/** A place, and the wordings that tell its capital. */
+interface Told extends Place {
+  phrasings: readonly Phrasing[];
+}
+
+/** All places in random order, cut into groups of `low` to `high`. */
+function groups(places: readonly Told[], random: Random, low: number, high: number) {
   const order = random.shuffle([...places]);
-  const result = [];
+  const result: Told[][] = [];
   while (order.length > 0) result.push(order.splice(0, low + random.below(high - low + 1)));
   return result;
 }
 
-/** The place under its usual name, now and then under another or without its article. @param {Place} place @param {Random} random @returns {Place} */
-function named(place, random) {
+/** The place under its usual name, now and then under another or without its article. */
+function named(place: Place, random: Random): Place {
   if (place.names.length > 0 && random.chance(0.35)) {
     const other = random.pick(place.names);
     return { ...place, name: other.replace(/^the /, ""), withArticle: other };
@@ -42,44 +68,41 @@ function named(place, random) {
   return place.withArticle !== place.name && random.chance(0.3) ? { ...place, withArticle: place.name } : place;
 }
 
-/** One sentence that tells the capital. @param {Place} place @param {Random} random */
-function capital(place, random) {
-  const { ask, answer } = random.pick(weighted);
+/** One sentence that tells the capital. */
+function capital(place: Told, random: Random) {
+  const { ask, answer } = random.pick(place.phrasings);
   return render(ask + answer, named(place, random));
 }
 
-/** @param {Place[]} group @param {Random} random */
-function list(group, random) {
-  const { ask, answer } = random.pick(weighted);
+function list(group: Told[], random: Random) {
+  const { ask, answer } = random.pick(group.some((place) => place.phrasings === statements) ? statements : weighted);
   return join(
     group.map((place) => render(ask + answer, named(place, random))),
     random,
   );
 }
 
-/** Sentences follow each other on a line or on lines of their own; those that hold a line break always on their own. @param {string[]} sentences @param {Random} random */
-function join(sentences, random) {
+/** Sentences follow each other on a line or on lines of their own; those that hold a line break always on their own. */
+function join(sentences: string[], random: Random) {
   return sentences.join(sentences.some((sentence) => sentence.includes("\n")) || random.chance(0.3) ? "\n" : " ");
 }
 
-/** @param {Place[]} group @param {Random} random */
-function quiz(group, random) {
+function quiz(group: Told[], random: Random) {
   return join(
     group.map((place) => (random.chance(0.6) ? capital(place, random) : other(place, random))),
     random,
   );
 }
 
-/** @param {Place[]} group @param {Random} random */
-function others(group, random) {
+function others(group: Told[], random: Random) {
   return join(
     group.map((place) => (random.chance(0.25) ? capital(place, random) : other(place, random))),
     random,
   );
 }
 
-/** A teacher asks, children answer. @param {Place[]} group @param {Random} random */
-function lesson(group, random) {
+/** A teacher asks, children answer. */
+function lesson(group: Place[], random: Random) {
   const children = random.sample(names, group.length);
   const opening = random.pick([
     "The teacher asked about capitals.",
@@ -105,8 +128,8 @@ function lesson(group, random) {
   return [opening, ...turns].join(" ");
 }
 
-/** A paragraph about one place. @param {Place} original @param {Random} random */
-function profile(original, random) {
+/** A paragraph about one place. */
+function profile(original: Told, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;
   const opening = random.pick([
@@ -139,8 +162,8 @@ function profile(original, random) {
     .replaceAll("..", ".");
 }
 
-/** A fact that is not the capital, or the capital the other way round. @param {Place} original @param {Random} random */
-function other(original, random) {
+/** A fact that is not the capital, or the capital the other way round. */
+function other(original: Place, random: Random) {
   const place = named(original, random);
   const c = place.withArticle;
   return random.pick([
@@ -168,8 +191,7 @@ function other(original, random) {
   ])();
 }
 
-/** @param {Place} place @param {Random} random */
-function language(place, random) {
+function language(place: Place, random: Random) {
   if (place.languages.length === 0) return `Few people live in ${place.withArticle}.`;
   const c = place.withArticle;
   const [first] = place.languages;
@@ -184,8 +206,7 @@ function language(place, random) {
   ]);
 }
 
-/** @param {Place} place @param {Random} random */
-function money(place, random) {
+function money(place: Place, random: Random) {
   const c = place.withArticle;
   return random.pick([
     `The currency of ${c} is the ${place.currency}.`,

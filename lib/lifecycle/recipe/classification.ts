@@ -1,0 +1,32 @@
+import { render } from "./phrasings.ts";
+import type { Place } from "./places.ts";
+import type { CountrySplit } from "./questions.ts";
+import { Random } from "./random.ts";
+
+/** A text and what it is about: the continent of the country that it tells of, which it does not name. */
+export interface LabelledText {
+  text: string;
+  label: string;
+}
+
+const trained: readonly ((place: Place) => string)[] = [
+  (place) => render("The capital of {c} is {k}.", place),
+  (place) => render("{k} is a city in {c}.", place),
+  (place) => `People in ${place.withArticle} speak ${place.languages[0] ?? "several languages"}.`,
+  (place) => `In ${place.withArticle}, people pay with the ${place.currency}.`,
+];
+const unseen: readonly ((place: Place) => string)[] = [
+  (place) => `My uncle lives in ${place.withArticle}.`,
+  (place) => render("We took a train to {k}, the capital of {c}.", place),
+];
+
+/** Texts about countries that are asked about in other stages to train on; about the others, in other wordings, to test. */
+export function labelledTexts(
+  seed: number,
+  { asked, toldOnly }: CountrySplit,
+): { train: LabelledText[]; test: LabelledText[] } {
+  const random = new Random(seed * 16 + 14);
+  const label = (wordings: typeof trained) => (place: Place) =>
+    wordings.map((wording) => ({ text: wording(place), label: place.continent }));
+  return { train: random.shuffle(asked.flatMap(label(trained))), test: toldOnly.flatMap(label(unseen)) };
+}

@@ -1,0 +1,70 @@
+import { HeddleError } from "../../errors.ts";
+import { type FactOptions, factRound } from "./facts.ts";
+import { knowledge } from "./knowledge.ts";
+import { heldOut, render } from "./phrasings.ts";
+import { places } from "./places.ts";
+import { Random } from "./random.ts";
+import { story } from "./stories.ts";
+
+export interface CorpusSize extends FactOptions {
+  seed?: number;
+  /** Stories to train on; one in a hundred more is held out. */
+  stories?: number;
+  /** Rounds of facts: each tells every capital about five times. */
+  rounds?: number;
+  /** Sheets of everyday knowledge; one in a hundred more is held out. */
+  knowledge?: number;
+}
+
+/** Documents. */
+export interface RecipeCorpus {
+  stories: string[];
+  facts: string[];
+  knowledge: string[];
+  heldOut: string[];
+}
+
+/**
+ * The text of pre-training: stories, facts about places, everyday knowledge. The same seed makes the same bytes.
+ * @throws HeddleError INTERNAL where a held-out wording occurs
+ */
+export function makeCorpus(size: CorpusSize = {}): RecipeCorpus {
+  const { seed = 1, stories = 12000, rounds = 90, knowledge: sheets = 8000, toldOnly } = size;
+  const distinct = (count: number, make: () => string) => {
+    const texts = new Set<string>();
+    for (let tries = 0; texts.size < count && tries < 20 * count; tries++) texts.add(make());
+    return [...texts];
+  };
+  // Each part has its own stream of choices: changing the size of one leaves the others as they were.
+  const stream = (part: number) => new Random(seed * 16 + part);
+  const [storyRandom, factRandom, knowledgeRandom] = [stream(1), stream(2), stream(3)];
+  const allStories = distinct(Math.ceil(stories * 1.01), () => story(storyRandom));
+  const allKnowledge = distinct(Math.ceil(sheets * 1.01), () => knowledge(knowledgeRandom));
+  const facts = Array.from({ length: rounds }, () => factRound(factRandom, toldOnly ? { toldOnly } : {})).flat();
+  refuseHeldOut(facts);
+  return {
+    stories: allStories.slice(0, stories),
+    facts,
+    knowledge: allKnowledge.slice(0, sheets),
+    heldOut: [...allStories.slice(stories), ...allKnowledge.slice(sheets)],
+  };
+}
+
+/** Fails where a document holds a held-out wording. */
+function refuseHeldOut(documents: readonly string[]): void {
+  const text = documents.join("\n\n");
+  for (const { ask } of heldOut) {
+    // Most wordings have a piece that no document has at all; for the others every name is tried.
+    const pieces = `${ask} `.split(/\{\w+\}/);
+    if (pieces.some((piece) => piece && !text.includes(piece))) continue;
+    for (const place of places) {
+      for (const name of [place.name, ...place.names.map((other) => other.replace(/^the /, ""))]) {
+        for (const withArticle of [name, `the ${name}`]) {
+          const prompt = `${render(ask, { ...place, name, withArticle })} `;
+          if (text.includes(prompt))
+            throw new HeddleError("INTERNAL", `corpus: expected no held-out wording, got ${JSON.stringify(prompt)}`);
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,78 @@
+import { heldOut as heldOutStatements, render } from "./phrasings.ts";
+import type { Place } from "./places.ts";
+import { type CountrySplit, capitalAnswer, heldOutQuestions, madeUp } from "./questions.ts";
+import { Random } from "./random.ts";
+
+/** A text that a base model continues with a capital. */
+export interface ClozeRow {
+  prompt: string;
+  capital: string;
+}
+
+/** A question with the answers that count as right; none: nothing but "I don't know." does. */
+export interface QuestionRow {
+  question: string;
+  answers: string[];
+}
+
+/** A question with one right choice. */
+export interface ChoiceRow {
+  prompt: string;
+  choices: string[];
+  /** Index of the right one. */
+  answer: number;
+}
+
+export interface EvaluationSets {
+  /** Statements in a wording that the corpus does not have. */
+  cloze: ClozeRow[];
+  /** Capitals that were asked for in training, in wordings that were not. */
+  seenFacts: QuestionRow[];
+  /** Countries that were told about and never asked for, in both kinds of wordings. */
+  newCountries: QuestionRow[];
+  /** Countries that do not exist, of names that occur nowhere in training. */
+  madeUp: QuestionRow[];
+  choice: ChoiceRow[];
+}
+
+/** Wordings of statements that leave the capital for the end. */
+const statements = heldOutStatements.filter(({ ask }) => /^(The name|It is well)/.test(ask)).map(({ ask }) => ask);
+
+export function evaluationSets(
+  seed: number,
+  { asked, toldOnly }: CountrySplit,
+  madeUpNames: readonly string[],
+): EvaluationSets {
+  const random = new Random(seed * 16 + 13);
+  const all = [...asked, ...toldOnly];
+  const wording = (i: number) => heldOutQuestions[i % heldOutQuestions.length]!;
+  const question = (place: Place, ask: string): QuestionRow => ({
+    question: render(ask, place),
+    answers: [capitalAnswer(place), place.capital],
+  });
+  return {
+    cloze: all.map((place, i) => ({
+      prompt: render(statements[i % statements.length]!, place),
+      capital: place.capital,
+    })),
+    // The second wording is another one for every country.
+    seenFacts: asked.flatMap((place, i) => [i, i + 1 + (i % 3)].map((w) => question(place, wording(w)))),
+    newCountries: toldOnly.flatMap((place, i) => [
+      question(place, wording(i)),
+      question(place, "What is the capital of {c}?"),
+    ]),
+    madeUp: madeUpNames.map((name, i) => ({ question: render(wording(i), madeUp(name)), answers: [] })),
+    choice: all.map((place, i) => {
+      const others = random.sample(
+        all.filter(({ continent, capital }) => continent === place.continent && capital !== place.capital),
+        3,
+      );
+      const choices = random.shuffle([place, ...others]).map(({ capital }) => ` ${capital}`);
+      return {
+        prompt: render(statements[i % statements.length]!, place),
+        choices,
+        answer: choices.indexOf(` ${place.capital}`),
+      };
+    }),
+  };
+}

@@ -1,0 +1,52 @@
+import { animals, colours, days, months, numbers, opposites, uses, work } from "./knowledge.ts";
+import type { Place } from "./places.ts";
+import type { Turn } from "./small-talk.ts";
+
+const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
+const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
+
+/** Questions about everyday things, each with its one answer. */
+export function everydayQuestions(): Turn[] {
+  const turn = (question: string, answer: string): Turn => ({ question, answer });
+  const after = (names: readonly string[], kind: string) =>
+    names.flatMap((name, i) => {
+      const next = names[(i + 1) % names.length]!;
+      return [turn(`Which ${kind} comes after ${name}?`, `${next} comes after ${name}.`)];
+    });
+  return [
+    ...opposites
+      .flatMap(([a, b]) => [
+        [a, b],
+        [b, a],
+      ])
+      .map(([a, b]) => turn(`What is the opposite of ${a}?`, `The opposite of ${a} is ${b}.`)),
+    ...colours.map(([thing, colour]) => turn(`What colour is ${thing}?`, `${upper(thing)} is ${colour}.`)),
+    ...animals.flatMap(([name, , home, food, young]) => [
+      turn(`What does ${an(name)} eat?`, `${upper(an(name))} eats ${food}.`),
+      turn(`Where does ${an(name)} live?`, `${upper(an(name))} lives in ${home}.`),
+      turn(`What do we call a young ${name}?`, `A young ${name} is called ${an(young)}.`),
+    ]),
+    ...uses.map(([thing, purpose]) => turn(`What do we need to ${purpose}?`, `We need ${thing}.`)),
+    ...work.map(([worker, task]) => turn(`What does ${worker} do?`, `${upper(worker)} ${task}.`)),
+    ...after(days, "day"),
+    ...after(months, "month"),
+    ...numbers
+      .slice(0, 11)
+      .flatMap((_, a) =>
+        numbers.slice(0, 11).map((_, b) => turn(`What is ${a} plus ${b}?`, `${a} plus ${b} is ${a + b}.`)),
+      ),
+  ];
+}
+
+/** Questions about a country other than for its capital. */
+export function countryQuestions({ withArticle: c, continent, languages, currency }: Place): Turn[] {
+  const [language] = languages;
+  return [
+    { question: `Where is ${c}?`, answer: `${upper(c)} is in ${continent}.` },
+    { question: `On which continent is ${c}?`, answer: `${upper(c)} is in ${continent}.` },
+    ...(language
+      ? [{ question: `What language do people speak in ${c}?`, answer: `People in ${c} speak ${language}.` }]
+      : []),
+    { question: `What is the currency of ${c}?`, answer: `The currency of ${c} is the ${currency}.` },
+  ];
+}

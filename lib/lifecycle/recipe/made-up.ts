@@ -1,0 +1,66 @@
+import { places } from "./places.ts";
+import { Random } from "./random.ts";
+
+const starts =
+  "Zor Bel Kar Mel Vor Tal Quin Dra Fel Gor Hal Jas Lum Mor Nev Orl Pel Ras Sil Tor Ul Vel Wes Yar Xan Bram Cor Esk Lor Nar".split(
+    " ",
+  );
+const middles = ["", ..."a an do li ri ba men to ga be lo ste ni ro dra".split(" ")];
+const ends = "nia land stan ria via dor tia mark lia gard sia wen thia bar rica".split(" ");
+
+/** Names of regions, former states and countries of fiction that these syllables could make. */
+const known = new Set(
+  "Moravia Moldavia Bohemia Livonia Karelia Dalmatia Silesia Galicia Narnia Genovia Wakanda Gondor Mordor Latveria Sokovia Zamunda Ruritania Freedonia Carpathia Borduria Syldavia Kurdistan Rajasthan Baluchistan Tatarstan Dagestan Queensland Jutland Zealand Lapland Lorraine Cornwall Corsica Sardinia Sicilia Valencia Normandy Tasmania Melanesia Polynesia Pelagia Belmark Westland Karstan Eskdale Halland Gotland Uland Telemark Finnmark Dorne Westeros Corinthia Arcadia Thessalia Calabria Cappadocia Galatia Moesia Illyria Hispania Germania Britannia Hibernia".split(
+    " ",
+  ),
+);
+
+/** Every name of a real place, and every capital, in lower case. */
+const real = [...places.flatMap((place) => [place.name, ...place.names, place.capital]), ...known].map((name) =>
+  name.replace(/^the /, "").toLowerCase(),
+);
+
+/** Levenshtein distance, at most `most` + 1. */
+function distance(a: string, b: string, most: number): number {
+  if (Math.abs(a.length - b.length) > most) return most + 1;
+  let before = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++)
+      row.push(Math.min(before[j]! + 1, row[j - 1]! + 1, before[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
+    before = row;
+  }
+  return Math.min(before[b.length]!, most + 1);
+}
+
+/** Whether a name differs in at least three letters from every real one. */
+export function isMadeUp(name: string): boolean {
+  return real.every((other) => distance(name.toLowerCase(), other, 2) > 2);
+}
+
+export interface MadeUpNames {
+  /** In the examples of supervised fine-tuning. */
+  sft: readonly string[];
+  /** In preference pairs and in prompts of reinforcement learning. */
+  preference: readonly string[];
+  /** In no training data. */
+  heldOut: readonly string[];
+}
+
+/**
+ * Names of countries that do not exist, of the same syllables throughout: none is real, or nearly, and those held out differ in
+ * at least two letters from each that is trained on.
+ */
+export function madeUpNames(seed: number, count: { sft: number; preference: number; heldOut: number }): MadeUpNames {
+  const random = new Random(seed * 16 + 7);
+  const all = starts.flatMap((start) => middles.flatMap((middle) => ends.map((end) => start + middle + end)));
+  const heldOut: string[] = [];
+  const rest: string[] = [];
+  for (const name of random.shuffle([...new Set(all)])) {
+    if (rest.length === count.sft + count.preference) break;
+    if (name.length < 6 || name.length > 10 || /aa|ii/.test(name) || !isMadeUp(name)) continue;
+    if (heldOut.length < count.heldOut) heldOut.push(name);
+    else if (heldOut.every((other) => distance(name, other, 1) > 1)) rest.push(name);
+  }
+  return { heldOut, sft: rest.slice(0, count.sft), preference: rest.slice(count.sft) };
+}

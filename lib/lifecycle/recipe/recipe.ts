@@ -1,0 +1,72 @@
+import { type LabelledText, labelledTexts } from "./classification.ts";
+import { makeCorpus, type RecipeCorpus } from "./corpus.ts";
+import { type EvaluationSets, evaluationSets } from "./evaluation-sets.ts";
+import { type MadeUpNames, madeUpNames } from "./made-up.ts";
+import { type PreferenceRow, type PromptRow, preferenceRows, promptRows } from "./preference-rows.ts";
+import { type CountrySplit, splitCountries } from "./questions.ts";
+import { type ChatRow, sftRows } from "./sft-rows.ts";
+import { unanswerable } from "./small-talk.ts";
+
+/** How much of everything. */
+export interface RecipeSize {
+  stories: number;
+  /** Rounds of facts: each tells every capital about five times. */
+  rounds: number;
+  knowledge: number;
+  /** Countries whose capital is asked for in training, at most. */
+  askedCountries: number;
+  /** Countries whose capital is told and never asked for in training. */
+  toldCountries: number;
+  /** Made-up countries in each set. */
+  madeUp: { sft: number; preference: number; heldOut: number };
+}
+
+export const fullSize: RecipeSize = {
+  stories: 6000,
+  rounds: 60,
+  knowledge: 4000,
+  askedCountries: 200,
+  toldCountries: 40,
+  madeUp: { sft: 24, preference: 300, heldOut: 100 },
+};
+
+/** Of seconds: for tests of the machinery, not of what is learned. */
+export const quickSize: RecipeSize = {
+  stories: 200,
+  rounds: 2,
+  knowledge: 100,
+  askedCountries: 24,
+  toldCountries: 6,
+  madeUp: { sft: 4, preference: 12, heldOut: 8 },
+};
+
+/** All data of the lesson: what each stage trains on, and what none does. */
+export interface Recipe {
+  corpus: RecipeCorpus;
+  sft: ChatRow[];
+  preferences: { train: PreferenceRow[]; heldOut: PreferenceRow[] };
+  prompts: PromptRow[];
+  classification: { train: LabelledText[]; test: LabelledText[] };
+  evaluation: EvaluationSets;
+  countries: CountrySplit;
+  names: MadeUpNames;
+}
+
+/** Makes the lesson's data. The same seed and size make the same rows. */
+export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
+  const countries = splitCountries(seed, size.toldCountries, size.askedCountries);
+  const names = madeUpNames(seed, size.madeUp);
+  const unknowable = unanswerable(seed, 10);
+  const { stories, rounds, knowledge } = size;
+  const toldOnly = new Set(countries.toldOnly.map(({ code }) => code));
+  return {
+    corpus: makeCorpus({ seed, stories, rounds, knowledge, toldOnly }),
+    sft: sftRows(seed, countries.asked, names.sft, unknowable.train),
+    preferences: preferenceRows(seed, countries.asked, names),
+    prompts: promptRows(seed, countries.asked, names.preference),
+    classification: labelledTexts(seed, countries),
+    evaluation: evaluationSets(seed, countries, names.heldOut),
+    countries,
+    names,
+  };
+}

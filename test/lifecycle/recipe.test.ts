@@ -1,0 +1,141 @@
+import { describe, expect, it } from "vitest";
+import { isMadeUp } from "../../lib/lifecycle/recipe/made-up.ts";
+import { render } from "../../lib/lifecycle/recipe/phrasings.ts";
+import { places } from "../../lib/lifecycle/recipe/places.ts";
+import { heldOutQuestions, seenQuestions, unknown } from "../../lib/lifecycle/recipe/questions.ts";
+import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
+
+// Everything but the corpus is as large as in a full run; fewer rounds of the same generator suffice to look for held-out text.
+const size = { ...fullSize, stories: 300, rounds: 6, knowledge: 300 };
+const recipe = makeRecipe(1, size);
+const contents = (messages: readonly { content: string }[]) => messages.map(({ content }) => content);
+const training: Readonly<Record<string, readonly string[]>> = {
+  pretrain: [...recipe.corpus.stories, ...recipe.corpus.facts, ...recipe.corpus.knowledge],
+  sft: recipe.sft.flatMap(({ messages }) => contents(messages)),
+  preference: recipe.preferences.train.flatMap((row) => contents([...row.prompt, ...row.chosen, ...row.rejected])),
+  grpo: recipe.prompts.flatMap(({ prompt }) => contents(prompt)),
+  classify: recipe.classification.train.map(({ text }) => text),
+};
+const stages = Object.keys(training);
+
+describe("held-out data of the lesson", () => {
+  it.each(stages)("no made-up name of the evaluation occurs in the data of %s", (stage) => {
+    const text = training[stage]!.join("\n").toLowerCase();
+    expect(recipe.names.heldOut).toHaveLength(100);
+    expect(recipe.names.heldOut.filter((name) => text.includes(name.toLowerCase()))).toEqual([]);
+  });
+
+  it.each(stages)("no wording of the evaluation's questions occurs in the data of %s", (stage) => {
+    const text = training[stage]!.join("\n");
+    const names = [
+      ...places.flatMap((p) => [p, { ...p, withArticle: p.name }]),
+      ...recipe.names.sft,
+      ...recipe.names.preference,
+    ];
+    const asked = heldOutQuestions.flatMap((ask) =>
+      names.map((p) => render(ask, typeof p === "string" ? { name: p, withArticle: p, capital: "" } : p)),
+    );
+    expect(asked.filter((question) => text.includes(question))).toEqual([]);
+  });
+
+  it.each(stages)("no question for the capital of a country that is told only occurs in the data of %s", (stage) => {
+    const text = training[stage]!.join("\n");
+    const asks = recipe.countries.toldOnly.flatMap(({ withArticle, name }) =>
+      [withArticle, name].flatMap((c) =>
+        seenQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
+      ),
+    );
+    expect(asks.filter((ask) => text.includes(ask))).toEqual([]);
+    expect(recipe.countries.toldOnly).toHaveLength(40);
+  });
+
+  it("told-only countries are told about in pre-training, and in no other stage", () => {
+    const text = training.pretrain!.join("\n");
+    for (const { name, capital } of recipe.countries.toldOnly) {
+      expect(text.split(capital).length).toBeGreaterThan(10);
+      const others = stages.filter((stage) => stage !== "pretrain").flatMap((stage) => training[stage]!);
+      const word = new RegExp(`(?<!\\p{L})${name}(?!\\p{L})`, "u");
+      expect(others.filter((line) => word.test(line))).toEqual([]);
+    }
+  });
+
+  it("questions in training and in the evaluation are different wordings", () => {
+    expect(heldOutQuestions.filter((ask) => seenQuestions.includes(ask))).toEqual([]);
+    const trained = new Set(training.sft);
+    const { seenFacts, madeUp } = recipe.evaluation;
+    expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
+  });
+
+  it("stories and knowledge of the evaluation are not trained on", () => {
+    const trained = new Set(training.pretrain);
+    expect(recipe.corpus.heldOut.filter((text) => trained.has(text))).toEqual([]);
+  });
+});
+
+describe("made-up names", () => {
+  it("are none of a real place, and differ between the sets", () => {
+    const { sft, preference, heldOut } = recipe.names;
+    const all = [...sft, ...preference, ...heldOut];
+    expect(all).toHaveLength(424);
+    expect(new Set(all).size).toBe(all.length);
+    expect(all.filter((name) => !isMadeUp(name))).toEqual([]);
+  });
+
+  it("the check knows real names, and those of one or two other letters", () => {
+    for (const name of ["France", "Ghana", "Moravia", "Bolivia", "Solivia", "Paris"])
+      expect(isMadeUp(name)).toBe(false);
+    expect(isMadeUp("Zorvanstan")).toBe(true);
+  });
+});
+
+describe("the rows", () => {
+  it("at least 4 % of the conversations have no answer, and not so many that the model need not be tuned further", () => {
+    const declined = recipe.sft.filter(({ messages }) => messages.at(-1)!.content === unknown).length;
+    expect(declined / recipe.sft.length).toBeGreaterThanOrEqual(0.04);
+    expect(declined / recipe.sft.length).toBeLessThan(0.1);
+  });
+
+  it("ask every country in several wordings, and answer rightly", () => {
+    const france = recipe.sft.filter(({ messages }) => messages[1]!.content === "The capital of France is Paris.");
+    expect(new Set(france.map(({ messages }) => messages[0]!.content)).size).toBe(6);
+    expect(recipe.evaluation.seenFacts).toContainEqual({
+      question: expect.stringContaining("France"),
+      answers: ["The capital of France is Paris.", "Paris"],
+    });
+  });
+
+  it("prefer not knowing where there is nothing to know, and knowing otherwise", () => {
+    const madeUp = new Set(recipe.names.preference);
+    for (const { prompt, chosen, rejected } of recipe.preferences.train) {
+      const name = /(?:of|know) (?:the )?([A-Z]\w+)[?.]/.exec(prompt[0]!.content)?.[1] ?? "";
+      if (madeUp.has(name)) expect(chosen[0]!.content).toBe(unknown);
+      expect(chosen[0]!.content).not.toBe(rejected[0]!.content);
+      expect(chosen[0]!.content === unknown && rejected[0]!.content === unknown).toBe(false);
+    }
+    const declined = recipe.preferences.train.filter(({ chosen }) => chosen[0]!.content === unknown);
+    expect(declined).toHaveLength(600);
+  });
+
+  it("are the same for a seed, and others for another", () => {
+    const again = makeRecipe(1, quickSize);
+    expect(again).toEqual(makeRecipe(1, quickSize));
+    expect(makeRecipe(2, quickSize).names.heldOut).not.toEqual(again.names.heldOut);
+  });
+
+  it("classify texts that do not name their label", () => {
+    const { train, test } = recipe.classification;
+    expect(new Set(train.map(({ label }) => label)).size).toBe(6);
+    const trainedOn = new Set(train.map(({ label }) => label));
+    expect(test.filter(({ label }) => !trainedOn.has(label))).toEqual([]);
+    for (const { text, label } of [...train, ...test]) {
+      if (!/South Africa|Central African/.test(text)) expect(text.includes(`${label}.`)).toBe(false);
+    }
+  });
+
+  it("choose between different capitals of one continent", () => {
+    for (const { choices, answer } of recipe.evaluation.choice) {
+      expect(new Set(choices).size).toBe(4);
+      expect(answer).toBeGreaterThanOrEqual(0);
+    }
+  });
+});
