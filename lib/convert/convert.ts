@@ -2,7 +2,7 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { ModelConfig } from "../formats/config.ts";
+import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
@@ -136,17 +136,28 @@ async function toGguf(
   return { tensors: tensors.length, bytes };
 }
 
-/** llama3 scaling travels as a table of divisors. */
+/** Scalings that travel as tables of divisors: llama3's, and longrope's two. */
 function ropeFactors(config: ModelConfig): TensorData[] {
-  const { ropeScaling: scaling, headDim, ropeTheta } = config;
-  const factors =
-    scaling?.ropeType === "llama3"
-      ? llama3Factors(scaling, headDim, ropeTheta)
-      : scaling?.ropeType === "factors"
-        ? Float32Array.from(scaling.factors)
-        : undefined;
-  if (!factors) return [];
-  return [{ name: "rope_freqs.weight", dtype: "f32", shape: [factors.length], bytes: new Uint8Array(factors.buffer) }];
+  const { ropeScaling: scaling, ropeTheta } = config;
+  const table = (name: string, factors: ArrayLike<number>): TensorData => ({
+    name,
+    dtype: "f32",
+    shape: [factors.length],
+    bytes: new Uint8Array(Float32Array.from(factors).buffer),
+  });
+  switch (scaling?.ropeType) {
+    case "llama3":
+      return [table("rope_freqs.weight", llama3Factors(scaling, rotaryDim(config), ropeTheta))];
+    case "factors":
+      return [table("rope_freqs.weight", scaling.factors)];
+    case "longrope":
+      return [
+        table("rope_factors_long.weight", scaling.longFactor),
+        table("rope_factors_short.weight", scaling.shortFactor),
+      ];
+    default:
+      return [];
+  }
 }
 
 async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<string, GgufValue>> {

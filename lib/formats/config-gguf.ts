@@ -1,11 +1,12 @@
 // Model configuration ↔ GGUF metadata (keys as llama.cpp reads and writes them).
 import { describe, HeddleError } from "../errors.ts";
-import { MODEL_TYPES, type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
+import { MODEL_TYPES, type ModelConfig, type ModelType, parseModelConfig, rotaryDim } from "./config.ts";
+import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
-import { GGUF_ARCHITECTURES } from "./gguf-names.ts";
+import { familyOfArchitecture, GGUF_ARCHITECTURES, pairsNeighbours } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { parseJson } from "./io.ts";
-import { ropeScalingFromFactors } from "./rope-scaling.ts";
+import { ropeAttentionFactor, ropeScalingFromFactors } from "./rope-scaling.ts";
 import type { WeightSource } from "./weights.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
@@ -14,22 +15,25 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   if (!meta) throw new HeddleError("INTERNAL", `${source.path}: expected a GGUF file`);
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${source.path}: ${message}`);
   const arch = meta.requireString("general.architecture");
-  const known = [...new Set(Object.values(GGUF_ARCHITECTURES))];
-  if (!known.includes(arch)) {
-    throw unsupported(`general.architecture ${describe(arch)} is not known (known: ${known.join(", ")})`);
+  const family = familyOfArchitecture(arch);
+  if (family === undefined) {
+    throw unsupported(`general.architecture ${describe(arch)} is not known (known: ${GGUF_ARCHITECTURES.join(", ")})`);
   }
   if ((meta.number(`${arch}.expert_count`) ?? 0) > 0) throw unsupported("mixture of experts is not provided");
 
   const window = meta.number(`${arch}.attention.sliding_window`) || null;
-  const modelType: ModelType = arch === "llama" ? llamaOrMistral(meta, window) : (arch as ModelType);
+  const modelType: ModelType = family === "llama" ? llamaOrMistral(meta, window) : family;
   const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const heads = meta.requireNumber(`${arch}.attention.head_count`);
+  const layers = meta.requireNumber(`${arch}.block_count`);
   const headDim = meta.number(`${arch}.attention.key_length`) ?? hidden / heads;
   const valueDim = meta.number(`${arch}.attention.value_length`) ?? headDim;
   if (valueDim !== headDim) throw unsupported(`value heads of ${valueDim} beside keys of ${headDim} are not provided`);
-  const rotary = meta.number(`${arch}.rope.dimension_count`) ?? headDim;
-  if (rotary !== headDim) throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
+  const rotary = modelType === "gpt2" ? headDim : (meta.number(`${arch}.rope.dimension_count`) ?? headDim);
+  if (rotary > headDim || (rotary < headDim && pairsNeighbours(modelType)))
+    throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
   const theta = tidy(meta.number(`${arch}.rope.freq_base`) ?? 10000);
+  const { windows, defaults } = FAMILY_FORMATS[modelType];
 
   const tokens = meta.strings("tokenizer.ggml.tokens");
   const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.number(`tokenizer.ggml.${key}`));
@@ -39,7 +43,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       vocabSize: vocabSize(source) ?? meta.number(`${arch}.vocab_size`) ?? tokens?.length,
       hiddenSize: hidden,
       intermediateSize: meta.requireNumber(`${arch}.feed_forward_length`),
-      numHiddenLayers: meta.requireNumber(`${arch}.block_count`),
+      numHiddenLayers: layers,
       numAttentionHeads: heads,
       numKeyValueHeads: meta.number(`${arch}.attention.head_count_kv`) ?? heads,
       headDim,
@@ -48,19 +52,81 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
         ? { layerNormEpsilon: tidy(meta.requireNumber(`${arch}.attention.layer_norm_epsilon`)) }
         : { rmsNormEps: tidy(meta.requireNumber(`${arch}.attention.layer_norm_rms_epsilon`)) }),
       ropeTheta: theta,
-      ropeScaling: modelType === "gpt2" ? null : readScaling(source, meta, arch, headDim, theta, unsupported),
+      ropeScaling: modelType === "gpt2" ? null : readScaling(source, meta, arch, rotary, theta, unsupported),
+      ...(rotary !== headDim && { partialRotaryFactor: rotary / headDim }),
       slidingWindow: window,
+      ...(window !== null &&
+        windows.kind === "pattern" &&
+        layers <= 1024 && { layerTypes: layerTypesOf(windows, layers) }),
       tieWordEmbeddings: !source.has("output.weight"),
-      attentionBias: arch === "llama" && source.has("blk.0.attn_q.bias"),
-      mlpBias: arch === "llama" && source.has("blk.0.ffn_up.bias"),
-      hiddenAct: modelType === "gemma" || modelType === "gpt2" ? "gelu_pytorch_tanh" : "silu",
+      attentionBias: modelType !== "qwen2" && modelType !== "gpt2" && source.has("blk.0.attn_q.bias"),
+      mlpBias: modelType !== "gpt2" && source.has("blk.0.ffn_up.bias"),
+      hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.number("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
       padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
+      ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
+      ...ownValues(meta, source.path),
     },
     source.path,
   );
+}
+
+/** What a family's files say under keys of their own, and what llama.cpp takes for granted. */
+function familyValues(
+  meta: GgufMetadata,
+  modelType: ModelType,
+  arch: string,
+  sizes: { hidden: number; heads: number; layers: number; headDim: number },
+): Partial<ModelConfig> {
+  const { hidden, heads, layers, headDim } = sizes;
+  const real = (key: string) => {
+    const value = meta.number(`${arch}.${key}`);
+    return value === undefined ? undefined : tidy(value);
+  };
+  switch (modelType) {
+    case "gemma2":
+    case "gemma3_text": {
+      // The 27B models, told by their depth, scale by the width a head would have.
+      const wide = layers === (modelType === "gemma2" ? 46 : 62);
+      const local = real("rope.freq_base_swa");
+      return {
+        queryPreAttnScalar: wide ? hidden / heads : headDim,
+        ...(modelType === "gemma2" && {
+          attnLogitSoftcapping: real("attn_logit_softcapping") ?? 50,
+          finalLogitSoftcapping: real("final_logit_softcapping") ?? 30,
+        }),
+        ...(modelType === "gemma3_text" && { ropeLocalTheta: local ?? 1e4 }),
+      };
+    }
+    case "granite":
+      return {
+        embeddingMultiplier: real("embedding_scale") || 1,
+        attentionMultiplier: real("attention.scale") || 1 / Math.sqrt(headDim),
+        residualMultiplier: real("residual_scale") || 1,
+        logitsScaling: real("logit_scale") || 1,
+      };
+    default:
+      return {};
+  }
+}
+
+/** What GGUF has no key for: written by this package, as a part of a configuration. */
+const OWN_VALUES = [
+  "layerTypes",
+  "noRopeLayers",
+  "queryPreAttnScalar",
+  "attnLogitSoftcapping",
+  "finalLogitSoftcapping",
+];
+
+function ownValues(meta: GgufMetadata, path: string): Record<string, unknown> {
+  const own = meta.string("heddle.config");
+  if (own === undefined) return {};
+  const parsed = parseJson(Buffer.from(own), `${path}: heddle.config`);
+  if (typeof parsed !== "object" || parsed === null) return {};
+  return Object.fromEntries(Object.entries(parsed).filter(([key]) => OWN_VALUES.includes(key)));
 }
 
 function llamaOrMistral(meta: GgufMetadata, window: number | null): ModelType {
@@ -68,7 +134,7 @@ function llamaOrMistral(meta: GgufMetadata, window: number | null): ModelType {
   if (
     said !== undefined &&
     MODEL_TYPES.includes(said as ModelType) &&
-    GGUF_ARCHITECTURES[said as ModelType] === "llama"
+    FAMILY_FORMATS[said as ModelType].gguf === "llama"
   ) {
     return said as ModelType;
   }
@@ -92,25 +158,28 @@ function readScaling(
   source: WeightSource,
   meta: GgufMetadata,
   arch: string,
-  headDim: number,
+  rotary: number,
   theta: number,
   unsupported: (message: string) => HeddleError,
 ): unknown {
   const own = meta.string("heddle.rope_scaling");
   if (own !== undefined) return parseJson(Buffer.from(own), `${source.path}: heddle.rope_scaling`);
   if (source.has("rope_freqs.weight")) {
-    const { dtype, file, offset, bytes, shape } = source.tensor("rope_freqs.weight");
-    if (dtype !== "f32" || shape.length !== 1 || shape[0] !== headDim / 2) {
-      throw new HeddleError(
-        "INVALID_FILE",
-        `${source.path}: rope_freqs.weight: expected f32 [${headDim / 2}], got ${dtype} [${shape.join(", ")}]`,
-      );
-    }
-    return ropeScalingFromFactors(new Float32Array(file.bytes(offset, bytes)), headDim, theta);
+    return ropeScalingFromFactors(factorsOf(source, "rope_freqs.weight", rotary / 2), rotary, theta);
+  }
+  const original = meta.number(`${arch}.rope.scaling.original_context_length`);
+  if (source.has("rope_factors_long.weight") && source.has("rope_factors_short.weight")) {
+    const attentionFactor = meta.number(`${arch}.rope.scaling.attn_factor`);
+    return {
+      ropeType: "longrope",
+      shortFactor: Array.from(factorsOf(source, "rope_factors_short.weight", rotary / 2), tidy),
+      longFactor: Array.from(factorsOf(source, "rope_factors_long.weight", rotary / 2), tidy),
+      ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
+      ...(attentionFactor !== undefined && { attentionFactor: tidy(attentionFactor) }),
+    };
   }
   const type = meta.string(`${arch}.rope.scaling.type`) ?? (meta.has(`${arch}.rope.scale_linear`) ? "linear" : "none");
   const factor = meta.number(`${arch}.rope.scaling.factor`) ?? meta.number(`${arch}.rope.scale_linear`) ?? 1;
-  const original = meta.number(`${arch}.rope.scaling.original_context_length`);
   switch (type) {
     case "none":
       return null;
@@ -127,6 +196,14 @@ function readScaling(
   }
 }
 
+/** A table of `count` divisors of frequencies. */
+function factorsOf(source: WeightSource, name: string, count: number): Float32Array {
+  const { dtype, file, offset, bytes, shape } = source.tensor(name);
+  if (dtype === "f32" && shape.length === 1 && shape[0] === count) return new Float32Array(file.bytes(offset, bytes));
+  const got = `${dtype} [${shape.join(", ")}]`;
+  throw new HeddleError("INVALID_FILE", `${source.path}: ${name}: expected f32 [${count}], got ${got}`);
+}
+
 /** The shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
 function tidy(value: number): number {
   const exact = Math.fround(value);
@@ -140,7 +217,10 @@ function tidy(value: number): number {
 /** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
 export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const { modelType, ropeScaling } = config;
-  const arch = GGUF_ARCHITECTURES[modelType];
+  const arch = FAMILY_FORMATS[modelType].gguf;
+  if (arch === undefined) throw new HeddleError("UNSUPPORTED", `${modelType}: GGUF has no architecture of that kind`);
+  if (rotaryDim(config) < config.headDim && pairsNeighbours(modelType))
+    throw new HeddleError("UNSUPPORTED", `partial_rotary_factor: cannot be written to GGUF of ${arch}`);
   const meta = new Map<string, GgufValue>();
   const u32 = (key: string, value: number) => meta.set(`${arch}.${key}`, { type: "u32", value });
   const f32 = (key: string, value: number) => meta.set(`${arch}.${key}`, { type: "f32", value });
@@ -161,23 +241,43 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
   u32("attention.key_length", config.headDim);
   u32("attention.value_length", config.headDim);
-  u32("rope.dimension_count", config.headDim);
+  u32("rope.dimension_count", rotaryDim(config));
   f32("rope.freq_base", config.ropeTheta);
   if (config.slidingWindow !== null) u32("attention.sliding_window", config.slidingWindow);
   if (arch === "llama" && modelType !== "llama") text("heddle.model_type", modelType);
+  const own = config as Record<string, unknown>;
+  for (const [key, name] of Object.entries(FAMILY_KEYS)) {
+    if (typeof own[name] === "number") f32(key, own[name]);
+  }
+  const kept = Object.fromEntries(OWN_VALUES.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  if (FAMILY_FORMATS[modelType].keys || FAMILY_FORMATS[modelType].windows.kind === "pattern")
+    text("heddle.config", JSON.stringify(kept));
   if (ropeScaling === null) return meta;
 
-  // llama3 scaling travels as the tensor rope_freqs.weight; these are the kinds that GGUF names.
+  // llama3 scaling travels as the tensor rope_freqs.weight, longrope's factors as two; these are the kinds GGUF names.
   if (ropeScaling.ropeType === "linear" || ropeScaling.ropeType === "yarn") {
     text(`${arch}.rope.scaling.type`, ropeScaling.ropeType);
     f32("rope.scaling.factor", ropeScaling.factor);
   }
-  if (ropeScaling.ropeType === "yarn" && ropeScaling.originalMaxPositionEmbeddings !== undefined) {
-    u32("rope.scaling.original_context_length", ropeScaling.originalMaxPositionEmbeddings);
+  if (ropeScaling.ropeType === "yarn" || ropeScaling.ropeType === "longrope") {
+    const original = ropeScaling.originalMaxPositionEmbeddings ?? config.maxPositionEmbeddings;
+    u32("rope.scaling.original_context_length", original);
   }
-  if (ropeScaling.ropeType === "dynamic" || ropeScaling.ropeType === "longrope") {
-    throw new HeddleError("UNSUPPORTED", `rope_scaling: ${ropeScaling.ropeType} cannot be written to GGUF`);
+  if (ropeScaling.ropeType === "longrope") f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
+  if (ropeScaling.ropeType === "dynamic") {
+    throw new HeddleError("UNSUPPORTED", "rope_scaling: dynamic cannot be written to GGUF");
   }
   text("heddle.rope_scaling", JSON.stringify(ropeScaling));
   return meta;
 }
+
+/** Numbers that a family's files carry, where the configuration has them. */
+const FAMILY_KEYS: Readonly<Record<string, keyof ModelConfig>> = {
+  attn_logit_softcapping: "attnLogitSoftcapping",
+  final_logit_softcapping: "finalLogitSoftcapping",
+  "rope.freq_base_swa": "ropeLocalTheta",
+  embedding_scale: "embeddingMultiplier",
+  "attention.scale": "attentionMultiplier",
+  residual_scale: "residualMultiplier",
+  logit_scale: "logitsScaling",
+};

@@ -1,6 +1,7 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
-import type { ModelConfig, ModelType } from "./config.ts";
+import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
+import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
@@ -54,13 +55,13 @@ const DTYPES: Readonly<Record<string, NonNullable<ModelConfig["dtype"]>>> = {
 };
 const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as const;
 
-const CLASSES: Readonly<Record<ModelType, string>> = {
-  llama: "LlamaForCausalLM",
-  mistral: "MistralForCausalLM",
-  qwen2: "Qwen2ForCausalLM",
-  qwen3: "Qwen3ForCausalLM",
-  gemma: "GemmaForCausalLM",
-  gpt2: "GPT2LMHeadModel",
+/** Keys whose null means "off" rather than "not set". */
+const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
+
+/** What changes a family's computation and is not provided: key, the value that is. */
+const MUST_BE: Readonly<Partial<Record<ModelType, Readonly<Record<string, unknown>>>>> = {
+  gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
+  gemma3_text: { use_bidirectional_attention: false },
 };
 
 type Json = Record<string, unknown>;
@@ -72,23 +73,19 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     throw unsupported("quantization_config: quantised checkpoints cannot be read");
   }
   const config: Json = {};
-  for (const [from, to] of Object.entries(modelType === "gpt2" ? GPT2 : PLAIN)) {
+  for (const [from, to] of Object.entries(keysOf(modelType))) {
     // null stands for "not set" in config.json.
-    if (Object.hasOwn(raw, from) && raw[from] !== null) config[to] = raw[from];
+    if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
-  // Class defaults that differ from hidden_size / num_attention_heads.
-  if (config.headDim === undefined && modelType === "qwen3") config.headDim = 128;
-  if (config.headDim === undefined && modelType === "gemma") config.headDim = 256;
-
+  for (const [key, value] of Object.entries(MUST_BE[modelType] ?? {})) {
+    const got = raw[key];
+    if (got !== undefined && got !== null && got !== value)
+      throw unsupported(`${key}: ${describe(got)} is not provided`);
+  }
   readActivation(raw, modelType, config, unsupported);
   readTokens(raw, config);
-  if (modelType === "gpt2") {
-    for (const key of ["scale_attn_by_inverse_layer_idx", "add_cross_attention"]) {
-      if (raw[key] === true) throw unsupported(`${key}: true is not provided`);
-    }
-    if (raw.scale_attn_weights === false) throw unsupported("scale_attn_weights: false is not provided");
-  } else {
-    readRope(raw, config, where, unsupported);
+  if (modelType !== "gpt2") {
+    readRope(raw, modelType, config, where, unsupported);
     readWindow(raw, modelType, config);
   }
   Object.assign(config, headsFromJson(raw, where));
@@ -97,12 +94,16 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   return config;
 }
 
+function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig>> {
+  return modelType === "gpt2" ? GPT2 : { ...PLAIN, ...FAMILY_FORMATS[modelType].keys };
+}
+
 function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
   // Gemma's first files say "gelu" and mean the tanh form; `hidden_activation` overrides (transformers, GemmaMLP).
   const name =
     type === "gpt2"
       ? raw.activation_function
-      : type === "gemma"
+      : type.startsWith("gemma")
         ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
         : raw.hidden_act;
   if (name === undefined || name === null) return;
@@ -122,42 +123,69 @@ function readTokens(raw: Json, config: Json): void {
   config.eosTokenIds = eos.map(id).filter((value) => value !== null);
 }
 
-function readRope(raw: Json, config: Json, where: string, unsupported: (m: string) => HeddleError): void {
+function readRope(
+  raw: Json,
+  type: ModelType,
+  config: Json,
+  where: string,
+  unsupported: (m: string) => HeddleError,
+): void {
   let parameters = raw.rope_parameters ?? raw.rope_scaling;
   if (isObject(parameters) && (isObject(parameters.full_attention) || isObject(parameters.sliding_attention))) {
-    // One set per layer type: only the same for all can be expressed.
-    const sets = Object.values(parameters);
-    if (!sets.every((set) => JSON.stringify(set) === JSON.stringify(sets[0]))) {
-      throw unsupported("rope_parameters: different values per layer type are not provided");
-    }
-    parameters = sets[0];
+    const { full_attention: full, sliding_attention: local } = parameters;
+    if (isObject(full) && isObject(local)) config.ropeLocalTheta = localTheta(full, local, type, unsupported);
+    parameters = full ?? local;
   }
   if (parameters !== undefined && parameters !== null && !isObject(parameters)) {
     throw new HeddleError("INVALID_FILE", `${where}: rope_scaling: expected an object, got ${describe(parameters)}`);
   }
-  const { rope_theta, partial_rotary_factor, ...scaling } = (parameters ?? {}) as Json;
+  const { rope_theta, partial_rotary_factor, ...given } = (parameters ?? {}) as Json;
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
-  if (partial !== 1) throw unsupported(`partial_rotary_factor ${describe(partial)} is not provided (expected 1)`);
-  config.ropeScaling = ropeScalingFromJson(scaling);
+  if (partial !== 1) config.partialRotaryFactor = partial;
+  const scaling = ropeScalingFromJson(given);
+  // Phi-3 states the first training's context beside the scaling.
+  const original = raw.original_max_position_embeddings;
+  if (scaling && (scaling.ropeType === "longrope" || scaling.ropeType === "yarn") && typeof original === "number")
+    scaling.originalMaxPositionEmbeddings ??= original;
+  config.ropeScaling = scaling;
+}
+
+/** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
+function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: string) => HeddleError): unknown {
+  const always = FAMILY_FORMATS[type].defaults.ropeLocalTheta !== undefined;
+  if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
+  const { rope_theta, rope_type = "default", ...others } = local;
+  if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
+    throw unsupported(`rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`);
+  }
+  return rope_theta;
 }
 
 function readWindow(raw: Json, type: ModelType, config: Json): void {
+  const rule = FAMILY_FORMATS[type].windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
-  let first = 0; // the first layer that slides
-  if (type === "mistral") {
-    config.slidingWindow = raw.sliding_window === undefined ? 4096 : raw.sliding_window;
-  } else if ((type === "qwen2" || type === "qwen3") && raw.use_sliding_window === true) {
-    config.slidingWindow = raw.sliding_window === undefined ? 4096 : raw.sliding_window;
-    first = typeof raw.max_window_layers === "number" ? raw.max_window_layers : 28;
-  } else {
+  const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
+  if (type === "smollm3" && config.noRopeLayers === undefined && countable) {
+    const interval = raw.no_rope_layer_interval;
+    config.noRopeLayers = everyFourthUnrotated(layers, typeof interval === "number" && interval >= 1 ? interval : 4);
+  }
+  const flagged = rule.kind === "flag" || rule.kind === "unrotated";
+  if (rule.kind === "none" || (flagged && raw.use_sliding_window !== true)) {
     // `sliding_window` without `use_sliding_window` is ignored, and so are layer types that need it.
     config.slidingWindow = null;
     delete config.layerTypes;
+    return;
   }
-  if (config.slidingWindow !== null && config.layerTypes === undefined && layers >= 1 && layers <= 1024) {
-    config.layerTypes = Array.from({ length: layers }, (_, i) => (i < first ? "full_attention" : "sliding_attention"));
-  }
+  const usual = rule.kind === "all" || rule.kind === "pattern" ? rule.otherwise : 4096;
+  config.slidingWindow = raw.sliding_window === undefined ? usual : raw.sliding_window;
+  if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
+  const { max_window_layers: most, sliding_window_pattern: period } = raw;
+  config.layerTypes = layerTypesOf(rule, layers, {
+    ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
+    ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
+    rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
+  });
 }
 
 function isObject(value: unknown): value is Json {
@@ -169,8 +197,9 @@ function isObject(value: unknown): value is Json {
  * @throws UNSUPPORTED for GGUF frequency factors that have no name there
  */
 export function modelConfigToJson(config: ModelConfig): Json {
-  const heads = headsToJson(config, CLASSES[config.modelType]);
-  const architectures = heads.architectures ?? config.architectures ?? [CLASSES[config.modelType]];
+  const { architecture } = FAMILY_FORMATS[config.modelType];
+  const heads = headsToJson(config, architecture);
+  const architectures = heads.architectures ?? config.architectures ?? [architecture];
   const tokens: Json = {
     ...(config.bosTokenId !== null && { bos_token_id: config.bosTokenId }),
     ...(config.eosTokenIds.length > 0 && {
@@ -210,30 +239,58 @@ export function modelConfigToJson(config: ModelConfig): Json {
     attention_dropout: 0,
     head_dim: config.headDim,
     hidden_act: config.hiddenAct,
-    ...(config.modelType === "gemma" && { hidden_activation: config.hiddenAct }),
+    ...(config.modelType.startsWith("gemma") && { hidden_activation: config.hiddenAct }),
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
     max_position_embeddings: config.maxPositionEmbeddings,
-    ...(config.modelType === "llama" && { mlp_bias: config.mlpBias }),
+    ...((config.modelType === "llama" || config.mlpBias) && { mlp_bias: config.mlpBias }),
     num_attention_heads: config.numAttentionHeads,
     num_hidden_layers: config.numHiddenLayers,
     num_key_value_heads: config.numKeyValueHeads,
     rms_norm_eps: config.rmsNormEps,
+    ...(config.partialRotaryFactor !== undefined && { partial_rotary_factor: config.partialRotaryFactor }),
+    ...originalContext(config),
     rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
     rope_theta: config.ropeTheta,
     ...windowToJson(config),
+    ...ownKeys(config),
     ...tail,
   };
 }
 
+/** What the family has beyond the common keys. */
+function ownKeys(config: ModelConfig): Json {
+  const own: Json = {};
+  for (const [key, name] of Object.entries(FAMILY_FORMATS[config.modelType].keys ?? {})) {
+    if (config[name] !== undefined) own[key] = config[name];
+  }
+  return own;
+}
+
+function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
+  if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
+  const original = ropeScaling.originalMaxPositionEmbeddings;
+  return original === undefined ? {} : { original_max_position_embeddings: original };
+}
+
 function windowToJson(config: ModelConfig): Json {
-  if (config.modelType === "mistral") return { sliding_window: config.slidingWindow };
-  if (config.modelType !== "qwen2" && config.modelType !== "qwen3") return {};
-  const full = config.layerTypes.indexOf("sliding_attention");
-  return {
-    use_sliding_window: config.slidingWindow !== null,
-    sliding_window: config.slidingWindow,
-    max_window_layers: full < 0 ? config.numHiddenLayers : full,
-    layer_types: config.layerTypes,
-  };
+  const { slidingWindow, layerTypes } = config;
+  const rule = FAMILY_FORMATS[config.modelType].windows;
+  switch (rule.kind) {
+    case "none":
+      return {};
+    case "all":
+      return { sliding_window: slidingWindow };
+    case "pattern":
+      return { sliding_window: slidingWindow, layer_types: layerTypes };
+    default: {
+      const sliding = layerTypes.indexOf("sliding_attention");
+      return {
+        use_sliding_window: slidingWindow !== null,
+        sliding_window: slidingWindow,
+        ...(rule.kind === "flag" && { max_window_layers: sliding < 0 ? config.numHiddenLayers : sliding }),
+        layer_types: layerTypes,
+      };
+    }
+  }
 }

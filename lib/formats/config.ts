@@ -2,10 +2,24 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { snakeToCamel } from "./config-json.ts";
+import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 
-export const MODEL_TYPES = ["llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2"] as const;
+export const MODEL_TYPES = [
+  "llama",
+  "mistral",
+  "qwen2",
+  "qwen3",
+  "gemma",
+  "gemma2",
+  "gemma3_text",
+  "granite",
+  "olmo2",
+  "phi3",
+  "smollm3",
+  "gpt2",
+] as const;
 export type ModelType = (typeof MODEL_TYPES)[number];
 
 const whole = (least: number, most: number) =>
@@ -88,6 +102,24 @@ const schema = z.strictObject({
   padTokenId: tokenId.nullable(),
   /** What the weights were saved as, where the file says so. */
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
+
+  // What only some families have.
+  /** The part of each head's dimensions that rotates; left out: all. */
+  partialRotaryFactor: real(1).optional(),
+  /** θ of the sliding layers where they have their own, without scaling (gemma3). */
+  ropeLocalTheta: real(1e15).optional(),
+  /** One per layer: 1 where positions rotate, 0 where they do not (smollm3). */
+  noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
+  /** Queries are divided by its square root (gemma2, gemma3). */
+  queryPreAttnScalar: real(1e6).optional(),
+  /** tanh soft caps of attention's scores and of the logits; null: none (gemma2, gemma3). */
+  attnLogitSoftcapping: real(1e6).nullable().optional(),
+  finalLogitSoftcapping: real(1e6).nullable().optional(),
+  /** Of embeddings, attention's scores and blocks' outputs; logits are divided by logitsScaling (granite). */
+  embeddingMultiplier: real(1e6).optional(),
+  attentionMultiplier: real(1e6).optional(),
+  residualMultiplier: real(1e6).optional(),
+  logitsScaling: real(1e6).optional(),
   /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
   /** A classification head in the place of the language-modelling one. */
@@ -106,16 +138,6 @@ export type ModelConfigInput = Partial<Omit<ModelConfig, "classifier">> & {
   hiddenSize: number;
   numHiddenLayers: number;
 };
-
-/** Values a file or caller may leave out, family by family, as transformers' configuration classes set them. */
-const FAMILY = {
-  llama: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 2048, ropeTheta: 1e4 },
-  mistral: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 131072, ropeTheta: 1e4 },
-  qwen2: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 32768, ropeTheta: 1e4 },
-  qwen3: { rmsNormEps: 1e-6, hiddenAct: "silu", maxPositionEmbeddings: 32768, ropeTheta: 1e4 },
-  gemma: { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", maxPositionEmbeddings: 8192, ropeTheta: 1e4 },
-  gpt2: { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", maxPositionEmbeddings: 1024, ropeTheta: 1e4 },
-} as const;
 
 /**
  * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`) or options in
@@ -156,22 +178,28 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
 
 /** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
 function complete(given: Record<string, unknown>, modelType: ModelType, fromJson: boolean): Record<string, unknown> {
-  const family = FAMILY[modelType];
+  const { defaults, fileDefaults, windows } = FAMILY_FORMATS[modelType];
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (fromJson ? undefined : defaultHeads(hidden));
-  const layers = given.numHiddenLayers;
-  const window = given.slidingWindow ?? null;
-  const kind = window === null ? "full_attention" : "sliding_attention";
+  const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
+  const layers = Number.isSafeInteger(given.numHiddenLayers)
+    ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
+    : 0;
+  const rotates = modelType === "smollm3" ? (given.noRopeLayers ?? everyFourthUnrotated(layers)) : undefined;
+  const usual = windows.kind === "pattern" ? windows.otherwise : null;
+  const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   return {
-    ...family,
     intermediateSize: fromJson && modelType !== "gpt2" ? undefined : defaultIntermediate(hidden, modelType),
     numKeyValueHeads: heads,
-    headDim: typeof heads === "number" && heads > 0 ? hidden / heads : undefined,
+    headDim,
     layerNormEpsilon: 1e-5,
     ropeScaling: null,
-    slidingWindow: null,
-    layerTypes: Number.isSafeInteger(layers) ? Array(Math.min(Math.max(layers as number, 0), 1025)).fill(kind) : [],
-    tieWordEmbeddings: modelType === "gemma" || modelType === "gpt2",
+    slidingWindow: window,
+    layerTypes:
+      window === null
+        ? Array(layers).fill("full_attention")
+        : layerTypesOf(windows, layers, { rotates: Array.isArray(rotates) ? rotates : undefined }),
+    tieWordEmbeddings: false,
     attentionBias: false,
     mlpBias: false,
     initializerRange: 0.02,
@@ -179,10 +207,27 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
     eosTokenIds: [],
     padTokenId: null,
     dtype: null,
+    ...(fromJson ? {} : derived(modelType, given.headDim ?? headDim)),
+    ...(rotates !== undefined && { noRopeLayers: rotates }),
+    ...defaults,
+    ...(fromJson && fileDefaults),
     ...given,
     modelType,
     numAttentionHeads: heads,
   };
+}
+
+/** What a caller's sizes imply. */
+function derived(modelType: ModelType, headDim: unknown): Record<string, unknown> {
+  if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
+  // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
+  if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
+  return {};
+}
+
+/** SmolLM 3: positions rotate in three layers of four. */
+export function everyFourthUnrotated(layers: number, interval = 4): number[] {
+  return Array.from({ length: layers }, (_, i) => ((i + 1) % interval === 0 ? 0 : 1));
 }
 
 /** Heads 64 wide where hiddenSize allows, else the even width nearest to 64 that divides it. */
@@ -195,7 +240,7 @@ function defaultHeads(hiddenSize: number): number | undefined {
 }
 
 function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (modelType === "gpt2" || modelType === "gemma") return 4 * hiddenSize;
+  if (modelType === "gpt2" || modelType.startsWith("gemma")) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 
@@ -214,19 +259,33 @@ function firstIssue(error: z.ZodError, given: Record<string, unknown>, fromJson:
   return `${shown}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`;
 }
 
+/** Dimensions of each head that rotate. */
+export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
+  return Math.floor(headDim * partialRotaryFactor);
+}
+
 /** What must hold between fields. */
 function check(config: ModelConfig, fail: (message: string) => HeddleError): void {
   const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
   if (heads % groups !== 0) {
     throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
   }
+  const rotary = rotaryDim(config);
   if (config.modelType === "gpt2") {
     if (headDim * heads !== hiddenSize || groups !== heads) {
       throw fail(`n_embd: expected a multiple of n_head ${heads}, got ${hiddenSize}`);
     }
-  } else if (headDim % 2 !== 0) throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
+  } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
+    throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
+  } else if (rotary % 2 !== 0) {
+    throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
+  }
   if (layerTypes.length !== config.numHiddenLayers) {
     throw fail(`layer_types: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${layerTypes.length}`);
+  }
+  if (config.noRopeLayers && config.noRopeLayers.length !== config.numHiddenLayers) {
+    const got = config.noRopeLayers.length;
+    throw fail(`no_rope_layers: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${got}`);
   }
   if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
     throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
@@ -234,12 +293,14 @@ function check(config: ModelConfig, fail: (message: string) => HeddleError): voi
   const scaling = config.ropeScaling;
   const factors =
     scaling?.ropeType === "factors"
-      ? scaling.factors
+      ? [scaling.factors]
       : scaling?.ropeType === "longrope"
-        ? scaling.longFactor
-        : undefined;
-  if (factors && factors.length !== headDim / 2) {
-    throw fail(`rope_scaling: expected head_dim / 2 = ${headDim / 2} factors, got ${factors.length}`);
+        ? [scaling.longFactor, scaling.shortFactor]
+        : [];
+  for (const { length } of factors) {
+    if (length === rotary / 2) continue;
+    const half = rotary === headDim ? "head_dim / 2" : "half the rotated dimensions";
+    throw fail(`rope_scaling: expected ${half} = ${rotary / 2} factors, got ${length}`);
   }
   if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
     throw fail(

@@ -1,15 +1,16 @@
 // Tensor names and layouts: transformers ↔ GGUF, for the families heddle knows.
-import type { ModelConfig, ModelType } from "./config.ts";
+import { MODEL_TYPES, type ModelConfig, type ModelType } from "./config.ts";
+import { FAMILY_FORMATS } from "./families.ts";
 
-/** `general.architecture` of a family. Mistral's files call themselves llama. */
-export const GGUF_ARCHITECTURES: Readonly<Record<ModelType, string>> = {
-  llama: "llama",
-  mistral: "llama",
-  qwen2: "qwen2",
-  qwen3: "qwen3",
-  gemma: "gemma",
-  gpt2: "gpt2",
-};
+/** The family of a `general.architecture`: the first of those that share one. Mistral's files call themselves llama. */
+export function familyOfArchitecture(architecture: string): ModelType | undefined {
+  return MODEL_TYPES.find((type) => FAMILY_FORMATS[type].gguf === architecture);
+}
+
+/** The architectures that can be read. */
+export const GGUF_ARCHITECTURES: readonly string[] = [
+  ...new Set(MODEL_TYPES.map((type) => FAMILY_FORMATS[type].gguf).filter((name) => name !== undefined)),
+];
 
 type Pair = readonly [huggingFace: string, gguf: string];
 
@@ -46,6 +47,22 @@ const GPT2_LAYER: readonly Pair[] = [
   ["mlp.c_proj", "ffn_down"],
 ];
 
+/** Where a family's layers have other names; they come before those of llama. */
+const POST_NORMS: readonly Pair[] = [
+  ["post_attention_layernorm", "post_attention_norm"],
+  ["post_feedforward_layernorm", "post_ffw_norm"],
+];
+const SANDWICH: readonly Pair[] = [...POST_NORMS, ["pre_feedforward_layernorm", "ffn_norm"]];
+const OWN_LAYER: Readonly<Partial<Record<ModelType, readonly Pair[]>>> = {
+  gemma2: SANDWICH,
+  gemma3_text: SANDWICH,
+  olmo2: POST_NORMS,
+  phi3: [
+    ["self_attn.qkv_proj", "attn_qkv"],
+    ["mlp.gate_up_proj", "ffn_up"],
+  ],
+};
+
 /** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight"; undefined for a name the family does not have. */
 export function ggufName(huggingFace: string, modelType: ModelType): string | undefined {
   return translate(huggingFace, modelType, 0);
@@ -71,15 +88,19 @@ function translate(name: string, modelType: ModelType, from: 0 | 1): string | un
   if (!stem.startsWith(prefix)) return undefined;
   const layer = /^([0-9]{1,4})\.(.*)$/.exec(stem.slice(prefix.length));
   if (!layer) return undefined;
-  const pair = (gpt2 ? GPT2_LAYER : LLAMA_LAYER).find((candidate) => candidate[from] === layer[2]);
-  return pair && `${layerPrefixes[to]}.${layer[1]}.${pair[to]}.${suffix}`;
+  const own = OWN_LAYER[modelType] ?? [];
+  const named = (pairs: readonly Pair[]) => pairs.find((candidate) => candidate[from] === layer[2]);
+  const pair = named(own) ?? named(gpt2 ? GPT2_LAYER : LLAMA_LAYER);
+  // A name of llama that the family gives to another tensor is not this one's.
+  if (!pair || (!own.includes(pair) && own.some((other) => other[to] === pair[to]))) return undefined;
+  return `${layerPrefixes[to]}.${layer[1]}.${pair[to]}.${suffix}`;
 }
 
 /** How a file stores weights where the two formats differ. A loader that honours these needs no copy. */
 export interface WeightLayout {
   /**
-   * The rows of q and k are ordered so that neighbours rotate together (GGUF llama and mistral) instead of halves
-   * (transformers): rope's `interleaved`.
+   * The rows of q and k are ordered so that neighbours rotate together (GGUF llama, mistral, granite, smollm3) instead
+   * of halves (transformers): rope's `interleaved`.
    */
   ropeInterleaved: boolean;
   /** rms_norm's `offset`: 1 where the file stores w of (1 + w) (gemma in transformers), 0 where it stores the sum. */
@@ -88,11 +109,21 @@ export interface WeightLayout {
   linearTransposed: boolean;
 }
 
+/** Whether llama.cpp turns neighbours of each head together (its "normal" rope) where transformers turns halves. */
+export function pairsNeighbours(modelType: ModelType): boolean {
+  const architecture = FAMILY_FORMATS[modelType].gguf;
+  return architecture === "llama" || architecture === "granite" || architecture === "smollm3";
+}
+
+function isGemma(modelType: ModelType): boolean {
+  return modelType.startsWith("gemma");
+}
+
 export function weightLayout(config: ModelConfig, format: "safetensors" | "gguf"): WeightLayout {
   const gguf = format === "gguf";
   return {
-    ropeInterleaved: gguf && GGUF_ARCHITECTURES[config.modelType] === "llama",
-    normOffset: config.modelType === "gemma" && !gguf ? 1 : 0,
+    ropeInterleaved: gguf && pairsNeighbours(config.modelType),
+    normOffset: isGemma(config.modelType) && !gguf ? 1 : 0,
     linearTransposed: config.modelType === "gpt2" && !gguf,
   };
 }
@@ -109,11 +140,11 @@ export type LayoutChange =
 /** By the tensor's name in transformers. */
 export function layoutChange(huggingFace: string, config: ModelConfig): LayoutChange {
   const { modelType, numAttentionHeads, numKeyValueHeads } = config;
-  if (GGUF_ARCHITECTURES[modelType] === "llama") {
+  if (pairsNeighbours(modelType)) {
     if (/\.self_attn\.q_proj\./.test(huggingFace)) return { kind: "rope", heads: numAttentionHeads };
     if (/\.self_attn\.k_proj\./.test(huggingFace)) return { kind: "rope", heads: numKeyValueHeads };
   }
-  if (modelType === "gemma" && /norm\.weight$/.test(huggingFace)) return { kind: "norm" };
+  if (isGemma(modelType) && /norm\.weight$/.test(huggingFace)) return { kind: "norm" };
   if (modelType === "gpt2" && /\.h\.[0-9]+\.(attn|mlp)\.c_[a-z]+\.weight$/.test(huggingFace))
     return { kind: "transpose" };
   return { kind: "none" };

@@ -93,7 +93,8 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
 /** A tensor without a place in the family would be computed without: better refused than ignored. */
 function nameFromGguf(name: string, config: ModelConfig, path: string): string | undefined {
   // Tables that follow from the configuration.
-  if (name === "rope_freqs.weight" || name.endsWith(".attn_rot_embd.weight")) return undefined;
+  if (/^rope_(freqs|factors_long|factors_short)\.weight$/.test(name) || name.endsWith(".attn_rot_embd.weight"))
+    return undefined;
   const known = huggingFaceName(name, config.modelType);
   if (known !== undefined) return known;
   throw new HeddleError(

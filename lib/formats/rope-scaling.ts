@@ -1,6 +1,7 @@
 // How a model's rotary frequencies are stretched beyond the context it was first trained with.
 import { z } from "zod";
 import { HeddleError } from "../errors.ts";
+import type { ModelConfig } from "./config.ts";
 
 const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
@@ -34,6 +35,8 @@ export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
     betaSlow: factor.optional(),
     mscale: factor.optional(),
     mscaleAllDim: factor.optional(),
+    /** Whether the bounds of the ramp are whole dimensions; true where it is left out. */
+    truncate: z.boolean({ error: "true or false" }).optional(),
   }),
   z.object({
     ropeType: z.literal("longrope"),
@@ -127,4 +130,23 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
     }
   }
   return { ropeType: "factors", factors: [...factors] };
+}
+
+/**
+ * What cosine and sine are multiplied by: YaRN's attention temperature (Peng et al. 2023, eq. 22; with mscale as DeepSeek
+ * sets it) and LongRoPE's (Ding et al. 2024); 1 for the other kinds.
+ */
+export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
+  if (scaling?.ropeType === "yarn") {
+    const { factor, attentionFactor, mscale, mscaleAllDim } = scaling;
+    const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+    if (attentionFactor !== undefined) return attentionFactor;
+    return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
+  }
+  if (scaling?.ropeType === "longrope") {
+    const original = scaling.originalMaxPositionEmbeddings ?? most;
+    const factor = scaling.factor ?? most / original;
+    return scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
+  }
+  return 1;
 }

@@ -88,6 +88,7 @@ async function* loop(
       sequence.dropOldest();
       rewind(cache, slot, sequence.context);
     }
+    for (const [sequence, slot] of slots) cache.fit(slot, sequence.context.length);
     const before = performance.now();
     const { segments, ready } = await nextRun(cache, slots, { deterministic, draft });
     await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
@@ -178,6 +179,7 @@ function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): 
 /** Keeps what the slot and the context have in common; the last id is always fed, for its logits. */
 function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   cache.truncate(slot, Math.min(commonPrefix(cache.ids(slot), context), context.length - 1));
+  cache.fit(slot, context.length);
 }
 
 /** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
@@ -202,13 +204,14 @@ async function nextRun(
     if (deterministic && room < Math.min(ids.length, DETERMINISTIC_ROWS)) continue;
     const part = ids.slice(0, deterministic ? DETERMINISTIC_ROWS : room);
     room -= part.length;
+    const { length } = sequence.context;
     if (part.length < ids.length) {
-      segments.push({ slot, ids: part });
+      segments.push({ slot, ids: part, length });
       continue;
     }
     // Only decoding sequences speculate: after a prompt there is one draw.
-    const guess = part.length === 1 ? await draft(sequence) : [];
-    segments.push({ slot, ids: [...part, ...guess] });
+    const guess = part.length === 1 ? cache.sameRotation(length, await draft(sequence)) : [];
+    segments.push({ slot, ids: [...part, ...guess], length });
     ready.push({ sequence, draft: guess });
   }
   return { segments, ready };

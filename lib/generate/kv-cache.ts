@@ -10,6 +10,7 @@ import {
 } from "../graph/index.ts";
 import { type CacheShape, cacheTensors } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
+import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort } from "./abort.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
 
@@ -21,6 +22,11 @@ const SMALLEST_CAPACITY = 256;
 export interface Segment {
   slot: number;
   ids: ArrayLike<number>;
+  /**
+   * Of the sequence without drafts, where these ids are not its end or hold drafts; what is held with these otherwise. Rows
+   * whose rotation depends on the length turn by it, and drafts as they would one by one.
+   */
+  length?: number;
 }
 
 interface Store {
@@ -44,6 +50,8 @@ export class KvCache {
   private store: Store;
   private readonly executables = new Map<Program, Executable>();
   private readonly held: number[][];
+  /** Of the sequences that the slots' rows were computed for. */
+  private readonly lengths: number[];
   private live = true;
 
   constructor(
@@ -65,6 +73,7 @@ export class KvCache {
     this.dtype = options.dtype ?? "f32";
     this.store = this.allocate(options.capacity ?? 0);
     this.held = Array.from({ length: this.slots }, () => []);
+    this.lengths = Array.from({ length: this.slots }, () => 0);
   }
 
   get shape(): CacheShape {
@@ -80,6 +89,25 @@ export class KvCache {
   /** Forgets what a slot holds after its first `length` ids. */
   truncate(slot: number, length: number): void {
     this.held[slot]!.length = Math.min(length, this.held[slot]!.length);
+  }
+
+  /**
+   * Makes a slot ready for a sequence of `length`. Where its rotation changes at some length (longrope), keys from before
+   * do not fit those after: the slot then forgets what it holds, and all of it is to be computed anew.
+   */
+  fit(slot: number, length: number): void {
+    const { config } = this.model;
+    const held = this.held[slot]!;
+    if (held.length > 0 && ropeRegime(config, length) !== ropeRegime(config, this.lengths[slot]!)) held.length = 0;
+    this.lengths[slot] = length;
+  }
+
+  /** As many of `ids`, which are to follow `length` tokens, as turn like those: see `fit`. */
+  sameRotation(length: number, ids: readonly number[]): number[] {
+    const { config } = this.model;
+    let count = ids.length;
+    while (count > 0 && ropeRegime(config, length + count) !== ropeRegime(config, length)) count--;
+    return ids.slice(0, count);
   }
 
   /** Bytes of the tensors at their present capacity; the system provides them as they are written. */
@@ -116,6 +144,7 @@ export class KvCache {
     const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: ids.length, adapters });
     await copySlot(this.store, copy.store, slot, 0, ids.length);
     copy.held[0] = ids;
+    copy.lengths[0] = this.lengths[slot]!;
     return copy;
   }
 
@@ -138,10 +167,17 @@ export class KvCache {
     return result;
   }
 
-  /** Runs ids through the model for their keys and values alone, a chunk a run. */
-  async prefill(slot: number, ids: readonly number[], signal?: AbortSignal): Promise<void> {
+  /** Runs ids through the model for their keys and values alone, a chunk a run. @param options.length as Segment's */
+  async prefill(
+    slot: number,
+    ids: readonly number[],
+    {
+      signal,
+      length = this.held[slot]!.length + ids.length,
+    }: { signal?: AbortSignal | undefined; length?: number } = {},
+  ): Promise<void> {
     for (let i = 0; i < ids.length; i += PREFILL_ROWS)
-      await this.run(prefillProgram, [{ slot, ids: ids.slice(i, i + PREFILL_ROWS) }], {
+      await this.run(prefillProgram, [{ slot, ids: ids.slice(i, i + PREFILL_ROWS), length }], {
         shape: { rows: PREFILL_ROWS, logitRows: 1, top: 0 },
         signal,
       });
@@ -163,18 +199,21 @@ export class KvCache {
     const count = segments.reduce((n, s) => n + s.ids.length, 0);
     const ids = new Int32Array(count);
     const positions = new Int32Array(count);
+    const lengths = new Int32Array(count);
     const table = new Int32Array(segments.length * 4);
     let first = 0;
     for (const [g, segment] of segments.entries()) {
       const past = this.held[segment.slot]!.length;
+      const whole = segment.length ?? past + segment.ids.length;
       table.set([first, segment.ids.length, segment.slot, past], g * 4);
       for (let i = 0; i < segment.ids.length; i++) {
         ids[first + i] = segment.ids[i]!;
         positions[first + i] = past + i;
+        lengths[first + i] = Math.max(whole, past + i + 1);
       }
       first += segment.ids.length;
     }
-    return { ids, positions, segments: table };
+    return { ids, positions, segments: table, ...(turnsByLength(this.model.config) && { lengths }) };
   }
 
   private bound(program: Program): Executable {

@@ -14,6 +14,7 @@ import { checkAdapterName } from "../models/adapters.ts";
 import { weightData } from "../models/export.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
+import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
@@ -91,7 +92,7 @@ export class LanguageModel {
     this.tokenizer = parts.tokenizer;
     this.generation = parts.generation ?? {};
     this.card = parts.card;
-    const most = parts.model.config.maxPositionEmbeddings;
+    const most = contextLimit(parts.model.config);
     this.contextLength = checkedContext(parts.contextLength ?? most, most);
     this.loadMs = parts.loadMs ?? 0;
     this.path = parts.path;

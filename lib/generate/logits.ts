@@ -29,14 +29,15 @@ export async function logitsOf(
   const cache = open(model, ids, options);
   try {
     const start = last ? ids.length - 1 : 0;
-    await cache.prefill(0, ids.slice(0, start), signal);
+    const { length } = ids;
+    await cache.prefill(0, ids.slice(0, start), { signal, length });
     const logitRows = Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
     const out: Float32Array[] = [];
     for (let i = start; i < ids.length; i += logitRows) {
       const part = ids.slice(i, i + logitRows);
       const inputs = { logitRows: Int32Array.from(part, (_, row) => row) };
       const shape = { rows: PREFILL_ROWS, logitRows, top: 0 };
-      const results = await cache.run(logitsProgram, [{ slot: 0, ids: part }], { shape, inputs, signal });
+      const results = await cache.run(logitsProgram, [{ slot: 0, ids: part, length }], { shape, inputs, signal });
       const logits = results.logits as Float32Array;
       for (let row = 0; row < part.length; row++)
         out.push(checked(logits.subarray(row * vocabSize, (row + 1) * vocabSize), i + row));
@@ -67,11 +68,16 @@ export async function scoreOf(
     const shape = { rows: PREFILL_ROWS, logitRows: 1, top: 0 };
     // Row i scores token i + 1.
     const first = Math.min(from, ids.length) - 1;
-    await cache.prefill(0, ids.slice(0, first), signal);
+    const { length } = ids;
+    await cache.prefill(0, ids.slice(0, first), { signal, length });
     for (let i = first; i < ids.length; i += PREFILL_ROWS) {
       const part = ids.slice(i, i + PREFILL_ROWS);
       const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);
-      const results = await cache.run(scoreProgram, [{ slot: 0, ids: part }], { shape, inputs: { targets }, signal });
+      const results = await cache.run(scoreProgram, [{ slot: 0, ids: part, length }], {
+        shape,
+        inputs: { targets },
+        signal,
+      });
       out.set((results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1)), i + 1);
     }
     return out;

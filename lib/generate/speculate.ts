@@ -60,8 +60,9 @@ export class Assistant implements Drafter {
     const held = cache.ids(slot);
     while (common < held.length && common < context.length - 1 && held[common] === context[common]) common++;
     cache.truncate(slot, common);
+    cache.fit(slot, context.length);
     await cache.reserve(context.length + most);
-    await cache.prefill(slot, context.slice(common, -1), signal);
+    await cache.prefill(slot, context.slice(cache.ids(slot).length, -1), { signal, length: context.length });
 
     const draft: number[] = [];
     let last = context.at(-1)!;

@@ -2,20 +2,18 @@ import type { ModelConfig } from "../formats/config.ts";
 import type { Activation } from "../graph/index.ts";
 import type { DecoderShape } from "../nn/decoder.ts";
 import type { Head, WeightSpec } from "./family.ts";
-import { ropeFrequencies } from "./rope-frequencies.ts";
+import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
 
-export interface DecoderWeightFlags {
+/** The flags of lib/nn/decoder.ts that decide which weights there are. */
+export type DecoderWeightFlags = Pick<DecoderShape, "norms" | "normOffset" | "queryNorm" | "fused"> & {
   /** A bias on q, k and v (Qwen 2): always there. */
   qkvBias?: boolean;
-  /** Norms of q's and k's heads (Qwen 3). */
-  headNorm?: boolean;
-  /** Norm weights are offsets from one (Gemma), so a new model's are zero. */
-  normOffset?: boolean;
-}
+};
 
 /** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
 export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = {}): Map<string, WeightSpec> {
   const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
+  const { norms = "before", queryNorm, fused } = flags;
   const [q, kv] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
   const out = new Map<string, WeightSpec>();
   const matrix = (name: string, rows: number, columns: number, init: WeightSpec["init"] = "normal") =>
@@ -27,26 +25,39 @@ export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = 
   matrix("model.embed_tokens", vocabSize, hiddenSize);
   for (let i = 0; i < config.numHiddenLayers; i++) {
     const layer = `model.layers.${i}`;
-    norm(`${layer}.input_layernorm`);
-    const projections = [
-      ["q", q],
-      ["k", kv],
-      ["v", kv],
-    ] as const;
+    if (norms !== "after") norm(`${layer}.input_layernorm`);
+    const projections: [string, number][] = fused
+      ? [["qkv", q + 2 * kv]]
+      : [
+          ["q", q],
+          ["k", kv],
+          ["v", kv],
+        ];
     for (const [name, width] of projections) {
       matrix(`${layer}.self_attn.${name}_proj`, width, hiddenSize);
       if (flags.qkvBias || config.attentionBias) bias(`${layer}.self_attn.${name}_proj`, width);
     }
-    if (flags.headNorm) for (const name of ["q", "k"]) norm(`${layer}.self_attn.${name}_norm`, headDim);
+    if (queryNorm) {
+      norm(`${layer}.self_attn.q_norm`, queryNorm === "head" ? headDim : q);
+      norm(`${layer}.self_attn.k_norm`, queryNorm === "head" ? headDim : kv);
+    }
     matrix(`${layer}.self_attn.o_proj`, hiddenSize, q, "residual");
     if (config.attentionBias && !flags.qkvBias) bias(`${layer}.self_attn.o_proj`, hiddenSize);
     norm(`${layer}.post_attention_layernorm`);
-    for (const name of ["gate", "up"]) {
-      matrix(`${layer}.mlp.${name}_proj`, intermediateSize, hiddenSize);
-      if (config.mlpBias) bias(`${layer}.mlp.${name}_proj`, intermediateSize);
+    if (norms === "around") norm(`${layer}.pre_feedforward_layernorm`);
+    const gates: [string, number][] = fused
+      ? [["gate_up", 2 * intermediateSize]]
+      : [
+          ["gate", intermediateSize],
+          ["up", intermediateSize],
+        ];
+    for (const [name, width] of gates) {
+      matrix(`${layer}.mlp.${name}_proj`, width, hiddenSize);
+      if (config.mlpBias) bias(`${layer}.mlp.${name}_proj`, width);
     }
     matrix(`${layer}.mlp.down_proj`, hiddenSize, intermediateSize, "residual");
     if (config.mlpBias) bias(`${layer}.mlp.down_proj`, hiddenSize);
+    if (norms !== "before") norm(`${layer}.post_feedforward_layernorm`);
   }
   norm("model.norm");
   if (!config.tieWordEmbeddings) matrix("lm_head", vocabSize, hiddenSize);
@@ -71,7 +82,9 @@ export function decoderShape(config: ModelConfig): DecoderShape {
     keyHeads: config.numKeyValueHeads,
     headDim: config.headDim,
     eps: config.rmsNormEps,
+    activation: activationOf(config),
     window: (layer) => slidingWindow(config, layer),
+    rotary: (layer) => rotaryOf(config, layer),
   };
 }
 
@@ -79,6 +92,4 @@ export function decoderHead(config: ModelConfig): Head {
   return { weight: config.tieWordEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight" };
 }
 
-export function decoderConstants(config: ModelConfig): Map<string, Float32Array> {
-  return new Map([["rope.frequencies", ropeFrequencies(config.headDim, config.ropeTheta, config.ropeScaling)]]);
-}
+export const decoderConstants = ropeConstants;

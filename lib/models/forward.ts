@@ -27,6 +27,7 @@ export interface Rows {
 }
 
 interface ContextOptions {
+  lengths: ForwardContext["lengths"];
   /** Of the activations. */
   dtype: FloatDType;
   /** Matrices are cast to it; undefined: they enter as they are stored. */
@@ -45,7 +46,7 @@ interface ContextOptions {
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
-  const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, attend } = options;
+  const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, lengths, attend } = options;
   const { rowwise = false, activations } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (given: string) => {
@@ -63,6 +64,7 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
   };
   return {
     ...rows,
+    lengths,
     dtype,
     has,
     weight,
@@ -140,6 +142,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
     activations: "f32",
     adapters: model.adaptersOf(adapters),
     onLinear,
+    lengths: () => sequenceLength,
     attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
   });
   return forwardOf(model, context, "f32");
@@ -166,7 +169,8 @@ export function cacheTensors(model: Model, cache: Omit<CacheShape, "context">): 
 }
 
 /**
- * New rows of several sequences over their KV caches.
+ * New rows of several sequences over their KV caches. Where rotation depends on a sequence's length (turnsByLength), the
+ * program has an input `lengths` (rows) i32.
  * @param segments (count, 4) i32: first row, row count, slot, past length
  * @param options.rowwise a row's bits do not depend on the rows of other sequences beside it
  */
@@ -184,6 +188,7 @@ export function cachedForward(
     rowwise,
     activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
+    lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
     attend: (layer, { q, k, v }, options) => {
       const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);

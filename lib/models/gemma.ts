@@ -1,19 +1,25 @@
-import { decoder } from "../nn/decoder.ts";
-import { activationOf, decoderConstants, decoderHead, decoderShape, decoderWeights } from "./decoder-weights.ts";
-import type { Family } from "./family.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { decoderFamily } from "./define.ts";
+
+const scaled = ({ hiddenSize }: ModelConfig) => ({ embeddingScale: Math.sqrt(hiddenSize) });
+
+/** Soft caps and the scale of queries, which only later Gemmas have. */
+const capped = (config: ModelConfig) => ({
+  ...scaled(config),
+  attentionScale: (config.queryPreAttnScalar ?? config.headDim) ** -0.5,
+  ...(config.attnLogitSoftcapping && { attentionSoftcap: config.attnLogitSoftcapping }),
+});
+const logits = ({ finalLogitSoftcapping: softcap }: ModelConfig) => (softcap ? { softcap } : {});
 
 /** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, tied head. */
-export const gemma: Family = {
-  modelTypes: ["gemma"],
-  architecture: "GemmaForCausalLM",
-  weights: (config) => decoderWeights(config, { normOffset: true }),
-  constants: decoderConstants,
-  head: decoderHead,
-  forward: (context, config) =>
-    decoder(context, {
-      ...decoderShape(config),
-      normOffset: 1,
-      embeddingScale: Math.sqrt(config.hiddenSize),
-      activation: activationOf(config),
-    }),
-};
+export const gemma = decoderFamily("gemma", { flags: { normOffset: 1 }, shape: scaled });
+
+/** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, every second layer slides. */
+export const gemma2 = decoderFamily("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
+
+/** Gemma 3 (Gemma Team 2025), its language model: norms of q's and k's heads, five sliding layers with a θ of their own to one. */
+export const gemma3 = decoderFamily("gemma3_text", {
+  flags: { normOffset: 1, norms: "around", queryNorm: "head" },
+  shape: capped,
+  logits,
+});

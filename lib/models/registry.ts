@@ -1,12 +1,29 @@
 import { HeddleError } from "../errors.ts";
 import type { Family } from "./family.ts";
-import { gemma } from "./gemma.ts";
+import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { gpt2 } from "./gpt2.ts";
+import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { olmo2 } from "./olmo2.ts";
+import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
+import { smollm3 } from "./smollm3.ts";
 
-const families: readonly Family[] = [llama, mistral, qwen2, qwen3, gemma, gpt2];
+const families: readonly Family[] = [
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3,
+  granite,
+  olmo2,
+  phi3,
+  smollm3,
+  gpt2,
+];
 
 /** The `model_type` values that can be loaded. */
 export const modelTypes: readonly string[] = families.flatMap((f) => f.modelTypes);

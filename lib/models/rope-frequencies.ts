@@ -1,25 +1,100 @@
-import { HeddleError } from "../errors.ts";
-import { llama3Factors, type RopeScaling } from "../formats/rope-scaling.ts";
+import { type ModelConfig, rotaryDim } from "../formats/config.ts";
+import { llama3Factors, type RopeScaling, ropeAttentionFactor } from "../formats/rope-scaling.ts";
+import type { Rotary } from "../nn/rotary.ts";
 
-/**
- * Angles per position of each rotated pair: θ^(−2i/width), divided as the configuration's scaling says.
- * @returns (width / 2), radians per position
- * @throws HeddleError UNSUPPORTED for a kind of scaling that is not provided
- */
-export function ropeFrequencies(width: number, theta: number, scaling: RopeScaling | null): Float32Array {
-  const divisors = scaling ? divisorsOf(scaling, width, theta) : undefined;
-  return Float32Array.from({ length: width / 2 }, (_, i) => theta ** ((-2 * i) / width) / (divisors?.[i] ?? 1));
+type Yarn = Extract<RopeScaling, { ropeType: "yarn" }>;
+
+const MAIN = "rope.frequencies";
+const LONG = "rope.frequencies.long";
+const LOCAL = "rope.frequencies.local";
+
+/** Angles per position of each rotated pair: θ^(−2i/width), divided by factors where there are some. (width / 2) */
+function frequencies(width: number, theta: number, factors?: ArrayLike<number>): Float32Array {
+  return Float32Array.from({ length: width / 2 }, (_, i) => theta ** ((-2 * i) / width) / (factors?.[i] ?? 1));
 }
 
-function divisorsOf(scaling: RopeScaling, width: number, theta: number): ArrayLike<number> {
-  switch (scaling.ropeType) {
+/** The tables of frequencies that a configuration's rotary positions need, by the names that `rotaryOf` gives them. */
+export function ropeConstants(config: ModelConfig): Map<string, Float32Array> {
+  const { ropeTheta: theta, ropeScaling: scaling, ropeLocalTheta } = config;
+  const width = rotaryDim(config);
+  const tables = new Map([[MAIN, mainFrequencies(config, width)]]);
+  if (scaling?.ropeType === "longrope") tables.set(LONG, frequencies(width, theta, scaling.longFactor));
+  if (ropeLocalTheta !== undefined) tables.set(LOCAL, frequencies(width, ropeLocalTheta));
+  return tables;
+}
+
+function mainFrequencies(config: ModelConfig, width: number): Float32Array {
+  const { ropeTheta: theta, ropeScaling: scaling } = config;
+  switch (scaling?.ropeType) {
+    case undefined:
+    case "dynamic":
+      return frequencies(width, theta);
     case "linear":
-      return new Float32Array(width / 2).fill(scaling.factor);
+      return frequencies(width, theta, new Float32Array(width / 2).fill(scaling.factor));
     case "llama3":
-      return llama3Factors(scaling, width, theta);
+      return frequencies(width, theta, llama3Factors(scaling, width, theta));
+    case "yarn":
+      return frequencies(width, theta, yarnFactors(scaling, width, theta, config.maxPositionEmbeddings));
+    case "longrope":
+      return frequencies(width, theta, scaling.shortFactor);
     case "factors":
-      return scaling.factors;
-    default:
-      throw new HeddleError("UNSUPPORTED", `rope_scaling: expected linear, llama3 or factors, got ${scaling.ropeType}`);
+      return frequencies(width, theta, scaling.factors);
   }
+}
+
+/**
+ * YaRN (Peng et al. 2023, section 3.2): pairs that turn more than betaFast times within the original context keep their
+ * frequency, those below betaSlow turns are interpolated, with a ramp between.
+ */
+function yarnFactors(scaling: Yarn, width: number, theta: number, most: number): Float64Array {
+  const { factor, betaFast = 32, betaSlow = 1, originalMaxPositionEmbeddings: original = most, truncate } = scaling;
+  const pairOf = (turns: number) => (width * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const whole = truncate ?? true;
+  const low = Math.max(whole ? Math.floor(pairOf(betaFast)) : pairOf(betaFast), 0);
+  const high = Math.min(whole ? Math.ceil(pairOf(betaSlow)) : pairOf(betaSlow), width - 1);
+  const span = high === low ? 0.001 : high - low;
+  return Float64Array.from({ length: width / 2 }, (_, i) => {
+    const interpolated = Math.min(Math.max((i - low) / span, 0), 1);
+    return 1 / (interpolated / factor + (1 - interpolated));
+  });
+}
+
+/** How a layer's queries and keys turn; undefined where they do not (smollm3). */
+export function rotaryOf(config: ModelConfig, layer: number): Rotary | undefined {
+  if (config.noRopeLayers?.[layer] === 0) return undefined;
+  if (config.ropeLocalTheta !== undefined && config.layerTypes[layer] === "sliding_attention")
+    return { table: LOCAL, scale: 1 };
+  const scale = ropeAttentionFactor(config);
+  const { ropeScaling: scaling } = config;
+  if (scaling?.ropeType === "dynamic")
+    return { table: MAIN, scale, lengths: { original: trainedLength(config), factor: scaling.factor } };
+  if (scaling?.ropeType === "longrope")
+    return { table: MAIN, scale, lengths: { original: trainedLength(config), long: LONG } };
+  return { table: MAIN, scale };
+}
+
+/** Positions up to which a length-dependent scaling changes nothing. */
+function trainedLength({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
+  // Dynamic scaling starts at max_position_embeddings, whatever else a file says (transformers).
+  return scaling?.ropeType === "longrope" ? (scaling.originalMaxPositionEmbeddings ?? most) : most;
+}
+
+/** Whether rows of a sequence turn by how long it is. */
+export function turnsByLength({ ropeScaling: scaling }: ModelConfig): boolean {
+  return scaling?.ropeType === "dynamic" || scaling?.ropeType === "longrope";
+}
+
+/**
+ * Which of a configuration's scalings a sequence of `length` positions falls under. Keys that were written under one do not
+ * fit another: longrope's short and long frequencies. (Dynamic scaling keeps old keys as they are, as transformers does.)
+ */
+export function ropeRegime(config: ModelConfig, length: number): number {
+  return config.ropeScaling?.ropeType === "longrope" && length > trainedLength(config) ? 1 : 0;
+}
+
+/** Most positions of a sequence: dynamic scaling carries beyond those of the training. */
+export function contextLimit(config: ModelConfig): number {
+  const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;
+  if (scaling?.ropeType !== "dynamic") return most;
+  return Math.max(most, Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor));
 }

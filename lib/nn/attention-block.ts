@@ -1,5 +1,6 @@
-import { reshape, rmsNorm, rope, type Value } from "../graph/index.ts";
+import { reshape, rmsNorm, split as splitColumns, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "./context.ts";
+import { type Rotary, rotate } from "./rotary.ts";
 
 export interface AttentionBlock {
   heads: number;
@@ -7,27 +8,54 @@ export interface AttentionBlock {
   headDim: number;
   /** Prefix of the projections' names: `model.layers.3.self_attn`. */
   prefix: string;
-  /** RMSNorm of each head of q and k before the rotation, with this eps (Qwen 3). */
-  headNormEps?: number;
+  /** One projection `qkv_proj` instead of three (Phi-3). */
+  fused?: boolean | undefined;
+  /** RMSNorm of q and k before the rotation: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
+  norm?: { over: "head" | "width"; eps: number; offset: number } | undefined;
+  rotary: Rotary | undefined;
   window?: number | undefined;
-  ropeScale?: number | undefined;
+  /** Multiplies q·k; 1/√headDim where not given. */
+  scale?: number | undefined;
+  softcap?: number | undefined;
 }
 
-/** Self-attention with separate q, k, v projections and rotary positions. @param x (rows, width) @returns (rows, width) */
+/** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width) */
 export function attentionBlock(context: ForwardContext, layer: number, x: Value, block: AttentionBlock): Value {
-  const { heads, keyHeads, headDim, prefix } = block;
+  const { heads, keyHeads, headDim, prefix, rotary, window, scale, softcap } = block;
   const rows = x.dim(0);
-  const split = (name: string, count: number) => {
-    const y = reshape(context.linear(x, `${prefix}.${name}_proj`), [rows, count, headDim]);
-    const norm = `${prefix}.${name}_norm.weight`;
-    const normed =
-      block.headNormEps !== undefined && name !== "v"
-        ? rmsNorm(y, context.weight(norm), { eps: block.headNormEps }).y
-        : y;
-    if (name === "v") return normed;
-    return rope(normed, context.positions, context.constant("rope.frequencies"), { scale: block.ropeScale ?? 1 });
+  const [q, k, v] = projections(context, x, block);
+  const turned = (name: "q" | "k", y: Value, count: number) => {
+    const normed = normedHeads(context, block, name, y, count);
+    return rotary ? rotate(context, normed, rotary) : normed;
   };
-  const [q, k, v] = [split("q", heads), split("k", keyHeads), split("v", keyHeads)];
-  const o = context.attend(layer, { q, k, v }, { window: block.window });
+  const o = context.attend(
+    layer,
+    { q: turned("q", q, heads), k: turned("k", k, keyHeads), v: reshape(v, [rows, keyHeads, headDim]) },
+    { window, scale, softcap },
+  );
   return context.linear(reshape(o, [rows, heads * headDim]), `${prefix}.o_proj`);
+}
+
+/** q, k and v, each (rows, heads · headDim) */
+function projections(context: ForwardContext, x: Value, block: AttentionBlock): readonly [Value, Value, Value] {
+  const { heads, keyHeads, headDim, prefix } = block;
+  if (block.fused) {
+    const [q, k, v] = splitColumns(context.linear(x, `${prefix}.qkv_proj`), [
+      heads * headDim,
+      keyHeads * headDim,
+      keyHeads * headDim,
+    ]);
+    return [q!, k!, v!];
+  }
+  const project = (name: string) => context.linear(x, `${prefix}.${name}_proj`);
+  return [project("q"), project("k"), project("v")];
+}
+
+/** (rows, count · headDim) → (rows, count, headDim) */
+function normedHeads(context: ForwardContext, block: AttentionBlock, name: "q" | "k", y: Value, count: number): Value {
+  const shape = [y.dim(0), count, block.headDim];
+  if (!block.norm) return reshape(y, shape);
+  const { over, eps, offset } = block.norm;
+  const normed = (v: Value) => rmsNorm(v, context.weight(`${block.prefix}.${name}_norm.weight`), { eps, offset }).y;
+  return over === "head" ? normed(reshape(y, shape)) : reshape(normed(y), shape);
 }

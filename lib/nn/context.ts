@@ -16,6 +16,11 @@ export interface ForwardContext {
   readonly ids: Value;
   /** (rows) i32: each row's position in its sequence. */
   readonly positions: Value;
+  /**
+   * How long the sequence of each row is at present, (rows) i32, or that of all rows: what frequencies of dynamic and
+   * longrope scaling depend on.
+   */
+  lengths(): Value | number;
   /** The activations' element type. */
   readonly dtype: FloatDType;
   /** A weight by its Hugging Face name. */

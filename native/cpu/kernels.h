@@ -96,7 +96,8 @@ struct Rope {
   const void* x;
   void* y;
   const int32_t* positions;
-  const float* inv_freq;  // (rotated / 2)
+  const float* inv_freq;    // (rotated / 2), or one such row a row of x
+  int64_t inv_freq_stride;  // 0, or rotated / 2
 };
 
 struct Elementwise {  // operands share `type` unless said

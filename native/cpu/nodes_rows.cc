@@ -44,11 +44,12 @@ void embedding_backward(const Node& n, Context& c) {
   active().embedding_backward(e, c.pool);
 }
 
-bool rope_supports(const Node& n) { return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape[0] <= 512; }
+bool rope_supports(const Node& n) { return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && n.in[2].shape.last() <= 512; }
 void rope(const Node& n, Context& c) {
   const Tensor& x = n.in[0];
   Rope r{};
-  r.rows = x.shape[0], r.heads = x.shape[1], r.width = x.shape[2], r.rotated = 2 * n.in[2].shape[0];
+  r.rows = x.shape[0], r.heads = x.shape[1], r.width = x.shape[2], r.rotated = 2 * n.in[2].shape.last();
+  r.inv_freq_stride = n.in[2].shape.rank > 1 ? n.in[2].shape.last() : 0;
   r.interleaved = n.attr_flag("interleaved"), r.inverse = n.attr_flag("inverse");
   r.scale = static_cast<float>(n.attr("scale")), r.type = x.dtype;
   r.x = x.data, r.y = n.out[0].data;

@@ -175,7 +175,7 @@ inline void rope(const Rope& a, Pool& pool) {
     for (int64_t n = begin; n < end; ++n) {
       F position = set1(static_cast<float>(a.positions[n]));
       for (int64_t j = 0; j < half; j += W) {
-        F s, c, angle = mul(position, read(a.inv_freq, j, half));
+        F s, c, angle = mul(position, read(a.inv_freq + n * a.inv_freq_stride, j, half));
         sine_cosine(abs(angle), s, c);
         s = select_lt(angle, zero(), neg(s), s);
         store(cosine + j, mul(c, set1(a.scale)));

@@ -15,9 +15,11 @@ void check_rope(const Node& n) {
   const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");
   c.rank(x, 3), c.dtype(x, activation_types);
   c.rank(positions, 1), c.dtype(positions, i32_only), c.same_dim(positions, 0, x, 0);
-  c.rank(inv_freq, 1), c.dtype(inv_freq, f32_only), c.positive(inv_freq, 0);
-  if (inv_freq.shape()[0] * 2 > x.shape()[2])
-    c.mismatch("inv_freq rotates " + std::to_string(inv_freq.shape()[0] * 2) + " dimensions, x has " +
+  c.rank_at_least(inv_freq, 1), c.dtype(inv_freq, f32_only);
+  if (inv_freq.shape().rank > 1) c.rank(inv_freq, 2), c.same_dim(inv_freq, 0, x, 0);
+  c.positive(inv_freq, inv_freq.shape().rank - 1);
+  if (inv_freq.shape().last() * 2 > x.shape()[2])
+    c.mismatch("inv_freq rotates " + std::to_string(inv_freq.shape().last() * 2) + " dimensions, x has " +
                std::to_string(x.shape()[2]) + " per head");
   c.same_shape(y, x), c.same_dtype(y, x);
   c.attr_flag("interleaved"), c.attr_flag("inverse");
@@ -26,13 +28,14 @@ void check_rope(const Node& n) {
 
 void rope(const Node& n) {
   const Tensor &x = n.in[0], &y = n.out[0];
-  const int64_t N = x.shape[0], H = x.shape[1], D = x.shape[2], half = n.in[2].shape[0];
+  const int64_t N = x.shape[0], H = x.shape[1], D = x.shape[2], half = n.in[2].shape.last();
   const bool interleaved = n.attr_flag("interleaved");
   const double scale = n.attr("scale"), direction = n.attr_flag("inverse") ? -1 : 1;
-  const float* inv_freq = n.in[2].as<float>();
+  const int64_t per_row = n.in[2].shape.rank > 1 ? half : 0;
   Row row(D), cosine(half), sine(half);
   for (int64_t i = 0; i < N; ++i) {
     const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
+    const float* inv_freq = n.in[2].as<float>() + i * per_row;
     for (int64_t j = 0; j < half; ++j) {
       // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
       const float angle = position * inv_freq[j];

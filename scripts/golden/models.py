@@ -188,4 +188,5 @@ def main():
     sys.stdout.write("[\n" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in models) + "\n]\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -106,6 +106,60 @@ describe("config.json", () => {
     expect(read({ ...qwen, use_sliding_window: true, layer_types: types }).layerTypes).toEqual(types);
   });
 
+  test("what a family's class takes for granted", () => {
+    const of = (model_type: string, more = {}) => read({ ...llama, model_type, num_hidden_layers: 6, ...more });
+    const [sliding, full] = ["sliding_attention", "full_attention"];
+    expect(of("gemma2")).toMatchObject({
+      headDim: 256,
+      queryPreAttnScalar: 256,
+      attnLogitSoftcapping: 50,
+      finalLogitSoftcapping: 30,
+      slidingWindow: 4096,
+      layerTypes: [sliding, full, sliding, full, sliding, full],
+      tieWordEmbeddings: true,
+    });
+    // null turns a cap off.
+    expect(of("gemma2", { attn_logit_softcapping: null }).attnLogitSoftcapping).toBeNull();
+    expect(of("gemma3_text")).toMatchObject({
+      ropeTheta: 1e6,
+      ropeLocalTheta: 1e4,
+      finalLogitSoftcapping: null,
+      layerTypes: [sliding, sliding, sliding, sliding, sliding, full],
+    });
+    expect(of("gemma3_text", { sliding_window_pattern: 2 }).layerTypes).toEqual(of("gemma2").layerTypes);
+    expect(of("granite")).toMatchObject({ attentionMultiplier: 1, logitsScaling: 1, slidingWindow: null });
+    expect(of("phi3").slidingWindow).toBeNull();
+    expect(of("phi3", { sliding_window: 8 }).layerTypes).toEqual(Array(6).fill(sliding));
+    expect(of("smollm3").noRopeLayers).toEqual([1, 1, 1, 0, 1, 1]);
+    expect(of("smollm3", { no_rope_layer_interval: 2 }).noRopeLayers).toEqual([1, 0, 1, 0, 1, 0]);
+    const windowed = { use_sliding_window: true, sliding_window: 9 };
+    expect(of("smollm3", windowed).layerTypes).toEqual([full, full, full, sliding, full, full]);
+    // Callers get what follows from the other sizes.
+    const made = parseModelConfig({ modelType: "gemma2", vocabSize: 9, hiddenSize: 128, numHiddenLayers: 2 });
+    expect(made).toMatchObject({ headDim: 64, queryPreAttnScalar: 64, slidingWindow: 4096 });
+    expect(parseModelConfig({ ...made, modelType: "granite" }).attentionMultiplier).toBe(1 / 64);
+  });
+
+  test("part of each head rotates; sliding layers with a θ of their own", () => {
+    expect(read({ ...llama, partial_rotary_factor: 0.5 }).partialRotaryFactor).toBe(0.5);
+    expect(() => read({ ...llama, partial_rotary_factor: 0.2 })).toThrow(
+      "partial_rotary_factor: expected an even number of rotated dimensions, got 3 of 16",
+    );
+    const sets = { full_attention: { rope_theta: 1e6 }, sliding_attention: { rope_theta: 1e4 } };
+    expect(read({ ...llama, rope_parameters: sets })).toMatchObject({ ropeTheta: 1e6, ropeLocalTheta: 1e4 });
+    const longrope = { type: "su", long_factor: Array(8).fill(2), short_factor: Array(8).fill(1) };
+    const phi3 = { ...llama, model_type: "phi3", rope_scaling: longrope, original_max_position_embeddings: 4096 };
+    expect(read(phi3).ropeScaling).toEqual({
+      ropeType: "longrope",
+      longFactor: Array(8).fill(2),
+      shortFactor: Array(8).fill(1),
+      originalMaxPositionEmbeddings: 4096,
+    });
+    expect(() => read({ ...phi3, partial_rotary_factor: 0.5 })).toThrow(
+      "rope_scaling: expected half the rotated dimensions = 4 factors, got 8",
+    );
+  });
+
   test("token ids, types and activations as they occur", () => {
     const tokens = read({ ...llama, eos_token_id: [128001, 128008], bos_token_id: 128000, pad_token_id: -1 });
     expect(tokens).toMatchObject({ eosTokenIds: [128001, 128008], bosTokenId: 128000, padTokenId: null });
@@ -195,17 +249,27 @@ describe("config.json", () => {
     [
       "a family",
       { ...llama, model_type: "mamba" },
-      /model_type "mamba" is not known \(known: llama, mistral, qwen2, qwen3, gemma, gpt2\)/,
+      /model_type "mamba" is not known \(known: llama, mistral, .*gpt2.*\)/,
     ],
     ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
     ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
-    ["partial rotation", { ...llama, partial_rotary_factor: 0.5 }, /partial_rotary_factor 0.5/],
     ["a scaling", { ...llama, rope_scaling: { rope_type: "ntk" } }, /rope_scaling: type "ntk" is not known/],
     [
-      "two rotations",
-      { ...llama, rope_parameters: { full_attention: { rope_theta: 1 }, sliding_attention: { rope_theta: 2 } } },
-      /different values per layer type/,
+      "a scaling of sliding layers alone",
+      {
+        ...llama,
+        rope_parameters: {
+          full_attention: { rope_theta: 1, rope_type: "default" },
+          sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
+        },
+      },
+      /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
+    ],
+    [
+      "gemma3 that sees both ways",
+      { ...llama, model_type: "gemma3_text", use_bidirectional_attention: true },
+      /use_bidirectional_attention: true is not provided/,
     ],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {

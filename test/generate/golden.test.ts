@@ -6,6 +6,7 @@ import { LanguageModel } from "../../lib/generate/index.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { Model } from "../../lib/models/model.ts";
 import { familyOf } from "../../lib/models/registry.ts";
+import { weightByName } from "../golden/by-name.ts";
 
 interface Golden {
   name: string;
@@ -16,29 +17,6 @@ interface Golden {
 }
 const golden: Golden[] = JSON.parse(readFileSync(new URL("../golden/models.json", import.meta.url), "utf8"));
 
-function fnv(name: string): number {
-  let h = 0x811c9dc5;
-  for (const byte of Buffer.from(name)) h = Math.imul(h ^ byte, 0x01000193) >>> 0;
-  return h;
-}
-
-/** lowbias32 (Wellons 2018); must equal hash32 in scripts/golden/models.py. */
-function hash32(x: number): number {
-  let h = x >>> 0;
-  h = Math.imul(h ^ (h >>> 16), 0x21f0aaad) >>> 0;
-  h = Math.imul(h ^ (h >>> 15), 0x735a2d97) >>> 0;
-  return (h ^ (h >>> 15)) >>> 0;
-}
-
-function weight(name: string, shape: readonly number[], around: number): Float32Array {
-  const count = shape.reduce((n, d) => n * d, 1);
-  const start = fnv(name);
-  return Float32Array.from({ length: count }, (_, i) => {
-    const unit = (hash32(start + i) >>> 20) / 4096 - 0.5;
-    return unit * (shape.length > 1 ? 0.5 : 0.25) + around;
-  });
-}
-
 async function build({ config: json }: Golden): Promise<LanguageModel> {
   const config = parseModelConfig(json);
   const device = openDevice();
@@ -46,7 +24,7 @@ async function build({ config: json }: Golden): Promise<LanguageModel> {
   for (const [name, { shape }] of familyOf(config.modelType).weights(config)) {
     const isNorm = shape.length === 1 && name.endsWith(".weight");
     const around = isNorm && config.modelType !== "gemma" ? 1 : 0;
-    weights.set(name, await Tensor.from(device, "f32", shape, weight(name, shape, around)));
+    weights.set(name, await Tensor.from(device, "f32", shape, weightByName(name, shape, around)));
   }
   return new LanguageModel({ model: await Model.fromWeights(config, device, weights) });
 }

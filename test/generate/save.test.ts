@@ -20,6 +20,12 @@ const families = [
   ["qwen2", {}],
   ["qwen3", { headDim: 16 }],
   ["gemma", { numKeyValueHeads: 1 }],
+  ["gemma2", { slidingWindow: 6, numHiddenLayers: 3 }],
+  ["gemma3_text", { slidingWindow: 6, numHiddenLayers: 6 }],
+  ["granite", {}],
+  ["olmo2", {}],
+  ["phi3", { partialRotaryFactor: 0.5 }],
+  ["smollm3", { numHiddenLayers: 4 }],
   ["gpt2", { numKeyValueHeads: 4, intermediateSize: 128 }],
 ] as const;
 

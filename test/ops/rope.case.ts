@@ -23,9 +23,29 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+const ownFrequencies: OpCase[] = activationTypes.map((type) => ({
+  op: "rope",
+  label: `${type}, each row with frequencies of its own`,
+  inputs: [float(type, [9, 3, 12]), i32([9], 0, 2048), f32([9, 5], 1e-4, 1)],
+  attributes: { interleaved: 0, inverse: 0, scale: 1.1 },
+  outputs: [out(type, 9, 3, 12)],
+  symbolic: 9,
+}));
+
+const frequencies = f32([6], 1e-4, 1);
+const lengthCases: OpCase[] = [
+  { label: "dynamic", inputs: [frequencies, undefined, i32([7], 1, 64)], outputs: [out("f32", 7, 6)], symbolic: 7 },
+  { label: "dynamic, one length", inputs: [frequencies], outputs: [out("f32", 6)] },
+  { label: "dynamic, one pair", inputs: [f32([1]), undefined, i32([7], 1, 64)], outputs: [out("f32", 7, 1)] },
+  { label: "long", inputs: [frequencies, f32([6]), i32([7], 1, 64)], outputs: [out("f32", 7, 6)], symbolic: 7 },
+  { label: "long, one length", inputs: [frequencies, f32([6])], outputs: [out("f32", 6)] },
+].map((c) => ({ op: "rope_frequencies", attributes: { length: 40, original: 16, factor: 4 }, ...c }));
+
 export default {
   cases: [
     ...cases,
+    ...ownFrequencies,
+    ...lengthCases,
     {
       op: "rope",
       label: "far positions",
@@ -35,6 +55,24 @@ export default {
     },
   ],
   failures: [
+    {
+      op: "rope_frequencies",
+      label: "another number of long ones",
+      inputs: [f32([4]), f32([5]), i32([3], 1, 9)],
+      attributes: { length: 1, original: 8, factor: 1 },
+      outputs: [out("f32", 3, 4)],
+      code: "SHAPE_MISMATCH",
+      message: /^rope_frequencies: shape of long is \(5\), frequencies expects \(4\)$/,
+    },
+    {
+      op: "rope",
+      label: "frequencies of other rows",
+      inputs: [f32([2, 1, 8]), i32([2], 0, 9), f32([3, 4])],
+      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      outputs: [out("f32", 2, 1, 8)],
+      code: "SHAPE_MISMATCH",
+      message: /^rope: .*inv_freq/,
+    },
     {
       op: "rope",
       label: "more frequencies than pairs",

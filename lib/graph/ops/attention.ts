@@ -10,7 +10,9 @@ const ropeNode = defineOp({
   infer([x, positions, frequencies]) {
     const v = needFloat("rope", "x", x, 3);
     needDim("rope", "positions", needDType("rope", "positions", positions, "i32", 1).dim(0), v.dim(0));
-    const half = fixed(needDType("rope", "frequencies", frequencies, "f32", 1).dim(0), "rope: frequencies");
+    const f = needDType("rope", "frequencies", frequencies, "f32", frequencies?.rank === 2 ? 2 : 1);
+    if (f.rank === 2) needDim("rope", "rows of frequencies", f.dim(0), v.dim(0));
+    const half = f.last;
     if (half * 2 > v.last) fail("rope", "frequencies", `at most ${v.last / 2}`, half);
     return [type(v)];
   },
@@ -23,7 +25,8 @@ const ropeNode = defineOp({
 
 /**
  * Rotary position embedding (Su et al. 2021): the first 2·frequencies dimensions of each head turn by position · frequency.
- * @param x (rows, heads, width) @param positions (rows) i32 @param frequencies (R/2) f32, R ≤ width
+ * @param x (rows, heads, width) @param positions (rows) i32
+ * @param frequencies (R/2) f32, or (rows, R/2) where each row has its own; R ≤ width
  * @param options.interleaved neighbours turn together (GGUF's llama) instead of halves (Hugging Face)
  * @param options.scale multiplies cosine and sine (YaRN's attention factor)
  */
@@ -38,6 +41,37 @@ export function rope(
     scale: options.scale ?? 1,
     inverse: 0,
   })[0]!;
+}
+
+const ropeFrequenciesNode = defineOp({
+  name: "rope_frequencies",
+  infer([frequencies, long, lengths]) {
+    const f = needDType("rope_frequencies", "frequencies", frequencies, "f32", 1);
+    if (long) needShape("rope_frequencies", "long", needDType("rope_frequencies", "long", long, "f32", 1), f.shape);
+    const rows = lengths && needDType("rope_frequencies", "lengths", lengths, "i32", 1).dim(0);
+    return [{ dtype: "f32", shape: rows === undefined ? f.shape : [rows, f.dim(0)] }];
+  },
+});
+
+/** How frequencies depend on a sequence's length beyond `original` positions. */
+export interface LengthScaling {
+  original: number;
+  /** LongRoPE (Ding et al. 2024): the frequencies there, (R/2) f32. Not given: dynamic NTK scaling by `factor`. */
+  long?: Value | undefined;
+  /** Dynamic NTK scaling (transformers' _compute_dynamic_ntk_parameters): θ grows with the length. */
+  factor?: number | undefined;
+}
+
+/**
+ * Rotary frequencies of sequences of a length, or of rows whose sequences have lengths.
+ * @param frequencies (R/2) f32, up to `original` @param lengths a number, or (rows) i32
+ * @returns (R/2) f32, or (rows, R/2)
+ */
+export function ropeFrequencies(frequencies: Value, lengths: Value | number, scaling: LengthScaling): Value {
+  const { original, long, factor = 1 } = scaling;
+  const rows = typeof lengths === "number" ? undefined : lengths;
+  const length = typeof lengths === "number" ? lengths : 1;
+  return ropeFrequenciesNode([frequencies, long, rows], { length, original, factor })[0]!;
 }
 
 export interface AttentionOptions {

@@ -1,0 +1,161 @@
+// What distinguishes a model family in files: transformers' class and defaults, its own keys of config.json, its windows.
+import type { ModelConfig, ModelType } from "./config.ts";
+
+/** Which layers slide where `layer_types` does not say. */
+export type WindowRule =
+  /** None: `sliding_window` is not read. */
+  | { kind: "none" }
+  /** All, where there is a `sliding_window`; `otherwise` is the configuration class's default. */
+  | { kind: "all"; otherwise: number | null }
+  /** Only with `use_sliding_window`: those from `max_window_layers` on (Qwen 2, 3), or all. */
+  | { kind: "flag"; from: "max_window_layers" | "first" }
+  /** With `use_sliding_window`, those that do not rotate (SmolLM 3). */
+  | { kind: "unrotated" }
+  /** All but every n-th. */
+  | { kind: "pattern"; period: number; otherwise: number };
+
+export interface FamilyFormat {
+  /** The `architectures` entry that transformers expects. */
+  architecture: string;
+  /** `general.architecture` of its GGUF files; undefined: it has none. */
+  gguf?: string;
+  /** Values a file or a caller may leave out, as transformers' configuration class sets them. */
+  defaults: Partial<ModelConfig> &
+    Pick<ModelConfig, "rmsNormEps" | "hiddenAct" | "maxPositionEmbeddings" | "ropeTheta">;
+  /** The same for config.json alone: callers get what follows from the other sizes. */
+  fileDefaults?: Partial<ModelConfig>;
+  /** Its keys of config.json besides those of all decoders. */
+  keys?: Readonly<Record<string, keyof ModelConfig>>;
+  windows: WindowRule;
+}
+
+const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
+const gemmaLike = { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
+const none = { kind: "none" } as const;
+const softcaps = {
+  query_pre_attn_scalar: "queryPreAttnScalar",
+  attn_logit_softcapping: "attnLogitSoftcapping",
+  final_logit_softcapping: "finalLogitSoftcapping",
+} as const;
+
+export const FAMILY_FORMATS: Readonly<Record<ModelType, FamilyFormat>> = {
+  llama: {
+    architecture: "LlamaForCausalLM",
+    gguf: "llama",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 2048 },
+    windows: none,
+  },
+  mistral: {
+    architecture: "MistralForCausalLM",
+    gguf: "llama",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 131072 },
+    windows: { kind: "all", otherwise: 4096 },
+  },
+  qwen2: {
+    architecture: "Qwen2ForCausalLM",
+    gguf: "qwen2",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 32768 },
+    windows: { kind: "flag", from: "max_window_layers" },
+  },
+  qwen3: {
+    architecture: "Qwen3ForCausalLM",
+    gguf: "qwen3",
+    defaults: { ...llamaLike, maxPositionEmbeddings: 32768 },
+    fileDefaults: { headDim: 128 },
+    windows: { kind: "flag", from: "max_window_layers" },
+  },
+  gemma: {
+    architecture: "GemmaForCausalLM",
+    gguf: "gemma",
+    defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 8192 },
+    fileDefaults: { headDim: 256 },
+    windows: none,
+  },
+  gemma2: {
+    architecture: "Gemma2ForCausalLM",
+    gguf: "gemma2",
+    defaults: {
+      ...gemmaLike,
+      ropeTheta: 1e4,
+      maxPositionEmbeddings: 8192,
+      attnLogitSoftcapping: 50,
+      finalLogitSoftcapping: 30,
+    },
+    fileDefaults: { headDim: 256, queryPreAttnScalar: 256 },
+    keys: softcaps,
+    windows: { kind: "pattern", period: 2, otherwise: 4096 },
+  },
+  gemma3_text: {
+    architecture: "Gemma3ForCausalLM",
+    gguf: "gemma3",
+    defaults: {
+      ...gemmaLike,
+      ropeTheta: 1e6,
+      ropeLocalTheta: 1e4,
+      maxPositionEmbeddings: 131072,
+      attnLogitSoftcapping: null,
+      finalLogitSoftcapping: null,
+    },
+    fileDefaults: { headDim: 256, queryPreAttnScalar: 256 },
+    keys: { ...softcaps, rope_local_base_freq: "ropeLocalTheta" },
+    windows: { kind: "pattern", period: 6, otherwise: 4096 },
+  },
+  granite: {
+    architecture: "GraniteForCausalLM",
+    gguf: "granite",
+    defaults: {
+      ...llamaLike,
+      maxPositionEmbeddings: 2048,
+      embeddingMultiplier: 1,
+      residualMultiplier: 1,
+      logitsScaling: 1,
+    },
+    fileDefaults: { attentionMultiplier: 1 },
+    keys: {
+      embedding_multiplier: "embeddingMultiplier",
+      attention_multiplier: "attentionMultiplier",
+      residual_multiplier: "residualMultiplier",
+      logits_scaling: "logitsScaling",
+    },
+    windows: none,
+  },
+  olmo2: {
+    architecture: "Olmo2ForCausalLM",
+    gguf: "olmo2",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    windows: none,
+  },
+  phi3: {
+    architecture: "Phi3ForCausalLM",
+    gguf: "phi3",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 4096 },
+    windows: { kind: "all", otherwise: null },
+  },
+  smollm3: {
+    architecture: "SmolLM3ForCausalLM",
+    gguf: "smollm3",
+    defaults: { ...llamaLike, ropeTheta: 2e6, maxPositionEmbeddings: 32768, tieWordEmbeddings: true },
+    keys: { no_rope_layers: "noRopeLayers" },
+    windows: { kind: "unrotated" },
+  },
+  gpt2: {
+    architecture: "GPT2LMHeadModel",
+    gguf: "gpt2",
+    defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 1024 },
+    windows: none,
+  },
+};
+
+/** The window kinds of `layers` layers by a family's rule, for a configuration that has a window. */
+export function layerTypesOf(
+  rule: WindowRule,
+  layers: number,
+  { first = 0, period, rotates }: { first?: number; period?: number; rotates?: readonly unknown[] | undefined } = {},
+): ModelConfig["layerTypes"] {
+  const slides = (i: number): boolean => {
+    if (rule.kind === "pattern") return (i + 1) % (period ?? rule.period) !== 0;
+    if (rule.kind === "unrotated") return rotates?.[i] === 0;
+    return i >= first;
+  };
+  return Array.from({ length: layers }, (_, i) => (slides(i) ? "sliding_attention" : "full_attention"));
+}

@@ -1,0 +1,32 @@
+import type { ModelConfig, ModelType } from "../formats/config.ts";
+import { FAMILY_FORMATS } from "../formats/families.ts";
+import { type DecoderShape, decoder } from "../nn/decoder.ts";
+import {
+  type DecoderWeightFlags,
+  decoderConstants,
+  decoderHead,
+  decoderShape,
+  decoderWeights,
+} from "./decoder-weights.ts";
+import type { Family, Head } from "./family.ts";
+
+/** A family on the shared decoder: its flags, and what of the shape its configuration decides. */
+export interface DecoderFamily {
+  flags?: DecoderWeightFlags;
+  shape?: (config: ModelConfig) => Partial<DecoderShape>;
+  /** What its head does to logits. */
+  logits?: (config: ModelConfig) => Omit<Head, "weight">;
+}
+
+/** A family whose forward pass is lib/nn/decoder.ts. */
+export function decoderFamily(modelType: ModelType, { flags = {}, shape, logits }: DecoderFamily = {}): Family {
+  const { qkvBias: _, ...shared } = flags;
+  return {
+    modelTypes: [modelType],
+    architecture: FAMILY_FORMATS[modelType].architecture,
+    weights: (config) => decoderWeights(config, flags),
+    constants: decoderConstants,
+    head: (config) => ({ ...decoderHead(config), ...logits?.(config) }),
+    forward: (context, config) => decoder(context, { ...decoderShape(config), ...shared, ...shape?.(config) }),
+  };
+}

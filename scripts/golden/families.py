@@ -1,0 +1,251 @@
+#!/usr/bin/env python3
+"""Golden values of the model families beyond scripts/golden/models.py: logits, greedy continuations, a loss's gradients.
+
+    python3 scripts/golden/families.py > test/golden/families.json
+
+Each family is written from its paper or its published definition, in float64, over weights under their official names, whose
+values follow from the names (`weight` in models.py): the file holds names and shapes, no values.
+"""
+import json
+import math
+import sys
+
+import torch
+import torch.nn.functional as F
+
+from models import weight
+from rotary import rotate, turning
+
+torch.set_default_dtype(torch.float64)
+
+
+class Weights:
+    """Weights by official name, made when they are first asked for."""
+
+    def __init__(self, around=1.0):
+        self.all, self.around = {}, around
+
+    def __call__(self, name, *shape):
+        if name not in self.all:
+            norm = len(shape) == 1 and name.endswith("norm.weight")
+            self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
+        assert self.all[name].shape == torch.Size(shape), name
+        return self.all[name]
+
+
+def rms(x, w, eps, offset=0.0):
+    return x / torch.sqrt((x * x).mean(-1, keepdim=True) + eps) * (offset + w)
+
+
+def silu(x):
+    return x * torch.sigmoid(x)
+
+
+def attend(q, k, v, scale, window=None, cap=None, sinks=None):
+    """q (T, H, D), k and v (T, KH, D): causal; a sink is one more score of each head that no value answers."""
+    T, H, D = q.shape
+    k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
+    scores = torch.einsum("ihd,jhd->hij", q, k) * scale
+    if cap:
+        scores = cap * torch.tanh(scores / cap)
+    i, j = torch.arange(T)[:, None], torch.arange(T)[None, :]
+    seen = (j <= i) & (j > i - window) if window else j <= i
+    scores = scores.masked_fill(~seen, -math.inf)
+    if sinks is not None:
+        scores = torch.cat([scores, sinks[:, None, None].expand(H, T, 1)], -1)
+    p = torch.softmax(scores, -1)[..., :T]
+    return torch.einsum("hij,jhd->ihd", p, v).reshape(T, H * D)
+
+
+class Model:
+    """Embedding, layers, last norm, head. `rows` gives each row's sequence length (for scalings that depend on it)."""
+
+    def __init__(self, config):
+        self.c = config
+        self.kind = config["model_type"]
+        self.gemma = self.kind.startswith("gemma")
+        self.w = Weights(0.0 if self.gemma else 1.0)
+        self.C, self.H, self.KH = config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]
+        self.D = config.get("head_dim") or self.C // self.H
+        self.L = config["num_hidden_layers"]
+
+    def norm(self, x, name, width=None):
+        w = self.w(name + ".weight", width or self.C)
+        return rms(x, w, self.c["rms_norm_eps"], 1.0 if self.gemma else 0.0)
+
+    def linear(self, x, name, outputs):
+        y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
+        biased = self.kind == "qwen2" and name.endswith(("q_proj", "k_proj", "v_proj"))
+        return y + self.w(name + ".bias", outputs) if biased or (self.c.get("attention_bias") and "attn" in name) else y
+
+    def layer_type(self, i):
+        c = self.c
+        if "layer_types" in c:
+            return c["layer_types"][i]
+        if self.kind == "gemma2":
+            return "full_attention" if i % 2 else "sliding_attention"
+        if self.kind == "gemma3_text":
+            return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
+        if self.kind == "phi3" and c.get("sliding_window"):
+            return "sliding_attention"
+        return "full_attention"
+
+    def attention(self, x, i, lengths):
+        c, H, KH, D = self.c, self.H, self.KH, self.D
+        p = f"model.layers.{i}.self_attn."
+        if self.kind == "phi3":
+            qkv = self.linear(x, p + "qkv_proj", (H + 2 * KH) * D)
+            q, k, v = qkv.split([H * D, KH * D, KH * D], -1)
+        else:
+            q, k, v = (self.linear(x, p + n + "_proj", h * D) for n, h in (("q", H), ("k", KH), ("v", KH)))
+        if self.kind == "olmo2":  # over the whole width
+            q, k = self.norm(q, p + "q_norm", H * D), self.norm(k, p + "k_norm", KH * D)
+        q, k, v = (y.reshape(len(x), -1, D) for y in (q, k, v))
+        if self.kind in ("qwen3", "qwen3_moe", "gemma3_text"):
+            q, k = self.norm(q, p + "q_norm", D), self.norm(k, p + "k_norm", D)
+        kind = self.layer_type(i)
+        if not (self.kind == "smollm3" and self.rotates(i) == 0):
+            turns = [turning(c, n, kind) for n in lengths]
+            f, scale = torch.stack([t[0] for t in turns]), turns[0][1]
+            positions = torch.arange(len(x), dtype=torch.float64)
+            q, k = rotate(q, positions, f, scale), rotate(k, positions, f, scale)
+        scale = 1 / math.sqrt(D)
+        if "query_pre_attn_scalar" in c:
+            scale = c["query_pre_attn_scalar"] ** -0.5
+        if self.kind == "granite":
+            scale = c["attention_multiplier"]
+        window = c.get("sliding_window") if kind == "sliding_attention" else None
+        o = attend(q, k, v, scale, window, c.get("attn_logit_softcapping"), self.sinks(i))
+        return self.linear(o, p + "o_proj", self.C)
+
+    def sinks(self, i):
+        return None
+
+    def rotates(self, i):
+        return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
+
+    def mlp(self, x, i):
+        p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
+        if self.kind == "phi3":
+            gate, up = self.linear(x, p + "gate_up_proj", 2 * n).chunk(2, -1)
+        else:
+            gate, up = self.linear(x, p + "gate_proj", n), self.linear(x, p + "up_proj", n)
+        act = F.gelu(gate, approximate="tanh") if self.gemma else silu(gate)
+        return self.linear(act * up, p + "down_proj", self.C)
+
+    def hidden(self, ids, lengths):
+        c = self.c
+        table = self.w("model.embed_tokens.weight", c["vocab_size"], self.C)
+        x = table[ids] * (math.sqrt(self.C) if self.gemma else c.get("embedding_multiplier", 1.0))
+        for i in range(self.L):
+            n = f"model.layers.{i}."
+            if self.kind in ("gemma2", "gemma3_text"):
+                a = self.attention(self.norm(x, n + "input_layernorm"), i, lengths)
+                x = x + self.norm(a, n + "post_attention_layernorm")
+                m = self.mlp(self.norm(x, n + "pre_feedforward_layernorm"), i)
+                x = x + self.norm(m, n + "post_feedforward_layernorm")
+            elif self.kind == "olmo2":
+                x = x + self.norm(self.attention(x, i, lengths), n + "post_attention_layernorm")
+                x = x + self.norm(self.mlp(x, i), n + "post_feedforward_layernorm")
+            else:
+                r = c.get("residual_multiplier", 1.0)
+                x = x + r * self.attention(self.norm(x, n + "input_layernorm"), i, lengths)
+                x = x + r * self.mlp(self.norm(x, n + "post_attention_layernorm"), i)
+        return self.norm(x, "model.norm")
+
+    def logits(self, ids, lengths=None):
+        c = self.c
+        x = self.hidden(torch.tensor(ids), lengths or [len(ids)] * len(ids))
+        tied = c["tie_word_embeddings"]
+        z = x @ self.w("model.embed_tokens.weight" if tied else "lm_head.weight", c["vocab_size"], self.C).T
+        z = z / c.get("logits_scaling", 1.0)
+        cap = c.get("final_logit_softcapping")
+        return cap * torch.tanh(z / cap) if cap else z
+
+
+def base(kind, **more):
+    return {
+        "model_type": kind, "vocab_size": 61, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-5,
+        "rope_theta": 10000.0, "tie_word_embeddings": False, **more,
+    }
+
+
+FACTORS = {"short_factor": [1.0, 1.05, 1.1, 1.2, 1.3, 1.5], "long_factor": [1.0, 1.4, 2.0, 3.1, 4.5, 6.0]}
+NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_embeddings=True, sliding_window=5,
+                   hidden_activation="gelu_pytorch_tanh", query_pre_attn_scalar=12,
+                   layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+                   rope_parameters={
+                       "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 50000.0},
+                       "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}})
+del NEW_DIALECT["rope_theta"]
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+CONFIGS = {
+    "gemma2": base("gemma2", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
+                   attn_logit_softcapping=3.0, final_logit_softcapping=4.0, tie_word_embeddings=True,
+                   hidden_activation="gelu_pytorch_tanh"),
+    "gemma3": base("gemma3_text", num_hidden_layers=3, head_dim=12, query_pre_attn_scalar=20, sliding_window=5,
+                   sliding_window_pattern=3, rope_theta=50000.0, rope_local_base_freq=500.0,
+                   rope_scaling={"rope_type": "linear", "factor": 8.0}, tie_word_embeddings=True,
+                   attn_logit_softcapping=None, final_logit_softcapping=None,
+                   hidden_activation="gelu_pytorch_tanh"),
+    "gemma3 by layer type": NEW_DIALECT,
+    "granite": base("granite", embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
+                    logits_scaling=8.0, tie_word_embeddings=True),
+    "olmo2": base("olmo2", rope_theta=500000.0),
+    "phi3": base("phi3", sliding_window=6),
+    "phi3 with longrope": base("phi3", head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=12,
+                               rope_scaling={"type": "longrope", "rope_type": "longrope", **FACTORS}),
+    "smollm3": base("smollm3", num_hidden_layers=5, tie_word_embeddings=True),
+    "smollm3 with a window": base("smollm3", num_hidden_layers=3, no_rope_layers=[1, 0, 1], sliding_window=5,
+                                  layer_types=["full_attention", "sliding_attention", "full_attention"],
+                                  use_sliding_window=True),
+    "llama with linear scaling": base("llama", rope_scaling={"type": "linear", "rope_type": "linear", "factor": 3.0}),
+    "llama with dynamic scaling": base("llama", max_position_embeddings=12,
+                                       rope_scaling={"rope_type": "dynamic", "factor": 4.0}),
+    "llama with yarn": base("llama", head_dim=16, rope_scaling=YARN),
+    "qwen3 with yarn, untruncated": base("qwen3", head_dim=16, rope_scaling={
+        **YARN, "truncate": False, "beta_fast": 8.0, "beta_slow": 2.0, "mscale": 0.7, "mscale_all_dim": 0.4}),
+}
+PROMPT = [7, 0, 23, 60, 5, 5, 41, 12, 33]
+NEW = 24
+
+
+def lengths_of(config, prompt, total):
+    """Rows of a cached sequence: dynamic scaling computes each by the length there was when it was read (transformers)."""
+    if (config.get("rope_scaling") or {}).get("rope_type") == "dynamic":
+        return [max(prompt, i + 1) for i in range(total)]
+    return None
+
+
+def number(v):
+    return float(f"{v:.7g}")
+
+
+def golden(name, config):
+    model = Model(config)
+    ids, margin, scores = list(PROMPT), math.inf, []
+    with torch.no_grad():
+        for _ in range(NEW):
+            row = model.logits(ids, lengths_of(config, len(PROMPT), len(ids)))[-1]
+            best = torch.topk(row, 2)
+            margin = min(margin, float(best.values[0] - best.values[1]))
+            scores.append(number(torch.log_softmax(row, -1).max()))
+            ids.append(int(best.indices[0]))
+    z = model.logits(ids[:16])
+    loss = F.cross_entropy(z[:-1], torch.tensor(ids[1:16]))
+    loss.backward()
+    gradients = {
+        n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]]}
+        for n, w in model.w.all.items()
+    }
+    return {
+        "name": name, "config": config, "weights": {n: list(w.shape) for n, w in model.w.all.items()},
+        "prompt": PROMPT, "greedy": ids[len(PROMPT):], "logprobs": scores, "smallestMargin": float(f"{margin:.3g}"),
+        "logits": [[number(v) for v in row] for row in z.tolist()], "loss": number(loss), "gradients": gradients,
+    }
+
+
+if __name__ == "__main__":
+    all_of_them = [golden(n, c) for n, c in CONFIGS.items()]
+    sys.stdout.write("[\n" + ",\n".join(json.dumps(m, separators=(",", ":")) for m in all_of_them) + "\n]\n")

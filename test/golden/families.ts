@@ -1,0 +1,37 @@
+// The models of families.json as what people have: folders under official names.
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import type { TensorData } from "../../lib/formats/tensor-data.ts";
+import { weightByName } from "./by-name.ts";
+
+export interface FamilyGolden {
+  name: string;
+  config: Record<string, unknown> & { model_type: string };
+  /** Shapes by official name. */
+  weights: Record<string, number[]>;
+  prompt: number[];
+  greedy: number[];
+  /** Of the greedy tokens. */
+  logprobs: number[];
+  /** Of the first tokens of prompt and continuation. */
+  logits: number[][];
+  /** Mean cross-entropy of predicting them, and its gradients. */
+  loss: number;
+  gradients: Record<string, { norm: number; first: number[] }>;
+}
+
+export const familyGoldens: FamilyGolden[] = JSON.parse(readFileSync(new URL("families.json", import.meta.url), "utf8"));
+
+/** Writes config.json and model.safetensors. @returns the folder */
+export async function writeFamily(golden: FamilyGolden, folder: string): Promise<string> {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "config.json"), JSON.stringify(golden.config));
+  const isGemma = golden.config.model_type.startsWith("gemma");
+  const tensors = Object.entries(golden.weights).map(([name, shape]): TensorData => {
+    const around = shape.length === 1 && name.endsWith("norm.weight") && !isGemma ? 1 : 0;
+    return { name, dtype: "f32", shape, bytes: new Uint8Array(weightByName(name, shape, around).buffer) };
+  });
+  await saveWeights(folder, tensors);
+  return folder;
+}

@@ -1,0 +1,110 @@
+// Families against scripts/golden/families.py: from a folder under official names, through generation, training and files.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { crossEntropy, input } from "../../lib/graph/index.ts";
+import type { Stage } from "../../lib/train/stage.ts";
+import { TrainStep } from "../../lib/train/step.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { type FamilyGolden, familyGoldens, writeFamily } from "../golden/families.ts";
+
+const worstOf = (got: readonly Float32Array[], wanted: readonly number[][]) =>
+  Math.max(...wanted.flatMap((row, p) => row.map((v, i) => Math.abs(v - got[p]![i]!))));
+
+function rangeOf(rows: readonly number[][]): number {
+  const all = rows.flat();
+  return Math.max(...all) - Math.min(...all);
+}
+
+/** What a sequence of the golden length is trained on: the next of its own ids. */
+function nextToken({ prompt, greedy, logits }: FamilyGolden) {
+  const ids = Int32Array.from([...prompt, ...greedy].slice(0, logits.length));
+  const targets = Int32Array.from(ids, (_, i) => ids[i + 1] ?? -1);
+  const stage: Stage<null> = {
+    name: "next",
+    count: () => ids.length - 1,
+    collate: (_, total) => ({
+      inputs: { ids, targets, weights: Float32Array.from(targets, (t) => (t < 0 ? 0 : 1 / total)) },
+      tokens: ids.length,
+      counted: ids.length - 1,
+    }),
+    loss({ rows, forward }) {
+      const { hidden, head } = forward();
+      return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("weights", "f32", [rows]));
+    },
+  };
+  return { ids, stage };
+}
+
+describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
+  const ids = [...golden.prompt, ...golden.greedy];
+  const load = async () => LanguageModel.load(await writeFamily(golden, temporaryFolder()));
+
+  test("logits, and greedy generation over a cache", async () => {
+    await using model = await load();
+    const logits = await model.logits(ids.slice(0, golden.logits.length));
+    expect(worstOf(logits, golden.logits)).toBeLessThanOrEqual(1e-5 * rangeOf(golden.logits));
+    const { tokens, logprobs } = await model.complete(golden.prompt, {
+      maxTokens: golden.greedy.length,
+      temperature: 0,
+      ignoreEos: true,
+    });
+    expect(tokens).toEqual(golden.greedy);
+    for (const [i, wanted] of golden.logprobs.entries()) expect(logprobs[i]).toBeCloseTo(wanted, 4);
+    const speculated = await model.complete(golden.prompt, {
+      maxTokens: golden.greedy.length,
+      temperature: 0,
+      ignoreEos: true,
+      promptLookupNumTokens: 4,
+    });
+    expect(speculated.tokens).toEqual(golden.greedy);
+  });
+
+  test("loss and every gradient: relative error at most 1e-5", async () => {
+    await using model = await load();
+    const { ids: rows, stage } = nextToken(golden);
+    const shape = { sequences: 1, sequenceLength: rows.length, dtype: "f32" as const };
+    const step = await TrainStep.create(model.model, stage, shape);
+    const { loss } = await step.accumulate([null]);
+    expect(Math.abs(loss / golden.loss - 1)).toBeLessThan(1e-5);
+    const all = Math.hypot(...Object.values(golden.gradients).map((g) => g.norm));
+    for (const [name, wanted] of Object.entries(golden.gradients)) {
+      const got = await step.optimizer.gradients.get(`gradient.${name}`)!.toFloat32();
+      const bound = 1e-5 * wanted.norm + 1e-7 * all;
+      expect(Math.abs(Math.hypot(...got) - wanted.norm), name).toBeLessThan(bound);
+      for (const [i, g] of wanted.first.entries()) expect(Math.abs(got[i]! - g), `${name}[${i}]`).toBeLessThan(bound);
+    }
+    step.dispose();
+  });
+
+  test("what is saved, as a folder and as GGUF, is the same model under the same names", async () => {
+    const folder = await writeFamily(golden, temporaryFolder());
+    await using model = await LanguageModel.load(folder);
+    const saved = temporaryFolder();
+    await model.save(saved);
+    const paths = [saved];
+    if (model.config.ropeScaling?.ropeType !== "dynamic") {
+      const file = join(temporaryFolder(), "model.gguf");
+      await convertModel(saved, file);
+      const back = temporaryFolder();
+      await convertModel(file, back);
+      paths.push(file, back);
+    }
+    for (const path of paths) {
+      const files = await openModelFiles(path);
+      const { architectures: _, ...wanted } = model.config;
+      expect(files.config).toMatchObject({ ...wanted, dtype: "f32" });
+      files.close();
+      await using again = await LanguageModel.load(path);
+      const logits = await again.logits(ids.slice(0, golden.logits.length));
+      expect(worstOf(logits, golden.logits)).toBeLessThanOrEqual(1e-5 * rangeOf(golden.logits));
+      if (path.endsWith(".gguf")) continue;
+      const stored = await openWeights(path);
+      expect(stored.names().sort()).toEqual(Object.keys(golden.weights).sort());
+      stored.close();
+    }
+  });
+});
