@@ -42,8 +42,12 @@ export {
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
 export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
+export { type DpoOptions, dpo } from "./train/dpo.ts";
 export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
+export { type KtoOptions, kto } from "./train/kto.ts";
+export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
+export { type RewardOptions, trainReward } from "./train/reward.ts";
 export type { Run } from "./train/run.ts";
 export type { Trainable } from "./train/run-stage.ts";
 export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";

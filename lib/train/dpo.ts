@@ -1,10 +1,121 @@
+import { z } from "zod";
+import { invalidArgument } from "../errors.ts";
 import { add, input, mul, scale, sum, type Value } from "../graph/index.ts";
-import { type DpoOptions, dpoLoss } from "./objectives/dpo.ts";
-import { pairMean, pairRows, perAnswer, perPair, type ReferencedPair, rewardMetrics } from "./preference/pairs.ts";
+import { ExampleSource } from "./example-source.ts";
+import { dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  modelOption,
+  namesOf,
+  needSameVocabulary,
+  number,
+  type PreferenceTrainable,
+  preferenceShape,
+  stepsOf,
+  type WithRows,
+} from "./preference/options.ts";
+import {
+  type PreferencePair,
+  pairMean,
+  pairRows,
+  perAnswer,
+  perPair,
+  type ReferencedPair,
+  rewardMetrics,
+} from "./preference/pairs.ts";
+import { readPairs, settleWeights } from "./preference/prepare.ts";
+import { fingerprint, withReference } from "./preference/reference.ts";
+import { AnswerScorer } from "./preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { Run } from "./run.ts";
+import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
 
-export interface DpoStageOptions extends DpoOptions {
+/** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
+export const dpoSchema = z.strictObject({
+  ...preferenceShape,
+  /** How strongly the policy is held to the reference. */
+  beta: number(0).default(0.1),
+  lossType: z.enum(dpoLossTypes).default("sigmoid"),
+  /** Probability that a preference is the wrong way round; for sigmoid. */
+  labelSmoothing: number(0, 0.5).default(0),
+  /** Weight of the chosen answers' cross-entropy; 0: none. */
+  rpoAlpha: number(0).default(0),
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel: modelOption.optional(),
+});
+
+export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
+
+/**
+ * Direct preference optimisation (Rafailov et al. 2023): from pairs of a better and a worse answer, without a reward model. Rows are
+ * `{ prompt, chosen, rejected }` (texts, or arrays of messages), or `{ prompt, ranked }` with answers from best to worst. The
+ * reference's log-probabilities are computed once, before the first step, so that training holds no second model.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times policy less reference log-probability), rewardAccuracy (how often the chosen
+ * answer's is higher), logprobChosen, logprobRejected, with rpoAlpha nllLoss.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @example
+ * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
+ */
+export function dpo(base: PreferenceTrainable, options: DpoOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(dpoSchema, rest, "dpo");
+  if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
+    throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof dpoSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { perDeviceTrainBatchSize: pairs, refModel, dtype } = options;
+  const { signal } = call;
+  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
+  const { train, heldOut, sequenceLength } = await readPairs(base, "dpo", options, call);
+  await settleWeights(base.model, options);
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: 2 * pairs, sequenceLength, dtype });
+  const referenced = async (list: readonly PreferencePair[]): Promise<ReferencedPair[]> => {
+    const sums = await scorer.sums(
+      list.flatMap(({ chosen, rejected }) => [chosen, rejected]),
+      signal,
+    );
+    return list.map((pair, i) => ({ ...pair, reference: { chosen: sums[2 * i]!, rejected: sums[2 * i + 1]! } }));
+  };
+  let source: ExampleSource<ReferencedPair>;
+  let reference: string;
+  try {
+    const known = await referenced(train);
+    const { seed, evalBatches } = options;
+    source = new ExampleSource(known, { heldOut: await referenced(heldOut), batchSize: pairs, seed, evalBatches });
+    reference = fingerprint(known.flatMap((pair) => [pair.reference.chosen, pair.reference.rejected]));
+  } finally {
+    scorer.dispose();
+  }
+  const stage = dpoStage({ ...options, sequenceLength, pairs });
+  const maxSteps = stepsOf(options, train.length);
+  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  const card = {
+    data: namesOf(options.data),
+    notes: "Tuned on pairs of a better and a worse answer (DPO).",
+    evaluation: { name: "held-out pairs", metric: "DPO loss" },
+  };
+  return yield* runStage(
+    base,
+    stage,
+    withReference(source, reference),
+    { ...options, maxSteps, learningRate },
+    { card, signal, sequences: 2 * pairs, sequenceLength },
+  );
+}
+
+export interface DpoStageOptions extends Objective {
   /** Weight of the chosen answers' cross-entropy, the mean over an answer's tokens (Pang et al. 2024); 0: none. */
   rpoAlpha: number;
   sequenceLength: number;
@@ -19,7 +130,7 @@ export interface DpoStageOptions extends DpoOptions {
 export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPair[]> {
   const { pairs, sequenceLength, lossType, rpoAlpha } = options;
   // For ipo an answer counts by its mean token, so that long ones do not weigh more.
-  const share = (length: number) => (lossType === "ipo" ? 1 / length : 1);
+  const share = (length: number) => (lossType === "ipo" ? Math.fround(1 / length) : 1);
   return {
     name: "dpo",
     count: (batch) => batch.length,

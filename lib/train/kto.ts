@@ -1,9 +1,166 @@
+import { z } from "zod";
+import { type LocatedRow, rowError } from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
 import { input, mul, sub, sum, type Value } from "../graph/index.ts";
 import { rowInputs } from "../models/forward.ts";
-import { type KtoLossType, ktoDivergence, ktoLoss } from "./objectives/kto.ts";
+import { ExampleSource } from "./example-source.ts";
+import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./objectives/kto.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  modelOption,
+  namesOf,
+  needSameVocabulary,
+  number,
+  type PreferenceTrainable,
+  preferenceShape,
+  sequenceLengthFor,
+  stepsOf,
+  type WithRows,
+} from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
-import { type AnsweredPrompt, answerRows, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { readSplit, settleWeights } from "./preference/prepare.ts";
+import { fingerprint, withReference } from "./preference/reference.ts";
+import { RowEncoder } from "./preference/rows.ts";
+import { AnswerScorer } from "./preference/scorer.ts";
+import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { Run } from "./run.ts";
+import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
+export const ktoSchema = z.strictObject({
+  ...preferenceShape,
+  /** How strongly the policy is held to the reference. */
+  beta: number(0).default(0.1),
+  lossType: z.enum(ktoLossTypes).default("kto"),
+  desirableWeight: number(0).default(1),
+  undesirableWeight: number(0).default(1),
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel: modelOption.optional(),
+});
+
+export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
+
+/**
+ * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): from single answers that are good or bad. Rows are
+ * `{ prompt, completion, label }` with label true (good) or false.
+ *
+ * Metrics: rewardChosen and rewardRejected (β times policy less reference log-probability, of good and of bad answers), rewardMargin, kl.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option or labels that are all alike, INVALID_FILE `file:line: …` for a
+ *   row, NUMERICAL, ABORTED
+ */
+export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(ktoSchema, rest, "kto");
+  if (parsed.lossType === "kto" && parsed.perDeviceTrainBatchSize < 2)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "perDeviceTrainBatchSize: expected at least 2, because the divergence is estimated from answers to other prompts, got 1",
+    );
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+interface RatedAnswer {
+  readonly answer: AnsweredPrompt;
+  readonly desirable: boolean;
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof ktoSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { perDeviceTrainBatchSize: answers, refModel, dtype, seed, evalBatches } = options;
+  const { signal } = call;
+  if (refModel) needSameVocabulary("refModel", refModel.model, base.model);
+  const encoder = new RowEncoder(tokenizerOf(base, "kto"), options);
+  const limit = sequenceLengthOf(base.model, options);
+  const { train, heldOut } = await readSplit<RatedAnswer>(options, {
+    ...call,
+    limit,
+    read: (row) => [ratedAnswer(row, encoder)],
+    sequences: ({ answer }) => [answer],
+    replaced: (item, [answer]) => ({ ...item, answer: answer! }),
+  });
+  needBothKinds(train);
+  const [mixed, mixedHeldOut] = [mismatched(train, limit), mismatched(heldOut, limit)];
+  const longest = [...mixed, ...mixedHeldOut].reduce((n, m) => Math.max(n, m.answer.ids.length, m.other.ids.length), 1);
+  const sequenceLength = sequenceLengthFor(longest, limit);
+  await settleWeights(base.model, options);
+  const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: answers, sequenceLength, dtype });
+  const referenced = async (list: ReturnType<typeof mismatched>): Promise<LabelledAnswer[]> => {
+    const own = await scorer.sums(
+      list.map(({ answer }) => answer),
+      signal,
+    );
+    const others = await scorer.sums(
+      list.map(({ other }) => other),
+      signal,
+    );
+    return list.map(({ answer, desirable, other }, i) => ({
+      answer,
+      desirable,
+      reference: own[i]!,
+      mismatched: { answer: other, reference: others[i]! },
+    }));
+  };
+  let source: ExampleSource<LabelledAnswer>;
+  let reference: string;
+  try {
+    const known = await referenced(mixed);
+    source = new ExampleSource(known, {
+      heldOut: await referenced(mixedHeldOut),
+      batchSize: answers,
+      seed,
+      evalBatches,
+    });
+    reference = fingerprint(known.map((item) => item.reference));
+  } finally {
+    scorer.dispose();
+  }
+  const card = {
+    data: namesOf(options.data),
+    notes: "Tuned on answers that people found good or bad (KTO).",
+    evaluation: { name: "held-out answers", metric: "KTO loss" },
+  };
+  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  return yield* runStage(
+    base,
+    ktoStage({ ...options, sequenceLength, answers }),
+    withReference(source, reference),
+    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
+    { card, signal, sequences: answers, sequenceLength },
+  );
+}
+
+function ratedAnswer(row: LocatedRow, encoder: RowEncoder): RatedAnswer {
+  const { completion, label } = row.value;
+  if (typeof label !== "boolean") throw rowError(row, "label", "true or false", label);
+  return { answer: encoder.answer(row, encoder.prompt(row), "completion", completion), desirable: label };
+}
+
+function needBothKinds(items: readonly RatedAnswer[]): void {
+  const good = items.filter((item) => item.desirable).length;
+  if (good > 0 && good < items.length) return;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `data: label: expected rows with true and rows with false, got ${items.length} rows that are all ${good > 0}`,
+  );
+}
+
+/** Each prompt also with the answer of the row before it, cut to what fits. */
+function mismatched(items: readonly RatedAnswer[], limit: number) {
+  return items.map((item, i) => {
+    const { ids, promptLength } = item.answer;
+    const before = items.at(i - 1)!.answer;
+    const other = joined(ids.subarray(0, promptLength), before.ids.subarray(before.promptLength));
+    return { ...item, other: { ...other, ids: other.ids.subarray(0, limit) } };
+  });
+}
 
 /** An answer that is good or bad, with its log-probability under the reference. */
 export interface LabelledAnswer {

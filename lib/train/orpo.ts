@@ -1,8 +1,72 @@
+import { z } from "zod";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  namesOf,
+  number,
+  type PreferenceTrainable,
+  preferenceShape,
+  stepsOf,
+  type WithRows,
+} from "./preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
+import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import { Run } from "./run.ts";
+import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
+export const orpoSchema = z.strictObject({
+  ...preferenceShape,
+  /** Weight of the odds-ratio term (λ in the paper). */
+  beta: number(0).default(0.1),
+});
+
+export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
+
+/**
+ * Odds-ratio preference optimisation (Hong et al. 2024): supervised fine-tuning on the chosen answers and a preference for them over the
+ * rejected ones, in one stage and without a reference. Rows as for `dpo`.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin (β times the mean log-probability of a token), rewardAccuracy, logOdds, nllLoss.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ */
+export function orpo(base: PreferenceTrainable, options: OrpoOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(orpoSchema, rest, "orpo");
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof orpoSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
+  const { train, heldOut, sequenceLength } = await readPairs(base, "orpo", options, call);
+  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
+  const stage = orpoStage({ ...options, sequenceLength, pairs });
+  const card = {
+    data: namesOf(options.data),
+    notes: "Tuned on pairs of a better and a worse answer (ORPO).",
+    evaluation: { name: "held-out pairs", metric: "ORPO loss" },
+  };
+  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
+    { card, signal: call.signal, sequences: 2 * pairs, sequenceLength },
+  );
+}
 
 export interface OrpoStageOptions {
   /** Weight of the odds-ratio term (λ in the paper). */

@@ -1,9 +1,85 @@
+import { z } from "zod";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
-import { classifierLogits } from "../models/heads.ts";
+import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
+import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  namesOf,
+  number,
+  type PreferenceTrainable,
+  preferenceShape,
+  stepsOf,
+  type WithRows,
+} from "./preference/options.ts";
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
+import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
+import { Run } from "./run.ts";
+import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options of reward modelling, as a configuration file holds them. */
+export const rewardSchema = z.strictObject({
+  ...preferenceShape,
+  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. */
+  centerRewardsCoefficient: number(0).default(0),
+});
+
+export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions;
+
+/**
+ * Trains a reward model: one number for a prompt with an answer, higher for better ones. Rows as for `dpo`, with an optional number
+ * `margin` by which the chosen answer should win. The model is a sequence classifier with one label, which transformers reads as
+ * `…ForSequenceClassification`; the language-modelling head gives way to it.
+ *
+ * Metrics: rewardChosen, rewardRejected, rewardMargin, rewardAccuracy (how often the chosen answer scores higher). An accuracy of 1 says
+ * little by itself: judge by the answers of what is trained with it.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
+ * @example
+ * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
+ */
+export function trainReward(base: PreferenceTrainable, options: RewardOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(rewardSchema, rest, "reward");
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+async function* start(
+  base: PreferenceTrainable,
+  options: z.output<typeof rewardSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { model } = base;
+  const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
+  const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
+  const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
+  await model.addClassifier({ task: "sequence", labels: ["reward"], problemType: "regression" }, { seed });
+  const heads = headNames(model.config);
+  const card = {
+    data: namesOf(options.data),
+    notes: "A reward model: it scores answers and gives none.",
+    evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
+  };
+  const learningRate = options.learningRate ?? (options.lora ? 1e-3 : 1e-4);
+  return yield* runStage(
+    base,
+    rewardStage({ ...options, sequenceLength, pairs }),
+    source,
+    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
+    {
+      card,
+      signal: call.signal,
+      names: options.lora ? heads : [...trunkNames(model.config), ...heads],
+      sequences: 2 * pairs,
+      sequenceLength,
+    },
+  );
+}
 
 export interface RewardStageOptions {
   /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. */

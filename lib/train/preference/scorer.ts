@@ -52,7 +52,8 @@ export class AnswerScorer {
   /** Of each whole answer. */
   async sums(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<number[]> {
     const tokens = await this.tokens(answers, signal);
-    return tokens.map((logprobs) => logprobs.reduce((s, v) => s + v, 0));
+    // As segment_sum adds them: a policy that is the reference is then as likely to the last bit.
+    return tokens.map((logprobs) => logprobs.reduce((s, v) => Math.fround(s + v), 0));
   }
 
   dispose(): void {

@@ -7,6 +7,10 @@ export interface AnsweredPrompt {
   readonly promptLength: number;
 }
 
+export function joined(prompt: ArrayLike<number>, answer: ArrayLike<number>): AnsweredPrompt {
+  return { ids: Int32Array.from([...Array.from(prompt), ...Array.from(answer)]), promptLength: prompt.length };
+}
+
 export function answerLength({ ids, promptLength }: AnsweredPrompt): number {
   return ids.length - promptLength;
 }

@@ -1,0 +1,84 @@
+import { Pacer } from "../../data/pacer.ts";
+import { type LocatedRow, type RowSource, readRows, rowError } from "../../data/rows.ts";
+import { HeddleError } from "../../errors.ts";
+import type { AnsweredPrompt } from "./sequences.ts";
+
+export const truncationModes = ["error", "drop", "keep_end"] as const;
+export type TruncationMode = (typeof truncationModes)[number];
+
+export interface ReadOptions<Item> {
+  /** Of the option that gave the rows. */
+  name: string;
+  /** Tokens of a prompt with its answer at most. */
+  limit: number;
+  /** Of what is longer: an error, to leave the row out, or to cut off the beginning of its prompt. */
+  truncationMode: TruncationMode;
+  /** What becomes of a row. */
+  read(row: LocatedRow): Item[];
+  /** The sequences of an item, whose prompts are cut alike. */
+  sequences(item: Item): readonly AnsweredPrompt[];
+  /** The item with other sequences. */
+  replaced(item: Item, sequences: readonly AnsweredPrompt[]): Item;
+  signal?: AbortSignal | undefined;
+  /** Told of rows that were left out or cut. */
+  warn(message: string): void;
+}
+
+/** Places that a message names. */
+const NAMED = 3;
+
+/**
+ * Rows as what is trained on, in their order; the items of one row stay together.
+ * @throws HeddleError `file:line: …` for a row that is none or too long, INVALID_ARGUMENT where no row is left
+ */
+export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<Item[][]> {
+  const { name, limit, truncationMode, signal, warn } = options;
+  const out: Item[][] = [];
+  const dropped: string[] = [];
+  const cut: string[] = [];
+  const pacer = new Pacer();
+  for await (const row of readRows(data, { name, signal })) {
+    if (pacer.isDue()) await pacer.rest();
+    const items: Item[] = [];
+    for (const item of options.read(row)) {
+      const sequences = options.sequences(item);
+      const excess = Math.max(...sequences.map(({ ids }) => ids.length)) - limit;
+      if (excess <= 0) items.push(item);
+      else if (truncationMode === "error")
+        throw rowError(
+          row,
+          "row",
+          `at most ${limit} tokens of prompt and answer (maxSeqLength; truncationMode: "drop" or "keep_end" go on)`,
+          `${excess + limit} tokens`,
+        );
+      else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
+        items.push(
+          options.replaced(
+            item,
+            sequences.map((s) => withoutBeginning(s, excess)),
+          ),
+        );
+        cut.push(row.where);
+      } else dropped.push(`${row.where} (${excess + limit} tokens)`);
+    }
+    if (items.length > 0) out.push(items);
+  }
+  if (dropped.length > 0)
+    warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${first(dropped)}`);
+  if (cut.length > 0)
+    warn(`${name}: ${cut.length} prompts were cut to ${limit} tokens with their answer: ${first(cut)}`);
+  if (out.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${name}: expected at least one row, got ${dropped.length === 0 ? "none" : `only ones that are too long: ${first(dropped)}`}`,
+    );
+  return out;
+}
+
+function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number): AnsweredPrompt {
+  return { ids: ids.slice(excess), promptLength: promptLength - excess };
+}
+
+function first(places: readonly string[]): string {
+  return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
+}

@@ -1,0 +1,72 @@
+import { type LocatedRow, rowError } from "../../data/rows.ts";
+import type { ChatMessage } from "../../tokenizer/chat.ts";
+import type { PreferencePair } from "./pairs.ts";
+import { checkedMessages, type EncodedPrompt, type RowEncoder } from "./rows.ts";
+import type { AnsweredPrompt } from "./sequences.ts";
+
+/**
+ * The pairs of a row: `{ prompt, chosen, rejected }`, with an optional number `margin`; `{ chosen, rejected }`, two conversations that
+ * begin alike; or `{ prompt, ranked }`, answers from best to worst, where an array in it holds answers that are equally good.
+ * A ranking gives a pair for every two of its answers that are not equally good.
+ */
+export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
+  const { value } = row;
+  if (Object.hasOwn(value, "ranked")) return rankedPairs(row, encoder);
+  if (!Object.hasOwn(value, "chosen") && !Object.hasOwn(value, "rejected")) {
+    const names = Object.keys(value).slice(0, 8).join(", ") || "an empty object";
+    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", names);
+  }
+  const { prompt, chosen, rejected } = value.prompt === undefined ? implicitPrompt(row) : value;
+  const encoded = encoder.prompt(row, prompt);
+  const better = encoder.answer(row, encoded, "chosen", chosen);
+  const worse = encoder.answer(row, encoded, "rejected", rejected);
+  needDifferent(row, "rejected", better, worse);
+  const { margin } = value;
+  if (margin !== undefined && margin !== null && !(typeof margin === "number" && Number.isFinite(margin)))
+    throw rowError(row, "margin", "a number", margin);
+  return [{ chosen: better, rejected: worse, ...(typeof margin === "number" && { margin }) }];
+}
+
+function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
+  const { ranked } = row.value;
+  if (!Array.isArray(ranked) || ranked.length < 2)
+    throw rowError(row, "ranked", "an array of at least two answers, best first", ranked);
+  const prompt = encoder.prompt(row);
+  const ranks = ranked.map((given, i) => rankOf(row, encoder, prompt, `ranked[${i}]`, given));
+  return ranks.flatMap((better, i) =>
+    ranks.slice(i + 1).flatMap((worse, j) =>
+      better.flatMap((chosen) =>
+        worse.map((rejected) => {
+          needDifferent(row, `ranked[${i + 1 + j}]`, chosen, rejected);
+          return { chosen, rejected };
+        }),
+      ),
+    ),
+  );
+}
+
+/** The answers of one rank: one (a text, or messages), or an array of those that are equally good. */
+function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, field: string, given: unknown) {
+  const several = Array.isArray(given) && given.every((v) => typeof v === "string" || Array.isArray(v));
+  if (several && given.length === 0) throw rowError(row, field, "at least one answer", "an empty array");
+  const answers: unknown[] = several ? given : [given];
+  return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
+}
+
+function needDifferent(row: LocatedRow, field: string, better: AnsweredPrompt, worse: AnsweredPrompt): void {
+  if (better.ids.length === worse.ids.length && better.ids.every((id, i) => id === worse.ids[i]))
+    throw rowError(row, field, "an answer that differs from the better one", "the same");
+}
+
+/** Two conversations apart into the messages that they share and one answer each. */
+function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; rejected: unknown } {
+  const { chosen, rejected } = row.value;
+  if (!Array.isArray(chosen) || !Array.isArray(rejected))
+    throw rowError(row, "prompt", "a text, or an array of messages", undefined);
+  const [better, worse] = [checkedMessages(row, "chosen", chosen), checkedMessages(row, "rejected", rejected)];
+  const same = (a: ChatMessage, b: ChatMessage | undefined) => JSON.stringify(a) === JSON.stringify(b);
+  const differs = better.findIndex((message, i) => !same(message, worse[i]));
+  const shared = differs < 0 ? better.length : differs;
+  if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", "none");
+  return { prompt: better.slice(0, shared), chosen: better.slice(shared), rejected: worse.slice(shared) };
+}

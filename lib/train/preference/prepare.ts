@@ -1,0 +1,64 @@
+import { Stream, uniformAt } from "../../data/random.ts";
+import type { RowSource } from "../../data/rows.ts";
+import type { Model } from "../../models/model.ts";
+import { sequenceLengthOf, tokenizerOf } from "../run-stage.ts";
+import { type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
+import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
+import { pairsOf } from "./pair-rows.ts";
+import type { PreferencePair } from "./pairs.ts";
+import { RowEncoder } from "./rows.ts";
+
+export interface SplitOptions {
+  data: RowSource;
+  evalData?: RowSource | undefined;
+  evalFraction?: number | undefined;
+  truncationMode: TruncationMode;
+  seed: number;
+}
+
+export type HowToRead<Item> = Pick<ReadOptions<Item>, "read" | "sequences" | "replaced" | "limit" | "signal" | "warn">;
+
+/** What is trained on and what is held out: rows of evalData, or a share of `data`'s rows, whose items stay together. */
+export async function readSplit<Item>(
+  { data, evalData, evalFraction = 0, truncationMode, seed }: SplitOptions,
+  how: HowToRead<Item>,
+): Promise<{ train: Item[]; heldOut: Item[] }> {
+  const rows = await readFitting(data, { ...how, name: "data", truncationMode });
+  if (evalData !== undefined) {
+    const heldOut = await readFitting(evalData, { ...how, name: "evalData", truncationMode });
+    return { train: rows.flat(), heldOut: heldOut.flat() };
+  }
+  const isHeldOut = (i: number) => uniformAt(seed, Stream.split, 0, i) < evalFraction;
+  return {
+    train: rows.filter((_, i) => !isHeldOut(i)).flat(),
+    heldOut: rows.filter((_, i) => isHeldOut(i)).flat(),
+  };
+}
+
+/**
+ * Makes the weights that will be trained what they are during training, so that what is computed before has the very bits of what is
+ * computed then.
+ */
+export async function settleWeights(model: Model, options: { lora?: unknown }, names = model.languageWeightNames) {
+  if (!options.lora) await model.prepareForTraining(names);
+}
+
+/** Pairs to train on and to hold out, and rows that the longest of their sequences needs. */
+export async function readPairs(
+  base: PreferenceTrainable,
+  stage: string,
+  options: SplitOptions & { maxSeqLength?: number | undefined; chatTemplate?: string | undefined },
+  call: { signal?: AbortSignal | undefined; warn(message: string): void },
+): Promise<{ train: PreferencePair[]; heldOut: PreferencePair[]; sequenceLength: number }> {
+  const encoder = new RowEncoder(tokenizerOf(base, stage), options);
+  const limit = sequenceLengthOf(base.model, options);
+  const { train, heldOut } = await readSplit<PreferencePair>(options, {
+    ...call,
+    limit,
+    read: (row) => pairsOf(row, encoder),
+    sequences: (pair) => [pair.chosen, pair.rejected],
+    replaced: (pair, [chosen, rejected]) => ({ ...pair, chosen: chosen!, rejected: rejected! }),
+  });
+  const longest = [...train, ...heldOut].reduce((n, p) => Math.max(n, p.chosen.ids.length, p.rejected.ids.length), 1);
+  return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };
+}

@@ -1,0 +1,49 @@
+import { createHash } from "node:crypto";
+import { HeddleError } from "../../errors.ts";
+import { type FloatDType, Tensor } from "../../graph/index.ts";
+import type { Model } from "../../models/model.ts";
+import type { BatchSource } from "../trainer.ts";
+
+/** Copies of the named tensors of a model, which training does not change. */
+export async function snapshot(model: Model, names: readonly string[]): Promise<Map<string, Tensor>> {
+  const out = new Map<string, Tensor>();
+  try {
+    for (const name of names) {
+      const { dtype, shape, device } = model.weight(name);
+      out.set(name, await Tensor.from(device, dtype as FloatDType, shape, await model.weight(name).read()));
+    }
+  } catch (error) {
+    for (const tensor of out.values()) tensor.dispose();
+    throw error;
+  }
+  return out;
+}
+
+/** A short text that tells numbers apart to the last bit. */
+export function fingerprint(numbers: Iterable<number>): string {
+  const bytes = Buffer.from(Float64Array.from(numbers).buffer);
+  return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
+}
+
+/**
+ * A source whose position also says which reference its numbers come from, because a run that goes on with another one would learn
+ * something else in silence.
+ */
+export function withReference<Batch>(source: BatchSource<Batch>, reference: string): BatchSource<Batch> {
+  return {
+    next: (signal) => source.next(signal),
+    state: () => ({ reference, inner: source.state() }),
+    restore(state) {
+      const { reference: before, inner } = (state ?? {}) as { reference?: unknown; inner?: unknown };
+      if (before !== reference)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `resume: expected the reference and the data that the run began with (fingerprint ${before}), got others (${reference}); give the model that was given then, not the one that was trained since`,
+        );
+      source.restore(inner);
+    },
+    evaluation: source.evaluation,
+    prefetch: source.prefetch,
+    dispose: () => source.dispose(),
+  };
+}

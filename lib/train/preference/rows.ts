@@ -1,0 +1,86 @@
+import { type LocatedRow, rowError } from "../../data/rows.ts";
+import type { ChatMessage } from "../../tokenizer/chat.ts";
+import type { Tokenizer } from "../../tokenizer/index.ts";
+import { type AnsweredPrompt, joined } from "./sequences.ts";
+
+/** What a tokenizer must do for preference training: `Tokenizer` does it. */
+export type PreferenceTokenizer = Pick<Tokenizer, "encode" | "applyChatTemplate" | "bosTokenId" | "eosTokenIds">;
+
+/** A prompt, as a row gives it and as ids. A conversation's ids end where the assistant's answer begins. */
+export interface EncodedPrompt {
+  readonly given: string | readonly ChatMessage[];
+  readonly ids: readonly number[];
+}
+
+/** Turns prompts and answers of rows into ids, by the rules of supervised fine-tuning. */
+export class RowEncoder {
+  private readonly tokenizer: PreferenceTokenizer;
+  private readonly template: { template?: string };
+
+  constructor(tokenizer: PreferenceTokenizer, { chatTemplate }: { chatTemplate?: string | undefined } = {}) {
+    this.tokenizer = tokenizer;
+    this.template = chatTemplate === undefined ? {} : { template: chatTemplate };
+  }
+
+  /** The prompt of a row: a text, or an array of messages. */
+  prompt(row: LocatedRow, given: unknown = row.value.prompt): EncodedPrompt {
+    const { bosTokenId } = this.tokenizer;
+    if (Array.isArray(given)) {
+      const messages = checkedMessages(row, "prompt", given);
+      return { given: messages, ids: Array.from(this.rendered(row, "prompt", messages, true)) };
+    }
+    if (typeof given !== "string") throw rowError(row, "prompt", "a text, or an array of messages", given);
+    const ids = this.tokenizer.encode(given, { addSpecialTokens: false });
+    const opened = bosTokenId === undefined ? [...ids] : [bosTokenId, ...ids];
+    if (opened.length === 0) throw rowError(row, "prompt", "a text that is not empty", given);
+    return { given, ids: opened };
+  }
+
+  /** A prompt and one answer to it: a text, or, after a conversation, messages. An answer ends with the end token. */
+  answer(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
+    if (typeof prompt.given !== "string") return this.reply(row, prompt, field, given);
+    if (typeof given !== "string") throw rowError(row, field, "a text, as the prompt is one", given);
+    if (given.trim() === "") throw rowError(row, field, "a text that is not empty", given);
+    // Apart, as they are when the model is given the prompt: no token spans both.
+    const ids = this.tokenizer.encode(given, { addSpecialTokens: false });
+    const [eos] = this.tokenizer.eosTokenIds;
+    return joined(prompt.ids, eos === undefined ? [...ids] : [...ids, eos]);
+  }
+
+  private reply(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
+    const messages = typeof given === "string" ? [{ role: "assistant", content: given }] : given;
+    const after = checkedMessages(row, field, messages);
+    const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
+    let shared = 0;
+    while (shared < ids.length && ids[shared] === prompt.ids[shared]) shared++;
+    if (shared === 0 || shared === ids.length)
+      throw rowError(row, field, "an answer that the chat template shows after the prompt", given);
+    // What a template writes after the answer's end is nobody's choice.
+    const end = ids.findLastIndex((id) => this.tokenizer.eosTokenIds.includes(id));
+    return { ids: Int32Array.from(ids.slice(0, end > shared ? end + 1 : ids.length)), promptLength: shared };
+  }
+
+  private rendered(row: LocatedRow, field: string, messages: readonly ChatMessage[], addGenerationPrompt: boolean) {
+    try {
+      return this.tokenizer.applyChatTemplate(messages, { ...this.template, addGenerationPrompt }).ids;
+    } catch (error) {
+      throw rowError(row, field, "a conversation that the chat template takes", (error as Error).message);
+    }
+  }
+}
+
+/** A row's messages: each with a role and content. */
+export function checkedMessages(row: LocatedRow, field: string, given: unknown): readonly ChatMessage[] {
+  if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
+  if (given.length === 0) throw rowError(row, field, "at least one message", "an empty array");
+  for (const [i, message] of given.entries()) {
+    const name = `${field}[${i}]`;
+    if (typeof message !== "object" || message === null || Array.isArray(message))
+      throw rowError(row, name, "an object with role and content", message);
+    const { role, content } = message as Record<string, unknown>;
+    if (typeof role !== "string" || role === "") throw rowError(row, `${name}.role`, "a role such as user", role);
+    if (role === "assistant" && (content === undefined || content === null || content === ""))
+      throw rowError(row, `${name}.content`, "an answer that is not empty", content);
+  }
+  return given as ChatMessage[];
+}

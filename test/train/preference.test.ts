@@ -1,0 +1,312 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/language-model.ts";
+import type { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
+import { kto } from "../../lib/train/kto.ts";
+import { orpo } from "../../lib/train/orpo.ts";
+import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
+import { RowEncoder } from "../../lib/train/preference/rows.ts";
+import { trainReward } from "../../lib/train/reward.ts";
+import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+import { bad, good, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
+
+let folder: string;
+let tokenizer: Tokenizer;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-preference-"));
+  tokenizer = await trainedTokenizer();
+  await (await speakingModel(tokenizer, join(folder, "corpus.txt"), join(folder, "base"))).dispose();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const load = () => LanguageModel.load(join(folder, "base"));
+
+const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };
+const data = pairs(false);
+const evalData = pairs(true);
+
+/** The share of sampled answers to held-out prompts that are good ones, and that are bad ones. */
+async function answers(model: LanguageModel): Promise<{ good: number; bad: number }> {
+  const asked = prompts.filter(isHeldOut);
+  const all = await model.completeAll(asked, { n: 16, maxTokens: 12, temperature: 1, seed: 11 });
+  const share = (list: string[]) => all.filter(({ text }) => list.includes(text)).length / all.length;
+  return { good: share(good), bad: share(bad) };
+}
+
+async function eventsOf(run: AsyncIterable<TrainEvent>): Promise<{ steps: StepEvent[]; held: EvalEvent[] }> {
+  const steps: StepEvent[] = [];
+  const held: EvalEvent[] = [];
+  for await (const event of run) "loss" in event ? steps.push(event) : held.push(event);
+  return { steps, held };
+}
+
+describe("on held-out prompts", () => {
+  test("the base model gives good and bad answers", async () => {
+    await using model = await load();
+    const before = await answers(model);
+    expect(before.good).toBeGreaterThan(0.2);
+    expect(before.bad).toBeGreaterThan(0.2);
+  });
+
+  test.each([
+    ["sigmoid", {}],
+    ["ipo", { lossType: "ipo" }],
+    ["hinge", { lossType: "hinge" }],
+    ["sigmoid, smoothed, in bf16", { labelSmoothing: 0.1, dtype: "bf16", saveDtype: "f32" }],
+    ["lora", { lora: { r: 4 }, learningRate: 5e-3 }],
+  ] as const)("dpo (%s) widens the margin, and bad answers go", async (_, more: Partial<DpoOptions>) => {
+    await using model = await load();
+    const { steps, held } = await eventsOf(dpo(model, { ...common, data, evalData, evalSteps: 10, ...more }));
+    // The policy is the reference before the first step.
+    expect(steps[0]!.metrics).toMatchObject({ rewardChosen: 0, rewardRejected: 0, rewardAccuracy: 0 });
+    const margins = held.map(({ metrics }) => metrics!.rewardMargin!);
+    expect(margins[0]!).toBeGreaterThan(0.05);
+    expect(margins.at(-1)!).toBeGreaterThan(margins[0]!);
+    expect(held.at(-1)!.metrics!.rewardAccuracy).toBeGreaterThan(0.9);
+    expect((await answers(model)).bad).toBeLessThan(0.05);
+  });
+
+  test("dpo with the chosen answers' cross-entropy makes good answers likelier", async () => {
+    await using model = await load();
+    const before = await answers(model);
+    const { steps } = await eventsOf(dpo(model, { ...common, data, rpoAlpha: 1 }));
+    expect(steps.at(-1)!.metrics!.nllLoss).toBeLessThan(steps[0]!.metrics!.nllLoss!);
+    const after = await answers(model);
+    expect(after.good).toBeGreaterThan(before.good + 0.3);
+    expect(after.bad).toBeLessThan(0.05);
+  });
+
+  test("orpo makes good answers likelier and bad ones rare", async () => {
+    await using model = await load();
+    const before = await answers(model);
+    const { held } = await eventsOf(orpo(model, { ...common, data, evalData, evalSteps: 10, beta: 0.5 }));
+    expect(held.at(-1)!.metrics!.logOdds!).toBeGreaterThan(held[0]!.metrics!.logOdds!);
+    const after = await answers(model);
+    expect(after.good).toBeGreaterThan(before.good + 0.3);
+    expect(after.bad).toBeLessThan(0.1);
+  });
+
+  test.each(["kto", "apo_zero_unpaired"] as const)(
+    "kto (%s) widens the margin, and bad answers go",
+    async (lossType) => {
+      const single = (list: typeof data) =>
+        list.flatMap(({ prompt, chosen, rejected }) => [
+          { prompt, completion: chosen, label: true },
+          { prompt, completion: rejected, label: false },
+        ]);
+      await using model = await load();
+      const run = kto(model, { ...common, data: single(data), evalData: single(evalData), evalSteps: 10, lossType });
+      const { steps, held } = await eventsOf(run);
+      if (lossType === "kto") expect(steps[0]!.metrics!.kl).toBe(0);
+      expect(held.at(-1)!.metrics!.rewardMargin!).toBeGreaterThan(held[0]!.metrics!.rewardMargin!);
+      const after = await answers(model);
+      expect(after.good / (after.good + after.bad)).toBeGreaterThan(0.9);
+      expect(after.bad).toBeLessThan(0.1);
+    },
+  );
+
+  test.each([
+    ["full", {}],
+    ["lora", { lora: { r: 4 }, learningRate: 5e-3 }],
+  ] as const)(
+    "a reward model (%s) scores good answers higher, and is saved as a sequence classifier",
+    async (name, more) => {
+      await using model = await load();
+      const outputDir = join(folder, `reward-${name}`);
+      const run = trainReward(model, { ...common, data, evalData, evalSteps: 10, outputDir, ...more });
+      const { steps, held } = await eventsOf(run);
+      expect(steps[0]!.metrics!.rewardAccuracy!).toBeLessThan(0.9);
+      expect(held.at(-1)!.metrics!.rewardAccuracy!).toBeGreaterThan(0.9);
+      expect(held.at(-1)!.metrics!.rewardMargin!).toBeGreaterThan(1);
+      if (name === "lora") return;
+      const config = JSON.parse(await readFile(join(outputDir, "config.json"), "utf8"));
+      expect(config).toMatchObject({ architectures: ["LlamaForSequenceClassification"], id2label: { 0: "reward" } });
+      await using loaded = await LanguageModel.load(outputDir);
+      expect(loaded.model.weight("score.weight").shape).toEqual([1, 32]);
+      expect(loaded.card).toMatchObject({ stage: "reward" });
+    },
+  );
+});
+
+describe("dpo", () => {
+  const losses = async (model: LanguageModel, more: Partial<DpoOptions> = {}) =>
+    (await eventsOf(dpo(model, { ...common, maxSteps: 8, data, ...more }))).steps.map((e) => e.loss);
+
+  test("accumulated micro-batches equal one batch", async () => {
+    await using whole = await load();
+    await using parts = await load();
+    const expected = await losses(whole, { rpoAlpha: 0.5 });
+    const got = await losses(parts, { rpoAlpha: 0.5, perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4 });
+    for (const [i, loss] of expected.entries()) expect(Math.abs(got[i]! / loss - 1)).toBeLessThan(1e-4);
+  });
+
+  test("a reference of its own is the policy's starting point where they are equal", async () => {
+    await using model = await load();
+    await using other = await load();
+    await using same = await load();
+    expect(await losses(model, { refModel: other })).toEqual(await losses(same));
+  });
+
+  test("an aborted run that is resumed has the losses of one that was not, bit for bit", async () => {
+    await using whole = await load();
+    const expected = await losses(whole);
+    const outputDir = join(folder, "resumed");
+    const controller = new AbortController();
+    await using first = await load();
+    const before: number[] = [];
+    const interrupted = async () => {
+      for await (const event of dpo(first, { ...common, maxSteps: 8, data, outputDir, signal: controller.signal })) {
+        if (!("loss" in event)) continue;
+        before.push(event.loss);
+        if (event.step === 4) controller.abort();
+      }
+    };
+    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+    // The model that was trained since is another reference.
+    await expect(losses(first, { outputDir, resume: true })).rejects.toThrow(/resume: expected the reference/);
+    await using second = await load();
+    expect([...before, ...(await losses(second, { outputDir, resume: true }))]).toEqual(expected);
+    await using finished = await LanguageModel.load(outputDir);
+    expect(finished.card).toMatchObject({ stage: "dpo", parent: "pretrain" });
+  });
+
+  test("a lora run leaves the base's bytes, and its adapter loads", async () => {
+    await using model = await load();
+    const name = "model.layers.0.mlp.up_proj.weight";
+    const before = await model.model.weight(name).toFloat32();
+    const outputDir = join(folder, "adapter");
+    await losses(model, { lora: { r: 4 }, learningRate: 5e-3, outputDir });
+    expect(await model.model.weight(name).toFloat32()).toEqual(before);
+    expect(existsSync(join(outputDir, "adapter_model.safetensors"))).toBe(true);
+    await using loaded = await LanguageModel.load(outputDir);
+    const ask = { maxTokens: 8, temperature: 0 };
+    expect((await loaded.complete("Ella sees", ask)).tokens).toEqual((await model.complete("Ella sees", ask)).tokens);
+  });
+
+  test("without maxSteps the epochs say how many steps there are", async () => {
+    await using model = await load();
+    const { steps } = await dpo(model, { data, perDeviceTrainBatchSize: 8, numTrainEpochs: 0.5 });
+    expect(steps).toBe(Math.ceil((0.5 * data.length) / 8));
+  });
+});
+
+describe("rows", () => {
+  const rankedRows = [
+    { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."], " the old tree.", " Ben."] },
+  ];
+  test("a ranking gives a pair for every two answers that are not equally good", async () => {
+    const encoder = new RowEncoder(tokenizer);
+    const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
+    const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
+      [chosen, rejected].map(({ ids, promptLength }) =>
+        tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }),
+      ),
+    );
+    expect(texts).toEqual([
+      [" a red ball.", " the old tree."],
+      [" a small boat.", " the old tree."],
+      [" a red ball.", " Ben."],
+      [" a small boat.", " Ben."],
+      [" the old tree.", " Ben."],
+    ]);
+    await using model = await load();
+    await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
+  });
+
+  test("messages: an answer begins where the prompt with the assistant's opening ends, and ends with the end token", () => {
+    const encoder = new RowEncoder(tokenizer);
+    const prompt = [{ role: "user", content: "Anna likes" }];
+    const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
+    const [pair] = pairsOf(
+      row({ prompt, chosen: [{ role: "assistant", content: "a ball" }], rejected: "a tree" }),
+      encoder,
+    );
+    const { ids, promptLength } = pair!.chosen;
+    const opened = tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
+    expect([...ids.slice(0, promptLength)]).toEqual([...opened]);
+    expect(tokenizer.decode(ids.slice(promptLength))).toContain("a ball");
+    // Conversations that begin alike need no prompt of their own.
+    const whole = (content: string) => [...prompt, { role: "assistant", content }];
+    expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
+  });
+
+  const cases: [string, object, RegExp][] = [
+    [
+      "an empty completion",
+      { prompt: "a", chosen: " ", rejected: "b" },
+      /pairs\.jsonl:2: chosen: expected a text that is not empty, got " "/,
+    ],
+    [
+      "no prompt",
+      { chosen: "a", rejected: "b" },
+      /pairs\.jsonl:2: prompt: expected a text, or an array of messages, got nothing/,
+    ],
+    [
+      "a message without a role",
+      { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
+      /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
+    ],
+    [
+      "answers that are the same",
+      { prompt: "a", chosen: "b", rejected: "b" },
+      /:2: rejected: expected an answer that differs/,
+    ],
+    ["other fields", { text: "a" }, /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got "text"/],
+    [
+      "a margin that is no number",
+      { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
+      /:2: margin: expected a number, got "1"/,
+    ],
+    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected an array of at least two answers/],
+    [
+      "a prompt longer than the window",
+      { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
+      /:2: row: expected at most 64 tokens .* got "\d+ tokens"/,
+    ],
+  ];
+  test.each(cases)("%s is named with file and line", async (_, row, message) => {
+    const path = join(folder, "pairs.jsonl");
+    await writeFile(path, `${JSON.stringify(data[0])}\n${JSON.stringify(row)}\n`);
+    await using model = await load();
+    await expect(dpo(model, { ...common, maxSteps: 1, data: path })).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test("rows that are too long are left out or cut where that is asked for", async () => {
+    const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using model = await load();
+    const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
+    await dpo(model, { ...options, truncationMode: "drop" });
+    await dpo(model, { ...options, truncationMode: "keep_end" });
+    expect(warnings[0]).toMatch(/^data: 1 left out because they are longer than 64 tokens: data: row 77 /);
+    expect(warnings[1]).toMatch(/^data: 1 prompts were cut to 64 tokens with their answer: data: row 77$/);
+    await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
+      /only ones that are too long/,
+    );
+  });
+
+  test("options that do not go together, unknown names, labels that are all alike", async () => {
+    await using model = await load();
+    expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
+      /labelSmoothing: expected 0 with lossType hinge/,
+    );
+    expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
+    expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
+    const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
+    await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
+      /label: expected rows with true and rows with false, got 2 rows that are all true/,
+    );
+    expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
+      /perDeviceTrainBatchSize: expected at least 2/,
+    );
+  });
+});
