@@ -121,6 +121,11 @@ export interface SequenceForwardOptions {
   sequenceLength: number;
   /** Of the activations. Default f32. */
   dtype?: FloatDType | undefined;
+  /**
+   * (rows) i32: runs of equal ids within a sequence are documents that do not see each other, negative ids are padding.
+   * The caller's `positions` then start anew in each document.
+   */
+  documents?: Value | undefined;
   /** Shared by several passes in one trace: each weight then enters it once. */
   weights?: Map<string, Value> | undefined;
   /** Names of the adapters that take part; default: the model's active ones. */
@@ -134,7 +139,7 @@ export interface SequenceForwardOptions {
  * to it as they enter the program, so that f32 weights stay the masters.
  */
 export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
-  const { sequenceLength, dtype = "f32", weights, adapters, onLinear } = options;
+  const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear } = options;
   const context = contextOf(model, rows, {
     dtype,
     weights,
@@ -143,7 +148,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
     adapters: model.adaptersOf(adapters),
     onLinear,
     lengths: () => sequenceLength,
-    attend: (_, heads, more) => attention(heads, { ...more, sequenceLength }),
+    attend: (_, heads, more) => attention({ ...heads, documents }, { ...more, sequenceLength }),
   });
   return forwardOf(model, context, "f32");
 }
@@ -189,12 +194,12 @@ export function cachedForward(
     activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
     lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
-    attend: (layer, { q, k, v }, options) => {
+    attend: (layer, { q, k, v, sinks }, options) => {
       const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);
       cacheWrite(cacheK, k, segments);
       cacheWrite(cacheV, v, segments);
-      return cachedAttention({ q, cacheK, cacheV, segments }, { ...options, context: cache.context });
+      return cachedAttention({ q, cacheK, cacheV, segments, sinks }, { ...options, context: cache.context });
     },
   });
   return forwardOf(model, context, model.quantizedActivations);

@@ -17,6 +17,8 @@ export interface AttentionBlock {
   /** Multiplies q·k; 1/√headDim where not given. */
   scale?: number | undefined;
   softcap?: number | undefined;
+  /** Whether the layer has the weight `prefix.sinks`, a logit a head that attends nothing (gpt_oss). */
+  sinks?: boolean | undefined;
 }
 
 /** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width) */
@@ -30,7 +32,12 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   };
   const o = context.attend(
     layer,
-    { q: turned("q", q, heads), k: turned("k", k, keyHeads), v: reshape(v, [rows, keyHeads, headDim]) },
+    {
+      q: turned("q", q, heads),
+      k: turned("k", k, keyHeads),
+      v: reshape(v, [rows, keyHeads, headDim]),
+      sinks: block.sinks ? context.weight(`${prefix}.sinks`) : undefined,
+    },
     { window, scale, softcap },
   );
   return context.linear(reshape(o, [rows, heads * headDim]), `${prefix}.o_proj`);

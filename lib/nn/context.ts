@@ -1,10 +1,11 @@
 import type { AttentionOptions, FloatDType, Value } from "../graph/index.ts";
 
-/** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width). */
+/** Attention operands of one layer: q (rows, heads, width), k and v (rows, key heads, width), sinks (heads). */
 export interface Heads {
   q: Value;
   k: Value;
   v: Value;
+  sinks?: Value | undefined;
 }
 
 /**
@@ -34,6 +35,6 @@ export interface ForwardContext {
   linear(x: Value, prefix: string, options?: { transposed?: boolean }): Value;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
-  /** Causal attention of layer `layer`. @returns (rows, heads, width) */
+  /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */
   attend(layer: number, heads: Heads, options: AttentionOptions): Value;
 }

@@ -20,8 +20,34 @@ inline int64_t side_floats(const Attention& a) {
   return floats <= int64_t{1} << 20 ? round_up(floats, 32) : 0;
 }
 
+// Starts, then ends, of every row's document: what Mask reads.
+inline int64_t document_ints(const Attention& a) { return a.documents ? round_up(2 * a.batch * a.length, 16) : 0; }
+inline void find_documents(const Attention& a, int32_t* starts) {
+  int32_t* ends = starts + a.batch * a.length;
+  for (int64_t s = 0; s < a.batch; ++s, starts += a.length, ends += a.length) {
+    const int32_t* id = a.documents + s * a.length;
+    for (int64_t i = 0, last = 0; i < a.length; i = last) {
+      for (last = i + 1; id[i] >= 0 && last < a.length && id[last] == id[i];) ++last;
+      // Padding: an empty interval at its own place.
+      for (int64_t r = i; r < last; ++r) starts[r] = static_cast<int32_t>(i), ends[r] = static_cast<int32_t>(id[i] < 0 ? i : last);
+    }
+  }
+}
+inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence) {
+  Mask m{a.causal, a.window};
+  if (a.documents) m.starts = starts + sequence * a.length, m.ends = m.starts + a.batch * a.length;
+  return m;
+}
+
 inline size_t attention_scratch(const Attention& a, int threads) {
-  return sizeof(float) * static_cast<size_t>((side_floats(a) + flash_floats(a.width)) * threads);
+  return sizeof(float) * static_cast<size_t>((side_floats(a) + flash_floats(a.width)) * threads + document_ints(a));
+}
+
+inline float sink_of(const void* sinks, DType type, int64_t head) {
+  if (!sinks) return minus_infinity;
+  if (type == DType::f32) return load1(static_cast<const float*>(sinks) + head);
+  if (type == DType::bf16) return load1(static_cast<const bf16*>(sinks) + head);
+  return load1(static_cast<const f16*>(sinks) + head);
 }
 
 inline void attention(const Attention& a, Pool& pool, void* scratch) {
@@ -31,10 +57,13 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
   // Every block is computed alone, so the number of shares changes no result: enough of them to balance the threads.
   int64_t shares = owners ? min_of(items, ceil_div(4 * pool.threads(), owners)) : 0;
   if (!side) shares = items;
+  int32_t* starts = static_cast<int32_t*>(scratch);
+  if (a.documents) find_documents(a, starts);
+  float* work = static_cast<float*>(scratch) + document_ints(a);
   pool.run(owners * shares, [&](int64_t t, int thread) {
     int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads;
     int64_t kv = sequence * a.length * kv_stride + kv_head * a.width;
-    float* copy = static_cast<float*>(scratch) + thread * (side + flash_floats(a.width));
+    float* copy = work + thread * (side + flash_floats(a.width));
     const void *k = element(a.k, a.type, kv), *v = element(a.v, a.type, kv);
     DType kv_type = a.type;
     int64_t stride = kv_stride;
@@ -47,8 +76,9 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
       int64_t head = kv_head * group + item % group, position = item / group * query_block;
       int64_t row = sequence * a.length + position, qo = row * q_stride + head * a.width;
       FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, a.length - position), position,
-                   k, v, kv_type, stride, a.length, a.width, {a.causal, a.window}, a.scale, a.softcap,
-                   element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads};
+                   k, v, kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
+                   element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
+                   sink_of(a.sinks, a.sinks_type, head)};
       flash_forward(b, copy + side);
     }
   });

@@ -32,18 +32,14 @@ inline size_t attention_backward_scratch(const Attention& a, int threads) {
   int64_t sums = p.buffers * p.sums;
   // A smaller batch may be cut into more parts: never more than 31 owners' sums, nor 32 MiB.
   int64_t bound = max_of(sums, min_of<int64_t>(int64_t{8} << 20, 32 * p.sums));
-  return sizeof(float) * static_cast<size_t>(bound + threads * p.work);
+  return sizeof(float) * static_cast<size_t>(bound + threads * p.work + document_ints(a));
 }
 
 // Score panel s (keys, NR lanes of a row of query_block) -> probabilities; dp (the same shape) -> d score / scale.
-inline void backward_panel(float* s, float* dp, int64_t keys, int64_t key0, int64_t query0, int64_t rows, const Mask& mask, float softcap,
-                           const float* lse, const float* delta) {
-  bool cut = mask.cuts(query0, query0 + NR, key0, keys) || rows < NR;
-  F query[2], l[2], mean[2];
-  for (int half = 0; half < 2; ++half) {
-    query[half] = lane_positions(query0 - key0 + half * W);
-    l[half] = load(lse + half * W), mean[half] = load(delta + half * W);
-  }
+inline void backward_panel(float* s, float* dp, int64_t keys, const Edges& edges, float softcap, const float* lse, const float* delta) {
+  bool cut = edges.low || edges.high;
+  F l[2], mean[2];
+  for (int half = 0; half < 2; ++half) l[half] = load(lse + half * W), mean[half] = load(delta + half * W);
   for (int64_t j = 0; j < keys; ++j, s += query_block, dp += query_block) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
@@ -53,13 +49,19 @@ inline void backward_panel(float* s, float* dp, int64_t keys, int64_t key0, int6
         score = mul(t, set1(softcap));
         slope = fnma(t, t, slope);
       }
-      if (cut) score = masked(score, query[half], static_cast<float>(j), mask);
+      if (cut) score = masked(score, edges, half, static_cast<float>(j));
       F p = exp_nonpositive(sub(score, l[half]));
       F d = mul(p, sub(load(dp + half * W), mean[half]));
       if (softcap > 0) d = mul(d, slope);
       store(s + half * W, p), store(dp + half * W, d);
     }
   }
+}
+
+// Rows of a panel of s and dp that no query of it sees: spread_tile reads them beside others that are seen.
+inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
+  for (int64_t r = from * query_block; r < to * query_block; r += query_block)
+    for (int64_t c = 0; c < NR; c += W) store(s + r + c, zero()), store(dp + r + c, zero());
 }
 
 // c (keys, padded) += a (keys, queries from..to of a row of query_block) b (queries, padded). The first query that key
@@ -101,18 +103,18 @@ inline BackwardWork carve_backward(float* at, int64_t side, int64_t width, int64
 }
 
 // All keys against the block of queries that starts at `position` of head `head`.
-inline void backward_block(const Attention& a, int64_t sequence, int64_t head, int64_t position, const BackwardWork& w, int64_t padded, float* dk, float* dv) {
+inline void backward_block(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, const BackwardWork& w, int64_t padded, float* dk, float* dv) {
   int64_t width = a.width, q_stride = a.heads * width, kv_stride = a.kv_heads * width;
   int64_t rows = min_of(query_block, a.length - position), row = sequence * a.length + position;
   int64_t qo = row * q_stride + head * width, kv = sequence * a.length * kv_stride + head / (a.heads / a.kv_heads) * width;
-  Mask mask{a.causal, a.window};
   load_panels(a.q, a.type, qo, q_stride, rows, width, a.scale, w.q_panels);
   load_panels(a.d_o, a.type, qo, q_stride, rows, width, 1, w.do_panels);
   // delta = dot(do, o) of each query; o borrows the buffer that q's rows take next.
   load_tile(a.o, a.type, qo, q_stride, rows, width, w.q_rows, padded);
   load_tile(a.d_o, a.type, qo, q_stride, rows, width, w.do_rows, padded);
   for (int64_t i = 0; i < query_block; ++i) {
-    w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : -minus_infinity;  // +inf: lanes beyond the end get p = 0
+    w.lse[i] = i < rows ? a.lse[(row + i) * a.heads + head] : minus_infinity;
+    if (w.lse[i] == minus_infinity) w.lse[i] = -minus_infinity;  // lanes beyond the end and rows that see nothing get p = 0
     F sum = zero();
     if (i < rows)
       for (int64_t d = 0; d < padded; d += W) sum = fma(load(w.q_rows + i * padded + d), load(w.do_rows + i * padded + d), sum);
@@ -122,8 +124,8 @@ inline void backward_block(const Attention& a, int64_t sequence, int64_t head, i
   for (int64_t i = 0; i < rows * padded; i += W) store(w.q_rows + i, mul(load(w.q_rows + i), set1(a.scale)));
   for (int64_t i = 0; i < query_block * width; i += W) store(w.dq_panels + i, zero());
 
-  int64_t end = position + rows, last = mask.last(end, a.length);
-  for (int64_t j = mask.first(position); j < last; j += key_block) {
+  int64_t end = position + rows, last = mask.high(end - 1, a.length);
+  for (int64_t j = mask.low(position); j < last; j += key_block) {
     int64_t keys = min_of(key_block, last - j);
     const float *k = w.k, *v = w.v;
     if (w.all_k) {
@@ -135,16 +137,18 @@ inline void backward_block(const Attention& a, int64_t sequence, int64_t head, i
     int64_t from = query_block, to = 0;  // queries that see any key of this block
     for (int64_t p = 0; p * NR < rows; ++p) {
       int64_t query = position + p * NR;
-      int64_t seen = min_of(keys, mask.last(min_of(query + NR, end), a.length) - j);
-      if (seen <= 0 || mask.first(query) >= j + seen) continue;
+      auto [skip, seen] = seen_keys(mask, query, min_of(query + NR, end), j, keys, a.length);
+      if (skip >= seen) continue;
+      for (int64_t gap = to; gap > 0 && gap < p * NR; gap += NR) clear_rows(w.s + gap, w.dp + gap, 0, keys);  // panels of padding
       from = min_of<int64_t>(from, p * NR), to = min_of<int64_t>((p + 1) * NR, rows);
       float *s = w.s + p * NR, *dp = w.dp + p * NR;
-      score_tile(k, width, seen, width, w.q_panels + p * NR * width, s, query_block);
-      score_tile(v, width, seen, width, w.do_panels + p * NR * width, dp, query_block);
-      backward_panel(s, dp, seen, j, query, rows - p * NR, mask, a.softcap, w.lse + p * NR, w.delta + p * NR);
-      for (int64_t r = seen; r < keys; ++r)
-        for (int64_t c = 0; c < NR; c += W) store(s + r * query_block + c, zero()), store(dp + r * query_block + c, zero());
-      mix_tile(k, width, seen, width, dp, query_block, w.dq_panels + p * NR * width);
+      int64_t count = seen - skip, from_key = skip * width, from_row = skip * query_block;
+      score_tile(k + from_key, width, count, width, w.q_panels + p * NR * width, s + from_row, query_block);
+      score_tile(v + from_key, width, count, width, w.do_panels + p * NR * width, dp + from_row, query_block);
+      Edges edges = edges_of(mask, query, rows - p * NR, j + skip, count, a.length);
+      backward_panel(s + from_row, dp + from_row, count, edges, a.softcap, w.lse + p * NR, w.delta + p * NR);
+      clear_rows(s, dp, 0, skip), clear_rows(s, dp, seen, keys);
+      mix_tile(k + from_key, width, count, width, dp + from_row, query_block, w.dq_panels + p * NR * width);
     }
     spread_tile(w.s, w.do_rows, keys, from, to, a.causal, j - position, padded, dv + j * padded);
     spread_tile(w.dp, w.q_rows, keys, from, to, a.causal, j - position, padded, dk + j * padded);
@@ -170,6 +174,8 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   BackwardPlan plan = plan_backward(a, pool.threads());
   float* sums = static_cast<float*>(scratch);
   float* work = sums + plan.buffers * plan.sums;
+  int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);
+  if (a.documents) find_documents(a, starts);
   int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, query_block), kv_stride = a.kv_heads * a.width;
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
@@ -192,7 +198,7 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     }
     for (int64_t item = part; item < group * blocks; item += plan.parts) {
       int64_t head = owner % a.kv_heads * group + item % group;
-      backward_block(a, owner / a.kv_heads, head, item / group * query_block, w, plan.padded, dk, dv);
+      backward_block(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, head, item / group * query_block, w, plan.padded, dk, dv);
     }
     if (plan.parts == 1) store_owner(owner, dk, 1, 0, a.length);
   });
@@ -201,6 +207,27 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
       int64_t owner = t / blocks, begin = t % blocks * query_block;
       store_owner(owner, sums + owner * plan.parts * plan.sums, plan.parts, begin, min_of(begin + query_block, a.length));
     });
+}
+
+// d_sinks (heads): a head's sum is one thread's, in double, so the threads change nothing of it.
+inline void sinks_backward(const cpu::SinksBackward& a, Pool& pool) {
+  pool.run(a.heads, [&](int64_t head, int) {
+    float sink = sink_of(a.sinks, a.sinks_type, head);
+    double sum = 0;
+    for (int64_t i = head; i < a.rows * a.heads; i += a.heads) {
+      F dots = zero();
+      for (int64_t d = 0; d < a.width; d += W) {
+        int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
+        const void *g = element(a.d_o, a.type, i * a.width + d), *o = element(a.o, a.type, i * a.width + d);
+        if (a.type == DType::f32) dots = fma(load_n(static_cast<const float*>(g), n), load_n(static_cast<const float*>(o), n), dots);
+        else dots = fma(load_n(static_cast<const bf16*>(g), n), load_n(static_cast<const bf16*>(o), n), dots);
+      }
+      alignas(64) float p[W];
+      store(p, exp_nonpositive(set1(sink - a.lse[i])));
+      sum -= static_cast<double>(p[0]) * reduce_add(dots);
+    }
+    a.d_sinks[head] = static_cast<float>(sum);
+  });
 }
 
 }  // namespace HEDDLE_ISA

@@ -162,14 +162,17 @@ void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int
   for (int64_t r = 0; r < g.rows; ++r)
     load_tile(a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
-  for (int64_t i = 0; i < queries; ++i) m[i] = minus_infinity, l[i] = 0;
+  for (int64_t i = 0; i < queries; ++i) {  // the sink counts once: in the first part
+    m[i] = part == 0 ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
+    l[i] = m[i] > minus_infinity ? 1 : 0;
+  }
   int64_t begin = part * part_keys(a), end = parts > 1 ? min_of(length, begin + part_keys(a)) : length;
   // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
-  begin = max_of(begin, mask.first(g.past) / score_keys * score_keys);
+  begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
   for (int64_t j = begin; j < end; j += score_keys)  // outermost: keys come from memory once for all queries
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
-      int64_t first = max_of(j, mask.first(position)), last = min_of(min_of(j + score_keys, end), mask.last(position + 1, length));
+      int64_t first = max_of(j, mask.low(position)), last = min_of(min_of(j + score_keys, end), mask.high(position, length));
       if (first < last) attend_keys(q + i * width, k, v, first, last, width, a.softcap, m[i], l[i], o + i * width);
     }
   for (int64_t i = 0; i < queries; ++i) {
@@ -242,7 +245,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
                  element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, a.width, g.past + g.rows, a.width,
                  {a.causal, a.window}, a.scale, a.softcap,
-                 element(a.o, a.type, qo), q_stride, nullptr, 0};
+                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head)};
     flash_forward(b, mine);
   });
   if (first_partial[a.segments] == 0) return;

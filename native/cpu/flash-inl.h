@@ -13,18 +13,55 @@ constexpr int64_t query_block = 64;             // queries of a task, in panels 
 constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
 static_assert(query_block % NR == 0, "whole panels");
 
+// Query i sees keys [low(i), high(i)): one interval, neither of whose ends ever moves back as i grows. Of a run of
+// queries, the first query's low and the last one's high therefore bound what any of them sees.
 struct Mask {
   bool causal;
   int64_t window;
+  const int32_t *starts = nullptr, *ends = nullptr;  // of each position's document; null: one document
 
-  // Keys [first, last) that any query in [from, to) sees among `keys`.
-  int64_t first(int64_t from) const { return window > 0 ? max_of<int64_t>(0, from - window + 1) : 0; }
-  int64_t last(int64_t to, int64_t keys) const { return causal ? min_of(to, keys) : keys; }
-  // Whether some query of [from, to) must not see some key of [j, j + n).
-  bool cuts(int64_t from, int64_t to, int64_t j, int64_t n) const {
-    return (causal && j + n - 1 > from) || (window > 0 && j <= to - 1 - window);
+  int64_t low(int64_t i) const {
+    int64_t at = window > 0 ? max_of<int64_t>(0, causal ? i - window + 1 : i - window / 2) : 0;
+    return starts ? max_of<int64_t>(at, starts[i]) : at;
+  }
+  int64_t high(int64_t i, int64_t keys) const {
+    int64_t at = causal ? min_of(i + 1, keys) : window > 0 ? min_of(i + window / 2 + 1, keys) : keys;
+    return ends ? min_of<int64_t>(at, ends[i]) : at;
   }
 };
+
+// Of keys [key, key + n), those that queries [from, to) see: [skip, seen), relative to `key`.
+struct Seen {
+  int64_t skip, seen;
+};
+inline Seen seen_keys(const Mask& mask, int64_t from, int64_t to, int64_t key, int64_t n, int64_t keys) {
+  return {max_of<int64_t>(0, mask.low(from) - key), min_of(n, mask.high(to - 1, keys) - key)};
+}
+
+// Which of n keys from `key` on each lane of a panel sees: relative to `key` as floats, which are exact below 2^24.
+struct Edges {
+  bool low, high;  // whether some lane must not see some key on that side
+  F first[2], last[2];
+};
+inline Edges edges_of(const Mask& mask, int64_t query, int64_t rows, int64_t key, int64_t n, int64_t keys) {
+  Edges e;
+  int64_t lanes = min_of<int64_t>(rows, NR);
+  e.low = mask.low(query + lanes - 1) > key;
+  e.high = mask.high(query, keys) < key + n;
+  if (!e.low && !e.high) return e;
+  alignas(64) float first[NR], last[NR];
+  for (int64_t i = 0; i < NR; ++i) {
+    int64_t lane = query + min_of(i, lanes - 1);  // lanes beyond the end do as the last one does: nobody reads them
+    first[i] = static_cast<float>(mask.low(lane) - key), last[i] = static_cast<float>(mask.high(lane, keys) - key);
+  }
+  for (int half = 0; half < 2; ++half) e.first[half] = load(first + half * W), e.last[half] = load(last + half * W);
+  return e;
+}
+HEDDLE_SIMD F masked(F s, const Edges& e, int half, float key) {
+  if (e.high) s = select_lt(set1(key), e.last[half], s, set1(minus_infinity));
+  if (e.low) s = select_lt(set1(key), e.first[half], set1(minus_infinity), s);
+  return s;
+}
 
 struct FlashBlock {
   const void* q;  // (rows, width), rows q_stride elements apart
@@ -39,6 +76,7 @@ struct FlashBlock {
   int64_t o_stride;
   float* lse;  // may be null; lse_stride apart
   int64_t lse_stride;
+  float sink = minus_infinity;  // one more logit in the denominator
 };
 
 // (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero.
@@ -79,30 +117,17 @@ inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t wid
   if (d < width) micro_tile_for<true>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
 }
 
-// The lanes' query positions, as floats: exact below 2^24.
-HEDDLE_SIMD F lane_positions(int64_t first) {
-  alignas(64) float t[W];
-  for (int i = 0; i < W; ++i) t[i] = static_cast<float>(first + i);
-  return load(t);
-}
-HEDDLE_SIMD F masked(F s, F queries, float key, const Mask& m) {
-  if (m.causal) s = select_lt(queries, set1(key), set1(minus_infinity), s);
-  if (m.window > 0) s = select_lt(set1(key + static_cast<float>(m.window) - 0.5f), queries, set1(minus_infinity), s);
-  return s;
-}
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
 
 // Turns a score panel s (keys, NR) into exp(score - max) in place, updating the running maximum and sum of each lane
 // (m, l: NR floats) and rescaling acc (width, NR) where the maximum moved.
-inline void softmax_panel(float* s, int64_t keys, int64_t key0, int64_t query0, const Mask& mask, float softcap, float* m, float* l,
-                          float* acc, int64_t width) {
-  bool cut = mask.cuts(query0, query0 + NR, key0, keys);
-  F q0 = lane_positions(query0 - key0), q1 = lane_positions(query0 - key0 + W);  // relative: small, hence exact
+inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float softcap, float* m, float* l, float* acc, int64_t width) {
+  bool cut = edges.low || edges.high;
   F old0 = load(m), old1 = load(m + W), max0 = old0, max1 = old1;
   for (int64_t j = 0; j < keys; ++j) {
     F a = load(s + j * NR), b = load(s + j * NR + W);
     if (softcap > 0) a = capped(a, softcap), b = capped(b, softcap);
-    if (cut) a = masked(a, q0, static_cast<float>(j), mask), b = masked(b, q1, static_cast<float>(j), mask);
+    if (cut) a = masked(a, edges, 0, static_cast<float>(j)), b = masked(b, edges, 1, static_cast<float>(j));
     if (softcap > 0 || cut) store(s + j * NR, a), store(s + j * NR + W, b);
     max0 = max(a, max0), max1 = max(b, max1);
   }
@@ -163,11 +188,11 @@ inline void flash_forward(const FlashBlock& b, float* work) {
   float* l = m + query_block;
   load_panels(b.q, b.q_type, 0, b.q_stride, b.rows, width, b.scale, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
-  for (int64_t i = 0; i < query_block; ++i) m[i] = minus_infinity, l[i] = 0;
+  for (int64_t i = 0; i < query_block; ++i) m[i] = b.sink, l[i] = b.sink > minus_infinity ? 1 : 0;
   // Keys and values that already are f32 side by side are used where they lie.
   bool direct = b.kv_type == DType::f32 && b.kv_stride == width;
   int64_t end = b.position + b.rows;
-  int64_t first = b.mask.first(b.position), last = b.mask.last(end, b.keys);
+  int64_t first = b.mask.low(b.position), last = b.mask.high(end - 1, b.keys);
   for (int64_t j = first; j < last; j += key_block) {
     int64_t keys = min_of(key_block, last - j);
     const float *k = k_tile, *v = v_tile;
@@ -178,12 +203,13 @@ inline void flash_forward(const FlashBlock& b, float* work) {
       load_tile(b.v, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, v_tile, width);
     }
     for (int64_t p = 0; p * NR < b.rows; ++p) {
-      int64_t query = b.position + p * NR, query_end = min_of(query + NR, end);
-      int64_t seen = min_of(keys, b.mask.last(query_end, b.keys) - j);
-      if (seen <= 0 || b.mask.first(query) >= j + seen) continue;
-      score_tile(k, width, seen, width, q + p * NR * width, s, NR);
-      softmax_panel(s, seen, j, query, b.mask, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
-      mix_tile(v, width, seen, width, s, NR, o + p * NR * width);
+      int64_t query = b.position + p * NR;
+      auto [skip, seen] = seen_keys(b.mask, query, min_of(query + NR, end), j, keys, b.keys);
+      if (skip >= seen) continue;
+      score_tile(k + skip * width, width, seen - skip, width, q + p * NR * width, s, NR);
+      Edges edges = edges_of(b.mask, query, b.rows - p * NR, j + skip, seen - skip, b.keys);
+      softmax_panel(s, seen - skip, edges, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
+      mix_tile(v + skip * width, width, seen - skip, width, s, NR, o + p * NR * width);
     }
   }
   for (int64_t p = 0; p * NR < b.rows; ++p) {

@@ -17,6 +17,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.gemm_scratch = gemm_scratch, k.gemm = gemm;
   k.attention_scratch = attention_scratch, k.attention = attention;
   k.attention_backward_scratch = attention_backward_scratch, k.attention_backward = attention_backward;
+  k.sinks_backward = sinks_backward;
   k.cached_attention_scratch = cached_attention_scratch, k.cached_attention = cached_attention;
   k.token_logprob_scratch = token_logprob_scratch, k.token_logprob = token_logprob;
   k.token_logprob_backward_scratch = token_logprob_backward_scratch, k.token_logprob_backward = token_logprob_backward;

@@ -36,12 +36,15 @@ struct Gemm {
 struct Attention {
   int64_t batch, length, heads, kv_heads, width;
   bool causal;
-  int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i
+  int64_t window;  // 0: none; else key j is seen by query i iff i - window < j <= i, or, both ways, |i - j| <= window / 2
   float scale, softcap;
   DType type;
   const void *q, *k, *v;
   void* o;
   float* lse;  // (batch*length, heads)
+  const int32_t* documents = nullptr;  // (batch*length): runs of equal ids see themselves alone, negative ones nothing
+  const void* sinks = nullptr;         // (heads), forward only
+  DType sinks_type = DType::f32;
   const void* d_o = nullptr;  // backward only, as are the three gradients
   void *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };
@@ -58,6 +61,16 @@ struct CachedAttention {
   int64_t segments;
   const int32_t* segment;  // (segments, 4): first row, rows, slot, past
   int64_t rows;            // of q: the bound on every segment
+  const void* sinks = nullptr;
+  DType sinks_type = DType::f32;
+};
+
+struct SinksBackward {
+  int64_t rows, heads, width;
+  DType type, sinks_type;
+  const void *d_o, *o, *sinks;
+  const float* lse;
+  float* d_sinks;
 };
 
 struct TokenLogprob {
@@ -146,6 +159,7 @@ struct Kernels {
   void (*attention)(const Attention&, Pool&, void* scratch);
   size_t (*attention_backward_scratch)(const Attention&, int threads);
   void (*attention_backward)(const Attention&, Pool&, void* scratch);
+  void (*sinks_backward)(const SinksBackward&, Pool&);
   size_t (*cached_attention_scratch)(const CachedAttention&, int threads);
   void (*cached_attention)(const CachedAttention&, Pool&, void* scratch);
   size_t (*token_logprob_scratch)(const TokenLogprob&, int threads);

@@ -17,15 +17,24 @@ Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor
   a.q = q.data, a.k = k.data, a.v = v.data;
   return a;
 }
+// Not null where the node has them, also while nothing has data yet: scratch sizes depend on it.
+const int32_t* documents(const Node& n, size_t i) {
+  static const int32_t unset = 0;
+  if (!n.has_input(i)) return nullptr;
+  return n.in[i].data ? n.in[i].as<int32_t>() : &unset;
+}
 Attention forward(const Node& n) {
   Attention a = describe(n, n.in[0], n.in[1], n.in[2]);
   a.o = n.out[0].data, a.lse = static_cast<float*>(n.out[1].data);
+  a.documents = documents(n, 3);
+  if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
   return a;
 }
 Attention backward(const Node& n) {
   Attention a = describe(n, n.in[1], n.in[2], n.in[3]);
   a.d_o = n.in[0].data, a.o = n.in[4].data, a.lse = static_cast<float*>(n.in[5].data);
   a.dq = n.out[0].data, a.dk = n.out[1].data, a.dv = n.out[2].data;
+  a.documents = documents(n, 6);  // sinks took part in lse, which is all that this gradient needs of them
   return a;
 }
 
@@ -49,6 +58,16 @@ bool backward_supports(const Node& n) {
 size_t backward_scratch(const Node& n, int threads) { return active().attention_backward_scratch(backward(n), threads); }
 void backward_run(const Node& n, Context& c) { active().attention_backward(backward(n), c.pool, c.scratch); }
 
+bool sinks_backward_supports(const Node& n) { return is_activation(n.in[0]) && n.in[1].dtype == n.in[0].dtype; }
+void sinks_backward_run(const Node& n, Context& c) {
+  SinksBackward a{};
+  a.rows = n.in[0].shape[0], a.heads = n.in[0].shape[1], a.width = n.in[0].shape[2];
+  a.type = n.in[0].dtype, a.sinks_type = n.in[3].dtype;
+  a.d_o = n.in[0].data, a.o = n.in[1].data, a.lse = n.in[2].as<float>(), a.sinks = n.in[3].data;
+  a.d_sinks = n.out[0].as<float>();
+  active().sinks_backward(a, c.pool);
+}
+
 CachedAttention cached(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &segments = n.in[3];
   CachedAttention a{};
@@ -59,6 +78,7 @@ CachedAttention cached(const Node& n) {
   a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
   a.type = q.dtype, a.cache_type = k.dtype;
   a.q = q.data, a.k = k.data, a.v = v.data, a.o = n.out[0].data;
+  if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
   a.segments = segments.shape[0], a.segment = static_cast<const int32_t*>(segments.data);
   return a;
 }
@@ -77,6 +97,7 @@ void cached_run(const Node& n, Context& c) {
 void register_attention() {
   add_kernel("attention", "flash_attention", forward_supports, forward_scratch, forward_run);
   add_kernel("attention_backward", "flash_attention_backward", backward_supports, backward_scratch, backward_run);
+  add_kernel("attention_sinks_backward", "sinks_backward", sinks_backward_supports, nullptr, sinks_backward_run);
   add_kernel("cached_attention", "flash_cached_attention", cached_supports, cached_scratch, cached_run);
 }
 

@@ -1,4 +1,4 @@
-// Scaled dot-product attention over whole sequences (training, prompts without a cache) and its gradient.
+// Scaled dot-product attention over whole sequences (training, prompts without a cache) and its gradients.
 // Grouped queries: head h of H reads key/value head h / (H / KH).
 #include "ops/attention.h"
 
@@ -20,11 +20,22 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   AttentionAttributes::check(c);
 }
 
-// -> o (N, H, D), lse (N, H) f32: the log of the sum of the exponentials of each row's scores
+// documents (N) i32, see visible(); sinks (H)
+void check_documents(const Check& c, Operand documents, Operand q) {
+  c.rank(documents, 1), c.dtype(documents, i32_only), c.same_dim(documents, 0, q, 0);
+}
+void check_sinks(const Check& c, Operand sinks, Operand q) {
+  c.rank(sinks, 1), c.dtype(sinks, float_types), c.same_dim(sinks, 0, q, 1);
+}
+
+// q, k, v, documents?, sinks? -> o (N, H, D), lse (N, H) f32: the log of the sum of the exponentials of each row's
+// scores and of its head's sink. A row that sees nothing has o = 0.
 void check_attention(const Node& n) {
-  Check c("attention", n, 3, 3, 2, 2);
+  Check c("attention", n, 3, 5, 2, 2);
   const Operand q = c.in(0, "q"), o = c.out(0, "o"), lse = c.out(1, "lse");
   check_operands(c, q, c.in(1, "k"), c.in(2, "v"));
+  if (c.has(3)) check_documents(c, c.in(3, "documents"), q);
+  if (c.has(4)) check_sinks(c, c.in(4, "sinks"), q);
   c.same_shape(o, q), c.dtype(o, activation_types);
   c.dtype(lse, f32_only), c.shape(lse, {q.shape()[0], q.shape()[1]});
 }
@@ -33,17 +44,19 @@ void attention(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0], &lse = n.out[1];
   const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
   const AttentionAttributes a(n);
+  const Tensor* documents = n.has_input(3) ? &n.in[3] : nullptr;
+  const Row sinks = n.has_input(4) ? load_all(n.in[4]) : Row();
   const Row ks = load_all(k), vs = load_all(v);  // (N, KH, D)
   Row query(D), out(D), p(T);
   for (int64_t i = 0; i < N; ++i) {
-    const int64_t start = i / T * T, position = i - start;
-    const int64_t first = a.first(position), last = a.last(position, T);
+    const int64_t start = i / T * T;
+    const auto [first, last] = visible(a, documents, start, T, i - start);
     for (int64_t h = 0; h < H; ++h) {
       const int64_t kh = h / (H / KH);
       const auto at = [&](int64_t j) { return ((start + j) * KH + kh) * D; };
       load_row(q, (i * H + h) * D, D, query.data());
       for (int64_t j = first; j < last; ++j) p[j] = a.score(dot(query.data(), &ks[at(j)], D));
-      const double log_sum = softmax_in_place(&p[first], last - first);
+      const double log_sum = softmax_in_place(&p[first], last - first, sinks.empty() ? nullptr : &sinks[h]);
       out.assign(D, 0);
       for (int64_t j = first; j < last; ++j)
         for (int64_t d = 0; d < D; ++d) out[d] += p[j] * vs[at(j) + d];
@@ -53,15 +66,17 @@ void attention(const Node& n) {
   }
 }
 
-// do, q, k, v, o, lse -> dq, dk, dv
+// do, q, k, v, o, lse, documents?, sinks? -> dq, dk, dv
 void check_attention_backward(const Node& n) {
-  Check c("attention_backward", n, 6, 6, 3, 3);
+  Check c("attention_backward", n, 6, 8, 3, 3);
   const Operand dout = c.in(0, "do"), q = c.in(1, "q"), k = c.in(2, "k"), v = c.in(3, "v"), o = c.in(4, "o"),
                 lse = c.in(5, "lse");
   check_operands(c, q, k, v);
   c.same_shape(dout, q), c.dtype(dout, activation_types);
   c.same_shape(o, q), c.dtype(o, activation_types);
   c.dtype(lse, f32_only), c.shape(lse, {q.shape()[0], q.shape()[1]});
+  if (c.has(6)) check_documents(c, c.in(6, "documents"), q);
+  if (c.has(7)) check_sinks(c, c.in(7, "sinks"), q);
   const Operand dq = c.out(0, "dq"), dk = c.out(1, "dk"), dv = c.out(2, "dv");
   c.same_shape(dq, q), c.dtype(dq, activation_types);
   c.same_shape(dk, k), c.dtype(dk, activation_types);
@@ -73,18 +88,20 @@ void attention_backward(const Node& n) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
   const AttentionAttributes a(n);
+  const Tensor* documents = n.has_input(6) ? &n.in[6] : nullptr;
+  const Row sinks = n.has_input(7) ? load_all(n.in[7]) : Row();
   const Row ks = load_all(k), vs = load_all(n.in[3]);
   Row dk(ks.size()), dv(vs.size()), dout(D), query(D), dq(D), output(D), score(T), p(T);
   for (int64_t i = 0; i < N; ++i) {
-    const int64_t start = i / T * T, position = i - start;
-    const int64_t first = a.first(position), last = a.last(position, T);
+    const int64_t start = i / T * T;
+    const auto [first, last] = visible(a, documents, start, T, i - start);
     for (int64_t h = 0; h < H; ++h) {
       const int64_t kh = h / (H / KH);
       const auto at = [&](int64_t j) { return ((start + j) * KH + kh) * D; };
       load_row(q, (i * H + h) * D, D, query.data());
       load_row(n.in[0], (i * H + h) * D, D, dout.data());
       for (int64_t j = first; j < last; ++j) p[j] = score[j] = a.score(dot(query.data(), &ks[at(j)], D));
-      softmax_in_place(&p[first], last - first);
+      softmax_in_place(&p[first], last - first, sinks.empty() ? nullptr : &sinks[h]);
       load_row(n.in[4], (i * H + h) * D, D, output.data());
       const double mean = dot(dout.data(), output.data(), D);  // of d loss / d p under p (Dao 2022, appendix B)
       dq.assign(D, 0);
@@ -104,8 +121,31 @@ void attention_backward(const Node& n) {
   store_row(n.out[2], 0, dv);
 }
 
-HEDDLE_OP(attention_op, {"attention", 3, 3, 2, check_attention, attention});
-HEDDLE_OP(attention_backward_op, {"attention_backward", 6, 6, 3, check_attention_backward, attention_backward});
+// do, o (N, H, D), lse (N, H) f32, sinks (H) -> dsinks (H) f32. A sink has a probability and no value, so that of the
+// softmax's gradient only the mean remains: - sum over rows of p (do . o).
+void check_sinks_backward(const Node& n) {
+  Check c("attention_sinks_backward", n, 4, 4, 1, 1);
+  const Operand dout = c.in(0, "do"), o = c.in(1, "o"), lse = c.in(2, "lse"), sinks = c.in(3, "sinks"), d = c.out(0, "dsinks");
+  c.rank(dout, 3), c.dtype(dout, activation_types), c.positive(dout, 2);
+  c.same_shape(o, dout), c.dtype(o, activation_types);
+  c.dtype(lse, f32_only), c.shape(lse, {dout.shape()[0], dout.shape()[1]});
+  check_sinks(c, sinks, dout);
+  c.same_shape(d, sinks), c.dtype(d, f32_only);
+}
+
+void sinks_backward(const Node& n) {
+  const Tensor &dout = n.in[0], &o = n.in[1];
+  const int64_t N = dout.shape[0], H = dout.shape[1], D = dout.shape[2];
+  const Row lse = load_all(n.in[2]), sinks = load_all(n.in[3]);
+  Row sum(H);
+  for (int64_t i = 0; i < N * H; ++i)
+    sum[i % H] -= std::exp(sinks[i % H] - lse[i]) * dot(load_row(dout, i * D, D).data(), load_row(o, i * D, D).data(), D);
+  store_row(n.out[0], 0, sum);
+}
+
+HEDDLE_OP(attention_op, {"attention", 3, 5, 2, check_attention, attention});
+HEDDLE_OP(attention_backward_op, {"attention_backward", 6, 8, 3, check_attention_backward, attention_backward});
+HEDDLE_OP(attention_sinks_backward_op, {"attention_sinks_backward", 4, 4, 1, check_sinks_backward, sinks_backward});
 
 }  // namespace
 }  // namespace heddle

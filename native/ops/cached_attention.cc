@@ -5,10 +5,10 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32 -> o (N, H, D).
+// q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32, sinks? (H) -> o (N, H, D).
 // The cache already holds the keys and values of these rows. Rows outside every segment are left as they are.
 void check_cached_attention(const Node& n) {
-  Check c("cached_attention", n, 4, 4, 1, 1);
+  Check c("cached_attention", n, 4, 5, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
   c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 2);
   c.rank(k, 4), c.dtype(k, float_types), c.same_dim(k, 3, q, 2), c.positive(k, 1);
@@ -17,6 +17,10 @@ void check_cached_attention(const Node& n) {
     c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
                std::to_string(k.shape()[1]) + " of cache_k");
   check_segments(c, c.in(3, "segments"));
+  if (c.has(4)) {
+    const Operand sinks = c.in(4, "sinks");
+    c.rank(sinks, 1), c.dtype(sinks, float_types), c.same_dim(sinks, 0, q, 1);
+  }
   c.same_shape(o, q), c.dtype(o, activation_types);
   AttentionAttributes::check(c);
 }
@@ -25,6 +29,7 @@ void cached_attention(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0];
   const int64_t H = q.shape[1], D = q.shape[2], KH = k.shape[1], L = k.shape[2];
   const AttentionAttributes a(n);
+  const Row sinks = n.has_input(4) ? load_all(n.in[4]) : Row();
   Row query(D), out(D), p(L);
   for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], k.shape)) {
     const int64_t length = s.past + s.count;
@@ -37,7 +42,7 @@ void cached_attention(const Node& n) {
           const int64_t at = ((s.first + r) * H + h) * D;
           load_row(q, at, D, query.data());
           for (int64_t j = first; j < last; ++j) p[j] = a.score(dot(query.data(), &ks[j * D], D));
-          softmax_in_place(&p[first], last - first);
+          softmax_in_place(&p[first], last - first, sinks.empty() ? nullptr : &sinks[h]);
           out.assign(D, 0);
           for (int64_t j = first; j < last; ++j)
             for (int64_t d = 0; d < D; ++d) out[d] += p[j] * vs[j * D + d];
@@ -48,7 +53,7 @@ void cached_attention(const Node& n) {
   }
 }
 
-HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 4, 1, check_cached_attention, cached_attention});
+HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 5, 1, check_cached_attention, cached_attention});
 
 }  // namespace
 }  // namespace heddle

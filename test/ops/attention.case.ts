@@ -1,5 +1,5 @@
 import { attention } from "../../lib/graph/index.ts";
-import { activationTypes, f32, float, type OpCase, type OpFile, out } from "./harness.ts";
+import { activationTypes, f32, float, given, type OpCase, type Operand, type OpFile, out } from "./harness.ts";
 
 /** sequences, length, query heads, key heads, width */
 const shapes = [
@@ -11,15 +11,47 @@ const shapes = [
   [1, 17, 2, 1, 128],
 ] as const;
 
+/** Document ids of `batch` sequences: documents of growing length; one after half a sequence of padding; stretches of both. */
+const documents = {
+  packed: (batch: number, length: number): Operand => ids(batch, length, (i) => Math.floor(Math.sqrt(2 * i)) % 3), // the same id for documents that do not touch
+  padded: (batch: number, length: number): Operand => ids(batch, length, (i, s) => (i < length >> (s + 1) ? -1 : 0)),
+  gaps: (batch: number, length: number): Operand => ids(batch, length, (i) => (i % 75 < 30 ? i >> 5 : -2)),
+};
+const ids = (batch: number, length: number, id: (i: number, sequence: number) => number) =>
+  given(
+    "i32",
+    [batch * length],
+    Array.from({ length: batch * length }, (_, r) => id(r % length, Math.floor(r / length))),
+  );
+
+interface Mask {
+  name: string;
+  causal: number;
+  window: number;
+  softcap: number;
+  documents?: keyof typeof documents;
+  sinks?: "f32" | "bf16" | "f16";
+}
+const masks: Mask[] = [
+  { name: "causal", causal: 1, window: 0, softcap: 0 },
+  { name: "both ways", causal: 0, window: 0, softcap: 0 },
+  { name: "window 5", causal: 1, window: 5, softcap: 0 },
+  { name: "window 6 both ways", causal: 0, window: 6, softcap: 0 },
+  { name: "soft cap", causal: 1, window: 0, softcap: 2 },
+  { name: "documents", causal: 1, window: 0, softcap: 0, documents: "packed" },
+  { name: "documents both ways", causal: 0, window: 0, softcap: 0, documents: "packed" },
+  { name: "padding, window 31 both ways", causal: 0, window: 31, softcap: 0, documents: "padded" },
+  { name: "gaps, window 9", causal: 1, window: 9, softcap: 0, documents: "gaps" },
+  { name: "sinks", causal: 1, window: 0, softcap: 0, sinks: "f32" },
+  { name: "sinks, gaps, soft cap", causal: 0, window: 0, softcap: 2, documents: "gaps", sinks: "bf16" },
+  { name: "sinks, window 3", causal: 1, window: 3, softcap: 0, sinks: "f16" },
+];
+
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap(([batch, length, heads, keyHeads, width]) =>
-    [
-      { name: "causal", causal: 1, window: 0, softcap: 0 },
-      { name: "both ways", causal: 0, window: 0, softcap: 0 },
-      { name: "window 5", causal: 1, window: 5, softcap: 0 },
-      { name: "soft cap", causal: 1, window: 0, softcap: 2 },
-    ].flatMap(({ name, ...options }) => {
+    masks.flatMap(({ name, documents: kind, sinks: sinksType, ...options }) => {
       const n = batch * length;
+      const [rows, sinks] = [kind && documents[kind](batch, length), sinksType && float(sinksType, [heads], -2, 2)];
       const q = float(type, [n, heads, width], -2, 2);
       const k = float(type, [n, keyHeads, width], -2, 2);
       const attributes = { sequenceLength: length, scale: 1 / Math.sqrt(width), ...options };
@@ -29,18 +61,28 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
         {
           op: "attention",
           label,
-          inputs: [q, k, k],
+          inputs: [q, k, k, rows, sinks],
           attributes,
           outputs: forward,
         },
         {
           op: "attention_backward",
           label,
-          inputs: [float(type, [n, heads, width]), q, k, k, q, f32([n, heads])],
-          derive: { op: "attention", from: [1, 2, 3], outputs: forward, to: [4, 5] },
+          inputs: [float(type, [n, heads, width]), q, k, k, q, f32([n, heads]), rows, sinks],
+          derive: { op: "attention", from: [1, 2, 3, 6, 7], outputs: forward, to: [4, 5] },
           attributes,
           outputs: [out(type, n, heads, width), out(type, n, keyHeads, width), out(type, n, keyHeads, width)],
         },
+        ...(sinks
+          ? [
+              {
+                op: "attention_sinks_backward",
+                label,
+                inputs: [float(type, [n, heads, width]), q, f32([n, heads], 2, 4), sinks],
+                outputs: [out("f32", heads)],
+              },
+            ]
+          : []),
       ];
     }),
   ),
@@ -62,6 +104,24 @@ export default {
   failures: [
     {
       op: "attention",
+      label: "documents of another number of rows",
+      inputs: [f32([8, 2, 4]), f32([8, 2, 4]), f32([8, 2, 4]), given("i32", [4], [0, 0, 0, 0])],
+      attributes: options,
+      outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
+      code: "SHAPE_MISMATCH",
+      message: /^attention: last dimension of documents is 4, q expects 8$/,
+    },
+    {
+      op: "attention",
+      label: "sinks of another number of heads",
+      inputs: [f32([8, 2, 4]), f32([8, 2, 4]), f32([8, 2, 4]), undefined, f32([3])],
+      attributes: options,
+      outputs: [out("f32", 8, 2, 4), out("f32", 8, 2)],
+      code: "SHAPE_MISMATCH",
+      message: /^attention: last dimension of sinks is 3, q expects 2$/,
+    },
+    {
+      op: "attention",
       label: "heads that do not divide",
       inputs: [f32([8, 3, 4]), f32([8, 2, 4]), f32([8, 2, 4])],
       attributes: options,
@@ -79,11 +139,20 @@ export default {
       message: /^attention: q has 9 rows, expected a multiple of sequenceLength 4$/,
     },
   ],
-  gradients: [{ causal: true }, { causal: false }, { causal: true, window: 2 }, { causal: true, softcap: 1.5 }].map(
-    (given) => ({
-      label: `attention ${JSON.stringify(given)}`,
-      operands: { q: [8, 4, 3], k: [8, 2, 3], v: [8, 2, 3] },
-      build: ({ q, k, v }) => attention({ q: q!, k: k!, v: v! }, { sequenceLength: 4, scale: 0.9, ...given }),
-    }),
-  ),
+  gradients: [
+    { causal: true },
+    { causal: false },
+    { causal: true, window: 2 },
+    { causal: false, window: 2 },
+    { causal: true, softcap: 1.5 },
+    { causal: true, documents: [0, 0, 0, 1, 3, 3, 5, -1] },
+    { causal: false, documents: [0, 0, 0, 1, -1, -1, 5, 5], sinks: true },
+    { causal: true, window: 2, sinks: true },
+  ].map(({ documents: rows, sinks: withSinks, ...options }) => ({
+    label: `attention ${JSON.stringify({ ...options, ...(rows && { documents: rows }), ...(withSinks && { sinks: true }) })}`,
+    operands: { q: [8, 4, 3], k: [8, 2, 3], v: [8, 2, 3], ...(withSinks && { sinks: [4] }) },
+    ...(rows && { constants: { documents: given("i32", [8], rows) } }),
+    build: ({ q, k, v, documents: document, sinks }) =>
+      attention({ q: q!, k: k!, v: v!, documents: document, sinks }, { sequenceLength: 4, scale: 0.9, ...options }),
+  })),
 } satisfies OpFile;

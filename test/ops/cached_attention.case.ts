@@ -13,6 +13,8 @@ const masks = [
   { name: "causal", causal: 1, window: 0, softcap: 0 },
   { name: "window 6", causal: 1, window: 6, softcap: 0 },
   { name: "soft cap, both ways", causal: 0, window: 0, softcap: 3 },
+  { name: "sinks", causal: 1, window: 0, softcap: 0, sinks: true },
+  { name: "sinks, window 6 both ways", causal: 0, window: 6, softcap: 0, sinks: true },
 ];
 const sizes = [
   [1, 1, 4],
@@ -25,9 +27,9 @@ const capacity = 40;
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   weightTypes.flatMap((cache) =>
-    sizes.flatMap(([heads, keyHeads, width]) =>
+    sizes.flatMap(([heads, keyHeads, width], s) =>
       batches.flatMap((batch, i) => {
-        const mask = masks[(i + heads) % masks.length]!; // over the sizes, every batch meets every mask
+        const mask = masks[(i + s) % masks.length]!; // over the sizes, every batch meets every mask
         const store = float(cache, [3, keyHeads, capacity, width], -2, 2);
         const label = `${type}, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
         return [
@@ -42,7 +44,13 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
           {
             op: "cached_attention",
             label: `${label}, ${mask.name}`,
-            inputs: [float(type, [batch.rows, heads, width], -2, 2), store, store, batch.segments],
+            inputs: [
+              float(type, [batch.rows, heads, width], -2, 2),
+              store,
+              store,
+              batch.segments,
+              mask.sinks ? float(cache, [heads], -2, 2) : undefined,
+            ],
             attributes: {
               scale: 1 / Math.sqrt(width),
               causal: mask.causal,

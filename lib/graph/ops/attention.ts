@@ -1,4 +1,3 @@
-import { HeddleError } from "../../errors.ts";
 import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
@@ -76,7 +75,7 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
 
 export interface AttentionOptions {
   causal?: boolean;
-  /** Key j is seen by query i where i − window < j ≤ i; undefined: no limit. */
+  /** Key j is seen by query i where i − window < j ≤ i, or, without causal, where |i − j| ≤ window / 2; undefined: no limit. */
   window?: number | undefined;
   /** Multiplies q·k; 1/√width where not given. */
   scale?: number | undefined;
@@ -85,8 +84,6 @@ export interface AttentionOptions {
 }
 
 function attributesOf(q: Value, { causal = true, window, scale, softcap }: AttentionOptions): Record<string, number> {
-  if (window !== undefined && !causal)
-    throw new HeddleError("UNSUPPORTED", "attention: expected a window only with causal, got causal false");
   return { causal: causal ? 1 : 0, window: window ?? 0, scale: scale ?? 1 / Math.sqrt(q.last), softcap: softcap ?? 0 };
 }
 
@@ -101,36 +98,62 @@ function checkHeads(op: string, q: Value | undefined, k: Value | undefined, v: V
   return query;
 }
 
+function checkSinks(op: string, sinks: Value | undefined, q: Value): void {
+  if (sinks) needDim(op, "sinks", needFloat(op, "sinks", sinks, 1).dim(0), q.dim(1));
+}
+
 const attentionNode = defineOp({
   name: "attention",
-  infer([q, k, v], { sequenceLength }) {
+  infer([q, k, v, documents, sinks], { sequenceLength }) {
     const query = checkHeads("attention", q, k, v);
+    if (documents)
+      needDim("attention", "documents", needDType("attention", "documents", documents, "i32", 1).dim(0), query.dim(0));
+    checkSinks("attention", sinks, query);
     const rows = fixed(query.dim(0), "attention: rows");
     needDim("attention", "rows of k", k!.dim(0), rows);
     if (rows % sequenceLength!) fail("attention", "rows", `a multiple of the sequence length ${sequenceLength}`, rows);
     return [type(query), { dtype: "f32", shape: [query.dim(0), query.dim(1)] }];
   },
-  vjp({ inputs: [q, k, v], outputs: [o, lse], attributes }, [dy]) {
-    return dy ? backwardNode([dy, q, k, v, o, lse], attributes) : [undefined, undefined, undefined];
+  vjp({ inputs: [q, k, v, documents, sinks], outputs: [o, lse], attributes }, [dy]) {
+    if (!dy) return [];
+    const [dq, dk, dv] = backwardNode([dy, q, k, v, o, lse, documents, sinks], attributes);
+    return [dq, dk, dv, undefined, sinks && sinksBackwardNode([dy, o, lse, sinks])[0]];
   },
 });
 const backwardNode = defineOp({
   name: "attention_backward",
   infer: ([, q, k, v]) => [type(q!), type(k!), type(v!)],
 });
+const sinksBackwardNode = defineOp({
+  name: "attention_sinks_backward",
+  infer: ([, , , sinks]) => [{ dtype: "f32", shape: sinks!.shape }],
+});
+
+export interface AttentionOperands {
+  q: Value;
+  k: Value;
+  v: Value;
+  /**
+   * (rows) i32: rows of one run of equal ids within a sequence are a document, which sees itself alone; a row with a
+   * negative id is padding, which sees nothing, is seen by nothing and yields 0. Tiles of other documents cost nothing.
+   */
+  documents?: Value | undefined;
+  /** (heads): one more logit a head in the softmax's denominator, a probability without a value (gpt_oss). */
+  sinks?: Value | undefined;
+}
 
 /**
  * Scaled dot-product attention within sequences of `sequenceLength` rows, grouped-query, without a T×T matrix in memory
  * (Dao 2023, "FlashAttention-2").
- * @param q (rows, heads, width) @param k, v (rows, key heads, width); rows = sequences · sequenceLength
+ * @param operands.q (rows, heads, width); k, v (rows, key heads, width); rows = sequences · sequenceLength
  * @returns (rows, heads, width)
  */
-export function attention(
-  operands: { q: Value; k: Value; v: Value },
-  options: AttentionOptions & { sequenceLength: number },
-): Value {
-  const { q, k, v } = operands;
-  return attentionNode([q, k, v], { sequenceLength: options.sequenceLength, ...attributesOf(q, options) })[0]!;
+export function attention(operands: AttentionOperands, options: AttentionOptions & { sequenceLength: number }): Value {
+  const { q, k, v, documents, sinks } = operands;
+  return attentionNode([q, k, v, documents, sinks], {
+    sequenceLength: options.sequenceLength,
+    ...attributesOf(q, options),
+  })[0]!;
 }
 
 const cacheWriteNode = defineOp({
@@ -156,8 +179,9 @@ export function cacheWrite(cache: Value, x: Value, segments: Value): void {
 
 const cachedNode = defineOp({
   name: "cached_attention",
-  infer([q, cacheK, cacheV, segments]) {
+  infer([q, cacheK, cacheV, segments, sinks]) {
     const query = needFloat("cached_attention", "q", q, 3);
+    checkSinks("cached_attention", sinks, query);
     const k = needFloat("cached_attention", "cache_k", cacheK, 4);
     needShape("cached_attention", "cache_v", need("cached_attention", "cache_v", cacheV), k.shape);
     needDim("cached_attention", "width of the cache", k.dim(3), query.dim(2));
@@ -168,12 +192,12 @@ const cachedNode = defineOp({
 /**
  * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
  * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
- * @param operands.q (rows, heads, width) @param operands.segments as in cacheWrite
+ * @param operands.q (rows, heads, width) @param operands.segments as in cacheWrite @param operands.sinks as in attention
  */
 export function cachedAttention(
-  operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value },
+  operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value; sinks?: Value | undefined },
   { context = 0, ...options }: AttentionOptions & { context?: number } = {},
 ): Value {
-  const { q, cacheK, cacheV, segments } = operands;
-  return cachedNode([q, cacheK, cacheV, segments], { ...attributesOf(q, options), context })[0]!;
+  const { q, cacheK, cacheV, segments, sinks } = operands;
+  return cachedNode([q, cacheK, cacheV, segments, sinks], { ...attributesOf(q, options), context })[0]!;
 }
