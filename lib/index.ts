@@ -2,7 +2,25 @@
 
 export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
-export { type PerplexityOptions, type PerplexityResult, perplexity } from "./eval/index.ts";
+export {
+  type Abstention,
+  type AskOptions,
+  type ChoiceAnswer,
+  type ChoiceOptions,
+  type ChoiceResult,
+  DECLINE_PATTERNS,
+  type DeclineOption,
+  multipleChoice,
+  normalizeAnswer,
+  type PerplexityOptions,
+  type PerplexityResult,
+  perplexity,
+  type QaAnswer,
+  type QaOptions,
+  type QaResult,
+  QUESTION_TEMPLATE,
+  questionAnswering,
+} from "./eval/index.ts";
 export type { ModelConfig, ModelConfigInput } from "./formats/config.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
@@ -32,6 +50,10 @@ export {
   type Usage,
 } from "./generate/index.ts";
 export { Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
+export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";
+export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
+export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
+export { fitTemperature } from "./metrics/temperature.ts";
 export type { Model } from "./models/model.ts";
 export {
   type DecodeOptions,

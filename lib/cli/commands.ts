@@ -4,6 +4,8 @@ import type { CommandTable } from "./command.ts";
 export const commands: CommandTable = {
   generate: { about: "continue a text", load: async () => (await import("./generate.ts")).command },
   chat: { about: "talk with a model", load: async () => (await import("./chat.ts")).command },
+  classify: { about: "label a text, with probabilities", load: async () => (await import("./classify.ts")).command },
+  embed: { about: "turn a text into a vector", load: async () => (await import("./embed.ts")).command },
   logits: { about: "print a model's logits", load: async () => (await import("./logits.ts")).command },
   tokenize: { about: "turn text into token ids", load: async () => (await import("./tokenize.ts")).command },
   tokenizer: {

@@ -1,2 +1,15 @@
+export type { Abstention } from "./abstention.ts";
+export { isAccepted, type Match, normalizeAnswer, wordF1 } from "./answers.ts";
+export {
+  type ChoiceAnswer,
+  type ChoiceOptions,
+  type ChoiceResult,
+  multipleChoice,
+  type Normalization,
+  type TaskResult,
+} from "./choice.ts";
+export { DECLINE_PATTERNS, type DeclineOption, declinesBy } from "./decline.ts";
 export { documentsOf } from "./documents.ts";
 export { type PerplexityOptions, type PerplexityResult, perplexity } from "./perplexity.ts";
+export { type QaAnswer, type QaOptions, type QaResult, questionAnswering } from "./qa.ts";
+export { type AskOptions, QUESTION_TEMPLATE } from "./questions.ts";

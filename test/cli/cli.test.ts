@@ -236,7 +236,7 @@ describe("eval, convert, info", () => {
     expect(Object.keys(result!).sort()).toEqual(["bitsPerByte", "nll", "perplexity", "tokens"]);
     expect(result!.perplexity).toBeCloseTo(Math.exp(result!.nll), 6);
     expect(await refused(["eval", "--model", model])).toContain("--file");
-    expect(await refused(["eval", "--model", model, "--file", "corpus.txt", "--task", "qa"])).toContain("--task");
+    expect(await refused(["eval", "--model", model, "--file", "corpus.txt", "--task", "quiz"])).toContain("--task");
   });
 
   test("there and back", async () => {

@@ -1,0 +1,48 @@
+import { HeddleError } from "../errors.ts";
+import type { Classification, TokenClassification } from "../generate/index.ts";
+import { classifierOf } from "../models/heads.ts";
+import { defineCommand } from "./command.ts";
+import { loadOptions, openModel } from "./model-options.ts";
+import type { Output } from "./output.ts";
+import { type GivenText, textBatches, textOptions } from "./texts.ts";
+
+export const command = defineCommand({
+  about: "Labels a text (or each of its words) with probabilities, by a model that was trained to classify.",
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
+  options: { ...textOptions, ...loadOptions },
+  async run({ options, positionals, out }) {
+    const model = await openModel(options);
+    try {
+      const words = classifierOf(model.config).task === "token";
+      for await (const batch of textBatches(positionals, options.file)) {
+        if (words) for (const text of batch) showWords(out, await model.classifyTokens(text));
+        else for (const answer of await model.classify(batch.map(whole))) show(out, answer, options.file === undefined);
+      }
+    } finally {
+      await model.dispose();
+    }
+  },
+});
+
+function whole(text: GivenText): string {
+  if (typeof text === "string") return text;
+  throw new HeddleError("INVALID_FILE", "file: expected rows with a text for this classifier, got tokens");
+}
+
+function show(out: Output, answer: Classification, alone: boolean): void {
+  if (out.json) return void out.object(answer);
+  if (answer.value !== undefined) return void out.line(String(answer.value));
+  const chosen = answer.labels?.join(", ") ?? answer.label;
+  if (!alone) return void out.line(`${chosen}\t${answer.probabilities[answer.label]!.toFixed(4)}`);
+  const sorted = Object.entries(answer.probabilities).sort(([, a], [, b]) => b - a);
+  const width = Math.max(...sorted.map(([label]) => label.length));
+  for (const [label, p] of sorted.slice(0, 20))
+    out.line(`${label.padEnd(width)}  ${p.toFixed(4)}  ${"█".repeat(Math.round(p * 40))}`);
+}
+
+function showWords(out: Output, words: readonly TokenClassification[]): void {
+  if (out.json) return void out.object({ tokens: words });
+  for (const { text, label, probabilities } of words)
+    out.line(`${text}\t${label}\t${probabilities[label]!.toFixed(4)}`);
+  out.line();
+}

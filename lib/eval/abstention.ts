@@ -1,0 +1,41 @@
+/** What became of one question. */
+export interface Outcome {
+  /** Marked as having no true answer. */
+  unanswerable: boolean;
+  declined: boolean;
+  /** The answer is among the accepted ones; of an unanswerable question never. */
+  correct: boolean;
+}
+
+/** Whether a model declines when it should, and only then. */
+export interface Abstention {
+  answerable: number;
+  unanswerable: number;
+  /** Share of unanswerable questions that were declined; null where there are none. */
+  declined: number | null;
+  /** The rest of them: answers that were made up. */
+  invented: number | null;
+  /** Share of answerable questions that were declined. */
+  wronglyDeclined: number | null;
+}
+
+export function abstentionOf(outcomes: readonly Outcome[]): Abstention {
+  const share = (some: readonly Outcome[]) =>
+    some.length > 0 ? some.filter((o) => o.declined).length / some.length : null;
+  const unanswerable = outcomes.filter((o) => o.unanswerable);
+  const answerable = outcomes.filter((o) => !o.unanswerable);
+  const declined = share(unanswerable);
+  return {
+    answerable: answerable.length,
+    unanswerable: unanswerable.length,
+    declined,
+    invented: declined === null ? null : 1 - declined,
+    wronglyDeclined: share(answerable),
+  };
+}
+
+/** Share of answerable questions that were answered right; null where there are none. */
+export function accuracyOf(outcomes: readonly Outcome[]): number | null {
+  const answerable = outcomes.filter((o) => !o.unanswerable);
+  return answerable.length > 0 ? answerable.filter((o) => o.correct).length / answerable.length : null;
+}

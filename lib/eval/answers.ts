@@ -1,0 +1,45 @@
+/** How a given answer is compared with the accepted ones. */
+export type Match = "exact" | "contains";
+
+/**
+ * An answer as it is compared: lower case, without punctuation and the articles a, an, the, blanks made single (the
+ * normalisation of SQuAD's evaluation, Rajpurkar et al. 2016; other scripts' punctuation goes too).
+ */
+export function normalizeAnswer(text: string): string {
+  return text
+    .normalize("NFKC")
+    .toLowerCase()
+    .replace(/[\p{P}\p{S}]/gu, "")
+    .replace(/\b(?:a|an|the)\b/gu, " ")
+    .replace(/\s+/g, " ")
+    .trim();
+}
+
+/** Whether an answer is one of the accepted ones, or with `contains` holds one as whole words. */
+export function isAccepted(answer: string, accepted: readonly string[], match: Match = "exact"): boolean {
+  const given = normalizeAnswer(answer);
+  return accepted.some((text) => {
+    const wanted = normalizeAnswer(text);
+    if (given === wanted) return true;
+    return match === "contains" && wanted !== "" && ` ${given} `.includes(` ${wanted} `);
+  });
+}
+
+/** F1 over words against the best accepted answer (SQuAD). */
+export function wordF1(answer: string, accepted: readonly string[]): number {
+  const words = (text: string) => normalizeAnswer(text).split(" ").filter(Boolean);
+  const given = words(answer);
+  return accepted.reduce((best, text) => {
+    const wanted = words(text);
+    if (given.length === 0 || wanted.length === 0) return Math.max(best, given.length === wanted.length ? 1 : 0);
+    const left = new Map<string, number>();
+    for (const word of wanted) left.set(word, (left.get(word) ?? 0) + 1);
+    let common = 0;
+    for (const word of given) {
+      const n = left.get(word) ?? 0;
+      if (n > 0) common += 1;
+      left.set(word, n - 1);
+    }
+    return Math.max(best, (2 * common) / (given.length + wanted.length));
+  }, 0);
+}

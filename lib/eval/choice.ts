@@ -1,0 +1,178 @@
+import type { RowSource } from "../data/rows.ts";
+import { invalidArgument } from "../errors.ts";
+import { type Continuations, scoreContinuations } from "../generate/continuations.ts";
+import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";
+import { argmax } from "../metrics/classification.ts";
+import { softmax } from "../metrics/temperature.ts";
+import { type Abstention, abstentionOf, accuracyOf, type Outcome } from "./abstention.ts";
+import { type DeclineOption, declinesBy } from "./decline.ts";
+import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
+
+/** What a choice's log-likelihood is divided by before choices are compared. */
+export type Normalization = "none" | "tokens" | "bytes";
+
+export interface ChoiceOptions extends AskOptions {
+  /** Default `none`: the likeliest choice as a whole. `bytes` is lm-evaluation-harness's acc_norm. */
+  normalization?: Normalization | undefined;
+  /** Which choices mean "I do not know". */
+  declines?: DeclineOption | undefined;
+  calibration?: CalibrationOptions | undefined;
+  onProgress?: ((state: { done: number; total: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** One question of the evaluation. */
+export interface ChoiceAnswer extends Outcome {
+  /** Where the row stands: `file:line`. */
+  where: string;
+  choice: number;
+  /** Probability of each choice: softmax of the compared scores. */
+  probabilities: number[];
+  /** Log-likelihoods, before normalisation. */
+  logprobs: number[];
+}
+
+/** Fields that every task reports, and the answers one by one. */
+export interface TaskResult<Answer> {
+  /** Share of the answerable questions that were answered right. NaN where there are none. */
+  accuracy: number;
+  /** Expected calibration error of the answers that were given, made-up ones included. */
+  ece: number;
+  abstention: Abstention;
+  count: number;
+  calibration: Calibration;
+  answers: Answer[];
+}
+
+export type ChoiceResult = TaskResult<ChoiceAnswer>;
+
+const OPTIONS = ["chat", "system", "template", "normalization", "declines", "calibration", "onProgress", "signal"];
+
+/**
+ * Multiple choice by log-likelihood: each choice is scored as the continuation of the question, and the likeliest is the answer.
+ * Rows: {question | prompt | messages, choices, answer, unanswerable?}.
+ * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
+ */
+export async function multipleChoice(
+  model: LanguageModel,
+  rows: RowSource,
+  options: ChoiceOptions = {},
+): Promise<ChoiceResult> {
+  rejectUnknownNames(options, OPTIONS);
+  const { normalization = "none", signal, onProgress } = options;
+  if (!["none", "tokens", "bytes"].includes(normalization))
+    throw invalidArgument("normalization", "none, tokens or bytes", normalization);
+  const declines = declinesBy(options.declines);
+  const questions = await readQuestions(rows, "choice", signal);
+  const scores = await choiceScores(model, questions, options, (done) =>
+    onProgress?.({ done, total: questions.length }),
+  );
+  const answers = questions.map((question, q): ChoiceAnswer => {
+    const compared = scores[q]!.map(
+      ({ logprob, tokens, bytes }) => logprob / { none: 1, tokens, bytes }[normalization],
+    );
+    const choice = argmax(compared);
+    const declined = declines(question.choices![choice]!);
+    return {
+      where: question.row.where,
+      choice,
+      probabilities: softmax(compared),
+      logprobs: scores[q]!.map((s) => s.logprob),
+      unanswerable: question.unanswerable,
+      declined,
+      correct: !question.unanswerable && choice === question.right,
+    };
+  });
+  return resultOf(answers, (a) => a.probabilities[a.choice]!, options.calibration);
+}
+
+/** @internal Figures of a task's answers. Declined questions have no answer whose confidence could be right or wrong. */
+export function resultOf<Answer extends Outcome>(
+  answers: Answer[],
+  confidence: (answer: Answer) => number,
+  options: CalibrationOptions | undefined,
+): TaskResult<Answer> {
+  const given = answers.filter((a) => !a.declined);
+  const calibrated = calibration(
+    given.map(confidence),
+    given.map((a) => a.correct),
+    options,
+  );
+  return {
+    accuracy: accuracyOf(answers) ?? Number.NaN,
+    ece: calibrated.ece,
+    abstention: abstentionOf(answers),
+    count: answers.length,
+    calibration: calibrated,
+    answers,
+  };
+}
+
+interface Score {
+  logprob: number;
+  tokens: number;
+  bytes: number;
+}
+
+async function choiceScores(
+  model: LanguageModel,
+  questions: readonly Question[],
+  options: ChoiceOptions,
+  onProgress: (done: number) => void,
+): Promise<Score[][]> {
+  const groups = questions.map((question) => {
+    const group = groupOf(model, question, options);
+    needRoom(model, question, group.prompt.length + Math.max(...group.continuations.map((ids) => ids.length)));
+    return group;
+  });
+  const { contextLength } = model;
+  const logprobs = await scoreContinuations(model.model, groups, { contextLength, signal: options.signal, onProgress });
+  return questions.map(({ choices }, q) =>
+    choices!.map((choice, c) => {
+      const own = logprobs[q]![c]!.subarray(groups[q]!.from[c]!);
+      return {
+        logprob: own.reduce((a, b) => a + b, 0),
+        tokens: Math.max(1, own.length),
+        bytes: Math.max(1, Buffer.byteLength(choice)),
+      };
+    }),
+  );
+}
+
+/**
+ * The ids of a question and of its choices. Plain text is encoded together with each choice, because a tokenizer may join what
+ * stands at the border; the prompt is then what all of them begin with, and `from` says where a choice's own tokens begin.
+ */
+function groupOf(model: LanguageModel, question: Question, options: AskOptions): Continuations & { from: number[] } {
+  const tokenizer = model.tokenizer!;
+  const { text, ids } = promptOf(model, question, options);
+  const choices = question.choices!;
+  if (text === undefined) {
+    const continuations = choices.map((c) => Array.from(tokenizer.encode(c, { addSpecialTokens: false })));
+    return { prompt: ids, continuations, from: choices.map(() => 0) };
+  }
+  const whole = choices.map((choice) => {
+    const space = /\s$/.test(text) || /^\s/.test(choice) ? "" : " ";
+    return Array.from(tokenizer.encode(text + space + choice));
+  });
+  const starts = whole.map((all) => commonPrefix(all, ids));
+  const shared = Math.min(...starts);
+  if (shared === 0) {
+    // Nothing before the choice: it follows what begins or ends a text.
+    const start = tokenizer.bosTokenId ?? tokenizer.eosTokenIds[0];
+    if (start !== undefined) return { prompt: [start], continuations: whole, from: whole.map(() => 0) };
+    return { prompt: [ids[0]!], continuations: whole.map((all) => all.slice(1)), from: whole.map(() => 0) };
+  }
+  return {
+    prompt: ids.slice(0, shared),
+    continuations: whole.map((all) => all.slice(shared)),
+    from: starts.map((s) => s - shared),
+  };
+}
+
+function commonPrefix(a: readonly number[], b: readonly number[]): number {
+  let n = 0;
+  while (n < a.length && n < b.length && a[n] === b[n]) n++;
+  return n;
+}

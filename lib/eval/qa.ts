@@ -1,0 +1,111 @@
+import type { RowSource } from "../data/rows.ts";
+import { invalidArgument } from "../errors.ts";
+import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import type { CalibrationOptions } from "../metrics/calibration.ts";
+import type { Outcome } from "./abstention.ts";
+import { isAccepted, type Match, wordF1 } from "./answers.ts";
+import { resultOf, type TaskResult } from "./choice.ts";
+import { type DeclineOption, declinesBy } from "./decline.ts";
+import { type AskOptions, promptOf, readQuestions } from "./questions.ts";
+
+export interface QaOptions extends AskOptions {
+  /** `exact`: the whole answer is an accepted one; `contains`: it holds one. Default exact. */
+  match?: Match | undefined;
+  /** Most tokens of an answer. Default 48. */
+  maxTokens?: number | undefined;
+  /** Texts that end an answer. Default: a line break, where questions are not put as a chat. */
+  stop?: readonly string[] | undefined;
+  /** 0 (the default): the likeliest answer. */
+  temperature?: number | undefined;
+  seed?: number | undefined;
+  /** How a decline is told: see DECLINE_PATTERNS. */
+  declines?: DeclineOption | undefined;
+  /**
+   * How sure the model is of an answer: the probability of the whole (`sequence`, the default), which is what a greedy answer
+   * claims; or of a token on average (`token`, the geometric mean), for answers of several sentences.
+   */
+  confidence?: "sequence" | "token" | undefined;
+  calibration?: CalibrationOptions | undefined;
+  onProgress?: ((state: { done: number; total: number }) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** One question of the evaluation. */
+export interface QaAnswer extends Outcome {
+  /** Where the row stands: `file:line`. */
+  where: string;
+  text: string;
+  confidence: number;
+  /** F1 over words with the best accepted answer; 0 for an unanswerable question. */
+  f1: number;
+}
+
+export interface QaResult extends TaskResult<QaAnswer> {
+  /** Mean F1 over words of the answerable questions. */
+  f1: number;
+}
+
+/** Questions that are answered in one call: the engine runs as many of them at once as it has room for. */
+const BATCH = 64;
+const OPTIONS = [
+  ...["chat", "system", "template", "match", "maxTokens", "stop", "temperature", "seed", "declines", "confidence"],
+  ...["calibration", "onProgress", "signal"],
+];
+
+/**
+ * Question answering: the model answers in its own words, and the answer is compared with the accepted ones (normalizeAnswer).
+ * Rows: {question | prompt | messages, answer | answers, unanswerable?}. A decline is a wrong answer to an answerable question.
+ * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
+ */
+export async function questionAnswering(
+  model: LanguageModel,
+  rows: RowSource,
+  options: QaOptions = {},
+): Promise<QaResult> {
+  rejectUnknownNames(options, OPTIONS);
+  const { match = "exact", maxTokens = 48, temperature = 0, seed = 0, signal, onProgress } = options;
+  if (match !== "exact" && match !== "contains") throw invalidArgument("match", "exact or contains", match);
+  const { confidence = "sequence" } = options;
+  if (confidence !== "sequence" && confidence !== "token")
+    throw invalidArgument("confidence", "sequence or token", confidence);
+  const declines = declinesBy(options.declines);
+  const questions = await readQuestions(rows, "qa", signal);
+  const prompts = questions.map((question) => promptOf(model, question, options));
+  const answers: QaAnswer[] = [];
+  // A chat ends its turn by itself; a text goes on.
+  for (const [plain, indices] of [false, true].map((p) => [p, indicesOf(prompts, p)] as const)) {
+    const stop = options.stop ?? (plain ? ["\n"] : []);
+    for (let from = 0; from < indices.length; from += BATCH) {
+      const part = indices.slice(from, from + BATCH);
+      const completions = await model.completeAll(
+        part.map((i) => prompts[i]!.ids),
+        { maxTokens, temperature, seed, stop, signal },
+      );
+      for (const [place, { text, logprobs }] of completions.entries()) {
+        const question = questions[part[place]!]!;
+        const answer = text.trim();
+        const sum = logprobs.reduce((a, b) => a + b, 0);
+        const correct = !question.unanswerable && isAccepted(answer, question.answers, match);
+        answers[part[place]!] = {
+          where: question.row.where,
+          text: answer,
+          confidence: Math.exp(confidence === "sequence" ? sum : sum / Math.max(1, logprobs.length)),
+          unanswerable: question.unanswerable,
+          declined: !correct && declines(answer),
+          correct,
+          f1: question.unanswerable ? 0 : wordF1(answer, question.answers),
+        };
+      }
+      onProgress?.({ done: answers.filter(Boolean).length, total: questions.length });
+    }
+  }
+  const answerable = answers.filter((a) => !a.unanswerable);
+  return {
+    ...resultOf(answers, (a) => a.confidence, options.calibration),
+    f1: answerable.reduce((sum, a) => sum + a.f1, 0) / answerable.length,
+  };
+}
+
+function indicesOf(prompts: readonly { text?: string }[], plain: boolean): number[] {
+  return prompts.map((_, i) => i).filter((i) => (prompts[i]!.text !== undefined) === plain);
+}

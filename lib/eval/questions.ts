@@ -1,0 +1,140 @@
+import { type LocatedRow, type RowSource, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { ChatMessage, LanguageModel } from "../generate/index.ts";
+
+/** What a row asks. */
+export interface Question {
+  row: LocatedRow;
+  /** Text that the model continues as it is. */
+  prompt?: string;
+  /** A question that is put to the model in its chat format, or in the template. */
+  question?: string;
+  messages?: ChatMessage[];
+  /** Accepted answers; none for a question without a true answer. */
+  answers: readonly string[];
+  /** Answers to choose from. */
+  choices?: readonly string[];
+  /** Index of the right choice. */
+  right?: number;
+  unanswerable: boolean;
+}
+
+/** How questions are put. */
+export interface AskOptions {
+  /** Put questions in the chat template. Default: where the model has one. */
+  chat?: boolean | undefined;
+  /** Instructions before the question, in a chat. */
+  system?: string | undefined;
+  /** How a question is put to a model without a chat; `{question}` stands for it. */
+  template?: string | undefined;
+}
+
+export const QUESTION_TEMPLATE = "Question: {question}\nAnswer:";
+
+/**
+ * Reads rows: each has `prompt`, `question` or `messages`; for multiple choice `choices` and `answer` (an index or the choice's
+ * text); otherwise `answer` or `answers`, texts. `unanswerable: true` marks a question without a true answer.
+ * @throws HeddleError `file:line: …`
+ */
+export async function readQuestions(
+  source: RowSource,
+  kind: "choice" | "qa",
+  signal?: AbortSignal | undefined,
+): Promise<Question[]> {
+  const out: Question[] = [];
+  for await (const row of readRows(source, { name: "rows", signal })) out.push(questionOf(row, kind));
+  if (out.length === 0) throw new HeddleError("INVALID_ARGUMENT", "rows: expected at least one question, got none");
+  return out;
+}
+
+function questionOf(row: LocatedRow, kind: "choice" | "qa"): Question {
+  const has = (field: string) => Object.hasOwn(row.value, field);
+  const asked = has("prompt") || has("question") || has("messages");
+  if (!asked) throw rowError(row, "question", "a prompt, a question or messages", undefined);
+  const unanswerable = row.value.unanswerable ?? false;
+  if (typeof unanswerable !== "boolean") throw rowError(row, "unanswerable", "true or false", unanswerable);
+  return {
+    row,
+    ...(has("messages")
+      ? { messages: messagesOf(row) }
+      : has("question")
+        ? { question: stringField(row, "question", { empty: false }) }
+        : { prompt: stringField(row, "prompt", { empty: false }) }),
+    unanswerable,
+    ...(kind === "choice" ? choicesOf(row, unanswerable) : { answers: answersOf(row, unanswerable) }),
+  };
+}
+
+function messagesOf(row: LocatedRow): ChatMessage[] {
+  const { messages } = row.value;
+  if (!Array.isArray(messages) || messages.length === 0)
+    throw rowError(row, "messages", "an array of messages", messages);
+  return messages.map((message, i) => {
+    const { role, content } = (message ?? {}) as Record<string, unknown>;
+    if (role !== "system" && role !== "user" && role !== "assistant")
+      throw rowError(row, `messages[${i}].role`, "system, user or assistant", role);
+    if (typeof content !== "string") throw rowError(row, `messages[${i}].content`, "a string", content);
+    return { role, content };
+  });
+}
+
+function answersOf(row: LocatedRow, unanswerable: boolean): readonly string[] {
+  const several = Array.isArray(row.value.answers) || Array.isArray(row.value.answer);
+  const field = Object.hasOwn(row.value, "answers") ? "answers" : "answer";
+  if (unanswerable) return [];
+  const answers = several ? stringsField(row, field) : [stringField(row, field)];
+  if (answers.length === 0) throw rowError(row, field, "at least one accepted answer, or unanswerable: true", answers);
+  return answers;
+}
+
+function choicesOf(row: LocatedRow, unanswerable: boolean) {
+  const choices = stringsField(row, "choices");
+  if (choices.length < 2) throw rowError(row, "choices", "at least two choices", choices);
+  const empty = choices.indexOf("");
+  if (empty >= 0) throw rowError(row, `choices[${empty}]`, "a text", "");
+  if (unanswerable) return { choices, answers: [] };
+  const { answer } = row.value;
+  const right = typeof answer === "string" ? choices.indexOf(answer) : answer;
+  if (!Number.isSafeInteger(right) || (right as number) < 0 || (right as number) >= choices.length)
+    throw rowError(row, "answer", `one of the choices or an index of 0 to ${choices.length - 1}`, answer);
+  return { choices, right: right as number, answers: [choices[right as number]!] };
+}
+
+/** A question as the model sees it: ids, and the text where it is plain text that an answer's first token may join. */
+export function promptOf(model: LanguageModel, asked: Question, options: AskOptions): { text?: string; ids: number[] } {
+  const made = asText(model, asked, options);
+  if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", "none");
+  needRoom(model, asked, made.ids.length);
+  return made;
+}
+
+/** Throws unless the context holds so many tokens. */
+export function needRoom({ contextLength }: LanguageModel, asked: Question, tokens: number): void {
+  if (tokens > contextLength)
+    throw rowError(
+      asked.row,
+      fieldOf(asked),
+      `at most ${contextLength} tokens, the context length`,
+      `${tokens} tokens`,
+    );
+}
+
+function fieldOf({ messages, question }: Question): string {
+  return messages ? "messages" : question === undefined ? "prompt" : "question";
+}
+
+function asText(
+  model: LanguageModel,
+  { prompt, question, messages }: Question,
+  { chat, system, template = QUESTION_TEMPLATE }: AskOptions,
+): { text?: string; ids: number[] } {
+  const { tokenizer } = model;
+  if (!tokenizer) throw invalidArgument("model", "one with a tokenizer", "one without");
+  if (prompt === undefined && (messages || (chat ?? tokenizer.hasChatTemplate))) {
+    const turns: ChatMessage[] = messages ?? [{ role: "user", content: question! }];
+    const all = system === undefined ? turns : [{ role: "system" as const, content: system }, ...turns];
+    return { ids: Array.from(tokenizer.applyChatTemplate(all, { addGenerationPrompt: true }).ids) };
+  }
+  const text = prompt ?? template.replaceAll("{question}", () => question!);
+  return { text, ids: Array.from(tokenizer.encode(text)) };
+}

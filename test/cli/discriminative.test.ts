@@ -1,0 +1,187 @@
+// classify, embed and eval as programs see them: the built bin entry in a process of its own.
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+let folder: string;
+const at = (name: string) => join(folder, name);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-cli-heads-"));
+  const tokenizer = await tinyTokenizer();
+  await using base = tinyModel({ tokenizer });
+  await base.save(at("base"));
+  await using texts = tinyModel({ tokenizer });
+  await texts.model.addClassifier({ task: "sequence", labels: ["bad", "good"] }, { seed: 1 });
+  await texts.save(at("texts"));
+  await using words = tinyModel({ tokenizer });
+  await words.model.addClassifier({ task: "token", labels: ["O", "THING"] }, { seed: 1 });
+  await words.save(at("words"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function heddle(args: readonly string[], stdin = ""): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [bin, ...args], { cwd: folder });
+  let [stdout, stderr] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    stdout += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    stderr += text;
+  });
+  child.stdin.end(stdin);
+  return new Promise((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: the tests say what the fields are
+async function json(args: readonly string[], stdin = ""): Promise<any[]> {
+  const { code, stdout, stderr } = await heddle([...args, "--json"], stdin);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+async function refused(args: readonly string[]): Promise<string> {
+  const { code, stdout, stderr } = await heddle([...args, "--json"]);
+  expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+  expect(stderr).toMatch(/^heddle: [^\n]+\n$/);
+  return stderr;
+}
+
+describe("classify", () => {
+  test("a text, stdin and a file", async () => {
+    const [answer, ...rest] = await json(["classify", "The cat saw the sea", "--model", "texts"]);
+    expect(rest).toEqual([]);
+    expect(Object.keys(answer)).toEqual(["label", "probabilities"]);
+    expect(answer.probabilities.bad + answer.probabilities.good).toBeCloseTo(1);
+    expect(answer.probabilities[answer.label]).toBeGreaterThanOrEqual(0.5);
+    expect(await json(["classify", "-", "--model", "texts"], "The cat saw the sea")).toEqual([answer]);
+    const rows = Array.from({ length: 70 }, (_, i) => ({ text: i ? `The dog ${i}` : "The cat saw the sea" }));
+    await writeFile(at("rows.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
+    const all = await json(["classify", "--file", "rows.jsonl", "--model", "texts"]);
+    expect(all).toHaveLength(70);
+    expect(all[0].label).toBe(answer.label);
+    expect(all[0].probabilities.bad).toBeCloseTo(answer.probabilities.bad, 4);
+    const { stdout } = await heddle(["classify", "The cat saw the sea", "--model", "texts"]);
+    expect(stdout).toMatch(/^(bad|good) +0\.\d{4} +█+\n(bad|good) +0\.\d{4}/);
+  });
+
+  test("words", async () => {
+    const [{ tokens }] = await json(["classify", "The cat ran home", "--model", "words"]);
+    expect(tokens.map((t: { text: string }) => t.text)).toEqual(["The", "cat", "ran", "home"]);
+    expect(tokens[1]).toMatchObject({ start: 4, end: 7, label: expect.stringMatching(/^(O|THING)$/) });
+    await writeFile(at("words.jsonl"), JSON.stringify({ tokens: ["The", "cat"] }));
+    expect((await json(["classify", "--file", "words.jsonl", "--model", "words"]))[0].tokens).toHaveLength(2);
+  });
+
+  test("what is wrong", async () => {
+    expect(await refused(["classify", "x", "--model", "base"])).toContain(
+      "expected a classification head, got a llama",
+    );
+    expect(await refused(["classify", "--model", "texts"])).toContain("expected a text");
+    expect(await refused(["classify", "x", "--file", "rows.jsonl", "--model", "texts"])).toContain("got both");
+    await writeFile(at("bad.jsonl"), '{"text":"a"}\n{"txt":"b"}\n');
+    expect(await refused(["classify", "--file", "bad.jsonl", "--model", "texts"])).toContain(
+      "bad.jsonl:2: text: expected",
+    );
+    expect(await refused(["classify", "word ".repeat(500), "--model", "texts"])).toContain("at most 128 tokens");
+  });
+});
+
+describe("embed", () => {
+  test("a vector of length 1", async () => {
+    const [{ embedding }] = await json(["embed", "The cat saw the sea", "--model", "base"]);
+    expect(embedding).toHaveLength(32);
+    expect(embedding.reduce((n: number, v: number) => n + v * v, 0)).toBeCloseTo(1, 4);
+    const [last] = await json(["embed", "The cat saw the sea", "--model", "base", "--pooling", "last"]);
+    expect(last.embedding).not.toEqual(embedding);
+    await writeFile(at("texts.jsonl"), '{"text":"a dog"}\n{"text":"The cat saw the sea"}\n');
+    const [, second] = await json(["embed", "--file", "texts.jsonl", "--model", "base"]);
+    for (const [i, v] of second.embedding.entries()) expect(v).toBeCloseTo(embedding[i], 4);
+    expect(await refused(["embed", "x", "--pooling", "max", "--model", "base"])).toContain(
+      "--pooling: expected mean, last or first",
+    );
+  });
+});
+
+describe("eval", () => {
+  const rows = [
+    { question: "What did the cat see?", choices: ["a house", "the sea", "I do not know"], answer: 1 },
+    { question: "What did the xyz see?", choices: ["a house", "the sea", "I do not know"], unanswerable: true },
+  ];
+
+  test("choice", async () => {
+    await writeFile(at("choice.jsonl"), rows.map((r) => JSON.stringify(r)).join("\n"));
+    const [result, ...rest] = await json([
+      "eval",
+      "--task",
+      "choice",
+      "--file",
+      "choice.jsonl",
+      "--model",
+      "base",
+      "--answers",
+      "out.jsonl",
+    ]);
+    expect(rest).toEqual([]);
+    expect(result).toMatchObject({ count: 2, abstention: { answerable: 1, unanswerable: 1 } });
+    expect([0, 1]).toContain(result.accuracy);
+    expect(result.ece === null || (result.ece >= 0 && result.ece <= 1)).toBe(true);
+    expect(result.calibration.bins).toHaveLength(15);
+    const answers = (await readFile(at("out.jsonl"), "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
+    const { stdout } = await heddle(["eval", "--task", "choice", "--file", "choice.jsonl", "--model", "base"]);
+    expect(stdout).toContain("of 1 without a true answer");
+  });
+
+  test("qa", async () => {
+    await writeFile(
+      at("qa.jsonl"),
+      '{"question":"The cat?","answer":"home"}\n{"question":"The xyz?","unanswerable":true}\n',
+    );
+    const [result] = await json([
+      "eval",
+      "--task",
+      "qa",
+      "--file",
+      "qa.jsonl",
+      "--model",
+      "base",
+      "--max-tokens",
+      "4",
+      "--decline",
+      ".",
+    ]);
+    // Everything that holds a character declines.
+    expect(result).toMatchObject({ accuracy: 0, f1: 0, abstention: { declined: 1, wronglyDeclined: 1, invented: 0 } });
+  });
+
+  test("what is wrong", async () => {
+    expect(await refused(["eval", "--task", "quiz", "--file", "qa.jsonl"])).toContain(
+      "--task: expected perplexity, choice or qa",
+    );
+    expect(await refused(["eval", "--task", "qa"])).toContain("--file: expected a file, got none");
+    expect(
+      await refused(["eval", "--task", "qa", "--file", "qa.jsonl", "--decline", "(", "--model", "base"]),
+    ).toContain("--decline: expected a regular expression");
+    expect(await refused(["eval", "--task", "choice", "--file", "qa.jsonl", "--model", "base"])).toContain(
+      "qa.jsonl:1: choices: expected",
+    );
+    expect(
+      await refused(["eval", "--task", "choice", "--file", "choice.jsonl", "--normalization", "x", "--model", "base"]),
+    ).toContain("--normalization: expected none, tokens or bytes");
+  });
+});

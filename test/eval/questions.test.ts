@@ -1,0 +1,326 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { isAccepted, normalizeAnswer, wordF1 } from "../../lib/eval/answers.ts";
+import { multipleChoice } from "../../lib/eval/choice.ts";
+import { declinesBy } from "../../lib/eval/decline.ts";
+import { questionAnswering } from "../../lib/eval/qa.ts";
+import { scoreContinuations } from "../../lib/generate/continuations.ts";
+import { createModel, type LanguageModel } from "../../lib/generate/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { expectError } from "../formats/helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-eval-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe("answers are compared as SQuAD does", () => {
+  test("normalisation", () => {
+    expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
+    expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
+    expect(normalizeAnswer("another theatre")).toBe("another theatre");
+  });
+  test("several accepted answers; whole or held", () => {
+    expect(isAccepted("the Paris.", ["Lyon", "paris"])).toBe(true);
+    expect(isAccepted("It is Paris", ["Paris"])).toBe(false);
+    expect(isAccepted("It is Paris, I think", ["Paris"], "contains")).toBe(true);
+    expect(isAccepted("comparison", ["paris"], "contains")).toBe(false);
+    expect(isAccepted("", [""], "contains")).toBe(true);
+    expect(isAccepted("anything", ["!"], "contains")).toBe(false);
+  });
+  test("F1 over words", () => {
+    // Two of three given words are right, two of two wanted are found: 2·(2/3)·1 / (2/3 + 1).
+    expect(wordF1("big red ball", ["red ball"])).toBeCloseTo(0.8);
+    expect(wordF1("ball ball", ["ball"])).toBeCloseTo(2 / 3);
+    expect(wordF1("x", ["y", "x"])).toBe(1);
+    expect(wordF1("", ["x"])).toBe(0);
+  });
+});
+
+describe("declines", () => {
+  const declines = declinesBy();
+  test.each([
+    "I don't know.",
+    "I do not know that.",
+    "Sorry, I can’t answer this question.",
+    "I'm not sure.",
+    "That is unknown",
+    "I do not have information about it",
+    "There is no information on this country.",
+    "The text does not say.",
+    "There is no such country.",
+    "None of the above",
+  ])("%s", (text) => {
+    expect(declines(text)).toBe(true);
+  });
+  test.each([
+    "Paris",
+    "He knows it.",
+    "It is known as Rome.",
+    "The unsurprising answer",
+    "Nobody",
+    "I know: Paris",
+    "",
+  ])("not: %s", (text) => {
+    expect(declines(text)).toBe(false);
+  });
+  test("a caller's own patterns, texts and functions", async () => {
+    expect(declinesBy(["Pass"])("I PASS on this")).toBe(true);
+    expect(declinesBy(["Pass"])("I don't know")).toBe(false);
+    const global = declinesBy([/no\b/g]);
+    expect([global("no"), global("no"), global("now")]).toEqual([true, true, false]);
+    expect(declinesBy((answer) => answer === "?")("?")).toBe(true);
+    await expectError(() => declinesBy([3 as never]), "INVALID_ARGUMENT", /declines: expected/);
+  });
+});
+
+describe("log-likelihoods of continuations", () => {
+  test("are those of each sequence by itself, whatever shares a prompt or a run", async () => {
+    await using model = tinyModel();
+    const random = (n: number, seed: number) => Array.from({ length: n }, (_, i) => (i * 37 + seed * 101) % 320);
+    const groups = Array.from({ length: 19 }, (_, g) => ({
+      prompt: random(1 + ((g * 13) % 40), g),
+      continuations: Array.from({ length: 1 + (g % 4) }, (_, c) =>
+        random((g + c) % 5 === 0 ? 0 : 1 + ((g + c) % 17), g + c),
+      ),
+    }));
+    const got = await scoreContinuations(model.model, groups, { contextLength: 128 });
+    for (const [g, { prompt, continuations }] of groups.entries())
+      for (const [c, ids] of continuations.entries()) {
+        const alone = await model.score([...prompt, ...ids], { from: prompt.length });
+        expect(got[g]![c]).toHaveLength(ids.length);
+        for (const [i, v] of [...got[g]![c]!].entries()) expect(v).toBeCloseTo(alone[prompt.length + i]!, 4);
+      }
+  });
+  test("prompts longer than a run", async () => {
+    await using model = createModel({
+      modelType: "llama",
+      hiddenSize: 16,
+      numHiddenLayers: 1,
+      vocabSize: 50,
+      numAttentionHeads: 2,
+    });
+    const prompt = Array.from({ length: 700 }, (_, i) => (i * 7) % 50);
+    const continuations = [[1, 2, 3], Array.from({ length: 300 }, (_, i) => (i * 3) % 50)];
+    const [got] = await scoreContinuations(model.model, [{ prompt, continuations }], { contextLength: 1024 });
+    for (const [c, ids] of continuations.entries()) {
+      const alone = await model.score([...prompt, ...ids], { from: prompt.length });
+      for (const [i, v] of [...got![c]!].entries()) expect(v).toBeCloseTo(alone[prompt.length + i]!, 4);
+    }
+  });
+});
+
+describe("multiple choice", () => {
+  test("scores, normalisation and probabilities follow from the model's own log-probabilities", async () => {
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    const rows = [
+      { question: "What did the cat see?", choices: ["a house", "the sea and the dog", "café"], answer: 1 },
+      { prompt: "The dog saw ", choices: ["the sea", "a bird"], answer: "a bird" },
+      { prompt: "The bird ran home", choices: [".", " and the cat"], answer: 0 },
+    ];
+    const texts = [
+      rows[0]!.choices.map((c) => `Question: What did the cat see?\nAnswer: ${c}`),
+      rows[1]!.choices.map((c) => `The dog saw ${c}`),
+      ["The bird ran home .", "The bird ran home and the cat"],
+    ];
+    const prompts = ["Question: What did the cat see?\nAnswer:", "The dog saw ", "The bird ran home"];
+    const sums: { sum: number; tokens: number; bytes: number }[][] = [];
+    for (const [r, list] of texts.entries()) {
+      sums.push([]);
+      const base = [...model.tokenizer!.encode(prompts[r]!)];
+      for (const [c, text] of list.entries()) {
+        const ids = [...model.tokenizer!.encode(text)];
+        const from = ids.findIndex((id, i) => id !== base[i]);
+        const scores = [...(await model.score(ids))].slice(from);
+        const sum = scores.reduce((a, b) => a + b, 0);
+        sums[r]!.push({ sum, tokens: scores.length, bytes: Buffer.byteLength(rows[r]!.choices[c]!) });
+      }
+    }
+    for (const normalization of ["none", "tokens", "bytes"] as const) {
+      const result = await multipleChoice(model, rows, { normalization });
+      for (const [r, list] of sums.entries()) {
+        const compared = list.map((s) => s.sum / { none: 1, tokens: s.tokens, bytes: s.bytes }[normalization]);
+        const total = compared.reduce((n, v) => n + Math.exp(v), 0);
+        const { choice, probabilities, logprobs } = result.answers[r]!;
+        expect(choice).toBe(compared.indexOf(Math.max(...compared)));
+        for (const [c, s] of list.entries()) {
+          expect(logprobs[c]).toBeCloseTo(s.sum, 3);
+          expect(probabilities[c]).toBeCloseTo(Math.exp(compared[c]!) / total, 4);
+        }
+      }
+      expect(result.count).toBe(3);
+      expect(result.accuracy).toBeCloseTo(result.answers.filter((a) => a.correct).length / 3);
+      expect(result.abstention).toEqual({
+        answerable: 3,
+        unanswerable: 0,
+        declined: null,
+        invented: null,
+        wronglyDeclined: 0,
+      });
+    }
+  });
+
+  test("a choice that declines counts as declining", async () => {
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    const rows = [
+      { prompt: "The cat", choices: ["x", "I do not know"], unanswerable: true },
+      { prompt: "The cat", choices: ["x", "I do not know"], answer: "x" },
+    ];
+    const result = await multipleChoice(model, rows, { declines: (text) => text === "x" });
+    const [declinedAll] = [result.answers[0]!.choice === 0];
+    expect(result.abstention.declined).toBe(declinedAll ? 1 : 0);
+    expect(result.answers[0]!.correct).toBe(false);
+    // The other choice, whichever it is, then counts as made up.
+    const other = await multipleChoice(model, rows, { declines: (text) => text !== "x" });
+    expect(other.abstention.declined).toBe(declinedAll ? 0 : 1);
+    expect(other.abstention.invented).toBe(declinedAll ? 1 : 0);
+  });
+});
+
+/** A model whose answers and log-probabilities are given. */
+function answering(tokenizer: Tokenizer, answers: Record<string, [string, number[]]>): LanguageModel {
+  return {
+    tokenizer,
+    contextLength: 128,
+    async completeAll(prompts: number[][], options: { stop: string[] }) {
+      return prompts.map((ids) => {
+        const text = tokenizer.decode(ids, { skipSpecialTokens: true });
+        const key = Object.keys(answers).find((k) => text.includes(k))!;
+        expect(options.stop).toEqual(["\n"]);
+        return { text: answers[key]![0], logprobs: answers[key]![1] };
+      });
+    },
+  } as unknown as LanguageModel;
+}
+
+describe("question answering", () => {
+  test("exact match, F1, abstention, confidence, by hand", async () => {
+    const tokenizer = await tinyTokenizer();
+    const model = answering(tokenizer, {
+      one: [" Paris.", [-0.1, -0.1]],
+      two: [" I do not know.", [-0.5]],
+      three: [" the big river", [-1, -1]],
+      four: [" I don't know", [-0.2]],
+      five: [" Atlantis", [Math.log(0.5)]],
+      six: [" Unknown", [-0.3]],
+    });
+    const rows = [
+      { question: "one?", answer: "paris" },
+      { question: "two?", answers: ["Rome", "Roma"] },
+      { question: "three?", answer: ["river"] },
+      { question: "four?", unanswerable: true },
+      { question: "five?", unanswerable: true, answers: [] },
+      { question: "six?", answer: "unknown" }, // an accepted answer is no decline, whatever it says
+    ];
+    const result = await questionAnswering(model, rows, { calibration: { bins: 10 } });
+    expect(result.answers.map((a) => a.text)).toEqual([
+      "Paris.",
+      "I do not know.",
+      "the big river",
+      "I don't know",
+      "Atlantis",
+      "Unknown",
+    ]);
+    expect(result.accuracy).toBeCloseTo(2 / 4);
+    expect(result.f1).toBeCloseTo((1 + 0 + 2 / 3 + 1) / 4);
+    expect(result.abstention).toEqual({
+      answerable: 4,
+      unanswerable: 2,
+      declined: 1 / 2,
+      invented: 1 / 2,
+      wronglyDeclined: 1 / 4,
+    });
+    expect(result.answers[0]!.confidence).toBeCloseTo(Math.exp(-0.2));
+    // Given answers: Paris 0.819 right, river 0.135 wrong, Atlantis 0.5 wrong, Unknown 0.741 right, each in a bin of its own.
+    expect(result.ece).toBeCloseTo((1 - Math.exp(-0.2) + Math.exp(-2) + 0.5 + (1 - Math.exp(-0.3))) / 4, 5);
+    const contains = await questionAnswering(model, rows, { match: "contains", confidence: "token" });
+    expect(contains.accuracy).toBeCloseTo(3 / 4);
+    expect(contains.answers[2]!.confidence).toBeCloseTo(Math.exp(-1));
+  });
+
+  test("a model that learnt the answers gives them, as text and as a chat", async () => {
+    const tokenizer = await tinyTokenizer();
+    await using model = tinyModel({ tokenizer });
+    const rows = [
+      { question: "The cat?", answer: "x" },
+      { prompt: "The dog", answer: "x" },
+    ];
+    const result = await questionAnswering(model, rows, { maxTokens: 5 });
+    const alone = await model.complete("Question: The cat?\nAnswer:", { maxTokens: 5, temperature: 0, stop: ["\n"] });
+    expect(result.answers[0]!.text).toBe(alone.text.trim());
+    const asChat = await questionAnswering(
+      model,
+      [{ messages: [{ role: "user", content: "The cat?" }], answer: "x" }],
+      { maxTokens: 5 },
+    );
+    const { ids } = tokenizer.applyChatTemplate([{ role: "user", content: "The cat?" }], { addGenerationPrompt: true });
+    const chat = await model.complete(ids, { maxTokens: 5, temperature: 0 });
+    expect(asChat.answers[0]!.text).toBe(chat.text.trim());
+  });
+});
+
+describe("rows that cannot be used are named with their line", () => {
+  test.each<["choice" | "qa", object, string]>([
+    ["choice", { choices: ["a", "b"], answer: 0 }, "question: expected a prompt, a question or messages"],
+    ["choice", { question: "q", choices: ["a"], answer: 0 }, "choices: expected at least two choices"],
+    ["choice", { question: "q", choices: ["a", ""], answer: 0 }, "choices[1]: expected a text"],
+    [
+      "choice",
+      { question: "q", choices: ["a", "b"], answer: 2 },
+      "answer: expected one of the choices or an index of 0 to 1",
+    ],
+    ["choice", { question: "q", choices: ["a", "b"], answer: "c" }, "answer: expected one of the choices"],
+    ["choice", { question: "q", choices: "ab", answer: 0 }, "choices: expected an array of strings"],
+    ["qa", { question: "q" }, "answer: expected a string, got nothing"],
+    ["qa", { question: "q", answers: [] }, "answers: expected at least one accepted answer"],
+    ["qa", { question: "q", answer: 3 }, "answer: expected a string"],
+    ["qa", { question: "q", answer: "a", unanswerable: "yes" }, "unanswerable: expected true or false"],
+    [
+      "qa",
+      { messages: [{ role: "bot", content: "x" }], answer: "a" },
+      "messages[0].role: expected system, user or assistant",
+    ],
+    ["qa", { question: "word ".repeat(400), answer: "a" }, "question: expected at most 128 tokens, the context length"],
+    [
+      "choice",
+      { question: "q", choices: ["word ".repeat(300), "b"], answer: 1 },
+      "question: expected at most 128 tokens",
+    ],
+  ])("%s %j", async (task, row, message) => {
+    const path = join(folder, "rows.jsonl");
+    const good = { question: "q", choices: ["a", "b"], answer: "a" };
+    await writeFile(path, `${JSON.stringify(good)}\n\n${JSON.stringify(row)}\n`);
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    const run = () => (task === "choice" ? multipleChoice(model, path) : questionAnswering(model, path));
+    const failure = await failureOf(run);
+    expect(failure.message).toContain(`${path}:3: ${message}`);
+    expect(failure.code).toBe("INVALID_FILE");
+  });
+
+  test("options and models", async () => {
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    await using bare = tinyModel();
+    const rows = [{ question: "q", choices: ["a", "b"], answer: "a" }];
+    await expectError(() => multipleChoice(bare, rows), "INVALID_ARGUMENT", /one with a tokenizer/);
+    await expectError(
+      () => multipleChoice(model, rows, { normalisation: "bytes" } as never),
+      "INVALID_ARGUMENT",
+      /normalization/,
+    );
+    await expectError(
+      () => multipleChoice(model, rows, { normalization: "x" as never }),
+      "INVALID_ARGUMENT",
+      /none, tokens or bytes/,
+    );
+    await expectError(() => questionAnswering(model, [], {}), "INVALID_ARGUMENT", /at least one question/);
+    await expectError(() => questionAnswering(model, join(folder, "none.jsonl")), "NOT_FOUND", /none\.jsonl/);
+    const controller = new AbortController();
+    controller.abort();
+    await expectError(() => multipleChoice(model, rows, { signal: controller.signal }), "ABORTED", /./);
+    expect(Tokenizer).toBeDefined();
+  });
+});
