@@ -10,6 +10,7 @@ export * from "./ops/embedding.ts";
 export * from "./ops/layout.ts";
 export * from "./ops/linear.ts";
 export * from "./ops/loss.ts";
+export * from "./ops/noise.ts";
 export * from "./ops/norm.ts";
 export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";

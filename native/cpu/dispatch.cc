@@ -110,6 +110,7 @@ void register_cpu_kernels() {
   cpu::register_norms();
   cpu::register_elementwise();
   cpu::register_rows();
+  cpu::register_noise();
   cpu::register_optimizer();
 }
 

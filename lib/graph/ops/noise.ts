@@ -1,0 +1,39 @@
+import { needDType, needFloat, needShape } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import type { Value } from "../value.ts";
+
+function check(op: string, x: Value | undefined, noise: Value | undefined) {
+  const v = needFloat(op, "x", x);
+  needShape(op, "noise", needDType(op, "noise", noise, "i32", 1), [3]);
+  return [{ dtype: v.dtype, shape: v.shape }];
+}
+
+const dropoutNode = defineOp({
+  name: "dropout",
+  infer: ([x, noise]) => check("dropout", x, noise),
+  vjp: ({ inputs: [, noise], attributes }, [dy]) => [dropoutNode([dy, noise], attributes)[0], undefined],
+});
+
+export interface NoiseOptions {
+  /** Tells the draws of one node from those of another: a whole number below 2³². */
+  stream: number;
+}
+
+/**
+ * Dropout (Srivastava et al. 2014): each element is 0 with probability `p`, else divided by 1 − p. The gradient goes through the
+ * same elements.
+ * @param noise (3) i32: seed, step, micro-batch. With the stream and the position of an element they decide its draw
+ */
+export function dropout(x: Value, noise: Value, { p, stream }: NoiseOptions & { p: number }): Value {
+  return p === 0 ? x : dropoutNode([x, noise], { p, stream })[0]!;
+}
+
+const uniformNode = defineOp({
+  name: "uniform_noise",
+  infer: ([x, noise]) => check("uniform_noise", x, noise),
+  vjp: (_, [dy]) => [dy, undefined],
+});
+/** x + scale · u, u uniform in [−1, 1) for each element. @param noise as in dropout */
+export function uniformNoise(x: Value, noise: Value, { scale, stream }: NoiseOptions & { scale: number }): Value {
+  return scale === 0 ? x : uniformNode([x, noise], { scale, stream })[0]!;
+}
