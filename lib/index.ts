@@ -72,4 +72,5 @@ export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
 export type { Run } from "./train/run.ts";
 export type { Trainable } from "./train/run-stage.ts";
+export { type SftOptions, sft } from "./train/sft.ts";
 export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";

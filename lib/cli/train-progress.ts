@@ -11,8 +11,9 @@ export class TrainProgress {
     this.stream = stream;
   }
 
-  update(event: TrainEvent, maxSteps: number): void {
+  update(event: TrainEvent): void {
     if (!this.stream.isTTY) return;
+    const { maxSteps } = event;
     this.first ??= event.step;
     const share = event.step / maxSteps;
     const width = 24;

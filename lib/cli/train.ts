@@ -1,68 +1,93 @@
 import { HeddleError } from "../errors.ts";
 import type { TrainEvent } from "../train/trainer.ts";
-import { type CommandGroup, defineCommand } from "./command.ts";
-import { trainPretrain } from "./train-pretrain.ts";
+import { type Command, type CommandGroup, defineCommand } from "./command.ts";
 import { TrainProgress } from "./train-progress.ts";
+import { type StageFunction, trainStage } from "./train-stage.ts";
 
-const pretrainCommand = defineCommand({
-  about: "Pre-trains a model on raw text, as a configuration file says.",
-  options: {
-    config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export" },
-    resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+/** A stage's row: what it does, its function, and whether that is told of warnings. */
+interface StageRow {
+  about: string;
+  load(): Promise<StageFunction>;
+  warns?: boolean;
+}
+
+/** Every stage that a configuration file can run. */
+const stages: Readonly<Record<string, StageRow>> = {
+  pretrain: {
+    about: "next-token prediction on raw text",
+    load: async () => (await import("../train/pretrain.ts")).pretrain,
   },
-  async run({ options, out }) {
-    if (options.config === undefined)
-      throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
-    if (options.model !== undefined)
-      throw new HeddleError(
-        "INVALID_ARGUMENT",
-        "model: expected inside the configuration file, got the option --model",
-      );
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
-    const progress = new TrainProgress();
-    try {
-      const result = await trainPretrain({
-        config: options.config,
-        resume: options.resume,
-        device: options.device,
-        threads: options.threads,
-        signal: interrupt.signal,
-        onEvent(event, maxSteps) {
-          progress.update(event, maxSteps);
-          if (out.json) out.object(event);
-          else if (!process.stderr.isTTY) out.line(describeEvent(event));
-        },
-      });
-      progress.end();
-      if (out.json) {
-        const { loss: _, ...rest } = result;
-        out.object({ done: true, ...rest });
-      } else {
-        const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
-        out.line(
-          `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${where}`,
+  sft: {
+    about: "supervised fine-tuning on conversations, prompts with completions, or texts",
+    load: async () => (await import("../train/sft.ts")).sft,
+    warns: true,
+  },
+};
+
+const options = {
+  config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export" },
+  resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+} as const;
+
+function stageCommand(row: StageRow): Command<typeof options> {
+  return defineCommand({
+    about: `Trains a model as a configuration file says: ${row.about}.`,
+    options,
+    async run({ options, out }) {
+      if (options.config === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
+      if (options.model !== undefined)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          "model: expected inside the configuration file, got the option --model",
         );
+      const interrupt = new AbortController();
+      const stop = () => interrupt.abort();
+      process.once("SIGINT", stop);
+      process.once("SIGTERM", stop);
+      const progress = new TrainProgress();
+      try {
+        const result = await trainStage(await row.load(), {
+          config: options.config,
+          resume: options.resume,
+          device: options.device,
+          threads: options.threads,
+          signal: interrupt.signal,
+          onEvent(event) {
+            progress.update(event);
+            if (out.json) out.object(event);
+            else if (!process.stderr.isTTY) out.line(describeEvent(event));
+          },
+          ...(row.warns && { onWarning: (message: string) => void process.stderr.write(`${message}\n`) }),
+        });
+        progress.end();
+        if (out.json) {
+          const { loss: _, ...rest } = result;
+          out.object({ done: true, ...rest });
+        } else {
+          const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
+          out.line(
+            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${where}`,
+          );
+        }
+      } finally {
+        process.off("SIGINT", stop);
+        process.off("SIGTERM", stop);
       }
-    } finally {
-      process.off("SIGINT", stop);
-      process.off("SIGTERM", stop);
-    }
-  },
-});
+    },
+  });
+}
 
 function describeEvent(event: TrainEvent): string {
   if (!("loss" in event))
     return `step ${event.step}: held-out loss ${event.evalLoss.toFixed(4)} over ${event.tokens} tokens`;
   const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
-  return `step ${step}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;
+  return `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;
 }
 
 export const group: CommandGroup = {
   about: "train a model, stage by stage",
-  commands: {
-    pretrain: { about: "next-token prediction on raw text", load: async () => pretrainCommand },
-  },
+  commands: Object.fromEntries(
+    Object.entries(stages).map(([name, row]) => [name, { about: row.about, load: async () => stageCommand(row) }]),
+  ),
 };

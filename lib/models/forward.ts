@@ -5,6 +5,7 @@ import {
   cachedAttention,
   cacheWrite,
   cast,
+  dropout,
   type FloatDType,
   input,
   isFloat,
@@ -26,6 +27,14 @@ export interface Rows {
   positions: Value;
 }
 
+/** What dropout draws from, in training alone. */
+export interface ForwardNoise {
+  /** (3) i32: seed, step, micro-batch; asked for where it is needed. */
+  key(): Value;
+  /** A number that no other node has. */
+  stream(): number;
+}
+
 interface ContextOptions {
   lengths: ForwardContext["lengths"];
   /** Of the activations. */
@@ -42,12 +51,14 @@ interface ContextOptions {
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** How activations meet quantised matrices. */
   activations: QuantizedActivations;
+  /** Of a training pass. */
+  noise?: ForwardNoise | undefined;
   attend: ForwardContext["attend"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
   const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, lengths, attend } = options;
-  const { rowwise = false, activations } = options;
+  const { rowwise = false, activations, noise } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (given: string) => {
     // An adapter's own copy of a weight; of several, the last one's.
@@ -75,10 +86,12 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
       let y = linear(x, w, bias, { transposed: turned, rowwise, activations });
-      for (const { layers } of adapters) {
+      for (const { layers, config } of adapters) {
         const low = layers.get(prefix);
         if (!low) continue;
-        const narrow = scale(linear(x, weight(low.a), undefined, { rowwise }), low.scale);
+        const p = noise ? config.dropout : 0;
+        const thinned = p > 0 ? dropout(x, noise!.key(), { p, stream: noise!.stream() }) : x;
+        const narrow = scale(linear(thinned, weight(low.a), undefined, { rowwise }), low.scale);
         y = add(y, linear(narrow, weight(low.b), undefined, { rowwise }));
       }
       return y;
@@ -132,6 +145,8 @@ export interface SequenceForwardOptions {
   adapters?: readonly string[] | undefined;
   /** Told of every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
+  /** Of a training pass: what the adapters' dropout draws from. Without it nothing is dropped. */
+  noise?: ForwardNoise | undefined;
 }
 
 /**
@@ -139,7 +154,7 @@ export interface SequenceForwardOptions {
  * to it as they enter the program, so that f32 weights stay the masters.
  */
 export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
-  const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear } = options;
+  const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
   const context = contextOf(model, rows, {
     dtype,
     weights,
@@ -148,6 +163,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
     adapters: model.adaptersOf(adapters),
     onLinear,
     lengths: () => sequenceLength,
+    noise,
     attend: (_, heads, more) => attention({ ...heads, documents }, { ...more, sequenceLength }),
   });
   return forwardOf(model, context, "f32");

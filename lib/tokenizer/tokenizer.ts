@@ -1,6 +1,6 @@
 // The tokenizer as users see it. Native code does the work of encode and decode; see plan.ts for who does the rest.
 import { binding, type NativeTokenizer } from "../binding.ts";
-import { invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -8,8 +8,10 @@ import {
   type Fit,
   type FitOptions,
   fitMessages,
+  type RenderedChat,
   renderChat,
 } from "./chat.ts";
+import { assistantSpans, tokenMask } from "./chat-mask.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
 import { encodeSlowly } from "./encode-slowly.ts";
@@ -89,6 +91,7 @@ export class Tokenizer {
   private readonly output: Uint32Array;
   private tokensById: (string | undefined)[] | undefined;
   private idsByToken: Map<string, number> | undefined;
+  private specialIds: ReadonlySet<number> | undefined;
 
   /** @internal Use load, fromFiles, fromGguf or train. */
   constructor(file: TokenizerFile, config: TokenizerConfig) {
@@ -241,10 +244,50 @@ export class Tokenizer {
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array } {
+    const { text, barriers } = this.render(messages, options);
+    return { text, ids: this.encodeGuarded(text, barriers) };
+  }
+
+  /**
+   * As applyChatTemplate, with a mask of the tokens that the assistant says: 1 for those of its answers and of the tokens
+   * that end them, 0 for all that a model is given, the mark-up before an answer included.
+   */
+  applyChatTemplateWithMask(
+    messages: readonly ChatMessage[],
+    options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
+  ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
+    const { text, barriers } = this.render(messages, options);
+    const spans = assistantSpans(messages, text, (some, addGenerationPrompt) => {
+      try {
+        return this.render(some, { ...options, addGenerationPrompt }).text;
+      } catch (error) {
+        // What the template takes as a whole it may refuse in part.
+        if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
+        throw error;
+      }
+    });
+    const flags = flagAllowSpecial | flagOffsets;
+    const result = this.plan.slow ? null : this.native.encodeWithOffsets(text, flags, barriers);
+    const [ids, offsets] = result ?? encodeSlowly(this.plan, this.native, text, flags, barriers);
+    this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
+    const special = this.specialIds;
+    return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
+  }
+
+  /**
+   * The same tokenizer with another chat template as its default, which `files()` then writes.
+   * @param options.template its text, or the name of one that the tokenizer has; else the one that it falls back to
+   */
+  withChatTemplate(options: { template?: string } = {}): Tokenizer {
+    const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
+    const chatTemplates = { ...this.config.chatTemplates, default: template };
+    return new Tokenizer(this.file, { ...this.config, chatTemplates });
+  }
+
+  private render(messages: readonly ChatMessage[], options: ChatTemplateOptions): RenderedChat {
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const guarded = this.plan.spec.added.filter((token) => token.guarded);
-    const { text, barriers } = renderChat(messages, template, guarded, this.config, options);
-    return { text, ids: this.encodeGuarded(text, barriers) };
+    return renderChat(messages, template, guarded, this.config, options);
   }
 
   /**

@@ -18,12 +18,19 @@ export async function readTrainingConfig(path: string): Promise<Record<string, u
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
   const config = camelKeys(value as Record<string, unknown>);
+  locateAll(config, path);
+  if (typeof config.replay === "object" && config.replay !== null)
+    locateAll(config.replay as Record<string, unknown>, path);
+  return config;
+}
+
+/** Paths among the options, as files. */
+function locateAll(config: Record<string, unknown>, path: string): void {
   for (const key of PATHS) {
     const given = config[key];
     if (typeof given === "string") config[key] = locate(given, path);
     else if (Array.isArray(given)) config[key] = given.map((p) => (typeof p === "string" ? locate(p, path) : p));
   }
-  return config;
 }
 
 async function importModule(path: string): Promise<unknown> {
@@ -36,12 +43,15 @@ async function importModule(path: string): Promise<unknown> {
   }
 }
 
-/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model`. */
+/** Options that are objects of options. */
+const NESTED = ["model", "lora", "replay"];
+
+/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like. */
 function camelKeys(object: Record<string, unknown>): Record<string, unknown> {
   const camel = (key: string) => key.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
   const entries = Object.entries(object).map(([key, value]) => {
     const name = camel(key);
-    const nested = name === "model" && typeof value === "object" && value !== null;
+    const nested = NESTED.includes(name) && typeof value === "object" && value !== null;
     return [name, nested ? camelKeys(value as Record<string, unknown>) : value];
   });
   return Object.fromEntries(entries);

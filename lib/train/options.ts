@@ -1,7 +1,8 @@
 import { z } from "zod";
+import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
-import type { LoraOptions } from "../models/lora.ts";
+import { type LoraOptions, parseLora } from "../models/lora.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -11,6 +12,25 @@ const real = (least: number, most = Number.POSITIVE_INFINITY) =>
     most === Number.POSITIVE_INFINITY ? `a number of at least ${least}` : `a number from ${least} to ${most}`,
   );
 const above = z.custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0");
+
+export const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
+
+/** Raw text that is mixed into the steps of a later stage. */
+const replaySchema = z.strictObject(
+  {
+    /** Text files and .jsonl files, as pre-training reads them. */
+    data: paths,
+    /** Factor of its mean loss beside the stage's own. */
+    weight: real(0).default(0.5),
+    /** Sequences of the one batch that every step adds. Default: the stage's. */
+    perDeviceTrainBatchSize: whole(1).optional(),
+    /** Positions of a sequence. Default: the stage's. */
+    maxSeqLength: whole(1).optional(),
+    documentSeparator: z.string({ error: "a text" }).optional(),
+    textField: z.string({ error: "a text" }).optional(),
+  },
+  { error: "an object with data and weight" },
+);
 
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export const trainingShape = {
@@ -52,6 +72,8 @@ export const trainingShape = {
   seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
   /** `auto` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. */
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
+  /** Mix batches of raw text into every step, so that the model keeps what it knew before this stage. */
+  replay: replaySchema.optional(),
   /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
   skipNonFinite: z.boolean().default(false),
   /** For the model card. */
@@ -63,11 +85,22 @@ export const trainingShape = {
   card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
 } as const;
 
+/** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */
+export const rowData = z.custom<RowSource>(
+  (v) =>
+    (typeof v === "string" && v !== "") ||
+    (typeof v === "object" && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)),
+  "a path, an array of paths, or an iterable of rows",
+);
+
 /** Options of the stages that can train an adapter instead of the weights. */
 export const adapterShape = {
   /** Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further. */
   lora: z
-    .custom<LoraOptions>((v) => typeof v === "object" && v !== null && !Array.isArray(v), "an object of LoRA options")
+    .custom<LoraOptions>((options) => {
+      parseLora(options as LoraOptions); // throws with the name of what is wrong
+      return true;
+    })
     .optional(),
   /** The adapter's name. */
   adapter: z.string().default("default"),
@@ -86,9 +119,10 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
   const issue = parsed.error.issues[0]!;
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
-    const near = nearest(key, Object.keys(schema.shape));
-    const hint = near === undefined ? `one of ${Object.keys(schema.shape).join(", ")}` : near;
-    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${hint}, got an unknown option ${key}`);
+    const known = Object.keys(objectAt(schema, issue.path).shape);
+    const hint = nearest(key, known) ?? `one of ${known.join(", ")}`;
+    const place = [where, ...issue.path.map(String)].join(".");
+    throw new HeddleError("INVALID_ARGUMENT", `${place}: expected ${hint}, got an unknown option ${key}`);
   }
   let got: unknown = value;
   for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
@@ -101,4 +135,14 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
     "INVALID_ARGUMENT",
     `${name}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`,
   );
+}
+
+/** The schema of an object of options inside others. */
+function objectAt(schema: z.ZodObject, path: readonly PropertyKey[]): z.ZodObject {
+  let at: unknown = schema;
+  for (const key of path) {
+    at = (at as z.ZodObject).shape[key as string];
+    while (at instanceof z.ZodOptional || at instanceof z.ZodDefault) at = at.unwrap();
+  }
+  return at as z.ZodObject;
 }

@@ -1,14 +1,11 @@
 import { z } from "zod";
-import { type Batch, type Corpus, openCorpus } from "../data/corpus.ts";
-import type { CorpusTokenizer } from "../data/encode.ts";
 import { dataNames, type StageCard } from "./card.ts";
+import { corpusSource } from "./corpus-source.ts";
 import { languageModelling } from "./language-modelling.ts";
-import { parseOptions, trainingShape } from "./options.ts";
+import { parseOptions, paths, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
-import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
-
-const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
+import type { TrainEvent, TrainResult } from "./trainer.ts";
 
 /** The strict schema of pre-training options, as a configuration file holds them. */
 export const pretrainSchema = z.strictObject({
@@ -47,44 +44,11 @@ async function* start(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
-  const source = await openSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
+  const source = await corpusSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
   const card: StageCard = {
     data: dataNames(options.data),
     notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
     evaluation: { name: "held-out text", metric: "loss (nats per token)" },
   };
   return yield* runStage(base, languageModelling, source, options, { card, signal });
-}
-
-async function openSource(
-  options: z.output<typeof pretrainSchema>,
-  tokenizer: CorpusTokenizer,
-  maxSeqLength: number,
-  signal: AbortSignal | undefined,
-): Promise<BatchSource<Batch>> {
-  const { documentSeparator, textField, seed, evalFraction } = options;
-  const shared = {
-    tokenizer,
-    maxSeqLength,
-    batchSize: options.perDeviceTrainBatchSize,
-    seed,
-    documentSeparator,
-    textField,
-    signal,
-  };
-  const fraction = options.evalData === undefined && evalFraction ? { evalFraction } : {};
-  const corpus = await openCorpus({ ...shared, files: options.data, split: "train", ...fraction });
-  let heldOut: Corpus | undefined;
-  if (options.evalData !== undefined) heldOut = await openCorpus({ ...shared, files: options.evalData });
-  else if (evalFraction) heldOut = await openCorpus({ ...shared, files: options.data, split: "eval", evalFraction });
-  return {
-    next: (s) => corpus.next({ signal: s }),
-    state: () => corpus.state(),
-    restore: (state) => corpus.restore(state as ReturnType<Corpus["state"]>),
-    evaluation: heldOut && ((s) => heldOut.pass({ maxBatches: options.evalBatches, signal: s })),
-    dispose() {
-      corpus.dispose();
-      heldOut?.dispose();
-    },
-  };
 }

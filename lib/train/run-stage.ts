@@ -6,8 +6,11 @@ import type { Model } from "../models/model.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
+import { corpusSource } from "./corpus-source.ts";
+import { languageModelling } from "./language-modelling.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { Stage } from "./stage.ts";
+import type { Replay } from "./step.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
@@ -82,7 +85,9 @@ export async function* runStage<Batch>(
   setup: StageSetup,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
+  let replay: OpenReplay | undefined;
   try {
+    replay = await openReplay(base, stage.name, options, setup);
     const parent = base.card;
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held);
@@ -101,6 +106,7 @@ export async function* runStage<Batch>(
         sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
         learningRateAt: learningRateSchedule(options),
         names,
+        replay,
         world: setup.world,
         finish: setup.finish,
         signal: setup.signal,
@@ -112,7 +118,29 @@ export async function* runStage<Batch>(
     return result;
   } finally {
     source.dispose();
+    replay?.source.dispose();
   }
+}
+
+type OpenReplay = Replay & { source: BatchSource<unknown> };
+
+/** The raw text that a stage mixes into its steps. */
+async function openReplay(
+  base: Trainable,
+  stage: string,
+  options: TrainingOptions,
+  setup: StageSetup,
+): Promise<OpenReplay | undefined> {
+  const { replay, seed, dtype } = options;
+  if (!replay) return undefined;
+  const { data, weight, documentSeparator, textField } = replay;
+  const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
+  const sequenceLength = sequenceLengthOf(base.model, replay.maxSeqLength === undefined ? options : replay);
+  const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
+  const source = await corpusSource(text, tokenizerOf(base, stage), sequenceLength, setup.signal);
+  const shape = { sequences, sequenceLength, dtype };
+  // Batches of a source and of its stage are of one type; the trainer only hands them on.
+  return { stage: languageModelling as Stage<unknown>, shape, weight, source };
 }
 
 /** The weights that a stage trains; with `lora` those of an adapter, which is put on the model where it is not there yet. */
@@ -125,8 +153,6 @@ async function trainedNames(
   const known = model.adapters.get(name);
   if (known && !model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
   const adapter = known ?? (await model.addAdapter(name, lora, seed));
-  if (adapter.config.dropout > 0)
-    throw new HeddleError("UNSUPPORTED", `lora.dropout: expected 0, got ${adapter.config.dropout}`);
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
 }
 

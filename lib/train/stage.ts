@@ -6,6 +6,11 @@ import type { Model } from "../models/model.ts";
 export interface ForwardOptions {
   /** Ids and positions, (rows) i32 each, where they are not the inputs `ids` and `positions`. */
   rows?: Rows | undefined;
+  /**
+   * (rows) i32: runs of equal numbers within a sequence are documents that do not see each other, negative ones are
+   * padding. Positions are then the input `positions` of the micro-batch.
+   */
+  documents?: Value | undefined;
   /** false: without any adapter (the model before a LoRA stage); names: those. Default: the active ones. */
   adapters?: boolean | readonly string[] | undefined;
 }

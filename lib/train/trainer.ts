@@ -2,13 +2,15 @@ import { HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import type { Metrics, Stage } from "./stage.ts";
-import { type Accumulated, type StepShape, TrainStep } from "./step.ts";
+import { type Accumulated, type Replay, type StepShape, TrainStep } from "./step.ts";
 import type { World } from "./world.ts";
 
 /** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
 export interface StepEvent {
   /** Completed optimiser steps, from 1. */
   step: number;
+  /** Steps of the whole run. */
+  maxSteps: number;
   /** Mean loss over the counted positions, nats a token. */
   loss: number;
   learningRate: number;
@@ -24,6 +26,7 @@ export interface StepEvent {
 /** An evaluation on the held-out data. */
 export interface EvalEvent {
   step: number;
+  maxSteps: number;
   /** Mean loss, nats a token. */
   evalLoss: number;
   tokens: number;
@@ -77,6 +80,10 @@ export interface TrainerOptions extends StepShape {
   world?: World | undefined;
   /** Called with the last evaluation, before the finished model is written: what else is fitted or measured on held-out data. */
   finish?: (() => Promise<Metrics>) | undefined;
+  /** Batches of an earlier stage, one a step. */
+  replay?: (Replay & { source: BatchSource<unknown> }) | undefined;
+  /** Of dropout and noise. */
+  seed?: number | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -90,6 +97,8 @@ export interface TrainerState {
   /** Of the last step; null before the first. */
   loss: number | null;
   data: unknown;
+  /** The position in the replayed data. */
+  replay?: unknown;
 }
 
 /**
@@ -114,6 +123,8 @@ export async function* trainLoop<Batch>(
     maxGradNorm: options.maxGradNorm,
     names: options.names,
     world: options.world,
+    replay: options.replay,
+    seed: options.seed,
   });
   const writes = (options.world?.rank ?? 0) === 0;
   let done = 0;
@@ -121,7 +132,9 @@ export async function* trainLoop<Batch>(
   let loss = Number.NaN;
   let held: EvalEvent | undefined;
   let saved = -1;
-  let position = source.state();
+  const { replay } = options;
+  const positions = () => ({ data: source.state(), ...(replay && { replay: replay.source.state() }) });
+  let position = positions();
   const state = (): TrainerState => ({
     version: 1,
     stage: stage.name,
@@ -129,8 +142,9 @@ export async function* trainLoop<Batch>(
     optimizerSteps: step.optimizer.steps,
     tokensSeen,
     loss: Number.isFinite(loss) ? loss : null,
-    data: position,
+    ...position,
   });
+  const at = () => ({ step: done, maxSteps: options.maxSteps });
   const save = async () => {
     if (!store || !writes || saved === done) return;
     await store.save(done, step.optimizer, state());
@@ -144,36 +158,38 @@ export async function* trainLoop<Batch>(
       saved = done;
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
-      position = resumed.data;
+      replay?.source.restore(resumed.replay);
+      position = positions();
     }
     const meter = new Meter();
-    const next = () => fetch(source, options.gradientAccumulationSteps, signal);
+    const next = () => fetch(options.gradientAccumulationSteps, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
     const heldOut = async (): Promise<EvalEvent> => {
-      const event = await evaluate(step, source.evaluation!(signal), done, signal);
+      const event = { ...at(), ...(await evaluate(step, source.evaluation!(signal), signal)) };
       const more = done === options.maxSteps ? await options.finish?.() : undefined;
       return more ? { ...event, metrics: { ...event.metrics, ...more } } : event;
     };
     let upcoming = prefetch && done < options.maxSteps ? next() : undefined;
     while (done < options.maxSteps) {
-      const { batches, after } = await (upcoming ?? next());
+      const { batches, replayed, after } = await (upcoming ?? next());
       // The next batches are read and encoded while this step computes.
       if (prefetch && done + 1 < options.maxSteps) upcoming = next();
       const learningRate = options.learningRateAt(done + 1);
-      const accumulated = await step.accumulate(batches, signal);
-      if (!Number.isFinite(accumulated.loss) && !options.skipNonFinite)
+      const accumulated = await step.accumulate(batches, signal, replayed);
+      const whole = accumulated.loss + (accumulated.metrics.replayLoss ?? 0);
+      if (!Number.isFinite(whole) && !options.skipNonFinite)
         throw new HeddleError(
           "NUMERICAL",
-          `step ${done + 1}: expected a finite loss, got ${accumulated.loss}; a lower learningRate or maxGradNorm may help`,
+          `step ${done + 1}: expected a finite loss, got ${whole}; a lower learningRate or maxGradNorm may help`,
         );
-      const gradNorm = Number.isFinite(accumulated.loss) ? await step.optimizer.step(learningRate) : Number.NaN;
+      const gradNorm = Number.isFinite(whole) ? await step.optimizer.step(learningRate) : Number.NaN;
       done += 1;
       position = after;
       tokensSeen += accumulated.tokens;
       loss = accumulated.loss;
       meter.add(accumulated);
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
-        yield { step: done, ...meter.take(), learningRate, gradNorm, tokensSeen };
+        yield { step: done, maxSteps: options.maxSteps, ...meter.take(), learningRate, gradNorm, tokensSeen };
       if (source.evaluation && (done === options.maxSteps || (options.evalSteps && done % options.evalSteps === 0))) {
         held = await heldOut();
         yield held;
@@ -204,15 +220,19 @@ export async function* trainLoop<Batch>(
   }
 }
 
-function fetch<Batch>(
-  source: BatchSource<Batch>,
+/** The batches of a step, one of the replay included, and the positions after them. */
+function fetch<Batch, Positions>(
   count: number,
+  source: BatchSource<Batch>,
+  replay: BatchSource<unknown> | undefined,
+  positions: () => Positions,
   signal: AbortSignal | undefined,
-): Promise<{ batches: Batch[]; after: unknown }> {
+): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
   const work = (async () => {
     const batches: Batch[] = [];
     for (let i = 0; i < count; i++) batches.push(await source.next(signal));
-    return { batches, after: source.state() };
+    const replayed = replay ? [await replay.next(signal)] : [];
+    return { batches, replayed, after: positions() };
   })();
   work.catch(() => undefined); // reported where it is awaited
   return work;
@@ -221,9 +241,8 @@ function fetch<Batch>(
 async function evaluate<Batch>(
   step: TrainStep<Batch>,
   batches: AsyncIterable<Batch>,
-  done: number,
   signal: AbortSignal | undefined,
-): Promise<EvalEvent> {
+): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
   let sum = 0;
   let tokens = 0;
   const sums: Metrics = {};
@@ -235,7 +254,7 @@ async function evaluate<Batch>(
   }
   if (tokens === 0)
     throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
-  return { step: done, evalLoss: sum / tokens, tokens, ...someMetrics(sums, tokens) };
+  return { evalLoss: sum / tokens, tokens, ...someMetrics(sums, tokens) };
 }
 
 /** `{ metrics }`, the sums over `count`; nothing where there are none. */

@@ -8,6 +8,8 @@ import { loadModel } from "../../lib/models/load.ts";
 import { dpoStage } from "../../lib/train/dpo.ts";
 import { languageModelling } from "../../lib/train/language-modelling.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
+import { supervised } from "../../lib/train/sft.ts";
+import { SftSource } from "../../lib/train/sft-source.ts";
 import { TrainStep } from "../../lib/train/step.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
@@ -15,6 +17,32 @@ if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fi
 
 describe.skipIf(!fixtures)("stories260K, a trained model", () => {
   const folder = join(fixtures ?? "", "stories260K");
+
+  test("supervised fine-tuning: the loss of the answer's tokens, alone, padded and packed twice", async () => {
+    const { sft } = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));
+    const files = await openModelFiles(folder);
+    const model = await loadModel(files.config, files.weights, { device: openDevice() });
+    const ids = Uint32Array.from(sft.ids as number[]);
+    const mask = Uint8Array.from(ids, (_, i) => (i >= sft.first_answer_index ? 1 : 0));
+    expect(mask.filter((m) => m).length).toBe(sft.answer_tokens);
+    for (const { copies, packing, sequenceLength } of [
+      { copies: 1, packing: false, sequenceLength: ids.length },
+      { copies: 2, packing: false, sequenceLength: 64 },
+      { copies: 2, packing: true, sequenceLength: 64 },
+    ]) {
+      const batchSize = packing ? 1 : copies;
+      const examples = Array.from({ length: copies }, () => ({ ids, mask }));
+      const source = new SftSource(examples, { batchSize, sequenceLength, packing, seed: 0 });
+      const step = await TrainStep.create(model, supervised, { sequences: batchSize, sequenceLength, dtype: "f32" });
+      const batch = await source.next();
+      expect(batch.tokenCount).toBe(copies * ids.length);
+      const { loss } = await step.evaluate(batch);
+      expect(Math.abs(loss / sft.masked_mean_loss - 1)).toBeLessThan(1e-4);
+      step.dispose();
+    }
+    model.dispose();
+    files.close();
+  });
 
   test("loss, gradients, ten AdamW steps and a DPO step: relative error at most 1e-4", async () => {
     const reference = JSON.parse(readFileSync(join(folder, "reference/training.json"), "utf8"));

@@ -4,10 +4,13 @@ import { createModel } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
-import { type PretrainOptions, pretrain } from "../train/pretrain.ts";
+import type { Run } from "../train/run.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 
-export interface TrainPretrainOptions {
+/** A stage's exported function; it checks the options that a file gave. */
+export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
+
+export interface TrainStageOptions {
   /** The configuration file. */
   config: string;
   /** Continue from the newest checkpoint in outputDir where there is one. */
@@ -15,11 +18,12 @@ export interface TrainPretrainOptions {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
-  onEvent(event: TrainEvent, maxSteps: number): void;
+  onEvent(event: TrainEvent): void;
+  onWarning?(message: string): void;
 }
 
-/** `heddle train pretrain`: a model from a path or a configuration, trained as the file says. */
-export async function trainPretrain(options: TrainPretrainOptions): Promise<TrainResult> {
+/** Runs a stage over a model from a path or a configuration, as the file says. */
+export async function trainStage(stage: StageFunction, options: TrainStageOptions): Promise<TrainResult> {
   const { model: from, tokenizer: tokenizerPath, ...rest } = await readTrainingConfig(options.config);
   if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);
@@ -27,9 +31,10 @@ export async function trainPretrain(options: TrainPretrainOptions): Promise<Trai
   const place = { device: options.device, threads: options.threads };
   const base = await baseOf(from, tokenizer, rest.seed, place);
   try {
-    const training = { ...rest, ...(options.resume && { resume: "auto" }), signal: options.signal } as PretrainOptions;
-    const run = pretrain(base, training);
-    for await (const event of run) options.onEvent(event, training.maxSteps);
+    const { signal, onWarning } = options;
+    const training = { ...rest, ...(options.resume && { resume: "auto" }), signal, ...(onWarning && { onWarning }) };
+    const run = stage(base, training as never);
+    for await (const event of run) options.onEvent(event);
     return await run;
   } finally {
     base.dispose();

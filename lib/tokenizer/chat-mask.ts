@@ -1,0 +1,75 @@
+// Which tokens of a rendered conversation the assistant says: what supervised fine-tuning counts.
+import type { ChatMessage } from "./chat.ts";
+
+/** A stretch of a text in UTF-16 units. */
+export type Span = readonly [begin: number, end: number];
+
+/** Renders some messages; undefined where the template refuses them (a conversation that begins with an answer). */
+export type Render = (messages: readonly ChatMessage[], addGenerationPrompt: boolean) => string | undefined;
+
+/**
+ * Where the assistant's turns stand in a rendered conversation, without the mark-up that opens them: what comes after the
+ * generation prompt, to the end of the turn. Found by rendering the conversation up to each turn, so that it holds for any
+ * template. A turn that a template writes differently once others follow it (thoughts that are dropped from history)
+ * is found by its content, or left out where that is gone.
+ */
+export function assistantSpans(messages: readonly ChatMessage[], full: string, render: Render): Span[] {
+  const spans: Span[] = [];
+  let cursor = 0;
+  for (const [i, message] of messages.entries()) {
+    if (message.role !== "assistant") continue;
+    const before = messages.slice(0, i);
+    const through = i === messages.length - 1 ? full : render(messages.slice(0, i + 1), false);
+    const content = typeof message.content === "string" ? message.content.trim() : "";
+    const span =
+      through !== undefined && full.startsWith(through)
+        ? turnSpan(through, content, render(before, true), render(before, false))
+        : contentSpan(full, content, cursor);
+    if (!span) continue;
+    spans.push(span);
+    cursor = span[1];
+  }
+  return spans;
+}
+
+/** The last turn of `through`. @param prompted,plain what comes before it, with and without a generation prompt */
+function turnSpan(through: string, content: string, prompted = "", plain = ""): Span | undefined {
+  if (prompted !== "" && through.startsWith(prompted)) return [prompted.length, through.length];
+  // The generation prompt says more than a turn begins with (an open thought): the content tells where it begins.
+  const from = through.startsWith(plain) ? plain.length : 0;
+  const at = content === "" ? -1 : through.indexOf(content, from);
+  return at < 0 ? undefined : [at, through.length];
+}
+
+function contentSpan(full: string, content: string, from: number): Span | undefined {
+  const at = content === "" ? -1 : full.indexOf(content, from);
+  return at < 0 ? undefined : [at, at + content.length];
+}
+
+/**
+ * Marks the tokens that lie in the spans: 1 where a token is the assistant's. A special token right behind a span (the end
+ * of the turn) belongs to it; white space behind that token does not, because a model stops before it.
+ * @param offsets two numbers a token, as Tokenizer.encodeWithOffsets gives them
+ */
+export function tokenMask(
+  text: string,
+  ids: Uint32Array,
+  offsets: Uint32Array,
+  spans: readonly Span[],
+  isSpecial: (id: number) => boolean,
+): Uint8Array {
+  const mask = new Uint8Array(ids.length);
+  let token = 0;
+  for (const [begin, end] of spans) {
+    while (token < ids.length && offsets[2 * token]! < begin) token++;
+    let last = -1; // the last special token within
+    let stop = token;
+    for (; stop < ids.length && offsets[2 * stop]! < end && offsets[2 * stop + 1]! <= end; stop++)
+      if (isSpecial(ids[stop]!)) last = stop;
+    if (last >= 0 && text.slice(offsets[2 * last + 1]!, end).trim() === "") stop = last + 1;
+    else if (last < 0 && stop < ids.length && isSpecial(ids[stop]!) && offsets[2 * stop]! === end) stop++;
+    mask.fill(1, token, stop);
+    token = stop;
+  }
+  return mask;
+}

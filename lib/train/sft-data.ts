@@ -1,0 +1,88 @@
+import { Pacer } from "../data/pacer.ts";
+import { type LocatedRow, rowError } from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
+import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
+
+export interface SftData {
+  examples: SftExample[];
+  /** Rows that the chat template was applied to. */
+  conversations: number;
+}
+
+export interface SftDataOptions extends SftRowOptions {
+  /** Tokens of a row at most. */
+  maxSeqLength: number;
+  truncationMode: "keep_start" | "keep_end" | "drop" | "error";
+  /** Of the option that gave the rows. */
+  name: string;
+  /** Told of rows that are left out. */
+  warn(message: string): void;
+}
+
+/** Places that a message names. */
+const NAMED = 3;
+
+/**
+ * Rows as tokens, cut to maxSeqLength. Rows of which nothing is left to learn are left out, and told of.
+ * @throws HeddleError `file:line: …` for a row that is none, INVALID_ARGUMENT where no row is left
+ */
+export async function readSftExamples(
+  rows: AsyncIterable<LocatedRow>,
+  tokenizer: SftTokenizer,
+  options: SftDataOptions,
+): Promise<SftData> {
+  const { maxSeqLength, truncationMode, name, warn } = options;
+  const out: SftData = { examples: [], conversations: 0 };
+  const dropped: string[] = [];
+  const cut: string[] = [];
+  const pacer = new Pacer();
+  for await (const row of rows) {
+    if (pacer.isDue()) await pacer.rest();
+    const whole = sftExample(row, tokenizer, options);
+    if (isConversation(row)) out.conversations++;
+    const tooLong = whole.ids.length > maxSeqLength;
+    if (tooLong && truncationMode === "error")
+      throw rowError(row, "row", `at most maxSeqLength = ${maxSeqLength} tokens`, `${whole.ids.length} tokens`);
+    const kept = tooLong ? truncated(whole, maxSeqLength, truncationMode) : whole;
+    if (!kept?.mask.includes(1)) dropped.push(place(row, whole, maxSeqLength));
+    else {
+      if (tooLong) cut.push(row.where);
+      out.examples.push(kept);
+    }
+  }
+  if (dropped.length > 0)
+    warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);
+  if (cut.length > 0) warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens: ${first(cut)}`);
+  if (out.examples.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${name}: expected at least one row with a token to learn, got ${dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`}`,
+    );
+  return out;
+}
+
+function isConversation({ value }: LocatedRow): boolean {
+  return Array.isArray(value.messages) || Array.isArray(value.prompt);
+}
+
+function truncated(
+  { ids, mask }: SftExample,
+  length: number,
+  mode: SftDataOptions["truncationMode"],
+): SftExample | undefined {
+  if (mode === "drop") return undefined;
+  const from = mode === "keep_start" ? 0 : ids.length - length;
+  const kept = { ids: ids.slice(from, from + length), mask: mask.slice(from, from + length) };
+  kept.mask[0] = 0; // what came before it is cut off
+  return kept;
+}
+
+/** Why nothing of a row counts. */
+function place({ where }: LocatedRow, { ids, mask }: SftExample, maxSeqLength: number): string {
+  if (ids.length <= maxSeqLength) return `${where} (${ids.length} tokens, none to learn)`;
+  return `${where} (${ids.length} tokens, of which the first to learn is number ${mask.indexOf(1) + 1}, with maxSeqLength ${maxSeqLength})`;
+}
+
+function first(places: readonly string[]): string {
+  return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
+}

@@ -1,0 +1,141 @@
+import { type LocatedRow, rowError } from "../data/rows.ts";
+import type { ChatMessage } from "../tokenizer/chat.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+
+/** What a tokenizer must do for supervised fine-tuning: `Tokenizer` does it. */
+export type SftTokenizer = Pick<
+  Tokenizer,
+  "encode" | "applyChatTemplate" | "applyChatTemplateWithMask" | "bosTokenId" | "eosTokenIds"
+>;
+
+export interface SftRowOptions {
+  /** Of conversations, count the tokens of the assistant's answers alone; false: every token. */
+  assistantOnlyLoss: boolean;
+  /** Of prompts with completions, count the completion's tokens alone; false: every token. */
+  completionOnlyLoss: boolean;
+  /** Name or text of the chat template; the tokenizer's own where not given. */
+  chatTemplate?: string | undefined;
+}
+
+/** A row as tokens: which of them are learned from those before. */
+export interface SftExample {
+  ids: Uint32Array;
+  /** 1 where the loss counts the token. The first token is never counted: nothing comes before it. */
+  mask: Uint8Array;
+}
+
+/**
+ * A row as tokens. Of one of these shapes:
+ * `{ messages }` (a conversation, rendered by the chat template), `{ prompt, completion }` (two texts, or two arrays of messages), `{ text }`.
+ * @throws HeddleError `file:line: field: expected …, got …`
+ */
+export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
+  const { value } = row;
+  if (Object.hasOwn(value, "messages")) return conversation(row, tokenizer, options);
+  if (Object.hasOwn(value, "prompt") || Object.hasOwn(value, "completion"))
+    return promptAndCompletion(row, tokenizer, options);
+  if (Object.hasOwn(value, "text")) return plainText(row, tokenizer);
+  const names = Object.keys(value).slice(0, 8).join(", ");
+  throw rowError(row, "row", "messages, prompt and completion, or text", names === "" ? "an empty object" : names);
+}
+
+function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
+  const messages = checkedMessages(row, "messages");
+  if (options.assistantOnlyLoss && !messages.some((m) => m.role === "assistant"))
+    throw rowError(row, "messages", "at least one of the assistant's", messages.map((m) => m.role).join(", "));
+  const { ids, assistantMask } = rendered(row, () =>
+    tokenizer.applyChatTemplateWithMask(messages, templateOptions(row, options)),
+  );
+  return options.assistantOnlyLoss ? example(ids, assistantMask) : example(ids, new Uint8Array(ids.length).fill(1));
+}
+
+function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
+  const { prompt, completion } = row.value;
+  if (Array.isArray(prompt) || Array.isArray(completion)) {
+    const before = checkedMessages(row, "prompt");
+    const after = checkedMessages(row, "completion");
+    const { text, ids, assistantMask } = rendered(row, () =>
+      tokenizer.applyChatTemplateWithMask([...before, ...after], templateOptions(row, options)),
+    );
+    if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
+    // Answers that belong to the prompt are given, not learned.
+    const given = rendered(row, () => tokenizer.applyChatTemplate(before, templateOptions(row, options)));
+    const shared = text.startsWith(given.text) ? given.ids.length : 0;
+    return example(
+      ids,
+      assistantMask.map((counted, i) => (i < shared ? 0 : counted)),
+    );
+  }
+  if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
+  if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
+  if (completion.trim() === "") throw rowError(row, "completion", "a text that is not empty", completion);
+  // Apart, as they are when the model is given the prompt: no token spans both.
+  const before = opened(tokenizer, tokenizer.encode(prompt, { addSpecialTokens: false }));
+  const after = closed(tokenizer, tokenizer.encode(completion, { addSpecialTokens: false }));
+  const ids = Uint32Array.from([...before, ...after]);
+  const mask = new Uint8Array(ids.length).fill(1);
+  if (options.completionOnlyLoss) mask.fill(0, 0, before.length);
+  return example(ids, mask);
+}
+
+function plainText(row: LocatedRow, tokenizer: SftTokenizer): SftExample {
+  const { text } = row.value;
+  if (typeof text !== "string") throw rowError(row, "text", "a text", text);
+  if (text.trim() === "") throw rowError(row, "text", "a text that is not empty", text);
+  const ids = closed(tokenizer, opened(tokenizer, tokenizer.encode(text, { addSpecialTokens: false })));
+  return example(Uint32Array.from(ids), new Uint8Array(ids.length).fill(1));
+}
+
+function example(ids: Uint32Array, mask: Uint8Array): SftExample {
+  const counted = mask.slice();
+  if (counted.length > 0) counted[0] = 0;
+  return { ids, mask: counted };
+}
+
+function opened({ bosTokenId }: SftTokenizer, ids: Uint32Array): number[] {
+  return bosTokenId === undefined ? [...ids] : [bosTokenId, ...ids];
+}
+
+function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array | number[]): number[] {
+  const [eos] = eosTokenIds;
+  return eos === undefined ? [...ids] : [...ids, eos];
+}
+
+/** A row's messages: each with a role, and with content unless it calls tools. */
+export function checkedMessages(row: LocatedRow, field: string): readonly ChatMessage[] {
+  const given = row.value[field];
+  if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
+  if (given.length === 0) throw rowError(row, field, "at least one message", "an empty array");
+  for (const [i, message] of given.entries()) {
+    const name = `${field}[${i}]`;
+    if (typeof message !== "object" || message === null || Array.isArray(message))
+      throw rowError(row, name, "an object with role and content", message);
+    const { role, content, tool_calls: calls } = message as Record<string, unknown>;
+    if (typeof role !== "string" || role === "") throw rowError(row, `${name}.role`, "a role such as user", role);
+    const empty =
+      content === undefined || content === null || content === "" || (Array.isArray(content) && !content.length);
+    if (empty && role === "assistant" && !(Array.isArray(calls) && calls.length > 0))
+      throw rowError(row, `${name}.content`, "an answer that is not empty", content);
+    if (!empty && typeof content !== "string" && !Array.isArray(content))
+      throw rowError(row, `${name}.content`, "a text", content);
+  }
+  return given as ChatMessage[];
+}
+
+function templateOptions(row: LocatedRow, { chatTemplate }: SftRowOptions) {
+  const { tools } = row.value;
+  if (tools !== undefined && tools !== null && !Array.isArray(tools)) throw rowError(row, "tools", "an array", tools);
+  return {
+    ...(Array.isArray(tools) && { tools }),
+    ...(chatTemplate !== undefined && { template: chatTemplate }),
+  };
+}
+
+/** What a template says against a row, with the row's place. */
+function rendered<T>(row: LocatedRow, render: () => T): T {
+  try {
+    return render();
+  } catch (error) {
+    throw rowError(row, "messages", "a conversation that the chat template takes", (error as Error).message);
+  }
+}

@@ -1,0 +1,151 @@
+import { z } from "zod";
+import { Stream, uniformAt } from "../data/random.ts";
+import { type RowSource, readRows } from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
+import { crossEntropy, input } from "../graph/index.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { dataNames } from "./card.ts";
+import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { Run } from "./run.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import { readSftExamples, type SftData } from "./sft-data.ts";
+import { type SftBatch, SftSource } from "./sft-source.ts";
+import type { Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
+export const sftSchema = z.strictObject({
+  ...trainingShape,
+  ...adapterShape,
+  /** Optimiser steps in all; else numTrainEpochs says how many. */
+  maxSteps: trainingShape.maxSteps.optional(),
+  /** Passes over the rows, where maxSteps is not given. */
+  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
+  /** Default 2e-5; 1e-4 with lora. */
+  learningRate: trainingShape.learningRate.unwrap().optional(),
+  weightDecay: trainingShape.weightDecay.unwrap().default(0),
+  /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
+  data: rowData,
+  /** Rows that are never trained on. */
+  evalData: rowData.optional(),
+  /** Without evalData: the share of `data`'s rows that is held out instead. */
+  evalFraction: z.number({ error: "a number from 0 to 0.5" }).min(0).max(0.5).optional(),
+  /** Several rows a sequence, which do not see each other: no time is spent on padding. */
+  packing: z.boolean({ error: "true or false" }).default(false),
+  /** Of conversations, learn the assistant's answers alone. */
+  assistantOnlyLoss: z.boolean({ error: "true or false" }).default(true),
+  /** Of prompts with completions, learn the completions alone. */
+  completionOnlyLoss: z.boolean({ error: "true or false" }).default(true),
+  /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
+  chatTemplate: z.string({ error: "a text" }).optional(),
+  /** What happens to a row longer than maxSeqLength: keep_start and keep_end cut it, drop leaves it out, error stops. */
+  truncationMode: z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
+});
+
+export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & {
+  data: RowSource;
+  evalData?: RowSource | undefined;
+  signal?: AbortSignal | undefined;
+  /** Told of rows that are left out. Default: process.emitWarning. */
+  onWarning?: ((message: string) => void) | undefined;
+};
+
+/** What supervised fine-tuning trains: a model with its tokenizer. `LanguageModel` is one. */
+export interface SftTrainable extends Trainable {
+  tokenizer?: Tokenizer | undefined;
+}
+
+/** Next-token prediction over the counted tokens of rows: cross-entropy, the mean over all that count. */
+export const supervised: Stage<SftBatch> = {
+  name: "sft",
+  count: (batch) => batch.counted,
+  collate({ tokens, targets, positions, documents, counted, tokenCount }, total) {
+    const lossWeights = Float32Array.from(targets, (t) => (t < 0 ? 0 : 1 / total));
+    return { inputs: { ids: tokens, targets, positions, documents, lossWeights }, tokens: tokenCount, counted };
+  },
+  loss({ rows, forward }) {
+    const { hidden, head } = forward({ documents: input("documents", "i32", [rows]) });
+    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]));
+  },
+};
+
+/**
+ * Supervised fine-tuning: a base model learns to answer from examples. Full, or with `lora` an adapter over frozen weights.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE for a row (`file:line: …`), NUMERICAL for a loss
+ *   that is not finite, ABORTED after `signal` fired (the last completed step is saved first)
+ * @example
+ * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
+ */
+export function sft(base: SftTrainable, options: SftOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning = (message) => process.emitWarning(message, "HeddleWarning"), ...rest } = options;
+  const parsed = parseOptions(sftSchema, rest, "sft");
+  return new Run(() => start(base, parsed, signal, onWarning));
+}
+
+async function* start(
+  base: SftTrainable,
+  options: z.output<typeof sftSchema>,
+  signal: AbortSignal | undefined,
+  warn: (message: string) => void,
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const tokenizer = tokenizerOf(base, "sft");
+  const maxSeqLength = sequenceLengthOf(base.model, options);
+  const read = (data: RowSource, name: string) =>
+    readSftExamples(readRows(data, { name, signal }), tokenizer, { ...options, maxSeqLength, name, warn });
+  const { train, heldOut } = await split(options, read);
+  if (train.conversations > 0) base.tokenizer = withTemplate(tokenizer, options.chatTemplate);
+  // Without packing a sequence is as long as the longest row.
+  const longest = [...train.examples, ...heldOut.examples].reduce((n, { ids }) => Math.max(n, ids.length), 1);
+  const sequenceLength = options.packing ? maxSeqLength : Math.min(maxSeqLength, Math.ceil(longest / 8) * 8);
+  const source = new SftSource(train.examples, {
+    ...options,
+    batchSize: options.perDeviceTrainBatchSize,
+    sequenceLength,
+    heldOut: heldOut.examples,
+  });
+  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps;
+  const maxSteps =
+    options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * (await source.sequencesPerEpoch())) / perStep));
+  const learningRate = options.learningRate ?? (options.lora ? 1e-4 : 2e-5);
+  return yield* runStage(
+    base,
+    supervised,
+    source,
+    { ...options, maxSteps, learningRate },
+    {
+      card: {
+        data: dataNames(typeof options.data === "string" || isNames(options.data) ? options.data : undefined),
+        notes: "Fine-tuned to answer from examples. Its answers may be wrong with full confidence.",
+        evaluation: { name: "held-out rows", metric: "loss (nats per counted token)" },
+      },
+      signal,
+      sequenceLength,
+    },
+  );
+}
+
+function isNames(data: unknown): data is readonly string[] {
+  return Array.isArray(data) && data.every((name) => typeof name === "string");
+}
+
+async function split(
+  { data, evalData, evalFraction = 0 }: z.output<typeof sftSchema>,
+  read: (data: RowSource, name: string) => Promise<SftData>,
+): Promise<{ train: SftData; heldOut: SftData }> {
+  const all = await read(data, "data");
+  if (evalData !== undefined) return { train: all, heldOut: await read(evalData, "evalData") };
+  // By the row's number alone: whatever the seed of the order, the same rows are held out.
+  const isHeldOut = (i: number) => evalFraction > 0 && uniformAt(0, Stream.split, 1, i) < evalFraction;
+  const part = (side: boolean) => ({ ...all, examples: all.examples.filter((_, i) => isHeldOut(i) === side) });
+  const [train, heldOut] = [part(false), part(true)];
+  if (train.examples.length === 0)
+    throw new HeddleError("INVALID_ARGUMENT", "evalFraction: expected a row that is left to train on, got none");
+  return { train, heldOut };
+}
+
+/** The tokenizer with the template that the model was trained with: a model that answers needs it from then on. */
+function withTemplate(tokenizer: Tokenizer, template: string | undefined): Tokenizer {
+  if (template === undefined && tokenizer.hasChatTemplate) return tokenizer;
+  return tokenizer.withChatTemplate(template === undefined ? {} : { template });
+}

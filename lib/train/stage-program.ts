@@ -1,0 +1,109 @@
+import { HeddleError } from "../errors.ts";
+import { compile, type Executable, gradients, input, type Results, tensor, Value } from "../graph/index.ts";
+import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward.ts";
+import type { Model } from "../models/model.ts";
+import { AdamW } from "../optim/adamw.ts";
+import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
+import type { StepShape } from "./step.ts";
+
+/** What a program's named outputs hold, the loss apart. */
+type Outputs = Awaited<ReturnType<Executable["run"]>>;
+
+const ONE = Float32Array.of(1);
+const ZERO = Float32Array.of(0);
+
+/** A stage's loss over a model as two programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
+export class StageProgram<Batch> {
+  readonly stage: Stage<Batch>;
+  private readonly positions: Int32Array;
+  private readonly gradient: Executable;
+  private readonly evaluation: Executable;
+
+  constructor(model: Model, stage: Stage<Batch>, shape: StepShape, optimizer: AdamW) {
+    this.stage = stage;
+    const rows = shape.sequences * shape.sequenceLength;
+    this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
+    const { names } = optimizer;
+    const gradientProgram = compile((): Results => {
+      const outputs = lossOf(stage, model, shape, true);
+      const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
+      const keep = input("keep", "f32", [1]);
+      for (const [i, g] of gradients(outputs.loss, weights, input("seed", "f32", [1])).entries())
+        AdamW.collect(names[i]!, g, keep);
+      return outputs;
+    });
+    this.gradient = gradientProgram.bind(model.device, new Map([...model.tensors, ...optimizer.gradients]));
+    this.evaluation = compile((): Results => lossOf(stage, model, shape, false)).bind(model.device, model.tensors);
+  }
+
+  /**
+   * Gradients of a micro-batch, times `weight`, over or onto what the optimizer's tensors hold.
+   * @param total counted positions of the whole step
+   * @param noise (3) i32: seed, step, micro-batch, which dropout and noise draw from
+   */
+  async accumulate(
+    batch: Batch,
+    options: { total: number; keep: boolean; weight?: number; noise: Int32Array; signal?: AbortSignal | undefined },
+  ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
+    const { total, keep, weight = 1, noise, signal } = options;
+    const micro = this.stage.collate(batch, total);
+    const { loss, ...outputs } = await this.gradient.run(
+      { ...this.inputs(micro), noise, keep: keep ? ONE : ZERO, seed: weight === 1 ? ONE : Float32Array.of(weight) },
+      { signal },
+    );
+    return { loss: loss![0]!, tokens: micro.tokens, outputs };
+  }
+
+  /** The mean loss over a batch's counted positions, without gradients. */
+  async evaluate(batch: Batch, signal?: AbortSignal): Promise<{ loss: number; counted: number; metrics: Metrics }> {
+    const counted = this.stage.count(batch);
+    if (counted === 0) return { loss: 0, counted, metrics: {} };
+    const run = this.evaluation.run(this.inputs(this.stage.collate(batch, counted)), { signal });
+    const { loss, ...named } = await run;
+    return { loss: loss![0]!, counted, metrics: metricsOf(this.stage, [named], [batch]) };
+  }
+
+  private inputs(micro: MicroBatch) {
+    return { positions: this.positions, ...micro.inputs };
+  }
+
+  /** Bytes of the gradient program's intermediate values. */
+  get arenaBytes(): number {
+    return this.gradient.program.arenaBytes;
+  }
+
+  dispose(): void {
+    this.gradient.dispose();
+    this.evaluation.dispose();
+  }
+}
+
+/** Traces a stage's loss over a model. */
+function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, training: boolean): LossOutputs {
+  const { sequences, sequenceLength, dtype } = shape;
+  const rows = sequences * sequenceLength;
+  const weights = new Map(); // shared by all forward passes, so that a matrix is rounded once
+  let streams = 0; // and every node draws noise of its own
+  const noise: ForwardNoise | undefined = training
+    ? { key: () => input("noise", "i32", [3]), stream: () => streams++ }
+    : undefined;
+  const context: LossContext = {
+    model,
+    rows,
+    sequences,
+    sequenceLength,
+    dtype,
+    training,
+    forward({ rows: own = rowInputs(rows), documents, adapters = true } = {}) {
+      const names = typeof adapters === "boolean" ? (adapters ? undefined : []) : adapters;
+      if (names && model.mergedAdapters.length > 0)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `${stage.name}: expected adapters that are not merged, because the model without them is the reference, got ${model.mergedAdapters.join(", ")} merged`,
+        );
+      return sequenceForward(model, own, { sequenceLength, dtype, documents, weights, adapters: names, noise });
+    },
+  };
+  const outputs = stage.loss(context);
+  return outputs instanceof Value ? { loss: outputs } : outputs;
+}

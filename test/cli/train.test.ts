@@ -1,0 +1,102 @@
+// `heddle train` as programs see it: the built command in a process of its own.
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { cli } from "../process/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-cli-train-"));
+  await using base = tinyModel({ tokenizer: await tinyTokenizer() });
+  await base.save(join(folder, "base"));
+  const rows = ["The cat sat.", "A dog ran.", "The sun is warm."].map((answer, i) => ({
+    messages: [
+      { role: "user", content: `Say ${i}.` },
+      { role: "assistant", content: answer },
+    ],
+  }));
+  await writeFile(join(folder, "rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function heddle(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, stdout, stderr) =>
+      resolve({ code: error ? ((error.code as unknown as number) ?? 1) : 0, stdout, stderr }),
+    );
+  });
+}
+
+async function config(name: string, content: object): Promise<string> {
+  await writeFile(join(folder, name), JSON.stringify(content));
+  return name;
+}
+
+describe("heddle train sft", () => {
+  test("writes JSON lines and a model, from a file with snake_case names; --resume goes on", async () => {
+    const options = {
+      model: "base",
+      data: ["rows.jsonl"],
+      eval_data: "rows.jsonl",
+      output_dir: join(folder, "out"),
+      max_steps: 4,
+      per_device_train_batch_size: 2,
+      learning_rate: 1e-3,
+      max_seq_length: 48,
+      save_steps: 2,
+      lora: { r: 2, target_modules: ["q_proj"] },
+    };
+    const { code, stdout, stderr } = await heddle([
+      "train",
+      "sft",
+      "--config",
+      await config("sft.json", options),
+      "--json",
+    ]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const lines = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(lines.filter((l) => "loss" in l).map((l) => l.step)).toEqual([1, 2, 3, 4]);
+    expect(lines[0]).toMatchObject({
+      step: 1,
+      maxSteps: 4,
+      loss: expect.any(Number),
+      learningRate: expect.any(Number),
+      gradNorm: expect.any(Number),
+      tokensPerSecond: expect.any(Number),
+      tokensSeen: expect.any(Number),
+    });
+    expect(lines.at(-2)).toMatchObject({ step: 4, evalLoss: expect.any(Number) });
+    expect(lines.at(-1)).toMatchObject({ done: true, steps: 4, path: join(folder, "out") });
+    await using loaded = await LanguageModel.load(join(folder, "out"));
+    expect([...loaded.model.adapters.keys()]).toEqual(["default"]);
+
+    const more = await config("more.json", { ...options, max_steps: 6 });
+    const resumed = await heddle(["train", "sft", "--config", more, "--json", "--resume"]);
+    const steps = resumed.stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line).step);
+    expect(steps.filter((s) => s !== undefined)).toEqual([5, 6, 6]);
+  });
+
+  test("bad input ends with exit code 2 and one line that names file and line", async () => {
+    await writeFile(join(folder, "bad.jsonl"), '{"messages":[{"role":"user","content":"a"},{"content":"b"}]}\n');
+    const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1 });
+    const { code, stdout, stderr } = await heddle(["train", "sft", "--config", file, "--json"]);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+    expect(stderr).toContain("bad.jsonl:1: messages[1].role: expected a role such as user, got nothing");
+    const unknown = await config("unknown.json", { model: "base", data: "rows.jsonl", max_step: 1 });
+    expect((await heddle(["train", "sft", "--config", unknown])).stderr).toContain(
+      "expected maxSteps, got an unknown option maxStep",
+    );
+  });
+});

@@ -1,0 +1,50 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { packBestFit } from "../../lib/data/packing.ts";
+
+/** The same by trying every bin. */
+function plainly(lengths: readonly number[], capacity: number): number[][] {
+  const items = lengths.map((_, i) => i).sort((a, b) => lengths[b]! - lengths[a]! || a - b);
+  const bins: { room: number; items: number[] }[] = [];
+  for (const item of items) {
+    const length = lengths[item]!;
+    const fitting = bins.filter((bin) => bin.room >= length);
+    const least = Math.min(...fitting.map((bin) => bin.room));
+    if (fitting.length === 0) bins.push({ room: capacity - length, items: [item] });
+    else {
+      const best = fitting.find((bin) => bin.room === least)!;
+      best.items.push(item);
+      best.room -= length;
+    }
+  }
+  return bins.map((bin) => bin.items);
+}
+
+test("every item lies in one bin, none overflows, and there are as many as a plain best fit needs", () => {
+  const cases = fc.integer({ min: 1, max: 40 }).chain((capacity) =>
+    fc.record({
+      capacity: fc.constant(capacity),
+      lengths: fc.array(fc.integer({ min: 1, max: capacity }), { maxLength: 60 }),
+    }),
+  );
+  fc.assert(
+    fc.property(cases, ({ capacity, lengths }) => {
+      const bins = packBestFit(lengths, capacity);
+      expect(bins.flat().sort((a, b) => a - b)).toEqual(lengths.map((_, i) => i));
+      const fills = (of: number[][]) => of.map((bin) => bin.reduce((n, i) => n + lengths[i]!, 0));
+      for (const fill of fills(bins)) expect(fill).toBeLessThanOrEqual(capacity);
+      // Which of several equal bins an item goes to is free; how full the bins become is not.
+      const sorted = (list: number[]) => list.sort((a, b) => a - b);
+      expect(sorted(fills(bins))).toEqual(sorted(fills(plainly(lengths, capacity))));
+    }),
+  );
+});
+
+test("a hundred thousand items take well under a second", () => {
+  const lengths = Array.from({ length: 100_000 }, (_, i) => 1 + ((i * 7919) % 2048));
+  const started = performance.now();
+  const bins = packBestFit(lengths, 2048);
+  expect(performance.now() - started).toBeLessThan(2000);
+  const total = lengths.reduce((a, b) => a + b, 0);
+  expect(total / (bins.length * 2048)).toBeGreaterThan(0.99);
+});

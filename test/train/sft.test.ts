@@ -1,0 +1,340 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { packBestFit } from "../../lib/data/packing.ts";
+import { createModel } from "../../lib/generate/create.ts";
+import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import type { StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+
+let folder: string;
+let tokenizer: Tokenizer;
+const names = ["Anna", "Ben", "Clara", "Dan", "Eva", "Finn", "Gus", "Hana"];
+const things = ["red ball", "old tree", "small boat", "green hat"];
+const rows = names.flatMap((name) =>
+  things.map((thing) => ({
+    messages: [
+      { role: "user", content: `What does ${name} hold, a ${thing} or nothing?` },
+      { role: "assistant", content: `${name} holds a ${thing}.` },
+    ],
+  })),
+);
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-sft-"));
+  tokenizer = await Tokenizer.train(
+    rows.map(({ messages }) => messages.map((m) => m.content).join("\n")),
+    { vocabSize: 340 },
+  );
+  await writeFile(join(folder, "rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+  await writeFile(join(folder, "text.txt"), rows.map(({ messages }) => messages[1]!.content).join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const newModel = () =>
+  createModel(
+    {
+      modelType: "llama",
+      hiddenSize: 32,
+      intermediateSize: 64,
+      numHiddenLayers: 2,
+      numAttentionHeads: 4,
+      numKeyValueHeads: 2,
+      maxPositionEmbeddings: 128,
+      tieWordEmbeddings: true,
+    },
+    { tokenizer, seed: 3 },
+  );
+
+const options = (more: Partial<SftOptions> = {}): SftOptions => ({
+  data: rows,
+  maxSteps: 8,
+  perDeviceTrainBatchSize: 4,
+  learningRate: 5e-3,
+  seed: 7,
+  ...more,
+});
+
+const isStep = (e: TrainEvent): e is StepEvent => "loss" in e;
+async function steps(base: LanguageModel, given: SftOptions): Promise<StepEvent[]> {
+  const out: StepEvent[] = [];
+  for await (const event of sft(base, given)) if (isStep(event)) out.push(event);
+  return out;
+}
+const losses = async (base: LanguageModel, given: SftOptions) => (await steps(base, given)).map((s) => s.loss);
+const bytes = async (base: LanguageModel) => {
+  const out = new Map<string, string>();
+  for (const name of base.model.weightNames)
+    out.set(name, Buffer.from((await base.model.weight(name).read()).buffer).toString("base64"));
+  return out;
+};
+
+describe("sft", () => {
+  test("learns to answer; the saved model has its chat template and card, and answers as it did", async () => {
+    await using base = newModel();
+    const outputDir = join(folder, "answers");
+    const events: TrainEvent[] = [];
+    const run = sft(
+      base,
+      options({
+        data: join(folder, "rows.jsonl"),
+        maxSteps: 400,
+        learningRate: 1e-2,
+        evalFraction: 0.2,
+        evalSteps: 200,
+        outputDir,
+      }),
+    );
+    for await (const event of run) events.push(event);
+    const result = await run;
+    const held = events.filter((e) => !isStep(e)) as { evalLoss: number }[];
+    expect(held).toHaveLength(2);
+    expect(result.evalLoss).toBeLessThan(held[0]!.evalLoss);
+    expect(result.loss).toBeLessThan(0.05);
+    expect(base.card).toMatchObject({ stage: "sft", data: [{ name: "rows.jsonl" }] });
+    await using loaded = await LanguageModel.load(outputDir);
+    expect(loaded.tokenizer!.hasChatTemplate).toBe(true);
+    expect(loaded.card).toMatchObject({ stage: "sft", evaluations: [{ name: "held-out rows" }] });
+    const answer = await loaded.chat().send(rows[5]!.messages[0]!.content, { temperature: 0, maxTokens: 24 });
+    expect(answer.text.trim()).toBe(rows[5]!.messages[1]!.content);
+    expect(answer.finishReason).toBe("stop");
+  });
+
+  test("packing is padding: the same rows have the same loss and the same step", async () => {
+    await using padded = newModel();
+    await using packed = newModel();
+    const all = options({ maxSteps: 3, learningRate: 1e-2, perDeviceTrainBatchSize: rows.length, maxGradNorm: 0 });
+    const a = await steps(padded, all);
+    // All rows are in every step either way: the packed ones in as many sequences as they need.
+    const few = options({
+      ...all,
+      packing: true,
+      maxSeqLength: 128,
+      perDeviceTrainBatchSize: 1,
+      gradientAccumulationSteps: 1,
+    });
+    const lengths = rows.map((r) => tokenizer.applyChatTemplate(r.messages).ids.length);
+    const sequences = packBestFit(lengths, 128).length;
+    const b = await steps(packed, { ...few, perDeviceTrainBatchSize: sequences });
+    expect(sequences).toBeLessThan(rows.length / 2);
+    for (const [i, step] of a.entries()) {
+      expect(b[i]!.tokensSeen).toBe(step.tokensSeen);
+      expect(Math.abs(b[i]!.loss / step.loss - 1), `step ${i + 1}`).toBeLessThan(1e-5);
+      expect(Math.abs(b[i]!.gradNorm / step.gradNorm - 1), `step ${i + 1}`).toBeLessThan(1e-4);
+    }
+  });
+
+  test("accumulation: 4 micro-batches of 2 make the step of one of 8", async () => {
+    await using one = newModel();
+    await using four = newModel();
+    const a = await steps(one, options({ perDeviceTrainBatchSize: 8 }));
+    const b = await steps(four, options({ perDeviceTrainBatchSize: 2, gradientAccumulationSteps: 4 }));
+    for (const [i, step] of a.entries()) {
+      expect(Math.abs(b[i]!.loss / step.loss - 1)).toBeLessThan(1e-4);
+      expect(b[i]!.tokensSeen).toBe(step.tokensSeen);
+    }
+  });
+
+  test.each([
+    ["full", {}],
+    ["LoRA with dropout, packed, with replay", { lora: { r: 4, dropout: 0.1 }, packing: true, maxSeqLength: 64 }],
+  ] as const)(
+    "%s: aborted and resumed, the losses are those of a run that was not, bit for bit",
+    async (name, more) => {
+      const replay =
+        "lora" in more ? { replay: { data: join(folder, "text.txt"), weight: 0.3, maxSeqLength: 16 } } : {};
+      const given = options({ ...more, ...replay, maxSteps: 10 });
+      await using whole = newModel();
+      const expected = await losses(whole, given);
+      const outputDir = join(folder, `resumed-${name.slice(0, 4)}`);
+      const control = new AbortController();
+      await using first = newModel();
+      const before = await bytes(first);
+      const seen: number[] = [];
+      const aborted = (async () => {
+        for await (const event of sft(first, { ...given, outputDir, saveSteps: 3, signal: control.signal }))
+          if (isStep(event) && seen.push(event.loss) === 5) control.abort();
+      })();
+      await expect(aborted).rejects.toMatchObject({ code: "ABORTED" });
+      await using second = newModel();
+      const rest = await losses(second, { ...given, outputDir, saveSteps: 3, resume: "auto" });
+      expect([...seen.slice(0, 10 - rest.length), ...rest]).toEqual(expected);
+      expect(rest.length).toBeLessThanOrEqual(6);
+      if ("lora" in more) expect(await bytes(first)).toEqual(before);
+      else expect(await bytes(first)).not.toEqual(before);
+    },
+  );
+
+  test("LoRA: the folder holds the adapter alone, loads onto its base, and the base is untouched", async () => {
+    await using base = newModel();
+    await base.save(join(folder, "base"));
+    await using known = await LanguageModel.load(join(folder, "base"));
+    const before = await bytes(known);
+    const outputDir = join(folder, "adapter");
+    const result = await sft(
+      known,
+      options({
+        lora: { r: 8, targetModules: ["q_proj", "v_proj"] },
+        maxSteps: 20,
+        saveSteps: 10,
+        outputDir,
+        learningRate: 1e-2,
+      }),
+    );
+    expect(await bytes(known)).toEqual(before);
+    const prompt = tokenizer.applyChatTemplate(rows[0]!.messages.slice(0, 1), { addGenerationPrompt: true }).ids;
+    const expected = await known.logits(prompt, { last: true });
+    await using loaded = await LanguageModel.load(result.path!);
+    expect(await loaded.logits(prompt, { last: true })).toEqual(expected);
+    expect(await loaded.logits(prompt, { last: true, adapters: [] })).toEqual(
+      await base.logits(prompt, { last: true }),
+    );
+    await using checkpoint = await LanguageModel.load(join(outputDir, "checkpoint-20"));
+    expect(await checkpoint.logits(prompt, { last: true })).toEqual(expected);
+    const config = JSON.parse(await readFile(join(outputDir, "adapter_config.json"), "utf8"));
+    expect(config).toMatchObject({ peft_type: "LORA", r: 8, target_modules: ["q_proj", "v_proj"] });
+    await expect(readFile(join(outputDir, "model.safetensors"))).rejects.toThrow();
+    expect(loaded.card).toMatchObject({ stage: "sft" });
+    // A second run goes on with the adapter that is there.
+    const [again] = await losses(loaded, options({ lora: { r: 8 }, maxSteps: 1 }));
+    expect(again).toBeLessThan(result.loss + 0.5);
+    expect(loaded.model.adapters.size).toBe(1);
+  });
+
+  test("replay is reported, and changes what is learned", async () => {
+    await using plain = newModel();
+    await using kept = newModel();
+    const replay = { data: join(folder, "text.txt"), weight: 1, maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
+    const a = await steps(plain, options());
+    const b = await steps(kept, options({ replay }));
+    expect(a[0]!.metrics).toBeUndefined();
+    expect(b[0]!.metrics!.replayLoss).toBeGreaterThan(4);
+    expect(b.at(-1)!.metrics!.replayLoss).toBeLessThan(b[0]!.metrics!.replayLoss!);
+    expect(b[0]!.loss).toBe(a[0]!.loss);
+    expect(b[1]!.loss).not.toBe(a[1]!.loss);
+    expect(b[0]!.tokensSeen).toBe(a[0]!.tokensSeen + 2 * 16);
+    await using off = newModel();
+    const c = await steps(off, options({ replay: { ...replay, weight: 0 } }));
+    expect(c.map((s) => s.loss)).toEqual(a.map((s) => s.loss));
+  });
+
+  test("epochs set the steps; prompts with completions and texts are rows too", async () => {
+    await using base = newModel();
+    const data = [
+      { prompt: "Anna holds", completion: " a red ball." },
+      { text: "Ben holds an old tree." },
+      { prompt: [{ role: "user", content: "Who?" }], completion: [{ role: "assistant", content: "Dan." }] },
+    ];
+    const result = await sft(base, {
+      data: (async function* () {
+        yield* data;
+      })(),
+      numTrainEpochs: 4,
+      perDeviceTrainBatchSize: 2,
+    });
+    expect(result.steps).toBe(6);
+  });
+
+  test("bf16 stays within 1 % of the losses", async () => {
+    await using a = newModel();
+    await using b = newModel();
+    const wide = await losses(a, options({ learningRate: 1e-3 }));
+    const narrow = await losses(b, options({ learningRate: 1e-3, dtype: "bf16" }));
+    for (const [i, loss] of wide.entries()) expect(Math.abs(narrow[i]! / loss - 1)).toBeLessThan(0.01);
+  });
+});
+
+describe("problems are named", () => {
+  const written = async (name: string, lines: unknown[]) => {
+    const path = join(folder, name);
+    await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
+    return path;
+  };
+  const good = rows[0]!;
+  const cases: [string, unknown, RegExp][] = [
+    [
+      "role",
+      { messages: [{ content: "x" }] },
+      /role\.jsonl:2: messages\[0\]\.role: expected a role such as user, got nothing/,
+    ],
+    [
+      "answer",
+      { messages: [good.messages[0], { role: "assistant", content: "" }] },
+      /answer\.jsonl:2: messages\[1\]\.content: expected an answer that is not empty, got ""/,
+    ],
+    [
+      "nobody",
+      { messages: [good.messages[0]] },
+      /nobody\.jsonl:2: messages: expected at least one of the assistant's, got "user"/,
+    ],
+    [
+      "completion",
+      { prompt: "a", completion: " " },
+      /completion\.jsonl:2: completion: expected a text that is not empty/,
+    ],
+    [
+      "shape",
+      { question: "a", answer: "b" },
+      /shape\.jsonl:2: row: expected messages, prompt and completion, or text, got "question, answer"/,
+    ],
+    ["json", "{not json", /json\.jsonl:2: expected a JSON object/],
+    ["text", { text: 3 }, /text\.jsonl:2: text: expected a text, got 3/],
+  ];
+  test.each(cases)("%s", async (name, row, message) => {
+    const data = await written(`${name}.jsonl`, [good, row]);
+    await using base = newModel();
+    await expect(sft(base, options({ data }))).rejects.toThrow(message);
+  });
+
+  test("rows too long: cut and told of, left out where nothing is left to learn, or refused", async () => {
+    const long = {
+      messages: [
+        { role: "user", content: "what ".repeat(60) },
+        { role: "assistant", content: "Yes." },
+      ],
+    };
+    const data = await written("long.jsonl", [good, long, good]);
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using base = newModel();
+    await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toMatch(
+      /data: 1 rows were left out because no token of them counts: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
+    );
+    await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
+      /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got "\d+ tokens"/,
+    );
+    await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
+    expect(warnings[1]).toMatch(/data: 1 rows were cut to 64 tokens: .*long\.jsonl:2/);
+    await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
+      /data: expected at least one row with a token to learn, got none: data: row 1/,
+    );
+  });
+
+  test("options: unknown ones, also inside lora and replay, name the nearest", () => {
+    const base = newModel();
+    const wrong = (more: object) => () => sft(base, options(more as Partial<SftOptions>));
+    expect(wrong({ pakcing: true })).toThrow(/sft: expected packing, got an unknown option pakcing/);
+    expect(wrong({ replay: { data: "x", wieght: 1 } })).toThrow(
+      /sft\.replay: expected weight, got an unknown option wieght/,
+    );
+    expect(wrong({ data: 3 })).toThrow(/data: expected a path, an array of paths, or an iterable of rows, got 3/);
+    expect(wrong({ lora: { rnak: 3 } })).toThrow(
+      /lora: expected r, got an unknown option rnak|lora: expected .*got an unknown option rnak/,
+    );
+    base.dispose();
+  });
+
+  test("a checkpoint of other data is refused", async () => {
+    const outputDir = join(folder, "other-data");
+    await using base = newModel();
+    await sft(base, options({ outputDir, maxSteps: 2, saveSteps: 1 }));
+    await using next = newModel();
+    await expect(sft(next, options({ data: rows.slice(1), outputDir, resume: "auto" }))).rejects.toThrow(
+      /expected the data and options that it was made with/,
+    );
+  });
+});
