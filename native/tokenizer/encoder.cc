@@ -252,6 +252,10 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   if (whole != no_token) {
     symbols_.assign(1, {whole, static_cast<uint32_t>(length)});
     count = 1;
+  } else if (const PairMatcher* matcher = long_piece_matcher({begin, length})) {
+    symbols_.clear();
+    matcher->encode({begin, length}, target.options.cancelled, symbols_);
+    count = symbols_.size();
   } else {
     count = initial_symbols(begin, end);
     count = merger_.run(model_->merges, symbols_.data(), count);
@@ -266,6 +270,14 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     *entry = {key.low, key.high, key.length, static_cast<uint8_t>(count), {}};
     for (size_t i = 0; i < count; ++i) entry->ids[i] = symbols_[i].id;
   }
+}
+
+// What encodes a piece too long for the scanning merge loop; null: the heap does.
+const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
+  const TokenizerModel& model = *model_;
+  if (piece.size() <= Merger::short_limit || !model.byte_level) return nullptr;
+  const PairMatcher* matcher = model.long_pieces.for_piece(piece.size(), model.merges, model.vocab, model.byte_ids);
+  return matcher != nullptr && matcher->covers(piece) ? matcher : nullptr;
 }
 
 // Fills symbols_ with the word's bytes (byte-level) or characters and returns how many there are.

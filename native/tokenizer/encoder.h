@@ -59,6 +59,7 @@ class Encoder {
   void encode_plain(const char* begin, const char* end, Target& target);
   void encode_word(const char* begin, const char* end, Target& target);
   size_t initial_symbols(const char* begin, const char* end);
+  const PairMatcher* long_piece_matcher(std::string_view piece) const;
   bool may_need_nfc(std::string_view text) const;
 
   std::shared_ptr<const TokenizerModel> model_;

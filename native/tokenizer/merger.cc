@@ -7,12 +7,6 @@
 #include "runtime/error.h"
 
 namespace heddle {
-namespace {
-
-constexpr size_t short_limit = 48;  // symbols; the heap wins from about here
-
-}  // namespace
-
 size_t Merger::run(const MergeTable& merges, Symbol* symbols, size_t count) {
   if (count < 2) return count;
   return count <= short_limit ? run_short(merges, symbols, count) : run_long(merges, symbols, count);

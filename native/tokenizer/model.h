@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/pair_matcher.h"
 #include "tokenizer/splitter.h"
 #include "tokenizer/vocab.h"
 
@@ -33,6 +34,7 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
+  LongPieces long_pieces;  // of byte-level models
 
   bool needs_nfc = false;        // text that may not be in NFC is refused: the caller normalises it
   bool spaces_to_marks = false;  // U+0020 becomes U+2581 before added tokens with `normalized` are looked for

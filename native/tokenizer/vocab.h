@@ -52,6 +52,14 @@ class MergeTable {
   void reserve(size_t count);
   size_t size() const { return used_; }
 
+  // Calls visit(left, right, merge) for each pair, in no order.
+  template <class F>
+  void for_each(F&& visit) const {
+    for (const Entry& entry : entries_) {
+      if (entry.key != free_key) visit(static_cast<uint32_t>(entry.key >> 32), static_cast<uint32_t>(entry.key), entry.merge);
+    }
+  }
+
   Merge find(uint32_t left, uint32_t right) const {
     const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
     for (size_t i = slot_of(key);; i = (i + 1) & mask_) {
