@@ -7,6 +7,7 @@ export { opNames } from "./op-table.ts";
 export * from "./ops/attention.ts";
 export * from "./ops/elementwise.ts";
 export * from "./ops/embedding.ts";
+export * from "./ops/experts.ts";
 export * from "./ops/layout.ts";
 export * from "./ops/linear.ts";
 export * from "./ops/loss.ts";

@@ -111,6 +111,7 @@ void register_cpu_kernels() {
   cpu::register_elementwise();
   cpu::register_rows();
   cpu::register_noise();
+  cpu::register_experts();
   cpu::register_optimizer();
 }
 

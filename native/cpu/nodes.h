@@ -21,6 +21,7 @@ void register_norms();
 void register_elementwise();
 void register_rows();
 void register_noise();
+void register_experts();
 void register_optimizer();
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }

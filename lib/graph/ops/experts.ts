@@ -1,0 +1,118 @@
+import { isFloat, isQuantised } from "../dtype.ts";
+import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import { fixed, type Shape, type TensorType, type Value } from "../value.ts";
+
+const routeNode = defineOp({
+  name: "route_experts",
+  infer([logits], _, [wanted]) {
+    const l = needFloat("route_experts", "logits", logits, 2);
+    const k = wanted!.shape[0] as number;
+    if (!(k >= 1 && k <= l.last)) fail("route_experts", "experts a row", `1 to ${l.last}`, k);
+    const shape: Shape = [l.dim(0), k];
+    return [
+      { dtype: "f32", shape },
+      { dtype: "i32", shape },
+    ];
+  },
+  vjp: ({ inputs: [logits], outputs: [, experts], attributes }, [dweights]) => [
+    dweights && routeBackwardNode([dweights, logits, experts], attributes)[0],
+  ],
+});
+const routeBackwardNode = defineOp({
+  name: "route_experts_backward",
+  infer: ([, logits]) => [{ dtype: logits!.dtype, shape: logits!.shape }],
+});
+
+export interface Routing {
+  /** (rows, k) f32 */
+  weights: Value;
+  /** (rows, k) i32, the likeliest first */
+  experts: Value;
+}
+
+/**
+ * The `k` likeliest experts of each row and their weights: softmax over all of them, or with `normalise` over the chosen
+ * ones, which add up to one (Shazeer et al. 2017). @param logits (rows, experts)
+ */
+export function routeExperts(logits: Value, { k, normalise }: { k: number; normalise: boolean }): Routing {
+  const wanted: TensorType = { dtype: "f32", shape: [k] };
+  const [weights, experts] = routeNode([logits], { normalise: normalise ? 1 : 0 }, [wanted]);
+  return { weights: weights!, experts: experts! };
+}
+
+const linearNode = defineOp({
+  name: "expert_linear",
+  infer([x, w, experts, bias]) {
+    const input = needFloat("expert_linear", "x", x);
+    const weight = need("expert_linear", "weight", w);
+    const chosen = needDType("expert_linear", "experts", experts, "i32", 2);
+    if (weight.rank !== 3 || !(isFloat(weight.dtype) || isQuantised(weight.dtype)))
+      fail("expert_linear", "weight", "(experts, outputs, inputs) of a float or quantised type", weight);
+    if (input.rank !== 2) {
+      if (input.rank !== 3) fail("expert_linear", "x", "(rows, inputs) or (rows, k, inputs)", input);
+      needDim("expert_linear", "slots of x", input.dim(1), chosen.dim(1));
+    }
+    needDim("expert_linear", "rows of x", input.dim(0), chosen.dim(0));
+    needDim("expert_linear", "last dimension of x", input.dim(-1), weight.dim(2));
+    if (bias)
+      needShape("expert_linear", "bias", needFloat("expert_linear", "bias", bias), [weight.dim(0), weight.dim(1)]);
+    return [{ dtype: input.dtype, shape: [...chosen.shape, weight.dim(1)] }];
+  },
+  vjp({ inputs: [x, w, experts, bias] }, [dy]) {
+    const like = (v: Value): TensorType => ({ dtype: "f32", shape: v.shape });
+    return [
+      backwardInputNode([dy, w, experts], {}, [{ dtype: x!.dtype, shape: x!.shape }])[0],
+      // A quantised weight is frozen: it has no gradient.
+      isQuantised(w!.dtype) ? undefined : backwardWeightNode([dy, x, experts], {}, [like(w!)])[0],
+      undefined,
+      bias && biasSumNode([dy, experts], {}, [like(bias)])[0],
+    ];
+  },
+});
+const wantedType = (_: unknown, __: unknown, [type]: readonly TensorType[]) => [type!];
+const backwardInputNode = defineOp({ name: "expert_linear_backward_input", infer: wantedType });
+const backwardWeightNode = defineOp({ name: "expert_linear_backward_weight", infer: wantedType });
+const biasSumNode = defineOp({ name: "expert_bias_sum", infer: wantedType });
+
+/**
+ * Each row through the matrices of the experts that it was given: y[r, j] = W[experts[r, j]] · x[r] + b[experts[r, j]].
+ * Rows of one expert are multiplied together.
+ * @param x (rows, inputs), or (rows, k, inputs) where each slot has its own
+ * @param weight (experts, outputs, inputs) @param experts (rows, k) i32 @param options.bias (experts, outputs)
+ * @param options.rowwise each row's bits depend on that row alone
+ * @returns (rows, k, outputs) in x's dtype; the weight's gradient is f32
+ */
+export function expertLinear(
+  x: Value,
+  weight: Value,
+  experts: Value,
+  { bias, rowwise = false }: { bias?: Value | undefined; rowwise?: boolean } = {},
+): Value {
+  return linearNode([x, weight, experts, bias], { rowwise: rowwise ? 1 : 0 })[0]!;
+}
+
+const combineNode = defineOp({
+  name: "combine_experts",
+  infer([y, weights]) {
+    const said = needFloat("combine_experts", "y", y, 3);
+    needShape("combine_experts", "weights", needDType("combine_experts", "weights", weights, "f32", 2), [
+      said.dim(0),
+      said.dim(1),
+    ]);
+    return [{ dtype: said.dtype, shape: [said.dim(0), fixed(said.dim(2), "combine_experts: width")] }];
+  },
+  vjp: ({ inputs: [y, weights] }, [dout]) => combineBackwardNode([dout, y, weights]),
+});
+const combineBackwardNode = defineOp({
+  name: "combine_experts_backward",
+  infer: ([, y, weights]) => [
+    { dtype: y!.dtype, shape: y!.shape },
+    { dtype: "f32", shape: weights!.shape },
+  ],
+});
+
+/** Σ over a row's slots of weight · what the expert said. @param y (rows, k, width) @param weights (rows, k) f32 */
+export function combineExperts(y: Value, weights: Value): Value {
+  return combineNode([y, weights])[0]!;
+}

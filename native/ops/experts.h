@@ -1,0 +1,72 @@
+// Routed experts (Shazeer et al. 2017): what the references and the kernels of route_experts share.
+#pragma once
+#include <cmath>
+
+#include "ops/check.h"
+#include "ops/reference.h"
+
+namespace heddle {
+
+// The k likeliest of E logits in falling order, ties to the lowest index, and their weights: softmax over all E, or over
+// the chosen ones alone (`normalise`). Where logits are not numbers the choice is arbitrary but valid.
+inline void route_row(const double* logit, int64_t E, int64_t k, bool normalise, float* weight, int32_t* expert) {
+  double largest = -INFINITY, sum = 0;
+  for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
+  for (int64_t j = 0; j < k; ++j) {
+    int64_t best = -1;
+    for (int64_t e = 0; e < E; ++e) {
+      bool taken = false;
+      for (int64_t i = 0; i < j; ++i) taken = taken || expert[i] == e;
+      if (!taken && (best < 0 || logit[e] > logit[best])) best = e;
+    }
+    expert[j] = static_cast<int32_t>(best);
+  }
+  if (normalise)
+    for (int64_t j = 0; j < k; ++j) sum += std::exp(logit[expert[j]] - largest);
+  else
+    for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
+  for (int64_t j = 0; j < k; ++j) weight[j] = static_cast<float>(std::exp(logit[expert[j]] - largest) / sum);
+}
+
+// d loss / d logits from that of the weights.
+inline void route_backward_row(const double* logit, const int32_t* expert, const double* dweight, int64_t E, int64_t k,
+                               bool normalise, double* dlogit) {
+  double largest = -INFINITY, sum = 0, mean = 0;
+  for (int64_t e = 0; e < E; ++e) largest = logit[e] > largest ? logit[e] : largest;
+  for (int64_t e = 0; e < E; ++e) dlogit[e] = 0;
+  if (normalise)
+    for (int64_t j = 0; j < k; ++j) sum += std::exp(logit[expert[j]] - largest);
+  else
+    for (int64_t e = 0; e < E; ++e) sum += std::exp(logit[e] - largest);
+  const auto p = [&](int64_t e) { return std::exp(logit[e] - largest) / sum; };
+  for (int64_t j = 0; j < k; ++j) mean += p(expert[j]) * dweight[j];
+  // Every expert that took part in the sum pushes the others down.
+  if (!normalise)
+    for (int64_t e = 0; e < E; ++e) dlogit[e] = -p(e) * mean;
+  for (int64_t j = 0; j < k; ++j) dlogit[expert[j]] = p(expert[j]) * (dweight[j] - mean);
+}
+
+// One row of k slots: dy of each from dout (M), and d loss / d weights.
+inline void combine_backward_row(const Tensor& dout, const Tensor& y, const Tensor& weights, const Tensor& dy,
+                                 const Tensor& dweights, int64_t r) {
+  const int64_t k = y.shape[1], M = y.shape[2];
+  const Row from = load_row(dout, r * M, M);
+  Row said(M), to(M);
+  for (int64_t p = r * k; p < (r + 1) * k; ++p) {
+    load_row(y, p * M, M, said.data());
+    const double weight = load_float(weights, p);
+    for (int64_t m = 0; m < M; ++m) to[m] = weight * from[m];
+    store_row(dy, p * M, to);
+    store_float(dweights, p, static_cast<float>(dot(from.data(), said.data(), M)));
+  }
+}
+
+// The rows of a grouped product: row r of x, slot j of its k experts. Rows of x are (N, K), one for all slots, or (N, k, K).
+struct ExpertShape {
+  int64_t rows, slots, experts, inputs, outputs;
+  bool per_slot;  // x has a row for each slot
+  int64_t pairs() const { return rows * slots; }
+  int64_t x_row(int64_t pair) const { return per_slot ? pair : pair / slots; }
+};
+
+}  // namespace heddle

@@ -1,0 +1,158 @@
+import { add, combineExperts, expertLinear, routeExperts, type Value } from "../../lib/graph/index.ts";
+import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+
+type Values = Readonly<Record<string, Value>>;
+
+// rows, slots, experts, inputs, outputs
+const shapes = [
+  [1, 1, 1, 3, 2],
+  [5, 2, 4, 12, 10],
+  [40, 3, 5, 67, 33],
+  [130, 2, 3, 48, 96],
+  [9, 8, 128, 16, 24], // most experts are not chosen
+] as const;
+
+const linears: OpCase[] = activationTypes.flatMap((type) =>
+  shapes.flatMap(([n, k, e, inputs, outputs], s) =>
+    [false, true].flatMap((perSlot): OpCase[] => {
+      const x = float(type, perSlot ? [n, k, inputs] : [n, inputs]);
+      const experts = i32([n, k], 0, e);
+      const label = `${type} (${x.shape}) by ${k} of ${e}, ${outputs} outputs`;
+      const symbolic = n > 1 && n !== e && n !== k ? { symbolic: n } : {};
+      const dy = float(type, [n, k, outputs]);
+      const like = out(type, ...x.shape);
+      return [
+        ...weightTypes.map((wt) => ({
+          op: "expert_linear",
+          label: `${label}, ${wt} weight${s % 2 ? ", bias" : ""}`,
+          inputs: [x, float(wt, [e, outputs, inputs]), experts, ...(s % 2 ? [float(wt, [e, outputs])] : [])],
+          attributes: { rowwise: s === 2 ? 1 : 0 },
+          outputs: [out(type, n, k, outputs)],
+          ...symbolic,
+        })),
+        {
+          op: "expert_linear_backward_input",
+          label,
+          inputs: [dy, float(type, [e, outputs, inputs]), experts],
+          outputs: [like],
+          ...symbolic,
+        },
+        {
+          op: "expert_linear_backward_weight",
+          label,
+          inputs: [dy, x, experts],
+          outputs: [out("f32", e, outputs, inputs)],
+        },
+      ];
+    }),
+  ),
+);
+
+const others: OpCase[] = activationTypes.flatMap((type) =>
+  shapes.flatMap(([n, k, e, , width]): OpCase[] => {
+    const logits = float(type, [n, e], -3, 3);
+    const symbolic = n > 1 && n !== k ? { symbolic: n } : {};
+    const pair = [out("f32", n, k), out("i32", n, k)];
+    const label = `${type} ${n} rows, ${k} of ${e}`;
+    const y = float(type, [n, k, width]);
+    return [
+      ...(k <= e
+        ? [0, 1].flatMap((normalise): OpCase[] => [
+            {
+              op: "route_experts",
+              label: `${label}${normalise ? ", normalised" : ""}`,
+              inputs: [logits],
+              attributes: { normalise },
+              outputs: pair,
+              ...(n !== e && symbolic),
+            },
+            {
+              op: "route_experts_backward",
+              label: `${label}${normalise ? ", normalised" : ""}`,
+              inputs: [f32([n, k]), logits, given("i32", [n, k], distinct(n, k, e))],
+              attributes: { normalise },
+              outputs: [out(type, n, e)],
+            },
+          ])
+        : []),
+      { op: "expert_bias_sum", label, inputs: [y, i32([n, k], 0, e)], outputs: [out("f32", e, width)] },
+      { op: "combine_experts", label, inputs: [y, f32([n, k])], outputs: [out(type, n, width)], ...symbolic },
+      {
+        op: "combine_experts_backward",
+        label,
+        inputs: [float(type, [n, width]), y, f32([n, k])],
+        outputs: [out(type, n, k, width), out("f32", n, k)],
+      },
+    ];
+  }),
+);
+
+/** k different experts a row. */
+function distinct(n: number, k: number, e: number): number[] {
+  return Array.from({ length: n * k }, (_, i) => (Math.floor(i / k) * 7 + (i % k)) % e);
+}
+
+const apart = [0, 2.5, -2.5, 5, -5].flatMap((_, row, all) => all.map((_, i) => all[(i + row) % 5]!)).slice(0, 20);
+
+export default {
+  cases: [
+    ...linears,
+    ...others,
+    {
+      op: "route_experts",
+      label: "ties go to the lowest",
+      inputs: [given("f32", [3, 4], [1, 2, 2, 1, 0, 0, 0, 0, 3, -1, -2, -3])],
+      attributes: { normalise: 1 },
+      outputs: [out("f32", 3, 3), out("i32", 3, 3)],
+    },
+  ],
+  failures: [
+    {
+      op: "expert_linear",
+      label: "an expert that there is not",
+      inputs: [f32([2, 4]), f32([3, 5, 4]), given("i32", [2, 1], [0, 3])],
+      attributes: { rowwise: 0 },
+      outputs: [out("f32", 2, 1, 5)],
+      code: "INVALID_ARGUMENT",
+      message: /^expert_linear: expert 3 at row 1 is outside \[0, 3\)$/,
+    },
+    {
+      op: "expert_linear",
+      label: "other inputs",
+      inputs: [f32([2, 6]), f32([3, 5, 4]), i32([2, 1], 0, 3)],
+      attributes: { rowwise: 0 },
+      outputs: [out("f32", 2, 1, 5)],
+      code: "SHAPE_MISMATCH",
+      message: /^expert_linear: /,
+    },
+    {
+      op: "route_experts",
+      label: "more than there are",
+      inputs: [f32([2, 3])],
+      attributes: { normalise: 0 },
+      outputs: [out("f32", 2, 4), out("i32", 2, 4)],
+      code: "SHAPE_MISMATCH",
+      message: /^route_experts: weights: expected 1 to 3 experts a row, got 4$/,
+    },
+  ],
+  gradients: [
+    ...[false, true].map((perSlot) => ({
+      label: `expert linear${perSlot ? " of slots" : ""}`,
+      operands: { x: perSlot ? [3, 2, 4] : [3, 4], weight: [3, 5, 4], bias: [3, 5] },
+      constants: { experts: i32([3, 2], 0, 3) },
+      build: ({ x, weight, bias, experts }: Values) => expertLinear(x!, weight!, experts!, { bias }),
+    })),
+    {
+      label: "combine",
+      operands: { y: [3, 2, 4], weights: [3, 2] },
+      build: ({ y, weights }) => combineExperts(y!, weights!),
+    },
+    ...[false, true].map((normalise) => ({
+      label: `routing${normalise ? ", normalised" : ""}`,
+      operands: { logits: [4, 5] },
+      // Apart enough that no difference changes who is chosen.
+      constants: { apart: given("f32", [4, 5], apart) },
+      build: ({ logits, apart }: Values) => routeExperts(add(logits!, apart!), { k: 2, normalise }).weights,
+    })),
+  ],
+} satisfies OpFile;
