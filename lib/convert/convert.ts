@@ -6,6 +6,7 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
+import { unstackExperts } from "../formats/experts.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
@@ -204,7 +205,8 @@ async function toFolder(
   output: string,
   options: ConvertOptions,
 ): Promise<ConvertResult> {
-  const tensors = planTensors(model, "safetensors", options.dtype).map(({ tensor }) => tensor);
+  const planned = planTensors(model, "safetensors", options.dtype).map(({ tensor }) => tensor);
+  const tensors = unstackExperts(planned, model.config);
   const matrix = tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined;
   // Everything that can be refused is prepared before the first byte is written.
   const config = modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype });

@@ -19,7 +19,11 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   if (family === undefined) {
     throw unsupported(`general.architecture ${describe(arch)} is not known (known: ${GGUF_ARCHITECTURES.join(", ")})`);
   }
-  if ((meta.number(`${arch}.expert_count`) ?? 0) > 0) throw unsupported("mixture of experts is not provided");
+  const experts = meta.number(`${arch}.expert_count`) || undefined;
+  const sparse =
+    FAMILY_FORMATS[family].defaults.numExperts !== undefined ||
+    "numExperts" in (FAMILY_FORMATS[family].fileDefaults ?? {});
+  if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
 
   const window = meta.number(`${arch}.attention.sliding_window`) || null;
   const modelType: ModelType = family === "llama" ? llamaOrMistral(meta, window) : family;
@@ -42,7 +46,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       modelType,
       vocabSize: vocabSize(source) ?? meta.number(`${arch}.vocab_size`) ?? tokens?.length,
       hiddenSize: hidden,
-      intermediateSize: meta.requireNumber(`${arch}.feed_forward_length`),
+      intermediateSize:
+        meta.number(`${arch}.feed_forward_length`) ?? meta.requireNumber(`${arch}.expert_feed_forward_length`),
       numHiddenLayers: layers,
       numAttentionHeads: heads,
       numKeyValueHeads: meta.number(`${arch}.attention.head_count_kv`) ?? heads,
@@ -107,13 +112,36 @@ function familyValues(
         residualMultiplier: real("residual_scale") || 1,
         logitsScaling: real("logit_scale") || 1,
       };
+    case "qwen3_moe":
+      return {
+        ...expertCounts(meta, arch),
+        moeIntermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
+        normTopkProb: true,
+      };
+    case "gpt_oss":
+      return {
+        ...expertCounts(meta, arch),
+        intermediateSize: meta.requireNumber(`${arch}.expert_feed_forward_length`),
+        attentionBias: true,
+      };
     default:
       return {};
   }
 }
 
+function expertCounts(meta: GgufMetadata, arch: string): Partial<ModelConfig> {
+  return {
+    numExperts: meta.requireNumber(`${arch}.expert_count`),
+    numExpertsPerTok: meta.requireNumber(`${arch}.expert_used_count`),
+  };
+}
+
 /** What GGUF has no key for: written by this package, as a part of a configuration. */
 const OWN_VALUES = [
+  "normTopkProb",
+  "decoderSparseStep",
+  "mlpOnlyLayers",
+  "swigluLimit",
   "layerTypes",
   "noRopeLayers",
   "queryPreAttnScalar",
@@ -190,6 +218,8 @@ function readScaling(
         ropeType: "yarn",
         factor: tidy(factor),
         ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
+        // Its own definition, which llama.cpp's files do not repeat.
+        ...(arch === "gpt-oss" && { truncate: false }),
       };
     default:
       throw unsupported(`${arch}.rope.scaling.type ${describe(type)} is not provided`);
@@ -246,6 +276,11 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   if (config.slidingWindow !== null) u32("attention.sliding_window", config.slidingWindow);
   if (arch === "llama" && modelType !== "llama") text("heddle.model_type", modelType);
   const own = config as Record<string, unknown>;
+  if (config.numExperts !== undefined) {
+    u32("expert_count", config.numExperts);
+    u32("expert_used_count", config.numExpertsPerTok ?? 1);
+    u32("expert_feed_forward_length", config.moeIntermediateSize ?? config.intermediateSize);
+  }
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }

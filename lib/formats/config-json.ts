@@ -69,8 +69,12 @@ type Json = Record<string, unknown>;
 /** config.json → camelCase, with transformers' family rules applied. Types are left for the schema to check. */
 export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Json {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
-  if (raw.quantization_config !== undefined && raw.quantization_config !== null) {
-    throw unsupported("quantization_config: quantised checkpoints cannot be read");
+  const quantised = raw.quantization_config;
+  if (quantised !== undefined && quantised !== null) {
+    const method = isObject(quantised) ? quantised.quant_method : undefined;
+    if (modelType !== "gpt_oss" || method !== "mxfp4") {
+      throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
+    }
   }
   const config: Json = {};
   for (const [from, to] of Object.entries(keysOf(modelType))) {

@@ -11,6 +11,7 @@ export const MODEL_TYPES = [
   "mistral",
   "qwen2",
   "qwen3",
+  "qwen3_moe",
   "gemma",
   "gemma2",
   "gemma3_text",
@@ -18,6 +19,7 @@ export const MODEL_TYPES = [
   "olmo2",
   "phi3",
   "smollm3",
+  "gpt_oss",
   "gpt2",
 ] as const;
 export type ModelType = (typeof MODEL_TYPES)[number];
@@ -120,6 +122,18 @@ const schema = z.strictObject({
   attentionMultiplier: real(1e6).optional(),
   residualMultiplier: real(1e6).optional(),
   logitsScaling: real(1e6).optional(),
+  /** Routed experts a layer, and how many of them a token is given to (qwen3_moe, gpt_oss). */
+  numExperts: whole(1, 4096).optional(),
+  numExpertsPerTok: whole(1, 4096).optional(),
+  /** Width of an expert; gpt_oss's is intermediateSize. */
+  moeIntermediateSize: whole(1, 2 ** 20).optional(),
+  /** Whether the weights of a token's experts add up to one. */
+  normTopkProb: flag.optional(),
+  /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen3_moe). */
+  decoderSparseStep: whole(0, 1024).optional(),
+  mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
+  /** Where the gated unit is cut (gpt_oss). */
+  swigluLimit: real(1e6).optional(),
   /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
   /** A classification head in the place of the language-modelling one. */
@@ -207,7 +221,7 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
     eosTokenIds: [],
     padTokenId: null,
     dtype: null,
-    ...(fromJson ? {} : derived(modelType, given.headDim ?? headDim)),
+    ...(fromJson ? {} : derived(modelType, given.headDim ?? headDim, hidden)),
     ...(rotates !== undefined && { noRopeLayers: rotates }),
     ...defaults,
     ...(fromJson && fileDefaults),
@@ -218,7 +232,12 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
 }
 
 /** What a caller's sizes imply. */
-function derived(modelType: ModelType, headDim: unknown): Record<string, unknown> {
+function derived(modelType: ModelType, headDim: unknown, hidden: number): Record<string, unknown> {
+  // Two of eight experts, each half as wide as one block for all would be: the same work a token.
+  const half = Math.ceil(defaultIntermediate(hidden, modelType) / 2);
+  const experts = { numExperts: 8, numExpertsPerTok: 2 };
+  if (modelType === "qwen3_moe") return { ...experts, moeIntermediateSize: half };
+  if (modelType === "gpt_oss") return { ...experts, intermediateSize: half };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
   if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
@@ -289,6 +308,10 @@ function check(config: ModelConfig, fail: (message: string) => HeddleError): voi
   }
   if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
     throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
+  }
+  const { numExperts, numExpertsPerTok } = config;
+  if (numExperts !== undefined && numExpertsPerTok !== undefined && numExpertsPerTok > numExperts) {
+    throw fail(`num_experts_per_tok: expected at most num_experts ${numExperts}, got ${numExpertsPerTok}`);
   }
   const scaling = config.ropeScaling;
   const factors =

@@ -53,10 +53,17 @@ const POST_NORMS: readonly Pair[] = [
   ["post_feedforward_layernorm", "post_ffw_norm"],
 ];
 const SANDWICH: readonly Pair[] = [...POST_NORMS, ["pre_feedforward_layernorm", "ffn_norm"]];
+const EXPERTS: readonly Pair[] = [
+  ["mlp.experts.gate_proj", "ffn_gate_exps"],
+  ["mlp.experts.up_proj", "ffn_up_exps"],
+  ["mlp.experts.down_proj", "ffn_down_exps"],
+];
 const OWN_LAYER: Readonly<Partial<Record<ModelType, readonly Pair[]>>> = {
   gemma2: SANDWICH,
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
+  qwen3_moe: [["mlp.gate", "ffn_gate_inp"], ...EXPERTS],
+  gpt_oss: [["mlp.router", "ffn_gate_inp"], ["post_attention_layernorm", "post_attention_norm"], ...EXPERTS],
   phi3: [
     ["self_attn.qkv_proj", "attn_qkv"],
     ["mlp.gate_up_proj", "ffn_up"],
@@ -65,11 +72,15 @@ const OWN_LAYER: Readonly<Partial<Record<ModelType, readonly Pair[]>>> = {
 
 /** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight"; undefined for a name the family does not have. */
 export function ggufName(huggingFace: string, modelType: ModelType): string | undefined {
+  const sinks = /^model\.layers\.([0-9]{1,4})\.self_attn\.sinks$/.exec(huggingFace);
+  if (sinks) return `blk.${sinks[1]}.attn_sinks.weight`;
   return translate(huggingFace, modelType, 0);
 }
 
 /** "blk.3.attn_q.weight" → "model.layers.3.self_attn.q_proj.weight"; undefined for a name the family does not have. */
 export function huggingFaceName(gguf: string, modelType: ModelType): string | undefined {
+  const sinks = modelType === "gpt_oss" && /^blk\.([0-9]{1,4})\.attn_sinks\.weight$/.exec(gguf);
+  if (sinks) return `model.layers.${sinks[1]}.self_attn.sinks`;
   return translate(gguf, modelType, 1);
 }
 

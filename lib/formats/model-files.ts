@@ -6,6 +6,7 @@ import { HeddleError } from "../errors.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
 import { readEmbeddingConfig } from "./embedding-config.ts";
+import { stackExperts } from "./experts.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
@@ -64,7 +65,7 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
   const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
   return {
     config,
-    weights: renamed,
+    weights: stackExperts(renamed, config),
     layout: weightLayout(config, "safetensors"),
     generation: await readGenerationConfig(folder),
     card,

@@ -40,6 +40,10 @@ function* rearranged(
   switch (change.kind) {
     case "none":
     case "norm": {
+      if (tensor.made) {
+        yield* tensor.made();
+        return;
+      }
       const step = chunkBytes(tensor.dtype, dtype);
       for (let at = 0; at < bytes; at += step) {
         yield new Uint8Array(file.bytes(offset + at, Math.min(step, bytes - at)));

@@ -27,6 +27,8 @@ export interface StoredTensor extends TensorInfo {
   file: MappedFile;
   /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
   offset: number;
+  /** Where it does not lie as it is shaped (a stack of experts): its bytes, part by part. `file` and `offset` are a part's. */
+  made?: () => Iterable<Uint8Array>;
 }
 
 /** Weights in one or more mapped files. Nothing is read before a tensor's bytes are. */

@@ -5,13 +5,26 @@ import type { Head, WeightSpec } from "./family.ts";
 import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
 
 /** The flags of lib/nn/decoder.ts that decide which weights there are. */
-export type DecoderWeightFlags = Pick<DecoderShape, "norms" | "normOffset" | "queryNorm" | "fused"> & {
+export type DecoderWeightFlags = Pick<DecoderShape, "norms" | "normOffset" | "queryNorm" | "fused" | "sinks"> & {
   /** A bias on q, k and v (Qwen 2): always there. */
   qkvBias?: boolean;
 };
 
+/** The weights of a layer's routed experts. */
+export interface ExpertWeights {
+  router: string;
+  /** Width of an expert. */
+  width: number;
+  /** Whether the router and the experts have biases. */
+  bias?: boolean;
+}
+
 /** Weights of the decoders in lib/nn/decoder.ts, by their Hugging Face names. */
-export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = {}): Map<string, WeightSpec> {
+export function decoderWeights(
+  config: ModelConfig,
+  flags: DecoderWeightFlags = {},
+  experts: (layer: number) => ExpertWeights | undefined = () => undefined,
+): Map<string, WeightSpec> {
   const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const { norms = "before", queryNorm, fused } = flags;
   const [q, kv] = [numAttentionHeads * headDim, numKeyValueHeads * headDim];
@@ -21,6 +34,21 @@ export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = 
   const norm = (name: string, width = hiddenSize) =>
     out.set(`${name}.weight`, { shape: [width], init: flags.normOffset ? "zeros" : "ones" });
   const bias = (name: string, width: number) => out.set(`${name}.bias`, { shape: [width], init: "zeros" });
+
+  const mlp = (prefix: string) => {
+    const gates: [string, number][] = fused
+      ? [["gate_up", 2 * intermediateSize]]
+      : [
+          ["gate", intermediateSize],
+          ["up", intermediateSize],
+        ];
+    for (const [name, width] of gates) {
+      matrix(`${prefix}.${name}_proj`, width, hiddenSize);
+      if (config.mlpBias) bias(`${prefix}.${name}_proj`, width);
+    }
+    matrix(`${prefix}.down_proj`, hiddenSize, intermediateSize, "residual");
+    if (config.mlpBias) bias(`${prefix}.down_proj`, hiddenSize);
+  };
 
   matrix("model.embed_tokens", vocabSize, hiddenSize);
   for (let i = 0; i < config.numHiddenLayers; i++) {
@@ -43,25 +71,33 @@ export function decoderWeights(config: ModelConfig, flags: DecoderWeightFlags = 
     }
     matrix(`${layer}.self_attn.o_proj`, hiddenSize, q, "residual");
     if (config.attentionBias && !flags.qkvBias) bias(`${layer}.self_attn.o_proj`, hiddenSize);
+    if (flags.sinks) out.set(`${layer}.self_attn.sinks`, { shape: [numAttentionHeads], init: "zeros" });
     norm(`${layer}.post_attention_layernorm`);
     if (norms === "around") norm(`${layer}.pre_feedforward_layernorm`);
-    const gates: [string, number][] = fused
-      ? [["gate_up", 2 * intermediateSize]]
-      : [
-          ["gate", intermediateSize],
-          ["up", intermediateSize],
-        ];
-    for (const [name, width] of gates) {
-      matrix(`${layer}.mlp.${name}_proj`, width, hiddenSize);
-      if (config.mlpBias) bias(`${layer}.mlp.${name}_proj`, width);
-    }
-    matrix(`${layer}.mlp.down_proj`, hiddenSize, intermediateSize, "residual");
-    if (config.mlpBias) bias(`${layer}.mlp.down_proj`, hiddenSize);
+    const routed = experts(i);
+    if (routed) routedWeights(out, `${layer}.mlp`, config, routed);
+    else mlp(`${layer}.mlp`);
     if (norms !== "before") norm(`${layer}.post_feedforward_layernorm`);
   }
   norm("model.norm");
   if (!config.tieWordEmbeddings) matrix("lm_head", vocabSize, hiddenSize);
   return out;
+}
+
+/** Experts' matrices lie in stacks, (experts, outputs, inputs): lib/formats/experts.ts makes them of official folders. */
+function routedWeights(
+  out: Map<string, WeightSpec>,
+  prefix: string,
+  { hiddenSize, numExperts = 0 }: ModelConfig,
+  { router, width, bias = false }: ExpertWeights,
+): void {
+  const layer = (name: string, shape: number[], init: WeightSpec["init"] = "normal") => {
+    out.set(`${prefix}.${name}.weight`, { shape, init });
+    if (bias) out.set(`${prefix}.${name}.bias`, { shape: shape.slice(0, -1), init: "zeros" });
+  };
+  layer(router, [numExperts, hiddenSize]);
+  for (const name of ["gate", "up"]) layer(`experts.${name}_proj`, [numExperts, width, hiddenSize]);
+  layer("experts.down_proj", [numExperts, hiddenSize, width], "residual");
 }
 
 /** The window of a layer, undefined where it sees everything before it. */

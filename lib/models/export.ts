@@ -1,4 +1,5 @@
 import { castBytes } from "../formats/cast.ts";
+import { unstackExperts } from "../formats/experts.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import { type FloatDType, isQuantised, type Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
@@ -26,9 +27,10 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
 /** A model's weights on their way to a safetensors file, in a checkpoint's order; `auto` keeps each one's type, and f32 of quantised ones. */
 export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): TensorData[] {
   const specs = modelWeights(model.config);
-  return model.weightNames.map((name) => {
+  const tensors = model.weightNames.map((name) => {
     const tensor = model.weight(name);
     const stored = isQuantised(tensor.dtype) ? "f32" : (tensor.dtype as FloatDType);
     return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
+  return unstackExperts(tensors, model.config);
 }

@@ -6,6 +6,7 @@ import {
   cacheWrite,
   cast,
   dropout,
+  expertLinear,
   type FloatDType,
   input,
   isFloat,
@@ -95,6 +96,10 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
         y = add(y, linear(narrow, weight(low.b), undefined, { rowwise }));
       }
       return y;
+    },
+    experts(x, prefix, experts) {
+      const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
+      return expertLinear(x, weight(`${prefix}.weight`), experts, { bias, rowwise });
     },
     constant: (name) => {
       const key = `constant.${name}`;

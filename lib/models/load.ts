@@ -99,9 +99,14 @@ async function place(
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
   const wanted = wantedType(t.dtype, t.shape, dtype);
-  if (wanted === t.dtype && !rewritten && t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0)
+  if (
+    wanted === t.dtype &&
+    !rewritten &&
+    !t.made &&
+    t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0
+  )
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  const bytes = rewritten ?? new Uint8Array(t.file.bytes(t.offset, t.bytes));
+  const bytes = rewritten ?? (t.made ? joined(t.made(), t.bytes) : new Uint8Array(t.file.bytes(t.offset, t.bytes)));
   if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, bytes);
   const data = wanted === t.dtype ? bytes : toFloating(bytes, t.dtype, wanted, t.name, spec);
   const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
@@ -110,6 +115,16 @@ async function place(
       ? new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
       : new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
   return Tensor.from(device, wanted, spec.shape, array);
+}
+
+function joined(parts: Iterable<Uint8Array>, bytes: number): Uint8Array {
+  const out = new Uint8Array(bytes);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
 }
 
 /** Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. */

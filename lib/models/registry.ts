@@ -1,6 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
@@ -8,6 +9,7 @@ import { mistral } from "./mistral.ts";
 import { olmo2 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
+import { qwen3Moe } from "./qwen3-moe.ts";
 import { smollm3 } from "./smollm3.ts";
 
 const families: readonly Family[] = [
@@ -15,6 +17,7 @@ const families: readonly Family[] = [
   mistral,
   qwen2,
   qwen3,
+  qwen3Moe,
   gemma,
   gemma2,
   gemma3,
@@ -22,6 +25,7 @@ const families: readonly Family[] = [
   olmo2,
   phi3,
   smollm3,
+  gptOss,
   gpt2,
 ];
 

@@ -33,6 +33,11 @@ export interface ForwardContext {
    * @param options.transposed the weight is stored (in, out), as GPT-2's are
    */
   linear(x: Value, prefix: string, options?: { transposed?: boolean }): Value;
+  /**
+   * The linear layers `prefix` of routed experts: each row through the matrices of those that it was given.
+   * @param x (rows, inputs), or (rows, k, inputs) @param experts (rows, k) i32 @returns (rows, k, outputs)
+   */
+  experts(x: Value, prefix: string, experts: Value): Value;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
   /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */

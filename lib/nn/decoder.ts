@@ -1,6 +1,7 @@
 import { type Activation, add, embedding, glu, rmsNorm, scale, split, type Value } from "../graph/index.ts";
 import { attentionBlock } from "./attention-block.ts";
 import type { ForwardContext } from "./context.ts";
+import { type ExpertsShape, routedExperts } from "./experts.ts";
 import type { Rotary } from "./rotary.ts";
 
 /** Sizes and flags of the decoder that all families but gpt2 share. */
@@ -30,6 +31,10 @@ export interface DecoderShape {
   activation?: Activation;
   /** q, k, v in one projection, gate and up in another (Phi-3). */
   fused?: boolean;
+  /** Whether attention has sinks (gpt_oss). */
+  sinks?: boolean;
+  /** The routed experts of a layer, undefined where it has one block for all rows. */
+  experts?: (layer: number) => ExpertsShape | undefined;
   /** The sliding window of a layer, undefined for none. */
   window: (layer: number) => number | undefined;
   /** How a layer's queries and keys turn, undefined where they do not. */
@@ -80,9 +85,13 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       window: shape.window(i),
       scale: shape.attentionScale,
       softcap: shape.attentionSoftcap,
+      sinks: shape.sinks,
     });
     const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, before.h);
-    x = leave(gatedMlp(context, between.y, `model.${layer}.mlp`, shape), `${layer}.post_feedforward_layernorm`);
+    const experts = shape.experts?.(i);
+    const mlp = `model.${layer}.mlp`;
+    const said = experts ? routedExperts(context, between.y, mlp, experts) : gatedMlp(context, between.y, mlp, shape);
+    x = leave(said, `${layer}.post_feedforward_layernorm`);
     residual = between.h;
   }
   return norm(x, "norm", residual).y;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { unstackExperts } from "../formats/experts.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { ioError } from "../formats/io.ts";
 import { saveWeights, writeSafetensors } from "../formats/safetensors-write.ts";
@@ -42,7 +43,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
     async save(folder, dtype) {
-      await saveWeights(folder, data(dtype));
+      await saveWeights(folder, unstackExperts(data(dtype), model.config));
       await writeEmbeddingFiles(folder, model.config);
     },
   };

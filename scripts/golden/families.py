@@ -13,7 +13,7 @@ import sys
 import torch
 import torch.nn.functional as F
 
-from models import weight
+from models import fnv, hash32, weight
 from rotary import rotate, turning
 
 torch.set_default_dtype(torch.float64)
@@ -23,7 +23,7 @@ class Weights:
     """Weights by official name, made when they are first asked for."""
 
     def __init__(self, around=1.0):
-        self.all, self.around = {}, around
+        self.all, self.around, self.bytes = {}, around, {}
 
     def __call__(self, name, *shape):
         if name not in self.all:
@@ -31,6 +31,29 @@ class Weights:
             self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
         assert self.all[name].shape == torch.Size(shape), name
         return self.all[name]
+
+    def mxfp4(self, name, experts, rows, inputs):
+        """(experts, rows, inputs) from `name`_blocks and `name`_scales."""
+        shapes = {"_blocks": (experts, rows, inputs // 32, 16), "_scales": (experts, rows, inputs // 32)}
+        for suffix, shape in shapes.items():
+            self.bytes[name + suffix] = byte_tensor(name + suffix, shape)
+        return mxfp4(*(self.bytes[name + suffix] for suffix in shapes))
+
+
+def byte_tensor(name, shape):
+    """Whole numbers of 8 bits; scales of MXFP4 around 2^-6."""
+    count = math.prod(shape)
+    bits = hash32((torch.arange(count, dtype=torch.int64) + fnv(name)) & 0xFFFFFFFF)
+    return (119 + (bits >> 30) if name.endswith("_scales") else bits >> 24).reshape(shape)
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def mxfp4(blocks, scales):
+    """OCP MXFP4: groups of 32 E2M1 numbers, two a byte with the lower half first, times 2^(scale - 127)."""
+    pairs = torch.stack([FP4[blocks & 15], FP4[blocks >> 4]], -1).flatten(-2)
+    return (pairs * 2.0 ** (scales[..., None] - 127)).flatten(-2)
 
 
 def rms(x, w, eps, offset=0.0):
@@ -76,13 +99,14 @@ class Model:
     def linear(self, x, name, outputs):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
         biased = self.kind == "qwen2" and name.endswith(("q_proj", "k_proj", "v_proj"))
-        return y + self.w(name + ".bias", outputs) if biased or (self.c.get("attention_bias") and "attn" in name) else y
+        biased = biased or (self.c.get("attention_bias") and "attn" in name) or name.endswith("mlp.router")
+        return y + self.w(name + ".bias", outputs) if biased else y
 
     def layer_type(self, i):
         c = self.c
         if "layer_types" in c:
             return c["layer_types"][i]
-        if self.kind == "gemma2":
+        if self.kind in ("gemma2", "gpt_oss"):
             return "full_attention" if i % 2 else "sliding_attention"
         if self.kind == "gemma3_text":
             return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
@@ -119,12 +143,56 @@ class Model:
         return self.linear(o, p + "o_proj", self.C)
 
     def sinks(self, i):
-        return None
+        return self.w(f"model.layers.{i}.self_attn.sinks", self.H) if self.kind == "gpt_oss" else None
+
+    def experts(self, x, i):
+        """Each row through its likeliest experts, one by one."""
+        c, C, p = self.c, self.C, f"model.layers.{i}.mlp."
+        E, k = c.get("num_experts") or c["num_local_experts"], c["num_experts_per_tok"]
+        logits = self.linear(x, p + ("gate" if self.kind == "qwen3_moe" else "router"), E)
+        if self.kind == "qwen3_moe":
+            p_all, chosen = torch.topk(torch.softmax(logits, -1), k)
+            shares = p_all / p_all.sum(-1, keepdim=True) if c["norm_topk_prob"] else p_all
+        else:
+            best, chosen = torch.topk(logits, k)
+            shares = torch.softmax(best, -1)
+        say = [self.expert(p + "experts.", e) for e in range(E)]
+        rows = []
+        for r in range(len(x)):
+            rows.append(sum(shares[r, j] * say[int(chosen[r, j])](x[r]) for j in range(k)))
+        return torch.stack(rows)
+
+    def expert(self, p, e):
+        c, C = self.c, self.C
+        if self.kind == "qwen3_moe":
+            n = c["moe_intermediate_size"]
+            gate, up = (self.w(f"{p}{e}.{name}_proj.weight", n, C) for name in ("gate", "up"))
+            down = self.w(f"{p}{e}.down_proj.weight", C, n)
+            return lambda v: down @ (silu(gate @ v) * (up @ v))
+        E, n, limit = c["num_local_experts"], c["intermediate_size"], c.get("swiglu_limit", 7.0)
+        if "quantization_config" in c:
+            gate_up = self.w.mxfp4(p + "gate_up_proj", E, 2 * n, C)[e].T
+            down = self.w.mxfp4(p + "down_proj", E, C, n)[e].T
+        else:
+            gate_up, down = self.w(p + "gate_up_proj", E, C, 2 * n)[e], self.w(p + "down_proj", E, n, C)[e]
+        gate_up_bias, down_bias = self.w(p + "gate_up_proj_bias", E, 2 * n)[e], self.w(p + "down_proj_bias", E, C)[e]
+
+        def say(v):
+            both = v @ gate_up + gate_up_bias
+            gate, up = both[::2].clamp(max=limit), both[1::2].clamp(-limit, limit)
+            return ((up + 1) * gate * torch.sigmoid(1.702 * gate)) @ down + down_bias
+
+        return say
+
+    def sparse(self, i):
+        return i not in self.c.get("mlp_only_layers", []) and (i + 1) % self.c.get("decoder_sparse_step", 1) == 0
 
     def rotates(self, i):
         return self.c["no_rope_layers"][i] if "no_rope_layers" in self.c else int((i + 1) % 4 != 0)
 
     def mlp(self, x, i):
+        if self.kind == "gpt_oss" or (self.kind == "qwen3_moe" and self.sparse(i)):
+            return self.experts(x, i)
         p, n = f"model.layers.{i}.mlp.", self.c["intermediate_size"]
         if self.kind == "phi3":
             gate, up = self.linear(x, p + "gate_up_proj", 2 * n).chunk(2, -1)
@@ -200,6 +268,18 @@ CONFIGS = {
     "smollm3 with a window": base("smollm3", num_hidden_layers=3, no_rope_layers=[1, 0, 1], sliding_window=5,
                                   layer_types=["full_attention", "sliding_attention", "full_attention"],
                                   use_sliding_window=True),
+    "qwen3_moe": base("qwen3_moe", head_dim=16, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=20,
+                      norm_topk_prob=True),
+    "qwen3_moe, every second layer": base("qwen3_moe", num_hidden_layers=4, num_experts=5, num_experts_per_tok=3,
+                                          moe_intermediate_size=12, decoder_sparse_step=2, mlp_only_layers=[3],
+                                          norm_topk_prob=False),
+    "gpt_oss": base("gpt_oss", head_dim=16, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24,
+                    attention_bias=True, sliding_window=5, rope_theta=150000.0, swiglu_limit=0.4, rope_scaling={
+                        "rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
+                        "original_max_position_embeddings": 16}),
+    "gpt_oss in MXFP4": base("gpt_oss", head_dim=16, num_local_experts=3, num_experts_per_tok=2, intermediate_size=64,
+                             attention_bias=True, sliding_window=5, rope_theta=150000.0,
+                             quantization_config={"quant_method": "mxfp4"}),
     "llama with linear scaling": base("llama", rope_scaling={"type": "linear", "rope_type": "linear", "factor": 3.0}),
     "llama with dynamic scaling": base("llama", max_position_embeddings=12,
                                        rope_scaling={"rope_type": "dynamic", "factor": 4.0}),
@@ -237,10 +317,10 @@ def golden(name, config):
     loss.backward()
     gradients = {
         n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]]}
-        for n, w in model.w.all.items()
+        for n, w in model.w.all.items() if w.grad is not None
     }
     return {
-        "name": name, "config": config, "weights": {n: list(w.shape) for n, w in model.w.all.items()},
+        "name": name, "config": config, "weights": {n: list(w.shape) for n, w in [*model.w.all.items(), *model.w.bytes.items()]},
         "prompt": PROMPT, "greedy": ids[len(PROMPT):], "logprobs": scores, "smallestMargin": float(f"{margin:.3g}"),
         "logits": [[number(v) for v in row] for row in z.tolist()], "loss": number(loss), "gradients": gradients,
     }

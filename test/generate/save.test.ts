@@ -26,6 +26,8 @@ const families = [
   ["olmo2", {}],
   ["phi3", { partialRotaryFactor: 0.5 }],
   ["smollm3", { numHiddenLayers: 4 }],
+  ["qwen3_moe", {}],
+  ["gpt_oss", {}],
   ["gpt2", { numKeyValueHeads: 4, intermediateSize: 128 }],
 ] as const;
 

@@ -23,3 +23,14 @@ export function weightByName(name: string, shape: readonly number[], around: num
     return unit * (shape.length > 1 ? 0.5 : 0.25) + around;
   });
 }
+
+/** Whole numbers of 8 bits; scales of MXFP4 around 2⁻⁶. Must equal byte_tensor in scripts/golden/families.py. */
+export function bytesByName(name: string, shape: readonly number[]): Uint8Array {
+  const count = shape.reduce((n, d) => n * d, 1);
+  const start = fnv(name);
+  const scales = name.endsWith("_scales");
+  return Uint8Array.from({ length: count }, (_, i) => {
+    const bits = hash32(start + i);
+    return scales ? 119 + (bits >>> 30) : bits >>> 24;
+  });
+}

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
-import { weightByName } from "./by-name.ts";
+import { bytesByName, weightByName } from "./by-name.ts";
 
 export interface FamilyGolden {
   name: string;
@@ -29,6 +29,7 @@ export async function writeFamily(golden: FamilyGolden, folder: string): Promise
   writeFileSync(join(folder, "config.json"), JSON.stringify(golden.config));
   const isGemma = golden.config.model_type.startsWith("gemma");
   const tensors = Object.entries(golden.weights).map(([name, shape]): TensorData => {
+    if (/_(blocks|scales)$/.test(name)) return { name, dtype: "u8", shape, bytes: bytesByName(name, shape) };
     const around = shape.length === 1 && name.endsWith("norm.weight") && !isGemma ? 1 : 0;
     return { name, dtype: "f32", shape, bytes: new Uint8Array(weightByName(name, shape, around).buffer) };
   });

@@ -1,0 +1,265 @@
+// Routed experts in official folders: one by one (qwen3_moe), or fused, transposed and in blocks of 4 bits (gpt_oss). A model
+// holds them as GGUF does: `…mlp.experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
+// (experts, outputs).
+import { HeddleError } from "../errors.ts";
+import type { ModelConfig } from "./config.ts";
+import { isFloatDtype, pieceOf, weightBytes } from "./dtype.ts";
+import type { TensorData } from "./tensor-data.ts";
+import type { StoredTensor, WeightSource } from "./weights.ts";
+
+/** Made of others in the file: how, and which those are. */
+interface Stack {
+  tensor: () => StoredTensor;
+  parts: string[];
+}
+
+/** The weights of a folder with experts in stacks, whichever way they lie; a folder that has stacks keeps them. */
+export function stackExperts(weights: WeightSource, config: ModelConfig): WeightSource {
+  if (config.numExperts === undefined) return weights;
+  const stacks = config.modelType === "gpt_oss" ? gptOssStacks(weights) : singleStacks(weights, config.numExperts);
+  if (stacks.size === 0) return weights;
+  const used = new Set([...stacks.values()].flatMap(({ parts }) => parts));
+  return {
+    ...weights,
+    names: () => [...weights.names().filter((name) => !used.has(name)), ...stacks.keys()],
+    has: (name) => stacks.has(name) || (weights.has(name) && !used.has(name)),
+    info: (name) => stacks.get(name)?.tensor() ?? weights.info(name),
+    tensor: (name) => stacks.get(name)?.tensor() ?? weights.tensor(name),
+  };
+}
+
+const SINGLE = /^(.*\.mlp\.experts)\.([0-9]{1,5})\.((?:gate|up|down)_proj\.weight)$/;
+
+/** `experts.7.gate_proj.weight` and its like. */
+function singleStacks(weights: WeightSource, count: number): Map<string, Stack> {
+  const found = new Map<string, string[]>();
+  for (const name of weights.names()) {
+    const [, prefix, expert, kind] = SINGLE.exec(name) ?? [];
+    if (prefix === undefined || Number(expert) >= count) continue;
+    const stack = `${prefix}.${kind}`;
+    const parts = found.get(stack) ?? [];
+    parts[Number(expert)] = name;
+    found.set(stack, parts);
+  }
+  const stacks = new Map<string, Stack>();
+  for (const [name, parts] of found) {
+    const missing = Array.from({ length: count }, (_, e) => e).find((e) => parts[e] === undefined);
+    if (missing !== undefined) {
+      const [prefix, kind] = [name.slice(0, name.indexOf(".experts.") + 8), name.slice(name.indexOf(".experts.") + 9)];
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${weights.path}: expected a weight ${prefix}.${missing}.${kind}, got none`,
+      );
+    }
+    stacks.set(name, { parts, tensor: () => stackOf(weights, name, parts) });
+  }
+  return stacks;
+}
+
+function stackOf(weights: WeightSource, name: string, parts: readonly string[]): StoredTensor {
+  const first = weights.tensor(parts[0]!);
+  for (const part of parts) {
+    const { dtype, shape } = weights.tensor(part);
+    if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
+    const expected = `${first.dtype} [${first.shape.join(", ")}] as of the first expert`;
+    throw new HeddleError("INVALID_FILE", `${part}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
+  }
+  return {
+    ...first,
+    name,
+    shape: [parts.length, ...first.shape],
+    bytes: first.bytes * parts.length,
+    *made() {
+      for (const part of parts) yield bytesOf(weights.tensor(part));
+    },
+  };
+}
+
+function bytesOf({ file, offset, bytes }: StoredTensor, expert = 0, experts = 1): Uint8Array {
+  const size = bytes / experts;
+  return new Uint8Array(file.bytes(offset + expert * size, size));
+}
+
+const FUSED = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
+
+/** gpt_oss: gate and up in turns along the outputs; matrices (experts, inputs, outputs), or blocks of MXFP4 along the inputs. */
+function gptOssStacks(weights: WeightSource): Map<string, Stack> {
+  const stacks = new Map<string, Stack>();
+  for (const name of weights.names()) {
+    const [, prefix, kind, suffix] = FUSED.exec(name) ?? [];
+    if (prefix === undefined) continue;
+    const halves = kind === "gate_up" ? (["gate", "up"] as const) : (["down"] as const);
+    for (const [part, half] of halves.entries()) {
+      const made = `${prefix}.${half}_proj.${suffix === "_bias" ? "bias" : "weight"}`;
+      const turns = { step: halves.length, part };
+      if (suffix === "_blocks") {
+        const scales = `${prefix}.${kind}_proj_scales`;
+        if (!weights.has(scales))
+          throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
+        const tensor = () => fromBlocks(made, weights.tensor(name), weights.tensor(scales), turns);
+        stacks.set(made, { parts: [name, scales], tensor });
+      } else {
+        const rank = suffix === "_bias" ? 2 : 3;
+        stacks.set(made, { parts: [name], tensor: () => fromFused(made, weights.tensor(name), rank, turns) });
+      }
+    }
+  }
+  return stacks;
+}
+
+/** Every `step`-th output from `part` on. */
+interface Turns {
+  step: number;
+  part: number;
+}
+
+function misshapen({ name, dtype, shape }: StoredTensor, expected: string): HeddleError {
+  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
+}
+
+/** (experts, inputs, outputs) or biases (experts, outputs) → (experts, outputs / step, inputs) or (experts, outputs / step). */
+function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Turns): StoredTensor {
+  const [experts, ...rest] = fused.shape;
+  const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
+  if (fused.shape.length !== rank || !isFloatDtype(fused.dtype) || outputs % step !== 0)
+    throw misshapen(fused, `floats of ${rank} dimensions`);
+  const rows = outputs / step;
+  return {
+    ...fused,
+    name,
+    shape: rank === 3 ? [experts!, rows, inputs] : [experts!, rows],
+    bytes: fused.bytes / step,
+    *made() {
+      for (let e = 0; e < experts!; e++) {
+        const from = elements(bytesOf(fused, e, experts!), pieceOf(fused.dtype).bytes);
+        const out = from.slice(0, rows * inputs);
+        for (let r = 0; r < rows; r++)
+          for (let i = 0; i < inputs; i++) out[r * inputs + i] = from[i * outputs + r * step + part]!;
+        yield new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+      }
+    },
+  };
+}
+
+/** Floats as whole numbers of their size, to be moved about. */
+function elements(bytes: Uint8Array, size: number): Uint16Array | Uint32Array {
+  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
+  const count = bytes.byteLength / size;
+  return size === 2
+    ? new Uint16Array(aligned.buffer, aligned.byteOffset, count)
+    : new Uint32Array(aligned.buffer, aligned.byteOffset, count);
+}
+
+/**
+ * MXFP4 as transformers stores it, blocks (experts, outputs, groups, 16) with neighbours in one byte and scales apart, as
+ * ggml does: 17 bytes a group of 32, the scale first, element j beside element j + 16.
+ */
+function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { step, part }: Turns): StoredTensor {
+  const [experts, outputs, groups, half] = blocks.shape as [number, number, number, number];
+  if (blocks.dtype !== "u8" || blocks.shape.length !== 4 || half !== 16 || outputs % step !== 0)
+    throw misshapen(blocks, "u8 [experts, outputs, groups, 16]");
+  if (scales.dtype !== "u8" || String(scales.shape) !== String([experts, outputs, groups]))
+    throw misshapen(scales, `u8 [${experts}, ${outputs}, ${groups}]`);
+  const rows = outputs / step;
+  const shape = [experts, rows, groups * 32];
+  return {
+    ...blocks,
+    name,
+    dtype: "mxfp4",
+    storedDtype: "MXFP4",
+    shape,
+    bytes: weightBytes("mxfp4", shape),
+    *made() {
+      for (let e = 0; e < experts; e++) {
+        const [nibbles, exponents] = [bytesOf(blocks, e, experts), bytesOf(scales, e, experts)];
+        const out = new Uint8Array(rows * groups * 17);
+        for (let r = 0; r < rows; r++) {
+          for (let g = 0; g < groups; g++) {
+            const from = ((r * step + part) * groups + g) * 16;
+            const to = (r * groups + g) * 17;
+            out[to] = exponents[from / 16]!;
+            for (let j = 0; j < 16; j++)
+              out[to + 1 + j] = nibble(nibbles, from, j) | (nibble(nibbles, from, j + 16) << 4);
+          }
+        }
+        yield out;
+      }
+    },
+  };
+}
+
+function nibble(bytes: Uint8Array, from: number, element: number): number {
+  return (bytes[from + (element >> 1)]! >> (4 * (element & 1))) & 15;
+}
+
+/** Stacks on their way to a folder, as transformers has them there. Of floats. */
+export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig): TensorData[] {
+  if (config.numExperts === undefined) return [...tensors];
+  if (config.modelType === "gpt_oss") return fused(tensors);
+  return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor) : [tensor]));
+}
+
+const STACK = /^(.*\.mlp\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
+
+/** The whole of a tensor's bytes. */
+async function collect(tensor: TensorData): Promise<Uint8Array> {
+  const given = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
+  if (given instanceof Uint8Array) return given;
+  const out = new Uint8Array(weightBytes(tensor.dtype, tensor.shape));
+  let at = 0;
+  for await (const chunk of given) {
+    out.set(chunk, at);
+    at += chunk.length;
+  }
+  return out;
+}
+
+/** A stack's experts one by one; it is read when the first is written, and given up with the last. */
+function singles(tensor: TensorData): TensorData[] {
+  const [, prefix, kind] = STACK.exec(tensor.name)!;
+  const [count, ...shape] = tensor.shape as number[];
+  let whole: Promise<Uint8Array> | undefined;
+  return Array.from({ length: count! }, (_, e) => ({
+    name: `${prefix}.${e}.${kind}_proj.weight`,
+    dtype: tensor.dtype,
+    shape,
+    bytes: async () => {
+      whole ??= collect(tensor);
+      const bytes = await whole;
+      if (e === count! - 1) whole = undefined;
+      const size = bytes.length / count!;
+      return bytes.subarray(e * size, (e + 1) * size);
+    },
+  }));
+}
+
+/** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). */
+function fused(tensors: readonly TensorData[]): TensorData[] {
+  const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
+  return tensors.flatMap((tensor): TensorData[] => {
+    const [, prefix, kind, what] = STACK.exec(tensor.name) ?? [];
+    if (prefix === undefined) return [tensor];
+    if (kind === "up") return [];
+    const parts = kind === "gate" ? [tensor, byName.get(`${prefix}.up_proj.${what}`)!] : [tensor];
+    const [experts, rows, inputs = 1] = tensor.shape as [number, number, number?];
+    const outputs = rows * parts.length;
+    return [
+      {
+        name: `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`,
+        dtype: tensor.dtype,
+        shape: what === "bias" ? [experts, outputs] : [experts, inputs, outputs],
+        bytes: async () => {
+          const size = pieceOf(tensor.dtype).bytes;
+          const sources = await Promise.all(parts.map(async (part) => elements(await collect(part), size)));
+          const out = elements(new Uint8Array(experts * outputs * inputs * size), size);
+          for (const [part, from] of sources.entries())
+            for (let e = 0; e < experts; e++)
+              for (let r = 0; r < rows; r++)
+                for (let i = 0; i < inputs; i++)
+                  out[(e * inputs + i) * outputs + r * parts.length + part] = from[(e * rows + r) * inputs + i]!;
+          return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
+        },
+      },
+    ];
+  });
+}
