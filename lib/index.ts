@@ -66,10 +66,13 @@ export {
 export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
 export { type DpoOptions, dpo } from "./train/dpo.ts";
 export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
+export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
+export { type PpoOptions, ppo } from "./train/ppo.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
+export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
 export type { Run } from "./train/run.ts";
 export type { Trainable } from "./train/run-stage.ts";
 export { type SftOptions, sft } from "./train/sft.ts";

@@ -1,13 +1,175 @@
+import { z } from "zod";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
-import { type GrpoOptions, grpoLoss } from "./objectives/grpo.ts";
+import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
+import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  flag,
+  modelOption,
+  namesOf,
+  number,
+  stepsOf,
+  whole,
+} from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
-import { tempered } from "./preference/scorer.ts";
+import { AnswerScorer, tempered } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
+import { type DrawnAnswer, drawAnswers } from "./rollout/draw.ts";
+import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import { Judge, rewardList } from "./rollout/rewards.ts";
+import { RolloutSource } from "./rollout/source.ts";
+import { Run } from "./run.ts";
+import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
 
 /** How the losses of tokens make one: see TRL's `loss_type`. */
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
 export type GrpoLossType = (typeof grpoLossTypes)[number];
+
+/** The strict schema of the options of group-relative policy optimisation, as a configuration file holds them. */
+export const grpoSchema = z.strictObject({
+  ...policyShape,
+  rewards: rewardList,
+  /** Weight of each reward. Default: 1. */
+  rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
+  /** Answers to each prompt, which are compared with each other. */
+  numGenerations: whole(2).default(8),
+  /** The same in an evaluation. Default: numGenerations. */
+  numGenerationsEval: whole(1).optional(),
+  /** How often a rollout's answers are learned from (μ in the paper). */
+  numIterations: whole(1).default(1),
+  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a rollout of its own. */
+  stepsPerGeneration: whole(1).optional(),
+  /** Weight of the divergence from the reference; 0 needs none. */
+  beta: number(0).default(0),
+  refModel: modelOption.optional(),
+  /** Ratios are cut to [1 − epsilon, 1 + epsilonHigh]. */
+  epsilon: number(0, 1).default(0.2),
+  /** Default: epsilon. DAPO recommends 0.28. */
+  epsilonHigh: number(0).optional(),
+  /** A bound on ratios of answers that are worse than the others, above 1 + epsilonHigh. */
+  delta: number(1).optional(),
+  lossType: z.enum(["grpo", "dapo", "dr_grpo"]).default("dapo"),
+  /** Ratios of tokens, or of sequences (GSPO). */
+  importanceSamplingLevel: z.enum(importanceSamplingLevels).default("token"),
+  /** What advantages are divided by: the deviation of a prompt's rewards, of all of the rollout, or nothing. */
+  scaleRewards: z.enum(rewardScales).default("group"),
+  /** Leave answers that were cut off at maxCompletionLength out of the loss. */
+  maskTruncatedCompletions: flag.default(false),
+});
+
+export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
+
+/**
+ * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
+ * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
+ * Answers come from the engine that serves generation, with the weights as they are; the same seed draws the same ones. Variants: DAPO is
+ * lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
+ *
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a beta kl. The loss
+ * says little: at the first step of a rollout it is near 0 by construction.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
+ * @example
+ * const short = ({ completions }) => completions.map((text) => -text.length / 100);
+ * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
+ */
+export function grpo(base: LanguageModel, options: GrpoOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(grpoSchema, rest, "grpo");
+  const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;
+  const perRollout = perDeviceTrainBatchSize * (parsed.stepsPerGeneration ?? parsed.gradientAccumulationSteps);
+  if (perRollout % numGenerations !== 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `numGenerations: expected a divisor of the ${perRollout} answers of a rollout (perDeviceTrainBatchSize · stepsPerGeneration), got ${numGenerations}`,
+    );
+  if (delta !== undefined && delta <= 1 + epsilonHigh)
+    throw invalidArgument("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`, delta);
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+async function* start(
+  base: LanguageModel,
+  options: z.output<typeof grpoSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { signal } = call;
+  const { perDeviceTrainBatchSize: places, numGenerations, numGenerationsEval, temperature, beta, seed } = options;
+  const judge = new Judge(options.rewards, options.rewardWeights, base);
+  const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
+  const { train, heldOut, sequenceLength, dtype } = policy;
+  // At temperature 1 the sampler's log-probabilities are those of its draws.
+  let scorer: AnswerScorer | undefined;
+  const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
+    if (temperature === 1) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
+    scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
+    return scorer.tokens(
+      drawn.map(({ answer }) => answer),
+      signal,
+    );
+  };
+  const source = new RolloutSource<JudgedAnswer>(train, {
+    heldOut,
+    promptsPerRollout: (places * (options.stepsPerGeneration ?? options.gradientAccumulationSteps)) / numGenerations,
+    batchSize: places,
+    passes: options.numIterations,
+    shuffle: false,
+    seed,
+    async rollOut(prompts, rollout) {
+      const count = rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations);
+      const drawn = await drawAnswers(base, prompts, count, { ...options, rollout, signal });
+      const { rewards, report } = await judge.judge(drawn, signal);
+      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+      const logprobs = await whenDrawn(drawn);
+      const references = await policy.reference?.tokens(
+        drawn.map(({ answer }) => answer),
+        signal,
+      );
+      const deviations = prompts.map((_, p) => deviation(rewards.slice(p * count, (p + 1) * count)));
+      return {
+        answers: drawn.map(({ answer, ended }, i) => ({
+          answer,
+          advantage: advantages[i]!,
+          logprobs: logprobs[i]!,
+          ...(references && { referenceLogprobs: references[i]! }),
+          ...(options.maskTruncatedCompletions && !ended && { masked: true }),
+        })),
+        report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
+      };
+    },
+    dispose() {
+      scorer?.dispose();
+      policy.dispose();
+    },
+  });
+  const card = {
+    data: namesOf(promptsOf(options)),
+    notes: "Tuned by its own answers and what rewards said of them (GRPO).",
+    evaluation: { name: "held-out prompts", metric: "GRPO loss" },
+  };
+  const stage = grpoStage({
+    ...options,
+    epsilonHigh: options.epsilonHigh ?? options.epsilon,
+    delta: options.delta,
+    sequenceLength,
+    answers: places,
+  });
+  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations);
+  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  return yield* runStage(
+    base,
+    stage,
+    policy.guarded(source),
+    { ...options, maxSteps, learningRate },
+    { card, signal, sequences: places, sequenceLength },
+  );
+}
 
 /** An answer that the policy gave, and how much better it was than the others to its prompt. */
 export interface JudgedAnswer {
@@ -27,7 +189,7 @@ export interface JudgedBatch {
   readonly report: Metrics;
 }
 
-export interface GrpoStageOptions extends GrpoOptions {
+export interface GrpoStageOptions extends Objective {
   /**
    * grpo: the mean over an answer's tokens, then over answers. dapo: the mean over all tokens of the step. dr_grpo: the sum over
    * tokens, over answers · maxCompletionLength.

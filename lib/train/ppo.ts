@@ -1,11 +1,180 @@
-import { add, cast, input, mul, reshape, scale, sum } from "../graph/index.ts";
-import { valueHeadOutput } from "../models/heads.ts";
+import { z } from "zod";
+import type { LanguageModel } from "../generate/language-model.ts";
+import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { headNames } from "../models/heads.ts";
 import { meanReport } from "./grpo.ts";
+import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss } from "./objectives/ppo.ts";
+import { parseOptions } from "./options.ts";
+import {
+  type CallOptions,
+  emitWarning,
+  flag,
+  modelOption,
+  namesOf,
+  number,
+  stepsOf,
+  whole,
+} from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
-import { tempered } from "./preference/scorer.ts";
+import { AnswerScorer, rowValues, tempered } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
+import { type DrawnAnswer, drawAnswers } from "./rollout/draw.ts";
+import { KlControl, klOf } from "./rollout/kl-control.ts";
+import { lengthReport, openPolicy, type Policy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import { Judge, rewardList } from "./rollout/rewards.ts";
+import { RolloutSource } from "./rollout/source.ts";
+import { Run } from "./run.ts";
+import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
+import type { TrainEvent, TrainResult } from "./trainer.ts";
+
+/** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
+export const ppoSchema = z.strictObject({
+  ...policyShape,
+  temperature: policyShape.temperature.unwrap().default(0.7),
+  rewards: rewardList,
+  /** Weight of each reward. Default: 1. */
+  rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel: modelOption.optional(),
+  /** How often a rollout's answers are learned from, in an order of its own each time. */
+  numPpoEpochs: whole(1).default(4),
+  /** Optimiser steps that one pass over a rollout takes: a rollout has as many answers as they need. */
+  numMiniBatches: whole(1).default(1),
+  /** Weight of the divergence from the reference, which is taken off each token's reward. */
+  klCoef: number(0).default(0.05),
+  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). */
+  klEstimator: z.enum(["k1", "k3"]).default("k1"),
+  /** Where klCoef is steered to: divergence of an answer, nats (Ziegler et al. 2019); without it klCoef stays. */
+  klTarget: number(0).optional(),
+  /** Answers over which klCoef follows. */
+  klHorizon: whole(1).default(10_000),
+  gamma: number(0, 1).default(1),
+  lam: number(0, 1).default(0.95),
+  cliprange: number(0, 1).default(0.2),
+  cliprangeValue: number(0).default(0.2),
+  /** Weight of the value loss. */
+  vfCoef: number(0).default(0.1),
+  whitenRewards: flag.default(false),
+  /** Taken off the reward of an answer that was cut off at maxCompletionLength. */
+  missingEosPenalty: number(0).optional(),
+});
+
+export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
+
+/**
+ * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022): the model answers prompts, rewards say how good an answer is, the
+ * divergence from the reference is a price on every token, and a value head on the trunk (drawn from `seed` where there is none) tells luck from
+ * merit: advantages are estimated by GAE and whitened. Rows and rewards as for `grpo`.
+ *
+ * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
+ * @example
+ * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
+ */
+export function ppo(base: LanguageModel, options: PpoOptions): Run<TrainEvent, TrainResult> {
+  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const parsed = parseOptions(ppoSchema, rest, "ppo");
+  return new Run(() => start(base, parsed, { signal, warn }));
+}
+
+async function* start(
+  base: LanguageModel,
+  options: z.output<typeof ppoSchema>,
+  call: { signal: AbortSignal | undefined; warn(message: string): void },
+): AsyncGenerator<TrainEvent, TrainResult, void> {
+  const { signal } = call;
+  const { model } = base;
+  const { perDeviceTrainBatchSize: places, gradientAccumulationSteps, numPpoEpochs, seed, temperature } = options;
+  const judge = new Judge(options.rewards, options.rewardWeights, base);
+  const policy = await openPolicy(base, "ppo", options, { ...call, needsReference: true });
+  const { train, heldOut, sequenceLength, dtype } = policy;
+  await model.addValueHead({ seed });
+  const control = new KlControl(options);
+  // Made at the first rollout: only then is what will be trained on the model.
+  let scorer: AnswerScorer | undefined;
+  const source = new RolloutSource<EstimatedAnswer>(train, {
+    heldOut,
+    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches,
+    batchSize: places,
+    passes: numPpoEpochs,
+    shuffle: true,
+    seed,
+    memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
+    async rollOut(prompts, rollout) {
+      scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
+      const drawn = await drawAnswers(base, prompts, 1, { ...options, rollout, signal });
+      const { rewards, report } = await judge.judge(drawn, signal);
+      const { answers, kl, price } = await estimate(drawn, rewards, { scorer, policy, options, control, signal });
+      const klCoef = control.coefficient;
+      if (rollout < 2 ** 31) control.follow(kl, drawn.length);
+      const reward = average(rewards);
+      return { answers, report: { reward, ...report, kl, nonScoreReward: -price, klCoef, ...lengthReport(drawn) } };
+    },
+    dispose() {
+      scorer?.dispose();
+      policy.dispose();
+    },
+  });
+  const card = {
+    data: namesOf(promptsOf(options)),
+    notes: "Tuned by its own answers and what rewards said of them (PPO).",
+    evaluation: { name: "held-out prompts", metric: "PPO loss" },
+  };
+  const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
+  const learningRate = options.learningRate ?? (options.lora ? 3e-5 : 3e-6);
+  return yield* runStage(
+    base,
+    ppoStage({ ...options, sequenceLength, answers: places }),
+    policy.guarded(source),
+    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs), learningRate },
+    {
+      card,
+      signal,
+      names: options.lora ? heads : [...model.languageWeightNames, ...heads],
+      sequences: places,
+      sequenceLength,
+    },
+  );
+}
+
+/** Rewards of tokens, and how much better than expected each token was. */
+async function estimate(
+  drawn: readonly DrawnAnswer[],
+  scores: readonly number[],
+  of: {
+    scorer: AnswerScorer;
+    policy: Policy;
+    options: z.output<typeof ppoSchema>;
+    control: KlControl;
+    signal: AbortSignal | undefined;
+  },
+): Promise<{ answers: EstimatedAnswer[]; kl: number; price: number }> {
+  const { options, control, signal } = of;
+  const answers = drawn.map(({ answer }) => answer);
+  const scored = await of.scorer.score(answers, signal);
+  const references = await of.policy.reference!.tokens(answers, signal);
+  const divergences = scored.map(({ logprobs }, i) =>
+    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, references[i]![t]!, options.klEstimator)),
+  );
+  const rewards = divergences.map((kl, i) => {
+    const tokens = kl.map((nats) => -control.coefficient * nats);
+    const penalty = drawn[i]!.ended ? 0 : (options.missingEosPenalty ?? 0);
+    tokens[tokens.length - 1]! += scores[i]! - penalty;
+    return tokens;
+  });
+  if (options.whitenRewards) whiten(rewards, { shift: false });
+  const estimated = scored.map(({ values }, i) => generalisedAdvantages(rewards[i]!, values, options));
+  whiten(estimated.map(({ advantages }) => advantages));
+  const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
+  return {
+    answers: answers.map((answer, i) => ({ answer, ...scored[i]!, ...estimated[i]! })),
+    kl,
+    price: control.coefficient * kl,
+  };
+}
 
 /** An answer that the policy gave, and what belongs to each of its tokens. */
 export interface EstimatedAnswer {
@@ -70,7 +239,7 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
       const vector = (name: string) => input(name, "f32", [rows]);
       const pass = forward();
       const logprobs = targetLogprobs({ hidden: pass.hidden, head: tempered(pass.head, options.temperature) });
-      const values = reshape(valueHeadOutput(pass, model.config, cast(pass.hidden, "f32")), [rows]);
+      const values = rowValues(pass, model);
       const oldLogprobs = vector("oldLogprobs");
       const { losses, ratio } = clippedPolicyLoss({ logprobs, oldLogprobs, advantages: vector("advantages") }, options);
       const errors = clippedValueLoss({ values, oldValues: vector("oldValues"), returns: vector("returns") }, options);

@@ -288,7 +288,7 @@ describe("rows", () => {
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
     expect(warnings[0]).toMatch(/^data: 1 left out because they are longer than 64 tokens: data: row 77 /);
-    expect(warnings[1]).toMatch(/^data: 1 prompts were cut to 64 tokens with their answer: data: row 77$/);
+    expect(warnings[1]).toMatch(/^data: 1 prompts were cut, to 64 tokens of prompt and answer: data: row 77$/);
     await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
       /only ones that are too long/,
     );

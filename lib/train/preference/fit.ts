@@ -11,6 +11,8 @@ export interface ReadOptions<Item> {
   name: string;
   /** Tokens of a prompt with its answer at most. */
   limit: number;
+  /** What the limit is about, for messages. */
+  what?: string | undefined;
   /** Of what is longer: an error, to leave the row out, or to cut off the beginning of its prompt. */
   truncationMode: TruncationMode;
   /** What becomes of a row. */
@@ -32,7 +34,7 @@ const NAMED = 3;
  * @throws HeddleError `file:line: …` for a row that is none or too long, INVALID_ARGUMENT where no row is left
  */
 export async function readFitting<Item>(data: RowSource, options: ReadOptions<Item>): Promise<Item[][]> {
-  const { name, limit, truncationMode, signal, warn } = options;
+  const { name, limit, what = "prompt and answer", truncationMode, signal, warn } = options;
   const out: Item[][] = [];
   const dropped: string[] = [];
   const cut: string[] = [];
@@ -48,7 +50,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
         throw rowError(
           row,
           "row",
-          `at most ${limit} tokens of prompt and answer (maxSeqLength; truncationMode: "drop" or "keep_end" go on)`,
+          `at most ${limit} tokens of ${what} (truncationMode: "drop" or "keep_end" go on)`,
           `${excess + limit} tokens`,
         );
       else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
@@ -65,8 +67,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
   }
   if (dropped.length > 0)
     warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${first(dropped)}`);
-  if (cut.length > 0)
-    warn(`${name}: ${cut.length} prompts were cut to ${limit} tokens with their answer: ${first(cut)}`);
+  if (cut.length > 0) warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what}: ${first(cut)}`);
   if (out.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",

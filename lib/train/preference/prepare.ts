@@ -14,18 +14,23 @@ export interface SplitOptions {
   evalFraction?: number | undefined;
   truncationMode: TruncationMode;
   seed: number;
+  /** Names of the options that gave the rows, for messages. */
+  names?: { data: string; evalData: string } | undefined;
 }
 
-export type HowToRead<Item> = Pick<ReadOptions<Item>, "read" | "sequences" | "replaced" | "limit" | "signal" | "warn">;
+export type HowToRead<Item> = Pick<
+  ReadOptions<Item>,
+  "read" | "sequences" | "replaced" | "limit" | "what" | "signal" | "warn"
+>;
 
 /** What is trained on and what is held out: rows of evalData, or a share of `data`'s rows, whose items stay together. */
 export async function readSplit<Item>(
-  { data, evalData, evalFraction = 0, truncationMode, seed }: SplitOptions,
+  { data, evalData, evalFraction = 0, truncationMode, seed, names }: SplitOptions,
   how: HowToRead<Item>,
 ): Promise<{ train: Item[]; heldOut: Item[] }> {
-  const rows = await readFitting(data, { ...how, name: "data", truncationMode });
+  const rows = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
   if (evalData !== undefined) {
-    const heldOut = await readFitting(evalData, { ...how, name: "evalData", truncationMode });
+    const heldOut = await readFitting(evalData, { ...how, name: names?.evalData ?? "evalData", truncationMode });
     return { train: rows.flat(), heldOut: heldOut.flat() };
   }
   const isHeldOut = (i: number) => uniformAt(seed, Stream.split, 0, i) < evalFraction;

@@ -1,5 +1,15 @@
-import { compile, type Executable, type FloatDType, type Tensor, type Value } from "../../graph/index.ts";
-import { rowInputs, sequenceForward } from "../../models/forward.ts";
+import {
+  cast,
+  compile,
+  type Executable,
+  type FloatDType,
+  type Results,
+  reshape,
+  type Tensor,
+  type Value,
+} from "../../graph/index.ts";
+import { type Forward, rowInputs, sequenceForward } from "../../models/forward.ts";
+import { valueHeadOutput } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
 import { type AnsweredPrompt, answerRows, targetLogprobs } from "./sequences.ts";
 
@@ -14,39 +24,60 @@ export interface ScorerOptions {
   tensors?: ReadonlyMap<string, Tensor> | undefined;
   /** Divides the logits, as the sampler does. Default 1. */
   temperature?: number | undefined;
+  /** Whether the value head is read too. */
+  values?: boolean | undefined;
+}
+
+/** What a model says of an answer's tokens, in order. */
+export interface ScoredAnswer {
+  logprobs: Float32Array;
+  /** What the value head expects before each token; empty without `values`. */
+  values: Float32Array;
 }
 
 /** Log-probabilities of answers under a model, without gradients; batch × vocabulary floats are never in memory. */
 export class AnswerScorer {
   private readonly options: ScorerOptions;
   private readonly positions: Int32Array;
-  private readonly executable: Executable<{ logprobs: Value }>;
+  private readonly executable: Executable;
 
   constructor(model: Model, options: ScorerOptions) {
     this.options = options;
     const { sequences, sequenceLength, dtype, adapters, temperature = 1, tensors = new Map() } = options;
     const rows = sequences * sequenceLength;
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % sequenceLength);
-    const program = compile(() => {
-      const { hidden, head } = sequenceForward(model, rowInputs(rows), { sequenceLength, dtype, adapters });
-      return { logprobs: targetLogprobs({ hidden, head: tempered(head, temperature) }) };
+    const program = compile((): Results => {
+      const pass = sequenceForward(model, rowInputs(rows), { sequenceLength, dtype, adapters });
+      const logprobs = targetLogprobs({ hidden: pass.hidden, head: tempered(pass.head, temperature) });
+      return options.values ? { logprobs, values: rowValues(pass, model) } : { logprobs };
     });
     this.executable = program.bind(model.device, new Map([...model.tensors, ...tensors]));
   }
 
-  /** Of each answer's tokens, in order. */
-  async tokens(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<Float32Array[]> {
+  async score(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<ScoredAnswer[]> {
     const { sequences, sequenceLength } = this.options;
-    const out: Float32Array[] = [];
+    const out: ScoredAnswer[] = [];
     for (let i = 0; i < answers.length; i += sequences) {
       const part = Array.from({ length: sequences }, (_, k) => answers[i + k]);
       const { inputs, placements } = answerRows(part, sequenceLength);
       const { ids, targets } = inputs;
-      const { logprobs } = await this.executable.run({ ids, targets, positions: this.positions }, { signal });
-      for (const placement of placements)
-        if (placement) out.push((logprobs as Float32Array).slice(placement.first, placement.first + placement.count));
+      const results = await this.executable.run({ ids, targets, positions: this.positions }, { signal });
+      const [logprobs, values = new Float32Array()] = [results.logprobs, results.values] as [
+        Float32Array,
+        Float32Array?,
+      ];
+      for (const placement of placements) {
+        if (!placement) continue;
+        const { first, count } = placement;
+        out.push({ logprobs: logprobs.slice(first, first + count), values: values.slice(first, first + count) });
+      }
     }
     return out;
+  }
+
+  /** Log-probabilities of each answer's tokens. */
+  async tokens(answers: readonly AnsweredPrompt[], signal?: AbortSignal): Promise<Float32Array[]> {
+    return (await this.score(answers, signal)).map(({ logprobs }) => logprobs);
   }
 
   /** Of each whole answer. */
@@ -59,6 +90,11 @@ export class AnswerScorer {
   dispose(): void {
     this.executable.dispose();
   }
+}
+
+/** In a trace: what the value head says of each row. (rows) f32 */
+export function rowValues(pass: Forward, model: Model): Value {
+  return reshape(valueHeadOutput(pass, model.config, cast(pass.hidden, "f32")), [pass.hidden.dim(0)]);
 }
 
 /** A head whose logits are divided by a temperature, after its soft cap. */

@@ -1,0 +1,48 @@
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import { newProgress, runSequences } from "./engine.ts";
+import { KvCache } from "./kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import { type GenerateOptions, resolveOptions } from "./options.ts";
+import { Sequence } from "./sequence.ts";
+
+/** A prompt with a seed of its own. */
+export interface SeededPrompt {
+  ids: readonly number[];
+  /** A safe integer of at least 0. */
+  seed: number;
+}
+
+/** Sequences that share one run; more of them wait for their turn. */
+const MOST_SLOTS = 32;
+
+/**
+ * One continuation of each prompt, in order, all decoded together: what training draws answers with. Unlike `completeAll`
+ * every sequence has its own seed.
+ */
+export async function completeSeeded(
+  model: LanguageModel,
+  prompts: readonly SeededPrompt[],
+  options: Omit<GenerateOptions, "seed" | "n"> = {},
+): Promise<Completion[]> {
+  if (prompts.length === 0) return [];
+  const { contextLength, tokenizer } = model;
+  const resolved = resolveOptions({ ...options, seed: 0 }, model.optionContext);
+  model.checkStops(resolved);
+  const sequences = prompts.map(({ ids, seed }, index) => {
+    const own = { ...resolved, seed };
+    return new Sequence(ids, own, { index, sample: 0, contextLength, tokenizer });
+  });
+  const builders = sequences.map(() => new CompletionBuilder());
+  const progress = newProgress();
+  const { signal, speculation, adapters } = resolved;
+  const slots = Math.min(sequences.length, MOST_SLOTS);
+  const cache = new KvCache(model.model, { slots, contextLength, adapters });
+  try {
+    for await (const piece of runSequences(cache, sequences, { signal, progress, speculation }))
+      builders[piece.index]!.add(piece);
+  } finally {
+    cache.dispose();
+  }
+  const timings = timingsOf(progress, 0);
+  return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
+}

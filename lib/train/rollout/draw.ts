@@ -1,0 +1,62 @@
+import { z } from "zod";
+import { Stream, uniformAt } from "../../data/random.ts";
+import type { LanguageModel } from "../../generate/language-model.ts";
+import { completeSeeded } from "../../generate/seeded.ts";
+import { number, whole } from "../preference/options.ts";
+import { type AnsweredPrompt, joined } from "../preference/sequences.ts";
+import type { PolicyPrompt } from "./prompts.ts";
+
+/** How answers are drawn; names as in `generate`, defaults as in TRL. */
+export const samplingShape = {
+  /** Tokens of an answer at most. */
+  maxCompletionLength: whole(1).default(256),
+  temperature: z
+    .custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0")
+    .default(1),
+  topK: whole(0).default(0),
+  topP: number(0, 1).default(1),
+  minP: number(0, 1).default(0),
+  repetitionPenalty: number(0).default(1),
+} as const;
+
+export type SamplingOptions = z.output<z.ZodObject<typeof samplingShape>>;
+
+/** An answer that the policy gave. */
+export interface DrawnAnswer {
+  readonly prompt: PolicyPrompt;
+  readonly answer: AnsweredPrompt;
+  readonly text: string;
+  /** The model's own log-probability of each token, at temperature 1. */
+  readonly logprobs: readonly number[];
+  /** Whether it ended by itself, with an end token. */
+  readonly ended: boolean;
+}
+
+/**
+ * Answers to prompts by the engine that serves generation: batched decode over a KV cache, with the weights as they are now. The same
+ * (seed, rollout) draws the same answers.
+ * @param count answers a prompt, one after another in the result
+ */
+export async function drawAnswers(
+  model: LanguageModel,
+  prompts: readonly PolicyPrompt[],
+  count: number,
+  options: SamplingOptions & { seed: number; rollout: number; signal?: AbortSignal | undefined },
+): Promise<DrawnAnswer[]> {
+  const { seed, rollout, signal, maxCompletionLength: maxTokens, temperature, topK, topP, minP } = options;
+  const asked = prompts.flatMap((prompt) => Array.from({ length: count }, () => prompt));
+  const seeded = asked.map(({ ids }, i) => ({
+    ids,
+    seed: Math.floor(uniformAt(seed, Stream.rollouts, rollout, i) * 2 ** 47),
+  }));
+  const { repetitionPenalty } = options;
+  const sampling = { maxTokens, temperature, topK, topP, minP, repetitionPenalty };
+  const completions = await completeSeeded(model, seeded, { ...sampling, contextOverflow: "stop", signal });
+  return completions.map(({ tokens, logprobs, text, finishReason }, i) => ({
+    prompt: asked[i]!,
+    answer: joined(asked[i]!.ids, tokens),
+    text,
+    logprobs,
+    ended: finishReason === "stop",
+  }));
+}

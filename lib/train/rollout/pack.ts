@@ -1,0 +1,25 @@
+// Plain data with typed arrays as JSON, to the last bit.
+
+const KINDS = { Int32Array, Float32Array, Float64Array } as const;
+
+/** Typed arrays as `{ "$Float32Array": [...] }`, throughout a value. JSON keeps every bit of a finite number. */
+export function pack(value: unknown): unknown {
+  if (ArrayBuffer.isView(value)) {
+    const name = value.constructor.name;
+    return { [`$${name}`]: Array.from(value as Float32Array) };
+  }
+  if (Array.isArray(value)) return value.map(pack);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, pack(v)]));
+}
+
+/** What `pack` was given. */
+export function unpack(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(unpack);
+  if (typeof value !== "object" || value === null) return value;
+  const entries = Object.entries(value);
+  const kind = entries.length === 1 ? KINDS[entries[0]![0].slice(1) as keyof typeof KINDS] : undefined;
+  if (kind && entries[0]![0].startsWith("$") && Array.isArray(entries[0]![1]))
+    return kind.from(entries[0]![1] as number[]);
+  return Object.fromEntries(entries.map(([key, v]) => [key, unpack(v)]));
+}

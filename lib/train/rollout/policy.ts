@@ -1,0 +1,145 @@
+import type { z } from "zod";
+import type { RowSource } from "../../data/rows.ts";
+import { HeddleError } from "../../errors.ts";
+import type { LanguageModel } from "../../generate/language-model.ts";
+import type { FloatDType, Tensor } from "../../graph/index.ts";
+import { adapterTensors } from "../../models/adapters.ts";
+import { needSameVocabulary, preferenceShape, rowData, sequenceLengthFor } from "../preference/options.ts";
+import { average } from "../preference/pairs.ts";
+import { settleWeights } from "../preference/prepare.ts";
+import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
+import { RowEncoder } from "../preference/rows.ts";
+import { AnswerScorer } from "../preference/scorer.ts";
+import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
+import type { Metrics } from "../stage.ts";
+import type { BatchSource } from "../trainer.ts";
+import { type DrawnAnswer, type SamplingOptions, samplingShape } from "./draw.ts";
+import { type PolicyPrompt, readPrompts } from "./prompts.ts";
+
+/** Options of the stages in which the model answers prompts itself. */
+export const policyShape = {
+  ...preferenceShape,
+  ...samplingShape,
+  /** Rows `{ prompt, … }`; `data` is another name for it. */
+  prompts: rowData.optional(),
+  evalPrompts: rowData.optional(),
+  data: rowData.optional(),
+} as const;
+
+type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
+
+/** Options with rows of any kind, as a program gives them. */
+export type WithPrompts<Options> = Omit<Options, "data" | "evalData" | "prompts" | "evalPrompts"> & {
+  prompts?: RowSource | undefined;
+  evalPrompts?: RowSource | undefined;
+  data?: RowSource | undefined;
+  evalData?: RowSource | undefined;
+};
+
+/** The rows with prompts. @throws HeddleError INVALID_ARGUMENT unless there is exactly one source of them */
+export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource {
+  const given = prompts ?? data;
+  if (given !== undefined && (prompts === undefined || data === undefined)) return given;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `prompts: expected rows with prompts, got ${given === undefined ? "none" : "both prompts and data"}`,
+  );
+}
+
+/** Prompts, and what the policy is held to. */
+export interface Policy {
+  train: readonly PolicyPrompt[];
+  heldOut: readonly PolicyPrompt[];
+  /** Rows of a prompt with an answer. */
+  sequenceLength: number;
+  dtype: FloatDType;
+  /** The reference's log-probabilities, at the sampler's temperature; undefined where none is needed. */
+  reference: AnswerScorer | undefined;
+  /** A source whose position holds for this reference alone. */
+  guarded<Batch>(source: BatchSource<Batch>): BatchSource<Batch>;
+  dispose(): void;
+}
+
+/**
+ * Reads the prompts, and takes a snapshot of what will be trained, as the reference: with a new LoRA adapter that is the model without
+ * it, and costs nothing.
+ */
+export async function openPolicy(
+  base: LanguageModel,
+  stage: string,
+  options: PolicyOptions & { refModel?: Trainable | undefined },
+  call: { signal: AbortSignal | undefined; warn(message: string): void; needsReference: boolean },
+): Promise<Policy> {
+  const { model } = base;
+  const { refModel, maxCompletionLength, temperature, dtype, perDeviceTrainBatchSize: sequences } = options;
+  if (refModel) needSameVocabulary("refModel", refModel.model, model);
+  // The last token of an answer is never fed.
+  const context = sequenceLengthOf(model, { maxSeqLength: options.maxSeqLength ?? model.config.maxPositionEmbeddings });
+  const limit = context + 1 - maxCompletionLength;
+  if (limit < 1)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `maxCompletionLength: expected room for a prompt within ${context} positions (maxSeqLength), got ${maxCompletionLength}`,
+    );
+  const rows = {
+    ...options,
+    data: promptsOf(options),
+    evalData: options.evalPrompts ?? options.evalData,
+    names: {
+      data: options.prompts === undefined ? "data" : "prompts",
+      evalData: options.evalPrompts === undefined ? "evalData" : "evalPrompts",
+    },
+  };
+  const encoder = new RowEncoder(tokenizerOf(base, stage)!, options);
+  const { train, heldOut } = await readPrompts(rows, encoder, { ...call, limit });
+  const longest = [...train, ...heldOut].reduce((n, { ids }) => Math.max(n, ids.length), 1);
+  const sequenceLength = sequenceLengthFor(longest + maxCompletionLength - 1, context);
+  await settleWeights(model, options);
+  let tensors: Map<string, Tensor> | undefined;
+  let reference: AnswerScorer | undefined;
+  const dispose = () => {
+    reference?.dispose();
+    for (const tensor of tensors?.values() ?? []) tensor.dispose();
+  };
+  let mark = "none";
+  try {
+    if (call.needsReference) {
+      if (!refModel) tensors = await snapshot(model, trainedBefore(base, options));
+      const shape = { sequences, sequenceLength, dtype, temperature };
+      reference = new AnswerScorer(refModel?.model ?? model, { ...shape, tensors });
+      // A prompt's own tokens tell references apart as well as any.
+      const probe = train.slice(0, sequences).filter(({ ids }) => ids.length > 1);
+      const scored = probe.map(({ ids }) => ({ ids: Int32Array.from(ids), promptLength: 1 }));
+      mark = fingerprint(await reference.sums(scored, call.signal));
+    }
+  } catch (error) {
+    dispose();
+    throw error;
+  }
+  return {
+    train,
+    heldOut,
+    sequenceLength,
+    dtype,
+    reference,
+    guarded: (source) => (call.needsReference ? withReference(source, mark) : source),
+    dispose,
+  };
+}
+
+/** Names of the tensors that training will change and that exist already. */
+function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: PolicyOptions): readonly string[] {
+  if (!lora) return model.languageWeightNames;
+  const known = model.adapters.get(adapter);
+  return known ? adapterTensors(known) : [];
+}
+
+/** How long answers are, and how many of them ended by themselves. */
+export function lengthReport(drawn: readonly DrawnAnswer[]): Metrics {
+  return {
+    completionLength: average(drawn.map(({ logprobs }) => logprobs.length)),
+    endedShare: drawn.filter(({ ended }) => ended).length / drawn.length,
+  };
+}
+
+export type { SamplingOptions };

@@ -1,0 +1,28 @@
+import type { LocatedRow } from "../../data/rows.ts";
+import { type HowToRead, readSplit, type SplitOptions } from "../preference/prepare.ts";
+import type { EncodedPrompt, RowEncoder } from "../preference/rows.ts";
+
+/** A prompt to draw answers to, and the row's other fields, which reward functions are given. */
+export interface PolicyPrompt extends EncodedPrompt {
+  readonly columns: Readonly<Record<string, unknown>>;
+}
+
+/** Prompts of rows `{ prompt, … }`: a text, or an array of messages. */
+export async function readPrompts(
+  options: SplitOptions,
+  encoder: RowEncoder,
+  how: Pick<HowToRead<PolicyPrompt>, "limit" | "signal" | "warn">,
+): Promise<{ train: PolicyPrompt[]; heldOut: PolicyPrompt[] }> {
+  return readSplit<PolicyPrompt>(options, {
+    ...how,
+    what: "a prompt, beside maxCompletionLength",
+    read: (row) => [promptOf(row, encoder)],
+    sequences: ({ ids }) => [{ ids: Int32Array.from(ids), promptLength: ids.length }],
+    replaced: (prompt, [cut]) => ({ ...prompt, ids: [...cut!.ids] }),
+  });
+}
+
+function promptOf(row: LocatedRow, encoder: RowEncoder): PolicyPrompt {
+  const { prompt: _, ...columns } = row.value;
+  return { ...encoder.prompt(row), columns };
+}

@@ -1,0 +1,164 @@
+import { z } from "zod";
+import { describe, HeddleError, invalidArgument } from "../../errors.ts";
+import { raceAbort } from "../../generate/abort.ts";
+import { classifierOutputs } from "../../generate/classify.ts";
+import type { LanguageModel } from "../../generate/language-model.ts";
+import type { Model } from "../../models/model.ts";
+import type { ChatMessage } from "../../tokenizer/chat.ts";
+import { average } from "../preference/pairs.ts";
+import type { Metrics } from "../stage.ts";
+import type { DrawnAnswer } from "./draw.ts";
+
+/** What a reward function is given: arrays with an element an answer, and beside those named here every further field of the rows. */
+export interface RewardInput {
+  /** As the rows give them: texts, or arrays of messages. */
+  prompts: readonly (string | readonly ChatMessage[])[];
+  /** Texts of the answers. */
+  completions: readonly string[];
+  completionIds: readonly (readonly number[])[];
+  readonly [column: string]: readonly unknown[];
+}
+
+/** Numbers for answers, higher for better ones; null where the function does not apply. */
+export type RewardFunction = (
+  input: RewardInput,
+  context: { signal: AbortSignal | undefined },
+) => readonly (number | null)[] | Promise<readonly (number | null)[]>;
+
+/** A function, or a reward model: a sequence classifier with one label, as `trainReward` makes it. */
+export type Reward = RewardFunction | RewardModel;
+
+export interface RewardModel {
+  readonly model: Model;
+  readonly tokenizer?: LanguageModel["tokenizer"];
+}
+
+export const rewardList = z.custom<readonly Reward[]>(
+  (v) =>
+    Array.isArray(v) &&
+    v.length > 0 &&
+    v.every((r) => typeof r === "function" || (typeof r === "object" && r && "model" in r)),
+  "an array of functions and reward models (in a configuration file: paths of modules that export them, or of models)",
+);
+
+/** What some answers are worth. */
+export interface Judgement {
+  /** The weighted sum for each answer. */
+  rewards: number[];
+  /** `rewards/<name>`: the mean of each function's. */
+  report: Metrics;
+}
+
+/** Several rewards, weighted. */
+export class Judge {
+  private readonly rewards: readonly { name: string; weight: number; of: Reward }[];
+  private readonly policy: LanguageModel;
+
+  constructor(rewards: readonly Reward[], weights: readonly number[] | undefined, policy: LanguageModel) {
+    if (weights && weights.length !== rewards.length)
+      throw invalidArgument("rewardWeights", `${rewards.length} numbers, one a reward`, weights);
+    const named = rewards.map((of, i) => ({ name: nameOf(of, i), weight: weights?.[i] ?? 1, of }));
+    const taken = (name: string) => named.filter((r) => r.name === name).length > 1;
+    this.rewards = named.map((r, i) => (taken(r.name) ? { ...r, name: `${r.name}${i + 1}` } : r));
+    this.policy = policy;
+    for (const { of } of this.rewards) if (typeof of !== "function") checkRewardModel(of);
+  }
+
+  async judge(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<Judgement> {
+    const scores: (number | null)[][] = [];
+    for (const { name, of } of this.rewards)
+      scores.push(
+        typeof of === "function" ? await this.ask(name, of, drawn, signal) : await this.score(of, drawn, signal),
+      );
+    const rewards = drawn.map((_, i) =>
+      this.rewards.reduce((sum, { weight }, r) => sum + weight * (scores[r]![i] ?? 0), 0),
+    );
+    const nobody = drawn.findIndex((_, i) => scores.every((s) => s[i] === null));
+    if (nobody >= 0)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `rewards: expected at least one that applies to answer ${nobody}, got none`,
+      );
+    const report: Metrics = {};
+    for (const [r, { name }] of this.rewards.entries()) {
+      const known = scores[r]!.filter((v) => v !== null);
+      if (known.length > 0) report[`rewards/${name}`] = average(known);
+    }
+    return { rewards, report };
+  }
+
+  private async ask(
+    name: string,
+    reward: RewardFunction,
+    drawn: readonly DrawnAnswer[],
+    signal: AbortSignal | undefined,
+  ): Promise<(number | null)[]> {
+    const columns: Record<string, unknown[]> = {};
+    for (const key of new Set(drawn.flatMap(({ prompt }) => Object.keys(prompt.columns))))
+      columns[key] = drawn.map(({ prompt }) => prompt.columns[key]);
+    const input: RewardInput = {
+      ...columns,
+      prompts: drawn.map(({ prompt }) => prompt.given),
+      completions: drawn.map(({ text }) => text),
+      completionIds: drawn.map(({ answer: { ids, promptLength } }) => [...ids.subarray(promptLength)]),
+    };
+    const given: unknown = await raceAbort(Promise.resolve(reward(input, { signal })), signal);
+    const list = ArrayBuffer.isView(given) ? Array.from(given as Float32Array) : given;
+    if (!Array.isArray(list) || list.length !== drawn.length)
+      throw invalidArgument(`rewards: ${name}`, `an array of ${drawn.length} numbers, one an answer`, given);
+    return list.map((value: unknown, i) => {
+      if (value === null || value === undefined) return null;
+      if (typeof value === "number" && Number.isFinite(value)) return value;
+      throw new HeddleError(
+        "NUMERICAL",
+        `rewards: ${name}: expected a finite number for answer ${i}, got ${describe(value)}`,
+      );
+    });
+  }
+
+  /** The ids as they are where the model reads the same vocabulary; else its own reading of the text. */
+  private async score(
+    { model, tokenizer }: RewardModel,
+    drawn: readonly DrawnAnswer[],
+    signal: AbortSignal | undefined,
+  ): Promise<number[]> {
+    const same = !tokenizer || sameVocabulary(tokenizer, this.policy.tokenizer);
+    const sequences = drawn.map(({ prompt, answer, text }) =>
+      same ? answer.ids : reread(tokenizer, prompt.given, text),
+    );
+    const contextLength = model.config.maxPositionEmbeddings;
+    const logits = await classifierOutputs(model, sequences, { contextLength, signal });
+    return logits.map(([score]) => score!);
+  }
+}
+
+function nameOf(reward: Reward, index: number): string {
+  if (typeof reward !== "function") return "rewardModel";
+  return /^[\w$]+$/.test(reward.name) ? reward.name : `reward${index + 1}`;
+}
+
+function checkRewardModel({ model }: RewardModel): void {
+  const { classifier, modelType } = model.config;
+  if (classifier?.task === "sequence" && classifier.labels.length === 1) return;
+  const got = classifier
+    ? `a ${classifier.task} classifier with ${classifier.labels.length} labels`
+    : `a ${modelType} without a head`;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `rewards: expected a reward model, a sequence classifier with one label (trainReward makes one), got ${got}`,
+  );
+}
+
+type SomeTokenizer = NonNullable<LanguageModel["tokenizer"]>;
+
+function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean {
+  return a === b || (b !== undefined && a.files()["tokenizer.json"] === b.files()["tokenizer.json"]);
+}
+
+function reread(tokenizer: SomeTokenizer, prompt: string | readonly ChatMessage[], text: string): number[] {
+  if (typeof prompt !== "string")
+    return [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
+  const { bosTokenId, eosTokenIds } = tokenizer;
+  const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false });
+  return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...eosTokenIds.slice(0, 1)];
+}

@@ -1,0 +1,144 @@
+import { permutation, Stream } from "../../data/random.ts";
+import { HeddleError, throwIfAborted } from "../../errors.ts";
+import type { Metrics } from "../stage.ts";
+import type { BatchSource } from "../trainer.ts";
+import { pack, unpack } from "./pack.ts";
+import type { PolicyPrompt } from "./prompts.ts";
+
+/** Answers of a micro-batch, and what their rollout reports. */
+export interface RolloutBatch<Item> {
+  readonly answers: readonly Item[];
+  readonly report: Metrics;
+}
+
+export interface RolloutSourceOptions<Item> {
+  heldOut?: readonly PolicyPrompt[] | undefined;
+  /** Prompts of one rollout. */
+  promptsPerRollout: number;
+  /** Answers of a micro-batch. */
+  batchSize: number;
+  /** How often a rollout's answers are learned from; in an order of its own each time where `shuffle` says so. */
+  passes: number;
+  shuffle: boolean;
+  seed: number;
+  /** Draws and judges answers with the weights as they are. @param rollout its number, or that of an evaluation's, from 2³¹ on */
+  rollOut(
+    prompts: readonly PolicyPrompt[],
+    rollout: number,
+    signal: AbortSignal | undefined,
+  ): Promise<RolloutBatch<Item>>;
+  /** What `rollOut` changes as it goes and a checkpoint has to keep. */
+  memory?: { get(): unknown; set(value: unknown): void } | undefined;
+  dispose?(): void;
+}
+
+interface Position {
+  epoch: number;
+  index: number;
+  rollout: number;
+  memory?: unknown;
+  /** What is left of the rollout under way. */
+  open?: { pass: number; taken: number; batch: unknown } | undefined;
+}
+
+/**
+ * Micro-batches of answers that the policy draws itself. A rollout is drawn when the one before is used up, and not before:
+ * it has to come from the weights of that moment. A position holds the rollout under way, which could not be drawn again.
+ */
+export class RolloutSource<Item> implements BatchSource<RolloutBatch<Item>> {
+  readonly prefetch = false;
+  private readonly prompts: readonly PolicyPrompt[];
+  private readonly options: RolloutSourceOptions<Item>;
+  private epoch = 0;
+  private index = 0;
+  private rollout = 0;
+  private open: { pass: number; taken: number; batch: RolloutBatch<Item>; order?: readonly number[] } | undefined;
+
+  constructor(prompts: readonly PolicyPrompt[], options: RolloutSourceOptions<Item>) {
+    this.prompts = prompts;
+    this.options = options;
+  }
+
+  async next(signal?: AbortSignal): Promise<RolloutBatch<Item>> {
+    const { batchSize, passes, rollOut } = this.options;
+    if (!this.open) {
+      const prompts = await this.take(signal);
+      const batch = await rollOut(prompts, this.rollout, signal);
+      this.rollout += 1;
+      this.open = { pass: 0, taken: 0, batch };
+    }
+    const { batch, taken, pass } = this.open;
+    this.open.order ??= await this.orderOf(batch, pass);
+    const { order } = this.open;
+    const answers = order.slice(taken, taken + batchSize).map((i) => batch.answers[i]!);
+    const after = taken + answers.length;
+    if (after < order.length) this.open = { ...this.open, taken: after };
+    else if (pass + 1 < passes) this.open = { batch, pass: pass + 1, taken: 0 };
+    else this.open = undefined;
+    return { answers, report: batch.report };
+  }
+
+  /** The next prompts: each pass over them has an order of its own. */
+  private async take(signal: AbortSignal | undefined): Promise<PolicyPrompt[]> {
+    const { seed, promptsPerRollout } = this.options;
+    const taken: PolicyPrompt[] = [];
+    while (taken.length < promptsPerRollout) {
+      throwIfAborted(signal, "rollout");
+      const order = await permutation(this.prompts.length, seed, Stream.documents, this.epoch);
+      const part = order.subarray(this.index, this.index + promptsPerRollout - taken.length);
+      for (const i of part) taken.push(this.prompts[i]!);
+      this.index += part.length;
+      if (this.index === order.length) [this.epoch, this.index] = [this.epoch + 1, 0];
+    }
+    return taken;
+  }
+
+  private async orderOf({ answers }: RolloutBatch<Item>, pass: number): Promise<number[]> {
+    const { seed, shuffle } = this.options;
+    if (!shuffle) return answers.map((_, i) => i);
+    // The rollout's number is that of the one drawn last.
+    return [...(await permutation(answers.length, seed, Stream.rollouts, this.rollout, pass + 1))];
+  }
+
+  state(): Position {
+    const { epoch, index, rollout, open } = this;
+    const memory = this.options.memory?.get();
+    return {
+      epoch,
+      index,
+      rollout,
+      ...(memory !== undefined && { memory }),
+      // Packed when it is written, which most positions are not.
+      ...(open && { open: { pass: open.pass, taken: open.taken, batch: { toJSON: () => pack(open.batch) } } }),
+    };
+  }
+
+  restore(state: unknown): void {
+    const { epoch, index, rollout, open, memory } = JSON.parse(JSON.stringify(state ?? {})) as Partial<Position>;
+    const valid = [epoch, index, rollout].every((v) => Number.isSafeInteger(v) && v! >= 0);
+    if (!valid || index! >= this.prompts.length)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `checkpoint: expected a position in the ${this.prompts.length} prompts, got epoch ${epoch}, index ${index}, rollout ${rollout}`,
+      );
+    this.epoch = epoch!;
+    this.index = index!;
+    this.rollout = rollout!;
+    this.open = open && { ...open, batch: unpack(open.batch) as RolloutBatch<Item> };
+    if (memory !== undefined) this.options.memory?.set(memory);
+  }
+
+  get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<RolloutBatch<Item>>) | undefined {
+    const { heldOut = [], batchSize, rollOut } = this.options;
+    if (heldOut.length === 0) return undefined;
+    return async function* evaluate(signal) {
+      // All at once, so that every micro-batch reports the same means. The same draws in every evaluation.
+      const { answers, report } = await rollOut(heldOut, 2 ** 31, signal);
+      for (let i = 0; i < answers.length; i += batchSize) yield { answers: answers.slice(i, i + batchSize), report };
+    };
+  }
+
+  dispose(): void {
+    this.options.dispose?.();
+  }
+}

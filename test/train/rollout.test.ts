@@ -1,0 +1,326 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { type GrpoOptions, grpo } from "../../lib/train/grpo.ts";
+import { type PpoOptions, ppo } from "../../lib/train/ppo.ts";
+import { trainReward } from "../../lib/train/reward.ts";
+import { KlControl } from "../../lib/train/rollout/kl-control.ts";
+import { pack, unpack } from "../../lib/train/rollout/pack.ts";
+import type { RewardFunction, RewardInput } from "../../lib/train/rollout/rewards.ts";
+import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+import { bad, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
+
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-rollout-"));
+  await (await speakingModel(await trainedTokenizer(), join(folder, "corpus.txt"), join(folder, "base"))).dispose();
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const load = () => LanguageModel.load(join(folder, "base"));
+const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));
+
+/** The share of the letter e. */
+const letter: RewardFunction = ({ completions }) =>
+  completions.map((text) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length));
+
+const common = {
+  prompts: rows(false),
+  rewards: [letter],
+  maxSteps: 20,
+  perDeviceTrainBatchSize: 16,
+  gradientAccumulationSteps: 2,
+  numGenerations: 8,
+  maxCompletionLength: 12,
+  learningRate: 3e-3,
+  warmupSteps: 2,
+  seed: 5,
+} satisfies GrpoOptions;
+
+const { numGenerations: _, ...forPpo } = common;
+const ppoCommon = { ...forPpo, gradientAccumulationSteps: 1, numPpoEpochs: 2, maxSteps: 40 } satisfies PpoOptions;
+
+async function eventsOf(run: AsyncIterable<TrainEvent>): Promise<{ steps: StepEvent[]; held: EvalEvent[] }> {
+  const steps: StepEvent[] = [];
+  const held: EvalEvent[] = [];
+  for await (const event of run) "loss" in event ? steps.push(event) : held.push(event);
+  return { steps, held };
+}
+const lossesOf = async (run: AsyncIterable<TrainEvent>) => (await eventsOf(run)).steps.map(({ loss }) => loss);
+
+/** The mean reward of sampled answers to held-out prompts. */
+async function letters(model: LanguageModel): Promise<number> {
+  const asked = rows(true).map(({ prompt }) => prompt);
+  const all = await model.completeAll(asked, { n: 16, maxTokens: 12, temperature: 1, seed: 77 });
+  const shares = await letter(
+    { prompts: [], completionIds: [], completions: all.map(({ text }) => text) },
+    { signal: undefined },
+  );
+  return shares.reduce<number>((sum, v) => sum + v!, 0) / shares.length;
+}
+
+describe("grpo", () => {
+  test.each([
+    ["dapo", { epsilonHigh: 0.28 }],
+    ["grpo, several iterations, against a reference", { lossType: "grpo", beta: 0.02, numIterations: 2 }],
+    ["dr_grpo", { lossType: "dr_grpo", scaleRewards: "none", learningRate: 1e-2 }],
+    ["gspo", { lossType: "grpo", importanceSamplingLevel: "sequence", numIterations: 2, epsilon: 0.1 }],
+    ["at another temperature, in bf16", { temperature: 1.3, dtype: "bf16", saveDtype: "f32" }],
+    ["with lora", { lora: { r: 4 }, beta: 0.01, learningRate: 1e-2 }],
+  ] as const)(
+    "%s raises the share of a letter in answers to held-out prompts",
+    async (_name, more: Partial<GrpoOptions>) => {
+      await using model = await load();
+      const before = await letters(model);
+      const { held, steps } = await eventsOf(
+        grpo(model, { ...common, evalPrompts: rows(true), evalSteps: 10, ...more }),
+      );
+      expect(held.map(({ step }) => step)).toEqual([10, 20]);
+      expect(held.at(-1)!.metrics!.reward!).toBeGreaterThan(before + 0.05);
+      expect(await letters(model)).toBeGreaterThan(before + 0.05);
+      // The sampler's log-probabilities are those of the training pass: ratios of the first step are 1, nothing is clipped.
+      expect(steps[0]!.metrics!.clipRatio).toBe(0);
+      if (more.beta) expect(steps[0]!.metrics!.kl!).toBeLessThan(1e-6);
+    },
+  );
+
+  test("a reward model and a function, weighted, over columns of the rows and asynchronously", async () => {
+    const outputDir = join(folder, "reward");
+    await using trained = await load();
+    await trainReward(trained, {
+      data: pairs(false),
+      maxSteps: 30,
+      perDeviceTrainBatchSize: 8,
+      learningRate: 1e-3,
+      outputDir,
+    });
+    await using rewardModel = await LanguageModel.load(outputDir);
+    const seen: RewardInput[] = [];
+    const fast: RewardFunction = async (input) => {
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      seen.push(input);
+      return input.completions.map((text, i) => (input.topic![i] === "skip" ? null : -text.length / 100));
+    };
+    await using model = await load();
+    const topics = rows(false).map((row, i) => ({ ...row, topic: i % 2 ? "skip" : "use" }));
+    const options = { ...common, prompts: topics, rewards: [rewardModel, fast], rewardWeights: [1, 0.1] };
+    const { steps } = await eventsOf(grpo(model, options));
+    const reports = steps.map(({ metrics }) => metrics!);
+    expect(Object.keys(reports[0]!)).toEqual(expect.arrayContaining(["reward", "rewards/rewardModel", "rewards/fast"]));
+    expect(reports.at(-1)!["rewards/rewardModel"]!).toBeGreaterThan(reports[0]!["rewards/rewardModel"]! + 0.5);
+    const { prompts: asked, completions, completionIds, topic } = seen[0]!;
+    expect([asked, completions, completionIds, topic!].map((list) => list.length)).toEqual([32, 32, 32, 32]);
+    expect(new Set(asked.slice(0, 8)).size).toBe(1);
+    expect(model.tokenizer!.decode(completionIds[0]!, { skipSpecialTokens: true })).toBe(completions[0]);
+    // The bad things have become rare.
+    const all = await model.completeAll(
+      rows(true).map((r) => r.prompt),
+      { n: 8, maxTokens: 12, temperature: 1, seed: 3 },
+    );
+    expect(all.filter(({ text }) => bad.includes(text)).length / all.length).toBeLessThan(0.1);
+  });
+
+  test("the same seed draws the same answers; another one does not", async () => {
+    const losses = async (seed: number) => {
+      await using model = await load();
+      return await lossesOf(grpo(model, { ...common, maxSteps: 4, seed }));
+    };
+    const first = await losses(1);
+    expect(await losses(1)).toEqual(first);
+    expect(await losses(2)).not.toEqual(first);
+  });
+
+  test("a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
+    // Four steps a rollout: two micro-batches, twice.
+    const options = {
+      ...common,
+      gradientAccumulationSteps: 1,
+      stepsPerGeneration: 2,
+      numIterations: 2,
+      maxSteps: 10,
+      beta: 0.05,
+    };
+    await using whole = await load();
+    const expected = await lossesOf(grpo(whole, options));
+    const outputDir = join(folder, "resumed");
+    const controller = new AbortController();
+    await using first = await load();
+    const before: number[] = [];
+    const interrupted = async () => {
+      for await (const event of grpo(first, { ...options, outputDir, signal: controller.signal })) {
+        if (!("loss" in event)) continue;
+        before.push(event.loss);
+        if (event.step === 6) controller.abort();
+      }
+    };
+    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+    await using second = await load();
+    const after = await lossesOf(grpo(second, { ...options, outputDir, resume: true }));
+    expect([...before, ...after]).toEqual(expected);
+    await using finished = await LanguageModel.load(outputDir);
+    expect(finished.card).toMatchObject({ stage: "grpo" });
+  });
+
+  test("an abort is answered while a reward function makes it wait", async () => {
+    const controller = new AbortController();
+    const slow: RewardFunction = () => {
+      setTimeout(() => controller.abort(), 10);
+      return new Promise(() => {});
+    };
+    await using model = await load();
+    const run = grpo(model, { ...common, rewards: [slow], signal: controller.signal });
+    await expect(run).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  test("answers that were cut off may be left out", async () => {
+    await using model = await load();
+    // With one token none ends by itself: nothing is learned.
+    const before = await model.model.weight("model.norm.weight").toFloat32();
+    const options = { ...common, maxSteps: 1, maxCompletionLength: 1, weightDecay: 0 };
+    const { steps } = await eventsOf(grpo(model, { ...options, lossType: "grpo", maskTruncatedCompletions: true }));
+    expect(steps[0]!.metrics!.endedShare).toBe(0);
+    expect(steps[0]!.loss).toBe(0);
+    expect(await model.model.weight("model.norm.weight").toFloat32()).toEqual(before);
+  });
+
+  test("errors name what was wrong, expected and got", async () => {
+    await using model = await load();
+    const one = { ...common, maxSteps: 1 };
+    const reward = (value: unknown): GrpoOptions => ({
+      ...one,
+      rewards: [
+        function mine() {
+          return value as never;
+        },
+      ],
+    });
+    await expect(grpo(model, reward([1, 2]))).rejects.toThrow(
+      /^rewards: mine: expected an array of 32 numbers, one an answer, got \[1, 2\]$/,
+    );
+    await expect(grpo(model, reward(Array(32).fill(Number.NaN)))).rejects.toMatchObject({
+      code: "NUMERICAL",
+      message: "rewards: mine: expected a finite number for answer 0, got NaN",
+    });
+    await expect(grpo(model, reward(Array(32).fill(null)))).rejects.toThrow(
+      /expected at least one that applies to answer 0/,
+    );
+    await expect(grpo(model, { ...one, rewards: [model] })).rejects.toThrow(
+      /rewards: expected a reward model, .* got a llama without a head/,
+    );
+    await expect(grpo(model, { ...one, rewardWeights: [1, 2] })).rejects.toThrow(/rewardWeights: expected 1 numbers/);
+    await expect(grpo(model, { ...one, prompts: undefined })).rejects.toThrow(
+      /prompts: expected rows with prompts, got none/,
+    );
+    await expect(grpo(model, { ...one, maxCompletionLength: 80 })).rejects.toThrow(
+      /maxCompletionLength: expected room for a prompt within 64 positions/,
+    );
+    await expect(grpo(model, { ...one, prompts: [{ prompt: "Anna ".repeat(60) }] })).rejects.toThrow(
+      /^prompts: row 1: row: expected at most 53 tokens of a prompt/,
+    );
+    expect(() => grpo(model, { ...one, numGenerations: 5 })).toThrow(
+      /numGenerations: expected a divisor of the 32 answers of a rollout/,
+    );
+    expect(() => grpo(model, { ...one, rewards: [] })).toThrow(
+      /rewards: expected an array of functions and reward models/,
+    );
+    expect(() => grpo(model, { ...one, delta: 1.1 })).toThrow(
+      /delta: expected a number above 1 \+ epsilonHigh, 1\.2, got 1\.1/,
+    );
+  });
+});
+
+describe("ppo", () => {
+  test.each([
+    ["full", {}],
+    ["lora", { lora: { r: 4 }, learningRate: 1e-2 }],
+  ] as const)(
+    "(%s) raises the share of a letter in answers to held-out prompts, and values learn",
+    async (_name, more: Partial<PpoOptions>) => {
+      await using model = await load();
+      const before = await letters(model);
+      const options = { ...ppoCommon, evalPrompts: rows(true), evalSteps: 20, klCoef: 0.002, temperature: 1, ...more };
+      const { steps, held } = await eventsOf(ppo(model, options));
+      // Five answers say little of the mean reward; that it is reported is what matters here.
+      expect(held.map(({ step, metrics }) => [step, Number.isFinite(metrics!.reward)])).toEqual([
+        [20, true],
+        [40, true],
+      ]);
+      expect(await letters(model)).toBeGreaterThan(before + 0.05);
+      expect(steps[0]!.metrics!.kl).toBe(0);
+      expect(steps.at(-1)!.metrics!.kl!).toBeGreaterThan(0);
+      const valueLosses = steps.map(({ metrics }) => metrics!.valueLoss!);
+      expect(Math.min(...valueLosses.slice(-10))).toBeLessThan(valueLosses[0]!);
+    },
+  );
+
+  test("a high price of divergence keeps the policy near its reference", async () => {
+    const divergence = async (klCoef: number) => {
+      await using model = await load();
+      const { steps } = await eventsOf(ppo(model, { ...ppoCommon, klCoef, temperature: 1 }));
+      return steps.at(-1)!.metrics!.kl!;
+    };
+    expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
+  });
+
+  test("a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
+    const options = {
+      ...ppoCommon,
+      numMiniBatches: 2,
+      maxSteps: 10,
+      klTarget: 0.05,
+      klHorizon: 100,
+      whitenRewards: true,
+    };
+    await using whole = await load();
+    const expected = await lossesOf(ppo(whole, options));
+    const outputDir = join(folder, "ppo-resumed");
+    const controller = new AbortController();
+    await using first = await load();
+    const before: number[] = [];
+    const interrupted = async () => {
+      for await (const event of ppo(first, { ...options, outputDir, signal: controller.signal })) {
+        if (!("loss" in event)) continue;
+        before.push(event.loss);
+        if (event.step === 6) controller.abort();
+      }
+    };
+    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+    await using second = await load();
+    const after = await lossesOf(ppo(second, { ...options, outputDir, resume: true }));
+    expect([...before, ...after]).toEqual(expected);
+    await using finished = await LanguageModel.load(outputDir);
+    expect(finished.card).toMatchObject({ stage: "ppo" });
+    expect(finished.model.weight("v_head.summary.weight").shape).toEqual([1, 32]);
+    expect((await finished.complete("Anna sees", { maxTokens: 4, temperature: 0 })).tokens.length).toBeGreaterThan(0);
+  });
+
+  test("an answer that was cut off costs what missingEosPenalty says", async () => {
+    await using model = await load();
+    await using other = await load();
+    const options = { ...ppoCommon, maxSteps: 1, maxCompletionLength: 2, temperature: 1 };
+    const plain = await lossesOf(ppo(model, options));
+    expect(await lossesOf(ppo(other, { ...options, missingEosPenalty: 5 }))).not.toEqual(plain);
+  });
+});
+
+test("the coefficient of the divergence follows its target, by at most a fifth", () => {
+  const control = new KlControl({ klCoef: 0.1, klTarget: 2, klHorizon: 100 });
+  control.follow(2.2, 10);
+  expect(control.coefficient).toBeCloseTo(0.1 * (1 + 0.1 * 0.1), 12);
+  control.follow(100, 10);
+  expect(control.coefficient).toBeCloseTo(0.101 * (1 + 0.2 * 0.1), 12);
+  const fixed = new KlControl({ klCoef: 0.1, klHorizon: 100 });
+  fixed.follow(100, 10);
+  expect(fixed.coefficient).toBe(0.1);
+});
+
+test("a rollout survives JSON to the last bit", () => {
+  const value = {
+    answers: [{ ids: Int32Array.of(1, -2), logprobs: Float32Array.of(0.1, -1e-30), a: 1 / 3 }],
+    text: "$Float32Array",
+  };
+  expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
+});
