@@ -6,6 +6,7 @@ import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
 import type { Run } from "../train/run.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+import { NamedModels } from "./named-models.ts";
 
 /** A stage's exported function; it checks the options that a file gave. */
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
@@ -30,14 +31,17 @@ export async function trainStage(stage: StageFunction, options: TrainStageOption
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const place = { device: options.device, threads: options.threads };
   const base = await baseOf(from, tokenizer, rest.seed, place);
+  const others = new NamedModels(place);
   try {
     const { signal, onWarning } = options;
-    const training = { ...rest, ...(options.resume && { resume: "auto" }), signal, ...(onWarning && { onWarning }) };
+    const given = await others.resolve(rest);
+    const training = { ...given, ...(options.resume && { resume: "auto" }), signal, ...(onWarning && { onWarning }) };
     const run = stage(base, training as never);
     for await (const event of run) options.onEvent(event);
     return await run;
   } finally {
-    base.dispose();
+    await others.dispose();
+    await base.dispose();
   }
 }
 

@@ -22,6 +22,36 @@ const stages: Readonly<Record<string, StageRow>> = {
     load: async () => (await import("../train/sft.ts")).sft,
     warns: true,
   },
+  reward: {
+    about: "a reward model from pairs of a better and a worse answer",
+    load: async () => (await import("../train/reward.ts")).trainReward,
+    warns: true,
+  },
+  dpo: {
+    about: "direct preference optimisation on pairs of a better and a worse answer",
+    load: async () => (await import("../train/dpo.ts")).dpo,
+    warns: true,
+  },
+  kto: {
+    about: "Kahneman–Tversky optimisation on answers that are good or bad",
+    load: async () => (await import("../train/kto.ts")).kto,
+    warns: true,
+  },
+  orpo: {
+    about: "odds-ratio preference optimisation on pairs, without a reference",
+    load: async () => (await import("../train/orpo.ts")).orpo,
+    warns: true,
+  },
+  ppo: {
+    about: "proximal policy optimisation of the model's own answers, with a value head",
+    load: async () => (await import("../train/ppo.ts")).ppo,
+    warns: true,
+  },
+  grpo: {
+    about: "group-relative policy optimisation of the model's own answers",
+    load: async () => (await import("../train/grpo.ts")).grpo,
+    warns: true,
+  },
 };
 
 const options = {

@@ -6,7 +6,7 @@ import { describe, HeddleError } from "../errors.ts";
 import { readJson } from "../formats/io.ts";
 
 /** Option names whose values are paths, or arrays of them. */
-const PATHS = ["data", "evalData", "tokenizer", "model"];
+const PATHS = ["data", "evalData", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
 
 /**
  * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts
@@ -33,11 +33,12 @@ function locateAll(config: Record<string, unknown>, path: string): void {
   }
 }
 
-async function importModule(path: string): Promise<unknown> {
-  if (!existsSync(path))
-    throw new HeddleError("NOT_FOUND", `${path}: expected a configuration module, got no such file`);
+/** What a .js or .ts module exports: its default, or with `all` everything by name. @throws HeddleError NOT_FOUND, INVALID_FILE */
+export async function importModule(path: string, { all = false }: { all?: boolean } = {}): Promise<unknown> {
+  if (!existsSync(path)) throw new HeddleError("NOT_FOUND", `${path}: expected a module, got no such file`);
   try {
-    return await createJiti(pathToFileURL(resolve(path)).href).import(resolve(path), { default: true });
+    const jiti = createJiti(pathToFileURL(resolve(path)).href);
+    return await (all ? jiti.import(resolve(path)) : jiti.import(resolve(path), { default: true }));
   } catch (cause) {
     throw new HeddleError("INVALID_FILE", `${path}: expected a module that loads, got ${describe(cause)}`, { cause });
   }

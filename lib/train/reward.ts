@@ -58,7 +58,12 @@ async function* start(
   const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
   const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
   const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  await model.addClassifier({ task: "sequence", labels: ["reward"], problemType: "regression" }, { seed });
+  // Replayed text needs the language-modelling head.
+  const keepLanguageHead = options.replay !== undefined;
+  await model.addClassifier(
+    { task: "sequence", labels: ["reward"], problemType: "regression" },
+    { seed, keepLanguageHead },
+  );
   const heads = headNames(model.config);
   const card = {
     data: namesOf(options.data),
@@ -74,7 +79,9 @@ async function* start(
     {
       card,
       signal: call.signal,
-      names: options.lora ? heads : [...trunkNames(model.config), ...heads],
+      names: options.lora
+        ? heads
+        : [...(keepLanguageHead ? model.languageWeightNames : trunkNames(model.config)), ...heads],
       sequences: 2 * pairs,
       sequenceLength,
     },

@@ -102,8 +102,11 @@ function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array | number[]): num
 }
 
 /** A row's messages: each with a role, and with content unless it calls tools. */
-export function checkedMessages(row: LocatedRow, field: string): readonly ChatMessage[] {
-  const given = row.value[field];
+export function checkedMessages(
+  row: LocatedRow,
+  field: string,
+  given: unknown = row.value[field],
+): readonly ChatMessage[] {
   if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
   if (given.length === 0) throw rowError(row, field, "at least one message", "an empty array");
   for (const [i, message] of given.entries()) {

@@ -4,17 +4,9 @@ import { HeddleError } from "../../errors.ts";
 import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { dataNames } from "../card.ts";
-import { adapterShape, trainingShape } from "../options.ts";
-import { sequenceLengthOf, type Trainable } from "../run-stage.ts";
+import { adapterShape, rowData, trainingShape } from "../options.ts";
+import type { Trainable } from "../run-stage.ts";
 import { truncationModes } from "./fit.ts";
-
-/** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */
-export const rowData = z.custom<RowSource>(
-  (v) =>
-    (typeof v === "string" && v !== "") ||
-    (typeof v === "object" && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)),
-  "a path, an array of paths, or an iterable of rows",
-);
 
 export const number = (least: number, most = Number.POSITIVE_INFINITY) => {
   const expected =
@@ -92,11 +84,6 @@ export function stepsOf(
 /** Rows of a sequence: no more than the longest needs, in whole vectors. */
 export function sequenceLengthFor(longest: number, limit: number): number {
   return Math.min(limit, Math.ceil(longest / 8) * 8);
-}
-
-/** Most tokens of a prompt with its answer. */
-export function tokenLimit(model: Model, options: { maxSeqLength?: number | undefined }): number {
-  return sequenceLengthOf(model, options);
 }
 
 /** How a model card names the data: files by their names. */

@@ -1,7 +1,8 @@
 import { type LocatedRow, rowError } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
+import { checkedMessages } from "../sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
-import { checkedMessages, type EncodedPrompt, type RowEncoder } from "./rows.ts";
+import type { EncodedPrompt, RowEncoder } from "./rows.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
 /**

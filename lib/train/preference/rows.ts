@@ -1,6 +1,7 @@
 import { type LocatedRow, rowError } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import { checkedMessages } from "../sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
 /** What a tokenizer must do for preference training: `Tokenizer` does it. */
@@ -67,20 +68,4 @@ export class RowEncoder {
       throw rowError(row, field, "a conversation that the chat template takes", (error as Error).message);
     }
   }
-}
-
-/** A row's messages: each with a role and content. */
-export function checkedMessages(row: LocatedRow, field: string, given: unknown): readonly ChatMessage[] {
-  if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
-  if (given.length === 0) throw rowError(row, field, "at least one message", "an empty array");
-  for (const [i, message] of given.entries()) {
-    const name = `${field}[${i}]`;
-    if (typeof message !== "object" || message === null || Array.isArray(message))
-      throw rowError(row, name, "an object with role and content", message);
-    const { role, content } = message as Record<string, unknown>;
-    if (typeof role !== "string" || role === "") throw rowError(row, `${name}.role`, "a role such as user", role);
-    if (role === "assistant" && (content === undefined || content === null || content === ""))
-      throw rowError(row, `${name}.content`, "an answer that is not empty", content);
-  }
-  return given as ChatMessage[];
 }

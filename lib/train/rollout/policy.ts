@@ -4,7 +4,8 @@ import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
-import { needSameVocabulary, preferenceShape, rowData, sequenceLengthFor } from "../preference/options.ts";
+import { rowData } from "../options.ts";
+import { needSameVocabulary, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
@@ -13,7 +14,7 @@ import { AnswerScorer } from "../preference/scorer.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
-import { type DrawnAnswer, type SamplingOptions, samplingShape } from "./draw.ts";
+import { type DrawnAnswer, samplingShape } from "./draw.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 /** Options of the stages in which the model answers prompts itself. */
@@ -141,5 +142,3 @@ export function lengthReport(drawn: readonly DrawnAnswer[]): Metrics {
     endedShare: drawn.filter(({ ended }) => ended).length / drawn.length,
   };
 }
-
-export type { SamplingOptions };

@@ -1,0 +1,53 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { LanguageModel } from "../generate/language-model.ts";
+import { importModule } from "../train/config-file.ts";
+
+/** Models and reward functions that a configuration names by their paths. */
+export class NamedModels {
+  private readonly place: { device?: string | undefined; threads?: number | undefined };
+  private readonly models: LanguageModel[] = [];
+
+  constructor(place: { device?: string | undefined; threads?: number | undefined }) {
+    this.place = place;
+  }
+
+  /**
+   * The options with `refModel` loaded and each path in `rewards` replaced by what it names: the functions that a .js or .ts
+   * module exports (its default export where that is one, or an array of them), or a reward model.
+   * @throws HeddleError NOT_FOUND, INVALID_FILE
+   */
+  async resolve(options: Record<string, unknown>): Promise<Record<string, unknown>> {
+    const out = { ...options };
+    if (typeof out.refModel === "string") out.refModel = await this.load(out.refModel);
+    if (out.rewards === undefined) return out;
+    const given = Array.isArray(out.rewards) ? out.rewards : [out.rewards];
+    const rewards = [];
+    for (const reward of given) {
+      if (typeof reward !== "string") rewards.push(reward);
+      else if (/\.[cm]?[jt]s$/.test(reward)) rewards.push(...(await rewardFunctions(reward)));
+      else rewards.push(await this.load(reward));
+    }
+    return { ...out, rewards };
+  }
+
+  private async load(path: string): Promise<LanguageModel> {
+    const model = await LanguageModel.load(path, this.place);
+    this.models.push(model);
+    return model;
+  }
+
+  async dispose(): Promise<void> {
+    for (const model of this.models) await model.dispose();
+  }
+}
+
+async function rewardFunctions(path: string): Promise<unknown[]> {
+  const exported = await importModule(path, { all: true });
+  if (typeof exported !== "object" || exported === null) throw invalidArgument(`rewards: ${path}`, "exports", exported);
+  const { default: main, ...named } = exported as Record<string, unknown>;
+  const all = Array.isArray(main) ? main : typeof main === "function" ? [main] : Object.values(named);
+  const functions = all.filter((value) => typeof value === "function");
+  if (functions.length > 0) return functions;
+  const names = Object.keys(exported).join(", ") || "nothing";
+  throw new HeddleError("INVALID_FILE", `${path}: expected a module that exports reward functions, got ${names}`);
+}

@@ -1,0 +1,102 @@
+// `heddle train reward|dpo|kto|orpo|ppo|grpo` as programs see it: the built command in a process of its own.
+import { execFile } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { cli } from "../process/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-cli-preference-"));
+  await using base = tinyModel({ tokenizer: await tinyTokenizer() });
+  await base.save(join(folder, "base"));
+  const lines = (rows: object[]) => rows.map((row) => JSON.stringify(row)).join("\n");
+  const prompts = ["The cat", "A dog", "The sun", "My boat"];
+  await writeFile(
+    join(folder, "pairs.jsonl"),
+    lines(prompts.map((prompt) => ({ prompt, chosen: " sat.", rejected: " ran off." }))),
+  );
+  await writeFile(
+    join(folder, "rated.jsonl"),
+    lines(prompts.map((prompt, i) => ({ prompt, completion: " sat.", label: i % 2 === 0 }))),
+  );
+  await writeFile(join(folder, "prompts.jsonl"), lines(prompts.map((prompt, i) => ({ prompt, wanted: "aeio"[i] }))));
+  await writeFile(
+    join(folder, "rewards.ts"),
+    `export async function letters({ completions, wanted }: { completions: string[]; wanted: string[] }): Promise<number[]> {
+       return completions.map((text, i) => text.split(wanted[i]!).length - 1);
+     }
+     export const short = ({ completions }: { completions: string[] }) => completions.map((text) => -text.length);
+     export const weights = "not a function";`,
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function train(stage: string, config: object, ...more: string[]) {
+  const file = join(folder, `${stage}.json`);
+  await writeFile(file, JSON.stringify(config));
+  const args = [cli, "train", stage, "--config", file, "--json", ...more];
+  return new Promise<{ code: number; lines: Record<string, unknown>[]; stderr: string }>((resolve) => {
+    execFile(process.execPath, args, { cwd: folder }, (error, stdout, stderr) => {
+      const lines = stdout.split("\n").flatMap((line) => (line.trim() === "" ? [] : [JSON.parse(line)]));
+      resolve({ code: error ? ((error.code as unknown as number) ?? 1) : 0, lines, stderr });
+    });
+  });
+}
+
+const common = { model: "base", max_steps: 2, per_device_train_batch_size: 2, learning_rate: 1e-3 };
+
+describe("heddle train", () => {
+  test.each([
+    ["reward", { data: "pairs.jsonl", eval_data: "pairs.jsonl", center_rewards_coefficient: 0.01 }, "rewardAccuracy"],
+    ["dpo", { data: "pairs.jsonl", eval_data: "pairs.jsonl", loss_type: "ipo", ref_model: "base" }, "rewardMargin"],
+    ["kto", { data: "rated.jsonl", eval_data: "rated.jsonl", desirable_weight: 2 }, "kl"],
+    ["orpo", { data: ["pairs.jsonl"], eval_data: "pairs.jsonl", beta: 0.2 }, "logOdds"],
+    ["ppo", { prompts: "prompts.jsonl", rewards: ["reward-out", "rewards.ts"], max_completion_length: 6 }, "klCoef"],
+    [
+      "grpo",
+      { data: "prompts.jsonl", rewards: "rewards.ts", num_generations: 2, max_completion_length: 6 },
+      "rewards/letters",
+    ],
+  ])("%s writes JSON lines with its metrics, and a model", async (stage, options, metric) => {
+    const output_dir = join(folder, `${stage}-out`);
+    const { code, lines, stderr } = await train(stage, { ...common, ...options, output_dir });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const steps = lines.filter((line) => "loss" in line);
+    expect(steps.map(({ step }) => step)).toEqual([1, 2]);
+    for (const { metrics } of steps) expect((metrics as Record<string, number>)[metric]).toEqual(expect.any(Number));
+    expect(lines.some((line) => "evalLoss" in line)).toBe("eval_data" in options);
+    expect(lines.at(-1)).toMatchObject({ done: true, steps: 2, path: output_dir });
+    await using loaded = await LanguageModel.load(output_dir);
+    expect(loaded.card).toMatchObject({ stage });
+    const more = { ...common, ...options, output_dir, max_steps: 3 };
+    const resumed = await train(stage, more, "--resume");
+    expect(resumed.lines.filter((line) => "loss" in line).map(({ step }) => step)).toEqual([3]);
+  });
+
+  test("bad input ends with exit code 2 and one line that says what was wrong", async () => {
+    await writeFile(join(folder, "bad.jsonl"), '{"prompt":"a","chosen":"b"}\n');
+    const refused = async (stage: string, options: object) => {
+      const { code, lines, stderr } = await train(stage, { ...common, ...options });
+      expect({ code, lines, messages: stderr.trim().split("\n").length }).toEqual({ code: 2, lines: [], messages: 1 });
+      return stderr;
+    };
+    expect(await refused("dpo", { data: "bad.jsonl" })).toContain(
+      "bad.jsonl:1: rejected: expected a text, as the prompt is one, got nothing",
+    );
+    expect(await refused("dpo", { data: "pairs.jsonl", bta: 1 })).toContain("expected beta, got an unknown option bta");
+    await writeFile(join(folder, "none.js"), "export const weights = 1;");
+    const noReward = { prompts: "prompts.jsonl", num_generations: 2 };
+    expect(await refused("grpo", { ...noReward, rewards: "none.js" })).toContain(
+      "expected a module that exports reward functions, got weights",
+    );
+    expect(await refused("grpo", { ...noReward, rewards: "missing.ts" })).toContain(
+      "missing.ts: expected a module, got no such file",
+    );
+    expect(await refused("grpo", { ...noReward, rewards: "base" })).toContain("rewards: expected a reward model");
+    expect(await refused("grpo", noReward)).toContain("rewards: expected an array of functions and reward models");
+  });
+});
