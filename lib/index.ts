@@ -55,6 +55,7 @@ export { type ClassificationReport, classificationReport } from "./metrics/class
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
 export type { Model } from "./models/model.ts";
+export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export {
   type DecodeOptions,
   type EncodeOptions,

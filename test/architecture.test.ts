@@ -23,6 +23,7 @@ const order = [
   "train",
   "eval",
   "lifecycle",
+  "rank",
   "serve",
   "cli",
 ];

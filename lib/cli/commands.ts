@@ -22,6 +22,10 @@ export const commands: CommandTable = {
   },
   train: { about: "train a model, stage by stage", load: async () => (await import("./train.ts")).group },
   eval: { about: "measure a model on held-out text", load: async () => (await import("./eval.ts")).command },
+  rank: {
+    about: "let people say which answers are better",
+    load: async () => (await import("./rank.ts")).command,
+  },
   convert: {
     about: "convert between safetensors folders and GGUF files",
     load: async () => (await import("./convert.ts")).command,

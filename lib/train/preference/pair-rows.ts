@@ -30,7 +30,9 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
 
 function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
   const { ranked } = row.value;
-  if (!Array.isArray(ranked) || ranked.length < 2)
+  // One rank that holds several answers says that they are equally good: no pair follows, and nothing is wrong.
+  const tie = Array.isArray(ranked) && Array.isArray(ranked[0]) && ranked[0].length > 1 && !isMessages(ranked[0]);
+  if (!Array.isArray(ranked) || ranked.length < (tie ? 1 : 2))
     throw rowError(row, "ranked", "an array of at least two answers, best first", ranked);
   const prompt = encoder.prompt(row);
   const ranks = ranked.map((given, i) => rankOf(row, encoder, prompt, `ranked[${i}]`, given));
@@ -52,6 +54,10 @@ function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, fie
   if (several && given.length === 0) throw rowError(row, field, "at least one answer", "an empty array");
   const answers: unknown[] = several ? given : [given];
   return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
+}
+
+function isMessages(given: readonly unknown[]): boolean {
+  return given.some((v) => typeof v === "object" && v !== null && !Array.isArray(v));
 }
 
 function needDifferent(row: LocatedRow, field: string, better: AnsweredPrompt, worse: AnsweredPrompt): void {

@@ -1,0 +1,90 @@
+import { invalidArgument } from "../errors.ts";
+import type { LanguageModel } from "../generate/index.ts";
+import { readItems } from "./items.ts";
+import { type Answering, Sampler } from "./sampler.ts";
+import { serveRanking } from "./server.ts";
+import { RankSession, type RankState } from "./session.ts";
+
+export interface RankOptions {
+  /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and `answers`, where they are there already), or lines of text. */
+  prompts: string;
+  /** Where votes go: a .jsonl file that dpo and trainReward read. What it holds already is not asked again. */
+  out: string;
+  /** Answers a prompt. Default 2. */
+  numAnswers?: number | undefined;
+  /** Default 0.9: answers have to differ. */
+  temperature?: number | undefined;
+  topP?: number | undefined;
+  maxTokens?: number | undefined;
+  seed?: number | undefined;
+  /** Prompts that are texts are what a user says in a chat. Default: where the model has a chat template. */
+  chat?: boolean | undefined;
+  /** Default: a free one. */
+  port?: number | undefined;
+}
+
+/** A page where people judge answers, until it is closed. */
+export interface Ranking {
+  /** Where the page is, on this machine alone. */
+  readonly url: string;
+  readonly state: RankState;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a local web page on which people say which of a model's answers is better. Every vote is on disk before the page shows the next
+ * prompt; a run that was stopped, however it was, goes on where it was.
+ * @param model not needed where all prompts bring their answers
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT
+ * @example
+ * await using ranking = await openRanking(model, { prompts: "prompts.jsonl", out: "pairs.jsonl" });
+ * console.log(ranking.url);
+ */
+export async function openRanking(
+  model: LanguageModel | undefined,
+  options: RankOptions,
+): Promise<Ranking & AsyncDisposable> {
+  const { numAnswers: count = 2, seed = 0, port } = options;
+  if (!Number.isSafeInteger(count) || count < 2 || count > 9)
+    throw invalidArgument("numAnswers", "a whole number of 2 to 9", count);
+  if (port !== undefined && !(Number.isSafeInteger(port) && port >= 0 && port < 65536))
+    throw invalidArgument("port", "a whole number of 0 to 65535", port);
+  if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a whole number", seed);
+  const chat = options.chat ?? model?.tokenizer?.hasChatTemplate ?? false;
+  const items = await readItems(options.prompts, { chat });
+  const sampler = new Sampler(answering(model, options), { count, seed });
+  const session = await RankSession.open(items, options.out, sampler);
+  try {
+    const server = await serveRanking(session, port === undefined ? {} : { port });
+    const close = async () => {
+      await server.close();
+      await session.close();
+    };
+    return {
+      url: server.url,
+      get state() {
+        return session.state;
+      },
+      close,
+      [Symbol.asyncDispose]: close,
+    };
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
+}
+
+function answering(
+  model: LanguageModel | undefined,
+  { temperature = 0.9, topP, maxTokens = 256 }: RankOptions,
+): Answering {
+  return async (prompt, { count, seed, signal }) => {
+    if (!model?.tokenizer) throw invalidArgument("model", "one with a tokenizer, to sample answers", "none");
+    const ids =
+      typeof prompt === "string"
+        ? model.tokenizer.encode(prompt)
+        : model.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
+    const completions = await model.completeAll([ids], { n: count, temperature, topP, maxTokens, seed, signal });
+    return completions.map(({ text }) => text);
+  };
+}

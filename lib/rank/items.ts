@@ -1,0 +1,68 @@
+import { readFile } from "node:fs/promises";
+import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
+import { HeddleError } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
+import type { ChatMessage } from "../generate/index.ts";
+
+/** What people judge: a prompt with two or more answers. */
+export interface RankItem {
+  /** Its place in the file of prompts, from 0. */
+  readonly id: number;
+  /** As preference training reads it: a text that is continued, or messages. */
+  readonly prompt: string | readonly ChatMessage[];
+  /** Given with the prompt, or sampled later. */
+  answers?: readonly string[] | undefined;
+}
+
+/**
+ * The prompts of a file: .jsonl rows with `prompt` (a text or messages) or `question`, and `answers` where they are there already;
+ * or a text file with a prompt on each line.
+ * @param chat texts are what a user says in a chat, not the beginning of a text
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
+ */
+export async function readItems(path: string, { chat }: { chat: boolean }): Promise<RankItem[]> {
+  const items = /\.(jsonl|ndjson)$/i.test(path) ? await itemsOfRows(path, chat) : await itemsOfLines(path, chat);
+  if (items.length === 0) throw new HeddleError("INVALID_FILE", `${path}: expected at least one prompt, got none`);
+  return items;
+}
+
+async function itemsOfLines(path: string, chat: boolean): Promise<RankItem[]> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    throw ioError(error, path, "read");
+  }
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  return lines.map((line, id) => ({ id, prompt: chat ? [{ role: "user", content: line.trim() }] : line }));
+}
+
+async function itemsOfRows(path: string, chat: boolean): Promise<RankItem[]> {
+  const items: RankItem[] = [];
+  for await (const row of readRows(path, { name: "prompts" })) {
+    const prompt = promptOf(row, chat);
+    const answers = Object.hasOwn(row.value, "answers") ? stringsField(row, "answers") : undefined;
+    if (answers && (answers.length < 2 || answers.some((a) => a.trim() === "")))
+      throw rowError(row, "answers", "at least two answers that are not empty", answers);
+    items.push({ id: items.length, prompt, answers });
+  }
+  return items;
+}
+
+function promptOf(row: LocatedRow, chat: boolean): RankItem["prompt"] {
+  const { messages } = row.value;
+  const given = Array.isArray(messages) ? messages : row.value.prompt;
+  if (Array.isArray(given)) return given.map((message, i) => messageOf(row, i, message));
+  if (Object.hasOwn(row.value, "question"))
+    return [{ role: "user", content: stringField(row, "question", { empty: false }) }];
+  const text = stringField(row, "prompt", { empty: false });
+  return chat ? [{ role: "user", content: text }] : text;
+}
+
+function messageOf(row: LocatedRow, index: number, message: unknown): ChatMessage {
+  const { role, content } = (message ?? {}) as Record<string, unknown>;
+  if (role !== "system" && role !== "user" && role !== "assistant")
+    throw rowError(row, `prompt[${index}].role`, "system, user or assistant", role);
+  if (typeof content !== "string") throw rowError(row, `prompt[${index}].content`, "a string", content);
+  return { role, content };
+}

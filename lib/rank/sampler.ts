@@ -1,0 +1,86 @@
+import { HeddleError } from "../errors.ts";
+import type { ChatMessage } from "../generate/index.ts";
+import type { RankItem } from "./items.ts";
+
+/** Gives several answers to a prompt. */
+export type Answering = (
+  prompt: string | readonly ChatMessage[],
+  options: { count: number; seed: number; signal: AbortSignal },
+) => Promise<string[]>;
+
+export interface SamplerOptions {
+  /** Answers a prompt. */
+  count: number;
+  seed: number;
+  /** Prompts ahead of the current one whose answers are made before they are asked for. */
+  ahead?: number;
+}
+
+/** How often a prompt is asked anew when answers are empty or the same. */
+const TRIES = 4;
+
+/** Makes answers in the background, a few prompts ahead. The same seed gives a prompt the same answers in every run. */
+export class Sampler {
+  private readonly answer: Answering;
+  private readonly options: SamplerOptions;
+  private readonly problems = new Map<number, string>();
+  private readonly stop = new AbortController();
+  private wanted: readonly RankItem[] = [];
+  private running: Promise<void> | undefined;
+
+  constructor(answer: Answering, options: SamplerOptions) {
+    this.answer = answer;
+    this.options = options;
+  }
+
+  /** Which prompts come next, in order. */
+  want(queue: readonly RankItem[]): void {
+    this.wanted = queue.slice(0, 1 + (this.options.ahead ?? 3));
+    this.running ??= this.run().finally(() => {
+      this.running = undefined;
+    });
+  }
+
+  /** Why a prompt has no answers; undefined while there is hope. */
+  problemOf(item: RankItem): string | undefined {
+    return item.answers ? undefined : this.problems.get(item.id);
+  }
+
+  async close(): Promise<void> {
+    this.stop.abort();
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    for (;;) {
+      const next = this.wanted.find((item) => !item.answers && !this.problems.has(item.id));
+      if (!next || this.stop.signal.aborted) return;
+      try {
+        next.answers = await this.distinct(next);
+      } catch (error) {
+        if (this.stop.signal.aborted) return;
+        this.problems.set(next.id, error instanceof Error ? error.message : String(error));
+      }
+    }
+  }
+
+  /** Answers that differ and say something. */
+  private async distinct({ id, prompt }: RankItem): Promise<string[]> {
+    const { count, seed } = this.options;
+    const found = new Map<string, string>();
+    for (let attempt = 0; attempt < TRIES && found.size < count; attempt++) {
+      const answers = await this.answer(prompt, {
+        count,
+        seed: seed + (id * TRIES + attempt) * count,
+        signal: this.stop.signal,
+      });
+      for (const text of answers) if (text.trim() !== "" && found.size < count) found.set(text.trim(), text);
+    }
+    if (found.size < count)
+      throw new HeddleError(
+        "NUMERICAL",
+        `expected ${count} answers that differ, got ${found.size} in ${TRIES} tries (a higher temperature may help)`,
+      );
+    return [...found.values()];
+  }
+}

@@ -1,0 +1,120 @@
+import { type FileHandle, open } from "node:fs/promises";
+import { dirname } from "node:path";
+import { HeddleError } from "../errors.ts";
+import { ioError, syncFolder } from "../formats/io.ts";
+
+/** A row of the file and where it begins, in bytes. */
+export interface WrittenRow {
+  readonly offset: number;
+  readonly value: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * A .jsonl file to which votes are appended, each on disk before it counts. What a killed process wrote in part is cut off when the file is
+ * opened, and the last vote can be taken back.
+ */
+export class VoteFile {
+  readonly path: string;
+  private readonly handle: FileHandle;
+  private end: number;
+
+  private constructor(path: string, handle: FileHandle, end: number) {
+    this.path = path;
+    this.handle = handle;
+    this.end = end;
+  }
+
+  /** Opens or makes the file. @returns it, and the rows that it holds @throws HeddleError IO, INVALID_FILE `file:line: …` */
+  static async open(path: string): Promise<{ file: VoteFile; rows: WrittenRow[] }> {
+    const handle = await openOrMake(path);
+    try {
+      const bytes = await handle.readFile();
+      const { rows, end } = rowsOf(bytes, path);
+      if (end < bytes.length) await handle.truncate(end);
+      if (end > 0 && bytes[end - 1] !== 0x0a) await handle.write("\n", end);
+      await handle.sync();
+      await syncFolder(dirname(path));
+      const { size } = await handle.stat();
+      return { file: new VoteFile(path, handle, size), rows };
+    } catch (error) {
+      await handle.close();
+      throw error instanceof HeddleError ? error : ioError(error, path, "opened");
+    }
+  }
+
+  /** Appends a row and waits until it is on disk. @returns where it begins */
+  async append(value: object): Promise<number> {
+    await this.needOwn();
+    const offset = this.end;
+    const bytes = Buffer.from(`${JSON.stringify(value)}\n`);
+    try {
+      for (let done = 0; done < bytes.length; )
+        done += (await this.handle.write(bytes, done, bytes.length - done, offset + done)).bytesWritten;
+      await this.handle.sync();
+    } catch (error) {
+      await this.handle.truncate(offset).catch(() => {}); // a full disk: what was there stays as it was
+      throw ioError(error, this.path, "written");
+    }
+    this.end = offset + bytes.length;
+    return offset;
+  }
+
+  /** Takes back the last row, which begins at `offset`. */
+  async removeLast(offset: number): Promise<void> {
+    await this.needOwn();
+    try {
+      await this.handle.truncate(offset);
+      await this.handle.sync();
+    } catch (error) {
+      throw ioError(error, this.path, "written");
+    }
+    this.end = offset;
+  }
+
+  /** Throws where somebody else has written to the file: nothing of theirs may be overwritten. */
+  private async needOwn(): Promise<void> {
+    const { size } = await this.handle.stat();
+    if (size !== this.end)
+      throw new HeddleError("IO", `${this.path}: expected ${this.end} bytes, got ${size}: something else writes to it`);
+  }
+
+  async close(): Promise<void> {
+    await this.handle.close();
+  }
+}
+
+/** For reading and writing at any place: append mode would write at the end alone. */
+async function openOrMake(path: string): Promise<FileHandle> {
+  try {
+    await (await open(path, "a")).close();
+    return await open(path, "r+");
+  } catch (error) {
+    throw ioError(error, path, "opened");
+  }
+}
+
+/** The rows of the file, and where the last whole one ends. Only the last line may be broken: a write that was cut off. */
+function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number } {
+  const rows: WrittenRow[] = [];
+  let line = 0;
+  for (let at = 0; at < bytes.length; ) {
+    line += 1;
+    const newline = bytes.indexOf(0x0a, at);
+    const next = newline < 0 ? bytes.length : newline + 1;
+    const text = bytes.toString("utf8", at, next).trim();
+    if (text !== "") {
+      let value: unknown;
+      try {
+        value = JSON.parse(text);
+      } catch {
+        if (newline < 0) return { rows, end: at };
+        throw new HeddleError("INVALID_FILE", `${path}:${line}: expected a JSON object, got text that is not JSON`);
+      }
+      if (typeof value !== "object" || value === null || Array.isArray(value))
+        throw new HeddleError("INVALID_FILE", `${path}:${line}: expected a JSON object, got another value`);
+      rows.push({ offset: at, value: value as Record<string, unknown> });
+    }
+    at = next;
+  }
+  return { rows, end: bytes.length };
+}

@@ -1,0 +1,169 @@
+// The page in a real browser, worked by its keys.
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Browser, Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { openRanking, type Ranking } from "../../lib/rank/index.ts";
+import { hasBrowser, openBrowser } from "../helpers/browser.ts";
+
+describe.skipIf(!hasBrowser)("the page", () => {
+  let browser: Browser;
+  let folder: string;
+  let page: Page;
+  let ranking: Ranking;
+  let out: string;
+  let complaints: string[];
+  let round = 0;
+
+  beforeAll(async () => {
+    browser = await openBrowser();
+    folder = await mkdtemp(join(tmpdir(), "heddle-page-"));
+  }, 60_000);
+  afterAll(async () => {
+    await browser?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  async function start(answers = 2, count = 5): Promise<void> {
+    const prompts = join(folder, `prompts-${round}.jsonl`);
+    const rows = Array.from({ length: count }, (_, id) => ({
+      prompt: [{ role: "user", content: `Question ${id}, with <b>mark-up</b> & signs?` }],
+      answers: Array.from({ length: answers }, (_, a) => `Answer ${id}${"abc"[a]}.`),
+    }));
+    await writeFile(prompts, rows.map((r) => JSON.stringify(r)).join("\n"));
+    ranking = await openRanking(undefined, { prompts, out });
+    await page.goto(ranking.url);
+    await prompt(0);
+  }
+
+  beforeEach(async () => {
+    round += 1;
+    out = join(folder, `votes-${round}.jsonl`);
+    page = await browser.newPage({ viewport: { width: 1200, height: 800 } });
+    complaints = [];
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+    });
+    page.on("pageerror", (error) => complaints.push(error.message));
+  });
+  afterEach(async () => {
+    await page.close();
+    await ranking.close();
+    expect(complaints).toEqual([]);
+  });
+
+  const prompt = (id: number | "done") => page.waitForSelector(`body[data-prompt="${id}"]`);
+  const votes = async () =>
+    (await readFile(out, "utf8"))
+      .split("\n")
+      .filter(Boolean)
+      .map((line) => JSON.parse(line));
+  const press = async (key: string, next: number | "done") => {
+    await page.keyboard.press(key);
+    await prompt(next);
+  };
+
+  test("everything by keys: votes, a tie, skip, undo, the end", async () => {
+    await start();
+    expect(await page.textContent("#prompt .text")).toBe("Question 0, with <b>mark-up</b> & signs?");
+    expect(await page.locator("button.answer .text").allTextContents()).toEqual(["Answer 0a.", "Answer 0b."]);
+    expect(await page.textContent("#count")).toBe("0 of 5");
+    await press("2", 1);
+    expect(await votes()).toEqual([expect.objectContaining({ chosen: "Answer 0b.", rejected: "Answer 0a." })]);
+    await press("t", 2);
+    await press("s", 3);
+    expect(await page.textContent("#count")).toBe("2 of 5, 1 put off");
+    await press("1", 4);
+    await press("u", 3);
+    expect(await votes()).toHaveLength(2);
+    await press("2", 4);
+    await press("1", 2);
+    await press("ArrowRight", 2); // the only one left comes again at once
+    await press("1", "done");
+    expect(await page.textContent("#answers")).toContain("All judged");
+    expect((await votes()).map((v) => v.chosen)).toEqual([
+      "Answer 0b.",
+      undefined,
+      "Answer 3b.",
+      "Answer 4a.",
+      "Answer 2a.",
+    ]);
+    await press("Backspace", 2);
+    expect(await votes()).toHaveLength(4);
+  });
+
+  test("a reload shows the prompt where one was, and loses nothing", async () => {
+    await start();
+    await press("1", 1);
+    await press("2", 2);
+    await page.reload();
+    await prompt(2);
+    expect(await page.textContent("#count")).toBe("2 of 5");
+    // A reload while a vote is under way: it is kept, or it never was.
+    await page.keyboard.press("1");
+    await page.reload();
+    await page.waitForSelector("body[data-prompt]");
+    const shown = Number(await page.getAttribute("body", "data-prompt"));
+    expect(await votes()).toHaveLength(shown);
+    await press("u", shown - 1);
+    expect(await votes()).toHaveLength(shown - 1);
+  });
+
+  test("a key that is held, and presses faster than the disk, judge one prompt each", async () => {
+    await start(2, 8);
+    await page.evaluate(
+      `for (let i = 0; i < 20; i++) document.dispatchEvent(new KeyboardEvent("keydown", { key: "1", repeat: i > 0 }))`,
+    );
+    await prompt(1);
+    for (let i = 0; i < 3; i++) await page.keyboard.press("1");
+    await expect.poll(() => votes()).toSatisfy((v: unknown[]) => v.length >= 2);
+    const prompts = (await votes()).map((v) => v.prompt[0].content);
+    expect(new Set(prompts).size).toBe(prompts.length);
+  });
+
+  test("three answers: best first, undo of a pick, the rest equal", async () => {
+    await start(3);
+    await page.keyboard.press("2");
+    expect(await page.locator("button.answer.picked .rank").allTextContents()).toEqual(["best"]);
+    await page.keyboard.press("u");
+    expect(await page.locator("button.answer.picked").count()).toBe(0);
+    await page.keyboard.press("3");
+    await press("1", 1);
+    await page.keyboard.press("2");
+    await press("Enter", 2);
+    await press("0", 3);
+    expect((await votes()).map((v) => v.ranked)).toEqual([
+      ["Answer 0c.", "Answer 0a.", "Answer 0b."],
+      ["Answer 1b.", ["Answer 1a.", "Answer 1c."]],
+      [["Answer 2a.", "Answer 2b.", "Answer 2c."]],
+    ]);
+  });
+
+  test("by mouse and by tabbing too; what cannot be kept is said", async () => {
+    await start();
+    await page.click("button.answer:nth-child(2)");
+    await prompt(1);
+    await page.click("#tie");
+    await prompt(2);
+    await page.focus("button.answer");
+    await page.keyboard.press("Enter");
+    await prompt(3);
+    expect((await votes()).map((v) => v.chosen)).toEqual(["Answer 0b.", undefined, "Answer 2a."]);
+    await writeFile(out, "", { flag: "w" }); // somebody else empties the file
+    await page.keyboard.press("1");
+    await page.locator("#notice", { hasText: "something else writes" }).waitFor();
+    complaints = complaints.filter((c) => !c.includes("500"));
+  });
+
+  test("prompts without answers wait for them", async () => {
+    const prompts = join(folder, "waiting.jsonl");
+    await writeFile(prompts, JSON.stringify({ prompt: "p" }));
+    ranking = await openRanking(undefined, { prompts, out });
+    await page.goto(ranking.url);
+    await page.locator("#notice", { hasText: "to sample answers" }).waitFor();
+    await page.keyboard.press("1");
+    await page.keyboard.press("t");
+    expect(await votes()).toEqual([]);
+  });
+});

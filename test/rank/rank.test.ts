@@ -1,0 +1,301 @@
+import { appendFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { readRows } from "../../lib/data/rows.ts";
+import { openRanking } from "../../lib/rank/index.ts";
+import { readItems } from "../../lib/rank/items.ts";
+import { Sampler } from "../../lib/rank/sampler.ts";
+import { RankSession } from "../../lib/rank/session.ts";
+import { VoteFile } from "../../lib/rank/vote-file.ts";
+import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
+import { RowEncoder } from "../../lib/train/preference/rows.ts";
+import { expectError } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-rank-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+let files = 0;
+const newFile = (name = "votes.jsonl") => join(folder, `${files++}-${name}`);
+const lines = async (path: string) =>
+  (await readFile(path, "utf8"))
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+
+/** Prompts with their answers. */
+const items = (count: number, answers = 2) =>
+  Array.from({ length: count }, (_, id) => ({
+    id,
+    prompt: `prompt ${id}`,
+    answers: Array.from({ length: answers }, (_, a) => `answer ${id}${"abcdef"[a]}`),
+  }));
+const idle = () => new Sampler(() => Promise.reject(new Error("not asked")), { count: 2, seed: 0 });
+
+describe("the file of votes", () => {
+  test("appends, takes back, and cuts off what a killed process wrote in part", async () => {
+    const path = newFile();
+    const { file } = await VoteFile.open(path);
+    expect(await file.append({ a: 1 })).toBe(0);
+    const second = await file.append({ b: "ü" });
+    await file.removeLast(second);
+    await file.append({ c: 3 });
+    await file.close();
+    expect(await lines(path)).toEqual([{ a: 1 }, { c: 3 }]);
+    await appendFile(path, '{"d": "cut of');
+    const again = await VoteFile.open(path);
+    expect(again.rows.map((r) => r.value)).toEqual([{ a: 1 }, { c: 3 }]);
+    await again.file.append({ e: 5 });
+    await again.file.close();
+    expect(await lines(path)).toEqual([{ a: 1 }, { c: 3 }, { e: 5 }]);
+    // A whole row without its line break is a row.
+    await writeFile(path, '{"a":1}');
+    const third = await VoteFile.open(path);
+    await third.file.append({ b: 2 });
+    await third.file.close();
+    expect(await readFile(path, "utf8")).toBe('{"a":1}\n{"b":2}\n');
+  });
+
+  test("other content is not touched", async () => {
+    const path = newFile();
+    await writeFile(path, '{"a":1}\nnot JSON\n{"b":2}\n');
+    await expectError(() => VoteFile.open(path), "INVALID_FILE", /votes\.jsonl:2: expected a JSON object/);
+    await expectError(() => VoteFile.open(join(folder, "none", "x.jsonl")), "NOT_FOUND", /none/);
+    const shared = newFile();
+    const { file } = await VoteFile.open(shared);
+    await appendFile(shared, '{"other":true}\n');
+    await expectError(() => file.append({ a: 1 }), "IO", /something else writes to it/);
+    await expectError(() => file.removeLast(0), "IO", /something else/);
+    await file.close();
+    expect(await lines(shared)).toEqual([{ other: true }]);
+  });
+});
+
+describe("a session", () => {
+  test("votes, ties, skips and undo; what it wrote is what it goes on from", async () => {
+    const path = newFile();
+    const session = await RankSession.open(items(4), path, idle());
+    expect(session.state).toMatchObject({ total: 4, judged: 0, canUndo: false, current: { id: 0 } });
+    await session.vote(0, [[1], [0]]);
+    await session.vote(1, [[0, 1]]);
+    expect((await session.skip(2)).current).toMatchObject({ id: 3 });
+    await session.vote(3, [[0], [1]]);
+    expect(session.state).toMatchObject({ judged: 3, skipped: 1, current: { id: 2 }, canUndo: true });
+    const state = await session.undo();
+    expect(state).toMatchObject({ judged: 2, current: { id: 3, answers: ["answer 3a", "answer 3b"] } });
+    await session.vote(3, [[1], [0]]);
+    expect(await lines(path)).toEqual([
+      { prompt: "prompt 0", chosen: "answer 0b", rejected: "answer 0a" },
+      { prompt: "prompt 1", ranked: [["answer 1a", "answer 1b"]] },
+      { prompt: "prompt 3", chosen: "answer 3b", rejected: "answer 3a" },
+    ]);
+    await session.close();
+
+    const next = await RankSession.open(items(4), path, idle());
+    expect(next.state).toMatchObject({ total: 4, judged: 3, current: { id: 2 }, canUndo: true });
+    await next.undo();
+    await next.undo();
+    expect(next.state).toMatchObject({ judged: 1, current: { id: 1, answers: ["answer 1a", "answer 1b"] } });
+    expect(await lines(path)).toHaveLength(1);
+    await next.close();
+  });
+
+  test("rankings of more answers are what preference training takes", async () => {
+    const path = newFile();
+    const session = await RankSession.open(items(3, 3), path, idle());
+    await session.vote(0, [[2], [0], [1]]);
+    await session.vote(1, [[1], [0, 2]]);
+    await session.vote(2, [[0, 1, 2]]);
+    await session.close();
+    const encoder = new RowEncoder(await tinyTokenizer());
+    const pairs: number[] = [];
+    for await (const row of readRows(path)) pairs.push(pairsOf(row, encoder).length);
+    expect(pairs).toEqual([3, 2, 0]);
+  });
+
+  test("the same prompt twice is judged twice; foreign rows stay and are not taken back", async () => {
+    const path = newFile();
+    const twice = [
+      { id: 0, prompt: "p", answers: ["a", "b"] },
+      { id: 1, prompt: "p", answers: ["c", "d"] },
+    ];
+    await writeFile(
+      path,
+      '{"prompt":"p","chosen":"a","rejected":"b"}\n{"prompt":"foreign","chosen":"x","rejected":"y"}\n',
+    );
+    const session = await RankSession.open(
+      twice.map((i) => ({ ...i })),
+      path,
+      idle(),
+    );
+    expect(session.state).toMatchObject({ judged: 1, canUndo: false, current: { id: 1 } });
+    await session.vote(1, [[0], [1]]);
+    await session.undo();
+    await expectError(() => session.undo(), "INVALID_ARGUMENT", /expected a vote to take back/);
+    expect(await lines(path)).toHaveLength(2);
+    await session.close();
+  });
+
+  test("what the page cannot mean is refused, and nothing is written", async () => {
+    const path = newFile();
+    const session = await RankSession.open(items(2), path, idle());
+    for (const ranking of [[], [[0]], [[0], [0]], [[0], [2]], [[0, 1], []], [[0], [1], [1]], [["0"], [1]]])
+      await expectError(() => session.vote(0, ranking as number[][]), "INVALID_ARGUMENT", /each of 2 answers once/);
+    await expectError(() => session.vote(1, [[0], [1]]), "INVALID_ARGUMENT", /expected one on prompt 0, got one on 1/);
+    // Two presses at once: the second speaks of a prompt that is gone.
+    const both = await Promise.allSettled([session.vote(0, [[0], [1]]), session.vote(0, [[0], [1]])]);
+    expect(both.map((r) => r.status)).toEqual(["fulfilled", "rejected"]);
+    expect(await lines(path)).toHaveLength(1);
+    await session.close();
+  });
+});
+
+describe("answers", () => {
+  test("are sampled ahead, differ, and are the same in every run", async () => {
+    const tokenizer = await tinyTokenizer();
+    await using model = tinyModel({ tokenizer });
+    const prompts = newFile("prompts.txt");
+    await writeFile(prompts, "The cat\nThe dog\n\nThe bird\n");
+    const sampled = async () => {
+      await using ranking = await openRanking(model, { prompts, out: newFile(), maxTokens: 8, chat: false });
+      while (!ranking.state.current?.answers) await new Promise((resolve) => setTimeout(resolve, 5));
+      return ranking.state;
+    };
+    const [a, b] = [await sampled(), await sampled()];
+    expect(a.total).toBe(3);
+    expect(a.current?.answers).toHaveLength(2);
+    expect(a.current!.answers![0]).not.toBe(a.current!.answers![1]);
+    expect(b).toEqual(a);
+  });
+
+  test("a prompt whose answers are all the same is named, and can be put off", async () => {
+    const sampler = new Sampler(async () => ["same", "same "], { count: 2, seed: 0 });
+    const [one] = items(1).map(({ id, prompt }) => ({ id, prompt }));
+    const session = await RankSession.open([one!, ...items(2).slice(1)], newFile(), sampler);
+    while (session.state.problem === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(session.state.problem).toContain("expected 2 answers that differ, got 1");
+    expect((await session.skip(0)).current).toMatchObject({ id: 1 });
+    await session.close();
+  });
+
+  test("prompts of every kind; broken ones are named with their line", async () => {
+    const path = newFile("prompts.jsonl");
+    const rows = [
+      { prompt: "text" },
+      { question: "why?" },
+      { messages: [{ role: "user", content: "hi" }] },
+      { prompt: [{ role: "user", content: "hi" }], answers: ["a", "b", "c"] },
+    ];
+    await writeFile(path, rows.map((r) => JSON.stringify(r)).join("\n"));
+    const user = (content: string) => [{ role: "user", content }];
+    expect((await readItems(path, { chat: false })).map((i) => i.prompt)).toEqual([
+      "text",
+      user("why?"),
+      user("hi"),
+      user("hi"),
+    ]);
+    expect((await readItems(path, { chat: true }))[0]!.prompt).toEqual(user("text"));
+    for (const [row, message] of [
+      [{}, /:1: prompt: expected a string/],
+      [{ prompt: "x", answers: ["a"] }, /:1: answers: expected at least two/],
+      [{ messages: [{ role: "user" }] }, /:1: prompt\[0\]\.content: expected a string/],
+    ] as const) {
+      await writeFile(path, JSON.stringify(row));
+      await expectError(() => readItems(path, { chat: false }), "INVALID_FILE", message);
+    }
+    await writeFile(path, "\n");
+    await expectError(() => readItems(path, { chat: false }), "INVALID_FILE", /expected at least one prompt/);
+    await expectError(
+      () => openRanking(undefined, { prompts: path, out: newFile(), numAnswers: 1 }),
+      "INVALID_ARGUMENT",
+      /numAnswers/,
+    );
+  });
+});
+
+describe("the server", () => {
+  const open = async () => {
+    const prompts = newFile("prompts.jsonl");
+    await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a", "b"] }));
+    const out = newFile();
+    return { ranking: await openRanking(undefined, { prompts, out }), out };
+  };
+  const call = (
+    url: string,
+    {
+      method = "GET",
+      headers = {},
+      body = "",
+    }: { method?: string; headers?: Record<string, string>; body?: string } = {},
+  ) =>
+    new Promise<{ status: number; text: string; headers: Record<string, unknown> }>((resolve, reject) => {
+      const made = request(url, { method, headers }, (response) => {
+        let text = "";
+        response.setEncoding("utf8").on("data", (part: string) => {
+          text += part;
+        });
+        response.on("end", () => resolve({ status: response.statusCode!, text, headers: response.headers }));
+      });
+      made.on("error", reject);
+      made.end(body);
+    });
+
+  test("listens on this machine alone and answers its own page alone", async () => {
+    const { ranking, out } = await open();
+    const { url } = ranking;
+    expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
+    const page = await call(url);
+    expect(page.status).toBe(200);
+    expect(page.headers["content-security-policy"]).toContain("default-src 'self'");
+    const vote = { method: "POST", body: JSON.stringify({ id: 0, ranking: [[0], [1]] }) };
+    const json = { "content-type": "application/json" };
+    const { port } = new URL(url);
+    const refused: [string, Parameters<typeof call>[1], number][] = [
+      ["/", { headers: { host: "evil.example" } }, 403],
+      ["/api/state", { headers: { host: `evil.example:${port}` } }, 403],
+      ["/api/vote", { ...vote, headers: { ...json, host: "evil.example" } }, 403],
+      ["/api/vote", { ...vote, headers: { ...json, origin: "https://evil.example" } }, 403],
+      ["/api/vote", { ...vote, headers: { "content-type": "text/plain" } }, 415],
+      ["/api/vote", { ...vote, headers: json, body: "{" }, 409],
+      ["/api/vote", { ...vote, headers: json, body: "[]" }, 409],
+      ["/api/vote", { ...vote, headers: json, body: '{"id":0,"ranking":3}' }, 409],
+      ["/api/vote", { ...vote, headers: json, body: '{"id":"0","ranking":[[0],[1]]}' }, 409],
+      ["/api/vote", { ...vote, headers: json, body: `{"a":"${"x".repeat(70_000)}"}` }, 409],
+      ["/api/nothing", { ...vote, headers: json }, 404],
+      ["/../package.json", {}, 404],
+      ["/api/state", { method: "DELETE" }, 405],
+    ];
+    for (const [path, options, status] of refused) {
+      const reply = await call(url.slice(0, -1) + path, options);
+      expect([path, reply.status]).toEqual([path, status]);
+      expect(JSON.parse(reply.text).error.message).toBeTruthy();
+    }
+    expect(await readFile(out, "utf8")).toBe("");
+    const kept = await call(`${url}api/vote`, {
+      ...vote,
+      headers: { ...json, host: `localhost:${port}`, origin: url.slice(0, -1) },
+    });
+    expect(kept.status).toBe(200);
+    expect(JSON.parse(kept.text)).toMatchObject({ judged: 1, current: null });
+    expect(await lines(out)).toEqual([{ prompt: "p", chosen: "a", rejected: "b" }]);
+    await ranking.close();
+  });
+
+  test("a port that is taken is named", async () => {
+    const { ranking } = await open();
+    const prompts = newFile("prompts.jsonl");
+    await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a", "b"] }));
+    const port = Number(new URL(ranking.url).port);
+    await expectError(
+      () => openRanking(undefined, { prompts, out: newFile(), port }),
+      "IO",
+      /expected a free port, got EADDRINUSE/,
+    );
+    await ranking.close();
+  });
+});
