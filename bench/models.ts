@@ -29,11 +29,19 @@ const SHAPES = {
 export type ShapeName = keyof typeof SHAPES;
 export const shapeNames = Object.keys(SHAPES) as ShapeName[];
 
-/** A bf16 GGUF file of a shape, made once in the temporary folder: the same file serves heddle and its peers. */
-export async function benchModel(name: ShapeName, device: Device): Promise<string> {
+/** Element types that files of a shape are made in. */
+export const fileTypes = ["bf16", "q8_0", "q4_0", "q4_k"] as const;
+export type FileType = (typeof fileTypes)[number];
+
+/** A GGUF file of a shape, made once in the temporary folder: the same file serves heddle and its peers. */
+export async function benchModel(name: ShapeName, device: Device, type: FileType = "bf16"): Promise<string> {
   const folder = join(tmpdir(), "heddle-bench");
-  const file = join(folder, `${name}.bf16.gguf`);
+  const file = join(folder, `${name}.${type}.gguf`);
   if (existsSync(file)) return file;
+  if (type !== "bf16") {
+    await convertModel(await benchModel(name, device), file, { dtype: type });
+    return file;
+  }
   await mkdir(folder, { recursive: true });
   const tokenizer = await Tokenizer.train(["the quick brown fox jumps over the lazy dog. "], { vocabSize: 300 });
   const shape = SHAPES[name];

@@ -1,6 +1,7 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
+import { type ChildProcessByStdio, spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
@@ -11,29 +12,43 @@ export interface InferenceTiming {
   decode: number;
 }
 
+/** bench/peers/pin_threads.c, compiled; undefined without a C compiler. */
+function pinningShim(): string | undefined {
+  const library = join(tmpdir(), "heddle-bench", "pin_threads.so");
+  const source = fileURLToPath(new URL("pin_threads.c", import.meta.url));
+  mkdirSync(dirname(library), { recursive: true });
+  const { status } = spawnSync("cc", ["-shared", "-fPIC", "-O2", "-o", library, source, "-ldl"]);
+  return status === 0 ? library : undefined;
+}
+
 /**
- * node-llama-cpp over one model file, in a process of its own on the first `threads` cores; undefined where it is not
- * installed. Its threads are not pinned one to a core, which costs it much of its decode speed on small models: say so beside the figure.
+ * node-llama-cpp over one model file, in a process of its own on the first `threads` cores, with one of its threads on
+ * each (see pin_threads.c: unpinned, its decode is several times slower on small models); undefined where it is not installed.
  */
 export async function openLlamaCpp(file: string, threads: number): Promise<LlamaCppPeer | undefined> {
   const folder = process.env.HEDDLE_BENCH_LLAMA;
   if (!folder || !existsSync(join(folder, "node_modules", "node-llama-cpp"))) return undefined;
   const script = fileURLToPath(new URL("llama_cpp.mjs", import.meta.url));
+  const shim = pinningShim();
   const child = spawn("taskset", ["-c", `0-${threads - 1}`, process.execPath, script, folder, file, String(threads)], {
     stdio: ["pipe", "pipe", "ignore"],
+    env: { ...process.env, ...(shim && { LD_PRELOAD: shim }) },
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const first = await lines.next();
   if (first.done) return undefined;
-  return new LlamaCppPeer(child, lines);
+  return new LlamaCppPeer(child, lines, shim !== undefined);
 }
 
 export class LlamaCppPeer {
   private readonly child: ChildProcessByStdio<Writable, Readable, null>;
   private readonly lines: AsyncIterator<string>;
-  constructor(child: ChildProcessByStdio<Writable, Readable, null>, lines: AsyncIterator<string>) {
+  /** Whether each of its threads has a core of its own. */
+  readonly pinned: boolean;
+  constructor(child: ChildProcessByStdio<Writable, Readable, null>, lines: AsyncIterator<string>, pinned: boolean) {
     this.child = child;
     this.lines = lines;
+    this.pinned = pinned;
   }
   async time(prompt: number, decode: number): Promise<InferenceTiming> {
     this.child.stdin.write(`${JSON.stringify({ prompt, decode })}\n`);

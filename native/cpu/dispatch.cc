@@ -39,7 +39,7 @@ std::vector<Isa> known_isas() {  // lowest first
   bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-  bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
   return {{"baseline", &kernels_baseline, true, true},
           {"avx2", &kernels_avx2, avx2, avx2},
           {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
@@ -105,6 +105,7 @@ std::vector<std::string> cpu_isas() {
 
 void register_cpu_kernels() {
   cpu::register_linear();
+  cpu::register_quant();
   cpu::register_attention();
   cpu::register_logprob();
   cpu::register_norms();

@@ -6,6 +6,7 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx2.h>
 #include <simde/x86/avx512.h>
+#include <simde/x86/avx512/dpbusd.h>
 #include <simde/x86/f16c.h>
 #include <simde/x86/fma.h>
 #include <cstdint>

@@ -6,6 +6,7 @@
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
 #include "cpu/logprob-inl.h"
+#include "cpu/quant-inl.h"
 #include "cpu/rows-inl.h"
 
 namespace heddle {
@@ -15,6 +16,8 @@ inline constexpr cpu::Kernels table(const char* name) {
   cpu::Kernels k{};
   k.name = name;
   k.gemm_scratch = gemm_scratch, k.gemm = gemm;
+  k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear;
+  k.quant_backward_scratch = quant_backward_scratch, k.quant_backward = quant_backward;
   k.attention_scratch = attention_scratch, k.attention = attention;
   k.attention_backward_scratch = attention_backward_scratch, k.attention_backward = attention_backward;
   k.sinks_backward = sinks_backward;

@@ -73,6 +73,22 @@ struct SinksBackward {
   float* d_sinks;
 };
 
+// y (m, n) = x (m, k) * w (n, k)^T [+ bias (n)], w quantised.
+struct QuantLinear {
+  int64_t m, n, k;
+  const void* x;
+  DType x_type;
+  const void* w;
+  DType w_type;
+  void* y;
+  DType y_type;
+  const void* bias = nullptr;
+  DType bias_type = DType::f32;
+  bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
+  bool rowwise = false;  // as in Gemm; int8 is so always
+  void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
+};
+
 struct TokenLogprob {
   int64_t rows, width, vocab;
   float softcap, scale;
@@ -82,7 +98,7 @@ struct TokenLogprob {
   float *logprob, *lse;
   const float* d_logprob = nullptr;  // backward only
   void* dh = nullptr;                // h_type
-  float* dw = nullptr;
+  float* dw = nullptr;               // null: not wanted
 };
 
 struct Norm {
@@ -155,6 +171,10 @@ struct Kernels {
   const char* name;
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
+  size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
+  void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
+  size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
+  void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
   size_t (*attention_scratch)(const Attention&, int threads);
   void (*attention)(const Attention&, Pool&, void* scratch);
   size_t (*attention_backward_scratch)(const Attention&, int threads);

@@ -2,7 +2,7 @@
 // vocabulary: the logits of a chunk are the only ones that exist. Three products backward, one forward, all through
 // gemm(); sums over the vocabulary and over the rows are added chunk by chunk in order.
 #pragma once
-#include "cpu/gemm-inl.h"
+#include "cpu/quant-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -20,6 +20,7 @@ constexpr bool bf16_products = false;
 struct LogprobPlan {
   int64_t rows, columns;
   int64_t logits, state, dh;  // floats
+  int64_t numbers;            // floats: a chunk of a quantised w
   size_t gemm;
 };
 inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int threads) {
@@ -28,6 +29,7 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.logits = round_up(p.rows * p.columns, 16);
   p.state = round_up(3 * p.rows, 16);
   p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
+  p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
   p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
   if (backward) {
     p.gemm = max_of(p.gemm, gemm_scratch(p.rows, t.width, p.columns, threads));
@@ -36,7 +38,7 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   return p;
 }
 inline size_t logprob_bytes(const LogprobPlan& p) {
-  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh);
+  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh + p.numbers);
 }
 inline size_t token_logprob_scratch(const TokenLogprob& t, int threads) {
   return logprob_bytes(plan_logprob(t, false, threads));
@@ -47,14 +49,24 @@ inline size_t token_logprob_backward_scratch(const TokenLogprob& t, int threads)
 
 inline int64_t bytes_of(DType t) { return t == DType::f32 ? 4 : 2; }
 
+// Rows [j, j + columns) of w: where they lie, or, of a quantised w, as numbers in `numbers`.
+struct HeadRows {
+  const void* data;
+  DType type;
+};
+inline HeadRows head_rows(const TokenLogprob& t, int64_t j, int64_t columns, float* numbers, Pool& pool) {
+  if (t.w_type <= DType::u8) return {static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), t.w_type};
+  dequantise_rows(t.w_type, t.w, t.width, j, columns, numbers, pool);
+  return {numbers, DType::f32};
+}
+
 // products (rows, columns) = h[i..] w[j..]^T
-inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, int64_t j, int64_t columns, float* products,
+inline void logit_products(const TokenLogprob& t, int64_t i, int64_t rows, const HeadRows& w, int64_t columns, float* products,
                            Pool& pool, void* scratch) {
   Gemm g{};
   g.m = rows, g.n = columns, g.k = t.width;
   g.a = static_cast<const char*>(t.h) + i * t.width * bytes_of(t.h_type), g.a_type = t.h_type, g.lda = t.width;
-  g.b = static_cast<const char*>(t.w) + j * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width,
-  g.b_transposed = true;
+  g.b = w.data, g.b_type = w.type, g.ldb = t.width, g.b_transposed = true;
   g.c = products, g.c_type = DType::f32, g.ldc = columns;
   gemm(g, pool, scratch);
 }
@@ -100,14 +112,16 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   LogprobPlan plan = plan_logprob(t, false, pool.threads());
   float* products = static_cast<float*>(scratch);
   float* state = products + plan.logits;  // m, s, target logit: plan.rows each
-  void* rest = state + plan.state;
+  float* numbers = state + plan.state;
+  void* rest = numbers + plan.numbers;
   float *m = state, *s = state + plan.rows, *hit = state + 2 * plan.rows;
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
     int64_t rows = min_of(plan.rows, t.rows - i0);
     for (int64_t i = 0; i < rows; ++i) m[i] = minus_infinity, s[i] = 0, hit[i] = 0;
     for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
       int64_t columns = min_of(plan.columns, t.vocab - j0);
-      logit_products(t, i0, rows, j0, columns, products, pool, rest);
+      const HeadRows w = head_rows(t, j0, columns, numbers, pool);
+      logit_products(t, i0, rows, w, columns, products, pool, rest);
       pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
           int64_t target = t.targets[i0 + i] - j0;
@@ -155,15 +169,17 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
   LogprobPlan plan = plan_logprob(t, true, pool.threads());
   float* products = static_cast<float*>(scratch);
   float* wide_dh = products + plan.logits + plan.state;
-  void* rest = wide_dh + plan.dh;
-  if (t.rows == 0)
+  float* numbers = wide_dh + plan.dh;
+  void* rest = numbers + plan.numbers;
+  if (t.rows == 0 && t.dw)
     for (int64_t i = 0; i < t.vocab * t.width; ++i) t.dw[i] = 0;
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
     int64_t rows = min_of(plan.rows, t.rows - i0);
     float* dh = plan.dh ? wide_dh : static_cast<float*>(t.dh) + i0 * t.width;
     for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
       int64_t columns = min_of(plan.columns, t.vocab - j0);
-      logit_products(t, i0, rows, j0, columns, products, pool, rest);
+      const HeadRows w = head_rows(t, j0, columns, numbers, pool);
+      logit_products(t, i0, rows, w, columns, products, pool, rest);
       pool.range(rows, max_of<int64_t>(1, 16384 / columns), [&](int64_t begin, int64_t end, int) {
         for (int64_t i = begin; i < end; ++i) {
           bool counted = t.targets[i0 + i] >= 0;
@@ -178,9 +194,10 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
       g.a = products, g.a_type = DType::f32, g.lda = columns;
       // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)
       g.m = rows, g.n = t.width, g.k = columns;
-      g.b = static_cast<const char*>(t.w) + j0 * t.width * bytes_of(t.w_type), g.b_type = t.w_type, g.ldb = t.width;
+      g.b = w.data, g.b_type = w.type, g.ldb = t.width;
       g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;
       gemm(g, pool, rest);
+      if (!t.dw) continue;
       // dw[j0..] (columns, width) += gradients^T h (rows, width)
       g.a_transposed = true, g.m = columns, g.k = rows;
       g.b = static_cast<const char*>(t.h) + i0 * t.width * bytes_of(t.h_type), g.b_type = t.h_type;

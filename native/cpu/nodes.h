@@ -15,6 +15,7 @@ void add_kernel(const char* op, const char* algorithm, bool (*supports)(const No
                 size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&));
 
 void register_linear();
+void register_quant();
 void register_attention();
 void register_logprob();
 void register_norms();
@@ -25,6 +26,7 @@ void register_experts();
 void register_optimizer();
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
+inline bool is_weight(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype); }
 inline bool is_float(const Tensor& t) { return is_activation(t) || t.dtype == DType::f16; }
 
 }  // namespace cpu

@@ -22,11 +22,11 @@ TokenLogprob forward(const Node& n) {
 TokenLogprob backward(const Node& n) {
   TokenLogprob t = describe(n, n.in[1], n.in[2], n.in[3]);
   t.d_logprob = static_cast<const float*>(n.in[0].data), t.lse = static_cast<float*>(n.in[4].data);
-  t.dh = n.out[0].data, t.dw = static_cast<float*>(n.out[1].data);
+  t.dh = n.out[0].data, t.dw = n.out.size() > 1 ? static_cast<float*>(n.out[1].data) : nullptr;
   return t;
 }
 
-bool forward_supports(const Node& n) { return is_activation(n.in[0]) && is_float(n.in[1]); }
+bool forward_supports(const Node& n) { return is_activation(n.in[0]) && is_weight(n.in[1]); }
 size_t forward_scratch(const Node& n, int threads) { return active().token_logprob_scratch(forward(n), threads); }
 void forward_run(const Node& n, Context& c) {
   check_indices("token_logprob", "target", n.in[2], n.in[1].shape[0], true);
@@ -34,7 +34,7 @@ void forward_run(const Node& n, Context& c) {
 }
 
 bool backward_supports(const Node& n) {
-  return is_activation(n.in[1]) && is_float(n.in[2]) && n.out[0].dtype == n.in[1].dtype;
+  return is_activation(n.in[1]) && is_weight(n.in[2]) && n.out[0].dtype == n.in[1].dtype;
 }
 size_t backward_scratch(const Node& n, int threads) { return active().token_logprob_backward_scratch(backward(n), threads); }
 void backward_run(const Node& n, Context& c) {

@@ -23,7 +23,7 @@ Rows rows(const Node& n) {
 void softmax(const Node& n, Context& c) { active().softmax(rows(n), c.pool); }
 void softmax_backward(const Node& n, Context& c) { active().softmax_backward(rows(n), c.pool); }
 
-bool embedding_supports(const Node& n) { return is_float(n.in[0]) && is_activation(n.out[0]); }
+bool embedding_supports(const Node& n) { return is_weight(n.in[0]) && is_activation(n.out[0]); }
 void embedding(const Node& n, Context& c) {
   const Tensor &table = n.in[0], &ids = n.in[1], &y = n.out[0];
   check_indices("embedding", "id", ids, table.shape[0]);

@@ -1,6 +1,6 @@
 // Kernels that walk rows: softmax, column sums, embedding, rotary positions.
 #pragma once
-#include "cpu/elementwise-inl.h"
+#include "cpu/quant-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -86,7 +86,27 @@ inline void column_sum(const Rows& a, Pool& pool) {
   });
 }
 
+// Rows of a quantised table, a few blocks at a time.
+inline void embedding_blocks(const Embedding& e, Pool& pool) {
+  const QuantType& t = quant_type(e.table_type);
+  const int64_t row_bytes = quant_row_bytes(t, e.width);
+  pool.range(e.rows, row_grain(e.width), [&](int64_t begin, int64_t end, int) {
+    alignas(64) float numbers[largest_block];
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t i = 0; i < e.width; i += largest_block) {
+        const int64_t n = min_of<int64_t>(largest_block, e.width - i);
+        blocks_to_numbers(t, static_cast<const char*>(e.table) + e.ids[r] * row_bytes + quant_row_bytes(t, i), n, numbers);
+        for (int64_t d = 0; d < n; d += W) {
+          F v = mul(load(numbers + d), set1(e.scale));
+          if (e.type == DType::f32) write(row_of<float>(e.y, r, e.width), i + d, e.width, v);
+          else write(row_of<bf16>(e.y, r, e.width), i + d, e.width, v);
+        }
+      }
+  });
+}
+
 inline void embedding(const Embedding& e, Pool& pool) {
+  if (e.table_type > DType::u8) return embedding_blocks(e, pool);
   pool.range(e.rows, row_grain(e.width), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r)
       for (int64_t i = 0; i < e.width; i += W) {

@@ -60,6 +60,9 @@ HEDDLE_SIMD float reduce_max(F v) {
   return a > b ? a : b;
 }
 
+HEDDLE_SIMD F load(const int8_t* p) {
+  return F{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
+}
 HEDDLE_SIMD F load(const bf16* p) {
   uint16_t h[4];
   __builtin_memcpy(h, p, 8);

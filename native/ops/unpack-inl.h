@@ -17,44 +17,62 @@ HEDDLE_UNPACK float half_at(const uint8_t* p) {
 // Block to integers (elements of a block), scales and minima (groups of a block). `minimum` is written by those with one.
 template <DType T> struct Unpack;
 
-// Sixteen bytes of two nibbles: the low ones are elements 0 to 15, the high ones 16 to 31.
-HEDDLE_UNPACK void low_then_high(const uint8_t* nibbles, int n, int offset, int8_t* q) {
-  for (int i = 0; i < n; ++i) q[i] = static_cast<int8_t>((nibbles[i] & 15) - offset);
-  for (int i = 0; i < n; ++i) q[n + i] = static_cast<int8_t>((nibbles[i] >> 4) - offset);
+// Sixteen bytes at a time, in the compiler's own vectors: every processor has them.
+using Sixteen = uint8_t __attribute__((vector_size(16)));
+HEDDLE_UNPACK Sixteen sixteen_at(const uint8_t* p) {
+  Sixteen v;
+  __builtin_memcpy(&v, p, 16);
+  return v;
+}
+HEDDLE_UNPACK void put(Sixteen v, int8_t* q) { __builtin_memcpy(q, &v, 16); }
+
+// 16 * N bytes of two nibbles: the low ones are elements 0 to 16 N - 1, the high ones the next.
+template <int N> HEDDLE_UNPACK void low_then_high(const uint8_t* nibbles, int offset, int8_t* q) {
+  for (int i = 0; i < N; ++i) {
+    const Sixteen v = sixteen_at(nibbles + 16 * i);
+    put((v & 15) - static_cast<uint8_t>(offset), q + 16 * i);
+    put((v >> 4) - static_cast<uint8_t>(offset), q + 16 * (N + i));
+  }
 }
 
 template <> struct Unpack<DType::q8_0> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     *scale = half_at(b);
-    for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(b[2 + i]);
+    __builtin_memcpy(q, b + 2, 32);
   }
 };
 
 template <> struct Unpack<DType::q4_0> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     *scale = half_at(b);
-    low_then_high(b + 2, 16, 8, q);
+    low_then_high<1>(b + 2, 8, q);
   }
 };
 
 template <> struct Unpack<DType::q4_1> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     *scale = half_at(b), *minimum = half_at(b + 2);
-    low_then_high(b + 4, 16, 0, q);
+    low_then_high<1>(b + 4, 0, q);
   }
 };
 
-// Adds the fifth bit of 32 elements.
+// Adds the fifth bit of 32 elements: bit i of four bytes belongs to element i.
 HEDDLE_UNPACK void fifth_bits(const uint8_t* p, int8_t* q) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, p, 4);
-  for (int i = 0; i < 32; ++i) q[i] = static_cast<int8_t>(q[i] + static_cast<int>((bits >> i & 1) << 4));
+  const Sixteen place = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  for (int half = 0; half < 2; ++half) {
+    using Two = uint64_t __attribute__((vector_size(16)));
+    const Two repeated = {p[2 * half] * 0x0101010101010101u, p[2 * half + 1] * 0x0101010101010101u};
+    const Sixteen v = reinterpret_cast<Sixteen>(repeated);
+    Sixteen low;
+    __builtin_memcpy(&low, q + 16 * half, 16);
+    put(low + (reinterpret_cast<Sixteen>((v & place) == place) & 16), q + 16 * half);
+  }
 }
 
 template <> struct Unpack<DType::q5_0> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     *scale = half_at(b);
-    low_then_high(b + 6, 16, 16, q);
+    low_then_high<1>(b + 6, 16, q);
     fifth_bits(b + 2, q);
   }
 };
@@ -62,7 +80,7 @@ template <> struct Unpack<DType::q5_0> {
 template <> struct Unpack<DType::q5_1> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     *scale = half_at(b), *minimum = half_at(b + 2);
-    low_then_high(b + 8, 16, 0, q);
+    low_then_high<1>(b + 8, 0, q);
     fifth_bits(b + 4, q);
   }
 };
@@ -77,8 +95,11 @@ template <> struct Unpack<DType::q2_k> {
       minimum[g] = -dmin * static_cast<float>(b[g] >> 4);
     }
     for (int half = 0; half < 2; ++half)
-      for (int pair = 0; pair < 4; ++pair)
-        for (int i = 0; i < 32; ++i) q[128 * half + 32 * pair + i] = static_cast<int8_t>(b[16 + 32 * half + i] >> 2 * pair & 3);
+      for (int i = 0; i < 32; i += 16) {
+        const Sixteen v = sixteen_at(b + 16 + 32 * half + i);
+#pragma GCC unroll 4
+        for (int pair = 0; pair < 4; ++pair) put(v >> 2 * pair & 3, q + 128 * half + 32 * pair + i);
+      }
   }
 };
 
@@ -91,12 +112,15 @@ template <> struct Unpack<DType::q3_k> {
       const int low = g < 8 ? s[g] & 15 : s[g - 8] >> 4, high = s[8 + g % 4] >> 2 * (g / 4) & 3;
       scale[g] = d * static_cast<float>((low | high << 4) - 32);
     }
-    for (int half = 0; half < 2; ++half)
-      for (int pair = 0; pair < 4; ++pair)
-        for (int i = 0; i < 32; ++i) {
-          const int low = b[32 + 32 * half + i] >> 2 * pair & 3, third = b[i] >> (4 * half + pair) & 1;
-          q[128 * half + 32 * pair + i] = static_cast<int8_t>(low - 4 + 4 * third);
-        }
+    for (int i = 0; i < 32; i += 16) {
+      const Sixteen thirds = sixteen_at(b + i);
+      for (int half = 0; half < 2; ++half) {
+        const Sixteen v = sixteen_at(b + 32 + 32 * half + i), t = thirds >> 4 * half;
+#pragma GCC unroll 4
+        for (int pair = 0; pair < 4; ++pair)
+          put((v >> 2 * pair & 3) + ((t >> pair & 1) << 2) - 4, q + 128 * half + 32 * pair + i);
+      }
+    }
   }
 };
 
@@ -114,7 +138,7 @@ HEDDLE_UNPACK void six_bit_scales(const uint8_t* s, float d, float dmin, float* 
 template <> struct Unpack<DType::q4_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
-    for (int c = 0; c < 4; ++c) low_then_high(b + 16 + 32 * c, 32, 0, q + 64 * c);
+    for (int c = 0; c < 4; ++c) low_then_high<2>(b + 16 + 32 * c, 0, q + 64 * c);
   }
 };
 
@@ -122,9 +146,16 @@ template <> struct Unpack<DType::q4_k> {
 template <> struct Unpack<DType::q5_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float* minimum) {
     six_bit_scales(b + 4, half_at(b), half_at(b + 2), scale, minimum);
-    for (int c = 0; c < 4; ++c) low_then_high(b + 48 + 32 * c, 32, 0, q + 64 * c);
-    for (int g = 0; g < 8; ++g)
-      for (int i = 0; i < 32; ++i) q[32 * g + i] = static_cast<int8_t>(q[32 * g + i] + ((b[16 + i] >> g & 1) << 4));
+    for (int c = 0; c < 4; ++c) low_then_high<2>(b + 48 + 32 * c, 0, q + 64 * c);
+    for (int i = 0; i < 32; i += 16) {
+      const Sixteen fifths = sixteen_at(b + 16 + i);
+#pragma GCC unroll 8
+      for (int g = 0; g < 8; ++g) {
+        Sixteen low;
+        __builtin_memcpy(&low, q + 32 * g + i, 16);
+        put(low + ((fifths >> g & 1) << 4), q + 32 * g + i);
+      }
+    }
   }
 };
 
@@ -134,15 +165,16 @@ template <> struct Unpack<DType::q6_k> {
   static inline void run(const uint8_t* b, int8_t* q, float* scale, float*) {
     const float d = half_at(b + 208);
     for (int g = 0; g < 16; ++g) scale[g] = d * static_cast<float>(static_cast<int8_t>(b[192 + g]));
-    for (int half = 0; half < 2; ++half) {
-      const uint8_t *low = b + 64 * half, *high = b + 128 + 32 * half;
-      int8_t* to = q + 128 * half;
-      for (int run = 0; run < 4; ++run)
-        for (int i = 0; i < 32; ++i) {
-          const int byte = low[32 * (run & 1) + i], nibble = run < 2 ? byte & 15 : byte >> 4;
-          to[32 * run + i] = static_cast<int8_t>((nibble | (high[i] >> 2 * run & 3) << 4) - 32);
-        }
-    }
+    for (int half = 0; half < 2; ++half)
+      for (int i = 0; i < 32; i += 16) {
+        const Sixteen first = sixteen_at(b + 64 * half + i), second = sixteen_at(b + 64 * half + 32 + i);
+        const Sixteen high = sixteen_at(b + 128 + 32 * half + i);
+        int8_t* to = q + 128 * half + i;
+        put(((first & 15) | (high & 3) << 4) - 32, to);
+        put(((second & 15) | (high & 12) << 2) - 32, to + 32);
+        put((first >> 4 | (high & 48)) - 32, to + 64);
+        put((second >> 4 | (high >> 2 & 48)) - 32, to + 96);
+      }
   }
 };
 
@@ -150,7 +182,14 @@ template <> struct Unpack<DType::q6_k> {
 constexpr int8_t nonlinear_values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 
 HEDDLE_UNPACK void look_up(const uint8_t* nibbles, const int8_t (&values)[16], int8_t* q) {
+#if defined(__SSSE3__)
+  const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(nibbles)), mask = _mm_set1_epi8(15);
+  const __m128i table = _mm_loadu_si128(reinterpret_cast<const __m128i*>(values));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm_shuffle_epi8(table, _mm_and_si128(v, mask)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + 16), _mm_shuffle_epi8(table, _mm_and_si128(_mm_srli_epi16(v, 4), mask)));
+#else
   for (int i = 0; i < 16; ++i) q[i] = values[nibbles[i] & 15], q[16 + i] = values[nibbles[i] >> 4];
+#endif
 }
 
 template <> struct Unpack<DType::iq4_nl> {

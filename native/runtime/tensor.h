@@ -24,9 +24,10 @@ struct BlockType {
   const char* name;
   int elements, bytes, group;
   bool minimum;
+  int low, high;  // of the integers
 };
 constexpr BlockType block_types[] = {
-#define HEDDLE_ROW(name, elements, bytes, group, minimum) {#name, elements, bytes, group, minimum},
+#define HEDDLE_ROW(name, ...) {#name, __VA_ARGS__},
     HEDDLE_BLOCK_TYPES(HEDDLE_ROW)
 #undef HEDDLE_ROW
 };

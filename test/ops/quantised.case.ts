@@ -6,7 +6,7 @@ const weight = (dtype: QuantisedDType, shape: readonly number[]) => ({ dtype, sh
 
 /** rows, blocks of 32 or 256 inputs, outputs: around the widths of every register tile. */
 const shapes = [
-  [1, 1, 1],
+  [1, 1, 5],
   [1, 3, 67],
   [2, 2, 16],
   [3, 1, 33],

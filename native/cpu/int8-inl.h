@@ -1,0 +1,96 @@
+// Products of quantised weights and activations rounded to 8 bits: what both of its forms share.
+//
+// For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
+//   y(i, j) = sum over g, in order, of  fma(weight_scale(j, g) * scale(i, g), integer dot(i, j, g), y)
+//                              [then of fma(weight_minimum(j, g), scale(i, g) * integer sum(i, g), y)]
+// Lanes are outputs. The integers are exact and the order is fixed, so a row's bits depend neither on the rows beside
+// it nor on which form computes it: int8_dot-inl.h (few rows: weights are read in place) or int8_gemm-inl.h.
+#pragma once
+#include "cpu/gemm-inl.h"
+#include "ops/quant.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::QuantLinear;
+
+#include "ops/unpack-inl.h"
+
+// A row of the list of types with its own unpacking. Kernels are compiled for the few ways in which types differ, not
+// for each of them.
+struct QuantType {
+  int elements, bytes, group;
+  bool minimum;
+  int low, high;
+  void (*unpack)(const uint8_t* from, int blocks, int8_t* q, float* scale, float* minimum);
+};
+template <DType T> void unpack_blocks(const uint8_t* from, int blocks, int8_t* q, float* scale, float* minimum) {
+  constexpr BlockType type = block_type(T);
+  constexpr int groups = type.elements / type.group;
+  for (int b = 0; b < blocks; ++b) Unpack<T>::run(from + b * type.bytes, q + b * type.elements, scale + b * groups, minimum + b * groups);
+}
+constexpr QuantType quant_types[] = {
+#define HEDDLE_ROW(name, elements, bytes, group, minimum, low, high) {elements, bytes, group, minimum, low, high, unpack_blocks<DType::name>},
+    HEDDLE_BLOCK_TYPES(HEDDLE_ROW)
+#undef HEDDLE_ROW
+};
+inline const QuantType& quant_type(DType t) { return quant_types[static_cast<int>(t) - static_cast<int>(DType::u8) - 1]; }
+inline int64_t quant_row_bytes(const QuantType& t, int64_t elements) { return elements / t.elements * t.bytes; }
+
+constexpr int unit = activation_group;  // elements of activations that share a scale
+constexpr int span = largest_block;     // elements of weights that are unpacked at a time
+constexpr int most_groups = 16;         // of a span
+
+// Rows of activations, rounded. `values` is laid out for the form that reads it.
+struct Int8Rows {
+  int8_t* values;
+  float* scales;   // (rows, units)
+  int32_t* sums;   // (rows, 2 * units): of each half of a unit
+};
+
+// One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).
+HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
+  F top = abs(load(x)), poison = mul(load(x), zero());
+  for (int i = W; i < unit; i += W) {
+    F v = load(x + i);
+    top = max(abs(v), top);
+    poison = fma(v, zero(), poison);  // not a number where any is not finite
+  }
+  float largest = reduce_max(top), nothing = reduce_add(poison);
+  bool finite = nothing == 0;
+  float inverse = finite && largest > least_activation ? 127.0f / largest : 0.0f;
+  *scale = largest / 127.0f + nothing;
+  alignas(64) float rounded[unit] = {};
+  for (int i = 0; finite && i < unit; i += W) store(rounded + i, round_even(mul(load(x + i), set1(inverse))));
+  sums[0] = sums[1] = 0;
+  for (int i = 0; i < unit; ++i) q[i] = static_cast<int8_t>(static_cast<int32_t>(rounded[i]));
+  for (int i = 0; i < unit / 2; ++i) sums[0] += q[i], sums[1] += q[unit / 2 + i];
+}
+
+// Unit u of row r of x, as floats.
+HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to) {
+  int64_t at = r * p.k + u * unit;
+  for (int i = 0; i < unit; i += W)
+    store(to + i, p.x_type == DType::f32 ? load(static_cast<const float*>(p.x) + at + i) : load(static_cast<const bf16*>(p.x) + at + i));
+}
+
+// Columns [j, j + n) of row i: sums (W at a time, the last ones may reach beyond n) with their bias.
+HEDDLE_SIMD void write_int8(const QuantLinear& p, int64_t i, int64_t j, int64_t n, F sum) {
+  int count = static_cast<int>(min_of<int64_t>(W, n));
+  if (p.bias) {
+    alignas(64) float bias[W] = {};
+    for (int l = 0; l < count; ++l) bias[l] = load_any(p.bias, p.bias_type, j + l);
+    sum = add(sum, load(bias));
+  }
+  int64_t at = i * p.n + j;
+  if (p.y_type == DType::f32) {
+    float* y = static_cast<float*>(p.y) + at;
+    count == W ? store(y, sum) : store_n(y, sum, count);
+  } else {
+    bf16* y = static_cast<bf16*>(p.y) + at;
+    count == W ? store(y, sum) : store_n(y, sum, count);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
