@@ -22,6 +22,14 @@ const stages: Readonly<Record<string, StageRow>> = {
     load: async () => (await import("../train/sft.ts")).sft,
     warns: true,
   },
+  classify: {
+    about: "a classification head on texts or words with labels",
+    load: async () => (await import("../train/classify.ts")).trainClassifier,
+  },
+  embed: {
+    about: "vectors of texts, from texts that belong together",
+    load: async () => (await import("../train/embed.ts")).trainEmbedding,
+  },
   reward: {
     about: "a reward model from pairs of a better and a worse answer",
     load: async () => (await import("../train/reward.ts")).trainReward,
@@ -109,8 +117,10 @@ function stageCommand(row: StageRow): Command<typeof options> {
 }
 
 function describeEvent(event: TrainEvent): string {
-  if (!("loss" in event))
-    return `step ${event.step}: held-out loss ${event.evalLoss.toFixed(4)} over ${event.tokens} tokens`;
+  if (!("loss" in event)) {
+    const metrics = Object.entries(event.metrics ?? {}).map(([name, value]) => `, ${name} ${value.toFixed(4)}`);
+    return `step ${event.step}: held-out loss ${event.evalLoss.toFixed(4)} over ${event.tokens}${metrics.join("")}`;
+  }
   const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
   return `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;
 }

@@ -8,6 +8,15 @@ export {
   type Normalization,
   type TaskResult,
 } from "./choice.ts";
+export {
+  type BothKindsOptions,
+  type ComparedModel,
+  type CompareOptions,
+  type ComparisonRow,
+  compareClassifiers,
+  compareKinds,
+  LABEL_TEMPLATE,
+} from "./compare.ts";
 export { DECLINE_PATTERNS, type DeclineOption, declinesBy } from "./decline.ts";
 export { documentsOf } from "./documents.ts";
 export { type PerplexityOptions, type PerplexityResult, perplexity } from "./perplexity.ts";

@@ -68,7 +68,10 @@ export function classificationOf(classifier: ClassifierConfig, logits: ArrayLike
   return { label, probabilities, labels: labels.filter((_, i) => p[i]! >= 0.5) };
 }
 
-/** The ids of words joined by spaces, and for each word the token that its label stands at: the one of its first character. */
+/**
+ * The ids of words joined by spaces, and for each word the token that its label stands at: the one of its last character, the
+ * first that has seen all of it.
+ */
 export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, words: readonly string[]) {
   const text = words.join(" ");
   const { ids, offsets } = tokenizer.encodeWithOffsets(text);
@@ -81,8 +84,11 @@ export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, word
   const tokens = new Int32Array(words.length).fill(-1);
   let t = 0;
   for (const [w, start] of starts.entries()) {
-    while (t < ids.length && offsets[2 * t + 1]! <= start) t++;
-    if (t < ids.length && offsets[2 * t]! <= start) tokens[w] = t;
+    const last = start + words[w]!.length - 1;
+    while (t < ids.length && offsets[2 * t + 1]! <= last) t++;
+    // Of several tokens that stand for parts of one character, the last.
+    while (t + 1 < ids.length && offsets[2 * t + 2]! <= last && offsets[2 * t + 3]! > last) t++;
+    if (t < ids.length && offsets[2 * t]! <= last) tokens[w] = t;
   }
   return { text, ids, tokens, starts };
 }

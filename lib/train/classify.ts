@@ -17,26 +17,24 @@ import {
   readLabelled,
 } from "./classify-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
-import { adapterShape, parseOptions, trainingShape } from "./options.ts";
+import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 
-/** Files, or rows in memory: their content is checked row by row. */
-export const rowSource = z.custom<RowSource>(
-  (v) => (typeof v === "string" && v !== "") || (typeof v === "object" && v !== null),
-  "a .jsonl file, an array of them, or rows",
-);
-
 /** The strict schema of the options, as a configuration file holds them. */
 export const classifySchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
+  /** Optimiser steps in all; else numTrainEpochs says how many. */
+  maxSteps: trainingShape.maxSteps.optional(),
+  /** Passes over the rows, where maxSteps is not given. */
+  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
   /** Rows {text, label}, or {tokens, labels} with one label a word. */
-  data: rowSource,
+  data: rowData,
   /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. */
-  evalData: rowSource.optional(),
+  evalData: rowData.optional(),
   /** Without evalData: the share of `data` that is held out instead. */
   evalFraction: z.number().min(0).max(0.5).optional(),
   /** The labels in their order; those of the rows, sorted, where not given. */
@@ -101,7 +99,8 @@ async function* start(
   const train = rows.train.map(encode);
   const heldOut = rows.heldOut.map(encode);
 
-  await model.addClassifier(classifier, { seed });
+  // Replayed text needs the head that makes tokens.
+  await model.addClassifier(classifier, { seed, keepLanguageHead: options.replay !== undefined });
   const { perDeviceTrainBatchSize: sequences } = options;
   const examples = [...train, ...heldOut];
   const sequenceLength = Math.min(limit, roundUp(longest(examples, ({ ids }) => ids.length)));
@@ -144,7 +143,40 @@ async function* start(
     notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
-  return yield* runStage(base, stage, source, options, { card, signal, names, sequenceLength, finish });
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps: stepsOf(options, train.length) },
+    { card, signal, names, sequenceLength, finish },
+  );
+}
+
+/** By the row's number alone: whatever the seed of the order, and in every stage, the same rows are held out. */
+export function heldOutDraw(row: number): number {
+  return uniformAt(0, Stream.split, 1, row);
+}
+
+/** What to say where every row is held out. */
+export function noneLeft(rows: number): HeddleError {
+  return new HeddleError(
+    "INVALID_ARGUMENT",
+    `evalFraction: expected a row that is left to train on, got ${rows} held out`,
+  );
+}
+
+/** maxSteps, or those of so many passes over the rows. */
+export function stepsOf(
+  options: {
+    maxSteps?: number | undefined;
+    numTrainEpochs: number;
+    perDeviceTrainBatchSize: number;
+    gradientAccumulationSteps: number;
+  },
+  rows: number,
+): number {
+  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps;
+  return options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * rows) / perStep));
 }
 
 interface SplitRows {
@@ -156,13 +188,16 @@ async function readRowsOf(
   options: z.output<typeof classifySchema>,
   signal: AbortSignal | undefined,
 ): Promise<SplitRows> {
-  const { problemType, evalFraction = 0, seed } = options;
+  const { problemType, evalFraction = 0 } = options;
   const data = await readLabelled(options.data, { name: "data", problemType, signal });
+  if (problemType === "single_label_classification") needTwoLabels(data, labelsOf(data));
   if (options.evalData !== undefined) {
     const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
     return { train: data, heldOut };
   }
-  return splitExamples(data, evalFraction, (i) => uniformAt(seed, Stream.split, 0, i));
+  const split = splitExamples(data, evalFraction, heldOutDraw);
+  if (split.train.length === 0) throw noneLeft(data.length);
+  return split;
 }
 
 /** The head that the rows call for: the model's own where it knows their labels. */

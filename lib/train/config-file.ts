@@ -6,7 +6,7 @@ import { describe, HeddleError } from "../errors.ts";
 import { readJson } from "../formats/io.ts";
 
 /** Option names whose values are paths, or arrays of them. */
-const PATHS = ["data", "evalData", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
+const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
 
 /**
  * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts

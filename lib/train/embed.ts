@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { Stream, uniformAt } from "../data/random.ts";
 import { HeddleError } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddings } from "../generate/embed.ts";
@@ -7,11 +6,11 @@ import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { dataNames, type StageCard } from "./card.ts";
-import { rowSource, type TrainableClassifier } from "./classify.ts";
+import { heldOutDraw, noneLeft, stepsOf, type TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
-import { adapterShape, parseOptions, trainingShape } from "./options.ts";
+import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -21,14 +20,18 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 export const embedSchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
+  /** Optimiser steps in all; else numTrainEpochs says how many. */
+  maxSteps: trainingShape.maxSteps.optional(),
+  /** Passes over the rows, where maxSteps is not given. */
+  numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
   /** Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them. */
-  data: rowSource,
+  data: rowData,
   /** Rows of the same kind that are never trained on: recall@k is measured on them. */
-  evalData: rowSource.optional(),
+  evalData: rowData.optional(),
   /** Without evalData: the share of `data` that is held out instead. */
   evalFraction: z.number().min(0).max(0.5).optional(),
   /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). */
-  evalScores: rowSource.optional(),
+  evalScores: rowData.optional(),
   /** What a text's hidden states become: their mean, or those of its last or first token. */
   pooling: z.enum(["mean", "last", "first"]).optional(),
   /** Divides cosines before the softmax over the batch. */
@@ -75,9 +78,8 @@ async function* start(
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
   const reading = { tokenizer, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
-  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, (i) =>
-    uniformAt(seed, Stream.split, 0, i),
-  );
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, heldOutDraw);
+  if (split.train.length === 0) throw noneLeft(all.length);
   const heldOut =
     options.evalData === undefined
       ? split.heldOut
@@ -110,14 +112,20 @@ async function* start(
     notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
     evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
   };
-  return yield* runStage(base, stage, source, options, {
-    card,
-    signal,
-    names: options.lora ? [] : trunkNames(model.config),
-    sequences: pairs * (2 + negatives),
-    sequenceLength,
-    finish: () => embeddingMetrics(model, heldOut, scored, signal),
-  });
+  return yield* runStage(
+    base,
+    stage,
+    source,
+    { ...options, maxSteps: stepsOf(options, split.train.length) },
+    {
+      card,
+      signal,
+      names: options.lora ? [] : trunkNames(model.config),
+      sequences: pairs * (2 + negatives),
+      sequenceLength,
+      finish: () => embeddingMetrics(model, heldOut, scored, signal),
+    },
+  );
 }
 
 /** Recall@k of anchors among the held-out positives, and Spearman's correlation on scored pairs. */

@@ -114,6 +114,58 @@ describe("embed", () => {
   });
 });
 
+describe("train classify and train embed", () => {
+  test("a configuration file each, and the commands that use the result", async () => {
+    const texts = Array.from({ length: 24 }, (_, i) => ({
+      text: `The ${i % 2 ? "cat" : "dog"} saw ${["a house", "the sea", "café"][i % 3]}`,
+      label: i % 2 ? "cat" : "dog",
+    }));
+    await writeFile(at("labelled.jsonl"), texts.map((r) => JSON.stringify(r)).join("\n"));
+    const shared = {
+      model: "base",
+      max_steps: 12,
+      per_device_train_batch_size: 8,
+      learning_rate: 5e-3,
+      eval_fraction: 0.25,
+    };
+    await writeFile(
+      at("classify.json"),
+      JSON.stringify({ ...shared, data: ["labelled.jsonl"], output_dir: "classifier" }),
+    );
+    const events = await json(["train", "classify", "--config", "classify.json"]);
+    expect(events.filter((e) => "loss" in e)).toHaveLength(12);
+    const last = events.at(-1);
+    expect(last).toMatchObject({ done: true, steps: 12, path: "classifier" });
+    expect(Object.keys(last.evalMetrics)).toEqual(
+      expect.arrayContaining(["accuracy", "macroF1", "ece", "temperature", "calibratedEce"]),
+    );
+    const [answer] = await json(["classify", "The cat saw the sea", "--model", "classifier"]);
+    expect(Object.keys(answer.probabilities)).toEqual(["cat", "dog"]);
+    const [info] = await json(["info", "--model", "classifier"]);
+    expect(info).toMatchObject({
+      architecture: "LlamaForSequenceClassification",
+      classifier: { task: "sequence", labels: ["cat", "dog"] },
+      modelCard: { stage: "classify" },
+    });
+
+    const pairs = texts.map((r) => ({ anchor: r.text, positive: `${r.text} and ran home` }));
+    await writeFile(at("pairs.jsonl"), pairs.map((r) => JSON.stringify(r)).join("\n"));
+    await writeFile(
+      at("embed.json"),
+      JSON.stringify({ ...shared, data: "pairs.jsonl", pooling: "last", output_dir: "embedder" }),
+    );
+    const embedded = await json(["train", "embed", "--config", "embed.json"]);
+    expect(embedded.at(-1)).toMatchObject({ done: true, evalMetrics: { recallAt1: expect.any(Number) } });
+    const [{ embedding }] = await json(["embed", "The cat", "--model", "embedder"]);
+    expect(embedding).toHaveLength(32);
+    const [same] = await json(["embed", "The cat", "--model", "embedder", "--pooling", "last"]);
+    expect(same.embedding).toEqual(embedding);
+    await writeFile(at("one.jsonl"), '{"text":"a","label":"x"}\n');
+    await writeFile(at("one.json"), JSON.stringify({ ...shared, data: "one.jsonl" }));
+    expect(await refused(["train", "classify", "--config", "one.json"])).toContain("expected at least two labels");
+  });
+});
+
 describe("eval", () => {
   const rows = [
     { question: "What did the cat see?", choices: ["a house", "the sea", "I do not know"], answer: 1 },

@@ -255,6 +255,22 @@ describe("classification of texts", () => {
 });
 
 describe("classification of words", () => {
+  test("a word's label stands at the token of its last character, in any script", async () => {
+    const { wordTokens } = await import("../../lib/generate/classify.ts");
+    const words = ["my", "naïve", "日本語", "rose?", "𝄞", "a"];
+    const { ids, tokens, text, starts } = wordTokens(tokenizer, words);
+    const { offsets } = tokenizer.encodeWithOffsets(text);
+    for (const [w, word] of words.entries()) {
+      const end = starts[w]! + word.length;
+      const token = tokens[w]!;
+      expect(text.slice(starts[w]!, end)).toBe(word);
+      expect(offsets[2 * token + 1]).toBeGreaterThanOrEqual(end);
+      expect(offsets[2 * token]).toBeLessThan(end);
+      // The next token, if any, belongs to what comes after.
+      if (token + 1 < ids.length) expect(offsets[2 * token + 3]).toBeGreaterThan(end);
+    }
+  });
+
   const tagged = (count: number) =>
     rows(count).map(({ text, label }) => {
       const tokens = text.split(" ");

@@ -1,0 +1,202 @@
+import type { RowSource } from "../data/rows.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { calibration } from "../metrics/calibration.ts";
+import { argmax, classificationReport } from "../metrics/classification.ts";
+import { type ClassifyOptions, heldOutDraw, trainClassifier } from "../train/classify.ts";
+import { type LabelledRow, labelsOf, readLabelled } from "../train/classify-rows.ts";
+import { splitExamples } from "../train/example-source.ts";
+import { type SftOptions, sft } from "../train/sft.ts";
+import type { TrainEvent } from "../train/trainer.ts";
+import { multipleChoice, type Normalization } from "./choice.ts";
+
+/** A model and how it classifies: by its head, or by which label it would write. */
+export interface ComparedModel {
+  name: string;
+  model: LanguageModel;
+  kind: "discriminative" | "generative";
+}
+
+/** Figures of one model over the same texts. */
+export interface ComparisonRow {
+  name: string;
+  kind: ComparedModel["kind"];
+  accuracy: number;
+  macroF1: number;
+  /** Expected calibration error. */
+  ece: number;
+  /** Mean negative log-likelihood of the right label, in nats: ln(labels) is a guess. */
+  nll: number;
+  count: number;
+}
+
+/** Where a label stands after a text; `{text}` stands for the text. */
+export const LABEL_TEMPLATE = "{text}\nLabel:";
+
+export interface CompareOptions {
+  /** All labels; those of the rows where not given. */
+  labels?: readonly string[] | undefined;
+  /** How a text is put to a generative model, which goes on with a label. Default LABEL_TEMPLATE. */
+  template?: string | undefined;
+  normalization?: Normalization | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The same texts put to models of both kinds: a discriminative one gives its head's probabilities; a generative one writes, and the
+ * log-likelihoods of the labels as its next words make its probabilities.
+ * @param rows {text, label}
+ * @throws HeddleError INVALID_FILE `file:line: …`, INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED
+ */
+export async function compareClassifiers(
+  models: readonly ComparedModel[],
+  rows: RowSource,
+  options: CompareOptions = {},
+): Promise<ComparisonRow[]> {
+  rejectUnknownNames(options, ["labels", "template", "normalization", "signal"]);
+  const read = await readRowsOf(rows, options.signal);
+  const labels = options.labels ?? labelsOf(read);
+  const truth = read.map(({ row, labels: [label] }) => {
+    const index = labels.indexOf(label!);
+    if (index < 0)
+      throw new HeddleError("INVALID_ARGUMENT", `${row.where}: label: expected one of ${labels}, got ${label}`);
+    return index;
+  });
+  const table: ComparisonRow[] = [];
+  for (const { name, kind, model } of models) {
+    const probabilities =
+      kind === "generative"
+        ? await generative(model, read, labels, options)
+        : await discriminative(model, read, labels, options.signal);
+    table.push({ name, kind, ...figuresOf(probabilities, truth) });
+  }
+  return table;
+}
+
+async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Promise<LabelledRow[]> {
+  const read = await readLabelled(rows, { name: "rows", problemType: "single_label_classification", signal });
+  const words = read.find(({ words }) => words);
+  if (words) throw new HeddleError("INVALID_ARGUMENT", `${words.row.where}: expected a text with a label, got tokens`);
+  return read;
+}
+
+/** What a text becomes for a generative model. */
+function prompted(text: string, template = LABEL_TEMPLATE): string {
+  return template.replaceAll("{text}", () => text);
+}
+
+async function generative(
+  model: LanguageModel,
+  rows: readonly LabelledRow[],
+  labels: readonly string[],
+  { template, normalization, signal }: CompareOptions,
+): Promise<number[][]> {
+  const questions = rows.map(({ text, labels: [answer] }) => ({
+    prompt: prompted(text!, template),
+    choices: [...labels],
+    answer,
+  }));
+  const { answers } = await multipleChoice(model, questions, { normalization, signal, calibration: { bootstrap: 0 } });
+  return answers.map((a) => a.probabilities);
+}
+
+async function discriminative(
+  model: LanguageModel,
+  rows: readonly LabelledRow[],
+  labels: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<number[][]> {
+  const answers = await model.classify(
+    rows.map(({ text }) => text!),
+    signal ? { signal } : {},
+  );
+  return answers.map(({ probabilities }) => labels.map((label) => probabilities[label] ?? 0));
+}
+
+function figuresOf(probabilities: readonly number[][], truth: readonly number[]) {
+  const predicted = probabilities.map(argmax);
+  const { accuracy, macroF1, count } = classificationReport(truth, predicted, probabilities[0]!.length);
+  const { ece } = calibration(
+    probabilities.map((p, i) => p[predicted[i]!]!),
+    predicted.map((p, i) => p === truth[i]),
+    { bootstrap: 0 },
+  );
+  const nll = probabilities.reduce((sum, p, i) => sum - Math.log(Math.max(p[truth[i]!]!, Number.MIN_VALUE)), 0);
+  return { accuracy, macroF1, ece, nll: nll / count, count };
+}
+
+export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
+  /** Rows {text, label}. */
+  data: RowSource;
+  /** Rows that are never trained on. */
+  evalData?: RowSource | undefined;
+  /** Without evalData: the share of the rows that is held out instead. Default 0.2. */
+  evalFraction?: number | undefined;
+  /** Options of both trainings, and of each alone. */
+  training: Partial<Omit<ClassifyOptions, "data" | "evalData">> & { maxSteps: number };
+  classify?: Partial<ClassifyOptions> | undefined;
+  sft?: Partial<SftOptions> | undefined;
+  onEvent?: ((kind: ComparedModel["kind"], event: TrainEvent) => void) | undefined;
+}
+
+/**
+ * One pretrained trunk as both kinds of classifier, before and after the same training on the same rows: a head on it, whose weights are
+ * random before; and the label as text, which it is taught to write.
+ * @param load gives the pretrained model anew; both models are disposed of in the end
+ * @returns four rows, measured on the held-out rows
+ */
+export async function compareKinds(
+  load: () => Promise<LanguageModel>,
+  options: BothKindsOptions,
+): Promise<ComparisonRow[]> {
+  rejectUnknownNames(options, [
+    ...[
+      "data",
+      "evalData",
+      "evalFraction",
+      "training",
+      "classify",
+      "sft",
+      "template",
+      "normalization",
+      "signal",
+      "onEvent",
+    ],
+  ]);
+  const { data, evalData, evalFraction = 0.2, training, template, normalization, signal, onEvent } = options;
+  const all = await readRowsOf(data, signal);
+  const split =
+    evalData === undefined
+      ? splitExamples(all, evalFraction, heldOutDraw)
+      : { train: all, heldOut: await readRowsOf(evalData, signal) };
+  if (split.train.length === 0 || split.heldOut.length === 0)
+    throw invalidArgument("evalFraction", "rows on both sides", evalFraction);
+  const labels = labelsOf(split.train);
+  const plain = (rows: readonly LabelledRow[]) =>
+    rows.map(({ text, labels: [label] }) => ({ text: text!, label: label! }));
+  const [train, heldOut] = [plain(split.train), plain(split.heldOut)];
+  const measure = (name: string, kind: ComparedModel["kind"], model: LanguageModel) =>
+    compareClassifiers([{ name, kind, model }], heldOut, { labels, template, normalization, signal });
+
+  const table: ComparisonRow[] = [];
+  {
+    await using model = await load();
+    await model.model.addClassifier({ task: "sequence", labels }, { seed: training.seed ?? 0 });
+    table.push(...(await measure("before", "discriminative", model)));
+    const given = { ...training, ...options.classify, data: train, evalData: heldOut, labels, signal };
+    for await (const event of trainClassifier(model, given)) onEvent?.("discriminative", event);
+    table.push(...(await measure("after", "discriminative", model)));
+  }
+  {
+    await using model = await load();
+    table.push(...(await measure("before", "generative", model)));
+    const rows = train.map(({ text, label }) => ({ prompt: prompted(text, template), completion: ` ${label}` }));
+    const { maxSteps, seed, perDeviceTrainBatchSize, learningRate, warmupSteps, maxSeqLength } = training;
+    const shared = { maxSteps, seed, perDeviceTrainBatchSize, learningRate, warmupSteps, maxSeqLength };
+    const known = Object.fromEntries(Object.entries(shared).filter(([, value]) => value !== undefined));
+    for await (const event of sft(model, { ...known, ...options.sft, data: rows, signal }))
+      onEvent?.("generative", event);
+    table.push(...(await measure("after", "generative", model)));
+  }
+  return table;
+}
