@@ -1,6 +1,10 @@
 import { defineConfig, type UserConfig } from "tsdown";
 
-const library = { index: "lib/index.ts", "tokenizer/index": "lib/tokenizer/index.ts" };
+const library = {
+  index: "lib/index.ts",
+  "graph/index": "lib/graph/index.ts",
+  "tokenizer/index": "lib/tokenizer/index.ts",
+};
 const command = { "cli/main": "lib/cli/main.ts" };
 
 const shared: UserConfig = {

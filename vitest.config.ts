@@ -1,5 +1,8 @@
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
+
+const lib = (path: string) => fileURLToPath(new URL(`lib/${path}`, import.meta.url));
 
 /**
  * The options that every test run shares. HEDDLE_TEST_REPORT names a folder that receives one JSON report for each
@@ -8,6 +11,13 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteUserConfig {
   const folder = process.env.HEDDLE_TEST_REPORT;
   return {
+    // Examples import the package by its name.
+    resolve: {
+      alias: [
+        { find: /^heddle$/, replacement: lib("index.ts") },
+        { find: /^heddle\/graph$/, replacement: lib("graph/index.ts") },
+      ],
+    },
     test: {
       pool: "forks",
       testTimeout: 60_000,

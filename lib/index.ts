@@ -72,8 +72,9 @@ export {
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
 export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
-export { type DpoOptions, dpo } from "./train/dpo.ts";
+export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/dpo.ts";
 export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
+export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
@@ -84,4 +85,6 @@ export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/r
 export type { Run } from "./train/run.ts";
 export type { Trainable } from "./train/run-stage.ts";
 export { type SftOptions, sft } from "./train/sft.ts";
-export type { EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
+export type { LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
+export { type TrainOptions, train } from "./train/train.ts";
+export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";

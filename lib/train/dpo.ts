@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { invalidArgument } from "../errors.ts";
-import { add, input, mul, scale, sum, type Value } from "../graph/index.ts";
+import { add, input, mul, scale, sum, Value } from "../graph/index.ts";
 import { ExampleSource } from "./example-source.ts";
-import { dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
+import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
 import { parseOptions } from "./options.ts";
 import {
   type CallOptions,
@@ -46,7 +46,18 @@ export const dpoSchema = z.strictObject({
   rpoAlpha: number(0).default(0),
   /** What the policy is held to. Default: itself, as it is before the first step. */
   refModel: modelOption.optional(),
+  /** An objective of one's own, in the place of lossType. */
+  loss: z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
 });
+
+/** What an objective of one's own is given, (pairs) f32 each: log-probabilities of whole answers, and their tokens. */
+export interface DpoLossInput extends DpoLogprobs {
+  chosenLengths: Value;
+  rejectedLengths: Value;
+}
+
+/** An objective of one's own: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
+export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
 export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
 
@@ -67,6 +78,8 @@ export function dpo(base: PreferenceTrainable, options: DpoOptions): Run<TrainEv
   const parsed = parseOptions(dpoSchema, rest, "dpo");
   if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
     throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
+  if (parsed.loss && parsed.lossType !== "sigmoid")
+    throw invalidArgument("loss", `none with lossType ${parsed.lossType}`, parsed.loss);
   return new Run(() => start(base, parsed, { signal, warn }));
 }
 
@@ -118,6 +131,7 @@ async function* start(
 export interface DpoStageOptions extends Objective {
   /** Weight of the chosen answers' cross-entropy, the mean over an answer's tokens (Pang et al. 2024); 0: none. */
   rpoAlpha: number;
+  loss?: DpoLoss | undefined;
   sequenceLength: number;
   /** Pairs of a micro-batch. */
   pairs: number;
@@ -138,6 +152,9 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const rows = pairRows(batch, pairs, sequenceLength);
       const reference = (side: "chosen" | "rejected") =>
         perPair(batch, pairs, (pair) => pair.reference[side] * share(answerLength(pair[side])));
+      // A place that stays empty has a length that can be divided by.
+      const lengths = (side: "chosen" | "rejected") =>
+        Float32Array.from({ length: pairs }, (_, i) => (i < batch.length ? answerLength(batch[i]![side]) : 1));
       const likelihood = rpoAlpha > 0 && {
         chosenWeights: atAnswers(rows, (s) => (s < pairs ? rpoAlpha / (total * rows.placements[s]!.count) : 0)),
       };
@@ -146,6 +163,10 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
           ...rows.inputs,
           pairWeights: perPair(batch, pairs, () => 1 / total),
           answerShares: perAnswer(batch, pairs, (answer) => share(answerLength(answer))),
+          ...(options.loss && {
+            chosenLengths: lengths("chosen"),
+            rejectedLengths: lengths("rejected"),
+          }),
           referenceChosen: reference("chosen"),
           referenceRejected: reference("rejected"),
           ...likelihood,
@@ -161,11 +182,11 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const { chosen, rejected } = halves(answers);
       const scored =
         lossType === "ipo" ? halves(mul(answers, input("answerShares", "f32", [2 * pairs]))) : { chosen, rejected };
-      const { losses, chosenRewards, rejectedRewards } = dpoLoss(
-        { ...scored, referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") },
-        options,
-      );
-      const preference = sum(mul(losses, vector("pairWeights")));
+      const reference = { referenceChosen: vector("referenceChosen"), referenceRejected: vector("referenceRejected") };
+      const { losses, chosenRewards, rejectedRewards } = dpoLoss({ ...scored, ...reference }, options);
+      const lengths = () => ({ chosenLengths: vector("chosenLengths"), rejectedLengths: vector("rejectedLengths") });
+      const own = options.loss?.({ chosen, rejected, ...reference, ...lengths() });
+      const preference = sum(mul(own ? needVector(own, pairs) : losses, vector("pairWeights")));
       const outputs = { chosenRewards, rejectedRewards, chosenLogprobs: chosen, rejectedLogprobs: rejected };
       if (rpoAlpha === 0) return { loss: preference, ...outputs };
       const likelihood: Value = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
@@ -181,4 +202,14 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       };
     },
   };
+}
+
+/** @throws HeddleError INVALID_ARGUMENT unless an objective gave a number a pair */
+function needVector(losses: unknown, pairs: number): Value {
+  if (losses instanceof Value && losses.dtype === "f32" && losses.rank === 1 && losses.dim(0) === pairs) return losses;
+  throw invalidArgument(
+    "loss",
+    `a value f32(${pairs}), the loss of each pair`,
+    losses instanceof Value ? `${losses}` : losses,
+  );
 }

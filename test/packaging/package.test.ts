@@ -53,6 +53,7 @@ describe("the tarball", () => {
       "dist/index.cjs",
       "dist/index.d.ts",
       "dist/index.d.cts",
+      "dist/graph/index.js",
       "dist/tokenizer/index.js",
       "dist/cli/main.js",
       "models/default/config.json",

@@ -1,5 +1,6 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import { HeddleError, type HeddleErrorCode, LanguageModel } from "heddle";
+import { add, type Value } from "heddle/graph";
 import { Tokenizer } from "heddle/tokenizer";
 
 export async function complete(): Promise<string> {
@@ -10,3 +11,5 @@ export async function complete(): Promise<string> {
   const code: HeddleErrorCode = new HeddleError("IO", "x").code;
   return text + ids.length + code;
 }
+
+export const twice = (x: Value): Value => add(x, x);

@@ -1,0 +1,19 @@
+// An objective of one's own: SimPO (Meng et al. 2024), preference optimisation without a reference. The graph's functions describe
+// it; gradients follow from them.
+//   npx jiti examples/own-objective.ts model-folder pairs.jsonl out
+import { type DpoLoss, dpo, LanguageModel } from "heddle";
+import { affine, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";
+
+/** −log σ(β · (mean log-probability of chosen − of rejected) − γ), a number a pair. */
+export const simpo: DpoLoss = ({ chosen, rejected, chosenLengths, rejectedLengths }) => {
+  const [beta, gamma] = [2, 0.5];
+  const margin = sub(mul(chosen, reciprocal(chosenLengths)), mul(rejected, reciprocal(rejectedLengths)));
+  return scale(logSigmoid(affine(margin, beta, -gamma)), -1);
+};
+
+const [folder, data, outputDir] = process.argv.slice(2);
+if (folder && data && outputDir) {
+  await using model = await LanguageModel.load(folder);
+  for await (const event of dpo(model, { data, loss: simpo, evalFraction: 0.1, numTrainEpochs: 1, outputDir }))
+    console.log(event);
+}
