@@ -251,18 +251,13 @@ describe("rows", () => {
       { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
       /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
     ],
-    [
-      "answers that are the same",
-      { prompt: "a", chosen: "b", rejected: "b" },
-      /:2: rejected: expected an answer that differs/,
-    ],
     ["other fields", { text: "a" }, /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got "text"/],
     [
       "a margin that is no number",
       { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
       /:2: margin: expected a number, got "1"/,
     ],
-    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected an array of at least two answers/],
+    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected at least two answers, best first/],
     [
       "a prompt longer than the window",
       { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
@@ -277,6 +272,19 @@ describe("rows", () => {
       code: "INVALID_FILE",
       message: expect.stringMatching(message),
     });
+  });
+
+  test("equal answers teach nothing: they are left out and told of; what people ranked as equal gives no pair", async () => {
+    const warnings: string[] = [];
+    const onWarning = (message: string) => void warnings.push(message);
+    await using model = await load();
+    const same = { prompt: "Anna likes", chosen: " a red ball.", rejected: " a red ball." };
+    const tie = { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."]] };
+    await dpo(model, { ...common, maxSteps: 1, data: [...data, same, tie], onWarning });
+    expect(warnings).toEqual([`1 rows hold pairs of equal answers, which were left out: data: row ${data.length + 1}`]);
+    await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
+      /^data: expected at least one row, got none that teaches/,
+    );
   });
 
   test("rows that are too long are left out or cut where that is asked for", async () => {

@@ -66,12 +66,12 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     if (items.length > 0) out.push(items);
   }
   if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${first(dropped)}`);
-  if (cut.length > 0) warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what}: ${first(cut)}`);
+    warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${firstOf(dropped)}`);
+  if (cut.length > 0) warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what}: ${firstOf(cut)}`);
   if (out.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `${name}: expected at least one row, got ${dropped.length === 0 ? "none" : `only ones that are too long: ${first(dropped)}`}`,
+      `${name}: expected at least one row, got ${dropped.length === 0 ? "none that teaches anything" : `only ones that are too long: ${firstOf(dropped)}`}`,
     );
   return out;
 }
@@ -80,6 +80,7 @@ function withoutBeginning({ ids, promptLength }: AnsweredPrompt, excess: number)
   return { ids: ids.slice(excess), promptLength: promptLength - excess };
 }
 
-function first(places: readonly string[]): string {
+/** The first of some places, for messages. */
+export function firstOf(places: readonly string[]): string {
   return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;
 }

@@ -3,7 +3,6 @@ import type { ChatMessage } from "../../tokenizer/chat.ts";
 import { checkedMessages } from "../sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
 import type { EncodedPrompt, RowEncoder } from "./rows.ts";
-import type { AnsweredPrompt } from "./sequences.ts";
 
 /**
  * The pairs of a row: `{ prompt, chosen, rejected }`, with an optional number `margin`; `{ chosen, rejected }`, two conversations that
@@ -21,7 +20,6 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
   const encoded = encoder.prompt(row, prompt);
   const better = encoder.answer(row, encoded, "chosen", chosen);
   const worse = encoder.answer(row, encoded, "rejected", rejected);
-  needDifferent(row, "rejected", better, worse);
   const { margin } = value;
   if (margin !== undefined && margin !== null && !(typeof margin === "number" && Number.isFinite(margin)))
     throw rowError(row, "margin", "a number", margin);
@@ -30,21 +28,12 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
 
 function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
   const { ranked } = row.value;
-  // One rank that holds several answers says that they are equally good: no pair follows, and nothing is wrong.
-  const tie = Array.isArray(ranked) && Array.isArray(ranked[0]) && ranked[0].length > 1 && !isMessages(ranked[0]);
-  if (!Array.isArray(ranked) || ranked.length < (tie ? 1 : 2))
-    throw rowError(row, "ranked", "an array of at least two answers, best first", ranked);
+  if (!Array.isArray(ranked)) throw rowError(row, "ranked", "an array of answers, best first", ranked);
   const prompt = encoder.prompt(row);
   const ranks = ranked.map((given, i) => rankOf(row, encoder, prompt, `ranked[${i}]`, given));
+  if (ranks.flat().length < 2) throw rowError(row, "ranked", "at least two answers, best first", ranked);
   return ranks.flatMap((better, i) =>
-    ranks.slice(i + 1).flatMap((worse, j) =>
-      better.flatMap((chosen) =>
-        worse.map((rejected) => {
-          needDifferent(row, `ranked[${i + 1 + j}]`, chosen, rejected);
-          return { chosen, rejected };
-        }),
-      ),
-    ),
+    ranks.slice(i + 1).flatMap((worse) => better.flatMap((chosen) => worse.map((rejected) => ({ chosen, rejected })))),
   );
 }
 
@@ -60,9 +49,9 @@ function isMessages(given: readonly unknown[]): boolean {
   return given.some((v) => typeof v === "object" && v !== null && !Array.isArray(v));
 }
 
-function needDifferent(row: LocatedRow, field: string, better: AnsweredPrompt, worse: AnsweredPrompt): void {
-  if (better.ids.length === worse.ids.length && better.ids.every((id, i) => id === worse.ids[i]))
-    throw rowError(row, field, "an answer that differs from the better one", "the same");
+/** Whether both answers of a pair are the same: nothing can be learned from it. */
+export function isTie({ chosen, rejected }: PreferencePair): boolean {
+  return chosen.ids.length === rejected.ids.length && chosen.ids.every((id, i) => id === rejected.ids[i]);
 }
 
 /** Two conversations apart into the messages that they share and one answer each. */

@@ -2,9 +2,9 @@ import { Stream, uniformAt } from "../../data/random.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
 import { sequenceLengthOf, tokenizerOf } from "../run-stage.ts";
-import { type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
+import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
-import { pairsOf } from "./pair-rows.ts";
+import { isTie, pairsOf } from "./pair-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
 import { RowEncoder } from "./rows.ts";
 
@@ -57,13 +57,20 @@ export async function readPairs(
 ): Promise<{ train: PreferencePair[]; heldOut: PreferencePair[]; sequenceLength: number }> {
   const encoder = new RowEncoder(tokenizerOf(base, stage), options);
   const limit = sequenceLengthOf(base.model, options);
+  const same: string[] = [];
   const { train, heldOut } = await readSplit<PreferencePair>(options, {
     ...call,
     limit,
-    read: (row) => pairsOf(row, encoder),
+    read(row) {
+      const pairs = pairsOf(row, encoder);
+      if (pairs.some(isTie)) same.push(row.where);
+      return pairs.filter((pair) => !isTie(pair));
+    },
     sequences: (pair) => [pair.chosen, pair.rejected],
     replaced: (pair, [chosen, rejected]) => ({ ...pair, chosen: chosen!, rejected: rejected! }),
   });
+  if (same.length > 0)
+    call.warn(`${same.length} rows hold pairs of equal answers, which were left out: ${firstOf(same)}`);
   const longest = [...train, ...heldOut].reduce((n, p) => Math.max(n, p.chosen.ids.length, p.rejected.ids.length), 1);
   return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };
 }
