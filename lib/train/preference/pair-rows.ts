@@ -45,10 +45,6 @@ function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, fie
   return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
 }
 
-function isMessages(given: readonly unknown[]): boolean {
-  return given.some((v) => typeof v === "object" && v !== null && !Array.isArray(v));
-}
-
 /** Whether both answers of a pair are the same: nothing can be learned from it. */
 export function isTie({ chosen, rejected }: PreferencePair): boolean {
   return chosen.ids.length === rejected.ids.length && chosen.ids.every((id, i) => id === rejected.ids[i]);
