@@ -40,16 +40,37 @@ template <class At> void gather(Pool& pool, int64_t count, int64_t bytes, char* 
   });
 }
 
-// The scratch of a node: groups, gathered operands and results, then the product's own.
+// The scratch of a node: groups, gathered operands and results (each pair at its place among the groups), then what a
+// product takes, once a thread.
 struct Scratch {
-  char *groups, *left, *right, *product;
-  static size_t bytes(const ExpertShape& s, int64_t left_row, int64_t right_row, size_t product) {
-    return Groups::bytes(s) + aligned(s.pairs() * left_row) + aligned(s.pairs() * right_row) + product;
+  char *groups, *left, *right, *products;
+  size_t product;  // bytes
+  static size_t bytes(const ExpertShape& s, int64_t left_row, int64_t right_row, size_t product, int threads) {
+    return Groups::bytes(s) + aligned(s.pairs() * left_row) + aligned(s.pairs() * right_row) + aligned(static_cast<int64_t>(product)) * static_cast<size_t>(threads);
   }
-  Scratch(const ExpertShape& s, int64_t left_row, int64_t right_row, void* memory) : groups(static_cast<char*>(memory)) {
-    left = groups + Groups::bytes(s), right = left + aligned(s.pairs() * left_row), product = right + aligned(s.pairs() * right_row);
+  Scratch(const ExpertShape& s, int64_t left_row, int64_t right_row, size_t product_bytes, void* memory)
+      : groups(static_cast<char*>(memory)), product(aligned(static_cast<int64_t>(product_bytes))) {
+    left = groups + Groups::bytes(s), right = left + aligned(s.pairs() * left_row), products = right + aligned(s.pairs() * right_row);
   }
 };
+
+// Calls fn(expert, pool, scratch of a product) for the experts that `all` or some row chose: many of them side by side, a
+// thread each, so that the threads meet once; few of them in turn, with all threads.
+template <class F> void each_expert(const ExpertShape& s, const Groups& groups, const Scratch& m, Pool& pool, bool all, F fn) {
+  int64_t active = 0;
+  for (int64_t e = 0; e < s.experts; ++e) active += all || groups.start[e + 1] > groups.start[e];
+  const auto wanted = [&](int64_t e) { return all || groups.start[e + 1] > groups.start[e]; };
+  if (active < 2 * pool.threads()) {
+    for (int64_t e = 0; e < s.experts; ++e)
+      if (wanted(e)) fn(e, pool, m.products);
+    return;
+  }
+  pool.run(s.experts, [&](int64_t e, int thread) {
+    if (!wanted(e)) return;
+    Pool alone(1);
+    fn(e, alone, m.products + m.product * static_cast<size_t>(thread));
+  });
+}
 
 bool floats(const Node& n) {
   for (size_t i = 0; i < n.in.size(); ++i)
@@ -57,21 +78,21 @@ bool floats(const Node& n) {
   return is_activation(n.out[0]);
 }
 
+size_t linear_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.pairs(), s.outputs, s.inputs, threads); }
 size_t linear_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[0], n.in[1], n.in[2]);
-  return Scratch::bytes(s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), active().gemm_scratch(s.pairs(), s.outputs, s.inputs, threads));
+  return Scratch::bytes(s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
 }
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   const ExpertShape s = shape_of(x, w, n.in[2]);
   check_indices("expert_linear", "expert", n.in[2], s.experts);
   const int64_t x_row = s.inputs * size_of(x), y_row = s.outputs * size_of(y);
-  const Scratch m(s, x_row, y_row, c.scratch);
+  const Scratch m(s, x_row, y_row, linear_product(s, c.pool.threads()), c.scratch);
   const Groups groups(s, n.in[2].as<int32_t>(), m.groups);
-  for (int64_t e = 0; e < s.experts; ++e) {
-    const int32_t* pair = groups.pair + groups.start[e];
-    const int64_t count = groups.start[e + 1] - groups.start[e];
-    if (count == 0) continue;
+  each_expert(s, groups, m, c.pool, false, [&](int64_t e, Pool& pool, char* product) {
+    const int64_t start = groups.start[e], count = groups.start[e + 1] - start;
+    const int32_t* pair = groups.pair + start;
     const auto x_at = [&](int64_t i) { return x.as<char>() + s.x_row(pair[i]) * x_row; };
     const auto y_at = [&](int64_t i) { return y.as<char>() + pair[i] * y_row; };
     Gemm g{};
@@ -83,23 +104,25 @@ void linear(const Node& n, Context& c) {
     if (n.has_input(3)) g.bias = n.in[3].as<char>() + e * s.outputs * size_of(n.in[3]), g.bias_type = n.in[3].dtype;
     if (count == 1) {
       g.a = x_at(0), g.c = y_at(0);
-      active().gemm(g, c.pool, m.product);
-      continue;
+      active().gemm(g, pool, product);
+      return;
     }
-    gather(c.pool, count, x_row, m.left, x_at);
-    g.a = m.left, g.c = m.right;
-    active().gemm(g, c.pool, m.product);
-    c.pool.range(count, (1 << 16) / (y_row + 1) + 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) std::memcpy(y_at(i), m.right + i * y_row, static_cast<size_t>(y_row));
+    char *left = m.left + start * x_row, *right = m.right + start * y_row;
+    gather(pool, count, x_row, left, x_at);
+    g.a = left, g.c = right;
+    active().gemm(g, pool, product);
+    pool.range(count, (1 << 16) / (y_row + 1) + 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) std::memcpy(y_at(i), right + i * y_row, static_cast<size_t>(y_row));
     });
-  }
+  });
 }
 
 // Gradients of all pairs are made in f32, then added up a row of x at a time, slot by slot.
+size_t input_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.pairs(), s.inputs, s.outputs, threads); }
 size_t backward_input_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.out[0], n.in[1], n.in[2]);
   const size_t all = aligned(4 * s.pairs() * s.inputs);
-  return all + Scratch::bytes(s, s.outputs * size_of(n.in[0]), 4 * s.inputs, active().gemm_scratch(s.pairs(), s.inputs, s.outputs, threads));
+  return all + Scratch::bytes(s, s.outputs * size_of(n.in[0]), 4 * s.inputs, input_product(s, threads), threads);
 }
 void backward_input(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
@@ -107,23 +130,23 @@ void backward_input(const Node& n, Context& c) {
   check_indices("expert_linear_backward_input", "expert", n.in[2], s.experts);
   const int64_t dy_row = s.outputs * size_of(dy), row = 4 * s.inputs;
   float* all = static_cast<float*>(c.scratch);  // (pairs, K)
-  const Scratch m(s, dy_row, row, static_cast<char*>(c.scratch) + aligned(4 * s.pairs() * s.inputs));
+  const Scratch m(s, dy_row, row, input_product(s, c.pool.threads()), static_cast<char*>(c.scratch) + aligned(4 * s.pairs() * s.inputs));
   const Groups groups(s, n.in[2].as<int32_t>(), m.groups);
-  for (int64_t e = 0; e < s.experts; ++e) {
-    const int32_t* pair = groups.pair + groups.start[e];
-    const int64_t count = groups.start[e + 1] - groups.start[e];
-    if (count == 0) continue;
-    gather(c.pool, count, dy_row, m.left, [&](int64_t i) { return dy.as<char>() + pair[i] * dy_row; });
+  each_expert(s, groups, m, c.pool, false, [&](int64_t e, Pool& pool, char* product) {
+    const int64_t start = groups.start[e], count = groups.start[e + 1] - start;
+    const int32_t* pair = groups.pair + start;
+    char *left = m.left + start * dy_row, *right = m.right + start * row;
+    gather(pool, count, dy_row, left, [&](int64_t i) { return dy.as<char>() + pair[i] * dy_row; });
     Gemm g{};
     g.m = count, g.n = s.inputs, g.k = s.outputs;
-    g.a = m.left, g.a_type = dy.dtype, g.lda = s.outputs;
+    g.a = left, g.a_type = dy.dtype, g.lda = s.outputs;
     g.b = w.as<char>() + e * s.outputs * s.inputs * size_of(w), g.b_type = w.dtype, g.ldb = s.inputs;
-    g.c = m.right, g.c_type = DType::f32, g.ldc = s.inputs;
-    active().gemm(g, c.pool, m.product);
-    c.pool.range(count, (1 << 16) / (row + 1) + 1, [&](int64_t begin, int64_t end, int) {
-      for (int64_t i = begin; i < end; ++i) std::memcpy(all + pair[i] * s.inputs, m.right + i * row, static_cast<size_t>(row));
+    g.c = right, g.c_type = DType::f32, g.ldc = s.inputs;
+    active().gemm(g, pool, product);
+    pool.range(count, (1 << 16) / (row + 1) + 1, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; ++i) std::memcpy(all + pair[i] * s.inputs, right + i * row, static_cast<size_t>(row));
     });
-  }
+  });
   const int64_t parts = s.per_slot ? 1 : s.slots, rows = s.pairs() / parts;
   c.pool.range(rows, (1 << 14) / (parts * s.inputs + 1) + 1, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r) {
@@ -135,34 +158,36 @@ void backward_input(const Node& n, Context& c) {
   });
 }
 
+size_t weight_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.outputs, s.inputs, s.pairs(), threads); }
 size_t backward_weight_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[1], n.out[0], n.in[2]);
-  return Scratch::bytes(s, s.outputs * size_of(n.in[0]), s.inputs * size_of(n.in[1]), active().gemm_scratch(s.outputs, s.inputs, s.pairs(), threads));
+  return Scratch::bytes(s, s.outputs * size_of(n.in[0]), s.inputs * size_of(n.in[1]), weight_product(s, threads), threads);
 }
 void backward_weight(const Node& n, Context& c) {
   const Tensor &dy = n.in[0], &x = n.in[1], &dw = n.out[0];
   const ExpertShape s = shape_of(x, dw, n.in[2]);
   check_indices("expert_linear_backward_weight", "expert", n.in[2], s.experts);
   const int64_t dy_row = s.outputs * size_of(dy), x_row = s.inputs * size_of(x);
-  const Scratch m(s, dy_row, x_row, c.scratch);
+  const Scratch m(s, dy_row, x_row, weight_product(s, c.pool.threads()), c.scratch);
   const Groups groups(s, n.in[2].as<int32_t>(), m.groups);
-  for (int64_t e = 0; e < s.experts; ++e) {
-    const int32_t* pair = groups.pair + groups.start[e];
-    const int64_t count = groups.start[e + 1] - groups.start[e];
+  each_expert(s, groups, m, c.pool, true, [&](int64_t e, Pool& pool, char* product) {
+    const int64_t start = groups.start[e], count = groups.start[e + 1] - start;
+    const int32_t* pair = groups.pair + start;
     float* to = dw.as<float>() + e * s.outputs * s.inputs;
     if (count == 0) {
       std::memset(to, 0, static_cast<size_t>(4 * s.outputs * s.inputs));
-      continue;
+      return;
     }
-    gather(c.pool, count, dy_row, m.left, [&](int64_t i) { return dy.as<char>() + pair[i] * dy_row; });
-    gather(c.pool, count, x_row, m.right, [&](int64_t i) { return x.as<char>() + s.x_row(pair[i]) * x_row; });
+    char *left = m.left + start * dy_row, *right = m.right + start * x_row;
+    gather(pool, count, dy_row, left, [&](int64_t i) { return dy.as<char>() + pair[i] * dy_row; });
+    gather(pool, count, x_row, right, [&](int64_t i) { return x.as<char>() + s.x_row(pair[i]) * x_row; });
     Gemm g{};
     g.m = s.outputs, g.n = s.inputs, g.k = count;
-    g.a = m.left, g.a_type = dy.dtype, g.lda = s.outputs, g.a_transposed = true;
-    g.b = m.right, g.b_type = x.dtype, g.ldb = s.inputs;
+    g.a = left, g.a_type = dy.dtype, g.lda = s.outputs, g.a_transposed = true;
+    g.b = right, g.b_type = x.dtype, g.ldb = s.inputs;
     g.c = to, g.c_type = DType::f32, g.ldc = s.inputs;
-    active().gemm(g, c.pool, m.product);
-  }
+    active().gemm(g, pool, product);
+  });
 }
 
 bool route_supports(const Node& n) { return is_activation(n.in[0]); }
