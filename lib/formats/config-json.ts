@@ -62,6 +62,8 @@ const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftc
 const MUST_BE: Readonly<Partial<Record<ModelType, Readonly<Record<string, unknown>>>>> = {
   gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
   gemma3_text: { use_bidirectional_attention: false },
+  bert: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
+  modernbert: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
 };
 
 type Json = Record<string, unknown>;
@@ -88,11 +90,17 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   }
   readActivation(raw, modelType, config, unsupported);
   readTokens(raw, config);
-  if (modelType !== "gpt2") {
+  if (modelType !== "gpt2" && modelType !== "bert") {
     readRope(raw, modelType, config, where, unsupported);
     readWindow(raw, modelType, config);
   }
   Object.assign(config, headsFromJson(raw, where));
+  const { encoder, architecture } = FAMILY_FORMATS[modelType];
+  if (encoder) {
+    if (isObject(config.classifier)) config.classifier.pooling ??= "first";
+    // Heads of pretraining are not read, and so not what is written back.
+    else if (config.architectures !== undefined) config.architectures = [architecture];
+  }
   const dtype = raw.dtype ?? raw.torch_dtype;
   if (typeof dtype === "string" && Object.hasOwn(DTYPES, dtype)) config.dtype = DTYPES[dtype];
   return config;
@@ -107,9 +115,11 @@ function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (
   const name =
     type === "gpt2"
       ? raw.activation_function
-      : type.startsWith("gemma")
-        ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
-        : raw.hidden_act;
+      : type === "modernbert"
+        ? raw.hidden_activation
+        : type.startsWith("gemma")
+          ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
+          : raw.hidden_act;
   if (name === undefined || name === null) return;
   if (typeof name !== "string" || !Object.hasOwn(ACTIVATIONS, name)) {
     const known = Object.keys(ACTIVATIONS).join(", ");
@@ -181,10 +191,12 @@ function readWindow(raw: Json, type: ModelType, config: Json): void {
     delete config.layerTypes;
     return;
   }
-  const usual = rule.kind === "all" || rule.kind === "pattern" ? rule.otherwise : 4096;
-  config.slidingWindow = raw.sliding_window === undefined ? usual : raw.sliding_window;
+  const usual = flagged ? 4096 : rule.otherwise;
+  const window = rule.kind === "global" ? raw.local_attention : raw.sliding_window;
+  config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
-  const { max_window_layers: most, sliding_window_pattern: period } = raw;
+  const { max_window_layers: most } = raw;
+  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : raw.sliding_window_pattern;
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
@@ -243,7 +255,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     attention_dropout: 0,
     head_dim: config.headDim,
     hidden_act: config.hiddenAct,
-    ...(config.modelType.startsWith("gemma") && { hidden_activation: config.hiddenAct }),
+    ...(/^(gemma|modernbert)/.test(config.modelType) && { hidden_activation: config.hiddenAct }),
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
     max_position_embeddings: config.maxPositionEmbeddings,
@@ -285,6 +297,8 @@ function windowToJson(config: ModelConfig): Json {
       return {};
     case "all":
       return { sliding_window: slidingWindow };
+    case "global":
+      return { local_attention: slidingWindow, layer_types: layerTypes, ...globalEvery(config) };
     case "pattern":
       return { sliding_window: slidingWindow, layer_types: layerTypes };
     default: {
@@ -297,4 +311,12 @@ function windowToJson(config: ModelConfig): Json {
       };
     }
   }
+}
+
+/** ModernBERT's older key, where the layers follow it. */
+function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
+  const { windows } = FAMILY_FORMATS[modelType];
+  const period = Math.max(1, layerTypes.indexOf("full_attention", 1));
+  const regular = String(layerTypesOf(windows, numHiddenLayers, { period })) === String(layerTypes);
+  return regular ? { global_attn_every_n_layers: period } : {};
 }

@@ -20,6 +20,8 @@ export const MODEL_TYPES = [
   "phi3",
   "smollm3",
   "gpt_oss",
+  "bert",
+  "modernbert",
   "gpt2",
 ] as const;
 export type ModelType = (typeof MODEL_TYPES)[number];
@@ -134,6 +136,8 @@ const schema = z.strictObject({
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   /** Where the gated unit is cut (gpt_oss). */
   swigluLimit: real(1e6).optional(),
+  /** Kinds of segments that tokens may be of (bert); texts are of the first. */
+  typeVocabSize: whole(1, 2 ** 16).optional(),
   /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
   /** A classification head in the place of the language-modelling one. */
@@ -200,7 +204,7 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
     ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
     : 0;
   const rotates = modelType === "smollm3" ? (given.noRopeLayers ?? everyFourthUnrotated(layers)) : undefined;
-  const usual = windows.kind === "pattern" ? windows.otherwise : null;
+  const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   return {
     intermediateSize: fromJson && modelType !== "gpt2" ? undefined : defaultIntermediate(hidden, modelType),
@@ -259,7 +263,7 @@ function defaultHeads(hiddenSize: number): number | undefined {
 }
 
 function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (modelType === "gpt2" || modelType.startsWith("gemma")) return 4 * hiddenSize;
+  if (modelType === "gpt2" || modelType === "bert" || modelType.startsWith("gemma")) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 
@@ -290,9 +294,11 @@ function check(config: ModelConfig, fail: (message: string) => HeddleError): voi
     throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
   }
   const rotary = rotaryDim(config);
-  if (config.modelType === "gpt2") {
+  if (config.modelType === "gpt2" || config.modelType === "bert") {
     if (headDim * heads !== hiddenSize || groups !== heads) {
-      throw fail(`n_embd: expected a multiple of n_head ${heads}, got ${hiddenSize}`);
+      const [width, count] =
+        config.modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
+      throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
     }
   } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
     throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);

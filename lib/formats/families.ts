@@ -12,7 +12,9 @@ export type WindowRule =
   /** With `use_sliding_window`, those that do not rotate (SmolLM 3). */
   | { kind: "unrotated" }
   /** All but every n-th. */
-  | { kind: "pattern"; period: number; otherwise: number };
+  | { kind: "pattern"; period: number; otherwise: number }
+  /** All but the first of every n (ModernBERT), under its own keys of config.json. */
+  | { kind: "global"; period: number; otherwise: number };
 
 export interface FamilyFormat {
   /** The `architectures` entry that transformers expects. */
@@ -27,6 +29,10 @@ export interface FamilyFormat {
   /** Its keys of config.json besides those of all decoders. */
   keys?: Readonly<Record<string, keyof ModelConfig>>;
   windows: WindowRule;
+  /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
+  trunk?: { prefix: string; bare: string };
+  /** Of an encoder: it has no head of its own, and its checkpoints may hold those of its pretraining, which are not read. */
+  encoder?: { pretrainingHeads: RegExp };
 }
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
@@ -174,11 +180,46 @@ export const FAMILY_FORMATS: Readonly<Record<ModelType, FamilyFormat>> = {
     keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
   },
+  bert: {
+    architecture: "BertModel",
+    defaults: {
+      rmsNormEps: 1e-6,
+      layerNormEpsilon: 1e-12,
+      hiddenAct: "gelu",
+      ropeTheta: 1e4,
+      maxPositionEmbeddings: 512,
+      typeVocabSize: 2,
+    },
+    keys: { layer_norm_eps: "layerNormEpsilon", type_vocab_size: "typeVocabSize" },
+    windows: none,
+    trunk: { prefix: "bert.", bare: "embeddings.word_embeddings.weight" },
+    encoder: { pretrainingHeads: /^(cls|bert\.pooler)\./ },
+  },
+  modernbert: {
+    architecture: "ModernBertModel",
+    defaults: {
+      rmsNormEps: 1e-6,
+      layerNormEpsilon: 1e-5,
+      hiddenAct: "gelu",
+      ropeTheta: 160000,
+      ropeLocalTheta: 1e4,
+      maxPositionEmbeddings: 8192,
+    },
+    keys: {
+      norm_eps: "layerNormEpsilon",
+      global_rope_theta: "ropeTheta",
+      local_rope_theta: "ropeLocalTheta",
+    },
+    windows: { kind: "global", period: 3, otherwise: 128 },
+    trunk: { prefix: "model.", bare: "embeddings.tok_embeddings.weight" },
+    encoder: { pretrainingHeads: /^(head|decoder)\./ },
+  },
   gpt2: {
     architecture: "GPT2LMHeadModel",
     gguf: "gpt2",
     defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 1024 },
     windows: none,
+    trunk: { prefix: "transformer.", bare: "wte.weight" },
   },
 };
 
@@ -189,6 +230,7 @@ export function layerTypesOf(
   { first = 0, period, rotates }: { first?: number; period?: number; rotates?: readonly unknown[] | undefined } = {},
 ): ModelConfig["layerTypes"] {
   const slides = (i: number): boolean => {
+    if (rule.kind === "global") return i % (period ?? rule.period) !== 0;
     if (rule.kind === "pattern") return (i + 1) % (period ?? rule.period) !== 0;
     if (rule.kind === "unrotated") return rotates?.[i] === 0;
     return i >= first;

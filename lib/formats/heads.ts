@@ -1,12 +1,14 @@
 // Heads on a trunk, as transformers and TRL name them: classification heads (`score`) and the value head (`v_head`).
 import { describe, HeddleError } from "../errors.ts";
 import type { ClassifierConfig, ModelConfig } from "./config.ts";
+import { FAMILY_FORMATS } from "./families.ts";
 
 /** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
 export const VALUE_HEAD = "v_head.summary";
 
-/** Where a classifier's weights lie: `score`, but for GPT2ForTokenClassification, which calls it `classifier`. */
+/** Where a classifier's weights lie: `score`, but for encoders and GPT2ForTokenClassification, which call it `classifier`. */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
+  if (FAMILY_FORMATS[modelType].encoder) return "classifier";
   return modelType === "gpt2" && classifier?.task === "token" ? "classifier" : "score";
 }
 
@@ -17,7 +19,7 @@ type Json = Record<string, unknown>;
 
 /** `LlamaForCausalLM`, `GPT2LMHeadModel` → `LlamaForSequenceClassification`, `GPT2ForSequenceClassification`. */
 export function classifierClass(languageModel: string, { task }: ClassifierConfig): string {
-  return languageModel.replace(/(ForCausalLM|LMHeadModel|ForMaskedLM)$/, "") + TASKS[task];
+  return languageModel.replace(/(ForCausalLM|LMHeadModel|ForMaskedLM|Model)$/, "") + TASKS[task];
 }
 
 /** The classifier that a config.json describes, by its class; undefined where the class is of another kind. */

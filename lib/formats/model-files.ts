@@ -7,6 +7,7 @@ import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
 import { readEmbeddingConfig } from "./embedding-config.ts";
 import { stackExperts } from "./experts.ts";
+import { FAMILY_FORMATS } from "./families.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
@@ -105,20 +106,25 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
 }
 
 /** Weights that lie beside the trunk. */
-const HEADS = /^(lm_head|score|classifier|v_head)\./;
+const HEADS = /^(lm_head|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
  * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of
  * transformers stored (attention masks, rotary tables) are left out.
  */
 function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
-  const gpt2 = config.modelType === "gpt2";
-  if (/\.rotary_emb\.inv_freq$/.test(name)) return undefined;
-  if (gpt2 && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
-  const prefix = gpt2 ? "transformer." : "model.";
-  const bare = gpt2 ? "wte.weight" : "embed_tokens.weight";
-  return weights.has(bare) && !name.startsWith(prefix) && !HEADS.test(name) ? prefix + name : name;
+  const { trunk = LLAMA_TRUNK, encoder } = FAMILY_FORMATS[config.modelType];
+  if (/\.rotary_emb\.inv_freq$|embeddings\.position_ids$/.test(name)) return undefined;
+  if (config.modelType === "gpt2" && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
+  const whole =
+    weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
+  if (!encoder) return whole;
+  if (!config.classifier && encoder.pretrainingHeads.test(whole)) return undefined;
+  // The first BERT checkpoints call a norm's weight and bias by other names.
+  return whole.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }
+
+const LLAMA_TRUNK = { prefix: "model.", bare: "embed_tokens.weight" };
 
 /** Throws INVALID_FILE unless the tensor has this shape; NOT_FOUND if there is none. */
 export function requireShape(weights: WeightSource, name: string, shape: readonly number[]): void {

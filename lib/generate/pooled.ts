@@ -1,6 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import type { Inputs } from "../graph/index.ts";
 import type { Model } from "../models/model.ts";
+import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { type PooledRows, pooledProgram } from "./programs.ts";
 
@@ -32,8 +33,9 @@ export async function pooledOutputs(
         `text: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
       );
   }
+  if (sequences.length === 0) return [];
+  if (model.family.encoder) return encodedOutputs(model, sequences, options);
   const out: Float32Array[] = new Array(sequences.length);
-  if (sequences.length === 0) return out;
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
   const slots = Math.min(sequences.length, MOST_SLOTS);
   const cache = new KvCache(model, { slots, contextLength, capacity: longest });

@@ -148,17 +148,16 @@ export function pooledProgram(pooling: PooledRows, head: boolean) {
         const segments = new Dimension("segments", shape.cache.slots);
         const rows = new Dimension("rows", shape.rows);
         const table = input("segments", "i32", [segments, 4]);
-        const { hidden, linear: layer } = cachedForward(model, rowInputs(rows), table, shape.cache);
+        const forward = cachedForward(model, rowInputs(rows), table, shape.cache);
         const pooled = () => {
+          const { hidden } = forward;
           if (pooling === "all") return hidden;
           if (pooling !== "mean") return gatherRows(hidden, input("wanted", "i32", [segments]));
           const weighted = linear(input("pool", "f32", [segments, rows]), hidden, undefined, { transposed: true });
           return add(weighted, input("carried", "f32", [segments, model.config.hiddenSize]));
         };
         const value = pooled();
-        return head
-          ? { pooled: value, logits: classifierLogits({ linear: layer }, model.config, value) }
-          : { pooled: value };
+        return head ? { pooled: value, logits: classifierLogits(forward, model.config, value) } : { pooled: value };
       }),
     );
 }

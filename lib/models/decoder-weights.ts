@@ -101,7 +101,7 @@ function routedWeights(
 }
 
 /** The window of a layer, undefined where it sees everything before it. */
-function slidingWindow(config: ModelConfig, layer: number): number | undefined {
+export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;
 }
 

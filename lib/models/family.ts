@@ -42,4 +42,14 @@ export interface Family {
   /** Token ids to final hidden states, (rows, width). */
   forward(context: ForwardContext, config: ModelConfig): Value;
   head(config: ModelConfig): Head;
+  /** Of a family that attends both ways: it makes hidden states of whole texts, and generates nothing. */
+  readonly encoder?: EncoderHeads;
+}
+
+/** What lies between an encoder's hidden states and its classifier. */
+export interface EncoderHeads {
+  /** Of a configuration with a classifier. */
+  classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
+  /** @param x (rows, width), hidden states or what was pooled of them @returns (rows, width), what the classifier reads */
+  classifierInput(context: Pick<ForwardContext, "linear" | "weight">, config: ModelConfig, x: Value): Value;
 }

@@ -77,6 +77,7 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
   return {
     ...rows,
     lengths,
+    tokenTypes: () => input("tokenTypes", "i32", [rows.ids.dim(0)]),
     dtype,
     has,
     weight,
@@ -117,6 +118,7 @@ export interface Forward {
   readonly head: LogitHead;
   /** Layers beside the trunk by name, over `hidden` or what was made of it: heads. */
   linear: ForwardContext["linear"];
+  weight: ForwardContext["weight"];
 }
 
 function forwardOf(model: Model, context: ForwardContext, activations: QuantizedActivations): Forward {
@@ -132,6 +134,7 @@ function forwardOf(model: Model, context: ForwardContext, activations: Quantized
       return { ...head, weight: context.weight(head.weight), activations };
     },
     linear: context.linear,
+    weight: context.weight,
   };
 }
 
@@ -207,7 +210,12 @@ export function cachedForward(
   cache: CacheShape,
   { rowwise = false }: { rowwise?: boolean | undefined } = {},
 ): Forward {
-  const { numKeyValueHeads, headDim } = model.config;
+  const { numKeyValueHeads, headDim, modelType } = model.config;
+  if (model.family.encoder)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `model: expected one that generates, got ${modelType}, which encodes whole texts`,
+    );
   const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   const context = contextOf(model, rows, {
     dtype: "f32",

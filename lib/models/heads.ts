@@ -20,8 +20,9 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   if (classifier) {
     const prefix = classifierPrefix(config);
     const labels = classifier.labels.length;
+    for (const [name, spec] of family.encoder?.classifierWeights(config) ?? []) out.set(name, spec);
     out.set(`${prefix}.weight`, { shape: [labels, config.hiddenSize], init: "normal" });
-    if (classifier.task === "token") out.set(`${prefix}.bias`, { shape: [labels], init: "zeros" });
+    if (classifier.task === "token" || family.encoder) out.set(`${prefix}.bias`, { shape: [labels], init: "zeros" });
   }
   if (valueHead) {
     out.set(`${VALUE_HEAD}.weight`, { shape: [1, config.hiddenSize], init: "normal" });
@@ -60,9 +61,15 @@ export function classifierOf(config: ModelConfig, task?: ClassifierConfig["task"
 }
 
 /** Logits of the labels. @param x (rows, width), hidden states or what was pooled of them @returns (rows, labels) */
-export function classifierLogits(context: Pick<ForwardContext, "linear">, config: ModelConfig, x: Value): Value {
+export function classifierLogits(
+  context: Pick<ForwardContext, "linear" | "weight">,
+  config: ModelConfig,
+  x: Value,
+): Value {
   classifierOf(config);
-  return context.linear(x, classifierPrefix(config));
+  const { encoder } = familyOf(config.modelType);
+  const read = encoder ? encoder.classifierInput(context, config, x) : x;
+  return context.linear(read, classifierPrefix(config));
 }
 
 /** A value for each row. @param x (rows, width) @returns (rows, 1) */

@@ -1,4 +1,5 @@
 import { HeddleError } from "../errors.ts";
+import { bert } from "./bert.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { gptOss } from "./gpt-oss.ts";
@@ -6,6 +7,7 @@ import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
+import { modernbert } from "./modernbert.ts";
 import { olmo2 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
@@ -26,6 +28,8 @@ const families: readonly Family[] = [
   phi3,
   smollm3,
   gptOss,
+  bert,
+  modernbert,
   gpt2,
 ];
 

@@ -22,6 +22,8 @@ export interface ForwardContext {
    * longrope scaling depend on.
    */
   lengths(): Value | number;
+  /** The kind of segment that each row is of, (rows) i32: what BERT's first sentence and second differ in. */
+  tokenTypes(): Value;
   /** The activations' element type. */
   readonly dtype: FloatDType;
   /** A weight by its Hugging Face name. */

@@ -46,6 +46,21 @@ export function paddedIds(
   return ids;
 }
 
+/** Which rows of `paddedIds` are text (0) and which padding (−1), that nothing attends to. */
+export function paddedDocuments(
+  examples: readonly { ids: ArrayLike<number> }[],
+  { sequences, sequenceLength }: PaddedShape,
+): Int32Array {
+  const documents = new Int32Array(sequences * sequenceLength).fill(-1);
+  for (const [s, { ids }] of examples.entries()) documents.fill(0, s * sequenceLength, s * sequenceLength + ids.length);
+  return documents;
+}
+
+/** The input of `paddedDocuments`, (rows) i32. */
+export function paddingMask(rows: number): Value {
+  return input("documents", "i32", [rows]);
+}
+
 /**
  * The pooled hidden states of a micro-batch's sequences. Padding stands behind a text, where causal attention does not look.
  * Input `wanted` (outputs) names rows; for a mean, input `pool` (sequences, rows) holds each row's weight.
@@ -99,7 +114,12 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
       const targets = targetsOf(batch);
       const pooled = words ? { wanted: wordRows(batch, options) } : poolingInputs(batch, classifier.pooling, options);
       return {
-        inputs: { ids: paddedIds(batch, options), ...pooled, ...targetInputs(batch, targets, total, options) },
+        inputs: {
+          ids: paddedIds(batch, options),
+          documents: paddedDocuments(batch, options),
+          ...pooled,
+          ...targetInputs(batch, targets, total, options),
+        },
         tokens: batch.reduce((n, { ids }) => n + ids.length, 0),
         counted: targets.filter((t) => t >= 0).length,
       };
@@ -135,10 +155,10 @@ export function classification(options: ClassifierLossOptions): Stage<LabelledEx
 
 /** Logits of a micro-batch, (count, labels) f32. */
 function outputLogits(context: LossContext, options: ClassifierLossOptions, count: number): Value {
-  const { hidden, linear: layer } = context.forward();
+  const pass = context.forward({ documents: paddingMask(context.rows) });
   const { task, pooling } = options.classifier;
-  const pooled = pooledRows(hidden, task === "token" ? "last" : pooling, count);
-  return classifierLogits({ linear: layer }, context.model.config, pooled);
+  const pooled = pooledRows(pass.hidden, task === "token" ? "last" : pooling, count);
+  return classifierLogits(pass, context.model.config, pooled);
 }
 
 /** Σ over rows of weight · −Σ over labels of target · log p, with targets that may be spread (label smoothing). */

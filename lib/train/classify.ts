@@ -4,6 +4,7 @@ import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { headNames, trunkNames } from "../models/heads.ts";
+import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { dataNames, type StageCard } from "./card.ts";
 import { evaluateLabelled, fitClassifierTemperature } from "./classify-evaluate.ts";
@@ -90,7 +91,7 @@ async function* start(
     throw new HeddleError("INVALID_ARGUMENT", "classify: expected a model with a tokenizer, got one without");
   const { problemType, seed } = options;
   const rows = await readRowsOf(options, signal);
-  const classifier = classifierFor(model.config.classifier, rows, options);
+  const classifier = classifierFor(model, rows, options);
   const index = new Map(classifier.labels.map((label, i) => [label, i]));
   const limit =
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
@@ -202,7 +203,7 @@ async function readRowsOf(
 
 /** The head that the rows call for: the model's own where it knows their labels. */
 function classifierFor(
-  own: ClassifierConfig | undefined,
+  { config: { classifier: own }, family }: Model,
   { train, heldOut }: SplitRows,
   options: z.output<typeof classifySchema>,
 ): ClassifierConfig {
@@ -214,7 +215,7 @@ function classifierFor(
       `problemType: expected single_label_classification for words, got ${problemType}`,
     );
   const found = problemType === "regression" ? ["value"] : labelsOf(train);
-  const pooling = options.pooling ?? (own?.task === task ? own.pooling : "last");
+  const pooling = options.pooling ?? (own?.task === task ? own.pooling : family.encoder ? "first" : "last");
   const known = own && own.task === task && own.problemType === problemType ? own.labels : undefined;
   const labels = options.labels ?? (known && found.every((l) => known.includes(l)) ? known : found);
   if (problemType === "single_label_classification") needTwoLabels(train, labels);

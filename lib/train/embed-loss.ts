@@ -1,6 +1,13 @@
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { add, concat, gatherRows, input, mul, rmsNorm, scale, sum, tokenLogprob, type Value } from "../graph/index.ts";
-import { type PaddedShape, paddedIds, pooledRows, poolingInputs } from "./classify-loss.ts";
+import {
+  type PaddedShape,
+  paddedDocuments,
+  paddedIds,
+  paddingMask,
+  pooledRows,
+  poolingInputs,
+} from "./classify-loss.ts";
 import type { Metrics, Stage } from "./stage.ts";
 
 /** Texts that belong together, and some that do not. */
@@ -65,6 +72,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
       return {
         inputs: {
           ids: paddedIds(sequences, shape),
+          documents: paddedDocuments(sequences, shape),
           ...poolingInputs(sequences, pooling, shape),
           targets,
           pairWeights: new Float32Array(pairs).fill(1 / (total * (symmetric ? 2 : 1))),
@@ -79,8 +87,8 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         counted: batch.length,
       };
     },
-    loss({ forward }) {
-      const { hidden } = forward();
+    loss({ forward, rows: all }) {
+      const { hidden } = forward({ documents: paddingMask(all) });
       const pooled = normalised(pooledRows(hidden, pooling, shape.sequences), width);
       const rows = (name: string, count: number) => gatherRows(pooled, input(name, "i32", [count]));
       const ones = input("ones", "f32", [pairs, 1]);

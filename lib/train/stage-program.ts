@@ -16,12 +16,14 @@ const ZERO = Float32Array.of(0);
 export class StageProgram<Batch> {
   readonly stage: Stage<Batch>;
   private readonly positions: Int32Array;
+  private readonly tokenTypes: Int32Array;
   private readonly gradient: Executable;
   private readonly evaluation: Executable;
 
   constructor(model: Model, stage: Stage<Batch>, shape: StepShape, optimizer: AdamW) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
+    this.tokenTypes = new Int32Array(rows);
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
     const { names } = optimizer;
     const gradientProgram = compile((): Results => {
@@ -64,7 +66,7 @@ export class StageProgram<Batch> {
   }
 
   private inputs(micro: MicroBatch) {
-    return { positions: this.positions, ...micro.inputs };
+    return { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs };
   }
 
   /** Bytes of the gradient program's intermediate values. */

@@ -27,7 +27,7 @@ class Weights:
 
     def __call__(self, name, *shape):
         if name not in self.all:
-            norm = len(shape) == 1 and name.endswith("norm.weight")
+            norm = len(shape) == 1 and name.lower().endswith("norm.weight")
             self.all[name] = weight(name, shape, self.around if norm else 0.0).requires_grad_(True)
         assert self.all[name].shape == torch.Size(shape), name
         return self.all[name]

@@ -314,7 +314,7 @@ describe("camelCase options", () => {
       "INVALID_ARGUMENT",
       /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
     );
-    await expectError(parse({ modelType: "bert" }), "UNSUPPORTED", /"bert" is not known/);
+    await expectError(parse({ modelType: "t5" }), "UNSUPPORTED", /"t5" is not known/);
   });
 
   test("any configuration survives config.json", () => {

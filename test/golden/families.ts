@@ -24,13 +24,13 @@ export interface FamilyGolden {
 export const familyGoldens: FamilyGolden[] = JSON.parse(readFileSync(new URL("families.json", import.meta.url), "utf8"));
 
 /** Writes config.json and model.safetensors. @returns the folder */
-export async function writeFamily(golden: FamilyGolden, folder: string): Promise<string> {
+export async function writeFamily(golden: Pick<FamilyGolden, "config" | "weights">, folder: string): Promise<string> {
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "config.json"), JSON.stringify(golden.config));
   const isGemma = golden.config.model_type.startsWith("gemma");
   const tensors = Object.entries(golden.weights).map(([name, shape]): TensorData => {
     if (/_(blocks|scales)$/.test(name)) return { name, dtype: "u8", shape, bytes: bytesByName(name, shape) };
-    const around = shape.length === 1 && name.endsWith("norm.weight") && !isGemma ? 1 : 0;
+    const around = shape.length === 1 && /norm\.weight$/i.test(name) && !isGemma ? 1 : 0;
     return { name, dtype: "f32", shape, bytes: new Uint8Array(weightByName(name, shape, around).buffer) };
   });
   await saveWeights(folder, tensors);

@@ -103,9 +103,9 @@ describe("config.json of transformers' classifiers", () => {
 /** Logits of each token of one sequence by a model's head. */
 async function headOutput(model: Model, ids: number[], kind: "classifier" | "value" = "classifier") {
   const program = compile(() => {
-    const { hidden, linear } = sequenceForward(model, rowInputs(ids.length), { sequenceLength: ids.length });
+    const forward = sequenceForward(model, rowInputs(ids.length), { sequenceLength: ids.length });
     const head = kind === "value" ? valueHeadOutput : classifierLogits;
-    return { logits: head({ linear }, model.config, hidden) };
+    return { logits: head(forward, model.config, forward.hidden) };
   });
   const executable = program.bind(model.device, model.tensors);
   const { logits } = await executable.run({ ids: Int32Array.from(ids), positions: Int32Array.from(ids, (_, i) => i) });

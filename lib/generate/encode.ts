@@ -1,0 +1,132 @@
+import {
+  compile,
+  Dimension,
+  gatherRows,
+  type Inputs,
+  input,
+  linear,
+  type Program,
+  type Results,
+} from "../graph/index.ts";
+import { rowInputs, sequenceForward } from "../models/forward.ts";
+import { classifierLogits } from "../models/heads.ts";
+import type { Model } from "../models/model.ts";
+import { raceAbort } from "./abort.ts";
+import type { PooledRows } from "./programs.ts";
+
+/** Rows of one run, where no single sequence is longer. */
+const MOST_ROWS = 1024;
+const MOST_SEQUENCES = 64;
+
+export interface EncodeOptions {
+  pooling: PooledRows;
+  /** The classifier's logits instead of hidden states. */
+  head?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * An encoder's vectors, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
+ * documents of one row of text that do not see each other; what is left of it is padding that nothing sees.
+ */
+export async function encodedOutputs(
+  model: Model,
+  sequences: readonly ArrayLike<number>[],
+  options: EncodeOptions,
+): Promise<Float32Array[]> {
+  const out: Float32Array[] = new Array(sequences.length);
+  const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
+  for (let at = 0; at < order.length; ) {
+    const group: number[] = [];
+    let rows = 0;
+    while (at < order.length && group.length < MOST_SEQUENCES) {
+      const { length } = sequences[order[at]!]!;
+      if (group.length > 0 && rows + length > MOST_ROWS) break;
+      rows += length;
+      group.push(order[at++]!);
+    }
+    const results = await runGroup(
+      model,
+      group.map((i) => sequences[i]!),
+      rowsFor(rows),
+      options,
+    );
+    for (const [place, i] of group.entries()) out[i] = results[place]!;
+  }
+  return out;
+}
+
+/** Few sizes serve all lengths: 64, 96, 128, 192, 256, … */
+function rowsFor(length: number): number {
+  let size = 64;
+  while (size < length) size = size % 3 === 0 ? (size / 3) * 4 : (size / 2) * 3;
+  return size;
+}
+
+async function runGroup(
+  model: Model,
+  sequences: readonly ArrayLike<number>[],
+  rows: number,
+  { pooling, head = false, signal }: EncodeOptions,
+): Promise<Float32Array[]> {
+  const count = sequences.length;
+  const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
+  const documents = new Int32Array(rows).fill(-1);
+  const wanted: number[] = [];
+  const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
+  let first = 0;
+  for (const [s, sequence] of sequences.entries()) {
+    const { length } = sequence;
+    for (let i = 0; i < length; i++) {
+      ids[first + i] = sequence[i]!;
+      positions[first + i] = i;
+    }
+    documents.fill(s, first, first + length);
+    if (pooling === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
+    else wanted.push(pooling === "last" ? first + length - 1 : first);
+    pool?.fill(1 / length, s * rows + first, s * rows + first + length);
+    first += length;
+  }
+  const inputs: Inputs = {
+    ids,
+    positions,
+    documents,
+    tokenTypes: new Int32Array(rows),
+    ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
+  };
+  const executable = encodeProgram(model, rows, pooling, head).bind(model.device, model.tensors);
+  try {
+    const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
+    const lengths = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
+    const each = vectors!.length / lengths.reduce((a, b) => a + b, 0);
+    let at = 0;
+    return lengths.map((n) => {
+      at += n * each;
+      return (vectors as Float32Array).slice(at - n * each, at);
+    });
+  } finally {
+    executable.dispose();
+  }
+}
+
+function encodeProgram(model: Model, rows: number, pooling: PooledRows, head: boolean): Program {
+  return model.cached(`encode/${rows}/${pooling}/${head}`, () =>
+    compile((): Results => {
+      const forward = sequenceForward(model, rowInputs(rows), {
+        sequenceLength: rows,
+        documents: input("documents", "i32", [rows]),
+      });
+      const { hidden } = forward;
+      const made =
+        pooling === "mean"
+          ? linear(input("pool", "f32", [new Dimension("sequences", MOST_SEQUENCES), rows]), hidden, undefined, {
+              transposed: true,
+            })
+          : gatherRows(
+              hidden,
+              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? rows : MOST_SEQUENCES)]),
+            );
+      return { vectors: head ? classifierLogits(forward, model.config, made) : made };
+    }),
+  );
+}

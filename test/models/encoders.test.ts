@@ -1,0 +1,182 @@
+// Encoders against scripts/golden/encoders.py: hidden states of texts that share a run, classifiers, gradients, files.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { createModel, LanguageModel } from "../../lib/generate/index.ts";
+import { pooledOutputs } from "../../lib/generate/pooled.ts";
+import { gatherRows, input, linear, mul, sum } from "../../lib/graph/index.ts";
+import { classifierLogits } from "../../lib/models/heads.ts";
+import type { Stage } from "../../lib/train/stage.ts";
+import { TrainStep } from "../../lib/train/step.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { type FamilyGolden, writeFamily } from "../golden/families.ts";
+
+interface EncoderGolden extends Pick<FamilyGolden, "name" | "config" | "weights" | "gradients"> {
+  sequences: number[][];
+  /** Of each sequence's tokens. */
+  hidden: number[][][];
+  /** The classifier's, of each sequence. */
+  logits: number[][];
+  /** The gradients are those of the logits' sum times these. */
+  coefficients: number[];
+}
+const goldens: EncoderGolden[] = JSON.parse(readFileSync(new URL("../golden/encoders.json", import.meta.url), "utf8"));
+
+const worst = (got: ArrayLike<number>, wanted: readonly number[]) =>
+  Math.max(...wanted.map((v, i) => Math.abs(v - got[i]!)));
+const rangeOf = (values: readonly number[]) => Math.max(...values) - Math.min(...values);
+
+describe.each(goldens)("$name against PyTorch in float64", (golden) => {
+  const { sequences } = golden;
+  const load = async () => LanguageModel.load(await writeFamily(golden, temporaryFolder()));
+
+  test("hidden states, whatever shares the run; every pooling", async () => {
+    await using model = await load();
+    const contextLength = model.contextLength;
+    const of = (pooling: "all" | "mean" | "first" | "last") =>
+      pooledOutputs(model.model, sequences, { pooling, contextLength });
+    const [all, mean, first, last] = [await of("all"), await of("mean"), await of("first"), await of("last")];
+    for (const [s, rows] of golden.hidden.entries()) {
+      const bound = 1e-5 * rangeOf(rows.flat());
+      expect(worst(all[s]!, rows.flat())).toBeLessThan(bound);
+      expect(worst(first[s]!, rows[0]!)).toBeLessThan(bound);
+      expect(worst(last[s]!, rows.at(-1)!)).toBeLessThan(bound);
+      const average = rows[0]!.map((_, i) => rows.reduce((n, row) => n + row[i]!, 0) / rows.length);
+      expect(worst(mean[s]!, average)).toBeLessThan(bound);
+      // Alone as in company.
+      const [alone] = await pooledOutputs(model.model, [sequences[s]!], { pooling: "all", contextLength });
+      expect(worst(alone!, Array.from(all[s]!))).toBeLessThan(bound);
+    }
+  });
+
+  test("the classifier, and every gradient: relative error at most 1e-5", async () => {
+    await using model = await load();
+    const { classifier } = model.config;
+    expect(classifier).toMatchObject({ labels: ["a", "b", "c"], task: "sequence" });
+    const { pooling } = classifier!;
+    const logits = await pooledOutputs(model.model, sequences, { pooling, head: true, contextLength: 48 });
+    const range = rangeOf(golden.logits.flat());
+    for (const [s, row] of golden.logits.entries()) expect(worst(logits[s]!, row)).toBeLessThan(1e-5 * range);
+
+    const length = Math.max(...sequences.map((ids) => ids.length));
+    const rows = sequences.length * length;
+    const padded = { ids: new Int32Array(rows), documents: new Int32Array(rows).fill(-1) };
+    const pool = new Float32Array(sequences.length * rows);
+    for (const [s, ids] of sequences.entries()) {
+      padded.ids.set(ids, s * length);
+      padded.documents.fill(0, s * length, s * length + ids.length);
+      const weight = pooling === "mean" ? 1 / ids.length : 1;
+      pool.fill(weight, s * rows + s * length, s * rows + s * length + (pooling === "mean" ? ids.length : 1));
+    }
+    const stage: Stage<null> = {
+      name: "weighted",
+      count: () => 1,
+      collate: () => ({
+        inputs: {
+          ...padded,
+          firsts: Int32Array.from(sequences, (_, s) => s * length),
+          pool,
+          coefficients: Float32Array.from(sequences.flatMap(() => golden.coefficients)),
+        },
+        tokens: rows,
+        counted: 1,
+      }),
+      loss(context) {
+        const forward = context.forward({ documents: input("documents", "i32", [rows]) });
+        const count = sequences.length;
+        const pooled =
+          pooling === "mean"
+            ? linear(input("pool", "f32", [count, rows]), forward.hidden, undefined, { transposed: true })
+            : gatherRows(forward.hidden, input("firsts", "i32", [count]));
+        const made = classifierLogits(forward, context.model.config, pooled);
+        return sum(mul(made, input("coefficients", "f32", [count, 3])));
+      },
+    };
+    const shape = { sequences: sequences.length, sequenceLength: length, dtype: "f32" as const };
+    const step = await TrainStep.create(model.model, stage, shape, { names: model.model.weightNames });
+    await step.accumulate([null]);
+    const all = Math.hypot(...Object.values(golden.gradients).map((g) => g.norm));
+    for (const [name, wanted] of Object.entries(golden.gradients)) {
+      const got = await step.optimizer.gradients.get(`gradient.${name}`)!.toFloat32();
+      const bound = 1e-5 * wanted.norm + 1e-6 * all;
+      expect(Math.abs(Math.hypot(...got) - wanted.norm), name).toBeLessThan(bound);
+      for (const [i, g] of wanted.first.entries()) expect(Math.abs(got[i]! - g), `${name}[${i}]`).toBeLessThan(bound);
+    }
+    step.dispose();
+  });
+
+  test("what is saved has the official names; a checkpoint of its pretraining loads without that head", async () => {
+    await using model = await load();
+    const saved = temporaryFolder();
+    await model.save(saved);
+    const stored = await openWeights(saved);
+    expect(stored.names().sort()).toEqual(Object.keys(golden.weights).sort());
+    stored.close();
+    const files = await openModelFiles(saved);
+    const { architectures, ...config } = model.config;
+    expect(files.config).toMatchObject({ ...config, dtype: "f32" });
+    files.close();
+    await expectError(() => convertModel(saved, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", /GGUF/);
+
+    const { architectures: _, ...plain } = golden.config;
+    const isBert = plain.model_type === "bert";
+    const heads: Record<string, number[]> = isBert
+      ? { "cls.predictions.bias": [61], "bert.pooler.dense.weight": [24, 24], "bert.pooler.dense.bias": [24] }
+      : { "decoder.bias": [61], "head.dense.weight": [24, 24], "head.norm.weight": [24] };
+    const trunk = Object.fromEntries(
+      Object.entries(golden.weights).filter(([name]) => !/^(classifier|head|bert\.pooler)\./.test(name)),
+    );
+    const folder = await writeFamily({ config: plain, weights: { ...trunk, ...heads } }, temporaryFolder());
+    await using pretrained = await LanguageModel.load(folder);
+    const [hidden] = await pooledOutputs(pretrained.model, [sequences[0]!], { pooling: "all", contextLength: 48 });
+    expect(worst(hidden!, golden.hidden[0]!.flat())).toBeLessThan(1e-5 * rangeOf(golden.hidden[0]!.flat()));
+  });
+
+  test("it generates nothing", async () => {
+    await using model = await load();
+    const unsupported = /expected one that generates, got (bert|modernbert), which encodes whole texts/;
+    await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", unsupported);
+    await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", unsupported);
+  });
+});
+
+test("createModel makes encoders", async () => {
+  for (const modelType of ["bert", "modernbert"] as const) {
+    await using model = createModel({ modelType, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 2 });
+    const [vector] = await pooledOutputs(model.model, [[1, 2, 3]], { pooling: "mean", contextLength: 8 });
+    expect(vector!.every(Number.isFinite)).toBe(true);
+  }
+});
+
+test("BERT's first checkpoints: gamma and beta, no prefix, position ids", async () => {
+  const golden = goldens[0]!;
+  const { architectures: _, ...config } = golden.config;
+  const trunk = Object.entries(golden.weights).filter(([name]) => name.startsWith("bert.") && !/pooler/.test(name));
+  const folder = await writeFamily({ config, weights: Object.fromEntries(trunk) }, temporaryFolder());
+  await using plain = await LanguageModel.load(folder);
+  const source = await openWeights(folder);
+  const tensors = source.names().map((name) => {
+    const { dtype, shape, file, offset, bytes } = source.tensor(name);
+    const old = name.replace(/^bert\./, "").replace("LayerNorm.weight", "LayerNorm.gamma");
+    return {
+      name: old.replace("LayerNorm.bias", "LayerNorm.beta"),
+      dtype,
+      shape,
+      bytes: new Uint8Array(file.bytes(offset, bytes)).slice(),
+    };
+  });
+  source.close();
+  const positions = new Uint8Array(Int32Array.from({ length: 48 }, (_, i) => i).buffer);
+  await saveWeights(folder, [
+    ...tensors,
+    { name: "embeddings.position_ids", dtype: "i32", shape: [1, 48], bytes: positions },
+  ]);
+  await using old = await LanguageModel.load(folder);
+  const ids = golden.sequences;
+  const of = (m: LanguageModel) => pooledOutputs(m.model, ids, { pooling: "mean", contextLength: 48 });
+  expect(await of(old)).toEqual(await of(plain));
+});
