@@ -230,6 +230,15 @@ describe("grpo", () => {
       /delta: expected a number above 1 \+ epsilonHigh, 1\.2, got 1\.1/,
     );
   });
+
+  test("takes several texts as the prompts themselves", async () => {
+    const texts = rows(false).map(({ prompt }) => prompt);
+    const one = { ...common, maxSteps: 1, dtype: "f32" } as const;
+    const [fromTexts, fromRows] = [await load(), await load()];
+    const losses = await lossesOf(grpo(fromTexts, { ...one, prompts: texts }));
+    expect(losses).toEqual(await lossesOf(grpo(fromRows, one)));
+    await Promise.all([fromTexts.dispose(), fromRows.dispose()]);
+  });
 });
 
 describe("ppo", () => {
