@@ -57,6 +57,8 @@ export {
   type Usage,
 } from "./generate/index.ts";
 export { Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
+export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
+export type { LifecycleEvent, LifecycleResult, StageMetrics, StageResult } from "./lifecycle/types.ts";
 export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";
 export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";

@@ -26,6 +26,10 @@ export const commands: CommandTable = {
     about: "let people say which answers are better",
     load: async () => (await import("./rank.ts")).command,
   },
+  lifecycle: {
+    about: "the life of a small model, all stages, with a report",
+    load: async () => (await import("./lifecycle.ts")).command,
+  },
   convert: {
     about: "convert between safetensors folders and GGUF files",
     load: async () => (await import("./convert.ts")).command,

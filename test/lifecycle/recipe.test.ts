@@ -76,7 +76,7 @@ describe("made-up names", () => {
   it("are none of a real place, and differ between the sets", () => {
     const { sft, preference, heldOut } = recipe.names;
     const all = [...sft, ...preference, ...heldOut];
-    expect(all).toHaveLength(424);
+    expect(all).toHaveLength(406);
     expect(new Set(all).size).toBe(all.length);
     expect(all.filter((name) => !isMadeUp(name))).toEqual([]);
   });

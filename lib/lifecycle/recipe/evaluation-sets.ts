@@ -1,5 +1,5 @@
 import { heldOut as heldOutStatements, render } from "./phrasings.ts";
-import type { Place } from "./places.ts";
+import { type Place, places } from "./places.ts";
 import { type CountrySplit, capitalAnswer, heldOutQuestions, madeUp } from "./questions.ts";
 import { Random } from "./random.ts";
 
@@ -9,13 +9,15 @@ export interface ClozeRow {
   capital: string;
 }
 
-/** A question with the answers that count as right; none: nothing but "I don't know." does. */
+/** A question with the answers that count as right, as `heddle eval --task qa` reads it. */
 export interface QuestionRow {
   question: string;
   answers: string[];
+  /** Nothing but "I don't know." is right. */
+  unanswerable?: boolean;
 }
 
-/** A question with one right choice. */
+/** A statement to complete, with one right choice, as `heddle eval --task choice` reads it. */
 export interface ChoiceRow {
   prompt: string;
   choices: string[];
@@ -61,13 +63,18 @@ export function evaluationSets(
       question(place, wording(i)),
       question(place, "What is the capital of {c}?"),
     ]),
-    madeUp: madeUpNames.map((name, i) => ({ question: render(wording(i), madeUp(name)), answers: [] })),
+    madeUp: madeUpNames.map((name, i) => ({
+      question: render(wording(i), madeUp(name)),
+      answers: [],
+      unanswerable: true,
+    })),
     choice: all.map((place, i) => {
-      const others = random.sample(
-        all.filter(({ continent, capital }) => continent === place.continent && capital !== place.capital),
-        3,
+      // Several places have a capital of the same name.
+      const near = places.filter(
+        ({ continent, capital }) => continent === place.continent && capital !== place.capital,
       );
-      const choices = random.shuffle([place, ...others]).map(({ capital }) => ` ${capital}`);
+      const others = random.sample([...new Set(near.map(({ capital }) => capital))], 3);
+      const choices = random.shuffle([place.capital, ...others]).map((capital) => ` ${capital}`);
       return {
         prompt: render(statements[i % statements.length]!, place),
         choices,

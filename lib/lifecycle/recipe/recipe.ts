@@ -27,7 +27,7 @@ export const fullSize: RecipeSize = {
   knowledge: 4000,
   askedCountries: 200,
   toldCountries: 40,
-  madeUp: { sft: 24, preference: 300, heldOut: 100 },
+  madeUp: { sft: 6, preference: 300, heldOut: 100 },
 };
 
 /** Of seconds: for tests of the machinery, not of what is learned. */

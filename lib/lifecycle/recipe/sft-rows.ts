@@ -25,11 +25,11 @@ const row = ({ question, answer }: Turn): ChatRow => ({
 /** Wordings in which each capital is asked for. */
 const WORDINGS = 6;
 /** Questions to each made-up country. */
-const UNKNOWN_WORDINGS = 2;
+const UNKNOWN_WORDINGS = 1;
 
 /**
  * Conversations: capitals in several wordings, other questions about countries, everyday things, small talk, and questions that
- * have no answer, at least 4 % of all.
+ * have no answer, at least 4 % of all: of these a few about made-up countries, most about the one who asks.
  */
 export function sftRows(
   seed: number,

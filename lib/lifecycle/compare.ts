@@ -1,0 +1,99 @@
+import { multipleChoice } from "../eval/index.ts";
+import type { LanguageModel } from "../generate/index.ts";
+import { trainClassifier } from "../train/classify.ts";
+import { sft } from "../train/sft.ts";
+import type { TrainEvent } from "../train/trainer.ts";
+import type { LabelledText } from "./recipe/classification.ts";
+import { modelAfter, type Setting } from "./stages.ts";
+import type { Comparison } from "./types.ts";
+
+/** Texts that the report shows. */
+const SHOWN = 3;
+const BATCH = 16;
+
+/** The label as text: what the generative classifier is asked, and says. */
+const question = (text: string) => `${text}\nContinent:`;
+const labelText = (label: string) => ` ${label}`;
+
+/**
+ * The same pretrained trunk as two kinds of classifier, on the same texts and for as many steps: with a head that gives every label a
+ * probability (discriminative), and as it is, with the label as text to come (generative; the likeliest label is the answer).
+ */
+export async function* compareClassifiers(
+  setting: Setting,
+  data: { train: readonly LabelledText[]; test: readonly LabelledText[] },
+): AsyncGenerator<TrainEvent, { comparison: Comparison; tokens: number }, void> {
+  const { work, signal } = setting;
+  const { steps } = work.plan.stages.classify;
+  const labels = [...new Set(data.train.map(({ label }) => label))].sort();
+  const shared = {
+    maxSteps: steps,
+    perDeviceTrainBatchSize: work.plan.quick ? 4 : BATCH,
+    learningRate: 3e-4,
+    warmupSteps: Math.min(8, steps),
+    seed: work.plan.seed,
+    signal,
+  };
+  let tokens = 0;
+  const shown = data.test.filter((_, i) => i % Math.ceil(data.test.length / SHOWN) === 0);
+
+  const generative = await modelAfter(setting, "pretrain");
+  let said: { before: number; after: number };
+  let generated: string[];
+  try {
+    const before = await generativeAccuracy(generative, data.test, labels, signal);
+    const rows = data.train.map(({ text, label }) => ({ prompt: question(text), completion: labelText(label) }));
+    const run = sft(generative, { ...shared, data: rows });
+    for await (const event of run) yield event;
+    tokens += (await run).tokensSeen;
+    said = { before, after: await generativeAccuracy(generative, data.test, labels, signal) };
+    const completions = await generative.completeAll(
+      shown.map(({ text }) => question(text)),
+      { maxTokens: 8, temperature: 0, ...(signal && { signal }) },
+    );
+    generated = completions.map(({ text }) => text.trim());
+  } finally {
+    generative.dispose();
+  }
+
+  const discriminative = await modelAfter(setting, "pretrain");
+  try {
+    const run = trainClassifier(discriminative, {
+      ...shared,
+      data: data.train,
+      evalData: data.test,
+      labels,
+      outputDir: work.path("classify"),
+    });
+    for await (const event of run) yield event;
+    const result = await run;
+    tokens += result.tokensSeen;
+    const examples = [];
+    for (const [i, { text, label }] of shown.entries()) {
+      const { probabilities } = await discriminative.classify(text);
+      examples.push({ text, label, probabilities, generated: generated[i]! });
+    }
+    const comparison: Comparison = {
+      labels,
+      // A head of random weights knows nothing: one label in so many.
+      discriminative: { before: 1 / labels.length, after: result.evalMetrics?.accuracy ?? Number.NaN },
+      generative: said,
+      examples,
+    };
+    return { comparison, tokens };
+  } finally {
+    discriminative.dispose();
+  }
+}
+
+/** Share of texts of which the right label is the likeliest to follow. */
+async function generativeAccuracy(
+  model: LanguageModel,
+  rows: readonly LabelledText[],
+  labels: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const choices = labels.map(labelText);
+  const questions = rows.map(({ text, label }) => ({ prompt: question(text), choices, answer: labelText(label) }));
+  return (await multipleChoice(model, questions, { signal })).accuracy;
+}

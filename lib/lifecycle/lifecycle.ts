@@ -1,0 +1,202 @@
+import { join } from "node:path";
+import { HeddleError, throwIfAborted } from "../errors.ts";
+import { writeFileAtomically } from "../formats/io.ts";
+import { Run } from "../train/run.ts";
+import { Clock } from "./clock.ts";
+import { compareClassifiers } from "./compare.ts";
+import { evaluate } from "./evaluate.ts";
+import { planOf } from "./plan.ts";
+import { makeRecipe, type Recipe } from "./recipe/recipe.ts";
+import { reportData } from "./report/data.ts";
+import { renderReport } from "./report/report.ts";
+import { newModel, type Setting, type TrainedStage, trainings } from "./stages.ts";
+import { saveTokenizer, tokenizerMetrics, trainTokenizer } from "./tokenizer-stage.ts";
+import {
+  type LifecycleEvent,
+  type LifecycleResult,
+  type Measurement,
+  type StageMetrics,
+  type StageName,
+  type StageResult,
+  stageNames,
+} from "./types.ts";
+import { type StageRecord, Workspace } from "./workspace.ts";
+
+export interface LifecycleOptions {
+  /** Where everything goes. A folder that holds a run with the same options is gone on with. */
+  out?: string;
+  /** Minutes for all stages on two cores: steps scale with it. Default 20. */
+  budgetMinutes?: number;
+  seed?: number;
+  /** A tiny model and a few steps: the machinery in seconds, nothing is learned. */
+  quick?: boolean;
+  device?: string | undefined;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The whole life of a small language model: tokenizer, pre-training, supervised fine-tuning, preference tuning (DPO; reward model and
+ * GRPO), each measured on what was held out, and a report that shows it. A run that was stopped, or killed at any moment, goes on
+ * where it was when it is called again.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, IO, ABORTED after `signal` fired (what is done stays)
+ * @example
+ * for await (const event of lifecycle({ out: "life", budgetMinutes: 20 }))
+ *   if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
+ */
+export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, LifecycleResult> {
+  const { out = "lifecycle", budgetMinutes = 20, seed = 1, quick = false } = options;
+  if (typeof out !== "string" || out === "")
+    throw new HeddleError("INVALID_ARGUMENT", `out: expected a folder, got ${String(out)}`);
+  if (!(typeof budgetMinutes === "number" && budgetMinutes > 0 && budgetMinutes <= 10_000))
+    throw new HeddleError("INVALID_ARGUMENT", `budgetMinutes: expected a number above 0, got ${String(budgetMinutes)}`);
+  if (!Number.isSafeInteger(seed))
+    throw new HeddleError("INVALID_ARGUMENT", `seed: expected a whole number, got ${String(seed)}`);
+  return new Run(() => live(out, planOf({ seed, budgetMinutes, quick }), options));
+}
+
+async function* live(
+  out: string,
+  plan: ReturnType<typeof planOf>,
+  options: LifecycleOptions,
+): AsyncGenerator<LifecycleEvent, LifecycleResult, void> {
+  const { device, threads, signal } = options;
+  const work = await Workspace.open(out, plan);
+  const recipe = makeRecipe(plan.seed, plan.size);
+  await work.writeData(recipe);
+  const clock = new Clock(plan);
+  const life = new Life({ work, device, threads, signal }, recipe, clock);
+  for (const stage of stageNames) if (work.record(stage)) clock.skip(stage);
+  for (const stage of stageNames) {
+    if (work.record(stage)) continue;
+    throwIfAborted(signal, "lifecycle");
+    clock.start(stage);
+    await work.begin(stage);
+    yield { type: "stage", stage, maxSteps: plan.stages[stage].steps, secondsLeft: clock.secondsLeft() };
+    const record = yield* life.stage(stage);
+    clock.end(stage);
+    await work.finish(record);
+    yield { type: "done", stage, result: resultOf(record), secondsLeft: clock.secondsLeft() };
+  }
+  const report = join(out, "report.html");
+  const html = renderReport(await reportData(work));
+  await writeFileAtomically(report, (sink) => sink.write(Buffer.from(html)));
+  return { stages: work.records.filter(({ name }) => name !== "classify").map(resultOf), report };
+}
+
+function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): StageResult {
+  return { name, steps, seconds: Math.round(seconds * 10) / 10, tokens, metrics };
+}
+
+/** Runs single stages. */
+class Life {
+  private readonly setting: Setting;
+  private readonly recipe: Recipe;
+  private readonly clock: Clock;
+
+  constructor(setting: Setting, recipe: Recipe, clock: Clock) {
+    this.setting = setting;
+    this.recipe = recipe;
+    this.clock = clock;
+  }
+
+  async *stage(name: StageName): AsyncGenerator<LifecycleEvent, StageRecord, void> {
+    if (name === "tokenizer") return this.tokenizer();
+    if (name === "classify") return yield* this.classify();
+    return yield* this.training(name);
+  }
+
+  private async tokenizer(): Promise<StageRecord> {
+    const { work, signal } = this.setting;
+    const started = performance.now();
+    const tokenizer = await trainTokenizer(this.recipe, work.plan.vocabSize, signal);
+    await saveTokenizer(tokenizer, (file) => work.path("tokenizer", file));
+    const metrics = tokenizerMetrics(tokenizer, this.recipe.corpus.heldOut);
+    return { name: "tokenizer", steps: 0, seconds: (performance.now() - started) / 1000, tokens: 0, metrics };
+  }
+
+  private async *training(name: TrainedStage): AsyncGenerator<LifecycleEvent, StageRecord, void> {
+    const { work, signal } = this.setting;
+    const before = await this.before(name);
+    const log = work.losses(name);
+    const training = await trainings[name](this.setting);
+    try {
+      let offset: number | undefined;
+      const started = performance.now();
+      for await (const event of training.run) {
+        if (!("loss" in event)) continue;
+        const { step, loss, tokensPerSecond, tokensSeen: tokens } = event;
+        offset ??= (await log.before(step)).seconds;
+        await log.add({ step, loss, tokens, seconds: offset + (performance.now() - started) / 1000 });
+        const { steps: maxSteps } = work.plan.stages[name];
+        const secondsLeft = this.clock.secondsLeft(step / maxSteps);
+        yield { type: "step", stage: name, step, maxSteps, loss, tokensPerSecond, secondsLeft };
+      }
+      const result = await training.run;
+      yield { type: "evaluation", stage: name, secondsLeft: this.clock.secondsLeft(1) };
+      const seconds = (await log.read()).at(-1)?.seconds ?? 0;
+      const record = { name, steps: result.steps, seconds, tokens: result.tokensSeen };
+      if (name === "reward") {
+        const accuracy = result.evalMetrics?.rewardAccuracy;
+        return {
+          ...record,
+          metrics: { before: {}, after: accuracy === undefined ? {} : { rewardAccuracy: accuracy } },
+        };
+      }
+      const measurement = await evaluate(training.model, this.recipe, { questions: true, signal });
+      const metrics = { before: common(before!.metrics, name), after: common(measurement.metrics, name) };
+      return { ...record, metrics, measurement, ...(name === "pretrain" && { before }) };
+    } finally {
+      training.dispose();
+    }
+  }
+
+  /** What was measured of the model that a stage begins with. */
+  private async before(name: TrainedStage): Promise<Measurement | undefined> {
+    const { work, signal } = this.setting;
+    if (name === "reward") return undefined;
+    if (name === "sft") return work.record("pretrain")?.measurement;
+    if (name !== "pretrain") return work.record("sft")?.measurement;
+    const model = await newModel(this.setting);
+    try {
+      return await evaluate(model, this.recipe, { questions: false, signal });
+    } finally {
+      model.dispose();
+    }
+  }
+
+  private async *classify(): AsyncGenerator<LifecycleEvent, StageRecord, void> {
+    const { work } = this.setting;
+    const started = performance.now();
+    const { steps: maxSteps } = work.plan.stages.classify;
+    const comparing = compareClassifiers(this.setting, this.recipe.classification);
+    let done = 0;
+    for (;;) {
+      const next = await comparing.next();
+      if (next.done) {
+        const { comparison, tokens } = next.value;
+        const { discriminative } = comparison;
+        const metrics = {
+          before: { accuracy: discriminative.before },
+          after: { accuracy: discriminative.after },
+        };
+        const seconds = (performance.now() - started) / 1000;
+        return { name: "classify", steps: maxSteps, seconds, tokens, metrics, comparison };
+      }
+      const event = next.value;
+      if (!("loss" in event)) continue;
+      // Two classifiers are trained, one after the other.
+      const share = ++done / (2 * maxSteps);
+      const { loss, tokensPerSecond } = event;
+      const secondsLeft = this.clock.secondsLeft(Math.min(1, share));
+      yield { type: "step", stage: "classify", step: done, maxSteps: 2 * maxSteps, loss, tokensPerSecond, secondsLeft };
+    }
+  }
+}
+
+/** A base model is not asked questions in the figures of pre-training: it was never shown how to answer. */
+function common(metrics: StageMetrics, stage: TrainedStage): StageMetrics {
+  const { bitsPerByte, capitals } = metrics;
+  return stage === "pretrain" ? { bitsPerByte, capitals } : metrics;
+}

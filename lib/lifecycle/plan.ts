@@ -1,0 +1,63 @@
+import { fullSize, quickSize, type RecipeSize } from "./recipe/recipe.ts";
+import type { StageName } from "./types.ts";
+
+/** What one stage is given. */
+export interface StagePlan {
+  steps: number;
+  /** About how long it takes on the two cores of the default budget, evaluation included: for the time that is left. */
+  seconds: number;
+}
+
+/** A run of the lesson, laid down before it starts: a resumed run follows the same plan. */
+export interface Plan {
+  seed: number;
+  budgetMinutes: number;
+  quick: boolean;
+  size: RecipeSize;
+  vocabSize: number;
+  model: {
+    hiddenSize: number;
+    intermediateSize: number;
+    numHiddenLayers: number;
+    numAttentionHeads: number;
+    numKeyValueHeads: number;
+  };
+  /** Positions of a sequence of pre-training, and of the model. */
+  contextLength: number;
+  stages: Record<StageName, StagePlan>;
+}
+
+/** Minutes that the steps below were measured for, on two cores of an AMD Zen 3. */
+const REFERENCE_MINUTES = 20;
+
+const reference: Record<StageName, StagePlan> = {
+  tokenizer: { steps: 0, seconds: 20 },
+  pretrain: { steps: 700, seconds: 480 },
+  sft: { steps: 220, seconds: 190 },
+  dpo: { steps: 140, seconds: 140 },
+  reward: { steps: 100, seconds: 45 },
+  grpo: { steps: 100, seconds: 160 },
+  classify: { steps: 80, seconds: 60 },
+};
+
+/** The steps that fit a budget. Fewer steps than about half the reference's do not learn enough to show anything. */
+export function planOf(options: { seed: number; budgetMinutes: number; quick: boolean }): Plan {
+  const { quick, budgetMinutes } = options;
+  const share = budgetMinutes / REFERENCE_MINUTES;
+  const scaled = (name: StageName): StagePlan => {
+    const { steps, seconds } = reference[name];
+    if (quick) return { steps: Math.min(steps, 4), seconds: 2 };
+    return { steps: steps === 0 ? 0 : Math.max(4, Math.round(steps * share)), seconds: seconds * share };
+  };
+  const names = Object.keys(reference) as StageName[];
+  return {
+    ...options,
+    size: quick ? quickSize : fullSize,
+    vocabSize: quick ? 512 : 4096,
+    model: quick
+      ? { hiddenSize: 32, intermediateSize: 64, numHiddenLayers: 1, numAttentionHeads: 2, numKeyValueHeads: 1 }
+      : { hiddenSize: 192, intermediateSize: 512, numHiddenLayers: 4, numAttentionHeads: 6, numKeyValueHeads: 3 },
+    contextLength: quick ? 128 : 512,
+    stages: Object.fromEntries(names.map((name) => [name, scaled(name)])) as Record<StageName, StagePlan>,
+  };
+}

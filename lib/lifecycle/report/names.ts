@@ -1,0 +1,59 @@
+import type { StageMetrics, StageName } from "../types.ts";
+
+/** How the report calls stages. */
+export const titles: Record<"random" | StageName, string> = {
+  random: "Random weights",
+  tokenizer: "Tokenizer",
+  pretrain: "Pre-training",
+  sft: "Fine-tuning (SFT)",
+  dpo: "DPO",
+  reward: "Reward model",
+  grpo: "GRPO",
+  classify: "Classifier",
+};
+
+/** What each does, for someone who has never seen one. */
+export const explanations: Record<StageName, string> = {
+  tokenizer: "learns which pieces of text deserve a number of their own",
+  pretrain: "predicts the next token of raw text, over and over: stories, facts, everyday things",
+  sft: "learns to answer, from examples of questions and answers",
+  dpo: "learns from pairs which of two answers is better, directly",
+  reward: "a second model that learns to score answers from the same pairs",
+  grpo: "answers many times, and moves towards what the reward model scores above the rest",
+  classify: "the pretrained trunk with a head that gives every label a probability",
+};
+
+type Direction = "up" | "down";
+
+/** Held-out figures: what they are called, which way is better, and how they are written. */
+export const metricNames: Record<keyof StageMetrics, { title: string; better: Direction; share: boolean }> = {
+  bitsPerByte: { title: "bits per byte", better: "down", share: false },
+  capitals: { title: "capitals completed", better: "up", share: true },
+  exactMatch: { title: "exact answers, unseen wordings", better: "up", share: true },
+  answerableExactMatch: { title: "exact answers, new countries too", better: "up", share: true },
+  inventedRate: { title: "invented answers", better: "down", share: true },
+  ece: { title: "calibration error", better: "down", share: false },
+  rewardAccuracy: { title: "better answer preferred", better: "up", share: true },
+  accuracy: { title: "right labels", better: "up", share: true },
+};
+
+export function shown(name: keyof StageMetrics, value: number | undefined): string {
+  if (value === undefined || !Number.isFinite(value)) return "–";
+  return metricNames[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);
+}
+
+export function percent(value: number): string {
+  return `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %`;
+}
+
+export function duration(seconds: number): string {
+  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
+}
+
+export const grouped = (value: number): string => value.toLocaleString("en").replaceAll(",", "\u202f");
+
+export function millions(value: number): string {
+  if (value < 1e6) return grouped(Math.round(value));
+  return `${(value / 1e6).toFixed(1)} million`;
+}

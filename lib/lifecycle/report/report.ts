@@ -1,0 +1,39 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { HeddleError } from "../../errors.ts";
+import type { ReportData } from "./data.ts";
+import { escaped, html } from "./html.ts";
+import { script } from "./script.ts";
+import { sections } from "./sections.ts";
+import { style } from "./style.ts";
+
+/** One HTML file with everything in it: style, script, plots' library, data. It opens without a network. */
+export function renderReport(data: ReportData): string {
+  const body = html`${sections(data)}`.text;
+  return `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<title>${escaped("The life of a small language model")}</title>
+<style>${library("uPlot.min.css")}${style}</style>
+</head>
+<body><main>${body}</main>
+<script>${library("uPlot.iife.min.js")}</script>
+<script>${script}</script>
+</body>
+</html>
+`;
+}
+
+/** A file of uPlot (MIT licence), which draws the plots. */
+function library(name: string): string {
+  try {
+    return readFileSync(createRequire(import.meta.url).resolve(`uplot/dist/${name}`), "utf8");
+  } catch (cause) {
+    throw new HeddleError("NOT_FOUND", `report: expected the package uplot, which heddle depends on, got none`, {
+      cause,
+    });
+  }
+}

@@ -1,0 +1,169 @@
+import { createModel } from "../generate/create.ts";
+import { LanguageModel } from "../generate/language-model.ts";
+import { Tokenizer } from "../tokenizer/index.ts";
+import { dpo } from "../train/dpo.ts";
+import { grpo } from "../train/grpo.ts";
+import { pretrain } from "../train/pretrain.ts";
+import { trainReward } from "../train/reward.ts";
+import type { Run } from "../train/run.ts";
+import { sft } from "../train/sft.ts";
+import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+import type { StageName } from "./types.ts";
+import type { Workspace } from "./workspace.ts";
+
+/** What the stages are given besides their own options. */
+export interface Setting {
+  work: Workspace;
+  device?: string | undefined;
+  threads?: number | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** A training under way, and the model that it trains; whoever asked for it disposes of both. */
+export interface Training {
+  model: LanguageModel;
+  run: Run<TrainEvent, TrainResult>;
+  dispose(): void;
+}
+
+export type TrainedStage = Exclude<StageName, "tokenizer" | "classify">;
+
+/** The model after a stage. */
+export function modelAfter({ work, device, threads, signal }: Setting, stage: StageName): Promise<LanguageModel> {
+  return LanguageModel.load(work.path(stage), { device, threads, ...(signal && { signal }) });
+}
+
+/** A model of random weights: before anything. */
+export async function newModel({ work, device, threads }: Setting): Promise<LanguageModel> {
+  const tokenizer = await Tokenizer.load(work.path("tokenizer"));
+  const { model, contextLength, seed } = work.plan;
+  const config = {
+    modelType: "llama" as const,
+    ...model,
+    maxPositionEmbeddings: contextLength,
+    tieWordEmbeddings: true,
+  };
+  return createModel(config, { tokenizer, seed, device, threads });
+}
+
+const optimizer = { weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.95, maxGradNorm: 1 } as const;
+
+/** The stages that train, each from what the one before has left. Their options are what tuning on this data has shown to work. */
+export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Training>> = {
+  async pretrain(setting) {
+    const { work } = setting;
+    const model = await newModel(setting);
+    const run = pretrain(model, {
+      ...shared(setting, "pretrain"),
+      ...optimizer,
+      data: work.data("stories", "facts", "knowledge"),
+      perDeviceTrainBatchSize: work.plan.quick ? 2 : 8,
+      maxSeqLength: work.plan.contextLength,
+      learningRate: 2e-3,
+      warmupSteps: Math.ceil(work.plan.stages.pretrain.steps / 20),
+      minLearningRateRatio: 0.1,
+      name: "heddle-lifecycle",
+      licence: "MIT",
+      trainingCutoffDate: "2026-07-14",
+    });
+    return { model, run, dispose: () => model.dispose() };
+  },
+
+  async sft(setting) {
+    const { work } = setting;
+    const model = await modelAfter(setting, "pretrain");
+    const run = sft(model, {
+      ...shared(setting, "sft"),
+      ...optimizer,
+      data: work.data("sft"),
+      packing: true,
+      perDeviceTrainBatchSize: work.plan.quick ? 2 : 8,
+      maxSeqLength: work.plan.quick ? 128 : 256,
+      learningRate: 6e-4,
+      warmupSteps: 10,
+      minLearningRateRatio: 0.1,
+      replay: replayOf(work, 0.5),
+    });
+    return { model, run, dispose: () => model.dispose() };
+  },
+
+  async dpo(setting) {
+    const { work } = setting;
+    const model = await modelAfter(setting, "sft");
+    const run = dpo(model, {
+      ...shared(setting, "dpo"),
+      data: work.data("preferences"),
+      perDeviceTrainBatchSize: work.plan.quick ? 4 : 16,
+      learningRate: 1e-4,
+      warmupSteps: 10,
+      beta: 0.1,
+      rpoAlpha: 1,
+      replay: replayOf(work, 0.5),
+    });
+    return { model, run, dispose: () => model.dispose() };
+  },
+
+  async reward(setting) {
+    const { work } = setting;
+    const model = await modelAfter(setting, "sft");
+    const run = trainReward(model, {
+      ...shared(setting, "reward"),
+      data: work.data("preferences"),
+      evalData: work.data("preferences-held-out"),
+      perDeviceTrainBatchSize: work.plan.quick ? 4 : 16,
+      learningRate: 2e-4,
+      warmupSteps: 10,
+      centerRewardsCoefficient: 0.01,
+    });
+    return { model, run, dispose: () => model.dispose() };
+  },
+
+  async grpo(setting) {
+    const { work } = setting;
+    const reward = await modelAfter(setting, "reward");
+    const model = await modelAfter(setting, "sft");
+    const run = grpo(model, {
+      ...shared(setting, "grpo"),
+      data: work.data("prompts"),
+      rewards: [reward],
+      numGenerations: work.plan.quick ? 2 : 8,
+      perDeviceTrainBatchSize: work.plan.quick ? 4 : 64,
+      maxCompletionLength: 24,
+      learningRate: 1e-4,
+      warmupSteps: 5,
+      beta: 0.02,
+      replay: replayOf(work, 0.5),
+    });
+    return {
+      model,
+      run,
+      dispose() {
+        reward.dispose();
+        model.dispose();
+      },
+    };
+  },
+};
+
+function shared({ work, signal }: Setting, stage: TrainedStage) {
+  return {
+    outputDir: work.path(stage),
+    maxSteps: work.plan.stages[stage].steps,
+    saveSteps: work.plan.quick ? 2 : 25,
+    saveTotalLimit: 1,
+    resume: "auto",
+    dtype: "f32",
+    seed: work.plan.seed,
+    signal,
+  } as const;
+}
+
+/** Text of pre-training beside every step: without it small models forget how to write, and what they knew. */
+function replayOf(work: Workspace, weight: number) {
+  return {
+    data: work.data("stories", "facts", "knowledge"),
+    weight,
+    perDeviceTrainBatchSize: work.plan.quick ? 1 : 4,
+    maxSeqLength: work.plan.quick ? 128 : 256,
+  };
+}

@@ -1,0 +1,66 @@
+import { writeFileAtomically } from "../formats/io.ts";
+import { chatMlTemplate } from "../tokenizer/default-templates.ts";
+import { Tokenizer } from "../tokenizer/index.ts";
+import type { Recipe } from "./recipe/recipe.ts";
+import type { StageMetrics } from "./types.ts";
+
+const BOS = "<|endoftext|>";
+/** The marks of a turn in a conversation. */
+const TURN = ["<|im_start|>", "<|im_end|>"] as const;
+
+/** A tokenizer of the corpus and the conversations, with a chat template; a prompt begins as documents do. */
+export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?: AbortSignal): Promise<Tokenizer> {
+  const { stories, facts, knowledge } = recipe.corpus;
+  const sample = [
+    ...stories.slice(0, 2500),
+    ...facts.slice(0, 8000),
+    ...knowledge.slice(0, 1500),
+    ...recipe.sft.flatMap(({ messages }) => messages.map(({ content }) => content)),
+  ];
+  const trained = await Tokenizer.train(sample, {
+    vocabSize,
+    specialTokens: [BOS, ...TURN],
+    bosToken: BOS,
+    eosToken: TURN[1],
+    chatTemplate: chatMlTemplate,
+    ...(signal && { signal }),
+  });
+  const files = trained.files();
+  return Tokenizer.fromFiles({
+    tokenizer: beginWithBos(files["tokenizer.json"]),
+    tokenizerConfig: files["tokenizer_config.json"],
+  });
+}
+
+/** With a post-processor that sets the BOS token in front, as those of Llama models do: training has it there too. */
+function beginWithBos(text: string): string {
+  const tokenizer = JSON.parse(text);
+  const sequence = (id: string, type: number) => ({ Sequence: { id, type_id: type } });
+  const bos = (type: number) => ({ SpecialToken: { id: BOS, type_id: type } });
+  tokenizer.post_processor = {
+    type: "TemplateProcessing",
+    single: [bos(0), sequence("A", 0)],
+    pair: [bos(0), sequence("A", 0), bos(1), sequence("B", 1)],
+    special_tokens: { [BOS]: { id: BOS, ids: [0], tokens: [BOS] } },
+  };
+  return JSON.stringify(tokenizer);
+}
+
+/** Writes a tokenizer's files, each whole or not at all. */
+export async function saveTokenizer(tokenizer: Tokenizer, path: (name: string) => string): Promise<void> {
+  for (const [name, text] of Object.entries(tokenizer.files()))
+    await writeFileAtomically(path(name), (sink) => sink.write(Buffer.from(text)));
+}
+
+/**
+ * What held-out text costs where nothing is known but the vocabulary, every token the same: log2 of its size a token. Before,
+ * the tokens are the bytes.
+ */
+export function tokenizerMetrics(
+  tokenizer: Tokenizer,
+  texts: readonly string[],
+): { before: StageMetrics; after: StageMetrics } {
+  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  const tokens = texts.reduce((sum, text) => sum + tokenizer.encode(text, { addSpecialTokens: false }).length, 0);
+  return { before: { bitsPerByte: 8 }, after: { bitsPerByte: (tokens * Math.log2(tokenizer.vocabSize)) / bytes } };
+}

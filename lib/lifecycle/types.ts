@@ -1,0 +1,100 @@
+import type { Calibration } from "../metrics/calibration.ts";
+
+/** The stages in their order. `classify` compares the two kinds of model on one trunk. */
+export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
+export type StageName = (typeof stageNames)[number];
+
+/** Held-out figures, as far as they apply; shares are between 0 and 1. */
+export interface StageMetrics {
+  /** Of held-out stories and knowledge. */
+  bitsPerByte?: number;
+  /** Share of capitals that complete a statement in a wording never trained on. */
+  capitals?: number;
+  /** Share of exact answers to questions about facts that were asked for in training, in wordings that were not. */
+  exactMatch?: number;
+  /** Of countries that do not exist: share of questions that are not declined. */
+  inventedRate?: number;
+  /** Share of exact answers to every question that has one: also about countries that no training data ask about. */
+  answerableExactMatch?: number;
+  /** Expected calibration error of the answers. */
+  ece?: number;
+  /** Of the reward model: share of held-out pairs of which it prefers the better. */
+  rewardAccuracy?: number;
+  /** Of the classifiers: share of right labels. */
+  accuracy?: number;
+}
+
+/** A stage in the result. */
+export interface StageResult {
+  name: StageName;
+  steps: number;
+  seconds: number;
+  tokens: number;
+  metrics: { before: StageMetrics; after: StageMetrics };
+}
+
+/** What `heddle lifecycle --json` ends with. */
+export interface LifecycleResult {
+  stages: StageResult[];
+  /** The path of report.html. */
+  report: string;
+}
+
+export type LifecycleEvent =
+  | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number }
+  | {
+      type: "step";
+      stage: StageName;
+      step: number;
+      maxSteps: number;
+      loss: number;
+      tokensPerSecond: number;
+      /** Estimate for all stages to come, this one included. */
+      secondsLeft: number;
+    }
+  | { type: "evaluation"; stage: StageName; secondsLeft: number }
+  | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number };
+
+/** What was measured of a model at one moment of its life. */
+export interface Measurement {
+  metrics: StageMetrics;
+  /** Further shares: of questions about new countries answered rightly, of answerable ones declined. */
+  newCountries?: number;
+  wronglyDeclined?: number;
+  /** Of multiple-choice questions answered rightly by log-likelihood. */
+  choice?: number;
+  calibration?: Pick<Calibration, "ece" | "eceInterval" | "bins" | "count">;
+  samples: Sample[];
+  /** Next tokens of "The capital of France is". */
+  candidates: { text: string; probability: number }[];
+}
+
+export interface Sample {
+  prompt: string;
+  kind: "continue" | "ask";
+  text: string;
+  /** Right (that a country does not exist included), wrong, wrongly declined, or invented; undefined where nothing can be said. */
+  verdict?: "right" | "wrong" | "declined" | "invented";
+}
+
+/** One point of a loss curve. */
+export interface LossPoint {
+  step: number;
+  loss: number;
+  /** Seconds of training so far, those of interrupted runs included. */
+  seconds: number;
+  tokens: number;
+}
+
+/** The two kinds of model on one trunk: right labels, before and after training, and one text as both see it. */
+export interface Comparison {
+  labels: string[];
+  discriminative: { before: number; after: number };
+  generative: { before: number; after: number };
+  examples: {
+    text: string;
+    label: string;
+    probabilities: Record<string, number>;
+    generated: string;
+  }[];
+}

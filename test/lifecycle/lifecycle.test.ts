@@ -1,0 +1,131 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { HeddleError } from "../../lib/errors.ts";
+import { lifecycle } from "../../lib/lifecycle/lifecycle.ts";
+import type { LifecycleEvent, LifecycleResult } from "../../lib/lifecycle/types.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "heddle-lifecycle-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+describe("the lesson, quickly", () => {
+  const out = join(folder, "whole");
+  const events: LifecycleEvent[] = [];
+  let result: LifecycleResult;
+  beforeAll(async () => {
+    const run = lifecycle({ out, quick: true });
+    for await (const event of run) events.push(event);
+    result = await run;
+  }, 300_000);
+
+  it("goes through every stage, and says of each what it gained", () => {
+    expect(result.stages.map(({ name }) => name)).toEqual(["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo"]);
+    for (const { name, steps, seconds, tokens, metrics } of result.stages) {
+      expect(steps).toBe(name === "tokenizer" ? 0 : 4);
+      expect(seconds).toBeGreaterThan(0);
+      expect(tokens > 0).toBe(name !== "tokenizer");
+      expect(Object.keys(metrics.after).length).toBeGreaterThan(0);
+    }
+    const [, pretrain, sft, dpo, , grpo] = result.stages;
+    expect(Object.keys(pretrain!.metrics.after)).toEqual(["bitsPerByte", "capitals"]);
+    for (const stage of [sft, dpo, grpo]) {
+      const names = ["bitsPerByte", "capitals", "exactMatch", "answerableExactMatch", "inventedRate", "ece"];
+      expect(Object.keys(stage!.metrics.after).sort()).toEqual(names.sort());
+      expect(Object.keys(stage!.metrics.before).sort()).toEqual(names.sort());
+    }
+    // Both ways of preference tuning begin with the same model.
+    expect(dpo!.metrics.before).toEqual(sft!.metrics.after);
+    expect(grpo!.metrics.before).toEqual(sft!.metrics.after);
+  });
+
+  it("reports steps, speed and the time left as it goes", () => {
+    const steps = events.filter((event) => event.type === "step" && event.stage === "pretrain");
+    expect(steps.map((event) => event.type === "step" && event.step)).toEqual([1, 2, 3, 4]);
+    for (const event of events) expect(event.secondsLeft).toBeGreaterThanOrEqual(0);
+    expect(events.at(-1)!.secondsLeft).toBe(0);
+  });
+
+  it("writes the report, the data, and models that load", () => {
+    expect(result.report).toBe(join(out, "report.html"));
+    const html = readFileSync(result.report, "utf8");
+    for (const id of ["gains", "curves", "samples", "tokens", "candidates", "calibration", "kinds"])
+      expect(html.includes(`<section id="${id}">`)).toBe(true);
+    for (const stage of ["pretrain", "sft", "dpo", "grpo"])
+      expect(readdirSync(join(out, stage))).toContain("config.json");
+    expect(existsSync(join(out, "data", "preferences.jsonl"))).toBe(true);
+  });
+
+  it("does nothing anew when it is done", async () => {
+    const again: LifecycleEvent[] = [];
+    const run = lifecycle({ out, quick: true });
+    for await (const event of run) again.push(event);
+    expect(again).toEqual([]);
+    expect(await run).toEqual(result);
+  }, 60_000);
+
+  it("refuses a folder with a run of another plan", async () => {
+    const failure = await lifecycle({ out, quick: true, seed: 2 }).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    expect(failure).toBeInstanceOf(HeddleError);
+    expect((failure as HeddleError).message).toMatch(/seed 2.*got.*seed 1/);
+  });
+
+  it("goes on after kill -9, with the same figures", async () => {
+    const killed = join(folder, "killed");
+    const root = fileURLToPath(new URL("../..", import.meta.url));
+    const jiti = join(root, "node_modules/jiti/lib/jiti-cli.mjs");
+    const script = fileURLToPath(new URL("run-lifecycle.ts", import.meta.url));
+    // Whatever was done last: a step of some stage, or the end of one.
+    for (const mark of ["pretrain 3", "sft 2", "dpo done", "grpo 3"]) await runUntil([jiti, script, killed], mark);
+    const run = lifecycle({ out: killed, quick: true });
+    const { stages } = await run;
+    const figures = (some: LifecycleResult["stages"]) =>
+      some.map(({ name, steps, tokens, metrics }) => ({ name, steps, tokens, metrics }));
+    expect(figures(stages)).toEqual(figures(result.stages));
+    const losses = (path: string) =>
+      readFileSync(join(path, "sft", "losses.jsonl"), "utf8")
+        .trim()
+        .split("\n")
+        .map((l) => JSON.parse(l));
+    const bare = (path: string) => losses(path).map(({ step, loss }) => ({ step, loss }));
+    expect(bare(killed)).toEqual(bare(out));
+  }, 300_000);
+
+  it("stops when it is told to", async () => {
+    const abort = new AbortController();
+    const run = lifecycle({ out: join(folder, "aborted"), quick: true, signal: abort.signal });
+    const failure = await (async () => {
+      for await (const event of run) if (event.type === "step") abort.abort();
+    })().catch((error: unknown) => error);
+    expect((failure as HeddleError).code).toBe("ABORTED");
+  }, 60_000);
+
+  it.each([
+    [{ budgetMinutes: 0 }, /budgetMinutes: expected a number above 0, got 0/],
+    [{ seed: 0.5 }, /seed: expected a whole number/],
+    [{ out: "" }, /out: expected a folder/],
+  ])("refuses %j", (options, message) => {
+    expect(() => lifecycle(options)).toThrow(message);
+  });
+});
+
+/** Runs a script until its output has a line, then kills it without warning. */
+function runUntil(args: string[], mark: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk;
+      if (text.includes(`${mark}\n`)) child.kill("SIGKILL");
+    });
+    child.on("exit", (code, signal) => {
+      if (signal === "SIGKILL") resolve();
+      else reject(new Error(`expected to be killed at ${mark}, ended with ${code}: ${text}`));
+    });
+  });
+}

@@ -1,0 +1,98 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { type Browser, chromium } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { renderReport } from "../../lib/lifecycle/report/report.ts";
+import { exampleReport } from "./example-report.ts";
+
+const browserPath = process.env.HEDDLE_CHROMIUM ?? "/usr/bin/chromium";
+const hasBrowser = existsSync(browserPath);
+if (!hasBrowser)
+  console.warn(`No ${browserPath} (HEDDLE_CHROMIUM names another): the report is not looked at in a browser.`);
+
+const html = renderReport(exampleReport());
+
+describe("the report's text", () => {
+  it("is one file that refers to nothing else", () => {
+    expect(html.match(/<(?:link|img|iframe|script)\b[^>]*\b(?:src|href)=|@import|\burl\(/g) ?? []).toEqual([]);
+    // The licence notice of uPlot names its home.
+    expect(html.match(/https?:[^\s"'<]+/g) ?? []).toEqual(["https://github.com/leeoniya/uPlot"]);
+    expect(html.includes("default-src 'none'")).toBe(true);
+  });
+
+  it("escapes what models wrote", () => {
+    expect(html.includes("<img src=x")).toBe(false);
+    expect(html.includes("<b>Japan</b>")).toBe(false);
+    expect(html.match(/<\/script>/g)).toHaveLength(html.match(/<script/g)!.length);
+  });
+});
+
+describe.skipIf(!hasBrowser)("the report in Chromium", () => {
+  let browser: Browser;
+  const folder = mkdtempSync(join(tmpdir(), "heddle-report-"));
+  const file = join(folder, "report.html");
+
+  beforeAll(async () => {
+    writeFileSync(file, html);
+    browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+  }, 120_000);
+  afterAll(async () => {
+    await browser?.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it.each([
+    { name: "wide", width: 1280, colorScheme: "light" as const },
+    { name: "phone", width: 375, colorScheme: "dark" as const },
+  ])(
+    "$name, $colorScheme: no error, every figure drawn, nothing sticks out",
+    async ({ name, width, colorScheme }) => {
+      const page = await browser.newPage({ viewport: { width, height: 900 }, colorScheme });
+      const problems: string[] = [];
+      page.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));
+      page.on("pageerror", (error) => problems.push(String(error)));
+      page.on("request", (request) => request.url().startsWith("file:") || problems.push(request.url()));
+      await page.goto(pathToFileURL(file).href);
+      await page.waitForFunction("document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0");
+
+      // Pixels of more than one colour are on every canvas.
+      const canvases = await page.evaluate<
+        number[]
+      >(`[...document.querySelectorAll("[data-chart] canvas")].map((canvas) => {
+      const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+      return new Set(new Uint32Array(data.buffer)).size;
+    })`);
+      expect(canvases).toHaveLength(8);
+      for (const colours of canvases) expect(colours).toBeGreaterThan(8);
+
+      const bars = await page.evaluate<number[]>(
+        `[...document.querySelectorAll(".bar")].map((bar) => bar.getBoundingClientRect().width)`,
+      );
+      expect(bars.length).toBeGreaterThan(30);
+      expect(Math.max(...bars)).toBeGreaterThan(40);
+      const tokens = await page.evaluate<string[]>(
+        `[...document.querySelectorAll(".token")].map((t) => getComputedStyle(t).backgroundColor)`,
+      );
+      expect(new Set(tokens).size).toBe(6);
+      expect(await page.evaluate("document.documentElement.scrollWidth - innerWidth")).toBeLessThanOrEqual(0);
+      if (process.env.HEDDLE_SCREENSHOTS)
+        await page.screenshot({ path: join(process.env.HEDDLE_SCREENSHOTS, `${name}.png`), fullPage: true });
+      expect(problems).toEqual([]);
+      await page.close();
+    },
+    60_000,
+  );
+
+  it("is drawn anew for another width", async () => {
+    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    await page.goto(pathToFileURL(file).href);
+    await page.waitForFunction("document.querySelectorAll('[data-chart]:not([data-drawn])').length === 0");
+    await page.setViewportSize({ width: 500, height: 900 });
+    await page.waitForFunction(
+      "[...document.querySelectorAll('[data-chart] canvas')].every((c) => c.clientWidth <= 500)",
+    );
+    await page.close();
+  }, 60_000);
+});
