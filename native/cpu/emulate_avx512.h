@@ -25,6 +25,16 @@ static inline __m256i cvtepi32_epi16(__m512i v) {
   return r;
 }
 
+static inline __m512i cvtepi8_epi32(__m128i v) {
+  int8_t narrow[16];
+  int32_t wide[16];
+  std::memcpy(narrow, &v, sizeof narrow);
+  for (int i = 0; i < 16; ++i) wide[i] = narrow[i];
+  __m512i r;
+  std::memcpy(&r, wide, sizeof r);
+  return r;
+}
+
 static inline __m512 maskz_loadu_ps(__mmask16 mask, const float* p) {
   float lane[16] = {};
   for (int i = 0; i < 16; ++i)
@@ -67,6 +77,8 @@ static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
 
 #undef _mm512_cvtepi32_epi16
 #define _mm512_cvtepi32_epi16 ::heddle::emulated::cvtepi32_epi16
+#undef _mm512_cvtepi8_epi32
+#define _mm512_cvtepi8_epi32 ::heddle::emulated::cvtepi8_epi32
 #undef _mm512_maskz_loadu_ps
 #define _mm512_maskz_loadu_ps ::heddle::emulated::maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
