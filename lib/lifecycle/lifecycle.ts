@@ -86,7 +86,7 @@ async function* live(
 }
 
 function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): StageResult {
-  return { name, steps, seconds: Math.round(seconds * 10) / 10, tokens, metrics };
+  return { name, steps, seconds: Math.round(seconds * 1000) / 1000, tokens, metrics };
 }
 
 /** Runs single stages. */
