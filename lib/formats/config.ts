@@ -177,8 +177,9 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!MODEL_TYPES.includes(modelType as ModelType)) {
     if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
-    const known = MODEL_TYPES.join(", ");
-    throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (known: ${known})`);
+    const part = Object.hasOwn(raw, "text_config") ? "; models of text and images are not provided" : "";
+    const known = `known: ${MODEL_TYPES.join(", ")}${part}`;
+    throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
   const given = fromJson ? snakeToCamel(raw, modelType as ModelType, where) : { ...raw };
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];

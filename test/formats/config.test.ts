@@ -251,6 +251,11 @@ describe("config.json", () => {
       { ...llama, model_type: "mamba" },
       /model_type "mamba" is not known \(known: llama, mistral, .*gpt2.*\)/,
     ],
+    [
+      "a family of text and images",
+      { model_type: "gemma3", text_config: { ...llama, model_type: "gemma3_text" }, vision_config: {} },
+      /model_type "gemma3" is not known \(known: .*; models of text and images are not provided\)/,
+    ],
     ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
     ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
