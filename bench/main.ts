@@ -15,6 +15,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   load: async () => (await import("./load.ts")).benchLoad,
   growth: async () => (await import("./growth.ts")).benchGrowth,
   train: async () => (await import("./train.ts")).benchTrain,
+  preference: async () => (await import("./preference.ts")).benchPreference,
 };
 
 const { values, positionals } = parseArgs({
