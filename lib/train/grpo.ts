@@ -123,7 +123,11 @@ async function* start(
     seed,
     async rollOut(prompts, rollout) {
       const count = rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations);
-      const drawn = await drawAnswers(base, prompts, count, { ...options, rollout, signal });
+      const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, count, {
+        ...options,
+        rollout,
+        signal,
+      });
       const { rewards, report } = await judge.judge(drawn, signal);
       const advantages = groupAdvantages(rewards, count, options.scaleRewards);
       const logprobs = await whenDrawn(drawn);

@@ -105,7 +105,7 @@ async function* start(
     memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
     async rollOut(prompts, rollout) {
       scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
-      const drawn = await drawAnswers(base, prompts, 1, { ...options, rollout, signal });
+      const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, 1, { ...options, rollout, signal });
       const { rewards, report } = await judge.judge(drawn, signal);
       const { answers, kl, price } = await estimate(drawn, rewards, { scorer, policy, options, control, signal });
       const klCoef = control.coefficient;

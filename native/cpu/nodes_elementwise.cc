@@ -95,6 +95,13 @@ void accumulate(const Node& n, Context& c) {
   active().accumulate(e, c.pool);
 }
 
+bool assign_supports(const Node& n) { return is_float(n.in[0]) && is_float(n.in[1]); }
+void assign(const Node& n, Context& c) {
+  Elementwise e{};
+  e.size = n.in[0].shape.size(), e.type = n.in[1].dtype, e.a = n.in[1].data, e.y = n.in[0].data, e.out_type = n.in[0].dtype;
+  active().cast(e, c.pool);
+}
+
 bool adamw_supports(const Node& n) { return is_activation(n.in[0]); }
 void adamw(const Node& n, Context& c) {
   AdamW a{};
@@ -124,6 +131,7 @@ void register_elementwise() {
 void register_optimizer() {
   add_kernel("global_norm", "global_norm", always, nullptr, global_norm);
   add_kernel("accumulate", "accumulate", accumulate_supports, nullptr, accumulate);
+  add_kernel("assign", "assign", assign_supports, nullptr, assign);
   add_kernel("adamw", "adamw", adamw_supports, nullptr, adamw);
 }
 

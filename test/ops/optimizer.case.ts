@@ -23,6 +23,23 @@ export default {
       inputs: [given("f32", [1], [norm!]), given("f32", [1], [max!])],
       outputs: [out("f32", 1)],
     })),
+    ...(["f32", "bf16", "f16"] as const).flatMap((from) =>
+      (["f32", "bf16", "f16"] as const).map((to) => ({
+        op: "assign",
+        label: `${from} to ${to}`,
+        inputs: [float(to, [7, 131]), float(from, [7, 131])],
+        outputs: [],
+        mutates: [0],
+      })),
+    ),
+    {
+      op: "assign",
+      label: "over NaN",
+      inputs: [given("f32", [3], [Number.NaN, Number.NEGATIVE_INFINITY, 7]), f32([3])],
+      outputs: [],
+      mutates: [0],
+      exact: true,
+    },
     ...activationTypes.flatMap((type) => [
       {
         op: "accumulate",
@@ -54,6 +71,14 @@ export default {
     ]),
   ],
   failures: [
+    {
+      op: "assign",
+      label: "another shape",
+      inputs: [f32([3, 2]), f32([2, 3])],
+      outputs: [],
+      code: "SHAPE_MISMATCH",
+      message: /^assign: shape of x is \(2, 3\), state expects \(3, 2\)$/,
+    },
     {
       op: "adamw",
       label: "six hyperparameters",

@@ -43,6 +43,19 @@ export function accumulate(state: Value, g: Value, keep: Value): void {
   accumulateNode([state, g, keep]);
 }
 
+const assignNode = defineOp({
+  name: "assign",
+  mutates: [0],
+  infer([state, x]) {
+    needShape("assign", "x", needFloat("assign", "x", x), needFloat("assign", "state", state).shape);
+    return [];
+  },
+});
+/** state ← x, rounded to the state's element type. */
+export function assign(state: Value, x: Value): void {
+  assignNode([state, x]);
+}
+
 const adamwNode = defineOp({
   name: "adamw",
   mutates: [0, 2, 3],

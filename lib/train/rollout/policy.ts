@@ -15,6 +15,7 @@ import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
 import { type DrawnAnswer, samplingShape } from "./draw.ts";
+import { RolloutModel } from "./model.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 /** Options of the stages in which the model answers prompts itself. */
@@ -59,6 +60,8 @@ export interface Policy {
   /** Rows of a prompt with an answer. */
   sequenceLength: number;
   dtype: FloatDType;
+  /** What answers are drawn from. */
+  sampler: RolloutModel;
   /** The reference's log-probabilities, at the sampler's temperature; undefined where none is needed. */
   reference: AnswerScorer | undefined;
   /** A source whose position holds for this reference alone. */
@@ -103,7 +106,9 @@ export async function openPolicy(
   await settleWeights(model, options);
   let tensors: Map<string, Tensor> | undefined;
   let reference: AnswerScorer | undefined;
+  const sampler = new RolloutModel(base, dtype);
   const dispose = () => {
+    sampler.dispose();
     reference?.dispose();
     for (const tensor of tensors?.values() ?? []) tensor.dispose();
   };
@@ -127,6 +132,7 @@ export async function openPolicy(
     heldOut,
     sequenceLength,
     dtype,
+    sampler,
     reference,
     guarded: (source) => (call.needsReference ? withReference(source, mark) : source),
     dispose,
