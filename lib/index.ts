@@ -1,5 +1,15 @@
 // heddle: the whole life of a language model. Public exports only.
 
+export {
+  type BenchOptions,
+  type BenchReport,
+  type BenchResult,
+  type BenchSuiteName,
+  type BenchUnit,
+  bench,
+  benchSuites,
+  markdownSummary,
+} from "./bench/index.ts";
 export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
 export {

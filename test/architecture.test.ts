@@ -23,6 +23,7 @@ const order = [
   "train",
   "eval",
   "lifecycle",
+  "bench",
   "rank",
   "serve",
   "cli",

@@ -34,5 +34,9 @@ export const commands: CommandTable = {
     about: "convert between safetensors folders and GGUF files",
     load: async () => (await import("./convert.ts")).command,
   },
+  bench: {
+    about: "measure this build on this machine; fail where it became slower",
+    load: async () => (await import("./bench.ts")).command,
+  },
   info: { about: "show this build, this machine, and a model", load: async () => (await import("./info.ts")).command },
 };

@@ -1,0 +1,130 @@
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { cpus, tmpdir, totalmem } from "node:os";
+import { join } from "node:path";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
+import { Ceilings } from "./ceilings.ts";
+import { type Baseline, isSlower, judged, parseBaseline } from "./gate.ts";
+import { measure } from "./measure.ts";
+import { attentionSuite } from "./suites/attention.ts";
+import { gemmSuite } from "./suites/gemm.ts";
+import { inferenceSuite } from "./suites/inference.ts";
+import { tokenizerSuite } from "./suites/tokenizer.ts";
+import { trainSuite } from "./suites/train.ts";
+import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
+
+const suites = {
+  gemm: gemmSuite,
+  attention: attentionSuite,
+  inference: inferenceSuite,
+  train: trainSuite,
+  tokenizer: tokenizerSuite,
+} satisfies Record<string, BenchSuite>;
+export type BenchSuiteName = keyof typeof suites;
+export const benchSuites = Object.keys(suites) as BenchSuiteName[];
+
+export interface BenchOptions {
+  /** Default: all of them. */
+  suites?: readonly BenchSuiteName[] | undefined;
+  device?: string | Device | undefined;
+  threads?: number | undefined;
+  /** Rounds that count, of each case. Default 9. */
+  rounds?: number | undefined;
+  /** A model for the suites inference and tokenizer; default: random weights at real shapes, and the embedded tokenizer. */
+  model?: string | undefined;
+  /** Small shapes: shows the machinery, measures nothing of worth. */
+  quick?: boolean | undefined;
+  /** The JSON of an earlier run, to be held against: a file's path. */
+  baseline?: string | undefined;
+  /** Share of its speed that a case may lose, beyond the noise. Default 0.05. */
+  maxRegression?: number | undefined;
+  /** Told of each result as it comes. */
+  onResult?: ((result: BenchResult) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Measures this build on this machine: every case beside a ceiling (a large matrix product, a long read) measured in the same rounds, its
+ * median with an interval. With a baseline, cases that are slower by more than `maxRegression` and more than noise explains are
+ * named; such a case is measured again first.
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
+ */
+export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
+  const {
+    suites: names = benchSuites,
+    rounds = 9,
+    quick = false,
+    maxRegression = 0.05,
+    model,
+    signal,
+    onResult,
+  } = options;
+  for (const name of names)
+    if (!Object.hasOwn(suites, name)) throw invalidArgument("suites", `of ${benchSuites.join(", ")}`, name);
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
+    throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
+  if (!(maxRegression >= 0 && maxRegression < 1))
+    throw invalidArgument("maxRegression", "a share of at least 0 and below 1", maxRegression);
+  const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline);
+  const bases = new Map(baseline?.results.map((r) => [r.name, r]));
+  const device = openDevice(options);
+  const ceilings = new Ceilings(device, { quick });
+  const scratch = await mkdtemp(join(tmpdir(), "heddle-bench-"));
+  const results: BenchResult[] = [];
+  try {
+    for (const name of names)
+      for await (const one of suites[name]({ device, model, scratch, quick })) {
+        const base = bases.get(one.name);
+        const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }));
+        results.push(result);
+        onResult?.(result);
+      }
+  } finally {
+    ceilings.dispose();
+    await rm(scratch, { recursive: true, force: true });
+  }
+  const machine = describeMachine(device);
+  if (!baseline) return { machine, results };
+  const measured = new Set(results.map((r) => r.name));
+  return {
+    machine,
+    results,
+    regressions: results.filter((r) => isSlower(bases.get(r.name), r, maxRegression)).map((r) => r.name),
+    unmatched: {
+      missing: [...bases.keys()].filter((name) => !measured.has(name)),
+      added: [...measured].filter((name) => !bases.has(name)),
+    },
+  };
+}
+
+async function readBaseline(path: string): Promise<Baseline> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new HeddleError(
+      code === "ENOENT" ? "NOT_FOUND" : "IO",
+      `baseline: expected a file that can be read, got ${path} (${code})`,
+      { cause: error },
+    );
+  }
+  return parseBaseline(text, path);
+}
+
+function describeMachine(device: Device): BenchReport["machine"] {
+  const info = deviceInfo();
+  return {
+    device: device.kind,
+    cpu: cpus()[0]?.model.trim() || "unknown",
+    cores: cpus().length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    instructionSet: info.cpu.isa,
+    threads: device.threads,
+    platform: `${process.platform}-${process.arch}`,
+    node: process.versions.node,
+    heddle: info.version,
+    compiler: info.compiler,
+    date: new Date().toISOString(),
+  };
+}

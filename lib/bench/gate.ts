@@ -1,0 +1,79 @@
+import { z } from "zod";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { BenchResult } from "./types.ts";
+
+const pair = z.tuple([z.number(), z.number()]);
+const baselineSchema = z.object({
+  results: z.array(
+    z.object({
+      name: z.string(),
+      value: z.number().positive(),
+      unit: z.enum(["GFLOP/s", "tokens/s", "MB/s"]),
+      relative: z.object({ value: z.number().positive(), interval: pair }),
+    }),
+  ),
+});
+export type Baseline = z.output<typeof baselineSchema>;
+
+/**
+ * The results of an earlier `heddle bench --json`: the object itself, or lines of which it is the last.
+ * @param name of the file, for messages
+ * @throws HeddleError INVALID_FILE
+ */
+export function parseBaseline(text: string, name: string): Baseline {
+  const problem = (got: string) =>
+    new HeddleError("INVALID_FILE", `${name}: expected the JSON of an earlier run with results, got ${got}`);
+  const last = text.trim().split("\n").at(-1)!;
+  for (const candidate of [text, last]) {
+    let value: unknown;
+    try {
+      value = JSON.parse(candidate);
+    } catch {
+      continue;
+    }
+    const parsed = baselineSchema.safeParse(value);
+    if (parsed.success) return parsed.data;
+    const issue = parsed.error.issues[0]!;
+    throw problem(`${issue.path.join(".") || "a value"} that is no such thing (${issue.message})`);
+  }
+  throw problem("no JSON");
+}
+
+/**
+ * A share: `5%`, or a number, which counts as a percentage from 1 on and as a share below.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function parseShare(text: string, name: string): number {
+  const match = /^\s*(\d+(?:\.\d+)?|\.\d+)\s*(%?)\s*$/.exec(text);
+  const number = match ? Number(match[1]) : Number.NaN;
+  const share = match?.[2] || number >= 1 ? number / 100 : number;
+  if (!(share >= 0 && share < 1)) throw invalidArgument(name, "a number or a number with %, below 100 %", text);
+  return share;
+}
+
+/**
+ * Whether a case lost more than `most` of its speed beyond its noise: even the upper end of the median's interval, over what
+ * the machine did in the same rounds, is below what the baseline's median allows. Noise only slows down, so the upper end is the
+ * side to look at.
+ */
+export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
+  return base !== undefined && now.relative.interval[1] < base.relative.value * (1 - most);
+}
+
+/** How often a case that looks slower than the baseline is measured again before it counts. */
+const SECOND_LOOKS = 2;
+
+/** Measures a case, again where it looks slower than its baseline: the best of the looks counts. */
+export async function judged(
+  base: Baseline["results"][number] | undefined,
+  most: number,
+  look: () => Promise<BenchResult>,
+): Promise<BenchResult> {
+  let result = await look();
+  if (!base) return result;
+  for (let i = 0; i < SECOND_LOOKS && isSlower(base, result, most); i++) {
+    const again = await look();
+    if (again.relative.value > result.relative.value) result = again;
+  }
+  return { ...result, baseline: { value: base.value, change: result.relative.value / base.relative.value - 1 } };
+}

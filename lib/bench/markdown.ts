@@ -1,0 +1,34 @@
+import type { BenchReport } from "./types.ts";
+
+/**
+ * A table for a pull request or a job's summary.
+ * @param maxRegression of the comparison that the report holds, if it holds one
+ */
+export function markdownSummary({ machine, results, regressions }: BenchReport, maxRegression: number): string {
+  const slower = new Set(regressions);
+  const head = regressions
+    ? ["work", "value", "baseline", "change*", "roofline", ""]
+    : ["work", "value", "90 % interval", "roofline"];
+  const rows = results.map(({ name, value, unit, interval, roofline, baseline }) => {
+    const share = roofline === null ? "–" : `${Math.round(roofline * 100)} %`;
+    if (!regressions) return [name, `${short(value)} ${unit}`, interval.map(short).join(" – "), share];
+    const [old, change] = baseline ? [short(baseline.value), signed(baseline.change)] : ["–", "new"];
+    return [name, `${short(value)} ${unit}`, old, change, share, slower.has(name) ? "**slower**" : ""];
+  });
+  const table = [head, head.map(() => "---"), ...rows].map((cells) => `| ${cells.map(escaped).join(" | ")} |`);
+  const most = `${Number((maxRegression * 100).toFixed(2))} % and the noise`;
+  const verdict = regressions && [
+    "",
+    regressions.length === 0
+      ? `Nothing is slower by more than ${most}.`
+      : `${regressions.length} slower by more than ${most}.`,
+    "",
+    "\\* the machine's own drift taken out",
+  ];
+  const facts = Object.entries(machine).map(([name, value]) => `${name} ${value}`);
+  return `${["### heddle bench", "", escaped(facts.join(" · ")), "", ...table, ...(verdict ?? [])].join("\n")}\n`;
+}
+
+const short = (value: number) => (value >= 100 ? String(Math.round(value)) : value.toPrecision(3));
+const signed = (share: number) => `${share < 0 ? "−" : "+"}${Math.abs(share * 100).toFixed(1)} %`;
+const escaped = (text: string) => text.replaceAll("|", "\\|");

@@ -1,0 +1,71 @@
+import { throwIfAborted } from "../errors.ts";
+import type { Ceilings } from "./ceilings.ts";
+import { clockRate } from "./clock.ts";
+import type { BenchCase, BenchResult } from "./types.ts";
+
+/**
+ * Times a case. Each round measures what the machine can do just before and after it, because that drifts on shared machines;
+ * the first round warms up and does not count.
+ */
+export async function measure(
+  bench: BenchCase,
+  ceilings: Ceilings,
+  { rounds, signal }: { rounds: number; signal?: AbortSignal | undefined },
+): Promise<BenchResult> {
+  const { name, unit, work, bound } = bench;
+  const values: number[] = [];
+  const shares: number[] = [];
+  const relative: number[] = [];
+  const machine = async () => ({
+    ceiling: bound ? await ceilings.measure(bound.ceiling) : undefined,
+    pace: bound?.ceiling === "read" ? undefined : clockRate(),
+  });
+  for (let round = -1; round < rounds; round++) {
+    throwIfAborted(signal, "bench");
+    const before = await machine();
+    const seconds = await bench.run();
+    const after = await machine();
+    if (round < 0) continue;
+    const ceiling = mean(before.ceiling, after.ceiling);
+    const pace = mean(before.pace, after.pace) ?? ceiling!;
+    values.push(work / seconds);
+    if (bound) shares.push(bound.amount / seconds / ceiling!);
+    relative.push(work / seconds / pace);
+  }
+  return {
+    name,
+    value: median(values),
+    unit,
+    roofline: bound ? median(shares) : null,
+    interval: medianInterval(values),
+    relative: { value: median(relative), interval: medianInterval(relative) },
+    rounds,
+  };
+}
+
+function mean(a: number | undefined, b: number | undefined): number | undefined {
+  return a === undefined || b === undefined ? undefined : (a + b) / 2;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/**
+ * The narrowest pair of order statistics that holds the median with at least this confidence, whatever the distribution (the sign
+ * test's interval); the extremes where there are too few values for it.
+ */
+export function medianInterval(values: readonly number[], confidence = 0.9): [low: number, high: number] {
+  const sorted = [...values].sort((a, b) => a - b);
+  const n = sorted.length;
+  let skipped = 0;
+  // P(the k smallest of n fair coins decide): sum of C(n, i) / 2ⁿ for i < k, on each side.
+  for (let term = 0.5 ** n, tail = term, k = 1; 2 * k < n && 1 - 2 * tail >= confidence; k++) {
+    skipped = k - 1;
+    term = (term * (n - k + 1)) / k;
+    tail += term;
+  }
+  return [sorted[skipped]!, sorted[n - 1 - skipped]!];
+}

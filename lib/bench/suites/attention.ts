@@ -1,0 +1,71 @@
+import {
+  attention,
+  compile,
+  gradients,
+  type Inputs,
+  input,
+  mul,
+  sum,
+  type Tensor,
+  tensor,
+  type Value,
+} from "../../graph/index.ts";
+import { filled } from "../ceilings.ts";
+import type { BenchSuite } from "../types.ts";
+
+interface Shape {
+  batch: number;
+  heads: number;
+  kvHeads: number;
+  length: number;
+  width: number;
+}
+const SHAPES: Shape[] = [
+  { batch: 4, heads: 8, kvHeads: 8, length: 1024, width: 64 },
+  { batch: 1, heads: 9, kvHeads: 3, length: 4096, width: 64 },
+];
+
+/** Causal attention over whole sequences, forward alone and with its gradients. */
+export const attentionSuite: BenchSuite = async function* ({ device, quick }) {
+  const shapes = quick ? [{ batch: 1, heads: 2, kvHeads: 1, length: 32, width: 16 }] : SHAPES;
+  for (const shape of shapes)
+    for (const dtype of ["f32", "bf16"] as const)
+      for (const backward of [false, true]) {
+        const { batch, heads, kvHeads, length, width } = shape;
+        const rows = batch * length;
+        const shapes = {
+          q: [rows, heads, width],
+          k: [rows, kvHeads, width],
+          v: [rows, kvHeads, width],
+          g: [rows, heads, width],
+        };
+        const tensors = new Map<string, Tensor>();
+        for (const [name, s] of Object.entries(shapes)) tensors.set(name, await filled(device, dtype, s));
+        const program = compile((): Record<string, Value> => {
+          const [q, k, v] = (["q", "k", "v"] as const).map((name) => tensor(name, dtype, shapes[name]));
+          const total = sum(
+            mul(attention({ q: q!, k: k!, v: v! }, { sequenceLength: length }), tensor("g", dtype, shapes.g)),
+          );
+          if (!backward) return { total };
+          const [dq, dk, dv] = gradients(total, [q!, k!, v!], input("one", "f32", [1]));
+          return { total, dq: sum(dq!), dk: sum(dk!), dv: sum(dv!) };
+        });
+        const executable = program.bind(device, tensors);
+        const inputs: Inputs = backward ? { one: Float32Array.of(1) } : {};
+        // Causal: half of the scores. The backward pass has 2.5 times the forward's products.
+        const flops = 2 * batch * heads * length * length * width * (backward ? 3.5 : 1);
+        yield {
+          name: `attention ${backward ? "forward+backward" : "forward"} ${dtype} B${batch} H${heads}/${kvHeads} T${length} D${width}`,
+          unit: "GFLOP/s",
+          work: flops / 1e9,
+          bound: { ceiling: dtype, amount: flops },
+          async run() {
+            const start = performance.now();
+            await executable.run(inputs);
+            return (performance.now() - start) / 1000;
+          },
+        };
+        executable.dispose();
+        for (const t of tensors.values()) t.dispose();
+      }
+};

@@ -1,0 +1,85 @@
+import type { Batch } from "../../data/corpus.ts";
+import { parseModelConfig } from "../../formats/config.ts";
+import { Model } from "../../models/model.ts";
+import { languageModelling } from "../../train/language-modelling.ts";
+import { TrainStep } from "../../train/step.ts";
+import type { BenchSuite } from "../types.ts";
+
+interface Shape {
+  name: string;
+  sequences: number;
+  sequenceLength: number;
+  vocabSize: number;
+  hiddenSize: number;
+  intermediateSize: number;
+  numHiddenLayers: number;
+  heads: number;
+}
+const SHAPES: Shape[] = [
+  {
+    name: "Llama 3M",
+    sequences: 16,
+    sequenceLength: 256,
+    vocabSize: 2048,
+    hiddenSize: 192,
+    intermediateSize: 512,
+    numHiddenLayers: 6,
+    heads: 6,
+  },
+  {
+    name: "Llama 10M",
+    sequences: 16,
+    sequenceLength: 256,
+    vocabSize: 4096,
+    hiddenSize: 320,
+    intermediateSize: 864,
+    numHiddenLayers: 8,
+    heads: 5,
+  },
+];
+const QUICK: Shape = {
+  name: "Llama tiny",
+  sequences: 2,
+  sequenceLength: 16,
+  vocabSize: 256,
+  hiddenSize: 32,
+  intermediateSize: 64,
+  numHiddenLayers: 1,
+  heads: 2,
+};
+
+/** Whole optimiser steps: forward, backward, clipping, AdamW. */
+export const trainSuite: BenchSuite = async function* ({ device, quick }) {
+  for (const shape of quick ? [QUICK] : SHAPES)
+    for (const dtype of ["f32", "bf16"] as const) {
+      const { name, sequences, sequenceLength, heads, ...sizes } = shape;
+      const config = parseModelConfig({
+        modelType: "llama",
+        ...sizes,
+        numAttentionHeads: heads,
+        numKeyValueHeads: heads,
+        maxPositionEmbeddings: sequenceLength,
+        tieWordEmbeddings: true,
+      });
+      const model = await Model.initialise(config, device, 1);
+      const step = await TrainStep.create(model, languageModelling, { sequences, sequenceLength, dtype });
+      const rows = sequences * sequenceLength;
+      const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % config.vocabSize);
+      const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
+      // Six floating point operations a parameter and token, and the causal half of the scores (Chowdhery et al. 2022, appendix B).
+      const flops = rows * (6 * model.parameterCount + 6 * config.numHiddenLayers * config.hiddenSize * sequenceLength);
+      yield {
+        name: `train step ${name} ${dtype}`,
+        unit: "tokens/s",
+        work: rows,
+        bound: { ceiling: dtype, amount: flops },
+        async run() {
+          const start = performance.now();
+          await step.run([batch], 1e-3);
+          return (performance.now() - start) / 1000;
+        },
+      };
+      step.dispose();
+      model.dispose();
+    }
+};

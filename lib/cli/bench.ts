@@ -1,0 +1,70 @@
+import { writeFile } from "node:fs/promises";
+import { type BenchSuiteName, bench, benchSuites, markdownSummary, parseShare } from "../bench/index.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { defineCommand } from "./command.ts";
+
+export const command = defineCommand({
+  about:
+    "Measures this build on this machine, beside the machine's own ceilings; with --baseline it fails where something became slower.",
+  positionals: { usage: `suites of ${benchSuites.join(", ")} (none: all)`, least: 0, most: benchSuites.length },
+  options: {
+    baseline: {
+      kind: "string",
+      value: "FILE",
+      about: "the JSON of an earlier run; exit code 1 where a case is slower",
+    },
+    "max-regression": {
+      kind: "string",
+      value: "5%",
+      about: "what a case may lose beyond its noise: a number or a number with % (below 1 without %: a share)",
+    },
+    rounds: { kind: "integer", value: "N", about: "rounds that count, of each case (default: 9)" },
+    markdown: { kind: "string", value: "FILE", about: "write a table for a pull request" },
+    quick: { kind: "flag", about: "small shapes: shows the machinery, measures nothing of worth" },
+  },
+  async run({ options, positionals, out }) {
+    const suites = [...new Set(positionals)].map((name) => {
+      if (!(benchSuites as string[]).includes(name))
+        throw invalidArgument("suite", `one of ${benchSuites.join(", ")}`, name);
+      return name as BenchSuiteName;
+    });
+    if (options["max-regression"] !== undefined && options.baseline === undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "--max-regression: expected --baseline beside it, got none");
+    const maxRegression = parseShare(options["max-regression"] ?? "5%", "--max-regression");
+    const interrupt = new AbortController();
+    const stop = () => interrupt.abort();
+    process.once("SIGINT", stop);
+    try {
+      const report = await bench({
+        ...(suites.length > 0 && { suites }),
+        device: options.device,
+        threads: options.threads,
+        model: options.model,
+        rounds: options.rounds,
+        quick: options.quick,
+        baseline: options.baseline,
+        maxRegression,
+        signal: interrupt.signal,
+        onResult({ name, value, unit, interval: [low, high], roofline }) {
+          const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} % of the ceiling`;
+          const text = `${name}: ${value.toPrecision(4)} ${unit} (${low.toPrecision(3)} to ${high.toPrecision(3)}${share})`;
+          if (out.json) out.log(text);
+          else out.line(text);
+        },
+      });
+      if (options.markdown !== undefined) await writeFile(options.markdown, markdownSummary(report, maxRegression));
+      if (out.json) out.object(report);
+      const { results, regressions = [], unmatched } = report;
+      for (const name of unmatched?.missing ?? []) out.log(`in the baseline alone: ${name}`);
+      for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))
+        out.log(
+          `slower: ${name}: ${baseline!.value.toPrecision(4)} to ${value.toPrecision(4)} ${unit}, ${(-100 * baseline!.change).toFixed(1)} % less with the machine's drift taken out`,
+        );
+      if (regressions.length > 0) process.exitCode = 1;
+      else if (options.baseline !== undefined && !out.json)
+        out.line(`nothing is slower by more than ${maxRegression * 100} % and the noise`);
+    } finally {
+      process.off("SIGINT", stop);
+    }
+  },
+});

@@ -1,0 +1,120 @@
+// `heddle bench` from end to end on small shapes: every suite, its report, the gate over a baseline file.
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type BenchReport, bench, markdownSummary } from "../../lib/bench/index.ts";
+import { runCli } from "../cli/run.ts";
+
+let folder: string;
+let report: BenchReport;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-bench-test-"));
+  report = await bench({ quick: true, rounds: 3 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** A baseline file with all relative speeds multiplied. */
+async function baselineOf(factor: number): Promise<string> {
+  const file = join(folder, `${factor}.json`);
+  const results = report.results.map((r) => ({
+    ...r,
+    value: r.value * factor,
+    relative: { ...r.relative, value: r.relative.value * factor },
+  }));
+  await writeFile(file, JSON.stringify({ ...report, results }));
+  return file;
+}
+
+describe("bench", () => {
+  test("measures every suite, each case with its unit and its share of the ceiling", () => {
+    const names = report.results.map((r) => r.name);
+    for (const kind of [
+      "gemm f32",
+      "gemm bf16",
+      "attention forward f32",
+      "prefill",
+      "decode 1",
+      "decode 8",
+      "train step",
+      "tokenizer",
+    ])
+      expect(
+        names.filter((name) => name.startsWith(kind)),
+        kind,
+      ).not.toEqual([]);
+    expect(new Set(names).size).toBe(names.length);
+    for (const r of report.results) {
+      expect(r.value, r.name).toBeGreaterThan(0);
+      expect(r.interval[0], r.name).toBeLessThanOrEqual(r.value);
+      expect(r.interval[1], r.name).toBeGreaterThanOrEqual(r.value);
+      expect(r.roofline === null, r.name).toBe(r.unit === "MB/s");
+      expect(r.rounds).toBe(3);
+    }
+    expect(report.machine).toMatchObject({ device: "cpu", node: process.versions.node });
+    expect(report).not.toHaveProperty("regressions");
+  });
+
+  test("leaves nothing in the temporary folder", async () => {
+    const before = (await readdir(tmpdir())).filter((name) => /^heddle-bench-\w{6}$/.test(name));
+    await bench({ suites: ["inference"], quick: true, rounds: 1 });
+    expect((await readdir(tmpdir())).filter((name) => /^heddle-bench-\w{6}$/.test(name))).toEqual(before);
+  });
+
+  test("a baseline that was many times faster makes every case a regression; one that was slower none", async () => {
+    const suites = ["gemm"] as const;
+    const fast = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(1000) });
+    expect(fast.regressions).toEqual(fast.results.map((r) => r.name));
+    for (const r of fast.results) expect(r.baseline!.change).toBeLessThan(-0.9);
+    const slow = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(0.001) });
+    expect(slow.regressions).toEqual([]);
+    expect(slow.unmatched!.added).toEqual([]);
+    expect(slow.unmatched!.missing).toContain("tokenizer encode prose");
+  });
+
+  test("the summary names what became slower", async () => {
+    const name = report.results[0]!.name;
+    const changed = report.results.map((r) => ({ ...r, baseline: { value: r.value * 2, change: -0.5 } }));
+    const text = markdownSummary({ ...report, results: changed, regressions: [name] }, 0.05);
+    expect(text.split("\n").filter((line) => line.includes("**slower**"))).toHaveLength(1);
+    expect(text).toContain("1 slower by more than 5 % and the noise.");
+    expect(markdownSummary(report, 0.05)).not.toContain("slower");
+  });
+
+  test("an abort ends it, options are checked", async () => {
+    await expect(bench({ quick: true, signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(bench({ rounds: 0 })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(bench({ suites: ["x" as "gemm"] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(bench({ baseline: join(folder, "none.json") })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+});
+
+describe("heddle bench", () => {
+  test("the last line is the report; a regression is exit code 1 with the kernel's name on stderr", async () => {
+    const markdown = join(folder, "summary.md");
+    const args = ["bench", "gemm", "--quick", "--rounds", "2", "--json"];
+    const good = await runCli([...args, "--baseline", await baselineOf(0.001), "--markdown", markdown]);
+    expect(good.code).toBe(0);
+    expect(JSON.parse(good.stdout.trim().split("\n").at(-1)!)).toMatchObject({
+      machine: { device: "cpu" },
+      regressions: [],
+    });
+    expect(await readFile(markdown, "utf8")).toContain("| gemm f32 48x32x64 NT |");
+    const bad = await runCli([...args, "--baseline", await baselineOf(1000), "--max-regression", "5%"]);
+    expect(bad.code).toBe(1);
+    expect(bad.stderr).toMatch(/slower: gemm f32 48x32x64 NT: /);
+  });
+
+  test.each([
+    [["bench", "gem"], /suite: expected one of gemm,/],
+    [["bench", "--max-regression", "5%"], /--max-regression: expected --baseline beside it/],
+    [["bench", "--baseline", "x", "--max-regression", "lots"], /--max-regression: expected a number/],
+    [["bench", "--baseline", "/nonexistent.json"], /--baseline: expected a file that can be read/],
+  ])("%j is refused", async (args, message) => {
+    const { code, stderr } = await runCli(args);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(message);
+    expect(stderr.trim().split("\n")).toHaveLength(1);
+  });
+});

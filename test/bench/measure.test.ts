@@ -1,0 +1,118 @@
+// The numbers behind `heddle bench`: intervals of medians, and what counts as slower.
+import { describe, expect, test } from "vitest";
+import { isSlower, judged, parseBaseline, parseShare } from "../../lib/bench/gate.ts";
+import { median, medianInterval } from "../../lib/bench/measure.ts";
+import type { BenchResult } from "../../lib/bench/types.ts";
+
+/** Numbers in [0, 1), the same every time (mulberry32). */
+function generator(seed: number) {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** What a case of a given speed reads on a machine whose interruptions take up to `noise` of a round. */
+function measured(speed: number, noise: number, random: () => number, rounds = 9): BenchResult {
+  const values = Array.from({ length: rounds }, () => speed * (1 - noise * random() ** 2));
+  const interval = medianInterval(values);
+  const value = median(values);
+  return { name: "x", value, unit: "GFLOP/s", roofline: null, interval, relative: { value, interval }, rounds };
+}
+
+describe("the interval of a median", () => {
+  test("are the order statistics that binomial tables give", () => {
+    const values = (n: number) => Array.from({ length: n }, (_, i) => i + 1).reverse();
+    // 90 %: n = 9 gives the 2nd and 8th (96.1 %; the 3rd and 7th have 82.0 %), n = 20 the 6th and 15th (95.9 %; the 7th: 88.5 %).
+    expect(medianInterval(values(9))).toEqual([2, 8]);
+    expect(medianInterval(values(20))).toEqual([6, 15]);
+    expect(medianInterval(values(5))).toEqual([1, 5]);
+    expect(medianInterval(values(1))).toEqual([1, 1]);
+  });
+
+  test("hold it about as often as they say", () => {
+    const random = generator(1);
+    let held = 0;
+    for (let i = 0; i < 2000; i++) {
+      const [low, high] = medianInterval(Array.from({ length: 9 }, random));
+      if (low <= 0.5 && 0.5 <= high) held++;
+    }
+    expect(held / 2000).toBeGreaterThan(0.945);
+    expect(held / 2000).toBeLessThan(0.975);
+  });
+});
+
+describe("slower", () => {
+  /** Share of many runs in which the gate raises an alarm, as `bench` looks: again where a case seems slower. */
+  async function alarms(before: number, after: number, noise: number, seed: number): Promise<number> {
+    const random = generator(seed);
+    let count = 0;
+    for (let i = 0; i < 2000; i++) {
+      const base = measured(before, noise, random);
+      const now = await judged(base, 0.05, async () => measured(after, noise, random));
+      if (isSlower(base, now, 0.05)) count++;
+    }
+    return count / 2000;
+  }
+
+  test("a planted loss of 20 % is found among noise of 10 %, every time", async () => {
+    expect(await alarms(100, 80, 0.1, 2)).toBe(1);
+  });
+
+  test("noise alone is not taken for a loss, nor is a loss below the threshold", async () => {
+    expect(await alarms(100, 100, 0.1, 3)).toBe(0);
+    expect(await alarms(100, 100, 0.2, 3)).toBeLessThanOrEqual(0.001);
+    expect(await alarms(100, 96, 0.02, 4)).toBe(0);
+  });
+
+  test("a slower machine is not a slower kernel: what counts is relative to the machine's pace", () => {
+    const base = measured(100, 0.02, generator(4));
+    const now = { ...measured(100, 0.02, generator(5)), value: 50 };
+    expect(isSlower(base, now, 0.05)).toBe(false);
+  });
+
+  test("a case that the baseline does not have is not slower", () => {
+    expect(isSlower(undefined, measured(1, 0, generator(6)), 0.05)).toBe(false);
+  });
+});
+
+describe("shares", () => {
+  test.each([
+    ["5%", 0.05],
+    ["5", 0.05],
+    ["0.05", 0.05],
+    [".5 %", 0.005],
+    ["1", 0.01],
+    ["0", 0],
+  ])("%s", (text, share) => expect(parseShare(text, "x")).toBeCloseTo(share, 12));
+  test.each(["", "%", "-1%", "100%", "five", "1e400", "5%%"])("%j is refused", (text) =>
+    expect(() => parseShare(text, "--max-regression")).toThrow(
+      /^--max-regression: expected a number or a number with %/,
+    ),
+  );
+});
+
+describe("baselines", () => {
+  const { interval, value } = measured(10, 0, generator(7));
+  const result = { name: "x", value, unit: "MB/s", roofline: null, interval, relative: { value, interval }, rounds: 9 };
+  test("are the JSON of a run, or lines that end in it", () => {
+    const text = JSON.stringify({ machine: {}, results: [result] });
+    expect(parseBaseline(text, "b.json").results[0]).toMatchObject({ name: "x", value: 10 });
+    expect(parseBaseline(`{"note":1}\n${text}\n`, "b.json").results).toHaveLength(1);
+  });
+  test.each([
+    "",
+    "nothing",
+    "{}",
+    '{"results":[{"name":"x"}]}',
+    JSON.stringify({ results: [{ ...result, value: -1 }] }),
+    "[".repeat(50_000),
+  ])("anything else is refused by name (%#)", (text) =>
+    expect(() => parseBaseline(text, "b.json")).toThrow(
+      expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/^b\.json: expected/) }),
+    ),
+  );
+});
