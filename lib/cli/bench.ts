@@ -6,7 +6,7 @@ import { defineCommand } from "./command.ts";
 export const command = defineCommand({
   about:
     "Measures this build on this machine, beside the machine's own ceilings; with --baseline it fails where something became slower.",
-  positionals: { usage: `suites of ${benchSuites.join(", ")} (none: all)`, least: 0, most: benchSuites.length },
+  positionals: { usage: `[SUITE ...], of ${benchSuites.join(", ")}`, least: 0, most: benchSuites.length },
   options: {
     baseline: {
       kind: "string",
