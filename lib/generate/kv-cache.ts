@@ -1,21 +1,14 @@
 import { HeddleError } from "../errors.ts";
-import {
-  type Executable,
-  type FloatDType,
-  type Inputs,
-  type Outputs,
-  type Program,
-  type Results,
-  Tensor,
-} from "../graph/index.ts";
-import { type CacheShape, cacheTensors } from "../models/forward.ts";
+import type { Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
+import { type CacheDType, type CacheShape, layerCache, MOST_SEGMENT_ROWS } from "../models/cache-shape.ts";
 import type { Model } from "../models/model.ts";
 import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort } from "./abort.ts";
+import { CacheStore } from "./cache-store.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
-export const PREFILL_ROWS = 256;
+export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
 const SMALLEST_CAPACITY = 256;
 
 /** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
@@ -29,29 +22,25 @@ export interface Segment {
   length?: number;
 }
 
-interface Store {
-  capacity: number;
-  /** By name, each (slots, heads, capacity, width). */
-  tensors: ReadonlyMap<string, Tensor>;
-}
-
 /**
  * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
- * system as it is written and doubles as sequences grow, up to the context length.
+ * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone.
  */
 export class KvCache {
   readonly model: Model;
   readonly slots: number;
   /** Most tokens that one sequence may hold. */
   readonly contextLength: number;
-  readonly dtype: FloatDType;
+  readonly dtype: CacheDType;
   /** Adapters that its runs go through. */
   readonly adapters: readonly string[];
-  private store: Store;
+  private store: CacheStore;
   private readonly executables = new Map<Program, Executable>();
   private readonly held: number[][];
   /** Of the sequences that the slots' rows were computed for. */
   private readonly lengths: number[];
+  /** How many positions of each slot were written since it was empty: of a ring, what came a whole ring before is gone. */
+  private readonly written: number[];
   private live = true;
 
   constructor(
@@ -59,7 +48,7 @@ export class KvCache {
     options: {
       slots: number;
       contextLength: number;
-      dtype?: FloatDType;
+      dtype?: CacheDType;
       capacity?: number | undefined;
       /** The model's active ones where not given. */
       adapters?: readonly string[] | undefined;
@@ -71,9 +60,11 @@ export class KvCache {
     this.slots = options.slots;
     this.contextLength = options.contextLength;
     this.dtype = options.dtype ?? "f32";
-    this.store = this.allocate(options.capacity ?? 0);
+    const capacity = this.capacityFor(options.capacity ?? 0);
+    this.store = CacheStore.allocate(model, { slots: this.slots, capacity, dtype: this.dtype });
     this.held = Array.from({ length: this.slots }, () => []);
     this.lengths = Array.from({ length: this.slots }, () => 0);
+    this.written = Array.from({ length: this.slots }, () => 0);
   }
 
   get shape(): CacheShape {
@@ -86,9 +77,28 @@ export class KvCache {
     return this.held[slot]!;
   }
 
-  /** Forgets what a slot holds after its first `length` ids. */
+  /**
+   * Forgets what a slot holds after its first `length` ids; all of it where a sliding layer no longer has the window before
+   * them, so that it is to be computed anew.
+   */
   truncate(slot: number, length: number): void {
-    this.held[slot]!.length = Math.min(length, this.held[slot]!.length);
+    const held = this.held[slot]!;
+    if (length >= held.length) return;
+    this.keep(slot, this.holdsWindow(slot, length) ? length : 0);
+  }
+
+  private keep(slot: number, length: number): void {
+    this.held[slot]!.length = length;
+    if (length === 0) this.written[slot] = 0;
+  }
+
+  /** Whether every sliding layer has the keys that a query at position `length` sees. */
+  private holdsWindow(slot: number, length: number): boolean {
+    const { config } = this.model;
+    return config.layerTypes.every((_, layer) => {
+      const { rows, ring } = layerCache(config, layer, this.store.capacity);
+      return ring === 0 || Math.max(0, length - ring + 1) >= this.written[slot]! - rows;
+    });
   }
 
   /**
@@ -98,7 +108,7 @@ export class KvCache {
   fit(slot: number, length: number): void {
     const { config } = this.model;
     const held = this.held[slot]!;
-    if (held.length > 0 && ropeRegime(config, length) !== ropeRegime(config, this.lengths[slot]!)) held.length = 0;
+    if (held.length > 0 && ropeRegime(config, length) !== ropeRegime(config, this.lengths[slot]!)) this.keep(slot, 0);
     this.lengths[slot] = length;
   }
 
@@ -112,9 +122,7 @@ export class KvCache {
 
   /** Bytes of the tensors at their present capacity; the system provides them as they are written. */
   get bytes(): number {
-    let n = 0;
-    for (const t of this.store.tensors.values()) n += t.bytes;
-    return n;
+    return this.store.bytes;
   }
 
   /**
@@ -128,12 +136,11 @@ export class KvCache {
         `context: expected at most ${this.contextLength} tokens, got ${length}`,
       );
     if (length <= this.store.capacity) return;
-    const before = this.store;
-    const grown = this.allocate(Math.max(length, 2 * before.capacity));
-    for (let slot = 0; slot < this.slots; slot++) await copySlot(before, grown, slot, slot, this.held[slot]!.length);
-    this.store = grown;
+    const { model, slots, dtype, store } = this;
+    const capacity = this.capacityFor(Math.max(length, 2 * store.capacity));
     this.releaseExecutables();
-    for (const t of before.tensors.values()) t.dispose();
+    const lengths = this.held.map((ids) => ids.length);
+    this.store = await store.grown(model, { slots, dtype, capacity }, lengths);
   }
 
   /** A cache of one slot that holds what `slot` holds. */
@@ -141,10 +148,11 @@ export class KvCache {
     this.assertLive();
     const ids = [...this.held[slot]!];
     const { model, contextLength, dtype, adapters } = this;
-    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: ids.length, adapters });
-    await copySlot(this.store, copy.store, slot, 0, ids.length);
+    const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: this.store.capacity, adapters });
+    await this.store.copySlot(copy.store, { from: slot, to: 0, length: ids.length });
     copy.held[0] = ids;
     copy.lengths[0] = this.lengths[slot]!;
+    copy.written[0] = this.written[slot]!;
     return copy;
   }
 
@@ -162,6 +170,8 @@ export class KvCache {
     const { shape, inputs = {}, signal } = options;
     const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
     const rows = this.rowsOf(segments);
+    for (const { slot, ids } of segments)
+      this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + ids.length);
     const result = await raceAbort(executable.run({ ...rows, ...inputs }, { signal }), signal);
     for (const { slot, ids } of segments) this.held[slot]!.push(...Array.from(ids));
     return result;
@@ -226,16 +236,11 @@ export class KvCache {
     return found;
   }
 
-  private allocate(length: number): Store {
+  /** Powers of two, so that few programs serve all lengths. */
+  private capacityFor(length: number): number {
     let capacity = SMALLEST_CAPACITY;
-    while (capacity < length) capacity *= 2; // powers of two, so that few programs serve all lengths
-    capacity = Math.min(capacity, this.contextLength);
-    const { model, slots, dtype } = this;
-    const tensors = cacheTensors(model, { slots, capacity, dtype });
-    return {
-      capacity,
-      tensors: new Map(tensors.map(({ name, shape }) => [name, Tensor.zeros(model.device, dtype, shape)])),
-    };
+    while (capacity < length) capacity *= 2;
+    return Math.min(capacity, this.contextLength);
   }
 
   private releaseExecutables(): void {
@@ -251,18 +256,6 @@ export class KvCache {
     if (!this.live) return;
     this.live = false;
     this.releaseExecutables();
-    for (const t of this.store.tensors.values()) t.dispose();
-  }
-}
-
-/** Copies the first `length` positions of every head of one slot. */
-async function copySlot(from: Store, to: Store, fromSlot: number, toSlot: number, length: number): Promise<void> {
-  if (length === 0) return;
-  for (const [name, t] of from.tensors) {
-    const [, heads, , width] = t.shape as [number, number, number, number];
-    for (let head = 0; head < heads; head++) {
-      const data = await t.read((fromSlot * heads + head) * from.capacity * width, length * width);
-      await to.tensors.get(name)!.write(data, (toSlot * heads + head) * to.capacity * width);
-    }
+    this.store.dispose();
   }
 }

@@ -14,7 +14,8 @@ import {
   tokenLogprob,
   type Value,
 } from "../graph/index.ts";
-import { type CacheShape, cachedForward, rowInputs } from "../models/forward.ts";
+import type { CacheShape } from "../models/cache-shape.ts";
+import { cachedForward, rowInputs } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 

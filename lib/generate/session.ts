@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { FloatDType } from "../graph/index.ts";
+import { CACHE_DTYPES, type CacheDType } from "../models/cache-shape.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { newProgress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -11,8 +11,8 @@ import { type Piece, Sequence } from "./sequence.ts";
 export interface SessionOptions {
   /** Most tokens it may hold; the model's context length where not given. */
   contextLength?: number | undefined;
-  /** Element type of the KV cache: f32 (the default), bf16 or f16 for half the memory. */
-  cacheDtype?: FloatDType | undefined;
+  /** Element type of the KV cache: f32 (the default), bf16 or f16 for half the memory, q8 for little more than a quarter. */
+  cacheDtype?: CacheDType | undefined;
   /** Names of the adapters it goes through; the model's active ones, as they are when it is opened, where not given. */
   adapters?: readonly string[] | undefined;
 }
@@ -40,8 +40,7 @@ export class Session {
     const { contextLength = most, cacheDtype = "f32", adapters } = options;
     if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
       throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
-    if (!["f32", "bf16", "f16"].includes(cacheDtype))
-      throw invalidArgument("cacheDtype", "f32, bf16 or f16", cacheDtype);
+    if (!CACHE_DTYPES.includes(cacheDtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", cacheDtype);
     const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
     return new Session(languageModel, cache);
   }
@@ -52,6 +51,13 @@ export class Session {
   }
   get contextLength(): number {
     return this.cache.contextLength;
+  }
+  get cacheDtype(): CacheDType {
+    return this.cache.dtype;
+  }
+  /** Memory of the KV cache at its present capacity; the system provides it as it is written. */
+  get cacheBytes(): number {
+    return this.cache.bytes;
   }
 
   /** Streams the continuation of a whole prompt, of which the held beginning costs nothing. */

@@ -20,6 +20,7 @@ import {
 } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
+import { type CacheShape, layerCache, layerTensor } from "./cache-shape.ts";
 import type { Model } from "./model.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
@@ -177,26 +178,6 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
   return forwardOf(model, context, "f32");
 }
 
-/** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
-export interface CacheShape {
-  slots: number;
-  capacity: number;
-  dtype: FloatDType;
-  /** What the capacity may grow to. */
-  context: number;
-  /** Names of the adapters that take part: keys and values depend on them. Default: the model's active ones. */
-  adapters?: readonly string[] | undefined;
-}
-
-/** Names and shapes of the cache tensors that cachedForward binds, two a layer. */
-export function cacheTensors(model: Model, cache: Omit<CacheShape, "context">): { name: string; shape: number[] }[] {
-  const { numHiddenLayers, numKeyValueHeads, headDim } = model.config;
-  const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
-  return Array.from({ length: numHiddenLayers }, (_, i) => [`cache.${i}.k`, `cache.${i}.v`])
-    .flat()
-    .map((name) => ({ name, shape }));
-}
-
 /**
  * New rows of several sequences over their KV caches. Where rotation depends on a sequence's length (turnsByLength), the
  * program has an input `lengths` (rows) i32.
@@ -210,13 +191,12 @@ export function cachedForward(
   cache: CacheShape,
   { rowwise = false }: { rowwise?: boolean | undefined } = {},
 ): Forward {
-  const { numKeyValueHeads, headDim, modelType } = model.config;
+  const { modelType } = model.config;
   if (model.family.encoder)
     throw new HeddleError(
       "UNSUPPORTED",
       `model: expected one that generates, got ${modelType}, which encodes whole texts`,
     );
-  const shape = [cache.slots, numKeyValueHeads, cache.capacity, headDim];
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,
@@ -224,11 +204,13 @@ export function cachedForward(
     adapters: model.adaptersOf(cache.adapters),
     lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
     attend: (layer, { q, k, v, sinks }, options) => {
-      const cacheK = tensor(`cache.${layer}.k`, cache.dtype, shape);
-      const cacheV = tensor(`cache.${layer}.v`, cache.dtype, shape);
-      cacheWrite(cacheK, k, segments);
-      cacheWrite(cacheV, v, segments);
-      return cachedAttention({ q, cacheK, cacheV, segments, sinks }, { ...options, context: cache.context });
+      const { dtype, shape } = layerTensor(model.config, layer, cache);
+      const { ring } = layerCache(model.config, layer, cache.capacity);
+      const cacheK = tensor(`cache.${layer}.k`, dtype, shape);
+      const cacheV = tensor(`cache.${layer}.v`, dtype, shape);
+      cacheWrite(cacheK, k, segments, { ring });
+      cacheWrite(cacheV, v, segments, { ring });
+      return cachedAttention({ q, cacheK, cacheV, segments, sinks }, { ...options, context: cache.context, ring });
     },
   });
   return forwardOf(model, context, model.quantizedActivations);

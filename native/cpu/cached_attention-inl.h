@@ -18,6 +18,12 @@ inline int64_t part_keys(const CachedAttention& a) {
   return max_of<int64_t>(512, round_up(ceil_div(max_of(a.context, a.capacity), 32), score_keys));
 }
 
+// Most parts that one segment's context is cut into: those that its rows see.
+inline int64_t most_parts(const CachedAttention& a) {
+  int64_t keys = part_keys(a), all = ceil_div(a.ring ? max_of(a.context, a.capacity) : a.capacity, keys);
+  return a.causal && a.window > 0 ? min_of(all, ceil_div(a.window + direct_rows, keys) + 1) : all;
+}
+
 // What a decoding task leaves per query when the context is cut: unnormalised output (width), maximum, sum.
 inline int64_t partial_floats(int64_t width) { return width + 2; }
 
@@ -30,10 +36,10 @@ struct CachedPlan {
 inline CachedPlan plan_cached(const CachedAttention& a) {
   CachedPlan p;
   p.index = round_up((a.segments + 1) * static_cast<int64_t>(2 * sizeof(int64_t)), 64);
-  int64_t parts = ceil_div(a.capacity, part_keys(a)), rows = a.segments * direct_rows;
+  int64_t parts = most_parts(a), rows = a.segments * direct_rows;
   p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
   p.queries = direct_rows * (a.heads / a.kv_heads);
-  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16), flash_floats(a.width));
+  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, flash_floats(a.width));
   return p;
 }
 inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
@@ -103,38 +109,36 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
-// One query over keys [first, last) of one head: updates m, l and o (width). Keys pass in blocks that stay in L1.
+// One query over n <= score_keys keys of one head: updates m, l and o (width).
 template <class T>
-inline void attend_keys(const float* q, const T* k, const T* v, int64_t first, int64_t last, int64_t width, float softcap, float& m, float& l, float* o) {
+inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m, float& l, float* o) {
   alignas(64) float s[score_keys];
-  for (int64_t j = first; j < last; j += score_keys) {
-    int64_t n = min_of(score_keys, last - j), i = 0;
-    for (; i + W <= n; i += W) store(s + i, score_keys_of(k + (j + i) * width, width, q));
-    for (; i < n; ++i) s[i] = score_key(k + (j + i) * width, width, q);
-    for (; i < round_up(n, W); ++i) s[i] = minus_infinity;
-    F top = set1(m);
-    for (i = 0; i < n; i += W) {
-      F x = load(s + i);
-      if (softcap > 0) {
-        x = capped(x, softcap);
-        if (i + W > n) store_n(s + i, x, static_cast<int>(n - i)), x = load(s + i);
-        else store(s + i, x);
-      }
-      top = max(x, top);
+  int64_t i = 0;
+  for (; i + W <= n; i += W) store(s + i, score_keys_of(k + i * width, width, q));
+  for (; i < n; ++i) s[i] = score_key(k + i * width, width, q);
+  for (; i < round_up(n, W); ++i) s[i] = minus_infinity;
+  F top = set1(m);
+  for (i = 0; i < n; i += W) {
+    F x = load(s + i);
+    if (softcap > 0) {
+      x = capped(x, softcap);
+      if (i + W > n) store_n(s + i, x, static_cast<int>(n - i)), x = load(s + i);
+      else store(s + i, x);
     }
-    float peak = reduce_max(top);
-    F sum = zero(), base = set1(peak);
-    for (i = 0; i < n; i += W) {
-      F x = exp_nonpositive(sub(load(s + i), base));
-      store(s + i, x);
-      sum = add(sum, x);
-    }
-    float t[W];
-    store(t, exp_nonpositive(set1(m - peak)));
-    l = l * t[0] + reduce_add(sum);
-    m = peak;
-    mix_keys(s, v + j * width, n, width, t[0], o);
+    top = max(x, top);
   }
+  float peak = reduce_max(top);
+  F sum = zero(), base = set1(peak);
+  for (i = 0; i < n; i += W) {
+    F x = exp_nonpositive(sub(load(s + i), base));
+    store(s + i, x);
+    sum = add(sum, x);
+  }
+  float t[W];
+  store(t, exp_nonpositive(set1(m - peak)));
+  l = l * t[0] + reduce_add(sum);
+  m = peak;
+  mix_keys(s, v, n, width, t[0], o);
 }
 
 inline void store_output(const CachedAttention& a, int64_t row, int64_t head, const float* o, float factor) {
@@ -147,41 +151,69 @@ inline void store_output(const CachedAttention& a, int64_t row, int64_t head, co
   }
 }
 
+// Parts [first, last) of the context that a segment's rows see any key of.
+struct Parts {
+  int64_t first, last;
+  int64_t count() const { return last - first; }
+};
+inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
+  int64_t keys = part_keys(a), last = max_of<int64_t>(1, ceil_div(g.past + g.rows, keys));
+  return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
+}
+
 // Part `part` of the context of a segment, for all its rows and all heads of key/value head kh.
-template <class T>
-void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, int64_t parts, float* partials, float* work) {
+// partials: of this segment, null where the context is not cut.
+inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts, float* partials, float* work) {
   int64_t group = a.heads / a.kv_heads, width = a.width, queries = g.rows * group, length = g.past + g.rows;
-  int64_t base = (g.slot * a.kv_heads + kh) * a.capacity * width;
-  const T* k = static_cast<const T*>(a.k) + base;
-  const T* v = static_cast<const T*>(a.v) + base;
+  bool q8 = a.cache_type == DType::u8;
+  int64_t stride = q8 ? width + 4 : width, base = (g.slot * a.kv_heads + kh) * a.capacity * stride;
   Mask mask{a.causal, a.window};
   float* q = work;
   float* o = q + queries * width;
   float* m = o + queries * width;
   float* l = m + queries;
+  float* k_tile = work + round_up(queries * (2 * width + 2), 16);  // (score_keys, width)
+  float* v_tile = k_tile + score_keys * width;
   for (int64_t r = 0; r < g.rows; ++r)
     load_tile(a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
   for (int64_t i = 0; i < queries; ++i) {  // the sink counts once: in the first part
-    m[i] = part == 0 ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
+    m[i] = part == parts.first ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
     l[i] = m[i] > minus_infinity ? 1 : 0;
   }
-  int64_t begin = part * part_keys(a), end = parts > 1 ? min_of(length, begin + part_keys(a)) : length;
+  int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
+  if (parts.count() == 1) begin = 0;
   // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
-  for (int64_t j = begin; j < end; j += score_keys)  // outermost: keys come from memory once for all queries
+  bool convert = q8 || (a.cache_type != DType::f32 && queries > 1);
+  for (int64_t j = begin; j < end; j += score_keys) {  // outermost: keys come from memory once for all queries
+    int64_t from = max_of(j, mask.low(g.past)), to = min_of(j + score_keys, end);
+    // Rows of keys from j on; those below `from` may be gone, and are not touched.
+    int64_t at = base + (a.ring ? j % a.capacity : j) * stride;
+    if (convert && from < to) {
+      load_tile(a.k, a.cache_type, at + (from - j) * stride, stride, to - from, width, k_tile + (from - j) * width, width);
+      load_tile(a.v, a.cache_type, at + (from - j) * stride, stride, to - from, width, v_tile + (from - j) * width, width);
+    }
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
-      int64_t first = max_of(j, mask.low(position)), last = min_of(min_of(j + score_keys, end), mask.high(position, length));
-      if (first < last) attend_keys(q + i * width, k, v, first, last, width, a.softcap, m[i], l[i], o + i * width);
+      int64_t first = max_of(j, mask.low(position)) - j, last = min_of(to, mask.high(position, length)) - j;
+      if (first >= last) continue;
+      auto attend = [&](const auto* k, const auto* v) {
+        attend_keys(q + i * width, k + first * width, v + first * width, last - first, width, a.softcap, m[i], l[i], o + i * width);
+      };
+      if (convert) attend(k_tile, v_tile);
+      else if (a.cache_type == DType::f32) attend(static_cast<const float*>(a.k) + at, static_cast<const float*>(a.v) + at);
+      else if (a.cache_type == DType::bf16) attend(static_cast<const bf16*>(a.k) + at, static_cast<const bf16*>(a.v) + at);
+      else attend(static_cast<const f16*>(a.k) + at, static_cast<const f16*>(a.v) + at);
     }
+  }
   for (int64_t i = 0; i < queries; ++i) {
     int64_t row = i / group, head = kh * group + i % group;
-    if (parts == 1) {
+    if (parts.count() == 1) {
       store_output(a, g.first + row, head, o + i * width, 1 / l[i]);
       continue;
     }
-    float* to = partials + ((row * a.heads + head) * parts + part) * partial_floats(width);
+    float* to = partials + ((row * a.heads + head) * parts.count() + part - parts.first) * partial_floats(width);
     for (int64_t d = 0; d < width; ++d) to[d] = o[i * width + d];
     to[width] = m[i], to[width + 1] = l[i];
   }
@@ -208,13 +240,11 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
   int64_t* first_partial = first_task + a.segments + 1;  // (segments + 1): of floats in partials
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + plan.index);
   float* work = partials + plan.partials;
-  int64_t keys_per_part = part_keys(a);
-  auto parts_of = [&](const SegmentRows& g) { return max_of<int64_t>(1, ceil_div(g.past + g.rows, keys_per_part)); };
   auto is_direct = [](const SegmentRows& g) { return g.rows <= direct_rows; };
   first_task[0] = first_partial[0] = 0;
   for (int64_t s = 0; s < a.segments; ++s) {
     SegmentRows g = segment_rows(a, s);
-    int64_t parts = parts_of(g);
+    int64_t parts = parts_of(a, g).count();
     bool direct = is_direct(g);
     first_task[s + 1] = first_task[s] + (g.rows <= 0 ? 0 : direct ? a.kv_heads * parts : a.heads * ceil_div(g.rows, query_block));
     first_partial[s + 1] = first_partial[s] + (direct && parts > 1 ? g.rows * a.heads * parts * partial_floats(a.width) : 0);
@@ -233,25 +263,24 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     SegmentRows g = segment_rows(a, s);
     float* mine = work + thread * plan.work;
     if (is_direct(g)) {
-      int64_t parts = parts_of(g), kh = local / parts, part = local % parts;
-      if (a.cache_type == DType::f32) decode_task<float>(a, g, kh, part, parts, partials + first_partial[s], mine);
-      else if (a.cache_type == DType::bf16) decode_task<bf16>(a, g, kh, part, parts, partials + first_partial[s], mine);
-      else decode_task<f16>(a, g, kh, part, parts, partials + first_partial[s], mine);
+      Parts parts = parts_of(a, g);
+      decode_task(a, g, local / parts.count(), parts.first + local % parts.count(), parts, partials + first_partial[s], mine);
       return;
     }
     int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / a.heads, head = local % a.heads;
     int64_t row = g.first + block * query_block, qo = (row * a.heads + head) * a.width, q_stride = a.heads * a.width;
-    int64_t kv = (g.slot * a.kv_heads + head / (a.heads / a.kv_heads)) * a.capacity * a.width;
+    int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width;
+    int64_t kv = (g.slot * a.kv_heads + head / (a.heads / a.kv_heads)) * a.capacity * kv_stride;
     FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
-                 element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, a.width, g.past + g.rows, a.width,
+                 element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, kv_stride, g.past + g.rows, a.width,
                  {a.causal, a.window}, a.scale, a.softcap,
-                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head)};
+                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head), a.ring ? a.capacity : 0};
     flash_forward(b, mine);
   });
   if (first_partial[a.segments] == 0) return;
   for (int64_t s = 0; s < a.segments; ++s) {
     SegmentRows g = segment_rows(a, s);
-    int64_t parts = parts_of(g);
+    int64_t parts = parts_of(a, g).count();
     if (!is_direct(g) || parts == 1) continue;
     pool.range(g.rows * a.heads, 4, [&](int64_t from, int64_t to, int) {
       for (int64_t i = from; i < to; ++i)

@@ -77,13 +77,25 @@ struct FlashBlock {
   float* lse;  // may be null; lse_stride apart
   int64_t lse_stride;
   float sink = minus_infinity;  // one more logit in the denominator
+  int64_t ring = 0;             // where not 0, key j is the one at row j mod ring
 };
 
-// (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero.
+// A q8 row of the cache (ops/q8_rows.h): width bytes, then their scale.
+inline void widen_q8(const uint8_t* row, int64_t width, float* to) {
+  const int8_t* from = reinterpret_cast<const int8_t*>(row);
+  float scale;
+  __builtin_memcpy(&scale, row + width, sizeof scale);
+  int64_t d = 0;
+  for (; d + W <= width; d += W) store(to + d, mul(load(from + d), set1(scale)));
+  for (; d < width; ++d) to[d] = scale * static_cast<float>(from[d]);
+}
+
+// (rows, width) of any dtype -> f32, rows `to_stride` apart, the columns from width on zero. u8 are q8 rows.
 inline void load_tile(const void* from, DType type, int64_t at, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, to += to_stride, at += stride) {
     if (type == DType::f32) widen(static_cast<const float*>(from) + at, width, to);
     else if (type == DType::bf16) widen(static_cast<const bf16*>(from) + at, width, to);
+    else if (type == DType::u8) widen_q8(static_cast<const uint8_t*>(from) + at, width, to);
     else widen(static_cast<const f16*>(from) + at, width, to);
     for (int64_t d = width; d < to_stride; ++d) to[d] = 0;
   }
@@ -193,14 +205,16 @@ inline void flash_forward(const FlashBlock& b, float* work) {
   bool direct = b.kv_type == DType::f32 && b.kv_stride == width;
   int64_t end = b.position + b.rows;
   int64_t first = b.mask.low(b.position), last = b.mask.high(end - 1, b.keys);
-  for (int64_t j = first; j < last; j += key_block) {
-    int64_t keys = min_of(key_block, last - j);
+  for (int64_t j = first, keys; j < last; j += keys) {
+    keys = min_of(key_block, last - j);
+    int64_t at = j;
+    if (b.ring > 0) at = j % b.ring, keys = min_of(keys, b.ring - at);
     const float *k = k_tile, *v = v_tile;
     if (direct) {
-      k = static_cast<const float*>(b.k) + j * width, v = static_cast<const float*>(b.v) + j * width;
+      k = static_cast<const float*>(b.k) + at * width, v = static_cast<const float*>(b.v) + at * width;
     } else {
-      load_tile(b.k, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, k_tile, width);
-      load_tile(b.v, b.kv_type, j * b.kv_stride, b.kv_stride, keys, width, v_tile, width);
+      load_tile(b.k, b.kv_type, at * b.kv_stride, b.kv_stride, keys, width, k_tile, width);
+      load_tile(b.v, b.kv_type, at * b.kv_stride, b.kv_stride, keys, width, v_tile, width);
     }
     for (int64_t p = 0; p * NR < b.rows; ++p) {
       int64_t query = b.position + p * NR;

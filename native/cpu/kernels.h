@@ -50,7 +50,7 @@ struct Attention {
 };
 
 struct CachedAttention {
-  int64_t heads, kv_heads, width, slots, capacity;  // cache (slots, kv_heads, capacity, width)
+  int64_t heads, kv_heads, width, slots, capacity;  // cache (slots, kv_heads, capacity, width); u8: q8 rows, width + 4 bytes
   int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
   bool causal;
   int64_t window;
@@ -63,6 +63,7 @@ struct CachedAttention {
   int64_t rows;            // of q: the bound on every segment
   const void* sinks = nullptr;
   DType sinks_type = DType::f32;
+  bool ring = false;  // position p lies in row p mod capacity, a multiple of 64
 };
 
 struct SinksBackward {

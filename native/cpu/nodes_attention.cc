@@ -79,16 +79,18 @@ CachedAttention cached(const Node& n) {
   a.type = q.dtype, a.cache_type = k.dtype;
   a.q = q.data, a.k = k.data, a.v = v.data, a.o = n.out[0].data;
   if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
+  a.ring = ring_of(n) > 0;
   a.segments = segments.shape[0], a.segment = static_cast<const int32_t*>(segments.data);
   return a;
 }
 bool cached_supports(const Node& n) {
-  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && is_float(n.in[1]) && n.in[2].dtype == n.in[1].dtype &&
-         n.in[1].shape[2] < longest;
+  if (ring_of(n) > 0 && n.in[1].shape[2] % 64 != 0) return false;
+  return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
+         n.in[2].dtype == n.in[1].dtype && n.in[1].shape[2] < longest;
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
 void cached_run(const Node& n, Context& c) {
-  read_segments("cached_attention", n.in[3], n.in[0].shape[0], n.in[1].shape);  // throws unless every segment fits
+  read_segments("cached_attention", n.in[3], n.in[0].shape[0], n.in[1].shape, ring_of(n));  // throws unless every segment fits
   active().cached_attention(cached(n), c.pool, c.scratch);
 }
 

@@ -3,6 +3,7 @@
 
 #include "cpu/nodes.h"
 #include "ops/indices.h"
+#include "ops/q8_rows.h"
 #include "ops/segments.h"
 
 namespace heddle {
@@ -122,17 +123,30 @@ void concat(const Node& n, Context& c) {
   each_piece(n.out[0], n.in, c.pool, [](char* whole, const char* piece, size_t bytes) { std::memcpy(whole, piece, bytes); });
 }
 
-bool cache_write_supports(const Node& n) { return is_float(n.in[0]) && is_activation(n.in[1]); }
+constexpr int64_t widest_q8 = 1024;  // of a head
+
+bool cache_write_supports(const Node& n) {
+  return (is_float(n.in[0]) || (n.in[0].dtype == DType::u8 && n.in[1].shape[2] <= widest_q8)) && is_activation(n.in[1]);
+}
 void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1];
-  const int64_t KH = cache.shape[1], L = cache.shape[2], D = cache.shape[3];
-  const int64_t to_size = static_cast<int64_t>(dtype_bytes(cache.dtype)), from_size = static_cast<int64_t>(dtype_bytes(x.dtype));
-  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape))
+  const int64_t KH = cache.shape[1], L = cache.shape[2], D = x.shape[2];
+  const bool q8 = cache.dtype == DType::u8;
+  const int64_t to_bytes = cache.shape[3] * static_cast<int64_t>(dtype_bytes(cache.dtype));
+  const int64_t from_bytes = D * static_cast<int64_t>(dtype_bytes(x.dtype));
+  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape, ring_of(n)))
     c.pool.range(s.count * KH, copy_grain / (D * 4 + 1) + 1, [&](int64_t begin, int64_t end, int) {
+      float row[widest_q8];
       for (int64_t i = begin; i < end; ++i) {
         const int64_t r = i / KH, h = i % KH;
-        active().convert(x.as<char>() + ((s.first + r) * KH + h) * D * from_size, x.dtype,
-                         cache.as<char>() + ((s.slot * KH + h) * L + s.past + r) * D * to_size, cache.dtype, D);
+        const char* from = x.as<char>() + ((s.first + r) * KH + h) * from_bytes;
+        char* to = cache.as<char>() + ((s.slot * KH + h) * L + (s.past + r) % L) * to_bytes;
+        if (!q8) {
+          active().convert(from, x.dtype, to, cache.dtype, D);
+          continue;
+        }
+        active().convert(from, x.dtype, row, DType::f32, D);
+        q8_store_row(row, D, reinterpret_cast<uint8_t*>(to));
       }
     });
 }

@@ -1,29 +1,40 @@
 // Writing new keys or values into the cache.
 #include "ops/check.h"
+#include "ops/q8_rows.h"
 #include "ops/reference.h"
 #include "ops/segments.h"
 
 namespace heddle {
 namespace {
 
-// cache (S, KH, L, D) of f32, bf16 or f16, written in place; x (N, KH, D); segments (G, 4) i32
+// cache (S, KH, L, D) of f32, bf16 or f16, or (S, KH, L, D + 4) of q8 rows (u8), written in place; x (N, KH, D);
+// segments (G, 4) i32. Position p of a sequence lies in row p mod L. ring: 0, or the window for whose sake older
+// positions may be overwritten.
 void check_cache_write(const Node& n) {
   Check c("cache_write", n, 3, 3, 0, 0);
   const Operand cache = c.in(0, "cache"), x = c.in(1, "x");
-  c.rank(cache, 4), c.dtype(cache, float_types);
-  c.rank(x, 3), c.dtype(x, activation_types), c.same_dim(x, 1, cache, 1), c.same_dim(x, 2, cache, 3);
+  c.rank(cache, 4), c.dtype(cache, cache_types);
+  c.rank(x, 3), c.dtype(x, activation_types), c.same_dim(x, 1, cache, 1), check_cache_width(c, x, cache);
   check_segments(c, c.in(2, "segments"));
+  ring_of(n);
 }
 
 void cache_write(const Node& n) {
   const Tensor &cache = n.in[0], &x = n.in[1];
-  const int64_t KH = cache.shape[1], L = cache.shape[2], D = cache.shape[3];
+  const int64_t KH = cache.shape[1], L = cache.shape[2], D = x.shape[2];
   Row row(D);
-  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape))
+  std::vector<float> narrow(static_cast<size_t>(D));
+  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape, ring_of(n)))
     for (int64_t r = 0; r < s.count; ++r)
       for (int64_t h = 0; h < KH; ++h) {
+        const int64_t at = (s.slot * KH + h) * L + (s.past + r) % L;
         load_row(x, ((s.first + r) * KH + h) * D, D, row.data());
-        store_row(cache, ((s.slot * KH + h) * L + s.past + r) * D, row);
+        if (cache.dtype == DType::u8) {
+          for (int64_t d = 0; d < D; ++d) narrow[d] = static_cast<float>(row[d]);
+          q8_store_row(narrow.data(), D, cache.as<uint8_t>() + at * cache.shape[3]);
+        } else {
+          store_row(cache, at * D, row);
+        }
       }
 }
 

@@ -1,17 +1,19 @@
 // Attention of new rows over the key/value cache, which already holds their own keys and values.
 #include "ops/attention.h"
+#include "ops/q8_rows.h"
 #include "ops/segments.h"
 
 namespace heddle {
 namespace {
 
-// q (N, H, D), cache_k and cache_v (S, KH, L, D), segments (G, 4) i32, sinks? (H) -> o (N, H, D).
-// The cache already holds the keys and values of these rows. Rows outside every segment are left as they are.
+// q (N, H, D), cache_k and cache_v (S, KH, L, D) or, of q8 rows, (S, KH, L, D + 4), segments (G, 4) i32, sinks? (H)
+// -> o (N, H, D). The cache already holds the keys and values of these rows, position p in row p mod L: with `ring`, the
+// window, only the newest L. Rows outside every segment are left as they are.
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 5, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
   c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 2);
-  c.rank(k, 4), c.dtype(k, float_types), c.same_dim(k, 3, q, 2), c.positive(k, 1);
+  c.rank(k, 4), c.dtype(k, cache_types), check_cache_width(c, q, k), c.positive(k, 1);
   c.same_shape(v, k), c.same_dtype(v, k);
   if (q.shape()[1] % k.shape()[1] != 0)
     c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
@@ -23,6 +25,18 @@ void check_cached_attention(const Node& n) {
   }
   c.same_shape(o, q), c.dtype(o, activation_types);
   AttentionAttributes::check(c);
+  const int64_t ring = ring_of(n);
+  if (ring != 0 && (ring != n.attr_int("window") || !n.attr_flag("causal")))
+    c.invalid("ring is " + std::to_string(ring) + ", expected the window of causal attention");
+}
+
+// Position p of a head's cache, which begins at row `head`, widened to D doubles.
+void load_cached(const Tensor& cache, int64_t head, int64_t p, int64_t D, double* to) {
+  const int64_t row = head + p % cache.shape[2];
+  if (cache.dtype != DType::u8) return load_row(cache, row * D, D, to);
+  const uint8_t* bytes = cache.as<uint8_t>() + row * cache.shape[3];
+  const double scale = q8_scale(bytes, D);
+  for (int64_t d = 0; d < D; ++d) to[d] = scale * static_cast<int8_t>(bytes[d]);
 }
 
 void cached_attention(const Node& n) {
@@ -30,12 +44,15 @@ void cached_attention(const Node& n) {
   const int64_t H = q.shape[1], D = q.shape[2], KH = k.shape[1], L = k.shape[2];
   const AttentionAttributes a(n);
   const Row sinks = n.has_input(4) ? load_all(n.in[4]) : Row();
-  Row query(D), out(D), p(L);
-  for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], k.shape)) {
-    const int64_t length = s.past + s.count;
+  Row query(D), out(D);
+  for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], k.shape, ring_of(n))) {
+    const int64_t length = s.past + s.count, from = a.first(s.past);
+    Row p(static_cast<size_t>(length)), ks(static_cast<size_t>(length * D)), vs(ks.size());  // (length), (length, D)
     for (int64_t kh = 0; kh < KH; ++kh) {
-      const Row ks = load_row(k, (s.slot * KH + kh) * L * D, length * D);  // (length, D)
-      const Row vs = load_row(v, (s.slot * KH + kh) * L * D, length * D);
+      for (int64_t j = from; j < length; ++j) {
+        load_cached(k, (s.slot * KH + kh) * L, j, D, &ks[j * D]);
+        load_cached(v, (s.slot * KH + kh) * L, j, D, &vs[j * D]);
+      }
       for (int64_t r = 0; r < s.count; ++r) {
         const int64_t position = s.past + r, first = a.first(position), last = a.last(position, length);
         for (int64_t h = kh * (H / KH); h < (kh + 1) * (H / KH); ++h) {

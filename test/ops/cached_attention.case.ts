@@ -1,4 +1,15 @@
-import { activationTypes, f32, float, given, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
+import {
+  activationTypes,
+  f32,
+  float,
+  generator,
+  given,
+  type OpCase,
+  type Operand,
+  type OpFile,
+  out,
+  weightTypes,
+} from "./harness.ts";
 
 const segments = (...rows: [first: number, rows: number, slot: number, past: number][]) =>
   given("i32", [rows.length, 4], rows.flat());
@@ -24,6 +35,93 @@ const sizes = [
   [6, 1, 128],
 ] as const;
 const capacity = 40;
+
+/** Rows of bytes, each with the f32 scale that makes its largest element 2, or of zeros. */
+function q8Rows(shape: readonly [number, number, number, number], seed: number): Operand {
+  const [slots, heads, rows, width] = shape;
+  const random = generator(seed);
+  const bytes = Array.from({ length: slots * heads * rows }, (_, row) => {
+    const integers = Array.from({ length: width }, () => Math.round(random() * 254) - 127);
+    const scale = row % 7 === 3 ? 0 : 2 / Math.max(...integers.map(Math.abs));
+    return [...integers.map((v) => v & 255), ...new Uint8Array(Float32Array.of(scale).buffer)];
+  }).flat();
+  return given("u8", [slots, heads, rows, width + 4], bytes);
+}
+
+/** Rows of a q8 cache: writing them, and attending over them by every path. */
+const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
+  sizes.flatMap(([heads, keyHeads, width], s) =>
+    batches.flatMap((batch, i) => {
+      const mask = masks[(i + s) % masks.length]!;
+      const [k, v] = [1, 2].map((seed) => q8Rows([3, keyHeads, capacity, width], seed));
+      const label = `${type}, q8 cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
+      return [
+        {
+          op: "cache_write",
+          label,
+          inputs: [k, float(type, [batch.rows, keyHeads, width], -3, 5), batch.segments],
+          outputs: [],
+          mutates: [0],
+          exact: true,
+        },
+        {
+          op: "cached_attention",
+          label: `${label}, ${mask.name}`,
+          inputs: [
+            float(type, [batch.rows, heads, width], -2, 2),
+            k,
+            v,
+            batch.segments,
+            mask.sinks ? float("f32", [heads], -2, 2) : undefined,
+          ],
+          attributes: { scale: 1 / Math.sqrt(width), causal: mask.causal, window: mask.window, softcap: mask.softcap },
+          outputs: [out(type, batch.rows, heads, width)],
+        },
+      ];
+    }),
+  ),
+);
+
+/** Rings of `rows` that keep a window: positions far beyond them, runs across their end, sequences shorter than they are. */
+const rings = [
+  { rows: 64, window: 6 },
+  { rows: 128, window: 70 },
+  { rows: 40, window: 6 },
+] as const;
+const ringBatches = [
+  { name: "decode", rows: 3, segments: segments([0, 1, 0, 200], [1, 1, 1, 63], [2, 1, 2, 3]) },
+  { name: "decode where the context is cut", rows: 2, segments: segments([0, 2, 1, 520]) },
+  { name: "a few rows across the end", rows: 9, segments: segments([0, 9, 1, 252]) },
+  { name: "a prompt across the end", rows: 35, segments: segments([0, 33, 0, 5000], [33, 2, 2, 127]) },
+];
+const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
+  ringBatches.flatMap((batch) =>
+    (["f32", "bf16", "q8"] as const).flatMap((cache): OpCase[] => {
+      const [heads, keyHeads, width] = [4, 2, 20];
+      const shape = [3, keyHeads, rows, width] as const;
+      const [k, v] = [3, 4].map((seed) => (cache === "q8" ? q8Rows(shape, seed) : float(cache, shape, -2, 2)));
+      const label = `${cache} ring of ${rows}, window ${window}, ${batch.name}`;
+      return [
+        {
+          op: "cache_write",
+          label,
+          inputs: [k, float("f32", [batch.rows, keyHeads, width]), batch.segments],
+          attributes: { ring: window },
+          outputs: [],
+          mutates: [0],
+          exact: cache !== "bf16",
+        },
+        {
+          op: "cached_attention",
+          label,
+          inputs: [float("f32", [batch.rows, heads, width], -2, 2), k, v, batch.segments, float("f32", [heads])],
+          attributes: { scale: 0.3, causal: 1, window, softcap: 0, context: 8192, ring: window },
+          outputs: [out("f32", batch.rows, heads, width)],
+        },
+      ];
+    }),
+  ),
+);
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   weightTypes.flatMap((cache) =>
@@ -72,30 +170,60 @@ const attempt = (row: [number, number, number, number], code: string, message: R
   segments: segments([0, 1, 0, 0], row),
 });
 
+const slotFailures = [
+  attempt([1, 2, 1, 39], "CONTEXT_OVERFLOW", /: segment 1 ends at position 41, the context holds 40$/),
+  attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot 3, expected one of \[0, 3\)$/),
+  attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot -1, /),
+  attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 5, expected rows within \[0, 4\)$/),
+  attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows -1 to 1, /),
+  attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1 has -2 rows after 0 past positions/),
+  attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1 has 2 rows after -5 past positions/),
+  attempt([1, 2147483647, 1, 2147483647], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 2147483648/),
+].flatMap(({ segments: rows, ...rest }) => [
+  {
+    ...rest,
+    op: "cache_write",
+    inputs: [f32([3, 2, capacity, 8]), f32([4, 2, 8]), rows],
+    outputs: [],
+  },
+  {
+    ...rest,
+    op: "cached_attention",
+    inputs: [f32([4, 2, 8]), f32([3, 2, capacity, 8]), f32([3, 2, capacity, 8]), rows],
+    attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
+    outputs: [out("f32", 4, 2, 8)],
+  },
+]);
+
 export default {
-  cases,
+  cases: [...cases, ...q8Cases, ...ringCases],
   failures: [
-    attempt([1, 2, 1, 39], "CONTEXT_OVERFLOW", /: segment 1 ends at position 41, the context holds 40$/),
-    attempt([1, 2, 3, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot 3, expected one of \[0, 3\)$/),
-    attempt([1, 2, -1, 0], "INVALID_ARGUMENT", /: segment 1 uses cache slot -1, /),
-    attempt([1, 4, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 5, expected rows within \[0, 4\)$/),
-    attempt([-1, 2, 1, 0], "INVALID_ARGUMENT", /: segment 1 covers rows -1 to 1, /),
-    attempt([1, -2, 1, 0], "INVALID_ARGUMENT", /: segment 1 has -2 rows after 0 past positions/),
-    attempt([1, 2, 1, -5], "INVALID_ARGUMENT", /: segment 1 has 2 rows after -5 past positions/),
-    attempt([1, 2147483647, 1, 2147483647], "INVALID_ARGUMENT", /: segment 1 covers rows 1 to 2147483648/),
-  ].flatMap(({ segments: rows, ...rest }) => [
     {
-      ...rest,
       op: "cache_write",
-      inputs: [f32([3, 2, capacity, 8]), f32([4, 2, 8]), rows],
+      label: "more rows than a ring takes",
+      code: "CONTEXT_OVERFLOW",
+      message: /: segment 0 has 36 rows, a ring of 40 that keeps a window of 6 takes 35$/,
+      inputs: [f32([3, 2, 40, 8]), f32([36, 2, 8]), segments([0, 36, 0, 10])],
+      attributes: { ring: 6 },
       outputs: [],
     },
     {
-      ...rest,
       op: "cached_attention",
-      inputs: [f32([4, 2, 8]), f32([3, 2, capacity, 8]), f32([3, 2, capacity, 8]), rows],
-      attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
-      outputs: [out("f32", 4, 2, 8)],
+      label: "a ring of another window",
+      code: "INVALID_ARGUMENT",
+      message: /ring is 5, expected the window of causal attention/,
+      inputs: [f32([1, 2, 8]), f32([3, 2, 40, 8]), f32([3, 2, 40, 8]), segments([0, 1, 0, 100])],
+      attributes: { causal: 1, window: 6, scale: 1, softcap: 0, ring: 5 },
+      outputs: [out("f32", 1, 2, 8)],
     },
-  ]),
+    {
+      op: "cache_write",
+      label: "a q8 cache of another width",
+      code: "SHAPE_MISMATCH",
+      message: /last dimension of cache is 9, expected 8 bytes and 4 of their scale/,
+      inputs: [given("u8", [1, 2, 4, 9], Array(72).fill(0)), f32([1, 2, 8]), segments([0, 1, 0, 0])],
+      outputs: [],
+    },
+    ...slotFailures,
+  ],
 } satisfies OpFile;

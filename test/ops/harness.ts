@@ -165,6 +165,7 @@ function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: (
 
 function encode(dtype: DType, values: ArrayLike<number>): TensorData {
   if (dtype === "i32") return Int32Array.from(values);
+  if (dtype === "u8") return Uint8Array.from(values);
   const exact = Float32Array.from(values);
   return dtype === "bf16" ? toBf16(exact) : dtype === "f16" ? toF16(exact) : exact;
 }

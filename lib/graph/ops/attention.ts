@@ -156,25 +156,37 @@ export function attention(operands: AttentionOperands, options: AttentionOptions
   })[0]!;
 }
 
+/** Bytes of the scale behind each row of a q8 cache: a u8 tensor whose last dimension is the heads' width and these. */
+export const Q8_SCALE_BYTES = 4;
+
+/** A cache (slots, heads, rows, width) of floats or of q8 rows, of heads as wide as those of `x`. */
+function needCache(op: string, name: string, cache: Value | undefined, x: Value): Value {
+  const q8 = cache?.dtype === "u8";
+  const c = q8 ? needDType(op, name, cache, "u8", 4) : needFloat(op, name, cache, 4);
+  needDim(op, `width of ${name}`, c.dim(3), q8 ? x.last + Q8_SCALE_BYTES : x.dim(2));
+  return c;
+}
+
 const cacheWriteNode = defineOp({
   name: "cache_write",
   mutates: [0],
   infer([cache, x, segments]) {
-    const c = needFloat("cache_write", "cache", cache, 4);
     const v = needFloat("cache_write", "x", x, 3);
+    const c = needCache("cache_write", "cache", cache, v);
     needDim("cache_write", "heads of x", v.dim(1), c.dim(1));
-    needDim("cache_write", "width of x", v.dim(2), c.dim(3));
     needDim("cache_write", "segments", needDType("cache_write", "segments", segments, "i32", 2).dim(1), 4);
     return [];
   },
 });
 /**
- * Stores rows at their positions of a cache.
- * @param cache (slots, heads, capacity, width) @param x (rows, heads, width)
+ * Stores rows at their positions of a cache: position p in row p mod capacity.
+ * @param cache (slots, heads, capacity, width) of floats; or u8 (…, width + 4), whose rows are rounded to bytes with one scale
+ * @param x (rows, heads, width)
  * @param segments (count, 4) i32: first row, row count, slot, past length
+ * @param options.ring the window that a cache smaller than its sequences keeps; 0: all positions fit
  */
-export function cacheWrite(cache: Value, x: Value, segments: Value): void {
-  cacheWriteNode([cache, x, segments]);
+export function cacheWrite(cache: Value, x: Value, segments: Value, { ring = 0 }: { ring?: number } = {}): void {
+  cacheWriteNode([cache, x, segments], { ring });
 }
 
 const cachedNode = defineOp({
@@ -182,9 +194,8 @@ const cachedNode = defineOp({
   infer([q, cacheK, cacheV, segments, sinks]) {
     const query = needFloat("cached_attention", "q", q, 3);
     checkSinks("cached_attention", sinks, query);
-    const k = needFloat("cached_attention", "cache_k", cacheK, 4);
+    const k = needCache("cached_attention", "cache_k", cacheK, query);
     needShape("cached_attention", "cache_v", need("cached_attention", "cache_v", cacheV), k.shape);
-    needDim("cached_attention", "width of the cache", k.dim(3), query.dim(2));
     needDim("cached_attention", "segments", needDType("cached_attention", "segments", segments, "i32", 2).dim(1), 4);
     return [type(query)];
   },
@@ -192,12 +203,14 @@ const cachedNode = defineOp({
 /**
  * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
  * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
- * @param operands.q (rows, heads, width) @param operands.segments as in cacheWrite @param operands.sinks as in attention
+ * @param options.ring as in cacheWrite: `window`, where the caches keep no more
+ * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
+ * @param operands.sinks as in attention
  */
 export function cachedAttention(
   operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value; sinks?: Value | undefined },
-  { context = 0, ...options }: AttentionOptions & { context?: number } = {},
+  { context = 0, ring = 0, ...options }: AttentionOptions & { context?: number; ring?: number } = {},
 ): Value {
   const { q, cacheK, cacheV, segments, sinks } = operands;
-  return cachedNode([q, cacheK, cacheV, segments, sinks], { ...attributesOf(q, options), context })[0]!;
+  return cachedNode([q, cacheK, cacheV, segments, sinks], { ...attributesOf(q, options), context, ring })[0]!;
 }

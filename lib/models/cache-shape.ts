@@ -1,0 +1,68 @@
+import type { ModelConfig } from "../formats/config.ts";
+import { type DType, type FloatDType, Q8_SCALE_BYTES } from "../graph/index.ts";
+import { slidingWindow } from "./decoder-weights.ts";
+import type { Model } from "./model.ts";
+
+/** How keys and values are kept: as floats, or `q8`: bytes with one scale for each head of a token, about a quarter of f32. */
+export type CacheDType = FloatDType | "q8";
+
+export const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
+
+/** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
+export interface CacheShape {
+  slots: number;
+  capacity: number;
+  dtype: CacheDType;
+  /** What the capacity may grow to. */
+  context: number;
+  /** Names of the adapters that take part: keys and values depend on them. Default: the model's active ones. */
+  adapters?: readonly string[] | undefined;
+}
+
+/** Most rows of one sequence in one run over a cache. */
+export const MOST_SEGMENT_ROWS = 256;
+/** Rings are whole blocks of as many keys as the kernels take at a time. */
+const RING_MULTIPLE = 64;
+
+/**
+ * How one layer's cache lies: position p of a sequence is in row p mod `rows`. `ring`: its window, where the rows are fewer
+ * than the capacity and older positions give way; 0 where all stay.
+ */
+export interface LayerCache {
+  rows: number;
+  ring: number;
+}
+
+/**
+ * A sliding layer keeps its window and one run beside it: the first of a run's rows still sees a whole window after the last
+ * was written, and as many tokens can be taken back.
+ */
+export function layerCache(config: ModelConfig, layer: number, capacity: number): LayerCache {
+  const window = slidingWindow(config, layer);
+  if (window === undefined) return { rows: capacity, ring: 0 };
+  const ring = Math.ceil((window + MOST_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;
+  return ring < capacity ? { rows: ring, ring: window } : { rows: capacity, ring: 0 };
+}
+
+/** Element type and shape of a layer's keys, and of its values: (slots, key heads, rows, width), with q8 the width in bytes. */
+export function layerTensor(
+  config: ModelConfig,
+  layer: number,
+  { slots, capacity, dtype }: Pick<CacheShape, "slots" | "capacity" | "dtype">,
+): { dtype: DType; shape: number[] } {
+  const { rows } = layerCache(config, layer, capacity);
+  const { numKeyValueHeads: heads, headDim } = config;
+  if (dtype === "q8") return { dtype: "u8", shape: [slots, heads, rows, headDim + Q8_SCALE_BYTES] };
+  return { dtype, shape: [slots, heads, rows, headDim] };
+}
+
+/** Names, types and shapes of the tensors that cachedForward binds, two a layer. */
+export function cacheTensors(
+  model: Model,
+  cache: Pick<CacheShape, "slots" | "capacity" | "dtype">,
+): { name: string; layer: number; dtype: DType; shape: number[] }[] {
+  const { config } = model;
+  return Array.from({ length: config.numHiddenLayers }, (_, layer) =>
+    ["k", "v"].map((part) => ({ name: `cache.${layer}.${part}`, layer, ...layerTensor(config, layer, cache) })),
+  ).flat();
+}

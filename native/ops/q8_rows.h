@@ -1,0 +1,45 @@
+// Rows of a q8 cache: D signed bytes, then the f32 scale that they share (in no alignment): element = scale * byte. A
+// cache of them is a u8 tensor whose last dimension is D + 4.
+#pragma once
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "runtime/tensor.h"
+
+namespace heddle {
+
+constexpr int64_t q8_scale_bytes = 4;
+
+// Elements of a cache row, whose last dimension counts bytes where it is q8.
+inline int64_t cache_width(const Tensor& cache) {
+  return cache.shape[3] - (cache.dtype == DType::u8 ? q8_scale_bytes : 0);
+}
+
+inline float q8_scale(const uint8_t* row, int64_t D) {
+  float scale;
+  std::memcpy(&scale, row + D, sizeof scale);
+  return scale;
+}
+
+// Rounds x (D) to the nearest bytes, the largest magnitude becoming 127. A row below 1e-30 is stored as zeros; one that
+// holds a number that is not finite gets a scale of NaN, so that nothing hides it.
+inline void q8_store_row(const float* x, int64_t D, uint8_t* row) {
+  float largest = 0, poison = 0;
+  for (int64_t d = 0; d < D; ++d) {
+    const float magnitude = std::fabs(x[d]);
+    largest = magnitude > largest ? magnitude : largest;
+    poison += x[d] * 0.0f;
+  }
+  const bool some = largest >= 1e-30f && poison == 0;
+  const float inverse = some ? 127.0f / largest : 0.0f, scale = (some ? largest / 127.0f : 0.0f) + poison;
+  constexpr float shift = 12582912.0f;  // 1.5 * 2^23: adding it rounds to the nearest even integer
+  int8_t* bytes = reinterpret_cast<int8_t*>(row);
+  for (int64_t d = 0; d < D; ++d) {
+    const float scaled = some ? x[d] * inverse : 0.0f, rounded = scaled + shift;
+    bytes[d] = static_cast<int8_t>(static_cast<int32_t>(rounded - shift));
+  }
+  std::memcpy(row + D, &scale, sizeof scale);
+}
+
+}  // namespace heddle
