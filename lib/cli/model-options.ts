@@ -14,6 +14,11 @@ export const loadOptions = {
     about: "how activations meet quantised weights: int8 is fast, f32 exact",
   },
   "context-length": { kind: "integer", value: "N", about: "most tokens of a sequence" },
+  "cache-dtype": {
+    kind: "string",
+    value: "f32|bf16|f16|q8",
+    about: "element type of the KV cache: q8 takes little more than a quarter of f32",
+  },
 } as const satisfies OptionSpecs;
 
 interface Given {
@@ -23,6 +28,7 @@ interface Given {
   dtype?: string;
   "quantized-activations"?: string;
   "context-length"?: number;
+  "cache-dtype"?: string;
 }
 
 /** The model that the options name. */
@@ -33,5 +39,6 @@ export async function openModel(options: Given): Promise<LanguageModel> {
     dtype: options.dtype as LoadOptions["dtype"],
     quantizedActivations: options["quantized-activations"] as LoadOptions["quantizedActivations"],
     contextLength: options["context-length"],
+    cacheDtype: options["cache-dtype"] as LoadOptions["cacheDtype"],
   });
 }

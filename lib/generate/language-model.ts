@@ -11,6 +11,7 @@ import { saveWeights } from "../formats/safetensors-write.ts";
 import { type FloatDType, isQuantised } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
+import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { weightData } from "../models/export.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
@@ -45,6 +46,8 @@ import { Session, type SessionOptions } from "./session.ts";
 export interface LoadOptions extends LoadModelOptions {
   /** Most tokens of a sequence; the model's own limit where not given. */
   contextLength?: number | undefined;
+  /** Element type of KV caches: f32 (the default), bf16 or f16 for half the memory, q8 for little more than a quarter. */
+  cacheDtype?: CacheDType | undefined;
 }
 
 /** What a LanguageModel is made of. */
@@ -54,6 +57,7 @@ export interface Parts {
   generation?: GenerationConfig | undefined;
   card?: ModelCard | undefined;
   contextLength?: number | undefined;
+  cacheDtype?: CacheDType | undefined;
   loadMs?: number | undefined;
   /** Where it was loaded from. */
   path?: string | undefined;
@@ -61,7 +65,16 @@ export interface Parts {
 
 /** Sequences that share one run; more of them wait for their turn. */
 const MOST_SLOTS = 32;
-const LOAD_OPTIONS = ["device", "threads", "dtype", "quantizedActivations", "contextLength", "onProgress", "signal"];
+const LOAD_OPTIONS = [
+  "device",
+  "threads",
+  "dtype",
+  "quantizedActivations",
+  "contextLength",
+  "cacheDtype",
+  "onProgress",
+  "signal",
+];
 
 /**
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
@@ -82,6 +95,8 @@ export class LanguageModel {
   card: ModelCard | undefined;
   /** Most tokens of a sequence. */
   readonly contextLength: number;
+  /** Element type of KV caches where a session does not choose its own. */
+  readonly cacheDtype: CacheDType;
   /** Where it was loaded from: what an adapter trained on it names as its base. */
   readonly path: string | undefined;
   /** @internal */ readonly loadMs: number;
@@ -94,6 +109,7 @@ export class LanguageModel {
     this.card = parts.card;
     const most = contextLimit(parts.model.config);
     this.contextLength = checkedContext(parts.contextLength ?? most, most);
+    this.cacheDtype = checkedCacheDtype(parts.cacheDtype ?? "f32");
     this.loadMs = parts.loadMs ?? 0;
     this.path = parts.path;
   }
@@ -105,11 +121,12 @@ export class LanguageModel {
   static async load(pathOrDefault = "default", options: LoadOptions = {}): Promise<LanguageModel> {
     rejectUnknownNames(options, LOAD_OPTIONS);
     if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
+    if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
     const started = performance.now();
     const parts = await loadLanguageModel(pathOrDefault, options);
     try {
-      const { contextLength } = options;
-      return new LanguageModel({ ...parts, contextLength, loadMs: performance.now() - started });
+      const { contextLength, cacheDtype } = options;
+      return new LanguageModel({ ...parts, contextLength, cacheDtype, loadMs: performance.now() - started });
     } catch (error) {
       parts.model.dispose();
       throw error;
@@ -329,9 +346,9 @@ export class LanguageModel {
   }
 
   private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
-    const { model, contextLength } = this;
+    const { model, contextLength, cacheDtype: dtype } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
-    const cache = new KvCache(model, { slots, contextLength, adapters });
+    const cache = new KvCache(model, { slots, contextLength, dtype, adapters });
     try {
       yield* runSequences(cache, sequences, { signal, progress, speculation });
     } finally {

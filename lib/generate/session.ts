@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { CACHE_DTYPES, type CacheDType } from "../models/cache-shape.ts";
+import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { newProgress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -11,7 +11,7 @@ import { type Piece, Sequence } from "./sequence.ts";
 export interface SessionOptions {
   /** Most tokens it may hold; the model's context length where not given. */
   contextLength?: number | undefined;
-  /** Element type of the KV cache: f32 (the default), bf16 or f16 for half the memory, q8 for little more than a quarter. */
+  /** Element type of the KV cache; the model's where not given: f32, bf16, f16 or q8. */
   cacheDtype?: CacheDType | undefined;
   /** Names of the adapters it goes through; the model's active ones, as they are when it is opened, where not given. */
   adapters?: readonly string[] | undefined;
@@ -37,10 +37,10 @@ export class Session {
   static open(languageModel: LanguageModel, options: SessionOptions = {}): Session {
     rejectUnknownNames(options, ["contextLength", "cacheDtype", "adapters"]);
     const most = languageModel.contextLength;
-    const { contextLength = most, cacheDtype = "f32", adapters } = options;
+    const { contextLength = most, cacheDtype = languageModel.cacheDtype, adapters } = options;
     if (!Number.isInteger(contextLength) || contextLength < 1 || contextLength > most)
       throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
-    if (!CACHE_DTYPES.includes(cacheDtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", cacheDtype);
+    checkedCacheDtype(cacheDtype);
     const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
     return new Session(languageModel, cache);
   }

@@ -1,3 +1,4 @@
+import { invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { type DType, type FloatDType, Q8_SCALE_BYTES } from "../graph/index.ts";
 import { slidingWindow } from "./decoder-weights.ts";
@@ -6,7 +7,13 @@ import type { Model } from "./model.ts";
 /** How keys and values are kept: as floats, or `q8`: bytes with one scale for each head of a token, about a quarter of f32. */
 export type CacheDType = FloatDType | "q8";
 
-export const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
+const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
+
+/** @throws INVALID_ARGUMENT for anything else */
+export function checkedCacheDtype(dtype: CacheDType): CacheDType {
+  if (!CACHE_DTYPES.includes(dtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", dtype);
+  return dtype;
+}
 
 /** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
 export interface CacheShape {
