@@ -1,11 +1,11 @@
-// npm run bench -- [SUITE ...] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first.
+// npm run bench -- [SUITE ...] [--only TEXT] [--rounds N] [--threads N] [--no-peers]: JSON lines on stdout, the machine first.
 // npm run bench -- plot FILE.jsonl: draws what the growth suite measured as SVG beside the file.
 import { parseArgs } from "node:util";
 import { type Device, openDevice } from "../lib/graph/index.ts";
 import { describeMachine } from "./machine.ts";
 import { report } from "./measure.ts";
 
-type Suite = (device: Device, options: { rounds: number; peers: boolean }) => Promise<void>;
+type Suite = (device: Device, options: { rounds: number; peers: boolean; only: string }) => Promise<void>;
 
 const suites: Record<string, () => Promise<Suite>> = {
   ops: async () => (await import("./ops.ts")).benchOps,
@@ -24,6 +24,7 @@ const { values, positionals } = parseArgs({
   allowNegative: true,
   options: {
     rounds: { type: "string", default: "7" },
+    only: { type: "string", default: "" }, // ops, train, preference: cases whose name contains it
     threads: { type: "string" },
     peers: { type: "boolean", default: true },
   },
@@ -37,6 +38,6 @@ else {
   report({ machine: describeMachine(device.threads) });
   for (const name of positionals.length ? positionals : Object.keys(suites)) {
     const suite = await suites[name]!();
-    await suite(device, { rounds: Number(values.rounds), peers: values.peers });
+    await suite(device, { rounds: Number(values.rounds), peers: values.peers, only: values.only });
   }
 }

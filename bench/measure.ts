@@ -1,3 +1,5 @@
+import { readFileSync, writeFileSync } from "node:fs";
+
 /** One contender of a comparison: `run` does the work once and returns its seconds. */
 export interface Contender {
   name: string;
@@ -23,6 +25,26 @@ export async function interleave(contenders: readonly Contender[], rounds = 7): 
       if (round >= 0) seconds[i]!.push(s);
     }
   return contenders.map(({ name }, i) => ({ name, median: median(seconds[i]!), best: Math.min(...seconds[i]!) }));
+}
+
+/** Long enough for the threads of the contender before to stop spinning (libgomp's do for some milliseconds). */
+export function settle(): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, 30));
+}
+
+/**
+ * Bytes of the largest resident set of this process while `work` runs, all of it; undefined where the system does not tell.
+ */
+export async function peakResident(work: () => Promise<unknown>): Promise<number | undefined> {
+  try {
+    writeFileSync("/proc/self/clear_refs", "5"); // forgets the peak so far
+  } catch {
+    await work();
+    return undefined;
+  }
+  await work();
+  const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
+  return peak ? Number(peak[1]) * 1024 : undefined;
 }
 
 export function median(values: readonly number[]): number {

@@ -1,11 +1,19 @@
-import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
+import { LineProcess } from "./process.ts";
 
-/** A Python process with PyTorch, or undefined where there is none. HEDDLE_BENCH_PYTHON names the interpreter. */
-export async function openTorch(threads: number): Promise<TorchPeer | undefined> {
+export interface TorchDescription {
+  torch: string;
+  threads: number;
+  /** The library that its f32 products run on; "reference" is many times slower than others, and no yardstick. */
+  blas: string;
+}
+
+/**
+ * A Python process with PyTorch that runs bench/peers/<script>.py, or undefined where there is none.
+ * HEDDLE_BENCH_PYTHON names the interpreter.
+ */
+export async function openTorch(script: "torch_ops" | "torch_train", threads: number): Promise<TorchPeer | undefined> {
   const python = process.env.HEDDLE_BENCH_PYTHON ?? "/usr/bin/python3";
   if (!existsSync(python)) return undefined;
   // Debian's pthread OpenBLAS fights libgomp (4 × slower): the OpenMP one is preferred, and threads are bound.
@@ -22,34 +30,32 @@ export async function openTorch(threads: number): Promise<TorchPeer | undefined>
   // An OpenBLAS told to mistake this processor for another would not be the peer that users have.
   for (const name of ["OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"])
     delete (env as Record<string, string | undefined>)[name];
-  const script = fileURLToPath(new URL("torch_ops.py", import.meta.url));
-  const child = spawn(python, [script, String(threads)], {
-    env,
-    stdio: ["pipe", "pipe", "ignore"],
-  });
-  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-  const first = await lines.next();
-  if (first.done) return undefined;
-  return new TorchPeer(child, lines, JSON.parse(first.value).torch);
+  const file = fileURLToPath(new URL(`${script}.py`, import.meta.url));
+  const child = new LineProcess(python, [file, String(threads)], { env });
+  const description = await child.read<TorchDescription>();
+  return description && new TorchPeer(child, description);
+}
+
+export interface TorchTiming {
+  /** Of one run, the mean over `repeat`. */
+  seconds: number;
+  /** What the process held at most beyond what it held before, gradients apart; only of cases that ask for it. */
+  extraBytes?: number;
+  /** The largest resident set of the process. */
+  peakBytes?: number;
 }
 
 export class TorchPeer {
-  readonly version: string;
-  private readonly child: ChildProcessByStdio<Writable, Readable, null>;
-  private readonly lines: AsyncIterator<string>;
-  constructor(child: ChildProcessByStdio<Writable, Readable, null>, lines: AsyncIterator<string>, version: string) {
-    this.child = child;
-    this.lines = lines;
-    this.version = version;
+  readonly description: TorchDescription;
+  private readonly process: LineProcess;
+  constructor(process: LineProcess, description: TorchDescription) {
+    this.process = process;
+    this.description = description;
   }
-  /** Seconds of one run of the case, the mean over `repeat`. */
-  async time(benchCase: Record<string, unknown>, repeat: number): Promise<number> {
-    this.child.stdin.write(`${JSON.stringify({ case: benchCase, repeat })}\n`);
-    const line = await this.lines.next();
-    if (line.done) throw new Error(`torch ended while it timed ${JSON.stringify(benchCase)}`);
-    return JSON.parse(line.value).seconds;
+  time(benchCase: Record<string, unknown>, repeat: number): Promise<TorchTiming> {
+    return this.process.ask({ case: benchCase, repeat });
   }
   close(): void {
-    this.child.kill();
+    this.process.close();
   }
 }

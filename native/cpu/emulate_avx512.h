@@ -50,6 +50,21 @@ static inline void mask_storeu_ps(float* p, __mmask16 mask, __m512 v) {
     if (mask >> i & 1) p[i] = lane[i];
 }
 
+template <class V, class M> V maskz_loadu_epi16(M mask, const void* p) {
+  int16_t lane[sizeof(V) / 2] = {};
+  for (size_t i = 0; i < sizeof(V) / 2; ++i)
+    if (mask >> i & 1) std::memcpy(lane + i, static_cast<const int16_t*>(p) + i, 2);
+  V r;
+  std::memcpy(&r, lane, sizeof r);
+  return r;
+}
+static inline void mask_storeu_epi16(void* p, __mmask16 mask, __m256i v) {
+  int16_t lane[16];
+  std::memcpy(lane, &v, sizeof lane);
+  for (int i = 0; i < 16; ++i)
+    if (mask >> i & 1) std::memcpy(static_cast<int16_t*>(p) + i, lane + i, 2);
+}
+
 // VDPBF16PS: per lane, the odd products and then the even ones are added, subnormals taken and given as zero, rounding
 // to nearest even without regard to MXCSR (Intel SDM).
 static inline float flush(float v) { return v < 1.17549435e-38f && v > -1.17549435e-38f ? 0.0f : v; }
@@ -83,3 +98,9 @@ static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
 #define _mm512_maskz_loadu_ps ::heddle::emulated::maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
 #define _mm512_mask_storeu_ps ::heddle::emulated::mask_storeu_ps
+#undef _mm256_maskz_loadu_epi16
+#define _mm256_maskz_loadu_epi16 ::heddle::emulated::maskz_loadu_epi16<__m256i>
+#undef _mm512_maskz_loadu_epi16
+#define _mm512_maskz_loadu_epi16 ::heddle::emulated::maskz_loadu_epi16<__m512i>
+#undef _mm256_mask_storeu_epi16
+#define _mm256_mask_storeu_epi16 ::heddle::emulated::mask_storeu_epi16

@@ -9,9 +9,17 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int64_t KC = 256;                   // one b panel (KC x NR) stays in L1 while the a panels pass
-constexpr int64_t tile_rows = 224 / MR * MR;  // an a block (tile_rows x KC, 224 KiB) stays in L2
-constexpr int64_t tile_columns = 16 * NR;
+// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of this depth
+// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
+#if defined(HEDDLE_SIMD_AVX512)
+constexpr bool a_stays = true;
+constexpr int64_t KC = 384;
+constexpr int64_t tile_rows = 168 / MR * MR, tile_columns = 12 * NR;  // both (tile x KC) in L2: 252 + 576 KiB
+#else
+constexpr bool a_stays = false;
+constexpr int64_t KC = 256;
+constexpr int64_t tile_rows = 224 / MR * MR, tile_columns = 16 * NR;
+#endif
 constexpr int64_t chunk_rows = 8 * tile_rows, chunk_columns = 8 * tile_columns;
 constexpr int64_t align_floats = 16;
 
@@ -76,6 +84,17 @@ inline void pack_operand(bool pairs, const void* src, DType type, int64_t ld, bo
   pack_panel<P>(src, type, ld, strided, line, p, lines, k, dst);
 }
 
+// Neighbouring panels, the lines [line, line + lines) of the operand. Where a line's elements lie ld apart, panels are
+// narrower than cache lines: all of them take a few k at a time, so that what one leaves of a cache line the next finds.
+constexpr int64_t pack_group = 8, pack_depth = 32;
+template <int P>
+inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, int64_t depth, float* dst) {
+  int64_t step = strided ? pack_depth : k;
+  for (int64_t q = 0; q < k; q += step)
+    for (int64_t i = 0; i < lines; i += P)
+      pack_operand<P>(pairs, src, type, ld, strided, line + i, p + q, lines - i, min_of(step, k - q), dst + i * depth + (pairs ? q / 2 : q) * P);
+}
+
 struct GemmStep {
   const Gemm& g;
   int64_t i0, j0, rows, columns;  // the chunk at hand
@@ -94,34 +113,40 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
   return micro_tile_for<true>(rows);
 }
 
-// The tile [i, i + rows) x [j, j + columns) of the chunk; i is a multiple of MR, j of NR.
-inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int64_t columns) {
+// One register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
+HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, MicroTile tile) {
   const Gemm& g = s.g;
-  int64_t stride = round_up(s.columns, NR);
+  int64_t height = min_of<int64_t>(MR, s.rows - i), width = min_of<int64_t>(NR, s.columns - j);
+  const float *a = s.a + i * s.depth, *b = s.b + j * s.depth;
+  const float* bias = s.first && s.bias ? s.bias + s.j0 + j : nullptr;
   bool direct = g.c_type == DType::f32;
-  for (int64_t jj = j; jj < j + columns; jj += NR) {
-    const float* b = s.b + jj * s.depth;
-    const float* bias = s.first && s.bias ? s.bias + s.j0 + jj : nullptr;
-    int64_t width = min_of<int64_t>(NR, s.columns - jj);
+  if (direct && width == NR) {
+    float* c = static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
+    return tile(s.depth, a, MR, b, NR, c, g.ldc, bias, g.accumulate || !s.first);
+  }
+  alignas(64) float local[MR * NR];
+  if (direct || (s.first && s.last)) {
+    tile(s.depth, a, MR, b, NR, local, NR, bias, false);
+    write_tile(local, NR, height, width, g, s.i0 + i, s.j0 + j, g.accumulate || !s.first);
+  } else {
+    int64_t stride = round_up(s.columns, NR);
+    float* sums = s.sums + i * stride + j;
+    tile(s.depth, a, MR, b, NR, sums, stride, bias, !s.first);
+    if (s.last) write_tile(sums, stride, height, width, g, s.i0 + i, s.j0 + j, false);
+  }
+}
+
+// The tile [i, i + rows) x [j, j + columns) of the chunk.
+inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int64_t columns) {
+  auto tile_at = [&](int64_t ii) { return tile_for(s.pairs, min_of<int64_t>(MR, s.rows - ii)); };
+  if (a_stays) {
     for (int64_t ii = i; ii < i + rows; ii += MR) {
-      int64_t height = min_of<int64_t>(MR, s.rows - ii);
-      const float* a = s.a + ii * s.depth;
-      MicroTile tile = tile_for(s.pairs, height);
-      if (direct && width == NR) {
-        float* c = static_cast<float*>(g.c) + (s.i0 + ii) * g.ldc + s.j0 + jj;
-        tile(s.depth, a, MR, b, NR, c, g.ldc, bias, g.accumulate || !s.first);
-        continue;
-      }
-      alignas(64) float local[MR * NR];
-      if (direct || (s.first && s.last)) {
-        tile(s.depth, a, MR, b, NR, local, NR, bias, false);
-        write_tile(local, NR, height, width, g, s.i0 + ii, s.j0 + jj, g.accumulate || !s.first);
-      } else {
-        float* sums = s.sums + ii * stride + jj;
-        tile(s.depth, a, MR, b, NR, sums, stride, bias, !s.first);
-        if (s.last) write_tile(sums, stride, height, width, g, s.i0 + ii, s.j0 + jj, false);
-      }
+      MicroTile tile = tile_at(ii);
+      for (int64_t jj = j; jj < j + columns; jj += NR) gemm_register_tile(s, ii, jj, tile);
     }
+  } else {
+    for (int64_t jj = j; jj < j + columns; jj += NR)
+      for (int64_t ii = i; ii < i + rows; ii += MR) gemm_register_tile(s, ii, jj, tile_at(ii));
   }
 }
 
@@ -148,21 +173,23 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         int64_t b_todo = whole_k && i0 > 0 ? 0 : b_panels;  // b stays packed while row chunks pass
         // Small products are not worth waking the others.
         bool alone = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3;
-        auto pack = [&](int64_t panel, int) {
-          if (panel < b_todo) {
-            int64_t j = panel * NR;
-            return pack_operand<NR>(pairs, g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, p0, columns - j, k, b + j * depth);
+        int64_t b_groups = ceil_div(b_todo, pack_group), a_groups = ceil_div(a_todo, pack_group);
+        auto pack = [&](int64_t t, int) {
+          if (t < b_groups) {
+            int64_t j = t * pack_group * NR;
+            pack_panels<NR>(pairs, g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, p0, min_of(pack_group * NR, columns - j), k, depth, b + j * depth);
+          } else {
+            int64_t i = (t - b_groups) * pack_group * MR;
+            pack_panels<MR>(pairs, g.a, g.a_type, g.lda, g.a_transposed, i0 + i, p0, min_of(pack_group * MR, rows - i), k, depth, a + i * depth);
           }
-          int64_t i = (panel - b_todo) * MR;
-          pack_operand<MR>(pairs, g.a, g.a_type, g.lda, g.a_transposed, i0 + i, p0, rows - i, k, a + i * depth);
         };
         GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, sums};
         if (alone) {
-          for (int64_t t = 0; t < a_todo + b_todo; ++t) pack(t, 0);
+          for (int64_t t = 0; t < a_groups + b_groups; ++t) pack(t, 0);
           gemm_tile(step, 0, 0, rows, columns);
           continue;
         }
-        pool.run(a_todo + b_todo, pack);
+        pool.run(a_groups + b_groups, pack);
         int64_t tr = tile_rows, tc = tile_columns;
         int64_t wanted = 6 * pool.threads();
         while (ceil_div(rows, tr) * ceil_div(columns, tc) < wanted && (tr > 4 * MR || tc > 4 * NR))

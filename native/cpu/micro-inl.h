@@ -33,12 +33,16 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 template <int R, bool PACKED, bool PAIRS = false>
 [[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
                                   float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
+  // Sums that are added to come from beyond L1: asked for before the products, they are there after them.
+  if (accumulate)
+    for (int i = 0; i < R; ++i) __builtin_prefetch(c + i * cs, 1), __builtin_prefetch(c + i * cs + W, 1);
   F acc[R][2];
   F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
 #pragma GCC unroll 1
   for (int64_t p = 0; p < k; ++p) {
+    if (PACKED) __builtin_prefetch(b + 8 * NR), __builtin_prefetch(b + 8 * NR + W);
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {

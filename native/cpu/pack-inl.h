@@ -41,11 +41,15 @@ void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
 template <int P, class T>
 void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   constexpr int whole = P / W * W, rest = P - whole;
+  // Of a part of a vector, all lanes are read where the row has them, and stored where the next line of the panel follows.
+  bool spare = lines >= round_up(P, W);
   if (lines >= P) {
     for (int64_t p = 0; p < k; ++p, src += ld, dst += P) {
 #pragma GCC unroll 4
       for (int i = 0; i < whole; i += W) store(dst + i, load(src + i));
-      if (rest) store_n(dst + whole, load_n(src + whole, rest), rest);
+      if (!rest) continue;
+      if (spare && p + 1 < k) store(dst + whole, load(src + whole));
+      else store_n(dst + whole, load_n(src + whole, rest), rest);
     }
     return;
   }
@@ -87,32 +91,42 @@ template <int P> void pack_pair_rows(const bf16* src, int64_t ld, int64_t lines,
     for (int g = 0; g < groups; ++g) {
       F r[W];
       const bf16* from = src + g * W * ld + 2 * q;
-      for (int i = 0; i < W; ++i) {
-        if (i >= width || g * W + i >= lines) {
-          r[i] = zero();
-        } else if (left >= 2 * W) {
-          r[i] = load(reinterpret_cast<const float*>(from + i * ld));
-        } else {
-          alignas(64) bf16 t[2 * W] = {};
-          for (int64_t e = 0; e < left; ++e) t[e] = from[i * ld + e];
-          r[i] = load(reinterpret_cast<const float*>(t));
-        }
+      int64_t valid = min_of<int64_t>(width, max_of<int64_t>(0, lines - g * W));
+      if (left >= 2 * W && valid == width) {
+#pragma GCC unroll 16
+        for (int i = 0; i < W; ++i) r[i] = i < width ? load_pairs(from + i * ld) : zero();
+      } else {
+        for (int i = 0; i < W; ++i) r[i] = i < valid ? load_pairs_n(from + i * ld, left) : zero();
       }
       transpose(r);
       float* to = dst + q * P + g * W;
-      bool last = P < W && q + W >= pairs;  // as in pack_rows
-      for (int s = 0; s < steps; ++s) last ? store_n(to + s * P, r[s], width) : store(to + s * P, r[s]);
+      if (P < W && q + W >= pairs) {  // as in pack_rows
+        for (int s = 0; s < steps; ++s) store_n(to + s * P, r[s], width);
+      } else if (steps == W) {
+#pragma GCC unroll 16
+        for (int s = 0; s < W; ++s) store(to + s * P, r[s]);
+      } else {
+        for (int s = 0; s < steps; ++s) store(to + s * P, r[s]);
+      }
     }
   }
 }
 template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
-  for (int64_t p = 0; p < k; p += 2, src += 2 * ld, dst += P)
+  constexpr int whole = P / W * W, rest = P - whole;
+  bool spare = lines >= round_up(P, W);
+  int64_t p = 0;
+  if (lines >= P)
+    for (; p + 2 <= k; p += 2, src += 2 * ld, dst += P) {
+#pragma GCC unroll 4
+      for (int i = 0; i < whole; i += W) store(dst + i, join_pairs(src + i, src + ld + i));
+      if (!rest) continue;
+      if (spare && p + 4 <= k) store(dst + whole, join_pairs(src + whole, src + ld + whole));
+      else store_n(dst + whole, join_pairs_n(src + whole, src + ld + whole, rest), rest);
+    }
+  for (; p < k; p += 2, src += 2 * ld, dst += P)
     for (int i = 0; i < P; i += W) {
-      int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i))), keep = min_of(W, P - i);
-      have = min_of(have, keep);
-      F low = have == W ? load(src + i) : load_n(src + i, have);
-      F high = p + 1 == k ? zero() : have == W ? load(src + ld + i) : load_n(src + ld + i, have);
-      F v = join_pairs(low, high);
+      int keep = min_of(W, P - i), have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i)));
+      F v = join_pairs_n(src + i, p + 1 < k ? src + ld + i : nullptr, have);
       if (keep == W) store(dst + i, v);
       else store_n(dst + i, v, keep);
     }

@@ -44,7 +44,7 @@ HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
-// Tails of the 16-bit types go through a small buffer: AVX2 has no 16-bit masked move.
+// Tails of the 16-bit types go through a small buffer where no 16-bit masked move exists (AVX2).
 template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
   T t[W] = {};
   for (int i = 0; i < n; ++i) t[i] = p[i];
@@ -55,9 +55,11 @@ template <class T> HEDDLE_SIMD void store_n16(T* p, F v, int n) {
   store(t, v);
   for (int i = 0; i < n; ++i) p[i] = t[i];
 }
+#if !defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD F load_n(const bf16* p, int n) { return load_n16(p, n); }
 HEDDLE_SIMD F load_n(const f16* p, int n) { return load_n16(p, n); }
 HEDDLE_SIMD void store_n(bf16* p, F v, int n) { store_n16(p, v, n); }
+#endif
 HEDDLE_SIMD void store_n(f16* p, F v, int n) { store_n16(p, v, n); }
 
 // One element, through the vector conversions so that scalar and vector code round alike.

@@ -76,6 +76,14 @@ HEDDLE_SIMD __mmask16 first_lanes(int n) { return static_cast<__mmask16>((1u << 
 HEDDLE_SIMD F load_n(const float* p, int n) { return _mm512_maskz_loadu_ps(first_lanes(n), p); }
 HEDDLE_SIMD void store_n(float* p, F v, int n) { _mm512_mask_storeu_ps(p, first_lanes(n), v); }
 
+// The first n of 16 elements of 16 bits.
+template <class T> HEDDLE_SIMD __m256i load16_n(const T* p, int n) { return _mm256_maskz_loadu_epi16(first_lanes(n), p); }
+HEDDLE_SIMD F load_n(const bf16* p, int n) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load16_n(p, n)), 16));
+}
+HEDDLE_SIMD F load_n(const f16* p, int n) { return _mm512_cvtph_ps(load16_n(p, n)); }
+HEDDLE_SIMD void store_n(bf16* p, F v, int n) { _mm256_mask_storeu_epi16(p, first_lanes(n), round_bf16(v)); }
+
 HEDDLE_SIMD void transpose(F (&r)[16]) {
   F t[16], s[16];
 #pragma GCC unroll 8
@@ -117,8 +125,21 @@ HEDDLE_SIMD F dot_pairs(F a, F b, F acc) {
   return _mm512_dpbf16_ps(acc, (__m512bh)_mm512_castps_si512(a), (__m512bh)_mm512_castps_si512(b));
 #endif
 }
-// Lane i: (low[i], high[i]) as a pair.
-HEDDLE_SIMD F join_pairs(F low, F high) {  // both widened bf16
-  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_srli_epi32(_mm512_castps_si512(low), 16), _mm512_castps_si512(high)));
+// Bits of W pairs of neighbours; the first n elements of them.
+HEDDLE_SIMD F load_pairs(const bf16* p) { return _mm512_loadu_ps(reinterpret_cast<const float*>(p)); }
+HEDDLE_SIMD F load_pairs_n(const bf16* p, int64_t n) {
+  __mmask32 mask = n >= 2 * W ? ~__mmask32{0} : (__mmask32{1} << n) - 1;
+  return _mm512_castsi512_ps(_mm512_maskz_loadu_epi16(mask, p));
 }
+// Lane i: (low[i], high[i]) as a pair.
+HEDDLE_SIMD F join_halves(__m256i low, __m256i high) {
+  return _mm512_castsi512_ps(_mm512_or_si512(_mm512_cvtepu16_epi32(low), _mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
+}
+HEDDLE_SIMD __m256i load16(const bf16* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves(load16(low), load16(high)); }
+HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
+  return join_halves(load16_n(low, n), high ? load16_n(high, n) : _mm256_setzero_si256());
+}
+// The same of floats, rounded to bf16.
+HEDDLE_SIMD F join_rounded(F low, F high) { return join_halves(round_bf16(low), round_bf16(high)); }
 #endif

@@ -1,0 +1,31 @@
+import { compileC, LineProcess } from "./peers/process.ts";
+
+/** GFLOP/s of independent multiply-adds in registers, all threads: no product can be faster. 0: no such instruction. */
+export interface Ceiling {
+  f32: number;
+  bf16: number;
+}
+
+/** Measures the processor's arithmetic, again and again: what a shared machine gives changes within seconds. */
+export class Ceilings {
+  private readonly process: LineProcess;
+  private constructor(process: LineProcess) {
+    this.process = process;
+  }
+  /** Undefined where bench/peers/ceilings.c does not compile or run. */
+  static async open(threads: number): Promise<Ceilings | undefined> {
+    const program = compileC("ceilings", "-pthread");
+    if (!program) return undefined;
+    const ceilings = new Ceilings(new LineProcess(program, [String(threads)]));
+    return ceilings.measure().then(
+      () => ceilings,
+      () => undefined,
+    );
+  }
+  measure(): Promise<Ceiling> {
+    return this.process.ask<Ceiling>({});
+  }
+  close(): void {
+    this.process.close();
+  }
+}

@@ -1,0 +1,76 @@
+// What the processor could do at most, now: each line on stdin makes every thread run independent multiply-adds for some
+// milliseconds, and answers with GFLOP/s of f32 and of bf16 pairs (0 where the processor has no such instruction).
+//   cc -O3 -pthread -o ceilings ceilings.c && ./ceilings THREADS
+#define _GNU_SOURCE
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { CHAINS = 12, ROUNDS = 400000, MOST = 256 };
+static int threads, bf16;
+static double took[MOST];
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec + 1e-9 * t.tv_nsec;
+}
+
+// In assembly, because compilers spill such chains. 12 of them hide the latency of every processor of this kind.
+#define CHAIN(op, r, n) op " %%" r "15, %%" r "15, %%" r #n "\n"
+#define TWELVE(op, r)                                                                                                 \
+  CHAIN(op, r, 0) CHAIN(op, r, 1) CHAIN(op, r, 2) CHAIN(op, r, 3) CHAIN(op, r, 4) CHAIN(op, r, 5)                      \
+  CHAIN(op, r, 6) CHAIN(op, r, 7) CHAIN(op, r, 8) CHAIN(op, r, 9) CHAIN(op, r, 10) CHAIN(op, r, 11)
+#define KERNEL(name, isa, op, r, clear)                                                                                \
+  __attribute__((target(isa))) static void name(void) {                                                                \
+    asm volatile(clear ::: "memory");                                                                                  \
+    for (int i = 0; i < ROUNDS; ++i)                                                                                   \
+      asm volatile(TWELVE(op, r)::: "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",    \
+                   "xmm10", "xmm11");                                                                                  \
+  }
+KERNEL(multiply_add, "avx2,fma", "vfmadd231ps", "ymm", "vzeroall")
+KERNEL(wide_multiply_add, "avx512f", "vfmadd231ps", "zmm", "vzeroall")
+KERNEL(dot_pairs, "avx512f,avx512bf16", "vdpbf16ps", "zmm", "vzeroall")
+
+static void *work(void *index) {
+  long i = (long)index;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(i, &one);
+  sched_setaffinity(0, sizeof one, &one);
+  double start = now();
+  if (bf16) dot_pairs();
+  else if (__builtin_cpu_supports("avx512f")) wide_multiply_add();
+  else multiply_add();
+  took[i] = now() - start;
+  return 0;
+}
+
+// The sum of every thread's own rate, the best of three.
+static double rate(int pairs, int flops) {
+  double best = 0;
+  bf16 = pairs;
+  for (int r = 0; r < 3; ++r) {
+    pthread_t t[MOST];
+    double sum = 0;
+    for (long i = 0; i < threads; ++i) pthread_create(&t[i], 0, work, (void *)i);
+    for (int i = 0; i < threads; ++i) pthread_join(t[i], 0);
+    for (int i = 0; i < threads; ++i) sum += 1e-9 * flops * CHAINS * ROUNDS / took[i];
+    if (sum > best) best = sum;
+  }
+  return best;
+}
+
+int main(int argc, char **argv) {
+  char line[16];
+  threads = argc > 1 ? atoi(argv[1]) : 1;
+  if (threads < 1 || threads > MOST || !__builtin_cpu_supports("fma")) return 1;
+  while (fgets(line, sizeof line, stdin)) {
+    double f32 = rate(0, __builtin_cpu_supports("avx512f") ? 32 : 16);
+    double pairs = __builtin_cpu_supports("avx512bf16") ? rate(1, 64) : 0;
+    printf("{\"f32\":%.1f,\"bf16\":%.1f}\n", f32, pairs);
+    fflush(stdout);
+  }
+}
