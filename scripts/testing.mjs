@@ -6,11 +6,16 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Runs build-addon.mjs with `options`; ends this process where it fails. */
+export function buildAddon(...options) {
+  const script = join(root, "scripts", "build-addon.mjs");
+  const { status } = spawnSync(process.execPath, [script, ...options], { stdio: "inherit" });
+  if (status !== 0) process.exit(status ?? 1);
+}
+
 /** Builds the addon and every program of test/native; `options` are those of build-addon.mjs. */
 export function buildWithTests(...options) {
-  const script = join(root, "scripts", "build-addon.mjs");
-  const { status } = spawnSync(process.execPath, [script, "-D", "HEDDLE_TESTS=ON", ...options], { stdio: "inherit" });
-  if (status !== 0) process.exit(status ?? 1);
+  buildAddon("-D", "HEDDLE_TESTS=ON", ...options);
 }
 
 /** Runs each program of test/native that was built into `folder`; true where all end with 0. */
@@ -40,8 +45,8 @@ export function runVitest(paths, env, ...options) {
 
 let reports = 0;
 
-// The same keys as vitest's own JSON reports, for scripts/test-totals.mjs.
-function report({ numPassedTests, numFailedTests }) {
+/** The same keys as vitest's own JSON reports, for scripts/test-totals.mjs. */
+export function report({ numPassedTests, numFailedTests }) {
   const folder = process.env.HEDDLE_TEST_REPORT;
   if (!folder) return;
   const content = { numPassedTests, numFailedTests, numPendingTests: 0, numTodoTests: 0 };

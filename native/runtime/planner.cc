@@ -3,9 +3,16 @@
 #include <algorithm>
 #include <numeric>
 
+#include "runtime/error.h"
+
 namespace heddle {
 
 Plan plan_memory(const std::vector<Interval>& intervals, size_t guard) {
+  // No sum below can then wrap, which would lay values over one another.
+  const size_t most = static_cast<size_t>(-1) / 2 / (intervals.size() + 1);
+  for (const Interval& i : intervals)
+    if (i.bytes > most - guard - 64)
+      throw Error("OUT_OF_MEMORY", "plan: expected values of at most " + std::to_string(most - guard - 64) + " bytes, got " + std::to_string(i.bytes));
   auto padded = [&](int i) { return (intervals[i].bytes + guard + 63) / 64 * 64; };
   std::vector<int> order(intervals.size());
   std::iota(order.begin(), order.end(), 0);

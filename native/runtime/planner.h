@@ -18,6 +18,7 @@ struct Plan {
 
 // Greedy by size (Pisarchyk & Lee 2020, "Efficient Memory Management for Deep Neural Net Inference"): the largest value first, each at the
 // lowest offset where it meets no value that lives at the same time. `guard` bytes are kept free after each value.
+// Throws OUT_OF_MEMORY for sizes whose sum no address reaches.
 Plan plan_memory(const std::vector<Interval>& intervals, size_t guard = 0);
 
 }  // namespace heddle

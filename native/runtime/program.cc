@@ -47,7 +47,7 @@ void Program::validate() {
     int64_t elements = 1;
     for (int i = 0; i < v.shape.rank; ++i) {
       int64_t d = v.shape.dims[i];
-      if (d < 0 && -d > static_cast<int64_t>(desc_.symbols.size())) throw internal_error("program: unknown symbol");
+      if (d < -static_cast<int64_t>(desc_.symbols.size())) throw internal_error("program: unknown symbol");
       if (d < 0) d = desc_.symbols[-d - 1];
       if (d && elements > (int64_t{1} << 46) / d)
         throw shape_mismatch("program: expected a value of fewer than 2^46 elements, got " + to_string(v.shape));

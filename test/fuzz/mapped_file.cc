@@ -1,0 +1,55 @@
+// Ranges of a mapped file: exactly those inside it are read, also after another program has shortened it.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "fuzz.h"
+#include "runtime/mapping.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+namespace {
+
+struct File {
+  std::string path = "/tmp/heddle-fuzz-XXXXXX";
+  int descriptor = mkstemp(&path[0]);
+  ~File() { unlink(path.c_str()); }
+};
+
+size_t position(Input& in, size_t size) {
+  if (in.ConsumeBool()) return in.ConsumeIntegralInRange<size_t>(0, size + 2);
+  return in.ConsumeBool() ? in.ConsumeIntegral<size_t>() : SIZE_MAX - in.ConsumeIntegralInRange<size_t>(0, size + 2);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static File file;
+  Input in(data, size);
+  const std::vector<uint8_t> content = in.ConsumeBytes<uint8_t>(in.ConsumeIntegralInRange<size_t>(0, 300));
+  require(ftruncate(file.descriptor, 0) == 0, "the file can be emptied");
+  require(pwrite(file.descriptor, content.data(), content.size(), 0) == static_cast<ssize_t>(content.size()), "the file can be written");
+  const std::shared_ptr<Mapping> mapping = Mapping::open(file.path);
+  require(mapping->size() == content.size(), "the size is that of the file");
+
+  size_t left = content.size();  // of the file
+  while (in.remaining_bytes() > 0) {
+    if (in.ConsumeIntegralInRange<int>(0, 9) == 0 && left > 0) {
+      left = in.ConsumeIntegralInRange<size_t>(0, left - 1);
+      require(ftruncate(file.descriptor, static_cast<off_t>(left)) == 0, "the file can be shortened");
+    }
+    const size_t offset = position(in, content.size()), length = position(in, content.size());
+    const bool inside = offset <= content.size() && length <= content.size() - offset;
+    require(accepts([&] { mapping->check_range(offset, length); }) == inside, "ranges inside the file are in range, no others");
+    require(accepts([&] { mapping->check(); }) == (left >= content.size()), "a shortened file is noticed");
+    if (!inside && length > content.size()) {
+      require(!accepts([&] { mapping->read(offset, length, nullptr); }), "a range outside the file is not read");
+      continue;
+    }
+    const Block to(length);
+    const bool read = accepts([&] { mapping->read(offset, length, to.data()); });
+    require(read == (inside && (length == 0 || offset + length <= left)), "what is there is read");
+    if (read && length > 0) require(std::memcmp(to.data(), content.data() + offset, length) == 0, "the bytes are the file's");
+  }
+  return 0;
+}

@@ -1,0 +1,126 @@
+// Programs of arbitrary nodes over arbitrary values: refused with a typed error, or run from one planned arena, views and
+// operands overwritten in place included, to the same bytes as node by node with memory for each value.
+#include <future>
+
+#include "fuzz.h"
+#include "runtime/program.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+namespace {
+
+struct Arity {
+  const char* op;
+  int inputs, outputs;
+};
+const Arity arities[] = {{"add", 2, 1}, {"mul", 2, 1}, {"affine", 1, 1}, {"minimum", 2, 1}, {"clamp", 1, 1}, {"stop_gradient", 1, 1},
+                         {"reshape", 1, 1}, {"accumulate", 3, 0}, {"split", 1, 2}, {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
+
+ProgramDesc program(Input& in) {
+  ProgramDesc desc;
+  const bool wild = in.ConsumeIntegralInRange<int>(0, 3) == 0;
+  if (in.ConsumeBool()) desc.symbols.push_back(wild ? in.ConsumeIntegral<int64_t>() : in.ConsumeIntegralInRange<int64_t>(0, 5));
+  const int64_t width = in.ConsumeIntegralInRange<int64_t>(1, 4);
+  const auto value = [&] {
+    ValueDesc v{DType::f32, {2, {in.ConsumeBool() ? 3 : desc.symbols.empty() ? 2 : -1, width}}};
+    if (in.ConsumeIntegralInRange<int>(0, 7) == 0) v.shape = {1, {1}};
+    if (in.ConsumeIntegralInRange<int>(0, 9) == 0) v.dtype = DType::i32, v.shape = {1, {in.ConsumeIntegralInRange<int64_t>(0, 3)}};
+    if (in.ConsumeIntegralInRange<int>(0, 5) == 0) v.shape.dims[v.shape.rank - 1] *= 2;
+    if (wild) v.shape.dims[0] = in.ConsumeIntegral<int64_t>() >> in.ConsumeIntegralInRange<int>(0, 60);
+    desc.values.push_back(v);
+    return static_cast<int>(desc.values.size()) - 1;
+  };
+  const auto known = [&] { return in.ConsumeIntegralInRange<int>(0, static_cast<int>(desc.values.size()) - 1); };
+  for (int i = in.ConsumeIntegralInRange<int>(1, 3); i > 0; --i) desc.bound.push_back(value());
+  for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i) desc.inputs.push_back(value());
+  for (int i = in.ConsumeIntegralInRange<int>(1, 12); i > 0; --i) {
+    const Arity& arity = arities[in.ConsumeIntegralInRange<size_t>(0, sizeof arities / sizeof *arities - 1)];
+    NodeDesc node;
+    node.op = arity.op;
+    node.attributes.set("factor", in.ConsumeIntegralInRange<int>(-2, 2)), node.attributes.set("offset", in.ConsumeIntegralInRange<int>(-2, 2));
+    node.attributes.set("low", -3), node.attributes.set("high", 3);
+    for (int k = 0; k < arity.inputs; ++k) node.inputs.push_back(known());
+    for (int k = 0; k < arity.outputs; ++k) {
+      if (in.ConsumeBool()) value();
+      else desc.values.push_back(desc.values[static_cast<size_t>(node.inputs[0])]);
+      node.outputs.push_back(static_cast<int>(desc.values.size()) - 1);
+    }
+    desc.nodes.push_back(node);
+  }
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) desc.outputs.push_back(known());
+  return desc;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  static Lane& lane = *new Lane(1);
+  Input in(data, size);
+  const ProgramDesc desc = program(in);
+  std::shared_ptr<Program> checked;
+  if (!accepts([&] { checked = std::make_shared<Program>(desc); }, true)) return 0;  // an unknown symbol
+  RunArguments arguments;
+  for (const int64_t bound : desc.symbols) arguments.symbols.push_back(in.ConsumeIntegralInRange<int64_t>(0, bound));
+  const auto bytes = [&](int v, const std::vector<int64_t>& symbols) { return Tensor{nullptr, desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, symbols)}.bytes(); };
+  for (size_t v = 0; v < desc.values.size(); ++v)
+    if (bytes(static_cast<int>(v), desc.symbols) > 4096) return 0;
+  // Small whole numbers: sums are exact, so the order of nothing matters.
+  const auto numbers = [&](size_t n) {
+    std::vector<uint8_t> list(n);
+    for (size_t i = 0; i + 4 <= n; i += 4) {
+      const float f = static_cast<float>(in.ConsumeIntegralInRange<int>(-2, 2));
+      std::memcpy(&list[i], &f, 4);
+    }
+    return list;
+  };
+
+  std::vector<std::shared_ptr<Storage>> bound;
+  std::vector<Block> alone;  // memory of each value, for the plain way
+  for (size_t v = 0; v < desc.values.size(); ++v) alone.emplace_back(bytes(static_cast<int>(v), desc.symbols));
+  for (const int v : desc.bound) {
+    const std::vector<uint8_t> content = numbers(bytes(v, desc.symbols));
+    bound.push_back(Storage::allocate(content.size()));
+    if (content.empty()) continue;
+    std::memcpy(bound.back()->data(), content.data(), content.size());
+    std::memcpy(alone[static_cast<size_t>(v)].data(), content.data(), content.size());
+  }
+  for (const int v : desc.inputs) {
+    arguments.inputs.push_back(numbers(bytes(v, arguments.symbols)));
+    if (!arguments.inputs.back().empty()) std::memcpy(alone[static_cast<size_t>(v)].data(), arguments.inputs.back().data(), arguments.inputs.back().size());
+  }
+  std::vector<Block> outputs;
+  for (const int v : desc.outputs) outputs.emplace_back(bytes(v, arguments.symbols)), arguments.outputs.push_back({outputs.back().data(), outputs.back().size()});
+
+  std::unique_ptr<Executable> executable;
+  if (!accepts([&] { executable = std::make_unique<Executable>(checked, bound); })) return 0;
+  if (!accepts([&] { executable->validate(arguments); })) return 0;
+  std::promise<bool> done;
+  lane.post([&] { done.set_value(accepts([&] { executable->run(arguments, lane); })); });
+  const bool ran = done.get_future().get();
+
+  std::vector<unsigned char*> at;
+  for (const Block& b : alone) at.push_back(b.data());
+  const bool plainly = accepts([&] {
+    for (const NodeDesc& n : desc.nodes) {
+      const OpDef& op = *Registry::find(n.op);
+      if (op.view) {
+        at[static_cast<size_t>(n.outputs[0])] = at[static_cast<size_t>(n.inputs[0])];
+        continue;
+      }
+      Node node;
+      node.attributes = &n.attributes;
+      const auto tensor = [&](int v) { return Tensor{at[static_cast<size_t>(v)], desc.values[static_cast<size_t>(v)].dtype, checked->resolve(v, arguments.symbols)}; };
+      for (const int v : n.inputs) node.in.push_back(tensor(v)), node.present.push_back(true);
+      for (const int v : n.outputs) node.out.push_back(tensor(v));
+      op.reference(node);
+    }
+  });
+  require(ran == plainly, "a program runs where its nodes do");
+  if (!ran) return 0;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    require(outputs[i].size() == 0 || std::memcmp(outputs[i].data(), at[static_cast<size_t>(desc.outputs[i])], outputs[i].size()) == 0, "outputs are those of the nodes one by one");
+  for (size_t i = 0; i < bound.size(); ++i)
+    require(bound[i]->bytes() == 0 || std::memcmp(bound[i]->data(), alone[static_cast<size_t>(desc.bound[i])].data(), alone[static_cast<size_t>(desc.bound[i])].size()) == 0, "bound tensors are those of the nodes one by one");
+  return 0;
+}

@@ -1,0 +1,100 @@
+// Conversions of text, pre-tokenisation and the training of a vocabulary, on arbitrary UTF-16 and arbitrary bytes.
+#include <atomic>
+#include <map>
+
+#include "fuzz.h"
+#include "tokenizer/trainer.h"
+#include "tokenizer/utf.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+namespace {
+
+std::vector<SplitStage> stages(Input& in) {
+  std::vector<SplitStage> list;
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i)
+    list.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 6)), in.ConsumeIntegralInRange<uint8_t>(0, 4), in.ConsumeBool()});
+  return list;
+}
+
+void lossy(const std::string& bytes) {
+  std::string text;
+  utf::append_lossy(bytes, text);
+  require(utf::is_well_formed(text), "what is left of any bytes is well-formed");
+  require(!utf::is_well_formed(bytes) || text == bytes, "well-formed text stays as it is");
+  const size_t tail = utf::incomplete_tail(bytes);
+  require(tail <= 3 && tail <= bytes.size(), "at most three bytes wait for the rest of their character");
+  std::string head;
+  utf::append_lossy(std::string_view(bytes).substr(0, bytes.size() - tail), head);
+  require(text.compare(0, head.size(), head) == 0, "text given out early is a beginning of the whole");
+}
+
+std::string wide(const std::u16string& units) {
+  std::string text;
+  utf::append_utf8(units.data(), units.size(), text);
+  require(utf::is_well_formed(text), "UTF-16 with lone surrogates becomes well-formed UTF-8");
+  const utf::Utf16Map map = utf::utf16_map(text);
+  require(map.start.size() == text.size() + 1 && map.start[text.size()] == units.size(), "offsets end where the text does");
+  for (size_t i = 0; i < text.size(); ++i) require(map.start[i] < map.end[i] && map.end[i] <= units.size(), "characters have a width");
+  return text;
+}
+
+// Runs the merges of `train_bpe` again, in the plainest way.
+void train(Input& in, const std::string& text) {
+  WordCounts* words = nullptr;
+  std::unique_ptr<WordCounts> owner;
+  const std::vector<SplitStage> how = stages(in);
+  std::vector<std::string> specials;
+  if (in.ConsumeBool()) specials.push_back(text.empty() ? "<s>" : wide(u"<s>"));
+  const std::atomic<bool> never{false};
+  if (!accepts([&] {
+        owner = std::make_unique<WordCounts>(how, specials);
+        owner->add_text(text, never);
+      }))
+    return;
+  words = owner.get();
+  TrainOptions options;
+  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60), options.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
+  std::vector<TrainedMerge> merges;
+  require(accepts([&] { merges = train_bpe(*words, options); }), "any words can be trained on");
+  std::vector<std::string> tokens;
+  for (int b = 0; b < 256; ++b) tokens.push_back(std::string(1, static_cast<char>(b)));
+  for (const TrainedMerge& m : merges) {
+    require(m.left < tokens.size() && m.right < tokens.size() && m.token <= tokens.size(), "a merge joins tokens that are there");
+    const std::string joined = tokens[m.left] + tokens[m.right];
+    if (m.token == tokens.size()) tokens.push_back(joined);
+    require(tokens[m.token] == joined, "a token is what its parts are");
+    require(text.find(joined) != std::string::npos, "a token occurs in the text");
+  }
+  require(tokens.size() <= 256 + options.tokens, "no more tokens than asked for");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input in(data, size);
+  const std::vector<SplitStage> how = stages(in);
+  const bool training = in.ConsumeIntegralInRange<int>(0, 7) == 0;
+  const std::string options = in.ConsumeBytesAsString(8), bytes = in.ConsumeRemainingBytesAsString();
+  lossy(bytes);
+  std::u16string units(bytes.size() / 2, u'\0');
+  if (!units.empty()) std::memcpy(&units[0], bytes.data(), 2 * units.size());
+  std::string text;
+  if (bytes.size() % 2) utf::append_lossy(bytes, text);
+  else text = wide(units);
+
+  accepts([&] {
+    const Splitter splitter(how);
+    const char* at = text.data();
+    splitter.run(text.data(), text.data() + text.size(), [&](const char* begin, const char* end) {
+      require(begin == at && (end > begin || text.empty()), "pieces follow one another and none is empty");
+      at = end;
+      require(utf::is_well_formed(std::string_view(begin, static_cast<size_t>(end - begin))), "no character is cut");
+    });
+    require(at == text.data() + text.size(), "pieces add up to the text");
+  });
+  Input more(reinterpret_cast<const uint8_t*>(options.data()), options.size());
+  if (training) train(more, text);
+  return 0;
+}

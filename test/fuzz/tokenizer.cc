@@ -1,0 +1,205 @@
+// Tokenizers of arbitrary vocabularies, merges and options on arbitrary text: a typed error when they are made, or ids
+// that are those of the plainest merge loop and that decode to the same text at once and one by one.
+#include <algorithm>
+
+#include "fuzz.h"
+#include "tokenizer/byte_alphabet.h"
+#include "tokenizer/decoder.h"
+#include "tokenizer/encoder.h"
+#include "tokenizer/model_builder.h"
+#include "tokenizer/utf.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+namespace {
+
+std::u16string units(Input& in, size_t most) {
+  const std::string bytes = in.ConsumeBytesAsString(2 * in.ConsumeIntegralInRange<size_t>(0, most));
+  std::u16string text(bytes.size() / 2, u'\0');
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto high = static_cast<uint8_t>(bytes[2 * i]), low = static_cast<uint8_t>(bytes[2 * i + 1]);
+    // Mostly two letters, spaces and marks, so that merges apply; else any unit, lone surrogates included.
+    static const char16_t common[] = {u'a', u'b', u' ', 0x2581, u'a', u'b', u'é', 0x3000};
+    text[i] = high < 0xC0 ? common[low % 8] : static_cast<char16_t>(high << 8 | low);
+  }
+  return text;
+}
+
+char16_t letter_of(uint32_t byte) {
+  if (is_printable_byte(byte)) return static_cast<char16_t>(byte);
+  char16_t other = 0x100;
+  for (uint32_t b = 0; b < byte; ++b) other = static_cast<char16_t>(other + !is_printable_byte(b));
+  return other;
+}
+
+// Vocabularies that hang together: every byte or some characters, and merges of tokens that are there.
+void add_vocabulary(Input& in, TokenizerSpec& spec) {
+  std::vector<std::u16string> tokens;
+  if (spec.byte_level) {
+    for (uint32_t byte = 0; byte < 256; ++byte) tokens.push_back(std::u16string(1, letter_of(byte)));
+  } else {
+    for (const char16_t c : {u'a', u'b', u'c', char16_t{0x2581}, u'\xe9'}) tokens.push_back(std::u16string(1, c));
+    if (in.ConsumeBool())
+      for (const char16_t* byte : {u"<0x61>", u"<0x20>", u"<0xE2>", u"<0x96>", u"<0x81>", u"<0xF0>", u"<0x80>", u"<0xC3>"}) tokens.push_back(byte);
+  }
+  const size_t base = tokens.size();
+  for (int i = in.ConsumeIntegralInRange<int>(0, 24); i > 0; --i) {
+    const auto part = [&] {
+      if (spec.byte_level && in.ConsumeBool()) return tokens[in.ConsumeBool() ? 'a' : 'b'];
+      return tokens[in.ConsumeIntegralInRange<size_t>(in.ConsumeBool() ? base - 4 : 0, tokens.size() - 1)];
+    };
+    const std::u16string left = part(), right = part();
+    if (left.size() + right.size() > 60) continue;
+    if (std::find(tokens.begin(), tokens.end(), left + right) == tokens.end()) tokens.push_back(left + right);
+    spec.merges += left + right;
+    spec.merge_lengths.push_back(static_cast<uint32_t>(left.size())), spec.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
+  }
+  if (in.ConsumeBool())
+    for (size_t i = 0; i < spec.merge_lengths.size() / 2; ++i) spec.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    spec.tokens += tokens[i];
+    spec.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())), spec.token_ids.push_back(static_cast<uint32_t>(i));
+  }
+}
+
+// And such that may not.
+void add_anything(Input& in, TokenizerSpec& spec) {
+  spec.tokens = units(in, 40), spec.merges = units(in, 20);
+  for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
+    spec.token_lengths.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 3) : in.ConsumeIntegral<uint32_t>());
+    spec.token_ids.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
+  }
+  for (int i = in.ConsumeIntegralInRange<int>(0, 10); i > 0; --i) spec.merge_lengths.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 3));
+}
+
+TokenizerSpec specification(Input& in) {
+  TokenizerSpec spec;
+  spec.byte_level = in.ConsumeBool(), spec.ignore_merges = in.ConsumeBool(), spec.byte_fallback = in.ConsumeBool(), spec.fuse_unknown = in.ConsumeBool();
+  spec.needs_nfc = in.ConsumeIntegralInRange<int>(0, 7) == 0, spec.spaces_to_marks = in.ConsumeBool(), spec.strip_first_space = in.ConsumeBool();
+  spec.whole_text_is_word = in.ConsumeBool();
+  spec.decode_kind = in.ConsumeBool() ? DecodeKind::bytes : DecodeKind::byte_fallback;
+  spec.prefix_rule = static_cast<PrefixRule>(in.ConsumeIntegralInRange<int>(0, 3));
+  spec.prefix = in.ConsumeBool() ? u"\x2581" : units(in, 2);
+  if (in.ConsumeBool()) spec.unknown = in.ConsumeIntegralInRange<uint32_t>(0, 10);
+  for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i)
+    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 6)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
+  in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec) : add_anything(in, spec);
+  for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) {
+    SpecAddedToken token;
+    token.content = units(in, 4), token.search = in.ConsumeBool() ? token.content : units(in, 3);
+    token.id = in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 400) : in.ConsumeIntegral<uint32_t>();
+    token.single_word = in.ConsumeBool(), token.lstrip = in.ConsumeBool(), token.rstrip = in.ConsumeBool();
+    token.special = in.ConsumeBool(), token.guarded = in.ConsumeBool(), token.normalized = in.ConsumeBool();
+    spec.added.push_back(token);
+  }
+  if (in.ConsumeBool()) spec.begin_ids.push_back(in.ConsumeIntegral<uint32_t>());
+  if (in.ConsumeBool()) spec.end_ids.push_back(1);
+  return spec;
+}
+
+// The definition of byte pair encoding: the pair of lowest rank, the leftmost of equals, until none is left.
+void merge_plainly(const MergeTable& merges, std::vector<uint32_t>& ids) {
+  for (;;) {
+    size_t best = ids.size();
+    Merge merge{no_token, no_token};
+    for (size_t i = 0; i + 1 < ids.size(); ++i) {
+      const Merge m = merges.find(ids[i], ids[i + 1]);
+      if (m.rank < merge.rank) merge = m, best = i;
+    }
+    if (best == ids.size()) return;
+    ids[best] = merge.id;
+    ids.erase(ids.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  }
+}
+
+std::vector<uint32_t> encode_plainly(const TokenizerModel& model, const std::string& text) {
+  std::vector<uint32_t> all;
+  model.splitter.run(text.data(), text.data() + text.size(), [&](const char* begin, const char* end) {
+    std::vector<uint32_t> ids;
+    for (const char* p = begin; p < end; ++p) ids.push_back(model.byte_ids[static_cast<uint8_t>(*p)]);
+    merge_plainly(model.merges, ids);
+    all.insert(all.end(), ids.begin(), ids.end());
+  });
+  return all;
+}
+
+std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, const std::vector<uint32_t>& ids, bool skip) {
+  Decoder decoder(model, skip, false);
+  std::string text;
+  for (const uint32_t id : ids) {
+    decoder.push(id, text);
+    require(utf::is_well_formed(text), "text given out early is well-formed");
+  }
+  decoder.flush(text);
+  return text;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input in(data, size);
+  const TokenizerSpec spec = specification(in);
+  std::shared_ptr<const TokenizerModel> model;
+  if (!accepts([&] { model = build_tokenizer(spec); })) return 0;
+
+  std::vector<uint32_t> barriers;
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) barriers.push_back(in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
+  std::vector<TextSegment> segments;
+  for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) segments.push_back({in.ConsumeIntegralInRange<uint32_t>(0, 30), in.ConsumeBool() ? UINT32_MAX - in.ConsumeBool() : in.ConsumeIntegral<uint32_t>()});
+  EncodeOptions options;
+  options.add_special = in.ConsumeBool(), options.allow_special = in.ConsumeBool();
+  const bool skip = in.ConsumeBool();
+  std::vector<uint32_t> any;
+  for (int i = in.ConsumeIntegralInRange<int>(0, 6); i > 0; --i) any.push_back(in.ConsumeIntegral<uint32_t>() >> in.ConsumeIntegralInRange<int>(0, 31));
+  const std::u16string text = units(in, 300);
+
+  Encoder encoder(model);
+  const auto encode = [&](bool offsets, Encoding& out) {
+    options.offsets = offsets;
+    bool done = false;
+    require(accepts([&] { done = encoder.encode(text.data(), text.size(), options, barriers, out); }), "any text is encoded");
+    return done;
+  };
+  Encoding first, again, placed;
+  const bool done = encode(false, first);
+  require(encode(false, again) == done && again.ids == first.ids, "words from the cache are those without it");
+  require(encode(true, placed) == done && placed.ids == first.ids, "offsets change no id");
+  require(placed.offsets.size() == 2 * placed.ids.size(), "every id has its offsets");
+  for (size_t i = 0; i < placed.offsets.size(); i += 2) require(placed.offsets[i] <= placed.offsets[i + 1] && placed.offsets[i + 1] <= text.size(), "offsets lie within the text");
+  require(done || spec.needs_nfc, "only text that has to be normalised is refused");
+
+  std::string utf8;
+  utf::append_utf8(text.data(), text.size(), utf8);
+  const bool all_bytes = std::none_of(model->byte_ids, model->byte_ids + 256, [](uint32_t id) { return id == no_token; });
+  if (done && spec.byte_level && all_bytes && spec.added.empty() && spec.prefix_rule == PrefixRule::never && !spec.spaces_to_marks && !options.add_special) {
+    if (!spec.ignore_merges) require(encode_plainly(*model, utf8) == first.ids, "ids are those of the plain merge loop");
+    if (spec.decode_kind == DecodeKind::bytes) require(decode(model, first.ids.data(), first.ids.size(), false) == utf8, "ids decode to the text");
+    if (const auto matcher = PairMatcher::build(model->merges, model->vocab, model->byte_ids)) {
+      if (!utf8.empty() && matcher->covers(utf8)) {
+        std::vector<Symbol> symbols;
+        matcher->encode(utf8, nullptr, symbols);
+        std::vector<uint32_t> expected, got;
+        for (const char c : utf8) expected.push_back(model->byte_ids[static_cast<uint8_t>(c)]);
+        merge_plainly(model->merges, expected);
+        for (const Symbol& s : symbols) got.push_back(s.id);
+        require(got == expected, "long pieces are merged as short ones are");
+      }
+    }
+  }
+  Encoding cut;
+  accepts([&] { encoder.encode_segments(text.data(), text.size(), segments, options, cut); });
+  const std::vector<uint32_t> split = encoder.split_added(text.data(), text.size(), in.ConsumeBool(), options.allow_special, barriers);
+  uint32_t at = 0;
+  for (size_t i = 0; i < split.size(); i += 3) {
+    require(split[i] == at && split[i + 1] > at, "segments follow one another and none is empty");
+    at = split[i + 1];
+  }
+  require(at == text.size(), "segments add up to the text");
+
+  any.insert(any.end(), first.ids.begin(), first.ids.end());
+  const std::string whole = decode(model, any.data(), any.size(), skip);
+  require(utf::is_well_formed(whole), "decoded text is well-formed");
+  require(decode_slowly(model, any, skip) == whole, "one by one is as at once");
+  return 0;
+}
