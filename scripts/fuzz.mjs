@@ -6,7 +6,7 @@
 // --kernels fuzzes the CPU kernels behind the ops too (minutes of compiling). --merge adds to the corpora what reached
 // new code, in as few and as short inputs as do.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -21,10 +21,14 @@ const { values, positionals } = parseArgs({
   },
 });
 const seconds = Number(values.seconds);
-if (!(Number.isInteger(seconds) && seconds > 0)) stop(`--seconds: expected a whole number from 1, got ${values.seconds}`);
+if (!(Number.isInteger(seconds) && seconds > 0))
+  stop(`--seconds: expected a whole number from 1, got ${values.seconds}`);
 const all = readdirSync(join(root, "test", "fuzz")).filter((name) => name.endsWith(".cc"));
-const names = all.map((name) => basename(name, ".cc")).filter((name) => !positionals.length || positionals.includes(name));
-if (names.length === 0) stop(`expected one of ${all.map((name) => basename(name, ".cc")).join(", ")}, got ${positionals.join(", ")}`);
+const names = all
+  .map((name) => basename(name, ".cc"))
+  .filter((name) => !positionals.length || positionals.includes(name));
+if (names.length === 0)
+  stop(`expected one of ${all.map((name) => basename(name, ".cc")).join(", ")}, got ${positionals.join(", ")}`);
 
 function stop(message) {
   console.error(`test:fuzz: ${message}`);
@@ -34,11 +38,12 @@ function stop(message) {
 /** A Clang that links libFuzzer: the newest by name, then plain clang++. */
 function clang() {
   const versions = Array.from({ length: 12 }, (_, i) => `clang++-${25 - i}`);
-  const source = "extern \"C\" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }";
+  const source = 'extern "C" int LLVMFuzzerTestOneInput(const unsigned char*, unsigned long) { return 0; }';
   for (const compiler of [process.env.HEDDLE_CLANG, ...versions, "clang++"]) {
     if (!compiler) continue;
     const options = ["-fsanitize=fuzzer,address,undefined", "-x", "c++", "-", "-o", "/dev/null"];
-    if (spawnSync(compiler, options, { input: source, stdio: ["pipe", "ignore", "ignore"] }).status === 0) return compiler;
+    if (spawnSync(compiler, options, { input: source, stdio: ["pipe", "ignore", "ignore"] }).status === 0)
+      return compiler;
   }
   return stop("expected a Clang with libFuzzer: install clang and its libclang-rt-dev, or name one in HEDDLE_CLANG");
 }
@@ -95,12 +100,17 @@ function explain(name, output) {
   }
 }
 
-/** Into the corpus: what covers most with least. */
+const MOST_INPUTS = 60;
+
+/** Into the corpus: what covers most with least; the longest of it, which reach furthest. */
 function merge(name) {
   const corpus = join(root, "test", "fuzz", "corpus", name);
-  const args = ["-merge=1", "-max_len=512", corpus, join(folder, "found", name)];
+  const args = ["-set_cover_merge=1", "-max_len=512", corpus, join(folder, "found", name)];
   if (existsSync(corpus)) spawnSync(join(folder, `fuzz_${name}`), args, { env, stdio: "ignore" });
-  console.log(`${name}: ${readdirSync(corpus).length} inputs`);
+  const size = (file) => statSync(join(corpus, file)).size;
+  const files = readdirSync(corpus).sort((a, b) => size(b) - size(a) || a.localeCompare(b));
+  for (const file of files.slice(MOST_INPUTS)) rmSync(join(corpus, file));
+  console.log(`${name}: ${Math.min(files.length, MOST_INPUTS)} inputs`);
 }
 
 const waiting = [...names];

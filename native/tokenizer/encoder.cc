@@ -26,7 +26,8 @@ struct Encoder::Target {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
       if (inserted_only) {
-        const uint32_t at = map->start[(*sources)[last + 1]];
+        while ((*sources)[last] == UINT32_MAX) ++last;  // more of the prefix may follow; the end of the segment has a source
+        const uint32_t at = map->start[(*sources)[last]];
         out.offsets.push_back(at);
         out.offsets.push_back(at);
         return;

@@ -271,6 +271,50 @@ const bad: [string, Buffer, RegExp][] = [
     gguf({ tensors: [tensor("q", [33], 2)], data }),
     /rows of a multiple of 32 for Q4_0/,
   ],
+  ["key empty, twice", gguf({ keys: [key("", 4, u32(1)), key("", 4, u32(1))] }), /duplicate key ""/],
+  [
+    "two keys that are the same once their bytes are text",
+    gguf({
+      keys: [0xff, 0xfe].map((byte) => Buffer.concat([u64(1), Buffer.from([byte]), u32(4), u32(1)])),
+    }),
+    /duplicate key/,
+  ],
+  [
+    "a string of an array longer than the file",
+    gguf({ keys: [key("a", 9, array(8, 2, text("x"), u64(1000), data))] }),
+    /a: expected 1000 bytes/,
+  ],
+  [
+    "a nested array cut",
+    gguf({ keys: [key("a", 9, array(9, 1, u32(4), u64(100), u32(1)))] }),
+    /array length: expected/,
+  ],
+  [
+    "dimensions cut",
+    gguf({ tensorCount: 1, tensors: [Buffer.concat([text("t"), u32(3), u64(1)])] }),
+    /dimension 1: expected 8 bytes/,
+  ],
+  [
+    "offset cut",
+    gguf({ tensorCount: 1, tensors: [Buffer.concat([text("t"), u32(1), u64(1), u32(0), u32(0)])] }),
+    /offset: expected 8 bytes/,
+  ],
+  [
+    "blocks that overflow 64 bits",
+    gguf({ tensors: [tensor("q", [256, 2n ** 50n], 14)], data }),
+    /to end within the file/,
+  ],
+  [
+    "offset aligned to less than the file's alignment",
+    gguf({ keys: [key("general.alignment", 4, u32(64))], tensors: [tensor("t", [1], 0, 32)], data }),
+    /offset: expected a multiple of 64, got 32/,
+  ],
+  [
+    "alignment beyond the file",
+    gguf({ keys: [key("general.alignment", 4, u32(1 << 20))], tensors: [tensor("t", [1])], data }),
+    /expected to end within the file/,
+  ],
+  ["alignment 2^63", gguf({ keys: [key("general.alignment", 10, u64(2n ** 63n))] }), /alignment: expected a number/],
   ["no data at all", gguf({ tensors: [tensor("t", [1])] }), /expected to end within the file/],
 ];
 

@@ -10,20 +10,73 @@ const busy = `
 const dataUrl = (code: string) => `data:text/javascript,${encodeURIComponent(code)}`;
 const run = (code: string) => node(["--input-type=module", "-e", code]);
 
-test("workers that are terminated in the middle of work do not take the process with them", async () => {
-  const worker = `${busy} import { parentPort } from "node:worker_threads"; work.catch(() => {}); parentPort.postMessage("started");`;
+/** A module's text that starts a vocabulary's training, on a thread of its own. */
+const training = `
+  import { Tokenizer } from ${JSON.stringify(entry)};
+  const words = Array.from({ length: 60000 }, (_, i) => (i * 2654435761).toString(36));
+  const work = Tokenizer.train([words.join(" ")], { vocabSize: 50000 });
+`;
+
+test("thirty workers that are terminated in the middle of work do not take the process with them", async () => {
+  const tell = `import { parentPort } from "node:worker_threads"; work.catch(() => {}); parentPort.postMessage("started");`;
   const { code, signal, stdout, stderr } = await run(`
     import { Worker } from "node:worker_threads";
-    for (let i = 0; i < 8; i++) {
-      const worker = new Worker(new URL(${JSON.stringify(dataUrl(worker))}));
-      await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
-      await new Promise((resolve) => setTimeout(resolve, 5 * i));
-      await worker.terminate();
-    }
+    const modules = ${JSON.stringify([busy + tell, training + tell].map(dataUrl))};
+    // Three at once, ended sooner and later: while weights are made, in the first run, in the middle of many.
+    await Promise.all([0, 1, 2].map(async (lane) => {
+      for (let i = 0; i < 10; i++) {
+        const worker = new Worker(new URL(modules[(lane + i) % 3 === 0 ? 1 : 0]));
+        await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+        await new Promise((resolve) => setTimeout(resolve, 5 * i));
+        await worker.terminate();
+      }
+    }));
     console.log("survived");
   `);
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: "" });
   expect(stdout).toBe("survived\n");
+}, 120_000);
+
+test("process.exit while a vocabulary is trained ends at once, with its code", async () => {
+  const started = performance.now();
+  const { code, signal, stderr } = await run(
+    `${training} work.catch(() => {}); setTimeout(() => process.exit(7), 300);`,
+  );
+  expect({ code, signal, stderr }).toEqual({ code: 7, signal: null, stderr: "" });
+  expect(performance.now() - started).toBeLessThan(15_000);
+}, 60_000);
+
+test("disposing twice, in the middle of work, and using what is disposed are errors of the call alone", async () => {
+  const { code, signal, stdout, stderr } = await run(`${busy}
+    setTimeout(() => { model.dispose(); model.dispose(); }, 30);
+    const codes = [];
+    await work.catch((error) => codes.push(error.code));
+    await model.complete([1]).catch((error) => codes.push(error.code));
+    model.dispose();
+    console.log(codes.join());
+  `);
+  expect({ code, signal, stderr, stdout }).toEqual({
+    code: 0,
+    signal: null,
+    stderr: "",
+    stdout: "DISPOSED,DISPOSED\n",
+  });
+}, 60_000);
+
+test("two hundred disposed tensors of 50 MB do not stay resident", async () => {
+  const { code, stdout, stderr } = await run(`
+    import { openDevice, Tensor } from ${JSON.stringify(entry.replace("/index.js", "/graph/index.js"))};
+    const device = openDevice({ threads: 1 });
+    const data = new Float32Array(12_500_000).fill(1);
+    let most = 0;
+    for (let i = 0; i < 200; i++) {
+      Tensor.from(device, "f32", [data.length], data).dispose();
+      most = Math.max(most, process.memoryUsage().rss);
+    }
+    console.log(most);
+  `);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(Number(stdout)).toBeLessThan(400e6);
 }, 60_000);
 
 test("process.exit in the middle of work ends at once, with its code", async () => {

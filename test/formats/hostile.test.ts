@@ -1,0 +1,3 @@
+import { hostileFiles } from "./hostile.ts";
+
+hostileFiles(60, 1);

@@ -1,0 +1,132 @@
+// Broken files from whole ones: what a fuzzer without coverage knows of binary formats.
+import fc from "fast-check";
+
+/** Numbers that lengths, counts and offsets are replaced by. */
+const LIES = [
+  0n,
+  1n,
+  2n,
+  31n,
+  255n,
+  65_536n,
+  2n ** 31n - 1n,
+  2n ** 32n - 1n,
+  2n ** 40n,
+  2n ** 53n,
+  2n ** 63n,
+  2n ** 64n - 1n,
+];
+
+type Edit = (bytes: Buffer) => Buffer;
+
+/** One edit: bytes flipped, a number of 2, 4 or 8 bytes replaced, a stretch removed, doubled or filled, the rest cut off. */
+function edit(length: number, fields: readonly number[]): fc.Arbitrary<Edit> {
+  const anywhere = fc.nat(Math.max(0, length - 1));
+  const at = fields.length > 0 ? fc.oneof(fc.constantFrom(...fields), anywhere) : anywhere;
+  const flip = fc.tuple(at, fc.integer({ min: 1, max: 255 })).map(
+    ([i, mask]): Edit =>
+      (bytes) => {
+        if (i < bytes.length) bytes[i]! ^= mask;
+        return bytes;
+      },
+  );
+  const lie = fc
+    .tuple(at, fc.constantFrom(2, 4, 8), fc.oneof(fc.constantFrom(...LIES), fc.bigInt({ min: 0n, max: 300n })))
+    .map(
+      ([i, width, value]): Edit =>
+        (bytes) => {
+          for (let k = 0; k < width && i + k < bytes.length; k++)
+            bytes[i + k] = Number((value >> BigInt(8 * k)) & 255n);
+          return bytes;
+        },
+    );
+  const splice = fc.tuple(at, fc.nat(40), fc.nat(3)).map(
+    ([i, count, copies]): Edit =>
+      (bytes) => {
+        const piece = bytes.subarray(i, i + count);
+        return Buffer.concat([bytes.subarray(0, i), ...Array<Buffer>(copies).fill(piece), bytes.subarray(i + count)]);
+      },
+  );
+  const fill = fc.tuple(at, fc.nat(40), fc.nat(255)).map(
+    ([i, count, byte]): Edit =>
+      (bytes) =>
+        bytes.fill(byte, i, i + count),
+  );
+  const cut = anywhere.map(
+    (i): Edit =>
+      (bytes) =>
+        bytes.subarray(0, i),
+  );
+  return fc.oneof({ weight: 4, arbitrary: flip }, { weight: 4, arbitrary: lie }, splice, fill, cut);
+}
+
+/** Files that differ from a whole one in one to four edits; `fields`: where lengths, counts and offsets stand. */
+export function broken(whole: Buffer, fields: readonly number[] = []): fc.Arbitrary<Buffer> {
+  return fc
+    .array(edit(whole.length, fields), { minLength: 1, maxLength: 4 })
+    .map((edits) => edits.reduce<Buffer>((bytes, change) => change(bytes), Buffer.from(whole)));
+}
+
+const ODD: readonly unknown[] = [
+  null,
+  true,
+  -1,
+  0,
+  1,
+  1.5,
+  -0.5,
+  1e308,
+  2 ** 31,
+  2 ** 32 - 1,
+  2 ** 53,
+  "",
+  "x",
+  "\ud800",
+  "__proto__",
+  "../../etc/passwd",
+  [],
+  [[]],
+  [null],
+  {},
+  { type: "Sequence" },
+  { __proto__x: 1 },
+  "a".repeat(3000),
+  Array(300).fill(7),
+];
+
+type Json = Record<string | number, unknown>;
+
+/** Every place in a JSON value, the same value at the top excepted. */
+export function places(value: unknown, path: readonly (string | number)[] = []): (string | number)[][] {
+  const own = path.length > 0 ? [[...path]] : [];
+  if (typeof value !== "object" || value === null) return own;
+  const entries = Object.entries(value).slice(0, 12);
+  return own.concat(
+    entries.flatMap(([key, item]) => places(item, [...path, Array.isArray(value) ? Number(key) : key])),
+  );
+}
+
+/** JSON that differs in one to three values, keys left out included; as text, which may be cut or have characters changed. */
+export function brokenJson(value: object): fc.Arbitrary<string> {
+  const change = fc.tuple(
+    fc.constantFrom(...places(value)),
+    fc.oneof(fc.constantFrom(...ODD), fc.jsonValue({ maxDepth: 3 })),
+    fc.boolean(),
+  );
+  const values = fc.array(change, { minLength: 1, maxLength: 3 }).map((changes) => {
+    const copy = structuredClone(value) as Json;
+    for (const [path, item, leftOut] of changes) {
+      let at: unknown = copy;
+      for (const key of path.slice(0, -1)) at = typeof at === "object" && at !== null ? (at as Json)[key] : undefined;
+      if (typeof at !== "object" || at === null) continue;
+      if (leftOut && item === null) delete (at as Json)[path.at(-1)!];
+      else (at as Json)[path.at(-1)!] = item;
+    }
+    return JSON.stringify(copy);
+  });
+  const whole = Buffer.from(JSON.stringify(value));
+  return fc.oneof(
+    { weight: 3, arbitrary: values },
+    broken(whole).map((bytes) => bytes.toString("latin1")),
+  );
+}

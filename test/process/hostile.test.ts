@@ -1,0 +1,62 @@
+// Files that lie about sizes: what refusing or reading them takes is bounded by the file, not by the lie.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { temporaryFolder, text, u32, u64 } from "../formats/helpers.ts";
+import { entry, node } from "./helpers.ts";
+
+/** Peak memory in bytes of a process that tries to load `path`, and the failure's code. */
+async function peak(path: string): Promise<{ code: string; bytes: number }> {
+  const { code, stdout, stderr } = await node([
+    "--input-type=module",
+    "-e",
+    `import { LanguageModel } from ${JSON.stringify(entry)};
+     const code = await LanguageModel.load(${JSON.stringify(path)}).then(() => "loaded", (error) => error.code ?? String(error));
+     console.log(JSON.stringify({ code, bytes: process.resourceUsage().maxRSS * 1024 }));`,
+  ]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  return JSON.parse(stdout);
+}
+
+const MB = 1 << 20;
+const key = (name: string, type: number, ...body: Buffer[]) => Buffer.concat([text(name), u32(type), ...body]);
+const gguf = (keys: Buffer[], tensors = 0n, rest = Buffer.alloc(0)) =>
+  Buffer.concat([Buffer.from("GGUF"), u32(3), u64(tensors), u64(keys.length), ...keys, rest]);
+const llama = key("general.architecture", 8, text("llama"));
+const array = (of: number, length: bigint | number, body: Buffer) => key("a", 9, u32(of), u64(length), body);
+const safetensors = (json: string, rest = 0) =>
+  Buffer.concat([u64(Buffer.byteLength(json)), Buffer.from(json), Buffer.alloc(rest)]);
+
+const files: [string, string, () => Buffer][] = [
+  ["a million short strings", "x.gguf", () => gguf([llama, array(8, MB, Buffer.alloc(8 * MB))])],
+  ["more strings than there may be", "x.gguf", () => gguf([llama, array(8, 5_000_000n, Buffer.alloc(40_000_000))])],
+  ["one string of 60 MB", "x.gguf", () => gguf([llama, key("a", 8, text("x".repeat(60 * MB)))])],
+  ["an array of 60 MB of numbers", "x.gguf", () => gguf([llama, array(6, 15n * BigInt(MB), Buffer.alloc(60 * MB))])],
+  ["a count of 2^60 numbers", "x.gguf", () => gguf([llama, array(10, 2n ** 60n, Buffer.alloc(30 * MB))])],
+  ["booleans", "x.gguf", () => gguf([llama, array(7, 4n * BigInt(MB), Buffer.alloc(4 * MB))])],
+  ["nested arrays", "x.gguf", () => gguf([llama, array(9, 65_536n, Buffer.alloc(12 * 65_536))])],
+  ["a hundred thousand tensors that are not there", "x.gguf", () => gguf([llama], 100_000n)],
+  ["a header of 60 MB of brackets", "x.safetensors", () => safetensors(`{"a":${"[".repeat(60 * MB)}`)],
+  ["a header of 30 MB of numbers", "x.safetensors", () => safetensors(`{"a":[${"1,".repeat(15 * MB)}1]}`)],
+  ["a header of 30 MB of escapes", "x.safetensors", () => safetensors(`{"${"\\u00fc".repeat(1_300_000)}":1}`)],
+];
+
+test("memory is at most twice the file and what an empty file takes", async () => {
+  const folder = temporaryFolder();
+  const write = (name: string, bytes: Buffer) => {
+    writeFileSync(join(folder, name), bytes);
+    return join(folder, name);
+  };
+  writeFileSync(join(folder, "config.json"), "{}");
+  const base = (await peak(write("x.gguf", Buffer.alloc(0)))).bytes;
+  const found: Record<string, number> = {};
+  for (const [label, name, make] of files) {
+    const bytes = make();
+    const got = await peak(write(name, bytes));
+    expect(["INVALID_FILE", "UNSUPPORTED"], label).toContain(got.code);
+    found[label] = (got.bytes - base - 2 * bytes.length) / MB;
+  }
+  // 48 MB: dead objects that V8 has not collected yet.
+  const over = Object.entries(found).filter(([, more]) => more > 48);
+  expect(over, JSON.stringify(found)).toEqual([]);
+}, 120_000);
