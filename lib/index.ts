@@ -11,6 +11,11 @@ export {
   markdownSummary,
 } from "./bench/index.ts";
 export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
+export {
+  type TokenShard,
+  type WriteTokenShardsOptions,
+  writeTokenShards,
+} from "./data/write-token-shards.ts";
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
 export {
   type Abstention,

@@ -1,3 +1,4 @@
+import { writeTokenShards } from "../data/write-token-shards.ts";
 import { HeddleError } from "../errors.ts";
 import { loadTokenizerOf } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
@@ -10,6 +11,23 @@ export const command = defineCommand({
     file: { kind: "string", value: "F", about: "each line of a file instead: one JSON object a line" },
     jsonl: { kind: "flag", about: "with --file: every line is a JSON string" },
     "no-special-tokens": { kind: "flag", about: "add no BOS or EOS" },
+    "to-shards": {
+      kind: "string",
+      value: "DIR",
+      about: "with --file: its documents as token files that pre-training reads mapped (text, .jsonl, .parquet)",
+    },
+    "shard-tokens": {
+      kind: "integer",
+      value: "N",
+      about: "with --to-shards: tokens of a file, about; default 134217728",
+    },
+    "text-field": {
+      kind: "string",
+      value: "NAME",
+      about: "with --to-shards: field of .jsonl rows, column of .parquet",
+    },
+    "document-separator": { kind: "string", value: "S", about: "with --to-shards: blank-line, line, file or a marker" },
+    shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: documents in an order by chance" },
   },
   async run({ options, positionals, out }) {
     const [text] = positionals;
@@ -21,6 +39,31 @@ export const command = defineCommand({
     if (options.jsonl && options.file === undefined)
       throw new HeddleError("INVALID_ARGUMENT", "--jsonl: expected together with --file, got it alone");
     const tokenizer = await loadTokenizerOf(options.model ?? "default");
+    const outputDir = options["to-shards"];
+    for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle"] as const)
+      if (options[name] !== undefined && outputDir === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --to-shards, got it alone`);
+    if (outputDir !== undefined) {
+      if (options.file === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", "--to-shards: expected together with --file, got it alone");
+      const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
+      const shards = await writeTokenShards({
+        files: options.file,
+        tokenizer,
+        outputDir,
+        ...(shardTokens !== undefined && { shardTokens }),
+        ...(textField !== undefined && { textField }),
+        ...(documentSeparator !== undefined && { documentSeparator }),
+        ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
+        onShard: (shard) => {
+          if (out.json) out.object(shard);
+          else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
+        },
+      });
+      if (shards.length === 0)
+        throw new HeddleError("INVALID_FILE", `${options.file}: expected a document with text, got none`);
+      return;
+    }
     const addSpecialTokens = !options["no-special-tokens"];
     const encoded = (line: string) => {
       const ids = Array.from(tokenizer.encode(line, { addSpecialTokens }));

@@ -1,12 +1,24 @@
-import { stat } from "node:fs/promises";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
-import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
+import type { Batch, BatchMaker, Made } from "./batch.ts";
+import { BestFitRows } from "./best-fit.ts";
+import { ConcatenatedRows } from "./concatenated.ts";
+import type { StreamPosition } from "./cursor.ts";
+import { type DocumentFile, openDocumentFiles } from "./document-file.ts";
+import type { CorpusTokenizer } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
-import { Pacer } from "./pacer.ts";
-import { type CorpusFile, fileError, type SeparatorRule } from "./shards.ts";
+import type { SeparatorRule } from "./shards.ts";
+
+export { type Batch, IGNORED } from "./batch.ts";
+
+/** How documents become rows. */
+export type Packing = "concatenate" | "bestFit";
 
 export interface CorpusOptions {
-  /** Text files and `.jsonl` files (rows that are objects with a text field); one path, or several. */
+  /**
+   * One path, or several, by the ends of their names: `.jsonl` (rows that are objects with a text field), `.parquet` (a text
+   * column, read by row groups), `.tokens` (what `writeTokenShards` wrote, or a folder of them; mapped, so that they may be larger
+   * than memory); all else is text.
+   */
   files: string | readonly string[];
   tokenizer: CorpusTokenizer;
   /** T, the number of positions of a row */
@@ -22,8 +34,13 @@ export interface CorpusOptions {
    * is one), or a marker: any other string, where a line holds nothing else, such as `"<|endoftext|>"`.
    */
   documentSeparator?: string;
-  /** The field of a JSONL row that holds the text. Default `"text"`. */
+  /** The field of a JSONL row, or the column of a Parquet file, that holds the text. Default `"text"`. */
   textField?: string;
+  /**
+   * How documents become rows: `"concatenate"` (the default) sets them end to end and cuts; `"bestFit"` puts whole documents
+   * together, which then have positions of their own and do not see each other; only those longer than a row are cut.
+   */
+  packing?: Packing;
   /** Which side of a split by `evalFraction` this corpus reads. Default `"train"`. */
   split?: "train" | "eval";
   /** The share of documents that only the `"eval"` side reads, chosen by chance. Default 0. */
@@ -35,17 +52,6 @@ export interface CorpusOptions {
   signal?: AbortSignal;
 }
 
-export interface Batch {
-  /** (B, T), row by row */
-  tokens: Int32Array;
-  /** (B, T): the token after each of `tokens`; -100 where there is none to learn */
-  targets: Int32Array;
-  /** how many targets are not -100 */
-  tokenCount: number;
-  /** bytes of UTF-8 text of the documents that begin in this batch */
-  byteCount: number;
-}
-
 /** A position in the data: of the next batch's first token. JSON keeps it. */
 export interface CorpusState {
   version: 1;
@@ -53,15 +59,18 @@ export interface CorpusState {
   group: number;
   document: number;
   token: number;
+  /** with best-fit packing: how many of the rows are done that were packed together from there */
+  row?: number;
   /** what the position is a position in: seed, files, separators, split */
   fingerprint: string;
 }
 
-export interface Corpus {
+export interface Corpus<State = CorpusState> {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   /**
-   * The next batch. Documents follow each other, BOS and EOS between them, and are cut into rows; the epochs never end.
+   * The next batch. The epochs never end. Concatenated documents follow each other, BOS and EOS between them, and are cut into
+   * rows.
    *
    * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, DISPOSED
    */
@@ -72,21 +81,18 @@ export interface Corpus {
    */
   pass(options?: { maxBatches?: number; signal?: AbortSignal }): AsyncGenerator<Batch>;
   /** The position after the last batch that `next` gave. */
-  state(): CorpusState;
+  state(): State;
   /** Goes to a position: from there `next` gives the batches that it gave from there before. */
-  restore(state: CorpusState): void;
+  restore(state: State): void;
   /** Frees the text. Later calls throw DISPOSED. */
   dispose(): void;
   [Symbol.dispose](): void;
 }
 
-/** A target that is not learned. */
-export const IGNORED = -100;
-
 /**
  * Opens text for training: streamed from disk, encoded, shuffled and packed into rows of one length.
  *
- * @throws HeddleError NOT_FOUND for a missing file, INVALID_ARGUMENT for an option out of range
+ * @throws HeddleError NOT_FOUND for a missing file, INVALID_FILE, INVALID_ARGUMENT for an option out of range
  *
  * @example
  * const corpus = await openCorpus({ files: ["a.txt", "b.jsonl"], tokenizer, maxSeqLength: 256, batchSize: 16, seed: 1 });
@@ -94,46 +100,70 @@ export const IGNORED = -100;
  */
 export async function openCorpus(options: CorpusOptions): Promise<Corpus> {
   checkOptions(options);
-  const rule = separatorRule(options.documentSeparator ?? "blank-line");
-  const paths = typeof options.files === "string" ? [options.files] : options.files;
-  if (paths.length === 0) throw invalidArgument("files", "at least one path", paths);
-  const files = await Promise.all(paths.map((path) => describeFile(path, rule)));
-  return new PackedCorpus(files, options);
+  return new StreamedCorpus(await openFilesOf(options), options);
 }
 
-type Position = Omit<CorpusState, "version" | "fingerprint">;
-type Made = { batch: Batch; after: Position };
-const START: Position = { epoch: 0, group: 0, document: 0, token: 0 };
+/** The files of a corpus, opened. The caller closes them. */
+export async function openFilesOf(
+  options: Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField">,
+): Promise<DocumentFile[]> {
+  const { files, tokenizer, textField = "text", documentSeparator = "blank-line" } = options;
+  const paths = typeof files === "string" ? [files] : files;
+  if (paths.length === 0) throw invalidArgument("files", "at least one path", paths);
+  return await openDocumentFiles(paths, { tokenizer, textField, rule: separatorRule(documentSeparator) });
+}
 
-class PackedCorpus implements Corpus {
+type Position = StreamPosition & { row?: number };
+
+class StreamedCorpus implements Corpus {
   readonly batchSize: number;
   readonly maxSeqLength: number;
   readonly #options: CorpusOptions;
-  readonly #files: readonly CorpusFile[];
+  readonly #files: readonly DocumentFile[];
   readonly #fingerprint: string;
   readonly #reader: GroupReader;
+  readonly #maker: BatchMaker<Position>;
   #passReader: GroupReader | undefined;
-  #position: Position = START;
-  #ahead: { from: Position; made: Promise<Made> } | undefined;
+  #position: Position;
+  #ahead: { from: Position; made: Promise<Made<Position>> } | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #isDisposed = false;
 
-  constructor(files: readonly CorpusFile[], options: CorpusOptions) {
+  constructor(files: readonly DocumentFile[], options: CorpusOptions) {
     this.batchSize = options.batchSize;
     this.maxSeqLength = options.maxSeqLength;
     this.#options = options;
     this.#files = files;
     this.#reader = new GroupReader(files, options);
-    const { shuffle = true, seed = 0, evalFraction = 0, split = "train", splitSeed = 0, textField = "text" } = options;
-    const { documentSeparator = "blank-line" } = options;
-    const sizes = files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
+    const { packing = "concatenate", seed = 0 } = options;
+    // A maker's positions are those that it made itself.
+    const makers = { concatenate: () => new ConcatenatedRows(options), bestFit: () => new BestFitRows(options, seed) };
+    this.#maker = makers[packing]() as unknown as BatchMaker<Position>;
+    this.#position = this.#maker.start;
+    this.#fingerprint = this.#describe();
+  }
+
+  #describe(): string {
+    const {
+      shuffle = true,
+      seed = 0,
+      evalFraction = 0,
+      split = "train",
+      splitSeed = 0,
+      textField = "text",
+    } = this.#options;
+    const { documentSeparator = "blank-line", packing = "concatenate" } = this.#options;
+    const sizes = this.#files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
     const order = shuffle ? `seed ${seed} over ${this.#reader.groupBytes}` : "in order";
-    this.#fingerprint = [
+    // How documents are packed decides which row a position is one of; so does the length of a row.
+    const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}`;
+    return [
       sizes,
       order,
       `${split} of ${evalFraction} by ${splitSeed}`,
       JSON.stringify(documentSeparator),
       textField,
+      ...(packing === "bestFit" ? [rows] : []),
     ].join("; ");
   }
 
@@ -156,39 +186,18 @@ class PackedCorpus implements Corpus {
     return batch;
   }
 
-  /** The batch at a position, and the position after it. */
-  async #make(from: Position, signal?: AbortSignal): Promise<Made> {
-    const filler = new Filler(this.#reader, this.#options.tokenizer, from, () => this.#check(signal));
-    const tokenCount = this.batchSize * this.maxSeqLength;
-    const stream = new Int32Array(tokenCount + 1);
-    await filler.fill(stream);
-    const batch = {
-      tokens: stream.slice(0, -1),
-      targets: stream.slice(1),
-      tokenCount,
-      byteCount: filler.takeByteCount(),
-    };
-    return { batch, after: filler.positionOfLast() };
+  #make(from: Position, signal?: AbortSignal): Promise<Made<Position>> {
+    return this.#maker.make(this.#reader, from, () => this.#check(signal));
   }
 
   async *pass({ maxBatches = Number.POSITIVE_INFINITY, signal }: { maxBatches?: number; signal?: AbortSignal } = {}) {
-    const size = this.batchSize * this.maxSeqLength;
     // A reader of its own: in order, and without a trace on the position of `next`.
     this.#passReader ??= new GroupReader(this.#files, { ...this.#options, shuffle: false });
-    const filler = new Filler(this.#passReader, this.#options.tokenizer, START, () => this.#check(signal), 1);
-    const stream = new Int32Array(size + 1);
-    let carried = 0;
-    for (let count = 0; count < maxBatches; count++) {
-      const filled = carried + (await filler.fill(stream.subarray(carried)));
-      const targetCount = filled - 1;
-      if (targetCount < 1) return;
-      const batch = { tokens: new Int32Array(size), targets: new Int32Array(size).fill(IGNORED) };
-      batch.tokens.set(stream.subarray(0, Math.min(filled, size)));
-      batch.targets.set(stream.subarray(1, filled));
-      yield { ...batch, tokenCount: targetCount, byteCount: filler.takeByteCount() };
-      if (filled < stream.length) return;
-      stream[0] = stream[size]!;
-      carried = 1;
+    let count = 0;
+    if (maxBatches < 1) return;
+    for await (const batch of this.#maker.pass(this.#passReader, () => this.#check(signal))) {
+      yield batch;
+      if (++count >= maxBatches) return;
     }
   }
 
@@ -198,26 +207,27 @@ class PackedCorpus implements Corpus {
 
   restore(state: CorpusState): void {
     if (state?.version !== 1) throw invalidArgument("state.version", "1", state?.version);
-    for (const key of ["epoch", "group", "document", "token"] as const) {
-      if (!Number.isSafeInteger(state[key]) || state[key] < 0) {
-        throw invalidArgument(`state.${key}`, "an integer ≥ 0", state[key]);
-      }
-    }
+    const given = state as unknown as Record<string, unknown>;
+    const keys = Object.keys(this.#maker.start) as (keyof Position)[];
+    for (const key of keys)
+      if (!Number.isSafeInteger(given[key]) || (given[key] as number) < 0)
+        throw invalidArgument(`state.${key}`, "an integer ≥ 0", given[key]);
     if (state.fingerprint !== this.#fingerprint) {
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `state.fingerprint: the position belongs to other data, expected ${this.#fingerprint}, got ${state.fingerprint}`,
       );
     }
-    const { epoch, group, document, token } = state;
-    this.#position = { epoch, group, document, token };
+    this.#position = Object.fromEntries(keys.map((key) => [key, given[key]])) as unknown as Position;
   }
 
   dispose(): void {
+    if (this.#isDisposed) return;
     this.#isDisposed = true;
     this.#ahead = undefined;
     this.#reader.dispose();
     this.#passReader?.dispose();
+    for (const file of this.#files) file.close();
   }
 
   [Symbol.dispose](): void {
@@ -231,99 +241,11 @@ class PackedCorpus implements Corpus {
   }
 }
 
-/** Copies the endless stream of tokens, from a position on. */
-class Filler {
-  #byteCount = 0;
-  readonly #reader: GroupReader;
-  readonly #tokenizer: CorpusTokenizer;
-  readonly #check: () => void;
-  readonly #epochs: number;
-  readonly #pacer = new Pacer();
-  #at: Position;
-
-  constructor(
-    reader: GroupReader,
-    tokenizer: CorpusTokenizer,
-    from: Position,
-    check: () => void,
-    epochs = Number.POSITIVE_INFINITY,
-  ) {
-    this.#reader = reader;
-    this.#tokenizer = tokenizer;
-    this.#at = { ...from };
-    this.#check = check;
-    this.#epochs = epochs;
-  }
-
-  /** Fills `stream`; returns how much of it, which is less only after the last epoch. */
-  async fill(stream: Int32Array): Promise<number> {
-    const at = this.#at;
-    let filled = 0;
-    let filledAtEpochStart = at.group === 0 && at.document === 0 && at.token === 0 ? 0 : -1;
-    while (filled < stream.length) {
-      this.#check();
-      if (at.epoch >= this.#epochs) return filled;
-      if (at.group >= this.#reader.groupCount) {
-        // A whole epoch gave nothing: so will every other.
-        if (filledAtEpochStart === filled && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments();
-        filledAtEpochStart = filled;
-        Object.assign(at, { ...START, epoch: at.epoch + 1 });
-        continue;
-      }
-      const group = await this.#reader.open(at.epoch, at.group);
-      this.#check();
-      if (at.document >= group.documentCount) {
-        Object.assign(at, { ...START, epoch: at.epoch, group: at.group + 1 });
-        continue;
-      }
-      const document = await group.read(at.document, (text, ends) =>
-        encodeDocument(text, this.#tokenizer, ends, this.#pacer),
-      );
-      if (at.token === 0) this.#byteCount += document.bytes;
-      const part = document.tokens.subarray(at.token, at.token + stream.length - filled);
-      stream.set(part, filled);
-      filled += part.length;
-      at.token += part.length;
-      // Only once another token is needed: the last one must stay at hand for positionOfLast.
-      if (filled < stream.length) Object.assign(at, { document: at.document + 1, token: 0 });
-      if (this.#pacer.isDue()) await this.#pacer.rest();
-    }
-    return filled;
-  }
-
-  /** Where the token that was copied last stands. */
-  positionOfLast(): Position {
-    return { ...this.#at, token: this.#at.token - 1 };
-  }
-
-  takeByteCount(): number {
-    const count = this.#byteCount;
-    this.#byteCount = 0;
-    return count;
-  }
-}
-
-function noDocuments(): HeddleError {
-  return new HeddleError(
-    "INVALID_FILE",
-    "files: expected at least one document with text, got none on this side of the split",
-  );
-}
-
 function separatorRule(separator: string): SeparatorRule {
   if (separator === "blank-line") return { kind: "blank" };
   if (separator === "line") return { kind: "lines" };
   if (separator === "file") return { kind: "none" };
   return { kind: "marker", bytes: Buffer.from(separator) };
-}
-
-async function describeFile(path: string, rule: SeparatorRule): Promise<CorpusFile> {
-  const info = await stat(path).catch((error: unknown) => {
-    throw fileError(path, error);
-  });
-  if (!info.isFile()) throw invalidArgument("files", "paths of files", path);
-  const format = /\.(jsonl|ndjson)$/i.test(path) ? "jsonl" : "text";
-  return { path, size: info.size, format, rule: format === "jsonl" ? { kind: "lines" } : rule };
 }
 
 function checkOptions(options: CorpusOptions): void {
@@ -343,6 +265,9 @@ function checkOptions(options: CorpusOptions): void {
     throw invalidArgument("evalFraction", "a number in [0, 1)", evalFraction);
   if (split !== "train" && split !== "eval") throw invalidArgument("split", '"train" or "eval"', split);
   if (split === "eval" && evalFraction === 0) throw invalidArgument("evalFraction", "a number > 0 with split eval", 0);
+  const { packing = "concatenate" } = options;
+  if (packing !== "concatenate" && packing !== "bestFit")
+    throw invalidArgument("packing", '"concatenate" or "bestFit"', packing);
   if (documentSeparator === "" || /[\r\n]/.test(documentSeparator)) {
     throw new HeddleError(
       "INVALID_ARGUMENT",

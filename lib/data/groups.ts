@@ -1,7 +1,6 @@
-import { documentCount, documentEnds, documentPosition, documentText } from "./documents.ts";
+import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./document-file.ts";
 import { Pacer } from "./pacer.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
-import { type CorpusFile, planShards, readShard, type Shard, type ShardDocuments } from "./shards.ts";
 
 /** Bytes of a file that are read at once. */
 const SHARD_BYTES = 4 * 2 ** 20;
@@ -10,20 +9,17 @@ const SHUFFLE_BYTES = 64 * 2 ** 20;
 export interface GroupOptions {
   seed?: number;
   shuffle?: boolean;
-  textField?: string;
   split?: "train" | "eval";
   evalFraction?: number;
   splitSeed?: number;
   shuffleBytes?: number;
 }
 
-export interface EncodedDocument {
-  tokens: Uint32Array;
-  /** of its text in UTF-8 */
-  bytes: number;
+/** A shard of one of the files. */
+interface Shard extends DocumentPart {
+  /** index into the list of files */
+  file: number;
 }
-
-type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promise<Uint32Array>;
 
 /**
  * The order in which documents are read. In every epoch the shards of all files are put in a random order and taken in groups of
@@ -34,19 +30,19 @@ type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promi
 export class GroupReader {
   readonly groupCount: number;
   readonly groupBytes: number;
-  readonly #files: readonly CorpusFile[];
   readonly #options: GroupOptions;
   readonly #shards: Shard[];
   readonly #shardsOfGroup: number;
   #open: { epoch: number; group: number; opened: Promise<Group> } | undefined;
 
-  constructor(files: readonly CorpusFile[], options: GroupOptions) {
-    this.#files = files;
+  constructor(files: readonly DocumentFile[], options: GroupOptions) {
     this.#options = options;
     this.groupBytes = options.shuffleBytes ?? SHUFFLE_BYTES;
     const shardBytes = Math.min(SHARD_BYTES, this.groupBytes);
-    this.#shards = planShards(files, shardBytes);
-    const total = files.reduce((sum, file) => sum + file.size, 0);
+    this.#shards = files.flatMap((file, i) =>
+      file.parts(shardBytes).map((part) => ({ bytes: part.bytes, open: () => part.open(), file: i })),
+    );
+    const total = this.#shards.reduce((sum, { bytes }) => sum + bytes, 0);
     const average = total / Math.max(1, this.#shards.length);
     const isWhole = total <= this.groupBytes;
     this.#shardsOfGroup = isWhole ? this.#shards.length : Math.max(1, Math.floor(this.groupBytes / average));
@@ -75,24 +71,18 @@ export class GroupReader {
   }
 
   async #load(epoch: number, group: number): Promise<Documents> {
-    const {
-      shuffle = true,
-      seed = 0,
-      textField = "text",
-      split = "train",
-      evalFraction = 0,
-      splitSeed = 0,
-    } = this.#options;
+    const { shuffle = true, seed = 0, split = "train", evalFraction = 0, splitSeed = 0 } = this.#options;
     const count = this.#shards.length;
     const order = shuffle && this.groupCount > 1 ? await permutation(count, seed, Stream.shards, epoch) : undefined;
     const from = group * this.#shardsOfGroup;
-    const documents = new Documents(textField, this.groupCount === 1);
+    const documents = new Documents(this.groupCount === 1);
     const pacer = new Pacer();
     for (let i = from; i < Math.min(count, from + this.#shardsOfGroup); i++) {
-      const shard = await readShard(this.#files, this.#shards[order ? order[i]! : i]!);
+      const { file, open } = this.#shards[order ? order[i]! : i]!;
+      const shard = await open();
       const kept: number[] = [];
-      for (let index = 0; index < documentCount(shard); index++) {
-        const isHeldOut = evalFraction > 0 && heldOutDraw(shard, index, splitSeed) < evalFraction;
+      for (let index = 0; index < shard.count; index++) {
+        const isHeldOut = evalFraction > 0 && heldOutDraw(file, shard.position(index), splitSeed) < evalFraction;
         if (isHeldOut === (split === "eval")) kept.push(index);
         if (evalFraction > 0 && pacer.isDue()) await pacer.rest();
       }
@@ -108,10 +98,9 @@ export class GroupReader {
 }
 
 /** Uniform in [0, 1), by the place of the document on disk: neither order nor shard size moves it across the split. */
-function heldOutDraw(shard: ShardDocuments, index: number, splitSeed: number): number {
-  const position = documentPosition(shard, index);
+function heldOutDraw(file: number, position: number, splitSeed: number): number {
   const high = Math.floor(position / 2 ** 32);
-  return uniformAt(splitSeed, Stream.split + 16 * high, shard.fileIndex, position % 2 ** 32);
+  return uniformAt(splitSeed, Stream.split + 16 * high, file, position % 2 ** 32);
 }
 
 /** The documents of a group in the order of an epoch. */
@@ -140,18 +129,16 @@ export class Group {
  */
 class Documents {
   count = 0;
-  readonly #textField: string;
-  readonly #shards: { shard: ShardDocuments; kept: Uint32Array; first: number }[] = [];
+  readonly #shards: { shard: DocumentShard; kept: Uint32Array; first: number }[] = [];
   readonly #cache: TokenCache | undefined;
   #last: { document: number; encoded: EncodedDocument } | undefined;
 
-  constructor(textField: string, keepsTokens: boolean) {
-    this.#textField = textField;
+  constructor(keepsTokens: boolean) {
     this.#cache = keepsTokens ? new TokenCache() : undefined;
   }
 
   /** @param kept which documents of the shard belong to this side of the split */
-  add(shard: ShardDocuments, kept: number[]): void {
+  add(shard: DocumentShard, kept: number[]): void {
     if (kept.length > 0) this.#shards.push({ shard, kept: Uint32Array.from(kept), first: this.count });
     this.count += kept.length;
   }
@@ -161,11 +148,8 @@ class Documents {
     let encoded = this.#cache?.get(document);
     if (!encoded) {
       const { shard, kept, first } = this.#shardOf(document);
-      const index = kept[document - first]!;
-      const text = await documentText(shard, index, this.#textField);
-      const tokens = await encode(text, documentEnds(shard, index));
-      encoded = { tokens, bytes: Buffer.byteLength(text) };
-      this.#cache?.set(document, encoded, this.count);
+      encoded = await shard.read(kept[document - first]!, encode);
+      if (!shard.isEncoded) this.#cache?.set(document, encoded, this.count);
     }
     this.#last = { document, encoded };
     return encoded;

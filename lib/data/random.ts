@@ -47,7 +47,7 @@ function multiplyHigh(a: number, b: number): number {
 }
 
 /** The stream numbers in use: draws of different purposes never meet. */
-export const Stream = { shards: 1, documents: 2, split: 3, rollouts: 8 } as const;
+export const Stream = { shards: 1, documents: 2, split: 3, rollouts: 8, mixture: 9, rows: 10 } as const;
 
 /**
  * A uniform number in [0, 1) with 53 bits, a pure function of its arguments.

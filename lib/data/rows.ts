@@ -2,11 +2,12 @@ import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
+import { ParquetTable } from "./parquet.ts";
 
-/** Rows of a task: .jsonl files by name, an array of objects, or objects as they come. */
+/** Rows of a task: .jsonl and .parquet files by name, an array of objects, or objects as they come. */
 export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;
 
-/** A row with the place that messages about it name: `pairs.jsonl:12`, or `data: row 3` of rows in memory. */
+/** A row with the place that messages about it name: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` of rows in memory. */
 export interface LocatedRow {
   readonly value: Readonly<Record<string, unknown>>;
   readonly where: string;
@@ -18,7 +19,7 @@ export interface LocatedRow {
 const MAX_LINE = 256 << 20;
 
 /**
- * Reads rows in order, a file line by line. Empty lines are left out.
+ * Reads rows in order, a file line by line (a Parquet file by row groups). Empty lines are left out.
  * @param name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
  */
@@ -28,7 +29,7 @@ export async function* readRows(
 ): AsyncGenerator<LocatedRow, void, undefined> {
   const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
   if (files) {
-    for (const file of files) yield* rowsOfFile(file, signal);
+    for (const file of files) yield* /\.parquet$/i.test(file) ? rowsOfTable(file, signal) : rowsOfFile(file, signal);
     return;
   }
   if (!isIterable(source))
@@ -98,6 +99,24 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
     if (!isRecord(value))
       throw new HeddleError("INVALID_FILE", `${where}: expected a JSON object, got ${describe(value)}`);
     yield { value, where, inFile: true };
+  }
+}
+
+/** The rows of a Parquet file, one row group in memory at a time. Columns without a value are left out. */
+async function* rowsOfTable(
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LocatedRow, void, undefined> {
+  const table = await ParquetTable.open(path);
+  for (const group of table.groups) {
+    throwIfAborted(signal, path);
+    for (const [i, row] of (await table.rows(group)).entries()) {
+      throwIfAborted(signal, path);
+      const value = Object.fromEntries(
+        Object.entries(row).filter(([, field]) => field !== null && field !== undefined),
+      );
+      yield { value, where: `${path}: row ${group.firstRow + i + 1}`, inFile: true };
+    }
   }
 }
 

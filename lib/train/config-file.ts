@@ -29,8 +29,18 @@ function locateAll(config: Record<string, unknown>, path: string): void {
   for (const key of PATHS) {
     const given = config[key];
     if (typeof given === "string") config[key] = locate(given, path);
-    else if (Array.isArray(given)) config[key] = given.map((p) => (typeof p === "string" ? locate(p, path) : p));
+    else if (Array.isArray(given)) config[key] = given.map((one) => located(one, path));
   }
+}
+
+/** One of several paths, or of several corpora: objects with `data`. */
+function located(one: unknown, path: string): unknown {
+  if (typeof one === "string") return locate(one, path);
+  if (typeof one !== "object" || one === null || !Object.hasOwn(one, "data")) return one;
+  const { data, ...rest } = camelKeys(one as Record<string, unknown>);
+  const corpus = { data };
+  locateAll(corpus, path);
+  return { ...corpus, ...rest };
 }
 
 /** What a .js or .ts module exports: its default, or with `all` everything by name. @throws HeddleError NOT_FOUND, INVALID_FILE */

@@ -1,15 +1,27 @@
-import { type Batch, type Corpus, openCorpus } from "../data/corpus.ts";
+import { type Batch, type Corpus, type CorpusOptions, openCorpus, type Packing } from "../data/corpus.ts";
 import type { CorpusTokenizer } from "../data/encode.ts";
+import { type MixturePart, openMixture } from "../data/mixture.ts";
 import type { BatchSource } from "./trainer.ts";
 
-export interface CorpusSourceOptions {
+/** Files of one corpus, or several corpora with weights. */
+export type CorpusData = string | readonly string[] | readonly CorpusPart[];
+
+export interface CorpusPart {
   data: string | readonly string[];
-  evalData?: string | readonly string[] | undefined;
+  weight?: number | undefined;
+  documentSeparator?: string | undefined;
+  textField?: string | undefined;
+}
+
+export interface CorpusSourceOptions {
+  data: CorpusData;
+  evalData?: CorpusData | undefined;
   /** Without evalData: the share of `data`'s documents that is held out instead. */
   evalFraction?: number | undefined;
   evalBatches?: number | undefined;
   documentSeparator?: string | undefined;
   textField?: string | undefined;
+  packing?: Packing | undefined;
   perDeviceTrainBatchSize: number;
   seed: number;
 }
@@ -21,7 +33,7 @@ export async function corpusSource(
   maxSeqLength: number,
   signal: AbortSignal | undefined,
 ): Promise<BatchSource<Batch>> {
-  const { documentSeparator, textField, seed, evalFraction } = options;
+  const { documentSeparator, textField, seed, evalFraction, packing } = options;
   const shared = {
     tokenizer,
     maxSeqLength,
@@ -29,18 +41,24 @@ export async function corpusSource(
     seed,
     ...(documentSeparator !== undefined && { documentSeparator }),
     ...(textField !== undefined && { textField }),
+    ...(packing !== undefined && { packing }),
     ...(signal && { signal }),
   };
   const fraction = options.evalData === undefined && evalFraction ? { evalFraction } : {};
-  const corpus = await openCorpus({ ...shared, files: options.data, split: "train", ...fraction });
-  let heldOut: Corpus | undefined;
-  if (options.evalData !== undefined) heldOut = await openCorpus({ ...shared, files: options.evalData });
-  else if (evalFraction) heldOut = await openCorpus({ ...shared, files: options.data, split: "eval", evalFraction });
+  const corpus = await open(options.data, { ...shared, split: "train", ...fraction });
+  let heldOut: Corpus<unknown> | undefined;
+  try {
+    if (options.evalData !== undefined) heldOut = await open(options.evalData, shared);
+    else if (evalFraction) heldOut = await open(options.data, { ...shared, split: "eval", evalFraction });
+  } catch (error) {
+    corpus.dispose();
+    throw error;
+  }
   const { evalBatches: maxBatches } = options;
   return {
     next: (s) => corpus.next(s ? { signal: s } : {}),
     state: () => corpus.state(),
-    restore: (state) => corpus.restore(state as ReturnType<Corpus["state"]>),
+    restore: (state) => corpus.restore(state),
     evaluation:
       heldOut && ((s) => heldOut.pass({ ...(maxBatches !== undefined && { maxBatches }), ...(s && { signal: s }) })),
     dispose() {
@@ -48,4 +66,31 @@ export async function corpusSource(
       heldOut?.dispose();
     },
   };
+}
+
+/** One corpus, or a mixture: their states are their own. */
+async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Promise<Corpus<unknown>> {
+  if (typeof data === "string" || isNames(data)) return await openCorpus({ ...options, files: data });
+  const parts = data.map(({ data: files, weight, documentSeparator, textField }): MixturePart => {
+    const separator = documentSeparator ?? options.documentSeparator;
+    const field = textField ?? options.textField;
+    return {
+      files,
+      ...(weight !== undefined && { weight }),
+      ...(separator !== undefined && { documentSeparator: separator }),
+      ...(field !== undefined && { textField: field }),
+    };
+  });
+  const { documentSeparator: _, textField: __, ...rest } = options;
+  return await openMixture({ ...rest, parts });
+}
+
+function isNames(data: readonly string[] | readonly CorpusPart[]): data is readonly string[] {
+  return data.every((one) => typeof one === "string");
+}
+
+/** All files of corpora. */
+export function filesOf(data: CorpusData): readonly string[] {
+  if (typeof data === "string") return [data];
+  return data.flatMap((one) => (typeof one === "string" ? one : one.data));
 }

@@ -15,11 +15,27 @@ const above = z.custom<number>((v) => typeof v === "number" && v > 0 && Number.i
 
 export const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
 
+/** One of several corpora of raw text. */
+const corpusPart = z.strictObject(
+  {
+    data: paths,
+    /** Its share of the sequences is weight / the sum of all weights. */
+    weight: above.default(1),
+    documentSeparator: z.string({ error: "a text" }).optional(),
+    textField: z.string({ error: "a text" }).optional(),
+  },
+  { error: "an object with data and weight" },
+);
+const PLACES = "a path, an array of paths, or an array of objects with data and weight";
+
+/** Raw text: files, or several corpora with weights. */
+export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
+
 /** Raw text that is mixed into the steps of a later stage. */
 const replaySchema = z.strictObject(
   {
-    /** Text files and .jsonl files, as pre-training reads them. */
-    data: paths,
+    /** What pre-training reads: files, or several corpora with weights. */
+    data: corpora,
     /** Factor of its mean loss beside the stage's own. */
     weight: real(0).default(0.5),
     /** Sequences of the one batch that every step adds. Default: the stage's. */
@@ -116,7 +132,7 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
     throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object, got ${describe(value)}`);
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
+  const issue = innermost(parsed.error.issues[0]!);
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
     const known = Object.keys(objectAt(schema, issue.path).shape);
@@ -137,12 +153,22 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
   );
 }
 
+/** Of a value that is none of several kinds: what is wrong inside it, where it is of a kind that has an inside. */
+function innermost(issue: z.core.$ZodIssue): z.core.$ZodIssue {
+  if (issue.code !== "invalid_union") return issue;
+  const firsts = issue.errors.map(([first]) => first);
+  const inner = firsts.find((one) => one && (one.path.length > 1 || one.code === "unrecognized_keys"));
+  return inner ? { ...inner, path: [...issue.path, ...inner.path] } : issue;
+}
+
 /** The schema of an object of options inside others. */
 function objectAt(schema: z.ZodObject, path: readonly PropertyKey[]): z.ZodObject {
   let at: unknown = schema;
   for (const key of path) {
-    at = (at as z.ZodObject).shape[key as string];
+    at = at instanceof z.ZodArray ? at.element : (at as z.ZodObject).shape[key as string];
     while (at instanceof z.ZodOptional || at instanceof z.ZodDefault) at = at.unwrap();
+    if (at instanceof z.ZodUnion)
+      at = at.options.find((kind) => kind instanceof z.ZodArray && kind.element instanceof z.ZodObject);
   }
   return at as z.ZodObject;
 }

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { dataNames, type StageCard } from "./card.ts";
-import { corpusSource } from "./corpus-source.ts";
-import { languageModelling } from "./language-modelling.ts";
-import { parseOptions, paths, trainingShape } from "./options.ts";
+import { corpusSource, filesOf } from "./corpus-source.ts";
+import { languageModelling, packedLanguageModelling } from "./language-modelling.ts";
+import { corpora, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -10,14 +10,23 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 /** The strict schema of pre-training options, as a configuration file holds them. */
 export const pretrainSchema = z.strictObject({
   ...trainingShape,
-  /** Text files (documents apart by blank lines) and .jsonl files (rows with a `text`). */
-  data: paths,
+  /**
+   * Text files (documents apart by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
+   * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`.
+   */
+  data: corpora,
   /** Files that are never trained on. */
-  evalData: paths.optional(),
+  evalData: corpora.optional(),
   /** Without evalData: the share of `data`'s documents that is held out instead. */
   evalFraction: z.number().min(0).max(0.5).optional(),
   documentSeparator: z.string().optional(),
+  /** The field of .jsonl rows, or the column of .parquet files. Default: text. */
   textField: z.string().optional(),
+  /**
+   * `concatenate` sets documents end to end and cuts them into sequences; `bestFit` puts whole documents together that do not see
+   * each other, and cuts only those longer than a sequence.
+   */
+  packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
 });
 
 export type PretrainOptions = z.input<typeof pretrainSchema> & { signal?: AbortSignal | undefined };
@@ -46,9 +55,10 @@ async function* start(
   const tokenizer = tokenizerOf(base, "pretrain");
   const source = await corpusSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
   const card: StageCard = {
-    data: dataNames(options.data),
+    data: dataNames(filesOf(options.data)),
     notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
     evaluation: { name: "held-out text", metric: "loss (nats per token)" },
   };
-  return yield* runStage(base, languageModelling, source, options, { card, signal });
+  const stage = options.packing === "bestFit" ? packedLanguageModelling : languageModelling;
+  return yield* runStage(base, stage, source, options, { card, signal });
 }

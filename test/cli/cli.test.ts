@@ -1,4 +1,5 @@
 // The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
@@ -6,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openCorpus } from "../../lib/data/corpus.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
@@ -205,6 +207,29 @@ describe("tokenize", () => {
     await writeFile(join(folder, "bad.jsonl"), '"a"\n{}\n');
     const bad = await heddle(["tokenize", "--model", model, "--jsonl", "--file", "bad.jsonl"]);
     expect([bad.code, bad.stderr]).toEqual([2, "heddle: bad.jsonl:2: expected a JSON string, got another value\n"]);
+  });
+
+  test("a corpus as token files, which pre-training reads", async () => {
+    await writeFile(
+      join(folder, "stories.jsonl"),
+      ["The cat sat.", "A dog."].map((s) => `{"story":"${s}"}`).join("\n"),
+    );
+    const args = ["tokenize", "--model", model, "--file", "stories.jsonl", "--to-shards", "shards"];
+    const [shard] = await json([...args, "--text-field", "story"]);
+    expect(shard).toMatchObject({ path: join("shards", "shard-00000.tokens"), documents: 2, bytes: 18 });
+    const tokenizer = await tinyTokenizer();
+    using corpus = await openCorpus({
+      files: join(folder, "shards"),
+      tokenizer,
+      maxSeqLength: 4,
+      batchSize: 1,
+      shuffle: false,
+    });
+    const start = Array.from(tokenizer.encode("The cat sat.")).slice(0, 4);
+    expect([...(await corpus.next()).tokens]).toEqual(start);
+    expect(await refused(args)).toContain("stories.jsonl:1");
+    expect(await refused(["tokenize", "x", "--model", model, "--to-shards", "d"])).toContain("--file");
+    expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });
 
   test("a folder that holds only tokenizer.json suffices; training makes one", async () => {

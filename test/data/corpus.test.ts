@@ -210,7 +210,11 @@ describe("openCorpus refuses", () => {
 
   it("a missing file and a folder", async () => {
     await rejects({ files: `${folder}/missing.txt` }, "NOT_FOUND", /missing\.txt: no such file$/);
-    await rejects({ files: [textFile, folder] }, "INVALID_ARGUMENT", /^files: expected paths of files, got /);
+    await rejects(
+      { files: [textFile, folder] },
+      "INVALID_ARGUMENT",
+      /^files: expected paths of files, or folders of .tokens files, got /,
+    );
     await rejects({ files: [] }, "INVALID_ARGUMENT", /^files: expected at least one path/);
   });
 

@@ -2,11 +2,16 @@ import { existsSync } from "node:fs";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openCorpus } from "../../lib/data/corpus.ts";
+import { writeTokenShards } from "../../lib/data/write-token-shards.ts";
 import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { packedLanguageModelling } from "../../lib/train/language-modelling.ts";
 import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+import { TrainStep } from "../../lib/train/step.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
 
 let folder: string;
@@ -177,6 +182,89 @@ describe("pretrain", () => {
     });
   });
 
+  test("a mixture, packed documents and token files: resumed runs have the losses of one that was not", async () => {
+    const shards = join(folder, "shards");
+    await writeTokenShards({ files: join(folder, "train.txt"), tokenizer, outputDir: shards, shardTokens: 3000 });
+    const column = text(120, 5).split("\n\n");
+    const table = parquetWriteBuffer({
+      columnData: [{ name: "body", data: column, type: "STRING" }],
+      rowGroupSize: 50,
+    });
+    await writeFile(join(folder, "table.parquet"), Buffer.from(table));
+    const data = [
+      { data: shards, weight: 2 },
+      { data: [join(folder, "table.parquet")], textField: "body" },
+    ];
+    for (const packing of ["concatenate", "bestFit"] as const) {
+      const given = options({ data, packing, evalFraction: 0.1, evalBatches: 2 });
+      await using whole = newModel();
+      const expected = await losses(whole, given);
+      const outputDir = join(folder, `mixed-${packing}`);
+      const controller = new AbortController();
+      await using second = newModel();
+      const before: number[] = [];
+      const interrupted = async () => {
+        for await (const event of pretrain(second, { ...given, outputDir, signal: controller.signal })) {
+          if (!isStep(event)) continue;
+          before.push(event.loss);
+          if (event.step === 7) controller.abort();
+        }
+      };
+      await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+      await using third = newModel();
+      const after = await losses(third, { ...given, outputDir, resume: true });
+      expect([...before, ...after]).toEqual(expected);
+      await using loaded = await LanguageModel.load(outputDir);
+      expect(loaded.card?.data.map(({ name }) => name)).toEqual(["shards", "table.parquet"]);
+    }
+  });
+
+  test("packed documents have the loss and the gradients of the same documents in rows of their own", async () => {
+    await using base = newModel();
+    const open = (maxSeqLength: number, batchSize: number) =>
+      openCorpus({ files: join(folder, "train.txt"), tokenizer, maxSeqLength, batchSize, packing: "bestFit" });
+    using corpus = await open(64, 2);
+    const packed = await corpus.next();
+    // The same documents, one a row.
+    const rows: number[][] = [];
+    for (let i = 0; i < packed.tokens.length; i++) {
+      if (packed.documents![i]! < 0) continue;
+      if (packed.positions![i] === 0) rows.push([]);
+      rows.at(-1)!.push(i);
+    }
+    expect(rows.length).toBeGreaterThan(5);
+    const size = rows.length * 64;
+    const padded = {
+      tokens: new Int32Array(size),
+      targets: new Int32Array(size).fill(-100),
+      positions: new Int32Array(size),
+      documents: new Int32Array(size).fill(-1),
+      tokenCount: packed.tokenCount,
+      byteCount: packed.byteCount,
+    };
+    for (const [r, places] of rows.entries())
+      for (const [i, from] of places.entries()) {
+        for (const name of ["tokens", "targets", "positions"] as const) padded[name][64 * r + i] = packed[name]![from]!;
+        padded.documents[64 * r + i] = 0;
+      }
+    const run = async (batch: typeof padded, sequences: number) => {
+      const shape = { sequences, sequenceLength: 64, dtype: "f32" as const };
+      const step = await TrainStep.create(base.model, packedLanguageModelling, shape);
+      const { loss } = await step.accumulate([batch]);
+      const gradients = new Map<string, Float32Array>();
+      for (const [name, t] of step.optimizer.gradients) gradients.set(name, await t.toFloat32());
+      step.dispose();
+      return { loss, gradients };
+    };
+    const a = await run(packed as typeof padded, 2);
+    const b = await run(padded, rows.length);
+    expect(Math.abs(a.loss / b.loss - 1)).toBeLessThan(1e-6);
+    for (const [name, expected] of b.gradients) {
+      const error = Math.hypot(...expected.map((v, i) => v - a.gradients.get(name)![i]!));
+      expect(error, name).toBeLessThan(1e-5 * Math.hypot(...expected) + 1e-9);
+    }
+  });
+
   test("the model generates between steps of its own training", async () => {
     await using base = newModel();
     let texts = 0;
@@ -210,6 +298,26 @@ describe("errors name what was wrong, expected and got", () => {
       "a sequence beyond the context",
       { maxSeqLength: 65 },
       { code: "INVALID_ARGUMENT", message: /maxSeqLength: expected at most the model's 64 positions, got 65/ },
+    ],
+    [
+      "an unknown option of a corpus",
+      { data: [{ data: "a.txt", wieght: 2 }] },
+      { code: "INVALID_ARGUMENT", message: /pretrain\.data\.0: expected weight, got an unknown option wieght/ },
+    ],
+    [
+      "a weight that is none",
+      { data: [{ data: "a.txt", weight: 0 }] },
+      { code: "INVALID_ARGUMENT", message: /data\.0\.weight: expected a number above 0, got 0/ },
+    ],
+    [
+      "data that are none",
+      { data: 7 },
+      { code: "INVALID_ARGUMENT", message: /data: expected a path, an array of paths, or an array of objects/ },
+    ],
+    [
+      "a packing that is none",
+      { packing: "best" },
+      { code: "INVALID_ARGUMENT", message: /packing: expected one of concatenate, bestFit, got "best"/ },
     ],
     ["a missing file", { data: "/nowhere/text.txt" }, { code: "NOT_FOUND", message: /\/nowhere\/text\.txt/ }],
     [

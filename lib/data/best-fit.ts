@@ -1,0 +1,172 @@
+import type { Batch, BatchMaker, Made } from "./batch.ts";
+import { IGNORED } from "./batch.ts";
+import type { RowsOptions } from "./concatenated.ts";
+import { DocumentCursor, START, type StreamPosition } from "./cursor.ts";
+import type { GroupReader } from "./groups.ts";
+import { packBestFit } from "./packing.ts";
+import { permutation, Stream } from "./random.ts";
+
+/** A place among packed rows: where the documents of a round begin, and how many of its rows are done. */
+export interface PackedPosition extends StreamPosition {
+  row: number;
+}
+
+/** Rows that are packed together, at least: the more there are, the fuller they get. */
+const ROUND_ROWS = 256;
+
+/** Tokens `from` to `from + length` of a document, and the targets one further. */
+interface Piece {
+  tokens: Uint32Array;
+  from: number;
+  length: number;
+  /** Of the document's text, where the piece is its first. */
+  bytes: number;
+}
+
+interface Round {
+  pieces: Piece[];
+  /** Pieces of each row, by index. */
+  rows: number[][];
+  after: StreamPosition;
+}
+
+/**
+ * Whole documents, several a row, best fit first (Ding et al. 2024, "Fewer Truncations Improve Language Modeling"): only documents longer
+ * than a row are cut. Some hundred rows are packed together, in a round; a round depends on where it begins alone.
+ */
+export class BestFitRows implements BatchMaker<PackedPosition> {
+  readonly start: PackedPosition = { ...START, row: 0 };
+  readonly #options: RowsOptions;
+  readonly #seed: number;
+  readonly #roundRows: number;
+  #last: { key: string; round: Promise<Round> } | undefined;
+
+  constructor(options: RowsOptions, seed: number) {
+    this.#options = options;
+    this.#seed = seed;
+    this.#roundRows = Math.max(ROUND_ROWS, 4 * options.batchSize);
+  }
+
+  async make(reader: GroupReader, from: PackedPosition, check: () => void): Promise<Made<PackedPosition>> {
+    const rows = new Rows(this.#options);
+    let at = from;
+    while (!rows.isFull) {
+      const round = await this.#roundAt(reader, at, check);
+      const taken = round.rows.slice(at.row, at.row + rows.room);
+      for (const row of taken) rows.add(row.map((i) => round.pieces[i]!));
+      const row = at.row + taken.length;
+      at = row >= round.rows.length ? { ...round.after, row: 0 } : { ...at, row };
+    }
+    return { batch: rows.batch, after: at };
+  }
+
+  #roundAt(reader: GroupReader, at: PackedPosition, check: () => void): Promise<Round> {
+    const { row: _, ...start } = at;
+    const key = JSON.stringify(start);
+    if (this.#last?.key !== key) {
+      const cursor = new DocumentCursor(reader, this.#options.tokenizer, start, check, { least: 2 });
+      const round = this.#pack(cursor, start);
+      this.#last = { key, round };
+      round.catch(() => {
+        if (this.#last?.round === round) this.#last = undefined; // a failure is reported, and tried again if asked again
+      });
+    }
+    return this.#last!.round;
+  }
+
+  /** Reads the documents of a round and packs them. */
+  async #pack(cursor: DocumentCursor, start: StreamPosition): Promise<Round> {
+    const { maxSeqLength } = this.#options;
+    const pieces: Piece[] = [];
+    let tokens = 0;
+    while (tokens < this.#roundRows * maxSeqLength) {
+      const document = await cursor.current();
+      if (!document) break;
+      for (const piece of cut(document.tokens, document.bytes, maxSeqLength)) {
+        pieces.push(piece);
+        tokens += piece.length;
+      }
+      cursor.advance();
+    }
+    const bins = packBestFit(
+      Uint32Array.from(pieces, ({ length }) => length),
+      maxSeqLength,
+    );
+    // Bins come longest piece first; batches take them in an order by chance.
+    const order = await permutation(
+      bins.length,
+      this.#seed,
+      Stream.rows,
+      start.epoch,
+      (start.group * 65_537 + start.document) >>> 0,
+    );
+    return { pieces, rows: Array.from(order, (bin) => bins[bin]!), after: cursor.position };
+  }
+
+  async *pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch> {
+    const cursor = new DocumentCursor(reader, this.#options.tokenizer, START, check, { epochs: 1 });
+    let rows = new Rows(this.#options);
+    for (;;) {
+      const round = await this.#pack(cursor, cursor.position);
+      if (round.pieces.length === 0) break;
+      for (const row of round.rows) {
+        rows.add(row.map((i) => round.pieces[i]!));
+        if (!rows.isFull) continue;
+        yield rows.batch;
+        rows = new Rows(this.#options);
+      }
+    }
+    if (rows.batch.tokenCount > 0) yield rows.batch;
+  }
+}
+
+/** The pieces of a document: all but its last token are inputs. A cut document's targets go on over the cut. */
+function* cut(tokens: Uint32Array, bytes: number, longest: number): Generator<Piece> {
+  const inputs = tokens.length - 1;
+  for (let from = 0; from < inputs; from += longest)
+    yield { tokens, from, length: Math.min(longest, inputs - from), bytes: from === 0 ? bytes : 0 };
+}
+
+/** A batch that is filled row by row; what is left of a row is padding. */
+class Rows {
+  readonly batch: Batch & Required<Pick<Batch, "positions" | "documents">>;
+  readonly #length: number;
+  readonly #count: number;
+  #filled = 0;
+
+  constructor({ batchSize, maxSeqLength }: RowsOptions) {
+    const size = batchSize * maxSeqLength;
+    this.#length = maxSeqLength;
+    this.#count = batchSize;
+    this.batch = {
+      tokens: new Int32Array(size),
+      targets: new Int32Array(size).fill(IGNORED),
+      positions: new Int32Array(size),
+      documents: new Int32Array(size).fill(-1),
+      tokenCount: 0,
+      byteCount: 0,
+    };
+  }
+
+  get room(): number {
+    return this.#count - this.#filled;
+  }
+
+  get isFull(): boolean {
+    return this.room === 0;
+  }
+
+  add(pieces: readonly Piece[]): void {
+    const { batch } = this;
+    let at = this.#filled++ * this.#length;
+    for (const [document, { tokens, from, length, bytes }] of pieces.entries()) {
+      batch.tokens.set(tokens.subarray(from, from + length), at);
+      batch.targets.set(tokens.subarray(from + 1, from + 1 + length), at);
+      for (let i = 0; i < length; i++) batch.positions[at + i] = i;
+      batch.documents.fill(document, at, at + length);
+      batch.tokenCount += length;
+      batch.byteCount += bytes;
+      at += length;
+    }
+  }
+}

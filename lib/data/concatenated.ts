@@ -1,0 +1,95 @@
+import type { Batch, BatchMaker, Made } from "./batch.ts";
+import { IGNORED } from "./batch.ts";
+import { DocumentCursor, START, type StreamPosition } from "./cursor.ts";
+import type { CorpusTokenizer } from "./encode.ts";
+import type { GroupReader } from "./groups.ts";
+
+export interface RowsOptions {
+  tokenizer: CorpusTokenizer;
+  batchSize: number;
+  maxSeqLength: number;
+}
+
+/** Documents end to end, cut into rows of one length: every position has a target, and rows begin and end anywhere. */
+export class ConcatenatedRows implements BatchMaker<StreamPosition> {
+  readonly start = START;
+  readonly #options: RowsOptions;
+
+  constructor(options: RowsOptions) {
+    this.#options = options;
+  }
+
+  async make(reader: GroupReader, from: StreamPosition, check: () => void): Promise<Made<StreamPosition>> {
+    const filler = new Filler(new DocumentCursor(reader, this.#options.tokenizer, from, check));
+    const tokenCount = this.#options.batchSize * this.#options.maxSeqLength;
+    const stream = new Int32Array(tokenCount + 1);
+    await filler.fill(stream);
+    const batch = {
+      tokens: stream.slice(0, -1),
+      targets: stream.slice(1),
+      tokenCount,
+      byteCount: filler.takeByteCount(),
+    };
+    return { batch, after: filler.positionOfLast() };
+  }
+
+  async *pass(reader: GroupReader, check: () => void): AsyncGenerator<Batch> {
+    const size = this.#options.batchSize * this.#options.maxSeqLength;
+    const filler = new Filler(new DocumentCursor(reader, this.#options.tokenizer, START, check, { epochs: 1 }));
+    const stream = new Int32Array(size + 1);
+    let carried = 0;
+    for (;;) {
+      const filled = carried + (await filler.fill(stream.subarray(carried)));
+      const targetCount = filled - 1;
+      if (targetCount < 1) return;
+      const batch = { tokens: new Int32Array(size), targets: new Int32Array(size).fill(IGNORED) };
+      batch.tokens.set(stream.subarray(0, Math.min(filled, size)));
+      batch.targets.set(stream.subarray(1, filled));
+      yield { ...batch, tokenCount: targetCount, byteCount: filler.takeByteCount() };
+      if (filled < stream.length) return;
+      stream[0] = stream[size]!;
+      carried = 1;
+    }
+  }
+}
+
+/** Copies the endless stream of tokens, from a position on. */
+class Filler {
+  #byteCount = 0;
+  readonly #cursor: DocumentCursor;
+
+  constructor(cursor: DocumentCursor) {
+    this.#cursor = cursor;
+  }
+
+  /** Fills `stream`; returns how much of it, which is less only after the last epoch. */
+  async fill(stream: Int32Array): Promise<number> {
+    const cursor = this.#cursor;
+    let filled = 0;
+    while (filled < stream.length) {
+      const document = await cursor.current();
+      if (!document) return filled;
+      const { token } = cursor.position;
+      if (token === 0) this.#byteCount += document.bytes;
+      const part = document.tokens.subarray(token, token + stream.length - filled);
+      stream.set(part, filled);
+      filled += part.length;
+      cursor.skip(part.length);
+      // Only once another token is needed: the last one must stay at hand for positionOfLast.
+      if (filled < stream.length) cursor.advance();
+    }
+    return filled;
+  }
+
+  /** Where the token that was copied last stands. */
+  positionOfLast(): StreamPosition {
+    const at = this.#cursor.position;
+    return { ...at, token: at.token - 1 };
+  }
+
+  takeByteCount(): number {
+    const count = this.#byteCount;
+    this.#byteCount = 0;
+    return count;
+  }
+}

@@ -1,0 +1,97 @@
+import { HeddleError } from "../errors.ts";
+import type { EncodedDocument } from "./document-file.ts";
+import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
+import type { GroupReader } from "./groups.ts";
+import { Pacer } from "./pacer.ts";
+
+/** A place in the endless stream of documents: of a token of one of them. */
+export interface StreamPosition {
+  epoch: number;
+  group: number;
+  document: number;
+  token: number;
+}
+
+export const START: StreamPosition = { epoch: 0, group: 0, document: 0, token: 0 };
+
+/** Goes through the documents of a reader, epoch after epoch, from any place on. */
+export class DocumentCursor {
+  readonly pacer = new Pacer();
+  readonly #reader: GroupReader;
+  readonly #tokenizer: CorpusTokenizer;
+  readonly #check: () => void;
+  readonly #epochs: number;
+  readonly #least: number;
+  readonly #at: StreamPosition;
+  #wasEmpty: boolean;
+
+  /**
+   * @param check throws where the work should stop
+   * @param options.least tokens of a document that is of use: an epoch without one ends the work
+   */
+  constructor(
+    reader: GroupReader,
+    tokenizer: CorpusTokenizer,
+    from: StreamPosition,
+    check: () => void,
+    { epochs = Number.POSITIVE_INFINITY, least = 1 }: { epochs?: number; least?: number } = {},
+  ) {
+    this.#reader = reader;
+    this.#tokenizer = tokenizer;
+    const { epoch, group, document, token } = from;
+    this.#at = { epoch, group, document, token };
+    this.#check = check;
+    this.#epochs = epochs;
+    this.#least = least;
+    this.#wasEmpty = group === 0 && document === 0 && token === 0;
+  }
+
+  get position(): StreamPosition {
+    return { ...this.#at };
+  }
+
+  /** The document at the position; undefined after the last epoch. @throws HeddleError INVALID_FILE where there is no token at all */
+  async current(): Promise<EncodedDocument | undefined> {
+    const at = this.#at;
+    for (;;) {
+      this.#check();
+      if (this.pacer.isDue()) await this.pacer.rest();
+      if (at.epoch >= this.#epochs) return undefined;
+      if (at.group >= this.#reader.groupCount) {
+        // A whole epoch gave nothing: so will every other.
+        if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments();
+        this.#wasEmpty = true;
+        Object.assign(at, { ...START, epoch: at.epoch + 1 });
+        continue;
+      }
+      const group = await this.#reader.open(at.epoch, at.group);
+      this.#check();
+      if (at.document >= group.documentCount) {
+        Object.assign(at, { ...START, epoch: at.epoch, group: at.group + 1 });
+        continue;
+      }
+      const document = await group.read(at.document, (text, ends) =>
+        encodeDocument(text, this.#tokenizer, ends, this.pacer),
+      );
+      if (document.tokens.length >= this.#least) this.#wasEmpty = false;
+      return document;
+    }
+  }
+
+  /** Past some tokens of the current document. */
+  skip(tokens: number): void {
+    this.#at.token += tokens;
+  }
+
+  /** To the start of the next document. */
+  advance(): void {
+    Object.assign(this.#at, { document: this.#at.document + 1, token: 0 });
+  }
+}
+
+function noDocuments(): HeddleError {
+  return new HeddleError(
+    "INVALID_FILE",
+    "files: expected at least one document with text, got none on this side of the split",
+  );
+}

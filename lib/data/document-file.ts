@@ -1,0 +1,119 @@
+import { createHash } from "node:crypto";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { invalidArgument } from "../errors.ts";
+import type { CorpusTokenizer } from "./encode.ts";
+import { ParquetDocuments } from "./parquet-documents.ts";
+import { fileError, type SeparatorRule } from "./shards.ts";
+import { TextDocuments } from "./text-documents.ts";
+import { TokenFile } from "./token-file.ts";
+
+export interface EncodedDocument {
+  tokens: Uint32Array;
+  /** of its text in UTF-8 */
+  bytes: number;
+}
+
+export type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promise<Uint32Array>;
+
+/** Documents that are read together: the unit in which a corpus is shuffled and held in memory. */
+export interface DocumentShard {
+  readonly count: number;
+  /** The documents are stored as tokens: reading one again costs nothing. */
+  readonly isEncoded: boolean;
+  /** The place of a document in its file: with the file its name for ever. */
+  position(index: number): number;
+  /** @throws HeddleError INVALID_FILE that names the file and the line, row or document */
+  read(index: number, encode: Encode): Promise<EncodedDocument>;
+}
+
+/** A shard that is not read yet. */
+export interface DocumentPart {
+  /** What it takes in memory, about. */
+  readonly bytes: number;
+  open(): Promise<DocumentShard>;
+}
+
+/** A file of documents in one of the formats that a corpus reads. */
+export interface DocumentFile {
+  readonly path: string;
+  /** bytes on disk */
+  readonly size: number;
+  /** Its documents in parts of about `shardBytes`, in order. */
+  parts(shardBytes: number): DocumentPart[];
+  close(): void;
+}
+
+export interface DocumentFileOptions {
+  rule: SeparatorRule;
+  textField: string;
+  tokenizer: CorpusTokenizer;
+}
+
+/**
+ * Opens a corpus's files by the ends of their names: `.jsonl` and `.ndjson`, `.parquet`, `.tokens` (and folders of those), all
+ * else as text.
+ *
+ * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, INVALID_ARGUMENT for a folder without token shards or for tokens of another tokenizer
+ */
+export async function openDocumentFiles(
+  paths: readonly string[],
+  options: DocumentFileOptions,
+): Promise<DocumentFile[]> {
+  const opened: DocumentFile[] = [];
+  try {
+    for (const path of paths) {
+      const info = await stat(path).catch((error: unknown) => {
+        throw fileError(path, error);
+      });
+      if (info.isFile()) opened.push(await openFile(path, info.size, options));
+      else if (info.isDirectory())
+        for (const shard of await shardsIn(path)) opened.push(TokenFile.open(shard, options));
+      else throw invalidArgument("files", "paths of files", path);
+    }
+    return opened;
+  } catch (error) {
+    for (const file of opened) file.close();
+    throw error;
+  }
+}
+
+async function openFile(path: string, size: number, options: DocumentFileOptions): Promise<DocumentFile> {
+  if (/\.tokens$/i.test(path)) return TokenFile.open(path, options);
+  if (/\.parquet$/i.test(path)) return await ParquetDocuments.open(path, options.textField);
+  const format = /\.(jsonl|ndjson)$/i.test(path) ? "jsonl" : "text";
+  const rule: SeparatorRule = format === "jsonl" ? { kind: "lines" } : options.rule;
+  return new TextDocuments({ path, size, format, rule }, options.textField);
+}
+
+async function shardsIn(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw fileError(folder, error);
+  });
+  const shards = names.filter((name) => /\.tokens$/i.test(name) && !name.startsWith(".")).sort();
+  if (shards.length === 0) throw invalidArgument("files", "paths of files, or folders of .tokens files", folder);
+  return shards.map((name) => join(folder, name));
+}
+
+/** A text whose tokens tell apart tokenizers of one vocabulary that split differently. */
+const PROBE = "The 2nd Über-test:\n\tif (x != 1024) { return “naïve” + 'ca fé'; }  \r\n日本語 🙂 DON'T   stop";
+const fingerprints = new WeakMap<CorpusTokenizer, string>();
+
+/**
+ * What tokens are tokens of: SHA-256 over the vocabulary in order, the tokens of a fixed text, and BOS and EOS. It does not depend
+ * on the file that the tokenizer came from. 64 hexadecimal digits.
+ */
+export function tokenizerFingerprint(tokenizer: CorpusTokenizer): string {
+  const known = fingerprints.get(tokenizer);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256");
+  const { bosTokenId = null, eosTokenId = tokenizer.eosTokenIds?.[0] ?? null } = tokenizer;
+  hash.update(
+    JSON.stringify([Array.from(tokenizer.encode(PROBE, { addSpecialTokens: false })), bosTokenId, eosTokenId]),
+  );
+  for (let id = 0; id < (tokenizer.vocabSize ?? 0); id++)
+    hash.update(`\n${JSON.stringify(tokenizer.idToToken?.(id) ?? null)}`);
+  const fingerprint = hash.digest("hex");
+  fingerprints.set(tokenizer, fingerprint);
+  return fingerprint;
+}

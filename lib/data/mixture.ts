@@ -1,0 +1,173 @@
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { Batch } from "./batch.ts";
+import { type Corpus, type CorpusOptions, type CorpusState, openCorpus } from "./corpus.ts";
+import { Stream, uniformAt } from "./random.ts";
+
+/** One of several corpora, and how much of the rows it gives. */
+export interface MixturePart extends Pick<CorpusOptions, "files" | "documentSeparator" | "textField"> {
+  /** Its share of the rows is weight / the sum of all weights. Default 1. */
+  weight?: number;
+}
+
+export type MixtureOptions = Omit<CorpusOptions, "files" | "documentSeparator" | "textField"> & {
+  parts: readonly MixturePart[];
+};
+
+/** A position in a mixture: how many rows were drawn, and the position of each corpus. JSON keeps it. */
+export interface MixtureState {
+  version: 1;
+  rows: number;
+  parts: CorpusState[];
+  /** the weights and the seed that drew the rows */
+  fingerprint: string;
+}
+
+/**
+ * Several corpora in one: each row of a batch comes from one of them, drawn by chance by the weights. The draw of a row is a function of
+ * the seed and the row's number, and each corpus goes on at its own pace, through as many epochs as its weight makes it.
+ * `pass` goes through all of them, one after the other.
+ *
+ * @throws HeddleError as openCorpus; INVALID_ARGUMENT for a weight that is not above 0
+ *
+ * @example
+ * const mixed = await openMixture({
+ *   parts: [{ files: "web.parquet", weight: 3 }, { files: "code.jsonl", textField: "content", weight: 1 }],
+ *   tokenizer, maxSeqLength: 512, batchSize: 8, seed: 1,
+ * });
+ */
+export async function openMixture({ parts, ...options }: MixtureOptions): Promise<Corpus<MixtureState>> {
+  if (parts.length === 0) throw invalidArgument("parts", "at least one corpus", parts);
+  const weights = parts.map(({ weight = 1 }, i) => {
+    if (!(typeof weight === "number" && weight > 0 && Number.isFinite(weight)))
+      throw invalidArgument(`parts[${i}].weight`, "a number above 0", weight);
+    return weight;
+  });
+  if (!Number.isSafeInteger(options.batchSize) || options.batchSize < 1)
+    throw invalidArgument("batchSize", "an integer ≥ 1", options.batchSize);
+  const { seed = 0 } = options;
+  const corpora: Corpus[] = [];
+  try {
+    for (const [i, { weight: _, ...part }] of parts.entries())
+      corpora.push(await openCorpus({ ...options, ...part, batchSize: 1, seed: seed + i }));
+    return new MixedCorpus(corpora, weights, options.batchSize, seed);
+  } catch (error) {
+    for (const corpus of corpora) corpus.dispose();
+    throw error;
+  }
+}
+
+class MixedCorpus implements Corpus<MixtureState> {
+  readonly batchSize: number;
+  readonly maxSeqLength: number;
+  readonly #corpora: readonly Corpus[];
+  /** Where each corpus's share of [0, 1) ends. */
+  readonly #ends: readonly number[];
+  readonly #seed: number;
+  readonly #fingerprint: string;
+  #rows = 0;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(corpora: readonly Corpus[], weights: readonly number[], batchSize: number, seed: number) {
+    const total = weights.reduce((sum, weight) => sum + weight, 0);
+    let sum = 0;
+    this.#ends = weights.map((weight) => {
+      sum += weight;
+      return sum / total;
+    });
+    this.#corpora = corpora;
+    this.#seed = seed;
+    this.batchSize = batchSize;
+    this.maxSeqLength = corpora[0]!.maxSeqLength;
+    this.#fingerprint = `${weights.join(" : ")}, seed ${seed}`;
+  }
+
+  next(options: { signal?: AbortSignal } = {}): Promise<Batch> {
+    const batch = this.#queue.then(async () => {
+      const before = this.state();
+      try {
+        const rows: Batch[] = [];
+        for (let i = 0; i < this.batchSize; i++) rows.push(await this.#drawn().next(options));
+        return joined(rows, this.batchSize, this.maxSeqLength);
+      } catch (error) {
+        this.restore(before); // a call that fails takes nothing
+        throw error;
+      }
+    });
+    this.#queue = batch.catch(() => undefined);
+    return batch;
+  }
+
+  /** The corpus that gives the next row. */
+  #drawn(): Corpus {
+    const row = this.#rows++;
+    const draw = uniformAt(this.#seed, Stream.mixture, Math.floor(row / 2 ** 32), row % 2 ** 32);
+    return this.#corpora[
+      Math.max(
+        0,
+        this.#ends.findIndex((end) => draw < end),
+      )
+    ]!;
+  }
+
+  async *pass({ maxBatches = Number.POSITIVE_INFINITY, signal }: { maxBatches?: number; signal?: AbortSignal } = {}) {
+    let rows: Batch[] = [];
+    let count = 0;
+    for (const corpus of this.#corpora)
+      for await (const row of corpus.pass(signal ? { signal } : {})) {
+        if (count >= maxBatches) return;
+        rows.push(row);
+        if (rows.length < this.batchSize) continue;
+        yield joined(rows, this.batchSize, this.maxSeqLength);
+        rows = [];
+        count++;
+      }
+    if (rows.length > 0 && count < maxBatches) yield joined(rows, this.batchSize, this.maxSeqLength);
+  }
+
+  state(): MixtureState {
+    return {
+      version: 1,
+      rows: this.#rows,
+      parts: this.#corpora.map((corpus) => corpus.state()),
+      fingerprint: this.#fingerprint,
+    };
+  }
+
+  restore(state: MixtureState): void {
+    if (state?.version !== 1) throw invalidArgument("state.version", "1", state?.version);
+    if (!Number.isSafeInteger(state.rows) || state.rows < 0)
+      throw invalidArgument("state.rows", "an integer ≥ 0", state.rows);
+    if (state.fingerprint !== this.#fingerprint || state.parts?.length !== this.#corpora.length)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `state.fingerprint: the position belongs to another mixture, expected ${this.#fingerprint}, got ${state.fingerprint}`,
+      );
+    for (const [i, corpus] of this.#corpora.entries()) corpus.restore(state.parts[i]!);
+    this.#rows = state.rows;
+  }
+
+  dispose(): void {
+    for (const corpus of this.#corpora) corpus.dispose();
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose();
+  }
+}
+
+/** Batches of one row as one batch; rows that are missing at the end are padding. */
+function joined(rows: readonly Batch[], count: number, length: number): Batch {
+  const join = (pick: (row: Batch) => Int32Array, missing: number) => {
+    const out = new Int32Array(count * length).fill(missing, rows.length * length);
+    for (const [i, row] of rows.entries()) out.set(pick(row), i * length);
+    return out;
+  };
+  const isPacked = rows[0]!.documents !== undefined;
+  return {
+    tokens: join((row) => row.tokens, 0),
+    targets: join((row) => row.targets, -100),
+    ...(isPacked && { positions: join((row) => row.positions!, 0), documents: join((row) => row.documents!, -1) }),
+    tokenCount: rows.reduce((sum, row) => sum + row.tokenCount, 0),
+    byteCount: rows.reduce((sum, row) => sum + row.byteCount, 0),
+  };
+}

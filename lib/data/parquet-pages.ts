@@ -1,0 +1,55 @@
+import type { AsyncBuffer, ColumnChunk } from "hyparquet";
+
+/** Values of a column of a row group at most: more would be a few bytes that unpack to all of memory. */
+const MAX_VALUES = 2 ** 24;
+/** Unpacked bytes of a column of a row group at most. */
+const MAX_BYTES = 2 ** 30;
+/** Of a page's header, its statistics included. */
+const HEADER_BYTES = 2 ** 16;
+
+type Thrift = Record<string, unknown>;
+
+/**
+ * Checks the headers of a column's pages before anything is unpacked: that they follow each other within the column's bytes
+ * and hold no more values than it says. The parser trusts them, and would go back, or on for ever.
+ *
+ * @throws Error that says what is wrong
+ */
+export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path }: ColumnChunk): Promise<void> {
+  if (!meta || file_path !== undefined) throw new Error("a column that lies elsewhere");
+  const name = meta.path_in_schema.join(".");
+  const fail = (what: string, got: unknown) => new Error(`${what} in the column ${name}: ${got}`);
+  const number = (value: unknown, most: number, what: string): number => {
+    const whole = Number(value);
+    if (!Number.isSafeInteger(whole) || whole < 0 || whole > most) throw fail(`${what} outside 0 to ${most}`, value);
+    return whole;
+  };
+  const values = number(meta.num_values, MAX_VALUES, "a number of values");
+  const bytes = number(meta.total_compressed_size, file.byteLength, "a number of bytes");
+  number(meta.total_uncompressed_size, MAX_BYTES, "a number of unpacked bytes");
+  const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
+  const end = number(first, file.byteLength, "an offset") + bytes;
+  if (end > file.byteLength) throw fail(`an end beyond ${file.byteLength}`, end);
+  const { deserializeTCompactProtocol } = await import("hyparquet/src/thrift.js");
+  let [found, unpacked] = [0, 0];
+  for (let at = first; at < end - 1; ) {
+    const reader = { view: new DataView(await file.slice(at, Math.min(end, at + HEADER_BYTES))), offset: 0 };
+    const header = deserializeTCompactProtocol(reader) as Thrift;
+    const left = end - at - reader.offset;
+    unpacked += number(header.field_2, MAX_BYTES, "a page's unpacked bytes");
+    if (unpacked > MAX_BYTES) throw fail("unpacked bytes", unpacked);
+    const size = number(header.field_3, left, "a page's bytes");
+    const [data, dictionary, second] = [header.field_5, header.field_7, header.field_8] as (Thrift | undefined)[];
+    const count = number((data ?? dictionary ?? second)?.field_1, MAX_VALUES, "a page's values");
+    if (second) {
+      number(second.field_2, count, "a page's empty values");
+      number(second.field_3, count, "a page's rows");
+      number(second.field_5, size, "a page's bytes of levels");
+      number(second.field_6, size, "a page's bytes of levels");
+    }
+    if (!dictionary) found += count;
+    if (found > values) throw fail(`more values than ${values}`, found);
+    at += reader.offset + size;
+  }
+  if (found !== values) throw fail(`fewer values than ${values}`, found);
+}

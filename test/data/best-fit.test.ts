@@ -1,0 +1,108 @@
+import { describe, expect, it } from "vitest";
+import { type Batch, type CorpusOptions, openCorpus } from "../../lib/data/corpus.ts";
+import { byteTokenizer, temporaryFolder } from "./helpers.ts";
+
+const { write } = temporaryFolder();
+const documents = Array.from({ length: 700 }, (_, i) => `Doc ${i} ${"word ".repeat((i * 7) % 23)}ends.`);
+const file = write("documents.txt", documents.join("\n\n"));
+const T = 48;
+const base: CorpusOptions = {
+  files: file,
+  tokenizer: byteTokenizer,
+  maxSeqLength: T,
+  batchSize: 4,
+  packing: "bestFit",
+  seed: 2,
+};
+
+/** Documents of a batch in the order of its rows: inputs, and the target of the last. */
+function read({ tokens, targets, positions, documents: of }: Batch): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < tokens.length; i++) {
+    if (of![i]! < 0) {
+      expect([tokens[i], targets[i], positions![i]]).toEqual([0, -100, 0]);
+      continue;
+    }
+    const begins = i % T === 0 || of![i] !== of![i - 1];
+    expect(positions![i]).toBe(begins ? 0 : positions![i - 1]! + 1);
+    if (!begins) expect(tokens[i]).toBe(targets[i - 1]);
+    if (begins) out.push("");
+    out.push(`${out.pop()}${byteTokenizer.decode([tokens[i]!])}`);
+    const ends = i % T === T - 1 || of![i + 1] !== of![i];
+    if (ends) out.push(`${out.pop()}${byteTokenizer.decode([targets[i]!])}`);
+  }
+  return out;
+}
+
+describe("best-fit packing", () => {
+  it("keeps documents whole, with targets and positions of their own; only longer ones are cut, and lose no target", async () => {
+    using corpus = await openCorpus({ ...base, shuffle: false });
+    const found: string[] = [];
+    let [targets, bytes, rows] = [0, 0, 0];
+    for await (const batch of corpus.pass()) {
+      found.push(...read(batch));
+      targets += batch.tokenCount;
+      bytes += batch.byteCount;
+      expect(batch.targets.filter((t) => t >= 0).length).toBe(batch.tokenCount);
+      rows += 4;
+    }
+    const tokens = documents.map((d) => Buffer.byteLength(d) + 2);
+    expect(targets).toBe(tokens.reduce((n, length) => n + length - 1, 0));
+    expect(bytes).toBe(documents.reduce((n, d) => n + d.length, 0));
+    const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
+    expect(whole.length).toBeLessThan(documents.length);
+    expect(found.filter((d) => d.startsWith("<") && d.endsWith(">")).sort()).toEqual(whole.sort());
+    // A cut document's pieces overlap by the token that is one's last target and the other's first input.
+    const cut = documents.filter((d) => d.length + 1 > T).map((d) => `<${d}>`);
+    const pieces = new Set(found);
+    for (const document of cut)
+      for (let from = 0; from < document.length - 1; from += T)
+        expect(pieces.has(document.slice(from, from + T + 1))).toBe(true);
+    // Rows are nearly full.
+    expect(targets / (rows * T)).toBeGreaterThan(0.97);
+  });
+
+  it("gives every document once an epoch, in another order each, and resumes at any batch", async () => {
+    for (const shuffleBytes of [undefined, 4000]) {
+      const options = { ...base, ...(shuffleBytes && { shuffleBytes }) };
+      using corpus = await openCorpus(options);
+      const states: string[] = [];
+      const batches: Batch[] = [];
+      for (let i = 0; i < 600; i++) {
+        states.push(JSON.stringify(corpus.state()));
+        batches.push(await corpus.next());
+      }
+      for (const at of [0, 1, 63, 64, 65, 200, 440]) {
+        using resumed = await openCorpus(options);
+        resumed.restore(JSON.parse(states[at]!));
+        for (let i = at; i < at + 10; i++) expect(await resumed.next()).toEqual(batches[i]);
+      }
+      const whole = documents.filter((d) => d.length + 1 <= T).map((d) => `<${d}>`);
+      const counts = new Map(whole.map((d) => [d, 0]));
+      for (const text of batches.flatMap(read)) if (counts.has(text)) counts.set(text, counts.get(text)! + 1);
+      // A round may reach over an epoch's end, so counts of one moment differ by one round's.
+      const seen = [...counts.values()];
+      expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(1);
+      expect(Math.min(...seen)).toBeGreaterThanOrEqual(2);
+    }
+  });
+
+  it("a position belongs to one packing", async () => {
+    using packed = await openCorpus(base);
+    using plain = await openCorpus({ ...base, packing: "concatenate" });
+    using wider = await openCorpus({ ...base, maxSeqLength: T + 1 });
+    await packed.next();
+    expect(() => wider.restore(packed.state())).toThrow(/belongs to other data/);
+    expect(() => plain.restore(packed.state())).toThrow(/belongs to other data/);
+    expect(() => packed.restore(plain.state())).toThrow(/^state.row: expected an integer ≥ 0/);
+    await expect(openCorpus({ ...base, packing: "best" as "bestFit" })).rejects.toMatchObject({
+      message: 'packing: expected "concatenate" or "bestFit", got "best"',
+    });
+  });
+
+  it("documents without a token to learn end nothing and hang nothing", async () => {
+    const tokenizer = { encode: (text: string) => byteTokenizer.encode(text) };
+    using corpus = await openCorpus({ ...base, tokenizer, files: write("letters.txt", "a\n\nb\n\nc") });
+    await expect(corpus.next()).rejects.toMatchObject({ code: "INVALID_FILE" });
+  });
+});

@@ -1,0 +1,96 @@
+import { describe, expect, it } from "vitest";
+import { type MixtureOptions, openMixture } from "../../lib/data/mixture.ts";
+import { byteTokenizer, temporaryFolder } from "./helpers.ts";
+
+const { write } = temporaryFolder();
+const many = (name: string, count: number) => Array.from({ length: count }, (_, i) => `${name} number ${i}.`);
+const a = write("a.txt", many("a", 90).join("\n\n"));
+const b = write(
+  "b.jsonl",
+  many("b", 40)
+    .map((story) => JSON.stringify({ story }))
+    .join("\n"),
+);
+const c = write("c.txt", many("c", 10).join("\n"));
+const base: MixtureOptions = {
+  parts: [
+    { files: a, weight: 5 },
+    { files: b, weight: 3, textField: "story" },
+    { files: c, weight: 2, documentSeparator: "line" },
+  ],
+  tokenizer: byteTokenizer,
+  maxSeqLength: 24,
+  batchSize: 4,
+  seed: 11,
+};
+
+describe.each(["concatenate", "bestFit"] as const)("openMixture, %s", (packing) => {
+  const options = { ...base, packing };
+
+  it("draws rows by the weights, each from one corpus, small corpora again and again", async () => {
+    using corpus = await openMixture(options);
+    const rows = { a: 0, b: 0, c: 0 };
+    for (let i = 0; i < 500; i++) {
+      const { tokens } = await corpus.next();
+      for (let r = 0; r < 4; r++) {
+        const names = new Set(byteTokenizer.decode(tokens.subarray(24 * r, 24 * r + 24)).match(/[abc](?= n)/g));
+        expect(names.size).toBeLessThan(2);
+        for (const name of names) rows[name as "a"]++;
+      }
+    }
+    const total = rows.a + rows.b + rows.c;
+    // Three standard deviations of 2000 draws.
+    expect(Math.abs(rows.a / total - 0.5)).toBeLessThan(0.034);
+    expect(Math.abs(rows.b / total - 0.3)).toBeLessThan(0.031);
+    expect(Math.abs(rows.c / total - 0.2)).toBeLessThan(0.027);
+  });
+
+  it("resumes with exactly the batches that follow; another seed draws others", async () => {
+    using corpus = await openMixture(options);
+    const states: string[] = [];
+    const batches = [];
+    for (let i = 0; i < 120; i++) {
+      states.push(JSON.stringify(corpus.state()));
+      batches.push(await corpus.next());
+    }
+    for (const at of [0, 1, 57, 110]) {
+      using resumed = await openMixture(options);
+      resumed.restore(JSON.parse(states[at]!));
+      for (let i = at; i < at + 10; i++) expect(await resumed.next()).toEqual(batches[i]);
+    }
+    using other = await openMixture({ ...options, seed: 12 });
+    expect(await other.next()).not.toEqual(batches[0]);
+    expect(() => other.restore(JSON.parse(states[3]!))).toThrow(/another mixture/);
+  });
+
+  it("passes over every document of every corpus once", async () => {
+    using corpus = await openMixture(options);
+    let bytes = 0;
+    for await (const batch of corpus.pass()) {
+      expect(batch.tokens.length).toBe(96);
+      bytes += batch.byteCount;
+    }
+    const texts = [...many("a", 90), ...many("b", 40), ...many("c", 10)];
+    expect(bytes).toBe(texts.reduce((n, t) => n + t.length, 0));
+    let batches = 0;
+    for await (const _ of corpus.pass({ maxBatches: 3 })) batches++;
+    expect(batches).toBe(3);
+  });
+
+  it("takes nothing in a call that was aborted", async () => {
+    using corpus = await openMixture(options);
+    await corpus.next();
+    const state = corpus.state();
+    await expect(corpus.next({ signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "ABORTED" });
+    expect(corpus.state()).toEqual(state);
+  });
+});
+
+it("a weight that is none is named", async () => {
+  for (const weight of [0, -1, Number.NaN, Number.POSITIVE_INFINITY])
+    await expect(openMixture({ ...base, parts: [{ files: a }, { files: b, weight }] })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^parts\[1\]\.weight: expected a number above 0/),
+    });
+  await expect(openMixture({ ...base, parts: [] })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+});
