@@ -115,8 +115,6 @@ interface GraphBinding {
 export interface NativeAddedToken {
   id: number;
   content: string;
-  /** What is looked for: `content`, normalised where the token is. */
-  search: string;
   singleWord: boolean;
   lstrip: boolean;
   rstrip: boolean;
@@ -124,6 +122,28 @@ export interface NativeAddedToken {
   normalized: boolean;
   /** Not matched across a barrier. */
   guarded: boolean;
+}
+
+/** A normalizer, pre-tokenizer or decoder: see native/tokenizer/step_spec.h. */
+export interface NativeStep {
+  type: string;
+  pattern?: string;
+  isRegex?: boolean;
+  content?: string;
+  bytes?: Uint8Array;
+  left?: boolean;
+  right?: boolean;
+  clean?: boolean;
+  chinese?: boolean;
+  accents?: boolean;
+  lower?: boolean;
+  invert?: boolean;
+  each?: boolean;
+  prefix?: boolean;
+  cuts?: boolean;
+  number?: number;
+  maxDigits?: number;
+  contractions?: boolean;
 }
 
 /** See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside. */
@@ -137,6 +157,20 @@ export interface NativeTokenizerSpec {
   added: NativeAddedToken[];
   /** Three numbers a stage: kind, maxDigits, contractions. */
   stages: Uint32Array;
+  /** What added tokens look like in normalised text; text itself goes through it if `usesNormalizer`. */
+  normalizer: NativeStep[];
+  usesNormalizer: boolean;
+  /** Instead of `stages`, prefix and marks. */
+  preTokenizer: NativeStep[];
+  /** For decodeKind 2. */
+  decoder: NativeStep[];
+  /** 0 BPE, 1 WordPiece, 2 Unigram, 3 WordLevel. */
+  kind: number;
+  subwordPrefix?: string;
+  wordSuffix?: string;
+  maxWordCharacters?: number;
+  /** Of a Unigram model: one a token. */
+  scores?: Float64Array;
   beginIds: Uint32Array;
   endIds: Uint32Array;
   byteLevel: boolean;
@@ -151,7 +185,7 @@ export interface NativeTokenizerSpec {
   prefix?: string;
   /** 0 never, 1 always, 2 unless there already, 3 the same at the start of the text only. */
   prefixRule?: number;
-  /** 0 bytes, 1 byte fallback. */
+  /** 0 bytes, 1 byte fallback, 2 `decoder`. */
   decodeKind?: number;
 }
 
@@ -161,21 +195,17 @@ export interface NativeJob<T> {
   cancel(): void;
 }
 
-/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets. null: the text has to be normalised first. */
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets. */
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
   readonly output: Uint32Array;
   /** The number of ids put into `output`, or an array of their own where they do not fit there. */
-  encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array | null;
-  encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array] | null;
-  /** Segments are pairs of an end and a kind: 0xFFFFFFFF text, 0xFFFFFFFE a finished piece, else an added token's id. */
-  encodeSegments(text: string, segments: Uint32Array, flags: number): [Uint32Array, Uint32Array];
-  /** All ids, and their counts by text: 0xFFFFFFFF where the text has to be normalised first. */
+  encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
+  encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
+  /** All ids, and their counts by text. */
   encodeBatch(texts: string[], flags: number): NativeJob<[Uint32Array, Uint32Array]>;
-  count(text: string, flags: number): number | null;
-  /** Triples: begin, end, id or 0xFFFFFFFF for text. */
-  splitAdded(text: string, normalized: boolean, allowSpecial: boolean, barriers?: Uint32Array): Uint32Array;
+  count(text: string, flags: number): number;
   decode(ids: Uint32Array, skipSpecial: boolean): string;
   tokenBytes(id: number): Uint8Array;
 }

@@ -219,7 +219,10 @@ function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number |
     preTokenizer: null,
     postProcessor: template(vocabulary),
     decoder: { type: "Sequence", decoders },
+    truncation: null,
+    padding: null,
     model: {
+      type: "BPE",
       tokens,
       ids: Uint32Array.from(tokens.keys()),
       ...mergesFromScores(reader, vocabulary),
@@ -305,7 +308,10 @@ function byteLevel(reader: Reader, vocabulary: Vocabulary, pre: string | undefin
     preTokenizer: byteLevelPreTokenizer(found),
     postProcessor: around ? { type: "Sequence", processors: [decoder, around] } : decoder,
     decoder,
+    truncation: null,
+    padding: null,
     model: {
+      type: "BPE",
       tokens,
       ids: Uint32Array.from(tokens.keys()),
       merges,

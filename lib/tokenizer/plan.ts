@@ -1,10 +1,10 @@
 // From the components of tokenizer.json to what runs them: native code for the forms in common use, TypeScript for the rest.
 import type { NativeTokenizerSpec } from "../binding.ts";
-import { type DecodeTokens, makeDecoder } from "./decoders.ts";
-import { makeNormalizer, type Normalize } from "./normalizers.ts";
+import { readDecoders } from "./decoders.ts";
+import { readNormalizers } from "./normalizers.ts";
 import { recognisePattern, SplitKind, type SplitStage } from "./patterns.ts";
 import { readPostProcessor } from "./post-processors.ts";
-import { makePreTokenizer, type PreTokenize } from "./pre-tokenizers.ts";
+import { readPreTokenizers } from "./pre-tokenizers.ts";
 import {
   type AddedToken,
   flatten,
@@ -15,22 +15,17 @@ import {
   type TokenizerFile,
 } from "./tokenizer-file.ts";
 
-/** How a tokenizer works: the native part, and what TypeScript does where native code does not know the form. */
+/** How a tokenizer works. */
 export interface Plan {
   spec: NativeTokenizerSpec;
-  /** Text has to pass through `normalize` and `preTokenize` (each if given) before native code. */
-  slow: boolean;
-  /** Whether these hold regular expressions of the file's own. */
-  hasPatterns: boolean;
-  normalize?: Normalize;
-  preTokenize?: PreTokenize;
-  /** Absent where native code decodes. */
-  decode?: DecodeTokens;
+  /** The text of ids is that of all of them together: streaming decodes a window. */
+  decodesInSteps: boolean;
 }
 
 const spaceMark = "▁";
 const PrefixRule = { never: 0, always: 1, unlessThere: 2, firstUnlessThere: 3 } as const;
-const DecodeKind = { bytes: 0, byteFallback: 1 } as const;
+const DecodeKind = { bytes: 0, byteFallback: 1, steps: 2 } as const;
+const ModelKind = { BPE: 0, WordPiece: 1, Unigram: 2, WordLevel: 3 } as const;
 
 /** The native form of the normalizer, or undefined. */
 function nativeNormalizer(parts: JsonObject[]): Partial<NativeTokenizerSpec> | undefined {
@@ -114,20 +109,8 @@ export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array
 /** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
 const markup = /^[<[|{].*[>\]|}]$/su;
 
-function searchedToken(token: AddedToken, normalize: Normalize | undefined) {
-  const { id, singleWord, lstrip, rstrip, special, normalized, content } = token;
-  const search = normalized && normalize ? normalize({ text: content }).text : content;
-  return {
-    id,
-    content,
-    search,
-    singleWord,
-    lstrip,
-    rstrip,
-    special,
-    normalized,
-    guarded: special || markup.test(content),
-  };
+function guardedToken(token: AddedToken) {
+  return { ...token, guarded: token.special || markup.test(token.content) };
 }
 
 export function makePlan(file: TokenizerFile): Plan {
@@ -135,11 +118,11 @@ export function makePlan(file: TokenizerFile): Plan {
   const normalizers = flatten(file.normalizer, "normalizers", "normalizer");
   const preTokenizers = flatten(file.preTokenizer, "pretokenizers", "pre_tokenizer");
   const decoders = flatten(file.decoder, "decoders", "decoder");
-  const normalize = normalizers.length > 0 ? makeNormalizer(normalizers) : undefined;
-
-  const added = file.added.map((token) => searchedToken(token, normalize));
+  const added = file.added.map(guardedToken);
   // Without a normalizer both searches see the same text; one set is then searched once.
-  if (!normalize && added.every((token) => token.normalized)) for (const token of added) token.normalized = false;
+  if (normalizers.length === 0 && added.every((token) => token.normalized)) {
+    for (const token of added) token.normalized = false;
+  }
   const twoSearches = added.some((token) => token.normalized);
 
   const normalizer = nativeNormalizer(normalizers);
@@ -147,21 +130,28 @@ export function makePlan(file: TokenizerFile): Plan {
   // A prefix is put before the second search (a normalizer's) or after it (a pre-tokenizer's): native code does the first.
   const prefixConflict = preTokenizer?.spec.prefix !== undefined && (twoSearches || normalizer?.prefix !== undefined);
   const marksConflict = preTokenizer?.spec.spacesToMarks === true && twoSearches;
-  const native = normalizer && preTokenizer && !prefixConflict && !marksConflict;
-  const keepsStages = preTokenizer && preTokenizer.spec.prefix === undefined && !preTokenizer.spec.spacesToMarks;
+  // Where ByteLevel comes last the vocabulary is read as bytes. Anywhere else it writes characters, as any step does.
+  const byteLevels = preTokenizers.filter((part) => part.type === "ByteLevel").length;
+  const bpeOfBytes = model.type === "BPE" && !model.subwordPrefix && !model.wordSuffix && !model.byteFallback;
+  const byteLevel = bpeOfBytes && byteLevels === 1 && preTokenizers.at(-1)!.type === "ByteLevel";
+  const knownBytes = byteLevel || byteLevels === 0;
+  const native = knownBytes && normalizer && preTokenizer && !prefixConflict && !marksConflict;
 
   const decoder = nativeDecoder(decoders);
   const vocab = joinTexts(model.tokens);
   const merges = joinTexts(model.merges);
-  const stages = native || keepsStages ? preTokenizer.stages : [];
+  const steps = native ? [] : readPreTokenizers(preTokenizers, !byteLevel);
   const { beginIds, endIds } = readPostProcessor(file);
   let unknown: number | undefined;
-  if (model.unknownToken !== undefined) {
+  if (model.unknownId !== undefined) {
+    unknown = model.unknownId;
+  } else if (model.unknownToken !== undefined) {
     const index = model.tokens.indexOf(model.unknownToken);
-    if (index < 0) throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
-    unknown = model.ids[index];
+    if (index >= 0) unknown = model.ids[index];
+    else if (model.type === "BPE")
+      throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
   }
-  const total = added.reduce((sum, token) => sum + token.search.length, 0);
+  const total = added.reduce((sum, token) => sum + token.content.length, 0);
   if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
 
   const spec: NativeTokenizerSpec = {
@@ -172,23 +162,28 @@ export function makePlan(file: TokenizerFile): Plan {
     mergeLengths: merges.lengths,
     mergeRanks: model.mergeRanks,
     added,
-    stages: Uint32Array.from(stages.flatMap((s) => [s.kind, s.maxDigits, Number(s.contractions)])),
+    stages: Uint32Array.from(
+      (native ? preTokenizer.stages : []).flatMap((s) => [s.kind, s.maxDigits, +s.contractions]),
+    ),
+    normalizer: readNormalizers(normalizers),
+    usesNormalizer: !native,
+    wholeTextIsWord: preTokenizers.length === 0,
+    preTokenizer: steps,
+    decoder: decoder ? [] : readDecoders(decoders),
+    kind: ModelKind[model.type],
+    subwordPrefix: model.subwordPrefix,
+    wordSuffix: model.wordSuffix,
+    maxWordCharacters: model.maxWordCharacters,
+    scores: model.scores,
     beginIds,
     endIds,
-    byteLevel: preTokenizers.some((part) => part.type === "ByteLevel"),
+    byteLevel,
     ignoreMerges: model.ignoreMerges,
     byteFallback: model.byteFallback,
     fuseUnknown: model.fuseUnknown,
     unknown,
     ...(native ? { ...normalizer, ...preTokenizer.spec } : {}),
-    ...decoder,
+    ...(decoder ?? { decodeKind: DecodeKind.steps }),
   };
-  return {
-    spec,
-    slow: !native,
-    hasPatterns: [...normalizers, ...preTokenizers].some((part) => isObject(part.pattern) && "Regex" in part.pattern),
-    normalize,
-    preTokenize: native || keepsStages ? undefined : makePreTokenizer(preTokenizers),
-    decode: decoder ? undefined : makeDecoder(decoders),
-  };
+  return { spec, decodesInSteps: decoder === undefined };
 }

@@ -1,5 +1,6 @@
 // tokenizer.json: what heddle reads of it, checked before anything uses it.
 import { describe, HeddleError } from "../errors.ts";
+import { readModel } from "./model-file.ts";
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -14,17 +15,29 @@ export interface AddedToken {
   special: boolean;
 }
 
-/** A BPE model. `tokens[i]` has the id `ids[i]`; `merges` holds left and right parts in turn, best first. */
-export interface BpeModel {
+/** How pieces of text become tokens. `tokens[i]` has the id `ids[i]`. */
+export interface TokenizerModel {
+  type: "BPE" | "WordPiece" | "Unigram" | "WordLevel";
   tokens: string[];
   ids: Uint32Array;
+  /** BPE: left and right parts in turn, best first. */
   merges: string[];
   /** Ranks of the merges where they are not their order: GGUF scores may tie. */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
+  /** Unigram: where it is, since tokens may be written alike. */
+  unknownId?: number;
   byteFallback: boolean;
   fuseUnknown: boolean;
   ignoreMerges: boolean;
+  /** BPE and WordPiece: what a word's later tokens are written with in front. */
+  subwordPrefix?: string;
+  /** BPE: what a word's last token is written with behind. */
+  wordSuffix?: string;
+  /** WordPiece: longer words are unknown. */
+  maxWordCharacters?: number;
+  /** Unigram: one a token. */
+  scores?: Float64Array;
 }
 
 export interface TokenizerFile {
@@ -33,7 +46,10 @@ export interface TokenizerFile {
   preTokenizer: JsonObject | null;
   postProcessor: JsonObject | null;
   decoder: JsonObject | null;
-  model: BpeModel;
+  model: TokenizerModel;
+  /** Kept for `save`; encode takes them as options. */
+  truncation: JsonObject | null;
+  padding: JsonObject | null;
 }
 
 /** Limits on files from strangers; every message names the one it hit. */
@@ -44,6 +60,7 @@ export const limits = {
   addedTokens: 1 << 16,
   addedTokenLength: 1024,
   templateLength: 1 << 20,
+  charsmapLength: 1 << 24,
   nesting: 16,
   parts: 64,
 } as const;
@@ -62,7 +79,7 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Parses and checks the text of a tokenizer.json. Throws INVALID_FILE or, for models other than BPE, UNSUPPORTED. */
+/** Parses and checks the text of a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED. */
 export function parseTokenizerFile(text: string): TokenizerFile {
   let json: unknown;
   try {
@@ -76,14 +93,29 @@ export function parseTokenizerFile(text: string): TokenizerFile {
 /** The same from the parsed object. */
 export function readTokenizerFile(json: unknown): TokenizerFile {
   if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
+  const model = readModel(json.model);
+  const added = readAddedTokens(json.added_tokens ?? []);
+  settleIds(added, (json.model as JsonObject).vocab!, model);
   return {
-    added: readAddedTokens(json.added_tokens ?? []),
+    added,
     normalizer: component(json, "normalizer"),
     preTokenizer: component(json, "pre_tokenizer"),
     postProcessor: component(json, "post_processor"),
     decoder: component(json, "decoder"),
-    model: readModel(json.model),
+    model,
+    truncation: component(json, "truncation"),
+    padding: component(json, "padding"),
   };
+}
+
+/** As in the official library, the id of a token that the vocabulary has is the vocabulary's. */
+function settleIds(added: AddedToken[], vocab: Json, { tokens }: TokenizerModel): void {
+  if (isObject(vocab)) {
+    for (const token of added) if (Object.hasOwn(vocab, token.content)) token.id = vocab[token.content] as number;
+  } else if (added.some((token) => tokens[token.id] !== token.content)) {
+    const ids = new Map(tokens.map((token, id) => [token, id]));
+    for (const token of added) token.id = ids.get(token.content) ?? token.id;
+  }
 }
 
 function component(json: JsonObject, name: string): JsonObject | null {
@@ -108,7 +140,7 @@ export function isTokenId(value: unknown): value is number {
   return typeof value === "number" && Number.isInteger(value) && value >= 0 && value < limits.tokens;
 }
 
-const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
+export const idRange = `a whole number from 0 to ${limits.tokens - 1}`;
 
 function readAddedTokens(value: Json): AddedToken[] {
   if (!Array.isArray(value)) throw invalidFile("added_tokens", "an array", value);
@@ -134,66 +166,6 @@ function readAddedTokens(value: Json): AddedToken[] {
       special,
     };
   });
-}
-
-function readModel(model: Json | undefined): BpeModel {
-  if (!isObject(model)) throw invalidFile("model", "an object", model);
-  const type = model.type ?? "BPE";
-  if (typeof type !== "string") throw invalidFile("model.type", "a string", type);
-  if (type !== "BPE") throw unsupported("model.type", `${describe(type)} (only "BPE" is)`);
-  for (const name of ["continuing_subword_prefix", "end_of_word_suffix"] as const) {
-    if (model[name]) throw unsupported(`model.${name}`, "other than null");
-  }
-  if (!isObject(model.vocab)) throw invalidFile("model.vocab", "an object", model.vocab);
-  const tokens = Object.keys(model.vocab);
-  if (tokens.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, tokens.length);
-  const ids = new Uint32Array(tokens.length);
-  for (let i = 0; i < tokens.length; i++) {
-    const token = tokens[i]!;
-    const id = model.vocab[token];
-    if (!isTokenId(id)) throw invalidFile(`model.vocab[${describe(token)}]`, idRange, id);
-    if (token.length > limits.tokenLength) {
-      throw invalidFile("model.vocab", `tokens of at most ${limits.tokenLength} characters`, token.length);
-    }
-    ids[i] = id;
-  }
-  const unknown = model.unk_token ?? null;
-  if (unknown !== null && typeof unknown !== "string")
-    throw invalidFile("model.unk_token", "a string or null", unknown);
-  return {
-    tokens,
-    ids,
-    merges: readMerges(model.merges),
-    unknownToken: unknown ?? undefined,
-    byteFallback: booleanField(model, "byte_fallback", false, "model"),
-    fuseUnknown: booleanField(model, "fuse_unk", false, "model"),
-    ignoreMerges: booleanField(model, "ignore_merges", false, "model"),
-  };
-}
-
-/** Merges come as "left right" or as [left, right]. */
-function readMerges(value: Json | undefined): string[] {
-  if (!Array.isArray(value)) throw invalidFile("model.merges", "an array", value);
-  const merges: string[] = new Array(2 * value.length);
-  for (let i = 0; i < value.length; i++) {
-    const merge = value[i]!;
-    if (typeof merge === "string") {
-      const space = merge.indexOf(" ");
-      if (space < 1 || space + 1 >= merge.length || merge.includes(" ", space + 1)) {
-        throw invalidFile(`model.merges[${i}]`, "two parts with one space between them", merge);
-      }
-      merges[2 * i] = merge.slice(0, space);
-      merges[2 * i + 1] = merge.slice(space + 1);
-      continue;
-    }
-    const [left, right] = Array.isArray(merge) ? merge : [];
-    if (typeof left !== "string" || typeof right !== "string" || (merge as Json[]).length !== 2) {
-      throw invalidFile(`model.merges[${i}]`, "two strings", merge);
-    }
-    merges[2 * i] = left;
-    merges[2 * i + 1] = right;
-  }
-  return merges;
 }
 
 /** The parts of a Sequence in order, sequences inside included; any other component is its own only part. */

@@ -14,7 +14,6 @@ import {
 import { assistantSpans, tokenMask } from "./chat-mask.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
-import { encodeSlowly } from "./encode-slowly.ts";
 import { readFolder, type TokenizerTexts, writeFolder } from "./folder.ts";
 import { type GgufRecord, readGguf } from "./gguf.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
@@ -50,7 +49,6 @@ export interface EncodingWithOffsets {
 const flagAddSpecial = 1;
 const flagAllowSpecial = 2;
 const flagOffsets = 4;
-const needsNormalizing = 0xffffffff;
 /** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
 const asyncLength = 16_384;
 
@@ -100,7 +98,7 @@ export class Tokenizer {
     this.plan = makePlan(file);
     this.native = new binding.NativeTokenizer(this.plan.spec);
     // The addon has its own copy now.
-    Object.assign(this.plan.spec, { tokens: "", merges: "" });
+    Object.assign(this.plan.spec, { tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;
     this.vocabSize = this.native.size;
     const ids = (name: string | undefined) => (name === undefined ? undefined : this.tokenToId(name));
@@ -148,8 +146,7 @@ export class Tokenizer {
   encode(text: string, options?: EncodeOptions): Uint32Array {
     checkText(text);
     const flags = encodeFlags(options);
-    const result = this.plan.slow ? null : this.native.encode(text, flags);
-    if (result === null) return encodeSlowly(this.plan, this.native, text, flags)[0];
+    const result = this.native.encode(text, flags);
     return typeof result === "number" ? this.output.slice(0, result) : result;
   }
 
@@ -168,12 +165,10 @@ export class Tokenizer {
   ): Promise<Uint32Array[]> {
     for (const text of texts) checkText(text);
     throwIfAborted(options.signal, "encode");
-    if (this.plan.slow) return texts.map((text) => this.encode(text, options));
     const [ids, counts] = await finish(this.native.encodeBatch([...texts], encodeFlags(options)), options.signal);
     let at = 0;
-    return texts.map((text, index) => {
+    return texts.map((_, index) => {
       const count = counts[index]!;
-      if (count === needsNormalizing) return this.encode(text, options);
       at += count;
       return ids.slice(at - count, at);
     });
@@ -183,16 +178,14 @@ export class Tokenizer {
   encodeWithOffsets(text: string, options?: EncodeOptions): EncodingWithOffsets {
     checkText(text);
     const flags = encodeFlags(options) | flagOffsets;
-    const result = this.plan.slow ? null : this.native.encodeWithOffsets(text, flags);
-    const [ids, offsets] = result ?? encodeSlowly(this.plan, this.native, text, flags);
+    const [ids, offsets] = this.native.encodeWithOffsets(text, flags);
     return { ids, offsets };
   }
 
   /** Number of ids of a text, without making them. */
   count(text: string, options?: EncodeOptions): number {
     checkText(text);
-    const result = this.plan.slow ? null : this.native.count(text, encodeFlags(options));
-    return result ?? this.encode(text, options).length;
+    return this.native.count(text, encodeFlags(options));
   }
 
   /**
@@ -201,8 +194,7 @@ export class Tokenizer {
    */
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
     const array = ids instanceof Uint32Array ? ids : Uint32Array.from(ids);
-    if (!this.plan.decode) return this.native.decode(array, options.skipSpecialTokens === true);
-    return this.plan.decode(this.tokensOf(array, options.skipSpecialTokens === true));
+    return this.native.decode(array, options.skipSpecialTokens === true);
   }
 
   /**
@@ -213,7 +205,7 @@ export class Tokenizer {
    */
   decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
     const skipSpecial = options.skipSpecialTokens === true;
-    const decoder = this.plan.decode
+    const decoder = this.plan.decodesInSteps
       ? TokenDecoder.overWindow(
           (ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }),
           // A run of byte tokens is text or not as a whole.
@@ -267,8 +259,7 @@ export class Tokenizer {
       }
     });
     const flags = flagAllowSpecial | flagOffsets;
-    const result = this.plan.slow ? null : this.native.encodeWithOffsets(text, flags, barriers);
-    const [ids, offsets] = result ?? encodeSlowly(this.plan, this.native, text, flags, barriers);
+    const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
     this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
     const special = this.specialIds;
     return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
@@ -354,18 +345,7 @@ export class Tokenizer {
   }
 
   private encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
-    const result = this.plan.slow ? null : this.native.encode(text, flagAllowSpecial, barriers);
-    if (result === null) return encodeSlowly(this.plan, this.native, text, flagAllowSpecial, barriers)[0];
+    const result = this.native.encode(text, flagAllowSpecial, barriers);
     return typeof result === "number" ? this.output.slice(0, result) : result;
-  }
-
-  private tokensOf(ids: Uint32Array, skipSpecial: boolean): string[] {
-    const special = skipSpecial ? new Set(this.specialTokens.values()) : undefined;
-    const tokens: string[] = [];
-    for (const id of ids) {
-      const token = this.idToToken(id);
-      if (token !== undefined && !special?.has(id)) tokens.push(token);
-    }
-    return tokens;
   }
 }

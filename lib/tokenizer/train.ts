@@ -144,7 +144,10 @@ function makeFile(specials: string[], pattern: string, merged: Uint32Array): Tok
         : { type: "Sequence", pretokenizers: [split, { ...byteLevel, use_regex: false }] },
     postProcessor: { ...byteLevel, trim_offsets: false },
     decoder: byteLevel,
+    truncation: null,
+    padding: null,
     model: {
+      type: "BPE",
       tokens,
       ids: Uint32Array.from(tokens.keys()),
       merges,

@@ -1,16 +1,46 @@
 // tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them.
 import type { TokenizerConfig } from "./config.ts";
-import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
+import type { AddedToken, TokenizerFile, TokenizerModel } from "./tokenizer-file.ts";
 
 function addedToJson({ id, content, singleWord, lstrip, rstrip, normalized, special }: AddedToken) {
   return { id, content, single_word: singleWord, lstrip, rstrip, normalized, special };
 }
 
 export function tokenizerToJson(file: TokenizerFile): string {
-  const { model } = file;
-  const order = [...model.ids.keys()].sort((a, b) => model.ids[a]! - model.ids[b]!);
+  const head = {
+    version: "1.0",
+    truncation: file.truncation,
+    padding: file.padding,
+    added_tokens: file.added.map(addedToJson),
+    normalizer: file.normalizer,
+    pre_tokenizer: file.preTokenizer,
+    post_processor: file.postProcessor,
+    decoder: file.decoder,
+  };
+  return `${inside(head)},"model":${modelToJson(file.model)}}\n`;
+}
+
+const inside = (object: object) => JSON.stringify(object).slice(0, -1);
+
+function modelToJson(model: TokenizerModel): string {
+  const { type, tokens, ids } = model;
+  if (type === "Unigram") {
+    const vocab = tokens.map((token, index) => [token, model.scores![index]]);
+    return JSON.stringify({ type, unk_id: model.unknownId ?? null, vocab, byte_fallback: model.byteFallback });
+  }
+  const order = [...ids.keys()].sort((a, b) => ids[a]! - ids[b]!);
   // A JSON object's text by hand: an object of JavaScript would put tokens such as "0" first.
-  const vocab = order.map((index) => `${JSON.stringify(model.tokens[index])}:${model.ids[index]}`).join(",");
+  const vocab = `"vocab":{${order.map((index) => `${JSON.stringify(tokens[index])}:${ids[index]}`).join(",")}}`;
+  if (type === "WordLevel") return `${inside({ type })},${vocab},"unk_token":${JSON.stringify(model.unknownToken)}}`;
+  if (type === "WordPiece") {
+    const head = {
+      type,
+      unk_token: model.unknownToken,
+      continuing_subword_prefix: model.subwordPrefix,
+      max_input_chars_per_word: model.maxWordCharacters,
+    };
+    return `${inside(head)},${vocab}}`;
+  }
   // Text is what every version of those libraries reads; pairs are for parts with a space inside.
   const asText = !model.merges.some((part) => part.includes(" "));
   const merges: string[] = [];
@@ -19,27 +49,16 @@ export function tokenizerToJson(file: TokenizerFile): string {
     merges.push(JSON.stringify(asText ? pair.join(" ") : pair));
   }
   const head = {
-    version: "1.0",
-    truncation: null,
-    padding: null,
-    added_tokens: file.added.map(addedToJson),
-    normalizer: file.normalizer,
-    pre_tokenizer: file.preTokenizer,
-    post_processor: file.postProcessor,
-    decoder: file.decoder,
-  };
-  const modelHead = {
-    type: "BPE",
+    type,
     dropout: null,
     unk_token: model.unknownToken ?? null,
-    continuing_subword_prefix: null,
-    end_of_word_suffix: null,
+    continuing_subword_prefix: model.subwordPrefix ?? null,
+    end_of_word_suffix: model.wordSuffix ?? null,
     fuse_unk: model.fuseUnknown,
     byte_fallback: model.byteFallback,
     ignore_merges: model.ignoreMerges,
   };
-  const inside = (object: object) => JSON.stringify(object).slice(0, -1);
-  return `${inside(head)},"model":${inside(modelHead)},"vocab":{${vocab}},"merges":[${merges.join(",")}]}}\n`;
+  return `${inside(head)},${vocab},"merges":[${merges.join(",")}]}`;
 }
 
 export function configToJson(file: TokenizerFile, config: TokenizerConfig): string {

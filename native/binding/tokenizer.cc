@@ -12,6 +12,7 @@
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
+#include "tokenizer/utf.h"
 
 namespace heddle {
 namespace {
@@ -37,7 +38,6 @@ std::vector<SpecAddedToken> to_added(const Napi::Value& value) {
     const Napi::Object object = array.Get(i).As<Napi::Object>();
     SpecAddedToken token;
     token.content = to_utf16(object.Get("content"), "added_tokens");
-    token.search = to_utf16(object.Get("search"), "added_tokens");
     token.id = uint_field(object, "id", 0);
     token.single_word = bool_field(object, "singleWord");
     token.lstrip = bool_field(object, "lstrip");
@@ -48,6 +48,53 @@ std::vector<SpecAddedToken> to_added(const Napi::Value& value) {
     tokens.push_back(std::move(token));
   }
   return tokens;
+}
+
+std::string to_utf8(const Napi::Value& value, const char* name) {
+  std::u16string text = to_utf16(value, name);
+  std::string out;
+  utf::append_utf8(text.data(), text.size(), out);
+  return out;
+}
+
+std::vector<StepSpec> to_steps(const Napi::Value& value) {
+  std::vector<StepSpec> steps;
+  if (!value.IsArray()) return steps;
+  const Napi::Array array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Object object = array.Get(i).As<Napi::Object>();
+    StepSpec step;
+    step.type = to_utf8(object.Get("type"), "type");
+    step.pattern = to_utf8(object.Get("pattern"), "pattern");
+    step.is_regex = bool_field(object, "isRegex");
+    step.content = to_utf8(object.Get("content"), "content");
+    const Napi::Value bytes = object.Get("bytes");
+    if (bytes.IsTypedArray() && bytes.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
+      const auto data = bytes.As<Napi::Uint8Array>();
+      step.bytes.assign(reinterpret_cast<const char*>(data.Data()), data.ElementLength());
+    }
+    step.left = bool_field(object, "left");
+    step.right = bool_field(object, "right");
+    step.clean = bool_field(object, "clean");
+    step.chinese = bool_field(object, "chinese");
+    step.accents = bool_field(object, "accents");
+    step.lower = bool_field(object, "lower");
+    step.invert = bool_field(object, "invert");
+    step.each = bool_field(object, "each");
+    step.prefix = bool_field(object, "prefix");
+    step.cuts = bool_field(object, "cuts");
+    step.number = uint_field(object, "number", 0);
+    step.max_digits = uint_field(object, "maxDigits", 0);
+    step.contractions = bool_field(object, "contractions");
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+std::vector<double> to_doubles(const Napi::Value& value) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) return {};
+  const auto numbers = value.As<Napi::Float64Array>();
+  return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
 TokenizerSpec to_spec(const Napi::Value& value) {
@@ -62,6 +109,17 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   spec.added = to_added(object.Get("added"));
   spec.stages = to_stages(object.Get("stages"));
+  spec.normalizer = to_steps(object.Get("normalizer"));
+  spec.pre_tokenizer = to_steps(object.Get("preTokenizer"));
+  spec.decoder = to_steps(object.Get("decoder"));
+  spec.uses_normalizer = bool_field(object, "usesNormalizer");
+  const uint32_t kind = uint_field(object, "kind", 0);
+  if (kind > static_cast<uint32_t>(ModelKind::word_level)) throw invalid_argument("kind: out of range");
+  spec.kind = static_cast<ModelKind>(kind);
+  spec.subword_prefix = to_utf8(object.Get("subwordPrefix"), "subwordPrefix");
+  spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
+  spec.max_word_characters = uint_field(object, "maxWordCharacters", 100);
+  spec.scores = to_doubles(object.Get("scores"));
   spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");
   spec.end_ids = to_uint32s(object.Get("endIds"), "endIds");
   spec.byte_level = bool_field(object, "byteLevel");
@@ -77,7 +135,9 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   const uint32_t rule = uint_field(object, "prefixRule", 0);
   if (rule > static_cast<uint32_t>(PrefixRule::first_unless_there)) throw invalid_argument("prefixRule: out of range");
   spec.prefix_rule = static_cast<PrefixRule>(rule);
-  spec.decode_kind = uint_field(object, "decodeKind", 0) == 1 ? DecodeKind::byte_fallback : DecodeKind::bytes;
+  const uint32_t decode_kind = uint_field(object, "decodeKind", 0);
+  if (decode_kind > static_cast<uint32_t>(DecodeKind::steps)) throw invalid_argument("decodeKind: out of range");
+  spec.decode_kind = static_cast<DecodeKind>(decode_kind);
   return spec;
 }
 
@@ -89,10 +149,8 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceAccessor<&NativeTokenizer::output>("output"),
                         InstanceMethod<&NativeTokenizer::encode>("encode"),
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
-                        InstanceMethod<&NativeTokenizer::encode_segments>("encodeSegments"),
                         InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
                         InstanceMethod<&NativeTokenizer::count>("count"),
-                        InstanceMethod<&NativeTokenizer::split_added>("splitAdded"),
                         InstanceMethod<&NativeTokenizer::decode>("decode"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
@@ -128,19 +186,18 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return from(info.This())->output_.Value(); });
   }
 
-  bool run(const Napi::CallbackInfo& info, uint32_t flags) {
+  void run(const Napi::CallbackInfo& info, uint32_t flags) {
     read_utf16(info[0], "text", text_);
     encoding_.ids.clear();
     encoding_.offsets.clear();
-    return encoder_->encode(text_.data(), text_.size(), to_options(flags), to_uint32s(info[2], "barriers"), encoding_);
+    encoder_->encode(text_.data(), text_.size(), to_options(flags), to_uint32s(info[2], "barriers"), encoding_);
   }
 
-  // encode(text, flags, barriers?) -> count of ids in `output`, a Uint32Array if they do not fit, or null if the text
-  // has to be normalised first.
+  // encode(text, flags, barriers?) -> count of ids in `output`, or a Uint32Array if they do not fit.
   Napi::Value encode(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       NativeTokenizer& self = *from(info.This());
-      if (!self.run(info, to_flags(info[1]))) return info.Env().Null();
+      self.run(info, to_flags(info[1]));
       const std::vector<uint32_t>& ids = self.encoding_.ids;
       if (ids.size() > output_capacity) return to_array(info.Env(), ids);
       std::copy(ids.begin(), ids.end(), self.output_data_);
@@ -148,54 +205,27 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // count(text, flags) -> number, or null as encode().
+  // count(text, flags) -> number.
   Napi::Value count(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       NativeTokenizer& self = *from(info.This());
-      if (!self.run(info, to_flags(info[1]))) return info.Env().Null();
+      self.run(info, to_flags(info[1]));
       return Napi::Number::New(info.Env(), static_cast<double>(self.encoding_.ids.size()));
     });
   }
 
-  // encodeWithOffsets(text, flags, barriers?) -> [ids, offsets], or null as encode().
+  // encodeWithOffsets(text, flags, barriers?) -> [ids, offsets].
   Napi::Value encode_with_offsets(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       NativeTokenizer& self = *from(info.This());
-      if (!self.run(info, to_flags(info[1]) | flag_offsets)) return info.Env().Null();
+      self.run(info, to_flags(info[1]) | flag_offsets);
       return self.pair(info.Env());
     });
   }
 
-  // encodeSegments(text, segments: Uint32Array of (end, kind), flags) -> [ids, offsets].
-  Napi::Value encode_segments(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      read_utf16(info[0], "text", self.text_);
-      const std::vector<uint32_t> numbers = to_uint32s(info[1], "segments");
-      std::vector<TextSegment> segments;
-      for (size_t i = 0; i + 1 < numbers.size(); i += 2) segments.push_back({numbers[i], numbers[i + 1]});
-      self.encoding_.ids.clear();
-      self.encoding_.offsets.clear();
-      self.encoder_->encode_segments(self.text_.data(), self.text_.size(), segments, to_options(to_flags(info[2])),
-                                     self.encoding_);
-      return self.pair(info.Env());
-    });
-  }
-
-  // encodeBatch(texts, flags) -> { promise: Promise<[ids, counts]>, cancel() }; a count of 0xFFFFFFFF: as null above.
+  // encodeBatch(texts, flags) -> { promise: Promise<[ids, counts]>, cancel() }.
   Napi::Value encode_batch(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
-  }
-
-  // splitAdded(text, normalized, allowSpecial, barriers?) -> Uint32Array of (begin, end, id or 0xFFFFFFFF).
-  Napi::Value split_added(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      read_utf16(info[0], "text", self.text_);
-      return to_array(info.Env(), self.encoder_->split_added(self.text_.data(), self.text_.size(),
-                                                             info[1].ToBoolean().Value(), info[2].ToBoolean().Value(),
-                                                             to_uint32s(info[3], "barriers")));
-    });
   }
 
   // decode(ids: Uint32Array, skipSpecial) -> string.

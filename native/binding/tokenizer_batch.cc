@@ -9,8 +9,6 @@
 namespace heddle {
 namespace {
 
-constexpr uint32_t not_encoded = UINT32_MAX;  // the text has to be normalised first
-
 struct Batch {
   std::shared_ptr<const TokenizerModel> model;
   std::vector<std::u16string> texts;
@@ -25,10 +23,7 @@ struct Batch {
     for (size_t i = next++; i < texts.size(); i = next++) {
       if (options.cancelled->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
       encoding.ids.clear();
-      if (!encoder.encode(texts[i].data(), texts[i].size(), options, {}, encoding)) {
-        counts[i] = not_encoded;
-        continue;
-      }
+      encoder.encode(texts[i].data(), texts[i].size(), options, {}, encoding);
       counts[i] = static_cast<uint32_t>(encoding.ids.size());
       ids[i] = encoding.ids;
     }

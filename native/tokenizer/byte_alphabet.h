@@ -19,7 +19,30 @@ class ByteAlphabet {
     for (uint32_t byte = 0; byte < 256; ++byte) {
       const uint32_t code = is_printable_byte(byte) ? byte : other++;
       byte_of_[code] = static_cast<int16_t>(byte);
+      character_of_[byte] = code;
     }
+  }
+
+  uint32_t character(uint8_t byte) const { return character_of_[byte]; }
+
+  int byte(uint32_t character) const { return character < alphabet_end ? byte_of_[character] : -1; }
+
+  // The same of UTF-8.
+  bool to_bytes(const std::string& text, std::string& out) const {
+    const size_t before = out.size();
+    for (size_t i = 0; i < text.size(); ++i) {
+      auto code = static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
+      if (code >= 0x80) {  // the alphabet has no character of more than two bytes
+        if ((code & 0xE0) != 0xC0 || i + 1 == text.size()) code = alphabet_end;
+        else code = (code & 0x1F) << 6 | (static_cast<uint8_t>(text[++i]) & 0x3Fu);
+      }
+      if (byte(code) < 0) {
+        out.resize(before);
+        return false;
+      }
+      out += static_cast<char>(byte(code));
+    }
+    return true;
   }
 
   // Appends the bytes that `text` stands for. False, with `out` as it was, if a character is not of the alphabet.
@@ -38,6 +61,7 @@ class ByteAlphabet {
  private:
   static constexpr uint32_t alphabet_end = 0x144;
   int16_t byte_of_[alphabet_end];
+  uint32_t character_of_[256];
 };
 
 }  // namespace heddle

@@ -61,6 +61,19 @@ void Decoder::push_text(std::string_view text, std::string& out) {
 std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
                    bool skip_special) {
   std::string out;
+  if (model->decode_kind == DecodeKind::steps) {
+    std::vector<std::string> tokens;
+    tokens.reserve(count);
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t id = ids[i];
+      if (!model->names.has(id) || (skip_special && model->is_special[id])) continue;
+      if (model->joins_with_space && !tokens.empty()) tokens.emplace_back(" ");
+      tokens.emplace_back(model->names.bytes(id));
+    }
+    for (const auto& step : model->decoder_steps) step->run(tokens);
+    for (const std::string& token : tokens) out += token;
+    return out;
+  }
   if (model->decode_kind == DecodeKind::bytes) {
     std::string bytes;
     bytes.reserve(4 * count);

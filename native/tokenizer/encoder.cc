@@ -4,6 +4,7 @@
 
 #include "runtime/error.h"
 #include "tokenizer/unicode.h"
+#include "tokenizer/unicode_normalizer.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -16,12 +17,19 @@ struct Encoder::Target {
   const std::vector<size_t>& barriers;  // bytes of the text
   const char* buffer = nullptr;
   const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
+  const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
   uint32_t words = 0;
 
   // Byte range of the text that [begin, end) of the buffer stands for; end is that of a last byte, inclusive.
   void add_offsets(const char* begin, const char* end) {
     size_t first = static_cast<size_t>(begin - buffer);
     size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
+    if (begin == end && first > 0) first = last = first - 1;  // what a word's suffix became
+    if (origins != nullptr) {
+      out.offsets.push_back(map->start[(*origins)[first].begin]);
+      out.offsets.push_back(map->start[(*origins)[last].end]);
+      return;
+    }
     if (sources != nullptr) {
       const bool inserted_only = (*sources)[last] == UINT32_MAX;
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
@@ -78,11 +86,10 @@ std::vector<size_t> to_bytes(const std::vector<uint32_t>& utf16_offsets, std::st
 
 }  // namespace
 
-bool Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& options,
+void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& options,
                      const std::vector<uint32_t>& barriers, Encoding& out) {
   utf8_.clear();
   utf::append_utf8(text, length, utf8_);
-  if (model_->needs_nfc && may_need_nfc(utf8_)) return false;
   utf::Utf16Map map;
   if (options.offsets) map = utf::utf16_map(utf8_);
   const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8_);
@@ -99,12 +106,16 @@ bool Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
     }
   }
   if (options.add_special) target.add_outside(model_->end_ids);
-  return true;
 }
 
 // One segment between added tokens of the raw text: normalise it and look for the other added tokens.
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
+  const TokenizerModel& model = *model_;
+  if (!model.normalizer.empty() || !model.pre_tokenizer.empty() ||
+      (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
+    return encode_generally(text, begin, end, target);
+  }
   const bool marks = model_->spaces_to_marks;
   const PrefixRule rule = model_->prefix_rule;
   const std::string& prefix = model_->prefix;
@@ -172,50 +183,59 @@ void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
   });
 }
 
-void Encoder::encode_segments(const char16_t* text, size_t length, const std::vector<TextSegment>& segments,
-                              const EncodeOptions& options, Encoding& out) {
-  utf8_.clear();
-  utf::append_utf8(text, length, utf8_);
-  utf::Utf16Map map;
-  if (options.offsets) map = utf::utf16_map(utf8_);
-  const std::vector<size_t> no_barriers;
-  Target target{out, options, options.offsets ? &map : nullptr, no_barriers};
-  target.buffer = utf8_.data();
-  if (options.add_special) target.add_outside(model_->begin_ids);
-  size_t byte = 0;
-  uint32_t at = 0;
-  for (const TextSegment& segment : segments) {
-    if (segment.end < at || segment.end > length) {
-      throw invalid_argument("segments: expected ends that ascend to " + std::to_string(length) + ", got " +
-                             std::to_string(segment.end));
+// The general way: normalizers, the other added tokens, pre-tokenizers, each over text that knows its origins.
+void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, Target& target) {
+  const TokenizerModel& model = *model_;
+  const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
+  general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
+  for (const auto& step : model.normalizer) step->run(general_);
+  if (model.needs_nfc) compose_text(general_, false);
+  target.sources = nullptr;
+  if (!model.normalized_added.empty()) {
+    std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
+    size_t byte = 0;
+    for (const size_t barrier : target.barriers) {
+      while (byte < general_.text.size() && general_.origins[byte].begin < barrier) ++byte;
+      barriers.push_back(byte);
     }
-    const size_t begin = byte;
-    while (at < segment.end) {
-      const int size = utf::sequence_length(utf8_[byte]);
-      at += size == 4 ? 2 : 1;
-      byte += size;
+    inner_segments_.clear();
+    model.normalized_added.split(general_.text, 0, general_.text.size(), target.options.allow_special, barriers,
+                                 inner_segments_);
+    for (const Segment& segment : inner_segments_) {
+      if (segment.id == no_token) {
+        encode_pieces(segment.begin, segment.end, target);
+        continue;
+      }
+      target.out.ids.push_back(segment.id);
+      if (target.map == nullptr) continue;
+      target.out.offsets.push_back(target.map->start[general_.origins[segment.begin].begin]);
+      target.out.offsets.push_back(target.map->start[general_.origins[segment.end - 1].end]);
     }
-    if (segment.kind == TextSegment::text) encode_plain(utf8_.data() + begin, utf8_.data() + byte, target);
-    else if (segment.kind != TextSegment::piece) target.add_token(segment.kind, begin, byte);
-    else if (begin < byte) encode_word(utf8_.data() + begin, utf8_.data() + byte, target);
+  } else if (!general_.text.empty()) {
+    encode_pieces(0, general_.text.size(), target);
   }
-  if (options.add_special) target.add_outside(model_->end_ids);
+  target.origins = nullptr;
 }
 
-std::vector<uint32_t> Encoder::split_added(const char16_t* text, size_t length, bool normalized, bool allow_special,
-                                           const std::vector<uint32_t>& barriers) {
-  utf8_.clear();
-  utf::append_utf8(text, length, utf8_);
-  const utf::Utf16Map map = utf::utf16_map(utf8_);
-  const AddedTokenMatcher& matcher = normalized ? model_->normalized_added : model_->raw_added;
-  std::vector<Segment> segments;
-  matcher.split(utf8_, 0, utf8_.size(), allow_special, to_bytes(barriers, utf8_), segments);
-  std::vector<uint32_t> out;
-  out.reserve(3 * segments.size());
-  for (const Segment& segment : segments) {
-    out.insert(out.end(), {map.start[segment.begin], map.start[segment.end], segment.id});
+// The pieces of general_, from `begin` to `end`.
+void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
+  const TokenizerModel& model = *model_;
+  if (model.pre_tokenizer.empty()) {
+    target.buffer = general_.text.data();
+    target.origins = target.map != nullptr ? &general_.origins : nullptr;
+    return encode_plain(general_.text.data() + begin, general_.text.data() + end, target);
   }
-  return out;
+  TextBuilder part(general_);
+  part.keep(begin, end);
+  pieces_.text = part.take();
+  pieces_.pieces.assign(1, {0, end - begin});
+  for (const auto& step : model.pre_tokenizer) step->run(pieces_);
+  target.buffer = pieces_.text.text.data();
+  target.origins = target.map != nullptr ? &pieces_.text.origins : nullptr;
+  for (const Pieces::Piece& piece : pieces_.pieces) {
+    encode_word(target.buffer + piece.begin, target.buffer + piece.end, target);
+    target.check_cancelled();
+  }
 }
 
 bool Encoder::may_need_nfc(std::string_view text) const {
@@ -247,6 +267,14 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
       ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
       return;
     }
+  }
+  if (model_->kind != ModelKind::bpe) {
+    encode_tokens(begin, length, target);
+    if (entry != nullptr && tokens_.size() <= WordCache::max_ids) {
+      *entry = {key.low, key.high, key.length, static_cast<uint8_t>(tokens_.size()), {}};
+      for (size_t i = 0; i < tokens_.size(); ++i) entry->ids[i] = tokens_[i].id;
+    }
+    return;
   }
   size_t count = 0;
   const uint32_t whole = model_->ignore_merges ? model_->vocab.find({begin, length}) : no_token;
@@ -281,41 +309,82 @@ const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   return matcher != nullptr && matcher->covers(piece) ? matcher : nullptr;
 }
 
+// A word of a model other than byte pair encoding.
+void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
+  const std::string_view word(begin, length);
+  switch (model_->kind) {
+    case ModelKind::wordpiece: encode_wordpiece(*model_, word, tokens_); break;
+    case ModelKind::unigram: unigram_.encode(*model_, word, tokens_); break;
+    default: encode_whole_word(*model_, word, tokens_);
+  }
+  for (const PieceToken& token : tokens_) {
+    target.out.ids.push_back(token.id);
+    if (target.map != nullptr) target.add_offsets(begin + token.begin, begin + token.end);
+  }
+}
+
 // Fills symbols_ with the word's bytes (byte-level) or characters and returns how many there are.
 size_t Encoder::initial_symbols(const char* begin, const char* end) {
   const TokenizerModel& model = *model_;
   symbols_.clear();
+  Symbol unknown{no_token, 0};  // what is unknown and not written yet
+  const auto flush = [&] {
+    if (unknown.id != no_token) symbols_.push_back(unknown);
+    unknown.id = no_token;
+  };
   const auto add_unknown = [&](uint32_t length) {
     if (model.unknown == no_token) {  // dropped, as Hugging Face does; a neighbour's offsets take the text in
       if (!symbols_.empty()) symbols_.back().length += length;
-    } else if (model.fuse_unknown && !symbols_.empty() && symbols_.back().id == model.unknown) {
-      symbols_.back().length += length;
+    } else if (model.fuse_unknown && unknown.id != no_token) {
+      unknown.length += length;
     } else {
-      symbols_.push_back({model.unknown, length});
+      flush();
+      unknown = {model.unknown, length};
     }
   };
   if (model.byte_level) {
     for (const char* p = begin; p < end; ++p) {
       const uint32_t id = model.byte_ids[static_cast<uint8_t>(*p)];
-      if (id != no_token) symbols_.push_back({id, 1});
-      else add_unknown(1);
+      if (id == no_token) {
+        add_unknown(1);
+        continue;
+      }
+      flush();
+      symbols_.push_back({id, 1});
     }
+    flush();
     return symbols_.size();
   }
+  const bool decorated = !model.subword_prefix.empty() || !model.word_suffix.empty();
+  std::string name;
   for (const char* p = begin; p < end;) {
     const int size = utf::sequence_length(*p);
-    const uint32_t id = model.vocab.find({p, static_cast<size_t>(size)});
+    std::string_view symbol(p, static_cast<size_t>(size));
+    if (decorated) {
+      name.assign(p > begin ? model.subword_prefix : std::string());
+      name += symbol;
+      if (p + size == end) name += model.word_suffix;
+      symbol = name;
+    }
+    const uint32_t id = model.vocab.find(symbol);
     bool by_bytes = id == no_token && model.byte_fallback;
-    for (int i = 0; by_bytes && i < size; ++i) by_bytes = model.byte_ids[static_cast<uint8_t>(p[i])] != no_token;
+    for (const char c : symbol) by_bytes = by_bytes && model.byte_ids[static_cast<uint8_t>(c)] != no_token;
     if (id != no_token) {
+      flush();
       symbols_.push_back({id, static_cast<uint32_t>(size)});
     } else if (by_bytes) {
-      for (int i = 0; i < size; ++i) symbols_.push_back({model.byte_ids[static_cast<uint8_t>(p[i])], 1});
+      // As in the library, they come before what is unknown and not written yet.
+      uint32_t left = static_cast<uint32_t>(size);  // a suffix's bytes stand for nothing of the text
+      for (const char c : symbol) {
+        symbols_.push_back({model.byte_ids[static_cast<uint8_t>(c)], left > 0 ? 1u : 0u});
+        left -= left > 0;
+      }
     } else {
       add_unknown(static_cast<uint32_t>(size));
     }
     p += size;
   }
+  flush();
   return symbols_.size();
 }
 

@@ -5,11 +5,18 @@
 #include <vector>
 
 #include "tokenizer/added_tokens.h"
+#include "tokenizer/decoder_steps.h"
+#include "tokenizer/normalizer.h"
 #include "tokenizer/pair_matcher.h"
+#include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/splitter.h"
+#include "tokenizer/trie.h"
 #include "tokenizer/vocab.h"
 
 namespace heddle {
+
+// How a piece of text becomes tokens.
+enum class ModelKind : uint8_t { bpe = 0, wordpiece = 1, unigram = 2, word_level = 3 };
 
 // When a text segment gets the prefix in front.
 enum class PrefixRule : uint8_t {
@@ -22,10 +29,12 @@ enum class PrefixRule : uint8_t {
 // How ids become text.
 enum class DecodeKind : uint8_t {
   bytes = 0,         // byte-level: the tokens' bytes; malformed parts become U+FFFD
-  byte_fallback = 1  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
+  byte_fallback = 1,  // SentencePiece: text, with runs of <0xXX> tokens that must be well-formed as a whole
+  steps = 2           // by decoder_steps; without any, tokens are joined by spaces
 };
 
 struct TokenizerModel {
+  ModelKind kind = ModelKind::bpe;
   Vocab vocab;  // byte-level tokens hold the bytes they stand for
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters
@@ -36,7 +45,21 @@ struct TokenizerModel {
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
   LongPieces long_pieces;  // of byte-level models
 
-  bool needs_nfc = false;        // text that may not be in NFC is refused: the caller normalises it
+  // Of byte pair encoding: what a word's later characters are written with, and its last.
+  std::string subword_prefix, word_suffix;
+
+  Trie trie;                         // of WordPiece and Unigram
+  uint32_t continuing = Trie::none;  // WordPiece: the node of the prefix of a word's later tokens
+  uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
+  std::vector<double> scores;        // Unigram: by id
+  double unknown_score = 0;
+
+  // The general way from text to pieces; both empty where the fields below say it all.
+  Normalizer normalizer;
+  PreTokenizer pre_tokenizer;
+  bool needs_origins = false;  // of the pre-tokenizer
+
+  bool needs_nfc = false;
   bool spaces_to_marks = false;  // U+0020 becomes U+2581 before added tokens with `normalized` are looked for
   std::string prefix;            // UTF-8
   PrefixRule prefix_rule = PrefixRule::never;
@@ -47,6 +70,9 @@ struct TokenizerModel {
   std::vector<uint32_t> begin_ids, end_ids;  // what the post-processor adds
 
   DecodeKind decode_kind = DecodeKind::bytes;
+  DecoderSteps decoder_steps;
+  bool joins_with_space = false;
+  Vocab names;                      // DecodeKind::steps: tokens as they are written, by id
   bool strip_first_space = false;   // of the decoded text
   std::vector<uint8_t> is_special;  // by id
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)

@@ -1,6 +1,7 @@
 #include "tokenizer/model_builder.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "runtime/error.h"
 #include "tokenizer/byte_alphabet.h"
@@ -15,18 +16,6 @@ std::string to_utf8(std::u16string_view text) {
   std::string out;
   utf::append_utf8(text.data(), text.size(), out);
   return out;
-}
-
-// The byte that a token of the form <0xAB> stands for, else -1.
-int byte_of_token(std::string_view text) {
-  if (text.size() != 6 || text.substr(0, 3) != "<0x" || text[5] != '>') return -1;
-  int value = 0;
-  for (const char c : text.substr(3, 2)) {
-    const int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'A' && c <= 'F' ? c - 'A' + 10 : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-    if (digit < 0) return -1;
-    value = 16 * value + digit;
-  }
-  return value;
 }
 
 // Cuts the concatenated texts of a spec; every cut is checked against the end.
@@ -55,6 +44,16 @@ class Builder {
 
   std::shared_ptr<const TokenizerModel> build() {
     TokenizerModel& model = *model_;
+    model.kind = spec_.kind;
+    model.subword_prefix = spec_.subword_prefix;
+    model.word_suffix = spec_.word_suffix;
+    model.max_word_characters = spec_.max_word_characters;
+    normalizer_ = make_normalizer(spec_.normalizer);
+    if (spec_.uses_normalizer) model.normalizer = normalizer_;
+    model.decoder_steps = make_decoder_steps(spec_.decoder);
+    model.joins_with_space = spec_.decoder.empty();
+    model.pre_tokenizer = make_pre_tokenizer(spec_.pre_tokenizer);
+    for (const auto& step : model.pre_tokenizer) model.needs_origins = model.needs_origins || step->needs_origins();
     model.byte_level = spec_.byte_level;
     model.ignore_merges = spec_.ignore_merges;
     model.byte_fallback = spec_.byte_fallback;
@@ -71,9 +70,13 @@ class Builder {
     add_tokens();
     find_bytes();
     add_merges();
+    add_scores();
     add_added_tokens();
     std::vector<SplitStage> stages = spec_.stages;
-    if (spec_.whole_text_is_word && !model.byte_level && !crosses_mark_) stages.push_back({SplitKind::space_runs});
+    // Unknown characters may be one token across words: then every word's mark must be known.
+    const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
+    const bool cuts = spec_.whole_text_is_word && model.kind == ModelKind::bpe && !model.byte_level;
+    if (cuts && !crosses_mark_ && known_mark && model.subword_prefix.empty() && model.word_suffix.empty()) stages.push_back({SplitKind::space_runs});
     model.splitter = Splitter(std::move(stages));
     return model_;
   }
@@ -91,28 +94,49 @@ class Builder {
       const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
       if (!spec_.byte_level || !reachable) bytes_ = to_utf8(token);
       model_->vocab.add(spec_.token_ids[i], bytes_, reachable && !bytes_.empty());
-      add_text(spec_.token_ids[i], token);
+      const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
+      if (in_trie && !bytes_.empty()) model_->trie.add(bytes_, spec_.token_ids[i]);
+      add_text(spec_.token_ids[i], to_utf8(token));
     }
   }
 
   // What the token decodes to.
-  void add_text(uint32_t id, std::u16string_view token) {
+  void add_text(uint32_t id, const std::string& name) {
     std::string text;
     int byte = -1;
-    if (spec_.decode_kind == DecodeKind::bytes) {
-      if (!alphabet_.to_bytes(token, text)) text = to_utf8(token);
-    } else {
-      text = to_utf8(token);
+    if (spec_.decode_kind == DecodeKind::byte_fallback) {
+      text = name;
       byte = byte_of_token(text);
       for (size_t at = text.find(space_mark); at != std::string::npos; at = text.find(space_mark, at + 1)) {
         text.replace(at, space_mark.size(), " ");
       }
+    } else if (!alphabet_.to_bytes(name, text)) {
+      text = name;
     }
+    if (spec_.decode_kind == DecodeKind::steps) model_->names.add(id, name, false);
     model_->text.add(id, text, false);
     const size_t size = model_->text.size();
     if (model_->byte_value.size() < size) model_->byte_value.resize(size, -1);
     if (model_->is_special.size() < size) model_->is_special.resize(size, 0);
     model_->byte_value[id] = static_cast<int16_t>(byte);
+  }
+
+  void add_scores() {
+    TokenizerModel& model = *model_;
+    if (spec_.kind == ModelKind::wordpiece) model.continuing = model.trie.find(spec_.subword_prefix);
+    if (spec_.kind != ModelKind::unigram) return;
+    if (spec_.scores.size() != spec_.token_ids.size()) {
+      throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(spec_.scores.size()) +
+                         " for " + std::to_string(spec_.token_ids.size()));
+    }
+    model.scores.resize(model.vocab.size());
+    double least = std::numeric_limits<double>::infinity();
+    for (size_t i = 0; i < spec_.scores.size(); ++i) {
+      model.scores[spec_.token_ids[i]] = spec_.scores[i];
+      least = std::min(least, spec_.scores[i]);
+    }
+    constexpr double penalty = 10;  // SentencePiece's, for what no token covers
+    model.unknown_score = least - penalty;
   }
 
   void find_bytes() {
@@ -141,6 +165,7 @@ class Builder {
       if (left_size == std::string::npos || append(right, both) == std::string::npos) continue;
       const uint32_t left_id = find(std::string_view(both).substr(0, left_size), i);
       const uint32_t right_id = find(std::string_view(both).substr(left_size), i);
+      if (!spec_.subword_prefix.empty()) both.erase(left_size, spec_.subword_prefix.size());
       const uint32_t rank = spec_.merge_ranks.empty() ? static_cast<uint32_t>(i) : spec_.merge_ranks[i];
       if (rank == no_token) throw invalid_file("merges: rank out of range");
       model_->merges.add(left_id, right_id, {rank, find(both, i)});
@@ -184,9 +209,16 @@ class Builder {
         throw invalid_file("added_tokens: expected ids up to " + std::to_string(max_token_id) + ", got " +
                            std::to_string(token.id));
       }
-      add_text(token.id, token.content);
+      std::string search = to_utf8(token.content);
+      if (token.normalized) {
+        NormalizedText text;
+        text.assign(search, 0, false);
+        for (const auto& step : normalizer_) step->run(text);
+        search = std::move(text.text);
+      }
+      add_text(token.id, search);  // as the library has it, normalised where the token is
       model_->is_special[token.id] = token.special;
-      AddedToken added{to_utf8(token.search), token.id,      token.single_word, token.lstrip,
+      AddedToken added{search,              token.id,      token.single_word, token.lstrip,
                        token.rstrip,          token.special, token.guarded};
       if (added.content.empty()) continue;  // a normalizer may leave nothing to look for
       (token.normalized ? normalized : raw).push_back(std::move(added));
@@ -198,6 +230,7 @@ class Builder {
   const TokenizerSpec& spec_;
   std::shared_ptr<TokenizerModel> model_;
   ByteAlphabet alphabet_;
+  Normalizer normalizer_;
   std::string bytes_;
   bool crosses_mark_ = false;
 };

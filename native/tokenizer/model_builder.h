@@ -12,7 +12,6 @@ namespace heddle {
 
 struct SpecAddedToken {
   std::u16string content;
-  std::u16string search;  // what is looked for: the content, normalised where the token is
   uint32_t id = 0;
   bool single_word = false, lstrip = false, rstrip = false, special = false, guarded = false, normalized = false;
 };
@@ -26,6 +25,12 @@ struct TokenizerSpec {
   std::vector<uint32_t> merge_ranks;  // empty: their order
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
+  std::vector<StepSpec> normalizer, pre_tokenizer, decoder;
+  bool uses_normalizer = false;  // else it only says what added tokens look like in normalised text
+  ModelKind kind = ModelKind::bpe;
+  std::string subword_prefix, word_suffix;
+  uint32_t max_word_characters = 100;
+  std::vector<double> scores;  // Unigram: one a token
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;
   bool needs_nfc = false, spaces_to_marks = false, strip_first_space = false;

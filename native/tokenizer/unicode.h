@@ -1,6 +1,10 @@
-// Properties of code points as one byte of flags each; the tables come from scripts/make-unicode-tables.mjs.
+// Properties of code points. The tables come from scripts/make-unicode-tables.mjs, which says whose they are.
 #pragma once
+#include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
 
 namespace heddle::unicode {
 
@@ -24,5 +28,66 @@ inline uint8_t flags_of(const uint8_t* table, uint32_t code) {
   // The variation selectors of plane 14 are the only flagged code points above.
   return code >= 0xE0100 && code <= 0xE01EF ? upperish | lowerish | mark | nfc_unsafe | word : 0;
 }
+
+struct Range {
+  uint32_t first;
+  uint32_t value;
+};
+
+// A value for every code point, in blocks of 256 of which equal ones are kept once.
+template <class T>
+class BlockTable {
+ public:
+  BlockTable(const Range* ranges, size_t count) {
+    std::vector<T> block(256);
+    size_t range = 0;
+    for (uint32_t index = 0; index < block_count; ++index) {
+      for (uint32_t i = 0; i < 256; ++i) {
+        while (range + 1 < count && ranges[range + 1].first <= index * 256 + i) ++range;
+        block[i] = static_cast<T>(ranges[range].value);
+      }
+      const size_t size = values_.size();
+      const bool repeats = size >= 256 && std::equal(block.begin(), block.end(), values_.end() - 256);
+      if (!repeats) values_.insert(values_.end(), block.begin(), block.end());
+      blocks_[index] = static_cast<uint16_t>(values_.size() / 256 - 1);
+    }
+  }
+  T operator[](uint32_t code) const {  // code < 0x110000
+    return values_[static_cast<size_t>(blocks_[code >> 8]) << 8 | (code & 255)];
+  }
+
+ private:
+  static constexpr uint32_t block_count = 0x1100;
+  std::vector<T> values_;
+  std::unique_ptr<uint16_t[]> blocks_{new uint16_t[block_count]()};
+};
+
+// The lowest five bits of properties_of() are the general category, an index into category_names.
+constexpr uint32_t category_mask = 31;
+constexpr std::string_view category_names[] = {"Cn", "Cc", "Cf", "Co", "Cs", "Ll", "Lm", "Lo", "Lt", "Lu",
+                                               "Mc", "Me", "Mn", "Nd", "Nl", "No", "Pc", "Pd", "Pe", "Pf",
+                                               "Pi", "Po", "Ps", "Sc", "Sk", "Sm", "So", "Zl", "Zp", "Zs"};
+
+enum Property : uint32_t {
+  alphabetic = 1 << 5,
+  word_character = 1 << 6,    // \w of Oniguruma
+  punctuation = 1 << 7,       // what BERT and the Punctuation pre-tokenizer cut at
+  numeric = 1 << 8,           // what the Digits pre-tokenizer cuts at
+  combining = 1 << 9,         // what StripAccents removes
+  nonspacing = 1 << 10,       // what BERT's strip_accents removes
+  removed_control = 1 << 11,  // what BERT's clean_text removes
+  posix_punct = 1 << 12,      // [[:punct:]]
+};
+
+const BlockTable<uint32_t>& properties();
+const BlockTable<uint8_t>& scripts();          // 0, or 1 + an index into the names that script_named() knows
+const BlockTable<uint8_t>& segment_scripts();  // classes of the UnicodeScripts pre-tokenizer; 0 is of any
+const BlockTable<uint8_t>& breaks();           // GraphemeBreak
+
+uint8_t script_named(std::string_view name);  // 0 if there is none; case, spaces, "-" and "_" do not matter
+
+enum class GraphemeBreak : uint8_t {
+  other, cr, lf, control, extend, zwj, regional, prepend, spacing, l, v, t, lv, lvt, pictographic
+};
 
 }  // namespace heddle::unicode

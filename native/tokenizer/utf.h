@@ -11,6 +11,25 @@ namespace heddle::utf {
 // Appends the UTF-8 of `in` to `out`. A lone surrogate becomes U+FFFD, as in String.prototype.toWellFormed.
 void append_utf8(const char16_t* in, size_t length, std::string& out);
 
+// Appends one code point, which is no surrogate.
+inline void append_code(uint32_t code, std::string& out) {
+  if (code < 0x80) {
+    out += static_cast<char>(code);
+  } else if (code < 0x800) {
+    out += static_cast<char>(0xC0 | code >> 6);
+    out += static_cast<char>(0x80 | (code & 0x3F));
+  } else {
+    if (code < 0x10000) {
+      out += static_cast<char>(0xE0 | code >> 12);
+    } else {
+      out += static_cast<char>(0xF0 | code >> 18);
+      out += static_cast<char>(0x80 | (code >> 12 & 0x3F));
+    }
+    out += static_cast<char>(0x80 | (code >> 6 & 0x3F));
+    out += static_cast<char>(0x80 | (code & 0x3F));
+  }
+}
+
 // One code point of well-formed UTF-8; `size` receives its length in bytes.
 inline uint32_t decode(const char* p, int& size) {
   const auto* b = reinterpret_cast<const uint8_t*>(p);

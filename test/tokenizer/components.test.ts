@@ -77,25 +77,43 @@ describe("pre-tokenizers", () => {
 
   it("refuse, naming it, what they do not know", () => {
     const load = (pre_tokenizer: unknown) => () => fromJson(byteLevelJson([], { pre_tokenizer }));
-    expect(load({ type: "UnicodeScripts" })).toThrowError(/UnicodeScripts/u);
+    expect(load({ type: "Other" })).toThrowError(/Other/u);
     const regex = (Regex: string) => load({ type: "Split", pattern: { Regex }, behavior: "Isolated" });
     for (const pattern of [
-      "a++b",
-      "(a+)+b",
-      "((a|b)*c?)*",
-      "[a&&b]",
-      "(?i)x",
-      "^a",
-      "a{2,}{3}*",
-      "\\Ax",
       "(?<n>a)\\k<n>",
+      "(a)\\1",
       "(",
+      ")",
       "[a",
-      "x".repeat(5000),
+      "a{3,2}",
+      "\\p{Nothing}",
+      "(?i)é",
+      "(?<=a+)b",
+      "*a",
     ]) {
       expect(regex(pattern)).toThrowError(/pre_tokenizer/u);
     }
+    for (const pattern of ["x".repeat(5000), "((a{1000}){1000}){1000}", "((){1000}){1000}"]) {
+      expect(regex(pattern)).toThrowError(/pre_tokenizer.*at most/u);
+    }
     expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
+  });
+
+  it("match what would take other engines for ever", () => {
+    for (const pattern of ["(a+)+b", "((a|b)*c?)*d", "(a*)*b", "(a|a)*b", "(.*)*x", "a*a*a*a*a*b", "(?=(a+)+b)c"]) {
+      const tokenizer = fromJson(
+        byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
+      );
+      const start = performance.now();
+      expect(tokenizer.count("a".repeat(5000)), pattern).toBe(5000);
+      expect(performance.now() - start, pattern).toBeLessThan(5000);
+    }
+  });
+
+  it("stop at a cap of steps, and say so", () => {
+    const pattern = { Regex: "a(?=a*b)|a(?=a*c)" };
+    const tokenizer = fromJson(byteLevelJson([], { pre_tokenizer: { type: "Split", pattern, behavior: "Isolated" } }));
+    expect(tokenizer.count("a".repeat(1000))).toBe(1000);
   });
 });
 

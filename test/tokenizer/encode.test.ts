@@ -264,13 +264,17 @@ describe("added tokens", () => {
       json([
         added(300, "<l>", { lstrip: true }),
         added(301, "<r>", { rstrip: true }),
-        added(302, "w", { single_word: true }),
+        added(302, "wu", { single_word: true }),
       ]),
     );
     expect(plain(tokenizer, "x \t<l> y")).toEqual([0x78, 300, 0x20, 0x79]);
     expect(plain(tokenizer, "x <r>\n\u3000y")).toEqual([0x78, 0x20, 301, 0x79]);
-    expect(plain(tokenizer, "w,w")).toEqual([302, 0x2c, 302]);
-    expect(plain(tokenizer, "ww éw w1")).not.toContain(302);
+    expect(plain(tokenizer, "wu,wu")).toEqual([302, 0x2c, 302]);
+    expect(plain(tokenizer, "wuwu éwu wu1")).not.toContain(302);
+  });
+
+  it("have the ids of the vocabulary where it has them", () => {
+    expect(plain(fromJson(json([added(300, "w")])), "w")).toEqual([0x77]);
   });
 
   it("finds normalized tokens in normalized text only", () => {

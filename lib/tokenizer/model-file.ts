@@ -1,0 +1,160 @@
+// The `model` of tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
+import { describe } from "../errors.ts";
+import {
+  booleanField,
+  idRange,
+  invalidFile,
+  isObject,
+  isTokenId,
+  type Json,
+  type JsonObject,
+  limits,
+  type TokenizerModel,
+  unsupported,
+} from "./tokenizer-file.ts";
+
+export function readModel(model: Json | undefined): TokenizerModel {
+  if (!isObject(model)) throw invalidFile("model", "an object", model);
+  const type = model.type ?? guessType(model);
+  switch (type) {
+    case "BPE":
+      return readBpe(model);
+    case "WordPiece":
+      return {
+        type,
+        ...readVocab(model),
+        ...plain,
+        unknownToken: text(model, "unk_token", "[UNK]"),
+        subwordPrefix: text(model, "continuing_subword_prefix", "##"),
+        maxWordCharacters: readCount(model, "max_input_chars_per_word", 100),
+      };
+    case "WordLevel":
+      return { type, ...readVocab(model), ...plain, unknownToken: text(model, "unk_token", "<unk>") };
+    case "Unigram":
+      return readUnigram(model);
+    default:
+      if (typeof type !== "string") throw invalidFile("model.type", "a string", type);
+      throw unsupported("model.type", describe(type));
+  }
+}
+
+const plain = { merges: [], byteFallback: false, fuseUnknown: false, ignoreMerges: false };
+
+/** Old files do not say what they hold. */
+function guessType(model: JsonObject): string {
+  if (Array.isArray(model.vocab)) return "Unigram";
+  if (model.merges !== undefined) return "BPE";
+  return model.continuing_subword_prefix === undefined ? "WordLevel" : "WordPiece";
+}
+
+function text(model: JsonObject, name: string, fallback: string): string {
+  const value = model[name] ?? fallback;
+  if (typeof value !== "string" || value.length > limits.addedTokenLength) {
+    throw invalidFile(`model.${name}`, `a string of at most ${limits.addedTokenLength} characters`, value);
+  }
+  return value.toWellFormed();
+}
+
+function readCount(model: JsonObject, name: string, fallback: number): number {
+  const value = model[name] ?? fallback;
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0 || value > 0xffffffff) {
+    throw invalidFile(`model.${name}`, "a whole number", value);
+  }
+  return value;
+}
+
+function readVocab(model: JsonObject): { tokens: string[]; ids: Uint32Array } {
+  if (!isObject(model.vocab)) throw invalidFile("model.vocab", "an object", model.vocab);
+  const tokens = Object.keys(model.vocab);
+  if (tokens.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, tokens.length);
+  const ids = new Uint32Array(tokens.length);
+  for (let i = 0; i < tokens.length; i++) {
+    const token = tokens[i]!;
+    const id = model.vocab[token];
+    if (!isTokenId(id)) throw invalidFile(`model.vocab[${describe(token)}]`, idRange, id);
+    checkLength(token);
+    ids[i] = id;
+  }
+  return { tokens, ids };
+}
+
+function checkLength(token: string): void {
+  if (token.length > limits.tokenLength) {
+    throw invalidFile("model.vocab", `tokens of at most ${limits.tokenLength} characters`, token.length);
+  }
+}
+
+function readBpe(model: JsonObject): TokenizerModel {
+  const unknown = model.unk_token ?? null;
+  if (unknown !== null && typeof unknown !== "string") {
+    throw invalidFile("model.unk_token", "a string or null", unknown);
+  }
+  return {
+    type: "BPE",
+    ...readVocab(model),
+    merges: readMerges(model.merges),
+    unknownToken: unknown ?? undefined,
+    byteFallback: booleanField(model, "byte_fallback", false, "model"),
+    fuseUnknown: booleanField(model, "fuse_unk", false, "model"),
+    ignoreMerges: booleanField(model, "ignore_merges", false, "model"),
+    subwordPrefix: text(model, "continuing_subword_prefix", "") || undefined,
+    wordSuffix: text(model, "end_of_word_suffix", "") || undefined,
+  };
+}
+
+/** Merges come as "left right" or as [left, right]. */
+function readMerges(value: Json | undefined): string[] {
+  if (!Array.isArray(value)) throw invalidFile("model.merges", "an array", value);
+  const merges: string[] = new Array(2 * value.length);
+  for (let i = 0; i < value.length; i++) {
+    const merge = value[i]!;
+    if (typeof merge === "string") {
+      const space = merge.indexOf(" ");
+      if (space < 1 || space + 1 >= merge.length || merge.includes(" ", space + 1)) {
+        throw invalidFile(`model.merges[${i}]`, "two parts with one space between them", merge);
+      }
+      merges[2 * i] = merge.slice(0, space);
+      merges[2 * i + 1] = merge.slice(space + 1);
+      continue;
+    }
+    const [left, right] = Array.isArray(merge) ? merge : [];
+    if (typeof left !== "string" || typeof right !== "string" || (merge as Json[]).length !== 2) {
+      throw invalidFile(`model.merges[${i}]`, "two strings", merge);
+    }
+    merges[2 * i] = left;
+    merges[2 * i + 1] = right;
+  }
+  return merges;
+}
+
+/** Pairs of a token and its score, in the order of ids. */
+function readUnigram(model: JsonObject): TokenizerModel {
+  const { vocab } = model;
+  if (!Array.isArray(vocab)) throw invalidFile("model.vocab", "an array of [token, score]", vocab);
+  if (vocab.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, vocab.length);
+  const tokens: string[] = new Array(vocab.length);
+  const scores = new Float64Array(vocab.length);
+  for (const [index, entry] of vocab.entries()) {
+    const [token, score] = Array.isArray(entry) ? entry : [];
+    if (typeof token !== "string" || typeof score !== "number" || !Number.isFinite(score)) {
+      throw invalidFile(`model.vocab[${index}]`, "a token and its score", entry);
+    }
+    checkLength(token);
+    tokens[index] = token;
+    scores[index] = score;
+  }
+  const unknown = model.unk_id ?? null;
+  if (unknown !== null && !(isTokenId(unknown) && unknown < tokens.length)) {
+    throw invalidFile("model.unk_id", `null or an id below ${tokens.length}`, unknown);
+  }
+  return {
+    ...plain,
+    type: "Unigram",
+    tokens,
+    ids: Uint32Array.from(tokens.keys()),
+    scores,
+    unknownToken: unknown === null ? undefined : tokens[unknown],
+    unknownId: unknown ?? undefined,
+    byteFallback: booleanField(model, "byte_fallback", false, "model"),
+  };
+}

@@ -1,0 +1,129 @@
+#include "tokenizer/charsmap.h"
+
+#include <cstring>
+
+#include "runtime/error.h"
+#include "tokenizer/characters.h"
+#include "tokenizer/unicode.h"
+
+namespace heddle {
+namespace {
+
+using unicode::GraphemeBreak;
+
+int count_characters(std::string_view text) {
+  int count = 0;
+  for (const char c : text) count += (static_cast<uint8_t>(c) & 0xC0) != 0x80;
+  return count;
+}
+
+void replace(std::vector<Change>& changes, std::string_view old_part, std::string_view new_part) {
+  const int added = count_characters(new_part) - count_characters(old_part);
+  for_each_character(new_part, [&](uint32_t code, size_t, size_t) { changes.push_back({code, 0}); });
+  for (size_t i = changes.size(); added > 0 && i > 0 && changes.size() - i < static_cast<size_t>(added); --i) {
+    changes[i - 1].change = 1;
+  }
+  if (added < 0 && !changes.empty()) changes.back().change += added;
+}
+
+}  // namespace
+
+Charsmap::Charsmap(const std::string& bytes) {
+  const auto word = [&](size_t at) {
+    uint32_t value = 0;
+    for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<uint8_t>(bytes[at + static_cast<size_t>(i)]);
+    return value;
+  };
+  const uint32_t size = bytes.size() < 4 ? 0 : word(0);
+  if (bytes.size() < 8 || size < 4 || size % 4 != 0 || size > bytes.size() - 4) {
+    throw invalid_file("normalizer.precompiled_charsmap: expected the size of its table in the first four bytes, got " +
+                       std::to_string(size) + " of " + std::to_string(bytes.size()));
+  }
+  units_.resize(size / 4);
+  for (size_t i = 0; i < units_.size(); ++i) units_[i] = word(4 + 4 * i);
+  texts_ = bytes.substr(4 + size);
+  if (!utf::is_well_formed(texts_)) throw invalid_file("normalizer.precompiled_charsmap: expected UTF-8 texts");
+}
+
+const char* Charsmap::find(std::string_view part) const {
+  const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
+  size_t node = step(units_[0]);
+  for (const char c : part) {
+    const auto byte = static_cast<uint8_t>(c);
+    if (byte == 0) return nullptr;
+    node ^= byte;
+    if (node >= units_.size() || (units_[node] & (1u << 31 | 0xFF)) != byte) return nullptr;
+    const uint32_t unit = units_[node];
+    node ^= step(unit);
+    if ((unit >> 8 & 1) == 0) continue;
+    if (node >= units_.size()) return nullptr;
+    const size_t at = units_[node] & 0x7FFFFFFF;
+    // A text must begin where a character does.
+    return at < texts_.size() && (static_cast<uint8_t>(texts_[at]) & 0xC0) != 0x80 ? texts_.c_str() + at : nullptr;
+  }
+  return nullptr;
+}
+
+void Charsmap::run(NormalizedText& text) const {
+  std::vector<Change> changes;
+  changes.reserve(text.text.size());
+  bool modified = false;
+  const std::string_view from = text.text;
+  for (size_t at = 0; at < from.size();) {
+    const size_t end = cluster_end(from, at);
+    const std::string_view cluster = from.substr(at, end - at);
+    at = end;
+    if (cluster.size() < 6) {
+      if (const char* to = find(cluster)) {
+        modified = true;
+        replace(changes, cluster, to);
+        continue;
+      }
+    }
+    for_each_character(cluster, [&](uint32_t code, size_t begin, size_t size) {
+      if (const char* to = find(cluster.substr(begin, size))) {
+        modified = true;
+        replace(changes, cluster.substr(begin, size), to);
+      } else {
+        changes.push_back({code, 0});
+      }
+    });
+  }
+  if (modified) text.transform(changes, 0);
+}
+
+size_t cluster_end(std::string_view text, size_t at) {
+  using B = GraphemeBreak;
+  const auto read = [&](size_t from, size_t& next) {
+    int size = 0;
+    const uint32_t code = utf::decode(text.data() + from, size);
+    next = from + static_cast<size_t>(size);
+    return static_cast<B>(unicode::breaks()[code]);
+  };
+  size_t end = 0;
+  B before = read(at, end);
+  bool pictographic = before == B::pictographic;  // ExtPict Extend* since the beginning of an emoji
+  bool odd_regional = before == B::regional;
+  while (end < text.size()) {
+    size_t next = 0;
+    const B now = read(end, next);
+    if (before == B::cr && now == B::lf) return next;
+    if (before == B::cr || before == B::lf || before == B::control) return end;
+    if (now == B::cr || now == B::lf || now == B::control) return end;
+    bool joins = now == B::extend || now == B::zwj || now == B::spacing || before == B::prepend;
+    joins = joins || (before == B::l && (now == B::l || now == B::v || now == B::lv || now == B::lvt));
+    joins = joins || ((before == B::lv || before == B::v) && (now == B::v || now == B::t));
+    joins = joins || ((before == B::lvt || before == B::t) && now == B::t);
+    joins = joins || (before == B::zwj && pictographic && now == B::pictographic);
+    joins = joins || (before == B::regional && odd_regional && now == B::regional);
+    if (!joins) return end;
+    odd_regional = now == B::regional && !(before == B::regional && odd_regional);
+    if (now == B::pictographic) pictographic = true;
+    else if (now != B::extend && now != B::zwj) pictographic = false;
+    before = now;
+    end = next;
+  }
+  return end;
+}
+
+}  // namespace heddle

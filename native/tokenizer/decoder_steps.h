@@ -1,0 +1,25 @@
+// The decoders of tokenizer.json, for combinations that Decoder does not do by itself.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tokenizer/step_spec.h"
+
+namespace heddle {
+
+class DecoderStep {
+ public:
+  virtual ~DecoderStep() = default;
+  virtual void run(std::vector<std::string>& tokens) const = 0;  // UTF-8
+};
+
+using DecoderSteps = std::vector<std::shared_ptr<const DecoderStep>>;
+
+// Throws UNSUPPORTED or INVALID_FILE, naming the step.
+DecoderSteps make_decoder_steps(const std::vector<StepSpec>& steps);
+
+// The byte that a token of the form <0xAB> stands for, else -1.
+int byte_of_token(std::string_view text);
+
+}  // namespace heddle

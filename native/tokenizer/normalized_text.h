@@ -1,0 +1,51 @@
+// A stretch of text on its way through normalizers and pre-tokenizers, with the origin of each of its bytes.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace heddle {
+
+struct Origin {
+  uint32_t begin, end;  // bytes of the text that the user gave
+};
+
+// A character of the new text. `change`, as in Hugging Face's NormalizedString: 0 it replaces the next old one,
+// 1 it is inserted, -n it replaces the next old one and the n after that are gone.
+struct Change {
+  uint32_t code;
+  int change;
+};
+
+class NormalizedText {
+ public:
+  // Without `tracked` there are no origins.
+  void assign(std::string_view text, size_t offset, bool tracked);
+
+  std::string text;             // well-formed UTF-8
+  std::vector<Origin> origins;  // one a byte, if tracked
+  bool tracked = false;
+
+  // Replaces all of the text, of which the first `removed` characters leave nothing behind.
+  void transform(const std::vector<Change>& changes, size_t removed);
+
+  // Puts `content` before the text, if there is any; it has no extent of its own.
+  void prepend(std::string_view content);
+};
+
+// Builds a new text of parts of another.
+class TextBuilder {
+ public:
+  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked; }
+  size_t size() const { return out_.text.size(); }
+  void keep(size_t begin, size_t end);
+  void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text
+  NormalizedText take() { return std::move(out_); }
+
+ private:
+  const NormalizedText& from_;
+  NormalizedText out_;
+};
+
+}  // namespace heddle

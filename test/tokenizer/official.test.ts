@@ -1,0 +1,45 @@
+// Every component of tokenizer.json as the official library has it: stored values of scripts/golden/tokenizers.mjs.
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { families, generator, randomText } from "./generated.ts";
+
+const golden = JSON.parse(readFileSync(new URL("../golden/tokenizers.json", import.meta.url), "utf8")) as Record<
+  string,
+  [number[], string][]
+>;
+
+describe.each(Object.entries(families()).map(([name, json], index) => ({ name, json, index })))(
+  "$name",
+  ({ name, json, index }) => {
+    const rows = golden[name]!;
+    const random = generator(index);
+    const texts = rows.map(() => randomText(random));
+    const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(json) });
+
+    it("has the ids and the text of the official library", () => {
+      expect(rows.length).toBeGreaterThan(10);
+      for (const [i, [ids, decoded]] of rows.entries()) {
+        expect([...tokenizer.encode(texts[i]!)], JSON.stringify(texts[i])).toEqual(ids);
+        expect(tokenizer.decode(ids, { skipSpecialTokens: i % 2 === 0 }), JSON.stringify(texts[i])).toBe(decoded);
+      }
+    });
+
+    it("has the same ids in batches, with offsets and after it was saved", async () => {
+      const batch = await tokenizer.encodeBatch(texts);
+      const again = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"] });
+      for (const [i, text] of texts.entries()) {
+        const ids = tokenizer.encode(text);
+        expect(batch[i]).toEqual(ids);
+        expect(again.encode(text)).toEqual(ids);
+        const withOffsets = tokenizer.encodeWithOffsets(text);
+        expect(withOffsets.ids).toEqual(ids);
+        expect(tokenizer.count(text)).toBe(ids.length);
+        for (let k = 0; k < ids.length; k++) {
+          const [begin, end] = [withOffsets.offsets[2 * k]!, withOffsets.offsets[2 * k + 1]!];
+          expect(begin <= end && end <= text.length, JSON.stringify(text)).toBe(true);
+        }
+      }
+    });
+  },
+);
