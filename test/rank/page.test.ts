@@ -104,6 +104,10 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await page.keyboard.press("1");
     await page.reload();
     await page.waitForSelector("body[data-prompt]");
+    // It may reach the disk after the page has asked what is next: the page of the next reload then knows of it.
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    await page.reload();
+    await page.waitForSelector("body[data-prompt]");
     const shown = Number(await page.getAttribute("body", "data-prompt"));
     expect(await votes()).toHaveLength(shown);
     await press("u", shown - 1);

@@ -280,8 +280,9 @@ describe("classification of words", () => {
 
   test("learns a label for each word, and finds the words of a text", async () => {
     await using base = newModel();
-    const result = await trainClassifier(base, options({ data: tagged(48), evalFraction: 0.2, maxSteps: 80 }));
-    expect(result.evalMetrics!.accuracy).toBeGreaterThan(0.95);
+    const result = await trainClassifier(base, options({ data: tagged(96), evalFraction: 0.2, maxSteps: 160 }));
+    // Some words' labels depend on what comes after them, which no causal model sees: 5 of the 93 that are held out.
+    expect(result.evalMetrics!.accuracy).toBeGreaterThan(0.93);
     const text = "  Do you like\nmy rose?";
     const words = await base.classifyTokens(text);
     expect(words.map((w) => [w.text, w.label])).toEqual([
