@@ -1,6 +1,7 @@
 import { createInterface, type Interface } from "node:readline";
-import { HeddleError } from "../errors.ts";
-import type { Chat, GenerateOptions } from "../generate/index.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { exists } from "../formats/io.ts";
+import type { Chat, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import { type Output, shortFloat } from "./output.ts";
@@ -10,6 +11,11 @@ export const command = defineCommand({
   about: "Talks with a model. Ctrl-C stops the answer, Ctrl-D ends. A base model continues what you write.",
   options: {
     system: { kind: "string", value: "TEXT", about: "instructions that come before everything" },
+    session: {
+      kind: "string",
+      value: "FILE",
+      about: "goes on with the conversation in FILE, if it is there, and keeps it there after every answer",
+    },
     ...samplingOptions,
     ...loadOptions,
   },
@@ -17,15 +23,25 @@ export const command = defineCommand({
     const generation = { contextOverflow: "truncateLeft" as const, ...given(generateOptions(options)) };
     const model = await openModel(options);
     try {
-      const chat = model.chat({ system: options.system });
+      const chat = await openChat(model, options);
       if (process.stdin.isTTY) greet(out, model.tokenizer?.config.chatTemplates.default !== undefined);
-      await converse(chat, generation, out);
+      await converse(chat, generation, out, options.session);
       chat.dispose();
     } finally {
       await model.dispose();
     }
   },
 });
+
+/** The conversation of the session file, or a new one. */
+async function openChat(
+  model: LanguageModel,
+  { session, system }: { session?: string; system?: string },
+): Promise<Chat> {
+  if (session === undefined || !(await exists(session))) return model.chat({ system });
+  if (system !== undefined) throw invalidArgument("--system", "none for a conversation that goes on", system);
+  return model.loadChat(session);
+}
 
 function given(options: GenerateOptions): GenerateOptions {
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
@@ -40,7 +56,7 @@ function greet(out: Output, hasTemplate: boolean): void {
 }
 
 /** Reads lines and answers each; only the end of the input, or Ctrl-C where no answer is under way, ends it. */
-async function converse(chat: Chat, options: GenerateOptions, out: Output): Promise<void> {
+async function converse(chat: Chat, options: GenerateOptions, out: Output, session?: string): Promise<void> {
   const terminal = process.stdin.isTTY === true;
   const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, prompt: "> " });
   let answering: AbortController | undefined;
@@ -57,6 +73,7 @@ async function converse(chat: Chat, options: GenerateOptions, out: Output): Prom
       answering = new AbortController();
       try {
         await answer(chat, line, { ...options, signal: answering.signal }, out);
+        if (session !== undefined) await chat.save(session);
       } catch (error) {
         if (!(error instanceof HeddleError && error.code === "ABORTED")) throw error;
         out.endLine();

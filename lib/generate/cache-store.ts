@@ -56,6 +56,37 @@ export class CacheStore {
     for (const [name, t] of this.tensors) await copyRows(t, to.tensors.get(name)!, slots);
   }
 
+  /** How many rows of a tensor's heads hold `length` tokens. */
+  rowsOf(name: string, length: number): number {
+    return Math.min(length, this.tensors.get(name)!.shape[2]!);
+  }
+
+  /** A slot's rows of one tensor, (heads, rows, width), a head at a time. */
+  async *readSlot(name: string, slot: number, length: number): AsyncGenerator<Uint8Array> {
+    const { tensor, heads, headBytes, bytes } = this.extent(name, length);
+    for (let head = 0; head < heads; head++) yield tensor.readBytes((slot * heads + head) * headBytes, bytes);
+  }
+
+  /** The opposite of readSlot. @param read the bytes from an offset in (heads, rows, width) on */
+  async writeSlot(
+    name: string,
+    slot: number,
+    length: number,
+    read: (offset: number, bytes: number) => Uint8Array,
+  ): Promise<void> {
+    const { tensor, heads, headBytes, bytes } = this.extent(name, length);
+    if (bytes === 0) return;
+    for (let head = 0; head < heads; head++)
+      await tensor.writeBytes(read(head * bytes, bytes), (slot * heads + head) * headBytes);
+  }
+
+  private extent(name: string, length: number) {
+    const tensor = this.tensors.get(name)!;
+    const [slots, heads, rows] = tensor.shape as [number, number, number, number];
+    const headBytes = tensor.bytes / (slots * heads);
+    return { tensor, heads, headBytes, bytes: (headBytes / rows) * this.rowsOf(name, length) };
+  }
+
   dispose(): void {
     for (const t of this.tensors.values()) t.dispose();
   }

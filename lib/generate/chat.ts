@@ -4,7 +4,7 @@ import { type ChatMessage, conversationPrompt } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions, rejectUnknownNames } from "./options.ts";
 import type { Piece } from "./sequence.ts";
-import type { Session } from "./session.ts";
+import { Session } from "./session.ts";
 
 export interface ChatOptions {
   /** Instructions that come before everything. */
@@ -46,6 +46,32 @@ export class Chat {
     this.languageModel = languageModel;
     this.messages = messages.map(checkedMessage);
     if (system !== undefined) this.messages.unshift({ role: "system", content: system });
+  }
+
+  /** @internal Use model.loadChat(). */
+  static async load(languageModel: LanguageModel, path: string): Promise<Chat> {
+    const { session, messages } = await Session.load(languageModel, path);
+    try {
+      if (messages === undefined)
+        throw new HeddleError("INVALID_FILE", `${path}: expected a chat, got a session without messages`);
+      const chat = new Chat(languageModel, { messages: messages as ChatMessage[] });
+      chat.session = session;
+      return chat;
+    } catch (error) {
+      session.dispose();
+      throw error instanceof HeddleError && error.code === "INVALID_ARGUMENT"
+        ? new HeddleError("INVALID_FILE", `${path}: ${error.message}`, { cause: error })
+        : error;
+    }
+  }
+
+  /**
+   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again.
+   * @throws HeddleError IO
+   */
+  async save(path: string): Promise<void> {
+    this.session ??= this.languageModel.session();
+    await this.session.saveWith(path, this.messages);
   }
 
   /**

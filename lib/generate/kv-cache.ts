@@ -22,6 +22,26 @@ export interface Segment {
   length?: number;
 }
 
+/** The capacity for sequences of `length`: powers of two, so that few programs serve all lengths. */
+export function cacheCapacity(length: number, contextLength: number): number {
+  let capacity = SMALLEST_CAPACITY;
+  while (capacity < length) capacity *= 2;
+  return Math.min(capacity, contextLength);
+}
+
+/** What one slot of a cache holds. */
+export interface CacheState {
+  ids: readonly number[];
+  /** Of the sequence that its rows were computed for. */
+  length: number;
+  /** Positions written since it was empty. */
+  written: number;
+  contextLength: number;
+  dtype: CacheDType;
+  adapters: readonly string[];
+  store: CacheStore;
+}
+
 /**
  * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
  * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone.
@@ -60,7 +80,7 @@ export class KvCache {
     this.slots = options.slots;
     this.contextLength = options.contextLength;
     this.dtype = options.dtype ?? "f32";
-    const capacity = this.capacityFor(options.capacity ?? 0);
+    const capacity = cacheCapacity(options.capacity ?? 0, this.contextLength);
     this.store = CacheStore.allocate(model, { slots: this.slots, capacity, dtype: this.dtype });
     this.held = Array.from({ length: this.slots }, () => []);
     this.lengths = Array.from({ length: this.slots }, () => 0);
@@ -137,10 +157,45 @@ export class KvCache {
       );
     if (length <= this.store.capacity) return;
     const { model, slots, dtype, store } = this;
-    const capacity = this.capacityFor(Math.max(length, 2 * store.capacity));
+    const capacity = cacheCapacity(Math.max(length, 2 * store.capacity), this.contextLength);
     this.releaseExecutables();
     const lengths = this.held.map((ids) => ids.length);
     this.store = await store.grown(model, { slots, dtype, capacity }, lengths);
+  }
+
+  /** What slot 0 holds, for a file. */
+  get state(): CacheState {
+    const { contextLength, dtype, adapters, store } = this;
+    return {
+      ids: this.held[0]!,
+      length: this.lengths[0]!,
+      written: this.written[0]!,
+      contextLength,
+      dtype,
+      adapters,
+      store,
+    };
+  }
+
+  /** A cache of one slot with what a file says of it. @param fill writes the slot's rows */
+  static async restore(
+    model: Model,
+    state: Omit<CacheState, "store">,
+    capacity: number,
+    fill: (store: CacheStore) => Promise<void>,
+  ): Promise<KvCache> {
+    const { ids, length, written, contextLength, dtype, adapters } = state;
+    const cache = new KvCache(model, { slots: 1, contextLength, dtype, adapters, capacity });
+    try {
+      await fill(cache.store);
+    } catch (error) {
+      cache.dispose();
+      throw error;
+    }
+    cache.held[0] = [...ids];
+    cache.lengths[0] = length;
+    cache.written[0] = written;
+    return cache;
   }
 
   /** A cache of one slot that holds what `slot` holds. */
@@ -234,13 +289,6 @@ export class KvCache {
       this.executables.set(program, found);
     }
     return found;
-  }
-
-  /** Powers of two, so that few programs serve all lengths. */
-  private capacityFor(length: number): number {
-    let capacity = SMALLEST_CAPACITY;
-    while (capacity < length) capacity *= 2;
-    return Math.min(capacity, this.contextLength);
   }
 
   private releaseExecutables(): void {

@@ -179,6 +179,21 @@ export class LanguageModel {
   }
 
   /**
+   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on.
+   * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
+   */
+  async loadSession(path: string): Promise<Session> {
+    this.model.assertLive();
+    return (await Session.load(this, path)).session;
+  }
+
+  /** A conversation as `chat.save` wrote it, with its KV cache. @throws HeddleError as loadSession */
+  async loadChat(path: string): Promise<Chat> {
+    this.model.assertLive();
+    return Chat.load(this, path);
+  }
+
+  /**
    * Logits of every position, or of the last alone.
    * @returns one Float32Array (vocabulary) a position; entry i scores the token after position i
    */

@@ -7,6 +7,7 @@ import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, rejectUnknownNames, resolveOptions } from "./options.ts";
 import { type Prompt, promptIds } from "./prompt.ts";
 import { type Piece, Sequence } from "./sequence.ts";
+import { readSession, writeSession } from "./session-file.ts";
 
 export interface SessionOptions {
   /** Most tokens it may hold; the model's context length where not given. */
@@ -43,6 +44,12 @@ export class Session {
     checkedCacheDtype(cacheDtype);
     const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
     return new Session(languageModel, cache);
+  }
+
+  /** @internal With what a chat's messages were. */
+  static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; messages?: unknown }> {
+    const { cache, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
+    return { session: new Session(languageModel, cache), ...rest };
   }
 
   /** Ids whose keys and values are held. */
@@ -85,6 +92,23 @@ export class Session {
       yield piece;
     }
     return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
+  }
+
+  /**
+   * Writes what it holds to a file, which appears complete or not at all; `model.loadSession` goes on from it.
+   * @throws HeddleError IO, DISPOSED
+   */
+  async save(path: string): Promise<void> {
+    await this.saveWith(path, undefined);
+  }
+
+  /** @internal With the messages of a chat. */
+  async saveWith(path: string, messages: unknown): Promise<void> {
+    this.cache.assertLive();
+    const run = async function* (cache: KvCache) {
+      yield await writeSession(path, cache, messages);
+    };
+    for await (const _ of this.exclusively(() => run(this.cache)));
   }
 
   /** A session of its own that holds the same. */

@@ -81,6 +81,16 @@ export class Tensor {
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
 
+  /** A copy of some of its bytes. */
+  async readBytes(offset: number, count: number): Promise<Uint8Array> {
+    return new Uint8Array(await this.device.lane.read(this.native, offset, count));
+  }
+
+  /** Overwrites some of its bytes. `data` must not change until the promise settles. */
+  async writeBytes(data: Uint8Array, offset: number): Promise<void> {
+    await this.device.lane.write(this.native, offset, data);
+  }
+
   /** The elements as numbers, whatever floating or quantised type they are stored in. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();

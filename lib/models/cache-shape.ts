@@ -9,9 +9,13 @@ export type CacheDType = FloatDType | "q8";
 
 const CACHE_DTYPES: readonly CacheDType[] = ["f32", "bf16", "f16", "q8"];
 
+export function isCacheDtype(dtype: unknown): dtype is CacheDType {
+  return CACHE_DTYPES.includes(dtype as CacheDType);
+}
+
 /** @throws INVALID_ARGUMENT for anything else */
 export function checkedCacheDtype(dtype: CacheDType): CacheDType {
-  if (!CACHE_DTYPES.includes(dtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", dtype);
+  if (!isCacheDtype(dtype)) throw invalidArgument("cacheDtype", "f32, bf16, f16 or q8", dtype);
   return dtype;
 }
 

@@ -308,6 +308,20 @@ describe("chat", () => {
     expect(answers[1].text).toBe((await loaded.complete(`The cat${first.text}\nThe dog`, options)).text);
   });
 
+  test("--session goes on with a conversation", async () => {
+    const file = join(folder, "conversation");
+    const args = ["chat", "--model", model, "--temperature", "0", "--max-tokens", "5", "--ignore-eos", "--json"];
+    const whole = (await heddle(args, "The cat\nThe dog\n")).stdout.trimEnd().split("\n");
+    const parts = [];
+    for (const line of ["The cat\n", "The dog\n"])
+      parts.push((await heddle([...args, "--session", file, "--cache-dtype", "f32"], line)).stdout.trimEnd());
+    const said = (line: string) => JSON.parse(line).text;
+    expect(parts.map(said)).toEqual(whole.map(said));
+    const { code, stderr } = await heddle([...args, "--session", file, "--system", "Be brief."], "x\n");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--system: expected none")]);
+    expect((await heddle([...args, "--cache-dtype", "q9"], "x\n")).stderr).toContain("f32, bf16, f16 or q8");
+  });
+
   test("Ctrl-C stops the answer and not the program", async () => {
     const child = start(["chat", "--model", model, "--max-tokens", "1000000", "--ignore-eos"]);
     let out = "";

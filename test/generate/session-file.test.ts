@@ -1,0 +1,197 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { type Completion, LanguageModel } from "../../lib/generate/index.ts";
+import { temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+
+const bits = ({ tokens, logprobs }: Completion) => ({ tokens, logprobs });
+const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };
+const long = Array.from({ length: 700 }, (_, i) => (i * 31 + (i >> 4)) % 320);
+const folder = temporaryFolder();
+
+describe.each([
+  ["llama", {}],
+  ["mistral, with rings", { modelType: "mistral", slidingWindow: 24 }],
+  ["gemma2, some layers with rings", { modelType: "gemma2", headDim: 8, slidingWindow: 40 }],
+  [
+    "phi3, whose rotation depends on the length",
+    {
+      modelType: "phi3",
+      ropeScaling: {
+        ropeType: "longrope",
+        originalMaxPositionEmbeddings: 512,
+        shortFactor: [1, 1, 1, 1],
+        longFactor: [2, 3, 4, 5],
+      },
+    },
+  ],
+] as const)("%s", (name, config) => {
+  let model: LanguageModel;
+  beforeAll(() => {
+    model = tinyModel({}, { ...config, maxPositionEmbeddings: 1024 });
+  });
+  afterAll(() => model.dispose());
+
+  test.each(["f32", "bf16", "q8"] as const)(
+    "%s: goes on with the bits of one that was never saved",
+    async (cacheDtype) => {
+      const path = join(folder, `${name}-${cacheDtype}`);
+      await using kept = model.session({ cacheDtype, contextLength: 900 });
+      const first = await kept.complete(long, greedy);
+      await kept.save(path);
+      // Another process has the same weights in another model.
+      await using again = tinyModel({}, { ...config, maxPositionEmbeddings: 1024 });
+      await using session = await again.loadSession(path);
+      expect(session.tokens).toEqual(kept.tokens);
+      expect([session.cacheDtype, session.contextLength, session.cacheBytes]).toEqual([
+        cacheDtype,
+        900,
+        kept.cacheBytes,
+      ]);
+      const prompt = [...long, ...first.tokens, 5, 6];
+      const [a, b] = [await session.complete(prompt, greedy), await kept.complete(prompt, greedy)];
+      expect(a.usage.cachedTokens).toBe(711);
+      expect(bits(a)).toEqual(bits(b));
+      // Going back works as it would have.
+      for (const length of [690, 100]) {
+        const back = [...long.slice(0, length), 9];
+        const [c, d] = [await session.complete(back, greedy), await kept.complete(back, greedy)];
+        expect(c.usage).toEqual(d.usage);
+        expect(bits(c)).toEqual(bits(d));
+      }
+    },
+  );
+});
+
+describe("files", () => {
+  let model: LanguageModel;
+  let bytes: Buffer;
+  const path = join(folder, "small");
+  beforeAll(async () => {
+    model = tinyModel({}, { maxPositionEmbeddings: 64 });
+    await using session = model.session();
+    await session.complete([1, 2, 3], { ...greedy, maxTokens: 2 });
+    await session.save(path);
+    bytes = readFileSync(path);
+  });
+  afterAll(() => model.dispose());
+  const load = (content: Uint8Array) => failureOf(() => model.loadSession(temporaryFile(content)));
+  /** The file with a part of its header replaced by one as long. */
+  const edited = (from: string, to: string) => {
+    const text = bytes.toString("latin1");
+    expect(text).toContain(from);
+    expect(to.length).toBe(from.length);
+    return Buffer.from(text.replace(from, to), "latin1");
+  };
+
+  test("an empty session, one saved over another, nothing left beside it", async () => {
+    const own = temporaryFolder();
+    await using session = model.session();
+    await session.save(join(own, "s"));
+    expect((await model.loadSession(join(own, "s"))).tokens).toEqual([]);
+    await session.complete([4, 5], greedy);
+    await session.save(join(own, "s"));
+    await using loaded = await model.loadSession(join(own, "s"));
+    expect(loaded.tokens).toEqual(session.tokens);
+    expect(readdirSync(own)).toEqual(["s"]);
+    expect((await failureOf(() => session.save(join(own, "none", "s")))).code).toBe("NOT_FOUND");
+    const running = session.complete([1], greedy);
+    expect((await failureOf(() => session.save(join(own, "s")))).message).toContain("one call at a time");
+    await running;
+  });
+
+  test("cut at every byte", async () => {
+    for (let length = 0; length < bytes.length; length++)
+      expect((await load(bytes.subarray(0, length))).code, `${length} bytes`).toBe("INVALID_FILE");
+    expect((await load(Buffer.concat([bytes, Buffer.of(0)]))).code).toBe("INVALID_FILE");
+  });
+
+  test("headers that lie", async () => {
+    for (const [from, to, message] of [
+      ["heddle-session", "heddle-sessiom", /expected a session/],
+      ['"version":"1"', '"version":"2"', /version: expected 1, got 2/],
+      ['\\"capacity\\":64', '\\"capacity\\":32', /capacity: expected 64, got 32/],
+      ['\\"contextLength\\":64', '\\"contextLength\\":99', /capacity: expected 99, got 64/],
+      ['\\"written\\":4', '\\"written\\":3', /written: expected at least 4, got 3/],
+      ['\\"written\\":4', '\\"written\\":x', /state: expected JSON/],
+      ['\\"dtype\\":\\"f32\\"', '\\"dtype\\":\\"f64\\"', /dtype: expected f32, bf16, f16 or q8/],
+      ['\\"dtype\\":\\"f32\\"', '\\"dtype\\":\\"f16\\"', /expected f16 \(2, 4, 8\), got f32/],
+      ['"cache.1.v"', '"cache.1.w"', /cache.1.w: expected no such tensor/],
+      ['"shape":[2,4,8]', '"shape":[4,2,8]', /expected f32 \(2, 4, 8\), got f32 \(4, 2, 8\)/],
+      ['"tokens"', '"takens"', /tokens: expected \(n\) I32/],
+      ['\\"adapters\\":[]', '\\"adapters\\":{}', /adapters: expected an array/],
+    ] as const) {
+      const failure = await load(edited(from, to));
+      expect(failure.code, to).toBe("INVALID_FILE");
+      expect(failure.message).toMatch(message);
+    }
+    const tokens = Buffer.from(bytes);
+    tokens.writeInt32LE(320, tokens.indexOf(Buffer.from(Int32Array.of(1, 2, 3).buffer)));
+    expect((await load(tokens)).message).toMatch(/tokens: expected ids of 0 to 319, got 320/);
+  });
+
+  test("bytes flipped anywhere give an error or a session", async () => {
+    for (let i = 0; i < bytes.length; i += 7) {
+      const changed = Buffer.from(bytes);
+      changed[i]! ^= 1 << (i % 8);
+      const session = await model.loadSession(temporaryFile(changed)).catch((error: unknown) => error);
+      if (session instanceof Error) expect(session).toMatchObject({ name: "HeddleError" });
+      else (session as { dispose(): void }).dispose();
+    }
+  });
+
+  test("another model, a model after a step of training, a chat", async () => {
+    await using other = tinyModel({ seed: 8 }, { maxPositionEmbeddings: 64 });
+    expect((await failureOf(() => other.loadSession(path))).message).toMatch(/of this model .* got one of another/);
+    const same = tinyModel({}, { maxPositionEmbeddings: 64 });
+    const weight = same.model.weight("model.layers.1.mlp.up_proj.weight");
+    await weight.write(((await weight.read()) as Float32Array).map((v) => v * 1.001));
+    expect((await failureOf(() => same.loadSession(path))).message).toMatch(/got one of another/);
+    await same.dispose();
+    expect((await failureOf(() => model.loadChat(path))).message).toMatch(
+      /expected a model|tokenizer|without messages/,
+    );
+    await using short = new LanguageModel({
+      model: tinyModel({}, { maxPositionEmbeddings: 64 }).model,
+      contextLength: 32,
+    });
+    expect((await failureOf(() => short.loadSession(path))).message).toMatch(/contextLength/);
+    expect((await failureOf(() => model.loadSession(join(folder, "nothing")))).code).toBe("NOT_FOUND");
+    writeFileSync(join(folder, "text"), "not a session, whatever it says");
+    expect((await failureOf(() => model.loadSession(join(folder, "text")))).code).toBe("INVALID_FILE");
+  });
+
+  test("adapters come with the session, and must be there", async () => {
+    await using adapted = tinyModel({}, { maxPositionEmbeddings: 64 });
+    await adapted.model.addAdapter("style", { r: 2 }, 3);
+    await using session = adapted.session({ adapters: ["style"] });
+    await session.complete([1, 2], greedy);
+    const own = join(folder, "adapted");
+    await session.save(own);
+    await using loaded = await adapted.loadSession(own);
+    expect(loaded.tokens).toEqual(session.tokens);
+    expect((await failureOf(() => model.loadSession(own))).message).toMatch(
+      /adapters: expected ones that are loaded, got style/,
+    );
+  });
+});
+
+test("a chat with its cache", async () => {
+  await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { maxPositionEmbeddings: 512 });
+  const path = join(folder, "chat");
+  const chat = model.chat({ system: "Animals." });
+  await chat.send("The cat", greedy);
+  await chat.save(path);
+  const loaded = await model.loadChat(path);
+  expect(loaded.messages).toEqual(chat.messages);
+  const [a, b] = [await loaded.send("The dog", greedy), await chat.send("The dog", greedy)];
+  expect(bits(a)).toEqual(bits(b));
+  expect(a.usage.cachedTokens).toBe(b.usage.cachedTokens);
+  expect(a.usage.cachedTokens).toBeGreaterThan(10);
+  for (const c of [chat, loaded]) c.dispose();
+  await using session = await model.loadSession(path);
+  expect(session.tokens.length).toBeGreaterThan(10);
+  const text = readFileSync(path, "latin1").replace("assistant", "assassins");
+  expect((await failureOf(() => model.loadChat(temporaryFile(Buffer.from(text, "latin1"))))).code).toBe("INVALID_FILE");
+});
