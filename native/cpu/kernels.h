@@ -98,6 +98,7 @@ struct TokenLogprob {
   const int32_t* targets;
   float *logprob, *lse;
   const float* d_logprob = nullptr;  // backward only
+  const float* d_lse = nullptr;      // backward only; null: zero
   void* dh = nullptr;                // h_type
   float* dw = nullptr;               // null: not wanted
 };

@@ -143,7 +143,9 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
 
 // One row of products -> gradients with respect to them, in place. They stay f32: rounding them to bf16 would let the
 // products below use its dot instructions, at an error of the weights' gradient beyond twice its operands' rounding.
-inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float lse, int64_t target) {
+// `upstream` is the gradient of the target's log-probability, `of_lse` that of the logsumexp.
+inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
+                         int64_t target) {
   auto slope = [&](F x) {  // d logit / d product, from the logit
     if (!(t.softcap > 0)) return set1(t.scale);
     F r = mul(x, set1(1 / t.softcap));
@@ -154,14 +156,15 @@ inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float ups
     int count = static_cast<int>(min_of<int64_t>(W, n - j));
     F x = logit(count == W ? load(row + j) : load_n(row + j, count), t.scale, t.softcap);
     F p = exp_nonpositive(sub(x, set1(lse)));
-    F d = mul(mul(set1(-upstream), p), slope(x));
+    F d = mul(mul(set1(of_lse - upstream), p), slope(x));
     count == W ? store(row + j, d) : store_n(row + j, d, count);
   }
   if (target < 0 || target >= n) return;
   alignas(64) float value[W], gradient[W];
   F x = logit(set1(at_target), t.scale, t.softcap);
   store(value, x);
-  store(gradient, mul(mul(set1(upstream), sub(set1(1), exp_nonpositive(sub(x, set1(lse))))), slope(x)));
+  F p = exp_nonpositive(sub(x, set1(lse)));
+  store(gradient, mul(add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p)), slope(x)));
   row[target] = gradient[0];
 }
 
@@ -185,7 +188,8 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
           bool counted = t.targets[i0 + i] >= 0;
           float* row = products + i * columns;
           if (counted)
-            gradient_row(row, columns, t, t.d_logprob[i0 + i], t.lse[i0 + i], t.targets[i0 + i] - j0);
+            gradient_row(row, columns, t, t.d_logprob[i0 + i], t.d_lse ? t.d_lse[i0 + i] : 0, t.lse[i0 + i],
+                         t.targets[i0 + i] - j0);
           else
             for (int64_t j = 0; j < columns; ++j) row[j] = 0;
         }

@@ -22,6 +22,7 @@ TokenLogprob forward(const Node& n) {
 TokenLogprob backward(const Node& n) {
   TokenLogprob t = describe(n, n.in[1], n.in[2], n.in[3]);
   t.d_logprob = static_cast<const float*>(n.in[0].data), t.lse = static_cast<float*>(n.in[4].data);
+  t.d_lse = n.has_input(5) ? static_cast<const float*>(n.in[5].data) : nullptr;
   t.dh = n.out[0].data, t.dw = n.out.size() > 1 ? static_cast<float*>(n.out[1].data) : nullptr;
   return t;
 }

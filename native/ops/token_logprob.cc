@@ -58,13 +58,17 @@ void token_logprob(const Node& n) {
   }
 }
 
-// dlogprob (N) f32, h, w, targets, lse (N) f32 -> dh (N, C)[, dw (V, C) f32: not of a quantised w]
+// dlogprob (N) f32, h, w, targets, lse (N) f32[, dlse (N) f32] -> dh (N, C)[, dw (V, C) f32: not of a quantised w]
 void check_token_logprob_backward(const Node& n) {
-  Check c("token_logprob_backward", n, 5, 5, 1, 2);
+  Check c("token_logprob_backward", n, 5, 6, 1, 2);
   const Operand dlogprob = c.in(0, "dlogprob"), h = c.in(1, "h"), w = c.in(2, "w"), lse = c.in(4, "lse");
   check_operands(c, h, w, c.in(3, "targets"));
   c.dtype(dlogprob, f32_only), c.shape(dlogprob, {h.shape()[0]});
   c.dtype(lse, f32_only), c.shape(lse, {h.shape()[0]});
+  if (c.has(5)) {
+    const Operand dlse = c.in(5, "dlse");
+    c.dtype(dlse, f32_only), c.shape(dlse, {h.shape()[0]});
+  }
   const Operand dh = c.out(0, "dh");
   c.same_shape(dh, h), c.dtype(dh, activation_types);
   if (n.out.size() == 1) return;
@@ -89,8 +93,9 @@ void token_logprob_backward(const Node& n) {
       for (int64_t v = 0; v < V; ++v) p[v] = logit[v] = logits.of(dot(row.data(), &ws[v * C], C));
       softmax_in_place(p.data(), V);
       const double upstream = load_float(dlogprob, i);
+      const double of_lse = n.has_input(5) ? load_float(n.in[5], i) : 0;  // d lse / d logit is the probability
       for (int64_t v = 0; v < V; ++v) {
-        const double dproduct = upstream * ((v == target ? 1 : 0) - p[v]) * logits.gradient(logit[v]);
+        const double dproduct = (upstream * ((v == target ? 1 : 0) - p[v]) + of_lse * p[v]) * logits.gradient(logit[v]);
         for (int64_t j = 0; j < C; ++j) {
           dh[j] += dproduct * ws[v * C + j];
           if (wanted) dw[v * C + j] += dproduct * row[j];
@@ -104,7 +109,7 @@ void token_logprob_backward(const Node& n) {
 
 HEDDLE_OP(token_logprob_op, {"token_logprob", 3, 3, 2, check_token_logprob, token_logprob});
 HEDDLE_OP(token_logprob_backward_op,
-          {"token_logprob_backward", 5, 5, 2, check_token_logprob_backward, token_logprob_backward});
+          {"token_logprob_backward", 5, 6, 2, check_token_logprob_backward, token_logprob_backward});
 
 }  // namespace
 }  // namespace heddle

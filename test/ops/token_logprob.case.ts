@@ -47,6 +47,14 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
           attributes,
           outputs: [out(type, n, c), out("f32", v, c)],
         },
+        {
+          op: "token_logprob_backward",
+          label: `${label}, with a gradient of logsumexp`,
+          inputs: [f32([n]), h, float(type, [v, c]), targets, f32([n]), f32([n])],
+          derive: { op: "token_logprob", from: [1, 2, 3], outputs: [out("f32", n), out("f32", n)], to: [-1, 4] },
+          attributes,
+          outputs: [out(type, n, c), out("f32", v, c)],
+        },
       ];
     }),
   ),
@@ -95,6 +103,18 @@ export default {
         build: ({ h, w, targets }) => tokenLogprob(h!, w!, targets!, options).logprob,
       }),
     ),
+    {
+      label: "logsumexp",
+      operands: { h: [5, 4], w: [9, 4] },
+      constants: { targets: given("i32", [5], [0, 8, 7, 3, 3]) },
+      build: ({ h, w, targets }) => tokenLogprob(h!, w!, targets!, { softcap: 2 }).logsumexp,
+    },
+    {
+      label: "cross-entropy with z-loss",
+      operands: { h: [4, 3], w: [7, 3] },
+      constants: { targets: given("i32", [4], [6, 1, -100, 0]), weights: given("f32", [4], [0.25, 0, 0, 0.25]) },
+      build: ({ h, w, targets, weights }) => crossEntropy(h!, w!, targets!, weights!, { zLoss: 0.3 }),
+    },
     {
       label: "cross-entropy",
       operands: { h: [4, 3], w: [7, 3] },

@@ -1,9 +1,8 @@
-import { HeddleError } from "../../errors.ts";
 import { isQuantised } from "../dtype.ts";
 import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { Value } from "../value.ts";
-import { softcap as capAt, mul, scale as scaleBy, sum } from "./elementwise.ts";
+import { softcap as capAt, mul, scale as scaleBy, sub, sum } from "./elementwise.ts";
 import { linear, type QuantizedActivations } from "./linear.ts";
 
 const logprobNode = defineOp({
@@ -16,8 +15,8 @@ const logprobNode = defineOp({
     return [rows, rows];
   },
   vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse]) {
-    if (dlse) throw new HeddleError("UNSUPPORTED", "token_logprob: expected no gradient of logsumexp, got one");
-    const [dh, dw] = backwardNode([dy, h, w, targets, lse], attributes);
+    const operands = [dy ?? scaleBy(dlse!, 0), h, w, targets, lse, ...(dlse ? [dlse] : [])];
+    const [dh, dw] = backwardNode(operands, attributes);
     return [dh, dw, undefined];
   },
 });
@@ -62,7 +61,8 @@ export function logitsOf(
  * forward and backward (the online softmax of Milakov & Gimelshein 2018).
  * @param hidden (rows, width) @param head a model's head, or a matrix (vocabulary, width), floating or quantised, with `options`
  * @param targets (rows) i32; a negative one is ignored: 0
- * @returns logprob and logsumexp of the logits, both (rows) f32
+ * @returns logprob and logsumexp of the logits, both (rows) f32 and differentiable; where the target is ignored, the
+ *   logsumexp is any finite number, without a gradient
  */
 export function tokenLogprob(
   hidden: Value,
@@ -75,6 +75,11 @@ export function tokenLogprob(
   return { logprob: logprob!, logsumexp: logsumexp! };
 }
 
+export interface CrossEntropyOptions extends LogprobOptions {
+  /** Adds zLoss · logsumexp² at each position: logits stay small (Chowdhery et al. 2022, "PaLM", there 1e-4). Default 0. */
+  zLoss?: number | undefined;
+}
+
 /**
  * −Σ weights · log p(target), (1) f32: cross-entropy with `weights` = 1/count at the positions that count, 0 elsewhere.
  * @param weights (rows) f32
@@ -84,7 +89,9 @@ export function crossEntropy(
   head: Value | LogitHead,
   targets: Value,
   weights: Value,
-  options: LogprobOptions = {},
+  { zLoss = 0, ...options }: CrossEntropyOptions = {},
 ): Value {
-  return scaleBy(sum(mul(tokenLogprob(hidden, head, targets, options).logprob, weights)), -1);
+  const { logprob, logsumexp } = tokenLogprob(hidden, head, targets, options);
+  const value = zLoss === 0 ? logprob : sub(logprob, scaleBy(mul(logsumexp, logsumexp), zLoss));
+  return scaleBy(sum(mul(value, weights)), -1);
 }
