@@ -105,3 +105,4 @@ export { type SftOptions, sft } from "./train/sft.ts";
 export type { LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
 export { type TrainOptions, train } from "./train/train.ts";
 export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
+export type { World } from "./train/world.ts";

@@ -1,5 +1,5 @@
 // The graph: values, ops, differentiation, compilation. What families, losses and stages are written in.
-export { gradients } from "./autograd.ts";
+export { type GradientOptions, gradients } from "./autograd.ts";
 export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
 export { bytesOf, type DType, type FloatDType, isFloat, isQuantised, type QuantisedDType } from "./dtype.ts";
@@ -17,5 +17,5 @@ export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
 export * from "./ops/unary.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
-export { input, record, tensor } from "./trace.ts";
+export { input, recomputable, record, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Shape, Value } from "./value.ts";

@@ -7,6 +7,9 @@ export class Trace {
   readonly nodes: Node[] = [];
   readonly inputs = new Map<string, Value>();
   readonly tensors = new Map<string, Value>();
+  /** Runs of nodes that `recomputable` made: first, and the one after the last. In order; none within another. */
+  readonly segments: { from: number; to: number }[] = [];
+  /** @internal Within `recomputable`. */ inSegment = false;
 }
 
 let current: Trace | undefined;
@@ -29,6 +32,23 @@ export function activeTrace(): Trace {
   if (!current)
     throw new HeddleError("INVALID_ARGUMENT", "op: expected to be called inside compile(), got a call outside");
   return current;
+}
+
+/**
+ * Marks what `build` traces as a part that a backward pass may compute again from its inputs instead of keeping what lies
+ * between: a layer, for instance. Inside another such part it is of that.
+ */
+export function recomputable<T>(build: () => T): T {
+  const trace = activeTrace();
+  if (trace.inSegment) return build();
+  const from = trace.nodes.length;
+  trace.inSegment = true;
+  try {
+    return build();
+  } finally {
+    trace.inSegment = false;
+    trace.segments.push({ from, to: trace.nodes.length });
+  }
 }
 
 function named(map: Map<string, Value>, kind: "input" | "tensor", name: string, dtype: DType, shape: Shape): Value {
@@ -60,6 +80,12 @@ export function tensor(name: string, dtype: DType, shape: Shape): Value {
 function callerLine(): string {
   const lines = (new Error().stack ?? "").split("\n").slice(2);
   return (lines.find((l) => !/[\\/]graph[\\/]/.test(l)) ?? "").replace(/^\s*at\s+/, "");
+}
+
+/** Adds a node like another, over other inputs of the same types. */
+export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): Node {
+  addNode(node.op, inputs, node.attributes, node.outputs, node.effect);
+  return activeTrace().nodes.at(-1)!;
 }
 
 /** Adds a node to the active trace. Only lib/graph/ops calls it. */

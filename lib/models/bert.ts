@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../formats/config.ts";
 import { FAMILY_FORMATS } from "../formats/families.ts";
-import { add, embedding, gelu, layerNorm, reshape, tanh, type Value } from "../graph/index.ts";
+import { add, embedding, gelu, layerNorm, recomputable, reshape, tanh, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import type { Family, WeightSpec } from "./family.ts";
 
@@ -49,8 +49,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
   const look = (name: string, ids: Value) =>
     embedding(weight(`bert.embeddings.${name}_embeddings.weight`), ids, { dtype });
   const tokens = add(look("word", context.ids), look("position", context.positions));
-  let x = norm(add(tokens, look("token_type", context.tokenTypes())), "bert.embeddings.LayerNorm");
-  for (let i = 0; i < config.numHiddenLayers; i++) {
+  const block = (i: number, x: Value) => {
     const layer = `bert.encoder.layer.${i}`;
     const rows = x.dim(0);
     const project = (name: string) =>
@@ -60,8 +59,10 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
     const between = norm(said, `${layer}.attention.output.LayerNorm`, x);
     const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
     const inner = gelu(context.linear(between, `${layer}.intermediate.dense`), { approximate });
-    x = norm(context.linear(inner, `${layer}.output.dense`), `${layer}.output.LayerNorm`, between);
-  }
+    return norm(context.linear(inner, `${layer}.output.dense`), `${layer}.output.LayerNorm`, between);
+  };
+  let x = norm(add(tokens, look("token_type", context.tokenTypes())), "bert.embeddings.LayerNorm");
+  for (let i = 0; i < config.numHiddenLayers; i++) x = recomputable(() => block(i, x));
   return x;
 }
 

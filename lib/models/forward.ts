@@ -16,6 +16,7 @@ import {
   type QuantizedActivations,
   scale,
   tensor,
+  uniformNoise,
   type Value,
 } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
@@ -55,12 +56,14 @@ interface ContextOptions {
   activations: QuantizedActivations;
   /** Of a training pass. */
   noise?: ForwardNoise | undefined;
+  /** Of uniform noise on the embeddings, (rows, width). */
+  embeddingNoise?: ((width: number) => number) | undefined;
   attend: ForwardContext["attend"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
   const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, lengths, attend } = options;
-  const { rowwise = false, activations, noise } = options;
+  const { rowwise = false, activations, noise, embeddingNoise } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (given: string) => {
     // An adapter's own copy of a weight; of several, the last one's.
@@ -82,6 +85,10 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     dtype,
     has,
     weight,
+    embedded(x) {
+      if (!noise || !embeddingNoise) return x;
+      return uniformNoise(x, noise.key(), { scale: embeddingNoise(x.last), stream: noise.stream() });
+    },
     linear(x, prefix, { transposed = false } = {}) {
       const w = weight(`${prefix}.weight`);
       // A quantised weight is (out, in) always: blocks run along the inputs.
@@ -156,6 +163,8 @@ export interface SequenceForwardOptions {
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
   /** Of a training pass: what the adapters' dropout draws from. Without it nothing is dropped. */
   noise?: ForwardNoise | undefined;
+  /** Of a training pass: uniform noise on the embeddings, ± alpha / √(sequenceLength · width). Default 0: none. */
+  neftuneNoiseAlpha?: number | undefined;
 }
 
 /**
@@ -164,6 +173,7 @@ export interface SequenceForwardOptions {
  */
 export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
   const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
+  const { neftuneNoiseAlpha: alpha = 0 } = options;
   const context = contextOf(model, rows, {
     dtype,
     weights,
@@ -173,6 +183,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
     onLinear,
     lengths: () => sequenceLength,
     noise,
+    embeddingNoise: alpha > 0 ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
     attend: (_, heads, more) => attention({ ...heads, documents }, { ...more, sequenceLength }),
   });
   return forwardOf(model, context, "f32");

@@ -1,4 +1,4 @@
-import { add, embedding, gelu, layerNorm, reshape, split, type Value } from "../graph/index.ts";
+import { add, embedding, gelu, layerNorm, recomputable, reshape, split, type Value } from "../graph/index.ts";
 import type { Family, WeightSpec } from "./family.ts";
 
 /** GPT-2 (Radford et al. 2019): layer norm, learned positions, GELU, one projection for q, k and v, weights stored (in, out). */
@@ -46,12 +46,8 @@ export const gpt2: Family = {
         bias: weight(`transformer.${name}.bias`),
         ...(residual && { residual }),
       });
-    let x = add(
-      embedding(weight("transformer.wte.weight"), ids, { dtype }),
-      embedding(weight("transformer.wpe.weight"), positions, { dtype }),
-    );
-    let residual: Value | undefined;
-    for (let i = 0; i < config.numHiddenLayers; i++) {
+    const tokens = context.embedded(embedding(weight("transformer.wte.weight"), ids, { dtype }));
+    const block = (i: number, x: Value, residual: Value | undefined) => {
       const h = `transformer.h.${i}`;
       const before = norm(x, `h.${i}.ln_1`, residual);
       const rows = before.y.dim(0);
@@ -61,9 +57,13 @@ export const gpt2: Family = {
       const o = reshape(context.attend(i, { q: q!, k: k!, v: v! }, {}), [rows, width]);
       const between = norm(conv(o, `${h}.attn.c_proj`), `h.${i}.ln_2`, before.h);
       const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
-      x = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
-      residual = between.h;
-    }
-    return norm(x, "ln_f", residual).y;
+      const said = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
+      return { x: said, residual: between.h };
+    };
+    let stream: { x: Value; residual?: Value } = {
+      x: add(tokens, embedding(weight("transformer.wpe.weight"), positions, { dtype })),
+    };
+    for (let i = 0; i < config.numHiddenLayers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
+    return norm(stream.x, "ln_f", stream.residual).y;
   },
 };

@@ -1,25 +1,25 @@
-import { HeddleError } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import { accumulate, compile, type FloatDType, input, isFloat, linear, scale, Tensor, tensor } from "../graph/index.ts";
 import type { Adapter, LowRank } from "./adapters.ts";
+import type { WeightSpec } from "./family.ts";
+import { modelWeights } from "./heads.ts";
 import type { Model } from "./model.ts";
+import { widened, widenedShape } from "./widen.ts";
 
 /**
- * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type.
- * @param transposed W is stored (in, out)
+ * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type; a quantised W becomes f32, since
+ * blocks could not hold the update.
+ * @param spec of W in the family
  */
-export async function mergedWeight(model: Model, name: string, low: LowRank, transposed: boolean): Promise<Tensor> {
+export async function mergedWeight(model: Model, name: string, low: LowRank, spec: WeightSpec): Promise<Tensor> {
   const stored = model.weight(name);
-  const { device, shape } = stored;
-  const dtype = stored.dtype;
-  if (!isFloat(dtype))
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `merge: ${name}: expected f32, bf16 or f16, got ${dtype} (convert the base first)`,
-    );
+  const { device } = stored;
+  const shape = widenedShape(stored, spec);
+  const dtype = isFloat(stored.dtype) ? stored.dtype : "f32";
+  const transposed = spec.transposed ?? false;
   const [a, b] = [model.weight(low.a), model.weight(low.b)];
   const [r, inputs] = a.shape as [number, number];
-  const wide = await Tensor.from(device, "f32", shape, await stored.toFloat32());
+  const wide = await Tensor.from(device, "f32", shape, await widened(stored, spec));
   // With W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ, and A, the narrow one, is turned here.
   const turned = transposed ? transpose(await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {
@@ -55,16 +55,13 @@ function transpose(data: Float32Array, rows: number, columns: number): Float32Ar
 }
 
 /** The weights that an adapter changes, in their merged form. */
-export async function mergedWeights(
-  model: Model,
-  adapter: Adapter,
-  transposed: (layer: string) => boolean,
-): Promise<Map<string, Tensor>> {
+export async function mergedWeights(model: Model, adapter: Adapter): Promise<Map<string, Tensor>> {
   const out = new Map<string, Tensor>();
+  const specs = modelWeights(model.config);
   try {
     for (const [layer, low] of adapter.layers) {
       const name = `${layer}.weight`;
-      out.set(name, await mergedWeight(model, name, low, transposed(layer)));
+      out.set(name, await mergedWeight(model, name, low, specs.get(name)!));
     }
     for (const [name, own] of adapter.saved) {
       const copy = model.weight(own);

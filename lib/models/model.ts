@@ -275,14 +275,14 @@ export class Model {
 
   /**
    * Adds an adapter's update into the weights, so that it costs nothing more; it is then no longer active. The weights
-   * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type.
+   * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type; quantised weights
+   * that it changes become f32.
    * Sessions opened before keep the old weights.
-   * @throws HeddleError NOT_FOUND, UNSUPPORTED for quantised weights
+   * @throws HeddleError NOT_FOUND
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
-    const layers = linearLayers(this);
-    const changed = await mergedWeights(this, adapter!, (layer) => layers.get(layer)!.transposed);
+    const changed = await mergedWeights(this, adapter!);
     for (const [weight, tensor] of changed) {
       const before = this.all.get(weight)!;
       if (this.unmerged.has(weight)) before.dispose();

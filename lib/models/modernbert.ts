@@ -1,6 +1,6 @@
 import type { ModelConfig } from "../formats/config.ts";
 import { FAMILY_FORMATS } from "../formats/families.ts";
-import { embedding, gelu, glu, layerNorm, reshape, split, type Value } from "../graph/index.ts";
+import { embedding, gelu, glu, layerNorm, recomputable, reshape, split, type Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
 import { activationOf, slidingWindow } from "./decoder-weights.ts";
@@ -42,9 +42,7 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
     layerNorm(x, context.weight(`model.${name}.weight`), { eps, ...(residual && { residual }) });
   const table = context.weight("model.embeddings.tok_embeddings.weight");
   const embedded = norm(embedding(table, context.ids, { dtype: context.dtype }), "embeddings.norm").y;
-  let x = embedded;
-  let residual: Value | undefined;
-  for (let i = 0; i < config.numHiddenLayers; i++) {
+  const block = (i: number, x: Value, residual: Value | undefined) => {
     const layer = `layers.${i}`;
     // The first layer takes the embeddings as they are: those are normed already.
     const before = i === 0 ? { y: embedded, h: embedded } : norm(x, `${layer}.attn_norm`, residual);
@@ -61,10 +59,11 @@ function forward(context: ForwardContext, config: ModelConfig): Value {
     const between = norm(said, `${layer}.mlp_norm`, before.h);
     const both = context.linear(between.y, `model.${layer}.mlp.Wi`);
     const [gate, up] = split(both, [config.intermediateSize, config.intermediateSize]);
-    x = context.linear(glu(gate!, up!, activationOf(config)), `model.${layer}.mlp.Wo`);
-    residual = between.h;
-  }
-  return norm(x, "final_norm", residual).y;
+    return { x: context.linear(glu(gate!, up!, activationOf(config)), `model.${layer}.mlp.Wo`), residual: between.h };
+  };
+  let stream: { x: Value; residual?: Value } = { x: embedded };
+  for (let i = 0; i < config.numHiddenLayers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
+  return norm(stream.x, "final_norm", stream.residual).y;
 }
 
 /**

@@ -40,6 +40,8 @@ export interface ForwardContext {
    * @param x (rows, inputs), or (rows, k, inputs) @param experts (rows, k) i32 @returns (rows, k, outputs)
    */
   experts(x: Value, prefix: string, experts: Value): Value;
+  /** The token embeddings of a pass: in training they may get noise (NEFTune). @param x (rows, width) @returns (rows, width) */
+  embedded(x: Value): Value;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
   /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */

@@ -1,4 +1,14 @@
-import { type Activation, add, embedding, glu, rmsNorm, scale, split, type Value } from "../graph/index.ts";
+import {
+  type Activation,
+  add,
+  embedding,
+  glu,
+  recomputable,
+  rmsNorm,
+  scale,
+  split,
+  type Value,
+} from "../graph/index.ts";
 import { attentionBlock } from "./attention-block.ts";
 import type { ForwardContext } from "./context.ts";
 import { type ExpertsShape, routedExperts } from "./experts.ts";
@@ -69,9 +79,10 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   const beforeMlp = norms === "before" ? "post_attention_layernorm" : "pre_feedforward_layernorm";
 
   const table = context.weight("model.embed_tokens.weight");
-  let x = embedding(table, context.ids, { scale: shape.embeddingScale ?? 1, dtype: context.dtype });
-  let residual: Value | undefined;
-  for (let i = 0; i < shape.layers; i++) {
+  const embedded = context.embedded(
+    embedding(table, context.ids, { scale: shape.embeddingScale ?? 1, dtype: context.dtype }),
+  );
+  const block = (i: number, x: Value, residual: Value | undefined) => {
     const layer = `layers.${i}`;
     const before = enter(x, `${layer}.input_layernorm`, residual);
     const attended = attentionBlock(context, i, before.y, {
@@ -91,10 +102,11 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const experts = shape.experts?.(i);
     const mlp = `model.${layer}.mlp`;
     const said = experts ? routedExperts(context, between.y, mlp, experts) : gatedMlp(context, between.y, mlp, shape);
-    x = leave(said, `${layer}.post_feedforward_layernorm`);
-    residual = between.h;
-  }
-  return norm(x, "norm", residual).y;
+    return { x: leave(said, `${layer}.post_feedforward_layernorm`), residual: between.h };
+  };
+  let stream: { x: Value; residual?: Value } = { x: embedded };
+  for (let i = 0; i < shape.layers; i++) stream = recomputable(() => block(i, stream.x, stream.residual));
+  return norm(stream.x, "norm", stream.residual).y;
 }
 
 /** act(gate) · up, projected back. @param x (rows, width) */

@@ -6,7 +6,7 @@ import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
-import type { AdamW } from "../optim/adamw.ts";
+import type { Optimizer } from "../optim/optimizer.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -33,7 +33,13 @@ export class CheckpointStore {
     this.options = options;
   }
 
-  async save(step: number, optimizer: AdamW, state: TrainerState): Promise<void> {
+  /** @param how.keepOlder removes no checkpoint, whatever the limit */
+  async save(
+    step: number,
+    optimizer: Optimizer,
+    state: TrainerState,
+    { keepOlder = false }: { keepOlder?: boolean } = {},
+  ): Promise<void> {
     const { outputDir, saveTotalLimit, trained } = this.options;
     await saveCheckpoint(
       outputDir,
@@ -46,12 +52,12 @@ export class CheckpointStore {
         state,
         files: this.files(state, "f32", undefined),
       },
-      saveTotalLimit === undefined ? {} : { saveTotalLimit },
+      saveTotalLimit === undefined || keepOlder ? {} : { saveTotalLimit },
     );
   }
 
   /** Loads the checkpoint to continue from, if any, into what is trained and the optimizer. */
-  async restore(optimizer: AdamW, stage: string): Promise<TrainerState | undefined> {
+  async restore(optimizer: Optimizer, stage: string): Promise<TrainerState | undefined> {
     const found = await this.find();
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;

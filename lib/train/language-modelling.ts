@@ -1,6 +1,17 @@
 import type { Batch } from "../data/batch.ts";
-import { crossEntropy, input } from "../graph/index.ts";
-import type { Stage } from "./stage.ts";
+import type { Packing } from "../data/corpus.ts";
+import { crossEntropy, input, type Value } from "../graph/index.ts";
+import type { Forward } from "../models/forward.ts";
+import type { LossContext, Stage } from "./stage.ts";
+
+/**
+ * −log p of the targets by the input weights, (1) f32, over the inputs `targets` and `lossWeights` (rows). The z-loss is a part of
+ * what is trained, not of what is measured on held-out data.
+ */
+export function tokenLoss({ rows, training }: LossContext, { hidden, head }: Forward, zLoss = 0): Value {
+  const [targets, weights] = [input("targets", "i32", [rows]), input("lossWeights", "f32", [rows])];
+  return crossEntropy(hidden, head, targets, weights, { zLoss: training ? zLoss : 0 });
+}
 
 /** Next-token prediction over text that is set end to end: cross-entropy, the mean over all positions with a target. */
 export const languageModelling: Stage<Batch> = {
@@ -14,10 +25,7 @@ export const languageModelling: Stage<Batch> = {
       counted: batch.tokenCount,
     };
   },
-  loss({ rows, forward }) {
-    const { hidden, head } = forward();
-    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]));
-  },
+  loss: (context) => tokenLoss(context, context.forward()),
 };
 
 /** The same over packed documents, which have positions of their own and do not see each other. */
@@ -29,8 +37,14 @@ export const packedLanguageModelling: Stage<Batch> = {
     // Every token but the padding has a target.
     return { inputs: { ...inputs, positions, documents }, tokens: counted, counted };
   },
-  loss({ rows, forward }) {
-    const { hidden, head } = forward({ documents: input("documents", "i32", [rows]) });
-    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]));
-  },
+  loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
 };
+
+/** Next-token prediction as the options of pre-training have it. */
+export function languageModel({ packing, zLoss }: { packing: Packing; zLoss: number }): Stage<Batch> {
+  if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), zLoss) };
+  return {
+    ...packedLanguageModelling,
+    loss: (c) => tokenLoss(c, c.forward({ documents: input("documents", "i32", [c.rows]) }), zLoss),
+  };
+}

@@ -70,6 +70,15 @@ export const trainingShape = {
   adamBeta1: real(0, 0.999999).default(0.9),
   adamBeta2: real(0, 0.9999999).default(0.95),
   adamEpsilon: above.default(1e-8),
+  /** `muon`: Muon for the matrices of hidden linear layers, AdamW for embeddings, head, norms and all else. */
+  optim: z.enum(["adamw", "muon"]).default("adamw"),
+  /** Peak of Muon's learning rate, on the same schedule. */
+  muonLearningRate: above.default(0.02),
+  muonMomentum: real(0, 0.9999).default(0.95),
+  /** Decoupled decay of Muon's matrices, times its learning rate. */
+  muonWeightDecay: real(0).default(0),
+  /** Keep the inputs of each layer alone for the backward pass, and compute the rest of it again: less memory, more time. */
+  gradientCheckpointing: z.boolean({ error: "true or false" }).default(false),
   /** Largest global L2 norm of the gradient; 0: no clipping. */
   maxGradNorm: real(0).default(1),
   loggingSteps: whole(1).default(1),
@@ -99,6 +108,12 @@ export const trainingShape = {
   licence: z.string().optional(),
   /** Further fields of the model card, such as `data` (with licences) and `notes`. */
   card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
+} as const;
+
+/** Options of the stages whose loss is next-token cross-entropy. */
+export const crossEntropyShape = {
+  /** Adds zLoss · logsumexp² of the logits at each counted position, in training alone: logits stay small. PaLM has 1e-4. */
+  zLoss: real(0).default(0),
 } as const;
 
 /** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */

@@ -1,15 +1,17 @@
 import { z } from "zod";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
-import { languageModelling, packedLanguageModelling } from "./language-modelling.ts";
-import { corpora, parseOptions, trainingShape } from "./options.ts";
+import { languageModel } from "./language-modelling.ts";
+import { corpora, crossEntropyShape, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import type { World } from "./world.ts";
 
 /** The strict schema of pre-training options, as a configuration file holds them. */
 export const pretrainSchema = z.strictObject({
   ...trainingShape,
+  ...crossEntropyShape,
   /**
    * Text files (documents apart by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
    * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`.
@@ -29,10 +31,14 @@ export const pretrainSchema = z.strictObject({
   packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
 });
 
-export type PretrainOptions = z.input<typeof pretrainSchema> & { signal?: AbortSignal | undefined };
+export type PretrainOptions = z.input<typeof pretrainSchema> & {
+  signal?: AbortSignal | undefined;
+  /** The processes that train together. Default: this one. */
+  world?: World | undefined;
+};
 
 /**
- * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW, f32 masters. Also continues
+ * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues
  * the pre-training of a loaded checkpoint. With `outputDir` it writes checkpoints that survive a kill at any moment, and the finished model.
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, NUMERICAL for a loss that is not finite, ABORTED after
@@ -42,15 +48,16 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & { signal?: AbortS
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);
  */
 export function pretrain(base: Trainable, options: PretrainOptions): Run<TrainEvent, TrainResult> {
-  const { signal, ...rest } = options;
+  const { signal, world, ...rest } = options;
   const parsed = parseOptions(pretrainSchema, rest, "pretrain");
-  return new Run(() => start(base, parsed, signal));
+  return new Run(() => start(base, parsed, signal, world));
 }
 
 async function* start(
   base: Trainable,
   options: z.output<typeof pretrainSchema>,
   signal: AbortSignal | undefined,
+  world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
   const source = await corpusSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
@@ -59,6 +66,5 @@ async function* start(
     notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
     evaluation: { name: "held-out text", metric: "loss (nats per token)" },
   };
-  const stage = options.packing === "bestFit" ? packedLanguageModelling : languageModelling;
-  return yield* runStage(base, stage, source, options, { card, signal });
+  return yield* runStage(base, languageModel(options), source, options, { card, signal, world });
 }

@@ -2,7 +2,9 @@ import type { CorpusTokenizer } from "../data/encode.ts";
 import { HeddleError } from "../errors.ts";
 import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
+import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
+import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
@@ -106,6 +108,7 @@ export async function* runStage<Batch>(
         sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
         learningRateAt: learningRateSchedule(options),
         names,
+        muon: muonOf(model, options, names ?? model.languageWeightNames),
         replay,
         world: setup.world,
         finish: setup.finish,
@@ -131,14 +134,14 @@ async function openReplay(
   options: TrainingOptions,
   setup: StageSetup,
 ): Promise<OpenReplay | undefined> {
-  const { replay, seed, dtype } = options;
+  const { replay, seed, dtype, gradientCheckpointing } = options;
   if (!replay) return undefined;
   const { data, weight, documentSeparator, textField } = replay;
   const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
   const sequenceLength = sequenceLengthOf(base.model, replay.maxSeqLength === undefined ? options : replay);
   const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
   const source = await corpusSource(text, tokenizerOf(base, stage), sequenceLength, setup.signal);
-  const shape = { sequences, sequenceLength, dtype };
+  const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
   // Batches of a source and of its stage are of one type; the trainer only hands them on.
   return { stage: languageModelling as Stage<unknown>, shape, weight, source };
 }
@@ -154,6 +157,25 @@ async function trainedNames(
   if (known && !model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
   const adapter = known ?? (await model.addAdapter(name, lora, seed));
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
+}
+
+/** What Muon updates: the matrices of linear layers that are trained whole. @throws HeddleError INVALID_ARGUMENT where there are none */
+function muonOf(model: Model, options: TrainingOptions, trained: readonly string[]): MuonOptions | undefined {
+  if (options.optim !== "muon") return undefined;
+  const layers = [...linearLayers(model)].map(([name, layer]) => ({ name: `${name}.weight`, ...layer }));
+  const hidden = layers.filter(({ name }) => trained.includes(name));
+  if (hidden.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "optim: expected adamw where no matrix of a hidden layer is trained whole (an adapter or a head alone), got muon",
+    );
+  return {
+    names: new Set(hidden.map(({ name }) => name)),
+    transposed: new Set(hidden.filter(({ transposed }) => transposed).map(({ name }) => name)),
+    rateRatio: options.muonLearningRate / options.learningRate,
+    momentum: options.muonMomentum,
+    weightDecay: options.muonWeightDecay,
+  };
 }
 
 function storeOf(

@@ -2,21 +2,24 @@ import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
 import { type RowSource, readRows } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
-import { crossEntropy, input } from "../graph/index.ts";
+import { input } from "../graph/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { dataNames } from "./card.ts";
-import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { tokenLoss } from "./language-modelling.ts";
+import { adapterShape, crossEntropyShape, parseOptions, rowData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
 import { type SftBatch, SftSource } from "./sft-source.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import type { World } from "./world.ts";
 
 /** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
 export const sftSchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
+  ...crossEntropyShape,
   /** Optimiser steps in all; else numTrainEpochs says how many. */
   maxSteps: trainingShape.maxSteps.optional(),
   /** Passes over the rows, where maxSteps is not given. */
@@ -30,6 +33,10 @@ export const sftSchema = z.strictObject({
   evalData: rowData.optional(),
   /** Without evalData: the share of `data`'s rows that is held out instead. */
   evalFraction: z.number({ error: "a number from 0 to 0.5" }).min(0).max(0.5).optional(),
+  /**
+   * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; there 5). 0: none.
+   */
+  neftuneNoiseAlpha: z.number({ error: "a number of at least 0" }).min(0, "a number of at least 0").default(0),
   /** Several rows a sequence, which do not see each other: no time is spent on padding. */
   packing: z.boolean({ error: "true or false" }).default(false),
   /** Of conversations, learn the assistant's answers alone. */
@@ -46,6 +53,8 @@ export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & 
   data: RowSource;
   evalData?: RowSource | undefined;
   signal?: AbortSignal | undefined;
+  /** The processes that train together. Default: this one. */
+  world?: World | undefined;
   /** Told of rows that are left out. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 };
@@ -63,11 +72,25 @@ export const supervised: Stage<SftBatch> = {
     const lossWeights = Float32Array.from(targets, (t) => (t < 0 ? 0 : 1 / total));
     return { inputs: { ids: tokens, targets, positions, documents, lossWeights }, tokens: tokenCount, counted };
   },
-  loss({ rows, forward }) {
-    const { hidden, head } = forward({ documents: input("documents", "i32", [rows]) });
-    return crossEntropy(hidden, head, input("targets", "i32", [rows]), input("lossWeights", "f32", [rows]));
-  },
+  loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
 };
+
+/** Supervised fine-tuning as its options have it. */
+export function supervisedBy({
+  zLoss,
+  neftuneNoiseAlpha,
+}: {
+  zLoss: number;
+  neftuneNoiseAlpha: number;
+}): Stage<SftBatch> {
+  return {
+    ...supervised,
+    loss(context) {
+      const documents = input("documents", "i32", [context.rows]);
+      return tokenLoss(context, context.forward({ documents, neftuneNoiseAlpha }), zLoss);
+    },
+  };
+}
 
 /**
  * Supervised fine-tuning: a base model learns to answer from examples. Full, or with `lora` an adapter over frozen weights.
@@ -78,9 +101,9 @@ export const supervised: Stage<SftBatch> = {
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
 export function sft(base: SftTrainable, options: SftOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning = (message) => process.emitWarning(message, "HeddleWarning"), ...rest } = options;
+  const { signal, world, onWarning = (message) => process.emitWarning(message, "HeddleWarning"), ...rest } = options;
   const parsed = parseOptions(sftSchema, rest, "sft");
-  return new Run(() => start(base, parsed, signal, onWarning));
+  return new Run(() => start(base, parsed, signal, onWarning, world));
 }
 
 async function* start(
@@ -88,6 +111,7 @@ async function* start(
   options: z.output<typeof sftSchema>,
   signal: AbortSignal | undefined,
   warn: (message: string) => void,
+  world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "sft");
   const maxSeqLength = sequenceLengthOf(base.model, options);
@@ -104,13 +128,13 @@ async function* start(
     sequenceLength,
     heldOut: heldOut.examples,
   });
-  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps;
+  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps * (world?.size ?? 1);
   const maxSteps =
     options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * (await source.sequencesPerEpoch())) / perStep));
   const learningRate = options.learningRate ?? (options.lora ? 1e-4 : 2e-5);
   return yield* runStage(
     base,
-    supervised,
+    supervisedBy(options),
     source,
     { ...options, maxSteps, learningRate },
     {
@@ -120,6 +144,7 @@ async function* start(
         evaluation: { name: "held-out rows", metric: "loss (nats per counted token)" },
       },
       signal,
+      world,
       sequenceLength,
     },
   );

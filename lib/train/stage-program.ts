@@ -2,7 +2,7 @@ import { HeddleError } from "../errors.ts";
 import { compile, type Executable, gradients, input, type Results, tensor, Value } from "../graph/index.ts";
 import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
-import { AdamW } from "../optim/adamw.ts";
+import { Optimizer } from "../optim/optimizer.ts";
 import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
@@ -20,7 +20,14 @@ export class StageProgram<Batch> {
   private readonly gradient: Executable;
   private readonly evaluation: Executable;
 
-  constructor(model: Model, stage: Stage<Batch>, shape: StepShape, optimizer: AdamW) {
+  /** @param options.partial the loss need not depend on all that is trained: it comes beside one that does */
+  constructor(
+    model: Model,
+    stage: Stage<Batch>,
+    shape: StepShape,
+    optimizer: Optimizer,
+    { partial = false }: { partial?: boolean } = {},
+  ) {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
     this.tokenTypes = new Int32Array(rows);
@@ -30,8 +37,11 @@ export class StageProgram<Batch> {
       const outputs = lossOf(stage, model, shape, true);
       const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
       const keep = input("keep", "f32", [1]);
-      for (const [i, g] of gradients(outputs.loss, weights, input("seed", "f32", [1])).entries())
-        AdamW.collect(names[i]!, g, keep);
+      gradients(outputs.loss, weights, input("seed", "f32", [1]), {
+        recompute: shape.gradientCheckpointing,
+        allowUnused: partial,
+        collect: (g, i) => Optimizer.collect(names[i]!, g, keep),
+      });
       return outputs;
     });
     this.gradient = gradientProgram.bind(model.device, new Map([...model.tensors, ...optimizer.gradients]));
@@ -96,14 +106,15 @@ function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, trai
     sequenceLength,
     dtype,
     training,
-    forward({ rows: own = rowInputs(rows), documents, adapters = true } = {}) {
+    forward({ rows: own = rowInputs(rows), documents, adapters = true, neftuneNoiseAlpha = 0 } = {}) {
       const names = typeof adapters === "boolean" ? (adapters ? undefined : []) : adapters;
       if (names && model.mergedAdapters.length > 0)
         throw new HeddleError(
           "INVALID_ARGUMENT",
           `${stage.name}: expected adapters that are not merged, because the model without them is the reference, got ${model.mergedAdapters.join(", ")} merged`,
         );
-      return sequenceForward(model, own, { sequenceLength, dtype, documents, weights, adapters: names, noise });
+      const more = { documents, weights, adapters: names, noise, neftuneNoiseAlpha };
+      return sequenceForward(model, own, { sequenceLength, dtype, ...more });
     },
   };
   const outputs = stage.loss(context);

@@ -13,6 +13,8 @@ export interface ForwardOptions {
   documents?: Value | undefined;
   /** false: without any adapter (the model before a LoRA stage); names: those. Default: the active ones. */
   adapters?: boolean | readonly string[] | undefined;
+  /** Uniform noise on the embeddings, in training alone: ± alpha / √(sequenceLength · width) (NEFTune). 0: none. */
+  neftuneNoiseAlpha?: number | undefined;
 }
 
 /** What a stage's loss is traced with. */

@@ -1,6 +1,6 @@
 import type { FloatDType } from "../graph/index.ts";
 import type { Model } from "../models/model.ts";
-import { AdamW, type AdamWOptions } from "../optim/adamw.ts";
+import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { type Metrics, metricsOf, type Stage } from "./stage.ts";
 import { StageProgram } from "./stage-program.ts";
 import { soloWorld, type World } from "./world.ts";
@@ -10,6 +10,8 @@ export interface StepShape {
   sequenceLength: number;
   /** Of activations and of the matrices' copies; masters, moments and gradients are f32. */
   dtype: FloatDType;
+  /** Layers are computed again in the backward pass instead of kept. Default false. */
+  gradientCheckpointing?: boolean | undefined;
 }
 
 /** Batches of an earlier stage that are mixed into every step, so that a model keeps what it knew. */
@@ -20,7 +22,7 @@ export interface Replay<Batch = unknown> {
   weight: number;
 }
 
-export interface TrainStepOptions extends AdamWOptions {
+export interface TrainStepOptions extends OptimizerOptions {
   /** Weights that are trained; all others are frozen and untouched. Default: what logits of tokens depend on. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
@@ -44,20 +46,23 @@ export interface StepResult extends Accumulated {
 
 /** A training step over one model: gradients of micro-batches, of a replay beside them, and the update. */
 export class TrainStep<Batch> {
-  readonly optimizer: AdamW;
+  readonly optimizer: Optimizer;
   private readonly program: StageProgram<Batch>;
   private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
   private readonly world: World;
+  private readonly model: Model;
   private readonly seed: number;
 
   private constructor(model: Model, stage: Stage<Batch>, shape: StepShape, options: TrainStepOptions) {
-    const { names = model.languageWeightNames, world = soloWorld, replay, seed = 0, ...adamw } = options;
+    const { names = model.languageWeightNames, world = soloWorld, replay, seed = 0, ...optimizer } = options;
     this.world = world;
+    this.model = model;
     this.seed = seed;
-    this.optimizer = new AdamW(model.device, new Map(names.map((n) => [n, model.weight(n)])), adamw);
+    this.optimizer = new Optimizer(model.device, new Map(names.map((n) => [n, model.weight(n)])), optimizer);
     this.program = new StageProgram(model, stage, shape, this.optimizer);
     this.replay = replay && {
-      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer),
+      // Text has no use for a classifier, or for a value head.
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, { partial: true }),
       weight: replay.weight,
     };
   }
@@ -126,6 +131,13 @@ export class TrainStep<Batch> {
   /** The mean loss over a batch's counted positions, without gradients. */
   evaluate(batch: Batch, signal?: AbortSignal): Promise<{ loss: number; counted: number; metrics: Metrics }> {
     return this.program.evaluate(batch, signal);
+  }
+
+  /** Whether all that is trained is finite. */
+  async isFinite(): Promise<boolean> {
+    for (const name of this.optimizer.names)
+      for (const value of await this.model.weight(name).toFloat32()) if (!Number.isFinite(value)) return false;
+    return true;
   }
 
   /** Bytes of the largest gradient program's intermediate values. */

@@ -9,7 +9,7 @@ import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 const schema = z.strictObject({ ...trainingShape, ...adapterShape });
 
 export type TrainOptions = z.input<typeof schema> &
-  Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength" | "signal">> & {
+  Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength" | "signal" | "world">> & {
     /** What the model card says of the stage. */
     about?: Partial<StageCard> | undefined;
   };
@@ -26,8 +26,10 @@ export function train<Batch>(
   source: BatchSource<Batch>,
   options: TrainOptions,
 ): Run<TrainEvent, TrainResult> {
-  const { names, sequences, sequenceLength, signal, about, ...rest } = options;
+  const { names, sequences, sequenceLength, signal, world, about, ...rest } = options;
   const parsed = parseOptions(schema, rest, stage.name);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
-  return new Run(() => runStage(base, stage, source, parsed, { card, names, sequences, sequenceLength, signal }));
+  return new Run(() =>
+    runStage(base, stage, source, parsed, { card, names, sequences, sequenceLength, signal, world }),
+  );
 }

@@ -1,9 +1,10 @@
 import { HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
+import type { MuonOptions } from "../optim/muon.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import { type Accumulated, type Replay, type StepShape, TrainStep } from "./step.ts";
-import type { World } from "./world.ts";
+import { soloWorld, type World } from "./world.ts";
 
 /** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
 export interface StepEvent {
@@ -53,6 +54,8 @@ export interface TrainResult {
 /** Micro-batches in order, with a position that a checkpoint keeps. */
 export interface BatchSource<Batch> {
   next(signal?: AbortSignal): Promise<Batch>;
+  /** Passes over the next batch, which another rank takes. Default: `next`, and what it gives is dropped. */
+  skip?(signal?: AbortSignal): Promise<void>;
   state(): unknown;
   restore(state: unknown): void;
   /** The held-out batches, the same ones every time; absent: no evaluation. */
@@ -71,6 +74,8 @@ export interface TrainerOptions extends StepShape {
   adamBeta2: number;
   adamEpsilon: number;
   maxGradNorm: number;
+  /** Matrices that Muon updates. Default: none. */
+  muon?: MuonOptions | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
   saveSteps?: number | undefined;
@@ -103,8 +108,9 @@ export interface TrainerState {
 
 /**
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data.
- * With a store it first continues from the checkpoint that the store found. An abort is answered after the running micro-batch,
- * and the last completed step is saved first.
+ * With a store it first continues from the checkpoint that the store found. An abort is answered after the running micro-batch.
+ * Before it ends by an abort, or by an error of the data or the numbers, the last completed step is saved, as long as its weights are
+ * finite; after an error no older checkpoint is removed.
  */
 export async function* trainLoop<Batch>(
   model: Model,
@@ -121,6 +127,7 @@ export async function* trainLoop<Batch>(
     eps: options.adamEpsilon,
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
+    muon: options.muon,
     names: options.names,
     world: options.world,
     replay: options.replay,
@@ -145,9 +152,9 @@ export async function* trainLoop<Batch>(
     ...position,
   });
   const at = () => ({ step: done, maxSteps: options.maxSteps });
-  const save = async () => {
+  const save = async (how?: { keepOlder: boolean }) => {
     if (!store || !writes || saved === done) return;
-    await store.save(done, step.optimizer, state());
+    await store.save(done, step.optimizer, state(), how);
     saved = done;
   };
   try {
@@ -162,7 +169,8 @@ export async function* trainLoop<Batch>(
       position = positions();
     }
     const meter = new Meter();
-    const next = () => fetch(options.gradientAccumulationSteps, source, replay?.source, positions, signal);
+    const world = options.world ?? soloWorld;
+    const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
     const heldOut = async (): Promise<EvalEvent> => {
       const event = { ...at(), ...(await evaluate(step, source.evaluation!(signal), signal)) };
@@ -214,15 +222,17 @@ export async function* trainLoop<Batch>(
     return { steps: done, tokensSeen, loss, ...evaluated, seconds, path };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
+    else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is told
     throw error;
   } finally {
     step.dispose();
   }
 }
 
-/** The batches of a step, one of the replay included, and the positions after them. */
+/** This rank's batches of a step, one of the replay included, and the positions after those of all ranks. */
 function fetch<Batch, Positions>(
   count: number,
+  world: World,
   source: BatchSource<Batch>,
   replay: BatchSource<unknown> | undefined,
   positions: () => Positions,
@@ -230,12 +240,22 @@ function fetch<Batch, Positions>(
 ): Promise<{ batches: Batch[]; replayed: unknown[]; after: Positions }> {
   const work = (async () => {
     const batches: Batch[] = [];
-    for (let i = 0; i < count; i++) batches.push(await source.next(signal));
-    const replayed = replay ? [await replay.next(signal)] : [];
+    for (let i = 0; i < count; i++) batches.push(await own(source, world, signal));
+    const replayed = replay ? [await own(replay, world, signal)] : [];
     return { batches, replayed, after: positions() };
   })();
   work.catch(() => undefined); // reported where it is awaited
   return work;
+}
+
+/** One batch for each rank, in turn: the ranks together take what one process takes in so many more micro-batches. */
+async function own<Batch>(source: BatchSource<Batch>, world: World, signal: AbortSignal | undefined): Promise<Batch> {
+  let batch: Batch | undefined;
+  for (let rank = 0; rank < world.size; rank++) {
+    if (rank === world.rank) batch = await source.next(signal);
+    else await (source.skip?.(signal) ?? source.next(signal));
+  }
+  return batch!;
 }
 
 async function evaluate<Batch>(

@@ -1,8 +1,9 @@
 import type { Tensor } from "../graph/index.ts";
 
 /**
- * The processes that train one model together. Each computes the gradients of its own micro-batches; the trainer adds up
- * gradients, counts and losses over all of them before the update, so that every rank then makes the same step.
+ * The processes that train one model together. All open the same data with the same options; of every `size` micro-batches each takes
+ * the one of its rank. The trainer adds up gradients, counts and losses over all ranks before the update, so that every rank then
+ * makes the same step. Rank 0 alone writes checkpoints and the model; a resumed run reads them on every rank.
  */
 export interface World {
   /** This process among them, from 0. */

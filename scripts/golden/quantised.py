@@ -131,4 +131,5 @@ def main():
     sys.stdout.write("{\n" + ",\n".join(rows) + "\n}\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

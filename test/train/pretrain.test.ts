@@ -219,6 +219,42 @@ describe("pretrain", () => {
     }
   });
 
+  test("Muon learns, and resumes bit for bit; layers computed again change no bit; z-loss is not measured on held-out text", async () => {
+    const given = options({ optim: "muon", muonWeightDecay: 0.05, gradientAccumulationSteps: 2 });
+    await using whole = newModel();
+    const expected = await losses(whole, given);
+    await using plain = newModel();
+    expect(await losses(plain, { ...given, optim: "adamw" })).not.toEqual(expected);
+    expect(expected.at(-1)!).toBeLessThan(expected[0]! - 1);
+    await using again = newModel();
+    expect(await losses(again, { ...given, gradientCheckpointing: true })).toEqual(expected);
+    const outputDir = join(folder, "muon");
+    await using first = newModel();
+    const controller = new AbortController();
+    const before: number[] = [];
+    const interrupted = async () => {
+      for await (const event of pretrain(first, { ...given, outputDir, signal: controller.signal })) {
+        if (!isStep(event)) continue;
+        before.push(event.loss);
+        if (event.step === 5) controller.abort();
+      }
+    };
+    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+    await using second = newModel();
+    expect([...before, ...(await losses(second, { ...given, outputDir, resume: true }))]).toEqual(expected);
+    const weight = "model.layers.1.mlp.down_proj.weight";
+    expect(await second.model.weight(weight).toFloat32()).toEqual(await whole.model.weight(weight).toFloat32());
+
+    const evaluated = async (zLoss: number) => {
+      await using base = newModel();
+      const held = join(folder, "held-out.jsonl");
+      return await pretrain(base, options({ maxSteps: 1, learningRate: 1e-12, evalData: held, zLoss }));
+    };
+    const [without, with_] = [await evaluated(0), await evaluated(0.1)];
+    expect(with_.loss).toBeGreaterThan(without.loss + 1); // log(320)² / 10 more
+    expect(with_.evalLoss).toBeCloseTo(without.evalLoss!, 5);
+  });
+
   test("packed documents have the loss and the gradients of the same documents in rows of their own", async () => {
     await using base = newModel();
     const open = (maxSeqLength: number, batchSize: number) =>
@@ -318,6 +354,16 @@ describe("errors name what was wrong, expected and got", () => {
       "a packing that is none",
       { packing: "best" },
       { code: "INVALID_ARGUMENT", message: /packing: expected one of concatenate, bestFit, got "best"/ },
+    ],
+    [
+      "an optimiser that is none",
+      { optim: "moun" },
+      { code: "INVALID_ARGUMENT", message: /optim: expected one of adamw, muon, got "moun"/ },
+    ],
+    [
+      "a negative z-loss",
+      { zLoss: -1 },
+      { code: "INVALID_ARGUMENT", message: /zLoss: expected a number of at least 0, got -1/ },
     ],
     ["a missing file", { data: "/nowhere/text.txt" }, { code: "NOT_FOUND", message: /\/nowhere\/text\.txt/ }],
     [

@@ -5,6 +5,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packBestFit } from "../../lib/data/packing.ts";
 import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { compile, embedding, input, type Value } from "../../lib/graph/index.ts";
+import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
+import type { ForwardContext } from "../../lib/nn/context.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type SftOptions, sft } from "../../lib/train/sft.ts";
 import type { StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
@@ -201,6 +204,64 @@ describe("sft", () => {
     const [again] = await losses(loaded, options({ lora: { r: 8 }, maxSteps: 1 }));
     expect(again).toBeLessThan(result.loss + 0.5);
     expect(loaded.model.adapters.size).toBe(1);
+  });
+
+  test("NEFTune: noise of ± alpha / √(length · width) on the embeddings, in training alone, drawn again by a resumed run", async () => {
+    const given = options({ neftuneNoiseAlpha: 20, evalData: rows.slice(0, 4), maxSteps: 6 });
+    await using whole = newModel();
+    const expected = await losses(whole, given);
+    await using plain = newModel();
+    const quiet = await losses(plain, { ...given, neftuneNoiseAlpha: 0 });
+    expect(expected[0]).not.toBe(quiet[0]);
+    const outputDir = join(folder, "neftune");
+    await using first = newModel();
+    const controller = new AbortController();
+    const before: number[] = [];
+    const interrupted = async () => {
+      for await (const event of sft(first, { ...given, outputDir, signal: controller.signal })) {
+        if (!isStep(event)) continue;
+        before.push(event.loss);
+        if (event.step === 3) controller.abort();
+      }
+    };
+    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
+    await using second = newModel();
+    expect([...before, ...(await losses(second, { ...given, outputDir, resume: true }))]).toEqual(expected);
+    // Held-out rows are measured without it: one step that changes nothing leaves the same loss.
+    const held = async (neftuneNoiseAlpha: number) => {
+      await using base = newModel();
+      return (await sft(base, { ...given, neftuneNoiseAlpha, maxSteps: 1, learningRate: 1e-12 })).evalLoss;
+    };
+    expect(await held(20)).toBeCloseTo((await held(0))!, 6);
+    // The noise itself: what a training trace adds to an embedding.
+    const width = 32;
+    await using base = newModel();
+    const program = compile(() => {
+      const hidden: Value[] = [];
+      const noise = { key: () => input("noise", "i32", [3]), stream: () => 0 };
+      const embeddings = { sequenceLength: 16, neftuneNoiseAlpha: 20 };
+      const watched = {
+        ...base.model.family,
+        forward: (c: ForwardContext) => {
+          const table = c.weight("model.embed_tokens.weight");
+          const x = embedding(table, c.ids, {});
+          hidden.push(x, c.embedded(x));
+          return x;
+        },
+      };
+      sequenceForward(Object.assign(Object.create(base.model), { family: watched }), rowInputs(16), {
+        ...embeddings,
+        noise,
+      });
+      return { x: hidden[0]!, noisy: hidden[1]! };
+    });
+    const rowsOf = { ids: Int32Array.from({ length: 16 }, (_, i) => i), noise: Int32Array.of(1, 2, 3) };
+    const { x, noisy } = await program.bind(base.model.device, base.model.tensors).run(rowsOf);
+    const bound = 20 / Math.sqrt(16 * width);
+    const differences = Array.from(noisy, (v, i) => v - x[i]!);
+    expect(Math.max(...differences.map(Math.abs))).toBeLessThanOrEqual(bound * 1.0001);
+    const mean = differences.reduce((n, d) => n + d * d, 0) / differences.length;
+    expect(Math.abs(mean / (bound ** 2 / 3) - 1)).toBeLessThan(0.15); // of 512 uniform draws, five standard deviations
   });
 
   test("replay is reported, and changes what is learned", async () => {

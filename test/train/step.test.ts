@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import type { Batch } from "../../lib/data/corpus.ts";
-import { add, crossEntropy, input, mul, openDevice, scale, sum, type Tensor } from "../../lib/graph/index.ts";
+import { add, crossEntropy, input, mul, openDevice, scale, sum } from "../../lib/graph/index.ts";
 import { languageModelling } from "../../lib/train/language-modelling.ts";
 import type { Stage } from "../../lib/train/stage.ts";
 import { TrainStep } from "../../lib/train/step.ts";
-import type { World } from "../../lib/train/world.ts";
 import { goldenCase, goldenModel } from "../golden/weights.ts";
+import { worlds } from "./worlds.ts";
 
 const device = openDevice();
 const golden = goldenCase("llama");
@@ -109,34 +109,6 @@ test("further outputs of a loss are reported: shares add up, or the stage's own 
   expect(held.metrics.counted).toBeCloseTo(1 / micros[0]!.tokenCount, 6);
   for (const step of [plain, summed, own]) step.dispose();
 });
-
-/** Ranks in one process: each waits until all have brought theirs, then all get the sum. */
-function worlds(size: number): World[] {
-  let given: unknown[] = [];
-  let waiting: (() => void)[] = [];
-  const meet = async <T>(mine: T): Promise<T[]> => {
-    const all = given;
-    all.push(mine);
-    if (all.length === size) {
-      for (const go of waiting) go();
-      [given, waiting] = [[], []];
-    } else await new Promise<void>((go) => waiting.push(go));
-    return all as T[];
-  };
-  return Array.from({ length: size }, (_, rank) => ({
-    rank,
-    size,
-    async sum(values: readonly number[]) {
-      const all = await meet(values);
-      return values.map((_, i) => all.reduce((n, v) => n + v[i]!, 0));
-    },
-    async allReduce(tensors: readonly Tensor[]) {
-      const all = await meet(await Promise.all(tensors.map((t) => t.toFloat32())));
-      for (const [i, t] of tensors.entries())
-        await t.write(Float32Array.from(all[0]![i]!, (_, k) => all.reduce((n, own) => n + own[i]![k]!, 0)));
-    },
-  }));
-}
 
 test("two ranks with half of a batch each make the step of one process with all of it", async () => {
   const alone = await goldenModel("llama", device);

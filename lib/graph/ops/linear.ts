@@ -67,3 +67,9 @@ export function linear(
   const attributes = { transposed: transposed ? 1 : 0, rowwise: rowwise ? 1 : 0, ...(int8 && { int8: 1 }) };
   return linearNode([x, weight, bias], attributes)[0]!;
 }
+
+/** aᵀ·b. @param a (rows, n) @param b (rows, k) @returns (n, k) f32. It has no gradient. */
+export function transposedProduct(a: Value, b: Value): Value {
+  needDim("transposed product", "rows of b", needFloat("transposed product", "b", b, 2).dim(0), a.dim(0));
+  return backwardWeight([a, b], { transposed: 0 }, [{ dtype: "f32", shape: [a.dim(1), b.dim(1)] }])[0]!;
+}

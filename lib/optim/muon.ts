@@ -1,0 +1,85 @@
+import { invalidArgument } from "../errors.ts";
+import {
+  accumulate,
+  add,
+  affine,
+  broadcast,
+  globalNorm,
+  input,
+  linear,
+  mul,
+  reciprocal,
+  scale,
+  transposedProduct,
+  type Value,
+} from "../graph/index.ts";
+
+/** The sizes of a matrix. */
+const sizes = (matrix: Value): [number, number] => [matrix.dim(0) as number, matrix.dim(1) as number];
+
+/** Hyper-parameters of Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks"). */
+export interface MuonOptions {
+  /** Matrices that it updates, by name; all other parameters are AdamW's. */
+  names: ReadonlySet<string>;
+  /** Those of them that are stored (inputs, outputs). */
+  transposed?: ReadonlySet<string>;
+  /** Its learning rate as a multiple of AdamW's. */
+  rateRatio: number;
+  /** Of the Nesterov momentum. Default 0.95. */
+  momentum?: number;
+  /** Decoupled, times its learning rate. Default 0. */
+  weightDecay?: number;
+}
+
+export const MUON_DEFAULTS = { momentum: 0.95, weightDecay: 0 } as const;
+
+/** The quintic of the reference implementation: steep at 0, so that five steps bring every singular value near 1. */
+const [A, B, C] = [3.4445, -4.775, 2.0315] as const;
+const STEPS = 5;
+const EPSILON = 1e-7;
+
+/**
+ * The nearest matrix with orthogonal rows or columns, about: five Newton–Schulz steps, X ← aX + (b·XXᵀ + c·(XXᵀ)²)X, from X = G / ‖G‖.
+ * Singular values end within about 0.7 to 1.2.
+ * @param g (rows, columns) f32 @returns (rows, columns)
+ */
+export function orthogonalised(g: Value): Value {
+  const [rows, columns] = sizes(g);
+  const norm = affine(globalNorm([g]), 1, EPSILON);
+  let x = mul(g, broadcast(reciprocal(norm), g.shape));
+  for (let i = 0; i < STEPS; i++) {
+    // Of the two Gram matrices the smaller. It is symmetric: a product with its transpose is one with itself.
+    const gram = rows <= columns ? linear(x, x) : transposedProduct(x, x);
+    const polynomial = add(scale(gram, B), scale(linear(gram, gram), C));
+    const turned = rows <= columns ? linear(polynomial, x, undefined, { transposed: true }) : linear(x, polynomial);
+    x = add(scale(x, A), turned);
+  }
+  return x;
+}
+
+/**
+ * In a trace: one Muon step in place. Momentum m ← μ·m + (1 − μ)·g, Nesterov's u = μ·m + (1 − μ)·g, and
+ * w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u).
+ * Reads the inputs `muon.momentum`, `muon.keep` (1 − η·λ) and `muon.rate` (−η), (1) f32 each.
+ * @param operands.factor (1) f32: multiplies the gradient (clipping)
+ */
+export function muon(
+  operands: { parameter: Value; gradient: Value; momentum: Value; factor: Value },
+  { momentum, transposed }: { momentum: number; transposed: boolean },
+): void {
+  const { parameter, gradient, momentum: buffer, factor } = operands;
+  const [rows, columns] = sizes(parameter);
+  const own = scale(mul(gradient, broadcast(factor, gradient.shape)), 1 - momentum);
+  accumulate(buffer, own, input("muon.momentum", "f32", [1]));
+  const update = orthogonalised(add(own, scale(buffer, momentum)));
+  const size = Math.sqrt(Math.max(1, transposed ? columns / rows : rows / columns));
+  const rate = broadcast(input("muon.rate", "f32", [1]), parameter.shape);
+  accumulate(parameter, mul(scale(update, size), rate), input("muon.keep", "f32", [1]));
+}
+
+/** @throws HeddleError INVALID_ARGUMENT */
+export function checkMuon({ rateRatio, momentum = MUON_DEFAULTS.momentum }: MuonOptions): void {
+  if (!(rateRatio > 0 && Number.isFinite(rateRatio)))
+    throw invalidArgument("muon.rateRatio", "a number above 0", rateRatio);
+  if (!(momentum >= 0 && momentum < 1)) throw invalidArgument("muon.momentum", "a number from 0 to below 1", momentum);
+}

@@ -1,0 +1,115 @@
+import {
+  accumulate,
+  adamw,
+  clipFactor,
+  compile,
+  type Device,
+  type Executable,
+  globalNorm,
+  input,
+  Tensor,
+  tensor,
+  type Value,
+} from "../graph/index.ts";
+import { checkMuon, MUON_DEFAULTS, type MuonOptions, muon } from "./muon.ts";
+
+/** Hyper-parameters of AdamW (Loshchilov & Hutter 2019). */
+export interface AdamWOptions {
+  beta1?: number;
+  beta2?: number;
+  eps?: number;
+  weightDecay?: number;
+  /** Largest global L2 norm of the gradient; 0 clips nothing. */
+  maxGradNorm?: number;
+}
+
+export interface OptimizerOptions extends AdamWOptions {
+  /** Some matrices by Muon; the gradient's norm and its clipping are over all parameters. */
+  muon?: MuonOptions | undefined;
+}
+
+export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
+
+/**
+ * AdamW over named f32 parameters, or Muon for some of them: gradients and moments are persistent tensors beside them. AdamW's decay
+ * applies to matrices only (embeddings included), not to norms and biases.
+ */
+export class Optimizer {
+  readonly names: readonly string[];
+  /** Gradients by `gradient.<name>`: what the step's program accumulates into. */
+  readonly gradients = new Map<string, Tensor>();
+  /** AdamW's first and second moments by `m.<name>` and `v.<name>`, Muon's by `momentum.<name>`: what a checkpoint keeps. */
+  readonly moments = new Map<string, Tensor>();
+  /** Updates done; the bias correction's exponent. */
+  steps = 0;
+  private readonly options: Required<AdamWOptions>;
+  private readonly muon: Required<Omit<MuonOptions, "transposed">> | undefined;
+  private readonly update: Executable<{ gradNorm: Value }>;
+
+  constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
+    const { muon: muonOptions, ...adamwOptions } = options;
+    if (muonOptions) checkMuon(muonOptions);
+    this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
+    this.muon = muonOptions && { ...MUON_DEFAULTS, ...muonOptions };
+    const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
+    this.names = [...parameters.keys()];
+    for (const [name, { shape }] of parameters) {
+      this.gradients.set(`gradient.${name}`, Tensor.zeros(device, "f32", shape));
+      for (const m of byMuon(name) ? ["momentum"] : ["m", "v"])
+        this.moments.set(`${m}.${name}`, Tensor.zeros(device, "f32", shape));
+    }
+    const program = compile(() => {
+      const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
+      const hyper = input("hyper", "f32", [7]);
+      const gradNorm = globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p)));
+      const factor = clipFactor(gradNorm, input("maxGradNorm", "f32", [1]));
+      for (const [n, p] of parameters) {
+        const shared = { parameter: value(n, p), gradient: value(`gradient.${n}`, p), factor };
+        if (byMuon(n)) {
+          const transposed = muonOptions?.transposed?.has(n) ?? false;
+          muon({ ...shared, momentum: value(`momentum.${n}`, p) }, { momentum: this.muon!.momentum, transposed });
+        } else {
+          const moments = { m: value(`m.${n}`, p), v: value(`v.${n}`, p) };
+          adamw({ ...shared, ...moments, hyper }, { decay: p.shape.length >= 2 });
+        }
+      }
+      return { gradNorm };
+    });
+    this.update = program.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
+  }
+
+  /** Inside a trace: adds a gradient to its tensor, over what was there where `keep` is 1. */
+  static collect(name: string, gradient: Value, keep: Value): void {
+    accumulate(tensor(`gradient.${name}`, "f32", gradient.shape), gradient, keep);
+  }
+
+  /**
+   * Updates the parameters from the gradients.
+   * @param learningRate AdamW's; Muon's is `rateRatio` times it
+   * @returns the gradients' L2 norm before clipping
+   */
+  async step(learningRate: number): Promise<number> {
+    const { beta1, beta2, eps, weightDecay, maxGradNorm } = this.options;
+    const t = this.steps + 1;
+    const hyper = Float32Array.of(learningRate, beta1, beta2, eps, weightDecay, 1 - beta1 ** t, 1 - beta2 ** t);
+    const inputs = { hyper, maxGradNorm: Float32Array.of(maxGradNorm), ...this.muonInputs(learningRate) };
+    const { gradNorm } = await this.update.run(inputs);
+    this.steps = t;
+    return gradNorm[0]!;
+  }
+
+  private muonInputs(learningRate: number): Record<string, Float32Array> {
+    if (!this.muon) return {};
+    const rate = learningRate * this.muon.rateRatio;
+    return {
+      "muon.momentum": Float32Array.of(this.muon.momentum),
+      "muon.keep": Float32Array.of(1 - rate * this.muon.weightDecay),
+      "muon.rate": Float32Array.of(-rate),
+    };
+  }
+
+  dispose(): void {
+    this.update.dispose();
+    for (const t of [...this.gradients.values(), ...this.moments.values()]) t.dispose();
+  }
+}

@@ -1,0 +1,75 @@
+// Replay of raw text in every stage: reported, and a part of what is learned.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { trainClassifier } from "../../lib/train/classify.ts";
+import { dpo } from "../../lib/train/dpo.ts";
+import { trainEmbedding } from "../../lib/train/embed.ts";
+import { grpo } from "../../lib/train/grpo.ts";
+import { kto } from "../../lib/train/kto.ts";
+import { orpo } from "../../lib/train/orpo.ts";
+import { ppo } from "../../lib/train/ppo.ts";
+import { pretrain } from "../../lib/train/pretrain.ts";
+import { trainReward } from "../../lib/train/reward.ts";
+import type { Run } from "../../lib/train/run.ts";
+import { sft } from "../../lib/train/sft.ts";
+import type { TrainEvent, TrainResult } from "../../lib/train/trainer.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-replay-"));
+  await writeFile(join(folder, "text.txt"), sentences.join("\n\n"));
+  await writeFile(
+    join(folder, "other.txt"),
+    sentences.map((_, i) => `${i} = ${i * i}; ${i} + 1 = ${i + 1}`).join("\n\n"),
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const prompts = Array.from({ length: 8 }, (_, i) => `The ${["cat", "dog"][i % 2]} saw`);
+const pairs = prompts.map((prompt) => ({ prompt, chosen: " the sea", rejected: " a house" }));
+const judged = prompts.map((prompt, i) => ({ prompt, completion: " the sea", label: i % 2 === 0 }));
+const shared = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 2e-3 };
+const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length)];
+type Given = typeof shared & { replay?: { data: string; weight: number; maxSeqLength: number } };
+
+const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
+  pretrain: (base, given) => pretrain(base, { ...given, data: join(folder, "other.txt"), maxSeqLength: 16 }),
+  sft: (base, given) => sft(base, { ...given, data: prompts.map((prompt) => ({ prompt, completion: " the sea" })) }),
+  classify: (base, given) =>
+    trainClassifier(base, { ...given, data: prompts.map((text, i) => ({ text, label: `${i % 2}` })) }),
+  embed: (base, given) =>
+    trainEmbedding(base, { ...given, data: prompts.map((anchor, i) => ({ anchor, positive: `${i} sea` })) }),
+  reward: (base, given) => trainReward(base, { ...given, data: pairs }),
+  dpo: (base, given) => dpo(base, { ...given, data: pairs }),
+  kto: (base, given) => kto(base, { ...given, data: judged }),
+  orpo: (base, given) => orpo(base, { ...given, data: pairs }),
+  ppo: (base, given) => ppo(base, { ...given, prompts, rewards, maxCompletionLength: 4 }),
+  grpo: (base, given) => grpo(base, { ...given, prompts, rewards, numGenerations: 4, maxCompletionLength: 4 }),
+};
+
+test.each(Object.keys(stages))("%s", async (name) => {
+  const run = async (weight?: number) => {
+    await using base = tinyModel(
+      { tokenizer: await tinyTokenizer() },
+      { initializerRange: 0.1, tieWordEmbeddings: true },
+    );
+    const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
+    const reported: (number | undefined)[] = [];
+    for await (const event of stages[name]!(base, { ...shared, ...replay }))
+      if ("loss" in event) reported.push(event.metrics?.replayLoss);
+    const weights = await base.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
+    return { reported, weights };
+  };
+  const [without, with_, unweighted] = [await run(), await run(1), await run(0)];
+  expect(without.reported).toEqual([undefined, undefined, undefined]);
+  for (const loss of with_.reported) expect(Math.abs(loss! - Math.log(320))).toBeLessThan(2);
+  // The same batches, learned from and only looked at.
+  expect(with_.reported[0]).toBe(unweighted.reported[0]);
+  expect(with_.reported[2]!).toBeLessThan(unweighted.reported[2]! - 0.01);
+  expect(with_.weights).not.toEqual(without.weights);
+  expect(unweighted.weights).toEqual(without.weights);
+});
