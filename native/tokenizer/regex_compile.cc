@@ -96,8 +96,36 @@ class Compiler {
     return add_set(set);
   }
 
+  // Whether a node can match nothing.
+  static bool nullable(const RegexNode& node) {
+    const auto is = [](const auto& part) { return nullable(*part); };
+    switch (node.kind) {
+      case Kind::character:
+      case Kind::set: return false;
+      case Kind::sequence:
+      case Kind::atomic: return std::all_of(node.parts.begin(), node.parts.end(), is);
+      case Kind::alternatives: return std::any_of(node.parts.begin(), node.parts.end(), is);
+      case Kind::repeat: return node.least == 0 || nullable(*node.parts[0]);
+      default: return true;
+    }
+  }
+
+  // Whether it may match nothing where, second to that, it could match something.
+  static bool prefers_nothing(const RegexNode& node) {
+    if (node.kind == Kind::repeat && node.greed == RegexNode::Greed::least && nullable(node)) return true;
+    for (size_t i = 0; i < node.parts.size(); ++i) {
+      if (node.kind == Kind::alternatives && i + 1 < node.parts.size() && nullable(*node.parts[i])) return true;
+      if (prefers_nothing(*node.parts[i])) return true;
+    }
+    return false;
+  }
+
   void repeat(const RegexNode& node) {
     const RegexNode& inner = *node.parts[0];
+    if (node.most == 0 && nullable(inner) && prefers_nothing(inner)) {
+      // The library leaves such a loop where this one would try on.
+      refuse_regex(where_, "repetition of what may be nothing", pattern_);
+    }
     if (node.greed != RegexNode::Greed::least) {
       if (const int64_t set = single(inner); set >= 0) {
         const Op op = node.greed == RegexNode::Greed::possessive ? Op::span_all : Op::span;

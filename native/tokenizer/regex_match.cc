@@ -15,7 +15,11 @@ constexpr size_t none = SIZE_MAX;
 class Matcher {
  public:
   Matcher(const RegexProgram& program, std::string_view text)
-      : program_(program), text_(text), budget_(base_steps + steps_a_byte * text.size()) {}
+      : program_(program),
+        text_(text),
+        budget_(base_steps + steps_a_byte * text.size()),
+        runs_(program.code.size(), {0, 0}),
+        failed_ranges_(program.code.size(), nothing) {}
 
   // End of the match that begins at `at`, or none.
   size_t match(size_t at) {
@@ -56,7 +60,7 @@ class Matcher {
   // Only attempts that take long pay for it.
   bool enter(uint32_t pc, size_t at) {
     if (++steps_ > budget_) return false;
-    if (++attempt_steps_ < 512) return true;
+    if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
     const uint64_t bit = static_cast<uint64_t>(at - base_) * program_.code.size() + pc;
     if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, 2 * failed_.size()));
     uint64_t& word = failed_[bit / 64];
@@ -64,6 +68,9 @@ class Matcher {
     if (word & mask) return false;
     word |= mask;
     failed_log_.push_back(bit);
+    Range& range = failed_ranges_[pc];
+    if (range.begin <= range.end && range.begin > 0 && before(range.begin) == at) range.begin = at;
+    else range = {at, at};
     return true;
   }
 
@@ -71,6 +78,7 @@ class Matcher {
     for (size_t i = count; i < failed_log_.size(); ++i) {
       failed_[failed_log_[i] / 64] &= ~(uint64_t{1} << (failed_log_[i] % 64));
     }
+    if (count < failed_log_.size()) std::fill(failed_ranges_.begin(), failed_ranges_.end(), nothing);
     failed_log_.resize(count);
   }
 
@@ -97,8 +105,12 @@ class Matcher {
       State& top = stack_.back();
       const uint32_t pc = top.pc;
       const size_t at = top.at;
-      if (at > top.low) top.at = before(at);
+      const Range& tried = failed_ranges_[pc];
+      const bool known = at >= tried.begin && at <= tried.end;
+      const size_t rest = known ? tried.begin : at;  // what is below is still to be tried
+      if (rest > top.low) top.at = before(rest);
       else stack_.pop_back();
+      if (known) continue;
       found = advance(pc, at);
     }
     stack_.resize(bottom);
@@ -128,10 +140,18 @@ class Matcher {
           const RegexClass& set = program_.sets[step.x];
           size_t low = at;
           uint32_t count = 0;
-          while (at < text_.size() && (step.z == 0 || count < step.z) && set.has(code_at(at, next))) {
+          Range& run = runs_[pc];
+          const size_t start = at;
+          while (at < text_.size() && (step.z == 0 || count < step.z)) {
+            if (step.z == 0 && count >= step.y && at >= run.begin && at < run.end) {
+              at = run.end;  // as far as it went before
+              break;
+            }
+            if (!set.has(code_at(at, next))) break;
             at = next;
             if (++count == step.y) low = at;
           }
+          if (step.z == 0) run = {start, at};
           steps_ += count / 8;
           if (count < step.y) return none;
           ++pc;
@@ -177,6 +197,11 @@ class Matcher {
     return end;
   }
 
+  struct Range {
+    size_t begin, end;
+  };
+  static constexpr Range nothing{1, 0};
+
   const RegexProgram& program_;
   std::string_view text_;
   uint64_t budget_, steps_ = 0, attempt_steps_ = 0;
@@ -184,6 +209,8 @@ class Matcher {
   std::vector<State> stack_;
   std::vector<uint64_t> failed_;
   std::vector<uint64_t> failed_log_;
+  std::vector<Range> runs_;           // by instruction: the last span, begin to end
+  std::vector<Range> failed_ranges_;  // by instruction: positions, both included, of which all have been tried
 };
 
 }  // namespace
