@@ -144,6 +144,7 @@ export interface NativeStep {
   number?: number;
   maxDigits?: number;
   contractions?: boolean;
+  longest?: boolean;
 }
 
 /** See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside. */
@@ -171,6 +172,8 @@ export interface NativeTokenizerSpec {
   maxWordCharacters?: number;
   /** Of a Unigram model: one a token. */
   scores?: Float64Array;
+  /** Ids that no text matches. */
+  hidden?: Uint32Array;
   beginIds: Uint32Array;
   endIds: Uint32Array;
   byteLevel: boolean;

@@ -22,7 +22,7 @@ export interface ModelFiles {
   layout: WeightLayout;
   generation: GenerationConfig;
   card: ModelCard | undefined;
-  /** What to give Tokenizer.load: a folder that holds tokenizer.json, a GGUF file with a vocabulary, or nothing. */
+  /** What to give Tokenizer.load: a folder that holds a vocabulary, a GGUF file with a vocabulary, or nothing. */
   tokenizerPath: string | undefined;
   /** Gives up the weight files. */
   close(): void;
@@ -70,9 +70,17 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
     layout: weightLayout(config, "safetensors"),
     generation: await readGenerationConfig(folder),
     card,
-    tokenizerPath: (await exists(join(folder, "tokenizer.json"))) ? folder : undefined,
+    tokenizerPath: (await hasTokenizer(folder)) ? folder : undefined,
     close: () => weights.close(),
   };
+}
+
+/** The files that Tokenizer.load finds a vocabulary in. */
+async function hasTokenizer(folder: string): Promise<boolean> {
+  for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", "merges.txt", "vocab.txt"]) {
+    if (await exists(join(folder, name))) return true;
+  }
+  return false;
 }
 
 function fromGguf(weights: WeightSource, path: string): ModelFiles {

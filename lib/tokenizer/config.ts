@@ -15,6 +15,8 @@ export interface TokenizerConfig {
   addBosToken?: boolean;
   addEosToken?: boolean;
   tokenizerClass?: string;
+  /** What vocab.txt needs beside itself. */
+  bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
 
 export interface ConfigTexts {
@@ -81,6 +83,11 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,
     addBosToken: flag("add_bos_token"),
     addEosToken: flag("add_eos_token"),
+    bert: {
+      lowercase: flag("do_lower_case"),
+      stripAccents: flag("strip_accents"),
+      chineseCharacters: flag("tokenize_chinese_chars"),
+    },
     tokenizerClass: typeof config.tokenizer_class === "string" ? config.tokenizer_class : undefined,
   };
 }

@@ -1,23 +1,66 @@
 // The files of a tokenizer's folder.
 import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
-import { limits, type TokenizerFile } from "./tokenizer-file.ts";
+import { readSentencePiece } from "./sentencepiece.ts";
+import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
+import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
+/** The files of a tokenizer: of the vocabularies, the first that is there is read. */
 export interface TokenizerTexts extends ConfigTexts {
   /** tokenizer.json */
-  tokenizer: string;
+  tokenizer?: string;
+  /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
+  model?: Uint8Array;
+  /** vocab.json, beside `merges` */
+  vocab?: string;
+  /** merges.txt */
+  merges?: string;
+  /** vocab.txt */
+  vocabText?: string;
+  /** A rank file of tiktoken, and what it does not say. */
+  tiktoken?: string;
+  tiktokenOptions?: TiktokenOptions;
+}
+
+/** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
+export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
+  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer);
+  if (texts.model !== undefined) return readModelFile(texts.model, config);
+  if (texts.vocab !== undefined && texts.merges !== undefined) {
+    return readVocabAndMerges(texts.vocab, texts.merges, config);
+  }
+  if (texts.vocabText !== undefined) return readVocabText(texts.vocabText, config);
+  if (texts.tiktoken !== undefined) {
+    if (!texts.tiktokenOptions) throw invalidArgument("tiktokenOptions", "a pattern for the ranks", undefined);
+    return readTiktoken(texts.tiktoken, texts.tiktokenOptions);
+  }
+  throw new HeddleError("NOT_FOUND", `Tokenizer.load: expected one of ${vocabularies.join(", ")}`);
+}
+
+const vocabularies = ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json and merges.txt", "vocab.txt"];
+
+/** Two formats go by the name tokenizer.model. */
+function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
+  const head = Buffer.from(bytes.buffer, bytes.byteOffset, Math.min(bytes.length, 64)).toString("latin1");
+  if (!/^[A-Za-z0-9+/]+={0,2} 0\r?\n/u.test(head)) return readSentencePiece(bytes, config);
+  return readTiktoken(Buffer.from(bytes).toString("latin1"), llama3Ranks);
 }
 
 async function readText(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  return (await readBytes(path, signal))?.toString("utf8");
+}
+
+async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
   try {
     const { size } = await stat(path);
     if (size > limits.fileBytes) {
       throw new HeddleError("INVALID_FILE", `${path}: expected at most ${limits.fileBytes} bytes, got ${size}`);
     }
-    return await readFile(path, { encoding: "utf8", signal });
+    return await readFile(path, { signal });
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     const error = cause as NodeJS.ErrnoException;
@@ -27,24 +70,53 @@ async function readText(path: string, signal: AbortSignal | undefined): Promise<
   }
 }
 
-/** Reads tokenizer.json, given by its folder or its own name, and its neighbours. */
+/** Reads a folder's vocabulary and its neighbours, or a vocabulary by its name. */
 export async function readFolder(path: string, signal?: AbortSignal): Promise<TokenizerTexts> {
-  if (typeof path !== "string" || path === "") throw invalidArgument("path", "a folder or a tokenizer.json", path);
+  if (typeof path !== "string" || path === "") throw invalidArgument("path", "a folder or a vocabulary's file", path);
   const isFolder = await stat(path).then(
     (found) => found.isDirectory(),
     () => false,
   );
   const folder = isFolder ? path : dirname(path);
-  const name = isFolder ? join(path, "tokenizer.json") : path;
-  const tokenizer = await readText(name, signal);
-  if (tokenizer === undefined) throw new HeddleError("NOT_FOUND", `${name}: no such file`);
-  return {
-    tokenizer,
-    tokenizerConfig: await readText(join(folder, "tokenizer_config.json"), signal),
-    specialTokensMap: await readText(join(folder, "special_tokens_map.json"), signal),
-    generationConfig: await readText(join(folder, "generation_config.json"), signal),
-    chatTemplate: await readText(join(folder, "chat_template.jinja"), signal),
+  const text = (name: string) => readText(join(folder, name), signal);
+  const config = {
+    tokenizerConfig: await text("tokenizer_config.json"),
+    specialTokensMap: await text("special_tokens_map.json"),
+    generationConfig: await text("generation_config.json"),
+    chatTemplate: await text("chat_template.jinja"),
   };
+  if (isFolder) {
+    for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"]) {
+      const found = await readNamed(folder, name, signal);
+      if (found) return { ...config, ...found };
+    }
+    throw new HeddleError("NOT_FOUND", `${path}: expected one of ${vocabularies.join(", ")}`);
+  }
+  const found = await readNamed(folder, basename(path), signal);
+  if (!found) throw new HeddleError("NOT_FOUND", `${path}: no such file`);
+  return { ...config, ...found };
+}
+
+/** One vocabulary, by what its name says it is; undefined if it is not there. */
+async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
+  const bytes = await readBytes(join(folder, name), signal);
+  if (bytes === undefined) return undefined;
+  if (name.endsWith(".model")) return { model: bytes };
+  const text = bytes.toString("utf8");
+  if (name.endsWith(".tiktoken")) {
+    const tiktokenOptions = tiktokenByName(name);
+    if (!tiktokenOptions) {
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `${name}: expected a published name, or fromFiles with tiktokenOptions`,
+      );
+    }
+    return { tiktoken: text, tiktokenOptions };
+  }
+  if (name.endsWith(".txt")) return { vocabText: text };
+  if (name !== "vocab.json") return { tokenizer: text };
+  const merges = await readText(join(folder, "merges.txt"), signal);
+  return merges === undefined ? undefined : { vocab: text, merges };
 }
 
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {

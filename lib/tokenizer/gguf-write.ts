@@ -2,8 +2,8 @@
 // `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
 import { HeddleError } from "../errors.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
-import { TokenType } from "./gguf.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
+import { TokenType } from "./merges.ts";
 import { namedPatterns } from "./patterns.ts";
 
 /** What a Hugging Face folder says about its tokenizer. */

@@ -6,6 +6,7 @@ export type { TokenDecoder } from "./decoder.ts";
 export { chatMlTemplate, plainTemplate } from "./default-templates.ts";
 export type { TokenizerTexts } from "./folder.ts";
 export type { GgufRecord } from "./gguf.ts";
+export type { TiktokenOptions } from "./tiktoken.ts";
 export { type DecodeOptions, type EncodeOptions, type EncodingWithOffsets, Tokenizer } from "./tokenizer.ts";
 export type { AddedToken } from "./tokenizer-file.ts";
 export type { TrainOptions, TrainProgress } from "./train.ts";

@@ -40,7 +40,7 @@ export function readNormalizers(parts: JsonObject[]): NativeStep[] {
             text.length,
           );
         }
-        return { type, bytes: new Uint8Array(Buffer.from(text, "base64")) };
+        return { type, bytes: new Uint8Array(Buffer.from(text, "base64")), longest: flag("longest", false) };
       }
       default:
         return { type };

@@ -175,6 +175,7 @@ export function makePlan(file: TokenizerFile): Plan {
     wordSuffix: model.wordSuffix,
     maxWordCharacters: model.maxWordCharacters,
     scores: model.scores,
+    hidden: model.hidden,
     beginIds,
     endIds,
     byteLevel,

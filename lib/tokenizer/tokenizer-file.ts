@@ -38,6 +38,8 @@ export interface TokenizerModel {
   maxWordCharacters?: number;
   /** Unigram: one a token. */
   scores?: Float64Array;
+  /** Unigram: ids that no text matches, such as those of bytes. */
+  hidden?: Uint32Array;
 }
 
 export interface TokenizerFile {

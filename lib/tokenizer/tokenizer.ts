@@ -14,11 +14,11 @@ import {
 import { assistantSpans, tokenMask } from "./chat-mask.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { TokenDecoder } from "./decoder.ts";
-import { readFolder, type TokenizerTexts, writeFolder } from "./folder.ts";
+import { readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
 import { type GgufRecord, readGguf } from "./gguf.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { makePlan, type Plan } from "./plan.ts";
-import { type AddedToken, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
+import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import { type TrainOptions, trainFile } from "./train.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
@@ -110,8 +110,9 @@ export class Tokenizer {
   }
 
   /**
-   * Loads a folder with tokenizer.json (and, where there are, tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json and chat_template.jinja), or a tokenizer.json by its name.
+   * Loads a folder with tokenizer.json, or else tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and
+   * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
+   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name.
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
    */
   static async load(path: string, options: { signal?: AbortSignal } = {}): Promise<Tokenizer> {
@@ -120,7 +121,8 @@ export class Tokenizer {
 
   /** From the texts of the files that `load` reads. */
   static fromFiles(texts: TokenizerTexts): Tokenizer {
-    return new Tokenizer(parseTokenizerFile(texts.tokenizer), parseConfig(texts));
+    const config = parseConfig(texts);
+    return new Tokenizer(readVocabulary(texts, config), config);
   }
 
   /**

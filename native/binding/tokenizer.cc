@@ -73,6 +73,7 @@ std::vector<StepSpec> to_steps(const Napi::Value& value) {
       const auto data = bytes.As<Napi::Uint8Array>();
       step.bytes.assign(reinterpret_cast<const char*>(data.Data()), data.ElementLength());
     }
+    step.longest = bool_field(object, "longest");
     step.left = bool_field(object, "left");
     step.right = bool_field(object, "right");
     step.clean = bool_field(object, "clean");
@@ -120,6 +121,7 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
   spec.max_word_characters = uint_field(object, "maxWordCharacters", 100);
   spec.scores = to_doubles(object.Get("scores"));
+  spec.hidden = to_uint32s(object.Get("hidden"), "hidden");
   spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");
   spec.end_ids = to_uint32s(object.Get("endIds"), "endIds");
   spec.byte_level = bool_field(object, "byteLevel");

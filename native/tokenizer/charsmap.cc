@@ -45,23 +45,49 @@ Charsmap::Charsmap(const std::string& bytes) {
   if (!utf::is_well_formed(texts_)) throw invalid_file("normalizer.precompiled_charsmap: expected UTF-8 texts");
 }
 
-const char* Charsmap::find(std::string_view part) const {
+const char* Charsmap::find(std::string_view part, bool longest, size_t& length) const {
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
+  const char* found = nullptr;
   size_t node = step(units_[0]);
-  for (const char c : part) {
-    const auto byte = static_cast<uint8_t>(c);
-    if (byte == 0) return nullptr;
+  for (size_t i = 0; i < part.size(); ++i) {
+    const auto byte = static_cast<uint8_t>(part[i]);
+    if (byte == 0) return found;
     node ^= byte;
-    if (node >= units_.size() || (units_[node] & (1u << 31 | 0xFF)) != byte) return nullptr;
+    if (node >= units_.size() || (units_[node] & (1u << 31 | 0xFF)) != byte) return found;
     const uint32_t unit = units_[node];
     node ^= step(unit);
     if ((unit >> 8 & 1) == 0) continue;
-    if (node >= units_.size()) return nullptr;
+    if (node >= units_.size()) return found;
     const size_t at = units_[node] & 0x7FFFFFFF;
-    // A text must begin where a character does.
-    return at < texts_.size() && (static_cast<uint8_t>(texts_[at]) & 0xC0) != 0x80 ? texts_.c_str() + at : nullptr;
+    // A text must begin where a character does, and an entry end where one does.
+    const auto starts = [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; };
+    const bool good = at < texts_.size() && starts(texts_[at]) && (i + 1 == part.size() || starts(part[i + 1]));
+    if (good) {
+      found = texts_.c_str() + at;
+      length = i + 1;
+    }
+    if (!longest) return found;
   }
-  return nullptr;
+  return found;
+}
+
+void Charsmap::run_longest(NormalizedText& text) const {
+  std::vector<Change> changes;
+  bool modified = false;
+  const std::string_view from = text.text;
+  for (size_t at = 0; at < from.size();) {
+    size_t length = 0;
+    if (const char* to = find(from.substr(at), true, length)) {
+      modified = true;
+      replace(changes, from.substr(at, length), to);
+      at += length;
+      continue;
+    }
+    int size = 0;
+    changes.push_back({utf::decode(from.data() + at, size), 0});
+    at += static_cast<size_t>(size);
+  }
+  if (modified) text.transform(changes, 0);
 }
 
 void Charsmap::run(NormalizedText& text) const {
@@ -73,15 +99,16 @@ void Charsmap::run(NormalizedText& text) const {
     const size_t end = cluster_end(from, at);
     const std::string_view cluster = from.substr(at, end - at);
     at = end;
+    size_t length = 0;
     if (cluster.size() < 6) {
-      if (const char* to = find(cluster)) {
+      if (const char* to = find(cluster, false, length)) {
         modified = true;
         replace(changes, cluster, to);
         continue;
       }
     }
     for_each_character(cluster, [&](uint32_t code, size_t begin, size_t size) {
-      if (const char* to = find(cluster.substr(begin, size))) {
+      if (const char* to = find(cluster.substr(begin, size), false, length)) {
         modified = true;
         replace(changes, cluster.substr(begin, size), to);
       } else {

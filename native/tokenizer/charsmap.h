@@ -13,11 +13,16 @@ class Charsmap {
  public:
   explicit Charsmap(const std::string& bytes);  // throws INVALID_FILE
 
+  // As Hugging Face's library: by grapheme clusters of less than six bytes, else by characters, each replaced as a whole
+  // by what the shortest entry that it begins with stands for.
   void run(NormalizedText& text) const;
 
+  // As SentencePiece: the longest entry at each place, left to right.
+  void run_longest(NormalizedText& text) const;
+
  private:
-  // What the shortest entry that `part` begins with is replaced by; null if there is none.
-  const char* find(std::string_view part) const;
+  // What the shortest (or longest) entry that `part` begins with is replaced by, and its length; null if there is none.
+  const char* find(std::string_view part, bool longest, size_t& length) const;
 
   std::vector<uint32_t> units_;
   std::string texts_;  // each ends with a zero

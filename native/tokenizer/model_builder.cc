@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <unordered_set>
 
 #include "runtime/error.h"
 #include "tokenizer/byte_alphabet.h"
@@ -87,6 +88,7 @@ class Builder {
       throw invalid_file("vocab: expected one id a token, got " + std::to_string(spec_.token_ids.size()) + " for " +
                          std::to_string(spec_.token_lengths.size()));
     }
+    const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
     Cutter cutter("vocab", spec_.tokens);
     for (size_t i = 0; i < spec_.token_ids.size(); ++i) {
       const std::u16string_view token = cutter.next(spec_.token_lengths[i]);
@@ -95,7 +97,7 @@ class Builder {
       if (!spec_.byte_level || !reachable) bytes_ = to_utf8(token);
       model_->vocab.add(spec_.token_ids[i], bytes_, reachable && !bytes_.empty());
       const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
-      if (in_trie && !bytes_.empty()) model_->trie.add(bytes_, spec_.token_ids[i]);
+      if (in_trie && !bytes_.empty() && hidden.count(spec_.token_ids[i]) == 0) model_->trie.add(bytes_, spec_.token_ids[i]);
       add_text(spec_.token_ids[i], to_utf8(token));
     }
   }

@@ -149,11 +149,15 @@ class Nmt : public NormalizerStep {
 
 class Precompiled : public NormalizerStep {
  public:
-  explicit Precompiled(const std::string& bytes) : map_(bytes) {}
-  void run(NormalizedText& text) const override { map_.run(text); }
+  explicit Precompiled(const StepSpec& spec) : map_(spec.bytes), longest_(spec.longest) {}
+  void run(NormalizedText& text) const override {
+    if (longest_) map_.run_longest(text);
+    else map_.run(text);
+  }
 
  private:
   Charsmap map_;
+  bool longest_;
 };
 
 // Each byte becomes the character that stands for it.
@@ -241,7 +245,7 @@ std::shared_ptr<const NormalizerStep> make_step(const StepSpec& spec) {
   if (type == "Replace") return std::make_shared<Replace>(spec);
   if (type == "Prepend") return std::make_shared<Prepend>(spec.content);
   if (type == "Nmt") return std::make_shared<Nmt>();
-  if (type == "Precompiled") return std::make_shared<Precompiled>(spec.bytes);
+  if (type == "Precompiled") return std::make_shared<Precompiled>(spec);
   if (type == "ByteLevel") return std::make_shared<ByteLevel>();
   if (type == "BertNormalizer") return std::make_shared<Bert>(spec);
   throw Error("UNSUPPORTED", "normalizer: \"" + type.substr(0, 80) + "\" is not supported");

@@ -11,6 +11,7 @@ struct StepSpec {
   bool is_regex = false;
   std::string content;  // what is put there
   std::string bytes;    // Precompiled: the charsmap
+  bool longest = false;  // Precompiled: as SentencePiece itself applies it
   bool left = false, right = false;                       // Strip
   bool clean = false, chinese = false, accents = false, lower = false;  // BertNormalizer
   bool invert = false;                                    // Split

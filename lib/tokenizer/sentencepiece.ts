@@ -1,0 +1,193 @@
+// tokenizer.model: SentencePiece's BPE and Unigram models with their normalization, as the tokenizer.json they amount to.
+import { describe, HeddleError } from "../errors.ts";
+import type { TokenizerConfig } from "./config.ts";
+import { mergesFromScores, TokenType } from "./merges.ts";
+import { readFields } from "./protobuf.ts";
+import {
+  invalidFile,
+  type JsonObject,
+  limits,
+  readTokenizerFile,
+  type TokenizerFile,
+  unsupported,
+} from "./tokenizer-file.ts";
+
+interface Proto {
+  tokens: string[];
+  scores: number[];
+  types: number[];
+  modelType: number;
+  byteFallback: boolean;
+  unknown: number;
+  charsmap: Uint8Array;
+  dummyPrefix: boolean;
+  removesSpaces: boolean;
+  spaceAfter: boolean;
+}
+
+const where = "tokenizer.model";
+const modelTypes = ["", "unigram", "bpe", "word", "char"];
+const mark = "▁";
+
+/** The fields of sentencepiece_model.proto that say what ids a text has. */
+function readProto(bytes: Uint8Array): Proto {
+  const proto: Proto = {
+    tokens: [],
+    scores: [],
+    types: [],
+    modelType: 1,
+    byteFallback: false,
+    unknown: 0,
+    charsmap: new Uint8Array(0),
+    dummyPrefix: true,
+    removesSpaces: true,
+    spaceAfter: false,
+  };
+  const message = (value: number | Uint8Array) => {
+    if (typeof value === "number") throw invalidFile(where, "a message", value);
+    return readFields(value, where);
+  };
+  for (const field of readFields(bytes, where)) {
+    if (field.number === 1) readPiece(message(field.value), proto);
+    if (field.number === 2) {
+      for (const { number, value } of message(field.value)) {
+        if (number === 3) proto.modelType = Number(value);
+        if (number === 24) proto.spaceAfter = value === 1;
+        if (number === 35) proto.byteFallback = value === 1;
+        if (number === 40) proto.unknown = Number(value);
+      }
+    }
+    if (field.number === 3) {
+      for (const { number, value } of message(field.value)) {
+        if (number === 2 && typeof value !== "number") proto.charsmap = value;
+        if (number === 3) proto.dummyPrefix = value === 1;
+        if (number === 4) proto.removesSpaces = value === 1;
+      }
+    }
+  }
+  return proto;
+}
+
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array }>, proto: Proto): void {
+  let [token, score, type] = ["", 0, TokenType.normal as number];
+  for (const { number, value } of fields) {
+    if (number === 1 && typeof value !== "number") {
+      try {
+        token = utf8.decode(value);
+      } catch (cause) {
+        throw new HeddleError("INVALID_FILE", `${where}: piece ${proto.tokens.length}: expected UTF-8`, { cause });
+      }
+    }
+    if (number === 2 && typeof value === "number") score = value;
+    if (number === 3 && typeof value === "number") type = value;
+  }
+  if (!Number.isFinite(score)) throw invalidFile(`${where}: score of ${describe(token)}`, "a number", score);
+  if (proto.tokens.length >= limits.tokens) throw invalidFile(where, `at most ${limits.tokens} pieces`, "more");
+  if (token.length > limits.tokenLength)
+    throw invalidFile(where, `pieces of at most ${limits.tokenLength}`, token.length);
+  proto.tokens.push(token);
+  proto.scores.push(score);
+  proto.types.push(type);
+}
+
+/** What comes before the marks: mapped characters, and spaces that stand alone and inside only. */
+function normalizers(proto: Proto): JsonObject[] {
+  const steps: JsonObject[] = [];
+  if (proto.charsmap.length > 0) {
+    const precompiled_charsmap = Buffer.from(proto.charsmap).toString("base64");
+    // The library takes the shortest match of a cluster, SentencePiece the longest; other readers ignore the word.
+    steps.push({ type: "Precompiled", precompiled_charsmap, longest: true });
+  }
+  if (proto.removesSpaces) {
+    steps.push({ type: "Replace", pattern: { Regex: "\\A +| +\\z" }, content: "" });
+    steps.push({ type: "Replace", pattern: { Regex: " {2,}" }, content: " " });
+  }
+  return steps;
+}
+
+const sequence = (list: string, parts: JsonObject[]): JsonObject | null =>
+  parts.length > 1 ? { type: "Sequence", [list]: parts } : (parts[0] ?? null);
+
+/** BOS and EOS around the text as tokenizer_config.json asks; without it, BOS for BPE, EOS for Unigram. */
+function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
+  const bpe = proto.modelType === 2;
+  const names: [boolean, string | undefined][] = [
+    [config.addBosToken ?? bpe, config.bosToken ?? "<s>"],
+    [config.addEosToken ?? !bpe, config.eosToken ?? "</s>"],
+  ];
+  const [before, after] = names.map(([adds, name]) => (adds && proto.tokens.includes(name!) ? name : undefined));
+  if (before === undefined && after === undefined) return null;
+  const part = (name: string | undefined, type_id: number) =>
+    name === undefined ? [] : [{ SpecialToken: { id: name, type_id } }];
+  const special_tokens: JsonObject = {};
+  for (const id of [before, after]) {
+    if (id !== undefined) special_tokens[id] = { id, ids: [proto.tokens.indexOf(id)], tokens: [id] };
+  }
+  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
+  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
+  return { type: "TemplateProcessing", single, pair, special_tokens };
+}
+
+/**
+ * Reads the bytes of a tokenizer.model (or spiece.model).
+ * Throws INVALID_FILE, or UNSUPPORTED for models of words or characters and for spaces kept behind words.
+ */
+export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
+  const proto = readProto(bytes);
+  const { tokens, types, scores, byteFallback } = proto;
+  if (tokens.length === 0) throw invalidFile(where, "pieces", "none");
+  if (proto.modelType !== 1 && proto.modelType !== 2) {
+    throw unsupported(where, `a model of type ${describe(modelTypes[proto.modelType] ?? proto.modelType)}`);
+  }
+  if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
+  const special = (type: number) => type === TokenType.control || type === TokenType.unknown;
+  const added_tokens = [...tokens.keys()]
+    .filter((id) => (special(types[id]!) || types[id] === TokenType.userDefined) && tokens[id] !== "")
+    .map((id) => ({ id, content: tokens[id]!, special: special(types[id]!), normalized: false }));
+  const unknown = types[proto.unknown] === TokenType.unknown ? proto.unknown : types.indexOf(TokenType.unknown);
+  const steps = normalizers(proto);
+  const scheme = proto.dummyPrefix ? "always" : "never";
+  const common = { added_tokens, post_processor: template(proto, config) };
+
+  if (proto.modelType === 1) {
+    const inside = tokens.some((token, id) => types[id] === TokenType.normal && token.lastIndexOf(mark) > 0);
+    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: scheme, split: !inside };
+    const file = readTokenizerFile({
+      ...common,
+      normalizer: sequence("normalizers", steps),
+      pre_tokenizer: metaspace,
+      decoder: byteFallback ? sequence("decoders", [{ type: "ByteFallback" }, metaspace]) : metaspace,
+      model: {
+        type: "Unigram",
+        vocab: tokens.map((token, id) => [token, scores[id]!]),
+        unk_id: unknown < 0 ? null : unknown,
+        byte_fallback: byteFallback,
+      },
+    });
+    const matches = (type: number) => type === TokenType.normal || type === TokenType.userDefined;
+    file.model.hidden = Uint32Array.from([...tokens.keys()].filter((id) => !matches(types[id]!)));
+    return file;
+  }
+
+  if (proto.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
+  steps.push({ type: "Replace", pattern: { String: " " }, content: mark });
+  const decoders: JsonObject[] = [
+    { type: "Replace", pattern: { String: mark }, content: " " },
+    { type: "ByteFallback" },
+    { type: "Fuse" },
+  ];
+  if (proto.dummyPrefix) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
+  const file = readTokenizerFile({
+    ...common,
+    normalizer: sequence("normalizers", steps),
+    pre_tokenizer: null,
+    decoder: sequence("decoders", decoders),
+    model: { type: "BPE", vocab: {}, merges: [], byte_fallback: byteFallback, fuse_unk: true },
+  });
+  const merges = mergesFromScores(tokens, types, scores, where);
+  Object.assign(file.model, { tokens, ids: Uint32Array.from(tokens.keys()), ...merges });
+  file.model.unknownToken = unknown < 0 ? undefined : tokens[unknown];
+  return file;
+}

@@ -1,0 +1,119 @@
+// Vocabularies that are no tokenizer.json: SentencePiece, tiktoken's ranks, vocab.json with merges.txt, vocab.txt.
+import { existsSync, readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
+import { byteNames } from "./samples.ts";
+
+const golden = (name: string) => new URL(`../golden/sentencepiece/${name}`, import.meta.url);
+const fixtures = fileURLToPath(new URL("../../../shared/fixtures/tokenizers/", import.meta.url));
+const plain = { addSpecialTokens: false, allowSpecial: false };
+
+interface Row {
+  text: string;
+  ids: Record<string, number[]>;
+}
+
+describe("tokenizer.model", () => {
+  const bytes = new Uint8Array(readFileSync(golden("unigram.model")));
+
+  it("of a Unigram model has SentencePiece's own ids and texts", () => {
+    const tokenizer = Tokenizer.fromFiles({ model: bytes });
+    const rows = JSON.parse(readFileSync(golden("unigram.json"), "utf8")) as [string, number[], string][];
+    for (const [text, ids, decoded] of rows) {
+      expect([...tokenizer.encode(text, plain)], JSON.stringify(text)).toEqual(ids);
+      expect(tokenizer.decode(ids), JSON.stringify(text)).toBe(decoded);
+    }
+    expect([...tokenizer.encode("a")].at(-1)).toBe(tokenizer.tokenToId("</s>"));
+  });
+
+  it.skipIf(!existsSync(fixtures))("of a BPE model has the ids of its tokenizer.json", async () => {
+    const tokenizer = await Tokenizer.load(`${fixtures}llama2/tokenizer.model`);
+    for (const line of readFileSync(`${fixtures}oracle.jsonl`, "utf8").trim().split("\n")) {
+      const { text, ids } = JSON.parse(line) as Row;
+      expect([...tokenizer.encode(text, { addSpecialTokens: false })], JSON.stringify(text)).toEqual(ids.llama2);
+    }
+    expect(tokenizer.encode("a")[0]).toBe(1);
+  });
+
+  it("may be cut or broken anywhere", () => {
+    const survives = (model: Uint8Array) => {
+      try {
+        const tokenizer = Tokenizer.fromFiles({ model });
+        tokenizer.decode(tokenizer.encode("It's 12 日本 <s>", { addSpecialTokens: false }));
+      } catch (error) {
+        expect(error).toBeInstanceOf(HeddleError);
+        expect((error as HeddleError).code).toMatch(/INVALID_FILE|UNSUPPORTED/u);
+      }
+    };
+    for (let end = 0; end < bytes.length; end += 97) survives(bytes.subarray(0, end));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)), { maxLength: 6 }), (changes) => {
+        const broken = Uint8Array.from(bytes);
+        for (const [at, value] of changes) broken[at] = value;
+        survives(broken);
+      }),
+      { numRuns: 150 },
+    );
+    fc.assert(fc.property(fc.uint8Array({ maxLength: 80 }), survives), { numRuns: 300 });
+  });
+});
+
+describe("files of GPT-2", () => {
+  const path = `${fixtures}gpt2/tokenizer.json`;
+  it.skipIf(!existsSync(path))("have the same ids as its tokenizer.json", () => {
+    const { model } = JSON.parse(readFileSync(path, "utf8")) as {
+      model: { vocab: Record<string, number>; merges: (string | string[])[] };
+    };
+    const merges = model.merges.map((merge) => (Array.isArray(merge) ? merge.join(" ") : merge));
+    const end = "<|endoftext|>";
+    const files = Tokenizer.fromFiles({
+      vocab: JSON.stringify(model.vocab),
+      merges: `#version: 0.2\n${merges.join("\n")}\n`,
+      tokenizerConfig: JSON.stringify({ bos_token: end, eos_token: end, tokenizer_class: "GPT2Tokenizer" }),
+    });
+    const lines = Object.entries(model.vocab)
+      .filter(([token]) => token !== end)
+      .map(([token, id]) => `${Buffer.from(Array.from(token, (c) => byteNames.indexOf(c))).toString("base64")} ${id}`);
+    const ranks = Tokenizer.fromFiles({
+      tiktoken: `${lines.join("\n")}\n`,
+      tiktokenOptions: { pattern: "gpt2", specialTokens: { [end]: model.vocab[end]! } },
+    });
+    for (const line of readFileSync(`${fixtures}oracle.jsonl`, "utf8").trim().split("\n")) {
+      const { text, ids } = JSON.parse(line) as Row;
+      expect([...files.encode(text)], JSON.stringify(text)).toEqual(ids.gpt2);
+      expect([...ranks.encode(text)], JSON.stringify(text)).toEqual(ids.gpt2);
+    }
+  });
+
+  it("are refused, naming what is wrong", () => {
+    const ranks = (tiktoken: string) => () => Tokenizer.fromFiles({ tiktoken, tiktokenOptions: { pattern: "gpt2" } });
+    expect(ranks("")).toThrowError(/expected lines/u);
+    expect(ranks("YQ== 0\nYQ== 1\n")).toThrowError(/line 2.*twice/u);
+    expect(ranks("YQ== 0\n% 1\n")).toThrowError(/line 2/u);
+    expect(ranks("YQ== 9999999\n")).toThrowError(/line 1/u);
+    expect(() => Tokenizer.fromFiles({ tiktoken: "YQ== 0\n" })).toThrowError(/tiktokenOptions/u);
+    expect(() => Tokenizer.fromFiles({ vocab: "[]", merges: "" })).toThrowError(/vocab.json/u);
+    expect(() => Tokenizer.fromFiles({ vocab: "{", merges: "" })).toThrowError(/vocab.json/u);
+    expect(() => Tokenizer.fromFiles({ vocab: "{}", merges: "a b c" })).toThrowError(/merges\[0\]/u);
+    expect(() => Tokenizer.fromFiles({})).toThrowError(/tokenizer.json/u);
+  });
+});
+
+describe("vocab.txt", () => {
+  const vocabText = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nun\n##aff\n##able\n,\nhello\nHello\n";
+  it("is BERT's WordPiece", () => {
+    const tokenizer = Tokenizer.fromFiles({ vocabText });
+    const ids = [...tokenizer.encode("Hello, UNAFFABLE x [MASK]")];
+    expect(ids).toEqual([2, 9, 8, 5, 6, 7, 1, 4, 3]);
+    expect(tokenizer.decode(ids, { skipSpecialTokens: true })).toBe("hello, unaffable");
+  });
+  it("keeps case where tokenizer_config.json says so", () => {
+    const tokenizer = Tokenizer.fromFiles({ vocabText, tokenizerConfig: JSON.stringify({ do_lower_case: false }) });
+    expect([...tokenizer.encode("Hello hello", plain)]).toEqual([10, 9]);
+  });
+  it("without BERT's tokens is refused", () => {
+    expect(() => Tokenizer.fromFiles({ vocabText: "a\nb\n" })).toThrowError(/vocab.txt.*\[CLS\]/u);
+  });
+});
