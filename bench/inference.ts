@@ -1,84 +1,146 @@
-// Prefill and decode against node-llama-cpp on the same files, interleaved. HEDDLE_BENCH_LLAMA names the peer's folder.
+// Prefill, decode and decoding of eight sequences against node-llama-cpp on the same files, interleaved, with the ceilings
+// of the machine measured in between. HEDDLE_BENCH_LLAMA names the peer's folder. --only 135M or 135M:q8_0.
 import { LanguageModel } from "../lib/generate/language-model.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { ReadBandwidth } from "./bandwidth.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, type FileType, fileTypes, type ShapeName, shapeNames } from "./models.ts";
-import { type InferenceTiming, type LlamaCppPeer, openLlamaCpp } from "./peers/llama-cpp.ts";
+import { measurePeaks, type Peaks } from "./peaks.ts";
+import { type LlamaCppPeer, openLlamaCpp, type Work } from "./peers/llama-cpp.ts";
 
-const PROMPT = 512;
-const DECODE = 64;
+const START = 16;
 
-interface Round {
-  ours: InferenceTiming;
-  theirs: InferenceTiming | undefined;
-  /** Bytes per second just before and after. */
-  bandwidth: number;
+/** The larger a model, the fewer tokens say as much. */
+function works(name: ShapeName): Work[] {
+  const tokens = name === "1.1B" ? 16 : 64;
+  return [
+    { phase: "prefill", tokens: 512, sequences: 1 },
+    { phase: "decode", tokens, sequences: 1 },
+    { phase: "decode", tokens: tokens / 2, sequences: 8 },
+  ];
 }
 
-export async function benchInference(device: Device, { rounds = 7, peers = true } = {}): Promise<void> {
+interface Round {
+  ours: number;
+  theirs: number | undefined;
+  /** Bytes per second just before and after. */
+  bandwidth: number;
+  peaks: Peaks;
+}
+
+interface Options {
+  device: Device;
+  rounds: number;
+  peers: boolean;
+  bandwidth: ReadBandwidth;
+}
+
+export async function benchInference(
+  device: Device,
+  { rounds = 7, peers = true, only }: { rounds?: number; peers?: boolean; only?: string | undefined } = {},
+): Promise<void> {
+  const [wantedName, wantedType] = only?.split(":") ?? [];
   const bandwidth = await ReadBandwidth.open(device);
   for (const name of shapeNames)
-    for (const type of fileTypes) await benchFile(name, type, { device, rounds, peers, bandwidth });
+    for (const type of fileTypes)
+      if ((!wantedName || name === wantedName) && (!wantedType || type === wantedType))
+        await benchFile(name, type, { device, rounds, peers, bandwidth });
   bandwidth.dispose();
 }
 
-async function benchFile(
-  name: ShapeName,
-  type: FileType,
-  options: { device: Device; rounds: number; peers: boolean; bandwidth: ReadBandwidth },
-): Promise<void> {
+async function benchFile(name: ShapeName, type: FileType, options: Options): Promise<void> {
   const { device, rounds, peers, bandwidth } = options;
   const file = await benchModel(name, device, type);
-  await using model = await LanguageModel.load(file, { device });
+  await using model = await LanguageModel.load(file, { device, contextLength: 1024 });
   const peer = peers ? await openLlamaCpp(file, device.threads) : undefined;
   if (!peer) report({ note: "node-llama-cpp is not there (HEDDLE_BENCH_LLAMA): heddle alone" });
   else if (!peer.pinned)
     report({ note: "no C compiler to build the pinning shim: node-llama-cpp's threads are not pinned" });
-  const all: Round[] = [];
-  for (let round = -1; round < rounds; round++) {
-    const before = await bandwidth.measure();
-    const ours = await timeOurs(model);
-    const after = await bandwidth.measure();
-    const theirs = await peer?.time(PROMPT, DECODE);
-    if (round >= 0) all.push({ ours, theirs, bandwidth: (before + after) / 2 });
+  for (const work of works(name)) {
+    await timeOurs(model, work);
+    const flash = peer && (await betterSetting(peer, work));
+    const all: Round[] = [];
+    for (let round = 0; round < rounds; round++) {
+      const peaks = work.phase === "prefill" ? measurePeaks(device.threads) : {};
+      const before = await bandwidth.measure();
+      const ours = await timeOurs(model, work);
+      const after = await bandwidth.measure();
+      const theirs = await peer?.time(work, flash!);
+      all.push({ ours, theirs, bandwidth: (before + after) / 2, peaks });
+    }
+    reportWork(`${name} ${type}`, work, all, { model, peer, flash });
   }
   peer?.close();
-  reportPhase(`prefill ${PROMPT} ${name} ${type}`, "prefill", PROMPT, all, peer, undefined);
-  reportPhase(`decode 1 ${name} ${type}`, "decode", DECODE, all, peer, model.model.weightBytes);
 }
 
-function reportPhase(
-  name: string,
-  phase: keyof InferenceTiming,
-  tokens: number,
+/** The peer with and without flash attention; the first run of each warms up. */
+async function betterSetting(peer: LlamaCppPeer, work: Work): Promise<boolean> {
+  const times = [];
+  for (const flash of [false, true]) {
+    await peer.time(work, flash);
+    times.push(await peer.time(work, flash));
+  }
+  return times[1]! < times[0]!;
+}
+
+function reportWork(
+  what: string,
+  { phase, tokens, sequences }: Work,
   rounds: readonly Round[],
-  peer: LlamaCppPeer | undefined,
-  bytesPerToken: number | undefined,
+  { model, peer, flash }: { model: LanguageModel; peer: LlamaCppPeer | undefined; flash: boolean | undefined },
 ): void {
   const two = (x: number) => Math.round(x * 100) / 100;
-  const a = median(rounds.map((r) => r.ours[phase]));
-  const b = peer && median(rounds.map((r) => r.theirs![phase]));
-  // Weights alone: a decoded token reads each once, and the cache of so short a context is small beside them.
-  const share = bytesPerToken && median(rounds.map((r) => (bytesPerToken * tokens) / r.ours[phase] / r.bandwidth));
+  const a = median(rounds.map((r) => r.ours));
+  const b = peer && median(rounds.map((r) => r.theirs!));
+  const rate = (seconds: number) => ({ tokensPerSecond: Math.round((tokens * sequences) / seconds) });
+  const share = (of: (r: Round) => number | undefined) => {
+    const known = rounds.map(of).filter((x) => x !== undefined);
+    return known.length > 0 ? two(median(known)) : undefined;
+  };
+  const ceilings =
+    phase === "decode"
+      ? { shareOfReadBandwidth: share((r) => (tokens * bytesPerStep(model, sequences)) / r.ours / r.bandwidth) }
+      : Object.fromEntries(
+          (["int8", "bf16"] as const).map((kind) => [
+            `shareOf${kind === "int8" ? "Int8" : "Bf16"}Peak`,
+            share((r) => r.peaks[kind] && (tokens * operationsPerToken(model)) / r.ours / 1e9 / r.peaks[kind]),
+          ]),
+        );
   report({
-    name,
-    heddle: { tokensPerSecond: Math.round(tokens / a), ...(share && { shareOfReadBandwidth: two(share) }) },
-    ...(b && { nodeLlamaCpp: { tokensPerSecond: Math.round(tokens / b), pinned: peer!.pinned }, ratio: two(b / a) }),
+    name: `${phase === "prefill" ? `prefill ${tokens}` : `decode ${sequences}`} ${what}`,
+    heddle: { ...rate(a), ...ceilings },
+    ...(b && { nodeLlamaCpp: { ...rate(b), pinned: peer!.pinned, flashAttention: flash }, ratio: two(b / a) }),
     readGigabytesPerSecond: two(median(rounds.map((r) => r.bandwidth)) / 1e9),
+    ...(phase === "prefill" && { peakGigaOperationsPerSecond: rounds[rounds.length >> 1]!.peaks }),
   });
 }
 
-/** The TypeScript loop that users have, sampling included. */
-async function timeOurs(model: LanguageModel): Promise<InferenceTiming> {
-  const session = model.session();
-  const prompt = Array.from({ length: PROMPT + 1 }, (_, i) => 3 + ((i * 7919) % 250));
-  const start = performance.now();
-  let prefilled = 0;
-  let count = 0;
-  for await (const _ of session.generate(prompt, { maxTokens: DECODE + 1, temperature: 0, ignoreEos: true })) {
-    if (count++ === 0) prefilled = performance.now();
+/** Of the linear layers of one row: an embedding is looked up, and the head sees the last row alone. */
+function operationsPerToken({ model }: LanguageModel): number {
+  const apart = /embed_tokens|lm_head/;
+  return model.weightNames
+    .filter((name) => !apart.test(name) && model.weight(name).shape.length === 2)
+    .reduce((n, name) => n + 2 * model.weight(name).elements, 0);
+}
+
+/** Weights that a step reads (of a table beside an untied head, a row a sequence), and keys and values of about the context. */
+function bytesPerStep({ model }: LanguageModel, sequences: number): number {
+  const { numHiddenLayers, numKeyValueHeads, headDim } = model.config as unknown as Record<string, number>;
+  const table = model.config.tieWordEmbeddings ? 0 : model.weight("model.embed_tokens.weight").bytes;
+  const cache = 2 * numHiddenLayers! * numKeyValueHeads! * headDim! * 4 * START;
+  return model.weightBytes - table + cache * sequences;
+}
+
+/** The TypeScript loop that users have, sampling included. @returns seconds */
+async function timeOurs(model: LanguageModel, { phase, tokens, sequences }: Work): Promise<number> {
+  const promptOf = (length: number) => Array.from({ length }, (_, i) => 3 + ((i * 7919) % 250));
+  const options = { temperature: 0, ignoreEos: true };
+  if (phase === "prefill") {
+    const start = performance.now();
+    await model.complete(promptOf(tokens), { ...options, maxTokens: 1 });
+    return (performance.now() - start) / 1000;
   }
-  session.dispose();
-  return { prefill: (prefilled - start) / 1000, decode: (performance.now() - prefilled) / 1000 };
+  const prompts = Array.from({ length: sequences }, () => promptOf(START));
+  const { timings } = (await model.completeAll(prompts, { ...options, maxTokens: tokens + 1 }))[0]!;
+  return (tokens * sequences) / timings.decodeTokensPerSecond;
 }

@@ -24,7 +24,7 @@ const { values, positionals } = parseArgs({
   allowNegative: true,
   options: {
     rounds: { type: "string", default: "7" },
-    only: { type: "string", default: "" }, // ops, train, preference: cases whose name contains it
+    only: { type: "string", default: "" }, // cases whose name contains it; of inference, a model or one with its type: 135M:q8_0
     threads: { type: "string" },
     peers: { type: "boolean", default: true },
   },

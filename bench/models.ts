@@ -7,7 +7,7 @@ import { createModel } from "../lib/generate/create.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 
-/** Real shapes, random weights: 15M is llama2.c's stories15M, 135M SmolLM's. */
+/** Real shapes, random weights: 15M is llama2.c's stories15M, 135M SmolLM's, 1.1B TinyLlama's (untied). */
 const SHAPES = {
   "15M": {
     hiddenSize: 288,
@@ -24,6 +24,15 @@ const SHAPES = {
     numAttentionHeads: 9,
     numKeyValueHeads: 3,
     vocabSize: 49152,
+  },
+  "1.1B": {
+    hiddenSize: 2048,
+    intermediateSize: 5632,
+    numHiddenLayers: 22,
+    numAttentionHeads: 32,
+    numKeyValueHeads: 4,
+    vocabSize: 32000,
+    tieWordEmbeddings: false,
   },
 } as const;
 export type ShapeName = keyof typeof SHAPES;
@@ -46,7 +55,7 @@ export async function benchModel(name: ShapeName, device: Device, type: FileType
   const tokenizer = await Tokenizer.train(["the quick brown fox jumps over the lazy dog. "], { vocabSize: 300 });
   const shape = SHAPES[name];
   await using model = createModel(
-    { modelType: "llama", ...shape, maxPositionEmbeddings: 2048, tieWordEmbeddings: true },
+    { modelType: "llama", tieWordEmbeddings: true, maxPositionEmbeddings: 2048, ...shape },
     { tokenizer, seed: 1, device },
   );
   await model.save(join(folder, name));

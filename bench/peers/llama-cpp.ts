@@ -6,10 +6,11 @@ import { createInterface } from "node:readline";
 import type { Readable, Writable } from "node:stream";
 import { fileURLToPath } from "node:url";
 
-export interface InferenceTiming {
-  /** Seconds of the prompt, and of the decoded tokens after it. */
-  prefill: number;
-  decode: number;
+/** What is timed: a prompt of so many tokens, or so many tokens a sequence after a short one. */
+export interface Work {
+  phase: "prefill" | "decode";
+  tokens: number;
+  sequences: number;
 }
 
 /** bench/peers/pin_threads.c, compiled; undefined without a C compiler. */
@@ -50,11 +51,19 @@ export class LlamaCppPeer {
     this.lines = lines;
     this.pinned = pinned;
   }
-  async time(prompt: number, decode: number): Promise<InferenceTiming> {
-    this.child.stdin.write(`${JSON.stringify({ prompt, decode })}\n`);
+  private async ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
+    this.child.stdin.write(`${JSON.stringify(request)}\n`);
     const line = await this.lines.next();
     if (line.done) throw new Error("node-llama-cpp ended while it was timed");
     return JSON.parse(line.value);
+  }
+  /** Seconds of the work. @param flash its flash attention: which is quicker depends on the work */
+  async time(work: Work, flash: boolean): Promise<number> {
+    return (await this.ask({ ...work, flash })).seconds as number;
+  }
+  /** The logits after the last id. */
+  async logits(ids: readonly number[]): Promise<number[]> {
+    return (await this.ask({ phase: "logits", ids })).logits as number[];
   }
   close(): void {
     this.child.kill();

@@ -1,5 +1,6 @@
 // node-llama-cpp's side of bench/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
-// node_modules. Reads { prompt, decode } a line, answers { prefill, decode } seconds.
+// node_modules. Reads { phase, tokens, flash } a line, answers { seconds } of that many tokens a sequence. Its batches are
+// filled by hand and nothing is drawn, so that neither its scheduler nor its sampling counts against it.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,22 +11,67 @@ const require = createRequire(join(folder, "package.json"));
 const { getLlama } = await import(pathToFileURL(require.resolve("node-llama-cpp")).href);
 const llama = await getLlama({ gpu: false, build: "never", maxThreads: Number(threads), logLevel: "error" });
 const model = await llama.loadModel({ modelPath: file });
-const context = await model.createContext({
-  contextSize: 1024,
-  batchSize: 512,
-  threads: { ideal: Number(threads), min: Number(threads) },
-});
-const sequence = context.getSequence();
-console.log(JSON.stringify({ ready: true }));
+const START = 16;
+const idOf = (i) => 3 + ((i * 7919) % 250);
 
+/** A context of each kind that was asked for, made once. */
+const contexts = new Map();
+async function contextOf(sequences, flashAttention) {
+  const key = `${sequences}/${flashAttention}`;
+  if (!contexts.has(key))
+    contexts.set(
+      key,
+      await model.createContext({
+        sequences,
+        contextSize: 1024,
+        batchSize: 512,
+        flashAttention,
+        threads: { ideal: Number(threads), min: Number(threads) },
+      }),
+    );
+  return contexts.get(key)._ctx;
+}
+
+/** Tokens [from, from + count) of every sequence in one batch; logits of the last of each. */
+async function feed(context, sequences, from, count) {
+  context.initBatch(sequences * count);
+  for (let s = 0; s < sequences; s++)
+    context.addToBatch(
+      s,
+      from,
+      Uint32Array.from({ length: count }, (_, i) => idOf(from + i)),
+      Uint32Array.of(count - 1),
+    );
+  await context.decodeBatch();
+}
+
+/** The logits of the last of a prompt's tokens, by id. */
+async function logits(tokens) {
+  const context = await contextOf(1, false);
+  context.disposeSequence(0);
+  context.initBatch(tokens.length);
+  const [at] = context.addToBatch(0, 0, Uint32Array.from(tokens), Uint32Array.of(tokens.length - 1));
+  await context.decodeBatch();
+  const sampler = new llama._bindings.AddonSampler(model._model);
+  sampler.applyConfig({ temperature: 0 });
+  const pairs = (await context.sampleToken(at, sampler, false, false, true))[3];
+  const values = new Array(pairs.length / 2);
+  for (let i = 0; i < pairs.length; i += 2) values[pairs[i]] = pairs[i + 1];
+  return values;
+}
+
+console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { prompt, decode } = JSON.parse(line);
-  await sequence.clearHistory();
-  const tokens = Array.from({ length: prompt }, (_, i) => 3 + ((i * 7919) % 250));
+  const { phase, tokens, sequences = 1, flash, ids } = JSON.parse(line);
+  if (phase === "logits") {
+    console.log(JSON.stringify({ logits: await logits(ids) }));
+    continue;
+  }
+  const context = await contextOf(sequences, flash);
+  for (let s = 0; s < sequences; s++) context.disposeSequence(s);
+  if (phase === "decode") await feed(context, sequences, 0, START);
   const start = performance.now();
-  await sequence.evaluateWithoutGeneratingNewTokens(tokens);
-  const prefilled = performance.now();
-  let count = 0;
-  for await (const _ of sequence.evaluate([5], { temperature: 0, yieldEogToken: true })) if (++count === decode) break;
-  console.log(JSON.stringify({ prefill: (prefilled - start) / 1000, decode: (performance.now() - prefilled) / 1000 }));
+  if (phase === "prefill") await feed(context, sequences, 0, tokens);
+  else for (let i = 0; i < tokens; i++) await feed(context, sequences, START + i, 1);
+  console.log(JSON.stringify({ seconds: (performance.now() - start) / 1000 }));
 }

@@ -1,10 +1,11 @@
 // Products of quantised weights and activations rounded to 8 bits: what both of its forms share.
 //
 // For an output j of a row i, with groups g of the weights' row that share a scale (16 or 32 elements):
-//   y(i, j) = sum over g, in order, of  fma(weight_scale(j, g) * scale(i, g), integer dot(i, j, g), y)
-//                              [then of fma(weight_minimum(j, g), scale(i, g) * integer sum(i, g), y)]
-// Lanes are outputs. The integers are exact and the order is fixed, so a row's bits depend neither on the rows beside
-// it nor on which form computes it: int8_dot-inl.h (few rows: weights are read in place) or int8_gemm-inl.h.
+//   y(i, j) = sum over g of  weight_scale(j, g) * scale(i, g) * integer dot(i, j, g)
+//                     [+ weight_minimum(j, g) * scale(i, g) * integer sum(i, g)]
+// The integers are exact. int8_dot-inl.h (few rows: weights are read in place; lanes are parts of a group) and
+// int8_gemm-inl.h (lanes are outputs) each add in a fixed order of their own: a row's bits depend on its form alone, and
+// rowwise products keep to the first.
 #pragma once
 #include "cpu/gemm-inl.h"
 #include "ops/quant.h"
@@ -46,6 +47,10 @@ struct Int8Rows {
   int8_t* values;
   float* scales;   // (rows, units)
   int32_t* sums;   // (rows, 2 * units): of each half of a unit
+  // Of int8_dot-inl.h alone, which has scales and totals by groups of the weights and rows of `stride` units:
+  float* totals = nullptr;    // (rows, stride * groups): scale * sum
+  int32_t* starts = nullptr;  // (rows, stride, 8): minus the weights' offset times the sums of each four
+  int64_t stride = 0;
 };
 
 // One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).

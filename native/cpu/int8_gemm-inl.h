@@ -70,6 +70,44 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
   }
 }
 
+#if defined(HEDDLE_SIMD_VNNI)
+// R rows by a panel's outputs over all units, all sums in registers. x: (units, R, unit) integers, scales (units, R),
+// sums (units, R, 2). `offset` has been added to the weights' integers.
+template <class P, int R>
+[[gnu::noinline]] void int8_tile(int64_t units, int offset, const int8_t* x, const float* scales, const int32_t* sums,
+                                 const uint8_t* w, float* out) {
+  F sum[R];
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) sum[r] = zero();
+#pragma GCC unroll 1
+  for (int64_t u = 0; u < units; ++u) {
+    const float* scale = reinterpret_cast<const float*>(w + unit * gemm_columns);
+#pragma GCC unroll 2
+    for (int h = 0; h < P::halves; ++h) {
+      Lanes dot[R][1];
+      int32_t total[R];
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        total[r] = P::halves == 2 ? sums[2 * r + h] : sums[2 * r] + sums[2 * r + 1];
+        dot[r][0] = same_lanes(-offset * total[r]);
+      }
+#pragma GCC unroll 8
+      for (int s = h * P::steps; s < (h + 1) * P::steps; ++s) int8_step<P, R, false>(w + s * 4 * gemm_columns, x + 4 * s, dot);
+      const F own = load(scale + h * gemm_columns);
+#pragma GCC unroll 12
+      for (int r = 0; r < R; ++r) {
+        sum[r] = fma(mul(own, set1(scales[r])), numbers(dot[r][0]), sum[r]);
+        if (P::minimum)
+          sum[r] = fma(load(scale + (P::halves + h) * gemm_columns), mul(set1(scales[r]), set1(static_cast<float>(total[r]))), sum[r]);
+        HEDDLE_IN_PLACE(sum[r]);
+      }
+    }
+    x += R * unit, scales += R, sums += 2 * R, w += P::unit_bytes;
+  }
+#pragma GCC unroll 12
+  for (int r = 0; r < R; ++r) store(out + r * gemm_columns, sum[r]);
+}
+#else
 // R rows by a panel's outputs over all units. x: (units, R, unit) integers, scales (units, R), sums (units, R, 2).
 // `offset` has been added to the weights' integers.
 template <class P, int R>
@@ -123,6 +161,8 @@ template <class P, int R>
   }
 }
 
+#endif
+
 // The weights of outputs [j, j + gemm_columns) as a panel; outputs beyond the last one are zero.
 template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, int offset, int64_t j, uint8_t* to) {
   constexpr int N = gemm_columns;
@@ -140,6 +180,22 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
     for (int r = 0; r < have; ++r)
       t.unpack(from + r * row_bytes + quant_row_bytes(t, k0), count / t.elements, q[r], scale[r], minimum[r]);
     for (int u = 0; u < count / unit; ++u, to += P::unit_bytes) {
+#if defined(HEDDLE_SIMD_AVX512)
+      if (P::width == 1) {
+        F lines[16];  // of two units; each lane four elements
+        if (u % 2 == 0) {
+#pragma GCC unroll 16
+          for (int r = 0; r < N; ++r)
+            lines[r] = _mm512_castsi512_ps(_mm512_add_epi8(_mm512_loadu_si512(q[r] + u * unit), _mm512_set1_epi8(static_cast<char>(offset))));
+          transpose(lines);
+#pragma GCC unroll 8
+          for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + s * 4 * N), lines[s]);
+          if (u + 1 < count / unit)
+#pragma GCC unroll 8
+            for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + P::unit_bytes + s * 4 * N), lines[8 + s]);
+        }
+      } else
+#endif
       for (int r = 0; r < N; ++r) {
         const int8_t* integers = q[r] + u * unit;
         if (P::width == 2) {

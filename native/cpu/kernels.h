@@ -86,7 +86,7 @@ struct QuantLinear {
   const void* bias = nullptr;
   DType bias_type = DType::f32;
   bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
-  bool rowwise = false;  // as in Gemm; int8 is so always
+  bool rowwise = false;  // as in Gemm
   void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
 };
 

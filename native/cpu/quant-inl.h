@@ -11,35 +11,60 @@ constexpr int64_t int8_gemm_rows = 12;
 
 struct Int8Plan {
   bool packs;
-  size_t values, scales, sums, panels;  // bytes, each a multiple of 64
-  size_t bytes() const { return values + scales + sums + panels; }
+  size_t values, scales, sums, totals, starts, panels;  // bytes, each a multiple of 64
+  size_t bytes() const { return values + scales + sums + totals + starts + panels; }
 };
 inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
   Int8Plan plan{};
   const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, 64)); };
-  const int64_t units = p.k / unit, rows = round_up(max_of<int64_t>(1, p.m), gemm_rows);
-  int64_t width = 1;
+  const int64_t units = p.k / unit;
+  int64_t rows = max_of<int64_t>(1, p.m);
 #if defined(HEDDLE_INT8_GEMM)
-  const PanelPlan panel = panel_plan(p.w_type);
-  const int64_t panel_bytes = round_up(units * panel.unit_bytes, 64);
-  plan.packs = p.m >= int8_gemm_rows;
-  width = panel.width;
-  if (plan.packs) plan.panels = padded(threads * panels_per_task(p, panel_bytes, threads) * panel_bytes);
+  plan.packs = !p.rowwise && p.m >= int8_gemm_rows;
+  if (plan.packs) {
+    const PanelPlan panel = panel_plan(p.w_type);
+    const int64_t panel_bytes = round_up(units * panel.unit_bytes, 64);
+    rows = round_up(rows, gemm_rows);
+    plan.panels = padded(threads * panels_per_task(p, panel_bytes, threads) * panel_bytes);
+    plan.values = padded(rows * p.k * panel.width), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+    return plan;
+  }
+  const int64_t stride = round_up(units, 8);  // scales are read in eights
+  plan.values = padded(rows * stride * unit), plan.scales = padded(rows * stride * 8), plan.totals = padded(rows * stride * 8);
+  plan.starts = padded(rows * stride * 32);
 #else
   (void)threads;
+  plan.values = padded(rows * p.k), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
 #endif
-  plan.values = padded(rows * p.k * width), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
   return plan;
+}
+// The most that fewer rows may take as well: a program's scratch is sized by its bounds.
+inline size_t int8_scratch(QuantLinear p, int threads) {
+  size_t most = plan_int8(p, threads).bytes();
+#if defined(HEDDLE_INT8_GEMM)
+  if (p.m >= int8_gemm_rows && !p.rowwise) {
+    p.m = int8_gemm_rows - 1;
+    most = max_of(most, plan_int8(p, threads).bytes());
+  }
+#endif
+  return most;
 }
 inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   const Int8Plan plan = plan_int8(p, pool.threads());
   char* at = static_cast<char*>(scratch);
-  const Int8Rows x{reinterpret_cast<int8_t*>(at), reinterpret_cast<float*>(at + plan.values),
-                   reinterpret_cast<int32_t*>(at + plan.values + plan.scales)};
+  const auto take = [&](size_t bytes) {
+    char* taken = at;
+    at += bytes;
+    return taken;
+  };
+  Int8Rows x{};
+  x.values = reinterpret_cast<int8_t*>(take(plan.values)), x.scales = reinterpret_cast<float*>(take(plan.scales));
+  x.sums = reinterpret_cast<int32_t*>(take(plan.sums)), x.totals = reinterpret_cast<float*>(take(plan.totals));
+  x.starts = reinterpret_cast<int32_t*>(take(plan.starts)), x.stride = round_up(p.k / unit, 8);
 #if defined(HEDDLE_INT8_GEMM)
   if (plan.packs) {
     const PanelPlan panel = panel_plan(p.w_type);
-    return panel.run(p, panel.offset, x, pool, reinterpret_cast<uint8_t*>(at + plan.values + plan.scales + plan.sums));
+    return panel.run(p, panel.offset, x, pool, reinterpret_cast<uint8_t*>(at));
   }
 #endif
   int8_dot(p, x, pool);
@@ -78,7 +103,7 @@ inline int64_t exact_rows(const QuantLinear& p) {
 inline size_t exact_bytes(const QuantLinear& p) { return static_cast<size_t>(round_up(exact_rows(p) * p.k * 4, 64)); }
 
 inline size_t quant_linear_scratch(const QuantLinear& p, int threads) {
-  if (p.int8) return plan_int8(p, threads).bytes();
+  if (p.int8) return int8_scratch(p, threads);
   return exact_bytes(p) + gemm_scratch(p.m, exact_rows(p), p.k, threads);
 }
 
