@@ -22,7 +22,7 @@ export class Model {
   private current: ModelConfig;
   readonly family: Family;
   readonly device: Device;
-  /** How activations meet quantised weights when text is generated; training always takes them as they are. */
+  /** How activations meet quantised and bf16 weights when text is generated; training always takes them as they are. */
   readonly quantizedActivations: QuantizedActivations;
   private readonly all: Map<string, Tensor>;
   private readonly programs = new Map<string, unknown>();

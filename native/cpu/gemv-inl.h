@@ -194,7 +194,107 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
   });
 }
 
+#if defined(HEDDLE_SIMD_BF16)
+// Both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory gives most to several
+// streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
+constexpr int pair_streams = 8, pair_ahead = 1024;  // rows of w at once for one row of x; bytes that a stream is fetched ahead
+
+// out[m * RN + n]; rows of x are padded with zeros to whole vectors. One chain of sums per element whatever RM and RN are.
+template <int RM, int RN>
+[[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, float* out) {
+  F acc[RN][RM];
+  const bf16* at[RN];
+#pragma GCC unroll 8
+  for (int n = 0; n < RN; ++n) {
+    at[n] = rows[n];
+#pragma GCC unroll 8
+    for (int m = 0; m < RM; ++m) acc[n][m] = zero();
+  }
+  const auto pairs = [](const bf16* p) [[gnu::always_inline]] { return load(reinterpret_cast<const float*>(p)); };
+  int64_t p = 0;
+#pragma GCC unroll 1
+  for (; p + 2 * W <= k; p += 2 * W) {
+#pragma GCC unroll 8
+    for (int n = 0; n < RN; ++n) {
+      __builtin_prefetch(reinterpret_cast<const char*>(at[n] + p) + pair_ahead);
+      const F w = pairs(at[n] + p);
+#pragma GCC unroll 8
+      for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(w, pairs(x + m * xs + p), acc[n][m]);
+    }
+  }
+  if (p < k) {
+#pragma GCC unroll 8
+    for (int n = 0; n < RN; ++n) {
+      alignas(64) bf16 rest[2 * W] = {};
+      __builtin_memcpy(rest, at[n] + p, static_cast<size_t>(k - p) * sizeof(bf16));
+#pragma GCC unroll 8
+      for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(pairs(rest), pairs(x + m * xs + p), acc[n][m]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int n = 0; n < RN; ++n)
+#pragma GCC unroll 8
+    for (int m = 0; m < RM; ++m) out[m * RN + n] = reduce_add(acc[n][m]);
+}
+
+using PairTile = void (*)(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, float* out);
+// 1, 2, 4 and 8 rows of x by several rows of w, and by one.
+constexpr PairTile pair_tiles[4] = {pair_tile<1, 8>, pair_tile<2, 8>, pair_tile<4, 4>, pair_tile<8, 2>};
+constexpr PairTile single_tiles[4] = {pair_tile<1, 1>, pair_tile<2, 1>, pair_tile<4, 1>, pair_tile<8, 1>};
+constexpr int pair_rows[4] = {8, 8, 4, 2};
+
+inline void write_pair(const Gemm& g, int64_t i, int64_t j, float v) {
+  if (g.bias) v += load_any(g.bias, g.bias_type, j);
+  const int64_t at = i * g.ldc + j;
+  if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
+  else store1(static_cast<bf16*>(g.c) + at, v);
+}
+
+// Columns [j0, j1) of rows [i, i + 2^size).
+inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, int size, int64_t j0, int64_t j1) {
+  const int streams = pair_rows[size], rows = 1 << size;
+  const int64_t each = (j1 - j0) / streams;
+  const bf16* w = static_cast<const bf16*>(g.b);
+  const bf16* at[pair_streams];
+  float out[8 * pair_streams];
+  for (int64_t j = 0; j < each; ++j) {
+    for (int s = 0; s < streams; ++s) at[s] = w + (j0 + s * each + j) * g.ldb;
+    pair_tiles[size](g.k, x + i * xs, xs, at, out);
+    for (int m = 0; m < rows; ++m)
+      for (int s = 0; s < streams; ++s) write_pair(g, i + m, j0 + s * each + j, out[m * streams + s]);
+  }
+  for (int64_t j = j0 + each * streams; j < j1; ++j) {
+    at[0] = w + j * g.ldb;
+    single_tiles[size](g.k, x + i * xs, xs, at, out);
+    for (int m = 0; m < rows; ++m) write_pair(g, i + m, j, out[m]);
+  }
+}
+
+inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
+  const int64_t xs = round_up(g.k, 2 * W);
+  bf16* x = static_cast<bf16*>(scratch);
+  for (int64_t i = 0; i < g.m; ++i) {
+    __builtin_memcpy(x + i * xs, static_cast<const bf16*>(g.a) + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
+    for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
+  }
+  int64_t tasks = min_of<int64_t>(ceil_div(g.n * g.k * 2, 16384), pool.threads() * 4);
+  if (tasks < 1 || pool.threads() == 1) tasks = 1;
+  pool.run(tasks, [&](int64_t task, int) {
+    const int64_t j0 = g.n * task / tasks, j1 = g.n * (task + 1) / tasks;
+    for (int64_t i = 0; i < g.m;) {
+      int size = 3;
+      while (i + (1 << size) > g.m) --size;
+      pair_columns(g, x, xs, i, size, j0, j1);
+      i += 1 << size;
+    }
+  });
+}
+#endif
+
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
+#if defined(HEDDLE_SIMD_BF16)
+  if (g.a_type == DType::bf16 && g.b_type == DType::bf16 && g.b_transposed) return gemv_pairs(g, pool, scratch);
+#endif
   const float* x = static_cast<const float*>(g.a);
   int64_t xs = g.lda;
   bool rearranged = g.b_transposed && g.b_type == DType::bf16;

@@ -47,10 +47,10 @@ struct Int8Rows {
   int8_t* values;
   float* scales;   // (rows, units)
   int32_t* sums;   // (rows, 2 * units): of each half of a unit
-  // Of int8_dot-inl.h alone, which has scales and totals by groups of the weights and rows of `stride` units:
-  float* totals = nullptr;    // (rows, stride * groups): scale * sum
-  int32_t* starts = nullptr;  // (rows, stride, 8): minus the weights' offset times the sums of each four
-  int64_t stride = 0;
+  float* totals = nullptr;  // scale * sum of a group
+  // Of int8_dot-inl.h: values are (units, rows, unit), scales and totals of rows of `stride` units by the weights' groups.
+  int32_t* starts = nullptr;  // (units, rows, 8): minus the weights' offset times the sums of each four
+  int64_t rows = 0, stride = 0;
 };
 
 // One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).

@@ -172,16 +172,11 @@ template <class S, int RM, int RN>
   }
   for (int64_t u0 = 0; u0 < units; u0 += part) {
     const int count = static_cast<int>(min_of<int64_t>(part, units - u0)), padded = static_cast<int>(round_up(count * groups, 8));
-    const float* own[RM];
-    const float* total[RM];
-    const int8_t* value[RM];
-    const int32_t* start[RM];
-#pragma GCC unroll 8
-    for (int m = 0; m < RM; ++m) {
-      const int64_t first = (i + m) * x.stride + u0;
-      own[m] = x.scales + first * groups, total[m] = x.totals + first * groups;
-      value[m] = x.values + first * unit, start[m] = x.starts + first * 8;
-    }
+    const float* own = x.scales + (i * x.stride + u0) * groups;
+    const float* total = x.totals + (i * x.stride + u0) * groups;
+    const int64_t row = x.stride * groups;
+    const int8_t* value = x.values + (u0 * x.rows + i) * unit;
+    const int32_t* start = x.starts + (u0 * x.rows + i) * 8;
     for (int n = 0; n < RN; ++n) {
       for (int64_t b = 0; b < part_bytes; b += 64) __builtin_prefetch(at[n] + ahead_bytes + b);
       S::scales(t, at[n], count, q[n], scale[n], minimum[n]);
@@ -189,8 +184,8 @@ template <class S, int RM, int RN>
         for (int g = count * groups; g < padded; ++g) minimum[n][g] = 0;
       for (int m = 0; m < RM; ++m)
         for (int g = 0; g < padded; g += 8) {
-          _mm256_store_ps(both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own[m] + g)));
-          if (S::minimum_added) lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total[m] + g), lowest[n][m]);
+          _mm256_store_ps(both[n][m] + g, _mm256_mul_ps(_mm256_load_ps(scale[n] + g), _mm256_loadu_ps(own + m * row + g)));
+          if (S::minimum_added) lowest[n][m] = fma8(_mm256_load_ps(minimum[n] + g), _mm256_loadu_ps(total + m * row + g), lowest[n][m]);
         }
     }
 #pragma GCC unroll 1
@@ -203,13 +198,14 @@ template <class S, int RM, int RN>
 #endif
 #pragma GCC unroll 8
         for (int m = 0; m < RM; ++m) {
-          const __m256i dot = products<S::is_signed>(load_bytes(start[m] + 8 * u), w, load_bytes(value[m] + unit * u));
+          const __m256i dot = products<S::is_signed>(load_bytes(start + 8 * m), w, load_bytes(value + unit * m));
           const Eight own_scale = groups == 1 ? _mm256_broadcast_ss(both[n][m] + u)
                                               : _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_broadcast_ss(both[n][m] + groups * u)),
                                                                      _mm_broadcast_ss(both[n][m] + groups * u + groups - 1), 1);
           sum[n][m] = fma8(_mm256_cvtepi32_ps(dot), own_scale, sum[n][m]);
         }
       }
+      value += x.rows * unit, start += x.rows * 8;
     }
     for (int n = 0; n < RN; ++n) at[n] += part_bytes;
   }
@@ -288,14 +284,15 @@ inline void round_rows(const QuantLinear& p, const Int8Rows& x, const DotTiles& 
       float scale;
       load_unit(p, index / units, index % units, numbers);
       const int64_t at = index / units * x.stride + index % units;
-      int8_t* q = x.values + at * unit;
+      const int64_t place = index % units * x.rows + index / units;
+      int8_t* q = x.values + place * unit;
       round_unit(numbers, q, &scale, sums);
       for (int g = 0; g < tiles.groups; ++g) {
         x.scales[at * tiles.groups + g] = scale;
         x.totals[at * tiles.groups + g] = scale * static_cast<float>(tiles.groups == 2 ? sums[g] : sums[0] + sums[1]);
       }
       const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), load_bytes(q)), _mm256_set1_epi16(static_cast<int16_t>(-tiles.offset)));
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(x.starts + at * 8), fours);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(x.starts + place * 8), fours);
     }
   });
 }

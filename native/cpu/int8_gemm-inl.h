@@ -72,10 +72,10 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
 
 #if defined(HEDDLE_SIMD_VNNI)
 // R rows by a panel's outputs over all units, all sums in registers. x: (units, R, unit) integers, scales (units, R),
-// sums (units, R, 2). `offset` has been added to the weights' integers.
+// starts and totals (units, R, 2): of each group, minus the weights' offset times its sum, and its sum times the scale.
 template <class P, int R>
-[[gnu::noinline]] void int8_tile(int64_t units, int offset, const int8_t* x, const float* scales, const int32_t* sums,
-                                 const uint8_t* w, float* out) {
+[[gnu::noinline]] void int8_tile(int64_t units, const int8_t* x, const float* scales, const int32_t* starts,
+                                 const float* totals, const uint8_t* w, float* out) {
   F sum[R];
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) sum[r] = zero();
@@ -85,24 +85,19 @@ template <class P, int R>
 #pragma GCC unroll 2
     for (int h = 0; h < P::halves; ++h) {
       Lanes dot[R][1];
-      int32_t total[R];
 #pragma GCC unroll 12
-      for (int r = 0; r < R; ++r) {
-        total[r] = P::halves == 2 ? sums[2 * r + h] : sums[2 * r] + sums[2 * r + 1];
-        dot[r][0] = same_lanes(-offset * total[r]);
-      }
+      for (int r = 0; r < R; ++r) dot[r][0] = same_lanes(starts[2 * r + h]);
 #pragma GCC unroll 8
       for (int s = h * P::steps; s < (h + 1) * P::steps; ++s) int8_step<P, R, false>(w + s * 4 * gemm_columns, x + 4 * s, dot);
       const F own = load(scale + h * gemm_columns);
 #pragma GCC unroll 12
       for (int r = 0; r < R; ++r) {
         sum[r] = fma(mul(own, set1(scales[r])), numbers(dot[r][0]), sum[r]);
-        if (P::minimum)
-          sum[r] = fma(load(scale + (P::halves + h) * gemm_columns), mul(set1(scales[r]), set1(static_cast<float>(total[r]))), sum[r]);
+        if (P::minimum) sum[r] = fma(load(scale + (P::halves + h) * gemm_columns), set1(totals[2 * r + h]), sum[r]);
         HEDDLE_IN_PLACE(sum[r]);
       }
     }
-    x += R * unit, scales += R, sums += 2 * R, w += P::unit_bytes;
+    x += R * unit, scales += R, starts += 2 * R, totals += 2 * R, w += P::unit_bytes;
   }
 #pragma GCC unroll 12
   for (int r = 0; r < R; ++r) store(out + r * gemm_columns, sum[r]);
@@ -219,7 +214,7 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
 }
 
 // Rows in panels of gemm_rows; rows beyond the last one are zero.
-template <int WIDTH> void round_panels(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
+template <int WIDTH> void round_panels(const QuantLinear& p, [[maybe_unused]] int offset, const Int8Rows& x, Pool& pool) {
   constexpr int R = gemm_rows;
   const int64_t units = p.k / unit, panels = ceil_div(p.m, R);
   pool.range(panels * units, 64, [&](int64_t begin, int64_t end, int) {
@@ -229,7 +224,15 @@ template <int WIDTH> void round_panels(const QuantLinear& p, const Int8Rows& x, 
         int8_t q[unit];
         const int64_t row = at / units * R + r;
         if (row < p.m) load_unit(p, row, at % units, numbers);
-        round_unit(numbers, q, x.scales + at * R + r, x.sums + 2 * (at * R + r));
+        int32_t* sums = x.sums + 2 * (at * R + r);
+        round_unit(numbers, q, x.scales + at * R + r, sums);
+#if defined(HEDDLE_SIMD_VNNI)
+        if (quant_type(p.w_type).group == unit) sums[0] += sums[1];
+        for (int h = 0; h < 2; ++h) {
+          x.totals[2 * (at * R + r) + h] = x.scales[at * R + r] * static_cast<float>(sums[h]);
+          sums[h] *= -offset;
+        }
+#endif
         int8_t* to = x.values + (at * R + r) * unit * WIDTH;
         if (WIDTH == 2) {
           int16_t* wide = reinterpret_cast<int16_t*>(to);
@@ -249,7 +252,7 @@ inline int64_t panels_per_task(const QuantLinear& p, int64_t panel_bytes, int th
 
 template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8Rows& x, Pool& pool, uint8_t* panels) {
   constexpr int R = gemm_rows;
-  round_panels<P::width>(p, x, pool);
+  round_panels<P::width>(p, offset, x, pool);
   const QuantType& type = quant_type(p.w_type);
   const int64_t units = p.k / unit, bytes = round_up(units * P::unit_bytes, 64), per_task = panels_per_task(p, bytes, pool.threads());
   pool.run(ceil_div(ceil_div(p.n, gemm_columns), per_task), [&](int64_t task, int thread) {
@@ -260,7 +263,11 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
       for (int64_t c = 0; c < count; ++c) {
         alignas(64) float out[R * gemm_columns];
         const int64_t at = i / R * units * R, j = j0 + c * gemm_columns;
+#if defined(HEDDLE_SIMD_VNNI)
+        int8_tile<P, R>(units, x.values + at * unit, x.scales + at, x.sums + 2 * at, x.totals + 2 * at, mine + c * bytes, out);
+#else
         int8_tile<P, R>(units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at, mine + c * bytes, out);
+#endif
         for (int64_t r = 0; r < min_of<int64_t>(R, p.m - i); ++r)
           for (int64_t v = 0; v < gemm_columns && j + v < p.n; v += W)
             write_int8(p, i + r, j + v, p.n - j - v, load(out + r * gemm_columns + v));

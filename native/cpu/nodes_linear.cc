@@ -63,6 +63,25 @@ template <Gemm (*describe)(const Node&)> void run(const Node& n, Context& c) {
   active().gemm(describe(n), c.pool, c.scratch);
 }
 
+// x enters linear in bf16 where the node says so: a copy at the end of the scratch.
+bool rounds(const Node& n) { return n.attr_flag("bf16") && n.in[0].dtype == DType::f32; }
+size_t linear_scratch(const Node& n, int threads) {
+  const size_t product = scratch<linear>(n, threads);
+  if (!rounds(n)) return product;
+  return (product + 63) / 64 * 64 + static_cast<size_t>(n.in[0].shape.size()) * 2;
+}
+void linear_run(const Node& n, Context& c) {
+  if (!rounds(n)) return run<linear>(n, c);
+  Gemm g = linear(n);
+  const size_t product = (active().gemm_scratch(g.m, g.n, g.k, c.pool.threads()) + 63) / 64 * 64;
+  void* copy = static_cast<char*>(c.scratch) + product;
+  c.pool.range(n.in[0].shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
+    active().convert(static_cast<const float*>(g.a) + begin, DType::f32, static_cast<uint16_t*>(copy) + begin, DType::bf16, end - begin);
+  });
+  g.a = copy, g.a_type = DType::bf16;
+  active().gemm(g, c.pool, c.scratch);
+}
+
 bool column_sum_supports(const Node& n) { return is_activation(n.in[0]); }
 void column_sum(const Node& n, Context& c) {
   Rows r{n.in[0].shape[0], n.in[0].shape[1], n.in[0].dtype, n.in[0].data, nullptr, n.out[0].data};
@@ -72,7 +91,7 @@ void column_sum(const Node& n, Context& c) {
 }  // namespace
 
 void register_linear() {
-  add_kernel("linear", "gemm_linear", supports, scratch<linear>, run<linear>);
+  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run);
   add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>);
   add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
   add_kernel("column_sum", "column_sum", column_sum_supports, nullptr, column_sum);

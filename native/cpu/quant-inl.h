@@ -27,6 +27,7 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
     rows = round_up(rows, gemm_rows);
     plan.panels = padded(threads * panels_per_task(p, panel_bytes, threads) * panel_bytes);
     plan.values = padded(rows * p.k * panel.width), plan.scales = padded(rows * units * 4), plan.sums = padded(rows * units * 8);
+    plan.totals = plan.sums;
     return plan;
   }
   const int64_t stride = round_up(units, 8);  // scales are read in eights
@@ -60,7 +61,7 @@ inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   Int8Rows x{};
   x.values = reinterpret_cast<int8_t*>(take(plan.values)), x.scales = reinterpret_cast<float*>(take(plan.scales));
   x.sums = reinterpret_cast<int32_t*>(take(plan.sums)), x.totals = reinterpret_cast<float*>(take(plan.totals));
-  x.starts = reinterpret_cast<int32_t*>(take(plan.starts)), x.stride = round_up(p.k / unit, 8);
+  x.starts = reinterpret_cast<int32_t*>(take(plan.starts)), x.stride = round_up(p.k / unit, 8), x.rows = p.m;
 #if defined(HEDDLE_INT8_GEMM)
   if (plan.packs) {
     const PanelPlan panel = panel_plan(p.w_type);

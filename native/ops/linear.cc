@@ -1,6 +1,6 @@
 // y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
 // W may be quantised. With the attribute int8, x is rounded to 8 bits by groups first (ops/quant.h): what kernels that
-// multiply integers compute.
+// multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply.
 #include "ops/check.h"
 #include "ops/reference.h"
 
@@ -36,10 +36,16 @@ Row rounded(const Tensor& x) {
   return rows;
 }
 
+Row rounded_bf16(const Tensor& x) {
+  Row rows = load_all(x);
+  for (auto& v : rows) v = to_float(to_bf16(static_cast<float>(v)));
+  return rows;
+}
+
 void linear(const Node& n) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
-  const Row xs = n.attr_flag("int8") ? rounded(x) : load_all(x);
+  const Row xs = n.attr_flag("int8") ? rounded(x) : n.attr_flag("bf16") ? rounded_bf16(x) : load_all(x);
   Row sum(static_cast<size_t>(N * M));
   if (n.has_input(2)) {
     const Row bias = load_all(n.in[2]);

@@ -46,9 +46,22 @@ const products: OpCase[] = [0, 1].flatMap((transposed) =>
   ]),
 );
 
+/** f32 rounded to bf16 before a bf16 matrix. */
+const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
+  [...shapes, [8, 576, 65] as const, [11, 96, 33] as const].map(([n, k, m]) => ({
+    op: "linear",
+    label: `f32 (${n}, ${k}) in bf16 · bf16 to ${m}${rowwise ? ", rowwise" : ""}`,
+    inputs: [float("f32", [n, k]), float("bf16", [m, k]), m % 2 ? float("f32", [m]) : undefined],
+    attributes: { transposed: 0, rowwise, bf16: 1 },
+    outputs: [out("f32", n, m)],
+    ...(n > 1 ? { symbolic: n } : {}),
+  })),
+);
+
 export default {
   cases: [
     ...products,
+    ...roundedRows,
     {
       op: "linear",
       label: "bf16 to f32 logits",

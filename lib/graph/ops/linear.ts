@@ -38,7 +38,10 @@ const columnSumNode = defineOp({
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],
 });
 
-/** How activations meet quantised weights: rounded to 8 bits by groups of 32, or as they are. */
+/**
+ * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones and to bf16 before
+ * bf16 ones, `f32` takes them as they are.
+ */
 export type QuantizedActivations = "int8" | "f32";
 
 export interface LinearOptions {
@@ -46,7 +49,7 @@ export interface LinearOptions {
   transposed?: boolean;
   /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
   rowwise?: boolean;
-  /** Of a quantised weight; `f32` where not given. Gradients do not see the rounding. */
+  /** Of a quantised or bf16 weight; `f32` where not given. Gradients do not see the rounding. */
   activations?: QuantizedActivations | undefined;
 }
 
@@ -63,8 +66,13 @@ export function linear(
   bias?: Value,
   { transposed = false, rowwise = false, activations = "f32" }: LinearOptions = {},
 ): Value {
-  const int8 = activations === "int8" && isQuantised(weight.dtype);
-  const attributes = { transposed: transposed ? 1 : 0, rowwise: rowwise ? 1 : 0, ...(int8 && { int8: 1 }) };
+  const narrow = activations === "int8";
+  const attributes = {
+    transposed: transposed ? 1 : 0,
+    rowwise: rowwise ? 1 : 0,
+    ...(narrow && isQuantised(weight.dtype) && { int8: 1 }),
+    ...(narrow && weight.dtype === "bf16" && x.dtype === "f32" && { bf16: 1 }),
+  };
   return linearNode([x, weight, bias], attributes)[0]!;
 }
 
