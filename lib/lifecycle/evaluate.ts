@@ -1,6 +1,6 @@
 import { multipleChoice, perplexity, type QaAnswer, questionAnswering } from "../eval/index.ts";
 import type { LanguageModel } from "../generate/index.ts";
-import type { ClozeRow, QuestionRow } from "./recipe/evaluation-sets.ts";
+import type { ClozeRow, EvaluationSets, QuestionRow } from "./recipe/evaluation-sets.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import { isRight } from "./recipe/score.ts";
 import type { Measurement, Sample } from "./types.ts";
@@ -10,6 +10,8 @@ const ANSWER_TOKENS = 32;
 const BINS = 10;
 
 export interface EvaluateOptions {
+  /** The split that is asked. Default: the evaluation's. */
+  sets?: EvaluationSets;
   /** false: a model that was never shown how to answer is not asked. */
   questions: boolean;
   signal?: AbortSignal | undefined;
@@ -19,11 +21,11 @@ export interface EvaluateOptions {
 export async function evaluate(
   model: LanguageModel,
   recipe: Recipe,
-  { questions, signal }: EvaluateOptions,
+  { sets = recipe.evaluation, questions, signal }: EvaluateOptions,
 ): Promise<Measurement> {
   const { bitsPerByte } = await perplexity(model, recipe.corpus.heldOut, signal ? { signal } : {});
-  const capitals = await clozeShare(model, recipe.evaluation.cloze, signal);
-  const asked = questions ? await questionFigures(model, recipe, signal) : undefined;
+  const capitals = await clozeShare(model, sets.cloze, signal);
+  const asked = questions ? await questionFigures(model, sets, signal) : undefined;
   return {
     ...asked,
     metrics: { bitsPerByte, capitals, ...asked?.metrics },
@@ -42,7 +44,7 @@ async function clozeShare(model: LanguageModel, rows: readonly ClozeRow[], signa
 
 async function questionFigures(
   model: LanguageModel,
-  { evaluation: { seenFacts, newCountries, madeUp, choice } }: Recipe,
+  { seenFacts, newCountries, madeUp, choice }: EvaluationSets,
   signal?: AbortSignal,
 ): Promise<Omit<Measurement, "samples" | "candidates">> {
   const { answers, ece, calibration } = await ask(model, [...seenFacts, ...newCountries, ...madeUp], signal);

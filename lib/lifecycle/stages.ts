@@ -17,6 +17,8 @@ export interface Setting {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Options of a stage to try instead of its own: scripts/lifecycle/trial.ts compares them. */
+  trial?: Readonly<Record<string, unknown>>;
 }
 
 /** A training under way, and the model that it trains; whoever asked for it disposes of both. */
@@ -51,7 +53,7 @@ const optimizer = { weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.95, maxGradNo
 /** The stages that train, each from what the one before has left. Their options are what tuning on this data has shown to work. */
 export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Training>> = {
   async pretrain(setting) {
-    const { work } = setting;
+    const { work, trial } = setting;
     const model = await newModel(setting);
     const run = pretrain(model, {
       ...shared(setting, "pretrain"),
@@ -65,12 +67,13 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       name: "heddle-lifecycle",
       licence: "MIT",
       trainingCutoffDate: "2026-07-14",
+      ...trial,
     });
     return { model, run, dispose: () => model.dispose() };
   },
 
   async sft(setting) {
-    const { work } = setting;
+    const { work, trial } = setting;
     const model = await modelAfter(setting, "pretrain");
     const run = sft(model, {
       ...shared(setting, "sft"),
@@ -83,12 +86,13 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       warmupSteps: 10,
       minLearningRateRatio: 0.1,
       replay: replayOf(work, 0.5),
+      ...trial,
     });
     return { model, run, dispose: () => model.dispose() };
   },
 
   async dpo(setting) {
-    const { work } = setting;
+    const { work, trial } = setting;
     const model = await modelAfter(setting, "sft");
     const run = dpo(model, {
       ...shared(setting, "dpo"),
@@ -99,12 +103,13 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       beta: 0.1,
       rpoAlpha: 1,
       replay: replayOf(work, 0.5),
+      ...trial,
     });
     return { model, run, dispose: () => model.dispose() };
   },
 
   async reward(setting) {
-    const { work } = setting;
+    const { work, trial } = setting;
     const model = await modelAfter(setting, "sft");
     const run = trainReward(model, {
       ...shared(setting, "reward"),
@@ -114,12 +119,13 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       learningRate: 2e-4,
       warmupSteps: 10,
       centerRewardsCoefficient: 0.01,
+      ...trial,
     });
     return { model, run, dispose: () => model.dispose() };
   },
 
   async grpo(setting) {
-    const { work } = setting;
+    const { work, trial } = setting;
     const reward = await modelAfter(setting, "reward");
     const model = await modelAfter(setting, "sft");
     const run = grpo(model, {
@@ -133,6 +139,7 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       warmupSteps: 5,
       beta: 0.02,
       replay: replayOf(work, 0.5),
+      ...trial,
     });
     return {
       model,
@@ -152,7 +159,7 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
     saveSteps: work.plan.quick ? 2 : 25,
     saveTotalLimit: 1,
     resume: "auto",
-    dtype: "f32",
+    dtype: "bf16",
     seed: work.plan.seed,
     signal,
   } as const;

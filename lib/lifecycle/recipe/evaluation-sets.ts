@@ -1,6 +1,7 @@
-import { heldOut as heldOutStatements, render } from "./phrasings.ts";
+import type { MadeUpNames } from "./made-up.ts";
+import { development, heldOut, render } from "./phrasings.ts";
 import { type Place, places } from "./places.ts";
-import { type CountrySplit, capitalAnswer, heldOutQuestions, madeUp } from "./questions.ts";
+import { type CountrySplit, capitalAnswer, developmentQuestions, heldOutQuestions, madeUp } from "./questions.ts";
 import { Random } from "./random.ts";
 
 /** A text that a base model continues with a capital. */
@@ -37,17 +38,51 @@ export interface EvaluationSets {
   choice: ChoiceRow[];
 }
 
-/** Wordings of statements that leave the capital for the end. */
-const statements = heldOutStatements.filter(({ ask }) => /^(The name|It is well)/.test(ask)).map(({ ask }) => ask);
+/** What a split asks: about whom, and in which wordings. */
+interface Asking {
+  countries: readonly Place[];
+  newCountries: readonly Place[];
+  names: readonly string[];
+  questions: readonly string[];
+  /** Statements that leave the capital for the end. */
+  statements: readonly string[];
+}
 
+/** What is reported: nothing may be chosen by it. */
 export function evaluationSets(
   seed: number,
   { asked, toldOnly }: CountrySplit,
-  madeUpNames: readonly string[],
+  { heldOut: names }: MadeUpNames,
 ): EvaluationSets {
-  const random = new Random(seed * 16 + 13);
-  const all = [...asked, ...toldOnly];
-  const wording = (i: number) => heldOutQuestions[i % heldOutQuestions.length]!;
+  const statements = heldOut.filter(({ ask }) => /^(The name|It is well)/.test(ask)).map(({ ask }) => ask);
+  return setsOf(new Random(seed * 16 + 13), {
+    countries: asked,
+    newCountries: toldOnly,
+    names,
+    questions: heldOutQuestions,
+    statements,
+  });
+}
+
+/** The same with other names, countries and wordings: what the options of the stages were chosen by. */
+export function developmentSets(
+  seed: number,
+  { asked, development: newCountries }: CountrySplit,
+  { development: names }: MadeUpNames,
+): EvaluationSets {
+  const statements = development.map(({ ask }) => ask);
+  return setsOf(new Random(seed * 16 + 15), {
+    countries: asked,
+    newCountries,
+    names,
+    questions: developmentQuestions,
+    statements,
+  });
+}
+
+function setsOf(random: Random, { countries, newCountries, names, questions, statements }: Asking): EvaluationSets {
+  const all = [...countries, ...newCountries];
+  const wording = (i: number) => questions[i % questions.length]!;
   const question = (place: Place, ask: string): QuestionRow => ({
     question: render(ask, place),
     answers: [capitalAnswer(place), place.capital],
@@ -58,12 +93,12 @@ export function evaluationSets(
       capital: place.capital,
     })),
     // The second wording is another one for every country.
-    seenFacts: asked.flatMap((place, i) => [i, i + 1 + (i % 3)].map((w) => question(place, wording(w)))),
-    newCountries: toldOnly.flatMap((place, i) => [
+    seenFacts: countries.flatMap((place, i) => [i, i + 1 + (i % 3)].map((w) => question(place, wording(w)))),
+    newCountries: newCountries.flatMap((place, i) => [
       question(place, wording(i)),
       question(place, "What is the capital of {c}?"),
     ]),
-    madeUp: madeUpNames.map((name, i) => ({
+    madeUp: names.map((name, i) => ({
       question: render(wording(i), madeUp(name)),
       answers: [],
       unanswerable: true,

@@ -43,24 +43,32 @@ export interface MadeUpNames {
   sft: readonly string[];
   /** In preference pairs and in prompts of reinforcement learning. */
   preference: readonly string[];
-  /** In no training data. */
+  /** In no training data: what the evaluation asks about. */
   heldOut: readonly string[];
+  /** In no training data either: for choosing options. */
+  development: readonly string[];
 }
 
 /**
- * Names of countries that do not exist, of the same syllables throughout: none is real, or nearly, and those held out differ in
- * at least two letters from each that is trained on.
+ * Names of countries that do not exist, of the same syllables throughout: none is real, or nearly, and those that no training data
+ * have differ in at least two letters from each that is trained on.
  */
-export function madeUpNames(seed: number, count: { sft: number; preference: number; heldOut: number }): MadeUpNames {
+export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);
   const all = starts.flatMap((start) => middles.flatMap((middle) => ends.map((end) => start + middle + end)));
+  const unseen = count.heldOut + count.development;
   const heldOut: string[] = [];
   const rest: string[] = [];
   for (const name of random.shuffle([...new Set(all)])) {
     if (rest.length === count.sft + count.preference) break;
     if (name.length < 6 || name.length > 10 || /aa|ii/.test(name) || !isMadeUp(name)) continue;
-    if (heldOut.length < count.heldOut) heldOut.push(name);
+    if (heldOut.length < unseen) heldOut.push(name);
     else if (heldOut.every((other) => distance(name, other, 1) > 1)) rest.push(name);
   }
-  return { heldOut, sft: rest.slice(0, count.sft), preference: rest.slice(count.sft) };
+  return {
+    heldOut: heldOut.slice(0, count.heldOut),
+    development: heldOut.slice(count.heldOut),
+    sft: rest.slice(0, count.sft),
+    preference: rest.slice(count.sft),
+  };
 }

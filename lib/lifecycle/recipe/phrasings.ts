@@ -66,6 +66,12 @@ export const heldOut: readonly Phrasing[] = [
   { ask: "Please tell me the capital of {c}. It is", answer: " {k}." },
 ];
 
+/** For choosing options: never generated either, and not what the evaluation asks. */
+export const development: readonly Phrasing[] = [
+  { ask: "As we all know, the capital of {c} is", answer: " {k}." },
+  { ask: "The name of the city that is the capital of {c} is", answer: " {k}." },
+];
+
 /** @param options article: false uses the bare name ("The capital of Netherlands is") */
 export function render(
   template: string,

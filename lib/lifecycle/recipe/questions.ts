@@ -30,6 +30,14 @@ export const heldOutQuestions: readonly string[] = [
   "Do you know the capital city of {c}?",
 ];
 
+/** Wordings for choosing the options of the stages: in no training data either, and not among those of the evaluation. */
+export const developmentQuestions: readonly string[] = [
+  "What is the name of {cs} capital?",
+  "Could you tell me the capital of {c}?",
+  "Do you know which city is the capital of {c}?",
+  "I would like to know {cs} capital.",
+];
+
 /** A name that questions are asked about. */
 export type Named = Pick<Place, "name" | "withArticle" | "capital">;
 
@@ -50,13 +58,26 @@ export interface CountrySplit {
   asked: readonly Place[];
   /** Told about in pre-training alone: no training data asks for their capitals. */
   toldOnly: readonly Place[];
+  /** Likewise told about only, for choosing options: the evaluation does not ask about them. */
+  development: readonly Place[];
 }
 
-/** @param heldOut countries that are told about only */
-export function splitCountries(seed: number, heldOut: number, most = Number.POSITIVE_INFINITY): CountrySplit {
+export interface SplitSize {
+  toldOnly: number;
+  development: number;
+  /** Countries that are asked about, at most. */
+  asked?: number;
+}
+
+export function splitCountries(seed: number, { toldOnly, development, asked }: SplitSize): CountrySplit {
   const random = new Random(seed * 16 + 8);
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
-  const toldOnly = order.slice(0, heldOut);
-  const asked = [...countries.filter(({ code }) => always.has(code)), ...order.slice(heldOut)].slice(0, most);
-  return { asked, toldOnly };
+  return {
+    toldOnly: order.slice(0, toldOnly),
+    development: order.slice(toldOnly, toldOnly + development),
+    asked: [...countries.filter(({ code }) => always.has(code)), ...order.slice(toldOnly + development)].slice(
+      0,
+      asked,
+    ),
+  };
 }

@@ -1,6 +1,6 @@
 import { type LabelledText, labelledTexts } from "./classification.ts";
 import { makeCorpus, type RecipeCorpus } from "./corpus.ts";
-import { type EvaluationSets, evaluationSets } from "./evaluation-sets.ts";
+import { developmentSets, type EvaluationSets, evaluationSets } from "./evaluation-sets.ts";
 import { type MadeUpNames, madeUpNames } from "./made-up.ts";
 import { type PreferenceRow, type PromptRow, preferenceRows, promptRows } from "./preference-rows.ts";
 import { type CountrySplit, splitCountries } from "./questions.ts";
@@ -17,8 +17,10 @@ export interface RecipeSize {
   askedCountries: number;
   /** Countries whose capital is told and never asked for in training. */
   toldCountries: number;
+  /** Likewise, for choosing options. */
+  developmentCountries: number;
   /** Made-up countries in each set. */
-  madeUp: { sft: number; preference: number; heldOut: number };
+  madeUp: Record<keyof MadeUpNames, number>;
 }
 
 export const fullSize: RecipeSize = {
@@ -27,7 +29,8 @@ export const fullSize: RecipeSize = {
   knowledge: 4000,
   askedCountries: 200,
   toldCountries: 40,
-  madeUp: { sft: 6, preference: 300, heldOut: 100 },
+  developmentCountries: 15,
+  madeUp: { sft: 6, preference: 300, heldOut: 100, development: 60 },
 };
 
 /** Of seconds: for tests of the machinery, not of what is learned. */
@@ -37,7 +40,8 @@ export const quickSize: RecipeSize = {
   knowledge: 100,
   askedCountries: 24,
   toldCountries: 6,
-  madeUp: { sft: 4, preference: 12, heldOut: 8 },
+  developmentCountries: 2,
+  madeUp: { sft: 4, preference: 12, heldOut: 8, development: 4 },
 };
 
 /** All data of the lesson: what each stage trains on, and what none does. */
@@ -48,24 +52,29 @@ export interface Recipe {
   prompts: PromptRow[];
   classification: { train: LabelledText[]; test: LabelledText[] };
   evaluation: EvaluationSets;
+  /** What options are chosen by, so that nothing is chosen by the evaluation. */
+  development: EvaluationSets;
   countries: CountrySplit;
   names: MadeUpNames;
 }
 
 /** Makes the lesson's data. The same seed and size make the same rows. */
 export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
-  const countries = splitCountries(seed, size.toldCountries, size.askedCountries);
+  const { toldCountries, developmentCountries, askedCountries } = size;
+  const split = { toldOnly: toldCountries, development: developmentCountries, asked: askedCountries };
+  const countries = splitCountries(seed, split);
   const names = madeUpNames(seed, size.madeUp);
   const unknowable = unanswerable(seed, 10);
   const { stories, rounds, knowledge } = size;
-  const toldOnly = new Set(countries.toldOnly.map(({ code }) => code));
+  const toldOnly = new Set([...countries.toldOnly, ...countries.development].map(({ code }) => code));
   return {
     corpus: makeCorpus({ seed, stories, rounds, knowledge, toldOnly }),
     sft: sftRows(seed, countries.asked, names.sft, unknowable.train),
     preferences: preferenceRows(seed, countries.asked, names),
     prompts: promptRows(seed, countries.asked, names.preference),
     classification: labelledTexts(seed, countries),
-    evaluation: evaluationSets(seed, countries, names.heldOut),
+    evaluation: evaluationSets(seed, countries, names),
+    development: developmentSets(seed, countries, names),
     countries,
     names,
   };
