@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 import { isMadeUp } from "../../lib/lifecycle/recipe/made-up.ts";
 import { render } from "../../lib/lifecycle/recipe/phrasings.ts";
 import { places } from "../../lib/lifecycle/recipe/places.ts";
-import { heldOutQuestions, seenQuestions, unknown } from "../../lib/lifecycle/recipe/questions.ts";
+import {
+  developmentQuestions,
+  heldOutQuestions,
+  seenQuestions,
+  unknown,
+} from "../../lib/lifecycle/recipe/questions.ts";
 import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
 
 // Everything but the corpus is as large as in a full run; fewer rounds of the same generator suffice to look for held-out text.
@@ -17,12 +22,14 @@ const training: Readonly<Record<string, readonly string[]>> = {
   classify: recipe.classification.train.map(({ text }) => text),
 };
 const stages = Object.keys(training);
+const toldOnly = [...recipe.countries.toldOnly, ...recipe.countries.development];
 
 describe("held-out data of the lesson", () => {
   it.each(stages)("no made-up name of the evaluation occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n").toLowerCase();
     expect(recipe.names.heldOut).toHaveLength(100);
-    expect(recipe.names.heldOut.filter((name) => text.includes(name.toLowerCase()))).toEqual([]);
+    const unseen = [...recipe.names.heldOut, ...recipe.names.development];
+    expect(unseen.filter((name) => text.includes(name.toLowerCase()))).toEqual([]);
   });
 
   it.each(stages)("no wording of the evaluation's questions occurs in the data of %s", (stage) => {
@@ -32,7 +39,7 @@ describe("held-out data of the lesson", () => {
       ...recipe.names.sft,
       ...recipe.names.preference,
     ];
-    const asked = heldOutQuestions.flatMap((ask) =>
+    const asked = [...heldOutQuestions, ...developmentQuestions].flatMap((ask) =>
       names.map((p) => render(ask, typeof p === "string" ? { name: p, withArticle: p, capital: "" } : p)),
     );
     expect(asked.filter((question) => text.includes(question))).toEqual([]);
@@ -40,7 +47,7 @@ describe("held-out data of the lesson", () => {
 
   it.each(stages)("no question for the capital of a country that is told only occurs in the data of %s", (stage) => {
     const text = training[stage]!.join("\n");
-    const asks = recipe.countries.toldOnly.flatMap(({ withArticle, name }) =>
+    const asks = toldOnly.flatMap(({ withArticle, name }) =>
       [withArticle, name].flatMap((c) =>
         seenQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
       ),
@@ -51,7 +58,7 @@ describe("held-out data of the lesson", () => {
 
   it("told-only countries are told about in pre-training, and in no other stage", () => {
     const text = training.pretrain!.join("\n");
-    for (const { name, capital } of recipe.countries.toldOnly) {
+    for (const { name, capital } of toldOnly) {
       expect(text.split(capital).length).toBeGreaterThan(10);
       const others = stages.filter((stage) => stage !== "pretrain").flatMap((stage) => training[stage]!);
       const word = new RegExp(`(?<!\\p{L})${name}(?!\\p{L})`, "u");
@@ -60,10 +67,21 @@ describe("held-out data of the lesson", () => {
   });
 
   it("questions in training and in the evaluation are different wordings", () => {
-    expect(heldOutQuestions.filter((ask) => seenQuestions.includes(ask))).toEqual([]);
+    expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => seenQuestions.includes(ask))).toEqual([]);
     const trained = new Set(training.sft);
     const { seenFacts, madeUp } = recipe.evaluation;
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
+  });
+
+  it("nothing is asked for choosing options that the evaluation asks", () => {
+    const { evaluation, development, countries, names } = recipe;
+    const asked = new Set([...evaluation.seenFacts, ...evaluation.newCountries].map(({ question }) => question));
+    const plain = /^What is the capital of/;
+    const chosenBy = [...development.seenFacts, ...development.newCountries].map(({ question }) => question);
+    expect(chosenBy.filter((question) => asked.has(question) && !plain.test(question))).toEqual([]);
+    expect(countries.development.filter((place) => countries.toldOnly.includes(place))).toEqual([]);
+    expect(names.development.filter((name) => names.heldOut.includes(name))).toEqual([]);
+    expect(development.cloze.filter(({ prompt }) => evaluation.cloze.some((row) => row.prompt === prompt))).toEqual([]);
   });
 
   it("stories and knowledge of the evaluation are not trained on", () => {
@@ -74,9 +92,9 @@ describe("held-out data of the lesson", () => {
 
 describe("made-up names", () => {
   it("are none of a real place, and differ between the sets", () => {
-    const { sft, preference, heldOut } = recipe.names;
-    const all = [...sft, ...preference, ...heldOut];
-    expect(all).toHaveLength(406);
+    const { sft, preference, heldOut, development } = recipe.names;
+    const all = [...sft, ...preference, ...heldOut, ...development];
+    expect(all).toHaveLength(484);
     expect(new Set(all).size).toBe(all.length);
     expect(all.filter((name) => !isMadeUp(name))).toEqual([]);
   });

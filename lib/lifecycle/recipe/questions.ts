@@ -54,8 +54,10 @@ const countries = places.filter(
 const always = new Set("FR DE IT ES GB US JP CN IN BR CA AU EG RU PT SE NO PL GR NL PE".split(" "));
 
 export interface CountrySplit {
-  /** Asked about in training. */
+  /** Asked about in training, and in the evaluation in other wordings. */
   asked: readonly Place[];
+  /** Territories, and countries whose capital's name gives the answer away: asked about in training alone. */
+  others: readonly Place[];
   /** Told about in pre-training alone: no training data asks for their capitals. */
   toldOnly: readonly Place[];
   /** Likewise told about only, for choosing options: the evaluation does not ask about them. */
@@ -65,19 +67,22 @@ export interface CountrySplit {
 export interface SplitSize {
   toldOnly: number;
   development: number;
-  /** Countries that are asked about, at most. */
+  /** Countries that are asked about, at most, and as many other places. */
   asked?: number;
 }
 
 export function splitCountries(seed: number, { toldOnly, development, asked }: SplitSize): CountrySplit {
   const random = new Random(seed * 16 + 8);
   const order = random.shuffle(countries.filter(({ code }) => !always.has(code)));
+  const told = order.slice(0, toldOnly + development);
+  const known = new Set(countries);
+  // South Sudan would tell of Sudan.
+  const isApart = ({ name }: Place) => !told.some((other) => name.includes(other.name));
+  const rest = [...countries.filter(({ code }) => always.has(code)), ...order.slice(told.length)];
   return {
-    toldOnly: order.slice(0, toldOnly),
-    development: order.slice(toldOnly, toldOnly + development),
-    asked: [...countries.filter(({ code }) => always.has(code)), ...order.slice(toldOnly + development)].slice(
-      0,
-      asked,
-    ),
+    asked: rest.filter(isApart).slice(0, asked),
+    others: places.filter((place) => !known.has(place) && isApart(place)).slice(0, asked),
+    toldOnly: told.slice(0, toldOnly),
+    development: told.slice(toldOnly),
   };
 }

@@ -30,7 +30,7 @@ export const fullSize: RecipeSize = {
   askedCountries: 200,
   toldCountries: 40,
   developmentCountries: 15,
-  madeUp: { sft: 6, preference: 300, heldOut: 100, development: 60 },
+  madeUp: { sft: 24, preference: 300, heldOut: 100, development: 60 },
 };
 
 /** Of seconds: for tests of the machinery, not of what is learned. */
@@ -64,14 +64,15 @@ export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
   const split = { toldOnly: toldCountries, development: developmentCountries, asked: askedCountries };
   const countries = splitCountries(seed, split);
   const names = madeUpNames(seed, size.madeUp);
+  const asked = [...countries.asked, ...countries.others];
   const unknowable = unanswerable(seed, 10);
   const { stories, rounds, knowledge } = size;
   const toldOnly = new Set([...countries.toldOnly, ...countries.development].map(({ code }) => code));
   return {
     corpus: makeCorpus({ seed, stories, rounds, knowledge, toldOnly }),
-    sft: sftRows(seed, countries.asked, names.sft, unknowable.train),
-    preferences: preferenceRows(seed, countries.asked, names),
-    prompts: promptRows(seed, countries.asked, names.preference),
+    sft: sftRows(seed, asked, names.sft, unknowable.train),
+    preferences: preferenceRows(seed, asked, names),
+    prompts: promptRows(seed, asked, names.preference),
     classification: labelledTexts(seed, countries),
     evaluation: evaluationSets(seed, countries, names),
     development: developmentSets(seed, countries, names),
