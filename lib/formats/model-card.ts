@@ -17,6 +17,11 @@ const schema = z.object({
   name: text(200).optional(),
   /** The last training stage: "pretrain", "sft", "dpo", … */
   stage: text(40),
+  /** All stages in their order, this one last, each with the tokens that it saw. */
+  stages: z
+    .array(z.object({ stage: text(40), name: text(200).optional(), tokens: count }), { error: "an array of stages" })
+    .max(1000, "at most 1000 stages")
+    .optional(),
   /** The checkpoint this one was trained from; null for random weights. */
   parent: text().nullable().default(null),
   data: z

@@ -5,7 +5,7 @@ import { Run } from "../train/run.ts";
 import { Clock } from "./clock.ts";
 import { compareClassifiers } from "./compare.ts";
 import { evaluate } from "./evaluate.ts";
-import { planOf } from "./plan.ts";
+import { type Plan, planOf } from "./plan.ts";
 import { makeRecipe, type Recipe } from "./recipe/recipe.ts";
 import { reportData } from "./report/data.ts";
 import { renderReport } from "./report/report.ts";
@@ -53,22 +53,28 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
     throw new HeddleError("INVALID_ARGUMENT", `budgetMinutes: expected a number above 0, got ${String(budgetMinutes)}`);
   if (!Number.isSafeInteger(seed))
     throw new HeddleError("INVALID_ARGUMENT", `seed: expected a whole number, got ${String(seed)}`);
-  return new Run(() => live(out, planOf({ seed, budgetMinutes, quick }), options));
+  return new Run(() => runPlan(out, planOf({ seed, budgetMinutes, quick }), options));
 }
 
-async function* live(
+export interface PlanOptions extends Pick<LifecycleOptions, "device" | "threads" | "signal"> {
+  /** Default: all. */
+  stages?: readonly StageName[];
+}
+
+/** Runs the stages of a plan of one's own, as the embedded model is made. @throws as `lifecycle` */
+export async function* runPlan(
   out: string,
-  plan: ReturnType<typeof planOf>,
-  options: LifecycleOptions,
+  plan: Plan,
+  options: PlanOptions,
 ): AsyncGenerator<LifecycleEvent, LifecycleResult, void> {
-  const { device, threads, signal } = options;
+  const { device, threads, signal, stages = stageNames } = options;
   const work = await Workspace.open(out, plan);
   const recipe = makeRecipe(plan.seed, plan.size);
   await work.writeData(recipe);
   const clock = new Clock(plan);
   const life = new Life({ work, device, threads, signal }, recipe, clock);
-  for (const stage of stageNames) if (work.record(stage)) clock.skip(stage);
-  for (const stage of stageNames) {
+  for (const stage of stageNames) if (work.record(stage) || !stages.includes(stage)) clock.skip(stage);
+  for (const stage of stages) {
     if (work.record(stage)) continue;
     throwIfAborted(signal, "lifecycle");
     clock.start(stage);

@@ -10,6 +10,8 @@ export interface StagePlan {
 
 /** A run of the lesson, laid down before it starts: a resumed run follows the same plan. */
 export interface Plan {
+  /** Of the models: the stage is added to it. */
+  name: string;
   seed: number;
   budgetMinutes: number;
   quick: boolean;
@@ -51,6 +53,7 @@ export function planOf(options: { seed: number; budgetMinutes: number; quick: bo
   };
   const names = Object.keys(reference) as StageName[];
   return {
+    name: "heddle-lifecycle",
     ...options,
     size: quick ? quickSize : fullSize,
     vocabSize: quick ? 512 : 4096,

@@ -48,6 +48,43 @@ export async function newModel({ work, device, threads }: Setting): Promise<Lang
   return createModel(config, { tokenizer, seed, device, threads });
 }
 
+/** When countries-list 3.4.1 was published, whose facts all data tell. */
+const CUT_OFF = "2026-07-14";
+const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifecycle/recipe", licence: "MIT" };
+const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };
+
+const answering =
+  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues simple stories. It is often wrong about everything else.";
+
+/** What the model cards say of each stage. */
+const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {
+  pretrain: {
+    data: [
+      { name: "facts about countries", ...countries },
+      { name: "stories", ...own },
+      { name: "everyday knowledge", ...own },
+    ],
+    notes:
+      "A base model: it continues text in the manner of its small corpus. It was not tuned to answer, to follow instructions or to decline; asked about what it does not know, it makes something up.",
+  },
+  sft: {
+    data: [{ name: "questions and answers: capitals, everyday things, small talk", ...countries }],
+    notes: "Fine-tuned to answer short questions. Asked about what it does not know, it mostly makes something up.",
+  },
+  dpo: {
+    data: [{ name: "pairs of a better and a worse answer (DPO)", ...countries }],
+    notes: `${answering} Tuned on pairs of answers to say "I don't know." where it does not.`,
+  },
+  reward: {
+    data: [{ name: "pairs of a better and a worse answer (reward model)", ...countries }],
+    notes: "Scores answers; it writes none.",
+  },
+  grpo: {
+    data: [{ name: "questions, answered by the model itself and scored by a reward model (GRPO)", ...countries }],
+    notes: `${answering} Tuned by its own answers to say "I don't know." where it does not.`,
+  },
+};
+
 const optimizer = { weightDecay: 0.1, adamBeta1: 0.9, adamBeta2: 0.95, maxGradNorm: 1 } as const;
 
 /** The stages that train, each from what the one before has left. Their options are what tuning on this data has shown to work. */
@@ -64,9 +101,6 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       learningRate: 2e-3,
       warmupSteps: Math.ceil(work.plan.stages.pretrain.steps / 20),
       minLearningRateRatio: 0.1,
-      name: "heddle-lifecycle",
-      licence: "MIT",
-      trainingCutoffDate: "2026-07-14",
       ...trial,
     });
     return { model, run, dispose: () => model.dispose() };
@@ -161,6 +195,10 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
     resume: "auto",
     dtype: "bf16",
     seed: work.plan.seed,
+    name: `${work.plan.name}-${stage}`,
+    licence: "MIT",
+    trainingCutoffDate: CUT_OFF,
+    card: cards[stage],
     signal,
   } as const;
 }

@@ -23,10 +23,13 @@ export function cardOf(
 ): ModelCardInput {
   const given = (options.card ?? {}) as Partial<ModelCardInput>;
   const metrics = Object.entries(held?.metrics ?? {}).map(([metric, value]) => ({ metric, value }));
+  const name = options.name ?? given.name ?? parent?.name;
+  const before = parent && (parent.stages ?? [{ stage: parent.stage, name: parent.name, tokens: parent.tokensSeen }]);
   return {
     ...given,
-    name: options.name ?? given.name ?? parent?.name,
+    name,
     stage,
+    stages: [...(before ?? []), { stage, name, tokens: state.tokensSeen }],
     parent: parent ? (parent.name ?? parent.stage) : null,
     data: [...(parent?.data ?? []), ...(given.data ?? about.data.map((name) => ({ name })))],
     tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
