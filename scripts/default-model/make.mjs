@@ -1,17 +1,18 @@
 #!/usr/bin/env node
 /**
- * Makes the embedded default model from nothing, by heddle's own commands: corpus, tokenizer, pre-training, evaluation.
+ * Makes the embedded default model from nothing: the stages of `heddle lifecycle` in a longer run (plan.ts), then the evaluation.
  *
- *   node scripts/default-model/make.mjs [--work build/default-model] [--out models/default] [--threads 2] [--resume]
+ *   node scripts/default-model/make.mjs [--work build/default-model] [--out models/default] [--threads 2]
  *
- * Needs a build (npm run build). --resume goes on with a training that was interrupted; corpus and tokenizer are kept then.
- * The model replaces the one in --out only if it passes the evaluation.
+ * Needs a build (npm run build). A run that was stopped, or killed, goes on where it was. The model replaces the one in --out only
+ * if it passes the evaluation.
  */
 import { spawnSync } from "node:child_process";
-import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { createJiti } from "jiti";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = resolve(here, "../..");
@@ -20,58 +21,55 @@ const { values } = parseArgs({
     work: { type: "string", default: join(root, "build/default-model") },
     out: { type: "string", default: join(root, "models/default") },
     threads: { type: "string" },
-    resume: { type: "boolean", default: false },
   },
 });
 const work = resolve(values.work);
 const out = resolve(values.out);
-const heddle = join(root, "dist/cli/main.js");
-const threads = values.threads ? ["--threads", values.threads] : [];
 
-/** @param {string[]} args */
-function node(...args) {
-  console.error(`> node ${args.join(" ")}`);
-  const { status, error } = spawnSync(process.execPath, args, { cwd: work, stdio: "inherit" });
-  if (error) throw error;
-  if (status !== 0) process.exit(status ?? 1);
+const source = createJiti(import.meta.url);
+const { defaultPlan } = await source.import("./plan.ts");
+const { runPlan } = await source.import("../../lib/lifecycle/lifecycle.ts");
+
+/** The stages whose result is the embedded model. */
+const stages = ["tokenizer", "pretrain", "sft", "dpo"];
+const threads = values.threads === undefined ? {} : { threads: Number(values.threads) };
+for await (const event of runPlan(work, defaultPlan(), { stages, ...threads })) {
+  if (event.type === "step" && event.step % 20 === 0)
+    console.error(`${event.stage} ${event.step}/${event.maxSteps}: loss ${event.loss.toFixed(3)}`);
+  if (event.type === "done") console.log(JSON.stringify(event.result));
 }
 
-mkdirSync(work, { recursive: true });
-if (!(values.resume && existsSync(join(work, "tokenizer")))) {
-  rmSync(join(work, "run"), { recursive: true, force: true });
-  node(join(here, "corpus.mjs"), "--out", join(work, "corpus"));
-  const { vocabSize } = JSON.parse(readFileSync(join(here, "config.json"), "utf8")).model;
-  node(heddle, "tokenizer", "train", "corpus/tokenizer.txt", "--vocab-size", String(vocabSize), "--out", "tokenizer");
-  beginWithBos(join(work, "tokenizer"));
-}
-copyFileSync(join(here, "config.json"), join(work, "config.json"));
-node(heddle, "train", "pretrain", "--config", "config.json", ...threads, ...(values.resume ? ["--resume"] : []));
-node(join(here, "evaluate.mjs"), "--model", join(work, "run"));
+const model = join(work, "model");
+rmSync(model, { recursive: true, force: true });
+mkdirSync(model);
+// Folders are checkpoints.
+for (const file of readdirSync(join(work, "dpo"), { withFileTypes: true }))
+  if (file.isFile() && file.name !== "losses.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
+copyFileSync(join(here, "NOTICE"), join(model, "NOTICE"));
 
-mkdirSync(out, { recursive: true });
-for (const file of readdirSync(join(work, "run"), { withFileTypes: true })) {
-  if (file.isFile()) cpSync(join(work, "run", file.name), join(out, file.name)); // checkpoints are folders
+const evaluation = spawnSync(process.execPath, [join(here, "evaluate.mjs"), "--model", model], {
+  stdio: ["ignore", "pipe", "inherit"],
+  encoding: "utf8",
+});
+if (evaluation.error) throw evaluation.error;
+console.log(evaluation.stdout);
+if (evaluation.status !== 0) {
+  console.error(`The model in ${model} falls short, and ${out} stays as it was.`);
+  process.exit(1);
 }
-copyFileSync(join(here, "NOTICE"), join(out, "NOTICE"));
+const figures = JSON.parse(evaluation.stdout.trim().split("\n").at(-1) ?? "");
+const cardPath = join(model, "model_card.json");
+const card = JSON.parse(readFileSync(cardPath, "utf8"));
+const share = (/** @type {string} */ name, /** @type {number} */ value) => ({ name, metric: "share", value });
+card.name = "heddle-default";
+card.evaluations = [
+  share("capitals, continued, seen wordings", figures.seen.accuracy),
+  share("capitals, continued, held-out wordings", figures.heldOut.accuracy),
+  share("capitals, asked in a chat, seen wordings", figures.chatSeen.accuracy),
+  share("capitals, asked in a chat, held-out wordings", figures.chatHeldOut.accuracy),
+  share("capitals of made-up countries invented, held-out names and wordings", figures.invented),
+];
+writeFileSync(cardPath, `${JSON.stringify(card, null, 2)}\n`);
+rmSync(out, { recursive: true, force: true });
+cpSync(model, out, { recursive: true });
 console.error(`The model is in ${out}`);
-
-/**
- * Documents begin with <|endoftext|> in training; a prompt should too. A trained tokenizer adds nothing by itself: here its
- * post-processor is made one that puts the token in front, as those of Llama models do.
- *
- * @param {string} folder
- */
-function beginWithBos(folder) {
-  const path = join(folder, "tokenizer.json");
-  const tokenizer = JSON.parse(readFileSync(path, "utf8"));
-  const { id, content } = tokenizer.added_tokens[0];
-  const bos = { SpecialToken: { id: content, type_id: 0 } };
-  const text = (/** @type {string} */ name, /** @type {number} */ type) => ({ Sequence: { id: name, type_id: type } });
-  tokenizer.post_processor = {
-    type: "TemplateProcessing",
-    single: [bos, text("A", 0)],
-    pair: [bos, text("A", 0), { SpecialToken: { id: content, type_id: 1 } }, text("B", 1)],
-    special_tokens: { [content]: { id: content, ids: [id], tokens: [content] } },
-  };
-  writeFileSync(path, `${JSON.stringify(tokenizer)}\n`);
-}

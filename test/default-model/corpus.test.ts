@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
 import { type RecipeCorpus as Documents, makeCorpus } from "../../lib/lifecycle/recipe/corpus.ts";
@@ -6,8 +5,10 @@ import { heldOut, render, seen } from "../../lib/lifecycle/recipe/phrasings.ts";
 import { placeTable } from "../../lib/lifecycle/recipe/place-table.ts";
 import { places } from "../../lib/lifecycle/recipe/places.ts";
 import { Random } from "../../lib/lifecycle/recipe/random.ts";
+import { makeRecipe } from "../../lib/lifecycle/recipe/recipe.ts";
 import { isRight, score } from "../../lib/lifecycle/recipe/score.ts";
 import { expand, tidy } from "../../lib/lifecycle/recipe/template.ts";
+import { defaultPlan } from "../../scripts/default-model/plan.ts";
 
 const small = { seed: 1, stories: 400, rounds: 12, knowledge: 300 };
 const corpus: Documents = makeCorpus(small);
@@ -145,17 +146,14 @@ describe("the score", () => {
       { name: "France", withArticle: "France", capital: "Paris" },
       { name: "Peru", withArticle: "Peru", capital: "Lima" },
     ];
-    const complete = async (prompt: string) => (prompt.startsWith("The") ? " Paris." : " Lima");
+    const answer = (prompt: string) =>
+      prompt.startsWith("Now") ? " Rome" : prompt.startsWith("The") ? " Paris." : " Lima";
     const asked = [
       { ask: "The capital of {c} is", answer: "" },
       { ask: "{Cs} capital is", answer: "" },
       { ask: "Now, the capital of {c} is", answer: "" },
     ];
-    const result = await score(
-      async (prompt: string) => (prompt.startsWith("Now") ? " Rome" : complete(prompt)),
-      two,
-      asked,
-    );
+    const result = await score(async (prompts: string[]) => prompts.map(answer), two, asked);
     expect(result.wordings.map((one: { accuracy: number }) => one.accuracy)).toEqual([0.5, 0.5, 0]);
     expect(result.accuracy).toBeCloseTo(1 / 3);
     expect(result.worst).toBe(0);
@@ -163,21 +161,27 @@ describe("the score", () => {
   });
 });
 
-describe("config.json", () => {
-  const config = JSON.parse(readFileSync(new URL("../../scripts/default-model/config.json", import.meta.url), "utf8"));
+describe("the plan of the default model", () => {
+  const { model, vocabSize, size } = defaultPlan();
 
-  it("has options that the pre-training stage knows", async () => {
-    const { pretrainSchema } = await import("../../lib/train/pretrain.ts");
-    const { model: _model, tokenizer: _tokenizer, ...options } = config;
-    expect(pretrainSchema.safeParse(options).success).toBe(true);
-  });
-
-  it("describes a model of at most 12 MB", () => {
-    const { vocabSize, hiddenSize, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } =
-      config.model;
+  it("describes a model of at most 16 MB", () => {
+    const { hiddenSize, intermediateSize, numHiddenLayers, numAttentionHeads, numKeyValueHeads } = model;
     const attention = hiddenSize * hiddenSize * (2 + (2 * numKeyValueHeads) / numAttentionHeads);
     const layer = attention + 3 * hiddenSize * intermediateSize + 2 * hiddenSize;
     const parameters = vocabSize * hiddenSize + numHiddenLayers * layer + hiddenSize;
-    expect(2 * parameters).toBeLessThan(11.5e6); // bf16; the tokenizer takes the rest
+    expect(2 * parameters).toBeLessThan(15.5e6); // bf16; the tokenizer takes the rest
+  });
+
+  it("asks about every place, and holds out the made-up names of the evaluation", () => {
+    const { countries, names, sft, preferences, prompts } = makeRecipe(1, {
+      ...size,
+      stories: 1,
+      rounds: 1,
+      knowledge: 1,
+    });
+    expect(countries.asked.length + countries.others.length).toBe(places.length);
+    expect(names.heldOut).toHaveLength(100);
+    const text = JSON.stringify({ sft, preferences: preferences.train, prompts });
+    expect([...names.heldOut, ...names.development].filter((name) => text.includes(name))).toEqual([]);
   });
 });

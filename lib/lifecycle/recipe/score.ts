@@ -19,10 +19,10 @@ export function isRight(continuation: string, capital: string) {
 /**
  * Asks the capital of every place in every wording.
  *
- * @param complete the greedy continuation of a prompt
+ * @param complete the greedy continuations of prompts, or answers to them
  */
 export async function score(
-  complete: (prompt: string) => Promise<string>,
+  complete: (prompts: string[]) => Promise<string[]>,
   places: readonly Pick<Place, "name" | "withArticle" | "capital">[],
   phrasings: readonly Phrasing[],
 ) {
@@ -30,10 +30,12 @@ export async function score(
   const wrong = [];
   for (const { ask } of phrasings) {
     let right = 0;
-    for (const place of places) {
-      const continuation = await complete(render(ask, place));
-      if (isRight(continuation, place.capital)) right++;
-      else wrong.push({ prompt: render(ask, place), expected: place.capital, got: continuation });
+    const prompts = places.map((place) => render(ask, place));
+    const continuations = await complete(prompts);
+    for (const [i, { capital }] of places.entries()) {
+      const got = continuations[i]!;
+      if (isRight(got, capital)) right++;
+      else wrong.push({ prompt: prompts[i]!, expected: capital, got });
     }
     wordings.push({ ask, accuracy: right / places.length });
   }
