@@ -1,11 +1,13 @@
-// The main job: load the embedded model, which this package trained itself, and stream what it writes.
+// The main job: load the embedded model, which this package trained itself, and stream what it writes and answers.
 //
-//   npm start                       completes "The capital of France is"
+//   npm start                       completes "The capital of France is", then talks
 //   npm start -- "Once upon a time" completes that as well
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const PROMPT = "The capital of France is";
+/** The last is about a country that does not exist. */
+const QUESTIONS = ["Hello!", "What is the capital of Japan?", "What is the capital of Velorstan?"];
 
 function fail(message) {
   console.error(`heddle: ${message.replace(/^heddle: /, "").replaceAll("\n", " ")}`);
@@ -24,7 +26,8 @@ function describe({ card, config, model }) {
   ];
   if (card?.tokensSeen) facts.push(`${millions(card.tokensSeen)} tokens seen`);
   if (card?.trainingCutoffDate) facts.push(`text until ${card.trainingCutoffDate}`);
-  const stage = card?.stage === "pretrain" ? "a base model: it continues text" : (card?.stage ?? "no model card");
+  const stages = card?.stages?.map(({ stage }) => stage).join(", then ");
+  const stage = card?.stage === "pretrain" ? "a base model: it continues text" : (stages ?? card?.stage ?? "no model card");
   return `${card?.name ?? "the embedded model"} (${stage}; ${facts.join(", ")})`;
 }
 
@@ -41,6 +44,18 @@ async function stream(model, prompt) {
   process.stdout.write(`\n  ${tokens} tokens, ${Math.round(tokens / seconds)} a second\n`);
 }
 
+/** A conversation: each question is answered with the ones before it in mind. */
+async function talk(model, questions) {
+  console.log();
+  const chat = model.chat();
+  for (const question of questions) {
+    process.stdout.write(`> ${question}\n`);
+    for await (const piece of chat.send(question, { maxTokens: 48, temperature: 0 })) process.stdout.write(piece.text);
+    process.stdout.write("\n");
+  }
+  chat.dispose();
+}
+
 try {
   // Imported here: an addon that does not load is an error like others.
   const { deviceInfo, LanguageModel } = await import("../dist/index.js");
@@ -51,6 +66,7 @@ try {
   await stream(model, PROMPT);
   const own = process.argv.slice(2).join(" ");
   if (own !== "") await stream(model, own);
+  if (model.tokenizer?.config.chatTemplates.default) await talk(model, QUESTIONS);
   await model.dispose();
 } catch (error) {
   fail(error instanceof Error ? error.message : String(error));

@@ -1,7 +1,9 @@
 import { writeFileAtomically } from "../formats/io.ts";
 import { chatMlTemplate } from "../tokenizer/default-templates.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
+import { everydayQuestions } from "./recipe/everyday-questions.ts";
 import type { Recipe } from "./recipe/recipe.ts";
+import { smallTalk } from "./recipe/small-talk.ts";
 import type { StageMetrics } from "./types.ts";
 
 const BOS = "<|endoftext|>";
@@ -15,7 +17,7 @@ export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?:
     ...stories.slice(0, 2500),
     ...facts.slice(0, 8000),
     ...knowledge.slice(0, 1500),
-    ...recipe.sft.flatMap(({ messages }) => messages.map(({ content }) => content)),
+    ...[...smallTalk, ...everydayQuestions()].flatMap(({ question, answer }) => [question, answer]),
   ];
   const trained = await Tokenizer.train(sample, {
     vocabSize,

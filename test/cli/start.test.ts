@@ -40,9 +40,16 @@ describe.skipIf(!embedded)("with the embedded model", () => {
     const { status, stdout, stderr } = start("Once", "upon a time");
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toContain("\nThe capital of France is Paris");
-    expect(stdout).toContain("a base model");
+    expect(stdout).toContain("pretrain, then sft, then dpo");
+    expect(stdout).toContain("\n> What is the capital of Japan?\nThe capital of Japan is Tokyo.\n");
     await using model = await LanguageModel.load("default");
     const { text } = await model.complete("Once upon a time", { maxTokens: 48, temperature: 0 });
     expect(stdout).toContain(`\nOnce upon a time${text}`);
+    const chat = model.chat();
+    for (const [, question, answer] of stdout.matchAll(/^> (.*)\n(.*)$/gm)) {
+      const reply = await chat.send(question!, { maxTokens: 48, temperature: 0 });
+      expect(reply.text).toBe(answer);
+    }
+    chat.dispose();
   });
 });
