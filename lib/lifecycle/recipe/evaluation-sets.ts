@@ -85,7 +85,7 @@ function setsOf(random: Random, { countries, newCountries, names, questions, sta
   const wording = (i: number) => questions[i % questions.length]!;
   const question = (place: Place, ask: string): QuestionRow => ({
     question: render(ask, place),
-    answers: [capitalAnswer(place), place.capital],
+    answers: [capitalAnswer(place), render("The capital of {c} is {k}.", place), place.capital],
   });
   return {
     cloze: all.map((place, i) => ({

@@ -43,7 +43,7 @@ export type Named = Pick<Place, "name" | "withArticle" | "capital">;
 
 export const madeUp = (name: string): Named => ({ name, withArticle: name, capital: "" });
 
-export const capitalAnswer = (place: Named): string => render("The capital of {c} is {k}.", place);
+export const capitalAnswer = (place: Named): string => render("It is {k}.", place);
 
 /** Countries whose capital has a name of its own, so that the question does not give the answer away. */
 const countries = places.filter(
