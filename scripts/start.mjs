@@ -27,7 +27,8 @@ function describe({ card, config, model }) {
   if (card?.tokensSeen) facts.push(`${millions(card.tokensSeen)} tokens seen`);
   if (card?.trainingCutoffDate) facts.push(`text until ${card.trainingCutoffDate}`);
   const stages = card?.stages?.map(({ stage }) => stage).join(", then ");
-  const stage = card?.stage === "pretrain" ? "a base model: it continues text" : (stages ?? card?.stage ?? "no model card");
+  const stage =
+    card?.stage === "pretrain" ? "a base model: it continues text" : (stages ?? card?.stage ?? "no model card");
   return `${card?.name ?? "the embedded model"} (${stage}; ${facts.join(", ")})`;
 }
 

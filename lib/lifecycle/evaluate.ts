@@ -93,7 +93,7 @@ async function samplesOf(
     unanswerable(`What is the name of the capital of ${names.heldOut[0]}?`),
     unanswerable(`Please tell me the capital of ${names.heldOut[1]}.`),
     unanswerable("What is my name?"),
-    { question: "What is the opposite of hot?", answers: ["The opposite of hot is cold."] },
+    { question: "What is the opposite of hot?", answers: ["It is cold."] },
     { question: "Hello!", answers: ["Hello! How can I help you?"] },
   ];
   const { answers } = await ask(model, rows, signal);

@@ -94,7 +94,7 @@ describe("made-up names", () => {
   it("are none of a real place, and differ between the sets", () => {
     const { sft, preference, heldOut, development } = recipe.names;
     const all = [...sft, ...preference, ...heldOut, ...development];
-    expect(all).toHaveLength(484);
+    expect(all).toHaveLength(468);
     expect(new Set(all).size).toBe(all.length);
     expect(all.filter((name) => !isMadeUp(name))).toEqual([]);
   });
@@ -114,11 +114,11 @@ describe("the rows", () => {
   });
 
   it("ask every country in several wordings, and answer rightly", () => {
-    const france = recipe.sft.filter(({ messages }) => messages[1]!.content === "The capital of France is Paris.");
+    const france = recipe.sft.filter(({ messages }) => messages[1]!.content === "It is Paris.");
     expect(new Set(france.map(({ messages }) => messages[0]!.content)).size).toBe(6);
     expect(recipe.evaluation.seenFacts).toContainEqual({
       question: expect.stringContaining("France"),
-      answers: ["The capital of France is Paris.", "Paris"],
+      answers: ["It is Paris.", "The capital of France is Paris.", "Paris"],
     });
   });
 
@@ -131,7 +131,10 @@ describe("the rows", () => {
       expect(chosen[0]!.content === unknown && rejected[0]!.content === unknown).toBe(false);
     }
     const declined = recipe.preferences.train.filter(({ chosen }) => chosen[0]!.content === unknown);
-    expect(declined).toHaveLength(600);
+    expect(declined.filter(({ rejected }) => rejected[0]!.content.startsWith("It is ")).length).toBeGreaterThan(600);
+    // Otherwise a model learns that one kind of answer is the better one, whatever the question.
+    expect(declined.length / recipe.preferences.train.length).toBeGreaterThan(0.3);
+    expect(declined.length / recipe.preferences.train.length).toBeLessThan(0.5);
   });
 
   it("are the same for a seed, and others for another", () => {

@@ -5,13 +5,16 @@ import type { Turn } from "./small-talk.ts";
 const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
 const an = (noun: string) => `${/^[aeio]/.test(noun) ? "an" : "a"} ${noun}`;
 
-/** Questions about everyday things, each with its one answer. */
+/**
+ * Questions about everyday things, each with its one answer. Answers begin with what has to be known: one that repeats the question's
+ * noun first teaches a model this small to repeat nouns of the training rows.
+ */
 export function everydayQuestions(): Turn[] {
   const turn = (question: string, answer: string): Turn => ({ question, answer });
   const after = (names: readonly string[], kind: string) =>
     names.flatMap((name, i) => {
       const next = names[(i + 1) % names.length]!;
-      return [turn(`Which ${kind} comes after ${name}?`, `${next} comes after ${name}.`)];
+      return [turn(`Which ${kind} comes after ${name}?`, `It is ${next}.`)];
     });
   return [
     ...opposites
@@ -19,12 +22,12 @@ export function everydayQuestions(): Turn[] {
         [a, b],
         [b, a],
       ])
-      .map(([a, b]) => turn(`What is the opposite of ${a}?`, `The opposite of ${a} is ${b}.`)),
-    ...colours.map(([thing, colour]) => turn(`What colour is ${thing}?`, `${upper(thing)} is ${colour}.`)),
+      .map(([a, b]) => turn(`What is the opposite of ${a}?`, `It is ${b}.`)),
+    ...colours.map(([thing, colour]) => turn(`What colour is ${thing}?`, `It is ${colour}.`)),
     ...animals.flatMap(([name, , home, food, young]) => [
-      turn(`What does ${an(name)} eat?`, `${upper(an(name))} eats ${food}.`),
-      turn(`Where does ${an(name)} live?`, `${upper(an(name))} lives in ${home}.`),
-      turn(`What do we call a young ${name}?`, `A young ${name} is called ${an(young)}.`),
+      turn(`What does ${an(name)} eat?`, `It eats ${food}.`),
+      turn(`Where does ${an(name)} live?`, `It lives in ${home}.`),
+      turn(`What do we call a young ${name}?`, `We call it ${an(young)}.`),
     ]),
     ...uses.map(([thing, purpose]) => turn(`What do we need to ${purpose}?`, `We need ${thing}.`)),
     ...work.map(([worker, task]) => turn(`What does ${worker} do?`, `${upper(worker)} ${task}.`)),
@@ -32,9 +35,7 @@ export function everydayQuestions(): Turn[] {
     ...after(months, "month"),
     ...numbers
       .slice(0, 11)
-      .flatMap((_, a) =>
-        numbers.slice(0, 11).map((_, b) => turn(`What is ${a} plus ${b}?`, `${a} plus ${b} is ${a + b}.`)),
-      ),
+      .flatMap((_, a) => numbers.slice(0, 11).map((_, b) => turn(`What is ${a} plus ${b}?`, `It is ${a + b}.`))),
   ];
 }
 
@@ -42,11 +43,9 @@ export function everydayQuestions(): Turn[] {
 export function countryQuestions({ withArticle: c, continent, languages, currency }: Place): Turn[] {
   const [language] = languages;
   return [
-    { question: `Where is ${c}?`, answer: `${upper(c)} is in ${continent}.` },
-    { question: `On which continent is ${c}?`, answer: `${upper(c)} is in ${continent}.` },
-    ...(language
-      ? [{ question: `What language do people speak in ${c}?`, answer: `People in ${c} speak ${language}.` }]
-      : []),
-    { question: `What is the currency of ${c}?`, answer: `The currency of ${c} is the ${currency}.` },
+    { question: `Where is ${c}?`, answer: `It is in ${continent}.` },
+    { question: `On which continent is ${c}?`, answer: `It is in ${continent}.` },
+    ...(language ? [{ question: `What language do people speak in ${c}?`, answer: `They speak ${language}.` }] : []),
+    { question: `What is the currency of ${c}?`, answer: `It is the ${currency}.` },
   ];
 }

@@ -5,7 +5,7 @@ import { type Place, places } from "./places.ts";
 import { capitalAnswer, heldOutQuestions, madeUp, type Named, seenQuestions, unknown } from "./questions.ts";
 import { Random } from "./random.ts";
 import type { Message } from "./sft-rows.ts";
-import { smallTalk } from "./small-talk.ts";
+import { smallTalk, type Turn } from "./small-talk.ts";
 
 /** A question with a better and a worse answer. */
 export interface PreferenceRow {
@@ -28,14 +28,16 @@ const pair = (question: string, chosen: string, rejected: string): PreferenceRow
 });
 
 /**
- * Pairs: of a made-up country "I don't know." is better than an invented capital; of a real one the right capital is better than
- * "I don't know." and than a wrong one; other questions are answered too. Held out are pairs about names and in wordings that no
- * training data has.
+ * Pairs: of a made-up country, and of what nobody can know, "I don't know." is better than an invented answer; of a real country the
+ * right capital is better than "I don't know." and than a wrong one; other questions are answered too; and to every question a right
+ * answer is better than one to another question, and than itself in broken words: what no pair says, a reward model does not know, and
+ * a policy finds out ("I don know."). Held out are pairs about names and in wordings that no training data has.
  */
 export function preferenceRows(
   seed: number,
   countries: readonly Place[],
   names: MadeUpNames,
+  unknowable: readonly Turn[],
 ): { train: PreferenceRow[]; heldOut: PreferenceRow[] } {
   const random = new Random(seed * 16 + 11);
   const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(places).capital });
@@ -48,14 +50,34 @@ export function preferenceRows(
   const known = (place: Place, asks: readonly string[]) =>
     asks.map((ask) => pair(render(ask, place), capitalAnswer(place), unknown));
   const ask = (count: number) => random.sample(seenQuestions, count);
+  const everyday = everydayQuestions();
+  const others = [...everyday, ...smallTalk, ...smallTalk].map(({ answer }) => answer);
+  /** A right answer, and one to another question. */
+  const beside = ({ question, answer }: Turn) =>
+    pair(question, answer, random.pick(others.filter((other) => other !== answer)));
+  const capital = (place: Place): Turn => ({
+    question: render(random.pick(seenQuestions), place),
+    answer: capitalAnswer(place),
+  });
+  const broken = ({ question, answer }: Turn) => pair(question, answer, mangled(answer, random));
+  const unknownOf = (name: string): Turn => ({
+    question: render(random.pick(seenQuestions), madeUp(name)),
+    answer: unknown,
+  });
+  const everydayTurns = random.sample(everyday, 60);
   const train = [
     ...names.preference.flatMap((name) => made(name, ask(2))),
-    ...countries.flatMap((place) => known(place, ask(3))),
+    ...countries.flatMap((place) => known(place, ask(2))),
     ...countries.flatMap((place) =>
-      ask(1).map((wording) => pair(render(wording, place), capitalAnswer(place), wrong(place))),
+      ask(2).map((wording) => pair(render(wording, place), capitalAnswer(place), wrong(place))),
     ),
-    ...random.sample(everydayQuestions(), 40).map(({ question, answer }) => pair(question, answer, unknown)),
-    ...smallTalk.slice(0, 20).map(({ question, answer }) => pair(question, answer, unknown)),
+    ...countries.map((place) => beside(capital(place))),
+    ...names.preference.slice(0, countries.length / 2).map((name) => beside(unknownOf(name))),
+    ...countries.map((place) => broken(capital(place))),
+    ...names.preference.slice(-countries.length).map((name) => broken(unknownOf(name))),
+    ...everydayTurns.flatMap((turn) => [pair(turn.question, turn.answer, unknown), beside(turn)]),
+    ...smallTalk.flatMap((turn) => [pair(turn.question, turn.answer, unknown), beside(turn)]),
+    ...unknowable.map((turn) => beside(turn)),
   ];
   const heldOut = [
     ...names.heldOut.flatMap((name) => made(name, [random.pick(heldOutQuestions)])),
@@ -64,10 +86,22 @@ export function preferenceRows(
   return { train: random.shuffle(train), heldOut };
 }
 
-/** Prompts of reinforcement learning: as many real countries as made-up ones. */
+/** An answer with one of its words, or parts of a word, left out or said twice. */
+export function mangled(answer: string, random: Random): string {
+  const pieces = answer.match(/\s?(?:\p{L}{1,4}|\p{N}+|[^\s])/gu) ?? [];
+  const at = random.below(pieces.length);
+  const piece = pieces[at]!;
+  const changed = random.chance(0.6) && pieces.length > 1 ? [] : [piece, piece];
+  return pieces
+    .toSpliced(at, 1, ...changed)
+    .join("")
+    .trim();
+}
+
+/** Prompts of reinforcement learning: twice as many real countries as made-up ones, so that declining does not spread to them. */
 export function promptRows(seed: number, countries: readonly Place[], madeUpNames: readonly string[]): PromptRow[] {
   const random = new Random(seed * 16 + 12);
-  const real = Array.from({ length: madeUpNames.length }, (_, i) => countries[i % countries.length]!);
+  const real = Array.from({ length: 2 * madeUpNames.length }, (_, i) => countries[i % countries.length]!);
   return random.shuffle(
     [...real, ...madeUpNames.map(madeUp)].map((place) => ({
       prompt: asked(render(random.pick(seenQuestions), place)),

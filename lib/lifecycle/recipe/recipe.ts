@@ -30,7 +30,7 @@ export const fullSize: RecipeSize = {
   askedCountries: 200,
   toldCountries: 40,
   developmentCountries: 15,
-  madeUp: { sft: 24, preference: 300, heldOut: 100, development: 60 },
+  madeUp: { sft: 8, preference: 300, heldOut: 100, development: 60 },
 };
 
 /** Of seconds: for tests of the machinery, not of what is learned. */
@@ -65,13 +65,13 @@ export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
   const countries = splitCountries(seed, split);
   const names = madeUpNames(seed, size.madeUp);
   const asked = [...countries.asked, ...countries.others];
-  const unknowable = unanswerable(seed, 10);
+  const unknowable = unanswerable(seed, 4);
   const { stories, rounds, knowledge } = size;
   const toldOnly = new Set([...countries.toldOnly, ...countries.development].map(({ code }) => code));
   return {
     corpus: makeCorpus({ seed, stories, rounds, knowledge, toldOnly }),
     sft: sftRows(seed, asked, names.sft, unknowable.train),
-    preferences: preferenceRows(seed, asked, names),
+    preferences: preferenceRows(seed, asked, names, unknowable.train),
     prompts: promptRows(seed, asked, names.preference),
     classification: labelledTexts(seed, countries),
     evaluation: evaluationSets(seed, countries, names),
