@@ -29,16 +29,16 @@ export interface Plan {
   stages: Record<StageName, StagePlan>;
 }
 
-/** Minutes that the steps below were measured for, on two cores of an AMD Zen 3. */
+/** Minutes that the steps below are for, on two cores. */
 const REFERENCE_MINUTES = 20;
 
 const reference: Record<StageName, StagePlan> = {
-  tokenizer: { steps: 0, seconds: 20 },
-  pretrain: { steps: 700, seconds: 480 },
-  sft: { steps: 220, seconds: 190 },
-  dpo: { steps: 140, seconds: 140 },
-  reward: { steps: 100, seconds: 45 },
-  grpo: { steps: 100, seconds: 160 },
+  tokenizer: { steps: 0, seconds: 10 },
+  pretrain: { steps: 1000, seconds: 420 },
+  sft: { steps: 100, seconds: 40 },
+  dpo: { steps: 140, seconds: 45 },
+  reward: { steps: 150, seconds: 15 },
+  grpo: { steps: 100, seconds: 75 },
   classify: { steps: 80, seconds: 60 },
 };
 

@@ -41,7 +41,7 @@ describe.skipIf(!embedded)("with the embedded model", () => {
     expect({ status, stderr }).toEqual({ status: 0, stderr: "" });
     expect(stdout).toContain("\nThe capital of France is Paris");
     expect(stdout).toContain("pretrain, then sft, then dpo");
-    expect(stdout).toContain("\n> What is the capital of Japan?\nThe capital of Japan is Tokyo.\n");
+    expect(stdout).toContain("\n> What is the capital of Japan?\nIt is Tokyo.\n");
     await using model = await LanguageModel.load("default");
     const { text } = await model.complete("Once upon a time", { maxTokens: 48, temperature: 0 });
     expect(stdout).toContain(`\nOnce upon a time${text}`);

@@ -24,9 +24,9 @@ export interface RecipeSize {
 }
 
 export const fullSize: RecipeSize = {
-  stories: 6000,
-  rounds: 60,
-  knowledge: 4000,
+  stories: 8000,
+  rounds: 80,
+  knowledge: 5000,
   askedCountries: 200,
   toldCountries: 40,
   developmentCountries: 15,
