@@ -96,15 +96,20 @@ export interface NativeLaneHandle {
 
 interface GraphBinding {
   NativeTensor: {
-    new (bytes: number): NativeTensorHandle;
-    new (file: NativeMappedFile, offset: number, bytes: number): NativeTensorHandle;
+    /** In the memory of the lane's device; of the CPU without one. */
+    new (bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
+    /** The mapped file itself on the CPU, a copy of it elsewhere. */
+    new (file: NativeMappedFile, offset: number, bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
   };
-  NativeLane: new (threads: number) => NativeLaneHandle;
+  /** Without `cudaDevice` it computes on the CPU. */
+  NativeLane: new (threads: number, cudaDevice?: number) => NativeLaneHandle;
   AbortFlag: new () => AbortFlagHandle;
   NativeProgram: new (description: ProgramDescription) => NativeProgramHandle;
   NativeExecutable: new (
     program: NativeProgramHandle,
     tensors: readonly NativeTensorHandle[],
+    /** The lane it will run on; any of the CPU without one. */
+    lane?: NativeLaneHandle,
   ) => NativeExecutableHandle;
   opNames(): string[];
   cpuInfo(): { isa: string; supported: string[] };

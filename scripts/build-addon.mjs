@@ -1,8 +1,9 @@
 // Builds the native addon with CMake and puts it at build/Release/heddle.node (build/Debug with --debug).
 //
-//   node scripts/build-addon.mjs [--debug | --asan] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
+//   node scripts/build-addon.mjs [--debug | --asan | --emulator | --races] [--build-dir DIR] [-D NAME=VALUE ...] [--target NAME]
 //
-// Each variant has its own directory under .cmake/. With --build-dir the result stays in DIR, to be loaded with
+// --emulator compiles the CUDA kernels as C++ for native/emulator (HEDDLE_EMULATE_CUDA=1 then makes a CUDA device of it); --races
+// adds the race detector. Each variant has its own directory under .cmake/. With --build-dir the result stays in DIR, to be loaded with
 // HEDDLE_BINARY=DIR/heddle.node. HEDDLE_CMAKE_OPTIONS adds options (as -DA=B -DC=D); HEDDLE_BUILD_JOBS limits
 // the number of compilers at once.
 import { spawnSync } from "node:child_process";
@@ -20,6 +21,8 @@ const { values } = parseArgs({
   options: {
     debug: { type: "boolean", default: false },
     asan: { type: "boolean", default: false },
+    emulator: { type: "boolean", default: false },
+    races: { type: "boolean", default: false },
     "build-dir": { type: "string" },
     define: { type: "string", short: "D", multiple: true, default: [] },
     target: { type: "string" },
@@ -55,7 +58,8 @@ if (!has("cmake")) {
   );
 }
 
-const variant = values.asan ? "asan" : values.debug ? "debug" : "release";
+const emulated = values.emulator || values.races;
+const variant = values.asan ? "asan" : values.races ? "races" : emulated ? "emulator" : values.debug ? "debug" : "release";
 const buildType = values.debug ? "Debug" : "Release";
 const buildDir = resolve(root, values["build-dir"] ?? join(".cmake", variant));
 const include = [headers("node-api-headers", "include"), headers("node-addon-api", "")];
@@ -89,6 +93,8 @@ run("cmake", [
   "-DHEDDLE_FUZZ=OFF",
   "-DHEDDLE_FUZZ_KERNELS=OFF",
   "-DHEDDLE_EMULATE_AVX512=OFF",
+  `-DHEDDLE_EMULATE_CUDA=${emulated ? "ON" : "OFF"}`,
+  `-DHEDDLE_EMULATE_CUDA_RACES=${values.races ? "ON" : "OFF"}`,
   "-DHEDDLE_WERROR=OFF",
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${include.join(";")}`,
@@ -99,7 +105,7 @@ const jobs = process.env.HEDDLE_BUILD_JOBS ?? String(availableParallelism());
 run("cmake", ["--build", buildDir, "--parallel", jobs, ...(values.target ? ["--target", values.target] : [])]);
 
 const built = join(buildDir, "heddle.node");
-if (values["build-dir"] || values.asan || values.target) {
+if (values["build-dir"] || values.asan || emulated || values.target) {
   console.log(built);
 } else {
   // Renamed into place: a process that has the old file mapped keeps it.

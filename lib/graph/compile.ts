@@ -43,7 +43,7 @@ export class Program<R extends Results = Results> {
     return this.native.arenaBytes;
   }
 
-  /** Joins the program with the tensors it names. @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit */
+  /** Joins the program with the tensors it names. @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit, UNSUPPORTED where the device has no kernel for an op */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
     const handles = this.tensors.map(({ name, value }) => {
       const t = tensors.get(name);
@@ -55,7 +55,7 @@ export class Program<R extends Results = Results> {
         );
       return t.native;
     });
-    return new Executable(this, device, new binding.NativeExecutable(this.native, handles));
+    return new Executable(this, device, new binding.NativeExecutable(this.native, handles, device.lane));
   }
 }
 

@@ -4,24 +4,27 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 
 /** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */
 export class Device {
-  readonly kind: "cpu";
+  readonly kind: "cpu" | "cuda";
+  /** `cpu`, `cuda:0` … */
+  readonly name: string;
   readonly threads: number;
   /** @internal */ readonly lane: NativeLaneHandle;
 
-  /** @internal */ constructor(kind: "cpu", threads: number) {
-    this.kind = kind;
+  /** @internal */ constructor(threads: number, cudaDevice?: number) {
+    this.kind = cudaDevice === undefined ? "cpu" : "cuda";
+    this.name = cudaDevice === undefined ? "cpu" : `cuda:${cudaDevice}`;
     this.threads = threads;
-    this.lane = new binding.NativeLane(threads);
+    this.lane = new binding.NativeLane(threads, cudaDevice);
   }
   toString(): string {
-    return `${this.kind} (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
+    return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }
 }
 
 const devices = new Map<string, Device>();
 
 export interface DeviceOptions {
-  /** `auto` is the fastest device there is. */
+  /** `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so they are only used where asked for. */
   device?: string | Device | undefined;
   /** Worker threads of the CPU; HEDDLE_THREADS or the number of cores where not given. */
   threads?: number | undefined;
@@ -34,23 +37,32 @@ export interface DeviceOptions {
 export function openDevice({ device = "auto", threads }: DeviceOptions = {}): Device {
   if (device instanceof Device) return device;
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
-  if (device.startsWith("cuda")) {
-    const { cuda } = binding.info();
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `device: expected one that this build computes on (cpu), got ${device} (CUDA ${cuda.built ? "toolkit present" : "not built in"}, ${cuda.devices.length} devices; its kernels are not part of this version)`,
-    );
-  }
+  if (device.startsWith("cuda")) return openCuda(device);
   const count = threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : availableParallelism());
   if (!Number.isInteger(count) || count < 1 || count > 1024)
     throw invalidArgument("threads", "an integer of 1 to 1024", count);
-  const key = `cpu/${count}`;
+  return kept(`cpu/${count}`, () => new Device(count));
+}
+
+function kept(key: string, open: () => Device): Device {
   let found = devices.get(key);
   if (!found) {
-    found = new Device("cpu", count);
+    found = open();
     devices.set(key, found);
   }
   return found;
+}
+
+function openCuda(name: string): Device {
+  const { built, devices: present } = binding.info().cuda;
+  const index = Number(name.split(":")[1] ?? 0);
+  if (index >= present.length)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices` : "a build without CUDA"})`,
+    );
+  // One thread queues the kernels.
+  return kept(`cuda/${index}`, () => new Device(1, index));
 }
 
 /** What this build and this machine offer. */

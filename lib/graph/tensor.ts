@@ -41,10 +41,10 @@ export class Tensor {
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
-    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape)), true);
+    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape), device.lane), true);
   }
 
-  /** A read-only tensor over a part of a mapped file: no copy. The part must be aligned to the element size (quantised: to nothing). */
+  /** A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing). */
   static mapped(
     device: Device,
     dtype: DType,
@@ -58,7 +58,7 @@ export class Tensor {
         "INVALID_FILE",
         `tensor: expected an offset aligned to ${bytesOf(dtype)} bytes, got ${offset}`,
       );
-    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(file, offset, bytes), false);
+    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(file, offset, bytes, device.lane), false);
   }
 
   static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {

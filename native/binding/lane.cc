@@ -1,16 +1,28 @@
 #include "binding/lane.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "binding/guard.h"
 #include "binding/program.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
+#include "cuda/devices.h"
 
 namespace heddle {
 
 const napi_type_tag LaneHandle::tag = {0x6865646a4c616e65ULL, 0x0000000000000002ULL};
 const napi_type_tag AbortFlagHandle::tag = {0x6865646a41626f72ULL, 0x7400000000000003ULL};
+
+namespace {
+
+void check_place(const Storage& tensor, const Lane& lane, const char* what) {
+  if (tensor.accelerator() && tensor.accelerator() != lane.accelerator().get())
+    throw invalid_argument(std::string(what) + ": expected the lane of the tensor's device, got another");
+  tensor.check();
+}
+
+}  // namespace
 
 struct LaneHandle::Pending {
   Napi::Promise::Deferred deferred;
@@ -31,12 +43,39 @@ LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(
     info.This().As<Napi::Object>().TypeTag(&tag);
     const int threads = static_cast<int>(integer(info[0], "threads", 1024));
     if (threads < 1) throw invalid_argument("threads: expected 1 or more, got 0");
-    lane_ = std::make_unique<Lane>(threads);
+    std::shared_ptr<Accelerator> accelerator;
+    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)));
+    lane_ = std::make_unique<Lane>(threads, std::move(accelerator));
     settle_ = Napi::ThreadSafeFunction::New(env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
     settle_.Unref(env_);
     // Hooks run last-in first-out: the lane is joined while the thread-safe function still exists.
     napi_add_env_cleanup_hook(env_, cleanup, this);
   });
+}
+
+std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
+  if (!lane_) throw Error("DISPOSED", "lane: expected a live environment, got one that is closing");
+  return lane_->accelerator();
+}
+
+std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes) {
+  std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator());
+  to->make_read_only();
+  lane_->post([=] {
+    // Through a buffer: a file that shrank meanwhile is then an error, where touching its lost pages would be a signal.
+    constexpr size_t most = size_t{4} << 20;
+    try {
+      std::vector<unsigned char> buffer(std::min(bytes, most));
+      for (size_t at = 0; at < bytes; at += most) {
+        const size_t count = std::min(most, bytes - at);
+        file->read(offset + at, count, buffer.data());
+        to->accelerator()->upload(to->data() + at, buffer.data(), count);
+      }
+    } catch (...) {
+      to->fail(std::current_exception());
+    }
+  });
+  return to;
 }
 
 LaneHandle::~LaneHandle() {
@@ -105,7 +144,12 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
                              " + " + std::to_string(bytes));
     Napi::ArrayBuffer to = Napi::ArrayBuffer::New(info.Env(), bytes);
     unsigned char* data = static_cast<unsigned char*>(to.Data());
-    return post(info.Env(), [=](Lane&) { if (bytes) std::memcpy(data, from->data() + offset, bytes); }, to, {});
+    return post(info.Env(), [=](Lane& lane) {
+      check_place(*from, lane, "read");
+      if (!bytes) return;
+      if (from->accelerator()) from->accelerator()->download(data, from->data() + offset, bytes);
+      else std::memcpy(data, from->data() + offset, bytes);
+    }, to, {});
   });
 }
 
@@ -118,8 +162,12 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
       throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(offset) + " + " +
                              std::to_string(from.bytes));
-    return post(info.Env(), [=](Lane&) { if (from.bytes) std::memcpy(to->data() + offset, from.data, from.bytes); }, info.Env().Undefined(),
-                {info[2]});
+    return post(info.Env(), [=](Lane& lane) {
+      check_place(*to, lane, "write");
+      if (!from.bytes) return;
+      if (to->accelerator()) to->accelerator()->upload(to->data() + offset, from.data, from.bytes);
+      else std::memcpy(to->data() + offset, from.data, from.bytes);
+    }, info.Env().Undefined(), {info[2]});
   });
 }
 

@@ -8,10 +8,11 @@
 #include <vector>
 
 #include "runtime/lane.h"
+#include "runtime/mapping.h"
 
 namespace heddle {
 
-// class NativeLane { constructor(threads); read(tensor, offset, bytes); write(tensor, offset, bytes); run(executable, symbols, inputs, outputBytes, flag) }
+// class NativeLane { constructor(threads, cudaDevice?); read(tensor, offset, bytes); write(tensor, offset, bytes); run(executable, symbols, inputs, outputBytes, flag) }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
   static const napi_type_tag tag;
@@ -19,6 +20,9 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   static Napi::Function define(Napi::Env env);
   explicit LaneHandle(const Napi::CallbackInfo& info);
   ~LaneHandle() override;
+  std::shared_ptr<Accelerator> accelerator() const;  // null: the CPU; throws DISPOSED
+  // A new tensor of this lane's accelerator with `bytes` bytes of a file; they are copied in turn with the lane's work.
+  std::shared_ptr<Storage> copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes);
 
  private:
   struct Pending;  // a promise under way

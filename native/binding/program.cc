@@ -131,7 +131,10 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     Napi::Array list = info[1].As<Napi::Array>();
     std::vector<std::shared_ptr<Storage>> tensors;
     for (uint32_t i = 0; i < list.Length(); ++i) tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
-    executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors));
+    // The lane it will run on; without one, any lane of the CPU.
+    std::shared_ptr<Accelerator> accelerator;
+    if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
+    executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));
   });
 }
 

@@ -22,7 +22,7 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   std::shared_ptr<Program> program_;
 };
 
-// class NativeExecutable { constructor(program, tensors); dispose() }
+// class NativeExecutable { constructor(program, tensors, lane?); dispose() }
 class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
  public:
   static const napi_type_tag tag;

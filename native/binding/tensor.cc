@@ -4,6 +4,7 @@
 
 #include "binding/files.h"
 #include "binding/guard.h"
+#include "binding/lane.h"
 #include "binding/unwrap.h"
 
 namespace heddle {
@@ -18,8 +19,11 @@ Napi::Function TensorHandle::define(Napi::Env env) {
 TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guard(info, [&] {
     info.This().As<Napi::Object>().TypeTag(&tag);
-    if (info.Length() == 1) {
-      storage_ = Storage::allocate(static_cast<size_t>(integer(info[0], "bytes", 281474976710656.0)));
+    if (info[0].IsNumber() || info.Length() == 1) {
+      std::shared_ptr<Accelerator> accelerator;
+      if (!info[1].IsUndefined()) accelerator = unwrap<LaneHandle>(info[1], "lane").accelerator();
+      storage_ = Storage::allocate(static_cast<size_t>(integer(info[0], "bytes", 281474976710656.0)), accelerator);
+      if (accelerator) return;  // not memory that the garbage collector should hurry for
       reported_ = static_cast<int64_t>(storage_->bytes());
       Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
       return;
@@ -29,6 +33,13 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     if (offset > mapping->size() || bytes > mapping->size() - offset)
       throw invalid_file("tensor: expected " + std::to_string(bytes) + " bytes at " + std::to_string(offset) + ", got a file of " +
                          std::to_string(mapping->size()));
+    if (!info[3].IsUndefined()) {
+      LaneHandle& lane = unwrap<LaneHandle>(info[3], "lane");
+      if (lane.accelerator()) {
+        storage_ = lane.copy_of(mapping, offset, bytes);
+        return;
+      }
+    }
     void* data = const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(mapping->data())) + offset;
     storage_ = Storage::borrow(data, bytes, mapping);
   });

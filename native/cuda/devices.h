@@ -1,8 +1,11 @@
 // The CUDA devices of this machine. native/no_cuda defines the same functions for builds without nvcc.
 #pragma once
 #include <cstddef>
+#include <memory>
 #include <string>
 #include <vector>
+
+#include "runtime/accelerator.h"
 
 namespace heddle {
 
@@ -17,5 +20,8 @@ struct CudaDevice {
 
 bool cuda_built();                        // false: compiled without nvcc
 std::vector<CudaDevice> cuda_devices();   // empty where there is no driver or no GPU
+
+// A stream of its own on device `index`. Throws UNSUPPORTED where there is no such device.
+std::shared_ptr<Accelerator> open_cuda(int index);
 
 }  // namespace heddle

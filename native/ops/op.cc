@@ -56,13 +56,13 @@ void register_kernels_once() {
   });
 }
 
-// HEDDLE_REFERENCE=1 runs everything on the plain loops. Read at every pick, so that one process can compare.
-bool references_only() {
+}  // namespace
+
+// Read at every pick, so that one process can compare.
+bool Registry::references_only() {
   const char* value = std::getenv("HEDDLE_REFERENCE");
   return value && std::strcmp(value, "1") == 0;
 }
-
-}  // namespace
 
 const OpDef* Registry::find(const std::string& name) {
   Tables& t = tables();
@@ -87,10 +87,10 @@ std::vector<const KernelDef*> Registry::kernels(const std::string& op) {
   return it == t.kernels_by_op.end() ? std::vector<const KernelDef*>{} : it->second;
 }
 
-const KernelDef* Registry::pick(const std::string& op, const Node& node) {
+const KernelDef* Registry::pick(const std::string& op, const Node& node, DeviceKind device) {
   if (references_only()) return nullptr;
   for (const KernelDef* kernel : kernels(op))
-    if (!kernel->supports || kernel->supports(node)) return kernel;
+    if (kernel->device == device && (!kernel->supports || kernel->supports(node))) return kernel;
   return nullptr;
 }
 

@@ -36,9 +36,15 @@ struct Node {
   bool attr_flag(const char* n) const { return attributes->flag(n); }
 };
 
+class Accelerator;
+
+enum class DeviceKind : unsigned char { cpu, cuda };
+
 struct Context {
   Pool& pool;
-  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned
+  void* scratch;  // at least the bytes that the kernel's `scratch` asked for, 64-byte aligned; of the device
+  Accelerator* accelerator = nullptr;  // null: the CPU
+  int node = 0;                        // which of the program this is; kernels on a device report bad indices by it
 };
 
 struct OpDef {
@@ -58,12 +64,15 @@ struct KernelDef {
   bool (*supports)(const Node&);
   size_t (*scratch)(const Node&, int threads);  // may be null
   void (*run)(const Node&, Context&);
+  DeviceKind device = DeviceKind::cpu;
 };
 
 struct Registry {
   static const OpDef* find(const std::string& name);
   static std::vector<const OpDef*> all();
-  static const KernelDef* pick(const std::string& op, const Node& node);  // null: the reference runs
+  // Null: none of that device supports the node, or HEDDLE_REFERENCE=1. The reference then runs, on the CPU alone.
+  static const KernelDef* pick(const std::string& op, const Node& node, DeviceKind device = DeviceKind::cpu);
+  static bool references_only();  // HEDDLE_REFERENCE=1
   static std::vector<const KernelDef*> kernels(const std::string& op);
   static void add(const OpDef&);
   static void add(const KernelDef&);

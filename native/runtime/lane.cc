@@ -2,7 +2,7 @@
 
 namespace heddle {
 
-Lane::Lane(int threads) : threads_(threads) {
+Lane::Lane(int threads, std::shared_ptr<Accelerator> accelerator) : threads_(threads), accelerator_(std::move(accelerator)) {
   thread_ = std::thread([this] { loop(); });
 }
 
@@ -49,7 +49,7 @@ Pool& Lane::pool() { return *pool_; }
 unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
   if (!storage || storage->bytes() < bytes) {
     storage.reset();  // before the new one: never both at once
-    storage = Storage::allocate(bytes);
+    storage = Storage::allocate(bytes, accelerator_);
   }
   return storage->data();
 }

@@ -17,7 +17,7 @@ using AbortFlag = std::shared_ptr<std::atomic<bool>>;
 
 class Lane {
  public:
-  explicit Lane(int threads);
+  explicit Lane(int threads, std::shared_ptr<Accelerator> accelerator = nullptr);
   ~Lane();  // stop()
 
   // Runs on the lane's thread. A job must not throw.
@@ -27,15 +27,17 @@ class Lane {
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
 
   int threads() const { return threads_; }
+  const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }  // null: this lane computes on the CPU
   Pool& pool();                              // lane thread only
   unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
   unsigned char* scratch(size_t bytes);      // likewise
 
  private:
   void loop();
-  static unsigned char* grow(std::shared_ptr<Storage>& storage, size_t bytes);
+  unsigned char* grow(std::shared_ptr<Storage>& storage, size_t bytes);
 
   const int threads_;
+  const std::shared_ptr<Accelerator> accelerator_;
   std::unique_ptr<Pool> pool_;
   std::shared_ptr<Storage> arena_, scratch_;
   std::mutex mutex_;

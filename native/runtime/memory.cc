@@ -14,8 +14,12 @@
 
 namespace heddle {
 
-std::shared_ptr<Storage> Storage::allocate(size_t bytes) {
+std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator) {
   size_t reserve = bytes ? bytes : 1;
+  if (accelerator) {
+    void* data = accelerator->allocate(reserve);
+    return std::shared_ptr<Storage>(new Storage(data, bytes, nullptr, std::move(accelerator)));
+  }
 #if defined(_WIN32)
   void* p = _aligned_malloc(reserve, 4096);
   if (p) std::memset(p, 0, reserve);
@@ -27,15 +31,19 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes) {
 #endif
 #endif
   if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
-  return std::shared_ptr<Storage>(new Storage(p, bytes, nullptr));
+  return std::shared_ptr<Storage>(new Storage(p, bytes, nullptr, nullptr));
 }
 
 std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
-  return std::shared_ptr<Storage>(new Storage(data, bytes, std::move(owner)));
+  return std::shared_ptr<Storage>(new Storage(data, bytes, std::move(owner), nullptr));
 }
 
 Storage::~Storage() {
   if (owner_) return;
+  if (accelerator_) {
+    accelerator_->release(data_);
+    return;
+  }
 #if defined(_WIN32)
   _aligned_free(data_);
 #else

@@ -1,14 +1,18 @@
-// Page-aligned memory, obtained lazily zeroed from the operating system and given back whole.
+// Memory of tensors and arenas: pages of the operating system, or of a device that has its own.
 #pragma once
 #include <cstddef>
+#include <exception>
 #include <memory>
+
+#include "runtime/accelerator.h"
 
 namespace heddle {
 
 // Bytes that a tensor or an arena owns, or borrows from a mapped file through `owner`.
 class Storage {
  public:
-  static std::shared_ptr<Storage> allocate(size_t bytes);  // zeroed; throws OUT_OF_MEMORY
+  // Zeroed, lazily by the system; of `accelerator` where there is one. Throws OUT_OF_MEMORY.
+  static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr);
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
   ~Storage();
   Storage(const Storage&) = delete;
@@ -16,14 +20,25 @@ class Storage {
 
   unsigned char* data() const { return data_; }
   size_t bytes() const { return bytes_; }
-  bool writable() const { return !owner_; }
+  bool writable() const { return !owner_ && !read_only_; }
+  Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory
+
+  // A copy of a file on a device: read-only like the file, and unusable when the copying failed. Lane thread only.
+  void make_read_only() { read_only_ = true; }
+  void fail(std::exception_ptr failure) { failure_ = failure; }
+  void check() const {
+    if (failure_) std::rethrow_exception(failure_);
+  }
 
  private:
-  Storage(void* data, size_t bytes, std::shared_ptr<void> owner)
-      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)) {}
+  Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)
+      : data_(static_cast<unsigned char*>(data)), bytes_(bytes), owner_(std::move(owner)), accelerator_(std::move(accelerator)) {}
   unsigned char* data_;
   size_t bytes_;
   std::shared_ptr<void> owner_;
+  std::shared_ptr<Accelerator> accelerator_;
+  bool read_only_ = false;
+  std::exception_ptr failure_;
 };
 
 }  // namespace heddle

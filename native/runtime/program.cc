@@ -11,6 +11,14 @@ namespace {
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
 
+void wait_for(Accelerator& device) {
+  try {
+    device.fault();
+  } catch (const Error&) {
+    // What made the run fail is thrown already.
+  }
+}
+
 std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
 
 }  // namespace
@@ -27,16 +35,6 @@ Shape Program::resolve(int value, const std::vector<int64_t>& symbols) const {
   for (int i = 0; i < s.rank; ++i)
     if (s.dims[i] < 0) s.dims[i] = symbols[-s.dims[i] - 1];
   return s;
-}
-
-size_t Program::scratch_bytes(int threads) const {
-  size_t most = 0;
-  for (size_t i = 0; i < nodes_.size(); ++i)
-    if (kernels_[i] && kernels_[i]->scratch) {
-      size_t bytes = kernels_[i]->scratch(nodes_[i], threads);
-      if (bytes > most) most = bytes;
-    }
-  return most;
 }
 
 void Program::validate() {
@@ -171,8 +169,9 @@ void Program::plan() {
   }
 }
 
-Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound)
-    : program_(std::move(program)), bound_(std::move(bound)) {
+Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
+                       std::shared_ptr<Accelerator> accelerator)
+    : program_(std::move(program)), accelerator_(std::move(accelerator)), bound_(std::move(bound)) {
   const ProgramDesc& d = program_->desc_;
   if (bound_.size() != d.bound.size()) throw internal_error("bind: wrong number of tensors");
   for (size_t i = 0; i < bound_.size(); ++i) {
@@ -180,6 +179,10 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
     if (bound_[i]->bytes() < t.bytes())
       throw shape_mismatch("bind: expected a tensor of " + std::to_string(t.bytes()) + " bytes, got " + std::to_string(bound_[i]->bytes()));
   }
+  const auto place = [](const Accelerator* a) { return a ? a->name() : std::string("cpu"); };
+  for (const auto& storage : bound_)
+    if (storage->accelerator() != accelerator_.get())
+      throw invalid_argument("bind: expected tensors of " + place(accelerator_.get()) + ", got one of " + place(storage->accelerator()));
   // A value bound to a mapped file may be read only.
   for (size_t i = 0; i < d.nodes.size(); ++i)
     for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k)
@@ -187,9 +190,37 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
         for (size_t b = 0; b < d.bound.size(); ++b)
           if (d.nodes[i].inputs[k] >= 0 && program_->root_[d.nodes[i].inputs[k]] == d.bound[b] && !bound_[b]->writable())
             throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
-  inputs_ = Storage::allocate(program_->input_bytes_);
+  inputs_ = Storage::allocate(program_->input_bytes_, accelerator_);
   nodes_ = program_->nodes_;
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
+  pick_kernels();
+}
+
+void Executable::pick_kernels() {
+  kernels_ = program_->kernels_;
+  if (!accelerator_) return;
+  const ProgramDesc& d = program_->desc_;
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    if (program_->ops_[i]->view) continue;
+    kernels_[i] = Registry::pick(d.nodes[i].op, nodes_[i], DeviceKind::cuda);
+    if (kernels_[i] || Registry::references_only()) continue;
+    std::string operands;
+    for (size_t k = 0; k < nodes_[i].in.size(); ++k)
+      if (nodes_[i].has_input(k))
+        operands += (operands.empty() ? "" : ", ") + std::string(dtype_name(nodes_[i].in[k].dtype)) + to_string(nodes_[i].in[k].shape);
+    throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() + ", got none for operands " + operands +
+                                   where(d.nodes[i]));
+  }
+}
+
+size_t Executable::scratch_bytes(int threads) const {
+  size_t most = 0;
+  for (size_t i = 0; i < kernels_.size(); ++i)
+    if (kernels_[i] && kernels_[i]->scratch) {
+      const size_t bytes = kernels_[i]->scratch(program_->nodes_[i], threads);
+      if (bytes > most) most = bytes;
+    }
+  return most;
 }
 
 void Executable::validate(const RunArguments& a) const {
@@ -232,24 +263,54 @@ void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* are
 
 void Executable::run(RunArguments& a, Lane& lane) {
   const ProgramDesc& d = program_->desc_;
+  Accelerator* const device = accelerator_.get();
+  if (lane.accelerator().get() != device) throw invalid_argument("run: expected the lane that the executable is bound to, got another");
+  for (const auto& storage : bound_) storage->check();
   resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64));
-  for (size_t i = 0; i < a.inputs.size(); ++i)
-    if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
-  Context context{lane.pool(), lane.scratch(program_->scratch_bytes(lane.threads()) + 64)};
+  for (size_t i = 0; i < a.inputs.size(); ++i) {
+    if (a.inputs[i].empty()) continue;
+    if (device) device->upload(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
+    else std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
+  }
+  Context context{lane.pool(), lane.scratch(scratch_bytes(lane.threads()) + 64), device};
+  if (device) device->clear_fault();
+  try {
+    run_nodes(a, lane, context);
+  } catch (...) {
+    if (device) wait_for(*device);  // no kernel of this run may outlive it
+    throw;
+  }
+  if (device) {
+    const int faulty = device->fault();
+    if (faulty >= 0) explain_fault(faulty, *device);
+  }
+  for (size_t i = 0; i < a.outputs.size(); ++i) {
+    if (!a.outputs[i].bytes) continue;
+    if (device) device->download(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
+    else std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
+  }
+}
+
+void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
+  const ProgramDesc& d = program_->desc_;
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
     if (program_->ops_[i]->view) continue;
     try {
+      context.node = static_cast<int>(i);
       if (program_->checking_) run_checked(i, context);
-      else if (program_->kernels_[i]) program_->kernels_[i]->run(nodes_[i], context);
-      else program_->ops_[i]->reference(nodes_[i]);
+      else run_node(i, context);
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + where(d.nodes[i]));
     }
   }
-  for (size_t i = 0; i < a.outputs.size(); ++i)
-    if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
+}
+
+void Executable::run_node(size_t i, Context& context) {
+  if (kernels_[i]) kernels_[i]->run(nodes_[i], context);
+  else if (accelerator_) run_reference(i, *accelerator_);
+  else program_->ops_[i]->reference(nodes_[i]);
 }
 
 }  // namespace heddle

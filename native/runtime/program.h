@@ -41,8 +41,6 @@ class Program {
   const ProgramDesc& desc() const { return desc_; }
   Shape resolve(int value, const std::vector<int64_t>& symbols) const;
   size_t arena_bytes() const { return arena_bytes_; }
-  size_t scratch_bytes(int threads) const;
-
  private:
   friend class Executable;
   void validate();
@@ -51,7 +49,7 @@ class Program {
   ProgramDesc desc_;
   std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
   std::vector<const OpDef*> ops_;
-  std::vector<const KernelDef*> kernels_;    // null: the reference runs
+  std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
   std::vector<int> root_;                    // per value: the value whose memory it shares
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
   std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
@@ -71,19 +69,29 @@ struct RunArguments {
   AbortFlag abort;  // may be null
 };
 
-// A program with the tensors it reads and writes. Runs only on its lane's thread.
+// A program with the tensors it reads and writes, on the CPU or on an accelerator. Runs only on its lane's thread.
 class Executable {
  public:
-  Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound);
+  // Throws UNSUPPORTED, naming the op, where the accelerator has no kernel for a node.
+  Executable(std::shared_ptr<Program> program, std::vector<std::shared_ptr<Storage>> bound,
+             std::shared_ptr<Accelerator> accelerator = nullptr);
   const Program& program() const { return *program_; }
   void validate(const RunArguments& arguments) const;  // any thread; throws
   void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
 
  private:
   void resolve(const std::vector<int64_t>& symbols, unsigned char* arena);
+  void pick_kernels();
+  size_t scratch_bytes(int threads) const;
+  void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
+  void run_node(size_t node, Context& context);
   void run_checked(size_t node, Context& context);
+  void run_reference(size_t node, Accelerator& accelerator);
+  void explain_fault(int node, Accelerator& accelerator);  // throws
 
   std::shared_ptr<Program> program_;
+  std::shared_ptr<Accelerator> accelerator_;  // null: the CPU
+  std::vector<const KernelDef*> kernels_;
   std::vector<std::shared_ptr<Storage>> bound_;
   std::shared_ptr<Storage> inputs_;
   std::vector<Node> nodes_;                // with data, as of the last resolve

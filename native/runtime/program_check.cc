@@ -27,42 +27,94 @@ double difference(const Tensor& got, const Tensor& expected) {
 // A debugging aid's threshold, not a test's: rounding of the output type plus reordered sums.
 double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
 
+// A node for its reference to run on: outputs and written operands are copies, and on a device all operands are.
+class HostCopy {
+ public:
+  Node node;
+  HostCopy(const Node& from, const OpDef& op, Accelerator* device, bool outputs = true) : node(from), device_(device) {
+    for (size_t k = 0; k < node.in.size(); ++k)
+      if (node.has_input(k) && (device || (op.mutates >> k & 1))) copy(node.in[k], true);
+    for (Tensor& t : node.out) copy(t, outputs);
+  }
+
+ private:
+  void copy(Tensor& t, bool content) {
+    keep_.push_back(Storage::allocate(t.bytes()));
+    if (content && t.bytes()) {
+      if (device_) device_->download(keep_.back()->data(), t.data, t.bytes());
+      else std::memcpy(keep_.back()->data(), t.data, t.bytes());
+    }
+    t.data = keep_.back()->data();
+  }
+  Accelerator* device_;
+  std::vector<std::shared_ptr<Storage>> keep_;
+};
+
 }  // namespace
+
+void Executable::run_reference(size_t i, Accelerator& device) {
+  const OpDef& op = *program_->ops_[i];
+  Node& node = nodes_[i];
+  HostCopy host(node, op, &device);
+  op.reference(host.node);
+  for (size_t k = 0; k < node.in.size(); ++k)
+    if (node.has_input(k) && (op.mutates >> k & 1) && node.in[k].bytes()) device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
+  for (size_t k = 0; k < node.out.size(); ++k)
+    if (node.out[k].bytes()) device.upload(node.out[k].data, host.node.out[k].data, node.out[k].bytes());
+}
+
+// The reference says what is wrong with the operands, in the words that the CPU uses.
+void Executable::explain_fault(int i, Accelerator& device) {
+  const NodeDesc& desc = program_->desc_.nodes[i];
+  try {
+    HostCopy host(nodes_[i], *program_->ops_[i], &device, false);
+    program_->ops_[i]->reference(host.node);
+  } catch (const Error& e) {
+    throw Error(e.code(), e.what() + (desc.origin.empty() ? "" : " (made at " + desc.origin + ")"));
+  }
+  throw internal_error(desc.op + ": kernel " + kernels_[i]->name + " met an index out of range that is gone by now");
+}
 
 void Executable::run_checked(size_t i, Context& context) {
   const OpDef& op = *program_->ops_[i];
-  const KernelDef* kernel = program_->kernels_[i];
+  const KernelDef* kernel = kernels_[i];
+  Accelerator* device = accelerator_.get();
   Node& node = nodes_[i];
-  Node shadow = node;
-  std::vector<std::shared_ptr<Storage>> keep;
-  auto clone = [&](Tensor& t, bool copy) {
-    keep.push_back(Storage::allocate(t.bytes()));
-    if (copy && t.bytes()) std::memcpy(keep.back()->data(), t.data, t.bytes());
-    t.data = keep.back()->data();
-  };
-  for (size_t k = 0; k < shadow.in.size(); ++k)
-    if (shadow.has_input(k) && (op.mutates >> k & 1)) clone(shadow.in[k], true);
-  for (Tensor& t : shadow.out) clone(t, false);
-  for (Tensor& t : node.out) std::memset(static_cast<unsigned char*>(t.data) + t.bytes(), sentinel, guard_bytes);
-
-  if (!kernel) return op.reference(node);
+  if (!kernel) return run_node(i, context);
+  HostCopy reference(node, op, device);
+  unsigned char guard[guard_bytes];
+  std::memset(guard, sentinel, guard_bytes);
+  for (Tensor& t : node.out) {
+    unsigned char* end = static_cast<unsigned char*>(t.data) + t.bytes();
+    if (device) device->upload(end, guard, guard_bytes);
+    else std::memcpy(end, guard, guard_bytes);
+  }
   kernel->run(node, context);
+  if (device) {
+    const int faulty = device->fault();
+    if (faulty >= 0) explain_fault(faulty, *device);
+  }
   const std::string name = program_->desc_.nodes[i].op + ": kernel " + kernel->name;
-  for (size_t k = 0; k < node.out.size(); ++k)
-    for (size_t b = 0; b < guard_bytes; ++b)
-      if (static_cast<unsigned char*>(node.out[k].data)[node.out[k].bytes() + b] != sentinel)
-        throw internal_error(name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
-  op.reference(shadow);
-  auto compare = [&](const char* what, size_t k, const Tensor& got, const Tensor& expected) {
-    const double d = difference(got, expected);
-    if (!(d <= allowed(got.dtype)))
-      throw internal_error(name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(got.shape) +
-                           " differs from the reference, expected at most " + std::to_string(allowed(got.dtype)) +
+  for (size_t k = 0; k < node.out.size(); ++k) {
+    const unsigned char* end = static_cast<unsigned char*>(node.out[k].data) + node.out[k].bytes();
+    unsigned char found[guard_bytes];
+    if (device) device->download(found, end, guard_bytes);
+    else std::memcpy(found, end, guard_bytes);
+    if (std::memcmp(found, guard, guard_bytes) != 0)
+      throw internal_error(name + " wrote past output " + std::to_string(k) + " of shape " + to_string(node.out[k].shape));
+  }
+  HostCopy got(node, op, device);
+  op.reference(reference.node);
+  auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& expected) {
+    const double d = difference(mine, expected);
+    if (!(d <= allowed(mine.dtype)))
+      throw internal_error(name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
+                           " differs from the reference, expected at most " + std::to_string(allowed(mine.dtype)) +
                            " of its largest value, got " + std::to_string(d));
   };
-  for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, node.out[k], shadow.out[k]);
+  for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k]);
   for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && (op.mutates >> k & 1)) compare("written operand", k, node.in[k], shadow.in[k]);
+    if (node.has_input(k) && (op.mutates >> k & 1)) compare("written operand", k, got.node.in[k], reference.node.in[k]);
 }
 
 }  // namespace heddle

@@ -1,13 +1,13 @@
 // A symbolic dimension may be zero: no rows in, no rows out, on kernels and references alike.
 import { expect, test } from "vitest";
 import * as graph from "../../lib/graph/index.ts";
-import { generator } from "./harness.ts";
+import { generator, testDevice } from "./harness.ts";
 
 test.each(["kernels", "references"])("no rows, %s", async (which) => {
   const before = process.env.HEDDLE_REFERENCE;
   if (which === "references") process.env.HEDDLE_REFERENCE = "1";
   try {
-    const device = graph.openDevice({ device: "cpu" });
+    const device = graph.openDevice({ device: testDevice });
     const rows = new graph.Dimension("rows", 8);
     const random = generator(5);
     const weight = async (...shape: number[]) =>

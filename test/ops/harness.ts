@@ -1,5 +1,5 @@
 // Runs one op natively, alone in a program, in the ways that a case is judged by.
-import { binding, type NativeLaneHandle, type ProgramDescription } from "../../lib/binding.ts";
+import { binding, type NativeExecutableHandle, type NativeLaneHandle, type ProgramDescription } from "../../lib/binding.ts";
 import {
   BLOCK_TYPES,
   bytesOf,
@@ -207,12 +207,16 @@ export interface RunOptions {
   threads?: number;
 }
 
-const lanes = new Map<number, NativeLaneHandle>();
-function lane(threads: number): NativeLaneHandle {
-  let found = lanes.get(threads);
+/** The device whose kernels are tested: HEDDLE_TEST_DEVICE, `cpu` or `cuda`. References run on the CPU. */
+export const testDevice = process.env.HEDDLE_TEST_DEVICE ?? "cpu";
+
+const lanes = new Map<string, NativeLaneHandle>();
+function lane(threads: number, device: string): NativeLaneHandle {
+  const key = device === "cpu" ? `${threads}` : device;
+  let found = lanes.get(key);
   if (!found) {
-    found = new binding.NativeLane(threads);
-    lanes.set(threads, found);
+    found = device === "cpu" ? new binding.NativeLane(threads) : new binding.NativeLane(1, 0);
+    lanes.set(key, found);
   }
   return found;
 }
@@ -274,20 +278,21 @@ export async function runOp(
     { HEDDLE_REFERENCE: options.reference ? "1" : undefined, HEDDLE_CHECK: options.checked ? "1" : undefined },
     () => new binding.NativeProgram({ symbols, values, bound, inputs: [], outputs, nodes }),
   );
-  const used = lane(options.threads ?? 3);
+  const used = lane(options.threads ?? 3, options.reference ? "cpu" : testDevice);
   const present = c.inputs.flatMap((operand, i) => (operand ? [{ operand, data: data[i]!, place: i }] : []));
   const handles = await Promise.all(
     present.map(async ({ operand, data: content }) => {
       const rows = isSymbol(operand.shape) ? (content.byteLength / operand.shape[0]!) * symbolBound : 0;
-      const handle = new binding.NativeTensor(content.byteLength + rows + tail.length);
+      const handle = new binding.NativeTensor(content.byteLength + rows + tail.length, used);
       await used.write(handle, 0, content);
       await used.write(handle, content.byteLength, tail);
       return handle;
     }),
   );
-  const executable = new binding.NativeExecutable(program, handles);
   const results = c.outputs.map(({ dtype, shape }) => new ArrayBuffer(count(shape) * bytesOf(dtype)));
+  let executable: NativeExecutableHandle | undefined;
   try {
+    executable = new binding.NativeExecutable(program, handles, used);
     await used.run(
       executable,
       Int32Array.from(options.symbolic === undefined ? [] : [options.symbolic]),
@@ -304,7 +309,7 @@ export async function runOp(
     }
     return { outputs: c.outputs.map(({ dtype }, i) => arrayOf(dtype, results[i]!)), inputs };
   } finally {
-    executable.dispose();
+    executable?.dispose();
     for (const h of handles) h.dispose();
   }
 }

@@ -1,0 +1,150 @@
+// In place of CUDA's header when native/cuda is compiled by a C++ compiler for the emulator: the part of the language and of
+// the runtime library that native/cuda uses, under CUDA's own names.
+#pragma once
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "emulator/emulator.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+#define threadIdx ::heddle::emulator::thread_index
+#define blockIdx ::heddle::emulator::block_index
+#define blockDim ::heddle::emulator::block_size
+#define gridDim ::heddle::emulator::grid_size
+
+using dim3 = heddle::emulator::Dim3;
+struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(16) uint4 { unsigned x, y, z, w; };
+struct alignas(16) float4 { float x, y, z, w; };
+
+// ---- device functions -----------------------------------------------------------------------------------------------------
+
+inline void __syncthreads(int line = __builtin_LINE()) { heddle::emulator::barrier(line); }
+inline void __syncwarp(unsigned mask = 0xffffffffu, int line = __builtin_LINE()) {
+  heddle::emulator::collective(mask, "__syncwarp", line, nullptr, nullptr);
+}
+
+namespace heddle {
+namespace emulator {
+
+template <class T> struct Shuffle {
+  T value, result;
+  int source;
+};
+
+// Every lane takes the value of lane `source`, which must take part.
+template <class T> T shuffle(uint32_t mask, T value, int source, const char* name, int line) {
+  Shuffle<T> mine{value, value, source};
+  collective(mask, name, line, &mine, [](void** lanes, uint32_t taking_part) {
+    for (int i = 0; i < 32; ++i) {
+      if (!(taking_part >> i & 1)) continue;
+      Shuffle<T>& to = *static_cast<Shuffle<T>*>(lanes[i]);
+      if (to.source < 0 || to.source > 31) continue;  // CUDA: the lane keeps its own
+      if (!(taking_part >> to.source & 1)) fatal("a shuffle from lane " + std::to_string(to.source) + ", which does not take part");
+      to.result = static_cast<Shuffle<T>*>(lanes[to.source])->value;
+    }
+  });
+  return mine.result;
+}
+
+}  // namespace emulator
+}  // namespace heddle
+
+template <class T> T __shfl_sync(unsigned mask, T v, int lane, int line = __builtin_LINE()) {
+  return heddle::emulator::shuffle(mask, v, lane & 31, "__shfl_sync", line);
+}
+template <class T> T __shfl_xor_sync(unsigned mask, T v, int lanes, int line = __builtin_LINE()) {
+  return heddle::emulator::shuffle(mask, v, heddle::emulator::lane_index() ^ lanes, "__shfl_xor_sync", line);
+}
+template <class T> T __shfl_down_sync(unsigned mask, T v, int lanes, int line = __builtin_LINE()) {
+  return heddle::emulator::shuffle(mask, v, heddle::emulator::lane_index() + lanes, "__shfl_down_sync", line);
+}
+
+namespace heddle {
+namespace emulator {
+
+struct Vote {
+  bool value;
+  unsigned result;
+};
+
+}  // namespace emulator
+}  // namespace heddle
+
+inline unsigned __ballot_sync(unsigned mask, bool value, int line = __builtin_LINE()) {
+  heddle::emulator::Vote mine{value, 0};
+  heddle::emulator::collective(mask, "__ballot_sync", line, &mine, [](void** lanes, uint32_t taking_part) {
+    unsigned votes = 0;
+    for (int i = 0; i < 32; ++i)
+      if (taking_part >> i & 1) votes |= static_cast<unsigned>(static_cast<heddle::emulator::Vote*>(lanes[i])->value) << i;
+    for (int i = 0; i < 32; ++i)
+      if (taking_part >> i & 1) static_cast<heddle::emulator::Vote*>(lanes[i])->result = votes;
+  });
+  return mine.result;
+}
+
+inline int atomicCAS(int* at, int expected, int value) {
+  return static_cast<int>(heddle::emulator::atomic_cas(reinterpret_cast<uint32_t*>(at), static_cast<uint32_t>(expected), static_cast<uint32_t>(value)));
+}
+inline float __uint_as_float(unsigned u) {
+  float f;
+  std::memcpy(&f, &u, 4);
+  return f;
+}
+inline unsigned __float_as_uint(float f) {
+  unsigned u;
+  std::memcpy(&u, &f, 4);
+  return u;
+}
+inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(uint64_t{a} * b >> 32); }
+template <class T> T min(T a, T b) { return b < a ? b : a; }
+template <class T> T max(T a, T b) { return a < b ? b : a; }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+
+// ---- runtime library ------------------------------------------------------------------------------------------------------
+
+enum cudaError_t {
+  cudaSuccess = 0, cudaErrorInvalidValue = 1, cudaErrorMemoryAllocation = 2, cudaErrorInsufficientDriver = 35, cudaErrorNoDevice = 100,
+  cudaErrorInvalidDevice = 101, cudaErrorLaunchFailure = 719
+};
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+constexpr unsigned cudaStreamNonBlocking = 1;
+using cudaStream_t = struct CudaStream*;
+struct cudaDeviceProp {
+  char name[256];
+  size_t totalGlobalMem;
+  int major, minor, multiProcessorCount;
+  size_t sharedMemPerBlockOptin;
+};
+
+cudaError_t cudaGetDeviceCount(int* count);
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device);
+cudaError_t cudaSetDevice(int device);
+cudaError_t cudaGetLastError();
+const char* cudaGetErrorString(cudaError_t status);
+cudaError_t cudaMalloc(void** data, size_t bytes);
+cudaError_t cudaFree(void* data);
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total);
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream);
+template <class F> cudaError_t cudaFuncSetAttribute(F*, cudaFuncAttribute, int) { return cudaSuccess; }
+
+namespace heddle {
+namespace emulator {
+
+// Runs when the stream is synchronised, and no earlier: arguments that do not live that long show.
+void enqueue(cudaStream_t stream, std::function<void()> work);
+
+}  // namespace emulator
+}  // namespace heddle

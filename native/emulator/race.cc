@@ -1,0 +1,177 @@
+#include "emulator/race.h"
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+
+#include "emulator/emulator.h"
+
+namespace heddle {
+namespace emulator {
+namespace {
+
+struct Cell {
+  Epoch write, read;
+  bool written_in_kernel = false, read_by_many = false, in_flight = false, unwritten = false;
+  int32_t read_warp = -1;  // of all readers since the last write, -1 if several
+};
+
+constexpr size_t page_bytes = 4096;
+struct Page {
+  Cell cell[page_bytes];
+};
+
+struct Shadow {
+  std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
+  uintptr_t last_key = ~uintptr_t{0};
+  Page* last = nullptr;
+
+  Cell& at(uintptr_t address) {
+    const uintptr_t key = address / page_bytes;
+    if (key != last_key) {
+      auto& page = pages[key];
+      if (!page) page = std::make_unique<Page>();
+      last_key = key, last = page.get();
+    }
+    return last->cell[address % page_bytes];
+  }
+  void clear() { pages.clear(), last_key = ~uintptr_t{0}; }
+};
+
+Shadow& shadow() {
+  static Shadow& s = *new Shadow;
+  return s;
+}
+
+int32_t block_of(int32_t thread) { return thread / 1024; }
+int32_t warp_of(int32_t thread) { return thread / 32; }
+
+bool ordered(const Epoch& before, const Epoch& now) {
+  if (before.thread == now.thread) return true;
+  if (block_of(before.thread) != block_of(now.thread)) return false;
+  return before.barriers < now.barriers || (warp_of(before.thread) == warp_of(now.thread) && before.warp_syncs < now.warp_syncs);
+}
+
+std::string who(const Epoch& e) { return "thread " + std::to_string(e.thread % 1024) + " of block " + std::to_string(block_of(e.thread)); }
+
+[[noreturn]] void report(const char* what, const Epoch& other, bool shared) {
+  fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other) + " that nothing orders before");
+}
+
+void on_read(uintptr_t address, const Epoch& now, bool shared) {
+  Cell& c = shadow().at(address);
+  if (c.in_flight) fatal("a read of shared memory while a cp.async to it is under way");
+  if (shared && c.unwritten) fatal("a read of shared memory that nobody has written");
+  if (c.written_in_kernel && !ordered(c.write, now)) report("a read after a write", c.write, shared);
+  const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);
+  if (first || ordered(c.read, now)) {
+    // Everything read before is ordered before this read only if it was by one thread, or a barrier lies between.
+    if (first || !c.read_by_many || c.read.barriers < now.barriers || c.read_warp == warp_of(now.thread)) {
+      c.read_by_many = false;
+      c.read_warp = warp_of(now.thread);
+    }
+    c.read = now;
+    return;
+  }
+  c.read_by_many = true;
+  if (c.read_warp != warp_of(now.thread)) c.read_warp = -1;
+  if (now.barriers >= c.read.barriers) c.read = now;
+}
+
+void on_write(uintptr_t address, const Epoch& now, bool shared) {
+  Cell& c = shadow().at(address);
+  if (c.in_flight) fatal("a write to shared memory while a cp.async to it is under way");
+  if (c.written_in_kernel && !ordered(c.write, now)) report("a write after a write", c.write, shared);
+  if (c.read.thread >= 0) {
+    bool safe = ordered(c.read, now);
+    if (safe && c.read_by_many && c.read.barriers == now.barriers)
+      safe = block_of(c.read.thread) == block_of(now.thread) && c.read_warp == warp_of(now.thread) && c.read.warp_syncs < now.warp_syncs;
+    if (!safe) report("a write after a read", c.read, shared);
+  }
+  c.write = now;
+  c.written_in_kernel = true;
+  c.unwritten = false;
+  c.read = Epoch{};
+  c.read_by_many = false;
+}
+
+#ifdef HEDDLE_EMULATE_CUDA_RACES
+void access(const void* data, size_t bytes, bool write) {
+  const Epoch* now = current_epoch();
+  if (!now) return;
+  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  const bool shared = in_shared(address);
+  if (!shared && !in_device(address)) return;  // a local variable or an argument
+  for (size_t i = 0; i < bytes; ++i) {
+    if (write) on_write(address + i, *now, shared);
+    else on_read(address + i, *now, shared);
+  }
+}
+#endif
+
+}  // namespace
+
+#ifdef HEDDLE_EMULATE_CUDA_RACES
+bool detecting_races() { return true; }
+void begin_grid() { shadow().clear(); }
+void forget(const void* data, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
+    Cell& c = shadow().at(reinterpret_cast<uintptr_t>(data) + i);
+    c = Cell{};
+    c.unwritten = true;
+  }
+}
+void copy_started(const void* to, size_t bytes) {
+  access(to, bytes, true);
+  for (size_t i = 0; i < bytes; ++i) shadow().at(reinterpret_cast<uintptr_t>(to) + i).in_flight = true;
+}
+void copy_landed(const void* to, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
+    Cell& c = shadow().at(reinterpret_cast<uintptr_t>(to) + i);
+    c.in_flight = false;
+    c.write = *current_epoch();
+  }
+}
+#else
+bool detecting_races() { return false; }
+void begin_grid() {}
+void forget(const void*, size_t) {}
+void copy_started(const void*, size_t) {}
+void copy_landed(const void*, size_t) {}
+#endif
+
+}  // namespace emulator
+}  // namespace heddle
+
+#ifdef HEDDLE_EMULATE_CUDA_RACES
+// What gcc's -fsanitize=thread calls.
+extern "C" {
+#define HEDDLE_ACCESS(bytes)                                                                             \
+  void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }                        \
+  void __tsan_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }                        \
+  void __tsan_unaligned_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }              \
+  void __tsan_unaligned_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }              \
+  void __tsan_volatile_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }               \
+  void __tsan_volatile_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }
+HEDDLE_ACCESS(1)
+HEDDLE_ACCESS(2)
+HEDDLE_ACCESS(4)
+HEDDLE_ACCESS(8)
+HEDDLE_ACCESS(16)
+#undef HEDDLE_ACCESS
+void __tsan_read_range(void* p, unsigned long n) { heddle::emulator::access(p, n, false); }
+void __tsan_write_range(void* p, unsigned long n) { heddle::emulator::access(p, n, true); }
+void __tsan_vptr_update(void**, void*) {}
+void __tsan_vptr_read(void**) {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_init() {}
+void __tsan_acquire(void*) {}
+void __tsan_release(void*) {}
+// Guards of local statics are atomic loads; kernels have none of their own.
+unsigned char __tsan_atomic8_load(const volatile unsigned char* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+unsigned int __tsan_atomic32_load(const volatile unsigned int* p, int) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+unsigned int __tsan_atomic32_fetch_add(volatile unsigned int* p, unsigned int v, int) { return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST); }
+unsigned int __tsan_atomic32_fetch_sub(volatile unsigned int* p, unsigned int v, int) { return __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST); }
+}
+#endif
