@@ -1,5 +1,6 @@
 // Ops without neighbours: each thread makes elements of its own. Outputs may share an operand's memory.
 #include "cuda/math.cuh"
+#include "cuda/philox.cuh"
 #include "ops/noise.h"
 
 namespace heddle {
@@ -312,7 +313,7 @@ void clip_factor(const Node& n, Context& c) {
   map(c, "clip_factor", 1, ClipFactor{n.in[0].as<float>(), n.in[1].as<float>(), n.out[0].as<float>()});
 }
 
-// ---- noise: Philox4x32-10 (Salmon et al. 2011), the same words as native/ops/philox.h -------------------------------------------
+// ---- seeded noise ---------------------------------------------------------------------------------------------------------------
 
 struct Noise {
   View x;
@@ -324,17 +325,7 @@ struct Noise {
 
   __device__ uint32_t word(int64_t element) const {
     uint32_t counter[4] = {static_cast<uint32_t>(element / 4), stream, key[1], key[2]};
-    uint32_t k0 = key[0], k1 = noise_key;
-    for (int round = 0; round < 10; ++round) {
-      const uint32_t a_low = 0xD2511F53u * counter[0], a_high = __umulhi(0xD2511F53u, counter[0]);
-      const uint32_t b_low = 0xCD9E8D57u * counter[2], b_high = __umulhi(0xCD9E8D57u, counter[2]);
-      counter[0] = b_high ^ counter[1] ^ k0;
-      counter[1] = b_low;
-      counter[2] = a_high ^ counter[3] ^ k1;
-      counter[3] = a_low;
-      k0 += 0x9E3779B9u;
-      k1 += 0xBB67AE85u;
-    }
+    philox4x32_10(counter, key[0], noise_key);
     return counter[element % 4];
   }
   __device__ void operator()(int64_t i) const {

@@ -1,0 +1,163 @@
+// The key/value cache: writing new rows, and attention of new rows over it.
+#include "cuda/attention.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int warps = 4, threads = warps * warp_size;
+
+// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See native/ops/segments.h.
+struct SegmentRow {
+  int32_t first, count, slot, past;
+};
+
+struct CacheShape {
+  int64_t rows, S, KH, L, D;
+};
+
+__device__ bool valid(const SegmentRow& s, const CacheShape& c) {
+  if (s.count < 0 || s.past < 0) return false;
+  return s.count == 0 || (s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S &&
+                          static_cast<int64_t>(s.past) + s.count <= c.L);
+}
+
+// x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
+__global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
+  const int64_t row = blockIdx.x;
+  for (int64_t g = 0; g < G; ++g)
+    if (!valid(segments[g], shape)) {
+      if (threadIdx.x == 0) fault.report();
+      return;
+    }
+  if (fault.reported()) return;
+  for (int64_t g = 0; g < G; ++g) {
+    const SegmentRow s = segments[g];
+    if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
+    const int64_t position = s.past + (row - s.first);
+    for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
+      cache.store(((s.slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+  }
+}
+
+CacheShape shape_of(const Tensor& rows, const Tensor& cache) {
+  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache.shape[3]};
+}
+
+// At least one block, so that wrong segments are found where there are no rows.
+unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows) : 1u; }
+
+void cache_write(const Node& n, Context& c) {
+  const Tensor &cache = n.in[0], &x = n.in[1], &segments = n.in[2];
+  launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)}, cache_write_kernel, out(cache), view(x), segments.as<SegmentRow>(),
+         segments.shape[0], shape_of(x, cache), fault_of(c));
+}
+
+struct CachedArguments {
+  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) twice, (H)?
+  const SegmentRow* segments;  // (G)
+  Out o;                       // (N, H, D)
+  int64_t G, H, window;
+  CacheShape shape;
+  Scores scores;
+  bool causal;
+  Fault fault;
+};
+
+// grid (rows, H): a block a row and head, whose four warps share the keys out in tiles of 32 (Dao et al. 2023,
+// "Flash-Decoding"). A lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
+template <int chunks> __global__ void __launch_bounds__(threads) cached_attention_kernel(CachedArguments a) {
+  constexpr int width = chunks * warp_size;
+  HEDDLE_SHARED(float, query, [width]);
+  HEDDLE_SHARED(float, warp_largest, [warps]);
+  HEDDLE_SHARED(float, warp_total, [warps]);
+  HEDDLE_SHARED(float, warp_output, [warps][width]);
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, D = static_cast<int>(a.shape.D);
+  const int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (a.H / a.shape.KH);
+  SegmentRow segment{0, 0, -1, 0};
+  for (int64_t g = 0; g < a.G; ++g) {
+    const SegmentRow s = a.segments[g];
+    if (!valid(s, a.shape)) {
+      if (threadIdx.x == 0) a.fault.report();
+      return;  // the same for all threads
+    }
+    if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) segment = s;
+  }
+  if (segment.slot < 0) return;  // outside every segment: left as it is
+
+  for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
+  __syncthreads();
+  const int64_t position = segment.past + (row - segment.first), length = static_cast<int64_t>(segment.past) + segment.count;
+  int64_t first = 0, last = length;
+  if (a.window > 0) {
+    const int64_t furthest = a.causal ? position - a.window + 1 : position - a.window / 2;
+    first = furthest > 0 ? furthest : 0;
+    if (position + a.window / 2 + 1 < length) last = position + a.window / 2 + 1;
+  }
+  if (a.causal) last = position + 1;
+  const int64_t base = (segment.slot * a.shape.KH + kv_head) * a.shape.L * D;  // of this head's keys (L, D)
+
+  float largest = -INFINITY, sum = 0, acc[chunks] = {};
+  for (int64_t key0 = first + warp * tile_rows; key0 < last; key0 += warps * tile_rows) {
+    const int64_t j = key0 + lane;
+    float s = -INFINITY;
+    if (j < last) {
+      float product = 0;
+      for (int d = 0; d < D; ++d) product += query[d] * a.k[base + j * D + d];
+      s = a.scores.of(product);
+    }
+    const float now = fmaxf(largest, warp_max(s));
+    if (now == -INFINITY) continue;
+    const float kept = expf(largest - now), p = expf(s - now);
+    largest = now;
+    sum = sum * kept + warp_sum(p);
+    for (int c = 0; c < chunks; ++c) acc[c] *= kept;
+    const int keys = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
+    for (int i = 0; i < keys; ++i) {
+      const float weight = __shfl_sync(all_lanes, p, i);
+      for (int c = 0; c < chunks; ++c) {
+        const int d = c * warp_size + lane;
+        if (d < D) acc[c] += weight * a.v[base + (key0 + i) * D + d];
+      }
+    }
+  }
+  for (int c = 0; c < chunks; ++c) warp_output[warp][c * warp_size + lane] = acc[c];
+  if (lane == 0) {
+    warp_largest[warp] = largest;
+    warp_total[warp] = sum;
+  }
+  __syncthreads();
+  float top = a.sinks.data ? a.sinks[head] : -INFINITY;
+  for (int w = 0; w < warps; ++w) top = fmaxf(top, warp_largest[w]);
+  for (int d = threadIdx.x; d < D; d += threads) {
+    float total = a.sinks.data ? expf(a.sinks[head] - top) : 0.0f, value = 0;
+    for (int w = 0; w < warps; ++w) {
+      if (warp_largest[w] == -INFINITY) continue;
+      const float share = expf(warp_largest[w] - top);
+      total += warp_total[w] * share;
+      value += warp_output[w][d] * share;
+    }
+    a.o.store((row * a.H + head) * D + d, total > 0 ? value / total : 0.0f);
+  }
+}
+
+void cached_attention(const Node& n, Context& c) {
+  const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
+  CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
+                    q.shape[1], n.attr_int("window"), shape_of(q, k), Scores(n), n.attr_flag("causal"), fault_of(c)};
+  for_head(a.shape.D, [&](auto chunks) {
+    launch(c, "cached_attention", {dim3(row_blocks(q.shape[0]), static_cast<unsigned>(a.H)), dim3(threads)},
+           cached_attention_kernel<decltype(chunks)::value>, a);
+  });
+}
+
+bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
+
+const RegisterKernel kernels[] = {
+    {"cache_write", "cuda_cache_write", no_quantised, cache_write},
+    {"cached_attention", "cuda_split_cached_attention", supports, cached_attention},
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,38 @@
+// linear and its gradients: each is one matrix product with the operands in other roles.
+#include "cuda/gemm.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+// x (N, K), w (M, K) or, transposed, (K, M), bias? (M) -> y (N, M)
+void linear(const Node& n, Context& c) {
+  const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
+  gemm(c, "linear", {view(x), view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1], x.shape[1], w.shape[1], y.shape[1],
+                     false, !n.attr_flag("transposed"), false});
+}
+
+// dy (N, M), w -> dx (N, K)
+void linear_backward_input(const Node& n, Context& c) {
+  const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
+  gemm(c, "linear_backward_input", {view(dy), view(w), {nullptr, DType::f32}, out(dx), dy.shape[0], dx.shape[1], dy.shape[1], dy.shape[1],
+                                    w.shape[1], dx.shape[1], false, n.attr_flag("transposed"), false});
+}
+
+// dy (N, M), x (N, K) -> dw (M, K) = dy^T x or, transposed, (K, M) = x^T dy
+void linear_backward_weight(const Node& n, Context& c) {
+  const bool transposed = n.attr_flag("transposed");
+  const Tensor &left = n.in[transposed ? 1 : 0], &right = n.in[transposed ? 0 : 1], &dw = n.out[0];
+  gemm(c, "linear_backward_weight", {view(left), view(right), {nullptr, DType::f32}, out(dw), dw.shape[0], dw.shape[1], left.shape[0],
+                                     left.shape[1], right.shape[1], dw.shape[1], true, false, false});
+}
+
+const RegisterKernel kernels[] = {
+    {"linear", "cuda_gemm_linear", no_quantised, linear},
+    {"linear_backward_input", "cuda_gemm_linear_backward_input", no_quantised, linear_backward_input},
+    {"linear_backward_weight", "cuda_gemm_linear_backward_weight", no_quantised, linear_backward_weight},
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle

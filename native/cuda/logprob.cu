@@ -1,0 +1,144 @@
+// The log-probability of one target per row under softmax(h W^T), and its gradient. Logits are made for a part of the
+// vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your Losses").
+#include "cuda/attention.cuh"
+#include "cuda/gemm.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int threads = 256;
+constexpr int64_t most_logits = int64_t{16} << 20;  // of one part
+
+// Vocabulary entries of a part: a multiple of 64, the tile of the matrix product.
+int64_t part_size(int64_t N, int64_t V) {
+  const int64_t fitting = most_logits / (N > 0 ? N : 1) / 64 * 64, most = fitting > 64 ? fitting : 64;
+  return V < most ? V : most;
+}
+
+struct PartArguments {
+  const float* product;    // (N, width): h W^T of the vocabulary entries [begin, begin + width)
+  const int32_t* targets;  // (N)
+  float* running;          // (N, 3): the largest logit so far, the sum of exponentials below it, the target's logit
+  float *logprob, *lse;    // (N), written by the last part
+  int64_t width, begin, V;
+  bool first, last;
+  Scores scores;
+  Fault fault;
+};
+
+// A block a row.
+__global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) {
+  const int64_t row = blockIdx.x;
+  const int32_t target = a.targets[row];
+  if (target >= a.V && threadIdx.x == 0) a.fault.report();
+  const float* product = a.product + row * a.width;
+  float largest = a.first ? -INFINITY : a.running[row * 3];
+  const float before = largest, sum_before = a.first ? 0.0f : a.running[row * 3 + 1];
+  for (int64_t v = threadIdx.x; v < a.width; v += threads) largest = fmaxf(largest, a.scores.of(product[v]));
+  largest = block_max<threads>(largest);
+  float sum = 0;
+  for (int64_t v = threadIdx.x; v < a.width; v += threads) sum += expf(a.scores.of(product[v]) - largest);
+  sum = block_sum<threads>(sum) + sum_before * expf(before - largest);
+  if (threadIdx.x != 0) return;
+  float logit = a.first ? 0.0f : a.running[row * 3 + 2];
+  if (target >= a.begin && target < a.begin + a.width) logit = a.scores.of(product[target - a.begin]);
+  a.running[row * 3] = largest;
+  a.running[row * 3 + 1] = sum;
+  a.running[row * 3 + 2] = logit;
+  if (!a.last) return;
+  const float lse = largest + logf(sum);
+  a.logprob[row] = target < 0 ? 0.0f : logit - lse;  // a target below zero is ignored
+  a.lse[row] = target < 0 ? 0.0f : lse;
+}
+
+View from_row(const Tensor& w, int64_t row) {
+  return {w.as<char>() + row * w.shape[1] * static_cast<int64_t>(dtype_bytes(w.dtype)), w.dtype};
+}
+
+// product (N, width) = h (N, C) w[begin, begin + width)^T
+void part_product(const Context& c, const char* name, const Tensor& h, const Tensor& w, int64_t begin, int64_t width, float* product) {
+  const int64_t N = h.shape[0], C = h.shape[1];
+  gemm(c, name, {view(h), from_row(w, begin), {nullptr, DType::f32}, {product, DType::f32}, N, width, C, C, C, width, false, true, false});
+}
+
+// Scratch: products (N, part), then running (N, 3).
+size_t scratch(const Node& n, int) {
+  const int64_t N = n.in[0].shape[0];
+  return static_cast<size_t>(N * (part_size(N, n.in[1].shape[0]) + 3)) * sizeof(float);
+}
+
+void token_logprob(const Node& n, Context& c) {
+  const Tensor &h = n.in[0], &w = n.in[1];
+  const int64_t N = h.shape[0], V = w.shape[0], part = part_size(N, V);
+  float* product = static_cast<float*>(c.scratch);
+  for (int64_t begin = 0; begin < V; begin += part) {
+    const int64_t width = V - begin < part ? V - begin : part;
+    part_product(c, "token_logprob", h, w, begin, width, product);
+    PartArguments a{product, n.in[2].as<int32_t>(), product + N * part, n.out[0].as<float>(), n.out[1].as<float>(), width, begin, V,
+                    begin == 0, begin + width == V, Scores(n), fault_of(c)};
+    launch(c, "token_logprob", {dim3(static_cast<unsigned>(N)), dim3(threads)}, logprob_part_kernel, a);
+  }
+}
+
+struct PartGradientArguments {
+  float* product;          // (N, width), becomes d loss / d product
+  const float* upstream;   // (N)
+  const int32_t* targets;  // (N)
+  const float* lse;        // (N)
+  int64_t N, width, begin, V;
+  Scores scores;
+  Fault fault;
+};
+
+__global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientArguments a) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < a.N * a.width; i += static_cast<int64_t>(gridDim.x) * threads) {
+    const int64_t row = i / a.width, v = a.begin + i % a.width;
+    const int32_t target = a.targets[row];
+    if (target >= a.V) a.fault.report();
+    const float logit = a.scores.of(a.product[i]);
+    const float p = expf(logit - a.lse[row]);
+    a.product[i] = target < 0 ? 0.0f : a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) * a.scores.gradient(logit);
+  }
+}
+
+__global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to, int64_t n) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) to.store(i, from[i]);
+}
+
+unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
+
+// Scratch: products (N, part), then dh (N, C) in f32 where the output is not.
+size_t backward_scratch(const Node& n, int) {
+  const int64_t N = n.in[1].shape[0];
+  return static_cast<size_t>(N * (part_size(N, n.in[2].shape[0]) + n.in[1].shape[1])) * sizeof(float);
+}
+
+void token_logprob_backward(const Node& n, Context& c) {
+  const Tensor &h = n.in[1], &w = n.in[2], &dh = n.out[0];
+  const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0], part = part_size(N, V);
+  const char* name = "token_logprob_backward";
+  float* product = static_cast<float*>(c.scratch);
+  float* sum = dh.dtype == DType::f32 ? dh.as<float>() : product + N * part;  // sums are kept in f32
+  const View none{nullptr, DType::f32};
+  for (int64_t begin = 0; begin < V; begin += part) {
+    const int64_t width = V - begin < part ? V - begin : part;
+    part_product(c, name, h, w, begin, width, product);
+    PartGradientArguments a{product, n.in[0].as<float>(), n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
+    launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
+    const View gradient{product, DType::f32};
+    gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C, false, false, begin > 0});
+    if (n.out.size() > 1)
+      gemm(c, name, {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, width, C, C, true, false, false});
+  }
+  if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);
+}
+
+const RegisterKernel kernels[] = {
+    {"token_logprob", "cuda_token_logprob", no_quantised, token_logprob, scratch},
+    {"token_logprob_backward", "cuda_token_logprob_backward", no_quantised, token_logprob_backward, backward_scratch},
+};
+
+}  // namespace
+}  // namespace cuda
+}  // namespace heddle
