@@ -24,7 +24,10 @@ export class Device {
 const devices = new Map<string, Device>();
 
 export interface DeviceOptions {
-  /** `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so they are only used where asked for. */
+  /**
+   * HEDDLE_DEVICE or `auto` where not given. `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so
+   * they are used only where asked for.
+   */
   device?: string | Device | undefined;
   /** Worker threads of the CPU; HEDDLE_THREADS or the number of cores where not given. */
   threads?: number | undefined;
@@ -34,7 +37,7 @@ export interface DeviceOptions {
  * The device of a name: `auto`, `cpu`, `cuda`, `cuda:N`. One lane serves every model on a device in this thread.
  * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED where the device is not there
  */
-export function openDevice({ device = "auto", threads }: DeviceOptions = {}): Device {
+export function openDevice({ device = process.env.HEDDLE_DEVICE || "auto", threads }: DeviceOptions = {}): Device {
   if (device instanceof Device) return device;
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device);

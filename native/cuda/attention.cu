@@ -53,7 +53,7 @@ struct AttentionArguments {
 };
 
 // grid (sequences * tiles of 16 queries, H). Shared: q (16, D), k (32, D + 1), v (32, 32 chunks)
-template <int chunks> __global__ void __launch_bounds__(threads) attention_kernel(AttentionArguments a) {
+template <int chunks> __global__ void __launch_bounds__(threads, 2) attention_kernel(AttentionArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   const int D = static_cast<int>(a.D), pitch = D + 1, width = chunks * warp_size;
   float *q_tile = memory, *k_tile = q_tile + query_rows * D, *v_tile = k_tile + tile_rows * pitch;
@@ -75,12 +75,14 @@ template <int chunks> __global__ void __launch_bounds__(threads) attention_kerne
   }
   RowSpan span[rows_per_warp];
   float largest[rows_per_warp], sum[rows_per_warp], acc[rows_per_warp][chunks];
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     span[r] = row < end ? a.spans[row] : RowSpan{0, 0};
     // A sink is one more logit that has no value.
     largest[r] = a.sinks.data ? a.sinks[head] : -INFINITY;
     sum[r] = a.sinks.data ? 1.0f : 0.0f;
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) acc[r][c] = 0;
   }
 
@@ -97,9 +99,11 @@ template <int chunks> __global__ void __launch_bounds__(threads) attention_kerne
     float score[rows_per_warp] = {};
     for (int d = 0; d < D; ++d) {
       const float key = k_tile[lane * pitch + d];
+      HEDDLE_UNROLL
       for (int r = 0; r < rows_per_warp; ++r) score[r] += q_tile[(warp * rows_per_warp + r) * D + d] * key;
     }
     const int64_t j = key0 + lane;
+    HEDDLE_UNROLL
     for (int r = 0; r < rows_per_warp; ++r) {
       const float s = j >= span[r].first && j < span[r].last ? a.scores.of(score[r]) : -INFINITY;
       const float now = fmaxf(largest[r], warp_max(s));
@@ -107,17 +111,21 @@ template <int chunks> __global__ void __launch_bounds__(threads) attention_kerne
       const float kept = expf(largest[r] - now), p = expf(s - now);
       largest[r] = now;
       sum[r] = sum[r] * kept + warp_sum(p);
+      HEDDLE_UNROLL
       for (int c = 0; c < chunks; ++c) acc[r][c] *= kept;
       for (int i = 0; i < tile_rows; ++i) {
         const float weight = __shfl_sync(all_lanes, p, i);
+        HEDDLE_UNROLL
         for (int c = 0; c < chunks; ++c) acc[r][c] += weight * v_tile[i * width + c * warp_size + lane];
       }
     }
   }
 
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     if (row >= end) continue;
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c)
       if (c * warp_size + lane < D)
         a.o.store((row * a.H + head) * a.D + c * warp_size + lane, sum[r] > 0 ? acc[r][c] / sum[r] : 0.0f);

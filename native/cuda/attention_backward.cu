@@ -38,7 +38,7 @@ __device__ void load_tile(float* tile, int rows, int pitch, int width, const Vie
 }
 
 // grid (sequences * tiles of 16 queries, H). Shared: q, do (16, width), k, v (32, width + 1)
-template <int chunks> __global__ void __launch_bounds__(threads) query_gradient_kernel(BackwardArguments a) {
+template <int chunks> __global__ void __launch_bounds__(threads, 2) query_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
   const int D = static_cast<int>(a.D);
@@ -58,12 +58,14 @@ template <int chunks> __global__ void __launch_bounds__(threads) query_gradient_
   }
   RowSpan span[rows_per_warp];
   float lse[rows_per_warp], mean[rows_per_warp], dq[rows_per_warp][chunks];
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
     const bool inside = row < end;
     span[r] = inside ? a.spans[row] : RowSpan{0, 0};
     lse[r] = inside ? a.lse[row * a.H + head] : 0.0f;
     mean[r] = inside ? a.mean[row * a.H + head] : 0.0f;
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) dq[r][c] = 0;
   }
 
@@ -75,12 +77,14 @@ template <int chunks> __global__ void __launch_bounds__(threads) query_gradient_
     float product[rows_per_warp] = {}, dp[rows_per_warp] = {};
     for (int d = 0; d < D; ++d) {
       const float key = k_tile[lane * pitch + d], value = v_tile[lane * pitch + d];
+      HEDDLE_UNROLL
       for (int r = 0; r < rows_per_warp; ++r) {
         product[r] += q_tile[(warp * rows_per_warp + r) * width + d] * key;
         dp[r] += do_tile[(warp * rows_per_warp + r) * width + d] * value;
       }
     }
     const int64_t j = key0 + lane;
+    HEDDLE_UNROLL
     for (int r = 0; r < rows_per_warp; ++r) {
       float gradient = 0;  // d loss / d product
       if (j >= span[r].first && j < span[r].last) {
@@ -89,20 +93,23 @@ template <int chunks> __global__ void __launch_bounds__(threads) query_gradient_
       }
       for (int i = 0; i < tile_rows; ++i) {
         const float g = __shfl_sync(all_lanes, gradient, i);
+        HEDDLE_UNROLL
         for (int c = 0; c < chunks; ++c) dq[r][c] += g * k_tile[i * pitch + c * warp_size + lane];
       }
     }
   }
 
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c)
       if (row < end && c * warp_size + lane < D) a.dq.store((row * a.H + head) * a.D + c * warp_size + lane, dq[r][c]);
   }
 }
 
 // grid (sequences * tiles of 16 keys, KH). Shared: k, v (16, width), q, do (32, width + 1)
-template <int chunks> __global__ void __launch_bounds__(threads) key_gradient_kernel(BackwardArguments a) {
+template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient_kernel(BackwardArguments a) {
   HEDDLE_DYNAMIC_SHARED(float, memory);
   constexpr int width = chunks * warp_size, pitch = width + 1;
   const int D = static_cast<int>(a.D);
@@ -114,7 +121,9 @@ template <int chunks> __global__ void __launch_bounds__(threads) key_gradient_ke
   load_tile(k_tile, own_rows, width, width, a.k, row0, end, a.KH, kv_head, a.D);
   load_tile(v_tile, own_rows, width, width, a.v, row0, end, a.KH, kv_head, a.D);
   float dk[rows_per_warp][chunks], dv[rows_per_warp][chunks];
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r)
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) dk[r][c] = dv[r][c] = 0;
 
   for (int64_t query0 = start; query0 < end; query0 += tile_rows) {
@@ -131,11 +140,13 @@ template <int chunks> __global__ void __launch_bounds__(threads) key_gradient_ke
       float product[rows_per_warp] = {}, dp[rows_per_warp] = {};
       for (int d = 0; d < D; ++d) {
         const float query = q_tile[lane * pitch + d], dout = do_tile[lane * pitch + d];
+        HEDDLE_UNROLL
         for (int r = 0; r < rows_per_warp; ++r) {
           product[r] += query * k_tile[(warp * rows_per_warp + r) * width + d];
           dp[r] += dout * v_tile[(warp * rows_per_warp + r) * width + d];
         }
       }
+      HEDDLE_UNROLL
       for (int r = 0; r < rows_per_warp; ++r) {
         const int64_t j = row0 + warp * rows_per_warp + r;
         float p = 0, gradient = 0;
@@ -146,6 +157,7 @@ template <int chunks> __global__ void __launch_bounds__(threads) key_gradient_ke
         }
         for (int t = 0; t < tile_rows; ++t) {
           const float weight = __shfl_sync(all_lanes, p, t), g = __shfl_sync(all_lanes, gradient, t);
+          HEDDLE_UNROLL
           for (int c = 0; c < chunks; ++c) {
             dv[r][c] += weight * do_tile[t * pitch + c * warp_size + lane];
             dk[r][c] += g * q_tile[t * pitch + c * warp_size + lane];
@@ -155,8 +167,10 @@ template <int chunks> __global__ void __launch_bounds__(threads) key_gradient_ke
     }
   }
 
+  HEDDLE_UNROLL
   for (int r = 0; r < rows_per_warp; ++r) {
     const int64_t row = row0 + warp * rows_per_warp + r;
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) {
       if (row >= end || c * warp_size + lane >= D) continue;
       const int64_t at = (row * a.KH + kv_head) * a.D + c * warp_size + lane;

@@ -111,16 +111,19 @@ template <int chunks> __global__ void __launch_bounds__(threads) cached_attentio
     const float kept = expf(largest - now), p = expf(s - now);
     largest = now;
     sum = sum * kept + warp_sum(p);
+    HEDDLE_UNROLL
     for (int c = 0; c < chunks; ++c) acc[c] *= kept;
     const int keys = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
     for (int i = 0; i < keys; ++i) {
       const float weight = __shfl_sync(all_lanes, p, i);
+      HEDDLE_UNROLL
       for (int c = 0; c < chunks; ++c) {
         const int d = c * warp_size + lane;
         if (d < D) acc[c] += weight * a.v[base + (key0 + i) * D + d];
       }
     }
   }
+  HEDDLE_UNROLL
   for (int c = 0; c < chunks; ++c) warp_output[warp][c * warp_size + lane] = acc[c];
   if (lane == 0) {
     warp_largest[warp] = largest;

@@ -9,14 +9,17 @@
 #include "cuda/device.h"
 #include "ops/op.h"
 
+// HEDDLE_UNROLL: before loops whose index picks registers; left as loops, the array would lie in slow local memory.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
+#define HEDDLE_UNROLL _Pragma("unroll")
 #define HEDDLE_SHARED(type, name, extent) __shared__ type name extent
 #define HEDDLE_DYNAMIC_SHARED(type, name)                    \
   extern __shared__ __align__(128) unsigned char heddle_dynamic_shared[]; \
   type* name = reinterpret_cast<type*>(heddle_dynamic_shared)
 #else
 #define HEDDLE_EMULATED 1
+#define HEDDLE_UNROLL
 #define HEDDLE_SHARED(type, name, extent)           \
   static char name##_key;                           \
   using name##_type = type extent;                  \

@@ -9,7 +9,7 @@ namespace {
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   gemm(c, "linear", {view(x), view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1], x.shape[1], w.shape[1], y.shape[1],
-                     false, !n.attr_flag("transposed"), false});
+                     false, !n.attr_flag("transposed"), false, n.attributes->get("rowwise", 0) != 0});
 }
 
 // dy (N, M), w -> dx (N, K)

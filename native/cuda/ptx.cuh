@@ -8,6 +8,8 @@ namespace heddle {
 namespace cuda {
 namespace ptx {
 
+constexpr unsigned all_threads = 0xffffffffu;
+
 // cvt.f32.f16: exact.
 __device__ inline float half_to_float(uint16_t bits) {
 #if HEDDLE_EMULATED
@@ -27,6 +29,111 @@ __device__ inline uint16_t float_to_half(float f) {
   uint16_t bits;
   asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(f));
   return bits;
+#endif
+}
+
+// cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
+// source_bytes are read, the rest become zeros. They are there after commit() and wait().
+__device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
+#if HEDDLE_EMULATED
+  emulator::copy_async(to, from, 16, source_bytes);
+#else
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from),
+               "r"(source_bytes)
+               : "memory");
+#endif
+}
+
+__device__ inline void commit_copies() {
+#if HEDDLE_EMULATED
+  emulator::commit_copies();
+#else
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+// Until at most `pending` of this thread's committed groups are under way.
+template <int pending> __device__ inline void wait_copies() {
+#if HEDDLE_EMULATED
+  emulator::wait_copies(pending);
+#else
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
+// ldmatrix.sync.aligned.m8n8.x4[.trans].shared.b16 (9.7.14.5.15): four 8 x 8 matrices of 16-bit elements. Lane i gives the
+// address of row i % 8 of matrix i / 8. Register r of lane i then holds, of matrix r, elements 2 (i % 4) and 2 (i % 4) + 1 of row
+// i / 4; with trans, of column i / 4.
+template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
+#if HEDDLE_EMULATED
+  struct Lane {
+    const void* row;
+    uint32_t* to;
+  } mine{row, to};
+  if (reinterpret_cast<uintptr_t>(row) % 16) emulator::fatal("ldmatrix of a misaligned row");
+  for (int i = 0; i < 8; ++i) static_cast<void>(static_cast<const volatile uint16_t*>(row)[i]);  // for the race detector
+  emulator::collective(all_threads, transposed ? "ldmatrix.trans" : "ldmatrix", 0, &mine, [](void** lanes, uint32_t mask) {
+    if (mask != all_threads) emulator::fatal("ldmatrix without all lanes of the warp");
+    for (int i = 0; i < 32; ++i)
+      for (int r = 0; r < 4; ++r) {
+        const auto element = [&](int line, int column) {
+          uint16_t bits;
+          std::memcpy(&bits, static_cast<const char*>(static_cast<Lane*>(lanes[r * 8 + line])->row) + 2 * column, 2);
+          return static_cast<uint32_t>(bits);
+        };
+        const int first = 2 * (i % 4), other = i / 4;
+        static_cast<Lane*>(lanes[i])->to[r] = transposed ? element(first, other) | element(first + 1, other) << 16
+                                                         : element(other, first) | element(other, first + 1) << 16;
+      }
+  });
+#else
+  const unsigned address = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  if (transposed)
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+  else
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3]) : "r"(address) : "memory");
+#endif
+}
+
+// mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). With g = lane / 4 and
+// t = lane % 4: a0 holds (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..), rows and columns of a; b0 holds
+// rows 2t.. and b1 rows 2t + 8.. of b's column g; c0, c1 are (g, 2t..), c2, c3 (g + 8, 2t..).
+__device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  struct Lane {
+    float* c;
+    const uint32_t *a, *b;
+  } mine{c, a, b};
+  emulator::collective(all_threads, "mma.sync", 0, &mine, [](void** lanes, uint32_t mask) {
+    if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
+    const auto half = [](uint32_t pair, int which) { return to_float(bf16{static_cast<uint16_t>(which ? pair >> 16 : pair)}); };
+    float left[16][16], right[16][8];
+    for (int i = 0; i < 32; ++i) {
+      const Lane& lane = *static_cast<Lane*>(lanes[i]);
+      const int g = i / 4, t = i % 4;
+      for (int e = 0; e < 2; ++e) {
+        left[g][2 * t + e] = half(lane.a[0], e);
+        left[g + 8][2 * t + e] = half(lane.a[1], e);
+        left[g][2 * t + 8 + e] = half(lane.a[2], e);
+        left[g + 8][2 * t + 8 + e] = half(lane.a[3], e);
+        right[2 * t + e][g] = half(lane.b[0], e);
+        right[2 * t + 8 + e][g] = half(lane.b[1], e);
+      }
+    }
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < 4; ++e) {
+        const int row = i / 4 + (e / 2) * 8, column = 2 * (i % 4) + e % 2;
+        float sum = static_cast<Lane*>(lanes[i])->c[e];
+        for (int k = 0; k < 16; ++k) sum += left[row][k] * right[k][column];
+        static_cast<Lane*>(lanes[i])->c[e] = sum;
+      }
+  });
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
 

@@ -17,15 +17,33 @@ struct RopeArguments {
   bool interleaved;
 };
 
+// sin and cos of any angle that positions and frequencies make, to float precision. In double, since the float functions keep
+// a table for huge arguments in local memory.
+__device__ void sine_cosine(float angle, float* sine, float* cosine) {
+  const double quarters = rint(angle * 0.63661977236758134);  // in units of pi / 2
+  const double r = (angle - quarters * 1.5707963267948966) - quarters * 6.123233995736766e-17, q = r * r;  // |r| <= pi / 4
+  const double s = r * (1 + q * (-1.0 / 6 + q * (1.0 / 120 + q * (-1.0 / 5040 + q * (1.0 / 362880 - q / 39916800)))));
+  const double c = 1 + q * (-0.5 + q * (1.0 / 24 + q * (-1.0 / 720 + q * (1.0 / 40320 - q / 3628800))));
+  const int quadrant = static_cast<int>(static_cast<int64_t>(quarters) & 3);
+  const double first = quadrant % 2 ? c : s, second = quadrant % 2 ? s : c;
+  *sine = static_cast<float>(quadrant < 2 ? first : -first);
+  *cosine = static_cast<float>(quadrant == 0 || quadrant == 3 ? second : -second);
+}
+
+constexpr int64_t most_pairs = 512;
+
 // A block a row. Each thread turns whole pairs, and copies what lies beyond them.
 __global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
   const int64_t row = blockIdx.x;
+  HEDDLE_SHARED(float, cosines, [most_pairs]);
+  HEDDLE_SHARED(float, sines, [most_pairs]);
   const float position = static_cast<float>(a.positions[row]);
+  // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
+  for (int64_t j = threadIdx.x; j < a.half; j += threads) sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
+  __syncthreads();
   for (int64_t i = threadIdx.x; i < a.H * a.half; i += threads) {
     const int64_t h = i / a.half, j = i % a.half;
-    // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
-    const float angle = position * a.inv_freq[row * a.frequency_row + j];
-    const float cosine = cosf(angle) * a.scale, sine = sinf(angle) * a.scale * a.direction;
+    const float cosine = cosines[j] * a.scale, sine = sines[j] * a.scale * a.direction;
     const int64_t head = (row * a.H + h) * a.D;
     const int64_t first = head + (a.interleaved ? 2 * j : j), second = head + (a.interleaved ? 2 * j + 1 : j + a.half);
     const float p = a.x[first], q = a.x[second];
@@ -46,6 +64,8 @@ void rope(const Node& n, Context& c) {
                   n.attr_flag("interleaved")};
   launch(c, "rope", {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, rope_kernel, a);
 }
+
+bool supports_rope(const Node& n) { return n.in[2].shape.last() <= most_pairs; }
 
 struct FrequencyArguments {
   const float *near, *far;   // (half); far may be null
@@ -74,7 +94,7 @@ void rope_frequencies(const Node& n, Context& c) {
 }
 
 const RegisterKernel kernels[] = {
-    {"rope", "cuda_rope", no_quantised, rope},
+    {"rope", "cuda_rope", supports_rope, rope},
     {"rope_frequencies", "cuda_rope_frequencies", no_quantised, rope_frequencies},
 };
 

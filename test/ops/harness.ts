@@ -207,8 +207,8 @@ export interface RunOptions {
   threads?: number;
 }
 
-/** The device whose kernels are tested: HEDDLE_TEST_DEVICE, `cpu` or `cuda`. References run on the CPU. */
-export const testDevice = process.env.HEDDLE_TEST_DEVICE ?? "cpu";
+/** The device whose kernels are tested: HEDDLE_DEVICE, `cpu` or `cuda`. References run on the CPU. */
+export const testDevice = process.env.HEDDLE_DEVICE || "cpu";
 
 const lanes = new Map<string, NativeLaneHandle>();
 function lane(threads: number, device: string): NativeLaneHandle {

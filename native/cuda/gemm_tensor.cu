@@ -1,0 +1,136 @@
+// The bf16 matrix product on tensor cores (sm_80 and later): cp.async brings 16-byte pieces of both operands into a ring of
+// three stages, ldmatrix takes them to registers, mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.) and
+// "Dissecting Ampere" (Sun et al. 2022) for what the instructions do.
+//
+// An operand's tile lies in shared memory as it is stored, so that neighbours stay neighbours: (rows, 64) where the depth k is
+// innermost, (64, rows) where it is not; ldmatrix.trans turns the latter. Pieces are swizzled: piece p of a row r lies at
+// p ^ (r % 8), so that eight rows of one piece, which ldmatrix reads at once, lie in different banks.
+#include "cuda/gemm.cuh"
+
+namespace heddle {
+namespace cuda {
+namespace {
+
+constexpr int depth = 64, stages = 3, piece = 8;  // elements of 2 bytes
+
+template <int tile_m_, int tile_n_, int warps_m_, int warps_n_> struct Tile {
+  static constexpr int m = tile_m_, n = tile_n_, warps_m = warps_m_, warps_n = warps_n_;
+  static constexpr int threads = warps_m * warps_n * warp_size;
+  static constexpr int warp_m = m / warps_m, warp_n = n / warps_n;
+  static constexpr int stage_elements = (m + n) * depth;
+  static constexpr size_t bytes = static_cast<size_t>(stages) * stage_elements * sizeof(uint16_t);
+};
+using SmallTile = Tile<64, 64, 2, 2>;
+using LargeTile = Tile<128, 128, 2, 4>;
+
+// Where piece p of row r lies in a tile whose rows have `pieces` of them.
+template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
+
+// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end, column_end).
+template <int rows, int columns, int threads>
+__device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
+  constexpr int pieces = columns / piece;
+  for (int e = threadIdx.x; e < rows * pieces; e += threads) {
+    const int r = e / pieces, p = e % pieces;
+    const int64_t row = row0 + r, column = column0 + p * piece, left = column_end - column;
+    const int valid = row < row_end && left > 0 ? (left < piece ? static_cast<int>(left) : piece) : 0;
+    ptx::copy_async_16(tile + swizzled<pieces>(r, p), valid ? x + row * ld + column : x, valid * 2);
+  }
+}
+
+template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads) tensor_kernel(Gemm g) {
+  HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
+  constexpr int rows_m = T::warp_m / 16, columns_n = T::warp_n / 8;  // fragments of a warp
+  const uint16_t *a = static_cast<const uint16_t*>(g.a.data), *b = static_cast<const uint16_t*>(g.b.data);
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * T::n;
+  const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
+  const int warp_row = warp / T::warps_n * T::warp_m, warp_column = warp % T::warps_n * T::warp_n;
+  const int64_t tiles = (g.k + depth - 1) / depth;
+
+  const auto copy_stage = [&](int64_t tile) {
+    uint16_t* a_tile = memory + tile % stages * T::stage_elements;
+    uint16_t* b_tile = a_tile + T::m * depth;
+    const int64_t k0 = tile * depth;
+    if (a_transposed) copy_tile<depth, T::m, T::threads>(a_tile, a, g.lda, k0, row0, g.k, g.m);
+    else copy_tile<T::m, depth, T::threads>(a_tile, a, g.lda, row0, k0, g.m, g.k);
+    if (b_transposed) copy_tile<T::n, depth, T::threads>(b_tile, b, g.ldb, column0, k0, g.n, g.k);
+    else copy_tile<depth, T::n, T::threads>(b_tile, b, g.ldb, k0, column0, g.k, g.n);
+  };
+
+  float sum[rows_m][columns_n][4] = {};
+  for (int64_t t = 0; t < stages - 1; ++t) {
+    if (t < tiles) copy_stage(t);
+    ptx::commit_copies();
+  }
+  for (int64_t t = 0; t < tiles; ++t) {
+    ptx::wait_copies<stages - 2>();  // this thread's part of tile t is there
+    __syncthreads();                 // everybody's is, and everybody has done with tile t - 1, whose place comes next
+    if (t + stages - 1 < tiles) copy_stage(t + stages - 1);
+    ptx::commit_copies();  // a group a tile, also an empty one: the count above relies on it
+    const uint16_t* a_tile = memory + t % stages * T::stage_elements;
+    const uint16_t* b_tile = a_tile + T::m * depth;
+    const int matrix = lane / 8, r = lane % 8;  // what this lane's address is of, in ldmatrix
+    HEDDLE_UNROLL
+    for (int k = 0; k < depth; k += 16) {
+      uint32_t left[rows_m][4], right[columns_n][2];
+      HEDDLE_UNROLL
+      for (int i = 0; i < rows_m; ++i) {
+        // Matrices 0, 1: rows 0-7, 8-15 of depth 0-7; 2, 3: of depth 8-15.
+        const int row = warp_row + i * 16 + matrix % 2 * 8, k8 = k + matrix / 2 * 8;
+        if (a_transposed) ptx::load_matrices<true>(left[i], a_tile + swizzled<T::m / piece>(k8 + r, row / piece));
+        else ptx::load_matrices<false>(left[i], a_tile + swizzled<depth / piece>(row + r, k8 / piece));
+      }
+      HEDDLE_UNROLL
+      for (int j = 0; j < columns_n; j += 2) {
+        // Matrices 0, 1: columns 0-7 of depth 0-7, 8-15; 2, 3: columns 8-15.
+        const int column = warp_column + j * 8 + matrix / 2 * 8, k8 = k + matrix % 2 * 8;
+        uint32_t two[4];
+        if (b_transposed) ptx::load_matrices<false>(two, b_tile + swizzled<depth / piece>(column + r, k8 / piece));
+        else ptx::load_matrices<true>(two, b_tile + swizzled<T::n / piece>(k8 + r, column / piece));
+        right[j][0] = two[0], right[j][1] = two[1], right[j + 1][0] = two[2], right[j + 1][1] = two[3];
+      }
+      HEDDLE_UNROLL
+      for (int i = 0; i < rows_m; ++i)
+        HEDDLE_UNROLL
+        for (int j = 0; j < columns_n; ++j) ptx::mma_bf16(sum[i][j], left[i], right[j]);
+    }
+  }
+
+  HEDDLE_UNROLL
+  for (int i = 0; i < rows_m; ++i)
+    HEDDLE_UNROLL
+    for (int j = 0; j < columns_n; ++j)
+      HEDDLE_UNROLL
+      for (int e = 0; e < 4; ++e) {
+        const int64_t row = row0 + warp_row + i * 16 + lane / 4 + e / 2 * 8, column = column0 + warp_column + j * 8 + lane % 4 * 2 + e % 2;
+        if (row >= g.m || column >= g.n) continue;
+        float v = sum[i][j][e];
+        if (g.bias.data) v += g.bias[column];
+        if (g.accumulate) v += g.c[row * g.ldc + column];
+        g.c.store(row * g.ldc + column, v);
+      }
+}
+
+template <class T> void run(const Context& context, const char* name, const Gemm& g) {
+  constexpr int64_t strip = int64_t{65535} * T::m;  // the grid's second dimension is small
+  for (int64_t row = 0; row < g.m; row += strip) {
+    Gemm part = g;
+    part.m = g.m - row < strip ? g.m - row : strip;
+    part.a.data = static_cast<const uint16_t*>(g.a.data) + row * (g.a_transposed ? 1 : g.lda);
+    part.c.data = static_cast<char*>(g.c.data) + row * g.ldc * static_cast<int64_t>(dtype_bytes(g.c.type));
+    const Grid grid{dim3(blocks_for(g.n, T::n), blocks_for(part.m, T::m)), dim3(T::threads), T::bytes};
+    if (g.a_transposed) launch(context, name, grid, tensor_kernel<T, true, false>, part);
+    else if (g.b_transposed) launch(context, name, grid, tensor_kernel<T, false, true>, part);
+    else launch(context, name, grid, tensor_kernel<T, false, false>, part);
+  }
+}
+
+}  // namespace
+
+void gemm_tensor(const Context& context, const char* name, const Gemm& g, bool large) {
+  if (large) run<LargeTile>(context, name, g);
+  else run<SmallTile>(context, name, g);
+}
+
+}  // namespace cuda
+}  // namespace heddle

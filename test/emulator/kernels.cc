@@ -1,0 +1,167 @@
+// Small cases of the kernels with shared memory, tiles and pipelines, run on the emulated device beside their references, under
+// every order of events that the emulator knows. This program is what the planted mistakes of mutants.mjs are built into.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <random>
+
+#include "cuda/devices.h"
+#include "runtime/program.h"
+
+using namespace heddle;
+
+namespace {
+
+struct Builder {
+  ProgramDesc desc;
+  std::vector<std::vector<unsigned char>> data;  // of the bound values
+  std::mt19937 random{7};
+
+  int value(DType type, std::initializer_list<int64_t> dims) {
+    ValueDesc v{type, {}};
+    for (int64_t d : dims) v.shape.dims[v.shape.rank++] = d;
+    desc.values.push_back(v);
+    return static_cast<int>(desc.values.size()) - 1;
+  }
+  int floats(DType type, std::initializer_list<int64_t> dims) {
+    const int v = value(type, dims);
+    Tensor t{nullptr, type, desc.values[static_cast<size_t>(v)].shape};
+    data.emplace_back(t.bytes());
+    t.data = data.back().data();
+    std::uniform_real_distribution<float> draw(-1, 1);
+    for (int64_t i = 0; i < t.shape.size(); ++i) store_float(t, i, draw(random));
+    desc.bound.push_back(v);
+    return v;
+  }
+  int integers(std::initializer_list<int64_t> dims, std::vector<int32_t> numbers) {
+    const int v = value(DType::i32, dims);
+    const unsigned char* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+    data.emplace_back(bytes, bytes + numbers.size() * 4);
+    desc.bound.push_back(v);
+    return v;
+  }
+  void node(const char* op, std::vector<int> inputs, std::vector<int> outputs, std::initializer_list<std::pair<const char*, double>> attributes) {
+    NodeDesc n{op, std::move(inputs), std::move(outputs), {}, ""};
+    for (const auto& [name, number] : attributes) n.attributes.set(name, number);
+    desc.nodes.push_back(std::move(n));
+  }
+};
+
+// HEDDLE_CHECK compares every node with its reference, and its outputs' ends with what lay there.
+void run(const Builder& b, const std::shared_ptr<Accelerator>& device, Lane& lane) {
+  std::vector<std::shared_ptr<Storage>> bound;
+  for (const auto& bytes : b.data) {
+    bound.push_back(Storage::allocate(bytes.size(), device));
+    device->upload(bound.back()->data(), bytes.data(), bytes.size());
+  }
+  std::exception_ptr failure;
+  bool done = false;
+  std::mutex mutex;
+  std::condition_variable settled;
+  lane.post([&] {
+    try {
+      Executable executable(std::make_shared<Program>(b.desc), bound, device);
+      RunArguments arguments;
+      executable.run(arguments, lane);
+    } catch (...) {
+      failure = std::current_exception();
+    }
+    std::lock_guard<std::mutex> lock(mutex);
+    done = true;
+    settled.notify_one();
+  });
+  std::unique_lock<std::mutex> lock(mutex);
+  settled.wait(lock, [&] { return done; });
+  if (failure) std::rethrow_exception(failure);
+}
+
+Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transposed) {
+  Builder b;
+  const int x = b.floats(type, {N, K}), w = transposed ? b.floats(type, {K, M}) : b.floats(type, {M, K}), bias = b.floats(DType::f32, {M});
+  b.node("linear", {x, w, bias}, {b.value(type, {N, M})}, {{"transposed", transposed}});
+  const int dy = b.floats(type, {N, M});
+  b.node("linear_backward_input", {dy, w}, {b.value(type, {N, K})}, {{"transposed", transposed}});
+  b.node("linear_backward_weight", {dy, x}, {transposed ? b.value(DType::f32, {K, M}) : b.value(DType::f32, {M, K})}, {{"transposed", transposed}});
+  return b;
+}
+
+Builder norms(int64_t rows, int64_t C) {
+  Builder b;
+  const int x = b.floats(DType::f32, {rows, C}), r = b.floats(DType::f32, {rows, C}), w = b.floats(DType::f32, {C}), bias = b.floats(DType::f32, {C});
+  const int h = b.value(DType::f32, {rows, C});
+  b.node("rms_norm", {x, w, r}, {b.value(DType::f32, {rows, C}), h}, {{"eps", 1e-5}, {"offset", 0}});
+  b.node("layer_norm", {x, w, bias, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {rows, C})}, {{"eps", 1e-5}});
+  b.node("rms_norm_backward", {x, h, w, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}, {"offset", 0}});
+  b.node("layer_norm_backward", {x, h, w, r}, {b.value(DType::f32, {rows, C}), b.value(DType::f32, {C}), b.value(DType::f32, {C})}, {{"eps", 1e-5}});
+  b.node("softmax", {x}, {b.value(DType::f32, {rows, C})}, {});
+  b.node("column_sum", {x}, {b.value(DType::f32, {C})}, {});
+  b.node("global_norm", {x, r}, {b.value(DType::f32, {1})}, {});
+  return b;
+}
+
+Builder attention(int64_t T, int64_t H, int64_t KH, int64_t D, double window) {
+  Builder b;
+  const int64_t N = 2 * T;
+  const int q = b.floats(DType::f32, {N, H, D}), k = b.floats(DType::f32, {N, KH, D}), v = b.floats(DType::f32, {N, KH, D});
+  const int dout = b.floats(DType::f32, {N, H, D}), o = b.value(DType::f32, {N, H, D}), lse = b.value(DType::f32, {N, H});
+  b.node("attention", {q, k, v}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+  b.node("attention_backward", {dout, q, k, v, o, lse}, {b.value(DType::f32, {N, H, D}), b.value(DType::f32, {N, KH, D}), b.value(DType::f32, {N, KH, D})},
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+  return b;
+}
+
+Builder cached(int64_t past, int64_t D) {
+  Builder b;
+  const int64_t rows = 3, L = past + rows;
+  const int q = b.floats(DType::f32, {rows, 4, D}), k = b.floats(DType::f32, {2, 2, L, D}), v = b.floats(DType::f32, {2, 2, L, D});
+  const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+Builder rows() {
+  Builder b;
+  const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}), dy = b.floats(DType::f32, {6, 40});
+  b.node("embedding", {table, ids}, {b.value(DType::f32, {6, 40})}, {{"scale", 2}});
+  b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
+  const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
+  b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})}, {{"interleaved", 0}, {"inverse", 0}, {"scale", 1}});
+  const int h = b.floats(DType::f32, {6, 24}), w = b.floats(DType::f32, {70, 24}), targets = b.integers({6}, {69, 0, -1, 64, 63, 5});
+  const int logprob = b.value(DType::f32, {6}), lse = b.value(DType::f32, {6});
+  b.node("token_logprob", {h, w, targets}, {logprob, lse}, {{"scale", 3}, {"softcap", 0}});
+  b.node("token_logprob_backward", {logprob, h, w, targets, lse}, {b.value(DType::f32, {6, 24}), b.value(DType::f32, {70, 24})}, {{"scale", 3}, {"softcap", 0}});
+  return b;
+}
+
+}  // namespace
+
+int main() {
+  setenv("HEDDLE_EMULATE_CUDA", "1", 1);
+  setenv("HEDDLE_CHECK", "1", 1);
+  const std::shared_ptr<Accelerator> device = open_cuda(0);
+  Lane lane(1, device);
+  const std::pair<const char*, Builder> cases[] = {
+      {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
+      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
+      {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
+      {"norms", norms(11, 300)},                                 {"attention", attention(37, 4, 2, 20, 0)},
+      {"attention, window", attention(40, 2, 2, 70, 5)},         {"cached attention", cached(150, 40)},
+      {"rows", rows()},
+  };
+  int failed = 0;
+  for (const char* order : {"lazy", "eager", "random:1", "random:2"}) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    for (const auto& [name, builder] : cases) {
+      try {
+        run(builder, device, lane);
+      } catch (const std::exception& e) {
+        std::printf("FAILED %s (%s): %s\n", name, order, e.what());
+        ++failed;
+      }
+    }
+    if (failed) break;
+  }
+  if (!failed) std::printf("every kernel agrees with its reference\n");
+  return failed ? 1 : 0;
+}
