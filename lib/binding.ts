@@ -102,7 +102,10 @@ interface GraphBinding {
     new (file: NativeMappedFile, offset: number, bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
   };
   /** Without `cudaDevice` it computes on the CPU. */
-  NativeLane: new (threads: number, cudaDevice?: number) => NativeLaneHandle;
+  NativeLane: new (
+    threads: number,
+    cudaDevice?: number,
+  ) => NativeLaneHandle;
   AbortFlag: new () => AbortFlagHandle;
   NativeProgram: new (description: ProgramDescription) => NativeProgramHandle;
   NativeExecutable: new (

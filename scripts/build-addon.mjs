@@ -59,7 +59,15 @@ if (!has("cmake")) {
 }
 
 const emulated = values.emulator || values.races;
-const variant = values.asan ? "asan" : values.races ? "races" : emulated ? "emulator" : values.debug ? "debug" : "release";
+const variant = values.asan
+  ? "asan"
+  : values.races
+    ? "races"
+    : emulated
+      ? "emulator"
+      : values.debug
+        ? "debug"
+        : "release";
 const buildType = values.debug ? "Debug" : "Release";
 const buildDir = resolve(root, values["build-dir"] ?? join(".cmake", variant));
 const include = [headers("node-api-headers", "include"), headers("node-addon-api", "")];

@@ -29,6 +29,7 @@ function machineInfo() {
       { name: "cpu", threads: cpu.threads },
       ...cuda.devices.map((d) => ({ ...d, name: `cuda:${d.index}`, model: d.name })),
     ],
+    cudaDevices: cuda.devices.length,
     instructionSets: { used: cpu.isa, supported: cpu.supported },
     build: {
       compiler,

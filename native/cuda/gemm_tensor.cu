@@ -38,7 +38,7 @@ __device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, 
   }
 }
 
-template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads) tensor_kernel(Gemm g) {
+template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm g) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   constexpr int rows_m = T::warp_m / 16, columns_n = T::warp_n / 8;  // fragments of a warp
   const uint16_t *a = static_cast<const uint16_t*>(g.a.data), *b = static_cast<const uint16_t*>(g.b.data);
@@ -70,7 +70,6 @@ template <class T, bool a_transposed, bool b_transposed> __global__ void __launc
     const uint16_t* a_tile = memory + t % stages * T::stage_elements;
     const uint16_t* b_tile = a_tile + T::m * depth;
     const int matrix = lane / 8, r = lane % 8;  // what this lane's address is of, in ldmatrix
-    HEDDLE_UNROLL
     for (int k = 0; k < depth; k += 16) {
       uint32_t left[rows_m][4], right[columns_n][2];
       HEDDLE_UNROLL

@@ -138,17 +138,20 @@ export default {
   gradients: [
     ...[false, true].map((perSlot) => ({
       label: `expert linear${perSlot ? " of slots" : ""}`,
+      refusedOnCuda: true,
       operands: { x: perSlot ? [3, 2, 4] : [3, 4], weight: [3, 5, 4], bias: [3, 5] },
       constants: { experts: i32([3, 2], 0, 3) },
       build: ({ x, weight, bias, experts }: Values) => expertLinear(x!, weight!, experts!, { bias }),
     })),
     {
       label: "combine",
+      refusedOnCuda: true,
       operands: { y: [3, 2, 4], weights: [3, 2] },
       build: ({ y, weights }) => combineExperts(y!, weights!),
     },
     ...[false, true].map((normalise) => ({
       label: `routing${normalise ? ", normalised" : ""}`,
+      refusedOnCuda: true,
       operands: { logits: [4, 5] },
       // Apart enough that no difference changes who is chosen.
       constants: { apart: given("f32", [4, 5], apart) },

@@ -1,0 +1,259 @@
+// Mistakes planted into the kernels, one at a time: each must be noticed by emulator_kernels in the race build, by a wrong
+// result, a race, or a report of the emulator. Needs .cmake/races, built with its tests (`npm run test:emulator` does it).
+//
+//   node test/emulator/mutants.mjs [PATTERN]     only those whose name matches
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { root } from "../../scripts/testing.mjs";
+
+// name, file of native/cuda, what is there, what is put in its place; the first occurrence counts.
+const mutants = [
+  [
+    "product: no barrier before the tiles are read",
+    "gemm.cu",
+    "    __syncthreads();\n    for (int k = 0; k < tile_k",
+    "    for (int k = 0; k < tile_k",
+  ],
+  [
+    "product: no barrier before the tiles are overwritten",
+    "gemm.cu",
+    "    __syncthreads();  // before the next tiles overwrite these",
+    "",
+  ],
+  ["product: the last row is taken for outside", "gemm.cu", "row < g.m && depth < g.k", "row < g.m - 1 && depth < g.k"],
+  ["product: depth beyond the end is read", "gemm.cu", "column < g.n && depth < g.k", "column < g.n"],
+  [
+    "product: rows beyond the end are written",
+    "gemm.cu",
+    "    if (row >= g.m) continue;\n    HEDDLE_UNROLL\n    for (int j = 0; j < per_thread",
+    "    HEDDLE_UNROLL\n    for (int j = 0; j < per_thread",
+  ],
+  [
+    "product: columns of a thread overlap",
+    "gemm.cu",
+    "b_tile[k][tx + j * (tile_n / per_thread)]",
+    "b_tile[k][tx + j * (tile_n / per_thread - 1)]",
+  ],
+  ["few rows: one lane starts a step late", "gemm.cu", "int64_t k = lane; k < g.k", "int64_t k = lane + 1; k < g.k"],
+  [
+    "tensor product: another swizzle when read",
+    "gemm_tensor.cu",
+    "a_tile + swizzled<depth / piece>(row + r, k8 / piece)",
+    "a_tile + ((row + r) * (depth / piece) + k8 / piece) * piece",
+  ],
+  [
+    "tensor product: fragments of the second operand swapped",
+    "gemm_tensor.cu",
+    "right[j][0] = two[0], right[j][1] = two[1]",
+    "right[j][0] = two[1], right[j][1] = two[0]",
+  ],
+  [
+    "tensor product: waits for one copy too few",
+    "gemm_tensor.cu",
+    "ptx::wait_copies<stages - 2>()",
+    "ptx::wait_copies<stages - 1>()",
+  ],
+  [
+    "tensor product: no barrier in the ring",
+    "gemm_tensor.cu",
+    "    __syncthreads();                 // everybody's is",
+    "    // everybody's is",
+  ],
+  [
+    "tensor product: no groups for missing tiles",
+    "gemm_tensor.cu",
+    "    if (t + stages - 1 < tiles) copy_stage(t + stages - 1);\n    ptx::commit_copies();",
+    "    if (t + stages - 1 < tiles) copy_stage(t + stages - 1), ptx::commit_copies();",
+  ],
+  [
+    "tensor product: a ring of one stage less than copies",
+    "gemm_tensor.cu",
+    "memory + tile % stages * T::stage_elements",
+    "memory + tile % (stages - 1) * T::stage_elements",
+  ],
+  [
+    "tensor product: a partial piece is taken whole",
+    "gemm_tensor.cu",
+    "left > 0 ? (left < piece ? static_cast<int>(left) : piece) : 0",
+    "left > -8 ? piece : 0",
+  ],
+  [
+    "tensor product: transposed without .trans",
+    "gemm_tensor.cu",
+    "ptx::load_matrices<true>(left[i]",
+    "ptx::load_matrices<false>(left[i]",
+  ],
+  [
+    "norm: no barrier between two sums",
+    "math.cuh",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();  // before the next call writes",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));",
+  ],
+  [
+    "norm: the sums of warps are not waited for",
+    "math.cuh",
+    "  if (lane == 0) partial[warp] = v;\n  __syncthreads();\n  v = warp_sum",
+    "  if (lane == 0) partial[warp] = v;\n  v = warp_sum",
+  ],
+  [
+    "norm: a sum over half a warp",
+    "math.cuh",
+    "for (int lanes = 16; lanes > 0; lanes /= 2) v += ",
+    "for (int lanes = 8; lanes > 0; lanes /= 2) v += ",
+  ],
+  ["norm: the residual is left out of the gradient", "norm.cu", "residual + scale * (g - sum", "scale * (g - sum"],
+  [
+    "norm: columns' partial sums are not waited for",
+    "norm.cu",
+    "  __syncthreads();\n  if (part != 0 || j >= a.C) return;",
+    "  if (part != 0 || j >= a.C) return;",
+  ],
+  [
+    "attention: an early return before a barrier",
+    "attention.cu",
+    "  for (int64_t key0 = first; key0 < last; key0 += tile_rows) {\n    __syncthreads();",
+    "  if (row0 + warp * rows_per_warp >= end) return;\n  for (int64_t key0 = first; key0 < last; key0 += tile_rows) {\n    __syncthreads();",
+  ],
+  [
+    "attention: tiles overwritten while read",
+    "attention.cu",
+    "    __syncthreads();  // the tiles of before are done with, and q is there",
+    "",
+  ],
+  [
+    "attention: a row sees one key too many",
+    "attention.cu",
+    "if (a.causal) last = position + 1;",
+    "if (a.causal) last = position + 2;",
+  ],
+  [
+    "attention: the output is not scaled down with the maximum",
+    "attention.cu",
+    "acc[r][c] *= kept;",
+    "acc[r][c] *= 1.0f;",
+  ],
+  [
+    "attention: another head's keys",
+    "attention.cu",
+    "head = blockIdx.y, kv_head = head / (a.H / a.KH)",
+    "head = blockIdx.y, kv_head = head % a.KH",
+  ],
+  [
+    "attention backward: tiles not waited for",
+    "attention_backward.cu",
+    "    load_tile(v_tile, tile_rows, pitch, width, a.v, key0, end, a.KH, kv_head, a.D);\n    __syncthreads();",
+    "    load_tile(v_tile, tile_rows, pitch, width, a.v, key0, end, a.KH, kv_head, a.D);",
+  ],
+  [
+    "attention backward: keys' tiles skipped too early",
+    "attention_backward.cu",
+    "span.first < row0 + own_rows",
+    "span.first + 8 < row0 + own_rows",
+  ],
+  [
+    "attention backward: one head of the group",
+    "attention_backward.cu",
+    "head < (kv_head + 1) * group",
+    "head < kv_head * group + 1",
+  ],
+  ["cached attention: warps are merged too early", "cache.cu", "  __syncthreads();\n  float top", "  float top"],
+  [
+    "cached attention: a warp's tiles overlap the next's",
+    "cache.cu",
+    "key0 += warps * tile_rows",
+    "key0 += (warps - 1) * tile_rows",
+  ],
+  ["rows: two blocks write one row", "rows.cu", "  if (earlier > 0) return;", ""],
+  ["rope: angles are not waited for", "rope.cu", "  __syncthreads();\n", ""],
+  [
+    "log-probability: the parts' sums are not rescaled",
+    "logprob.cu",
+    "sum_before * expf(before - largest)",
+    "sum_before * 0.0f",
+  ],
+];
+
+// The cases of emulator_kernels that run a file's kernels.
+const casesOf = {
+  "gemm.cu": "linear f32",
+  "gemm_tensor.cu": "linear bf16",
+  "norm.cu": "norms",
+  "attention.cu": "attention",
+  "attention_backward.cu": "attention",
+  "cache.cu": "cached",
+  "rows.cu": "rows",
+  "rope.cu": "rows",
+  "logprob.cu": "rows",
+};
+
+const build = join(root, ".cmake", "races");
+const database = join(build, "compile_commands.json");
+if (!existsSync(database)) {
+  console.error("mutants: build first with `node scripts/build-addon.mjs --races -D HEDDLE_TESTS=ON`");
+  process.exit(1);
+}
+const commands = JSON.parse(readFileSync(database, "utf8"));
+const objectFolder = join(build, "CMakeFiles", "heddle_core.dir");
+const objects = readdirSync(objectFolder, { recursive: true })
+  .filter((f) => f.endsWith(".o"))
+  .map((f) => join(objectFolder, f));
+const driver = join(build, "CMakeFiles", "emulator_kernels.dir", "test", "emulator", "kernels.cc.o");
+const work = mkdtempSync(join(tmpdir(), "heddle-mutants-"));
+const run = (program, args) => spawnSync(program, args, { encoding: "utf8", timeout: 300_000 });
+
+/** Compiles native/cuda/`source` with `replaced` in place of native/cuda/`file`, and links the test with it. */
+function linkMutant(source, file, text) {
+  const command = commands.find((c) => c.file.endsWith(`native/cuda/${source}`)).command.split(" ");
+  const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
+  const changed = join(work, file === source ? source : "include/cuda", file === source ? "" : file);
+  if (file !== source) spawnSync("mkdir", ["-p", join(work, "include", "cuda")]);
+  writeFileSync(changed, text);
+  const object = join(work, "mutant.o");
+  const own = args.map((a, i) =>
+    args[i - 1] === "-o" || args[i - 1] === "-MF" ? (a.endsWith(".d") ? `${object}.d` : object) : a,
+  );
+  const input = file === source ? changed : join(root, "native", "cuda", source);
+  const compile = run(process.env.CXX ?? "c++", [
+    ...["-I", join(work, "include")],
+    ...own.map((a) => (a.endsWith(`native/cuda/${source}`) ? input : a)).map((a) => (a === "-O3" ? "-O1" : a)),
+  ]);
+  if (compile.status !== 0) throw new Error(compile.stderr);
+  const program = join(work, "mutant");
+  const others = objects.filter((o) => !o.endsWith(`native/cuda/${source}.o`));
+  const link = run(process.env.CXX ?? "c++", ["-o", program, driver, object, ...others, "-pthread"]);
+  if (link.status !== 0) throw new Error(link.stderr);
+  return program;
+}
+
+const pattern = new RegExp(process.argv[2] ?? "");
+const chosen = mutants.filter(([name]) => pattern.test(name));
+let survived = 0;
+for (const [name, file, from, to] of chosen) {
+  const original = readFileSync(join(root, "native", "cuda", file), "utf8");
+  if (!original.includes(from)) {
+    console.error(`STALE     ${name}: ${file} has no such lines any more`);
+    survived += 1;
+    continue;
+  }
+  // A header's mistake shows in the file that uses it most.
+  const source = file === "math.cuh" ? "norm.cu" : file;
+  const { status, stdout, signal } = run(
+    linkMutant(
+      source,
+      file,
+      original.replace(from, () => to),
+    ),
+    [casesOf[source]],
+  );
+  const noticed = status === 1;
+  if (!noticed) survived += 1;
+  const how = stdout.split("\n")[0].replace(/^FAILED /, "");
+  console.log(
+    `${noticed ? "noticed  " : "SURVIVED "} ${name}${noticed ? `: ${how.slice(0, 150)}` : ` (${signal ?? status})`}`,
+  );
+}
+rmSync(work, { recursive: true });
+console.log(`${chosen.length - survived} of ${chosen.length} planted mistakes noticed`);
+process.exit(survived ? 1 : 0);
