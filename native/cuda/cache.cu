@@ -1,5 +1,6 @@
 // The key/value cache: writing new rows, and attention of new rows over it.
 #include "cuda/attention.cuh"
+#include "ops/segments.h"
 
 namespace heddle {
 namespace cuda {
@@ -12,14 +13,17 @@ struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
+// Position p of a sequence lies in row p mod L. ring: 0, or the window for whose sake older positions may be overwritten.
 struct CacheShape {
-  int64_t rows, S, KH, L, D;
+  int64_t rows, S, KH, L, D, ring;
+  __device__ int64_t row_of(int64_t position) const { return position < L ? position : position % L; }
 };
 
 __device__ bool valid(const SegmentRow& s, const CacheShape& c) {
   if (s.count < 0 || s.past < 0) return false;
-  return s.count == 0 || (s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S &&
-                          static_cast<int64_t>(s.past) + s.count <= c.L);
+  if (s.count == 0) return true;
+  const bool fits = static_cast<int64_t>(s.past) + s.count <= c.L || (c.ring > 0 && s.count <= c.L - c.ring + 1);
+  return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
 }
 
 // x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
@@ -34,14 +38,14 @@ __global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x,
   for (int64_t g = 0; g < G; ++g) {
     const SegmentRow s = segments[g];
     if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
-    const int64_t position = s.past + (row - s.first);
+    const int64_t position = shape.row_of(s.past + (row - s.first));
     for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
       cache.store(((s.slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
   }
 }
 
-CacheShape shape_of(const Tensor& rows, const Tensor& cache) {
-  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache.shape[3]};
+CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache) {
+  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache.shape[3], ring_of(n)};
 }
 
 // At least one block, so that wrong segments are found where there are no rows.
@@ -50,7 +54,7 @@ unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows
 void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1], &segments = n.in[2];
   launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)}, cache_write_kernel, out(cache), view(x), segments.as<SegmentRow>(),
-         segments.shape[0], shape_of(x, cache), fault_of(c));
+         segments.shape[0], shape_of(n, x, cache), fault_of(c));
 }
 
 struct CachedArguments {
@@ -103,7 +107,8 @@ template <int chunks> __global__ void __launch_bounds__(threads) cached_attentio
     float s = -INFINITY;
     if (j < last) {
       float product = 0;
-      for (int d = 0; d < D; ++d) product += query[d] * a.k[base + j * D + d];
+      const int64_t key = base + a.shape.row_of(j) * D;
+      for (int d = 0; d < D; ++d) product += query[d] * a.k[key + d];
       s = a.scores.of(product);
     }
     const float now = fmaxf(largest, warp_max(s));
@@ -116,10 +121,11 @@ template <int chunks> __global__ void __launch_bounds__(threads) cached_attentio
     const int keys = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
     for (int i = 0; i < keys; ++i) {
       const float weight = __shfl_sync(all_lanes, p, i);
+      const int64_t value = base + a.shape.row_of(key0 + i) * D;
       HEDDLE_UNROLL
       for (int c = 0; c < chunks; ++c) {
         const int d = c * warp_size + lane;
-        if (d < D) acc[c] += weight * a.v[base + (key0 + i) * D + d];
+        if (d < D) acc[c] += weight * a.v[value + d];
       }
     }
   }
@@ -147,17 +153,19 @@ template <int chunks> __global__ void __launch_bounds__(threads) cached_attentio
 void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
   CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
-                    q.shape[1], n.attr_int("window"), shape_of(q, k), Scores(n), n.attr_flag("causal"), fault_of(c)};
+                    q.shape[1], n.attr_int("window"), shape_of(n, q, k), Scores(n), n.attr_flag("causal"), fault_of(c)};
   for_head(a.shape.D, [&](auto chunks) {
     launch(c, "cached_attention", {dim3(row_blocks(q.shape[0]), static_cast<unsigned>(a.H)), dim3(threads)},
            cached_attention_kernel<decltype(chunks)::value>, a);
   });
 }
 
-bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
+// Caches of 8-bit rows have no kernel yet.
+bool supports_write(const Node& n) { return is_float(n.in[0]); }
+bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head && is_float(n.in[1]); }
 
 const RegisterKernel kernels[] = {
-    {"cache_write", "cuda_cache_write", no_quantised, cache_write},
+    {"cache_write", "cuda_cache_write", supports_write, cache_write},
     {"cached_attention", "cuda_split_cached_attention", supports, cached_attention},
 };
 

@@ -275,6 +275,16 @@ void accumulate(const Node& n, Context& c) {
   map(c, "accumulate", n.in[0].shape.size(), Accumulate{n.in[0].as<float>(), view(n.in[1]), n.in[2].as<float>(), fault_of(c)});
 }
 
+struct Assign {
+  Out state;
+  View x;
+  Fault fault;
+  __device__ void operator()(int64_t i) const {
+    if (!fault.reported()) state.store(i, x[i]);
+  }
+};
+void assign(const Node& n, Context& c) { map(c, "assign", n.in[0].shape.size(), Assign{out(n.in[0]), view(n.in[1]), fault_of(c)}); }
+
 // AdamW (Loshchilov & Hutter 2019). param, grad, m, v: any shape; hyper (7), factor (1)
 struct AdamW {
   Out param;
@@ -362,6 +372,7 @@ const RegisterKernel kernels[] = {
     {"cast", "cuda_cast", any, cast},
     {"broadcast", "cuda_broadcast", any, broadcast},
     {"accumulate", "cuda_accumulate", any, accumulate},
+    {"assign", "cuda_assign", any, assign},
     {"adamw", "cuda_adamw", any, adamw},
     {"clip_factor", "cuda_clip_factor", any, clip_factor},
     {"dropout", "cuda_dropout", any, dropout},
