@@ -230,6 +230,16 @@ function linkMutant(source, file, text) {
 const pattern = new RegExp(process.argv[2] ?? "");
 const chosen = mutants.filter(([name]) => pattern.test(name));
 let survived = 0;
+// The same build without a mistake must pass, or a mistake's being noticed would say nothing.
+for (const file of new Set(chosen.map(([, file]) => file))) {
+  const source = file === "math.cuh" ? "norm.cu" : file;
+  const { status, stdout } = run(linkMutant(source, file, readFileSync(join(root, "native", "cuda", file), "utf8")), [
+    casesOf[source],
+  ]);
+  if (status === 0) continue;
+  console.error(`CONTROL   ${file} fails as it is: ${stdout.split("\n")[0]}`);
+  survived += 1;
+}
 for (const [name, file, from, to] of chosen) {
   const original = readFileSync(join(root, "native", "cuda", file), "utf8");
   if (!original.includes(from)) {
@@ -247,11 +257,11 @@ for (const [name, file, from, to] of chosen) {
     ),
     [casesOf[source]],
   );
-  const noticed = status === 1;
+  const noticed = status !== 0; // also by a signal: a write to nowhere
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");
   console.log(
-    `${noticed ? "noticed  " : "SURVIVED "} ${name}${noticed ? `: ${how.slice(0, 150)}` : ` (${signal ?? status})`}`,
+    `${noticed ? "noticed  " : "SURVIVED "} ${name}${noticed ? `: ${(how || signal).slice(0, 150)}` : ` (${signal ?? status})`}`,
   );
 }
 rmSync(work, { recursive: true });
