@@ -222,7 +222,8 @@ export const testDevice = process.env.HEDDLE_DEVICE || "cpu";
 const withoutCudaKernel = {
   ops: /expert/,
   case: (c: OpCase) =>
-    withoutCudaKernel.ops.test(c.op) || c.inputs.some((o) => o !== undefined && (isQuantised(o.dtype) || o.dtype === "u8")),
+    withoutCudaKernel.ops.test(c.op) ||
+    c.inputs.some((o) => o !== undefined && (isQuantised(o.dtype) || o.dtype === "u8")),
 };
 /** Whether the tested device has no kernel for a case. */
 export const isRefused = (c: OpCase) => testDevice === "cuda" && withoutCudaKernel.case(c);
