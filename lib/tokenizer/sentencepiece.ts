@@ -107,6 +107,8 @@ function normalizers(proto: Proto): JsonObject[] {
   return steps;
 }
 
+const leadingSpaces: JsonObject = { type: "Replace", pattern: { Regex: "\\A +" }, content: "" };
+
 const sequence = (list: string, parts: JsonObject[]): JsonObject | null =>
   parts.length > 1 ? { type: "Sequence", [list]: parts } : (parts[0] ?? null);
 
@@ -148,17 +150,21 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
     .map((id) => ({ id, content: tokens[id]!, special: special(types[id]!), normalized: false }));
   const unknown = types[proto.unknown] === TokenType.unknown ? proto.unknown : types.indexOf(TokenType.unknown);
   const steps = normalizers(proto);
-  const scheme = proto.dummyPrefix ? "always" : "never";
   const common = { added_tokens, post_processor: template(proto, config) };
 
   if (proto.modelType === 1) {
     const inside = tokens.some((token, id) => types[id] === TokenType.normal && token.lastIndexOf(mark) > 0);
-    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: scheme, split: !inside };
+    // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
+    if (proto.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
+    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: !inside };
+    const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: proto.dummyPrefix ? "always" : "never" }];
+    if (byteFallback) decoders.push({ type: "ByteFallback" });
+    if (proto.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
     const file = readTokenizerFile({
       ...common,
       normalizer: sequence("normalizers", steps),
       pre_tokenizer: metaspace,
-      decoder: byteFallback ? sequence("decoders", [{ type: "ByteFallback" }, metaspace]) : metaspace,
+      decoder: sequence("decoders", decoders),
       model: {
         type: "Unigram",
         vocab: tokens.map((token, id) => [token, scores[id]!]),
@@ -178,7 +184,8 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
     { type: "ByteFallback" },
     { type: "Fuse" },
   ];
-  if (proto.dummyPrefix) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
+  if (proto.removesSpaces) decoders.push(leadingSpaces);
+  else if (proto.dummyPrefix) decoders.push({ type: "Strip", content: " ", start: 1, stop: 0 });
   const file = readTokenizerFile({
     ...common,
     normalizer: sequence("normalizers", steps),

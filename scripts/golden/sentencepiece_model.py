@@ -1,6 +1,6 @@
 # Writes test/golden/sentencepiece/: a small Unigram model, and the ids and texts that SentencePiece itself gives.
 #
-#   python3 scripts/golden/sentencepiece.py TEXT   (Debian's python3-sentencepiece 0.2.0; TEXT in the public domain)
+#   python3 scripts/golden/sentencepiece_model.py TEXT   (Debian's python3-sentencepiece 0.2.0; TEXT in the public domain)
 import json
 import pathlib
 import sys
