@@ -15,7 +15,7 @@ export interface AddedAround {
   endIds: Uint32Array;
 }
 
-/** Reads the single-text form of the post-processor; templates for pairs are not used. */
+/** Reads the single-text form of the post-processor. */
 export function readPostProcessor(file: TokenizerFile): AddedAround {
   let begin: number[] = [];
   let end: number[] = [];
@@ -28,11 +28,60 @@ export function readPostProcessor(file: TokenizerFile): AddedAround {
   return { beginIds: Uint32Array.from(begin), endIds: Uint32Array.from(end) };
 }
 
+/** A part of what two texts become: one of them, or ids put there. */
+export type PairPart = { text: 0 | 1; typeId: number } | { ids: number[]; typeId: number };
+
+/** The form for two texts: that of the template, of BertProcessing or RobertaProcessing, or one text after the other. */
+export function readPairForm(file: TokenizerFile): PairPart[] {
+  for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
+    if (part.type === "ByteLevel") continue;
+    if (part.type === "TemplateProcessing") return readPairTemplate(part);
+    const { begin, end } = readPair(part);
+    const roberta = part.type === "RobertaProcessing";
+    const second = roberta ? 0 : 1;
+    return [
+      { ids: begin, typeId: 0 },
+      { text: 0, typeId: 0 },
+      { ids: roberta ? [...end, ...end] : end, typeId: 0 },
+      { text: 1, typeId: second },
+      { ids: end, typeId: second },
+    ];
+  }
+  return [
+    { text: 0, typeId: 0 },
+    { text: 1, typeId: 1 },
+  ];
+}
+
+function readPairTemplate(part: JsonObject): PairPart[] {
+  const where = "post_processor.pair";
+  if (!Array.isArray(part.pair)) throw invalidFile(where, "an array", part.pair);
+  if (part.pair.length > 64) throw invalidFile(where, "at most 64 parts", part.pair.length);
+  return part.pair.map((piece, index): PairPart => {
+    const inner = isObject(piece) ? (piece.Sequence ?? piece.SpecialToken) : undefined;
+    if (!isObject(inner)) throw invalidFile(`${where}[${index}]`, "a Sequence or a SpecialToken", piece);
+    const typeId = inner.type_id ?? 0;
+    if (!isTokenId(typeId)) throw invalidFile(`${where}[${index}].type_id`, "a whole number", typeId);
+    return isObject((piece as JsonObject).Sequence)
+      ? { text: inner.id === "B" ? 1 : 0, typeId }
+      : { ids: specialIds(part, inner.id), typeId };
+  });
+}
+
+function specialIds(part: JsonObject, name: Json | undefined): number[] {
+  const specials = isObject(part.special_tokens) ? part.special_tokens : {};
+  const special = typeof name === "string" && Object.hasOwn(specials, name) ? specials[name] : undefined;
+  const ids = isObject(special) ? special.ids : undefined;
+  if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: Json) => isTokenId(id))) {
+    throw invalidFile(`post_processor.special_tokens[${JSON.stringify(name)}].ids`, "ids", ids);
+  }
+  return ids as number[];
+}
+
 function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
   const where = "post_processor.single";
   if (!Array.isArray(part.single)) throw invalidFile(where, "an array", part.single);
   if (part.single.length > 64) throw invalidFile(where, "at most 64 parts", part.single.length);
-  const specials = isObject(part.special_tokens) ? part.special_tokens : {};
   const begin: number[] = [];
   const end: number[] = [];
   let seen = false;
@@ -43,13 +92,8 @@ function readTemplate(part: JsonObject): { begin: number[]; end: number[] } {
       seen = true;
       continue;
     }
-    const name = isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined;
-    const special = typeof name === "string" && Object.hasOwn(specials, name) ? specials[name] : undefined;
-    const ids = isObject(special) ? special.ids : undefined;
-    if (!Array.isArray(ids) || ids.length > 64 || !ids.every((id: Json) => isTokenId(id))) {
-      throw invalidFile(`post_processor.special_tokens[${JSON.stringify(name)}].ids`, "ids", ids);
-    }
-    (seen ? end : begin).push(...(ids as number[]));
+    const ids = specialIds(part, isObject(piece.SpecialToken) ? piece.SpecialToken.id : undefined);
+    (seen ? end : begin).push(...ids);
   }
   if (!seen) throw invalidFile(where, "a Sequence", "none");
   return { begin, end };

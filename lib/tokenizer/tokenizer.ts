@@ -18,6 +18,7 @@ import { readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./
 import { type GgufRecord, readGguf } from "./gguf.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { makePlan, type Plan } from "./plan.ts";
+import { readPairForm } from "./post-processors.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import { type TrainOptions, trainFile } from "./train.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
@@ -182,6 +183,25 @@ export class Tokenizer {
     const flags = encodeFlags(options) | flagOffsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags);
     return { ids, offsets };
+  }
+
+  /**
+   * Two texts as one sequence, as a cross-encoder takes them: with `addSpecialTokens` the tokenizer's form for pairs
+   * (BERT's [CLS] first [SEP] second [SEP]), else one after the other. `typeIds`: which text each token is of.
+   * Throws INVALID_FILE where that form is broken.
+   */
+  encodePair(first: string, second: string, options: EncodeOptions = {}): { ids: Uint32Array; typeIds: Uint32Array } {
+    const texts = [first, second].map((text) => this.encode(text, { ...options, addSpecialTokens: false }));
+    const parts = readPairForm(this.file).filter((part) => "text" in part || options.addSpecialTokens !== false);
+    const ids: number[] = [];
+    const typeIds: number[] = [];
+    for (const part of parts) {
+      for (const id of "text" in part ? texts[part.text]! : part.ids) {
+        ids.push(id);
+        typeIds.push(part.typeId);
+      }
+    }
+    return { ids: Uint32Array.from(ids), typeIds: Uint32Array.from(typeIds) };
   }
 
   /** Number of ids of a text, without making them. */

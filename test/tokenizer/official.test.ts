@@ -43,3 +43,25 @@ describe.each(Object.entries(families()).map(([name, json], index) => ({ name, j
     });
   },
 );
+
+describe("encodePair", () => {
+  // Of the official library, for "the café 12" and "un able, 日本".
+  const roberta = { type: "RobertaProcessing", sep: ["[SEP]", 3], cls: ["[CLS]", 2], trim_offsets: true };
+  const [first, second] = [
+    [5, 458, 21, 503, 270, 42, 305],
+    [185, 14, 453, 270, 138, 49, 50],
+  ];
+  const cases: [string, object, number[], number[]][] = [
+    ["template", {}, [2, ...first!, 3, ...second!, 3], [...Array(9).fill(0), ...Array(8).fill(1)]],
+    ["RoBERTa", { post_processor: roberta }, [2, ...first!, 3, 3, ...second!, 3], Array(18).fill(0)],
+    ["none", { post_processor: null }, [...first!, ...second!], [...Array(7).fill(0), ...Array(7).fill(1)]],
+  ];
+  it.each(cases)("has the form of the post-processor: %s", (_, change, ids, typeIds) => {
+    const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify({ ...families().bert, ...change }) });
+    const pair = tokenizer.encodePair("the café 12", "un able, 日本");
+    expect([...pair.ids]).toEqual(ids);
+    expect([...pair.typeIds]).toEqual(typeIds);
+    const bare = tokenizer.encodePair("the café 12", "un able, 日本", { addSpecialTokens: false });
+    expect([...bare.ids]).toEqual([...first!, ...second!]);
+  });
+});
