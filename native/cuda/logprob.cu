@@ -83,7 +83,8 @@ void token_logprob(const Node& n, Context& c) {
 
 struct PartGradientArguments {
   float* product;          // (N, width), becomes d loss / d product
-  const float* upstream;   // (N)
+  const float* upstream;   // (N): of the target's log-probability
+  const float* of_lse;     // (N): of the logsumexp; null: zero
   const int32_t* targets;  // (N)
   const float* lse;        // (N)
   int64_t N, width, begin, V;
@@ -98,7 +99,9 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
     if (target >= a.V) a.fault.report();
     const float logit = a.scores.of(a.product[i]);
     const float p = expf(logit - a.lse[row]);
-    a.product[i] = target < 0 ? 0.0f : a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) * a.scores.gradient(logit);
+    const float of_lse = a.of_lse ? a.of_lse[row] : 0.0f;
+    const float d = a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
+    a.product[i] = target < 0 ? 0.0f : d * a.scores.gradient(logit);
   }
 }
 
@@ -124,7 +127,8 @@ void token_logprob_backward(const Node& n, Context& c) {
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
     part_product(c, name, h, w, begin, width, product);
-    PartGradientArguments a{product, n.in[0].as<float>(), n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
+    const float* of_lse = n.has_input(5) ? n.in[5].as<float>() : nullptr;
+    PartGradientArguments a{product, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
     const View gradient{product, DType::f32};
     gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C, false, false, begin > 0});
