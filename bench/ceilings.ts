@@ -4,6 +4,7 @@ import { compileC, LineProcess } from "./peers/process.ts";
 export interface Ceiling {
   f32: number;
   bf16: number;
+  int8: number;
 }
 
 /** Measures the processor's arithmetic, again and again: what a shared machine gives changes within seconds. */

@@ -3,9 +3,9 @@
 import { LanguageModel } from "../lib/generate/language-model.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { ReadBandwidth } from "./bandwidth.ts";
+import { type Ceiling, Ceilings } from "./ceilings.ts";
 import { median, report } from "./measure.ts";
 import { benchModel, type FileType, fileTypes, type ShapeName, shapeNames } from "./models.ts";
-import { measurePeaks, type Peaks } from "./peaks.ts";
 import { type LlamaCppPeer, openLlamaCpp, type Work } from "./peers/llama-cpp.ts";
 
 const START = 16;
@@ -25,7 +25,7 @@ interface Round {
   theirs: number | undefined;
   /** Bytes per second just before and after. */
   bandwidth: number;
-  peaks: Peaks;
+  ceiling: Ceiling | undefined;
 }
 
 interface Options {
@@ -33,23 +33,26 @@ interface Options {
   rounds: number;
   peers: boolean;
   bandwidth: ReadBandwidth;
+  ceilings: Ceilings | undefined;
 }
 
 export async function benchInference(
   device: Device,
   { rounds = 7, peers = true, only }: { rounds?: number; peers?: boolean; only?: string | undefined } = {},
 ): Promise<void> {
-  const [wantedName, wantedType] = only?.split(":") ?? [];
+  const [wantedName, wantedType] = only ? only.split(":") : [];
   const bandwidth = await ReadBandwidth.open(device);
+  const ceilings = await Ceilings.open(device.threads);
   for (const name of shapeNames)
     for (const type of fileTypes)
       if ((!wantedName || name === wantedName) && (!wantedType || type === wantedType))
-        await benchFile(name, type, { device, rounds, peers, bandwidth });
+        await benchFile(name, type, { device, rounds, peers, bandwidth, ceilings });
   bandwidth.dispose();
+  ceilings?.close();
 }
 
 async function benchFile(name: ShapeName, type: FileType, options: Options): Promise<void> {
-  const { device, rounds, peers, bandwidth } = options;
+  const { device, rounds, peers, bandwidth, ceilings } = options;
   const file = await benchModel(name, device, type);
   await using model = await LanguageModel.load(file, { device, contextLength: 1024 });
   const peer = peers ? await openLlamaCpp(file, device.threads) : undefined;
@@ -61,12 +64,12 @@ async function benchFile(name: ShapeName, type: FileType, options: Options): Pro
     const flash = peer && (await betterSetting(peer, work));
     const all: Round[] = [];
     for (let round = 0; round < rounds; round++) {
-      const peaks = work.phase === "prefill" ? measurePeaks(device.threads) : {};
+      const ceiling = work.phase === "prefill" ? await ceilings?.measure() : undefined;
       const before = await bandwidth.measure();
       const ours = await timeOurs(model, work);
       const after = await bandwidth.measure();
       const theirs = await peer?.time(work, flash!);
-      all.push({ ours, theirs, bandwidth: (before + after) / 2, peaks });
+      all.push({ ours, theirs, bandwidth: (before + after) / 2, ceiling });
     }
     reportWork(`${name} ${type}`, work, all, { model, peer, flash });
   }
@@ -103,7 +106,7 @@ function reportWork(
       : Object.fromEntries(
           (["int8", "bf16"] as const).map((kind) => [
             `shareOf${kind === "int8" ? "Int8" : "Bf16"}Peak`,
-            share((r) => r.peaks[kind] && (tokens * operationsPerToken(model)) / r.ours / 1e9 / r.peaks[kind]),
+            share((r) => r.ceiling?.[kind] && (tokens * operationsPerToken(model)) / r.ours / 1e9 / r.ceiling[kind]),
           ]),
         );
   report({
@@ -111,7 +114,7 @@ function reportWork(
     heddle: { ...rate(a), ...ceilings },
     ...(b && { nodeLlamaCpp: { ...rate(b), pinned: peer!.pinned, flashAttention: flash }, ratio: two(b / a) }),
     readGigabytesPerSecond: two(median(rounds.map((r) => r.bandwidth)) / 1e9),
-    ...(phase === "prefill" && { peakGigaOperationsPerSecond: rounds[rounds.length >> 1]!.peaks }),
+    ...(phase === "prefill" && { ceiling: rounds[rounds.length >> 1]!.ceiling }),
   });
 }
 

@@ -1,5 +1,5 @@
 // What the processor could do at most, now: each line on stdin makes every thread run independent multiply-adds for some
-// milliseconds, and answers with GFLOP/s of f32 and of bf16 pairs (0 where the processor has no such instruction).
+// milliseconds, and answers with GFLOP/s of f32, of bf16 pairs and of int8 fours (0 where the processor lacks the instruction).
 //   cc -O3 -pthread -o ceilings ceilings.c && ./ceilings THREADS
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -9,7 +9,8 @@
 #include <time.h>
 
 enum { CHAINS = 12, ROUNDS = 400000, MOST = 256 };
-static int threads, bf16;
+static int threads;
+static void (*kernel)(void);
 static double took[MOST];
 
 static double now(void) {
@@ -33,6 +34,7 @@ static double now(void) {
 KERNEL(multiply_add, "avx2,fma", "vfmadd231ps", "ymm", "vzeroall")
 KERNEL(wide_multiply_add, "avx512f", "vfmadd231ps", "zmm", "vzeroall")
 KERNEL(dot_pairs, "avx512f,avx512bf16", "vdpbf16ps", "zmm", "vzeroall")
+KERNEL(dot_fours, "avx512f,avx512vnni", "vpdpbusd", "zmm", "vzeroall")
 
 static void *work(void *index) {
   long i = (long)index;
@@ -41,17 +43,15 @@ static void *work(void *index) {
   CPU_SET(i, &one);
   sched_setaffinity(0, sizeof one, &one);
   double start = now();
-  if (bf16) dot_pairs();
-  else if (__builtin_cpu_supports("avx512f")) wide_multiply_add();
-  else multiply_add();
+  kernel();
   took[i] = now() - start;
   return 0;
 }
 
 // The sum of every thread's own rate, the best of three.
-static double rate(int pairs, int flops) {
+static double rate(void (*chosen)(void), int flops) {
   double best = 0;
-  bf16 = pairs;
+  kernel = chosen;
   for (int r = 0; r < 3; ++r) {
     pthread_t t[MOST];
     double sum = 0;
@@ -68,9 +68,10 @@ int main(int argc, char **argv) {
   threads = argc > 1 ? atoi(argv[1]) : 1;
   if (threads < 1 || threads > MOST || !__builtin_cpu_supports("fma")) return 1;
   while (fgets(line, sizeof line, stdin)) {
-    double f32 = rate(0, __builtin_cpu_supports("avx512f") ? 32 : 16);
-    double pairs = __builtin_cpu_supports("avx512bf16") ? rate(1, 64) : 0;
-    printf("{\"f32\":%.1f,\"bf16\":%.1f}\n", f32, pairs);
+    double f32 = __builtin_cpu_supports("avx512f") ? rate(wide_multiply_add, 32) : rate(multiply_add, 16);
+    double pairs = __builtin_cpu_supports("avx512bf16") ? rate(dot_pairs, 64) : 0;
+    double fours = __builtin_cpu_supports("avx512vnni") ? rate(dot_fours, 128) : 0;
+    printf("{\"f32\":%.1f,\"bf16\":%.1f,\"int8\":%.1f}\n", f32, pairs, fours);
     fflush(stdout);
   }
 }

@@ -11,7 +11,7 @@ export const loadOptions = {
   "quantized-activations": {
     kind: "string",
     value: "int8|f32",
-    about: "how activations meet quantised weights: int8 is fast, f32 exact",
+    about: "how activations meet quantised (and bf16) weights: int8 is fast, f32 exact",
   },
   "context-length": { kind: "integer", value: "N", about: "most tokens of a sequence" },
   "cache-dtype": {

@@ -25,8 +25,8 @@ export interface LoadModelOptions {
   /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
   dtype?: FloatDType | "auto" | undefined;
   /**
-   * How activations meet quantised weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
-   * and multiplies integers, `f32` keeps them: exact for the weights as they are, and slower.
+   * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
+   * before quantised ones and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called as weights come in. */
