@@ -205,6 +205,7 @@ const run = (program, args) => spawnSync(program, args, { encoding: "utf8", time
 
 /** Compiles native/cuda/`source` with `replaced` in place of native/cuda/`file`, and links the test with it. */
 function linkMutant(source, file, text) {
+  rmSync(join(work, "include"), { recursive: true, force: true }); // the header of the mistake before
   const command = commands.find((c) => c.file.endsWith(`native/cuda/${source}`)).command.split(" ");
   const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
   const changed = join(work, file === source ? source : "include/cuda", file === source ? "" : file);
