@@ -70,7 +70,7 @@ struct CachedArguments {
 
 // grid (rows, H): a block a row and head, whose four warps share the keys out in tiles of 32 (Dao et al. 2023,
 // "Flash-Decoding"). A lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
-template <int chunks> __global__ void __launch_bounds__(threads) cached_attention_kernel(CachedArguments a) {
+template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
   HEDDLE_SHARED(float, warp_largest, [warps]);
