@@ -5,10 +5,27 @@ namespace heddle {
 namespace cuda {
 namespace {
 
+constexpr int threads = 256;
+
+__global__ void round_kernel(View x, Out y, int64_t n) {
+  const int64_t stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) y.store(i, x[i]);
+}
+
+// With the attribute bf16, x is rounded to bf16 first: into the scratch.
+bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
+size_t linear_scratch(const Node& n, int) { return rounds(n) ? static_cast<size_t>(n.in[0].shape.size()) * 2 : 0; }
+
 // x (N, K), w (M, K) or, transposed, (K, M), bias? (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
-  gemm(c, "linear", {view(x), view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1], x.shape[1], w.shape[1], y.shape[1],
+  View a = view(x);
+  if (rounds(n)) {
+    const unsigned most = 1u << 16, wanted = blocks_for(x.shape.size(), threads);
+    launch(c, "linear", {dim3(wanted < most ? wanted : most), dim3(threads)}, round_kernel, a, Out{c.scratch, DType::bf16}, x.shape.size());
+    a = {c.scratch, DType::bf16};
+  }
+  gemm(c, "linear", {a, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1], x.shape[1], w.shape[1], y.shape[1],
                      false, !n.attr_flag("transposed"), false, n.attributes->get("rowwise", 0) != 0});
 }
 
@@ -28,7 +45,7 @@ void linear_backward_weight(const Node& n, Context& c) {
 }
 
 const RegisterKernel kernels[] = {
-    {"linear", "cuda_gemm_linear", no_quantised, linear},
+    {"linear", "cuda_gemm_linear", no_quantised, linear, linear_scratch},
     {"linear_backward_input", "cuda_gemm_linear_backward_input", no_quantised, linear_backward_input},
     {"linear_backward_weight", "cuda_gemm_linear_backward_weight", no_quantised, linear_backward_weight},
 };
