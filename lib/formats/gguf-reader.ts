@@ -13,8 +13,10 @@ import type { MappedFile } from "./mapped-file.ts";
 
 const WINDOW_BYTES = 1 << 20;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
-/** Strings and booleans in all arrays together: sixteen times the largest known vocabulary. */
-const MAX_ELEMENTS = 4_194_304;
+/** Strings in all arrays together: sixteen times the largest known vocabulary. */
+const MAX_STRINGS = 4_194_304;
+/** Booleans in all arrays together: known files have one for each layer, and each takes eight times its byte here. */
+const MAX_BOOLEANS = 65_536;
 const MAX_NESTED_ARRAYS = 65_536;
 const MAX_NESTING = 4;
 
@@ -36,7 +38,8 @@ export class GgufReader {
   private window = Buffer.alloc(0);
   private windowStart = 0;
   private at = 0;
-  private elements = 0;
+  private strings = 0;
+  private booleans = 0;
   private nestedArrays = 0;
 
   constructor(
@@ -164,10 +167,14 @@ export class GgufReader {
     const least = of === "string" ? 8 : of === "array" ? 12 : GGUF_VALUE_BYTES[of];
     const most = Math.max(0, Math.floor((this.size - this.position - 8) / least));
     const length = this.count(`${clip(key)}: array length`, most);
-    if (of === "string" || of === "bool") this.elements += length;
+    if (of === "string") this.strings += length;
+    if (of === "bool") this.booleans += length;
     if (of === "array") this.nestedArrays += length;
-    if (this.elements > MAX_ELEMENTS) {
-      throw this.invalid(`${clip(key)}: expected at most ${MAX_ELEMENTS} strings in the file's arrays, got more`);
+    if (this.strings > MAX_STRINGS) {
+      throw this.invalid(`${clip(key)}: expected at most ${MAX_STRINGS} strings in the file's arrays, got more`);
+    }
+    if (this.booleans > MAX_BOOLEANS) {
+      throw this.invalid(`${clip(key)}: expected at most ${MAX_BOOLEANS} booleans in the file's arrays, got more`);
     }
     if (this.nestedArrays > MAX_NESTED_ARRAYS) {
       throw this.invalid(`${clip(key)}: expected at most ${MAX_NESTED_ARRAYS} nested arrays in the file, got more`);

@@ -21,7 +21,11 @@ std::vector<int> integers(const Napi::Array& a, const char* name) {
   for (uint32_t i = 0; i < a.Length(); ++i) {
     Napi::Value v = a.Get(i);
     if (!v.IsNumber()) throw invalid_argument(std::string(name) + ": expected numbers, got another value");
-    out.push_back(v.As<Napi::Number>().Int32Value());
+    // Not Int32Value(), which wraps: a dimension of 2^32 + 3 would be one of 3.
+    const double number = v.As<Napi::Number>().DoubleValue();
+    if (!(number >= INT32_MIN && number <= INT32_MAX))
+      throw invalid_argument(std::string(name) + ": expected numbers of 32 bits, got " + std::to_string(number));
+    out.push_back(static_cast<int>(number));
   }
   return out;
 }

@@ -226,6 +226,11 @@ const bad: [string, Buffer, RegExp][] = [
     gguf({ keys: [key("a", 9, array(8, 5_000_000, Buffer.alloc(40_000_000)))] }),
     /at most 4194304 strings/,
   ],
+  [
+    "100,000 booleans",
+    gguf({ keys: [key("a", 9, array(7, 100_000, Buffer.alloc(100_000)))] }),
+    /at most 65536 booleans/,
+  ],
   ["alignment 0", gguf({ keys: [key("general.alignment", 4, u32(0))] }), /alignment: expected a power of two/],
   ["alignment 33", gguf({ keys: [key("general.alignment", 4, u32(33))] }), /alignment: expected a power of two/],
   ["alignment 2^31", gguf({ keys: [key("general.alignment", 4, u32(2 ** 31))] }), /alignment: expected a power of two/],

@@ -50,7 +50,7 @@ function edit(length: number, fields: readonly number[]): fc.Arbitrary<Edit> {
   const fill = fc.tuple(at, fc.nat(40), fc.nat(255)).map(
     ([i, count, byte]): Edit =>
       (bytes) =>
-        bytes.fill(byte, i, i + count),
+        bytes.fill(byte, Math.min(i, bytes.length), Math.min(i + count, bytes.length)),
   );
   const cut = anywhere.map(
     (i): Edit =>
@@ -120,7 +120,7 @@ export function brokenJson(value: object): fc.Arbitrary<string> {
       for (const key of path.slice(0, -1)) at = typeof at === "object" && at !== null ? (at as Json)[key] : undefined;
       if (typeof at !== "object" || at === null) continue;
       if (leftOut && item === null) delete (at as Json)[path.at(-1)!];
-      else (at as Json)[path.at(-1)!] = item;
+      else (at as Json)[path.at(-1)!] = structuredClone(item);
     }
     return JSON.stringify(copy);
   });

@@ -70,7 +70,7 @@ test("two hundred disposed tensors of 50 MB do not stay resident", async () => {
     const data = new Float32Array(12_500_000).fill(1);
     let most = 0;
     for (let i = 0; i < 200; i++) {
-      Tensor.from(device, "f32", [data.length], data).dispose();
+      (await Tensor.from(device, "f32", [data.length], data)).dispose();
       most = Math.max(most, process.memoryUsage().rss);
     }
     console.log(most);

@@ -150,6 +150,13 @@ describe("tokenizer.json", () => {
     );
   });
 
+  it("strips long runs of spaces in linear time", () => {
+    const strip = { type: "Strip", strip_left: true, strip_right: true };
+    const tokenizer = fromJson(byteLevelJson([], { normalizer: strip }));
+    const text = `\u0085 a${" ".repeat(300_000)}b \u3000`;
+    expect(tokenizer.encode(text)).toHaveLength(300_002);
+  });
+
   it("may name tokens like JavaScript's own properties", () => {
     const json = byteLevelJson([]);
     const text = JSON.stringify(json).replace('"vocab":{', '"vocab":{"__proto__":300,"constructor":301,');

@@ -46,6 +46,18 @@ describe("encodeWithOffsets", () => {
     ]);
   });
 
+  it("gives parts of a long text in front the place where the text begins", () => {
+    const front = fromJson(byteLevelJson(merges, { normalizer: { type: "Prepend", prepend: "▁ab" } }));
+    expect([...front.encodeWithOffsets("hi").offsets]).toEqual([...Array(10).fill(0), 0, 2]);
+    const parts = fromJson(sentencePieceJson(["▁", "a", "b"], [], { normalizer: { type: "Prepend", prepend: "▁ab" } }));
+    expect(stretches(parts, "b")).toEqual([
+      ["▁", ""],
+      ["a", ""],
+      ["b", ""],
+      ["b", "b"],
+    ]);
+  });
+
   it("follows text through normalizers", () => {
     const nfc = fromJson(byteLevelJson(merges, { normalizer: { type: "NFC" } }));
     expect(stretches(nfc, "e\u0301hi")).toEqual([
