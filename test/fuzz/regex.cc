@@ -1,0 +1,25 @@
+// Patterns of tokenizer files: refused with a typed error, or matched against any text within the budget of steps.
+#include "fuzz.h"
+#include "tokenizer/regex.h"
+#include "tokenizer/utf.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input in(data, size);
+  const bool literal = in.ConsumeIntegralInRange<int>(0, 7) == 0;
+  std::string pattern, text;
+  utf::append_lossy(in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)), pattern);
+  utf::append_lossy(in.ConsumeRemainingBytesAsString(), text);
+  std::vector<Regex::Match> matches;
+  if (!accepts([&] { Regex(pattern, literal, "pattern").find_all(text, matches); })) return 0;
+  size_t at = 0;
+  for (const Regex::Match& m : matches) {
+    require(m.begin >= at && m.begin <= m.end && m.end <= text.size(), "matches follow one another within the text");
+    require(utf::is_well_formed(std::string_view(text).substr(m.begin, m.end - m.begin)), "no character is cut");
+    if (literal) require(text.compare(m.begin, m.end - m.begin, pattern) == 0, "a literal matches itself");
+    at = m.end;
+  }
+  return 0;
+}
