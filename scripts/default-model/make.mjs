@@ -45,7 +45,8 @@ mkdirSync(model);
 // Folders are checkpoints.
 for (const file of readdirSync(join(work, "dpo"), { withFileTypes: true }))
   if (file.isFile() && file.name !== "losses.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
-copyFileSync(join(here, "NOTICE"), join(model, "NOTICE"));
+// A model so small says odd things where its unlikely tokens are drawn: it is sampled close to its best guess.
+for (const file of ["NOTICE", "generation_config.json"]) copyFileSync(join(here, file), join(model, file));
 
 const evaluation = spawnSync(process.execPath, [join(here, "evaluate.mjs"), "--model", model], {
   stdio: ["ignore", "pipe", "inherit"],
