@@ -34,11 +34,11 @@ const REFERENCE_MINUTES = 20;
 
 const reference: Record<StageName, StagePlan> = {
   tokenizer: { steps: 0, seconds: 10 },
-  pretrain: { steps: 1000, seconds: 420 },
+  pretrain: { steps: 1500, seconds: 630 },
   sft: { steps: 100, seconds: 40 },
   dpo: { steps: 140, seconds: 45 },
   reward: { steps: 150, seconds: 15 },
-  grpo: { steps: 100, seconds: 75 },
+  grpo: { steps: 80, seconds: 60 },
   classify: { steps: 80, seconds: 60 },
 };
 

@@ -98,10 +98,10 @@ export function mangled(answer: string, random: Random): string {
     .trim();
 }
 
-/** Prompts of reinforcement learning: twice as many real countries as made-up ones, so that declining does not spread to them. */
+/** Prompts of reinforcement learning: as many real countries as made-up ones. */
 export function promptRows(seed: number, countries: readonly Place[], madeUpNames: readonly string[]): PromptRow[] {
   const random = new Random(seed * 16 + 12);
-  const real = Array.from({ length: 2 * madeUpNames.length }, (_, i) => countries[i % countries.length]!);
+  const real = Array.from({ length: madeUpNames.length }, (_, i) => countries[i % countries.length]!);
   return random.shuffle(
     [...real, ...madeUpNames.map(madeUp)].map((place) => ({
       prompt: asked(render(random.pick(seenQuestions), place)),
