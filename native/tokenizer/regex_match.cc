@@ -265,6 +265,7 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
 void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
   out.clear();
   if (literal_) {
+    if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
     for (size_t at = text.find(pattern_); at != std::string_view::npos; at = text.find(pattern_, at + pattern_.size())) {
       out.push_back({at, at + pattern_.size()});
     }

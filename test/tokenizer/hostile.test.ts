@@ -150,6 +150,14 @@ describe("tokenizer.json", () => {
     );
   });
 
+  it("may not look for nothing", () => {
+    const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
+    const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };
+    for (const parts of [{ normalizer: nothing }, { pre_tokenizer: { type: "Sequence", pretokenizers: [split] } }]) {
+      expect(survives({ tokenizer: JSON.stringify(byteLevelJson([], parts)) })?.code).toBe("INVALID_FILE");
+    }
+  });
+
   it("strips long runs of spaces in linear time", () => {
     const strip = { type: "Strip", strip_left: true, strip_right: true };
     const tokenizer = fromJson(byteLevelJson([], { normalizer: strip }));
