@@ -1,6 +1,7 @@
-// A DPO step and a GRPO step beside a fine-tuning step on the same tokens, interleaved; planned memory beside batch × vocabulary.
+// A DPO step, a GRPO step and a LoRA step beside a fine-tuning step on the same tokens, interleaved; planned memory beside batch × vocabulary.
 import { parseModelConfig } from "../lib/formats/config.ts";
 import type { Device, FloatDType } from "../lib/graph/index.ts";
+import { adapterTensors } from "../lib/models/adapters.ts";
 import { Model } from "../lib/models/model.ts";
 import { dpoStage } from "../lib/train/dpo.ts";
 import { grpoStage } from "../lib/train/grpo.ts";
@@ -48,6 +49,9 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
       }),
       shape,
     );
+    const adapted = await Model.initialise(parseModelConfig(config), device, 1);
+    const names = adapterTensors(await adapted.addAdapter("lora", { r: 8 }));
+    const lora = await TrainStep.create(adapted, supervised, shape, { names });
     const targets = answers.flatMap(({ ids }) =>
       Array.from(ids.slice(1), (id, i) => (i + 1 < promptLength ? -100 : id)),
     );
@@ -73,11 +77,12 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
       [
         { name: "sft", run: () => seconds(() => sft.run([examples], 1e-5)) },
         { name: "dpo", run: () => seconds(() => dpo.run([pairs], 1e-5)) },
+        { name: "lora", run: () => seconds(() => lora.run([examples], 1e-4)) },
         { name: "grpo", run: () => seconds(() => grpo.run([{ answers: drawn, report: {} }], 1e-5)) },
       ],
       rounds,
     );
-    for (const [i, step] of [dpo, grpo].entries())
+    for (const [i, step] of [dpo, lora, grpo].entries())
       report({
         name: `${others[i]!.name} step over sft step ${dtype}`,
         ratio: Number((others[i]!.median / base!.median).toFixed(3)),
@@ -85,7 +90,7 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
         sftPlannedMB: Math.round(sft.arenaBytes / 1e6),
         batchTimesVocabularyMB: Math.round((4 * rows * vocabSize) / 1e6),
       });
-    for (const step of [sft, dpo, grpo]) step.dispose();
-    model.dispose();
+    for (const step of [sft, dpo, lora, grpo]) step.dispose();
+    for (const m of [model, adapted]) m.dispose();
   }
 }

@@ -2,7 +2,7 @@
 // read it; it first copies the keys and values side by side in f32, because rows that lie heads * width apart fall into
 // few cache sets and defeat the prefetchers.
 #pragma once
-#include "cpu/flash-inl.h"
+#include "cpu/flash_pairs-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -39,8 +39,21 @@ inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence)
   return m;
 }
 
+// Whether products run on pairs of bf16.
+inline bool on_pairs(const Attention& a) { return bf16_pairs && a.type == DType::bf16; }
+
+// What a thread of the forward pass holds: copies, then the work of a block.
+struct ForwardPlan {
+  int64_t side, work;
+};
+inline ForwardPlan plan_forward(const Attention& a) {
+  ForwardPlan p{side_floats(a), flash_floats(a.width)};
+  if (on_pairs(a)) p = {p.side ? round_up(pair_floats(a.length, a.width), 16) : 0, flash_pair_floats(a.width)};
+  return p;
+}
 inline size_t attention_scratch(const Attention& a, int threads) {
-  return sizeof(float) * static_cast<size_t>((side_floats(a) + flash_floats(a.width)) * threads + document_ints(a));
+  ForwardPlan p = plan_forward(a);
+  return sizeof(float) * static_cast<size_t>((p.side + p.work) * threads + document_ints(a));
 }
 
 inline float sink_of(const void* sinks, DType type, int64_t head) {
@@ -52,7 +65,9 @@ inline float sink_of(const void* sinks, DType type, int64_t head) {
 
 inline void attention(const Attention& a, Pool& pool, void* scratch) {
   int64_t owners = a.batch * a.kv_heads, group = a.heads / a.kv_heads;
-  int64_t items = group * ceil_div(a.length, query_block), side = side_floats(a);
+  ForwardPlan plan = plan_forward(a);
+  int64_t items = group * ceil_div(a.length, query_block), side = plan.side;
+  const bool pairs = on_pairs(a);
   int64_t q_stride = a.heads * a.width, kv_stride = a.kv_heads * a.width;
   // Every block is computed alone, so the number of shares changes no result: enough of them to balance the threads.
   int64_t shares = owners ? min_of(items, ceil_div(4 * pool.threads(), owners)) : 0;
@@ -63,11 +78,13 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
   pool.run(owners * shares, [&](int64_t t, int thread) {
     int64_t owner = t / shares, sequence = owner / a.kv_heads, kv_head = owner % a.kv_heads;
     int64_t kv = sequence * a.length * kv_stride + kv_head * a.width;
-    float* copy = work + thread * (side + flash_floats(a.width));
+    float* copy = work + thread * (side + plan.work);
     const void *k = element(a.k, a.type, kv), *v = element(a.v, a.type, kv);
     DType kv_type = a.type;
     int64_t stride = kv_stride;
-    if (side) {
+    if (side && pairs) {
+      copy_key_value_pairs(k, v, kv_stride, a.length, a.width, copy);
+    } else if (side) {
       load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, copy, a.width);
       load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, copy + a.length * a.width, a.width);
       k = copy, v = copy + a.length * a.width, kv_type = DType::f32, stride = a.width;
@@ -79,7 +96,8 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
                    k, v, kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
                    element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
                    sink_of(a.sinks, a.sinks_type, head)};
-      flash_forward(b, copy + side);
+      if (pairs) flash_forward_pairs(b, side ? copy : nullptr, copy + side);
+      else flash_forward(b, copy + side);
     }
   });
 }

@@ -13,6 +13,13 @@ struct BackwardPlan {
   int64_t buffers;                // how many such sums exist at a time
   int64_t side, work;             // floats of one thread: the copy of keys and values, and all of it
 };
+// Pairs of queries and keys need many of both: over a few the roundings of the scores' gradients do not average out, and
+// panels are padding anyway.
+inline bool backward_on_pairs(const Attention& a) { return on_pairs(a) && a.length >= NR && (a.window == 0 || a.window >= NR); }
+inline BackwardPlan plan_pairs(const Attention& a, BackwardPlan p);  // what threads hold where operands are pairs
+inline void backward_pairs(const Attention& a, const Mask& mask, int64_t sequence, int64_t head, int64_t position, float* work, int64_t side, int64_t padded, float* dk, float* dv);
+inline void copy_pairs(const Attention& a, int64_t kv, float* to);
+
 inline BackwardPlan plan_backward(const Attention& a, int threads) {
   BackwardPlan p;
   p.owners = a.batch * a.kv_heads;
@@ -25,7 +32,7 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   int64_t panels = 3 * query_block * a.width, rows = 2 * query_block * p.padded, keys = 2 * key_block * a.width;
   p.side = side_floats(a);
   p.work = p.side + round_up(panels + rows + keys + 2 * key_block * query_block + 2 * query_block, 16);
-  return p;
+  return backward_on_pairs(a) ? plan_pairs(a, p) : p;
 }
 inline size_t attention_backward_scratch(const Attention& a, int threads) {
   BackwardPlan p = plan_backward(a, threads);
@@ -65,15 +72,19 @@ inline void clear_rows(float* s, float* dp, int64_t from, int64_t to) {
 }
 
 // c (keys, padded) += a (keys, queries from..to of a row of query_block) b (queries, padded). The first query that key
-// row j sees is on or after `diagonal + j` under a causal mask; whole panels before it are skipped.
+// row j sees is on or after `diagonal + j` under a causal mask; whole panels before it are skipped. With PAIRS, a and b
+// hold queries in pairs.
+template <bool PAIRS = false>
 inline void spread_tile(const float* a, const float* b, int64_t keys, int64_t from, int64_t to, bool causal, int64_t diagonal, int64_t padded, float* c) {
+  constexpr int64_t queries = PAIRS ? 2 : 1, stride = query_block / queries;  // of a float of a, of a row of it
   for (int64_t j = 0; j < keys; j += MR) {
     int64_t rows = min_of<int64_t>(MR, keys - j), start = from;
     if (causal) start = max_of(start, (diagonal + j) / NR * NR);
     if (start >= to) continue;
-    MicroTile tile = micro_tile_for<false>(rows);
+    MicroTile tile = micro_tile_for<false, PAIRS>(rows);
+    int64_t first = start / queries, count = ceil_div(to, queries) - first;
     for (int64_t d = 0; d < padded; d += NR)
-      tile(to - start, a + j * query_block + start, query_block, b + start * padded + d, padded, c + j * padded + d, padded, nullptr, true);
+      tile(count, a + j * stride + first, stride, b + first * padded + d, padded, c + j * padded + d, padded, nullptr, true);
   }
 }
 
@@ -159,11 +170,12 @@ inline void backward_block(const Attention& a, const Mask& mask, int64_t sequenc
     store_lanes(w.dq_panels + p * NR * width, width, scale, min_of<int64_t>(NR, rows - p * NR), a.dq, a.type, qo + p * NR * q_stride, q_stride);
 }
 
-// Row `row` of an owner's sums, over all its parts, to the gradient.
-inline void store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, int64_t at, void* to) {
+// Row `row` of an owner's sums, over all its parts, times `factor`, to the gradient.
+inline void store_sums(const Attention& a, const float* sums, int64_t parts, int64_t part_stride, int64_t padded, int64_t row, float factor, int64_t at, void* to) {
   for (int64_t d = 0; d < a.width; d += W) {
     F v = load(sums + row * padded + d);
     for (int64_t p = 1; p < parts; ++p) v = add(v, load(sums + p * part_stride + row * padded + d));
+    v = mul(v, set1(factor));
     int n = static_cast<int>(min_of<int64_t>(W, a.width - d));
     if (a.type == DType::f32) n == W ? store(static_cast<float*>(to) + at + d, v) : store_n(static_cast<float*>(to) + at + d, v, n);
     else n == W ? store(static_cast<bf16*>(to) + at + d, v) : store_n(static_cast<bf16*>(to) + at + d, v, n);
@@ -177,11 +189,12 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
   int32_t* starts = reinterpret_cast<int32_t*>(work + pool.threads() * plan.work);
   if (a.documents) find_documents(a, starts);
   int64_t group = a.heads / a.kv_heads, blocks = ceil_div(a.length, query_block), kv_stride = a.kv_heads * a.width;
+  const bool pairs = backward_on_pairs(a);
   auto store_owner = [&](int64_t owner, const float* from, int64_t parts, int64_t begin, int64_t end) {
     int64_t base = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
     for (int64_t r = begin; r < end; ++r) {
-      store_sums(a, from, parts, plan.sums, plan.padded, r, base + r * kv_stride, a.dk);
-      store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, base + r * kv_stride, a.dv);
+      store_sums(a, from, parts, plan.sums, plan.padded, r, pairs ? a.scale : 1, base + r * kv_stride, a.dk);
+      store_sums(a, from + a.length * plan.padded, parts, plan.sums, plan.padded, r, 1, base + r * kv_stride, a.dv);
     }
   };
   pool.run(plan.owners * plan.parts, [&](int64_t t, int thread) {
@@ -191,14 +204,18 @@ inline void attention_backward(const Attention& a, Pool& pool, void* scratch) {
     for (int64_t i = 0; i < plan.sums; i += W) store(dk + i, zero());
     float* mine = work + thread * plan.work;
     BackwardWork w = carve_backward(mine, plan.side, a.width, plan.padded);
-    if (plan.side) {
-      int64_t kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
+    int64_t kv = owner / a.kv_heads * a.length * kv_stride + owner % a.kv_heads * a.width;
+    if (plan.side && pairs) {
+      copy_pairs(a, kv, mine);
+    } else if (plan.side) {
       load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, mine, a.width);
       load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, mine + plan.side / 2, a.width);
     }
     for (int64_t item = part; item < group * blocks; item += plan.parts) {
-      int64_t head = owner % a.kv_heads * group + item % group;
-      backward_block(a, mask_of(a, starts, owner / a.kv_heads), owner / a.kv_heads, head, item / group * query_block, w, plan.padded, dk, dv);
+      int64_t head = owner % a.kv_heads * group + item % group, sequence = owner / a.kv_heads, position = item / group * query_block;
+      Mask mask = mask_of(a, starts, sequence);
+      if (pairs) backward_pairs(a, mask, sequence, head, position, mine, plan.side, plan.padded, dk, dv);
+      else backward_block(a, mask, sequence, head, position, w, plan.padded, dk, dv);
     }
     if (plan.parts == 1) store_owner(owner, dk, 1, 0, a.length);
   });

@@ -115,40 +115,59 @@ inline void load_panels(const void* from, DType type, int64_t at, int64_t stride
   }
 }
 
-// s (keys, NR) = k (keys, width) panel (width, NR)
+// s (keys, NR) = k (keys, width) panel (width, NR). With PAIRS, here and below: what is summed over comes in pairs of bf16
+// (see multiply_add), two to a float, and its length and strides count floats.
+template <bool PAIRS = false>
 inline void score_tile(const float* k, int64_t k_stride, int64_t keys, int64_t width, const float* panel, float* s, int64_t s_stride) {
   int64_t j = 0;
-  for (; j + MR <= keys; j += MR) micro_tile<MR, false>(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
-  if (j < keys) micro_tile_for<false>(keys - j)(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  for (; j + MR <= keys; j += MR) micro_tile<MR, false, PAIRS>(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
+  if (j < keys) micro_tile_for<false, PAIRS>(keys - j)(width, k + j * k_stride, k_stride, panel, NR, s + j * s_stride, s_stride, nullptr, false);
 }
 
 // acc (width, NR) += v (keys, width)^T p (keys, NR)
+template <bool PAIRS = false>
 inline void mix_tile(const float* v, int64_t v_stride, int64_t keys, int64_t width, const float* p, int64_t p_stride, float* acc) {
   int64_t d = 0;
-  for (; d + MR <= width; d += MR) micro_tile<MR, true>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
-  if (d < width) micro_tile_for<true>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  for (; d + MR <= width; d += MR) micro_tile<MR, true, PAIRS>(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
+  if (d < width) micro_tile_for<true, PAIRS>(width - d)(keys, v + d, v_stride, p, p_stride, acc + d * NR, NR, nullptr, true);
 }
 
 HEDDLE_SIMD F capped(F s, float cap) { return mul(set1(cap), tanh(mul(s, set1(1.0f / cap)))); }
 
-// Turns a score panel s (keys, NR) into exp(score - max) in place, updating the running maximum and sum of each lane
-// (m, l: NR floats) and rescaling acc (width, NR) where the maximum moved.
-inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float softcap, float* m, float* l, float* acc, int64_t width) {
-  bool cut = edges.low || edges.high;
-  F old0 = load(m), old1 = load(m + W), max0 = old0, max1 = old1;
+// Turns a panel s (keys, NR) of products into exp(score - max) in place, score = scale * product, updating the running
+// maximum and sum of each lane (m, l: NR floats) and rescaling acc (width, NR) where the maximum moved. With PAIRS the
+// result is (keys / 2, NR) pairs of keys; an odd one ends with a zero.
+template <bool PAIRS = false>
+inline void softmax_panel(float* s, int64_t keys, const Edges& edges, float scale, float softcap, float* m, float* l, float* acc, int64_t width) {
+  bool cut = edges.low || edges.high, score = softcap > 0 || !(scale > 0);  // whether scores replace products at once
+  F factor = set1(score ? 1 : scale);
+  F old0 = load(m), old1 = load(m + W), max0 = set1(minus_infinity), max1 = max0;
   for (int64_t j = 0; j < keys; ++j) {
     F a = load(s + j * NR), b = load(s + j * NR + W);
+    if (score) a = mul(a, set1(scale)), b = mul(b, set1(scale));
     if (softcap > 0) a = capped(a, softcap), b = capped(b, softcap);
     if (cut) a = masked(a, edges, 0, static_cast<float>(j)), b = masked(b, edges, 1, static_cast<float>(j));
-    if (softcap > 0 || cut) store(s + j * NR, a), store(s + j * NR + W, b);
+    if (score || cut) store(s + j * NR, a), store(s + j * NR + W, b);
     max0 = max(a, max0), max1 = max(b, max1);
   }
+  max0 = max(mul(max0, factor), old0), max1 = max(mul(max1, factor), old1);
   // A lane that has seen no key yet has maximum -inf; subtracting 0 instead keeps exp(-inf) = 0 and avoids NaN.
   F none = set1(minus_infinity), lowest = set1(-3.0e38f);
   F base0 = select_lt(max0, lowest, zero(), max0), base1 = select_lt(max1, lowest, zero(), max1);
   F sum0 = zero(), sum1 = zero();
-  for (int64_t j = 0; j < keys; ++j) {
-    F a = exp_nonpositive(sub(load(s + j * NR), base0)), b = exp_nonpositive(sub(load(s + j * NR + W), base1));
+  F less0 = neg(base0), less1 = neg(base1);
+  auto weight = [&](int64_t j, int half) { return exp_nonpositive(fma(load(s + j * NR + half * W), factor, half ? less1 : less0)); };
+#if defined(HEDDLE_SIMD_BF16)
+  if (PAIRS)
+    for (int64_t j = 0; j < keys; j += 2) {
+      F a = weight(j, 0), b = weight(j, 1), a2 = zero(), b2 = zero();
+      if (j + 1 < keys) a2 = weight(j + 1, 0), b2 = weight(j + 1, 1);
+      store(s + j / 2 * NR, join_rounded(a, a2)), store(s + j / 2 * NR + W, join_rounded(b, b2));
+      sum0 = add(sum0, add(a, a2)), sum1 = add(sum1, add(b, b2));
+    }
+#endif
+  for (int64_t j = 0; !PAIRS && j < keys; ++j) {
+    F a = weight(j, 0), b = weight(j, 1);
     store(s + j * NR, a), store(s + j * NR + W, b);
     sum0 = add(sum0, a), sum1 = add(sum1, b);
   }
@@ -188,6 +207,19 @@ inline int64_t flash_floats(int64_t width) {
   return round_up(2 * query_block * width + 2 * key_block * width + key_block * NR + 2 * query_block, 16);
 }
 
+// Sums o (panels, width, NR), maxima and sums of weights (query_block) -> rows of the output.
+inline void flash_finish(const FlashBlock& b, const float* m, const float* l, const float* o) {
+  int64_t width = b.width;
+  for (int64_t p = 0; p * NR < b.rows; ++p) {
+    int64_t rows = min_of<int64_t>(NR, b.rows - p * NR);
+    float inverse[NR];
+    for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
+    store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.q_type, p * NR * b.o_stride, b.o_stride);
+    if (b.lse)
+      for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
+  }
+}
+
 // work: flash_floats(width).
 inline void flash_forward(const FlashBlock& b, float* work) {
   int64_t width = b.width;
@@ -222,18 +254,11 @@ inline void flash_forward(const FlashBlock& b, float* work) {
       if (skip >= seen) continue;
       score_tile(k + skip * width, width, seen - skip, width, q + p * NR * width, s, NR);
       Edges edges = edges_of(b.mask, query, b.rows - p * NR, j + skip, seen - skip, b.keys);
-      softmax_panel(s, seen - skip, edges, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
+      softmax_panel(s, seen - skip, edges, 1, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
       mix_tile(v + skip * width, width, seen - skip, width, s, NR, o + p * NR * width);
     }
   }
-  for (int64_t p = 0; p * NR < b.rows; ++p) {
-    int64_t rows = min_of<int64_t>(NR, b.rows - p * NR);
-    float inverse[NR];
-    for (int i = 0; i < NR; ++i) inverse[i] = l[p * NR + i] > 0 ? 1 / l[p * NR + i] : 0;
-    store_lanes(o + p * NR * width, width, inverse, rows, b.o, b.q_type, p * NR * b.o_stride, b.o_stride);
-    if (b.lse)
-      for (int64_t i = 0; i < rows; ++i) b.lse[(p * NR + i) * b.lse_stride] = m[p * NR + i] + __builtin_logf(l[p * NR + i]);
-  }
+  flash_finish(b, m, l, o);
 }
 
 }  // namespace HEDDLE_ISA

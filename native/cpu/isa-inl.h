@@ -1,7 +1,7 @@
 // The table of one instruction set, from the algorithms compiled in its namespace.
 #pragma once
 #include "cpu/attention-inl.h"
-#include "cpu/attention_backward-inl.h"
+#include "cpu/attention_backward_pairs-inl.h"
 #include "cpu/cached_attention-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"

@@ -12,7 +12,7 @@ using cpu::TokenLogprob;
 constexpr int64_t logprob_rows = 512, logprob_columns = 1024;
 
 #if defined(HEDDLE_SIMD_BF16)
-constexpr bool bf16_products = true;  // gradients of logits are then rounded, so that both backward products are bf16
+constexpr bool bf16_products = true;
 #else
 constexpr bool bf16_products = false;
 #endif
@@ -21,6 +21,7 @@ struct LogprobPlan {
   int64_t rows, columns;
   int64_t logits, state, dh;  // floats
   int64_t numbers;            // floats: a chunk of a quantised w
+  int64_t rounded;            // floats: gradients of logits in bf16
   size_t gemm;
 };
 inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int threads) {
@@ -30,6 +31,9 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   p.state = round_up(3 * p.rows, 16);
   p.dh = backward && t.h_type != DType::f32 ? round_up(p.rows * t.width, 16) : 0;
   p.numbers = t.w_type > DType::u8 ? round_up(p.columns * t.width, 16) : 0;
+  // The gradient of h is bf16 itself, and so may be what it is made of; that of w is f32 and takes f32 gradients.
+  bool round = bf16_products && backward && t.h_type == DType::bf16 && t.w_type == DType::bf16;
+  p.rounded = round ? round_up(ceil_div(p.rows * p.columns, 2), 16) : 0;
   p.gemm = gemm_scratch(p.rows, p.columns, t.width, threads);
   if (backward) {
     p.gemm = max_of(p.gemm, gemm_scratch(p.rows, t.width, p.columns, threads));
@@ -38,7 +42,7 @@ inline LogprobPlan plan_logprob(const TokenLogprob& t, bool backward, int thread
   return p;
 }
 inline size_t logprob_bytes(const LogprobPlan& p) {
-  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh + p.numbers);
+  return p.gemm + 64 + sizeof(float) * static_cast<size_t>(p.logits + p.state + p.dh + p.numbers + p.rounded);
 }
 inline size_t token_logprob_scratch(const TokenLogprob& t, int threads) {
   return logprob_bytes(plan_logprob(t, false, threads));
@@ -141,10 +145,9 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   }
 }
 
-// One row of products -> gradients with respect to them, in place. They stay f32: rounding them to bf16 would let the
-// products below use its dot instructions, at an error of the weights' gradient beyond twice its operands' rounding.
+// One row of products -> gradients with respect to them, in place and, where `rounded` is not null, as bf16 there.
 // `upstream` is the gradient of the target's log-probability, `of_lse` that of the logsumexp.
-inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
+inline void gradient_row(float* row, bf16* rounded, int64_t n, const TokenLogprob& t, float upstream, float of_lse, float lse,
                          int64_t target) {
   auto slope = [&](F x) {  // d logit / d product, from the logit
     if (!(t.softcap > 0)) return set1(t.scale);
@@ -158,6 +161,7 @@ inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float ups
     F p = exp_nonpositive(sub(x, set1(lse)));
     F d = mul(mul(set1(of_lse - upstream), p), slope(x));
     count == W ? store(row + j, d) : store_n(row + j, d, count);
+    if (rounded) count == W ? store(rounded + j, d) : store_n(rounded + j, d, count);
   }
   if (target < 0 || target >= n) return;
   alignas(64) float value[W], gradient[W];
@@ -166,6 +170,7 @@ inline void gradient_row(float* row, int64_t n, const TokenLogprob& t, float ups
   F p = exp_nonpositive(sub(x, set1(lse)));
   store(gradient, mul(add(mul(set1(upstream), sub(set1(1), p)), mul(set1(of_lse), p)), slope(x)));
   row[target] = gradient[0];
+  if (rounded) store1(rounded + target, gradient[0]);
 }
 
 inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scratch) {
@@ -173,7 +178,8 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
   float* products = static_cast<float*>(scratch);
   float* wide_dh = products + plan.logits + plan.state;
   float* numbers = wide_dh + plan.dh;
-  void* rest = numbers + plan.numbers;
+  bf16* rounded = plan.rounded ? reinterpret_cast<bf16*>(numbers + plan.numbers) : nullptr;
+  void* rest = numbers + plan.numbers + plan.rounded;
   if (t.rows == 0 && t.dw)
     for (int64_t i = 0; i < t.vocab * t.width; ++i) t.dw[i] = 0;
   for (int64_t i0 = 0; i0 < t.rows; i0 += plan.rows) {
@@ -187,23 +193,27 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
         for (int64_t i = begin; i < end; ++i) {
           bool counted = t.targets[i0 + i] >= 0;
           float* row = products + i * columns;
-          if (counted)
-            gradient_row(row, columns, t, t.d_logprob[i0 + i], t.d_lse ? t.d_lse[i0 + i] : 0, t.lse[i0 + i],
+          bf16* narrow = rounded ? rounded + i * columns : nullptr;
+          if (counted) {
+            gradient_row(row, narrow, columns, t, t.d_logprob[i0 + i], t.d_lse ? t.d_lse[i0 + i] : 0, t.lse[i0 + i],
                          t.targets[i0 + i] - j0);
-          else
-            for (int64_t j = 0; j < columns; ++j) row[j] = 0;
+            continue;
+          }
+          for (int64_t j = 0; j < columns; ++j) row[j] = 0;
+          for (int64_t j = 0; narrow && j < columns; ++j) narrow[j] = bf16{};
         }
       });
       Gemm g{};
       g.a = products, g.a_type = DType::f32, g.lda = columns;
       // dh (rows, width) += gradients (rows, columns) w[j0..] (columns, width)
       g.m = rows, g.n = t.width, g.k = columns;
+      if (rounded) g.a = rounded, g.a_type = DType::bf16;
       g.b = w.data, g.b_type = w.type, g.ldb = t.width;
       g.c = dh, g.c_type = DType::f32, g.ldc = t.width, g.accumulate = j0 > 0;
       gemm(g, pool, rest);
       if (!t.dw) continue;
       // dw[j0..] (columns, width) += gradients^T h (rows, width)
-      g.a_transposed = true, g.m = columns, g.k = rows;
+      g.a = products, g.a_type = DType::f32, g.a_transposed = true, g.m = columns, g.k = rows;
       g.b = static_cast<const char*>(t.h) + i0 * t.width * bytes_of(t.h_type), g.b_type = t.h_type;
       g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
       gemm(g, pool, rest);

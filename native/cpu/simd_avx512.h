@@ -140,6 +140,14 @@ HEDDLE_SIMD F join_pairs(const bf16* low, const bf16* high) { return join_halves
 HEDDLE_SIMD F join_pairs_n(const bf16* low, const bf16* high, int n) {  // high may be null: zeros
   return join_halves(load16_n(low, n), high ? load16_n(high, n) : _mm256_setzero_si256());
 }
-// The same of floats, rounded to bf16.
-HEDDLE_SIMD F join_rounded(F low, F high) { return join_halves(round_bf16(low), round_bf16(high)); }
+// The same of floats, rounded to bf16 (subnormals to zero, as the dot product takes them).
+HEDDLE_SIMD F join_rounded(F low, F high) {
+#if defined(HEDDLE_EMULATE_AVX512)
+  return join_halves(round_bf16(low), round_bf16(high));
+#else
+  alignas(64) static constexpr uint16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                     8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  return _mm512_castsi512_ps(_mm512_permutexvar_epi16(_mm512_load_si512(order), (__m512i)_mm512_cvtne2ps_pbh(high, low)));
+#endif
+}
 #endif

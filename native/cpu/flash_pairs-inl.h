@@ -1,0 +1,108 @@
+// flash-inl.h on pairs of bf16: the same blocks, whose products take two keys, or two elements of a head, at a time.
+// Weights of keys are rounded to bf16 before they meet the values; their sum is not.
+#pragma once
+#include "cpu/flash-inl.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_SIMD_BF16)
+constexpr bool bf16_pairs = true;
+
+// Rows as they are, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
+inline void copy_rows(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
+    for (int64_t d = 0; d < to_stride; d += W) {
+      int64_t left = width - 2 * d, keep = min_of<int64_t>(W, to_stride - d);
+      F v = left >= 2 * W ? load_pairs(from + 2 * d) : load_pairs_n(from + 2 * d, max_of<int64_t>(0, left));
+      keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
+    }
+}
+// (ceil(rows / 2), to_stride) pairs of neighbouring rows; what lies beyond rows and width is zero.
+inline void join_rows(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
+    for (int64_t d = 0; d < to_stride; d += W) {
+      int64_t left = max_of<int64_t>(0, width - d), keep = min_of<int64_t>(W, to_stride - d);
+      const bf16 *low = from + d, *high = r + 1 < rows ? low + stride : nullptr;
+      F v = left >= W && high ? join_pairs(low, high) : join_pairs_n(low, high, static_cast<int>(min_of<int64_t>(W, left)));
+      keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
+    }
+}
+#else
+constexpr bool bf16_pairs = false;
+inline void copy_rows(const bf16*, int64_t, int64_t, int64_t, float*, int64_t) {}
+inline void join_rows(const bf16*, int64_t, int64_t, int64_t, float*, int64_t) {}
+#endif
+
+// Floats of keys as rows of pairs and of values as pairs of rows.
+inline int64_t key_floats(int64_t keys, int64_t width) { return keys * ceil_div(width, 2); }
+inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys, width) + ceil_div(keys, 2) * width; }
+inline void copy_key_value_pairs(const void* k, const void* v, int64_t stride, int64_t keys, int64_t width, float* to) {
+  copy_rows(static_cast<const bf16*>(k), stride, keys, width, to, ceil_div(width, 2));
+  join_rows(static_cast<const bf16*>(v), stride, keys, width, to + key_floats(keys, width), width);
+}
+
+// Panels of NR rows as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
+inline void load_pair_panels(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to) {
+  int64_t depth = ceil_div(width, 2);
+  for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
+#if defined(HEDDLE_SIMD_BF16)
+    if (i < rows) {
+      pack_pair_panel<NR>(from + i * stride, stride, false, 0, 0, rows - i, width, to);
+      continue;
+    }
+#else
+    (void)from, (void)stride, (void)rows;
+#endif
+    for (int64_t s = 0; s < depth * NR; s += W) store(to + s, zero());
+  }
+}
+
+static_assert(key_block % 2 == 0, "a pair of keys is not cut");
+
+inline int64_t flash_pair_floats(int64_t width) {
+  int64_t panels = query_block * (ceil_div(width, 2) + width);
+  return round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16);
+}
+
+// As flash_forward. `copy`: all keys and values of b as copy_key_value_pairs leaves them, or null. work:
+// flash_pair_floats(width).
+inline void flash_forward_pairs(const FlashBlock& b, const float* copy, float* work) {
+  int64_t width = b.width, depth = ceil_div(width, 2);
+  float* q = work;                           // (panels, depth, NR)
+  float* o = q + query_block * depth;        // (panels, width, NR)
+  float* tile = o + query_block * width;     // keys and values of a block
+  float* s = tile + pair_floats(key_block, width);  // (key_block, NR)
+  float* m = s + key_block * NR;             // (query_block)
+  float* l = m + query_block;
+  load_pair_panels(static_cast<const bf16*>(b.q), b.q_stride, b.rows, width, q);
+  for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
+  for (int64_t i = 0; i < query_block; ++i) m[i] = b.sink, l[i] = b.sink > minus_infinity ? 1 : 0;
+  int64_t end = b.position + b.rows;
+  int64_t first = b.mask.low(b.position) / 2 * 2, last = b.mask.high(end - 1, b.keys);
+  for (int64_t j = first; j < last; j += key_block) {
+    int64_t keys = min_of(key_block, last - j);
+    const float *k = tile, *v = tile + key_floats(key_block, width);
+    if (copy) {
+      k = copy + j * depth, v = copy + key_floats(b.keys, width) + j / 2 * width;
+    } else {
+      const bf16 *from_k = static_cast<const bf16*>(b.k) + j * b.kv_stride, *from_v = static_cast<const bf16*>(b.v) + j * b.kv_stride;
+      copy_rows(from_k, b.kv_stride, keys, width, tile, depth);
+      join_rows(from_v, b.kv_stride, keys, width, tile + key_floats(key_block, width), width);
+    }
+    for (int64_t p = 0; p * NR < b.rows; ++p) {
+      int64_t query = b.position + p * NR;
+      auto [skip, seen] = seen_keys(b.mask, query, min_of(query + NR, end), j, keys, b.keys);
+      if (skip >= seen) continue;
+      skip = skip / 2 * 2;  // masked like any key that some lane does not see
+      score_tile<true>(k + skip * depth, depth, seen - skip, depth, q + p * NR * depth, s, NR);
+      Edges edges = edges_of(b.mask, query, b.rows - p * NR, j + skip, seen - skip, b.keys);
+      softmax_panel<true>(s, seen - skip, edges, b.scale, b.softcap, m + p * NR, l + p * NR, o + p * NR * width, width);
+      mix_tile<true>(v + skip / 2 * width, width, ceil_div(seen - skip, 2), width, s, NR, o + p * NR * width);
+    }
+  }
+  flash_finish(b, m, l, o);
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
