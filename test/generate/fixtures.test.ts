@@ -52,7 +52,8 @@ describe.skipIf(!fixtures)("reference models", () => {
 
     beforeAll(async () => {
       reference = referenceFor(folder, path);
-      model = await LanguageModel.load(join(fixtures!, path));
+      // In f32: bf16 weights would else meet activations rounded to bf16 (the test below).
+      model = await LanguageModel.load(join(fixtures!, path), { dtype: "f32" });
       const top = referenceOf(folder).sequences.flatMap((s) => s.top.flat().map(([, logit]) => logit));
       const all = reference.full ? reference.full.logits.flat() : top;
       range = Math.max(...all) - Math.min(...all);
@@ -76,6 +77,20 @@ describe.skipIf(!fixtures)("reference models", () => {
         for (const [p, value] of nll.entries())
           expect(Math.abs(-scores[p + 1]! - value)).toBeLessThanOrEqual(2e-4 * Math.max(1, range));
       }
+    });
+
+    test("as it is loaded by default: exact, but for bf16 weights, which meet rounded activations", async () => {
+      await using stored = await LanguageModel.load(join(fixtures!, path));
+      await using exact = await LanguageModel.load(join(fixtures!, path), { quantizedActivations: "f32" });
+      const { ids } = reference.full ?? reference.sequences[0]!;
+      const [a, b, c] = [await model.logits(ids), await stored.logits(ids), await exact.logits(ids)];
+      const rounded = [...stored.model.tensors.values()].some((t) => t.dtype === "bf16");
+      const distance = (x: Float32Array[], y: Float32Array[]) =>
+        Math.max(...x.map((row, p) => row.reduce((most, v, i) => Math.max(most, Math.abs(v - y[p]![i]!)), 0)));
+      expect(distance(a, c)).toBeLessThanOrEqual(1e-4 * range);
+      // A rounding of bf16 is up to 2⁻⁹ of a value; this one shows, and stays of that order of the logits' range.
+      if (rounded) expect(distance(a, b)).toBeGreaterThan(1e-4 * range);
+      expect(distance(a, b)).toBeLessThanOrEqual((rounded ? 2 ** -8 : 1e-4) * range);
     });
 
     test("greedy continuations, over their whole length", async () => {
