@@ -2,6 +2,7 @@
 
 Started by bench/peers/torch.ts with the environment that torch needs to run well on two threads.
 """
+import ctypes
 import json
 import sys
 import time
@@ -28,6 +29,7 @@ def status(field):
 
 def peak_over(run):
     """Bytes of the largest resident set while `run` runs, beyond what was resident before."""
+    ctypes.CDLL(None).malloc_trim(0)  # memory that an earlier case freed would hide what this one takes
     with open("/proc/self/clear_refs", "w") as f:
         f.write("5")
     before = status("VmRSS")
