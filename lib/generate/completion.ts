@@ -3,7 +3,7 @@ import type { FinishReason, Piece, Sequence, TopCandidate } from "./sequence.ts"
 
 export interface Usage {
   promptTokens: number;
-  /** Of these, those that a session held already. */
+  /** Of these, those that a session held already, or that another prompt of the call computed. */
   cachedTokens: number;
   completionTokens: number;
   /** With speculative decoding: tokens that were guessed, and those of them that came true. */

@@ -4,6 +4,7 @@ import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { type Draw, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
+import { commonPrefix, SharedPrefixes } from "./shared-prefix.ts";
 import { type Drafter, DraftLength, drafterOf } from "./speculate.ts";
 
 /** What a call did, for usage and timings; filled as it goes. */
@@ -35,7 +36,7 @@ export interface RunOptions {
 /**
  * The generation loop: each run takes all active sequences one step further, prompts in chunks and the others by a token
  * (or, with a drafter, by those that it guessed right), and every sequence whose last id was fed draws its next. Sequences
- * beyond the cache's slots wait until one is free.
+ * beyond the cache's slots wait until one is free; what prompts have in common is computed once.
  */
 export async function* runSequences(
   cache: KvCache,
@@ -60,6 +61,7 @@ async function* loop(
   const deterministic = sequences.some((s) => s.options.deterministic);
   // What one sequence computed is no use to another whose bits must not depend on it.
   const isolated = deterministic && sequences.length > 1;
+  const shared = new SharedPrefixes(cache, deterministic ? DETERMINISTIC_ROWS : 1);
   const waiting = sequences.filter((s) => !s.finishReason);
   const slots = new Map<Sequence, number>();
   const free = Array.from({ length: cache.slots }, (_, i) => i).reverse();
@@ -81,6 +83,7 @@ async function* loop(
       if (isolated) cache.truncate(slot, 0);
       else rewind(cache, slot, sequence.context);
       sequence.cachedTokens = cache.ids(slot).length;
+      shared.admit(sequence, slot, slots);
       await cache.reserve(Math.min(sequence.expectedLength, sequence.context.length + RESERVED_AHEAD));
     }
     for (const [sequence, slot] of slots) {
@@ -90,7 +93,9 @@ async function* loop(
     }
     for (const [sequence, slot] of slots) cache.fit(slot, sequence.context.length);
     const before = performance.now();
-    const { segments, ready } = await nextRun(cache, slots, { deterministic, draft });
+    await shared.settle(slots);
+    const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
+    const { segments, ready } = await nextRun(cache, running, { deterministic, draft });
     await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
     const choices = await step(cache, segments, ready, { deterministic, draftTokens: most, signal });
     const now = performance.now();
@@ -157,12 +162,6 @@ function account(
     progress.prefilledTokens += promptRows(segments, ready);
     progress.prefillMs += ms;
   }
-}
-
-function commonPrefix(a: readonly number[], b: readonly number[]): number {
-  let n = 0;
-  while (n < a.length && n < b.length && a[n] === b[n]) n++;
-  return n;
 }
 
 /** The free slot that holds most of the sequence's beginning already. */

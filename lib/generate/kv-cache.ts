@@ -163,6 +163,21 @@ export class KvCache {
     this.store = await store.grown(model, { slots, dtype, capacity }, lengths);
   }
 
+  /**
+   * Makes a slot hold the first `length` ids of another. @returns false, and the slot holds what it held, where a sliding
+   * layer no longer has the window before them
+   */
+  async copySlot(from: number, to: number, length: number): Promise<boolean> {
+    this.assertLive();
+    if (!this.holdsWindow(from, length)) return false;
+    this.keep(to, 0);
+    await this.store.copySlot(this.store, { from, to, length });
+    this.held[to] = this.held[from]!.slice(0, length);
+    this.written[to] = this.written[from]!;
+    this.lengths[to] = this.lengths[from]!;
+    return true;
+  }
+
   /** What slot 0 holds, for a file. */
   get state(): CacheState {
     const { contextLength, dtype, adapters, store } = this;

@@ -156,7 +156,10 @@ export class LanguageModel {
     return (await this.completeAll([prompt], options))[0]!;
   }
 
-  /** The continuations of several prompts, `n` of each, in order. Each equals what it is alone, whatever runs beside. */
+  /**
+   * The continuations of several prompts, `n` of each, in order. Each equals what it is alone, whatever runs beside; what
+   * prompts have in common from the beginning on is computed once.
+   */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
     const resolved = this.resolve(options);
     const sequences = this.sequences(prompts, resolved);

@@ -32,6 +32,36 @@ describe.each([
     expect(fewer.map(bits)).toEqual(together.slice(8).map(bits));
   });
 
+  test("what prompts have in common is computed once, and changes no bit", async () => {
+    await using model = make(2);
+    const system = prompts[11]!.slice(0, 500);
+    const asked = [0, 1, 2, 3, 1, 40].map((n) => [...system, ...prompts[8]!.slice(0, n)]);
+    asked.push(prompts[3]!, system.slice(0, 300), [...system.slice(0, 130), 5, 6]);
+    for (const deterministic of [true, false]) {
+      const together = await model.completeAll(asked, { ...options, n: 2, deterministic });
+      const cached = together.map((c) => c.usage.cachedTokens);
+      if (deterministic) {
+        // Whole chunks of 64: of 500 and of 502 tokens 448, of 300 tokens 256, of 130 in common 128.
+        expect(cached).toEqual([0, 448, 448, 448, 448, 448, 448, 448, 448, 448, 448, 512, 0, 0, 256, 256, 128, 128]);
+      } else {
+        expect(cached[0]).toBe(0);
+        expect(cached.slice(1, 12)).toEqual([499, 500, 500, 501, 501, 502, 502, 500, 500, 503, 539]);
+        expect(cached.slice(12)).toEqual([0, 0, 299, 299, 130, 131]);
+      }
+      for (const [i, completion] of together.entries()) {
+        const alone = await model.completeAll([asked[i >> 1]!], {
+          ...options,
+          seed: options.seed + (i % 2),
+          deterministic,
+        });
+        if (deterministic) expect(bits(completion), `prompt ${i >> 1}`).toEqual(bits(alone[0]!));
+        else
+          for (const [j, logprob] of alone[0]!.logprobs.entries())
+            expect(Math.abs(completion.logprobs[j]! - logprob)).toBeLessThan(1e-4);
+      }
+    }
+  });
+
   test("without it, tokens agree and log-probabilities do within rounding", async () => {
     await using model = make(2);
     const together = await model.completeAll(prompts, options);
