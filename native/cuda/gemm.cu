@@ -95,6 +95,7 @@ __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
 
 GemmKernel choose_gemm(const Gemm& g, int multiprocessors) {
   if (g.m <= most_rows && !g.a_transposed && g.b_transposed && !g.rowwise) return GemmKernel::few_rows;
+  if (g.c.type == DType::f16 || (g.accumulate && g.c.type != DType::f32)) return GemmKernel::multiply_add;
   // The tensor kernels copy 16 bytes at a time.
   const auto aligned = [](const View& x, int64_t row) { return row % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
   if (g.a.type != DType::bf16 || g.b.type != DType::bf16 || !aligned(g.a, g.lda) || !aligned(g.b, g.ldb) || (g.a_transposed && g.b_transposed))

@@ -95,6 +95,17 @@ template <class T, bool a_transposed, bool b_transposed> __global__ void __launc
     }
   }
 
+  float bias[columns_n][2] = {};
+  if (g.bias.data) {
+    HEDDLE_UNROLL
+    for (int j = 0; j < columns_n; ++j) {
+      HEDDLE_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        const int64_t column = column0 + warp_column + j * 8 + lane % 4 * 2 + e;
+        if (column < g.n) bias[j][e] = g.bias[column];
+      }
+    }
+  }
   HEDDLE_UNROLL
   for (int i = 0; i < rows_m; ++i)
     HEDDLE_UNROLL
@@ -103,10 +114,15 @@ template <class T, bool a_transposed, bool b_transposed> __global__ void __launc
       for (int e = 0; e < 4; ++e) {
         const int64_t row = row0 + warp_row + i * 16 + lane / 4 + e / 2 * 8, column = column0 + warp_column + j * 8 + lane % 4 * 2 + e % 2;
         if (row >= g.m || column >= g.n) continue;
-        float v = sum[i][j][e];
-        if (g.bias.data) v += g.bias[column];
-        if (g.accumulate) v += g.c[row * g.ldc + column];
-        g.c.store(row * g.ldc + column, v);
+        // Kept short: only when all of it unrolls do the sums stay in registers.
+        const float v = sum[i][j][e] + bias[j][e % 2];
+        const int64_t at = row * g.ldc + column;
+        if (g.c.type == DType::f32) {
+          float* c = static_cast<float*>(g.c.data);
+          c[at] = g.accumulate ? v + c[at] : v;
+        } else {
+          static_cast<uint16_t*>(g.c.data)[at] = float_to_bf16(v);
+        }
       }
 }
 
