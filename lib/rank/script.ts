@@ -105,6 +105,7 @@ async function ask(path, body) {
   if (busy) return;
   busy = true;
   asked += 1;
+  document.body.ariaBusy = "true";
   try {
     const response = await fetch(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
     const value = await response.json();
@@ -118,6 +119,7 @@ async function ask(path, body) {
   } finally {
     busy = false;
     if (state) show();
+    document.body.ariaBusy = "false";
   }
 }
 

@@ -53,7 +53,8 @@ describe.skipIf(!hasBrowser)("the page", () => {
     expect(complaints).toEqual([]);
   });
 
-  const prompt = (id: number | "done") => page.waitForSelector(`body[data-prompt="${id}"]`);
+  // A key that comes while a judgement is on its way counts for nothing: the answer to the last one is waited for.
+  const prompt = (id: number | "done") => page.waitForSelector(`body[data-prompt="${id}"]:not([aria-busy="true"])`);
   const votes = async () =>
     (await readFile(out, "utf8"))
       .split("\n")
