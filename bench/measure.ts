@@ -1,3 +1,7 @@
+import { median } from "../lib/bench/measure.ts";
+
+export { median };
+
 import { readFileSync, writeFileSync } from "node:fs";
 
 /** One contender of a comparison: `run` does the work once and returns its seconds. */
@@ -45,12 +49,6 @@ export async function peakResident(work: () => Promise<unknown>): Promise<number
   await work();
   const peak = /VmHWM:\s+(\d+) kB/.exec(readFileSync("/proc/self/status", "utf8"));
   return peak ? Number(peak[1]) * 1024 : undefined;
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
 /** Seconds that a function takes. */

@@ -2,29 +2,16 @@ import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { SHAPES as shared } from "../lib/bench/models.ts";
 import { convertModel } from "../lib/convert/convert.ts";
 import { createModel } from "../lib/generate/create.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 
-/** Real shapes, random weights: 15M is llama2.c's stories15M, 135M SmolLM's, 1.1B TinyLlama's (untied). */
+/** Real shapes, random weights: those of `heddle bench`, and TinyLlama's 1.1B (untied). */
 const SHAPES = {
-  "15M": {
-    hiddenSize: 288,
-    intermediateSize: 768,
-    numHiddenLayers: 6,
-    numAttentionHeads: 6,
-    numKeyValueHeads: 6,
-    vocabSize: 32000,
-  },
-  "135M": {
-    hiddenSize: 576,
-    intermediateSize: 1536,
-    numHiddenLayers: 30,
-    numAttentionHeads: 9,
-    numKeyValueHeads: 3,
-    vocabSize: 49152,
-  },
+  "15M": shared["15M"],
+  "135M": shared["135M"],
   "1.1B": {
     hiddenSize: 2048,
     intermediateSize: 5632,
