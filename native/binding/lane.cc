@@ -165,6 +165,7 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     return post(info.Env(), [=](Lane& lane) {
       check_place(*to, lane, "write");
       if (!from.bytes) return;
+      to->forget_packed();
       if (to->accelerator()) to->accelerator()->upload(to->data() + offset, from.data, from.bytes);
       else std::memcpy(to->data() + offset, from.data, from.bytes);
     }, info.Env().Undefined(), {info[2]});

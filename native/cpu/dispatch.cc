@@ -86,10 +86,10 @@ int priority(const char* isa) {
 const Kernels& active() { return *current().table; }
 
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&)) {
+                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs) {
   static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointer for ever
   names.push_back(std::string(current().name) + "_" + algorithm);
-  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run});
+  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu, packs});
 }
 
 }  // namespace cpu

@@ -17,6 +17,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.name = name;
   k.gemm_scratch = gemm_scratch, k.gemm = gemm;
   k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear;
+  k.quant_packed_bytes = quant_packed_bytes, k.quant_pack = quant_pack;
   k.quant_backward_scratch = quant_backward_scratch, k.quant_backward = quant_backward;
   k.attention_scratch = attention_scratch, k.attention = attention;
   k.attention_backward_scratch = attention_backward_scratch, k.attention_backward = attention_backward;

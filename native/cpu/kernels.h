@@ -87,6 +87,7 @@ struct QuantLinear {
   DType bias_type = DType::f32;
   bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
   bool rowwise = false;  // as in Gemm
+  const void* packed = nullptr;  // w in the form of quant_pack, where there is one
   void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
 };
 
@@ -175,6 +176,8 @@ struct Kernels {
   void (*gemm)(const Gemm&, Pool&, void* scratch);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
+  size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // of the form for products of integers; 0: there is none
+  void (*quant_pack)(const QuantLinear&, void* to, Pool&);
   size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
   void (*quant_backward)(const QuantLinear&, Pool&, void* scratch);
   size_t (*attention_scratch)(const Attention&, int threads);

@@ -12,7 +12,7 @@ const Kernels& active();
 
 // Registers a kernel named "<isa>_<algorithm>" for `op`.
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&));
+                size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {});
 
 void register_linear();
 void register_quant();

@@ -12,7 +12,7 @@ QuantLinear linear(const Node& n) {
   p.m = x.shape[0], p.n = w.shape[0], p.k = w.shape[1];
   p.x = x.data, p.x_type = x.dtype, p.w = w.data, p.w_type = w.dtype, p.y = y.data, p.y_type = y.dtype;
   if (n.has_input(2)) p.bias = n.in[2].data, p.bias_type = n.in[2].dtype;
-  p.int8 = n.attr_flag("int8"), p.rowwise = n.attr_flag("rowwise");
+  p.packed = n.packed, p.int8 = n.attr_flag("int8"), p.rowwise = n.attr_flag("rowwise");
   return p;
 }
 bool linear_supports(const Node& n) {
@@ -21,6 +21,12 @@ bool linear_supports(const Node& n) {
 }
 size_t linear_scratch(const Node& n, int threads) { return active().quant_linear_scratch(linear(n), threads); }
 void linear_run(const Node& n, Context& c) { active().quant_linear(linear(n), c.pool, c.scratch); }
+Packing linear_packing(const Node& n) {
+  const Tensor& w = n.in[1];
+  if (!n.attr_flag("int8")) return {};
+  return {"products of bytes", 1, active().quant_packed_bytes(w.dtype, w.shape[0], w.shape[1])};
+}
+void linear_pack(const Node& n, void* to, Pool& pool) { active().quant_pack(linear(n), to, pool); }
 
 // dx (N, K) = dy (N, M) w
 QuantLinear backward(const Node& n) {
@@ -39,7 +45,7 @@ void backward_run(const Node& n, Context& c) { active().quant_backward(backward(
 }  // namespace
 
 void register_quant() {
-  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run);
+  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run, {linear_packing, linear_pack});
   add_kernel("linear_backward_input", "quant_linear_backward_input", backward_supports, backward_scratch, backward_run);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include "cpu/elementwise-inl.h"
 #include "cpu/int8_gemm-inl.h"
+#include "cpu/int8_packed-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -103,14 +104,21 @@ inline int64_t exact_rows(const QuantLinear& p) {
 }
 inline size_t exact_bytes(const QuantLinear& p) { return static_cast<size_t>(round_up(exact_rows(p) * p.k * 4, 64)); }
 
+#if !defined(HEDDLE_SIMD_VNNI)
+inline size_t quant_packed_bytes(DType, int64_t, int64_t) { return 0; }
+inline void quant_pack(const QuantLinear&, void*, Pool&) {}
+inline size_t packed_scratch(const QuantLinear&, int) { return 0; }
+inline void packed_linear(const QuantLinear&, Pool&, void*) {}
+#endif
+
 inline size_t quant_linear_scratch(const QuantLinear& p, int threads) {
-  if (p.int8) return int8_scratch(p, threads);
+  if (p.int8) return max_of(int8_scratch(p, threads), packed_scratch(p, threads));
   return exact_bytes(p) + gemm_scratch(p.m, exact_rows(p), p.k, threads);
 }
 
 inline void quant_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   if (p.m == 0 || p.n == 0) return;
-  if (p.int8) return int8_linear(p, pool, scratch);
+  if (p.int8) return p.packed ? packed_linear(p, pool, scratch) : int8_linear(p, pool, scratch);
   float* rows = static_cast<float*>(scratch);
   void* rest = static_cast<char*>(scratch) + exact_bytes(p);
   const int64_t step = exact_rows(p), y_bytes = p.y_type == DType::f32 ? 4 : 2;

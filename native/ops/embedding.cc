@@ -55,7 +55,7 @@ void embedding_backward(const Node& n) {
   store_row(dtable, 0, sum);
 }
 
-HEDDLE_OP(embedding_op, {"embedding", 2, 2, 1, check_embedding, embedding});
+HEDDLE_OP(embedding_op, {"embedding", 2, 2, 1, check_embedding, embedding, 0, 0, false, true});
 HEDDLE_OP(embedding_backward_op, {"embedding_backward", 2, 2, 1, check_embedding_backward, embedding_backward});
 
 }  // namespace

@@ -29,6 +29,7 @@ struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
   std::vector<bool> present;  // per input
+  const void* packed = nullptr;  // an operand in the form that the kernel asked for (KernelDef::packing), where it is kept
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
   double attr(const char* n) const { return attributes->get(n); }
@@ -55,6 +56,18 @@ struct OpDef {
   int mutates = 0;                     // bit i: input i is written in place
   int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
   bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
+  bool lookup = false;                 // reads but a few rows of its operands
+};
+
+// Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.
+struct Packing {
+  const char* layout = nullptr;  // names the form
+  int input = 0;                 // which operand
+  size_t bytes = 0;              // 0: the operand serves as it is
+};
+struct Packs {
+  Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
+  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned
 };
 
 struct KernelDef {
@@ -65,6 +78,7 @@ struct KernelDef {
   size_t (*scratch)(const Node&, int threads);  // may be null
   void (*run)(const Node&, Context&);
   DeviceKind device = DeviceKind::cpu;
+  Packs packs = {};
 };
 
 struct Registry {

@@ -1,5 +1,6 @@
 #include "runtime/memory.h"
 
+#include <cstdint>
 #include <new>
 #include <string>
 
@@ -10,6 +11,7 @@
 #include <cstring>
 #else
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace heddle {
@@ -36,6 +38,25 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
 
 std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {
   return std::shared_ptr<Storage>(new Storage(data, bytes, std::move(owner), nullptr));
+}
+
+std::shared_ptr<Storage> Storage::packed(const char* layout) const {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  return packed_layout_ == layout ? packed_ : nullptr;
+}
+
+void Storage::keep_packed(const char* layout, std::shared_ptr<Storage> form) {
+  std::lock_guard<std::mutex> lock(packed_mutex_);
+  packed_layout_ = layout, packed_ = std::move(form);
+}
+
+void Storage::release_pages() const {
+#if defined(MADV_DONTNEED)
+  if (!owner_) return;  // only a file can bring them back
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const size_t first = (reinterpret_cast<uintptr_t>(data_) + page - 1) / page * page, end = (reinterpret_cast<uintptr_t>(data_) + bytes_) / page * page;
+  if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+#endif
 }
 
 Storage::~Storage() {

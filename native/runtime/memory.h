@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <mutex>
+#include <string>
 
 #include "runtime/accelerator.h"
 
@@ -23,6 +25,14 @@ class Storage {
   bool writable() const { return !owner_ && !read_only_; }
   Accelerator* accelerator() const { return accelerator_.get(); }  // null: the CPU's memory
 
+  // The same numbers in the form that kernels asked for (Packing), shared by all programs; null where there is none. It
+  // is for whoever writes the bytes to forget it.
+  std::shared_ptr<Storage> packed(const char* layout) const;
+  void keep_packed(const char* layout, std::shared_ptr<Storage> form);
+  void forget_packed() { keep_packed("", nullptr); }
+  // Gives the pages of a mapped file back; the system reads them again when they are touched.
+  void release_pages() const;
+
   // A copy of a file on a device: read-only like the file, and unusable when the copying failed. Lane thread only.
   void make_read_only() { read_only_ = true; }
   void fail(std::exception_ptr failure) { failure_ = failure; }
@@ -38,6 +48,9 @@ class Storage {
   std::shared_ptr<void> owner_;
   std::shared_ptr<Accelerator> accelerator_;
   bool read_only_ = false;
+  mutable std::mutex packed_mutex_;
+  std::string packed_layout_;
+  std::shared_ptr<Storage> packed_;
   std::exception_ptr failure_;
 };
 

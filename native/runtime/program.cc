@@ -194,6 +194,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   nodes_ = program_->nodes_;
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
   pick_kernels();
+  find_packings();
 }
 
 void Executable::pick_kernels() {
@@ -274,6 +275,7 @@ void Executable::run(RunArguments& a, Lane& lane) {
   }
   Context context{lane.pool(), lane.scratch(scratch_bytes(lane.threads()) + 64), device};
   if (device) device->clear_fault();
+  pack_operands(lane.pool());
   try {
     run_nodes(a, lane, context);
   } catch (...) {

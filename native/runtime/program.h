@@ -82,6 +82,8 @@ class Executable {
  private:
   void resolve(const std::vector<int64_t>& symbols, unsigned char* arena);
   void pick_kernels();
+  void find_packings();
+  void pack_operands(Pool& pool);
   size_t scratch_bytes(int threads) const;
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
@@ -94,6 +96,13 @@ class Executable {
   std::vector<const KernelDef*> kernels_;
   std::vector<std::shared_ptr<Storage>> bound_;
   std::shared_ptr<Storage> inputs_;
+  struct PackedOperand {
+    size_t node;
+    Storage* storage;  // of bound_
+    Packing packing;
+    std::shared_ptr<Storage> form;
+  };
+  std::vector<PackedOperand> packed_;
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve

@@ -1,0 +1,61 @@
+// Weights in the form that their kernels ask for: made on the first run of the first program that reads them, kept
+// beside the tensor, shared by all later ones.
+#include "runtime/program.h"
+
+namespace heddle {
+namespace {
+
+constexpr size_t alignment = 64;
+
+}  // namespace
+
+void Executable::find_packings() {
+  const ProgramDesc& d = program_->desc_;
+  if (accelerator_) return;
+  std::vector<int> bound(d.values.size(), -1);
+  for (size_t b = 0; b < d.bound.size(); ++b) bound[d.bound[b]] = static_cast<int>(b);
+  std::vector<char> stays(d.bound.size(), 0);  // read as stored by some node: two forms would cost twice the memory
+  for (size_t i = 0; i < nodes_.size(); ++i) {
+    const Packing packing = kernels_[i] && kernels_[i]->packs.describe ? kernels_[i]->packs.describe(nodes_[i]) : Packing{};
+    for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
+      const int v = d.nodes[i].inputs[k], b = v < 0 ? -1 : bound[program_->root_[v]];
+      if (b < 0) continue;
+      if (packing.bytes && packing.input == static_cast<int>(k) && program_->root_[v] == v) packed_.push_back({i, bound_[b].get(), packing, nullptr});
+      else if (!program_->ops_[i]->lookup) stays[b] = 1;
+    }
+  }
+  std::vector<PackedOperand> chosen;
+  for (PackedOperand& p : packed_) {
+    bool kept = false;
+    for (size_t b = 0; b < bound_.size(); ++b) kept |= bound_[b].get() == p.storage && stays[b];
+    if (!kept) chosen.push_back(std::move(p));
+  }
+  packed_ = std::move(chosen);
+}
+
+// One allocation for all that is missing, so that the system can give large pages.
+void Executable::pack_operands(Pool& pool) {
+  const auto padded = [](size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
+  size_t missing = 0;
+  for (PackedOperand& p : packed_) {
+    p.form = p.storage->packed(p.packing.layout);
+    if (!p.form) missing += padded(p.packing.bytes);
+    nodes_[p.node].packed = p.form ? p.form->data() : nullptr;
+  }
+  if (!missing) return;
+  const std::shared_ptr<Storage> all = Storage::allocate(missing);
+  size_t at = 0;
+  for (PackedOperand& p : packed_) {
+    if (!p.form) p.form = p.storage->packed(p.packing.layout);  // of a node before this one
+    if (!p.form) {
+      p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
+      at += padded(p.packing.bytes);
+      kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
+      p.storage->keep_packed(p.packing.layout, p.form);
+      p.storage->release_pages();
+    }
+    nodes_[p.node].packed = p.form->data();
+  }
+}
+
+}  // namespace heddle
