@@ -221,8 +221,7 @@ template <class P> void packed_linear(const QuantLinear& p, Pool& pool, void* sc
   const int64_t most = max_of<int64_t>(1, packed_task_bytes / max_of<int64_t>(1, widen ? wide : bytes));
   int64_t tasks = min_of<int64_t>(panels, pool.threads() * 4);
   if (tiles > 1) tasks = max_of(tasks, ceil_div(panels, most));
-  else if (pool.threads() > 1) tasks = min_of(tasks, max_of<int64_t>(1, panels * bytes / 16384));
-  if (tasks < 1 || (pool.threads() == 1 && tiles == 1)) tasks = 1;
+  else tasks = min_of(tasks, stream_tasks(panels * bytes, pool.threads()));
   pool.run(tasks, [&](int64_t task, int thread) {
     int64_t p0 = panels * task / tasks;
     const int64_t p1 = panels * (task + 1) / tasks;
