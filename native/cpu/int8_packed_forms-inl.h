@@ -1,0 +1,200 @@
+// The packed forms of int8_packed-inl.h: what a block of a panel (16 outputs by 64 or 256 elements) holds, how its fours
+// and scales are read, how it is made from what the file stores. Blocks are 64-byte aligned; those beyond the last
+// element are zero.
+#pragma once
+#include "cpu/int8_gemm-inl.h"
+
+#if defined(HEDDLE_SIMD_VNNI)
+namespace heddle {
+namespace HEDDLE_ISA {
+
+HEDDLE_SIMD __m512i packed_load(const uint8_t* at) { return _mm512_load_si512(at); }
+HEDDLE_SIMD __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+HEDDLE_SIMD __m512i high_nibbles(__m512i v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+HEDDLE_SIMD F packed_halves(const uint8_t* at) { return load(reinterpret_cast<const f16*>(at)); }
+HEDDLE_SIMD F packed_bytes(const uint8_t* at) { return load(reinterpret_cast<const int8_t*>(at)); }
+
+// Lines of 64 bytes, one an output -> vectors of fours.
+HEDDLE_SIMD void store_fours(__m512i (&lines)[W], int count, uint8_t* to) {
+  F t[W];
+#pragma GCC unroll 16
+  for (int r = 0; r < W; ++r) t[r] = _mm512_castsi512_ps(lines[r]);
+  transpose(t);
+#pragma GCC unroll 16
+  for (int v = 0; v < W; ++v)
+    if (v < count) store(reinterpret_cast<float*>(to + v * 64), t[v]);
+}
+
+// q8_0: 2 units of 8 vectors of integers + 128, then 2 x 16 scales. q4_0: 2 units of 4 vectors of integers + 8, vector i
+// with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales.
+template <DType T> struct PackedPlain {
+  static constexpr DType type = T;
+  static constexpr bool nibbles = T == DType::q4_0, has_minimum = false;
+  static constexpr int units = 2, groups = 1, offset = nibbles ? 8 : 128, vectors = nibbles ? 4 : 8;
+  static constexpr int64_t bytes = units * vectors * 64 + units * W * 2;
+  // The order in which fours are read: those of one vector together.
+  static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
+  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
+    if (!nibbles) return packed_load(at + (8 * u + j) * 64);
+    const __m512i v = packed_load(at + (4 * u + j / 2) * 64);
+    return j % 2 ? high_nibbles(v) : low_nibbles(v);
+  }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + units * vectors * 64 + u * W * 2); }
+  HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
+
+  HEDDLE_SIMD __m256i integers(const uint8_t* stored) {
+    if (!nibbles) return load_bytes(stored + 2);
+    return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + 2)));
+  }
+  static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
+    constexpr int size = 2 + vectors * 4;  // bytes of a stored unit: its scale first
+    const int64_t count = p.k / unit;
+    alignas(64) static constexpr uint8_t nothing[size] = {};
+    const __m512i flip = nibbles ? _mm512_setzero_si512() : _mm512_set1_epi8(-128);  // + 128
+    for (int64_t b = 0; b < ceil_div(count, units); ++b, to += bytes) {
+      __m512i lines[W];
+      uint16_t* scales = reinterpret_cast<uint16_t*>(to + units * vectors * 64);
+#pragma GCC unroll 16
+      for (int r = 0; r < W; ++r) {
+        const bool there = panel * W + r < p.n;
+        const uint8_t* from = static_cast<const uint8_t*>(p.w) + ((panel * W + r) * count + units * b) * size;
+        if (there) __builtin_prefetch(from + 512);
+        const uint8_t* first = there ? from : nothing;
+        const uint8_t* second = there && units * b + 1 < count ? from + size : nothing;
+        __builtin_memcpy(scales + r, first, 2);
+        __builtin_memcpy(scales + W + r, second, 2);
+        const __m512i both = nibbles ? _mm512_castsi256_si512(joined(_mm256_castsi256_si128(integers(first)), _mm256_castsi256_si128(integers(second))))
+                                     : _mm512_inserti64x4(_mm512_castsi256_si512(integers(first)), integers(second), 1);
+        lines[r] = _mm512_xor_si512(both, flip);
+      }
+      store_fours(lines, units * vectors, to);
+    }
+  }
+};
+using Packed8 = PackedPlain<DType::q8_0>;
+using Packed4 = PackedPlain<DType::q4_0>;
+
+// 16 bytes, from the 32 integers of a unit: the first half's nibbles low, the second's high.
+HEDDLE_SIMD __m128i nibbles_of(const int8_t* q) {
+  const __m128i low = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q)), high = _mm_loadu_si128(reinterpret_cast<const __m128i*>(q + 16));
+  const __m128i mask = _mm_set1_epi8(15);
+  return _mm_or_si128(_mm_and_si128(low, mask), _mm_slli_epi16(_mm_and_si128(high, mask), 4));
+}
+// The stored block b of output r of a panel, or null beyond the last output.
+HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int r, int64_t b, int size) {
+  const int64_t row = panel * W + r;
+  return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
+}
+
+// q4_k: 8 units of 4 vectors as in q4_0; 8 x 16 scales and 8 x 16 minima of a byte; 16 d and 16 dmin (f16).
+struct Packed4K {
+  static constexpr DType type = DType::q4_k;
+  static constexpr bool has_minimum = true;
+  static constexpr int units = 8, groups = 1, offset = 0, stored = 144;
+  static constexpr int64_t scales = 8 * 256, minima = scales + 8 * W, halves = minima + 8 * W, bytes = halves + 2 * W * 2;
+  static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
+  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
+    const __m512i v = packed_load(at + u * 256 + j / 2 * 64);
+    return j % 2 ? high_nibbles(v) : low_nibbles(v);
+  }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at + halves), packed_bytes(at + scales + u * W)); }
+  HEDDLE_SIMD F minimum(const uint8_t* at, int u) { return mul(packed_halves(at + halves + 2 * W), packed_bytes(at + minima + u * W)); }
+
+  static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
+    for (int64_t b = 0; b < p.k / span; ++b, to += bytes) {
+      alignas(64) uint8_t lines[W][128];
+      for (int r = 0; r < W; ++r) {
+        const uint8_t* from = stored_block(p, panel, r, b, stored);
+        alignas(64) static constexpr uint8_t nothing[stored] = {};
+        if (!from) from = nothing;
+        alignas(64) int8_t q[span];
+        float raw[8], lowest[8];
+        six_bit_scales(from + 4, 1, 1, raw, lowest);
+        for (int c = 0; c < 4; ++c) low_then_high<2>(from + 16 + 32 * c, 0, q + 64 * c);
+        for (int u = 0; u < units; ++u) {
+          _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 16 * u), nibbles_of(q + unit * u));
+          to[scales + u * W + r] = static_cast<uint8_t>(raw[u]);
+          to[minima + u * W + r] = static_cast<uint8_t>(-lowest[u]);
+        }
+        __builtin_memcpy(to + halves + 2 * r, from, 2);
+        __builtin_memcpy(to + halves + 2 * (W + r), from + 2, 2);
+      }
+      for (int part = 0; part < 2; ++part) {
+        __m512i half[W];
+        for (int r = 0; r < W; ++r) half[r] = _mm512_load_si512(lines[r] + 64 * part);
+        store_fours(half, W, to + part * 1024);
+      }
+    }
+  }
+};
+
+// q6_k: 8 units of 4 vectors of low nibbles as in q4_0; 8 x 2 vectors of upper bit pairs, of fours 0 to 3 and 4 to 7 from
+// the lowest bits on; 16 x 16 signed scales; 16 d (f16). The integers have 32 added.
+struct Packed6K {
+  static constexpr DType type = DType::q6_k;
+  static constexpr bool has_minimum = false;
+  static constexpr int units = 8, groups = 2, offset = 32, stored = 210;
+  static constexpr int64_t pairs = 8 * 256, scales = pairs + 8 * 128, halves = scales + 16 * W, bytes = halves + 64;
+  static constexpr int place(int j) { return j; }
+  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
+    const __m512i v = packed_load(at + u * 256 + j % 4 * 64), high = packed_load(at + pairs + u * 128 + j / 4 * 64);
+    const __m512i mask = _mm512_set1_epi8(48);
+    const __m512i placed = j % 4 == 0   ? _mm512_slli_epi16(high, 4)
+                           : j % 4 == 1 ? _mm512_slli_epi16(high, 2)
+                           : j % 4 == 2 ? high
+                                        : _mm512_srli_epi16(high, 2);
+    return _mm512_or_si512(j < 4 ? low_nibbles(v) : high_nibbles(v), _mm512_and_si512(placed, mask));
+  }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at + halves), packed_bytes(at + scales + (2 * u + g) * W)); }
+  HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
+
+  static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
+    for (int64_t b = 0; b < p.k / span; ++b, to += bytes) {
+      alignas(64) uint8_t lines[W][192] = {};
+      for (int r = 0; r < W; ++r) {
+        const uint8_t* from = stored_block(p, panel, r, b, stored);
+        alignas(64) static constexpr uint8_t nothing[stored] = {};
+        if (!from) from = nothing;
+        alignas(64) int8_t q[span];
+        float unused[16];
+        Unpack<DType::q6_k>::run(from, q, unused, unused);
+        for (int e = 0; e < span; ++e) q[e] = static_cast<int8_t>(q[e] + offset);
+        for (int u = 0; u < units; ++u) {
+          const int8_t* own = q + unit * u;
+          _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 16 * u), nibbles_of(own));
+          for (int g = 0; g < 2; ++g) {
+            uint32_t fours[4], joined_pairs = 0;
+            __builtin_memcpy(fours, own + 16 * g, 16);
+            for (int f = 0; f < 4; ++f) joined_pairs |= (fours[f] >> 4 & 0x03030303u) << 2 * f;
+            __builtin_memcpy(lines[r] + 128 + 8 * u + 4 * g, &joined_pairs, 4);
+          }
+        }
+        for (int g = 0; g < 16; ++g) to[scales + g * W + r] = from[192 + g];
+        __builtin_memcpy(to + halves + 2 * r, from + 208, 2);
+      }
+      for (int r = 0; r < W; ++r) to[halves + 2 * W + 2 * r] = to[halves + 2 * W + 2 * r + 1] = 0;  // padding
+      for (int part = 0; part < 3; ++part) {
+        __m512i third[W];
+        for (int r = 0; r < W; ++r) third[r] = _mm512_load_si512(lines[r] + 64 * part);
+        store_fours(third, W, to + part * 1024);
+      }
+    }
+  }
+};
+
+template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
+template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
+
+// A panel of q4_0 as one of q8_0's form (with q4_0's offset), for products with many rows.
+inline void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
+  for (int64_t b = 0; b < packed_blocks<Packed4>(k); ++b, from += Packed4::bytes, to += Packed8::bytes) {
+    for (int u = 0; u < 2; ++u)
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) _mm512_store_si512(to + (8 * u + Packed4::place(j)) * 64, Packed4::four(from, u, j));
+    __builtin_memcpy(to + 16 * 64, from + 8 * 64, 2 * W * 2);
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
+#endif
