@@ -115,6 +115,8 @@ interface GraphBinding {
     lane?: NativeLaneHandle,
   ) => NativeExecutableHandle;
   opNames(): string[];
+  /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
+  cudaKernels(): Record<string, string[] | null>;
   cpuInfo(): { isa: string; supported: string[] };
 }
 

@@ -80,6 +80,24 @@ Napi::Value list_ops(const Napi::CallbackInfo& info) {
   });
 }
 
+// Every op, with the names of its kernels for CUDA; null where it needs none, being a view.
+Napi::Value cuda_kernels(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    Napi::Object out = Napi::Object::New(info.Env());
+    for (const OpDef* op : Registry::all()) {
+      if (op->view) {
+        out.Set(op->name, info.Env().Null());
+        continue;
+      }
+      Napi::Array names = Napi::Array::New(info.Env());
+      for (const KernelDef* kernel : Registry::kernels(op->name))
+        if (kernel->device == DeviceKind::cuda) names.Set(names.Length(), kernel->name);
+      out.Set(op->name, names);
+    }
+    return out;
+  });
+}
+
 Napi::Value cpu_info(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     Napi::Object out = Napi::Object::New(info.Env());
@@ -98,6 +116,7 @@ void init_graph(Napi::Env env, Napi::Object exports) {
   exports.Set("NativeProgram", ProgramHandle::define(env));
   exports.Set("NativeExecutable", ExecutableHandle::define(env));
   exports.Set("opNames", Napi::Function::New<list_ops>(env, "opNames"));
+  exports.Set("cudaKernels", Napi::Function::New<cuda_kernels>(env, "cudaKernels"));
   exports.Set("cpuInfo", Napi::Function::New<cpu_info>(env, "cpuInfo"));
 }
 const BindingInit registered(init_graph);

@@ -1,5 +1,6 @@
 // The key/value cache: writing new rows, and attention of new rows over it.
 #include "cuda/attention.cuh"
+#include "ops/q8_rows.h"
 #include "ops/segments.h"
 
 namespace heddle {
@@ -15,7 +16,7 @@ struct SegmentRow {
 
 // Position p of a sequence lies in row p mod L. ring: 0, or the window for whose sake older positions may be overwritten.
 struct CacheShape {
-  int64_t rows, S, KH, L, D, ring;
+  int64_t rows, S, KH, L, D, ring;  // D: elements of a row
   __device__ int64_t row_of(int64_t position) const { return position < L ? position : position % L; }
 };
 
@@ -26,8 +27,42 @@ __device__ bool valid(const SegmentRow& s, const CacheShape& c) {
   return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
 }
 
+// Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no alignment.
+struct CachedRow {
+  View elements;
+  int64_t at;
+  float scale;
+  bool q8;
+
+  __device__ CachedRow(const View& cache, int64_t row, int64_t D)
+      : elements(cache), at(row * (cache.type == DType::u8 ? D + q8_scale_bytes : D)), scale(0), q8(cache.type == DType::u8) {
+    if (!q8) return;
+    const uint8_t* p = static_cast<const uint8_t*>(cache.data) + at + D;
+    scale = __uint_as_float(p[0] | p[1] << 8 | p[2] << 16 | static_cast<unsigned>(p[3]) << 24);
+  }
+  __device__ float operator[](int64_t d) const {
+    return q8 ? scale * static_cast<float>(static_cast<const int8_t*>(elements.data)[at + d]) : elements[at + d];
+  }
+};
+
+// A warp rounds x (D) to the q8 row at `to`: the arithmetic of q8_store_row.
+__device__ inline void store_q8_row(const View& x, int64_t at, int64_t D, uint8_t* to) {
+  const int lane = threadIdx.x % warp_size;
+  float largest = 0, poison = 0;
+  for (int64_t d = lane; d < D; d += warp_size) {
+    const float v = x[at + d];
+    largest = fmaxf(largest, fabsf(v));
+    poison += v * 0.0f;
+  }
+  largest = warp_max(largest), poison = warp_sum(poison);
+  const bool some = largest >= 1e-30f && poison == 0;
+  const float inverse = some ? 127.0f / largest : 0.0f, scale = (some ? largest / 127.0f : 0.0f) + poison;
+  for (int64_t d = lane; d < D; d += warp_size) to[d] = static_cast<uint8_t>(static_cast<int8_t>(some ? rintf(x[at + d] * inverse) : 0.0f));
+  if (lane < q8_scale_bytes) to[D + lane] = static_cast<uint8_t>(__float_as_uint(scale) >> 8 * lane);
+}
+
 // x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
-__global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
+template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x, const SegmentRow* segments, int64_t G, CacheShape shape, Fault fault) {
   const int64_t row = blockIdx.x;
   for (int64_t g = 0; g < G; ++g)
     if (!valid(segments[g], shape)) {
@@ -39,13 +74,19 @@ __global__ void __launch_bounds__(threads) cache_write_kernel(Out cache, View x,
     const SegmentRow s = segments[g];
     if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
     const int64_t position = shape.row_of(s.past + (row - s.first));
-    for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
-      cache.store(((s.slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+    if constexpr (q8) {
+      for (int64_t h = threadIdx.x / warp_size; h < shape.KH; h += warps)
+        store_q8_row(x, (row * shape.KH + h) * shape.D, shape.D,
+                     static_cast<uint8_t*>(cache.data) + ((s.slot * shape.KH + h) * shape.L + position) * (shape.D + q8_scale_bytes));
+    } else {
+      for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
+        cache.store(((s.slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+    }
   }
 }
 
 CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache) {
-  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache.shape[3], ring_of(n)};
+  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache_width(cache), ring_of(n)};
 }
 
 // At least one block, so that wrong segments are found where there are no rows.
@@ -53,12 +94,13 @@ unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows
 
 void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1], &segments = n.in[2];
-  launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)}, cache_write_kernel, out(cache), view(x), segments.as<SegmentRow>(),
+  launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)},
+         cache.dtype == DType::u8 ? cache_write_kernel<true> : cache_write_kernel<false>, out(cache), view(x), segments.as<SegmentRow>(),
          segments.shape[0], shape_of(n, x, cache), fault_of(c));
 }
 
 struct CachedArguments {
-  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) twice, (H)?
+  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) or of q8 rows, twice, (H)?
   const SegmentRow* segments;  // (G)
   Out o;                       // (N, H, D)
   int64_t G, H, window;
@@ -99,7 +141,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
     if (position + a.window / 2 + 1 < length) last = position + a.window / 2 + 1;
   }
   if (a.causal) last = position + 1;
-  const int64_t base = (segment.slot * a.shape.KH + kv_head) * a.shape.L * D;  // of this head's keys (L, D)
+  const int64_t base = (segment.slot * a.shape.KH + kv_head) * a.shape.L;  // the first of this head's rows
 
   float largest = -INFINITY, sum = 0, acc[chunks] = {};
   for (int64_t key0 = first + warp * tile_rows; key0 < last; key0 += warps * tile_rows) {
@@ -107,8 +149,8 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
     float s = -INFINITY;
     if (j < last) {
       float product = 0;
-      const int64_t key = base + a.shape.row_of(j) * D;
-      for (int d = 0; d < D; ++d) product += query[d] * a.k[key + d];
+      const CachedRow key(a.k, base + a.shape.row_of(j), D);
+      for (int d = 0; d < D; ++d) product += query[d] * key[d];
       s = a.scores.of(product);
     }
     const float now = fmaxf(largest, warp_max(s));
@@ -121,11 +163,11 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
     const int keys = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
     for (int i = 0; i < keys; ++i) {
       const float weight = __shfl_sync(all_lanes, p, i);
-      const int64_t value = base + a.shape.row_of(key0 + i) * D;
+      const CachedRow value(a.v, base + a.shape.row_of(key0 + i), D);
       HEDDLE_UNROLL
       for (int c = 0; c < chunks; ++c) {
         const int d = c * warp_size + lane;
-        if (d < D) acc[c] += weight * a.v[value + d];
+        if (d < D) acc[c] += weight * value[d];
       }
     }
   }
@@ -160,12 +202,10 @@ void cached_attention(const Node& n, Context& c) {
   });
 }
 
-// Caches of 8-bit rows have no kernel yet.
-bool supports_write(const Node& n) { return is_float(n.in[0]); }
-bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head && is_float(n.in[1]); }
+bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 
 const RegisterKernel kernels[] = {
-    {"cache_write", "cuda_cache_write", supports_write, cache_write},
+    {"cache_write", "cuda_cache_write", nullptr, cache_write},
     {"cached_attention", "cuda_split_cached_attention", supports, cached_attention},
 };
 

@@ -1,72 +1,51 @@
-// The f32 matrix product on the ordinary multiply-add units, for operands of any floating type. Each block makes a tile of 64 x
-// 64 from tiles of 64 x 16 and 16 x 64 in shared memory; each of 256 threads makes 4 x 4 of it in registers, so that of 8
-// values read from shared memory 16 multiply-adds follow. After "How to optimize a CUDA matmul kernel" (Boehm 2022).
+// The f32 matrix product on the ordinary multiply-add units, for operands of any type; and the choice among the kernels.
 #include "cuda/gemm.cuh"
+
+#include "cuda/gemm_tile.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int tile_m = 64, tile_n = 64, tile_k = 16, per_thread = 4;
-constexpr int threads = (tile_m / per_thread) * (tile_n / per_thread);
-// One more than 64 keeps the columns that a transposing store writes in different banks.
-constexpr int pitch = tile_m + 1;
+using tiled::tile_m;
+using tiled::tile_n;
 
-__global__ void __launch_bounds__(threads, 2) gemm_kernel(Gemm g) {
-  HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
-  HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
+__device__ inline void store(const Gemm& g, int64_t row, int64_t column, float v) {
+  if (g.bias.data) v += g.bias[column];
+  if (g.accumulate) v += g.c[row * g.ldc + column];
+  g.c.store(row * g.ldc + column, v);
+}
+
+__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm g) {
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
-  const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
-  float sum[per_thread][per_thread] = {};
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}}, b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
+  tiled::tile_product<16>(g.k, a, b, [&](int i, int j, float v) {
+    if (row0 + i < g.m && column0 + j < g.n) store(g, row0 + i, column0 + j, v);
+  });
+}
 
-  for (int64_t k0 = 0; k0 < g.k; k0 += tile_k) {
-    // Neighbouring threads read neighbouring elements as stored.
-    for (int e = threadIdx.x; e < tile_m * tile_k; e += threads) {
-      const int i = g.a_transposed ? e % tile_m : e / tile_k, k = g.a_transposed ? e / tile_m : e % tile_k;
-      const int64_t row = row0 + i, depth = k0 + k;
-      const bool inside = row < g.m && depth < g.k;
-      a_tile[k][i] = inside ? g.a[g.a_transposed ? depth * g.lda + row : row * g.lda + depth] : 0.0f;
-    }
-    for (int e = threadIdx.x; e < tile_n * tile_k; e += threads) {
-      const int j = g.b_transposed ? e / tile_k : e % tile_n, k = g.b_transposed ? e % tile_k : e / tile_n;
-      const int64_t column = column0 + j, depth = k0 + k;
-      const bool inside = column < g.n && depth < g.k;
-      b_tile[k][j] = inside ? g.b[g.b_transposed ? column * g.ldb + depth : depth * g.ldb + column] : 0.0f;
-    }
-    __syncthreads();
-    for (int k = 0; k < tile_k; ++k) {
-      float a[per_thread], b[per_thread];
-      HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i) a[i] = a_tile[k][ty * per_thread + i];
-      HEDDLE_UNROLL
-      for (int j = 0; j < per_thread; ++j) b[j] = b_tile[k][tx + j * (tile_n / per_thread)];
-      HEDDLE_UNROLL
-      for (int i = 0; i < per_thread; ++i)
-        HEDDLE_UNROLL
-        for (int j = 0; j < per_thread; ++j) sum[i][j] += a[i] * b[j];
-    }
-    __syncthreads();  // before the next tiles overwrite these
-  }
-
-  HEDDLE_UNROLL
-  for (int i = 0; i < per_thread; ++i) {
-    const int64_t row = row0 + ty * per_thread + i;
-    if (row >= g.m) continue;
-    HEDDLE_UNROLL
-    for (int j = 0; j < per_thread; ++j) {
-      const int64_t column = column0 + tx + j * (tile_n / per_thread);
-      if (column >= g.n) continue;
-      float v = sum[i][j];
-      if (g.bias.data) v += g.bias[column];
-      if (g.accumulate) v += g.c[row * g.ldc + column];
-      g.c.store(row * g.ldc + column, v);
-    }
-  }
+// b quantised. 64 deep, so that every thread has a run of it to take apart.
+template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm g, Rows w) {
+  const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+  const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
+  const tiled::Blocks<Rows> b{w, 0, g.b_transposed, column0, g.n, g.k};
+  tiled::tile_product<64>(g.k, a, b, [&](int i, int j, float v) {
+    if (row0 + i < g.m && column0 + j < g.n) store(g, row0 + i, column0 + j, v);
+  });
 }
 
 // ---- few rows: generating a token reads every weight once, so that lanes should read neighbours ---------------------------
 
 constexpr int few_threads = 256, most_rows = 4;
+
+__device__ inline void finish(const Gemm& g, int64_t column, const float (&sum)[most_rows]) {
+  HEDDLE_UNROLL
+  for (int i = 0; i < most_rows; ++i) {
+    if (i >= g.m) break;
+    const float v = warp_sum(sum[i]);
+    if (threadIdx.x % warp_size == 0) store(g, i, column, v);
+  }
+}
 
 // b stored (n, k). A warp makes one column of up to four rows.
 __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
@@ -80,15 +59,27 @@ __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
     for (int i = 0; i < most_rows; ++i)
       if (i < g.m) sum[i] += g.a[i * g.lda + k] * weight;
   }
-  HEDDLE_UNROLL
-  for (int i = 0; i < most_rows; ++i) {
-    if (i >= g.m) break;
-    float v = warp_sum(sum[i]);
-    if (lane != 0) continue;
-    if (g.bias.data) v += g.bias[column];
-    if (g.accumulate) v += g.c[i * g.ldc + column];
-    g.c.store(i * g.ldc + column, v);
+  finish(g, column, sum);
+}
+
+// The same with quantised weights: lane i takes run i, i + 32, ... of 16 elements apart.
+template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_few_rows_kernel(Gemm g, Rows w) {
+  const int lane = threadIdx.x % warp_size;
+  const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
+  if (column >= g.n) return;  // whole warps
+  float sum[most_rows] = {};
+  for (int64_t r = lane; r < g.k / run_elements; r += warp_size) {
+    const Run run = w.run(column, r);
+    HEDDLE_UNROLL
+    for (int i = 0; i < most_rows; ++i) {
+      if (i >= g.m) break;
+      float x[run_elements];
+      load_run(g.a, i * g.lda + r * run_elements, x);
+      HEDDLE_UNROLL
+      for (int e = 0; e < run_elements; ++e) sum[i] += x[e] * run[e];
+    }
   }
+  finish(g, column, sum);
 }
 
 }  // namespace
@@ -106,7 +97,9 @@ GemmKernel choose_gemm(const Gemm& g, int multiprocessors) {
 }
 
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
-  launch(context, name, {dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)}, few_rows_kernel, g);
+  const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
+  if (!is_quantised(g.b.type)) return launch(context, name, grid, few_rows_kernel, g);
+  with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
 }
 
 void gemm(const Context& context, const char* name, const Gemm& g) {
@@ -130,7 +123,9 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g) 
     };
     part.a.data = skip(g.a.data, g.a.type, row * (g.a_transposed ? 1 : g.lda));
     part.c.data = skip(g.c.data, g.c.type, row * g.ldc);
-    launch(context, name, {dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(threads)}, gemm_kernel, part);
+    const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(tiled::threads)};
+    if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, part);
+    else with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, part, w); });
   }
 }
 

@@ -1,5 +1,6 @@
 // linear and its gradients: each is one matrix product with the operands in other roles.
 #include "cuda/gemm.cuh"
+#include "cuda/gemm_int8.cuh"
 
 namespace heddle {
 namespace cuda {
@@ -14,19 +15,30 @@ __global__ void round_kernel(View x, Out y, int64_t n) {
 
 // With the attribute bf16, x is rounded to bf16 first: into the scratch.
 bool rounds(const Node& n) { return n.attributes->get("bf16", 0) != 0 && n.in[0].dtype == DType::f32; }
-size_t linear_scratch(const Node& n, int) { return rounds(n) ? static_cast<size_t>(n.in[0].shape.size()) * 2 : 0; }
+// With the attribute int8 and a quantised w, to 8 bits.
+bool rounds_to_int8(const Node& n) { return n.attributes->flag("int8") && is_quantised(n.in[1].dtype); }
+size_t linear_scratch(const Node& n, int) {
+  const Shape& x = n.in[0].shape;
+  return rounds_to_int8(n) ? int8_scratch(x[0], x[1]) : rounds(n) ? static_cast<size_t>(x.size()) * 2 : 0;
+}
 
 // x (N, K), w (M, K) or, transposed, (K, M), bias? (M) -> y (N, M)
 void linear(const Node& n, Context& c) {
   const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
   View a = view(x);
+  const bool rowwise = n.attributes->get("rowwise", 0) != 0;
+  if (rounds_to_int8(n)) {
+    if (y.shape.size() == 0) return;
+    const Int8Rows rows = round_to_int8(c, "linear", a, x.shape[0], x.shape[1]);
+    return gemm_int8(c, "linear", {rows, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1]}, rowwise);
+  }
   if (rounds(n)) {
     const unsigned most = 1u << 16, wanted = blocks_for(x.shape.size(), threads);
     launch(c, "linear", {dim3(wanted < most ? wanted : most), dim3(threads)}, round_kernel, a, Out{c.scratch, DType::bf16}, x.shape.size());
     a = {c.scratch, DType::bf16};
   }
   gemm(c, "linear", {a, view(w), optional_view(n, 2), out(y), x.shape[0], y.shape[1], x.shape[1], x.shape[1], w.shape[1], y.shape[1],
-                     false, !n.attr_flag("transposed"), false, n.attributes->get("rowwise", 0) != 0});
+                     false, !n.attr_flag("transposed"), false, rowwise});
 }
 
 // dy (N, M), w -> dx (N, K)
@@ -44,10 +56,13 @@ void linear_backward_weight(const Node& n, Context& c) {
                                      left.shape[1], right.shape[1], dw.shape[1], true, false, false});
 }
 
+// 8-bit products want the depth innermost, where a row of blocks lies.
+bool supports(const Node& n) { return !(rounds_to_int8(n) && n.attr_flag("transposed")); }
+
 const RegisterKernel kernels[] = {
-    {"linear", "cuda_gemm_linear", no_quantised, linear, linear_scratch},
-    {"linear_backward_input", "cuda_gemm_linear_backward_input", no_quantised, linear_backward_input},
-    {"linear_backward_weight", "cuda_gemm_linear_backward_weight", no_quantised, linear_backward_weight},
+    {"linear", "cuda_gemm_linear", supports, linear, linear_scratch},
+    {"linear_backward_input", "cuda_gemm_linear_backward_input", nullptr, linear_backward_input},
+    {"linear_backward_weight", "cuda_gemm_linear_backward_weight", nullptr, linear_backward_weight},
 };
 
 }  // namespace

@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(threads) logprob_part_kernel(PartArguments a) 
 }
 
 View from_row(const Tensor& w, int64_t row) {
-  return {w.as<char>() + row * w.shape[1] * static_cast<int64_t>(dtype_bytes(w.dtype)), w.dtype};
+  return {w.as<char>() + bytes_of_elements(w.dtype, row * w.shape[1]), w.dtype};
 }
 
 // product (N, width) = h (N, C) w[begin, begin + width)^T
@@ -139,8 +139,8 @@ void token_logprob_backward(const Node& n, Context& c) {
 }
 
 const RegisterKernel kernels[] = {
-    {"token_logprob", "cuda_token_logprob", no_quantised, token_logprob, scratch},
-    {"token_logprob_backward", "cuda_token_logprob_backward", no_quantised, token_logprob_backward, backward_scratch},
+    {"token_logprob", "cuda_token_logprob", nullptr, token_logprob, scratch},
+    {"token_logprob_backward", "cuda_token_logprob_backward", nullptr, token_logprob_backward, backward_scratch},
 };
 
 }  // namespace

@@ -137,6 +137,37 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
 #endif
 }
 
+// mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8) of signed bytes, exactly. With
+// g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..); b holds rows 4t.. of b's column g; c as in mma_bf16.
+__device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b) {
+#if HEDDLE_EMULATED
+  struct Lane {
+    int* c;
+    const uint32_t* a;
+    uint32_t b;
+  } mine{c, a, b};
+  emulator::collective(all_threads, "mma.sync.s8", 0, &mine, [](void** lanes, uint32_t mask) {
+    if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
+    int left[16][16], right[16][8];
+    for (int i = 0; i < 32; ++i) {
+      const Lane& lane = *static_cast<Lane*>(lanes[i]);
+      for (int e = 0; e < 4; ++e) {
+        left[i / 4][4 * (i % 4) + e] = static_cast<int8_t>(lane.a[0] >> 8 * e);
+        left[i / 4 + 8][4 * (i % 4) + e] = static_cast<int8_t>(lane.a[1] >> 8 * e);
+        right[4 * (i % 4) + e][i / 4] = static_cast<int8_t>(lane.b >> 8 * e);
+      }
+    }
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < 4; ++e)
+        for (int k = 0; k < 16; ++k) static_cast<Lane*>(lanes[i])->c[e] += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
+  });
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(b));
+#endif
+}
+
 }  // namespace ptx
 }  // namespace cuda
 }  // namespace heddle

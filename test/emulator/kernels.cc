@@ -7,6 +7,7 @@
 #include <random>
 
 #include "cuda/devices.h"
+#include "ops/quant.h"
 #include "runtime/program.h"
 
 using namespace heddle;
@@ -31,6 +32,18 @@ struct Builder {
     t.data = data.back().data();
     std::uniform_real_distribution<float> draw(-1, 1);
     for (int64_t i = 0; i < t.shape.size(); ++i) store_float(t, i, draw(random));
+    desc.bound.push_back(v);
+    return v;
+  }
+  // Rows of blocks that stand for such numbers.
+  int blocks(DType type, std::initializer_list<int64_t> dims) {
+    const int v = value(type, dims);
+    const Shape& shape = desc.values[static_cast<size_t>(v)].shape;
+    std::vector<float> numbers(static_cast<size_t>(shape.size()));
+    std::uniform_real_distribution<float> draw(-1, 1);
+    for (float& x : numbers) x = draw(random);
+    data.emplace_back(bytes_of_elements(type, shape.size()));
+    quantise(type, numbers.data(), shape.size(), data.back().data());
     desc.bound.push_back(v);
     return v;
   }
@@ -120,6 +133,50 @@ Builder cached(int64_t past, int64_t D) {
   return b;
 }
 
+Builder cached_q8(int64_t D) {
+  Builder b;
+  const int64_t rows = 3, L = 9;
+  const int x = b.floats(DType::f32, {rows, 2, D}), q = b.floats(DType::f32, {rows, 4, D});
+  const auto cache = [&] {
+    const int v = b.value(DType::u8, {2, 2, L, D + 4});
+    b.data.emplace_back(static_cast<size_t>(2 * 2 * L * (D + 4)));
+    b.desc.bound.push_back(v);
+    return v;
+  };
+  const int k = cache(), v = cache(), segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, 8});  // past the ring's end
+  for (const int to : {k, v}) b.node("cache_write", {to, x, segments}, {}, {{"ring", 5}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 5}, {"ring", 5}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
+  Builder b;
+  const int x = b.floats(DType::f32, {N, K}), w = b.blocks(type, {M, K}), bias = b.floats(DType::f32, {M}), dy = b.floats(DType::f32, {N, M});
+  for (const double int8 : {0, 1}) b.node("linear", {x, w, bias}, {b.value(DType::f32, {N, M})}, {{"transposed", 0}, {"int8", int8}});
+  b.node("linear_backward_input", {dy, w}, {b.value(DType::f32, {N, K})}, {{"transposed", 0}});
+  const int ids = b.integers({3}, {1, 0, 1});
+  b.node("embedding", {w, ids}, {b.value(DType::f32, {3, K})}, {{"scale", 2}});
+  return b;
+}
+
+Builder experts(int64_t N, int64_t M, bool per_slot) {
+  Builder b;
+  const int64_t E = 5, k = 3, K = 20;
+  const DType f = DType::f32;
+  const int logits = b.floats(f, {N, E}), w = b.floats(f, {E, M, K}), bias = b.floats(f, {E, M});
+  const int x = per_slot ? b.floats(f, {N, k, K}) : b.floats(f, {N, K}), dy = b.floats(f, {N, k, M}), dout = b.floats(f, {N, M});
+  const int weights = b.value(f, {N, k}), chosen = b.value(DType::i32, {N, k}), y = b.value(f, {N, k, M});
+  b.node("route_experts", {logits}, {weights, chosen}, {{"normalise", 1}});
+  b.node("route_experts_backward", {weights, logits, chosen}, {b.value(f, {N, E})}, {{"normalise", 0}});
+  b.node("expert_linear", {x, w, chosen, bias}, {y}, {{"rowwise", 0}});
+  b.node("expert_linear_backward_input", {dy, w, chosen}, {per_slot ? b.value(f, {N, k, K}) : b.value(f, {N, K})}, {});
+  b.node("expert_linear_backward_weight", {dy, x, chosen}, {b.value(f, {E, M, K})}, {});
+  b.node("expert_bias_sum", {dy, chosen}, {b.value(f, {E, M})}, {});
+  b.node("combine_experts", {y, weights}, {b.value(f, {N, M})}, {});
+  b.node("combine_experts_backward", {dout, y, weights}, {b.value(f, {N, k, M}), b.value(f, {N, k})}, {});
+  return b;
+}
+
 Builder rows() {
   Builder b;
   const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}), dy = b.floats(DType::f32, {6, 40});
@@ -149,7 +206,13 @@ int main(int count, char** arguments) {
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
       {"norms", norms(11, 300)},                                 {"attention", attention(37, 4, 2, 20, 0)},
       {"attention, window", attention(40, 2, 2, 70, 5)},         {"cached attention", cached(150, 40)},
+      {"cached attention, q8 ring", cached_q8(37)},
       {"rows", rows()},
+      {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
+      {"quantised q4_0", quantised(DType::q4_0, 37, 160, 70)},   {"quantised q4_k", quantised(DType::q4_k, 70, 256, 66)},
+      {"quantised q5_0", quantised(DType::q5_0, 5, 96, 20)},     {"quantised q6_k", quantised(DType::q6_k, 3, 512, 9)},
+      {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
+      {"experts of slots", experts(90, 20, true)},
   };
   int failed = 0;
   for (const char* order : {"lazy", "eager", "random:1", "random:2"}) {

@@ -12,27 +12,27 @@ import { root } from "../../scripts/testing.mjs";
 const mutants = [
   [
     "product: no barrier before the tiles are read",
-    "gemm.cu",
+    "gemm_tile.cuh",
     "    __syncthreads();\n    for (int k = 0; k < tile_k",
     "    for (int k = 0; k < tile_k",
   ],
   [
     "product: no barrier before the tiles are overwritten",
-    "gemm.cu",
+    "gemm_tile.cuh",
     "    __syncthreads();  // before the next tiles overwrite these",
     "",
   ],
-  ["product: the last row is taken for outside", "gemm.cu", "row < g.m && depth < g.k", "row < g.m - 1 && depth < g.k"],
-  ["product: depth beyond the end is read", "gemm.cu", "column < g.n && depth < g.k", "column < g.n"],
+  ["product: the last row is taken for outside", "gemm_tile.cuh", "inside = line < lines", "inside = line < lines - 1"],
   [
-    "product: rows beyond the end are written",
-    "gemm.cu",
-    "    if (row >= g.m) continue;\n    HEDDLE_UNROLL\n    for (int j = 0; j < per_thread",
-    "    HEDDLE_UNROLL\n    for (int j = 0; j < per_thread",
+    "product: depth beyond the end is read",
+    "gemm_tile.cuh",
+    "inside = line < lines && depth < k_end",
+    "inside = line < lines",
   ],
+  ["product: rows beyond the end are written", "gemm.cu", "row0 + i < g.m && ", ""],
   [
     "product: columns of a thread overlap",
-    "gemm.cu",
+    "gemm_tile.cuh",
     "b_tile[k][tx + j * (tile_n / per_thread)]",
     "b_tile[k][tx + j * (tile_n / per_thread - 1)]",
   ],
@@ -165,6 +165,74 @@ const mutants = [
     "key0 += warps * tile_rows",
     "key0 += (warps - 1) * tile_rows",
   ],
+  [
+    "cached q8: the scale of the row before",
+    "cache.cu",
+    "static_cast<const uint8_t*>(cache.data) + at + D;",
+    "static_cast<const uint8_t*>(cache.data) + at - q8_scale_bytes;",
+  ],
+  ["cached q8: a ring's rows written past its end", "cache.cu", "position < L ? position : position % L", "position"],
+  [
+    "quantised: high nibbles for low ones",
+    "quant.cuh",
+    "subtract_bytes(w >> 4 * r & 0x0f0f0f0fu, 0x08080808u)",
+    "subtract_bytes(w >> 4 * (1 - r) & 0x0f0f0f0fu, 0x08080808u)",
+  ],
+  ["quantised: a borrow between bytes", "quant.cuh", "return ((a | 0x80808080u) - b) ^ 0x80808080u;", "return a - b;"],
+  [
+    "quantised: upper scales without their high bits",
+    "quant.cuh",
+    "(s[4 + g] & 15) | s[g - 4] >> 6 << 4",
+    "(s[4 + g] & 15)",
+  ],
+  [
+    "quantised: a row's blocks begin a block late",
+    "quant.cuh",
+    "(row * (width / elements) + run / runs) * bytes",
+    "(row * (width / elements) + (run + runs - 1) / runs) * bytes",
+  ],
+  [
+    "8-bit products: fragments of another row",
+    "gemm_int8.cu",
+    "a_tile[warp_row + 16 * i + 8 * half + fg]",
+    "a_tile[warp_row + 16 * i + 8 * half + ft]",
+  ],
+  [
+    "8-bit products: no barrier before the stage is read",
+    "gemm_int8.cu",
+    "    __syncthreads();\n    for (int r = 0; r < tile_runs",
+    "    for (int r = 0; r < tile_runs",
+  ],
+  [
+    "8-bit products: no barrier before the stage is overwritten",
+    "gemm_int8.cu",
+    "    __syncthreads();  // before the next stage overwrites these",
+    "",
+  ],
+  ["8-bit products: one scale for all of a row", "gemm_int8.cu", "a_scale[row][r] * scale", "a_scale[row][0] * scale"],
+  ["8-bit products: minima are left out", "gemm_int8.cu", " + minimum[e % 2] * a_sum[row][r]", ""],
+  [
+    "8-bit rounding: sums over the wrong half",
+    "gemm_int8.cu",
+    "for (int lanes = run_elements / 2; lanes > 0",
+    "for (int lanes = run_elements; lanes > 0",
+  ],
+  ["experts: pairs of the earlier warps are not counted", "experts.cu", "if (w < warp) place += found[w];", ""],
+  ["experts: counts are overwritten while read", "experts.cu", "    __syncthreads();  // before the next counts", ""],
+  [
+    "experts: an expert's last tile runs into the next expert's",
+    "experts.cu",
+    "if (tile.first + i < tile.end && column0",
+    "if (column0",
+  ],
+  ["experts: ties go to the highest", "experts.cu", "other_at < at)) best", "other_at > at)) best"],
+  [
+    "experts: one slot's input for all",
+    "experts.cu",
+    "return per_slot ? order[i] : order[i] / slots;",
+    "return order[i] / slots;",
+  ],
+  ["experts: one tile too few", "experts.cu", "pairs / tile_m + (pairs < E ? pairs : E)", "pairs / tile_m + 1"],
   ["rows: two blocks write one row", "rows.cu", "  if (earlier > 0) return;", ""],
   ["rope: angles are not waited for", "rope.cu", "  __syncthreads();\n", ""],
   [
@@ -186,7 +254,17 @@ const casesOf = {
   "rows.cu": "rows",
   "rope.cu": "rows",
   "logprob.cu": "rows",
+  "gemm_int8.cu": "quantised",
+  "experts.cu": "experts",
 };
+// A header's mistake shows in a file that uses it, and in the cases of its own.
+const headers = {
+  "math.cuh": ["norm.cu", "norms"],
+  "gemm_tile.cuh": ["gemm.cu", "linear f32"],
+  "quant.cuh": ["gemm.cu", "quantised"],
+};
+const sourceOf = (file) => headers[file]?.[0] ?? file;
+const beginningOf = (file) => headers[file]?.[1] ?? casesOf[file];
 
 const build = join(root, ".cmake", "races");
 const database = join(build, "compile_commands.json");
@@ -233,10 +311,8 @@ const chosen = mutants.filter(([name]) => pattern.test(name));
 let survived = 0;
 // The same build without a mistake must pass, or a mistake's being noticed would say nothing.
 for (const file of new Set(chosen.map(([, file]) => file))) {
-  const source = file === "math.cuh" ? "norm.cu" : file;
-  const { status, stdout } = run(linkMutant(source, file, readFileSync(join(root, "native", "cuda", file), "utf8")), [
-    casesOf[source],
-  ]);
+  const text = readFileSync(join(root, "native", "cuda", file), "utf8");
+  const { status, stdout } = run(linkMutant(sourceOf(file), file, text), [beginningOf(file)]);
   if (status === 0) continue;
   console.error(`CONTROL   ${file} fails as it is: ${stdout.split("\n")[0]}`);
   survived += 1;
@@ -248,16 +324,8 @@ for (const [name, file, from, to] of chosen) {
     survived += 1;
     continue;
   }
-  // A header's mistake shows in the file that uses it most.
-  const source = file === "math.cuh" ? "norm.cu" : file;
-  const { status, stdout, signal } = run(
-    linkMutant(
-      source,
-      file,
-      original.replace(from, () => to),
-    ),
-    [casesOf[source]],
-  );
+  const mutant = original.replace(from, () => to);
+  const { status, stdout, signal } = run(linkMutant(sourceOf(file), file, mutant), [beginningOf(file)]);
   const noticed = status !== 0; // also by a signal: a write to nowhere
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");

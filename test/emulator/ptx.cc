@@ -64,6 +64,40 @@ void test_mma() {
   expect(worst < 16 * 16 * 6e-8, "mma.m16n8k16: the product");
 }
 
+// Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
+Place place_a_int8(int lane, int i) {  // i in 0..7
+  return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
+}
+Place place_b_int8(int lane, int i) {  // i in 0..3
+  return {lane % 4 * 4 + i, lane >> 2};
+}
+
+void test_mma_int8() {
+  std::mt19937 random(4);
+  int a[16][16], b[16][8], c[16][8], got[16][8];
+  const auto fill = [&](auto& m) { for (auto& row : m) for (int& v : row) v = static_cast<int>(random() % 256) - 128; };
+  fill(a), fill(b), fill(c);
+  emulator::run_grid("mma", {1}, {32}, 0, [&] {
+    const int lane = static_cast<int>(threadIdx.x);
+    uint32_t left[2] = {}, right = 0;
+    int sum[4];
+    const auto byte = [](int v, int i) { return static_cast<uint32_t>(static_cast<uint8_t>(v)) << 8 * (i % 4); };
+    for (int i = 0; i < 8; ++i) left[i / 4] |= byte(a[place_a_int8(lane, i).row][place_a_int8(lane, i).column], i);
+    for (int i = 0; i < 4; ++i) right |= byte(b[place_b_int8(lane, i).row][place_b_int8(lane, i).column], i);
+    for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row][place_c(lane, i).column];
+    cuda::ptx::mma_int8(sum, left, right);
+    for (int i = 0; i < 4; ++i) got[place_c(lane, i).row][place_c(lane, i).column] = sum[i];
+  });
+  bool ok = true;
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 8; ++j) {
+      int want = c[i][j];
+      for (int k = 0; k < 16; ++k) want += a[i][k] * b[k][j];
+      ok &= want == got[i][j];
+    }
+  expect(ok, "mma.m16n8k16.s8: the product");
+}
+
 // Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1 of row i".
 void test_ldmatrix() {
   for (const bool transposed : {false, true}) {
@@ -158,6 +192,7 @@ void test_reports() {
 
 int main() {
   test_mma();
+  test_mma_int8();
   test_ldmatrix();
   test_cp_async();
   test_reports();

@@ -1,3 +1,4 @@
+import { BLOCK_TYPES } from "../../lib/graph/dtype.ts";
 import { add, combineExperts, expertLinear, routeExperts, type Value } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
 
@@ -46,6 +47,32 @@ const linears: OpCase[] = activationTypes.flatMap((type) =>
       ];
     }),
   ),
+);
+
+// One type of each size of block and group; few pairs and many.
+const quantised: OpCase[] = (["q8_0", "q4_0", "q4_k", "q6_k", "mxfp4"] as const).flatMap((w) =>
+  [3, 41].flatMap((n): OpCase[] => {
+    const inputs = 2 * BLOCK_TYPES[w].elements;
+    const weight = { dtype: w, shape: [4, 70, inputs] };
+    const experts = i32([n, 2], 0, 4);
+    return [
+      {
+        op: "expert_linear",
+        label: `${n} rows, ${w} weight, bias`,
+        inputs: [f32([n, inputs]), weight, experts, f32([4, 70])],
+        attributes: { rowwise: 0 },
+        outputs: [out("f32", n, 2, 70)],
+        symbolic: n,
+      },
+      {
+        op: "expert_linear_backward_input",
+        label: `${n} rows, ${w} weight`,
+        inputs: [f32([n, 2, 70]), weight, experts],
+        outputs: [out("f32", n, inputs)],
+        symbolic: n,
+      },
+    ];
+  }),
 );
 
 const others: OpCase[] = activationTypes.flatMap((type) =>
@@ -97,6 +124,7 @@ const apart = [0, 2.5, -2.5, 5, -5].flatMap((_, row, all) => all.map((_, i) => a
 export default {
   cases: [
     ...linears,
+    ...quantised,
     ...others,
     {
       op: "route_experts",
@@ -138,20 +166,17 @@ export default {
   gradients: [
     ...[false, true].map((perSlot) => ({
       label: `expert linear${perSlot ? " of slots" : ""}`,
-      refusedOnCuda: true,
       operands: { x: perSlot ? [3, 2, 4] : [3, 4], weight: [3, 5, 4], bias: [3, 5] },
       constants: { experts: i32([3, 2], 0, 3) },
       build: ({ x, weight, bias, experts }: Values) => expertLinear(x!, weight!, experts!, { bias }),
     })),
     {
       label: "combine",
-      refusedOnCuda: true,
       operands: { y: [3, 2, 4], weights: [3, 2] },
       build: ({ y, weights }) => combineExperts(y!, weights!),
     },
     ...[false, true].map((normalise) => ({
       label: `routing${normalise ? ", normalised" : ""}`,
-      refusedOnCuda: true,
       operands: { logits: [4, 5] },
       // Apart enough that no difference changes who is chosen.
       constants: { apart: given("f32", [4, 5], apart) },

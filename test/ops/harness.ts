@@ -1,5 +1,4 @@
 // Runs one op natively, alone in a program, in the ways that a case is judged by.
-import { expect } from "vitest";
 import {
   binding,
   type NativeExecutableHandle,
@@ -58,8 +57,6 @@ export interface GradientCase {
   operands: Readonly<Record<string, readonly number[]>>;
   constants?: Readonly<Record<string, Operand>>;
   build: (values: Readonly<Record<string, Value>>) => Value | readonly Value[];
-  /** It is made of ops without a CUDA kernel. */
-  refusedOnCuda?: boolean;
 }
 
 export interface OpFile {
@@ -217,21 +214,6 @@ export interface RunOptions {
 
 /** The device whose kernels are tested: HEDDLE_DEVICE, `cpu` or `cuda`. References run on the CPU. */
 export const testDevice = process.env.HEDDLE_DEVICE || "cpu";
-
-/** What has no CUDA kernel yet: there the op must be refused by name. Everything else must pass. */
-const withoutCudaKernel = {
-  ops: /expert/,
-  case: (c: OpCase) =>
-    withoutCudaKernel.ops.test(c.op) ||
-    c.inputs.some((o) => o !== undefined && (isQuantised(o.dtype) || o.dtype === "u8")),
-};
-/** Whether the tested device has no kernel for a case. */
-export const isRefused = (c: OpCase) => testDevice === "cuda" && withoutCudaKernel.case(c);
-/** The error of a device that has none. */
-export const refusal = (op = "\\w*expert\\w*") => ({
-  code: "UNSUPPORTED",
-  message: expect.stringMatching(new RegExp(`^${op}: expected a kernel of cuda:0, got none for operands `)),
-});
 
 const lanes = new Map<string, NativeLaneHandle>();
 function lane(threads: number, device: string): NativeLaneHandle {
