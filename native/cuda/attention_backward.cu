@@ -1,23 +1,13 @@
 // The gradients of attention, from the log-sum of the forward pass (Dao 2023). Two kernels, so that nothing is added
 // atomically: one walks the keys for each tile of queries and makes dq, the other walks the queries for each tile of keys and
 // makes dk and dv. In both a warp has four rows of its own side, and its lanes are the 32 rows of the other side's tile.
-#include "cuda/attention.cuh"
+#include "cuda/attention_backward.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
 constexpr int warps = 4, rows_per_warp = 4, own_rows = warps * rows_per_warp, threads = warps * warp_size;
-
-struct BackwardArguments {
-  View dout, q, k, v, o;  // (N, H, D), k and v (N, KH, D)
-  const float* lse;       // (N, H)
-  const RowSpan* spans;   // (N)
-  float* mean;            // (N, H): do . o, the mean of d loss / d p under p
-  Out dq, dk, dv;
-  int64_t N, T, H, KH, D;
-  Scores scores;
-};
 
 // mean (N, H): a warp a row and head.
 __global__ void __launch_bounds__(threads) mean_kernel(BackwardArguments a) {
@@ -180,13 +170,31 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) key_gradient
   }
 }
 
+void attention_backward(const Node& n, Context& c) {
+  const BackwardArguments a = prepare_backward(n, c);
+  const char* name = "attention_backward";
+  for_head(a.D, [&](auto chunks) {
+    constexpr int n_chunks = decltype(chunks)::value, width = n_chunks * warp_size;
+    const size_t bytes = (2 * own_rows * width + 2 * tile_rows * (width + 1)) * sizeof(float);
+    const unsigned tiles = static_cast<unsigned>(a.N / a.T * ((a.T + own_rows - 1) / own_rows));
+    launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), bytes}, query_gradient_kernel<n_chunks>, a);
+    launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), bytes}, key_gradient_kernel<n_chunks>, a);
+  });
+}
+
+bool supports(const Node& n) { return n.in[1].shape[2] <= largest_head; }
+
+const RegisterKernel kernels[] = {{"attention_backward", "cuda_flash_attention_backward", supports, attention_backward, backward_scratch}};
+
+}  // namespace
+
 // Scratch: mean (N, H) f32, then spans (N).
-size_t scratch(const Node& n, int) {
+size_t backward_scratch(const Node& n, int) {
   const Shape& q = n.in[1].shape;
   return static_cast<size_t>(q[0] * q[1]) * sizeof(float) + static_cast<size_t>(q[0]) * sizeof(RowSpan) + sizeof(RowSpan);
 }
 
-void attention_backward(const Node& n, Context& c) {
+BackwardArguments prepare_backward(const Node& n, Context& c) {
   const Tensor &q = n.in[1], &k = n.in[2];
   const int64_t N = q.shape[0], H = q.shape[1];
   float* mean = static_cast<float*>(c.scratch);
@@ -196,19 +204,8 @@ void attention_backward(const Node& n, Context& c) {
   const char* name = "attention_backward";
   find_spans(c, name, n, n.has_input(6) ? n.in[6].as<int32_t>() : nullptr, N, spans);
   launch(c, name, {dim3(blocks_for(N * H, warps)), dim3(threads)}, mean_kernel, a);
-  for_head(a.D, [&](auto chunks) {
-    constexpr int n_chunks = decltype(chunks)::value, width = n_chunks * warp_size;
-    const size_t bytes = (2 * own_rows * width + 2 * tile_rows * (width + 1)) * sizeof(float);
-    const unsigned tiles = static_cast<unsigned>(N / a.T * ((a.T + own_rows - 1) / own_rows));
-    launch(c, name, {dim3(tiles, static_cast<unsigned>(H)), dim3(threads), bytes}, query_gradient_kernel<n_chunks>, a);
-    launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), bytes}, key_gradient_kernel<n_chunks>, a);
-  });
+  return a;
 }
 
-bool supports(const Node& n) { return n.in[1].shape[2] <= largest_head; }
-
-const RegisterKernel kernels[] = {{"attention_backward", "cuda_flash_attention_backward", supports, attention_backward, scratch}};
-
-}  // namespace
 }  // namespace cuda
 }  // namespace heddle

@@ -99,6 +99,14 @@ void cache_write(const Node& n, Context& c) {
          segments.shape[0], shape_of(n, x, cache), fault_of(c));
 }
 
+// Keys are taken in parts of this many positions (few in tests, so that there are parts), whose results are folded in their order:
+// by one block that goes through all of them or, where there are few rows, by blocks of their own and a kernel after them
+// (Dao et al. 2023, "Flash-Decoding"). Either way a row's bits are the same.
+constexpr int64_t part_keys = HEDDLE_EMULATED ? 64 : 1024;
+constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
+int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part
+bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
+
 struct CachedArguments {
   View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) or of q8 rows, twice, (H)?
   const SegmentRow* segments;  // (G)
@@ -108,10 +116,64 @@ struct CachedArguments {
   Scores scores;
   bool causal;
   Fault fault;
+  float* of_parts;  // (N, H, parts, D + 2): largest score, sum, values; null where one block goes through all parts
+  int64_t parts;
+
+  __device__ float* part(int64_t row, int64_t head, int64_t i) const { return of_parts + ((row * H + head) * parts + i) * (shape.D + 2); }
 };
 
-// grid (rows, H): a block a row and head, whose four warps share the keys out in tiles of 32 (Dao et al. 2023,
-// "Flash-Decoding"). A lane scores a key; then the lanes are dimensions while values are added. Merged in shared memory.
+// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is wrong.
+struct Visible {
+  int64_t slot, first, last;
+};
+__device__ Visible find_keys(const CachedArguments& a, int64_t row) {
+  SegmentRow segment{0, 0, -1, 0};
+  for (int64_t g = 0; g < a.G; ++g) {
+    const SegmentRow s = a.segments[g];
+    if (!valid(s, a.shape)) {
+      if (threadIdx.x == 0) a.fault.report();
+      return {-1, 0, 0};
+    }
+    if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) segment = s;
+  }
+  const int64_t position = segment.past + (row - segment.first), length = static_cast<int64_t>(segment.past) + segment.count;
+  Visible keys{segment.slot, 0, length};
+  if (a.window > 0) {
+    const int64_t furthest = a.causal ? position - a.window + 1 : position - a.window / 2;
+    keys.first = furthest > 0 ? furthest : 0;
+    if (position + a.window / 2 + 1 < length) keys.last = position + a.window / 2 + 1;
+  }
+  if (a.causal) keys.last = position + 1;
+  return keys;
+}
+
+// The maximum and the sum so far, and the thread's values: dimensions threadIdx.x, threadIdx.x + threads.
+constexpr int own_values = static_cast<int>(largest_head) / threads;
+struct Running {
+  float largest = -INFINITY, sum = 0, value[own_values] = {};
+
+  __device__ void fold(float part_largest, float part_sum, const float (&part_value)[own_values]) {
+    if (part_largest == -INFINITY) return;
+    const float now = fmaxf(largest, part_largest), kept = expf(largest - now), share = expf(part_largest - now);
+    largest = now;
+    sum = sum * kept + part_sum * share;
+    HEDDLE_UNROLL
+    for (int i = 0; i < own_values; ++i) value[i] = value[i] * kept + part_value[i] * share;
+  }
+  // A sink is one more logit that has no value.
+  __device__ void store(const CachedArguments& a, int64_t row, int64_t head) {
+    const float none[own_values] = {};
+    if (a.sinks.data) fold(a.sinks[head], 1.0f, none);
+    HEDDLE_UNROLL
+    for (int i = 0; i < own_values; ++i) {
+      const int64_t d = threadIdx.x + i * threads;
+      if (d < a.shape.D) a.o.store((row * a.H + head) * a.shape.D + d, sum > 0 ? value[i] / sum : 0.0f);
+    }
+  }
+};
+
+// grid (rows, H), or (rows, H, parts) where each part has a block. Its four warps share the keys out in tiles of 32: a lane scores a
+// key; then the lanes are dimensions while values are added. Merged in shared memory.
 template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_attention_kernel(CachedArguments a) {
   constexpr int width = chunks * warp_size;
   HEDDLE_SHARED(float, query, [width]);
@@ -120,93 +182,120 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
   HEDDLE_SHARED(float, warp_output, [warps][width]);
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size, D = static_cast<int>(a.shape.D);
   const int64_t row = blockIdx.x, head = blockIdx.y, kv_head = head / (a.H / a.shape.KH);
-  SegmentRow segment{0, 0, -1, 0};
-  for (int64_t g = 0; g < a.G; ++g) {
-    const SegmentRow s = a.segments[g];
-    if (!valid(s, a.shape)) {
-      if (threadIdx.x == 0) a.fault.report();
-      return;  // the same for all threads
-    }
-    if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) segment = s;
-  }
-  if (segment.slot < 0) return;  // outside every segment: left as it is
-
+  const Visible keys = find_keys(a, row);
+  if (keys.slot < 0) return;  // the same for all threads; the row is left as it is
   for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
   __syncthreads();
-  const int64_t position = segment.past + (row - segment.first), length = static_cast<int64_t>(segment.past) + segment.count;
-  int64_t first = 0, last = length;
-  if (a.window > 0) {
-    const int64_t furthest = a.causal ? position - a.window + 1 : position - a.window / 2;
-    first = furthest > 0 ? furthest : 0;
-    if (position + a.window / 2 + 1 < length) last = position + a.window / 2 + 1;
-  }
-  if (a.causal) last = position + 1;
-  const int64_t base = (segment.slot * a.shape.KH + kv_head) * a.shape.L;  // the first of this head's rows
+  const int64_t base = (keys.slot * a.shape.KH + kv_head) * a.shape.L;  // the first of this head's rows
+  const bool split = a.of_parts != nullptr;
+  const int64_t first_part = keys.first / part_keys, end_part = (keys.last + part_keys - 1) / part_keys;
 
-  float largest = -INFINITY, sum = 0, acc[chunks] = {};
-  for (int64_t key0 = first + warp * tile_rows; key0 < last; key0 += warps * tile_rows) {
-    const int64_t j = key0 + lane;
-    float s = -INFINITY;
-    if (j < last) {
-      float product = 0;
-      const CachedRow key(a.k, base + a.shape.row_of(j), D);
-      for (int d = 0; d < D; ++d) product += query[d] * key[d];
-      s = a.scores.of(product);
-    }
-    const float now = fmaxf(largest, warp_max(s));
-    if (now == -INFINITY) continue;
-    const float kept = expf(largest - now), p = expf(s - now);
-    largest = now;
-    sum = sum * kept + warp_sum(p);
-    HEDDLE_UNROLL
-    for (int c = 0; c < chunks; ++c) acc[c] *= kept;
-    const int keys = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
-    for (int i = 0; i < keys; ++i) {
-      const float weight = __shfl_sync(all_lanes, p, i);
-      const CachedRow value(a.v, base + a.shape.row_of(key0 + i), D);
+  Running running;
+  for (int64_t part = first_part + (split ? blockIdx.z : 0); part < end_part; ++part) {
+    const int64_t first = max(keys.first, part * part_keys), last = min(keys.last, (part + 1) * part_keys);
+    float largest = -INFINITY, sum = 0, acc[chunks] = {};
+    for (int64_t key0 = first + warp * tile_rows; key0 < last; key0 += warps * tile_rows) {
+      const int64_t j = key0 + lane;
+      float s = -INFINITY;
+      if (j < last) {
+        float product = 0;
+        const CachedRow key(a.k, base + a.shape.row_of(j), D);
+        for (int d = 0; d < D; ++d) product += query[d] * key[d];
+        s = a.scores.of(product);
+      }
+      const float now = fmaxf(largest, warp_max(s));
+      if (now == -INFINITY) continue;
+      const float kept = expf(largest - now), p = expf(s - now);
+      largest = now;
+      sum = sum * kept + warp_sum(p);
       HEDDLE_UNROLL
-      for (int c = 0; c < chunks; ++c) {
-        const int d = c * warp_size + lane;
-        if (d < D) acc[c] += weight * value[d];
+      for (int c = 0; c < chunks; ++c) acc[c] *= kept;
+      const int count = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
+      for (int i = 0; i < count; ++i) {
+        const float weight = __shfl_sync(all_lanes, p, i);
+        const CachedRow value(a.v, base + a.shape.row_of(key0 + i), D);
+        HEDDLE_UNROLL
+        for (int c = 0; c < chunks; ++c) {
+          const int d = c * warp_size + lane;
+          if (d < D) acc[c] += weight * value[d];
+        }
       }
     }
-  }
-  HEDDLE_UNROLL
-  for (int c = 0; c < chunks; ++c) warp_output[warp][c * warp_size + lane] = acc[c];
-  if (lane == 0) {
-    warp_largest[warp] = largest;
-    warp_total[warp] = sum;
-  }
-  __syncthreads();
-  float top = a.sinks.data ? a.sinks[head] : -INFINITY;
-  for (int w = 0; w < warps; ++w) top = fmaxf(top, warp_largest[w]);
-  for (int d = threadIdx.x; d < D; d += threads) {
-    float total = a.sinks.data ? expf(a.sinks[head] - top) : 0.0f, value = 0;
+    HEDDLE_UNROLL
+    for (int c = 0; c < chunks; ++c) warp_output[warp][c * warp_size + lane] = acc[c];
+    if (lane == 0) {
+      warp_largest[warp] = largest;
+      warp_total[warp] = sum;
+    }
+    __syncthreads();
+    float top = -INFINITY, total = 0, value[own_values] = {};
+    for (int w = 0; w < warps; ++w) top = fmaxf(top, warp_largest[w]);
     for (int w = 0; w < warps; ++w) {
       if (warp_largest[w] == -INFINITY) continue;
       const float share = expf(warp_largest[w] - top);
       total += warp_total[w] * share;
-      value += warp_output[w][d] * share;
+      HEDDLE_UNROLL
+      for (int i = 0; i < own_values; ++i)
+        if (threadIdx.x + i * threads < width) value[i] += warp_output[w][threadIdx.x + i * threads] * share;
     }
-    a.o.store((row * a.H + head) * D + d, total > 0 ? value / total : 0.0f);
+    if (split) {
+      float* to = a.part(row, head, blockIdx.z);
+      if (threadIdx.x == 0) to[0] = top, to[1] = total;
+      HEDDLE_UNROLL
+      for (int i = 0; i < own_values; ++i)
+        if (threadIdx.x + i * threads < D) to[2 + threadIdx.x + i * threads] = value[i];
+      return;  // the whole block
+    }
+    running.fold(top, total, value);
+    __syncthreads();  // before the next part's overwrite these
   }
+  if (!split) running.store(a, row, head);
+}
+
+// grid (rows, H): the parts of a row and head, in their order.
+__global__ void __launch_bounds__(threads) fold_parts_kernel(CachedArguments a) {
+  const int64_t row = blockIdx.x, head = blockIdx.y;
+  const Visible keys = find_keys(a, row);
+  if (keys.slot < 0) return;
+  const int64_t parts = (keys.last + part_keys - 1) / part_keys - keys.first / part_keys;
+  Running running;
+  for (int64_t i = 0; i < parts; ++i) {
+    const float* from = a.part(row, head, i);
+    float value[own_values] = {};
+    HEDDLE_UNROLL
+    for (int v = 0; v < own_values; ++v)
+      if (threadIdx.x + v * threads < a.shape.D) value[v] = from[2 + threadIdx.x + v * threads];
+    running.fold(from[0], from[1], value);
+  }
+  running.store(a, row, head);
 }
 
 void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
-  CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
-                    q.shape[1], n.attr_int("window"), shape_of(n, q, k), Scores(n), n.attr_flag("causal"), fault_of(c)};
+  const int64_t rows = q.shape[0], H = q.shape[1], L = k.shape[2], parts = parts_of(L);
+  const bool split = splits(rows, H, L);
+  const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
+                          H, n.attr_int("window"), shape_of(n, q, k), Scores(n), n.attr_flag("causal"), fault_of(c),
+                          split ? static_cast<float*>(c.scratch) : nullptr, parts};
+  const dim3 grid(row_blocks(rows), static_cast<unsigned>(H));
   for_head(a.shape.D, [&](auto chunks) {
-    launch(c, "cached_attention", {dim3(row_blocks(q.shape[0]), static_cast<unsigned>(a.H)), dim3(threads)},
+    launch(c, "cached_attention", {dim3(grid.x, grid.y, split ? static_cast<unsigned>(parts) : 1u), dim3(threads)},
            cached_attention_kernel<decltype(chunks)::value>, a);
   });
+  if (split) launch(c, "cached_attention", {grid, dim3(threads)}, fold_parts_kernel, a);
 }
 
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
+// Rows may be fewer than here: then more of them may be split, but never more than this many together.
+size_t scratch(const Node& n, int) {
+  const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = n.in[1].shape[2];
+  if (L <= part_keys) return 0;
+  return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) * sizeof(float);
+}
 
 const RegisterKernel kernels[] = {
     {"cache_write", "cuda_cache_write", nullptr, cache_write},
-    {"cached_attention", "cuda_split_cached_attention", supports, cached_attention},
+    {"cached_attention", "cuda_split_cached_attention", supports, cached_attention, scratch},
 };
 
 }  // namespace

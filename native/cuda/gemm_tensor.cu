@@ -3,15 +3,15 @@
 // "Dissecting Ampere" (Sun et al. 2022) for what the instructions do.
 //
 // An operand's tile lies in shared memory as it is stored, so that neighbours stay neighbours: (rows, 64) where the depth k is
-// innermost, (64, rows) where it is not; ldmatrix.trans turns the latter. Pieces are swizzled: piece p of a row r lies at
-// p ^ (r % 8), so that eight rows of one piece, which ldmatrix reads at once, lie in different banks.
+// innermost, (64, rows) where it is not; ldmatrix.trans turns the latter.
 #include "cuda/gemm.cuh"
+#include "cuda/tensor_tile.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int depth = 64, stages = 3, piece = 8;  // elements of 2 bytes
+constexpr int depth = 64, stages = 3;
 
 template <int tile_m_, int tile_n_, int warps_m_, int warps_n_> struct Tile {
   static constexpr int m = tile_m_, n = tile_n_, warps_m = warps_m_, warps_n = warps_n_;
@@ -22,21 +22,6 @@ template <int tile_m_, int tile_n_, int warps_m_, int warps_n_> struct Tile {
 };
 using SmallTile = Tile<64, 64, 2, 2>;
 using LargeTile = Tile<128, 128, 2, 4>;
-
-// Where piece p of row r lies in a tile whose rows have `pieces` of them.
-template <int pieces> __device__ inline int swizzled(int r, int p) { return (r * pieces + (p ^ (r & 7))) * piece; }
-
-// Queues the copies of a tile: `rows` rows of `columns` elements of x, from (row0, column0) on; zeros outside (row_end, column_end).
-template <int rows, int columns, int threads>
-__device__ inline void copy_tile(uint16_t* tile, const uint16_t* x, int64_t ld, int64_t row0, int64_t column0, int64_t row_end, int64_t column_end) {
-  constexpr int pieces = columns / piece;
-  for (int e = threadIdx.x; e < rows * pieces; e += threads) {
-    const int r = e / pieces, p = e % pieces;
-    const int64_t row = row0 + r, column = column0 + p * piece, left = column_end - column;
-    const int valid = row < row_end && left > 0 ? (left < piece ? static_cast<int>(left) : piece) : 0;
-    ptx::copy_async_16(tile + swizzled<pieces>(r, p), valid ? x + row * ld + column : x, valid * 2);
-  }
-}
 
 template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm g) {
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);

@@ -113,20 +113,21 @@ Builder norms(int64_t rows, int64_t C) {
   return b;
 }
 
-Builder attention(int64_t T, int64_t H, int64_t KH, int64_t D, double window) {
+Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false) {
   Builder b;
   const int64_t N = 2 * T;
-  const int q = b.floats(DType::f32, {N, H, D}), k = b.floats(DType::f32, {N, KH, D}), v = b.floats(DType::f32, {N, KH, D});
-  const int dout = b.floats(DType::f32, {N, H, D}), o = b.value(DType::f32, {N, H, D}), lse = b.value(DType::f32, {N, H});
-  b.node("attention", {q, k, v}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
-  b.node("attention_backward", {dout, q, k, v, o, lse}, {b.value(DType::f32, {N, H, D}), b.value(DType::f32, {N, KH, D}), b.value(DType::f32, {N, KH, D})},
+  const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
+  const int dout = b.floats(type, {N, H, D}), o = b.value(type, {N, H, D}), lse = b.value(DType::f32, {N, H});
+  const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
+  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+  b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink}, {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
          {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
   return b;
 }
 
-Builder cached(int64_t past, int64_t D) {
+Builder cached(int64_t past, int64_t D, int64_t rows) {
   Builder b;
-  const int64_t rows = 3, L = past + rows;
+  const int64_t L = past + rows;
   const int q = b.floats(DType::f32, {rows, 4, D}), k = b.floats(DType::f32, {2, 2, L, D}), v = b.floats(DType::f32, {2, 2, L, D});
   const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
@@ -163,7 +164,10 @@ Builder experts(int64_t N, int64_t M, bool per_slot) {
   Builder b;
   const int64_t E = 5, k = 3, K = 20;
   const DType f = DType::f32;
-  const int logits = b.floats(f, {N, E}), w = b.floats(f, {E, M, K}), bias = b.floats(f, {E, M});
+  const int logits = b.floats(f, {N, E});
+  float* numbers = reinterpret_cast<float*>(b.data.back().data());
+  for (int64_t i = 0; i < N * E; ++i) numbers[i] = std::round(4 * numbers[i]) / 4;  // with ties
+  const int w = b.floats(f, {E, M, K}), bias = b.floats(f, {E, M});
   const int x = per_slot ? b.floats(f, {N, k, K}) : b.floats(f, {N, K}), dy = b.floats(f, {N, k, M}), dout = b.floats(f, {N, M});
   const int weights = b.value(f, {N, k}), chosen = b.value(DType::i32, {N, k}), y = b.value(f, {N, k, M});
   b.node("route_experts", {logits}, {weights, chosen}, {{"normalise", 1}});
@@ -204,8 +208,11 @@ int main(int count, char** arguments) {
       {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
       {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
-      {"norms", norms(11, 300)},                                 {"attention", attention(37, 4, 2, 20, 0)},
-      {"attention, window", attention(40, 2, 2, 70, 5)},         {"cached attention", cached(150, 40)},
+      {"norms", norms(11, 300)},                                 {"attention", attention(DType::f32, 37, 4, 2, 20, 0)},
+      {"attention, window", attention(DType::f32, 40, 2, 2, 70, 5)},         {"cached attention", cached(150, 40, 3)},
+      {"cached attention, parts in one block", cached(150, 40, 5)},
+      {"attention bf16", attention(DType::bf16, 150, 2, 1, 40, 0)},
+      {"attention bf16, window, sinks", attention(DType::bf16, 70, 2, 2, 72, 40, true)},
       {"cached attention, q8 ring", cached_q8(37)},
       {"rows", rows()},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},

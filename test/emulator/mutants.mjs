@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 
-// name, file of native/cuda, what is there, what is put in its place; the first occurrence counts.
+// name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the file it shows in.
 const mutants = [
   [
     "product: no barrier before the tiles are read",
@@ -75,7 +75,7 @@ const mutants = [
   ],
   [
     "tensor product: a partial piece is taken whole",
-    "gemm_tensor.cu",
+    "tensor_tile.cuh",
     "left > 0 ? (left < piece ? static_cast<int>(left) : piece) : 0",
     "left > -8 ? piece : 0",
   ],
@@ -158,7 +158,112 @@ const mutants = [
     "head < (kv_head + 1) * group",
     "head < kv_head * group + 1",
   ],
-  ["cached attention: warps are merged too early", "cache.cu", "  __syncthreads();\n  float top", "  float top"],
+  [
+    "tensor attention: a tile overwritten while read",
+    "attention_tensor.cu",
+    "    __syncthreads();  // everybody's copies",
+    "    // everybody's copies",
+  ],
+  [
+    "tensor attention: waits for the tile before",
+    "attention_tensor.cu",
+    "    ptx::wait_copies<0>();\n    __syncthreads();  // everybody's",
+    "    ptx::wait_copies<1>();\n    __syncthreads();  // everybody's",
+  ],
+  [
+    "tensor attention: one stage for all tiles",
+    "attention_tensor.cu",
+    "ring + t % stages * stage_elements;\n    copy",
+    "ring;\n    copy",
+  ],
+  [
+    "tensor attention: the maximum of a lane, not of its row",
+    "attention_tensor.cu",
+    "v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));",
+    "",
+  ],
+  [
+    "tensor attention: sums of half a row's lanes",
+    "attention_tensor.cu",
+    "  v += __shfl_xor_sync(all_lanes, v, 1);\n",
+    "",
+  ],
+  [
+    "tensor attention: every lane counts the sink",
+    "attention_tensor.cu",
+    "a.sinks.data && ft == 0 ? 1.0f",
+    "a.sinks.data ? 1.0f",
+  ],
+  ["tensor attention: a key too many", "attention_tensor.cu", "key < seen.last ?", "key <= seen.last ?"],
+  [
+    "tensor attention: weights in the wrong halves",
+    "tensor_tile.cuh",
+    "to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);",
+    "to[1] = pack_bf16(first[0], first[1]), to[0] = pack_bf16(first[2], first[3]);",
+    "attention_tensor.cu",
+  ],
+  [
+    "tensor attention: values not turned",
+    "tensor_tile.cuh",
+    "ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k +",
+    "ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(k +",
+    "attention_tensor.cu",
+  ],
+  [
+    "tensor attention backward: a tile overwritten while read",
+    "attention_tensor_backward.cu",
+    "      __syncthreads();  // the tiles of before are done with",
+    "",
+  ],
+  [
+    "tensor attention backward: copies not waited for by others",
+    "attention_tensor_backward.cu",
+    "      ptx::wait_copies<0>();\n      __syncthreads();",
+    "      ptx::wait_copies<0>();",
+  ],
+  [
+    "tensor attention backward: the mean is left out",
+    "attention_tensor_backward.cu",
+    "(dp[j][e] - means[query])",
+    "dp[j][e]",
+  ],
+  [
+    "tensor attention backward: queries by the lane's row",
+    "attention_tensor_backward.cu",
+    "const int query = 8 * j + 2 * (lane % 4) + e % 2;",
+    "const int query = 8 * j + lane / 4;",
+  ],
+  [
+    "tensor attention backward: one head of the group",
+    "attention_tensor_backward.cu",
+    "head < (kv_head + 1) * group",
+    "head < kv_head * group + 1",
+  ],
+  ["cached attention: warps are merged too early", "cache.cu", "    __syncthreads();\n    float top", "    float top"],
+  [
+    "cached attention: the next part's while the part's are read",
+    "cache.cu",
+    "    __syncthreads();  // before the next part's overwrite these",
+    "",
+  ],
+  [
+    "cached attention: a key between two parts is left out",
+    "cache.cu",
+    "min(keys.last, (part + 1) * part_keys)",
+    "min(keys.last, (part + 1) * part_keys - 1)",
+  ],
+  [
+    "cached attention: parts are folded without their scale",
+    "cache.cu",
+    "value[i] * kept + part_value[i] * share",
+    "value[i] * kept + part_value[i]",
+  ],
+  [
+    "cached attention: the last part is not folded",
+    "cache.cu",
+    "part_keys - keys.first / part_keys;",
+    "part_keys - keys.first / part_keys - 1;",
+  ],
   [
     "cached attention: a warp's tiles overlap the next's",
     "cache.cu",
@@ -225,7 +330,7 @@ const mutants = [
     "if (tile.first + i < tile.end && column0",
     "if (column0",
   ],
-  ["experts: ties go to the highest", "experts.cu", "other_at < at)) best", "other_at > at)) best"],
+  ["experts: ties go to the highest", "experts.cu", "other_at < at))) best", "other_at > at))) best"],
   [
     "experts: one slot's input for all",
     "experts.cu",
@@ -249,6 +354,8 @@ const casesOf = {
   "gemm_tensor.cu": "linear bf16",
   "norm.cu": "norms",
   "attention.cu": "attention",
+  "attention_tensor.cu": "attention bf16",
+  "attention_tensor_backward.cu": "attention bf16",
   "attention_backward.cu": "attention",
   "cache.cu": "cached",
   "rows.cu": "rows",
@@ -261,10 +368,11 @@ const casesOf = {
 const headers = {
   "math.cuh": ["norm.cu", "norms"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
+  "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantised"],
 };
-const sourceOf = (file) => headers[file]?.[0] ?? file;
-const beginningOf = (file) => headers[file]?.[1] ?? casesOf[file];
+/** Where a mistake shows: the file it is in, one that the mistake names, or the header's own. */
+const placeOf = (file, named) => (named ? [named, casesOf[named]] : (headers[file] ?? [file, casesOf[file]]));
 
 const build = join(root, ".cmake", "races");
 const database = join(build, "compile_commands.json");
@@ -310,14 +418,15 @@ const pattern = new RegExp(process.argv[2] ?? "");
 const chosen = mutants.filter(([name]) => pattern.test(name));
 let survived = 0;
 // The same build without a mistake must pass, or a mistake's being noticed would say nothing.
-for (const file of new Set(chosen.map(([, file]) => file))) {
+const places = new Map(chosen.map(([, file, , , named]) => [`${file} ${named}`, [file, ...placeOf(file, named)]]));
+for (const [file, source, beginning] of places.values()) {
   const text = readFileSync(join(root, "native", "cuda", file), "utf8");
-  const { status, stdout } = run(linkMutant(sourceOf(file), file, text), [beginningOf(file)]);
+  const { status, stdout } = run(linkMutant(source, file, text), [beginning]);
   if (status === 0) continue;
   console.error(`CONTROL   ${file} fails as it is: ${stdout.split("\n")[0]}`);
   survived += 1;
 }
-for (const [name, file, from, to] of chosen) {
+for (const [name, file, from, to, named] of chosen) {
   const original = readFileSync(join(root, "native", "cuda", file), "utf8");
   if (!original.includes(from)) {
     console.error(`STALE     ${name}: ${file} has no such lines any more`);
@@ -325,7 +434,8 @@ for (const [name, file, from, to] of chosen) {
     continue;
   }
   const mutant = original.replace(from, () => to);
-  const { status, stdout, signal } = run(linkMutant(sourceOf(file), file, mutant), [beginningOf(file)]);
+  const [source, beginning] = placeOf(file, named);
+  const { status, stdout, signal } = run(linkMutant(source, file, mutant), [beginning]);
   const noticed = status !== 0; // also by a signal: a write to nowhere
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");

@@ -9,6 +9,7 @@ const shapes = [
   [2, 33, 2, 2, 20],
   [1, 130, 3, 1, 64],
   [1, 17, 2, 1, 128],
+  [1, 35, 2, 2, 136],
 ] as const;
 
 /** Document ids of `batch` sequences: documents of growing length; one after half a sequence of padding; stretches of both. */
