@@ -45,20 +45,20 @@ struct CachedRow {
   }
 };
 
-// A warp rounds x (D) to the q8 row at `to`: the arithmetic of q8_store_row.
-__device__ inline void store_q8_row(const View& x, int64_t at, int64_t D, uint8_t* to) {
-  const int lane = threadIdx.x % warp_size;
+// How q8_store_row rounds x (D): element = scale * round(x * inverse). All lanes of the warp call it.
+struct Q8Rounding {
+  float inverse, scale;
+};
+__device__ inline Q8Rounding q8_rounding(const View& x, int64_t at, int64_t D) {
   float largest = 0, poison = 0;
-  for (int64_t d = lane; d < D; d += warp_size) {
+  for (int64_t d = threadIdx.x % warp_size; d < D; d += warp_size) {
     const float v = x[at + d];
     largest = fmaxf(largest, fabsf(v));
     poison += v * 0.0f;
   }
   largest = warp_max(largest), poison = warp_sum(poison);
   const bool some = largest >= 1e-30f && poison == 0;
-  const float inverse = some ? 127.0f / largest : 0.0f, scale = (some ? largest / 127.0f : 0.0f) + poison;
-  for (int64_t d = lane; d < D; d += warp_size) to[d] = static_cast<uint8_t>(static_cast<int8_t>(some ? rintf(x[at + d] * inverse) : 0.0f));
-  if (lane < q8_scale_bytes) to[D + lane] = static_cast<uint8_t>(__float_as_uint(scale) >> 8 * lane);
+  return {some ? 127.0f / largest : 0.0f, (some ? largest / 127.0f : 0.0f) + poison};
 }
 
 // x (N, KH, D) -> cache (S, KH, L, D): a block a row. Nothing is written when any segment is wrong.
@@ -70,18 +70,32 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
       return;
     }
   if (fault.reported()) return;
-  for (int64_t g = 0; g < G; ++g) {
-    const SegmentRow s = segments[g];
-    if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
-    const int64_t position = shape.row_of(s.past + (row - s.first));
-    if constexpr (q8) {
-      for (int64_t h = threadIdx.x / warp_size; h < shape.KH; h += warps)
-        store_q8_row(x, (row * shape.KH + h) * shape.D, shape.D,
-                     static_cast<uint8_t*>(cache.data) + ((s.slot * shape.KH + h) * shape.L + position) * (shape.D + q8_scale_bytes));
-    } else {
-      for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
-        cache.store(((s.slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+  // Calls write(slot, position) for every segment that has the row.
+  const auto each_place = [&](auto write) {
+    for (int64_t g = 0; g < G; ++g) {
+      const SegmentRow s = segments[g];
+      if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
+      write(s.slot, shape.row_of(s.past + (row - s.first)));
     }
+  };
+  if constexpr (q8) {  // a warp a head
+    if (row >= shape.rows) return;
+    const int lane = threadIdx.x % warp_size;
+    for (int64_t h = threadIdx.x / warp_size; h < shape.KH; h += warps) {
+      const int64_t at = (row * shape.KH + h) * shape.D;
+      const Q8Rounding q = q8_rounding(x, at, shape.D);
+      each_place([&](int64_t slot, int64_t position) {
+        uint8_t* to = static_cast<uint8_t*>(cache.data) + ((slot * shape.KH + h) * shape.L + position) * (shape.D + q8_scale_bytes);
+        for (int64_t d = lane; d < shape.D; d += warp_size)
+          to[d] = static_cast<uint8_t>(static_cast<int8_t>(q.inverse > 0 ? rintf(x[at + d] * q.inverse) : 0.0f));
+        if (lane < q8_scale_bytes) to[shape.D + lane] = static_cast<uint8_t>(__float_as_uint(q.scale) >> 8 * lane);
+      });
+    }
+  } else {
+    each_place([&](int64_t slot, int64_t position) {
+      for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
+        cache.store(((slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+    });
   }
 }
 
@@ -102,7 +116,7 @@ void cache_write(const Node& n, Context& c) {
 // Keys are taken in parts of this many positions (few in tests, so that there are parts), whose results are folded in their order:
 // by one block that goes through all of them or, where there are few rows, by blocks of their own and a kernel after them
 // (Dao et al. 2023, "Flash-Decoding"). Either way a row's bits are the same.
-constexpr int64_t part_keys = HEDDLE_EMULATED ? 64 : 1024;
+constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
