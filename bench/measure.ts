@@ -15,6 +15,8 @@ export interface Timing {
   /** Seconds, median over the rounds. */
   median: number;
   best: number;
+  /** Of each round, in order. */
+  rounds: readonly number[];
 }
 
 /**
@@ -28,7 +30,17 @@ export async function interleave(contenders: readonly Contender[], rounds = 7): 
       const s = await contender.run();
       if (round >= 0) seconds[i]!.push(s);
     }
-  return contenders.map(({ name }, i) => ({ name, median: median(seconds[i]!), best: Math.min(...seconds[i]!) }));
+  return contenders.map(({ name }, i) => ({
+    name,
+    median: median(seconds[i]!),
+    best: Math.min(...seconds[i]!),
+    rounds: seconds[i]!,
+  }));
+}
+
+/** How many times as long as `base` something took: the median over the rounds of both times of a round. */
+export function pairedRatio(timing: Timing, base: Timing): number {
+  return Number(median(timing.rounds.map((s, i) => s / base.rounds[i]!)).toFixed(3));
 }
 
 /** Long enough for the threads of the contender before to stop spinning (libgomp's do for some milliseconds). */

@@ -72,7 +72,7 @@ function gemms(): Case[] {
             const y = form === "NN" ? linear(other, b) : linear(b, other);
             const { source } = y;
             if (source.kind !== "node") throw new Error("bench: expected a node");
-            const [dx, dw] = opRow("linear").vjp!(source.node, [a]);
+            const [dx, dw] = opRow("linear").vjp!(source.node, [a], [true, true, false]);
             return { row: gatherRows(form === "NN" ? dx! : dw!, row) };
           },
           torch: { kind: "gemm", dtype, form, m, n, k },

@@ -7,7 +7,7 @@ import { dpoStage } from "../lib/train/dpo.ts";
 import { grpoStage } from "../lib/train/grpo.ts";
 import { supervised } from "../lib/train/sft.ts";
 import { TrainStep } from "../lib/train/step.ts";
-import { interleave, report, seconds } from "./measure.ts";
+import { interleave, pairedRatio, report, seconds } from "./measure.ts";
 
 const [sequences, sequenceLength, promptLength, vocabSize] = [8, 128, 16, 8192];
 const rows = sequences * sequenceLength;
@@ -85,7 +85,8 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
     for (const [i, step] of [dpo, lora, grpo].entries())
       report({
         name: `${others[i]!.name} step over sft step ${dtype}`,
-        ratio: Number((others[i]!.median / base!.median).toFixed(3)),
+        ratio: pairedRatio(others[i]!, base!),
+        bestRatio: Number((others[i]!.best / base!.best).toFixed(3)),
         plannedMB: Math.round(step.arenaBytes / 1e6),
         sftPlannedMB: Math.round(sft.arenaBytes / 1e6),
         batchTimesVocabularyMB: Math.round((4 * rows * vocabSize) / 1e6),

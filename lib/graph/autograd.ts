@@ -32,6 +32,7 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
   const trace = activeTrace();
   const forward = trace.nodes.slice();
   const needed = dependents(forward, wrt);
+  const wanted = new Set(wrt);
   const gradient = new Map<Value, Value>([[loss, seed]]);
   const originals = options.recompute ? new Recomputation(trace, forward) : undefined;
   const firstUses = options.collect ? firstUsesOf(forward, wrt, needed) : undefined;
@@ -48,11 +49,13 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
     if (incoming.every((g) => g === undefined)) continue;
     const row = opRow(node.op);
     if (!row.vjp) throw new HeddleError("UNSUPPORTED", `gradients: expected a differentiable op, got ${node.op}`);
-    const outgoing = row.vjp(originals?.again(node, place) ?? node, incoming);
+    const read = node.inputs.map(
+      (input) => input !== undefined && (wanted.has(input) || (input.source.kind === "node" && needed.has(input.source.node))),
+    );
+    const outgoing = row.vjp(originals?.again(node, place) ?? node, incoming, read);
     node.inputs.forEach((input, i) => {
       const g = outgoing[i];
-      if (!input || !g || !(wrt.includes(input) || (input.source.kind === "node" && needed.has(input.source.node))))
-        return;
+      if (!input || !g || !read[i]) return;
       if (!sameShape(g.shape, input.shape))
         throw new HeddleError("INTERNAL", `${node.op}: expected a gradient like ${input}, got ${g}`);
       const known = gradient.get(input);

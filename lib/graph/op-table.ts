@@ -15,9 +15,10 @@ export interface OpRow {
   readonly infer: (inputs: Operands, attributes: Attributes, wanted: readonly TensorType[]) => readonly TensorType[];
   /**
    * Vector-Jacobian product: from the gradient of each output (undefined: not needed) to the gradient of each
-   * input (undefined: none), built from other rows.
+   * input (undefined: none), built from other rows. `needed` says which inputs' gradients will be read: an op that makes
+   * several at once leaves out the others.
    */
-  readonly vjp?: (node: Node, gradients: Operands) => Operands;
+  readonly vjp?: (node: Node, gradients: Operands, needed: readonly boolean[]) => Operands;
   /** Operands that the op writes in place; such a node always runs. */
   readonly mutates: readonly number[];
 }

@@ -45,12 +45,23 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
 }
 
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
-  size_t blocked = plan_gemm(m, n, k).bytes(), direct = gemv_scratch(min_of<int64_t>(m, gemv_rows), k);
-  return blocked > direct ? blocked : direct;
+  size_t direct = gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k);
+  size_t blocked = plan_gemm(m, n, k).bytes(), turned = plan_gemm(min_of<int64_t>(n, MR), m, k).bytes();
+  return max_of(direct, max_of(blocked, turned));
 }
 
 // Copies a finished tile (rows, columns) of sums to the output.
 inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j, bool accumulate) {
+  if (g.c_transposed) {
+    for (int64_t s = 0; s < columns; ++s)
+      for (int64_t r = 0; r < rows; ++r) {
+        int64_t at = (j + s) * g.ldc + i + r;
+        float v = tile[r * ts + s];
+        if (g.c_type == DType::bf16) store1(static_cast<bf16*>(g.c) + at, v);
+        else static_cast<float*>(g.c)[at] = accumulate ? static_cast<float*>(g.c)[at] + v : v;
+      }
+    return;
+  }
   for (int64_t r = 0; r < rows; ++r) {
     const float* from = tile + r * ts;
     int64_t at = (i + r) * g.ldc + j, s = 0;
@@ -101,6 +112,7 @@ struct GemmStep {
   int64_t depth;                  // floats of a packed line in this k step: k, or pairs of k
   bool pairs, first, last;
   const float *a, *b, *bias;
+  const float* in_place;          // this step's b where it lies: whole panels of it are read there; null: all are packed
   float* sums;  // (rows, columns) partial sums of a bf16 output, stride `columns` rounded up to NR
 };
 
@@ -117,21 +129,23 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
 HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, MicroTile tile) {
   const Gemm& g = s.g;
   int64_t height = min_of<int64_t>(MR, s.rows - i), width = min_of<int64_t>(NR, s.columns - j);
-  const float *a = s.a + i * s.depth, *b = s.b + j * s.depth;
+  const bool in_place = s.in_place && width == NR;
+  const float *a = s.a + i * s.depth, *b = in_place ? s.in_place + s.j0 + j : s.b + j * s.depth;
+  const int64_t bs = in_place ? g.ldb : NR;
   const float* bias = s.first && s.bias ? s.bias + s.j0 + j : nullptr;
   bool direct = g.c_type == DType::f32;
-  if (direct && width == NR) {
+  if (direct && width == NR && !g.c_transposed) {
     float* c = static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
-    return tile(s.depth, a, MR, b, NR, c, g.ldc, bias, g.accumulate || !s.first);
+    return tile(s.depth, a, MR, b, bs, c, g.ldc, bias, g.accumulate || !s.first);
   }
   alignas(64) float local[MR * NR];
   if (direct || (s.first && s.last)) {
-    tile(s.depth, a, MR, b, NR, local, NR, bias, false);
+    tile(s.depth, a, MR, b, bs, local, NR, bias, false);
     write_tile(local, NR, height, width, g, s.i0 + i, s.j0 + j, g.accumulate || !s.first);
   } else {
     int64_t stride = round_up(s.columns, NR);
     float* sums = s.sums + i * stride + j;
-    tile(s.depth, a, MR, b, NR, sums, stride, bias, !s.first);
+    tile(s.depth, a, MR, b, bs, sums, stride, bias, !s.first);
     if (s.last) write_tile(sums, stride, height, width, g, s.i0 + i, s.j0 + j, false);
   }
 }
@@ -170,20 +184,24 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
         bool whole_k = kc >= g.k;
         int64_t a_todo = a_panels;
-        int64_t b_todo = whole_k && i0 > 0 ? 0 : b_panels;  // b stays packed while row chunks pass
+        // Read by one panel of rows alone, b is not worth packing where its rows are vectors already.
+        const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
+        const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
+        const int64_t b_first = lies ? columns / NR : 0;                          // the first panel that is packed
+        int64_t b_todo = whole_k && i0 > 0 ? 0 : b_panels - b_first;  // b stays packed while row chunks pass
         // Small products are not worth waking the others.
         bool alone = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3;
         int64_t b_groups = ceil_div(b_todo, pack_group), a_groups = ceil_div(a_todo, pack_group);
         auto pack = [&](int64_t t, int) {
           if (t < b_groups) {
-            int64_t j = t * pack_group * NR;
+            int64_t j = (b_first + t * pack_group) * NR;
             pack_panels<NR>(pairs, g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, p0, min_of(pack_group * NR, columns - j), k, depth, b + j * depth);
           } else {
             int64_t i = (t - b_groups) * pack_group * MR;
             pack_panels<MR>(pairs, g.a, g.a_type, g.lda, g.a_transposed, i0 + i, p0, min_of(pack_group * MR, rows - i), k, depth, a + i * depth);
           }
         };
-        GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, sums};
+        GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, sums};
         if (alone) {
           for (int64_t t = 0; t < a_groups + b_groups; ++t) pack(t, 0);
           gemm_tile(step, 0, 0, rows, columns);
@@ -203,6 +221,15 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
       }
     }
   }
+}
+
+// c^T = b^T a^T.
+inline Gemm turned(const Gemm& g) {
+  Gemm t = g;
+  t.m = g.n, t.n = g.m, t.c_transposed = !g.c_transposed;
+  t.a = g.b, t.a_type = g.b_type, t.lda = g.ldb, t.a_transposed = !g.b_transposed;
+  t.b = g.a, t.b_type = g.a_type, t.ldb = g.lda, t.b_transposed = !g.a_transposed;
+  return t;
 }
 
 inline bool skinny(const Gemm& g) {
@@ -227,6 +254,12 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
+  // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
+  if (!g.bias && g.n < g.m && g.n <= gemv_rows) {
+    const Gemm t = turned(g);
+    if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
+    if (t.m <= MR) return gemm_blocked(t, pool, scratch);
+  }
   gemm_blocked(g, pool, scratch);
 }
 

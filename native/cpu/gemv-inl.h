@@ -28,13 +28,22 @@ inline float load_any(const void* p, DType type, int64_t i) {
                                : load1(static_cast<const f16*>(p) + i);
 }
 
+// Row i of a as numbers in `to`, wherever its elements lie.
+inline void gemv_row(const Gemm& g, int64_t i, float* to) {
+  if (g.a_transposed)
+    for (int64_t p = 0; p < g.k; ++p) to[p] = load_any(g.a, g.a_type, p * g.lda + i);
+  else if (g.a_type == DType::f32) widen(static_cast<const float*>(g.a) + i * g.lda, g.k, to);
+  else if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, to);
+  else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
+}
+
 // Adds the bias to n finished columns from column j on and stores them.
 inline void write_gemv(const Gemm& g, const float* out, int64_t os, int64_t j, int64_t n) {
   for (int64_t i = 0; i < g.m; ++i)
     for (int64_t s = 0; s < n; ++s) {
       float v = out[i * os + s];
       if (g.bias) v += load_any(g.bias, g.bias_type, j + s);
-      int64_t at = i * g.ldc + j + s;
+      int64_t at = g.c_transposed ? (j + s) * g.ldc + i : i * g.ldc + j + s;
       if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
       else store1(static_cast<bf16*>(g.c) + at, v);
     }
@@ -253,7 +262,7 @@ constexpr int pair_rows[4] = {8, 8, 4, 2};
 
 inline void write_pair(const Gemm& g, int64_t i, int64_t j, float v) {
   if (g.bias) v += load_any(g.bias, g.bias_type, j);
-  const int64_t at = i * g.ldc + j;
+  const int64_t at = g.c_transposed ? j * g.ldc + i : i * g.ldc + j;
   if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
   else store1(static_cast<bf16*>(g.c) + at, v);
 }
@@ -282,7 +291,10 @@ inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
   const int64_t xs = round_up(g.k, 2 * W);
   bf16* x = static_cast<bf16*>(scratch);
   for (int64_t i = 0; i < g.m; ++i) {
-    __builtin_memcpy(x + i * xs, static_cast<const bf16*>(g.a) + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
+    const bf16* a = static_cast<const bf16*>(g.a);
+    if (g.a_transposed)
+      for (int64_t p = 0; p < g.k; ++p) x[i * xs + p] = a[p * g.lda + i];
+    else __builtin_memcpy(x + i * xs, a + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
     for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
   }
   const int64_t tasks = stream_tasks(g.n * g.k * 2, pool.threads());
@@ -305,14 +317,12 @@ inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
   const float* x = static_cast<const float*>(g.a);
   int64_t xs = g.lda;
   bool rearranged = g.b_transposed && g.b_type == DType::bf16;
-  if (g.a_type != DType::f32 || rearranged) {
+  if (g.a_type != DType::f32 || rearranged || g.a_transposed) {
     float* copy = static_cast<float*>(scratch);
     xs = round_up(g.k, 16);
     for (int64_t i = 0; i < g.m; ++i) {
       float* to = copy + i * xs;
-      if (g.a_type == DType::f32) widen(static_cast<const float*>(g.a) + i * g.lda, g.k, to);
-      else if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, to);
-      else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
+      gemv_row(g, i, to);
       if (rearranged) arrange(to, g.k, g.b_type);
     }
     x = copy;

@@ -26,6 +26,7 @@ struct Gemm {
   void* c;
   DType c_type;  // f32 or bf16; accumulate needs f32
   int64_t ldc;
+  bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
   bool rowwise = false;  // a row's bits depend on that row alone, however many there are
   const void* bias = nullptr;

@@ -1,7 +1,10 @@
 import { linear } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, type OpCase, type OpFile, out, weightTypes } from "./harness.ts";
 
-/** rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, and a tall product. */
+/**
+ * rows, inputs, outputs: single rows (decode), odd sizes around every vector and tile width, a tall product, and few inputs or outputs
+ * (low-rank updates), whose operands change places.
+ */
 const shapes = [
   [1, 1, 1],
   [1, 576, 65],
@@ -11,6 +14,11 @@ const shapes = [
   [16, 128, 96],
   [67, 129, 65],
   [130, 257, 31],
+  [130, 64, 8],
+  [130, 8, 76],
+  [420, 33, 14],
+  [70, 420, 12],
+  [50, 70, 30],
 ] as const;
 
 const weightShape = (transposed: number, k: number, m: number) => (transposed ? [k, m] : [m, k]);

@@ -1,7 +1,7 @@
 import { isQuantised } from "../dtype.ts";
 import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import { Value } from "../value.ts";
+import { type TensorType, Value } from "../value.ts";
 import { softcap as capAt, mul, scale as scaleBy, sub, sum } from "./elementwise.ts";
 import { linear, type QuantizedActivations } from "./linear.ts";
 
@@ -14,20 +14,16 @@ const logprobNode = defineOp({
     const rows = { dtype: "f32" as const, shape: [hidden.dim(0)] };
     return [rows, rows];
   },
-  vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse]) {
+  vjp({ inputs: [h, w, targets], outputs: [, lse], attributes }, [dy, dlse], [, weightToo]) {
     const operands = [dy ?? scaleBy(dlse!, 0), h, w, targets, lse, ...(dlse ? [dlse] : [])];
-    const [dh, dw] = backwardNode(operands, attributes);
+    const types: TensorType[] = [{ dtype: h!.dtype, shape: h!.shape }];
+    // A frozen weight's gradient would be a third of the products; a quantised weight is always frozen.
+    if (weightToo && !isQuantised(w!.dtype)) types.push({ dtype: "f32", shape: w!.shape });
+    const [dh, dw] = backwardNode(operands, attributes, types);
     return [dh, dw, undefined];
   },
 });
-const backwardNode = defineOp({
-  name: "token_logprob_backward",
-  infer: ([, h, w]) => [
-    { dtype: h!.dtype, shape: h!.shape },
-    // A quantised weight is frozen: it has no gradient.
-    ...(isQuantised(w!.dtype) ? [] : [{ dtype: "f32" as const, shape: w!.shape }]),
-  ],
-});
+const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, wanted) => wanted });
 
 export interface LogprobOptions {
   /** tanh soft cap of the logits (Gemma 2); undefined: none. */
