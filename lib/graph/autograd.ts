@@ -50,7 +50,8 @@ export function gradients(loss: Value, wrt: readonly Value[], seed: Value, optio
     const row = opRow(node.op);
     if (!row.vjp) throw new HeddleError("UNSUPPORTED", `gradients: expected a differentiable op, got ${node.op}`);
     const read = node.inputs.map(
-      (input) => input !== undefined && (wanted.has(input) || (input.source.kind === "node" && needed.has(input.source.node))),
+      (input) =>
+        input !== undefined && (wanted.has(input) || (input.source.kind === "node" && needed.has(input.source.node))),
     );
     const outgoing = row.vjp(originals?.again(node, place) ?? node, incoming, read);
     node.inputs.forEach((input, i) => {

@@ -19,10 +19,12 @@ import {
 } from "./classify-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import type { World } from "./world.ts";
 
 /** The strict schema of the options, as a configuration file holds them. */
 export const classifySchema = z.strictObject({
@@ -56,7 +58,11 @@ export const classifySchema = z.strictObject({
   calibrate: z.boolean().default(true),
 });
 
-export type ClassifyOptions = z.input<typeof classifySchema> & { signal?: AbortSignal | undefined };
+export type ClassifyOptions = z.input<typeof classifySchema> & {
+  signal?: AbortSignal | undefined;
+  /** The processes that train together. Default: this one. */
+  world?: World | undefined;
+};
 
 /** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie. `LanguageModel` is one. */
 export interface TrainableClassifier extends Trainable {
@@ -76,15 +82,16 @@ export interface TrainableClassifier extends Trainable {
  * const { label, probabilities } = await model.classify("A lovely film.");
  */
 export function trainClassifier(base: TrainableClassifier, options: ClassifyOptions): Run<TrainEvent, TrainResult> {
-  const { signal, ...rest } = options;
+  const { signal, world, ...rest } = options;
   const parsed = parseOptions(classifySchema, rest, "classify");
-  return new Run(() => start(base, parsed, signal));
+  return new Run(() => start(base, parsed, signal, world));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof classifySchema>,
   signal: AbortSignal | undefined,
+  world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model, tokenizer } = base;
   if (!tokenizer)
@@ -148,8 +155,8 @@ async function* start(
     base,
     stage,
     source,
-    { ...options, maxSteps: stepsOf(options, train.length) },
-    { card, signal, names, sequenceLength, finish },
+    { ...options, maxSteps: stepsOf(options, train.length, world) },
+    { card, signal, world, names, sequenceLength, finish },
   );
 }
 
@@ -164,20 +171,6 @@ export function noneLeft(rows: number): HeddleError {
     "INVALID_ARGUMENT",
     `evalFraction: expected a row that is left to train on, got ${rows} held out`,
   );
-}
-
-/** maxSteps, or those of so many passes over the rows. */
-export function stepsOf(
-  options: {
-    maxSteps?: number | undefined;
-    numTrainEpochs: number;
-    perDeviceTrainBatchSize: number;
-    gradientAccumulationSteps: number;
-  },
-  rows: number,
-): number {
-  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps;
-  return options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * rows) / perStep));
 }
 
 interface SplitRows {

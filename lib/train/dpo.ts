@@ -5,6 +5,7 @@ import { ExampleSource } from "./example-source.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   modelOption,
@@ -74,19 +75,19 @@ export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
  * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
  */
 export function dpo(base: PreferenceTrainable, options: DpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(dpoSchema, rest, "dpo");
   if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
     throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);
   if (parsed.loss && parsed.lossType !== "sigmoid")
     throw invalidArgument("loss", `none with lossType ${parsed.lossType}`, parsed.loss);
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 async function* start(
   base: PreferenceTrainable,
   options: z.output<typeof dpoSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { perDeviceTrainBatchSize: pairs, refModel, dtype } = options;
   const { signal } = call;
@@ -112,7 +113,7 @@ async function* start(
     scorer.dispose();
   }
   const stage = dpoStage({ ...options, sequenceLength, pairs });
-  const maxSteps = stepsOf(options, train.length);
+  const maxSteps = stepsOf(options, train.length, call.world);
   const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
   const card = {
     data: namesOf(options.data),
@@ -124,7 +125,7 @@ async function* start(
     stage,
     withReference(source, reference),
     { ...options, maxSteps, learningRate },
-    { card, signal, sequences: 2 * pairs, sequenceLength },
+    { card, signal, world: call.world, sequences: 2 * pairs, sequenceLength },
   );
 }
 
@@ -192,6 +193,7 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
       const likelihood: Value = scale(sum(mul(tokens, input("chosenWeights", "f32", [rows]))), -1);
       return { loss: add(preference, likelihood), likelihood, ...outputs };
     },
+    shares: ["nllLoss"],
     metrics(outputs, batches) {
       const likelihood = outputs.reduce((total, o) => total + (o.likelihood?.[0] ?? 0), 0);
       return {

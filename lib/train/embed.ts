@@ -6,15 +6,17 @@ import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { dataNames, type StageCard } from "./card.ts";
-import { heldOutDraw, noneLeft, stepsOf, type TrainableClassifier } from "./classify.ts";
+import { heldOutDraw, noneLeft, type TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import type { World } from "./world.ts";
 
 /** The strict schema of the options, as a configuration file holds them. */
 export const embedSchema = z.strictObject({
@@ -42,7 +44,11 @@ export const embedSchema = z.strictObject({
   truncation: z.boolean().default(false),
 });
 
-export type EmbedOptions = z.input<typeof embedSchema> & { signal?: AbortSignal | undefined };
+export type EmbedOptions = z.input<typeof embedSchema> & {
+  signal?: AbortSignal | undefined;
+  /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
+  world?: World | undefined;
+};
 
 /**
  * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
@@ -55,15 +61,16 @@ export type EmbedOptions = z.input<typeof embedSchema> & { signal?: AbortSignal 
  * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
  */
 export function trainEmbedding(base: TrainableClassifier, options: EmbedOptions): Run<TrainEvent, TrainResult> {
-  const { signal, ...rest } = options;
+  const { signal, world, ...rest } = options;
   const parsed = parseOptions(embedSchema, rest, "embed");
-  return new Run(() => start(base, parsed, signal));
+  return new Run(() => start(base, parsed, signal, world));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof embedSchema>,
   signal: AbortSignal | undefined,
+  world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model, tokenizer } = base;
   if (!tokenizer)
@@ -116,10 +123,11 @@ async function* start(
     base,
     stage,
     source,
-    { ...options, maxSteps: stepsOf(options, split.train.length) },
+    { ...options, maxSteps: stepsOf(options, split.train.length, world) },
     {
       card,
       signal,
+      world,
       names: options.lora ? [] : trunkNames(model.config),
       sequences: pairs * (2 + negatives),
       sequenceLength,

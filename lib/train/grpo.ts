@@ -6,6 +6,7 @@ import { deviation, groupAdvantages, rewardScales } from "./objectives/advantage
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   flag,
@@ -26,6 +27,7 @@ import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { soloWorld } from "./world.ts";
 
 /** How the losses of tokens make one: see TRL's `loss_type`. */
 export const grpoLossTypes = ["grpo", "dapo", "dr_grpo"] as const;
@@ -80,7 +82,7 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
  */
 export function grpo(base: LanguageModel, options: GrpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(grpoSchema, rest, "grpo");
   const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;
   const perRollout = perDeviceTrainBatchSize * (parsed.stepsPerGeneration ?? parsed.gradientAccumulationSteps);
@@ -91,19 +93,20 @@ export function grpo(base: LanguageModel, options: GrpoOptions): Run<TrainEvent,
     );
   if (delta !== undefined && delta <= 1 + epsilonHigh)
     throw invalidArgument("delta", `a number above 1 + epsilonHigh, ${1 + epsilonHigh}`, delta);
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 async function* start(
   base: LanguageModel,
   options: z.output<typeof grpoSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal } = call;
+  const { signal, world = soloWorld } = call;
   const { perDeviceTrainBatchSize: places, numGenerations, numGenerationsEval, temperature, beta, seed } = options;
   const judge = new Judge(options.rewards, options.rewardWeights, base);
   const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
   const { train, heldOut, sequenceLength, dtype } = policy;
+  const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
   // At temperature 1 the sampler's log-probabilities are those of its draws.
   let scorer: AnswerScorer | undefined;
   const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
@@ -114,34 +117,49 @@ async function* start(
       signal,
     );
   };
-  const source = new RolloutSource<JudgedAnswer>(train, {
+  const perRank = (places * (options.stepsPerGeneration ?? options.gradientAccumulationSteps)) / numGenerations;
+  const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
     heldOut,
-    promptsPerRollout: (places * (options.stepsPerGeneration ?? options.gradientAccumulationSteps)) / numGenerations,
+    promptsPerRollout: perRank * world.size,
+    world,
     batchSize: places,
     passes: options.numIterations,
     shuffle: false,
     seed,
-    async rollOut(prompts, rollout) {
-      const count = rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations);
+    async draw(prompts, rollout) {
+      const count = countOf(rollout);
       const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, count, {
         ...options,
         rollout,
         signal,
       });
-      const { rewards, report } = await judge.judge(drawn, signal);
-      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+      const scores = await judge.scores(drawn, signal);
       const logprobs = await whenDrawn(drawn);
       const references = await policy.reference?.tokens(
         drawn.map(({ answer }) => answer),
         signal,
       );
-      const deviations = prompts.map((_, p) => deviation(rewards.slice(p * count, (p + 1) * count)));
+      return drawn.map(({ answer, ended }, i) => ({
+        answer,
+        ended,
+        scores: scores[i]!,
+        logprobs: logprobs[i]!,
+        ...(references && { referenceLogprobs: references[i]! }),
+      }));
+    },
+    estimate(drawn, rollout) {
+      const count = countOf(rollout);
+      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
+      const advantages = groupAdvantages(rewards, count, options.scaleRewards);
+      const deviations = Array.from({ length: drawn.length / count }, (_, p) =>
+        deviation(rewards.slice(p * count, (p + 1) * count)),
+      );
       return {
-        answers: drawn.map(({ answer, ended }, i) => ({
+        answers: drawn.map(({ answer, ended, logprobs, referenceLogprobs }, i) => ({
           answer,
           advantage: advantages[i]!,
-          logprobs: logprobs[i]!,
-          ...(references && { referenceLogprobs: references[i]! }),
+          logprobs,
+          ...(referenceLogprobs && { referenceLogprobs }),
           ...(options.maskTruncatedCompletions && !ended && { masked: true }),
         })),
         report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
@@ -164,15 +182,21 @@ async function* start(
     sequenceLength,
     answers: places,
   });
-  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations);
+  const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
   const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
   return yield* runStage(
     base,
     stage,
     policy.guarded(source),
     { ...options, maxSteps, learningRate },
-    { card, signal, sequences: places, sequenceLength },
+    { card, signal, world, sequences: places, sequenceLength },
   );
+}
+
+/** An answer as a rank has drawn it, and what each reward says of it. */
+interface ScoredDraw extends Pick<JudgedAnswer, "answer" | "logprobs" | "referenceLogprobs"> {
+  readonly ended: boolean;
+  readonly scores: readonly (number | null)[];
 }
 
 /** An answer that the policy gave, and how much better it was than the others to its prompt. */

@@ -7,6 +7,7 @@ import { ExampleSource } from "./example-source.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./objectives/kto.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   modelOption,
@@ -54,14 +55,14 @@ export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
  *   row, NUMERICAL, ABORTED
  */
 export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(ktoSchema, rest, "kto");
   if (parsed.lossType === "kto" && parsed.perDeviceTrainBatchSize < 2)
     throw new HeddleError(
       "INVALID_ARGUMENT",
       "perDeviceTrainBatchSize: expected at least 2, because the divergence is estimated from answers to other prompts, got 1",
     );
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 interface RatedAnswer {
@@ -72,7 +73,7 @@ interface RatedAnswer {
 async function* start(
   base: PreferenceTrainable,
   options: z.output<typeof ktoSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { perDeviceTrainBatchSize: answers, refModel, dtype, seed, evalBatches } = options;
   const { signal } = call;
@@ -132,8 +133,8 @@ async function* start(
     base,
     ktoStage({ ...options, sequenceLength, answers }),
     withReference(source, reference),
-    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
-    { card, signal, sequences: answers, sequenceLength },
+    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
+    { card, signal, world: call.world, sequences: answers, sequenceLength },
   );
 }
 

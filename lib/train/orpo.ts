@@ -4,6 +4,7 @@ import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   namesOf,
@@ -39,15 +40,15 @@ export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  */
 export function orpo(base: PreferenceTrainable, options: OrpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(orpoSchema, rest, "orpo");
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 async function* start(
   base: PreferenceTrainable,
   options: z.output<typeof orpoSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
   const { train, heldOut, sequenceLength } = await readPairs(base, "orpo", options, call);
@@ -63,8 +64,8 @@ async function* start(
     base,
     stage,
     source,
-    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
-    { card, signal: call.signal, sequences: 2 * pairs, sequenceLength },
+    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
+    { card, signal: call.signal, world: call.world, sequences: 2 * pairs, sequenceLength },
   );
 }
 
@@ -120,6 +121,7 @@ export function orpoStage({ beta, sequenceLength, pairs }: OrpoStageOptions): St
         rejectedRewards: scale(rejected, beta),
       };
     },
+    shares: ["nllLoss"],
     metrics: (outputs, batches) => ({
       ...rewardMetrics(outputs, batches),
       logOdds: pairMean("logOdds", outputs, batches),

@@ -7,6 +7,7 @@ import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss } from "./objectives/ppo.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   flag,
@@ -19,15 +20,16 @@ import {
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer, rowValues, tempered } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
-import { type DrawnAnswer, drawAnswers } from "./rollout/draw.ts";
+import { drawAnswers } from "./rollout/draw.ts";
 import { KlControl, klOf } from "./rollout/kl-control.ts";
-import { lengthReport, openPolicy, type Policy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { soloWorld } from "./world.ts";
 
 /** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
 export const ppoSchema = z.strictObject({
@@ -75,17 +77,17 @@ export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
  * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
  */
 export function ppo(base: LanguageModel, options: PpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(ppoSchema, rest, "ppo");
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 async function* start(
   base: LanguageModel,
   options: z.output<typeof ppoSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { signal } = call;
+  const { signal, world = soloWorld } = call;
   const { model } = base;
   const { perDeviceTrainBatchSize: places, gradientAccumulationSteps, numPpoEpochs, seed, temperature } = options;
   const judge = new Judge(options.rewards, options.rewardWeights, base);
@@ -95,19 +97,33 @@ async function* start(
   const control = new KlControl(options);
   // Made at the first rollout: only then is what will be trained on the model.
   let scorer: AnswerScorer | undefined;
-  const source = new RolloutSource<EstimatedAnswer>(train, {
+  const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
     heldOut,
-    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches,
+    promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches * world.size,
+    world,
     batchSize: places,
     passes: numPpoEpochs,
     shuffle: true,
     seed,
     memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
-    async rollOut(prompts, rollout) {
+    async draw(prompts, rollout) {
       scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
       const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, 1, { ...options, rollout, signal });
-      const { rewards, report } = await judge.judge(drawn, signal);
-      const { answers, kl, price } = await estimate(drawn, rewards, { scorer, policy, options, control, signal });
+      const scores = await judge.scores(drawn, signal);
+      const answers = drawn.map(({ answer }) => answer);
+      const valued = await scorer.score(answers, signal);
+      const references = await policy.reference!.tokens(answers, signal);
+      return drawn.map(({ answer, ended }, i) => ({
+        answer,
+        ended,
+        scores: scores[i]!,
+        ...valued[i]!,
+        referenceLogprobs: references[i]!,
+      }));
+    },
+    estimate(drawn, rollout) {
+      const { rewards, report } = judge.judgement(drawn.map(({ scores }) => scores));
+      const { answers, kl, price } = estimate(drawn, rewards, options, control);
       const klCoef = control.coefficient;
       if (rollout < 2 ** 31) control.follow(kl, drawn.length);
       const reward = average(rewards);
@@ -129,10 +145,11 @@ async function* start(
     base,
     ppoStage({ ...options, sequenceLength, answers: places }),
     policy.guarded(source),
-    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs), learningRate },
+    { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs, world), learningRate },
     {
       card,
       signal,
+      world,
       names: options.lora ? heads : [...model.languageWeightNames, ...heads],
       sequences: places,
       sequenceLength,
@@ -140,24 +157,22 @@ async function* start(
   );
 }
 
+/** An answer as a rank has drawn it, with what belongs to each of its tokens, and what each reward says of it. */
+interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values"> {
+  readonly referenceLogprobs: ArrayLike<number>;
+  readonly ended: boolean;
+  readonly scores: readonly (number | null)[];
+}
+
 /** Rewards of tokens, and how much better than expected each token was. */
-async function estimate(
-  drawn: readonly DrawnAnswer[],
+function estimate(
+  drawn: readonly ValuedDraw[],
   scores: readonly number[],
-  of: {
-    scorer: AnswerScorer;
-    policy: Policy;
-    options: z.output<typeof ppoSchema>;
-    control: KlControl;
-    signal: AbortSignal | undefined;
-  },
-): Promise<{ answers: EstimatedAnswer[]; kl: number; price: number }> {
-  const { options, control, signal } = of;
-  const answers = drawn.map(({ answer }) => answer);
-  const scored = await of.scorer.score(answers, signal);
-  const references = await of.policy.reference!.tokens(answers, signal);
-  const divergences = scored.map(({ logprobs }, i) =>
-    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, references[i]![t]!, options.klEstimator)),
+  options: z.output<typeof ppoSchema>,
+  control: KlControl,
+): { answers: EstimatedAnswer[]; kl: number; price: number } {
+  const divergences = drawn.map(({ logprobs, referenceLogprobs }) =>
+    Float64Array.from(logprobs, (logprob, t) => klOf(logprob, referenceLogprobs[t]!, options.klEstimator)),
   );
   const rewards = divergences.map((kl, i) => {
     const tokens = kl.map((nats) => -control.coefficient * nats);
@@ -166,11 +181,11 @@ async function estimate(
     return tokens;
   });
   if (options.whitenRewards) whiten(rewards, { shift: false });
-  const estimated = scored.map(({ values }, i) => generalisedAdvantages(rewards[i]!, values, options));
+  const estimated = drawn.map(({ values }, i) => generalisedAdvantages(rewards[i]!, values, options));
   whiten(estimated.map(({ advantages }) => advantages));
   const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
   return {
-    answers: answers.map((answer, i) => ({ answer, ...scored[i]!, ...estimated[i]! })),
+    answers: drawn.map(({ answer, logprobs, values }, i) => ({ answer, logprobs, values, ...estimated[i]! })),
     kl,
     price: control.coefficient * kl,
   };
@@ -247,6 +262,7 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
       const [policyLoss, valueLoss] = [sum(mul(losses, weights)), sum(mul(errors, weights))];
       return { loss: add(policyLoss, scale(valueLoss, options.vfCoef)), policyLoss, valueLoss, ratio };
     },
+    shares: ["policyLoss", "valueLoss"],
     metrics(outputs, batches) {
       const ratios = outputs.flatMap((o, k) =>
         batches[k]!.answers.flatMap(({ answer }, s) => {

@@ -5,6 +5,7 @@ import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
 import { parseOptions } from "./options.ts";
 import {
+  type Call,
   type CallOptions,
   emitWarning,
   namesOf,
@@ -44,15 +45,15 @@ export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions
  * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
  */
 export function trainReward(base: PreferenceTrainable, options: RewardOptions): Run<TrainEvent, TrainResult> {
-  const { signal, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
   const parsed = parseOptions(rewardSchema, rest, "reward");
-  return new Run(() => start(base, parsed, { signal, warn }));
+  return new Run(() => start(base, parsed, { signal, world, warn }));
 }
 
 async function* start(
   base: PreferenceTrainable,
   options: z.output<typeof rewardSchema>,
-  call: { signal: AbortSignal | undefined; warn(message: string): void },
+  call: Call,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
   const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
@@ -75,10 +76,11 @@ async function* start(
     base,
     rewardStage({ ...options, sequenceLength, pairs }),
     source,
-    { ...options, maxSteps: stepsOf(options, train.length), learningRate },
+    { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
     {
       card,
       signal: call.signal,
+      world: call.world,
       names: options.lora
         ? heads
         : [...(keepLanguageHead ? model.languageWeightNames : trunkNames(model.config)), ...heads],

@@ -71,6 +71,8 @@ export interface Stage<Batch> {
    * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
    */
   metrics?(outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]): Metrics;
+  /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
+  readonly shares?: readonly string[] | undefined;
 }
 
 /** The metrics of a step by the rule in `Stage.metrics`. */

@@ -3,7 +3,7 @@ import type { Model } from "../models/model.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { type Metrics, metricsOf, type Stage } from "./stage.ts";
 import { StageProgram } from "./stage-program.ts";
-import { soloWorld, type World } from "./world.ts";
+import { gather, soloWorld, type World } from "./world.ts";
 
 export interface StepShape {
   sequences: number;
@@ -118,12 +118,9 @@ export class TrainStep<Batch> {
       tokens += result.tokens;
     }
     await world.allReduce([...this.optimizer.gradients.values()]);
-    const metrics = metricsOf(stage, outputs, batches);
-    // A stage's own metrics stay this rank's; shares of the step's mean add up like the loss.
-    const names = stage.metrics ? [] : Object.keys(metrics);
-    const shares = [loss, tokens, replayLoss, ...names.map((n) => metrics[n]!)];
-    const [lossOfAll, tokensOfAll, replayOfAll, ...sums] = await world.sum(shares);
-    for (const [i, name] of names.entries()) metrics[name] = sums[i]!;
+    const own = metricsOf(stage, outputs, batches);
+    const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
+    const metrics = overRanks(await gather(world, { metrics: own, count: counts[0]! }), stage);
     if (replay) metrics.replayLoss = replayOfAll!;
     return { loss: lossOfAll!, tokens: tokensOfAll!, metrics };
   }
@@ -155,6 +152,20 @@ export class TrainStep<Batch> {
     this.replay?.program.dispose();
     this.optimizer.dispose();
   }
+}
+
+/** The metrics of a step's ranks as one: shares of the step's mean add up, means are weighted by the positions that each has counted. */
+function overRanks(ranks: readonly { metrics: Metrics; count: number }[], stage: Stage<never>): Metrics {
+  if (ranks.length === 1) return ranks[0]!.metrics;
+  const names = new Set(ranks.flatMap(({ metrics }) => Object.keys(metrics)));
+  const one = (name: string) => {
+    // A rank may have nothing to say (no bad answer among its own); JSON has no number for it.
+    const known = ranks.filter(({ metrics }) => typeof metrics[name] === "number");
+    const add = (value: (rank: (typeof ranks)[number]) => number) => known.reduce((n, rank) => n + value(rank), 0);
+    if (!stage.metrics || stage.shares?.includes(name)) return add(({ metrics }) => metrics[name]!);
+    return add(({ metrics, count }) => metrics[name]! * count) / add(({ count }) => count);
+  };
+  return Object.fromEntries([...names].map((name) => [name, one(name)]));
 }
 
 function countOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): number {

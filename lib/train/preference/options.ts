@@ -6,6 +6,7 @@ import type { Tokenizer } from "../../tokenizer/index.ts";
 import { dataNames } from "../card.ts";
 import { adapterShape, rowData, trainingShape } from "../options.ts";
 import type { Trainable } from "../run-stage.ts";
+import type { World } from "../world.ts";
 import { truncationModes } from "./fit.ts";
 
 export const number = (least: number, most = Number.POSITIVE_INFINITY) => {
@@ -61,9 +62,14 @@ export type WithRows<Options> = Omit<Options, "data" | "evalData"> & {
 /** What a call gives besides the options of a file. */
 export interface CallOptions {
   signal?: AbortSignal | undefined;
+  /** The processes that train together. Default: this one. */
+  world?: World | undefined;
   /** Told of rows that are left out. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 }
+
+/** What a stage of preference training is started with. */
+export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void };
 
 export const emitWarning = (message: string): void => process.emitWarning(message, "HeddleWarning");
 
@@ -76,8 +82,9 @@ export function stepsOf(
     gradientAccumulationSteps: number;
   },
   items: number,
+  world: Pick<World, "size"> = { size: 1 },
 ): number {
-  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps;
+  const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps * world.size;
   return options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * items) / perStep));
 }
 

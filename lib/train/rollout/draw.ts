@@ -6,6 +6,12 @@ import { number, whole } from "../preference/options.ts";
 import { type AnsweredPrompt, joined } from "../preference/sequences.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
+/** A prompt, and which of its rollout it is. */
+export interface PlacedPrompt {
+  readonly prompt: PolicyPrompt;
+  readonly place: number;
+}
+
 /** How answers are drawn; names as in `generate`, defaults as in TRL. */
 export const samplingShape = {
   /** Tokens of an answer at most. */
@@ -34,27 +40,29 @@ export interface DrawnAnswer {
 
 /**
  * Answers to prompts by the engine that serves generation: batched decode over a KV cache, with the weights as they are now. The same
- * (seed, rollout) draws the same answers.
+ * (seed, rollout) draws the same answers to the prompt at a place, whatever prompts are beside it.
  * @param count answers a prompt, one after another in the result
  */
 export async function drawAnswers(
   model: LanguageModel,
-  prompts: readonly PolicyPrompt[],
+  prompts: readonly PlacedPrompt[],
   count: number,
   options: SamplingOptions & { seed: number; rollout: number; signal?: AbortSignal | undefined },
 ): Promise<DrawnAnswer[]> {
   const { seed, rollout, signal, maxCompletionLength: maxTokens, temperature, topK, topP, minP } = options;
-  const asked = prompts.flatMap((prompt) => Array.from({ length: count }, () => prompt));
-  const seeded = asked.map(({ ids }, i) => ({
+  const asked = prompts.flatMap(({ prompt, place }) =>
+    Array.from({ length: count }, (_, i) => ({ prompt, index: place * count + i })),
+  );
+  const seeded = asked.map(({ prompt: { ids }, index }) => ({
     ids,
-    seed: Math.floor(uniformAt(seed, Stream.rollouts, rollout, i) * 2 ** 47),
+    seed: Math.floor(uniformAt(seed, Stream.rollouts, rollout, index) * 2 ** 47),
   }));
   const { repetitionPenalty } = options;
   const sampling = { maxTokens, temperature, topK, topP, minP, repetitionPenalty };
   const completions = await completeSeeded(model, seeded, { ...sampling, contextOverflow: "stop", signal });
   return completions.map(({ tokens, logprobs, text, finishReason }, i) => ({
-    prompt: asked[i]!,
-    answer: joined(asked[i]!.ids, tokens),
+    prompt: asked[i]!.prompt,
+    answer: joined(asked[i]!.prompt.ids, tokens),
     text,
     logprobs,
     ended: finishReason === "stop",

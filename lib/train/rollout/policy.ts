@@ -5,12 +5,13 @@ import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
 import { rowData } from "../options.ts";
-import { needSameVocabulary, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
+import { type Call, needSameVocabulary, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
 import { RowEncoder } from "../preference/rows.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
+import { answerLength } from "../preference/sequences.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
@@ -77,7 +78,7 @@ export async function openPolicy(
   base: LanguageModel,
   stage: string,
   options: PolicyOptions & { refModel?: Trainable | undefined },
-  call: { signal: AbortSignal | undefined; warn(message: string): void; needsReference: boolean },
+  call: Call & { needsReference: boolean },
 ): Promise<Policy> {
   const { model } = base;
   const { refModel, maxCompletionLength, temperature, dtype, perDeviceTrainBatchSize: sequences } = options;
@@ -147,9 +148,9 @@ function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: 
 }
 
 /** How long answers are, and how many of them ended by themselves. */
-export function lengthReport(drawn: readonly DrawnAnswer[]): Metrics {
+export function lengthReport(drawn: readonly Pick<DrawnAnswer, "answer" | "ended">[]): Metrics {
   return {
-    completionLength: average(drawn.map(({ logprobs }) => logprobs.length)),
+    completionLength: average(drawn.map(({ answer }) => answerLength(answer))),
     endedShare: drawn.filter(({ ended }) => ended).length / drawn.length,
   };
 }

@@ -64,24 +64,28 @@ export class Judge {
     for (const { of } of this.rewards) if (typeof of !== "function") checkRewardModel(of);
   }
 
-  async judge(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<Judgement> {
+  /** What each reward says of each answer; null where it does not apply. @returns (answers, rewards) */
+  async scores(drawn: readonly DrawnAnswer[], signal: AbortSignal | undefined): Promise<(number | null)[][]> {
     const scores: (number | null)[][] = [];
     for (const { name, of } of this.rewards)
       scores.push(
         typeof of === "function" ? await this.ask(name, of, drawn, signal) : await this.score(of, drawn, signal),
       );
-    const rewards = drawn.map((_, i) =>
-      this.rewards.reduce((sum, { weight }, r) => sum + weight * (scores[r]![i] ?? 0), 0),
-    );
     const nobody = drawn.findIndex((_, i) => scores.every((s) => s[i] === null));
     if (nobody >= 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `rewards: expected at least one that applies to answer ${nobody}, got none`,
       );
+    return drawn.map((_, i) => scores.map((of) => of[i]!));
+  }
+
+  /** @param scores (answers, rewards), of all ranks */
+  judgement(scores: readonly (readonly (number | null)[])[]): Judgement {
+    const rewards = scores.map((of) => this.rewards.reduce((sum, { weight }, r) => sum + weight * (of[r] ?? 0), 0));
     const report: Metrics = {};
     for (const [r, { name }] of this.rewards.entries()) {
-      const known = scores[r]!.filter((v) => v !== null);
+      const known = scores.map((of) => of[r]!).filter((v) => v !== null);
       if (known.length > 0) report[`rewards/${name}`] = average(known);
     }
     return { rewards, report };

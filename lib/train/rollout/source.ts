@@ -2,6 +2,8 @@ import { permutation, Stream } from "../../data/random.ts";
 import { HeddleError, throwIfAborted } from "../../errors.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
+import { gather, soloWorld, type World } from "../world.ts";
+import type { PlacedPrompt } from "./draw.ts";
 import { pack, unpack } from "./pack.ts";
 import type { PolicyPrompt } from "./prompts.ts";
 
@@ -11,7 +13,7 @@ export interface RolloutBatch<Item> {
   readonly report: Metrics;
 }
 
-export interface RolloutSourceOptions<Item> {
+export interface RolloutSourceOptions<Drawn, Item> {
   heldOut?: readonly PolicyPrompt[] | undefined;
   /** Prompts of one rollout. */
   promptsPerRollout: number;
@@ -21,12 +23,15 @@ export interface RolloutSourceOptions<Item> {
   passes: number;
   shuffle: boolean;
   seed: number;
-  /** Draws and judges answers with the weights as they are. @param rollout its number, or that of an evaluation's, from 2³¹ on */
-  rollOut(
-    prompts: readonly PolicyPrompt[],
-    rollout: number,
-    signal: AbortSignal | undefined,
-  ): Promise<RolloutBatch<Item>>;
+  /** Prompts are dealt to the ranks in turn; what they have drawn, all of them learn from. Default: one process. */
+  world?: World | undefined;
+  /**
+   * Draws and scores answers with the weights as they are, equally many a prompt, as plain data (typed arrays too).
+   * @param rollout its number, or that of an evaluation's, from 2³¹ on
+   */
+  draw(prompts: readonly PlacedPrompt[], rollout: number, signal: AbortSignal | undefined): Promise<Drawn[]>;
+  /** What is learned from all of a rollout's answers, which are in the order of the prompts. */
+  estimate(drawn: readonly Drawn[], rollout: number): RolloutBatch<Item>;
   /** What `rollOut` changes as it goes and a checkpoint has to keep. */
   memory?: { get(): unknown; set(value: unknown): void } | undefined;
   dispose?(): void;
@@ -45,25 +50,25 @@ interface Position {
  * Micro-batches of answers that the policy draws itself. A rollout is drawn when the one before is used up, and not before:
  * it has to come from the weights of that moment. A position holds the rollout under way, which could not be drawn again.
  */
-export class RolloutSource<Item> implements BatchSource<RolloutBatch<Item>> {
+export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item>> {
   readonly prefetch = false;
   private readonly prompts: readonly PolicyPrompt[];
-  private readonly options: RolloutSourceOptions<Item>;
+  private readonly options: RolloutSourceOptions<Drawn, Item>;
   private epoch = 0;
   private index = 0;
   private rollout = 0;
   private open: { pass: number; taken: number; batch: RolloutBatch<Item>; order?: readonly number[] } | undefined;
 
-  constructor(prompts: readonly PolicyPrompt[], options: RolloutSourceOptions<Item>) {
+  constructor(prompts: readonly PolicyPrompt[], options: RolloutSourceOptions<Drawn, Item>) {
     this.prompts = prompts;
     this.options = options;
   }
 
   async next(signal?: AbortSignal): Promise<RolloutBatch<Item>> {
-    const { batchSize, passes, rollOut } = this.options;
+    const { batchSize, passes } = this.options;
     if (!this.open) {
       const prompts = await this.take(signal);
-      const batch = await rollOut(prompts, this.rollout, signal);
+      const batch = await this.rollOut(prompts, this.rollout, signal);
       this.rollout += 1;
       this.open = { pass: 0, taken: 0, batch };
     }
@@ -76,6 +81,32 @@ export class RolloutSource<Item> implements BatchSource<RolloutBatch<Item>> {
     else if (pass + 1 < passes) this.open = { batch, pass: pass + 1, taken: 0 };
     else this.open = undefined;
     return { answers, report: batch.report };
+  }
+
+  private async rollOut(
+    prompts: readonly PolicyPrompt[],
+    rollout: number,
+    signal: AbortSignal | undefined,
+  ): Promise<RolloutBatch<Item>> {
+    const { world = soloWorld, draw, estimate } = this.options;
+    const { size, rank } = world;
+    const placed = prompts.map((prompt, place) => ({ prompt, place }));
+    const mine = await draw(
+      placed.filter(({ place }) => place % size === rank),
+      rollout,
+      signal,
+    );
+    if (size === 1) return estimate(mine, rollout);
+    const ranks = (await gather(world, pack(mine))).map((part) => unpack(part) as Drawn[]);
+    const each = ranks[0]!.length / Math.ceil(prompts.length / size);
+    const answersTo = (place: number) => {
+      const first = Math.floor(place / size) * each;
+      return ranks[place % size]!.slice(first, first + each);
+    };
+    return estimate(
+      placed.flatMap(({ place }) => answersTo(place)),
+      rollout,
+    );
   }
 
   /** The next prompts: each pass over them has an order of its own. */
@@ -129,8 +160,9 @@ export class RolloutSource<Item> implements BatchSource<RolloutBatch<Item>> {
   }
 
   get evaluation(): ((signal?: AbortSignal) => AsyncGenerator<RolloutBatch<Item>>) | undefined {
-    const { heldOut = [], batchSize, rollOut } = this.options;
+    const { heldOut = [], batchSize } = this.options;
     if (heldOut.length === 0) return undefined;
+    const rollOut = this.rollOut.bind(this);
     return async function* evaluate(signal) {
       // All at once, so that every micro-batch reports the same means. The same draws in every evaluation.
       const { answers, report } = await rollOut(heldOut, 2 ** 31, signal);
