@@ -1,6 +1,8 @@
 import { type FileHandle, open } from "node:fs/promises";
-import type { AsyncBuffer, Compressors, FileMetaData } from "hyparquet";
+import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../errors.ts";
+import { Pacer } from "./pacer.ts";
+import { readColumns } from "./parquet-columns.ts";
 import { checkPages } from "./parquet-pages.ts";
 import { fileError } from "./shards.ts";
 
@@ -70,39 +72,39 @@ export class ParquetTable {
     if (!this.columns.includes(name))
       throw invalid(this.path, `expected a column ${JSON.stringify(name)}, got the columns ${this.columns.join(", ")}`);
     const found = await this.#read(group, [name]);
-    return found.map((row) => row[name] ?? null);
+    return (found.get(name) ?? []).map((value) => value ?? null);
   }
 
   /** The rows of a group as objects. Integers are numbers. @throws HeddleError IO, INVALID_FILE */
   async rows(group: RowGroup): Promise<Record<string, unknown>[]> {
-    return (await this.#read(group)).map((row) => plain(row) as Record<string, unknown>);
+    const columns = [...(await this.#read(group))];
+    const rows: Record<string, unknown>[] = [];
+    const pacer = new Pacer();
+    for (let i = 0; i < group.rows; i++) {
+      if (pacer.isDue()) await pacer.rest();
+      rows.push(Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i])])));
+    }
+    return rows;
   }
 
-  async #read({ index, firstRow, rows }: RowGroup, columns?: string[]): Promise<Record<string, unknown>[]> {
-    if (rows === 0) return [];
+  async #read({ index, firstRow, rows }: RowGroup, wanted?: readonly string[]): Promise<Map<string, unknown[]>> {
+    if (rows === 0) return new Map();
     return await reading(this.path, async (file) => {
       if (file.byteLength !== this.size)
         throw new HeddleError(
           "IO",
           `${this.path}: changed while it was read, expected ${this.size} bytes, got ${file.byteLength}`,
         );
-      const [{ parquetReadObjects }, { compressors }] = await Promise.all([
-        import("hyparquet"),
-        import("hyparquet-compressors"),
-      ]);
       for (const chunk of this.#metadata.row_groups[index]!.columns)
-        if (!columns || columns.includes(chunk.meta_data?.path_in_schema[0] ?? "")) await checkPages(file, chunk);
-      const found = await parquetReadObjects({
-        file,
-        metadata: this.#metadata,
-        rowStart: firstRow,
-        rowEnd: firstRow + rows,
-        compressors: compressors as Compressors,
-        ...(columns && { columns }),
-      });
-      if (found.length !== rows)
-        throw invalid(this.path, `expected ${rows} rows from row ${firstRow + 1}, got ${found.length}`);
-      return found;
+        if (!wanted || wanted.includes(chunk.meta_data?.path_in_schema[0] ?? "")) await checkPages(file, chunk);
+      const columns = await readColumns(file, this.#metadata, { index, rows }, wanted);
+      for (const [name, { length }] of columns)
+        if (length !== rows)
+          throw invalid(
+            this.path,
+            `expected ${rows} rows from row ${firstRow + 1}, got ${length} in the column ${JSON.stringify(name)}`,
+          );
+      return columns;
     });
   }
 }

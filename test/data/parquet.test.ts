@@ -164,3 +164,34 @@ describe("parquet", () => {
     );
   });
 });
+
+it("leaves the event loop its turn while a large row group is unpacked", async () => {
+  const long = Array.from({ length: 40_000 }, (_, i) => `${i} ${"ein langer Text ".repeat(40)}`);
+  const nested = long.map((text) => ({ messages: [{ role: "user", content: text.slice(0, 60) }] }));
+  const path = table(
+    "large.parquet",
+    [
+      { name: "body", data: long, type: "STRING" },
+      { name: "row", data: nested, type: "JSON" },
+    ],
+    { rowGroupSize: 40_000, pageSize: 2 ** 18 },
+  );
+  const large = await ParquetTable.open(path);
+  expect(large.groups).toHaveLength(1);
+  await large.column(large.groups[0]!, "body"); // compiled
+  let worst = 0;
+  let last = performance.now();
+  const timer = setInterval(() => {
+    worst = Math.max(worst, performance.now() - last);
+    last = performance.now();
+  }, 1);
+  const begun = performance.now();
+  const found = await large.column(large.groups[0]!, "body");
+  const rows = await large.rows(large.groups[0]!);
+  const took = performance.now() - begun;
+  clearInterval(timer);
+  expect(found).toEqual(long);
+  expect(rows.at(-1)).toEqual({ body: long.at(-1), row: nested.at(-1) });
+  // At once it would be one wait of nearly all the time; a page and a slice are small parts of it.
+  expect(worst).toBeLessThan(took / 3);
+});

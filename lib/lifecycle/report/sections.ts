@@ -163,12 +163,11 @@ function tokens(data: ReportData): Html {
 }
 
 function candidates(data: ReportData): Html {
-  const shownAfter = data.measurements.filter(({ after }) => after !== "grpo");
   return section(
     "candidates",
     "What comes after “The capital of France is”?",
     "A model gives every token of its vocabulary a probability; these are the likeliest. Choosing one, and asking again, is all that generation is.",
-    html`<div class="grid">${shownAfter.map(
+    html`<div class="grid">${data.measurements.map(
       ({ after, measurement }) =>
         html`<figure class="card drawn"><figcaption><span class="stage ${after}">${titles[after]}</span></figcaption><ul class="bars">${measurement.candidates
           .slice(0, 6)

@@ -1,0 +1,103 @@
+import type { AsyncBuffer, ColumnChunk, Compressors, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
+import { Pacer } from "./pacer.ts";
+
+/** Rows that are assembled between two looks at the clock. */
+const SLICE_ROWS = 256;
+
+/** The values of a column chunk as they lie in the file: one entry a row; a part of a row of a nested column. */
+interface Leaf {
+  path: string[];
+  values: unknown[];
+}
+
+/**
+ * The top-level columns of a row group by name, each with one value a row. As hyparquet's own reader would, but page by page with the event
+ * loop's turn in between: that one decodes a whole column chunk, often many megabytes, at once.
+ */
+export async function readColumns(
+  file: AsyncBuffer,
+  metadata: FileMetaData,
+  group: { index: number; rows: number },
+  wanted: readonly string[] | undefined,
+): Promise<Map<string, unknown[]>> {
+  const { parquetSchema } = await import("hyparquet");
+  const schema = parquetSchema(metadata);
+  const pacer = new Pacer();
+  const columns = new Map<string, unknown[]>();
+  for (const child of schema.children) {
+    const { name } = child.element;
+    if (wanted && !wanted.includes(name)) continue;
+    const leaves: Leaf[] = [];
+    for (const chunk of metadata.row_groups[group.index]!.columns)
+      if (chunk.meta_data?.path_in_schema[0] === name) leaves.push(await readLeaf(file, schema, chunk, pacer));
+    if (leaves.length === 0) continue;
+    columns.set(name, child.children.length > 0 ? await assemble(leaves, schema, child, pacer) : leaves[0]!.values);
+  }
+  return columns;
+}
+
+async function readLeaf(file: AsyncBuffer, schema: SchemaTree, chunk: ColumnChunk, pacer: Pacer): Promise<Leaf> {
+  const [{ parquetHeader, readPage }, { convert, DEFAULT_PARSERS }, { getTreePath }, { compressors }] =
+    await Promise.all([
+      import("hyparquet/src/column.js"),
+      import("hyparquet/src/convert.js"),
+      import("hyparquet/src/schema.js"),
+      import("hyparquet-compressors"),
+    ]);
+  const meta = chunk.meta_data!;
+  const path = meta.path_in_schema;
+  const schemaPath = getTreePath(schema, path);
+  const decoder = {
+    ...meta,
+    pathInSchema: path,
+    element: schemaPath.at(-1)!.element,
+    schemaPath,
+    parsers: DEFAULT_PARSERS,
+    compressors: compressors as Compressors,
+  };
+  const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
+  const bytes = await file.slice(first, first + Number(meta.total_compressed_size));
+  const reader = { view: new DataView(bytes), offset: 0 };
+  const values: unknown[] = [];
+  let dictionary: DecodedArray | undefined;
+  let open: DecodedArray | undefined; // a page may go on with the last row of the one before
+  const take = (page: DecodedArray | undefined) => {
+    for (const value of page ?? []) values.push(value);
+  };
+  while (reader.offset < reader.view.byteLength - 1) {
+    if (pacer.isDue()) await pacer.rest();
+    const header = parquetHeader(reader);
+    const { data } = readPage(reader, header, decoder, dictionary, open, 0);
+    if (header.type === "DICTIONARY_PAGE") dictionary = data && convert(data, decoder);
+    else if (data !== open) {
+      take(open);
+      open = data;
+    }
+  }
+  take(open);
+  return { path, values };
+}
+
+/** Rows of a column that has columns within, some at a time. */
+async function assemble(
+  leaves: readonly Leaf[],
+  schema: SchemaTree,
+  child: SchemaTree,
+  pacer: Pacer,
+): Promise<unknown[]> {
+  const { assembleAsync } = await import("hyparquet/src/rowgroup.js");
+  const rows = Math.min(...leaves.map(({ values }) => values.length));
+  const out: unknown[] = [];
+  for (let row = 0; row < rows; row += SLICE_ROWS) {
+    if (pacer.isDue()) await pacer.rest();
+    const count = Math.min(SLICE_ROWS, rows - row);
+    const asyncColumns = leaves.map(({ path, values }) => ({
+      pathInSchema: path,
+      data: Promise.resolve({ data: [values.slice(row, row + count)], skipped: 0 }),
+    }));
+    const { asyncColumns: made } = assembleAsync({ groupStart: 0, groupRows: count, asyncColumns }, schema);
+    const column = made.find(({ pathInSchema }) => pathInSchema[0] === child.element.name);
+    for (const part of (await column!.data).data) for (const value of part) out.push(value);
+  }
+  return out;
+}
