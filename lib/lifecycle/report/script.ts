@@ -76,7 +76,7 @@ export const script = `
     new ResizeObserver(() => {
       if (place.clientWidth === width || place.clientWidth === 0) return;
       width = place.clientWidth;
-      draw();
+      requestAnimationFrame(draw); // drawn here, the page would change its height while the observers are told of it
     }).observe(place);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   }
