@@ -208,7 +208,16 @@ export interface NativeJob<T> {
   cancel(): void;
 }
 
-/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets. */
+/** Options of encode that are no flags. */
+export interface NativeEncodeExtras {
+  /** Ids of special tokens whose text is recognised, where flag 2 does not say all. */
+  allowed?: Uint32Array | undefined;
+  /** Share of merges left out by chance, below 1, and the seed of that chance. */
+  dropout?: number | undefined;
+  seed?: number | undefined;
+}
+
+/** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
@@ -217,7 +226,10 @@ export interface NativeTokenizer {
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
   /** All ids, and their counts by text. */
-  encodeBatch(texts: string[], flags: number): NativeJob<[Uint32Array, Uint32Array]>;
+  encodeBatch(texts: string[], flags: number, extras?: NativeEncodeExtras): NativeJob<[Uint32Array, Uint32Array]>;
+  encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
+  /** `counts`: how many of the ids belong to each text. */
+  decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
   count(text: string, flags: number): number;
   decode(ids: Uint32Array, skipSpecial: boolean): string;
   tokenBytes(id: number): Uint8Array;

@@ -11,6 +11,7 @@ export const command = defineCommand({
     file: { kind: "string", value: "F", about: "each line of a file instead: one JSON object a line" },
     jsonl: { kind: "flag", about: "with --file: every line is a JSON string" },
     "no-special-tokens": { kind: "flag", about: "add no BOS or EOS" },
+    "allow-special": { kind: "flag", about: "text of special tokens becomes them, as in Hugging Face's libraries" },
     "to-shards": {
       kind: "string",
       value: "DIR",
@@ -66,7 +67,9 @@ export const command = defineCommand({
     }
     const addSpecialTokens = !options["no-special-tokens"];
     const encoded = (line: string) => {
-      const ids = Array.from(tokenizer.encode(line, { addSpecialTokens }));
+      const ids = Array.from(
+        tokenizer.encode(line, { addSpecialTokens, allowSpecial: options["allow-special"] === true }),
+      );
       return { ids, tokens: ids.map((id) => tokenizer.idToToken(id) ?? ""), count: ids.length };
     };
     if (options.file !== undefined) {

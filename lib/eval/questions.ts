@@ -136,5 +136,5 @@ function asText(
     return { ids: Array.from(tokenizer.applyChatTemplate(all, { addGenerationPrompt: true }).ids) };
   }
   const text = prompt ?? template.replaceAll("{question}", () => question!);
-  return { text, ids: Array.from(tokenizer.encode(text)) };
+  return { text, ids: Array.from(tokenizer.encode(text, { allowSpecial: prompt !== undefined })) };
 }

@@ -32,7 +32,7 @@ export function promptIds(
   if (!isPrompt(prompt)) throw invalidArgument("prompt", "a string or an array of token ids", prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument("prompt", "token ids, because this model has no tokenizer", prompt);
-  const ids = typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens }) : prompt;
+  const ids = typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
   if (ids.length === 0) throw invalidArgument("prompt", "at least one token", prompt);
   for (let i = 0; i < ids.length; i++)
     if (!isTokenId(ids[i], vocabSize))

@@ -82,7 +82,7 @@ function answering(
     if (!model?.tokenizer) throw invalidArgument("model", "one with a tokenizer, to sample answers", "none");
     const ids =
       typeof prompt === "string"
-        ? model.tokenizer.encode(prompt)
+        ? model.tokenizer.encode(prompt, { allowSpecial: true })
         : model.tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
     const completions = await model.completeAll([ids], { n: count, temperature, topP, maxTokens, seed, signal });
     return completions.map(({ text }) => text);

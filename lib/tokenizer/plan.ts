@@ -106,6 +106,18 @@ export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array
   return { text: texts.join(""), lengths };
 }
 
+/** The same for lists of ids. */
+export function joinIds(lists: readonly Uint32Array[]): { ids: Uint32Array; counts: Uint32Array } {
+  const counts = Uint32Array.from(lists, (list) => list.length);
+  const ids = new Uint32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    ids.set(list, at);
+    at += list.length;
+  }
+  return { ids, counts };
+}
+
 /** Added tokens that are not special and yet look like mark-up, such as `<tool_call>`. */
 const markup = /^[<[|{].*[>\]|}]$/su;
 

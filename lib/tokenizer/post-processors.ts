@@ -35,7 +35,7 @@ export type PairPart = { text: 0 | 1; typeId: number } | { ids: number[]; typeId
 export function readPairForm(file: TokenizerFile): PairPart[] {
   for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
     if (part.type === "ByteLevel") continue;
-    if (part.type === "TemplateProcessing") return readPairTemplate(part);
+    if (part.type === "TemplateProcessing") return readTemplateForm(part, "pair");
     const { begin, end } = readPair(part);
     const roberta = part.type === "RobertaProcessing";
     const second = roberta ? 0 : 1;
@@ -53,17 +53,30 @@ export function readPairForm(file: TokenizerFile): PairPart[] {
   ];
 }
 
-function readPairTemplate(part: JsonObject): PairPart[] {
-  const where = "post_processor.pair";
-  if (!Array.isArray(part.pair)) throw invalidFile(where, "an array", part.pair);
-  if (part.pair.length > 64) throw invalidFile(where, "at most 64 parts", part.pair.length);
-  return part.pair.map((piece, index): PairPart => {
+/** The form for one text: as readPostProcessor, with type ids where a template says them. */
+export function readSingleForm(file: TokenizerFile): PairPart[] {
+  const parts = flatten(file.postProcessor, "processors", "post_processor").filter((part) => part.type !== "ByteLevel");
+  if (parts.length === 1 && parts[0]!.type === "TemplateProcessing") return readTemplateForm(parts[0]!, "single");
+  const { beginIds, endIds } = readPostProcessor(file);
+  return [
+    { ids: [...beginIds], typeId: 0 },
+    { text: 0, typeId: 0 },
+    { ids: [...endIds], typeId: 0 },
+  ];
+}
+
+function readTemplateForm(part: JsonObject, name: "single" | "pair"): PairPart[] {
+  const where = `post_processor.${name}`;
+  const pieces = part[name];
+  if (!Array.isArray(pieces)) throw invalidFile(where, "an array", pieces);
+  if (pieces.length > 64) throw invalidFile(where, "at most 64 parts", pieces.length);
+  return pieces.map((piece, index): PairPart => {
     const inner = isObject(piece) ? (piece.Sequence ?? piece.SpecialToken) : undefined;
     if (!isObject(inner)) throw invalidFile(`${where}[${index}]`, "a Sequence or a SpecialToken", piece);
     const typeId = inner.type_id ?? 0;
     if (!isTokenId(typeId)) throw invalidFile(`${where}[${index}].type_id`, "a whole number", typeId);
     return isObject((piece as JsonObject).Sequence)
-      ? { text: inner.id === "B" ? 1 : 0, typeId }
+      ? { text: name === "pair" && inner.id === "B" ? 1 : 0, typeId }
       : { ids: specialIds(part, inner.id), typeId };
   });
 }

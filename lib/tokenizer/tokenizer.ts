@@ -1,5 +1,4 @@
-// The tokenizer as users see it. Native code does the work of encode and decode; see plan.ts for who does the rest.
-import { binding, type NativeTokenizer } from "../binding.ts";
+// The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
 import { HeddleError, invalidArgument } from "../errors.ts";
 import {
   type ChatMessage,
@@ -11,58 +10,28 @@ import {
   type RenderedChat,
   renderChat,
 } from "./chat.ts";
-import { assistantSpans, tokenMask } from "./chat-mask.ts";
+import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
+import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
-import { TokenDecoder } from "./decoder.ts";
+import { type EncodeOptions, Flag } from "./encode-options.ts";
 import { readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
 import { type GgufRecord, readGguf } from "./gguf.ts";
-import { finish, throwIfAborted } from "./jobs.ts";
-import { makePlan, type Plan } from "./plan.ts";
-import { readPairForm } from "./post-processors.ts";
+import {
+  buildInput,
+  checkInputTexts,
+  type InputOptions,
+  type InputText,
+  type ModelInput,
+  padInputs,
+} from "./inputs.ts";
+import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
+import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
+import { TextCodec } from "./text-codec.ts";
+import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import { type TrainOptions, trainFile } from "./train.ts";
+import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
-
-export interface EncodeOptions {
-  /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
-  addSpecialTokens?: boolean;
-  /**
-   * Recognise special tokens' text inside the text, as Hugging Face does. false: it is ordinary text, and so is that of
-   * other added tokens that look like mark-up (`<tool_call>`). Default true.
-   */
-  allowSpecial?: boolean;
-}
-
-export interface DecodeOptions {
-  /** Leave special tokens out. Default false. */
-  skipSpecialTokens?: boolean;
-}
-
-export interface EncodingWithOffsets {
-  ids: Uint32Array;
-  /**
-   * Two numbers a token, in UTF-16 units of the text (JavaScript's string indices): where what the token stands for
-   * begins and ends. A token of a part of a character spans all of it; tokens around the text have 0, 0.
-   */
-  offsets: Uint32Array;
-}
-
-const flagAddSpecial = 1;
-const flagAllowSpecial = 2;
-const flagOffsets = 4;
-/** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
-const asyncLength = 16_384;
-
-function encodeFlags(options: EncodeOptions | undefined): number {
-  if (options === undefined) return flagAddSpecial | flagAllowSpecial;
-  return (
-    (options.addSpecialTokens === false ? 0 : flagAddSpecial) | (options.allowSpecial === false ? 0 : flagAllowSpecial)
-  );
-}
-
-function checkText(text: unknown): asserts text is string {
-  if (typeof text !== "string") throw invalidArgument("text", "a string", text);
-}
 
 /**
  * Text ↔ ids, by the rules of a Hugging Face tokenizer.json, of a GGUF file's vocabulary, or of one trained here.
@@ -74,10 +43,8 @@ function checkText(text: unknown): asserts text is string {
  * const ids = tokenizer.encode("unbelievable");
  * tokenizer.decode(ids);
  */
-export class Tokenizer {
+export class Tokenizer extends TextCodec {
   readonly config: TokenizerConfig;
-  /** Highest id + 1, added tokens included: what an embedding needs at least. */
-  readonly vocabSize: number;
   readonly bosTokenId: number | undefined;
   /** Any of these ends a text. */
   readonly eosTokenIds: readonly number[];
@@ -85,23 +52,17 @@ export class Tokenizer {
   readonly unkTokenId: number | undefined;
 
   private readonly file: TokenizerFile;
-  private readonly plan: Plan;
-  private readonly native: NativeTokenizer;
-  private readonly output: Uint32Array;
-  private tokensById: (string | undefined)[] | undefined;
-  private idsByToken: Map<string, number> | undefined;
   private specialIds: ReadonlySet<number> | undefined;
+  private truncationRule: Truncation | undefined;
+  private paddingRule: Padding | undefined;
 
   /** @internal Use load, fromFiles, fromGguf or train. */
   constructor(file: TokenizerFile, config: TokenizerConfig) {
+    super(file);
     this.file = file;
     this.config = config;
-    this.plan = makePlan(file);
-    this.native = new binding.NativeTokenizer(this.plan.spec);
-    // The addon has its own copy now.
-    Object.assign(this.plan.spec, { tokens: "", merges: "", scores: undefined, normalizer: [] });
-    this.output = this.native.output;
-    this.vocabSize = this.native.size;
+    this.truncationRule = readTruncation(file.truncation);
+    this.paddingRule = readPadding(file.padding);
     const ids = (name: string | undefined) => (name === undefined ? undefined : this.tokenToId(name));
     this.bosTokenId = ids(config.bosToken);
     this.padTokenId = ids(config.padToken);
@@ -145,44 +106,59 @@ export class Tokenizer {
     return new Tokenizer(file, config);
   }
 
-  /** Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. */
-  encode(text: string, options?: EncodeOptions): Uint32Array {
-    checkText(text);
-    const flags = encodeFlags(options);
-    const result = this.native.encode(text, flags);
-    return typeof result === "number" ? this.output.slice(0, result) : result;
-  }
-
-  /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
-  async encodeAsync(text: string, options: EncodeOptions & { signal?: AbortSignal } = {}): Promise<Uint32Array> {
-    checkText(text);
-    throwIfAborted(options.signal, "encode");
-    if (text.length < asyncLength) return this.encode(text, options);
-    return (await this.encodeBatch([text], options))[0]!;
-  }
-
-  /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
-  async encodeBatch(
-    texts: readonly string[],
-    options: EncodeOptions & { signal?: AbortSignal } = {},
-  ): Promise<Uint32Array[]> {
-    for (const text of texts) checkText(text);
-    throwIfAborted(options.signal, "encode");
-    const [ids, counts] = await finish(this.native.encodeBatch([...texts], encodeFlags(options)), options.signal);
+  /**
+   * What a model takes: ids of each text, or of two that go together, cut and filled up, with masks. `truncation` and `padding`
+   * are the tokenizer's own (of its tokenizer.json, or as set here) unless the options say otherwise. Works away from the
+   * event loop. Throws INVALID_ARGUMENT for a length that the ids around a text do not fit. Rejects with ABORTED.
+   *
+   * @example
+   * await tokenizer.encodeInputs([["question", "passage"], "one text"], {
+   *   truncation: { maxLength: 512, strategy: "onlySecond" }, padding: { multipleOf: 8 },
+   * });
+   */
+  async encodeInputs(texts: readonly InputText[], options: InputOptions = {}): Promise<ModelInput[]> {
+    checkInputTexts(texts);
+    const { truncation: cuts, padding: fills, ...rest } = options;
+    let truncation =
+      typeof cuts === "object" ? checkTruncation(cuts) : cuts === false ? undefined : this.truncationRule;
+    if (cuts === true && !truncation) {
+      const maxLength = this.config.modelMaxLength;
+      if (maxLength === undefined) throw invalidArgument("truncation", "a maxLength, which the tokenizer lacks", cuts);
+      truncation = { maxLength };
+    }
+    const padding = typeof fills === "object" ? checkPadding(fills) : fills === false ? undefined : this.paddingRule;
+    const flat = texts.flatMap((input) => (typeof input === "string" ? [input] : [...input]));
+    const encoded = await this.encodeBatch(flat, { ...rest, addSpecialTokens: false });
+    const form = (parts: PairPart[]) => parts.filter((part) => "text" in part || options.addSpecialTokens !== false);
+    const single = form(readSingleForm(this.file));
+    let pair: PairPart[] | undefined;
     let at = 0;
-    return texts.map((_, index) => {
-      const count = counts[index]!;
-      at += count;
-      return ids.slice(at - count, at);
+    const inputs = texts.map((input) => {
+      const isPair = typeof input !== "string";
+      pair ??= isPair ? form(readPairForm(this.file)) : undefined;
+      const ids = encoded.slice(at, at + (isPair ? 2 : 1));
+      at += ids.length;
+      return buildInput(ids, isPair ? pair! : single, truncation);
     });
+    return padding || fills === true ? padInputs(inputs, padding ?? {}, this.padTokenId) : inputs;
   }
 
-  /** Ids and, for each, the stretch of the text it stands for, in UTF-16 units. */
-  encodeWithOffsets(text: string, options?: EncodeOptions): EncodingWithOffsets {
-    checkText(text);
-    const flags = encodeFlags(options) | flagOffsets;
-    const [ids, offsets] = this.native.encodeWithOffsets(text, flags);
-    return { ids, offsets };
+  /** How encodeInputs cuts texts unless told otherwise: that of tokenizer.json, or as set. `save` writes it. */
+  get truncation(): Truncation | undefined {
+    return this.truncationRule;
+  }
+
+  set truncation(rule: Truncation | undefined) {
+    this.truncationRule = rule && { ...checkTruncation(rule) };
+  }
+
+  /** How encodeInputs fills texts up unless told otherwise: that of tokenizer.json, or as set. `save` writes it. */
+  get padding(): Padding | undefined {
+    return this.paddingRule;
+  }
+
+  set padding(rule: Padding | undefined) {
+    this.paddingRule = rule && { ...checkPadding(rule) };
   }
 
   /**
@@ -202,40 +178,6 @@ export class Tokenizer {
       }
     }
     return { ids: Uint32Array.from(ids), typeIds: Uint32Array.from(typeIds) };
-  }
-
-  /** Number of ids of a text, without making them. */
-  count(text: string, options?: EncodeOptions): number {
-    checkText(text);
-    return this.native.count(text, encodeFlags(options));
-  }
-
-  /**
-   * Text of ids. Malformed UTF-8 becomes U+FFFD; ids that the vocabulary lacks add nothing.
-   * Takes any iterable of numbers.
-   */
-  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
-    const array = ids instanceof Uint32Array ? ids : Uint32Array.from(ids);
-    return this.native.decode(array, options.skipSpecialTokens === true);
-  }
-
-  /**
-   * Decodes ids one by one: `push(id)` returns the text that has become certain (never a part of a character), `flush()`
-   * the rest. The pieces add up to `decode` of all ids.
-   *
-   * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
-   */
-  decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
-    const skipSpecial = options.skipSpecialTokens === true;
-    const decoder = this.plan.decodesInSteps
-      ? TokenDecoder.overWindow(
-          (ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }),
-          // A run of byte tokens is text or not as a whole.
-          (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
-        )
-      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false));
-    if (options.after) for (const id of options.after) decoder.push(id);
-    return decoder;
   }
 
   /** Whether the tokenizer brings a chat template of its own. */
@@ -271,20 +213,29 @@ export class Tokenizer {
     options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
   ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
     const { text, barriers } = this.render(messages, options);
-    const spans = assistantSpans(messages, text, (some, addGenerationPrompt) => {
-      try {
-        return this.render(some, { ...options, addGenerationPrompt }).text;
-      } catch (error) {
-        // What the template takes as a whole it may refuse in part.
-        if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
-        throw error;
-      }
-    });
-    const flags = flagAllowSpecial | flagOffsets;
+    const spans = assistantSpans(messages, text, this.partRenderer(options));
+    const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
     this.specialIds ??= new Set([...this.specialTokens.values(), ...this.eosTokenIds]);
     const special = this.specialIds;
     return { text, ids, assistantMask: tokenMask(text, ids, offsets, spans, (id) => special.has(id)) };
+  }
+
+  /**
+   * As applyChatTemplate, with the tokens that each message became, mark-up included: they follow one another from the first token
+   * to the last, or to the generation prompt.
+   */
+  applyChatTemplateWithSpans(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions = {},
+  ): { text: string; ids: Uint32Array; spans: MessageSpan[] } {
+    const { text, barriers } = this.render(messages, options);
+    const renderPart = this.partRenderer(options);
+    const answered = options.addGenerationPrompt === true ? renderPart(messages, false) : text;
+    const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
+    const turns = messageTurns(messages, text.slice(0, prompt), renderPart);
+    const [ids, offsets] = this.native.encodeWithOffsets(text, Flag.allowSpecial | Flag.offsets, barriers);
+    return { text, ids, spans: messageSpans(turns, offsets, prompt) };
   }
 
   /**
@@ -303,39 +254,24 @@ export class Tokenizer {
     return renderChat(messages, template, guarded, this.config, options);
   }
 
+  /** Renders beginnings of a conversation; undefined where the template, which takes the whole, refuses one. */
+  private partRenderer(options: ChatTemplateOptions): Render {
+    return (some, addGenerationPrompt) => {
+      try {
+        return this.render(some, { ...options, addGenerationPrompt }).text;
+      } catch (error) {
+        if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
+        throw error;
+      }
+    };
+  }
+
   /**
    * Whether a conversation fits a context, and what to drop of it if not: the oldest turns, never the system messages at
    * the beginning nor the last turn.
    */
   fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
     return fitMessages(messages, options, (some) => this.applyChatTemplate(some, options).ids.length);
-  }
-
-  /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
-  idToToken(id: number): string | undefined {
-    if (!this.tokensById) {
-      this.tokensById = new Array(this.vocabSize);
-      const { tokens, ids } = this.file.model;
-      for (let i = 0; i < tokens.length; i++) this.tokensById[ids[i]!] = tokens[i];
-      for (const token of this.file.added) this.tokensById[token.id] = token.content;
-    }
-    return this.tokensById[id];
-  }
-
-  /** The id of a token as the vocabulary writes it, or undefined. */
-  tokenToId(token: string): number | undefined {
-    if (!this.idsByToken) {
-      this.idsByToken = new Map();
-      const { tokens, ids } = this.file.model;
-      for (let i = 0; i < tokens.length; i++) this.idsByToken.set(tokens[i]!, ids[i]!);
-      for (const added of this.file.added) this.idsByToken.set(added.content, added.id);
-    }
-    return this.idsByToken.get(token);
-  }
-
-  /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
-  tokenBytes(id: number): Uint8Array {
-    return this.native.tokenBytes(id);
   }
 
   /** Tokens that `allowSpecial` and `skipSpecialTokens` speak of, and others added after training. */
@@ -345,7 +281,7 @@ export class Tokenizer {
 
   /** Special tokens' text → id. */
   get specialTokens(): ReadonlyMap<string, number> {
-    return new Map(this.file.added.filter((token) => token.special).map((token) => [token.content, token.id]));
+    return tokenIds(this.file.added.filter((token) => token.special));
   }
 
   /** The first of eosTokenIds: what ends a document in training. */
@@ -356,18 +292,21 @@ export class Tokenizer {
   /** The texts of the files that `save` writes, by name. */
   files(): { "tokenizer.json": string; "tokenizer_config.json": string } {
     return {
-      "tokenizer.json": tokenizerToJson(this.file),
+      "tokenizer.json": tokenizerToJson(this.saved()),
       "tokenizer_config.json": configToJson(this.file, this.config),
     };
   }
 
   /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
   async save(folder: string): Promise<void> {
-    await writeFolder(folder, this.file, this.config);
+    await writeFolder(folder, this.saved(), this.config);
   }
 
-  private encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
-    const result = this.native.encode(text, flagAllowSpecial, barriers);
-    return typeof result === "number" ? this.output.slice(0, result) : result;
+  private saved(): TokenizerFile {
+    return {
+      ...this.file,
+      truncation: truncationToJson(this.truncationRule),
+      padding: paddingToJson(this.paddingRule, this.padTokenId, (id) => this.idToToken(id)),
+    };
   }
 }

@@ -70,8 +70,8 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
   if (completion.trim() === "") throw rowError(row, "completion", "a text that is not empty", completion);
   // Apart, as they are when the model is given the prompt: no token spans both.
-  const before = opened(tokenizer, tokenizer.encode(prompt, { addSpecialTokens: false }));
-  const after = closed(tokenizer, tokenizer.encode(completion, { addSpecialTokens: false }));
+  const before = opened(tokenizer, tokenizer.encode(prompt, { addSpecialTokens: false, allowSpecial: true }));
+  const after = closed(tokenizer, tokenizer.encode(completion, { addSpecialTokens: false, allowSpecial: true }));
   const ids = Uint32Array.from([...before, ...after]);
   const mask = new Uint8Array(ids.length).fill(1);
   if (options.completionOnlyLoss) mask.fill(0, 0, before.length);
@@ -82,7 +82,10 @@ function plainText(row: LocatedRow, tokenizer: SftTokenizer): SftExample {
   const { text } = row.value;
   if (typeof text !== "string") throw rowError(row, "text", "a text", text);
   if (text.trim() === "") throw rowError(row, "text", "a text that is not empty", text);
-  const ids = closed(tokenizer, opened(tokenizer, tokenizer.encode(text, { addSpecialTokens: false })));
+  const ids = closed(
+    tokenizer,
+    opened(tokenizer, tokenizer.encode(text, { addSpecialTokens: false, allowSpecial: true })),
+  );
   return example(Uint32Array.from(ids), new Uint8Array(ids.length).fill(1));
 }
 

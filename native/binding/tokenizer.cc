@@ -151,7 +151,9 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
                         InstanceAccessor<&NativeTokenizer::output>("output"),
                         InstanceMethod<&NativeTokenizer::encode>("encode"),
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
+                        InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
+                        InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
                         InstanceMethod<&NativeTokenizer::count>("count"),
                         InstanceMethod<&NativeTokenizer::decode>("decode"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
@@ -225,7 +227,27 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  // encodeBatch(texts, flags) -> { promise: Promise<[ids, counts]>, cancel() }.
+  // encodeWith(text, flags, extras?) -> [ids, offsets]; without flag_offsets the latter is empty.
+  Napi::Value encode_with(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      NativeTokenizer& self = *from(info.This());
+      read_utf16(info[0], "text", self.text_);
+      self.encoding_.ids.clear();
+      self.encoding_.offsets.clear();
+      EncodeOptions options = to_options(to_flags(info[1]));
+      const EncodeExtras extras = to_extras(info[2]);
+      extras.apply(options);
+      self.encoder_->encode(self.text_.data(), self.text_.size(), options, {}, self.encoding_);
+      return self.pair(info.Env());
+    });
+  }
+
+  // decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial) -> { promise: Promise<string[]>, cancel() }.
+  Napi::Value decode_batch(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
+  }
+
+  // encodeBatch(texts, flags, extras?) -> { promise: Promise<[ids, counts]>, cancel() }.
   Napi::Value encode_batch(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
   }
@@ -341,8 +363,30 @@ EncodeOptions to_options(uint32_t flags) {
   EncodeOptions options;
   options.add_special = flags & flag_add_special;
   options.allow_special = flags & flag_allow_special;
-  options.offsets = flags & flag_offsets;
+  options.offsets = flags & (flag_offsets | flag_byte_offsets);
+  options.byte_offsets = flags & flag_byte_offsets;
   return options;
+}
+
+EncodeExtras to_extras(const Napi::Value& value) {
+  EncodeExtras extras;
+  if (!value.IsObject()) return extras;
+  const Napi::Object object = value.As<Napi::Object>();
+  extras.allowed = to_uint32s(object.Get("allowed"), "allowed");
+  extras.has_allowed = object.Get("allowed").IsTypedArray();
+  std::sort(extras.allowed.begin(), extras.allowed.end());
+  const Napi::Value dropout = object.Get("dropout");
+  if (dropout.IsNumber()) extras.dropout = dropout.As<Napi::Number>().DoubleValue();
+  if (!(extras.dropout >= 0 && extras.dropout < 1)) throw invalid_argument("dropout: expected a number from 0, below 1");
+  const Napi::Value seed = object.Get("seed");
+  if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
+  return extras;
+}
+
+void EncodeExtras::apply(EncodeOptions& options) const {
+  if (has_allowed) options.allowed_ids = &allowed;
+  options.dropout = dropout;
+  options.seed = seed;
 }
 
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out) {

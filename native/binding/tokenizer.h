@@ -10,10 +10,20 @@
 
 namespace heddle {
 
-constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4;
+constexpr uint32_t flag_add_special = 1, flag_allow_special = 2, flag_offsets = 4, flag_byte_offsets = 8;
 
 uint32_t to_flags(const Napi::Value& value);  // also of ids: any whole number of 32 bits
 EncodeOptions to_options(uint32_t flags);
+
+// Options of encode that are no flags: { allowed?: Uint32Array, dropout?: number, seed?: number }, or undefined.
+struct EncodeExtras {
+  std::vector<uint32_t> allowed;
+  bool has_allowed = false;
+  double dropout = 0;
+  uint64_t seed = 0;
+  void apply(EncodeOptions& options) const;  // which then points here
+};
+EncodeExtras to_extras(const Napi::Value& value);
 std::vector<SplitStage> to_stages(const Napi::Value& value);  // three numbers a stage
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
 std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefined: empty
@@ -23,5 +33,7 @@ Napi::Value to_string(Napi::Env env, const std::string& utf8);
 
 // See NativeTokenizer.encodeBatch.
 Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
+// See NativeTokenizer.decodeBatch.
+Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
 
 }  // namespace heddle

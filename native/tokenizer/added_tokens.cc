@@ -50,7 +50,7 @@ const AddedTokenMatcher::Node* AddedTokenMatcher::child(const Node& node, uint8_
   return at != node.children.end() && at->first == byte ? &nodes_[at->second] : nullptr;
 }
 
-void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, bool allow_special,
+void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
                               const std::vector<size_t>& barriers, std::vector<Segment>& out) const {
   size_t start = begin;  // of the text not yet given out
   size_t barrier = 0;
@@ -84,7 +84,7 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, b
     }
     const size_t match = i;
     i = found_end;  // also where the match is then refused: it has used this text up
-    if (!allow_special && found->guarded) continue;
+    if (found->guarded && !allowed.has(found->id)) continue;
     if (found->single_word) {
       const bool before = match > begin && has_flag(utf::previous(text.data() + match), unicode::word);
       const bool after = found_end < end && has_flag(text.data() + found_end, unicode::word);

@@ -1,5 +1,6 @@
 // Finds added tokens (special ones, and words added after training) in text, as Hugging Face's AddedVocabulary does.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -14,8 +15,18 @@ struct AddedToken {
   bool lstrip = false;       // takes the whitespace before it along
   bool rstrip = false;       // and after
   bool special = false;
-  // Special tokens, and others that look like mark-up: ordinary text without allow_special and across barriers.
+  // Special tokens, and others that look like mark-up: ordinary text where not allowed and across barriers.
   bool guarded = false;
+};
+
+// Which guarded tokens a text may hold; the others are ordinary text in it.
+struct AllowedSpecials {
+  AllowedSpecials(bool all) : all(all) {}  // NOLINT: every one or none
+  explicit AllowedSpecials(const std::vector<uint32_t>& sorted_ids) : ids(&sorted_ids) {}
+  bool has(uint32_t id) const { return all || (ids != nullptr && std::binary_search(ids->begin(), ids->end(), id)); }
+
+  bool all = false;
+  const std::vector<uint32_t>* ids = nullptr;
 };
 
 // A stretch of text, or an added token (id != no_token). Offsets in bytes.
@@ -32,8 +43,8 @@ class AddedTokenMatcher {
   bool empty() const { return tokens_.empty(); }
 
   // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, the longest of
-  // those. With allow_special false, guarded tokens are ordinary text. `barriers` are byte offsets, ascending.
-  void split(std::string_view text, size_t begin, size_t end, bool allow_special,
+  // those. `barriers` are byte offsets, ascending.
+  void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
              const std::vector<size_t>& barriers, std::vector<Segment>& out) const;
 
  private:

@@ -91,15 +91,16 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   utf8_.clear();
   utf::append_utf8(text, length, utf8_);
   utf::Utf16Map map;
-  if (options.offsets) map = utf::utf16_map(utf8_);
+  if (options.offsets) map = options.byte_offsets ? utf::byte_map(utf8_) : utf::utf16_map(utf8_);
   const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8_);
+  dropout_.seed(options.dropout, options.seed);
   Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
   if (options.add_special) target.add_outside(model_->begin_ids);
   if (model_->raw_added.empty()) {
     encode_text(utf8_, 0, utf8_.size(), true, target);
   } else {
     raw_segments_.clear();
-    model_->raw_added.split(utf8_, 0, utf8_.size(), options.allow_special, byte_barriers, raw_segments_);
+    model_->raw_added.split(utf8_, 0, utf8_.size(), allowed(options), byte_barriers, raw_segments_);
     for (const Segment& segment : raw_segments_) {
       if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
       else encode_text(utf8_, segment.begin, segment.end, segment.begin == 0, target);
@@ -163,7 +164,7 @@ void Encoder::split_normalized(std::string_view text, size_t begin, size_t end, 
                                Target& target) {
   if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);
   inner_segments_.clear();
-  model_->normalized_added.split(text, begin, end, target.options.allow_special, barriers, inner_segments_);
+  model_->normalized_added.split(text, begin, end, allowed(target.options), barriers, inner_segments_);
   for (const Segment& segment : inner_segments_) {
     const char* segment_begin = text.data() + segment.begin;
     const char* segment_end = text.data() + segment.end;
@@ -199,7 +200,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
       barriers.push_back(byte);
     }
     inner_segments_.clear();
-    model.normalized_added.split(general_.text, 0, general_.text.size(), target.options.allow_special, barriers,
+    model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
                                  inner_segments_);
     for (const Segment& segment : inner_segments_) {
       if (segment.id == no_token) {
@@ -256,7 +257,7 @@ bool Encoder::may_need_nfc(std::string_view text) const {
 void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   const auto length = static_cast<size_t>(end - begin);
   // With offsets a byte-level token's length is that of its bytes; other models need the symbols' own lengths.
-  const bool cacheable = length <= WordCache::max_bytes && target.map == nullptr;
+  const bool cacheable = length <= WordCache::max_bytes && target.map == nullptr && !dropout_.active();
   WordCache::Key key{};
   WordCache::Entry* entry = nullptr;
   std::vector<uint32_t>& ids = target.out.ids;
@@ -277,10 +278,13 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     return;
   }
   size_t count = 0;
-  const uint32_t whole = model_->ignore_merges ? model_->vocab.find({begin, length}) : no_token;
+  const uint32_t whole = model_->ignore_merges && !dropout_.active() ? model_->vocab.find({begin, length}) : no_token;
   if (whole != no_token) {
     symbols_.assign(1, {whole, static_cast<uint32_t>(length)});
     count = 1;
+  } else if (dropout_.active()) {
+    initial_symbols(begin, end);
+    count = dropout_.run(model_->merges, symbols_);
   } else if (const PairMatcher* matcher = long_piece_matcher({begin, length})) {
     symbols_.clear();
     matcher->encode({begin, length}, target.options.cancelled, symbols_);
@@ -299,6 +303,11 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     *entry = {key.low, key.high, key.length, static_cast<uint8_t>(count), {}};
     for (size_t i = 0; i < count; ++i) entry->ids[i] = symbols_[i].id;
   }
+}
+
+AllowedSpecials Encoder::allowed(const EncodeOptions& options) const {
+  if (options.allow_special || options.allowed_ids == nullptr) return options.allow_special;
+  return AllowedSpecials(*options.allowed_ids);
 }
 
 // What encodes a piece too long for the scanning merge loop; null: the heap does.

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tokenizer/merge_dropout.h"
 #include "tokenizer/merger.h"
 #include "tokenizer/model.h"
 #include "tokenizer/word_cache.h"
@@ -16,13 +17,17 @@ namespace heddle {
 struct EncodeOptions {
   bool add_special = true;    // the ids that the post-processor adds
   bool allow_special = true;  // special tokens' text is recognised
+  const std::vector<uint32_t>* allowed_ids = nullptr;  // without allow_special: those that are recognised all the same
   bool offsets = false;
+  bool byte_offsets = false;  // in bytes of the text's UTF-8 instead of UTF-16 units
+  double dropout = 0;         // byte pair encoding: the share of merges left out by chance, below 1
+  uint64_t seed = 0;          // of that chance
   const std::atomic<bool>* cancelled = nullptr;  // Error ABORTED soon after it is set
 };
 
 struct Encoding {
   std::vector<uint32_t> ids;
-  std::vector<uint32_t> offsets;  // two a token, UTF-16 units of the text: begin, end; both 0 for added BOS and EOS
+  std::vector<uint32_t> offsets;  // two a token, units of the text: begin, end; both 0 for added BOS and EOS
 };
 
 class Encoder {
@@ -44,12 +49,14 @@ class Encoder {
   void encode_word(const char* begin, const char* end, Target& target);
   void encode_tokens(const char* begin, size_t length, Target& target);
   size_t initial_symbols(const char* begin, const char* end);
+  AllowedSpecials allowed(const EncodeOptions& options) const;
   const PairMatcher* long_piece_matcher(std::string_view piece) const;
   bool may_need_nfc(std::string_view text) const;
 
   std::shared_ptr<const TokenizerModel> model_;
   WordCache cache_;
   Merger merger_;
+  MergeDropout dropout_;
   std::string utf8_;        // the whole text
   std::string normalized_;  // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)

@@ -95,6 +95,21 @@ Utf16Map utf16_map(std::string_view text) {
   return map;
 }
 
+Utf16Map byte_map(std::string_view text) {
+  Utf16Map map;
+  map.start.resize(text.size() + 1, static_cast<uint32_t>(text.size()));
+  map.end.resize(text.size());
+  for (size_t i = 0; i < text.size();) {
+    const auto size = static_cast<size_t>(sequence_length(text[i]));
+    for (size_t k = 0; k < size; ++k) {
+      map.start[i + k] = static_cast<uint32_t>(i);
+      map.end[i + k] = static_cast<uint32_t>(i + size);
+    }
+    i += size;
+  }
+  return map;
+}
+
 int character_length(const char* bytes, size_t length, int& skip) {
   const auto lead = static_cast<uint8_t>(bytes[0]);
   skip = 1;

@@ -68,6 +68,8 @@ struct Utf16Map {
   std::vector<uint32_t> end;    // (bytes)
 };
 Utf16Map utf16_map(std::string_view text);
+// The same in bytes.
+Utf16Map byte_map(std::string_view text);
 
 // Length of the longest well-formed prefix of `bytes` that is one character, or 0; `skip` receives how many bytes one
 // U+FFFD stands for when it is 0 (the maximal subpart rule of Unicode, which Rust and WHATWG follow).

@@ -44,7 +44,7 @@ describe("byte-level BPE", () => {
     // "lower" → lo w e r → low e r → low er; " low" → Ġ lo w → Ġlo w: rank 1 comes before rank 2.
     expect(plain(tokenizer, "lower low")).toEqual([258, 259, 257, 0x77]);
     expect(plain(tokenizer, "")).toEqual([]);
-    expect(tokenizer.count("lower low")).toBe(4);
+    expect(tokenizer.count("lower low", { allowSpecial: true })).toBe(4);
   });
 
   it("merges as the definition does, short words and long", () => {
@@ -80,9 +80,9 @@ describe("byte-level BPE", () => {
       const tokenizer = await Tokenizer.train([corpus], { vocabSize: 400, pattern });
       fc.assert(
         fc.property(anyText, (text) => {
-          const ids = tokenizer.encode(text);
+          const ids = tokenizer.encode(text, { allowSpecial: true });
           expect(tokenizer.decode(ids)).toBe(text.toWellFormed());
-          expect(tokenizer.count(text)).toBe(ids.length);
+          expect(tokenizer.count(text, { allowSpecial: true })).toBe(ids.length);
         }),
         { numRuns: 200 },
       );
@@ -146,7 +146,9 @@ describe("split patterns", () => {
     const pieces = async (pattern: keyof typeof namedPatterns, sample: string) => {
       // As many merges as there are pairs: every piece becomes one token.
       const tokenizer = await Tokenizer.train([sample], { vocabSize: 2000, pattern });
-      return [...tokenizer.encode(sample)].map((id) => Buffer.from(tokenizer.tokenBytes(id)).toString());
+      return [...tokenizer.encode(sample, { allowSpecial: true })].map((id) =>
+        Buffer.from(tokenizer.tokenBytes(id)).toString(),
+      );
     };
     expect(await pieces("gpt2", "I've  3000 x's\n\n y")).toEqual(["I", "'ve", " ", " 3000", " x", "'s", "\n\n", " y"]);
     expect(await pieces("llama3", "I'VE  3000!?\n\n y")).toEqual(["I", "'VE", " ", " ", "300", "0", "!?\n\n", " y"]);
@@ -193,7 +195,7 @@ describe("SentencePiece-style BPE", () => {
     expect(plain(tokenizer, " a")).toEqual([id["▁"], id["▁a"]]); // ▁ ▁ a: (▁, a) comes before (▁, ▁)
     expect(plain(tokenizer, "é")).toEqual([id["▁"], id.é]);
     expect(plain(tokenizer, "日")).toEqual([id["▁"], 3 + 0xe6, 3 + 0x97, 3 + 0xa5]);
-    expect([...tokenizer.encode("a")]).toEqual([1, id["▁a"]]);
+    expect([...tokenizer.encode("a", { allowSpecial: true })]).toEqual([1, id["▁a"]]);
   });
 
   it("treats text between added tokens as texts of their own", () => {
@@ -203,8 +205,8 @@ describe("SentencePiece-style BPE", () => {
 
   it("decodes, with one space stripped at the beginning", () => {
     expect(tokenizer.decode(plain(tokenizer, "abc a é日"))).toBe("abc a é日");
-    expect(tokenizer.decode(tokenizer.encode("abc"))).toBe("<s> abc");
-    expect(tokenizer.decode(tokenizer.encode("abc"), { skipSpecialTokens: true })).toBe("abc");
+    expect(tokenizer.decode(tokenizer.encode("abc", { allowSpecial: true }))).toBe("<s> abc");
+    expect(tokenizer.decode(tokenizer.encode("abc", { allowSpecial: true }), { skipSpecialTokens: true })).toBe("abc");
     // Bytes that do not make a character: one U+FFFD each.
     expect(tokenizer.decode([3 + 0xe6, 3 + 0x97])).toBe("\ufffd\ufffd");
   });
@@ -300,11 +302,12 @@ describe("batches", () => {
   it("equal single texts, in order, on any number of threads", async () => {
     const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
     const texts = Array.from({ length: 300 }, (_, i) => "ab c".repeat(i * 5));
-    const batch = await tokenizer.encodeBatch(texts);
-    for (const [index, text] of texts.entries()) expect(batch[index]!.join()).toBe(tokenizer.encode(text).join());
-    expect(await tokenizer.encodeBatch([])).toEqual([]);
+    const batch = await tokenizer.encodeBatch(texts, { allowSpecial: true });
+    for (const [index, text] of texts.entries())
+      expect(batch[index]!.join()).toBe(tokenizer.encode(text, { allowSpecial: true }).join());
+    expect(await tokenizer.encodeBatch([], { allowSpecial: true })).toEqual([]);
     const long = "ab ".repeat(100_000);
-    expect((await tokenizer.encodeAsync(long)).join()).toBe(tokenizer.encode(long).join());
+    expect((await tokenizer.encodeAsync(long)).join()).toBe(tokenizer.encode(long, { allowSpecial: true }).join());
   });
 
   it("stop when aborted", async () => {
@@ -321,10 +324,14 @@ describe("batches", () => {
   it("refuse what is no string", async () => {
     const tokenizer = fromJson(byteLevelJson([]));
     for (const value of [undefined, null, 3, {}, ["a"]]) {
-      expect(() => tokenizer.encode(value as never)).toThrowError(/text: expected a string/u);
-      expect(() => tokenizer.count(value as never)).toThrowError(/text: expected a string/u);
-      expect(() => tokenizer.encodeWithOffsets(value as never)).toThrowError(/text: expected a string/u);
-      await expect(tokenizer.encodeBatch([value as never])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+      expect(() => tokenizer.encode(value as never, { allowSpecial: true })).toThrowError(/text: expected a string/u);
+      expect(() => tokenizer.count(value as never, { allowSpecial: true })).toThrowError(/text: expected a string/u);
+      expect(() => tokenizer.encodeWithOffsets(value as never, { allowSpecial: true })).toThrowError(
+        /text: expected a string/u,
+      );
+      await expect(tokenizer.encodeBatch([value as never], { allowSpecial: true })).rejects.toMatchObject({
+        code: "INVALID_ARGUMENT",
+      });
     }
   });
 });

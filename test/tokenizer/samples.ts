@@ -96,5 +96,5 @@ export function fromJson(json: unknown, config?: Overrides): Tokenizer {
 
 /** ids as an array, without BOS and EOS. */
 export function plain(tokenizer: Tokenizer, text: string): number[] {
-  return [...tokenizer.encode(text, { addSpecialTokens: false })];
+  return [...tokenizer.encode(text, { addSpecialTokens: false, allowSpecial: true })];
 }

@@ -31,7 +31,7 @@ export class RowEncoder {
       return { given: messages, ids: Array.from(this.rendered(row, "prompt", messages, true)) };
     }
     if (typeof given !== "string") throw rowError(row, "prompt", "a text, or an array of messages", given);
-    const ids = this.tokenizer.encode(given, { addSpecialTokens: false });
+    const ids = this.tokenizer.encode(given, { addSpecialTokens: false, allowSpecial: true });
     const opened = bosTokenId === undefined ? [...ids] : [bosTokenId, ...ids];
     if (opened.length === 0) throw rowError(row, "prompt", "a text that is not empty", given);
     return { given, ids: opened };
@@ -43,7 +43,7 @@ export class RowEncoder {
     if (typeof given !== "string") throw rowError(row, field, "a text, as the prompt is one", given);
     if (given.trim() === "") throw rowError(row, field, "a text that is not empty", given);
     // Apart, as they are when the model is given the prompt: no token spans both.
-    const ids = this.tokenizer.encode(given, { addSpecialTokens: false });
+    const ids = this.tokenizer.encode(given, { addSpecialTokens: false, allowSpecial: true });
     const [eos] = this.tokenizer.eosTokenIds;
     return joined(prompt.ids, eos === undefined ? [...ids] : [...ids, eos]);
   }

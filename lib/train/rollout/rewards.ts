@@ -163,6 +163,6 @@ function reread(tokenizer: SomeTokenizer, prompt: string | readonly ChatMessage[
   if (typeof prompt !== "string")
     return [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
   const { bosTokenId, eosTokenIds } = tokenizer;
-  const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false });
+  const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false, allowSpecial: true });
   return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...eosTokenIds.slice(0, 1)];
 }

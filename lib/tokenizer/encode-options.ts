@@ -1,0 +1,100 @@
+// What encode may be asked, and how it crosses to native code.
+import type { NativeEncodeExtras } from "../binding.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+
+export interface EncodeOptions {
+  /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
+  addSpecialTokens?: boolean;
+  /**
+   * Special tokens whose text inside the text becomes the token: all, none, or those named. Default none: whatever a user
+   * writes stays text and can end or forge no turn (tiktoken's encode_ordinary). `true` is what Hugging Face's libraries
+   * do, for text that the program itself has put together. The rule holds for other added tokens that look like mark-up
+   * (`<tool_call>`) as well; added tokens that are plain words are always recognised.
+   */
+  allowSpecial?: boolean | readonly string[];
+  /** Special tokens whose text throws INVALID_ARGUMENT unless allowed: all, none, or those named. Default none. */
+  forbidSpecial?: boolean | readonly string[];
+  /**
+   * For training on byte pair encodings: the share of merges left out by chance (BPE-dropout, Provilkov et al. 2020), from
+   * 0 to below 1; 0.1 is usual. The same `seed` gives the same ids; of a batch every text has a chance of its own.
+   */
+  dropout?: number;
+  /** A whole number from 0. Default 0. */
+  seed?: number;
+}
+
+export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8 } as const;
+
+/** The added tokens that the options speak of: text → id. */
+export type Guarded = ReadonlyMap<string, number>;
+
+/** Options as they cross. `extras` undefined: the flags say all. */
+export interface Crossing {
+  flags: number;
+  extras: NativeEncodeExtras | undefined;
+  /** Ids that must not come out, with their texts. */
+  forbidden: ReadonlyMap<number, string> | undefined;
+}
+
+/** The flags of options that need nothing else, or undefined. */
+export function plainFlags(options: EncodeOptions | undefined): number | undefined {
+  if (options === undefined) return Flag.addSpecial;
+  const { addSpecialTokens, allowSpecial, forbidSpecial, dropout } = options;
+  if (forbidSpecial !== undefined || dropout !== undefined) return undefined;
+  if (allowSpecial !== undefined && typeof allowSpecial !== "boolean") return undefined;
+  return (addSpecialTokens === false ? 0 : Flag.addSpecial) | (allowSpecial === true ? Flag.allowSpecial : 0);
+}
+
+/** @param isBpe whether dropout has a meaning */
+export function crossingOf(options: EncodeOptions | undefined, guarded: () => Guarded, isBpe: boolean): Crossing {
+  const flags = plainFlags(options);
+  if (flags !== undefined) return { flags, extras: undefined, forbidden: undefined };
+  const { addSpecialTokens, allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options!;
+  if (!(typeof dropout === "number" && dropout >= 0 && dropout < 1)) {
+    throw invalidArgument("dropout", "a number from 0, below 1", dropout);
+  }
+  if (!Number.isSafeInteger(seed) || seed < 0) throw invalidArgument("seed", "a whole number from 0", seed);
+  if (dropout > 0 && !isBpe)
+    throw new HeddleError("UNSUPPORTED", "dropout: expected a tokenizer of byte pair encoding");
+  const allowed = named("allowSpecial", allowSpecial, guarded);
+  const forbidden = named("forbidSpecial", forbidSpecial, guarded).filter(
+    ([, id]) => !allowed.some((a) => a[1] === id),
+  );
+  // What is forbidden is looked for as well: where it is not found, the ids are those of the text without it.
+  const ids = Uint32Array.from([...allowed, ...forbidden], ([, id]) => id);
+  return {
+    flags: (addSpecialTokens === false ? 0 : Flag.addSpecial) | (allowSpecial === true ? Flag.allowSpecial : 0),
+    extras: { allowed: ids, dropout, seed },
+    forbidden: forbidden.length > 0 ? new Map(forbidden.map(([text, id]) => [id, text])) : undefined,
+  };
+}
+
+function named(name: string, value: boolean | readonly string[], guarded: () => Guarded): [string, number][] {
+  if (value === false) return [];
+  if (value === true) return [...guarded()];
+  if (!Array.isArray(value)) throw invalidArgument(name, "true, false or an array of special tokens", value);
+  return value.map((text) => {
+    const id = guarded().get(text);
+    if (id === undefined) throw invalidArgument(name, "texts of special tokens", text);
+    return [text, id];
+  });
+}
+
+/** Throws INVALID_ARGUMENT where a text held what is forbidden. @param around ids put around the text, which may be anything */
+export function checkForbidden(
+  ids: Uint32Array,
+  { forbidden }: Crossing,
+  around: { before: number; after: number },
+  name = "text",
+): void {
+  if (!forbidden) return;
+  for (let i = around.before; i < ids.length - around.after; i++) {
+    const text = forbidden.get(ids[i]!);
+    if (text !== undefined) throw invalidArgument(name, "no forbidden special token", text);
+  }
+}
+
+export function checkText(text: unknown): asserts text is string {
+  if (typeof text !== "string")
+    throw new HeddleError("INVALID_ARGUMENT", `text: expected a string, got ${describe(text)}`);
+}

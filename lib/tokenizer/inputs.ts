@@ -1,0 +1,108 @@
+// What a model takes: ids of one text or of two, cut to a length and filled up, with masks.
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { EncodeOptions } from "./encode-options.ts";
+import { type Padding, paddedLength, padTo } from "./padding.ts";
+import type { PairPart } from "./post-processors.ts";
+import { type Truncation, truncate } from "./truncation.ts";
+
+export interface InputOptions extends EncodeOptions {
+  /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the model's maximum. false: none. */
+  truncation?: Truncation | boolean;
+  /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the longest. false: none. */
+  padding?: Padding | boolean;
+  signal?: AbortSignal;
+}
+
+/** Arrays of one length. */
+export interface ModelInput {
+  ids: Uint32Array;
+  /** Of which text each id is, as the tokenizer counts them. */
+  typeIds: Uint32Array;
+  /** 1: an id of the input; 0: padding. */
+  attentionMask: Uint8Array;
+  /** 1: put around the texts, or padding. */
+  specialTokensMask: Uint8Array;
+  /** What truncation left out, in inputs of their own, the nearest first. */
+  overflowing: ModelInput[];
+}
+
+/** A text, or two that go together. */
+export type InputText = string | readonly [string, string];
+
+export interface Form {
+  single: readonly PairPart[];
+  pair: readonly PairPart[];
+}
+
+export function checkInputTexts(inputs: unknown): asserts inputs is readonly InputText[] {
+  if (!Array.isArray(inputs)) throw invalidArgument("texts", "an array of texts or pairs of texts", inputs);
+  for (const [index, input] of inputs.entries()) {
+    const isPair = Array.isArray(input) && input.length === 2 && input.every((text) => typeof text === "string");
+    if (typeof input !== "string" && !isPair) {
+      throw invalidArgument(`texts[${index}]`, "a string or two of them", input);
+    }
+  }
+}
+
+/** One input and what overflows of it. @param texts ids of one text or two @param parts the form around them */
+export function buildInput(
+  texts: readonly Uint32Array[],
+  parts: readonly PairPart[],
+  truncation: Truncation | undefined,
+): ModelInput {
+  let kept: Uint32Array[][] = [[...texts]];
+  if (truncation) {
+    const around = parts.reduce((sum, part) => sum + ("ids" in part ? part.ids.length : 0), 0);
+    const room = truncation.maxLength - around;
+    if (room < 0) {
+      const message = `truncation.maxLength: expected at least the ${around} ids around a text, got ${truncation.maxLength}`;
+      throw new HeddleError("INVALID_ARGUMENT", message);
+    }
+    kept = truncate(texts, truncation, room);
+  }
+  const [first, ...overflowing] = kept.map((one) => assemble(one, parts));
+  return { ...first!, overflowing };
+}
+
+function assemble(texts: readonly Uint32Array[], parts: readonly PairPart[]): ModelInput {
+  const length = parts.reduce((sum, part) => sum + ("ids" in part ? part.ids.length : texts[part.text]!.length), 0);
+  const input: ModelInput = {
+    ids: new Uint32Array(length),
+    typeIds: new Uint32Array(length),
+    attentionMask: new Uint8Array(length).fill(1),
+    specialTokensMask: new Uint8Array(length),
+    overflowing: [],
+  };
+  let at = 0;
+  for (const part of parts) {
+    const ids = "ids" in part ? part.ids : texts[part.text]!;
+    input.ids.set(ids, at);
+    input.typeIds.fill(part.typeId, at, at + ids.length);
+    if ("ids" in part) input.specialTokensMask.fill(1, at, at + ids.length);
+    at += ids.length;
+  }
+  return input;
+}
+
+/** Fills all up to one length, what overflowed included. */
+export function padInputs(
+  inputs: readonly ModelInput[],
+  padding: Padding,
+  padTokenId: number | undefined,
+): ModelInput[] {
+  const id = padding.id ?? padTokenId;
+  if (id === undefined) throw invalidArgument("padding.id", "an id, since the tokenizer has no pad token", undefined);
+  const length = paddedLength(
+    inputs.map((input) => input.ids.length),
+    padding,
+  );
+  const { side = "right", typeId = 0 } = padding;
+  const pad = (input: ModelInput): ModelInput => ({
+    ids: padTo(input.ids, id, length, side),
+    typeIds: padTo(input.typeIds, typeId, length, side),
+    attentionMask: padTo(input.attentionMask, 0, length, side),
+    specialTokensMask: padTo(input.specialTokensMask, 1, length, side),
+    overflowing: input.overflowing.map(pad),
+  });
+  return inputs.map(pad);
+}

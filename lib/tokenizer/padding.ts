@@ -1,0 +1,90 @@
+// Filling up what is too short, by the rules of Hugging Face's tokenizers library.
+import { invalidArgument } from "../errors.ts";
+import { invalidFile, isObject, isTokenId, type JsonObject, limits } from "./tokenizer-file.ts";
+import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
+
+export interface Padding {
+  /** Every input as long as the longest, or at least as long as this. Default "longest". */
+  to?: "longest" | number;
+  /** Then up to a multiple of this, as tensor cores like it. */
+  multipleOf?: number;
+  /** Where padding goes. Default "right"; generation from a batch wants "left". */
+  side?: "right" | "left";
+  /** Default: the tokenizer's padTokenId. */
+  id?: number;
+  /** Of `typeIds`. Default 0. */
+  typeId?: number;
+}
+
+const sides = { Right: "right", Left: "left" } as const;
+const maxLength = 1 << 24;
+
+export function checkPadding(value: Padding, name = "padding"): Padding {
+  if (typeof value !== "object" || value === null) throw invalidArgument(name, "an object", value);
+  const { to = "longest", multipleOf = 1, side, id = 0, typeId = 0 } = value;
+  if (to !== "longest" && !(Number.isSafeInteger(to) && to >= 0 && to <= maxLength)) {
+    throw invalidArgument(`${name}.to`, `"longest" or a whole number from 0 to ${maxLength}`, to);
+  }
+  if (!(Number.isSafeInteger(multipleOf) && multipleOf >= 1 && multipleOf <= maxLength)) {
+    throw invalidArgument(`${name}.multipleOf`, `a whole number from 1 to ${maxLength}`, multipleOf);
+  }
+  oneOf(`${name}.side`, side, Object.values(sides));
+  if (!isTokenId(id)) throw invalidArgument(`${name}.id`, `a whole number from 0 to ${limits.tokens - 1}`, id);
+  if (!isTokenId(typeId)) throw invalidArgument(`${name}.typeId`, "a whole number from 0", typeId);
+  return value;
+}
+
+/** The `padding` of a tokenizer.json. Throws INVALID_FILE. */
+export function readPadding(json: JsonObject | null): Padding | undefined {
+  if (json === null) return undefined;
+  const strategy = json.strategy ?? "BatchLongest";
+  const fixed = isObject(strategy) ? strategy.Fixed : undefined;
+  if (
+    strategy !== "BatchLongest" &&
+    !(Number.isSafeInteger(fixed) && (fixed as number) >= 0 && (fixed as number) <= maxLength)
+  ) {
+    throw invalidFile("padding.strategy", `"BatchLongest" or { Fixed: a whole number }`, fixed ?? strategy);
+  }
+  const multipleOf = wholeField(json, "padding", "pad_to_multiple_of", 0);
+  return {
+    to: strategy === "BatchLongest" ? "longest" : (fixed as number),
+    ...(multipleOf > 0 && { multipleOf: Math.min(multipleOf, maxLength) }),
+    side: choiceField(json, "padding", "direction", sides, "Right"),
+    id: wholeField(json, "padding", "pad_id", 0),
+    typeId: wholeField(json, "padding", "pad_type_id", 0),
+  };
+}
+
+/** @param padTokenId where the padding names none */
+export function paddingToJson(
+  padding: Padding | undefined,
+  padTokenId: number | undefined,
+  tokenOf: (id: number) => string | undefined,
+): JsonObject | null {
+  if (!padding) return null;
+  const { to = "longest", multipleOf, side = "right", id = padTokenId ?? 0, typeId = 0 } = padding;
+  return {
+    strategy: to === "longest" ? "BatchLongest" : { Fixed: to },
+    direction: keyOf(sides, side),
+    pad_to_multiple_of: multipleOf ?? null,
+    pad_id: id,
+    pad_type_id: typeId,
+    pad_token: tokenOf(id) ?? "[PAD]",
+  };
+}
+
+/** The length that inputs of these lengths are filled up to; longer ones stay as they are. */
+export function paddedLength(lengths: readonly number[], { to = "longest", multipleOf = 1 }: Padding): number {
+  const length = to === "longest" ? lengths.reduce((most, one) => Math.max(most, one), 0) : to;
+  return Math.ceil(length / multipleOf) * multipleOf;
+}
+
+/** `values` with `value` in front or behind, up to `length`. */
+export function padTo<T extends Uint32Array | Uint8Array>(values: T, value: number, length: number, side: string): T {
+  if (values.length >= length) return values;
+  const padded = new (values.constructor as new (length: number) => T)(length);
+  const front = side === "left" ? length - values.length : 0;
+  padded.fill(value);
+  padded.set(values, front);
+  return padded;
+}

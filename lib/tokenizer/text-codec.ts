@@ -1,0 +1,213 @@
+// Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
+import { binding, type NativeTokenizer } from "../binding.ts";
+import { invalidArgument } from "../errors.ts";
+import { TokenDecoder } from "./decoder.ts";
+import {
+  type Crossing,
+  checkForbidden,
+  checkText,
+  crossingOf,
+  type EncodeOptions,
+  Flag,
+  plainFlags,
+} from "./encode-options.ts";
+import { finish, throwIfAborted } from "./jobs.ts";
+import { joinIds, makePlan, type Plan } from "./plan.ts";
+import { TokenNames, tokenIds } from "./token-names.ts";
+import type { TokenizerFile } from "./tokenizer-file.ts";
+import { oneOf } from "./truncation.ts";
+
+export interface DecodeOptions {
+  /** Leave special tokens out. Default false. */
+  skipSpecialTokens?: boolean;
+}
+
+export interface EncodingWithOffsets {
+  ids: Uint32Array;
+  /**
+   * Two numbers a token: where what the token stands for begins and ends in the text, in UTF-16 units (JavaScript's string
+   * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0.
+   */
+  offsets: Uint32Array;
+}
+
+/** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
+const asyncLength = 16_384;
+
+/** What of Tokenizer turns texts into ids and back. */
+export class TextCodec {
+  /** Highest id + 1, added tokens included: what an embedding needs at least. */
+  readonly vocabSize: number;
+  protected readonly plan: Plan;
+  protected readonly native: NativeTokenizer;
+  private readonly output: Uint32Array;
+  private readonly names: TokenNames;
+  private readonly isBpe: boolean;
+  private guardedIds: ReadonlyMap<string, number> | undefined;
+
+  /** @internal */
+  constructor(file: TokenizerFile) {
+    this.plan = makePlan(file);
+    this.native = new binding.NativeTokenizer(this.plan.spec);
+    // The addon has its own copy now.
+    Object.assign(this.plan.spec, { tokens: "", merges: "", scores: undefined, normalizer: [] });
+    this.output = this.native.output;
+    this.vocabSize = this.native.size;
+    this.names = new TokenNames(file, this.vocabSize);
+    this.isBpe = file.model.type === "BPE";
+  }
+
+  /**
+   * Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. Text that looks like
+   * special tokens stays text unless `allowSpecial` says otherwise.
+   */
+  encode(text: string, options?: EncodeOptions): Uint32Array {
+    checkText(text);
+    const flags = plainFlags(options);
+    if (flags === undefined) return this.encodeWith(text, options, 0)[0];
+    const result = this.native.encode(text, flags);
+    return typeof result === "number" ? this.output.slice(0, result) : result;
+  }
+
+  /**
+   * As encode, into an array of the caller's. Returns how many ids the text has; where `output` has less room it holds the first
+   * of them.
+   */
+  encodeInto(text: string, output: Uint32Array, options?: EncodeOptions): number {
+    if (!(output instanceof Uint32Array)) throw invalidArgument("output", "a Uint32Array", output);
+    checkText(text);
+    const flags = plainFlags(options);
+    const result = flags === undefined ? this.encodeWith(text, options, 0)[0] : this.native.encode(text, flags);
+    const isShort = typeof result === "number";
+    const count = isShort ? result : result.length;
+    const ids = isShort ? this.output : result;
+    const stop = Math.min(count, output.length);
+    for (let i = 0; i < stop; i++) output[i] = ids[i]!;
+    return count;
+  }
+
+  /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
+  async encodeAsync(text: string, options: EncodeOptions & { signal?: AbortSignal } = {}): Promise<Uint32Array> {
+    checkText(text);
+    throwIfAborted(options.signal, "encode");
+    if (text.length < asyncLength) return this.encode(text, options);
+    return (await this.encodeBatch([text], options))[0]!;
+  }
+
+  /** Ids of each text, encoded on several threads away from the event loop. Rejects with ABORTED. */
+  async encodeBatch(
+    texts: readonly string[],
+    options: EncodeOptions & { signal?: AbortSignal } = {},
+  ): Promise<Uint32Array[]> {
+    for (const text of texts) checkText(text);
+    throwIfAborted(options.signal, "encode");
+    const crossing = this.crossing(options);
+    const job = this.native.encodeBatch([...texts], crossing.flags, crossing.extras);
+    const [ids, counts] = await finish(job, options.signal);
+    const around = this.around(crossing.flags);
+    let at = 0;
+    return texts.map((_, index) => {
+      const count = counts[index]!;
+      at += count;
+      const own = ids.slice(at - count, at);
+      checkForbidden(own, crossing, around, `texts[${index}]`);
+      return own;
+    });
+  }
+
+  /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */
+  encodeWithOffsets(text: string, options: EncodeOptions & { units?: "utf16" | "bytes" } = {}): EncodingWithOffsets {
+    checkText(text);
+    oneOf("units", options.units, ["utf16", "bytes"]);
+    const [ids, offsets] = this.encodeWith(text, options, options.units === "bytes" ? Flag.byteOffsets : Flag.offsets);
+    return { ids, offsets };
+  }
+
+  /** Number of ids of a text, without an array of them. */
+  count(text: string, options?: EncodeOptions): number {
+    checkText(text);
+    const flags = plainFlags(options);
+    return flags === undefined ? this.encodeWith(text, options, 0)[0].length : this.native.count(text, flags);
+  }
+
+  /**
+   * Text of ids. Malformed UTF-8 becomes U+FFFD; ids that the vocabulary lacks add nothing.
+   * Takes any iterable of numbers.
+   */
+  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    const array = ids instanceof Uint32Array ? ids : Uint32Array.from(ids);
+    return this.native.decode(array, options.skipSpecialTokens === true);
+  }
+
+  /** Text of each of several lists of ids, decoded on several threads away from the event loop. Rejects with ABORTED. */
+  async decodeBatch(
+    lists: readonly Iterable<number>[],
+    options: DecodeOptions & { signal?: AbortSignal } = {},
+  ): Promise<string[]> {
+    if (!Array.isArray(lists)) throw invalidArgument("lists", "an array of lists of ids", lists);
+    throwIfAborted(options.signal, "decode");
+    const arrays = lists.map((ids) => (ids instanceof Uint32Array ? ids : Uint32Array.from(ids)));
+    const { ids, counts } = joinIds(arrays);
+    return finish(this.native.decodeBatch(ids, counts, options.skipSpecialTokens === true), options.signal);
+  }
+
+  /**
+   * Decodes ids one by one: `push(id)` returns the text that has become certain (never a part of a character), `flush()`
+   * the rest. The pieces add up to `decode` of all ids.
+   *
+   * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
+   */
+  decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
+    const skipSpecial = options.skipSpecialTokens === true;
+    const decoder = this.plan.decodesInSteps
+      ? TokenDecoder.overWindow(
+          (ids) => this.decode(ids, { skipSpecialTokens: skipSpecial }),
+          // A run of byte tokens is text or not as a whole.
+          (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
+        )
+      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false));
+    if (options.after) for (const id of options.after) decoder.push(id);
+    return decoder;
+  }
+
+  /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
+  idToToken(id: number): string | undefined {
+    return this.names.name(id);
+  }
+
+  /** The id of a token as the vocabulary writes it, or undefined. */
+  tokenToId(token: string): number | undefined {
+    return this.names.id(token);
+  }
+
+  /** The bytes that a token stands for by itself: `<0x0A>` is one byte, "▁the" is " the". Empty for an unknown id. */
+  tokenBytes(id: number): Uint8Array {
+    return this.native.tokenBytes(id);
+  }
+
+  /** Ids of text with barriers that no special token may span: see chat-guard.ts. */
+  protected encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
+    const result = this.native.encode(text, Flag.allowSpecial, barriers);
+    return typeof result === "number" ? this.output.slice(0, result) : result;
+  }
+
+  private crossing(options: EncodeOptions | undefined): Crossing {
+    const guarded = () => {
+      this.guardedIds ??= tokenIds(this.plan.spec.added.filter((token) => token.guarded));
+      return this.guardedIds;
+    };
+    return crossingOf(options, guarded, this.isBpe);
+  }
+
+  private around(flags: number): { before: number; after: number } {
+    if ((flags & Flag.addSpecial) === 0) return { before: 0, after: 0 };
+    return { before: this.plan.spec.beginIds.length, after: this.plan.spec.endIds.length };
+  }
+
+  private encodeWith(text: string, options: EncodeOptions | undefined, flags: number): [Uint32Array, Uint32Array] {
+    const crossing = this.crossing(options);
+    const result = this.native.encodeWith(text, crossing.flags | flags, crossing.extras);
+    checkForbidden(result[0], crossing, this.around(crossing.flags));
+    return result;
+  }
+}

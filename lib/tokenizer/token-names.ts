@@ -1,0 +1,39 @@
+// Tokens as the vocabulary writes them, and their ids: made when first asked for.
+import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
+
+export class TokenNames {
+  readonly #file: TokenizerFile;
+  readonly #size: number;
+  #byId: (string | undefined)[] | undefined;
+  #byName: Map<string, number> | undefined;
+
+  constructor(file: TokenizerFile, size: number) {
+    this.#file = file;
+    this.#size = size;
+  }
+
+  name(id: number): string | undefined {
+    if (!this.#byId) {
+      this.#byId = new Array(this.#size);
+      const { tokens, ids } = this.#file.model;
+      for (let i = 0; i < tokens.length; i++) this.#byId[ids[i]!] = tokens[i];
+      for (const token of this.#file.added) this.#byId[token.id] = token.content;
+    }
+    return this.#byId[id];
+  }
+
+  id(name: string): number | undefined {
+    if (!this.#byName) {
+      this.#byName = new Map();
+      const { tokens, ids } = this.#file.model;
+      for (let i = 0; i < tokens.length; i++) this.#byName.set(tokens[i]!, ids[i]!);
+      for (const added of this.#file.added) this.#byName.set(added.content, added.id);
+    }
+    return this.#byName.get(name);
+  }
+}
+
+/** Text → id of some added tokens. */
+export function tokenIds(tokens: readonly AddedToken[]): ReadonlyMap<string, number> {
+  return new Map(tokens.map((token) => [token.content, token.id]));
+}

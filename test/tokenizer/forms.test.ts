@@ -1,0 +1,142 @@
+// The other forms of encode and decode: reused buffers, batches of ids, byte offsets, dropout.
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { families, generator, randomText } from "./generated.ts";
+import { byteLevelJson, fromJson, sentencePieceJson } from "./samples.ts";
+
+const words = "the cat's hat, 日本語 naïve 🎉 ".repeat(3);
+
+async function trained(): Promise<Tokenizer> {
+  return Tokenizer.train(["the cat sat on the mat and that hat ".repeat(50)], { vocabSize: 300 });
+}
+
+describe("encodeInto", () => {
+  it("fills the caller's array and says how many ids there are", async () => {
+    const tokenizer = await trained();
+    const output = new Uint32Array(40_000).fill(7);
+    for (const text of ["", "the cat", words, words.repeat(200)]) {
+      const ids = tokenizer.encode(text);
+      expect(tokenizer.encodeInto(text, output)).toBe(ids.length);
+      expect(output.subarray(0, ids.length)).toEqual(ids);
+      const small = new Uint32Array(3);
+      expect(tokenizer.encodeInto(text, small)).toBe(ids.length);
+      expect(small.subarray(0, Math.min(3, ids.length))).toEqual(ids.subarray(0, 3));
+    }
+    expect(output.at(-1)).toBe(7);
+    expect(() => tokenizer.encodeInto("a", [] as never)).toThrow("output");
+  });
+});
+
+describe("decodeBatch", () => {
+  it("is decode of each list", async () => {
+    const random = generator(11);
+    for (const name of ["bert", "unigram-t5", "nfc"]) {
+      const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(families()[name]) });
+      const lists = Array.from({ length: 300 }, () => tokenizer.encode(randomText(random), { allowSpecial: true }));
+      for (const skipSpecialTokens of [true, false]) {
+        const texts = await tokenizer.decodeBatch(lists, { skipSpecialTokens });
+        expect(texts).toEqual(lists.map((ids) => tokenizer.decode(ids, { skipSpecialTokens })));
+      }
+    }
+  });
+
+  it("works on several threads, takes any iterables and stops when aborted", async () => {
+    const tokenizer = await trained();
+    const long = tokenizer.encode(words.repeat(20_000));
+    const texts = await tokenizer.decodeBatch([long, [...long.subarray(0, 5)], new Set([1, 2]), []]);
+    expect(texts[0]).toBe(words.repeat(20_000));
+    expect(texts[1]).toBe(tokenizer.decode(long.subarray(0, 5)));
+    expect(texts[3]).toBe("");
+    expect(await tokenizer.decodeBatch([])).toEqual([]);
+    const signal = AbortSignal.abort();
+    await expect(tokenizer.decodeBatch([long], { signal })).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(tokenizer.decodeBatch("ab" as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  });
+});
+
+describe("offsets in bytes", () => {
+  it("cut the same stretches out of the text's UTF-8", () => {
+    for (const name of ["bert", "unigram-always", "nfc", "lowercase"]) {
+      const tokenizer = Tokenizer.fromFiles({ tokenizer: JSON.stringify(families()[name]) });
+      const random = generator(5);
+      for (let i = 0; i < 200; i++) {
+        const text = randomText(random);
+        const utf8 = Buffer.from(text.toWellFormed());
+        const units = tokenizer.encodeWithOffsets(text);
+        const bytes = tokenizer.encodeWithOffsets(text, { units: "bytes" });
+        expect(bytes.ids).toEqual(units.ids);
+        for (let k = 0; k < units.offsets.length; k += 2) {
+          const [begin, end] = [units.offsets[k]!, units.offsets[k + 1]!];
+          const got = utf8.subarray(bytes.offsets[k], bytes.offsets[k + 1]).toString();
+          expect(got).toBe(text.toWellFormed().slice(begin, end));
+        }
+      }
+    }
+    const tokenizer = fromJson(byteLevelJson([]));
+    expect(() => tokenizer.encodeWithOffsets("a", { units: "chars" as never })).toThrow("units");
+  });
+});
+
+describe("dropout", () => {
+  it("decodes to the same text, with more tokens, the same ones from the same seed", async () => {
+    const tokenizer = await trained();
+    const text = "the cat that sat on the mat ".repeat(40);
+    const plain = tokenizer.encode(text).length;
+    const seen = new Set<string>();
+    for (let seed = 0; seed < 8; seed++) {
+      const ids = tokenizer.encode(text, { dropout: 0.3, seed });
+      expect(tokenizer.decode(ids)).toBe(text);
+      expect(ids.length).toBeGreaterThan(plain);
+      expect(tokenizer.encode(text, { dropout: 0.3, seed })).toEqual(ids);
+      seen.add(ids.join());
+    }
+    expect(seen.size).toBe(8);
+    expect(tokenizer.encode(text, { dropout: 0 })).toEqual(tokenizer.encode(text));
+    const batch = await tokenizer.encodeBatch([text, text], { dropout: 0.3, seed: 4 });
+    expect(batch[0]).toEqual(tokenizer.encode(text, { dropout: 0.3, seed: 4 }));
+    expect(batch[1]).toEqual(tokenizer.encode(text, { dropout: 0.3, seed: 5 }));
+  });
+
+  it("leaves a merge out as often as it says", () => {
+    // One merge only: a pair stays apart with the probability, each on its own.
+    const tokenizer = fromJson(byteLevelJson([["a", "b"]]));
+    const pairs = 20_000;
+    for (const dropout of [0.1, 0.5, 0.9]) {
+      const ids = tokenizer.encode("ab ".repeat(pairs), { dropout, seed: 1 });
+      const apart = ids.filter((id) => id === 97).length / pairs;
+      expect(Math.abs(apart - dropout)).toBeLessThan(4 * Math.sqrt((dropout * (1 - dropout)) / pairs));
+    }
+  });
+
+  it("is never slow and has offsets", () => {
+    const tokenizer = fromJson(
+      sentencePieceJson(
+        ["a", "aa", "aaaa"],
+        [
+          ["a", "a"],
+          ["aa", "aa"],
+        ],
+      ),
+    );
+    fc.assert(
+      fc.property(fc.string({ unit: "binary" }), fc.double({ min: 0, max: 0.99, noNaN: true }), (text, dropout) => {
+        const { ids, offsets } = tokenizer.encodeWithOffsets(text, { dropout, seed: 3 });
+        expect(offsets.length).toBe(2 * ids.length);
+      }),
+      { numRuns: 50 },
+    );
+    const started = performance.now();
+    expect(tokenizer.encode("a".repeat(300_000), { dropout: 0.5 }).length).toBeGreaterThan(100_000);
+    expect(performance.now() - started).toBeLessThan(5000);
+  });
+
+  it("refuses what has no meaning", () => {
+    const tokenizer = fromJson(byteLevelJson([]));
+    for (const options of [{ dropout: 1 }, { dropout: -0.1 }, { dropout: Number.NaN }, { dropout: 0.1, seed: -1 }]) {
+      expect(() => tokenizer.encode("a", options)).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
+    }
+    const bert = Tokenizer.fromFiles({ tokenizer: JSON.stringify(families().bert) });
+    expect(() => bert.encode("a", { dropout: 0.1 })).toThrow(expect.objectContaining({ code: "UNSUPPORTED" }));
+  });
+});

@@ -1,0 +1,130 @@
+// Truncation and padding: stored values of the official library (scripts/golden/tokenizer_inputs.mjs).
+import { readFileSync } from "node:fs";
+import { describe, expect, it } from "vitest";
+import { HeddleError, type InputText, type ModelInput, Tokenizer, type Truncation } from "../../lib/tokenizer/index.ts";
+import { families } from "./generated.ts";
+import { byteLevelJson, fromJson } from "./samples.ts";
+
+interface Row {
+  truncation: object | null;
+  padding: object | null;
+  texts: InputText[];
+  inputs: Plain[];
+}
+interface Plain {
+  ids: number[];
+  typeIds: number[];
+  attentionMask: number[];
+  specialTokensMask: number[];
+}
+
+const rows = JSON.parse(readFileSync(new URL("../golden/tokenizer-inputs.json", import.meta.url), "utf8")) as Row[];
+const load = (changes: object = {}) =>
+  Tokenizer.fromFiles({ tokenizer: JSON.stringify({ ...families().bert, ...changes }) });
+const plain = (input: ModelInput): Plain => ({
+  ids: [...input.ids],
+  typeIds: [...input.typeIds],
+  attentionMask: [...input.attentionMask],
+  specialTokensMask: [...input.specialTokensMask],
+});
+
+describe("encodeInputs", () => {
+  it.each(rows.map((row, index) => ({ ...row, index })))("is the official library's: $index", async (row) => {
+    const { truncation, padding, texts, inputs } = row;
+    const tokenizer = load({ truncation, padding });
+    // The library pads a pair on its own.
+    for (const [i, text] of texts.entries()) {
+      const alone = (padding as { strategy?: unknown } | null)?.strategy === "BatchLongest" ? texts : [text];
+      const got = (await tokenizer.encodeInputs(alone))[alone.indexOf(text)]!;
+      expect(plain(got), JSON.stringify(text)).toEqual(inputs[i]);
+    }
+    expect(texts.length).toBeGreaterThan(2);
+  });
+
+  it("gives what overflows in windows that share the stride", async () => {
+    const tokenizer = fromJson(byteLevelJson([]));
+    const windows = async (text: InputText, truncation: Truncation) => {
+      const [input] = await tokenizer.encodeInputs([text], { truncation });
+      return [input!, ...input!.overflowing].map(({ ids }) => tokenizer.decode(ids));
+    };
+    const text = "0123456789";
+    expect(await windows(text, { maxLength: 4 })).toEqual(["0123", "4567", "89"]);
+    expect(await windows(text, { maxLength: 4, stride: 2 })).toEqual(["0123", "2345", "4567", "6789"]);
+    expect(await windows(text, { maxLength: 4, stride: 1, side: "left" })).toEqual(["6789", "3456", "0123"]);
+    expect(await windows(text, { maxLength: 4, stride: 2, side: "left" })).toEqual(["6789", "4567", "2345", "0123"]);
+    expect(await windows(text, { maxLength: 10, stride: 3 })).toEqual([text]);
+    expect(await windows(text, { maxLength: 0 })).toEqual(["", text]);
+    // The other text stays with every part.
+    const pair: InputText = ["ab", text];
+    expect(await windows(pair, { maxLength: 6, strategy: "onlySecond" })).toEqual(["ab0123", "ab4567", "ab89"]);
+    expect(await windows([text, "ab"], { maxLength: 6 })).toEqual(["0123ab", "4567ab", "89ab"]);
+    expect(await windows(["abcdef", "0123456"], { maxLength: 7 })).toEqual(["abc0123"]); // both cut: nothing overflows
+  });
+
+  it("takes rules from options before those of the tokenizer, which can be set and are saved", async () => {
+    const tokenizer = load();
+    expect([tokenizer.truncation, tokenizer.padding]).toEqual([undefined, undefined]);
+    const lengths = async (options?: object) =>
+      (await tokenizer.encodeInputs(["the", "the un able café"], options)).map(({ ids }) => ids.length);
+    const whole = await lengths();
+    expect(whole[1]! - whole[0]!).toBeGreaterThan(1);
+    tokenizer.truncation = { maxLength: 4 };
+    tokenizer.padding = { multipleOf: 8, id: 0 };
+    expect(await lengths()).toEqual([8, 8]);
+    expect(await lengths({ truncation: false, padding: false })).toEqual(whole);
+    expect(await lengths({ truncation: { maxLength: 3 }, padding: { to: 5, id: 0 } })).toEqual([5, 5]);
+    const again = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"] });
+    expect(again.truncation).toMatchObject({ maxLength: 4, side: "right", strategy: "longestFirst", stride: 0 });
+    expect(again.padding).toMatchObject({ to: "longest", multipleOf: 8, id: 0 });
+    tokenizer.truncation = undefined;
+    tokenizer.padding = undefined;
+    expect(await lengths()).toEqual(whole);
+    expect(JSON.parse(tokenizer.files()["tokenizer.json"])).toMatchObject({ truncation: null, padding: null });
+  });
+
+  it("cuts to the model's maximum and fills with the pad token where asked by true", async () => {
+    const json = byteLevelJson([], { added_tokens: [{ id: 256, content: "<pad>", special: true }] });
+    const tokenizer = fromJson(json, { model_max_length: 6, pad_token: "<pad>" });
+    const inputs = await tokenizer.encodeInputs(["abcdefgh", "ab"], { truncation: true, padding: true });
+    expect(inputs.map(({ ids }) => [...ids])).toEqual([
+      [97, 98, 99, 100, 101, 102].map((code) => code),
+      [97, 98, 256, 256, 256, 256],
+    ]);
+    expect([...inputs[1]!.attentionMask]).toEqual([1, 1, 0, 0, 0, 0]);
+    const bare = fromJson(byteLevelJson([]));
+    await expect(bare.encodeInputs(["a"], { truncation: true })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    await expect(bare.encodeInputs(["a"], { padding: true })).rejects.toThrow("padding.id");
+  });
+
+  it("refuses bad rules by name", async () => {
+    const tokenizer = load();
+    const cases: [object, string][] = [
+      [{ truncation: { maxLength: -1 } }, "truncation.maxLength"],
+      [{ truncation: { maxLength: 1 } }, "truncation.maxLength"], // [CLS] and [SEP] alone are two
+      [{ truncation: { maxLength: 4, side: "up" } }, "truncation.side"],
+      [{ truncation: { maxLength: 4, strategy: "longest" } }, "truncation.strategy"],
+      [{ truncation: { maxLength: 4, stride: 2 } }, "truncation.stride"],
+      [{ truncation: { maxLength: 4, strategy: "onlySecond" } }, "truncation.strategy"],
+      [{ padding: { to: "max" } }, "padding.to"],
+      [{ padding: { multipleOf: 0 } }, "padding.multipleOf"],
+      [{ padding: { id: -1 } }, "padding.id"],
+      [{ padding: { side: "both" } }, "padding.side"],
+    ];
+    for (const [options, name] of cases) {
+      const error = await tokenizer.encodeInputs(["the un believable café"], options).catch((e: unknown) => e);
+      expect(error, name).toBeInstanceOf(HeddleError);
+      expect((error as HeddleError).message).toContain(name);
+    }
+    for (const bad of ["text", [1], [["a"]], [["a", "b", "c"]]]) {
+      await expect(tokenizer.encodeInputs(bad as never)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+    }
+    const broken = [
+      { truncation: { max_length: "9" } },
+      { truncation: { max_length: 9, direction: "Up" } },
+      { padding: { strategy: { Fixed: 1e12 } } },
+      { padding: { strategy: "Longest" } },
+      { padding: { pad_id: -1 } },
+    ];
+    for (const json of broken) expect(() => load(json)).toThrow(expect.objectContaining({ code: "INVALID_FILE" }));
+  });
+});
