@@ -240,15 +240,45 @@ export interface NativeDecoder {
   flush(): string;
 }
 
+export type NativeProgress = (done: number, total: number) => void;
+
 /** One job at a time. */
 export interface NativeTrainer {
-  feed(texts: string[]): NativeJob<undefined>;
+  feed(texts: string[], threads: number): NativeJob<undefined>;
   /** Left, right and token of each merge; tokens are numbered: the 256 bytes, then as made. */
-  train(tokens: number, minCount: number, progress?: (done: number, total: number) => void): NativeJob<Uint32Array>;
+  trainBytes(tokens: number, minCount: number, progress?: NativeProgress): NativeJob<Uint32Array>;
+  /** Over characters: the alphabet, and merges whose tokens are numbered: the alphabet, then as made. */
+  trainCharacters(
+    options: {
+      tokens: number;
+      minCount: number;
+      coverage?: number | undefined;
+      alphabetLimit?: number | undefined;
+      subwordPrefix?: string | undefined;
+    },
+    progress?: NativeProgress,
+  ): NativeJob<[string[], Uint32Array]>;
+  /** A Unigram model: pieces and their scores, best first. */
+  trainPieces(
+    options: {
+      tokens: number;
+      seeds: number;
+      maxPieceLength: number;
+      shrinkingFactor: number;
+      subIterations: number;
+      threads: number;
+      coverage?: number | undefined;
+    },
+    progress?: NativeProgress,
+  ): NativeJob<[string[], Float64Array]>;
 }
 
 interface TokenizerBinding {
-  NativeTrainer: new (stages: Uint32Array, specialTokens: string[]) => NativeTrainer;
+  NativeTrainer: new (
+    /** Three numbers a stage, or steps. */
+    rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },
+    specialTokens: string[],
+  ) => NativeTrainer;
   NativeTokenizer: new (spec: NativeTokenizerSpec) => NativeTokenizer;
   NativeDecoder: new (tokenizer: NativeTokenizer, skipSpecial: boolean, continuing: boolean) => NativeDecoder;
 }

@@ -25,3 +25,9 @@ export function namedBytes(name: string): Buffer | undefined {
   }
   return bytes;
 }
+
+/** SentencePiece's names of the 256 bytes: `<0x00>` to `<0xFF>`. */
+export const byteTokenNames: readonly string[] = Array.from(
+  { length: 256 },
+  (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`,
+);

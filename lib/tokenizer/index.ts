@@ -14,5 +14,5 @@ export type { DecodeOptions, EncodingWithOffsets } from "./text-codec.ts";
 export type { TiktokenOptions } from "./tiktoken.ts";
 export { Tokenizer } from "./tokenizer.ts";
 export type { AddedToken } from "./tokenizer-file.ts";
-export type { TrainOptions, TrainProgress } from "./train.ts";
+export type { TrainAlgorithm, TrainOptions, TrainProgress } from "./train-options.ts";
 export type { Truncation } from "./truncation.ts";

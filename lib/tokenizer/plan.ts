@@ -187,7 +187,8 @@ export function makePlan(file: TokenizerFile): Plan {
     wordSuffix: model.wordSuffix,
     maxWordCharacters: model.maxWordCharacters,
     scores: model.scores,
-    hidden: model.hidden,
+    // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
+    hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,
     endIds,
     byteLevel,

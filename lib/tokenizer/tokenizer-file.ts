@@ -38,7 +38,7 @@ export interface TokenizerModel {
   maxWordCharacters?: number;
   /** Unigram: one a token. */
   scores?: Float64Array;
-  /** Unigram: ids that no text matches, such as those of bytes. */
+  /** Unigram: ids that no text matches, such as those of bytes; special tokens are none besides. */
   hidden?: Uint32Array;
 }
 

@@ -29,7 +29,8 @@ import { type PairPart, readPairForm, readSingleForm } from "./post-processors.t
 import { TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
-import { type TrainOptions, trainFile } from "./train.ts";
+import { trainFile } from "./train.ts";
+import type { TrainOptions } from "./train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 

@@ -50,48 +50,6 @@ std::vector<SpecAddedToken> to_added(const Napi::Value& value) {
   return tokens;
 }
 
-std::string to_utf8(const Napi::Value& value, const char* name) {
-  std::u16string text = to_utf16(value, name);
-  std::string out;
-  utf::append_utf8(text.data(), text.size(), out);
-  return out;
-}
-
-std::vector<StepSpec> to_steps(const Napi::Value& value) {
-  std::vector<StepSpec> steps;
-  if (!value.IsArray()) return steps;
-  const Napi::Array array = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) {
-    const Napi::Object object = array.Get(i).As<Napi::Object>();
-    StepSpec step;
-    step.type = to_utf8(object.Get("type"), "type");
-    step.pattern = to_utf8(object.Get("pattern"), "pattern");
-    step.is_regex = bool_field(object, "isRegex");
-    step.content = to_utf8(object.Get("content"), "content");
-    const Napi::Value bytes = object.Get("bytes");
-    if (bytes.IsTypedArray() && bytes.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
-      const auto data = bytes.As<Napi::Uint8Array>();
-      step.bytes.assign(reinterpret_cast<const char*>(data.Data()), data.ElementLength());
-    }
-    step.longest = bool_field(object, "longest");
-    step.left = bool_field(object, "left");
-    step.right = bool_field(object, "right");
-    step.clean = bool_field(object, "clean");
-    step.chinese = bool_field(object, "chinese");
-    step.accents = bool_field(object, "accents");
-    step.lower = bool_field(object, "lower");
-    step.invert = bool_field(object, "invert");
-    step.each = bool_field(object, "each");
-    step.prefix = bool_field(object, "prefix");
-    step.cuts = bool_field(object, "cuts");
-    step.number = uint_field(object, "number", 0);
-    step.max_digits = uint_field(object, "maxDigits", 0);
-    step.contractions = bool_field(object, "contractions");
-    steps.push_back(std::move(step));
-  }
-  return steps;
-}
-
 std::vector<double> to_doubles(const Napi::Value& value) {
   if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_float64_array) return {};
   const auto numbers = value.As<Napi::Float64Array>();
@@ -343,6 +301,48 @@ void init_tokenizer(Napi::Env env, Napi::Object exports) {
 BindingInit registered(init_tokenizer);
 
 }  // namespace
+
+std::string to_utf8(const Napi::Value& value, const char* name) {
+  std::u16string text = to_utf16(value, name);
+  std::string out;
+  utf::append_utf8(text.data(), text.size(), out);
+  return out;
+}
+
+std::vector<StepSpec> to_steps(const Napi::Value& value) {
+  std::vector<StepSpec> steps;
+  if (!value.IsArray()) return steps;
+  const Napi::Array array = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Object object = array.Get(i).As<Napi::Object>();
+    StepSpec step;
+    step.type = to_utf8(object.Get("type"), "type");
+    step.pattern = to_utf8(object.Get("pattern"), "pattern");
+    step.is_regex = bool_field(object, "isRegex");
+    step.content = to_utf8(object.Get("content"), "content");
+    const Napi::Value bytes = object.Get("bytes");
+    if (bytes.IsTypedArray() && bytes.As<Napi::TypedArray>().TypedArrayType() == napi_uint8_array) {
+      const auto data = bytes.As<Napi::Uint8Array>();
+      step.bytes.assign(reinterpret_cast<const char*>(data.Data()), data.ElementLength());
+    }
+    step.longest = bool_field(object, "longest");
+    step.left = bool_field(object, "left");
+    step.right = bool_field(object, "right");
+    step.clean = bool_field(object, "clean");
+    step.chinese = bool_field(object, "chinese");
+    step.accents = bool_field(object, "accents");
+    step.lower = bool_field(object, "lower");
+    step.invert = bool_field(object, "invert");
+    step.each = bool_field(object, "each");
+    step.prefix = bool_field(object, "prefix");
+    step.cuts = bool_field(object, "cuts");
+    step.number = uint_field(object, "number", 0);
+    step.max_digits = uint_field(object, "maxDigits", 0);
+    step.contractions = bool_field(object, "contractions");
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
 
 uint32_t to_flags(const Napi::Value& value) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;

@@ -1,6 +1,11 @@
 // NativeTrainer: training of a vocabulary away from the JavaScript thread.
+#include <algorithm>
+#include <exception>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "binding/guard.h"
@@ -9,6 +14,7 @@
 #include "binding/tokenizer_job.h"
 #include "runtime/error.h"
 #include "tokenizer/trainer.h"
+#include "tokenizer/unigram_trainer.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -16,27 +22,39 @@ namespace {
 
 constexpr napi_type_tag trainer_tag = {0x7e2b90d45f1c4a6bULL, 0xa04d83c6e1f72b59ULL};
 
-// In JavaScript: class NativeTrainer { constructor(stages, specialTokens); feed(texts); train(tokens, minCount, progress) }.
-// Both return a job; one at a time.
+// In JavaScript: class NativeTrainer { constructor(rule, specialTokens); feed(texts, threads); and one training }.
+// All return a job; one at a time.
 class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTrainer",
-                       {InstanceMethod<&NativeTrainer::feed>("feed"), InstanceMethod<&NativeTrainer::train>("train")});
+                       {InstanceMethod<&NativeTrainer::feed>("feed"), InstanceMethod<&NativeTrainer::train_bytes>("trainBytes"),
+                        InstanceMethod<&NativeTrainer::train_characters>("trainCharacters"),
+                        InstanceMethod<&NativeTrainer::train_pieces>("trainPieces")});
   }
 
+  // `rule`: Uint32Array of split stages, or { normalizer, preTokenizer }.
   explicit NativeTrainer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTrainer>(info) {
     guard(info, [&] {
-      state_ = std::make_shared<State>(to_stages(info[0]), to_utf8_strings(info[1], "specialTokens"));
+      const std::vector<std::string> specials = to_utf8_strings(info[1], "specialTokens");
+      state_ = std::make_shared<State>();
+      if (info[0].IsTypedArray()) {
+        state_->rule = std::make_shared<const WordRule>(to_stages(info[0]), specials);
+      } else if (info[0].IsObject()) {
+        const Napi::Object rule = info[0].As<Napi::Object>();
+        state_->rule = std::make_shared<const WordRule>(make_normalizer(to_steps(rule.Get("normalizer"))),
+                                                        make_pre_tokenizer(to_steps(rule.Get("preTokenizer"))), specials);
+      } else {
+        throw invalid_argument("rule: expected stages or steps");
+      }
       info.This().As<Napi::Object>().TypeTag(&trainer_tag);
     });
   }
 
  private:
   struct State {
-    State(std::vector<SplitStage> stages, const std::vector<std::string>& specials)
-        : counts(std::move(stages), specials) {}
-    WordCounts counts;
+    std::shared_ptr<const WordRule> rule;
+    std::vector<WordCounts> counts;  // one a thread, until all() joins them
     std::atomic<bool> busy{false};
   };
 
@@ -49,7 +67,42 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     ~Use() { state_->busy = false; }
     Use(const Use&) = delete;
     Use& operator=(const Use&) = delete;
-    WordCounts& counts() { return state_->counts; }
+
+    // Text t is counted by thread t mod `threads`.
+    void feed(const std::vector<std::string>& texts, size_t threads, const std::atomic<bool>& cancelled) {
+      std::vector<WordCounts>& counts = state_->counts;
+      while (counts.size() < threads) counts.emplace_back(state_->rule);
+      std::vector<std::exception_ptr> failures(threads);
+      const auto count = [&](size_t thread) {
+        try {
+          for (size_t t = thread; t < texts.size(); t += threads) counts[thread].add_text(texts[t], cancelled);
+        } catch (...) {
+          failures[thread] = std::current_exception();
+        }
+      };
+      std::vector<std::thread> helpers;
+      size_t started = 1;
+      try {
+        for (; started < threads; ++started) helpers.emplace_back(count, started);
+      } catch (const std::system_error&) {  // no more threads: this one does their work
+      }
+      count(0);
+      for (; started < threads; ++started) count(started);
+      for (std::thread& helper : helpers) helper.join();
+      for (const std::exception_ptr& failure : failures) {
+        if (failure) std::rethrow_exception(failure);
+      }
+    }
+
+    // All words, in the order of their bytes: who counted them makes no difference.
+    const WordCounts& all() {
+      std::vector<WordCounts>& counts = state_->counts;
+      if (counts.empty()) counts.emplace_back(state_->rule);
+      for (size_t i = 1; i < counts.size(); ++i) counts[0].add(counts[i]);
+      counts.erase(counts.begin() + 1, counts.end());
+      counts[0].sort();
+      return counts[0];
+    }
 
    private:
     std::shared_ptr<State> state_;
@@ -75,22 +128,45 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
     return strings;
   }
 
-  // feed(texts) -> job of undefined.
+  static double number(const Napi::Object& object, const char* name, double fallback) {
+    const Napi::Value value = object.Get(name);
+    return value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : fallback;
+  }
+
+  static Napi::Array to_strings(Napi::Env env, const std::vector<std::string>& strings) {
+    const Napi::Array array = Napi::Array::New(env, strings.size());
+    for (uint32_t i = 0; i < strings.size(); ++i) {
+      const Napi::HandleScope scope(env);
+      array.Set(i, to_string(env, strings[i]));
+    }
+    return array;
+  }
+
+  static Napi::Value to_merges(Napi::Env env, const std::vector<TrainedMerge>& merges) {
+    Napi::Uint32Array array = Napi::Uint32Array::New(env, 3 * merges.size());
+    uint32_t* to = array.Data();
+    for (const TrainedMerge& merge : merges) {
+      *to++ = merge.left;
+      *to++ = merge.right;
+      *to++ = merge.token;
+    }
+    return array;
+  }
+
+  // feed(texts, threads) -> job of undefined.
   Napi::Value feed(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
       auto texts = std::make_shared<std::vector<std::string>>(to_utf8_strings(info[0], "texts"));
+      const size_t threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(info[1])), 256);
       return TokenizerJob::start(
-          info.Env(),
-          [self, texts](TokenizerJob& job) {
-            for (const std::string& text : *texts) self->counts().add_text(text, job.cancelled());
-          },
+          info.Env(), [self, texts, threads](TokenizerJob& job) { self->feed(*texts, threads, job.cancelled()); },
           [](Napi::Env env) -> Napi::Value { return env.Undefined(); }, info.Env().Undefined());
     });
   }
 
-  // train(tokens, minCount, progress?) -> job of a Uint32Array: left, right, token of each merge.
-  Napi::Value train(const Napi::CallbackInfo& info) {
+  // trainBytes(tokens, minCount, progress?) -> job of a Uint32Array: left, right, token of each merge.
+  Napi::Value train_bytes(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
       const std::shared_ptr<Use> self = use(info);
       auto merges = std::make_shared<std::vector<TrainedMerge>>();
@@ -102,20 +178,100 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
           [self, merges, options](TokenizerJob& job) mutable {
             options.cancelled = &job.cancelled();
             options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
-            *merges = train_bpe(self->counts(), options);
+            *merges = train_bpe(self->all(), options);
             job.report(static_cast<double>(merges->size()), options.tokens);
           },
-          [merges](Napi::Env env) -> Napi::Value {
-            Napi::Uint32Array array = Napi::Uint32Array::New(env, 3 * merges->size());
-            uint32_t* to = array.Data();
-            for (const TrainedMerge& merge : *merges) {
-              *to++ = merge.left;
-              *to++ = merge.right;
-              *to++ = merge.token;
-            }
-            return array;
+          [merges](Napi::Env env) -> Napi::Value { return to_merges(env, *merges); }, info[2]);
+    });
+  }
+
+  static AlphabetOptions to_alphabet(const Napi::Object& object) {
+    AlphabetOptions options;
+    options.coverage = number(object, "coverage", 1);
+    options.limit = static_cast<uint32_t>(std::min(4294967295.0, std::max(0.0, number(object, "alphabetLimit", 4294967295.0))));
+    options.subword_prefix = to_utf8(object.Get("subwordPrefix"), "subwordPrefix");
+    return options;
+  }
+
+  static Napi::Object to_options_object(const Napi::Value& value) {
+    if (!value.IsObject()) throw invalid_argument("options: expected an object");
+    return value.As<Napi::Object>();
+  }
+
+  // trainCharacters({ tokens, minCount, coverage, alphabetLimit, subwordPrefix }, progress?) -> job of [alphabet, merges];
+  // `tokens` counts the alphabet's.
+  Napi::Value train_characters(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::shared_ptr<Use> self = use(info);
+      const Napi::Object object = to_options_object(info[0]);
+      struct Trained {
+        std::vector<std::string> alphabet;
+        std::vector<TrainedMerge> merges;
+      };
+      auto trained = std::make_shared<Trained>();
+      const AlphabetOptions alphabet = to_alphabet(object);
+      const uint32_t tokens = to_flags(object.Get("tokens"));
+      TrainOptions options;
+      options.min_count = to_flags(object.Get("minCount"));
+      return TokenizerJob::start(
+          info.Env(),
+          [=](TokenizerJob& job) mutable {
+            options.cancelled = &job.cancelled();
+            options.progress = [&](uint32_t done) { job.report(done, options.tokens); };
+            SymbolWords words = to_symbols(self->all(), alphabet);
+            const auto size = static_cast<uint32_t>(words.alphabet.size());
+            options.tokens = tokens > size ? tokens - size : 0;
+            trained->merges = train_bpe(words, options);
+            trained->alphabet = std::move(words.alphabet);
+            job.report(static_cast<double>(trained->merges.size()), options.tokens);
           },
-          info[2]);
+          [trained](Napi::Env env) -> Napi::Value {
+            const Napi::Array result = Napi::Array::New(env, 2);
+            result.Set(0u, to_strings(env, trained->alphabet));
+            result.Set(1u, to_merges(env, trained->merges));
+            return result;
+          },
+          info[1]);
+    });
+  }
+
+  // trainPieces({ tokens, seeds, maxPieceLength, shrinkingFactor, subIterations, coverage, threads }, progress?)
+  // -> job of [texts, scores], best first; `tokens` counts the alphabet's.
+  Napi::Value train_pieces(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::shared_ptr<Use> self = use(info);
+      const Napi::Object object = to_options_object(info[0]);
+      UnigramOptions options;
+      options.tokens = to_flags(object.Get("tokens"));
+      options.seeds = to_flags(object.Get("seeds"));
+      options.max_piece_length = std::min<uint32_t>(std::max<uint32_t>(1, to_flags(object.Get("maxPieceLength"))), 1024);
+      options.shrinking_factor = number(object, "shrinkingFactor", 0.75);
+      options.sub_iterations = to_flags(object.Get("subIterations"));
+      options.threads = std::min<size_t>(std::max<uint32_t>(1, to_flags(object.Get("threads"))), 256);
+      options.alphabet = to_alphabet(object);
+      if (!(options.shrinking_factor > 0 && options.shrinking_factor < 1)) throw invalid_argument("shrinkingFactor: expected a number between 0 and 1");
+      auto pieces = std::make_shared<std::vector<TrainedPiece>>();
+      return TokenizerJob::start(
+          info.Env(),
+          [self, pieces, options](TokenizerJob& job) mutable {
+            options.cancelled = &job.cancelled();
+            options.progress = [&](uint32_t done, uint32_t total) { job.report(done, total); };
+            *pieces = train_unigram(self->all(), options);
+          },
+          [pieces](Napi::Env env) -> Napi::Value {
+            const Napi::Array texts = Napi::Array::New(env, pieces->size());
+            Napi::Float64Array scores = Napi::Float64Array::New(env, pieces->size());
+            for (uint32_t i = 0; i < pieces->size(); ++i) {
+              const Napi::HandleScope scope(env);
+              texts.Set(i, to_string(env, (*pieces)[i].text));
+              scores.Data()[i] = (*pieces)[i].score;
+            }
+            const Napi::Array result = Napi::Array::New(env, 2);
+            result.Set(0u, texts);
+            result.Set(1u, scores);
+            return result;
+          },
+          info[1]);
     });
   }
 

@@ -95,9 +95,11 @@ class Builder {
       bytes_.clear();
       const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
       if (!spec_.byte_level || !reachable) bytes_ = to_utf8(token);
-      model_->vocab.add(spec_.token_ids[i], bytes_, reachable && !bytes_.empty());
+      const bool shown = hidden.count(spec_.token_ids[i]) == 0;
+      model_->vocab.add(spec_.token_ids[i], bytes_,
+                        reachable && !bytes_.empty() && (shown || spec_.kind != ModelKind::word_level));
       const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
-      if (in_trie && !bytes_.empty() && hidden.count(spec_.token_ids[i]) == 0) model_->trie.add(bytes_, spec_.token_ids[i]);
+      if (in_trie && !bytes_.empty() && shown) model_->trie.add(bytes_, spec_.token_ids[i]);
       add_text(spec_.token_ids[i], to_utf8(token));
     }
   }

@@ -17,18 +17,20 @@ struct Pair {
   std::vector<uint32_t> positions;  // where it was seen; some have changed since
 };
 
-// The words laid end to end; a symbol is known by the position of its first byte.
+// The words laid end to end; a token is known by the position of its first symbol.
 class Trainer {
  public:
-  Trainer(const WordCounts& words, const TrainOptions& options) : words_(words), options_(options) {
-    for (int byte = 0; byte < 256; ++byte) tokens_.emplace_back(1, static_cast<char>(byte));
+  Trainer(const SymbolWords& words, const TrainOptions& options)
+      : words_(words), options_(options), tokens_(words.alphabet), symbol_(words.symbols) {
+    // What is written like a symbol is that symbol ("##" alone, with "##" as the prefix).
+    for (uint32_t i = 0; i < tokens_.size(); ++i) merged_.emplace(tokens_[i], i);
     lay_out();
     for (uint32_t i = 0; i < pairs_.size(); ++i) push(i);
   }
 
   std::vector<TrainedMerge> run() {
     std::vector<TrainedMerge> merges;
-    while (tokens_.size() < 256 + static_cast<size_t>(options_.tokens)) {
+    while (tokens_.size() < words_.alphabet.size() + static_cast<size_t>(options_.tokens)) {
       if (options_.cancelled != nullptr && options_.cancelled->load(std::memory_order_relaxed)) {
         throw Error("ABORTED", "Tokenizer.train: aborted");
       }
@@ -36,7 +38,7 @@ class Trainer {
       if (best == none || pairs_[best].count < static_cast<int64_t>(options_.min_count)) break;
       const uint32_t left = pairs_[best].left;
       const uint32_t right = pairs_[best].right;
-      const uint32_t token = token_of(tokens_[left] + tokens_[right]);
+      const uint32_t token = token_of(joined(tokens_[left], tokens_[right]));
       merge(best, token);
       merges.push_back({left, right, token});
       if (options_.progress && merges.size() % 64 == 0) options_.progress(static_cast<uint32_t>(merges.size()));
@@ -51,22 +53,25 @@ class Trainer {
   };
 
   void lay_out() {
-    const size_t size = words_.bytes().size();
-    symbol_.resize(size);
+    const size_t size = symbol_.size();
     length_.assign(size, 1);
     start_.resize(size);
     word_.resize(size);
     pair_at_.assign(size, none);
-    for (uint32_t w = 0; w < words_.words().size(); ++w) {
-      const WordCounts::Word& word = words_.words()[w];
-      const auto begin = static_cast<uint32_t>(word.begin);
-      for (uint32_t p = begin; p < begin + word.length; ++p) {
-        symbol_[p] = static_cast<uint8_t>(words_.bytes()[p]);
+    for (uint32_t w = 0; w < words_.words.size(); ++w) {
+      const SymbolWords::Word& word = words_.words[w];
+      for (uint32_t p = word.begin; p < word.begin + word.length; ++p) {
         start_[p] = p;
         word_[p] = w;
       }
-      for (uint32_t p = begin; p + 1 < begin + word.length; ++p) add_pair(p, symbol_[p], symbol_[p + 1], word.count);
+      for (uint32_t p = word.begin; p + 1 < word.begin + word.length; ++p) add_pair(p, symbol_[p], symbol_[p + 1], word.count);
     }
+  }
+
+  std::string joined(const std::string& left, const std::string& right) const {
+    const std::string& prefix = words_.subword_prefix;
+    const bool cut = !prefix.empty() && right.compare(0, prefix.size(), prefix) == 0;
+    return cut ? left + right.substr(prefix.size()) : left + right;
   }
 
   // The pair at position p is now (left, right).
@@ -108,7 +113,7 @@ class Trainer {
     fresh_.clear();
     for (const uint32_t p : positions) {
       if (pair_at_[p] != index) continue;
-      const uint64_t count = words_.words()[word_[p]].count;
+      const uint64_t count = words_.words[word_[p]].count;
       const uint32_t q = p + length_[p];
       const uint32_t end = q + length_[q];
       if (pair_at_[q] != none) {  // a symbol follows in the same word
@@ -157,14 +162,14 @@ class Trainer {
     return none;
   }
 
-  const WordCounts& words_;
+  const SymbolWords& words_;
   const TrainOptions& options_;
-  std::vector<std::string> tokens_;  // bytes by token: the 256 bytes, then merged ones
+  std::vector<std::string> tokens_;  // bytes by token: the alphabet, then merged ones
   std::unordered_map<std::string, uint32_t> merged_;
   std::vector<uint32_t> symbol_;   // by position: token
-  std::vector<uint32_t> length_;   // of the symbol that starts here
-  std::vector<uint32_t> start_;    // of the symbol that ends here
-  std::vector<uint32_t> word_;     // word of each byte
+  std::vector<uint32_t> length_;   // of the token that starts here, in symbols
+  std::vector<uint32_t> start_;    // of the token that ends here
+  std::vector<uint32_t> word_;     // word of each symbol
   std::vector<uint32_t> pair_at_;  // pair that starts here, or none
   std::vector<Pair> pairs_;
   std::vector<uint32_t> fresh_;  // pairs to put into the heap after this merge
@@ -175,8 +180,20 @@ class Trainer {
 
 }  // namespace
 
-std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options) {
+std::vector<TrainedMerge> train_bpe(const SymbolWords& words, const TrainOptions& options) {
   return Trainer(words, options).run();
+}
+
+std::vector<TrainedMerge> train_bpe(const WordCounts& words, const TrainOptions& options) {
+  SymbolWords bytes;
+  for (int byte = 0; byte < 256; ++byte) bytes.alphabet.emplace_back(1, static_cast<char>(byte));
+  bytes.symbols.assign(words.bytes().size(), 0);
+  std::transform(words.bytes().begin(), words.bytes().end(), bytes.symbols.begin(),
+                 [](char byte) { return static_cast<uint8_t>(byte); });
+  for (const WordCounts::Word& word : words.words()) {
+    bytes.words.push_back({static_cast<uint32_t>(word.begin), word.length, word.count});
+  }
+  return train_bpe(bytes, options);
 }
 
 }  // namespace heddle

@@ -1,0 +1,132 @@
+// What training of a vocabulary may be asked, checked.
+import { invalidArgument } from "../errors.ts";
+import { namedPatterns, type PatternName } from "./patterns.ts";
+import { limits } from "./tokenizer-file.ts";
+import { oneOf } from "./truncation.ts";
+
+export interface TrainProgress {
+  phase: "read" | "merge";
+  /** UTF-16 units read; then tokens made, or, of a Unigram model, rounds. */
+  done: number;
+  /** Of tokens to make, or rounds (about); undefined while reading. */
+  total: number | undefined;
+}
+
+/**
+ * byteLevelBpe: GPT-2's form, which encodes anything. sentencePieceBpe: Llama 2's form, characters, others by their bytes. unigram:
+ * SentencePiece's other form (Kudo 2018), the most probable cut. wordPiece: BERT's form, trained by merges as
+ * Hugging Face does.
+ */
+export type TrainAlgorithm = "byteLevelBpe" | "sentencePieceBpe" | "unigram" | "wordPiece";
+
+export interface TrainOptions {
+  /** Tokens in all: the special ones, bytes, the alphabet and what is learned. */
+  vocabSize: number;
+  /** Default "byteLevelBpe". */
+  algorithm?: TrainAlgorithm;
+  /**
+   * Texts of special tokens, which get the first ids. They separate documents: where the texts contain them they are not
+   * learned from. Default `<|endoftext|>` (byteLevelBpe: BOS and EOS unless named otherwise); `<unk>`, `<s>`, `</s>`
+   * (sentencePieceBpe, unigram); `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]` (wordPiece).
+   */
+  specialTokens?: string[];
+  /** byteLevelBpe: how text is split before merging, a name or a regular expression that is one of them. Default "gpt2". */
+  pattern?: PatternName | (string & {});
+  /** Pairs that occur less often are not merged. Default 1. Not of unigram. */
+  minFrequency?: number;
+  /**
+   * Of the characters of the texts, the share that gets tokens of its own; the rarest go by their bytes or are unknown. Default
+   * 0.9995 (sentencePieceBpe, unigram), 1 (wordPiece).
+   */
+  characterCoverage?: number;
+  /** sentencePieceBpe, unigram: 256 tokens of bytes, for what the alphabet lacks. Default true. */
+  byteFallback?: boolean;
+  /** sentencePieceBpe, unigram: "nfkc" folds compatible characters first. Default "none", which loses nothing. */
+  normalization?: "none" | "nfkc";
+  /** wordPiece: default true, as in BERT uncased. */
+  lowercase?: boolean;
+  /** unigram: characters of a piece at most. Default 16. */
+  maxPieceLength?: number;
+  /** unigram: substrings to begin with at most. Default 1,000,000. */
+  seedSize?: number;
+  /** Threads; they change nothing but the time. Default: as many as there are processors, at most 8. */
+  threads?: number;
+  bosToken?: string;
+  eosToken?: string;
+  padToken?: string;
+  unkToken?: string;
+  chatTemplate?: string;
+  onProgress?: (progress: TrainProgress) => void;
+  signal?: AbortSignal;
+}
+
+const defaults: Record<TrainAlgorithm, { specials: string[]; coverage: number }> = {
+  byteLevelBpe: { specials: ["<|endoftext|>"], coverage: 1 },
+  sentencePieceBpe: { specials: ["<unk>", "<s>", "</s>"], coverage: 0.9995 },
+  unigram: { specials: ["<unk>", "<s>", "</s>"], coverage: 0.9995 },
+  wordPiece: { specials: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], coverage: 1 },
+};
+
+const maxVocabSize = 1 << 20;
+
+/** Options with what they leave open. */
+export interface CheckedOptions {
+  algorithm: TrainAlgorithm;
+  specials: string[];
+  /** byteLevelBpe */
+  pattern: string;
+  byteFallback: boolean;
+  coverage: number;
+  minFrequency: number;
+  threads: number;
+}
+
+function whole(name: string, value: unknown, least: number, most: number): void {
+  if (Number.isInteger(value) && (value as number) >= least && (value as number) <= most) return;
+  throw invalidArgument(name, `a whole number from ${least} to ${most}`, value);
+}
+
+export function checkTrainOptions(options: TrainOptions, processors: number): CheckedOptions {
+  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
+  const { algorithm = "byteLevelBpe", minFrequency = 1, threads = Math.min(8, processors) } = options;
+  oneOf("algorithm", algorithm, Object.keys(defaults));
+  const specials = options.specialTokens ?? defaults[algorithm].specials;
+  if (!Array.isArray(specials)) throw invalidArgument("specialTokens", "an array of strings", specials);
+  for (const token of specials) {
+    if (typeof token !== "string" || token === "" || token.length > limits.addedTokenLength) {
+      throw invalidArgument("specialTokens", `strings of 1 to ${limits.addedTokenLength} characters`, token);
+    }
+  }
+  if (new Set(specials).size !== specials.length) throw invalidArgument("specialTokens", "no text twice", specials);
+
+  const isPieces = algorithm === "sentencePieceBpe" || algorithm === "unigram";
+  const byteFallback = isPieces && options.byteFallback !== false;
+  const bytes = algorithm === "byteLevelBpe" || byteFallback ? 256 : 0;
+  const { vocabSize } = options;
+  const least = bytes + specials.length + (isPieces || algorithm === "wordPiece" ? 1 : 0);
+  if (!Number.isInteger(vocabSize) || vocabSize < least || vocabSize > maxVocabSize) {
+    const what = `a whole number from ${least} (${bytes} bytes and ${specials.length} special tokens) to ${maxVocabSize}`;
+    throw invalidArgument("vocabSize", what, vocabSize);
+  }
+  whole("minFrequency", minFrequency, 1, 0xffffffff);
+  whole("threads", threads, 1, 256);
+  whole("maxPieceLength", options.maxPieceLength ?? 16, 1, 1024);
+  whole("seedSize", options.seedSize ?? 1_000_000, 1, 1 << 26);
+  const coverage = options.characterCoverage ?? defaults[algorithm].coverage;
+  if (!(typeof coverage === "number" && coverage > 0 && coverage <= 1)) {
+    throw invalidArgument("characterCoverage", "a number above 0, at most 1", coverage);
+  }
+  oneOf("normalization", options.normalization, ["none", "nfkc"]);
+  for (const name of ["bosToken", "eosToken", "padToken", "unkToken"] as const) {
+    const token = options[name];
+    if (token !== undefined && !specials.includes(token)) throw invalidArgument(name, "one of specialTokens", token);
+  }
+  const { chatTemplate } = options;
+  if (chatTemplate !== undefined && typeof chatTemplate !== "string") {
+    throw invalidArgument("chatTemplate", "a string", chatTemplate);
+  }
+  const named = options.pattern ?? "gpt2";
+  if (typeof named !== "string") throw invalidArgument("pattern", "a string", named);
+  const pattern = Object.hasOwn(namedPatterns, named) ? namedPatterns[named as PatternName] : named;
+  return { algorithm, specials, pattern, byteFallback, coverage, minFrequency, threads };
+}
