@@ -154,10 +154,7 @@ export function wordPieceModel(
   return model("WordPiece", [...specials, ...names], { unknownToken, subwordPrefix: "##", maxWordCharacters: 100 });
 }
 
-/** Less than any cut of a text costs: no text becomes a special token, nor `<0x0A>` a byte, because it is written so. */
-const unlikely = -1000;
-
-/** Ids: special tokens, bytes, pieces by their score. */
+/** Ids: special tokens, bytes, pieces by their score. What SentencePiece matches in no text has the score 0, as in its models. */
 export function unigramModel(
   { specials, byteFallback }: CheckedOptions,
   unknownToken: string | undefined,
@@ -168,7 +165,7 @@ export function unigramModel(
   const taken = new Set(fixed);
   const kept = [...pieces.keys()].filter((i) => !taken.has(pieces[i]!));
   const made = model("Unigram", [...fixed, ...kept.map((i) => pieces[i]!)], { unknownToken, byteFallback });
-  made.scores = Float64Array.from([...fixed.map(() => unlikely), ...kept.map((i) => scores[i]!)]);
+  made.scores = Float64Array.from([...fixed.map(() => 0), ...kept.map((i) => scores[i]!)]);
   if (unknownToken !== undefined) made.unknownId = specials.indexOf(unknownToken);
   return made;
 }
