@@ -14,7 +14,7 @@ export const commands: CommandTable = {
       about: "train tokenizers",
       commands: {
         train: {
-          about: "train a byte-level BPE on text files",
+          about: "train a vocabulary on text files",
           load: async () => (await import("./tokenizer-train.ts")).command,
         },
       },

@@ -1,38 +1,101 @@
 import { HeddleError } from "../errors.ts";
-import { Tokenizer } from "../tokenizer/index.ts";
+import { compressionReport, Tokenizer, type TrainAlgorithm } from "../tokenizer/index.ts";
 import { defineCommand } from "./command.ts";
 import { readLines } from "./lines.ts";
+import { WorkProgress } from "./work-progress.ts";
 
 /** Characters of a text that goes to the trainer at once. */
 const PART = 1 << 20;
 
 export const command = defineCommand({
-  about: "Trains a byte-level BPE tokenizer on text files (.jsonl: the field `text` of each row).",
+  about: "Trains a tokenizer on text files of any size (.jsonl: the field `text` of each row).",
   positionals: { usage: "FILES", least: 1, most: 10_000 },
   options: {
-    "vocab-size": { kind: "integer", value: "N", about: "tokens in all, special ones and 256 bytes included" },
+    "vocab-size": { kind: "integer", value: "N", about: "tokens in all, special ones and bytes included" },
     out: { kind: "string", value: "DIR", about: "folder for tokenizer.json" },
-    pattern: { kind: "string", value: "P", about: "how text is split first: gpt2 (default), llama3, qwen2" },
+    algorithm: {
+      kind: "string",
+      value: "A",
+      about: "byteLevelBpe (default), sentencePieceBpe, unigram, wordPiece",
+    },
+    pattern: {
+      kind: "string",
+      value: "P",
+      about: "byteLevelBpe: how text is split first: gpt2 (default), llama3, qwen2",
+    },
     "special-token": { kind: "string", value: "T", about: "a special token; may be repeated", repeated: true },
+    "unk-token": { kind: "string", value: "T", about: "the special token that stands for what is unknown" },
     "min-frequency": { kind: "integer", value: "N", about: "pairs that occur less often are not merged" },
+    "character-coverage": {
+      kind: "number",
+      value: "X",
+      about: "share of the characters that get tokens of their own; default 0.9995, wordPiece 1",
+    },
+    "no-byte-fallback": { kind: "flag", about: "sentencePieceBpe, unigram: no tokens of bytes" },
+    normalization: { kind: "string", value: "N", about: "sentencePieceBpe, unigram: none (default), nfkc" },
+    cased: { kind: "flag", about: "wordPiece: keep capitals and accents" },
+    "max-piece-length": { kind: "integer", value: "N", about: "unigram: characters of a piece at most; default 16" },
+    report: {
+      kind: "string",
+      value: "NAME=FILE",
+      about: "then print bytes per token of a file, such as one a language; may be repeated",
+      repeated: true,
+    },
   },
   async run({ options, positionals, out }) {
     const vocabSize = options["vocab-size"];
     if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");
     if (options.out === undefined) throw new HeddleError("INVALID_ARGUMENT", "--out: expected a folder, got none");
+    const corpora = reportFiles(options.report ?? []);
     const started = performance.now();
+    const bar = new WorkProgress();
+    const given = <T>(name: string, value: T | undefined) => value !== undefined && { [name]: value };
     const tokenizer = await Tokenizer.train(textsOf(positionals), {
       vocabSize,
-      ...(options.pattern !== undefined && { pattern: options.pattern }),
-      ...(options["special-token"] && { specialTokens: options["special-token"] }),
-      ...(options["min-frequency"] !== undefined && { minFrequency: options["min-frequency"] }),
+      ...given("algorithm", options.algorithm as TrainAlgorithm),
+      ...given("pattern", options.pattern),
+      ...given("specialTokens", options["special-token"]),
+      ...given("unkToken", options["unk-token"]),
+      ...given("minFrequency", options["min-frequency"]),
+      ...given("characterCoverage", options["character-coverage"]),
+      ...given("normalization", options.normalization as "nfkc"),
+      ...given("maxPieceLength", options["max-piece-length"]),
+      ...given("threads", options.threads),
+      ...(options["no-byte-fallback"] && { byteFallback: false }),
+      ...(options.cased && { lowercase: false }),
+      onProgress: ({ phase, done, total }) => {
+        if (phase === "read") bar.update(`${(done / 1e6).toFixed(1)} million characters read`);
+        else bar.update("trained", done, total);
+      },
     });
+    bar.end();
     await tokenizer.save(options.out);
     const seconds = (performance.now() - started) / 1000;
-    if (out.json) out.object({ vocabSize: tokenizer.vocabSize, out: options.out, seconds });
-    else out.line(`${options.out}: ${tokenizer.vocabSize} tokens, ${seconds.toFixed(1)} s`);
+    const report = await compressionReport(
+      tokenizer,
+      Object.fromEntries(corpora.map(([name, file]) => [name, textsOf([file])])),
+    );
+    if (out.json)
+      out.object({ vocabSize: tokenizer.vocabSize, out: options.out, seconds, ...(report.length > 0 && { report }) });
+    else {
+      out.line(`${options.out}: ${tokenizer.vocabSize} tokens, ${seconds.toFixed(1)} s`);
+      for (const { name, bytesPerToken, charactersPerToken, unknown } of report) {
+        const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
+        out.line(
+          `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`,
+        );
+      }
+    }
   },
 });
+
+function reportFiles(values: readonly string[]): [name: string, file: string][] {
+  return values.map((value) => {
+    const at = value.indexOf("=");
+    if (at < 1) throw new HeddleError("INVALID_ARGUMENT", `--report: expected NAME=FILE, got ${JSON.stringify(value)}`);
+    return [value.slice(0, at), value.slice(at + 1)];
+  });
+}
 
 async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, undefined> {
   for (const file of files) {

@@ -2,6 +2,7 @@
 export { HeddleError, type HeddleErrorCode } from "../errors.ts";
 export type { ChatMessage, ChatTemplateOptions, Fit, FitOptions } from "./chat.ts";
 export type { MessageSpan } from "./chat-spans.ts";
+export { type Compression, compressionReport } from "./compression.ts";
 export type { TokenizerConfig } from "./config.ts";
 export type { TokenDecoder } from "./decoder.ts";
 export { chatMlTemplate, plainTemplate } from "./default-templates.ts";

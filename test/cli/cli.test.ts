@@ -230,6 +230,22 @@ describe("tokenize", () => {
     const out = join(folder, "trained");
     const [result] = await json(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", out]);
     expect(result).toMatchObject({ vocabSize: 300, out });
+    const unigram = ["--algorithm", "unigram", "--character-coverage", "1", "--report", "own=corpus.txt"];
+    const [other] = await json([
+      "tokenizer",
+      "train",
+      "corpus.txt",
+      "--vocab-size",
+      "290",
+      ...unigram,
+      "--out",
+      `${out}2`,
+    ]);
+    expect(other!.report).toMatchObject([{ name: "own", unknown: 0 }]);
+    expect(other!.report[0].bytesPerToken).toBeGreaterThan(1);
+    expect(
+      await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "290", "--report", "x", "--out", out]),
+    ).toContain("--report");
     await rm(join(out, "tokenizer_config.json"), { force: true });
     const [encoded] = await json(["tokenize", "The cat saw", "--model", out]);
     expect(encoded!.count).toBeLessThan(9);

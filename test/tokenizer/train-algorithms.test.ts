@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HeddleError, Tokenizer, type TrainAlgorithm } from "../../lib/tokenizer/index.ts";
+import { compressionReport, HeddleError, Tokenizer, type TrainAlgorithm } from "../../lib/tokenizer/index.ts";
 import { generator, randomText } from "./generated-text.ts";
 import { naiveTrain } from "./naive.ts";
 import { expectEqual, officialLibrary } from "./official-library.ts";
@@ -196,6 +196,18 @@ describe("a Unigram model", () => {
       expect(tokenizer.decode(tokenizer.encode(one))).toBe(one);
     }
   });
+});
+
+it("compressionReport says how far texts shrink, by name", async () => {
+  const tokenizer = await Tokenizer.train(lines, { algorithm: "unigram", vocabSize: 600, byteFallback: false });
+  const corpora = { own: lines, emoji: ["😀😀", "😀"], none: [] as string[] };
+  const [own, emoji, none] = await compressionReport(tokenizer, corpora);
+  expect(own).toMatchObject({ name: "own", bytes: Buffer.byteLength(lines.join("")), tokens: tokensOf(tokenizer) });
+  expect(own!.bytesPerToken).toBeCloseTo(own!.bytes / own!.tokens, 10);
+  // Of each text a ▁, and what is unknown as one token.
+  expect(emoji).toMatchObject({ bytes: 12, characters: 3, tokens: 4, charactersPerToken: 0.75, unknown: 0.5 });
+  expect(none).toMatchObject({ tokens: 0, bytesPerToken: 0 });
+  await expect(compressionReport(tokenizer, { text: "text" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
 });
 
 it("refuses bad options by name", async () => {

@@ -1,0 +1,32 @@
+/** One live line on a terminal's stderr: a bar with its share, or what has been done so far. Nothing elsewhere. */
+export class WorkProgress {
+  private readonly stream: NodeJS.WriteStream;
+  private shown = false;
+  private last = 0;
+
+  constructor(stream: NodeJS.WriteStream = process.stderr) {
+    this.stream = stream;
+  }
+
+  /** @param total of `done`; without it there is no bar */
+  update(text: string, done = 0, total?: number): void {
+    if (!this.stream.isTTY) return;
+    const now = performance.now();
+    if (this.shown && now - this.last < 100 && done !== total) return;
+    this.last = now;
+    this.shown = true;
+    this.stream.write(`\r\x1b[2K${bar(done, total)}${text}`);
+  }
+
+  end(): void {
+    if (this.shown) this.stream.write("\n");
+    this.shown = false;
+  }
+}
+
+function bar(done: number, total: number | undefined): string {
+  if (total === undefined || total <= 0) return "";
+  const width = 24;
+  const share = Math.min(1, done / total);
+  return `${"█".repeat(Math.round(share * width)).padEnd(width, "░")} ${(100 * share).toFixed(0)} %  `;
+}

@@ -1,0 +1,70 @@
+// How far a vocabulary shortens texts, language by language.
+import { invalidArgument } from "../errors.ts";
+import { throwIfAborted } from "./jobs.ts";
+import type { Tokenizer } from "./tokenizer.ts";
+
+export interface Compression {
+  /** Of the corpus, as the caller calls it. */
+  name: string;
+  /** Of its UTF-8. */
+  bytes: number;
+  characters: number;
+  tokens: number;
+  /** Higher is better: fewer tokens for the same text. */
+  bytesPerToken: number;
+  /** Fairer between scripts, whose characters take one to four bytes. */
+  charactersPerToken: number;
+  /** Share of the tokens that are the unknown one. */
+  unknown: number;
+}
+
+const batchLength = 1 << 20;
+
+/**
+ * Bytes and characters a token, without the tokens around texts, of corpora by name, such as one a language. Reads texts as they come,
+ * off the event loop. Rejects with ABORTED.
+ *
+ * @example
+ * await compressionReport(tokenizer, { english: ["The cat"], 日本語: ["猫が"] });
+ */
+export async function compressionReport(
+  tokenizer: Tokenizer,
+  corpora: Readonly<Record<string, Iterable<string> | AsyncIterable<string>>>,
+  options: { signal?: AbortSignal } = {},
+): Promise<Compression[]> {
+  if (typeof corpora !== "object" || corpora === null) throw invalidArgument("corpora", "texts by name", corpora);
+  const rows: Compression[] = [];
+  for (const [name, texts] of Object.entries(corpora)) {
+    if (typeof texts === "string") throw invalidArgument(`corpora.${name}`, "an iterable of strings", texts);
+    const row = { name, bytes: 0, characters: 0, tokens: 0, unknown: 0 };
+    let batch: string[] = [];
+    let length = 0;
+    const count = async () => {
+      throwIfAborted(options.signal, "compressionReport");
+      for (const ids of await tokenizer.encodeBatch(batch, { ...options, addSpecialTokens: false })) {
+        row.tokens += ids.length;
+        for (const id of ids) if (id === tokenizer.unkTokenId) row.unknown++;
+      }
+      batch = [];
+      length = 0;
+    };
+    for await (const text of texts) {
+      if (typeof text !== "string") throw invalidArgument(`corpora.${name}`, "strings", text);
+      row.bytes += Buffer.byteLength(text);
+      // Surrogate pairs are one character.
+      row.characters += text.length - (text.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0);
+      batch.push(text);
+      length += text.length;
+      if (length >= batchLength) await count();
+    }
+    await count();
+    const share = (value: number) => (row.tokens === 0 ? 0 : value / row.tokens);
+    rows.push({
+      ...row,
+      bytesPerToken: share(row.bytes),
+      charactersPerToken: share(row.characters),
+      unknown: share(row.unknown),
+    });
+  }
+  return rows;
+}
