@@ -1,15 +1,29 @@
-import { writeTokenShards } from "../data/write-token-shards.ts";
+import { createWriteStream } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { type TokenShard, writeTokenShards } from "../data/write-token-shards.ts";
 import { HeddleError } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
 import { loadTokenizerOf } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { readJsonStrings, readLines } from "./lines.ts";
+import type { Output } from "./output.ts";
+import { WorkProgress } from "./work-progress.ts";
 
 export const command = defineCommand({
   about: "Turns text into token ids.",
   positionals: { usage: "TEXT", least: 0, most: 1 },
   options: {
-    file: { kind: "string", value: "F", about: "each line of a file instead: one JSON object a line" },
-    jsonl: { kind: "flag", about: "with --file: every line is a JSON string" },
+    file: {
+      kind: "string",
+      value: "F",
+      about: "each line of a file instead: one JSON object a line; with --to-shards, - is standard input",
+    },
+    jsonl: {
+      kind: "flag",
+      about: "with --file: every line is a JSON string; with --file - --to-shards: a JSON object",
+    },
     "no-special-tokens": { kind: "flag", about: "add no BOS or EOS" },
     "allow-special": { kind: "flag", about: "text of special tokens becomes them, as in Hugging Face's libraries" },
     "to-shards": {
@@ -47,20 +61,7 @@ export const command = defineCommand({
     if (outputDir !== undefined) {
       if (options.file === undefined)
         throw new HeddleError("INVALID_ARGUMENT", "--to-shards: expected together with --file, got it alone");
-      const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
-      const shards = await writeTokenShards({
-        files: options.file,
-        tokenizer,
-        outputDir,
-        ...(shardTokens !== undefined && { shardTokens }),
-        ...(textField !== undefined && { textField }),
-        ...(documentSeparator !== undefined && { documentSeparator }),
-        ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
-        onShard: (shard) => {
-          if (out.json) out.object(shard);
-          else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
-        },
-      });
+      const shards = await writeShards(options.file, outputDir, tokenizer, options, out);
       if (shards.length === 0)
         throw new HeddleError("INVALID_FILE", `${options.file}: expected a document with text, got none`);
       return;
@@ -86,3 +87,66 @@ export const command = defineCommand({
     }
   },
 });
+
+interface ShardOptions {
+  "shard-tokens"?: number;
+  "text-field"?: string;
+  "document-separator"?: string;
+  shuffle?: number;
+  jsonl?: boolean;
+}
+
+async function writeShards(
+  file: string,
+  outputDir: string,
+  tokenizer: Awaited<ReturnType<typeof loadTokenizerOf>>,
+  options: ShardOptions,
+  out: Output,
+): Promise<TokenShard[]> {
+  const abort = new AbortController();
+  const stop = () => abort.abort();
+  const bar = new WorkProgress();
+  process.once("SIGINT", stop);
+  process.once("SIGTERM", stop);
+  const spool = file === "-" ? await spoolStdin(outputDir, options.jsonl === true, abort.signal) : undefined;
+  try {
+    const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
+    return await writeTokenShards({
+      files: spool ?? file,
+      tokenizer,
+      outputDir,
+      signal: abort.signal,
+      ...(shardTokens !== undefined && { shardTokens }),
+      ...(textField !== undefined && { textField }),
+      ...(documentSeparator !== undefined && { documentSeparator }),
+      ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
+      onProgress: ({ tokens, bytes, totalBytes }) =>
+        bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
+      onShard: (shard) => {
+        bar.end();
+        if (out.json) out.object(shard);
+        else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
+      },
+    });
+  } finally {
+    bar.end();
+    process.off("SIGINT", stop);
+    process.off("SIGTERM", stop);
+    if (spool !== undefined) await rm(spool, { force: true });
+  }
+}
+
+/** Standard input as a file beside the shards: documents are found in ranges of files, of which a stream has none. */
+async function spoolStdin(outputDir: string, isJsonl: boolean, signal: AbortSignal): Promise<string> {
+  const path = join(outputDir, `.stdin.${process.pid}.${isJsonl ? "jsonl" : "txt"}`);
+  try {
+    await mkdir(outputDir, { recursive: true });
+    await pipeline(process.stdin, createWriteStream(path), { signal });
+    return path;
+  } catch (error) {
+    await rm(path, { force: true });
+    throw signal.aborted
+      ? new HeddleError("ABORTED", "tokenize: aborted", { cause: error })
+      : ioError(error, path, "written");
+  }
+}

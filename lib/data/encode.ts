@@ -4,6 +4,11 @@ import { Pacer } from "./pacer.ts";
 export interface CorpusTokenizer {
   /** Token ids of a text. The corpus asks for no special tokens and sets those between documents itself. */
   encode(text: string, options?: { addSpecialTokens?: boolean }): Uint32Array | readonly number[];
+  /** Of many texts, on threads of its own. Where it is there, token shards are written with it. */
+  encodeBatch?(
+    texts: readonly string[],
+    options?: { addSpecialTokens?: boolean; signal?: AbortSignal },
+  ): Promise<Uint32Array[]>;
   readonly bosTokenId?: number | null;
   readonly eosTokenId?: number | null;
   readonly eosTokenIds?: readonly number[];

@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type FileSink, ioError, writeFileAtomically } from "../formats/io.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
-import { DocumentCursor, START } from "./cursor.ts";
 import { type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
+import { Pacer } from "./pacer.ts";
+import { ParallelEncoder } from "./parallel-encoder.ts";
 import { TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
@@ -19,6 +20,17 @@ export interface WriteTokenShardsOptions
   signal?: AbortSignal;
   /** Told after each shard. */
   onShard?: (shard: TokenShard) => void;
+  /** Told now and then, and at the end. */
+  onProgress?: (progress: TokenShardProgress) => void;
+}
+
+export interface TokenShardProgress {
+  documents: number;
+  tokens: number;
+  /** Of text in UTF-8. */
+  bytes: number;
+  /** Of the files: near `bytes` at the end, less where they are compressed. */
+  totalBytes: number;
 }
 
 export interface TokenShard {
@@ -30,8 +42,9 @@ export interface TokenShard {
 }
 
 /**
- * Encodes a corpus once and writes it as token files, which a corpus reads mapped: larger than memory, and without the tokenizer's
- * work in every run. Tokens have 16 bits where the vocabulary fits them. Each shard appears whole or not at all.
+ * Encodes a corpus once, on several threads where the tokenizer can, and writes it as token files, which a corpus reads
+ * mapped: larger than memory, and without the tokenizer's work in every run. Documents are read no faster than they are written. Tokens
+ * have 16 bits where the vocabulary fits them. Each shard appears whole or not at all.
  *
  * @returns the shards
  * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its vocabSize
@@ -41,7 +54,7 @@ export interface TokenShard {
  * await pretrain(base, { data: "tokens", maxSteps: 10_000 });
  */
 export async function writeTokenShards(options: WriteTokenShardsOptions): Promise<TokenShard[]> {
-  const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard } = options;
+  const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard, onProgress } = options;
   if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
     throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
   const { vocabSize } = tokenizer;
@@ -52,31 +65,76 @@ export async function writeTokenShards(options: WriteTokenShardsOptions): Promis
   const files = await openFilesOf(options);
   try {
     const reader = new GroupReader(files, { ...options, shuffle });
-    const check = () => throwIfAborted(signal, "tokens");
-    const cursor = new DocumentCursor(reader, tokenizer, START, check, { epochs: 1 });
+    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), signal);
+    const progress = { documents: 0, tokens: 0, bytes: 0, totalBytes: files.reduce((sum, { size }) => sum + size, 0) };
+    const told = new Pacer();
+    const next = async () => {
+      const { value: document } = await documents.next();
+      if (document) {
+        progress.documents++;
+        progress.tokens += document.tokens.length;
+        progress.bytes += document.bytes;
+      }
+      if (onProgress && (!document || told.isDue())) {
+        onProgress({ ...progress });
+        await told.rest();
+      }
+      return document;
+    };
     const shards: TokenShard[] = [];
-    for (;;) {
-      const first = await cursor.current();
-      if (!first) return shards;
+    let document = await next();
+    while (document) {
       const path = join(outputDir, `shard-${String(shards.length).padStart(5, "0")}.tokens`);
       const writer = new ShardWriter(vocabSize, tokenizerFingerprint(tokenizer));
       await writeFileAtomically(path, async (sink) => {
         await writer.begin(sink);
-        let document: EncodedDocument | undefined = first;
-        while (document) {
+        while (document && (writer.tokens < shardTokens || writer.documents === 0)) {
           await writer.add(sink, document);
-          cursor.advance();
-          document = writer.tokens < shardTokens ? await cursor.current() : undefined;
+          document = await next();
         }
         await writer.finish(sink);
       });
-      const { tokens, documents, bytes } = writer;
-      shards.push({ path, tokens, documents, bytes });
+      const { tokens, documents: count, bytes } = writer;
+      shards.push({ path, tokens, documents: count, bytes });
       onShard?.(shards.at(-1)!);
     }
+    return shards;
   } finally {
     for (const file of files) file.close();
   }
+}
+
+/** Documents that may wait to be written. */
+const MOST_DOCUMENTS = 4096;
+/** Documents that are asked for before the encoder is asked whether it has room. */
+const ASKED_AT_ONCE = 64;
+
+/** The documents of all groups in their order, encoded ahead of where they are asked for as far as the encoder has room. */
+async function* encodeInOrder(
+  reader: GroupReader,
+  encoder: ParallelEncoder,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<EncodedDocument, undefined, undefined> {
+  const pacer = new Pacer();
+  for (let g = 0; g < reader.groupCount; g++) {
+    const group = await reader.open(0, g);
+    const waiting: Promise<EncodedDocument>[] = [];
+    for (let place = 0; place < group.documentCount || waiting.length > 0; ) {
+      throwIfAborted(signal, "tokens");
+      while (place < group.documentCount && waiting.length < MOST_DOCUMENTS && encoder.hasRoom) {
+        const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);
+        for (; place < end; place++) {
+          const document = group.read(place, (text, ends) => encoder.encode(text, ends));
+          document.catch(() => {}); // awaited in its turn, or an earlier one has failed
+          waiting.push(document);
+        }
+        await undefined; // their texts reach the encoder
+        if (pacer.isDue()) await pacer.rest();
+      }
+      yield await waiting.shift()!;
+    }
+  }
+  return undefined;
 }
 
 /** Writes the parts of a token file in order; see token-file.ts for what they are. */

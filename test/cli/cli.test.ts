@@ -2,7 +2,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -222,6 +222,18 @@ describe("tokenize", () => {
     using text = await openCorpus({ ...shape, files: join(folder, "stories.jsonl"), textField: "story" });
     expect(await stored.next()).toEqual(await text.next());
     expect(await refused(args)).toContain("stories.jsonl:1");
+    for (const [input, more] of [
+      ["The cat sat.\n\nA dog.", []],
+      [`{"text":"The cat sat."}\n{"text":"A dog."}`, ["--jsonl"]],
+    ] as const) {
+      const target = join(folder, `stdin${more.length}`);
+      const read = await heddle(["tokenize", "--model", model, "--file", "-", "--to-shards", target, ...more], input);
+      expect([read.code, read.stderr]).toEqual([0, ""]);
+      expect(await readdir(target)).toEqual(["shard-00000.tokens"]);
+      expect(await readFile(join(target, "shard-00000.tokens"))).toEqual(
+        await readFile(join(folder, "shards", "shard-00000.tokens")),
+      );
+    }
     expect(await refused(["tokenize", "x", "--model", model, "--to-shards", "d"])).toContain("--file");
     expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });

@@ -1,0 +1,72 @@
+// Token shards written with a tokenizer that encodes batches on threads: the same files, and the event loop goes on.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import type { CorpusTokenizer } from "../../lib/data/encode.ts";
+import { type TokenShardProgress, writeTokenShards } from "../../lib/data/write-token-shards.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { temporaryFolder } from "./helpers.ts";
+
+const { write, folder } = temporaryFolder();
+const sentence = (i: number) => `Document ${i} says: naïve 日本語 ${"lorem ipsum dolor ".repeat(i % 13)}end.`;
+const documents = Array.from({ length: 3000 }, (_, i) => (i % 500 === 7 ? sentence(12).repeat(600) : sentence(i)));
+const files = [write("a.txt", documents.join("\n\n")), write("b.jsonl", JSON.stringify({ text: sentence(5) }))];
+const tokenizer = await Tokenizer.train(documents, { vocabSize: 600 });
+
+const bytesOf = (path: string) => readdirSync(path).map((name) => [name, readFileSync(join(path, name))] as const);
+
+describe("writeTokenShards on threads", () => {
+  it("writes what one document after the other gives, in any order", async () => {
+    for (const more of [{}, { shuffle: true, seed: 4, shuffleBytes: 40_000 }]) {
+      const outputDir = join(folder, `fast${Object.keys(more).length}`);
+      const plain = join(folder, `plain${Object.keys(more).length}`);
+      const seen: TokenShardProgress[] = [];
+      const options = { files, shardTokens: 100_000, ...more };
+      const shards = await writeTokenShards({
+        ...{ ...options, tokenizer, outputDir },
+        onProgress: (progress) => seen.push(progress),
+      });
+      const { bosTokenId, eosTokenIds, vocabSize } = tokenizer;
+      const slow: CorpusTokenizer = {
+        ...{ bosTokenId, eosTokenIds, vocabSize },
+        encode: (text, how) => tokenizer.encode(text, how),
+        idToToken: (id) => tokenizer.idToToken(id),
+      };
+      expect(await writeTokenShards({ ...options, tokenizer: slow, outputDir: plain })).toHaveLength(shards.length);
+      expect(bytesOf(outputDir)).toEqual(bytesOf(plain));
+      expect(shards.length).toBe(3);
+      const last = seen.at(-1)!;
+      expect(last.documents).toBe(3001);
+      expect(last.tokens).toBe(shards.reduce((sum, shard) => sum + shard.tokens, 0));
+      expect(last.bytes).toBeLessThanOrEqual(last.totalBytes);
+    }
+  });
+
+  it("leaves the event loop its turns, and no half a shard when aborted or broken", async () => {
+    const big = write("big.txt", documents.join("\n\n").repeat(6));
+    const gaps: number[] = [];
+    let before = performance.now();
+    const timer = setInterval(() => {
+      gaps.push(performance.now() - before);
+      before = performance.now();
+    }, 1);
+    await writeTokenShards({ files: big, tokenizer, outputDir: join(folder, "big") });
+    clearInterval(timer);
+    expect(gaps.length).toBeGreaterThan(10);
+    const controller = new AbortController();
+    const outputDir = join(folder, "aborted");
+    const run = writeTokenShards({
+      ...{ files: big, tokenizer, outputDir, signal: controller.signal, shardTokens: 200_000 },
+      onShard: () => controller.abort(),
+    });
+    await expect(run).rejects.toMatchObject({ code: "ABORTED" });
+    expect(readdirSync(outputDir)).toEqual(["shard-00000.tokens"]);
+    const failing: CorpusTokenizer = {
+      ...{ vocabSize: 10, encode: () => [1] },
+      encodeBatch: () => Promise.reject(new Error("boom")),
+    };
+    const broken = join(folder, "broken");
+    await expect(writeTokenShards({ files: big, tokenizer: failing, outputDir: broken })).rejects.toThrow("boom");
+    expect(readdirSync(broken)).toEqual([]);
+  });
+});
