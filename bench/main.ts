@@ -15,6 +15,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   load: async () => (await import("./load.ts")).benchLoad,
   growth: async () => (await import("./growth.ts")).benchGrowth,
   train: async () => (await import("./train.ts")).benchTrain,
+  tokenizerTrain: async () => (await import("./tokenizer_train.ts")).benchTokenizerTrain,
   rollout: async () => (await import("./rollout.ts")).benchRollout,
   preference: async () => (await import("./preference.ts")).benchPreference,
 };
