@@ -160,7 +160,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value {
       NativeTokenizer& self = *from(info.This());
       self.run(info, to_flags(info[1]));
-      const std::vector<uint32_t>& ids = self.encoding_.ids;
+      const IdBuffer& ids = self.encoding_.ids;
       if (ids.size() > output_capacity) return to_array(info.Env(), ids);
       std::copy(ids.begin(), ids.end(), self.output_data_);
       return Napi::Number::New(info.Env(), static_cast<double>(ids.size()));
@@ -412,6 +412,12 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name) {
   }
   const auto array = value.As<Napi::Uint32Array>();
   return {array.Data(), array.Data() + array.ElementLength()};
+}
+
+Napi::Value to_array(Napi::Env env, const IdBuffer& numbers) {
+  Napi::Uint32Array array = Napi::Uint32Array::New(env, numbers.size());
+  std::copy(numbers.begin(), numbers.end(), array.Data());
+  return array;
 }
 
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {

@@ -30,6 +30,7 @@ std::vector<SplitStage> to_stages(const Napi::Value& value);  // three numbers a
 void read_utf16(const Napi::Value& value, const char* name, std::u16string& out);
 std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefined: empty
 std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty
+Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, const std::string& utf8);
 

@@ -62,7 +62,7 @@ struct EncodeBatch {
         own.seed += i;  // the chance of a text does not depend on its thread
         encoder->encode(texts[i].data(), texts[i].size(), own, {}, encoding);
         counts[i] = static_cast<uint32_t>(encoding.ids.size());
-        ids[i] = encoding.ids;
+        ids[i].assign(encoding.ids.begin(), encoding.ids.end());
       };
     });
   }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "runtime/error.h"
+#include "tokenizer/split_run.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/unicode_normalizer.h"
 #include "tokenizer/utf.h"
@@ -13,9 +14,10 @@ namespace heddle {
 struct Encoder::Target {
   Encoding& out;
   const EncodeOptions& options;
-  const utf::Utf16Map* map;  // of the text; null without offsets
+  const utf::OffsetMap* map;  // of the text; null without offsets
   const std::vector<size_t>& barriers;  // bytes of the text
   const char* buffer = nullptr;
+  const char* readable_end = nullptr;  // of the buffer; there may be more of it than there is text
   const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
   const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
   uint32_t words = 0;
@@ -26,8 +28,8 @@ struct Encoder::Target {
     size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
     if (begin == end && first > 0) first = last = first - 1;  // what a word's suffix became
     if (origins != nullptr) {
-      out.offsets.push_back(map->start[(*origins)[first].begin]);
-      out.offsets.push_back(map->start[(*origins)[last].end]);
+      out.offsets.push_back(map->start((*origins)[first].begin));
+      out.offsets.push_back(map->start((*origins)[last].end));
       return;
     }
     if (sources != nullptr) {
@@ -35,7 +37,7 @@ struct Encoder::Target {
       while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
       if (inserted_only) {
         while ((*sources)[last] == UINT32_MAX) ++last;  // more of the prefix may follow; the end of the segment has a source
-        const uint32_t at = map->start[(*sources)[last]];
+        const uint32_t at = map->start((*sources)[last]);
         out.offsets.push_back(at);
         out.offsets.push_back(at);
         return;
@@ -43,20 +45,21 @@ struct Encoder::Target {
       first = (*sources)[first];
       last = (*sources)[last];
     }
-    out.offsets.push_back(map->start[first]);
-    out.offsets.push_back(map->end[last]);
+    out.offsets.push_back(map->start(first));
+    out.offsets.push_back(map->end(last));
   }
 
   void add_token(uint32_t id, size_t text_begin, size_t text_end) {
     out.ids.push_back(id);
     if (map == nullptr) return;
-    out.offsets.push_back(map->start[text_begin]);
-    out.offsets.push_back(map->start[text_end]);
+    out.offsets.push_back(map->start(text_begin));
+    out.offsets.push_back(map->start(text_end));
   }
 
   void add_outside(const std::vector<uint32_t>& ids) {
-    out.ids.insert(out.ids.end(), ids.begin(), ids.end());
-    if (map != nullptr) out.offsets.resize(out.offsets.size() + 2 * ids.size(), 0);
+    out.ids.append(ids.data(), ids.size());
+    if (map == nullptr) return;
+    for (size_t i = 0; i < 2 * ids.size(); ++i) out.offsets.push_back(0);
   }
 
   void check_cancelled() {
@@ -88,22 +91,22 @@ std::vector<size_t> to_bytes(const std::vector<uint32_t>& utf16_offsets, std::st
 
 void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& options,
                      const std::vector<uint32_t>& barriers, Encoding& out) {
-  utf8_.clear();
-  utf::append_utf8(text, length, utf8_);
-  utf::Utf16Map map;
-  if (options.offsets) map = options.byte_offsets ? utf::byte_map(utf8_) : utf::utf16_map(utf8_);
-  const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8_);
+  if (length > SIZE_MAX / 4) throw std::bad_alloc();
+  utf8_.finish(utf::to_utf8(text, length, utf8_.start(3 * length)));
+  const std::string_view utf8 = utf8_.view();
+  const utf::OffsetMap map(options.offsets ? utf8 : std::string_view(), options.byte_offsets);
+  const std::vector<size_t> byte_barriers = to_bytes(barriers, utf8);
   dropout_.seed(options.dropout, options.seed);
   Target target{out, options, options.offsets ? &map : nullptr, byte_barriers};
   if (options.add_special) target.add_outside(model_->begin_ids);
   if (model_->raw_added.empty()) {
-    encode_text(utf8_, 0, utf8_.size(), true, target);
+    encode_text(utf8, 0, utf8.size(), true, target);
   } else {
     raw_segments_.clear();
-    model_->raw_added.split(utf8_, 0, utf8_.size(), allowed(options), byte_barriers, raw_segments_);
+    model_->raw_added.split(utf8, 0, utf8.size(), allowed(options), byte_barriers, raw_segments_);
     for (const Segment& segment : raw_segments_) {
       if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
-      else encode_text(utf8_, segment.begin, segment.end, segment.begin == 0, target);
+      else encode_text(utf8, segment.begin, segment.end, segment.begin == 0, target);
     }
   }
   if (options.add_special) target.add_outside(model_->end_ids);
@@ -123,6 +126,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   const bool copies = marks || rule != PrefixRule::never;
   if (!copies) {
     target.buffer = text.data();
+    target.readable_end = utf8_.view().data() + utf8_.view().size() + Utf8Buffer::padding;
     target.sources = nullptr;
     return split_normalized(text, begin, end, target.barriers, target);
   }
@@ -155,6 +159,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   }
   if (sources) source_.push_back(static_cast<uint32_t>(end));
   target.buffer = normalized_.data();
+  target.readable_end = normalized_.data() + normalized_.size();
   target.sources = &source_;
   split_normalized(normalized_, 0, normalized_.size(), barriers, target);
 }
@@ -178,9 +183,37 @@ void Encoder::split_normalized(std::string_view text, size_t begin, size_t end, 
 }
 
 void Encoder::encode_plain(const char* begin, const char* end, Target& target) {
-  model_->splitter.run(begin, end, [&](const char* word_begin, const char* word_end) {
-    encode_word(word_begin, word_end, target);
+  if (target.map == nullptr) return encode_words<false>(begin, end, target);
+  return encode_words<true>(begin, end, target);
+}
+
+template <bool with_offsets>
+void Encoder::encode_words(const char* begin, const char* end, Target& target) {
+  // With offsets the cache serves where a token's length is that of its bytes.
+  const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
+  const char* const last_wide = target.readable_end - WordCache::max_bytes;
+  IdBuffer& ids = target.out.ids;
+  model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();
+    const auto length = static_cast<size_t>(word_end - word);
+    if (length > WordCache::max_bytes || !caches) return encode_word(word, word_end, target);
+    const WordCache::Key key =
+        word <= last_wide ? WordCache::wide_key(word, length) : WordCache::narrow_key(word, length);
+    if (const WordCache::Entry* entry = cache_.find(key, length)) {
+      ids.add_block(entry->ids, entry->count);
+      if constexpr (with_offsets) {
+        for (size_t i = 0; i < entry->count; ++i) {
+          const char* from = word;
+          word += model_->vocab.bytes(entry->ids[i]).size();
+          target.add_offsets(from, word);
+        }
+      }
+      return;
+    }
+    const size_t before = ids.size();
+    encode_word(word, word_end, target);
+    const size_t count = ids.size() - before;
+    if (count <= WordCache::max_ids) cache_.add(key, length, ids.data() + before, count);
   });
 }
 
@@ -209,8 +242,8 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
       }
       target.out.ids.push_back(segment.id);
       if (target.map == nullptr) continue;
-      target.out.offsets.push_back(target.map->start[general_.origins[segment.begin].begin]);
-      target.out.offsets.push_back(target.map->start[general_.origins[segment.end - 1].end]);
+      target.out.offsets.push_back(target.map->start(general_.origins[segment.begin].begin));
+      target.out.offsets.push_back(target.map->start(general_.origins[segment.end - 1].end));
     }
   } else if (!general_.text.empty()) {
     encode_pieces(0, general_.text.size(), target);
@@ -223,6 +256,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   const TokenizerModel& model = *model_;
   if (model.pre_tokenizer.empty()) {
     target.buffer = general_.text.data();
+    target.readable_end = general_.text.data() + general_.text.size();
     target.origins = target.map != nullptr ? &general_.origins : nullptr;
     return encode_plain(general_.text.data() + begin, general_.text.data() + end, target);
   }
@@ -255,53 +289,46 @@ bool Encoder::may_need_nfc(std::string_view text) const {
 }
 
 void Encoder::encode_word(const char* begin, const char* end, Target& target) {
-  const auto length = static_cast<size_t>(end - begin);
-  // With offsets a byte-level token's length is that of its bytes; other models need the symbols' own lengths.
-  const bool cacheable = length <= WordCache::max_bytes && target.map == nullptr && !dropout_.active();
-  WordCache::Key key{};
-  WordCache::Entry* entry = nullptr;
-  std::vector<uint32_t>& ids = target.out.ids;
-  if (cacheable) {
-    key = WordCache::key_of(begin, length);
-    entry = &cache_.slot(key);
-    if (WordCache::matches(*entry, key)) {
-      ids.insert(ids.end(), entry->ids, entry->ids + entry->count);
-      return;
-    }
+  const TokenizerModel& model = *model_;
+  const std::string_view word(begin, static_cast<size_t>(end - begin));
+  if (model.kind != ModelKind::bpe) return encode_tokens(begin, word.size(), target);
+  if (dropout_.active()) {
+    initial_symbols(begin, end);
+    return encode_symbols(begin, dropout_.run(model.merges, symbols_), target);
   }
-  if (model_->kind != ModelKind::bpe) {
-    encode_tokens(begin, length, target);
-    if (entry != nullptr && tokens_.size() <= WordCache::max_ids) {
-      *entry = {key.low, key.high, key.length, static_cast<uint8_t>(tokens_.size()), {}};
-      for (size_t i = 0; i < tokens_.size(); ++i) entry->ids[i] = tokens_[i].id;
-    }
+  const uint32_t whole = model.ignore_merges || model.every_byte_known ? model.vocab.find(word) : no_token;
+  if (whole != no_token && (model.ignore_merges || model.whole_tokens.is(whole, WholeTokens::yes))) {
+    target.out.ids.push_back(whole);
+    if (target.map != nullptr) target.add_offsets(begin, end);
     return;
   }
-  size_t count = 0;
-  const uint32_t whole = model_->ignore_merges && !dropout_.active() ? model_->vocab.find({begin, length}) : no_token;
-  if (whole != no_token) {
-    symbols_.assign(1, {whole, static_cast<uint32_t>(length)});
-    count = 1;
-  } else if (dropout_.active()) {
-    initial_symbols(begin, end);
-    count = dropout_.run(model_->merges, symbols_);
-  } else if (const PairMatcher* matcher = long_piece_matcher({begin, length})) {
+  if (const PairMatcher* matcher = long_piece_matcher(word)) {
     symbols_.clear();
-    matcher->encode({begin, length}, target.options.cancelled, symbols_);
-    count = symbols_.size();
+    matcher->encode(word, target.options.cancelled, symbols_);
+    return encode_symbols(begin, symbols_.size(), target);
+  }
+  size_t count = 0;
+  if (model.every_byte_known) {
+    symbols_.resize(word.size());
+    for (size_t i = 0; i < word.size(); ++i) symbols_[i] = {model.byte_ids[static_cast<uint8_t>(word[i])], 1};
+    count = merger_.run_bytes(model.merges, word, symbols_.data());
+    if (whole != no_token) model.whole_tokens.set(whole, count == 1 ? WholeTokens::yes : WholeTokens::no);
   } else {
     count = initial_symbols(begin, end);
-    count = merger_.run(model_->merges, symbols_.data(), count);
+    count = merger_.run(model.merges, symbols_.data(), count);
   }
-  const char* at = begin;
+  encode_symbols(begin, count, target);
+}
+
+// The first `count` of symbols_, which stand for the text from `begin` on.
+void Encoder::encode_symbols(const char* begin, size_t count, Target& target) {
+  uint32_t* to = target.out.ids.room(count);
+  for (size_t i = 0; i < count; ++i) to[i] = symbols_[i].id;
+  target.out.ids.took(count);
+  if (target.map == nullptr) return;
   for (size_t i = 0; i < count; ++i) {
-    ids.push_back(symbols_[i].id);
-    if (target.map != nullptr) target.add_offsets(at, at + symbols_[i].length);
-    at += symbols_[i].length;
-  }
-  if (entry != nullptr && count <= WordCache::max_ids) {
-    *entry = {key.low, key.high, key.length, static_cast<uint8_t>(count), {}};
-    for (size_t i = 0; i < count; ++i) entry->ids[i] = symbols_[i].id;
+    target.add_offsets(begin, begin + symbols_[i].length);
+    begin += symbols_[i].length;
   }
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "tokenizer/buffers.h"
 #include "tokenizer/merge_dropout.h"
 #include "tokenizer/merger.h"
 #include "tokenizer/model.h"
@@ -26,8 +27,8 @@ struct EncodeOptions {
 };
 
 struct Encoding {
-  std::vector<uint32_t> ids;
-  std::vector<uint32_t> offsets;  // two a token, units of the text: begin, end; both 0 for added BOS and EOS
+  IdBuffer ids;
+  IdBuffer offsets;  // two a token, units of the text: begin, end; both 0 for added BOS and EOS
 };
 
 class Encoder {
@@ -46,8 +47,11 @@ class Encoder {
   void encode_generally(std::string_view text, size_t begin, size_t end, Target& target);
   void encode_pieces(size_t begin, size_t end, Target& target);
   void encode_plain(const char* begin, const char* end, Target& target);
+  template <bool with_offsets>
+  void encode_words(const char* begin, const char* end, Target& target);
   void encode_word(const char* begin, const char* end, Target& target);
   void encode_tokens(const char* begin, size_t length, Target& target);
+  void encode_symbols(const char* begin, size_t count, Target& target);
   size_t initial_symbols(const char* begin, const char* end);
   AllowedSpecials allowed(const EncodeOptions& options) const;
   const PairMatcher* long_piece_matcher(std::string_view piece) const;
@@ -57,7 +61,7 @@ class Encoder {
   WordCache cache_;
   Merger merger_;
   MergeDropout dropout_;
-  std::string utf8_;        // the whole text
+  Utf8Buffer utf8_;         // the whole text
   std::string normalized_;  // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)
   NormalizedText general_;

@@ -8,13 +8,22 @@
 
 namespace heddle {
 size_t Merger::run(const MergeTable& merges, Symbol* symbols, size_t count) {
-  if (count < 2) return count;
-  return count <= short_limit ? run_short(merges, symbols, count) : run_long(merges, symbols, count);
+  const auto first = [&](size_t i) { return merges.find(symbols[i].id, symbols[i + 1].id); };
+  return count <= short_limit ? run_short(merges, symbols, count, first) : run_long(merges, symbols, count, first);
 }
 
-size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count) {
+size_t Merger::run_bytes(const MergeTable& merges, std::string_view text, Symbol* symbols) {
+  const auto first = [&](size_t i) {
+    return merges.find_bytes(static_cast<uint8_t>(text[i]), static_cast<uint8_t>(text[i + 1]));
+  };
+  const size_t count = text.size();
+  return count <= short_limit ? run_short(merges, symbols, count, first) : run_long(merges, symbols, count, first);
+}
+
+template <class F>
+size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   Merge pairs[short_limit];
-  for (size_t i = 0; i + 1 < count; ++i) pairs[i] = merges.find(symbols[i].id, symbols[i + 1].id);
+  for (size_t i = 0; i + 1 < count; ++i) pairs[i] = first(i);
   while (count > 1) {
     size_t best = 0;
     for (size_t i = 1; i + 1 < count; ++i) {
@@ -32,7 +41,8 @@ size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count
   return count;
 }
 
-size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count) {
+template <class F>
+size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
     throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB, got " + std::to_string(count) + " bytes");
   }
@@ -46,7 +56,7 @@ size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count)
     next_[i] = i + 1 < n ? i + 1 : none;
     previous_[i] = i > 0 ? i - 1 : none;
     if (i + 1 == n) break;
-    pairs_[i] = merges.find(symbols[i].id, symbols[i + 1].id);
+    pairs_[i] = first(i);
     if (pairs_[i].rank != no_token) heap_.push_back(static_cast<uint64_t>(pairs_[i].rank) << 32 | i);
   }
   const std::greater<uint64_t> least_first;

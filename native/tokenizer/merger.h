@@ -1,6 +1,7 @@
 // The merge loop of byte pair encoding: the pair of lowest rank first, the leftmost of equals.
 #pragma once
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/vocab.h"
@@ -20,9 +21,15 @@ class Merger {
   // constant; long ones use a heap, O(n log n), so that a megabyte without a space is no attack.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
+  // The same where each symbol is a byte of `text`, and the merges know their bytes.
+  size_t run_bytes(const MergeTable& merges, std::string_view text, Symbol* symbols);
+
  private:
-  size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count);
-  size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count);
+  // first(i): the merge of symbols i and i + 1.
+  template <class F>
+  size_t run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
+  template <class F>
+  size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
   // The pair that starts at each symbol.
   std::vector<Merge> pairs_;

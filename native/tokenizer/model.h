@@ -1,6 +1,8 @@
 // Everything about a tokenizer that does not change after loading, shared by all threads.
 #pragma once
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -33,6 +35,19 @@ enum class DecodeKind : uint8_t {
   steps = 2           // by decoder_steps; without any, tokens are joined by spaces
 };
 
+// What is known of tokens so far: whether the merges make the token of its own bytes, as those of most do. Words are then
+// found in the vocabulary without merging. Threads find out the same.
+class WholeTokens {
+ public:
+  enum State : uint8_t { unknown, yes, no };
+  void resize(size_t count) { states_.reset(new std::atomic<uint8_t>[count]()); }
+  bool is(uint32_t id, State state) const { return states_[id].load(std::memory_order_relaxed) == state; }
+  void set(uint32_t id, State state) const { states_[id].store(state, std::memory_order_relaxed); }
+
+ private:
+  std::unique_ptr<std::atomic<uint8_t>[]> states_;
+};
+
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
   Vocab vocab;  // byte-level tokens hold the bytes they stand for
@@ -43,6 +58,8 @@ struct TokenizerModel {
   bool fuse_unknown = false;
   uint32_t unknown = no_token;
   uint32_t byte_ids[256];  // token of each byte; no_token if absent
+  bool every_byte_known = false;  // byte-level, and each byte has a token: then a word's tokens have the lengths of their bytes
+  WholeTokens whole_tokens;       // where every_byte_known
   LongPieces long_pieces;  // of byte-level models
 
   // Of byte pair encoding: what a word's later characters are written with, and its last.

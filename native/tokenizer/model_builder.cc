@@ -150,6 +150,11 @@ class Builder {
       const std::string named = {'<', '0', 'x', hex[byte >> 4], hex[byte & 15], '>'};
       model_->byte_ids[byte] = model_->vocab.find(spec_.byte_level ? std::string_view(&raw, 1) : named);
     }
+    TokenizerModel& model = *model_;
+    const bool decorated = !model.subword_prefix.empty() || !model.word_suffix.empty();
+    model.every_byte_known = model.kind == ModelKind::bpe && model.byte_level && !decorated;
+    for (const uint32_t id : model.byte_ids) model.every_byte_known = model.every_byte_known && id != no_token;
+    if (model.every_byte_known) model.whole_tokens.resize(model.vocab.size());
   }
 
   void add_merges() {
@@ -160,6 +165,7 @@ class Builder {
                          std::to_string(count));
     }
     model_->merges.reserve(count);
+    if (model_->every_byte_known) model_->merges.index_bytes(model_->byte_ids);
     Cutter cutter("merges", spec_.merges);
     for (size_t i = 0; i < count; ++i) {
       const std::u16string_view left = cutter.next(spec_.merge_lengths[2 * i]);

@@ -6,7 +6,7 @@
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/characters.h"
 #include "tokenizer/regex.h"
-#include "tokenizer/splitter.h"
+#include "tokenizer/split_run.h"
 #include "tokenizer/unicode.h"
 
 namespace heddle {

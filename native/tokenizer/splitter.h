@@ -25,15 +25,14 @@ struct SplitStage {
 using NextPiece = const char* (*)(const char* p, const char* end, const SplitStage& stage);
 NextPiece next_piece_function(SplitKind kind);
 
-// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right.
+// Runs the stages one inside the other and calls emit(begin, end) for every piece of the last, left to right. split_run.h has
+// run(), which compiles each pattern into the caller's loop.
 class Splitter {
  public:
   explicit Splitter(std::vector<SplitStage> stages);
 
   template <class F>
-  void run(const char* begin, const char* end, F&& emit) const {
-    run_stage(0, begin, end, emit);
-  }
+  void run(const char* begin, const char* end, F&& emit) const;
 
  private:
   struct Stage {
@@ -41,25 +40,10 @@ class Splitter {
     NextPiece next;
   };
 
-  // Recursion is bounded by the number of stages, which the constructor caps.
+  template <class Pattern, class F>
+  void run_one(const char* begin, const char* end, F& emit) const;
   template <class F>
-  void run_stage(size_t index, const char* begin, const char* end, F& emit) const {
-    if (index == stages_.size()) return emit(begin, end);
-    const Stage& stage = stages_[index];
-    if (index + 1 == stages_.size()) {
-      for (const char* p = begin; p < end;) {
-        const char* next = stage.next(p, end, stage.options);
-        emit(p, next);
-        p = next;
-      }
-      return;
-    }
-    for (const char* p = begin; p < end;) {
-      const char* next = stage.next(p, end, stage.options);
-      run_stage(index + 1, p, next, emit);
-      p = next;
-    }
-  }
+  void run_stage(size_t index, const char* begin, const char* end, F& emit) const;
 
   std::vector<Stage> stages_;
 };

@@ -40,10 +40,8 @@ inline bool in_range(char byte, int low, int high) {
 
 }  // namespace
 
-void append_utf8(const char16_t* in, size_t length, std::string& out) {
-  const size_t before = out.size();
-  out.resize(before + 3 * length);  // three bytes a unit is the most: a pair of units takes four
-  char* to = &out[before];
+size_t to_utf8(const char16_t* in, size_t length, char* out) {
+  char* to = out;
   size_t i = 0;
   while (i < length) {
     const size_t ascii = copy_ascii(in + i, length - i, to);
@@ -72,42 +70,28 @@ void append_utf8(const char16_t* in, size_t length, std::string& out) {
       *to++ = static_cast<char>(0x80 | (code & 0x3F));
     }
   }
-  out.resize(static_cast<size_t>(to - out.data()));
+  return static_cast<size_t>(to - out);
 }
 
-Utf16Map utf16_map(std::string_view text) {
-  Utf16Map map;
-  map.start.resize(text.size() + 1);
-  map.end.resize(text.size());
-  uint32_t at = 0;
+void append_utf8(const char16_t* in, size_t length, std::string& out) {
+  const size_t before = out.size();
+  out.resize(before + 3 * length);
+  out.resize(before + to_utf8(in, length, &out[before]));
+}
+
+OffsetMap::OffsetMap(std::string_view text, bool in_bytes) {
   size_t i = 0;
-  while (i < text.size()) {
+  while (i < text.size() && static_cast<uint8_t>(text[i]) < 0x80) ++i;
+  if (i == text.size()) return;
+  start_.resize(text.size() + 1);
+  uint32_t at = 0;
+  for (i = 0; i < text.size();) {
     const int size = sequence_length(text[i]);
-    const uint32_t next = at + (size == 4 ? 2 : 1);
-    for (int k = 0; k < size; ++k) {
-      map.start[i + k] = at;
-      map.end[i + k] = next;
-    }
-    at = next;
+    for (int k = 0; k < size; ++k) start_[i + k] = at;
+    at += in_bytes ? static_cast<uint32_t>(size) : size == 4 ? 2 : 1;
     i += size;
   }
-  map.start[text.size()] = at;
-  return map;
-}
-
-Utf16Map byte_map(std::string_view text) {
-  Utf16Map map;
-  map.start.resize(text.size() + 1, static_cast<uint32_t>(text.size()));
-  map.end.resize(text.size());
-  for (size_t i = 0; i < text.size();) {
-    const auto size = static_cast<size_t>(sequence_length(text[i]));
-    for (size_t k = 0; k < size; ++k) {
-      map.start[i + k] = static_cast<uint32_t>(i);
-      map.end[i + k] = static_cast<uint32_t>(i + size);
-    }
-    i += size;
-  }
-  return map;
+  start_[text.size()] = at;
 }
 
 int character_length(const char* bytes, size_t length, int& skip) {

@@ -8,7 +8,11 @@
 
 namespace heddle::utf {
 
-// Appends the UTF-8 of `in` to `out`. A lone surrogate becomes U+FFFD, as in String.prototype.toWellFormed.
+// Writes the UTF-8 of `in` to `out`, which has room for three bytes a unit, and returns how many bytes it took. A lone
+// surrogate becomes U+FFFD, as in String.prototype.toWellFormed.
+size_t to_utf8(const char16_t* in, size_t length, char* out);
+
+// Appends the same to `out`.
 void append_utf8(const char16_t* in, size_t length, std::string& out);
 
 // Appends one code point, which is no surrogate.
@@ -62,14 +66,23 @@ inline const char* previous(const char* p) {
   return p;
 }
 
-// For every byte of well-formed UTF-8: the UTF-16 offsets at which its character starts and ends.
-struct Utf16Map {
-  std::vector<uint32_t> start;  // (bytes + 1); the last is the length of the text
-  std::vector<uint32_t> end;    // (bytes)
+// Where the characters of well-formed UTF-8 begin and end, by their bytes: in UTF-16 units or in bytes. Those of ASCII are the
+// bytes' own.
+class OffsetMap {
+ public:
+  OffsetMap(std::string_view text, bool in_bytes);
+  // Of the character that the byte is of; the text's length at its end.
+  uint32_t start(size_t byte) const { return start_.empty() ? static_cast<uint32_t>(byte) : start_[byte]; }
+  uint32_t end(size_t byte) const {
+    if (start_.empty()) return static_cast<uint32_t>(byte + 1);
+    size_t next = byte + 1;
+    while (start_[next] == start_[byte]) ++next;
+    return start_[next];
+  }
+
+ private:
+  std::vector<uint32_t> start_;  // (bytes + 1), or none for ASCII
 };
-Utf16Map utf16_map(std::string_view text);
-// The same in bytes.
-Utf16Map byte_map(std::string_view text);
 
 // Length of the longest well-formed prefix of `bytes` that is one character, or 0; `skip` receives how many bytes one
 // U+FFFD stands for when it is 0 (the maximal subpart rule of Unicode, which Rust and WHATWG follow).

@@ -1,5 +1,6 @@
 #include "tokenizer/vocab.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/error.h"
@@ -33,33 +34,46 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   if (!findable) return;
   if (2 * (used_ + 1) > slots_.size()) grow();
   const size_t mask = slots_.size() - 1;
-  size_t slot = hash_bytes(bytes.data(), bytes.size()) & mask;
-  for (; slots_[slot] != no_token; slot = (slot + 1) & mask) {
-    if (this->bytes(slots_[slot]) == bytes) return;
+  const uint64_t hash = hash_bytes(bytes.data(), bytes.size());
+  const auto high = static_cast<uint32_t>(hash >> 32);
+  size_t slot = hash & mask;
+  for (; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
+    if (slots_[slot].hash == high && this->bytes(slots_[slot].id) == bytes) return;
   }
-  slots_[slot] = id;
+  slots_[slot] = {high, id};
   ++used_;
+  longest_ = std::max(longest_, bytes.size());
 }
 
 uint32_t Vocab::find(std::string_view bytes) const {
-  if (slots_.empty()) return no_token;
+  if (slots_.empty() || bytes.size() > longest_) return no_token;
   const size_t mask = slots_.size() - 1;
-  for (size_t slot = hash_bytes(bytes.data(), bytes.size()) & mask; slots_[slot] != no_token; slot = (slot + 1) & mask) {
-    if (this->bytes(slots_[slot]) == bytes) return slots_[slot];
+  const uint64_t hash = hash_bytes(bytes.data(), bytes.size());
+  const auto high = static_cast<uint32_t>(hash >> 32);
+  for (size_t slot = hash & mask; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
+    if (slots_[slot].hash == high && this->bytes(slots_[slot].id) == bytes) return slots_[slot].id;
   }
   return no_token;
 }
 
 void Vocab::grow() {
-  std::vector<uint32_t> old(slots_.empty() ? 1024 : 2 * slots_.size(), no_token);
+  std::vector<Slot> old(slots_.empty() ? 1024 : 2 * slots_.size());
   old.swap(slots_);
   const size_t mask = slots_.size() - 1;
-  for (const uint32_t id : old) {
-    if (id == no_token) continue;
-    const std::string_view text = bytes(id);
+  for (const Slot& moved : old) {
+    if (moved.id == no_token) continue;
+    const std::string_view text = bytes(moved.id);
     size_t slot = hash_bytes(text.data(), text.size()) & mask;
-    while (slots_[slot] != no_token) slot = (slot + 1) & mask;
-    slots_[slot] = id;
+    while (slots_[slot].id != no_token) slot = (slot + 1) & mask;
+    slots_[slot] = moved;
+  }
+}
+
+void MergeTable::index_bytes(const uint32_t* byte_ids) {
+  bytes_.assign(256 * 256, {no_token, no_token});
+  for (uint32_t byte = 0; byte < 256; ++byte) {
+    if (byte_ids[byte] >= byte_of_id_.size()) byte_of_id_.resize(byte_ids[byte] + 1, 256);
+    byte_of_id_[byte_ids[byte]] = static_cast<uint16_t>(byte);
   }
 }
 
@@ -76,6 +90,9 @@ void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
   while (entries_[i].key != free_key && entries_[i].key != key) i = (i + 1) & mask_;
   if (entries_[i].key == free_key) ++used_;
   entries_[i] = {key, merge};
+  if (left >= byte_of_id_.size() || right >= byte_of_id_.size()) return;
+  const size_t pair = static_cast<size_t>(byte_of_id_[left]) << 8 | byte_of_id_[right];
+  if (byte_of_id_[left] < 256 && byte_of_id_[right] < 256) bytes_[pair] = merge;
 }
 
 void MergeTable::resize(size_t capacity) {

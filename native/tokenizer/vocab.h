@@ -34,10 +34,16 @@ class Vocab {
   };
   void grow();
 
+  struct Slot {
+    uint32_t hash = 0;  // what the slot's number leaves of it
+    uint32_t id = no_token;
+  };
+
   std::string arena_;
   std::vector<Token> tokens_;
-  std::vector<uint32_t> slots_;  // open addressing: ids, no_token where free
+  std::vector<Slot> slots_;  // open addressing; no_token where free
   uint32_t used_ = 0;
+  size_t longest_ = 0;  // of the findable tokens
 };
 
 struct Merge {
@@ -51,6 +57,10 @@ class MergeTable {
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
   size_t size() const { return used_; }
+
+  // Before merges are added: keeps those of two bytes in a table of their own as well.
+  void index_bytes(const uint32_t* byte_ids);
+  Merge find_bytes(uint8_t left, uint8_t right) const { return bytes_[static_cast<size_t>(left) << 8 | right]; }
 
   // Calls visit(left, right, merge) for each pair, in no order.
   template <class F>
@@ -81,6 +91,8 @@ class MergeTable {
   }
   void resize(size_t capacity);
 
+  std::vector<Merge> bytes_;          // by left << 8 | right, if indexed
+  std::vector<uint16_t> byte_of_id_;  // the byte, 256 of other ids
   std::vector<Entry> entries_ = std::vector<Entry>(16);
   size_t mask_ = 15;
   size_t used_ = 0;

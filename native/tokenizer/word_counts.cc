@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "tokenizer/split_run.h"
 #include "tokenizer/vocab.h"
 
 namespace heddle {

@@ -34,9 +34,9 @@ std::string wide(const std::u16string& units) {
   std::string text;
   utf::append_utf8(units.data(), units.size(), text);
   require(utf::is_well_formed(text), "UTF-16 with lone surrogates becomes well-formed UTF-8");
-  const utf::Utf16Map map = utf::utf16_map(text);
-  require(map.start.size() == text.size() + 1 && map.start[text.size()] == units.size(), "offsets end where the text does");
-  for (size_t i = 0; i < text.size(); ++i) require(map.start[i] < map.end[i] && map.end[i] <= units.size(), "characters have a width");
+  const utf::OffsetMap map(text, false);
+  require(map.start(text.size()) == units.size(), "offsets end where the text does");
+  for (size_t i = 0; i < text.size(); ++i) require(map.start(i) < map.end(i) && map.end(i) <= units.size(), "characters have a width");
   return text;
 }
 

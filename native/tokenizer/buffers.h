@@ -1,0 +1,103 @@
+// Memory that is written before it is read, and so not cleared first: ids on their way out, and the text as UTF-8.
+#pragma once
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string_view>
+
+namespace heddle {
+
+template <class T>
+class RawBuffer {
+ public:
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
+  size_t capacity() const { return capacity_; }
+
+  // Room for `count` in all; keeps what is there.
+  void reserve(size_t count) {
+    if (count <= capacity_) return;
+    if (count < 2 * capacity_) count = 2 * capacity_;
+    if (count > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
+    void* grown = std::realloc(data_.get(), count * sizeof(T));
+    if (grown == nullptr) throw std::bad_alloc();
+    (void)data_.release();
+    data_.reset(static_cast<T*>(grown));
+    capacity_ = count;
+  }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<T, Free> data_;
+  size_t capacity_ = 0;
+};
+
+// A list of ids or offsets.
+class IdBuffer {
+ public:
+  static constexpr size_t block = 3;  // ids of a WordCache entry
+
+  void clear() { size_ = 0; }
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  uint32_t* data() { return buffer_.data(); }
+  const uint32_t* data() const { return buffer_.data(); }
+  const uint32_t* begin() const { return data(); }
+  const uint32_t* end() const { return data() + size_; }
+  uint32_t operator[](size_t i) const { return data()[i]; }
+  bool operator==(const IdBuffer& other) const {
+    return size_ == other.size_ && std::equal(begin(), end(), other.begin());
+  }
+  uint32_t* room(size_t count) {
+    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
+    return buffer_.data() + size_;
+  }
+  void took(size_t count) { size_ += count; }  // of the room, now written
+
+  void push_back(uint32_t id) {
+    *room(1) = id;
+    ++size_;
+  }
+  // The first `count` of a whole block of ids.
+  void add_block(const uint32_t* ids, size_t count) {
+    uint32_t* to = room(block);
+    for (size_t i = 0; i < block; ++i) to[i] = ids[i];
+    size_ += count;
+  }
+  void append(const uint32_t* ids, size_t count) {
+    if (count != 0) std::memcpy(room(count), ids, count * sizeof(uint32_t));
+    size_ += count;
+  }
+
+ private:
+  RawBuffer<uint32_t> buffer_;
+  size_t size_ = 0;
+};
+
+// UTF-8 with zeros behind it, so that its last words can be read in whole blocks.
+class Utf8Buffer {
+ public:
+  static constexpr size_t padding = 16;
+
+  // Room for so many bytes; what was there is gone.
+  char* start(size_t bytes) {
+    buffer_.reserve(bytes + padding);
+    return buffer_.data();
+  }
+  void finish(size_t bytes) {
+    size_ = bytes;
+    std::memset(buffer_.data() + bytes, 0, padding);
+  }
+  std::string_view view() const { return {buffer_.data(), size_}; }
+
+ private:
+  RawBuffer<char> buffer_;
+  size_t size_ = 0;
+};
+
+}  // namespace heddle
