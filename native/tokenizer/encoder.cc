@@ -304,7 +304,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   }
   if (const PairMatcher* matcher = long_piece_matcher(word)) {
     symbols_.clear();
-    matcher->encode(word, target.options.cancelled, symbols_);
+    matcher->encode(word, target.options.cancelled, matcher_scratch_, symbols_);
     return encode_symbols(begin, symbols_.size(), target);
   }
   size_t count = 0;
@@ -340,7 +340,7 @@ AllowedSpecials Encoder::allowed(const EncodeOptions& options) const {
 // What encodes a piece too long for the scanning merge loop; null: the heap does.
 const PairMatcher* Encoder::long_piece_matcher(std::string_view piece) const {
   const TokenizerModel& model = *model_;
-  if (piece.size() <= Merger::short_limit || !model.byte_level) return nullptr;
+  if (piece.size() <= WordCache::max_bytes || !model.byte_level) return nullptr;
   const PairMatcher* matcher = model.long_pieces.for_piece(piece.size(), model.merges, model.vocab, model.byte_ids);
   return matcher != nullptr && matcher->covers(piece) ? matcher : nullptr;
 }

@@ -61,6 +61,7 @@ class Encoder {
   WordCache cache_;
   Merger merger_;
   MergeDropout dropout_;
+  PairMatcher::Scratch matcher_scratch_;
   Utf8Buffer utf8_;         // the whole text
   std::string normalized_;  // one segment, with prefix and U+2581
   std::vector<uint32_t> source_;  // for each byte of normalized_: the byte of utf8_ it comes from (offsets only)

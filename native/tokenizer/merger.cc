@@ -4,6 +4,10 @@
 #include <cstring>
 #include <functional>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "runtime/error.h"
 
 namespace heddle {
@@ -20,25 +24,82 @@ size_t Merger::run_bytes(const MergeTable& merges, std::string_view text, Symbol
   return count <= short_limit ? run_short(merges, symbols, count, first) : run_long(merges, symbols, count, first);
 }
 
+namespace {
+
+constexpr int place_bits = 6;
+constexpr int32_t no_pair = INT32_MAX;
+static_assert(Merger::short_limit <= size_t{1} << place_bits);
+
+// A pair's rank and, below it, its place: the least of these is the leftmost of the best. Ranks that do not fit are MergeTable's
+// to refuse.
+int32_t order_of(Merge merge, size_t place) {
+  if (merge.rank == no_token) return no_pair;
+  return static_cast<int32_t>(merge.rank << place_bits | static_cast<uint32_t>(place));
+}
+
+// The least of `count` numbers, a multiple of four.
+int32_t least_of(const int32_t* numbers, size_t count) {
+#if defined(__SSE2__)
+  __m128i least = _mm_load_si128(reinterpret_cast<const __m128i*>(numbers));
+  const auto take_less = [&](__m128i other) {
+    const __m128i greater = _mm_cmpgt_epi32(least, other);
+    least = _mm_or_si128(_mm_and_si128(greater, other), _mm_andnot_si128(greater, least));
+  };
+  for (size_t i = 4; i < count; i += 4) take_less(_mm_load_si128(reinterpret_cast<const __m128i*>(numbers + i)));
+  take_less(_mm_shuffle_epi32(least, 0x4E));
+  take_less(_mm_shuffle_epi32(least, 0xB1));
+  return _mm_cvtsi128_si32(least);
+#else
+  int32_t least = numbers[0];
+  for (size_t i = 1; i < count; ++i) least = std::min(least, numbers[i]);
+  return least;
+#endif
+}
+
+}  // namespace
+
+// Symbols stay where they are until the end; each knows its neighbours' places.
 template <class F>
 size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
-  Merge pairs[short_limit];
-  for (size_t i = 0; i + 1 < count; ++i) pairs[i] = first(i);
-  while (count > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i + 1 < count; ++i) {
-      if (pairs[i].rank < pairs[best].rank) best = i;
-    }
-    if (pairs[best].rank == no_token) break;
-    symbols[best].id = pairs[best].id;
-    symbols[best].length += symbols[best + 1].length;
-    --count;
-    for (size_t i = best + 1; i < count; ++i) symbols[i] = symbols[i + 1];
-    for (size_t i = best + 1; i + 1 < count; ++i) pairs[i] = pairs[i + 1];
-    if (best > 0) pairs[best - 1] = merges.find(symbols[best - 1].id, symbols[best].id);
-    if (best + 1 < count) pairs[best] = merges.find(symbols[best].id, symbols[best + 1].id);
+  if (count < 2) return count;
+  alignas(16) int32_t orders[short_limit];
+  uint32_t made[short_limit];
+  uint8_t next[short_limit + 1], previous[short_limit + 1];
+  for (size_t i = 0; i + 1 < count; ++i) {
+    const Merge merge = first(i);
+    orders[i] = order_of(merge, i);
+    made[i] = merge.id;
   }
-  return count;
+  const size_t scanned = (count + 3) & ~size_t{3};
+  for (size_t i = count - 1; i < scanned; ++i) orders[i] = no_pair;
+  for (size_t i = 0; i <= count; ++i) {
+    next[i] = static_cast<uint8_t>(i + 1);
+    previous[i] = static_cast<uint8_t>(i - 1);
+  }
+  const auto update = [&](size_t left, size_t right) {
+    const Merge merge = merges.find(symbols[left].id, symbols[right].id);
+    orders[left] = order_of(merge, left);
+    made[left] = merge.id;
+  };
+  size_t left_over = count;
+  for (;;) {
+    const int32_t least = least_of(orders, scanned);
+    if (least == no_pair) break;
+    const size_t place = static_cast<size_t>(least) & (short_limit - 1);
+    const size_t gone = next[place], after = next[gone];
+    symbols[place].id = made[place];
+    symbols[place].length += symbols[gone].length;
+    symbols[gone].length = 0;
+    next[place] = static_cast<uint8_t>(after);
+    previous[after] = static_cast<uint8_t>(place);
+    orders[gone] = orders[place] = no_pair;
+    --left_over;
+    if (after < count) update(place, after);
+    if (place > 0) update(previous[place], place);
+  }
+  size_t to = 0;
+  for (size_t i = 0; to < left_over; i = next[i]) symbols[to++] = symbols[i];
+  return left_over;
 }
 
 template <class F>

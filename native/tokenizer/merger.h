@@ -15,10 +15,11 @@ struct Symbol {
 
 class Merger {
  public:
-  static constexpr size_t short_limit = 48;  // symbols; the heap wins from about here
+  static constexpr size_t short_limit = 64;  // symbols
 
-  // Merges symbols[0, count) in place and returns how many are left. Short words are scanned, O(n^2) with a tiny
-  // constant; long ones use a heap, O(n log n), so that a megabyte without a space is no attack.
+  // Merges symbols[0, count) in place and returns how many are left. Of short words all pairs are looked through for the best,
+  // again and again, O(n^2) with a tiny constant; long ones use a heap, O(n log n), so that a megabyte without a space
+  // is no attack.
   size_t run(const MergeTable& merges, Symbol* symbols, size_t count);
 
   // The same where each symbol is a byte of `text`, and the merges know their bytes.

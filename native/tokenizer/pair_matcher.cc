@@ -1,6 +1,7 @@
 #include "tokenizer/pair_matcher.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "runtime/error.h"
 
@@ -19,22 +20,71 @@ uint32_t start_of(const char* p) { return static_cast<uint8_t>(p[0]) << 8 | stat
 std::unique_ptr<const PairMatcher> PairMatcher::build(const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) {
   std::unique_ptr<PairMatcher> made(new PairMatcher(merges));
   if (!made->find_tokens(vocab, byte_ids)) return nullptr;
-  made->token_of_node_.assign(1, none);
-  made->edges_.resize(1 << 12);
-  for (Id id = 0; id < made->tokens_.size(); ++id) {
-    if (made->tokens_[id].made != never) made->add_to_trie(id, vocab.bytes(id));
-  }
-  for (Id id = 0; id < made->tokens_.size(); ++id) {
-    Token& token = made->tokens_[id];
-    if (token.made == never) continue;
-    const std::string_view text = vocab.bytes(id);
-    uint32_t node = 0;
-    for (size_t i = 0; i + 1 < text.size(); ++i) {
-      node = made->child(node, static_cast<uint8_t>(text[i]));
-      if (made->token_of_node_[node] != none) token.shorter = made->token_of_node_[node];
-    }
-  }
+  made->build_trie(vocab);
   return made;
+}
+
+// Level by level, from tokens in the order of their bytes: those of a node are a range of them.
+void PairMatcher::build_trie(const Vocab& vocab) {
+  struct Entry {
+    std::string_view text;
+    Id id;
+  };
+  std::vector<Entry> sorted;
+  for (Id id = 0; id < tokens_.size(); ++id) {
+    if (tokens_[id].made != never) sorted.push_back({vocab.bytes(id), id});
+  }
+  std::sort(sorted.begin(), sorted.end(), [](const Entry& a, const Entry& b) { return a.text < b.text; });
+  struct Range {
+    uint32_t begin, end;
+    Id shorter;  // the longest token that ends above
+  };
+  shorter_.assign(tokens_.size(), none);
+  nodes_.assign(1, {});
+  std::vector<Range> level{{0, static_cast<uint32_t>(sorted.size()), none}}, next;
+  uint32_t node = 0;
+  for (size_t depth = 0; !level.empty(); ++depth) {
+    next.clear();
+    for (Range range : level) {
+      if (sorted[range.begin].text.size() == depth) {
+        const Id id = sorted[range.begin++].id;
+        shorter_[id] = range.shorter;
+        nodes_[node].token = range.shorter = id;
+      }
+      const auto first = static_cast<uint32_t>(nodes_.size());
+      std::array<uint32_t, 256> children{};
+      uint8_t bytes[Node::few];
+      uint32_t count = 0;
+      for (uint32_t begin = range.begin; begin < range.end;) {
+        const auto byte = static_cast<uint8_t>(sorted[begin].text[depth]);
+        uint32_t end = begin + 1;
+        while (end < range.end && static_cast<uint8_t>(sorted[end].text[depth]) == byte) ++end;
+        next.push_back({begin, end, range.shorter});
+        if (count < Node::few) bytes[count] = byte;
+        children[byte] = first + count++;
+        begin = end;
+      }
+      nodes_.resize(nodes_.size() + count);
+      Node& made = nodes_[node++];
+      made.first = first;
+      if (count <= Node::few) {
+        made.count = static_cast<uint8_t>(count);
+        std::copy_n(bytes, count, made.bytes);
+      } else {
+        made.count = 255;
+        const auto row = static_cast<uint32_t>(wide_.size());
+        std::memcpy(made.bytes, &row, sizeof(row));
+        wide_.push_back(children);
+      }
+    }
+    level.swap(next);
+  }
+  pairs_.assign(256 * 256, 0);
+  for (uint32_t a = 0; a < 256; ++a) {
+    const Node& above = nodes_[child(nodes_[0], static_cast<uint8_t>(a))];
+    bytes_[a] = above.token;
+    for (uint32_t b = 0; b < 256; ++b) pairs_[a << 8 | b] = child(above, static_cast<uint8_t>(b));
+  }
 }
 
 // Fills tokens_: which tokens occur in encodings, and by which merge each comes into being. A list may name several merges for a
@@ -71,7 +121,7 @@ bool PairMatcher::find_tokens(const Vocab& vocab, const uint32_t* byte_ids) {
     const size_t length = vocab.bytes(way.id).size();
     total += length;
     if (length > most_token_bytes || total > most_vocabulary_bytes) return false;
-    token = {way.rank + 1, way.left, way.right, none, static_cast<uint32_t>(length)};
+    token = {way.rank + 1, way.left, way.right, static_cast<uint16_t>(length)};
   }
   for (const Way& way : early) {
     const bool parts_came = tokens_[way.left].made != never && tokens_[way.right].made != never;
@@ -122,72 +172,56 @@ bool PairMatcher::fit(Id a, Id b, uint32_t limit) const {
   }
 }
 
-void PairMatcher::add_to_trie(Id token, std::string_view text) {
-  uint32_t node = 0;
-  for (const char c : text) node = add_child(node, static_cast<uint8_t>(c));
-  token_of_node_[node] = token;
+// The same of two tokens of a text, from memory where it was asked before.
+bool PairMatcher::fit(Id a, Id b, Scratch& scratch) const {
+  const uint64_t key = static_cast<uint64_t>(a) << 32 | b << 1;
+  uint64_t& slot = scratch.fits_[key * 0x9E3779B97F4A7C15ULL >> (64 - Scratch::bits)];
+  if ((slot & ~uint64_t{1}) != key) slot = key | static_cast<uint64_t>(fit(a, b, none));
+  return slot & 1;
 }
 
-uint32_t PairMatcher::child(uint32_t node, uint8_t byte) const {
-  const uint32_t key = node << 8 | byte;
-  const size_t mask = edges_.size() - 1;
-  for (size_t i = (key * 0x9E3779B1u >> 8) & mask;; i = (i + 1) & mask) {
-    if (edges_[i].key == key) return edges_[i].node;
-    if (edges_[i].key == UINT32_MAX) return 0;
+uint32_t PairMatcher::child(const Node& node, uint8_t byte) const {
+  if (node.count == 255) {
+    uint32_t row;
+    std::memcpy(&row, node.bytes, sizeof(row));
+    return wide_[row][byte];
   }
-}
-
-uint32_t PairMatcher::add_child(uint32_t node, uint8_t byte) {
-  if (const uint32_t known = child(node, byte)) return known;
-  if (2 * (used_edges_ + 1) > edges_.size()) grow_edges();
-  const uint32_t key = node << 8 | byte;
-  const size_t mask = edges_.size() - 1;
-  size_t i = (key * 0x9E3779B1u >> 8) & mask;
-  while (edges_[i].key != UINT32_MAX) i = (i + 1) & mask;
-  const auto made = static_cast<uint32_t>(token_of_node_.size());
-  edges_[i] = {key, made};
-  token_of_node_.push_back(none);
-  ++used_edges_;
-  return made;
-}
-
-void PairMatcher::grow_edges() {
-  std::vector<Edge> old(2 * edges_.size());
-  old.swap(edges_);
-  const size_t mask = edges_.size() - 1;
-  for (const Edge& edge : old) {
-    if (edge.key == UINT32_MAX) continue;
-    size_t i = (edge.key * 0x9E3779B1u >> 8) & mask;
-    while (edges_[i].key != UINT32_MAX) i = (i + 1) & mask;
-    edges_[i] = edge;
+  for (uint32_t i = 0; i < node.count; ++i) {
+    if (node.bytes[i] == byte) return node.first + i;
   }
+  return 0;
 }
 
 PairMatcher::Id PairMatcher::longest(const char* p, const char* end) const {
-  Id best = none;
-  uint32_t node = 0;
-  for (; p < end; ++p) {
-    node = child(node, static_cast<uint8_t>(*p));
-    if (node == 0) break;
-    if (token_of_node_[node] != none) best = token_of_node_[node];
+  const auto* at = reinterpret_cast<const uint8_t*>(p);
+  Id best = bytes_[at[0]];  // every byte is a token
+  if (end - p < 2) return best;
+  uint32_t next = pairs_[static_cast<uint32_t>(at[0]) << 8 | at[1]];
+  for (p += 2; next != 0; ++p) {
+    const Node& node = nodes_[next];
+    if (node.token != none) best = node.token;
+    if (p == end || node.count == 0) break;
+    next = child(node, static_cast<uint8_t>(*p));
   }
-  return best;  // never none: every byte is a token
+  return best;
 }
 
-void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancelled, std::vector<Symbol>& out) const {
+void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch,
+                         std::vector<Symbol>& out) const {
   const size_t size = piece.size();
   const char* text = piece.data();
-  std::vector<Id> stack;
-  stack.reserve(size / 3 + 1);
+  std::vector<Id>& stack = scratch.stack_;
+  stack.clear();
   // Ends from which no encoding goes on: each is found out once.
-  std::vector<bool> dead(size + 1, false);
+  std::vector<bool>& dead = scratch.dead_;
+  dead.assign(size + 1, false);
   size_t at = 0, steps = 0;
   Id next = longest(text, text + size);
   while (at < size) {
     if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");
     }
-    for (;; next = tokens_[next].shorter) {
+    for (;; next = shorter_[next]) {
       if (next == none) {  // nothing fits here: the token before has to be another
         dead[at] = true;
         if (stack.empty()) throw internal_error("encode: expected an encoding of every text, found none");
@@ -197,15 +231,16 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
         continue;  // goes on with the next shorter one
       }
       const size_t end = at + tokens_[next].length;
-      if (dead[end] || (!stack.empty() && !fit(stack.back(), next, none))) continue;
+      if (dead[end] || (!stack.empty() && !fit(stack.back(), next, scratch))) continue;
       stack.push_back(next);
       at = end;
       next = at < size ? longest(text + at, text + size) : none;
       break;
     }
   }
-  out.reserve(out.size() + stack.size());
-  for (const Id token : stack) out.push_back({token, tokens_[token].length});
+  const size_t before = out.size();
+  out.resize(before + stack.size());
+  for (size_t i = 0; i < stack.size(); ++i) out[before + i] = {stack[i], tokens_[stack[i]].length};
 }
 
 const PairMatcher* LongPieces::for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {

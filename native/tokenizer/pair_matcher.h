@@ -4,6 +4,7 @@
 // make the result that of the merge loop (the idea of Hendrik van Antwerpen's and Alexander Neubeck's "So many tokens, so
 // little time", GitHub 2024). Linear in practice, and at worst in the text times the longest token.
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -25,8 +26,17 @@ class PairMatcher {
   // Whether the method holds for this piece: it does unless a late token (see late_) is in it.
   bool covers(std::string_view piece) const;
 
+  // What one thread keeps from piece to piece: whether pairs of tokens fit (direct-mapped), and memory.
+  class Scratch {
+    friend class PairMatcher;
+    static constexpr int bits = 15;
+    std::vector<uint64_t> fits_ = std::vector<uint64_t>(size_t{1} << bits, UINT64_MAX);  // left << 32 | right << 1 | fits
+    std::vector<uint32_t> stack_;
+    std::vector<bool> dead_;
+  };
+
   // Appends the tokens of a piece that it covers. Throws ABORTED soon after `cancelled` (may be null) is set.
-  void encode(std::string_view piece, const std::atomic<bool>* cancelled, std::vector<Symbol>& out) const;
+  void encode(std::string_view piece, const std::atomic<bool>* cancelled, Scratch& scratch, std::vector<Symbol>& out) const;
 
  private:
   using Id = uint32_t;
@@ -34,23 +44,27 @@ class PairMatcher {
   struct Token {
     uint32_t made = never;  // when it comes into being: 0 for a byte, else 1 + the rank of the merge that makes it
     Id left = none, right = none;  // what that merge joins
-    Id shorter = none;             // the longest token that it begins with, itself left out
-    uint32_t length = 0;
+    uint16_t length = 0;
   };
   static constexpr uint32_t never = UINT32_MAX;
-  struct Edge {
-    uint32_t key = UINT32_MAX;  // node << 8 | byte
-    uint32_t node = 0;
+
+  // A node of the trie of all tokens. Its children lie side by side in the order of their bytes.
+  struct Node {
+    static constexpr size_t few = 7;
+    Id token = none;      // that ends here
+    uint32_t first = 0;   // child
+    uint8_t count = 0;    // of children, 255 for more than a few
+    uint8_t bytes[few] = {};  // of the children; of more than a few, the number of their row in wide_
   };
+  static_assert(sizeof(Node) == 16);
 
   explicit PairMatcher(const MergeTable& merges) : merges_(merges) {}
   bool find_tokens(const Vocab& vocab, const uint32_t* byte_ids);
-  void add_to_trie(Id token, std::string_view text);
+  void build_trie(const Vocab& vocab);
   bool fit(Id a, Id b, uint32_t limit) const;
+  bool fit(Id a, Id b, Scratch& scratch) const;
   Id longest(const char* p, const char* end) const;
-  uint32_t child(uint32_t node, uint8_t byte) const;
-  uint32_t add_child(uint32_t node, uint8_t byte);
-  void grow_edges();
+  uint32_t child(const Node& node, uint8_t byte) const;
 
   const MergeTable& merges_;
   std::vector<Token> tokens_;  // by id
@@ -58,9 +72,11 @@ class PairMatcher {
   // a few dozen. By their first two bytes, and a bit for each such pair of bytes.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
-  std::vector<Edge> edges_;
-  size_t used_edges_ = 0;
-  std::vector<Id> token_of_node_;
+  std::vector<Id> shorter_;  // by id: the longest token that it begins with, itself left out
+  std::vector<Node> nodes_;  // level by level
+  std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 where there is none
+  std::vector<uint32_t> pairs_;  // the node of two bytes, 0 where no token begins with them
+  Id bytes_[256];                // the token of each byte
 };
 
 // The matcher of a model: made when enough text in long pieces has come for it to pay.

@@ -84,11 +84,16 @@ void MergeTable::reserve(size_t count) {
 }
 
 void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
+  if (merge.rank > max_rank) {
+    throw invalid_file("merges: expected ranks up to " + std::to_string(max_rank) + ", got " + std::to_string(merge.rank));
+  }
   if (2 * (used_ + 1) > entries_.size()) resize(2 * entries_.size());
   const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
-  size_t i = slot_of(key);
+  const uint64_t hash = hash_of(key);
+  size_t i = hash & mask_;
   while (entries_[i].key != free_key && entries_[i].key != key) i = (i + 1) & mask_;
   if (entries_[i].key == free_key) ++used_;
+  mark(hash);
   entries_[i] = {key, merge};
   if (left >= byte_of_id_.size() || right >= byte_of_id_.size()) return;
   const size_t pair = static_cast<size_t>(byte_of_id_[left]) << 8 | byte_of_id_[right];
@@ -99,9 +104,14 @@ void MergeTable::resize(size_t capacity) {
   std::vector<Entry> old(capacity);
   old.swap(entries_);
   mask_ = capacity - 1;
+  shift_ = 64 - 3;
+  for (size_t i = 1; i < capacity; i *= 2) --shift_;
+  present_.assign(8 * capacity / 64, 0);
   for (const Entry& entry : old) {
     if (entry.key == free_key) continue;
-    size_t i = slot_of(entry.key);
+    const uint64_t hash = hash_of(entry.key);
+    mark(hash);
+    size_t i = hash & mask_;
     while (entries_[i].key != free_key) i = (i + 1) & mask_;
     entries_[i] = entry;
   }

@@ -53,7 +53,10 @@ struct Merge {
 
 class MergeTable {
  public:
-  // A pair given twice keeps its later rank, as a map filled from the file in order would.
+  static constexpr uint32_t max_rank = (1u << 25) - 2;  // what the merge loop's packing leaves room for
+
+  // A pair given twice keeps its later rank, as a map filled from the file in order would. Throws INVALID_FILE for ranks above
+  // max_rank.
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
   size_t size() const { return used_; }
@@ -72,7 +75,10 @@ class MergeTable {
 
   Merge find(uint32_t left, uint32_t right) const {
     const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
-    for (size_t i = slot_of(key);; i = (i + 1) & mask_) {
+    const uint64_t hash = hash_of(key);
+    const size_t bit = hash >> shift_;
+    if (!(present_[bit / 64] >> bit % 64 & 1)) return {no_token, no_token};  // most pairs of most texts
+    for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
       const Entry& entry = entries_[i];
       if (entry.key == key) return entry.merge;
       if (entry.key == free_key) return {no_token, no_token};
@@ -85,17 +91,21 @@ class MergeTable {
     uint64_t key = free_key;
     Merge merge{no_token, no_token};
   };
-  size_t slot_of(uint64_t key) const {
+  static uint64_t hash_of(uint64_t key) {
     key *= 0x9E3779B97F4A7C15ULL;
-    return static_cast<size_t>(key ^ key >> 32) & mask_;
+    return key ^ key >> 32;
   }
   void resize(size_t capacity);
+  void mark(uint64_t hash) { present_[(hash >> shift_) / 64] |= uint64_t{1} << (hash >> shift_) % 64; }
 
   std::vector<Merge> bytes_;          // by left << 8 | right, if indexed
   std::vector<uint16_t> byte_of_id_;  // the byte, 256 of other ids
   std::vector<Entry> entries_ = std::vector<Entry>(16);
   size_t mask_ = 15;
   size_t used_ = 0;
+  // A bit for each hash, eight times as many as entries: what is in the table has its bit set.
+  std::vector<uint64_t> present_ = std::vector<uint64_t>(2);
+  int shift_ = 64 - 7;
 };
 
 }  // namespace heddle
