@@ -232,12 +232,16 @@ export interface NativeTokenizer {
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
   count(text: string, flags: number): number;
   decode(ids: Uint32Array, skipSpecial: boolean): string;
+  /** What an id adds to any text, where that is always the same. */
+  settledText(id: number): string | undefined;
   tokenBytes(id: number): Uint8Array;
 }
 
 export interface NativeDecoder {
   push(id: number): string;
   flush(): string;
+  /** Nothing of the ids before changes what those to come add. */
+  readonly settled: boolean;
 }
 
 export type NativeProgress = (done: number, total: number) => void;

@@ -1,6 +1,27 @@
 // Streaming decode: ids in, text out that never splits a character.
 import type { NativeDecoder } from "../binding.ts";
 
+/** Texts of ids that add the same to any text, filled in as they come: most tokens then cost a look into an array. */
+export class SettledTexts {
+  private readonly texts: (string | undefined)[];
+  private readonly ask: (id: number) => string | undefined;
+
+  constructor(size: number, ask: (id: number) => string | undefined) {
+    this.texts = new Array(size);
+    this.ask = ask;
+  }
+
+  known(id: number): string | undefined {
+    return this.texts[id];
+  }
+
+  find(id: number): string | undefined {
+    const text = this.ask(id);
+    if (text !== undefined) this.texts[id] = text;
+    return text;
+  }
+}
+
 /** Bytes that make no character for so long are given out as they are. */
 const maxPending = 256;
 
@@ -15,10 +36,22 @@ export class TokenDecoder {
   }
 
   /** @internal */
-  static native(decoder: NativeDecoder): TokenDecoder {
+  static native(decoder: NativeDecoder, texts: SettledTexts): TokenDecoder {
+    let settled = decoder.settled;
+    const pushOther = (id: number) => {
+      const own = settled ? texts.find(id) : undefined;
+      if (own !== undefined) return own;
+      const text = decoder.push(id);
+      settled = decoder.settled;
+      return text;
+    };
     return new TokenDecoder(
-      (id) => decoder.push(id),
-      () => decoder.flush(),
+      (id) => (settled && typeof id === "number" ? texts.known(id) : undefined) ?? pushOther(id),
+      () => {
+        const text = decoder.flush();
+        settled = decoder.settled;
+        return text;
+      },
     );
   }
 

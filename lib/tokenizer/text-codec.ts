@@ -1,7 +1,7 @@
 // Text ↔ ids. Native code does the work; see plan.ts for who does the rest.
 import { binding, type NativeTokenizer } from "../binding.ts";
 import { invalidArgument } from "../errors.ts";
-import { TokenDecoder } from "./decoder.ts";
+import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {
   type Crossing,
   checkForbidden,
@@ -43,6 +43,7 @@ export class TextCodec {
   private readonly output: Uint32Array;
   private readonly names: TokenNames;
   private readonly isBpe: boolean;
+  private settled: SettledTexts | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
   /** @internal */
@@ -165,7 +166,7 @@ export class TextCodec {
           // A run of byte tokens is text or not as a whole.
           (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
         )
-      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false));
+      : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false), this.settledTexts());
     if (options.after) for (const id of options.after) decoder.push(id);
     return decoder;
   }
@@ -189,6 +190,11 @@ export class TextCodec {
   protected encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
     const result = this.native.encode(text, Flag.allowSpecial, barriers);
     return typeof result === "number" ? this.output.slice(0, result) : result;
+  }
+
+  private settledTexts(): SettledTexts {
+    this.settled ??= new SettledTexts(this.vocabSize, (id) => this.native.settledText(id));
+    return this.settled;
   }
 
   private crossing(options: EncodeOptions | undefined): Crossing {

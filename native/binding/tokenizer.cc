@@ -8,6 +8,7 @@
 
 #include "binding/guard.h"
 #include "binding/init.h"
+#include "binding/tokenizer_calls.h"
 #include "binding/tokenizer_job.h"
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
@@ -106,24 +107,18 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTokenizer",
                        {InstanceAccessor<&NativeTokenizer::size>("size"),
-                        InstanceAccessor<&NativeTokenizer::output>("output"),
-                        InstanceMethod<&NativeTokenizer::encode>("encode"),
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
                         InstanceMethod<&NativeTokenizer::decode_batch>("decodeBatch"),
-                        InstanceMethod<&NativeTokenizer::count>("count"),
-                        InstanceMethod<&NativeTokenizer::decode>("decode"),
                         InstanceMethod<&NativeTokenizer::token_bytes>("tokenBytes")});
   }
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
       model_ = build_tokenizer(to_spec(info[0]));
-      encoder_ = std::make_unique<Encoder>(model_);
-      Napi::Uint32Array output = Napi::Uint32Array::New(info.Env(), output_capacity);
-      output_data_ = output.Data();
-      output_ = Napi::Persistent(output.As<Napi::Object>());
+      calls_ = std::make_shared<TokenizerCalls>(model_);
+      TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
     });
   }
@@ -137,66 +132,28 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   const std::shared_ptr<const TokenizerModel>& model() const { return model_; }
 
  private:
-  static constexpr size_t output_capacity = 4096;  // ids; longer results get an array of their own
-
   Napi::Value size(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text.size()); });
-  }
-
-  // The array that encode() fills for short texts.
-  Napi::Value output(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return from(info.This())->output_.Value(); });
-  }
-
-  void run(const Napi::CallbackInfo& info, uint32_t flags) {
-    read_utf16(info[0], "text", text_);
-    encoding_.ids.clear();
-    encoding_.offsets.clear();
-    encoder_->encode(text_.data(), text_.size(), to_options(flags), to_uint32s(info[2], "barriers"), encoding_);
-  }
-
-  // encode(text, flags, barriers?) -> count of ids in `output`, or a Uint32Array if they do not fit.
-  Napi::Value encode(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      self.run(info, to_flags(info[1]));
-      const IdBuffer& ids = self.encoding_.ids;
-      if (ids.size() > output_capacity) return to_array(info.Env(), ids);
-      std::copy(ids.begin(), ids.end(), self.output_data_);
-      return Napi::Number::New(info.Env(), static_cast<double>(ids.size()));
-    });
-  }
-
-  // count(text, flags) -> number.
-  Napi::Value count(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      self.run(info, to_flags(info[1]));
-      return Napi::Number::New(info.Env(), static_cast<double>(self.encoding_.ids.size()));
-    });
   }
 
   // encodeWithOffsets(text, flags, barriers?) -> [ids, offsets].
   Napi::Value encode_with_offsets(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      self.run(info, to_flags(info[1]) | flag_offsets);
-      return self.pair(info.Env());
+      TokenizerCalls& calls = *from(info.This())->calls_;
+      calls.run(info, to_flags(info[1]) | flag_offsets);
+      return pair(info.Env(), calls.encoding());
     });
   }
 
   // encodeWith(text, flags, extras?) -> [ids, offsets]; without flag_offsets the latter is empty.
   Napi::Value encode_with(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value {
-      NativeTokenizer& self = *from(info.This());
-      read_utf16(info[0], "text", self.text_);
-      self.encoding_.ids.clear();
-      self.encoding_.offsets.clear();
+      TokenizerCalls& calls = *from(info.This())->calls_;
       EncodeOptions options = to_options(to_flags(info[1]));
       const EncodeExtras extras = to_extras(info[2]);
       extras.apply(options);
-      self.encoder_->encode(self.text_.data(), self.text_.size(), options, {}, self.encoding_);
-      return self.pair(info.Env());
+      calls.encode(info[0], options, {});
+      return pair(info.Env(), calls.encoding());
     });
   }
 
@@ -208,18 +165,6 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   // encodeBatch(texts, flags, extras?) -> { promise: Promise<[ids, counts]>, cancel() }.
   Napi::Value encode_batch(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
-  }
-
-  // decode(ids: Uint32Array, skipSpecial) -> string.
-  Napi::Value decode(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint32_array) {
-        throw invalid_argument("ids: expected a Uint32Array, got something else");
-      }
-      const auto ids = info[0].As<Napi::Uint32Array>();
-      return to_string(info.Env(), heddle::decode(from(info.This())->model_, ids.Data(), ids.ElementLength(),
-                                                  info[1].ToBoolean().Value()));
-    });
   }
 
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
@@ -236,27 +181,24 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     });
   }
 
-  Napi::Value pair(Napi::Env env) {
+  static Napi::Value pair(Napi::Env env, const Encoding& encoding) {
     const Napi::Array result = Napi::Array::New(env, 2);
-    result.Set(0u, to_array(env, encoding_.ids));
-    result.Set(1u, to_array(env, encoding_.offsets));
+    result.Set(0u, to_array(env, encoding.ids));
+    result.Set(1u, to_array(env, encoding.offsets));
     return result;
   }
 
   std::shared_ptr<const TokenizerModel> model_;
-  std::unique_ptr<Encoder> encoder_;
-  Encoding encoding_;
-  std::u16string text_;
-  Napi::ObjectReference output_;
-  uint32_t* output_data_ = nullptr;
+  std::shared_ptr<TokenizerCalls> calls_;
 };
 
-// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush() }.
+// In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush(); settled }.
 class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeDecoder", {InstanceMethod<&NativeDecoder::push>("push"),
-                                              InstanceMethod<&NativeDecoder::flush>("flush")});
+                                              InstanceMethod<&NativeDecoder::flush>("flush"),
+                                              InstanceAccessor<&NativeDecoder::settled>("settled")});
   }
 
   explicit NativeDecoder(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeDecoder>(info) {
@@ -289,6 +231,11 @@ class NativeDecoder : public Napi::ObjectWrap<NativeDecoder> {
       from(info.This()).flush(out);
       return to_string(info.Env(), out);
     });
+  }
+
+  // Whether the text of the ids to come does not depend on those before.
+  Napi::Value settled(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value { return Napi::Boolean::New(info.Env(), from(info.This()).settled()); });
   }
 
   std::unique_ptr<Decoder> decoder_;
@@ -426,7 +373,7 @@ Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {
   return array;
 }
 
-Napi::Value to_string(Napi::Env env, const std::string& utf8) {
+Napi::Value to_string(Napi::Env env, std::string_view utf8) {
   napi_value result;
   if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok) throw Napi::Error::New(env);
   return {env, result};

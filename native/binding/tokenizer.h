@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/encoder.h"
@@ -32,7 +33,7 @@ std::u16string to_utf16(const Napi::Value& value, const char* name);  // undefin
 std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  // undefined or null: empty
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
-Napi::Value to_string(Napi::Env env, const std::string& utf8);
+Napi::Value to_string(Napi::Env env, std::string_view utf8);
 
 // See NativeTokenizer.encodeBatch.
 Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);

@@ -17,10 +17,9 @@ void for_each_character(std::string_view text, F&& visit) {
 }
 
 inline bool is_ascii(std::string_view text) {
-  for (const char c : text) {
-    if (static_cast<uint8_t>(c) >= 0x80) return false;
-  }
-  return true;
+  uint8_t bits = 0;  // without a way out, so that it is vectorised
+  for (const char c : text) bits |= static_cast<uint8_t>(c);
+  return bits < 0x80;
 }
 
 }  // namespace heddle

@@ -1,5 +1,8 @@
 #include "tokenizer/decoder.h"
 
+#include <cstring>
+
+#include "tokenizer/characters.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -58,39 +61,112 @@ void Decoder::push_text(std::string_view text, std::string& out) {
   out.append(text);
 }
 
+bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text) {
+  if (model.decode_kind == DecodeKind::steps || !model.text.has(id) || model.is_special[id]) return false;
+  if (model.decode_kind == DecodeKind::byte_fallback && model.byte_value[id] >= 0) return false;
+  text = model.text.bytes(id);
+  return utf::is_well_formed(text);
+}
+
+namespace {
+
+std::string decode_in_steps(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special) {
+  std::vector<std::string> tokens;
+  tokens.reserve(count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t id = ids[i];
+    if (!model.names.has(id) || (skip_special && model.is_special[id])) continue;
+    if (model.joins_with_space && !tokens.empty()) tokens.emplace_back(" ");
+    tokens.emplace_back(model.names.bytes(id));
+  }
+  for (const auto& step : model.decoder_steps) step->run(tokens);
+  std::string out;
+  for (const std::string& token : tokens) out += token;
+  return out;
+}
+
+// Writes the texts of ids one after the other.
+class Writer {
+ public:
+  Writer(const TokenTexts& texts, RawBuffer<char>& memory, size_t ids) : texts_(texts), memory_(memory) {
+    memory_.reserve((ids + 1) * TokenTexts::block);
+  }
+  void put(uint32_t id, size_t ids_left) {
+    const TokenTexts::Text& text = texts_[id];
+    if (text.length <= TokenTexts::most) {
+      std::memcpy(memory_.data() + size_, &text, TokenTexts::block);
+      size_ += text.length;
+    } else {
+      put(texts_.vocab().bytes(id), ids_left);
+    }
+  }
+  // `ids_left`, this one included, keep their room.
+  void put(std::string_view text, size_t ids_left) {
+    memory_.reserve(size_ + text.size() + (ids_left + 1) * TokenTexts::block);
+    std::memcpy(memory_.data() + size_, text.data(), text.size());
+    size_ += text.size();
+  }
+  std::string_view view() const { return {memory_.data(), size_}; }
+
+ private:
+  const TokenTexts& texts_;
+  RawBuffer<char>& memory_;
+  size_t size_ = 0;
+};
+
+std::string_view keep(std::string_view text, RawBuffer<char>& memory) {
+  memory.reserve(text.size() + 1);
+  std::memcpy(memory.data(), text.data(), text.size());
+  return {memory.data(), text.size()};
+}
+
+}  // namespace
+
 std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
                    bool skip_special) {
-  std::string out;
-  if (model->decode_kind == DecodeKind::steps) {
-    std::vector<std::string> tokens;
-    tokens.reserve(count);
-    for (size_t i = 0; i < count; ++i) {
-      const uint32_t id = ids[i];
-      if (!model->names.has(id) || (skip_special && model->is_special[id])) continue;
-      if (model->joins_with_space && !tokens.empty()) tokens.emplace_back(" ");
-      tokens.emplace_back(model->names.bytes(id));
+  RawBuffer<char> memory;
+  return std::string(decode(*model, ids, count, skip_special, memory));
+}
+
+std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
+                        RawBuffer<char>& memory) {
+  if (model.decode_kind == DecodeKind::steps) return keep(decode_in_steps(model, ids, count, skip_special), memory);
+  const TokenTexts& texts = model.token_texts();
+  const bool falls_back = model.decode_kind == DecodeKind::byte_fallback;
+  Writer out(texts, memory, count);
+  std::string run;  // of byte tokens
+  const auto end_run = [&](size_t ids_left) {
+    if (run.empty()) return;
+    if (!utf::is_well_formed(run)) {  // each of them, as Hugging Face's ByteFallback has it
+      const size_t size = run.size();
+      run.clear();
+      for (size_t i = 0; i < size; ++i) run += "\xEF\xBF\xBD";
     }
-    for (const auto& step : model->decoder_steps) step->run(tokens);
-    for (const std::string& token : tokens) out += token;
-    return out;
-  }
-  if (model->decode_kind == DecodeKind::bytes) {
-    std::string bytes;
-    bytes.reserve(4 * count);
-    for (size_t i = 0; i < count; ++i) {
-      const uint32_t id = ids[i];
-      if (!model->text.has(id) || (skip_special && model->is_special[id])) continue;
-      bytes.append(model->text.bytes(id));
+    out.put(run, ids_left);
+    run.clear();
+  };
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t id = ids[i];
+    if (id >= texts.size() || (skip_special && model.is_special[id])) continue;
+    if (falls_back) {
+      if (model.byte_value[id] >= 0) {
+        run += static_cast<char>(model.byte_value[id]);
+        continue;
+      }
+      end_run(count - i);
     }
-    if (utf::is_well_formed(bytes)) return bytes;
-    utf::append_lossy(bytes, out);
-    return out;
+    out.put(id, count - i);
   }
-  Decoder decoder(model, skip_special, false);
-  out.reserve(4 * count);
-  for (size_t i = 0; i < count; ++i) decoder.push(ids[i], out);
-  decoder.flush(out);
-  return out;
+  end_run(0);
+  std::string_view text = out.view();
+  if (falls_back) {
+    if (model.strip_first_space && !text.empty() && text[0] == ' ') text.remove_prefix(1);
+    return text;
+  }
+  if (is_ascii(text) || utf::is_well_formed(text)) return text;
+  std::string mended;
+  utf::append_lossy(text, mended);
+  return keep(mended, memory);
 }
 
 }  // namespace heddle

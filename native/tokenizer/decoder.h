@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "tokenizer/buffers.h"
 #include "tokenizer/model.h"
 
 namespace heddle {
@@ -20,6 +21,9 @@ class Decoder {
   // Appends what push() held back; a partial character becomes U+FFFD. The decoder is then as new, but continuing.
   void flush(std::string& out);
 
+  // Whether an id's text does not depend on those before it: then it is settled_text(), where the id has one.
+  bool settled() const { return pending_.empty() && !at_start_; }
+
  private:
   void push_text(std::string_view text, std::string& out);
   void flush_bytes(std::string& out);
@@ -30,7 +34,14 @@ class Decoder {
   std::string pending_;  // bytes: of a partial character, or of the current run of byte tokens
 };
 
+// The text of an id alone, if that is what it adds to any text: not of a special token, nor of a part of a character.
+bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text);
+
 std::string decode(const std::shared_ptr<const TokenizerModel>& model, const uint32_t* ids, size_t count,
                    bool skip_special);
+
+// The same into memory that is kept from call to call.
+std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t count, bool skip_special,
+                        RawBuffer<char>& memory);
 
 }  // namespace heddle

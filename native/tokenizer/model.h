@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,24 @@ class WholeTokens {
 
  private:
   std::unique_ptr<std::atomic<uint8_t>[]> states_;
+};
+
+// What tokens decode to, short ones in place: sixteen bytes are copied for each and the rest is written over.
+class TokenTexts {
+ public:
+  static constexpr size_t block = 16, most = block - 1;
+  struct Text {
+    char bytes[most];
+    uint8_t length;  // above `most`: in the vocabulary
+  };
+  explicit TokenTexts(const Vocab& vocab);
+  const Text& operator[](uint32_t id) const { return texts_[id]; }
+  uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
+  const Vocab& vocab() const { return vocab_; }
+
+ private:
+  const Vocab& vocab_;
+  std::vector<Text> texts_;
 };
 
 struct TokenizerModel {
@@ -94,6 +113,11 @@ struct TokenizerModel {
   std::vector<uint8_t> is_special;  // by id
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
   Vocab text;                       // by id: what it decodes to
+  const TokenTexts& token_texts() const;  // of `text`, made when first asked for
+
+ private:
+  mutable std::once_flag texts_once_;
+  mutable std::unique_ptr<const TokenTexts> texts_;
 };
 
 }  // namespace heddle

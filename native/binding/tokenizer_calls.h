@@ -1,0 +1,43 @@
+// The calls that are made for every text or token: functions of one tokenizer that find it without asking their receiver.
+#pragma once
+#include <napi.h>
+
+#include <memory>
+#include <vector>
+
+#include "tokenizer/buffers.h"
+#include "tokenizer/encoder.h"
+
+namespace heddle {
+
+class TokenizerCalls {
+ public:
+  explicit TokenizerCalls(std::shared_ptr<const TokenizerModel> model) : model_(model), encoder_(std::move(model)) {}
+
+  // Sets encode, count, decode, settledText and `output` on a NativeTokenizer; see lib/binding.ts. Each function keeps `calls`.
+  static void define(const std::shared_ptr<TokenizerCalls>& calls, Napi::Object object);
+
+  // Of info: text, flags, barriers?
+  void run(const Napi::CallbackInfo& info, uint32_t flags);
+  void encode(const Napi::Value& text, const EncodeOptions& options, const std::vector<uint32_t>& barriers);
+  const Encoding& encoding() const { return encoding_; }
+
+ private:
+  static constexpr size_t output_capacity = 4096;  // ids; longer results get an array of their own
+
+  static TokenizerCalls& from(const Napi::CallbackInfo& info) { return *static_cast<TokenizerCalls*>(info.Data()); }
+  static Napi::Value encode_call(const Napi::CallbackInfo& info);
+  static Napi::Value count_call(const Napi::CallbackInfo& info);
+  static Napi::Value decode_call(const Napi::CallbackInfo& info);
+  static Napi::Value settled_text_call(const Napi::CallbackInfo& info);
+  size_t read_text(const Napi::Value& text);  // into text_; returns its units
+
+  std::shared_ptr<const TokenizerModel> model_;
+  Encoder encoder_;
+  Encoding encoding_;
+  RawBuffer<char16_t> text_;
+  RawBuffer<char> decoded_;
+  uint32_t* output_ = nullptr;  // of the array that `output` is
+};
+
+}  // namespace heddle
