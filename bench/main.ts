@@ -13,6 +13,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   speculative: async () => (await import("./speculative.ts")).benchSpeculative,
   loop: async () => (await import("./loop.ts")).benchLoop,
   load: async () => (await import("./load.ts")).benchLoad,
+  tokenizer: async () => (await import("./tokenizer.ts")).benchTokenizer,
   growth: async () => (await import("./growth.ts")).benchGrowth,
   train: async () => (await import("./train.ts")).benchTrain,
   tokenizerTrain: async () => (await import("./tokenizer_train.ts")).benchTokenizerTrain,

