@@ -277,7 +277,22 @@ export interface NativeTrainer {
   ): NativeJob<[string[], Float64Array]>;
 }
 
+/** model.vocab and model.merges of a tokenizer.json, each text after the other; `rest` is the file without them. */
+export interface NativeJsonVocabulary {
+  rest: string;
+  tokens: string;
+  tokenLengths: Uint32Array;
+  tokenIds: Uint32Array;
+  /** Left and right parts in turn. */
+  merges: string;
+  mergeLengths: Uint32Array;
+  /** The id of a token. */
+  find(token: string): number | undefined;
+}
+
 interface TokenizerBinding {
+  /** Undefined for what is not plainly a tokenizer.json with both. */
+  readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
     /** Three numbers a stage, or steps. */
     rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },

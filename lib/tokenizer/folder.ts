@@ -11,8 +11,8 @@ import { configToJson, tokenizerToJson } from "./write.ts";
 
 /** The files of a tokenizer: of the vocabularies, the first that is there is read. */
 export interface TokenizerTexts extends ConfigTexts {
-  /** tokenizer.json */
-  tokenizer?: string;
+  /** tokenizer.json: its text, or its bytes, which are read faster */
+  tokenizer?: string | Uint8Array;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
   model?: Uint8Array;
   /** vocab.json, beside `merges` */
@@ -102,6 +102,7 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
   if (name.endsWith(".model")) return { model: bytes };
+  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") return { tokenizer: bytes };
   const text = bytes.toString("utf8");
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);
@@ -114,7 +115,6 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
     return { tiktoken: text, tiktokenOptions };
   }
   if (name.endsWith(".txt")) return { vocabText: text };
-  if (name !== "vocab.json") return { tokenizer: text };
   const merges = await readText(join(folder, "merges.txt"), signal);
   return merges === undefined ? undefined : { vocab: text, merges };
 }

@@ -6,6 +6,7 @@ import {
   invalidFile,
   isObject,
   isTokenId,
+  type JoinedModel,
   type Json,
   type JsonObject,
   limits,
@@ -13,12 +14,12 @@ import {
   unsupported,
 } from "./tokenizer-file.ts";
 
-export function readModel(model: Json | undefined): TokenizerModel {
+export function readModel(model: Json | undefined, joined?: JoinedModel & { ids: Uint32Array }): TokenizerModel {
   if (!isObject(model)) throw invalidFile("model", "an object", model);
   const type = model.type ?? guessType(model);
   switch (type) {
     case "BPE":
-      return readBpe(model);
+      return readBpe(model, joined);
     case "WordPiece":
       return {
         type,
@@ -84,15 +85,16 @@ function checkLength(token: string): void {
   }
 }
 
-function readBpe(model: JsonObject): TokenizerModel {
+function readBpe(model: JsonObject, joined?: JoinedModel & { ids: Uint32Array }): TokenizerModel {
   const unknown = model.unk_token ?? null;
   if (unknown !== null && typeof unknown !== "string") {
     throw invalidFile("model.unk_token", "a string or null", unknown);
   }
-  return {
+  const read: TokenizerModel = {
     type: "BPE",
-    ...readVocab(model),
-    merges: readMerges(model.merges),
+    ...(joined
+      ? { tokens: [], ids: joined.ids, merges: [] }
+      : { ...readVocab(model), merges: readMerges(model.merges) }),
     unknownToken: unknown ?? undefined,
     byteFallback: booleanField(model, "byte_fallback", false, "model"),
     fuseUnknown: booleanField(model, "fuse_unk", false, "model"),
@@ -100,6 +102,29 @@ function readBpe(model: JsonObject): TokenizerModel {
     subwordPrefix: text(model, "continuing_subword_prefix", "") || undefined,
     wordSuffix: text(model, "end_of_word_suffix", "") || undefined,
   };
+  return joined ? cutWhenAsked(read, joined) : read;
+}
+
+/** Most users of a tokenizer never ask for its hundred thousand tokens and merges as strings. */
+function cutWhenAsked(model: TokenizerModel, joined: JoinedModel): TokenizerModel {
+  const cut = ({ text, lengths }: JoinedModel["tokens"]) => {
+    const parts: string[] = new Array(lengths.length);
+    let at = 0;
+    for (let i = 0; i < lengths.length; i++) {
+      parts[i] = text.slice(at, at + lengths[i]!);
+      at += lengths[i]!;
+    }
+    return parts;
+  };
+  for (const name of ["tokens", "merges"] as const) {
+    let parts: string[] | undefined;
+    const get = () => {
+      parts ??= cut(joined[name]);
+      return parts;
+    };
+    Object.defineProperty(model, name, { get, enumerable: true });
+  }
+  return Object.defineProperty(model, "joined", { value: joined });
 }
 
 /** Merges come as "left right" or as [left, right]. */

@@ -150,17 +150,17 @@ export function makePlan(file: TokenizerFile): Plan {
   const native = knownBytes && normalizer && preTokenizer && !prefixConflict && !marksConflict;
 
   const decoder = nativeDecoder(decoders);
-  const vocab = joinTexts(model.tokens);
-  const merges = joinTexts(model.merges);
+  const vocab = model.joined?.tokens ?? joinTexts(model.tokens);
+  const merges = model.joined?.merges ?? joinTexts(model.merges);
   const steps = native ? [] : readPreTokenizers(preTokenizers, !byteLevel);
   const { beginIds, endIds } = readPostProcessor(file);
   let unknown: number | undefined;
   if (model.unknownId !== undefined) {
     unknown = model.unknownId;
   } else if (model.unknownToken !== undefined) {
-    const index = model.tokens.indexOf(model.unknownToken);
-    if (index >= 0) unknown = model.ids[index];
-    else if (model.type === "BPE")
+    if (model.joined) unknown = model.joined.find(model.unknownToken);
+    else unknown = model.ids[model.tokens.indexOf(model.unknownToken)];
+    if (unknown === undefined && model.type === "BPE")
       throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
   }
   const total = added.reduce((sum, token) => sum + token.content.length, 0);

@@ -6,6 +6,7 @@ export class TokenNames {
   readonly #size: number;
   #byId: (string | undefined)[] | undefined;
   #byName: Map<string, number> | undefined;
+  #added: ReadonlyMap<string, number> | undefined;
 
   constructor(file: TokenizerFile, size: number) {
     this.#file = file;
@@ -23,11 +24,13 @@ export class TokenNames {
   }
 
   id(name: string): number | undefined {
+    this.#added ??= tokenIds(this.#file.added);
+    const added = this.#added.get(name) ?? this.#file.model.joined?.find(name);
+    if (added !== undefined || this.#file.model.joined) return added;
     if (!this.#byName) {
       this.#byName = new Map();
       const { tokens, ids } = this.#file.model;
       for (let i = 0; i < tokens.length; i++) this.#byName.set(tokens[i]!, ids[i]!);
-      for (const added of this.#file.added) this.#byName.set(added.content, added.id);
     }
     return this.#byName.get(name);
   }

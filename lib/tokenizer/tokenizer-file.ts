@@ -1,4 +1,5 @@
 // tokenizer.json: what heddle reads of it, checked before anything uses it.
+import { binding } from "../binding.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { readModel } from "./model-file.ts";
 
@@ -15,6 +16,13 @@ export interface AddedToken {
   special: boolean;
 }
 
+/** Tokens and merges as native code reads and takes them: see NativeJsonVocabulary. */
+export interface JoinedModel {
+  tokens: { text: string; lengths: Uint32Array };
+  merges: { text: string; lengths: Uint32Array };
+  find(token: string): number | undefined;
+}
+
 /** How pieces of text become tokens. `tokens[i]` has the id `ids[i]`. */
 export interface TokenizerModel {
   type: "BPE" | "WordPiece" | "Unigram" | "WordLevel";
@@ -22,6 +30,8 @@ export interface TokenizerModel {
   ids: Uint32Array;
   /** BPE: left and right parts in turn, best first. */
   merges: string[];
+  /** The same texts joined, where a model has them so: tokens and merges are then made when asked for. Not enumerable. */
+  joined?: JoinedModel;
   /** Ranks of the merges where they are not their order: GGUF scores may tie. */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
@@ -81,23 +91,37 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Parses and checks the text of a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED. */
-export function parseTokenizerFile(text: string): TokenizerFile {
-  let json: unknown;
+/** Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED. */
+export function parseTokenizerFile(source: string | Uint8Array): TokenizerFile {
+  const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
+  const read = bytes && binding.readJsonVocabulary(bytes);
+  const json = read && parseJson(read.rest);
+  if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
+    return readTokenizerFile(json, {
+      ids: read!.tokenIds,
+      tokens: { text: read!.tokens, lengths: read!.tokenLengths },
+      merges: { text: read!.merges, lengths: read!.mergeLengths },
+      find: read!.find,
+    });
+  }
+  return readTokenizerFile(parseJson(typeof source === "string" ? source : Buffer.from(source).toString("utf8")));
+}
+
+function parseJson(text: string): unknown {
   try {
-    json = JSON.parse(text);
+    return JSON.parse(text);
   } catch (cause) {
     throw new HeddleError("INVALID_FILE", `tokenizer.json: ${(cause as Error).message}`, { cause });
   }
-  return readTokenizerFile(json);
 }
 
-/** The same from the parsed object. */
-export function readTokenizerFile(json: unknown): TokenizerFile {
+/** The same from the parsed object, of which `joined` may hold the vocabulary and the merges. */
+export function readTokenizerFile(json: unknown, joined?: JoinedModel & { ids: Uint32Array }): TokenizerFile {
   if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
-  const model = readModel(json.model);
+  const model = readModel(json.model, joined);
   const added = readAddedTokens(json.added_tokens ?? []);
-  settleIds(added, (json.model as JsonObject).vocab!, model);
+  if (joined) for (const token of added) token.id = joined.find(token.content) ?? token.id;
+  else settleIds(added, (json.model as JsonObject).vocab!, model);
   return {
     added,
     normalizer: component(json, "normalizer"),

@@ -88,6 +88,7 @@ class Builder {
       throw invalid_file("vocab: expected one id a token, got " + std::to_string(spec_.token_ids.size()) + " for " +
                          std::to_string(spec_.token_lengths.size()));
     }
+    model_->vocab.reserve(spec_.token_ids.size());
     const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
     Cutter cutter("vocab", spec_.tokens);
     for (size_t i = 0; i < spec_.token_ids.size(); ++i) {
@@ -100,7 +101,8 @@ class Builder {
                         reachable && !bytes_.empty() && (shown || spec_.kind != ModelKind::word_level));
       const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
       if (in_trie && !bytes_.empty() && shown) model_->trie.add(bytes_, spec_.token_ids[i]);
-      add_text(spec_.token_ids[i], to_utf8(token));
+      if (reachable && spec_.byte_level && spec_.decode_kind == DecodeKind::bytes) put_text(spec_.token_ids[i], bytes_, -1);
+      else add_text(spec_.token_ids[i], to_utf8(token));
     }
   }
 
@@ -118,6 +120,10 @@ class Builder {
       text = name;
     }
     if (spec_.decode_kind == DecodeKind::steps) model_->names.add(id, name, false);
+    put_text(id, text, byte);
+  }
+
+  void put_text(uint32_t id, const std::string& text, int byte) {
     model_->text.add(id, text, false);
     const size_t size = model_->text.size();
     if (model_->byte_value.size() < size) model_->byte_value.resize(size, -1);

@@ -32,7 +32,7 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   tokens_[id] = {arena_.size(), static_cast<uint32_t>(bytes.size()), true};
   arena_.append(bytes);
   if (!findable) return;
-  if (2 * (used_ + 1) > slots_.size()) grow();
+  if (2 * (used_ + 1) > slots_.size()) resize_slots(slots_.empty() ? 1024 : 2 * slots_.size());
   const size_t mask = slots_.size() - 1;
   const uint64_t hash = hash_bytes(bytes.data(), bytes.size());
   const auto high = static_cast<uint32_t>(hash >> 32);
@@ -56,8 +56,14 @@ uint32_t Vocab::find(std::string_view bytes) const {
   return no_token;
 }
 
-void Vocab::grow() {
-  std::vector<Slot> old(slots_.empty() ? 1024 : 2 * slots_.size());
+void Vocab::reserve(size_t count) {
+  size_t capacity = 1024;
+  while (capacity < 2 * (count + 1)) capacity *= 2;
+  if (capacity > slots_.size()) resize_slots(capacity);
+}
+
+void Vocab::resize_slots(size_t count) {
+  std::vector<Slot> old(count);
   old.swap(slots_);
   const size_t mask = slots_.size() - 1;
   for (const Slot& moved : old) {

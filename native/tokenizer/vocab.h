@@ -18,6 +18,8 @@ class Vocab {
   // Throws INVALID_FILE for an id above max_token_id.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
+  void reserve(size_t count);
+
   uint32_t find(std::string_view bytes) const;  // no_token if absent
   bool has(uint32_t id) const { return id < tokens_.size() && tokens_[id].present; }
   std::string_view bytes(uint32_t id) const {  // empty for an absent id
@@ -32,7 +34,7 @@ class Vocab {
     uint32_t length = 0;
     bool present = false;
   };
-  void grow();
+  void resize_slots(size_t count);
 
   struct Slot {
     uint32_t hash = 0;  // what the slot's number leaves of it
