@@ -149,7 +149,17 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
   std::vector<size_t> barriers;  // in normalized_
   size_t barrier = 0;
   while (barrier < target.barriers.size() && target.barriers[barrier] < begin) ++barrier;
-  for (size_t i = begin; i < end; ++i) {
+  size_t i = begin;
+  if (!sources && barrier == target.barriers.size()) {  // whole stretches between spaces
+    while (i < end) {
+      const void* space = marks ? std::memchr(text.data() + i, ' ', end - i) : nullptr;
+      const size_t stop = space != nullptr ? static_cast<size_t>(static_cast<const char*>(space) - text.data()) : end;
+      normalized_.append(text, i, stop - i);
+      if (stop < end) normalized_ += "\xE2\x96\x81";
+      i = stop + 1;
+    }
+  }
+  for (; i < end; ++i) {
     for (; barrier < target.barriers.size() && target.barriers[barrier] == i; ++barrier) {
       barriers.push_back(normalized_.size());
     }
@@ -276,6 +286,10 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
 bool Encoder::may_need_nfc(std::string_view text) const {
   const uint8_t* table = unicode::flag_table();
   for (size_t i = 0; i < text.size();) {
+    if (text.size() - i >= AsciiBlock::size && AsciiBlock(text.data() + i).high() == 0) {
+      i += AsciiBlock::size;
+      continue;
+    }
     if (static_cast<uint8_t>(text[i]) < 0xCC) {  // below U+0300 nothing composes
       i += static_cast<uint8_t>(text[i]) < 0x80 ? 1 : 2;
       continue;
