@@ -221,6 +221,8 @@ export interface NativeEncodeExtras {
 export interface NativeTokenizer {
   /** Highest id + 1. */
   readonly size: number;
+  /** Of the tables behind it, which tokenizers of equal vocabularies share within a process. */
+  readonly modelNumber: number;
   readonly output: Uint32Array;
   /** The number of ids put into `output`, or an array of their own where they do not fit there. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;

@@ -1,9 +1,10 @@
 // Tokenizers from npm, optional: HEDDLE_BENCH_TOKENIZERS names a folder with a node_modules that has some of ai-tokenizer,
 // gpt-tokenizer, tiktoken, tiktoken-node, tokenizers (the official library's binding) and kitoken.
+import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 
 type Ids = ArrayLike<number>;
 
@@ -83,22 +84,15 @@ export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerP
   return peers;
 }
 
-/** What loads a tokenizer.json, by name. */
-export function tokenizerLoaders(): { name: string; load(file: string): unknown }[] {
-  const loaders: { name: string; load(file: string): unknown }[] = [];
-  if (installed("tokenizers")) {
-    const { Tokenizer } = load("tokenizers");
-    loaders.push({ name: "tokenizers", load: (file) => Tokenizer.fromFile(file) });
-  }
-  if (installed("kitoken")) {
-    const { Kitoken } = load("kitoken/node");
-    loaders.push({
-      name: "kitoken",
-      load: (file) => {
-        const made = new Kitoken(readFileSync(file));
-        return () => made.free();
-      },
-    });
-  }
-  return loaders;
+/** What loads a tokenizer.json, for load_tokenizer.mjs. */
+export const tokenizerLoaders = ["tokenizers", "kitoken"].filter(installed);
+
+/** Milliseconds of one import and one load in a process of their own. */
+export function loadOnce(what: string, file: string): { importing: number; loading: number } {
+  const script = fileURLToPath(new URL("load_tokenizer.mjs", import.meta.url));
+  const { status, stdout, stderr } = spawnSync(process.execPath, [script, what, file, folder ?? "."], {
+    encoding: "utf8",
+  });
+  if (status !== 0) throw new Error(`load_tokenizer.mjs ${what}: ${stderr}`);
+  return JSON.parse(stdout);
 }

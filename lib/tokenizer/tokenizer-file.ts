@@ -95,7 +95,7 @@ export function isObject(value: unknown): value is JsonObject {
 export function parseTokenizerFile(source: string | Uint8Array): TokenizerFile {
   const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
   const read = bytes && binding.readJsonVocabulary(bytes);
-  const json = read && parseJson(read.rest);
+  const json = read && tryJson(read.rest); // what is wrong with it is said of the whole file below
   if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
     return readTokenizerFile(json, {
       ids: read!.tokenIds,
@@ -105,6 +105,14 @@ export function parseTokenizerFile(source: string | Uint8Array): TokenizerFile {
     });
   }
   return readTokenizerFile(parseJson(typeof source === "string" ? source : Buffer.from(source).toString("utf8")));
+}
+
+function tryJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function parseJson(text: string): unknown {

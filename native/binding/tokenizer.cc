@@ -13,6 +13,7 @@
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
+#include "tokenizer/shared_models.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -107,6 +108,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "NativeTokenizer",
                        {InstanceAccessor<&NativeTokenizer::size>("size"),
+                        InstanceAccessor<&NativeTokenizer::model_number>("modelNumber"),
                         InstanceMethod<&NativeTokenizer::encode_with_offsets>("encodeWithOffsets"),
                         InstanceMethod<&NativeTokenizer::encode_with>("encodeWith"),
                         InstanceMethod<&NativeTokenizer::encode_batch>("encodeBatch"),
@@ -116,7 +118,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
-      model_ = build_tokenizer(to_spec(info[0]));
+      model_ = shared_tokenizer(to_spec(info[0]));
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
@@ -134,6 +136,12 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
  private:
   Napi::Value size(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text.size()); });
+  }
+
+  Napi::Value model_number(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      return Napi::Number::New(info.Env(), static_cast<double>(from(info.This())->model_->number));
+    });
   }
 
   // encodeWithOffsets(text, flags, barriers?) -> [ids, offsets].

@@ -13,6 +13,11 @@ TokenTexts::TokenTexts(const Vocab& vocab) : vocab_(vocab), texts_(vocab.size())
   }
 }
 
+uint64_t TokenizerModel::next_number() {
+  static std::atomic<uint64_t> next{1};
+  return next++;
+}
+
 const TokenTexts& TokenizerModel::token_texts() const {
   std::call_once(texts_once_, [this] { texts_ = std::make_unique<const TokenTexts>(text); });
   return *texts_;

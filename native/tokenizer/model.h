@@ -114,8 +114,10 @@ struct TokenizerModel {
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
   Vocab text;                       // by id: what it decodes to
   const TokenTexts& token_texts() const;  // of `text`, made when first asked for
+  const uint64_t number = next_number();  // no two models of a process have the same
 
  private:
+  static uint64_t next_number();
   mutable std::once_flag texts_once_;
   mutable std::unique_ptr<const TokenTexts> texts_;
 };

@@ -1,20 +1,14 @@
 // Files from strangers: any bytes give a HeddleError or a tokenizer that works, never a crash.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding.ts";
 import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
+import { addonPath } from "../helpers/addon.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "./samples.ts";
-
-function builtAddon(): string {
-  const { path } = createRequire(import.meta.url)("node-gyp-build") as { path(folder: string): string };
-  return path(fileURLToPath(new URL("../..", import.meta.url)));
-}
 
 const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>\n\n";
 
@@ -278,7 +272,7 @@ describe("the addon itself", () => {
         trainer.trainBytes(60000, 1, () => parentPort.postMessage("working"));
       });`;
     for (let round = 0; round < 3; round++) {
-      const path = process.env.HEDDLE_BINARY ?? builtAddon();
+      const path = addonPath();
       const worker = new Worker(code, { eval: true, workerData: path });
       await new Promise((resolve, reject) => {
         worker.once("message", resolve);

@@ -1,0 +1,121 @@
+#include "tokenizer/shared_models.h"
+
+#include <cstring>
+#include <iterator>
+#include <map>
+#include <mutex>
+#include <type_traits>
+#include <utility>
+
+namespace heddle {
+namespace {
+
+// 128 bits of everything that a specification says, with the length of each part.
+class Digest {
+ public:
+  using Value = std::pair<uint64_t, uint64_t>;
+
+  explicit Digest(const TokenizerSpec& spec) {
+    add(spec.tokens, spec.token_lengths, spec.token_ids, spec.merges, spec.merge_lengths, spec.merge_ranks);
+    add(spec.added.size());
+    for (const SpecAddedToken& token : spec.added) {
+      add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded,
+          token.normalized);
+    }
+    add(spec.stages.size());
+    for (const SplitStage& stage : spec.stages) add(stage.kind, stage.max_digits, stage.contractions);
+    for (const std::vector<StepSpec>* steps : {&spec.normalizer, &spec.pre_tokenizer, &spec.decoder}) {
+      add(steps->size());
+      for (const StepSpec& step : *steps) add_step(step);
+    }
+    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores,
+        spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges, spec.byte_fallback,
+        spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
+        spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
+  }
+  Value value() const { return {a_, b_}; }
+
+ private:
+  void add_step(const StepSpec& step) {
+    add(step.type, step.pattern, step.is_regex, step.content, step.bytes, step.longest, step.left, step.right, step.clean,
+        step.chinese, step.accents, step.lower, step.invert, step.each, step.prefix, step.cuts, step.number,
+        step.max_digits, step.contractions);
+  }
+#if defined(__GLIBCXX__) && defined(__x86_64__)
+  // A new field changes these sizes: add it above, then here.
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 512);
+#endif
+
+  template <class... Parts>
+  void add(const Parts&... parts) {
+    (add_part(parts), ...);
+  }
+  template <class T>
+  std::enable_if_t<std::is_arithmetic_v<T> || std::is_enum_v<T>> add_part(T value) {
+    mix(static_cast<uint64_t>(value));
+  }
+  template <class T>
+  void add_part(const std::basic_string<T>& text) {
+    add_bytes(text.data(), text.size() * sizeof(T));
+  }
+  template <class T>
+  void add_part(const std::vector<T>& list) {
+    add_bytes(list.data(), list.size() * sizeof(T));
+  }
+  void add_bytes(const void* bytes, size_t size) {
+    mix(size);
+    const auto* at = static_cast<const char*>(bytes);
+    for (; size >= 8; size -= 8, at += 8) {
+      uint64_t word;
+      std::memcpy(&word, at, 8);
+      mix(word);
+    }
+    uint64_t word = 0;
+    if (size > 0) std::memcpy(&word, at, size);
+    mix(word);
+  }
+  void mix(uint64_t word) {
+    a_ = (a_ ^ word) * 0x9E3779B97F4A7C15ULL;
+    a_ ^= a_ >> 29;
+    b_ = (b_ + word) * 0xD6E8FEB86659FD93ULL;
+    b_ ^= b_ >> 31;
+  }
+
+  uint64_t a_ = 1, b_ = 2;
+};
+
+struct Models {
+  std::mutex mutex;
+  std::map<Digest::Value, std::weak_ptr<const TokenizerModel>> by_digest;
+};
+
+// Never destroyed: threads may still end while the process does.
+Models& models() {
+  static Models* all = new Models();
+  return *all;
+}
+
+}  // namespace
+
+std::shared_ptr<const TokenizerModel> shared_tokenizer(const TokenizerSpec& spec) {
+  const Digest::Value digest = Digest(spec).value();
+  Models& all = models();
+  const auto find = [&]() -> std::shared_ptr<const TokenizerModel> {
+    const auto found = all.by_digest.find(digest);
+    return found != all.by_digest.end() ? found->second.lock() : nullptr;
+  };
+  {
+    const std::lock_guard<std::mutex> lock(all.mutex);
+    if (auto model = find()) return model;
+  }
+  std::shared_ptr<const TokenizerModel> made = build_tokenizer(spec);
+  const std::lock_guard<std::mutex> lock(all.mutex);
+  if (auto model = find()) return model;  // of a thread that was faster
+  for (auto it = all.by_digest.begin(); it != all.by_digest.end();) {
+    it = it->second.expired() ? all.by_digest.erase(it) : std::next(it);
+  }
+  all.by_digest[digest] = made;
+  return made;
+}
+
+}  // namespace heddle

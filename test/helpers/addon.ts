@@ -1,0 +1,9 @@
+import { createRequire } from "node:module";
+import { fileURLToPath } from "node:url";
+
+/** The path of the addon under test, for worker threads that load it themselves. */
+export function addonPath(): string {
+  if (process.env.HEDDLE_BINARY) return process.env.HEDDLE_BINARY;
+  const { path } = createRequire(import.meta.url)("node-gyp-build") as { path(folder: string): string };
+  return path(fileURLToPath(new URL("../..", import.meta.url)));
+}

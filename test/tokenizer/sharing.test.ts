@@ -1,0 +1,95 @@
+// Tokenizers of equal vocabularies share their tables within a process, and heddle/tokenizer brings no model code.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { Worker } from "node:worker_threads";
+import { describe, expect, it } from "vitest";
+import { addonPath } from "../helpers/addon.ts";
+import { byteLevelJson, fromJson } from "./samples.ts";
+
+type Inside = { native: { modelNumber: number }; encode(text: string): Uint32Array };
+const numberOf = (tokenizer: unknown) => (tokenizer as Inside).native.modelNumber;
+
+describe("tables", () => {
+  const json = byteLevelJson([["a", "b"]]);
+
+  it("are shared where everything is equal, and only there", () => {
+    const one = fromJson(json);
+    expect(numberOf(fromJson(json))).toBe(numberOf(one));
+    const others = [
+      byteLevelJson([["a", "c"]]),
+      byteLevelJson([["a", "b"]], { normalizer: { type: "NFC" } }),
+      byteLevelJson([["a", "b"]], {}, { ignore_merges: true }),
+      byteLevelJson([["a", "b"]], { pre_tokenizer: { type: "ByteLevel", add_prefix_space: true, use_regex: true } }),
+      byteLevelJson([["a", "b"]], { decoder: { type: "Fuse" } }),
+    ].map((other) => fromJson(other));
+    const numbers = [one, ...others].map(numberOf);
+    expect(new Set(numbers).size).toBe(numbers.length);
+  });
+
+  it("are one for ten worker threads", async () => {
+    const code = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      const loaded = { exports: {} };
+      process.dlopen(loaded, workerData.path);
+      const native = new loaded.exports.NativeTokenizer(workerData.spec);
+      parentPort.postMessage([native.modelNumber, native.encode("abab", 0), ...native.output.slice(0, 2)]);
+      parentPort.once("message", () => {});`;
+    // The addon itself: a worker cannot import TypeScript.
+    const characters = [..."ab"];
+    const spec = {
+      tokens: [...characters, "ab"].join(""),
+      tokenLengths: Uint32Array.of(1, 1, 2),
+      tokenIds: Uint32Array.of(0, 1, 2),
+      merges: "ab",
+      mergeLengths: Uint32Array.of(1, 1),
+      added: [],
+      stages: new Uint32Array(),
+      kind: 0,
+      beginIds: new Uint32Array(),
+      endIds: new Uint32Array(),
+      byteLevel: true,
+    };
+    const path = addonPath();
+    const workers = Array.from({ length: 10 }, () => new Worker(code, { eval: true, workerData: { path, spec } }));
+    const answers = await Promise.all(
+      workers.map((worker) => new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject))),
+    );
+    await Promise.all(workers.map((worker) => worker.terminate()));
+    expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
+    expect((answers[0] as number[]).slice(1)).toEqual([2, 2, 2]);
+  });
+});
+
+describe("heddle/tokenizer", () => {
+  it("imports no model code", () => {
+    const files = new Set<string>();
+    const visit = (file: string) => {
+      if (files.has(file)) return;
+      files.add(file);
+      const source = readFileSync(file, "utf8");
+      for (const [, path] of source.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/gu)) visit(join(dirname(file), path!));
+    };
+    const lib = fileURLToPath(new URL("../../lib", import.meta.url));
+    visit(join(lib, "tokenizer/index.ts"));
+    const folders = new Set([...files].map((file) => relative(lib, dirname(file))));
+    expect([...folders].sort()).toEqual(["", "tokenizer"]);
+    expect(files.size).toBeGreaterThan(20);
+  });
+
+  const built = fileURLToPath(new URL("../../dist/tokenizer/index.js", import.meta.url));
+  it.skipIf(!existsSync(built))("starts at once", () => {
+    const code = `
+      const start = performance.now();
+      await import(${JSON.stringify(pathToFileURL(built).href)});
+      console.log(performance.now() - start);`;
+    const runs = Array.from({ length: 3 }, () => {
+      const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
+      expect(stderr).toBe("");
+      return Number(stdout);
+    });
+    // About 20 ms where nothing else runs.
+    expect(Math.min(...runs)).toBeLessThan(150);
+  });
+});
