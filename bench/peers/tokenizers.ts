@@ -57,7 +57,6 @@ export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerP
       return {
         encode: (text) => tokenizer.encode(text),
         encodeBatch: (texts) => tokenizer.encodeBatch(texts),
-        decode: (ids) => tokenizer.decode(ids),
       };
     });
   }

@@ -268,7 +268,7 @@ describe("the addon itself", () => {
       process.dlopen(loaded, workerData);
       const trainer = new loaded.exports.NativeTrainer(Uint32Array.of(0, 0, 1), []);
       const words = Array.from({ length: 100000 }, (_, i) => (i * 2654435761).toString(36));
-      trainer.feed(words, 2).promise.then(() => {
+      trainer.feed(words, 1).promise.then(() => {
         trainer.trainBytes(60000, 1, () => parentPort.postMessage("working"));
       });`;
     for (let round = 0; round < 3; round++) {
