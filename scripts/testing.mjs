@@ -6,6 +6,18 @@ import { fileURLToPath } from "node:url";
 
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
+/** Tests that pass on every device: HEDDLE_DEVICE names the one. */
+export const deviceTests = {
+  ops: ["test/ops/ops.test.ts", "test/ops/empty.test.ts"],
+  models: [
+    "test/generate/golden.test.ts",
+    "test/generate/fixtures.test.ts",
+    "test/train/device.test.ts",
+    "test/train/stories260k.test.ts",
+    "test/default-model/model.test.ts",
+  ],
+};
+
 /** Runs build-addon.mjs with `options`; ends this process where it fails. */
 export function buildAddon(...options) {
   const script = join(root, "scripts", "build-addon.mjs");

@@ -1,0 +1,128 @@
+// Runs steps one after another, each in a process group of its own with a time limit, and goes on after a failure.
+import { spawn } from "node:child_process";
+import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync } from "node:fs";
+
+/**
+ * @typedef {object} Step
+ * @property {string} name
+ * @property {number} seconds its limit; cut where the time for all of them is shorter
+ * @property {string[]} command
+ * @property {Record<string, string>} [env]
+ * @property {string} [stdout] a file for it; else it goes to the log beside stderr
+ * @property {string} [absent] why it cannot run here: recorded, neither passed nor failed
+ * @property {string[]} [after] steps without whose success it would say nothing
+ * @property {boolean} [optional] its failure is told and does not count: a tool that this machine may refuse
+ * @property {() => object | undefined} [facts] what its output files say, once it has run
+ */
+
+const KILL_GRACE_SECONDS = 3;
+
+/**
+ * @param {Step[]} steps
+ * @param {{ log: string, deadline: number, onResult: (result: object) => void }} options `deadline` in milliseconds since the epoch
+ */
+export async function runSteps(steps, { log, deadline, onResult }) {
+  const results = new Map();
+  for (const step of steps) {
+    const result = await outcome(step, results, { log, deadline });
+    results.set(step.name, result);
+    onResult(result);
+  }
+  return [...results.values()];
+}
+
+async function outcome(step, results, { log, deadline }) {
+  const { name } = step;
+  if (step.absent) return { name, status: "absent", why: step.absent };
+  const missing = (step.after ?? []).find((needed) => results.has(needed) && results.get(needed).status !== "passed");
+  if (missing) return { name, status: "skipped", why: `${missing} did not pass` };
+  const left = (deadline - Date.now()) / 1000 - KILL_GRACE_SECONDS;
+  if (left < 1) return { name, status: "skipped", why: "no time left" };
+  const limit = Math.min(step.seconds, left);
+  appendFileSync(log, `\n=== ${name}: ${step.command.join(" ")}\n`);
+  const begin = statSync(log).size;
+  const start = Date.now();
+  const { code, signal, timedOut, error } = await execute(step, log, limit);
+  const seconds = Number(((Date.now() - start) / 1000).toFixed(1));
+  let facts;
+  try {
+    facts = step.facts?.();
+  } catch (cause) {
+    facts = { unreadable: String(cause) };
+  }
+  const passed = code === 0 && !timedOut;
+  const why = passed
+    ? undefined
+    : (error ??
+      (timedOut ? `still running after ${Math.round(limit)} s` : `ended with ${signal ?? `exit status ${code}`}`));
+  const status = passed ? "passed" : step.optional ? "refused" : "failed";
+  return { name, status, seconds, ...(why && { why, tail: tailOf(log, begin) }), ...(facts && { facts }) };
+}
+
+function execute({ command, env, stdout }, log, limit) {
+  return new Promise((resolve) => {
+    const file = openSync(log, "a");
+    const own = stdout === undefined ? file : openSync(stdout, "w");
+    const [program, ...args] = command;
+    // A group of its own: what a step started ends with it.
+    const child = spawn(program, args, {
+      detached: true,
+      stdio: ["ignore", own, file],
+      env: { ...process.env, ...env },
+    });
+    closeSync(file);
+    if (own !== file) closeSync(own);
+    let timedOut = false;
+    const kill = (signal) => {
+      try {
+        process.kill(-child.pid, signal);
+      } catch {
+        // Nothing of it is left.
+      }
+    };
+    const soft = setTimeout(() => {
+      timedOut = true;
+      kill("SIGTERM");
+    }, limit * 1000);
+    const hard = setTimeout(() => kill("SIGKILL"), (limit + KILL_GRACE_SECONDS - 1) * 1000);
+    const settle = (result) => {
+      clearTimeout(soft);
+      clearTimeout(hard);
+      if (child.pid !== undefined) kill("SIGKILL"); // children that outlived it
+      resolve({ timedOut, ...result });
+    };
+    child.on("error", (cause) => settle({ code: null, error: `could not be started: ${cause.message}` }));
+    child.on("exit", (code, signal) => settle({ code, signal }));
+  });
+}
+
+/** The last lines that a step wrote. */
+function tailOf(log, begin) {
+  if (!existsSync(log)) return [];
+  const text = readFileSync(log).subarray(begin).toString("utf8");
+  return text
+    .trimEnd()
+    .split("\n")
+    .slice(-25)
+    .map((line) => line.slice(0, 300));
+}
+
+/** A line a step, then the failures' last lines. */
+export function summaryText(summary) {
+  const lines = [`${summary.mode}: ${summary.device ?? "no device"}`, ""];
+  for (const { name, status, seconds, why, facts } of summary.steps) {
+    const time = seconds === undefined ? "" : ` ${seconds} s`;
+    const tests = facts?.tests ? ` ${facts.tests.passed} of ${facts.tests.total} tests` : "";
+    lines.push(`${status.padEnd(8)} ${name.padEnd(24)}${time}${tests}${why ? ` (${why})` : ""}`);
+  }
+  const count = (status) => summary.steps.filter((s) => s.status === status).length;
+  lines.push(
+    "",
+    `${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped, ${count("refused")} refused, ${count("absent")} absent`,
+  );
+  for (const { name, status, tail, facts } of summary.steps) {
+    if (status !== "failed" && status !== "refused") continue;
+    lines.push("", `--- ${name}`, ...(facts?.failures ?? []), ...(tail ?? []));
+  }
+  return `${lines.join("\n")}\n`;
+}

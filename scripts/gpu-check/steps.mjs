@@ -1,0 +1,193 @@
+// What scripts/gpu-check.sh runs, in order: correctness first, then the tools that look for what results do not show, then figures.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { deviceTests, root } from "../testing.mjs";
+
+const node = process.execPath;
+const vitest = join(root, "node_modules", "vitest", "vitest.mjs");
+// The sources themselves: nothing but the addon has to be built.
+const heddle = [node, join(root, "node_modules", "jiti", "lib", "jiti-cli.mjs"), join(root, "lib", "cli", "main.ts")];
+
+/** The device that nvidia-smi tells of, or undefined. */
+export function deviceFacts() {
+  const query = "name,driver_version,memory.total,clocks.sm,clocks.mem,clocks.max.sm,clocks_throttle_reasons.active";
+  const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  if (status !== 0) return undefined;
+  const values = stdout.trim().split("\n")[0].split(", ");
+  return Object.fromEntries(query.split(",").map((name, i) => [name, values[i]]));
+}
+
+/**
+ * @param {{ mode: "gpu" | "emulator" | "no-gpu", out: string }} options
+ * @returns {import("./runner.mjs").Step[]}
+ */
+export function stepsOf({ mode, out }) {
+  const emulated = mode === "emulator";
+  const built = join(root, ".cmake", emulated ? "emulator" : "release");
+  const program = (name) => join(built, `${emulated ? "emulator" : "cuda"}_${name}`);
+  const device = {
+    HEDDLE_BINARY: join(built, "heddle.node"),
+    HEDDLE_DEVICE: "cuda",
+    ...(emulated && { HEDDLE_EMULATE_CUDA: "1" }),
+  };
+  const build = {
+    name: "build",
+    seconds: 170,
+    command: [
+      node,
+      join(root, "scripts", "build-addon.mjs"),
+      "-D",
+      "HEDDLE_TESTS=ON",
+      ...(emulated ? ["--emulator"] : []),
+    ],
+  };
+  if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
+
+  const tests = (name, paths, seconds) => {
+    const report = join(out, `${name}.json`);
+    return {
+      name,
+      seconds,
+      // A test waits for the device as long as its step may take: the step's limit is the one that counts.
+      command: [
+        node,
+        vitest,
+        "run",
+        ...paths,
+        `--testTimeout=${seconds * 1000}`,
+        "--reporter=default",
+        "--reporter=json",
+        `--outputFile.json=${report}`,
+      ],
+      env: device,
+      after: ["build"],
+      facts: () => testFacts(report),
+    };
+  };
+  const bench = (name, seconds, ...args) => ({
+    name,
+    seconds,
+    command: [...heddle, "bench", ...args, "--device", "cuda", "--json"],
+    stdout: join(out, `${name}.json`),
+    env: device,
+    after: ["build"],
+    facts: () => ({ device: deviceFacts(), results: benchFacts(join(out, `${name}.json`)) }),
+  });
+  const small = emulated ? ["--quick"] : [];
+  return [
+    build,
+    { name: "info", seconds: 20, command: [...heddle, "info", "--json"], env: device, after: ["build"] },
+    { name: "fragments", seconds: 30, command: [program("fragments")], env: device, after: ["build"] },
+    { name: "kernels", seconds: emulated ? 120 : 40, command: [program("kernels")], env: device, after: ["build"] },
+    tests("ops", deviceTests.ops, emulated ? 500 : 90),
+    tests("models", deviceTests.models, emulated ? 500 : 100),
+    ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>
+      sanitizer(tool, program("kernels"), device, emulated),
+    ),
+    bench("bench-kernels", 90, "gemm", "attention", "--rounds", "5", ...small),
+    bench("bench-models", 90, "inference", "train", "--rounds", "3", ...small),
+    profile(out, device, emulated),
+  ];
+}
+
+function withoutGpu(program, device) {
+  // The same binary, and a failure that says why.
+  const refuses = (name) => ({
+    name: `${name} without a GPU`,
+    seconds: 20,
+    command: [
+      "bash",
+      "-c",
+      `set -o pipefail; "$0" | tee /dev/stderr | grep -q "one of the 0 CUDA devices"; [ "\${PIPESTATUS[0]}" = 1 ]`,
+      program(name),
+    ],
+    env: { CUDA_VISIBLE_DEVICES: "" },
+    after: ["build"],
+  });
+  return [
+    { name: "static gates", seconds: 500, command: [node, join(root, "scripts", "check-cuda.mjs")] },
+    {
+      name: "info without a GPU",
+      seconds: 20,
+      command: ["bash", "-c", `"$@" | tee /dev/stderr | grep -q "^cudaDevices  *0"`, "bash", ...heddle, "info"],
+      env: { HEDDLE_BINARY: device.HEDDLE_BINARY, CUDA_VISIBLE_DEVICES: "" },
+      after: ["build"],
+    },
+    refuses("fragments"),
+    refuses("kernels"),
+  ];
+}
+
+/** Where a tool of the CUDA toolkit lies, or undefined. */
+function toolkit(name) {
+  const found = spawnSync("bash", ["-c", `command -v ${name}`], { encoding: "utf8" }).stdout.trim();
+  if (found) return found;
+  const nested = { "compute-sanitizer": "compute-sanitizer/compute-sanitizer" };
+  const places = [join("/usr/local/cuda/bin", name), join("/usr/local/cuda", nested[name] ?? name)];
+  return places.find((path) => existsSync(path));
+}
+
+function sanitizer(tool, program, env, emulated) {
+  const found = toolkit("compute-sanitizer");
+  return {
+    name: tool,
+    seconds: 30,
+    command: [found ?? "compute-sanitizer", "--tool", tool, "--error-exitcode", "9", "--print-limit", "20", program],
+    // The references have been compared with already; here they would only take the time.
+    env,
+    after: ["kernels"],
+    optional: true,
+    ...(emulated && { absent: "the device is emulated" }),
+    ...(!emulated && !found && { absent: "compute-sanitizer is not installed" }),
+  };
+}
+
+/** What limits the main kernels, by ncu: share of the arithmetic's and of the memory's peak. */
+function profile(out, env, emulated) {
+  const found = toolkit("ncu");
+  return {
+    name: "ncu",
+    seconds: 60,
+    // Clocks are left as they are: others may measure on the same card.
+    command: [
+      found ?? "ncu",
+      ...["--clock-control", "none", "--section", "SpeedOfLight", "--section", "LaunchStats", "--section", "Occupancy"],
+      ...["--csv", "--launch-skip", "8", "--launch-count", "40", "--log-file", join(out, "ncu.csv")],
+      ...[...heddle, "bench", "gemm", "attention", "--rounds", "1", "--device", "cuda"],
+    ],
+    env,
+    after: ["kernels"],
+    optional: true,
+    ...(emulated && { absent: "the device is emulated" }),
+    ...(!emulated && !found && { absent: "ncu is not installed" }),
+  };
+}
+
+/** What a run of vitest wrote down: counts, and each failure's first line. */
+function testFacts(report) {
+  if (!existsSync(report)) return undefined;
+  const { numPassedTests: passed, numTotalTests: total, testResults } = JSON.parse(readFileSync(report, "utf8"));
+  const failures = testResults.flatMap(({ assertionResults, message, name }) => [
+    ...(message && assertionResults.length === 0 ? [`${name}: ${message.split("\n")[0]}`] : []),
+    ...assertionResults
+      .filter(({ status }) => status === "failed")
+      .map(({ fullName, failureMessages }) => `${fullName}: ${(failureMessages[0] ?? "").split("\n")[0]}`),
+  ]);
+  return { tests: { passed, total }, failures: failures.slice(0, 60) };
+}
+
+function benchFacts(file) {
+  if (!existsSync(file)) return undefined;
+  const text = readFileSync(file, "utf8").trim();
+  if (!text) return undefined; // it did not come to its end; the log has its lines
+  return JSON.parse(text).results.map(({ name, value, unit, roofline }) => ({ name, value, unit, roofline }));
+}
+
+/** For messages: which steps there are. */
+export const stepNames = () => [
+  ...new Set(["gpu", "no-gpu"].flatMap((mode) => stepsOf({ mode, out: "." }).map(({ name }) => name))),
+];

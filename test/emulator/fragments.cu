@@ -1,0 +1,258 @@
+// The fragment layouts of cuda/ptx.cuh against the tables of "Parallel Thread Execution ISA", section 9.7.14.5, written here a
+// second time as the manual gives them: row and column of the i-th element that a lane holds. Matrices go in and come out
+// through those tables, so that a wrapper with another layout gives another product.
+//
+// The same program for the emulator and, compiled by nvcc, for a GPU: a misreading that this file, a wrapper and a kernel share
+// shows there alone. A test is a __global__ function over device memory, launched as the package launches its kernels.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "cuda/devices.h"
+#include "cuda/math.cuh"
+#include "runtime/pool.h"
+
+namespace heddle {
+namespace cuda {
+
+int failures = 0;
+void expect(bool ok, const char* what) {
+  if (ok) return;
+  std::printf("FAILED %s\n", what);
+  ++failures;
+}
+
+struct Device {
+  std::shared_ptr<Accelerator> accelerator = open_cuda(0);
+  Pool pool{1};
+  Context context{pool, nullptr, accelerator.get()};
+};
+
+// Device memory with a copy on the host, which holds the results after back().
+template <class T> class Shared {
+ public:
+  Shared(Device& device, size_t count) : host(count), device_(device.accelerator), data_(static_cast<T*>(device_->allocate(count * sizeof(T)))) {}
+  ~Shared() { device_->release(data_); }
+  T* to_device() {
+    device_->upload(data_, host.data(), host.size() * sizeof(T));
+    return data_;
+  }
+  void back() { device_->download(host.data(), data_, host.size() * sizeof(T)); }
+  std::vector<T> host;
+
+ private:
+  std::shared_ptr<Accelerator> device_;
+  T* data_;
+};
+
+// Figures 80 to 82: .bf16 fragments of mma.m16n8k16. groupID = %laneid >> 2, threadID_in_group = %laneid % 4.
+struct Place {
+  int row, column;
+};
+__device__ inline Place place_a(int lane, int i) {  // i in 0..7
+  const int group = lane >> 2, thread = lane % 4;
+  return {(i < 2 || (i >= 4 && i < 6)) ? group : group + 8, i < 4 ? thread * 2 + (i & 1) : thread * 2 + (i & 1) + 8};
+}
+__device__ inline Place place_b(int lane, int i) {  // i in 0..3
+  const int group = lane >> 2, thread = lane % 4;
+  return {i < 2 ? thread * 2 + (i & 1) : thread * 2 + (i & 1) + 8, group};
+}
+__device__ inline Place place_c(int lane, int i) {  // i in 0..3
+  const int group = lane >> 2, thread = lane % 4;
+  return {i < 2 ? group : group + 8, thread * 2 + (i & 1)};
+}
+
+__global__ void mma_once(const uint16_t* a, const uint16_t* b, float* c) {  // (16, 16), (16, 8), (16, 8)
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t left[4] = {}, right[2] = {};
+  float sum[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 8; ++i) left[i / 2] |= static_cast<uint32_t>(a[place_a(lane, i).row * 16 + place_a(lane, i).column]) << (16 * (i % 2));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) right[i / 2] |= static_cast<uint32_t>(b[place_b(lane, i).row * 8 + place_b(lane, i).column]) << (16 * (i % 2));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
+  ptx::mma_bf16(sum, left, right);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) c[place_c(lane, i).row * 8 + place_c(lane, i).column] = sum[i];
+}
+
+void test_mma(Device& device) {
+  std::mt19937 random(3);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  Shared<uint16_t> a(device, 16 * 16), b(device, 16 * 8);
+  Shared<float> c(device, 16 * 8);
+  for (auto& v : a.host) v = to_bf16(draw(random)).bits;
+  for (auto& v : b.host) v = to_bf16(draw(random)).bits;
+  for (auto& v : c.host) v = draw(random);
+  const std::vector<float> before = c.host;
+  launch(device.context, "mma", {1, 32}, mma_once, a.to_device(), b.to_device(), c.to_device());
+  c.back();
+  double worst = 0;
+  for (size_t i = 0; i < 16; ++i)
+    for (size_t j = 0; j < 8; ++j) {
+      double want = before[i * 8 + j];
+      for (size_t k = 0; k < 16; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b.host[k * 8 + j]});
+      worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
+    }
+  // Tensor cores cut off where a processor rounds: one unit in the last place for each addition.
+  expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
+}
+
+// Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
+__device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
+  return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
+}
+__device__ inline Place place_b_int8(int lane, int i) {  // i in 0..3
+  return {lane % 4 * 4 + i, lane >> 2};
+}
+
+__global__ void mma_int8_once(const int8_t* a, const int8_t* b, int* c) {  // (16, 16), (16, 8), (16, 8)
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t left[2] = {}, right = 0;
+  int sum[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 8; ++i)
+    left[i / 4] |= static_cast<uint32_t>(static_cast<uint8_t>(a[place_a_int8(lane, i).row * 16 + place_a_int8(lane, i).column])) << 8 * (i % 4);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i)
+    right |= static_cast<uint32_t>(static_cast<uint8_t>(b[place_b_int8(lane, i).row * 8 + place_b_int8(lane, i).column])) << 8 * i;
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
+  ptx::mma_int8(sum, left, right);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) c[place_c(lane, i).row * 8 + place_c(lane, i).column] = sum[i];
+}
+
+void test_mma_int8(Device& device) {
+  std::mt19937 random(4);
+  Shared<int8_t> a(device, 16 * 16), b(device, 16 * 8);
+  Shared<int> c(device, 16 * 8);
+  for (auto& v : a.host) v = static_cast<int8_t>(random() % 256 - 128);
+  for (auto& v : b.host) v = static_cast<int8_t>(random() % 256 - 128);
+  for (auto& v : c.host) v = static_cast<int>(random() % 1000) - 500;
+  const std::vector<int> before = c.host;
+  launch(device.context, "mma.s8", {1, 32}, mma_int8_once, a.to_device(), b.to_device(), c.to_device());
+  c.back();
+  bool ok = true;
+  for (size_t i = 0; i < 16; ++i)
+    for (size_t j = 0; j < 8; ++j) {
+      int want = before[i * 8 + j];
+      for (size_t k = 0; k < 16; ++k) want += a.host[i * 16 + k] * b.host[k * 8 + j];
+      ok &= want == c.host[i * 8 + j];
+    }
+  expect(ok, "mma.m16n8k16.s8: the product");
+}
+
+template <bool transposed> __global__ void ldmatrix_once(uint32_t* got) {  // (32, 4)
+  HEDDLE_SHARED(uint16_t, tile, [4][8][8]);
+  const int lane = static_cast<int>(threadIdx.x);
+  for (int i = 0; i < 8; ++i) tile[lane / 8][lane % 8][i] = static_cast<uint16_t>(lane / 8 * 100 + lane % 8 * 10 + i);
+  __syncwarp();
+  uint32_t to[4];
+  ptx::load_matrices<transposed>(to, tile[lane / 8][lane % 8]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) got[lane * 4 + i] = to[i];
+}
+
+// Section 9.7.14.5.15: "Each row of a matrix is 16 bytes; thread 4 i + j of the warp receives elements 2 j and 2 j + 1 of row i".
+void test_ldmatrix(Device& device) {
+  for (const bool transposed : {false, true}) {
+    Shared<uint32_t> got(device, 32 * 4);
+    launch(device.context, "ldmatrix", {1, 32}, transposed ? ldmatrix_once<true> : ldmatrix_once<false>, got.to_device());
+    got.back();
+    bool ok = true;
+    for (int i = 0; i < 8; ++i)
+      for (int j = 0; j < 4; ++j)
+        for (int matrix = 0; matrix < 4; ++matrix)
+          for (int e = 0; e < 2; ++e) {
+            const int row = transposed ? 2 * j + e : i, column = transposed ? i : 2 * j + e;
+            ok &= ((got.host[static_cast<size_t>((4 * i + j) * 4 + matrix)] >> (16 * e)) & 0xffff) ==
+                  static_cast<uint32_t>(matrix * 100 + row * 10 + column);
+          }
+    expect(ok, transposed ? "ldmatrix.trans" : "ldmatrix");
+  }
+}
+
+__global__ void copy_once(const uint32_t* from, uint32_t* to) {  // (32, 4): lane i copies i % 17 bytes
+  HEDDLE_SHARED(uint32_t, tile, [32][4]);
+  const int lane = static_cast<int>(threadIdx.x);
+  ptx::copy_async_16(tile[lane], from + lane * 4, lane % 17);
+  ptx::commit_copies();
+  ptx::wait_copies<0>();
+  for (int i = 0; i < 4; ++i) to[lane * 4 + i] = tile[lane][i];
+}
+
+void test_cp_async(Device& device) {
+  Shared<uint32_t> from(device, 32 * 4), to(device, 32 * 4);
+  for (size_t i = 0; i < from.host.size(); ++i) from.host[i] = 0x01020304u * static_cast<uint32_t>(i % 50 + 1);
+  launch(device.context, "cp.async", {1, 32}, copy_once, from.to_device(), to.to_device());
+  to.back();
+  bool ok = true;
+  for (size_t lane = 0; lane < 32; ++lane) {
+    unsigned char want[16] = {};
+    std::memcpy(want, &from.host[lane * 4], lane % 17);
+    ok &= std::memcmp(want, &to.host[lane * 4], 16) == 0;
+  }
+  expect(ok, "cp.async: bytes that are not read become zeros");
+}
+
+__global__ void convert_once(const float* from, uint16_t* half, float* back, uint16_t* brain, int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= count) return;
+  half[i] = ptx::float_to_half(from[i]);
+  back[i] = ptx::half_to_float(static_cast<uint16_t>(i));
+  brain[i] = float_to_bf16(from[i]);
+}
+
+// All halves, and floats of every exponent with the ties between halves among them.
+void test_conversions(Device& device) {
+  constexpr size_t count = 65536;
+  Shared<float> from(device, count), back(device, count);
+  Shared<uint16_t> half(device, count), brain(device, count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t bits = (static_cast<uint32_t>(i) << 16) | (i % 3 == 0 ? 0x1000u : i % 3 == 1 ? 0x8000u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
+    std::memcpy(&from.host[i], &bits, 4);
+  }
+  launch(device.context, "conversions", {static_cast<unsigned>(count / 256), 256}, convert_once, from.to_device(), half.to_device(), back.to_device(),
+         brain.to_device(), static_cast<int>(count));
+  half.back(), back.back(), brain.back();
+  bool to_half = true, from_half = true, to_brain = true;
+  for (size_t i = 0; i < count; ++i) {
+    const float f = from.host[i], wide = to_float(f16{static_cast<uint16_t>(i)});
+    const auto is_nan = [](uint16_t h) { return (h & 0x7fff) > 0x7c00; };
+    to_half &= std::isnan(f) ? is_nan(half.host[i]) : half.host[i] == to_f16(f).bits;
+    from_half &= std::isnan(wide) ? std::isnan(back.host[i]) : std::memcmp(&wide, &back.host[i], 4) == 0;
+    to_brain &= std::isnan(f) ? std::isnan(to_float(bf16{brain.host[i]})) : brain.host[i] == to_bf16(f).bits;
+  }
+  expect(to_half, "cvt.rn.f16.f32");
+  expect(from_half, "cvt.f32.f16");
+  expect(to_brain, "float to bf16");
+}
+
+}  // namespace cuda
+}  // namespace heddle
+
+int main() {
+  using namespace heddle::cuda;
+#if HEDDLE_EMULATED
+  setenv("HEDDLE_EMULATE_CUDA", "1", 1);
+#endif
+  try {
+    Device device;
+    std::printf("on %s\n", heddle::cuda_devices()[0].name.c_str());
+    test_mma(device);
+    test_mma_int8(device);
+    test_ldmatrix(device);
+    test_cp_async(device);
+    test_conversions(device);
+  } catch (const std::exception& e) {
+    std::printf("FAILED %s\n", e.what());
+    ++failures;
+  }
+  if (!failures) std::printf("the fragments are those of the manual\n");
+  return failures ? 1 : 0;
+}
