@@ -1,0 +1,136 @@
+// scripts/gpu-check's runner: a GPU is rarely at hand, so a step that fails, hangs or cannot start must cost its own time alone.
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+
+interface Result {
+  name: string;
+  status: string;
+  seconds?: number;
+  why?: string;
+  tail?: string[];
+  facts?: Record<string, unknown>;
+}
+const scripts = new URL("../../scripts/gpu-check/", import.meta.url);
+const { runSteps, summaryText } = (await import(new URL("runner.mjs", scripts).href)) as {
+  runSteps: (steps: object[], options: object) => Promise<Result[]>;
+  summaryText: (summary: object) => string;
+};
+const { stepNames } = (await import(new URL("steps.mjs", scripts).href)) as { stepNames: () => string[] };
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-gpu-check-"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const bash = (name: string, script: string, more: object = {}) => ({
+  name,
+  seconds: 20,
+  command: ["bash", "-c", script],
+  ...more,
+});
+async function run(name: string, steps: object[], seconds = 60) {
+  const seen: string[] = [];
+  const log = join(folder, `${name}.txt`);
+  const results = await runSteps(steps, {
+    log,
+    deadline: Date.now() + seconds * 1000,
+    onResult: (result: Result) => seen.push(result.name),
+  });
+  expect(seen).toEqual(results.map((r) => r.name));
+  return {
+    results,
+    log: await readFile(log, "utf8").catch(() => ""),
+    of: Object.fromEntries(results.map((r) => [r.name, r])),
+  };
+}
+
+test("each outcome is recorded, and the steps after it go on", async () => {
+  const output = join(folder, "own.txt");
+  const { of, results, log } = await run("outcomes", [
+    bash("fails", "echo before; echo why >&2; exit 3"),
+    bash("crashes", "kill -SEGV $$"),
+    { name: "unknown", seconds: 5, command: ["/nonexistent/program"] },
+    bash("needs it", "true", { after: ["fails"] }),
+    bash("may be refused", "exit 1", { optional: true }),
+    bash("is not here", "true", { absent: "no such tool" }),
+    bash("breaks its facts", "true", { facts: () => JSON.parse("{") }),
+    bash("works", "echo $ADDED; echo to the log >&2", {
+      env: { ADDED: "on stdout" },
+      stdout: output,
+      facts: () => ({ tests: { passed: 3, total: 3 } }),
+    }),
+  ]);
+  expect(results.map((r) => r.status)).toEqual([
+    "failed",
+    "failed",
+    "failed",
+    "skipped",
+    "refused",
+    "absent",
+    "passed",
+    "passed",
+  ]);
+  expect(of.fails).toMatchObject({ why: "ended with exit status 3", tail: ["before", "why"] });
+  expect(of.crashes!.why).toBe("ended with SIGSEGV");
+  expect(of.unknown!.why).toMatch(/could not be started: .*ENOENT/);
+  expect(of["needs it"]!.why).toBe("fails did not pass");
+  expect(of["breaks its facts"]!.facts).toHaveProperty("unreadable");
+  expect(await readFile(output, "utf8")).toBe("on stdout\n");
+  expect(log).toContain("to the log");
+  const text = summaryText({ mode: "gpu", device: null, steps: results });
+  expect(text).toContain("2 passed, 3 failed, 1 skipped, 1 refused, 1 absent");
+  expect(text).toMatch(/--- fails\nbefore\nwhy\n/);
+  expect(text).toMatch(/passed +works .*3 of 3 tests/);
+});
+
+test("a step that hangs is ended with all that it started, even where it ignores the request", async () => {
+  const marker = join(folder, "alive");
+  const start = Date.now();
+  const { of } = await run("hangs", [
+    bash(
+      "hangs",
+      `trap '' TERM; (while :; do date +%s%N > '${marker}'; sleep 0.05; done) & while :; do sleep 0.05; done`,
+      { seconds: 1 },
+    ),
+    bash("leaves a child", `(while :; do date +%s%N > '${marker}.2'; sleep 0.05; done) & sleep 0.3; exit 0`),
+    bash("next", "true"),
+  ]);
+  expect(of.hangs).toMatchObject({ status: "failed", why: "still running after 1 s" });
+  expect(of["leaves a child"]!.status).toBe("passed");
+  expect(of.next!.status).toBe("passed");
+  expect(Date.now() - start).toBeLessThan(15_000);
+  await sleep(200);
+  const before = [await readFile(marker, "utf8"), await readFile(`${marker}.2`, "utf8")];
+  await sleep(300);
+  expect([await readFile(marker, "utf8"), await readFile(`${marker}.2`, "utf8")]).toEqual(before);
+});
+
+test("the time for all of them cuts a step's limit; what comes too late is skipped", async () => {
+  const start = Date.now();
+  const { of } = await run("deadline", [bash("long", "sleep 30"), bash("late", "true")], 5);
+  expect(of.long).toMatchObject({ status: "failed", why: "still running after 2 s" });
+  expect(of.late!.status).toMatch(/skipped|passed/);
+  expect(Date.now() - start).toBeLessThan(8000);
+  const { of: none } = await run("none", [bash("never", "true")], 3);
+  expect(none.never).toMatchObject({ status: "skipped", why: "no time left" });
+});
+
+test("the real steps' names are distinct and fit into nine minutes", () => {
+  expect(new Set(stepNames()).size).toBe(stepNames().length);
+  for (const name of [
+    "build",
+    "fragments",
+    "kernels",
+    "ops",
+    "models",
+    "memcheck",
+    "racecheck",
+    "bench-kernels",
+    "ncu",
+  ])
+    expect(stepNames()).toContain(name);
+});
