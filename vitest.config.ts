@@ -27,7 +27,11 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
   };
 }
 
-// Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging).
+// Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging), test/cuda a device of
+// its own and test/emulator an emulated one (npm run test:emulator).
 export default defineConfig(
-  testOptions({ include: ["test/**/*.test.ts"], exclude: ["test/packaging/**", "test/**/*.full.test.ts"] }),
+  testOptions({
+    include: ["test/**/*.test.ts"],
+    exclude: ["test/packaging/**", "test/cuda/**", "test/emulator/**", "test/**/*.full.test.ts"],
+  }),
 );

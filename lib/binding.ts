@@ -20,7 +20,8 @@ export interface BuildInfo {
   version: string;
   compiler: string;
   buildType: string;
-  cuda: { built: boolean; devices: CudaDeviceInfo[] };
+  /** `problem`: why a machine with a driver has no devices. */
+  cuda: { built: boolean; devices: CudaDeviceInfo[]; problem?: string };
 }
 
 interface InfoBinding {
@@ -79,6 +80,10 @@ export interface NativeProgramHandle {
 }
 
 export interface NativeExecutableHandle {
+  /** Seconds that the device took for the last run; 0 on the CPU. */
+  readonly deviceSeconds: number;
+  /** How many kinds of run (by their sizes) the device is given with one call. */
+  readonly recordings: number;
   dispose(): void;
 }
 

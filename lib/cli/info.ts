@@ -30,6 +30,7 @@ function machineInfo() {
       ...cuda.devices.map((d) => ({ ...d, name: `cuda:${d.index}`, model: d.name })),
     ],
     cudaDevices: cuda.devices.length,
+    ...(cuda.problem && { cudaProblem: cuda.problem }),
     instructionSets: { used: cpu.isa, supported: cpu.supported },
     build: {
       compiler,

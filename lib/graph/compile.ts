@@ -76,7 +76,7 @@ export class Executable<R extends Results = Results> {
 
   /**
    * Runs on the device's lane. Inputs are copied before this returns; the sizes of symbolic dimensions follow from them.
-   * @throws HeddleError ABORTED within the duration of one node after `signal` fires
+   * @throws HeddleError ABORTED within the duration of one node after `signal` fires; on CUDA a run of known sizes is one piece
    */
   async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     throwIfAborted(signal, "run");
@@ -143,6 +143,16 @@ export class Executable<R extends Results = Results> {
       if (!known.has(s))
         throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that tells the size of ${s}, got none`);
     return known;
+  }
+
+  /** Seconds that the device's clock gave the last run, its copies included; 0 on the CPU. */
+  get deviceSeconds(): number {
+    return this.native.deviceSeconds;
+  }
+
+  /** @internal How many kinds of run, by their sizes, a CUDA device is given with one call. */
+  get recordings(): number {
+    return this.native.recordings;
   }
 
   dispose(): void {

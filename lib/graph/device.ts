@@ -26,7 +26,7 @@ const devices = new Map<string, Device>();
 export interface DeviceOptions {
   /**
    * HEDDLE_DEVICE or `auto` where not given. `auto` is the CPU for now: the CUDA kernels have not run on hardware yet, so
-   * they are used only where asked for.
+   * they are used only where asked for, and a warning says so once where there is a CUDA device.
    */
   device?: string | Device | undefined;
   /** Worker threads of the CPU; HEDDLE_THREADS or the number of cores where not given. */
@@ -41,6 +41,7 @@ export function openDevice({ device = process.env.HEDDLE_DEVICE || "auto", threa
   if (device instanceof Device) return device;
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device);
+  if (device === "auto") tellOfCuda();
   const count = threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : availableParallelism());
   if (!Number.isInteger(count) || count < 1 || count > 1024)
     throw invalidArgument("threads", "an integer of 1 to 1024", count);
@@ -56,13 +57,27 @@ function kept(key: string, open: () => Device): Device {
   return found;
 }
 
+let told = false;
+
+/** One line where the CPU is taken although a GPU is there. */
+function tellOfCuda(): void {
+  if (told) return;
+  told = true;
+  const [first] = binding.info().cuda.devices;
+  if (first)
+    process.emitWarning(
+      `device auto is the CPU: the CUDA kernels have not run on hardware yet; device "cuda" asks for ${first.name}`,
+      { type: "HeddleWarning", code: "HEDDLE_AUTO_DEVICE" },
+    );
+}
+
 function openCuda(name: string): Device {
-  const { built, devices: present } = binding.info().cuda;
+  const { built, devices: present, problem } = binding.info().cuda;
   const index = Number(name.split(":")[1] ?? 0);
   if (index >= present.length)
     throw new HeddleError(
       "UNSUPPORTED",
-      `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices` : "a build without CUDA"})`,
+      `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
     );
   // One thread queues the kernels.
   return kept(`cuda/${index}`, () => new Device(1, index));

@@ -34,6 +34,7 @@ static Napi::Value info(const Napi::CallbackInfo& call) {
     Napi::Object cuda = Napi::Object::New(env);
     cuda.Set("built", cuda_built());
     cuda.Set("devices", devices);
+    if (const std::string problem = cuda_problem(); !problem.empty()) cuda.Set("problem", problem);
 
     Napi::Object result = Napi::Object::New(env);
     result.Set("version", HEDDLE_VERSION);

@@ -1,6 +1,5 @@
 #include "binding/lane.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "binding/guard.h"
@@ -62,15 +61,11 @@ std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size
   std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator());
   to->make_read_only();
   lane_->post([=] {
-    // Through a buffer: a file that shrank meanwhile is then an error, where touching its lost pages would be a signal.
-    constexpr size_t most = size_t{4} << 20;
+    // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would be a signal.
     try {
-      std::vector<unsigned char> buffer(std::min(bytes, most));
-      for (size_t at = 0; at < bytes; at += most) {
-        const size_t count = std::min(most, bytes - at);
-        file->read(offset + at, count, buffer.data());
-        to->accelerator()->upload(to->data() + at, buffer.data(), count);
-      }
+      to->accelerator()->upload_filled(to->data(), bytes, [&](size_t at, size_t count, void* into) {
+        file->read(offset + at, count, static_cast<unsigned char*>(into));
+      });
     } catch (...) {
       to->fail(std::current_exception());
     }

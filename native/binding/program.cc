@@ -143,7 +143,8 @@ Napi::Value ProgramHandle::arena_bytes(const Napi::CallbackInfo& info) {
 }
 
 Napi::Function ExecutableHandle::define(Napi::Env env) {
-  return DefineClass(env, class_name, {InstanceMethod<&ExecutableHandle::dispose>("dispose")});
+  return DefineClass(env, class_name, {InstanceMethod<&ExecutableHandle::dispose>("dispose"), InstanceAccessor<&ExecutableHandle::device_seconds>("deviceSeconds"),
+                      InstanceAccessor<&ExecutableHandle::recordings>("recordings")});
 }
 
 ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -159,6 +160,14 @@ ExecutableHandle::ExecutableHandle(const Napi::CallbackInfo& info) : ObjectWrap(
     if (info.Length() > 2 && !info[2].IsUndefined()) accelerator = unwrap<LaneHandle>(info[2], "lane").accelerator();
     executable_ = std::make_shared<Executable>(std::move(program), std::move(tensors), std::move(accelerator));
   });
+}
+
+Napi::Value ExecutableHandle::device_seconds(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), executable()->device_seconds()); });
+}
+
+Napi::Value ExecutableHandle::recordings(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), executable()->recordings()); });
 }
 
 std::shared_ptr<Executable> ExecutableHandle::executable() const {

@@ -22,7 +22,7 @@ class ProgramHandle : public Napi::ObjectWrap<ProgramHandle> {
   std::shared_ptr<Program> program_;
 };
 
-// class NativeExecutable { constructor(program, tensors, lane?); dispose() }
+// class NativeExecutable { constructor(program, tensors, lane?); readonly deviceSeconds, recordings; dispose() }
 class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
  public:
   static const napi_type_tag tag;
@@ -32,6 +32,8 @@ class ExecutableHandle : public Napi::ObjectWrap<ExecutableHandle> {
   std::shared_ptr<Executable> executable() const;  // throws DISPOSED
 
  private:
+  Napi::Value device_seconds(const Napi::CallbackInfo& info);
+  Napi::Value recordings(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
   std::shared_ptr<Executable> executable_;
 };

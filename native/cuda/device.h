@@ -3,38 +3,69 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <mutex>
 
 #include "runtime/accelerator.h"
 
 namespace heddle {
 namespace cuda {
 
-void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL, or OUT_OF_MEMORY
+void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
 class CudaAccelerator final : public Accelerator {
  public:
-  explicit CudaAccelerator(int index);  // throws UNSUPPORTED where there is none
+  explicit CudaAccelerator(int index);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
   ~CudaAccelerator() override;
 
   const std::string& name() const override { return name_; }
   void* allocate(size_t bytes) override;
   void release(void* data) noexcept override;
+  void* allocate_host(size_t bytes) override;
+  void release_host(void* data) noexcept override;
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
-  void clear_fault() override;
+  void upload_filled(void* to, size_t bytes, const Fill& fill) override;
+  void queue_upload(void* to, const void* from_host, size_t bytes) override;
+  void queue_download(void* to_host, const void* from, size_t bytes) override;
+  void queue_clear_fault() override;
+  void queue_fault(int* to_host) override;
+  void wait() override;
   int fault() override;
+  void begin_recording() override;
+  std::shared_ptr<Recording> end_recording() override;
+  void drop_recording() noexcept override;
+  void replay(const Recording& recording) override;
+  void mark_begin() override;
+  void mark_end() override;
+  double marked_seconds() override;
 
   cudaStream_t stream() const { return stream_; }
   int* fault_word() const { return fault_; }
   int multiprocessors() const { return multiprocessors_; }
+  int index() const { return index_; }
   void make_current() const;  // CUDA's current device is per thread
 
  private:
+  // Two pieces of the host's memory in turn: one is filled or emptied while the device copies the other.
+  struct Stage {
+    unsigned char* data = nullptr;
+    cudaEvent_t copied = nullptr;
+    bool used = false;
+  };
+  Stage& next_stage();
+  void open();
+  void close() noexcept;
+
   int index_;
   std::string name_;
   int multiprocessors_ = 0;
   cudaStream_t stream_ = nullptr;
   int* fault_ = nullptr;  // 0, or the first reporting node + 1
+  Stage stages_[2];
+  int stage_ = 0;
+  cudaEvent_t begin_ = nullptr, end_ = nullptr;
+  std::mutex zeroing_mutex_;
+  cudaStream_t zeroing_ = nullptr;  // allocation may happen on any thread, and stream_ belongs to the lane's
 };
 
 // Handed to kernels by value.

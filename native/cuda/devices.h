@@ -20,6 +20,7 @@ struct CudaDevice {
 
 bool cuda_built();                        // false: compiled without nvcc
 std::vector<CudaDevice> cuda_devices();   // empty where there is no driver or no GPU
+std::string cuda_problem();               // why it is empty, where a driver is there all the same; else empty
 
 // A stream of its own on device `index`. Throws UNSUPPORTED where there is no such device.
 std::shared_ptr<Accelerator> open_cuda(int index);

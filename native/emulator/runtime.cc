@@ -1,110 +1,126 @@
-// The runtime library of the emulated device: its memory is the host's, its streams run when they are synchronised.
-#include <algorithm>
+// The runtime library of emulated devices. Streams run when they are waited for, so that whatever is taken back too early shows.
+//
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices; old-driver: a driver too old for this build; old-device: one that it has no kernels for.
+#include <chrono>
 #include <cstdlib>
 #include <deque>
-#include <map>
 #include <mutex>
+#include <set>
+#include <vector>
 
 #include "cuda_runtime.h"
-#include "emulator/race.h"
+#include "emulator/runtime.h"
+#include "runtime/error.h"
+
+using Work = std::function<void()>;
 
 struct CudaStream {
-  std::deque<std::function<void()>> work;
+  int device;
+  std::deque<Work> work;
+  bool capturing = false, invalidated = false;
+  std::vector<Work> captured;
+};
+
+struct CudaEvent {
+  CudaStream* stream = nullptr;  // of the last record
+  bool reached = true;
+  std::chrono::steady_clock::time_point time;
+};
+
+struct CudaGraph {
+  std::vector<Work> work;
 };
 
 namespace heddle {
 namespace emulator {
 namespace {
 
-constexpr size_t tail = 256, alignment = 256;
-constexpr size_t capacity = size_t{2} << 30;
+thread_local int current = 0;
+thread_local CudaStream* capturing = nullptr;  // the stream that this thread records
 
-struct Allocations {
-  std::mutex mutex;
-  std::map<uintptr_t, size_t> bytes;  // by address
-  size_t total = 0;
-};
-Allocations& allocations() {
-  static Allocations& a = *new Allocations;
-  return a;
+std::string setting() {
+  const char* value = std::getenv("HEDDLE_EMULATE_CUDA");
+  return value ? value : "";
+}
+
+int device_count() {
+  const std::string value = setting();
+  if (value == "old-device") return 1;
+  return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
+}
+
+// What waits or allocates is not allowed in a thread that records, and spoils the recording.
+bool forbidden() {
+  if (capturing) capturing->invalidated = true;
+  return capturing != nullptr;
+}
+
+void run(CudaStream* stream) {
+  // What follows a failed launch does not run, as on a device whose context has failed.
+  std::deque<Work> work;
+  work.swap(stream->work);
+  for (auto& w : work) w();
+}
+
+std::mutex host_mutex;
+std::set<void*>& host_memory() {
+  static std::set<void*>& found = *new std::set<void*>;
+  return found;
 }
 
 }  // namespace
 
-void* allocate_device(size_t bytes) {
-  Allocations& a = allocations();
-  std::lock_guard<std::mutex> lock(a.mutex);
-  if (a.total + bytes > capacity) return nullptr;
-  const size_t reserve = (bytes + tail + alignment - 1) / alignment * alignment;
-  void* data = std::aligned_alloc(alignment, reserve);
-  if (!data) return nullptr;
-  std::memset(data, 0xff, reserve);
-  a.bytes[reinterpret_cast<uintptr_t>(data)] = bytes;
-  a.total += bytes;
-  return data;
+int current_device() { return current; }
+
+void enqueue(cudaStream_t stream, Work work) {
+  if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
+  if (stream->capturing) stream->captured.push_back(std::move(work));
+  else stream->work.push_back(std::move(work));
 }
 
-bool past_end(const void* data) {
-  Allocations& a = allocations();
-  std::lock_guard<std::mutex> lock(a.mutex);
-  const auto found = a.bytes.find(reinterpret_cast<uintptr_t>(data));
-  if (found == a.bytes.end()) return false;
-  const unsigned char* end = static_cast<const unsigned char*>(data) + found->second;
-  return std::any_of(end, end + tail, [](unsigned char c) { return c != 0xff; });
+cudaError_t function_attributes(cudaFuncAttributes* a) {
+  if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
+  a->binaryVersion = 80;
+  return cudaSuccess;
 }
-
-bool release_device(void* data) {
-  Allocations& a = allocations();
-  std::lock_guard<std::mutex> lock(a.mutex);
-  const auto found = a.bytes.find(reinterpret_cast<uintptr_t>(data));
-  if (found == a.bytes.end()) return false;
-  a.total -= found->second;
-  a.bytes.erase(found);
-  std::free(data);
-  return true;
-}
-
-bool in_device(uintptr_t address) {
-  Allocations& a = allocations();
-  std::lock_guard<std::mutex> lock(a.mutex);
-  auto after = a.bytes.upper_bound(address);
-  if (after == a.bytes.begin()) return false;
-  --after;
-  return address < after->first + after->second + tail;
-}
-
-void enqueue(cudaStream_t stream, std::function<void()> work) { stream->work.push_back(std::move(work)); }
 
 }  // namespace emulator
 }  // namespace heddle
 
 using namespace heddle::emulator;
 
-namespace {
-
-bool enabled() {
-  const char* value = std::getenv("HEDDLE_EMULATE_CUDA");
-  return value && std::strcmp(value, "1") == 0;
-}
-
-}  // namespace
+// ---- devices --------------------------------------------------------------------------------------------------------------
 
 cudaError_t cudaGetDeviceCount(int* count) {
-  *count = enabled() ? 1 : 0;
-  return enabled() ? cudaSuccess : cudaErrorNoDevice;
+  *count = device_count();
+  if (setting() == "old-driver") return cudaErrorInsufficientDriver;
+  return *count ? cudaSuccess : cudaErrorNoDevice;
+}
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = setting() == "old-driver" ? 12040 : device_count() ? 13000 : 0;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = 13000;
+  return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
-  if (!enabled() || device != 0) return cudaErrorInvalidDevice;
+  if (device < 0 || device >= device_count()) return cudaErrorInvalidDevice;
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
-  p->totalGlobalMem = capacity;
-  p->major = 8, p->minor = 0, p->multiProcessorCount = 4;
+  p->totalGlobalMem = device_bytes;
+  p->major = setting() == "old-device" ? 6 : 8, p->minor = 0, p->multiProcessorCount = 4;
   p->sharedMemPerBlockOptin = 99 << 10;
   return cudaSuccess;
 }
 
-cudaError_t cudaSetDevice(int device) { return enabled() && device == 0 ? cudaSuccess : cudaErrorInvalidDevice; }
+cudaError_t cudaSetDevice(int device) {
+  if (device < 0 || device >= device_count()) return cudaErrorInvalidDevice;
+  current = device;
+  return cudaSuccess;
+}
 cudaError_t cudaGetLastError() { return cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t status) {
   switch (status) {
@@ -112,38 +128,51 @@ const char* cudaGetErrorString(cudaError_t status) {
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorNoDevice: return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice: return "invalid device ordinal";
+    case cudaErrorNotReady: return "device not ready";
+    case cudaErrorStreamCaptureUnsupported: return "operation not permitted when stream is capturing";
+    case cudaErrorStreamCaptureInvalidated: return "operation failed due to a previous error during capture";
     default: return "invalid argument";
   }
 }
 
+// ---- memory ---------------------------------------------------------------------------------------------------------------
+
 cudaError_t cudaMalloc(void** data, size_t bytes) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
   *data = allocate_device(bytes);
   return *data ? cudaSuccess : cudaErrorMemoryAllocation;
 }
-cudaError_t cudaFree(void* data) { return !data || release_device(data) ? cudaSuccess : cudaErrorInvalidValue; }
+cudaError_t cudaFree(void* data) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  return !data || release_device(data) ? cudaSuccess : cudaErrorInvalidValue;
+}
+cudaError_t cudaHostAlloc(void** data, size_t bytes, unsigned) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  *data = std::malloc(bytes);
+  if (!*data) return cudaErrorMemoryAllocation;
+  std::memset(*data, 0xff, bytes);
+  std::lock_guard<std::mutex> lock(host_mutex);
+  host_memory().insert(*data);
+  return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* data) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  std::lock_guard<std::mutex> lock(host_mutex);
+  if (!host_memory().erase(data)) return cudaErrorInvalidValue;
+  std::free(data);
+  return cudaSuccess;
+}
 cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
-  Allocations& a = allocations();
-  std::lock_guard<std::mutex> lock(a.mutex);
-  *total = capacity, *free = capacity - a.total;
+  *total = device_bytes, *free = free_bytes();
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-  *stream = new CudaStream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
-  // What follows a failed launch does not run, as on a device whose context has failed.
-  std::deque<std::function<void()>> work;
-  work.swap(stream->work);
-  for (auto& w : work) w();
-  return cudaSuccess;
-}
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind, cudaStream_t stream) {
+  enqueue(stream, [=] { std::memcpy(to, from, bytes); });
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int from_device, size_t bytes, cudaStream_t stream) {
+  if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device || device_of(reinterpret_cast<uintptr_t>(from)) != from_device) return cudaErrorInvalidValue;
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
 }
@@ -151,3 +180,85 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
   enqueue(stream, [=] { std::memset(to, value, bytes); });
   return cudaSuccess;
 }
+
+// ---- streams and events ---------------------------------------------------------------------------------------------------
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CudaStream{current, {}, false, false, {}};
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  run(stream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  *event = new CudaEvent;
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  event->stream = stream, event->reached = false;
+  enqueue(stream, [event] { event->reached = true, event->time = std::chrono::steady_clock::now(); });
+  return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  while (!event->reached && !event->stream->work.empty()) {  // and nothing that was queued later
+    const Work work = std::move(event->stream->work.front());
+    event->stream->work.pop_front();
+    work();
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (!begin->reached || !end->reached) return cudaErrorNotReady;
+  *milliseconds = std::chrono::duration<float, std::milli>(end->time - begin->time).count();
+  return cudaSuccess;
+}
+
+// ---- graphs ---------------------------------------------------------------------------------------------------------------
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (stream->capturing || capturing) return cudaErrorInvalidValue;
+  stream->capturing = true, stream->invalidated = false;
+  stream->captured.clear();
+  capturing = stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream->capturing || capturing != stream) return cudaErrorInvalidValue;
+  stream->capturing = false;
+  capturing = nullptr;
+  if (stream->invalidated) return cudaErrorStreamCaptureInvalidated;
+  *graph = new CudaGraph{std::move(stream->captured)};
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  *status = !stream->capturing ? cudaStreamCaptureStatusNone : stream->invalidated ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsigned long long) {
+  *work = new CudaGraph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
+  enqueue(stream, [graph] {  // the graph itself: one that is destroyed before it has run shows
+    for (const Work& work : graph->work) work();
+  });
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t work) { return cudaGraphDestroy(work); }

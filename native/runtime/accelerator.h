@@ -1,10 +1,17 @@
 // What the runtime asks of a device with memory of its own. The CPU has none; native/cuda has the CUDA one.
 #pragma once
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
 namespace heddle {
+
+// Work that was queued once and is queued again as a whole: on CUDA a graph, one launch.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+};
 
 // One per lane: a device and a stream on it. Work is queued in the order of the calls and runs in that order.
 class Accelerator {
@@ -12,16 +19,55 @@ class Accelerator {
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;  // "cuda:0"
 
-  // Any thread.
+  // ---- any thread -----------------------------------------------------------------------------------------------------------
   virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
+  virtual void* allocate_host(size_t bytes) = 0;  // memory of the host that the device copies from and to by itself; throws OUT_OF_MEMORY
+  virtual void release_host(void* data) noexcept = 0;
 
-  // Lane thread only.
+  // ---- lane thread only -----------------------------------------------------------------------------------------------------
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // `from` may change when it returns
   virtual void download(void* to, const void* from, size_t bytes) = 0;  // after all that was queued
-  virtual void clear_fault() = 0;
-  // Waits for all that was queued. The number that the first kernel to meet a bad index was launched with, or -1.
+  // As upload, from whatever fill(at, count, into) writes: straight into memory that the device copies from.
+  using Fill = std::function<void(size_t at, size_t count, void* into)>;
+  virtual void upload_filled(void* to, size_t bytes, const Fill& fill) = 0;
+
+  // Queued; the host's side must come from allocate_host and stay as it is until wait().
+  virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
+  virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;
+  virtual void queue_clear_fault() = 0;
+  virtual void queue_fault(int* to_host) = 0;  // as of fault()
+  virtual void wait() = 0;                     // for all that was queued
+
+  // The number that the first kernel to meet a bad index was launched with, or -1. Waits.
   virtual int fault() = 0;
+
+  // What is queued from begin_recording on is kept instead of run, until end_recording or drop_recording. Nothing else may be
+  // asked of the device in between. end_recording throws where something queued cannot be recorded.
+  virtual void begin_recording() = 0;
+  virtual std::shared_ptr<Recording> end_recording() = 0;
+  virtual void drop_recording() noexcept = 0;
+  virtual void replay(const Recording& recording) = 0;
+
+  // Marks in the queue, and the seconds that the device took from one to the other; after wait().
+  virtual void mark_begin() = 0;
+  virtual void mark_end() = 0;
+  virtual double marked_seconds() = 0;
+};
+
+// Memory of Accelerator::allocate_host.
+class HostMemory {
+ public:
+  HostMemory(std::shared_ptr<Accelerator> accelerator, size_t bytes)
+      : accelerator_(std::move(accelerator)), data_(static_cast<unsigned char*>(accelerator_->allocate_host(bytes))) {}
+  ~HostMemory() { accelerator_->release_host(data_); }
+  HostMemory(const HostMemory&) = delete;
+  HostMemory& operator=(const HostMemory&) = delete;
+  unsigned char* data() const { return data_; }
+
+ private:
+  std::shared_ptr<Accelerator> accelerator_;
+  unsigned char* data_;
 };
 
 }  // namespace heddle

@@ -11,14 +11,6 @@ namespace {
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
 
-void wait_for(Accelerator& device) {
-  try {
-    device.fault();
-  } catch (const Error&) {
-    // What made the run fail is thrown already.
-  }
-}
-
 std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
 
 }  // namespace
@@ -195,6 +187,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
   pick_kernels();
   find_packings();
+  if (accelerator_) prepare_device();
 }
 
 void Executable::pick_kernels() {
@@ -268,29 +261,14 @@ void Executable::run(RunArguments& a, Lane& lane) {
   if (lane.accelerator().get() != device) throw invalid_argument("run: expected the lane that the executable is bound to, got another");
   for (const auto& storage : bound_) storage->check();
   resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64));
-  for (size_t i = 0; i < a.inputs.size(); ++i) {
-    if (a.inputs[i].empty()) continue;
-    if (device) device->upload(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
-    else std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
-  }
   Context context{lane.pool(), lane.scratch(scratch_bytes(lane.threads()) + 64), device};
-  if (device) device->clear_fault();
+  if (device) return run_on_device(a, lane, context);
+  for (size_t i = 0; i < a.inputs.size(); ++i)
+    if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
   pack_operands(lane.pool());
-  try {
-    run_nodes(a, lane, context);
-  } catch (...) {
-    if (device) wait_for(*device);  // no kernel of this run may outlive it
-    throw;
-  }
-  if (device) {
-    const int faulty = device->fault();
-    if (faulty >= 0) explain_fault(faulty, *device);
-  }
-  for (size_t i = 0; i < a.outputs.size(); ++i) {
-    if (!a.outputs[i].bytes) continue;
-    if (device) device->download(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
-    else std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
-  }
+  run_nodes(a, lane, context);
+  for (size_t i = 0; i < a.outputs.size(); ++i)
+    if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
 }
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {

@@ -1,5 +1,6 @@
 // A traced graph, checked and planned once, then run many times on a lane.
 #pragma once
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -78,8 +79,18 @@ class Executable {
   const Program& program() const { return *program_; }
   void validate(const RunArguments& arguments) const;  // any thread; throws
   void run(RunArguments& arguments, Lane& lane);       // throws; ABORTED when the flag is set
+  // Seconds that an accelerator took for the last run, copies included; 0 on the CPU. Any thread.
+  double device_seconds() const { return device_seconds_.load(std::memory_order_relaxed); }
+  // How many kinds of run (by their sizes) are queued with one call. Any thread.
+  int recordings() const { return recording_count_.load(std::memory_order_relaxed); }
 
  private:
+  // What makes a recording of a run's work hold for another run: all that kernels are launched with follows from it.
+  struct RecordingKey {
+    std::vector<int64_t> symbols;
+    unsigned char *arena = nullptr, *scratch = nullptr;
+    bool operator==(const RecordingKey& o) const { return symbols == o.symbols && arena == o.arena && scratch == o.scratch; }
+  };
   void resolve(const std::vector<int64_t>& symbols, unsigned char* arena);
   void pick_kernels();
   void find_packings();
@@ -90,6 +101,11 @@ class Executable {
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);
   void explain_fault(int node, Accelerator& accelerator);  // throws
+  // The same on an accelerator: device_run.cc.
+  void prepare_device();
+  void run_on_device(const RunArguments& arguments, Lane& lane, Context& context);
+  void queue_run(const RunArguments& arguments, Lane& lane, Context& context);
+  void queue_or_replay(const RunArguments& arguments, Lane& lane, Context& context);
 
   std::shared_ptr<Program> program_;
   std::shared_ptr<Accelerator> accelerator_;  // null: the CPU
@@ -107,6 +123,15 @@ class Executable {
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve
   unsigned char* arena_ = nullptr;
+
+  std::unique_ptr<HostMemory> host_;       // of an accelerator's run: inputs, outputs, the fault word
+  std::vector<size_t> output_offset_;      // in host_; npos where outputs are too large to be mirrored
+  size_t fault_offset_ = 0;
+  bool recordable_ = false;
+  RecordingKey last_;                      // of the last run; a second one like it is recorded
+  std::vector<std::pair<RecordingKey, std::shared_ptr<Recording>>> recordings_;  // the latest used last
+  std::atomic<double> device_seconds_{0};
+  std::atomic<int> recording_count_{0};
 };
 
 }  // namespace heddle

@@ -47,7 +47,7 @@ export function stepsOf({ mode, out }) {
   };
   if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
 
-  const tests = (name, paths, seconds) => {
+  const tests = (name, paths, seconds, ...options) => {
     const report = join(out, `${name}.json`);
     return {
       name,
@@ -57,6 +57,7 @@ export function stepsOf({ mode, out }) {
         node,
         vitest,
         "run",
+        ...options,
         ...paths,
         `--testTimeout=${seconds * 1000}`,
         "--reporter=default",
@@ -83,6 +84,7 @@ export function stepsOf({ mode, out }) {
     { name: "info", seconds: 20, command: [...heddle, "info", "--json"], env: device, after: ["build"] },
     { name: "fragments", seconds: 30, command: [program("fragments")], env: device, after: ["build"] },
     { name: "kernels", seconds: emulated ? 120 : 40, command: [program("kernels")], env: device, after: ["build"] },
+    tests("runs", ["test/cuda"], 60, "--config", join(root, "test", "cuda", "vitest.config.ts")),
     tests("ops", deviceTests.ops, emulated ? 500 : 90),
     tests("models", deviceTests.models, emulated ? 500 : 100),
     ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>

@@ -1,0 +1,123 @@
+// A run on an accelerator. Everything is queued: inputs, kernels, outputs, and waited for once. A run that is like the one before
+// (the same sizes in the same memory, as when decoding) is recorded, and then queued again with one call.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "runtime/program.h"
+
+namespace heddle {
+namespace {
+
+constexpr size_t npos = static_cast<size_t>(-1);
+constexpr size_t most_mirrored = size_t{1} << 20;  // larger outputs go through the device's own stages
+constexpr size_t most_recordings = 8;
+
+size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+bool recording_wanted() {
+  const char* value = std::getenv("HEDDLE_CUDA_GRAPHS");
+  return !value || std::strcmp(value, "0") != 0;
+}
+
+void wait_quietly(Accelerator& device) {
+  try {
+    device.wait();
+  } catch (const Error&) {
+    // What made the run fail is thrown already.
+  }
+}
+
+}  // namespace
+
+void Executable::prepare_device() {
+  const ProgramDesc& d = program_->desc_;
+  size_t bytes = padded(program_->input_bytes_), outputs = 0;
+  const auto size = [&](int v) { return padded(Tensor{nullptr, d.values[v].dtype, program_->resolve(v, d.symbols)}.bytes()); };
+  for (int v : d.outputs) outputs += size(v);
+  output_offset_.assign(d.outputs.size(), npos);
+  if (outputs <= most_mirrored)
+    for (size_t i = 0; i < d.outputs.size(); ++i) {
+      output_offset_[i] = bytes;
+      bytes += size(d.outputs[i]);
+    }
+  fault_offset_ = bytes;
+  host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
+  // A checked node is waited for, and a reference computes on the host.
+  recordable_ = recording_wanted() && !program_->checking_;
+  for (size_t i = 0; i < nodes_.size(); ++i) recordable_ &= program_->ops_[i]->view || kernels_[i];
+}
+
+void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& context) {
+  const ProgramDesc& d = program_->desc_;
+  Accelerator& device = *accelerator_;
+  unsigned char* host = host_->data();
+  for (size_t i = 0; i < a.inputs.size(); ++i)
+    if (!a.inputs[i].empty()) std::memcpy(host + program_->input_offset_[i], a.inputs[i].data(), a.inputs[i].size());
+  try {
+    device.mark_begin();
+    queue_or_replay(a, lane, context);
+    device.mark_end();
+    device.wait();
+  } catch (...) {
+    wait_quietly(device);  // no kernel of this run may outlive it
+    last_ = {};
+    throw;
+  }
+  device_seconds_.store(device.marked_seconds(), std::memory_order_relaxed);
+  int fault = 0;
+  std::memcpy(&fault, host + fault_offset_, sizeof fault);
+  if (fault) explain_fault(fault - 1, device);
+  for (size_t i = 0; i < a.outputs.size(); ++i) {
+    if (!a.outputs[i].bytes) continue;
+    if (output_offset_[i] != npos) std::memcpy(a.outputs[i].data, host + output_offset_[i], a.outputs[i].bytes);
+    else device.download(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
+  }
+}
+
+void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) {
+  const ProgramDesc& d = program_->desc_;
+  Accelerator& device = *accelerator_;
+  unsigned char* host = host_->data();
+  for (size_t i = 0; i < a.inputs.size(); ++i)
+    if (!a.inputs[i].empty()) device.queue_upload(values_[d.inputs[i]].data, host + program_->input_offset_[i], a.inputs[i].size());
+  device.queue_clear_fault();
+  run_nodes(a, lane, context);
+  device.queue_fault(reinterpret_cast<int*>(host + fault_offset_));
+  for (size_t i = 0; i < a.outputs.size(); ++i)
+    if (a.outputs[i].bytes && output_offset_[i] != npos)
+      device.queue_download(host + output_offset_[i], values_[d.outputs[i]].data, a.outputs[i].bytes);
+}
+
+void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& context) {
+  if (!recordable_) return queue_run(a, lane, context);
+  Accelerator& device = *accelerator_;
+  RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
+  for (size_t i = 0; i < recordings_.size(); ++i) {
+    if (!(recordings_[i].first == key)) continue;
+    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed))) throw Error("ABORTED", "run: aborted by its signal");
+    std::rotate(recordings_.begin() + static_cast<std::ptrdiff_t>(i), recordings_.begin() + static_cast<std::ptrdiff_t>(i) + 1, recordings_.end());
+    return device.replay(*recordings_.back().second);
+  }
+  const bool again = last_ == key;
+  last_ = key;
+  // The first run of its kind also loads the kernels, which a recording cannot.
+  if (!again) return queue_run(a, lane, context);
+  std::shared_ptr<Recording> recording;
+  device.begin_recording();
+  try {
+    queue_run(a, lane, context);
+    recording = device.end_recording();
+  } catch (const Error& e) {
+    device.drop_recording();
+    if (std::strcmp(e.code(), "ABORTED") == 0) throw;
+    recordable_ = false;  // a kernel does what cannot be recorded: the run goes the long way, or fails there by itself
+    return queue_run(a, lane, context);
+  }
+  if (recordings_.size() == most_recordings) recordings_.erase(recordings_.begin());
+  recordings_.emplace_back(std::move(key), std::move(recording));
+  recording_count_.store(static_cast<int>(recordings_.size()), std::memory_order_relaxed);
+  device.replay(*recordings_.back().second);
+}
+
+}  // namespace heddle

@@ -1,0 +1,83 @@
+// What can only be made to happen on emulated devices: several of them, drivers and devices that do not fit. Needs an addon built
+// with --emulator.
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { binding } from "../../lib/binding.ts";
+import { Device, deviceInfo, openDevice, Tensor } from "../../lib/graph/index.ts";
+import { bound, numbers, program } from "../cuda/helpers.ts";
+
+const emulate = (value: string) => vi.stubEnv("HEDDLE_EMULATE_CUDA", value);
+beforeAll(() => {
+  emulate("1");
+  expect(deviceInfo().cuda.devices[0]?.name).toMatch(/^emulated/);
+});
+beforeEach(() => void emulate("1"));
+afterEach(() => void vi.unstubAllEnvs());
+
+describe("several devices", () => {
+  test("each computes in its own memory", async () => {
+    emulate("2");
+    expect(deviceInfo().cuda.devices.map((d) => d.index)).toEqual([0, 1]);
+    const [first, second] = [openDevice({ device: "cuda:0" }), openDevice({ device: "cuda:1" })];
+    expect(String(second)).toBe("cuda:1");
+    const [a, b] = [await bound(first), await bound(second)];
+    const all = await Promise.all([a, b, a, b, a, b].map((e) => e.run({ x: numbers(48, 1) })));
+    for (const { y } of all) expect(y).toEqual(all[0]!.y);
+    const there = Tensor.zeros(first, "f32", [48, 48]);
+    expect(() => program().bind(second, new Map([["w", there]]))).toThrowError(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: "bind: expected tensors of cuda:1, got one of cuda:0",
+      }),
+    );
+    expect(() => openDevice({ device: "cuda:2" })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining("cpu, cuda:0, cuda:1") }),
+    );
+  });
+});
+
+describe("what does not fit", () => {
+  test("a driver that is too old is told of, and the CPU computes", () => {
+    emulate("old-driver");
+    const problem = "the driver is of CUDA 12.4, this build needs one of CUDA 13.0 or newer";
+    expect(deviceInfo().cuda).toMatchObject({ devices: [], problem });
+    expect(() => openDevice({ device: "cuda" })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining(problem) }),
+    );
+    expect(openDevice({ device: "auto" }).kind).toBe("cpu");
+  });
+
+  test("a device without kernels in this build is told of, with what makes them", () => {
+    emulate("old-device");
+    expect(() => new Device(1, 0)).toThrowError(
+      expect.objectContaining({
+        code: "UNSUPPORTED",
+        message: expect.stringMatching(
+          /^device: expected a compute capability .*, got 6\.0 \(cuda:0, .*HEDDLE_CUDA_ARCHITECTURES=60-real/,
+        ),
+      }),
+    );
+  });
+
+  test("no device at all", () => {
+    emulate("");
+    expect(binding.info().cuda).toEqual({ built: true, devices: [] });
+    expect(() => openDevice({ device: "cuda" })).toThrowError(
+      expect.objectContaining({ code: "UNSUPPORTED", message: expect.stringContaining("0 CUDA devices") }),
+    );
+  });
+});
+
+test("auto says in one line that it leaves a GPU alone", async () => {
+  const lines: Error[] = [];
+  const listen = (warning: Error) => lines.push(warning);
+  process.on("warning", listen);
+  vi.stubEnv("HEDDLE_DEVICE", "");
+  vi.resetModules();
+  const { openDevice: fresh } = await import("../../lib/graph/device.ts");
+  for (let i = 0; i < 3; i++) expect(fresh({ threads: 1 }).kind).toBe("cpu");
+  await new Promise((done) => setImmediate(done));
+  process.off("warning", listen);
+  expect(lines.map((w) => w.message)).toEqual([
+    'device auto is the CPU: the CUDA kernels have not run on hardware yet; device "cuda" asks for emulated (no hardware)',
+  ]);
+});
