@@ -1,9 +1,15 @@
-// Compiles every CUDA kernel for the architectures of a source build and says what each costs: warnings are errors, and so
-// are registers spilled to memory. Needs nvcc and no GPU. `npm run check:cuda [-- FILE ...]`
-import { spawnSync } from "node:child_process";
-import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+// Compiles every CUDA kernel for all architectures of the prebuilds and holds the result to its claims. Needs nvcc and no GPU.
+//
+//   npm run check:cuda [-- FILE ...]
+//
+// Fails on: a warning; a register spilled to memory; ptxas's notes that it serialises wgmma (C75xx, only "info" to it); a kernel whose
+// PTX has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any; an
+// addon that would be larger than 12 MB.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { countInstructions, instructions, plainName, sectionsOf, writtenInstructions } from "./cuda/binaries.mjs";
 import { root } from "./testing.mjs";
 
 const nvcc = process.env.NVCC ?? "nvcc";
@@ -12,40 +18,124 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
   process.exit(0);
 }
 
+/** Kernels that are nothing without tensor cores: by their plain name, whatever their PTX says. */
+const tensorKernels = { tensor_kernel: "mma" };
+/** Bytes that a kernel may spill, by file and architecture. None may. */
+const spillAllowance = {};
+const MOST_BYTES = 12e6;
+
+const prebuild = readFileSync(join(root, "scripts", "prebuild.mjs"), "utf8");
+const architectures = /const architectures = "([^"]+)"/
+  .exec(prebuild)[1]
+  .split(";")
+  .map((a) => a.replace("-real", ""));
 const folder = join(root, "native", "cuda");
 const asked = process.argv.slice(2).map((file) => basename(file));
 const sources = readdirSync(folder).filter((f) => f.endsWith(".cu") && (asked.length === 0 || asked.includes(f)));
-const architectures = ["80", "90a"];
 const out = mkdtempSync(join(tmpdir(), "heddle-check-cuda-"));
-let failed = 0;
-for (const source of sources) {
-  for (const architecture of architectures) {
-    const cubin = join(out, `${source}.${architecture}.cubin`);
-    const { status, stderr } = spawnSync(
-      nvcc,
-      [
-        ...["-cubin", "-std=c++17", "-O3", `-I${join(root, "native")}`, "-o", cubin, join(folder, source)],
-        ...["-gencode", `arch=compute_${architecture},code=sm_${architecture}`],
-        ...["-Werror", "all-warnings", "-Xptxas=-v,-warn-spills,-warn-lmem-usage"],
-      ],
-      { encoding: "utf8" },
-    );
-    // A device function's own lines end with the registers of the kernel.
-    const registers = [...stderr.matchAll(/Used (\d+) registers/g)].map(([, n]) => Number(n));
-    const spills = [...stderr.matchAll(/(\d+) bytes spill stores/g)].map(([, n]) => Number(n));
-    const spilled = Math.max(0, ...spills);
-    const ok = status === 0 && spilled === 0;
-    if (!ok) {
-      failed += 1;
-      const lines = stderr.split("\n").filter((line) => !/^ptxas info/.test(line));
-      console.error(lines.join("\n"));
+
+function compile(source) {
+  const keep = join(out, source);
+  mkdirSync(keep);
+  const args = [
+    ...["-c", "-std=c++17", "-O3", `-I${join(root, "native")}`, "-o", join(keep, "object.o"), join(folder, source)],
+    ...architectures.flatMap((a) => ["-gencode", `arch=compute_${a},code=sm_${a}`]),
+    ...["--compress-mode=size", "--keep", "--keep-dir", keep],
+    ...["-Werror", "all-warnings", "-Xptxas=-v,-warn-spills,-warn-lmem-usage"],
+  ];
+  return new Promise((done) => {
+    const child = spawn(nvcc, args, { stdio: ["ignore", "ignore", "pipe"] });
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text) => {
+      stderr += text;
+    });
+    child.on("error", (error) => done({ status: 1, stderr: error.message }));
+    child.on("close", (status) => done({ status, stderr }));
+  });
+}
+
+/** The lines of ptxas that speak of one architecture. */
+function notesOf(stderr, architecture) {
+  const notes = [];
+  let own = false;
+  for (const line of stderr.split("\n")) {
+    const named = /for 'sm_(\w+)'/.exec(line);
+    if (named) own = named[1] === architecture;
+    if (own) notes.push(line);
+  }
+  return notes.join("\n");
+}
+
+/** What is wrong with one source for one architecture, and a line about it. */
+function judge(source, architecture, stderr) {
+  const problems = [];
+  const notes = notesOf(stderr, architecture);
+  // A device function's own lines end with the registers of the kernel.
+  const most = (pattern) => Math.max(0, ...[...notes.matchAll(pattern)].map(([, n]) => Number(n)));
+  const [registers, spilled] = [most(/Used (\d+) registers/g), most(/(\d+) bytes spill stores/g)];
+  if (spilled > (spillAllowance[source]?.[architecture] ?? 0)) problems.push(`spills ${spilled} bytes`);
+  const stem = join(out, source, `${basename(source, ".cu")}.compute_${architecture}`);
+  const counted = existsSync(`${stem}.cubin`) ? countInstructions(`${stem}.cubin`) : new Map();
+  const totals = Object.fromEntries(Object.keys(instructions).map((kind) => [kind, 0]));
+  for (const [kernel, written] of writtenInstructions(`${stem}.ptx`)) {
+    const found = counted.get(kernel);
+    const name = plainName(kernel);
+    if (!found) problems.push(`${name}: expected machine code, got none`);
+    for (const kind of found ? Object.keys(instructions) : []) {
+      totals[kind] += found[kind];
+      if (written[kind] > 0 && found[kind] === 0)
+        problems.push(`${name}: expected ${kind}, which its PTX has ${written[kind]} times, got none`);
     }
-    const size = status === 0 ? `${Math.round(statSync(cubin).size / 1024)} KB` : "";
-    console.log(
-      `${ok ? "ok    " : "FAILED"} ${source.padEnd(22)} sm_${architecture.padEnd(4)} ${registers.length} kernels, at most ${Math.max(0, ...registers)} registers, ${spilled} bytes spilled ${size}`,
-    );
+    const must = tensorKernels[name];
+    if (found && must && found[must] === 0 && found.wgmma === 0)
+      problems.push(`${name}: expected ${must} or wgmma, got neither`);
+  }
+  const special = Object.entries(totals)
+    .filter(([, n]) => n > 0)
+    .map(([kind, n]) => `${n} ${kind}`);
+  const line = `${counted.size} kernels, at most ${registers} registers${special.length ? `, ${special.join(", ")}` : ""}`;
+  return { problems, line };
+}
+
+let failed = 0;
+let fatbins = 0;
+const queue = [...sources];
+async function work() {
+  for (let source = queue.shift(); source !== undefined; source = queue.shift()) {
+    const { status, stderr } = await compile(source);
+    const serialised = stderr.split("\n").filter((line) => /\(C75\d\d\)/.test(line));
+    const warnings = stderr.split("\n").filter((line) => /warning|error/i.test(line));
+    if (status !== 0 || serialised.length > 0) {
+      failed += 1;
+      console.error(
+        `FAILED ${source}\n${[...new Set([...serialised, ...warnings])].join("\n") || stderr.slice(-2000)}`,
+      );
+      if (status !== 0) continue;
+    }
+    for (const architecture of architectures) {
+      const { problems, line } = judge(source, architecture, stderr);
+      console.log(`${problems.length ? "FAILED" : "ok    "} ${source.padEnd(24)} sm_${architecture.padEnd(4)} ${line}`);
+      for (const problem of problems) console.error(`       ${problem}`);
+      failed += problems.length > 0 ? 1 : 0;
+    }
+    for (const { name, bytes } of sectionsOf(join(out, source, "object.o"))) if (/fatbin/i.test(name)) fatbins += bytes;
+    rmSync(join(out, source), { recursive: true }); // what nvcc keeps is large
   }
 }
+await Promise.all(Array.from({ length: availableParallelism() }, work));
 rmSync(out, { recursive: true });
-if (failed > 0) console.error(`check:cuda: ${failed} of ${sources.length * architectures.length} failed`);
+
+const megabytes = (bytes) => `${(bytes / 1e6).toFixed(2)} MB`;
+console.log(
+  `kernels of ${sources.length} files for ${architectures.length} architectures: ${megabytes(fatbins)} compressed`,
+);
+const addon = join(root, "build", "Release", "heddle.node");
+if (asked.length === 0 && existsSync(addon)) {
+  const kept = sectionsOf(addon).filter((s) => s.kept);
+  const sum = (list) => list.reduce((n, s) => n + s.bytes, 0);
+  const size = sum(kept.filter((s) => !/fatbin/i.test(s.name))) + fatbins;
+  console.log(`the addon, stripped, with them: ${megabytes(size)} of at most ${megabytes(MOST_BYTES)}`);
+  if (size > MOST_BYTES) failed += 1;
+} else if (asked.length === 0) console.warn("the addon's size: NOT CHECKED, build/Release/heddle.node is not there");
+if (failed > 0) console.error(`check:cuda: ${failed} failed`);
 process.exit(failed > 0 ? 1 : 0);

@@ -1,0 +1,82 @@
+// What lies in object files and cubins, read without the tools of a CUDA installation: ELF sections, and instructions by opcode.
+import { readFileSync } from "node:fs";
+
+const ALLOC = 2; // SHF_ALLOC: what a stripped file keeps
+const NOBITS = 8; // SHT_NOBITS: what takes no room in the file
+
+/** Sections of an ELF64 file: name, bytes, whether strip keeps it, and the content. */
+export function sectionsOf(path) {
+  const file = readFileSync(path);
+  if (file.readUInt32BE(0) !== 0x7f454c46 || file[4] !== 2)
+    throw new Error(`${path}: expected an ELF64 file, got another`);
+  const table = Number(file.readBigUInt64LE(40));
+  const [entry, count, names] = [58, 60, 62].map((at) => file.readUInt16LE(at));
+  const sections = Array.from({ length: count }, (_, i) => {
+    const at = table + i * entry;
+    const number = (offset) => Number(file.readBigUInt64LE(at + offset));
+    const [type, offset, size] = [file.readUInt32LE(at + 4), number(24), number(32)];
+    const bytes = type === NOBITS ? 0 : size;
+    return {
+      name: file.readUInt32LE(at),
+      kept: (number(8) & ALLOC) !== 0,
+      bytes,
+      content: file.subarray(offset, offset + bytes),
+    };
+  });
+  const strings = sections[names].content;
+  return sections.map((s) => ({ ...s, name: strings.toString("latin1", s.name, strings.indexOf(0, s.name)) }));
+}
+
+/**
+ * Tensor-core and asynchronous instructions since sm_80: the low twelve bits of their 16 bytes, found by compiling one of each, and what
+ * the PTX says for them.
+ */
+export const instructions = {
+  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\b/g },
+  mma: { opcode: 0x23c, ptx: /\bmma\.sync\.\S*\.f32\b/g },
+  "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },
+  ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
+  "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
+};
+
+/** Per kernel of a cubin, by its mangled name: how often each of `instructions` occurs, and the number of all. */
+export function countInstructions(cubin) {
+  const kernels = new Map();
+  for (const { name, content } of sectionsOf(cubin)) {
+    if (!name.startsWith(".text.")) continue;
+    const counts = { all: content.length / 16 };
+    for (const kind of Object.keys(instructions)) counts[kind] = 0;
+    for (let at = 0; at < content.length; at += 16) {
+      const opcode = content.readUInt16LE(at) & 0xfff;
+      for (const [kind, { opcode: own }] of Object.entries(instructions)) if (opcode === own) counts[kind] += 1;
+    }
+    kernels.set(name.slice(".text.".length), counts);
+  }
+  return kernels;
+}
+
+/** Per kernel of a PTX file: how often each of `instructions` is written. */
+export function writtenInstructions(ptxFile) {
+  const kernels = new Map();
+  for (const [, name, body] of readFileSync(ptxFile, "utf8").matchAll(
+    /^(?:\.visible )?\.entry (\w+)\(([\s\S]*?)^\}$/gm,
+  ))
+    kernels.set(
+      name,
+      Object.fromEntries(Object.entries(instructions).map(([kind, { ptx }]) => [kind, (body.match(ptx) ?? []).length])),
+    );
+  return kernels;
+}
+
+/** The function's own name within a mangled one. */
+export function plainName(mangled) {
+  const names = [];
+  for (let rest = mangled.replace(/^_ZN?/, ""); ; ) {
+    const match = /^(\d+)/.exec(rest);
+    if (!match) break;
+    const length = Number(match[1]);
+    names.push(rest.slice(match[1].length, match[1].length + length));
+    rest = rest.slice(match[1].length + length);
+  }
+  return names.at(-1) ?? mangled;
+}

@@ -1,0 +1,62 @@
+// scripts/cuda/binaries.mjs, by which npm run check:cuda holds kernels to their tensor-core instructions.
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+
+type Counts = Map<string, Record<string, number>>;
+const { countInstructions, plainName, sectionsOf, writtenInstructions } = (await import(
+  new URL("../../scripts/cuda/binaries.mjs", import.meta.url).href
+)) as {
+  countInstructions: (cubin: string) => Counts;
+  writtenInstructions: (ptx: string) => Counts;
+  plainName: (mangled: string) => string;
+  sectionsOf: (path: string) => { name: string; bytes: number; kept: boolean }[];
+};
+
+test("names and sections", () => {
+  expect(plainName("_ZN6heddle4cuda12_GLOBAL__N_113tensor_kernelILi64EEEvNS0_4GemmE")).toBe("tensor_kernel");
+  expect(plainName("plain")).toBe("plain");
+  const sections = sectionsOf(process.execPath);
+  expect(sections.find((s) => s.name === ".text")).toMatchObject({ kept: true });
+  expect(() => sectionsOf(new URL(import.meta.url).pathname)).toThrow(/expected an ELF64 file/);
+});
+
+const nvcc = spawnSync("nvcc", ["--version"], { stdio: "ignore" }).status === 0;
+if (!nvcc) console.warn("instructions of a compiled kernel: skipped, nvcc is not on PATH");
+
+test.skipIf(!nvcc)("a kernel's instructions are counted as they were written, and one without has none", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "heddle-binaries-"));
+  try {
+    const source = join(folder, "k.cu");
+    await writeFile(
+      source,
+      `extern "C" __global__ void twice(float4* c, uint4 a, uint2 b) {
+         float4 s = *c;
+         for (int i = 0; i < 2; ++i)
+           asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+             : "+f"(s.x), "+f"(s.y), "+f"(s.z), "+f"(s.w) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+         *c = s;
+       }
+       extern "C" __global__ void none(float* c) { *c = 1; }\n`,
+    );
+    const target = ["-gencode", "arch=compute_90a,code=sm_90a"];
+    for (const kind of ["cubin", "ptx"])
+      expect(
+        spawnSync("nvcc", [
+          `-${kind}`,
+          ...(kind === "ptx" ? ["-arch=compute_90a"] : target),
+          "-o",
+          join(folder, kind),
+          source,
+        ]).status,
+      ).toBe(0);
+    const counted = countInstructions(join(folder, "cubin"));
+    expect(counted.get("twice")).toMatchObject({ mma: 2, wgmma: 0, ldmatrix: 0 });
+    expect(counted.get("none")).toMatchObject({ mma: 0 });
+    expect(writtenInstructions(join(folder, "ptx")).get("twice")).toMatchObject({ mma: 2, "cp.async": 0 });
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+});
