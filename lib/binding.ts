@@ -90,6 +90,10 @@ export interface NativeExecutableHandle {
 export interface NativeLaneHandle {
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView): Promise<void>;
+  /** All of `from` to the beginning of `to`, a tensor of this lane, so many times; the seconds it took, as one double. */
+  copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
+  /** When the device has done all that this lane queued. */
+  settle(): Promise<void>;
   run(
     executable: NativeExecutableHandle,
     symbols: Int32Array,

@@ -4,11 +4,13 @@ import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { Ceilings } from "./ceilings.ts";
-import { type Baseline, isSlower, judged, parseBaseline } from "./gate.ts";
+import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
+import { gpuClock, gpuFacts } from "./gpu.ts";
 import { measure } from "./measure.ts";
 import { attentionSuite } from "./suites/attention.ts";
 import { gemmSuite } from "./suites/gemm.ts";
 import { inferenceSuite } from "./suites/inference.ts";
+import { rowsSuite } from "./suites/rows.ts";
 import { tokenizerSuite } from "./suites/tokenizer.ts";
 import { trainSuite } from "./suites/train.ts";
 import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
@@ -16,6 +18,7 @@ import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
 const suites = {
   gemm: gemmSuite,
   attention: attentionSuite,
+  rows: rowsSuite,
   inference: inferenceSuite,
   train: trainSuite,
   tokenizer: tokenizerSuite,
@@ -68,6 +71,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline);
   const bases = new Map(baseline?.results.map((r) => [r.name, r]));
   const device = openDevice(options);
+  const machine = describeMachine(device);
+  if (baseline) checkSameDevice(baseline.machine, machine);
+  const clocks: number[] = [];
   const ceilings = new Ceilings(device, { quick });
   const scratch = await mkdtemp(join(tmpdir(), "heddle-bench-"));
   const results: BenchResult[] = [];
@@ -77,13 +83,15 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
         const base = bases.get(one.name);
         const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }));
         results.push(result);
+        if (device.kind === "cuda") clocks.push(...gpuClock(device));
         onResult?.(result);
       }
   } finally {
     ceilings.dispose();
     await rm(scratch, { recursive: true, force: true });
   }
-  const machine = describeMachine(device);
+  // Just after each case: a card that was slowed down shows.
+  if (clocks.length > 0) machine.clocksMHz = `${Math.min(...clocks)} to ${Math.max(...clocks)}`;
   if (!baseline) return { machine, results };
   const measured = new Set(results.map((r) => r.name));
   return {
@@ -125,6 +133,7 @@ function describeMachine(device: Device): BenchReport["machine"] {
     node: process.versions.node,
     heddle: info.version,
     compiler: info.compiler,
+    ...(device.kind === "cuda" && gpuFacts(device)),
     date: new Date().toISOString(),
   };
 }

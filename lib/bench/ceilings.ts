@@ -1,15 +1,50 @@
-import { compile, type Device, type Executable, type FloatDType, linear, sum, Tensor, tensor } from "../graph/index.ts";
+import {
+  compile,
+  type Device,
+  type Executable,
+  type FloatDType,
+  gatherRows,
+  type Inputs,
+  input,
+  linear,
+  type Program,
+  sum,
+  Tensor,
+  tensor,
+} from "../graph/index.ts";
+import { clockRate } from "./clock.ts";
 import type { CeilingName } from "./types.ts";
 
 /** Larger than the caches of any processor that this is likely to meet. */
 const READ_BYTES = 256 * 2 ** 20;
-const GEMM_SIZE = 2048;
+const COPY_BYTES = 2 ** 30;
+const GEMM_SIZE = { cpu: 2048, cuda: 8192 };
 
-/** What the device does at most, measured when it is asked for: a large matrix product, a read of more than the caches hold. */
+/** The part of a run that is measured: on a GPU by its own clock, without the way to it and back. */
+export async function runSeconds(executable: Executable, inputs: Inputs, times = 1): Promise<number> {
+  let seconds = 0;
+  for (let i = 0; i < times; i++) {
+    const start = performance.now();
+    await executable.run(inputs);
+    seconds += executable.device.kind === "cuda" ? executable.deviceSeconds : (performance.now() - start) / 1000;
+  }
+  return seconds;
+}
+
+interface Ceiling {
+  amount: number;
+  seconds(): Promise<number>;
+  dispose(): void;
+}
+
+/**
+ * What the device does at most, measured when it is asked for: a large matrix product of ours, and on the CPU a read of more than the
+ * caches hold, on a GPU a copy within its memory, which the driver makes (bytes read and written).
+ */
 export class Ceilings {
   private readonly device: Device;
   private readonly small: boolean;
-  private readonly made = new Map<CeilingName, { amount: number; executable: Executable; tensors: Tensor[] }>();
+  private readonly made = new Map<CeilingName, Ceiling>();
 
   /** @param quick small sizes, which say nothing of the machine */
   constructor(device: Device, { quick = false } = {}) {
@@ -21,44 +56,66 @@ export class Ceilings {
   async measure(name: CeilingName): Promise<number> {
     let found = this.made.get(name);
     if (!found) {
-      found = name === "read" ? await this.read() : await this.product(name);
+      found =
+        name !== "read" ? await this.product(name) : this.device.kind === "cuda" ? this.copy() : await this.read();
       this.made.set(name, found);
-      await found.executable.run({}); // the first run takes the pages
+      await found.seconds(); // the first run takes the pages
     }
-    const start = performance.now();
-    await found.executable.run({});
-    return (found.amount * 1000) / (performance.now() - start);
+    return found.amount / (await found.seconds());
   }
 
-  private async read() {
+  /**
+   * How fast the machine is now, by something in which none of our kernels take part: a core's clock, or, for what a GPU computes, the
+   * driver's copy.
+   */
+  async pace(onDevice: boolean): Promise<number> {
+    return onDevice && this.device.kind === "cuda" ? this.measure("read") : clockRate();
+  }
+
+  private copy(): Ceiling {
+    const bytes = this.small ? 2 ** 20 : COPY_BYTES;
+    const [from, to] = [0, 1].map(() => Tensor.zeros(this.device, "f32", [bytes / 4]));
+    return {
+      amount: 2 * bytes * 4,
+      seconds: () => to!.copySeconds(from!, 4),
+      dispose: () => [from, to].forEach((t) => void t!.dispose()),
+    };
+  }
+
+  private async read(): Promise<Ceiling> {
     const bytes = this.small ? 2 ** 20 : READ_BYTES;
     // Written, because the system gives one page of zeros for all that were not.
     const data = await Tensor.from(this.device, "f32", [bytes / 4], new Float32Array(bytes / 4).fill(1));
     const program = compile(() => ({ total: sum(tensor("data", "f32", [bytes / 4])) }));
-    return { amount: bytes, executable: program.bind(this.device, new Map([["data", data]])), tensors: [data] };
+    return this.ceiling(bytes, program, { data });
   }
 
-  private async product(dtype: FloatDType & CeilingName) {
-    const n = this.small ? 64 : GEMM_SIZE;
+  private async product(dtype: FloatDType & CeilingName): Promise<Ceiling> {
+    const n = this.small ? 64 : GEMM_SIZE[this.device.kind];
     const shape = [n, n];
     const x = await filled(this.device, dtype, shape);
     const w = await filled(this.device, dtype, shape);
-    const program = compile(() => ({ total: sum(linear(tensor("x", dtype, shape), tensor("w", dtype, shape))) }));
-    const executable = program.bind(
-      this.device,
-      new Map([
-        ["x", x],
-        ["w", w],
-      ]),
-    );
-    return { amount: 2 * n ** 3, executable, tensors: [x, w] };
+    // One element of it is looked at, so that no copy of all is timed; the op before it writes all of them.
+    const program = compile(() => ({
+      row: gatherRows(linear(tensor("x", dtype, shape), tensor("w", dtype, shape)), input("row", "i32", [1])),
+    }));
+    return this.ceiling(2 * n ** 3, program, { x, w }, { row: Int32Array.of(0) });
+  }
+
+  private ceiling(amount: number, program: Program, tensors: Record<string, Tensor>, inputs: Inputs = {}): Ceiling {
+    const executable = program.bind(this.device, new Map(Object.entries(tensors)));
+    return {
+      amount,
+      seconds: () => runSeconds(executable, inputs),
+      dispose() {
+        executable.dispose();
+        for (const t of Object.values(tensors)) t.dispose();
+      },
+    };
   }
 
   dispose(): void {
-    for (const { executable, tensors } of this.made.values()) {
-      executable.dispose();
-      for (const t of tensors) t.dispose();
-    }
+    for (const ceiling of this.made.values()) ceiling.dispose();
     this.made.clear();
   }
 }

@@ -1,14 +1,15 @@
 import { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { BenchResult } from "./types.ts";
+import type { BenchReport, BenchResult } from "./types.ts";
 
 const pair = z.tuple([z.number(), z.number()]);
 const baselineSchema = z.object({
+  machine: z.object({ device: z.string(), gpu: z.string().optional() }),
   results: z.array(
     z.object({
       name: z.string(),
       value: z.number().positive(),
-      unit: z.enum(["GFLOP/s", "tokens/s", "MB/s"]),
+      unit: z.enum(["GFLOP/s", "GB/s", "tokens/s", "MB/s"]),
       relative: z.object({ value: z.number().positive(), interval: pair }),
     }),
   ),
@@ -37,6 +38,16 @@ export function parseBaseline(text: string, name: string): Baseline {
     throw problem(`${issue.path.join(".") || "a value"} that is no such thing (${issue.message})`);
   }
   throw problem("no JSON");
+}
+
+/**
+ * Figures of one device say nothing about another.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function checkSameDevice(base: Baseline["machine"], now: BenchReport["machine"]): void {
+  const name = ({ device, gpu }: Record<string, unknown>) => (gpu === undefined ? device : `${device} (${gpu})`);
+  if (name(base) !== name(now))
+    throw new HeddleError("INVALID_ARGUMENT", `baseline: expected one of ${name(now)}, got one of ${name(base)}`);
 }
 
 /**

@@ -1,6 +1,5 @@
 import { throwIfAborted } from "../errors.ts";
 import type { Ceilings } from "./ceilings.ts";
-import { clockRate } from "./clock.ts";
 import type { BenchCase, BenchResult } from "./types.ts";
 
 /**
@@ -16,9 +15,10 @@ export async function measure(
   const values: number[] = [];
   const shares: number[] = [];
   const relative: number[] = [];
+  const reached: number[] = [];
   const machine = async () => ({
     ceiling: bound ? await ceilings.measure(bound.ceiling) : undefined,
-    pace: bound?.ceiling === "read" ? undefined : clockRate(),
+    pace: bound?.ceiling === "read" ? undefined : await ceilings.pace(bound !== undefined),
   });
   for (let round = -1; round < rounds; round++) {
     throwIfAborted(signal, "bench");
@@ -29,7 +29,10 @@ export async function measure(
     const ceiling = mean(before.ceiling, after.ceiling);
     const pace = mean(before.pace, after.pace) ?? ceiling!;
     values.push(work / seconds);
-    if (bound) shares.push(bound.amount / seconds / ceiling!);
+    if (bound) {
+      shares.push(bound.amount / seconds / ceiling!);
+      reached.push(ceiling!);
+    }
     relative.push(work / seconds / pace);
   }
   return {
@@ -37,6 +40,7 @@ export async function measure(
     value: median(values),
     unit,
     roofline: bound ? median(shares) : null,
+    ceiling: bound ? { name: bound.ceiling, value: median(reached) } : null,
     interval: medianInterval(values),
     relative: { value: median(relative), interval: medianInterval(relative) },
     rounds,

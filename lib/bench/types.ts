@@ -1,6 +1,6 @@
 import type { Device } from "../graph/index.ts";
 
-export type BenchUnit = "GFLOP/s" | "tokens/s" | "MB/s";
+export type BenchUnit = "GFLOP/s" | "GB/s" | "tokens/s" | "MB/s";
 
 /** What a machine can do at most, as far as this package's own simplest work shows it: a large product, a long read. */
 export type CeilingName = "f32" | "bf16" | "read";
@@ -37,6 +37,11 @@ export interface BenchResult {
   unit: BenchUnit;
   /** Share of the ceiling that was measured in the same rounds, the median; null where there is none. */
   roofline: number | null;
+  /**
+   * The ceiling that `roofline` is a share of, as it was measured: floating point operations or bytes a second. The share of products is
+   * what others call MFU, that of bytes MBU, though over what this machine reached, not over what its maker promises.
+   */
+  ceiling: { name: CeilingName; value: number } | null;
   /** In `unit`: what the median is between with 90 % confidence. */
   interval: [low: number, high: number];
   /**

@@ -45,8 +45,10 @@ export const command = defineCommand({
         baseline: options.baseline,
         maxRegression,
         signal: interrupt.signal,
-        onResult({ name, value, unit, interval: [low, high], roofline }) {
-          const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} % of the ceiling`;
+        onResult({ name, value, unit, interval: [low, high], roofline, ceiling }) {
+          const reached =
+            ceiling && ` of ${(ceiling.value / 1e9).toPrecision(4)} G${ceiling.name === "read" ? "B" : "FLOP"}/s`;
+          const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} %${reached}`;
           const text = `${name}: ${value.toPrecision(4)} ${unit} (${low.toPrecision(3)} to ${high.toPrecision(3)}${share})`;
           if (out.json) out.log(text);
           else out.line(text);

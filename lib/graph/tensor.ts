@@ -107,6 +107,26 @@ export class Tensor {
     await this.device.lane.write(this.native, start * size, data);
   }
 
+  /**
+   * Overwrites all of it with a tensor of the same type and shape, on this device or on another of its kind: between CUDA devices
+   * without the host in between, where the machine has such a way.
+   * @throws HeddleError SHAPE_MISMATCH, INVALID_ARGUMENT where one is on the CPU and the other is not
+   */
+  async copyFrom(source: Tensor): Promise<void> {
+    if (source.dtype !== this.dtype || String(source.shape) !== String(this.shape))
+      throw new HeddleError(
+        "SHAPE_MISMATCH",
+        `copyFrom: expected ${this.dtype}[${this.shape}], got ${source.dtype}[${source.shape}]`,
+      );
+    await source.device.lane.settle();
+    await this.copySeconds(source, 1);
+  }
+
+  /** @internal The seconds that the device takes to copy all of `source` so many times. */
+  async copySeconds(source: Tensor, times: number): Promise<number> {
+    return new Float64Array(await this.device.lane.copy(source.native, this.native, times))[0]!;
+  }
+
   dispose(): void {
     this.native.dispose();
   }

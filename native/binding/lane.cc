@@ -1,5 +1,6 @@
 #include "binding/lane.h"
 
+#include <chrono>
 #include <cstring>
 
 #include "binding/guard.h"
@@ -34,6 +35,7 @@ struct LaneHandle::Pending {
 Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
+                      InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::run>("run")});
 }
 
@@ -164,6 +166,44 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
       if (to->accelerator()) to->accelerator()->upload(to->data() + offset, from.data, from.bytes);
       else std::memcpy(to->data() + offset, from.data, from.bytes);
     }, info.Env().Undefined(), {info[2]});
+  });
+}
+
+// copy(from, to, times): all of `from` to the beginning of `to`, which is this lane's. Resolves with a buffer of one double, the seconds
+// that the device took.
+Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::shared_ptr<Storage> from = unwrap<TensorHandle>(info[0], "from").storage();
+    std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[1], "to").storage();
+    const int times = static_cast<int>(integer(info[2], "times", 1000));
+    if (!to->writable()) throw invalid_argument("copy: expected a writable tensor, got one mapped from a file");
+    if (from->bytes() > to->bytes())
+      throw shape_mismatch("copy: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(from->bytes()));
+    if (!from->accelerator() != !to->accelerator()) throw invalid_argument("copy: expected two tensors of devices of one kind, got one of the CPU");
+    Napi::ArrayBuffer result = Napi::ArrayBuffer::New(info.Env(), sizeof(double));
+    double* seconds = static_cast<double*>(result.Data());
+    return post(info.Env(), [=](Lane& lane) {
+      check_place(*to, lane, "copy");
+      from->check();
+      Accelerator* device = to->accelerator();
+      const auto start = std::chrono::steady_clock::now();
+      if (device) device->mark_begin();
+      for (int i = 0; i < times && from->bytes(); ++i) {
+        if (device) device->queue_copy(to->data(), from->data(), from->bytes(), *from->accelerator());
+        else std::memcpy(to->data(), from->data(), from->bytes());
+      }
+      if (device) device->mark_end(), device->wait();
+      *seconds = device ? device->marked_seconds() : std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    }, result, {});
+  });
+}
+
+// settle(): resolves when the device has done all that this lane queued.
+Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    return post(info.Env(), [](Lane& lane) {
+      if (lane.accelerator()) lane.accelerator()->wait();
+    }, info.Env().Undefined(), {});
   });
 }
 

@@ -12,7 +12,8 @@
 
 namespace heddle {
 
-// class NativeLane { constructor(threads, cudaDevice?); read(tensor, offset, bytes); write(tensor, offset, bytes); run(executable, symbols, inputs, outputBytes, flag) }
+// class NativeLane { constructor(threads, cudaDevice?); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
+// run(executable, symbols, inputs, outputBytes, flag) }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
   static const napi_type_tag tag;
@@ -27,6 +28,8 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  private:
   struct Pending;  // a promise under way
   Napi::Value read(const Napi::CallbackInfo& info);
+  Napi::Value copy(const Napi::CallbackInfo& info);
+  Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
 

@@ -173,6 +173,14 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
+// Between devices the driver takes the direct way where there is one (NVLink, PCIe peers), else through the host.
+void CudaAccelerator::queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) {
+  make_current();
+  const int device = static_cast<const CudaAccelerator&>(source).index_;
+  if (device == index_) check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "cudaMemcpy");
+  else check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream_), "cudaMemcpyPeer");
+}
+
 void CudaAccelerator::queue_upload(void* to, const void* from_host, size_t bytes) {
   make_current();
   check_cuda(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, stream_), "cudaMemcpy");

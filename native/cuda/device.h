@@ -25,6 +25,7 @@ class CudaAccelerator final : public Accelerator {
   void upload(void* to, const void* from, size_t bytes) override;
   void download(void* to, const void* from, size_t bytes) override;
   void upload_filled(void* to, size_t bytes, const Fill& fill) override;
+  void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) override;
   void queue_upload(void* to, const void* from_host, size_t bytes) override;
   void queue_download(void* to_host, const void* from, size_t bytes) override;
   void queue_clear_fault() override;

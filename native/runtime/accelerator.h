@@ -32,6 +32,9 @@ class Accelerator {
   using Fill = std::function<void(size_t at, size_t count, void* into)>;
   virtual void upload_filled(void* to, size_t bytes, const Fill& fill) = 0;
 
+  // Queued. Within the device, or from another one's memory, whose own queue must have come past what wrote it.
+  virtual void queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) = 0;
+
   // Queued; the host's side must come from allocate_host and stay as it is until wait().
   virtual void queue_upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void queue_download(void* to_host, const void* from, size_t bytes) = 0;

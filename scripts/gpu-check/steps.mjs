@@ -90,7 +90,7 @@ export function stepsOf({ mode, out }) {
     ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>
       sanitizer(tool, program("kernels"), device, emulated),
     ),
-    bench("bench-kernels", 90, "gemm", "attention", "--rounds", "5", ...small),
+    bench("bench-kernels", 90, "gemm", "attention", "rows", "--rounds", "5", ...small),
     bench("bench-models", 90, "inference", "train", "--rounds", "3", ...small),
     profile(out, device, emulated),
   ];
@@ -159,7 +159,7 @@ function profile(out, env, emulated) {
       found ?? "ncu",
       ...["--clock-control", "none", "--section", "SpeedOfLight", "--section", "LaunchStats", "--section", "Occupancy"],
       ...["--csv", "--launch-skip", "8", "--launch-count", "40", "--log-file", join(out, "ncu.csv")],
-      ...[...heddle, "bench", "gemm", "attention", "--rounds", "1", "--device", "cuda"],
+      ...[...heddle, "bench", "gemm", "attention", "rows", "--rounds", "1", "--device", "cuda"],
     ],
     env,
     after: ["kernels"],

@@ -34,6 +34,8 @@ describe("bench", () => {
       "gemm f32",
       "gemm bf16",
       "attention forward f32",
+      "rms_norm with residual bf16",
+      "adamw f32",
       "prefill",
       "decode 1",
       "decode 8",
@@ -50,6 +52,8 @@ describe("bench", () => {
       expect(r.interval[0], r.name).toBeLessThanOrEqual(r.value);
       expect(r.interval[1], r.name).toBeGreaterThanOrEqual(r.value);
       expect(r.roofline === null, r.name).toBe(r.unit === "MB/s");
+      expect(r.ceiling === null, r.name).toBe(r.roofline === null);
+      if (r.ceiling) expect(r.ceiling.value, r.name).toBeGreaterThan(0);
       expect(r.rounds).toBe(3);
     }
     expect(report.machine).toMatchObject({ device: "cpu", node: process.versions.node });
@@ -71,6 +75,18 @@ describe("bench", () => {
     expect(slow.regressions).toEqual([]);
     expect(slow.unmatched!.added).toEqual([]);
     expect(slow.unmatched!.missing).toContain("tokenizer encode prose");
+  });
+
+  test("a baseline of another device is refused", async () => {
+    const file = join(folder, "other.json");
+    await writeFile(
+      file,
+      JSON.stringify({ ...report, machine: { ...report.machine, device: "cuda", gpu: "NVIDIA H100" } }),
+    );
+    await expect(bench({ suites: ["gemm"], quick: true, rounds: 1, baseline: file })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "baseline: expected one of cpu, got one of cuda (NVIDIA H100)",
+    });
   });
 
   test("the summary names what became slower", async () => {

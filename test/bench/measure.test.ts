@@ -20,7 +20,16 @@ function measured(speed: number, noise: number, random: () => number, rounds = 9
   const values = Array.from({ length: rounds }, () => speed * (1 - noise * random() ** 2));
   const interval = medianInterval(values);
   const value = median(values);
-  return { name: "x", value, unit: "GFLOP/s", roofline: null, interval, relative: { value, interval }, rounds };
+  return {
+    name: "x",
+    value,
+    unit: "GFLOP/s",
+    roofline: null,
+    ceiling: null,
+    interval,
+    relative: { value, interval },
+    rounds,
+  };
 }
 
 describe("the interval of a median", () => {
@@ -97,9 +106,18 @@ describe("shares", () => {
 
 describe("baselines", () => {
   const { interval, value } = measured(10, 0, generator(7));
-  const result = { name: "x", value, unit: "MB/s", roofline: null, interval, relative: { value, interval }, rounds: 9 };
+  const result = {
+    name: "x",
+    value,
+    unit: "MB/s",
+    roofline: null,
+    ceiling: null,
+    interval,
+    relative: { value, interval },
+    rounds: 9,
+  };
   test("are the JSON of a run, or lines that end in it", () => {
-    const text = JSON.stringify({ machine: {}, results: [result] });
+    const text = JSON.stringify({ machine: { device: "cpu" }, results: [result] });
     expect(parseBaseline(text, "b.json").results[0]).toMatchObject({ name: "x", value: 10 });
     expect(parseBaseline(`{"note":1}\n${text}\n`, "b.json").results).toHaveLength(1);
   });
@@ -108,7 +126,7 @@ describe("baselines", () => {
     "nothing",
     "{}",
     '{"results":[{"name":"x"}]}',
-    JSON.stringify({ results: [{ ...result, value: -1 }] }),
+    JSON.stringify({ machine: { device: "cpu" }, results: [{ ...result, value: -1 }] }),
     "[".repeat(50_000),
   ])("anything else is refused by name (%#)", (text) =>
     expect(() => parseBaseline(text, "b.json")).toThrow(

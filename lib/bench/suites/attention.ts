@@ -1,6 +1,7 @@
 import {
   attention,
   compile,
+  type Device,
   gradients,
   type Inputs,
   input,
@@ -10,7 +11,7 @@ import {
   tensor,
   type Value,
 } from "../../graph/index.ts";
-import { filled } from "../ceilings.ts";
+import { filled, runSeconds } from "../ceilings.ts";
 import type { BenchSuite } from "../types.ts";
 
 interface Shape {
@@ -20,14 +21,22 @@ interface Shape {
   length: number;
   width: number;
 }
-const SHAPES: Shape[] = [
-  { batch: 4, heads: 8, kvHeads: 8, length: 1024, width: 64 },
-  { batch: 1, heads: 9, kvHeads: 3, length: 4096, width: 64 },
-];
+const SHAPES: Record<Device["kind"], Shape[]> = {
+  cpu: [
+    { batch: 4, heads: 8, kvHeads: 8, length: 1024, width: 64 },
+    { batch: 1, heads: 9, kvHeads: 3, length: 4096, width: 64 },
+  ],
+  // 16k tokens in sequences of 2k and 16k, as FlashAttention's authors publish them, and grouped heads.
+  cuda: [
+    { batch: 8, heads: 16, kvHeads: 16, length: 2048, width: 128 },
+    { batch: 1, heads: 16, kvHeads: 16, length: 16384, width: 128 },
+    { batch: 8, heads: 12, kvHeads: 4, length: 1024, width: 64 },
+  ],
+};
 
 /** Causal attention over whole sequences, forward alone and with its gradients. */
 export const attentionSuite: BenchSuite = async function* ({ device, quick }) {
-  const shapes = quick ? [{ batch: 1, heads: 2, kvHeads: 1, length: 32, width: 16 }] : SHAPES;
+  const shapes = quick ? [{ batch: 1, heads: 2, kvHeads: 1, length: 32, width: 16 }] : SHAPES[device.kind];
   for (const shape of shapes)
     for (const dtype of ["f32", "bf16"] as const)
       for (const backward of [false, true]) {
@@ -59,11 +68,7 @@ export const attentionSuite: BenchSuite = async function* ({ device, quick }) {
           unit: "GFLOP/s",
           work: flops / 1e9,
           bound: { ceiling: dtype, amount: flops },
-          async run() {
-            const start = performance.now();
-            await executable.run(inputs);
-            return (performance.now() - start) / 1000;
-          },
+          run: () => runSeconds(executable, inputs),
         };
         executable.dispose();
         for (const t of tensors.values()) t.dispose();

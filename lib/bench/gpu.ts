@@ -1,0 +1,36 @@
+import { spawnSync } from "node:child_process";
+import { type Device, deviceInfo } from "../graph/index.ts";
+
+const indexOf = (device: Device) => Number(device.name.split(":")[1]);
+
+/** What nvidia-smi says of a card, in the order asked for; nothing where it is not there or the device is not a card. */
+function ask(device: Device, fields: readonly string[]): string[] | undefined {
+  // CUDA numbers the cards that the process may see, nvidia-smi all of them: with one card there is no doubt.
+  const visible = (process.env.CUDA_VISIBLE_DEVICES ?? "").split(",").filter(Boolean);
+  const index = visible[indexOf(device)] ?? String(indexOf(device));
+  const { status, stdout } = spawnSync(
+    "nvidia-smi",
+    [`--id=${index}`, `--query-gpu=${fields.join(",")}`, "--format=csv,noheader,nounits"],
+    { encoding: "utf8", timeout: 10_000 },
+  );
+  const values = status === 0 ? stdout.trim().split(", ") : [];
+  return values.length === fields.length ? values : undefined;
+}
+
+/** The card, its driver and how fast its clock may be. */
+export function gpuFacts(device: Device): Record<string, string | number> {
+  const info = deviceInfo().cuda.devices[indexOf(device)];
+  const [driver, most] = ask(device, ["driver_version", "clocks.max.sm"]) ?? [];
+  return {
+    gpu: info?.name ?? "unknown",
+    ...(info && { computeCapability: info.computeCapability, multiprocessors: info.multiprocessors }),
+    ...(driver !== undefined && { driver }),
+    ...(most !== undefined && { mostMHz: Number(most) }),
+  };
+}
+
+/** The clock of its multiprocessors now, in MHz, where it is told. */
+export function gpuClock(device: Device): number[] {
+  const [clock] = ask(device, ["clocks.sm"]) ?? [];
+  return clock !== undefined && Number.isFinite(Number(clock)) ? [Number(clock)] : [];
+}
