@@ -120,11 +120,18 @@ export class Ceilings {
   }
 }
 
+const PERIOD = 2048;
+
 /** A tensor with the same numbers every time, in [-1, 1). */
 export async function filled(device: Device, dtype: FloatDType, shape: readonly number[]): Promise<Tensor> {
   const t = Tensor.zeros(device, dtype, shape);
-  const values = Float32Array.from({ length: t.elements }, (_, i) => ((i * 7919) % 2048) / 1024 - 1);
+  const values = Float32Array.from({ length: PERIOD }, (_, i) => ((i * 7919) % PERIOD) / (PERIOD / 2) - 1);
   // These numbers have at most eleven significant bits; a bf16 is the upper half of a float.
-  await t.write(dtype === "f32" ? values : new Uint16Array(new Uint32Array(values.buffer).map((u) => u >>> 16)));
+  const period = dtype === "f32" ? values : new Uint16Array(new Uint32Array(values.buffer).map((u) => u >>> 16));
+  const all = dtype === "f32" ? new Float32Array(t.elements) : new Uint16Array(t.elements);
+  all.set(period.subarray(0, t.elements));
+  // Doubled until it is full: a matrix of a GPU's size has a hundred million of them.
+  for (let done = PERIOD; done < t.elements; done *= 2) all.copyWithin(done, 0, Math.min(done, t.elements - done));
+  await t.write(all);
   return t;
 }

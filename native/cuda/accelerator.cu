@@ -145,6 +145,11 @@ void CudaAccelerator::upload_filled(void* to, size_t bytes, const Fill& fill) {
     check_cuda(cudaEventRecord(stage.copied, stream_), "cudaEventRecord");
     stage.used = true;
   }
+  // Whoever asked for it may free `to` next.
+  for (Stage& stage : stages_) {
+    if (stage.used) check_cuda(cudaEventSynchronize(stage.copied), "cudaEventSynchronize");
+    stage.used = false;
+  }
 }
 
 void CudaAccelerator::upload(void* to, const void* from, size_t bytes) {

@@ -26,7 +26,7 @@ class Accelerator {
   virtual void release_host(void* data) noexcept = 0;
 
   // ---- lane thread only -----------------------------------------------------------------------------------------------------
-  virtual void upload(void* to, const void* from, size_t bytes) = 0;    // `from` may change when it returns
+  virtual void upload(void* to, const void* from, size_t bytes) = 0;    // is done when it returns
   virtual void download(void* to, const void* from, size_t bytes) = 0;  // after all that was queued
   // As upload, from whatever fill(at, count, into) writes: straight into memory that the device copies from.
   using Fill = std::function<void(size_t at, size_t count, void* into)>;

@@ -120,9 +120,28 @@ export function summaryText(summary) {
     "",
     `${count("passed")} passed, ${count("failed")} failed, ${count("skipped")} skipped, ${count("refused")} refused, ${count("absent")} absent`,
   );
+  lines.push(...benchLines(summary.steps));
   for (const { name, status, tail, facts } of summary.steps) {
     if (status !== "failed" && status !== "refused") continue;
     lines.push("", `--- ${name}`, ...(facts?.failures ?? []), ...(tail ?? []));
   }
   return `${lines.join("\n")}\n`;
+}
+
+/** Every figure of the bench, beside the same of PyTorch where it was measured. */
+function benchLines(steps) {
+  const torch = new Map(steps.find((s) => s.name === "torch")?.facts?.results?.map((r) => [r.name, r.value]));
+  return steps
+    .filter((s) => s.name !== "torch" && s.facts?.results)
+    .flatMap(({ name, facts }) => [
+      "",
+      `--- ${name}`,
+      ...facts.results.map(({ name: what, value, unit, roofline }) => {
+        const share = roofline === null ? "" : `, ${Math.round(roofline * 100)} % of its ceiling`;
+        const peer = torch.has(what)
+          ? `, ${(value / torch.get(what)).toFixed(2)} x PyTorch's ${torch.get(what).toPrecision(4)}`
+          : "";
+        return `${what}: ${value.toPrecision(4)} ${unit}${share}${peer}`;
+      }),
+    ]);
 }

@@ -93,7 +93,27 @@ export function stepsOf({ mode, out }) {
     bench("bench-kernels", 90, "gemm", "attention", "rows", "--rounds", "5", ...small),
     bench("bench-models", 90, "inference", "train", "--rounds", "3", ...small),
     profile(out, device, emulated),
+    torchPeer(out, emulated),
   ];
+}
+
+/** The same products, attention and copy by PyTorch, where python3 has it: what the bench's figures are held against. */
+function torchPeer(out, emulated) {
+  const file = join(out, "torch.json");
+  const there = spawnSync("python3", ["-c", "import torch, sys; sys.exit(not torch.cuda.is_available())"], {
+    stdio: "ignore",
+    timeout: 60_000,
+  });
+  return {
+    name: "torch",
+    seconds: 60,
+    command: ["python3", join(root, "bench", "peers", "torch_cuda.py")],
+    stdout: file,
+    optional: true,
+    ...(emulated && { absent: "the device is emulated" }),
+    ...(!emulated && there.status !== 0 && { absent: "python3 has no torch that sees a CUDA device" }),
+    facts: () => ({ results: existsSync(file) ? JSON.parse(readFileSync(file, "utf8")).results : undefined }),
+  };
 }
 
 function withoutGpu(program, device) {

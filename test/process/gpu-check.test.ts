@@ -87,6 +87,21 @@ test("each outcome is recorded, and the steps after it go on", async () => {
   expect(text).toMatch(/passed +works .*3 of 3 tests/);
 });
 
+test("the summary holds the bench against PyTorch's figures of the same names", () => {
+  const result = { name: "gemm", value: 500, unit: "GFLOP/s", roofline: 0.5 };
+  const steps = [
+    {
+      name: "bench-kernels",
+      status: "passed",
+      seconds: 1,
+      facts: { results: [result, { ...result, name: "own", roofline: null }] },
+    },
+    { name: "torch", status: "passed", seconds: 1, facts: { results: [{ name: "gemm", value: 1000 }] } },
+  ];
+  const text = summaryText({ mode: "gpu", device: null, steps });
+  expect(text).toContain("gemm: 500.0 GFLOP/s, 50 % of its ceiling, 0.50 x PyTorch's 1000\nown: 500.0 GFLOP/s\n");
+});
+
 test("a step that hangs is ended with all that it started, even where it ignores the request", async () => {
   const marker = join(folder, "alive");
   const start = Date.now();
