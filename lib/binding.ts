@@ -26,6 +26,8 @@ export interface BuildInfo {
 
 interface InfoBinding {
   info(): BuildInfo;
+  /** By which the ranks of a world find each other; needs NCCL. */
+  collectiveId(): ArrayBuffer;
 }
 
 // ---- files (native/binding/files.cc); used through lib/formats --------------------------------------------
@@ -94,6 +96,10 @@ export interface NativeLaneHandle {
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /** When the device has done all that this lane queued. */
   settle(): Promise<void>;
+  /** Resolves when all ranks have come. */
+  join(id: Uint8Array, rank: number, size: number): Promise<void>;
+  /** Sums over all ranks, in place: of f32 tensors of this lane, or of some numbers. */
+  allReduce(what: readonly NativeTensorHandle[] | Float64Array): Promise<unknown>;
   run(
     executable: NativeExecutableHandle,
     symbols: Int32Array,

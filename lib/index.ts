@@ -94,6 +94,7 @@ export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
 export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
+export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";

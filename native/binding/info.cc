@@ -1,9 +1,12 @@
 // info(): what this build is and which devices it sees.
 #include <napi.h>
 
+#include <cstring>
+
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "cuda/devices.h"
+#include "runtime/collective.h"
 
 namespace heddle {
 
@@ -45,7 +48,18 @@ static Napi::Value info(const Napi::CallbackInfo& call) {
   });
 }
 
+// collectiveId(): by which the ranks of a world find each other.
+static Napi::Value new_collective_id(const Napi::CallbackInfo& call) {
+  return guard(call, [&]() -> Napi::Value {
+    const std::string id = collective_id();
+    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(call.Env(), id.size());
+    std::memcpy(buffer.Data(), id.data(), id.size());
+    return buffer;
+  });
+}
+
 static void init_info(Napi::Env env, Napi::Object exports) {
+  exports.Set("collectiveId", Napi::Function::New(env, new_collective_id, "collectiveId"));
   exports.Set("info", Napi::Function::New(env, info, "info"));
 }
 static BindingInit registered(init_info);

@@ -36,6 +36,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
                       InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::settle>("settle"),
+                      InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
                       InstanceMethod<&LaneHandle::run>("run")});
 }
 
@@ -203,6 +204,49 @@ Napi::Value LaneHandle::settle(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     return post(info.Env(), [](Lane& lane) {
       if (lane.accelerator()) lane.accelerator()->wait();
+    }, info.Env().Undefined(), {});
+  });
+}
+
+// join(id, rank, size): resolves when all ranks have come.
+Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    const ByteView bytes = byte_view(info[0], "id");
+    const std::string id(reinterpret_cast<const char*>(bytes.data), bytes.bytes);
+    const int rank = static_cast<int>(integer(info[1], "rank", 65535)), size = static_cast<int>(integer(info[2], "size", 65536));
+    return post(info.Env(), [=](Lane& lane) { lane.join(id, rank, size); }, info.Env().Undefined(), {});
+  });
+}
+
+// allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): a Float64Array's, into it.
+Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    if (!info[0].IsArray()) {
+      const ByteView numbers = byte_view(info[0], "numbers");
+      return post(info.Env(), [=](Lane& lane) {
+        Collective& all = lane.collective();
+        std::shared_ptr<Storage> there = Storage::allocate(numbers.bytes, lane.accelerator());
+        if (!numbers.bytes) return;
+        lane.accelerator()->upload(there->data(), numbers.data, numbers.bytes);
+        all.all_reduce_f64(there->data(), numbers.bytes / sizeof(double));
+        lane.accelerator()->download(numbers.data, there->data(), numbers.bytes);
+      }, info[0], {});
+    }
+    Napi::Array list = info[0].As<Napi::Array>();
+    std::vector<std::shared_ptr<Storage>> tensors;
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+      tensors.push_back(unwrap<TensorHandle>(list.Get(i), "tensor").storage());
+      if (!tensors.back()->writable()) throw invalid_argument("allReduce: expected a writable tensor, got one mapped from a file");
+    }
+    return post(info.Env(), [=](Lane& lane) {
+      Collective& all = lane.collective();
+      for (const auto& t : tensors) {
+        check_place(*t, lane, "allReduce");
+        if (!t->accelerator()) throw invalid_argument("allReduce: expected tensors of " + lane.accelerator()->name() + ", got one of cpu");
+      }
+      for (const auto& t : tensors)
+        if (t->bytes()) all.all_reduce_f32(t->data(), t->bytes() / sizeof(float));
+      lane.accelerator()->wait();
     }, info.Env().Undefined(), {});
   });
 }

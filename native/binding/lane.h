@@ -13,6 +13,7 @@
 namespace heddle {
 
 // class NativeLane { constructor(threads, cudaDevice?); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
+// join(id, rank, size); allReduce(tensors);
 // run(executable, symbols, inputs, outputBytes, flag) }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
@@ -30,6 +31,8 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   Napi::Value read(const Napi::CallbackInfo& info);
   Napi::Value copy(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value join(const Napi::CallbackInfo& info);
+  Napi::Value all_reduce(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
 

@@ -1,5 +1,7 @@
 #include "runtime/lane.h"
 
+#include "runtime/error.h"
+
 namespace heddle {
 
 Lane::Lane(int threads, std::shared_ptr<Accelerator> accelerator) : threads_(threads), accelerator_(std::move(accelerator)) {
@@ -55,6 +57,16 @@ unsigned char* Lane::grow(std::shared_ptr<Storage>& storage, size_t bytes) {
 }
 
 unsigned char* Lane::arena(size_t bytes) { return grow(arena_, bytes); }
+void Lane::join(const std::string& id, int rank, int size) {
+  collective_.reset();  // a lane is in one world at a time
+  collective_ = join_collective(accelerator_, id, rank, size);
+}
+
+Collective& Lane::collective() {
+  if (!collective_) throw invalid_argument("allReduce: expected a device that has joined a world, got one that has not");
+  return *collective_;
+}
+
 unsigned char* Lane::scratch(size_t bytes) { return grow(scratch_, bytes); }
 
 }  // namespace heddle

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <thread>
 
+#include "runtime/collective.h"
 #include "runtime/memory.h"
 #include "runtime/pool.h"
 
@@ -31,6 +32,8 @@ class Lane {
   Pool& pool();                              // lane thread only
   unsigned char* arena(size_t bytes);        // lane thread only; contents do not survive between jobs
   unsigned char* scratch(size_t bytes);      // likewise
+  void join(const std::string& id, int rank, int size);  // lane thread only; waits for all ranks
+  Collective& collective();                  // lane thread only; throws where it has not joined
 
  private:
   void loop();
@@ -40,6 +43,7 @@ class Lane {
   const std::shared_ptr<Accelerator> accelerator_;
   std::unique_ptr<Pool> pool_;
   std::shared_ptr<Storage> arena_, scratch_;
+  std::shared_ptr<Collective> collective_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::function<void()>> jobs_;

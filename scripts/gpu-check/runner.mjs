@@ -9,7 +9,7 @@ import { appendFileSync, closeSync, existsSync, openSync, readFileSync, statSync
  * @property {string[]} command
  * @property {Record<string, string>} [env]
  * @property {string} [stdout] a file for it; else it goes to the log beside stderr
- * @property {string} [absent] why it cannot run here: recorded, neither passed nor failed
+ * @property {() => string | undefined} [absent] why it cannot run here: recorded, neither passed nor failed
  * @property {string[]} [after] steps without whose success it would say nothing
  * @property {boolean} [optional] its failure is told and does not count: a tool that this machine may refuse
  * @property {() => object | undefined} [facts] what its output files say, once it has run
@@ -33,7 +33,8 @@ export async function runSteps(steps, { log, deadline, onResult }) {
 
 async function outcome(step, results, { log, deadline }) {
   const { name } = step;
-  if (step.absent) return { name, status: "absent", why: step.absent };
+  const why = step.absent?.();
+  if (why) return { name, status: "absent", why };
   const missing = (step.after ?? []).find((needed) => results.has(needed) && results.get(needed).status !== "passed");
   if (missing) return { name, status: "skipped", why: `${missing} did not pass` };
   const left = (deadline - Date.now()) / 1000 - KILL_GRACE_SECONDS;
@@ -51,12 +52,12 @@ async function outcome(step, results, { log, deadline }) {
     facts = { unreadable: String(cause) };
   }
   const passed = code === 0 && !timedOut;
-  const why = passed
+  const problem = passed
     ? undefined
     : (error ??
       (timedOut ? `still running after ${Math.round(limit)} s` : `ended with ${signal ?? `exit status ${code}`}`));
   const status = passed ? "passed" : step.optional ? "refused" : "failed";
-  return { name, status, seconds, ...(why && { why, tail: tailOf(log, begin) }), ...(facts && { facts }) };
+  return { name, status, seconds, ...(problem && { why: problem, tail: tailOf(log, begin) }), ...(facts && { facts }) };
 }
 
 function execute({ command, env, stdout }, log, limit) {

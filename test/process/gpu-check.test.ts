@@ -56,7 +56,7 @@ test("each outcome is recorded, and the steps after it go on", async () => {
     { name: "unknown", seconds: 5, command: ["/nonexistent/program"] },
     bash("needs it", "true", { after: ["fails"] }),
     bash("may be refused", "exit 1", { optional: true }),
-    bash("is not here", "true", { absent: "no such tool" }),
+    bash("is not here", "true", { absent: () => "no such tool" }),
     bash("breaks its facts", "true", { facts: () => JSON.parse("{") }),
     bash("works", "echo $ADDED; echo to the log >&2", {
       env: { ADDED: "on stdout" },

@@ -1,0 +1,26 @@
+// Sums over the devices of several processes (or of several lanes of one): what data-parallel training needs.
+#pragma once
+#include <cstddef>
+#include <memory>
+#include <string>
+
+#include "runtime/accelerator.h"
+
+namespace heddle {
+
+class Collective {
+ public:
+  virtual ~Collective() = default;
+  // Device memory, in place; every rank calls it with the same sizes in the same order. Queued on the lane's stream.
+  virtual void all_reduce_f32(void* data, size_t count) = 0;
+  virtual void all_reduce_f64(void* data, size_t count) = 0;
+};
+
+constexpr size_t collective_id_bytes = 128;
+
+// What rank 0 makes and every rank joins by. Throws UNSUPPORTED where NCCL is not installed or this build has no CUDA.
+std::string collective_id();
+// Waits for all ranks. Lane thread only; throws UNSUPPORTED, INVALID_ARGUMENT, INTERNAL.
+std::shared_ptr<Collective> join_collective(std::shared_ptr<Accelerator> accelerator, const std::string& id, int rank, int size);
+
+}  // namespace heddle

@@ -1,0 +1,97 @@
+// In place of libnccl.so.2 where all ranks are lanes of one process and device memory is the host's: the same functions, which meet, add up
+// in the order of the ranks, and go on.
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace {
+
+struct Group {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int size = 0, arrived = 0, joined = 0;
+  long round = 0;
+  std::vector<const void*> data;
+  std::vector<double> sums;
+};
+std::mutex groups_mutex;
+std::map<std::string, Group> groups;
+int ids = 0;
+
+template <class T> void add(const Group& g, size_t count, std::vector<double>& sums) {
+  sums.assign(count, 0);
+  for (const void* of_rank : g.data)
+    for (size_t i = 0; i < count; ++i) sums[i] += static_cast<const T*>(of_rank)[i];
+}
+
+// All come with their own; the last lets all go.
+template <class F> void meet(Group& g, F last) {
+  std::unique_lock<std::mutex> lock(g.mutex);
+  const long mine = g.round;
+  if (++g.arrived == g.size) {
+    last();
+    g.arrived = 0;
+    ++g.round;
+    g.changed.notify_all();
+  } else {
+    g.changed.wait(lock, [&] { return g.round != mine; });
+  }
+}
+
+}  // namespace
+
+extern "C" {
+
+struct UniqueId {
+  char bytes[128];
+};
+struct ncclComm {
+  Group* group;
+  int rank;
+};
+
+int ncclGetUniqueId(UniqueId* id) {
+  std::memset(id->bytes, 0, sizeof id->bytes);
+  std::lock_guard<std::mutex> lock(groups_mutex);
+  const std::string name = "fake " + std::to_string(++ids);
+  std::memcpy(id->bytes, name.data(), name.size());
+  return 0;
+}
+
+int ncclCommInitRank(ncclComm** out, int size, UniqueId id, int rank) {
+  if (std::strncmp(id.bytes, "fake ", 5) != 0) return 4;  // ncclInvalidArgument
+  Group* group;
+  {
+    std::lock_guard<std::mutex> lock(groups_mutex);
+    group = &groups[id.bytes];
+    group->size = size;
+    group->data.resize(static_cast<size_t>(size));
+  }
+  meet(*group, [] {});
+  *out = new ncclComm{group, rank};
+  return 0;
+}
+
+// A real one queues; this one may not be called with work under way, which the runtime's order of calls must guarantee.
+int ncclAllReduce(const void* from, void* to, size_t count, int type, int op, ncclComm* comm, void*) {
+  if ((type != 7 && type != 8) || op != 0) return 4;
+  Group& g = *comm->group;
+  g.data[static_cast<size_t>(comm->rank)] = from;
+  meet(g, [&] { type == 7 ? add<float>(g, count, g.sums) : add<double>(g, count, g.sums); });
+  for (size_t i = 0; i < count; ++i) {
+    if (type == 7) static_cast<float*>(to)[i] = static_cast<float>(g.sums[i]);
+    else static_cast<double*>(to)[i] = g.sums[i];
+  }
+  meet(g, [] {});  // nobody overwrites the sums that another still reads
+  return 0;
+}
+
+int ncclCommDestroy(ncclComm* comm) {
+  delete comm;
+  return 0;
+}
+const char* ncclGetErrorString(int status) { return status == 4 ? "invalid argument" : "unhandled"; }
+}

@@ -1,0 +1,107 @@
+// Two ranks on two emulated devices, with a library of this test in place of NCCL: its functions are found, called in the right order
+// and with the right memory. What NCCL itself does, only several GPUs can show.
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { openDevice, Tensor } from "../../lib/graph/index.ts";
+import { openNcclWorld } from "../../lib/train/nccl-world.ts";
+import { pretrain } from "../../lib/train/pretrain.ts";
+import type { World } from "../../lib/train/world.ts";
+import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-nccl-"));
+  process.env.HEDDLE_EMULATE_CUDA = "2";
+  await writeFile(join(folder, "train.txt"), sentences.slice(0, 60).join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const open = (rank: number, more: object = {}) =>
+  openNcclWorld({ rank, size: 2, device: `cuda:${rank}`, rendezvous: join(folder, "rendezvous"), ...more });
+
+test("a machine without NCCL is told so", async () => {
+  process.env.HEDDLE_NCCL = join(folder, "libnone.so");
+  await expect(open(0)).rejects.toMatchObject({
+    code: "UNSUPPORTED",
+    message: expect.stringMatching(/^nccl: expected NCCL to be installed \(or named by HEDDLE_NCCL\), got .*libnone/),
+  });
+});
+
+test("a library that is something else is told of", async () => {
+  process.env.HEDDLE_NCCL = "libm.so.6";
+  await expect(open(0)).rejects.toMatchObject({
+    code: "UNSUPPORTED",
+    message: expect.stringContaining("ncclGetUniqueId"),
+  });
+});
+
+test("ranks meet, add up, and train as one process does", async () => {
+  const library = join(folder, "libnccl.so");
+  const source = fileURLToPath(new URL("fake_nccl.cc", import.meta.url));
+  const built = spawnSync("c++", ["-std=c++17", "-O1", "-shared", "-fPIC", "-pthread", "-o", library, source], {
+    encoding: "utf8",
+  });
+  expect(built.stderr).toBe("");
+  process.env.HEDDLE_NCCL = library;
+
+  await expect(open(1, { timeoutSeconds: 0.1 })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  await expect(open(2)).rejects.toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/^rank: /) });
+  await expect(open(0, { device: "cpu" })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await writeFile(join(folder, "stale"), "left behind");
+  await expect(open(0, { rendezvous: join(folder, "stale") })).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await expect(open(1, { rendezvous: join(folder, "stale") })).rejects.toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: "id: expected 128 bytes, got 11",
+  });
+
+  const all = await Promise.all([open(0), open(1)]);
+  const sums = await Promise.all(all.map((world, rank) => world.sum([rank + 1, 2 ** 40 + rank, 1e-9])));
+  expect(sums).toEqual([
+    [3, 2 ** 41 + 1, 2e-9],
+    [3, 2 ** 41 + 1, 2e-9],
+  ]);
+  const tensors = await Promise.all(
+    all.map((_, rank) =>
+      Tensor.from(openDevice({ device: `cuda:${rank}` }), "f32", [3], Float32Array.of(1, 10 * rank, -rank)),
+    ),
+  );
+  await Promise.all(all.map((world, rank) => world.allReduce([tensors[rank]!])));
+  for (const t of tensors) expect(await t.toFloat32()).toEqual(Float32Array.of(2, 10, -1));
+  await expect(all[0]!.allReduce([tensors[1]!])).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+
+  // Copies from one device to the other, by the driver.
+  await tensors[1]!.write(Float32Array.of(7, 8, 9));
+  await tensors[0]!.copyFrom(tensors[1]!);
+  expect(await tensors[0]!.toFloat32()).toEqual(Float32Array.of(7, 8, 9));
+  const elsewhere = Tensor.zeros(openDevice({ device: "cpu" }), "f32", [3]);
+  await expect(elsewhere.copyFrom(tensors[0]!)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await expect(tensors[0]!.copyFrom(Tensor.zeros(openDevice({ device: "cuda:0" }), "f32", [4]))).rejects.toMatchObject({
+    code: "SHAPE_MISMATCH",
+  });
+
+  const losses = async (device: string, world: World | undefined, gradientAccumulationSteps: number) => {
+    await using base = tinyModel({ tokenizer: await tinyTokenizer(), device }, { initializerRange: 0.05 });
+    const options = {
+      maxSteps: 4,
+      perDeviceTrainBatchSize: 2,
+      maxSeqLength: 24,
+      learningRate: 3e-3,
+      seed: 4,
+      world,
+      gradientAccumulationSteps,
+    };
+    const found: number[] = [];
+    for await (const event of pretrain(base, { ...options, data: join(folder, "train.txt") }))
+      if ("loss" in event) found.push(event.loss);
+    return found;
+  };
+  const [first, second] = await Promise.all(all.map((world, rank) => losses(`cuda:${rank}`, world, 1)));
+  expect(first).toHaveLength(4);
+  expect(second).toEqual(first);
+  const alone = await losses("cpu", undefined, 2);
+  for (const [i, loss] of alone.entries()) expect(Math.abs(first![i]! / loss - 1)).toBeLessThan(1e-4);
+});
