@@ -36,7 +36,7 @@ if (unknown !== undefined || !(seconds > 0)) {
 }
 
 mkdirSync(out, { recursive: true });
-for (const name of ["log.txt", "summary.txt", "summary.json", "ncu.csv"]) rmSync(join(out, name), { force: true });
+for (const name of ["log.txt", "summary.txt", "summary.json"]) rmSync(join(out, name), { force: true });
 const start = Date.now();
 const summary = { mode, started: new Date(start).toISOString(), device: deviceFacts() ?? null, seconds: 0, steps: [] };
 

@@ -94,8 +94,9 @@ export function stepsOf({ mode, out }) {
     ),
     bench("bench-kernels", 90, "gemm", "attention", "rows", "--rounds", "5", ...small),
     bench("bench-models", 90, "inference", "train", "--rounds", "3", ...small),
-    profile(out, device, emulated),
     torchPeer(out, emulated),
+    profile("gemm", "regex:tensor|sm90", out, device, emulated),
+    profile("attention", "regex:attention|gradient", out, device, emulated),
   ];
 }
 
@@ -168,20 +169,21 @@ function sanitizer(tool, program, env, emulated) {
   };
 }
 
-/** What limits the main kernels, by ncu: share of the arithmetic's and of the memory's peak. */
-function profile(out, env, emulated) {
+/** What limits the main kernels of a suite, by ncu: share of the arithmetic's and of the memory's peak. */
+function profile(suite, kernels, out, env, emulated) {
   const found = toolkit("ncu");
   return {
-    name: "ncu",
-    seconds: 60,
+    name: `ncu-${suite}`,
+    seconds: 40,
     // Clocks are left as they are: others may measure on the same card.
     command: [
       found ?? "ncu",
-      ...["--clock-control", "none", "--section", "SpeedOfLight", "--section", "LaunchStats", "--section", "Occupancy"],
-      ...["--csv", "--launch-skip", "8", "--launch-count", "40", "--log-file", join(out, "ncu.csv")],
-      ...[...heddle, "bench", "gemm", "attention", "rows", "--rounds", "1", "--device", "cuda"],
+      ...["--clock-control", "none", "--target-processes", "all", "--kernel-name", kernels, "--launch-count", "16"],
+      ...["--section", "SpeedOfLight", "--section", "LaunchStats", "--section", "Occupancy"],
+      ...["--csv", "--log-file", join(out, `ncu-${suite}.csv`)],
+      ...[...heddle, "bench", suite, "--rounds", "1", "--device", "cuda"],
     ],
-    env,
+    env: { ...env, HEDDLE_CUDA_GRAPHS: "0" },
     after: ["kernels"],
     optional: true,
     absent: () => (emulated ? EMULATED : found ? undefined : "ncu is not installed"),
