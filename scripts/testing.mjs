@@ -11,11 +11,13 @@ export const deviceTests = {
   ops: ["test/ops/ops.test.ts", "test/ops/empty.test.ts"],
   models: [
     "test/generate/golden.test.ts",
+    "test/generate/device.test.ts",
     "test/generate/fixtures.test.ts",
     "test/train/device.test.ts",
     "test/train/stories260k.test.ts",
-    "test/default-model/model.test.ts",
   ],
+  /** Too much for an emulated device. */
+  large: ["test/default-model/model.test.ts"],
 };
 
 /** Runs build-addon.mjs with `options`; ends this process where it fails. */
