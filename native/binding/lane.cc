@@ -186,6 +186,7 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
     return post(info.Env(), [=](Lane& lane) {
       check_place(*to, lane, "copy");
       from->check();
+      to->forget_packed();
       Accelerator* device = to->accelerator();
       const auto start = std::chrono::steady_clock::now();
       if (device) device->mark_begin();
