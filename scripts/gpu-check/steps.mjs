@@ -1,6 +1,7 @@
 // What scripts/gpu-check.sh runs, in order: correctness first, then the tools that look for what results do not show, then figures.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deviceTests, root } from "../testing.mjs";
 
@@ -50,7 +51,7 @@ export function stepsOf({ mode, out }) {
   if (mode === "no-gpu") return [build, ...withoutGpu(program, device)];
 
   const tests = (name, paths, seconds, ...options) => {
-    const report = join(out, `${name}.json`);
+    const report = join(tmpdir(), `heddle-gpu-check-${process.pid}-${name}.json`); // what matters of it goes into the summary
     return {
       name,
       seconds,
@@ -193,7 +194,9 @@ function profile(suite, kernels, out, env, emulated) {
 /** What a run of vitest wrote down: counts, and each failure's first line. */
 function testFacts(report) {
   if (!existsSync(report)) return undefined;
-  const { numPassedTests: passed, numTotalTests: total, testResults } = JSON.parse(readFileSync(report, "utf8"));
+  const text = readFileSync(report, "utf8");
+  rmSync(report);
+  const { numPassedTests: passed, numTotalTests: total, testResults } = JSON.parse(text);
   const failures = testResults.flatMap(({ assertionResults, message, name }) => [
     ...(message && assertionResults.length === 0 ? [`${name}: ${message.split("\n")[0]}`] : []),
     ...assertionResults
