@@ -13,9 +13,7 @@ const asked = process.argv.slice(2);
 const fast = asked.includes("--fast");
 const paths = testPaths(
   asked.filter((argument) => argument !== "--fast"),
-  fast
-    ? ["test/generate/golden.test.ts", "test/generate/device.test.ts", "test/train/device.test.ts"]
-    : [...deviceTests.ops, ...deviceTests.models],
+  fast ? deviceTests.quick : [...deviceTests.ops, ...deviceTests.models],
 );
 const emulator = join(root, ".cmake", "emulator");
 const races = join(root, ".cmake", "races");

@@ -16,6 +16,8 @@ export const deviceTests = {
     "test/train/device.test.ts",
     "test/train/stories260k.test.ts",
   ],
+  /** What is quick on an emulated device too. */
+  quick: ["test/generate/golden.test.ts", "test/generate/device.test.ts", "test/train/device.test.ts"],
   /** Too much for an emulated device. */
   large: ["test/default-model/model.test.ts"],
 };

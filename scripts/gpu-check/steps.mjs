@@ -89,7 +89,7 @@ export function stepsOf({ mode, out }) {
     { name: "kernels", seconds: emulated ? 120 : 40, command: [program("kernels")], env: device, after: ["build"] },
     tests("runs", ["test/cuda"], 60, "--config", join(root, "test", "cuda", "vitest.config.ts")),
     tests("ops", deviceTests.ops, emulated ? 500 : 90),
-    tests("models", [...deviceTests.models, ...(emulated ? [] : deviceTests.large)], emulated ? 500 : 100),
+    tests("models", emulated ? deviceTests.quick : [...deviceTests.models, ...deviceTests.large], emulated ? 500 : 100),
     ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>
       sanitizer(tool, program("kernels"), device, emulated),
     ),
