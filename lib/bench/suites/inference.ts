@@ -16,8 +16,7 @@ export const inferenceSuite: BenchSuite = async function* (context) {
   }
   const cuda = device.kind === "cuda";
   const shapes: ShapeName[] = quick ? ["tiny"] : cuda ? ["135M"] : ["15M", "135M"];
-  // Without kernels for quantised weights on CUDA so far.
-  const types: FileType[] = cuda ? ["bf16"] : quick ? ["q8_0"] : ["bf16", "q8_0", "q4_0"];
+  const types: FileType[] = quick ? ["q8_0"] : ["bf16", "q8_0", "q4_0"];
   for (const shape of shapes)
     for (const [type, file] of await randomModels(shape, types, { device, folder: scratch })) {
       yield* casesOf(`${shape} ${type}`, file, context);
