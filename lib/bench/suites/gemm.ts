@@ -74,7 +74,7 @@ function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: num
     // aᵀ b is the gradient of a linear layer's weights, a being that of its output: the layer itself drops out of the program.
     const { source } = linear(b, tensor("w", dtype, [m, n]));
     if (source.kind !== "node") throw new Error("bench: expected a node");
-    const [, dw] = opRow("linear").vjp!(source.node, [a]);
+    const [, dw] = opRow("linear").vjp!(source.node, [a], [false, true]);
     return { row: gatherRows(dw!, row) };
   });
 }
