@@ -3,6 +3,7 @@
 #include <map>
 
 #include "fuzz.h"
+#include "tokenizer/split_run.h"
 #include "tokenizer/trainer.h"
 #include "tokenizer/utf.h"
 
