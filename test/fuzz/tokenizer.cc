@@ -210,7 +210,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     if (const auto matcher = PairMatcher::build(model->merges, model->vocab, model->byte_ids)) {
       if (!utf8.empty() && matcher->covers(utf8)) {
         std::vector<Symbol> symbols;
-        matcher->encode(utf8, nullptr, symbols);
+        PairMatcher::Scratch scratch;
+        matcher->encode(utf8, nullptr, scratch, symbols);
         std::vector<uint32_t> expected, got;
         for (const char c : utf8) expected.push_back(model->byte_ids[static_cast<uint8_t>(c)]);
         merge_plainly(model->merges, expected);
