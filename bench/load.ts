@@ -1,11 +1,11 @@
 // Load to first token, and peak memory, each in a process of its own: heddle and, where it is there, node-llama-cpp.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { createReadStream, existsSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Device } from "../lib/graph/index.ts";
 import { median, report } from "./measure.ts";
-import { benchModel, shapeNames } from "./models.ts";
+import { benchModel, fileTypes, shapeNames } from "./models.ts";
 
 const PROMPT = 16;
 
@@ -23,14 +23,15 @@ function runChild(script: string, args: string[]): Outcome {
   return JSON.parse(stdout);
 }
 
-export async function benchLoad(device: Device, { rounds = 7, peers = true } = {}): Promise<void> {
+export async function benchLoad(device: Device, { rounds = 7, peers = true, only = "" } = {}): Promise<void> {
   if (!existsSync(fileURLToPath(new URL("../dist/index.js", import.meta.url))))
     throw new Error("bench load: expected a build (npm run build:js), got none");
   const folder = process.env.HEDDLE_BENCH_LLAMA;
   const peer = peers && folder && existsSync(join(folder, "node_modules", "node-llama-cpp")) ? folder : undefined;
-  for (const name of shapeNames) {
-    const file = await benchModel(name, device);
-    readFileSync(file); // into the page cache
+  const cases = shapeNames.flatMap((name) => fileTypes.map((type) => [name, type] as const));
+  for (const [name, type] of cases.filter((c) => c.join(":").includes(only))) {
+    const file = await benchModel(name, device, type);
+    for await (const _ of createReadStream(file, { highWaterMark: 1 << 24 })); // into the page cache
     const ours: Outcome[] = [];
     const theirs: Outcome[] = [];
     for (let round = 0; round < rounds; round++) {
@@ -43,7 +44,7 @@ export async function benchLoad(device: Device, { rounds = 7, peers = true } = {
     });
     const [a, b] = [summary(ours), theirs.length ? summary(theirs) : undefined];
     report({
-      name: `load to first token ${name} bf16`,
+      name: `load to first token ${name} ${type}`,
       fileMegabytes: Math.round(statSync(file).size / 1e6),
       heddle: a,
       ...(b && { nodeLlamaCpp: b, ratio: Math.round((b.milliseconds / a.milliseconds) * 100) / 100 }),

@@ -10,6 +10,7 @@ type Suite = (device: Device, options: { rounds: number; peers: boolean; only: s
 const suites: Record<string, () => Promise<Suite>> = {
   ops: async () => (await import("./ops.ts")).benchOps,
   inference: async () => (await import("./inference.ts")).benchInference,
+  prefill: async () => (await import("./prefill.ts")).benchPrefill,
   speculative: async () => (await import("./speculative.ts")).benchSpeculative,
   loop: async () => (await import("./loop.ts")).benchLoop,
   load: async () => (await import("./load.ts")).benchLoad,

@@ -9,7 +9,7 @@ import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 
 /** Real shapes, random weights: those of `heddle bench`, and TinyLlama's 1.1B (untied). */
-const SHAPES = {
+export const SHAPES = {
   "15M": shared["15M"],
   "135M": shared["135M"],
   "1.1B": {

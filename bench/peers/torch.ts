@@ -13,7 +13,10 @@ export interface TorchDescription {
  * A Python process with PyTorch that runs bench/peers/<script>.py, or undefined where there is none.
  * HEDDLE_BENCH_PYTHON names the interpreter.
  */
-export async function openTorch(script: "torch_ops" | "torch_train", threads: number): Promise<TorchPeer | undefined> {
+export async function openTorch(
+  script: "torch_ops" | "torch_train" | "torch_prefill",
+  threads: number,
+): Promise<TorchPeer | undefined> {
   const python = process.env.HEDDLE_BENCH_PYTHON ?? "/usr/bin/python3";
   if (!existsSync(python)) return undefined;
   // Debian's pthread OpenBLAS fights libgomp (4 × slower): the OpenMP one is preferred, and threads are bound.
