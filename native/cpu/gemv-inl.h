@@ -203,14 +203,6 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
   });
 }
 
-// Tasks of a product that streams `bytes` of weights: long ones, since a stream takes its time to start, and several a
-// thread only where they are long all the same.
-inline int64_t stream_tasks(int64_t bytes, int threads) {
-  const int64_t long_ones = bytes / 262144;
-  if (threads == 1 || bytes < 32768) return 1;
-  return long_ones < threads ? threads : min_of<int64_t>(long_ones, threads * 4);
-}
-
 #if defined(HEDDLE_SIMD_BF16)
 // Both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory gives most to several
 // streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
@@ -297,7 +289,7 @@ inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
     else __builtin_memcpy(x + i * xs, a + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
     for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
   }
-  const int64_t tasks = stream_tasks(g.n * g.k * 2, pool.threads());
+  const int64_t tasks = Pool::stream_tasks(g.n * g.k * 2, pool.threads());
   pool.run(tasks, [&](int64_t task, int) {
     const int64_t j0 = g.n * task / tasks, j1 = g.n * (task + 1) / tasks;
     for (int64_t i = 0; i < g.m;) {

@@ -301,7 +301,7 @@ inline void int8_dot(const QuantLinear& p, const Int8Rows& x, Pool& pool) {
   const QuantType& type = quant_type(p.w_type);
   const DotTiles tiles = dot_tiles(p.w_type);
   round_rows(p, x, tiles, pool);
-  const int64_t tasks = stream_tasks(p.n * quant_row_bytes(type, p.k), pool.threads());
+  const int64_t tasks = Pool::stream_tasks(p.n * quant_row_bytes(type, p.k), pool.threads());
   pool.run(tasks, [&](int64_t task, int) {
     const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
     for (int64_t i = 0; i < p.m;) {

@@ -189,7 +189,7 @@ template <class P> void packed_product(const QuantLinear& p, Pool& pool, void* s
   const int64_t most = max_of<int64_t>(1, packed_task_bytes / max_of<int64_t>(1, widen ? wide : bytes));
   int64_t tasks = min_of<int64_t>(panels, pool.threads() * 4);
   if (tiles > 1) tasks = max_of(tasks, ceil_div(panels, most));
-  else tasks = min_of(tasks, stream_tasks(panels * bytes, pool.threads()));
+  else tasks = min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
   pool.run(tasks, [&](int64_t task, int thread) {
     int64_t p0 = panels * task / tasks;
     const int64_t p1 = panels * (task + 1) / tasks;

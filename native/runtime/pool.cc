@@ -72,6 +72,7 @@ long process_id() {
 }
 
 constexpr int64_t spin_ns = 50'000;           // longer than the gap between two kernels of a program
+constexpr int64_t ahead_bytes = 384 << 10;    // that an idle thread fetches of what comes next: part of its L2 cache
 constexpr int64_t slice = int64_t{1} << 30;   // tasks per claimable job: indices share a word with the generation
 
 }  // namespace
@@ -90,6 +91,12 @@ struct Pool::Impl {
   std::atomic<int64_t> done{0};
   std::atomic<bool> failed{false};
 
+  // The next stream (announce_stream). The id changes last, so that a mixture of two announcements lasts for one step
+  // of fetch_ahead, and costs no more than a useless fetch.
+  std::atomic<const char*> stream{nullptr};
+  std::atomic<int64_t> stream_task{0};  // bytes of a task
+  std::atomic<uint32_t> stream_id{0};
+
   std::mutex mutex;
   std::condition_variable work, finished;
   std::atomic<int> parked{0};
@@ -97,6 +104,22 @@ struct Pool::Impl {
   std::atomic<bool> stop{false};
   std::exception_ptr error;
   std::vector<std::thread> workers;
+
+  struct Ahead {
+    uint32_t id = 0;
+    int64_t at = 0;
+  } callers_ahead;
+  // Fetches half a kilobyte of the next stream; false when there is nothing left to fetch.
+  bool fetch_ahead(Ahead& ahead, int thread) {
+    const uint32_t id = stream_id.load(std::memory_order_acquire);
+    if (id != ahead.id) ahead = {id, 0};
+    const int64_t task = stream_task.load(std::memory_order_relaxed), end = task < ahead_bytes ? task : ahead_bytes;
+    if (ahead.at >= end) return false;
+    const char* from = stream.load(std::memory_order_relaxed) + thread * task + ahead.at;
+    for (int line = 0; line < 8; ++line) __builtin_prefetch(from + 64 * line, 0, 2);
+    ahead.at += 512;
+    return true;
+  }
 
   static uint32_t generation(uint64_t t) { return static_cast<uint32_t>(t >> 32); }
 
@@ -135,6 +158,7 @@ struct Pool::Impl {
     if (!cpus.empty()) pin_to({cpus[static_cast<size_t>(thread)]});
     else if (!allowed_cpus().empty()) pin_to(allowed_cpus());  // whatever the starting thread was pinned to
     uint32_t seen = 0;
+    Ahead ahead;
     while (true) {
       uint64_t t = ticket.load(std::memory_order_acquire);
       int64_t until = spin ? now_ns() + spin_ns : 0;
@@ -142,7 +166,7 @@ struct Pool::Impl {
         if (stop.load(std::memory_order_relaxed)) return;
         bool out_of_time = !spin;
         for (int i = 0; spin && i < 64; ++i) {
-          pause_cpu();
+          if (!fetch_ahead(ahead, thread)) pause_cpu();
           t = ticket.load(std::memory_order_acquire);
           if (generation(t) != seen && !(generation(t) & 1)) break;
         }
@@ -181,7 +205,8 @@ struct Pool::Impl {
     take(open, 0);
     int64_t until = 0;
     while (done.load(std::memory_order_acquire) != count) {
-      for (int i = 0; spin && i < 64 && done.load(std::memory_order_acquire) != count; ++i) pause_cpu();
+      for (int i = 0; spin && i < 64 && done.load(std::memory_order_acquire) != count; ++i)
+        if (!fetch_ahead(callers_ahead, 0)) pause_cpu();
       if (spin && !until) until = now_ns() + spin_ns;
       if (!spin || now_ns() > until) {
         std::unique_lock<std::mutex> lock(mutex);
@@ -228,6 +253,14 @@ Pool::~Pool() {
 }
 
 int Pool::threads() const { return impl_->threads; }
+
+void Pool::announce_stream(const void* data, size_t bytes) {
+  Impl& p = *impl_;
+  if (p.workers.empty() || p.stream.load(std::memory_order_relaxed) == data) return;
+  p.stream.store(static_cast<const char*>(data), std::memory_order_relaxed);
+  p.stream_task.store(static_cast<int64_t>(bytes) / stream_tasks(static_cast<int64_t>(bytes), p.threads), std::memory_order_relaxed);
+  p.stream_id.fetch_add(1, std::memory_order_release);
+}
 
 void Pool::run_raw(int64_t tasks, Task fn, void* context) {
   Impl& p = *impl_;

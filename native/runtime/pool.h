@@ -34,6 +34,18 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
+  // Tasks of a loop that streams `bytes` once, in order: long ones, since a stream takes its time to start, and several
+  // a thread only where they are long all the same.
+  static int64_t stream_tasks(int64_t bytes, int threads) {
+    const int64_t long_ones = bytes / 262144;
+    if (threads == 1 || bytes < 32768) return 1;
+    return long_ones < threads ? threads : long_ones < threads * 4 ? long_ones : threads * 4;
+  }
+
+  // What a later loop will stream, in stream_tasks: threads that wait, for work or for each other, fetch the beginnings
+  // of these tasks into their near caches meanwhile. The memory is never read: it may even be gone.
+  void announce_stream(const void* data, size_t bytes);
+
  private:
   using Task = void (*)(void*, int64_t, int);
   void run_raw(int64_t tasks, Task fn, void* context);

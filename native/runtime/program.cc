@@ -187,6 +187,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
   pick_kernels();
   find_packings();
+  find_streams();
   if (accelerator_) prepare_device();
 }
 
@@ -279,6 +280,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
     if (program_->ops_[i]->view) continue;
     try {
       context.node = static_cast<int>(i);
+      announce_stream(i, lane.pool());
       if (program_->checking_) run_checked(i, context);
       else run_node(i, context);
     } catch (const Error& e) {

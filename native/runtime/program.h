@@ -95,6 +95,8 @@ class Executable {
   void pick_kernels();
   void find_packings();
   void pack_operands(Pool& pool);
+  void find_streams();
+  void announce_stream(size_t after, Pool& pool) const;
   size_t scratch_bytes(int threads) const;
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
@@ -119,6 +121,10 @@ class Executable {
     std::shared_ptr<Storage> form;
   };
   std::vector<PackedOperand> packed_;
+  struct Stream {  // a weight that a node reads once through
+    int node = -1, operand = 0;
+  };
+  std::vector<Stream> next_stream_;        // per node: the first after it
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve
