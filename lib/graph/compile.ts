@@ -8,6 +8,7 @@ import {
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { bytesOf, DTYPES } from "./dtype.ts";
+import { fuse } from "./fuse.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
 import { Dimension, type Node, type Shape, showShape, type Value } from "./value.ts";
@@ -179,7 +180,7 @@ function live(trace: Trace, results: Results): Node[] {
 }
 
 function describeProgram(trace: Trace, results: Results) {
-  const nodes = live(trace, results);
+  const nodes = fuse(live(trace, results));
   const ids = new Map<Value, number>();
   const values: number[] = [];
   const dimensions: Dimension[] = [];

@@ -5,7 +5,7 @@
 #include "cpu/cached_attention-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
-#include "cpu/logprob-inl.h"
+#include "cpu/logprob_gradient-inl.h"
 #include "cpu/quant-inl.h"
 #include "cpu/rows-inl.h"
 
@@ -25,6 +25,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.cached_attention_scratch = cached_attention_scratch, k.cached_attention = cached_attention;
   k.token_logprob_scratch = token_logprob_scratch, k.token_logprob = token_logprob;
   k.token_logprob_backward_scratch = token_logprob_backward_scratch, k.token_logprob_backward = token_logprob_backward;
+  k.fused_logprob_scratch = fused_logprob_scratch, k.fused_logprob = fused_logprob;
   k.rms_norm = rms_norm, k.layer_norm = layer_norm;
   k.norm_backward_scratch = norm_backward_scratch;
   k.rms_norm_backward = rms_norm_backward, k.layer_norm_backward = layer_norm_backward;

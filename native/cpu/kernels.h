@@ -99,8 +99,8 @@ struct TokenLogprob {
   const void *h, *w;
   const int32_t* targets;
   float *logprob, *lse;
-  const float* d_logprob = nullptr;  // backward only
-  const float* d_lse = nullptr;      // backward only; null: zero
+  const float* d_logprob = nullptr;  // for gradients only
+  const float* d_lse = nullptr;      // for gradients only; null: zero
   void* dh = nullptr;                // h_type
   float* dw = nullptr;               // null: not wanted
 };
@@ -192,6 +192,8 @@ struct Kernels {
   void (*token_logprob)(const TokenLogprob&, Pool&, void* scratch);
   size_t (*token_logprob_backward_scratch)(const TokenLogprob&, int threads);
   void (*token_logprob_backward)(const TokenLogprob&, Pool&, void* scratch);
+  size_t (*fused_logprob_scratch)(const TokenLogprob&, int threads);
+  void (*fused_logprob)(const TokenLogprob&, Pool&, void* scratch);  // both at once
   void (*rms_norm)(const Norm&, Pool&);
   void (*layer_norm)(const Norm&, Pool&);
   size_t (*norm_backward_scratch)(const NormBackward&, int threads);

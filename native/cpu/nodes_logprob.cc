@@ -1,4 +1,4 @@
-// token_logprob and its gradient.
+// token_logprob, its gradient, and both at once.
 #include "cpu/nodes.h"
 #include "ops/indices.h"
 
@@ -43,11 +43,29 @@ void backward_run(const Node& n, Context& c) {
   active().token_logprob_backward(backward(n), c.pool, c.scratch);
 }
 
+TokenLogprob fused(const Node& n) {
+  TokenLogprob t = describe(n, n.in[1], n.in[2], n.in[3]);
+  t.d_logprob = static_cast<const float*>(n.in[0].data);
+  t.d_lse = n.has_input(4) ? static_cast<const float*>(n.in[4].data) : nullptr;
+  t.logprob = static_cast<float*>(n.out[0].data), t.lse = static_cast<float*>(n.out[1].data);
+  t.dh = n.out[2].data, t.dw = n.out.size() > 3 ? static_cast<float*>(n.out[3].data) : nullptr;
+  return t;
+}
+bool fused_supports(const Node& n) {
+  return is_activation(n.in[1]) && is_weight(n.in[2]) && n.out[2].dtype == n.in[1].dtype;
+}
+size_t fused_scratch(const Node& n, int threads) { return active().fused_logprob_scratch(fused(n), threads); }
+void fused_run(const Node& n, Context& c) {
+  check_indices("token_logprob_with_gradient", "target", n.in[3], n.in[2].shape[0], true);
+  active().fused_logprob(fused(n), c.pool, c.scratch);
+}
+
 }  // namespace
 
 void register_logprob() {
   add_kernel("token_logprob", "chunked_token_logprob", forward_supports, forward_scratch, forward_run);
   add_kernel("token_logprob_backward", "chunked_token_logprob_backward", backward_supports, backward_scratch, backward_run);
+  add_kernel("token_logprob_with_gradient", "kept_token_logprob", fused_supports, fused_scratch, fused_run);
 }
 
 }  // namespace cpu

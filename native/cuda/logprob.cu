@@ -2,6 +2,7 @@
 // vocabulary at a time, so that memory does not grow with rows times vocabulary (Wijmans et al. 2024, "Cut Your Losses").
 #include "cuda/attention.cuh"
 #include "cuda/gemm.cuh"
+#include "ops/token_logprob.h"
 
 namespace heddle {
 namespace cuda {
@@ -138,9 +139,21 @@ void token_logprob_backward(const Node& n, Context& c) {
   if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);
 }
 
+// Each part of the vocabulary is made twice all the same: kept logits would be the largest tensor of the step.
+size_t fused_scratch(const Node& n, int threads) {
+  const size_t forward = scratch(logprob_part(n), threads), backward = backward_scratch(logprob_gradient_part(n), threads);
+  return forward > backward ? forward : backward;
+}
+
+void token_logprob_with_gradient(const Node& n, Context& c) {
+  token_logprob(logprob_part(n), c);
+  token_logprob_backward(logprob_gradient_part(n), c);
+}
+
 const RegisterKernel kernels[] = {
     {"token_logprob", "cuda_token_logprob", nullptr, token_logprob, scratch},
     {"token_logprob_backward", "cuda_token_logprob_backward", nullptr, token_logprob_backward, backward_scratch},
+    {"token_logprob_with_gradient", "cuda_token_logprob_with_gradient", nullptr, token_logprob_with_gradient, fused_scratch},
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "ops/attention.h"
 #include "ops/indices.h"
+#include "ops/token_logprob.h"
 
 namespace heddle {
 namespace {
@@ -107,9 +108,35 @@ void token_logprob_backward(const Node& n) {
   if (wanted) store_row(n.out[1], 0, dw);
 }
 
+// Both at once, where what the log-probabilities are differentiated with does not depend on them:
+// dlogprob (N) f32, h, w, targets[, dlse (N) f32] -> logprob (N), lse (N), dh (N, C)[, dw (V, C) f32].
+void check_token_logprob_with_gradient(const Node& n) {
+  Check c("token_logprob_with_gradient", n, 4, 5, 3, 4);
+  const Operand dlogprob = c.in(0, "dlogprob"), h = c.in(1, "h"), w = c.in(2, "w");
+  check_operands(c, h, w, c.in(3, "targets"));
+  c.dtype(dlogprob, f32_only), c.shape(dlogprob, {h.shape()[0]});
+  if (c.has(4)) {
+    const Operand dlse = c.in(4, "dlse");
+    c.dtype(dlse, f32_only), c.shape(dlse, {h.shape()[0]});
+  }
+  const Operand logprob = c.out(0, "logprob"), lse = c.out(1, "lse"), dh = c.out(2, "dh");
+  c.dtype(logprob, f32_only), c.shape(logprob, {h.shape()[0]});
+  c.dtype(lse, f32_only), c.shape(lse, {h.shape()[0]});
+  c.same_shape(dh, h), c.dtype(dh, activation_types);
+  if (n.out.size() == 3) return;
+  const Operand dw = c.out(3, "dw");
+  c.same_shape(dw, w), c.dtype(dw, f32_only), c.dtype(w, float_types);
+}
+
+void token_logprob_with_gradient(const Node& n) {
+  token_logprob(logprob_part(n));
+  token_logprob_backward(logprob_gradient_part(n));
+}
+
 HEDDLE_OP(token_logprob_op, {"token_logprob", 3, 3, 2, check_token_logprob, token_logprob});
 HEDDLE_OP(token_logprob_backward_op,
           {"token_logprob_backward", 5, 6, 2, check_token_logprob_backward, token_logprob_backward});
+HEDDLE_OP(token_logprob_with_gradient_op, {"token_logprob_with_gradient", 4, 5, 4, check_token_logprob_with_gradient, token_logprob_with_gradient});
 
 }  // namespace
 }  // namespace heddle

@@ -39,6 +39,11 @@ export interface OpCase {
   exact?: boolean;
   /** Operands that are outputs of another op with these attributes: its operands are at `from`, its outputs go to `to` (−1: nowhere). */
   derive?: { op: string; from: readonly number[]; outputs: OpCase["outputs"]; to: readonly number[] };
+  /**
+   * Outputs from the operands' numbers, computed with the roundings to a narrower type that lie within the op where its
+   * products take narrow operands; undefined: no such rounding on the way to that output. A third low-precision reference.
+   */
+  rounded?: (operands: readonly ArrayLike<number>[]) => readonly (ArrayLike<number> | undefined)[];
   /** Elements of an output that the op leaves unspecified. */
   unspecified?: (output: number, element: number) => boolean;
   /** Every leading dimension of this size is also tried as a symbolic one with a larger bound. */

@@ -2,8 +2,9 @@
 //
 // The rule for an output, in the maximum norm over its elements:
 //   truth     the plain-loop reference over f32 operands of the same values: sums in double, rounded once
-//   low       the larger error of two low-precision references against the truth: one in the case's own element types
-//             (the rounding of bf16 results), one on operands moved as f32 arithmetic would (see jitter)
+//   low       the largest error of low-precision references against the truth: one in the case's own element types (the
+//             rounding of bf16 results), one on operands moved as f32 arithmetic would (see jitter), and, of an op whose
+//             products take bf16 values that it makes itself, one that rounds these (OpCase.rounded)
 //   a kernel  may differ from the truth by 2 · low + 2⁻²¹ of the truth's largest value + 2⁻³⁰ (operands are of order 1)
 import { readdirSync } from "node:fs";
 import { describe, expect, test } from "vitest";
@@ -79,8 +80,11 @@ async function checkCase(c: OpCase): Promise<void> {
       written(wide.case, await runOp(wide.case, jitter(c.op, wide.data, 2), { reference: true })),
       truth,
     );
+    const operands = wide.data.map((d) => d as ArrayLike<number>);
+    const inside = c.rounded?.(operands).map((v, k) => (v ? worstDifference(v, truth[k]!.values, skip(k)) : 0)) ?? [];
     return truth.map(
-      ({ values }, k) => 2 * Math.max(sameTypes[k]!, moved[k]!) + 2 ** -21 * largest(values, skip(k)) + 2 ** -30,
+      ({ values }, k) =>
+        2 * Math.max(sameTypes[k]!, moved[k]!, inside[k] ?? 0) + 2 ** -21 * largest(values, skip(k)) + 2 ** -30,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { crossEntropy, tokenLogprob } from "../../lib/graph/index.ts";
+import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import {
   activationTypes,
   f32,
@@ -60,12 +61,80 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+/**
+ * Outputs of token_logprob_with_gradient where gradients of logits are rounded to bf16 before the products that use them,
+ * as frameworks do that keep them in the operands' type. With a soft cap kernels keep them in f32.
+ */
+const withRoundedGradients =
+  (scale: number, n: number, c: number, v: number) =>
+  ([upstream, h, w, targets, ofLse]: readonly ArrayLike<number>[]) => {
+    const [dh, dw] = [new Float64Array(n * c), new Float64Array(v * c)];
+    for (let i = 0; i < n; i++) {
+      if (targets![i]! < 0) continue;
+      const logits = Float64Array.from({ length: v }, (_, k) => {
+        let dot = 0;
+        for (let j = 0; j < c; j++) dot += h![i * c + j]! * w![k * c + j]!;
+        return dot * scale;
+      });
+      const most = Math.max(...logits);
+      const total = logits.reduce((sum, x) => sum + Math.exp(x - most), 0);
+      const gradients = logits.map((x, k) => {
+        const p = Math.exp(x - most) / total;
+        const d = upstream![i]! * ((k === targets![i] ? 1 : 0) - p) + (ofLse?.[i] ?? 0) * p;
+        return d * scale;
+      });
+      const rounded = toFloat32("bf16", toBf16(Float32Array.from(gradients)));
+      for (let k = 0; k < v; k++)
+        for (let j = 0; j < c; j++) {
+          dh[i * c + j]! += rounded[k]! * w![k * c + j]!;
+          dw[k * c + j]! += rounded[k]! * h![i * c + j]!;
+        }
+    }
+    return [undefined, undefined, dh, dw];
+  };
+
+// Both at once; the last shape is of several chunks of rows.
+const fused: OpCase[] = activationTypes.flatMap((type) =>
+  [...shapes, [530, 8, 40] as const].flatMap(([n, c, v]) =>
+    [
+      { softcap: 0, scale: 1 },
+      { softcap: 3, scale: 0.7 },
+    ].flatMap((attributes) =>
+      [false, true].map(
+        (ofLse): OpCase => ({
+          op: "token_logprob_with_gradient",
+          label: `${type} (${n}, ${c}) of ${v}, ${JSON.stringify(attributes)}${ofLse ? ", with a gradient of logsumexp" : ""}`,
+          inputs: [
+            f32([n]),
+            float(type, [n, c], -2, 2),
+            float(type, [v, c]),
+            i32([n], 0, v),
+            ...(ofLse ? [f32([n])] : []),
+          ],
+          attributes,
+          outputs: [out("f32", n), out("f32", n), out(type, n, c), out("f32", v, c)],
+          ...(type === "bf16" &&
+            attributes.softcap === 0 && { rounded: withRoundedGradients(attributes.scale, n, c, v) }),
+        }),
+      ),
+    ),
+  ),
+);
+
 const ignored = given("i32", [6], [3, -1, 0, -100, 8, -2147483648]);
 const isIgnored = (i: number) => ignored.values![i]! < 0;
 
 export default {
   cases: [
     ...cases,
+    ...fused,
+    ...weightTypes.map((w) => ({
+      op: "token_logprob_with_gradient",
+      label: `a frozen weight of ${w}`,
+      inputs: [f32([5]), f32([5, 33]), float(w, [100, 33]), i32([5], 0, 100)],
+      attributes: { softcap: 0, scale: 1 },
+      outputs: [out("f32", 5), out("f32", 5), out("f32", 5, 33)],
+    })),
     {
       op: "token_logprob",
       label: "ignored targets",
@@ -82,6 +151,17 @@ export default {
       attributes: { softcap: 0, scale: 1 },
       outputs: [out("f32", 6, 16), out("f32", 9, 16)],
     },
+    ...activationTypes.map(
+      (type): OpCase => ({
+        op: "token_logprob_with_gradient",
+        label: `${type}, ignored targets`,
+        inputs: [f32([6]), float(type, [6, 16]), float(type, [9, 16]), ignored],
+        attributes: { softcap: 0, scale: 1 },
+        outputs: [out("f32", 6), out("f32", 6), out(type, 6, 16), out("f32", 9, 16)],
+        ...(type === "bf16" && { rounded: withRoundedGradients(1, 6, 16, 9) }),
+        unspecified: (output, i) => output === 1 && isIgnored(i),
+      }),
+    ),
   ],
   failures: [
     {

@@ -24,6 +24,8 @@ const logprobNode = defineOp({
   },
 });
 const backwardNode = defineOp({ name: "token_logprob_backward", infer: (_, __, wanted) => wanted });
+// Made by lib/graph/fuse.ts alone, from both.
+defineOp({ name: "token_logprob_with_gradient", infer: (_, __, wanted) => wanted });
 
 export interface LogprobOptions {
   /** tanh soft cap of the logits (Gemma 2); undefined: none. */

@@ -1,0 +1,54 @@
+import type { Node, Value } from "./value.ts";
+
+/**
+ * Rewrites of a program's nodes into fewer that do the same work with less: the graph stays what its author wrote, and
+ * the runtime gets what is fast.
+ */
+export function fuse(nodes: readonly Node[]): Node[] {
+  return fuseLogprobs(nodes.slice());
+}
+
+/**
+ * Log-probabilities whose gradient is asked for by values that do not depend on them (cross-entropy's weights; not DPO's
+ * sigmoid) become one node with it: the logits are computed once.
+ */
+function fuseLogprobs(nodes: Node[]): Node[] {
+  for (const forward of nodes.filter((n) => n.op === "token_logprob")) {
+    const backwards = nodes.filter((n) => n.op === "token_logprob_backward" && n.inputs[4] === forward.outputs[1]);
+    const [backward] = backwards;
+    if (!backward || backwards.length > 1) continue;
+    const [dlogprob, h, w, targets, , dlse] = backward.inputs;
+    if ([h, w, targets].some((v, i) => v !== forward.inputs[i])) continue;
+    const from = nodes.indexOf(forward);
+    const between = nodes.slice(from + 1, nodes.indexOf(backward));
+    const before = neededBy([dlogprob, dlse], between);
+    if ([...before].some((n) => n.effect || dependsOn(n, forward, nodes))) continue;
+    if ([dlogprob, dlse].some((v) => v && forward.outputs.includes(v))) continue;
+    const both: Node = {
+      ...backward,
+      op: "token_logprob_with_gradient",
+      inputs: [dlogprob, h, w, targets, ...(dlse ? [dlse] : [])],
+      outputs: [...forward.outputs, ...backward.outputs],
+    };
+    const rest = between.filter((n) => !before.has(n));
+    nodes.splice(from, between.length + 2, ...before, both, ...rest);
+  }
+  return nodes;
+}
+
+/** Those of `nodes`, in their order, that values are made from. */
+function neededBy(values: readonly (Value | undefined)[], nodes: readonly Node[]): Set<Node> {
+  const wanted = new Set(values);
+  const found: Node[] = [];
+  for (const node of nodes.slice().reverse()) {
+    if (!node.outputs.some((o) => wanted.has(o))) continue;
+    found.push(node);
+    for (const v of node.inputs) wanted.add(v);
+  }
+  return new Set(found.reverse());
+}
+
+/** Whether a node reads, by whatever way, an output of another. */
+function dependsOn(node: Node, other: Node, nodes: readonly Node[]): boolean {
+  return neededBy(node.inputs, nodes).has(other);
+}

@@ -1,0 +1,24 @@
+// A token_logprob_with_gradient as the two nodes that it stands for.
+#pragma once
+#include "ops/op.h"
+
+namespace heddle {
+
+inline Node logprob_part(const Node& n) {
+  Node part;
+  part.attributes = n.attributes;
+  part.in = {n.in[1], n.in[2], n.in[3]}, part.present = {true, true, true};
+  part.out = {n.out[0], n.out[1]};
+  return part;
+}
+
+inline Node logprob_gradient_part(const Node& n) {
+  Node part;
+  part.attributes = n.attributes;
+  part.in = {n.in[0], n.in[1], n.in[2], n.in[3], n.out[1]}, part.present = {true, true, true, true, true};
+  if (n.has_input(4)) part.in.push_back(n.in[4]), part.present.push_back(true);
+  part.out.assign(n.out.begin() + 2, n.out.end());
+  return part;
+}
+
+}  // namespace heddle

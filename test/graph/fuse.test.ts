@@ -1,0 +1,100 @@
+import { describe, expect, test } from "vitest";
+import { fuse } from "../../lib/graph/fuse.ts";
+import {
+  add,
+  compile,
+  crossEntropy,
+  gradients,
+  input,
+  mul,
+  openDevice,
+  scale,
+  sum,
+  Tensor,
+  tensor,
+  tokenLogprob,
+  type Value,
+} from "../../lib/graph/index.ts";
+import { record } from "../../lib/graph/trace.ts";
+import { generator } from "../ops/harness.ts";
+
+const [rows, width, vocabulary] = [5, 8, 11];
+const operands = () => ({
+  h: tensor("h", "f32", [rows, width]),
+  w: tensor("w", "f32", [vocabulary, width]),
+  targets: input("targets", "i32", [rows]),
+  weights: input("weights", "f32", [rows]),
+  one: input("one", "f32", [1]),
+});
+
+/** Ops of the program that differentiates a loss, as the runtime gets them. */
+function opsOf(loss: (o: ReturnType<typeof operands>) => Value): string[] {
+  const { trace } = record(() => {
+    const o = operands();
+    return gradients(loss(o), [o.h, o.w], o.one);
+  });
+  const nodes = fuse(trace.nodes);
+  const made = new Set<Value>();
+  for (const node of nodes) {
+    for (const v of node.inputs)
+      expect(v?.source.kind !== "node" || made.has(v), `${node.op} runs too early`).toBe(true);
+    for (const v of node.outputs) made.add(v);
+  }
+  return nodes.map((n) => n.op);
+}
+
+describe("log-probabilities and their gradient", () => {
+  test("become one node in cross-entropy, after all that it reads and before all that reads it", () => {
+    const ops = opsOf(({ h, w, targets, weights }) => crossEntropy(h, w, targets, weights));
+    expect(ops.filter((op) => op.startsWith("token_logprob"))).toEqual(["token_logprob_with_gradient"]);
+  });
+
+  test("stay two where the gradient depends on the log-probabilities", () => {
+    const squared = opsOf(({ h, w, targets }) => {
+      const { logprob } = tokenLogprob(h, w, targets);
+      return sum(mul(logprob, logprob));
+    });
+    const withZLoss = opsOf(({ h, w, targets, weights }) => crossEntropy(h, w, targets, weights, { zLoss: 1e-4 }));
+    for (const ops of [squared, withZLoss])
+      expect(ops.filter((op) => op.startsWith("token_logprob"))).toEqual(["token_logprob", "token_logprob_backward"]);
+  });
+
+  test("of two losses over one matrix become two nodes; of their product, whose factors are each other's gradients, one can come first", () => {
+    const both = ({ h, w, targets, weights }: ReturnType<typeof operands>) =>
+      [crossEntropy(h, w, targets, weights), crossEntropy(scale(h, 2), w, targets, weights)] as const;
+    const added = opsOf((o) => add(...both(o)));
+    expect(added.filter((op) => op === "token_logprob_with_gradient")).toHaveLength(2);
+    const ops = opsOf((o) => sum(mul(...both(o)))).filter((op) => op.startsWith("token_logprob"));
+    expect(ops.sort()).toEqual(["token_logprob", "token_logprob_backward", "token_logprob_with_gradient"]);
+  });
+
+  test("are the same numbers either way", async () => {
+    const random = generator(5);
+    const device = openDevice();
+    const values = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
+    const tensors = new Map([
+      ["h", await Tensor.from(device, "f32", [rows, width], values(rows * width))],
+      ["w", await Tensor.from(device, "f32", [vocabulary, width], values(vocabulary * width))],
+    ]);
+    const inputs = {
+      targets: Int32Array.of(3, -100, 0, 10, 3),
+      weights: Float32Array.of(0.25, 0, 0.5, 0.125, 1),
+      one: Float32Array.of(1),
+    };
+    // With zero times its square added the function is the same, and its gradient depends on it.
+    const run = (apart: boolean) => {
+      const program = compile(() => {
+        const { h, w, targets, weights, one } = operands();
+        const { logprob } = tokenLogprob(h, w, targets);
+        const zero = scale(mul(logprob, logprob), 0);
+        const loss = scale(sum(mul(apart ? add(logprob, zero) : logprob, weights)), -1);
+        const [dh, dw] = gradients(loss, [h, w], one);
+        return { loss, dh: dh!, dw: dw! };
+      });
+      return program.bind(device, tensors).run(inputs);
+    };
+    const [fused, apart] = [await run(false), await run(true)];
+    for (const name of ["loss", "dh", "dw"] as const)
+      for (const [i, v] of Array.from(fused[name]).entries()) expect(v).toBeCloseTo(Number(apart[name][i]), 6);
+  });
+});
