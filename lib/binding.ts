@@ -106,6 +106,8 @@ export interface NativeLaneHandle {
     inputs: readonly ArrayBufferView[],
     outputs: readonly ArrayBuffer[],
     flag: AbortFlagHandle | undefined,
+    /** Indices of inputs that are read when the run begins, not now: what runs before it on the lane may write them. */
+    late?: readonly number[],
   ): Promise<unknown>;
 }
 

@@ -1,7 +1,9 @@
 import { throwIfAborted } from "./abort.ts";
+import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS, type Segment } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
+import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
 import { commonPrefix, SharedPrefixes } from "./shared-prefix.ts";
@@ -92,6 +94,20 @@ async function* loop(
       rewind(cache, slot, sequence.context);
     }
     for (const [sequence, slot] of slots) cache.fit(slot, sequence.context.length);
+    const decoding = [...slots].map(([sequence, slot]) => ({ sequence, slot }));
+    if (!drafter && progress.prefilledTokens > 0 && canRunAhead(cache, decoding)) {
+      const account = (pieces: number, ms: number) => {
+        progress.decodedTokens += pieces;
+        progress.decodeMs += ms;
+      };
+      yield* decodeAhead(cache, decoding, { deterministic, signal, account });
+      for (const { sequence, slot } of decoding) {
+        if (!sequence.finishReason) continue;
+        free.push(slot);
+        slots.delete(sequence);
+      }
+      continue;
+    }
     const before = performance.now();
     await shared.settle(slots);
     const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
@@ -258,23 +274,6 @@ async function step(
     last += draft.length + 1;
     return choices.slice(last - draft.length - 1, last);
   });
-}
-
-interface SampleResults {
-  token: Int32Array;
-  logprob: Float32Array;
-  topIds?: Int32Array;
-  topLogprobs?: Float32Array;
-  logits?: Float32Array;
-}
-
-function choiceOf(results: SampleResults, row: number, stride: number, top: number): Choice {
-  const choice: Choice = { token: results.token[row]!, logprob: results.logprob[row]! };
-  if (top > 0) {
-    choice.topIds = results.topIds!.subarray(row * stride, row * stride + top);
-    choice.topLogprobs = results.topLogprobs!.subarray(row * stride, row * stride + top);
-  }
-  return choice;
 }
 
 /** Lets processors change the logits and chooses again; log-probabilities stay the model's own. */

@@ -3,7 +3,7 @@ import type { Executable, Inputs, Outputs, Program, Results } from "../graph/ind
 import { type CacheDType, type CacheShape, layerCache, MOST_SEGMENT_ROWS } from "../models/cache-shape.ts";
 import type { Model } from "../models/model.ts";
 import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
-import { raceAbort } from "./abort.ts";
+import { raceAbort, throwIfAborted } from "./abort.ts";
 import { CacheStore } from "./cache-store.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
 
@@ -61,6 +61,8 @@ export class KvCache {
   private readonly lengths: number[];
   /** How many positions of each slot were written since it was empty: of a ring, what came a whole ring before is gone. */
   private readonly written: number[];
+  /** Rows of each slot that runs under way are still to write. */
+  private readonly underWay: number[];
   private live = true;
 
   constructor(
@@ -85,6 +87,7 @@ export class KvCache {
     this.held = Array.from({ length: this.slots }, () => []);
     this.lengths = Array.from({ length: this.slots }, () => 0);
     this.written = Array.from({ length: this.slots }, () => 0);
+    this.underWay = Array.from({ length: this.slots }, () => 0);
   }
 
   get shape(): CacheShape {
@@ -235,16 +238,45 @@ export class KvCache {
     segments: readonly Segment[],
     options: { shape: Omit<ProgramShape, "cache">; inputs?: Inputs; signal?: AbortSignal | undefined },
   ): Promise<Outputs<Results>> {
+    throwIfAborted(options.signal);
+    const { outputs, done } = this.start(program, segments, options);
+    await done;
+    return outputs;
+  }
+
+  /**
+   * As `run`, without waiting for it: another may be started that goes on where this one will have ended. Its segments may
+   * then be outputs of this one, which its input `ids`, named in `late`, is as well.
+   */
+  start(
+    program: (model: Model, shape: ProgramShape) => Program,
+    segments: readonly Segment[],
+    options: {
+      shape: Omit<ProgramShape, "cache">;
+      inputs?: Inputs;
+      signal?: AbortSignal | undefined;
+      late?: readonly string[];
+    },
+  ): { outputs: Outputs<Results>; done: Promise<void> } {
     this.assertLive();
     this.model.assertLive();
-    const { shape, inputs = {}, signal } = options;
+    const { shape, inputs = {}, signal, late } = options;
     const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
-    const rows = this.rowsOf(segments);
-    for (const { slot, ids } of segments)
-      this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + ids.length);
-    const result = await raceAbort(executable.run({ ...rows, ...inputs }, { signal }), signal);
-    for (const { slot, ids } of segments) this.held[slot]!.push(...Array.from(ids));
-    return result;
+    const { outputs, done } = executable.start({ ...this.rowsOf(segments), ...inputs }, { signal, late: late ?? [] });
+    for (const { slot, ids } of segments) {
+      this.underWay[slot]! += ids.length;
+      this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + this.underWay[slot]!);
+    }
+    return { outputs, done: this.settled(raceAbort(done, signal), segments) };
+  }
+
+  private async settled(done: Promise<void>, segments: readonly Segment[]): Promise<void> {
+    try {
+      await done;
+      for (const { slot, ids } of segments) this.held[slot]!.push(...Array.from(ids));
+    } finally {
+      for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length;
+    }
   }
 
   /** Runs ids through the model for their keys and values alone, a chunk a run. @param options.length as Segment's */
@@ -283,7 +315,7 @@ export class KvCache {
     const table = new Int32Array(segments.length * 4);
     let first = 0;
     for (const [g, segment] of segments.entries()) {
-      const past = this.held[segment.slot]!.length;
+      const past = this.held[segment.slot]!.length + this.underWay[segment.slot]!;
       const whole = segment.length ?? past + segment.ids.length;
       table.set([first, segment.ids.length, segment.slot, past], g * 4);
       for (let i = 0; i < segment.ids.length; i++) {

@@ -81,6 +81,20 @@ export class Executable<R extends Results = Results> {
    */
   async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     throwIfAborted(signal, "run");
+    const { outputs, done } = this.start(inputs, { signal });
+    await done;
+    return outputs;
+  }
+
+  /**
+   * Queues a run without waiting for it. Runs of a device happen in the order in which they were started.
+   * @param options.late names of inputs that are read when the run begins: outputs of runs started before it
+   * @returns outputs that hold nothing yet, and when they do
+   */
+  start(
+    inputs: Inputs,
+    { signal, late = [] }: { signal?: AbortSignal | undefined; late?: readonly string[] } = {},
+  ): { outputs: Outputs<R>; done: Promise<void> } {
     const { symbols, program } = { symbols: this.symbolsOf(inputs), program: this.program };
     const sizeOf = (shape: Shape) =>
       shape.reduce<number>((n, d) => n * (typeof d === "number" ? d : symbols.get(d)!), 1);
@@ -96,27 +110,28 @@ export class Executable<R extends Results = Results> {
     });
     const results = program.outputs.map(({ value }) => new ArrayBuffer(sizeOf(value.shape) * bytesOf(value.dtype)));
     const values = Int32Array.from(program.symbols, (s) => symbols.get(s)!);
-    await this.launch(values, data, results, signal);
-    return Object.fromEntries(
+    const places = late.map((name) => program.inputs.findIndex((i) => i.name === name));
+    const done = this.launch(values, data, { results, signal, late: places });
+    const outputs = Object.fromEntries(
       program.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]),
     ) as Outputs<R>;
+    return { outputs, done };
   }
 
   private async launch(
     symbols: Int32Array,
     data: ArrayBufferView[],
-    results: ArrayBuffer[],
-    signal: AbortSignal | undefined,
+    { results, signal, late }: { results: ArrayBuffer[]; signal: AbortSignal | undefined; late: readonly number[] },
   ): Promise<void> {
     if (!signal) {
-      await this.device.lane.run(this.native, symbols, data, results, undefined);
+      await this.device.lane.run(this.native, symbols, data, results, undefined, late);
       return;
     }
     const flag: AbortFlagHandle = new binding.AbortFlag();
     const abort = () => flag.abort();
     signal.addEventListener("abort", abort, { once: true });
     try {
-      await this.device.lane.run(this.native, symbols, data, results, flag);
+      await this.device.lane.run(this.native, symbols, data, results, flag, late);
     } finally {
       signal.removeEventListener("abort", abort);
     }

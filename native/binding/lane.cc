@@ -270,8 +270,21 @@ Napi::Value LaneHandle::run(const Napi::CallbackInfo& info) {
       arguments->outputs.push_back({v.data, v.bytes});
     }
     if (info[4].IsObject()) arguments->abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
+    // Inputs that an earlier run of this lane is still to write: read when this one begins.
+    std::vector<std::pair<size_t, ByteView>> late;
+    std::vector<Napi::Value> keep;
+    if (info[5].IsArray())
+      for (const Napi::Array which = info[5].As<Napi::Array>(); late.size() < which.Length();) {
+        const size_t i = static_cast<size_t>(integer(which.Get(static_cast<uint32_t>(late.size())), "late"));
+        if (i >= inputs.Length()) throw invalid_argument("run: expected late inputs below " + std::to_string(inputs.Length()) + ", got " + std::to_string(i));
+        keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
+        late.emplace_back(i, byte_view(keep.back(), "input"));
+      }
     executable->validate(*arguments);
-    return post(info.Env(), [=](Lane& lane) { executable->run(*arguments, lane); }, outputs, {});
+    return post(info.Env(), [=](Lane& lane) {
+      for (const auto& [i, view] : late) std::memcpy(arguments->inputs[i].data(), view.data, view.bytes);
+      executable->run(*arguments, lane);
+    }, outputs, keep);
   });
 }
 
