@@ -54,6 +54,33 @@ struct Int8Rows {
 };
 
 // One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).
+#if defined(HEDDLE_SIMD_AVX512)
+// op over the 16 integers of a vector.
+template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
+  const __m256i h = op(_mm512_castsi512_si256(v), _mm512_extracti64x4_epi64(v, 1));
+  __m256i q = op(h, _mm256_permute4x64_epi64(h, 0x4e));
+  q = op(q, _mm256_shuffle_epi32(q, 0x4e));
+  return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
+}
+HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
+  const F a = load(x), b = load(x + W);
+  // Magnitudes compare as their bits do, and those of what is not finite are above all others.
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+  const __m512i bits = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude), _mm512_and_si512(_mm512_castps_si512(b), magnitude));
+  const int32_t top = fold_integers(bits, [](__m256i l, __m256i r) { return _mm256_max_epi32(l, r); });
+  const bool finite = top < 0x7f800000;
+  float largest;
+  __builtin_memcpy(&largest, &top, 4);
+  const F inverse = set1(finite && largest > least_activation ? 127.0f / largest : 0.0f);
+  *scale = finite ? largest / 127.0f : __builtin_nanf("");
+  const __m512i nothing = _mm512_setzero_si512();
+  const __m512i low = finite ? _mm512_cvtps_epi32(mul(a, inverse)) : nothing, high = finite ? _mm512_cvtps_epi32(mul(b, inverse)) : nothing;
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(q + W), _mm512_cvtepi32_epi8(high));
+  const auto sum = [](__m256i l, __m256i r) { return _mm256_add_epi32(l, r); };
+  sums[0] = fold_integers(low, sum), sums[1] = fold_integers(high, sum);
+}
+#else
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   F top = abs(load(x)), poison = mul(load(x), zero());
   for (int i = W; i < unit; i += W) {
@@ -71,6 +98,7 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   for (int i = 0; i < unit; ++i) q[i] = static_cast<int8_t>(static_cast<int32_t>(rounded[i]));
   for (int i = 0; i < unit / 2; ++i) sums[0] += q[i], sums[1] += q[unit / 2 + i];
 }
+#endif
 
 // Unit u of row r of x, as floats.
 HEDDLE_SIMD void load_unit(const QuantLinear& p, int64_t r, int64_t u, float* to) {

@@ -125,27 +125,38 @@ inline PackedRows packed_rows(void* scratch, int64_t tile, int64_t k, int64_t m)
   return x;
 }
 
-template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, Pool& pool) {
-  const int64_t units = p.k / unit, padded = packed_blocks<P>(p.k) * P::units;
-  pool.range(p.m * padded, 512, [&](int64_t begin, int64_t end, int) {
-    for (int64_t index = begin; index < end; ++index) {
-      const int64_t row = index / padded, u = index % padded, r = row % packed_most_rows;
-      const PackedRows x = packed_rows(scratch, row / packed_most_rows, p.k, p.m);
-      int8_t* to = x.values + (u * x.rows + r) * unit;
-      int32_t sums[2] = {0, 0};
-      float scale = 0;
-      if (u < units) {
-        alignas(64) float numbers[unit];
-        load_unit(p, row, u, numbers);
-        round_unit(numbers, to, &scale, sums);
-      } else {
-        for (int e = 0; e < unit; ++e) to[e] = 0;
-      }
-      x.scales[u * x.rows + r] = scale;
-      x.totals[u * x.rows + r] = scale * static_cast<float>(sums[0] + sums[1]);
-      if (P::groups == 1) sums[0] += sums[1];
-      for (int g = 0; g < P::groups; ++g) x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * sums[g];
+template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int64_t padded, void* scratch) {
+  const PackedRows x = packed_rows(scratch, row / packed_most_rows, p.k, p.m);
+  const int64_t units = p.k / unit, r = row % packed_most_rows;
+  for (int64_t u = 0; u < padded; ++u) {
+    int8_t* to = x.values + (u * x.rows + r) * unit;
+    int32_t sums[2] = {0, 0};
+    float scale = 0;
+    if (u >= units) {
+      for (int e = 0; e < unit; ++e) to[e] = 0;
+    } else if (p.x_type == DType::f32) {
+      round_unit(static_cast<const float*>(p.x) + row * p.k + u * unit, to, &scale, sums);
+    } else {
+      alignas(64) float numbers[unit];
+      load_unit(p, row, u, numbers);
+      round_unit(numbers, to, &scale, sums);
     }
+    x.scales[u * x.rows + r] = scale;
+    x.totals[u * x.rows + r] = scale * static_cast<float>(sums[0] + sums[1]);
+    if (P::groups == 1) sums[0] += sums[1];
+    for (int g = 0; g < P::groups; ++g) x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * sums[g];
+  }
+}
+template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, Pool& pool) {
+  const int64_t padded = packed_blocks<P>(p.k) * P::units;
+  if (p.m * padded < 2048) {
+    for (int64_t row = 0; row < p.m; ++row) round_packed_row<P>(p, row, padded, scratch);
+    return;
+  }
+  // A whole tile of rows a task: its rows lie between each other.
+  pool.run(packed_row_tiles(p.m), [&](int64_t tile, int) {
+    const int64_t end = min_of(p.m, (tile + 1) * packed_most_rows);
+    for (int64_t row = tile * packed_most_rows; row < end; ++row) round_packed_row<P>(p, row, padded, scratch);
   });
 }
 
