@@ -186,10 +186,10 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
   }
 }
 
-// Rows of x from which q4_0's panels are widened before they are used.
+// Rows of x from which panels of nibbles are widened before they are used.
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
-template <class P> constexpr bool packed_widens = P::type == DType::q4_0;
+template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0;
 
 template <class P> void packed_product(const QuantLinear& p, Pool& pool, void* scratch) {
   round_packed_rows<P>(p, scratch, pool);
@@ -213,7 +213,8 @@ template <class P> void packed_product(const QuantLinear& p, Pool& pool, void* s
     uint8_t* mine = own + thread * max_of(wide, packed_task_bytes);
     for (; p0 < p1; p0 += most) {
       const int64_t end = min_of(p0 + most, p1);
-      for (int64_t j = p0; j < end; ++j) widen_panel(from + j * bytes, p.k, mine + (j - p0) * wide);
+      if constexpr (packed_widens<P>)
+        for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + j * bytes, p.k, mine + (j - p0) * wide);
       for (int64_t t = 0; t < tiles; ++t)
         packed_columns<Packed8>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, mine, wide, p0, end);
     }
@@ -239,6 +240,7 @@ inline PackedForm packed_form(DType type) {
   switch (type) {
     case DType::q8_0: return packed_form_of<Packed8>;
     case DType::q4_0: return packed_form_of<Packed4>;
+    case DType::q5_0: return packed_form_of<Packed5>;
     case DType::q4_k: return packed_form_of<Packed4K>;
     case DType::q6_k: return packed_form_of<Packed6K>;
     default: return {};

@@ -26,34 +26,40 @@ HEDDLE_SIMD void store_fours(__m512i (&lines)[W], int count, uint8_t* to) {
 }
 
 // q8_0: 2 units of 8 vectors of integers + 128, then 2 x 16 scales. q4_0: 2 units of 4 vectors of integers + 8, vector i
-// with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales.
+// with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales. q5_0: integers + 16, as
+// q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
-  static constexpr bool nibbles = T == DType::q4_0, has_minimum = false;
-  static constexpr int units = 2, groups = 1, offset = nibbles ? 8 : 128, vectors = nibbles ? 4 : 8;
-  static constexpr int64_t bytes = units * vectors * 64 + units * W * 2;
+  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false;
+  static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : 128, vectors = nibbles ? 4 : 8;
+  static constexpr int64_t bits_at = units * vectors * 64, scales_at = bits_at + (fifth ? units * 64 : 0), bytes = scales_at + units * W * 2;
   // The order in which fours are read: those of one vector together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
   HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
     if (!nibbles) return packed_load(at + (8 * u + j) * 64);
     const __m512i v = packed_load(at + (4 * u + j / 2) * 64);
-    return j % 2 ? high_nibbles(v) : low_nibbles(v);
+    const __m512i low = j % 2 ? high_nibbles(v) : low_nibbles(v);
+    if (!fifth) return low;
+    uint64_t bits;
+    __builtin_memcpy(&bits, at + bits_at + u * 64 + j * 8, 8);
+    return _mm512_mask_add_epi8(low, bits, low, _mm512_set1_epi8(16));
   }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + units * vectors * 64 + u * W * 2); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + scales_at + u * W * 2); }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
 
   HEDDLE_SIMD __m256i integers(const uint8_t* stored) {
     if (!nibbles) return load_bytes(stored + 2);
-    return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + 2)));
+    return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + (fifth ? 6 : 2))));
   }
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
-    constexpr int size = 2 + vectors * 4;  // bytes of a stored unit: its scale first
+    constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;  // bytes of a stored unit: its scale first
     const int64_t count = p.k / unit;
     alignas(64) static constexpr uint8_t nothing[size] = {};
     const __m512i flip = nibbles ? _mm512_setzero_si512() : _mm512_set1_epi8(-128);  // + 128
     for (int64_t b = 0; b < ceil_div(count, units); ++b, to += bytes) {
       __m512i lines[W];
-      uint16_t* scales = reinterpret_cast<uint16_t*>(to + units * vectors * 64);
+      uint16_t* scales = reinterpret_cast<uint16_t*>(to + scales_at);
+      uint64_t bits[units][8] = {};
 #pragma GCC unroll 16
       for (int r = 0; r < W; ++r) {
         const bool there = panel * W + r < p.n;
@@ -66,13 +72,20 @@ template <DType T> struct PackedPlain {
         const __m512i both = nibbles ? _mm512_castsi256_si512(joined(_mm256_castsi256_si128(integers(first)), _mm256_castsi256_si128(integers(second))))
                                      : _mm512_inserti64x4(_mm512_castsi256_si512(integers(first)), integers(second), 1);
         lines[r] = _mm512_xor_si512(both, flip);
+        for (int u = 0; fifth && u < units; ++u) {
+          uint32_t own;
+          __builtin_memcpy(&own, (u ? second : first) + 2, 4);
+          for (int j = 0; j < 8; ++j) bits[u][j] |= static_cast<uint64_t>(own >> 4 * place(j) & 15) << 4 * r;
+        }
       }
+      if (fifth) __builtin_memcpy(to + bits_at, bits, sizeof bits);
       store_fours(lines, units * vectors, to);
     }
   }
 };
 using Packed8 = PackedPlain<DType::q8_0>;
 using Packed4 = PackedPlain<DType::q4_0>;
+using Packed5 = PackedPlain<DType::q5_0>;
 
 // 16 bytes, from the 32 integers of a unit: the first half's nibbles low, the second's high.
 HEDDLE_SIMD __m128i nibbles_of(const int8_t* q) {
@@ -185,13 +198,13 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// A panel of q4_0 as one of q8_0's form (with q4_0's offset), for products with many rows.
-inline void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
-  for (int64_t b = 0; b < packed_blocks<Packed4>(k); ++b, from += Packed4::bytes, to += Packed8::bytes) {
+// A panel of q4_0 or q5_0 as one of q8_0's form (with its own offset), for products with many rows.
+template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
+  for (int64_t b = 0; b < packed_blocks<P>(k); ++b, from += P::bytes, to += Packed8::bytes) {
     for (int u = 0; u < 2; ++u)
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) _mm512_store_si512(to + (8 * u + Packed4::place(j)) * 64, Packed4::four(from, u, j));
-    __builtin_memcpy(to + 16 * 64, from + 8 * 64, 2 * W * 2);
+      for (int j = 0; j < 8; ++j) _mm512_store_si512(to + (8 * u + P::place(j)) * 64, P::four(from, u, j));
+    __builtin_memcpy(to + 16 * 64, from + P::scales_at, 2 * W * 2);
   }
 }
 
