@@ -13,7 +13,8 @@ const BATCHES = [1, 2, 4, 8, 16, 32];
 /** Layers of the small models by which size is varied, all 512 wide. */
 const DEPTHS = [2, 4, 8, 16, 32];
 
-const promptOf = (length: number) => Array.from({ length }, (_, i) => 3 + ((i * 7919) % 250));
+/** Prompts that differ from their first token on: what they had in common would be computed once. */
+const promptOf = (length: number, which = 0) => Array.from({ length }, (_, i) => 3 + ((which + i * 7919) % 250));
 const options = { maxTokens: DECODE + 1, temperature: 0, ignoreEos: true } as const;
 
 /** Milliseconds of one more token, after a prompt that is there already. */
@@ -64,7 +65,7 @@ async function batches(device: Device, rounds: number): Promise<void> {
   for (const name of shapeNames) {
     await using model = await LanguageModel.load(await benchModel(name, device), { device });
     for (const batch of BATCHES) {
-      const prompts = Array.from({ length: batch }, () => promptOf(32));
+      const prompts = Array.from({ length: batch }, (_, which) => promptOf(32, which));
       const times: number[] = [];
       for (let round = -1; round < rounds; round++) {
         const ms = await stepMs(model, prompts);

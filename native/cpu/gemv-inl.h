@@ -12,7 +12,7 @@ using cpu::Gemm;
 constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_rows = 32;       // most rows of a: beyond, packing pays
 constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
-constexpr int gemv_pair_rows = 12;  // the same where packing leads to the bf16 dot product
+constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
 
 inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
 
@@ -206,6 +206,7 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
 #if defined(HEDDLE_SIMD_BF16)
 // Both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory gives most to several
 // streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
+constexpr int64_t pair_task_bytes = 131072;
 constexpr int pair_streams = 8, pair_ahead = 1024;  // rows of w at once for one row of x; bytes that a stream is fetched ahead
 
 // out[m * RN + n]; rows of x are padded with zeros to whole vectors. One chain of sums per element whatever RM and RN are.
@@ -289,7 +290,9 @@ inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
     else __builtin_memcpy(x + i * xs, a + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
     for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
   }
-  const int64_t tasks = Pool::stream_tasks(g.n * g.k * 2, pool.threads());
+  int64_t tasks = Pool::stream_tasks(g.n * g.k * 2, pool.threads());
+  // More rows of x than a tile has read a task's weights again, from the near cache.
+  if (g.m > 8) tasks = max_of(tasks, min_of(ceil_div(g.n, pair_streams), g.n * g.k * 2 / pair_task_bytes));
   pool.run(tasks, [&](int64_t task, int) {
     const int64_t j0 = g.n * task / tasks, j1 = g.n * (task + 1) / tasks;
     for (int64_t i = 0; i < g.m;) {
