@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/error.h"
+#include "tokenizer/ascii_block.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/utf.h"
 #include "tokenizer/vocab.h"
@@ -40,7 +41,9 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
       node = created;
     }
     if (nodes_[node].token == UINT32_MAX) nodes_[node].token = index;
-    starts_[static_cast<uint8_t>(content[0])] = true;
+    bool& starts = starts_[static_cast<uint8_t>(content[0])];
+    if (!starts && start_count_++ < few_starts) start_bytes_[start_count_ - 1] = content[0];
+    starts = true;
   }
 }
 
@@ -50,6 +53,20 @@ const AddedTokenMatcher::Node* AddedTokenMatcher::child(const Node& node, uint8_
   return at != node.children.end() && at->first == byte ? &nodes_[at->second] : nullptr;
 }
 
+// The first byte from i on that a token may begin with, or the end.
+size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end) const {
+  if (start_count_ <= few_starts) {
+    for (; end - i >= AsciiBlock::size; i += AsciiBlock::size) {
+      const AsciiBlock block(text.data() + i);
+      uint32_t found = 0;
+      for (size_t k = 0; k < start_count_; ++k) found |= block.equal(start_bytes_[k]);
+      if (found != 0) return i + static_cast<size_t>(lowest_bit(found));
+    }
+  }
+  while (i < end && !starts_[static_cast<uint8_t>(text[i])]) ++i;
+  return i;
+}
+
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
                               const std::vector<size_t>& barriers, std::vector<Segment>& out) const {
   size_t start = begin;  // of the text not yet given out
@@ -57,7 +74,7 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
   size_t i = begin;
   while (i < end && !tokens_.empty()) {
     if (!starts_[static_cast<uint8_t>(text[i])]) {
-      ++i;
+      i = next_start(text, i + 1, end);
       continue;
     }
     const Node* node = &nodes_[0];

@@ -53,10 +53,14 @@ class AddedTokenMatcher {
     std::vector<std::pair<uint8_t, uint32_t>> children;  // sorted by byte
   };
   const Node* child(const Node& node, uint8_t byte) const;
+  size_t next_start(std::string_view text, size_t i, size_t end) const;
 
   std::vector<AddedToken> tokens_;
   std::vector<Node> nodes_;
   bool starts_[256] = {};
+  static constexpr size_t few_starts = 4;
+  size_t start_count_ = 0;
+  char start_bytes_[few_starts] = {};  // of start_count_, if they are few
 };
 
 }  // namespace heddle

@@ -59,6 +59,7 @@ class TokenTexts {
   };
   explicit TokenTexts(const Vocab& vocab);
   const Text& operator[](uint32_t id) const { return texts_[id]; }
+  const Text* data() const { return texts_.data(); }
   uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
   const Vocab& vocab() const { return vocab_; }
 
