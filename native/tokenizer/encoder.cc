@@ -116,8 +116,9 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
   const TokenizerModel& model = *model_;
-  if (!model.normalizer.empty() || !model.pre_tokenizer.empty() ||
-      (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
+  const bool normalizes = !model.normalizer.empty() &&
+                          !(model.normalizer_keeps_ascii && utf::ascii_length(text.substr(begin, end - begin)) == end - begin);
+  if (normalizes || !model.pre_tokenizer.empty() || (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
     return encode_generally(text, begin, end, target);
   }
   const bool marks = model_->spaces_to_marks;
@@ -310,9 +311,16 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   pieces_.pieces.assign(1, {0, end - begin});
   for (const auto& step : model.pre_tokenizer) step->run(pieces_);
   target.buffer = pieces_.text.text.data();
+  target.readable_end = target.buffer + pieces_.text.text.size();
   target.origins = target.map != nullptr ? &pieces_.text.origins : nullptr;
+  const bool offsets = target.map != nullptr;
+  const bool caches = (!offsets || model.every_byte_known) && !dropout_.active();
   for (const Pieces::Piece& piece : pieces_.pieces) {
-    encode_word(target.buffer + piece.begin, target.buffer + piece.end, target);
+    const char* word = target.buffer + piece.begin;
+    const char* word_end = target.buffer + piece.end;
+    if (!caches || word == word_end) encode_word(word, word_end, target);
+    else if (offsets) encode_cached<true>(word, word_end, target);
+    else encode_cached<false>(word, word_end, target);
     target.check_cancelled();
   }
 }
