@@ -53,6 +53,15 @@ const AddedTokenMatcher::Node* AddedTokenMatcher::child(const Node& node, uint8_
   return at != node.children.end() && at->first == byte ? &nodes_[at->second] : nullptr;
 }
 
+const LongestStarts& AddedTokenMatcher::starts() const {
+  std::call_once(automaton_->once, [this] {
+    std::vector<std::string_view> contents;
+    for (const AddedToken& token : tokens_) contents.push_back(token.content);
+    automaton_->made = std::make_unique<const LongestStarts>(contents);
+  });
+  return *automaton_->made;
+}
+
 // The first byte from i on that a token may begin with, or the end.
 size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end) const {
   if (start_count_ <= few_starts) {
@@ -70,22 +79,37 @@ size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
                               const std::vector<size_t>& barriers, std::vector<Segment>& out) const {
   size_t start = begin;  // of the text not yet given out
-  size_t barrier = 0;
+  auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;
+  size_t steps = 0;
+  std::vector<uint32_t> longest;  // of the text from `known` on, once walking has cost much
+  size_t known = end;
   while (i < end && !tokens_.empty()) {
     if (!starts_[static_cast<uint8_t>(text[i])]) {
       i = next_start(text, i + 1, end);
       continue;
     }
-    const Node* node = &nodes_[0];
+    if (longest.empty() && steps > free_steps + steps_a_byte * (i - begin)) {
+      known = i;
+      starts().find(text.substr(i, end - i), longest);
+    }
     const AddedToken* found = nullptr;
     size_t found_end = 0;
-    for (size_t k = i; k < end; ++k) {
-      node = child(*node, static_cast<uint8_t>(text[k]));
-      if (node == nullptr) break;
-      if (node->token != UINT32_MAX) {
-        found = &tokens_[node->token];
-        found_end = k + 1;
+    if (!longest.empty()) {
+      const uint32_t index = longest[i - known];
+      if (index != LongestStarts::none) {
+        found = &tokens_[index];
+        found_end = i + found->content.size();
+      }
+    } else {
+      const Node* node = &nodes_[0];
+      for (size_t k = i; k < end; ++k, ++steps) {
+        node = child(*node, static_cast<uint8_t>(text[k]));
+        if (node == nullptr) break;
+        if (node->token != UINT32_MAX) {
+          found = &tokens_[node->token];
+          found_end = k + 1;
+        }
       }
     }
     if (found == nullptr) {
@@ -93,8 +117,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
       continue;
     }
     if (found->guarded) {
-      while (barrier < barriers.size() && barriers[barrier] <= i) ++barrier;
-      if (barrier < barriers.size() && barriers[barrier] < found_end) {
+      while (barrier != barriers.end() && *barrier <= i) ++barrier;
+      if (barrier != barriers.end() && *barrier < found_end) {
         ++i;  // not past it: a token that the template wrote may begin inside
         continue;
       }

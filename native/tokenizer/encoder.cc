@@ -1,5 +1,6 @@
 #include "tokenizer/encoder.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/error.h"
@@ -148,10 +149,10 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     put_prefix();
   }
   std::vector<size_t> barriers;  // in normalized_
-  size_t barrier = 0;
-  while (barrier < target.barriers.size() && target.barriers[barrier] < begin) ++barrier;
+  auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
+  const auto barriers_end = std::lower_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
-  if (!sources && barrier == target.barriers.size()) {  // whole stretches between spaces
+  if (!sources && barrier == barriers_end) {  // whole stretches between spaces
     while (i < end) {
       const void* space = marks ? std::memchr(text.data() + i, ' ', end - i) : nullptr;
       const size_t stop = space != nullptr ? static_cast<size_t>(static_cast<const char*>(space) - text.data()) : end;
@@ -161,7 +162,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     }
   }
   for (; i < end; ++i) {
-    for (; barrier < target.barriers.size() && target.barriers[barrier] == i; ++barrier) {
+    for (; barrier != barriers_end && *barrier == i; ++barrier) {
       barriers.push_back(normalized_.size());
     }
     if (marks && text[i] == ' ') normalized_ += "\xE2\x96\x81";
@@ -273,8 +274,9 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (!model.normalized_added.empty()) {
     std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
     size_t byte = 0;
-    for (const size_t barrier : target.barriers) {
-      while (byte < general_.text.size() && general_.origins[byte].begin < barrier) ++byte;
+    auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
+    for (; barrier != target.barriers.end() && *barrier < end; ++barrier) {
+      while (byte < general_.text.size() && general_.origins[byte].begin < *barrier) ++byte;
       barriers.push_back(byte);
     }
     inner_segments_.clear();
@@ -309,7 +311,10 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   part.keep(begin, end);
   pieces_.text = part.take();
   pieces_.pieces.assign(1, {0, end - begin});
-  for (const auto& step : model.pre_tokenizer) step->run(pieces_);
+  for (const auto& step : model.pre_tokenizer) {
+    step->run(pieces_);
+    pieces_.text.check_growth(pieces_.text.text.size());
+  }
   target.buffer = pieces_.text.text.data();
   target.readable_end = target.buffer + pieces_.text.text.size();
   target.origins = target.map != nullptr ? &pieces_.text.origins : nullptr;

@@ -109,6 +109,7 @@ class Replace : public NormalizerStep {
     std::vector<Regex::Match> matches;
     regex_.find_all(text.text, matches);
     if (matches.empty() || text.text.empty()) return;
+    if (!content_.empty() && matches.size() > text.limit / content_.size()) text.check_growth(SIZE_MAX);
     TextBuilder out(text);
     size_t at = 0;
     for (const auto& [begin, end] : matches) {
