@@ -1,5 +1,5 @@
 // What the names in `tokenizer.ggml.pre` stand for. The names and their meaning are llama.cpp's (llama-vocab.cpp).
-import { namedPatterns } from "./patterns.ts";
+import { deepseekPatterns, namedPatterns } from "./patterns.ts";
 import type { JsonObject } from "./tokenizer-file.ts";
 
 export interface GgufPreTokenizer {
@@ -14,9 +14,6 @@ export interface GgufPreTokenizer {
 const { gpt2, llama3, qwen2, o200k } = namedPatterns;
 const tekken = o200k.replaceAll("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "").replace("\\p{N}{1,3}", "\\p{N}");
 const eachDigit = "\\p{N}";
-const cjk = "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+";
-const deepseek3 =
-  "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
 const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral", { patterns: [llama3], addsBos: true, ignoreMerges: true }],
@@ -30,7 +27,7 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["smollm starcoder refact command-r codeshell", { patterns: [eachDigit, gpt2] }],
   ["gpt-4o llama4", { patterns: [o200k] }],
   ["tekken", { patterns: [tekken], addsBos: true, ignoreMerges: true }],
-  ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", cjk, deepseek3] }],
+  ["deepseek-v3 hunyuan-dense", { patterns: ["\\p{N}{1,3}", deepseekPatterns.cjk, deepseekPatterns.rest] }],
   // What llama.cpp does with files whose converter did not know the tokenizer.
   ["default", { patterns: ["[\\p{P}$+<=>\\^~|]+", gpt2, "\\p{N}+", "[0-9][0-9][0-9]"] }],
 ];

@@ -2,13 +2,24 @@
 import { describe } from "../errors.ts";
 
 /** The kinds of native/tokenizer/splitter.h. */
-export const SplitKind = { gpt2: 0, cl100k: 1, o200k: 2, digits: 3, spaceRuns: 4, eachSpace: 5 } as const;
+export const SplitKind = {
+  gpt2: 0,
+  cl100k: 1,
+  o200k: 2,
+  digits: 3,
+  spaceRuns: 4,
+  eachSpace: 5,
+  cjkRuns: 6,
+  deepseek: 7,
+} as const;
 
 /** One native split: `maxDigits` 0 means no limit; `contractions` counts for o200k only. */
 export interface SplitStage {
   kind: (typeof SplitKind)[keyof typeof SplitKind];
   maxDigits: number;
   contractions: boolean;
+  /** Whether the pattern leaves text between its matches. */
+  leavesGaps?: boolean;
 }
 
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
@@ -24,6 +35,12 @@ export const namedPatterns = {
 } as const;
 
 export type PatternName = keyof typeof namedPatterns;
+
+/** DeepSeek 3's patterns after that of its digits, each applied to the pieces of the one before. */
+export const deepseekPatterns = {
+  cjk: "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
+  rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+} as const;
 
 /** One spelling for what files write in several: the same language, not the same text. */
 function canonical(pattern: string): string {
@@ -51,6 +68,20 @@ const digitsPart = /\|\\p\{N\}(?:\{1,(\d)\}|(\+))?\| \?/;
  */
 export function recognisePattern(pattern: string): SplitStage | undefined {
   const text = canonical(pattern);
+  const alone = /^\\p\{N\}(?:\{1,([1-9])\}|(\+))?$/u.exec(text);
+  if (alone) {
+    const maxDigits = alone[2] ? 0 : Number(alone[1] ?? 1);
+    return { kind: SplitKind.digits, maxDigits, contractions: true, leavesGaps: true };
+  }
+  const spelled = text
+    .replaceAll("\r\n", "\\r\\n")
+    .replaceAll(/[\u3040-\u9fa5]/gu, (c) => `\\u${c.charCodeAt(0).toString(16)}`);
+  for (const [known, kind] of [
+    [deepseekPatterns.cjk, SplitKind.cjkRuns],
+    [deepseekPatterns.rest, SplitKind.deepseek],
+  ] as const) {
+    if (spelled === known) return { kind, maxDigits: 0, contractions: true, leavesGaps: true };
+  }
   if (text === namedPatterns.gpt2) return { kind: SplitKind.gpt2, maxDigits: 0, contractions: true };
   const digits = digitsPart.exec(text);
   if (!digits) return undefined;
@@ -63,6 +94,17 @@ export function recognisePattern(pattern: string): SplitStage | undefined {
     return { kind: SplitKind.o200k, maxDigits, contractions: false };
   }
   return undefined;
+}
+
+/**
+ * The native equivalent of a Split of tokenizer.json, or undefined.
+ * @param behavior what becomes of the matches, @param invert or of what lies between them
+ */
+export function recogniseSplit(pattern: string, behavior: unknown, invert: boolean): SplitStage | undefined {
+  const stage = recognisePattern(pattern);
+  if (!stage || behavior === "Isolated") return stage;
+  // A pattern that matches all of the text leaves nothing between matches: `invert` only swaps what is removed.
+  return behavior === "Removed" && invert && !stage.leavesGaps ? stage : undefined;
 }
 
 /** For error messages: a pattern that fits a line. */

@@ -2,7 +2,7 @@
 import type { NativeTokenizerSpec } from "../binding.ts";
 import { readDecoders } from "./decoders.ts";
 import { readNormalizers } from "./normalizers.ts";
-import { recognisePattern, SplitKind, type SplitStage } from "./patterns.ts";
+import { recogniseSplit, SplitKind, type SplitStage } from "./patterns.ts";
 import { readPostProcessor } from "./post-processors.ts";
 import { readPreTokenizers } from "./pre-tokenizers.ts";
 import {
@@ -62,10 +62,9 @@ function nativePreTokenizer(parts: JsonObject[], marked: boolean): NativePreToke
       const pattern = isObject(part.pattern) ? part.pattern : {};
       // Gemma: the normalizer has left no space to split at.
       if (marked && pattern.String === " " && part.behavior === "MergedWithPrevious") continue;
-      const stage = typeof pattern.Regex === "string" ? recognisePattern(pattern.Regex) : undefined;
-      // The patterns match all of the text: nothing lies between matches, so `invert` only swaps what is removed.
-      const keepsMatches = part.behavior === "Isolated" || (part.behavior === "Removed" && part.invert === true);
-      if (!stage || !keepsMatches) return undefined;
+      const { Regex: regex } = pattern;
+      const stage = typeof regex === "string" ? recogniseSplit(regex, part.behavior, part.invert === true) : undefined;
+      if (!stage) return undefined;
       stages.push(stage);
     } else if (part.type === "Digits") {
       stages.push({ kind: SplitKind.digits, maxDigits: part.individual_digits === true ? 1 : 0, contractions: true });
@@ -147,7 +146,10 @@ export function makePlan(file: TokenizerFile): Plan {
   const bpeOfBytes = model.type === "BPE" && !model.subwordPrefix && !model.wordSuffix && !model.byteFallback;
   const byteLevel = bpeOfBytes && byteLevels === 1 && preTokenizers.at(-1)!.type === "ByteLevel";
   const knownBytes = byteLevel || byteLevels === 0;
-  const native = knownBytes && normalizer && preTokenizer && !prefixConflict && !marksConflict;
+  // The native pre-tokenizer cuts what any normalizer leaves, unless it has to change that text as well.
+  const changesText = preTokenizer?.spec.prefix !== undefined || preTokenizer?.spec.spacesToMarks === true;
+  const fits = normalizer !== undefined || !changesText;
+  const native = knownBytes && preTokenizer && fits && !prefixConflict && !marksConflict;
 
   const decoder = nativeDecoder(decoders);
   const vocab = model.joined?.tokens ?? joinTexts(model.tokens);
@@ -178,7 +180,7 @@ export function makePlan(file: TokenizerFile): Plan {
       (native ? preTokenizer.stages : []).flatMap((s) => [s.kind, s.maxDigits, +s.contractions]),
     ),
     normalizer: readNormalizers(normalizers),
-    usesNormalizer: !native,
+    usesNormalizer: !native || normalizer === undefined,
     wholeTextIsWord: preTokenizers.length === 0,
     preTokenizer: steps,
     decoder: decoder ? [] : readDecoders(decoders),

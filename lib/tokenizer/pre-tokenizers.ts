@@ -1,6 +1,6 @@
 // The pre-tokenizers of tokenizer.json as native/tokenizer/pre_tokenizer.cc takes them.
 import type { NativeStep } from "../binding.ts";
-import { recognisePattern } from "./patterns.ts";
+import { recogniseSplit } from "./patterns.ts";
 import { characterField, countField, readPattern, readScheme, typeOf } from "./steps.ts";
 import { booleanField, invalidFile, type JsonObject } from "./tokenizer-file.ts";
 
@@ -30,10 +30,8 @@ export function readPreTokenizers(parts: JsonObject[], mapsBytes: boolean): Nati
         const pattern = readPattern(part.pattern, `${where}.pattern`);
         const number = readBehavior(part);
         const invert = flag("invert", false);
-        const stage = pattern.isRegex ? recognisePattern(pattern.pattern) : undefined;
-        // Such a pattern matches all of the text: nothing lies between matches, so `invert` only swaps what is removed.
-        const keepsMatches = behaviors[number] === "Isolated" || (behaviors[number] === "Removed" && invert);
-        if (!stage || !keepsMatches) return { type, ...pattern, number, invert };
+        const stage = pattern.isRegex ? recogniseSplit(pattern.pattern, behaviors[number], invert) : undefined;
+        if (!stage) return { type, ...pattern, number, invert };
         const { kind, maxDigits, contractions } = stage;
         return { type: "NativeSplit", number: kind, maxDigits, contractions };
       }

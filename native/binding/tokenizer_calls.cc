@@ -6,8 +6,8 @@
 #include "binding/guard.h"
 #include "binding/tokenizer.h"
 #include "runtime/error.h"
-#include "tokenizer/characters.h"
 #include "tokenizer/decoder.h"
+#include "tokenizer/utf.h"
 
 namespace heddle {
 
@@ -89,9 +89,15 @@ Napi::Value TokenizerCalls::decode_call(const Napi::CallbackInfo& info) {
     const auto ids = info[0].As<Napi::Uint32Array>();
     const std::string_view text =
         decode(*self.model_, ids.Data(), ids.ElementLength(), info[1].ToBoolean().Value(), self.decoded_);
-    if (!is_ascii(text)) return to_string(env, text);
     napi_value result;
-    if (napi_create_string_latin1(env, text.data(), text.size(), &result) != napi_ok) throw Napi::Error::New(env);
+    if (utf::ascii_length(text) == text.size()) {
+      if (napi_create_string_latin1(env, text.data(), text.size(), &result) != napi_ok) throw Napi::Error::New(env);
+      return {env, result};
+    }
+    // V8's own reader of UTF-8 goes through it twice.
+    self.wide_.reserve(text.size());
+    const size_t units = utf::to_utf16(text, self.wide_.data());
+    if (napi_create_string_utf16(env, self.wide_.data(), units, &result) != napi_ok) throw Napi::Error::New(env);
     return {env, result};
   });
 }

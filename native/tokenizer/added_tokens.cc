@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "runtime/error.h"
+#include "tokenizer/ascii_block.h"
 #include "tokenizer/unicode.h"
 #include "tokenizer/utf.h"
 #include "tokenizer/vocab.h"
@@ -40,7 +41,9 @@ AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(s
       node = created;
     }
     if (nodes_[node].token == UINT32_MAX) nodes_[node].token = index;
-    starts_[static_cast<uint8_t>(content[0])] = true;
+    bool& starts = starts_[static_cast<uint8_t>(content[0])];
+    if (!starts && start_count_++ < few_starts) start_bytes_[start_count_ - 1] = content[0];
+    starts = true;
   }
 }
 
@@ -50,25 +53,63 @@ const AddedTokenMatcher::Node* AddedTokenMatcher::child(const Node& node, uint8_
   return at != node.children.end() && at->first == byte ? &nodes_[at->second] : nullptr;
 }
 
+const LongestStarts& AddedTokenMatcher::starts() const {
+  std::call_once(automaton_->once, [this] {
+    std::vector<std::string_view> contents;
+    for (const AddedToken& token : tokens_) contents.push_back(token.content);
+    automaton_->made = std::make_unique<const LongestStarts>(contents);
+  });
+  return *automaton_->made;
+}
+
+// The first byte from i on that a token may begin with, or the end.
+size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end) const {
+  if (start_count_ <= few_starts) {
+    for (; end - i >= AsciiBlock::size; i += AsciiBlock::size) {
+      const AsciiBlock block(text.data() + i);
+      uint32_t found = 0;
+      for (size_t k = 0; k < start_count_; ++k) found |= block.equal(start_bytes_[k]);
+      if (found != 0) return i + static_cast<size_t>(lowest_bit(found));
+    }
+  }
+  while (i < end && !starts_[static_cast<uint8_t>(text[i])]) ++i;
+  return i;
+}
+
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
                               const std::vector<size_t>& barriers, std::vector<Segment>& out) const {
   size_t start = begin;  // of the text not yet given out
-  size_t barrier = 0;
+  auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;
+  size_t steps = 0;
+  std::vector<uint32_t> longest;  // of the text from `known` on, once walking has cost much
+  size_t known = end;
   while (i < end && !tokens_.empty()) {
     if (!starts_[static_cast<uint8_t>(text[i])]) {
-      ++i;
+      i = next_start(text, i + 1, end);
       continue;
     }
-    const Node* node = &nodes_[0];
+    if (longest.empty() && steps > free_steps + steps_a_byte * (i - begin)) {
+      known = i;
+      starts().find(text.substr(i, end - i), longest);
+    }
     const AddedToken* found = nullptr;
     size_t found_end = 0;
-    for (size_t k = i; k < end; ++k) {
-      node = child(*node, static_cast<uint8_t>(text[k]));
-      if (node == nullptr) break;
-      if (node->token != UINT32_MAX) {
-        found = &tokens_[node->token];
-        found_end = k + 1;
+    if (!longest.empty()) {
+      const uint32_t index = longest[i - known];
+      if (index != LongestStarts::none) {
+        found = &tokens_[index];
+        found_end = i + found->content.size();
+      }
+    } else {
+      const Node* node = &nodes_[0];
+      for (size_t k = i; k < end; ++k, ++steps) {
+        node = child(*node, static_cast<uint8_t>(text[k]));
+        if (node == nullptr) break;
+        if (node->token != UINT32_MAX) {
+          found = &tokens_[node->token];
+          found_end = k + 1;
+        }
       }
     }
     if (found == nullptr) {
@@ -76,8 +117,8 @@ void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, c
       continue;
     }
     if (found->guarded) {
-      while (barrier < barriers.size() && barriers[barrier] <= i) ++barrier;
-      if (barrier < barriers.size() && barriers[barrier] < found_end) {
+      while (barrier != barriers.end() && *barrier <= i) ++barrier;
+      if (barrier != barriers.end() && *barrier < found_end) {
         ++i;  // not past it: a token that the template wrote may begin inside
         continue;
       }

@@ -2,9 +2,13 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/longest_starts.h"
 
 namespace heddle {
 
@@ -53,10 +57,24 @@ class AddedTokenMatcher {
     std::vector<std::pair<uint8_t, uint32_t>> children;  // sorted by byte
   };
   const Node* child(const Node& node, uint8_t byte) const;
+  size_t next_start(std::string_view text, size_t i, size_t end) const;
+  const LongestStarts& starts() const;
+
+  // Walking the trie anew from every byte costs the text times the longest token. Where a text of strangers, or tokens of strangers,
+  // make it cost much, an automaton made then does the rest.
+  struct Automaton {
+    std::once_flag once;
+    std::unique_ptr<const LongestStarts> made;
+  };
+  static constexpr size_t free_steps = 1 << 16, steps_a_byte = 16;
 
   std::vector<AddedToken> tokens_;
+  std::unique_ptr<Automaton> automaton_ = std::make_unique<Automaton>();
   std::vector<Node> nodes_;
   bool starts_[256] = {};
+  static constexpr size_t few_starts = 4;
+  size_t start_count_ = 0;
+  char start_bytes_[few_starts] = {};  // of start_count_, if they are few
 };
 
 }  // namespace heddle

@@ -40,8 +40,6 @@ class RawBuffer {
 // A list of ids or offsets.
 class IdBuffer {
  public:
-  static constexpr size_t block = 3;  // ids of a WordCache entry
-
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
@@ -63,8 +61,9 @@ class IdBuffer {
     *room(1) = id;
     ++size_;
   }
-  // The first `count` of a whole block of ids.
-  void add_block(const uint32_t* ids, size_t count) {
+  // The first `count` of a whole block of ids, all of which are copied.
+  template <size_t block>
+  void add_block(const uint32_t (&ids)[block], size_t count) {
     uint32_t* to = room(block);
     for (size_t i = 0; i < block; ++i) to[i] = ids[i];
     size_ += count;

@@ -1,5 +1,6 @@
 #include "tokenizer/charsmap.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/error.h"
@@ -10,6 +11,9 @@ namespace heddle {
 namespace {
 
 using unicode::GraphemeBreak;
+
+// Far beyond SentencePiece's own rules, of which the longest have some dozen bytes.
+constexpr size_t most_key_bytes = 256, most_text_bytes = 1024;
 
 int count_characters(std::string_view text) {
   int count = 0;
@@ -42,6 +46,14 @@ Charsmap::Charsmap(const std::string& bytes) {
   units_.resize(size / 4);
   for (size_t i = 0; i < units_.size(); ++i) units_[i] = word(4 + 4 * i);
   texts_ = bytes.substr(4 + size);
+  for (size_t begin = 0; begin < texts_.size();) {
+    const size_t end = std::min(texts_.find('\0', begin), texts_.size());
+    if (end - begin > most_text_bytes) {
+      throw invalid_file("normalizer.precompiled_charsmap: expected texts of at most " + std::to_string(most_text_bytes) +
+                         " bytes, got " + std::to_string(end - begin));
+    }
+    begin = end + 1;
+  }
   if (!utf::is_well_formed(texts_)) throw invalid_file("normalizer.precompiled_charsmap: expected UTF-8 texts");
 }
 
@@ -49,7 +61,8 @@ const char* Charsmap::find(std::string_view part, bool longest, size_t& length) 
   const auto step = [](uint32_t unit) { return unit >> 10 << ((unit & 1 << 9) >> 6); };
   const char* found = nullptr;
   size_t node = step(units_[0]);
-  for (size_t i = 0; i < part.size(); ++i) {
+  // A broken table may lead in circles.
+  for (size_t i = 0; i < part.size() && i < most_key_bytes; ++i) {
     const auto byte = static_cast<uint8_t>(part[i]);
     if (byte == 0) return found;
     node ^= byte;
@@ -79,6 +92,7 @@ void Charsmap::run_longest(NormalizedText& text) const {
     size_t length = 0;
     if (const char* to = find(from.substr(at), true, length)) {
       modified = true;
+      text.check_growth(changes.size());
       replace(changes, from.substr(at, length), to);
       at += length;
       continue;
@@ -103,6 +117,7 @@ void Charsmap::run(NormalizedText& text) const {
     if (cluster.size() < 6) {
       if (const char* to = find(cluster, false, length)) {
         modified = true;
+        text.check_growth(changes.size());
         replace(changes, cluster, to);
         continue;
       }
@@ -110,6 +125,7 @@ void Charsmap::run(NormalizedText& text) const {
     for_each_character(cluster, [&](uint32_t code, size_t begin, size_t size) {
       if (const char* to = find(cluster.substr(begin, size), false, length)) {
         modified = true;
+        text.check_growth(changes.size());
         replace(changes, cluster.substr(begin, size), to);
       } else {
         changes.push_back({code, 0});

@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "tokenizer/characters.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -100,6 +99,28 @@ class Writer {
       put(texts_.vocab().bytes(id), ids_left);
     }
   }
+  // The texts of all; ids that there are none of add nothing. What is written may alias nothing that is read here, so the end
+  // stays in a register.
+  void put_all(const uint32_t* ids, size_t count) {
+    char* to = memory_.data() + size_;
+    const TokenTexts::Text* texts = texts_.data();
+    const uint32_t known = texts_.size();
+    for (size_t i = 0; i < count; ++i) {
+      const uint32_t id = ids[i];
+      if (id >= known) continue;
+      const size_t length = texts[id].length;
+      std::memcpy(to, texts + id, TokenTexts::block);
+      if (length <= TokenTexts::most) {
+        to += length;
+        continue;
+      }
+      size_ = static_cast<size_t>(to - memory_.data());
+      put(texts_.vocab().bytes(id), count - i);
+      to = memory_.data() + size_;
+    }
+    size_ = static_cast<size_t>(to - memory_.data());
+  }
+
   // `ids_left`, this one included, keep their room.
   void put(std::string_view text, size_t ids_left) {
     memory_.reserve(size_ + text.size() + (ids_left + 1) * TokenTexts::block);
@@ -145,7 +166,9 @@ std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t
     out.put(run, ids_left);
     run.clear();
   };
-  for (size_t i = 0; i < count; ++i) {
+  const bool plain = !falls_back && !skip_special;
+  if (plain) out.put_all(ids, count);
+  for (size_t i = plain ? count : 0; i < count; ++i) {
     const uint32_t id = ids[i];
     if (id >= texts.size() || (skip_special && model.is_special[id])) continue;
     if (falls_back) {
@@ -163,7 +186,7 @@ std::string_view decode(const TokenizerModel& model, const uint32_t* ids, size_t
     if (model.strip_first_space && !text.empty() && text[0] == ' ') text.remove_prefix(1);
     return text;
   }
-  if (is_ascii(text) || utf::is_well_formed(text)) return text;
+  if (utf::is_well_formed(text)) return text;
   std::string mended;
   utf::append_lossy(text, mended);
   return keep(mended, memory);

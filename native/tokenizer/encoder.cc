@@ -1,5 +1,6 @@
 #include "tokenizer/encoder.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/error.h"
@@ -116,8 +117,9 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
 void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool at_start, Target& target) {
   if (begin == end) return;
   const TokenizerModel& model = *model_;
-  if (!model.normalizer.empty() || !model.pre_tokenizer.empty() ||
-      (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
+  const bool normalizes = !model.normalizer.empty() &&
+                          !(model.normalizer_keeps_ascii && utf::ascii_length(text.substr(begin, end - begin)) == end - begin);
+  if (normalizes || !model.pre_tokenizer.empty() || (model.needs_nfc && may_need_nfc(text.substr(begin, end - begin)))) {
     return encode_generally(text, begin, end, target);
   }
   const bool marks = model_->spaces_to_marks;
@@ -147,10 +149,10 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     put_prefix();
   }
   std::vector<size_t> barriers;  // in normalized_
-  size_t barrier = 0;
-  while (barrier < target.barriers.size() && target.barriers[barrier] < begin) ++barrier;
+  auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
+  const auto barriers_end = std::lower_bound(barrier, target.barriers.end(), end);
   size_t i = begin;
-  if (!sources && barrier == target.barriers.size()) {  // whole stretches between spaces
+  if (!sources && barrier == barriers_end) {  // whole stretches between spaces
     while (i < end) {
       const void* space = marks ? std::memchr(text.data() + i, ' ', end - i) : nullptr;
       const size_t stop = space != nullptr ? static_cast<size_t>(static_cast<const char*>(space) - text.data()) : end;
@@ -160,7 +162,7 @@ void Encoder::encode_text(std::string_view text, size_t begin, size_t end, bool 
     }
   }
   for (; i < end; ++i) {
-    for (; barrier < target.barriers.size() && target.barriers[barrier] == i; ++barrier) {
+    for (; barrier != barriers_end && *barrier == i; ++barrier) {
       barriers.push_back(normalized_.size());
     }
     if (marks && text[i] == ' ') normalized_ += "\xE2\x96\x81";
@@ -201,30 +203,64 @@ template <bool with_offsets>
 void Encoder::encode_words(const char* begin, const char* end, Target& target) {
   // With offsets the cache serves where a token's length is that of its bytes.
   const bool caches = (!with_offsets || model_->every_byte_known) && !dropout_.active();
-  const char* const last_wide = target.readable_end - WordCache::max_bytes;
-  IdBuffer& ids = target.out.ids;
   model_->splitter.run(begin, end, [&](const char* word, const char* word_end) {
     target.check_cancelled();
-    const auto length = static_cast<size_t>(word_end - word);
-    if (length > WordCache::max_bytes || !caches) return encode_word(word, word_end, target);
-    const WordCache::Key key =
-        word <= last_wide ? WordCache::wide_key(word, length) : WordCache::narrow_key(word, length);
-    if (const WordCache::Entry* entry = cache_.find(key, length)) {
-      ids.add_block(entry->ids, entry->count);
-      if constexpr (with_offsets) {
-        for (size_t i = 0; i < entry->count; ++i) {
-          const char* from = word;
-          word += model_->vocab.bytes(entry->ids[i]).size();
-          target.add_offsets(from, word);
-        }
-      }
-      return;
-    }
-    const size_t before = ids.size();
-    encode_word(word, word_end, target);
-    const size_t count = ids.size() - before;
-    if (count <= WordCache::max_ids) cache_.add(key, length, ids.data() + before, count);
+    if (!caches) return encode_word(word, word_end, target);
+    encode_cached<with_offsets>(word, word_end, target);
   });
+}
+
+template <bool with_offsets>
+inline void Encoder::encode_cached(const char* word, const char* word_end, Target& target) {
+  IdBuffer& ids = target.out.ids;
+  const auto length = static_cast<size_t>(word_end - word);
+  if (length > WordCache::max_bytes) return encode_long_cached<with_offsets>(word, word_end, target);
+  const bool wide = word + WordCache::max_bytes <= target.readable_end;
+  const WordCache::Key key = wide ? WordCache::wide_key(word, length) : WordCache::narrow_key(word, length);
+  if (const WordCache::Entry* entry = cache_.find(key, length)) {
+    const size_t before = ids.size();
+    if (entry->count <= WordCache::inline_ids) {
+      ids.add_block(entry->ids, entry->count);
+    } else {
+      ids.add_block(entry->ids, WordCache::inline_ids);
+      ids.add_block(cache_.more_ids(entry).ids, entry->count - WordCache::inline_ids);
+    }
+    if constexpr (with_offsets) add_token_offsets(word, before, target);
+    return;
+  }
+  const size_t before = ids.size();
+  encode_word(word, word_end, target);
+  const size_t count = ids.size() - before;
+  if (count <= WordCache::max_ids) cache_.add(key, length, ids.data() + before, count);
+}
+
+template <bool with_offsets>
+void Encoder::encode_long_cached(const char* word, const char* word_end, Target& target) {
+  const auto length = static_cast<size_t>(word_end - word);
+  if (length > WordCache::max_long_bytes || word + WordCache::max_long_bytes > target.readable_end) {
+    return encode_word(word, word_end, target);
+  }
+  IdBuffer& ids = target.out.ids;
+  const WordCache::Key low = WordCache::wide_key(word, WordCache::max_bytes);
+  const WordCache::Key high = WordCache::wide_key(word + WordCache::max_bytes, length - WordCache::max_bytes);
+  const size_t before = ids.size();
+  if (const WordCache::LongEntry* entry = cache_.find_long(low, high, length)) {
+    ids.add_block(entry->ids, entry->count);
+    if constexpr (with_offsets) add_token_offsets(word, before, target);
+    return;
+  }
+  encode_word(word, word_end, target);
+  const size_t count = ids.size() - before;
+  if (count <= WordCache::max_long_ids) cache_.add_long(low, high, length, ids.data() + before, count);
+}
+
+// Of the ids from `before` on, whose bytes are those of the text from `word` on.
+void Encoder::add_token_offsets(const char* word, size_t before, Target& target) {
+  for (size_t i = before; i < target.out.ids.size(); ++i) {
+    const char* from = word;
+    word += model_->vocab.bytes(target.out.ids[i]).size();
+    target.add_offsets(from, word);
+  }
 }
 
 // The general way: normalizers, the other added tokens, pre-tokenizers, each over text that knows its origins.
@@ -238,8 +274,9 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   if (!model.normalized_added.empty()) {
     std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
     size_t byte = 0;
-    for (const size_t barrier : target.barriers) {
-      while (byte < general_.text.size() && general_.origins[byte].begin < barrier) ++byte;
+    auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
+    for (; barrier != target.barriers.end() && *barrier < end; ++barrier) {
+      while (byte < general_.text.size() && general_.origins[byte].begin < *barrier) ++byte;
       barriers.push_back(byte);
     }
     inner_segments_.clear();
@@ -274,11 +311,21 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   part.keep(begin, end);
   pieces_.text = part.take();
   pieces_.pieces.assign(1, {0, end - begin});
-  for (const auto& step : model.pre_tokenizer) step->run(pieces_);
+  for (const auto& step : model.pre_tokenizer) {
+    step->run(pieces_);
+    pieces_.text.check_growth(pieces_.text.text.size());
+  }
   target.buffer = pieces_.text.text.data();
+  target.readable_end = target.buffer + pieces_.text.text.size();
   target.origins = target.map != nullptr ? &pieces_.text.origins : nullptr;
+  const bool offsets = target.map != nullptr;
+  const bool caches = (!offsets || model.every_byte_known) && !dropout_.active();
   for (const Pieces::Piece& piece : pieces_.pieces) {
-    encode_word(target.buffer + piece.begin, target.buffer + piece.end, target);
+    const char* word = target.buffer + piece.begin;
+    const char* word_end = target.buffer + piece.end;
+    if (!caches || word == word_end) encode_word(word, word_end, target);
+    else if (offsets) encode_cached<true>(word, word_end, target);
+    else encode_cached<false>(word, word_end, target);
     target.check_cancelled();
   }
 }
@@ -310,13 +357,16 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     initial_symbols(begin, end);
     return encode_symbols(begin, dropout_.run(model.merges, symbols_), target);
   }
-  const uint32_t whole = model.ignore_merges || model.every_byte_known ? model.vocab.find(word) : no_token;
+  const PairMatcher* matcher = long_piece_matcher(word);
+  // A matcher finds a word that is one token by itself.
+  const bool asks = model.ignore_merges || (model.every_byte_known && matcher == nullptr);
+  const uint32_t whole = asks ? model.vocab.find(word) : no_token;
   if (whole != no_token && (model.ignore_merges || model.whole_tokens.is(whole, WholeTokens::yes))) {
     target.out.ids.push_back(whole);
     if (target.map != nullptr) target.add_offsets(begin, end);
     return;
   }
-  if (const PairMatcher* matcher = long_piece_matcher(word)) {
+  if (matcher != nullptr) {
     symbols_.clear();
     matcher->encode(word, target.options.cancelled, matcher_scratch_, symbols_);
     return encode_symbols(begin, symbols_.size(), target);

@@ -49,6 +49,11 @@ class Encoder {
   void encode_plain(const char* begin, const char* end, Target& target);
   template <bool with_offsets>
   void encode_words(const char* begin, const char* end, Target& target);
+  template <bool with_offsets>
+  void encode_cached(const char* word, const char* word_end, Target& target);
+  template <bool with_offsets>
+  void encode_long_cached(const char* word, const char* word_end, Target& target);
+  void add_token_offsets(const char* word, size_t before, Target& target);
   void encode_word(const char* begin, const char* end, Target& target);
   void encode_tokens(const char* begin, size_t length, Target& target);
   void encode_symbols(const char* begin, size_t count, Target& target);

@@ -59,6 +59,7 @@ class TokenTexts {
   };
   explicit TokenTexts(const Vocab& vocab);
   const Text& operator[](uint32_t id) const { return texts_[id]; }
+  const Text* data() const { return texts_.data(); }
   uint32_t size() const { return static_cast<uint32_t>(texts_.size()); }
   const Vocab& vocab() const { return vocab_; }
 
@@ -94,6 +95,7 @@ struct TokenizerModel {
   Normalizer normalizer;
   PreTokenizer pre_tokenizer;
   bool needs_origins = false;  // of the pre-tokenizer
+  bool normalizer_keeps_ascii = false;  // no step changes a text of ASCII
 
   bool needs_nfc = false;
   bool spaces_to_marks = false;  // U+0020 becomes U+2581 before added tokens with `normalized` are looked for

@@ -51,6 +51,8 @@ class Builder {
     model.max_word_characters = spec_.max_word_characters;
     normalizer_ = make_normalizer(spec_.normalizer);
     if (spec_.uses_normalizer) model.normalizer = normalizer_;
+    model.normalizer_keeps_ascii = true;
+    for (const auto& step : model.normalizer) model.normalizer_keeps_ascii &= step->keeps_ascii();
     model.decoder_steps = make_decoder_steps(spec_.decoder);
     model.joins_with_space = spec_.decoder.empty();
     model.pre_tokenizer = make_pre_tokenizer(spec_.pre_tokenizer);

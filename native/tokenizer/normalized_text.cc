@@ -3,12 +3,24 @@
 #include <algorithm>
 #include <utility>
 
+#include "runtime/error.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
 
+namespace {
+constexpr size_t growth = 32, spare = 1 << 14;
+}  // namespace
+
+void NormalizedText::check_growth(size_t size) const {
+  if (size <= limit) return;
+  throw invalid_file("normalizer, pre_tokenizer: expected a text to become at most " + std::to_string(growth) +
+                     " times as long, got more than " + std::to_string(limit) + " bytes");
+}
+
 void NormalizedText::assign(std::string_view from, size_t offset, bool with_origins) {
   text.assign(from);
+  limit = growth * from.size() + spare;
   tracked = with_origins;
   origins.clear();
   if (!tracked) return;
@@ -22,6 +34,7 @@ void NormalizedText::assign(std::string_view from, size_t offset, bool with_orig
 }
 
 void NormalizedText::transform(const std::vector<Change>& changes, size_t removed) {
+  check_growth(changes.size());
   std::string new_text;
   new_text.reserve(text.size());
   if (!tracked) {
@@ -55,6 +68,7 @@ void NormalizedText::transform(const std::vector<Change>& changes, size_t remove
 
 void NormalizedText::prepend(std::string_view content) {
   if (text.empty()) return;
+  check_growth(text.size() + content.size());
   text.insert(0, content);
   if (tracked) {
     origins.insert(origins.begin(), content.size(), {origins[0].begin, origins[0].begin});

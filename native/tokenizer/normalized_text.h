@@ -27,6 +27,11 @@ class NormalizedText {
   std::vector<Origin> origins;  // one a byte, if tracked
   bool tracked = false;
 
+  // Steps in a row may each make a text longer, and the files that name them come from strangers: throws INVALID_FILE for a size, or a
+  // number of characters, beyond 32 times the bytes that were assigned. The longest decomposition of a character is 11 times it.
+  void check_growth(size_t size) const;
+  size_t limit = SIZE_MAX;
+
   // Replaces all of the text, of which the first `removed` characters leave nothing behind.
   void transform(const std::vector<Change>& changes, size_t removed);
 
@@ -37,7 +42,7 @@ class NormalizedText {
 // Builds a new text of parts of another.
 class TextBuilder {
  public:
-  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked; }
+  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit; }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);
   void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text

@@ -57,6 +57,7 @@ class Form : public NormalizerStep {
     if (composes_) compose_text(text, compatible_);
     else decompose_text(text, compatible_);
   }
+  bool keeps_ascii() const override { return true; }
 
  private:
   bool composes_, compatible_;
@@ -69,6 +70,7 @@ class Lowercase : public NormalizerStep {
 
 class StripAccents : public NormalizerStep {
  public:
+  bool keeps_ascii() const override { return true; }
   void run(NormalizedText& text) const override {
     if (is_ascii(text.text)) return;
     filter(text, [](uint32_t code) { return (unicode::properties()[code] & unicode::combining) == 0; });
@@ -107,6 +109,7 @@ class Replace : public NormalizerStep {
     std::vector<Regex::Match> matches;
     regex_.find_all(text.text, matches);
     if (matches.empty() || text.text.empty()) return;
+    if (!content_.empty() && matches.size() > text.limit / content_.size()) text.check_growth(SIZE_MAX);
     TextBuilder out(text);
     size_t at = 0;
     for (const auto& [begin, end] : matches) {

@@ -12,6 +12,7 @@ class NormalizerStep {
  public:
   virtual ~NormalizerStep() = default;
   virtual void run(NormalizedText& text) const = 0;
+  virtual bool keeps_ascii() const { return false; }
 };
 
 using Normalizer = std::vector<std::shared_ptr<const NormalizerStep>>;

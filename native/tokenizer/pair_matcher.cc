@@ -3,6 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include "runtime/error.h"
 
 namespace heddle {
@@ -24,7 +28,8 @@ std::unique_ptr<const PairMatcher> PairMatcher::build(const MergeTable& merges, 
   return made;
 }
 
-// Level by level, from tokens in the order of their bytes: those of a node are a range of them.
+// From tokens in the order of their bytes: those of a node are a range of them. Depth first, so that the children of a node's
+// first child follow it in memory: the ends of long tokens, which have no others, share a few cache lines.
 void PairMatcher::build_trie(const Vocab& vocab) {
   struct Entry {
     std::string_view text;
@@ -38,46 +43,46 @@ void PairMatcher::build_trie(const Vocab& vocab) {
   struct Range {
     uint32_t begin, end;
     Id shorter;  // the longest token that ends above
+    uint32_t node, depth;
   };
-  shorter_.assign(tokens_.size(), none);
+  steps_.assign(tokens_.size(), {});
   nodes_.assign(1, {});
-  std::vector<Range> level{{0, static_cast<uint32_t>(sorted.size()), none}}, next;
-  uint32_t node = 0;
-  for (size_t depth = 0; !level.empty(); ++depth) {
-    next.clear();
-    for (Range range : level) {
-      if (sorted[range.begin].text.size() == depth) {
-        const Id id = sorted[range.begin++].id;
-        shorter_[id] = range.shorter;
-        nodes_[node].token = range.shorter = id;
-      }
-      const auto first = static_cast<uint32_t>(nodes_.size());
-      std::array<uint32_t, 256> children{};
-      uint8_t bytes[Node::few];
-      uint32_t count = 0;
-      for (uint32_t begin = range.begin; begin < range.end;) {
-        const auto byte = static_cast<uint8_t>(sorted[begin].text[depth]);
-        uint32_t end = begin + 1;
-        while (end < range.end && static_cast<uint8_t>(sorted[end].text[depth]) == byte) ++end;
-        next.push_back({begin, end, range.shorter});
-        if (count < Node::few) bytes[count] = byte;
-        children[byte] = first + count++;
-        begin = end;
-      }
-      nodes_.resize(nodes_.size() + count);
-      Node& made = nodes_[node++];
-      made.first = first;
-      if (count <= Node::few) {
-        made.count = static_cast<uint8_t>(count);
-        std::copy_n(bytes, count, made.bytes);
-      } else {
-        made.count = 255;
-        const auto row = static_cast<uint32_t>(wide_.size());
-        std::memcpy(made.bytes, &row, sizeof(row));
-        wide_.push_back(children);
-      }
+  std::vector<Range> open{{0, static_cast<uint32_t>(sorted.size()), none, 0, 0}};
+  while (!open.empty()) {
+    Range range = open.back();
+    open.pop_back();
+    if (sorted[range.begin].text.size() == range.depth) {
+      const Id id = sorted[range.begin++].id;
+      steps_[id] = {range.shorter, range.depth};
+      nodes_[range.node].token = range.shorter = id;
     }
-    level.swap(next);
+    const auto first = static_cast<uint32_t>(nodes_.size());
+    const size_t above = open.size();
+    std::array<uint32_t, 256> children{};
+    uint8_t bytes[Node::few];
+    uint32_t count = 0;
+    for (uint32_t begin = range.begin; begin < range.end;) {
+      const auto byte = static_cast<uint8_t>(sorted[begin].text[range.depth]);
+      uint32_t end = begin + 1;
+      while (end < range.end && static_cast<uint8_t>(sorted[end].text[range.depth]) == byte) ++end;
+      open.push_back({begin, end, range.shorter, first + count, range.depth + 1});
+      if (count < Node::few) bytes[count] = byte;
+      children[byte] = first + count++;
+      begin = end;
+    }
+    std::reverse(open.begin() + static_cast<std::ptrdiff_t>(above), open.end());
+    nodes_.resize(nodes_.size() + count);
+    Node& made = nodes_[range.node];
+    made.first = first;
+    if (count <= Node::few) {
+      made.count = static_cast<uint8_t>(count);
+      std::copy_n(bytes, count, made.bytes);
+    } else {
+      made.count = 255;
+      const auto row = static_cast<uint32_t>(wide_.size());
+      std::memcpy(made.bytes, &row, sizeof(row));
+      wide_.push_back(children);
+    }
   }
   pairs_.assign(256 * 256, 0);
   for (uint32_t a = 0; a < 256; ++a) {
@@ -186,10 +191,17 @@ uint32_t PairMatcher::child(const Node& node, uint8_t byte) const {
     std::memcpy(&row, node.bytes, sizeof(row));
     return wide_[row][byte];
   }
+#if defined(__SSE2__)  // without a loop whose end nothing foretells
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&node.count));
+  const int equal = _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(static_cast<char>(byte)))) >> 1;
+  const int found = equal & ((1 << node.count) - 1);
+  return found != 0 ? node.first + static_cast<uint32_t>(__builtin_ctz(static_cast<unsigned>(found))) : 0;
+#else
   for (uint32_t i = 0; i < node.count; ++i) {
     if (node.bytes[i] == byte) return node.first + i;
   }
   return 0;
+#endif
 }
 
 PairMatcher::Id PairMatcher::longest(const char* p, const char* end) const {
@@ -221,16 +233,16 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
     if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");
     }
-    for (;; next = shorter_[next]) {
+    for (;; next = steps_[next].shorter) {
       if (next == none) {  // nothing fits here: the token before has to be another
         dead[at] = true;
         if (stack.empty()) throw internal_error("encode: expected an encoding of every text, found none");
         next = stack.back();
         stack.pop_back();
-        at -= tokens_[next].length;
+        at -= steps_[next].length;
         continue;  // goes on with the next shorter one
       }
-      const size_t end = at + tokens_[next].length;
+      const size_t end = at + steps_[next].length;
       if (dead[end] || (!stack.empty() && !fit(stack.back(), next, scratch))) continue;
       stack.push_back(next);
       at = end;
@@ -240,7 +252,7 @@ void PairMatcher::encode(std::string_view piece, const std::atomic<bool>* cancel
   }
   const size_t before = out.size();
   out.resize(before + stack.size());
-  for (size_t i = 0; i < stack.size(); ++i) out[before + i] = {stack[i], tokens_[stack[i]].length};
+  for (size_t i = 0; i < stack.size(); ++i) out[before + i] = {stack[i], steps_[stack[i]].length};
 }
 
 const PairMatcher* LongPieces::for_piece(size_t size, const MergeTable& merges, const Vocab& vocab, const uint32_t* byte_ids) const {

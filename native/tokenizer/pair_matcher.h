@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -29,7 +30,7 @@ class PairMatcher {
   // What one thread keeps from piece to piece: whether pairs of tokens fit (direct-mapped), and memory.
   class Scratch {
     friend class PairMatcher;
-    static constexpr int bits = 15;
+    static constexpr int bits = 16;
     std::vector<uint64_t> fits_ = std::vector<uint64_t>(size_t{1} << bits, UINT64_MAX);  // left << 32 | right << 1 | fits
     std::vector<uint32_t> stack_;
     std::vector<bool> dead_;
@@ -56,7 +57,7 @@ class PairMatcher {
     uint8_t count = 0;    // of children, 255 for more than a few
     uint8_t bytes[few] = {};  // of the children; of more than a few, the number of their row in wide_
   };
-  static_assert(sizeof(Node) == 16);
+  static_assert(sizeof(Node) == 16 && offsetof(Node, count) == 8 && offsetof(Node, bytes) == 9);  // child() reads them at once
 
   explicit PairMatcher(const MergeTable& merges) : merges_(merges) {}
   bool find_tokens(const Vocab& vocab, const uint32_t* byte_ids);
@@ -72,8 +73,12 @@ class PairMatcher {
   // a few dozen. By their first two bytes, and a bit for each such pair of bytes.
   std::vector<std::string_view> late_;
   std::vector<uint64_t> late_starts_;
-  std::vector<Id> shorter_;  // by id: the longest token that it begins with, itself left out
-  std::vector<Node> nodes_;  // level by level
+  struct Step {
+    Id shorter = none;  // the longest token that it begins with, itself left out
+    uint32_t length = 0;
+  };
+  std::vector<Step> steps_;  // by id: what stepping back asks, apart from the rest of a token
+  std::vector<Node> nodes_;  // depth first
   std::vector<std::array<uint32_t, 256>> wide_;  // children by byte, 0 where there is none
   std::vector<uint32_t> pairs_;  // the node of two bytes, 0 where no token begins with them
   Id bytes_[256];                // the token of each byte

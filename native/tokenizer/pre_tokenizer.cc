@@ -242,7 +242,9 @@ class Metaspace : public PreTokenizerStep {
       const bool wanted = scheme_ == Scheme::always || (scheme_ == Scheme::first && text.origins[begin].begin == 0);
       if (wanted && !there) out.put(mark_, begin, begin);
       for (size_t i = begin; i < end;) {
-        size_t next = std::min(text.text.find(' ', i), end);
+        // In this piece alone: the next space may be far away, and there are many pieces.
+        const size_t found = piece.find(' ', i - begin);
+        const size_t next = found == std::string_view::npos ? end : begin + found;
         out.keep(i, next);
         if (next == end) break;
         out.put(mark_, next, next + 1);

@@ -1,5 +1,6 @@
 // Splitter::run: a loop of its own for each pattern that stands alone, which is nearly always.
 #pragma once
+#include "tokenizer/split_deepseek.h"
 #include "tokenizer/split_patterns.h"
 #include "tokenizer/splitter.h"
 

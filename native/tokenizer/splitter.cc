@@ -3,6 +3,7 @@
 #include <string>
 
 #include "runtime/error.h"
+#include "tokenizer/split_deepseek.h"
 #include "tokenizer/split_patterns.h"
 
 namespace heddle {
@@ -15,8 +16,10 @@ NextPiece next_piece_function(SplitKind kind) {
     case SplitKind::digits: return split::Digits::next;
     case SplitKind::space_runs: return split::SpaceRuns::next;
     case SplitKind::each_space: return split::EachSpace::next;
+    case SplitKind::cjk_runs: return split::CjkRuns::next;
+    case SplitKind::deepseek: return split::DeepSeek::next;
   }
-  throw invalid_argument("split: expected a kind from 0 to 5, got " + std::to_string(static_cast<int>(kind)));
+  throw invalid_argument("split: expected a kind from 0 to 7, got " + std::to_string(static_cast<int>(kind)));
 }
 
 Splitter::Splitter(std::vector<SplitStage> stages) {

@@ -23,6 +23,7 @@ class Trie {
     }
   }
   uint32_t value(uint32_t node) const { return values_[node]; }  // no_token if no token ends here
+  uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // nodes
   uint32_t find(std::string_view bytes) const;                   // the node at the end of a text, or none
 
  private:

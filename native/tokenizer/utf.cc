@@ -40,6 +40,52 @@ inline bool in_range(char byte, int low, int high) {
 
 }  // namespace
 
+size_t ascii_length(std::string_view bytes) {
+  size_t i = 0;
+#if defined(__SSE2__)
+  for (; i + 16 <= bytes.size(); i += 16) {
+    const int high = _mm_movemask_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes.data() + i)));
+    if (high != 0) return i + static_cast<size_t>(__builtin_ctz(static_cast<unsigned>(high)));
+  }
+#else
+  for (; i + 8 <= bytes.size(); i += 8) {
+    uint64_t eight;
+    std::memcpy(&eight, bytes.data() + i, 8);
+    if (eight & 0x8080808080808080ULL) break;
+  }
+#endif
+  while (i < bytes.size() && static_cast<uint8_t>(bytes[i]) < 0x80) ++i;
+  return i;
+}
+
+size_t to_utf16(std::string_view bytes, char16_t* out) {
+  char16_t* to = out;
+  for (size_t i = 0; i < bytes.size();) {
+    const size_t stop = i + ascii_length(bytes.substr(i));
+#if defined(__SSE2__)
+    for (; i + 16 <= stop; i += 16, to += 16) {
+      const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes.data() + i));
+      const __m128i zero = _mm_setzero_si128();
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi8(block, zero));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(to + 8), _mm_unpackhi_epi8(block, zero));
+    }
+#endif
+    for (; i < stop; ++i) *to++ = static_cast<uint8_t>(bytes[i]);
+    while (i < bytes.size() && static_cast<uint8_t>(bytes[i]) >= 0x80) {
+      int size = 0;
+      uint32_t code = decode(bytes.data() + i, size);
+      i += static_cast<size_t>(size);
+      if (code >= 0x10000) {
+        code -= 0x10000;
+        *to++ = static_cast<char16_t>(0xD800 + (code >> 10));
+        code = 0xDC00 + (code & 0x3FF);
+      }
+      *to++ = static_cast<char16_t>(code);
+    }
+  }
+  return static_cast<size_t>(to - out);
+}
+
 size_t to_utf8(const char16_t* in, size_t length, char* out) {
   char* to = out;
   size_t i = 0;
@@ -116,6 +162,8 @@ int character_length(const char* bytes, size_t length, int& skip) {
 bool is_well_formed(std::string_view bytes) {
   int skip = 0;
   for (size_t i = 0; i < bytes.size();) {
+    i += ascii_length(bytes.substr(i));
+    if (i == bytes.size()) break;
     const int size = character_length(bytes.data() + i, bytes.size() - i, skip);
     if (size == 0) return false;
     i += size;

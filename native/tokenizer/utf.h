@@ -15,6 +15,12 @@ size_t to_utf8(const char16_t* in, size_t length, char* out);
 // Appends the same to `out`.
 void append_utf8(const char16_t* in, size_t length, std::string& out);
 
+// How many of the first bytes are ASCII.
+size_t ascii_length(std::string_view bytes);
+
+// Writes the UTF-16 of well-formed UTF-8 to `out`, which has room for a unit a byte, and returns how many units it took.
+size_t to_utf16(std::string_view bytes, char16_t* out);
+
 // Appends one code point, which is no surrogate.
 inline void append_code(uint32_t code, std::string& out) {
   if (code < 0x80) {

@@ -1,5 +1,6 @@
 // A small cache from a short word to its ids: sets of two entries, each set a cache line. Words of one language live in its
-// first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged anew.
+// first half megabyte, about what an L2 cache has to spare; the rest catches rarer ones before they are merged anew. Longer
+// words (identifiers, Korean and Japanese phrases) have entries of a line each.
 #pragma once
 #include <cstdint>
 #include <cstdlib>
@@ -16,7 +17,8 @@ namespace heddle {
 class WordCache {
  public:
   static constexpr size_t max_bytes = 16;
-  static constexpr size_t max_ids = 3;
+  static constexpr size_t inline_ids = 3;
+  static constexpr size_t max_ids = 11;  // the rest lies beside the entries
 
   // The word's bytes, zero-padded.
   struct Key {
@@ -24,11 +26,21 @@ class WordCache {
   };
   struct Entry {
     Key key;
-    uint32_t ids[max_ids];
+    uint32_t ids[inline_ids];
     uint8_t length;  // 0: free
     uint8_t count;
   };
   static_assert(sizeof(Entry) == 32);
+
+  static constexpr size_t max_long_bytes = 32;
+  static constexpr size_t max_long_ids = 7;
+  struct LongEntry {
+    Key low, high;
+    uint32_t ids[max_long_ids];
+    uint8_t length;  // 0: free
+    uint8_t count;
+  };
+  static_assert(sizeof(LongEntry) == 64);
 
   // Key of a word of 1 to max_bytes bytes that has max_bytes readable ones.
   static Key wide_key(const char* word, size_t length) {
@@ -58,19 +70,44 @@ class WordCache {
 
   // The word's entry, or null.
   const Entry* find(const Key& key, size_t length) const {
-    const Entry* set = &entries_[set_of(key)];
+    const Entry* set = entries_.get() + set_of(key);
     if (matches(set[0], key, length)) return &set[0];
     return matches(set[1], key, length) ? &set[1] : nullptr;
   }
 
+  struct MoreIds {
+    uint32_t ids[max_ids - inline_ids];
+  };
+  // An entry's ids after the inline ones.
+  const MoreIds& more_ids(const Entry* entry) const { return more()[entry - entries_.get()]; }
+
   // Puts a word in front of its set; the last of the set goes.
   void add(const Key& key, size_t length, const uint32_t* ids, size_t count) {
-    Entry* set = &entries_[set_of(key)];
+    const size_t at = set_of(key);
+    Entry* set = entries_.get() + at;
+    if (set[0].count > inline_ids) more()[at + 1] = more()[at];
     set[1] = set[0];
     set[0].key = key;
     set[0].length = static_cast<uint8_t>(length);
     set[0].count = static_cast<uint8_t>(count);
-    for (size_t i = 0; i < count; ++i) set[0].ids[i] = ids[i];
+    for (size_t i = 0; i < count && i < inline_ids; ++i) set[0].ids[i] = ids[i];
+    for (size_t i = inline_ids; i < count; ++i) more()[at].ids[i - inline_ids] = ids[i];
+  }
+
+  // The same for words of more than max_bytes, up to max_long_bytes; a new one takes the place of another.
+  const LongEntry* find_long(const Key& low, const Key& high, size_t length) const {
+    const LongEntry& entry = long_entries_.get()[place_of(low, high)];
+    const bool equal = ((entry.low.low ^ low.low) | (entry.low.high ^ low.high) | (entry.high.low ^ high.low) |
+                        (entry.high.high ^ high.high) | (entry.length ^ length)) == 0;
+    return equal ? &entry : nullptr;
+  }
+  void add_long(const Key& low, const Key& high, size_t length, const uint32_t* ids, size_t count) {
+    LongEntry& entry = long_entries_.get()[place_of(low, high)];
+    entry.low = low;
+    entry.high = high;
+    entry.length = static_cast<uint8_t>(length);
+    entry.count = static_cast<uint8_t>(count);
+    for (size_t i = 0; i < count; ++i) entry.ids[i] = ids[i];
   }
 
  private:
@@ -83,19 +120,36 @@ class WordCache {
     return ((entry.key.low ^ key.low) | (entry.key.high ^ key.high) | (entry.length ^ length)) == 0;
   }
 
-  // Zeros that the system hands out page by page, from a line's beginning on.
-  struct Free {
-    void operator()(void* memory) const { std::free(memory); }
-  };
-  static constexpr size_t line = 64;
-  static constexpr size_t bytes = sizeof(Entry) * 2 << bits;
-  static void* allocate() {
-    void* memory = std::calloc(1, bytes + line);
-    if (memory == nullptr) throw std::bad_alloc();
-    return memory;
+  static constexpr int long_bits = 14;  // 1 MiB
+  static size_t place_of(const Key& low, const Key& high) {
+    const uint64_t folded = (high.low ^ high.high * 0x9E3779B97F4A7C15ULL) * 0xC2B2AE3D27D4EB4FULL;
+    const uint64_t hash = (low.low ^ low.high * 0x9E3779B97F4A7C15ULL ^ folded ^ folded >> 32) * 0xD6E8FEB86659FD93ULL;
+    return hash >> (64 - long_bits);
   }
-  std::unique_ptr<void, Free> memory_{allocate()};
-  Entry* entries_ = reinterpret_cast<Entry*>((reinterpret_cast<uintptr_t>(memory_.get()) + line - 1) & ~uintptr_t{line - 1});
+
+  // Zeros that the system hands out page by page, from a line's beginning on.
+  template <class T>
+  class Lines {
+   public:
+    explicit Lines(size_t count) : memory_(std::calloc(1, count * sizeof(T) + line)) {
+      if (memory_ == nullptr) throw std::bad_alloc();
+      first_ = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + line - 1) & ~uintptr_t{line - 1});
+    }
+    T* get() const { return first_; }
+
+   private:
+    static constexpr size_t line = 64;
+    struct Free {
+      void operator()(void* memory) const { std::free(memory); }
+    };
+    std::unique_ptr<void, Free> memory_;
+    T* first_;
+  };
+  MoreIds* more() const { return more_.get(); }
+
+  Lines<Entry> entries_{size_t{2} << bits};
+  Lines<MoreIds> more_{size_t{2} << bits};
+  Lines<LongEntry> long_entries_{size_t{1} << long_bits};
 };
 
 }  // namespace heddle

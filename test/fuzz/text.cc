@@ -15,7 +15,7 @@ namespace {
 std::vector<SplitStage> stages(Input& in) {
   std::vector<SplitStage> list;
   for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i)
-    list.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 6)), in.ConsumeIntegralInRange<uint8_t>(0, 4), in.ConsumeBool()});
+    list.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 8)), in.ConsumeIntegralInRange<uint8_t>(0, 4), in.ConsumeBool()});
   return list;
 }
 

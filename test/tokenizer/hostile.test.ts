@@ -144,6 +144,24 @@ describe("tokenizer.json", () => {
     );
   });
 
+  it("may not make texts grow without end", () => {
+    const sequence = (list: string, part: object) => ({ type: "Sequence", [list]: Array(60).fill(part) });
+    const doubles = { type: "Replace", pattern: { String: "a" }, content: "aa" };
+    const level = { type: "ByteLevel", add_prefix_space: true, trim_offsets: true, use_regex: false };
+    for (const parts of [
+      { normalizer: sequence("normalizers", doubles) },
+      { normalizer: { type: "Replace", pattern: { String: "a" }, content: "x".repeat(1 << 20) } },
+      { normalizer: { type: "Prepend", prepend: "x".repeat(1 << 20) } },
+      { normalizer: sequence("normalizers", { type: "ByteLevel" }) },
+      { pre_tokenizer: sequence("pretokenizers", level) },
+    ]) {
+      const tokenizer = fromJson(byteLevelJson([], parts));
+      expect(() => tokenizer.encode("éa".repeat(1000))).toThrowError(
+        expect.objectContaining({ code: "INVALID_FILE", message: expect.stringMatching(/times as long/u) }),
+      );
+    }
+  });
+
   it("may not look for nothing", () => {
     const nothing = { type: "Replace", pattern: { String: "" }, content: "x" };
     const split = { type: "Split", pattern: { String: "" }, behavior: "Isolated", invert: false };

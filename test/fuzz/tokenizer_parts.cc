@@ -1,0 +1,153 @@
+// Parts of the tokenizer by themselves, where the whole reaches them too seldom: the reader of JSON vocabularies, the automaton of added
+// tokens, maps of characters, offsets of normalised text, and the training of vocabularies of characters.
+#include <algorithm>
+#include <atomic>
+
+#include "fuzz.h"
+#include "tokenizer/added_tokens.h"
+#include "tokenizer/charsmap.h"
+#include "tokenizer/json_vocabulary.h"
+#include "tokenizer/longest_starts.h"
+#include "tokenizer/trainer.h"
+#include "tokenizer/unigram_trainer.h"
+#include "tokenizer/utf.h"
+
+using namespace heddle;
+using namespace heddle::fuzz;
+
+namespace {
+
+std::string text_of(const std::string& bytes) {
+  std::string text;
+  utf::append_lossy(bytes, text);
+  return text;
+}
+
+void json(Input& in) {
+  // A file's frame around any bytes, so that the readers of tokens and merges see them.
+  const bool framed = in.ConsumeBool();
+  const std::string a = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 200)), b = in.ConsumeRemainingBytesAsString();
+  const std::string file = framed ? "{\"model\":{\"vocab\":{" + a + "},\"merges\":[" + b + "]},\"x\":1}" : a + b;
+  const auto read = read_json_vocabulary(file);
+  if (read == nullptr) return;
+  require(read->token_lengths.size() == read->token_ids.size() && read->merge_lengths.size() % 2 == 0, "one length a token, two a merge");
+  size_t at = 0;
+  for (size_t i = 0; i < read->token_ids.size(); ++i) {
+    require(read->token_lengths[i] <= read->tokens.size() - at, "tokens lie within their text");
+    require(read->find(std::u16string_view(read->tokens).substr(at, read->token_lengths[i])) == read->token_ids[i], "every token is found");
+    at += read->token_lengths[i];
+  }
+  require(at == read->tokens.size(), "tokens add up to their text");
+  at = 0;
+  for (const uint32_t length : read->merge_lengths) at += length;
+  require(at == read->merges.size(), "merges add up to their text");
+}
+
+// Few letters: contents that begin and end alike.
+std::string letters(Input& in, size_t most) {
+  std::string text = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, most));
+  for (char& c : text) c = "aab <"[static_cast<uint8_t>(c) % 5];
+  return text;
+}
+
+void added_tokens(Input& in) {
+  std::vector<AddedToken> tokens;
+  for (int i = in.ConsumeIntegralInRange<int>(1, 6); i > 0; --i) {
+    AddedToken token;
+    token.content = letters(in, 9) + "a";
+    token.id = static_cast<uint32_t>(i);
+    token.guarded = in.ConsumeBool(), token.lstrip = in.ConsumeBool(), token.rstrip = in.ConsumeBool(), token.single_word = in.ConsumeBool();
+    tokens.push_back(token);
+  }
+  std::vector<std::string_view> contents;
+  for (const AddedToken& token : tokens) contents.push_back(token.content);
+  std::vector<size_t> barriers;
+  for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) barriers.push_back(in.ConsumeIntegralInRange<size_t>(0, 60));
+  std::sort(barriers.begin(), barriers.end());
+  const std::string text = letters(in, 120);
+  std::vector<uint32_t> found;
+  LongestStarts(contents).find(text, found);
+  for (size_t i = 0; i < text.size(); ++i) {
+    uint32_t longest = LongestStarts::none;
+    for (uint32_t k = 0; k < contents.size(); ++k) {
+      if (text.compare(i, contents[k].size(), contents[k]) != 0) continue;
+      if (longest == LongestStarts::none || contents[k].size() > contents[longest].size()) longest = k;
+    }
+    require(found[i] == longest, "the automaton finds the longest content");
+  }
+
+  const AddedTokenMatcher matcher(tokens);
+  std::vector<Segment> segments;
+  matcher.split(text, 0, text.size(), true, barriers, segments);
+  size_t at = 0;
+  for (const Segment& segment : segments) {
+    require(segment.begin == at && segment.end > at, "segments follow one another and none is empty");
+    at = segment.end;
+  }
+  require(at == text.size(), "segments add up to the text");
+}
+
+void charsmap(Input& in) {
+  const std::string map = in.ConsumeBytesAsString(in.ConsumeIntegralInRange<size_t>(0, 300));
+  const bool longest = in.ConsumeBool();
+  const std::string text = text_of(in.ConsumeRemainingBytesAsString());
+  accepts([&] {
+    const Charsmap made(map);
+    NormalizedText normalized;
+    normalized.assign(text, 0, true);
+    if (longest) made.run_longest(normalized);
+    else made.run(normalized);
+    require(utf::is_well_formed(normalized.text), "mapped text is well-formed");
+    require(normalized.origins.size() == normalized.text.size(), "every byte has its origin");
+    for (const Origin& o : normalized.origins) require(o.begin <= o.end && o.end <= text.size(), "origins lie within the text");
+  });
+}
+
+void training(Input& in) {
+  AlphabetOptions alphabet;
+  alphabet.coverage = in.ConsumeIntegralInRange<int>(0, 10) / 10.0;
+  alphabet.limit = in.ConsumeBool() ? in.ConsumeIntegralInRange<uint32_t>(0, 8) : UINT32_MAX;
+  alphabet.min_count = in.ConsumeIntegralInRange<uint64_t>(0, 3);
+  alphabet.subword_prefix = in.ConsumeBool() ? "##" : "";
+  UnigramOptions options;
+  options.tokens = in.ConsumeIntegralInRange<uint32_t>(0, 60), options.seeds = in.ConsumeIntegralInRange<uint32_t>(0, 80);
+  options.max_piece_length = in.ConsumeIntegralInRange<uint32_t>(1, 9), options.sub_iterations = in.ConsumeIntegralInRange<uint32_t>(0, 3);
+  options.shrinking_factor = in.ConsumeIntegralInRange<int>(1, 9) / 10.0, options.threads = in.ConsumeIntegralInRange<size_t>(1, 2);
+  options.alphabet = alphabet;
+  options.alphabet.subword_prefix.clear();
+  const bool unigram = in.ConsumeBool();
+  const std::string text = text_of(in.ConsumeRemainingBytesAsString());
+  const std::atomic<bool> never{false};
+  WordCounts words({{SplitKind::gpt2}}, {});
+  words.add_text(text, never);
+  words.sort();
+  if (unigram) {
+    for (const TrainedPiece& piece : train_unigram(words, options)) {
+      require(piece.score == piece.score && !piece.text.empty() && utf::is_well_formed(piece.text), "pieces are texts with scores");
+      require(text.find(piece.text) != std::string::npos, "a piece occurs in the text");
+    }
+    return;
+  }
+  SymbolWords symbols = to_symbols(words, alphabet);
+  std::vector<std::string> tokens = symbols.alphabet;
+  TrainOptions train;
+  train.tokens = options.tokens, train.min_count = alphabet.min_count;
+  for (const TrainedMerge& merge : train_bpe(symbols, train)) {
+    require(merge.left < tokens.size() && merge.right < tokens.size() && merge.token <= tokens.size(), "a merge joins tokens that are there");
+    if (merge.token == tokens.size()) tokens.push_back("");
+  }
+  require(tokens.size() <= symbols.alphabet.size() + options.tokens, "no more tokens than asked for");
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  Input in(data, size);
+  switch (in.ConsumeIntegralInRange<int>(0, 3)) {
+    case 0: json(in); break;
+    case 1: added_tokens(in); break;
+    case 2: charsmap(in); break;
+    default: accepts([&] { training(in); });
+  }
+  return 0;
+}

@@ -1,0 +1,15 @@
+// No text is worse than n log n, from 64 KB to 1 MB: every component with every text of growth.ts.
+import { describe, expect, it } from "vitest";
+import { adversarial, configurations, growth } from "./growth.ts";
+
+describe("a megabyte takes about sixteen times as long as 64 KB", () => {
+  for (const [name, make] of Object.entries(configurations())) {
+    it(name, { timeout: 600_000 }, () => {
+      const tokenizer = make();
+      for (const [text, part] of Object.entries(adversarial)) {
+        const times = growth(tokenizer, part, 1 << 16);
+        if (times !== undefined) expect(times, text).toBeLessThan(80);
+      }
+    });
+  }
+});
