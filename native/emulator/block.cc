@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "emulator/emulator.h"
+#include "emulator/executor.h"
 #include "emulator/fiber.h"
 #include "emulator/race.h"
+#include "emulator/runtime.h"
 #include "runtime/error.h"
 
 namespace heddle {
@@ -19,8 +21,7 @@ Dim3 thread_index, block_index, block_size, grid_size;
 
 namespace {
 
-constexpr size_t shared_capacity = 99 << 10;  // what every architecture from sm_80 on offers a block
-constexpr size_t red_zone = 64;
+constexpr size_t largest_shared = 227 << 10, red_zone = 64;
 constexpr int warp_size = 32;
 
 struct Copy {
@@ -30,7 +31,7 @@ struct Copy {
   bool done;
 };
 
-enum class State { ready, barrier, collective, ended };
+enum class State { ready, barrier, collective, asynchronous, ended };
 
 struct Thread {
   std::unique_ptr<Fiber> fiber;
@@ -71,7 +72,7 @@ struct Block {
   std::vector<Slot> slots;
   std::unique_ptr<char[]> memory;
   char* shared_begin = nullptr;
-  size_t shared_used = 0, dynamic_bytes = 0;
+  size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
 };
 
 enum class Asynchrony { lazy, eager, random };
@@ -195,9 +196,12 @@ void run_block(Dim3 position) {
     t.fiber->start(thread_main);
     make_ready(i);
   }
-  if (b.dynamic_bytes) shared(&b, b.dynamic_bytes, 128);
+  if (b.dynamic_bytes) shared(&b, b.dynamic_bytes, 1024);
+  begin_asynchronous((b.threads + warp_size - 1) / warp_size);
   Options& o = options();
-  while (b.next < b.ready.size() && b.failure.empty()) {
+  while (b.failure.empty() && (b.next < b.ready.size() || land_something())) {
+    if (b.next == b.ready.size()) continue;
+    maybe_land();
     if (o.random_order) std::swap(b.ready[b.next], b.ready[b.next + o.random() % (b.ready.size() - b.next)]);
     b.current = &b.thread[b.ready[b.next++]];
     if (b.next > 4096) b.ready.erase(b.ready.begin(), b.ready.begin() + static_cast<std::ptrdiff_t>(b.next)), b.next = 0;
@@ -206,6 +210,7 @@ void run_block(Dim3 position) {
     b.current = nullptr;
   }
   if (b.failure.empty() && b.ended < b.threads) b.failure = "no thread can go on: " + stuck_threads();
+  if (b.failure.empty()) b.failure = unfinished();
   if (b.failure.empty()) check_red_zones();
 }
 
@@ -224,6 +229,7 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_by
   b.body = &body;
   b.threads = static_cast<int>(size.size());
   b.dynamic_bytes = dynamic_shared_bytes;
+  b.capacity = device_shared_bytes();
   b.failure.clear();
   while (static_cast<int>(b.thread.size()) < b.threads) {
     b.thread.emplace_back();
@@ -231,7 +237,7 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_by
   }
   b.meetings.resize(static_cast<size_t>((b.threads + warp_size - 1) / warp_size));
   if (!b.memory) {
-    b.memory = std::make_unique<char[]>(2 * shared_capacity + 1024);
+    b.memory = std::make_unique<char[]>(2 * largest_shared + 1024);
     b.shared_begin = b.memory.get() + (1024 - reinterpret_cast<uintptr_t>(b.memory.get()) % 1024);
   }
   block_size = size, grid_size = grid;
@@ -264,8 +270,8 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
   const size_t begin = (b.shared_used + alignment - 1) / alignment * alignment;
   size_t total = bytes;
   for (const Slot& s : b.slots) total += s.bytes;
-  if (total > shared_capacity) {
-    const std::string message = "expected at most " + std::to_string(shared_capacity) + " bytes of shared memory, got " + std::to_string(total);
+  if (total > shared_capacity()) {
+    const std::string message = "expected at most " + std::to_string(shared_capacity()) + " bytes of shared memory, got " + std::to_string(total);
     if (!b.current) throw internal_error(std::string(b.kernel) + ": " + message);
     fatal(message);
   }
@@ -290,6 +296,7 @@ void barrier(int line) {
       fatal("__syncthreads at line " + std::to_string(line) + " while other threads wait in the one at line " + std::to_string(b.thread[i].line));
   if (++b.at_barrier < b.threads) return wait_as(State::barrier, "__syncthreads", line);
   b.at_barrier = 0;
+  synchronise_clocks();
   for (int i = 0; i < b.threads; ++i) {
     Thread& t = b.thread[i];
     ++t.epoch.barriers;
@@ -336,8 +343,7 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
   Thread& t = *block().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));
-  Options& o = options();
-  if (o.asynchrony == Asynchrony::eager || (o.asynchrony == Asynchrony::random && o.random() % 2)) land(c);
+  if (now_rather_than_later()) land(c);
   t.groups.back().push_back(c);
 }
 
@@ -375,9 +381,31 @@ const Epoch* current_epoch() {
   return t ? &t->epoch : nullptr;
 }
 
+// ---- for the asynchronous units -------------------------------------------------------------------------------------------------
+
+int running_thread() { return index_of(*block().current); }
+int threads_of_block() { return block().threads; }
+void block_until_woken(const char* what, int line) { wait_as(State::asynchronous, what, line); }
+void wake(int thread) { make_ready(thread); }
+bool draws() { return options().random_order; }
+size_t draw(size_t choices) { return draws() ? static_cast<size_t>(options().random() % choices) : 0; }
+bool now_rather_than_later() {
+  const Asynchrony a = options().asynchrony;
+  return a == Asynchrony::eager || (a == Asynchrony::random && draw(2));
+}
+uintptr_t shared_address(const void* data) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  if (!in_shared(address)) fatal("expected an address in shared memory, got another");
+  return address - reinterpret_cast<uintptr_t>(block().shared_begin);
+}
+size_t shared_capacity() { return block().capacity; }
+char* shared_data(uintptr_t address) { return block().shared_begin + address; }
+void count_proxy_fence() { ++block().current->epoch.proxy_fences; }
+uint32_t proxy_fences_of(int thread) { return block().thread[static_cast<size_t>(thread)].epoch.proxy_fences; }
+
 bool in_shared(uintptr_t address) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(block().shared_begin);
-  return begin && address - begin < 2 * shared_capacity;
+  return begin && address - begin < 2 * largest_shared;
 }
 
 }  // namespace emulator

@@ -198,12 +198,14 @@ Builder rows() {
 int run_all(const std::string& beginning) {
   setenv("HEDDLE_EMULATE_CUDA", "1", 1);
   setenv("HEDDLE_CHECK", "1", 1);
-  const std::shared_ptr<Accelerator> device = open_cuda(0);
-  Lane lane(1, device);
-  const std::pair<const char*, Builder> cases[] = {
+  const std::vector<std::pair<const char*, Builder>> everywhere = {
       {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
       {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
+      {"linear f32, parts", linear(DType::f32, 20, 1100, 30, false)},
+      {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},
+      {"linear bf16, parts of the weight's gradient", linear(DType::bf16, 1090, 24, 16, false)},
+      {"linear bf16, parts of large tiles", linear(DType::bf16, 72, 1544, 80, false)},
       {"norms", norms(11, 300)},                                 {"attention", attention(DType::f32, 37, 4, 2, 20, 0)},
       {"attention, window", attention(DType::f32, 40, 2, 2, 70, 5)},         {"cached attention", cached(300, 40, 3)},
       {"cached attention, parts in one block", cached(300, 40, 5)},
@@ -212,17 +214,23 @@ int run_all(const std::string& beginning) {
       {"cached attention, q8 ring", cached_q8(37)},
       {"rows", rows()},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
+      {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
       {"quantised q4_0", quantised(DType::q4_0, 37, 160, 70)},   {"quantised q4_k", quantised(DType::q4_k, 70, 256, 66)},
       {"quantised q5_0", quantised(DType::q5_0, 5, 96, 20)},     {"quantised q6_k", quantised(DType::q6_k, 3, 512, 9)},
       {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
       {"experts of slots", experts(90, 20, true)},
   };
+  // Products of warpgroups: each with its gradients, so that either operand lies either way; tiles of either width, more of them than
+  // multiprocessors; depths of more tiles than stages; odd rows.
+  const std::vector<std::pair<const char*, Builder>> on_sm90 = {
+      {"sm_90: wide tiles", linear(DType::bf16, 300, 328, 264, false)},
+      {"sm_90: half tiles, transposed", linear(DType::bf16, 768, 456, 104, true)},
+      {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
+      {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
+  };
   int failed = 0;
-  // A GPU has its own order of events.
-  const bool emulated = cuda_devices()[0].name.rfind("emulated", 0) == 0;
-  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
-  for (const char* order : orders) {
-    setenv("HEDDLE_EMULATOR", order, 1);
+  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
+    Lane lane(1, device);
     for (const auto& [name, builder] : cases) {
       if (std::string(name).rfind(beginning, 0) != 0) continue;
       try {
@@ -232,6 +240,16 @@ int run_all(const std::string& beginning) {
         ++failed;
       }
     }
+  };
+  // A GPU has its own order of events, and is what it is.
+  const bool emulated = cuda_devices()[0].name.rfind("emulated", 0) == 0;
+  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
+  for (const char* order : orders) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    setenv("HEDDLE_EMULATE_CUDA", "1", 1);
+    run_on(open_cuda(0), order, everywhere);
+    setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
+    run_on(open_cuda(0), order, on_sm90);
     if (failed) break;
   }
   if (!failed) std::printf("every kernel agrees with its reference on %s\n", cuda_devices()[0].name.c_str());
