@@ -49,13 +49,14 @@ struct Granule {
 struct Copy {
   uintptr_t to;
   TensorMap map;
-  int32_t column, row;
+  int32_t at[4];
   uintptr_t barrier;
-  size_t bytes() const { return map.box_columns * map.box_rows * 2; }
+  size_t bytes() const { return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
 };
 
 struct Product {
   WarpgroupProduct lanes[warp_size];
+  uint32_t left[warp_size][4];  // as the lanes' registers were
   std::vector<uintptr_t> granules;
   bool done = false;
   std::vector<float>* sums;  // (16, n)
@@ -112,18 +113,25 @@ uintptr_t swizzle(uintptr_t address) { return address ^ (address >> 3 & 0x70); }
 
 void land(const Copy& c) {
   State& s = state();
-  for (uint64_t r = 0; r < c.map.box_rows; ++r)
-    for (uint64_t p = 0; p < c.map.box_columns / 8; ++p) {
+  const uint32_t *box = c.map.box, pieces = box[0] / 8;
+  for (uint32_t line = 0; line < box[1] * box[2] * box[3]; ++line) {
+    const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]}, c.at[3] + int64_t{line / box[1] / box[2]}};
+    bool inside = true;
+    const char* from = c.map.data;
+    for (int i = 0; i < 3; ++i) {
+      inside = inside && outer[i] >= 0 && outer[i] < int64_t{c.map.dims[i + 1]};
+      from += outer[i] * static_cast<int64_t>(c.map.strides[i]);
+    }
+    for (uint32_t p = 0; p < pieces; ++p) {
       char piece[16] = {};
-      const int64_t row = c.row + static_cast<int64_t>(r);
       for (int e = 0; e < 8; ++e) {
-        const int64_t column = c.column + static_cast<int64_t>(p) * 8 + e;
-        if (row >= 0 && row < static_cast<int64_t>(c.map.rows) && column >= 0 && column < static_cast<int64_t>(c.map.columns))
-          std::memcpy(piece + 2 * e, c.map.data + static_cast<uint64_t>(row) * c.map.row_bytes + static_cast<uint64_t>(column) * 2, 2);
+        const int64_t column = c.at[0] + int64_t{p} * 8 + e;
+        if (inside && column >= 0 && column < int64_t{c.map.dims[0]}) std::memcpy(piece + 2 * e, from + 2 * column, 2);
       }
-      const uintptr_t to = c.to + r * c.map.box_columns * 2 + p * 16;
+      const uintptr_t to = c.to + (uintptr_t{line} * pieces + p) * 16;
       std::memcpy(shared_data(c.map.swizzled ? swizzle(to) : to), piece, 16);
     }
+  }
   Barrier& b = s.barriers.at(c.barrier);
   for (uintptr_t g = c.to / granule_bytes; g * granule_bytes < c.to + c.bytes(); ++g) {
     s.granules[g].in_flight = false;
@@ -170,12 +178,22 @@ void compute(Product& p, int warp) {
   if (p.done) return;
   p.done = true;
   const WarpgroupProduct& w = p.lanes[0];
-  const Descriptor a(w.a, w.a_transposed, 0), b(w.b, w.b_transposed, 0);
-  const int n = w.n, row0 = warp % 4 * 16;
+  const Descriptor b(w.b, w.b_transposed, 0);
+  const int n = w.n;
   float left[16][16];
   std::vector<float> right(static_cast<size_t>(16 * n));
-  for (int i = 0; i < 16; ++i)
-    for (int k = 0; k < 16; ++k) left[i][k] = element(a(row0 + i, k));
+  if (w.left) {
+    // Figure "WGMMA .m64nNk16 register fragment layout for matrix A": register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16 and
+    // columns 2 (i % 4) + 8 (r / 2) and the next.
+    for (int lane = 0; lane < warp_size; ++lane)
+      for (int r = 0; r < 4; ++r)
+        for (int e = 0; e < 2; ++e)
+          left[lane / 4 + r % 2 * 8][lane % 4 * 2 + r / 2 * 8 + e] = to_float(bf16{static_cast<uint16_t>(p.left[lane][r] >> 16 * e)});
+  } else {
+    const Descriptor a(w.a, w.a_transposed, 0);
+    for (int i = 0; i < 16; ++i)
+      for (int k = 0; k < 16; ++k) left[i][k] = element(a(warp % 4 * 16 + i, k));
+  }
   for (int j = 0; j < n; ++j)
     for (int k = 0; k < 16; ++k) right[static_cast<size_t>(k * n + j)] = element(b(j, k));
   for (int i = 0; i < 16; ++i) {
@@ -200,16 +218,19 @@ void check_reads(Product& p, int warp, int line) {
   State& s = state();
   Warp& w = s.warps[static_cast<size_t>(warp)];
   const WarpgroupProduct& lane = p.lanes[0];
-  const Descriptor a(lane.a, lane.a_transposed, line), b(lane.b, lane.b_transposed, line);
+  const Descriptor b(lane.b, lane.b_transposed, line);
   std::vector<uintptr_t> found;
   found.reserve(static_cast<size_t>(16 * (16 + lane.n)));
   const auto read = [&](uintptr_t address) {
     if (address + 2 > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
     found.push_back(address / granule_bytes);
   };
-  for (int k = 0; k < 16; ++k) {
-    for (int i = 0; i < 16; ++i) read(a(warp % 4 * 16 + i, k));
+  for (int k = 0; k < 16; ++k)
     for (int j = 0; j < lane.n; ++j) read(b(j, k));
+  if (!lane.left) {
+    const Descriptor a(lane.a, lane.a_transposed, line);
+    for (int k = 0; k < 16; ++k)
+      for (int i = 0; i < 16; ++i) read(a(warp % 4 * 16 + i, k));
   }
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
@@ -229,10 +250,13 @@ void issue(void** lanes, int line) {
   Warp& w = s.warps[static_cast<size_t>(warp)];
   if (!w.fenced) fatal("wgmma" + at(line) + " without a wgmma.fence since sums were last touched");
   Product p;
-  for (int i = 0; i < warp_size; ++i) p.lanes[i] = *static_cast<WarpgroupProduct*>(lanes[i]);
+  for (int i = 0; i < warp_size; ++i) {
+    p.lanes[i] = *static_cast<WarpgroupProduct*>(lanes[i]);
+    if (p.lanes[i].left) std::copy(p.lanes[i].left, p.lanes[i].left + 4, p.left[i]);
+  }
   const WarpgroupProduct& first = p.lanes[0];
   const auto same = [](const WarpgroupProduct& x, const WarpgroupProduct& y) {
-    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed && x.b_transposed == y.b_transposed && x.add == y.add;
+    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed && x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left;
   };
   for (const WarpgroupProduct& lane : p.lanes)
     if (!same(lane, first)) fatal("wgmma" + at(line) + ": lanes of a warp that ask for different products");
@@ -265,6 +289,8 @@ void retire(int pending) {
     w.committed.pop_front();
     for (Product& p : group) {
       compute(p, warp);
+      for (int i = 0; p.lanes[0].left && i < warp_size; ++i)
+        if (!std::equal(p.left[i], p.left[i] + 4, p.lanes[i].left)) fatal("registers of a wgmma changed while it may read them");
       for (uintptr_t number : p.granules) {
         --s.granules[number].reading;
         s.granules[number].read[warp] = w.clock[static_cast<size_t>(warp)];
@@ -329,11 +355,13 @@ void wait_barrier(void* barrier, uint32_t parity, int line) {
 
 // ---- copies ---------------------------------------------------------------------------------------------------------------------
 
-void copy_box(void* to, const void* map, int32_t column, int32_t row, void* barrier, int line) {
+void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, int line) {
   State& s = state();
-  Copy c{shared_address(to), {}, column, row, shared_address(barrier)};
+  Copy c{shared_address(to), {}, {}, shared_address(barrier)};
   std::memcpy(&c.map, map, sizeof c.map);
+  std::copy(coordinates, coordinates + rank, c.at);
   if (c.map.magic != TensorMap::valid) fatal("a copy by TMA" + at(line) + " with something that is no tensor map");
+  if (c.map.rank != rank) fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " + std::to_string(c.map.rank));
   if (!find(barrier, "a copy by TMA", line).fenced) fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
   if (c.to % granule_bytes) fatal("a copy by TMA" + at(line) + " to an address that 128 does not divide");
   if (c.to + c.bytes() > shared_capacity()) fatal("a copy by TMA" + at(line) + " beyond shared memory");

@@ -125,6 +125,17 @@ Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, doubl
   return b;
 }
 
+// Forward alone, of as many sequences as N / T.
+Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
+  Builder b;
+  const DType type = DType::bf16;
+  const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
+  const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
+  b.node("attention", {q, k, v, -1, sink}, {b.value(type, {N, H, D}), b.value(DType::f32, {N, H})},
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+  return b;
+}
+
 Builder cached(int64_t past, int64_t D, int64_t rows) {
   Builder b;
   const int64_t L = past + rows;
@@ -220,6 +231,7 @@ int run_all(const std::string& beginning) {
       {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
       {"experts of slots", experts(90, 20, true)},
   };
+  // Attention of warpgroups: one to three tiles of keys, heads of either width and neither, sequences that end within a tile.
   // Products of warpgroups: each with its gradients, so that either operand lies either way; tiles of either width, more of them than
   // multiprocessors; depths of more tiles than stages; odd rows.
   const std::vector<std::pair<const char*, Builder>> on_sm90 = {
@@ -227,6 +239,9 @@ int run_all(const std::string& beginning) {
       {"sm_90: half tiles, transposed", linear(DType::bf16, 768, 456, 104, true)},
       {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
       {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
+      {"sm_90 attention", attention_forward(300, 300, 2, 1, 128, 0, 0, false)},
+      {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
+      {"sm_90 attention, window, softcap, heads of 72", attention_forward(430, 430, 1, 1, 72, 150, 2, false)},
   };
   int failed = 0;
   const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {

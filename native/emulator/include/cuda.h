@@ -18,14 +18,15 @@ enum CUtensorMapFloatOOBfill { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
 namespace heddle {
 namespace emulator {
 
-// What an emulated map holds.
+// What an emulated map holds: elements of 2 bytes, the innermost dimension first.
 struct TensorMap {
   static constexpr uint64_t valid = 0x70616d20726f7374;
   uint64_t magic;
   const char* data;
-  uint64_t columns, rows, row_bytes;  // elements of 2 bytes
-  uint64_t box_columns, box_rows;
-  bool swizzled;  // 128 bytes
+  uint32_t rank;
+  uint32_t dims[4], box[4];
+  uint64_t strides[3];  // bytes from the second dimension on
+  bool swizzled;        // 128 bytes
 };
 static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap), "it lies in one");
 
