@@ -26,10 +26,7 @@ __device__ inline float quad_sum(float v) {
   return v + __shfl_xor_sync(all_lanes, v, 2);
 }
 
-// Whether attention_warpgroup takes heads of D elements in sequences of T rows: a block has 128 of them.
-inline bool takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
-  return device.capability == 90 && device.sm90a && D <= 128 && T >= 128;
-}
+// On sm_90a alone: attention_takes_warpgroups says where.
 void attention_warpgroup(const Context& c, const TensorAttention& a);
 
 }  // namespace cuda

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <mutex>
 
-#include "cuda/gemm_choice.h"
+#include "cuda/choice.h"
 #include "runtime/accelerator.h"
 
 namespace heddle {

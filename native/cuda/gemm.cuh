@@ -1,6 +1,6 @@
 // Matrix products: what linear layers, experts and the log-probability of a token are made of.
 #pragma once
-#include "cuda/gemm_choice.h"
+#include "cuda/choice.h"
 #include "cuda/math.cuh"
 
 namespace heddle {

@@ -1,5 +1,5 @@
-// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut: a function of the product's
-// description and the device's properties alone, so that a shape gives the same bits in every run. Nothing here needs CUDA.
+// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel attention takes: functions
+// of the description and the device's properties alone, so that a shape gives the same bits in every run. Nothing here needs CUDA.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -111,6 +111,11 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
     if (parts.splits > 1 && gemm_tiles(g, 128, 128) * parts.splits * 4 >= wanted * 3) return parts;
   }
   return with_splits(g, device, 2, small);
+}
+
+// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
+inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
+  return device.capability == 90 && device.sm90a && D <= 128 && T >= 128;
 }
 
 }  // namespace cuda

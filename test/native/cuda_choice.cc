@@ -1,8 +1,8 @@
-// The choice of a product's kernel, tiles, stages and parts (native/cuda/gemm_choice.h), tabulated.
+// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/choice.h), tabulated.
 #include <cstdio>
 #include <string>
 
-#include "cuda/gemm_choice.h"
+#include "cuda/choice.h"
 
 using namespace heddle;
 using namespace heddle::cuda;
@@ -119,9 +119,16 @@ void test_parts() {
   expect("a larger product has no less workspace", enough);
 }
 
+void test_attention() {
+  expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
+  expect("heads of 256, short sequences", !attention_takes_warpgroups(256, 4096, h100) && !attention_takes_warpgroups(128, 127, h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d));
+}
+
 }  // namespace
 
 int main() {
+  test_attention();
   test_table();
   test_rowwise();
   test_parts();
