@@ -19,7 +19,7 @@ uintptr_t shared_address(const void* data);  // within the block's shared memory
 char* shared_data(uintptr_t address);
 size_t shared_capacity();       // of a block on the current device
 
-// ---- the asynchronous units, asynchronous.cc ----------------------------------------------------------------------------------
+// ---- the asynchronous units, asynchronous.cc and warpgroup.cc -----------------------------------------------------------------
 void begin_asynchronous(int warps);  // before a block
 void synchronise_clocks();           // __syncthreads
 bool land_something();               // where no thread can go on; false: nothing is under way

@@ -1,6 +1,7 @@
 // The runtime library of emulated devices. Streams run when they are waited for, so that whatever is taken back too early shows.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_90: one of compute capability 9.0, not 8.0; old-driver: a driver too old for this build; old-device: one that it has no kernels for.
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_90: one of compute capability 9.0, not 8.0; old-driver: a driver too old for this build;
+// old-device: a device that it has no kernels for.
 #include <chrono>
 #include <cstdlib>
 #include <deque>
