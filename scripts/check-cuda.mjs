@@ -3,8 +3,8 @@
 //   npm run check:cuda [-- FILE ...]
 //
 // Fails on: a warning; a register spilled to memory; ptxas's notes that it serialises wgmma (C75xx, only "info" to it); a kernel whose
-// PTX has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any; an
-// addon that would be larger than 12 MB.
+// PTX has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any, or of
+// `warpgroupKernels` without all that make it one; an addon that would be larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -20,6 +20,9 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
 
 /** Kernels that are nothing without tensor cores: by their plain name, whatever their PTX says. */
 const tensorKernels = /^tensor_\w*kernel$/;
+/** Those of sm_90a alone, which are empty elsewhere, and what each of them must have there. */
+const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
+const warpgroupInstructions = ["wgmma", "tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a, where none does. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 644, 120: 652 },
@@ -90,7 +93,11 @@ function judge(source, architecture, stderr) {
       if (written[kind] > 0 && found[kind] === 0)
         problems.push(`${name}: expected ${kind}, which its PTX has ${written[kind]} times, got none`);
     }
-    if (found && tensorKernels.test(name) && found.mma + found["mma.s8"] + found.wgmma === 0)
+    if (found && warpgroupKernels.test(name)) {
+      if (architecture === "90a")
+        for (const kind of warpgroupInstructions.filter((kind) => found[kind] === 0))
+          problems.push(`${name}: expected ${kind}, got none`);
+    } else if (found && tensorKernels.test(name) && found.mma + found["mma.s8"] + found.wgmma === 0)
       problems.push(`${name}: expected instructions of tensor cores, got none`);
   }
   const special = Object.entries(totals)

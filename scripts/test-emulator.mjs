@@ -41,11 +41,13 @@ const build = (option) =>
 
 if (fast) {
   build("--emulator");
+  program("the choice of a product's kernel", join(emulator, "cuda_choice"));
   program("PTX fragments", join(emulator, "emulator_fragments"));
   program("what the emulator reports", join(emulator, "emulator_ptx"));
   program("kernels in every order", join(emulator, "emulator_kernels"));
 } else {
   build("--races");
+  program("the choice of a product's kernel", join(races, "cuda_choice"));
   program("PTX fragments", join(races, "emulator_fragments"));
   program("what the emulator reports", join(races, "emulator_ptx"));
   program("kernels under the race detector", join(races, "emulator_kernels"));

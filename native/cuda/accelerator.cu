@@ -2,6 +2,7 @@
 
 #include "cuda/device.h"
 #include "cuda/devices.h"
+#include "cuda/tensor_map.h"
 #include "runtime/error.h"
 
 namespace heddle {
@@ -39,7 +40,6 @@ CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std
                                    (problem.empty() ? "" : " (" + problem + ")"));
   }
   const CudaDevice& device = devices[static_cast<size_t>(index)];
-  multiprocessors_ = device.multiprocessors;
   make_current();
   cudaFuncAttributes attributes;
   const cudaError_t status = cudaFuncGetAttributes(&attributes, probe);
@@ -51,6 +51,8 @@ CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std
                                    "); from 8.0 on, `node scripts/build-addon.mjs -D HEDDLE_CUDA_ARCHITECTURES=" + capability + "-real` makes them");
   }
   check_cuda(status, "cudaFuncGetAttributes");
+  // Code for 9.0 is always that of sm_90a: no other is built.
+  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps()};
   try {
     open();
   } catch (...) {

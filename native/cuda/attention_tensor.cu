@@ -4,7 +4,7 @@
 //   S (16, keys) = Q Kᵀ          sums in registers
 //   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of
 //   O (16, D) = O 2^(...) + P V
-#include "cuda/attention.cuh"
+#include "cuda/attention_tensor.cuh"
 #include "cuda/tensor_tile.cuh"
 
 namespace heddle {
@@ -12,26 +12,6 @@ namespace cuda {
 namespace {
 
 constexpr int warps = 4, threads = warps * warp_size, query_rows = warps * 16, stages = 2;
-constexpr float log2_e = 1.44269504f, ln_2 = 0.69314718f;
-
-struct TensorAttention {
-  const uint16_t *q, *k, *v;  // (N, H, D), (N, KH, D), (N, KH, D)
-  View sinks;                 // (H)?
-  const RowSpan* spans;       // (N)
-  uint16_t* o;                // (N, H, D)
-  float* lse;                 // (N, H)
-  int64_t N, T, H, KH, D;
-  Scores scores;
-};
-
-__device__ inline float quad_max(float v) {  // over the four lanes that share a row
-  v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
-  return fmaxf(v, __shfl_xor_sync(all_lanes, v, 2));
-}
-__device__ inline float quad_sum(float v) {
-  v += __shfl_xor_sync(all_lanes, v, 1);
-  return v + __shfl_xor_sync(all_lanes, v, 2);
-}
 
 // grid (sequences * tiles of 64 queries, H). width: D or more, of which the rest is zeros. Shared: q (64, width), then stages of
 // k (keys, width) and v (keys, width).
@@ -173,6 +153,7 @@ void attention(const Node& n, Context& c) {
                           n.out[1].as<float>(), q.shape[0], n.attr_int("sequenceLength"), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
   if (a.N == 0) return;
   find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, spans);
+  if (attention_takes_warpgroups(a.D, a.T, static_cast<CudaAccelerator*>(c.accelerator)->properties())) return attention_warpgroup(c, a);
   if (a.D <= 64) run<64, 64>(c, a);
   else if (a.D <= 128) run<128, 64>(c, a);
   else run<256, 32>(c, a);

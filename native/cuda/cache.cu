@@ -257,7 +257,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
       if (threadIdx.x == 0) to[0] = top, to[1] = total;
       HEDDLE_UNROLL
       for (int i = 0; i < own_values; ++i)
-        if (threadIdx.x + i * threads < D) to[2 + threadIdx.x + i * threads] = value[i];
+        if (const int e = static_cast<int>(threadIdx.x) + i * threads; e < D) to[2 + e] = value[i];
       return;  // the whole block
     }
     running.fold(top, total, value);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <mutex>
 
+#include "cuda/choice.h"
 #include "runtime/accelerator.h"
 
 namespace heddle {
@@ -42,7 +43,7 @@ class CudaAccelerator final : public Accelerator {
 
   cudaStream_t stream() const { return stream_; }
   int* fault_word() const { return fault_; }
-  int multiprocessors() const { return multiprocessors_; }
+  const DeviceProperties& properties() const { return properties_; }
   int index() const { return index_; }
   void make_current() const;  // CUDA's current device is per thread
 
@@ -59,7 +60,7 @@ class CudaAccelerator final : public Accelerator {
 
   int index_;
   std::string name_;
-  int multiprocessors_ = 0;
+  DeviceProperties properties_;
   cudaStream_t stream_ = nullptr;
   int* fault_ = nullptr;  // 0, or the first reporting node + 1
   Stage stages_[2];

@@ -47,6 +47,7 @@ std::vector<CudaDevice> cuda_devices() {
     device.minor = properties.minor;
     device.memory_bytes = properties.totalGlobalMem;
     device.multiprocessors = properties.multiProcessorCount;
+    device.shared_bytes = properties.sharedMemPerBlockOptin;
     devices.push_back(device);
   }
   return devices;

@@ -16,6 +16,7 @@ struct CudaDevice {
   int minor = 0;
   size_t memory_bytes = 0;
   int multiprocessors = 0;
+  size_t shared_bytes = 0;  // that a block may ask for
 };
 
 bool cuda_built();                        // false: compiled without nvcc

@@ -250,7 +250,7 @@ template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) gr
   const int64_t column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<PairRow> rows{a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
   const auto columns = w.side(tile.expert * (a.w_transposed ? a.M : a.K), a.w_transposed ? a.K : a.M, a.w_transposed, column0, a.M, a.K);
-  tiled::tile_product<64>(a.K, rows, columns, [&](int i, int j, float v) {
+  tiled::tile_product<64>(0, a.K, rows, columns, [&](int i, int j, float v) {
     if (tile.first + i < tile.end && column0 + j < a.M) a.store(groups.order[tile.first + i], tile.expert, column0 + j, v);
   });
 }
@@ -319,7 +319,7 @@ __global__ void __launch_bounds__(tiled::threads, 2) weight_gradient_kernel(View
   const int64_t pairs = groups.begin[expert + 1] - groups.begin[expert];
   const tiled::Elements<tiled::AsItIs, PairOf> left{dy, M, false, row0, M, pairs, {}, {order}};
   const tiled::Elements<tiled::AsItIs, PairRow> right{x, K, false, column0, K, pairs, {}, {order, slots, per_slot}};
-  tiled::tile_product<16>(pairs, left, right, [&](int i, int j, float v) {
+  tiled::tile_product<16>(0, pairs, left, right, [&](int i, int j, float v) {
     if (row0 + i < M && column0 + j < K) dw[(expert * M + row0 + i) * K + column0 + j] = v;
   });
 }

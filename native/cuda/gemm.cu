@@ -1,4 +1,5 @@
-// The f32 matrix product on the ordinary multiply-add units, for operands of any type; and the choice among the kernels.
+// The f32 matrix product on the ordinary multiply-add units, for operands of any type; and
+// the sum of the parts that a product was cut into.
 #include "cuda/gemm.cuh"
 
 #include "cuda/gemm_tile.cuh"
@@ -16,27 +17,40 @@ __device__ inline void store(const Gemm& g, int64_t row, int64_t column, float v
   g.c.store(row * g.ldc + column, v);
 }
 
-__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm g) {
+__global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int64_t part) {
+  const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}}, b{g.b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}};
-  tiled::tile_product<16>(g.k, a, b, [&](int i, int j, float v) {
+  tiled::tile_product<16>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
     if (row0 + i < g.m && column0 + j < g.n) store(g, row0 + i, column0 + j, v);
   });
 }
 
 // b quantised. 64 deep, so that every thread has a run of it to take apart.
-template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm g, Rows w) {
+template <class Rows> __global__ void __launch_bounds__(tiled::threads, 2) quantised_gemm_kernel(Gemm whole, int64_t part, Rows w) {
+  const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
   const tiled::Elements<> a{g.a, g.lda, !g.a_transposed, row0, g.m, g.k, {}, {}};
   const tiled::Blocks<Rows> b{w, 0, g.b_transposed, column0, g.n, g.k};
-  tiled::tile_product<64>(g.k, a, b, [&](int i, int j, float v) {
+  tiled::tile_product<64>(blockIdx.z * part, g.k, a, b, [&](int i, int j, float v) {
     if (row0 + i < g.m && column0 + j < g.n) store(g, row0 + i, column0 + j, v);
   });
 }
 
+// c = the sum of the parts (parts, m, n), in their order
+__global__ void __launch_bounds__(256) add_parts_kernel(Gemm g, int parts) {
+  const float* sums = static_cast<const float*>(g.workspace);
+  const int64_t elements = g.m * g.n, stride = static_cast<int64_t>(gridDim.x) * blockDim.x;
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < elements; i += stride) {
+    float v = 0;
+    for (int p = 0; p < parts; ++p) v += sums[p * elements + i];
+    store(g, i / g.n, i % g.n, v);
+  }
+}
+
 // ---- few rows: generating a token reads every weight once, so that lanes should read neighbours ---------------------------
 
-constexpr int few_threads = 256, most_rows = 4;
+constexpr int few_threads = 256, most_rows = static_cast<int>(few_rows);
 
 __device__ inline void finish(const Gemm& g, int64_t column, const float (&sum)[most_rows]) {
   HEDDLE_UNROLL
@@ -84,18 +98,6 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_f
 
 }  // namespace
 
-GemmKernel choose_gemm(const Gemm& g, int multiprocessors) {
-  if (g.m <= most_rows && !g.a_transposed && g.b_transposed && !g.rowwise) return GemmKernel::few_rows;
-  if (g.c.type == DType::f16 || (g.accumulate && g.c.type != DType::f32)) return GemmKernel::multiply_add;
-  // The tensor kernels copy 16 bytes at a time.
-  const auto aligned = [](const View& x, int64_t row) { return row % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
-  if (g.a.type != DType::bf16 || g.b.type != DType::bf16 || !aligned(g.a, g.lda) || !aligned(g.b, g.ldb) || (g.a_transposed && g.b_transposed))
-    return GemmKernel::multiply_add;
-  // Large tiles read less; small ones where there would be too few large ones to keep every multiprocessor busy.
-  const int64_t large_tiles = ((g.m + 127) / 128) * ((g.n + 127) / 128);
-  return g.rowwise || large_tiles >= multiprocessors ? GemmKernel::tensor_large : GemmKernel::tensor_small;
-}
-
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
   const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
   if (!is_quantised(g.b.type)) return launch(context, name, grid, few_rows_kernel, g);
@@ -104,16 +106,21 @@ void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
 
 void gemm(const Context& context, const char* name, const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
-  switch (choose_gemm(g, static_cast<CudaAccelerator*>(context.accelerator)->multiprocessors())) {
+  const auto aligned = [](const View& x, int64_t row) { return row % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
+  GemmShape shape{g.m, g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
+  shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb);
+  shape.workspace_bytes = g.workspace_bytes;
+  const GemmChoice choice = choose_gemm(shape, static_cast<CudaAccelerator*>(context.accelerator)->properties());
+  switch (choice.kernel) {
     case GemmKernel::few_rows: return gemm_few_rows(context, name, g);
-    case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g);
-    case GemmKernel::tensor_small: return gemm_tensor(context, name, g, false);
-    case GemmKernel::tensor_large: return gemm_tensor(context, name, g, true);
+    case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g, choice);
+    case GemmKernel::tensor: return gemm_tensor(context, name, g, choice);
+    case GemmKernel::warpgroup: return gemm_warpgroup(context, name, g, choice);
   }
 }
 
-void gemm_multiply_add(const Context& context, const char* name, const Gemm& g) {
-  // The grid's second dimension is small: tall products go in strips.
+void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  // The grid's second dimension is small: tall products go in strips, which are too many tiles to be cut into parts.
   constexpr int64_t strip = int64_t{65535} * tile_m;
   for (int64_t row = 0; row < g.m; row += strip) {
     Gemm part = g;
@@ -123,10 +130,17 @@ void gemm_multiply_add(const Context& context, const char* name, const Gemm& g) 
     };
     part.a.data = skip(g.a.data, g.a.type, row * (g.a_transposed ? 1 : g.lda));
     part.c.data = skip(g.c.data, g.c.type, row * g.ldc);
-    const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m)), dim3(tiled::threads)};
-    if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, part);
-    else with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, part, w); });
+    const unsigned splits = static_cast<unsigned>(choice.splits);
+    const Grid grid{dim3(blocks_for(g.n, tile_n), blocks_for(part.m, tile_m), splits), dim3(tiled::threads)};
+    if (!is_quantised(g.b.type)) launch(context, name, grid, gemm_kernel, part, choice.part);
+    else with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_gemm_kernel<decltype(w)>, part, choice.part, w); });
   }
+  if (choice.splits > 1) add_parts(context, name, g, choice.splits);
+}
+
+void add_parts(const Context& context, const char* name, const Gemm& g, int parts) {
+  const int64_t elements = g.m * g.n, most = int64_t{1} << 22;
+  launch(context, name, {dim3(blocks_for(elements < most ? elements : most, few_threads)), dim3(few_threads)}, add_parts_kernel, g, parts);
 }
 
 }  // namespace cuda

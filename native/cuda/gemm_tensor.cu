@@ -1,5 +1,5 @@
 // The bf16 matrix product on tensor cores (sm_80 and later): cp.async brings 16-byte pieces of both operands into a ring of
-// three stages, ldmatrix takes them to registers, mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.) and
+// three or four stages, ldmatrix takes them to registers, mma.sync multiplies. After CUTLASS's multistage pipeline (Thakkar et al.) and
 // "Dissecting Ampere" (Sun et al. 2022) for what the instructions do.
 //
 // An operand's tile lies in shared memory as it is stored, so that neighbours stay neighbours: (rows, 64) where the depth k is
@@ -11,31 +11,33 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int depth = 64, stages = 3;
+constexpr int depth = gemm_depth;
 
-template <int tile_m_, int tile_n_, int warps_m_, int warps_n_> struct Tile {
-  static constexpr int m = tile_m_, n = tile_n_, warps_m = warps_m_, warps_n = warps_n_;
+template <int tile_m_, int tile_n_, int warps_m_, int warps_n_, int stages_> struct Tile {
+  static constexpr int m = tile_m_, n = tile_n_, stages = stages_, warps_m = warps_m_, warps_n = warps_n_;
   static constexpr int threads = warps_m * warps_n * warp_size;
   static constexpr int warp_m = m / warps_m, warp_n = n / warps_n;
   static constexpr int stage_elements = (m + n) * depth;
   static constexpr size_t bytes = static_cast<size_t>(stages) * stage_elements * sizeof(uint16_t);
 };
-using SmallTile = Tile<64, 64, 2, 2>;
-using LargeTile = Tile<128, 128, 2, 4>;
+using SmallTile = Tile<64, 64, 2, 2, 3>;
+template <int stages> using LargeTile = Tile<128, 128, 2, 4, stages>;
 
-template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm g) {
+template <class T, bool a_transposed, bool b_transposed> __global__ void __launch_bounds__(T::threads, 1) tensor_kernel(Gemm whole, int64_t part) {
+  constexpr int stages = T::stages;
+  const Gemm g = part_of(whole, part);
   HEDDLE_DYNAMIC_SHARED(uint16_t, memory);
   constexpr int rows_m = T::warp_m / 16, columns_n = T::warp_n / 8;  // fragments of a warp
   const uint16_t *a = static_cast<const uint16_t*>(g.a.data), *b = static_cast<const uint16_t*>(g.b.data);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * T::m, column0 = static_cast<int64_t>(blockIdx.x) * T::n;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
   const int warp_row = warp / T::warps_n * T::warp_m, warp_column = warp % T::warps_n * T::warp_n;
-  const int64_t tiles = (g.k + depth - 1) / depth;
+  const int64_t k_begin = blockIdx.z * part, tiles = (g.k - k_begin + depth - 1) / depth;
 
   const auto copy_stage = [&](int64_t tile) {
     uint16_t* a_tile = memory + tile % stages * T::stage_elements;
     uint16_t* b_tile = a_tile + T::m * depth;
-    const int64_t k0 = tile * depth;
+    const int64_t k0 = k_begin + tile * depth;
     if (a_transposed) copy_tile<depth, T::m, T::threads>(a_tile, a, g.lda, k0, row0, g.k, g.m);
     else copy_tile<T::m, depth, T::threads>(a_tile, a, g.lda, row0, k0, g.m, g.k);
     if (b_transposed) copy_tile<T::n, depth, T::threads>(b_tile, b, g.ldb, column0, k0, g.n, g.k);
@@ -111,25 +113,29 @@ template <class T, bool a_transposed, bool b_transposed> __global__ void __launc
       }
 }
 
-template <class T> void run(const Context& context, const char* name, const Gemm& g) {
-  constexpr int64_t strip = int64_t{65535} * T::m;  // the grid's second dimension is small
+template <class T> void run(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  // The grid's second dimension is small: tall products go in strips, which are too many tiles to be cut into parts.
+  constexpr int64_t strip = int64_t{65535} * T::m;
   for (int64_t row = 0; row < g.m; row += strip) {
     Gemm part = g;
     part.m = g.m - row < strip ? g.m - row : strip;
     part.a.data = static_cast<const uint16_t*>(g.a.data) + row * (g.a_transposed ? 1 : g.lda);
     part.c.data = static_cast<char*>(g.c.data) + row * g.ldc * static_cast<int64_t>(dtype_bytes(g.c.type));
-    const Grid grid{dim3(blocks_for(g.n, T::n), blocks_for(part.m, T::m)), dim3(T::threads), T::bytes};
-    if (g.a_transposed) launch(context, name, grid, tensor_kernel<T, true, false>, part);
-    else if (g.b_transposed) launch(context, name, grid, tensor_kernel<T, false, true>, part);
-    else launch(context, name, grid, tensor_kernel<T, false, false>, part);
+    const unsigned splits = static_cast<unsigned>(choice.splits);
+    const Grid grid{dim3(blocks_for(g.n, T::n), blocks_for(part.m, T::m), splits), dim3(T::threads), T::bytes};
+    if (g.a_transposed) launch(context, name, grid, tensor_kernel<T, true, false>, part, choice.part);
+    else if (g.b_transposed) launch(context, name, grid, tensor_kernel<T, false, true>, part, choice.part);
+    else launch(context, name, grid, tensor_kernel<T, false, false>, part, choice.part);
   }
+  if (choice.splits > 1) add_parts(context, name, g, choice.splits);
 }
 
 }  // namespace
 
-void gemm_tensor(const Context& context, const char* name, const Gemm& g, bool large) {
-  if (large) run<LargeTile>(context, name, g);
-  else run<SmallTile>(context, name, g);
+void gemm_tensor(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice) {
+  if (choice.tile_m == 64) run<SmallTile>(context, name, g, choice);
+  else if (choice.stages == 4) run<LargeTile<4>>(context, name, g, choice);
+  else run<LargeTile<3>>(context, name, g, choice);
 }
 
 }  // namespace cuda

@@ -67,16 +67,16 @@ template <class Rows> struct Blocks {
   }
 };
 
-// Calls store(i, j, value) for the thread's part of the tile. All threads of the block call it.
+// The product over depths [k_begin, k_end). Calls store(i, j, value) for the thread's part of the tile. All threads of the block call it.
 template <int tile_k, class Left, class Right, class Store>
-__device__ inline void tile_product(int64_t k_end, const Left& left, const Right& right, const Store& store) {
+__device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& left, const Right& right, const Store& store) {
   HEDDLE_SHARED(float, a_tile, [tile_k][pitch]);
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
   // Sums of deep tiles are kept apart and then added up: over thousands of terms that is a few bits more.
   constexpr bool apart = tile_k >= 64;
   float sum[per_thread][per_thread] = {}, total[per_thread][per_thread] = {};
-  for (int64_t k0 = 0; k0 < k_end; k0 += tile_k) {
+  for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
     left.fill(a_tile, k0);
     right.fill(b_tile, k0);
     __syncthreads();

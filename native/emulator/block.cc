@@ -8,8 +8,10 @@
 #include <vector>
 
 #include "emulator/emulator.h"
+#include "emulator/executor.h"
 #include "emulator/fiber.h"
 #include "emulator/race.h"
+#include "emulator/runtime.h"
 #include "runtime/error.h"
 
 namespace heddle {
@@ -19,8 +21,7 @@ Dim3 thread_index, block_index, block_size, grid_size;
 
 namespace {
 
-constexpr size_t shared_capacity = 99 << 10;  // what every architecture from sm_80 on offers a block
-constexpr size_t red_zone = 64;
+constexpr size_t largest_shared = 227 << 10, red_zone = 64;
 constexpr int warp_size = 32;
 
 struct Copy {
@@ -30,7 +31,7 @@ struct Copy {
   bool done;
 };
 
-enum class State { ready, barrier, collective, ended };
+enum class State { ready, barrier, collective, asynchronous, ended };
 
 struct Thread {
   std::unique_ptr<Fiber> fiber;
@@ -38,7 +39,8 @@ struct Thread {
   State state;
   int line;                           // of the call that it waits in
   const char* waits_for;
-  std::vector<std::vector<Copy>> groups;  // of cp.async, oldest first; the last one is open
+  std::vector<Copy> copies;           // of cp.async, oldest first
+  std::vector<size_t> groups;         // how many of them each committed group ends after
   Epoch epoch;
 };
 
@@ -64,14 +66,14 @@ struct Block {
   std::vector<std::vector<Meeting>> meetings;  // per warp
   std::vector<int> ready;
   size_t next = 0;                           // of `ready`, in turn
-  int at_barrier = 0, ended = 0;
+  int at_barrier = 0, barrier_line = 0, ended = 0;
   Thread* current = nullptr;
   void* scheduler = nullptr;                 // its stack pointer while a thread runs
   std::string failure;
   std::vector<Slot> slots;
   std::unique_ptr<char[]> memory;
   char* shared_begin = nullptr;
-  size_t shared_used = 0, dynamic_bytes = 0;
+  size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
 };
 
 enum class Asynchrony { lazy, eager, random };
@@ -81,14 +83,11 @@ struct Options {
   std::mt19937_64 random;
 };
 
-Block& block() {
-  static Block& b = *new Block;
-  return b;
-}
-Options& options() {
-  static Options& o = *new Options;
-  return o;
-}
+// Never destroyed: a process may end while a lane's thread runs.
+Block* const the_block = new Block;
+Options* const the_options = new Options;
+inline Block& block() { return *the_block; }
+inline Options& options() { return *the_options; }
 std::mutex& one_grid_at_a_time() {
   static std::mutex& m = *new std::mutex;
   return m;
@@ -112,10 +111,28 @@ void read_options() {
 
 int index_of(const Thread& t) { return static_cast<int>(&t - block().thread.data()); }
 
+// Makes the next thread that can go on the current one; null where none can, or where the block has failed.
+Thread* next_thread() {
+  Block& b = block();
+  if (!b.failure.empty() || b.next == b.ready.size()) return nullptr;
+  Options& o = options();
+  if (o.random_order) {
+    maybe_land();
+    std::swap(b.ready[b.next], b.ready[b.next + o.random() % (b.ready.size() - b.next)]);
+  }
+  b.current = &b.thread[b.ready[b.next++]];
+  if (b.next > 4096) b.ready.erase(b.ready.begin(), b.ready.begin() + static_cast<std::ptrdiff_t>(b.next)), b.next = 0;
+  thread_index = b.current->index;
+  return b.current;
+}
+
+// To the next thread, or to the scheduler where there is none.
 void yield() {
   Block& b = block();
   Thread* self = b.current;
-  heddle_fiber_switch(&self->fiber->stack_pointer, b.scheduler);
+  Thread* next = next_thread();
+  if (next == self) return;
+  heddle_fiber_switch(&self->fiber->stack_pointer, next ? next->fiber->stack_pointer : b.scheduler);
 }
 
 void make_ready(int i) {
@@ -139,8 +156,7 @@ void land(Copy& c) {
 void thread_main() {
   Block& b = block();
   (*b.body)();
-  for (const auto& group : b.current->groups)
-    if (!group.empty()) fatal("a thread ends with a cp.async that it has not waited for");
+  if (!b.current->copies.empty()) fatal("a thread ends with a cp.async that it has not waited for");
   b.current->state = State::ended;
   ++b.ended;
   for (;;) yield();
@@ -189,23 +205,22 @@ void run_block(Dim3 position) {
     Thread& t = b.thread[i];
     const unsigned n = static_cast<unsigned>(i);
     t.index = Dim3(n % block_size.x, n / block_size.x % block_size.y, n / block_size.x / block_size.y);
+    t.copies.clear();
     t.groups.clear();
-    t.groups.emplace_back();
     t.epoch = {static_cast<int32_t>(number % 1000000 * 1024 + n), 0, 0};
     t.fiber->start(thread_main);
     make_ready(i);
   }
-  if (b.dynamic_bytes) shared(&b, b.dynamic_bytes, 128);
-  Options& o = options();
-  while (b.next < b.ready.size() && b.failure.empty()) {
-    if (o.random_order) std::swap(b.ready[b.next], b.ready[b.next + o.random() % (b.ready.size() - b.next)]);
-    b.current = &b.thread[b.ready[b.next++]];
-    if (b.next > 4096) b.ready.erase(b.ready.begin(), b.ready.begin() + static_cast<std::ptrdiff_t>(b.next)), b.next = 0;
-    thread_index = b.current->index;
-    heddle_fiber_switch(&b.scheduler, b.current->fiber->stack_pointer);
+  if (b.dynamic_bytes) shared(&b, b.dynamic_bytes, 1024);
+  begin_asynchronous((b.threads + warp_size - 1) / warp_size);
+  while (b.failure.empty() && (b.next < b.ready.size() || land_something())) {
+    Thread* next = next_thread();
+    if (!next) continue;
+    heddle_fiber_switch(&b.scheduler, next->fiber->stack_pointer);
     b.current = nullptr;
   }
   if (b.failure.empty() && b.ended < b.threads) b.failure = "no thread can go on: " + stuck_threads();
+  if (b.failure.empty()) b.failure = unfinished();
   if (b.failure.empty()) check_red_zones();
 }
 
@@ -224,6 +239,7 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_by
   b.body = &body;
   b.threads = static_cast<int>(size.size());
   b.dynamic_bytes = dynamic_shared_bytes;
+  b.capacity = device_shared_bytes();
   b.failure.clear();
   while (static_cast<int>(b.thread.size()) < b.threads) {
     b.thread.emplace_back();
@@ -231,7 +247,7 @@ void run_grid(const char* kernel, Dim3 grid, Dim3 size, size_t dynamic_shared_by
   }
   b.meetings.resize(static_cast<size_t>((b.threads + warp_size - 1) / warp_size));
   if (!b.memory) {
-    b.memory = std::make_unique<char[]>(2 * shared_capacity + 1024);
+    b.memory = std::make_unique<char[]>(2 * largest_shared + 1024);
     b.shared_begin = b.memory.get() + (1024 - reinterpret_cast<uintptr_t>(b.memory.get()) % 1024);
   }
   block_size = size, grid_size = grid;
@@ -264,8 +280,8 @@ void* shared(const void* key, size_t bytes, size_t alignment) {
   const size_t begin = (b.shared_used + alignment - 1) / alignment * alignment;
   size_t total = bytes;
   for (const Slot& s : b.slots) total += s.bytes;
-  if (total > shared_capacity) {
-    const std::string message = "expected at most " + std::to_string(shared_capacity) + " bytes of shared memory, got " + std::to_string(total);
+  if (total > shared_capacity()) {
+    const std::string message = "expected at most " + std::to_string(shared_capacity()) + " bytes of shared memory, got " + std::to_string(total);
     if (!b.current) throw internal_error(std::string(b.kernel) + ": " + message);
     fatal(message);
   }
@@ -285,11 +301,12 @@ void* dynamic_shared() {
 
 void barrier(int line) {
   Block& b = block();
-  for (int i = 0; i < b.threads; ++i)
-    if (b.thread[i].state == State::barrier && b.thread[i].line != line)
-      fatal("__syncthreads at line " + std::to_string(line) + " while other threads wait in the one at line " + std::to_string(b.thread[i].line));
+  if (b.at_barrier == 0) b.barrier_line = line;
+  else if (b.barrier_line != line)
+    fatal("__syncthreads at line " + std::to_string(line) + " while other threads wait in the one at line " + std::to_string(b.barrier_line));
   if (++b.at_barrier < b.threads) return wait_as(State::barrier, "__syncthreads", line);
   b.at_barrier = 0;
+  synchronise_clocks();
   for (int i = 0; i < b.threads; ++i) {
     Thread& t = b.thread[i];
     ++t.epoch.barriers;
@@ -308,17 +325,21 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   auto& meetings = b.meetings[static_cast<size_t>(warp)];
   size_t at = 0;
   while (at < meetings.size() && !(meetings[at].mask & mask)) ++at;
-  if (at == meetings.size()) meetings.push_back({mask, 0, name, line, {}});
+  if (at == meetings.size()) {
+    meetings.emplace_back();
+    Meeting& made = meetings.back();
+    made.mask = mask, made.arrived = 0, made.name = name, made.line = line;
+    std::memset(made.operands, 0, sizeof made.operands);
+  }
   Meeting& m = meetings[at];
-  if (m.mask != mask || std::strcmp(m.name, name) != 0 || m.line != line)
+  if (m.mask != mask || m.line != line || (m.name != name && std::strcmp(m.name, name) != 0))
     fatal(std::string(name) + " at line " + std::to_string(line) + " while other lanes of the warp are in " + m.name + " at line " +
           std::to_string(m.line));
   m.arrived |= 1u << lane;
   m.operands[lane] = operands;
   if (m.arrived != mask) return wait_as(State::collective, name, line);
-  Meeting done = m;
+  if (compute) compute(m.operands, mask);
   meetings.erase(meetings.begin() + static_cast<std::ptrdiff_t>(at));
-  if (compute) compute(done.operands, mask);
   const bool orders_memory = std::strcmp(name, "__syncwarp") == 0 && (mask == 0xffffffffu || lanes < warp_size);
   for (int i = 0; i < warp_size; ++i) {
     if (!(mask >> i & 1)) continue;
@@ -336,22 +357,27 @@ void copy_async(void* to, const void* from, int bytes, int source_bytes) {
   Thread& t = *block().current;
   Copy c{to, from, bytes, source_bytes, false};
   copy_started(to, static_cast<size_t>(bytes));
-  Options& o = options();
-  if (o.asynchrony == Asynchrony::eager || (o.asynchrony == Asynchrony::random && o.random() % 2)) land(c);
-  t.groups.back().push_back(c);
+  if (now_rather_than_later()) land(c);
+  t.copies.push_back(c);
 }
 
-void commit_copies() { block().current->groups.emplace_back(); }
+void commit_copies() {
+  Thread& t = *block().current;
+  t.groups.push_back(t.copies.size());
+}
 
 void wait_copies(int pending) {
   Thread& t = *block().current;
-  while (static_cast<int>(t.groups.size()) - 1 > pending) {
-    for (Copy& c : t.groups.front()) {
-      land(c);
-      copy_landed(c.to, static_cast<size_t>(c.bytes));
-    }
-    t.groups.erase(t.groups.begin());
+  if (static_cast<int>(t.groups.size()) <= pending) return;
+  const std::ptrdiff_t groups = static_cast<std::ptrdiff_t>(t.groups.size()) - pending;
+  const size_t copies = t.groups[static_cast<size_t>(groups - 1)];
+  for (size_t i = 0; i < copies; ++i) {
+    land(t.copies[i]);
+    copy_landed(t.copies[i].to, static_cast<size_t>(t.copies[i].bytes));
   }
+  t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<std::ptrdiff_t>(copies));
+  t.groups.erase(t.groups.begin(), t.groups.begin() + groups);
+  for (size_t& end : t.groups) end -= copies;
 }
 
 uint32_t atomic_cas(uint32_t* at, uint32_t expected, uint32_t value) {
@@ -371,13 +397,36 @@ uint32_t atomic_add(uint32_t* at, uint32_t value) {
 }
 
 const Epoch* current_epoch() {
-  Thread* t = block().current;
+  if (!the_block) return nullptr;  // static initialisers of instrumented files
+  Thread* t = the_block->current;
   return t ? &t->epoch : nullptr;
 }
 
+// ---- for the asynchronous units -------------------------------------------------------------------------------------------------
+
+int running_thread() { return index_of(*block().current); }
+int threads_of_block() { return block().threads; }
+void block_until_woken(const char* what, int line) { wait_as(State::asynchronous, what, line); }
+void wake(int thread) { make_ready(thread); }
+bool draws() { return options().random_order; }
+size_t draw(size_t choices) { return draws() ? static_cast<size_t>(options().random() % choices) : 0; }
+bool now_rather_than_later() {
+  const Asynchrony a = options().asynchrony;
+  return a == Asynchrony::eager || (a == Asynchrony::random && draw(2));
+}
+uintptr_t shared_address(const void* data) {
+  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
+  if (!in_shared(address)) fatal("expected an address in shared memory, got another");
+  return address - reinterpret_cast<uintptr_t>(block().shared_begin);
+}
+size_t shared_capacity() { return block().capacity; }
+char* shared_data(uintptr_t address) { return block().shared_begin + address; }
+void count_proxy_fence() { ++block().current->epoch.proxy_fences; }
+uint32_t proxy_fences_of(int thread) { return block().thread[static_cast<size_t>(thread)].epoch.proxy_fences; }
+
 bool in_shared(uintptr_t address) {
   const uintptr_t begin = reinterpret_cast<uintptr_t>(block().shared_begin);
-  return begin && address - begin < 2 * shared_capacity;
+  return begin && address - begin < 2 * largest_shared;
 }
 
 }  // namespace emulator

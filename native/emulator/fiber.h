@@ -19,6 +19,7 @@ class Fiber {
 
  private:
   char* stack_;
+  unsigned colour_;
 };
 
 constexpr size_t fiber_stack_bytes = 128 << 10;

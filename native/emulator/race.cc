@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "emulator/emulator.h"
+#include "emulator/executor.h"
 
 namespace heddle {
 namespace emulator {
@@ -81,6 +82,7 @@ void on_read(uintptr_t address, const Epoch& now, bool shared) {
 void on_write(uintptr_t address, const Epoch& now, bool shared) {
   Cell& c = shadow().at(address);
   if (c.in_flight) fatal("a write to shared memory while a cp.async to it is under way");
+  if (shared && is_read_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a write to shared memory that a wgmma reads");
   if (c.written_in_kernel && !ordered(c.write, now)) report("a write after a write", c.write, shared);
   if (c.read.thread >= 0) {
     bool safe = ordered(c.read, now);
@@ -96,12 +98,14 @@ void on_write(uintptr_t address, const Epoch& now, bool shared) {
 }
 
 #ifdef HEDDLE_EMULATE_CUDA_RACES
-void access(const void* data, size_t bytes, bool write) {
+// alignment: what the access needs on a device.
+void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const Epoch* now = current_epoch();
   if (!now) return;
   const uintptr_t address = reinterpret_cast<uintptr_t>(data);
   const bool shared = in_shared(address);
   if (!shared && !in_device(address)) return;  // a local variable or an argument
+  if (address % alignment) fatal("a misaligned access of " + std::to_string(bytes) + " bytes");
   for (size_t i = 0; i < bytes; ++i) {
     if (write) on_write(address + i, *now, shared);
     else on_read(address + i, *now, shared);
@@ -132,12 +136,26 @@ void copy_landed(const void* to, size_t bytes) {
     c.write = *current_epoch();
   }
 }
+void written_by_copy(const void* to, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) shadow().at(reinterpret_cast<uintptr_t>(to) + i) = Cell{};
+}
+void check_async_read(const void* data, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
+    const Cell& c = shadow().at(reinterpret_cast<uintptr_t>(data) + i);
+    if (c.unwritten) fatal("a wgmma of shared memory that nobody has written");
+    if (!c.written_in_kernel) continue;
+    if (!ordered(c.write, *current_epoch())) report("a read by wgmma after a write", c.write, true);
+    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("a wgmma reads what a thread wrote without a fence.proxy.async after it");
+  }
+}
 #else
 bool detecting_races() { return false; }
 void begin_grid() {}
 void forget(const void*, size_t) {}
 void copy_started(const void*, size_t) {}
 void copy_landed(const void*, size_t) {}
+void written_by_copy(const void*, size_t) {}
+void check_async_read(const void*, size_t) {}
 #endif
 
 }  // namespace emulator
@@ -147,8 +165,8 @@ void copy_landed(const void*, size_t) {}
 // What gcc's -fsanitize=thread calls.
 extern "C" {
 #define HEDDLE_ACCESS(bytes)                                                                             \
-  void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }                        \
-  void __tsan_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }                        \
+  void __tsan_read##bytes(void* p) { heddle::emulator::access(p, bytes, false, bytes); }                 \
+  void __tsan_write##bytes(void* p) { heddle::emulator::access(p, bytes, true, bytes); }                 \
   void __tsan_unaligned_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }              \
   void __tsan_unaligned_write##bytes(void* p) { heddle::emulator::access(p, bytes, true); }              \
   void __tsan_volatile_read##bytes(void* p) { heddle::emulator::access(p, bytes, false); }               \

@@ -14,7 +14,7 @@ namespace emulator {
 
 struct Epoch {
   int32_t thread = -1;  // of the grid: block * 1024 + index
-  uint32_t barriers = 0, warp_syncs = 0;
+  uint32_t barriers = 0, warp_syncs = 0, proxy_fences = 0;
 };
 
 bool detecting_races();
@@ -22,8 +22,12 @@ void begin_grid();
 void forget(const void* data, size_t bytes);  // fresh memory: nobody has written it
 void copy_started(const void* to, size_t bytes);
 void copy_landed(const void* to, size_t bytes);
+void written_by_copy(const void* to, size_t bytes);        // by TMA: asynchronous.cc knows what orders it
+void check_async_read(const void* data, size_t bytes);     // by wgmma, of what threads wrote: fence.proxy.async, then a barrier
+void count_proxy_fence();                                  // of the running thread
 
 // From the block executor.
+uint32_t proxy_fences_of(int thread);
 const Epoch* current_epoch();  // null outside kernels
 bool in_shared(uintptr_t address);
 bool in_device(uintptr_t address);

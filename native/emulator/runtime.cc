@@ -1,6 +1,7 @@
 // The runtime library of emulated devices. Streams run when they are waited for, so that whatever is taken back too early shows.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices; old-driver: a driver too old for this build; old-device: one that it has no kernels for.
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_90: one of compute capability 9.0, not 8.0; old-driver: a driver too old for this build;
+// old-device: a device that it has no kernels for.
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -45,7 +46,7 @@ std::string setting() {
 
 int device_count() {
   const std::string value = setting();
-  if (value == "old-device") return 1;
+  if (value == "old-device" || value == "sm_90") return 1;
   return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
 }
 
@@ -71,6 +72,7 @@ std::set<void*>& host_memory() {
 }  // namespace
 
 int current_device() { return current; }
+size_t device_shared_bytes() { return size_t{setting() == "sm_90" ? 227u : 99u} << 10; }  // 99 KB: what every architecture from sm_80 on offers
 
 void enqueue(cudaStream_t stream, Work work) {
   if (stream->device != current) throw internal_error("emulator: work for a stream of device " + std::to_string(stream->device) + " while device " + std::to_string(current) + " is current");
@@ -80,7 +82,7 @@ void enqueue(cudaStream_t stream, Work work) {
 
 cudaError_t function_attributes(cudaFuncAttributes* a) {
   if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
-  a->binaryVersion = 80;
+  a->binaryVersion = setting() == "sm_90" ? 90 : 80;
   return cudaSuccess;
 }
 
@@ -111,8 +113,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
   p->totalGlobalMem = device_bytes;
-  p->major = setting() == "old-device" ? 6 : 8, p->minor = 0, p->multiProcessorCount = 4;
-  p->sharedMemPerBlockOptin = 99 << 10;
+  p->major = setting() == "old-device" ? 6 : setting() == "sm_90" ? 9 : 8, p->minor = 0, p->multiProcessorCount = 4;
+  p->sharedMemPerBlockOptin = device_shared_bytes();
   return cudaSuccess;
 }
 

@@ -37,6 +37,10 @@ export const instructions = {
   "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },
   ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
   "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
+  tma: { opcode: 0x5b4, ptx: /\bcp\.async\.bulk\.tensor\b/g },
+  "mbarrier.wait": { opcode: 0x5a7, ptx: /\bmbarrier\.try_wait\b/g },
+  "mbarrier.arrive": { opcode: 0x9a7, ptx: /\bmbarrier\.arrive\b/g },
+  setmaxnreg: { opcode: 0x9c8, ptx: /\bsetmaxnreg\b/g },
 };
 
 /** Per kernel of a cubin, by its mangled name: how often each of `instructions` occurs, and the number of all. */

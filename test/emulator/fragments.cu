@@ -13,6 +13,8 @@
 
 #include "cuda/devices.h"
 #include "cuda/math.cuh"
+#include "cuda/ptx_sm90.cuh"
+#include "cuda/tensor_map.h"
 #include "runtime/pool.h"
 
 namespace heddle {
@@ -233,6 +235,129 @@ void test_conversions(Device& device) {
   expect(to_brain, "float to bf16");
 }
 
+// ---- sm_90a: section 9.7.15.5 -------------------------------------------------------------------------------------------------
+
+// Figure "128B swizzle": in lines of 128 bytes, chunk c of line r lies in the place of chunk c ^ (r mod 8).
+__device__ inline int swizzled_byte(int line, int byte) { return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16; }
+// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D".
+__device__ inline Place place_d(int thread, int i) {
+  const int warp = thread / 32, lane = thread % 32;
+  return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
+}
+
+// d (64, N) = a (64, 64) b (64, N), both from global memory in rows; written into shared memory with either dimension innermost.
+template <bool a_turned, bool b_turned, int N> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  unsigned char* b_tile = a_tile + 64 * 128;
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto put = [](unsigned char* tile, int line, int at, uint16_t v) { *reinterpret_cast<uint16_t*>(tile + swizzled_byte(line, 2 * at)) = v; };
+  for (int i = thread; i < 64 * 64; i += 128) put(a_tile, a_turned ? i % 64 : i / 64, a_turned ? i / 64 : i % 64, a[i]);
+  for (int i = thread; i < 64 * N; i += 128) {
+    const int k = i / N, n = i % N;
+    if (b_turned) put(b_tile + n / 64 * 8192, k, n % 64, b[i]);
+    else put(b_tile, n, k, b[i]);
+  }
+  ptx::fence_async();
+  __syncthreads();
+  float sum[N / 2];
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  ptx::fence_products();
+  HEDDLE_UNROLL
+  for (int k = 0; k < 4; ++k)
+    ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
+                                            ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+  ptx::commit_products();
+  ptx::wait_products<0>();
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) ptx::pin(sum[i]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) d[place_d(thread, i).row * N + place_d(thread, i).column] = sum[i];
+#endif
+}
+
+template <bool a_turned, bool b_turned, int N> void test_warpgroup(Device& device, const char* what) {
+  std::mt19937 random(5);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  Shared<uint16_t> a(device, 64 * 64), b(device, 64 * N);
+  Shared<float> d(device, 64 * N);
+  for (auto& v : a.host) v = to_bf16(draw(random)).bits;
+  for (auto& v : b.host) v = to_bf16(draw(random)).bits;
+  const size_t bytes = 1024 + 64 * 128 + N * 128;
+  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N>, a.to_device(), b.to_device(), d.to_device());
+  d.back();
+  double worst = 0;
+  for (size_t i = 0; i < 64; ++i)
+    for (size_t j = 0; j < N; ++j) {
+      double want = 0;
+      for (size_t k = 0; k < 64; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 64 + k]})) * to_float(bf16{b.host[k * N + j]});
+      worst = std::fmax(worst, std::fabs(want - d.host[i * N + j]));
+    }
+  expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
+}
+
+// A box of 64 columns and `lines` rows from (column, row) on, as its bytes lie in shared memory.
+__global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  HEDDLE_SHARED(uint64_t, barrier, [1]);
+  unsigned char* tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  if (threadIdx.x == 0) {
+    ptx::init_barrier(barrier, 1);
+    ptx::fence_async();
+  }
+  __syncthreads();
+  for (unsigned phase = 0; phase < 3; ++phase) {  // the same thrice: a barrier's phases have parities 0, 1, 0
+    if (threadIdx.x == 0) {
+      ptx::arrive_expecting(barrier, static_cast<unsigned>(lines) * 128);
+      ptx::copy_box(tile, &map, column, row, barrier);
+    }
+    ptx::wait_barrier(barrier, phase % 2);
+    __syncthreads();
+  }
+  for (int i = static_cast<int>(threadIdx.x); i < lines * 64; i += 32) to[i] = reinterpret_cast<const uint16_t*>(tile)[i];
+#endif
+}
+
+void test_boxes(Device& device) {
+  constexpr int rows = 50, columns = 72, lines = 40;
+  Shared<uint16_t> matrix(device, rows * columns), got(device, lines * 64);
+  for (size_t i = 0; i < matrix.host.size(); ++i) matrix.host[i] = static_cast<uint16_t>(i + 1);
+  const CUtensorMap map = map_of_matrix(matrix.to_device(), rows, columns, columns, lines);
+  bool ok = true;
+  for (const auto& [column, row] : {std::pair<int, int>{0, 0}, {64, 32}, {8, 17}, {128, 0}}) {  // within, over both edges, unaligned, outside
+    launch(device.context, "copy by TMA", {1, 32, 1024 + lines * 128}, box_once, map, column, row, static_cast<int>(lines), got.to_device());
+    got.back();
+    for (int r = 0; r < lines; ++r)
+      for (int c = 0; c < 64; ++c) {
+        const bool inside = row + r < rows && column + c < columns;
+        const int want = inside ? (row + r) * columns + column + c + 1 : 0;
+        const int chunk = c / 8 ^ r % 8;
+        ok &= got.host[static_cast<size_t>(r * 64 + chunk * 8 + c % 8)] == want;
+      }
+  }
+  expect(ok, "a box by TMA: its bytes with the 128-byte swizzle, zeros outside the matrix");
+}
+
+void test_sm90() {
+#if HEDDLE_EMULATED
+  setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
+#endif
+  Device device;
+  if (!static_cast<CudaAccelerator*>(device.accelerator.get())->properties().sm90a) {
+    std::printf("wgmma and TMA: NOT RUN, they need a device of compute capability 9.0 and code for it\n");
+    return;
+  }
+  test_boxes(device);
+  test_warpgroup<false, false, 128>(device, "wgmma, both with the depth innermost");
+  test_warpgroup<false, false, 256>(device, "wgmma of 256 columns");
+  test_warpgroup<true, false, 128>(device, "wgmma, rows of a innermost");
+  test_warpgroup<false, true, 128>(device, "wgmma, columns of b innermost");
+  test_warpgroup<true, true, 256>(device, "wgmma, neither depth innermost");
+}
+
 }  // namespace cuda
 }  // namespace heddle
 
@@ -249,6 +374,7 @@ int main() {
     test_ldmatrix(device);
     test_cp_async(device);
     test_conversions(device);
+    test_sm90();
   } catch (const std::exception& e) {
     std::printf("FAILED %s\n", e.what());
     ++failures;

@@ -125,6 +125,17 @@ Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, doubl
   return b;
 }
 
+// Forward alone, of as many sequences as N / T.
+Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D, double window, double softcap, bool sinks) {
+  Builder b;
+  const DType type = DType::bf16;
+  const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
+  const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
+  b.node("attention", {q, k, v, -1, sink}, {b.value(type, {N, H, D}), b.value(DType::f32, {N, H})},
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+  return b;
+}
+
 Builder cached(int64_t past, int64_t D, int64_t rows) {
   Builder b;
   const int64_t L = past + rows;
@@ -195,15 +206,17 @@ Builder rows() {
   return b;
 }
 
-int run_all(const std::string& beginning) {
+int run_all(const std::string& beginning, bool first_failure) {
   setenv("HEDDLE_EMULATE_CUDA", "1", 1);
   setenv("HEDDLE_CHECK", "1", 1);
-  const std::shared_ptr<Accelerator> device = open_cuda(0);
-  Lane lane(1, device);
-  const std::pair<const char*, Builder> cases[] = {
+  const std::vector<std::pair<const char*, Builder>> everywhere = {
       {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
       {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
+      {"linear f32, parts", linear(DType::f32, 20, 1100, 30, false)},
+      {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},
+      {"linear bf16, parts of the weight's gradient", linear(DType::bf16, 1090, 24, 16, false)},
+      {"linear bf16, parts of large tiles", linear(DType::bf16, 72, 1544, 80, false)},
       {"norms", norms(11, 300)},                                 {"attention", attention(DType::f32, 37, 4, 2, 20, 0)},
       {"attention, window", attention(DType::f32, 40, 2, 2, 70, 5)},         {"cached attention", cached(300, 40, 3)},
       {"cached attention, parts in one block", cached(300, 40, 5)},
@@ -212,19 +225,29 @@ int run_all(const std::string& beginning) {
       {"cached attention, q8 ring", cached_q8(37)},
       {"rows", rows()},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
+      {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
       {"quantised q4_0", quantised(DType::q4_0, 37, 160, 70)},   {"quantised q4_k", quantised(DType::q4_k, 70, 256, 66)},
       {"quantised q5_0", quantised(DType::q5_0, 5, 96, 20)},     {"quantised q6_k", quantised(DType::q6_k, 3, 512, 9)},
       {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
       {"experts of slots", experts(90, 20, true)},
   };
+  // Attention of warpgroups: one to three tiles of keys, heads of either width and neither, sequences that end within a tile.
+  // Products of warpgroups: each with its gradients, so that either operand lies either way; tiles of either width, more of them than
+  // multiprocessors; depths of more tiles than stages; odd rows.
+  const std::vector<std::pair<const char*, Builder>> on_sm90 = {
+      {"sm_90: wide tiles", linear(DType::bf16, 300, 328, 264, false)},
+      {"sm_90: half tiles, transposed", linear(DType::bf16, 768, 456, 104, true)},
+      {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
+      {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
+      {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
+      {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
+      {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
+  };
   int failed = 0;
-  // A GPU has its own order of events.
-  const bool emulated = cuda_devices()[0].name.rfind("emulated", 0) == 0;
-  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
-  for (const char* order : orders) {
-    setenv("HEDDLE_EMULATOR", order, 1);
+  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
+    Lane lane(1, device);
     for (const auto& [name, builder] : cases) {
-      if (std::string(name).rfind(beginning, 0) != 0) continue;
+      if (std::string(name).rfind(beginning, 0) != 0 || (failed && first_failure)) continue;
       try {
         run(builder, device, lane);
       } catch (const std::exception& e) {
@@ -232,6 +255,16 @@ int run_all(const std::string& beginning) {
         ++failed;
       }
     }
+  };
+  // A GPU has its own order of events, and is what it is.
+  const bool emulated = cuda_devices()[0].name.rfind("emulated", 0) == 0;
+  const std::vector<const char*> orders = emulated ? std::vector<const char*>{"lazy", "eager", "random:1", "random:2"} : std::vector<const char*>{"hardware"};
+  for (const char* order : orders) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    setenv("HEDDLE_EMULATE_CUDA", "1", 1);
+    run_on(open_cuda(0), order, everywhere);
+    setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
+    run_on(open_cuda(0), order, on_sm90);
     if (failed) break;
   }
   if (!failed) std::printf("every kernel agrees with its reference on %s\n", cuda_devices()[0].name.c_str());
@@ -240,10 +273,10 @@ int run_all(const std::string& beginning) {
 
 }  // namespace
 
-// emulator_kernels [BEGINNING]: only the cases whose name begins so
+// emulator_kernels [BEGINNING [first]]: only the cases whose name begins so; until the first that fails
 int main(int count, char** arguments) {
   try {
-    return run_all(count > 1 ? arguments[1] : "");
+    return run_all(count > 1 ? arguments[1] : "", count > 2);
   } catch (const std::exception& e) {
     std::printf("FAILED %s\n", e.what());
     return 1;

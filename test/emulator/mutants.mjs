@@ -2,356 +2,25 @@
 // result, a race, or a report of the emulator. Needs .cmake/races, built with its tests (`npm run test:emulator` does it).
 //
 //   node test/emulator/mutants.mjs [PATTERN]     only those whose name matches
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
+import { attention } from "./mutants/attention.mjs";
+import { others } from "./mutants/others.mjs";
+import { products } from "./mutants/products.mjs";
+import { warpgroups } from "./mutants/warpgroups.mjs";
 
-// name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the file it shows in.
-const mutants = [
-  [
-    "product: no barrier before the tiles are read",
-    "gemm_tile.cuh",
-    "    __syncthreads();\n    for (int k = 0; k < tile_k",
-    "    for (int k = 0; k < tile_k",
-  ],
-  [
-    "product: no barrier before the tiles are overwritten",
-    "gemm_tile.cuh",
-    "    __syncthreads();  // before the next tiles overwrite these",
-    "",
-  ],
-  ["product: the last row is taken for outside", "gemm_tile.cuh", "inside = line < lines", "inside = line < lines - 1"],
-  [
-    "product: depth beyond the end is read",
-    "gemm_tile.cuh",
-    "inside = line < lines && depth < k_end",
-    "inside = line < lines",
-  ],
-  ["product: rows beyond the end are written", "gemm.cu", "row0 + i < g.m && ", ""],
-  [
-    "product: columns of a thread overlap",
-    "gemm_tile.cuh",
-    "b_tile[k][tx + j * (tile_n / per_thread)]",
-    "b_tile[k][tx + j * (tile_n / per_thread - 1)]",
-  ],
-  ["few rows: one lane starts a step late", "gemm.cu", "int64_t k = lane; k < g.k", "int64_t k = lane + 1; k < g.k"],
-  [
-    "tensor product: another swizzle when read",
-    "gemm_tensor.cu",
-    "a_tile + swizzled<depth / piece>(row + r, k8 / piece)",
-    "a_tile + ((row + r) * (depth / piece) + k8 / piece) * piece",
-  ],
-  [
-    "tensor product: fragments of the second operand swapped",
-    "gemm_tensor.cu",
-    "right[j][0] = two[0], right[j][1] = two[1]",
-    "right[j][0] = two[1], right[j][1] = two[0]",
-  ],
-  [
-    "tensor product: waits for one copy too few",
-    "gemm_tensor.cu",
-    "ptx::wait_copies<stages - 2>()",
-    "ptx::wait_copies<stages - 1>()",
-  ],
-  [
-    "tensor product: no barrier in the ring",
-    "gemm_tensor.cu",
-    "    __syncthreads();                 // everybody's is",
-    "    // everybody's is",
-  ],
-  [
-    "tensor product: no groups for missing tiles",
-    "gemm_tensor.cu",
-    "    if (t + stages - 1 < tiles) copy_stage(t + stages - 1);\n    ptx::commit_copies();",
-    "    if (t + stages - 1 < tiles) copy_stage(t + stages - 1), ptx::commit_copies();",
-  ],
-  [
-    "tensor product: a ring of one stage less than copies",
-    "gemm_tensor.cu",
-    "memory + tile % stages * T::stage_elements",
-    "memory + tile % (stages - 1) * T::stage_elements",
-  ],
-  [
-    "tensor product: a partial piece is taken whole",
-    "tensor_tile.cuh",
-    "left > 0 ? (left < piece ? static_cast<int>(left) : piece) : 0",
-    "left > -8 ? piece : 0",
-  ],
-  [
-    "tensor product: transposed without .trans",
-    "gemm_tensor.cu",
-    "ptx::load_matrices<true>(left[i]",
-    "ptx::load_matrices<false>(left[i]",
-  ],
-  [
-    "norm: no barrier between two sums",
-    "math.cuh",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();  // before the next call writes",
-    "  v = warp_sum(lane < warps ? partial[lane] : T(0));",
-  ],
-  [
-    "norm: the sums of warps are not waited for",
-    "math.cuh",
-    "  if (lane == 0) partial[warp] = v;\n  __syncthreads();\n  v = warp_sum",
-    "  if (lane == 0) partial[warp] = v;\n  v = warp_sum",
-  ],
-  [
-    "norm: a sum over half a warp",
-    "math.cuh",
-    "for (int lanes = 16; lanes > 0; lanes /= 2) v += ",
-    "for (int lanes = 8; lanes > 0; lanes /= 2) v += ",
-  ],
-  ["norm: the residual is left out of the gradient", "norm.cu", "residual + scale * (g - sum", "scale * (g - sum"],
-  [
-    "norm: columns' partial sums are not waited for",
-    "norm.cu",
-    "  __syncthreads();\n  if (part != 0 || j >= a.C) return;",
-    "  if (part != 0 || j >= a.C) return;",
-  ],
-  [
-    "attention: an early return before a barrier",
-    "attention.cu",
-    "  for (int64_t key0 = first; key0 < last; key0 += tile_rows) {\n    __syncthreads();",
-    "  if (row0 + warp * rows_per_warp >= end) return;\n  for (int64_t key0 = first; key0 < last; key0 += tile_rows) {\n    __syncthreads();",
-  ],
-  [
-    "attention: tiles overwritten while read",
-    "attention.cu",
-    "    __syncthreads();  // the tiles of before are done with, and q is there",
-    "",
-  ],
-  [
-    "attention: a row sees one key too many",
-    "attention.cu",
-    "if (a.causal) last = position + 1;",
-    "if (a.causal) last = position + 2;",
-  ],
-  [
-    "attention: the output is not scaled down with the maximum",
-    "attention.cu",
-    "acc[r][c] *= kept;",
-    "acc[r][c] *= 1.0f;",
-  ],
-  [
-    "attention: another head's keys",
-    "attention.cu",
-    "head = blockIdx.y, kv_head = head / (a.H / a.KH)",
-    "head = blockIdx.y, kv_head = head % a.KH",
-  ],
-  [
-    "attention backward: tiles not waited for",
-    "attention_backward.cu",
-    "    load_tile(v_tile, tile_rows, pitch, width, a.v, key0, end, a.KH, kv_head, a.D);\n    __syncthreads();",
-    "    load_tile(v_tile, tile_rows, pitch, width, a.v, key0, end, a.KH, kv_head, a.D);",
-  ],
-  [
-    "attention backward: keys' tiles skipped too early",
-    "attention_backward.cu",
-    "span.first < row0 + own_rows",
-    "span.first + 8 < row0 + own_rows",
-  ],
-  [
-    "attention backward: one head of the group",
-    "attention_backward.cu",
-    "head < (kv_head + 1) * group",
-    "head < kv_head * group + 1",
-  ],
-  [
-    "tensor attention: a tile overwritten while read",
-    "attention_tensor.cu",
-    "    __syncthreads();  // everybody's copies",
-    "    // everybody's copies",
-  ],
-  [
-    "tensor attention: waits for the tile before",
-    "attention_tensor.cu",
-    "    ptx::wait_copies<0>();\n    __syncthreads();  // everybody's",
-    "    ptx::wait_copies<1>();\n    __syncthreads();  // everybody's",
-  ],
-  [
-    "tensor attention: one stage for all tiles",
-    "attention_tensor.cu",
-    "ring + t % stages * stage_elements;\n    copy",
-    "ring;\n    copy",
-  ],
-  [
-    "tensor attention: the maximum of a lane, not of its row",
-    "attention_tensor.cu",
-    "v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));",
-    "",
-  ],
-  [
-    "tensor attention: sums of half a row's lanes",
-    "attention_tensor.cu",
-    "  v += __shfl_xor_sync(all_lanes, v, 1);\n",
-    "",
-  ],
-  [
-    "tensor attention: every lane counts the sink",
-    "attention_tensor.cu",
-    "a.sinks.data && ft == 0 ? 1.0f",
-    "a.sinks.data ? 1.0f",
-  ],
-  ["tensor attention: a key too many", "attention_tensor.cu", "key < seen.last ?", "key <= seen.last ?"],
-  [
-    "tensor attention: weights in the wrong halves",
-    "tensor_tile.cuh",
-    "to[0] = pack_bf16(first[0], first[1]), to[1] = pack_bf16(first[2], first[3]);",
-    "to[1] = pack_bf16(first[0], first[1]), to[0] = pack_bf16(first[2], first[3]);",
-    "attention_tensor.cu",
-  ],
-  [
-    "tensor attention: values not turned",
-    "tensor_tile.cuh",
-    "ptx::load_matrices<true>(two, tile + swizzled<columns / piece>(k +",
-    "ptx::load_matrices<false>(two, tile + swizzled<columns / piece>(k +",
-    "attention_tensor.cu",
-  ],
-  [
-    "tensor attention backward: a tile overwritten while read",
-    "attention_tensor_backward.cu",
-    "      __syncthreads();  // the tiles of before are done with",
-    "",
-  ],
-  [
-    "tensor attention backward: copies not waited for by others",
-    "attention_tensor_backward.cu",
-    "      ptx::wait_copies<0>();\n      __syncthreads();",
-    "      ptx::wait_copies<0>();",
-  ],
-  [
-    "tensor attention backward: the mean is left out",
-    "attention_tensor_backward.cu",
-    "(dp[j][e] - means[query])",
-    "dp[j][e]",
-  ],
-  [
-    "tensor attention backward: queries by the lane's row",
-    "attention_tensor_backward.cu",
-    "const int query = 8 * j + 2 * (lane % 4) + e % 2;",
-    "const int query = 8 * j + lane / 4;",
-  ],
-  [
-    "tensor attention backward: one head of the group",
-    "attention_tensor_backward.cu",
-    "head < (kv_head + 1) * group",
-    "head < kv_head * group + 1",
-  ],
-  ["cached attention: warps are merged too early", "cache.cu", "    __syncthreads();\n    float top", "    float top"],
-  [
-    "cached attention: the next part's while the part's are read",
-    "cache.cu",
-    "    __syncthreads();  // before the next part's overwrite these",
-    "",
-  ],
-  [
-    "cached attention: a key between two parts is left out",
-    "cache.cu",
-    "min(keys.last, (part + 1) * part_keys)",
-    "min(keys.last, (part + 1) * part_keys - 1)",
-  ],
-  [
-    "cached attention: parts are folded without their scale",
-    "cache.cu",
-    "value[i] * kept + part_value[i] * share",
-    "value[i] * kept + part_value[i]",
-  ],
-  [
-    "cached attention: the last part is not folded",
-    "cache.cu",
-    "part_keys - keys.first / part_keys;",
-    "part_keys - keys.first / part_keys - 1;",
-  ],
-  [
-    "cached attention: a warp's tiles overlap the next's",
-    "cache.cu",
-    "key0 += warps * tile_rows",
-    "key0 += (warps - 1) * tile_rows",
-  ],
-  [
-    "cached q8: the scale of the row before",
-    "cache.cu",
-    "static_cast<const uint8_t*>(cache.data) + at + D;",
-    "static_cast<const uint8_t*>(cache.data) + at - q8_scale_bytes;",
-  ],
-  ["cached q8: a ring's rows written past its end", "cache.cu", "position < L ? position : position % L", "position"],
-  [
-    "quantised: high nibbles for low ones",
-    "quant.cuh",
-    "subtract_bytes(w >> 4 * r & 0x0f0f0f0fu, 0x08080808u)",
-    "subtract_bytes(w >> 4 * (1 - r) & 0x0f0f0f0fu, 0x08080808u)",
-  ],
-  ["quantised: a borrow between bytes", "quant.cuh", "return ((a | 0x80808080u) - b) ^ 0x80808080u;", "return a - b;"],
-  [
-    "quantised: upper scales without their high bits",
-    "quant.cuh",
-    "(s[4 + g] & 15) | s[g - 4] >> 6 << 4",
-    "(s[4 + g] & 15)",
-  ],
-  [
-    "quantised: a row's blocks begin a block late",
-    "quant.cuh",
-    "(row * (width / elements) + run / runs) * bytes",
-    "(row * (width / elements) + (run + runs - 1) / runs) * bytes",
-  ],
-  [
-    "8-bit products: fragments of another row",
-    "gemm_int8.cu",
-    "a_tile[warp_row + 16 * i + 8 * half + fg]",
-    "a_tile[warp_row + 16 * i + 8 * half + ft]",
-  ],
-  [
-    "8-bit products: no barrier before the stage is read",
-    "gemm_int8.cu",
-    "    __syncthreads();\n    for (int r = 0; r < tile_runs",
-    "    for (int r = 0; r < tile_runs",
-  ],
-  [
-    "8-bit products: no barrier before the stage is overwritten",
-    "gemm_int8.cu",
-    "    __syncthreads();  // before the next stage overwrites these",
-    "",
-  ],
-  ["8-bit products: one scale for all of a row", "gemm_int8.cu", "a_scale[row][r] * scale", "a_scale[row][0] * scale"],
-  ["8-bit products: minima are left out", "gemm_int8.cu", " + minimum[e % 2] * a_sum[row][r]", ""],
-  [
-    "8-bit rounding: sums over the wrong half",
-    "gemm_int8.cu",
-    "for (int lanes = run_elements / 2; lanes > 0",
-    "for (int lanes = run_elements; lanes > 0",
-  ],
-  ["experts: pairs of the earlier warps are not counted", "experts.cu", "if (w < warp) place += found[w];", ""],
-  ["experts: counts are overwritten while read", "experts.cu", "    __syncthreads();  // before the next counts", ""],
-  [
-    "experts: an expert's last tile runs into the next expert's",
-    "experts.cu",
-    "if (tile.first + i < tile.end && column0",
-    "if (column0",
-  ],
-  ["experts: ties go to the highest", "experts.cu", "other_at < at))) best", "other_at > at))) best"],
-  [
-    "experts: one slot's input for all",
-    "experts.cu",
-    "return per_slot ? order[i] : order[i] / slots;",
-    "return order[i] / slots;",
-  ],
-  ["experts: one tile too few", "experts.cu", "pairs / tile_m + (pairs < E ? pairs : E)", "pairs / tile_m + 1"],
-  ["rows: two blocks write one row", "rows.cu", "  if (earlier > 0) return;", ""],
-  ["rope: angles are not waited for", "rope.cu", "  __syncthreads();\n", ""],
-  [
-    "log-probability: the parts' sums are not rescaled",
-    "logprob.cu",
-    "sum_before * expf(before - largest)",
-    "sum_before * 0.0f",
-  ],
-];
+const mutants = [...products, ...attention, ...warpgroups, ...others];
 
 // The cases of emulator_kernels that run a file's kernels.
 const casesOf = {
   "gemm.cu": "linear f32",
   "gemm_tensor.cu": "linear bf16",
+  "gemm_sm90.cu": "sm_90:",
+  "tensor_map.cu": "sm_90:",
+  "attention_sm90.cu": "sm_90 attention",
   "norm.cu": "norms",
   "attention.cu": "attention",
   "attention_tensor.cu": "attention bf16",
@@ -368,6 +37,7 @@ const casesOf = {
 const headers = {
   "math.cuh": ["norm.cu", "norms"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
+  "gemm.cuh": ["gemm.cu", "linear f32"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantised"],
 };
@@ -386,63 +56,93 @@ const objects = readdirSync(objectFolder, { recursive: true })
   .filter((f) => f.endsWith(".o"))
   .map((f) => join(objectFolder, f));
 const driver = join(build, "CMakeFiles", "emulator_kernels.dir", "test", "emulator", "kernels.cc.o");
-const work = mkdtempSync(join(tmpdir(), "heddle-mutants-"));
-const run = (program, args) => spawnSync(program, args, { encoding: "utf8", timeout: 300_000 });
+const compiler = process.env.CXX ?? "c++";
 
-/** Compiles native/cuda/`source` with `replaced` in place of native/cuda/`file`, and links the test with it. */
-function linkMutant(source, file, text) {
+/** Runs a program to its end. */
+function run(program, args) {
+  return new Promise((done) => {
+    const child = spawn(program, args, { timeout: 1_200_000 });
+    const output = { stdout: "", stderr: "" };
+    for (const stream of ["stdout", "stderr"])
+      child[stream].setEncoding("utf8").on("data", (text) => {
+        output[stream] += text;
+      });
+    child.on("error", (error) => done({ ...output, status: 1, stderr: error.message }));
+    child.on("close", (status, signal) => done({ ...output, status, signal }));
+  });
+}
+
+/** In `work`: compiles native/cuda/`source` with `text` in place of native/cuda/`file`, and links the test with it. */
+async function linkMutant(work, source, file, text) {
   rmSync(join(work, "include"), { recursive: true, force: true }); // the header of the mistake before
   const command = commands.find((c) => c.file.endsWith(`native/cuda/${source}`)).command.split(" ");
   const args = command.slice(command.findIndex((a) => /(^|\/)(c\+\+|g\+\+|clang\+\+)[^/]*$/.test(a)) + 1);
   const changed = join(work, file === source ? source : "include/cuda", file === source ? "" : file);
-  if (file !== source) spawnSync("mkdir", ["-p", join(work, "include", "cuda")]);
+  if (file !== source) mkdirSync(join(work, "include", "cuda"), { recursive: true });
   writeFileSync(changed, text);
   const object = join(work, "mutant.o");
   const own = args.map((a, i) =>
     args[i - 1] === "-o" || args[i - 1] === "-MF" ? (a.endsWith(".d") ? `${object}.d` : object) : a,
   );
   const input = file === source ? changed : join(root, "native", "cuda", source);
-  const compile = run(process.env.CXX ?? "c++", [
+  const compile = await run(compiler, [
     ...["-I", join(work, "include")],
     ...own.map((a) => (a.endsWith(`native/cuda/${source}`) ? input : a)).map((a) => (a === "-O3" ? "-O1" : a)),
   ]);
-  if (compile.status !== 0) throw new Error(compile.stderr);
+  if (compile.status !== 0) throw new Error(compile.stderr || `the compiler ended with ${compile.signal}`);
   const program = join(work, "mutant");
   const others = objects.filter((o) => !o.endsWith(`native/cuda/${source}.o`));
-  const link = run(process.env.CXX ?? "c++", ["-o", program, driver, object, ...others, "-pthread"]);
+  const link = await run(compiler, ["-o", program, driver, object, ...others, "-pthread"]);
   if (link.status !== 0) throw new Error(link.stderr);
   return program;
 }
 
 const pattern = new RegExp(process.argv[2] ?? "");
 const chosen = mutants.filter(([name]) => pattern.test(name));
+const textOf = (file) => readFileSync(join(root, "native", "cuda", file), "utf8");
 let survived = 0;
-// The same build without a mistake must pass, or a mistake's being noticed would say nothing.
-const places = new Map(chosen.map(([, file, , , named]) => [`${file} ${named}`, [file, ...placeOf(file, named)]]));
-for (const [file, source, beginning] of places.values()) {
-  const text = readFileSync(join(root, "native", "cuda", file), "utf8");
-  const { status, stdout } = run(linkMutant(source, file, text), [beginning]);
-  if (status === 0) continue;
+
+/** The same build without a mistake must pass, or a mistake's being noticed would say nothing. */
+const controls = new Map(chosen.map(([, file, , , named]) => [`${file} ${named}`, [file, ...placeOf(file, named)]]));
+async function control(work, file, source, beginning) {
+  const { status, stdout } = await run(await linkMutant(work, source, file, textOf(file)), [beginning, "first"]);
+  if (status === 0) return;
   console.error(`CONTROL   ${file} fails as it is: ${stdout.split("\n")[0]}`);
   survived += 1;
 }
-for (const [name, file, from, to, named] of chosen) {
-  const original = readFileSync(join(root, "native", "cuda", file), "utf8");
-  if (!original.includes(from)) {
+
+async function plant(work, name, file, from, to, named) {
+  if (!textOf(file).includes(from)) {
     console.error(`STALE     ${name}: ${file} has no such lines any more`);
     survived += 1;
-    continue;
+    return;
   }
-  const mutant = original.replace(from, () => to);
   const [source, beginning] = placeOf(file, named);
-  const { status, stdout, signal } = run(linkMutant(source, file, mutant), [beginning]);
-  const noticed = status !== 0; // also by a signal: a write to nowhere
+  const program = await linkMutant(
+    work,
+    source,
+    file,
+    textOf(file).replace(from, () => to),
+  );
+  const { status, stdout, signal } = await run(program, [beginning, "first"]);
+  const noticed = status !== 0 && signal !== "SIGTERM"; // also by a signal, a write to nowhere; but not by time running out
   if (!noticed) survived += 1;
   const how = stdout.split("\n")[0].replace(/^FAILED /, "");
   console.log(
     `${noticed ? "noticed  " : "SURVIVED "} ${name}${noticed ? `: ${(how || signal).slice(0, 150)}` : ` (${signal ?? status})`}`,
   );
 }
-rmSync(work, { recursive: true });
+
+const tasks = [
+  ...[...controls.values()].map((place) => (work) => control(work, ...place)),
+  ...chosen.map((mutant) => (work) => plant(work, ...mutant)),
+];
+await Promise.all(
+  Array.from({ length: availableParallelism() }, async () => {
+    const work = mkdtempSync(join(tmpdir(), "heddle-mutants-"));
+    for (let task = tasks.shift(); task; task = tasks.shift()) await task(work);
+    rmSync(work, { recursive: true });
+  }),
+);
 console.log(`${chosen.length - survived} of ${chosen.length} planted mistakes noticed`);
 process.exit(survived ? 1 : 0);

@@ -3,6 +3,8 @@
 #include <cstring>
 
 #include "cuda/math.cuh"
+#include "cuda/ptx_sm90.cuh"
+#include "cuda/tensor_map.h"
 #include "emulator/race.h"
 
 using namespace heddle;
@@ -80,11 +82,100 @@ void test_reports() {
   });
 }
 
+// ---- sm_90a ---------------------------------------------------------------------------------------------------------------------
+
+struct alignas(1024) Lines {
+  uint16_t element[64][64];  // swizzled
+};
+alignas(16) uint16_t ones[64 * 64];
+
+// What a kernel with one tile as both operands does, and what it may leave out.
+struct Steps {
+  bool fence_barrier = true, barrier_before_use = true, expect = true, wait = true, fence_products = true, commit = true, wait_products = true;
+  bool other_descriptor = false, other_swizzle = false, overwrite = false, arrive_twice = false, read_early = false;
+};
+void one_tile(const Steps& step, const CUtensorMap& map, float* first_sum) {
+  HEDDLE_SHARED(Lines, tile, [1]);
+  HEDDLE_SHARED(uint64_t, barrier, [1]);
+  if (threadIdx.x == 0) {
+    cuda::ptx::init_barrier(barrier, 1);
+    if (step.fence_barrier) cuda::ptx::fence_async();
+  }
+  if (step.barrier_before_use) __syncthreads();
+  if (threadIdx.x == 0) {
+    cuda::ptx::copy_box(tile, &map, 0, 0, barrier);
+    cuda::ptx::arrive_expecting(barrier, step.expect ? sizeof(Lines) : sizeof(Lines) / 2);
+    if (step.arrive_twice) cuda::ptx::arrive(barrier);
+  }
+  if (step.wait) cuda::ptx::wait_barrier(barrier, 0);
+  float sum[64] = {};
+  if (step.fence_products) cuda::ptx::fence_products();
+  uint64_t describes = cuda::ptx::describe_tile(tile, 0, 1024);
+  if (step.other_descriptor && threadIdx.x >= 64) describes += 2;
+  if (step.other_swizzle) describes ^= uint64_t{3} << 62;  // 64 bytes
+  // 128 columns of one: the same eight groups of eight lines for the upper half would lie beyond the tile, so its stride is 0.
+  const uint64_t again = cuda::ptx::describe_tile(tile, 0, 0);
+  cuda::ptx::multiply_tiles<false, false>(sum, describes, again, true);
+  if (step.commit) cuda::ptx::commit_products();
+  if (step.overwrite && threadIdx.x == 0) cuda::ptx::copy_box(tile, &map, 0, 0, barrier);
+  if (step.read_early && threadIdx.x == 0) *first_sum = sum[0];
+  if (step.wait_products) cuda::ptx::wait_products<0>();
+  if (threadIdx.x == 0 && !step.read_early) *first_sum = sum[0];
+}
+
+void test_sm90() {
+  for (uint16_t& v : ones) v = to_bf16(1.0f).bits;
+  const CUtensorMap map = cuda::map_of_matrix(ones, 64, 64, 64, 64);
+  for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    float sum = 0;
+    emulator::run_grid("one tile", {1}, {128}, 0, [&] { one_tile({}, map, &sum); });
+    expect(sum == 16, "a tile comes whole and is multiplied");
+    emulator::run_grid("one tile", {1}, {128}, 0, [&] {
+      Steps early;
+      early.read_early = true;
+      one_tile(early, map, &sum);
+    });
+    expect(sum != sum, "sums are not there before they are waited for");
+    const auto without = [&](const char* what, bool Steps::*part, bool value) {
+      expect_fatal(what, 128, [&, part, value] {
+        Steps steps;
+        steps.*part = value;
+        one_tile(steps, map, &sum);
+      });
+    };
+    without("initialisation no fence.proxy.async follows", &Steps::fence_barrier, false);
+    without("barrier", &Steps::barrier_before_use, false);
+    without("wait in mbarrier.try_wait", &Steps::expect, false);
+    without(std::strcmp(order, "lazy") == 0 ? "reads a tile that a copy is still writing" : "a tile", &Steps::wait, false);
+    without("without a wgmma.fence", &Steps::fence_products, false);
+    without("has not waited for", &Steps::commit, false);
+    without("has not waited for", &Steps::wait_products, false);
+    without("warps of a warpgroup that ask for different products", &Steps::other_descriptor, true);
+    without("expected a descriptor of the 128-byte swizzle", &Steps::other_swizzle, true);
+    without("over a tile that a wgmma reads", &Steps::overwrite, true);
+    without("barrier", &Steps::arrive_twice, true);
+  }
+  setenv("HEDDLE_EMULATOR", "lazy", 1);
+  if (emulator::detecting_races())
+    expect_fatal("without a fence.proxy.async after it", 128, [] {
+      HEDDLE_SHARED(Lines, tile, [1]);
+      for (int i = threadIdx.x; i < 64 * 64; i += 128) tile[0].element[i / 64][i % 64] = 0;
+      __syncthreads();
+      float sum[64] = {};
+      cuda::ptx::fence_products();
+      cuda::ptx::multiply_tiles<false, false>(sum, cuda::ptx::describe_tile(tile, 0, 1024), cuda::ptx::describe_tile(tile, 0, 0), true);
+      cuda::ptx::commit_products();
+      cuda::ptx::wait_products<0>();
+    });
+}
+
 }  // namespace
 
 int main() {
   test_cp_async();
   test_reports();
+  test_sm90();
   if (!failures) std::printf("copies land as late as allowed, and every planted misuse is reported\n");
   return failures ? 1 : 0;
 }

@@ -13,6 +13,7 @@
 #define __host__
 #define __forceinline__ inline
 #define __launch_bounds__(...)
+#define __grid_constant__
 
 #define threadIdx ::heddle::emulator::thread_index
 #define blockIdx ::heddle::emulator::block_index
@@ -21,6 +22,7 @@
 
 using dim3 = heddle::emulator::Dim3;
 struct alignas(8) uint2 { unsigned x, y; };
+struct alignas(8) float2 { float x, y; };
 struct alignas(16) uint4 { unsigned x, y, z, w; };
 struct alignas(16) float4 { float x, y, z, w; };
 
@@ -179,6 +181,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* work, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t work, cudaStream_t stream);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t work);
+enum cudaDriverEntryPointQueryResult { cudaDriverEntryPointSuccess = 0, cudaDriverEntryPointSymbolNotFound = 1 };
+constexpr unsigned long long cudaEnableDefault = 0;
+cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned version, unsigned long long flags, cudaDriverEntryPointQueryResult* found);
 
 namespace heddle {
 namespace emulator {

@@ -1,0 +1,122 @@
+// Which kernel makes a matrix product, with which tiles, and into how many parts its depth is cut; and which kernel attention takes: functions
+// of the description and the device's properties alone, so that a shape gives the same bits in every run. Nothing here needs CUDA.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/tensor.h"
+
+namespace heddle {
+namespace cuda {
+
+struct DeviceProperties {
+  int capability = 80;        // 10 * major + minor
+  int multiprocessors = 1;
+  size_t shared_bytes = 99 << 10;  // that a block may ask for
+  bool sm90a = false;         // this build's code for the device is that of sm_90a
+};
+
+// c (m, n) = a (m, k) b (k, n)
+struct GemmShape {
+  int64_t m = 0, n = 0, k = 0;
+  DType a = DType::f32, b = DType::f32, c = DType::f32;
+  bool a_transposed = false, b_transposed = false;  // stored (k, m), (n, k)
+  bool accumulate = false;
+  bool rowwise = false;         // a row of c must not depend on how many rows there are
+  bool aligned = false;         // both operands: 16-byte addresses, rows of a multiple of 16 bytes
+  size_t workspace_bytes = 0;   // for the sums of parts
+};
+
+enum class GemmKernel {
+  few_rows,      // a warp an element of c
+  multiply_add,  // f32 arithmetic
+  tensor,        // bf16 by mma.sync (sm_80)
+  warpgroup,     // bf16 by wgmma and TMA (sm_90a)
+};
+
+struct GemmChoice {
+  GemmKernel kernel;
+  int tile_m, tile_n;
+  int stages;   // of the ring in shared memory; 1: none
+  int splits;   // parts of the depth, each with sums of its own in the workspace, added up in their order
+  int64_t part; // depth of a part, a multiple of gemm_depth; the last may be shorter
+
+  bool operator==(const GemmChoice& o) const {
+    return kernel == o.kernel && tile_m == o.tile_m && tile_n == o.tile_n && stages == o.stages && splits == o.splits && part == o.part;
+  }
+};
+
+constexpr int gemm_depth = 64;                   // of a tile of bf16
+constexpr int64_t few_rows = 4;                  // at most, of GemmKernel::few_rows
+constexpr int64_t least_part = 8 * gemm_depth;   // shorter parts would spend their time filling the ring and adding up
+constexpr int most_splits = 16;
+constexpr size_t most_workspace = size_t{16} << 20;
+
+// Bytes of workspace that any product of at most these sizes can use, on any device.
+inline size_t gemm_workspace(int64_t m, int64_t n, int64_t k) {
+  if (k < 2 * least_part) return 0;
+  const int64_t splits = k / least_part < most_splits ? k / least_part : most_splits;
+  const double wanted = static_cast<double>(splits) * static_cast<double>(m) * static_cast<double>(n) * sizeof(float);
+  return wanted < static_cast<double>(most_workspace) ? static_cast<size_t>(wanted) : most_workspace;
+}
+
+inline int64_t gemm_tiles(const GemmShape& g, int tile_m, int tile_n) {
+  return ((g.m + tile_m - 1) / tile_m) * ((g.n + tile_n - 1) / tile_n);
+}
+
+// A choice with as many parts as give every multiprocessor `blocks` tiles at once, where depth and workspace allow.
+inline GemmChoice with_splits(const GemmShape& g, const DeviceProperties& device, int blocks, GemmChoice choice) {
+  choice.splits = 1, choice.part = g.k;
+  if (g.rowwise) return choice;
+  int64_t splits = blocks * device.multiprocessors / gemm_tiles(g, choice.tile_m, choice.tile_n);
+  const auto at_most = [&](int64_t most) { splits = splits < most ? splits : most; };
+  at_most(most_splits);
+  at_most(g.k / least_part);
+  at_most(static_cast<int64_t>(g.workspace_bytes / sizeof(float)) / (g.m * g.n));
+  if (splits < 2) return choice;
+  const int64_t tiles = (g.k + gemm_depth - 1) / gemm_depth, of_part = (tiles + splits - 1) / splits;
+  choice.part = of_part * gemm_depth;
+  choice.splits = static_cast<int>((tiles + of_part - 1) / of_part);  // none is empty
+  return choice;
+}
+
+// The share of the multiprocessors' time that has work, where each makes one tile after another.
+inline double busy(int64_t tiles, int multiprocessors) {
+  const int64_t rounds = (tiles + multiprocessors - 1) / multiprocessors;
+  return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
+}
+
+// g.m, g.n > 0
+inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device) {
+  if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise) return {GemmKernel::few_rows, 1, 1, 1, 1, g.k};
+  const bool tensor_cores = g.a == DType::bf16 && g.b == DType::bf16 && g.aligned && !(g.a_transposed && g.b_transposed) &&
+                            (g.c == DType::f32 || (g.c == DType::bf16 && !g.accumulate));
+  if (!tensor_cores) return with_splits(g, device, 2, {GemmKernel::multiply_add, 64, 64, 1, 1, 0});
+
+  const int64_t wanted = device.multiprocessors;
+  // Three stages of large tiles fit everywhere; a fourth where shared memory is 128 KB.
+  const int stages = device.shared_bytes >= (size_t{128} << 10) ? 4 : 3;
+  const GemmChoice large{GemmKernel::tensor, 128, 128, stages, 1, g.k}, small{GemmKernel::tensor, 64, 64, 3, 1, g.k};
+  if (g.rowwise) return large;  // whatever m is
+  if (device.capability == 90 && device.sm90a && g.k >= gemm_depth && !g.accumulate) {
+    // A tile of 128 x 256 reads least; half of it where multiprocessors would be idle for longer than that saves.
+    const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors), half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
+    if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return {GemmKernel::warpgroup, 128, 256, 4, 1, g.k};
+    if (half >= 0.7) return {GemmKernel::warpgroup, 128, 128, 6, 1, g.k};
+  }
+  // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave multiprocessors idle.
+  if (g.m > 64 && g.n > 64) {
+    if (gemm_tiles(g, 128, 128) >= wanted) return large;
+    const GemmChoice parts = with_splits(g, device, 1, large);
+    if (parts.splits > 1 && gemm_tiles(g, 128, 128) * parts.splits * 4 >= wanted * 3) return parts;
+  }
+  return with_splits(g, device, 2, small);
+}
+
+// Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
+inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
+  return device.capability == 90 && device.sm90a && D <= 128 && T >= 128;
+}
+
+}  // namespace cuda
+}  // namespace heddle

@@ -1,0 +1,201 @@
+#include "emulator/asynchronous_state.h"
+
+#include <cstring>
+
+namespace heddle {
+namespace emulator {
+
+Asynchronous& asynchronous_state() {
+  static Asynchronous& s = *new Asynchronous;
+  return s;
+}
+
+namespace {
+
+Barrier& find(void* barrier, const char* what, int line) {
+  Asynchronous& s = asynchronous_state();
+  const auto found = s.barriers.find(shared_address(barrier));
+  if (found == s.barriers.end()) fatal(std::string(what) + at(line) + " of a barrier that is not initialised");
+  Barrier& b = found->second;
+  if (my_warp().clock[static_cast<size_t>(b.owner)] < b.since)
+    fatal(std::string(what) + at(line) + " of a barrier whose initialisation nothing orders before");
+  return b;
+}
+
+void complete_if_done(Barrier& b) {
+  if (b.pending > 0 || b.bytes != 0) return;
+  ++b.phase;
+  b.pending = b.count;
+  b.completed = b.arriving;
+  for (int thread : b.waiting) wake(thread);
+  b.waiting.clear();
+}
+
+void land(const BoxCopy& c) {
+  Asynchronous& s = asynchronous_state();
+  const uint32_t *box = c.map.box, pieces = box[0] / 8;
+  for (uint32_t line = 0; line < box[1] * box[2] * box[3]; ++line) {
+    const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]}, c.at[3] + int64_t{line / box[1] / box[2]}};
+    bool inside = true;
+    const char* from = c.map.data;
+    for (int i = 0; i < 3; ++i) {
+      inside = inside && outer[i] >= 0 && outer[i] < int64_t{c.map.dims[i + 1]};
+      from += outer[i] * static_cast<int64_t>(c.map.strides[i]);
+    }
+    for (uint32_t p = 0; p < pieces; ++p) {
+      char piece[16] = {};
+      for (int e = 0; e < 8; ++e) {
+        const int64_t column = c.at[0] + int64_t{p} * 8 + e;
+        if (inside && column >= 0 && column < int64_t{c.map.dims[0]}) std::memcpy(piece + 2 * e, from + 2 * column, 2);
+      }
+      const uintptr_t to = c.to + (uintptr_t{line} * pieces + p) * 16;
+      std::memcpy(shared_data(c.map.swizzled ? swizzle(to) : to), piece, 16);
+    }
+  }
+  Barrier& b = s.barriers.at(c.barrier);
+  for (uintptr_t g = c.to / granule_bytes; g * granule_bytes < c.to + c.bytes(); ++g) {
+    s.granules[g].in_flight = false;
+    s.granules[g].barrier = c.barrier, s.granules[g].phase = b.phase;
+  }
+  written_by_copy(shared_data(c.to), c.bytes());
+  b.bytes -= static_cast<int64_t>(c.bytes());
+  complete_if_done(b);
+}
+
+void land_number(size_t i) {
+  Asynchronous& s = asynchronous_state();
+  const BoxCopy c = s.copies[i];
+  s.copies.erase(s.copies.begin() + static_cast<std::ptrdiff_t>(i));
+  land(c);
+}
+
+}  // namespace
+
+// ---- barriers -------------------------------------------------------------------------------------------------------------------
+
+void init_barrier(void* barrier, uint32_t count, int line) {
+  Asynchronous& s = asynchronous_state();
+  const uintptr_t address = shared_address(barrier);
+  if (address % 8) fatal("mbarrier.init" + at(line) + " of a misaligned barrier");
+  if (count < 1 || count >= 1u << 20) fatal("mbarrier.init" + at(line) + ": expected a count of 1 to 2^20 - 1, got " + std::to_string(count));
+  if (s.barriers.count(address)) fatal("mbarrier.init" + at(line) + " of a barrier that is in use");
+  const int warp = warp_of(running_thread());
+  Barrier b{};
+  b.count = b.pending = count;
+  b.owner = warp, b.since = my_warp().clock[static_cast<size_t>(warp)];
+  b.arriving = b.completed = Clock(s.warps.size(), 0);
+  s.barriers.emplace(address, std::move(b));
+  s.used = true;
+}
+
+void fence_async() {
+  count_proxy_fence();
+  for (auto& [address, b] : asynchronous_state().barriers)
+    if (b.owner == warp_of(running_thread())) b.fenced = true;
+}
+
+void arrive(void* barrier, uint32_t expected_bytes, int line) {
+  Barrier& b = find(barrier, "mbarrier.arrive", line);
+  if (b.pending == 0) fatal("mbarrier.arrive" + at(line) + ": more arrivals than the barrier's count");
+  Warp& w = my_warp();
+  join(b.arriving, w.clock);
+  ++w.clock[static_cast<size_t>(warp_of(running_thread()))];
+  b.bytes += expected_bytes;
+  --b.pending;
+  complete_if_done(b);
+}
+
+void wait_barrier(void* barrier, uint32_t parity, int line) {
+  Barrier& b = find(barrier, "mbarrier.try_wait", line);
+  while ((b.phase & 1) == parity) {
+    b.waiting.push_back(running_thread());
+    block_until_woken("mbarrier.try_wait", line);
+  }
+  Warp& w = my_warp();
+  join(w.clock, b.completed);
+  w.seen[shared_address(barrier)] = b.phase;
+}
+
+// ---- copies ---------------------------------------------------------------------------------------------------------------------
+
+void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, int line) {
+  Asynchronous& s = asynchronous_state();
+  BoxCopy c{shared_address(to), {}, {}, shared_address(barrier)};
+  std::memcpy(&c.map, map, sizeof c.map);
+  std::copy(coordinates, coordinates + rank, c.at);
+  if (c.map.magic != TensorMap::valid) fatal("a copy by TMA" + at(line) + " with something that is no tensor map");
+  if (c.map.rank != rank) fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " + std::to_string(c.map.rank));
+  if (!find(barrier, "a copy by TMA", line).fenced) fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
+  if (c.to % granule_bytes) fatal("a copy by TMA" + at(line) + " to an address that 128 does not divide");
+  if (c.to + c.bytes() > shared_capacity()) fatal("a copy by TMA" + at(line) + " beyond shared memory");
+  const Warp& w = my_warp();
+  for (uintptr_t number = c.to / granule_bytes; number * granule_bytes < c.to + c.bytes(); ++number) {
+    Granule& g = s.granules[number];
+    if (g.in_flight) fatal("a copy by TMA" + at(line) + " to where another one is under way");
+    if (g.reading) fatal("a copy by TMA" + at(line) + " over a tile that a wgmma reads");
+    for (size_t i = 0; i < s.warps.size(); ++i)
+      if (g.read[i] > w.clock[i]) fatal("a copy by TMA" + at(line) + " over a tile of which nothing says that warp " + std::to_string(i) + " is done with it");
+    g.in_flight = true;
+  }
+  std::memset(shared_data(c.to), 0xff, c.bytes());  // it may begin to land from now on
+  s.copies.push_back(c);
+  if (now_rather_than_later()) land_number(s.copies.size() - 1);
+}
+
+// ---- from the executor ------------------------------------------------------------------------------------------------------------
+
+void begin_asynchronous(int warps) {
+  Asynchronous& s = asynchronous_state();
+  const size_t granules = shared_capacity() / granule_bytes + 1;
+  if (!s.used && s.warps.size() == static_cast<size_t>(warps) && s.granules.size() == granules) return;  // most kernels have no use for any of this
+  s = Asynchronous{};
+  s.warps.resize(static_cast<size_t>(warps));
+  for (size_t i = 0; i < s.warps.size(); ++i) {
+    s.warps[i].clock.assign(s.warps.size(), 0);
+    s.warps[i].clock[i] = 1;
+  }
+  s.granules.resize(granules);
+  s.asked.resize(s.warps.size() / 4 + 1);
+}
+
+void synchronise_clocks() {
+  Asynchronous& s = asynchronous_state();
+  if (!s.used) return;
+  Clock all(s.warps.size(), 0);
+  for (const Warp& w : s.warps) join(all, w.clock);
+  for (size_t i = 0; i < s.warps.size(); ++i) s.warps[i].clock = all, ++s.warps[i].clock[i];
+}
+
+bool land_something() {
+  Asynchronous& s = asynchronous_state();
+  if (s.copies.empty()) return false;
+  land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest as late as can be
+  return true;
+}
+
+void maybe_land() {
+  Asynchronous& s = asynchronous_state();
+  if (!s.copies.empty() && draws() && draw(8) == 0) land_number(draw(s.copies.size()));
+}
+
+std::string unfinished() {
+  const Asynchronous& s = asynchronous_state();
+  if (!s.used) return "";
+  if (!s.copies.empty()) return "a block ends with a copy by TMA under way";
+  for (size_t i = 0; i < s.warps.size(); ++i) {
+    const Warp& w = s.warps[i];
+    if (!w.open.empty() || !w.committed.empty()) return "a block ends with a wgmma that warp " + std::to_string(i) + " has not waited for";
+    if (w.products != s.asked[i / 4].size()) return "a block ends with a wgmma that warp " + std::to_string(i) + " has not taken part in";
+  }
+  for (const auto& [address, b] : s.barriers)
+    if (b.bytes != 0) return "a block ends with a barrier that still expects " + std::to_string(b.bytes) + " bytes";
+  return "";
+}
+
+bool is_read_asynchronously(uintptr_t address) {
+  const Asynchronous& s = asynchronous_state();
+  return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].reading > 0;
+}
+
+}  // namespace emulator
+}  // namespace heddle

@@ -1,0 +1,43 @@
+// The asynchronous units of sm_90a as a running thread sees them: barriers in shared memory that count arrivals and bytes
+// (mbarrier), copies of boxes of a matrix by the tensor memory accelerator (TMA), products of warpgroups (wgmma).
+//
+// A copy lands, and a product reads its tiles, as late as the program allows (or at once, or at random). Its destination is NaN from
+// the copy's start on, sums are NaN until they are waited for. Fatal, beside what emulator.h lists:
+// - barriers: used without an initialisation that is visible to the thread, or to a copy without a fence.proxy.async; arrivals beyond the count;
+// - copies: over a tile that a product reads or has read, where nothing tells the copying warp that it is done; in flight at the end;
+// - products: of registers that change meanwhile; of a tile whose barrier this warp has not seen completed; without a wgmma.fence; that the warps of a warpgroup do not
+//   make alike; not waited for at the end; in race builds, of what threads wrote without a fence.proxy.async.
+// Order is known by warp: vector clocks (Mattern 1988) that pass through barriers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace heddle {
+namespace emulator {
+
+void init_barrier(void* barrier, uint32_t count, int line);
+void fence_async();  // fence.proxy.async
+void arrive(void* barrier, uint32_t expected_bytes, int line);
+void wait_barrier(void* barrier, uint32_t parity, int line);  // until the phase of that parity is complete
+
+// The box from `at` on, as many coordinates as the tensor has dimensions, the innermost first. map: what cuTensorMapEncodeTiled made.
+void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
+
+// One lane's part of c (64, n) (+)= a (64, 16) b (16, n).
+struct WarpgroupProduct {
+  float* sums;  // n / 2
+  uint64_t a, b;  // descriptors
+  int n;
+  bool a_transposed, b_transposed;  // M, N innermost
+  bool add;
+  const uint32_t* left = nullptr;  // a in four registers a lane, not in shared memory
+};
+void warpgroup_fence(int line);
+void warpgroup_product(const WarpgroupProduct& lane, int line);
+void warpgroup_commit(int line);
+void warpgroup_wait(int pending, int line);
+
+uintptr_t shared_address(const void* data);  // as descriptors have it; fatal outside shared memory
+
+}  // namespace emulator
+}  // namespace heddle

@@ -1,0 +1,90 @@
+// What barriers and copies (asynchronous.cc) and products of warpgroups (warpgroup.cc) know of a block in common.
+#pragma once
+#include <algorithm>
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cuda.h"
+#include "emulator/asynchronous.h"
+#include "emulator/emulator.h"
+#include "emulator/executor.h"
+#include "emulator/race.h"
+
+namespace heddle {
+namespace emulator {
+
+constexpr int most_warps = 32, warp_lanes = 32;
+constexpr uintptr_t granule_bytes = 128;  // a line of a swizzled tile
+
+using Clock = std::vector<uint32_t>;  // per warp: how much of its past is known
+
+inline void join(Clock& to, const Clock& from) {
+  for (size_t i = 0; i < to.size(); ++i) to[i] = std::max(to[i], from[i]);
+}
+
+struct Barrier {
+  uint32_t count, pending;
+  int64_t bytes = 0;   // expected, less those that have come
+  uint32_t phase = 0;  // the first that is not complete
+  Clock arriving, completed;
+  int owner;           // the warp that made it, and when
+  uint32_t since;
+  bool fenced = false;
+  std::vector<int> waiting;
+};
+
+struct Granule {
+  bool in_flight = false;
+  uintptr_t barrier = 0;  // of the last copy to it, if any
+  uint32_t phase = 0;
+  int reading = 0;        // products under way
+  uint32_t read[most_warps] = {};  // when each warp's last product ended
+};
+
+struct BoxCopy {
+  uintptr_t to;
+  TensorMap map;
+  int32_t at[4];
+  uintptr_t barrier;
+  size_t bytes() const { return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
+};
+
+struct Product {
+  WarpgroupProduct lanes[warp_lanes];
+  uint32_t left[warp_lanes][4];  // as the lanes' registers were
+  std::vector<uintptr_t> granules;
+  bool done = false;
+  std::vector<float>* sums;  // (16, n)
+};
+
+struct Warp {
+  Clock clock;
+  std::map<uintptr_t, uint32_t> seen;  // per barrier: phases known to be complete
+  bool fenced = false;
+  std::vector<Product> open;
+  std::deque<std::vector<Product>> committed;
+  std::map<float*, std::vector<float>> sums;  // under way, by lane 0's
+  size_t products = 0;
+};
+
+struct Asynchronous {
+  std::vector<Warp> warps;
+  std::map<uintptr_t, Barrier> barriers;
+  std::vector<Granule> granules;
+  std::vector<BoxCopy> copies;                        // under way
+  std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for
+  bool used = false;
+};
+
+// Of the running block.
+Asynchronous& asynchronous_state();
+
+inline int warp_of(int thread) { return thread / warp_lanes; }
+inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }
+inline std::string at(int line) { return " at line " + std::to_string(line); }
+inline uintptr_t swizzle(uintptr_t address) { return address ^ (address >> 3 & 0x70); }
+
+}  // namespace emulator
+}  // namespace heddle

@@ -1,0 +1,47 @@
+// Mistakes in norms, experts and whatever else has barriers: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the
+// file it shows in.
+export const others = [
+  [
+    "norm: no barrier between two sums",
+    "math.cuh",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));\n  __syncthreads();  // before the next call writes",
+    "  v = warp_sum(lane < warps ? partial[lane] : T(0));",
+  ],
+  [
+    "norm: the sums of warps are not waited for",
+    "math.cuh",
+    "  if (lane == 0) partial[warp] = v;\n  __syncthreads();\n  v = warp_sum",
+    "  if (lane == 0) partial[warp] = v;\n  v = warp_sum",
+  ],
+  [
+    "norm: a sum over half a warp",
+    "math.cuh",
+    "for (int lanes = 16; lanes > 0; lanes /= 2) v += ",
+    "for (int lanes = 8; lanes > 0; lanes /= 2) v += ",
+  ],
+  ["norm: the residual is left out of the gradient", "norm.cu", "residual + scale * (g - sum", "scale * (g - sum"],
+  [
+    "norm: columns' partial sums are not waited for",
+    "norm.cu",
+    "  __syncthreads();\n  if (part != 0 || j >= a.C) return;",
+    "  if (part != 0 || j >= a.C) return;",
+  ],
+  ["experts: pairs of the earlier warps are not counted", "experts.cu", "if (w < warp) place += found[w];", ""],
+  ["experts: counts are overwritten while read", "experts.cu", "    __syncthreads();  // before the next counts", ""],
+  [
+    "experts: an expert's last tile runs into the next expert's",
+    "experts.cu",
+    "if (tile.first + i < tile.end && column0",
+    "if (column0",
+  ],
+  ["experts: ties go to the highest", "experts.cu", "other_at < at))) best", "other_at > at))) best"],
+  [
+    "experts: one slot's input for all",
+    "experts.cu",
+    "return per_slot ? order[i] : order[i] / slots;",
+    "return order[i] / slots;",
+  ],
+  ["experts: one tile too few", "experts.cu", "pairs / tile_m + (pairs < E ? pairs : E)", "pairs / tile_m + 1"],
+  ["rows: two blocks write one row", "rows.cu", "  if (earlier > 0) return;", ""],
+  ["rope: angles are not waited for", "rope.cu", "  __syncthreads();\n", ""],
+];

@@ -1,0 +1,137 @@
+// The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/choice.h), tabulated.
+#include <cstdio>
+#include <string>
+
+#include "cuda/choice.h"
+
+using namespace heddle;
+using namespace heddle::cuda;
+
+namespace {
+
+int failures = 0;
+
+std::string text(const GemmChoice& c) {
+  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "warpgroup"};
+  return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + ", " +
+         std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " + std::to_string(c.part);
+}
+
+void expect(const char* what, const GemmChoice& got, const GemmChoice& want) {
+  if (got == want) return;
+  std::printf("FAILED %s: expected %s, got %s\n", what, text(want).c_str(), text(got).c_str());
+  ++failures;
+}
+void expect(const char* what, bool ok) {
+  if (ok) return;
+  std::printf("FAILED %s\n", what);
+  ++failures;
+}
+
+const DeviceProperties a100{80, 108, 163 << 10, false}, rtx3090{86, 82, 99 << 10, false}, h100{90, 132, 227 << 10, true},
+    plain_h100{90, 132, 227 << 10, false}, rtx5090{120, 170, 99 << 10, false}, b200{100, 148, 227 << 10, false};
+
+// x (m, k) W (n, k)^T
+GemmShape product(int64_t m, int64_t n, int64_t k, DType type = DType::bf16) {
+  GemmShape g;
+  g.m = m, g.n = n, g.k = k;
+  g.a = g.b = g.c = type;
+  g.b_transposed = g.aligned = true;
+  g.workspace_bytes = gemm_workspace(m, n, k);
+  return g;
+}
+
+void test_table() {
+  constexpr GemmKernel few = GemmKernel::few_rows, plain = GemmKernel::multiply_add, tensor = GemmKernel::tensor, warpgroup = GemmKernel::warpgroup;
+  // Decoding: one to four rows, whatever the device.
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090}) {
+    expect("one row", choose_gemm(product(1, 4096, 4096), d), {few, 1, 1, 1, 1, 4096});
+    expect("four rows", choose_gemm(product(4, 11008, 4096), d), {few, 1, 1, 1, 1, 4096});
+  }
+  // Skinny: few tiles of a deep product are cut into parts.
+  expect("16 rows, A100", choose_gemm(product(16, 4096, 4096), a100), {tensor, 64, 64, 3, 3, 1408});
+  expect("16 rows, RTX 3090", choose_gemm(product(16, 4096, 4096), rtx3090), {tensor, 64, 64, 3, 2, 2048});
+  expect("16 rows, H100", choose_gemm(product(16, 4096, 4096), h100), {tensor, 64, 64, 3, 4, 1024});
+  expect("16 rows, RTX 5090", choose_gemm(product(16, 4096, 4096), rtx5090), {tensor, 64, 64, 3, 5, 832});
+  expect("16 rows, shallow", choose_gemm(product(16, 4096, 768), h100), {tensor, 64, 64, 3, 1, 768});
+  expect("a weight's gradient of 64 x 64", choose_gemm(product(64, 64, 16384), h100), {tensor, 64, 64, 3, 16, 1024});
+  expect("of 768 x 768", choose_gemm(product(768, 768, 8192), a100), {tensor, 128, 128, 4, 3, 2752});
+  // Square.
+  expect("512, A100", choose_gemm(product(512, 512, 512), a100), {tensor, 64, 64, 3, 1, 512});
+  expect("1024, A100", choose_gemm(product(1024, 1024, 1024), a100), {tensor, 64, 64, 3, 1, 1024});
+  expect("2048, H100", choose_gemm(product(2048, 2048, 2048), h100), {warpgroup, 128, 256, 4, 1, 2048});
+  expect("1536 x 1280, H100", choose_gemm(product(1536, 1280, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
+  expect("of 128 columns, H100", choose_gemm(product(16384, 128, 2048), h100), {warpgroup, 128, 128, 6, 1, 2048});
+  expect("of little depth, H100", choose_gemm(product(4096, 4096, 56), h100), {tensor, 128, 128, 4, 1, 56});
+  expect("1024, H100", choose_gemm(product(1024, 1024, 4096), h100), {tensor, 128, 128, 4, 2, 2048});
+  expect("4096, A100", choose_gemm(product(4096, 4096, 4096), a100), {tensor, 128, 128, 4, 1, 4096});
+  expect("4096, RTX 3090", choose_gemm(product(4096, 4096, 4096), rtx3090), {tensor, 128, 128, 3, 1, 4096});
+  expect("4096, H100", choose_gemm(product(4096, 4096, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
+  expect("4096, H100 with the code of another architecture", choose_gemm(product(4096, 4096, 4096), plain_h100), {tensor, 128, 128, 4, 1, 4096});
+  expect("4096, B200", choose_gemm(product(4096, 4096, 4096), b200), {tensor, 128, 128, 4, 1, 4096});
+  expect("4096, RTX 5090", choose_gemm(product(4096, 4096, 4096), rtx5090), {tensor, 128, 128, 3, 1, 4096});
+  // Big: the logits of a vocabulary.
+  expect("logits, H100", choose_gemm(product(8192, 128256, 4096), h100), {warpgroup, 128, 256, 4, 1, 4096});
+  // Odd: edges do not change the kernel, rows that 16 bytes do not divide do.
+  expect("1000 x 3000 x 777", choose_gemm(product(1000, 3000, 777), a100), {tensor, 128, 128, 4, 1, 777});
+  GemmShape odd = product(1000, 3000, 777);
+  odd.aligned = false;
+  expect("unaligned", choose_gemm(odd, h100), {plain, 64, 64, 1, 1, 777});
+  // Types.
+  expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
+  expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
+  GemmShape adds = product(4096, 4096, 4096);
+  adds.accumulate = true;
+  expect("added to bf16", choose_gemm(adds, h100), {plain, 64, 64, 1, 1, 4096});
+  adds.c = DType::f32;
+  expect("added to f32", choose_gemm(adds, h100), {tensor, 128, 128, 4, 1, 4096});
+}
+
+// A row's bits must not depend on the other rows.
+void test_rowwise() {
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
+    for (const DType type : {DType::bf16, DType::f32}) {
+      GemmShape one = product(1, 768, 8192, type), other = product(5000, 768, 8192, type);
+      one.rowwise = other.rowwise = true;
+      expect("rowwise: the same for all numbers of rows", choose_gemm(one, d) == choose_gemm(other, d));
+      expect("rowwise: no parts", choose_gemm(one, d).splits == 1);
+    }
+}
+
+// What holds for every shape: parts cover the depth, none is empty, and their sums fit, also for fewer rows than were planned for.
+void test_parts() {
+  bool covered = true, fits = true, enough = true;
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090})
+    for (const DType type : {DType::bf16, DType::f32})
+      for (const int64_t n : {8, 64, 200, 768, 4096})
+        for (const int64_t k : {1, 512, 1023, 1024, 1100, 4096, 65536})
+          for (int64_t m = 1; m <= 4096; m = m * 3 / 2 + 1) {
+            GemmShape g = product(m, n, k, type);
+            const GemmChoice c = choose_gemm(g, d);
+            covered &= c.splits == 1 ? c.part >= k : (c.splits - 1) * c.part < k && c.splits * c.part >= k && c.part % gemm_depth == 0;
+            fits &= c.splits == 1 || static_cast<size_t>(c.splits * m * n) * sizeof(float) <= g.workspace_bytes;
+            enough &= gemm_workspace(m, n, k) <= gemm_workspace(m + 100, n, k + 100);
+            g.workspace_bytes = 0;
+            fits &= choose_gemm(g, d).splits == 1;
+          }
+  expect("parts cover the depth, and none is empty", covered);
+  expect("parts fit into their workspace", fits);
+  expect("a larger product has no less workspace", enough);
+}
+
+void test_attention() {
+  expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
+  expect("heads of 256, short sequences", !attention_takes_warpgroups(256, 4096, h100) && !attention_takes_warpgroups(128, 127, h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d));
+}
+
+}  // namespace
+
+int main() {
+  test_attention();
+  test_table();
+  test_rowwise();
+  test_parts();
+  if (!failures) std::printf("every shape has the kernel that the table names\n");
+  return failures ? 1 : 0;
+}
