@@ -85,7 +85,7 @@ describe("recorded runs", () => {
   });
 
   test("a model decodes with one call a token, and says the same", async () => {
-    const runs = vi.spyOn(Executable.prototype, "run");
+    const runs = vi.spyOn(Executable.prototype, "start");
     const complete = async () => {
       runs.mockClear();
       await using model = tinyModel({ device: "cuda" });
