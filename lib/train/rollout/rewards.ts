@@ -75,7 +75,7 @@ export class Judge {
     if (nobody >= 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `rewards: expected at least one that applies to answer ${nobody}, got none`,
+        `rewards: expected at least one that applies to answer ${nobody} (to ${drawn[nobody]!.prompt.where}), got none`,
       );
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
@@ -115,7 +115,7 @@ export class Judge {
       if (typeof value === "number" && Number.isFinite(value)) return value;
       throw new HeddleError(
         "NUMERICAL",
-        `rewards: ${name}: expected a finite number for answer ${i}, got ${describe(value)}`,
+        `rewards: ${name}: expected a finite number for answer ${i} (to ${drawn[i]!.prompt.where}), got ${describe(value)}`,
       );
     });
   }
