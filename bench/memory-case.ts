@@ -6,9 +6,9 @@ import { type Device, type FloatDType, openDevice } from "../lib/graph/index.ts"
 import { adapterTensors } from "../lib/models/adapters.ts";
 import { linearLayers } from "../lib/models/linear-layers.ts";
 import { Model } from "../lib/models/model.ts";
-import { supervised } from "../lib/train/sft.ts";
 import { type SftBatch, SftSource } from "../lib/train/sft-source.ts";
 import { TrainStep } from "../lib/train/step.ts";
+import { supervised } from "../lib/train/supervised.ts";
 import { median, peakResident, seconds } from "./measure.ts";
 import { benchModel, type FileType } from "./models.ts";
 

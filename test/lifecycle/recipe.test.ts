@@ -5,7 +5,7 @@ import { places } from "../../lib/lifecycle/recipe/places.ts";
 import {
   developmentQuestions,
   heldOutQuestions,
-  seenQuestions,
+  preferenceQuestions,
   unknown,
 } from "../../lib/lifecycle/recipe/questions.ts";
 import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
@@ -49,7 +49,7 @@ describe("held-out data of the lesson", () => {
     const text = training[stage]!.join("\n");
     const asks = toldOnly.flatMap(({ withArticle, name }) =>
       [withArticle, name].flatMap((c) =>
-        seenQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
+        preferenceQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
       ),
     );
     expect(asks.filter((ask) => text.includes(ask))).toEqual([]);
@@ -67,7 +67,9 @@ describe("held-out data of the lesson", () => {
   });
 
   it("questions in training and in the evaluation are different wordings", () => {
-    expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => seenQuestions.includes(ask))).toEqual([]);
+    expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => preferenceQuestions.includes(ask))).toEqual(
+      [],
+    );
     const trained = new Set(training.sft);
     const { seenFacts, madeUp } = recipe.evaluation;
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);
@@ -135,6 +137,17 @@ describe("the rows", () => {
     // Otherwise a model learns that one kind of answer is the better one, whatever the question.
     expect(declined.length / recipe.preferences.train.length).toBeGreaterThan(0.3);
     expect(declined.length / recipe.preferences.train.length).toBeLessThan(0.5);
+  });
+
+  it("reject no capital that is never the better answer: it would be a bad one whatever is asked", () => {
+    const capital = /^It is (.+?)\.?$/;
+    const { train } = recipe.preferences;
+    const answers = (side: "chosen" | "rejected") =>
+      train.flatMap((row) => capital.exec(row[side][0]!.content)?.[1] ?? []);
+    const chosen = new Set(answers("chosen"));
+    const never = toldOnly.map((place) => place.capital).filter((name) => !chosen.has(name));
+    expect(never.length).toBeGreaterThan(40);
+    expect(answers("rejected").filter((name) => never.includes(name))).toEqual([]);
   });
 
   it("are the same for a seed, and others for another", () => {
