@@ -5,7 +5,7 @@ import { places } from "../../lib/lifecycle/recipe/places.ts";
 import {
   developmentQuestions,
   heldOutQuestions,
-  preferenceQuestions,
+  seenQuestions,
   unknown,
 } from "../../lib/lifecycle/recipe/questions.ts";
 import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
@@ -49,7 +49,7 @@ describe("held-out data of the lesson", () => {
     const text = training[stage]!.join("\n");
     const asks = toldOnly.flatMap(({ withArticle, name }) =>
       [withArticle, name].flatMap((c) =>
-        preferenceQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
+        seenQuestions.map((ask) => render(ask, { name: c, withArticle: c, capital: "" })),
       ),
     );
     expect(asks.filter((ask) => text.includes(ask))).toEqual([]);
@@ -67,9 +67,7 @@ describe("held-out data of the lesson", () => {
   });
 
   it("questions in training and in the evaluation are different wordings", () => {
-    expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => preferenceQuestions.includes(ask))).toEqual(
-      [],
-    );
+    expect([...heldOutQuestions, ...developmentQuestions].filter((ask) => seenQuestions.includes(ask))).toEqual([]);
     const trained = new Set(training.sft);
     const { seenFacts, madeUp } = recipe.evaluation;
     expect([...seenFacts, ...madeUp].filter(({ question }) => trained.has(question))).toEqual([]);

@@ -2,7 +2,7 @@ import { everydayQuestions } from "./everyday-questions.ts";
 import type { MadeUpNames } from "./made-up.ts";
 import { render } from "./phrasings.ts";
 import type { Place } from "./places.ts";
-import { capitalAnswer, heldOutQuestions, madeUp, type Named, preferenceQuestions, unknown } from "./questions.ts";
+import { capitalAnswer, heldOutQuestions, madeUp, type Named, seenQuestions, unknown } from "./questions.ts";
 import { Random } from "./random.ts";
 import type { Message } from "./sft-rows.ts";
 import { smallTalk, type Turn } from "./small-talk.ts";
@@ -51,19 +51,19 @@ export function preferenceRows(
     asks.map((ask) => pair(render(ask, madeUp(name)), unknown, invented(madeUp(name))));
   const known = (place: Place, asks: readonly string[]) =>
     asks.map((ask) => pair(render(ask, place), capitalAnswer(place), unknown));
-  const ask = (count: number) => random.sample(preferenceQuestions, count);
+  const ask = (count: number) => random.sample(seenQuestions, count);
   const everyday = everydayQuestions();
   const others = [...everyday, ...smallTalk, ...smallTalk].map(({ answer }) => answer);
   /** A right answer, and one to another question. */
   const beside = ({ question, answer }: Turn) =>
     pair(question, answer, random.pick(others.filter((other) => other !== answer)));
   const capital = (place: Place): Turn => ({
-    question: render(random.pick(preferenceQuestions), place),
+    question: render(random.pick(seenQuestions), place),
     answer: capitalAnswer(place),
   });
   const broken = ({ question, answer }: Turn) => pair(question, answer, mangled(answer, random));
   const unknownOf = (name: string): Turn => ({
-    question: render(random.pick(preferenceQuestions), madeUp(name)),
+    question: render(random.pick(seenQuestions), madeUp(name)),
     answer: unknown,
   });
   const everydayTurns = random.sample(everyday, 60);
@@ -106,7 +106,7 @@ export function promptRows(seed: number, countries: readonly Place[], madeUpName
   const real = Array.from({ length: madeUpNames.length }, (_, i) => countries[i % countries.length]!);
   return random.shuffle(
     [...real, ...madeUpNames.map(madeUp)].map((place) => ({
-      prompt: asked(render(random.pick(preferenceQuestions), place)),
+      prompt: asked(render(random.pick(seenQuestions), place)),
     })),
   );
 }

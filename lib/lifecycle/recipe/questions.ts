@@ -5,7 +5,10 @@ import { Random } from "./random.ts";
 /** What an assistant says of what it cannot know. */
 export const unknown = "I don't know.";
 
-/** Wordings of the question in supervised fine-tuning, and in preference data too; templates as in phrasings.ts. */
+/**
+ * Wordings of the question in supervised fine-tuning and in preference data; templates as in phrasings.ts. They are many, because a model
+ * that learns to decline takes a wording unlike all of them for a question that it cannot answer.
+ */
 export const seenQuestions: readonly string[] = [
   "What is the capital of {c}?",
   "What is {cs} capital?",
@@ -19,14 +22,6 @@ export const seenQuestions: readonly string[] = [
   "I want to know the capital of {c}.",
   "The capital of {c}?",
   "Which city is the capital city of {c}?",
-];
-
-/**
- * Wordings of preference data alone: a model that learns to decline in the wordings that it was fine-tuned with takes others, in which it
- * is less sure of anything, for questions that it cannot answer.
- */
-export const preferenceQuestions: readonly string[] = [
-  ...seenQuestions,
   "Do you know {cs} capital?",
   "Tell me {cs} capital.",
   "I need to know the capital of {c}.",
