@@ -20,6 +20,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   tokenizerTrain: async () => (await import("./tokenizer_train.ts")).benchTokenizerTrain,
   rollout: async () => (await import("./rollout.ts")).benchRollout,
   preference: async () => (await import("./preference.ts")).benchPreference,
+  memory: async () => (await import("./memory.ts")).benchMemory,
 };
 
 const { values, positionals } = parseArgs({

@@ -5,8 +5,8 @@ import { adapterTensors } from "../lib/models/adapters.ts";
 import { Model } from "../lib/models/model.ts";
 import { dpoStage } from "../lib/train/dpo.ts";
 import { grpoStage } from "../lib/train/grpo.ts";
-import { supervised } from "../lib/train/sft.ts";
 import { TrainStep } from "../lib/train/step.ts";
+import { supervised } from "../lib/train/supervised.ts";
 import { interleave, pairedRatio, report, seconds } from "./measure.ts";
 
 const [sequences, sequenceLength, promptLength, vocabSize] = [8, 128, 16, 8192];

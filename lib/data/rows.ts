@@ -57,11 +57,18 @@ export function rowError(row: LocatedRow, field: string, expected: string, got: 
   );
 }
 
+/** What is wrong with rows taken together, named by the file that the first of them comes from. */
+export function rowsError({ where, inFile }: LocatedRow, expected: string, got: string): HeddleError {
+  // `pairs.jsonl:12`, `pairs.parquet: row 12`, `data: row 3`
+  const place = where.replace(/:( row )?\d+$/, "");
+  return new HeddleError(inFile ? "INVALID_FILE" : "INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
+}
+
 /** A field that has to be a string; with `empty: false` one that is more than blanks. */
 export function stringField(row: LocatedRow, field: string, { empty = true }: { empty?: boolean } = {}): string {
   const value = Object.hasOwn(row.value, field) ? row.value[field] : undefined;
   if (typeof value !== "string") throw rowError(row, field, "a string", value);
-  if (!empty && value.trim() === "") throw rowError(row, field, "a text", value);
+  if (!empty && value.trim() === "") throw rowError(row, field, "a text that is not empty", value);
   return value;
 }
 

@@ -175,7 +175,7 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
       // Of a prompt that is always answered rightly the rewards differ by nothing but noise, which a deviation of its own would make large.
       scaleRewards: "batch",
       // Rewards say little of questions that it answers rightly every time: examples of fine-tuning keep those answers.
-      replay: { ...replayOf(work, 0.5), data: work.data("chats") },
+      replay: { ...replayOf(work, 0.5), stage: "sft", data: work.data("sft") },
       ...trial,
     });
     return {

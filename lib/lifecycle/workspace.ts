@@ -4,7 +4,6 @@ import { HeddleError } from "../errors.ts";
 import { exists, ioError, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
-import type { Message } from "./recipe/sft-rows.ts";
 import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
 
 /** What a finished stage leaves in the state. */
@@ -109,7 +108,6 @@ export class Workspace {
       "preferences.jsonl": recipe.preferences.train,
       "preferences-held-out.jsonl": recipe.preferences.heldOut,
       "prompts.jsonl": recipe.prompts,
-      "chats.jsonl": texts(recipe.sft.map(({ messages }) => chatText(messages))),
       "classify.jsonl": recipe.classification.train,
       "classify-held-out.jsonl": recipe.classification.test,
       // For heddle eval --task qa and choice.
@@ -131,11 +129,6 @@ export class Workspace {
   losses(stage: StageName): LossLog {
     return new LossLog(this.path(stage, "losses.jsonl"));
   }
-}
-
-/** A conversation as the tokenizer's template writes it (ChatML), to be mixed in as text. */
-function chatText(messages: readonly Message[]): string {
-  return messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join("");
 }
 
 async function makeFolder(folder: string): Promise<void> {

@@ -44,7 +44,8 @@ export class Optimizer {
   steps = 0;
   private readonly options: Required<AdamWOptions>;
   private readonly muon: Required<Omit<MuonOptions, "transposed">> | undefined;
-  private readonly update: Executable<{ gradNorm: Value }>;
+  private readonly norm: Executable<{ gradNorm: Value }>;
+  private readonly update: Executable<Record<string, never>>;
 
   constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
     const { muon: muonOptions, ...adamwOptions } = options;
@@ -58,11 +59,14 @@ export class Optimizer {
       for (const m of byMuon(name) ? ["momentum"] : ["m", "v"])
         this.moments.set(`${m}.${name}`, Tensor.zeros(device, "f32", shape));
     }
-    const program = compile(() => {
-      const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
+    const value = (name: string, like: Tensor) => tensor(name, "f32", like.shape);
+    // On its own, so that a gradient that is not finite can be refused before it has touched anything.
+    const norm = compile(() => ({
+      gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
+    }));
+    const update = compile(() => {
       const hyper = input("hyper", "f32", [7]);
-      const gradNorm = globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p)));
-      const factor = clipFactor(gradNorm, input("maxGradNorm", "f32", [1]));
+      const factor = clipFactor(input("gradNorm", "f32", [1]), input("maxGradNorm", "f32", [1]));
       for (const [n, p] of parameters) {
         const shared = { parameter: value(n, p), gradient: value(`gradient.${n}`, p), factor };
         if (byMuon(n)) {
@@ -73,9 +77,10 @@ export class Optimizer {
           adamw({ ...shared, ...moments, hyper }, { decay: p.shape.length >= 2 });
         }
       }
-      return { gradNorm };
+      return {};
     });
-    this.update = program.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
+    this.norm = norm.bind(device, this.gradients);
+    this.update = update.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
   }
 
   /** Inside a trace: adds a gradient to its tensor, over what was there where `keep` is 1. */
@@ -84,16 +89,19 @@ export class Optimizer {
   }
 
   /**
-   * Updates the parameters from the gradients.
+   * Updates the parameters from the gradients. Where these are not all finite, nothing changes: one NaN among them, scaled by
+   * their norm, would become every weight's.
    * @param learningRate AdamW's; Muon's is `rateRatio` times it
    * @returns the gradients' L2 norm before clipping
    */
   async step(learningRate: number): Promise<number> {
+    const { gradNorm } = await this.norm.run({});
+    if (!Number.isFinite(gradNorm[0])) return gradNorm[0]!;
     const { beta1, beta2, eps, weightDecay, maxGradNorm } = this.options;
     const t = this.steps + 1;
     const hyper = Float32Array.of(learningRate, beta1, beta2, eps, weightDecay, 1 - beta1 ** t, 1 - beta2 ** t);
-    const inputs = { hyper, maxGradNorm: Float32Array.of(maxGradNorm), ...this.muonInputs(learningRate) };
-    const { gradNorm } = await this.update.run(inputs);
+    const inputs = { hyper, gradNorm, maxGradNorm: Float32Array.of(maxGradNorm), ...this.muonInputs(learningRate) };
+    await this.update.run(inputs);
     this.steps = t;
     return gradNorm[0]!;
   }
@@ -109,6 +117,7 @@ export class Optimizer {
   }
 
   dispose(): void {
+    this.norm.dispose();
     this.update.dispose();
     for (const t of [...this.gradients.values(), ...this.moments.values()]) t.dispose();
   }

@@ -1,4 +1,12 @@
-import { type LocatedRow, type RowSource, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
+import {
+  type LocatedRow,
+  type RowSource,
+  readRows,
+  rowError,
+  rowsError,
+  stringField,
+  stringsField,
+} from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { wordTokens } from "../generate/classify.ts";
@@ -86,13 +94,8 @@ export function labelsOf(rows: readonly LabelledRow[]): string[] {
 export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly string[]): void {
   const seen = new Set(rows.flatMap((r) => r.labels));
   if (seen.size >= 2 && labels.length >= 2) return;
-  const { where, inFile } = rows[0]!.row;
-  const place = inFile ? where.replace(/:\d+$/, "") : "data";
   const got = [...seen].map((l) => JSON.stringify(l)).join(", ");
-  throw new HeddleError(
-    inFile ? "INVALID_FILE" : "INVALID_ARGUMENT",
-    `${place}: expected at least two labels among its rows, got only ${got || "none"}`,
-  );
+  throw rowsError(rows[0]!.row, "at least two labels among its rows", `only ${got || "none"}`);
 }
 
 /**

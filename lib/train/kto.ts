@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type LocatedRow, rowError } from "../data/rows.ts";
+import { type LocatedRow, rowError, rowsError } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import { input, mul, sub, sum, type Value } from "../graph/index.ts";
 import { rowInputs } from "../models/forward.ts";
@@ -51,8 +51,8 @@ export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
  *
  * Metrics: rewardChosen and rewardRejected (β times policy less reference log-probability, of good and of bad answers), rewardMargin, kl.
  *
- * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option or labels that are all alike, INVALID_FILE `file:line: …` for a
- *   row, NUMERICAL, ABORTED
+ * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, or `file: …` for labels
+ *   that are all alike, NUMERICAL, ABORTED
  */
 export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
@@ -68,6 +68,7 @@ export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEv
 interface RatedAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
+  readonly row: LocatedRow;
 }
 
 async function* start(
@@ -141,16 +142,13 @@ async function* start(
 function ratedAnswer(row: LocatedRow, encoder: RowEncoder): RatedAnswer {
   const { completion, label } = row.value;
   if (typeof label !== "boolean") throw rowError(row, "label", "true or false", label);
-  return { answer: encoder.answer(row, encoder.prompt(row), "completion", completion), desirable: label };
+  return { answer: encoder.answer(row, encoder.prompt(row), "completion", completion), desirable: label, row };
 }
 
 function needBothKinds(items: readonly RatedAnswer[]): void {
   const good = items.filter((item) => item.desirable).length;
   if (good > 0 && good < items.length) return;
-  throw new HeddleError(
-    "INVALID_ARGUMENT",
-    `data: label: expected rows with true and rows with false, got ${items.length} rows that are all ${good > 0}`,
-  );
+  throw rowsError(items[0]!.row, "rows with label true and with false", `${items.length} that are all ${good > 0}`);
 }
 
 /** Each prompt also with the answer of the row before it, cut to what fits. */

@@ -31,10 +31,12 @@ const PLACES = "a path, an array of paths, or an array of objects with data and 
 /** Raw text: files, or several corpora with weights. */
 export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
 
-/** Raw text that is mixed into the steps of a later stage. */
+/** Batches of an earlier stage that are mixed into the steps of a later one. */
 const replaySchema = z.strictObject(
   {
-    /** What pre-training reads: files, or several corpora with weights. */
+    /** `pretrain`: next tokens of raw text. `sft`: answers of rows as supervised fine-tuning reads them, packed. */
+    stage: z.enum(["pretrain", "sft"]).default("pretrain"),
+    /** What that stage reads: files; of raw text also several corpora with weights. */
     data: corpora,
     /** Factor of its mean loss beside the stage's own. */
     weight: real(0).default(0.5),
@@ -97,7 +99,7 @@ export const trainingShape = {
   seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
   /** `auto` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. */
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
-  /** Mix batches of raw text into every step, so that the model keeps what it knew before this stage. */
+  /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. */
   replay: replaySchema.optional(),
   /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
   skipNonFinite: z.boolean().default(false),

@@ -8,11 +8,9 @@ import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
-import { corpusSource } from "./corpus-source.ts";
-import { languageModelling } from "./language-modelling.ts";
 import type { TrainingOptions } from "./options.ts";
+import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
-import type { Replay } from "./step.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
@@ -89,7 +87,11 @@ export async function* runStage<Batch>(
   const { model } = base;
   let replay: OpenReplay | undefined;
   try {
-    replay = await openReplay(base, stage.name, options, setup);
+    if (options.replay) {
+      const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
+      const tokenizer = tokenizerOf(base, stage.name);
+      replay = await openReplay(options.replay, tokenizer, length, options, setup.signal);
+    }
     const parent = base.card;
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held);
@@ -123,27 +125,6 @@ export async function* runStage<Batch>(
     source.dispose();
     replay?.source.dispose();
   }
-}
-
-type OpenReplay = Replay & { source: BatchSource<unknown> };
-
-/** The raw text that a stage mixes into its steps. */
-async function openReplay(
-  base: Trainable,
-  stage: string,
-  options: TrainingOptions,
-  setup: StageSetup,
-): Promise<OpenReplay | undefined> {
-  const { replay, seed, dtype, gradientCheckpointing } = options;
-  if (!replay) return undefined;
-  const { data, weight, documentSeparator, textField } = replay;
-  const sequences = replay.perDeviceTrainBatchSize ?? options.perDeviceTrainBatchSize;
-  const sequenceLength = sequenceLengthOf(base.model, replay.maxSeqLength === undefined ? options : replay);
-  const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
-  const source = await corpusSource(text, tokenizerOf(base, stage), sequenceLength, setup.signal);
-  const shape = { sequences, sequenceLength, dtype, gradientCheckpointing };
-  // Batches of a source and of its stage are of one type; the trainer only hands them on.
-  return { stage: languageModelling as Stage<unknown>, shape, weight, source };
 }
 
 /** The weights that a stage trains; with `lora` those of an adapter, which is put on the model where it is not there yet. */

@@ -2,16 +2,14 @@ import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
 import { type RowSource, readRows } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
-import { input } from "../graph/index.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { dataNames } from "./card.ts";
-import { tokenLoss } from "./language-modelling.ts";
 import { adapterShape, crossEntropyShape, parseOptions, rowData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
-import { type SftBatch, SftSource } from "./sft-source.ts";
-import type { Stage } from "./stage.ts";
+import { SftSource } from "./sft-source.ts";
+import { supervisedBy } from "./supervised.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -62,34 +60,6 @@ export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & 
 /** What supervised fine-tuning trains: a model with its tokenizer. `LanguageModel` is one. */
 export interface SftTrainable extends Trainable {
   tokenizer?: Tokenizer | undefined;
-}
-
-/** Next-token prediction over the counted tokens of rows: cross-entropy, the mean over all that count. */
-export const supervised: Stage<SftBatch> = {
-  name: "sft",
-  count: (batch) => batch.counted,
-  collate({ tokens, targets, positions, documents, counted, tokenCount }, total) {
-    const lossWeights = Float32Array.from(targets, (t) => (t < 0 ? 0 : 1 / total));
-    return { inputs: { ids: tokens, targets, positions, documents, lossWeights }, tokens: tokenCount, counted };
-  },
-  loss: (context) => tokenLoss(context, context.forward({ documents: input("documents", "i32", [context.rows]) })),
-};
-
-/** Supervised fine-tuning as its options have it. */
-export function supervisedBy({
-  zLoss,
-  neftuneNoiseAlpha,
-}: {
-  zLoss: number;
-  neftuneNoiseAlpha: number;
-}): Stage<SftBatch> {
-  return {
-    ...supervised,
-    loss(context) {
-      const documents = input("documents", "i32", [context.rows]);
-      return tokenLoss(context, context.forward({ documents, neftuneNoiseAlpha }), zLoss);
-    },
-  };
 }
 
 /**

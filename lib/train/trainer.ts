@@ -191,6 +191,12 @@ export async function* trainLoop<Batch>(
           `step ${done + 1}: expected a finite loss, got ${whole}; a lower learningRate or maxGradNorm may help`,
         );
       const gradNorm = Number.isFinite(whole) ? await step.optimizer.step(learningRate) : Number.NaN;
+      // The weights are still those of the step before.
+      if (!Number.isFinite(gradNorm) && !options.skipNonFinite)
+        throw new HeddleError(
+          "NUMERICAL",
+          `step ${done + 1}: expected a finite gradient norm, got ${gradNorm} (loss ${whole}); a lower learningRate or maxGradNorm may help`,
+        );
       done += 1;
       position = after;
       tokensSeen += accumulated.tokens;

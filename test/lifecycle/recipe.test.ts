@@ -137,6 +137,17 @@ describe("the rows", () => {
     expect(declined.length / recipe.preferences.train.length).toBeLessThan(0.5);
   });
 
+  it("reject no capital that is never the better answer: it would be a bad one whatever is asked", () => {
+    const capital = /^It is (.+?)\.?$/;
+    const { train } = recipe.preferences;
+    const answers = (side: "chosen" | "rejected") =>
+      train.flatMap((row) => capital.exec(row[side][0]!.content)?.[1] ?? []);
+    const chosen = new Set(answers("chosen"));
+    const never = toldOnly.map((place) => place.capital).filter((name) => !chosen.has(name));
+    expect(never.length).toBeGreaterThan(40);
+    expect(answers("rejected").filter((name) => never.includes(name))).toEqual([]);
+  });
+
   it("are the same for a seed, and others for another", () => {
     const again = makeRecipe(1, quickSize);
     expect(again).toEqual(makeRecipe(1, quickSize));

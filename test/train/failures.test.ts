@@ -126,4 +126,25 @@ describe("a run that ends by an error", () => {
     await expect(unsound()).rejects.toMatchObject({ code: "NUMERICAL" });
     expect(await checkpoints(overflow)).toEqual(["checkpoint-4", "checkpoint-5"]);
   });
+
+  test("a gradient that is not a number, of a loss that is one: the weights stay as they were, and are saved", async () => {
+    const outputDir = join(folder, "nan-gradient");
+    await using base = await newModel();
+    // The first update leaves numbers that the second gradient overflows with.
+    const given = options({ outputDir, saveSteps: 1, saveTotalLimit: 1, learningRate: 1e25 });
+    const { losses, failure } = await run(base, given);
+    expect(losses).toHaveLength(1);
+    expect(failure).toMatchObject({
+      code: "NUMERICAL",
+      message: expect.stringMatching(/step 2: expected a finite gradient norm, got (NaN|Infinity) \(loss \d/),
+    });
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-1"]);
+    for (const name of base.model.languageWeightNames)
+      expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
+    // Left out, such a step changes nothing either.
+    const skipped = await run(base, { ...given, resume: true, maxSteps: 3, skipNonFinite: true });
+    expect(skipped.failure).toBeUndefined();
+    for (const name of base.model.languageWeightNames)
+      expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
+  });
 });

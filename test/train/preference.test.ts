@@ -311,7 +311,7 @@ describe("rows", () => {
     expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
     const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
-      /label: expected rows with true and rows with false, got 2 rows that are all true/,
+      /^data: expected rows with label true and with false, got 2 that are all true/,
     );
     expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
       /perDeviceTrainBatchSize: expected at least 2/,

@@ -1,4 +1,4 @@
-// Replay of raw text in every stage: reported, and a part of what is learned.
+// Replay of an earlier stage in every stage: reported, and a part of what is learned.
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -34,7 +34,9 @@ const pairs = prompts.map((prompt) => ({ prompt, chosen: " the sea", rejected: "
 const judged = prompts.map((prompt, i) => ({ prompt, completion: " the sea", label: i % 2 === 0 }));
 const shared = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 2e-3 };
 const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length)];
-type Given = typeof shared & { replay?: { data: string; weight: number; maxSeqLength: number } };
+type Given = typeof shared & {
+  replay?: { stage?: "sft"; data: string; weight: number; maxSeqLength: number; textField?: string };
+};
 
 const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEvent, TrainResult>> = {
   pretrain: (base, given) => pretrain(base, { ...given, data: join(folder, "other.txt"), maxSeqLength: 16 }),
@@ -72,4 +74,45 @@ test.each(Object.keys(stages))("%s", async (name) => {
   expect(with_.reported[2]!).toBeLessThan(unweighted.reported[2]! - 0.01);
   expect(with_.weights).not.toEqual(without.weights);
   expect(unweighted.weights).toEqual(without.weights);
+});
+
+const chat = (question: string, answer: string) => ({
+  messages: [
+    { role: "user", content: question },
+    { role: "assistant", content: answer },
+  ],
+});
+
+test("rows of fine-tuning: the loss is that of their answers alone, as sft has it", async () => {
+  const data = join(folder, "chats.jsonl");
+  const row = chat("Who?", "Anna.");
+  await writeFile(data, `${JSON.stringify(row)}\n`.repeat(3));
+  const open = async () => tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1 });
+  const first = async (run: Run<TrainEvent, TrainResult>) => {
+    for await (const event of run) if ("loss" in event) return event;
+    throw new Error("expected a step");
+  };
+  const one = { ...shared, maxSteps: 1 };
+  await using tuned = await open();
+  const { loss } = await first(sft(tuned, { ...one, data, maxSeqLength: 64 }));
+  await using base = await open();
+  const replay = { stage: "sft", data, weight: 1, maxSeqLength: 64 } as const;
+  const { metrics } = await first(stages.grpo!(base, { ...one, replay }));
+  expect(metrics!.replayLoss).toBeCloseTo(loss, 5);
+});
+
+test("rows of fine-tuning that are none, or too long, and options of text are named", async () => {
+  const data = join(folder, "broken.jsonl");
+  await writeFile(data, `${JSON.stringify(chat("Who?", "Anna."))}\n{"messages": [{"content": "x"}]}\n`);
+  const open = async () => tinyModel({ tokenizer: await tinyTokenizer() });
+  const replay = { stage: "sft", data, weight: 1, maxSeqLength: 32 } as const;
+  await using base = await open();
+  const refused = (given: object) => expect(stages.dpo!(base, { ...shared, replay: { ...replay, ...given } })).rejects;
+  await refused({}).toThrow(/broken\.jsonl:2: messages\[0\]\.role: expected a role/);
+  await writeFile(join(folder, "long.jsonl"), JSON.stringify(chat("Who? ".repeat(20), "Anna.")));
+  await refused({ data: join(folder, "long.jsonl") }).toThrow(/long\.jsonl:1: row: expected at most maxSeqLength = 32/);
+  await refused({ textField: "x" }).toThrow(
+    /replay: expected files of rows and no option of raw text .* got textField/,
+  );
+  await refused({ data: [{ data, weight: 1 }] }).toThrow(/got corpora with weights/);
 });

@@ -202,10 +202,12 @@ describe("grpo", () => {
     );
     await expect(grpo(model, reward(Array(32).fill(Number.NaN)))).rejects.toMatchObject({
       code: "NUMERICAL",
-      message: "rewards: mine: expected a finite number for answer 0, got NaN",
+      message: expect.stringMatching(
+        /^rewards: mine: expected a finite number for answer 0 \(to prompts: row \d+\), got NaN$/,
+      ),
     });
     await expect(grpo(model, reward(Array(32).fill(null)))).rejects.toThrow(
-      /expected at least one that applies to answer 0/,
+      /expected at least one that applies to answer 0 \(to prompts: row \d+\), got none/,
     );
     await expect(grpo(model, { ...one, rewards: [model] })).rejects.toThrow(
       /rewards: expected a reward model, .* got a llama without a head/,

@@ -8,9 +8,9 @@ import { loadModel } from "../../lib/models/load.ts";
 import { dpoStage } from "../../lib/train/dpo.ts";
 import { languageModelling } from "../../lib/train/language-modelling.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
-import { supervised } from "../../lib/train/sft.ts";
 import { SftSource } from "../../lib/train/sft-source.ts";
 import { TrainStep } from "../../lib/train/step.ts";
+import { supervised } from "../../lib/train/supervised.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 
 if (!fixtures) console.warn("training against stories260K: skipped, ../shared/fixtures is not there");

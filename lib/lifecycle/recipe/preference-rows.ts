@@ -1,7 +1,7 @@
 import { everydayQuestions } from "./everyday-questions.ts";
 import type { MadeUpNames } from "./made-up.ts";
 import { render } from "./phrasings.ts";
-import { type Place, places } from "./places.ts";
+import type { Place } from "./places.ts";
 import { capitalAnswer, heldOutQuestions, madeUp, type Named, seenQuestions, unknown } from "./questions.ts";
 import { Random } from "./random.ts";
 import type { Message } from "./sft-rows.ts";
@@ -40,9 +40,11 @@ export function preferenceRows(
   unknowable: readonly Turn[],
 ): { train: PreferenceRow[]; heldOut: PreferenceRow[] } {
   const random = new Random(seed * 16 + 11);
-  const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(places).capital });
+  // Of capitals that are the better answer elsewhere: one that is never right would be a worse answer by itself, also to the question
+  // about its own country.
+  const invented = (place: Named) => capitalAnswer({ ...place, capital: random.pick(countries).capital });
   const wrong = (place: Named) => {
-    const { capital } = random.pick(places.filter((other) => other.capital !== place.capital));
+    const { capital } = random.pick(countries.filter((other) => other.capital !== place.capital));
     return capitalAnswer({ ...place, capital });
   };
   const made = (name: string, asks: readonly string[]) =>

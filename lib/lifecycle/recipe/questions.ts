@@ -5,7 +5,10 @@ import { Random } from "./random.ts";
 /** What an assistant says of what it cannot know. */
 export const unknown = "I don't know.";
 
-/** Wordings of the question in supervised fine-tuning and in preference data; templates as in phrasings.ts. */
+/**
+ * Wordings of the question in supervised fine-tuning and in preference data; templates as in phrasings.ts. They are many, because a model
+ * that learns to decline takes a wording unlike all of them for a question that it cannot answer.
+ */
 export const seenQuestions: readonly string[] = [
   "What is the capital of {c}?",
   "What is {cs} capital?",
@@ -19,6 +22,14 @@ export const seenQuestions: readonly string[] = [
   "I want to know the capital of {c}.",
   "The capital of {c}?",
   "Which city is the capital city of {c}?",
+  "Do you know {cs} capital?",
+  "Tell me {cs} capital.",
+  "I need to know the capital of {c}.",
+  "What do you call the capital of {c}?",
+  "I am looking for {cs} capital.",
+  "Which is the capital of {c}?",
+  "Say the name of the capital of {c}.",
+  "Which city does {c} have as its capital?",
 ];
 
 /** Wordings that no training data of any stage has. */

@@ -5,6 +5,8 @@ import type { EncodedPrompt, RowEncoder } from "../preference/rows.ts";
 /** A prompt to draw answers to, and the row's other fields, which reward functions are given. */
 export interface PolicyPrompt extends EncodedPrompt {
   readonly columns: Readonly<Record<string, unknown>>;
+  /** Where its row stands, for messages. */
+  readonly where: string;
 }
 
 /** Prompts of rows `{ prompt, … }`: a text, or an array of messages. */
@@ -24,5 +26,5 @@ export async function readPrompts(
 
 function promptOf(row: LocatedRow, encoder: RowEncoder): PolicyPrompt {
   const { prompt: _, ...columns } = row.value;
-  return { ...encoder.prompt(row), columns };
+  return { ...encoder.prompt(row), columns, where: row.where };
 }

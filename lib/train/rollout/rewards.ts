@@ -75,7 +75,7 @@ export class Judge {
     if (nobody >= 0)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `rewards: expected at least one that applies to answer ${nobody}, got none`,
+        `rewards: expected at least one that applies to answer ${nobody} (to ${drawn[nobody]!.prompt.where}), got none`,
       );
     return drawn.map((_, i) => scores.map((of) => of[i]!));
   }
@@ -115,7 +115,7 @@ export class Judge {
       if (typeof value === "number" && Number.isFinite(value)) return value;
       throw new HeddleError(
         "NUMERICAL",
-        `rewards: ${name}: expected a finite number for answer ${i}, got ${describe(value)}`,
+        `rewards: ${name}: expected a finite number for answer ${i} (to ${drawn[i]!.prompt.where}), got ${describe(value)}`,
       );
     });
   }
@@ -160,9 +160,13 @@ function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean
 }
 
 function reread(tokenizer: SomeTokenizer, prompt: string | readonly ChatMessage[], text: string): number[] {
-  if (typeof prompt !== "string")
-    return [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
   const { bosTokenId, eosTokenIds } = tokenizer;
+  if (typeof prompt !== "string") {
+    const ids = [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
+    // As in training, where what a template writes after the answer's end is left out: a reward is read at the last token.
+    const end = ids.findLastIndex((id) => eosTokenIds.includes(id));
+    return end < 0 ? ids : ids.slice(0, end + 1);
+  }
   const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false, allowSpecial: true });
   return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...eosTokenIds.slice(0, 1)];
 }
