@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
-import { exists, ioError, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import type { Message } from "./recipe/sft-rows.ts";
@@ -136,12 +136,6 @@ export class Workspace {
 /** A conversation as the tokenizer's template writes it (ChatML), to be mixed in as text. */
 function chatText(messages: readonly Message[]): string {
   return messages.map(({ role, content }) => `<|im_start|>${role}\n${content}<|im_end|>\n`).join("");
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw ioError(error, folder, "created");
-  });
 }
 
 /** A stage's loss curve, a line a step, written as it comes. A resumed run replaces the steps that it repeats. */
