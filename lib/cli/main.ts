@@ -90,8 +90,7 @@ function version(): string {
 /** On one line, with nothing in it that moves a terminal's cursor: what a message quotes may be a stranger's. */
 function oneLine(text: string): string {
   const code = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what it is about
-  return text.replace(/\s*[\r\n]\s*/g, " ").replace(/[\x00-\x1f\x7f-\x9f]/g, code);
+  return text.replace(/\s*[\r\n]\s*/g, " ").replace(/\p{Cc}/gu, code);
 }
 
 function fail(error: unknown): void {
