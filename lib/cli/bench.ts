@@ -1,6 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { type BenchSuiteName, bench, benchSuites, markdownSummary, parseShare } from "../bench/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
 import { defineCommand } from "./command.ts";
 
 export const command = defineCommand({
@@ -54,8 +55,11 @@ export const command = defineCommand({
           else out.line(text);
         },
       });
-      if (options.markdown !== undefined) await writeFile(options.markdown, markdownSummary(report, maxRegression));
       if (out.json) out.object(report);
+      if (options.markdown !== undefined)
+        await writeFile(options.markdown, markdownSummary(report, maxRegression)).catch((error: unknown) => {
+          throw ioError(error, options.markdown!, "written");
+        });
       const { results, regressions = [], unmatched } = report;
       for (const name of unmatched?.missing ?? []) out.log(`in the baseline alone: ${name}`);
       for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))

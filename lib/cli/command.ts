@@ -8,6 +8,10 @@ export interface OptionSpec {
   about: string;
   /** May be given more than once; its value is then an array. */
   repeated?: boolean;
+  /** What a string has to look like, whether the command reads it or not; `value` says it in words. */
+  pattern?: RegExp;
+  /** What messages of the library call it, where that is not its own name in camelCase. */
+  named?: string;
 }
 
 export type OptionSpecs = Readonly<Record<string, OptionSpec>>;
@@ -28,7 +32,12 @@ export type OptionValues<S extends OptionSpecs> = {
 /** Options that every command takes. */
 export const commonOptions = {
   json: { kind: "flag", about: "JSON on stdout, each object on one line, the result last" },
-  device: { kind: "string", value: "auto|cpu|cuda[:N]", about: "where to compute" },
+  device: {
+    kind: "string",
+    value: "auto|cpu|cuda[:N]",
+    about: "where to compute",
+    pattern: /^(auto|cpu|cuda(:\d+)?)$/,
+  },
   threads: { kind: "integer", value: "N", about: "worker threads of the CPU" },
   model: { kind: "string", value: "M", about: "a Hugging Face folder, a .gguf file, a checkpoint folder, or default" },
 } as const satisfies OptionSpecs;
@@ -47,6 +56,8 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   /** Positional arguments as the usage shows them, such as `IN OUT`, and how many are allowed. */
   positionals?: { usage: string; least: number; most: number };
   options: S;
+  /** Common options that have no meaning here: what is expected instead of each. */
+  without?: { readonly [K in keyof typeof commonOptions]?: string };
   run(invocation: Invocation<S>): Promise<void>;
 }
 

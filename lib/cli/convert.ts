@@ -13,6 +13,7 @@ export const command = defineCommand({
       about: "of the matrices; each keeps its own where not given; quantised ones are for GGUF",
     },
   },
+  without: { model: "the model as the argument IN" },
   async run({ options, positionals, out }) {
     const [input, output] = positionals as [string, string];
     const result = await convertModel(modelPath(input), output, {

@@ -16,7 +16,12 @@ export const command = defineCommand({
       value: "PATH",
       about: "a smaller model that guesses ahead: the same text, sooner",
     },
-    logprobs: { kind: "integer", value: "K", about: "with --json: the K likeliest tokens of each step" },
+    logprobs: {
+      kind: "integer",
+      value: "K",
+      about: "with --json: the K likeliest tokens of each step",
+      named: "topLogprobs",
+    },
     ...loadOptions,
   },
   async run({ options, positionals, out }) {

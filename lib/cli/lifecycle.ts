@@ -1,4 +1,3 @@
-import { HeddleError } from "../errors.ts";
 import type { LifecycleResult, StageMetrics } from "../lifecycle/types.ts";
 import { defineCommand } from "./command.ts";
 import { LifecycleProgress } from "./lifecycle-progress.ts";
@@ -17,12 +16,8 @@ export const command = defineCommand({
     quick: { kind: "flag", about: "a tiny model and a few steps: shows the machinery, learns nothing" },
     resume: { kind: "flag", about: "go on with the run in DIR (as a run does anyway)" },
   },
+  without: { model: "none (the lesson makes its own)" },
   async run({ options, out }) {
-    if (options.model !== undefined)
-      throw new HeddleError(
-        "INVALID_ARGUMENT",
-        "model: expected none (the lesson makes its own), got the option --model",
-      );
     const { lifecycle } = await import("../lifecycle/lifecycle.ts");
     const interrupt = new AbortController();
     const stop = () => interrupt.abort();

@@ -2,6 +2,7 @@
 // The command line: finds the command, runs it, and turns every failure into one line on stderr and an exit code.
 import { readFileSync } from "node:fs";
 import { HeddleError } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
 import { commonOptions } from "./command.ts";
@@ -40,9 +41,13 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
   const flags = end < 0 ? args : args.slice(0, end);
   if (flags.includes("--help") || flags.includes("-h"))
     return void process.stdout.write(`${commandUsage(name, command)}\n`);
-  const specs = { ...commonOptions, ...command.options };
+  const specs: OptionSpecs = { ...commonOptions, ...command.options };
+  const without = Object.entries(command.without ?? {});
   try {
     const { options, positionals } = parseArguments(args, specs);
+    for (const [option, expected] of without)
+      if (options[option] !== undefined)
+        throw new HeddleError("INVALID_ARGUMENT", `--${option}: expected ${expected}, got the option`);
     const { least, most, usage } = command.positionals ?? { least: 0, most: 0, usage: "no arguments" };
     if (positionals.length < least || positionals.length > most)
       throw new HeddleError(
@@ -54,17 +59,21 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
     out.endLine();
   } catch (error) {
     throw error instanceof HeddleError
-      ? new HeddleError(error.code, inFlags(error.message, Object.keys(specs)), { cause: error })
+      ? new HeddleError(error.code, inFlags(error.message, flagsOf(specs, without)), { cause: error })
       : error;
   }
 }
 
+/** Options by what the library's messages call them. One that a command does not take is not what such a message means. */
+function flagsOf(specs: OptionSpecs, without: readonly (readonly [string, unknown])[]): ReadonlyMap<string, string> {
+  const camel = (key: string) => key.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  const taken = Object.entries(specs).filter(([key]) => !without.some(([other]) => other === key));
+  return new Map(taken.map(([key, { named = camel(key) }]) => [named, `--${key}`]));
+}
+
 /** `maxTokens: expected …` in the words of the command line: `--max-tokens: expected …`. */
-function inFlags(message: string, names: readonly string[]): string {
-  return message.replace(/^([a-z][A-Za-z]*):/, (whole, word: string) => {
-    const name = word.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-    return names.includes(name) ? `--${name}:` : whole;
-  });
+function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
+  return message.replace(/^([a-z][A-Za-z]*)(?=:)/, (word) => flags.get(word) ?? word);
 }
 
 function unknownCommand(name: string, word: string, table: CommandTable): HeddleError {
@@ -78,17 +87,25 @@ function version(): string {
   return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }
 
+/** On one line, with nothing in it that moves a terminal's cursor: what a message quotes may be a stranger's. */
+function oneLine(text: string): string {
+  const code = (c: string) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`;
+  return text.replace(/\s*[\r\n]\s*/g, " ").replace(/\p{Cc}/gu, code);
+}
+
 function fail(error: unknown): void {
   if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has had enough
   const known = error instanceof HeddleError;
   const message = error instanceof Error ? error.message : String(error);
-  process.stderr.write(`heddle: ${message.replace(/^heddle: /, "").replace(/\s*\n\s*/g, " ")}\n`);
+  process.stderr.write(`heddle: ${oneLine(message.replace(/^heddle: /, ""))}\n`);
   if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
   process.exitCode = known && !OWN_FAULTS.has(error.code) ? 2 : 1;
 }
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code === "EPIPE") process.exit(0);
-  fail(error);
+  // Once: nothing that is written from here on would arrive either.
+  fail(ioError(error, "standard output", "written"));
+  process.exit();
 });
 await main(process.argv.slice(2)).catch(fail);

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { importModule } from "../train/config-file.ts";
 
@@ -41,13 +41,29 @@ export class NamedModels {
   }
 }
 
+/** The function under its own name; what it throws is said with where it comes from. */
+function namedCall(path: string, call: (input: unknown) => unknown): unknown {
+  const wrapped = async (input: unknown) => {
+    try {
+      return await call(input);
+    } catch (cause) {
+      if (cause instanceof HeddleError) throw cause;
+      const got = cause instanceof Error ? `${cause.name}: ${cause.message}` : describe(cause);
+      throw new HeddleError("INVALID_ARGUMENT", `rewards: ${path}: ${call.name}: expected rewards, got ${got}`, {
+        cause,
+      });
+    }
+  };
+  return Object.defineProperty(wrapped, "name", { value: call.name });
+}
+
 async function rewardFunctions(path: string): Promise<unknown[]> {
   const exported = await importModule(path, { all: true });
   if (typeof exported !== "object" || exported === null) throw invalidArgument(`rewards: ${path}`, "exports", exported);
   const { default: main, ...named } = exported as Record<string, unknown>;
   const all = Array.isArray(main) ? main : typeof main === "function" ? [main] : Object.values(named);
   const functions = all.filter((value) => typeof value === "function");
-  if (functions.length > 0) return functions;
+  if (functions.length > 0) return functions.map((call) => namedCall(path, call as (input: unknown) => unknown));
   const names = Object.keys(exported).join(", ") || "nothing";
   throw new HeddleError("INVALID_FILE", `${path}: expected a module that exports reward functions, got ${names}`);
 }

@@ -58,6 +58,7 @@ function parseValue(name: string, spec: OptionSpec, text: string | undefined): u
       if (text !== undefined) throw invalidArgument(name, "no value", text);
       return true;
     case "string":
+      if (spec.pattern && !spec.pattern.test(text!)) throw invalidArgument(name, spec.value ?? "another", text);
       return text;
     case "number":
     case "integer":

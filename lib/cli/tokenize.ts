@@ -1,13 +1,14 @@
 import { createWriteStream } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { linesOf } from "../data/lines.ts";
 import { type TokenShard, writeTokenShards } from "../data/write-token-shards.ts";
 import { HeddleError } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
+import { ioError, makeFolder } from "../formats/io.ts";
 import { loadTokenizerOf } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
-import { readJsonStrings, readLines } from "./lines.ts";
+import { readJsonStrings } from "./lines.ts";
 import type { Output } from "./output.ts";
 import { WorkProgress } from "./work-progress.ts";
 
@@ -74,7 +75,7 @@ export const command = defineCommand({
       return { ids, tokens: ids.map((id) => tokenizer.idToToken(id) ?? ""), count: ids.length };
     };
     if (options.file !== undefined) {
-      const lines = options.jsonl ? readJsonStrings(options.file) : readLines(options.file);
+      const lines = options.jsonl ? readJsonStrings(options.file) : linesOf(options.file, { keepMark: true });
       for await (const line of lines) out.object(encoded(line));
       return;
     }
@@ -140,7 +141,7 @@ async function writeShards(
 async function spoolStdin(outputDir: string, isJsonl: boolean, signal: AbortSignal): Promise<string> {
   const path = join(outputDir, `.stdin.${process.pid}.${isJsonl ? "jsonl" : "txt"}`);
   try {
-    await mkdir(outputDir, { recursive: true });
+    await makeFolder(outputDir);
     await pipeline(process.stdin, createWriteStream(path), { signal });
     return path;
   } catch (error) {

@@ -1,7 +1,7 @@
+import { linesOf } from "../data/lines.ts";
 import { HeddleError } from "../errors.ts";
 import { compressionReport, Tokenizer, type TrainAlgorithm } from "../tokenizer/index.ts";
 import { defineCommand } from "./command.ts";
-import { readLines } from "./lines.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 /** Characters of a text that goes to the trainer at once. */
@@ -23,7 +23,13 @@ export const command = defineCommand({
       value: "P",
       about: "byteLevelBpe: how text is split first: gpt2 (default), llama3, qwen2",
     },
-    "special-token": { kind: "string", value: "T", about: "a special token; may be repeated", repeated: true },
+    "special-token": {
+      kind: "string",
+      value: "T",
+      about: "a special token; may be repeated",
+      repeated: true,
+      named: "specialTokens",
+    },
     "unk-token": { kind: "string", value: "T", about: "the special token that stands for what is unknown" },
     "min-frequency": { kind: "integer", value: "N", about: "pairs that occur less often are not merged" },
     "character-coverage": {
@@ -42,6 +48,7 @@ export const command = defineCommand({
       repeated: true,
     },
   },
+  without: { model: "none (a vocabulary is trained from nothing)" },
   async run({ options, positionals, out }) {
     const vocabSize = options["vocab-size"];
     if (vocabSize === undefined) throw new HeddleError("INVALID_ARGUMENT", "--vocab-size: expected a number, got none");
@@ -102,7 +109,7 @@ async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, 
     if (/\.(jsonl|ndjson)$/i.test(file)) yield* rowTexts(file);
     else {
       let part = "";
-      for await (const line of readLines(file)) {
+      for await (const line of linesOf(file)) {
         part += `${line}\n`;
         if (part.length < PART) continue;
         yield part;
@@ -115,7 +122,7 @@ async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, 
 
 async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> {
   let number = 0;
-  for await (const line of readLines(file)) {
+  for await (const line of linesOf(file)) {
     number++;
     if (line.trim() === "") continue;
     let row: unknown;

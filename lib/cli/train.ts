@@ -71,14 +71,10 @@ function stageCommand(row: StageRow): Command<typeof options> {
   return defineCommand({
     about: `Trains a model as a configuration file says: ${row.about}.`,
     options,
+    without: { model: "`model` inside the configuration file" },
     async run({ options, out }) {
       if (options.config === undefined)
         throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
-      if (options.model !== undefined)
-        throw new HeddleError(
-          "INVALID_ARGUMENT",
-          "model: expected inside the configuration file, got the option --model",
-        );
       const interrupt = new AbortController();
       const stop = () => interrupt.abort();
       process.once("SIGINT", stop);

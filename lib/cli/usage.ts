@@ -19,7 +19,10 @@ export function tableUsage(name: string, table: CommandTable): string {
 export function commandUsage(name: string, command: AnyCommand): string {
   const positionals = command.positionals ? ` ${command.positionals.usage}` : "";
   const own = optionRows(command.options);
-  const common = optionRows(commonOptions).filter(([left]) => !own.some(([other]) => other === left));
+  const common = optionRows(commonOptions).filter(
+    ([left]) =>
+      !own.some(([other]) => other === left) && !Object.hasOwn(command.without ?? {}, left.slice(2).split(" ")[0]!),
+  );
   const sections = own.length > 0 ? `${columns(own)}\n\n${columns(common)}` : columns(common);
   return `${command.about}\n\nUsage: ${name}${positionals} [options]\n\n${sections}`;
 }

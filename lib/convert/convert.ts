@@ -1,5 +1,5 @@
 // Conversion of whole models between safetensors folders and GGUF files.
-import { mkdir, readFile } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
@@ -11,7 +11,7 @@ import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { writeGguf } from "../formats/gguf-write.ts";
-import { exists, ioError, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
@@ -212,11 +212,7 @@ async function toFolder(
   const config = modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype });
   const gguf = model.weights.gguf;
   const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
-  try {
-    await mkdir(output, { recursive: true });
-  } catch (error) {
-    throw ioError(error, output, "created");
-  }
+  await makeFolder(output);
   const saved = await saveWeights(output, tensors, options);
   if (tokenizer) {
     // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.

@@ -1,7 +1,6 @@
-import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
+import { linesOf } from "./lines.ts";
+import { Pacer } from "./pacer.ts";
 import { ParquetTable } from "./parquet.ts";
 
 /** Rows of a task: .jsonl and .parquet files by name, an array of objects, or objects as they come. */
@@ -15,17 +14,27 @@ export interface LocatedRow {
   readonly inFile: boolean;
 }
 
-/** Characters of a line at most. */
-const MAX_LINE = 256 << 20;
-
 /**
- * Reads rows in order, a file line by line (a Parquet file by row groups). Empty lines are left out.
+ * Reads rows in order, a file line by line (a Parquet file by row groups). Empty lines are left out. The event loop gets its turn
+ * between rows, however much is done with each.
  * @param name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
  */
 export async function* readRows(
   source: RowSource,
   { name = "data", signal }: { name?: string; signal?: AbortSignal | undefined } = {},
+): AsyncGenerator<LocatedRow, void, undefined> {
+  const pacer = new Pacer();
+  for await (const row of rowsOf(source, name, signal)) {
+    yield row;
+    if (pacer.isDue()) await pacer.rest();
+  }
+}
+
+async function* rowsOf(
+  source: RowSource,
+  name: string,
+  signal: AbortSignal | undefined,
 ): AsyncGenerator<LocatedRow, void, undefined> {
   const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
   if (files) {
@@ -125,33 +134,6 @@ async function* rowsOfTable(
       yield { value, where: `${path}: row ${group.firstRow + i + 1}`, inFile: true };
     }
   }
-}
-
-/** Lines end at "\n"; a byte-order mark and "\r" are dropped. */
-async function* linesOf(path: string): AsyncGenerator<string, void, undefined> {
-  let isFolder: boolean;
-  try {
-    isFolder = (await stat(path)).isDirectory();
-  } catch (error) {
-    throw ioError(error, path, "read");
-  }
-  if (isFolder) throw new HeddleError("INVALID_FILE", `${path}: expected a .jsonl file, got a folder`);
-  const decoder = new TextDecoder("utf-8");
-  let open = "";
-  const stream = createReadStream(path, { highWaterMark: 1 << 20 });
-  try {
-    for await (const chunk of stream) {
-      const lines = (open + decoder.decode(chunk as Buffer, { stream: true })).split("\n");
-      open = lines.pop()!;
-      if (open.length > MAX_LINE)
-        throw new HeddleError("INVALID_FILE", `${path}: expected lines of at most ${MAX_LINE} characters, got more`);
-      yield* lines;
-    }
-  } catch (error) {
-    throw ioError(error, path, "read");
-  }
-  open += decoder.decode();
-  if (open !== "") yield open;
 }
 
 function isNames(source: RowSource): source is readonly string[] {

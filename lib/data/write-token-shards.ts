@@ -1,7 +1,6 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { invalidArgument, throwIfAborted } from "../errors.ts";
-import { type FileSink, ioError, writeFileAtomically } from "../formats/io.ts";
+import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
 import { type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
@@ -59,9 +58,7 @@ export async function writeTokenShards(options: WriteTokenShardsOptions): Promis
     throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
   const { vocabSize } = tokenizer;
   if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
-  await mkdir(outputDir, { recursive: true }).catch((error: unknown) => {
-    throw ioError(error, outputDir, "created");
-  });
+  await makeFolder(outputDir);
   const files = await openFilesOf(options);
   try {
     const reader = new GroupReader(files, { ...options, shuffle });

@@ -19,6 +19,13 @@ export interface PerplexityResult {
   bitsPerByte: number;
 }
 
+function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
+  if (typeof given === "string") return [given];
+  if (typeof given === "object" && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given))
+    return given;
+  throw invalidArgument("documents", "a text, or an iterable of texts", given);
+}
+
 /**
  * Perplexity of documents. Each is encoded as the tokenizer does it (with BOS, if it adds one), and its tokens after the first
  * are scored, each once. Documents longer than the context are read through windows that overlap: after the first window,
@@ -42,7 +49,8 @@ export async function perplexity(
   let tokens = 0;
   let bytes = 0;
   const special = new Set(tokenizer.specialTokens.values());
-  for await (const text of typeof documents === "string" ? [documents] : documents) {
+  for await (const text of documentsOf(documents)) {
+    if (typeof text !== "string") throw invalidArgument("documents", "texts", text);
     const ids = await tokenizer.encodeAsync(text, signal ? { signal } : {});
     if (ids.length < 2) continue;
     bytes += Buffer.byteLength(text) - (special.has(ids[0]!) ? 0 : tokenizer.tokenBytes(ids[0]!).length);

@@ -4,11 +4,11 @@
 // parent fsynced. A manifest lists the files and their sizes; a folder whose files do not match it (a broken copy) is
 // passed over. Hidden folders of dead processes are swept.
 import { randomBytes } from "node:crypto";
-import { mkdir, readdir, rename, rm, stat } from "node:fs/promises";
+import { readdir, rename, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { exists, FileSink, ioError, readJson, syncFolder } from "./io.ts";
+import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "./io.ts";
 import { writeSafetensorsTo } from "./safetensors-write.ts";
 import type { TensorData } from "./tensor-data.ts";
 
@@ -29,6 +29,8 @@ export interface CheckpointContent {
 export interface CheckpointInfo {
   path: string;
   step: number;
+  /** Its place among those that its folder has seen: a run that begins anew there is newer than one that went further. */
+  order: number;
 }
 
 /**
@@ -46,15 +48,15 @@ export async function saveCheckpoint(
   if (!(limit >= 1)) throw invalidArgument("saveTotalLimit", "at least 1", limit);
   const files = plannedFiles(content);
   await makeFolder(folder);
-  await sweep(folder);
 
   const path = join(folder, `checkpoint-${step}`);
   const temporary = hiddenName(folder, "tmp", step);
+  const order = 1 + ((await latestCheckpoint(folder))?.order ?? 0);
   try {
     await makeFolder(temporary);
     const sizes: Record<string, number> = {};
-    for (const [name, write] of files) sizes[name] = await writeFile(join(temporary, name), write);
-    const manifest = `${JSON.stringify({ step, files: sizes }, null, 2)}\n`;
+    for (const [name, write] of files) sizes[name] = await writeFile(join(temporary, name), write, join(path, name));
+    const manifest = `${JSON.stringify({ step, order, files: sizes }, null, 2)}\n`;
     await writeFile(join(temporary, MANIFEST), (sink) => sink.write(Buffer.from(manifest)));
     await syncFolder(temporary);
     await putInPlace(folder, temporary, path, step);
@@ -63,7 +65,7 @@ export async function saveCheckpoint(
     throw ioError(error, path, "saved");
   }
   await removeOldest(folder, limit, step);
-  return { path, step };
+  return { path, step, order };
 }
 
 type Write = (sink: FileSink) => Promise<void>;
@@ -92,8 +94,8 @@ function plannedFiles(content: CheckpointContent): Map<string, Write> {
   return files;
 }
 
-async function writeFile(path: string, write: Write): Promise<number> {
-  const sink = await FileSink.create(path);
+async function writeFile(path: string, write: Write, shown = path): Promise<number> {
+  const sink = await FileSink.create(path, shown);
   try {
     await write(sink);
     await sink.finish();
@@ -126,14 +128,6 @@ function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
     .replace(/[^A-Za-z0-9]/g, "")
     .slice(0, 32);
   return join(folder, `.${kind}-checkpoint-${step}.${host}.${process.pid}.${randomBytes(4).toString("hex")}`);
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    await mkdir(path, { recursive: true });
-  } catch (error) {
-    throw ioError(error, path, "created");
-  }
 }
 
 async function list(folder: string): Promise<string[]> {
@@ -187,10 +181,12 @@ export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]>
   for (const name of await list(folder)) {
     const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
     if (!match) continue;
-    const info = { path: join(folder, name), step: Number(match[1]) };
-    if (await isComplete(info)) found.push(info);
+    const path = join(folder, name);
+    const step = Number(match[1]);
+    const order = await orderOf(path, step);
+    if (order !== undefined) found.push({ path, step, order });
   }
-  return found.sort((a, b) => a.step - b.step);
+  return found.sort((a, b) => a.order - b.order || a.step - b.step);
 }
 
 /** The newest complete checkpoint in `folder`, or undefined. */
@@ -203,20 +199,22 @@ export async function readCheckpointState(path: string): Promise<unknown> {
   return readJson(join(path, STATE), 1 << 30);
 }
 
-async function isComplete({ path, step }: CheckpointInfo): Promise<boolean> {
+/** Of a complete checkpoint its place in time (0 where it was written before there was one), of others undefined. */
+async function orderOf(path: string, step: number): Promise<number | undefined> {
   try {
     const manifest = (await readJson(join(path, MANIFEST))) as {
       step?: unknown;
+      order?: unknown;
       files?: Record<string, unknown>;
     } | null;
-    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null) return false;
+    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null) return undefined;
     for (const [name, bytes] of Object.entries(manifest.files)) {
-      if ((await stat(join(path, name))).size !== bytes) return false;
+      if ((await stat(join(path, name))).size !== bytes) return undefined;
     }
-    return true;
+    return Number.isSafeInteger(manifest.order) ? (manifest.order as number) : 0;
   } catch (error) {
     const code = error instanceof HeddleError ? error.code : (error as NodeJS.ErrnoException).code;
-    if (code === "NOT_FOUND" || code === "INVALID_FILE" || code === "ENOENT" || code === "ENOTDIR") return false;
+    if (code === "NOT_FOUND" || code === "INVALID_FILE" || code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw ioError(error, path, "read");
   }
 }

@@ -5,6 +5,7 @@ import { snakeToCamel } from "./config-json.ts";
 import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
+import { expectedOf, gotAt } from "./schema-issue.ts";
 
 export const MODEL_TYPES = [
   "llama",
@@ -273,14 +274,11 @@ function firstIssue(error: z.ZodError, given: Record<string, unknown>, fromJson:
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
     const near = nearest(key, Object.keys(schema.shape));
-    return `${key}: no such key${near === undefined ? "" : ` (nearest: ${near})`}`;
+    return `${key}: expected ${near === undefined ? "a known key" : `a known key (nearest: ${near})`}, got an unknown one`;
   }
-  let got: unknown = given;
-  for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
   const name = issue.path.map(String).join(".");
   const shown = fromJson ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name;
-  const expected = issue.code === "invalid_value" ? `one of ${issue.values.join(", ")}` : issue.message;
-  return `${shown}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`;
+  return `${shown}: expected ${expectedOf(issue)}, got ${gotAt(issue, given)}`;
 }
 
 /** Dimensions of each head that rotate. */

@@ -1,9 +1,8 @@
 // How texts become vectors, in the files of sentence-transformers: modules.json, 1_Pooling/config.json.
-import { mkdir } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "./config.ts";
-import { exists, ioError, readJson, writeFileAtomically } from "./io.ts";
+import { exists, makeFolder, readJson, writeFileAtomically } from "./io.ts";
 
 const TYPE = "sentence_transformers.models.";
 const MODES = {
@@ -82,9 +81,7 @@ export function embeddingFiles(config: ModelConfig): Record<string, string> {
 export async function writeEmbeddingFiles(folder: string, config: ModelConfig): Promise<void> {
   for (const [name, text] of Object.entries(embeddingFiles(config))) {
     const path = join(folder, name);
-    await mkdir(dirname(path), { recursive: true }).catch((error: unknown) => {
-      throw ioError(error, dirname(path), "created");
-    });
+    await makeFolder(dirname(path));
     await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
   }
 }

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { describe, HeddleError } from "../errors.ts";
+import { HeddleError } from "../errors.ts";
 import { exists, readJson } from "./io.ts";
+import { expectedOf, gotAt } from "./schema-issue.ts";
 
 const number = z.number({ error: "a number" });
 const ids = z
@@ -46,9 +47,8 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
   const parsed = schema.safeParse(value);
   if (!parsed.success) {
     const issue = parsed.error.issues[0]!;
-    const key = String(issue.path[0] ?? "content");
-    const got = (value as Record<string, unknown> | null)?.[key];
-    throw new HeddleError("INVALID_FILE", `${path}: ${key}: expected ${issue.message}, got ${describe(got)}`);
+    const place = [path, ...issue.path.map(String)].join(": ");
+    throw new HeddleError("INVALID_FILE", `${place}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`);
   }
   const raw = parsed.data;
   const config: GenerationConfig = {

@@ -1,6 +1,6 @@
 // Files as every format needs them: typed errors, bounded JSON, and writes that appear whole or not at all.
 import { randomBytes } from "node:crypto";
-import { type FileHandle, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
 
@@ -33,6 +33,42 @@ export async function exists(path: string): Promise<boolean> {
   }
 }
 
+/**
+ * Makes a folder, and those above it, where they are missing. (Node's recursive mkdir calls a read-only disk a missing path, and never
+ * returns where the system refuses a folder with ENOENT, as below /proc.)
+ * @throws HeddleError INVALID_ARGUMENT for an empty path, NOT_FOUND, IO
+ */
+export async function makeFolder(path: string): Promise<void> {
+  if (path === "") throw new HeddleError("INVALID_ARGUMENT", "folder: expected a path, got an empty one");
+  try {
+    await mkdir(path);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return needFolder(path);
+    const above = dirname(path);
+    if (code !== "ENOENT" || above === path || (await exists(above))) {
+      // The name is there and leads nowhere (a dangling link), or its folder takes none.
+      throw code === "ENOENT" ? refused(path, error) : ioError(error, path, "created");
+    }
+    await makeFolder(above);
+    await mkdir(path).catch((again: NodeJS.ErrnoException) => {
+      if (again.code === "EEXIST") return needFolder(path); // another process made it
+      throw again.code === "ENOENT" ? refused(path, again) : ioError(again, path, "created");
+    });
+  }
+}
+
+function refused(path: string, cause: unknown): HeddleError {
+  return new HeddleError("IO", `${path}: cannot be created: the system takes no folder of that name there`, { cause });
+}
+
+async function needFolder(path: string): Promise<void> {
+  const found = await stat(path).catch((error: unknown) => {
+    throw ioError(error, path, "created");
+  });
+  if (!found.isDirectory()) throw new HeddleError("IO", `${path}: expected a folder, got a file`);
+}
+
 const MAX_JSON_BYTES = 16 * 1024 * 1024;
 const MAX_JSON_DEPTH = 64;
 
@@ -43,9 +79,10 @@ const MAX_JSON_DEPTH = 64;
 export async function readJson(path: string, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
   let bytes: Buffer;
   try {
-    const { size } = await stat(path);
-    if (size > maxBytes) {
-      throw new HeddleError("INVALID_FILE", `${path}: expected at most ${maxBytes} bytes of JSON, got ${size}`);
+    const found = await stat(path);
+    if (found.isDirectory()) throw new HeddleError("INVALID_FILE", `${path}: expected a file, got a folder`);
+    if (found.size > maxBytes) {
+      throw new HeddleError("INVALID_FILE", `${path}: expected at most ${maxBytes} bytes of JSON, got ${found.size}`);
     }
     bytes = await readFile(path);
   } catch (error) {
@@ -58,7 +95,8 @@ export async function readJson(path: string, maxBytes = MAX_JSON_BYTES): Promise
 export function parseJson(bytes: Uint8Array, path: string, maxDepth = MAX_JSON_DEPTH): unknown {
   checkDepth(bytes, path, maxDepth);
   try {
-    return JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8"));
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("utf8");
+    return JSON.parse(text.startsWith("\ufeff") ? text.slice(1) : text); // some editors begin UTF-8 with a mark
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new HeddleError("INVALID_FILE", `${path}: expected JSON: ${reason}`, { cause });
@@ -90,15 +128,17 @@ export class FileSink {
   position = 0;
 
   private constructor(
+    /** What messages call the file. */
     readonly path: string,
     private readonly handle: FileHandle,
   ) {}
 
-  static async create(path: string): Promise<FileSink> {
+  /** @param shown what messages call the file, where it is written under a temporary name */
+  static async create(path: string, shown = path): Promise<FileSink> {
     try {
-      return new FileSink(path, await open(path, "wx"));
+      return new FileSink(shown, await open(path, "wx"));
     } catch (error) {
-      throw ioError(error, path, "created");
+      throw ioError(error, shown, "created");
     }
   }
 
@@ -176,7 +216,7 @@ export async function syncFolder(folder: string): Promise<void> {
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
-  const sink = await FileSink.create(temporary);
+  const sink = await FileSink.create(temporary, path);
   try {
     await body(sink);
     await sink.finish();

@@ -1,10 +1,11 @@
 // The model card: what a checkpoint is, where it comes from and until when its data reaches.
 import { join } from "node:path";
 import { z } from "zod";
-import { describe, HeddleError } from "../errors.ts";
+import { HeddleError } from "../errors.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { exists, parseJson, readJson, writeJson } from "./io.ts";
+import { expectedOf, gotAt } from "./schema-issue.ts";
 
 /** Its file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";
@@ -70,12 +71,10 @@ export function parseModelCard(value: unknown, path?: string): ModelCard {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0]!;
-  let got = value;
-  for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
   const name = issue.path.length === 0 ? "content" : issue.path.map(String).join(".");
   throw new HeddleError(
     path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE",
-    `${path ?? "model card"}: ${name}: expected ${issue.message}, got ${got === undefined ? "nothing" : describe(got)}`,
+    `${path ?? "model card"}: ${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`,
   );
 }
 

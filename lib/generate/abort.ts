@@ -1,11 +1,11 @@
 import { HeddleError } from "../errors.ts";
 
-export function aborted(signal: AbortSignal): HeddleError {
-  return new HeddleError("ABORTED", "generate: aborted by its signal", { cause: signal.reason });
+export function aborted(signal: AbortSignal, what = "model"): HeddleError {
+  return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }
 
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw aborted(signal);
+export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
+  if (signal?.aborted) throw aborted(signal, what);
 }
 
 /**

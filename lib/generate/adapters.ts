@@ -1,10 +1,9 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { isAbsolute, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
-import { ioError, writeJson } from "../formats/io.ts";
+import { makeFolder, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { FloatDType } from "../graph/index.ts";
@@ -53,9 +52,7 @@ export async function saveAdapter(
   const { model } = base;
   model.assertLive();
   const [adapter] = model.adaptersOf([name]);
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw ioError(error, folder, "created");
-  });
+  await makeFolder(folder);
   // Heads were trained beside the adapter, and mean nothing without it.
   const heads = headNames(model.config).map((head) => [head, adapter!.saved.get(head) ?? head] as const);
   const whole = { ...adapter!, saved: new Map([...adapter!.saved, ...heads]) };

@@ -1,11 +1,10 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
 import { type GenerationConfig, generationConfigToJson } from "../formats/generation-config.ts";
-import { ioError, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import { type FloatDType, isQuantised } from "../graph/index.ts";
@@ -152,7 +151,9 @@ export class LanguageModel {
 
   /** The whole continuation of one prompt. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    if ((options.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
+    if (!isPrompt(prompt))
+      throw invalidArgument("prompt", "a string or token ids (completeAll takes several prompts)", prompt);
+    if ((options?.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
     return (await this.completeAll([prompt], options))[0]!;
   }
 
@@ -280,11 +281,7 @@ export class LanguageModel {
     rejectUnknownNames(options, ["dtype", "signal"]);
     this.model.assertLive();
     const { dtype = "auto", signal } = options;
-    try {
-      await mkdir(folder, { recursive: true });
-    } catch (error) {
-      throw ioError(error, folder, "created");
-    }
+    await makeFolder(folder);
     await saveWeights(folder, weightData(this.model, dtype), signal ? { signal } : {});
     for (const [name, text] of Object.entries(this.tokenizer?.files() ?? {}))
       await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isNumberDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
@@ -60,8 +60,8 @@ export function defaultModelPath(): string {
 
 /** The path that a model's name means: `default` is the embedded model. */
 export function modelPath(name: string): string {
-  if (typeof name !== "string" || name === "")
-    throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
+  if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
+  if (name === "") throw new HeddleError("INVALID_ARGUMENT", "model: expected a path or default, got an empty name");
   return name === "default" ? defaultModelPath() : name;
 }
 
@@ -80,7 +80,7 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
     );
   if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
     throw new HeddleError("INVALID_ARGUMENT", `dtype: expected auto, f32, bf16 or f16, got ${JSON.stringify(dtype)}`);
-  throwIfAborted(signal);
+  throwIfAborted(signal, "load");
   const device = openDevice(options);
   const path = modelPath(name);
   const files = await openModelFiles(path);
@@ -96,7 +96,7 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
     const { config, generation, card } = files;
     return { model, config, generation, card, tokenizer, path: name === "default" ? name : resolve(path) };
   } catch (error) {
-    throwIfAborted(signal);
+    throwIfAborted(signal, "load");
     throw error;
   } finally {
     files.close(); // tensors keep their own share of the mapping

@@ -54,7 +54,7 @@ function checked(logits: Float32Array, position: number): Float32Array {
   throw new HeddleError("NUMERICAL", `logits of position ${position}: expected finite numbers, got ${got}`);
 }
 
-/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 */
+/** log p(ids[i] | ids before it) for i ≥ `from` ≥ 1; 0 before. (ids) f32 @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL, ABORTED */
 export async function scoreOf(
   model: Model,
   ids: readonly number[],
@@ -78,7 +78,12 @@ export async function scoreOf(
         inputs: { targets },
         signal,
       });
-      out.set((results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1)), i + 1);
+      const logprobs = (results.logprob as Float32Array).subarray(0, Math.min(part.length, ids.length - i - 1));
+      // −∞ is an answer (a token that the model rules out), NaN is none.
+      const broken = logprobs.findIndex(Number.isNaN);
+      if (broken >= 0)
+        throw new HeddleError("NUMERICAL", `score of position ${i + 1 + broken}: expected a number, got NaN`);
+      out.set(logprobs, i + 1);
     }
     return out;
   } finally {

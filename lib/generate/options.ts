@@ -159,6 +159,8 @@ const MOST_SAMPLES = 1024;
 
 /** @throws INVALID_ARGUMENT for a name that is not an option, with the nearest one that is */
 export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw invalidArgument(`${what}s`, "an object", options);
   const names = [...known];
   for (const name of Object.keys(options)) {
     if (names.includes(name)) continue;
@@ -172,8 +174,6 @@ export function rejectUnknownNames(options: object, known: Iterable<string>, wha
 
 /** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
 export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument("options", "an object", options);
   rejectUnknownNames(options, Object.keys(NAMES));
   const { generation, vocabSize } = context;
   const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {

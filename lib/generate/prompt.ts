@@ -1,4 +1,4 @@
-import { describe, invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { isTokenId } from "./options.ts";
 
@@ -44,5 +44,5 @@ export function promptIds(
 export function promptList(prompts: unknown): Prompt[] {
   if (isPrompt(prompts)) return [prompts];
   if (Array.isArray(prompts) && prompts.length > 0 && prompts.every(isPrompt)) return prompts;
-  throw invalidArgument("prompt", "a string, token ids, or an array of those", describe(prompts));
+  throw invalidArgument("prompt", "a string, token ids, or an array of those", prompts);
 }

@@ -1,7 +1,7 @@
-import { appendFile, mkdir, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, readdir, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
-import { exists, ioError, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
@@ -129,12 +129,6 @@ export class Workspace {
   losses(stage: StageName): LossLog {
     return new LossLog(this.path(stage, "losses.jsonl"));
   }
-}
-
-async function makeFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-    throw ioError(error, folder, "created");
-  });
 }
 
 /** A stage's loss curve, a line a step, written as it comes. A resumed run replaces the steps that it repeats. */

@@ -27,7 +27,8 @@ export type Schedule = (step: number) => number;
  *
  * The warm-up rises by equal parts: step 1 has peak / warmup, step `warmup` the peak. From there cosine and linear fall
  * and reach `minLearningRateRatio` of the peak at step `maxSteps`; later steps keep that. (transformers counts steps from 0, so
- * that its first step of a warm-up has rate 0 and changes nothing, and its last step has not quite arrived; here every step counts.)
+ * that its first step of a warm-up has rate 0 and changes nothing, and its last step has not quite arrived. Here the first step counts, and the last has the rate at the end: with a floor of 0, where there
+ * is more than one step, it changes nothing.)
  *
  * @throws HeddleError INVALID_ARGUMENT
  */
@@ -45,7 +46,9 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
   if (!(warmupRatio >= 0 && warmupRatio <= 1)) throw invalidArgument("warmupRatio", "a number in [0, 1]", warmupRatio);
   if (!(floor >= 0 && floor <= 1)) throw invalidArgument("minLearningRateRatio", "a number in [0, 1]", floor);
 
-  const warmup = Math.min(maxSteps, warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * maxSteps));
+  // A run of one step would have the rate at the end alone, which is 0 by default, and change nothing: it is all warm-up.
+  const asked = warmupSteps > 0 ? warmupSteps : Math.ceil(warmupRatio * maxSteps);
+  const warmup = maxSteps === 1 ? 1 : Math.min(maxSteps, asked);
   return (step) => {
     if (step <= warmup && warmup > 0) return (learningRate * Math.max(0, step)) / warmup;
     if (lrScheduler === "constant") return learningRate;

@@ -1,7 +1,8 @@
 // The files of a tokenizer's folder.
-import { mkdir, readFile, stat, writeFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { readSentencePiece } from "./sentencepiece.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
@@ -120,11 +121,8 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
 }
 
 export async function writeFolder(folder: string, file: TokenizerFile, config: TokenizerConfig): Promise<void> {
-  try {
-    await mkdir(folder, { recursive: true });
-    await writeFile(join(folder, "tokenizer.json"), tokenizerToJson(file));
-    await writeFile(join(folder, "tokenizer_config.json"), configToJson(file, config));
-  } catch (cause) {
-    throw new HeddleError("IO", `${folder}: ${(cause as Error).message}`, { cause });
-  }
+  await makeFolder(folder);
+  const files = { "tokenizer.json": tokenizerToJson(file), "tokenizer_config.json": configToJson(file, config) };
+  for (const [name, text] of Object.entries(files))
+    await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
 }

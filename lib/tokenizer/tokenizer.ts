@@ -79,7 +79,13 @@ export class Tokenizer extends TextCodec {
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
    */
   static async load(path: string, options: { signal?: AbortSignal } = {}): Promise<Tokenizer> {
-    return Tokenizer.fromFiles(await readFolder(path, options.signal));
+    const texts = await readFolder(path, options.signal);
+    try {
+      return Tokenizer.fromFiles(texts);
+    } catch (error) {
+      if (!(error instanceof HeddleError) || error.code === "NOT_FOUND") throw error;
+      throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
+    }
   }
 
   /** From the texts of the files that `load` reads. */

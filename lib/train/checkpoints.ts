@@ -1,12 +1,14 @@
+import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { type CheckpointInfo, latestCheckpoint, readCheckpointState, saveCheckpoint } from "../formats/checkpoint.ts";
-import { writeFileAtomically } from "../formats/io.ts";
+import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
+import { claimFolder } from "./exclusive.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -31,6 +33,25 @@ export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
   constructor(options: CheckpointStoreOptions) {
     this.options = options;
+  }
+
+  /**
+   * Takes the folder for this run, before anything is computed that it could then not keep.
+   * @returns gives it back
+   * @throws HeddleError INVALID_ARGUMENT where another run writes it, IO where it cannot be written
+   */
+  async open(): Promise<() => void> {
+    const { outputDir } = this.options;
+    if (outputDir === "") throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected a folder, got an empty path");
+    await makeFolder(outputDir);
+    const release = await claimFolder(outputDir);
+    try {
+      await access(outputDir, constants.W_OK);
+    } catch (error) {
+      release();
+      throw ioError(error, outputDir, "written");
+    }
+    return release;
   }
 
   /** @param how.keepOlder removes no checkpoint, whatever the limit */
@@ -72,10 +93,10 @@ export class CheckpointStore {
     return state;
   }
 
-  private async find(): Promise<CheckpointInfo | undefined> {
+  private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
-    if (typeof resume === "string" && resume !== "auto") return { path: resume, step: Number.NaN };
+    if (typeof resume === "string" && resume !== "auto") return { path: resume };
     const latest = await latestCheckpoint(outputDir);
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { Pacer } from "../data/pacer.ts";
 import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
@@ -18,10 +19,10 @@ import {
   readLabelled,
 } from "./classify-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
-import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
-import { runStage, sequenceLengthOf, type Trainable } from "./run-stage.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
@@ -82,7 +83,7 @@ export interface TrainableClassifier extends Trainable {
  * const { label, probabilities } = await model.classify("A lovely film.");
  */
 export function trainClassifier(base: TrainableClassifier, options: ClassifyOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = options;
+  const { signal, world, ...rest } = givenOptions(options, "classify");
   const parsed = parseOptions(classifySchema, rest, "classify");
   return new Run(() => start(base, parsed, signal, world));
 }
@@ -93,19 +94,27 @@ async function* start(
   signal: AbortSignal | undefined,
   world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { model, tokenizer } = base;
-  if (!tokenizer)
-    throw new HeddleError("INVALID_ARGUMENT", "classify: expected a model with a tokenizer, got one without");
+  const tokenizer = tokenizerOf(base, "classify");
+  const { model } = base;
   const { problemType, seed } = options;
   const rows = await readRowsOf(options, signal);
   const classifier = classifierFor(model, rows, options);
   const index = new Map(classifier.labels.map((label, i) => [label, i]));
   const limit =
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
-  const encode = (row: LabelledRow) =>
-    encodeLabelled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation });
-  const train = rows.train.map(encode);
-  const heldOut = rows.heldOut.map(encode);
+  const encode = async (labelled: readonly LabelledRow[]) => {
+    const out: LabelledExample[] = [];
+    const pacer = new Pacer();
+    for (const row of labelled) {
+      out.push(
+        encodeLabelled(row, { tokenizer, index, problemType, maxLength: limit, truncation: options.truncation }),
+      );
+      if (pacer.isDue()) await pacer.rest();
+    }
+    return out;
+  };
+  const train = await encode(rows.train);
+  const heldOut = await encode(rows.heldOut);
 
   // Replayed text needs the head that makes tokens.
   await model.addClassifier(classifier, { seed, keepLanguageHead: options.replay !== undefined });

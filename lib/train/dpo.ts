@@ -3,7 +3,7 @@ import { invalidArgument } from "../errors.ts";
 import { add, input, mul, scale, sum, Value } from "../graph/index.ts";
 import { ExampleSource } from "./example-source.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -75,7 +75,7 @@ export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
  * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
  */
 export function dpo(base: PreferenceTrainable, options: DpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "dpo");
   const parsed = parseOptions(dpoSchema, rest, "dpo");
   if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")
     throw invalidArgument("labelSmoothing", `0 with lossType ${parsed.lossType}`, parsed.labelSmoothing);

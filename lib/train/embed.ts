@@ -10,10 +10,10 @@ import { heldOutDraw, noneLeft, type TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
-import { adapterShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
-import { runStage, sequenceLengthOf } from "./run-stage.ts";
+import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
@@ -61,7 +61,7 @@ export type EmbedOptions = z.input<typeof embedSchema> & {
  * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
  */
 export function trainEmbedding(base: TrainableClassifier, options: EmbedOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = options;
+  const { signal, world, ...rest } = givenOptions(options, "embed");
   const parsed = parseOptions(embedSchema, rest, "embed");
   return new Run(() => start(base, parsed, signal, world));
 }
@@ -72,9 +72,8 @@ async function* start(
   signal: AbortSignal | undefined,
   world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
-  const { model, tokenizer } = base;
-  if (!tokenizer)
-    throw new HeddleError("INVALID_ARGUMENT", "embed: expected a model with a tokenizer, got one without");
+  const tokenizer = tokenizerOf(base, "embed");
+  const { model } = base;
   const { seed, truncation, perDeviceTrainBatchSize: pairs } = options;
   if (pairs < 2)
     throw new HeddleError(
@@ -100,7 +99,7 @@ async function* start(
     normalize: true,
   };
   const examples = [...split.train, ...heldOut];
-  const negatives = Math.max(...examples.map((e) => e.negatives.length));
+  const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
   const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
   const stage = contrastive({
     width: model.config.hiddenSize,

@@ -4,7 +4,7 @@ import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -82,7 +82,7 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
  */
 export function grpo(base: LanguageModel, options: GrpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "grpo");
   const parsed = parseOptions(grpoSchema, rest, "grpo");
   const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;
   const perRollout = perDeviceTrainBatchSize * (parsed.stepsPerGeneration ?? parsed.gradientAccumulationSteps);

@@ -5,7 +5,7 @@ import { input, mul, sub, sum, type Value } from "../graph/index.ts";
 import { rowInputs } from "../models/forward.ts";
 import { ExampleSource } from "./example-source.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./objectives/kto.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -55,7 +55,7 @@ export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
  *   that are all alike, NUMERICAL, ABORTED
  */
 export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "kto");
   const parsed = parseOptions(ktoSchema, rest, "kto");
   if (parsed.lossType === "kto" && parsed.perDeviceTrainBatchSize < 2)
     throw new HeddleError(

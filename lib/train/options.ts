@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
+import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraOptions, parseLora } from "../models/lora.ts";
 
 const whole = (least: number) =>
@@ -53,7 +54,7 @@ const replaySchema = z.strictObject(
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export const trainingShape = {
   /** Where checkpoints and the finished model go; without it nothing is written. */
-  outputDir: z.string().optional(),
+  outputDir: z.string({ error: "a folder" }).min(1, "a folder").optional(),
   /** Optimiser steps in all, those before a resume included. */
   maxSteps: whole(1),
   /** Sequences of one micro-batch. */
@@ -143,10 +144,15 @@ export const adapterShape = {
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>> &
   Partial<z.output<z.ZodObject<typeof adapterShape>>>;
 
+/** The options of a call, before they are taken apart. @throws HeddleError INVALID_ARGUMENT where they are no object */
+export function givenOptions<T extends object>(options: T, where: string): T {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object of options, got ${describe(options)}`);
+  return options;
+}
+
 /** Validates options against a strict schema: an unknown key is an error that names the nearest known one. */
 export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected an object, got ${describe(value)}`);
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = innermost(parsed.error.issues[0]!);
@@ -157,17 +163,8 @@ export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, w
     const place = [where, ...issue.path.map(String)].join(".");
     throw new HeddleError("INVALID_ARGUMENT", `${place}: expected ${hint}, got an unknown option ${key}`);
   }
-  let got: unknown = value;
-  for (const step of issue.path) got = (got as Record<PropertyKey, unknown> | undefined)?.[step];
-  const expected =
-    issue.code === "invalid_value"
-      ? `one of ${issue.values.join(", ")}`
-      : issue.message.replace(/^Invalid input: expected /, "");
   const name = issue.path.map(String).join(".") || where;
-  throw new HeddleError(
-    "INVALID_ARGUMENT",
-    `${name}: expected ${expected}, got ${got === undefined ? "nothing" : describe(got)}`,
-  );
+  throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`);
 }
 
 /** Of a value that is none of several kinds: what is wrong inside it, where it is of a kind that has an inside. */

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
 import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -40,7 +40,7 @@ export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  */
 export function orpo(base: PreferenceTrainable, options: OrpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "orpo");
   const parsed = parseOptions(orpoSchema, rest, "orpo");
   return new Run(() => start(base, parsed, { signal, world, warn }));
 }

@@ -5,7 +5,7 @@ import { headNames } from "../models/heads.ts";
 import { meanReport } from "./grpo.ts";
 import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss } from "./objectives/ppo.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -77,7 +77,7 @@ export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
  * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
  */
 export function ppo(base: LanguageModel, options: PpoOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "ppo");
   const parsed = parseOptions(ppoSchema, rest, "ppo");
   return new Run(() => start(base, parsed, { signal, world, warn }));
 }

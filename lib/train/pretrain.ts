@@ -2,7 +2,7 @@ import { z } from "zod";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
-import { corpora, crossEntropyShape, parseOptions, trainingShape } from "./options.ts";
+import { corpora, crossEntropyShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -48,7 +48,7 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & {
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);
  */
 export function pretrain(base: Trainable, options: PretrainOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = options;
+  const { signal, world, ...rest } = givenOptions(options, "pretrain");
   const parsed = parseOptions(pretrainSchema, rest, "pretrain");
   return new Run(() => start(base, parsed, signal, world));
 }

@@ -3,7 +3,7 @@ import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
 import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
 import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
-import { parseOptions } from "./options.ts";
+import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
@@ -45,7 +45,7 @@ export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions
  * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
  */
 export function trainReward(base: PreferenceTrainable, options: RewardOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning: warn = emitWarning, ...rest } = options;
+  const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "reward");
   const parsed = parseOptions(rewardSchema, rest, "reward");
   return new Run(() => start(base, parsed, { signal, world, warn }));
 }

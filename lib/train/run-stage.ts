@@ -1,5 +1,5 @@
 import type { CorpusTokenizer } from "../data/encode.ts";
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
 import { linearLayers } from "../models/linear-layers.ts";
@@ -8,6 +8,7 @@ import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
+import { claimWeights } from "./exclusive.ts";
 import type { TrainingOptions } from "./options.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
@@ -65,6 +66,8 @@ export function sequenceLengthOf(model: Model, { maxSeqLength }: { maxSeqLength?
 
 /** The tokenizer of what a stage trains. @throws HeddleError INVALID_ARGUMENT where there is none */
 export function tokenizerOf<T extends Trainable>(base: T, stage: string): NonNullable<T["tokenizer"]> {
+  if (typeof base !== "object" || base === null)
+    throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model, got ${describe(base)}`);
   if (!base.tokenizer)
     throw new HeddleError("INVALID_ARGUMENT", `${stage}: expected a model with a tokenizer, got one without`);
   return base.tokenizer;
@@ -86,6 +89,7 @@ export async function* runStage<Batch>(
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
   let replay: OpenReplay | undefined;
+  const claims: (() => void)[] = [];
   try {
     if (options.replay) {
       const length = sequenceLengthOf(model, options.replay.maxSeqLength === undefined ? options : options.replay);
@@ -100,6 +104,11 @@ export async function* runStage<Batch>(
       ? adapterFiles(model, adapter, setup.names ?? [], base.path)
       : modelFiles(model, names ?? model.languageWeightNames);
     const store = storeOf(base, options, trained, card);
+    // What would only fail in the middle of the run, or at its end, fails before it.
+    claims.push(claimWeights(model, names ?? model.languageWeightNames));
+    parseModelCard(card({ tokensSeen: 0 }, undefined));
+    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    await needHeldOut(stage, source, setup.signal);
     const result = yield* trainLoop(
       model,
       stage,
@@ -122,9 +131,21 @@ export async function* runStage<Batch>(
     base.card = parseModelCard(card(result, evalLoss === undefined ? undefined : { evalLoss, metrics }));
     return result;
   } finally {
+    for (const release of claims) release();
     source.dispose();
     replay?.source.dispose();
   }
+}
+
+/** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */
+async function needHeldOut<Batch>(
+  stage: Stage<Batch>,
+  source: BatchSource<Batch>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!source.evaluation || source.prefetch === false) return;
+  for await (const batch of source.evaluation(signal)) if (stage.count(batch) > 0) return;
+  throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
 }
 
 /** The weights that a stage trains; with `lora` those of an adapter, which is put on the model where it is not there yet. */

@@ -1,6 +1,9 @@
+import { HeddleError } from "../errors.ts";
+
 /**
  * Work that reports as it goes: an async iterable of its events, and a promise of its result. It starts when it is first
- * iterated or awaited; leaving the loop early stops it at the next event.
+ * iterated or awaited. Leaving the loop early stops it, and the promise then rejects with ABORTED. (An AbortSignal stops it too, and
+ * saves the last completed step.)
  *
  * @example
  * for await (const event of pretrain(model, options)) console.log(event.step);
@@ -31,6 +34,9 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
     } catch (error) {
       this.reject(error);
       throw error;
+    } finally {
+      // Left by break or by a throw of the loop's own; else it is settled, and this changes nothing.
+      this.reject(new HeddleError("ABORTED", "run: its loop was left before the end, so that it has no result"));
     }
   }
 

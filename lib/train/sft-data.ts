@@ -1,4 +1,3 @@
-import { Pacer } from "../data/pacer.ts";
 import { type LocatedRow, rowError } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
@@ -35,9 +34,7 @@ export async function readSftExamples(
   const out: SftData = { examples: [], conversations: 0 };
   const dropped: string[] = [];
   const cut: string[] = [];
-  const pacer = new Pacer();
   for await (const row of rows) {
-    if (pacer.isDue()) await pacer.rest();
     const whole = sftExample(row, tokenizer, options);
     if (isConversation(row)) out.conversations++;
     const tooLong = whole.ids.length > maxSeqLength;
@@ -50,14 +47,14 @@ export async function readSftExamples(
       out.examples.push(kept);
     }
   }
-  if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);
-  if (cut.length > 0) warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens: ${first(cut)}`);
   if (out.examples.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",
       `${name}: expected at least one row with a token to learn, got ${dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`}`,
     );
+  if (dropped.length > 0)
+    warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);
+  if (cut.length > 0) warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens: ${first(cut)}`);
   return out;
 }
 

@@ -4,7 +4,7 @@ import { type RowSource, readRows } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { dataNames } from "./card.ts";
-import { adapterShape, crossEntropyShape, parseOptions, rowData, trainingShape } from "./options.ts";
+import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
@@ -71,7 +71,12 @@ export interface SftTrainable extends Trainable {
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
 export function sft(base: SftTrainable, options: SftOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, onWarning = (message) => process.emitWarning(message, "HeddleWarning"), ...rest } = options;
+  const {
+    signal,
+    world,
+    onWarning = (message: string) => process.emitWarning(message, "HeddleWarning"),
+    ...rest
+  } = givenOptions(options, "sft");
   const parsed = parseOptions(sftSchema, rest, "sft");
   return new Run(() => start(base, parsed, signal, onWarning, world));
 }

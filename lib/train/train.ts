@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { StageCard } from "./card.ts";
-import { adapterShape, parseOptions, trainingShape } from "./options.ts";
+import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -26,7 +26,7 @@ export function train<Batch>(
   source: BatchSource<Batch>,
   options: TrainOptions,
 ): Run<TrainEvent, TrainResult> {
-  const { names, sequences, sequenceLength, signal, world, about, ...rest } = options;
+  const { names, sequences, sequenceLength, signal, world, about, ...rest } = givenOptions(options, stage.name);
   const parsed = parseOptions(schema, rest, stage.name);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
   return new Run(() =>

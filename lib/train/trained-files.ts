@@ -1,11 +1,10 @@
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
-import { ioError } from "../formats/io.ts";
+import { makeFolder } from "../formats/io.ts";
 import { saveWeights, writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
@@ -76,9 +75,7 @@ export function adapterFiles(
       };
     },
     async save(folder, dtype) {
-      await mkdir(folder, { recursive: true }).catch((error: unknown) => {
-        throw ioError(error, folder, "created");
-      });
+      await makeFolder(folder);
       await writeSafetensors(join(folder, ADAPTER_WEIGHTS_FILE), data(dtype));
     },
   };

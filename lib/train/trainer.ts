@@ -179,6 +179,7 @@ export async function* trainLoop<Batch>(
     };
     let upcoming = prefetch && done < options.maxSteps ? next() : undefined;
     while (done < options.maxSteps) {
+      model.assertLive();
       const { batches, replayed, after } = await (upcoming ?? next());
       // The next batches are read and encoded while this step computes.
       if (prefetch && done + 1 < options.maxSteps) upcoming = next();

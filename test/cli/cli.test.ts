@@ -2,7 +2,7 @@
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -391,5 +391,50 @@ describe("the program", () => {
     child.stdout.destroy();
     child.stdin.end();
     expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
+  });
+
+  test("options without a meaning in a command are refused, not passed over", async () => {
+    expect(await refused(["convert", model, "out.gguf", "--model", model])).toContain("--model: expected the model as");
+    expect(
+      await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "gpu"]),
+    ).toContain('--device: expected auto|cpu|cuda[:N], got "gpu"');
+    expect((await heddle(["convert", "--help"])).stdout).not.toContain("--model");
+  });
+
+  test("messages name what was given: an option, or a key of the configuration file", async () => {
+    expect(await refused(["generate", "x", "--model", model, "--logprobs", "-1"])).toContain("--logprobs: expected");
+    await writeFile(join(folder, "none.json"), JSON.stringify({ maxSteps: 1 }));
+    expect(await refused(["train", "pretrain", "--config", "none.json"])).toMatch(/^heddle: model: expected the path/);
+    await writeFile(join(folder, "tokenizer.json"), "{}");
+    expect(await refused(["tokenize", "x", "--model", "tokenizer.json"])).toMatch(/^heddle: tokenizer.json: model:/);
+  });
+
+  test("what a message quotes cannot move a terminal's cursor", async () => {
+    await writeFile(join(folder, "evil.jsonl"), "\u001b[2J\u009b\n");
+    expect(await refused(["embed", "--file", "evil.jsonl", "--model", model])).not.toMatch(/(?!\n)\p{Cc}/u);
+  });
+
+  test("a byte-order mark and \\r\\n are no part of a JSON line", async () => {
+    await writeFile(join(folder, "mark.jsonl"), '\ufeff"The cat"\r\n"a"\r\n');
+    const lines = await json(["tokenize", "--file", "mark.jsonl", "--jsonl", "--model", model]);
+    expect(lines.map(({ count }) => count > 0)).toEqual([true, true]);
+  });
+
+  test.runIf(process.platform === "linux")("a stdout that takes nothing is one line and code 2", async () => {
+    const full = await open("/dev/full", "w");
+    try {
+      const child = spawn(process.execPath, [bin, "tokenize", "--file", "corpus.txt", "--model", model], {
+        cwd: folder,
+        stdio: ["ignore", full.fd, "pipe"],
+      });
+      let said = "";
+      child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      expect(await new Promise((resolve) => child.on("close", resolve))).toBe(2);
+      expect(said).toBe("heddle: standard output: cannot be written: no space left on the disk\n");
+    } finally {
+      await full.close();
+    }
   });
 });

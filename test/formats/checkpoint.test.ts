@@ -46,9 +46,9 @@ const DEAD = 4_194_305;
 test("saved, listed, read back, limited", async () => {
   const folder = join(temporaryFolder(), "deep", "out");
   expect(await latestCheckpoint(folder)).toBeUndefined();
-  for (const step of [5, 10, 100, 20]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 3 });
+  for (const step of [5, 10, 20, 100]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 3 });
   expect(await listCheckpoints(folder)).toEqual(
-    [10, 20, 100].map((step) => ({ path: join(folder, `checkpoint-${step}`), step })),
+    [10, 20, 100].map((step, i) => ({ path: join(folder, `checkpoint-${step}`), step, order: i + 2 })),
   );
   const latest = (await latestCheckpoint(folder))!;
   expect(latest.step).toBe(100);
@@ -62,6 +62,26 @@ test("saved, listed, read back, limited", async () => {
     "trainer_state.json",
   ]);
   expect(readdirSync(folder).sort()).toEqual(["checkpoint-10", "checkpoint-100", "checkpoint-20"]);
+});
+
+test("a run that begins anew in a folder is newer than the run before it, however far that went", async () => {
+  const folder = temporaryFolder();
+  for (const step of [8, 10]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 2 });
+  for (const step of [4, 8]) await saveCheckpoint(folder, step, content(step), { saveTotalLimit: 2 });
+  expect((await listCheckpoints(folder)).map(({ step }) => step)).toEqual([4, 8]);
+  expect((await latestCheckpoint(folder))?.step).toBe(8);
+});
+
+test("checkpoints from before there was an order come first, by their steps", async () => {
+  const folder = temporaryFolder();
+  for (const step of [100, 20]) {
+    const { path } = await saveCheckpoint(folder, step, content(step));
+    const manifest = JSON.parse(readFileSync(join(path, "checkpoint.json"), "utf8"));
+    delete manifest.order;
+    writeFileSync(join(path, "checkpoint.json"), JSON.stringify(manifest));
+  }
+  await saveCheckpoint(folder, 3, content(3));
+  expect((await listCheckpoints(folder)).map(({ step }) => step)).toEqual([20, 100, 3]);
 });
 
 test("a checkpoint of the same step is replaced", async () => {

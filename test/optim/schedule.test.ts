@@ -52,6 +52,10 @@ describe("learningRateSchedule", () => {
     expect([1, 2].map(rate)).toEqual([0.5, 1]);
   });
 
+  it("gives a run of one step the peak, which the rate at the end would make a run of none", () => {
+    expect(learningRateSchedule({ learningRate: 0.5, maxSteps: 1 })(1)).toBe(0.5);
+  });
+
   it.each([
     [{ learningRate: -1 }, "learningRate: expected a number ≥ 0, got -1"],
     [{ learningRate: Number.NaN }, "learningRate: expected a number ≥ 0, got NaN"],

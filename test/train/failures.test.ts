@@ -148,3 +148,70 @@ describe("a run that ends by an error", () => {
       expect((await base.model.weight(name).toFloat32()).every(Number.isFinite), name).toBe(true);
   });
 });
+
+describe("what would only fail in the middle of a run", () => {
+  test.each([
+    ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],
+    ["a date that is none", { trainingCutoffDate: "yesterday" }, /trainingCutoffDate: expected a date/],
+    ["held-out data without a token", { evalData: "short.txt" }, /evalData: expected at least one token to predict/],
+  ])("fails before its first step: %s", async (_, given, message) => {
+    await writeFile(join(folder, "short.txt"), "");
+    const places = Object.entries(given).map(([name, value]) => [
+      name,
+      name === "trainingCutoffDate" ? value : join(folder, value),
+    ]);
+    await using base = await newModel();
+    const { losses, failure } = await run(base, options(Object.fromEntries(places)));
+    expect(failure?.message).toMatch(message);
+    expect(losses).toEqual([]);
+  });
+
+  test("options and models that are none", async () => {
+    const call = pretrain as unknown as (...given: unknown[]) => PromiseLike<unknown>;
+    await using base = await newModel();
+    for (const none of [undefined, null, 3, []]) expect(() => call(base, none)).toThrow(/pretrain: expected an object/);
+    await expect(Promise.resolve(call(undefined, options()))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "pretrain: expected a model, got undefined",
+    });
+  });
+});
+
+describe("two runs at a time", () => {
+  test("of the same weights: the second is refused, and may follow the first", async () => {
+    await using base = await newModel();
+    let second: unknown;
+    for await (const { step } of pretrain(base, options()))
+      if (step === 2) second = await run(base, options()).then(({ failure }) => failure);
+    expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run trains/) });
+    expect((await run(base, options({ maxSteps: 1 }))).losses).toHaveLength(1);
+  });
+
+  test.runIf(process.platform === "linux")("into one folder: the second is refused", async () => {
+    const outputDir = join(folder, "shared");
+    await using one = await newModel();
+    await using other = await newModel();
+    let second: unknown;
+    for await (const { step } of pretrain(one, options({ outputDir })))
+      if (step === 2) second = await run(other, options({ outputDir })).then(({ failure }) => failure);
+    expect(second).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(/no other run writes/) });
+    expect((await run(other, options({ outputDir }))).failure).toBeUndefined();
+  });
+});
+
+test("a run whose loop is left rejects instead of never settling", async () => {
+  await using base = await newModel();
+  const left = pretrain(base, options());
+  for await (const _ of left) break;
+  await expect(Promise.resolve(left)).rejects.toMatchObject({ code: "ABORTED" });
+});
+
+test("a model that is disposed of ends its run", async () => {
+  const base = await newModel();
+  let steps = 0;
+  const training = async () => {
+    for await (const _ of pretrain(base, options())) if (++steps === 2) base.model.dispose();
+  };
+  await expect(training()).rejects.toMatchObject({ code: "DISPOSED" });
+  expect(steps).toBeLessThan(4);
+});

@@ -1,4 +1,3 @@
-import { Pacer } from "../../data/pacer.ts";
 import { type LocatedRow, type RowSource, readRows, rowError } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
@@ -38,9 +37,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
   const out: Item[][] = [];
   const dropped: string[] = [];
   const cut: string[] = [];
-  const pacer = new Pacer();
   for await (const row of readRows(data, { name, signal })) {
-    if (pacer.isDue()) await pacer.rest();
     const items: Item[] = [];
     for (const item of options.read(row)) {
       const sequences = options.sequences(item);
