@@ -147,6 +147,7 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
       if (!bytes) return;
       if (from->accelerator()) from->accelerator()->download(data, from->data() + offset, bytes);
       else std::memcpy(data, from->data() + offset, bytes);
+      from->check_whole();
     }, to, {});
   });
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 
 #include "runtime/error.h"
+#include "runtime/lost_pages.h"
 
 namespace heddle {
 namespace {
@@ -46,12 +47,13 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
     void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
     if (mapped == MAP_FAILED) throw io_error(path, "cannot be mapped into memory", errno);
     data = static_cast<const uint8_t*>(mapped);
+    watch_pages(data, size);
   }
   Mapping* mapping = nullptr;
   try {
     mapping = new Mapping(path, file.value, data, size);
   } catch (...) {
-    if (data) ::munmap(const_cast<uint8_t*>(data), size);
+    if (data) unwatch_pages(data), ::munmap(const_cast<uint8_t*>(data), size);
     throw;
   }
   file.release();  // the destructor closes it from here on
@@ -59,7 +61,7 @@ std::shared_ptr<Mapping> Mapping::open(const std::string& path) {
 }
 
 Mapping::~Mapping() {
-  if (data_) ::munmap(const_cast<uint8_t*>(data_), size_);
+  if (data_) unwatch_pages(data_), ::munmap(const_cast<uint8_t*>(data_), size_);
   ::close(descriptor_);
 }
 

@@ -10,9 +10,9 @@ namespace heddle {
 // Owners share it through std::shared_ptr; the mapping lives as long as the last tensor that points into it.
 //
 // A file that another program truncates after it was mapped turns its lost pages into SIGBUS when a kernel touches
-// them; no user-space check can exclude that race. So: the size is taken once, from the same descriptor that is mapped;
-// read() copies with pread and therefore reports a truncation as an error instead; check() compares the size again and
-// is to be called before a long computation starts. Files that are replaced by rename (as heddle itself writes) are
+// them; no check beforehand can exclude that race. So: the size is taken once, from the same descriptor that is mapped;
+// read() copies with pread and therefore reports a truncation as an error instead; a page that is touched and gone reads
+// as zeros and leaves a mark (lost_pages.h), which a run asks for at its end. Files that are replaced by rename (as heddle itself writes) are
 // safe: the mapping keeps the old file alive.
 class Mapping {
  public:

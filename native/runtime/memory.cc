@@ -5,6 +5,7 @@
 #include <string>
 
 #include "runtime/error.h"
+#include "runtime/lost_pages.h"
 
 #if defined(_WIN32)
 #include <malloc.h>
@@ -34,6 +35,10 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
 #endif
   if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
   return std::shared_ptr<Storage>(new Storage(p, bytes, nullptr, nullptr));
+}
+
+void Storage::check_whole() const {
+  if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
 }
 
 std::shared_ptr<Storage> Storage::borrow(void* data, size_t bytes, std::shared_ptr<void> owner) {

@@ -39,6 +39,8 @@ class Storage {
   void check() const {
     if (failure_) std::rethrow_exception(failure_);
   }
+  // Throws IO where bytes of a mapped file were lost, whenever: to be called after they were used.
+  void check_whole() const;
 
  private:
   Storage(void* data, size_t bytes, std::shared_ptr<void> owner, std::shared_ptr<Accelerator> accelerator)

@@ -268,6 +268,7 @@ void Executable::run(RunArguments& a, Lane& lane) {
     if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());
   pack_operands(lane.pool());
   run_nodes(a, lane, context);
+  for (const auto& storage : bound_) storage->check_whole();
   for (size_t i = 0; i < a.outputs.size(); ++i)
     if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
 }
