@@ -73,8 +73,10 @@ describe("heddle/tokenizer", () => {
     };
     const lib = fileURLToPath(new URL("../../lib", import.meta.url));
     visit(join(lib, "tokenizer/index.ts"));
-    const folders = new Set([...files].map((file) => relative(lib, dirname(file))));
-    expect([...folders].sort()).toEqual(["", "tokenizer"]);
+    const others = [...files]
+      .map((file) => relative(lib, file))
+      .filter((file) => file.includes("/") && !file.startsWith("tokenizer/"));
+    expect(others).toEqual(["formats/io.ts"]); // how any file is written
     expect(files.size).toBeGreaterThan(20);
   });
 
