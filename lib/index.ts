@@ -10,13 +10,22 @@ export {
   benchSuites,
   markdownSummary,
 } from "./bench/index.ts";
+// What the signatures above are made of.
+export type { CeilingName } from "./bench/types.ts";
+export type { CudaDeviceInfo } from "./binding.ts";
 export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
+export type { CorpusTokenizer } from "./data/encode.ts";
+export type { RowSource } from "./data/rows.ts";
+export type { TokenShardProgress } from "./data/write-token-shards.ts";
 export {
   type TokenShard,
   type WriteTokenShardsOptions,
   writeTokenShards,
 } from "./data/write-token-shards.ts";
 export { HeddleError, type HeddleErrorCode } from "./errors.ts";
+export type { Match } from "./eval/answers.ts";
+export type { Normalization, TaskResult } from "./eval/choice.ts";
+export type { Declines } from "./eval/decline.ts";
 export {
   type Abstention,
   type AskOptions,
@@ -43,9 +52,12 @@ export {
   QUESTION_TEMPLATE,
   questionAnswering,
 } from "./eval/index.ts";
-export type { ModelConfig, ModelConfigInput } from "./formats/config.ts";
+export type { ClassifierConfigInput, ModelConfig, ModelConfigInput, ModelType } from "./formats/config.ts";
+export type { FloatDtype } from "./formats/dtype.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
+export type { WriteProgress } from "./formats/tensor-data.ts";
+export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
   Chat,
   type ChatMessage,
@@ -71,15 +83,22 @@ export {
   type TopCandidate,
   type Usage,
 } from "./generate/index.ts";
+export type { AssistantModel } from "./generate/options.ts";
 export { Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
 export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
-export type { LifecycleEvent, LifecycleResult, StageMetrics, StageResult } from "./lifecycle/types.ts";
+export type { LifecycleEvent, LifecycleResult, StageMetrics, StageName, StageResult } from "./lifecycle/types.ts";
 export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";
 export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
+export type { Adapter } from "./models/adapters.ts";
+export type { CacheDType } from "./models/cache-shape.ts";
+export type { Family } from "./models/family.ts";
+export type { Forward } from "./models/forward.ts";
+export type { LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
+export type { RankState } from "./rank/session.ts";
 export {
   type DecodeOptions,
   type EncodeOptions,
@@ -88,22 +107,27 @@ export {
   Tokenizer,
   type TokenizerConfig,
 } from "./tokenizer/index.ts";
+export type { StageCard } from "./train/card.ts";
+export type { TrainableClassifier } from "./train/classify.ts";
 export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
 export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/dpo.ts";
 export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
+export type { ExampleSourceOptions } from "./train/example-source.ts";
 export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
+export type { PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
 export type { Run } from "./train/run.ts";
-export type { Trainable } from "./train/run-stage.ts";
+export type { StageSetup, Trainable } from "./train/run-stage.ts";
+export type { SftTrainable } from "./train/sft.ts";
 export { type SftOptions, sft } from "./train/sft.ts";
-export type { LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
+export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
 export { type TrainOptions, train } from "./train/train.ts";
 export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
 export type { World } from "./train/world.ts";

@@ -18,5 +18,5 @@ export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
 export * from "./ops/unary.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
-export { input, recomputable, record, tensor } from "./trace.ts";
-export { type Dim, Dimension, type Shape, Value } from "./value.ts";
+export { input, recomputable, record, type Trace, tensor } from "./trace.ts";
+export { type Dim, Dimension, type Node, type Shape, type Source, type TensorType, Value } from "./value.ts";
