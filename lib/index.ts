@@ -12,7 +12,6 @@ export {
 } from "./bench/index.ts";
 // What the signatures above are made of.
 export type { CeilingName } from "./bench/types.ts";
-export type { CudaDeviceInfo } from "./binding.ts";
 export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
 export type { RowSource } from "./data/rows.ts";
@@ -84,7 +83,7 @@ export {
   type Usage,
 } from "./generate/index.ts";
 export type { AssistantModel } from "./generate/options.ts";
-export { Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
+export { type CudaDeviceInfo, Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
 export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
 export type { LifecycleEvent, LifecycleResult, StageMetrics, StageName, StageResult } from "./lifecycle/types.ts";
 export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";
