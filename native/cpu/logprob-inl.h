@@ -112,6 +112,25 @@ inline void fold_row(const float* products, int64_t n, float scale, float softca
   m = peak;
 }
 
+// Results of rows [i, i + rows) from their running maxima and sums and their targets' logits.
+inline void finish_rows(const TokenLogprob& t, int64_t i, int64_t rows, const float* m, const float* s, const float* hit) {
+  for (int64_t r = 0; r < rows; ++r) {
+    const bool counted = t.targets[i + r] >= 0;
+    const float lse = counted ? m[r] + __builtin_logf(s[r]) : 0;
+    t.lse[i + r] = lse;
+    t.logprob[i + r] = counted ? hit[r] - lse : 0;
+  }
+}
+
+// Sums in f32 -> rows [i, i + rows) of a bf16 dh.
+inline void round_rows(const TokenLogprob& t, int64_t i, int64_t rows, const float* dh) {
+  bf16* to = static_cast<bf16*>(t.dh) + i * t.width;
+  for (int64_t e = 0; e < rows * t.width; e += W) {
+    const int n = static_cast<int>(min_of<int64_t>(W, rows * t.width - e));
+    n == W ? store(to + e, load(dh + e)) : store_n(to + e, load_n(dh + e, n), n);
+  }
+}
+
 inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
   LogprobPlan plan = plan_logprob(t, false, pool.threads());
   float* products = static_cast<float*>(scratch);
@@ -136,12 +155,7 @@ inline void token_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
         }
       });
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      bool counted = t.targets[i0 + i] >= 0;
-      float lse = counted ? m[i] + __builtin_logf(s[i]) : 0;
-      t.lse[i0 + i] = lse;
-      t.logprob[i0 + i] = counted ? hit[i] - lse : 0;
-    }
+    finish_rows(t, i0, rows, m, s, hit);
   }
 }
 
@@ -218,16 +232,7 @@ inline void token_logprob_backward(const TokenLogprob& t, Pool& pool, void* scra
       g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
       gemm(g, pool, rest);
     }
-    if (plan.dh) {
-      bf16* to = static_cast<bf16*>(t.dh) + i0 * t.width;
-      for (int64_t e = 0; e < rows * t.width; e += W) {
-        int n = static_cast<int>(min_of<int64_t>(W, rows * t.width - e));
-        if (n == W)
-          store(to + e, load(dh + e));
-        else
-          store_n(to + e, load_n(dh + e, n), n);
-      }
-    }
+    if (plan.dh) round_rows(t, i0, rows, dh);
   }
 }
 

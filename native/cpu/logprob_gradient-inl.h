@@ -104,12 +104,7 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
         }
       });
     }
-    for (int64_t i = 0; i < rows; ++i) {
-      const bool counted = t.targets[i0 + i] >= 0;
-      const float lse = counted ? m[i] + __builtin_logf(s[i]) : 0;
-      t.lse[i0 + i] = lse;
-      t.logprob[i0 + i] = counted ? hit[i] - lse : 0;
-    }
+    finish_rows(t, i0, rows, m, s, hit);
     float* const dh = plan.dh ? wide_dh : static_cast<float*>(t.dh) + i0 * t.width;
     for (int64_t j0 = 0; j0 < t.vocab; j0 += plan.columns) {
       const int64_t columns = min_of(plan.columns, t.vocab - j0);
@@ -147,12 +142,7 @@ inline void fused_logprob(const TokenLogprob& t, Pool& pool, void* scratch) {
       g.c = t.dw + j0 * t.width, g.accumulate = i0 > 0;
       gemm(g, pool, rest);
     }
-    if (!plan.dh) continue;
-    bf16* to = static_cast<bf16*>(t.dh) + i0 * t.width;
-    for (int64_t e = 0; e < rows * t.width; e += W) {
-      const int n = static_cast<int>(min_of<int64_t>(W, rows * t.width - e));
-      n == W ? store(to + e, load(dh + e)) : store_n(to + e, load_n(dh + e, n), n);
-    }
+    if (plan.dh) round_rows(t, i0, rows, dh);
   }
 }
 
