@@ -158,7 +158,8 @@ struct Embedding {
   const void* table;
   void* y;         // forward (rows, width)
   const void* dy;  // backward
-  float* dtable;   // (vocab, width)
+  const float* onto;  // (vocab, width) that dtable is added to, may be dtable itself; null: zeros
+  float* dtable;      // (vocab, width)
 };
 
 struct AdamW {

@@ -57,6 +57,7 @@ struct OpDef {
   int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
   bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
   bool lookup = false;                 // reads but a few rows of its operands
+  bool moves = false;                  // input 0 takes over input 1's values, and nothing else happens
 };
 
 // Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.

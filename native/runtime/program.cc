@@ -1,5 +1,6 @@
 #include "runtime/program.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -94,8 +95,9 @@ void Program::plan() {
   const int count = static_cast<int>(desc_.values.size()), end = static_cast<int>(desc_.nodes.size());
   root_.resize(count);
   for (int v = 0; v < count; ++v) root_[v] = v;
+  still_.assign(end, 0), written_.assign(desc_.bound.size(), 0);
   for (int i = 0; i < end; ++i)
-    if (ops_[i]->view) root_[desc_.nodes[i].outputs[0]] = root_[desc_.nodes[i].inputs[0]];
+    if (ops_[i]->view) root_[desc_.nodes[i].outputs[0]] = root_[desc_.nodes[i].inputs[0]], still_[i] = 1;
 
   std::vector<int> first(count, -1), last(count, -1);
   std::vector<char> in_arena(count, 0), kept(count, 0);
@@ -142,6 +144,8 @@ void Program::plan() {
       }
     }
 
+  if (!checking_) move_in(first, last, kept, in_arena);
+
   std::vector<Interval> intervals;
   std::vector<int> owner;
   for (int v = 0; v < count; ++v) {
@@ -158,6 +162,28 @@ void Program::plan() {
     input_offset_.push_back(input_bytes_);
     const Tensor t{nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)};
     input_bytes_ += (t.bytes() + 63) / 64 * 64;
+  }
+}
+
+// What a tensor takes over (a gradient), and nobody needs elsewhere, is made in the tensor: one copy less of it.
+void Program::move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena) {
+  std::vector<int> nodes_of(desc_.values.size(), 0);  // how many operands lie in a value's memory
+  for (const NodeDesc& n : desc_.nodes)
+    for (int v : n.inputs)
+      if (v >= 0) ++nodes_of[root_[v]];
+  for (size_t i = 0; i < desc_.nodes.size(); ++i) {
+    if (!ops_[i]->moves) continue;
+    const int to = desc_.nodes[i].inputs[0], from = root_[desc_.nodes[i].inputs[1]];
+    const auto place = std::find(desc_.bound.begin(), desc_.bound.end(), to);
+    const bool alike = desc_.values[to].dtype == desc_.values[from].dtype &&
+                       Tensor{nullptr, desc_.values[to].dtype, resolve(to, desc_.symbols)}.bytes() ==
+                           Tensor{nullptr, desc_.values[from].dtype, resolve(from, desc_.symbols)}.bytes();
+    // The tensor must be of no concern to any other node, before or after.
+    if (place == desc_.bound.end() || nodes_of[to] != 1 || kept[to]) continue;
+    if (!in_arena[from] || kept[from] || first[from] < 0 || last[from] != static_cast<int>(i) || !alike) continue;
+    for (int& r : root_)
+      if (r == from) r = to;
+    in_arena[from] = 0, still_[i] = 1, written_[static_cast<size_t>(place - desc_.bound.begin())] = 1;
   }
 }
 
@@ -182,6 +208,10 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
         for (size_t b = 0; b < d.bound.size(); ++b)
           if (d.nodes[i].inputs[k] >= 0 && program_->root_[d.nodes[i].inputs[k]] == d.bound[b] && !bound_[b]->writable())
             throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+  for (size_t i = 0; i < bound_.size(); ++i)
+    for (size_t j = 0; j < bound_.size(); ++j)
+      if (program_->written_[i] && i != j && bound_[i] == bound_[j])
+        throw invalid_argument("assign: expected a tensor bound under one name, got one under two");
   inputs_ = Storage::allocate(program_->input_bytes_, accelerator_);
   nodes_ = program_->nodes_;
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
@@ -196,7 +226,7 @@ void Executable::pick_kernels() {
   if (!accelerator_) return;
   const ProgramDesc& d = program_->desc_;
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (program_->ops_[i]->view) continue;
+    if (program_->still_[i]) continue;
     kernels_[i] = Registry::pick(d.nodes[i].op, nodes_[i], DeviceKind::cuda);
     if (kernels_[i] || Registry::references_only()) continue;
     std::string operands;
@@ -278,7 +308,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   for (size_t i = 0; i < nodes_.size(); ++i) {
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
-    if (program_->ops_[i]->view) continue;
+    if (program_->still_[i]) continue;
     try {
       context.node = static_cast<int>(i);
       announce_stream(i, lane.pool());

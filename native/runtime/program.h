@@ -46,12 +46,15 @@ class Program {
   friend class Executable;
   void validate();
   void plan();
+  void move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena);
 
   ProgramDesc desc_;
   std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
   std::vector<const OpDef*> ops_;
   std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
   std::vector<int> root_;                    // per value: the value whose memory it shares
+  std::vector<char> still_;                  // per node: nothing runs, a view or a value made where it goes
+  std::vector<char> written_;                // per entry of desc.bound: a value of the arena's kind is made in it
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
   std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
   size_t arena_bytes_ = 0, input_bytes_ = 0;
