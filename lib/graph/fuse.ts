@@ -6,7 +6,24 @@ import type { Node, Value } from "./value.ts";
  * @param results what the program copies out
  */
 export function fuse(nodes: readonly Node[], results: readonly Value[] = []): Node[] {
-  return fuseScatters(fuseLogprobs(nodes.slice()), results);
+  return gatherLinears(fuseScatters(fuseLogprobs(nodes.slice()), results));
+}
+
+/** Products of one operand by several weights stand side by side, so that the runtime may run them as one. */
+function gatherLinears(nodes: readonly Node[]): Node[] {
+  const ordered: Node[] = [];
+  const last = new Map<Value, number>(); // by operand: where in `ordered` the last product of it stands
+  for (const node of nodes) {
+    const [x, ...rest] = node.inputs;
+    const at = node.op === "linear" ? last.get(x!) : undefined;
+    const stored = rest.every((v) => !v || v.source.kind === "tensor");
+    const untouched = () => !ordered.slice(at).some((n) => n.effect && n.inputs.some((v) => node.inputs.includes(v)));
+    const place = at !== undefined && stored && untouched() ? at + 1 : ordered.length;
+    ordered.splice(place, 0, node);
+    if (place < ordered.length - 1) for (const [value, i] of last) if (i >= place) last.set(value, i + 1);
+    if (node.op === "linear") last.set(x!, place);
+  }
+  return ordered;
 }
 
 /**

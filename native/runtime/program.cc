@@ -11,6 +11,7 @@ namespace {
 
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
+constexpr size_t most_grouped = 8;
 
 std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
 
@@ -217,6 +218,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
   pick_kernels();
   find_packings();
+  find_groups();
   find_streams();
   if (accelerator_) prepare_device();
 }
@@ -236,6 +238,30 @@ void Executable::pick_kernels() {
     throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() + ", got none for operands " + operands +
                                    where(d.nodes[i]));
   }
+}
+
+// Products of one x by several weights: their kernel may run them as one. All but x must be tensors that nobody writes here,
+// since the arena may give what dies with one of them to the next.
+void Executable::find_groups() {
+  const ProgramDesc& d = program_->desc_;
+  group_.assign(nodes_.size(), 1);
+  if (accelerator_ || program_->checking_) return;
+  std::vector<char> bound(d.values.size(), 0);
+  for (int v : d.bound) bound[v] = 1;
+  const auto joins = [&](size_t i) {
+    if (!kernels_[i] || !kernels_[i]->run_group || program_->still_[i]) return false;
+    for (size_t k = 1; k < d.nodes[i].inputs.size(); ++k)
+      if (const int v = d.nodes[i].inputs[k]; v >= 0 && !bound[program_->root_[v]]) return false;
+    return true;
+  };
+  for (size_t i = 0; i < nodes_.size(); i += group_[i])
+    while (joins(i) && group_[i] < most_grouped && i + group_[i] < nodes_.size()) {
+      const size_t next = i + group_[i];
+      if (!joins(next) || kernels_[next] != kernels_[i] || d.nodes[next].inputs[0] != d.nodes[i].inputs[0] ||
+          !(d.nodes[next].attributes == d.nodes[i].attributes))
+        break;
+      ++group_[i];
+    }
 }
 
 size_t Executable::scratch_bytes(int threads) const {
@@ -305,19 +331,26 @@ void Executable::run(RunArguments& a, Lane& lane) {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
   const ProgramDesc& d = program_->desc_;
-  for (size_t i = 0; i < nodes_.size(); ++i) {
+  for (size_t i = 0; i < nodes_.size(); i += group_[i]) {
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
     if (program_->still_[i]) continue;
     try {
       context.node = static_cast<int>(i);
-      announce_stream(i, lane.pool());
+      announce_stream(i + group_[i] - 1, lane.pool());
       if (program_->checking_) run_checked(i, context);
+      else if (group_[i] > 1) run_group(i, context);
       else run_node(i, context);
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + where(d.nodes[i]));
     }
   }
+}
+
+void Executable::run_group(size_t i, Context& context) {
+  const Node* group[most_grouped];
+  for (size_t j = 0; j < group_[i]; ++j) group[j] = &nodes_[i + j];
+  kernels_[i]->run_group(group, group_[i], context);
 }
 
 void Executable::run_node(size_t i, Context& context) {
