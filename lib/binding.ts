@@ -174,14 +174,18 @@ export interface NativeStep {
   longest?: boolean;
 }
 
-/** See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside. */
+/**
+ * See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
+ * `vocabulary`, and the five are not there.
+ */
 export interface NativeTokenizerSpec {
-  tokens: string;
-  tokenLengths: Uint32Array;
-  tokenIds: Uint32Array;
-  merges: string;
-  mergeLengths: Uint32Array;
-  mergeRanks?: Uint32Array;
+  vocabulary?: NativeJsonVocabulary | undefined;
+  tokens?: string | undefined;
+  tokenLengths?: Uint32Array | undefined;
+  tokenIds?: Uint32Array | undefined;
+  merges?: string | undefined;
+  mergeLengths?: Uint32Array | undefined;
+  mergeRanks?: Uint32Array | undefined;
   added: NativeAddedToken[];
   /** Three numbers a stage: kind, maxDigits, contractions. */
   stages: Uint32Array;
@@ -296,17 +300,16 @@ export interface NativeTrainer {
   ): NativeJob<[string[], Float64Array]>;
 }
 
-/** model.vocab and model.merges of a tokenizer.json, each text after the other; `rest` is the file without them. */
+/** model.vocab and model.merges of a tokenizer.json, kept by native code; `rest` is the file without them. */
 export interface NativeJsonVocabulary {
-  rest: string;
-  tokens: string;
-  tokenLengths: Uint32Array;
-  tokenIds: Uint32Array;
-  /** Left and right parts in turn. */
-  merges: string;
-  mergeLengths: Uint32Array;
+  readonly rest: string;
   /** The id of a token. */
   find(token: string): number | undefined;
+  tokens(): string[];
+  /** One a token. */
+  ids(): Uint32Array;
+  /** Left and right parts in turn. */
+  merges(): string[];
 }
 
 interface TokenizerBinding {

@@ -51,7 +51,7 @@ export class TextCodec {
     this.plan = makePlan(file);
     this.native = new binding.NativeTokenizer(this.plan.spec);
     // The addon has its own copy now.
-    Object.assign(this.plan.spec, { tokens: "", merges: "", scores: undefined, normalizer: [] });
+    Object.assign(this.plan.spec, { vocabulary: undefined, tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;
     this.vocabSize = this.native.size;
     this.names = new TokenNames(file, this.vocabSize);

@@ -58,15 +58,21 @@ std::vector<double> to_doubles(const Napi::Value& value) {
   return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
+// `vocabulary` (what readJsonVocabulary returned), or the texts themselves.
+std::shared_ptr<const VocabularyTexts> to_texts(const Napi::Object& object) {
+  const Napi::Value vocabulary = object.Get("vocabulary");
+  if (!vocabulary.IsUndefined()) return json_vocabulary_texts(vocabulary);
+  const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"), merges = to_utf16(object.Get("merges"), "merges");
+  return std::make_shared<const VocabularyTexts>(
+      to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"), to_uint32s(object.Get("tokenIds"), "tokenIds"),
+                          merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths")));
+}
+
 TokenizerSpec to_spec(const Napi::Value& value) {
   if (!value.IsObject()) throw invalid_argument("spec: expected an object");
   const Napi::Object object = value.As<Napi::Object>();
   TokenizerSpec spec;
-  spec.tokens = to_utf16(object.Get("tokens"), "tokens");
-  spec.token_lengths = to_uint32s(object.Get("tokenLengths"), "tokenLengths");
-  spec.token_ids = to_uint32s(object.Get("tokenIds"), "tokenIds");
-  spec.merges = to_utf16(object.Get("merges"), "merges");
-  spec.merge_lengths = to_uint32s(object.Get("mergeLengths"), "mergeLengths");
+  spec.texts = to_texts(object);
   spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   spec.added = to_added(object.Get("added"));
   spec.stages = to_stages(object.Get("stages"));
@@ -135,7 +141,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
  private:
   Napi::Value size(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text.size()); });
+    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
   }
 
   Napi::Value model_number(const Napi::CallbackInfo& info) {
@@ -182,7 +188,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
       const uint32_t id = to_flags(info[0]);
       const int16_t byte = id < model.byte_value.size() ? model.byte_value[id] : -1;
       const char single = static_cast<char>(byte);
-      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text.bytes(id);
+      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text().bytes(id);
       Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes.size());
       std::copy(bytes.begin(), bytes.end(), array.Data());
       return array;

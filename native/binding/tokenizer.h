@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tokenizer/encoder.h"
+#include "tokenizer/vocabulary_texts.h"
 
 namespace heddle {
 
@@ -34,6 +35,9 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  /
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
+
+// Of an object that readJsonVocabulary made. Throws INVALID_ARGUMENT for another.
+std::shared_ptr<const VocabularyTexts> json_vocabulary_texts(const Napi::Value& value);
 
 // See NativeTokenizer.encodeBatch.
 Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);

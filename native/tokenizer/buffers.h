@@ -78,6 +78,46 @@ class IdBuffer {
   size_t size_ = 0;
 };
 
+// Text that grows at its end.
+class TextBuffer {
+ public:
+  size_t size() const { return size_; }
+  const char* data() const { return buffer_.data(); }
+  std::string_view view() const { return {buffer_.data(), size_}; }
+  char* room(size_t count) {
+    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
+    return buffer_.data() + size_;
+  }
+  void took(size_t count) { size_ += count; }  // of the room, now written
+  void append(std::string_view text) {
+    if (!text.empty()) std::memcpy(room(text.size()), text.data(), text.size());
+    size_ += text.size();
+  }
+  void shorten(size_t size) { size_ = size; }
+  void clear() { size_ = 0; }
+
+ private:
+  RawBuffer<char> buffer_;
+  size_t size_ = 0;
+};
+
+// A table that begins as zeros, which the system hands out page by page.
+template <class T>
+class ZeroTable {
+ public:
+  explicit ZeroTable(size_t count) : memory_(static_cast<T*>(std::calloc(count, sizeof(T)))) {
+    if (memory_ == nullptr) throw std::bad_alloc();
+  }
+  T& operator[](size_t i) { return memory_.get()[i]; }
+  const T& operator[](size_t i) const { return memory_.get()[i]; }
+
+ private:
+  struct Free {
+    void operator()(T* memory) const { std::free(memory); }
+  };
+  std::unique_ptr<T, Free> memory_;
+};
+
 // UTF-8 with zeros behind it, so that its last words can be read in whole blocks.
 class Utf8Buffer {
  public:

@@ -27,8 +27,8 @@ class ByteAlphabet {
 
   int byte(uint32_t character) const { return character < alphabet_end ? byte_of_[character] : -1; }
 
-  // The same of UTF-8.
-  bool to_bytes(const std::string& text, std::string& out) const {
+  // Appends the bytes that `text`, UTF-8, stands for. False, with `out` as it was, if a character is not of the alphabet.
+  bool to_bytes(std::string_view text, std::string& out) const {
     const size_t before = out.size();
     for (size_t i = 0; i < text.size(); ++i) {
       auto code = static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
@@ -41,19 +41,6 @@ class ByteAlphabet {
         return false;
       }
       out += static_cast<char>(byte(code));
-    }
-    return true;
-  }
-
-  // Appends the bytes that `text` stands for. False, with `out` as it was, if a character is not of the alphabet.
-  bool to_bytes(std::u16string_view text, std::string& out) const {
-    const size_t before = out.size();
-    for (const char16_t unit : text) {
-      if (unit >= alphabet_end || byte_of_[unit] < 0) {
-        out.resize(before);
-        return false;
-      }
-      out += static_cast<char>(byte_of_[unit]);
     }
     return true;
   }

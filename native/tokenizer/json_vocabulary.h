@@ -6,23 +6,27 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/vocabulary_texts.h"
+
 namespace heddle {
 
 struct JsonVocabulary {
-  std::string rest;       // the file with {} and [] in their places
-  std::u16string tokens;  // one after the other
-  std::vector<uint32_t> token_lengths, token_ids;
-  std::u16string merges;  // left and right parts in turn
-  std::vector<uint32_t> merge_lengths;
+  std::string rest;  // the file with {} and [] in their places
+  VocabularyTexts texts;
 
   // The id of a token as it is written, or UINT32_MAX.
-  uint32_t find(std::u16string_view token) const;
+  uint32_t find(std::string_view token) const;
 
  private:
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
+  struct Slot {
+    uint32_t hash, token;  // 1 + its number; 0 where free
+  };
   bool index();  // false if a token is there twice
-  std::vector<size_t> begins_;
-  std::vector<uint32_t> slots_;
+  std::string_view token(size_t i) const { return texts.tokens.view().substr(begins_.data()[i], texts.token_lengths[i]); }
+  RawBuffer<uint32_t> begins_;
+  std::unique_ptr<ZeroTable<Slot>> slots_;
+  size_t mask_ = 0;
 };
 
 // Null for anything but a file as Hugging Face's library writes it: whoever reads it then in the usual way says what is wrong, if

@@ -114,8 +114,9 @@ struct TokenizerModel {
   bool strip_first_space = false;   // of the decoded text
   std::vector<uint8_t> is_special;  // by id
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
-  Vocab text;                       // by id: what it decodes to
-  const TokenTexts& token_texts() const;  // of `text`, made when first asked for
+  std::unique_ptr<Vocab> own_text;  // where it is not what `vocab` says:
+  const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // by id: what it decodes to
+  const TokenTexts& token_texts() const;  // of text(), made when first asked for
   const uint64_t number = next_number();  // no two models of a process have the same
 
  private:

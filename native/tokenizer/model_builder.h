@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tokenizer/model.h"
+#include "tokenizer/vocabulary_texts.h"
 
 namespace heddle {
 
@@ -17,11 +18,7 @@ struct SpecAddedToken {
 };
 
 struct TokenizerSpec {
-  // Texts one after the other, and the length of each in UTF-16 units. Merges have two parts each.
-  std::u16string tokens;
-  std::vector<uint32_t> token_lengths, token_ids;
-  std::u16string merges;
-  std::vector<uint32_t> merge_lengths;
+  std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
   std::vector<uint32_t> merge_ranks;  // empty: their order
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;

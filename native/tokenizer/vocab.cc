@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "runtime/error.h"
 
@@ -28,8 +29,12 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   if (id > max_token_id) {
     throw invalid_file("vocab: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(id));
   }
+  if (bytes.size() >= (size_t{1} << 31) - arena_.size()) throw invalid_file("vocab: expected less than 2 GiB of text");
   if (id >= tokens_.size()) tokens_.resize(id + 1);
-  tokens_[id] = {arena_.size(), static_cast<uint32_t>(bytes.size()), true};
+  Token& token = tokens_[id];
+  token.begin = static_cast<uint32_t>(arena_.size());
+  token.length = static_cast<uint32_t>(bytes.size()) & 0x7FFFFFFF;
+  token.found = 0;
   arena_.append(bytes);
   if (!findable) return;
   if (2 * (used_ + 1) > slots_.size()) resize_slots(slots_.empty() ? 1024 : 2 * slots_.size());
@@ -38,28 +43,61 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   const auto high = static_cast<uint32_t>(hash >> 32);
   size_t slot = hash & mask;
   for (; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
-    if (slots_[slot].hash == high && this->bytes(slots_[slot].id) == bytes) return;
+    if (slots_[slot].hash == high && bytes_of(tokens_[slots_[slot].id]) == bytes) return;
   }
   slots_[slot] = {high, id};
+  token.found = 1;
   ++used_;
   longest_ = std::max(longest_, bytes.size());
 }
 
 uint32_t Vocab::find(std::string_view bytes) const {
   if (slots_.empty() || bytes.size() > longest_) return no_token;
+  return find(bytes, hash_bytes(bytes.data(), bytes.size()));
+}
+
+inline uint32_t Vocab::find(std::string_view bytes, uint64_t hash) const {
   const size_t mask = slots_.size() - 1;
-  const uint64_t hash = hash_bytes(bytes.data(), bytes.size());
   const auto high = static_cast<uint32_t>(hash >> 32);
   for (size_t slot = hash & mask; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
-    if (slots_[slot].hash == high && this->bytes(slots_[slot].id) == bytes) return slots_[slot].id;
+    if (slots_[slot].hash == high && bytes_of(tokens_[slots_[slot].id]) == bytes) return slots_[slot].id;
   }
   return no_token;
 }
 
-void Vocab::reserve(size_t count) {
+void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count) const {
+  if (slots_.empty()) {
+    std::fill_n(ids, count, no_token);
+    return;
+  }
+  uint64_t hashes[most_at_once];
+  const size_t mask = slots_.size() - 1;
+  for (; count > 0; ) {
+    const size_t some = std::min(count, most_at_once);
+    for (size_t i = 0; i < some; ++i) {
+      hashes[i] = hash_bytes(texts[i].data(), texts[i].size());
+      __builtin_prefetch(&slots_[hashes[i] & mask]);
+    }
+    // The slot of most texts is the first that they ask; of the others this only fetches too early.
+    for (size_t i = 0; i < some; ++i) {
+      const uint32_t id = slots_[hashes[i] & mask].id;
+      if (id != no_token) __builtin_prefetch(&tokens_[id]);
+    }
+    for (size_t i = 0; i < some; ++i) {
+      const uint32_t id = slots_[hashes[i] & mask].id;
+      if (id != no_token) __builtin_prefetch(bytes_of(tokens_[id]).data());
+    }
+    for (size_t i = 0; i < some; ++i) ids[i] = find(texts[i], hashes[i]);
+    texts += some, ids += some, count -= some;
+  }
+}
+
+void Vocab::reserve(size_t count, size_t bytes) {
   size_t capacity = 1024;
   while (capacity < 2 * (count + 1)) capacity *= 2;
   if (capacity > slots_.size()) resize_slots(capacity);
+  tokens_.reserve(std::min<size_t>(count, max_token_id));
+  arena_.reserve(bytes);
 }
 
 void Vocab::resize_slots(size_t count) {
@@ -84,17 +122,17 @@ void MergeTable::index_bytes(const uint32_t* byte_ids) {
 }
 
 void MergeTable::reserve(size_t count) {
-  size_t capacity = entries_.size();
-  while (capacity < 2 * count) capacity *= 2;
-  if (capacity != entries_.size()) resize(capacity);
+  size_t capacity = mask_ + 1;
+  while (2 * capacity < 3 * count) capacity *= 2;
+  if (capacity != mask_ + 1) resize(capacity);
 }
 
 void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
   if (merge.rank > max_rank) {
     throw invalid_file("merges: expected ranks up to " + std::to_string(max_rank) + ", got " + std::to_string(merge.rank));
   }
-  if (2 * (used_ + 1) > entries_.size()) resize(2 * entries_.size());
-  const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
+  if (3 * (used_ + 1) > 2 * (mask_ + 1)) resize(2 * (mask_ + 1));
+  const uint64_t key = key_of(left, right);
   const uint64_t hash = hash_of(key);
   size_t i = hash & mask_;
   while (entries_[i].key != free_key && entries_[i].key != key) i = (i + 1) & mask_;
@@ -107,13 +145,15 @@ void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
 }
 
 void MergeTable::resize(size_t capacity) {
-  std::vector<Entry> old(capacity);
-  old.swap(entries_);
+  ZeroTable<Entry> old(capacity);
+  std::swap(old, entries_);
+  const size_t last = mask_;
   mask_ = capacity - 1;
   shift_ = 64 - 3;
   for (size_t i = 1; i < capacity; i *= 2) --shift_;
-  present_.assign(8 * capacity / 64, 0);
-  for (const Entry& entry : old) {
+  present_ = ZeroTable<uint64_t>(8 * capacity / 64);
+  for (size_t k = 0; k <= last; ++k) {
+    const Entry& entry = old[k];
     if (entry.key == free_key) continue;
     const uint64_t hash = hash_of(entry.key);
     mark(hash);
