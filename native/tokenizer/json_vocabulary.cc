@@ -1,7 +1,9 @@
 #include "tokenizer/json_vocabulary.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "tokenizer/hash_bytes.h"
 #include "tokenizer/json_reader.h"
 #include "tokenizer/vocab.h"
 
@@ -118,24 +120,32 @@ bool JsonVocabulary::index() {
   mask_ = capacity - 1;
   slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
   begins_.reserve(count);
+  constexpr size_t at_once = 64;  // so that waits for the table overlap
+  uint64_t hashes[at_once];
   uint32_t begin = 0;
-  for (uint32_t i = 0; i < count; ++i) {
-    begins_.data()[i] = begin;
-    begin += texts.token_lengths[i];
-    const std::string_view text = token(i);
-    const uint64_t hash = hash_bytes(text.data(), text.size());
-    const auto high = static_cast<uint32_t>(hash >> 32);
-    size_t slot = hash & mask_;
-    for (; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
-      if ((*slots_)[slot].hash == high && token((*slots_)[slot].token - 1) == text) return false;
+  for (size_t first = 0; first < count; first += at_once) {
+    const size_t end = std::min(count, first + at_once);
+    for (size_t i = first; i < end; ++i) {
+      begins_.data()[i] = begin;
+      begin += texts.token_lengths[i];
+      hashes[i - first] = hash_bytes(token(i));
+      __builtin_prefetch(&(*slots_)[hashes[i - first] & mask_], 1);
     }
-    (*slots_)[slot] = {high, i + 1};
+    for (size_t i = first; i < end; ++i) {
+      const uint64_t hash = hashes[i - first];
+      const auto high = static_cast<uint32_t>(hash >> 32);
+      size_t slot = hash & mask_;
+      for (; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+        if ((*slots_)[slot].hash == high && token((*slots_)[slot].token - 1) == token(i)) return false;
+      }
+      (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+    }
   }
   return true;
 }
 
 uint32_t JsonVocabulary::find(std::string_view wanted) const {
-  const uint64_t hash = hash_bytes(wanted.data(), wanted.size());
+  const uint64_t hash = hash_bytes(wanted);
   const auto high = static_cast<uint32_t>(hash >> 32);
   for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
     const size_t i = (*slots_)[slot].token - 1;

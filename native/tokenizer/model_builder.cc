@@ -92,16 +92,23 @@ class Builder {
     const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
     const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
     Cutter cutter(texts.tokens.view());
-    for (size_t i = 0; i < count; ++i) {
-      const std::string_view token = cutter.next(texts.token_lengths[i]);
-      const uint32_t id = texts.token_ids[i];
+    Vocab::NewToken tokens[at_once];
+    for (size_t begin = 0; begin < count; begin += at_once) {
+      const size_t end = std::min(count, begin + at_once);
       bytes_.clear();
-      const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
-      const std::string_view bytes = spec_.byte_level && reachable ? std::string_view(bytes_) : token;
-      const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
-      model.vocab.add(id, bytes, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level));
-      if (in_trie && !bytes.empty() && shown) model.trie.add(bytes, id);
-      if (!one_table) add_text(id, token);
+      bytes_.room(texts.tokens.size());  // views into it stay where they are
+      for (size_t i = begin; i < end; ++i) {
+        const std::string_view token = cutter.next(texts.token_lengths[i]);
+        const uint32_t id = texts.token_ids[i];
+        const size_t before = bytes_.size();
+        const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
+        const std::string_view bytes = spec_.byte_level && reachable ? bytes_.view().substr(before) : token;
+        const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
+        tokens[i - begin] = {id, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level), bytes};
+        if (in_trie && !bytes.empty() && shown) model.trie.add(bytes, id);
+        if (!one_table) add_text(id, token);
+      }
+      model.vocab.add_all(tokens, end - begin);
     }
   }
 
@@ -191,7 +198,7 @@ class Builder {
         const size_t middle = bytes_.size();
         const bool right = append(cutter.next(texts.merge_lengths[2 * i + 1]));
         if (!left || !right) {  // no text can contain it
-          bytes_.resize(before);
+          bytes_.shorten(before);
           continue;
         }
         part_begins[2 * some] = before;
@@ -201,7 +208,7 @@ class Builder {
       std::string_view parts[2 * at_once];
       for (size_t k = 0; k < 2 * some; ++k) {
         const size_t stop = k + 1 < 2 * some ? part_begins[k + 1] : bytes_.size();
-        parts[k] = std::string_view(bytes_).substr(part_begins[k], stop - part_begins[k]);
+        parts[k] = bytes_.view().substr(part_begins[k], stop - part_begins[k]);
       }
       add_merges(parts, some);
     }
@@ -236,7 +243,7 @@ class Builder {
   // Appends what the part stands for; false if no text can contain it.
   bool append(std::string_view part) {
     if (spec_.byte_level) return alphabet_.to_bytes(part, bytes_);
-    bytes_ += part;
+    bytes_.append(part);
     return true;
   }
 
@@ -300,7 +307,7 @@ class Builder {
   std::shared_ptr<TokenizerModel> model_;
   ByteAlphabet alphabet_;
   Normalizer normalizer_;
-  std::string bytes_;
+  TextBuffer bytes_;
   size_t numbers_[at_once];  // of merges
   uint32_t last_made_ = 0;
   bool crosses_mark_ = false;

@@ -1,31 +1,47 @@
 #include "tokenizer/vocab.h"
 
 #include <algorithm>
-#include <cstring>
+#include <chrono>
 #include <utility>
 
 #include "runtime/error.h"
+#include "tokenizer/hash_bytes.h"
 
 namespace heddle {
 
-uint64_t hash_bytes(const char* bytes, size_t length) {
-  constexpr uint64_t multiplier = 0x9E3779B97F4A7C15ULL;
-  uint64_t hash = length * multiplier;
-  while (length >= 8) {
-    uint64_t word;
-    std::memcpy(&word, bytes, 8);
-    hash = (hash ^ word) * multiplier;
-    hash ^= hash >> 29;
-    bytes += 8;
-    length -= 8;
-  }
-  uint64_t word = 0;
-  std::memcpy(&word, bytes, length);
-  hash = (hash ^ word) * multiplier;
-  return hash ^ hash >> 32;
+namespace {
+uint64_t make_seed() {
+  const auto time = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+  return (time ^ reinterpret_cast<uintptr_t>(&make_seed)) * 0x9E3779B97F4A7C15ULL;
 }
+}  // namespace
+
+const uint64_t hash_seed = make_seed();
 
 void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
+  put(id, bytes);
+  if (findable) make_findable(id, bytes, hash_bytes(bytes));
+}
+
+void Vocab::add_all(const NewToken* tokens, size_t count) {
+  uint64_t hashes[most_at_once];
+  for (; count > 0;) {
+    const size_t some = std::min(count, most_at_once);
+    reserve_slots(used_ + some);
+    const size_t mask = slots_.size() - 1;
+    for (size_t i = 0; i < some; ++i) {
+      hashes[i] = hash_bytes(tokens[i].bytes);
+      __builtin_prefetch(&slots_[hashes[i] & mask], 1);
+    }
+    for (size_t i = 0; i < some; ++i) {
+      put(tokens[i].id, tokens[i].bytes);
+      if (tokens[i].findable) make_findable(tokens[i].id, tokens[i].bytes, hashes[i]);
+    }
+    tokens += some, count -= some;
+  }
+}
+
+void Vocab::put(uint32_t id, std::string_view bytes) {
   if (id > max_token_id) {
     throw invalid_file("vocab: expected ids up to " + std::to_string(max_token_id) + ", got " + std::to_string(id));
   }
@@ -36,24 +52,25 @@ void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   token.length = static_cast<uint32_t>(bytes.size()) & 0x7FFFFFFF;
   token.found = 0;
   arena_.append(bytes);
-  if (!findable) return;
-  if (2 * (used_ + 1) > slots_.size()) resize_slots(slots_.empty() ? 1024 : 2 * slots_.size());
+}
+
+void Vocab::make_findable(uint32_t id, std::string_view bytes, uint64_t hash) {
+  reserve_slots(used_ + 1);
   const size_t mask = slots_.size() - 1;
-  const uint64_t hash = hash_bytes(bytes.data(), bytes.size());
   const auto high = static_cast<uint32_t>(hash >> 32);
   size_t slot = hash & mask;
   for (; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
     if (slots_[slot].hash == high && bytes_of(tokens_[slots_[slot].id]) == bytes) return;
   }
   slots_[slot] = {high, id};
-  token.found = 1;
+  tokens_[id].found = 1;
   ++used_;
   longest_ = std::max(longest_, bytes.size());
 }
 
 uint32_t Vocab::find(std::string_view bytes) const {
   if (slots_.empty() || bytes.size() > longest_) return no_token;
-  return find(bytes, hash_bytes(bytes.data(), bytes.size()));
+  return find(bytes, hash_bytes(bytes));
 }
 
 inline uint32_t Vocab::find(std::string_view bytes, uint64_t hash) const {
@@ -75,7 +92,7 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
   for (; count > 0; ) {
     const size_t some = std::min(count, most_at_once);
     for (size_t i = 0; i < some; ++i) {
-      hashes[i] = hash_bytes(texts[i].data(), texts[i].size());
+      hashes[i] = hash_bytes(texts[i]);
       __builtin_prefetch(&slots_[hashes[i] & mask]);
     }
     // The slot of most texts is the first that they ask; of the others this only fetches too early.
@@ -93,11 +110,15 @@ void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count)
 }
 
 void Vocab::reserve(size_t count, size_t bytes) {
-  size_t capacity = 1024;
-  while (capacity < 2 * (count + 1)) capacity *= 2;
-  if (capacity > slots_.size()) resize_slots(capacity);
+  reserve_slots(count);
   tokens_.reserve(std::min<size_t>(count, max_token_id));
   arena_.reserve(bytes);
+}
+
+void Vocab::reserve_slots(size_t count) {
+  size_t capacity = std::max<size_t>(1024, slots_.size());
+  while (capacity < 2 * count) capacity *= 2;
+  if (capacity != slots_.size()) resize_slots(capacity);
 }
 
 void Vocab::resize_slots(size_t count) {
@@ -107,7 +128,7 @@ void Vocab::resize_slots(size_t count) {
   for (const Slot& moved : old) {
     if (moved.id == no_token) continue;
     const std::string_view text = bytes(moved.id);
-    size_t slot = hash_bytes(text.data(), text.size()) & mask;
+    size_t slot = hash_bytes(text) & mask;
     while (slots_[slot].id != no_token) slot = (slot + 1) & mask;
     slots_[slot] = moved;
   }

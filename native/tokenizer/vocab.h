@@ -12,18 +12,24 @@ namespace heddle {
 constexpr uint32_t no_token = UINT32_MAX;
 constexpr uint32_t max_token_id = (1u << 22) - 1;  // four million: sixteen times the largest vocabulary in use
 
-uint64_t hash_bytes(const char* bytes, size_t length);
-
 class Vocab {
  public:
   // Gives `id` its bytes. `findable` tokens are what find() returns; of equal bytes the first wins.
   // Throws INVALID_FILE for an id above max_token_id, and above 2 GiB of text.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
+  // The same of `count` at once: where the tables are larger than the caches, their waits overlap.
+  struct NewToken {
+    uint32_t id;
+    bool findable;
+    std::string_view bytes;
+  };
+  void add_all(const NewToken* tokens, size_t count);
+
   void reserve(size_t count, size_t bytes);
 
   uint32_t find(std::string_view bytes) const;  // no_token if absent
-  // The same of `count` texts at once: where the tables are larger than the caches, their waits overlap.
+  // The same of `count` texts at once.
   void find_all(const std::string_view* texts, uint32_t* ids, size_t count) const;
   static constexpr size_t most_at_once = 128;
 
@@ -52,6 +58,9 @@ class Vocab {
     return {arena_.data() + (token.length != 0 ? token.begin : 0), token.length};
   }
   uint32_t find(std::string_view bytes, uint64_t hash) const;
+  void put(uint32_t id, std::string_view bytes);
+  void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
+  void reserve_slots(size_t count);  // so many findable tokens
   void resize_slots(size_t count);
 
   std::string arena_;
