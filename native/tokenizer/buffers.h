@@ -101,23 +101,6 @@ class TextBuffer {
   size_t size_ = 0;
 };
 
-// A table that begins as zeros, which the system hands out page by page.
-template <class T>
-class ZeroTable {
- public:
-  explicit ZeroTable(size_t count) : memory_(static_cast<T*>(std::calloc(count, sizeof(T)))) {
-    if (memory_ == nullptr) throw std::bad_alloc();
-  }
-  T& operator[](size_t i) { return memory_.get()[i]; }
-  const T& operator[](size_t i) const { return memory_.get()[i]; }
-
- private:
-  struct Free {
-    void operator()(T* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<T, Free> memory_;
-};
-
 // UTF-8 with zeros behind it, so that its last words can be read in whole blocks.
 class Utf8Buffer {
  public:

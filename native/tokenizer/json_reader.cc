@@ -2,7 +2,6 @@
 
 #include <cstring>
 
-#include "tokenizer/ascii_block.h"
 #include "tokenizer/utf.h"
 
 namespace heddle {
@@ -31,7 +30,7 @@ char* put_code(uint32_t code, char* to) {
 }  // namespace
 
 // Sixteen bytes at a time are copied up to the first that is not plain: a quote, a backslash, a control character, or no ASCII.
-bool JsonReader::string(TextBuffer& out) {
+bool JsonReader::any_string(TextBuffer& out) {
   if (!take('"')) return false;
   size_t done = 0;  // bytes written to the room
   for (;;) {
@@ -41,7 +40,7 @@ bool JsonReader::string(TextBuffer& out) {
     if (end_ - at_ >= AsciiBlock::size) {
       const AsciiBlock block(at_);
       std::memcpy(to, at_, AsciiBlock::size);
-      const uint32_t stops = block.equal('"') | block.equal('\\') | block.high() | block.controls();
+      const uint32_t stops = stops_of(block);
       const int plain = stops != 0 ? lowest_bit(stops) : AsciiBlock::size;
       at_ += plain;
       to += plain;
@@ -60,6 +59,10 @@ bool JsonReader::string(TextBuffer& out) {
     if (c < 0x20) return false;
     if (c == '\\') {
       to = escape(to);
+    } else if (c >= 0xC2 && c < 0xE0 && left() >= 2 && (at_[1] & 0xC0) == 0x80) {  // byte-level names are full of them
+      std::memcpy(to, at_, 2);
+      at_ += 2;
+      to += 2;
     } else if (c >= 0x80) {
       to = character(to);
     } else {

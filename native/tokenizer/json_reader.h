@@ -1,8 +1,10 @@
 // JSON as far as vocabularies need it: strings and whole numbers at full speed, the rest skipped.
 #pragma once
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
+#include "tokenizer/ascii_block.h"
 #include "tokenizer/buffers.h"
 
 namespace heddle {
@@ -30,13 +32,31 @@ class JsonReader {
   }
 
   // Appends a string as UTF-8. No lone surrogates, no malformed bytes.
-  bool string(TextBuffer& out);
+  bool string(TextBuffer& out) {
+    // Most are short and of plain characters: one block.
+    if (end_ - at_ > AsciiBlock::size && *at_ == '"') {
+      const AsciiBlock block(at_ + 1);
+      const uint32_t stops = stops_of(block);
+      const int plain = stops != 0 ? lowest_bit(stops) : AsciiBlock::size;
+      if (stops != 0 && at_[1 + plain] == '"') {
+        std::memcpy(out.room(AsciiBlock::size), at_ + 1, AsciiBlock::size);
+        out.took(static_cast<size_t>(plain));
+        at_ += plain + 2;
+        return true;
+      }
+    }
+    return any_string(out);
+  }
   // One below 10^9.
   bool number(uint32_t& out);
   // Any value; what is wrong inside it does not show.
   bool skip_value();
 
  private:
+  static uint32_t stops_of(const AsciiBlock& block) {
+    return block.equal('"') | block.equal('\\') | block.high() | block.controls();
+  }
+  bool any_string(TextBuffer& out);
   bool skip_string();
   char* character(char* to);  // null where it is malformed
   char* escape(char* to);

@@ -30,15 +30,28 @@ bool read_tokens(JsonReader& in, VocabularyTexts& out) {
 
 // "left right": the space goes.
 bool cut_merge(VocabularyTexts& out, size_t begin) {
-  char* const text = out.merges.room(0) - (out.merges.size() - begin);
   const size_t size = out.merges.size() - begin;
-  char* const space = static_cast<char*>(std::memchr(text, ' ', size));
-  if (space == nullptr || space == text || space + 1 == text + size) return false;
-  const size_t right = static_cast<size_t>(text + size - (space + 1));
-  if (std::memchr(space + 1, ' ', right) != nullptr) return false;
-  std::memmove(space, space + 1, right);
+  char* const text = out.merges.room(AsciiBlock::size) - size;
+  size_t left, right;
+  if (size <= AsciiBlock::size) {  // most of them
+    const uint32_t spaces = AsciiBlock(text).equal(' ') & ((1u << size) - 1);
+    if (spaces == 0 || (spaces & (spaces - 1)) != 0) return false;
+    left = static_cast<size_t>(lowest_bit(spaces));
+    right = size - left - 1;
+    char block[AsciiBlock::size];
+    std::memcpy(block, text + left + 1, AsciiBlock::size - 1);
+    std::memcpy(text + left, block, AsciiBlock::size - 1);
+  } else {
+    char* const space = static_cast<char*>(std::memchr(text, ' ', size));
+    if (space == nullptr) return false;
+    left = static_cast<size_t>(space - text);
+    right = size - left - 1;
+    if (std::memchr(space + 1, ' ', right) != nullptr) return false;
+    std::memmove(space, space + 1, right);
+  }
+  if (left == 0 || right == 0) return false;
   out.merges.shorten(out.merges.size() - 1);
-  out.merge_lengths.push_back(static_cast<uint32_t>(space - text));
+  out.merge_lengths.push_back(static_cast<uint32_t>(left));
   out.merge_lengths.push_back(static_cast<uint32_t>(right));
   return true;
 }

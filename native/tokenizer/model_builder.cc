@@ -136,7 +136,7 @@ class Builder {
     if (model.own_text == nullptr) {
       if (!model.vocab.has(id)) model.vocab.add(id, text, false);
       if (model.vocab.bytes(id) == text) return;
-      model.own_text = std::make_unique<Vocab>(model.vocab);
+      model.own_text = std::make_unique<Vocab>(model.vocab.copy_of_texts());
     }
     model.own_text->add(id, text, false);
     if (spec_.decode_kind != DecodeKind::byte_fallback) return;

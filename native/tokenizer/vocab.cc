@@ -28,10 +28,9 @@ void Vocab::add_all(const NewToken* tokens, size_t count) {
   for (; count > 0;) {
     const size_t some = std::min(count, most_at_once);
     reserve_slots(used_ + some);
-    const size_t mask = slots_.size() - 1;
     for (size_t i = 0; i < some; ++i) {
       hashes[i] = hash_bytes(tokens[i].bytes);
-      __builtin_prefetch(&slots_[hashes[i] & mask], 1);
+      __builtin_prefetch(&(*slots_)[hashes[i] & mask_], 1);
     }
     for (size_t i = 0; i < some; ++i) {
       put(tokens[i].id, tokens[i].bytes);
@@ -56,57 +55,65 @@ void Vocab::put(uint32_t id, std::string_view bytes) {
 
 void Vocab::make_findable(uint32_t id, std::string_view bytes, uint64_t hash) {
   reserve_slots(used_ + 1);
-  const size_t mask = slots_.size() - 1;
+  ZeroTable<Slot>& slots = *slots_;
   const auto high = static_cast<uint32_t>(hash >> 32);
-  size_t slot = hash & mask;
-  for (; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
-    if (slots_[slot].hash == high && bytes_of(tokens_[slots_[slot].id]) == bytes) return;
+  size_t slot = hash & mask_;
+  for (; slots[slot].above != 0; slot = (slot + 1) & mask_) {
+    if (slots[slot].hash == high && bytes_of(tokens_[slots[slot].above - 1]) == bytes) return;
   }
-  slots_[slot] = {high, id};
+  slots[slot] = {high, id + 1};
   tokens_[id].found = 1;
   ++used_;
   longest_ = std::max(longest_, bytes.size());
 }
 
 uint32_t Vocab::find(std::string_view bytes) const {
-  if (slots_.empty() || bytes.size() > longest_) return no_token;
+  if (slots_ == nullptr || bytes.size() > longest_) return no_token;
   return find(bytes, hash_bytes(bytes));
 }
 
 inline uint32_t Vocab::find(std::string_view bytes, uint64_t hash) const {
-  const size_t mask = slots_.size() - 1;
+  const ZeroTable<Slot>& slots = *slots_;
   const auto high = static_cast<uint32_t>(hash >> 32);
-  for (size_t slot = hash & mask; slots_[slot].id != no_token; slot = (slot + 1) & mask) {
-    if (slots_[slot].hash == high && bytes_of(tokens_[slots_[slot].id]) == bytes) return slots_[slot].id;
+  for (size_t slot = hash & mask_; slots[slot].above != 0; slot = (slot + 1) & mask_) {
+    if (slots[slot].hash == high && bytes_of(tokens_[slots[slot].above - 1]) == bytes) return slots[slot].above - 1;
   }
   return no_token;
 }
 
 void Vocab::find_all(const std::string_view* texts, uint32_t* ids, size_t count) const {
-  if (slots_.empty()) {
+  if (slots_ == nullptr) {
     std::fill_n(ids, count, no_token);
     return;
   }
+  const ZeroTable<Slot>& slots = *slots_;
   uint64_t hashes[most_at_once];
-  const size_t mask = slots_.size() - 1;
-  for (; count > 0; ) {
+  for (; count > 0;) {
     const size_t some = std::min(count, most_at_once);
     for (size_t i = 0; i < some; ++i) {
       hashes[i] = hash_bytes(texts[i]);
-      __builtin_prefetch(&slots_[hashes[i] & mask]);
+      __builtin_prefetch(&slots[hashes[i] & mask_]);
     }
     // The slot of most texts is the first that they ask; of the others this only fetches too early.
     for (size_t i = 0; i < some; ++i) {
-      const uint32_t id = slots_[hashes[i] & mask].id;
-      if (id != no_token) __builtin_prefetch(&tokens_[id]);
+      const uint32_t above = slots[hashes[i] & mask_].above;
+      if (above != 0) __builtin_prefetch(&tokens_[above - 1]);
     }
     for (size_t i = 0; i < some; ++i) {
-      const uint32_t id = slots_[hashes[i] & mask].id;
-      if (id != no_token) __builtin_prefetch(bytes_of(tokens_[id]).data());
+      const uint32_t above = slots[hashes[i] & mask_].above;
+      if (above != 0) __builtin_prefetch(bytes_of(tokens_[above - 1]).data());
     }
     for (size_t i = 0; i < some; ++i) ids[i] = find(texts[i], hashes[i]);
     texts += some, ids += some, count -= some;
   }
+}
+
+Vocab Vocab::copy_of_texts() const {
+  Vocab copy;
+  copy.arena_ = arena_;
+  copy.tokens_ = tokens_;
+  for (Token& token : copy.tokens_) token.found = 0;
+  return copy;
 }
 
 void Vocab::reserve(size_t count, size_t bytes) {
@@ -116,22 +123,20 @@ void Vocab::reserve(size_t count, size_t bytes) {
 }
 
 void Vocab::reserve_slots(size_t count) {
-  size_t capacity = std::max<size_t>(1024, slots_.size());
+  const size_t before = slots_ == nullptr ? 0 : mask_ + 1;
+  size_t capacity = std::max<size_t>(1024, before);
   while (capacity < 2 * count) capacity *= 2;
-  if (capacity != slots_.size()) resize_slots(capacity);
-}
-
-void Vocab::resize_slots(size_t count) {
-  std::vector<Slot> old(count);
-  old.swap(slots_);
-  const size_t mask = slots_.size() - 1;
-  for (const Slot& moved : old) {
-    if (moved.id == no_token) continue;
-    const std::string_view text = bytes(moved.id);
-    size_t slot = hash_bytes(text) & mask;
-    while (slots_[slot].id != no_token) slot = (slot + 1) & mask;
-    slots_[slot] = moved;
+  if (capacity == before) return;
+  auto made = std::make_unique<ZeroTable<Slot>>(capacity);
+  mask_ = capacity - 1;
+  for (size_t k = 0; k < before; ++k) {
+    const Slot moved = (*slots_)[k];
+    if (moved.above == 0) continue;
+    size_t slot = hash_bytes(bytes(moved.above - 1)) & mask_;
+    while ((*made)[slot].above != 0) slot = (slot + 1) & mask_;
+    (*made)[slot] = moved;
   }
+  slots_ = std::move(made);
 }
 
 void MergeTable::index_bytes(const uint32_t* byte_ids) {

@@ -1,11 +1,12 @@
 // The vocabulary: bytes of each id, id of given bytes, and the merge that a pair of ids makes.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/buffers.h"
+#include "tokenizer/zero_table.h"
 
 namespace heddle {
 
@@ -25,6 +26,8 @@ class Vocab {
     std::string_view bytes;
   };
   void add_all(const NewToken* tokens, size_t count);
+  // The texts by id alone: nothing is found in it.
+  Vocab copy_of_texts() const;
 
   void reserve(size_t count, size_t bytes);
 
@@ -51,8 +54,8 @@ class Vocab {
     Token() : length(0), found(0) {}
   };
   struct Slot {
-    uint32_t hash = 0;  // what the slot's number leaves of it
-    uint32_t id = no_token;
+    uint32_t hash;   // what the slot's number leaves of it
+    uint32_t above;  // 1 + the id; 0 where free
   };
   std::string_view bytes_of(Token token) const {
     return {arena_.data() + (token.length != 0 ? token.begin : 0), token.length};
@@ -61,11 +64,11 @@ class Vocab {
   void put(uint32_t id, std::string_view bytes);
   void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
   void reserve_slots(size_t count);  // so many findable tokens
-  void resize_slots(size_t count);
 
   std::string arena_;
   std::vector<Token> tokens_;
-  std::vector<Slot> slots_;  // open addressing; no_token where free
+  std::unique_ptr<ZeroTable<Slot>> slots_;  // open addressing; null while there is nothing to find
+  size_t mask_ = 0;
   uint32_t used_ = 0;
   size_t longest_ = 0;  // of the findable tokens
 };
