@@ -310,11 +310,15 @@ export interface NativeJsonVocabulary {
   ids(): Uint32Array;
   /** Left and right parts in turn. */
   merges(): string[];
+  /** The same for readCompiledVocabulary. Undefined where merges leave a prefix out. */
+  compile(source: Uint8Array): Uint8Array | undefined;
 }
 
 interface TokenizerBinding {
   /** Undefined for what is not plainly a tokenizer.json with both. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
+  /** Undefined for all but what `compile` made of this very source. */
+  readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
     /** Three numbers a stage, or steps. */
     rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },

@@ -1,6 +1,7 @@
 // The files of a tokenizer's folder.
 import { readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { NativeJsonVocabulary } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
@@ -14,6 +15,10 @@ import { configToJson, tokenizerToJson } from "./write.ts";
 export interface TokenizerTexts extends ConfigTexts {
   /** tokenizer.json: its text, or its bytes, which are read faster */
   tokenizer?: string | Uint8Array;
+  /** @internal Of these bytes, where they were read from a file. */
+  tokenizerPath?: string;
+  /** @internal What a cache says of them. */
+  compiled?: NativeJsonVocabulary | undefined;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
   model?: Uint8Array;
   /** vocab.json, beside `merges` */
@@ -29,7 +34,7 @@ export interface TokenizerTexts extends ConfigTexts {
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
-  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer);
+  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer, texts.compiled);
   if (texts.model !== undefined) return readModelFile(texts.model, config);
   if (texts.vocab !== undefined && texts.merges !== undefined) {
     return readVocabAndMerges(texts.vocab, texts.merges, config);
@@ -103,7 +108,9 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
   if (name.endsWith(".model")) return { model: bytes };
-  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") return { tokenizer: bytes };
+  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
+    return { tokenizer: bytes, tokenizerPath: join(folder, name) };
+  }
   const text = bytes.toString("utf8");
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);

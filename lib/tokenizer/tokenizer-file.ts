@@ -84,10 +84,13 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED. */
-export function parseTokenizerFile(source: string | Uint8Array): TokenizerFile {
+/**
+ * Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED.
+ * @param compiled what a cache says of it
+ */
+export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
   const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
-  const read = bytes && binding.readJsonVocabulary(bytes);
+  const read = compiled ?? (bytes && binding.readJsonVocabulary(bytes));
   const json = read && tryJson(read.rest); // what is wrong with it is said of the whole file below
   if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
     return readTokenizerFile(json, read);

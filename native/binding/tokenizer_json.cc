@@ -1,4 +1,5 @@
-// readJsonVocabulary(bytes) -> NativeJsonVocabulary, or undefined: see lib/binding.ts.
+// readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding.ts.
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -6,12 +7,21 @@
 #include "binding/init.h"
 #include "binding/tokenizer.h"
 #include "runtime/error.h"
+#include "tokenizer/compiled_vocabulary.h"
 #include "tokenizer/json_vocabulary.h"
 
 namespace heddle {
 namespace {
 
 constexpr napi_type_tag vocabulary_tag = {0x6c1f9a0b37d54e82ULL, 0x93b5e27c4d180fa6ULL};
+
+std::string_view to_view(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw invalid_argument(std::string(name) + ": expected a Uint8Array, got something else");
+  }
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return {reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()};
+}
 
 class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
  public:
@@ -21,7 +31,8 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
                         InstanceMethod<&NativeJsonVocabulary::find>("find"),
                         InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
                         InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
-                        InstanceMethod<&NativeJsonVocabulary::merges>("merges")});
+                        InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
+                        InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
   }
 
   // readJsonVocabulary alone calls it, with an External of what it has read.
@@ -63,10 +74,35 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
   Napi::Value merges(const Napi::CallbackInfo& info) {
-    return guard(info, [&] {
-      const VocabularyTexts& texts = from(info.This())->texts;
+    return guard(info, [&]() -> Napi::Value {
+      const JsonVocabulary& read = *from(info.This());
+      const VocabularyTexts& texts = read.texts;
+      if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read);
       return to_strings(info.Env(), texts.merges.view(), texts.merge_lengths);
     });
+  }
+
+  // compile(source) -> Uint8Array, or undefined where it cannot be.
+  Napi::Value compile(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::string compiled = compile_vocabulary(*from(info.This()), to_view(info[0], "source"));
+      if (compiled.empty()) return info.Env().Undefined();
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), compiled.size());
+      std::copy(compiled.begin(), compiled.end(), array.Data());
+      return array;
+    });
+  }
+
+  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read) {
+    const IdBuffer& numbers = read.texts.merge_tokens;
+    const Napi::Array array = Napi::Array::New(env, numbers.size() / 3 * 2);
+    uint32_t at = 0;
+    for (size_t i = 0; i < numbers.size(); i += 3) {
+      const Napi::HandleScope scope(env);
+      array.Set(at++, to_string(env, read.token(numbers[i])));
+      array.Set(at++, to_string(env, read.token(numbers[i + 1])));
+    }
+    return array;
   }
 
   static Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& lengths) {
@@ -86,19 +122,20 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
 void init(Napi::Env env, Napi::Object exports) {
   const Napi::Function made = NativeJsonVocabulary::define(env);
   auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
-  const auto read = [constructor](const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value {
-      if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-        throw invalid_argument("bytes: expected a Uint8Array, got something else");
-      }
-      const auto bytes = info[0].As<Napi::Uint8Array>();
-      std::shared_ptr<const JsonVocabulary> vocabulary =
-          read_json_vocabulary({reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()});
-      if (vocabulary == nullptr) return info.Env().Undefined();
-      return constructor->New({Napi::External<std::shared_ptr<const JsonVocabulary>>::New(info.Env(), &vocabulary)});
+  const auto give = [constructor](Napi::Env env, std::shared_ptr<const JsonVocabulary> vocabulary) -> Napi::Value {
+    if (vocabulary == nullptr) return env.Undefined();
+    return constructor->New({Napi::External<std::shared_ptr<const JsonVocabulary>>::New(env, &vocabulary)});
+  };
+  const auto read = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
+  };
+  const auto read_compiled = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
     });
   };
   exports.Set("readJsonVocabulary", Napi::Function::New(env, read, "readJsonVocabulary"));
+  exports.Set("readCompiledVocabulary", Napi::Function::New(env, read_compiled, "readCompiledVocabulary"));
 }
 BindingInit registered(init);
 

@@ -5,6 +5,7 @@
 
 #include "tokenizer/hash_bytes.h"
 #include "tokenizer/json_reader.h"
+#include "tokenizer/utf.h"
 #include "tokenizer/vocab.h"
 
 namespace heddle {
@@ -157,12 +158,39 @@ bool JsonVocabulary::index() {
   return true;
 }
 
+bool JsonVocabulary::check() {
+  const size_t count = texts.token_ids.size();
+  uint64_t total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    total += texts.token_lengths[i];
+    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size()) return false;
+  }
+  if (total != texts.tokens.size() || !index()) return false;
+  if (!utf::is_well_formed(texts.tokens.view())) return false;
+  for (size_t i = 0; i < count; ++i) {  // nor does one begin inside a character
+    if (texts.token_lengths[i] > 0 && (token(i)[0] & 0xC0) == 0x80) return false;
+  }
+  for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {
+    const uint32_t* numbers = texts.merge_tokens.data() + i;
+    if (numbers[0] >= count || numbers[1] >= count || numbers[2] >= count) return false;
+    const std::string_view left = token(numbers[0]), right = token(numbers[1]), made = token(numbers[2]);
+    if (left.empty() || right.empty() || made.size() != left.size() + right.size()) return false;
+    if (made.substr(0, left.size()) != left || made.substr(left.size()) != right) return false;
+  }
+  return true;
+}
+
 uint32_t JsonVocabulary::find(std::string_view wanted) const {
+  const uint32_t number = number_of(wanted);
+  return number == UINT32_MAX ? number : texts.token_ids[number];
+}
+
+uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
   const uint64_t hash = hash_bytes(wanted);
   const auto high = static_cast<uint32_t>(hash >> 32);
   for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
-    const size_t i = (*slots_)[slot].token - 1;
-    if ((*slots_)[slot].hash == high && token(i) == wanted) return texts.token_ids[i];
+    const uint32_t number = (*slots_)[slot].token - 1;
+    if ((*slots_)[slot].hash == high && token(number) == wanted) return number;
   }
   return UINT32_MAX;
 }

@@ -17,6 +17,15 @@ struct JsonVocabulary {
 
   // The id of a token as it is written, or UINT32_MAX.
   uint32_t find(std::string_view token) const;
+  // Its place among the texts, or UINT32_MAX.
+  uint32_t number_of(std::string_view token) const;
+  std::string_view token(size_t number) const {
+    return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
+  }
+
+  // After the texts have been filled in. False where they are none of a file: a token twice, lengths that do not add up, ids out of
+  // range, malformed UTF-8, merges of tokens that are not there or do not make what they say.
+  bool check();
 
  private:
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
@@ -24,7 +33,6 @@ struct JsonVocabulary {
     uint32_t hash, token;  // 1 + its number; 0 where free
   };
   bool index();  // false if a token is there twice
-  std::string_view token(size_t i) const { return texts.tokens.view().substr(begins_.data()[i], texts.token_lengths[i]); }
   RawBuffer<uint32_t> begins_;
   std::unique_ptr<ZeroTable<Slot>> slots_;
   size_t mask_ = 0;

@@ -179,6 +179,7 @@ class Builder {
 
   void add_merges() {
     const VocabularyTexts& texts = *spec_.texts;
+    if (!texts.merge_tokens.empty()) return add_merges_by_number();
     const size_t count = texts.merge_lengths.size() / 2;
     if (!spec_.merge_ranks.empty() && spec_.merge_ranks.size() != count) {
       throw invalid_file("merges: expected one rank each, got " + std::to_string(spec_.merge_ranks.size()) + " for " +
@@ -211,6 +212,27 @@ class Builder {
         parts[k] = bytes_.view().substr(part_begins[k], stop - part_begins[k]);
       }
       add_merges(parts, some);
+    }
+  }
+
+  // The same where each merge's tokens are known.
+  void add_merges_by_number() {
+    const VocabularyTexts& texts = *spec_.texts;
+    if (!spec_.subword_prefix.empty() || !spec_.merge_ranks.empty()) throw invalid_file("merges: expected texts beside a prefix or ranks");
+    const uint32_t* numbers = texts.merge_tokens.data();
+    const uint32_t* ids = texts.token_ids.data();
+    const size_t count = texts.merge_tokens.size() / 3;
+    TokenizerModel& model = *model_;
+    model.merges.reserve(count);
+    if (model.every_byte_known) model.merges.index_bytes(model.byte_ids);
+    for (size_t i = 0; i < count; ++i) {
+      constexpr size_t ahead = 16;
+      if (i + ahead < count) model.merges.prefetch(ids[numbers[3 * (i + ahead)]], ids[numbers[3 * (i + ahead) + 1]]);
+      const uint32_t left = ids[numbers[3 * i]], right = ids[numbers[3 * i + 1]], made = ids[numbers[3 * i + 2]];
+      // No text contains the others: their names are not of the alphabet.
+      if (!model.vocab.is_findable(left) || !model.vocab.is_findable(right) || !model.vocab.is_findable(made)) continue;
+      model.merges.add(left, right, {static_cast<uint32_t>(i), made});
+      note_marks(model.vocab.bytes(made));
     }
   }
 

@@ -17,7 +17,7 @@ class Digest {
 
   explicit Digest(const TokenizerSpec& spec) {
     const VocabularyTexts& texts = *spec.texts;
-    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, spec.merge_ranks);
+    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens, spec.merge_ranks);
     add(spec.added.size());
     for (const SpecAddedToken& token : spec.added) {
       add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded,

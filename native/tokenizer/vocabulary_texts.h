@@ -13,6 +13,7 @@ struct VocabularyTexts {
   IdBuffer token_lengths, token_ids;  // lengths in bytes
   TextBuffer merges;  // left and right parts in turn
   IdBuffer merge_lengths;
+  IdBuffer merge_tokens;  // or, instead of both: the numbers of left, right and made token of each, in the order of `tokens`
 
   void add_token(std::string_view text, uint32_t id);
   void add_merge(std::string_view left, std::string_view right);
