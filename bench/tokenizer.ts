@@ -157,6 +157,13 @@ export async function benchTokenizer(
       );
       const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
       reportRates("batch prose cl100k", "MB", bytes(texts) / 1e6, timings, "wall");
+      let output: Uint32Array | undefined;
+      const joined = async () => {
+        const { ids } = await both.tokenizer.encodeBatchJoined(texts, output ? { output } : {});
+        output = new Uint32Array(ids.buffer);
+      };
+      const again = await inTurn([{ name: "heddle", run: joined }, ...peers], Math.min(rounds, 5));
+      reportRates("batch prose into one array cl100k", "MB", bytes(texts) / 1e6, again, "wall");
     }
   }
 

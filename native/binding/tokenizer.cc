@@ -10,6 +10,7 @@
 #include "binding/init.h"
 #include "binding/tokenizer_calls.h"
 #include "binding/tokenizer_job.h"
+#include "binding/tokenizer_workspace.h"
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
@@ -176,9 +177,12 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
   }
 
-  // encodeBatch(texts, flags, extras?) -> { promise: Promise<[ids, counts]>, cancel() }.
+  // encodeBatch(texts, flags, extras?, spare?) -> { promise: Promise<[ids, counts]>, cancel() }.
   Napi::Value encode_batch(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
+    return guard(info, [&]() -> Napi::Value { 
+      NativeTokenizer& self = *from(info.This());
+      return start_encode_batch(info, self.model_, self.workspaces_);
+    });
   }
 
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
@@ -204,6 +208,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   std::shared_ptr<const TokenizerModel> model_;
   std::shared_ptr<TokenizerCalls> calls_;
+  std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
 // In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush(); settled }.

@@ -40,7 +40,9 @@ Napi::Value to_string(Napi::Env env, std::string_view utf8);
 std::shared_ptr<const VocabularyTexts> json_vocabulary_texts(const Napi::Value& value);
 
 // See NativeTokenizer.encodeBatch.
-Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
+class Workspaces;
+Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model,
+                               std::shared_ptr<Workspaces> workspaces);
 // See NativeTokenizer.decodeBatch.
 Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
 

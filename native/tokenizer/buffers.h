@@ -42,6 +42,7 @@ class IdBuffer {
  public:
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
+  size_t capacity() const { return buffer_.capacity(); }
   bool empty() const { return size_ == 0; }
   uint32_t* data() { return buffer_.data(); }
   const uint32_t* data() const { return buffer_.data(); }

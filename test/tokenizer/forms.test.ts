@@ -28,6 +28,41 @@ describe("encodeInto", () => {
   });
 });
 
+describe("encodeBatchJoined", () => {
+  it("is encodeBatch in one array, in memory of the caller's where it is enough", async () => {
+    const tokenizer = await trained();
+    const texts = Array.from({ length: 300 }, (_, i) => words.slice(i % 50, 50 + i));
+    const lists = await tokenizer.encodeBatch(texts);
+    expect(lists).toEqual(texts.map((text) => tokenizer.encode(text)));
+    const all = lists.flatMap((list) => [...list]);
+    for (const room of [undefined, 0, all.length - 1, all.length, all.length + 7]) {
+      const output = room === undefined ? undefined : new Uint32Array(room);
+      const { ids, counts } = await tokenizer.encodeBatchJoined(texts, output ? { output } : {});
+      expect([...ids]).toEqual(all);
+      expect([...counts]).toEqual(lists.map((list) => list.length));
+      expect(ids.buffer === output?.buffer).toBe(room !== undefined && room >= all.length);
+    }
+    await expect(tokenizer.encodeBatchJoined(["a"], { output: [] as never })).rejects.toThrow("output");
+    await expect(tokenizer.encodeBatchJoined([1] as never)).rejects.toThrow("text: expected a string");
+  });
+
+  it("keeps batches apart that run at once, or that are stopped", async () => {
+    const tokenizer = await trained();
+    const batches = Array.from({ length: 12 }, (_, b) =>
+      Array.from({ length: 40 }, (_, i) => words.repeat(20).slice(b * i)),
+    );
+    const expected = batches.map((texts) => texts.map((text) => tokenizer.encode(text)));
+    const stop = new AbortController();
+    const running = batches.map((texts, b) =>
+      tokenizer.encodeBatch(texts, b % 3 === 2 ? { signal: stop.signal } : {}).catch((error) => error.code),
+    );
+    stop.abort();
+    const got = await Promise.all(running);
+    for (const [b, lists] of got.entries()) if (b % 3 !== 2 || lists !== "ABORTED") expect(lists).toEqual(expected[b]);
+    expect(await tokenizer.encodeBatch(batches[0]!)).toEqual(expected[0]);
+  });
+});
+
 describe("decodeBatch", () => {
   it("is decode of each list", async () => {
     const random = generator(11);
