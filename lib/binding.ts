@@ -203,6 +203,8 @@ export interface NativeTokenizerSpec {
   maxWordCharacters?: number;
   /** Of a Unigram model: one a token. */
   scores?: Float64Array;
+  /** Their sums are rounded to 32 bits, one by one. */
+  singlePrecision?: boolean | undefined;
   /** Ids that no text matches. */
   hidden?: Uint32Array;
   beginIds: Uint32Array;

@@ -197,6 +197,7 @@ export function makePlan(file: TokenizerFile): Plan {
     wordSuffix: model.wordSuffix,
     maxWordCharacters: model.maxWordCharacters,
     scores: model.scores,
+    singlePrecision: model.singlePrecision,
     // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,

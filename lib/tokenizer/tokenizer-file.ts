@@ -41,6 +41,8 @@ export interface TokenizerModel {
   maxWordCharacters?: number;
   /** Unigram: one a token. */
   scores?: Float64Array;
+  /** Unigram: sums of scores are of 32 bits, as in SentencePiece's library; those of a tokenizer.json are of 64. */
+  singlePrecision?: boolean;
   /** Unigram: ids that no text matches, such as those of bytes; special tokens are none besides. */
   hidden?: Uint32Array;
 }

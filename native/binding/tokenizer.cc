@@ -88,6 +88,7 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
   spec.max_word_characters = uint_field(object, "maxWordCharacters", 100);
   spec.scores = to_doubles(object.Get("scores"));
+  spec.single_precision = bool_field(object, "singlePrecision");
   spec.hidden = to_uint32s(object.Get("hidden"), "hidden");
   spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");
   spec.end_ids = to_uint32s(object.Get("endIds"), "endIds");

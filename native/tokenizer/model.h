@@ -90,6 +90,7 @@ struct TokenizerModel {
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;
+  bool single_precision = false;     // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
 
   // The general way from text to pieces; both empty where the fields below say it all.
   Normalizer normalizer;

@@ -153,6 +153,7 @@ class Builder {
       throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(spec_.scores.size()) +
                          " for " + std::to_string(ids.size()));
     }
+    model.single_precision = spec_.single_precision;
     model.scores.resize(model.vocab.size());
     double least = std::numeric_limits<double>::infinity();
     for (size_t i = 0; i < spec_.scores.size(); ++i) {

@@ -29,7 +29,7 @@ class Digest {
       add(steps->size());
       for (const StepSpec& step : *steps) add_step(step);
     }
-    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores,
+    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores, spec.single_precision,
         spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges, spec.byte_fallback,
         spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
         spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
@@ -44,7 +44,7 @@ class Digest {
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
   // A new field changes these sizes: add it above, then here.
-  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 392);
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 400);
 #endif
 
   template <class... Parts>
