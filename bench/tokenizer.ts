@@ -1,8 +1,10 @@
 // Tokenizers side by side: megabytes of UTF-8 a second of CPU time (all threads of the process) and of the clock, medians of
 // rounds in turn. Vocabularies and peers are npm packages, if installed: see peers/tokenizers.ts.
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 import { median, report } from "./measure.ts";
@@ -185,6 +187,9 @@ export async function benchTokenizer(
     }
   }
 
+  for (const vocabulary of ["cl100k", "llama3"] as const)
+    if (wanted(`ten worker threads ${vocabulary}`)) threads(vocabulary, Math.min(rounds, 3));
+
   for (const vocabulary of ["cl100k", "llama3"] as const) {
     if (!wanted(`load ${vocabulary}`)) continue;
     const file = files[vocabulary]();
@@ -212,6 +217,27 @@ export async function benchTokenizer(
       }),
     });
   }
+}
+
+/** What a process holds more with one tokenizer in ten worker threads than without, and of it what each further thread adds. */
+function threads(vocabulary: Vocabulary, rounds: number): void {
+  const file = files[vocabulary]();
+  if (!file) return;
+  const script = fileURLToPath(new URL("tokenizer_threads.mjs", import.meta.url));
+  const runs = Array.from({ length: rounds }, () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script, file, "10"], {
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Error(`tokenizer_threads.mjs: ${stderr}`);
+    return JSON.parse(stdout) as { before: number; one: number; all: number };
+  });
+  report({
+    name: `ten worker threads ${vocabulary}`,
+    unit: "MB resident beyond the threads without it",
+    one: rounded(median(runs.map(({ before, one }) => one - before))),
+    ten: rounded(median(runs.map(({ before, all }) => all - before))),
+    eachFurther: rounded(median(runs.map(({ one, all }) => (all - one) / 9))),
+  });
 }
 
 /** A megabyte without a place to cut; peers whose time grows with its square are not asked. */

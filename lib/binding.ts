@@ -322,6 +322,8 @@ export interface NativeJsonVocabulary {
 }
 
 interface TokenizerBinding {
+  /** Zeros to read a large file into: memory that the system has back once they are collected, which malloc's it has not. */
+  bytesForFile(size: number): Uint8Array;
   /** Undefined for what is not plainly a tokenizer.json with both. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
   /** Undefined for all but what `compile` made of this very source. */

@@ -1,10 +1,11 @@
 // The files of a tokenizer's folder.
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { NativeJsonVocabulary } from "../binding.ts";
+import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
+import { throwIfAborted } from "./jobs.ts";
 import { readSentencePiece } from "./sentencepiece.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
@@ -66,13 +67,36 @@ async function readBytes(path: string, signal: AbortSignal | undefined): Promise
     if (size > limits.fileBytes) {
       throw new HeddleError("INVALID_FILE", `${path}: expected at most ${limits.fileBytes} bytes, got ${size}`);
     }
-    return await readFile(path, { signal });
+    return size < largeFile ? await readFile(path, { signal }) : await readLarge(path, size, signal);
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     const error = cause as NodeJS.ErrnoException;
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
     if (error.name === "AbortError") throw new HeddleError("ABORTED", "Tokenizer.load: aborted", { cause });
     throw new HeddleError("IO", `${path}: ${error.message}`, { cause });
+  }
+}
+
+const largeFile = 1 << 20;
+/** Bytes between looks at the signal. */
+const stretch = 16 << 20;
+
+/** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
+async function readLarge(path: string, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
+  const bytes = binding.bytesForFile(size);
+  const file = await open(path);
+  try {
+    let at = 0;
+    while (at < size) {
+      throwIfAborted(signal, "Tokenizer.load");
+      const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+      if (bytesRead === 0) break; // it has become shorter
+      at += bytesRead;
+    }
+    throwIfAborted(signal, "Tokenizer.load");
+    return Buffer.from(bytes.buffer, 0, at);
+  } finally {
+    await file.close();
   }
 }
 

@@ -60,11 +60,14 @@ std::vector<double> to_doubles(const Napi::Value& value) {
 }
 
 // `vocabulary` (what readJsonVocabulary returned), or the texts themselves.
-std::shared_ptr<const VocabularyTexts> to_texts(const Napi::Object& object) {
-  const Napi::Value vocabulary = object.Get("vocabulary");
-  if (!vocabulary.IsUndefined()) return json_vocabulary_texts(vocabulary);
+void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
+  spec.vocabulary = to_json_vocabulary(object.Get("vocabulary"));
+  if (spec.vocabulary != nullptr) {
+    spec.texts = texts_of(spec.vocabulary);
+    return;
+  }
   const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"), merges = to_utf16(object.Get("merges"), "merges");
-  return std::make_shared<const VocabularyTexts>(
+  spec.texts = std::make_shared<const VocabularyTexts>(
       to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"), to_uint32s(object.Get("tokenIds"), "tokenIds"),
                           merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths")));
 }
@@ -73,7 +76,7 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   if (!value.IsObject()) throw invalid_argument("spec: expected an object");
   const Napi::Object object = value.As<Napi::Object>();
   TokenizerSpec spec;
-  spec.texts = to_texts(object);
+  read_texts(object, spec);
   spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   spec.added = to_added(object.Get("added"));
   spec.stages = to_stages(object.Get("stages"));
@@ -127,6 +130,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
       model_ = shared_tokenizer(to_spec(info[0]));
+      share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);

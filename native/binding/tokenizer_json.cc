@@ -1,6 +1,7 @@
 // readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding.ts.
 #include <algorithm>
 #include <memory>
+#include <new>
 #include <string>
 
 #include "binding/guard.h"
@@ -9,6 +10,7 @@
 #include "runtime/error.h"
 #include "tokenizer/compiled_vocabulary.h"
 #include "tokenizer/json_vocabulary.h"
+#include "tokenizer/memory.h"
 
 namespace heddle {
 namespace {
@@ -44,7 +46,7 @@ class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
     });
   }
 
-  static const std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
+  static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
     if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&vocabulary_tag)) {
       throw invalid_argument("vocabulary: expected what readJsonVocabulary returns, got something else");
     }
@@ -134,6 +136,24 @@ void init(Napi::Env env, Napi::Object exports) {
       return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
     });
   };
+  // bytesForFile(size) -> Uint8Array of zeros, whose memory the system has back as soon as it is collected.
+  const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const size_t size = to_flags(info[0]);
+      const size_t taken = std::max<size_t>(1, size);
+      void* memory = take_zeros(taken);
+      if (memory == nullptr) throw std::bad_alloc();
+      Napi::ArrayBuffer buffer;
+      try {
+        buffer = Napi::ArrayBuffer::New(info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
+      } catch (...) {
+        give_zeros(memory, taken);
+        throw;
+      }
+      return Napi::Uint8Array::New(info.Env(), size, buffer, 0);
+    });
+  };
+  exports.Set("bytesForFile", Napi::Function::New(env, bytes_for_file, "bytesForFile"));
   exports.Set("readJsonVocabulary", Napi::Function::New(env, read, "readJsonVocabulary"));
   exports.Set("readCompiledVocabulary", Napi::Function::New(env, read_compiled, "readCompiledVocabulary"));
 }
@@ -141,9 +161,16 @@ BindingInit registered(init);
 
 }  // namespace
 
-std::shared_ptr<const VocabularyTexts> json_vocabulary_texts(const Napi::Value& value) {
-  const std::shared_ptr<const JsonVocabulary>& read = NativeJsonVocabulary::from(value);
-  return {read, &read->texts};
+std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value) {
+  return value.IsUndefined() ? nullptr : NativeJsonVocabulary::from(value);
+}
+
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  return {vocabulary, &vocabulary->texts};
+}
+
+void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  if (!value.IsUndefined() && vocabulary != nullptr) NativeJsonVocabulary::from(value) = vocabulary;
 }
 
 }  // namespace heddle

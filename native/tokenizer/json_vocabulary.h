@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "tokenizer/vocabulary_texts.h"
-#include "tokenizer/zero_table.h"
+#include "tokenizer/memory.h"
 
 namespace heddle {
 

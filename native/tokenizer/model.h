@@ -18,6 +18,8 @@
 
 namespace heddle {
 
+struct JsonVocabulary;
+
 // How a piece of text becomes tokens.
 enum class ModelKind : uint8_t { bpe = 0, wordpiece = 1, unigram = 2, word_level = 3 };
 
@@ -70,6 +72,7 @@ class TokenTexts {
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
   Vocab vocab;  // byte-level tokens hold the bytes they stand for
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters

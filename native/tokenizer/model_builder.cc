@@ -40,6 +40,7 @@ class Builder {
 
   std::shared_ptr<const TokenizerModel> build() {
     TokenizerModel& model = *model_;
+    model.vocabulary = spec_.vocabulary;
     model.kind = spec_.kind;
     model.subword_prefix = spec_.subword_prefix;
     model.word_suffix = spec_.word_suffix;

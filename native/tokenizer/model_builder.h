@@ -11,6 +11,8 @@
 
 namespace heddle {
 
+struct JsonVocabulary;
+
 struct SpecAddedToken {
   std::u16string content;
   uint32_t id = 0;
@@ -19,6 +21,7 @@ struct SpecAddedToken {
 
 struct TokenizerSpec {
   std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // that the texts are part of, if they are
   std::vector<uint32_t> merge_ranks;  // empty: their order
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;

@@ -44,7 +44,7 @@ class Digest {
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
   // A new field changes these sizes: add it above, then here.
-  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 400);
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 416);
 #endif
 
   template <class... Parts>

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tokenizer/zero_table.h"
+#include "tokenizer/memory.h"
 
 namespace heddle {
 

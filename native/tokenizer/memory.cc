@@ -1,7 +1,7 @@
-#include "tokenizer/zero_table.h"
+#include "tokenizer/memory.h"
 
-#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -13,14 +13,38 @@ namespace heddle {
 namespace {
 constexpr size_t large_page = size_t{2} << 20;
 size_t rounded(size_t size) { return (size + large_page - 1) & ~(large_page - 1); }
+
+constexpr size_t least_mapped = size_t{256} << 10;
+constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
 }  // namespace
+
+void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept {
+  const bool was_mapped = old_size >= least_mapped, maps = size >= least_mapped;
+  if (!was_mapped && !maps) return std::realloc(memory, size);
+  if (size > SIZE_MAX / 2) return nullptr;
+  void* made = nullptr;
+  if (was_mapped && maps) {
+    made = mremap(memory, old_size, size, MREMAP_MAYMOVE);
+    return made == MAP_FAILED ? nullptr : made;
+  }
+  made = maps ? mmap(nullptr, size, access, kind, -1, 0) : std::malloc(size);
+  if (made == nullptr || made == MAP_FAILED) return nullptr;
+  if (used > 0) std::memcpy(made, memory, used);
+  give_memory(memory, old_size);
+  return made;
+}
+
+void give_memory(void* memory, size_t size) noexcept {
+  if (size < least_mapped) std::free(memory);
+  else munmap(memory, size);
+}
 
 // Memory straight from the system is zero; of a little more, a part begins where a large page does.
 void* take_zeros(size_t size) noexcept {
   if (size < large_page) return std::calloc(1, size);
   if (size > SIZE_MAX - 2 * large_page) return nullptr;
   const size_t wanted = rounded(size);
-  void* taken = mmap(nullptr, wanted + large_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* taken = mmap(nullptr, wanted + large_page, access, kind, -1, 0);
   if (taken == MAP_FAILED) return nullptr;
   const auto begin = reinterpret_cast<uintptr_t>(taken);
   const uintptr_t first = rounded(begin);
@@ -37,6 +61,8 @@ void give_zeros(void* memory, size_t size) noexcept {
   munmap(memory, rounded(size));
 }
 #else
+void* resize_memory(void* memory, size_t, size_t size, size_t) noexcept { return std::realloc(memory, size); }
+void give_memory(void* memory, size_t) noexcept { std::free(memory); }
 void* take_zeros(size_t size) noexcept { return std::calloc(1, size); }
 void give_zeros(void* memory, size_t) noexcept { std::free(memory); }
 #endif

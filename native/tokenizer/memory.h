@@ -1,13 +1,19 @@
-// Tables that begin as zeros and are filled at random: large ones lie in large pages where the system has them, since each page costs a
-// fault when it is first touched and a place in the translation buffer ever after.
+// Large memory straight from the system, given back to it at once: malloc keeps what a thread has freed, and ten threads that load a
+// vocabulary would keep it ten times.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <new>
 
 namespace heddle {
 
-// Null where there is no memory. `size` must be given back.
+// Room for `size` bytes with the first `used` of what was there; null where there is no memory. What is not written to costs nothing.
+void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noexcept;
+void give_memory(void* memory, size_t size) noexcept;
+
+// Zeros, for tables that are filled at random: in large pages where the system has them, since each page costs a fault when it is first
+// touched and a place in the translation buffer ever after. Null where there is no memory.
 void* take_zeros(size_t size) noexcept;
 void give_zeros(void* memory, size_t size) noexcept;
 
