@@ -13,6 +13,7 @@ import {
 } from "./encode-options.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { joinIds, makePlan, type Plan } from "./plan.ts";
+import { ShortIds } from "./short-ids.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
 import type { TokenizerFile } from "./tokenizer-file.ts";
 import { oneOf } from "./truncation.ts";
@@ -46,6 +47,7 @@ export class TextCodec {
   private readonly output: Uint32Array;
   private readonly names: TokenNames;
   private readonly isBpe: boolean;
+  private readonly shortIds = new ShortIds();
   private batchIds: Uint32Array | undefined;
   private settled: SettledTexts | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
@@ -64,14 +66,15 @@ export class TextCodec {
 
   /**
    * Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. Text that looks like
-   * special tokens stays text unless `allowSpecial` says otherwise.
+   * special tokens stays text unless `allowSpecial` says otherwise. Short results share memory, as Node's small Buffers do: their
+   * `.buffer` holds other ids as well and cannot be transferred; `slice()` gives an array memory of its own.
    */
   encode(text: string, options?: EncodeOptions): Uint32Array {
     checkText(text);
     const flags = plainFlags(options);
     if (flags === undefined) return this.encodeWith(text, options, 0)[0];
     const result = this.native.encode(text, flags);
-    return typeof result === "number" ? this.output.slice(0, result) : result;
+    return typeof result === "number" ? this.shortIds.copy(this.output, result) : result;
   }
 
   /**

@@ -28,6 +28,30 @@ describe("encodeInto", () => {
   });
 });
 
+describe("short results", () => {
+  it("stay as they are whatever is encoded after them, and cannot take one another along", async () => {
+    const tokenizer = await trained();
+    const random = generator(21);
+    const kept = Array.from({ length: 3000 }, () => {
+      const text = randomText(random).slice(0, 160);
+      return { text, ids: tokenizer.encode(text) };
+    });
+    const output = new Uint32Array(4096);
+    for (const { text, ids } of kept) {
+      const count = tokenizer.encodeInto(text, output);
+      expect([...ids]).toEqual([...output.subarray(0, count)]);
+    }
+    const { ids } = kept.find((one) => one.ids.length > 1)!;
+    try {
+      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies, later ones throw
+    } catch {}
+    for (const { text, ids } of kept) expect(ids.length).toBe(tokenizer.count(text));
+    expect(structuredClone(ids)).toEqual(ids);
+    kept[0]!.ids.fill(0);
+    expect([...kept[1]!.ids]).toEqual([...tokenizer.encode(kept[1]!.text)]);
+  });
+});
+
 describe("encodeBatchJoined", () => {
   it("is encodeBatch in one array, in memory of the caller's where it is enough", async () => {
     const tokenizer = await trained();
