@@ -14,7 +14,7 @@ namespace {
 constexpr size_t large_page = size_t{2} << 20;
 size_t rounded(size_t size) { return (size + large_page - 1) & ~(large_page - 1); }
 
-constexpr size_t least_mapped = size_t{256} << 10;
+constexpr size_t least_mapped = size_t{64} << 10;
 constexpr int access = PROT_READ | PROT_WRITE, kind = MAP_PRIVATE | MAP_ANONYMOUS;
 }  // namespace
 
@@ -41,7 +41,11 @@ void give_memory(void* memory, size_t size) noexcept {
 
 // Memory straight from the system is zero; of a little more, a part begins where a large page does.
 void* take_zeros(size_t size) noexcept {
-  if (size < large_page) return std::calloc(1, size);
+  if (size < least_mapped) return std::calloc(1, size);
+  if (size < large_page) {
+    void* taken = mmap(nullptr, size, access, kind, -1, 0);
+    return taken == MAP_FAILED ? nullptr : taken;
+  }
   if (size > SIZE_MAX - 2 * large_page) return nullptr;
   const size_t wanted = rounded(size);
   void* taken = mmap(nullptr, wanted + large_page, access, kind, -1, 0);
@@ -57,8 +61,8 @@ void* take_zeros(size_t size) noexcept {
 }
 
 void give_zeros(void* memory, size_t size) noexcept {
-  if (size < large_page) return std::free(memory);
-  munmap(memory, rounded(size));
+  if (size < least_mapped) return std::free(memory);
+  munmap(memory, size < large_page ? size : rounded(size));
 }
 #else
 void* resize_memory(void* memory, size_t, size_t size, size_t) noexcept { return std::realloc(memory, size); }
