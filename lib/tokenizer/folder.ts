@@ -83,7 +83,7 @@ const stretch = 16 << 20;
 
 /** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
 async function readLarge(path: string, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
-  const bytes = binding.bytesForFile(size);
+  const bytes = memoryFor(size);
   const file = await open(path);
   try {
     let at = 0;
@@ -94,9 +94,17 @@ async function readLarge(path: string, size: number, signal: AbortSignal | undef
       at += bytesRead;
     }
     throwIfAborted(signal, "Tokenizer.load");
-    return Buffer.from(bytes.buffer, 0, at);
+    return Buffer.from(bytes.buffer, bytes.byteOffset, at);
   } finally {
     await file.close();
+  }
+}
+
+function memoryFor(size: number): Uint8Array {
+  try {
+    return binding.bytesForFile(size);
+  } catch {
+    return Buffer.alloc(size); // where buffers may not lie outside the engine's memory, as in Electron
   }
 }
 
