@@ -117,7 +117,7 @@ TokenizerSpec specification(Input& in) {
   spec.prefix = in.ConsumeBool() ? u"\x2581" : units(in, 2);
   if (in.ConsumeBool()) spec.unknown = in.ConsumeIntegralInRange<uint32_t>(0, 10);
   for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i)
-    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 8)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
+    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 9)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
   Texts texts;
   in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec, texts) : add_anything(in, texts);
   spec.texts = std::make_shared<const VocabularyTexts>(

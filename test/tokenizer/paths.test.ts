@@ -2,7 +2,7 @@
 // of steps and regular expressions: the list of native/tokenizer/README.md.
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { bloomPattern, namedPatterns } from "../../lib/tokenizer/patterns.ts";
 import { makePlan } from "../../lib/tokenizer/plan.ts";
 import { parseTokenizerFile, readTokenizerFile } from "../../lib/tokenizer/tokenizer-file.ts";
 import { published } from "./published.ts";
@@ -35,7 +35,7 @@ describe("pre-tokenizers as their models publish them", () => {
     ["Qwen 2 and 3", splitBy(namedPatterns.qwen2), "fast"],
     ["GPT-4o, gpt-oss, Llama 4", splitBy(namedPatterns.o200k), "fast"],
     ["StarCoder, SmolLM, Command R", sequence(digits, byteLevel), "fast"],
-    ["BLOOM", sequence(split(" ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+"), level), "general"],
+    ["BLOOM", sequence(split(bloomPattern), level), "fast"],
     [
       "Falcon 1 and 2",
       sequence(
