@@ -1,6 +1,10 @@
 // Tokenizers side by side: megabytes of UTF-8 a second of CPU time (all threads of the process) and of the clock, medians of
 // rounds in turn. Vocabularies and peers are npm packages, if installed: see peers/tokenizers.ts.
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 import { median, report } from "./measure.ts";
@@ -155,6 +159,13 @@ export async function benchTokenizer(
       );
       const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
       reportRates("batch prose cl100k", "MB", bytes(texts) / 1e6, timings, "wall");
+      let output: Uint32Array | undefined;
+      const joined = async () => {
+        const { ids } = await both.tokenizer.encodeBatchJoined(texts, output ? { output } : {});
+        output = new Uint32Array(ids.buffer);
+      };
+      const again = await inTurn([{ name: "heddle", run: joined }, ...peers], Math.min(rounds, 5));
+      reportRates("batch prose into one array cl100k", "MB", bytes(texts) / 1e6, again, "wall");
     }
   }
 
@@ -176,25 +187,57 @@ export async function benchTokenizer(
     }
   }
 
+  for (const vocabulary of ["cl100k", "llama3"] as const)
+    if (wanted(`ten worker threads ${vocabulary}`)) threads(vocabulary, Math.min(rounds, 3));
+
   for (const vocabulary of ["cl100k", "llama3"] as const) {
     if (!wanted(`load ${vocabulary}`)) continue;
     const file = files[vocabulary]();
     if (!file) continue;
-    readFileSync(file); // into the page cache
-    const names = ["heddle", ...(withPeers ? tokenizerLoaders : [])];
+    // A copy, beside which the cache may lie; written and read once, so that both are in the page cache.
+    const folder = mkdtempSync(join(tmpdir(), "heddle-bench-"));
+    const copy = join(folder, "tokenizer.json");
+    writeFileSync(copy, readFileSync(file));
+    loadOnce("heddle, cached", copy);
+    const names = ["heddle", "heddle, cached", ...(withPeers ? tokenizerLoaders : [])];
     const outcomes = names.map(() => [] as ReturnType<typeof loadOnce>[]);
     for (let round = 0; round < rounds; round++) {
-      for (const [i, name] of names.entries()) outcomes[i]!.push(loadOnce(name, file));
+      for (const [i, name] of names.entries()) outcomes[i]!.push(loadOnce(name, copy));
     }
+    rmSync(folder, { recursive: true });
     const loading = outcomes.map((all) => median(all.map((outcome) => outcome.loading)));
     report({
       name: `load ${vocabulary}`,
       unit: "milliseconds, in a fresh process",
       ...Object.fromEntries(names.map((name, i) => [name, rounded(loading[i]!)])),
       importHeddle: rounded(median(outcomes[0]!.map((outcome) => outcome.importing))),
-      ...(names.length > 1 && { ratio: rounded(Math.min(...loading.slice(1)) / loading[0]!) }),
+      ...(names.length > 2 && {
+        ratio: rounded(Math.min(...loading.slice(2)) / loading[0]!),
+        ratioCached: rounded(Math.min(...loading.slice(2)) / loading[1]!),
+      }),
     });
   }
+}
+
+/** What a process holds more with one tokenizer in ten worker threads than without, and of it what each further thread adds. */
+function threads(vocabulary: Vocabulary, rounds: number): void {
+  const file = files[vocabulary]();
+  if (!file) return;
+  const script = fileURLToPath(new URL("tokenizer_threads.mjs", import.meta.url));
+  const runs = Array.from({ length: rounds }, () => {
+    const { status, stdout, stderr } = spawnSync(process.execPath, ["--expose-gc", script, file, "10"], {
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Error(`tokenizer_threads.mjs: ${stderr}`);
+    return JSON.parse(stdout) as { before: number; one: number; all: number };
+  });
+  report({
+    name: `ten worker threads ${vocabulary}`,
+    unit: "MB resident beyond the threads without it",
+    one: rounded(median(runs.map(({ before, one }) => one - before))),
+    ten: rounded(median(runs.map(({ before, all }) => all - before))),
+    eachFurther: rounded(median(runs.map(({ one, all }) => (all - one) / 9))),
+  });
 }
 
 /** A megabyte without a place to cut; peers whose time grows with its square are not asked. */

@@ -174,14 +174,18 @@ export interface NativeStep {
   longest?: boolean;
 }
 
-/** See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside. */
+/**
+ * See native/tokenizer/model_builder.h. Texts are joined, with their lengths in UTF-16 units beside; or they are those of a
+ * `vocabulary`, and the five are not there.
+ */
 export interface NativeTokenizerSpec {
-  tokens: string;
-  tokenLengths: Uint32Array;
-  tokenIds: Uint32Array;
-  merges: string;
-  mergeLengths: Uint32Array;
-  mergeRanks?: Uint32Array;
+  vocabulary?: NativeJsonVocabulary | undefined;
+  tokens?: string | undefined;
+  tokenLengths?: Uint32Array | undefined;
+  tokenIds?: Uint32Array | undefined;
+  merges?: string | undefined;
+  mergeLengths?: Uint32Array | undefined;
+  mergeRanks?: Uint32Array | undefined;
   added: NativeAddedToken[];
   /** Three numbers a stage: kind, maxDigits, contractions. */
   stages: Uint32Array;
@@ -199,6 +203,8 @@ export interface NativeTokenizerSpec {
   maxWordCharacters?: number;
   /** Of a Unigram model: one a token. */
   scores?: Float64Array;
+  /** Their sums are rounded to 32 bits, one by one. */
+  singlePrecision?: boolean | undefined;
   /** Ids that no text matches. */
   hidden?: Uint32Array;
   beginIds: Uint32Array;
@@ -244,8 +250,13 @@ export interface NativeTokenizer {
   /** The number of ids put into `output`, or an array of their own where they do not fit there. */
   encode(text: string, flags: number, barriers?: Uint32Array): number | Uint32Array;
   encodeWithOffsets(text: string, flags: number, barriers?: Uint32Array): [Uint32Array, Uint32Array];
-  /** All ids, and their counts by text. */
-  encodeBatch(texts: string[], flags: number, extras?: NativeEncodeExtras): NativeJob<[Uint32Array, Uint32Array]>;
+  /** All ids, and their counts by text. The ids are in `spare`, at its beginning, where it has room for them. */
+  encodeBatch(
+    texts: readonly string[],
+    flags: number,
+    extras?: NativeEncodeExtras,
+    spare?: Uint32Array,
+  ): NativeJob<[Uint32Array, Uint32Array]>;
   encodeWith(text: string, flags: number, extras?: NativeEncodeExtras): [Uint32Array, Uint32Array];
   /** `counts`: how many of the ids belong to each text. */
   decodeBatch(ids: Uint32Array, counts: Uint32Array, skipSpecial: boolean): NativeJob<string[]>;
@@ -296,22 +307,27 @@ export interface NativeTrainer {
   ): NativeJob<[string[], Float64Array]>;
 }
 
-/** model.vocab and model.merges of a tokenizer.json, each text after the other; `rest` is the file without them. */
+/** model.vocab and model.merges of a tokenizer.json, kept by native code; `rest` is the file without them. */
 export interface NativeJsonVocabulary {
-  rest: string;
-  tokens: string;
-  tokenLengths: Uint32Array;
-  tokenIds: Uint32Array;
-  /** Left and right parts in turn. */
-  merges: string;
-  mergeLengths: Uint32Array;
+  readonly rest: string;
   /** The id of a token. */
   find(token: string): number | undefined;
+  tokens(): string[];
+  /** One a token. */
+  ids(): Uint32Array;
+  /** Left and right parts in turn. */
+  merges(): string[];
+  /** The same for readCompiledVocabulary. Undefined where merges leave a prefix out. */
+  compile(source: Uint8Array): Uint8Array | undefined;
 }
 
 interface TokenizerBinding {
+  /** Zeros to read a large file into: memory that the system has back once they are collected, which malloc's it has not. */
+  bytesForFile(size: number): Uint8Array;
   /** Undefined for what is not plainly a tokenizer.json with both. */
   readJsonVocabulary(bytes: Uint8Array): NativeJsonVocabulary | undefined;
+  /** Undefined for all but what `compile` made of this very source. */
+  readCompiledVocabulary(bytes: Uint8Array, source: Uint8Array): NativeJsonVocabulary | undefined;
   NativeTrainer: new (
     /** Three numbers a stage, or steps. */
     rule: Uint32Array | { normalizer: NativeStep[]; preTokenizer: NativeStep[] },

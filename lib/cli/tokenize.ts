@@ -44,6 +44,7 @@ export const command = defineCommand({
     },
     "document-separator": { kind: "string", value: "S", about: "with --to-shards: blank-line, line, file or a marker" },
     shuffle: { kind: "integer", value: "SEED", about: "with --to-shards: documents in an order by chance" },
+    resume: { kind: "flag", about: "with --to-shards: go on after the shards that the same command has finished" },
   },
   async run({ options, positionals, out }) {
     const [text] = positionals;
@@ -56,7 +57,7 @@ export const command = defineCommand({
       throw new HeddleError("INVALID_ARGUMENT", "--jsonl: expected together with --file, got it alone");
     const tokenizer = await loadTokenizerOf(options.model ?? "default");
     const outputDir = options["to-shards"];
-    for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle"] as const)
+    for (const name of ["shard-tokens", "text-field", "document-separator", "shuffle", "resume"] as const)
       if (options[name] !== undefined && outputDir === undefined)
         throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --to-shards, got it alone`);
     if (outputDir !== undefined) {
@@ -94,6 +95,7 @@ interface ShardOptions {
   "text-field"?: string;
   "document-separator"?: string;
   shuffle?: number;
+  resume?: boolean;
   jsonl?: boolean;
 }
 
@@ -104,6 +106,8 @@ async function writeShards(
   options: ShardOptions,
   out: Output,
 ): Promise<TokenShard[]> {
+  if (options.resume && file === "-")
+    throw new HeddleError("INVALID_ARGUMENT", "--resume: expected a file, got standard input, which is gone");
   const abort = new AbortController();
   const stop = () => abort.abort();
   const bar = new WorkProgress();
@@ -120,6 +124,7 @@ async function writeShards(
       ...(shardTokens !== undefined && { shardTokens }),
       ...(textField !== undefined && { textField }),
       ...(documentSeparator !== undefined && { documentSeparator }),
+      ...(options.resume && { resume: true }),
       ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
       onProgress: ({ tokens, bytes, totalBytes }) =>
         bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),

@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
@@ -6,6 +5,7 @@ import { type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
+import { resumeShards, shardPath } from "./shards-record.ts";
 import { TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
@@ -16,8 +16,13 @@ export interface WriteTokenShardsOptions
   shardTokens?: number;
   /** Default false: the order of the files. True: an order by chance, as a corpus has in its first epoch. */
   shuffle?: boolean;
+  /**
+   * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it: the shards are then those
+   * of a run that nothing ended. `shards.json` beside them says of what they are; a folder of other shards is refused. Default false.
+   */
+  resume?: boolean;
   signal?: AbortSignal;
-  /** Told after each shard. */
+  /** Told after each shard that it writes. */
   onShard?: (shard: TokenShard) => void;
   /** Told now and then, and at the end. */
   onProgress?: (progress: TokenShardProgress) => void;
@@ -45,8 +50,9 @@ export interface TokenShard {
  * mapped: larger than memory, and without the tokenizer's work in every run. Documents are read no faster than they are written. Tokens
  * have 16 bits where the vocabulary fits them. Each shard appears whole or not at all.
  *
- * @returns the shards
- * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its vocabSize
+ * @returns the shards, those that were there before a resumed run included
+ * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its
+ * vocabSize, and for a folder that is not to be resumed from
  *
  * @example
  * await writeTokenShards({ files: "wiki.parquet", tokenizer, outputDir: "tokens" });
@@ -59,11 +65,18 @@ export async function writeTokenShards(options: WriteTokenShardsOptions): Promis
   const { vocabSize } = tokenizer;
   if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
   await makeFolder(outputDir);
+  const fingerprint = tokenizerFingerprint(tokenizer);
+  const shards = options.resume ? await resumeShards(options, fingerprint) : [];
   const files = await openFilesOf(options);
   try {
     const reader = new GroupReader(files, { ...options, shuffle });
-    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), signal);
     const progress = { documents: 0, tokens: 0, bytes: 0, totalBytes: files.reduce((sum, { size }) => sum + size, 0) };
+    for (const shard of shards) {
+      progress.documents += shard.documents;
+      progress.tokens += shard.tokens;
+      progress.bytes += shard.bytes;
+    }
+    const documents = encodeInOrder(reader, new ParallelEncoder(tokenizer, signal), progress.documents, signal);
     const told = new Pacer();
     const next = async () => {
       const { value: document } = await documents.next();
@@ -78,11 +91,10 @@ export async function writeTokenShards(options: WriteTokenShardsOptions): Promis
       }
       return document;
     };
-    const shards: TokenShard[] = [];
     let document = await next();
     while (document) {
-      const path = join(outputDir, `shard-${String(shards.length).padStart(5, "0")}.tokens`);
-      const writer = new ShardWriter(vocabSize, tokenizerFingerprint(tokenizer));
+      const path = shardPath(outputDir, shards.length);
+      const writer = new ShardWriter(vocabSize, fingerprint);
       await writeFileAtomically(path, async (sink) => {
         await writer.begin(sink);
         while (document && (writer.tokens < shardTokens || writer.documents === 0)) {
@@ -106,17 +118,20 @@ const MOST_DOCUMENTS = 4096;
 /** Documents that are asked for before the encoder is asked whether it has room. */
 const ASKED_AT_ONCE = 64;
 
-/** The documents of all groups in their order, encoded ahead of where they are asked for as far as the encoder has room. */
+/** The documents of all groups in their order, without the first `done`, encoded ahead of where they are asked for as far as the encoder has room. */
 async function* encodeInOrder(
   reader: GroupReader,
   encoder: ParallelEncoder,
+  done: number,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<EncodedDocument, undefined, undefined> {
   const pacer = new Pacer();
   for (let g = 0; g < reader.groupCount; g++) {
     const group = await reader.open(0, g);
     const waiting: Promise<EncodedDocument>[] = [];
-    for (let place = 0; place < group.documentCount || waiting.length > 0; ) {
+    const first = Math.min(done, group.documentCount);
+    done -= first;
+    for (let place = first; place < group.documentCount || waiting.length > 0; ) {
       throwIfAborted(signal, "tokens");
       while (place < group.documentCount && waiting.length < MOST_DOCUMENTS && encoder.hasRoom) {
         const end = Math.min(group.documentCount, place + ASKED_AT_ONCE);

@@ -1,9 +1,11 @@
 // The files of a tokenizer's folder.
-import { readFile, stat } from "node:fs/promises";
+import { open, readFile, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
+import { throwIfAborted } from "./jobs.ts";
 import { readSentencePiece } from "./sentencepiece.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
@@ -14,6 +16,10 @@ import { configToJson, tokenizerToJson } from "./write.ts";
 export interface TokenizerTexts extends ConfigTexts {
   /** tokenizer.json: its text, or its bytes, which are read faster */
   tokenizer?: string | Uint8Array;
+  /** @internal Of these bytes, where they were read from a file. */
+  tokenizerPath?: string;
+  /** @internal What a cache says of them. */
+  compiled?: NativeJsonVocabulary | undefined;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
   model?: Uint8Array;
   /** vocab.json, beside `merges` */
@@ -29,7 +35,7 @@ export interface TokenizerTexts extends ConfigTexts {
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
-  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer);
+  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer, texts.compiled);
   if (texts.model !== undefined) return readModelFile(texts.model, config);
   if (texts.vocab !== undefined && texts.merges !== undefined) {
     return readVocabAndMerges(texts.vocab, texts.merges, config);
@@ -61,13 +67,44 @@ async function readBytes(path: string, signal: AbortSignal | undefined): Promise
     if (size > limits.fileBytes) {
       throw new HeddleError("INVALID_FILE", `${path}: expected at most ${limits.fileBytes} bytes, got ${size}`);
     }
-    return await readFile(path, { signal });
+    return size < largeFile ? await readFile(path, { signal }) : await readLarge(path, size, signal);
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     const error = cause as NodeJS.ErrnoException;
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
     if (error.name === "AbortError") throw new HeddleError("ABORTED", "Tokenizer.load: aborted", { cause });
     throw new HeddleError("IO", `${path}: ${error.message}`, { cause });
+  }
+}
+
+const largeFile = 1 << 20;
+/** Bytes between looks at the signal. */
+const stretch = 16 << 20;
+
+/** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
+async function readLarge(path: string, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
+  const bytes = memoryFor(size);
+  const file = await open(path);
+  try {
+    let at = 0;
+    while (at < size) {
+      throwIfAborted(signal, "Tokenizer.load");
+      const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+      if (bytesRead === 0) break; // it has become shorter
+      at += bytesRead;
+    }
+    throwIfAborted(signal, "Tokenizer.load");
+    return Buffer.from(bytes.buffer, bytes.byteOffset, at);
+  } finally {
+    await file.close();
+  }
+}
+
+function memoryFor(size: number): Uint8Array {
+  try {
+    return binding.bytesForFile(size);
+  } catch {
+    return Buffer.alloc(size); // where buffers may not lie outside the engine's memory, as in Electron
   }
 }
 
@@ -103,7 +140,9 @@ async function readNamed(folder: string, name: string, signal?: AbortSignal): Pr
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
   if (name.endsWith(".model")) return { model: bytes };
-  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") return { tokenizer: bytes };
+  if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
+    return { tokenizer: bytes, tokenizerPath: join(folder, name) };
+  }
   const text = bytes.toString("utf8");
   if (name.endsWith(".tiktoken")) {
     const tiktokenOptions = tiktokenByName(name);

@@ -1,4 +1,5 @@
 // The `model` of tokenizer.json: BPE, WordPiece, Unigram or WordLevel.
+import type { NativeJsonVocabulary } from "../binding.ts";
 import { describe } from "../errors.ts";
 import {
   booleanField,
@@ -6,7 +7,6 @@ import {
   invalidFile,
   isObject,
   isTokenId,
-  type JoinedModel,
   type Json,
   type JsonObject,
   limits,
@@ -14,12 +14,12 @@ import {
   unsupported,
 } from "./tokenizer-file.ts";
 
-export function readModel(model: Json | undefined, joined?: JoinedModel & { ids: Uint32Array }): TokenizerModel {
+export function readModel(model: Json | undefined, native?: NativeJsonVocabulary): TokenizerModel {
   if (!isObject(model)) throw invalidFile("model", "an object", model);
   const type = model.type ?? guessType(model);
   switch (type) {
     case "BPE":
-      return readBpe(model, joined);
+      return readBpe(model, native);
     case "WordPiece":
       return {
         type,
@@ -85,15 +85,15 @@ function checkLength(token: string): void {
   }
 }
 
-function readBpe(model: JsonObject, joined?: JoinedModel & { ids: Uint32Array }): TokenizerModel {
+function readBpe(model: JsonObject, native?: NativeJsonVocabulary): TokenizerModel {
   const unknown = model.unk_token ?? null;
   if (unknown !== null && typeof unknown !== "string") {
     throw invalidFile("model.unk_token", "a string or null", unknown);
   }
   const read: TokenizerModel = {
     type: "BPE",
-    ...(joined
-      ? { tokens: [], ids: joined.ids, merges: [] }
+    ...(native
+      ? { tokens: [], ids: new Uint32Array(), merges: [] }
       : { ...readVocab(model), merges: readMerges(model.merges) }),
     unknownToken: unknown ?? undefined,
     byteFallback: booleanField(model, "byte_fallback", false, "model"),
@@ -102,29 +102,20 @@ function readBpe(model: JsonObject, joined?: JoinedModel & { ids: Uint32Array })
     subwordPrefix: text(model, "continuing_subword_prefix", "") || undefined,
     wordSuffix: text(model, "end_of_word_suffix", "") || undefined,
   };
-  return joined ? cutWhenAsked(read, joined) : read;
+  return native ? askedFor(read, native) : read;
 }
 
 /** Most users of a tokenizer never ask for its hundred thousand tokens and merges as strings. */
-function cutWhenAsked(model: TokenizerModel, joined: JoinedModel): TokenizerModel {
-  const cut = ({ text, lengths }: JoinedModel["tokens"]) => {
-    const parts: string[] = new Array(lengths.length);
-    let at = 0;
-    for (let i = 0; i < lengths.length; i++) {
-      parts[i] = text.slice(at, at + lengths[i]!);
-      at += lengths[i]!;
-    }
-    return parts;
-  };
-  for (const name of ["tokens", "merges"] as const) {
-    let parts: string[] | undefined;
+function askedFor(model: TokenizerModel, native: NativeJsonVocabulary): TokenizerModel {
+  for (const name of ["tokens", "ids", "merges"] as const) {
+    let made: string[] | Uint32Array | undefined;
     const get = () => {
-      parts ??= cut(joined[name]);
-      return parts;
+      made ??= native[name]();
+      return made;
     };
     Object.defineProperty(model, name, { get, enumerable: true });
   }
-  return Object.defineProperty(model, "joined", { value: joined });
+  return Object.defineProperty(model, "native", { value: native });
 }
 
 /** Merges come as "left right" or as [left, right]. */

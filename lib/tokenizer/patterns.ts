@@ -11,6 +11,7 @@ export const SplitKind = {
   eachSpace: 5,
   cjkRuns: 6,
   deepseek: 7,
+  bloom: 8,
 } as const;
 
 /** One native split: `maxDigits` 0 means no limit; `contractions` counts for o200k only. */
@@ -41,6 +42,9 @@ export const deepseekPatterns = {
   cjk: "[\\u4e00-\\u9fa5\\u3040-\\u309f\\u30a0-\\u30ff]+",
   rest: "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
 } as const;
+
+/** BLOOM's: the class is what is none of a bracket, whitespace, | and the marks inside. */
+export const bloomPattern = " ?[^(\\s|[.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c])]+";
 
 /** One spelling for what files write in several: the same language, not the same text. */
 function canonical(pattern: string): string {
@@ -82,6 +86,7 @@ export function recognisePattern(pattern: string): SplitStage | undefined {
   ] as const) {
     if (spelled === known) return { kind, maxDigits: 0, contractions: true, leavesGaps: true };
   }
+  if (text === bloomPattern) return { kind: SplitKind.bloom, maxDigits: 0, contractions: true, leavesGaps: true };
   if (text === namedPatterns.gpt2) return { kind: SplitKind.gpt2, maxDigits: 0, contractions: true };
   const digits = digitsPart.exec(text);
   if (!digits) return undefined;

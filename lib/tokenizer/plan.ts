@@ -13,6 +13,7 @@ import {
   type JsonObject,
   limits,
   type TokenizerFile,
+  type TokenizerModel,
 } from "./tokenizer-file.ts";
 
 /** How a tokenizer works. */
@@ -98,6 +99,20 @@ function nativeDecoder(parts: JsonObject[]): Partial<NativeTokenizerSpec> | unde
   return stripsOne ? { decodeKind: DecodeKind.byteFallback, stripFirstSpace: true } : undefined;
 }
 
+function vocabularyOf(model: TokenizerModel): Partial<NativeTokenizerSpec> {
+  if (model.native) return { vocabulary: model.native };
+  const vocab = joinTexts(model.tokens);
+  const merges = joinTexts(model.merges);
+  return {
+    tokens: vocab.text,
+    tokenLengths: vocab.lengths,
+    tokenIds: model.ids,
+    merges: merges.text,
+    mergeLengths: merges.lengths,
+    mergeRanks: model.mergeRanks,
+  };
+}
+
 /** Joins texts for the crossing to native code. */
 export function joinTexts(texts: string[]): { text: string; lengths: Uint32Array } {
   const lengths = new Uint32Array(texts.length);
@@ -152,15 +167,13 @@ export function makePlan(file: TokenizerFile): Plan {
   const native = knownBytes && preTokenizer && fits && !prefixConflict && !marksConflict;
 
   const decoder = nativeDecoder(decoders);
-  const vocab = model.joined?.tokens ?? joinTexts(model.tokens);
-  const merges = model.joined?.merges ?? joinTexts(model.merges);
   const steps = native ? [] : readPreTokenizers(preTokenizers, !byteLevel);
   const { beginIds, endIds } = readPostProcessor(file);
   let unknown: number | undefined;
   if (model.unknownId !== undefined) {
     unknown = model.unknownId;
   } else if (model.unknownToken !== undefined) {
-    if (model.joined) unknown = model.joined.find(model.unknownToken);
+    if (model.native) unknown = model.native.find(model.unknownToken);
     else unknown = model.ids[model.tokens.indexOf(model.unknownToken)];
     if (unknown === undefined && model.type === "BPE")
       throw invalidFile("model.unk_token", "a token of the vocabulary", model.unknownToken);
@@ -169,12 +182,7 @@ export function makePlan(file: TokenizerFile): Plan {
   if (total > limits.addedTokens * 32) throw invalidFile("added_tokens", "at most 2 MB of text", total);
 
   const spec: NativeTokenizerSpec = {
-    tokens: vocab.text,
-    tokenLengths: vocab.lengths,
-    tokenIds: model.ids,
-    merges: merges.text,
-    mergeLengths: merges.lengths,
-    mergeRanks: model.mergeRanks,
+    ...vocabularyOf(model),
     added,
     stages: Uint32Array.from(
       (native ? preTokenizer.stages : []).flatMap((s) => [s.kind, s.maxDigits, +s.contractions]),
@@ -189,6 +197,7 @@ export function makePlan(file: TokenizerFile): Plan {
     wordSuffix: model.wordSuffix,
     maxWordCharacters: model.maxWordCharacters,
     scores: model.scores,
+    singlePrecision: model.singlePrecision,
     // Where special tokens' text is ordinary text, no model may make the token of it all the same: Unigram would.
     hidden: Uint32Array.from([...(model.hidden ?? []), ...added.filter((token) => token.special).map(({ id }) => id)]),
     beginIds,

@@ -153,10 +153,11 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   const common = { added_tokens, post_processor: template(proto, config) };
 
   if (proto.modelType === 1) {
-    const inside = tokens.some((token, id) => types[id] === TokenType.normal && token.lastIndexOf(mark) > 0);
     // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
     if (proto.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
-    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: !inside };
+    // The library sums scores over the whole text and not word by word: where two segmentations have the same sum, the rounding of
+    // all that came before decides.
+    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: false };
     const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: proto.dummyPrefix ? "always" : "never" }];
     if (byteFallback) decoders.push({ type: "ByteFallback" });
     if (proto.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
@@ -173,6 +174,7 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
       },
     });
     const matches = (type: number) => type === TokenType.normal || type === TokenType.userDefined;
+    file.model.singlePrecision = true;
     file.model.hidden = Uint32Array.from([...tokens.keys()].filter((id) => !matches(types[id]!)));
     return file;
   }

@@ -13,6 +13,7 @@ import {
 } from "./encode-options.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { joinIds, makePlan, type Plan } from "./plan.ts";
+import { ShortIds } from "./short-ids.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
 import type { TokenizerFile } from "./tokenizer-file.ts";
 import { oneOf } from "./truncation.ts";
@@ -34,6 +35,9 @@ export interface EncodingWithOffsets {
 /** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
 const asyncLength = 16_384;
 
+/** Ids of a batch that are kept as memory for the next: 16 MB. */
+const keptBatchIds = 1 << 22;
+
 /** What of Tokenizer turns texts into ids and back. */
 export class TextCodec {
   /** Highest id + 1, added tokens included: what an embedding needs at least. */
@@ -43,6 +47,8 @@ export class TextCodec {
   private readonly output: Uint32Array;
   private readonly names: TokenNames;
   private readonly isBpe: boolean;
+  private readonly shortIds = new ShortIds();
+  private batchIds: Uint32Array | undefined;
   private settled: SettledTexts | undefined;
   private guardedIds: ReadonlyMap<string, number> | undefined;
 
@@ -51,7 +57,7 @@ export class TextCodec {
     this.plan = makePlan(file);
     this.native = new binding.NativeTokenizer(this.plan.spec);
     // The addon has its own copy now.
-    Object.assign(this.plan.spec, { tokens: "", merges: "", scores: undefined, normalizer: [] });
+    Object.assign(this.plan.spec, { vocabulary: undefined, tokens: "", merges: "", scores: undefined, normalizer: [] });
     this.output = this.native.output;
     this.vocabSize = this.native.size;
     this.names = new TokenNames(file, this.vocabSize);
@@ -60,14 +66,15 @@ export class TextCodec {
 
   /**
    * Ids of a text. Linear in its length, also without a single space; for megabytes see encodeAsync. Text that looks like
-   * special tokens stays text unless `allowSpecial` says otherwise.
+   * special tokens stays text unless `allowSpecial` says otherwise. Short results share memory, as Node's small Buffers do: their
+   * `.buffer` holds other ids as well and cannot be transferred; `slice()` gives an array memory of its own.
    */
   encode(text: string, options?: EncodeOptions): Uint32Array {
     checkText(text);
     const flags = plainFlags(options);
     if (flags === undefined) return this.encodeWith(text, options, 0)[0];
     const result = this.native.encode(text, flags);
-    return typeof result === "number" ? this.output.slice(0, result) : result;
+    return typeof result === "number" ? this.shortIds.copy(this.output, result) : result;
   }
 
   /**
@@ -100,20 +107,59 @@ export class TextCodec {
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal } = {},
   ): Promise<Uint32Array[]> {
-    for (const text of texts) checkText(text);
+    // What one batch has left is the next one's memory; of batches at once, one has it.
+    const spare = this.batchIds;
+    this.batchIds = undefined;
+    const { ids, counts } = await this.encodeJoined(texts, options, spare);
+    const lists: Uint32Array[] = new Array(counts.length);
+    let at = 0;
+    for (let index = 0; index < counts.length; index++) {
+      const count = counts[index]!;
+      lists[index] = ids.slice(at, at + count);
+      at += count;
+    }
+    if (ids.length <= keptBatchIds) this.batchIds = ids;
+    return lists;
+  }
+
+  /**
+   * The same in one array: the ids of all texts one after the other, and how many are whose. An array a text is a sixth of the time of
+   * a batch.
+   * @param options.output memory for the ids, which are then a view of its beginning, if it has room for all
+   */
+  async encodeBatchJoined(
+    texts: readonly string[],
+    options: EncodeOptions & { signal?: AbortSignal; output?: Uint32Array } = {},
+  ): Promise<{ ids: Uint32Array; counts: Uint32Array }> {
+    const { output, ...rest } = options;
+    if (output !== undefined && !(output instanceof Uint32Array))
+      throw invalidArgument("output", "a Uint32Array", output);
+    const { ids, counts, total } = await this.encodeJoined(texts, rest, output);
+    return { ids: ids.length === total ? ids : ids.subarray(0, total), counts };
+  }
+
+  private async encodeJoined(
+    texts: readonly string[],
+    options: EncodeOptions & { signal?: AbortSignal },
+    memory: Uint32Array | undefined,
+  ): Promise<{ ids: Uint32Array; counts: Uint32Array; total: number }> {
+    const own = [...texts];
+    for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
     const crossing = this.crossing(options);
-    const job = this.native.encodeBatch([...texts], crossing.flags, crossing.extras);
+    const job = this.native.encodeBatch(own, crossing.flags, crossing.extras, memory);
     const [ids, counts] = await finish(job, options.signal);
-    const around = this.around(crossing.flags);
-    let at = 0;
-    return texts.map((_, index) => {
-      const count = counts[index]!;
-      at += count;
-      const own = ids.slice(at - count, at);
-      checkForbidden(own, crossing, around, `texts[${index}]`);
-      return own;
-    });
+    let total = 0;
+    for (const count of counts) total += count;
+    if (crossing.forbidden) {
+      const around = this.around(crossing.flags);
+      let at = 0;
+      for (const [index, count] of counts.entries()) {
+        checkForbidden(ids.subarray(at, at + count), crossing, around, `texts[${index}]`);
+        at += count;
+      }
+    }
+    return { ids, counts, total };
   }
 
   /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */

@@ -25,8 +25,8 @@ export class TokenNames {
 
   id(name: string): number | undefined {
     this.#added ??= tokenIds(this.#file.added);
-    const added = this.#added.get(name) ?? this.#file.model.joined?.find(name);
-    if (added !== undefined || this.#file.model.joined) return added;
+    const added = this.#added.get(name) ?? (name.isWellFormed() ? this.#file.model.native?.find(name) : undefined);
+    if (added !== undefined || this.#file.model.native) return added;
     if (!this.#byName) {
       this.#byName = new Map();
       const { tokens, ids } = this.#file.model;

@@ -1,5 +1,5 @@
 // tokenizer.json: what heddle reads of it, checked before anything uses it.
-import { binding } from "../binding.ts";
+import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { readModel } from "./model-file.ts";
 
@@ -16,13 +16,6 @@ export interface AddedToken {
   special: boolean;
 }
 
-/** Tokens and merges as native code reads and takes them: see NativeJsonVocabulary. */
-export interface JoinedModel {
-  tokens: { text: string; lengths: Uint32Array };
-  merges: { text: string; lengths: Uint32Array };
-  find(token: string): number | undefined;
-}
-
 /** How pieces of text become tokens. `tokens[i]` has the id `ids[i]`. */
 export interface TokenizerModel {
   type: "BPE" | "WordPiece" | "Unigram" | "WordLevel";
@@ -30,8 +23,8 @@ export interface TokenizerModel {
   ids: Uint32Array;
   /** BPE: left and right parts in turn, best first. */
   merges: string[];
-  /** The same texts joined, where a model has them so: tokens and merges are then made when asked for. Not enumerable. */
-  joined?: JoinedModel;
+  /** Where native code has read all three of them: they are then made when asked for. Not enumerable. */
+  native?: NativeJsonVocabulary;
   /** Ranks of the merges where they are not their order: GGUF scores may tie. */
   mergeRanks?: Uint32Array;
   unknownToken: string | undefined;
@@ -48,6 +41,8 @@ export interface TokenizerModel {
   maxWordCharacters?: number;
   /** Unigram: one a token. */
   scores?: Float64Array;
+  /** Unigram: sums of scores are of 32 bits, as in SentencePiece's library; those of a tokenizer.json are of 64. */
+  singlePrecision?: boolean;
   /** Unigram: ids that no text matches, such as those of bytes; special tokens are none besides. */
   hidden?: Uint32Array;
 }
@@ -91,18 +86,16 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED. */
-export function parseTokenizerFile(source: string | Uint8Array): TokenizerFile {
+/**
+ * Parses and checks a tokenizer.json. Throws INVALID_FILE or, for models of another type, UNSUPPORTED.
+ * @param compiled what a cache says of it
+ */
+export function parseTokenizerFile(source: string | Uint8Array, compiled?: NativeJsonVocabulary): TokenizerFile {
   const bytes = typeof source !== "string" ? source : source.isWellFormed() ? Buffer.from(source) : undefined;
-  const read = bytes && binding.readJsonVocabulary(bytes);
+  const read = compiled ?? (bytes && binding.readJsonVocabulary(bytes));
   const json = read && tryJson(read.rest); // what is wrong with it is said of the whole file below
   if (isObject(json) && isObject(json.model) && (json.model.type ?? "BPE") === "BPE") {
-    return readTokenizerFile(json, {
-      ids: read!.tokenIds,
-      tokens: { text: read!.tokens, lengths: read!.tokenLengths },
-      merges: { text: read!.merges, lengths: read!.mergeLengths },
-      find: read!.find,
-    });
+    return readTokenizerFile(json, read);
   }
   return readTokenizerFile(parseJson(typeof source === "string" ? source : Buffer.from(source).toString("utf8")));
 }
@@ -123,12 +116,12 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** The same from the parsed object, of which `joined` may hold the vocabulary and the merges. */
-export function readTokenizerFile(json: unknown, joined?: JoinedModel & { ids: Uint32Array }): TokenizerFile {
+/** The same from the parsed object, of which `native` may hold the vocabulary and the merges. */
+export function readTokenizerFile(json: unknown, native?: NativeJsonVocabulary): TokenizerFile {
   if (!isObject(json)) throw invalidFile("tokenizer.json", "an object", json);
-  const model = readModel(json.model, joined);
+  const model = readModel(json.model, native);
   const added = readAddedTokens(json.added_tokens ?? []);
-  if (joined) for (const token of added) token.id = joined.find(token.content) ?? token.id;
+  if (native) for (const token of added) token.id = native.find(token.content) ?? token.id;
   else settleIds(added, (json.model as JsonObject).vocab!, model);
   return {
     added,

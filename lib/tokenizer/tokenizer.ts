@@ -32,6 +32,7 @@ import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
 import { trainFile } from "./train.ts";
 import type { TrainOptions } from "./train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
+import { readVocabularyCache, writeVocabularyCache } from "./vocabulary-cache.ts";
 import { configToJson, tokenizerToJson } from "./write.ts";
 
 /**
@@ -77,15 +78,34 @@ export class Tokenizer extends TextCodec {
    * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
    * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name.
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
+   *
+   * @param options.cache keep a compiled form of a tokenizer.json's byte pair encoding beside it (tokenizer.json.heddle) and read it
+   * where it belongs to the very content of the file, which is then not parsed; made anew where it does not. Default false.
    */
-  static async load(path: string, options: { signal?: AbortSignal } = {}): Promise<Tokenizer> {
+  static async load(path: string, options: { signal?: AbortSignal; cache?: boolean } = {}): Promise<Tokenizer> {
     const texts = await readFolder(path, options.signal);
     try {
-      return Tokenizer.fromFiles(texts);
+      return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
     } catch (error) {
       if (!(error instanceof HeddleError) || error.code === "NOT_FOUND") throw error;
       throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
     }
+  }
+
+  private static async loadCached(texts: TokenizerTexts): Promise<Tokenizer> {
+    const { tokenizerPath, tokenizer: source } = texts;
+    if (tokenizerPath === undefined || !(source instanceof Uint8Array)) return Tokenizer.fromFiles(texts);
+    const compiled = await readVocabularyCache(tokenizerPath, source);
+    if (compiled) {
+      try {
+        return Tokenizer.fromFiles({ ...texts, compiled });
+      } catch (error) {
+        if (!(error instanceof HeddleError)) throw error; // else the file itself will say what is wrong, or that nothing is
+      }
+    }
+    const loaded = Tokenizer.fromFiles(texts);
+    await writeVocabularyCache(tokenizerPath, source, loaded.file);
+    return loaded;
   }
 
   /** From the texts of the files that `load` reads. */

@@ -10,6 +10,7 @@
 #include "binding/init.h"
 #include "binding/tokenizer_calls.h"
 #include "binding/tokenizer_job.h"
+#include "binding/tokenizer_workspace.h"
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
 #include "tokenizer/model_builder.h"
@@ -58,15 +59,24 @@ std::vector<double> to_doubles(const Napi::Value& value) {
   return {numbers.Data(), numbers.Data() + numbers.ElementLength()};
 }
 
+// `vocabulary` (what readJsonVocabulary returned), or the texts themselves.
+void read_texts(const Napi::Object& object, TokenizerSpec& spec) {
+  spec.vocabulary = to_json_vocabulary(object.Get("vocabulary"));
+  if (spec.vocabulary != nullptr) {
+    spec.texts = texts_of(spec.vocabulary);
+    return;
+  }
+  const std::u16string tokens = to_utf16(object.Get("tokens"), "tokens"), merges = to_utf16(object.Get("merges"), "merges");
+  spec.texts = std::make_shared<const VocabularyTexts>(
+      to_vocabulary_texts(tokens, to_uint32s(object.Get("tokenLengths"), "tokenLengths"), to_uint32s(object.Get("tokenIds"), "tokenIds"),
+                          merges, to_uint32s(object.Get("mergeLengths"), "mergeLengths")));
+}
+
 TokenizerSpec to_spec(const Napi::Value& value) {
   if (!value.IsObject()) throw invalid_argument("spec: expected an object");
   const Napi::Object object = value.As<Napi::Object>();
   TokenizerSpec spec;
-  spec.tokens = to_utf16(object.Get("tokens"), "tokens");
-  spec.token_lengths = to_uint32s(object.Get("tokenLengths"), "tokenLengths");
-  spec.token_ids = to_uint32s(object.Get("tokenIds"), "tokenIds");
-  spec.merges = to_utf16(object.Get("merges"), "merges");
-  spec.merge_lengths = to_uint32s(object.Get("mergeLengths"), "mergeLengths");
+  read_texts(object, spec);
   spec.merge_ranks = to_uint32s(object.Get("mergeRanks"), "mergeRanks");
   spec.added = to_added(object.Get("added"));
   spec.stages = to_stages(object.Get("stages"));
@@ -81,6 +91,7 @@ TokenizerSpec to_spec(const Napi::Value& value) {
   spec.word_suffix = to_utf8(object.Get("wordSuffix"), "wordSuffix");
   spec.max_word_characters = uint_field(object, "maxWordCharacters", 100);
   spec.scores = to_doubles(object.Get("scores"));
+  spec.single_precision = bool_field(object, "singlePrecision");
   spec.hidden = to_uint32s(object.Get("hidden"), "hidden");
   spec.begin_ids = to_uint32s(object.Get("beginIds"), "beginIds");
   spec.end_ids = to_uint32s(object.Get("endIds"), "endIds");
@@ -119,6 +130,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   explicit NativeTokenizer(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeTokenizer>(info) {
     guard(info, [&] {
       model_ = shared_tokenizer(to_spec(info[0]));
+      share_json_vocabulary(info[0].As<Napi::Object>().Get("vocabulary"), model_->vocabulary);
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
@@ -135,7 +147,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
  private:
   Napi::Value size(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text.size()); });
+    return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
   }
 
   Napi::Value model_number(const Napi::CallbackInfo& info) {
@@ -170,9 +182,12 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
     return guard(info, [&]() -> Napi::Value { return start_decode_batch(info, from(info.This())->model_); });
   }
 
-  // encodeBatch(texts, flags, extras?) -> { promise: Promise<[ids, counts]>, cancel() }.
+  // encodeBatch(texts, flags, extras?, spare?) -> { promise: Promise<[ids, counts]>, cancel() }.
   Napi::Value encode_batch(const Napi::CallbackInfo& info) {
-    return guard(info, [&]() -> Napi::Value { return start_encode_batch(info, from(info.This())->model_); });
+    return guard(info, [&]() -> Napi::Value { 
+      NativeTokenizer& self = *from(info.This());
+      return start_encode_batch(info, self.model_, self.workspaces_);
+    });
   }
 
   // tokenBytes(id) -> Uint8Array of what the token decodes to by itself, empty for an unknown id.
@@ -182,7 +197,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
       const uint32_t id = to_flags(info[0]);
       const int16_t byte = id < model.byte_value.size() ? model.byte_value[id] : -1;
       const char single = static_cast<char>(byte);
-      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text.bytes(id);
+      const std::string_view bytes = byte >= 0 ? std::string_view(&single, 1) : model.text().bytes(id);
       Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), bytes.size());
       std::copy(bytes.begin(), bytes.end(), array.Data());
       return array;
@@ -198,6 +213,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
 
   std::shared_ptr<const TokenizerModel> model_;
   std::shared_ptr<TokenizerCalls> calls_;
+  std::shared_ptr<Workspaces> workspaces_ = std::make_shared<Workspaces>();
 };
 
 // In JavaScript: class NativeDecoder { constructor(tokenizer, skipSpecial, continuing); push(id): string; flush(); settled }.

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tokenizer/encoder.h"
+#include "tokenizer/vocabulary_texts.h"
 
 namespace heddle {
 
@@ -35,8 +36,16 @@ Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
 
+// Of an object that readJsonVocabulary made; null for undefined. Throws INVALID_ARGUMENT for another.
+std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary);
+// Lets such an object have the texts of another of equal ones.
+void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary);
+
 // See NativeTokenizer.encodeBatch.
-Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
+class Workspaces;
+Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model,
+                               std::shared_ptr<Workspaces> workspaces);
 // See NativeTokenizer.decodeBatch.
 Napi::Value start_decode_batch(const Napi::CallbackInfo& info, std::shared_ptr<const TokenizerModel> model);
 

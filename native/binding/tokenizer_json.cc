@@ -1,54 +1,176 @@
-// readJsonVocabulary(bytes) -> { rest, tokens, tokenLengths, tokenIds, merges, mergeLengths, find(token) }, or undefined.
+// readJsonVocabulary(bytes) and readCompiledVocabulary(bytes, source) -> NativeJsonVocabulary, or undefined: see lib/binding.ts.
+#include <algorithm>
 #include <memory>
+#include <new>
 #include <string>
 
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/tokenizer.h"
 #include "runtime/error.h"
+#include "tokenizer/compiled_vocabulary.h"
 #include "tokenizer/json_vocabulary.h"
+#include "tokenizer/memory.h"
 
 namespace heddle {
 namespace {
 
-Napi::Value to_utf16_string(Napi::Env env, const std::u16string& text) {
-  napi_value result;
-  if (napi_create_string_utf16(env, text.data(), text.size(), &result) != napi_ok) throw Napi::Error::New(env);
-  return {env, result};
+constexpr napi_type_tag vocabulary_tag = {0x6c1f9a0b37d54e82ULL, 0x93b5e27c4d180fa6ULL};
+
+std::string_view to_view(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray() || value.As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw invalid_argument(std::string(name) + ": expected a Uint8Array, got something else");
+  }
+  const auto bytes = value.As<Napi::Uint8Array>();
+  return {reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()};
 }
 
-Napi::Value read(const Napi::CallbackInfo& info) {
-  return guard(info, [&]() -> Napi::Value {
-    const Napi::Env env = info.Env();
-    if (!info[0].IsTypedArray() || info[0].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
-      throw invalid_argument("bytes: expected a Uint8Array, got something else");
+class NativeJsonVocabulary : public Napi::ObjectWrap<NativeJsonVocabulary> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "NativeJsonVocabulary",
+                       {InstanceAccessor<&NativeJsonVocabulary::rest>("rest"),
+                        InstanceMethod<&NativeJsonVocabulary::find>("find"),
+                        InstanceMethod<&NativeJsonVocabulary::ids>("ids"),
+                        InstanceMethod<&NativeJsonVocabulary::tokens>("tokens"),
+                        InstanceMethod<&NativeJsonVocabulary::merges>("merges"),
+                        InstanceMethod<&NativeJsonVocabulary::compile>("compile")});
+  }
+
+  // readJsonVocabulary alone calls it, with an External of what it has read.
+  explicit NativeJsonVocabulary(const Napi::CallbackInfo& info) : Napi::ObjectWrap<NativeJsonVocabulary>(info) {
+    guard(info, [&] {
+      if (!info[0].IsExternal()) throw invalid_argument("NativeJsonVocabulary: made by readJsonVocabulary alone");
+      read_ = *info[0].As<Napi::External<std::shared_ptr<const JsonVocabulary>>>().Data();
+      info.This().As<Napi::Object>().TypeTag(&vocabulary_tag);
+    });
+  }
+
+  static std::shared_ptr<const JsonVocabulary>& from(const Napi::Value& value) {
+    if (!value.IsObject() || !value.As<Napi::Object>().CheckTypeTag(&vocabulary_tag)) {
+      throw invalid_argument("vocabulary: expected what readJsonVocabulary returns, got something else");
     }
-    const auto bytes = info[0].As<Napi::Uint8Array>();
-    const std::shared_ptr<const JsonVocabulary> vocabulary =
-        read_json_vocabulary({reinterpret_cast<const char*>(bytes.Data()), bytes.ElementLength()});
-    if (vocabulary == nullptr) return env.Undefined();
-    const Napi::Object result = Napi::Object::New(env);
-    result.Set("rest", to_string(env, vocabulary->rest));
-    result.Set("tokens", to_utf16_string(env, vocabulary->tokens));
-    result.Set("tokenLengths", to_array(env, vocabulary->token_lengths));
-    result.Set("tokenIds", to_array(env, vocabulary->token_ids));
-    result.Set("merges", to_utf16_string(env, vocabulary->merges));
-    result.Set("mergeLengths", to_array(env, vocabulary->merge_lengths));
-    const auto find = [vocabulary](const Napi::CallbackInfo& call) {
-      return guard(call, [&]() -> Napi::Value {
-        const uint32_t id = vocabulary->find(to_utf16(call[0], "token"));
-        return id == UINT32_MAX ? call.Env().Undefined() : Napi::Number::New(call.Env(), id);
-      });
-    };
-    result.Set("find", Napi::Function::New(env, find, "find"));
-    return result;
-  });
-}
+    return Unwrap(value.As<Napi::Object>())->read_;
+  }
+
+ private:
+  Napi::Value rest(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return to_string(info.Env(), from(info.This())->rest); });
+  }
+
+  // find(token) -> its id, or undefined.
+  Napi::Value find(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const uint32_t id = from(info.This())->find(to_utf8(info[0], "token"));
+      return id == UINT32_MAX ? info.Env().Undefined() : Napi::Number::New(info.Env(), id);
+    });
+  }
+
+  Napi::Value ids(const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return to_array(info.Env(), from(info.This())->texts.token_ids); });
+  }
+  Napi::Value tokens(const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      const VocabularyTexts& texts = from(info.This())->texts;
+      return to_strings(info.Env(), texts.tokens.view(), texts.token_lengths);
+    });
+  }
+  Napi::Value merges(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const JsonVocabulary& read = *from(info.This());
+      const VocabularyTexts& texts = read.texts;
+      if (!texts.merge_tokens.empty()) return parts_of(info.Env(), read);
+      return to_strings(info.Env(), texts.merges.view(), texts.merge_lengths);
+    });
+  }
+
+  // compile(source) -> Uint8Array, or undefined where it cannot be.
+  Napi::Value compile(const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const std::string compiled = compile_vocabulary(*from(info.This()), to_view(info[0], "source"));
+      if (compiled.empty()) return info.Env().Undefined();
+      Napi::Uint8Array array = Napi::Uint8Array::New(info.Env(), compiled.size());
+      std::copy(compiled.begin(), compiled.end(), array.Data());
+      return array;
+    });
+  }
+
+  static Napi::Value parts_of(Napi::Env env, const JsonVocabulary& read) {
+    const IdBuffer& numbers = read.texts.merge_tokens;
+    const Napi::Array array = Napi::Array::New(env, numbers.size() / 3 * 2);
+    uint32_t at = 0;
+    for (size_t i = 0; i < numbers.size(); i += 3) {
+      const Napi::HandleScope scope(env);
+      array.Set(at++, to_string(env, read.token(numbers[i])));
+      array.Set(at++, to_string(env, read.token(numbers[i + 1])));
+    }
+    return array;
+  }
+
+  static Napi::Value to_strings(Napi::Env env, std::string_view text, const IdBuffer& lengths) {
+    const Napi::Array array = Napi::Array::New(env, lengths.size());
+    size_t at = 0;
+    for (size_t i = 0; i < lengths.size(); ++i) {
+      const Napi::HandleScope scope(env);
+      array.Set(static_cast<uint32_t>(i), to_string(env, text.substr(at, lengths[i])));
+      at += lengths[i];
+    }
+    return array;
+  }
+
+  std::shared_ptr<const JsonVocabulary> read_;
+};
 
 void init(Napi::Env env, Napi::Object exports) {
-  exports.Set("readJsonVocabulary", Napi::Function::New<read>(env, "readJsonVocabulary"));
+  const Napi::Function made = NativeJsonVocabulary::define(env);
+  auto constructor = std::make_shared<Napi::FunctionReference>(Napi::Persistent(made));
+  const auto give = [constructor](Napi::Env env, std::shared_ptr<const JsonVocabulary> vocabulary) -> Napi::Value {
+    if (vocabulary == nullptr) return env.Undefined();
+    return constructor->New({Napi::External<std::shared_ptr<const JsonVocabulary>>::New(env, &vocabulary)});
+  };
+  const auto read = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] { return give(info.Env(), read_json_vocabulary(to_view(info[0], "bytes"))); });
+  };
+  const auto read_compiled = [give](const Napi::CallbackInfo& info) {
+    return guard(info, [&] {
+      return give(info.Env(), read_compiled_vocabulary(to_view(info[0], "bytes"), to_view(info[1], "source")));
+    });
+  };
+  // bytesForFile(size) -> Uint8Array of zeros, whose memory the system has back as soon as it is collected.
+  const auto bytes_for_file = [](const Napi::CallbackInfo& info) {
+    return guard(info, [&]() -> Napi::Value {
+      const size_t size = to_flags(info[0]);
+      const size_t taken = std::max<size_t>(1, size);
+      void* memory = take_zeros(taken);
+      if (memory == nullptr) throw std::bad_alloc();
+      Napi::ArrayBuffer buffer;
+      try {
+        buffer = Napi::ArrayBuffer::New(info.Env(), memory, size, [taken](Napi::Env, void* given) { give_zeros(given, taken); });
+      } catch (...) {
+        give_zeros(memory, taken);
+        throw;
+      }
+      return Napi::Uint8Array::New(info.Env(), size, buffer, 0);
+    });
+  };
+  exports.Set("bytesForFile", Napi::Function::New(env, bytes_for_file, "bytesForFile"));
+  exports.Set("readJsonVocabulary", Napi::Function::New(env, read, "readJsonVocabulary"));
+  exports.Set("readCompiledVocabulary", Napi::Function::New(env, read_compiled, "readCompiledVocabulary"));
 }
 BindingInit registered(init);
 
 }  // namespace
+
+std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value) {
+  return value.IsUndefined() ? nullptr : NativeJsonVocabulary::from(value);
+}
+
+std::shared_ptr<const VocabularyTexts> texts_of(const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  return {vocabulary, &vocabulary->texts};
+}
+
+void share_json_vocabulary(const Napi::Value& value, const std::shared_ptr<const JsonVocabulary>& vocabulary) {
+  if (!value.IsUndefined() && vocabulary != nullptr) NativeJsonVocabulary::from(value) = vocabulary;
+}
+
 }  // namespace heddle

@@ -29,6 +29,7 @@ class AsciiBlock {
   uint32_t spaces() const { return within(bytes_, '\t', 5) | equal(' '); }
   uint32_t newlines() const { return equal('\n') | equal('\r'); }
   uint32_t high() const { return mask(bytes_); }
+  uint32_t controls() const { return within(bytes_, 0, 32); }
   uint32_t equal(char c) const { return mask(_mm_cmpeq_epi8(bytes_, _mm_set1_epi8(c))); }
 
  private:
@@ -62,6 +63,9 @@ class AsciiBlock {
   }
   uint32_t high() const {
     return mask([](uint8_t c) { return c >= 0x80; });
+  }
+  uint32_t controls() const {
+    return mask([](uint8_t c) { return c < 0x20; });
   }
   uint32_t equal(char wanted) const {
     return mask([wanted](uint8_t c) { return c == static_cast<uint8_t>(wanted); });

@@ -2,19 +2,28 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
 #include <new>
 #include <string_view>
+#include <utility>
+
+#include "tokenizer/memory.h"
 
 namespace heddle {
 
 template <class T>
 class RawBuffer {
  public:
-  T* data() { return data_.get(); }
-  const T* data() const { return data_.get(); }
+  RawBuffer() = default;
+  RawBuffer(RawBuffer&& other) noexcept { swap(other); }
+  RawBuffer& operator=(RawBuffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  ~RawBuffer() { give_memory(data_, capacity_ * sizeof(T)); }
+
+  T* data() { return data_; }
+  const T* data() const { return data_; }
   size_t capacity() const { return capacity_; }
 
   // Room for `count` in all; keeps what is there.
@@ -22,26 +31,35 @@ class RawBuffer {
     if (count <= capacity_) return;
     if (count < 2 * capacity_) count = 2 * capacity_;
     if (count > SIZE_MAX / sizeof(T)) throw std::bad_alloc();
-    void* grown = std::realloc(data_.get(), count * sizeof(T));
+    const size_t before = capacity_ * sizeof(T);
+    void* grown = resize_memory(data_, before, count * sizeof(T), before);
     if (grown == nullptr) throw std::bad_alloc();
-    (void)data_.release();
-    data_.reset(static_cast<T*>(grown));
+    data_ = static_cast<T*>(grown);
     capacity_ = count;
   }
 
  private:
-  struct Free {
-    void operator()(T* memory) const { std::free(memory); }
-  };
-  std::unique_ptr<T, Free> data_;
+  void swap(RawBuffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(capacity_, other.capacity_);
+  }
+  T* data_ = nullptr;
   size_t capacity_ = 0;
 };
 
 // A list of ids or offsets.
 class IdBuffer {
  public:
+  IdBuffer() = default;
+  IdBuffer(IdBuffer&& other) noexcept : buffer_(std::move(other.buffer_)), size_(std::exchange(other.size_, 0)) {}
+  IdBuffer& operator=(IdBuffer&& other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
   void clear() { size_ = 0; }
   size_t size() const { return size_; }
+  size_t capacity() const { return buffer_.capacity(); }
   bool empty() const { return size_ == 0; }
   uint32_t* data() { return buffer_.data(); }
   const uint32_t* data() const { return buffer_.data(); }
@@ -75,6 +93,36 @@ class IdBuffer {
 
  private:
   RawBuffer<uint32_t> buffer_;
+  size_t size_ = 0;
+};
+
+// Text that grows at its end.
+class TextBuffer {
+ public:
+  TextBuffer() = default;
+  TextBuffer(TextBuffer&& other) noexcept : buffer_(std::move(other.buffer_)), size_(std::exchange(other.size_, 0)) {}
+  TextBuffer& operator=(TextBuffer&& other) noexcept {
+    std::swap(buffer_, other.buffer_);
+    std::swap(size_, other.size_);
+    return *this;
+  }
+  size_t size() const { return size_; }
+  const char* data() const { return buffer_.data(); }
+  std::string_view view() const { return {buffer_.data(), size_}; }
+  char* room(size_t count) {
+    if (buffer_.capacity() - size_ < count) buffer_.reserve(size_ + count + 64);
+    return buffer_.data() + size_;
+  }
+  void took(size_t count) { size_ += count; }  // of the room, now written
+  void append(std::string_view text) {
+    if (!text.empty()) std::memcpy(room(text.size()), text.data(), text.size());
+    size_ += text.size();
+  }
+  void shorten(size_t size) { size_ = size; }
+  void clear() { size_ = 0; }
+
+ private:
+  RawBuffer<char> buffer_;
   size_t size_ = 0;
 };
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "tokenizer/buffers.h"
+
 namespace heddle {
 
 // U+0021..7E, U+00A1..AC and U+00AE..FF stand for themselves, the other 68 bytes in order for U+0100..U+0143.
@@ -27,35 +29,36 @@ class ByteAlphabet {
 
   int byte(uint32_t character) const { return character < alphabet_end ? byte_of_[character] : -1; }
 
-  // The same of UTF-8.
-  bool to_bytes(const std::string& text, std::string& out) const {
-    const size_t before = out.size();
+  // Writes the bytes that `text`, UTF-8, stands for, at most as many, and returns where they end. Null if a character is not of the
+  // alphabet.
+  char* to_bytes(std::string_view text, char* out) const {
     for (size_t i = 0; i < text.size(); ++i) {
       auto code = static_cast<uint32_t>(static_cast<uint8_t>(text[i]));
       if (code >= 0x80) {  // the alphabet has no character of more than two bytes
-        if ((code & 0xE0) != 0xC0 || i + 1 == text.size()) code = alphabet_end;
-        else code = (code & 0x1F) << 6 | (static_cast<uint8_t>(text[++i]) & 0x3Fu);
+        if ((code & 0xE0) != 0xC0 || i + 1 == text.size()) return nullptr;
+        code = (code & 0x1F) << 6 | (static_cast<uint8_t>(text[++i]) & 0x3Fu);
       }
-      if (byte(code) < 0) {
-        out.resize(before);
-        return false;
-      }
-      out += static_cast<char>(byte(code));
+      const int found = byte(code);
+      if (found < 0) return nullptr;
+      *out++ = static_cast<char>(found);
     }
-    return true;
+    return out;
   }
 
-  // Appends the bytes that `text` stands for. False, with `out` as it was, if a character is not of the alphabet.
-  bool to_bytes(std::u16string_view text, std::string& out) const {
-    const size_t before = out.size();
-    for (const char16_t unit : text) {
-      if (unit >= alphabet_end || byte_of_[unit] < 0) {
-        out.resize(before);
-        return false;
-      }
-      out += static_cast<char>(byte_of_[unit]);
-    }
+  // Appends the same. False, with `out` as it was, if a character is not of the alphabet.
+  bool to_bytes(std::string_view text, TextBuffer& out) const {
+    char* const begin = out.room(text.size());
+    const char* const end = to_bytes(text, begin);
+    if (end == nullptr) return false;
+    out.took(static_cast<size_t>(end - begin));
     return true;
+  }
+  bool to_bytes(std::string_view text, std::string& out) const {
+    const size_t before = out.size();
+    out.resize(before + text.size());
+    const char* const end = to_bytes(text, &out[before]);
+    out.resize(end == nullptr ? before : static_cast<size_t>(end - out.data()));
+    return end != nullptr;
   }
 
  private:

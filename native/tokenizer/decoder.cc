@@ -12,9 +12,9 @@ Decoder::Decoder(std::shared_ptr<const TokenizerModel> model, bool skip_special,
       at_start_(!continuing && model_->strip_first_space) {}
 
 void Decoder::push(uint32_t id, std::string& out) {
-  if (!model_->text.has(id)) return;
+  if (!model_->text().has(id)) return;
   if (skip_special_ && model_->is_special[id]) return;
-  const std::string_view text = model_->text.bytes(id);
+  const std::string_view text = model_->text().bytes(id);
   if (model_->decode_kind == DecodeKind::byte_fallback) {
     const int16_t byte = model_->byte_value[id];
     if (byte >= 0) {
@@ -61,9 +61,9 @@ void Decoder::push_text(std::string_view text, std::string& out) {
 }
 
 bool settled_text(const TokenizerModel& model, uint32_t id, std::string_view& text) {
-  if (model.decode_kind == DecodeKind::steps || !model.text.has(id) || model.is_special[id]) return false;
+  if (model.decode_kind == DecodeKind::steps || !model.text().has(id) || model.is_special[id]) return false;
   if (model.decode_kind == DecodeKind::byte_fallback && model.byte_value[id] >= 0) return false;
-  text = model.text.bytes(id);
+  text = model.text().bytes(id);
   return utf::is_well_formed(text);
 }
 

@@ -1,209 +1,92 @@
 #include "tokenizer/json_vocabulary.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "tokenizer/hash_bytes.h"
+#include "tokenizer/json_reader.h"
 #include "tokenizer/utf.h"
 #include "tokenizer/vocab.h"
 
 namespace heddle {
 namespace {
 
-constexpr size_t most_token_units = 1 << 16;
+constexpr size_t most_token_bytes = 1 << 16;  // of fewer UTF-16 units, then: the limit that JavaScript knows
 
-uint64_t hash_of(std::u16string_view text) { return hash_bytes(reinterpret_cast<const char*>(text.data()), 2 * text.size()); }
-
-// Every function returns false where the text is not what it reads.
-class Reader {
- public:
-  explicit Reader(std::string_view json) : at_(json.data()), end_(json.data() + json.size()) {}
-
-  const char* place() const { return at_; }
-  void skip_space() {
-    while (at_ < end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) ++at_;
-  }
-  bool take(char c) {
-    skip_space();
-    if (at_ == end_ || *at_ != c) return false;
-    ++at_;
-    return true;
-  }
-  bool is_next(char c) {
-    skip_space();
-    return at_ < end_ && *at_ == c;
-  }
-
-  // Appends a string. No lone surrogates.
-  bool string(std::u16string& out) {
-    if (!take('"')) return false;
-    while (at_ < end_) {
-      const auto c = static_cast<uint8_t>(*at_);
-      if (c == '"') {
-        ++at_;
-        return true;
-      }
-      if (c < 0x20) return false;
-      if (c == '\\') {
-        if (!escape(out)) return false;
-      } else if (c < 0x80) {
-        out += static_cast<char16_t>(c);
-        ++at_;
-      } else if (!character(out)) {
-        return false;
-      }
-    }
-    return false;
-  }
-
-  bool number(uint32_t& out) {
-    skip_space();
-    const char* begin = at_;
-    uint64_t value = 0;
-    while (at_ < end_ && *at_ >= '0' && *at_ <= '9' && at_ - begin < 9) value = 10 * value + static_cast<uint64_t>(*at_++ - '0');
-    if (at_ == begin || (*begin == '0' && at_ - begin > 1)) return false;
-    if (at_ == end_ || (*at_ >= '0' && *at_ <= '9') || *at_ == '.' || *at_ == 'e' || *at_ == 'E') return false;
-    out = static_cast<uint32_t>(value);
-    return true;
-  }
-
-  // Any value; what is wrong inside it does not show.
-  bool skip_value() {
-    skip_space();
-    int depth = 0;
-    do {
-      skip_space();
-      if (at_ == end_) return false;
-      if (*at_ == '"') {
-        if (!skip_string()) return false;
-      } else {
-        if (*at_ == '{' || *at_ == '[') ++depth;
-        if (*at_ == '}' || *at_ == ']') --depth;
-        if (depth < 0) return false;
-        ++at_;
-      }
-    } while (depth > 0 || (at_ < end_ && !std::strchr(",}] \n\r\t", *at_)));
-    return true;
-  }
-
- private:
-  bool skip_string() {
-    for (++at_; at_ < end_; ++at_) {
-      if (*at_ == '"') {
-        ++at_;
-        return true;
-      }
-      if (*at_ == '\\' && ++at_ == end_) return false;
-    }
-    return false;
-  }
-
-  bool character(std::u16string& out) {
-    int skip = 0;
-    const int size = utf::character_length(at_, static_cast<size_t>(end_ - at_), skip);
-    if (size == 0) return false;
-    int same = 0;
-    uint32_t code = utf::decode(at_, same);
-    at_ += size;
-    if (code >= 0x10000) {
-      code -= 0x10000;
-      out += static_cast<char16_t>(0xD800 + (code >> 10));
-      code = 0xDC00 + (code & 0x3FF);
-    }
-    out += static_cast<char16_t>(code);
-    return true;
-  }
-
-  bool hex(uint32_t& out) {
-    if (end_ - at_ < 4) return false;
-    out = 0;
-    for (int i = 0; i < 4; ++i) {
-      const char c = *at_++;
-      const int digit = c >= '0' && c <= '9'   ? c - '0'
-                        : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                        : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                               : -1;
-      if (digit < 0) return false;
-      out = out << 4 | static_cast<uint32_t>(digit);
-    }
-    return true;
-  }
-
-  bool escape(std::u16string& out) {
-    if (end_ - at_ < 2) return false;
-    ++at_;
-    const char c = *at_++;
-    if (c == 'u') {
-      uint32_t unit = 0;
-      if (!hex(unit) || (unit & 0xFC00) == 0xDC00) return false;
-      out += static_cast<char16_t>(unit);
-      if ((unit & 0xFC00) != 0xD800) return true;
-      uint32_t second = 0;
-      if (end_ - at_ < 2 || at_[0] != '\\' || at_[1] != 'u') return false;
-      at_ += 2;
-      if (!hex(second) || (second & 0xFC00) != 0xDC00) return false;
-      out += static_cast<char16_t>(second);
-      return true;
-    }
-    static const char from[] = "\"\\/bfnrt";
-    static const char to[] = "\"\\/\b\f\n\r\t";
-    const char* found = std::strchr(from, c);
-    if (c == '\0' || found == nullptr) return false;
-    out += static_cast<char16_t>(to[found - from]);
-    return true;
-  }
-
-  const char* at_;
-  const char* end_;
-};
-
-bool read_tokens(Reader& in, JsonVocabulary& out) {
+bool read_tokens(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
+  out.tokens.room(in.left() / 4);  // memory that is not written to costs nothing
   do {
     const size_t begin = out.tokens.size();
     uint32_t id = 0;
     if (!in.string(out.tokens) || !in.take(':') || !in.number(id) || id > max_token_id) return false;
-    if (out.tokens.size() - begin > most_token_units || out.token_ids.size() > max_token_id) return false;
-    out.token_lengths.push_back(static_cast<uint32_t>(out.tokens.size() - begin));
+    const size_t length = out.tokens.size() - begin;
+    if (length > most_token_bytes || out.token_ids.size() > max_token_id) return false;
+    out.token_lengths.push_back(static_cast<uint32_t>(length));
     out.token_ids.push_back(id);
   } while (in.take(','));
   return in.take('}');
 }
 
-bool read_merges(Reader& in, JsonVocabulary& out) {
+// "left right": the space goes.
+bool cut_merge(VocabularyTexts& out, size_t begin) {
+  const size_t size = out.merges.size() - begin;
+  char* const text = out.merges.room(AsciiBlock::size) - size;
+  size_t left, right;
+  if (size <= AsciiBlock::size) {  // most of them
+    const uint32_t spaces = AsciiBlock(text).equal(' ') & ((1u << size) - 1);
+    if (spaces == 0 || (spaces & (spaces - 1)) != 0) return false;
+    left = static_cast<size_t>(lowest_bit(spaces));
+    right = size - left - 1;
+    char block[AsciiBlock::size];
+    std::memcpy(block, text + left + 1, AsciiBlock::size - 1);
+    std::memcpy(text + left, block, AsciiBlock::size - 1);
+  } else {
+    char* const space = static_cast<char*>(std::memchr(text, ' ', size));
+    if (space == nullptr) return false;
+    left = static_cast<size_t>(space - text);
+    right = size - left - 1;
+    if (std::memchr(space + 1, ' ', right) != nullptr) return false;
+    std::memmove(space, space + 1, right);
+  }
+  if (left == 0 || right == 0) return false;
+  out.merges.shorten(out.merges.size() - 1);
+  out.merge_lengths.push_back(static_cast<uint32_t>(left));
+  out.merge_lengths.push_back(static_cast<uint32_t>(right));
+  return true;
+}
+
+bool read_merges(JsonReader& in, VocabularyTexts& out) {
   if (!in.take('[')) return false;
   if (in.take(']')) return true;
-  const auto add = [&](size_t length) { out.merge_lengths.push_back(static_cast<uint32_t>(length)); };
+  out.merges.room(in.left() / 2);
   do {
     const size_t begin = out.merges.size();
-    if (in.is_next('[')) {
-      (void)in.take('[');
-      if (!in.string(out.merges) || !in.take(',')) return false;
-      const size_t middle = out.merges.size();
-      if (!in.string(out.merges) || !in.take(']')) return false;
-      add(middle - begin);
-      add(out.merges.size() - middle);
+    if (!in.is_next('[')) {
+      if (!in.string(out.merges) || out.merges.size() - begin > 2 * most_token_bytes || !cut_merge(out, begin)) return false;
       continue;
     }
-    if (!in.string(out.merges)) return false;
-    const size_t space = out.merges.find(u' ', begin);
-    if (space == std::u16string::npos || space == begin || space + 1 == out.merges.size()) return false;
-    if (out.merges.find(u' ', space + 1) != std::u16string::npos) return false;
-    out.merges.erase(space, 1);
-    add(space - begin);
-    add(out.merges.size() - space);
+    (void)in.take('[');
+    if (!in.string(out.merges) || !in.take(',')) return false;
+    const size_t middle = out.merges.size();
+    if (!in.string(out.merges) || !in.take(']')) return false;
+    if (out.merges.size() - begin > 2 * most_token_bytes) return false;
+    out.merge_lengths.push_back(static_cast<uint32_t>(middle - begin));
+    out.merge_lengths.push_back(static_cast<uint32_t>(out.merges.size() - middle));
   } while (in.take(','));
   return in.take(']');
 }
 
 // Calls member(key) at each value of an object, which has to read it.
 template <class F>
-bool read_object(Reader& in, F&& member) {
+bool read_object(JsonReader& in, F&& member) {
   if (!in.take('{')) return false;
   if (in.take('}')) return true;
-  std::u16string key;
+  TextBuffer key;
   do {
     key.clear();
-    if (!in.string(key) || !in.take(':') || !member(key)) return false;
+    if (!in.string(key) || !in.take(':') || !member(key.view())) return false;
   } while (in.take(','));
   return in.take('}');
 }
@@ -212,7 +95,7 @@ bool read_object(Reader& in, F&& member) {
 
 std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json) {
   auto out = std::make_unique<JsonVocabulary>();
-  Reader in(json);
+  JsonReader in(json);
   const char* copied = json.data();  // up to here, to rest
   int models = 0, vocabularies = 0, lists = 0;
   const auto replace = [&](const char* begin, const char* with) {
@@ -220,23 +103,23 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
     out->rest += with;
     copied = in.place();
   };
-  const auto in_model = [&](const std::u16string& key) {
+  const auto in_model = [&](std::string_view key) {
     in.skip_space();
     const char* begin = in.place();
-    if (key == u"vocab") {
-      if (++vocabularies > 1 || !read_tokens(in, *out)) return false;
+    if (key == "vocab") {
+      if (++vocabularies > 1 || !read_tokens(in, out->texts)) return false;
       replace(begin, "{}");
       return true;
     }
-    if (key == u"merges") {
-      if (++lists > 1 || !read_merges(in, *out)) return false;
+    if (key == "merges") {
+      if (++lists > 1 || !read_merges(in, out->texts)) return false;
       replace(begin, "[]");
       return true;
     }
     return in.skip_value();
   };
-  const auto at_top = [&](const std::u16string& key) {
-    if (key != u"model") return in.skip_value();
+  const auto at_top = [&](std::string_view key) {
+    if (key != "model") return in.skip_value();
     return ++models == 1 && read_object(in, in_model);
   };
   if (!read_object(in, at_top) || vocabularies != 1 || lists != 1) return nullptr;
@@ -245,30 +128,69 @@ std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json
 }
 
 bool JsonVocabulary::index() {
+  const size_t count = texts.token_ids.size();
   size_t capacity = 1024;
-  while (capacity < 2 * token_ids.size()) capacity *= 2;
-  slots_.assign(capacity, UINT32_MAX);
-  size_t begin = 0;
-  begins_.reserve(token_ids.size());
-  for (uint32_t i = 0; i < token_ids.size(); ++i) {
-    const std::u16string_view token(tokens.data() + begin, token_lengths[i]);
-    begins_.push_back(begin);
-    begin += token_lengths[i];
-    size_t slot = hash_of(token) & (capacity - 1);
-    for (; slots_[slot] != UINT32_MAX; slot = (slot + 1) & (capacity - 1)) {
-      const uint32_t other = slots_[slot];
-      if (std::u16string_view(tokens.data() + begins_[other], token_lengths[other]) == token) return false;
+  while (capacity < 2 * count) capacity *= 2;
+  mask_ = capacity - 1;
+  slots_ = std::make_unique<ZeroTable<Slot>>(capacity);
+  begins_.reserve(count);
+  constexpr size_t at_once = 64;  // so that waits for the table overlap
+  uint64_t hashes[at_once];
+  uint32_t begin = 0;
+  for (size_t first = 0; first < count; first += at_once) {
+    const size_t end = std::min(count, first + at_once);
+    for (size_t i = first; i < end; ++i) {
+      begins_.data()[i] = begin;
+      begin += texts.token_lengths[i];
+      hashes[i - first] = hash_bytes(token(i));
+      __builtin_prefetch(&(*slots_)[hashes[i - first] & mask_], 1);
     }
-    slots_[slot] = i;
+    for (size_t i = first; i < end; ++i) {
+      const uint64_t hash = hashes[i - first];
+      const auto high = static_cast<uint32_t>(hash >> 32);
+      size_t slot = hash & mask_;
+      for (; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+        if ((*slots_)[slot].hash == high && token((*slots_)[slot].token - 1) == token(i)) return false;
+      }
+      (*slots_)[slot] = {high, static_cast<uint32_t>(i + 1)};
+    }
   }
   return true;
 }
 
-uint32_t JsonVocabulary::find(std::u16string_view token) const {
-  const size_t mask = slots_.size() - 1;
-  for (size_t slot = hash_of(token) & mask; slots_[slot] != UINT32_MAX; slot = (slot + 1) & mask) {
-    const uint32_t i = slots_[slot];
-    if (std::u16string_view(tokens.data() + begins_[i], token_lengths[i]) == token) return token_ids[i];
+bool JsonVocabulary::check() {
+  const size_t count = texts.token_ids.size();
+  uint64_t total = 0;
+  for (size_t i = 0; i < count; ++i) {
+    total += texts.token_lengths[i];
+    if (texts.token_lengths[i] > most_token_bytes || texts.token_ids[i] > max_token_id || total > texts.tokens.size()) return false;
+  }
+  if (total != texts.tokens.size() || !index()) return false;
+  if (!utf::is_well_formed(texts.tokens.view())) return false;
+  for (size_t i = 0; i < count; ++i) {  // nor does one begin inside a character
+    if (texts.token_lengths[i] > 0 && (token(i)[0] & 0xC0) == 0x80) return false;
+  }
+  for (size_t i = 0; i < texts.merge_tokens.size(); i += 3) {
+    const uint32_t* numbers = texts.merge_tokens.data() + i;
+    if (numbers[0] >= count || numbers[1] >= count || numbers[2] >= count) return false;
+    const std::string_view left = token(numbers[0]), right = token(numbers[1]), made = token(numbers[2]);
+    if (left.empty() || right.empty() || made.size() != left.size() + right.size()) return false;
+    if (made.substr(0, left.size()) != left || made.substr(left.size()) != right) return false;
+  }
+  return true;
+}
+
+uint32_t JsonVocabulary::find(std::string_view wanted) const {
+  const uint32_t number = number_of(wanted);
+  return number == UINT32_MAX ? number : texts.token_ids[number];
+}
+
+uint32_t JsonVocabulary::number_of(std::string_view wanted) const {
+  const uint64_t hash = hash_bytes(wanted);
+  const auto high = static_cast<uint32_t>(hash >> 32);
+  for (size_t slot = hash & mask_; (*slots_)[slot].token != 0; slot = (slot + 1) & mask_) {
+    const uint32_t number = (*slots_)[slot].token - 1;
+    if ((*slots_)[slot].hash == high && token(number) == wanted) return number;
   }
   return UINT32_MAX;
 }

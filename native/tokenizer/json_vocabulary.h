@@ -6,23 +6,36 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/vocabulary_texts.h"
+#include "tokenizer/memory.h"
+
 namespace heddle {
 
 struct JsonVocabulary {
-  std::string rest;       // the file with {} and [] in their places
-  std::u16string tokens;  // one after the other
-  std::vector<uint32_t> token_lengths, token_ids;
-  std::u16string merges;  // left and right parts in turn
-  std::vector<uint32_t> merge_lengths;
+  std::string rest;  // the file with {} and [] in their places
+  VocabularyTexts texts;
 
   // The id of a token as it is written, or UINT32_MAX.
-  uint32_t find(std::u16string_view token) const;
+  uint32_t find(std::string_view token) const;
+  // Its place among the texts, or UINT32_MAX.
+  uint32_t number_of(std::string_view token) const;
+  std::string_view token(size_t number) const {
+    return texts.tokens.view().substr(begins_.data()[number], texts.token_lengths[number]);
+  }
+
+  // After the texts have been filled in. False where they are none of a file: a token twice, lengths that do not add up, ids out of
+  // range, malformed UTF-8, merges of tokens that are not there or do not make what they say.
+  bool check();
 
  private:
   friend std::unique_ptr<const JsonVocabulary> read_json_vocabulary(std::string_view json);
+  struct Slot {
+    uint32_t hash, token;  // 1 + its number; 0 where free
+  };
   bool index();  // false if a token is there twice
-  std::vector<size_t> begins_;
-  std::vector<uint32_t> slots_;
+  RawBuffer<uint32_t> begins_;
+  std::unique_ptr<ZeroTable<Slot>> slots_;
+  size_t mask_ = 0;
 };
 
 // Null for anything but a file as Hugging Face's library writes it: whoever reads it then in the usual way says what is wrong, if

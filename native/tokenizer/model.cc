@@ -19,7 +19,7 @@ uint64_t TokenizerModel::next_number() {
 }
 
 const TokenTexts& TokenizerModel::token_texts() const {
-  std::call_once(texts_once_, [this] { texts_ = std::make_unique<const TokenTexts>(text); });
+  std::call_once(texts_once_, [this] { texts_ = std::make_unique<const TokenTexts>(text()); });
   return *texts_;
 }
 

@@ -18,6 +18,8 @@
 
 namespace heddle {
 
+struct JsonVocabulary;
+
 // How a piece of text becomes tokens.
 enum class ModelKind : uint8_t { bpe = 0, wordpiece = 1, unigram = 2, word_level = 3 };
 
@@ -70,6 +72,7 @@ class TokenTexts {
 
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
   Vocab vocab;  // byte-level tokens hold the bytes they stand for
   MergeTable merges;
   bool byte_level = true;  // symbols start as bytes, else as characters
@@ -90,6 +93,7 @@ struct TokenizerModel {
   uint32_t max_word_characters = 0;  // WordPiece: longer words are unknown
   std::vector<double> scores;        // Unigram: by id
   double unknown_score = 0;
+  bool single_precision = false;     // scores are summed as SentencePiece's library does: equal sums in another order then differ alike
 
   // The general way from text to pieces; both empty where the fields below say it all.
   Normalizer normalizer;
@@ -114,8 +118,9 @@ struct TokenizerModel {
   bool strip_first_space = false;   // of the decoded text
   std::vector<uint8_t> is_special;  // by id
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
-  Vocab text;                       // by id: what it decodes to
-  const TokenTexts& token_texts() const;  // of `text`, made when first asked for
+  std::unique_ptr<Vocab> own_text;  // where it is not what `vocab` says:
+  const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // by id: what it decodes to
+  const TokenTexts& token_texts() const;  // of text(), made when first asked for
   const uint64_t number = next_number();  // no two models of a process have the same
 
  private:

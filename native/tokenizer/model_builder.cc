@@ -19,23 +19,18 @@ std::string to_utf8(std::u16string_view text) {
   return out;
 }
 
-// Cuts the concatenated texts of a spec; every cut is checked against the end.
+// Cuts texts that lie one after the other.
 class Cutter {
  public:
-  Cutter(const char* name, std::u16string_view text) : name_(name), text_(text) {}
-  std::u16string_view next(uint32_t length) {
-    if (length > text_.size() - at_) {
-      throw invalid_file(std::string(name_) + ": lengths add up to more than the text's " +
-                         std::to_string(text_.size()));
-    }
-    const std::u16string_view part = text_.substr(at_, length);
+  explicit Cutter(std::string_view text) : text_(text) {}
+  std::string_view next(uint32_t length) {
+    const std::string_view part = text_.substr(at_, length);
     at_ += length;
     return part;
   }
 
  private:
-  const char* name_;
-  std::u16string_view text_;
+  std::string_view text_;
   size_t at_ = 0;
 };
 
@@ -45,6 +40,7 @@ class Builder {
 
   std::shared_ptr<const TokenizerModel> build() {
     TokenizerModel& model = *model_;
+    model.vocabulary = spec_.vocabulary;
     model.kind = spec_.kind;
     model.subword_prefix = spec_.subword_prefix;
     model.word_suffix = spec_.word_suffix;
@@ -75,6 +71,7 @@ class Builder {
     add_merges();
     add_scores();
     add_added_tokens();
+    size_tables();
     std::vector<SplitStage> stages = spec_.stages;
     // Unknown characters may be one token across words: then every word's mark must be known.
     const bool known_mark = model.byte_fallback || model.vocab.find(space_mark) != no_token;
@@ -86,30 +83,45 @@ class Builder {
 
  private:
   void add_tokens() {
-    if (spec_.token_ids.size() != spec_.token_lengths.size()) {
-      throw invalid_file("vocab: expected one id a token, got " + std::to_string(spec_.token_ids.size()) + " for " +
-                         std::to_string(spec_.token_lengths.size()));
-    }
-    model_->vocab.reserve(spec_.token_ids.size());
+    const VocabularyTexts& texts = *spec_.texts;
+    const size_t count = texts.token_ids.size();
+    TokenizerModel& model = *model_;
+    model.vocab.reserve(count, texts.tokens.size());
+    // Bytes decode to themselves: then one table serves both ways.
+    const bool one_table = spec_.byte_level && spec_.decode_kind == DecodeKind::bytes;
+    if (!one_table) model.own_text = std::make_unique<Vocab>();
+    const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
     const std::unordered_set<uint32_t> hidden(spec_.hidden.begin(), spec_.hidden.end());
-    Cutter cutter("vocab", spec_.tokens);
-    for (size_t i = 0; i < spec_.token_ids.size(); ++i) {
-      const std::u16string_view token = cutter.next(spec_.token_lengths[i]);
+    Cutter cutter(texts.tokens.view());
+    Vocab::NewToken tokens[at_once];
+    for (size_t begin = 0; begin < count; begin += at_once) {
+      const size_t end = std::min(count, begin + at_once);
       bytes_.clear();
-      const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
-      if (!spec_.byte_level || !reachable) bytes_ = to_utf8(token);
-      const bool shown = hidden.count(spec_.token_ids[i]) == 0;
-      model_->vocab.add(spec_.token_ids[i], bytes_,
-                        reachable && !bytes_.empty() && (shown || spec_.kind != ModelKind::word_level));
-      const bool in_trie = spec_.kind == ModelKind::wordpiece || spec_.kind == ModelKind::unigram;
-      if (in_trie && !bytes_.empty() && shown) model_->trie.add(bytes_, spec_.token_ids[i]);
-      if (reachable && spec_.byte_level && spec_.decode_kind == DecodeKind::bytes) put_text(spec_.token_ids[i], bytes_, -1);
-      else add_text(spec_.token_ids[i], to_utf8(token));
+      bytes_.room(texts.tokens.size());  // views into it stay where they are
+      for (size_t i = begin; i < end; ++i) {
+        const std::string_view token = cutter.next(texts.token_lengths[i]);
+        const uint32_t id = texts.token_ids[i];
+        const size_t before = bytes_.size();
+        const bool reachable = !spec_.byte_level || alphabet_.to_bytes(token, bytes_);
+        const std::string_view bytes = spec_.byte_level && reachable ? bytes_.view().substr(before) : token;
+        const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
+        tokens[i - begin] = {id, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level), bytes};
+        if (in_trie && !bytes.empty() && shown) model.trie.add(bytes, id);
+        if (!one_table) add_text(id, token);
+      }
+      model.vocab.add_all(tokens, end - begin);
     }
   }
 
+  // Tables by id reach as far as the ids do.
+  void size_tables() {
+    model_->is_special.resize(model_->text().size(), 0);
+    if (spec_.decode_kind == DecodeKind::byte_fallback) model_->byte_value.resize(model_->text().size(), -1);
+  }
+
   // What the token decodes to.
-  void add_text(uint32_t id, const std::string& name) {
+  void add_text(uint32_t id, std::string_view name) {
+    TokenizerModel& model = *model_;
     std::string text;
     int byte = -1;
     if (spec_.decode_kind == DecodeKind::byte_fallback) {
@@ -121,30 +133,32 @@ class Builder {
     } else if (!alphabet_.to_bytes(name, text)) {
       text = name;
     }
-    if (spec_.decode_kind == DecodeKind::steps) model_->names.add(id, name, false);
-    put_text(id, text, byte);
-  }
-
-  void put_text(uint32_t id, const std::string& text, int byte) {
-    model_->text.add(id, text, false);
-    const size_t size = model_->text.size();
-    if (model_->byte_value.size() < size) model_->byte_value.resize(size, -1);
-    if (model_->is_special.size() < size) model_->is_special.resize(size, 0);
-    model_->byte_value[id] = static_cast<int16_t>(byte);
+    if (spec_.decode_kind == DecodeKind::steps) model.names.add(id, name, false);
+    if (model.own_text == nullptr) {
+      if (!model.vocab.has(id)) model.vocab.add(id, text, false);
+      if (model.vocab.bytes(id) == text) return;
+      model.own_text = std::make_unique<Vocab>(model.vocab.copy_of_texts());
+    }
+    model.own_text->add(id, text, false);
+    if (spec_.decode_kind != DecodeKind::byte_fallback) return;
+    if (model.byte_value.size() <= id) model.byte_value.resize(model.own_text->size(), -1);
+    model.byte_value[id] = static_cast<int16_t>(byte);
   }
 
   void add_scores() {
     TokenizerModel& model = *model_;
     if (spec_.kind == ModelKind::wordpiece) model.continuing = model.trie.find(spec_.subword_prefix);
     if (spec_.kind != ModelKind::unigram) return;
-    if (spec_.scores.size() != spec_.token_ids.size()) {
+    const IdBuffer& ids = spec_.texts->token_ids;
+    if (spec_.scores.size() != ids.size()) {
       throw invalid_file("model.vocab: expected one score a token, got " + std::to_string(spec_.scores.size()) +
-                         " for " + std::to_string(spec_.token_ids.size()));
+                         " for " + std::to_string(ids.size()));
     }
+    model.single_precision = spec_.single_precision;
     model.scores.resize(model.vocab.size());
     double least = std::numeric_limits<double>::infinity();
     for (size_t i = 0; i < spec_.scores.size(); ++i) {
-      model.scores[spec_.token_ids[i]] = spec_.scores[i];
+      model.scores[ids[i]] = spec_.scores[i];
       least = std::min(least, spec_.scores[i]);
     }
     constexpr double penalty = 10;  // SentencePiece's, for what no token covers
@@ -166,49 +180,114 @@ class Builder {
   }
 
   void add_merges() {
-    if (spec_.merge_lengths.size() % 2 != 0) throw invalid_file("merges: expected two parts each");
-    const size_t count = spec_.merge_lengths.size() / 2;
+    const VocabularyTexts& texts = *spec_.texts;
+    if (!texts.merge_tokens.empty()) return add_merges_by_number();
+    const size_t count = texts.merge_lengths.size() / 2;
     if (!spec_.merge_ranks.empty() && spec_.merge_ranks.size() != count) {
       throw invalid_file("merges: expected one rank each, got " + std::to_string(spec_.merge_ranks.size()) + " for " +
                          std::to_string(count));
     }
     model_->merges.reserve(count);
     if (model_->every_byte_known) model_->merges.index_bytes(model_->byte_ids);
-    Cutter cutter("merges", spec_.merges);
+    Cutter cutter(texts.merges.view());
+    for (size_t begin = 0; begin < count; begin += at_once) {
+      const size_t end = std::min(count, begin + at_once);
+      bytes_.clear();
+      size_t some = 0;
+      size_t part_begins[2 * at_once];
+      for (size_t i = begin; i < end; ++i) {
+        const size_t before = bytes_.size();
+        const bool left = append(cutter.next(texts.merge_lengths[2 * i]));
+        const size_t middle = bytes_.size();
+        const bool right = append(cutter.next(texts.merge_lengths[2 * i + 1]));
+        if (!left || !right) {  // no text can contain it
+          bytes_.shorten(before);
+          continue;
+        }
+        part_begins[2 * some] = before;
+        part_begins[2 * some + 1] = middle;
+        numbers_[some++] = i;
+      }
+      std::string_view parts[2 * at_once];
+      for (size_t k = 0; k < 2 * some; ++k) {
+        const size_t stop = k + 1 < 2 * some ? part_begins[k + 1] : bytes_.size();
+        parts[k] = bytes_.view().substr(part_begins[k], stop - part_begins[k]);
+      }
+      add_merges(parts, some);
+    }
+  }
+
+  // The same where each merge's tokens are known.
+  void add_merges_by_number() {
+    const VocabularyTexts& texts = *spec_.texts;
+    if (!spec_.subword_prefix.empty() || !spec_.merge_ranks.empty()) throw invalid_file("merges: expected texts beside a prefix or ranks");
+    const uint32_t* numbers = texts.merge_tokens.data();
+    const uint32_t* ids = texts.token_ids.data();
+    const size_t count = texts.merge_tokens.size() / 3;
+    TokenizerModel& model = *model_;
+    model.merges.reserve(count);
+    if (model.every_byte_known) model.merges.index_bytes(model.byte_ids);
     for (size_t i = 0; i < count; ++i) {
-      const std::u16string_view left = cutter.next(spec_.merge_lengths[2 * i]);
-      const std::u16string_view right = cutter.next(spec_.merge_lengths[2 * i + 1]);
-      std::string both;
-      const size_t left_size = append(left, both);
-      if (left_size == std::string::npos || append(right, both) == std::string::npos) continue;
-      const uint32_t left_id = find(std::string_view(both).substr(0, left_size), i);
-      const uint32_t right_id = find(std::string_view(both).substr(left_size), i);
-      if (!spec_.subword_prefix.empty()) both.erase(left_size, spec_.subword_prefix.size());
+      constexpr size_t ahead = 16;
+      if (i + ahead < count) model.merges.prefetch(ids[numbers[3 * (i + ahead)]], ids[numbers[3 * (i + ahead) + 1]]);
+      const uint32_t left = ids[numbers[3 * i]], right = ids[numbers[3 * i + 1]], made = ids[numbers[3 * i + 2]];
+      // No text contains the others: their names are not of the alphabet.
+      if (!model.vocab.is_findable(left) || !model.vocab.is_findable(right) || !model.vocab.is_findable(made)) continue;
+      model.merges.add(left, right, {static_cast<uint32_t>(i), made});
+      note_marks(model.vocab.bytes(made));
+    }
+  }
+
+  // Those of numbers_, whose left and right parts lie one after the other in bytes_.
+  void add_merges(const std::string_view* parts, size_t count) {
+    uint32_t ids[2 * at_once];
+    model_->vocab.find_all(parts, ids, 2 * count);
+    for (size_t k = 0; k < count; ++k) {
+      if (ids[2 * k] != no_token && ids[2 * k + 1] != no_token) model_->merges.prefetch(ids[2 * k], ids[2 * k + 1]);
+    }
+    for (size_t k = 0; k < count; ++k) {
+      const std::string_view left = parts[2 * k], right = parts[2 * k + 1];
+      const size_t i = numbers_[k];
+      for (int side = 0; side < 2; ++side) {
+        if (ids[2 * k + side] == no_token) throw missing(parts[2 * k + side], i);
+      }
+      std::string joined;  // where they do not lie as the token has them
+      std::string_view both(left.data(), left.size() + right.size());
+      if (!spec_.subword_prefix.empty()) {
+        joined.append(left).append(right.substr(std::min(right.size(), spec_.subword_prefix.size())));
+        both = joined;
+      }
       const uint32_t rank = spec_.merge_ranks.empty() ? static_cast<uint32_t>(i) : spec_.merge_ranks[i];
       if (rank == no_token) throw invalid_file("merges: rank out of range");
-      model_->merges.add(left_id, right_id, {rank, find(both, i)});
+      model_->merges.add(ids[2 * k], ids[2 * k + 1], {rank, find_made(both, i)});
       note_marks(both);
     }
   }
 
-  // Appends what the part stands for and returns the new size; npos if no text can contain it.
-  size_t append(std::u16string_view part, std::string& out) const {
-    if (!spec_.byte_level) {
-      utf::append_utf8(part.data(), part.size(), out);
-    } else if (!alphabet_.to_bytes(part, out)) {
-      return std::string::npos;
-    }
-    return out.size();
+  // Appends what the part stands for; false if no text can contain it.
+  bool append(std::string_view part) {
+    if (spec_.byte_level) return alphabet_.to_bytes(part, bytes_);
+    bytes_.append(part);
+    return true;
   }
 
-  uint32_t find(std::string_view bytes, size_t merge) const {
-    const uint32_t id = model_->vocab.find(bytes);
-    if (id == no_token) {
-      std::string shown;
-      utf::append_lossy(bytes.substr(0, 40), shown);
-      throw invalid_file("merges[" + std::to_string(merge) + "]: token \"" + shown + "\" is not in the vocabulary");
+  // The token that a merge makes: in most files the one after the last that was made, or that one again.
+  uint32_t find_made(std::string_view bytes, size_t merge) {
+    const Vocab& vocab = model_->vocab;
+    if (!bytes.empty()) {
+      for (const uint32_t guess : {last_made_ + 1, last_made_}) {
+        if (vocab.bytes(guess) == bytes && vocab.is_findable(guess)) return last_made_ = guess;
+      }
     }
-    return id;
+    const uint32_t id = vocab.find(bytes);
+    if (id == no_token) throw missing(bytes, merge);
+    return last_made_ = id;
+  }
+
+  static Error missing(std::string_view bytes, size_t merge) {
+    std::string shown;
+    utf::append_lossy(bytes.substr(0, 40), shown);
+    return invalid_file("merges[" + std::to_string(merge) + "]: token \"" + shown + "\" is not in the vocabulary");
   }
 
   // Whether a merge makes a token with U+2581 after another character: if none does, text can be cut before each run
@@ -235,6 +314,7 @@ class Builder {
         search = std::move(text.text);
       }
       add_text(token.id, search);  // as the library has it, normalised where the token is
+      if (model_->is_special.size() <= token.id) model_->is_special.resize(token.id + 1, 0);
       model_->is_special[token.id] = token.special;
       AddedToken added{search,              token.id,      token.single_word, token.lstrip,
                        token.rstrip,          token.special, token.guarded};
@@ -245,11 +325,15 @@ class Builder {
     model_->normalized_added = AddedTokenMatcher(std::move(normalized));
   }
 
+  static constexpr size_t at_once = Vocab::most_at_once / 2;
+
   const TokenizerSpec& spec_;
   std::shared_ptr<TokenizerModel> model_;
   ByteAlphabet alphabet_;
   Normalizer normalizer_;
-  std::string bytes_;
+  TextBuffer bytes_;
+  size_t numbers_[at_once];  // of merges
+  uint32_t last_made_ = 0;
   bool crosses_mark_ = false;
 };
 

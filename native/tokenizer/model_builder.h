@@ -7,8 +7,11 @@
 #include <vector>
 
 #include "tokenizer/model.h"
+#include "tokenizer/vocabulary_texts.h"
 
 namespace heddle {
+
+struct JsonVocabulary;
 
 struct SpecAddedToken {
   std::u16string content;
@@ -17,11 +20,8 @@ struct SpecAddedToken {
 };
 
 struct TokenizerSpec {
-  // Texts one after the other, and the length of each in UTF-16 units. Merges have two parts each.
-  std::u16string tokens;
-  std::vector<uint32_t> token_lengths, token_ids;
-  std::u16string merges;
-  std::vector<uint32_t> merge_lengths;
+  std::shared_ptr<const VocabularyTexts> texts = std::make_shared<const VocabularyTexts>();
+  std::shared_ptr<const JsonVocabulary> vocabulary;  // that the texts are part of, if they are
   std::vector<uint32_t> merge_ranks;  // empty: their order
   std::vector<SpecAddedToken> added;
   std::vector<SplitStage> stages;
@@ -31,6 +31,7 @@ struct TokenizerSpec {
   std::string subword_prefix, word_suffix;
   uint32_t max_word_characters = 100;
   std::vector<double> scores;    // Unigram: one a token
+  bool single_precision = false;  // of their sums
   std::vector<uint32_t> hidden;  // not of BPE: ids that no text matches
   std::vector<uint32_t> begin_ids, end_ids;
   bool byte_level = true, ignore_merges = false, byte_fallback = false, fuse_unknown = false;

@@ -16,7 +16,8 @@ class Digest {
   using Value = std::pair<uint64_t, uint64_t>;
 
   explicit Digest(const TokenizerSpec& spec) {
-    add(spec.tokens, spec.token_lengths, spec.token_ids, spec.merges, spec.merge_lengths, spec.merge_ranks);
+    const VocabularyTexts& texts = *spec.texts;
+    add(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths, texts.merge_tokens, spec.merge_ranks);
     add(spec.added.size());
     for (const SpecAddedToken& token : spec.added) {
       add(token.content, token.id, token.single_word, token.lstrip, token.rstrip, token.special, token.guarded,
@@ -28,7 +29,7 @@ class Digest {
       add(steps->size());
       for (const StepSpec& step : *steps) add_step(step);
     }
-    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores,
+    add(spec.uses_normalizer, spec.kind, spec.subword_prefix, spec.word_suffix, spec.max_word_characters, spec.scores, spec.single_precision,
         spec.hidden, spec.begin_ids, spec.end_ids, spec.byte_level, spec.ignore_merges, spec.byte_fallback,
         spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
         spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
@@ -43,7 +44,7 @@ class Digest {
   }
 #if defined(__GLIBCXX__) && defined(__x86_64__)
   // A new field changes these sizes: add it above, then here.
-  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 512);
+  static_assert(sizeof(StepSpec) == 160 && sizeof(SpecAddedToken) == 48 && sizeof(SplitStage) == 3 && sizeof(TokenizerSpec) == 416);
 #endif
 
   template <class... Parts>
@@ -62,9 +63,18 @@ class Digest {
   void add_part(const std::vector<T>& list) {
     add_bytes(list.data(), list.size() * sizeof(T));
   }
+  void add_part(const TextBuffer& text) { add_bytes(text.data(), text.size()); }
+  void add_part(const IdBuffer& list) { add_bytes(list.data(), list.size() * sizeof(uint32_t)); }
   void add_bytes(const void* bytes, size_t size) {
     mix(size);
     const auto* at = static_cast<const char*>(bytes);
+    // Four at once: each is a chain of multiplications, of which one alone would be waited for.
+    Lanes lanes{a_, b_, a_ + 1, b_ + 1};
+    const bool long_part = size >= 64;
+    for (; size >= 32; size -= 32, at += 32) lanes.mix(at);
+    if (long_part) {
+      for (const uint64_t lane : lanes.state) mix(lane);
+    }
     for (; size >= 8; size -= 8, at += 8) {
       uint64_t word;
       std::memcpy(&word, at, 8);
@@ -74,6 +84,17 @@ class Digest {
     if (size > 0) std::memcpy(&word, at, size);
     mix(word);
   }
+  struct Lanes {
+    uint64_t state[4];
+    void mix(const char* at) {
+      for (int i = 0; i < 4; ++i) {
+        uint64_t word;
+        std::memcpy(&word, at + 8 * i, 8);
+        state[i] = (state[i] ^ word) * 0x9E3779B97F4A7C15ULL;
+        state[i] ^= state[i] >> 29;
+      }
+    }
+  };
   void mix(uint64_t word) {
     a_ = (a_ ^ word) * 0x9E3779B97F4A7C15ULL;
     a_ ^= a_ >> 29;

@@ -1,5 +1,6 @@
 // Splitter::run: a loop of its own for each pattern that stands alone, which is nearly always.
 #pragma once
+#include "tokenizer/split_bloom.h"
 #include "tokenizer/split_deepseek.h"
 #include "tokenizer/split_patterns.h"
 #include "tokenizer/splitter.h"
@@ -13,6 +14,7 @@ void Splitter::run(const char* begin, const char* end, F&& emit) const {
     case SplitKind::gpt2: return run_one<split::Gpt2>(begin, end, emit);
     case SplitKind::cl100k: return run_one<split::Cl100k>(begin, end, emit);
     case SplitKind::o200k: return run_one<split::O200k>(begin, end, emit);
+    case SplitKind::bloom: return run_one<split::Bloom>(begin, end, emit);
     case SplitKind::space_runs: return run_one<split::SpaceRuns>(begin, end, emit);
     default: return run_stage(0, begin, end, emit);
   }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "runtime/error.h"
+#include "tokenizer/split_bloom.h"
 #include "tokenizer/split_deepseek.h"
 #include "tokenizer/split_patterns.h"
 
@@ -18,8 +19,9 @@ NextPiece next_piece_function(SplitKind kind) {
     case SplitKind::each_space: return split::EachSpace::next;
     case SplitKind::cjk_runs: return split::CjkRuns::next;
     case SplitKind::deepseek: return split::DeepSeek::next;
+    case SplitKind::bloom: return split::Bloom::next;
   }
-  throw invalid_argument("split: expected a kind from 0 to 7, got " + std::to_string(static_cast<int>(kind)));
+  throw invalid_argument("split: expected a kind from 0 to 8, got " + std::to_string(static_cast<int>(kind)));
 }
 
 Splitter::Splitter(std::vector<SplitStage> stages) {

@@ -1,49 +1,74 @@
 // The vocabulary: bytes of each id, id of given bytes, and the merge that a pair of ids makes.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tokenizer/memory.h"
 
 namespace heddle {
 
 constexpr uint32_t no_token = UINT32_MAX;
 constexpr uint32_t max_token_id = (1u << 22) - 1;  // four million: sixteen times the largest vocabulary in use
 
-uint64_t hash_bytes(const char* bytes, size_t length);
-
 class Vocab {
  public:
   // Gives `id` its bytes. `findable` tokens are what find() returns; of equal bytes the first wins.
-  // Throws INVALID_FILE for an id above max_token_id.
+  // Throws INVALID_FILE for an id above max_token_id, and above 2 GiB of text.
   void add(uint32_t id, std::string_view bytes, bool findable);
 
-  void reserve(size_t count);
+  // The same of `count` at once: where the tables are larger than the caches, their waits overlap.
+  struct NewToken {
+    uint32_t id;
+    bool findable;
+    std::string_view bytes;
+  };
+  void add_all(const NewToken* tokens, size_t count);
+  // The texts by id alone: nothing is found in it.
+  Vocab copy_of_texts() const;
+
+  void reserve(size_t count, size_t bytes);
 
   uint32_t find(std::string_view bytes) const;  // no_token if absent
-  bool has(uint32_t id) const { return id < tokens_.size() && tokens_[id].present; }
+  // The same of `count` texts at once.
+  void find_all(const std::string_view* texts, uint32_t* ids, size_t count) const;
+  static constexpr size_t most_at_once = 128;
+
+  // Whether it is what find() returns for its bytes.
+  bool is_findable(uint32_t id) const { return id < tokens_.size() && tokens_[id].found != 0; }
+  bool has(uint32_t id) const { return id < tokens_.size() && tokens_[id].begin != absent; }
   std::string_view bytes(uint32_t id) const {  // empty for an absent id
     if (id >= tokens_.size()) return {};
-    return {arena_.data() + tokens_[id].begin, tokens_[id].length};
+    return bytes_of(tokens_[id]);
   }
   uint32_t size() const { return static_cast<uint32_t>(tokens_.size()); }  // highest id + 1
 
  private:
+  static constexpr uint32_t absent = UINT32_MAX;
   struct Token {
-    uint64_t begin = 0;
-    uint32_t length = 0;
-    bool present = false;
+    uint32_t begin = absent;
+    uint32_t length : 31;
+    uint32_t found : 1;  // by find()
+    Token() : length(0), found(0) {}
   };
-  void resize_slots(size_t count);
-
   struct Slot {
-    uint32_t hash = 0;  // what the slot's number leaves of it
-    uint32_t id = no_token;
+    uint32_t hash;   // what the slot's number leaves of it
+    uint32_t above;  // 1 + the id; 0 where free
   };
+  std::string_view bytes_of(Token token) const {
+    return {arena_.data() + (token.length != 0 ? token.begin : 0), token.length};
+  }
+  uint32_t find(std::string_view bytes, uint64_t hash) const;
+  void put(uint32_t id, std::string_view bytes);
+  void make_findable(uint32_t id, std::string_view bytes, uint64_t hash);
+  void reserve_slots(size_t count);  // so many findable tokens
 
   std::string arena_;
   std::vector<Token> tokens_;
-  std::vector<Slot> slots_;  // open addressing; no_token where free
+  std::unique_ptr<ZeroTable<Slot>> slots_;  // open addressing; null while there is nothing to find
+  size_t mask_ = 0;
   uint32_t used_ = 0;
   size_t longest_ = 0;  // of the findable tokens
 };
@@ -61,6 +86,12 @@ class MergeTable {
   // max_rank.
   void add(uint32_t left, uint32_t right, Merge merge);
   void reserve(size_t count);
+  // Asks for the memory that a pair, soon to be added or found, is in.
+  void prefetch(uint32_t left, uint32_t right) const {
+    const uint64_t hash = hash_of(key_of(left, right));
+    __builtin_prefetch(&entries_[hash & mask_], 1);
+    __builtin_prefetch(&present_[(hash >> shift_) / 64], 1);
+  }
   size_t size() const { return used_; }
 
   // Before merges are added: keeps those of two bytes in a table of their own as well.
@@ -70,13 +101,14 @@ class MergeTable {
   // Calls visit(left, right, merge) for each pair, in no order.
   template <class F>
   void for_each(F&& visit) const {
-    for (const Entry& entry : entries_) {
-      if (entry.key != free_key) visit(static_cast<uint32_t>(entry.key >> 32), static_cast<uint32_t>(entry.key), entry.merge);
+    for (size_t i = 0; i <= mask_; ++i) {
+      const Entry& entry = entries_[i];
+      if (entry.key != free_key) visit(static_cast<uint32_t>((entry.key - 1) >> 32), static_cast<uint32_t>(entry.key - 1), entry.merge);
     }
   }
 
   Merge find(uint32_t left, uint32_t right) const {
-    const uint64_t key = static_cast<uint64_t>(left) << 32 | right;
+    const uint64_t key = key_of(left, right);
     const uint64_t hash = hash_of(key);
     const size_t bit = hash >> shift_;
     if (!(present_[bit / 64] >> bit % 64 & 1)) return {no_token, no_token};  // most pairs of most texts
@@ -88,11 +120,12 @@ class MergeTable {
   }
 
  private:
-  static constexpr uint64_t free_key = UINT64_MAX;
+  static constexpr uint64_t free_key = 0;
   struct Entry {
-    uint64_t key = free_key;
-    Merge merge{no_token, no_token};
+    uint64_t key;
+    Merge merge;
   };
+  static uint64_t key_of(uint32_t left, uint32_t right) { return (static_cast<uint64_t>(left) << 32 | right) + 1; }
   static uint64_t hash_of(uint64_t key) {
     key *= 0x9E3779B97F4A7C15ULL;
     return key ^ key >> 32;
@@ -102,11 +135,11 @@ class MergeTable {
 
   std::vector<Merge> bytes_;          // by left << 8 | right, if indexed
   std::vector<uint16_t> byte_of_id_;  // the byte, 256 of other ids
-  std::vector<Entry> entries_ = std::vector<Entry>(16);
+  ZeroTable<Entry> entries_{16};
   size_t mask_ = 15;
   size_t used_ = 0;
   // A bit for each hash, eight times as many as entries: what is in the table has its bit set.
-  std::vector<uint64_t> present_ = std::vector<uint64_t>(2);
+  ZeroTable<uint64_t> present_{2};
   int shift_ = 64 - 7;
 };
 

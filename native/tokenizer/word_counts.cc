@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/error.h"
+#include "tokenizer/hash_bytes.h"
 #include "tokenizer/split_run.h"
 #include "tokenizer/vocab.h"
 
@@ -74,7 +75,7 @@ void WordCounts::sort() {
 
 void WordCounts::add_word(const char* word, size_t length, uint64_t count) {
   const size_t mask = slots_.size() - 1;
-  size_t slot = hash_bytes(word, length) & mask;
+  size_t slot = hash_bytes({word, length}) & mask;
   for (; slots_[slot] != UINT32_MAX; slot = (slot + 1) & mask) {
     Word& known = words_[slots_[slot]];
     if (text(known) == std::string_view(word, length)) {
@@ -96,7 +97,7 @@ void WordCounts::rehash(size_t capacity) {
   slots_.assign(capacity, UINT32_MAX);
   const size_t mask = slots_.size() - 1;
   for (uint32_t i = 0; i < words_.size(); ++i) {
-    size_t slot = hash_bytes(bytes_.data() + words_[i].begin, words_[i].length) & mask;
+    size_t slot = hash_bytes({bytes_.data() + words_[i].begin, words_[i].length}) & mask;
     while (slots_[slot] != UINT32_MAX) slot = (slot + 1) & mask;
     slots_[slot] = i;
   }

@@ -77,17 +77,24 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
 }
 
 void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out) {
+  if (model.single_precision) encode<float>(model, piece, out);
+  else encode<double>(model, piece, out);
+}
+
+// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for unknown parts.
+template <class Score>
+void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out) {
   out.clear();
   best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
   const auto improve = [&](size_t begin, size_t end, double score, uint32_t id) {
     Best& best = best_[end];
     if (best.begin != UINT32_MAX && !(score > best.score)) return;
     if (id == no_token) no_unknown();
-    best = {score, static_cast<uint32_t>(begin), id};
+    best = {static_cast<Score>(score), static_cast<uint32_t>(begin), id};
   };
   for (size_t begin = 0; begin < piece.size();) {
     const auto size = static_cast<size_t>(utf::sequence_length(piece[begin]));
-    const double here = best_[begin].score;
+    const auto here = static_cast<Score>(best_[begin].score);
     bool single = false;  // a token of just this character
     uint32_t node = Trie::root;
     for (size_t i = begin; i < piece.size(); ++i) {
@@ -95,10 +102,10 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
       if (node == Trie::none) break;
       const uint32_t id = model.trie.value(node);
       if (id == no_token) continue;
-      improve(begin, i + 1, model.scores[id] + here, id);
+      improve(begin, i + 1, static_cast<Score>(model.scores[id]) + double{here}, id);
       single = single || i + 1 == begin + size;
     }
-    if (!single) improve(begin, begin + size, model.unknown_score + here, model.unknown);
+    if (!single) improve(begin, begin + size, static_cast<Score>(model.unknown_score) + here, model.unknown);
     begin += size;
   }
 

@@ -22,6 +22,9 @@ class UnigramEncoder {
   void encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out);
 
  private:
+  template <class Score>
+  void encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out);
+
   struct Best {
     double score;
     uint32_t begin;  // UINT32_MAX: nothing ends here

@@ -35,7 +35,11 @@ char16_t letter_of(uint32_t byte) {
 }
 
 // Vocabularies that hang together: every byte or some characters, and merges of tokens that are there.
-void add_vocabulary(Input& in, TokenizerSpec& spec) {
+struct Texts {
+  std::u16string tokens, merges;
+  std::vector<uint32_t> token_lengths, token_ids, merge_lengths;
+};
+void add_vocabulary(Input& in, TokenizerSpec& spec, Texts& texts) {
   std::vector<std::u16string> tokens;
   if (spec.byte_level) {
     for (uint32_t byte = 0; byte < 256; ++byte) tokens.push_back(std::u16string(1, letter_of(byte)));
@@ -53,25 +57,25 @@ void add_vocabulary(Input& in, TokenizerSpec& spec) {
     const std::u16string left = part(), right = part();
     if (left.size() + right.size() > 60) continue;
     if (std::find(tokens.begin(), tokens.end(), left + right) == tokens.end()) tokens.push_back(left + right);
-    spec.merges += left + right;
-    spec.merge_lengths.push_back(static_cast<uint32_t>(left.size())), spec.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
+    texts.merges += left + right;
+    texts.merge_lengths.push_back(static_cast<uint32_t>(left.size())), texts.merge_lengths.push_back(static_cast<uint32_t>(right.size()));
   }
   if (in.ConsumeBool())
-    for (size_t i = 0; i < spec.merge_lengths.size() / 2; ++i) spec.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
+    for (size_t i = 0; i < texts.merge_lengths.size() / 2; ++i) spec.merge_ranks.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 30));
   for (size_t i = 0; i < tokens.size(); ++i) {
-    spec.tokens += tokens[i];
-    spec.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())), spec.token_ids.push_back(static_cast<uint32_t>(i));
+    texts.tokens += tokens[i];
+    texts.token_lengths.push_back(static_cast<uint32_t>(tokens[i].size())), texts.token_ids.push_back(static_cast<uint32_t>(i));
   }
 }
 
 // And such that may not.
-void add_anything(Input& in, TokenizerSpec& spec) {
-  spec.tokens = units(in, 40), spec.merges = units(in, 20);
+void add_anything(Input& in, Texts& texts) {
+  texts.tokens = units(in, 40), texts.merges = units(in, 20);
   for (int i = in.ConsumeIntegralInRange<int>(0, 20); i > 0; --i) {
-    spec.token_lengths.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 3) : in.ConsumeIntegral<uint32_t>());
-    spec.token_ids.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
+    texts.token_lengths.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 3) : in.ConsumeIntegral<uint32_t>());
+    texts.token_ids.push_back(in.ConsumeIntegralInRange<int>(0, 20) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());
   }
-  for (int i = in.ConsumeIntegralInRange<int>(0, 10); i > 0; --i) spec.merge_lengths.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 3));
+  for (int i = in.ConsumeIntegralInRange<int>(0, 10); i > 0; --i) texts.merge_lengths.push_back(in.ConsumeIntegralInRange<uint32_t>(0, 3));
 }
 
 std::string utf8_of(const std::u16string& text) {
@@ -113,10 +117,13 @@ TokenizerSpec specification(Input& in) {
   spec.prefix = in.ConsumeBool() ? u"\x2581" : units(in, 2);
   if (in.ConsumeBool()) spec.unknown = in.ConsumeIntegralInRange<uint32_t>(0, 10);
   for (int i = in.ConsumeIntegralInRange<int>(0, 2); i > 0; --i)
-    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 8)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
-  in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec) : add_anything(in, spec);
+    spec.stages.push_back({static_cast<SplitKind>(in.ConsumeIntegralInRange<int>(0, 9)), in.ConsumeIntegralInRange<uint8_t>(0, 3), in.ConsumeBool()});
+  Texts texts;
+  in.ConsumeIntegralInRange<int>(0, 3) ? add_vocabulary(in, spec, texts) : add_anything(in, texts);
+  spec.texts = std::make_shared<const VocabularyTexts>(
+      to_vocabulary_texts(texts.tokens, texts.token_lengths, texts.token_ids, texts.merges, texts.merge_lengths));
   if (spec.kind == ModelKind::unigram)
-    for (size_t i = 0; i < spec.token_ids.size(); ++i) spec.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
+    for (size_t i = 0; i < texts.token_ids.size(); ++i) spec.scores.push_back(in.ConsumeIntegralInRange<int>(-9, 2));
   if (spec.kind == ModelKind::wordpiece) spec.subword_prefix = in.ConsumeBool() ? "a" : "";
   for (int i = in.ConsumeIntegralInRange<int>(0, 4); i > 0; --i) {
     SpecAddedToken token;
@@ -172,9 +179,9 @@ std::string decode_slowly(const std::shared_ptr<const TokenizerModel>& model, co
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input in(data, size);
-  const TokenizerSpec spec = specification(in);
+  TokenizerSpec spec;
   std::shared_ptr<const TokenizerModel> model;
-  if (!accepts([&] { model = build_tokenizer(spec); })) return 0;
+  if (!accepts([&] { spec = specification(in), model = build_tokenizer(spec); })) return 0;
 
   std::vector<uint32_t> barriers;
   for (int i = in.ConsumeIntegralInRange<int>(0, 3); i > 0; --i) barriers.push_back(in.ConsumeIntegralInRange<int>(0, 9) ? in.ConsumeIntegralInRange<uint32_t>(0, 40) : in.ConsumeIntegral<uint32_t>());

@@ -6,8 +6,10 @@
 #include "fuzz.h"
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/charsmap.h"
+#include "tokenizer/compiled_vocabulary.h"
 #include "tokenizer/json_vocabulary.h"
 #include "tokenizer/longest_starts.h"
+#include "tokenizer/model_builder.h"
 #include "tokenizer/trainer.h"
 #include "tokenizer/unigram_trainer.h"
 #include "tokenizer/utf.h"
@@ -30,17 +32,53 @@ void json(Input& in) {
   const std::string file = framed ? "{\"model\":{\"vocab\":{" + a + "},\"merges\":[" + b + "]},\"x\":1}" : a + b;
   const auto read = read_json_vocabulary(file);
   if (read == nullptr) return;
-  require(read->token_lengths.size() == read->token_ids.size() && read->merge_lengths.size() % 2 == 0, "one length a token, two a merge");
+  const VocabularyTexts& texts = read->texts;
+  require(texts.token_lengths.size() == texts.token_ids.size() && texts.merge_lengths.size() % 2 == 0, "one length a token, two a merge");
   size_t at = 0;
-  for (size_t i = 0; i < read->token_ids.size(); ++i) {
-    require(read->token_lengths[i] <= read->tokens.size() - at, "tokens lie within their text");
-    require(read->find(std::u16string_view(read->tokens).substr(at, read->token_lengths[i])) == read->token_ids[i], "every token is found");
-    at += read->token_lengths[i];
+  for (size_t i = 0; i < texts.token_ids.size(); ++i) {
+    require(texts.token_lengths[i] <= texts.tokens.size() - at, "tokens lie within their text");
+    require(read->find(texts.tokens.view().substr(at, texts.token_lengths[i])) == texts.token_ids[i], "every token is found");
+    at += texts.token_lengths[i];
   }
-  require(at == read->tokens.size(), "tokens add up to their text");
+  require(at == texts.tokens.size() && utf::is_well_formed(texts.tokens.view()), "tokens add up to their text");
   at = 0;
-  for (const uint32_t length : read->merge_lengths) at += length;
-  require(at == read->merges.size(), "merges add up to their text");
+  for (const uint32_t length : texts.merge_lengths) at += length;
+  require(at == texts.merges.size() && utf::is_well_formed(texts.merges.view()), "merges add up to their text");
+
+  const std::string compiled = compile_vocabulary(*read, file);
+  if (compiled.empty()) return;
+  const auto again = read_compiled_vocabulary(compiled, file);
+  require(again != nullptr && again->rest == read->rest && again->texts.tokens.view() == texts.tokens.view(), "what is compiled is read");
+  at = 0;
+  for (size_t i = 0; i < texts.merge_lengths.size(); ++i) {
+    const std::string_view part = texts.merges.view().substr(at, texts.merge_lengths[i]);
+    require(again->token(again->texts.merge_tokens[i / 2 * 3 + i % 2]) == part, "merges are those of the file");
+    at += part.size();
+  }
+}
+
+// Bodies that were not compiled from anything, well sealed: none, or a vocabulary that holds together.
+void compiled(Input& in) {
+  const auto small = [&] { return in.ConsumeIntegralInRange<uint32_t>(0, 12); };
+  std::string body;
+  const auto put = [&](uint32_t number) { body.append(reinterpret_cast<const char*>(&number), sizeof(number)); };
+  const uint32_t tokens = small(), merges = small();
+  const std::string text = in.ConsumeBytesAsString(small()), rest = in.ConsumeBytesAsString(small());
+  const bool lies = in.ConsumeIntegralInRange<int>(0, 7) == 0;
+  for (const uint32_t count : {tokens, static_cast<uint32_t>(text.size()), merges, static_cast<uint32_t>(rest.size())}) {
+    put(lies ? in.ConsumeIntegral<uint32_t>() : count);
+    put(lies ? in.ConsumeIntegral<uint32_t>() : 0);
+  }
+  for (uint32_t i = 0; i < tokens; ++i) put(in.ConsumeIntegralInRange<uint32_t>(0, 3));
+  for (uint32_t i = 0; i < tokens; ++i) put(in.ConsumeBool() ? i : in.ConsumeIntegral<uint32_t>());
+  for (uint32_t i = 0; i < 3 * merges; ++i) put(small());
+  body += text + rest;
+  const auto read = read_compiled_vocabulary(seal_compiled_body(body, rest), rest);
+  if (read == nullptr) return;
+  TokenizerSpec spec;
+  spec.byte_level = in.ConsumeBool();
+  spec.texts = std::shared_ptr<const VocabularyTexts>(std::shared_ptr<const JsonVocabulary>(read.get(), [](const auto*) {}), &read->texts);
+  accepts([&] { (void)build_tokenizer(spec); });
 }
 
 // Few letters: contents that begin and end alike.
@@ -143,10 +181,11 @@ void training(Input& in) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   Input in(data, size);
-  switch (in.ConsumeIntegralInRange<int>(0, 3)) {
+  switch (in.ConsumeIntegralInRange<int>(0, 4)) {
     case 0: json(in); break;
     case 1: added_tokens(in); break;
     case 2: charsmap(in); break;
+    case 3: compiled(in); break;
     default: accepts([&] { training(in); });
   }
   return 0;

@@ -28,6 +28,65 @@ describe("encodeInto", () => {
   });
 });
 
+describe("short results", () => {
+  it("stay as they are whatever is encoded after them, and cannot take one another along", async () => {
+    const tokenizer = await trained();
+    const random = generator(21);
+    const kept = Array.from({ length: 3000 }, () => {
+      const text = randomText(random).slice(0, 160);
+      return { text, ids: tokenizer.encode(text) };
+    });
+    const output = new Uint32Array(4096);
+    for (const { text, ids } of kept) {
+      const count = tokenizer.encodeInto(text, output);
+      expect([...ids]).toEqual([...output.subarray(0, count)]);
+    }
+    const { ids } = kept.find((one) => one.ids.length > 1)!;
+    try {
+      structuredClone(ids, { transfer: [ids.buffer as ArrayBuffer] }); // Node 20 copies, later ones throw
+    } catch {}
+    for (const { text, ids } of kept) expect(ids.length).toBe(tokenizer.count(text));
+    expect(structuredClone(ids)).toEqual(ids);
+    kept[0]!.ids.fill(0);
+    expect([...kept[1]!.ids]).toEqual([...tokenizer.encode(kept[1]!.text)]);
+  });
+});
+
+describe("encodeBatchJoined", () => {
+  it("is encodeBatch in one array, in memory of the caller's where it is enough", async () => {
+    const tokenizer = await trained();
+    const texts = Array.from({ length: 300 }, (_, i) => words.slice(i % 50, 50 + i));
+    const lists = await tokenizer.encodeBatch(texts);
+    expect(lists).toEqual(texts.map((text) => tokenizer.encode(text)));
+    const all = lists.flatMap((list) => [...list]);
+    for (const room of [undefined, 0, all.length - 1, all.length, all.length + 7]) {
+      const output = room === undefined ? undefined : new Uint32Array(room);
+      const { ids, counts } = await tokenizer.encodeBatchJoined(texts, output ? { output } : {});
+      expect([...ids]).toEqual(all);
+      expect([...counts]).toEqual(lists.map((list) => list.length));
+      expect(ids.buffer === output?.buffer).toBe(room !== undefined && room >= all.length);
+    }
+    await expect(tokenizer.encodeBatchJoined(["a"], { output: [] as never })).rejects.toThrow("output");
+    await expect(tokenizer.encodeBatchJoined([1] as never)).rejects.toThrow("text: expected a string");
+  });
+
+  it("keeps batches apart that run at once, or that are stopped", async () => {
+    const tokenizer = await trained();
+    const batches = Array.from({ length: 12 }, (_, b) =>
+      Array.from({ length: 40 }, (_, i) => words.repeat(20).slice(b * i)),
+    );
+    const expected = batches.map((texts) => texts.map((text) => tokenizer.encode(text)));
+    const stop = new AbortController();
+    const running = batches.map((texts, b) =>
+      tokenizer.encodeBatch(texts, b % 3 === 2 ? { signal: stop.signal } : {}).catch((error) => error.code),
+    );
+    stop.abort();
+    const got = await Promise.all(running);
+    for (const [b, lists] of got.entries()) if (b % 3 !== 2 || lists !== "ABORTED") expect(lists).toEqual(expected[b]);
+    expect(await tokenizer.encodeBatch(batches[0]!)).toEqual(expected[0]);
+  });
+});
+
 describe("decodeBatch", () => {
   it("is decode of each list", async () => {
     const random = generator(11);

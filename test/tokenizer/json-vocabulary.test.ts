@@ -4,14 +4,6 @@ import { describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding.ts";
 
 const read = (json: string) => binding.readJsonVocabulary(Buffer.from(json));
-const cut = (text: string, lengths: Uint32Array) => {
-  let at = 0;
-  return Array.from(lengths, (length) => {
-    at += length;
-    return text.slice(at - length, at);
-  });
-};
-
 /** Any text as JSON may write it. */
 const token = fc.oneof(
   fc.string({ unit: "binary", minLength: 1 }),
@@ -56,13 +48,12 @@ describe("readJsonVocabulary", () => {
           expect(found).toBeDefined();
           const parsed = JSON.parse(json) as { model: typeof model };
           expect(JSON.parse(found!.rest)).toEqual({ ...parsed, model: { ...parsed.model, vocab: {}, merges: [] } });
-          const ids = [...found!.tokenIds];
-          const entries = cut(found!.tokens, found!.tokenLengths).map((text, i) => [text, ids[i]] as [string, number]);
+          const ids = found!.ids();
+          const entries = found!.tokens().map((text, i) => [text, ids[i]] as [string, number]);
           expect(Object.fromEntries(entries)).toEqual(parsed.model.vocab);
           for (const [text, id] of entries) expect(found!.find(text)).toBe(id);
           expect(found!.find("not there at all")).toBeUndefined();
-          const parts = cut(found!.merges, found!.mergeLengths);
-          expect(parts).toEqual(merges.flat().map((text) => text.toWellFormed()));
+          expect(found!.merges()).toEqual(merges.flat().map((text) => text.toWellFormed()));
         },
       ),
       { numRuns: 500 },

@@ -1,12 +1,14 @@
 // Tokenizers of equal vocabularies share their tables within a process, and heddle/tokenizer brings no model code.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { addonPath } from "../helpers/addon.ts";
-import { byteLevelJson, fromJson } from "./samples.ts";
+import { byteLevelJson, byteNames, fromJson } from "./samples.ts";
 
 type Inside = { native: { modelNumber: number }; encode(text: string): Uint32Array };
 const numberOf = (tokenizer: unknown) => (tokenizer as Inside).native.modelNumber;
@@ -59,6 +61,74 @@ describe("tables", () => {
     await Promise.all(workers.map((worker) => worker.terminate()));
     expect(new Set(answers.map((answer) => JSON.stringify(answer))).size).toBe(1);
     expect((answers[0] as number[]).slice(1)).toEqual([2, 2, 2]);
+  });
+});
+
+describe("memory of ten worker threads", () => {
+  it("is that of one, and little more", async () => {
+    // Sixty thousand tokens of two to four letters: "abcd abce" is ab cd, a space, ab ce.
+    const letters = [..."abcdefghijklmnopqrstuvwxyz"];
+    let longest: string[] = letters;
+    const merges: [string, string][] = [];
+    for (const most of [676, 17_576, 42_000]) {
+      const next: string[] = [];
+      for (const part of longest) for (const letter of letters) if (next.length < most) next.push(part + letter);
+      for (const token of next) merges.push([token.slice(0, -1), token.slice(-1)]);
+      longest = next;
+    }
+    const folder = mkdtempSync(join(tmpdir(), "heddle-sharing-"));
+    const file = join(folder, "tokenizer.json");
+    const vocab = [...byteNames, ...merges.map((parts) => parts.join(""))];
+    const model = { type: "BPE", vocab: Object.fromEntries(vocab.map((token, id) => [token, id])), merges };
+    writeFileSync(file, JSON.stringify({ ...byteLevelJson([]), model }));
+    const code = `
+      const { parentPort, workerData } = require("node:worker_threads");
+      const { openSync, readSync, fstatSync, closeSync } = require("node:fs");
+      const loaded = { exports: {} };
+      process.dlopen(loaded, workerData.path);
+      const { NativeTokenizer, readJsonVocabulary, bytesForFile } = loaded.exports;
+      let kept;
+      const load = () => {
+        const opened = openSync(workerData.file);
+        const bytes = bytesForFile(fstatSync(opened).size);
+        readSync(opened, bytes);
+        closeSync(opened);
+        const vocabulary = readJsonVocabulary(bytes);
+        const native = new NativeTokenizer({ ...workerData.spec, vocabulary });
+        kept = [native, vocabulary];
+        return native.encode("abcd abce", 0);
+      };
+      parentPort.on("message", (what) => parentPort.postMessage(what === "load" ? load() : (gc(), 0)));
+      parentPort.postMessage(0);`;
+    const spec = { added: [], stages: Uint32Array.of(0, 0, 1), kind: 0, byteLevel: true };
+    const workerData = { path: addonPath(), file, spec };
+    setFlagsFromString("--expose-gc");
+    const workers = Array.from({ length: 10 }, () => new Worker(code, { eval: true, workerData }));
+    const answer = (worker: Worker) =>
+      new Promise<number>((resolve, reject) => worker.once("message", resolve).once("error", reject));
+    const ask = (worker: Worker, what: string) => {
+      const answered = answer(worker);
+      worker.postMessage(what);
+      return answered;
+    };
+    const held = async () => {
+      // Twice: memory that is found free is given back after the turn.
+      for (const worker of [...workers, ...workers]) await ask(worker, "collect");
+      return process.memoryUsage.rss();
+    };
+    try {
+      await Promise.all(workers.map(answer));
+      const before = await held();
+      expect(await ask(workers[0]!, "load")).toBe(5);
+      const one = (await held()) - before;
+      for (const worker of workers.slice(1)) expect(await ask(worker, "load")).toBe(5);
+      const ten = (await held()) - before;
+      console.log(`one thread ${(one / 1e6).toFixed(1)} MB, ten ${(ten / 1e6).toFixed(1)} MB`);
+      expect(ten).toBeLessThan(2 * one);
+    } finally {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+      rmSync(folder, { recursive: true });
+    }
   });
 });
 

@@ -2,7 +2,7 @@
 // random Unicode from the same seeds. A WordLevel model without words gives one unknown token a piece: offsets show the pieces.
 import { describe, expect, it } from "vitest";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { deepseekPatterns, namedPatterns } from "../../lib/tokenizer/patterns.ts";
+import { bloomPattern, deepseekPatterns, namedPatterns } from "../../lib/tokenizer/patterns.ts";
 import { makePlan } from "../../lib/tokenizer/plan.ts";
 import { readTokenizerFile } from "../../lib/tokenizer/tokenizer-file.ts";
 import { generator, randomText } from "./generated-text.ts";
@@ -32,7 +32,7 @@ add(
   [split(namedPatterns.qwen2.replace("|\\p{N}|", "|\\p{N}{1,2}|"))],
   [namedPatterns.qwen2.replace("|\\p{N}|", "|\\p{N}{1,2}|")],
 );
-for (const pattern of ["\\p{N}", "\\p{N}+", digits, deepseekPatterns.cjk, deepseekPatterns.rest]) {
+for (const pattern of ["\\p{N}", "\\p{N}+", digits, deepseekPatterns.cjk, deepseekPatterns.rest, bloomPattern]) {
   add(pattern.slice(0, 24), [split(pattern)], [pattern]);
 }
 const deepseek = [digits, deepseekPatterns.cjk, deepseekPatterns.rest];
@@ -94,6 +94,18 @@ const classes = [
   "\u007f",
   "\u0000",
   "€",
+  "…",
+  "。",
+  "，",
+  "、",
+  "।",
+  "۔",
+  "،",
+  "(",
+  ")",
+  "|",
+  ",",
+  "?",
   "‿",
   "「",
   "😀",

@@ -1,0 +1,31 @@
+// A compiled form of tokenizer.json's vocabulary beside the file, for those who load it again and again.
+import { readFile, stat } from "node:fs/promises";
+import { binding, type NativeJsonVocabulary } from "../binding.ts";
+import { writeFileAtomically } from "../formats/io.ts";
+import { limits, type TokenizerFile } from "./tokenizer-file.ts";
+
+/** Where the cache of a tokenizer.json lies. */
+export const cachePath = (path: string) => `${path}.heddle`;
+
+/**
+ * What the cache says, or undefined where there is none for this content of the file: none at all, of another version of the format,
+ * truncated, changed. Nothing about it is an error: the file itself is there.
+ */
+export async function readVocabularyCache(path: string, source: Uint8Array): Promise<NativeJsonVocabulary | undefined> {
+  let bytes: Uint8Array;
+  try {
+    if ((await stat(cachePath(path))).size > limits.fileBytes) return undefined;
+    bytes = await readFile(cachePath(path));
+  } catch {
+    return undefined;
+  }
+  return binding.readCompiledVocabulary(bytes, source);
+}
+
+/** Writes it, whole or not at all; not where the folder takes no files, nor for vocabularies that are not compiled (all but BPE's). */
+export async function writeVocabularyCache(path: string, source: Uint8Array, file: TokenizerFile): Promise<void> {
+  const { native, subwordPrefix } = file.model;
+  const bytes = subwordPrefix ? undefined : native?.compile(source);
+  if (bytes === undefined) return;
+  await writeFileAtomically(cachePath(path), (sink) => sink.write(bytes)).catch(() => {});
+}

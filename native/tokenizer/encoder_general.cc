@@ -1,0 +1,98 @@
+// Segments that only the general way serves: steps of normalizers and pre-tokenizers over text that knows its origins.
+#include <algorithm>
+
+#include "tokenizer/ascii_block.h"
+#include "tokenizer/encoder.h"
+#include "tokenizer/encoder_target.h"
+#include "tokenizer/unicode.h"
+#include "tokenizer/unicode_normalizer.h"
+
+namespace heddle {
+
+// The general way: normalizers, the other added tokens, pre-tokenizers, each over text that knows its origins.
+void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, Target& target) {
+  const TokenizerModel& model = *model_;
+  const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
+  general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
+  for (const auto& step : model.normalizer) step->run(general_);
+  if (model.needs_nfc) compose_text(general_, false);
+  target.sources = nullptr;
+  if (!model.normalized_added.empty()) {
+    std::vector<size_t> barriers;  // in the new text: before the first byte that comes from behind them
+    size_t byte = 0;
+    auto barrier = std::lower_bound(target.barriers.begin(), target.barriers.end(), begin);
+    for (; barrier != target.barriers.end() && *barrier < end; ++barrier) {
+      while (byte < general_.text.size() && general_.origins[byte].begin < *barrier) ++byte;
+      barriers.push_back(byte);
+    }
+    inner_segments_.clear();
+    model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
+                                 inner_segments_);
+    for (const Segment& segment : inner_segments_) {
+      if (segment.id == no_token) {
+        encode_pieces(segment.begin, segment.end, target);
+        continue;
+      }
+      target.out.ids.push_back(segment.id);
+      if (target.map == nullptr) continue;
+      target.out.offsets.push_back(target.map->start(general_.origins[segment.begin].begin));
+      target.out.offsets.push_back(target.map->start(general_.origins[segment.end - 1].end));
+    }
+  } else if (!general_.text.empty()) {
+    encode_pieces(0, general_.text.size(), target);
+  }
+  target.origins = nullptr;
+}
+
+// The pieces of general_, from `begin` to `end`.
+void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
+  const TokenizerModel& model = *model_;
+  if (model.pre_tokenizer.empty()) {
+    target.buffer = general_.text.data();
+    target.readable_end = general_.text.data() + general_.text.size();
+    target.origins = target.map != nullptr ? &general_.origins : nullptr;
+    return encode_plain(general_.text.data() + begin, general_.text.data() + end, target);
+  }
+  TextBuilder part(general_);
+  part.keep(begin, end);
+  pieces_.text = part.take();
+  pieces_.pieces.assign(1, {0, end - begin});
+  for (const auto& step : model.pre_tokenizer) {
+    step->run(pieces_);
+    pieces_.text.check_growth(pieces_.text.text.size());
+  }
+  target.buffer = pieces_.text.text.data();
+  target.readable_end = target.buffer + pieces_.text.text.size();
+  target.origins = target.map != nullptr ? &pieces_.text.origins : nullptr;
+  const bool offsets = target.map != nullptr;
+  const bool caches = (!offsets || model.every_byte_known) && !dropout_.active();
+  for (const Pieces::Piece& piece : pieces_.pieces) {
+    const char* word = target.buffer + piece.begin;
+    const char* word_end = target.buffer + piece.end;
+    if (!caches || word == word_end) encode_word(word, word_end, target);
+    else if (offsets) encode_cached<true>(word, word_end, target);
+    else encode_cached<false>(word, word_end, target);
+    target.check_cancelled();
+  }
+}
+
+bool Encoder::may_need_nfc(std::string_view text) const {
+  const uint8_t* table = unicode::flag_table();
+  for (size_t i = 0; i < text.size();) {
+    if (text.size() - i >= AsciiBlock::size && AsciiBlock(text.data() + i).high() == 0) {
+      i += AsciiBlock::size;
+      continue;
+    }
+    if (static_cast<uint8_t>(text[i]) < 0xCC) {  // below U+0300 nothing composes
+      i += static_cast<uint8_t>(text[i]) < 0x80 ? 1 : 2;
+      continue;
+    }
+    int size = 0;
+    const uint32_t code = utf::decode(text.data() + i, size);
+    if (unicode::flags_of(table, code) & unicode::nfc_unsafe) return true;
+    i += size;
+  }
+  return false;
+}
+
+}  // namespace heddle

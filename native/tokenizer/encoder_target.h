@@ -1,0 +1,71 @@
+// Where the ids and offsets of one call go.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "runtime/error.h"
+#include "tokenizer/encoder.h"
+#include "tokenizer/utf.h"
+
+namespace heddle {
+
+// Words arrive as pointers into `buffer`: the text itself, or a normalised copy of one segment of it.
+struct Encoder::Target {
+  Encoding& out;
+  const EncodeOptions& options;
+  const utf::OffsetMap* map;  // of the text; null without offsets
+  const std::vector<size_t>& barriers;  // bytes of the text
+  const char* buffer = nullptr;
+  const char* readable_end = nullptr;  // of the buffer; there may be more of it than there is text
+  const std::vector<uint32_t>* sources = nullptr;  // of such a copy: the byte of the text that each byte comes from
+  const std::vector<Origin>* origins = nullptr;    // the same of a text that went the general way; sources is null then
+  uint32_t words = 0;
+
+  // Byte range of the text that [begin, end) of the buffer stands for; end is that of a last byte, inclusive.
+  void add_offsets(const char* begin, const char* end) {
+    size_t first = static_cast<size_t>(begin - buffer);
+    size_t last = static_cast<size_t>(end - buffer) - (end > begin ? 1 : 0);
+    if (begin == end && first > 0) first = last = first - 1;  // what a word's suffix became
+    if (origins != nullptr) {
+      out.offsets.push_back(map->start((*origins)[first].begin));
+      out.offsets.push_back(map->start((*origins)[last].end));
+      return;
+    }
+    if (sources != nullptr) {
+      const bool inserted_only = (*sources)[last] == UINT32_MAX;
+      while (first < last && (*sources)[first] == UINT32_MAX) ++first;  // a prefix that the text does not have
+      if (inserted_only) {
+        while ((*sources)[last] == UINT32_MAX) ++last;  // more of the prefix may follow; the end of the segment has a source
+        const uint32_t at = map->start((*sources)[last]);
+        out.offsets.push_back(at);
+        out.offsets.push_back(at);
+        return;
+      }
+      first = (*sources)[first];
+      last = (*sources)[last];
+    }
+    out.offsets.push_back(map->start(first));
+    out.offsets.push_back(map->end(last));
+  }
+
+  void add_token(uint32_t id, size_t text_begin, size_t text_end) {
+    out.ids.push_back(id);
+    if (map == nullptr) return;
+    out.offsets.push_back(map->start(text_begin));
+    out.offsets.push_back(map->start(text_end));
+  }
+
+  void add_outside(const std::vector<uint32_t>& ids) {
+    out.ids.append(ids.data(), ids.size());
+    if (map == nullptr) return;
+    for (size_t i = 0; i < 2 * ids.size(); ++i) out.offsets.push_back(0);
+  }
+
+  void check_cancelled() {
+    if ((++words & 1023) == 0 && options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
+      throw Error("ABORTED", "encode: aborted");
+    }
+  }
+};
+
+}  // namespace heddle

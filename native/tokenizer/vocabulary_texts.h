@@ -1,0 +1,28 @@
+// What a vocabulary's file says: tokens with their ids, and merges, as they are written there.
+#pragma once
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "tokenizer/buffers.h"
+
+namespace heddle {
+
+struct VocabularyTexts {
+  TextBuffer tokens;  // UTF-8, one after the other
+  IdBuffer token_lengths, token_ids;  // lengths in bytes
+  TextBuffer merges;  // left and right parts in turn
+  IdBuffer merge_lengths;
+  IdBuffer merge_tokens;  // or, instead of both: the numbers of left, right and made token of each, in the order of `tokens`
+
+  void add_token(std::string_view text, uint32_t id);
+  void add_merge(std::string_view left, std::string_view right);
+};
+
+// Of texts in UTF-16 and their lengths in its units. Lone surrogates become U+FFFD. Throws INVALID_FILE where the lengths add up to
+// more than a text, or there is not one id a token.
+VocabularyTexts to_vocabulary_texts(std::u16string_view tokens, const std::vector<uint32_t>& token_lengths,
+                                    const std::vector<uint32_t>& token_ids, std::u16string_view merges,
+                                    const std::vector<uint32_t>& merge_lengths);
+
+}  // namespace heddle

@@ -1,0 +1,4 @@
+// The same with more texts.
+import { describeSentencePiece } from "./sentencepiece-library.ts";
+
+describeSentencePiece(200_000);
