@@ -113,15 +113,15 @@ Builder norms(int64_t rows, int64_t C) {
   return b;
 }
 
-Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false) {
+Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false, double softcap = 0, int64_t sequences = 2) {
   Builder b;
-  const int64_t N = 2 * T;
+  const int64_t N = sequences * T;
   const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
   const int dout = b.floats(type, {N, H, D}), o = b.value(type, {N, H, D}), lse = b.value(DType::f32, {N, H});
   const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
-  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
   b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink}, {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
-         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
   return b;
 }
 
@@ -242,6 +242,11 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
       {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
       {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
+      {"sm_90 attention, heads of 96, four tiles", attention_forward(450, 450, 1, 1, 96, 0, 0, false)},
+      {"sm_90 attention, heads of 256", attention_forward(300, 150, 2, 1, 256, 100, 0, true)},
+      {"sm_90 gradients", attention(DType::bf16, 290, 2, 1, 128, 0, false, 0, 1)},
+      {"sm_90 gradients, sequences, sinks, heads of 40", attention(DType::bf16, 140, 4, 2, 40, 0, true)},
+      {"sm_90 gradients, window, softcap, heads of 72", attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1)},
       {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
   };
   int failed = 0;
