@@ -145,6 +145,28 @@ Builder cached(int64_t past, int64_t D, int64_t rows) {
   return b;
 }
 
+// Two sequences in pages, which share their first; half of the table's entries name none.
+Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
+  Builder b;
+  const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
+  std::vector<int32_t> table;
+  for (int64_t slot = 0; slot < 2; ++slot)
+    for (int64_t i = 0; i < 2 * entries; ++i) table.push_back(i >= entries ? -1 : i == 0 ? 3 % static_cast<int32_t>(pages) : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
+  const auto cache = [&] {
+    if (type != DType::u8) return b.floats(type, {pages, 2, page, D});
+    const int v = b.value(DType::u8, {pages, 2, page, bytes});
+    b.data.emplace_back(static_cast<size_t>(pages * 2 * page * bytes));
+    b.desc.bound.push_back(v);
+    return v;
+  };
+  const int x = b.floats(DType::f32, {2 * rows, 2, D}), q = b.floats(DType::f32, {2 * rows, 4, D}), k = cache(), v = cache();
+  const int r = static_cast<int>(rows), segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
+  const int pages_of = b.integers({2, 2 * entries}, table);
+  for (const int to : {k, v}) b.node("cache_write", {to, x, segments, pages_of}, {}, {{"ring", 0}});
+  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(DType::f32, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
 Builder cached_q8(int64_t D) {
   Builder b;
   const int64_t rows = 3, L = 9;
@@ -224,6 +246,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"attention bf16", attention(DType::bf16, 150, 2, 1, 40, 0)},
       {"attention bf16, window, sinks", attention(DType::bf16, 70, 2, 2, 72, 40, true)},
       {"cached attention, q8 ring", cached_q8(37)},
+      {"cached attention in pages, parts", paged(DType::bf16, 16, 300, 40, 1)},
+      {"cached attention in pages, q8", paged(DType::u8, 5, 37, 20, 3)},
       {"rows", rows()},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
       {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
