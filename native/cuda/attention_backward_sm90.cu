@@ -17,7 +17,7 @@ namespace cuda {
 namespace {
 
 constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
-constexpr int warpgroup = 128, consumers = 2, threads = (1 + consumers) * warpgroup, arrivals = consumers * warpgroup / warp_size;
+constexpr int warpgroup = 128, consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int own_rows = consumers * 64;
 
 // What is known of a query of a head before its gradient. 16 bytes, so that a copy may begin at any of them.
@@ -40,12 +40,14 @@ template <int width_, int rows_> struct Tile {
   static constexpr int width = width_, rows = rows_, boxes = (width + 63) / 64, box_bytes = rows * line_bytes, bytes = boxes * box_bytes;
 };
 // Queries of a block: q, do, then stages of k and v. Keys: k, v, then stages of q, do and facts.
-// copying, multiplying: registers of the warpgroups' threads, (copying + 2 multiplying) 128 of 64 K.
+// copying, multiplying: registers of the warpgroups' threads.
 template <class Own_, class Other_, int stages_, int facts, int copying_, int multiplying_> struct Plan {
   using Own = Own_;
   using Other = Other_;
-  static constexpr int copying = copying_, multiplying = multiplying_, stages = stages_, facts_bytes = facts * static_cast<int>(sizeof(QueryFacts)), stage_bytes = 2 * Other::bytes + facts_bytes;
+  static constexpr int copying = copying_, multiplying = multiplying_;
+  static constexpr int stages = stages_, facts_bytes = facts * static_cast<int>(sizeof(QueryFacts)), stage_bytes = 2 * Other::bytes + facts_bytes;
   static constexpr size_t shared = 2 * Own::bytes + static_cast<size_t>(stages) * stage_bytes + group_bytes;  // the beginning is rounded up
+  static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
   static_assert(facts_bytes % group_bytes == 0, "tiles begin at multiples");
 };
 template <int width> using OfQueries = Plan<Tile<width, own_rows>, Tile<width, 128>, 2, 0, 40, 232>;
@@ -129,7 +131,7 @@ template <class P> __device__ inline void init_barriers(uint64_t* own_full, uint
   ptx::init_barrier(own_full, 1);
   for (int s = 0; s < P::stages; ++s) {
     ptx::init_barrier(&full[s], 1);
-    ptx::init_barrier(&empty[s], arrivals);
+    ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
   }
   ptx::fence_async();
 }

@@ -87,7 +87,7 @@ export const attention = [
     "a.sinks.data && ft == 0 ? 1.0f",
     "a.sinks.data ? 1.0f",
   ],
-  ["tensor attention: a key too many", "attention_tensor.cu", "key < seen.last ?", "key <= seen.last ?"],
+  ["tensor attention: a key too many", "attention_tensor.cu", "key < own.last ?", "key <= own.last ?"],
   [
     "tensor attention: weights in the wrong halves",
     "tensor_tile.cuh",

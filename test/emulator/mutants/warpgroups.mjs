@@ -406,8 +406,8 @@ export const warpgroups = [
   [
     "warpgroup gradients: barriers of one warpgroup",
     "attention_backward_sm90.cu",
-    "ptx::init_barrier(&empty[s], arrivals);",
-    "ptx::init_barrier(&empty[s], arrivals / 2);",
+    "ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);",
+    "ptx::init_barrier(&empty[s], warpgroup / warp_size);",
   ],
   ["warpgroup gradients: natural logarithms", "attention_backward_sm90.cu", "a.lse[at] * log2_e", "a.lse[at]"],
   [
