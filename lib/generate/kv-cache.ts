@@ -110,9 +110,9 @@ export class KvCache {
     return { ...this.layout(this.store.capacity), adapters: this.adapters };
   }
 
-  private layout(capacity: number): CacheLayout {
+  private layout(capacity: number, count = this.pool?.count ?? 0): CacheLayout {
     const { slots, dtype, contextLength: context, pool } = this;
-    return { slots, capacity, dtype, context, pages: pool && { size: pool.size, count: pool.count } };
+    return { slots, capacity, dtype, context, pages: pool && { size: pool.size, count } };
   }
 
   /** The ids whose keys and values a slot holds. */
@@ -184,18 +184,19 @@ export class KvCache {
     await this.grow(cacheCapacity(Math.max(length, 2 * this.store.capacity), this.contextLength));
   }
 
-  private async grow(capacity: number): Promise<void> {
+  private async grow(capacity: number, pages?: number): Promise<void> {
     this.releaseExecutables();
     const lengths = this.held.map((ids) => ids.length);
-    this.store = await this.store.grown(this.model, this.layout(capacity), lengths);
+    this.store = await this.store.grown(this.model, this.layout(capacity, pages), lengths);
   }
 
   /** Makes sure of pages beside those that every slot may need for its next token. Nothing is under way. */
   private async reservePages(count: number): Promise<void> {
     const { pool } = this;
     if (!pool || pool.available >= count + this.slots) return;
-    pool.grow(Math.max(2 * pool.count, pool.count - pool.available + count + this.slots));
-    await this.grow(this.store.capacity);
+    const pages = Math.max(2 * pool.count, pool.count - pool.available + count + this.slots);
+    await this.grow(this.store.capacity, pages);
+    pool.grow(pages); // not before there is memory for them
   }
 
   /** Whether every slot may take another page without waiting for memory. */
