@@ -60,6 +60,16 @@ step("runtime", () => runVitest([], env, ...config));
 step(fast ? "models and training" : "op cases, models and training", () =>
   runVitest(paths, env, "--testTimeout=1200000"),
 );
+if (!fast)
+  step("products and attention of sm_90", () =>
+    runVitest(
+      deviceTests.ops,
+      { ...env, HEDDLE_EMULATE_CUDA: "sm_90" },
+      "-t",
+      "attention|linear",
+      "--testTimeout=1200000",
+    ),
+  );
 console.log("\nEmulated CUDA device:");
 for (const [name, { passed, seconds }] of Object.entries(results))
   console.log(`  ${name.padEnd(32)} ${passed ? "passed" : "FAILED"} ${seconds.toFixed(0).padStart(5)} s`);

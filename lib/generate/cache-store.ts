@@ -1,24 +1,34 @@
 import { Tensor } from "../graph/index.ts";
-import { type CacheDType, cacheTensors } from "../models/cache-shape.ts";
+import { type CacheLayout, cacheTensors } from "../models/cache-shape.ts";
 import type { Model } from "../models/model.ts";
+import type { PageCopy } from "./page-pool.ts";
 
 /** The tensors of a KV cache at one capacity. */
 export class CacheStore {
   readonly capacity: number;
-  /** By name, each (slots, heads, rows, width): a sliding layer's rows are fewer than the capacity. */
+  /** By name, each (slots, heads, rows, width): a sliding layer's rows are fewer than the capacity. Or (pages, heads, page size, width). */
   readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Names of those in pages. */
+  private readonly paged: ReadonlySet<string>;
 
-  private constructor(capacity: number, tensors: ReadonlyMap<string, Tensor>) {
+  private constructor(capacity: number, tensors: ReadonlyMap<string, Tensor>, paged: ReadonlySet<string>) {
     this.capacity = capacity;
     this.tensors = tensors;
+    this.paged = paged;
   }
 
-  static allocate(model: Model, shape: { slots: number; capacity: number; dtype: CacheDType }): CacheStore {
-    const tensors = cacheTensors(model, shape);
+  static allocate(model: Model, layout: CacheLayout): CacheStore {
+    const tensors = cacheTensors(model, layout);
     return new CacheStore(
-      shape.capacity,
+      layout.capacity,
       new Map(tensors.map(({ name, dtype, shape }) => [name, Tensor.zeros(model.device, dtype, shape)])),
+      new Set(tensors.filter(({ paged }) => paged).map(({ name }) => name)),
     );
+  }
+
+  /** Whether any layer lies in pages. */
+  get hasPages(): boolean {
+    return this.paged.size > 0;
   }
 
   get bytes(): number {
@@ -31,29 +41,34 @@ export class CacheStore {
    * A larger one with the same content; layers that need no more rows keep their tensors, the others' are freed.
    * @param lengths what each slot holds
    */
-  async grown(
-    model: Model,
-    shape: { slots: number; capacity: number; dtype: CacheDType },
-    lengths: readonly number[],
-  ): Promise<CacheStore> {
+  async grown(model: Model, layout: CacheLayout, lengths: readonly number[]): Promise<CacheStore> {
     const tensors = new Map<string, Tensor>();
-    for (const { name, dtype, shape: dims } of cacheTensors(model, shape)) {
+    for (const { name, dtype, shape: dims } of cacheTensors(model, layout)) {
       const before = this.tensors.get(name)!;
-      const same = before.shape[2] === dims[2];
+      const same = before.shape.every((n, i) => n === dims[i]);
       tensors.set(name, same ? before : Tensor.zeros(model.device, dtype, dims));
     }
     for (const [name, to] of tensors) {
       const from = this.tensors.get(name)!;
       if (from === to) continue;
-      for (const [slot, length] of lengths.entries()) await copyRows(from, to, { from: slot, to: slot, length });
+      if (this.paged.has(name)) await to.write(await from.read(0, from.elements), 0);
+      else for (const [slot, length] of lengths.entries()) await copyRows(from, to, { from: slot, to: slot, length });
       from.dispose();
     }
-    return new CacheStore(shape.capacity, tensors);
+    return new CacheStore(layout.capacity, tensors, this.paged);
   }
 
-  /** Copies what a slot holds of `length` tokens to a slot of `to`, whose layers have as many rows or, of all, enough. */
+  /** Copies what a slot holds of `length` tokens to a slot of `to`, whose layers have as many rows or, of all, enough; but for pages. */
   async copySlot(to: CacheStore, slots: { from: number; to: number; length: number }): Promise<void> {
-    for (const [name, t] of this.tensors) await copyRows(t, to.tensors.get(name)!, slots);
+    for (const [name, t] of this.tensors) if (!this.paged.has(name)) await copyRows(t, to.tensors.get(name)!, slots);
+  }
+
+  async copyPage({ from, to }: PageCopy): Promise<void> {
+    for (const name of this.paged) {
+      const t = this.tensors.get(name)!;
+      const elements = t.elements / t.shape[0]!;
+      await t.write(await t.read(from * elements, elements), to * elements);
+    }
   }
 
   /** How many rows of a tensor's heads hold `length` tokens. */

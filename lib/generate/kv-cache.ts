@@ -1,15 +1,24 @@
 import { HeddleError } from "../errors.ts";
 import type { Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
-import { type CacheDType, type CacheShape, layerCache, MOST_SEGMENT_ROWS } from "../models/cache-shape.ts";
+import {
+  type CacheDType,
+  type CacheLayout,
+  type CacheShape,
+  layerCache,
+  MOST_SEGMENT_ROWS,
+} from "../models/cache-shape.ts";
 import type { Model } from "../models/model.ts";
 import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort, throwIfAborted } from "./abort.ts";
 import { CacheStore } from "./cache-store.ts";
+import { PagePool } from "./page-pool.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
 const SMALLEST_CAPACITY = 256;
+/** Positions that a slot of a cache in pages begins with. */
+const SMALLEST_PART = 64;
 
 /** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
 export interface Segment {
@@ -44,7 +53,9 @@ export interface CacheState {
 
 /**
  * Keys and values of several sequences (slots) on the device, and which ids they belong to. Memory is taken from the
- * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone.
+ * system as it is written and doubles as sequences grow, up to the context length; sliding layers hold their window alone. With a
+ * page size, slots take pages of a common store instead, so that short ones beside long ones take no more than they hold, and
+ * beginnings that they have in common are there once.
  */
 export class KvCache {
   readonly model: Model;
@@ -63,6 +74,7 @@ export class KvCache {
   private readonly written: number[];
   /** Rows of each slot that runs under way are still to write. */
   private readonly underWay: number[];
+  private readonly pool: PagePool | undefined;
   private live = true;
 
   constructor(
@@ -74,6 +86,8 @@ export class KvCache {
       capacity?: number | undefined;
       /** The model's active ones where not given. */
       adapters?: readonly string[] | undefined;
+      /** Positions of a page; each slot has rows of its own where not given. Such a cache is neither forked nor saved. */
+      pageSize?: number | undefined;
     },
   ) {
     model.assertLive();
@@ -83,7 +97,9 @@ export class KvCache {
     this.contextLength = options.contextLength;
     this.dtype = options.dtype ?? "f32";
     const capacity = cacheCapacity(options.capacity ?? 0, this.contextLength);
-    this.store = CacheStore.allocate(model, { slots: this.slots, capacity, dtype: this.dtype });
+    const size = options.pageSize;
+    if (size !== undefined) this.pool = new PagePool(size, this.slots, this.slots * Math.ceil(SMALLEST_PART / size));
+    this.store = CacheStore.allocate(model, this.layout(capacity));
     this.held = Array.from({ length: this.slots }, () => []);
     this.lengths = Array.from({ length: this.slots }, () => 0);
     this.written = Array.from({ length: this.slots }, () => 0);
@@ -91,8 +107,12 @@ export class KvCache {
   }
 
   get shape(): CacheShape {
-    const { slots, dtype, contextLength: context, adapters } = this;
-    return { slots, capacity: this.store.capacity, dtype, context, adapters };
+    return { ...this.layout(this.store.capacity), adapters: this.adapters };
+  }
+
+  private layout(capacity: number, count = this.pool?.count ?? 0): CacheLayout {
+    const { slots, dtype, contextLength: context, pool } = this;
+    return { slots, capacity, dtype, context, pages: pool && { size: pool.size, count } };
   }
 
   /** The ids whose keys and values a slot holds. */
@@ -101,17 +121,19 @@ export class KvCache {
   }
 
   /**
-   * Forgets what a slot holds after its first `length` ids; all of it where a sliding layer no longer has the window before
+   * Forgets what a slot holds after its first `length` ids, or, in the middle of a page that others read, all of that page; all of it where a sliding layer no longer has the window before
    * them, so that it is to be computed anew.
    */
   truncate(slot: number, length: number): void {
     const held = this.held[slot]!;
     if (length >= held.length) return;
-    this.keep(slot, this.holdsWindow(slot, length) ? length : 0);
+    const kept = this.pool?.cut(slot, length) ?? length;
+    this.keep(slot, this.holdsWindow(slot, kept) ? kept : 0);
   }
 
   private keep(slot: number, length: number): void {
     this.held[slot]!.length = length;
+    this.pool?.truncate(slot, length);
     if (length === 0) this.written[slot] = 0;
   }
 
@@ -119,7 +141,7 @@ export class KvCache {
   private holdsWindow(slot: number, length: number): boolean {
     const { config } = this.model;
     return config.layerTypes.every((_, layer) => {
-      const { rows, ring } = layerCache(config, layer, this.store.capacity);
+      const { rows, ring } = layerCache(config, layer, this.layout(this.store.capacity));
       return ring === 0 || Math.max(0, length - ring + 1) >= this.written[slot]! - rows;
     });
   }
@@ -159,11 +181,27 @@ export class KvCache {
         `context: expected at most ${this.contextLength} tokens, got ${length}`,
       );
     if (length <= this.store.capacity) return;
-    const { model, slots, dtype, store } = this;
-    const capacity = cacheCapacity(Math.max(length, 2 * store.capacity), this.contextLength);
+    await this.grow(cacheCapacity(Math.max(length, 2 * this.store.capacity), this.contextLength));
+  }
+
+  private async grow(capacity: number, pages?: number): Promise<void> {
     this.releaseExecutables();
     const lengths = this.held.map((ids) => ids.length);
-    this.store = await store.grown(model, { slots, dtype, capacity }, lengths);
+    this.store = await this.store.grown(this.model, this.layout(capacity, pages), lengths);
+  }
+
+  /** Makes sure of pages beside those that every slot may need for its next token. Nothing is under way. */
+  private async reservePages(count: number): Promise<void> {
+    const { pool } = this;
+    if (!pool || pool.available >= count + this.slots) return;
+    const pages = Math.max(2 * pool.count, pool.count - pool.available + count + this.slots);
+    await this.grow(this.store.capacity, pages);
+    pool.grow(pages); // not before there is memory for them
+  }
+
+  /** Whether every slot may take another page without waiting for memory. */
+  get hasPagesAhead(): boolean {
+    return !this.pool || this.pool.available >= this.slots;
   }
 
   /**
@@ -174,6 +212,9 @@ export class KvCache {
     this.assertLive();
     if (!this.holdsWindow(from, length)) return false;
     this.keep(to, 0);
+    await this.reservePages(1);
+    const copy = this.pool?.share(from, to, length);
+    if (copy) await this.store.copyPage(copy);
     await this.store.copySlot(this.store, { from, to, length });
     this.held[to] = this.held[from]!.slice(0, length);
     this.written[to] = this.written[from]!;
@@ -183,6 +224,7 @@ export class KvCache {
 
   /** What slot 0 holds, for a file. */
   get state(): CacheState {
+    this.assertUnpaged();
     const { contextLength, dtype, adapters, store } = this;
     return {
       ids: this.held[0]!,
@@ -219,6 +261,7 @@ export class KvCache {
   /** A cache of one slot that holds what `slot` holds. */
   async fork(slot = 0): Promise<KvCache> {
     this.assertLive();
+    this.assertUnpaged();
     const ids = [...this.held[slot]!];
     const { model, contextLength, dtype, adapters } = this;
     const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: this.store.capacity, adapters });
@@ -239,6 +282,8 @@ export class KvCache {
     options: { shape: Omit<ProgramShape, "cache">; inputs?: Inputs; signal?: AbortSignal | undefined },
   ): Promise<Outputs<Results>> {
     throwIfAborted(options.signal);
+    const { pool } = this;
+    if (pool) await this.reservePages(segments.reduce((n, s) => n + pool.missing(s.slot, this.end(s)), 0));
     const { outputs, done } = this.start(program, segments, options);
     await done;
     return outputs;
@@ -261,8 +306,10 @@ export class KvCache {
     this.assertLive();
     this.model.assertLive();
     const { shape, inputs = {}, signal, late } = options;
+    for (const s of segments) this.pool?.extend(s.slot, this.end(s));
     const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
-    const { outputs, done } = executable.start({ ...this.rowsOf(segments), ...inputs }, { signal, late: late ?? [] });
+    const given = { ...this.rowsOf(segments), ...this.pages(), ...inputs };
+    const { outputs, done } = executable.start(given, { signal, late: late ?? [] });
     for (const { slot, ids } of segments) {
       this.underWay[slot]! += ids.length;
       this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + this.underWay[slot]!);
@@ -307,6 +354,16 @@ export class KvCache {
     return raceAbort(executable.run(inputs, { signal }), signal);
   }
 
+  /** Where a segment will have ended. */
+  private end({ slot, ids }: Segment): number {
+    return this.held[slot]!.length + this.underWay[slot]! + ids.length;
+  }
+
+  private pages(): Inputs {
+    const { pool, store } = this;
+    return pool && store.hasPages ? { pages: pool.table(Math.ceil(store.capacity / pool.size)) } : {};
+  }
+
   private rowsOf(segments: readonly Segment[]): Inputs {
     const count = segments.reduce((n, s) => n + s.ids.length, 0);
     const ids = new Int32Array(count);
@@ -341,6 +398,10 @@ export class KvCache {
   private releaseExecutables(): void {
     for (const e of this.executables.values()) e.dispose();
     this.executables.clear();
+  }
+
+  private assertUnpaged(): void {
+    if (this.pool) throw new HeddleError("INTERNAL", "cache: expected one whose slots have their own rows, got pages");
   }
 
   assertLive(): void {

@@ -10,7 +10,7 @@ import { saveWeights } from "../formats/safetensors-write.ts";
 import { type FloatDType, isQuantised } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
-import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
+import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
 import { weightData } from "../models/export.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
@@ -47,6 +47,11 @@ export interface LoadOptions extends LoadModelOptions {
   contextLength?: number | undefined;
   /** Element type of KV caches: f32 (the default), bf16 or f16 for half the memory, q8 for little more than a quarter. */
   cacheDtype?: CacheDType | undefined;
+  /**
+   * Keeps keys and values of calls with several sequences in pages of so many tokens (16, 32, 64, 128 or 256): what sequences have in common
+   * from the beginning on is in memory once, and each takes what it holds. Results do not change. Default: rows for each of them.
+   */
+  cachePageSize?: number | undefined;
 }
 
 /** What a LanguageModel is made of. */
@@ -57,6 +62,7 @@ export interface Parts {
   card?: ModelCard | undefined;
   contextLength?: number | undefined;
   cacheDtype?: CacheDType | undefined;
+  cachePageSize?: number | undefined;
   loadMs?: number | undefined;
   /** Where it was loaded from. */
   path?: string | undefined;
@@ -71,6 +77,7 @@ const LOAD_OPTIONS = [
   "quantizedActivations",
   "contextLength",
   "cacheDtype",
+  "cachePageSize",
   "onProgress",
   "signal",
 ];
@@ -96,6 +103,8 @@ export class LanguageModel {
   readonly contextLength: number;
   /** Element type of KV caches where a session does not choose its own. */
   readonly cacheDtype: CacheDType;
+  /** Tokens of a page of the caches of several sequences, where they are kept in pages. */
+  readonly cachePageSize: number | undefined;
   /** Where it was loaded from: what an adapter trained on it names as its base. */
   readonly path: string | undefined;
   /** @internal */ readonly loadMs: number;
@@ -109,6 +118,7 @@ export class LanguageModel {
     const most = contextLimit(parts.model.config);
     this.contextLength = checkedContext(parts.contextLength ?? most, most);
     this.cacheDtype = checkedCacheDtype(parts.cacheDtype ?? "f32");
+    this.cachePageSize = parts.cachePageSize === undefined ? undefined : checkedPageSize(parts.cachePageSize);
     this.loadMs = parts.loadMs ?? 0;
     this.path = parts.path;
   }
@@ -121,11 +131,18 @@ export class LanguageModel {
     rejectUnknownNames(options, LOAD_OPTIONS);
     if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
     if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
+    if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);
     const started = performance.now();
     const parts = await loadLanguageModel(pathOrDefault, options);
     try {
-      const { contextLength, cacheDtype } = options;
-      return new LanguageModel({ ...parts, contextLength, cacheDtype, loadMs: performance.now() - started });
+      const { contextLength, cacheDtype, cachePageSize } = options;
+      return new LanguageModel({
+        ...parts,
+        contextLength,
+        cacheDtype,
+        cachePageSize,
+        loadMs: performance.now() - started,
+      });
     } catch (error) {
       parts.model.dispose();
       throw error;
@@ -361,9 +378,9 @@ export class LanguageModel {
   }
 
   private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
-    const { model, contextLength, cacheDtype: dtype } = this;
+    const { model, contextLength, cacheDtype: dtype, cachePageSize: pageSize } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
-    const cache = new KvCache(model, { slots, contextLength, dtype, adapters });
+    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize });
     try {
       yield* runSequences(cache, sequences, { signal, progress, speculation });
     } finally {

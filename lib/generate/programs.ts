@@ -36,8 +36,9 @@ export interface ProgramShape extends Bounds {
 }
 
 function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: ProgramShape): string {
-  const { slots, capacity, context, dtype, adapters = [] } = cache;
-  return [kind, slots, capacity, context, dtype, rows, logitRows, top, rowwise, ...adapters].join("/");
+  const { slots, capacity, context, dtype, pages, adapters = [] } = cache;
+  const paged = pages ? `${pages.count}x${pages.size}` : "";
+  return [kind, slots, capacity, context, dtype, paged, rows, logitRows, top, rowwise, ...adapters].join("/");
 }
 
 /** Hidden states of the rows named by the input `rows`, and what makes logits of them. */

@@ -27,7 +27,7 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
 
 /** For a token after the one that the next run draws, in the sequence and in the cache's memory. */
 function hasRoom(cache: KvCache, sequence: Sequence): boolean {
-  return sequence.room >= 2 && sequence.context.length < cache.shape.capacity;
+  return sequence.room >= 2 && sequence.context.length < cache.shape.capacity && cache.hasPagesAhead;
 }
 
 /**

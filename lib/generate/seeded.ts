@@ -25,7 +25,7 @@ export async function completeSeeded(
   options: Omit<GenerateOptions, "seed" | "n"> = {},
 ): Promise<Completion[]> {
   if (prompts.length === 0) return [];
-  const { contextLength, tokenizer, cacheDtype: dtype } = model;
+  const { contextLength, tokenizer, cacheDtype: dtype, cachePageSize: pageSize } = model;
   const resolved = resolveOptions({ ...options, seed: 0 }, model.optionContext);
   model.checkStops(resolved);
   const sequences = prompts.map(({ ids, seed }, index) => {
@@ -36,7 +36,7 @@ export async function completeSeeded(
   const progress = newProgress();
   const { signal, speculation, adapters } = resolved;
   const slots = Math.min(sequences.length, MOST_SLOTS);
-  const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters });
+  const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters, pageSize });
   try {
     for await (const piece of runSequences(cache, sequences, { signal, progress, speculation }))
       builders[piece.index]!.add(piece);

@@ -63,14 +63,16 @@ export async function writeSession(path: string, cache: KvCache, messages?: unkn
 /** Names, types and shapes of the file's tensors for a sequence of `length`. */
 function rowsAt(
   model: Model,
-  { capacity, dtype }: { capacity: number; dtype: CacheDType },
+  { capacity, contextLength: context, dtype }: { capacity: number; contextLength: number; dtype: CacheDType },
   length: number,
 ): { name: string; dtype: DType; shape: number[] }[] {
-  return cacheTensors(model, { slots: 1, capacity, dtype }).map(({ name, dtype, shape: [, heads, rows, width] }) => ({
-    name,
-    dtype,
-    shape: [heads!, Math.min(length, rows!), width!],
-  }));
+  return cacheTensors(model, { slots: 1, capacity, context, dtype }).map(
+    ({ name, dtype, shape: [, heads, rows, width] }) => ({
+      name,
+      dtype,
+      shape: [heads!, Math.min(length, rows!), width!],
+    }),
+  );
 }
 
 /**

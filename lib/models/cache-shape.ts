@@ -26,9 +26,23 @@ export interface CacheShape {
   dtype: CacheDType;
   /** What the capacity may grow to. */
   context: number;
+  /** Layers that keep all positions keep them in `count` pages of `size` positions, which slots take as they grow. Default: each slot has its own rows. */
+  pages?: { size: number; count: number } | undefined;
   /** Names of the adapters that take part: keys and values depend on them. Default: the model's active ones. */
   adapters?: readonly string[] | undefined;
 }
+
+/** Page sizes that the kernels take whole blocks of keys from. */
+const PAGE_SIZES: readonly number[] = [16, 32, 64, 128, 256];
+
+/** @throws INVALID_ARGUMENT for anything else */
+export function checkedPageSize(size: number): number {
+  if (!PAGE_SIZES.includes(size)) throw invalidArgument("cachePageSize", PAGE_SIZES.join(", "), size);
+  return size;
+}
+
+/** The tensors' part of a cache's shape. */
+export type CacheLayout = Omit<CacheShape, "adapters">;
 
 /** Most rows of one sequence in one run over a cache. */
 export const MOST_SEGMENT_ROWS = 256;
@@ -48,30 +62,41 @@ export interface LayerCache {
  * A sliding layer keeps its window and one run beside it: the first of a run's rows still sees a whole window after the last
  * was written, and as many tokens can be taken back.
  */
-export function layerCache(config: ModelConfig, layer: number, capacity: number): LayerCache {
+export function layerCache(
+  config: ModelConfig,
+  layer: number,
+  { capacity: rows, context, pages }: Pick<CacheLayout, "capacity" | "context" | "pages">,
+): LayerCache {
+  const capacity = pages ? context : rows; // what lies in pages never becomes a ring as the cache grows
   const window = slidingWindow(config, layer);
   if (window === undefined) return { rows: capacity, ring: 0 };
   const ring = Math.ceil((window + MOST_SEGMENT_ROWS) / RING_MULTIPLE) * RING_MULTIPLE;
   return ring < capacity ? { rows: ring, ring: window } : { rows: capacity, ring: 0 };
 }
 
-/** Element type and shape of a layer's keys, and of its values: (slots, key heads, rows, width), with q8 the width in bytes. */
+/**
+ * Element type and shape of a layer's keys, and of its values: (slots, key heads, rows, width), or in pages (pages, key heads, page
+ * size, width); with q8 the width in bytes.
+ */
 export function layerTensor(
   config: ModelConfig,
   layer: number,
-  { slots, capacity, dtype }: Pick<CacheShape, "slots" | "capacity" | "dtype">,
-): { dtype: DType; shape: number[] } {
-  const { rows } = layerCache(config, layer, capacity);
+  cache: CacheLayout,
+): { dtype: DType; shape: number[]; paged: boolean } {
+  const { rows, ring } = layerCache(config, layer, cache);
   const { numKeyValueHeads: heads, headDim } = config;
-  if (dtype === "q8") return { dtype: "u8", shape: [slots, heads, rows, headDim + Q8_SCALE_BYTES] };
-  return { dtype, shape: [slots, heads, rows, headDim] };
+  const q8 = cache.dtype === "q8";
+  const { pages } = ring === 0 ? cache : {};
+  const places = pages ? [pages.count, heads, pages.size] : [cache.slots, heads, rows];
+  const dtype = cache.dtype === "q8" ? "u8" : cache.dtype;
+  return { dtype, shape: [...places, q8 ? headDim + Q8_SCALE_BYTES : headDim], paged: pages !== undefined };
 }
 
 /** Names, types and shapes of the tensors that cachedForward binds, two a layer. */
 export function cacheTensors(
   model: Model,
-  cache: Pick<CacheShape, "slots" | "capacity" | "dtype">,
-): { name: string; layer: number; dtype: DType; shape: number[] }[] {
+  cache: CacheLayout,
+): { name: string; layer: number; dtype: DType; shape: number[]; paged: boolean }[] {
   const { config } = model;
   return Array.from({ length: config.numHiddenLayers }, (_, layer) =>
     ["k", "v"].map((part) => ({ name: `cache.${layer}.${part}`, layer, ...layerTensor(config, layer, cache) })),

@@ -191,7 +191,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
 
 /**
  * New rows of several sequences over their KV caches. Where rotation depends on a sequence's length (turnsByLength), the
- * program has an input `lengths` (rows) i32.
+ * program has an input `lengths` (rows) i32; where the cache has pages, `pages` (slots, entries) i32 says which are whose.
  * @param segments (count, 4) i32: first row, row count, slot, past length
  * @param options.rowwise a row's bits do not depend on the rows of other sequences beside it
  */
@@ -203,6 +203,11 @@ export function cachedForward(
   { rowwise = false }: { rowwise?: boolean | undefined } = {},
 ): Forward {
   const { modelType } = model.config;
+  let table: Value | undefined;
+  const pageTable = ({ size }: { size: number }) => {
+    table ??= input("pages", "i32", [cache.slots, Math.ceil(cache.capacity / size)]);
+    return table;
+  };
   if (model.family.encoder)
     throw new HeddleError(
       "UNSUPPORTED",
@@ -215,13 +220,17 @@ export function cachedForward(
     adapters: model.adaptersOf(cache.adapters),
     lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
     attend: (layer, { q, k, v, sinks }, options) => {
-      const { dtype, shape } = layerTensor(model.config, layer, cache);
-      const { ring } = layerCache(model.config, layer, cache.capacity);
+      const { dtype, shape, paged } = layerTensor(model.config, layer, cache);
+      const { ring } = layerCache(model.config, layer, cache);
+      const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, dtype, shape);
-      cacheWrite(cacheK, k, segments, { ring });
-      cacheWrite(cacheV, v, segments, { ring });
-      return cachedAttention({ q, cacheK, cacheV, segments, sinks }, { ...options, context: cache.context, ring });
+      cacheWrite(cacheK, k, segments, { ring, pages });
+      cacheWrite(cacheV, v, segments, { ring, pages });
+      return cachedAttention(
+        { q, cacheK, cacheV, segments, sinks, pages },
+        { ...options, context: cache.context, ring },
+      );
     },
   });
   return forwardOf(model, context, model.quantizedActivations);

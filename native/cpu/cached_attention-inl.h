@@ -180,7 +180,7 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
 inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts, float* partials, float* work) {
   int64_t group = a.heads / a.kv_heads, width = a.width, queries = g.rows * group, length = g.past + g.rows;
   bool q8 = a.cache_type == DType::u8;
-  int64_t stride = q8 ? width + 4 : width, base = (g.slot * a.kv_heads + kh) * a.capacity * stride;
+  int64_t stride = q8 ? width + 4 : width;
   Mask mask{a.causal, a.window};
   float* q = work;
   float* o = q + queries * width;
@@ -199,14 +199,17 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   if (parts.count() == 1) begin = 0;
   // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
   begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
-  bool convert = q8 || (a.cache_type != DType::f32 && queries > 1);
+  bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
+  bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);
   for (int64_t j = begin; j < end; j += score_keys) {  // outermost: keys come from memory once for all queries
     int64_t from = max_of(j, mask.low(g.past)), to = min_of(j + score_keys, end);
     // Rows of keys from j on; those below `from` may be gone, and are not touched.
-    int64_t at = base + (a.ring ? j % a.capacity : j) * stride;
-    if (convert && from < to) {
-      load_tile(a.k, a.cache_type, at + (from - j) * stride, stride, to - from, width, k_tile + (from - j) * width, width);
-      load_tile(a.v, a.cache_type, at + (from - j) * stride, stride, to - from, width, v_tile + (from - j) * width, width);
+    int64_t at = scattered ? 0 : a.places.row(g.slot, kh, j) * stride;
+    for (int64_t r = from, end_of_run; convert && r < to; r = end_of_run) {
+      end_of_run = scattered ? min_of(to, (r / a.places.page + 1) * a.places.page) : to;
+      int64_t run = scattered ? a.places.row(g.slot, kh, r) * stride : at + (r - j) * stride;
+      load_tile(a.k, a.cache_type, run, stride, end_of_run - r, width, k_tile + (r - j) * width, width);
+      load_tile(a.v, a.cache_type, run, stride, end_of_run - r, width, v_tile + (r - j) * width, width);
     }
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
@@ -284,11 +287,13 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / a.heads, head = local % a.heads;
     int64_t row = g.first + block * query_block, qo = (row * a.heads + head) * a.width, q_stride = a.heads * a.width;
     int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width;
-    int64_t kv = (g.slot * a.kv_heads + head / (a.heads / a.kv_heads)) * a.capacity * kv_stride;
+    bool paged = a.places.page > 0;
+    int64_t kv_head = head / (a.heads / a.kv_heads), kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * kv_stride;
     FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
                  element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, kv_stride, g.past + g.rows, a.width,
                  {a.causal, a.window}, a.scale, a.softcap,
-                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head), a.ring ? a.capacity : 0};
+                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head), a.ring ? a.capacity : 0,
+                 paged ? &a.places : nullptr, g.slot, kv_head};
     flash_forward(b, mine);
   });
   if (first_partial[a.segments] == 0) return;

@@ -78,6 +78,8 @@ struct FlashBlock {
   int64_t lse_stride;
   float sink = minus_infinity;  // one more logit in the denominator
   int64_t ring = 0;             // where not 0, key j is the one at row j mod ring
+  const CachePlaces* places = nullptr;  // of keys in pages: those of a slot and head, k and v being all of the cache
+  int64_t slot = 0, head = 0;
 };
 
 // A q8 row of the cache (ops/q8_rows.h): width bytes, then their scale.
@@ -242,7 +244,14 @@ inline void flash_forward(const FlashBlock& b, float* work) {
     int64_t at = j;
     if (b.ring > 0) at = j % b.ring, keys = min_of(keys, b.ring - at);
     const float *k = k_tile, *v = v_tile;
-    if (direct) {
+    if (b.places) {  // blocks are cut as they would be without pages: the same bits
+      for (int64_t r = j, run; r < j + keys; r += run) {
+        run = min_of(j + keys - r, b.places->page - r % b.places->page);
+        int64_t from = b.places->row(b.slot, b.head, r) * b.kv_stride;
+        load_tile(b.k, b.kv_type, from, b.kv_stride, run, width, k_tile + (r - j) * width, width);
+        load_tile(b.v, b.kv_type, from, b.kv_stride, run, width, v_tile + (r - j) * width, width);
+      }
+    } else if (direct) {
       k = static_cast<const float*>(b.k) + at * width, v = static_cast<const float*>(b.v) + at * width;
     } else {
       load_tile(b.k, b.kv_type, at * b.kv_stride, b.kv_stride, keys, width, k_tile, width);

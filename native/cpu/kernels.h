@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ops/segments.h"
 #include "runtime/pool.h"
 #include "runtime/tensor.h"
 
@@ -51,7 +52,8 @@ struct Attention {
 };
 
 struct CachedAttention {
-  int64_t heads, kv_heads, width, slots, capacity;  // cache (slots, kv_heads, capacity, width); u8: q8 rows, width + 4 bytes
+  int64_t heads, kv_heads, width, capacity;  // cache (slots, kv_heads, capacity, width), or in pages; u8: q8 rows, width + 4 bytes
+  CachePlaces places;
   int64_t context;  // what the capacity may grow to: how long contexts are cut depends on this alone
   bool causal;
   int64_t window;

@@ -1,5 +1,6 @@
 // attention, its gradient, and attention over the cache.
 #include "cpu/nodes.h"
+#include "ops/attention.h"
 #include "ops/segments.h"
 
 namespace heddle {
@@ -73,7 +74,8 @@ CachedAttention cached(const Node& n) {
   CachedAttention a{};
   a.rows = q.shape[0], a.heads = q.shape[1], a.width = q.shape[2];
   a.context = static_cast<int64_t>(n.attributes->get("context", 0));
-  a.slots = k.shape[0], a.kv_heads = k.shape[1], a.capacity = k.shape[2];
+  a.kv_heads = k.shape[1];
+  a.places = places_of(n, k, 5), a.capacity = a.places.capacity;
   a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");
   a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
   a.type = q.dtype, a.cache_type = k.dtype;
@@ -85,12 +87,14 @@ CachedAttention cached(const Node& n) {
 }
 bool cached_supports(const Node& n) {
   if (ring_of(n) > 0 && n.in[1].shape[2] % 64 != 0) return false;
+  const int64_t page = n.in[1].shape[2];  // blocks of 64 keys begin where a page does
+  if (n.has_input(5) && (page == 0 || (page % 64 != 0 && 64 % page != 0))) return false;
   return is_activation(n.in[0]) && n.out[0].dtype == n.in[0].dtype && (is_float(n.in[1]) || n.in[1].dtype == DType::u8) &&
-         n.in[2].dtype == n.in[1].dtype && n.in[1].shape[2] < longest;
+         n.in[2].dtype == n.in[1].dtype && places_of(n, n.in[1], 5).capacity < longest;
 }
 size_t cached_scratch(const Node& n, int threads) { return active().cached_attention_scratch(cached(n), threads); }
 void cached_run(const Node& n, Context& c) {
-  read_segments("cached_attention", n.in[3], n.in[0].shape[0], n.in[1].shape, ring_of(n));  // throws unless every segment fits
+  read_segments("cached_attention", n.in[3], n.in[0].shape[0], places_of(n, n.in[1], 5), ring_of(n), AttentionAttributes(n).before());  // throws unless every segment fits
   active().cached_attention(cached(n), c.pool, c.scratch);
 }
 

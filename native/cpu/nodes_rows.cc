@@ -131,17 +131,18 @@ bool cache_write_supports(const Node& n) {
 }
 void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1];
-  const int64_t KH = cache.shape[1], L = cache.shape[2], D = x.shape[2];
+  const int64_t KH = cache.shape[1], D = x.shape[2];
+  const CachePlaces places = places_of(n, cache, 3);
   const bool q8 = cache.dtype == DType::u8;
   const int64_t to_bytes = cache.shape[3] * static_cast<int64_t>(dtype_bytes(cache.dtype));
   const int64_t from_bytes = D * static_cast<int64_t>(dtype_bytes(x.dtype));
-  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], cache.shape, ring_of(n)))
+  for (const Segment& s : read_segments("cache_write", n.in[2], x.shape[0], places, ring_of(n), 0))
     c.pool.range(s.count * KH, copy_grain / (D * 4 + 1) + 1, [&](int64_t begin, int64_t end, int) {
       float row[widest_q8];
       for (int64_t i = begin; i < end; ++i) {
         const int64_t r = i / KH, h = i % KH;
         const char* from = x.as<char>() + ((s.first + r) * KH + h) * from_bytes;
-        char* to = cache.as<char>() + ((s.slot * KH + h) * L + (s.past + r) % L) * to_bytes;
+        char* to = cache.as<char>() + places.row(s.slot, h, s.past + r) * to_bytes;
         if (!q8) {
           active().convert(from, x.dtype, to, cache.dtype, D);
           continue;

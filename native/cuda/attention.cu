@@ -151,15 +151,18 @@ void attention(const Node& n, Context& c) {
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 size_t scratch(const Node& n, int) { return static_cast<size_t>(n.in[0].shape[0]) * sizeof(RowSpan); }
 
-// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head -----------------------------------------
+// ---- sinks: dsinks (H) = - sum over rows of exp(sink - lse) (do . o): a block a head, a warp a row ---------------------------
 
 __global__ void __launch_bounds__(threads) sinks_backward_kernel(View dout, View o, const float* lse, View sinks, float* dsinks, int64_t N, int64_t H, int64_t D) {
   const int64_t head = blockIdx.x;
   const float sink = sinks[head];
+  const int lane = threadIdx.x % warp_size;
   float sum = 0;
-  for (int64_t e = threadIdx.x; e < N * D; e += threads) {
-    const int64_t row = e / D * H + head, at = row * D + e % D;
-    sum -= expf(sink - lse[row]) * dout[at] * o[at];
+  for (int64_t row = threadIdx.x / warp_size * H + head; row < N * H; row += warps * H) {
+    float mean = 0;
+    for (int64_t d = lane; d < D; d += warp_size) mean += dout[row * D + d] * o[row * D + d];
+    mean = warp_sum(mean);
+    if (lane == 0) sum -= expf(sink - lse[row]) * mean;
   }
   sum = block_sum<threads>(sum);
   if (threadIdx.x == 0) dsinks[head] = sum;

@@ -19,5 +19,9 @@ struct BackwardArguments {
 BackwardArguments prepare_backward(const Node& n, Context& c);
 size_t backward_scratch(const Node& n, int threads);
 
+// On sm_90a alone: attention_gradients_take_warpgroups says where. Operands of bf16; scratch of its own, at a multiple of 16.
+void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch);
+size_t warpgroup_backward_scratch(const Node& n);
+
 }  // namespace cuda
 }  // namespace heddle

@@ -26,19 +26,9 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
   const int64_t q_ld = a.H * a.D, kv_ld = a.KH * a.D;
 
-  int32_t first = 0x7fffffff, last = 0;  // keys that any row of the block sees
-  for (int r = lane; r < query_rows; r += warp_size) {
-    if (row0 + r >= end) continue;
-    const RowSpan s = a.spans[row0 + r];
-    if (s.first == s.last) continue;
-    first = s.first < first ? s.first : first;
-    last = s.last > last ? s.last : last;
-  }
-  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
-    first = min(first, __shfl_xor_sync(all_lanes, first, lanes));
-    last = max(last, __shfl_xor_sync(all_lanes, last, lanes));
-  }
-  const int64_t key_tiles = last > first ? (last - first + keys - 1) / keys : 0;
+  const RowSpan seen = seen_by<query_rows>(a.spans, row0, end);
+  const int32_t first = seen.first, last = seen.last;
+  const int64_t key_tiles = (last - first + keys - 1) / keys;
   const auto copy_stage = [&](int64_t t) {
     uint16_t* k_tile = ring + t % stages * stage_elements;
     copy_tile<keys, width, threads>(k_tile, a.k + kv_head * a.D, kv_ld, first + t * keys, 0, end, a.D);
@@ -88,8 +78,8 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t key = key0 + 8 * j + e % 2;
-        const RowSpan& seen = span[e / 2];
-        s[j][e] = key >= seen.first && key < seen.last ? a.scores.of(s[j][e]) * log2_e : -INFINITY;
+        const RowSpan& own = span[e / 2];
+        s[j][e] = key >= own.first && key < own.last ? a.scores.of(s[j][e]) * log2_e : -INFINITY;
         now[e / 2] = fmaxf(now[e / 2], s[j][e]);
       }
     float kept[2], base[2];

@@ -17,6 +17,23 @@ struct TensorAttention {
   Scores scores;
 };
 
+// The keys from the first to the last that any of `rows` rows from row0 on sees, none from `end` on; empty where none sees any. For whole warps.
+template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int64_t row0, int64_t end) {
+  int32_t first = 0x7fffffff, last = 0;
+  for (int r = threadIdx.x % warp_size; r < rows; r += warp_size) {
+    if (row0 + r >= end) continue;
+    const RowSpan s = spans[row0 + r];
+    if (s.first == s.last) continue;
+    first = s.first < first ? s.first : first;
+    last = s.last > last ? s.last : last;
+  }
+  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+    first = min(first, __shfl_xor_sync(all_lanes, first, lanes));
+    last = max(last, __shfl_xor_sync(all_lanes, last, lanes));
+  }
+  return {last > first ? first : last, last};
+}
+
 __device__ inline float quad_max(float v) {  // over the four lanes that share a row
   v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
   return fmaxf(v, __shfl_xor_sync(all_lanes, v, 2));

@@ -4,6 +4,7 @@
 //   P = exp(S - lse)   dS = P (dO Vᵀ - mean) dscore      mean: of a row's dO over its output, made before
 //   dq = dS K          dk = dSᵀ Q          dv = Pᵀ dO    the second pass makes Sᵀ = K Qᵀ, so that Pᵀ and dSᵀ are left operands
 #include "cuda/attention_backward.cuh"
+#include "cuda/attention_tensor.cuh"
 #include "cuda/tensor_tile.cuh"
 
 namespace heddle {
@@ -65,19 +66,9 @@ template <int width> __global__ void __launch_bounds__(threads) query_gradient_k
   const int64_t tiles = (a.T + own_rows - 1) / own_rows, start = blockIdx.x / tiles * a.T;
   const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * own_rows, end = start + a.T;
   const int64_t head = blockIdx.y, kv_head = head / (a.H / a.KH);
-  int32_t first = 0x7fffffff, last = 0;
-  for (int r = lane; r < own_rows; r += warp_size) {
-    if (row0 + r >= end) continue;
-    const RowSpan s = a.spans[row0 + r];
-    if (s.first == s.last) continue;
-    first = s.first < first ? s.first : first;
-    last = s.last > last ? s.last : last;
-  }
-  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
-    first = min(first, __shfl_xor_sync(all_lanes, first, lanes));
-    last = max(last, __shfl_xor_sync(all_lanes, last, lanes));
-  }
-  const int64_t key_tiles = last > first ? (last - first + tile - 1) / tile : 0;
+  const RowSpan seen = seen_by<own_rows>(a.spans, row0, end);
+  const int32_t first = seen.first, last = seen.last;
+  const int64_t key_tiles = (last - first + tile - 1) / tile;
   const auto copy_stage = [&](int64_t t) {
     uint16_t* k_tile = ring + t % 2 * 2 * tile * width;
     copy_tile<tile, width, threads>(k_tile, bits(a.k) + kv_head * a.D, a.KH * a.D, first + t * tile, 0, end, a.D);
@@ -187,9 +178,15 @@ template <int width> void run(const Context& c, const BackwardArguments& a) {
   launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), of_keys}, key_gradient_kernel<width>, a);
 }
 
+// Spans and means, rounded up; behind them what the kernels of sm_90a have besides, whatever the device.
+size_t shared_scratch(const Node& n) { return (backward_scratch(n, 0) + 15) / 16 * 16; }
+size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backward_scratch(n); }
+
 void attention_backward(const Node& n, Context& c) {
   const BackwardArguments a = prepare_backward(n, c);
   if (a.N == 0) return;
+  if (attention_gradients_take_warpgroups(a.D, a.T, static_cast<CudaAccelerator*>(c.accelerator)->properties()))
+    return attention_backward_warpgroup(c, a, static_cast<unsigned char*>(c.scratch) + shared_scratch(n));
   if (a.D <= 64) run<64>(c, a);
   else run<128>(c, a);
 }
@@ -207,7 +204,7 @@ bool supports(const Node& n) {
 }
 
 const RegisterKernel kernels[] = {
-    {"attention_backward", "cuda_tensor_flash_attention_backward", supports, attention_backward, backward_scratch, 1}};
+    {"attention_backward", "cuda_tensor_flash_attention_backward", supports, attention_backward, scratch, 1}};
 
 }  // namespace
 }  // namespace cuda

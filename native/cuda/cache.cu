@@ -1,4 +1,4 @@
-// The key/value cache: writing new rows, and attention of new rows over it.
+// The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new rows over it.
 #include "cuda/attention.cuh"
 #include "ops/q8_rows.h"
 #include "ops/segments.h"
@@ -14,10 +14,21 @@ struct SegmentRow {
   int32_t first, count, slot, past;
 };
 
-// Position p of a sequence lies in row p mod L. ring: 0, or the window for whose sake older positions may be overwritten.
+// Position p of a sequence lies in row p mod L, or in its page. ring: 0, or the window for whose sake older positions may be overwritten.
 struct CacheShape {
-  int64_t rows, S, KH, L, D, ring;  // D: elements of a row
-  __device__ int64_t row_of(int64_t position) const { return position < L ? position : position % L; }
+  int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
+  int64_t page, pages;              // positions of a page, how many pages there are; 0 where there is no table
+  const int32_t* table;             // (S, L / page)
+
+  __device__ int32_t page_of(int64_t slot, int64_t position) const { return table[slot * (L / page) + position / page]; }
+  __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
+  // Of a head. A page that there is not is reported, and another one read: what comes of it is thrown away.
+  __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
+    if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
+    const int32_t number = page_of(slot, position);
+    if (!has(number)) fault.report();
+    return ((has(number) ? number : 0) * KH + head) * page + position % page;
+  }
 };
 
 __device__ bool valid(const SegmentRow& s, const CacheShape& c) {
@@ -69,13 +80,22 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
       if (threadIdx.x == 0) fault.report();
       return;
     }
+  if (shape.page > 0)
+    for (int64_t g = 0; g < G; ++g) {
+      const SegmentRow s = segments[g];
+      for (int64_t p = s.past / shape.page * shape.page; s.count > 0 && p < static_cast<int64_t>(s.past) + s.count; p += shape.page)
+        if (!shape.has(shape.page_of(s.slot, p))) {
+          if (threadIdx.x == 0) fault.report();
+          return;
+        }
+    }
   if (fault.reported()) return;
   // Calls write(slot, position) for every segment that has the row.
   const auto each_place = [&](auto write) {
     for (int64_t g = 0; g < G; ++g) {
       const SegmentRow s = segments[g];
       if (s.count == 0 || row < s.first || row >= static_cast<int64_t>(s.first) + s.count) continue;
-      write(s.slot, shape.row_of(s.past + (row - s.first)));
+      write(s.slot, s.past + (row - s.first));
     }
   };
   if constexpr (q8) {  // a warp a head
@@ -85,7 +105,7 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
       const int64_t at = (row * shape.KH + h) * shape.D;
       const Q8Rounding q = q8_rounding(x, at, shape.D);
       each_place([&](int64_t slot, int64_t position) {
-        uint8_t* to = static_cast<uint8_t*>(cache.data) + ((slot * shape.KH + h) * shape.L + position) * (shape.D + q8_scale_bytes);
+        uint8_t* to = static_cast<uint8_t*>(cache.data) + shape.row_of(slot, h, position, fault) * (shape.D + q8_scale_bytes);
         for (int64_t d = lane; d < shape.D; d += warp_size)
           to[d] = static_cast<uint8_t>(static_cast<int8_t>(q.inverse > 0 ? rintf(x[at + d] * q.inverse) : 0.0f));
         if (lane < q8_scale_bytes) to[shape.D + lane] = static_cast<uint8_t>(__float_as_uint(q.scale) >> 8 * lane);
@@ -94,13 +114,15 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
   } else {
     each_place([&](int64_t slot, int64_t position) {
       for (int64_t e = threadIdx.x; e < shape.KH * shape.D; e += threads)
-        cache.store(((slot * shape.KH + e / shape.D) * shape.L + position) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
+        cache.store(shape.row_of(slot, e / shape.D, position, fault) * shape.D + e % shape.D, x[row * shape.KH * shape.D + e]);
     });
   }
 }
 
-CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache) {
-  return {rows.shape[0], cache.shape[0], cache.shape[1], cache.shape[2], cache_width(cache), ring_of(n)};
+// pages: which input of the node the table is, where it has one.
+CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
+  const CachePlaces p = places_of(n, cache, pages);
+  return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
 }
 
 // At least one block, so that wrong segments are found where there are no rows.
@@ -110,7 +132,7 @@ void cache_write(const Node& n, Context& c) {
   const Tensor &cache = n.in[0], &x = n.in[1], &segments = n.in[2];
   launch(c, "cache_write", {dim3(row_blocks(x.shape[0])), dim3(threads)},
          cache.dtype == DType::u8 ? cache_write_kernel<true> : cache_write_kernel<false>, out(cache), view(x), segments.as<SegmentRow>(),
-         segments.shape[0], shape_of(n, x, cache), fault_of(c));
+         segments.shape[0], shape_of(n, x, cache, 3), fault_of(c));
 }
 
 // Keys are taken in parts of this many positions (few in tests, so that there are parts), whose results are folded in their order:
@@ -200,7 +222,6 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
   if (keys.slot < 0) return;  // the same for all threads; the row is left as it is
   for (int d = threadIdx.x; d < width; d += threads) query[d] = d < D ? a.q[(row * a.H + head) * D + d] : 0.0f;
   __syncthreads();
-  const int64_t base = (keys.slot * a.shape.KH + kv_head) * a.shape.L;  // the first of this head's rows
   const bool split = a.of_parts != nullptr;
   const int64_t first_part = keys.first / part_keys, end_part = (keys.last + part_keys - 1) / part_keys;
 
@@ -213,7 +234,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
       float s = -INFINITY;
       if (j < last) {
         float product = 0;
-        const CachedRow key(a.k, base + a.shape.row_of(j), D);
+        const CachedRow key(a.k, a.shape.row_of(keys.slot, kv_head, j, a.fault), D);
         for (int d = 0; d < D; ++d) product += query[d] * key[d];
         s = a.scores.of(product);
       }
@@ -227,7 +248,7 @@ template <int chunks> __global__ void __launch_bounds__(threads, 2) cached_atten
       const int count = last - key0 < tile_rows ? static_cast<int>(last - key0) : tile_rows;
       for (int i = 0; i < count; ++i) {
         const float weight = __shfl_sync(all_lanes, p, i);
-        const CachedRow value(a.v, base + a.shape.row_of(key0 + i), D);
+        const CachedRow value(a.v, a.shape.row_of(keys.slot, kv_head, key0 + i, a.fault), D);
         HEDDLE_UNROLL
         for (int c = 0; c < chunks; ++c) {
           const int d = c * warp_size + lane;
@@ -286,10 +307,10 @@ __global__ void __launch_bounds__(threads) fold_parts_kernel(CachedArguments a) 
 
 void cached_attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &segments = n.in[3];
-  const int64_t rows = q.shape[0], H = q.shape[1], L = k.shape[2], parts = parts_of(L);
+  const int64_t rows = q.shape[0], H = q.shape[1], L = places_of(n, k, 5).capacity, parts = parts_of(L);
   const bool split = splits(rows, H, L);
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
-                          H, n.attr_int("window"), shape_of(n, q, k), Scores(n), n.attr_flag("causal"), fault_of(c),
+                          H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
                           split ? static_cast<float*>(c.scratch) : nullptr, parts};
   const dim3 grid(row_blocks(rows), static_cast<unsigned>(H));
   for_head(a.shape.D, [&](auto chunks) {
@@ -302,7 +323,7 @@ void cached_attention(const Node& n, Context& c) {
 bool supports(const Node& n) { return n.in[0].shape[2] <= largest_head; }
 // Rows may be fewer than here: then more of them may be split, but never more than this many together.
 size_t scratch(const Node& n, int) {
-  const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = n.in[1].shape[2];
+  const int64_t most = n.in[0].shape[0] * n.in[0].shape[1], L = places_of(n, n.in[1], 5).capacity;
   if (L <= part_keys) return 0;
   return static_cast<size_t>((most < most_split_rows ? most : most_split_rows) * parts_of(L) * (n.in[0].shape[2] + 2)) * sizeof(float);
 }

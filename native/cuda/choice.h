@@ -115,7 +115,11 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
 
 // Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
-  return device.capability == 90 && device.sm90a && D <= 128 && T >= 128;
+  return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;
+}
+// And its gradients: of wider heads the sums of two outputs would not stay in registers.
+inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
+  return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
 }  // namespace cuda

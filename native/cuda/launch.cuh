@@ -10,9 +10,11 @@
 #include "ops/op.h"
 
 // HEDDLE_UNROLL: before loops whose index picks registers; left as loops, the array would lie in slow local memory.
+// HEDDLE_ROLLED: before loops of threads that have few registers.
 #if defined(__CUDACC__)
 #define HEDDLE_EMULATED 0
 #define HEDDLE_UNROLL _Pragma("unroll")
+#define HEDDLE_ROLLED _Pragma("unroll 1")
 #define HEDDLE_SHARED(type, name, extent) __shared__ type name extent
 #define HEDDLE_DYNAMIC_SHARED(type, name)                    \
   extern __shared__ __align__(128) unsigned char heddle_dynamic_shared[]; \
@@ -20,6 +22,7 @@
 #else
 #define HEDDLE_EMULATED 1
 #define HEDDLE_UNROLL
+#define HEDDLE_ROLLED
 #define HEDDLE_SHARED(type, name, extent)           \
   static char name##_key;                           \
   using name##_type = type extent;                  \

@@ -14,6 +14,9 @@
 #else
 #define HEDDLE_SM90A 0
 #endif
+#if !HEDDLE_EMULATED && HEDDLE_SM90A
+#include "cuda/ptx_attention_sm90.cuh"
+#endif
 
 namespace heddle {
 namespace cuda {
@@ -76,6 +79,34 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
       "@done bra.uni over;\n"
       "bra.uni again;\n"
       "over:\n}\n" ::"r"(shared_address(barrier)), "r"(parity) : "memory");
+#endif
+}
+
+// bar.sync (9.7.13.1): one of the barriers 1 to 15 of a block, by `threads` of its threads, whole warps of them. Nobody goes on before so many
+// have come; what each did before is then seen by all. arrive_named counts as coming, and does not wait.
+__device__ inline void sync_named(int barrier, int threads HEDDLE_LINE) {
+#if HEDDLE_EMULATED
+  emulator::named_barrier(barrier, threads, true, line);
+#else
+  asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+#endif
+}
+__device__ inline void arrive_named(int barrier, int threads HEDDLE_LINE) {
+#if HEDDLE_EMULATED
+  emulator::named_barrier(barrier, threads, false, line);
+#else
+  asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory");
+#endif
+}
+
+// cp.async.bulk (9.7.9.25.4.1): bytes that lie together, at multiples of 16 and as many as a multiple of 16, counted by the barrier.
+__device__ inline void copy_bytes(void* to, const void* from, unsigned bytes, uint64_t* barrier HEDDLE_LINE) {
+#if HEDDLE_EMULATED
+  emulator::copy_bytes(to, from, bytes, barrier, line);
+#elif HEDDLE_SM90A
+  asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, [%3];" ::"r"(shared_address(to)), "l"(from), "r"(bytes),
+               "r"(shared_address(barrier))
+               : "memory");
 #endif
 }
 
@@ -165,6 +196,10 @@ __device__ inline void pin(float& v) {
 #else
   asm volatile("" : "+f"(v)::"memory");
 #endif
+}
+template <int registers> __device__ inline void pin_all(float (&v)[registers]) {
+  HEDDLE_UNROLL
+  for (int r = 0; r < registers; ++r) pin(v[r]);
 }
 
 #if !HEDDLE_EMULATED && HEDDLE_SM90A
@@ -256,29 +291,31 @@ template <bool b_transposed> __device__ inline void wgmma_left_n128(float (&d)[6
 }
 #endif
 
-// wgmma.mma_async.sync.aligned.m64nNk16.f32.bf16.bf16 (9.7.15.5.2): d (64, N) (+)= a (64, 16) b (16, N), both in shared memory; N = 128 or
-// 256. Warp w of the warpgroup holds rows 16 w to 16 w + 15: register r of lane i is row i / 4 + 8 (r / 2 % 2), column 8 (r / 4) + 2 (i % 4) +
+// wgmma.mma_async.sync.aligned.m64nNk16.f32.bf16.bf16 (9.7.15.5.2): d (64, N) (+)= a (64, 16) b (16, N), both in shared memory; N = 64, 128
+// or 256. Warp w of the warpgroup holds rows 16 w to 16 w + 15: register r of lane i is row i / 4 + 8 (r / 2 % 2), column 8 (r / 4) + 2 (i % 4) +
 // r % 2. transposed: rows (a) or columns (b) innermost. It runs on by itself until wait_products.
 template <bool a_transposed, bool b_transposed, int registers>
 __device__ inline void multiply_tiles(float (&d)[registers], uint64_t a, uint64_t b, bool add HEDDLE_LINE) {
-  static_assert(registers == 64 || registers == 128, "N is twice as many");
+  static_assert(registers == 32 || registers == 64 || registers == 128, "N is twice as many");
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, a, b, 2 * registers, a_transposed, b_transposed, add}, line);
 #elif HEDDLE_SM90A
-  if constexpr (registers == 64) wgmma_bf16_n128<a_transposed, b_transposed>(d, a, b, add);
+  if constexpr (registers == 32) wgmma_bf16_n64<a_transposed, b_transposed>(d, a, b, add);
+  else if constexpr (registers == 64) wgmma_bf16_n128<a_transposed, b_transposed>(d, a, b, add);
   else wgmma_bf16_n256<a_transposed, b_transposed>(d, a, b, add);
 #endif
 }
 
 // The same with a in registers, which must stay as they are until the wait: register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16,
-// depths 2 (i % 4) + 8 (r / 2) and the next. N = 64 or 128.
+// depths 2 (i % 4) + 8 (r / 2) and the next. N = 64, 96 or 128.
 template <bool b_transposed, int registers>
 __device__ inline void multiply_registers(float (&d)[registers], const uint32_t (&a)[4], uint64_t b, bool add HEDDLE_LINE) {
-  static_assert(registers == 32 || registers == 64, "N is twice as many");
+  static_assert(registers == 32 || registers == 48 || registers == 64, "N is twice as many");
 #if HEDDLE_EMULATED
   emulator::warpgroup_product({d, 0, b, 2 * registers, false, b_transposed, add, a}, line);
 #elif HEDDLE_SM90A
   if constexpr (registers == 32) wgmma_left_n64<b_transposed>(d, a, b, add);
+  else if constexpr (registers == 48) wgmma_left_n96<b_transposed>(d, a, b, add);
   else wgmma_left_n128<b_transposed>(d, a, b, add);
 #endif
 }

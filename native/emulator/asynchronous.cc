@@ -34,7 +34,8 @@ void complete_if_done(Barrier& b) {
 void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
   const uint32_t *box = c.map.box, pieces = box[0] / 8;
-  for (uint32_t line = 0; line < box[1] * box[2] * box[3]; ++line) {
+  if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
+  for (uint32_t line = 0; !c.from && line < box[1] * box[2] * box[3]; ++line) {
     const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]}, c.at[3] + int64_t{line / box[1] / box[2]}};
     bool inside = true;
     const char* from = c.map.data;
@@ -116,15 +117,86 @@ void wait_barrier(void* barrier, uint32_t parity, int line) {
   w.seen[shared_address(barrier)] = b.phase;
 }
 
+namespace {
+
+struct AtNamed {
+  int number, threads, line;
+  bool wait;
+  uint32_t phase;
+};
+
+// The whole warp arrives.
+void arrive_named(void** lanes, uint32_t) {
+  AtNamed& first = *static_cast<AtNamed*>(lanes[0]);
+  Asynchronous& s = asynchronous_state();
+  s.used = true;
+  const std::string what = "named barrier " + std::to_string(first.number) + at(first.line);
+  for (int i = 1; i < warp_lanes; ++i) {
+    const AtNamed& lane = *static_cast<AtNamed*>(lanes[i]);
+    if (lane.number != first.number || lane.threads != first.threads || lane.wait != first.wait) fatal(what + ": lanes of a warp that ask for different ones");
+  }
+  if (first.number < 1 || first.number > 15) fatal(what + ": expected 1 to 15");
+  if (first.threads < warp_lanes || first.threads % warp_lanes || first.threads > threads_of_block()) fatal(what + ": for " + std::to_string(first.threads) + " threads");
+  NamedBarrier& b = s.named[first.number];
+  if (b.threads && b.threads != first.threads) fatal(what + ": for " + std::to_string(first.threads) + " threads, the one at line " + std::to_string(b.line) + " said " + std::to_string(b.threads));
+  if (!b.threads) b.arriving.assign(s.warps.size(), 0), b.waited_for = false;
+  b.threads = first.threads, b.line = first.line;
+  b.waited_for = b.waited_for || first.wait;
+  const size_t warp = static_cast<size_t>(warp_of(running_thread()));
+  Warp& w = s.warps[warp];
+  join(b.arriving, w.clock);
+  ++w.clock[warp];
+  for (int i = 0; i < warp_lanes; ++i) static_cast<AtNamed*>(lanes[i])->phase = b.phase;
+  b.arrived += warp_lanes;
+  if (b.arrived < b.threads) return;
+  if (!b.waited_for) fatal(what + ": nobody waits for it");
+  ++b.phase;
+  b.threads = b.arrived = 0;
+  b.completed = b.arriving;
+  for (int thread : b.waiting) wake(thread);
+  b.waiting.clear();
+}
+
+}  // namespace
+
+void named_barrier(int number, int threads, bool wait, int line) {
+  AtNamed mine{number, threads, line, wait, 0};
+  collective(0xffffffffu, wait ? "bar.sync" : "bar.arrive", line, &mine, arrive_named);
+  if (!wait) return;
+  NamedBarrier& b = asynchronous_state().named[number];
+  while (b.phase == mine.phase) {
+    b.waiting.push_back(running_thread());
+    block_until_woken("bar.sync", line);
+  }
+  join(my_warp().clock, b.completed);
+}
+
 // ---- copies ---------------------------------------------------------------------------------------------------------------------
 
+namespace {
+void start_copy(const BoxCopy& c, void* barrier, int line);
+}
+
+void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line) {
+  BoxCopy c{shared_address(to), {}, {}, shared_address(barrier), static_cast<const char*>(from), bytes};
+  if (bytes % 16 || reinterpret_cast<uintptr_t>(from) % 16) fatal("a bulk copy" + at(line) + " of " + std::to_string(bytes) + " bytes, misaligned");
+  if (!in_device(reinterpret_cast<uintptr_t>(from)) || !in_device(reinterpret_cast<uintptr_t>(from) + bytes - 1)) fatal("a bulk copy" + at(line) + " of what is no device memory");
+  start_copy(c, barrier, line);
+}
+
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinates, void* barrier, int line) {
-  Asynchronous& s = asynchronous_state();
   BoxCopy c{shared_address(to), {}, {}, shared_address(barrier)};
   std::memcpy(&c.map, map, sizeof c.map);
   std::copy(coordinates, coordinates + rank, c.at);
   if (c.map.magic != TensorMap::valid) fatal("a copy by TMA" + at(line) + " with something that is no tensor map");
   if (c.map.rank != rank) fatal("a copy by TMA" + at(line) + " of " + std::to_string(rank) + " dimensions with a map of " + std::to_string(c.map.rank));
+  start_copy(c, barrier, line);
+}
+
+namespace {
+
+void start_copy(const BoxCopy& c, void* barrier, int line) {
+  Asynchronous& s = asynchronous_state();
   if (!find(barrier, "a copy by TMA", line).fenced) fatal("a copy by TMA" + at(line) + " with a barrier whose initialisation no fence.proxy.async follows");
   if (c.to % granule_bytes) fatal("a copy by TMA" + at(line) + " to an address that 128 does not divide");
   if (c.to + c.bytes() > shared_capacity()) fatal("a copy by TMA" + at(line) + " beyond shared memory");
@@ -141,6 +213,8 @@ void copy_box(void* to, const void* map, uint32_t rank, const int32_t* coordinat
   s.copies.push_back(c);
   if (now_rather_than_later()) land_number(s.copies.size() - 1);
 }
+
+}  // namespace
 
 // ---- from the executor ------------------------------------------------------------------------------------------------------------
 
@@ -189,7 +263,14 @@ std::string unfinished() {
   }
   for (const auto& [address, b] : s.barriers)
     if (b.bytes != 0) return "a block ends with a barrier that still expects " + std::to_string(b.bytes) + " bytes";
+  for (const NamedBarrier& b : s.named)
+    if (b.threads) return "a block ends with a named barrier (line " + std::to_string(b.line) + ") that " + std::to_string(b.arrived) + " of " + std::to_string(b.threads) + " threads have reached";
   return "";
+}
+
+bool is_written_asynchronously(uintptr_t address) {
+  const Asynchronous& s = asynchronous_state();
+  return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].in_flight;
 }
 
 bool is_read_asynchronously(uintptr_t address) {

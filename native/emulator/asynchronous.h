@@ -7,6 +7,8 @@
 // - copies: over a tile that a product reads or has read, where nothing tells the copying warp that it is done; in flight at the end;
 // - products: of registers that change meanwhile; of a tile whose barrier this warp has not seen completed; without a wgmma.fence; that the warps of a warpgroup do not
 //   make alike; not waited for at the end; in race builds, of what threads wrote without a fence.proxy.async.
+// - named barriers: 0 or more than 15; another number of threads than those before it said; lanes of a warp apart; arrivals that nobody waits for. They order
+//   copies and products; that reads and writes of a kernel's own rest on them is not modelled (a race build reports a race).
 // Order is known by warp: vector clocks (Mattern 1988) that pass through barriers.
 #pragma once
 #include <cstddef>
@@ -20,6 +22,11 @@ void fence_async();  // fence.proxy.async
 void arrive(void* barrier, uint32_t expected_bytes, int line);
 void wait_barrier(void* barrier, uint32_t parity, int line);  // until the phase of that parity is complete
 
+// bar.sync, or bar.arrive where it does not wait: barrier 1 to 15 of the block, for so many threads.
+void named_barrier(int number, int threads, bool wait, int line);
+
+// Bytes that lie together, to where 128 divides.
+void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int line);
 // The box from `at` on, as many coordinates as the tensor has dimensions, the innermost first. map: what cuTensorMapEncodeTiled made.
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
 

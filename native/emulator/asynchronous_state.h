@@ -43,12 +43,22 @@ struct Granule {
   uint32_t read[most_warps] = {};  // when each warp's last product ended
 };
 
+struct NamedBarrier {
+  int threads = 0, arrived = 0, line = 0;  // threads: 0 where nobody is there
+  uint32_t phase = 0;
+  bool waited_for = false;
+  Clock arriving, completed;
+  std::vector<int> waiting;
+};
+
 struct BoxCopy {
   uintptr_t to;
   TensorMap map;
   int32_t at[4];
   uintptr_t barrier;
-  size_t bytes() const { return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
+  const char* from = nullptr;  // of bytes that lie together
+  size_t plain_bytes = 0;
+  size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
 };
 
 struct Product {
@@ -72,6 +82,7 @@ struct Warp {
 struct Asynchronous {
   std::vector<Warp> warps;
   std::map<uintptr_t, Barrier> barriers;
+  NamedBarrier named[16];
   std::vector<Granule> granules;
   std::vector<BoxCopy> copies;                        // under way
   std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for

@@ -26,6 +26,7 @@ bool land_something();               // where no thread can go on; false: nothin
 void maybe_land();                   // between two threads
 std::string unfinished();            // after a block: what is still under way, or ""
 bool is_read_asynchronously(uintptr_t shared_address);
+bool is_written_asynchronously(uintptr_t shared_address);
 
 }  // namespace emulator
 }  // namespace heddle

@@ -62,6 +62,7 @@ std::string who(const Epoch& e) { return "thread " + std::to_string(e.thread % 1
 void on_read(uintptr_t address, const Epoch& now, bool shared) {
   Cell& c = shadow().at(address);
   if (c.in_flight) fatal("a read of shared memory while a cp.async to it is under way");
+  if (shared && is_written_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a read of shared memory that a copy is still writing");
   if (shared && c.unwritten) fatal("a read of shared memory that nobody has written");
   if (c.written_in_kernel && !ordered(c.write, now)) report("a read after a write", c.write, shared);
   const bool first = c.read.thread < 0 || (c.written_in_kernel && c.read.barriers < c.write.barriers);

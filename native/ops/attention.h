@@ -34,6 +34,9 @@ struct AttentionAttributes {
     return window > 0 && position + window / 2 + 1 < length ? position + window / 2 + 1 : length;
   }
 
+  // How many positions before its own a query sees at most.
+  int64_t before() const { return window == 0 ? int64_t{1} << 62 : causal ? window - 1 : window / 2; }
+
   double score(double product) const {
     const double s = product * scale;
     return softcap > 0 ? softcap * std::tanh(s / softcap) : s;

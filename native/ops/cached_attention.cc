@@ -6,11 +6,11 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), cache_k and cache_v (S, KH, L, D) or, of q8 rows, (S, KH, L, D + 4), segments (G, 4) i32, sinks? (H)
-// -> o (N, H, D). The cache already holds the keys and values of these rows, position p in row p mod L: with `ring`, the
+// q (N, H, D), cache_k and cache_v (S, KH, L, D) or, of q8 rows, (S, KH, L, D + 4), segments (G, 4) i32, sinks? (H),
+// pages? (S, M) i32, with which the caches are (P, KH, page, D) -> o (N, H, D). The cache already holds the keys and values of these rows, position p in row p mod L: with `ring`, the
 // window, only the newest L. Rows outside every segment are left as they are.
 void check_cached_attention(const Node& n) {
-  Check c("cached_attention", n, 4, 5, 1, 1);
+  Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
   c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 2);
   c.rank(k, 4), c.dtype(k, cache_types), check_cache_width(c, q, k), c.positive(k, 1);
@@ -25,14 +25,14 @@ void check_cached_attention(const Node& n) {
   }
   c.same_shape(o, q), c.dtype(o, activation_types);
   AttentionAttributes::check(c);
+  check_pages(c, n, 5);
   const int64_t ring = ring_of(n);
   if (ring != 0 && (ring != n.attr_int("window") || !n.attr_flag("causal")))
     c.invalid("ring is " + std::to_string(ring) + ", expected the window of causal attention");
 }
 
-// Position p of a head's cache, which begins at row `head`, widened to D doubles.
-void load_cached(const Tensor& cache, int64_t head, int64_t p, int64_t D, double* to) {
-  const int64_t row = head + p % cache.shape[2];
+// A row of a head's cache, widened to D doubles.
+void load_cached(const Tensor& cache, int64_t row, int64_t D, double* to) {
   if (cache.dtype != DType::u8) return load_row(cache, row * D, D, to);
   const uint8_t* bytes = cache.as<uint8_t>() + row * cache.shape[3];
   const double scale = q8_scale(bytes, D);
@@ -41,17 +41,18 @@ void load_cached(const Tensor& cache, int64_t head, int64_t p, int64_t D, double
 
 void cached_attention(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0];
-  const int64_t H = q.shape[1], D = q.shape[2], KH = k.shape[1], L = k.shape[2];
+  const int64_t H = q.shape[1], D = q.shape[2], KH = k.shape[1];
   const AttentionAttributes a(n);
+  const CachePlaces places = places_of(n, k, 5);
   const Row sinks = n.has_input(4) ? load_all(n.in[4]) : Row();
   Row query(D), out(D);
-  for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], k.shape, ring_of(n))) {
+  for (const Segment& s : read_segments("cached_attention", n.in[3], q.shape[0], places, ring_of(n), a.before())) {
     const int64_t length = s.past + s.count, from = a.first(s.past);
     Row p(static_cast<size_t>(length)), ks(static_cast<size_t>(length * D)), vs(ks.size());  // (length), (length, D)
     for (int64_t kh = 0; kh < KH; ++kh) {
       for (int64_t j = from; j < length; ++j) {
-        load_cached(k, (s.slot * KH + kh) * L, j, D, &ks[j * D]);
-        load_cached(v, (s.slot * KH + kh) * L, j, D, &vs[j * D]);
+        load_cached(k, places.row(s.slot, kh, j), D, &ks[j * D]);
+        load_cached(v, places.row(s.slot, kh, j), D, &vs[j * D]);
       }
       for (int64_t r = 0; r < s.count; ++r) {
         const int64_t position = s.past + r, first = a.first(position), last = a.last(position, length);
@@ -70,7 +71,7 @@ void cached_attention(const Node& n) {
   }
 }
 
-HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 5, 1, check_cached_attention, cached_attention});
+HEDDLE_OP(cached_attention_op, {"cached_attention", 4, 6, 1, check_cached_attention, cached_attention});
 
 }  // namespace
 }  // namespace heddle

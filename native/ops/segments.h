@@ -13,6 +13,23 @@ struct Segment {
   int64_t first, count, slot, past;
 };
 
+// Where sequences lie in a cache (S, KH, L, ...): position p of slot s in its row p mod L. Or in pages (Kwon et al. 2023, "PagedAttention"): with a table
+// (S, M) i32 the cache is (P, KH, page, ...), and positions [i page, (i + 1) page) of slot s lie in page table[s][i], which other slots may share.
+struct CachePlaces {
+  int64_t slots, heads, capacity;  // capacity: positions of a slot
+  int64_t page = 0, pages = 0;     // positions of a page, how many there are; 0 without a table
+  const int32_t* table = nullptr;  // (slots, capacity / page)
+
+  // Of a head; position < capacity, and its page is one of the cache's.
+  int64_t row(int64_t slot, int64_t head, int64_t position) const {
+    if (page == 0) return (slot * heads + head) * capacity + position % capacity;
+    return (table[slot * (capacity / page) + position / page] * heads + head) * page + position % page;
+  }
+};
+// pages: the node's input of that number, where it has one.
+CachePlaces places_of(const Node& n, const Tensor& cache, size_t pages);
+void check_pages(const Check& c, const Node& n, size_t pages);
+
 // Element types of caches: floats, or bytes that hold q8 rows (ops/q8_rows.h).
 constexpr unsigned cache_types = float_types | type_bit(DType::u8);
 
@@ -27,8 +44,9 @@ void check_cache_width(const Check& c, Operand x, Operand cache);
 // need those that a window of w lets them see.
 int64_t ring_of(const Node& n);
 
-// Reads segments (G, 4) i32 and validates each against N rows and a cache of (S, KH, L, D). Empty segments are dropped.
+// Reads segments (G, 4) i32 and validates each against N rows and a cache. Empty segments are dropped. before: how many of the positions
+// before its own a segment reads, whose pages must be there too.
 // Throws INVALID_ARGUMENT, or CONTEXT_OVERFLOW where a sequence would outgrow its slot.
-std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const Shape& cache, int64_t ring);
+std::vector<Segment> read_segments(const char* op, const Tensor& segments, int64_t rows, const CachePlaces& cache, int64_t ring, int64_t before);
 
 }  // namespace heddle

@@ -245,8 +245,9 @@ __device__ inline Place place_d(int thread, int i) {
   return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
 }
 
-// d (64, N) = a (64, 64) b (64, N), both from global memory in rows; written into shared memory with either dimension innermost.
-template <bool a_turned, bool b_turned, int N> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
+// d (64, N) = a (64, 64) b (64, N), both from global memory in rows; written into shared memory with either dimension innermost, or a's 16
+// depths at a time in registers.
+template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
 #if HEDDLE_SM90A
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
@@ -261,14 +262,25 @@ template <bool a_turned, bool b_turned, int N> __global__ void __launch_bounds__
   }
   ptx::fence_async();
   __syncthreads();
+  // Figure "WGMMA .m64nNk16 register fragment layout for matrix A".
+  uint32_t left[4][4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 16; ++i) {
+    const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8, depth = i / 4 * 16 + thread % 4 * 2 + i % 4 / 2 * 8;
+    left[i / 4][i % 4] = a[row * 64 + depth] | static_cast<uint32_t>(a[row * 64 + depth + 1]) << 16;
+  }
   float sum[N / 2];
   HEDDLE_UNROLL
   for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // which the first product must not add to
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int k = 0; k < 4; ++k)
-    ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
-                                            ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+    if constexpr (in_registers) {
+      ptx::multiply_registers<b_turned>(sum, left[k], ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+    } else {
+      ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
+                                              ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+    }
   ptx::commit_products();
   ptx::wait_products<0>();
   HEDDLE_UNROLL
@@ -278,15 +290,15 @@ template <bool a_turned, bool b_turned, int N> __global__ void __launch_bounds__
 #endif
 }
 
-template <bool a_turned, bool b_turned, int N> void test_warpgroup(Device& device, const char* what) {
+template <bool a_turned, bool b_turned, int N, bool in_registers = false> void test_warpgroup(Device& device, const char* what) {
   std::mt19937 random(5);
   std::uniform_real_distribution<float> draw(-1, 1);
   Shared<uint16_t> a(device, 64 * 64), b(device, 64 * N);
   Shared<float> d(device, 64 * N);
   for (auto& v : a.host) v = to_bf16(draw(random)).bits;
   for (auto& v : b.host) v = to_bf16(draw(random)).bits;
-  const size_t bytes = 1024 + 64 * 128 + N * 128;
-  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N>, a.to_device(), b.to_device(), d.to_device());
+  const size_t bytes = 1024 + 64 * 128 + (N + 63) / 64 * 8192;
+  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N, in_registers>, a.to_device(), b.to_device(), d.to_device());
   d.back();
   double worst = 0;
   for (size_t i = 0; i < 64; ++i)
@@ -356,6 +368,10 @@ void test_sm90() {
   test_warpgroup<true, false, 128>(device, "wgmma, rows of a innermost");
   test_warpgroup<false, true, 128>(device, "wgmma, columns of b innermost");
   test_warpgroup<true, true, 256>(device, "wgmma, neither depth innermost");
+  test_warpgroup<false, false, 64>(device, "wgmma of 64 columns");
+  test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, columns of b innermost");
+  test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, columns of b innermost");
+  test_warpgroup<false, false, 128, true>(device, "wgmma of 128 columns, a in registers");
 }
 
 }  // namespace cuda

@@ -113,15 +113,15 @@ Builder norms(int64_t rows, int64_t C) {
   return b;
 }
 
-Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false) {
+Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false, double softcap = 0, int64_t sequences = 2) {
   Builder b;
-  const int64_t N = 2 * T;
+  const int64_t N = sequences * T;
   const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
   const int dout = b.floats(type, {N, H, D}), o = b.value(type, {N, H, D}), lse = b.value(DType::f32, {N, H});
   const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
-  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
   b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink}, {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
-         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", 0}});
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
   return b;
 }
 
@@ -142,6 +142,28 @@ Builder cached(int64_t past, int64_t D, int64_t rows) {
   const int q = b.floats(DType::f32, {rows, 4, D}), k = b.floats(DType::f32, {2, 2, L, D}), v = b.floats(DType::f32, {2, 2, L, D});
   const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
   b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+// Two sequences in pages, which share their first; half of the table's entries name none.
+Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
+  Builder b;
+  const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
+  std::vector<int32_t> table;
+  for (int64_t slot = 0; slot < 2; ++slot)
+    for (int64_t i = 0; i < 2 * entries; ++i) table.push_back(i >= entries ? -1 : i == 0 ? 3 % static_cast<int32_t>(pages) : static_cast<int32_t>(pages - 1 - 2 * (i - 1) - slot));
+  const auto cache = [&] {
+    if (type != DType::u8) return b.floats(type, {pages, 2, page, D});
+    const int v = b.value(DType::u8, {pages, 2, page, bytes});
+    b.data.emplace_back(static_cast<size_t>(pages * 2 * page * bytes));
+    b.desc.bound.push_back(v);
+    return v;
+  };
+  const int x = b.floats(DType::f32, {2 * rows, 2, D}), q = b.floats(DType::f32, {2 * rows, 4, D}), k = cache(), v = cache();
+  const int r = static_cast<int>(rows), segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
+  const int pages_of = b.integers({2, 2 * entries}, table);
+  for (const int to : {k, v}) b.node("cache_write", {to, x, segments, pages_of}, {}, {{"ring", 0}});
+  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(DType::f32, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 
@@ -224,6 +246,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"attention bf16", attention(DType::bf16, 150, 2, 1, 40, 0)},
       {"attention bf16, window, sinks", attention(DType::bf16, 70, 2, 2, 72, 40, true)},
       {"cached attention, q8 ring", cached_q8(37)},
+      {"cached attention in pages, parts", paged(DType::bf16, 16, 300, 40, 1)},
+      {"cached attention in pages, q8", paged(DType::u8, 5, 37, 20, 3)},
       {"rows", rows()},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
       {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
@@ -242,6 +266,11 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
       {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
       {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
+      {"sm_90 attention, heads of 96, four tiles", attention_forward(450, 450, 1, 1, 96, 0, 0, false)},
+      {"sm_90 attention, heads of 256", attention_forward(300, 150, 2, 1, 256, 100, 0, true)},
+      {"sm_90 gradients", attention(DType::bf16, 290, 2, 1, 128, 0, false, 0, 1)},
+      {"sm_90 gradients, sequences, sinks, heads of 40", attention(DType::bf16, 140, 4, 2, 40, 0, true)},
+      {"sm_90 gradients, window, softcap, heads of 72", attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1)},
       {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
   };
   int failed = 0;

@@ -21,6 +21,7 @@ const casesOf = {
   "gemm_sm90.cu": "sm_90:",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",
+  "attention_backward_sm90.cu": "sm_90 gradients",
   "norm.cu": "norms",
   "attention.cu": "attention",
   "attention_tensor.cu": "attention bf16",

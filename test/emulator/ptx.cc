@@ -1,6 +1,7 @@
 // What the emulator alone can show: how late a copy may land, and what must be fatal. fragments.cu holds the layouts.
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 #include "cuda/math.cuh"
 #include "cuda/ptx_sm90.cuh"
@@ -79,6 +80,39 @@ void test_reports() {
     alignas(16) static uint32_t source[4] = {};
     HEDDLE_SHARED(uint32_t, to, [4]);
     cuda::ptx::copy_async_16(to, source, 16);
+  });
+}
+
+void test_named_barriers() {
+  // Two warps take turns, the second one first; neither goes on before the other has come.
+  for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    std::vector<int> turns;
+    emulator::run_grid("turns", {1}, {64}, 0, [&] {
+      const int warp = threadIdx.x / 32;
+      if (warp == 0) cuda::ptx::arrive_named(2, 64);
+      for (int turn = 0; turn < 3; ++turn) {
+        cuda::ptx::sync_named(1 + warp, 64);
+        if (threadIdx.x % 32 == 0) turns.push_back(warp);
+        if (warp == 1 || turn < 2) cuda::ptx::arrive_named(2 - warp, 64);
+      }
+    });
+    expect(turns == std::vector<int>{1, 0, 1, 0, 1, 0}, "named barriers: warps take turns");
+  }
+  setenv("HEDDLE_EMULATOR", "lazy", 1);
+  expect_fatal("threads 0-31 wait in bar.sync", 64, [] {
+    if (threadIdx.x < 32) cuda::ptx::sync_named(1, 64);
+  });
+  expect_fatal("that 32 of 64 threads have reached", 64, [] {
+    if (threadIdx.x < 32) cuda::ptx::arrive_named(1, 64);
+  });
+  expect_fatal("nobody waits for it", 64, [] { cuda::ptx::arrive_named(1, 64); });
+  expect_fatal("said 64", 64, [] { cuda::ptx::sync_named(1, threadIdx.x < 32 ? 64 : 32); });
+  expect_fatal("expected 1 to 15", 32, [] { cuda::ptx::sync_named(16, 32); });
+  expect_fatal("for 48 threads", 64, [] { cuda::ptx::sync_named(1, 48); });
+  expect_fatal("while other lanes of the warp are in", 32, [] {
+    if (threadIdx.x < 16) cuda::ptx::sync_named(1, 32);
+    else cuda::ptx::arrive_named(1, 32);
   });
 }
 
@@ -175,6 +209,7 @@ void test_sm90() {
 int main() {
   test_cp_async();
   test_reports();
+  test_named_barriers();
   test_sm90();
   if (!failures) std::printf("copies land as late as allowed, and every planted misuse is reported\n");
   return failures ? 1 : 0;

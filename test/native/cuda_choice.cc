@@ -121,8 +121,10 @@ void test_parts() {
 
 void test_attention() {
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
-  expect("heads of 256, short sequences", !attention_takes_warpgroups(256, 4096, h100) && !attention_takes_warpgroups(128, 127, h100));
-  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d));
+  expect("heads of 256, H100", attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
+  expect("gradients, H100", attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
+  expect("wider heads, short sequences", !attention_takes_warpgroups(264, 4096, h100) && !attention_takes_warpgroups(128, 127, h100) && !attention_gradients_take_warpgroups(64, 100, h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 
 }  // namespace

@@ -10,6 +10,9 @@ const shapes = [
   [1, 130, 3, 1, 64],
   [1, 17, 2, 1, 128],
   [1, 35, 2, 2, 136],
+  [2, 140, 2, 1, 96],
+  [1, 131, 2, 2, 128],
+  [1, 129, 1, 1, 256],
 ] as const;
 
 /** Document ids of `batch` sequences: documents of growing length; one after half a sequence of padding; stretches of both. */

@@ -123,6 +123,91 @@ const ringCases: OpCase[] = rings.flatMap(({ rows, window }) =>
   ),
 );
 
+/**
+ * The batches over pages that lie anywhere; entries that no position reaches name no page. What is read, slots 0 and 1 share the first page of.
+ */
+const pageSizes = [1, 3, 16, 64] as const;
+const pagedCases: OpCase[] = pageSizes.flatMap((page) =>
+  [...batches, { name: "far decode", rows: 2, segments: segments([0, 1, 2, 130], [1, 1, 1, 8]) }].flatMap((batch, i) =>
+    (["f32", "bf16", "q8"] as const).flatMap((cache, c): OpCase[] => {
+      const [heads, keyHeads, width] = sizes[(i + c) % sizes.length]!;
+      const mask = masks[(i + c + page) % masks.length]!;
+      const [count, entries] = [Math.ceil(300 / page) + 3, Math.ceil(140 / page)];
+      const shape = [count, keyHeads, page, width] as const;
+      const [k, v] = [5, 6].map((seed) => (cache === "q8" ? q8Rows(shape, seed) : float(cache, shape, -2, 2)));
+      // Slot 2 has all of its pages, backwards from the last; 0 and 1 as many as 40 positions take.
+      const table = (shared: boolean) =>
+        given(
+          "i32",
+          [3, entries],
+          Array.from({ length: 3 * entries }, (_, at) => {
+            const [slot, entry] = [Math.floor(at / entries), at % entries];
+            if (slot === 2) return count - 1 - entry;
+            if (entry >= Math.ceil(40 / page)) return -1;
+            return shared && entry === 0 ? 0 : 1 + ((2 * entry + slot) % Math.ceil(100 / page));
+          }),
+        );
+      const label = `${cache} in pages of ${page}, ${heads}/${keyHeads} heads of ${width}, ${batch.name}`;
+      const x = float("f32", [batch.rows, keyHeads, width]);
+      return [
+        {
+          op: "cache_write",
+          label,
+          inputs: [k, x, batch.segments, table(false)],
+          outputs: [],
+          mutates: [0],
+          exact: cache !== "bf16",
+        },
+        {
+          op: "cached_attention",
+          label: `${label}, ${mask.name}`,
+          inputs: [
+            float("f32", [batch.rows, heads, width], -2, 2),
+            k,
+            v,
+            batch.segments,
+            mask.sinks ? float("f32", [heads], -2, 2) : undefined,
+            table(true),
+          ],
+          attributes: { scale: 0.3, causal: mask.causal, window: mask.window, softcap: mask.softcap, context: 8192 },
+          outputs: [out("f32", batch.rows, heads, width)],
+        },
+      ];
+    }),
+  ),
+);
+
+const pageFailures = [
+  {
+    label: "a page that there is not",
+    table: [0, 1, 2, 4],
+    message: /: segment 0 has positions in page 4, entry 1 of slot 1, expected one of \[0, 4\)$/,
+  },
+  {
+    label: "a page below zero",
+    table: [0, 1, 2, -1],
+    message: /: segment 0 has positions in page -1, entry 1 of slot 1, expected /,
+  },
+].flatMap(({ table, ...rest }) => {
+  const pages = given("i32", [2, 2], table);
+  const common = { ...rest, code: "INVALID_ARGUMENT" };
+  return [
+    {
+      ...common,
+      op: "cache_write",
+      inputs: [f32([4, 2, 4, 8]), f32([2, 2, 8]), segments([0, 2, 1, 3]), pages],
+      outputs: [],
+    },
+    {
+      ...common,
+      op: "cached_attention",
+      inputs: [f32([2, 2, 8]), f32([4, 2, 4, 8]), f32([4, 2, 4, 8]), segments([0, 2, 1, 3]), undefined, pages],
+      attributes: { causal: 1, window: 0, scale: 1, softcap: 0 },
+      outputs: [out("f32", 2, 2, 8)],
+    },
+  ];
+});
+
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   weightTypes.flatMap((cache) =>
     sizes.flatMap(([heads, keyHeads, width], s) =>
@@ -196,7 +281,7 @@ const slotFailures = [
 ]);
 
 export default {
-  cases: [...cases, ...q8Cases, ...ringCases],
+  cases: [...cases, ...q8Cases, ...ringCases, ...pagedCases],
   failures: [
     {
       op: "cache_write",
@@ -225,5 +310,23 @@ export default {
       outputs: [],
     },
     ...slotFailures,
+    ...pageFailures,
+    {
+      op: "cache_write",
+      label: "more positions than pages hold",
+      code: "CONTEXT_OVERFLOW",
+      message: /: segment 0 ends at position 9, the context holds 8$/,
+      inputs: [f32([4, 2, 4, 8]), f32([1, 2, 8]), segments([0, 1, 1, 8]), given("i32", [2, 2], [0, 1, 2, 3])],
+      outputs: [],
+    },
+    {
+      op: "cache_write",
+      label: "a ring in pages",
+      code: "INVALID_ARGUMENT",
+      message: /ring is 3, expected 0 of a cache in pages/,
+      inputs: [f32([4, 2, 4, 8]), f32([1, 2, 8]), segments([0, 1, 1, 0]), given("i32", [2, 2], [0, 1, 2, 3])],
+      attributes: { ring: 3 },
+      outputs: [],
+    },
   ],
 } satisfies OpFile;

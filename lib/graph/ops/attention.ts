@@ -170,11 +170,12 @@ function needCache(op: string, name: string, cache: Value | undefined, x: Value)
 const cacheWriteNode = defineOp({
   name: "cache_write",
   mutates: [0],
-  infer([cache, x, segments]) {
+  infer([cache, x, segments, pages]) {
     const v = needFloat("cache_write", "x", x, 3);
     const c = needCache("cache_write", "cache", cache, v);
     needDim("cache_write", "heads of x", v.dim(1), c.dim(1));
     needDim("cache_write", "segments", needDType("cache_write", "segments", segments, "i32", 2).dim(1), 4);
+    if (pages) needDType("cache_write", "pages", pages, "i32", 2);
     return [];
   },
 });
@@ -184,14 +185,22 @@ const cacheWriteNode = defineOp({
  * @param x (rows, heads, width)
  * @param segments (count, 4) i32: first row, row count, slot, past length
  * @param options.ring the window that a cache smaller than its sequences keeps; 0: all positions fit
+ * @param options.pages (slots, n) i32: the cache is (pages, heads, page, width), and positions [i · page, (i + 1) · page) of a slot lie in
+ * the page that entry i of its row names; slots may share pages (Kwon et al. 2023, "PagedAttention")
  */
-export function cacheWrite(cache: Value, x: Value, segments: Value, { ring = 0 }: { ring?: number } = {}): void {
-  cacheWriteNode([cache, x, segments], { ring });
+export function cacheWrite(
+  cache: Value,
+  x: Value,
+  segments: Value,
+  { ring = 0, pages }: { ring?: number; pages?: Value | undefined } = {},
+): void {
+  cacheWriteNode([cache, x, segments, pages], { ring });
 }
 
 const cachedNode = defineOp({
   name: "cached_attention",
-  infer([q, cacheK, cacheV, segments, sinks]) {
+  infer([q, cacheK, cacheV, segments, sinks, pages]) {
+    if (pages) needDType("cached_attention", "pages", pages, "i32", 2);
     const query = needFloat("cached_attention", "q", q, 3);
     checkSinks("cached_attention", sinks, query);
     const k = needCache("cached_attention", "cache_k", cacheK, query);
@@ -205,12 +214,19 @@ const cachedNode = defineOp({
  * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
  * @param options.ring as in cacheWrite: `window`, where the caches keep no more
  * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
- * @param operands.sinks as in attention
+ * @param operands.sinks as in attention @param operands.pages as in cacheWrite
  */
 export function cachedAttention(
-  operands: { q: Value; cacheK: Value; cacheV: Value; segments: Value; sinks?: Value | undefined },
+  operands: {
+    q: Value;
+    cacheK: Value;
+    cacheV: Value;
+    segments: Value;
+    sinks?: Value | undefined;
+    pages?: Value | undefined;
+  },
   { context = 0, ring = 0, ...options }: AttentionOptions & { context?: number; ring?: number } = {},
 ): Value {
-  const { q, cacheK, cacheV, segments, sinks } = operands;
-  return cachedNode([q, cacheK, cacheV, segments, sinks], { ...attributesOf(q, options), context, ring })[0]!;
+  const { q, cacheK, cacheV, segments, sinks, pages } = operands;
+  return cachedNode([q, cacheK, cacheV, segments, sinks, pages], { ...attributesOf(q, options), context, ring })[0]!;
 }

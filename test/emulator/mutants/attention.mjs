@@ -87,7 +87,7 @@ export const attention = [
     "a.sinks.data && ft == 0 ? 1.0f",
     "a.sinks.data ? 1.0f",
   ],
-  ["tensor attention: a key too many", "attention_tensor.cu", "key < seen.last ?", "key <= seen.last ?"],
+  ["tensor attention: a key too many", "attention_tensor.cu", "key < own.last ?", "key <= own.last ?"],
   [
     "tensor attention: weights in the wrong halves",
     "tensor_tile.cuh",
@@ -168,6 +168,27 @@ export const attention = [
     "cache.cu",
     "static_cast<const uint8_t*>(cache.data) + at + D;",
     "static_cast<const uint8_t*>(cache.data) + at - q8_scale_bytes;",
+  ],
+  [
+    "pages: the entry of the position after",
+    "cache.cu",
+    "(L / page) + position / page]",
+    "(L / page) + (position + 1) / page]",
+  ],
+  ["pages: the first slot's", "cache.cu", "table[slot * (L / page) + position", "table[position"],
+  ["pages: the first head's", "cache.cu", " : 0) * KH + head) * page", " : 0) * KH) * page"],
+  ["pages: positions from the sequence's beginning", "cache.cu", "* page + position % page;", "* page + position;"],
+  [
+    "pages: slots by whole sequences",
+    "cache.cu",
+    "p.slots, p.heads, p.capacity, cache_width",
+    "p.slots, p.heads, p.page, cache_width",
+  ],
+  [
+    "pages: keys in their pages, values in the next",
+    "cache.cu",
+    "kv_head, key0 + i, a.fault), D);",
+    "kv_head, key0 + i + 1, a.fault), D);",
   ],
   ["cached q8: a ring's rows written past its end", "cache.cu", "position < L ? position : position % L", "position"],
 ];

@@ -1,0 +1,94 @@
+/** A slot's page that is written anew because others read the old one: from page to page. */
+export interface PageCopy {
+  from: number;
+  to: number;
+}
+
+/**
+ * Which page of a cache holds which positions of which slot (Kwon et al. 2023, "PagedAttention"): pages are counted by the slots
+ * that read them and go back when nobody does. A page that several read is never written: what slots share ends with a whole page.
+ */
+export class PagePool {
+  /** Positions of a page. */
+  readonly size: number;
+  private readonly readers: number[] = [];
+  private readonly free: number[] = [];
+  /** Of each slot, in the order of positions. */
+  private readonly held: number[][];
+
+  constructor(size: number, slots: number, count: number) {
+    this.size = size;
+    this.held = Array.from({ length: slots }, () => []);
+    this.grow(count);
+  }
+
+  /** How many there are. */
+  get count(): number {
+    return this.readers.length;
+  }
+  get available(): number {
+    return this.free.length;
+  }
+
+  /** Adds pages until there are `count`. */
+  grow(count: number): void {
+    const before = this.count;
+    for (let page = before; page < count; page++) this.readers.push(0);
+    for (let page = count - 1; page >= before; page--) this.free.push(page);
+  }
+
+  /** Pages that a slot lacks for `length` positions. */
+  missing(slot: number, length: number): number {
+    return Math.max(0, Math.ceil(length / this.size) - this.held[slot]!.length);
+  }
+
+  /** Takes the pages that a slot lacks for `length` positions; there must be as many. */
+  extend(slot: number, length: number): void {
+    for (let n = this.missing(slot, length); n > 0; n--) this.held[slot]!.push(this.take());
+  }
+
+  /** The longest beginning of at most `length` positions after which a slot may write: a page that others read too is kept whole or not. */
+  cut(slot: number, length: number): number {
+    const last = this.held[slot]![Math.floor(length / this.size)];
+    if (length % this.size === 0 || last === undefined || this.readers[last] === 1) return length;
+    return length - (length % this.size);
+  }
+
+  /** Gives back the pages behind a slot's first `length` positions. */
+  truncate(slot: number, length: number): void {
+    for (const page of this.held[slot]!.splice(Math.ceil(length / this.size))) this.drop(page);
+  }
+
+  /**
+   * Makes slot `to`, which holds nothing, read the first `length` positions of another: whole pages are shared.
+   * @returns the copy that its last page needs; undefined where that is a whole one
+   */
+  share(from: number, to: number, length: number): PageCopy | undefined {
+    const whole = Math.floor(length / this.size);
+    for (const page of this.held[from]!.slice(0, whole)) {
+      this.readers[page]!++;
+      this.held[to]!.push(page);
+    }
+    if (length % this.size === 0) return undefined;
+    const page = this.take();
+    this.held[to]!.push(page);
+    return { from: this.held[from]![whole]!, to: page };
+  }
+
+  /** (slots, entries): what the program reads; -1 where a slot has no page. */
+  table(entries: number): Int32Array {
+    const table = new Int32Array(this.held.length * entries).fill(-1);
+    for (const [slot, pages] of this.held.entries()) table.set(pages.slice(0, entries), slot * entries);
+    return table;
+  }
+
+  private take(): number {
+    const page = this.free.pop()!;
+    this.readers[page] = 1;
+    return page;
+  }
+
+  private drop(page: number): void {
+    if (--this.readers[page]! === 0) this.free.push(page);
+  }
+}
