@@ -38,10 +38,10 @@ export function cardOf(
     notes: given.notes ?? about.notes,
     evaluations: [
       ...(given.evaluations ?? []),
-      ...(held ? [{ metric: about.evaluation.metric, value: held.evalLoss }, ...metrics] : []).map((entry) => ({
-        name: about.evaluation.name,
-        ...entry,
-      })),
+      ...[
+        ...(held?.evalLoss === undefined ? [] : [{ metric: about.evaluation.metric, value: held.evalLoss }]),
+        ...metrics,
+      ].map((entry) => ({ name: about.evaluation.name, ...entry })),
     ],
   };
 }

@@ -108,6 +108,7 @@ export async function* runStage<Batch>(
     claims.push(claimWeights(model, names ?? model.languageWeightNames));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
     const result = yield* trainLoop(
       model,
@@ -123,18 +124,30 @@ export async function* runStage<Batch>(
         replay,
         world: setup.world,
         finish: setup.finish,
+        evaluate: options.evaluate && ((at) => options.evaluate!({ ...at, model: base })),
         signal: setup.signal,
       },
       store,
     );
     const { evalLoss, evalMetrics: metrics } = result;
-    base.card = parseModelCard(card(result, evalLoss === undefined ? undefined : { evalLoss, metrics }));
+    base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
     return result;
   } finally {
     for (const release of claims) release();
     source.dispose();
     replay?.source.dispose();
   }
+}
+
+/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
+function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
+  const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
+  if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;
+  const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
+  if (!source.evaluation && !evaluate)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
+  if (evalSteps === undefined)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }
 
 /** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */
