@@ -3,6 +3,7 @@ import { compile, type Executable, gradients, input, type Results, tensor, Value
 import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
+import type { FrozenMatrices } from "./frozen.ts";
 import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
@@ -26,6 +27,7 @@ export class StageProgram<Batch> {
     stage: Stage<Batch>,
     shape: StepShape,
     optimizer: Optimizer,
+    frozen: FrozenMatrices,
     { partial = false }: { partial?: boolean } = {},
   ) {
     this.stage = stage;
@@ -34,7 +36,7 @@ export class StageProgram<Batch> {
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
     const { names } = optimizer;
     const gradientProgram = compile((): Results => {
-      const outputs = lossOf(stage, model, shape, true);
+      const outputs = lossOf(stage, model, shape, frozen, true);
       const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
       const keep = input("keep", "f32", [1]);
       gradients(outputs.loss, weights, input("seed", "f32", [1]), {
@@ -44,8 +46,10 @@ export class StageProgram<Batch> {
       });
       return outputs;
     });
-    this.gradient = gradientProgram.bind(model.device, new Map([...model.tensors, ...optimizer.gradients]));
-    this.evaluation = compile((): Results => lossOf(stage, model, shape, false)).bind(model.device, model.tensors);
+    const evaluationProgram = compile((): Results => lossOf(stage, model, shape, frozen, false));
+    const tensors = [...model.tensors, ...frozen.tensors];
+    this.gradient = gradientProgram.bind(model.device, new Map([...tensors, ...optimizer.gradients]));
+    this.evaluation = evaluationProgram.bind(model.device, new Map(tensors));
   }
 
   /**
@@ -91,10 +95,16 @@ export class StageProgram<Batch> {
 }
 
 /** Traces a stage's loss over a model. */
-function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, training: boolean): LossOutputs {
+function lossOf<Batch>(
+  stage: Stage<Batch>,
+  model: Model,
+  shape: StepShape,
+  frozen: FrozenMatrices,
+  training: boolean,
+): LossOutputs {
   const { sequences, sequenceLength, dtype } = shape;
   const rows = sequences * sequenceLength;
-  const weights = new Map(); // shared by all forward passes, so that a matrix is rounded once
+  const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared by all forward passes, so that a matrix is rounded once
   let streams = 0; // and every node draws noise of its own
   const noise: ForwardNoise | undefined = training
     ? { key: () => input("noise", "i32", [3]), stream: () => streams++ }
