@@ -9,7 +9,7 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { claimWeights } from "./exclusive.ts";
-import type { TrainingOptions } from "./options.ts";
+import type { EvaluateAt, TrainingOptions } from "./options.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -97,8 +97,16 @@ export async function* runStage<Batch>(
       replay = await openReplay(options.replay, tokenizer, length, options, setup.signal);
     }
     const parent = base.card;
+    const measured = new Set<string>(); // names of what `evaluate` returns
+    const evaluate =
+      options.evaluate &&
+      (async (at: Omit<EvaluateAt, "model">) => {
+        const metrics = await options.evaluate!({ ...at, model: base });
+        for (const name of Object.keys(metrics ?? {})) measured.add(name);
+        return metrics;
+      });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
-      cardOf(parent, stage.name, setup.card, options, state, held);
+      cardOf(parent, stage.name, setup.card, options, state, held, measured);
     const { adapter, names } = await trainedNames(model, options, setup);
     const trained = adapter
       ? adapterFiles(model, adapter, setup.names ?? [], base.path)
@@ -124,7 +132,7 @@ export async function* runStage<Batch>(
         replay,
         world: setup.world,
         finish: setup.finish,
-        evaluate: options.evaluate && ((at) => options.evaluate!({ ...at, model: base })),
+        evaluate,
         signal: setup.signal,
       },
       store,

@@ -20,7 +20,7 @@ export function defaultPlan(): Plan {
     },
     stages: {
       ...plan.stages,
-      pretrain: { steps: 2000, seconds: 1000 },
+      pretrain: { steps: 3000, seconds: 1400 },
     },
   };
 }

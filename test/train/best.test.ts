@@ -65,7 +65,7 @@ describe("loadBestModelAtEnd", () => {
     );
     expect(await run).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 } });
     expect(await weightsOf(base)).toEqual(await weightsAt(6));
-    expect(base.card?.evaluations).toEqual([expect.objectContaining({ metric: "score", value: 5 })]);
+    expect(base.card?.evaluations).toEqual([expect.objectContaining({ name: "evaluate", metric: "score", value: 5 })]);
   });
 
   test("with a folder: its checkpoint stays beside those of the limit, and the finished model is that one", async () => {
