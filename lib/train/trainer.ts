@@ -116,7 +116,8 @@ export interface TrainerState {
 
 /**
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data.
- * With a store it first continues from the checkpoint that the store found. An abort is answered after the running micro-batch.
+ * With a store it first continues from the checkpoint that the store found. An abort is answered within the running micro-batch, after
+ * the op under way (on CUDA after the micro-batch).
  * Before it ends by an abort, or by an error of the data or the numbers, the last completed step is saved, as long as its weights are
  * finite; after an error no older checkpoint is removed. Where the best evaluation's weights are asked for, its step is saved too, and
  * that checkpoint stays.
