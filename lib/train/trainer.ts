@@ -201,7 +201,7 @@ export async function* trainLoop<Batch>(
     };
     const isDue = () =>
       evaluates && (done === options.maxSteps || (options.evalSteps !== undefined && done % options.evalSteps === 0));
-    if (resumed && done > evaluated && done < options.maxSteps && isDue()) {
+    if (resumed && done > evaluated && isDue()) {
       // It was stopped between the step and its evaluation.
       held = await heldOut();
       yield held;

@@ -98,8 +98,11 @@ describe("loadBestModelAtEnd", () => {
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
-  test("stopped within an evaluation, the resumed run makes it first", async () => {
-    const outputDir = join(folder, "within");
+  test.each([
+    [6, [6, 8, 10, 12]],
+    [12, [12]],
+  ])("stopped within the evaluation of step %i, the resumed run makes it first", async (stop, expected) => {
+    const outputDir = join(folder, `within-${stop}`);
     const controller = new AbortController();
     await using first = await newModel();
     const failure = await failureOf(() =>
@@ -107,7 +110,7 @@ describe("loadBestModelAtEnd", () => {
         outputDir,
         signal: controller.signal,
         evaluate({ step, signal }) {
-          if (step === 6) controller.abort();
+          if (step === stop) controller.abort();
           signal?.throwIfAborted();
           return { score: scores[step]! };
         },
@@ -118,7 +121,7 @@ describe("loadBestModelAtEnd", () => {
     const evaluated: number[] = [];
     for await (const event of bestRun(second, corpus, { outputDir, resume: true }))
       if (!("loss" in event)) evaluated.push(event.step);
-    expect(evaluated).toEqual([6, 8, 10, 12]);
+    expect(evaluated).toEqual(expected);
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
