@@ -39,7 +39,7 @@ const reference: Record<StageName, StagePlan> = {
   dpo: { steps: 140, seconds: 45 },
   reward: { steps: 150, seconds: 15 },
   grpo: { steps: 100, seconds: 90 },
-  classify: { steps: 80, seconds: 60 },
+  classify: { steps: 240, seconds: 60 },
 };
 
 /** The steps that fit a budget. Fewer steps than about half the reference's do not learn enough to show anything. */
