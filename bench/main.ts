@@ -12,6 +12,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   inference: async () => (await import("./inference.ts")).benchInference,
   prefill: async () => (await import("./prefill.ts")).benchPrefill,
   speculative: async () => (await import("./speculative.ts")).benchSpeculative,
+  logits: async () => (await import("./logits.ts")).benchLogits,
   loop: async () => (await import("./loop.ts")).benchLoop,
   load: async () => (await import("./load.ts")).benchLoad,
   tokenizer: async () => (await import("./tokenizer.ts")).benchTokenizer,

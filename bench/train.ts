@@ -1,5 +1,6 @@
 // Whole training steps (forward, backward, clipping, AdamW) at the shapes of the project's tables, in both dtypes, against
-// plain PyTorch models in the same run (bench/peers/torch_train.py), whose better dtype the ratio is taken with.
+// plain PyTorch models in the same run (bench/peers/torch_train.py), whose better dtype the ratio is taken with; GPT-2's
+// against llm.c too, which knows f32 alone, where HEDDLE_BENCH_LLMC names its checkout.
 // `npm run bench -- train [--only TEXT] [--rounds N]`
 import type { Batch } from "../lib/data/corpus.ts";
 import { parseModelConfig } from "../lib/formats/config.ts";
@@ -9,7 +10,8 @@ import { languageModelling } from "../lib/train/language-modelling.ts";
 import { TrainStep } from "../lib/train/step.ts";
 import { Ceilings } from "./ceilings.ts";
 import { interleave, peakResident, report, seconds, settle, type Timing } from "./measure.ts";
-import { openTorch } from "./peers/torch.ts";
+import { openLlmC } from "./peers/llmc.ts";
+import { openTorch, type TorchTiming } from "./peers/torch.ts";
 
 const SHAPES = [
   {
@@ -69,6 +71,7 @@ const SHAPES = [
 ];
 type Shape = (typeof SHAPES)[number];
 
+type Contender = "heddle" | "torch" | "llm.c";
 interface Figures {
   tokensPerSecond: number;
   bestTokensPerSecond: number;
@@ -80,14 +83,14 @@ export async function benchTrain(device: Device, { rounds = 7, peers = true, onl
   for (const shape of SHAPES) {
     if (!shape.name.includes(only)) continue;
     const ceiling = await ceilings?.measure();
-    const figures: Record<"f32" | "bf16", { heddle: Figures; torch?: Figures }> = {
+    const figures: Record<"f32" | "bf16", Partial<Record<Contender, Figures>>> = {
       f32: await compare(device, shape, "f32", rounds, peers),
       bf16: await compare(device, shape, "bf16", rounds, peers),
     };
-    const best = (who: "heddle" | "torch", of: "tokensPerSecond" | "bestTokensPerSecond") =>
+    const best = (who: Contender, of: "tokensPerSecond" | "bestTokensPerSecond") =>
       Math.max(...Object.values(figures).map((f) => f[who]?.[of] ?? 0));
-    const ratio = (of: "tokensPerSecond" | "bestTokensPerSecond") => {
-      const theirs = best("torch", of);
+    const ratio = (of: "tokensPerSecond" | "bestTokensPerSecond", peer: Contender = "torch") => {
+      const theirs = best(peer, of);
       return theirs ? Number((best("heddle", of) / theirs).toFixed(2)) : undefined;
     };
     report({
@@ -96,6 +99,7 @@ export async function benchTrain(device: Device, { rounds = 7, peers = true, onl
       ...figures,
       ratio: ratio("tokensPerSecond"),
       bestRatio: ratio("bestTokensPerSecond"),
+      ratioToLlmC: ratio("tokensPerSecond", "llm.c"),
     });
   }
   ceilings?.close();
@@ -108,32 +112,46 @@ async function compare(device: Device, shape: Shape, dtype: FloatDType, rounds: 
   const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % parsed.vocabSize);
   const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
   const torch = peers ? await openTorch("torch_train", device.threads) : undefined;
+  const itsShape = peers && config.modelType === "gpt2" && dtype === "f32";
+  const llmC = itsShape ? await openLlmC(device.threads, config, sequences, sequenceLength) : undefined;
+  const peaks: Partial<Record<Contender, number>> = {};
   const timings: Timing[] = [];
-  let theirPeak: number | undefined;
-  const ourPeak = await peakResident(async () => {
+  const peak = await peakResident(async () => {
     const model = await Model.initialise(parsed, device, 1);
     const step = await TrainStep.create(model, languageModelling, { sequences, sequenceLength, dtype });
     const ours = async () => {
       await settle();
       return seconds(() => step.run([batch], 1e-3));
     };
-    const theirs = async () => {
-      await settle();
-      const timing = await torch!.time({ sequences, sequenceLength, config, dtype }, 1);
-      theirPeak = timing.peakBytes;
-      return timing.seconds;
-    };
-    const contenders = [{ name: "heddle", run: ours }, ...(torch ? [{ name: "torch", run: theirs }] : [])];
+    const peer = (name: Contender, time: () => Promise<TorchTiming>) => ({
+      name,
+      run: async () => {
+        await settle();
+        const timing = await time();
+        if (timing.peakBytes) peaks[name] = timing.peakBytes;
+        return timing.seconds;
+      },
+    });
+    const contenders = [
+      { name: "heddle", run: ours },
+      ...(torch ? [peer("torch", () => torch.time({ sequences, sequenceLength, config, dtype }, 1))] : []),
+      ...(llmC ? [peer("llm.c", () => llmC.step())] : []),
+    ];
     timings.push(...(await interleave(contenders, rounds)));
     step.dispose();
     model.dispose();
   });
   torch?.close();
-  const figures = (t: Timing, peak: number | undefined): Figures => ({
-    tokensPerSecond: Math.round(rows / t.median),
-    bestTokensPerSecond: Math.round(rows / t.best),
-    peakMB: peak && Math.round(peak / 1e6),
-  });
-  const [a, b] = timings;
-  return { heddle: figures(a!, ourPeak), ...(b && { torch: figures(b, theirPeak) }) };
+  llmC?.close();
+  if (peak) peaks.heddle = peak;
+  const figures: Partial<Record<Contender, Figures>> = {};
+  for (const t of timings) {
+    const name = t.name as Contender;
+    figures[name] = {
+      tokensPerSecond: Math.round(rows / t.median),
+      bestTokensPerSecond: Math.round(rows / t.best),
+      peakMB: peaks[name] && Math.round(peaks[name] / 1e6),
+    };
+  }
+  return figures;
 }

@@ -37,6 +37,6 @@ export function compileC(name: string, ...flags: string[]): string | undefined {
   const program = join(tmpdir(), "heddle-bench", name);
   const source = fileURLToPath(new URL(`${name}.c`, import.meta.url));
   mkdirSync(dirname(program), { recursive: true });
-  const { status } = spawnSync("cc", ["-O3", ...flags, "-o", program, source]);
+  const { status } = spawnSync("cc", ["-O3", "-o", program, source, ...flags]);
   return status === 0 ? program : undefined;
 }

@@ -195,7 +195,7 @@ function live(trace: Trace, results: Results): Node[] {
 }
 
 function describeProgram(trace: Trace, results: Results) {
-  const nodes = fuse(live(trace, results));
+  const nodes = fuse(live(trace, results), Object.values(results));
   const ids = new Map<Value, number>();
   const values: number[] = [];
   const dimensions: Dimension[] = [];

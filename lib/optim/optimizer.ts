@@ -1,6 +1,7 @@
 import {
   accumulate,
   adamw,
+  assign,
   clipFactor,
   compile,
   type Device,
@@ -83,9 +84,11 @@ export class Optimizer {
     this.update = update.bind(device, new Map([...parameters, ...this.gradients, ...this.moments]));
   }
 
-  /** Inside a trace: adds a gradient to its tensor, over what was there where `keep` is 1. */
-  static collect(name: string, gradient: Value, keep: Value): void {
-    accumulate(tensor(`gradient.${name}`, "f32", gradient.shape), gradient, keep);
+  /** Inside a trace: a gradient enters its tensor, over what was there or, with `keep` (1, of 1), added to it. */
+  static collect(name: string, gradient: Value, keep?: Value): void {
+    const state = tensor(`gradient.${name}`, "f32", gradient.shape);
+    if (keep) accumulate(state, gradient, keep);
+    else assign(state, gradient);
   }
 
   /**

@@ -10,6 +10,7 @@ export class FrozenMatrices {
   private readonly model: Model;
   private readonly trained: ReadonlySet<string>;
   private readonly copies = new Map<string, Tensor>();
+  private filled = false;
 
   /** @param trained names of the weights that change @param dtype of the steps */
   constructor(model: Model, trained: readonly string[], dtype: FloatDType) {
@@ -36,6 +37,8 @@ export class FrozenMatrices {
     if (this.trained.has(name) || stored.shape.length < 2 || !isFloat(stored.dtype) || stored.dtype === dtype)
       return undefined;
     const key = `rounded.${name}`;
+    // A matrix that only a later trace reads was not rounded with the others.
+    if (this.filled && !this.copies.has(key)) return undefined;
     const copy = this.copies.get(key) ?? Tensor.zeros(model.device, dtype, stored.shape);
     this.copies.set(key, copy);
     return tensor(key, dtype, stored.shape);
@@ -49,6 +52,7 @@ export class FrozenMatrices {
   /** Rounds: before the first step. */
   async fill(): Promise<void> {
     const { model, copies } = this;
+    this.filled = true;
     if (copies.size === 0) return;
     const names = [...copies.keys()].map((key) => key.slice("rounded.".length));
     const program = compile(() => {

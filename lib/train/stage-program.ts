@@ -11,14 +11,16 @@ import type { StepShape } from "./step.ts";
 type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
-const ZERO = Float32Array.of(0);
 
-/** A stage's loss over a model as two programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
+/** A stage's loss over a model as programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
 export class StageProgram<Batch> {
   readonly stage: Stage<Batch>;
   private readonly positions: Int32Array;
   private readonly tokenTypes: Int32Array;
-  private readonly gradient: Executable;
+  /** Of a step's first micro-batch, over what the tensors held; and of later ones, added to it. */
+  private readonly first: Executable;
+  private later: Executable | undefined;
+  private readonly bindLater: () => Executable;
   private readonly evaluation: Executable;
 
   /** @param options.partial the loss need not depend on all that is trained: it comes beside one that does */
@@ -35,21 +37,24 @@ export class StageProgram<Batch> {
     this.tokenTypes = new Int32Array(rows);
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
     const { names } = optimizer;
-    const gradientProgram = compile((): Results => {
-      const outputs = lossOf(stage, model, shape, frozen, true);
-      const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
-      const keep = input("keep", "f32", [1]);
-      gradients(outputs.loss, weights, input("seed", "f32", [1]), {
-        recompute: shape.gradientCheckpointing,
-        allowUnused: partial,
-        collect: (g, i) => Optimizer.collect(names[i]!, g, keep),
+    const gradientProgram = (keep: boolean) => {
+      const program = compile((): Results => {
+        const outputs = lossOf(stage, model, shape, frozen, true);
+        const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
+        const kept = keep ? input("keep", "f32", [1]) : undefined;
+        gradients(outputs.loss, weights, input("seed", "f32", [1]), {
+          recompute: shape.gradientCheckpointing,
+          allowUnused: partial,
+          collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
+        });
+        return outputs;
       });
-      return outputs;
-    });
-    const evaluationProgram = compile((): Results => lossOf(stage, model, shape, frozen, false));
-    const tensors = [...model.tensors, ...frozen.tensors];
-    this.gradient = gradientProgram.bind(model.device, new Map([...tensors, ...optimizer.gradients]));
-    this.evaluation = evaluationProgram.bind(model.device, new Map(tensors));
+      return program.bind(model.device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+    };
+    this.first = gradientProgram(false);
+    this.bindLater = () => gradientProgram(true);
+    const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
+    this.evaluation = evaluation.bind(model.device, new Map([...model.tensors, ...frozen.tensors]));
   }
 
   /**
@@ -63,10 +68,10 @@ export class StageProgram<Batch> {
   ): Promise<{ loss: number; tokens: number; outputs: Outputs }> {
     const { total, keep, weight = 1, noise, signal } = options;
     const micro = this.stage.collate(batch, total);
-    const { loss, ...outputs } = await this.gradient.run(
-      { ...this.inputs(micro), noise, keep: keep ? ONE : ZERO, seed: weight === 1 ? ONE : Float32Array.of(weight) },
-      { signal },
-    );
+    if (keep) this.later ??= this.bindLater();
+    const program = keep ? this.later! : this.first;
+    const seed = weight === 1 ? ONE : Float32Array.of(weight);
+    const { loss, ...outputs } = await program.run({ ...this.inputs(micro), noise, keep: ONE, seed }, { signal });
     return { loss: loss![0]!, tokens: micro.tokens, outputs };
   }
 
@@ -83,13 +88,14 @@ export class StageProgram<Batch> {
     return { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs };
   }
 
-  /** Bytes of the gradient program's intermediate values. */
+  /** Bytes of the larger gradient program's intermediate values. */
   get arenaBytes(): number {
-    return this.gradient.program.arenaBytes;
+    return Math.max(this.first.program.arenaBytes, this.later?.program.arenaBytes ?? 0);
   }
 
   dispose(): void {
-    this.gradient.dispose();
+    this.first.dispose();
+    this.later?.dispose();
     this.evaluation.dispose();
   }
 }

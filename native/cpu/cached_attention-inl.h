@@ -86,20 +86,34 @@ template <class T> HEDDLE_SIMD float score_key(const T* k, int64_t width, const 
 }
 
 // o (width) = o * shrink + p (keys) v (keys, width)
-template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
-  constexpr int columns = 4;
-  int64_t d = 0;
-  for (; d + columns * W <= width; d += columns * W) {
-    F acc[columns];
+template <int C, class T> HEDDLE_SIMD void mix_columns(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
+  F even[C], odd[C];  // keys by turns: a multiply-add waits for the one before it
 #pragma GCC unroll 4
-    for (int c = 0; c < columns; ++c) acc[c] = mul(load(o + d + c * W), set1(shrink));
-    for (int64_t j = 0; j < keys; ++j) {
-      F pj = set1(p[j]);
+  for (int c = 0; c < C; ++c) even[c] = mul(load(o + c * W), set1(shrink)), odd[c] = zero();
+  int64_t j = 0;
+  for (; j + 2 <= keys; j += 2) {
+    const F p0 = set1(p[j]), p1 = set1(p[j + 1]);
 #pragma GCC unroll 4
-      for (int c = 0; c < columns; ++c) acc[c] = fma(pj, load(v + j * width + d + c * W), acc[c]);
+    for (int c = 0; c < C; ++c) {
+      even[c] = fma(p0, load(v + j * width + c * W), even[c]);
+      odd[c] = fma(p1, load(v + (j + 1) * width + c * W), odd[c]);
     }
+  }
+  if (j < keys) {
 #pragma GCC unroll 4
-    for (int c = 0; c < columns; ++c) store(o + d + c * W, acc[c]);
+    for (int c = 0; c < C; ++c) even[c] = fma(set1(p[j]), load(v + j * width + c * W), even[c]);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < C; ++c) store(o + c * W, add(even[c], odd[c]));
+}
+template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys, int64_t width, float shrink, float* o) {
+  int64_t d = 0;
+  for (; d + 4 * W <= width; d += 4 * W) mix_columns<4>(p, v + d, keys, width, shrink, o + d);
+  switch ((width - d) / W) {
+    case 3: mix_columns<3>(p, v + d, keys, width, shrink, o + d), d += 3 * W; break;
+    case 2: mix_columns<2>(p, v + d, keys, width, shrink, o + d), d += 2 * W; break;
+    case 1: mix_columns<1>(p, v + d, keys, width, shrink, o + d), d += W; break;
+    default: break;
   }
   for (; d < width; d += W) {
     int n = static_cast<int>(min_of<int64_t>(W, width - d));

@@ -86,10 +86,11 @@ int priority(const char* isa) {
 const Kernels& active() { return *current().table; }
 
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs) {
+                size_t (*scratch)(const Node&, int), void (*run)(const Node&, Context&), Packs packs,
+                RunGroup run_group) {
   static std::deque<std::string>& names = *new std::deque<std::string>;  // KernelDef keeps the pointer for ever
   names.push_back(std::string(current().name) + "_" + algorithm);
-  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu, packs});
+  Registry::add(KernelDef{op, names.back().c_str(), priority(current().name), supports, scratch, run, DeviceKind::cpu, packs, run_group});
 }
 
 }  // namespace cpu
@@ -114,6 +115,7 @@ void register_cpu_kernels() {
   cpu::register_noise();
   cpu::register_experts();
   cpu::register_optimizer();
+  cpu::register_sample();
 }
 
 }  // namespace heddle

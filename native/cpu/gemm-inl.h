@@ -263,5 +263,16 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   gemm_blocked(g, pool, scratch);
 }
 
+// Several b by one a: those that are read once through are read in one loop of the pool.
+inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
+#if defined(HEDDLE_SIMD_BF16)
+  const auto streamed = [](const Gemm& p) { return p.m > 0 && p.n > 0 && !p.rowwise && on_pairs(p) && p.b_transposed && skinny(p); };
+  bool all = count > 1;
+  for (int i = 0; i < count; ++i) all = all && streamed(g[i]);
+  if (all) return gemv_pairs(g, count, pool, scratch);
+#endif
+  for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
+}
+
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

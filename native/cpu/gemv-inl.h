@@ -14,6 +14,21 @@ constexpr int gemv_rows = 32;       // most rows of a: beyond, packing pays
 constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
 constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
 
+// The tasks of several loops as those of one: nobody waits between them. fn(loop, task, tasks of the loop, thread)
+template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
+  constexpr int most = 8;  // loops at once
+  for (int first = 0; first < count; first += most) {
+    const int loops = min_of(most, count - first);
+    int64_t begin[most + 1] = {0};
+    for (int i = 0; i < loops; ++i) begin[i + 1] = begin[i] + tasks_of(first + i);
+    pool.run(begin[loops], [&](int64_t task, int thread) {
+      int i = 0;
+      while (task >= begin[i + 1]) ++i;
+      fn(first + i, task - begin[i], begin[i + 1] - begin[i], thread);
+    });
+  }
+}
+
 inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
 
 template <class T> void widen(const T* from, int64_t n, float* to) {
@@ -280,7 +295,9 @@ inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, in
   }
 }
 
-inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
+// Products of one a by several weights, as one loop.
+inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratch) {
+  const Gemm& g = products[0];
   const int64_t xs = round_up(g.k, 2 * W);
   bf16* x = static_cast<bf16*>(scratch);
   for (int64_t i = 0; i < g.m; ++i) {
@@ -290,15 +307,18 @@ inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
     else __builtin_memcpy(x + i * xs, a + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
     for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
   }
-  int64_t tasks = Pool::stream_tasks(g.n * g.k * 2, pool.threads());
-  // More rows of x than a tile has read a task's weights again, from the near cache.
-  if (g.m > 8) tasks = max_of(tasks, min_of(ceil_div(g.n, pair_streams), g.n * g.k * 2 / pair_task_bytes));
-  pool.run(tasks, [&](int64_t task, int) {
-    const int64_t j0 = g.n * task / tasks, j1 = g.n * (task + 1) / tasks;
-    for (int64_t i = 0; i < g.m;) {
+  const auto tasks_of = [&](const Gemm& p) {
+    const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
+    // More rows of x than a tile has read a task's weights again, from the near cache.
+    return p.m > 8 ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes)) : tasks;
+  };
+  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int index, int64_t task, int64_t tasks, int) {
+    const Gemm& p = products[index];
+    const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
+    for (int64_t i = 0; i < p.m;) {
       int size = 3;
-      while (i + (1 << size) > g.m) --size;
-      pair_columns(g, x, xs, i, size, j0, j1);
+      while (i + (1 << size) > p.m) --size;
+      pair_columns(p, x, xs, i, size, j0, j1);
       i += 1 << size;
     }
   });
@@ -307,7 +327,7 @@ inline void gemv_pairs(const Gemm& g, Pool& pool, void* scratch) {
 
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
-  if (g.a_type == DType::bf16 && g.b_type == DType::bf16 && g.b_transposed) return gemv_pairs(g, pool, scratch);
+  if (g.a_type == DType::bf16 && g.b_type == DType::bf16 && g.b_transposed) return gemv_pairs(&g, 1, pool, scratch);
 #endif
   const float* x = static_cast<const float*>(g.a);
   int64_t xs = g.lda;

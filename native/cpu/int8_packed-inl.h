@@ -191,19 +191,23 @@ constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0;
 
-template <class P> void packed_product(const QuantLinear& p, Pool& pool, void* scratch) {
-  round_packed_rows<P>(p, scratch, pool);
-  const int64_t tiles = packed_row_tiles(p.m), panels = ceil_div(p.n, W), bytes = packed_panel_bytes<P>(p.k);
-  const bool widen = packed_widens<P> && p.m >= packed_widen_rows;
-  const int64_t wide = packed_panel_bytes<Packed8>(p.k);
-  uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(p.k), 64);
+// Products of one x by several weights of one form, as one loop.
+template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
+  const QuantLinear& x = products[0];
+  round_packed_rows<P>(x, scratch, pool);
+  const int64_t tiles = packed_row_tiles(x.m), bytes = packed_panel_bytes<P>(x.k);
+  const bool widen = packed_widens<P> && x.m >= packed_widen_rows;
+  const int64_t wide = packed_panel_bytes<Packed8>(x.k);
+  uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
   const int64_t most = max_of<int64_t>(1, packed_task_bytes / max_of<int64_t>(1, widen ? wide : bytes));
-  int64_t tasks = min_of<int64_t>(panels, pool.threads() * 4);
-  if (tiles > 1) tasks = max_of(tasks, ceil_div(panels, most));
-  else tasks = min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
-  pool.run(tasks, [&](int64_t task, int thread) {
+  const auto tasks_of = [&](const QuantLinear& p) {
+    const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
+    return tiles > 1 ? max_of(tasks, ceil_div(panels, most)) : min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
+  };
+  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
+    const QuantLinear& p = products[i];
+    const int64_t panels = ceil_div(p.n, W), p1 = panels * (task + 1) / tasks;
     int64_t p0 = panels * task / tasks;
-    const int64_t p1 = panels * (task + 1) / tasks;
     const uint8_t* from = static_cast<const uint8_t*>(p.packed);
     if (!widen) {
       for (int64_t t = 0; t < tiles; ++t)
@@ -232,10 +236,10 @@ template <class P> void pack_all(const QuantLinear& p, void* to, Pool& pool) {
 struct PackedForm {
   int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
   void (*pack)(const QuantLinear&, void* to, Pool&) = nullptr;
-  void (*product)(const QuantLinear&, Pool&, void* scratch) = nullptr;
+  void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
   bool widens = false;
 };
-template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_all<P>, packed_product<P>, packed_widens<P>};
+template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_all<P>, packed_products<P>, packed_widens<P>};
 inline PackedForm packed_form(DType type) {
   switch (type) {
     case DType::q8_0: return packed_form_of<Packed8>;
@@ -260,7 +264,9 @@ inline size_t packed_scratch(const QuantLinear& p, int threads) {
   const int64_t panels = form.widens && p.m >= packed_widen_rows ? threads * max_of(packed_panel_bytes<Packed8>(p.k), packed_task_bytes) : 0;
   return static_cast<size_t>(rows + panels);
 }
-inline void packed_linear(const QuantLinear& p, Pool& pool, void* scratch) { packed_form(p.w_type).product(p, pool, scratch); }
+inline void packed_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
+  packed_form(p[0].w_type).products(p, count, pool, scratch);
+}
 
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

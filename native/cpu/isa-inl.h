@@ -5,6 +5,7 @@
 #include "cpu/cached_attention-inl.h"
 #include "cpu/gemm-inl.h"
 #include "cpu/kernels.h"
+#include "cpu/logits-inl.h"
 #include "cpu/logprob_gradient-inl.h"
 #include "cpu/quant-inl.h"
 #include "cpu/rows-inl.h"
@@ -15,8 +16,8 @@ namespace HEDDLE_ISA {
 inline constexpr cpu::Kernels table(const char* name) {
   cpu::Kernels k{};
   k.name = name;
-  k.gemm_scratch = gemm_scratch, k.gemm = gemm;
-  k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear;
+  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemms = gemms;
+  k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear, k.quant_linears = quant_linears;
   k.quant_packed_bytes = quant_packed_bytes, k.quant_pack = quant_pack;
   k.quant_backward_scratch = quant_backward_scratch, k.quant_backward = quant_backward;
   k.attention_scratch = attention_scratch, k.attention = attention;
@@ -37,6 +38,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.softmax = softmax, k.softmax_backward = softmax_backward, k.column_sum = column_sum;
   k.embedding = embedding, k.embedding_backward = embedding_backward;
   k.adamw = adamw;
+  k.logits_range = logits_range, k.logits_sum_exp = logits_sum_exp, k.logits_index = logits_index;
   return k;
 }
 

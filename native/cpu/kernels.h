@@ -158,7 +158,8 @@ struct Embedding {
   const void* table;
   void* y;         // forward (rows, width)
   const void* dy;  // backward
-  float* dtable;   // (vocab, width)
+  const float* onto;  // (vocab, width) that dtable is added to, may be dtable itself; null: zeros
+  float* dtable;      // (vocab, width)
 };
 
 struct AdamW {
@@ -175,8 +176,10 @@ struct Kernels {
   const char* name;
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
+  void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
+  void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x
   size_t (*quant_packed_bytes)(DType, int64_t n, int64_t k);  // of the form for products of integers; 0: there is none
   void (*quant_pack)(const QuantLinear&, void* to, Pool&);
   size_t (*quant_backward_scratch)(const QuantLinear&, int threads);
@@ -219,6 +222,9 @@ struct Kernels {
   void (*embedding)(const Embedding&, Pool&);
   void (*embedding_backward)(const Embedding&, Pool&);
   void (*adamw)(const AdamW&, Pool&);
+  bool (*logits_range)(const float* x, int64_t n, float* largest, float* smallest);  // false: not all are finite
+  double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
+  int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
 };
 

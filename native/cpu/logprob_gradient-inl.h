@@ -25,7 +25,7 @@ inline FusedLogprobPlan plan_fused_logprob(const TokenLogprob& t, int threads) {
   const int64_t row_bytes = max_of<int64_t>(1, t.vocab * (p.narrow ? 2 : 4));
   const int64_t most = min_of(logprob_rows, max_of(kept_rows_least, kept_bytes / row_bytes));
   const int64_t pieces = max_of<int64_t>(1, ceil_div(t.rows, most));
-  p.rows = min_of(t.rows, round_up(ceil_div(t.rows, pieces), 16)), p.columns = min_of(t.vocab, logprob_columns);
+  p.rows = min_of(t.rows, round_up(ceil_div(t.rows, pieces), MR)), p.columns = min_of(t.vocab, logprob_columns);
   p.chunks = ceil_div(t.vocab, p.columns);
   p.kept = round_up(ceil_div(p.rows * t.vocab, p.narrow ? 2 : 1), 16);
   p.products = p.narrow ? round_up(p.rows * p.columns, 16) : 0;

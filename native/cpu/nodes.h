@@ -12,7 +12,8 @@ const Kernels& active();
 
 // Registers a kernel named "<isa>_<algorithm>" for `op`.
 void add_kernel(const char* op, const char* algorithm, bool (*supports)(const Node&),
-                size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {});
+                size_t (*scratch)(const Node&, int threads), void (*run)(const Node&, Context&), Packs packs = {},
+                RunGroup run_group = nullptr);
 
 void register_linear();
 void register_quant();
@@ -24,6 +25,7 @@ void register_rows();
 void register_noise();
 void register_experts();
 void register_optimizer();
+void register_sample();
 
 inline bool is_activation(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16; }
 inline bool is_weight(const Tensor& t) { return t.dtype == DType::f32 || t.dtype == DType::bf16 || t.dtype == DType::f16 || is_quantised(t.dtype); }

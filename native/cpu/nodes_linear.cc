@@ -1,4 +1,7 @@
 // linear and its gradients: each is one matrix product with the operands in other roles.
+#include <algorithm>
+#include <vector>
+
 #include "cpu/nodes.h"
 
 namespace heddle {
@@ -70,16 +73,32 @@ size_t linear_scratch(const Node& n, int threads) {
   if (!rounds(n)) return product;
   return (product + 63) / 64 * 64 + static_cast<size_t>(n.in[0].shape.size()) * 2;
 }
+// Products of one x, which is rounded once for all that ask for it.
+void linear_group(const Node* const* nodes, size_t count, Context& c) {
+  std::vector<Gemm> products;
+  size_t scratch = 0;
+  for (size_t i = 0; i < count; ++i) {
+    const Gemm g = linear(*nodes[i]);
+    products.push_back(g);
+    scratch = std::max(scratch, (active().gemm_scratch(g.m, g.n, g.k, c.pool.threads()) + 63) / 64 * 64);
+  }
+  bool rounded = false;
+  for (size_t i = 0; i < count; ++i) {
+    if (!rounds(*nodes[i])) continue;
+    Gemm& g = products[i];
+    void* copy = static_cast<char*>(c.scratch) + scratch;
+    if (!rounded)
+      c.pool.range(nodes[i]->in[0].shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
+        active().convert(static_cast<const float*>(g.a) + begin, DType::f32, static_cast<uint16_t*>(copy) + begin, DType::bf16, end - begin);
+      });
+    rounded = true;
+    g.a = copy, g.a_type = DType::bf16;
+  }
+  active().gemms(products.data(), static_cast<int>(count), c.pool, c.scratch);
+}
 void linear_run(const Node& n, Context& c) {
-  if (!rounds(n)) return run<linear>(n, c);
-  Gemm g = linear(n);
-  const size_t product = (active().gemm_scratch(g.m, g.n, g.k, c.pool.threads()) + 63) / 64 * 64;
-  void* copy = static_cast<char*>(c.scratch) + product;
-  c.pool.range(n.in[0].shape.size(), 16384, [&](int64_t begin, int64_t end, int) {
-    active().convert(static_cast<const float*>(g.a) + begin, DType::f32, static_cast<uint16_t*>(copy) + begin, DType::bf16, end - begin);
-  });
-  g.a = copy, g.a_type = DType::bf16;
-  active().gemm(g, c.pool, c.scratch);
+  const Node* alone = &n;
+  linear_group(&alone, 1, c);
 }
 
 bool column_sum_supports(const Node& n) { return is_activation(n.in[0]); }
@@ -91,7 +110,7 @@ void column_sum(const Node& n, Context& c) {
 }  // namespace
 
 void register_linear() {
-  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run);
+  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {}, linear_group);
   add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>);
   add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
   add_kernel("column_sum", "column_sum", column_sum_supports, nullptr, column_sum);

@@ -1,4 +1,6 @@
 // linear over a quantised weight, and its input's gradient.
+#include <vector>
+
 #include "cpu/nodes.h"
 
 namespace heddle {
@@ -21,6 +23,11 @@ bool linear_supports(const Node& n) {
 }
 size_t linear_scratch(const Node& n, int threads) { return active().quant_linear_scratch(linear(n), threads); }
 void linear_run(const Node& n, Context& c) { active().quant_linear(linear(n), c.pool, c.scratch); }
+void linear_group(const Node* const* nodes, size_t count, Context& c) {
+  std::vector<QuantLinear> products;
+  for (size_t i = 0; i < count; ++i) products.push_back(linear(*nodes[i]));
+  active().quant_linears(products.data(), static_cast<int>(count), c.pool, c.scratch);
+}
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];
   if (!n.attr_flag("int8")) return {};
@@ -45,7 +52,7 @@ void backward_run(const Node& n, Context& c) { active().quant_backward(backward(
 }  // namespace
 
 void register_quant() {
-  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run, {linear_packing, linear_pack});
+  add_kernel("linear", "quant_linear", linear_supports, linear_scratch, linear_run, {linear_packing, linear_pack}, linear_group);
   add_kernel("linear_backward_input", "quant_linear_backward_input", backward_supports, backward_scratch, backward_run);
 }
 

@@ -42,6 +42,7 @@ void embedding_backward(const Node& n, Context& c) {
   e.rows = ids.shape[0], e.width = dtable.shape[1], e.vocab = dtable.shape[0];
   e.type = dy.dtype, e.scale = static_cast<float>(n.attr("scale"));
   e.ids = ids.as<int32_t>(), e.dy = dy.data, e.dtable = dtable.as<float>();
+  e.onto = n.has_input(2) ? n.in[2].as<float>() : nullptr;
   active().embedding_backward(e, c.pool);
 }
 

@@ -120,7 +120,11 @@ inline void embedding(const Embedding& e, Pool& pool) {
 
 // A task owns a range of the table's rows and takes the ids that fall into it, in order.
 template <class T> void embed_range(const Embedding& e, int64_t from, int64_t to) {
-  for (int64_t i = from * e.width; i < to * e.width; ++i) e.dtable[i] = 0;
+  const int64_t first = from * e.width, last = to * e.width;
+  if (!e.onto)
+    for (int64_t i = first; i < last; ++i) e.dtable[i] = 0;
+  else if (e.onto != e.dtable)
+    for (int64_t i = first; i < last; ++i) e.dtable[i] = e.onto[i];
   for (int64_t r = 0; r < e.rows; ++r) {
     if (e.ids[r] < from || e.ids[r] >= to) continue;
     float* row = e.dtable + e.ids[r] * e.width;

@@ -43,12 +43,15 @@ void embedding(const Node& n, Context& c) {
          out(n.out[0]), table.shape[0], table.shape[1], static_cast<float>(n.attr("scale")), fault_of(c));
 }
 
-// x (N, C), ids (N) -> y (S, C), y[s] = scale * the sum of the rows of x whose id is s, in their order. y is zeroed first.
+// x (N, C), ids (N) -> y (S, C), y[s] = scale * the sum of the rows of x whose id is s, in their order; onto what y has been filled with.
 __global__ void __launch_bounds__(threads) zero_kernel(Out y, int64_t n) {
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) y.store(i, 0.0f);
 }
+__global__ void __launch_bounds__(threads) copy_kernel(View x, Out y, int64_t n) {
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * threads + threadIdx.x; i < n; i += static_cast<int64_t>(gridDim.x) * threads) y.store(i, x[i]);
+}
 // A block a row of x: the first row with an id adds up all of them, so that no two blocks write one row.
-__global__ void __launch_bounds__(threads) add_rows_kernel(View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, Fault fault) {
+__global__ void __launch_bounds__(threads) add_rows_kernel(View x, const int32_t* ids, Out y, int64_t N, int64_t S, int64_t C, float scale, const float* onto, Fault fault) {
   const int64_t row = blockIdx.x;
   const int32_t id = ids[row];
   float earlier = 0;
@@ -63,15 +66,18 @@ __global__ void __launch_bounds__(threads) add_rows_kernel(View x, const int32_t
     float sum = 0;
     for (int64_t i = row; i < N; ++i)
       if (ids[i] == id) sum += x[i * C + j];
-    y.store(id * C + j, sum * scale);
+    y.store(id * C + j, onto ? fmaf(sum, scale, onto[id * C + j]) : sum * scale);
   }
 }
 void add_rows(const Node& n, Context& c, const char* name, float scale) {
   const Tensor &x = n.in[0], &y = n.out[0];
   const int64_t elements = y.shape.size();
-  launch(c, name, {dim3(blocks_for(elements < (1 << 23) ? elements : 1 << 23, threads)), dim3(threads)}, zero_kernel, out(y), elements);
+  const Grid all{dim3(blocks_for(elements < (1 << 23) ? elements : 1 << 23, threads)), dim3(threads)};
+  const float* onto = n.has_input(2) ? n.in[2].as<float>() : nullptr;
+  if (!onto) launch(c, name, all, zero_kernel, out(y), elements);
+  else if (onto != y.as<float>()) launch(c, name, all, copy_kernel, view(n.in[2]), out(y), elements);
   launch(c, name, {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, add_rows_kernel, view(x), n.in[1].as<int32_t>(), out(y),
-         x.shape[0], y.shape[0], x.shape[1], scale, fault_of(c));
+         x.shape[0], y.shape[0], x.shape[1], scale, onto, fault_of(c));
 }
 void embedding_backward(const Node& n, Context& c) { add_rows(n, c, "embedding_backward", static_cast<float>(n.attr("scale"))); }
 void segment_sum(const Node& n, Context& c) { add_rows(n, c, "segment_sum", 1.0f); }

@@ -16,7 +16,7 @@ void assign(const Node& n) {
   map1(n.in[1], n.in[0], [](double x) { return x; });
 }
 
-HEDDLE_OP(assign_op, {"assign", 2, 2, 0, check_assign, assign, 0b1});
+HEDDLE_OP(assign_op, {"assign", 2, 2, 0, check_assign, assign, 0b1, 0, false, false, true});
 
 }  // namespace
 }  // namespace heddle

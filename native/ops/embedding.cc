@@ -31,13 +31,14 @@ void embedding(const Node& n) {
   }
 }
 
-// dy (N, C), ids (N) -> dtable (V, C) f32: rows that no id names are zero.
+// dy (N, C), ids (N), [onto (V, C) f32] -> dtable (V, C) f32, added to `onto`; without it, rows that no id names are zero.
 void check_embedding_backward(const Node& n) {
-  Check c("embedding_backward", n, 2, 2, 1, 1);
+  Check c("embedding_backward", n, 2, 3, 1, 1);
   const Operand dy = c.in(0, "dy"), ids = c.in(1, "ids"), dtable = c.out(0, "dtable");
   c.rank(dy, 2), c.dtype(dy, activation_types);
   c.rank(ids, 1), c.dtype(ids, i32_only), c.same_dim(ids, 0, dy, 0);
   c.rank(dtable, 2), c.dtype(dtable, f32_only), c.same_dim(dtable, 1, dy, 1);
+  if (n.has_input(2)) c.dtype(c.in(2, "onto"), f32_only), c.same_shape(c.in(2, "onto"), dtable);
   c.attr("scale", -largest, largest);
 }
 
@@ -47,6 +48,7 @@ void embedding_backward(const Node& n) {
   const double scale = n.attr("scale");
   check_indices("embedding_backward", "id", ids, V);
   Row sum(static_cast<size_t>(V * C)), row(C);
+  if (n.has_input(2)) load_row(n.in[2], 0, V * C, sum.data());
   for (int64_t i = 0; i < N; ++i) {
     load_row(dy, i * C, C, row.data());
     double* to = sum.data() + ids.as<int32_t>()[i] * C;
@@ -56,7 +58,7 @@ void embedding_backward(const Node& n) {
 }
 
 HEDDLE_OP(embedding_op, {"embedding", 2, 2, 1, check_embedding, embedding, 0, 0, false, true});
-HEDDLE_OP(embedding_backward_op, {"embedding_backward", 2, 2, 1, check_embedding_backward, embedding_backward});
+HEDDLE_OP(embedding_backward_op, {"embedding_backward", 2, 3, 1, check_embedding_backward, embedding_backward, 0, 0b100});
 
 }  // namespace
 }  // namespace heddle

@@ -18,6 +18,7 @@ class Attributes {
   double get(const char* name, double fallback) const;
   int64_t integer(const char* name) const { return static_cast<int64_t>(get(name)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
+  bool operator==(const Attributes& o) const { return items_ == o.items_; }
 
  private:
   std::vector<std::pair<std::string, double>> items_;
@@ -57,6 +58,7 @@ struct OpDef {
   int inplace = 0;                     // bit i: output 0 may share input i's memory when that input dies here (kernel and reference both allow it)
   bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
   bool lookup = false;                 // reads but a few rows of its operands
+  bool moves = false;                  // input 0 takes over input 1's values, and nothing else happens
 };
 
 // Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.
@@ -70,6 +72,9 @@ struct Packs {
   void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned
 };
 
+// Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.
+using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
+
 struct KernelDef {
   const char* op;
   const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
@@ -79,6 +84,7 @@ struct KernelDef {
   void (*run)(const Node&, Context&);
   DeviceKind device = DeviceKind::cpu;
   Packs packs = {};
+  RunGroup run_group = nullptr;  // with the scratch of the one that asked for most
 };
 
 struct Registry {

@@ -1,12 +1,12 @@
-// Choosing the next token of each row of logits. This is the shipped kernel as well as the reference: penalties touch
-// few tokens, and cuts and draws sort only one bucket of candidates (see candidates.h).
+// Choosing the next token of each row of logits. The CPU's kernel is the same code over faster scans: penalties touch few
+// tokens, and cuts and draws sort only one bucket of candidates (see candidates.h).
 #include <algorithm>
 #include <cmath>
 
 #include "ops/candidates.h"
 #include "ops/check.h"
-#include "ops/logit_scan.h"
 #include "ops/philox.h"
+#include "ops/sample.h"
 
 namespace heddle {
 namespace {
@@ -125,8 +125,8 @@ const float* adjust(const Node& n, int64_t row, const Parameters& s, const float
   return logits;
 }
 
-LogitRange checked_range(const float* logits, int64_t V, int64_t row, const char* noun) {
-  const LogitRange range = scan_range(logits, V);
+LogitRange checked_range(const LogitScans& scans, const float* logits, int64_t V, int64_t row, const char* noun) {
+  const LogitRange range = scans.range(logits, V);
   if (range.nan || range.largest == INFINITY || range.largest == -INFINITY)
     throw Error("NUMERICAL", "sample: " + std::string(noun) + " of row " + std::to_string(row) +
                                  ": expected finite numbers, got " +
@@ -157,24 +157,26 @@ void top_logprobs(const Node& n, int64_t row, const float* raw, int64_t V, doubl
   }
 }
 
-void sample_row(const Node& n, int64_t row) {
+}  // namespace
+
+void sample_row(const Node& n, int64_t row, const LogitScans& scans) {
   thread_local Workspace w;
   const int64_t V = n.in[0].shape[1];
   const float* raw = n.in[0].as<float>() + row * V;
   const Parameters s = read_parameters(n.in[1].as<float>() + row * parameters, row, n.in[2].shape[1]);
-  const LogitRange raw_range = checked_range(raw, V, row, "logits");
+  const LogitRange raw_range = checked_range(scans, raw, V, row, "logits");
   const float* logits = adjust(n, row, s, raw, V, w);
-  const LogitRange range = logits == raw ? raw_range : checked_range(logits, V, row, "logits after bias and penalties");
+  const LogitRange range = logits == raw ? raw_range : checked_range(scans, logits, V, row, "logits after bias and penalties");
 
   int64_t token;
   double log_sum;
   if (s.temperature == 0) {
-    token = first_index_of(logits, V, range.largest);
-    log_sum = scan_log_sum_exp(raw, V, raw_range.largest);
+    token = scans.index_of_largest(logits, V, range.largest);
+    log_sum = scans.log_sum_exp(raw, V, raw_range.largest);
   } else {
     w.candidates.reset(logits, V, range.largest, range.smallest, s.temperature);
     const bool untouched = logits == raw && s.temperature == 1;  // then the candidates' mass is the model's own
-    log_sum = untouched ? raw_range.largest + std::log(w.candidates.mass()) : scan_log_sum_exp(raw, V, raw_range.largest);
+    log_sum = untouched ? raw_range.largest + std::log(w.candidates.mass()) : scans.log_sum_exp(raw, V, raw_range.largest);
     if (s.top_k > 0 && s.top_k < static_cast<float>(V)) w.candidates.keep_top_k(static_cast<int64_t>(s.top_k));
     if (s.top_p < 1) w.candidates.keep_top_p(s.top_p);
     if (s.min_p > 0) w.candidates.keep_min_p(s.min_p);
@@ -186,21 +188,13 @@ void sample_row(const Node& n, int64_t row) {
   if (n.out.size() == 4) top_logprobs(n, row, raw, V, log_sum, w);
 }
 
-void sample(const Node& n) {
-  for (int64_t row = 0; row < n.in[0].shape[0]; ++row) sample_row(n, row);
-}
+namespace {
 
-// The same code, a row per task.
-void sample_rows(const Node& n, Context& context) {
-  context.pool.run(n.in[0].shape[0], [&](int64_t row, int) { sample_row(n, row); });
+void sample(const Node& n) {
+  for (int64_t row = 0; row < n.in[0].shape[0]; ++row) sample_row(n, row, {scan_range, scan_log_sum_exp, first_index_of});
 }
 
 HEDDLE_OP(sample_op, {"sample", 6, 6, 4, check_sample, sample});
-
-struct RegisterKernel {
-  RegisterKernel() { Registry::add(KernelDef{"sample", "sample_rows", 0, nullptr, nullptr, sample_rows}); }
-};
-const RegisterKernel register_sample_rows;
 
 }  // namespace
 }  // namespace heddle

@@ -45,7 +45,7 @@ void Executable::prepare_device() {
   host_ = std::make_unique<HostMemory>(accelerator_, bytes + 64);
   // A checked node is waited for, and a reference computes on the host.
   recordable_ = recording_wanted() && !program_->checking_;
-  for (size_t i = 0; i < nodes_.size(); ++i) recordable_ &= program_->ops_[i]->view || kernels_[i];
+  for (size_t i = 0; i < nodes_.size(); ++i) recordable_ &= program_->still_[i] || kernels_[i];
 }
 
 void Executable::run_on_device(const RunArguments& a, Lane& lane, Context& context) {

@@ -1,5 +1,6 @@
 #include "runtime/program.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
@@ -10,6 +11,7 @@ namespace {
 
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
+constexpr size_t most_grouped = 8;
 
 std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
 
@@ -94,8 +96,9 @@ void Program::plan() {
   const int count = static_cast<int>(desc_.values.size()), end = static_cast<int>(desc_.nodes.size());
   root_.resize(count);
   for (int v = 0; v < count; ++v) root_[v] = v;
+  still_.assign(end, 0), written_.assign(desc_.bound.size(), 0);
   for (int i = 0; i < end; ++i)
-    if (ops_[i]->view) root_[desc_.nodes[i].outputs[0]] = root_[desc_.nodes[i].inputs[0]];
+    if (ops_[i]->view) root_[desc_.nodes[i].outputs[0]] = root_[desc_.nodes[i].inputs[0]], still_[i] = 1;
 
   std::vector<int> first(count, -1), last(count, -1);
   std::vector<char> in_arena(count, 0), kept(count, 0);
@@ -142,6 +145,8 @@ void Program::plan() {
       }
     }
 
+  if (!checking_) move_in(first, last, kept, in_arena);
+
   std::vector<Interval> intervals;
   std::vector<int> owner;
   for (int v = 0; v < count; ++v) {
@@ -158,6 +163,28 @@ void Program::plan() {
     input_offset_.push_back(input_bytes_);
     const Tensor t{nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)};
     input_bytes_ += (t.bytes() + 63) / 64 * 64;
+  }
+}
+
+// What a tensor takes over (a gradient), and nobody needs elsewhere, is made in the tensor: one copy less of it.
+void Program::move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena) {
+  std::vector<int> nodes_of(desc_.values.size(), 0);  // how many operands lie in a value's memory
+  for (const NodeDesc& n : desc_.nodes)
+    for (int v : n.inputs)
+      if (v >= 0) ++nodes_of[root_[v]];
+  for (size_t i = 0; i < desc_.nodes.size(); ++i) {
+    if (!ops_[i]->moves) continue;
+    const int to = desc_.nodes[i].inputs[0], from = root_[desc_.nodes[i].inputs[1]];
+    const auto place = std::find(desc_.bound.begin(), desc_.bound.end(), to);
+    const bool alike = desc_.values[to].dtype == desc_.values[from].dtype &&
+                       Tensor{nullptr, desc_.values[to].dtype, resolve(to, desc_.symbols)}.bytes() ==
+                           Tensor{nullptr, desc_.values[from].dtype, resolve(from, desc_.symbols)}.bytes();
+    // The tensor must be of no concern to any other node, before or after.
+    if (place == desc_.bound.end() || nodes_of[to] != 1 || kept[to]) continue;
+    if (!in_arena[from] || kept[from] || first[from] < 0 || last[from] != static_cast<int>(i) || !alike) continue;
+    for (int& r : root_)
+      if (r == from) r = to;
+    in_arena[from] = 0, still_[i] = 1, written_[static_cast<size_t>(place - desc_.bound.begin())] = 1;
   }
 }
 
@@ -182,11 +209,16 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
         for (size_t b = 0; b < d.bound.size(); ++b)
           if (d.nodes[i].inputs[k] >= 0 && program_->root_[d.nodes[i].inputs[k]] == d.bound[b] && !bound_[b]->writable())
             throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+  for (size_t i = 0; i < bound_.size(); ++i)
+    for (size_t j = 0; j < bound_.size(); ++j)
+      if (program_->written_[i] && i != j && bound_[i] == bound_[j])
+        throw invalid_argument("assign: expected a tensor bound under one name, got one under two");
   inputs_ = Storage::allocate(program_->input_bytes_, accelerator_);
   nodes_ = program_->nodes_;
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;
   pick_kernels();
   find_packings();
+  find_groups();
   find_streams();
   if (accelerator_) prepare_device();
 }
@@ -196,7 +228,7 @@ void Executable::pick_kernels() {
   if (!accelerator_) return;
   const ProgramDesc& d = program_->desc_;
   for (size_t i = 0; i < nodes_.size(); ++i) {
-    if (program_->ops_[i]->view) continue;
+    if (program_->still_[i]) continue;
     kernels_[i] = Registry::pick(d.nodes[i].op, nodes_[i], DeviceKind::cuda);
     if (kernels_[i] || Registry::references_only()) continue;
     std::string operands;
@@ -206,6 +238,30 @@ void Executable::pick_kernels() {
     throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() + ", got none for operands " + operands +
                                    where(d.nodes[i]));
   }
+}
+
+// Products of one x by several weights: their kernel may run them as one. All but x must be tensors that nobody writes here,
+// since the arena may give what dies with one of them to the next.
+void Executable::find_groups() {
+  const ProgramDesc& d = program_->desc_;
+  group_.assign(nodes_.size(), 1);
+  if (accelerator_ || program_->checking_) return;
+  std::vector<char> bound(d.values.size(), 0);
+  for (int v : d.bound) bound[v] = 1;
+  const auto joins = [&](size_t i) {
+    if (!kernels_[i] || !kernels_[i]->run_group || program_->still_[i]) return false;
+    for (size_t k = 1; k < d.nodes[i].inputs.size(); ++k)
+      if (const int v = d.nodes[i].inputs[k]; v >= 0 && !bound[program_->root_[v]]) return false;
+    return true;
+  };
+  for (size_t i = 0; i < nodes_.size(); i += group_[i])
+    while (joins(i) && group_[i] < most_grouped && i + group_[i] < nodes_.size()) {
+      const size_t next = i + group_[i];
+      if (!joins(next) || kernels_[next] != kernels_[i] || d.nodes[next].inputs[0] != d.nodes[i].inputs[0] ||
+          !(d.nodes[next].attributes == d.nodes[i].attributes))
+        break;
+      ++group_[i];
+    }
 }
 
 size_t Executable::scratch_bytes(int threads) const {
@@ -275,19 +331,26 @@ void Executable::run(RunArguments& a, Lane& lane) {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
   const ProgramDesc& d = program_->desc_;
-  for (size_t i = 0; i < nodes_.size(); ++i) {
+  for (size_t i = 0; i < nodes_.size(); i += group_[i]) {
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
-    if (program_->ops_[i]->view) continue;
+    if (program_->still_[i]) continue;
     try {
       context.node = static_cast<int>(i);
-      announce_stream(i, lane.pool());
+      announce_stream(i + group_[i] - 1, lane.pool());
       if (program_->checking_) run_checked(i, context);
+      else if (group_[i] > 1) run_group(i, context);
       else run_node(i, context);
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + where(d.nodes[i]));
     }
   }
+}
+
+void Executable::run_group(size_t i, Context& context) {
+  const Node* group[most_grouped];
+  for (size_t j = 0; j < group_[i]; ++j) group[j] = &nodes_[i + j];
+  kernels_[i]->run_group(group, group_[i], context);
 }
 
 void Executable::run_node(size_t i, Context& context) {

@@ -46,12 +46,15 @@ class Program {
   friend class Executable;
   void validate();
   void plan();
+  void move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena);
 
   ProgramDesc desc_;
   std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
   std::vector<const OpDef*> ops_;
   std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
   std::vector<int> root_;                    // per value: the value whose memory it shares
+  std::vector<char> still_;                  // per node: nothing runs, a view or a value made where it goes
+  std::vector<char> written_;                // per entry of desc.bound: a value of the arena's kind is made in it
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
   std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
   size_t arena_bytes_ = 0, input_bytes_ = 0;
@@ -95,11 +98,13 @@ class Executable {
   void pick_kernels();
   void find_packings();
   void pack_operands(Pool& pool);
+  void find_groups();
   void find_streams();
   void announce_stream(size_t after, Pool& pool) const;
   size_t scratch_bytes(int threads) const;
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
+  void run_group(size_t node, Context& context);
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);
   void explain_fault(int node, Accelerator& accelerator);  // throws
@@ -124,6 +129,7 @@ class Executable {
   struct Stream {  // a weight that a node reads once through
     int node = -1, operand = 0;
   };
+  std::vector<size_t> group_;              // per node: how many from it on run at once, as one kernel's group
   std::vector<Stream> next_stream_;        // per node: the first after it
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;

@@ -18,7 +18,7 @@ void Executable::find_streams() {
   for (int twice = 0; twice < 2; ++twice)  // after the last comes the first: a program is likely to run again
     for (size_t i = nodes_.size(); i-- > 0;) {
       next_stream_[i] = next;
-      if (program_->ops_[i]->lookup || program_->ops_[i]->view) continue;
+      if (program_->ops_[i]->lookup || program_->still_[i]) continue;
       size_t most = least_bytes;
       for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
         const int v = d.nodes[i].inputs[k];

@@ -197,6 +197,7 @@ Builder rows() {
   const int table = b.floats(DType::f32, {9, 40}), ids = b.integers({6}, {3, 0, 8, 3, 3, 1}), dy = b.floats(DType::f32, {6, 40});
   b.node("embedding", {table, ids}, {b.value(DType::f32, {6, 40})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
+  b.node("embedding_backward", {dy, ids, table}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
   b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})}, {{"interleaved", 0}, {"inverse", 0}, {"scale", 1}});
   const int h = b.floats(DType::f32, {6, 24}), w = b.floats(DType::f32, {70, 24}), targets = b.integers({6}, {69, 0, -1, 64, 63, 5});

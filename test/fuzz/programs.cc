@@ -15,7 +15,7 @@ struct Arity {
   int inputs, outputs;
 };
 const Arity arities[] = {{"add", 2, 1}, {"mul", 2, 1}, {"affine", 1, 1}, {"minimum", 2, 1}, {"clamp", 1, 1}, {"stop_gradient", 1, 1},
-                         {"reshape", 1, 1}, {"accumulate", 3, 0}, {"split", 1, 2}, {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
+                         {"reshape", 1, 1}, {"accumulate", 3, 0}, {"assign", 2, 0}, {"split", 1, 2}, {"concat", 2, 1}, {"gather_rows", 2, 1}, {"sum", 1, 1}};
 
 ProgramDesc program(Input& in, bool wild) {
   ProgramDesc desc;

@@ -4,6 +4,7 @@ import {
   add,
   compile,
   crossEntropy,
+  embedding,
   gradients,
   input,
   mul,
@@ -42,6 +43,36 @@ function opsOf(loss: (o: ReturnType<typeof operands>) => Value): string[] {
   }
   return nodes.map((n) => n.op);
 }
+
+describe("the gradient of an embedding", () => {
+  const ids = () => input("ids", "i32", [rows]);
+  const scatters = (loss: (w: Value) => Value) => {
+    const { trace } = record(() => {
+      const w = tensor("w", "f32", [vocabulary, width]);
+      return gradients(loss(w), [w], input("one", "f32", [1]));
+    });
+    return fuse(trace.nodes).filter((n) => n.op === "embedding_backward");
+  };
+  const squared = (v: Value) => sum(mul(v, v));
+
+  test("is added row by row to another gradient of its table", () => {
+    const one = scatters((w) => add(squared(embedding(w, ids())), squared(w)));
+    expect(one.map((n) => n.inputs.length)).toEqual([3]);
+    const chain = scatters((w) => add(squared(embedding(w, ids())), squared(embedding(w, ids()))));
+    expect(chain.map((n) => n.inputs.length)).toEqual([2, 3]);
+  });
+
+  test("stays a table of its own where it is a result, or alone", () => {
+    expect(scatters((w) => squared(embedding(w, ids()))).map((n) => n.inputs.length)).toEqual([2]);
+    const { trace, result } = record(() => {
+      const w = tensor("w", "f32", [vocabulary, width]);
+      const [dw] = gradients(squared(embedding(w, ids())), [w], input("one", "f32", [1]));
+      return { dw: dw!, more: add(dw!, w) };
+    });
+    const scatter = fuse(trace.nodes, Object.values(result)).find((n) => n.op === "embedding_backward");
+    expect(scatter!.inputs).toHaveLength(2);
+  });
+});
 
 describe("log-probabilities and their gradient", () => {
   test("become one node in cross-entropy, after all that it reads and before all that reads it", () => {

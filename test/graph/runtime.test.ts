@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   accumulate,
   add,
+  assign,
   compile,
   Dimension,
   gradients,
@@ -90,6 +91,73 @@ describe("programs", () => {
     expect([...(await state.get("s")!.read())]).toEqual([12, 23]);
     await run.run({ a: Float32Array.of(1, 2), b: Float32Array.of(10, 20), keep: Float32Array.of(0) });
     expect([...(await state.get("s")!.read())]).toEqual([10, 20]);
+  });
+
+  describe("a value that a tensor takes over", () => {
+    const x = Float32Array.from({ length: 64 }, (_, i) => i);
+    const doubled = [...x].map((v) => 2 * v);
+    /** What the tensor `s`, of sevens, holds after a run, and the program's arena. */
+    async function stateAfter(build: (s: Value, x: Value) => Record<string, Value>) {
+      const state = await tensors({ s: [[64], Array(64).fill(7)] });
+      const program = compile(() => build(tensor("s", "f32", [64]), input("x", "f32", [64])));
+      const outputs = await program.bind(device, state).run({ x });
+      return { s: [...(await state.get("s")!.read())], outputs, arenaBytes: program.arenaBytes };
+    }
+
+    test("is made in the tensor where nothing else needs either", async () => {
+      const moved = await stateAfter((s, x) => {
+        assign(s, scale(x, 2));
+        return {};
+      });
+      expect(moved.s).toEqual(doubled);
+      expect(moved.arenaBytes).toBe(0);
+    });
+
+    test("through views and values made in place", async () => {
+      const { s } = await stateAfter((s, x) => {
+        const y = reshape(scale(reshape(x, [8, 8]), 3), [64]);
+        assign(s, add(y, scale(x, -1)));
+        return {};
+      });
+      expect(s).toEqual(doubled);
+    });
+
+    test("is copied where the tensor is read before or after, or the value is", async () => {
+      const before = await stateAfter((s, x) => {
+        const y = scale(x, 2);
+        const old = scale(s, 1);
+        assign(s, y);
+        return { old };
+      });
+      expect([before.s, [...before.outputs.old!]]).toEqual([doubled, Array(64).fill(7)]);
+      const later = await stateAfter((s, x) => {
+        assign(s, scale(x, 2));
+        return { now: scale(s, 1) };
+      });
+      expect([later.s, [...later.outputs.now!]]).toEqual([doubled, doubled]);
+      const read = await stateAfter((s, x) => {
+        const y = scale(x, 2);
+        assign(s, y);
+        return { y, twice: scale(y, 2) };
+      });
+      expect([read.s, [...read.outputs.y!]]).toEqual([doubled, doubled]);
+      const replaced = await stateAfter((s, x) => {
+        assign(s, scale(x, 5));
+        assign(s, scale(x, 2));
+        return {};
+      });
+      expect(replaced.s).toEqual(doubled);
+    });
+
+    test("refuses a tensor that another name writes or reads", async () => {
+      const state = await tensors({ s: [[64], Array(64).fill(7)] });
+      const program = compile((): Record<string, Value> => {
+        assign(tensor("s", "f32", [64]), scale(input("x", "f32", [64]), 2));
+        return { y: scale(tensor("t", "f32", [64]), 1) };
+      });
+      const both = new Map([...state, ["t", state.get("s")!]]);
+      expect(() => program.bind(device, both)).toThrow(/assign: expected a tensor bound under one name/);
+    });
   });
 
   test("runs queued together keep their own inputs and results", async () => {

@@ -118,6 +118,7 @@ void row_cases() {
       for (const DType table : {f32, bf, f16_})
         check({"embedding", label + " " + tag(table), {{"scale", 1.5}}, {filled(table, {50, C}), indices(N, 50)}, {Buffer(t, {N, C})}, {}});
       check({"embedding_backward", label, {{"scale", 1.5}}, {filled(t, {N, C}), indices(N, 50)}, {Buffer(f32, {50, C})}, {}});
+      check({"embedding_backward", label + " onto", {{"scale", 1.5}}, {filled(t, {N, C}), indices(N, 50), filled(f32, {50, C})}, {Buffer(f32, {50, C})}, {}});
       check({"gather_rows", label, {}, {filled(t, {40, C}), indices(N, 40)}, {Buffer(t, {N, C})}, {}});
       check({"segment_sum", label, {}, {filled(t, {N, C}), indices(N, 40)}, {Buffer(t, {40, C})}, {}});
       check({"split", label, {}, {filled(t, {N, 3 * C + 5})}, {Buffer(t, {N, C}), Buffer(t, {N, 5}), Buffer(t, {N, 2 * C})}, {}});

@@ -35,6 +35,13 @@ export default {
       attributes: { scale: 1.5 },
       outputs: [out("f32", 12, 67)],
     })),
+    ...activationTypes.map((dy) => ({
+      op: "embedding_backward",
+      label: `${dy}, onto another gradient`,
+      inputs: [float(dy, [40, 67]), i32([40], 0, 9), f32([12, 67])],
+      attributes: { scale: 1.5 },
+      outputs: [out("f32", 12, 67)],
+    })),
   ],
   failures: [7, -1, 2147483647].map((id) => ({
     op: "embedding",

@@ -37,6 +37,8 @@ export interface OpCase {
   mutates?: readonly number[];
   /** Copies and choices: no rounding is allowed. */
   exact?: boolean;
+  /** How far floating outputs may lie from the reference's; integers are exact. For choices, whose numbers no jitter may touch. */
+  within?: number;
   /** Operands that are outputs of another op with these attributes: its operands are at `from`, its outputs go to `to` (−1: nowhere). */
   derive?: { op: string; from: readonly number[]; outputs: OpCase["outputs"]; to: readonly number[] };
   /**

@@ -1,0 +1,16 @@
+// One row of the op `sample`, with the passes over its logits as the caller has them.
+#pragma once
+#include "ops/logit_scan.h"
+#include "ops/op.h"
+
+namespace heddle {
+
+struct LogitScans {
+  LogitRange (*range)(const float* x, int64_t n);
+  double (*log_sum_exp)(const float* x, int64_t n, float largest);
+  int64_t (*index_of_largest)(const float* x, int64_t n, float largest);
+};
+
+void sample_row(const Node& n, int64_t row, const LogitScans& scans);
+
+}  // namespace heddle

@@ -1,0 +1,107 @@
+// Products of one operand by several weights run as one loop: the numbers are those of each alone.
+import { describe, expect, test } from "vitest";
+import { fuse } from "../../lib/graph/fuse.ts";
+import {
+  accumulate,
+  add,
+  compile,
+  Dimension,
+  input,
+  linear,
+  openDevice,
+  scale,
+  Tensor,
+  tensor,
+  type Value,
+} from "../../lib/graph/index.ts";
+import { record } from "../../lib/graph/trace.ts";
+import { generator } from "../ops/harness.ts";
+
+const device = openDevice({ threads: 2 });
+const width = 256;
+const widths = [21, 640, 64, 1, 300, 48, 33, 16, 80, 7]; // more than one group holds
+const random = generator(7);
+
+function q8Blocks(rows: number): Uint8Array {
+  const bytes = Uint8Array.from({ length: (rows * width * 34) / 32 }, () => random() * 256);
+  for (let b = 0; b < bytes.length; b += 34) [bytes[b], bytes[b + 1]] = [0x00, 0x24];
+  return bytes;
+}
+const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
+const bf16Bits = (n: number) => Uint16Array.from(new Uint32Array(floats(n).buffer), (bits) => bits >>> 16);
+
+async function weightsOf(type: "f32" | "bf16" | "q8_0") {
+  const data = { f32: floats, bf16: bf16Bits, q8_0: (n: number) => q8Blocks(n / width) }[type];
+  const tensors = new Map<string, Tensor>();
+  for (const [i, n] of widths.entries())
+    tensors.set(`w${i}`, await Tensor.from(device, type, [n, width], data(n * width)));
+  return tensors;
+}
+
+describe.each([
+  ["f32", "f32"],
+  ["bf16", "int8"],
+  ["q8_0", "int8"],
+] as const)("weights in %s", (type, activations) => {
+  test.each([1, 3, 8, 20, 70])("%d rows: all at once are each alone, bit by bit", async (rows) => {
+    const tensors = await weightsOf(type);
+    const x = floats(rows * width);
+    const product = (i: number): Value =>
+      linear(
+        input("x", "f32", [new Dimension("rows", rows), width]),
+        tensor(`w${i}`, type, [widths[i]!, width]),
+        undefined,
+        { activations },
+      );
+    const alone: Float32Array[] = [];
+    for (const i of widths.keys())
+      alone.push(
+        (
+          await compile(() => ({ y: product(i) }))
+            .bind(device, tensors)
+            .run({ x })
+        ).y as Float32Array,
+      );
+    const together = compile(() => {
+      const values = input("x", "f32", [new Dimension("rows", rows), width]);
+      return Object.fromEntries(
+        widths.map((n, i) => [`y${i}`, linear(values, tensor(`w${i}`, type, [n, width]), undefined, { activations })]),
+      );
+    });
+    const outputs = await together.bind(device, tensors).run({ x });
+    for (const i of widths.keys()) expect(outputs[`y${i}`]).toEqual(alone[i]);
+    for (const t of tensors.values()) t.dispose();
+  });
+});
+
+describe("the order of products", () => {
+  const shape = [8, 8] as const;
+  const ops = (build: () => Record<string, Value>) => {
+    const { trace, result } = record(build);
+    return fuse(trace.nodes, Object.values(result)).map((n) => n.op);
+  };
+
+  test("those of one operand stand side by side, after it and before all that reads them", () => {
+    expect(
+      ops(() => {
+        const x = scale(input("x", "f32", shape), 2);
+        const a = scale(linear(x, tensor("a", "f32", shape)), 3);
+        const b = linear(x, tensor("b", "f32", shape));
+        const c = linear(a, tensor("c", "f32", shape));
+        return { y: add(add(b, c), linear(x, tensor("d", "f32", shape))) };
+      }),
+    ).toEqual(["affine", "linear", "linear", "linear", "affine", "linear", "add", "add"]);
+  });
+
+  test("one whose weight is written, or made, in between stays where it is", () => {
+    expect(
+      ops(() => {
+        const x = input("x", "f32", shape);
+        const w = tensor("w", "f32", shape);
+        const first = linear(x, w);
+        accumulate(w, first, input("keep", "f32", [1]));
+        return { y: add(linear(x, w), linear(x, scale(w, 2))) };
+      }),
+    ).toEqual(["linear", "accumulate", "linear", "affine", "linear", "add"]);
+  });
+});
