@@ -222,7 +222,7 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
 // Both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory gives most to several
 // streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
 constexpr int64_t pair_task_bytes = 131072;
-constexpr int pair_streams = 8, pair_ahead = 1024;  // rows of w at once for one row of x; bytes that a stream is fetched ahead
+constexpr int pair_streams = 8, pair_ahead = 8192;  // rows of w at once for one row of x; bytes that all streams are fetched ahead
 
 // out[m * RN + n]; rows of x are padded with zeros to whole vectors. One chain of sums per element whatever RM and RN are.
 template <int RM, int RN>
@@ -241,7 +241,7 @@ template <int RM, int RN>
   for (; p + 2 * W <= k; p += 2 * W) {
 #pragma GCC unroll 8
     for (int n = 0; n < RN; ++n) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at[n] + p) + pair_ahead);
+      __builtin_prefetch(reinterpret_cast<const char*>(at[n] + p) + pair_ahead / RN);
       const F w = pairs(at[n] + p);
 #pragma GCC unroll 8
       for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(w, pairs(x + m * xs + p), acc[n][m]);

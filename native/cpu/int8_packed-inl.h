@@ -21,7 +21,7 @@ struct PackedRows {
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. out (PN, RM, 16).
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* out) {
-  constexpr int ahead = 2048, fours = 8 / P::groups;
+  constexpr int ahead = 8192 / PN, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   F sum[PN][RM];
