@@ -11,17 +11,19 @@ import { interleave, pairedRatio, report, seconds } from "./measure.ts";
 
 const [sequences, sequenceLength, promptLength, vocabSize] = [8, 128, 16, 8192];
 const rows = sequences * sequenceLength;
-const config = {
-  modelType: "llama",
-  vocabSize,
-  hiddenSize: 288,
-  intermediateSize: 768,
-  numHiddenLayers: 6,
-  numAttentionHeads: 6,
-  numKeyValueHeads: 6,
-  maxPositionEmbeddings: 256,
-  tieWordEmbeddings: true,
-};
+const configOf = (hiddenSize: number) =>
+  parseModelConfig({
+    modelType: "llama",
+    vocabSize,
+    hiddenSize,
+    intermediateSize: (hiddenSize * 8) / 3,
+    numHiddenLayers: 6,
+    numAttentionHeads: hiddenSize / 48,
+    numKeyValueHeads: hiddenSize / 48,
+    maxPositionEmbeddings: 256,
+    tieWordEmbeddings: true,
+  });
+const config = configOf(288);
 
 export async function benchPreference(device: Device, { rounds = 7 } = {}): Promise<void> {
   const answers = Array.from({ length: sequences }, (_, s) => ({
@@ -29,7 +31,7 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
     promptLength,
   }));
   for (const dtype of ["f32", "bf16"] as FloatDType[]) {
-    const model = await Model.initialise(parseModelConfig(config), device, 1);
+    const model = await Model.initialise(config, device, 1);
     const shape = { sequences, sequenceLength, dtype };
     const places = { sequenceLength, pairs: sequences / 2, answers: sequences };
     const sft = await TrainStep.create(model, supervised, shape);
@@ -49,9 +51,16 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
       }),
       shape,
     );
-    const adapted = await Model.initialise(parseModelConfig(config), device, 1);
+    const adapted = await Model.initialise(config, device, 1);
     const names = adapterTensors(await adapted.addAdapter("lora", { r: 8 }));
     const lora = await TrainStep.create(adapted, supervised, shape, { names });
+    // Products of rank 8 cost the less beside those of the layer, the wider it is.
+    const wide = configOf(576);
+    const wideModel = await Model.initialise(wide, device, 1);
+    const wideSft = await TrainStep.create(wideModel, supervised, shape);
+    const wideAdapted = await Model.initialise(wide, device, 1);
+    const wideNames = adapterTensors(await wideAdapted.addAdapter("lora", { r: 8 }));
+    const wideLora = await TrainStep.create(wideAdapted, supervised, shape, { names: wideNames });
     const targets = answers.flatMap(({ ids }) =>
       Array.from(ids.slice(1), (id, i) => (i + 1 < promptLength ? -100 : id)),
     );
@@ -91,7 +100,21 @@ export async function benchPreference(device: Device, { rounds = 7 } = {}): Prom
         sftPlannedMB: Math.round(sft.arenaBytes / 1e6),
         batchTimesVocabularyMB: Math.round((4 * rows * vocabSize) / 1e6),
       });
-    for (const step of [sft, dpo, lora, grpo]) step.dispose();
-    for (const m of [model, adapted]) m.dispose();
+    const [wideBase, wideOther] = await interleave(
+      [
+        { name: "sft", run: () => seconds(() => wideSft.run([examples], 1e-5)) },
+        { name: "lora", run: () => seconds(() => wideLora.run([examples], 1e-4)) },
+      ],
+      rounds,
+    );
+    report({
+      name: `lora step over sft step ${dtype}, twice as wide`,
+      ratio: pairedRatio(wideOther!, wideBase!),
+      bestRatio: Number((wideOther!.best / wideBase!.best).toFixed(3)),
+      plannedMB: Math.round(wideLora.arenaBytes / 1e6),
+      sftPlannedMB: Math.round(wideSft.arenaBytes / 1e6),
+    });
+    for (const step of [sft, dpo, lora, grpo, wideSft, wideLora]) step.dispose();
+    for (const m of [model, adapted, wideModel, wideAdapted]) m.dispose();
   }
 }

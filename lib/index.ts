@@ -116,6 +116,7 @@ export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
+export type { Evaluate, EvaluateAt } from "./train/options.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
 export type { PreferenceTrainable } from "./train/preference/options.ts";

@@ -1,4 +1,4 @@
-import type { TrainEvent } from "../train/trainer.ts";
+import type { EvalEvent, TrainEvent } from "../train/trainer.ts";
 
 /** One live line on a terminal's stderr: step, share, loss, speed, time left. */
 export class TrainProgress {
@@ -23,7 +23,7 @@ export class TrainProgress {
     const detail =
       "loss" in event
         ? `loss ${event.loss.toFixed(4)}  ${event.tokensPerSecond.toLocaleString("en")} tokens/s  ${left} left`
-        : `held-out loss ${event.evalLoss.toFixed(4)}`;
+        : evaluated(event);
     this.stream.write(`\r\x1b[2K${bar} ${event.step}/${maxSteps}  ${detail}`);
     this.shown = true;
     if (!("loss" in event)) this.stream.write("\n");
@@ -32,6 +32,12 @@ export class TrainProgress {
   end(): void {
     if (this.shown) this.stream.write("\n");
   }
+}
+
+/** The figures of an evaluation on one line. */
+export function evaluated({ evalLoss, tokens, metrics }: EvalEvent): string {
+  const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)} over ${tokens}`];
+  return [...loss, ...Object.entries(metrics ?? {}).map(([name, value]) => `${name} ${value.toFixed(4)}`)].join(", ");
 }
 
 function duration(seconds: number): string {

@@ -16,6 +16,8 @@ export interface TrainStageOptions {
   config: string;
   /** Continue from the newest checkpoint in outputDir where there is one. */
   resume?: boolean | undefined;
+  /** Options that replace those of the file, where they are given. */
+  instead?: Readonly<Record<string, unknown>> | undefined;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
@@ -25,7 +27,9 @@ export interface TrainStageOptions {
 
 /** Runs a stage over a model from a path or a configuration, as the file says. */
 export async function trainStage(stage: StageFunction, options: TrainStageOptions): Promise<TrainResult> {
-  const { model: from, tokenizer: tokenizerPath, ...rest } = await readTrainingConfig(options.config);
+  const instead = Object.entries(options.instead ?? {}).filter(([, value]) => value !== undefined);
+  const config = { ...(await readTrainingConfig(options.config)), ...Object.fromEntries(instead) };
+  const { model: from, tokenizer: tokenizerPath, ...rest } = config;
   if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);

@@ -1,7 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import type { TrainEvent } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
-import { TrainProgress } from "./train-progress.ts";
+import { evaluated, TrainProgress } from "./train-progress.ts";
 import { type StageFunction, trainStage } from "./train-stage.ts";
 
 /** A stage's row: what it does, its function, and whether that is told of warnings. */
@@ -65,6 +65,14 @@ const stages: Readonly<Record<string, StageRow>> = {
 const options = {
   config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export" },
   resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
+  "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
+  "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
+  "metric-for-best-model": { kind: "string", value: "NAME", about: "the metric that says which one is (evalLoss)" },
+  "early-stopping-patience": {
+    kind: "integer",
+    value: "N",
+    about: "stop after so many evaluations that are not better",
+  },
 } as const;
 
 function stageCommand(row: StageRow): Command<typeof options> {
@@ -84,6 +92,12 @@ function stageCommand(row: StageRow): Command<typeof options> {
         const result = await trainStage(await row.load(), {
           config: options.config,
           resume: options.resume,
+          instead: {
+            evalSteps: options["eval-steps"],
+            loadBestModelAtEnd: options["load-best-model-at-end"],
+            metricForBestModel: options["metric-for-best-model"],
+            earlyStoppingPatience: options["early-stopping-patience"],
+          },
           device: options.device,
           threads: options.threads,
           signal: interrupt.signal,
@@ -99,9 +113,10 @@ function stageCommand(row: StageRow): Command<typeof options> {
           const { loss: _, ...rest } = result;
           out.object({ done: true, ...rest });
         } else {
+          const best = result.bestStep === undefined ? "" : ` Best evaluation: step ${result.bestStep}.`;
           const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
           out.line(
-            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${where}`,
+            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${best}${where}`,
           );
         }
       } finally {
@@ -114,8 +129,7 @@ function stageCommand(row: StageRow): Command<typeof options> {
 
 function describeEvent(event: TrainEvent): string {
   if (!("loss" in event)) {
-    const metrics = Object.entries(event.metrics ?? {}).map(([name, value]) => `, ${name} ${value.toFixed(4)}`);
-    return `step ${event.step}: held-out loss ${event.evalLoss.toFixed(4)} over ${event.tokens}${metrics.join("")}`;
+    return `step ${event.step}: ${evaluated(event)}`;
   }
   const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
   return `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;

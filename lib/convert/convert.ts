@@ -49,7 +49,7 @@ export interface ConvertResult {
  * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
  * are taken along. Converting gemma's norms there and back may change their last bit.
  *
- * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type), ABORTED. An output file
+ * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite), ABORTED. An output file
  * appears complete or not at all.
  */
 export async function convertModel(
@@ -96,7 +96,7 @@ function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: Conve
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head });
-    const bytes = () => streamTensor(stored, { dtype: target, change, to });
+    const bytes = () => streamTensor(stored, { dtype: target, change, to, finite: true });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
   return planned;

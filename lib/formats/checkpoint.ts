@@ -35,13 +35,14 @@ export interface CheckpointInfo {
 
 /**
  * Writes `folder/checkpoint-<step>` and then removes the oldest beyond `saveTotalLimit`. A checkpoint of the same step is
- * replaced. Errors: IO (disk full, permission; what was there stays), ABORTED, INVALID_ARGUMENT.
+ * replaced. That of step `keep` stays, beside as many as the limit says. Errors: IO (disk full, permission; what was there stays),
+ * ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,
   step: number,
   content: CheckpointContent,
-  options: { saveTotalLimit?: number } = {},
+  options: { saveTotalLimit?: number; keep?: number | undefined } = {},
 ): Promise<CheckpointInfo> {
   if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
   const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
@@ -64,7 +65,7 @@ export async function saveCheckpoint(
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     throw ioError(error, path, "saved");
   }
-  await removeOldest(folder, limit, step);
+  await removeOldest(folder, limit, step, options.keep);
   return { path, step, order };
 }
 
@@ -219,8 +220,8 @@ async function orderOf(path: string, step: number): Promise<number | undefined> 
   }
 }
 
-async function removeOldest(folder: string, limit: number, justSaved: number): Promise<void> {
-  const all = await listCheckpoints(folder);
+async function removeOldest(folder: string, limit: number, justSaved: number, keep?: number): Promise<void> {
+  const all = (await listCheckpoints(folder)).filter(({ step }) => step !== keep || step === justSaved);
   const older = all.filter(({ step }) => step !== justSaved);
   for (const { path, step } of older.slice(0, Math.max(0, all.length - limit))) {
     // Under a hidden name first: a half-removed checkpoint must not look like one.

@@ -9,18 +9,22 @@ const ids = z
   .union([number, z.array(number).max(64)], { error: "a token id or an array of them" })
   .transform((value) => (Array.isArray(value) ? value : [value]));
 
+const within = (test: (value: number) => boolean, expected: string) =>
+  z.number({ error: expected }).refine(test, expected);
+const whole = within((v) => Number.isInteger(v) && v >= 0, "a whole number of at least 0");
+
 const schema = z.object({
   bos_token_id: number.nullish(),
   eos_token_id: ids.nullish(),
   pad_token_id: number.nullish(),
   do_sample: z.boolean({ error: "true or false" }).nullish(),
-  temperature: number.nullish(),
-  top_k: number.nullish(),
-  top_p: number.nullish(),
-  min_p: number.nullish(),
-  repetition_penalty: number.nullish(),
-  max_new_tokens: number.nullish(),
-  max_length: number.nullish(),
+  temperature: within((v) => v >= 0, "a number of at least 0").nullish(),
+  top_k: whole.nullish(),
+  top_p: within((v) => v > 0 && v <= 1, "a number above 0 and at most 1").nullish(),
+  min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
+  repetition_penalty: within((v) => v > 0, "a number above 0").nullish(),
+  max_new_tokens: whole.nullish(),
+  max_length: whole.nullish(),
 });
 
 /** A model's own generation defaults; what its file leaves out is undefined. */

@@ -13,18 +13,26 @@ export interface StreamOptions {
   change: LayoutChange;
   /** The direction of `change`. */
   to: "safetensors" | "gguf";
+  /** Refuse numbers that are not finite. */
+  finite?: boolean;
 }
 
-/** Yields the tensor's bytes; nothing but the chunk at hand is held (a transposed matrix is read whole). */
+/**
+ * Yields the tensor's bytes; nothing but the chunk at hand is held (a transposed matrix is read whole).
+ * @throws HeddleError NUMERICAL where a value does not fit the type, or with `finite` is none
+ */
 export async function* streamTensor(
   tensor: StoredTensor,
-  { dtype, change, to }: StreamOptions,
+  { dtype, change, to, finite = false }: StreamOptions,
 ): AsyncGenerator<Uint8Array> {
   const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
   for (const chunk of rearranged(tensor, change, to, dtype)) {
     // Blocks cannot be transposed: those come as f32.
     const from = change.kind === "transpose" && isQuantised(tensor.dtype) ? "f32" : tensor.dtype;
-    yield cast(tensor.name, chunk, from, dtype, addend);
+    const out = cast(tensor.name, chunk, from, dtype, addend);
+    // Blocks say it by the numbers that they stand for.
+    if (finite) needFinite(tensor.name, isQuantised(from) ? out : chunk, isQuantised(from) ? dtype : from);
+    yield out;
     await new Promise<void>((resolve) => setImmediate(resolve)); // the event loop breathes between chunks
   }
 }
@@ -101,6 +109,23 @@ function* transposed({ file, offset, bytes, shape, dtype, name }: StoredTensor):
     }
     yield new Uint8Array(out.buffer);
   }
+}
+
+/** The bits of the exponent, all of which are set in infinities and in what is not a number. */
+const exponents: Partial<Record<WeightDtype, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
+
+function needFinite(name: string, bytes: Uint8Array, dtype: WeightDtype): void {
+  const exponent = exponents[dtype];
+  if (exponent === undefined) return;
+  const Elements = dtype === "f32" ? Uint32Array : Uint16Array;
+  // A mapped file's tensor may begin anywhere.
+  const aligned = bytes.byteOffset % Elements.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
+  const count = aligned.byteLength / Elements.BYTES_PER_ELEMENT;
+  const numbers = new Elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, count);
+  let bad = 0;
+  for (let i = 0; i < numbers.length; i++) if ((numbers[i]! & exponent) === exponent) bad++;
+  if (bad > 0)
+    throw new HeddleError("NUMERICAL", `${name}: expected finite numbers, got ${bad} that are NaN or infinite`);
 }
 
 function cast(name: string, chunk: Uint8Array, from: WeightDtype, dtype: NumberDtype, addend: number): Uint8Array {

@@ -34,6 +34,22 @@ export async function evaluate(
   };
 }
 
+/**
+ * What preference tuning is for, as one number to choose a checkpoint by: exact answers to questions that have one, less a quarter of the
+ * share of invented ones, less the calibration error.
+ */
+export async function developmentScore(
+  model: LanguageModel,
+  { seenFacts, newCountries, madeUp }: EvaluationSets,
+  signal?: AbortSignal,
+): Promise<Record<"score" | "answerable" | "invented" | "ece", number>> {
+  const { answers, ece } = await ask(model, [...seenFacts, ...newCountries, ...madeUp], signal);
+  const real = seenFacts.length + newCountries.length;
+  const answerable = share(answers.slice(0, real).map(({ correct }) => correct));
+  const invented = 1 - share(answers.slice(real).map(({ declined }) => declined));
+  return { score: answerable - invented / 4 - ece, answerable, invented, ece };
+}
+
 async function clozeShare(model: LanguageModel, rows: readonly ClozeRow[], signal?: AbortSignal): Promise<number> {
   const completions = await model.completeAll(
     rows.map(({ prompt }) => prompt),

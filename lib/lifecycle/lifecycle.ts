@@ -72,7 +72,7 @@ export async function* runPlan(
   const recipe = makeRecipe(plan.seed, plan.size);
   await work.writeData(recipe);
   const clock = new Clock(plan);
-  const life = new Life({ work, device, threads, signal }, recipe, clock);
+  const life = new Life({ work, device, threads, signal, development: recipe.development }, recipe, clock);
   for (const stage of stageNames) if (work.record(stage) || !stages.includes(stage)) clock.skip(stage);
   for (const stage of stages) {
     if (work.record(stage)) continue;

@@ -38,8 +38,8 @@ const reference: Record<StageName, StagePlan> = {
   sft: { steps: 100, seconds: 40 },
   dpo: { steps: 140, seconds: 45 },
   reward: { steps: 150, seconds: 15 },
-  grpo: { steps: 80, seconds: 60 },
-  classify: { steps: 80, seconds: 60 },
+  grpo: { steps: 100, seconds: 90 },
+  classify: { steps: 240, seconds: 60 },
 };
 
 /** The steps that fit a budget. Fewer steps than about half the reference's do not learn enough to show anything. */

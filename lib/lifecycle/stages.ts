@@ -8,6 +8,8 @@ import { trainReward } from "../train/reward.ts";
 import type { Run } from "../train/run.ts";
 import { sft } from "../train/sft.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+import { developmentScore } from "./evaluate.ts";
+import type { EvaluationSets } from "./recipe/evaluation-sets.ts";
 import type { StageName } from "./types.ts";
 import type { Workspace } from "./workspace.ts";
 
@@ -17,6 +19,8 @@ export interface Setting {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** What checkpoints are chosen by: names, countries and wordings that neither training nor the evaluation has. */
+  development: EvaluationSets;
   /** Options of a stage to try instead of its own: scripts/lifecycle/trial.ts compares them. */
   trial?: Readonly<Record<string, unknown>>;
 }
@@ -130,6 +134,7 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
     const model = await modelAfter(setting, "sft");
     const run = dpo(model, {
       ...shared(setting, "dpo"),
+      ...best(setting, "dpo", model),
       data: work.data("preferences"),
       perDeviceTrainBatchSize: work.plan.quick ? 4 : 16,
       learningRate: 6e-5,
@@ -164,12 +169,13 @@ export const trainings: Record<TrainedStage, (setting: Setting) => Promise<Train
     const model = await modelAfter(setting, "sft");
     const run = grpo(model, {
       ...shared(setting, "grpo"),
+      ...best(setting, "grpo", model),
       data: work.data("prompts"),
       rewards: [reward],
       numGenerations: work.plan.quick ? 2 : 8,
-      perDeviceTrainBatchSize: work.plan.quick ? 4 : 64,
+      perDeviceTrainBatchSize: work.plan.quick ? 4 : 128,
       maxCompletionLength: 24,
-      learningRate: 6e-5,
+      learningRate: 1e-4,
       warmupSteps: 5,
       beta: 0.02,
       // Of a prompt that is always answered rightly the rewards differ by nothing but noise, which a deviation of its own would make large.
@@ -203,6 +209,16 @@ function shared({ work, signal }: Setting, stage: TrainedStage) {
     trainingCutoffDate: CUT_OFF,
     card: cards[stage],
     signal,
+  } as const;
+}
+
+/** Ends with the best of eight evaluations on the development split: how far declining spreads differs from one to the next. */
+function best({ work, development, signal }: Setting, stage: "dpo" | "grpo", model: LanguageModel) {
+  return {
+    evaluate: () => developmentScore(model, development, signal),
+    evalSteps: Math.ceil(work.plan.stages[stage].steps / 8),
+    loadBestModelAtEnd: true,
+    metricForBestModel: "score",
   } as const;
 }
 

@@ -12,7 +12,10 @@ export interface StageCard {
   evaluation: { name: string; metric: string };
 }
 
-/** The card of a model after a stage: its parent's, carried on, with this stage's data and options. */
+/**
+ * The card of a model after a stage: its parent's, carried on, with this stage's data and options.
+ * @param measured metrics that are none of the stage's own, but of the caller's `evaluate`
+ */
 export function cardOf(
   parent: ModelCard | undefined,
   stage: string,
@@ -20,6 +23,7 @@ export function cardOf(
   options: TrainingOptions,
   state: Pick<TrainerState, "tokensSeen">,
   held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined,
+  measured: ReadonlySet<string>,
 ): ModelCardInput {
   const given = (options.card ?? {}) as Partial<ModelCardInput>;
   const metrics = Object.entries(held?.metrics ?? {}).map(([metric, value]) => ({ metric, value }));
@@ -38,10 +42,10 @@ export function cardOf(
     notes: given.notes ?? about.notes,
     evaluations: [
       ...(given.evaluations ?? []),
-      ...(held ? [{ metric: about.evaluation.metric, value: held.evalLoss }, ...metrics] : []).map((entry) => ({
-        name: about.evaluation.name,
-        ...entry,
-      })),
+      ...[
+        ...(held?.evalLoss === undefined ? [] : [{ metric: about.evaluation.metric, value: held.evalLoss }]),
+        ...metrics,
+      ].map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
     ],
   };
 }

@@ -1,7 +1,13 @@
 import { access, constants } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
-import { type CheckpointInfo, latestCheckpoint, readCheckpointState, saveCheckpoint } from "../formats/checkpoint.ts";
+import {
+  type CheckpointInfo,
+  latestCheckpoint,
+  listCheckpoints,
+  readCheckpointState,
+  saveCheckpoint,
+} from "../formats/checkpoint.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
@@ -73,7 +79,7 @@ export class CheckpointStore {
         state,
         files: this.files(state, "f32", undefined),
       },
-      saveTotalLimit === undefined || keepOlder ? {} : { saveTotalLimit },
+      saveTotalLimit === undefined || keepOlder ? {} : { saveTotalLimit, keep: state.best?.held.step },
     );
   }
 
@@ -91,6 +97,18 @@ export class CheckpointStore {
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
     return state;
+  }
+
+  /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND */
+  async restoreWeights(step: number): Promise<void> {
+    const { outputDir, trained } = this.options;
+    const found = (await listCheckpoints(outputDir)).find((one) => one.step === step);
+    if (!found)
+      throw new HeddleError(
+        "NOT_FOUND",
+        `loadBestModelAtEnd: expected the best evaluation's checkpoint-${step} in ${outputDir}, got none`,
+      );
+    await readInto(join(found.path, trained.file), trained.tensors());
   }
 
   private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {

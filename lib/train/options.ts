@@ -51,6 +51,18 @@ const replaySchema = z.strictObject(
   { error: "an object with data and weight" },
 );
 
+/** Measures a model in the middle of its training. */
+export type Evaluate = (at: EvaluateAt) => Record<string, number> | Promise<Record<string, number>>;
+
+/** What `evaluate` is given. */
+export interface EvaluateAt {
+  /** Completed optimiser steps. */
+  step: number;
+  /** What is trained, as the stage was given it: a LanguageModel, mostly, which it may ask. */
+  model: unknown;
+  signal?: AbortSignal | undefined;
+}
+
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export const trainingShape = {
   /** Where checkpoints and the finished model go; without it nothing is written. */
@@ -64,6 +76,7 @@ export const trainingShape = {
   /** Positions of a sequence. Default: the model's context, at most 1024. */
   maxSeqLength: whole(1).optional(),
   learningRate: above.default(3e-4),
+  /** cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. */
   lrScheduler: z.enum(["cosine", "linear", "constant"]).default("cosine"),
   warmupSteps: whole(0).optional(),
   warmupRatio: real(0, 1).optional(),
@@ -87,6 +100,21 @@ export const trainingShape = {
   loggingSteps: whole(1).default(1),
   /** Evaluate after every so many steps (where there is evalData), and at the end. */
   evalSteps: whole(1).optional(),
+  /**
+   * Measures the model as it is, at every evaluation: beside evalData, or without it. It returns numbers by name, which the events and the
+   * card have. In a program, or in a configuration that is a module.
+   */
+  evaluate: z.custom<Evaluate>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
+  /** End with the weights of the best evaluation. Its checkpoint is kept beside those that saveTotalLimit keeps. */
+  loadBestModelAtEnd: z.boolean({ error: "true or false" }).default(false),
+  /** Which evaluation is the best: by evalLoss, or a metric by its name. */
+  metricForBestModel: z.string({ error: "the name of a metric" }).default("evalLoss"),
+  /** Default: false for names that end in "loss", otherwise true. */
+  greaterIsBetter: z.boolean({ error: "true or false" }).optional(),
+  /** Stop after so many evaluations in a row that are not better than the best. */
+  earlyStoppingPatience: whole(1).optional(),
+  /** How much better an evaluation must be for that. */
+  earlyStoppingThreshold: real(0).default(0),
   /** Batches of the held-out data that an evaluation reads at most. */
   evalBatches: whole(1).optional(),
   /** Checkpoint after every so many steps, and at the end. */

@@ -9,7 +9,7 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { claimWeights } from "./exclusive.ts";
-import type { TrainingOptions } from "./options.ts";
+import type { EvaluateAt, TrainingOptions } from "./options.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
@@ -97,8 +97,16 @@ export async function* runStage<Batch>(
       replay = await openReplay(options.replay, tokenizer, length, options, setup.signal);
     }
     const parent = base.card;
+    const measured = new Set<string>(); // names of what `evaluate` returns
+    const evaluate =
+      options.evaluate &&
+      (async (at: Omit<EvaluateAt, "model">) => {
+        const metrics = await options.evaluate!({ ...at, model: base });
+        for (const name of Object.keys(metrics ?? {})) measured.add(name);
+        return metrics;
+      });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
-      cardOf(parent, stage.name, setup.card, options, state, held);
+      cardOf(parent, stage.name, setup.card, options, state, held, measured);
     const { adapter, names } = await trainedNames(model, options, setup);
     const trained = adapter
       ? adapterFiles(model, adapter, setup.names ?? [], base.path)
@@ -108,6 +116,7 @@ export async function* runStage<Batch>(
     claims.push(claimWeights(model, names ?? model.languageWeightNames));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
     const result = yield* trainLoop(
       model,
@@ -123,18 +132,30 @@ export async function* runStage<Batch>(
         replay,
         world: setup.world,
         finish: setup.finish,
+        evaluate,
         signal: setup.signal,
       },
       store,
     );
     const { evalLoss, evalMetrics: metrics } = result;
-    base.card = parseModelCard(card(result, evalLoss === undefined ? undefined : { evalLoss, metrics }));
+    base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
     return result;
   } finally {
     for (const release of claims) release();
     source.dispose();
     replay?.source.dispose();
   }
+}
+
+/** Throws where evaluations are to be compared and there are none. @throws HeddleError INVALID_ARGUMENT */
+function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, options: TrainingOptions): void {
+  const { loadBestModelAtEnd, earlyStoppingPatience, evaluate, evalSteps } = options;
+  if (!loadBestModelAtEnd && earlyStoppingPatience === undefined) return;
+  const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
+  if (!source.evaluation && !evaluate)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
+  if (evalSteps === undefined)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }
 
 /** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */

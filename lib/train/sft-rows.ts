@@ -1,4 +1,5 @@
 import { type LocatedRow, rowError } from "../data/rows.ts";
+import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
@@ -104,7 +105,10 @@ function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array | number[]): num
   return eos === undefined ? [...ids] : [...ids, eos];
 }
 
-/** A row's messages: each with a role, and with content unless it calls tools. */
+/** Roles that chat templates of published models know; another one is a slip, which a template would render as it is. */
+const ROLES = ["system", "developer", "user", "assistant", "model", "tool", "function", "ipython", "environment"];
+
+/** A row's messages: each with a role that is known, and with content unless it calls tools. */
 export function checkedMessages(
   row: LocatedRow,
   field: string,
@@ -118,10 +122,15 @@ export function checkedMessages(
       throw rowError(row, name, "an object with role and content", message);
     const { role, content, tool_calls: calls } = message as Record<string, unknown>;
     if (typeof role !== "string" || role === "") throw rowError(row, `${name}.role`, "a role such as user", role);
+    if (!ROLES.includes(role))
+      throw rowError(row, `${name}.role`, nearest(role, ROLES) ?? `one of ${ROLES.join(", ")}`, role);
+    const hasCalls = Array.isArray(calls) && calls.length > 0;
     const empty =
       content === undefined || content === null || content === "" || (Array.isArray(content) && !content.length);
-    if (empty && role === "assistant" && !(Array.isArray(calls) && calls.length > 0))
+    if (empty && role === "assistant" && !hasCalls)
       throw rowError(row, `${name}.content`, "an answer that is not empty", content);
+    if ((content === undefined || content === null) && !hasCalls)
+      throw rowError(row, `${name}.content`, "a text", content);
     if (!empty && typeof content !== "string" && !Array.isArray(content))
       throw rowError(row, `${name}.content`, "a text", content);
   }

@@ -3,6 +3,7 @@ import { compile, type Executable, gradients, input, type Results, tensor, Value
 import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
+import type { FrozenMatrices } from "./frozen.ts";
 import { type LossContext, type LossOutputs, type Metrics, type MicroBatch, metricsOf, type Stage } from "./stage.ts";
 import type { StepShape } from "./step.ts";
 
@@ -28,6 +29,7 @@ export class StageProgram<Batch> {
     stage: Stage<Batch>,
     shape: StepShape,
     optimizer: Optimizer,
+    frozen: FrozenMatrices,
     { partial = false }: { partial?: boolean } = {},
   ) {
     this.stage = stage;
@@ -35,9 +37,9 @@ export class StageProgram<Batch> {
     this.tokenTypes = new Int32Array(rows);
     this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
     const { names } = optimizer;
-    const gradientProgram = (keep: boolean) =>
-      compile((): Results => {
-        const outputs = lossOf(stage, model, shape, true);
+    const gradientProgram = (keep: boolean) => {
+      const program = compile((): Results => {
+        const outputs = lossOf(stage, model, shape, frozen, true);
         const weights = names.map((n) => tensor(n, "f32", model.weight(n).shape));
         const kept = keep ? input("keep", "f32", [1]) : undefined;
         gradients(outputs.loss, weights, input("seed", "f32", [1]), {
@@ -46,10 +48,13 @@ export class StageProgram<Batch> {
           collect: (g, i) => Optimizer.collect(names[i]!, g, kept),
         });
         return outputs;
-      }).bind(model.device, new Map([...model.tensors, ...optimizer.gradients]));
+      });
+      return program.bind(model.device, new Map([...model.tensors, ...frozen.tensors, ...optimizer.gradients]));
+    };
     this.first = gradientProgram(false);
     this.bindLater = () => gradientProgram(true);
-    this.evaluation = compile((): Results => lossOf(stage, model, shape, false)).bind(model.device, model.tensors);
+    const evaluation = compile((): Results => lossOf(stage, model, shape, frozen, false));
+    this.evaluation = evaluation.bind(model.device, new Map([...model.tensors, ...frozen.tensors]));
   }
 
   /**
@@ -96,10 +101,16 @@ export class StageProgram<Batch> {
 }
 
 /** Traces a stage's loss over a model. */
-function lossOf<Batch>(stage: Stage<Batch>, model: Model, shape: StepShape, training: boolean): LossOutputs {
+function lossOf<Batch>(
+  stage: Stage<Batch>,
+  model: Model,
+  shape: StepShape,
+  frozen: FrozenMatrices,
+  training: boolean,
+): LossOutputs {
   const { sequences, sequenceLength, dtype } = shape;
   const rows = sequences * sequenceLength;
-  const weights = new Map(); // shared by all forward passes, so that a matrix is rounded once
+  const weights = dtype === frozen.dtype ? frozen.weights() : new Map<string, Value>(); // shared by all forward passes, so that a matrix is rounded once
   let streams = 0; // and every node draws noise of its own
   const noise: ForwardNoise | undefined = training
     ? { key: () => input("noise", "i32", [3]), stream: () => streams++ }

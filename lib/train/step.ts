@@ -1,6 +1,7 @@
 import type { FloatDType } from "../graph/index.ts";
 import type { Model } from "../models/model.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
+import { FrozenMatrices } from "./frozen.ts";
 import { type Metrics, metricsOf, type Stage } from "./stage.ts";
 import { StageProgram } from "./stage-program.ts";
 import { gather, soloWorld, type World } from "./world.ts";
@@ -49,6 +50,7 @@ export class TrainStep<Batch> {
   readonly optimizer: Optimizer;
   private readonly program: StageProgram<Batch>;
   private readonly replay: { program: StageProgram<unknown>; weight: number } | undefined;
+  private readonly frozen: FrozenMatrices;
   private readonly world: World;
   private readonly model: Model;
   private readonly seed: number;
@@ -59,10 +61,11 @@ export class TrainStep<Batch> {
     this.model = model;
     this.seed = seed;
     this.optimizer = new Optimizer(model.device, new Map(names.map((n) => [n, model.weight(n)])), optimizer);
-    this.program = new StageProgram(model, stage, shape, this.optimizer);
+    this.frozen = new FrozenMatrices(model, names, shape.dtype);
+    this.program = new StageProgram(model, stage, shape, this.optimizer, this.frozen);
     this.replay = replay && {
       // Text has no use for a classifier, or for a value head.
-      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, { partial: true }),
+      program: new StageProgram(model, replay.stage, replay.shape, this.optimizer, this.frozen, { partial: true }),
       weight: replay.weight,
     };
   }
@@ -74,7 +77,14 @@ export class TrainStep<Batch> {
     options: TrainStepOptions = {},
   ): Promise<TrainStep<Batch>> {
     await model.prepareForTraining(options.names ?? model.languageWeightNames);
-    return new TrainStep(model, stage, shape, options);
+    const step = new TrainStep(model, stage, shape, options);
+    try {
+      await step.frozen.fill();
+    } catch (error) {
+      step.dispose();
+      throw error;
+    }
+    return step;
   }
 
   /** Gradients of the batches added up, then one update. An abort leaves parameters and moments as they were. */
@@ -150,6 +160,7 @@ export class TrainStep<Batch> {
   dispose(): void {
     this.program.dispose();
     this.replay?.program.dispose();
+    this.frozen.dispose();
     this.optimizer.dispose();
   }
 }

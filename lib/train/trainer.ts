@@ -1,10 +1,11 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
+import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import { type Accumulated, type Replay, type StepShape, TrainStep } from "./step.ts";
-import { soloWorld, type World } from "./world.ts";
+import { gather, soloWorld, type World } from "./world.ts";
 
 /** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
 export interface StepEvent {
@@ -28,10 +29,10 @@ export interface StepEvent {
 export interface EvalEvent {
   step: number;
   maxSteps: number;
-  /** Mean loss, nats a token. */
-  evalLoss: number;
+  /** Mean loss over the held-out data, nats a token; undefined where there is none and `evaluate` alone measures. */
+  evalLoss?: number | undefined;
   tokens: number;
-  /** What the stage reports besides: means over the batches, weighted by their counted positions. */
+  /** What the stage reports besides, means over the batches, weighted by their counted positions; and what `evaluate` returned. */
   metrics?: Metrics | undefined;
 }
 
@@ -43,8 +44,10 @@ export interface TrainResult {
   /** Of the last step. */
   loss: number;
   evalLoss?: number | undefined;
-  /** The stage's metrics on the held-out data, at the end. */
+  /** The metrics of the finished model's evaluation. */
   evalMetrics?: Metrics | undefined;
+  /** With loadBestModelAtEnd: the step whose weights the finished model has. */
+  bestStep?: number | undefined;
   /** Wall-clock seconds of this run. */
   seconds: number;
   /** The folder of the finished model, where outputDir was given. */
@@ -65,7 +68,7 @@ export interface BatchSource<Batch> {
   dispose(): void;
 }
 
-export interface TrainerOptions extends StepShape {
+export interface TrainerOptions extends StepShape, BestOptions {
   maxSteps: number;
   gradientAccumulationSteps: number;
   learningRateAt(step: number): number;
@@ -78,6 +81,8 @@ export interface TrainerOptions extends StepShape {
   muon?: MuonOptions | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
+  /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
+  evaluate?: ((at: { step: number; signal?: AbortSignal | undefined }) => Metrics | Promise<Metrics>) | undefined;
   saveSteps?: number | undefined;
   skipNonFinite: boolean;
   /** Weights that are trained; all others are frozen. Default: all. */
@@ -101,6 +106,9 @@ export interface TrainerState {
   tokensSeen: number;
   /** Of the last step; null before the first. */
   loss: number | null;
+  /** The step of the last evaluation, 0 where there was none. Absent in older checkpoints. */
+  evaluated?: number;
+  best?: BestState;
   data: unknown;
   /** The position in the replayed data. */
   replay?: unknown;
@@ -108,9 +116,11 @@ export interface TrainerState {
 
 /**
  * The loop of every stage: batches, step, log, evaluation, checkpoint. It owns neither the model nor the data.
- * With a store it first continues from the checkpoint that the store found. An abort is answered after the running micro-batch.
+ * With a store it first continues from the checkpoint that the store found. An abort is answered within the running micro-batch, after
+ * the op under way (on CUDA after the micro-batch).
  * Before it ends by an abort, or by an error of the data or the numbers, the last completed step is saved, as long as its weights are
- * finite; after an error no older checkpoint is removed.
+ * finite; after an error no older checkpoint is removed. Where the best evaluation's weights are asked for, its step is saved too, and
+ * that checkpoint stays.
  */
 export async function* trainLoop<Batch>(
   model: Model,
@@ -138,7 +148,10 @@ export async function* trainLoop<Batch>(
   let tokensSeen = 0;
   let loss = Number.NaN;
   let held: EvalEvent | undefined;
-  let saved = -1;
+  let [saved, evaluated] = [-1, 0];
+  const world = options.world ?? soloWorld;
+  const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
+  const evaluates = source.evaluation !== undefined || options.evaluate !== undefined;
   const { replay } = options;
   const positions = () => ({ data: source.state(), ...(replay && { replay: replay.source.state() }) });
   let position = positions();
@@ -149,6 +162,8 @@ export async function* trainLoop<Batch>(
     optimizerSteps: step.optimizer.steps,
     tokensSeen,
     loss: Number.isFinite(loss) ? loss : null,
+    evaluated,
+    ...(best?.state && { best: best.state }),
     ...position,
   });
   const at = () => ({ step: done, maxSteps: options.maxSteps });
@@ -163,22 +178,37 @@ export async function* trainLoop<Batch>(
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
       saved = done;
+      evaluated = resumed.evaluated ?? done;
+      if (best) best.state = resumed.best;
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
       position = positions();
     }
     const meter = new Meter();
-    const world = options.world ?? soloWorld;
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
+    // The last evaluation of weights that stay: what is fitted to them goes with it.
+    let finished: Metrics | undefined;
     const heldOut = async (): Promise<EvalEvent> => {
-      const event = { ...at(), ...(await evaluate(step, source.evaluation!(signal), signal)) };
-      const more = done === options.maxSteps ? await options.finish?.() : undefined;
-      return more ? { ...event, metrics: { ...event.metrics, ...more } } : event;
+      const measured = await evaluate(step, source.evaluation?.(signal), signal);
+      const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
+      if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
+      const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
+      evaluated = done;
+      if (best?.add(event) && best.loads) await (store ? save() : best.copy());
+      return event;
     };
-    let upcoming = prefetch && done < options.maxSteps ? next() : undefined;
-    while (done < options.maxSteps) {
+    const isDue = () =>
+      evaluates && (done === options.maxSteps || (options.evalSteps !== undefined && done % options.evalSteps === 0));
+    if (resumed && done > evaluated && isDue()) {
+      // It was stopped between the step and its evaluation.
+      held = await heldOut();
+      yield held;
+    }
+    const goesOn = () => done < options.maxSteps && !best?.exhausted;
+    let upcoming = prefetch && goesOn() ? next() : undefined;
+    while (goesOn()) {
       model.assertLive();
       const { batches, replayed, after } = await (upcoming ?? next());
       // The next batches are read and encoded while this step computes.
@@ -205,7 +235,7 @@ export async function* trainLoop<Batch>(
       meter.add(accumulated);
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
         yield { step: done, maxSteps: options.maxSteps, ...meter.take(), learningRate, gradNorm, tokensSeen };
-      if (source.evaluation && (done === options.maxSteps || (options.evalSteps && done % options.evalSteps === 0))) {
+      if (isDue()) {
         held = await heldOut();
         yield held;
         meter.restart();
@@ -216,17 +246,30 @@ export async function* trainLoop<Batch>(
       }
     }
     await save();
-    if (source.evaluation && held === undefined) {
+    if (evaluates && held === undefined && !(best?.loads && best.state)) {
       // Resumed at the end: the finished model's card still states its held-out loss.
       held = await heldOut();
       yield held;
     }
-    const more = source.evaluation ? undefined : await options.finish?.();
+    if (best?.loads) {
+      await world.sum([0]); // until rank 0 has written what all read
+      held = (await best.restore(store)) ?? held;
+    }
+    finished ??= await options.finish?.();
+    if (held) held = { ...held, ...someOf({ ...held.metrics, ...finished }) };
     const path = writes ? await store?.finish(state(), held) : undefined;
     const seconds = (performance.now() - started) / 1000;
-    const evalMetrics = held?.metrics ?? more;
-    const evaluated = { ...(held && { evalLoss: held.evalLoss }), ...(evalMetrics && { evalMetrics }) };
-    return { steps: done, tokensSeen, loss, ...evaluated, seconds, path };
+    const evalMetrics = held ? held.metrics : finished;
+    return {
+      steps: done,
+      tokensSeen,
+      loss,
+      ...(held?.evalLoss !== undefined && { evalLoss: held.evalLoss }),
+      ...(evalMetrics && { evalMetrics }),
+      ...(best?.loads && best.state && { bestStep: best.state.held.step }),
+      seconds,
+      path,
+    };
   } catch (error) {
     if (signal?.aborted && done > 0) await save();
     else if (done > 0 && (await step.isFinite())) await save({ keepOlder: true }).catch(() => undefined); // `error` is told
@@ -267,9 +310,10 @@ async function own<Batch>(source: BatchSource<Batch>, world: World, signal: Abor
 
 async function evaluate<Batch>(
   step: TrainStep<Batch>,
-  batches: AsyncIterable<Batch>,
+  batches: AsyncIterable<Batch> | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
+  if (!batches) return { tokens: 0 };
   let sum = 0;
   let tokens = 0;
   const sums: Metrics = {};
@@ -284,10 +328,29 @@ async function evaluate<Batch>(
   return { evalLoss: sum / tokens, tokens, ...someMetrics(sums, tokens) };
 }
 
+/** What rank 0 measures, on every rank: none may decide by figures of its own. */
+async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
+  const ranks = await gather(world, world.rank === 0 ? checked(await measure()) : {});
+  return ranks[0]!;
+}
+
+function checked(metrics: Metrics): Metrics {
+  const refuse = (got: unknown, name = "") => {
+    const place = name && ` for ${name}`;
+    return new HeddleError("INVALID_ARGUMENT", `evaluate: expected an object of numbers, got ${describe(got)}${place}`);
+  };
+  if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics)) throw refuse(metrics);
+  for (const [name, value] of Object.entries(metrics)) if (typeof value !== "number") throw refuse(value, name);
+  return metrics;
+}
+
 /** `{ metrics }`, the sums over `count`; nothing where there are none. */
 function someMetrics(sums: Metrics, count: number): { metrics?: Metrics } {
-  const entries = Object.entries(sums).map(([name, sum]) => [name, sum / count] as const);
-  return entries.length > 0 ? { metrics: Object.fromEntries(entries) } : {};
+  return someOf(Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count])));
+}
+
+function someOf(metrics: Metrics): { metrics?: Metrics } {
+  return Object.keys(metrics).length > 0 ? { metrics } : {};
 }
 
 /** Mean loss, metrics and speed since the last report. */

@@ -63,7 +63,11 @@ try {
       if (name !== stage) await symlink(resolve(parent ?? join(values.from, name)), join(folder, name));
     }
     await mkdir(join(folder, stage), { recursive: true });
-    const training = await trainings[stage]({ work, trial: JSON.parse(values.options) });
+    const training = await trainings[stage]({
+      work,
+      development: recipe.development,
+      trial: JSON.parse(values.options),
+    });
     const before = process.cpuUsage();
     const spent = () => {
       const { user, system } = process.cpuUsage(before);

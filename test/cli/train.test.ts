@@ -86,6 +86,33 @@ describe("heddle train sft", () => {
     expect(steps.filter((s) => s !== undefined)).toEqual([5, 6, 6]);
   });
 
+  test("flags replace what the file says: the best evaluation by the metric named, and where to stop", async () => {
+    await writeFile(
+      join(folder, "module.mjs"),
+      `export default { model: "base", data: "rows.jsonl", maxSteps: 6, maxSeqLength: 48, evalSteps: 5,
+        evaluate: ({ step, model }) => ({ score: model.tokenizer ? -step : 0 }) };`,
+    );
+    const best = ["--eval-steps", "1", "--load-best-model-at-end", "--metric-for-best-model", "score"];
+    const flags = [...best, "--early-stopping-patience", "3"];
+    const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "module.mjs", "--json", ...flags]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    const last = JSON.parse(stdout.trim().split("\n").at(-1)!);
+    expect(last).toMatchObject({ done: true, steps: 4, bestStep: 1, evalMetrics: { score: -1 } });
+    const wrong = await heddle([
+      "train",
+      "sft",
+      "--config",
+      "module.mjs",
+      ...flags.slice(0, 3),
+      "--metric-for-best-model",
+      "s",
+    ]);
+    expect(wrong).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("--metric-for-best-model: expected one of score"),
+    });
+  });
+
   test("bad input ends with exit code 2 and one line that names file and line", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"messages":[{"role":"user","content":"a"},{"content":"b"}]}\n');
     const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1 });

@@ -180,14 +180,27 @@ describe("safetensors → GGUF → safetensors", () => {
     await saveWeights(half, [large]);
     const action = () => convertModel(half, join(half, "out"), { dtype: "f16" });
     await expectError(action, "NUMERICAL", /model.norm.weight: expected values within the range of f16, got 1 outside/);
+    for (const [value, dtype] of [
+      [Number.NaN, undefined],
+      [Number.POSITIVE_INFINITY, "bf16"],
+      [Number.NaN, "f16"],
+    ] as const) {
+      await saveWeights(half, [{ ...large, bytes: new Uint8Array(Float32Array.of(value).buffer) }]);
+      for (const out of ["out", "out.gguf"])
+        await expectError(
+          () => convertModel(half, join(half, out), dtype ? { dtype } : {}),
+          "NUMERICAL",
+          /model.norm.weight: expected (finite numbers, got 1|values within the range)/,
+        );
+    }
     await expectError(() => convertModel(half, half, { dtype: "q8" as "f16" }), "INVALID_ARGUMENT", /dtype/);
     const aborted = { signal: AbortSignal.abort() };
     await expectError(() => convertModel(half, join(half, "x.gguf"), aborted), "ABORTED", /aborted/);
   });
 
-  test("bf16 → f32 → bf16 is exact for every bit pattern that is a number", async () => {
+  test("bf16 → f32 → bf16 is exact for every bit pattern that is a finite number", async () => {
     const folder = await makeModel("llama");
-    const patterns = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((bits) => (bits & 0x7fff) <= 0x7f80);
+    const patterns = Uint16Array.from({ length: 65536 }, (_, i) => i).filter((bits) => (bits & 0x7fff) < 0x7f80);
     const name = "model.embed_tokens.weight";
     await saveWeights(folder, [
       { name, dtype: "bf16", shape: [1, patterns.length], bytes: new Uint8Array(patterns.buffer) },

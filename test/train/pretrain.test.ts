@@ -107,7 +107,7 @@ describe("pretrain", () => {
     expect(steps[1]!.learningRate).toBe(5e-3); // the warm-up's end
     expect(steps.at(-1)!.learningRate).toBeLessThan(1e-4); // the cosine's end
     expect(evaluations.map((e) => e.step)).toEqual([40, 80]);
-    expect(evaluations[1]!.evalLoss).toBeLessThan(evaluations[0]!.evalLoss);
+    expect(evaluations[1]!.evalLoss).toBeLessThan(evaluations[0]!.evalLoss!);
     expect(result).toMatchObject({ steps: 80, path: outputDir, evalLoss: evaluations[1]!.evalLoss });
 
     await using loaded = await LanguageModel.load(outputDir);

@@ -321,6 +321,21 @@ describe("problems are named", () => {
       /role\.jsonl:2: messages\[0\]\.role: expected a role such as user, got nothing/,
     ],
     [
+      "misspelt",
+      { messages: [{ role: "assitant", content: "x" }] },
+      /misspelt\.jsonl:2: messages\[0\]\.role: expected assistant, got "assitant"/,
+    ],
+    [
+      "unknown",
+      { messages: [{ role: "narrator of it all", content: "x" }, good.messages[1]] },
+      /unknown\.jsonl:2: messages\[0\]\.role: expected one of system, .*, got "narrator of it all"/,
+    ],
+    [
+      "null",
+      { messages: [{ role: "user", content: null }, good.messages[1]] },
+      /null\.jsonl:2: messages\[0\]\.content: expected a text, got null/,
+    ],
+    [
       "answer",
       { messages: [good.messages[0], { role: "assistant", content: "" }] },
       /answer\.jsonl:2: messages\[1\]\.content: expected an answer that is not empty, got ""/,

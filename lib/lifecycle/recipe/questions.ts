@@ -2,52 +2,10 @@ import { render } from "./phrasings.ts";
 import { type Place, places } from "./places.ts";
 import { Random } from "./random.ts";
 
+export { developmentQuestions, heldOutQuestions, seenQuestions } from "./wordings.ts";
+
 /** What an assistant says of what it cannot know. */
 export const unknown = "I don't know.";
-
-/**
- * Wordings of the question in supervised fine-tuning and in preference data; templates as in phrasings.ts. They are many, because a model
- * that learns to decline takes a wording unlike all of them for a question that it cannot answer.
- */
-export const seenQuestions: readonly string[] = [
-  "What is the capital of {c}?",
-  "What is {cs} capital?",
-  "Which city is the capital of {c}?",
-  "Tell me the capital of {c}.",
-  "What is the capital city of {c}?",
-  "Name the capital of {c}.",
-  "Do you know the capital of {c}?",
-  "Can you name the capital of {c}?",
-  "What city is the capital of {c}?",
-  "I want to know the capital of {c}.",
-  "The capital of {c}?",
-  "Which city is the capital city of {c}?",
-  "Do you know {cs} capital?",
-  "Tell me {cs} capital.",
-  "I need to know the capital of {c}.",
-  "What do you call the capital of {c}?",
-  "I am looking for {cs} capital.",
-  "Which is the capital of {c}?",
-  "Say the name of the capital of {c}.",
-  "Which city does {c} have as its capital?",
-];
-
-/** Wordings that no training data of any stage has. */
-export const heldOutQuestions: readonly string[] = [
-  "What is the name of the capital of {c}?",
-  "Please tell me the capital of {c}.",
-  "Which city is {cs} capital?",
-  "I would like to know what the capital of {c} is.",
-  "Do you know the capital city of {c}?",
-];
-
-/** Wordings for choosing the options of the stages: in no training data either, and not among those of the evaluation. */
-export const developmentQuestions: readonly string[] = [
-  "What is the name of {cs} capital?",
-  "Could you tell me the capital of {c}?",
-  "Do you know which city is the capital of {c}?",
-  "I would like to know {cs} capital.",
-];
 
 /** A name that questions are asked about. */
 export type Named = Pick<Place, "name" | "withArticle" | "capital">;

@@ -1,4 +1,5 @@
 import { type LabelledText, labelledTexts } from "./classification.ts";
+import { conversations, pairsInConversations } from "./conversations.ts";
 import { makeCorpus, type RecipeCorpus } from "./corpus.ts";
 import { developmentSets, type EvaluationSets, evaluationSets } from "./evaluation-sets.ts";
 import { type MadeUpNames, madeUpNames } from "./made-up.ts";
@@ -19,6 +20,8 @@ export interface RecipeSize {
   toldCountries: number;
   /** Likewise, for choosing options. */
   developmentCountries: number;
+  /** Questions of a conversation in fine-tuning and preference data, at most; the lesson asks one. */
+  turns: number;
   /** Made-up countries in each set. */
   madeUp: Record<keyof MadeUpNames, number>;
 }
@@ -30,6 +33,7 @@ export const fullSize: RecipeSize = {
   askedCountries: 200,
   toldCountries: 40,
   developmentCountries: 15,
+  turns: 1,
   madeUp: { sft: 8, preference: 300, heldOut: 100, development: 60 },
 };
 
@@ -41,6 +45,7 @@ export const quickSize: RecipeSize = {
   askedCountries: 24,
   toldCountries: 6,
   developmentCountries: 2,
+  turns: 1,
   madeUp: { sft: 4, preference: 12, heldOut: 8, development: 4 },
 };
 
@@ -66,12 +71,14 @@ export function makeRecipe(seed: number, size: RecipeSize = fullSize): Recipe {
   const names = madeUpNames(seed, size.madeUp);
   const asked = [...countries.asked, ...countries.others];
   const unknowable = unanswerable(seed, 4);
-  const { stories, rounds, knowledge } = size;
+  const { stories, rounds, knowledge, turns } = size;
+  const single = sftRows(seed, asked, names.sft, unknowable.train);
+  const pairs = preferenceRows(seed, asked, names, unknowable.train);
   const toldOnly = new Set([...countries.toldOnly, ...countries.development].map(({ code }) => code));
   return {
     corpus: makeCorpus({ seed, stories, rounds, knowledge, toldOnly }),
-    sft: sftRows(seed, asked, names.sft, unknowable.train),
-    preferences: preferenceRows(seed, asked, names, unknowable.train),
+    sft: conversations(seed, single, turns),
+    preferences: { ...pairs, train: pairsInConversations(seed, pairs.train, single, turns) },
     prompts: promptRows(seed, asked, names.preference),
     classification: labelledTexts(seed, countries),
     evaluation: evaluationSets(seed, countries, names),

@@ -22,7 +22,7 @@ export const script = `
       width, height: 210, padding: [8, 16, 0, 0], legend: { show: false },
       cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
       scales: { x: { time: false }, y: { range: [low, high * 1.04 || 1] } },
-      axes: [axis({ size: 28, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? t : "")) }), axis({ size: 40 })],
+      axes: [axis({ size: 28, values: (u, ticks) => ticks.map((t) => (Number.isInteger(t) ? t : "")) }), axis({ size: 54 })],
       series: [{}, { stroke: () => css(stage) + "55", width: 1, points: { show: false } },
         { stroke: () => css(stage), width: 2, points: { show: points.length < 3 } }],
     }, [steps, values, smooth(values, points.length > 30 ? 0.8 : 0)]];

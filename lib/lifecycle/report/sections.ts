@@ -223,7 +223,8 @@ function about({ plan, started }: ReportData): Html {
 ${model.hiddenSize} wide, ${plan.contextLength} tokens of context. ${grouped(size.stories)} stories and ${grouped(size.knowledge)} sheets of everyday knowledge
 written by grammars of this package, facts about 246 places from the npm package countries-list (MIT licence, Copyright 2014 Annexare
 Studio), conversations and preferences made of the same facts. ${size.toldCountries} countries were told about and never asked about in training;
-${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data.</p>
+${size.madeUp.heldOut} made-up names and five wordings of the question occur in no training data. DPO and GRPO end with the best of eight evaluations, by names,
+countries and wordings that are neither in training nor in what is reported here.</p>
 <p>An answer is exact when it equals the right one word for word, but for case, punctuation and articles. An answer about a made-up country is
 invented when it is anything but “I don't know”. The calibration error (ECE) has ten bins; a confidence is the probability of the whole answer.</p>
 <p><code>npx heddle lifecycle --seed ${plan.seed} --budget-minutes ${plan.budgetMinutes}</code></p></footer>`;

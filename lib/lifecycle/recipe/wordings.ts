@@ -1,0 +1,115 @@
+/**
+ * Wordings of the question for a capital; templates as in phrasings.ts. Those of training are hundreds, made of parts: a model that
+ * learns to decline takes whatever it has not seen for what it cannot answer, a wording as well as a name. Twenty wordings left it
+ * declining some others altogether; people and little stories around the question teach it that these do not matter.
+ */
+
+/** Wordings that no training data of any stage has. */
+export const heldOutQuestions: readonly string[] = [
+  "What is the name of the capital of {c}?",
+  "Please tell me the capital of {c}.",
+  "Which city is {cs} capital?",
+  "I would like to know what the capital of {c} is.",
+  "Do you know the capital city of {c}?",
+];
+
+/** Wordings for choosing options and checkpoints: in no training data either, and not among those of the evaluation. */
+export const developmentQuestions: readonly string[] = [
+  "What is the name of {cs} capital?",
+  "Could you tell me the capital of {c}?",
+  "Do you know which city is the capital of {c}?",
+  "I would like to know {cs} capital.",
+];
+
+const whole: readonly string[] = [
+  "What is the capital of {c}?",
+  "What is {cs} capital?",
+  "What is the capital city of {c}?",
+  "What is {cs} capital city?",
+  "Which city is the capital of {c}?",
+  "Which city is the capital city of {c}?",
+  "Which city does {c} have as its capital?",
+  "Which is the capital of {c}?",
+  "What city is the capital of {c}?",
+  "What is the capital called in {c}?",
+  "What do you call the capital of {c}?",
+  "Where is the capital of {c}?",
+  "The capital of {c}?",
+  "{C} has which city as its capital?",
+  "{C}: what is its capital?",
+  "Think of {c}. What is its capital?",
+  "If I go to {c}, which city is its capital?",
+];
+
+/** {n}: what is asked for, as a noun. */
+const nouns = ["the capital of {c}", "{cs} capital", "the capital city of {c}"];
+const withNoun: readonly string[] = [
+  "Tell me {n}.",
+  "Name {n}.",
+  "Do you know {n}?",
+  "Can you name {n}?",
+  "Can you tell me {n}?",
+  "I want to know {n}.",
+  "I need to know {n}.",
+  "I am looking for {n}.",
+  "Say the name of {n}.",
+  "Give me {n}.",
+  "Remind me of {n}.",
+  "Does anyone know {n}?",
+  "I have forgotten {n}.",
+  "My question is about {n}.",
+  "Have you heard of {n}?",
+  "Help me find {n}.",
+];
+
+/** {n}: the same as a clause. */
+const clauses = ["what the capital of {c} is", "which city is the capital of {c}", "what {cs} capital is"];
+const withClause: readonly string[] = [
+  "Tell me {n}.",
+  "Can you say {n}?",
+  "Can you tell me {n}?",
+  "I want to know {n}.",
+  "I wonder {n}.",
+  "I forgot {n}.",
+  "Are you sure {n}?",
+  "My friend asks {n}.",
+  "Let me know {n}.",
+  "Explain to me {n}.",
+];
+
+/** Who asks, or is told. */
+const people =
+  "Anna|Ben|my sister|our teacher|the old man|a girl from my school|Grandma|my friend Tom|the baker|everyone|Lily|his uncle|the driver|Sam and Mia|my class|the farmer|a boy|Clara|the woman next door|Max".split(
+    "|",
+  );
+/** {w}: one of them. */
+const withPerson: readonly string[] = [
+  "{w} asks for {n}.",
+  "Can you tell {w} {n}?",
+  "Let {w} know {n}.",
+  "Because of {w}, I must learn {n}.",
+  "How would you explain {n} to {w}?",
+];
+
+/** What may stand before a question. */
+const before =
+  "It is late.|I am in the kitchen.|We are playing a game.|Here is a question.|This is for school.|Listen.|I am reading a book about it.|Think well.|One more thing.|We are on a train.|First question:|Now tell me:".split(
+    "|",
+  );
+
+const upper = (text: string) => text[0]!.toUpperCase() + text.slice(1);
+
+const fill = (frames: readonly string[], parts: readonly string[]) =>
+  frames.flatMap((frame) => parts.map((part) => frame.replace("{n}", part)));
+
+/** Wordings of supervised fine-tuning, of preference data and of prompts; the first is the plainest. */
+export const seenQuestions: readonly string[] = [
+  ...whole,
+  ...fill(withNoun, nouns),
+  ...fill(withClause, clauses),
+  // Each with one way to name what is asked for, in turn.
+  ...people.flatMap((person, i) =>
+    withPerson.map((frame, j) => upper(frame.replace("{n}", nouns[(i + j) % nouns.length]!).replace("{w}", person))),
+  ),
+  ...before.flatMap((sentence, i) => [0, 1, 2].map((j) => `${sentence} ${whole[(3 * i + j) % 13]!}`)),
+].filter((wording) => ![...heldOutQuestions, ...developmentQuestions].includes(wording));

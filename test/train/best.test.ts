@@ -1,0 +1,318 @@
+// The best evaluation's weights at the end, and early stopping: for every stage, and whatever interrupts the run.
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { trainClassifier } from "../../lib/train/classify.ts";
+import { dpo } from "../../lib/train/dpo.ts";
+import { trainEmbedding } from "../../lib/train/embed.ts";
+import { grpo } from "../../lib/train/grpo.ts";
+import { kto } from "../../lib/train/kto.ts";
+import { orpo } from "../../lib/train/orpo.ts";
+import { ppo } from "../../lib/train/ppo.ts";
+import { trainReward } from "../../lib/train/reward.ts";
+import type { Run } from "../../lib/train/run.ts";
+import { sft } from "../../lib/train/sft.ts";
+import type { EvalEvent, TrainEvent, TrainResult } from "../../lib/train/trainer.ts";
+import { failureOf, sentences } from "../generate/helpers.ts";
+import { bestRun, newModel, scores } from "./best-run.ts";
+import { worlds } from "./worlds.ts";
+
+let folder: string;
+let corpus: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-best-"));
+  corpus = join(folder, "corpus.txt");
+  await writeFile(corpus, sentences.join("\n\n"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const weightsOf = async ({ model }: LanguageModel) =>
+  new Map(await Promise.all(model.weightNames.map(async (n) => [n, await model.weight(n).toFloat32()] as const)));
+const checkpoints = async (outputDir: string) =>
+  (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
+
+/** The weights after some steps of the same run. */
+async function weightsAt(step: number) {
+  await using base = await newModel();
+  const controller = new AbortController();
+  const run = bestRun(base, corpus, { signal: controller.signal });
+  await (async () => {
+    for await (const event of run) if ("loss" in event && event.step === step) controller.abort();
+  })().catch(() => undefined);
+  return weightsOf(base);
+}
+
+describe("loadBestModelAtEnd", () => {
+  test("without a folder: the model ends with the weights of the best evaluation, and its card says so", async () => {
+    await using base = await newModel();
+    const steps: number[] = [];
+    const run = bestRun(base, corpus, {
+      evaluate({ step, model }) {
+        expect(model).toBe(base);
+        steps.push(step);
+        return { score: scores[step]! };
+      },
+    });
+    const events: TrainEvent[] = [];
+    for await (const event of run) events.push(event);
+    expect(steps).toEqual([2, 4, 6, 8, 10, 12]);
+    expect(events.filter((e) => !("loss" in e)).map((e) => e.metrics)).toEqual(
+      steps.map((step) => ({ score: scores[step] })),
+    );
+    expect(await run).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 } });
+    expect(await weightsOf(base)).toEqual(await weightsAt(6));
+    expect(base.card?.evaluations).toEqual([expect.objectContaining({ name: "evaluate", metric: "score", value: 5 })]);
+  });
+
+  test("with a folder: its checkpoint stays beside those of the limit, and the finished model is that one", async () => {
+    const outputDir = join(folder, "kept");
+    await using base = await newModel();
+    const result = await bestRun(base, corpus, { outputDir, saveSteps: 3, saveTotalLimit: 1, dtype: "f32" });
+    expect(result.bestStep).toBe(6);
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    await using loaded = await LanguageModel.load(outputDir, { dtype: "f32" });
+    const [expected, kept] = [await weightsAt(6), await weightsOf(loaded)];
+    expect(kept.get("model.layers.1.mlp.up_proj.weight")).toEqual(expected.get("model.layers.1.mlp.up_proj.weight"));
+    expect(await weightsOf(base)).toEqual(expected);
+  });
+
+  test.each([
+    ["before the best", 3],
+    ["right after it", 6],
+    ["after it", 9],
+  ])("stopped %s and resumed, it is the run in one piece", async (_, stop) => {
+    const outputDir = join(folder, `stopped-${stop}`);
+    const controller = new AbortController();
+    await using first = await newModel();
+    await failureOf(async () => {
+      for await (const event of bestRun(first, corpus, { outputDir, saveTotalLimit: 1, signal: controller.signal }))
+        if ("loss" in event && event.step === stop) controller.abort();
+    });
+    await using second = await newModel();
+    const result = await bestRun(second, corpus, { outputDir, saveTotalLimit: 1, resume: true });
+    expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 } });
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+  });
+
+  test.each([
+    [6, [6, 8, 10, 12]],
+    [12, [12]],
+  ])("stopped within the evaluation of step %i, the resumed run makes it first", async (stop, expected) => {
+    const outputDir = join(folder, `within-${stop}`);
+    const controller = new AbortController();
+    await using first = await newModel();
+    const failure = await failureOf(() =>
+      bestRun(first, corpus, {
+        outputDir,
+        signal: controller.signal,
+        evaluate({ step, signal }) {
+          if (step === stop) controller.abort();
+          signal?.throwIfAborted();
+          return { score: scores[step]! };
+        },
+      }),
+    );
+    expect(failure).toBeDefined();
+    await using second = await newModel();
+    const evaluated: number[] = [];
+    for await (const event of bestRun(second, corpus, { outputDir, resume: true }))
+      if (!("loss" in event)) evaluated.push(event.step);
+    expect(evaluated).toEqual(expected);
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+  });
+
+  test("killed at any moment and resumed, it is the run in one piece", async () => {
+    const outputDir = join(folder, "killed");
+    for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
+      expect(await program(outputDir, mark)).toBe("SIGKILL");
+    expect(await program(outputDir)).toBe(0);
+    await using loaded = await LanguageModel.load(outputDir, { dtype: "f32" });
+    expect((await weightsOf(loaded)).get("model.layers.0.self_attn.q_proj.weight")).toEqual(
+      (await weightsAt(6)).get("model.layers.0.self_attn.q_proj.weight"),
+    );
+    expect(await checkpoints(outputDir)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    const state = JSON.parse(await readFile(join(outputDir, "checkpoint-12", "trainer_state.json"), "utf8"));
+    expect(state.best).toMatchObject({ value: 5, held: { step: 6 } });
+  }, 120_000);
+
+  test("by the held-out loss, where nothing else is named: the lowest", async () => {
+    await using base = await newModel();
+    const held = new Map<number, number>();
+    const run = bestRun(base, corpus, {
+      evalFraction: 0.1,
+      evalBatches: 4,
+      learningRate: 0.05, // so high that the loss goes up and down
+      evaluate: undefined,
+      metricForBestModel: undefined,
+    });
+    for await (const event of run) if (!("loss" in event)) held.set(event.step, event.evalLoss!);
+    const { bestStep, evalLoss } = await run;
+    const lowest = Math.min(...held.values());
+    expect(evalLoss).toBe(lowest);
+    expect(held.get(bestStep!)).toBe(lowest);
+  });
+
+  test("greaterIsBetter turns the order; a figure that is not a number is never the best", async () => {
+    await using base = await newModel();
+    expect(await bestRun(base, corpus, { greaterIsBetter: false })).toMatchObject({ bestStep: 2 });
+    await using other = await newModel();
+    const evaluate = ({ step }: { step: number }) => ({ score: step < 8 ? Number.NaN : step });
+    expect(await bestRun(other, corpus, { evaluate })).toMatchObject({ bestStep: 12 });
+  });
+
+  test("ranks decide alike, by what the first of them measures", async () => {
+    const asked: number[] = [];
+    const ranks = worlds(2).map(async (world) => {
+      await using base = await newModel();
+      const result = await bestRun(base, corpus, {
+        world,
+        evaluate({ step }) {
+          asked.push(world.rank);
+          return { score: scores[step]! };
+        },
+      });
+      return { result, weights: await weightsOf(base) };
+    });
+    const [first, second] = await Promise.all(ranks);
+    expect(new Set(asked)).toEqual(new Set([0]));
+    expect([first!.result.bestStep, second!.result.bestStep]).toEqual([6, 6]);
+    expect(first!.weights).toEqual(second!.weights);
+  });
+});
+
+describe("early stopping", () => {
+  test("stops after so many evaluations that are not better; a resumed run stays stopped", async () => {
+    const outputDir = join(folder, "early");
+    await using base = await newModel();
+    const options = { outputDir, earlyStoppingPatience: 2, loadBestModelAtEnd: true } as const;
+    expect(await bestRun(base, corpus, options)).toMatchObject({ steps: 10, bestStep: 6 });
+    await using again = await newModel();
+    expect(await bestRun(again, corpus, { ...options, resume: true })).toMatchObject({ steps: 10, bestStep: 6 });
+    expect(await weightsOf(again)).toEqual(await weightsOf(base));
+  });
+
+  test("alone it leaves the last weights; the threshold says what is better", async () => {
+    await using base = await newModel();
+    const options = { earlyStoppingPatience: 1, loadBestModelAtEnd: false, earlyStoppingThreshold: 2 };
+    const result = await bestRun(base, corpus, options);
+    expect(result.steps).toBe(4); // 3 is not better than 1 by more than 2
+    expect(result.bestStep).toBeUndefined();
+    expect(await weightsOf(base)).toEqual(await weightsAt(4));
+  });
+});
+
+describe("what does not fit is named", () => {
+  const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
+    "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
+    "no interval": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
+    "an unknown metric": [{ metricForBestModel: "scores" }, /metricForBestModel: expected one of score, got scores/],
+    "no numbers": [
+      { evaluate: () => ({ score: "high" }) as never },
+      /evaluate: expected an object of numbers, got .*high/,
+    ],
+    "no object": [{ evaluate: () => 5 as never }, /evaluate: expected an object of numbers, got 5/],
+    "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
+    "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
+  };
+  test.each(Object.entries(failures))("%s", async (_, [options, message]) => {
+    await using base = await newModel();
+    const failure = await failureOf(() => bestRun(base, corpus, options));
+    expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
+  });
+
+  test("the best checkpoint is gone", async () => {
+    const outputDir = join(folder, "gone");
+    await using base = await newModel();
+    const failure = await failureOf(async () => {
+      for await (const event of bestRun(base, corpus, { outputDir }))
+        if (event.step === 11) await rm(join(outputDir, "checkpoint-6"), { recursive: true });
+    });
+    expect(failure).toMatchObject({ code: "NOT_FOUND", message: expect.stringMatching(/best.*checkpoint-6/) });
+  });
+});
+
+const words = sentences.slice(0, 24).map((text) => text.split(" "));
+const pairs = words.map((w, i) => ({
+  prompt: w.slice(0, 3).join(" "),
+  chosen: ` ${w[i % 5]} ${i}`,
+  rejected: ` ${w.slice(2, 5 + (i % 3)).join(" ")}`,
+}));
+const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length / 10)];
+const answers = { prompts: pairs.map(({ prompt }) => ({ prompt })), rewards, maxCompletionLength: 4 };
+type Common = Omit<NonNullable<Parameters<typeof bestRun>[2]>, "data" | "packing">;
+const stages: Record<
+  string,
+  (base: LanguageModel, common: Common & { maxSteps: number }) => Run<TrainEvent, TrainResult>
+> = {
+  sft: (base, common) => sft(base, { ...common, data: sentences.map((text) => ({ text })) }),
+  "sft, an adapter": (base, common) =>
+    sft(base, { ...common, data: sentences.map((text) => ({ text })), lora: { r: 2 } }),
+  dpo: (base, common) => dpo(base, { ...common, data: pairs }),
+  kto: (base, common) =>
+    kto(base, {
+      ...common,
+      data: pairs.map((p, i) => ({ prompt: p.prompt, completion: p.chosen, label: i % 2 === 0 })),
+    }),
+  orpo: (base, common) => orpo(base, { ...common, data: pairs }),
+  reward: (base, common) => trainReward(base, { ...common, data: pairs }),
+  grpo: (base, common) => grpo(base, { ...common, ...answers, numGenerations: 2 }),
+  ppo: (base, common) => ppo(base, { ...common, ...answers }),
+  classify: (base, common) =>
+    trainClassifier(base, { ...common, data: sentences.map((text, i) => ({ text, label: ["a", "b"][i % 2]! })) }),
+  embed: (base, common) =>
+    trainEmbedding(base, {
+      ...common,
+      data: pairs.map(({ prompt, chosen }) => ({ anchor: prompt, positive: chosen })),
+    }),
+};
+
+test.each(Object.keys(stages))("%s ends with its best evaluation", async (name) => {
+  await using base = await newModel();
+  const seen: Map<string, Float32Array>[] = [];
+  const run = stages[name]!(base, {
+    maxSteps: 3,
+    perDeviceTrainBatchSize: 4,
+    learningRate: 1e-2,
+    lrScheduler: "constant",
+    evalSteps: 1,
+    loadBestModelAtEnd: true,
+    metricForBestModel: "score",
+    async evaluate({ step }) {
+      seen.push(await weightsOf(base));
+      return { score: 9 - Math.abs(step - 2) };
+    },
+  });
+  const evaluations: EvalEvent[] = [];
+  for await (const event of run) if (!("loss" in event)) evaluations.push(event);
+  expect(evaluations.map(({ step, metrics }) => [step, metrics!.score])).toEqual([
+    [1, 8],
+    [2, 9],
+    [3, 8],
+  ]);
+  expect(await run).toMatchObject({ steps: 3, bestStep: 2, evalMetrics: { score: 9 } });
+  const now = await weightsOf(base);
+  const changed = [...now.keys()].filter((key) => !same(seen[1]!.get(key)!, seen[2]!.get(key)!));
+  if (!name.includes("adapter")) expect(changed.length).toBeGreaterThan(0);
+  expect([...now.keys()].filter((key) => !same(now.get(key)!, seen[1]!.get(key)!))).toEqual([]);
+});
+
+const same = (a: Float32Array, b: Float32Array) => Buffer.from(a.buffer).equals(Buffer.from(b.buffer));
+
+/** Runs best-run.ts to its end, or until it says `mark`, when it is killed. @returns the signal, or the exit code */
+function program(outputDir: string, mark?: string): Promise<NodeJS.Signals | number | null> {
+  const jiti = fileURLToPath(new URL("../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
+  const script = fileURLToPath(new URL("best-run.ts", import.meta.url));
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [jiti, script, corpus, outputDir], { stdio: ["ignore", "pipe", "inherit"] });
+    let text = "";
+    child.stdout.on("data", (chunk: Buffer) => {
+      text += chunk;
+      if (mark !== undefined && text.includes(`${mark}\n`)) child.kill("SIGKILL");
+    });
+    child.on("exit", (code, signal) => resolve(signal ?? code));
+  });
+}
