@@ -122,6 +122,7 @@ interface GraphBinding {
   NativeLane: new (
     threads: number,
     cudaDevice?: number,
+    allowTf32?: boolean,
   ) => NativeLaneHandle;
   AbortFlag: new () => AbortFlagHandle;
   NativeProgram: new (description: ProgramDescription) => NativeProgramHandle;

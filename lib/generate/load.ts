@@ -22,6 +22,8 @@ export interface LoadModelOptions {
   device?: string | Device | undefined;
   /** Worker threads of the CPU; all cores where not given. */
   threads?: number | undefined;
+  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  allowTf32?: boolean | undefined;
   /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
   dtype?: FloatDType | "auto" | undefined;
   /**

@@ -46,7 +46,7 @@ LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(
     const int threads = static_cast<int>(integer(info[0], "threads", 1024));
     if (threads < 1) throw invalid_argument("threads: expected 1 or more, got 0");
     std::shared_ptr<Accelerator> accelerator;
-    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)));
+    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)), info.Length() > 2 && info[2].ToBoolean());
     lane_ = std::make_unique<Lane>(threads, std::move(accelerator));
     settle_ = Napi::ThreadSafeFunction::New(env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
     settle_.Unref(env_);

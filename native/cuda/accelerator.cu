@@ -32,7 +32,7 @@ void check_cuda(cudaError_t status, const char* call) {
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
-CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std::to_string(index)) {
+CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
   const std::vector<CudaDevice> devices = cuda_devices();
   if (index < 0 || index >= static_cast<int>(devices.size())) {
     const std::string problem = cuda_problem();
@@ -52,7 +52,7 @@ CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std
   }
   check_cuda(status, "cudaFuncGetAttributes");
   // Code for 9.0 is always that of sm_90a: no other is built.
-  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps()};
+  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps(), tf32};
   try {
     open();
   } catch (...) {

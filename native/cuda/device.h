@@ -15,10 +15,11 @@ void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
 class CudaAccelerator final : public Accelerator {
  public:
-  explicit CudaAccelerator(int index);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
+  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
   ~CudaAccelerator() override;
 
   const std::string& name() const override { return name_; }
+  bool allows_tf32() const override { return properties_.tf32; }
   void* allocate(size_t bytes) override;
   void release(void* data) noexcept override;
   void* allocate_host(size_t bytes) override;

@@ -53,6 +53,6 @@ std::vector<CudaDevice> cuda_devices() {
   return devices;
 }
 
-std::shared_ptr<Accelerator> open_cuda(int index) { return std::make_shared<cuda::CudaAccelerator>(index); }
+std::shared_ptr<Accelerator> open_cuda(int index, bool tf32) { return std::make_shared<cuda::CudaAccelerator>(index, tf32); }
 
 }  // namespace heddle

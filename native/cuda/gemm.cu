@@ -106,7 +106,9 @@ void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
 
 void gemm(const Context& context, const char* name, const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
-  const auto aligned = [](const View& x, int64_t row) { return row % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
+  const auto aligned = [](const View& x, int64_t row) {
+    return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  };
   GemmShape shape{g.m, g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
   shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb);
   shape.workspace_bytes = g.workspace_bytes;
@@ -115,6 +117,7 @@ void gemm(const Context& context, const char* name, const Gemm& g) {
     case GemmKernel::few_rows: return gemm_few_rows(context, name, g);
     case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g, choice);
     case GemmKernel::tensor: return gemm_tensor(context, name, g, choice);
+    case GemmKernel::tensor_tf32: return gemm_tf32(context, name, g, choice);
     case GemmKernel::warpgroup: return gemm_warpgroup(context, name, g, choice);
   }
 }

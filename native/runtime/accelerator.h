@@ -18,6 +18,7 @@ class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;  // "cuda:0"
+  virtual bool allows_tf32() const { return false; }  // products of f32 may round their operands to 10 bits after the point
 
   // ---- any thread -----------------------------------------------------------------------------------------------------------
   virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY

@@ -104,6 +104,88 @@ void test_mma(Device& device) {
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
 }
 
+// Figures 73 to 75: .tf32 fragments of mma.m16n8k8; c's are those of the other types.
+__device__ inline Place place_a_tf32(int lane, int i) {  // i in 0..3
+  const int group = lane >> 2, thread = lane % 4;
+  return {i == 0 || i == 2 ? group : group + 8, i < 2 ? thread : thread + 4};
+}
+__device__ inline Place place_b_tf32(int lane, int i) {  // i in 0..1
+  const int group = lane >> 2, thread = lane % 4;
+  return {i == 0 ? thread : thread + 4, group};
+}
+
+__global__ void mma_tf32_once(const float* a, const float* b, float* c) {  // (16, 8), (8, 8), (16, 8)
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t left[4], right[2];
+  float sum[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) left[i] = ptx::round_to_tf32(__float_as_uint(a[place_a_tf32(lane, i).row * 8 + place_a_tf32(lane, i).column]));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 2; ++i) right[i] = ptx::round_to_tf32(__float_as_uint(b[place_b_tf32(lane, i).row * 8 + place_b_tf32(lane, i).column]));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
+  ptx::mma_tf32(sum, left, right);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) c[place_c(lane, i).row * 8 + place_c(lane, i).column] = sum[i];
+}
+
+// To 10 bits after the point, ties away from zero: in steps of 2^-10 of the power of two below.
+float nearest_tf32(float f) {
+  if (f == 0 || !std::isfinite(f)) return f;
+  int exponent;
+  std::frexp(f, &exponent);
+  const float step = std::ldexp(1.0f, exponent - 11 < -136 ? -136 : exponent - 11);
+  return std::round(f / step) * step;  // exact: step is a power of two, std::round takes ties away from zero
+}
+
+void test_mma_tf32(Device& device) {
+  std::mt19937 random(6);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  Shared<float> a(device, 16 * 8), b(device, 8 * 8), c(device, 16 * 8);
+  for (auto& v : a.host) v = draw(random);
+  for (auto& v : b.host) v = draw(random);
+  for (auto& v : c.host) v = draw(random);
+  const std::vector<float> before = c.host;
+  launch(device.context, "mma.tf32", {1, 32}, mma_tf32_once, a.to_device(), b.to_device(), c.to_device());
+  c.back();
+  double worst = 0;
+  for (size_t i = 0; i < 16; ++i)
+    for (size_t j = 0; j < 8; ++j) {
+      double want = before[i * 8 + j];
+      for (size_t k = 0; k < 8; ++k) want += static_cast<double>(nearest_tf32(a.host[i * 8 + k])) * nearest_tf32(b.host[k * 8 + j]);
+      worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
+    }
+  expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
+}
+
+__global__ void round_tf32_once(const float* from, uint32_t* to, int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) to[i] = ptx::round_to_tf32(__float_as_uint(from[i]));
+}
+
+// Floats of every exponent, with ties and what lies beside them.
+void test_round_tf32(Device& device) {
+  constexpr size_t count = 65536;
+  Shared<float> from(device, count);
+  Shared<uint32_t> to(device, count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t low = i % 4 == 0 ? 0x1000u : i % 4 == 1 ? 0x0fffu : i % 4 == 2 ? 0x3000u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu;
+    const uint32_t bits = static_cast<uint32_t>(i) << 16 | low;
+    std::memcpy(&from.host[i], &bits, 4);
+  }
+  launch(device.context, "cvt.rna.tf32", {static_cast<unsigned>(count / 256), 256}, round_tf32_once, from.to_device(), to.to_device(), static_cast<int>(count));
+  to.back();
+  bool ok = true;
+  for (size_t i = 0; i < count; ++i) {
+    const float f = from.host[i];
+    float got;
+    const uint32_t bits = to.host[i];
+    std::memcpy(&got, &bits, 4);
+    ok &= std::isnan(f) ? std::isnan(got) : got == nearest_tf32(f) && (bits & 0x1fff) == 0;
+  }
+  expect(ok, "cvt.rna.tf32.f32");
+}
+
 // Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
 __device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
@@ -370,6 +452,8 @@ int main() {
     Device device;
     std::printf("on %s\n", heddle::cuda_devices()[0].name.c_str());
     test_mma(device);
+    test_mma_tf32(device);
+    test_round_tf32(device);
     test_mma_int8(device);
     test_ldmatrix(device);
     test_cp_async(device);

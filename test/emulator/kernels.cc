@@ -244,6 +244,14 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
       {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
   };
+  // Products of f32 where the caller allows tf32.
+  const std::vector<std::pair<const char*, Builder>> allowing_tf32 = {
+      {"tf32: small tiles", linear(DType::f32, 40, 72, 56, false)},  {"tf32: small tiles, transposed", linear(DType::f32, 40, 56, 72, true)},
+      {"tf32: large tiles", linear(DType::f32, 132, 44, 200, false)}, {"tf32: large tiles, transposed", linear(DType::f32, 200, 132, 76, true)},
+      {"tf32: rows of no whole pieces", linear(DType::f32, 20, 37, 66, false)},
+      {"tf32: parts", linear(DType::f32, 24, 1100, 40, false)}, {"tf32: parts of the weight's gradient", linear(DType::f32, 1090, 24, 16, false)},
+      {"tf32: parts of large tiles", linear(DType::f32, 72, 1544, 80, false)},
+  };
   int failed = 0;
   const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
     Lane lane(1, device);
@@ -264,6 +272,7 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATOR", order, 1);
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
+    run_on(open_cuda(0, true), order, allowing_tf32);
     setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
     run_on(open_cuda(0), order, on_sm90);
     if (failed) break;

@@ -18,6 +18,7 @@ const mutants = [...products, ...attention, ...warpgroups, ...others];
 const casesOf = {
   "gemm.cu": "linear f32",
   "gemm_tensor.cu": "linear bf16",
+  "gemm_tf32.cu": "tf32:",
   "gemm_sm90.cu": "sm_90:",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",

@@ -12,7 +12,7 @@ namespace {
 int failures = 0;
 
 std::string text(const GemmChoice& c) {
-  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "warpgroup"};
+  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
   return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + ", " +
          std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " + std::to_string(c.part);
 }
@@ -80,6 +80,17 @@ void test_table() {
   // Types.
   expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
   expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
+  // tf32 only where the caller allows it, with bf16's tiles: the bytes of a stage are the same.
+  DeviceProperties allowing = a100, allowing_h100 = h100;
+  allowing.tf32 = allowing_h100.tf32 = true;
+  expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, H100", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing_h100), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, few tiles", choose_gemm(product(16, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 64, 64, 3, 3, 1408});
+  expect("tf32, one row", choose_gemm(product(1, 4096, 4096, DType::f32), allowing), {few, 1, 1, 1, 1, 4096});
+  expect("bf16 where tf32 is allowed", choose_gemm(product(4096, 4096, 4096), allowing), {tensor, 128, 128, 4, 1, 4096});
+  GemmShape mixed = product(4096, 4096, 4096);
+  mixed.a = DType::f32;
+  expect("f32 by bf16 where tf32 is allowed", choose_gemm(mixed, allowing), {plain, 64, 64, 1, 1, 4096});
   GemmShape adds = product(4096, 4096, 4096);
   adds.accumulate = true;
   expect("added to bf16", choose_gemm(adds, h100), {plain, 64, 64, 1, 1, 4096});
