@@ -57,7 +57,7 @@ function singleStacks(weights: WeightSource, count: number): Map<string, Stack> 
 }
 
 function stackOf(weights: WeightSource, name: string, parts: readonly string[]): StoredTensor {
-  const first = weights.tensor(parts[0]!);
+  const { fp8: _, ...first } = weights.tensor(parts[0]!);
   for (const part of parts) {
     const { dtype, shape } = weights.tensor(part);
     if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
@@ -70,7 +70,11 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
     shape: [parts.length, ...first.shape],
     bytes: first.bytes * parts.length,
     *made() {
-      for (const part of parts) yield bytesOf(weights.tensor(part));
+      for (const part of parts) {
+        const tensor = weights.tensor(part);
+        if (tensor.made) yield* tensor.made();
+        else yield bytesOf(tensor);
+      }
     },
   };
 }

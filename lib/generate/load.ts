@@ -28,7 +28,7 @@ export interface LoadModelOptions {
   dtype?: FloatDType | "auto" | undefined;
   /**
    * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
-   * before quantised ones and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   * before quantised ones, to e4m3 by groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called as weights come in. */

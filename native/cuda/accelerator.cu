@@ -86,6 +86,26 @@ void CudaAccelerator::close() noexcept {
 
 void CudaAccelerator::make_current() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
 
+ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) const {
+  GemmShape shape{p.m, p.n, p.k, p.a, p.b, p.c, p.a_transposed, p.b_transposed};
+  const auto whole_pieces = [](int64_t row, DType type) { return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0; };
+  shape.aligned = whole_pieces(p.a_transposed ? p.m : p.k, p.a) && whole_pieces(p.b_transposed ? p.k : p.n, p.b);
+  shape.workspace_bytes = gemm_workspace(p.m, p.n, p.k);
+  ProductVariants variants{gemm_key(shape), {}};
+  for (const GemmChoice& c : gemm_candidates(shape, properties_)) variants.names.push_back(variant_name(c));
+  return variants;
+}
+
+void CudaAccelerator::choose_variants(std::map<std::string, std::string> choices) {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  measured_ = std::make_shared<GemmTable>(std::move(choices));
+}
+
+std::shared_ptr<const GemmTable> CudaAccelerator::measured_choices() const {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  return measured_;
+}
+
 void* CudaAccelerator::allocate(size_t bytes) {
   make_current();
   void* data = nullptr;

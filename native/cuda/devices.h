@@ -17,6 +17,7 @@ struct CudaDevice {
   size_t memory_bytes = 0;
   int multiprocessors = 0;
   size_t shared_bytes = 0;  // that a block may ask for
+  std::string driver;       // the version of CUDA that its driver speaks
 };
 
 bool cuda_built();                        // false: compiled without nvcc

@@ -112,7 +112,8 @@ void gemm(const Context& context, const char* name, const Gemm& g) {
   GemmShape shape{g.m, g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
   shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb);
   shape.workspace_bytes = g.workspace_bytes;
-  const GemmChoice choice = choose_gemm(shape, static_cast<CudaAccelerator*>(context.accelerator)->properties());
+  const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
+  const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());
   switch (choice.kernel) {
     case GemmKernel::few_rows: return gemm_few_rows(context, name, g);
     case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g, choice);

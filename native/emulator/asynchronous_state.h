@@ -48,7 +48,7 @@ struct BoxCopy {
   TensorMap map;
   int32_t at[4];
   uintptr_t barrier;
-  size_t bytes() const { return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
+  size_t bytes() const { return size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes; }
 };
 
 struct Product {

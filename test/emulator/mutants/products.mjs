@@ -146,6 +146,24 @@ export const products = [
     "subtract_bytes(w >> 4 * r & 0x0f0f0f0fu, 0x08080808u)",
     "subtract_bytes(w >> 4 * (1 - r) & 0x0f0f0f0fu, 0x08080808u)",
   ],
+  [
+    "quantised: words at odd places are not shifted",
+    "quant.cuh",
+    "to[i] = __funnelshift_r(read[i], read[i + 1], 8 * odd);",
+    "to[i] = read[i];",
+  ],
+  [
+    "quantised: the last half word is left out",
+    "quant.cuh",
+    "    if (odd) read[4] = *reinterpret_cast<const uint16_t*>(words + 4);\n",
+    "",
+  ],
+  [
+    "quantised: activations of a load in another order",
+    "quant.cuh",
+    "to[e] = four.x, to[e + 1] = four.y",
+    "to[e] = four.y, to[e + 1] = four.x",
+  ],
   ["quantised: a borrow between bytes", "quant.cuh", "return ((a | 0x80808080u) - b) ^ 0x80808080u;", "return a - b;"],
   [
     "quantised: upper scales without their high bits",
@@ -184,6 +202,12 @@ export const products = [
     "gemm_int8.cu",
     "for (int lanes = run_elements / 2; lanes > 0",
     "for (int lanes = run_elements; lanes > 0",
+  ],
+  [
+    "log-probability: rounded gradients have rows of another length",
+    "logprob.cu",
+    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C",
+    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C",
   ],
   [
     "log-probability: the parts' sums are not rescaled",
