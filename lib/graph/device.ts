@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { binding, type NativeLaneHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { knownChoices } from "./tuning.ts";
 
 /** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */
 export class Device {
@@ -93,7 +94,11 @@ function openCuda(name: string, allowTf32: boolean): Device {
       `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
     );
   // One thread queues the kernels.
-  return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => new Device(1, index, allowTf32));
+  return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
+    const opened = new Device(1, index, allowTf32);
+    opened.lane.choose([...knownChoices(present[index]!)]);
+    return opened;
+  });
 }
 
 /** What this build and this machine offer. */
