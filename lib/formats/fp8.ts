@@ -4,6 +4,7 @@ import { binding } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
 import { castBytes } from "./cast.ts";
 import { isFloatDtype, weightBytes } from "./dtype.ts";
+import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
 
 const SUFFIX = "_scale_inv";
@@ -82,4 +83,46 @@ function* widened({ file, offset, shape, name }: StoredTensor, fp8: StoredFp8): 
     const numbers = binding.dequantiseFp8(bytes, scales.subarray(first, first + across), count, columns);
     yield castBytes(new Uint8Array(numbers), "f32", "bf16", name);
   }
+}
+
+/**
+ * Matrices that are 8-bit floats: those that linear layers of the trunk alone read; embeddings, heads and routers are not, nor GPT-2's
+ * c_proj, which lies the other way.
+ */
+export const EIGHT_BITS = /\.(?!c_proj)[a-z_]+_proj\.weight$/;
+
+/** What config.json says of such a folder. */
+export const FP8_CONFIG = {
+  quant_method: "fp8",
+  fmt: "e4m3",
+  activation_scheme: "dynamic",
+  weight_block_size: [BLOCK, BLOCK],
+};
+
+/**
+ * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. A matrix is read once for its scales and once for its bytes, so that no more than
+ * one is held.
+ * @throws NUMERICAL when a number is not finite
+ */
+export function writeFp8(tensors: readonly TensorData[]): TensorData[] {
+  return tensors.flatMap((tensor): TensorData[] => {
+    if (!EIGHT_BITS.test(tensor.name) || tensor.shape.length !== 2) return [tensor];
+    const { name, shape } = tensor;
+    const [rows, columns] = shape as [number, number];
+    const made = async () => {
+      const bytes = await collect(tensor);
+      const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+      return binding.quantiseFp8(new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
+    };
+    const blocks = shape.map((n) => Math.ceil(n / BLOCK));
+    return [
+      { name, dtype: "u8", stored: STORED, shape, bytes: async () => new Uint8Array((await made()).bytes) },
+      {
+        name: `${name}${SUFFIX}`,
+        dtype: "f32",
+        shape: blocks,
+        bytes: async () => new Uint8Array((await made()).scales),
+      },
+    ];
+  });
 }

@@ -2,7 +2,7 @@ import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
-import type { StoredFp8 } from "../formats/fp8.ts";
+import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import {
   type Device,
@@ -61,7 +61,8 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
           "INVALID_FILE",
           `${name}: expected (${shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name)) await placeFp8(name, t, t.fp8, device, tensors);
+      if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
+        await placeFp8(name, t, t.fp8, device, tensors);
       else tensors.set(name, await place(t, spec, await source.rewritten?.(name), dtype, device));
       onProgress?.(++done, expected.size);
     }
@@ -73,9 +74,6 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
     throw error;
   }
 }
-
-/** Matrices that linear layers alone read may stay 8-bit floats. */
-const EIGHT_BITS = /_proj\.weight$/;
 
 async function placeFp8(
   name: string,

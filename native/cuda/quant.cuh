@@ -25,14 +25,15 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// 16 elements of x from `at`, a multiple of 16, on: one look at the type for all of them, and 16 bytes a load where x begins at a multiple of
-// that (all lanes find the same).
-__device__ inline void load_run(const View& x, int64_t at, float (&to)[run_elements]) {
+// `count` elements of x from `at`, a multiple of 8, on: one look at the type for all of them, and 16 bytes a load where x begins at a multiple
+// of that (all lanes find the same).
+template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
+  static_assert(count % 8 == 0, "whole loads of every type");
   const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   if (x.type == DType::f32) {
     const float* from = static_cast<const float*>(x.data) + at;
     HEDDLE_UNROLL
-    for (int e = 0; e < run_elements; e += 4) {
+    for (int e = 0; e < count; e += 4) {
       if (whole) {
         const float4 four = *reinterpret_cast<const float4*>(from + e);
         to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
@@ -44,7 +45,7 @@ __device__ inline void load_run(const View& x, int64_t at, float (&to)[run_eleme
   } else {
     const uint16_t* from = static_cast<const uint16_t*>(x.data) + at;
     HEDDLE_UNROLL
-    for (int e = 0; e < run_elements; e += 8) {
+    for (int e = 0; e < count; e += 8) {
       uint32_t two[4];
       if (whole) {
         const uint4 eight = *reinterpret_cast<const uint4*>(from + e);

@@ -243,7 +243,8 @@ int run_all(const std::string& beginning, bool first_failure) {
   setenv("HEDDLE_CHECK", "1", 1);
   const std::vector<std::pair<const char*, Builder>> everywhere = {
       {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
-      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
+      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},           {"linear f32, few rows of whole loads", linear(DType::f32, 4, 328, 20, false)},
+      {"linear bf16, few rows of whole loads", linear(DType::bf16, 2, 264, 20, false)},
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
       {"linear f32, parts", linear(DType::f32, 20, 1100, 30, false)},
       {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { binding } from "../../lib/binding.ts";
+import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Device } from "../../lib/graph/index.ts";
 import { failureOf, tinyModel } from "../generate/helpers.ts";
@@ -133,6 +134,47 @@ describe("a folder of 8-bit floats", () => {
     expect(await model.model.weight(name).toFloat32()).toEqual(numbers);
     await using other = await LanguageModel.load(folder, { dtype: "f32", quantizedActivations: "f32" });
     expect(await apart(model, other)).toBeLessThanOrEqual(0.05);
+  });
+
+  test.each([
+    ["llama", {}],
+    ["qwen3_moe", { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48 }],
+  ])("%s: converted to 8-bit floats, and back to numbers", async (modelType, config) => {
+    const [plain, fp8, back] = ["plain", "fp8", "back"].map((name) => join(temporaryFolder(), name)) as [
+      string,
+      string,
+      string,
+    ];
+    {
+      const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
+      await using model = tinyModel({}, { ...sizes, modelType, ...config });
+      await model.save(plain);
+    }
+    await convertModel(plain, fp8, { dtype: "fp8" });
+    await convertModel(fp8, back);
+    await using original = await LanguageModel.load(plain, { quantizedActivations: "f32" });
+    await using eight = await LanguageModel.load(fp8, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(back, { quantizedActivations: "f32" });
+    const name = "model.layers.1.self_attn.o_proj.weight";
+    expect(eight.model.weight(name).dtype).toBe("u8");
+    expect(eight.model.weight("model.embed_tokens.weight").dtype).toBe("bf16");
+    expect(numbers.model.weight(name).dtype).toBe("bf16");
+    const { bytes } = binding.quantiseFp8(await original.model.weight(name).toFloat32(), 160, 160);
+    expect(await eight.model.weight(name).read()).toEqual(new Uint8Array(bytes));
+    // bf16 of numbers with an f32 scale: half of 2^-8 of each.
+    expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);
+    // Weights of 4 significant bits.
+    expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
+  });
+
+  test("what has no such matrices, or is to be GGUF, is refused", async () => {
+    const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
+    await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
+    await model.save(plain);
+    expect(await failureOf(() => convertModel(plain, out, { dtype: "fp8" }))).toMatchObject({ code: "UNSUPPORTED" });
+    expect(await failureOf(() => convertModel(plain, `${out}.gguf`, { dtype: "fp8" }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
   });
 
   const name = "model.layers.0.self_attn.k_proj.weight";

@@ -27,6 +27,8 @@ export const products = [
     "b_tile[k][tx + j * (tile_n / per_thread)]",
     "b_tile[k][tx + j * (tile_n / per_thread - 1)]",
   ],
+  ["few rows: eights of a lane overlap", "gemm.cu", "k += warp_size * lane_elements", "k += warp_size"],
+  ["few rows: eights of other rows", "gemm.cu", "load_elements(g.a, i * g.lda + k, x);", "load_elements(g.a, k, x);"],
   ["few rows: one lane starts a step late", "gemm.cu", "int64_t k = lane; k < g.k", "int64_t k = lane + 1; k < g.k"],
   [
     "tensor product: another swizzle when read",
