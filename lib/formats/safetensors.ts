@@ -37,7 +37,7 @@ const HEADER_LIMITS = { depth: 8, values: 1_500_000, keys: 131_073, stringBytes:
 
 export interface SafetensorsEntry {
   name: string;
-  /** As written in the file, for example "F8_E4M3". */
+  /** As written in the file, for example "BF16". */
   storedDtype: string;
   /** Absent for types heddle does not compute with. */
   dtype?: WeightDtype;
