@@ -26,15 +26,15 @@ __device__ inline uint8_t float_to_fp8(float f) {
   return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
 }
 
-// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[i / rows * row_step + j / 128 * column_step].
+// A matrix of bytes whose rows lie ld apart. The scale of element (i, j) is scale[(i >> shift) * row_step + j / 128 * column_step].
 struct Fp8Matrix {
   const uint8_t* q;
   const float* scale;
   int64_t ld;
-  int rows;  // that share one: 128 of a weight, 1 of activations
+  int shift;  // 2^shift rows share one: 128 of a weight, 1 of activations
   int64_t row_step, column_step;
 
-  __device__ float scale_at(int64_t row, int64_t column) const { return scale[row / rows * row_step + column / fp8_block * column_step]; }
+  __device__ float scale_at(int64_t row, int64_t column) const { return scale[(row >> shift) * row_step + column / fp8_block * column_step]; }
   __device__ float at(int64_t row, int64_t column) const { return scale_at(row, column) * fp8_to_float(q[row * ld + column]); }
 };
 

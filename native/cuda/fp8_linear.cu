@@ -120,8 +120,10 @@ size_t linear_scratch(const Node& n, int) {
   return n.attr_flag("fp8") ? rounded_bytes(N, K) + static_cast<size_t>(N * fp8_blocks(K)) * sizeof(float) : 0;
 }
 
+constexpr int block_shift = 7;
+static_assert(1 << block_shift == fp8_block, "rows that share a scale");
 Fp8Matrix weight(const Tensor& w, const Tensor& scale) {
-  return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], fp8_block, fp8_blocks(w.shape[1]), 1};
+  return {w.as<uint8_t>(), scale.as<float>(), w.shape[1], block_shift, fp8_blocks(w.shape[1]), 1};
 }
 
 // Calls run(part, rows before it): the grid's second dimension is small.
@@ -141,7 +143,7 @@ void linear(const Node& n, Context& c) {
     uint8_t* q = static_cast<uint8_t*>(c.scratch);
     float* scale = reinterpret_cast<float*>(q + rounded_bytes(g.m, g.k));
     const int64_t blocks = g.m * fp8_blocks(g.k);
-    g.rounded = {q, scale, rounded_ld(g.k), 1, 1, g.m};
+    g.rounded = {q, scale, rounded_ld(g.k), 0, 1, g.m};
     launch(c, name, {dim3(blocks_for(blocks, threads / warp_size)), dim3(threads)}, fp8_round_kernel, g.x, q, scale, g.m, g.k, g.rounded.ld);
   }
   const bool rounded = g.rounded.q != nullptr, rowwise = n.attr_flag("rowwise");

@@ -79,6 +79,6 @@ export const fp8 = [
     "x.at(line, depth) : x.at(depth, line)",
     "x.at(line, depth) : x.at(line, depth)",
   ],
-  ["fp8: a scale a row", "fp8.cuh", "scale[row / rows * row_step", "scale[row * row_step"],
+  ["fp8: a scale a row", "fp8.cuh", "scale[(row >> shift) * row_step", "scale[row * row_step"],
   ["fp8: half of each number", "fp8.cuh", "* 256.0f", "* 128.0f"],
 ];
