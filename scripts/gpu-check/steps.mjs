@@ -95,6 +95,10 @@ export function stepsOf({ mode, out }) {
     ),
     bench("bench-kernels", 90, ["gemm", "attention", "rows", "--rounds", "5", ...small]),
     bench("bench-tf32", 30, ["gemm", "--rounds", "3", ...small], { HEDDLE_ALLOW_TF32: "1" }),
+    bench("bench-models", 90, ["inference", "train", "--rounds", "3", ...small]),
+    torchPeer(out, emulated),
+    profile("gemm", "regex:tensor|sm90", out, device, emulated),
+    profile("attention", "regex:attention|gradient", out, device, emulated),
     {
       name: "autotune",
       seconds: 60,
@@ -107,10 +111,6 @@ export function stepsOf({ mode, out }) {
       env: device,
       after: ["build"],
     },
-    bench("bench-models", 90, ["inference", "train", "--rounds", "3", ...small]),
-    torchPeer(out, emulated),
-    profile("gemm", "regex:tensor|sm90", out, device, emulated),
-    profile("attention", "regex:attention|gradient", out, device, emulated),
   ];
 }
 

@@ -5,7 +5,8 @@ import { binding } from "../../lib/binding.ts";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Device } from "../../lib/graph/index.ts";
-import { failureOf, tinyModel } from "../generate/helpers.ts";
+import { sft } from "../../lib/train/sft.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { makeFp8, type RawTensor } from "./fp8-folder.ts";
 import { temporaryFolder } from "./helpers.ts";
@@ -201,4 +202,30 @@ describe("a folder of 8-bit floats", () => {
     const failure = await failureOf(() => LanguageModel.load(folder, { device: new Device(1) }));
     expect(failure).toMatchObject({ code: "INVALID_FILE", message: expect.stringContaining(message) });
   });
+});
+
+test("an adapter over 8-bit floats learns as over the same numbers", async () => {
+  const folder = join(temporaryFolder(), "model");
+  {
+    const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() }, sizes);
+    await model.save(folder);
+  }
+  makeFp8(folder);
+  const losses = async (dtype: "auto" | "f32") => {
+    await using model = await LanguageModel.load(folder, { dtype });
+    const weight = model.model.weight("model.layers.0.mlp.down_proj.weight");
+    expect(weight.dtype).toBe(dtype === "auto" ? "u8" : "f32");
+    const before = await weight.read();
+    const data = sentences.slice(0, 8).map((text) => ({ text }));
+    const seen: number[] = [];
+    const options = { data, maxSteps: 4, learningRate: 1e-2, perDeviceTrainBatchSize: 4, lora: { r: 4 }, seed: 1 };
+    for await (const event of sft(model, options)) if ("loss" in event) seen.push(event.loss);
+    expect(await model.model.weight("model.layers.0.mlp.down_proj.weight").read()).toEqual(before);
+    return seen;
+  };
+  const [eight, numbers] = [await losses("auto"), await losses("f32")];
+  expect(eight.length).toBe(4);
+  expect(eight[3]).toBeLessThan(eight[0]!);
+  for (const [i, loss] of eight.entries()) expect(loss).toBeCloseTo(numbers[i]!, 4);
 });
