@@ -171,6 +171,8 @@ void test_candidates() {
 }
 
 void test_attention() {
+  expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, short sequences", !attention_takes_warpgroups(256, 4096, h100) && !attention_takes_warpgroups(128, 127, h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d));
