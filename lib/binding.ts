@@ -14,6 +14,8 @@ export interface CudaDeviceInfo {
   computeCapability: string;
   memoryBytes: number;
   multiprocessors: number;
+  /** The version of CUDA that the driver speaks. */
+  driver: string;
 }
 
 export interface BuildInfo {
@@ -44,6 +46,9 @@ interface FilesBinding {
   /** The quantised types in their order: lib/graph/dtype.ts says the same. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
   /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
+  /** Blocks of 128 × 128: a byte (e4m3) a number, and f32 scales. */
+  quantiseFp8(numbers: Float32Array, rows: number, columns: number): { bytes: ArrayBuffer; scales: ArrayBuffer };
+  dequantiseFp8(bytes: Uint8Array, scales: Float32Array, rows: number, columns: number): ArrayBuffer;
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
 }
 
@@ -96,6 +101,18 @@ export interface NativeLaneHandle {
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /** When the device has done all that this lane queued. */
   settle(): Promise<void>;
+  /** The ways in which this device can make a product, its own choice first; none on the CPU. Types by number. */
+  variants(
+    m: number,
+    n: number,
+    k: number,
+    a: number,
+    b: number,
+    c: number,
+    layout: "NN" | "NT" | "TN",
+  ): { key: string; names: string[] };
+  /** Which variant makes which product from now on, instead of what was said before. */
+  choose(choices: readonly (readonly [key: string, name: string])[]): void;
   /** Resolves when all ranks have come. */
   join(id: Uint8Array, rank: number, size: number): Promise<void>;
   /** Sums over all ranks, in place: of f32 tensors of this lane, or of some numbers. */
@@ -122,6 +139,7 @@ interface GraphBinding {
   NativeLane: new (
     threads: number,
     cudaDevice?: number,
+    allowTf32?: boolean,
   ) => NativeLaneHandle;
   AbortFlag: new () => AbortFlagHandle;
   NativeProgram: new (description: ProgramDescription) => NativeProgramHandle;

@@ -1,6 +1,9 @@
 // heddle: the whole life of a language model. Public exports only.
 
 export {
+  type AutotuneOptions,
+  type AutotuneReport,
+  autotune,
   type BenchOptions,
   type BenchReport,
   type BenchResult,
@@ -9,6 +12,7 @@ export {
   bench,
   benchSuites,
   markdownSummary,
+  type TunedProduct,
 } from "./bench/index.ts";
 // What the signatures above are made of.
 export type { CeilingName } from "./bench/types.ts";

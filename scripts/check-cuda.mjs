@@ -22,7 +22,8 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
 const tensorKernels = /^tensor_\w*kernel$/;
 /** Those of sm_90a alone, which are empty elsewhere, and what each of them must have there. */
 const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
-const warpgroupInstructions = ["wgmma", "tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
+const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
+const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 644, 120: 652 },
@@ -30,6 +31,7 @@ const spillAllowance = {
   "attention_tensor_backward.cu": { 100: 8 },
   "attention_tensor.cu": { 120: 16 },
   "cache.cu": { 100: 8 },
+  "fp8_linear.cu": { 120: 8 },
   "norm.cu": { 100: 12, 120: 8 },
 };
 const MOST_BYTES = 12e6;
@@ -98,9 +100,9 @@ function judge(source, architecture, stderr) {
     }
     if (found && warpgroupKernels.test(name)) {
       if (architecture === "90a")
-        for (const kind of warpgroupInstructions.filter((kind) => found[kind] === 0))
+        for (const kind of [productOf(name), ...warpgroupInstructions].filter((kind) => found[kind] === 0))
           problems.push(`${name}: expected ${kind}, got none`);
-    } else if (found && tensorKernels.test(name) && found.mma + found["mma.s8"] + found.wgmma === 0)
+    } else if (found && tensorKernels.test(name) && found.mma + found["mma.tf32"] + found["mma.s8"] + found.wgmma === 0)
       problems.push(`${name}: expected instructions of tensor cores, got none`);
   }
   const special = Object.entries(totals)

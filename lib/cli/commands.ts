@@ -38,5 +38,9 @@ export const commands: CommandTable = {
     about: "measure this build on this machine; fail where it became slower",
     load: async () => (await import("./bench.ts")).command,
   },
+  autotune: {
+    about: "measure which kernels of a CUDA device are fastest for a model",
+    load: async () => (await import("./autotune.ts")).command,
+  },
   info: { about: "show this build, this machine, and a model", load: async () => (await import("./info.ts")).command },
 };

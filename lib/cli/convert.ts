@@ -9,8 +9,8 @@ export const command = defineCommand({
     to: { kind: "string", value: "gguf|safetensors", about: "gguf where OUT ends in .gguf, else safetensors" },
     dtype: {
       kind: "string",
-      value: "f32|bf16|f16|q8_0|q4_0|q4_k|q6_k",
-      about: "of the matrices; each keeps its own where not given; quantised ones are for GGUF",
+      value: "f32|bf16|f16|q8_0|q4_0|q4_k|q6_k|fp8",
+      about: "of the matrices; each keeps its own where not given; quantised ones are for GGUF, fp8 is for safetensors",
     },
   },
   without: { model: "the model as the argument IN" },

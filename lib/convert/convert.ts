@@ -7,6 +7,7 @@ import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
 import { unstackExperts } from "../formats/experts.ts";
+import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { ggufName, layoutChange } from "../formats/gguf-names.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
@@ -30,9 +31,10 @@ export interface ConvertOptions extends WriteOptions {
   /**
    * Element type of the matrices. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
    * vectors and position tables are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
-   * matrix that makes the logits is then wider (see quantisedType).
+   * matrix that makes the logits is then wider (see quantisedType). `fp8` is for safetensors: 8-bit floats with a scale for each 128 × 128 for
+   * the matrices of layers, as DeepSeek-V3's and Qwen3-FP8's folders have them, and bf16 for the rest.
    */
-  dtype?: FloatDtype | QuantisedTarget;
+  dtype?: FloatDtype | QuantisedTarget | "fp8";
   /** Of a safetensors output; default 5 GB. */
   maxShardBytes?: number;
 }
@@ -61,8 +63,10 @@ export async function convertModel(
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const { dtype } = options;
   if (dtype !== undefined && !isFloatDtype(dtype)) {
-    if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, dtype);
-    if (to !== "gguf") throw invalidArgument("dtype", "f32, f16 or bf16 for safetensors", dtype);
+    if (dtype === "fp8") {
+      if (to !== "safetensors") throw invalidArgument("dtype", "a type of GGUF", dtype);
+    } else if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, dtype);
+    else if (to !== "gguf") throw invalidArgument("dtype", "f32, f16, bf16 or fp8 for safetensors", dtype);
   }
   const model = await openModelFiles(input);
   try {
@@ -95,7 +99,9 @@ function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: Conve
     const full = to === "gguf" && (stored.shape.length === 1 || name === "transformer.wpe.weight");
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
-    const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head });
+    // gpt_oss's experts lie fused in folders, and stay so.
+    const layer = EIGHT_BITS.test(name) && !(config.modelType === "gpt_oss" && shape.length === 3);
+    const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
     const bytes = () => streamTensor(stored, { dtype: target, change, to, finite: true });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
@@ -106,8 +112,9 @@ function targetType(
   wanted: ConvertOptions["dtype"],
   stored: NumberDtype,
   to: "gguf" | "safetensors",
-  matrix: { shape: readonly number[]; head: boolean },
+  matrix: { shape: readonly number[]; head: boolean; layer: boolean },
 ): NumberDtype {
+  if (wanted === "fp8") return matrix.layer ? "f32" : "bf16";
   if (wanted === undefined) return to === "safetensors" && !isFloatDtype(stored) ? "f32" : stored;
   return isFloatDtype(wanted) ? wanted : quantisedType(wanted, matrix);
 }
@@ -206,10 +213,20 @@ async function toFolder(
   options: ConvertOptions,
 ): Promise<ConvertResult> {
   const planned = planTensors(model, "safetensors", options.dtype).map(({ tensor }) => tensor);
-  const tensors = unstackExperts(planned, model.config);
-  const matrix = tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined;
+  const fp8 = options.dtype === "fp8";
+  const unstacked = unstackExperts(planned, model.config);
+  if (fp8 && !unstacked.some(({ name, shape }) => EIGHT_BITS.test(name) && shape.length === 2))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `fp8: expected matrices …_proj.weight, got a ${model.config.modelType} without`,
+    );
+  const tensors = fp8 ? writeFp8(unstacked) : unstacked;
+  const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined);
   // Everything that can be refused is prepared before the first byte is written.
-  const config = modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype });
+  const config = {
+    ...modelConfigToJson({ ...model.config, dtype: matrix ?? model.config.dtype }),
+    ...(fp8 && { quantization_config: FP8_CONFIG }),
+  };
   const gguf = model.weights.gguf;
   const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
   await makeFolder(output);

@@ -7,7 +7,7 @@ const TARGETS = ["q8_0", "q4_0", "q4_k", "q6_k"] as const;
 /** The quantised types that a conversion may be asked for. */
 export type QuantisedTarget = (typeof TARGETS)[number];
 
-export const dtypeNames = `f32, f16, bf16, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
+export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
 export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
   return TARGETS.includes(dtype as QuantisedTarget);

@@ -71,13 +71,7 @@ type Json = Record<string, unknown>;
 /** config.json → camelCase, with transformers' family rules applied. Types are left for the schema to check. */
 export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Json {
   const unsupported = (message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
-  const quantised = raw.quantization_config;
-  if (quantised !== undefined && quantised !== null) {
-    const method = isObject(quantised) ? quantised.quant_method : undefined;
-    if (modelType !== "gpt_oss" || method !== "mxfp4") {
-      throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
-    }
-  }
+  checkQuantisation(raw.quantization_config, modelType, unsupported);
   const config: Json = {};
   for (const [from, to] of Object.entries(keysOf(modelType))) {
     // null stands for "not set" in config.json.
@@ -104,6 +98,19 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   const dtype = raw.dtype ?? raw.torch_dtype;
   if (typeof dtype === "string" && Object.hasOwn(DTYPES, dtype)) config.dtype = DTYPES[dtype];
   return config;
+}
+
+/** What readers of stored weights know: gpt_oss's MXFP4, and 8-bit floats with a scale for each 128 × 128. */
+function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: string) => HeddleError): void {
+  if (given === undefined || given === null) return;
+  const { quant_method: method, weight_block_size: block } = isObject(given) ? given : ({} as Json);
+  if (type === "gpt_oss" && method === "mxfp4") return;
+  if (method !== "fp8")
+    throw unsupported(`quantization_config: checkpoints quantised by ${describe(method)} cannot be read`);
+  if (!Array.isArray(block) || block.length !== 2 || block.some((n) => n !== 128))
+    throw unsupported(
+      `quantization_config: weight_block_size: expected [128, 128], got ${JSON.stringify(block)?.slice(0, 100)}`,
+    );
 }
 
 function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig>> {

@@ -4,7 +4,7 @@
 import { HeddleError } from "../errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { isFloatDtype, pieceOf, weightBytes } from "./dtype.ts";
-import type { TensorData } from "./tensor-data.ts";
+import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
 /** Made of others in the file: how, and which those are. */
@@ -57,7 +57,7 @@ function singleStacks(weights: WeightSource, count: number): Map<string, Stack> 
 }
 
 function stackOf(weights: WeightSource, name: string, parts: readonly string[]): StoredTensor {
-  const first = weights.tensor(parts[0]!);
+  const { fp8: _, ...first } = weights.tensor(parts[0]!);
   for (const part of parts) {
     const { dtype, shape } = weights.tensor(part);
     if (dtype === first.dtype && String(shape) === String(first.shape)) continue;
@@ -70,7 +70,11 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
     shape: [parts.length, ...first.shape],
     bytes: first.bytes * parts.length,
     *made() {
-      for (const part of parts) yield bytesOf(weights.tensor(part));
+      for (const part of parts) {
+        const tensor = weights.tensor(part);
+        if (tensor.made) yield* tensor.made();
+        else yield bytesOf(tensor);
+      }
     },
   };
 }
@@ -200,19 +204,6 @@ export function unstackExperts(tensors: readonly TensorData[], config: ModelConf
 }
 
 const STACK = /^(.*\.mlp\.experts)\.(gate|up|down)_proj\.(weight|bias)$/;
-
-/** The whole of a tensor's bytes. */
-async function collect(tensor: TensorData): Promise<Uint8Array> {
-  const given = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
-  if (given instanceof Uint8Array) return given;
-  const out = new Uint8Array(weightBytes(tensor.dtype, tensor.shape));
-  let at = 0;
-  for await (const chunk of given) {
-    out.set(chunk, at);
-    at += chunk.length;
-  }
-  return out;
-}
 
 /** A stack's experts one by one; it is read when the first is written, and given up with the last. */
 function singles(tensor: TensorData): TensorData[] {

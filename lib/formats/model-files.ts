@@ -8,6 +8,7 @@ import { modelConfigFromGguf } from "./config-gguf.ts";
 import { readEmbeddingConfig } from "./embedding-config.ts";
 import { stackExperts } from "./experts.ts";
 import { FAMILY_FORMATS } from "./families.ts";
+import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
@@ -66,7 +67,7 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
   const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
   return {
     config,
-    weights: stackExperts(renamed, config),
+    weights: stackExperts(readFp8(renamed), config),
     layout: weightLayout(config, "safetensors"),
     generation: await readGenerationConfig(folder),
     card,

@@ -64,7 +64,8 @@ function buildHeader(tensors: readonly TensorData[], metadata: Record<string, st
     if (names.has(tensor.name)) throw invalidArgument("tensor name", "each name once", tensor.name);
     names.add(tensor.name);
     const end = offset + tensorBytes(tensor);
-    const entry = { dtype: storedName(tensor.name, tensor.dtype), shape: tensor.shape, data_offsets: [offset, end] };
+    const dtype = tensor.stored ?? storedName(tensor.name, tensor.dtype);
+    const entry = { dtype, shape: tensor.shape, data_offsets: [offset, end] };
     parts.push(`${JSON.stringify(tensor.name)}:${JSON.stringify(entry)}`);
     offset = end;
   }

@@ -15,7 +15,7 @@ const STORED_DTYPES: Readonly<Record<string, { bits: number; dtype?: WeightDtype
   U8: { bits: 8, dtype: "u8" },
   BOOL: { bits: 8 },
   I8: { bits: 8 },
-  F8_E4M3: { bits: 8 },
+  F8_E4M3: { bits: 8, dtype: "u8" }, // its bytes; fp8.ts makes numbers of them
   F8_E5M2: { bits: 8 },
   F8_E8M0: { bits: 8 },
   I16: { bits: 16 },
@@ -37,7 +37,7 @@ const HEADER_LIMITS = { depth: 8, values: 1_500_000, keys: 131_073, stringBytes:
 
 export interface SafetensorsEntry {
   name: string;
-  /** As written in the file, for example "F8_E4M3". */
+  /** As written in the file, for example "BF16". */
   storedDtype: string;
   /** Absent for types heddle does not compute with. */
   dtype?: WeightDtype;

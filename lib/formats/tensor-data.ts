@@ -9,6 +9,8 @@ type Chunks = Uint8Array | AsyncIterable<Uint8Array>;
 export interface TensorData {
   name: string;
   dtype: WeightDtype;
+  /** What a safetensors file calls the type, where that is not its name in capitals. */
+  stored?: string;
   /** Row-major, last dimension contiguous. */
   shape: readonly number[];
   /** Little endian. */
@@ -85,4 +87,17 @@ export async function writeTensor(sink: FileSink, tensor: TensorData, signal: Ab
     await sink.write(chunk);
   }
   if (written !== expected) throw invalidArgument(`tensor ${tensor.name}: bytes`, `${expected} bytes`, written);
+}
+
+/** The whole of a tensor's bytes. */
+export async function collect(tensor: TensorData): Promise<Uint8Array> {
+  const given = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
+  if (given instanceof Uint8Array) return given;
+  const out = new Uint8Array(weightBytes(tensor.dtype, tensor.shape));
+  let at = 0;
+  for await (const chunk of given) {
+    out.set(chunk, at);
+    at += chunk.length;
+  }
+  return out;
 }

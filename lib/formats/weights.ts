@@ -3,6 +3,7 @@ import { open, readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import type { WeightDtype } from "./dtype.ts";
+import type { StoredFp8 } from "./fp8.ts";
 import { openGguf } from "./gguf.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { exists, ioError, readJson } from "./io.ts";
@@ -29,6 +30,8 @@ export interface StoredTensor extends TensorInfo {
   offset: number;
   /** Where it does not lie as it is shaped (a stack of experts): its bytes, part by part. `file` and `offset` are a part's. */
   made?: () => Iterable<Uint8Array>;
+  /** Of a matrix of 8-bit floats that lies at `offset`, a byte a number; `dtype`, `bytes` and `made` are of what it stands for. */
+  fp8?: StoredFp8;
 }
 
 /** Weights in one or more mapped files. Nothing is read before a tensor's bytes are. */

@@ -7,7 +7,7 @@ import { type GenerationConfig, generationConfigToJson } from "../formats/genera
 import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
-import { type FloatDType, isQuantised } from "../graph/index.ts";
+import { type FloatDType, isFloat } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
@@ -393,7 +393,7 @@ export class LanguageModel {
     const largest = this.model.weightNames
       .map((name) => this.model.weight(name))
       .reduce((a, b) => (b.elements > a.elements ? b : a));
-    return isQuantised(largest.dtype) ? "f32" : (largest.dtype as FloatDType);
+    return isFloat(largest.dtype) ? largest.dtype : "f32";
   }
 }
 

@@ -22,11 +22,13 @@ export interface LoadModelOptions {
   device?: string | Device | undefined;
   /** Worker threads of the CPU; all cores where not given. */
   threads?: number | undefined;
+  /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
+  allowTf32?: boolean | undefined;
   /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
   dtype?: FloatDType | "auto" | undefined;
   /**
    * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
-   * before quantised ones and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
+   * before quantised ones, to e4m3 by groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
    */
   quantizedActivations?: QuantizedActivations | undefined;
   /** Called as weights come in. */

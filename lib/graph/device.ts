@@ -1,6 +1,7 @@
 import { availableParallelism } from "node:os";
 import { binding, type NativeLaneHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { knownChoices } from "./tuning.ts";
 
 /** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */
 export class Device {
@@ -8,13 +9,16 @@ export class Device {
   /** `cpu`, `cuda:0` … */
   readonly name: string;
   readonly threads: number;
+  /** Whether products of f32 round their operands to tf32. */
+  readonly allowTf32: boolean;
   /** @internal */ readonly lane: NativeLaneHandle;
 
-  /** @internal */ constructor(threads: number, cudaDevice?: number) {
+  /** @internal */ constructor(threads: number, cudaDevice?: number, allowTf32 = false) {
     this.kind = cudaDevice === undefined ? "cpu" : "cuda";
     this.name = cudaDevice === undefined ? "cpu" : `cuda:${cudaDevice}`;
     this.threads = threads;
-    this.lane = new binding.NativeLane(threads, cudaDevice);
+    this.allowTf32 = allowTf32;
+    this.lane = new binding.NativeLane(threads, cudaDevice, allowTf32);
   }
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
@@ -31,16 +35,26 @@ export interface DeviceOptions {
   device?: string | Device | undefined;
   /** Worker threads of the CPU; HEDDLE_THREADS or the number of cores where not given. */
   threads?: number | undefined;
+  /**
+   * On CUDA devices: f32 matrix products round their operands to tf32 (10 bits after the point instead of 23) and use tensor cores, as
+   * `torch.backends.cuda.matmul.allow_tf32` does. HEDDLE_ALLOW_TF32=1, or else false, where not given. It says nothing to the CPU.
+   */
+  allowTf32?: boolean | undefined;
 }
 
 /**
  * The device of a name: `auto`, `cpu`, `cuda`, `cuda:N`. One lane serves every model on a device in this thread.
  * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED where the device is not there
  */
-export function openDevice({ device = process.env.HEDDLE_DEVICE || "auto", threads }: DeviceOptions = {}): Device {
+export function openDevice({
+  device = process.env.HEDDLE_DEVICE || "auto",
+  threads,
+  allowTf32 = process.env.HEDDLE_ALLOW_TF32 === "1",
+}: DeviceOptions = {}): Device {
   if (device instanceof Device) return device;
+  if (typeof allowTf32 !== "boolean") throw invalidArgument("allowTf32", "true or false", allowTf32);
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
-  if (device.startsWith("cuda")) return openCuda(device);
+  if (device.startsWith("cuda")) return openCuda(device, allowTf32);
   if (device === "auto") tellOfCuda();
   const count = threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : availableParallelism());
   if (!Number.isInteger(count) || count < 1 || count > 1024)
@@ -71,7 +85,7 @@ function tellOfCuda(): void {
     );
 }
 
-function openCuda(name: string): Device {
+function openCuda(name: string, allowTf32: boolean): Device {
   const { built, devices: present, problem } = binding.info().cuda;
   const index = Number(name.split(":")[1] ?? 0);
   if (index >= present.length)
@@ -80,7 +94,11 @@ function openCuda(name: string): Device {
       `device: expected one that is there (cpu${present.map((d) => `, cuda:${d.index}`).join("")}), got ${name} (${built ? `${present.length} CUDA devices${problem ? `: ${problem}` : ""}` : "a build without CUDA"})`,
     );
   // One thread queues the kernels.
-  return kept(`cuda/${index}`, () => new Device(1, index));
+  return kept(`cuda/${index}${allowTf32 ? "/tf32" : ""}`, () => {
+    const opened = new Device(1, index, allowTf32);
+    opened.lane.choose([...knownChoices(present[index]!)]);
+    return opened;
+  });
 }
 
 /** What this build and this machine offer. */

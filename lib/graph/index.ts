@@ -10,6 +10,7 @@ export * from "./ops/attention.ts";
 export * from "./ops/elementwise.ts";
 export * from "./ops/embedding.ts";
 export * from "./ops/experts.ts";
+export * from "./ops/fp8.ts";
 export * from "./ops/layout.ts";
 export * from "./ops/linear.ts";
 export * from "./ops/loss.ts";

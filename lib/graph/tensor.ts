@@ -23,6 +23,8 @@ export class Tensor {
   readonly shape: readonly number[];
   /** Whether ops may write it; false where it maps a file. */
   readonly writable: boolean;
+  /** Of a matrix of 8-bit floats (its bytes, u8): the scale of each 128 × 128 of it. */
+  readonly scale: Tensor | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
 
   private constructor(
@@ -31,12 +33,14 @@ export class Tensor {
     shape: readonly number[],
     native: NativeTensorHandle,
     writable: boolean,
+    scale?: Tensor,
   ) {
     this.device = device;
     this.dtype = dtype;
     this.shape = shape;
     this.native = native;
     this.writable = writable;
+    this.scale = scale;
   }
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
@@ -67,6 +71,11 @@ export class Tensor {
     return t;
   }
 
+  /** The bytes of 8-bit floats (e4m3) with their blocks' scales: the numbers that fp8Linear multiplies by. */
+  static fp8(bytes: Tensor, scale: Tensor): Tensor {
+    return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, scale);
+  }
+
   get elements(): number {
     return elements(this.shape);
   }
@@ -94,6 +103,10 @@ export class Tensor {
   /** The elements as numbers, whatever floating or quantised type they are stored in. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
+    if (this.scale) {
+      const [scales, [rows, columns]] = [await this.scale.read(), this.shape as [number, number]];
+      return new Float32Array(binding.dequantiseFp8(data as Uint8Array, scales as Float32Array, rows, columns));
+    }
     if (isQuantised(this.dtype))
       return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[this.dtype], DTYPES.f32, 0).bytes);
     return data instanceof Float32Array ? data : toFloat32(this.dtype, data);

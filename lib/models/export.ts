@@ -9,13 +9,13 @@ import { widened, widenedShape } from "./widen.ts";
 
 /** A tensor on its way to a file, in `dtype`; its bytes are read from the device when its turn comes. */
 export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec?: WeightSpec): TensorData {
-  const shape = isQuantised(tensor.dtype) ? widenedShape(tensor, spec) : tensor.shape;
+  const quantised = isQuantised(tensor.dtype) || tensor.scale !== undefined;
+  const shape = quantised ? widenedShape(tensor, spec) : tensor.shape;
   return {
     name,
     dtype,
     shape,
     bytes: async () => {
-      const quantised = isQuantised(tensor.dtype);
       const data = quantised ? await widened(tensor, spec) : await tensor.read();
       const from = quantised ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
@@ -29,7 +29,7 @@ export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): T
   const specs = modelWeights(model.config);
   const tensors = model.weightNames.map((name) => {
     const tensor = model.weight(name);
-    const stored = isQuantised(tensor.dtype) ? "f32" : (tensor.dtype as FloatDType);
+    const stored = isQuantised(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
     return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
   return unstackExperts(tensors, model.config);

@@ -8,6 +8,7 @@ import {
   dropout,
   expertLinear,
   type FloatDType,
+  fp8Linear,
   input,
   isFloat,
   isQuantised,
@@ -23,6 +24,7 @@ import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, layerCache, layerTensor } from "./cache-shape.ts";
 import type { Model } from "./model.ts";
+import { scaleName } from "./widen.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
 export interface Rows {
@@ -95,7 +97,11 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
       const turned = transposed && !isQuantised(w.dtype);
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
-      let y = linear(x, w, bias, { transposed: turned, rowwise, activations });
+      const { scale: scales } = model.weight(`${prefix}.weight`);
+      let y =
+        scales && w.dtype === "u8"
+          ? fp8Linear(x, w, weight(scaleName(`${prefix}.weight`)), bias, { rowwise, activations })
+          : linear(x, w, bias, { transposed: turned, rowwise, activations });
       for (const { layers, config } of adapters) {
         const low = layers.get(prefix);
         if (!low) continue;

@@ -2,12 +2,20 @@ import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
+import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
 import type { StoredTensor } from "../formats/weights.ts";
-import { type Device, type FloatDType, isQuantised, type QuantizedActivations, Tensor } from "../graph/index.ts";
+import {
+  type Device,
+  type FloatDType,
+  FP8_BLOCK,
+  isQuantised,
+  type QuantizedActivations,
+  Tensor,
+} from "../graph/index.ts";
 import { shapeOf, type WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { Model } from "./model.ts";
-import { asFloating } from "./widen.ts";
+import { asFloating, scaleName } from "./widen.ts";
 
 /** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
 export interface NamedWeights {
@@ -53,7 +61,9 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
           "INVALID_FILE",
           `${name}: expected (${shape.join(", ")}) by the configuration, got (${t.shape.join(", ")})`,
         );
-      tensors.set(name, await place(t, spec, await source.rewritten?.(name), dtype, device));
+      if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
+        await placeFp8(name, t, t.fp8, device, tensors);
+      else tensors.set(name, await place(t, spec, await source.rewritten?.(name), dtype, device));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
@@ -63,6 +73,20 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
     for (const t of tensors.values()) t.dispose();
     throw error;
   }
+}
+
+async function placeFp8(
+  name: string,
+  t: StoredTensor,
+  fp8: StoredFp8,
+  device: Device,
+  tensors: Map<string, Tensor>,
+): Promise<void> {
+  const [rows, columns] = t.shape as [number, number];
+  const shape = [Math.ceil(rows / FP8_BLOCK), Math.ceil(columns / FP8_BLOCK)];
+  const scale = await Tensor.from(device, "f32", shape, fp8.scales());
+  tensors.set(scaleName(name), scale);
+  tensors.set(name, Tensor.fp8(Tensor.mapped(device, "u8", t.shape, t.file, t.offset), scale));
 }
 
 /** An additional weight means that the model computes something else than the configuration says. */

@@ -15,7 +15,7 @@ import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
-import { widened, widenedShape } from "./widen.ts";
+import { scaleName, widened, widenedShape } from "./widen.ts";
 
 /** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
 export class Model {
@@ -204,6 +204,7 @@ export class Model {
       const shape = widenedShape(stored, spec);
       this.all.set(name, await Tensor.from(this.device, "f32", shape, await widened(stored, spec)));
       stored.dispose();
+      if (stored.scale) this.remove(scaleName(name));
       this.programs.clear();
     }
   }

@@ -20,3 +20,8 @@ export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Pro
 export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): readonly number[] {
   return spec ? shapeOf(spec, "f32") : tensor.shape;
 }
+
+/** The name that the scales of an 8-bit weight have among a model's tensors. */
+export function scaleName(weight: string): string {
+  return `${weight}_scale_inv`;
+}

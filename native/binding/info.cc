@@ -23,6 +23,7 @@ static Napi::Object device_object(Napi::Env env, const CudaDevice& device) {
   object.Set("index", device.index);
   object.Set("name", device.name);
   object.Set("computeCapability", std::to_string(device.major) + "." + std::to_string(device.minor));
+  object.Set("driver", device.driver);
   object.Set("memoryBytes", static_cast<double>(device.memory_bytes));
   object.Set("multiprocessors", device.multiprocessors);
   return object;

@@ -37,7 +37,8 @@ Napi::Function LaneHandle::define(Napi::Env env) {
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
                       InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
-                      InstanceMethod<&LaneHandle::run>("run")});
+                      InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
+                      InstanceMethod<&LaneHandle::choose>("choose")});
 }
 
 LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(info.Env()) {
@@ -46,7 +47,7 @@ LaneHandle::LaneHandle(const Napi::CallbackInfo& info) : ObjectWrap(info), env_(
     const int threads = static_cast<int>(integer(info[0], "threads", 1024));
     if (threads < 1) throw invalid_argument("threads: expected 1 or more, got 0");
     std::shared_ptr<Accelerator> accelerator;
-    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)));
+    if (info.Length() > 1 && !info[1].IsUndefined()) accelerator = open_cuda(static_cast<int>(integer(info[1], "device", 1024)), info.Length() > 2 && info[2].ToBoolean());
     lane_ = std::make_unique<Lane>(threads, std::move(accelerator));
     settle_ = Napi::ThreadSafeFunction::New(env_, Napi::Function::New(env_, [](const Napi::CallbackInfo&) {}), "heddle lane", 0, 1);
     settle_.Unref(env_);
@@ -221,6 +222,48 @@ Napi::Value LaneHandle::join(const Napi::CallbackInfo& info) {
 }
 
 // allReduce(tensors): adds up f32 tensors over all ranks. allReduce(numbers): a Float64Array's, into it.
+// variants(m, n, k, a, b, c, layout) -> { key, names }: types by number, layout NN, NT or TN. No names on the CPU.
+Napi::Value LaneHandle::variants(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    const auto size = [&](size_t i, const char* name) {
+      const int64_t n = integer(info[i], name, 1LL << 40);
+      if (n < 1) throw invalid_argument(std::string(name) + ": expected 1 or more, got 0");
+      return n;
+    };
+    const auto type = [&](size_t i, const char* name) { return static_cast<DType>(integer(info[i], name, static_cast<double>(DType::count) - 1)); };
+    const std::string layout = info[6].IsString() ? info[6].As<Napi::String>().Utf8Value() : "";
+    if (layout != "NN" && layout != "NT" && layout != "TN") throw invalid_argument("layout: expected NN, NT or TN, got " + layout);
+    const ProductDescription product{size(0, "m"), size(1, "n"), size(2, "k"), type(3, "a"), type(4, "b"), type(5, "c"), layout[0] == 'T', layout[1] == 'T'};
+    const std::shared_ptr<Accelerator> device = accelerator();
+    const ProductVariants found = device ? device->product_variants(product) : ProductVariants{};
+    Napi::Array names = Napi::Array::New(info.Env(), found.names.size());
+    for (size_t i = 0; i < found.names.size(); ++i) names.Set(static_cast<uint32_t>(i), found.names[i]);
+    Napi::Object result = Napi::Object::New(info.Env());
+    result.Set("key", found.key);
+    result.Set("names", names);
+    return result;
+  });
+}
+
+// choose(choices: [key, name][]): which variant makes which product, instead of what was said before
+Napi::Value LaneHandle::choose(const Napi::CallbackInfo& info) {
+  return guard(info, [&]() -> Napi::Value {
+    const auto wrong = [] { return invalid_argument("choices: expected pairs of a key and a name, got something else"); };
+    if (!info[0].IsArray()) throw wrong();
+    const Napi::Array list = info[0].As<Napi::Array>();
+    std::map<std::string, std::string> choices;
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+      const Napi::Value item = list.Get(i);
+      if (!item.IsArray()) throw wrong();
+      const Napi::Value key = item.As<Napi::Array>().Get(uint32_t{0}), name = item.As<Napi::Array>().Get(uint32_t{1});
+      if (!key.IsString() || !name.IsString()) throw wrong();
+      choices[key.As<Napi::String>().Utf8Value()] = name.As<Napi::String>().Utf8Value();
+    }
+    if (const std::shared_ptr<Accelerator> device = accelerator()) device->choose_variants(std::move(choices));
+    return info.Env().Undefined();
+  });
+}
+
 Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     if (!info[0].IsArray()) {

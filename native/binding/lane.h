@@ -12,7 +12,7 @@
 
 namespace heddle {
 
-// class NativeLane { constructor(threads, cudaDevice?); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
+// class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout); choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
 // join(id, rank, size); allReduce(tensors);
 // run(executable, symbols, inputs, outputBytes, flag) }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
@@ -35,6 +35,8 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   Napi::Value all_reduce(const Napi::CallbackInfo& info);
   Napi::Value write(const Napi::CallbackInfo& info);
   Napi::Value run(const Napi::CallbackInfo& info);
+  Napi::Value variants(const Napi::CallbackInfo& info);
+  Napi::Value choose(const Napi::CallbackInfo& info);
 
   // Queues `work` for the lane; `keep` stays referenced until the promise settles, which it does with `result`.
   Napi::Value post(Napi::Env env, std::function<void(Lane&)> work, Napi::Value result, std::vector<Napi::Value> keep);

@@ -107,6 +107,7 @@ std::vector<std::string> cpu_isas() {
 void register_cpu_kernels() {
   cpu::register_linear();
   cpu::register_quant();
+  cpu::register_fp8();
   cpu::register_attention();
   cpu::register_logprob();
   cpu::register_norms();

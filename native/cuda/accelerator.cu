@@ -32,7 +32,7 @@ void check_cuda(cudaError_t status, const char* call) {
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
-CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std::to_string(index)) {
+CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
   const std::vector<CudaDevice> devices = cuda_devices();
   if (index < 0 || index >= static_cast<int>(devices.size())) {
     const std::string problem = cuda_problem();
@@ -52,7 +52,7 @@ CudaAccelerator::CudaAccelerator(int index) : index_(index), name_("cuda:" + std
   }
   check_cuda(status, "cudaFuncGetAttributes");
   // Code for 9.0 is always that of sm_90a: no other is built.
-  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps()};
+  properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps(), tf32};
   try {
     open();
   } catch (...) {
@@ -85,6 +85,26 @@ void CudaAccelerator::close() noexcept {
 }
 
 void CudaAccelerator::make_current() const { check_cuda(cudaSetDevice(index_), "cudaSetDevice"); }
+
+ProductVariants CudaAccelerator::product_variants(const ProductDescription& p) const {
+  GemmShape shape{p.m, p.n, p.k, p.a, p.b, p.c, p.a_transposed, p.b_transposed};
+  const auto whole_pieces = [](int64_t row, DType type) { return row * static_cast<int64_t>(dtype_bytes(type)) % 16 == 0; };
+  shape.aligned = whole_pieces(p.a_transposed ? p.m : p.k, p.a) && whole_pieces(p.b_transposed ? p.k : p.n, p.b);
+  shape.workspace_bytes = gemm_workspace(p.m, p.n, p.k);
+  ProductVariants variants{gemm_key(shape), {}};
+  for (const GemmChoice& c : gemm_candidates(shape, properties_)) variants.names.push_back(variant_name(c));
+  return variants;
+}
+
+void CudaAccelerator::choose_variants(std::map<std::string, std::string> choices) {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  measured_ = std::make_shared<GemmTable>(std::move(choices));
+}
+
+std::shared_ptr<const GemmTable> CudaAccelerator::measured_choices() const {
+  std::lock_guard<std::mutex> lock(measured_mutex_);
+  return measured_;
+}
 
 void* CudaAccelerator::allocate(size_t bytes) {
   make_current();

@@ -14,6 +14,7 @@ struct DeviceProperties {
   int multiprocessors = 1;
   size_t shared_bytes = 99 << 10;  // that a block may ask for
   bool sm90a = false;         // this build's code for the device is that of sm_90a
+  bool tf32 = false;          // the caller lets products of f32 round their operands to tf32
 };
 
 // c (m, n) = a (m, k) b (k, n)
@@ -31,6 +32,7 @@ enum class GemmKernel {
   few_rows,      // a warp an element of c
   multiply_add,  // f32 arithmetic
   tensor,        // bf16 by mma.sync (sm_80)
+  tensor_tf32,   // f32 rounded to tf32, by mma.sync (sm_80)
   warpgroup,     // bf16 by wgmma and TMA (sm_90a)
 };
 
@@ -86,23 +88,37 @@ inline double busy(int64_t tiles, int multiprocessors) {
   return static_cast<double>(tiles) / static_cast<double>(rounds * multiprocessors);
 }
 
+// Large tiles read less; three stages of them fit everywhere, a fourth where shared memory is 128 KB. A stage has the same bytes for bf16
+// (64 depths) and tf32 (32).
+inline GemmKernel tensor_kernel_of(const GemmShape& g) { return g.a == DType::bf16 ? GemmKernel::tensor : GemmKernel::tensor_tf32; }
+inline GemmChoice large_tiles(const GemmShape& g, const DeviceProperties& device) {
+  return {tensor_kernel_of(g), 128, 128, device.shared_bytes >= (size_t{128} << 10) ? 4 : 3, 1, g.k};
+}
+inline GemmChoice small_tiles(const GemmShape& g) { return {tensor_kernel_of(g), 64, 64, 3, 1, g.k}; }
+
+// Of products that tensor cores make at all.
+inline bool takes_warpgroups(const GemmShape& g, const DeviceProperties& device) {
+  return g.a == DType::bf16 && device.capability == 90 && device.sm90a && g.k >= gemm_depth;
+}
+inline GemmChoice wide_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 256, 4, 1, g.k}; }
+inline GemmChoice half_warpgroups(const GemmShape& g) { return {GemmKernel::warpgroup, 128, 128, 6, 1, g.k}; }
+
 // g.m, g.n > 0
 inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device) {
   if (g.m <= few_rows && !g.a_transposed && g.b_transposed && !g.rowwise) return {GemmKernel::few_rows, 1, 1, 1, 1, g.k};
-  const bool tensor_cores = g.a == DType::bf16 && g.b == DType::bf16 && g.aligned && !(g.a_transposed && g.b_transposed) &&
+  const bool bf16 = g.a == DType::bf16 && g.b == DType::bf16, tf32 = device.tf32 && g.a == DType::f32 && g.b == DType::f32;
+  const bool tensor_cores = (bf16 || tf32) && g.aligned && !(g.a_transposed && g.b_transposed) &&
                             (g.c == DType::f32 || (g.c == DType::bf16 && !g.accumulate));
   if (!tensor_cores) return with_splits(g, device, 2, {GemmKernel::multiply_add, 64, 64, 1, 1, 0});
 
   const int64_t wanted = device.multiprocessors;
-  // Three stages of large tiles fit everywhere; a fourth where shared memory is 128 KB.
-  const int stages = device.shared_bytes >= (size_t{128} << 10) ? 4 : 3;
-  const GemmChoice large{GemmKernel::tensor, 128, 128, stages, 1, g.k}, small{GemmKernel::tensor, 64, 64, 3, 1, g.k};
+  const GemmChoice large = large_tiles(g, device), small = small_tiles(g);
   if (g.rowwise) return large;  // whatever m is
-  if (device.capability == 90 && device.sm90a && g.k >= gemm_depth && !g.accumulate) {
+  if (takes_warpgroups(g, device)) {
     // A tile of 128 x 256 reads least; half of it where multiprocessors would be idle for longer than that saves.
     const double wide = busy(gemm_tiles(g, 128, 256), device.multiprocessors), half = busy(gemm_tiles(g, 128, 128), device.multiprocessors);
-    if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return {GemmKernel::warpgroup, 128, 256, 4, 1, g.k};
-    if (half >= 0.7) return {GemmKernel::warpgroup, 128, 128, 6, 1, g.k};
+    if (g.n > 128 && wide >= 0.7 && wide >= 0.9 * half) return wide_warpgroups(g);
+    if (half >= 0.7) return half_warpgroups(g);
   }
   // Large tiles read less. Small ones, and then parts of the depth, where large ones would be empty or leave multiprocessors idle.
   if (g.m > 64 && g.n > 64) {
@@ -112,6 +128,10 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
   }
   return with_splits(g, device, 2, small);
 }
+
+// Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than weights that become numbers
+// one by one.
+inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
 
 // Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {

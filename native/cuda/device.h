@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <mutex>
 
-#include "cuda/choice.h"
+#include "cuda/tuning.h"
 #include "runtime/accelerator.h"
 
 namespace heddle {
@@ -15,10 +15,14 @@ void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
 class CudaAccelerator final : public Accelerator {
  public:
-  explicit CudaAccelerator(int index);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
+  CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED where there is none, or none that this build has kernels for
   ~CudaAccelerator() override;
 
   const std::string& name() const override { return name_; }
+  bool allows_tf32() const override { return properties_.tf32; }
+  ProductVariants product_variants(const ProductDescription& product) const override;
+  void choose_variants(std::map<std::string, std::string> choices) override;
+  std::shared_ptr<const GemmTable> measured_choices() const;
   void* allocate(size_t bytes) override;
   void release(void* data) noexcept override;
   void* allocate_host(size_t bytes) override;
@@ -66,6 +70,8 @@ class CudaAccelerator final : public Accelerator {
   Stage stages_[2];
   int stage_ = 0;
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
+  mutable std::mutex measured_mutex_;
+  std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
   std::mutex zeroing_mutex_;
   cudaStream_t zeroing_ = nullptr;  // allocation may happen on any thread, and stream_ belongs to the lane's
 };

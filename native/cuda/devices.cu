@@ -6,6 +6,8 @@
 namespace heddle {
 namespace {
 
+std::string version_text(int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); }
+
 // The number of devices; where there is none, why not.
 int count_devices(std::string& problem) {
   int count = 0;
@@ -16,9 +18,8 @@ int count_devices(std::string& problem) {
   cudaDriverGetVersion(&driver);  // 0: there is no driver
   cudaRuntimeGetVersion(&needed);
   cudaGetLastError();
-  const auto version = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
   if (status == cudaErrorInsufficientDriver && driver > 0)
-    problem = "the driver is of CUDA " + version(driver) + ", this build needs one of CUDA " + version(needed) + " or newer";
+    problem = "the driver is of CUDA " + version_text(driver) + ", this build needs one of CUDA " + version_text(needed) + " or newer";
   else if (status != cudaErrorInsufficientDriver && status != cudaErrorNoDevice)
     problem = cudaGetErrorString(status);  // a machine whose CUDA is broken still computes on the CPU
   return 0;
@@ -47,12 +48,15 @@ std::vector<CudaDevice> cuda_devices() {
     device.minor = properties.minor;
     device.memory_bytes = properties.totalGlobalMem;
     device.multiprocessors = properties.multiProcessorCount;
+    int driver = 0;
+    cuda::check_cuda(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+    device.driver = version_text(driver);
     device.shared_bytes = properties.sharedMemPerBlockOptin;
     devices.push_back(device);
   }
   return devices;
 }
 
-std::shared_ptr<Accelerator> open_cuda(int index) { return std::make_shared<cuda::CudaAccelerator>(index); }
+std::shared_ptr<Accelerator> open_cuda(int index, bool tf32) { return std::make_shared<cuda::CudaAccelerator>(index, tf32); }
 
 }  // namespace heddle

@@ -17,13 +17,15 @@ struct CudaDevice {
   size_t memory_bytes = 0;
   int multiprocessors = 0;
   size_t shared_bytes = 0;  // that a block may ask for
+  std::string driver;       // the version of CUDA that its driver speaks
 };
 
 bool cuda_built();                        // false: compiled without nvcc
 std::vector<CudaDevice> cuda_devices();   // empty where there is no driver or no GPU
 std::string cuda_problem();               // why it is empty, where a driver is there all the same; else empty
 
-// A stream of its own on device `index`. Throws UNSUPPORTED where there is no such device.
-std::shared_ptr<Accelerator> open_cuda(int index);
+// A stream of its own on device `index`. tf32: products of f32 may use tensor cores, which round their operands to 10 bits after the point.
+// Throws UNSUPPORTED where there is no such device.
+std::shared_ptr<Accelerator> open_cuda(int index, bool tf32 = false);
 
 }  // namespace heddle

@@ -204,7 +204,7 @@ template <class Rows> struct BlockWeights {
     float sum = 0, values[run_elements];
     for (int64_t r = lane; r < K / run_elements; r += warp_size) {
       const Run run = w.run(row, r);
-      load_run(x, x_at + r * run_elements, values);
+      load_elements(x, x_at + r * run_elements, values);
       HEDDLE_UNROLL
       for (int e = 0; e < run_elements; ++e) sum += values[e] * run[e];
     }

@@ -61,17 +61,33 @@ __device__ inline void finish(const Gemm& g, int64_t column, const float (&sum)[
   }
 }
 
-// b stored (n, k). A warp makes one column of up to four rows.
-__global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
+constexpr int lane_elements = 8;
+
+// b stored (n, k). A warp makes one column of up to four rows; a lane takes eight neighbours at a time where all rows are whole eights.
+template <bool eights> __global__ void __launch_bounds__(few_threads) few_rows_kernel(Gemm g) {
   const int lane = threadIdx.x % warp_size;
   const int64_t column = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
   if (column >= g.n) return;  // whole warps
   float sum[most_rows] = {};
-  for (int64_t k = lane; k < g.k; k += warp_size) {
-    const float weight = g.b[column * g.ldb + k];
-    HEDDLE_UNROLL
-    for (int i = 0; i < most_rows; ++i)
-      if (i < g.m) sum[i] += g.a[i * g.lda + k] * weight;
+  if constexpr (eights) {
+    for (int64_t k = lane * lane_elements; k < g.k; k += warp_size * lane_elements) {
+      float weights[lane_elements], x[lane_elements];
+      load_elements(g.b, column * g.ldb + k, weights);
+      HEDDLE_UNROLL
+      for (int i = 0; i < most_rows; ++i) {
+        if (i >= g.m) break;
+        load_elements(g.a, i * g.lda + k, x);
+        HEDDLE_UNROLL
+        for (int e = 0; e < lane_elements; ++e) sum[i] += x[e] * weights[e];
+      }
+    }
+  } else {
+    for (int64_t k = lane; k < g.k; k += warp_size) {
+      const float weight = g.b[column * g.ldb + k];
+      HEDDLE_UNROLL
+      for (int i = 0; i < most_rows; ++i)
+        if (i < g.m) sum[i] += g.a[i * g.lda + k] * weight;
+    }
   }
   finish(g, column, sum);
 }
@@ -88,7 +104,7 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_f
     for (int i = 0; i < most_rows; ++i) {
       if (i >= g.m) break;
       float x[run_elements];
-      load_run(g.a, i * g.lda + r * run_elements, x);
+      load_elements(g.a, i * g.lda + r * run_elements, x);
       HEDDLE_UNROLL
       for (int e = 0; e < run_elements; ++e) sum[i] += x[e] * run[e];
     }
@@ -100,21 +116,26 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) quantised_f
 
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g) {
   const Grid grid{dim3(blocks_for(g.n, few_threads / warp_size)), dim3(few_threads)};
-  if (!is_quantised(g.b.type)) return launch(context, name, grid, few_rows_kernel, g);
+  const bool eights = g.k % lane_elements == 0 && g.lda % lane_elements == 0 && g.ldb % lane_elements == 0;
+  if (!is_quantised(g.b.type)) return launch(context, name, grid, eights ? few_rows_kernel<true> : few_rows_kernel<false>, g);
   with_block_rows(g.b, g.ldb, [&](auto w) { launch(context, name, grid, quantised_few_rows_kernel<decltype(w)>, g, w); });
 }
 
 void gemm(const Context& context, const char* name, const Gemm& g) {
   if (g.m == 0 || g.n == 0) return;
-  const auto aligned = [](const View& x, int64_t row) { return row % 8 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0; };
+  const auto aligned = [](const View& x, int64_t row) {
+    return row * static_cast<int64_t>(dtype_bytes(x.type)) % 16 == 0 && reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
+  };
   GemmShape shape{g.m, g.n, g.k, g.a.type, g.b.type, g.c.type, g.a_transposed, g.b_transposed, g.accumulate, g.rowwise};
   shape.aligned = aligned(g.a, g.lda) && aligned(g.b, g.ldb);
   shape.workspace_bytes = g.workspace_bytes;
-  const GemmChoice choice = choose_gemm(shape, static_cast<CudaAccelerator*>(context.accelerator)->properties());
+  const CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
+  const GemmChoice choice = choose_gemm(shape, device.properties(), *device.measured_choices());
   switch (choice.kernel) {
     case GemmKernel::few_rows: return gemm_few_rows(context, name, g);
     case GemmKernel::multiply_add: return gemm_multiply_add(context, name, g, choice);
     case GemmKernel::tensor: return gemm_tensor(context, name, g, choice);
+    case GemmKernel::tensor_tf32: return gemm_tf32(context, name, g, choice);
     case GemmKernel::warpgroup: return gemm_warpgroup(context, name, g, choice);
   }
 }

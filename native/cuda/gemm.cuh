@@ -26,6 +26,7 @@ void gemm(const Context& context, const char* name, const Gemm& g);
 void gemm_few_rows(const Context& context, const char* name, const Gemm& g);
 void gemm_multiply_add(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_tensor(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
+void gemm_tf32(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 void gemm_warpgroup(const Context& context, const char* name, const Gemm& g, const GemmChoice& choice);
 
 // The product that block blockIdx.z of a launch with parts makes: sums of its part of the depth, to its place in the workspace.

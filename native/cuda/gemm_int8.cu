@@ -45,7 +45,8 @@ template <class Rows> __global__ void __launch_bounds__(few_threads) few_rows_ke
     HEDDLE_UNROLL
     for (int i = 0; i < most_rows; ++i) {
       if (i >= g.m) break;
-      const uint32_t* q = reinterpret_cast<const uint32_t*>(g.x.q + i * g.k + r * run_elements);
+      const uint4 four = *reinterpret_cast<const uint4*>(g.x.q + i * g.k + r * run_elements);
+      const uint32_t q[4] = {four.x, four.y, four.z, four.w};
       int product = 0;
       HEDDLE_UNROLL
       for (int word = 0; word < 4; ++word) product = __dp4a(static_cast<int>(run.q[word]), static_cast<int>(q[word]), product);

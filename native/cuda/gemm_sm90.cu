@@ -7,15 +7,14 @@
 // A stage's tile of an operand lies as the operand is stored, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
 // (64 depths, 64 rows) boxes side by side where the rows are innermost; the product's descriptors say which.
 #include "cuda/gemm.cuh"
-#include "cuda/ptx_sm90.cuh"
+#include "cuda/sm90_tiles.cuh"
 #include "cuda/tensor_map.h"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int depth = gemm_depth, line_bytes = 128, group_bytes = 8 * line_bytes;  // what a swizzle repeats after
-constexpr int warpgroup = 128, consumers = 2, threads = (1 + consumers) * warpgroup;
+constexpr int depth = gemm_depth, consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int box_bytes = 64 * line_bytes;  // of 64 x 64 elements
 
 template <int tile_n, int stages_> struct Tile {
@@ -25,50 +24,6 @@ template <int tile_n, int stages_> struct Tile {
 };
 using WideTile = Tile<256, 4>;
 using HalfTile = Tile<128, 6>;
-
-// Tiles in strips of eight rows of them, so that those that run at the same time share operands in the second-level cache.
-struct Place {
-  int64_t row, column;
-};
-template <class T> __device__ inline Place place_of(int64_t tile, int64_t m, int64_t n) {
-  constexpr int64_t strip = 8;
-  const int64_t tiles_m = (m + T::m - 1) / T::m, tiles_n = (n + T::n - 1) / T::n, first = tile / (strip * tiles_n) * strip;
-  const int64_t rows = tiles_m - first < strip ? tiles_m - first : strip, within = tile % (strip * tiles_n);
-  return {(first + within % rows) * T::m, within / rows * T::n};
-}
-
-// A position in the ring, and the parity of the barriers' phase there.
-template <int stages> struct Position {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ void advance() {
-    if (++stage == stages) stage = 0, parity ^= 1;
-  }
-};
-
-#if HEDDLE_SM90A
-// Two neighbouring elements of a row of c.
-__device__ inline void store_pair(const Gemm& g, int64_t at, float first, float second, bool both, bool together) {
-  if (g.c.type == DType::f32) {
-    float* c = static_cast<float*>(g.c.data) + at;
-    if (together && both) {
-      *reinterpret_cast<float2*>(c) = float2{first, second};
-    } else {
-      c[0] = first;
-      if (both) c[1] = second;
-    }
-  } else {
-    uint16_t* c = static_cast<uint16_t*>(g.c.data) + at;
-    const uint16_t low = float_to_bf16(first), high = float_to_bf16(second);
-    if (together && both) {
-      *reinterpret_cast<uint32_t*>(c) = low | static_cast<uint32_t>(high) << 16;
-    } else {
-      c[0] = low;
-      if (both) c[1] = high;
-    }
-  }
-}
-#endif
 
 template <class T, bool a_transposed, bool b_transposed>
 __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Gemm g) {
@@ -155,7 +110,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
       HEDDLE_UNROLL
       for (int half = 0; half < 2; ++half) {
         const int64_t row = place.row + consumer * 64 + warp * 16 + half * 8 + lane / 4;
-        if (row < g.m && column < g.n) store_pair(g, row * g.ldc + column, sum[4 * j + 2 * half] + bias[0], sum[4 * j + 2 * half + 1] + bias[1], both, together);
+        if (row < g.m && column < g.n) store_pair(g.c, row * g.ldc + column, sum[4 * j + 2 * half] + bias[0], sum[4 * j + 2 * half + 1] + bias[1], both, together, g.accumulate);
       }
     }
   }

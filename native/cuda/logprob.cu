@@ -83,6 +83,8 @@ void token_logprob(const Node& n, Context& c) {
 }
 
 struct PartGradientArguments {
+  Out to;        // (N, ld): the gradient; what product holds may be overwritten by it
+  int64_t ld;
   float* product;          // (N, width), becomes d loss / d product
   const float* upstream;   // (N): of the target's log-probability
   const float* of_lse;     // (N): of the logsumexp; null: zero
@@ -102,7 +104,7 @@ __global__ void __launch_bounds__(threads) logprob_gradient_kernel(PartGradientA
     const float p = expf(logit - a.lse[row]);
     const float of_lse = a.of_lse ? a.of_lse[row] : 0.0f;
     const float d = a.upstream[row] * ((v == target ? 1.0f : 0.0f) - p) + of_lse * p;
-    a.product[i] = target < 0 ? 0.0f : d * a.scores.gradient(logit);
+    a.to.store(row * a.ld + i % a.width, target < 0 ? 0.0f : d * a.scores.gradient(logit));
   }
 }
 
@@ -112,32 +114,42 @@ __global__ void __launch_bounds__(threads) copy_kernel(const float* from, Out to
 
 unsigned some_blocks(int64_t items) { return blocks_for(items < (1 << 22) ? items : 1 << 22, threads); }
 
-// Scratch: products (N, part), then dh (N, C) in f32 where the output is not.
+// Where both operands are bf16, so is the gradient of logits when it enters the products: tensor cores make them. Not with a soft cap, as on the CPU.
+bool narrow(const Node& n) { return n.in[1].dtype == DType::bf16 && n.in[2].dtype == DType::bf16 && !(n.attributes->get("softcap", 0) > 0); }
+int64_t narrow_ld(int64_t width) { return (width + 7) / 8 * 8; }
+
+// Scratch: products (N, part), then dh (N, C) in f32 where the output is not, then gradients in bf16.
 size_t backward_scratch(const Node& n, int) {
-  const int64_t N = n.in[1].shape[0];
-  return static_cast<size_t>(N * (part_size(N, n.in[2].shape[0]) + n.in[1].shape[1])) * sizeof(float);
+  const int64_t N = n.in[1].shape[0], part = part_size(N, n.in[2].shape[0]);
+  return static_cast<size_t>(N * (part + n.in[1].shape[1])) * sizeof(float) + 16 + static_cast<size_t>(N * narrow_ld(part)) * 2;
 }
 
-void token_logprob_backward(const Node& n, Context& c) {
+void make_gradient(const Node& n, Context& c, bool narrowed) {
   const Tensor &h = n.in[1], &w = n.in[2], &dh = n.out[0];
   const int64_t N = h.shape[0], C = h.shape[1], V = w.shape[0], part = part_size(N, V);
   const char* name = "token_logprob_backward";
   float* product = static_cast<float*>(c.scratch);
   float* sum = dh.dtype == DType::f32 ? dh.as<float>() : product + N * part;  // sums are kept in f32
   const View none{nullptr, DType::f32};
+  const uintptr_t behind = reinterpret_cast<uintptr_t>(product + N * (part + C));
+  void* const rounded = reinterpret_cast<void*>((behind + 15) / 16 * 16);
   for (int64_t begin = 0; begin < V; begin += part) {
     const int64_t width = V - begin < part ? V - begin : part;
     part_product(c, name, h, w, begin, width, product);
     const float* of_lse = n.has_input(5) ? n.in[5].as<float>() : nullptr;
-    PartGradientArguments a{product, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
+    const int64_t ld = narrowed ? narrow_ld(width) : width;
+    const Out to = narrowed ? Out{rounded, DType::bf16} : Out{product, DType::f32};
+    PartGradientArguments a{to, ld, product, n.in[0].as<float>(), of_lse, n.in[3].as<int32_t>(), n.in[4].as<float>(), N, width, begin, V, Scores(n), fault_of(c)};
     launch(c, name, {dim3(some_blocks(N * width)), dim3(threads)}, logprob_gradient_kernel, a);
-    const View gradient{product, DType::f32};
-    gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C, false, false, begin > 0});
+    const View gradient{to.data, to.type};
+    gemm(c, name, {gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C, false, false, begin > 0});
     if (n.out.size() > 1)
-      gemm(c, name, {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, width, C, C, true, false, false});
+      gemm(c, name, {gradient, view(h), none, {n.out[1].as<float>() + begin * C, DType::f32}, width, C, N, ld, C, C, true, false, false});
   }
   if (sum != dh.data) launch(c, name, {dim3(some_blocks(N * C)), dim3(threads)}, copy_kernel, sum, out(dh), N * C);
 }
+
+void token_logprob_backward(const Node& n, Context& c) { make_gradient(n, c, false); }
 
 // Each part of the vocabulary is made twice all the same: kept logits would be the largest tensor of the step.
 size_t fused_scratch(const Node& n, int threads) {
@@ -147,7 +159,8 @@ size_t fused_scratch(const Node& n, int threads) {
 
 void token_logprob_with_gradient(const Node& n, Context& c) {
   token_logprob(logprob_part(n), c);
-  token_logprob_backward(logprob_gradient_part(n), c);
+  const Node gradient = logprob_gradient_part(n);
+  make_gradient(gradient, c, narrow(gradient));
 }
 
 const RegisterKernel kernels[] = {

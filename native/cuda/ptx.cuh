@@ -137,6 +137,50 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
 #endif
 }
 
+// cvt.rna.tf32.f32 (9.7.9.21): to 10 bits after the point, to nearest, ties away from zero; the 13 bits below are zero. NaN stays NaN, what
+// rounds beyond the largest becomes infinite.
+__device__ inline uint32_t round_to_tf32(uint32_t f) {
+#if HEDDLE_EMULATED
+  if ((f & 0x7fffffffu) > 0x7f800000u) return 0x7fffffffu;
+  return (f + 0x1000u) & ~0x1fffu;
+#else
+  uint32_t to;
+  asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(to) : "f"(__uint_as_float(f)));
+  return to;
+#endif
+}
+
+// mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 (9.7.14.5.7): c (16, 8) += a (16, 8) b (8, 8). With g = lane / 4 and t = lane % 4: a0 is
+// (g, t), a1 (g + 8, t), a2 (g, t + 4), a3 (g + 8, t + 4); b0 and b1 are rows t and t + 4 of b's column g; c as in mma_bf16. The low 13 bits
+// of operands mean nothing: here they are cut off.
+__device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  struct Lane {
+    float* c;
+    const uint32_t *a, *b;
+  } mine{c, a, b};
+  emulator::collective(all_threads, "mma.sync.tf32", 0, &mine, [](void** lanes, uint32_t mask) {
+    if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
+    const auto number = [](uint32_t bits) { return __uint_as_float(bits & ~0x1fffu); };
+    float left[16][8], right[8][8];
+    for (int i = 0; i < 32; ++i) {
+      const Lane& lane = *static_cast<Lane*>(lanes[i]);
+      for (int r = 0; r < 4; ++r) left[i / 4 + r % 2 * 8][i % 4 + r / 2 * 4] = number(lane.a[r]);
+      for (int r = 0; r < 2; ++r) right[i % 4 + r * 4][i / 4] = number(lane.b[r]);
+    }
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < 4; ++e) {
+        float& sum = static_cast<Lane*>(lanes[i])->c[e];
+        for (int k = 0; k < 8; ++k) sum += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
+      }
+  });
+#else
+  asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
 // mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 (9.7.14.5.9): c (16, 8) += a (16, 16) b (16, 8) of signed bytes, exactly. With
 // g = lane / 4 and t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..); b holds rows 4t.. of b's column g; c as in mma_bf16.
 __device__ inline void mma_int8(int (&c)[4], const uint32_t (&a)[2], uint32_t b) {

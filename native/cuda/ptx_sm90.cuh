@@ -255,6 +255,26 @@ template <bool a_transposed, bool b_transposed> __device__ inline void wgmma_bf1
         "+f"(d[120]), "+f"(d[121]), "+f"(d[122]), "+f"(d[123]), "+f"(d[124]), "+f"(d[125]), "+f"(d[126]), "+f"(d[127])
       : "l"(a), "l"(b), "r"(add), "n"(a_transposed ? 1 : 0), "n"(b_transposed ? 1 : 0));
 }
+__device__ inline void wgmma_e4m3_n128(float (&d)[64], uint64_t a, uint64_t b, int add) {
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "setp.ne.b32 p, %66, 0;\n"
+      "wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3 {"
+      "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15, "
+      "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
+      "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
+      "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
+      "%64, %65, p, 1, 1;\n}\n"
+      : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]),
+        "+f"(d[8]), "+f"(d[9]), "+f"(d[10]), "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15]),
+        "+f"(d[16]), "+f"(d[17]), "+f"(d[18]), "+f"(d[19]), "+f"(d[20]), "+f"(d[21]), "+f"(d[22]), "+f"(d[23]),
+        "+f"(d[24]), "+f"(d[25]), "+f"(d[26]), "+f"(d[27]), "+f"(d[28]), "+f"(d[29]), "+f"(d[30]), "+f"(d[31]),
+        "+f"(d[32]), "+f"(d[33]), "+f"(d[34]), "+f"(d[35]), "+f"(d[36]), "+f"(d[37]), "+f"(d[38]), "+f"(d[39]),
+        "+f"(d[40]), "+f"(d[41]), "+f"(d[42]), "+f"(d[43]), "+f"(d[44]), "+f"(d[45]), "+f"(d[46]), "+f"(d[47]),
+        "+f"(d[48]), "+f"(d[49]), "+f"(d[50]), "+f"(d[51]), "+f"(d[52]), "+f"(d[53]), "+f"(d[54]), "+f"(d[55]),
+        "+f"(d[56]), "+f"(d[57]), "+f"(d[58]), "+f"(d[59]), "+f"(d[60]), "+f"(d[61]), "+f"(d[62]), "+f"(d[63])
+      : "l"(a), "l"(b), "r"(add));
+}
 template <bool b_transposed> __device__ inline void wgmma_left_n64(float (&d)[32], const uint32_t (&a)[4], uint64_t b, int add) {
   asm volatile(
       "{\n.reg .pred p;\n"
@@ -303,6 +323,16 @@ __device__ inline void multiply_tiles(float (&d)[registers], uint64_t a, uint64_
   if constexpr (registers == 32) wgmma_bf16_n64<a_transposed, b_transposed>(d, a, b, add);
   else if constexpr (registers == 64) wgmma_bf16_n128<a_transposed, b_transposed>(d, a, b, add);
   else wgmma_bf16_n256<a_transposed, b_transposed>(d, a, b, add);
+#endif
+}
+
+// wgmma.mma_async.sync.aligned.m64n128k32.f32.e4m3.e4m3: the same 32 deep, of bytes in e4m3, the depth innermost in both. Hopper adds the
+// products of such a call up with fewer bits than f32 has ("DeepSeek-V3 Technical Report" 2024, 3.3.2, counts 14): here they are f32's.
+__device__ inline void multiply_e4m3_tiles(float (&d)[64], uint64_t a, uint64_t b, bool add HEDDLE_LINE) {
+#if HEDDLE_EMULATED
+  emulator::warpgroup_product({d, a, b, 128, false, false, add, nullptr, true}, line);
+#elif HEDDLE_SM90A
+  wgmma_e4m3_n128(d, a, b, add);
 #endif
 }
 

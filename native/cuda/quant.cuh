@@ -25,16 +25,40 @@ template <DType T> struct Block;
 HEDDLE_BLOCK_TYPES(HEDDLE_BLOCK)
 #undef HEDDLE_BLOCK
 
-// 16 elements of x from `at` on: one look at the type for all of them.
-__device__ inline void load_run(const View& x, int64_t at, float (&to)[run_elements]) {
+// `count` elements of x from `at`, a multiple of 8, on: one look at the type for all of them, and 16 bytes a load where x begins at a multiple
+// of that (all lanes find the same).
+template <int count> __device__ inline void load_elements(const View& x, int64_t at, float (&to)[count]) {
+  static_assert(count % 8 == 0, "whole loads of every type");
+  const bool whole = reinterpret_cast<uintptr_t>(x.data) % 16 == 0;
   if (x.type == DType::f32) {
+    const float* from = static_cast<const float*>(x.data) + at;
     HEDDLE_UNROLL
-    for (int e = 0; e < run_elements; ++e) to[e] = static_cast<const float*>(x.data)[at + e];
+    for (int e = 0; e < count; e += 4) {
+      if (whole) {
+        const float4 four = *reinterpret_cast<const float4*>(from + e);
+        to[e] = four.x, to[e + 1] = four.y, to[e + 2] = four.z, to[e + 3] = four.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) to[e + i] = from[e + i];
+      }
+    }
   } else {
+    const uint16_t* from = static_cast<const uint16_t*>(x.data) + at;
     HEDDLE_UNROLL
-    for (int e = 0; e < run_elements; ++e) {
-      const uint16_t bits = static_cast<const uint16_t*>(x.data)[at + e];
-      to[e] = x.type == DType::bf16 ? bf16_to_float(bits) : ptx::half_to_float(bits);
+    for (int e = 0; e < count; e += 8) {
+      uint32_t two[4];
+      if (whole) {
+        const uint4 eight = *reinterpret_cast<const uint4*>(from + e);
+        two[0] = eight.x, two[1] = eight.y, two[2] = eight.z, two[3] = eight.w;
+      } else {
+        HEDDLE_UNROLL
+        for (int i = 0; i < 4; ++i) two[i] = from[e + 2 * i] | static_cast<uint32_t>(from[e + 2 * i + 1]) << 16;
+      }
+      HEDDLE_UNROLL
+      for (int i = 0; i < 8; ++i) {
+        const uint16_t bits = static_cast<uint16_t>(two[i / 2] >> 16 * (i % 2));
+        to[e + i] = x.type == DType::bf16 ? bf16_to_float(bits) : ptx::half_to_float(bits);
+      }
     }
   }
 }
@@ -47,6 +71,24 @@ template <int alignment> __device__ inline uint32_t word_at(const uint8_t* p) {
     return two[0] | static_cast<uint32_t>(two[1]) << 16;
   }
   return p[0] | p[1] << 8 | p[2] << 16 | static_cast<uint32_t>(p[3]) << 24;
+}
+// The 16 bytes from p on as words. Blocks of even sizes lie at odd multiples of 2 every other time: whole words are then read around p, which
+// is never a block's beginning, and shifted into place; nothing behind the 16 bytes is read.
+template <int alignment> __device__ inline void words_at(const uint8_t* p, uint32_t (&to)[4]) {
+  if (alignment % 16 == 0) {
+    const uint4 all = *reinterpret_cast<const uint4*>(p);
+    to[0] = all.x, to[1] = all.y, to[2] = all.z, to[3] = all.w;
+  } else if (alignment == 2) {
+    const unsigned odd = reinterpret_cast<uintptr_t>(p) & 2;
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(p - odd);
+    uint32_t read[5] = {words[0], words[1], words[2], words[3], 0};
+    if (odd) read[4] = *reinterpret_cast<const uint16_t*>(words + 4);
+    HEDDLE_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = __funnelshift_r(read[i], read[i + 1], 8 * odd);
+  } else {
+    HEDDLE_UNROLL
+    for (int i = 0; i < 4; ++i) to[i] = word_at<alignment>(p + 4 * i);
+  }
 }
 __device__ inline float half_at(const uint8_t* p) { return ptx::half_to_float(*reinterpret_cast<const uint16_t*>(p)); }
 
@@ -74,12 +116,14 @@ __device__ inline int six_bit_minimum(const uint8_t* s, int g) { return g < 4 ? 
 
 // Run r of the block at b.
 template <DType T> __device__ inline Run read_run(const uint8_t* b, int r) {
-  constexpr int bytes = Block<T>::bytes, alignment = bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+  constexpr int bytes = Block<T>::bytes, alignment = bytes % 16 == 0 ? 16 : bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
   Run run;
   run.minimum = 0;
   const auto words = [&](const uint8_t* from, auto&& take) {
+    uint32_t read[4];
+    words_at<alignment>(from, read);
     HEDDLE_UNROLL
-    for (int i = 0; i < 4; ++i) run.q[i] = take(word_at<alignment>(from + 4 * i), i);
+    for (int i = 0; i < 4; ++i) run.q[i] = take(read[i], i);
   };
   // Of 256 elements: which half of 128, which of its four runs of 32, and where in that.
   const int half = r / 8, quarter = r % 8 / 2, at = r % 2 * 16;

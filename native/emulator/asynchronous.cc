@@ -33,7 +33,7 @@ void complete_if_done(Barrier& b) {
 
 void land(const BoxCopy& c) {
   Asynchronous& s = asynchronous_state();
-  const uint32_t *box = c.map.box, pieces = box[0] / 8;
+  const uint32_t *box = c.map.box, size = c.map.element_bytes, of_piece = 16 / size, pieces = box[0] / of_piece;
   if (c.from) std::memcpy(shared_data(c.to), c.from, c.plain_bytes);
   for (uint32_t line = 0; !c.from && line < box[1] * box[2] * box[3]; ++line) {
     const int64_t outer[3] = {c.at[1] + int64_t{line % box[1]}, c.at[2] + int64_t{line / box[1] % box[2]}, c.at[3] + int64_t{line / box[1] / box[2]}};
@@ -45,9 +45,9 @@ void land(const BoxCopy& c) {
     }
     for (uint32_t p = 0; p < pieces; ++p) {
       char piece[16] = {};
-      for (int e = 0; e < 8; ++e) {
-        const int64_t column = c.at[0] + int64_t{p} * 8 + e;
-        if (inside && column >= 0 && column < int64_t{c.map.dims[0]}) std::memcpy(piece + 2 * e, from + 2 * column, 2);
+      for (uint32_t e = 0; e < of_piece; ++e) {
+        const int64_t column = c.at[0] + int64_t{p} * of_piece + e;
+        if (inside && column >= 0 && column < int64_t{c.map.dims[0]}) std::memcpy(piece + size * e, from + size * column, size);
       }
       const uintptr_t to = c.to + (uintptr_t{line} * pieces + p) * 16;
       std::memcpy(shared_data(c.map.swizzled ? swizzle(to) : to), piece, 16);

@@ -30,7 +30,7 @@ void copy_bytes(void* to, const void* from, uint32_t bytes, void* barrier, int l
 // The box from `at` on, as many coordinates as the tensor has dimensions, the innermost first. map: what cuTensorMapEncodeTiled made.
 void copy_box(void* to, const void* map, uint32_t rank, const int32_t* at, void* barrier, int line);
 
-// One lane's part of c (64, n) (+)= a (64, 16) b (16, n).
+// One lane's part of c (64, n) (+)= a (64, 16) b (16, n); of e4m3, 32 deep.
 struct WarpgroupProduct {
   float* sums;  // n / 2
   uint64_t a, b;  // descriptors
@@ -38,6 +38,7 @@ struct WarpgroupProduct {
   bool a_transposed, b_transposed;  // M, N innermost
   bool add;
   const uint32_t* left = nullptr;  // a in four registers a lane, not in shared memory
+  bool e4m3 = false;               // not bf16; the depth is innermost in both
 };
 void warpgroup_fence(int line);
 void warpgroup_product(const WarpgroupProduct& lane, int line);

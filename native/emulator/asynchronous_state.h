@@ -58,7 +58,7 @@ struct BoxCopy {
   uintptr_t barrier;
   const char* from = nullptr;  // of bytes that lie together
   size_t plain_bytes = 0;
-  size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * 2; }
+  size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes; }
 };
 
 struct Product {

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "emulator/asynchronous_state.h"
+#include "ops/fp8.h"
 #include "runtime/tensor.h"
 
 namespace heddle {
@@ -13,33 +14,37 @@ namespace {
 struct Descriptor {
   uintptr_t start, leading, stride;
   bool transposed;  // i innermost
+  uintptr_t size;   // bytes of an element
 
-  Descriptor(uint64_t bits, bool turned, int line) : start((bits & 0x3fff) << 4), leading((bits >> 16 & 0x3fff) << 4), stride((bits >> 32 & 0x3fff) << 4), transposed(turned) {
+  Descriptor(uint64_t bits, bool turned, bool bytes, int line) : start((bits & 0x3fff) << 4), leading((bits >> 16 & 0x3fff) << 4), stride((bits >> 32 & 0x3fff) << 4), transposed(turned), size(bytes ? 1 : 2) {
     if (bits >> 62 != 1) fatal("wgmma" + at(line) + ": expected a descriptor of the 128-byte swizzle, got mode " + std::to_string(bits >> 62));
     if (bits >> 49 & 7) fatal("wgmma" + at(line) + ": expected a descriptor without base offset");
     if (bits & 0x3fffc000c000c000) fatal("wgmma" + at(line) + ": a descriptor with bits that mean nothing");
   }
   uintptr_t operator()(int i, int k) const {
     const uintptr_t a = static_cast<uintptr_t>(i), b = static_cast<uintptr_t>(k);
-    return swizzle(transposed ? start + a / 64 * leading + a % 64 * 2 + b / 8 * stride + b % 8 * 128 : start + a / 8 * stride + a % 8 * 128 + b * 2);
+    return swizzle(transposed ? start + a / 64 * leading + a % 64 * 2 + b / 8 * stride + b % 8 * 128 : start + a / 8 * stride + a % 8 * 128 + b * size);
   }
 };
 
-float element(uintptr_t address) {
+float element(uintptr_t address, bool e4m3) {
+  if (e4m3) return e4m3_to_float(static_cast<uint8_t>(*shared_data(address)));
   uint16_t bits;
   std::memcpy(&bits, shared_data(address), 2);
   return to_float(bf16{bits});
 }
+
+int depth_of(const WarpgroupProduct& w) { return w.e4m3 ? 32 : 16; }
 
 // The warp's 16 of the 64 rows.
 void compute(Product& p, int warp) {
   if (p.done) return;
   p.done = true;
   const WarpgroupProduct& w = p.lanes[0];
-  const Descriptor b(w.b, w.b_transposed, 0);
-  const int n = w.n;
-  float left[16][16];
-  std::vector<float> right(static_cast<size_t>(16 * n));
+  const Descriptor b(w.b, w.b_transposed, w.e4m3, 0);
+  const int n = w.n, depth = depth_of(w);
+  float left[16][32];
+  std::vector<float> right(static_cast<size_t>(depth * n));
   if (w.left) {
     // Figure "WGMMA .m64nNk16 register fragment layout for matrix A": register r of lane i holds row i / 4 + 8 (r % 2) of the warp's 16 and
     // columns 2 (i % 4) + 8 (r / 2) and the next.
@@ -48,16 +53,16 @@ void compute(Product& p, int warp) {
         for (int e = 0; e < 2; ++e)
           left[lane / 4 + r % 2 * 8][lane % 4 * 2 + r / 2 * 8 + e] = to_float(bf16{static_cast<uint16_t>(p.left[lane][r] >> 16 * e)});
   } else {
-    const Descriptor a(w.a, w.a_transposed, 0);
+    const Descriptor a(w.a, w.a_transposed, w.e4m3, 0);
     for (int i = 0; i < 16; ++i)
-      for (int k = 0; k < 16; ++k) left[i][k] = element(a(warp % 4 * 16 + i, k));
+      for (int k = 0; k < depth; ++k) left[i][k] = element(a(warp % 4 * 16 + i, k), w.e4m3);
   }
   for (int j = 0; j < n; ++j)
-    for (int k = 0; k < 16; ++k) right[static_cast<size_t>(k * n + j)] = element(b(j, k));
+    for (int k = 0; k < depth; ++k) right[static_cast<size_t>(k * n + j)] = element(b(j, k), w.e4m3);
   for (int i = 0; i < 16; ++i) {
     float* sums = p.sums->data() + i * n;
     if (!w.add) std::fill(sums, sums + n, 0.0f);
-    for (int k = 0; k < 16; ++k) {
+    for (int k = 0; k < depth; ++k) {
       const float l = left[i][k], *r = right.data() + k * n;
       for (int j = 0; j < n; ++j) sums[j] += l * r[j];
     }
@@ -76,18 +81,19 @@ void check_reads(Product& p, int warp, int line) {
   Asynchronous& s = asynchronous_state();
   Warp& w = s.warps[static_cast<size_t>(warp)];
   const WarpgroupProduct& lane = p.lanes[0];
-  const Descriptor b(lane.b, lane.b_transposed, line);
+  const Descriptor b(lane.b, lane.b_transposed, lane.e4m3, line);
+  const int depth = depth_of(lane);
   std::vector<uintptr_t> found;
-  found.reserve(static_cast<size_t>(16 * (16 + lane.n)));
+  found.reserve(static_cast<size_t>(depth * (16 + lane.n)));
   const auto read = [&](uintptr_t address) {
-    if (address + 2 > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
+    if (address + (lane.e4m3 ? 1 : 2) > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
     found.push_back(address / granule_bytes);
   };
-  for (int k = 0; k < 16; ++k)
+  for (int k = 0; k < depth; ++k)
     for (int j = 0; j < lane.n; ++j) read(b(j, k));
   if (!lane.left) {
-    const Descriptor a(lane.a, lane.a_transposed, line);
-    for (int k = 0; k < 16; ++k)
+    const Descriptor a(lane.a, lane.a_transposed, lane.e4m3, line);
+    for (int k = 0; k < depth; ++k)
       for (int i = 0; i < 16; ++i) read(a(warp % 4 * 16 + i, k));
   }
   std::sort(found.begin(), found.end());
@@ -114,7 +120,7 @@ void issue(void** lanes, int line) {
   }
   const WarpgroupProduct& first = p.lanes[0];
   const auto same = [](const WarpgroupProduct& x, const WarpgroupProduct& y) {
-    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed && x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left;
+    return x.a == y.a && x.b == y.b && x.n == y.n && x.a_transposed == y.a_transposed && x.b_transposed == y.b_transposed && x.add == y.add && !x.left == !y.left && x.e4m3 == y.e4m3;
   };
   for (const WarpgroupProduct& lane : p.lanes)
     if (!same(lane, first)) fatal("wgmma" + at(line) + ": lanes of a warp that ask for different products");

@@ -1,9 +1,14 @@
 // What the runtime asks of a device with memory of its own. The CPU has none; native/cuda has the CUDA one.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include "runtime/tensor.h"
 
 namespace heddle {
 
@@ -13,17 +18,34 @@ class Recording {
   virtual ~Recording() = default;
 };
 
+// A matrix product c (m, n) = a b as a device chooses a kernel for it.
+struct ProductDescription {
+  int64_t m, n, k;
+  DType a, b, c;
+  bool a_transposed, b_transposed;  // stored (k, m), (n, k)
+};
+// In how many ways it can be made, the device's own choice first; key: what products are told apart by.
+struct ProductVariants {
+  std::string key;
+  std::vector<std::string> names;
+};
+
 // One per lane: a device and a stream on it. Work is queued in the order of the calls and runs in that order.
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual const std::string& name() const = 0;  // "cuda:0"
+  virtual bool allows_tf32() const { return false; }  // products of f32 may round their operands to 10 bits after the point
 
   // ---- any thread -----------------------------------------------------------------------------------------------------------
   virtual void* allocate(size_t bytes) = 0;       // zeroed, aligned to 256 bytes; throws OUT_OF_MEMORY
   virtual void release(void* data) noexcept = 0;
   virtual void* allocate_host(size_t bytes) = 0;  // memory of the host that the device copies from and to by itself; throws OUT_OF_MEMORY
   virtual void release_host(void* data) noexcept = 0;
+
+  virtual ProductVariants product_variants(const ProductDescription&) const { return {}; }
+  // By key, the name of the variant that is to make a product from now on; names that a product has no variant of are passed over.
+  virtual void choose_variants(std::map<std::string, std::string>) {}
 
   // ---- lane thread only -----------------------------------------------------------------------------------------------------
   virtual void upload(void* to, const void* from, size_t bytes) = 0;    // is done when it returns

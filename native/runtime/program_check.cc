@@ -27,8 +27,9 @@ double difference(const Tensor& got, const Tensor& expected) {
 // A debugging aid's threshold, not a test's: rounding of the output type plus reordered sums.
 double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
 // What lies between operands and a result may be rounded as the operands are.
-double allowed(const Node& n, DType result) {
+double allowed(const Node& n, DType result, const Accelerator* device) {
   double most = allowed(result);
+  if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
   return most;
@@ -114,9 +115,9 @@ void Executable::run_checked(size_t i, Context& context) {
   op.reference(reference.node);
   auto compare = [&](const char* what, size_t k, const Tensor& mine, const Tensor& expected) {
     const double d = difference(mine, expected);
-    if (!(d <= allowed(node, mine.dtype)))
+    if (!(d <= allowed(node, mine.dtype, device)))
       throw internal_error(name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
-                           " differs from the reference, expected at most " + std::to_string(allowed(node, mine.dtype)) +
+                           " differs from the reference, expected at most " + std::to_string(allowed(node, mine.dtype, device)) +
                            " of its largest value, got " + std::to_string(d));
   };
   for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k]);

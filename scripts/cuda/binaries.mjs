@@ -28,12 +28,15 @@ export function sectionsOf(path) {
 }
 
 /**
- * Tensor-core and asynchronous instructions since sm_80: the low twelve bits of their 16 bytes, found by compiling one of each, and what
- * the PTX says for them.
+ * Tensor-core and asynchronous instructions since sm_80: the low twelve bits of their 16 bytes (and what byte 10 says where those are
+ * shared), found by compiling one of each, and what the PTX says for them.
  */
 export const instructions = {
-  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\b/g },
-  mma: { opcode: 0x23c, ptx: /\bmma\.sync\.\S*\.f32\b/g },
+  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b/g }, // HGMMA
+  "wgmma.e4m3": { opcode: 0x9f3, ptx: /\bwgmma\.mma_async\S*\.e4m3\b/g }, // QGMMA
+  // HMMA.16816.F32.BF16 and HMMA.1688.F32.TF32: byte 10 tells them apart.
+  mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.bf16\b/g },
+  "mma.tf32": { opcode: 0x23c, kind: (at10) => at10 === 8, ptx: /\bmma\.sync\.\S*\.f32\.tf32\b/g },
   "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },
   ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
   "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
@@ -52,7 +55,8 @@ export function countInstructions(cubin) {
     for (const kind of Object.keys(instructions)) counts[kind] = 0;
     for (let at = 0; at < content.length; at += 16) {
       const opcode = content.readUInt16LE(at) & 0xfff;
-      for (const [kind, { opcode: own }] of Object.entries(instructions)) if (opcode === own) counts[kind] += 1;
+      for (const [name, { opcode: own, kind }] of Object.entries(instructions))
+        if (opcode === own && (kind === undefined || kind(content[at + 10]))) counts[name] += 1;
     }
     kernels.set(name.slice(".text.".length), counts);
   }

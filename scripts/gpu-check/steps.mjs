@@ -72,12 +72,12 @@ export function stepsOf({ mode, out }) {
       facts: () => testFacts(report),
     };
   };
-  const bench = (name, seconds, ...args) => ({
+  const bench = (name, seconds, args, env = {}) => ({
     name,
     seconds,
     command: [...heddle, "bench", ...args, "--device", "cuda", "--json"],
     stdout: join(out, `${name}.json`),
-    env: device,
+    env: { ...device, ...env },
     after: ["build"],
     facts: () => ({ device: deviceFacts(), results: benchFacts(join(out, `${name}.json`)) }),
   });
@@ -93,11 +93,24 @@ export function stepsOf({ mode, out }) {
     ...["memcheck", "racecheck", "synccheck", "initcheck"].map((tool) =>
       sanitizer(tool, program("kernels"), device, emulated),
     ),
-    bench("bench-kernels", 90, "gemm", "attention", "rows", "--rounds", "5", ...small),
-    bench("bench-models", 90, "inference", "train", "--rounds", "3", ...small),
+    bench("bench-kernels", 90, ["gemm", "attention", "rows", "--rounds", "5", ...small]),
+    bench("bench-tf32", 30, ["gemm", "--rounds", "3", ...small], { HEDDLE_ALLOW_TF32: "1" }),
+    bench("bench-models", 90, ["inference", "train", "--rounds", "3", ...small]),
     torchPeer(out, emulated),
     profile("gemm", "regex:tensor|sm90", out, device, emulated),
     profile("attention", "regex:attention|gradient", out, device, emulated),
+    {
+      name: "autotune",
+      seconds: 60,
+      command: [
+        ...heddle,
+        ...["autotune", "--device", "cuda", "--json", "--training", "bf16", "--out", join(out, "tuning.json")],
+        ...(emulated ? ["--rows", "8", "--rounds", "1"] : []),
+      ],
+      stdout: join(out, "autotune.json"),
+      env: device,
+      after: ["build"],
+    },
   ];
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cuda/devices.h"
+#include "cuda/fp8.cuh"
 #include "cuda/math.cuh"
 #include "cuda/ptx_sm90.cuh"
 #include "cuda/tensor_map.h"
@@ -102,6 +103,88 @@ void test_mma(Device& device) {
     }
   // Tensor cores cut off where a processor rounds: one unit in the last place for each addition.
   expect(worst < 16 * 16 * 1.2e-7, "mma.m16n8k16: the product");
+}
+
+// Figures 73 to 75: .tf32 fragments of mma.m16n8k8; c's are those of the other types.
+__device__ inline Place place_a_tf32(int lane, int i) {  // i in 0..3
+  const int group = lane >> 2, thread = lane % 4;
+  return {i == 0 || i == 2 ? group : group + 8, i < 2 ? thread : thread + 4};
+}
+__device__ inline Place place_b_tf32(int lane, int i) {  // i in 0..1
+  const int group = lane >> 2, thread = lane % 4;
+  return {i == 0 ? thread : thread + 4, group};
+}
+
+__global__ void mma_tf32_once(const float* a, const float* b, float* c) {  // (16, 8), (8, 8), (16, 8)
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t left[4], right[2];
+  float sum[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) left[i] = ptx::round_to_tf32(__float_as_uint(a[place_a_tf32(lane, i).row * 8 + place_a_tf32(lane, i).column]));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 2; ++i) right[i] = ptx::round_to_tf32(__float_as_uint(b[place_b_tf32(lane, i).row * 8 + place_b_tf32(lane, i).column]));
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
+  ptx::mma_tf32(sum, left, right);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) c[place_c(lane, i).row * 8 + place_c(lane, i).column] = sum[i];
+}
+
+// To 10 bits after the point, ties away from zero: in steps of 2^-10 of the power of two below.
+float nearest_tf32(float f) {
+  if (f == 0 || !std::isfinite(f)) return f;
+  int exponent;
+  std::frexp(f, &exponent);
+  const float step = std::ldexp(1.0f, exponent - 11 < -136 ? -136 : exponent - 11);
+  return std::round(f / step) * step;  // exact: step is a power of two, std::round takes ties away from zero
+}
+
+void test_mma_tf32(Device& device) {
+  std::mt19937 random(6);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  Shared<float> a(device, 16 * 8), b(device, 8 * 8), c(device, 16 * 8);
+  for (auto& v : a.host) v = draw(random);
+  for (auto& v : b.host) v = draw(random);
+  for (auto& v : c.host) v = draw(random);
+  const std::vector<float> before = c.host;
+  launch(device.context, "mma.tf32", {1, 32}, mma_tf32_once, a.to_device(), b.to_device(), c.to_device());
+  c.back();
+  double worst = 0;
+  for (size_t i = 0; i < 16; ++i)
+    for (size_t j = 0; j < 8; ++j) {
+      double want = before[i * 8 + j];
+      for (size_t k = 0; k < 8; ++k) want += static_cast<double>(nearest_tf32(a.host[i * 8 + k])) * nearest_tf32(b.host[k * 8 + j]);
+      worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
+    }
+  expect(worst < 8 * 8 * 1.2e-7, "mma.m16n8k8.tf32: the product");  // as in test_mma
+}
+
+__global__ void round_tf32_once(const float* from, uint32_t* to, int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) to[i] = ptx::round_to_tf32(__float_as_uint(from[i]));
+}
+
+// Floats of every exponent, with ties and what lies beside them.
+void test_round_tf32(Device& device) {
+  constexpr size_t count = 65536;
+  Shared<float> from(device, count);
+  Shared<uint32_t> to(device, count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t low = i % 4 == 0 ? 0x1000u : i % 4 == 1 ? 0x0fffu : i % 4 == 2 ? 0x3000u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu;
+    const uint32_t bits = static_cast<uint32_t>(i) << 16 | low;
+    std::memcpy(&from.host[i], &bits, 4);
+  }
+  launch(device.context, "cvt.rna.tf32", {static_cast<unsigned>(count / 256), 256}, round_tf32_once, from.to_device(), to.to_device(), static_cast<int>(count));
+  to.back();
+  bool ok = true;
+  for (size_t i = 0; i < count; ++i) {
+    const float f = from.host[i];
+    float got;
+    const uint32_t bits = to.host[i];
+    std::memcpy(&got, &bits, 4);
+    ok &= std::isnan(f) ? std::isnan(got) : got == nearest_tf32(f) && (bits & 0x1fff) == 0;
+  }
+  expect(ok, "cvt.rna.tf32.f32");
 }
 
 // Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
@@ -310,6 +393,105 @@ template <bool a_turned, bool b_turned, int N, bool in_registers = false> void t
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
+// d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, b given by columns; both with the depth innermost.
+__global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, const uint8_t* b, float* d) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  unsigned char* b_tile = a_tile + 64 * 128;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < 64 * 128; i += 128) a_tile[swizzled_byte(i / 128, i % 128)] = a[i];
+  for (int i = thread; i < 128 * 128; i += 128) b_tile[swizzled_byte(i / 128, i % 128)] = b[i];
+  ptx::fence_async();
+  __syncthreads();
+  float sum[64];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  ptx::fence_products();
+  HEDDLE_UNROLL
+  for (int k = 0; k < 4; ++k)
+    ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + k * 32, 1024, 1024), ptx::describe_tile(b_tile + k * 32, 1024, 1024), k > 0);
+  ptx::commit_products();
+  ptx::wait_products<0>();
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) ptx::pin(sum[i]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) d[place_d(thread, i).row * 128 + place_d(thread, i).column] = sum[i];
+#endif
+}
+
+void test_warpgroup_e4m3(Device& device) {
+  std::mt19937 random(8);
+  Shared<uint8_t> a(device, 64 * 128), b(device, 128 * 128);
+  Shared<float> d(device, 64 * 128);
+  // Magnitudes of at most 2: sums of few bits then miss little of them.
+  for (auto* bytes : {&a.host, &b.host})
+    for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 65);
+  launch(device.context, "wgmma.e4m3", {1, 128, 1024 + 192 * 128}, warpgroup_e4m3_once, a.to_device(), b.to_device(), d.to_device());
+  d.back();
+  double worst = 0;
+  for (size_t i = 0; i < 64; ++i)
+    for (size_t j = 0; j < 128; ++j) {
+      double want = 0;
+      for (size_t k = 0; k < 128; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
+      worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
+    }
+  // A product of at most 4 keeps 13 bits after the point where it is added to 31 others: a unit of 2^-11 lost for each.
+  expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
+}
+
+// Every byte as a number, and numbers of every exponent, with the ties between bytes among them, as bytes.
+__global__ void e4m3_once(const float* from, uint8_t* bytes, float* numbers, int count) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i >= count) return;
+  bytes[i] = float_to_fp8(from[i]);
+  if (i < 256) numbers[i] = fp8_to_float(static_cast<uint8_t>(i));
+}
+
+// The format's definition: 4 bits of exponent from 7 on, 3 after the point, S.1111.111 not a number.
+double e4m3_value(int byte) {
+  const int exponent = byte >> 3 & 15, fraction = byte & 7;
+  const double magnitude = (byte & 0x7f) == 0x7f ? NAN : exponent ? std::ldexp(8 + fraction, exponent - 10) : std::ldexp(fraction, -9);
+  return byte & 0x80 ? -magnitude : magnitude;
+}
+
+void test_e4m3(Device& device) {
+  constexpr size_t count = 65536;
+  Shared<float> from(device, count), numbers(device, 256);
+  Shared<uint8_t> bytes(device, count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t bits = static_cast<uint32_t>(i) << 16 | (i % 3 == 0 ? 0u : i % 3 == 1 ? 1u : static_cast<uint32_t>(i * 2654435761u) & 0xffffu);
+    std::memcpy(&from.host[i], &bits, 4);
+  }
+  launch(device.context, "e4m3", {static_cast<unsigned>(count / 256), 256}, e4m3_once, from.to_device(), bytes.to_device(), numbers.to_device(), static_cast<int>(count));
+  bytes.back(), numbers.back();
+  bool read = true, written = true;
+  for (int i = 0; i < 256; ++i) {
+    const double want = e4m3_value(i);
+    read &= std::isnan(want) ? std::isnan(numbers.host[static_cast<size_t>(i)]) && std::isnan(e4m3_to_float(static_cast<uint8_t>(i)))
+                             : numbers.host[static_cast<size_t>(i)] == want && e4m3_to_float(static_cast<uint8_t>(i)) == want;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const float f = from.host[i];
+    const int got = bytes.host[i];
+    written &= got == float_to_e4m3(f);
+    if (std::isnan(f)) {
+      written &= (got & 0x7f) == 0x7f;
+      continue;
+    }
+    // The nearest of all; of two, the even one; 448 for what is larger.
+    const double magnitude = std::fmin(std::fabs(f), 448);
+    int want = 0;
+    for (int m = 1; m < 0x7f; ++m) {
+      const double nearer = std::fabs(e4m3_value(m) - magnitude) - std::fabs(e4m3_value(want) - magnitude);
+      if (nearer < 0 || (nearer == 0 && m % 2 == 0)) want = m;
+    }
+    written &= got == (want | (std::signbit(f) ? 0x80 : 0));
+  }
+  expect(read, "e4m3 to float");
+  expect(written, "float to e4m3");
+}
+
 // A box of 64 columns and `lines` rows from (column, row) on, as its bytes lie in shared memory.
 __global__ void __launch_bounds__(32) box_once(const __grid_constant__ CUtensorMap map, int column, int row, int lines, uint16_t* to) {
 #if HEDDLE_SM90A
@@ -372,6 +554,7 @@ void test_sm90() {
   test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, columns of b innermost");
   test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, columns of b innermost");
   test_warpgroup<false, false, 128, true>(device, "wgmma of 128 columns, a in registers");
+  test_warpgroup_e4m3(device);
 }
 
 }  // namespace cuda
@@ -386,10 +569,13 @@ int main() {
     Device device;
     std::printf("on %s\n", heddle::cuda_devices()[0].name.c_str());
     test_mma(device);
+    test_mma_tf32(device);
+    test_round_tf32(device);
     test_mma_int8(device);
     test_ldmatrix(device);
     test_cp_async(device);
     test_conversions(device);
+    test_e4m3(device);
     test_sm90();
   } catch (const std::exception& e) {
     std::printf("FAILED %s\n", e.what());

@@ -3,10 +3,12 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <random>
 
 #include "cuda/devices.h"
+#include "ops/fp8.h"
 #include "ops/quant.h"
 #include "runtime/program.h"
 
@@ -193,6 +195,23 @@ Builder quantised(DType type, int64_t N, int64_t K, int64_t M) {
   return b;
 }
 
+Builder fp8(DType type, int64_t N, int64_t K, int64_t M) {
+  Builder b;
+  const int x = b.floats(type, {N, K}), w = b.value(DType::u8, {M, K});
+  std::vector<float> numbers(static_cast<size_t>(M * K)), scales(static_cast<size_t>(fp8_blocks(M) * fp8_blocks(K)));
+  std::uniform_real_distribution<float> draw(-1, 1);
+  for (int64_t i = 0; i < M * K; ++i) numbers[i] = draw(b.random) * static_cast<float>(1 + i / K / 128 + i % K / 128);  // blocks of their own sizes
+  b.data.emplace_back(numbers.size());
+  fp8_quantise(numbers.data(), M, K, b.data.back().data(), scales.data());
+  b.desc.bound.push_back(w);
+  const int scale = b.floats(DType::f32, {fp8_blocks(M), fp8_blocks(K)});
+  std::memcpy(b.data.back().data(), scales.data(), scales.size() * sizeof(float));
+  const int bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M});
+  for (const double rounded : {0, 1}) b.node("fp8_linear", {x, w, scale, bias}, {b.value(type, {N, M})}, {{"fp8", rounded}, {"rowwise", 0}});
+  b.node("fp8_linear_backward_input", {dy, w, scale}, {b.value(type, {N, K})}, {});
+  return b;
+}
+
 Builder experts(int64_t N, int64_t M, bool per_slot) {
   Builder b;
   const int64_t E = 5, k = 3, K = 20;
@@ -211,6 +230,18 @@ Builder experts(int64_t N, int64_t M, bool per_slot) {
   b.node("expert_bias_sum", {dy, chosen}, {b.value(f, {E, M})}, {});
   b.node("combine_experts", {y, weights}, {b.value(f, {N, M})}, {});
   b.node("combine_experts_backward", {dout, y, weights}, {b.value(f, {N, k, M}), b.value(f, {N, k})}, {});
+  return b;
+}
+
+// In parts of the vocabulary, whose gradients add up.
+Builder logprob(int64_t N, int64_t C, int64_t V) {
+  Builder b;
+  const int h = b.floats(DType::bf16, {N, C}), w = b.floats(DType::bf16, {V, C}), upstream = b.floats(DType::f32, {N});
+  std::vector<int32_t> of_rows(static_cast<size_t>(N));
+  for (int64_t i = 0; i < N; ++i) of_rows[i] = static_cast<int32_t>(i * 37 % V);
+  const int targets = b.integers({N}, of_rows);
+  b.node("token_logprob_with_gradient", {upstream, h, w, targets},
+         {b.value(DType::f32, {N}), b.value(DType::f32, {N}), b.value(DType::bf16, {N, C}), b.value(DType::f32, {V, C})}, {{"scale", 0.1}, {"softcap", 0}});
   return b;
 }
 
@@ -234,7 +265,8 @@ int run_all(const std::string& beginning, bool first_failure) {
   setenv("HEDDLE_CHECK", "1", 1);
   const std::vector<std::pair<const char*, Builder>> everywhere = {
       {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
-      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},
+      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},           {"linear f32, few rows of whole loads", linear(DType::f32, 4, 328, 20, false)},
+      {"linear bf16, few rows of whole loads", linear(DType::bf16, 2, 264, 20, false)},
       {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
       {"linear f32, parts", linear(DType::f32, 20, 1100, 30, false)},
       {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},
@@ -248,11 +280,13 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached attention, q8 ring", cached_q8(37)},
       {"cached attention in pages, parts", paged(DType::bf16, 16, 300, 40, 1)},
       {"cached attention in pages, q8", paged(DType::u8, 5, 37, 20, 3)},
-      {"rows", rows()},
+      {"rows", rows()},                                          {"rows: log-probability, bf16", logprob(20, 40, 140)},
       {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
       {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
       {"quantised q4_0", quantised(DType::q4_0, 37, 160, 70)},   {"quantised q4_k", quantised(DType::q4_k, 70, 256, 66)},
       {"quantised q5_0", quantised(DType::q5_0, 5, 96, 20)},     {"quantised q6_k", quantised(DType::q6_k, 3, 512, 9)},
+      {"fp8, few rows", fp8(DType::f32, 3, 272, 20)},            {"fp8, few rows of no whole pieces", fp8(DType::bf16, 4, 133, 20)},
+      {"fp8", fp8(DType::f32, 70, 200, 140)},                    {"fp8, bf16, rows of no whole pieces", fp8(DType::bf16, 9, 133, 66)},
       {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
       {"experts of slots", experts(90, 20, true)},
   };
@@ -264,6 +298,9 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: half tiles, transposed", linear(DType::bf16, 768, 456, 104, true)},
       {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
       {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
+      {"sm_90: added to what is there", logprob(300, 264, 140)},
+      {"sm_90 fp8", fp8(DType::f32, 300, 1104, 264)},            {"sm_90 fp8, bf16, odd columns", fp8(DType::bf16, 140, 272, 131)},
+      {"sm_90 fp8, few rows", fp8(DType::f32, 3, 272, 20)},
       {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
       {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
       {"sm_90 attention, heads of 96, four tiles", attention_forward(450, 450, 1, 1, 96, 0, 0, false)},
@@ -272,6 +309,14 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90 gradients, sequences, sinks, heads of 40", attention(DType::bf16, 140, 4, 2, 40, 0, true)},
       {"sm_90 gradients, window, softcap, heads of 72", attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1)},
       {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
+  };
+  // Products of f32 where the caller allows tf32.
+  const std::vector<std::pair<const char*, Builder>> allowing_tf32 = {
+      {"tf32: small tiles", linear(DType::f32, 40, 72, 56, false)},  {"tf32: small tiles, transposed", linear(DType::f32, 40, 56, 72, true)},
+      {"tf32: large tiles", linear(DType::f32, 132, 44, 200, false)}, {"tf32: large tiles, transposed", linear(DType::f32, 200, 132, 76, true)},
+      {"tf32: rows of no whole pieces", linear(DType::f32, 20, 37, 66, false)},
+      {"tf32: parts", linear(DType::f32, 24, 1100, 40, false)}, {"tf32: parts of the weight's gradient", linear(DType::f32, 1090, 24, 16, false)},
+      {"tf32: parts of large tiles", linear(DType::f32, 72, 1544, 80, false)},
   };
   int failed = 0;
   const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
@@ -293,6 +338,7 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATOR", order, 1);
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
+    run_on(open_cuda(0, true), order, allowing_tf32);
     setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
     run_on(open_cuda(0), order, on_sm90);
     if (failed) break;

@@ -8,17 +8,21 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
+import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
-const mutants = [...products, ...attention, ...warpgroups, ...others];
+const mutants = [...products, ...attention, ...warpgroups, ...fp8, ...others];
 
 // The cases of emulator_kernels that run a file's kernels.
 const casesOf = {
   "gemm.cu": "linear f32",
   "gemm_tensor.cu": "linear bf16",
+  "gemm_tf32.cu": "tf32:",
   "gemm_sm90.cu": "sm_90:",
+  "gemm_fp8_sm90.cu": "sm_90 fp8",
+  "fp8_linear.cu": "fp8",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",
   "attention_backward_sm90.cu": "sm_90 gradients",
@@ -38,6 +42,8 @@ const casesOf = {
 const headers = {
   "math.cuh": ["norm.cu", "norms"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
+  "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],
+  "fp8.cuh": ["fp8_linear.cu", "fp8"],
   "gemm.cuh": ["gemm.cu", "linear f32"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantised"],

@@ -18,7 +18,7 @@ describe("reading", () => {
     const header = {
       __metadata__: { format: "pt", note: 'é "quoted" \\ \u0001' },
       a: { dtype: "F32", shape: [1, 2], data_offsets: [0, 8] },
-      "b\n": { dtype: "F8_E4M3", shape: [3], data_offsets: [8, 11] },
+      "b\n": { dtype: "F8_E5M2", shape: [3], data_offsets: [8, 11] },
       empty: { dtype: "BF16", shape: [0, 4], data_offsets: [11, 11] },
       scalar: { dtype: "U8", shape: [], data_offsets: [11, 12] },
     };
@@ -27,7 +27,7 @@ describe("reading", () => {
     expect(Object.fromEntries(opened.metadata)).toEqual(header.__metadata__);
     const a = opened.entries.get("a")!;
     expect([...new Float32Array(opened.file.bytes(a.offset, a.bytes))]).toEqual([1.5, -2]);
-    expect(opened.entries.get("b\n")).toMatchObject({ storedDtype: "F8_E4M3", bytes: 3 });
+    expect(opened.entries.get("b\n")).toMatchObject({ storedDtype: "F8_E5M2", bytes: 3 });
     expect(opened.entries.get("b\n")!.dtype).toBeUndefined();
     opened.file.close();
   });

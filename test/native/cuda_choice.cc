@@ -1,8 +1,9 @@
 // The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/choice.h), tabulated.
 #include <cstdio>
+#include <set>
 #include <string>
 
-#include "cuda/choice.h"
+#include "cuda/tuning.h"
 
 using namespace heddle;
 using namespace heddle::cuda;
@@ -12,7 +13,7 @@ namespace {
 int failures = 0;
 
 std::string text(const GemmChoice& c) {
-  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "warpgroup"};
+  static const char* const names[] = {"few_rows", "multiply_add", "tensor", "tensor_tf32", "warpgroup"};
   return std::string(names[static_cast<int>(c.kernel)]) + " " + std::to_string(c.tile_m) + "x" + std::to_string(c.tile_n) + ", " +
          std::to_string(c.stages) + " stages, " + std::to_string(c.splits) + " x " + std::to_string(c.part);
 }
@@ -80,11 +81,22 @@ void test_table() {
   // Types.
   expect("f32", choose_gemm(product(4096, 4096, 4096, DType::f32), h100), {plain, 64, 64, 1, 1, 4096});
   expect("f32, few tiles", choose_gemm(product(64, 64, 4096, DType::f32), h100), {plain, 64, 64, 1, 8, 512});
+  // tf32 only where the caller allows it, with bf16's tiles: the bytes of a stage are the same.
+  DeviceProperties allowing = a100, allowing_h100 = h100;
+  allowing.tf32 = allowing_h100.tf32 = true;
+  expect("tf32", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, H100", choose_gemm(product(4096, 4096, 4096, DType::f32), allowing_h100), {GemmKernel::tensor_tf32, 128, 128, 4, 1, 4096});
+  expect("tf32, few tiles", choose_gemm(product(16, 4096, 4096, DType::f32), allowing), {GemmKernel::tensor_tf32, 64, 64, 3, 3, 1408});
+  expect("tf32, one row", choose_gemm(product(1, 4096, 4096, DType::f32), allowing), {few, 1, 1, 1, 1, 4096});
+  expect("bf16 where tf32 is allowed", choose_gemm(product(4096, 4096, 4096), allowing), {tensor, 128, 128, 4, 1, 4096});
+  GemmShape mixed = product(4096, 4096, 4096);
+  mixed.a = DType::f32;
+  expect("f32 by bf16 where tf32 is allowed", choose_gemm(mixed, allowing), {plain, 64, 64, 1, 1, 4096});
   GemmShape adds = product(4096, 4096, 4096);
   adds.accumulate = true;
   expect("added to bf16", choose_gemm(adds, h100), {plain, 64, 64, 1, 1, 4096});
   adds.c = DType::f32;
-  expect("added to f32", choose_gemm(adds, h100), {tensor, 128, 128, 4, 1, 4096});
+  expect("added to f32", choose_gemm(adds, h100), {warpgroup, 128, 256, 4, 1, 4096});
 }
 
 // A row's bits must not depend on the other rows.
@@ -119,7 +131,48 @@ void test_parts() {
   expect("a larger product has no less workspace", enough);
 }
 
+// Of every shape: the device's own choice first, each name once, all of them possible; and what a table of names does.
+void test_candidates() {
+  bool own_first = true, named_once = true, covered = true, fits = true;
+  DeviceProperties tf32 = a100;
+  tf32.tf32 = true;
+  for (const DeviceProperties& d : {a100, rtx3090, h100, rtx5090, tf32})
+    for (const DType type : {DType::bf16, DType::f32})
+      for (const int64_t n : {8, 64, 200, 4096})
+        for (const int64_t k : {1, 1100, 4096})
+          for (int64_t m = 1; m <= 4096; m = m * 3 / 2 + 1)
+            for (const bool rowwise : {false, true}) {
+              GemmShape g = product(m, n, k, type);
+              g.rowwise = rowwise;
+              const auto all = gemm_candidates(g, d);
+              own_first &= all[0] == choose_gemm(g, d);
+              std::set<std::string> names;
+              for (const GemmChoice& c : all) {
+                named_once &= names.insert(variant_name(c)).second;
+                covered &= c.splits == 1 ? c.part >= k : (c.splits - 1) * c.part < k && c.splits * c.part >= k;
+                fits &= c.splits == 1 || static_cast<size_t>(c.splits * m * n) * sizeof(float) <= g.workspace_bytes;
+                own_first &= choose_gemm(g, d, {{gemm_key(g), variant_name(c)}}) == (rowwise ? choose_gemm(g, d) : c);
+              }
+              if (rowwise) own_first &= all.size() == 1;
+            }
+  expect("candidates: the device's own first, and each is taken where a table names it", own_first);
+  expect("candidates: each name once", named_once);
+  expect("candidates: parts cover the depth", covered);
+  expect("candidates: parts fit into their workspace", fits);
+
+  const GemmShape g = product(100, 4096, 4096);
+  expect("key", gemm_key(g) == "128 4096 4096 bf16 bf16 bf16 NT");
+  expect("key of as many rows as a power of two", gemm_key(product(128, 4096, 4096)) == gemm_key(g));
+  expect("key of one row more", gemm_key(product(129, 4096, 4096)) != gemm_key(g));
+  for (const char* name : {"", "tensor 1x1", "warpgroup 128x256", "tensor 64x64 parts parts"})
+    expect("a name that the device has no choice of", choose_gemm(g, a100, {{gemm_key(g), name}}) == choose_gemm(g, a100));
+  expect("a table of other products", choose_gemm(g, a100, {{"x", "tensor 128x128"}}) == choose_gemm(g, a100));
+  expect("a table", choose_gemm(g, a100, {{gemm_key(g), "tensor 64x64"}}) == GemmChoice{GemmKernel::tensor, 64, 64, 3, 1, 4096});
+}
+
 void test_attention() {
+  expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
+  for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, H100", attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
   expect("gradients, H100", attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));
@@ -134,6 +187,7 @@ int main() {
   test_table();
   test_rowwise();
   test_parts();
+  test_candidates();
   if (!failures) std::printf("every shape has the kernel that the table names\n");
   return failures ? 1 : 0;
 }

@@ -39,6 +39,12 @@ test.skipIf(!nvcc)("a kernel's instructions are counted as they were written, an
              : "+f"(s.x), "+f"(s.y), "+f"(s.z), "+f"(s.w) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
          *c = s;
        }
+       extern "C" __global__ void rounded(float4* c, uint4 a, uint2 b) {
+         float4 s = *c;
+         asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3},{%4,%5,%6,%7},{%8,%9},{%0,%1,%2,%3};"
+           : "+f"(s.x), "+f"(s.y), "+f"(s.z), "+f"(s.w) : "r"(a.x), "r"(a.y), "r"(a.z), "r"(a.w), "r"(b.x), "r"(b.y));
+         *c = s;
+       }
        extern "C" __global__ void none(float* c) { *c = 1; }\n`,
     );
     const target = ["-gencode", "arch=compute_90a,code=sm_90a"];
@@ -53,9 +59,12 @@ test.skipIf(!nvcc)("a kernel's instructions are counted as they were written, an
         ]).status,
       ).toBe(0);
     const counted = countInstructions(join(folder, "cubin"));
-    expect(counted.get("twice")).toMatchObject({ mma: 2, wgmma: 0, ldmatrix: 0 });
+    expect(counted.get("twice")).toMatchObject({ mma: 2, "mma.tf32": 0, wgmma: 0, ldmatrix: 0 });
+    expect(counted.get("rounded")).toMatchObject({ mma: 0, "mma.tf32": 1 });
     expect(counted.get("none")).toMatchObject({ mma: 0 });
-    expect(writtenInstructions(join(folder, "ptx")).get("twice")).toMatchObject({ mma: 2, "cp.async": 0 });
+    const written = writtenInstructions(join(folder, "ptx"));
+    expect(written.get("twice")).toMatchObject({ mma: 2, "mma.tf32": 0, "cp.async": 0 });
+    expect(written.get("rounded")).toMatchObject({ mma: 0, "mma.tf32": 1 });
   } finally {
     await rm(folder, { recursive: true });
   }

@@ -28,7 +28,7 @@ const SHAPES: Record<Device["kind"], Product[]> = {
   ],
 };
 const LAYOUTS = ["NT", "NN", "TN"] as const;
-type Layout = (typeof LAYOUTS)[number];
+export type Layout = (typeof LAYOUTS)[number];
 
 /** Matrix products as models have them: NT forward (weights as they are stored), NN and TN as they are in backward passes. */
 export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
@@ -57,14 +57,14 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
       }
 };
 
-function operands(layout: Layout, m: number, n: number, k: number): Record<string, number[]> {
+export function operands(layout: Layout, m: number, n: number, k: number): Record<string, number[]> {
   if (layout === "NT") return { a: [m, k], b: [n, k] };
   if (layout === "NN") return { a: [m, k], b: [k, n] };
   return { a: [k, m], b: [k, n] };
 }
 
 /** One row of the result is looked at, so that no copy of it is timed. */
-function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number) {
+export function product(layout: Layout, dtype: FloatDType, m: number, n: number, k: number) {
   return compile(() => {
     const shapes = operands(layout, m, n, k);
     const [a, b] = [tensor("a", dtype, shapes.a!), tensor("b", dtype, shapes.b!)];

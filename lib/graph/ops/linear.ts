@@ -23,7 +23,7 @@ const linearNode = defineOp({
       isQuantised(w!.dtype)
         ? undefined
         : backwardWeight([dy, x], { transposed }, [{ dtype: "f32", shape: w!.shape }])[0],
-      b && columnSumNode([dy])[0],
+      b && columnSum(dy!),
     ];
   },
 });
@@ -38,9 +38,14 @@ const columnSumNode = defineOp({
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],
 });
 
+/** The sum of dy's rows: a bias's gradient. @param dy (rows, n) @returns (n) f32 */
+export function columnSum(dy: Value): Value {
+  return columnSumNode([dy])[0]!;
+}
+
 /**
- * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones and to bf16 before
- * bf16 ones, `f32` takes them as they are.
+ * How activations meet narrow weights: `int8` rounds them to 8 bits by groups of 32 before quantised ones, to e4m3 by
+ * groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` takes them as they are.
  */
 export type QuantizedActivations = "int8" | "f32";
 

@@ -18,7 +18,7 @@ enum CUtensorMapFloatOOBfill { CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0 };
 namespace heddle {
 namespace emulator {
 
-// What an emulated map holds: elements of 2 bytes, the innermost dimension first.
+// What an emulated map holds, the innermost dimension first.
 struct TensorMap {
   static constexpr uint64_t valid = 0x70616d20726f7374;
   uint64_t magic;
@@ -27,6 +27,7 @@ struct TensorMap {
   uint32_t dims[4], box[4];
   uint64_t strides[3];  // bytes from the second dimension on
   bool swizzled;        // 128 bytes
+  uint32_t element_bytes;
 };
 static_assert(sizeof(TensorMap) <= sizeof(CUtensorMap), "it lies in one");
 

@@ -27,6 +27,8 @@ export const products = [
     "b_tile[k][tx + j * (tile_n / per_thread)]",
     "b_tile[k][tx + j * (tile_n / per_thread - 1)]",
   ],
+  ["few rows: eights of a lane overlap", "gemm.cu", "k += warp_size * lane_elements", "k += warp_size"],
+  ["few rows: eights of other rows", "gemm.cu", "load_elements(g.a, i * g.lda + k, x);", "load_elements(g.a, k, x);"],
   ["few rows: one lane starts a step late", "gemm.cu", "int64_t k = lane; k < g.k", "int64_t k = lane + 1; k < g.k"],
   [
     "tensor product: another swizzle when read",
@@ -76,6 +78,49 @@ export const products = [
     "ptx::load_matrices<true>(left[i]",
     "ptx::load_matrices<false>(left[i]",
   ],
+  [
+    "tf32 product: waits for one copy too few",
+    "gemm_tf32.cu",
+    "ptx::wait_copies<stages - 2>()",
+    "ptx::wait_copies<stages - 1>()",
+  ],
+  [
+    "tf32 product: no barrier in the ring",
+    "gemm_tf32.cu",
+    "    __syncthreads();                 // everybody's is",
+    "    // everybody's is",
+  ],
+  [
+    "tf32 product: another swizzle when read",
+    "gemm_tf32.cu",
+    "a_tile + place<depth, true>(row + matrix",
+    "a_tile + place<depth, false>(row + matrix",
+  ],
+  [
+    "tf32 product: depths and rows of a turned fragment swapped",
+    "gemm_tf32.cu",
+    "k + thread + e / 2 * 4, row + group + e % 2 * 8",
+    "k + thread + e % 2 * 4, row + group + e / 2 * 8",
+  ],
+  [
+    "tf32 product: a partial piece is taken whole",
+    "gemm_tf32.cu",
+    "left > 0 ? (left < words ? static_cast<int>(left) : words) : 0",
+    "left > -4 ? words : 0",
+  ],
+  [
+    "tf32 product: fragments of the second operand swapped",
+    "gemm_tf32.cu",
+    "right[j][0] = two[0], right[j][1] = two[1]",
+    "right[j][0] = two[1], right[j][1] = two[0]",
+  ],
+  [
+    "tf32 product, parts: every one from the beginning",
+    "gemm_tf32.cu",
+    "const int64_t k0 = k_begin + tile * depth;",
+    "const int64_t k0 = tile * depth;",
+  ],
+  ["tf32 product: columns beyond the end are written", "gemm_tf32.cu", "row >= g.m || column >= g.n", "row >= g.m"],
   ["parts: each goes on to the end", "gemm.cuh", "if (g.k > begin + part) g.k = begin + part;", ""],
   ["parts: each adds the bias", "gemm.cuh", "  g.bias.data = nullptr;\n", ""],
   [
@@ -102,6 +147,24 @@ export const products = [
     "quant.cuh",
     "subtract_bytes(w >> 4 * r & 0x0f0f0f0fu, 0x08080808u)",
     "subtract_bytes(w >> 4 * (1 - r) & 0x0f0f0f0fu, 0x08080808u)",
+  ],
+  [
+    "quantised: words at odd places are not shifted",
+    "quant.cuh",
+    "to[i] = __funnelshift_r(read[i], read[i + 1], 8 * odd);",
+    "to[i] = read[i];",
+  ],
+  [
+    "quantised: the last half word is left out",
+    "quant.cuh",
+    "    if (odd) read[4] = *reinterpret_cast<const uint16_t*>(words + 4);\n",
+    "",
+  ],
+  [
+    "quantised: activations of a load in another order",
+    "quant.cuh",
+    "to[e] = four.x, to[e + 1] = four.y",
+    "to[e] = four.y, to[e + 1] = four.x",
   ],
   ["quantised: a borrow between bytes", "quant.cuh", "return ((a | 0x80808080u) - b) ^ 0x80808080u;", "return a - b;"],
   [
@@ -141,6 +204,12 @@ export const products = [
     "gemm_int8.cu",
     "for (int lanes = run_elements / 2; lanes > 0",
     "for (int lanes = run_elements; lanes > 0",
+  ],
+  [
+    "log-probability: rounded gradients have rows of another length",
+    "logprob.cu",
+    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, ld, C, C",
+    "{gradient, from_row(w, begin), none, {sum, DType::f32}, N, C, width, width, C, C",
   ],
   [
     "log-probability: the parts' sums are not rescaled",

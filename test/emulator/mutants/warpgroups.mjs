@@ -28,7 +28,7 @@ export const warpgroups = [
   ],
   [
     "warpgroups: the ring's second round has the parity of the first",
-    "gemm_sm90.cu",
+    "sm90_tiles.cuh",
     "stage = 0, parity ^= 1;",
     "stage = 0;",
   ],
@@ -62,6 +62,13 @@ export const warpgroups = [
     "    if (lane == 0) ptx::arrive(&empty[before]);\n\n",
     "",
   ],
+  [
+    "warpgroups: nothing is added to what is there",
+    "gemm_sm90.cu",
+    "both, together, g.accumulate);",
+    "both, together);",
+  ],
+  ["warpgroups: the second of a pair is not added", "sm90_tiles.cuh", "      if (both) second += c[1];\n", ""],
   ["warpgroups: sums are not waited for", "gemm_sm90.cu", "ptx::wait_products<0>();", "ptx::wait_products<1>();"],
   ["warpgroups: no fence before products", "gemm_sm90.cu", "      ptx::fence_products();\n", ""],
   ["warpgroups: both multiply the same rows", "gemm_sm90.cu", " + consumer * box_bytes, *b_tile", ", *b_tile"],
@@ -116,7 +123,7 @@ export const warpgroups = [
   ],
   [
     "warpgroups: a strip of more rows than there are",
-    "gemm_sm90.cu",
+    "sm90_tiles.cuh",
     "tiles_m - first < strip ? tiles_m - first : strip",
     "strip",
   ],

@@ -1,0 +1,159 @@
+import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { LanguageModel } from "../generate/index.ts";
+import { DTYPES } from "../graph/dtype.ts";
+import { type Device, deviceInfo, type FloatDType, isFloat, openDevice, type Tensor } from "../graph/index.ts";
+import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
+import { linearLayers } from "../models/linear-layers.ts";
+import { filled, runSeconds } from "./ceilings.ts";
+import { type Layout, operands, product } from "./suites/gemm.ts";
+
+export interface AutotuneOptions {
+  /** A CUDA device. */
+  device?: string | Device | undefined;
+  allowTf32?: boolean | undefined;
+  /** Whose layers' products are measured. Default: the embedded model. */
+  model?: string | undefined;
+  /** Numbers of rows; each stands for all up to the next power of two. Default 16, 64, 256, 1024 and 4096. */
+  rows?: readonly number[] | undefined;
+  /** Of the activations in training. Given, the products of forward and backward passes are measured in it as well. */
+  training?: FloatDType | undefined;
+  /** Rounds that count. Default 7. */
+  rounds?: number | undefined;
+  /** Where choices are kept. Default: HEDDLE_TUNING, or the user's cache folder; null: nowhere. */
+  path?: string | null | undefined;
+  onResult?: ((result: TunedProduct) => void) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+export interface TunedProduct {
+  /** Rows, columns, depth, types of both operands and the result, and how they lie. */
+  product: string;
+  /** The kernels and tiles that can make it, the device's own choice first; median seconds of each. */
+  variants: { name: string; seconds: number }[];
+  chosen: string;
+}
+
+export interface AutotuneReport {
+  /** The card, its driver, and the version of the kernels. */
+  device: string;
+  results: TunedProduct[];
+  /** The file that was written. */
+  path?: string;
+}
+
+/** What another variant must be faster by than the device's own choice, or noise would decide. */
+const LEAST_GAIN = 0.03;
+
+interface Product {
+  layout: Layout;
+  dtype: FloatDType;
+  m: number;
+  n: number;
+  k: number;
+}
+
+/**
+ * Measures the few kernels and tiles that a CUDA device weighs against each other for the products of a model's layers, and keeps the names
+ * of the fastest in a file that devices of the same name and driver consult from then on. Results of other tiles differ in their last
+ * bits; deterministic generation takes no notice of the file.
+ * @throws HeddleError UNSUPPORTED for a device that has nothing to choose, INVALID_ARGUMENT, what loading a model throws, INVALID_FILE or IO of the
+ *   file, ABORTED
+ */
+export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {
+  const { rows = [16, 64, 256, 1024, 4096], rounds = 7, model = "default", training, signal, onResult } = options;
+  for (const m of rows)
+    if (!Number.isInteger(m) || m < 1 || m > 2 ** 20) throw invalidArgument("rows", "integers of 1 to 2^20", m);
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
+    throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
+  if (training !== undefined && !isFloat(training)) throw invalidArgument("training", "f32 or bf16", training);
+  const device = openDevice({ device: options.device ?? "cuda", allowTf32: options.allowTf32 });
+  if (device.kind !== "cuda")
+    throw new HeddleError("UNSUPPORTED", `autotune: expected a CUDA device, got ${device.name}`);
+  const info = deviceInfo().cuda.devices[Number(device.name.split(":")[1])]!;
+  const choices = new Map<string, string>();
+  const results: TunedProduct[] = [];
+  try {
+    for (const one of await productsOf(model, rows, training)) {
+      throwIfAborted(signal, "autotune");
+      const keys = describe(device, one);
+      if (choices.has(keys[0]!.key)) continue;
+      const { names } = keys[0]!;
+      if (names.length < 2) continue;
+      const result = { product: keys[0]!.key, ...(await measure(device, one, keys[0]!, rounds, signal)) };
+      // The same kernel ends in f32 or in the operands' type.
+      for (const { key } of keys) choices.set(key, result.chosen);
+      results.push(result);
+      onResult?.(result);
+    }
+  } finally {
+    device.lane.choose([...knownChoices(info), ...choices]);
+  }
+  const path = options.path === undefined ? tuningPath() : (options.path ?? undefined);
+  if (path !== undefined) writeTuning(path, tuningKey(info), choices);
+  return { device: tuningKey(info), results, ...(path !== undefined && { path }) };
+}
+
+/** The products of a model's linear layers, each once. */
+async function productsOf(path: string, rows: readonly number[], training: FloatDType | undefined): Promise<Product[]> {
+  await using model = await LanguageModel.load(path, { device: "cpu", threads: 1 });
+  const found = new Map<string, Product>();
+  const add = (one: Product) => found.set(JSON.stringify(one), one);
+  for (const [name, { inputs, outputs }] of linearLayers(model.model)) {
+    const { dtype } = model.model.weight(`${name}.weight`);
+    for (const m of rows) {
+      if (dtype === "f32" || dtype === "bf16") add({ layout: "NT", dtype, m, n: outputs, k: inputs });
+      if (training === undefined) continue;
+      add({ layout: "NT", dtype: training, m, n: outputs, k: inputs });
+      add({ layout: "NN", dtype: training, m, n: inputs, k: outputs });
+      add({ layout: "TN", dtype: training, m: outputs, n: inputs, k: m });
+    }
+  }
+  return [...found.values()];
+}
+
+/** As the device describes it, with a result of the operands' type and of f32. */
+function describe(device: Device, { layout, dtype, m, n, k }: Product) {
+  const type = DTYPES[dtype];
+  const results = layout === "TN" ? [DTYPES.f32] : [type, DTYPES.f32];
+  return results.map((result) => device.lane.variants(m, n, k, type, type, result, layout));
+}
+
+async function measure(
+  device: Device,
+  { layout, dtype, m, n, k }: Product,
+  { key, names }: { key: string; names: readonly string[] },
+  rounds: number,
+  signal: AbortSignal | undefined,
+): Promise<Omit<TunedProduct, "product">> {
+  const tensors = new Map<string, Tensor>();
+  try {
+    for (const [name, shape] of Object.entries(operands(layout, m, n, k)))
+      tensors.set(name, await filled(device, dtype, shape));
+    const program = product(layout, dtype, m, n, k);
+    // One a variant: what a device has recorded stays as it was chosen.
+    const executables = names.map(() => program.bind(device, tensors));
+    try {
+      const seconds = names.map((): number[] => []);
+      for (let round = -2; round < rounds; round++)
+        for (const [i, name] of names.entries()) {
+          throwIfAborted(signal, "autotune");
+          device.lane.choose([[key, name]]);
+          const taken = await runSeconds(executables[i]!, { row: Int32Array.of(0) });
+          if (round >= 0) seconds[i]!.push(taken); // the first two record it
+        }
+      const variants = names.map((name, i) => ({ name, seconds: median(seconds[i]!) }));
+      const fastest = variants.reduce((a, b) => (b.seconds < a.seconds ? b : a));
+      const own = variants[0]!;
+      return { variants, chosen: (fastest.seconds < own.seconds * (1 - LEAST_GAIN) ? fastest : own).name };
+    } finally {
+      for (const executable of executables) executable.dispose();
+    }
+  } finally {
+    for (const t of tensors.values()) t.dispose();
+  }
+}
+
+function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor(sorted.length / 2)]!;
+}

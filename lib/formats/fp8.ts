@@ -1,0 +1,128 @@
+// Weights of 8-bit floats as DeepSeek-V3's and Qwen3's folders hold them: a matrix of F8_E4M3 and, beside it, `…_scale_inv`, what each
+// 128 × 128 of it is to be multiplied by (quant_method "fp8", weight_block_size [128, 128]).
+import { binding } from "../binding.ts";
+import { HeddleError } from "../errors.ts";
+import { castBytes } from "./cast.ts";
+import { isFloatDtype, weightBytes } from "./dtype.ts";
+import { collect, type TensorData } from "./tensor-data.ts";
+import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
+
+const SUFFIX = "_scale_inv";
+const STORED = "F8_E4M3";
+const BLOCK = 128;
+
+/** A matrix as it lies: a byte a number, and the scales of its blocks. */
+export interface StoredFp8 {
+  scales(): Float32Array;
+}
+
+/**
+ * The same weights with matrices of 8-bit floats as bf16, which is what they were rounded from; their `fp8` says how they lie. The scales are
+ * no weights of their own any more.
+ * @throws HeddleError INVALID_FILE for a matrix without its scales, or with others than its blocks have
+ */
+export function readFp8(weights: WeightSource): WeightSource {
+  const matrices = new Map<string, TensorInfo>();
+  for (const name of weights.names()) {
+    const info = weights.info(name);
+    if (info.storedDtype === STORED && info.shape.length === 2) matrices.set(name, info);
+  }
+  if (matrices.size === 0) return weights;
+  const scalesOf = new Map([...matrices].map(([name, info]) => [name, checkedScales(weights, name, info)]));
+  const scales = new Set(scalesOf.values());
+  const infoOf = (info: TensorInfo): TensorInfo => ({
+    ...info,
+    dtype: "bf16",
+    bytes: weightBytes("bf16", info.shape),
+  });
+  return {
+    ...weights,
+    names: () => weights.names().filter((name) => !scales.has(name)),
+    has: (name) => weights.has(name) && !scales.has(name),
+    info: (name) => {
+      const found = matrices.get(name);
+      return found ? infoOf(found) : weights.info(name);
+    },
+    tensor(name) {
+      const info = matrices.get(name);
+      if (!info) return weights.tensor(name);
+      const stored = weights.tensor(name);
+      const fp8 = { scales: () => numbersOf(weights.tensor(scalesOf.get(name)!)) };
+      return { ...stored, ...infoOf(info), dtype: "bf16", fp8, made: () => widened(stored, fp8) };
+    },
+  };
+}
+
+/** The name of a matrix's scales. */
+function checkedScales(weights: WeightSource, name: string, { shape }: TensorInfo): string {
+  const scales = `${name}${SUFFIX}`;
+  if (!weights.has(scales)) throw new HeddleError("INVALID_FILE", `${weights.path}: expected ${scales}, got none`);
+  const got = weights.info(scales);
+  const expected = shape.map((n) => Math.ceil(n / BLOCK));
+  if (got.dtype === undefined || !isFloatDtype(got.dtype) || String(got.shape) !== String(expected))
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${scales}: expected floats [${expected.join(", ")}], got ${got.storedDtype} [${got.shape.join(", ")}]`,
+    );
+  return scales;
+}
+
+function numbersOf({ file, offset, bytes, dtype, name }: StoredTensor): Float32Array {
+  const stored = new Uint8Array(file.bytes(offset, bytes));
+  return new Float32Array(castBytes(stored, dtype as "f32", "f32", name).buffer);
+}
+
+/** 128 rows at a time, in bf16. */
+function* widened({ file, offset, shape, name }: StoredTensor, fp8: StoredFp8): Generator<Uint8Array> {
+  const [rows, columns] = shape as [number, number];
+  const [scales, across] = [fp8.scales(), Math.ceil(columns / BLOCK)];
+  for (let row = 0; row < rows; row += BLOCK) {
+    const count = Math.min(BLOCK, rows - row);
+    const bytes = new Uint8Array(file.bytes(offset + row * columns, count * columns));
+    const first = (row / BLOCK) * across;
+    const numbers = binding.dequantiseFp8(bytes, scales.subarray(first, first + across), count, columns);
+    yield castBytes(new Uint8Array(numbers), "f32", "bf16", name);
+  }
+}
+
+/**
+ * Matrices that are 8-bit floats: those that linear layers of the trunk alone read; embeddings, heads and routers are not, nor GPT-2's
+ * c_proj, which lies the other way.
+ */
+export const EIGHT_BITS = /\.(?!c_proj)[a-z_]+_proj\.weight$/;
+
+/** What config.json says of such a folder. */
+export const FP8_CONFIG = {
+  quant_method: "fp8",
+  fmt: "e4m3",
+  activation_scheme: "dynamic",
+  weight_block_size: [BLOCK, BLOCK],
+};
+
+/**
+ * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. A matrix is read once for its scales and once for its bytes, so that no more than
+ * one is held.
+ * @throws NUMERICAL when a number is not finite
+ */
+export function writeFp8(tensors: readonly TensorData[]): TensorData[] {
+  return tensors.flatMap((tensor): TensorData[] => {
+    if (!EIGHT_BITS.test(tensor.name) || tensor.shape.length !== 2) return [tensor];
+    const { name, shape } = tensor;
+    const [rows, columns] = shape as [number, number];
+    const made = async () => {
+      const bytes = await collect(tensor);
+      const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
+      return binding.quantiseFp8(new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
+    };
+    const blocks = shape.map((n) => Math.ceil(n / BLOCK));
+    return [
+      { name, dtype: "u8", stored: STORED, shape, bytes: async () => new Uint8Array((await made()).bytes) },
+      {
+        name: `${name}${SUFFIX}`,
+        dtype: "f32",
+        shape: blocks,
+        bytes: async () => new Uint8Array((await made()).scales),
+      },
+    ];
+  });
+}

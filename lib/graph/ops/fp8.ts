@@ -1,0 +1,62 @@
+import { fail, needDim, needDType, needFloat } from "../expect.ts";
+import { defineOp } from "../op-table.ts";
+import type { Value } from "../value.ts";
+import type { QuantizedActivations } from "./linear.ts";
+import { columnSum } from "./linear.ts";
+
+/** Rows, and elements of a row, of a weight in 8-bit floats that share a scale. */
+export const FP8_BLOCK = 128;
+
+const blocks = (n: number) => Math.ceil(n / FP8_BLOCK);
+
+const fp8LinearNode = defineOp({
+  name: "fp8_linear",
+  infer([x, w, scale, b]) {
+    const input = needFloat("fp8_linear", "x", x, 2);
+    const weight = needDType("fp8_linear", "weight", w, "u8", 2);
+    const scales = needDType("fp8_linear", "scale", scale, "f32", 2);
+    const [outputs, inputs] = [weight.dim(0), weight.dim(1)];
+    needDim("fp8_linear", "last dimension of x", input.dim(1), inputs);
+    if (typeof outputs !== "number" || typeof inputs !== "number")
+      return fail("fp8_linear", "weight", "a known shape", "a symbolic one");
+    needDim("fp8_linear", "first dimension of scale", scales.dim(0), blocks(outputs));
+    needDim("fp8_linear", "last dimension of scale", scales.dim(1), blocks(inputs));
+    if (b) needDim("fp8_linear", "bias", needFloat("fp8_linear", "bias", b, 1).dim(0), outputs);
+    return [{ dtype: input.dtype, shape: [input.dim(0), outputs] }];
+  },
+  vjp: ({ inputs: [x, w, scale, b] }, [dy]) => [
+    backwardInput([dy, w, scale], {}, [x!])[0],
+    // The weight is frozen.
+    undefined,
+    undefined,
+    b && columnSum(dy!),
+  ],
+});
+const backwardInput = defineOp({
+  name: "fp8_linear_backward_input",
+  infer: (_, __, [type]) => [{ dtype: type!.dtype, shape: type!.shape }],
+});
+
+/**
+ * y = x·Wᵀ + b with W of 8-bit floats (e4m3) and a scale for each 128 × 128 of it, as DeepSeek-V3 has them (2024, 3.3.2).
+ * W is frozen: it has no gradient.
+ * @param x (rows, inputs)
+ * @param weight (outputs, inputs) u8: the numbers' bytes
+ * @param scale (⌈outputs / 128⌉, ⌈inputs / 128⌉) f32: a number is its byte's value times its block's scale
+ * @param bias (outputs)
+ * @param options.activations `int8` rounds x to e4m3 too, by groups of 128, as 8-bit tensor cores want it; gradients do not see that
+ * @param options.rowwise each row's bits depend on that row alone
+ * @returns (rows, outputs) in x's dtype; sums are kept in f32
+ */
+export function fp8Linear(
+  x: Value,
+  weight: Value,
+  scale: Value,
+  bias?: Value,
+  { rowwise = false, activations = "f32" }: { rowwise?: boolean; activations?: QuantizedActivations | undefined } = {},
+): Value {
+  return fp8LinearNode([x, weight, scale, bias], {
+    fp8: activations === "int8" ? 1 : 0,
+    rowwise: rowwise ? 1 : 0,
+  })[0]!;
+}

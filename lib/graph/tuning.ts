@@ -1,0 +1,117 @@
+// The file of products whose kernel was measured on a device (`heddle autotune`): written whole or not at all, and believed in nothing but names,
+// which the device passes over where it has no kernel of that name for a product.
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { dirname, join } from "node:path";
+import { binding, type CudaDeviceInfo } from "../binding.ts";
+import { HeddleError } from "../errors.ts";
+
+/** By product (as the device describes it), the name of the kernel and tiles that make it. */
+export type Choices = ReadonlyMap<string, string>;
+
+const MOST_BYTES = 4 << 20;
+const MOST_DEVICES = 64;
+const MOST_CHOICES = 20_000;
+const KEY = /^[0-9]{1,15}( [0-9]{1,15}){2}( [a-z0-9_]{1,12}){3} [NT]{2}\+?$/;
+const NAME = /^[a-z0-9_]{1,20} [0-9]{1,5}x[0-9]{1,5}( parts)?$/;
+
+/** HEDDLE_TUNING (a path, or `off`), or a file in the user's cache folder; undefined where there is to be none. */
+export function tuningPath(): string | undefined {
+  const given = process.env.HEDDLE_TUNING;
+  if (given === "off") return undefined;
+  if (given) return given;
+  return join(process.env.XDG_CACHE_HOME || join(homedir(), ".cache"), "heddle", "tuning.json");
+}
+
+/** What measurements are of: the card, its driver, and this version of the kernels. */
+export function tuningKey({ name, computeCapability, driver }: CudaDeviceInfo): string {
+  return `${name}, ${computeCapability}, driver ${driver}, heddle ${binding.info().version}`;
+}
+
+/** @throws HeddleError INVALID_FILE for anything else than such a file, IO; no file is an empty one */
+export function readTuning(path: string): Map<string, Choices> {
+  let text: string;
+  try {
+    if (statSync(path).size > MOST_BYTES) throw invalid(path, `at most ${MOST_BYTES} bytes`, "more");
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    if (error instanceof HeddleError) throw error;
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ENOTDIR") return new Map();
+    throw new HeddleError("IO", `${path}: expected a file that can be read, got ${code}`, { cause: error });
+  }
+  let content: unknown;
+  try {
+    content = JSON.parse(text);
+  } catch {
+    throw invalid(path, "JSON", "something else");
+  }
+  if (!isObject(content) || content.format !== 1 || !isObject(content.devices))
+    throw invalid(path, '{ "format": 1, "devices": { … } }', "something else");
+  const devices = Object.entries(content.devices);
+  if (devices.length > MOST_DEVICES) throw invalid(path, `at most ${MOST_DEVICES} devices`, `${devices.length}`);
+  return new Map(devices.map(([device, choices]) => [device, checkedChoices(path, device, choices)]));
+}
+
+function checkedChoices(path: string, device: string, choices: unknown): Choices {
+  const what = `${JSON.stringify(device.slice(0, 100))}:`;
+  if (!isObject(choices)) throw invalid(path, `${what} an object of products`, describe(choices));
+  const entries = Object.entries(choices);
+  if (entries.length > MOST_CHOICES)
+    throw invalid(path, `${what} at most ${MOST_CHOICES} products`, `${entries.length}`);
+  for (const [key, name] of entries) {
+    if (!KEY.test(key)) throw invalid(path, `${what} a product such as "64 4096 4096 bf16 bf16 f32 NT"`, describe(key));
+    if (typeof name !== "string" || !NAME.test(name))
+      throw invalid(path, `${what} a kernel such as "tensor 128x128"`, describe(name));
+  }
+  return new Map(entries as [string, string][]);
+}
+
+/**
+ * Puts a device's choices into the file, in place of those that it had for the same products; all else in it stays.
+ * @throws HeddleError INVALID_FILE where a file is there that is none of ours, IO
+ */
+export function writeTuning(path: string, device: string, choices: Choices): void {
+  const all = readTuning(path);
+  all.set(device, new Map([...(all.get(device) ?? []), ...choices]));
+  const devices = Object.fromEntries([...all].map(([name, of]) => [name, Object.fromEntries([...of].sort())]));
+  const written = `${path}.${process.pid}.tmp`;
+  try {
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(written, `${JSON.stringify({ format: 1, devices }, null, 1)}\n`, { flush: true });
+    renameSync(written, path);
+  } catch (error) {
+    rmSync(written, { force: true });
+    const { code } = error as NodeJS.ErrnoException;
+    throw new HeddleError("IO", `${path}: expected a file that can be written, got ${code}`, { cause: error });
+  }
+}
+
+const told = new Set<string>();
+
+/** What was measured on such a device; a file that cannot be used is told of once, and passed over. */
+export function knownChoices(device: CudaDeviceInfo): Choices {
+  const path = tuningPath();
+  if (path === undefined) return new Map();
+  try {
+    return readTuning(path).get(tuningKey(device)) ?? new Map();
+  } catch (error) {
+    if (!told.has(path))
+      process.emitWarning(`measured kernels are passed over: ${(error as Error).message}`, {
+        type: "HeddleWarning",
+        code: "HEDDLE_TUNING",
+      });
+    told.add(path);
+    return new Map();
+  }
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+function describe(value: unknown): string {
+  return (JSON.stringify(value) ?? typeof value).slice(0, 100);
+}
+function invalid(path: string, expected: string, got: string): HeddleError {
+  return new HeddleError("INVALID_FILE", `${path}: expected ${expected}, got ${got}`);
+}

@@ -1,0 +1,55 @@
+// Numbers of 8 bits with 4 of exponent and 3 after the point, e4m3 ("FP8 Formats for Deep Learning", Micikevicius et al. 2022: no infinities,
+// one NaN a sign, at most 448), in blocks that share an f32 scale: weights 128 x 128, activations 1 x 128 ("DeepSeek-V3 Technical
+// Report" 2024, 3.3.2). They travel as u8, their scales as a tensor beside them.
+#pragma once
+#include <cstdint>
+#include <cstring>
+
+namespace heddle {
+
+constexpr int fp8_block = 128;       // elements of a row, and rows of a weight, that share a scale
+constexpr float fp8_largest = 448;
+constexpr float fp8_least = 1e-30f;  // a block without a larger magnitude is zero
+
+constexpr int64_t fp8_blocks(int64_t n) { return (n + fp8_block - 1) / fp8_block; }
+
+inline float e4m3_to_float(uint8_t byte) {
+  const uint32_t magnitude = byte & 0x7f, sign = static_cast<uint32_t>(byte & 0x80) << 24;
+  float f = static_cast<float>(magnitude) * 0.001953125f;  // multiples of 2^-9 below 2^-6
+  uint32_t bits = (magnitude << 20) + (120u << 23);
+  if (magnitude == 0x7f) bits = 0x7fc00000;
+  else if (magnitude < 8) std::memcpy(&bits, &f, 4);
+  bits |= sign;
+  std::memcpy(&f, &bits, 4);
+  return f;
+}
+
+// To nearest even; what is larger than 448 becomes 448. NaN stays NaN.
+inline uint8_t float_to_e4m3(float f) {
+  uint32_t bits;
+  std::memcpy(&bits, &f, 4);
+  const uint32_t sign = bits >> 24 & 0x80;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return static_cast<uint8_t>(sign | 0x7f);
+  if (bits >= 0x43e00000) return static_cast<uint8_t>(sign | 0x7e);
+  if (bits < 0x3c800000) {  // below 2^-6: of 2^14 + f, the last bit is worth 2^-9
+    float shifted;
+    std::memcpy(&shifted, &bits, 4);
+    shifted += 16384.0f;
+    std::memcpy(&bits, &shifted, 4);
+    return static_cast<uint8_t>(sign | (bits - 0x46800000));
+  }
+  bits += 0x7ffff + (bits >> 20 & 1);
+  return static_cast<uint8_t>(sign | ((bits >> 20) - (120u << 3)));
+}
+
+// A matrix (rows, columns) in blocks of 128 x 128: bytes (rows, columns), scales (fp8_blocks(rows), fp8_blocks(columns)), which map a
+// block's largest magnitude to 448. Throws NUMERICAL for what is not finite.
+void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales);
+void fp8_dequantise(const uint8_t* from, const float* scales, int64_t rows, int64_t columns, float* to);
+
+// n floats in place, by groups of 128 (the last may be short): each becomes scale * e4m3(x / scale). The arithmetic is that of the kernels:
+// inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448, all float. A group with a value that is not finite becomes NaN.
+void round_to_fp8(float* x, int64_t n);
+
+}  // namespace heddle

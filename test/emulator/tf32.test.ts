@@ -1,0 +1,63 @@
+// Products of f32 that may round their operands to tf32: close to the truth as tf32 is, and only where the caller allows it.
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { compile, Device, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
+
+const [width, outputs, most] = [140, 76, 150];
+
+/** To 10 bits after the point, to nearest. */
+function toTf32(values: Float32Array): Float32Array {
+  const bits = new Uint32Array(values.slice().buffer);
+  return new Float32Array(bits.map((u) => ((u + 0x1000) & ~0x1fff) >>> 0).buffer);
+}
+/** Numbers that need all 24 bits. */
+function numbers(count: number, seed: number): Float32Array {
+  let state = seed + 1;
+  return Float32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 31 - 1;
+  });
+}
+function product(x: Float32Array, w: Float32Array, rows: number): Float64Array {
+  const y = new Float64Array(rows * outputs);
+  for (let i = 0; i < rows; i++)
+    for (let j = 0; j < outputs; j++)
+      for (let k = 0; k < width; k++) y[i * outputs + j]! += x[i * width + k]! * w[j * width + k]!;
+  return y;
+}
+const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Array.from(a).reduce((worst, v, i) => Math.max(worst, Math.abs(v - b[i]!)), 0);
+
+beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "1"));
+afterAll(() => void vi.unstubAllEnvs());
+
+test.each([150, 20])("the product of %i rows has tf32's error, and no more", async (rows) => {
+  const w = numbers(outputs * width, 3);
+  const run = async (device: Device, x: Float32Array) => {
+    const program = compile(() => {
+      const rowsOf = input("x", "f32", [new Dimension("rows", most), width]);
+      return { y: linear(rowsOf, tensor("w", "f32", [outputs, width])) };
+    });
+    const bound = await program.bind(device, new Map([["w", await Tensor.from(device, "f32", [outputs, width], w)]]));
+    return (await bound.run({ x })).y as Float32Array;
+  };
+  const x = numbers(rows * width, 7);
+  const truth = product(x, w, rows);
+  const rounded = apart(product(toTf32(x), toTf32(w), rows), truth);
+  const largest = truth.reduce((worst, v) => Math.max(worst, Math.abs(v)), 0);
+  const allowing = new Device(1, 0, true);
+  expect(allowing.allowTf32).toBe(true);
+  const got = await run(allowing, x);
+  // Twice the error of the rounded operands' exact product, as an op case has it; and tensor cores did round.
+  expect(apart(got, truth)).toBeLessThanOrEqual(2 * rounded + 2 ** -21 * largest);
+  expect(apart(got, truth)).toBeGreaterThan(rounded / 2);
+  expect(apart(await run(new Device(1, 0), x), truth)).toBeLessThan(rounded / 16);
+});
+
+test("one device serves those that allow it, another those that do not", () => {
+  const [plain, allowing] = [openDevice({ device: "cuda" }), openDevice({ device: "cuda", allowTf32: true })];
+  expect([plain.allowTf32, allowing.allowTf32]).toEqual([false, true]);
+  expect(openDevice({ device: "cuda", allowTf32: true })).toBe(allowing);
+  vi.stubEnv("HEDDLE_ALLOW_TF32", "1");
+  expect(openDevice({ device: "cuda:0" })).toBe(allowing);
+  expect(() => openDevice({ allowTf32: 1 as never })).toThrow("allowTf32: expected true or false, got 1");
+});

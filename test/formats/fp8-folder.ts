@@ -1,0 +1,64 @@
+// A model's folder with the matrices of its layers as 8-bit floats, as DeepSeek and Qwen write them.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { binding } from "../../lib/binding.ts";
+import { openSafetensors } from "../../lib/formats/safetensors.ts";
+
+export interface RawTensor {
+  dtype: string;
+  shape: readonly number[];
+  bytes: Uint8Array;
+}
+
+/** A safetensors file of tensors of any stored type. */
+export function rawSafetensors(tensors: ReadonlyMap<string, RawTensor>): Uint8Array {
+  let at = 0;
+  const header = Object.fromEntries(
+    [...tensors].map(([name, { dtype, shape, bytes }]) => {
+      const begin = at;
+      at += bytes.length;
+      return [name, { dtype, shape, data_offsets: [begin, at] }];
+    }),
+  );
+  const text = Buffer.from(JSON.stringify(header).padEnd(8 * Math.ceil(JSON.stringify(header).length / 8)));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  return Buffer.concat([length, text, ...[...tensors.values()].map(({ bytes }) => bytes)]);
+}
+
+/**
+ * Rewrites a folder's model.safetensors (of f32): `…_proj.weight` becomes F8_E4M3 with `…_scale_inv`. Scales are powers of two, so that bf16
+ * holds the same numbers.
+ */
+export function makeFp8(folder: string, change: (tensors: Map<string, RawTensor>) => void = () => {}): void {
+  const path = join(folder, "model.safetensors");
+  const { file, entries } = openSafetensors(path);
+  const tensors = new Map<string, RawTensor>();
+  for (const [name, { storedDtype, shape, offset, bytes }] of entries) {
+    const stored = new Uint8Array(file.bytes(offset, bytes)).slice();
+    if (!name.endsWith("_proj.weight")) {
+      tensors.set(name, { dtype: storedDtype, shape, bytes: stored });
+      continue;
+    }
+    const [rows, columns] = shape as [number, number];
+    const made = binding.quantiseFp8(new Float32Array(stored.buffer), rows, columns);
+    const scales = new Float32Array(made.scales).map((s) => 2 ** Math.round(Math.log2(s)));
+    tensors.set(name, { dtype: "F8_E4M3", shape, bytes: new Uint8Array(made.bytes) });
+    tensors.set(`${name}_scale_inv`, {
+      dtype: "F32",
+      shape: [Math.ceil(rows / 128), Math.ceil(columns / 128)],
+      bytes: new Uint8Array(scales.buffer),
+    });
+  }
+  file.close();
+  change(tensors);
+  writeFileSync(path, rawSafetensors(tensors));
+  const config = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+  config.quantization_config = {
+    quant_method: "fp8",
+    fmt: "e4m3",
+    activation_scheme: "dynamic",
+    weight_block_size: [128, 128],
+  };
+  writeFileSync(join(folder, "config.json"), JSON.stringify(config));
+}

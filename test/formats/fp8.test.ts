@@ -1,0 +1,231 @@
+// Matrices of 8-bit floats: quantised and back, and as folders hold them.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { binding } from "../../lib/binding.ts";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { Device } from "../../lib/graph/index.ts";
+import { sft } from "../../lib/train/sft.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { generator } from "../ops/harness.ts";
+import { makeFp8, type RawTensor } from "./fp8-folder.ts";
+import { temporaryFolder } from "./helpers.ts";
+
+const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
+
+/** By the format's definition: 4 bits of exponent from 7 on, 3 after the point; S.1111.111 is no number. */
+function numberOf(byte: number): number {
+  const [exponent, fraction] = [(byte >> 3) & 15, byte & 7];
+  if ((byte & 0x7f) === 0x7f) return Number.NaN;
+  const magnitude = exponent ? (8 + fraction) * 2 ** (exponent - 10) : fraction * 2 ** -9;
+  return byte & 0x80 ? -magnitude : magnitude;
+}
+
+describe("quantised and back", () => {
+  test.each([
+    [1, 1],
+    [128, 128],
+    [130, 257],
+    [3, 500],
+  ])("(%i, %i): each number is off by half a step at most, and blocks have scales of their own", (rows, columns) => {
+    const random = generator(rows + columns);
+    const across = Math.ceil(columns / 128);
+    // Blocks of very different sizes, and numbers of every size within them.
+    const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
+      const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
+      return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
+    });
+    const { bytes, scales } = binding.quantiseFp8(numbers, rows, columns);
+    const made = new Uint8Array(bytes);
+    const sizes = new Float32Array(scales);
+    const back = new Float32Array(binding.dequantiseFp8(made, sizes, rows, columns));
+    expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
+    let worst = 0;
+    for (let i = 0; i < numbers.length; i++) {
+      const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
+      expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
+      const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
+      // Half of 2^-3 of the power of two below, or of 2^-9; and what float arithmetic adds.
+      const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
+      worst = Math.max(worst, off / step);
+    }
+    expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
+    // The largest of each block takes the largest byte.
+    for (const [b, scale] of sizes.entries()) {
+      const of = [...made.keys()].filter(
+        (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
+      );
+      expect(Math.max(...of.map((i) => made[i]! & 0x7f))).toBe(0x7e);
+      expect((scale * 448) / Math.max(...of.map((i) => Math.abs(numbers[i]!)))).toBeCloseTo(1, 6);
+    }
+  });
+
+  test("zeros stay zeros; what is not finite, or of another shape, is refused", () => {
+    const { bytes, scales } = binding.quantiseFp8(new Float32Array(6), 2, 3);
+    expect([...new Uint8Array(bytes), ...new Float32Array(scales)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    expect(() => binding.quantiseFp8(Float32Array.of(1, Number.NaN), 1, 2)).toThrow("fp8: expected finite numbers");
+    expect(() => binding.quantiseFp8(new Float32Array(6), 2, 2)).toThrow("expected (2, 2) numbers, got 6");
+    expect(() => binding.quantiseFp8(new Float32Array(6), 2 ** 39, 2 ** 39)).toThrow("got 6");
+    expect(() => binding.dequantiseFp8(new Uint8Array(6), new Float32Array(2), 2, 3)).toThrow(
+      "expected 1 scales, got 2",
+    );
+  });
+});
+
+async function folderOf(config: object = {}, change?: (tensors: Map<string, RawTensor>) => void): Promise<string> {
+  const folder = join(temporaryFolder(), "model");
+  const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
+  await using model = tinyModel({}, { ...sizes, ...config });
+  await model.save(folder);
+  makeFp8(folder, change);
+  return folder;
+}
+
+/** The largest difference of two models' logits, relative to the range of the second's. */
+async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
+  const [x, y] = [await a.logits(ids), await b.logits(ids)];
+  const all = y.flatMap((row) => [...row]);
+  const worst = Math.max(...y.flatMap((row, p) => [...row].map((v, i) => Math.abs(v - x[p]![i]!))));
+  return worst / (Math.max(...all) - Math.min(...all));
+}
+
+describe("a folder of 8-bit floats", () => {
+  test.each(["llama", "qwen3"])("%s: in place and as numbers they give the same logits", async (modelType) => {
+    const folder = await folderOf({ modelType });
+    await using exact = await LanguageModel.load(folder, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(folder, { dtype: "f32" });
+    await using fast = await LanguageModel.load(folder);
+    const name = "model.layers.1.mlp.up_proj.weight";
+    expect(exact.model.weight(name)).toMatchObject({ dtype: "u8", writable: false, shape: [272, 160] });
+    expect(exact.model.weight("model.embed_tokens.weight").dtype).toBe("f32");
+    expect(numbers.model.weight(name).dtype).toBe("f32");
+    expect(await exact.model.weight(name).toFloat32()).toEqual(await numbers.model.weight(name).toFloat32());
+    expect(await apart(exact, numbers)).toBeLessThanOrEqual(1e-5);
+    // Activations of 4 significant bits: off by 2^-4 / √12 of themselves or so, in each product.
+    const rounding = await apart(fast, numbers);
+    expect(rounding).toBeLessThanOrEqual(0.05);
+    expect(rounding).toBeGreaterThan(1e-4);
+    const said = await exact.complete(ids, { maxTokens: 8, temperature: 0, ignoreEos: true });
+    expect((await numbers.complete(ids, { maxTokens: 8, temperature: 0, ignoreEos: true })).tokens).toEqual(
+      said.tokens,
+    );
+  });
+
+  test("experts are read as bf16", async () => {
+    const experts = { modelType: "qwen3_moe", numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48 };
+    const folder = await folderOf(experts);
+    await using model = await LanguageModel.load(folder, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(folder, { dtype: "f32" });
+    expect(model.model.weight("model.layers.0.mlp.experts.gate_proj.weight").dtype).toBe("bf16");
+    expect(model.model.weight("model.layers.0.self_attn.q_proj.weight").dtype).toBe("u8");
+    expect(await apart(model, numbers)).toBeLessThanOrEqual(1e-5);
+  });
+
+  test("saved, it is numbers; trained, it is f32", async () => {
+    const folder = await folderOf();
+    await using model = await LanguageModel.load(folder);
+    const saved = join(temporaryFolder(), "saved");
+    await model.save(saved);
+    await using again = await LanguageModel.load(saved);
+    const name = "model.layers.0.self_attn.k_proj.weight";
+    const numbers = await model.model.weight(name).toFloat32();
+    expect(await again.model.weight(name).toFloat32()).toEqual(numbers);
+    await model.model.prepareForTraining([name]);
+    expect(model.model.weight(name)).toMatchObject({ dtype: "f32", writable: true });
+    expect(await model.model.weight(name).toFloat32()).toEqual(numbers);
+    await using other = await LanguageModel.load(folder, { dtype: "f32", quantizedActivations: "f32" });
+    expect(await apart(model, other)).toBeLessThanOrEqual(0.05);
+  });
+
+  test.each([
+    ["llama", {}],
+    ["qwen3_moe", { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 48 }],
+  ])("%s: converted to 8-bit floats, and back to numbers", async (modelType, config) => {
+    const [plain, fp8, back] = ["plain", "fp8", "back"].map((name) => join(temporaryFolder(), name)) as [
+      string,
+      string,
+      string,
+    ];
+    {
+      const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
+      await using model = tinyModel({}, { ...sizes, modelType, ...config });
+      await model.save(plain);
+    }
+    await convertModel(plain, fp8, { dtype: "fp8" });
+    await convertModel(fp8, back);
+    await using original = await LanguageModel.load(plain, { quantizedActivations: "f32" });
+    await using eight = await LanguageModel.load(fp8, { quantizedActivations: "f32" });
+    await using numbers = await LanguageModel.load(back, { quantizedActivations: "f32" });
+    const name = "model.layers.1.self_attn.o_proj.weight";
+    expect(eight.model.weight(name).dtype).toBe("u8");
+    expect(eight.model.weight("model.embed_tokens.weight").dtype).toBe("bf16");
+    expect(numbers.model.weight(name).dtype).toBe("bf16");
+    const { bytes } = binding.quantiseFp8(await original.model.weight(name).toFloat32(), 160, 160);
+    expect(await eight.model.weight(name).read()).toEqual(new Uint8Array(bytes));
+    // bf16 of numbers with an f32 scale: half of 2^-8 of each.
+    expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);
+    // Weights of 4 significant bits.
+    expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
+  });
+
+  test("what has no such matrices, or is to be GGUF, is refused", async () => {
+    const [plain, out] = [join(temporaryFolder(), "plain"), join(temporaryFolder(), "out")];
+    await using model = tinyModel({}, { modelType: "gpt2", numKeyValueHeads: undefined });
+    await model.save(plain);
+    expect(await failureOf(() => convertModel(plain, out, { dtype: "fp8" }))).toMatchObject({ code: "UNSUPPORTED" });
+    expect(await failureOf(() => convertModel(plain, `${out}.gguf`, { dtype: "fp8" }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+    });
+  });
+
+  const name = "model.layers.0.self_attn.k_proj.weight";
+  test.each([
+    [
+      "no scales",
+      (t: Map<string, RawTensor>) => void t.delete(`${name}_scale_inv`),
+      `expected ${name}_scale_inv, got none`,
+    ],
+    [
+      "scales of other blocks",
+      (t: Map<string, RawTensor>) =>
+        void t.set(`${name}_scale_inv`, { dtype: "F32", shape: [1, 1], bytes: new Uint8Array(4) }),
+      `${name}_scale_inv: expected floats [1, 2], got F32 [1, 1]`,
+    ],
+    [
+      "scales that are integers",
+      (t: Map<string, RawTensor>) =>
+        void t.set(`${name}_scale_inv`, { dtype: "I32", shape: [1, 2], bytes: new Uint8Array(8) }),
+      `${name}_scale_inv: expected floats [1, 2], got I32 [1, 2]`,
+    ],
+  ])("%s are refused", async (_, change, message) => {
+    const folder = await folderOf({}, change);
+    const failure = await failureOf(() => LanguageModel.load(folder, { device: new Device(1) }));
+    expect(failure).toMatchObject({ code: "INVALID_FILE", message: expect.stringContaining(message) });
+  });
+});
+
+test("an adapter over 8-bit floats learns as over the same numbers", async () => {
+  const folder = join(temporaryFolder(), "model");
+  {
+    const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() }, sizes);
+    await model.save(folder);
+  }
+  makeFp8(folder);
+  const losses = async (dtype: "auto" | "f32") => {
+    await using model = await LanguageModel.load(folder, { dtype });
+    const weight = model.model.weight("model.layers.0.mlp.down_proj.weight");
+    expect(weight.dtype).toBe(dtype === "auto" ? "u8" : "f32");
+    const before = await weight.read();
+    const data = sentences.slice(0, 8).map((text) => ({ text }));
+    const seen: number[] = [];
+    const options = { data, maxSteps: 4, learningRate: 1e-2, perDeviceTrainBatchSize: 4, lora: { r: 4 }, seed: 1 };
+    for await (const event of sft(model, options)) if ("loss" in event) seen.push(event.loss);
+    expect(await model.model.weight("model.layers.0.mlp.down_proj.weight").read()).toEqual(before);
+    return seen;
+  };
+  const [eight, numbers] = [await losses("auto"), await losses("f32")];
+  expect(eight.length).toBe(4);
+  expect(eight[3]).toBeLessThan(eight[0]!);
+  for (const [i, loss] of eight.entries()) expect(loss).toBeCloseTo(numbers[i]!, 4);
+});

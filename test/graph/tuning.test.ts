@@ -1,0 +1,119 @@
+// The file of measured kernels: written whole, read with suspicion.
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, test, vi } from "vitest";
+import { knownChoices, readTuning, tuningKey, tuningPath, writeTuning } from "../../lib/graph/tuning.ts";
+import { temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+
+const card = {
+  index: 0,
+  name: "NVIDIA H100",
+  computeCapability: "9.0",
+  memoryBytes: 8e10,
+  multiprocessors: 132,
+  driver: "13.0",
+};
+const key = "64 4096 4096 bf16 bf16 f32 NT";
+const file = (choices: unknown, device = tuningKey(card)) =>
+  JSON.stringify({ format: 1, devices: { [device]: choices } });
+
+afterEach(() => void vi.unstubAllEnvs());
+
+test("what is written is read; devices and products that are not measured again stay", () => {
+  const path = join(temporaryFolder(), "a", "tuning.json");
+  expect(readTuning(path)).toEqual(new Map());
+  writeTuning(path, "one", new Map([[key, "tensor 128x128"]]));
+  writeTuning(path, "two", new Map([[key, "tensor 64x64 parts"]]));
+  writeTuning(path, "one", new Map([["64 8 8 f32 f32 f32 TN", "multiply_add 64x64"]]));
+  expect(readTuning(path)).toEqual(
+    new Map([
+      [
+        "one",
+        new Map([
+          [key, "tensor 128x128"],
+          ["64 8 8 f32 f32 f32 TN", "multiply_add 64x64"],
+        ]),
+      ],
+      ["two", new Map([[key, "tensor 64x64 parts"]])],
+    ]),
+  );
+  expect(readdirSync(join(path, ".."))).toEqual(["tuning.json"]);
+});
+
+test("a file that is none of ours is left as it is", () => {
+  const path = temporaryFile("{}");
+  expect(() => writeTuning(path, "one", new Map())).toThrow("expected");
+  expect(readFileSync(path, "utf8")).toBe("{}");
+  const folder = temporaryFolder();
+  expect(() => writeTuning(folder, "one", new Map())).toThrow(expect.objectContaining({ code: "IO" }));
+  expect(existsSync(`${folder}.${process.pid}.tmp`)).toBe(false);
+});
+
+describe("hostile content", () => {
+  test.each([
+    ["nothing", "", "expected JSON"],
+    ["half a file", file({ [key]: "tensor 64x64" }).slice(0, -9), "expected JSON"],
+    ["a list", "[]", 'expected { "format": 1'],
+    ["another format", '{"format":2,"devices":{}}', 'expected { "format": 1'],
+    ["devices in a list", '{"format":1,"devices":[]}', 'expected { "format": 1'],
+    ["choices in a list", file(["x"]), "an object of products"],
+    ["null", file(null), "an object of products"],
+    ["a product that is none", file({ x: "tensor 64x64" }), 'a product such as "64 4096 4096 bf16 bf16 f32 NT"'],
+    ["a number for a kernel", file({ [key]: 7 }), "a kernel such as"],
+    ["a path for a kernel", file({ [key]: "../../etc/passwd" }), "a kernel such as"],
+    ["a long key", file({ [`${"9".repeat(1e5)} 1 1 f32 f32 f32 NT`]: "tensor 64x64" }), "a product such as"],
+    [
+      "too many devices",
+      `{"format":1,"devices":{${Array.from({ length: 65 }, (_, i) => `"${i}":{}`).join()}}}`,
+      "at most 64 devices",
+    ],
+    [
+      "too many products",
+      file(Object.fromEntries(Array.from({ length: 20_001 }, (_, i) => [`8 ${i} 1 f32 f32 f32 NT`, "tensor 64x64"]))),
+      "at most 20000 products",
+    ],
+    ["a large file", " ".repeat((4 << 20) + 1), "at most 4194304 bytes"],
+  ])("%s", (_, content, message) => {
+    const path = temporaryFile(content, "tuning.json");
+    expect(() => readTuning(path)).toThrow(
+      expect.objectContaining({ code: "INVALID_FILE", message: expect.stringContaining(message) }),
+    );
+    // Where it is only consulted, that is a warning.
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    vi.stubEnv("HEDDLE_TUNING", path);
+    expect(knownChoices(card)).toEqual(new Map());
+    expect(knownChoices(card)).toEqual(new Map());
+    expect(warn).toHaveBeenCalledTimes(1);
+    expect(warn).toHaveBeenCalledWith(expect.stringContaining(message), {
+      type: "HeddleWarning",
+      code: "HEDDLE_TUNING",
+    });
+    warn.mockRestore();
+    expect(statSync(path).size).toBe(content.length);
+  });
+
+  test("names that mean something to JavaScript are names", () => {
+    const path = temporaryFile(file({ [key]: "tensor 64x64" }, "__proto__"), "tuning.json");
+    expect([...readTuning(path).keys()]).toEqual(["__proto__"]);
+    const other = temporaryFile('{"format":1,"devices":{"a":{"__proto__":"tensor 64x64"}}}', "tuning.json");
+    expect(() => readTuning(other)).toThrow("a product such as");
+  });
+});
+
+test("choices are those of the card, its driver and this version", () => {
+  const path = join(temporaryFolder(), "tuning.json");
+  vi.stubEnv("HEDDLE_TUNING", path);
+  writeTuning(path, tuningKey(card), new Map([[key, "tensor 128x128"]]));
+  expect(knownChoices(card)).toEqual(new Map([[key, "tensor 128x128"]]));
+  expect(knownChoices({ ...card, driver: "13.1" })).toEqual(new Map());
+  expect(knownChoices({ ...card, name: "NVIDIA H200" })).toEqual(new Map());
+  vi.stubEnv("HEDDLE_TUNING", "off");
+  expect(tuningPath()).toBeUndefined();
+  expect(knownChoices(card)).toEqual(new Map());
+});
+
+test("the file lies in the user's cache", () => {
+  vi.stubEnv("HEDDLE_TUNING", undefined);
+  vi.stubEnv("XDG_CACHE_HOME", "/somewhere");
+  expect(tuningPath()).toBe(join("/somewhere", "heddle", "tuning.json"));
+});
