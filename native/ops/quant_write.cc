@@ -23,6 +23,11 @@ void store_half(float v, uint8_t* to) {
   std::memcpy(to, &h, 2);
 }
 float as_half(float v) { return to_float(to_f16(v)); }
+// Of scales that scales of 6 bits multiply: one that would vanish, and leave minima without what is above them, is the smallest half.
+float as_half_unit(float v) {
+  const float h = as_half(v);
+  return h == 0 && v > 0 ? 5.9604645e-8f : h;
+}
 
 // The scale s for which s * integers in [low, high] is nearest to x: around the one that gives the largest magnitude
 // the integer `low` (with either sign), and those that give it a few less.
@@ -117,7 +122,7 @@ void write_q4_k(const float* x, uint8_t* b) {
     fits[g] = fit_affine(x + 32 * g, 32, 15);
     most_scale = std::fmax(most_scale, fits[g].scale), most_minimum = std::fmax(most_minimum, -fits[g].minimum);
   }
-  const float d = as_half(most_scale / 63), dmin = as_half(most_minimum / 63);
+  const float d = as_half_unit(most_scale / 63), dmin = as_half_unit(most_minimum / 63);
   store_half(d, b), store_half(dmin, b + 2);
   int scales[8], minima[8];
   uint8_t q[256];
