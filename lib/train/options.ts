@@ -107,8 +107,8 @@ export const trainingShape = {
   evaluate: z.custom<Evaluate>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
   /** End with the weights of the best evaluation. Its checkpoint is kept beside those that saveTotalLimit keeps. */
   loadBestModelAtEnd: z.boolean({ error: "true or false" }).default(false),
-  /** Which evaluation is the best: by evalLoss, or a metric by its name. */
-  metricForBestModel: z.string({ error: "the name of a metric" }).default("evalLoss"),
+  /** Which evaluation is the best: by evalLoss, the default where there is held-out data, or a metric by its name. */
+  metricForBestModel: z.string({ error: "the name of a metric" }).optional(),
   /** Default: false for names that end in "loss", otherwise true. */
   greaterIsBetter: z.boolean({ error: "true or false" }).optional(),
   /** Stop after so many evaluations in a row that are not better than the best. */

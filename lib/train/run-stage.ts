@@ -156,6 +156,11 @@ function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, optio
   const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
   if (!source.evaluation && !evaluate)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
+  if (!source.evaluation && options.metricForBestModel === undefined)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
+    );
   if (evalSteps === undefined)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }

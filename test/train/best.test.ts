@@ -164,6 +164,43 @@ describe("loadBestModelAtEnd", () => {
     expect(await bestRun(other, corpus, { evaluate })).toMatchObject({ bestStep: 12 });
   });
 
+  test.each([
+    { sign: 1, size: 1 },
+    { sign: -1, size: 1 },
+    { sign: 1, size: 2 },
+    { sign: -1, size: 2 },
+  ])(
+    "figures that are not finite are never the best, on any step and any rank: $size ranks, best times $sign",
+    async ({ sign, size }) => {
+      const figures: Record<number, number> = {
+        2: Number.NaN,
+        4: sign,
+        6: Number.POSITIVE_INFINITY * sign,
+        8: 2 * sign,
+        10: Number.NaN,
+        12: Number.NEGATIVE_INFINITY * sign,
+      };
+      const ranks = worlds(size).map(async (world) => {
+        await using base = await newModel();
+        const seen: number[] = [];
+        const run = bestRun(base, corpus, {
+          world,
+          greaterIsBetter: sign > 0,
+          earlyStoppingPatience: 3,
+          evaluate: ({ step }) => ({ score: figures[step]! }),
+        });
+        for await (const event of run) if (!("loss" in event)) seen.push(event.metrics!.score!);
+        return { ...(await run), seen, weights: await weightsOf(base) };
+      });
+      const results = await Promise.all(ranks);
+      for (const result of results) {
+        expect(result.seen).toEqual(Object.values(figures));
+        expect(result).toMatchObject({ steps: 12, bestStep: 8, evalMetrics: { score: 2 * sign } });
+        expect(result.weights).toEqual(results[0]!.weights);
+      }
+    },
+  );
+
   test("ranks decide alike, by what the first of them measures", async () => {
     const asked: number[] = [];
     const ranks = worlds(2).map(async (world) => {
@@ -182,6 +219,20 @@ describe("loadBestModelAtEnd", () => {
     expect([first!.result.bestStep, second!.result.bestStep]).toEqual([6, 6]);
     expect(first!.weights).toEqual(second!.weights);
   });
+});
+
+test("a last evaluation that is no number loses no finished model: its card leaves it out", async () => {
+  const outputDir = join(folder, "no-number");
+  await using base = await newModel();
+  const options = { maxSteps: 2, outputDir, loadBestModelAtEnd: false };
+  const evaluate = () => ({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const { evalMetrics } = await bestRun(base, corpus, { ...options, evaluate });
+  expect(evalMetrics).toEqual({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const written = JSON.parse(await readFile(join(outputDir, "model_card.json"), "utf8"));
+  expect(written.evaluations).toEqual([{ name: "evaluate", metric: "known", value: 3 }]);
+  expect(base.card!.evaluations).toEqual(written.evaluations);
+  await using loaded = await LanguageModel.load(outputDir);
+  expect(loaded.card!.evaluations).toEqual(written.evaluations);
 });
 
 describe("early stopping", () => {
@@ -208,6 +259,11 @@ describe("early stopping", () => {
 describe("what does not fit is named", () => {
   const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
     "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
+    "only a loss that nothing measures": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
+    "the same, to stop early": [
+      { metricForBestModel: undefined, loadBestModelAtEnd: false, earlyStoppingPatience: 1 },
+      /metricForBestModel: expected the name/,
+    ],
     "no interval": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
     "an unknown metric": [{ metricForBestModel: "scores" }, /metricForBestModel: expected one of score, got scores/],
     "no numbers": [
@@ -218,9 +274,13 @@ describe("what does not fit is named", () => {
     "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("%s", async (_, [options, message]) => {
+  test.each(Object.entries(failures))("%s", async (name, [options, message]) => {
     await using base = await newModel();
-    const failure = await failureOf(() => bestRun(base, corpus, options));
+    let steps = 0;
+    const failure = await failureOf(async () => {
+      for await (const event of bestRun(base, corpus, options)) steps = event.step;
+    });
+    if (options?.metricForBestModel === undefined && "metricForBestModel" in options!) expect(steps, name).toBe(0);
     expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
   });
 
