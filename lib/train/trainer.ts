@@ -174,11 +174,12 @@ export async function* trainLoop<Batch>(
     saved = done;
   };
   try {
-    const resumed = await store?.restore(step.optimizer, stage.name);
+    const found = await store?.restore(step.optimizer, stage.name, { best: best?.loads ?? false, writes });
+    const resumed = found?.state;
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
-      saved = done;
+      if (found!.own) saved = done;
       evaluated = resumed.evaluated ?? done;
       if (best) best.state = resumed.best;
       step.optimizer.steps = resumed.optimizerSteps;

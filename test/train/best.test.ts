@@ -125,6 +125,49 @@ describe("loadBestModelAtEnd", () => {
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
+  test.each([9, 12])("resumed from another folder after step %i, it brings its best along", async (stop) => {
+    const [from, to] = [join(folder, `from-${stop}`), join(folder, `to-${stop}`)];
+    await using first = await newModel();
+    await bestRun(first, corpus, { outputDir: from, saveSteps: 3 });
+    const source = join(from, `checkpoint-${stop}`);
+    await using second = await newModel();
+    const given = { outputDir: to, saveTotalLimit: 1 };
+    const result = await bestRun(second, corpus, { ...given, resume: source });
+    expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 }, path: to });
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+    expect(await checkpoints(to)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    // And what it has brought along is all that a further run needs.
+    await rm(from, { recursive: true });
+    await using third = await newModel();
+    expect(await bestRun(third, corpus, { ...given, resume: true })).toMatchObject({ steps: 12, bestStep: 6 });
+    expect(await weightsOf(third)).toEqual(await weightsAt(6));
+  });
+
+  test.each([
+    ["here", true],
+    ["in another folder", false],
+  ])(
+    "resumed %s where its best checkpoint is gone, it ends with the best of what follows, and says so",
+    async (name, here) => {
+      const outputDir = join(folder, `best-gone-${here}`);
+      const controller = new AbortController();
+      await using first = await newModel();
+      await failureOf(async () => {
+        for await (const event of bestRun(first, corpus, { outputDir, signal: controller.signal }))
+          if ("loss" in event && event.step === 9) controller.abort();
+      });
+      await rm(join(outputDir, "checkpoint-6"), { recursive: true });
+      const warning = new Promise<Error>((done) => process.once("warning", done));
+      await using second = await newModel();
+      const more = here
+        ? { outputDir, resume: true }
+        : { outputDir: join(folder, `gone ${name}`), resume: join(outputDir, "checkpoint-9") };
+      expect(await bestRun(second, corpus, more)).toMatchObject({ steps: 12, bestStep: 10, path: more.outputDir });
+      expect((await warning).message).toMatch(/loadBestModelAtEnd: checkpoint-6/);
+      expect(await weightsOf(second)).toEqual(await weightsAt(10));
+    },
+  );
+
   test("killed at any moment and resumed, it is the run in one piece", async () => {
     const outputDir = join(folder, "killed");
     for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
