@@ -158,7 +158,8 @@ export const rowData = z.custom<RowSource>(
 /** Options of the stages that can train an adapter instead of the weights. */
 export const adapterShape = {
   /**
-   * Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further. Without: the weights,
+   * Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further, and
+   * options that contradict it are refused. Without: the weights,
    * into which active adapters are merged first (refused where these are quantised).
    */
   lora: z

@@ -110,3 +110,43 @@ test("a run that trains an adapter keeps it: a run of the weights is refused mea
       });
   expect(model.model.adapters.size).toBe(1);
 });
+
+describe("options for an adapter that is there already", () => {
+  const more = { data: rows, maxSteps: 1, perDeviceTrainBatchSize: 4 };
+  const load = () => LanguageModel.load(join(folder, "sft"));
+
+  test.each([
+    [{ r: 32 }, /lora\.r: expected 4 \(of adapter "default".*got 32/],
+    [{ r: 4, alpha: 4 }, /lora\.alpha: expected 8 .*got 4/],
+    [{ dropout: 0.5 }, /lora\.dropout: expected 0 .*got 0\.5/],
+    [{ useRslora: true }, /lora\.useRslora: expected false .*got true/],
+    [{ targetModules: ["q_proj", "v_proj"] }, /lora\.targetModules: expected .*got q_proj, v_proj/],
+    [{ modulesToSave: ["embed_tokens"] }, /lora\.modulesToSave: expected none .*got embed_tokens/],
+  ])("%j contradicts it, and is refused", async (lora, message) => {
+    await using model = await load();
+    const before = await logits(model);
+    expect(await failureOf(() => sft(model, { ...more, lora }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
+    expect(await logits(model)).toEqual(before);
+  });
+
+  test.each([
+    {},
+    { r: 4, alpha: 8, dropout: 0, targetModules: "all-linear", modulesToSave: [] },
+    { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] },
+  ])("%j is what it has, and trains it", async (lora) => {
+    await using model = await load();
+    const before = await logits(model);
+    await sft(model, { ...more, learningRate: 1e-2, lora });
+    expect(model.model.adapters.size).toBe(1);
+    expect(await logits(model)).not.toEqual(before);
+  });
+
+  test("another name is another adapter", async () => {
+    await using model = await load();
+    await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });
+    expect([...model.model.adapters.keys()]).toEqual(["default", "second"]);
+  });
+});
