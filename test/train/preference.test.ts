@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { adapterTensors } from "../../lib/models/adapters.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
 import { kto } from "../../lib/train/kto.ts";
@@ -363,4 +364,50 @@ describe("rows", () => {
       /perDeviceTrainBatchSize: expected at least 2/,
     );
   });
+});
+
+describe("a run stopped and resumed", () => {
+  const rated = data.slice(0, 12).flatMap(({ prompt, chosen, rejected }) => [
+    { prompt, completion: chosen, label: true },
+    { prompt, completion: rejected, label: false },
+  ]);
+  type Options = Omit<DpoOptions, "data" | "lossType">;
+  const stages = {
+    kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
+    orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),
+    reward: (model: LanguageModel, options: Options) => trainReward(model, { ...options, data }),
+  };
+  const kinds = [
+    ["full", {}],
+    ["lora with dropout", { lora: { r: 4, dropout: 0.1 }, learningRate: 5e-3 }],
+  ] as const;
+  const cases = Object.keys(stages).flatMap((name) => kinds.map(([kind, more]) => [name, kind, more] as const));
+
+  test.each(cases)(
+    "%s (%s) has the losses and the weights of one in a piece, bit for bit",
+    async (name, kind, more) => {
+      const stage = stages[name as keyof typeof stages];
+      const run = async (extra: Options) => {
+        await using model = await load();
+        const losses: number[] = [];
+        const untouched = await model.model.weight("model.layers.0.mlp.up_proj.weight").toFloat32();
+        for await (const event of stage(model, { ...common, ...more, maxSteps: 6, ...extra }))
+          if ("loss" in event) losses.push(event.loss);
+        const { model: inner } = model;
+        const trained = kind === "full" ? inner.weightNames : adapterTensors(inner.adapters.get("default")!);
+        const weights = await Promise.all(trained.map((tensor) => inner.weight(tensor).toFloat32()));
+        if (kind !== "full")
+          expect(await inner.weight("model.layers.0.mlp.up_proj.weight").toFloat32()).toEqual(untouched);
+        return { losses, weights };
+      };
+      const expected = await run({});
+      expect(new Set(expected.losses).size).toBe(6);
+      const outputDir = join(folder, `stopped-${name}-${kind}`);
+      await run({ outputDir, saveSteps: 3 });
+      const resume = join(outputDir, "checkpoint-3");
+      const rest = await run({ outputDir: join(folder, `rest-${name}-${kind}`), resume });
+      expect(rest.losses).toEqual(expected.losses.slice(3));
+      expect(rest.weights).toEqual(expected.weights);
+    },
+  );
 });
