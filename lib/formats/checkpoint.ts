@@ -4,7 +4,7 @@
 // parent fsynced. A manifest lists the files and their sizes; a folder whose files do not match it (a broken copy) is
 // passed over. Hidden folders of dead processes are swept.
 import { randomBytes } from "node:crypto";
-import { readdir, rename, rm, stat } from "node:fs/promises";
+import { cp, open, readdir, rename, rm, stat } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
@@ -67,6 +67,24 @@ export async function saveCheckpoint(
   }
   await removeOldest(folder, limit, step, options.keep);
   return { path, step, order };
+}
+
+/** Copies a checkpoint to `folder/checkpoint-<step>`, complete or not at all; one of the same step is replaced. Errors: IO. */
+export async function copyCheckpoint(from: string, folder: string, step: number): Promise<void> {
+  const path = join(folder, `checkpoint-${step}`);
+  const temporary = hiddenName(folder, "tmp", step);
+  try {
+    await cp(from, temporary, { recursive: true });
+    for (const name of await readdir(temporary)) {
+      const file = await open(join(temporary, name), "r+");
+      await file.sync().finally(() => file.close());
+    }
+    await syncFolder(temporary);
+    await putInPlace(folder, temporary, path, step);
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => {});
+    throw ioError(error, path, "saved");
+  }
 }
 
 type Write = (sink: FileSink) => Promise<void>;

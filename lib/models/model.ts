@@ -306,6 +306,18 @@ export class Model {
     this.programs.clear();
   }
 
+  /**
+   * Adds the active adapters' updates into the weights for good, in f32, so that nothing of them is rounded away: for training that goes
+   * on with the weights themselves. The adapters are gone then; the model computes what it did.
+   */
+  async absorbAdapters(): Promise<void> {
+    const adapters = this.adaptersOf();
+    if (adapters.length === 0) return;
+    await this.prepareForTraining(adapters.flatMap(({ layers }) => [...layers.keys()].map((name) => `${name}.weight`)));
+    for (const { name } of adapters) await this.mergeAdapter(name);
+    this.settleMerged();
+  }
+
   /** Weights that are trained on have the merged updates in them for good. */
   private settleMerged(): void {
     for (const before of this.unmerged.values()) before.dispose();

@@ -68,14 +68,18 @@ export class Best {
   }
 
   /**
+   * @param how.nothing the held-out data counted nothing this time, and says nothing
    * @returns whether this evaluation is the best one so far
    * @throws HeddleError INVALID_ARGUMENT where it has no such metric; a value that is not finite is never the best
    */
-  add(held: EvalEvent): boolean {
-    const value = this.valueOf(held);
+  add(held: EvalEvent, { nothing = false }: { nothing?: boolean } = {}): boolean {
+    const value = this.valueOf(held, nothing);
     const before = this.found;
+    if (!Number.isFinite(value)) {
+      if (before) this.found = { ...before, stale: before.stale + 1 };
+      return false;
+    }
     if (!before) {
-      if (!Number.isFinite(value)) return false;
       this.found = { held: finite(held), value, stale: 0 };
       return true;
     }
@@ -85,10 +89,12 @@ export class Best {
     return gain > 0;
   }
 
-  private valueOf({ evalLoss, metrics }: EvalEvent): number {
+  /** NaN for an evaluation without the metric, where another has had it or this one counted nothing. */
+  private valueOf({ evalLoss, metrics }: EvalEvent, nothing: boolean): number {
     const values: Metrics = { ...metrics, ...(evalLoss !== undefined && { evalLoss }) };
     const name = this.options.metricForBestModel ?? DEFAULT_METRIC;
     if (Object.hasOwn(values, name)) return values[name]!;
+    if (nothing || this.found) return Number.NaN;
     const known = Object.keys(values).join(", ");
     throw new HeddleError("INVALID_ARGUMENT", `metricForBestModel: expected one of ${known || "none"}, got ${name}`);
   }
@@ -110,8 +116,8 @@ export class Best {
   }
 }
 
-/** Without metrics that JSON cannot hold: a resumed run tells what one in a piece does. */
-function finite(held: EvalEvent): EvalEvent {
-  if (!held.metrics) return held;
-  return { ...held, metrics: Object.fromEntries(Object.entries(held.metrics).filter(([, v]) => Number.isFinite(v))) };
+/** Without figures that JSON cannot hold: a resumed run tells what one in a piece does. */
+function finite({ evalLoss, metrics, ...at }: EvalEvent): EvalEvent {
+  const own = metrics && Object.fromEntries(Object.entries(metrics).filter(([, v]) => Number.isFinite(v)));
+  return { ...at, ...(Number.isFinite(evalLoss) && { evalLoss }), ...(own && { metrics: own }) };
 }

@@ -45,7 +45,10 @@ export function cardOf(
       ...[
         ...(held?.evalLoss === undefined ? [] : [{ metric: about.evaluation.metric, value: held.evalLoss }]),
         ...metrics,
-      ].map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
+      ]
+        // A card is JSON, and no finished model is lost for a figure that is none.
+        .filter(({ value }) => Number.isFinite(value))
+        .map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
     ],
   };
 }

@@ -1,8 +1,9 @@
-import { access, constants } from "node:fs/promises";
-import { join } from "node:path";
+import { access, constants, realpath } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
 import { HeddleError } from "../errors.ts";
 import {
   type CheckpointInfo,
+  copyCheckpoint,
   latestCheckpoint,
   listCheckpoints,
   readCheckpointState,
@@ -83,8 +84,18 @@ export class CheckpointStore {
     );
   }
 
-  /** Loads the checkpoint to continue from, if any, into what is trained and the optimizer. */
-  async restore(optimizer: Optimizer, stage: string): Promise<TrainerState | undefined> {
+  /**
+   * Loads the checkpoint to continue from, if any, into what is trained and the optimizer.
+   * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
+   *   where there is none any more it is forgotten, with a warning
+   * @param how.writes whether this process writes the folder
+   * @returns its state, and whether it lies in this run's folder
+   */
+  async restore(
+    optimizer: Optimizer,
+    stage: string,
+    { best, writes }: { best: boolean; writes: boolean },
+  ): Promise<{ state: TrainerState; own: boolean } | undefined> {
     const found = await this.find();
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
@@ -96,19 +107,30 @@ export class CheckpointStore {
     const { trained } = this.options;
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
-    return state;
+    const own = await isSame(dirname(found.path), this.options.outputDir);
+    if (!best || !state.best) return { state, own };
+    const { step } = state.best.held;
+    const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
+    if (path === undefined) {
+      const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, is no longer beside ${found.path}; the best of what follows is kept instead`;
+      process.emitWarning(message, "HeddleWarning");
+      const { best: _, ...rest } = state;
+      return { state: rest, own };
+    }
+    if (!own && writes) await copyCheckpoint(path, this.options.outputDir, step);
+    return { state, own };
   }
 
   /** Loads the weights of this run's checkpoint of a step. @throws HeddleError NOT_FOUND */
   async restoreWeights(step: number): Promise<void> {
     const { outputDir, trained } = this.options;
-    const found = (await listCheckpoints(outputDir)).find((one) => one.step === step);
-    if (!found)
+    const path = await checkpointOf(outputDir, step);
+    if (path === undefined)
       throw new HeddleError(
         "NOT_FOUND",
         `loadBestModelAtEnd: expected the best evaluation's checkpoint-${step} in ${outputDir}, got none`,
       );
-    await readInto(join(found.path, trained.file), trained.tensors());
+    await readInto(join(path, trained.file), trained.tensors());
   }
 
   private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
@@ -139,6 +161,16 @@ export class CheckpointStore {
       ...tokenizerFiles,
     };
   }
+}
+
+/** The complete checkpoint of a step, if any. */
+async function checkpointOf(folder: string, step: number): Promise<string | undefined> {
+  return (await listCheckpoints(folder)).find((one) => one.step === step)?.path;
+}
+
+async function isSame(a: string, b: string): Promise<boolean> {
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  return (await real(a)) === (await real(b));
 }
 
 /** Overwrites f32 tensors with those of the same names in a file. */

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
+import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
@@ -308,6 +309,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
 
 /** The reports of a step's micro-batches: their mean, which is the rollout's where they come from one. */
 export function meanReport(batches: readonly { report: Metrics }[]): Metrics {
-  const names = Object.keys(batches[0]?.report ?? {});
-  return Object.fromEntries(names.map((name) => [name, average(batches.map((b) => b.report[name]!))]));
+  const means = new MetricMeans();
+  for (const { report } of batches) means.add(report, 1);
+  return means.of({});
 }

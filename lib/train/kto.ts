@@ -237,6 +237,12 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswe
       const { losses, rewards } = ktoLoss({ ratio, sign: vector("signs"), kl }, { beta });
       return { loss: sum(mul(losses, vector("answerWeights"))), rewards, ...(kl && { kl }) };
     },
+    metricCounts(batches) {
+      const good = batches.flat().filter((row) => row.desirable).length;
+      return { rewardChosen: good, rewardRejected: batches.flat().length - good };
+    },
+    derived: ({ rewardChosen, rewardRejected }) =>
+      rewardChosen === undefined || rewardRejected === undefined ? {} : marginOf(rewardChosen, rewardRejected),
     metrics(outputs, batches) {
       const rewards = (desirable: boolean) =>
         batches.flatMap((batch, k) =>
@@ -246,9 +252,11 @@ export function ktoStage(options: KtoStageOptions): Stage<readonly LabelledAnswe
       return {
         ...(good.length > 0 && { rewardChosen: average(good) }),
         ...(bad.length > 0 && { rewardRejected: average(bad) }),
-        ...(good.length > 0 && bad.length > 0 && { rewardMargin: average(good) - average(bad) }),
+        ...(good.length > 0 && bad.length > 0 && marginOf(average(good), average(bad))),
         ...(lossType === "kto" && { kl: average(outputs.map((o) => o.kl![0]!)) }),
       };
     },
   };
 }
+
+const marginOf = (chosen: number, rejected: number) => ({ rewardMargin: chosen - rejected });

@@ -107,8 +107,8 @@ export const trainingShape = {
   evaluate: z.custom<Evaluate>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
   /** End with the weights of the best evaluation. Its checkpoint is kept beside those that saveTotalLimit keeps. */
   loadBestModelAtEnd: z.boolean({ error: "true or false" }).default(false),
-  /** Which evaluation is the best: by evalLoss, or a metric by its name. */
-  metricForBestModel: z.string({ error: "the name of a metric" }).default("evalLoss"),
+  /** Which evaluation is the best: by evalLoss, the default where there is held-out data, or a metric by its name. */
+  metricForBestModel: z.string({ error: "the name of a metric" }).optional(),
   /** Default: false for names that end in "loss", otherwise true. */
   greaterIsBetter: z.boolean({ error: "true or false" }).optional(),
   /** Stop after so many evaluations in a row that are not better than the best. */
@@ -157,7 +157,11 @@ export const rowData = z.custom<RowSource>(
 
 /** Options of the stages that can train an adapter instead of the weights. */
 export const adapterShape = {
-  /** Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further. */
+  /**
+   * Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further, and
+   * options that contradict it are refused. Without: the weights,
+   * into which active adapters are merged first (refused where these are quantised).
+   */
   lora: z
     .custom<LoraOptions>((options) => {
       parseLora(options as LoraOptions); // throws with the name of what is wrong

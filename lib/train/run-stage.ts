@@ -6,6 +6,7 @@ import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
+import { absorbAdapters, needSameAdapter } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { claimWeights } from "./exclusive.ts";
@@ -118,6 +119,7 @@ export async function* runStage<Batch>(
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
+    await absorbAdapters(model, options);
     const result = yield* trainLoop(
       model,
       stage,
@@ -154,6 +156,11 @@ function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, optio
   const name = loadBestModelAtEnd ? "loadBestModelAtEnd" : "earlyStoppingPatience";
   if (!source.evaluation && !evaluate)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalData or evaluate to compare by, got neither`);
+  if (!source.evaluation && options.metricForBestModel === undefined)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "metricForBestModel: expected the name of a number that evaluate returns, as there is no evalData whose loss could be compared, got none",
+    );
   if (evalSteps === undefined)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
 }
@@ -177,6 +184,7 @@ async function trainedNames(
 ): Promise<{ adapter?: Adapter; names: readonly string[] | undefined }> {
   if (!lora) return { names };
   const known = model.adapters.get(name);
+  if (known) needSameAdapter(model, known, lora);
   if (known && !model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
   const adapter = known ?? (await model.addAdapter(name, lora, seed));
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };

@@ -12,6 +12,14 @@ type Outputs = Awaited<ReturnType<Executable["run"]>>;
 
 const ONE = Float32Array.of(1);
 
+/** The mean loss over a batch's counted positions, and the stage's metrics with what they are means over. */
+export interface Evaluated {
+  loss: number;
+  counted: number;
+  metrics: Metrics;
+  metricCounts: Metrics;
+}
+
 /** A stage's loss over a model as programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
 export class StageProgram<Batch> {
   readonly stage: Stage<Batch>;
@@ -76,12 +84,13 @@ export class StageProgram<Batch> {
   }
 
   /** The mean loss over a batch's counted positions, without gradients. */
-  async evaluate(batch: Batch, signal?: AbortSignal): Promise<{ loss: number; counted: number; metrics: Metrics }> {
+  async evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
     const counted = this.stage.count(batch);
-    if (counted === 0) return { loss: 0, counted, metrics: {} };
+    if (counted === 0) return { loss: 0, counted, metrics: {}, metricCounts: {} };
     const run = this.evaluation.run(this.inputs(this.stage.collate(batch, counted)), { signal });
     const { loss, ...named } = await run;
-    return { loss: loss![0]!, counted, metrics: metricsOf(this.stage, [named], [batch]) };
+    const metrics = metricsOf(this.stage, [named], [batch]);
+    return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
   }
 
   private inputs(micro: MicroBatch) {

@@ -71,6 +71,10 @@ export interface Stage<Batch> {
    * reported under its name: the sum over the micro-batches, because each is a share of the step's mean like the loss.
    */
   metrics?(outputs: readonly Readonly<Record<string, TensorData>>[], batches: readonly Batch[]): Metrics;
+  /** Of how many items of the batches a metric is the mean, by its name, where these are not the counted positions. */
+  metricCounts?(batches: readonly Batch[]): Metrics;
+  /** Metrics that follow from means of others, such as their difference: computed again wherever means are taken. */
+  derived?(metrics: Metrics): Metrics;
   /** Names among those of `metrics` that are shares of the step's mean, and add up over ranks; the others are means. */
   readonly shares?: readonly string[] | undefined;
 }

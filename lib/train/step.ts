@@ -2,8 +2,9 @@ import type { FloatDType } from "../graph/index.ts";
 import type { Model } from "../models/model.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { FrozenMatrices } from "./frozen.ts";
+import { MetricMeans } from "./means.ts";
 import { type Metrics, metricsOf, type Stage } from "./stage.ts";
-import { StageProgram } from "./stage-program.ts";
+import { type Evaluated, StageProgram } from "./stage-program.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
 export interface StepShape {
@@ -38,6 +39,8 @@ export interface Accumulated {
   loss: number;
   tokens: number;
   metrics: Metrics;
+  /** Of how many items single metrics are the mean: see `Stage.metricCounts`. */
+  metricCounts: Metrics;
 }
 
 export interface StepResult extends Accumulated {
@@ -130,13 +133,15 @@ export class TrainStep<Batch> {
     await world.allReduce([...this.optimizer.gradients.values()]);
     const own = metricsOf(stage, outputs, batches);
     const [lossOfAll, tokensOfAll, replayOfAll] = await world.sum([loss, tokens, replayLoss]);
-    const metrics = overRanks(await gather(world, { metrics: own, count: counts[0]! }), stage);
+    const mine = { metrics: own, count: counts[0]!, counts: stage.metricCounts?.(batches) ?? {} };
+    const ranks = await gather(world, mine);
+    const metrics = overRanks(ranks, stage);
     if (replay) metrics.replayLoss = replayOfAll!;
-    return { loss: lossOfAll!, tokens: tokensOfAll!, metrics };
+    return { loss: lossOfAll!, tokens: tokensOfAll!, metrics, metricCounts: summed(ranks.map((rank) => rank.counts)) };
   }
 
   /** The mean loss over a batch's counted positions, without gradients. */
-  evaluate(batch: Batch, signal?: AbortSignal): Promise<{ loss: number; counted: number; metrics: Metrics }> {
+  evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
     return this.program.evaluate(batch, signal);
   }
 
@@ -165,18 +170,27 @@ export class TrainStep<Batch> {
   }
 }
 
-/** The metrics of a step's ranks as one: shares of the step's mean add up, means are weighted by the positions that each has counted. */
-function overRanks(ranks: readonly { metrics: Metrics; count: number }[], stage: Stage<never>): Metrics {
+/** The metrics of a step's ranks as one: shares of the step's mean add up, means are weighted by what each has counted. */
+function overRanks(
+  ranks: readonly { metrics: Metrics; count: number; counts: Metrics }[],
+  stage: Stage<never>,
+): Metrics {
   if (ranks.length === 1) return ranks[0]!.metrics;
-  const names = new Set(ranks.flatMap(({ metrics }) => Object.keys(metrics)));
-  const one = (name: string) => {
-    // A rank may have nothing to say (no bad answer among its own); JSON has no number for it.
-    const known = ranks.filter(({ metrics }) => typeof metrics[name] === "number");
-    const add = (value: (rank: (typeof ranks)[number]) => number) => known.reduce((n, rank) => n + value(rank), 0);
-    if (!stage.metrics || stage.shares?.includes(name)) return add(({ metrics }) => metrics[name]!);
-    return add(({ metrics, count }) => metrics[name]! * count) / add(({ count }) => count);
-  };
-  return Object.fromEntries([...names].map((name) => [name, one(name)]));
+  const isShare = (name: string) => !stage.metrics || (stage.shares?.includes(name) ?? false);
+  const part = (metrics: Metrics, shares: boolean): Metrics =>
+    Object.fromEntries(Object.entries(metrics).filter(([name]) => isShare(name) === shares));
+  const means = new MetricMeans();
+  for (const { metrics, count, counts } of ranks) means.add(part(metrics, false), count, counts);
+  return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => part(metrics, true))) };
+}
+
+/** Sums by name. */
+function summed(list: readonly Metrics[]): Metrics {
+  const sums: Metrics = {};
+  for (const metrics of list)
+    for (const [name, value] of Object.entries(metrics))
+      if (typeof value === "number") sums[name] = (sums[name] ?? 0) + value;
+  return sums;
 }
 
 function countOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): number {

@@ -3,6 +3,7 @@ import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
+import { MetricMeans } from "./means.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import { type Accumulated, type Replay, type StepShape, TrainStep } from "./step.ts";
 import { gather, soloWorld, type World } from "./world.ts";
@@ -32,7 +33,7 @@ export interface EvalEvent {
   /** Mean loss over the held-out data, nats a token; undefined where there is none and `evaluate` alone measures. */
   evalLoss?: number | undefined;
   tokens: number;
-  /** What the stage reports besides, means over the batches, weighted by their counted positions; and what `evaluate` returned. */
+  /** What the stage reports besides, means over the batches that have it, weighted by what they count; and what `evaluate` returned. */
   metrics?: Metrics | undefined;
 }
 
@@ -173,11 +174,12 @@ export async function* trainLoop<Batch>(
     saved = done;
   };
   try {
-    const resumed = await store?.restore(step.optimizer, stage.name);
+    const found = await store?.restore(step.optimizer, stage.name, { best: best?.loads ?? false, writes });
+    const resumed = found?.state;
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
-      saved = done;
+      if (found!.own) saved = done;
       evaluated = resumed.evaluated ?? done;
       if (best) best.state = resumed.best;
       step.optimizer.steps = resumed.optimizerSteps;
@@ -185,18 +187,19 @@ export async function* trainLoop<Batch>(
       replay?.source.restore(resumed.replay);
       position = positions();
     }
-    const meter = new Meter();
+    const meter = new Meter(stage);
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
     // The last evaluation of weights that stay: what is fitted to them goes with it.
     let finished: Metrics | undefined;
     const heldOut = async (): Promise<EvalEvent> => {
-      const measured = await evaluate(step, source.evaluation?.(signal), signal);
+      const measured = await evaluate(step, stage, source.evaluation?.(signal), signal);
       const own = options.evaluate && (await fromFirst(world, () => options.evaluate!({ step: done, signal })));
       if (done === options.maxSteps && !best?.loads) finished = await options.finish?.();
       const event = { ...at(), ...measured, ...someOf({ ...measured.metrics, ...own, ...finished }) };
       evaluated = done;
-      if (best?.add(event) && best.loads) await (store ? save() : best.copy());
+      const nothing = source.evaluation !== undefined && measured.tokens === 0;
+      if (best?.add(event, { nothing }) && best.loads) await (store ? save() : best.copy());
       return event;
     };
     const isDue = () =>
@@ -310,28 +313,34 @@ async function own<Batch>(source: BatchSource<Batch>, world: World, signal: Abor
 
 async function evaluate<Batch>(
   step: TrainStep<Batch>,
+  stage: Stage<Batch>,
   batches: AsyncIterable<Batch> | undefined,
   signal: AbortSignal | undefined,
 ): Promise<Omit<EvalEvent, "step" | "maxSteps">> {
   if (!batches) return { tokens: 0 };
   let sum = 0;
   let tokens = 0;
-  const sums: Metrics = {};
+  const means = new MetricMeans();
   for await (const batch of batches) {
-    const { loss, counted, metrics } = await step.evaluate(batch, signal);
+    const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal);
     sum += loss * counted;
     tokens += counted;
-    for (const [name, value] of Object.entries(metrics)) sums[name] = (sums[name] ?? 0) + value * counted;
+    means.add(metrics, counted, metricCounts);
   }
-  if (tokens === 0)
-    throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
-  return { evalLoss: sum / tokens, tokens, ...someMetrics(sums, tokens) };
+  // Answers that were all cut off, for instance, and are left out: another evaluation may count some.
+  if (tokens === 0) return { tokens };
+  return { evalLoss: sum / tokens, tokens, ...someOf(means.of(stage)) };
 }
 
 /** What rank 0 measures, on every rank: none may decide by figures of its own. */
 async function fromFirst(world: World, measure: () => Metrics | Promise<Metrics>): Promise<Metrics> {
-  const ranks = await gather(world, world.rank === 0 ? checked(await measure()) : {});
-  return ranks[0]!;
+  const mine = world.rank === 0 ? checked(await measure()) : {};
+  // As text, because JSON has no NaN and no infinity: ranks must compare what the first of them compares.
+  const ranks = await gather(
+    world,
+    Object.entries(mine).map(([name, value]) => [name, String(value)] as const),
+  );
+  return Object.fromEntries(ranks[0]!.map(([name, value]) => [name, Number(value)]));
 }
 
 function checked(metrics: Metrics): Metrics {
@@ -344,11 +353,7 @@ function checked(metrics: Metrics): Metrics {
   return metrics;
 }
 
-/** `{ metrics }`, the sums over `count`; nothing where there are none. */
-function someMetrics(sums: Metrics, count: number): { metrics?: Metrics } {
-  return someOf(Object.fromEntries(Object.entries(sums).map(([name, sum]) => [name, sum / count])));
-}
-
+/** `{ metrics }`; nothing where there are none. */
 function someOf(metrics: Metrics): { metrics?: Metrics } {
   return Object.keys(metrics).length > 0 ? { metrics } : {};
 }
@@ -356,26 +361,32 @@ function someOf(metrics: Metrics): { metrics?: Metrics } {
 /** Mean loss, metrics and speed since the last report. */
 class Meter {
   private losses = 0;
-  private sums: Metrics = {};
+  private means = new MetricMeans();
   private steps = 0;
   private tokens = 0;
   private since = performance.now();
 
-  add({ loss, tokens, metrics }: Accumulated): void {
+  private readonly stage: Stage<never>;
+
+  constructor(stage: Stage<never>) {
+    this.stage = stage;
+  }
+
+  add({ loss, tokens, metrics, metricCounts }: Accumulated): void {
     this.losses += loss;
     this.steps += 1;
     this.tokens += tokens;
-    for (const [name, value] of Object.entries(metrics)) this.sums[name] = (this.sums[name] ?? 0) + value;
+    this.means.add(metrics, 1, metricCounts);
   }
   take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
     const seconds = (performance.now() - this.since) / 1000;
     const result = {
       loss: this.losses / this.steps,
       tokensPerSecond: Math.round(this.tokens / Math.max(seconds, 1e-9)),
-      ...someMetrics(this.sums, this.steps),
+      ...someOf(this.means.of(this.stage)),
     };
     this.losses = this.steps = this.tokens = 0;
-    this.sums = {};
+    this.means = new MetricMeans();
     this.since = performance.now();
     return result;
   }

@@ -125,6 +125,49 @@ describe("loadBestModelAtEnd", () => {
     expect(await weightsOf(second)).toEqual(await weightsAt(6));
   });
 
+  test.each([9, 12])("resumed from another folder after step %i, it brings its best along", async (stop) => {
+    const [from, to] = [join(folder, `from-${stop}`), join(folder, `to-${stop}`)];
+    await using first = await newModel();
+    await bestRun(first, corpus, { outputDir: from, saveSteps: 3 });
+    const source = join(from, `checkpoint-${stop}`);
+    await using second = await newModel();
+    const given = { outputDir: to, saveTotalLimit: 1 };
+    const result = await bestRun(second, corpus, { ...given, resume: source });
+    expect(result).toMatchObject({ steps: 12, bestStep: 6, evalMetrics: { score: 5 }, path: to });
+    expect(await weightsOf(second)).toEqual(await weightsAt(6));
+    expect(await checkpoints(to)).toEqual(["checkpoint-12", "checkpoint-6"]);
+    // And what it has brought along is all that a further run needs.
+    await rm(from, { recursive: true });
+    await using third = await newModel();
+    expect(await bestRun(third, corpus, { ...given, resume: true })).toMatchObject({ steps: 12, bestStep: 6 });
+    expect(await weightsOf(third)).toEqual(await weightsAt(6));
+  });
+
+  test.each([
+    ["here", true],
+    ["in another folder", false],
+  ])(
+    "resumed %s where its best checkpoint is gone, it ends with the best of what follows, and says so",
+    async (name, here) => {
+      const outputDir = join(folder, `best-gone-${here}`);
+      const controller = new AbortController();
+      await using first = await newModel();
+      await failureOf(async () => {
+        for await (const event of bestRun(first, corpus, { outputDir, signal: controller.signal }))
+          if ("loss" in event && event.step === 9) controller.abort();
+      });
+      await rm(join(outputDir, "checkpoint-6"), { recursive: true });
+      const warning = new Promise<Error>((done) => process.once("warning", done));
+      await using second = await newModel();
+      const more = here
+        ? { outputDir, resume: true }
+        : { outputDir: join(folder, `gone ${name}`), resume: join(outputDir, "checkpoint-9") };
+      expect(await bestRun(second, corpus, more)).toMatchObject({ steps: 12, bestStep: 10, path: more.outputDir });
+      expect((await warning).message).toMatch(/loadBestModelAtEnd: checkpoint-6/);
+      expect(await weightsOf(second)).toEqual(await weightsAt(10));
+    },
+  );
+
   test("killed at any moment and resumed, it is the run in one piece", async () => {
     const outputDir = join(folder, "killed");
     for (const mark of ["step 3", "evaluate 6", "evaluated 6", "step 9", "evaluate 12"])
@@ -164,6 +207,43 @@ describe("loadBestModelAtEnd", () => {
     expect(await bestRun(other, corpus, { evaluate })).toMatchObject({ bestStep: 12 });
   });
 
+  test.each([
+    { sign: 1, size: 1 },
+    { sign: -1, size: 1 },
+    { sign: 1, size: 2 },
+    { sign: -1, size: 2 },
+  ])(
+    "figures that are not finite are never the best, on any step and any rank: $size ranks, best times $sign",
+    async ({ sign, size }) => {
+      const figures: Record<number, number> = {
+        2: Number.NaN,
+        4: sign,
+        6: Number.POSITIVE_INFINITY * sign,
+        8: 2 * sign,
+        10: Number.NaN,
+        12: Number.NEGATIVE_INFINITY * sign,
+      };
+      const ranks = worlds(size).map(async (world) => {
+        await using base = await newModel();
+        const seen: number[] = [];
+        const run = bestRun(base, corpus, {
+          world,
+          greaterIsBetter: sign > 0,
+          earlyStoppingPatience: 3,
+          evaluate: ({ step }) => ({ score: figures[step]! }),
+        });
+        for await (const event of run) if (!("loss" in event)) seen.push(event.metrics!.score!);
+        return { ...(await run), seen, weights: await weightsOf(base) };
+      });
+      const results = await Promise.all(ranks);
+      for (const result of results) {
+        expect(result.seen).toEqual(Object.values(figures));
+        expect(result).toMatchObject({ steps: 12, bestStep: 8, evalMetrics: { score: 2 * sign } });
+        expect(result.weights).toEqual(results[0]!.weights);
+      }
+    },
+  );
+
   test("ranks decide alike, by what the first of them measures", async () => {
     const asked: number[] = [];
     const ranks = worlds(2).map(async (world) => {
@@ -182,6 +262,20 @@ describe("loadBestModelAtEnd", () => {
     expect([first!.result.bestStep, second!.result.bestStep]).toEqual([6, 6]);
     expect(first!.weights).toEqual(second!.weights);
   });
+});
+
+test("a last evaluation that is no number loses no finished model: its card leaves it out", async () => {
+  const outputDir = join(folder, "no-number");
+  await using base = await newModel();
+  const options = { maxSteps: 2, outputDir, loadBestModelAtEnd: false };
+  const evaluate = () => ({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const { evalMetrics } = await bestRun(base, corpus, { ...options, evaluate });
+  expect(evalMetrics).toEqual({ score: Number.NaN, ratio: Number.POSITIVE_INFINITY, known: 3 });
+  const written = JSON.parse(await readFile(join(outputDir, "model_card.json"), "utf8"));
+  expect(written.evaluations).toEqual([{ name: "evaluate", metric: "known", value: 3 }]);
+  expect(base.card!.evaluations).toEqual(written.evaluations);
+  await using loaded = await LanguageModel.load(outputDir);
+  expect(loaded.card!.evaluations).toEqual(written.evaluations);
 });
 
 describe("early stopping", () => {
@@ -208,6 +302,11 @@ describe("early stopping", () => {
 describe("what does not fit is named", () => {
   const failures: Record<string, [Parameters<typeof bestRun>[2], RegExp]> = {
     "nothing to compare by": [{ evaluate: undefined }, /loadBestModelAtEnd: expected evalData or evaluate/],
+    "only a loss that nothing measures": [{ metricForBestModel: undefined }, /metricForBestModel: expected the name/],
+    "the same, to stop early": [
+      { metricForBestModel: undefined, loadBestModelAtEnd: false, earlyStoppingPatience: 1 },
+      /metricForBestModel: expected the name/,
+    ],
     "no interval": [{ evalSteps: undefined }, /loadBestModelAtEnd: expected evalSteps/],
     "an unknown metric": [{ metricForBestModel: "scores" }, /metricForBestModel: expected one of score, got scores/],
     "no numbers": [
@@ -218,9 +317,13 @@ describe("what does not fit is named", () => {
     "no function": [{ evaluate: "score" as never }, /evaluate: expected a function/],
     "patience of 0": [{ earlyStoppingPatience: 0 }, /earlyStoppingPatience: expected a whole number of at least 1/],
   };
-  test.each(Object.entries(failures))("%s", async (_, [options, message]) => {
+  test.each(Object.entries(failures))("%s", async (name, [options, message]) => {
     await using base = await newModel();
-    const failure = await failureOf(() => bestRun(base, corpus, options));
+    let steps = 0;
+    const failure = await failureOf(async () => {
+      for await (const event of bestRun(base, corpus, options)) steps = event.step;
+    });
+    if (options?.metricForBestModel === undefined && "metricForBestModel" in options!) expect(steps, name).toBe(0);
     expect(failure).toMatchObject({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
   });
 

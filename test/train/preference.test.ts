@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { adapterTensors } from "../../lib/models/adapters.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
 import { kto } from "../../lib/train/kto.ts";
@@ -11,6 +12,7 @@ import { orpo } from "../../lib/train/orpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { trainReward } from "../../lib/train/reward.ts";
+import { sft } from "../../lib/train/sft.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
 import { bad, good, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
 
@@ -109,6 +111,51 @@ describe("on held-out prompts", () => {
       expect(after.bad).toBeLessThan(0.1);
     },
   );
+
+  test("kto's held-out metrics are means over good and over bad answers, however these lie in micro-batches", async () => {
+    const labels = [true, false, true, true, false, false, true, true];
+    const held = labels.map((label, i) => {
+      const { prompt, chosen, rejected } = evalData[i % evalData.length]!;
+      return { prompt, completion: label ? chosen : rejected, label };
+    });
+    await using refModel = await load();
+    await sft(refModel, { data: data.map(({ rejected }) => ({ text: rejected })), maxSteps: 12, learningRate: 1e-2 });
+    const measured = [];
+    for (const perDeviceTrainBatchSize of [8, 4, 2]) {
+      await using model = await load();
+      const rows = held.map((row) => ({ ...row, completion: `${row.completion} ` }));
+      const options = { data: rows, evalData: held, evalSteps: 1, maxSteps: 1, lossType: "apo_zero_unpaired" } as const;
+      const run = kto(model, { ...common, ...options, refModel, learningRate: 1e-12, perDeviceTrainBatchSize });
+      measured.push((await eventsOf(run)).held[0]!.metrics!);
+    }
+    const [expected, ...others] = measured;
+    expect(Math.abs(expected!.rewardChosen!)).toBeGreaterThan(1e-3);
+    expect(expected!.rewardMargin).toBe(expected!.rewardChosen! - expected!.rewardRejected!);
+    for (const metrics of others) {
+      expect(Object.keys(metrics).sort()).toEqual(Object.keys(expected!).sort());
+      for (const [name, value] of Object.entries(expected!)) expect(metrics[name], name).toBeCloseTo(value, 5);
+    }
+  });
+
+  test("several steps' metrics are means over those that have them", async () => {
+    const rows = data.slice(0, 4).map(({ prompt, chosen }, i) => ({ prompt, completion: chosen, label: i < 3 }));
+    const options = { data: rows, maxSteps: 4, perDeviceTrainBatchSize: 2, lossType: "apo_zero_unpaired" } as const;
+    const run = async (loggingSteps: number) => {
+      await using model = await load();
+      return (await eventsOf(kto(model, { ...common, ...options, loggingSteps }))).steps.map(({ metrics }) => metrics!);
+    };
+    const single = await run(1);
+    const [all] = await run(4);
+    // Two steps of four have the bad answer, beside a good one; the others hold two good ones.
+    const withBad = single.filter((m) => m.rewardRejected !== undefined);
+    expect(withBad.length).toBe(2);
+    const sum = (list: number[]) => list.reduce((a, b) => a + b, 0);
+    const good = sum(single.map((m) => m.rewardChosen! * (m.rewardRejected === undefined ? 2 : 1))) / 6;
+    const bad = sum(withBad.map((m) => m.rewardRejected!)) / 2;
+    expect(all!.rewardChosen).toBeCloseTo(good, 10);
+    expect(all!.rewardRejected).toBeCloseTo(bad, 10);
+    expect(all!.rewardMargin).toBeCloseTo(good - bad, 10);
+  });
 
   test.each([
     ["full", {}],
@@ -317,4 +364,50 @@ describe("rows", () => {
       /perDeviceTrainBatchSize: expected at least 2/,
     );
   });
+});
+
+describe("a run stopped and resumed", () => {
+  const rated = data.slice(0, 12).flatMap(({ prompt, chosen, rejected }) => [
+    { prompt, completion: chosen, label: true },
+    { prompt, completion: rejected, label: false },
+  ]);
+  type Options = Omit<DpoOptions, "data" | "lossType">;
+  const stages = {
+    kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
+    orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),
+    reward: (model: LanguageModel, options: Options) => trainReward(model, { ...options, data }),
+  };
+  const kinds = [
+    ["full", {}],
+    ["lora with dropout", { lora: { r: 4, dropout: 0.1 }, learningRate: 5e-3 }],
+  ] as const;
+  const cases = Object.keys(stages).flatMap((name) => kinds.map(([kind, more]) => [name, kind, more] as const));
+
+  test.each(cases)(
+    "%s (%s) has the losses and the weights of one in a piece, bit for bit",
+    async (name, kind, more) => {
+      const stage = stages[name as keyof typeof stages];
+      const run = async (extra: Options) => {
+        await using model = await load();
+        const losses: number[] = [];
+        const untouched = await model.model.weight("model.layers.0.mlp.up_proj.weight").toFloat32();
+        for await (const event of stage(model, { ...common, ...more, maxSteps: 6, ...extra }))
+          if ("loss" in event) losses.push(event.loss);
+        const { model: inner } = model;
+        const trained = kind === "full" ? inner.weightNames : adapterTensors(inner.adapters.get("default")!);
+        const weights = await Promise.all(trained.map((tensor) => inner.weight(tensor).toFloat32()));
+        if (kind !== "full")
+          expect(await inner.weight("model.layers.0.mlp.up_proj.weight").toFloat32()).toEqual(untouched);
+        return { losses, weights };
+      };
+      const expected = await run({});
+      expect(new Set(expected.losses).size).toBe(6);
+      const outputDir = join(folder, `stopped-${name}-${kind}`);
+      await run({ outputDir, saveSteps: 3 });
+      const resume = join(outputDir, "checkpoint-3");
+      const rest = await run({ outputDir: join(folder, `rest-${name}-${kind}`), resume });
+      expect(rest.losses).toEqual(expected.losses.slice(3));
+      expect(rest.weights).toEqual(expected.weights);
+    },
+  );
 });

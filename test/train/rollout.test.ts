@@ -186,6 +186,42 @@ describe("grpo", () => {
     expect(await model.model.weight("model.norm.weight").toFloat32()).toEqual(before);
   });
 
+  test("held-out answers that were all cut off are no evaluation and no end: the run goes on to its finished model", async () => {
+    await using model = await load();
+    const outputDir = join(folder, "all-masked");
+    const run = grpo(model, {
+      ...common,
+      maxSteps: 2,
+      maxCompletionLength: 1,
+      maskTruncatedCompletions: true,
+      evalPrompts: common.prompts.slice(0, 2),
+      evalSteps: 1,
+      loadBestModelAtEnd: true,
+      outputDir,
+    });
+    const { held } = await eventsOf(run);
+    expect(held.map(({ step, tokens }) => [step, tokens])).toEqual([
+      [1, 0],
+      [2, 0],
+    ]);
+    for (const event of held) expect(event).not.toHaveProperty("evalLoss");
+    expect(await run).toMatchObject({ steps: 2, path: outputDir });
+    expect((await LanguageModel.load(outputDir)).card!.evaluations).toEqual([]);
+  });
+
+  test("a reward that says nothing of a step's answers is no 0 in the mean of several steps", async () => {
+    await using model = await load();
+    let asked = 0;
+    const sometimes = ({ completions }: { completions: readonly string[] }) =>
+      completions.map(() => (asked > 0 ? 2 : null));
+    const always = ({ completions }: { completions: readonly string[] }) => {
+      asked += 1;
+      return completions.map((text) => text.length);
+    };
+    const run = grpo(model, { ...common, maxSteps: 2, loggingSteps: 2, rewards: [sometimes, always] });
+    expect((await eventsOf(run)).steps[0]!.metrics!["rewards/sometimes"]).toBe(2);
+  });
+
   test("errors name what was wrong, expected and got", async () => {
     await using model = await load();
     const one = { ...common, maxSteps: 1 };

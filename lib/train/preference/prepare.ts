@@ -1,6 +1,7 @@
 import { Stream, uniformAt } from "../../data/random.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
+import { absorbAdapters } from "../base-adapters.ts";
 import { sequenceLengthOf, tokenizerOf } from "../run-stage.ts";
 import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
@@ -45,6 +46,7 @@ export async function readSplit<Item>(
  * computed then.
  */
 export async function settleWeights(model: Model, options: { lora?: unknown }, names = model.languageWeightNames) {
+  await absorbAdapters(model, options);
   if (!options.lora) await model.prepareForTraining(names);
 }
 

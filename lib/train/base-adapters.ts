@@ -1,0 +1,65 @@
+// What a stage does with the adapters that an earlier stage left on the model.
+import { HeddleError } from "../errors.ts";
+import { isFloat } from "../graph/index.ts";
+import { type Adapter, adapterTensors } from "../models/adapters.ts";
+import { headNames } from "../models/heads.ts";
+import { linearLayers } from "../models/linear-layers.ts";
+import { type LoraOptions, targetModules } from "../models/lora.ts";
+import type { Model } from "../models/model.ts";
+import { claimWeights } from "./exclusive.ts";
+
+/**
+ * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
+ * what was trained. With `lora` nothing changes.
+ * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, or another run trains it
+ */
+export async function absorbAdapters(model: Model, { lora }: { lora?: unknown }): Promise<void> {
+  if (lora) return;
+  const adapters = model.adaptersOf();
+  for (const { name, layers } of adapters) {
+    const quantised = [...layers.keys()].find((layer) => {
+      const { dtype, scale } = model.weight(`${layer}.weight`);
+      return !isFloat(dtype) || scale !== undefined;
+    });
+    if (quantised === undefined) continue;
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `lora: expected options (\`lora: {}\` trains adapter ${name} further), or model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32, got none over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`,
+    );
+  }
+  const release = claimWeights(model, adapters.flatMap(adapterTensors));
+  try {
+    await model.absorbAdapters();
+  } finally {
+    release();
+  }
+}
+
+/**
+ * Checks that options for an adapter that is there already are those that it has: it is trained further as it is.
+ * @throws HeddleError INVALID_ARGUMENT for one that contradicts it; what is not given does not
+ */
+export function needSameAdapter(model: Model, { name, config, layers, saved }: Adapter, lora: LoraOptions): void {
+  const refuse = (option: string, expected: unknown, got: unknown) => {
+    const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));
+    const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; \`adapter\` names a new one)`;
+    return new HeddleError("INVALID_ARGUMENT", `lora.${option}: expected ${text(expected)} ${fresh}, got ${text(got)}`);
+  };
+  for (const option of ["r", "alpha", "dropout", "useRslora"] as const)
+    if (lora[option] !== undefined && lora[option] !== config[option])
+      throw refuse(option, config[option], lora[option]);
+  // The same layers may be named in several ways: by their ends, or all at once.
+  const check = (option: "targetModules" | "modulesToSave", modules: readonly string[], own: readonly string[]) => {
+    const given = lora[option];
+    if (given === undefined) return;
+    const names = typeof given === "string" ? [given] : given;
+    const wanted = given === "all-linear" ? modules : targetModules(modules, names, `lora.${option}`);
+    const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
+    if (differs) throw refuse(option, config[option], given);
+  };
+  check("targetModules", [...linearLayers(model).keys()], [...layers.keys()]);
+  const module = (weight: string) => weight.replace(/\.weight$/, "");
+  const heads = new Set(headNames(model.config)); // saved with an adapter that was trained beside them, without being asked for
+  const kept = [...saved.keys()].filter((weight) => !heads.has(weight));
+  check("modulesToSave", model.weightNames.map(module), kept.map(module));
+}

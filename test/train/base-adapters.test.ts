@@ -1,0 +1,152 @@
+// A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { convertModel } from "../../lib/index.ts";
+import { trainClassifier } from "../../lib/train/classify.ts";
+import { dpo } from "../../lib/train/dpo.ts";
+import { sft } from "../../lib/train/sft.ts";
+import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+let folder: string;
+const ids = [5, 9, 40, 41, 42, 43];
+const rows = sentences.slice(0, 16).map((text) => ({ text }));
+const pairs = sentences
+  .slice(0, 16)
+  .map((text, i) => ({ prompt: text.slice(0, 8), chosen: text.slice(8, 20), rejected: ` ${i}` }));
+const learned = { data: rows, maxSteps: 4, perDeviceTrainBatchSize: 4, learningRate: 1e-2, lora: { r: 4 } };
+const preferred = {
+  data: pairs,
+  maxSteps: 3,
+  perDeviceTrainBatchSize: 4,
+  learningRate: 1e-3,
+  saveDtype: "f32",
+} as const;
+
+const logits = async (model: LanguageModel) => (await model.logits(ids)).flatMap((row) => [...row]);
+const apart = (a: number[], b: number[]) => Math.max(...a.map((v, i) => Math.abs(v - b[i]!)));
+const loaded = async (path: string) => {
+  await using model = await LanguageModel.load(path, { dtype: "f32" });
+  return await logits(model);
+};
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-base-adapters-"));
+  await using plain = tinyModel({ tokenizer: await tinyTokenizer() }, { hiddenSize: 64, initializerRange: 0.1 });
+  await plain.save(join(folder, "base"));
+  await using base = await LanguageModel.load(join(folder, "base"));
+  await sft(base, { ...learned, outputDir: join(folder, "sft") });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+describe("a stage without lora over a model with an adapter", () => {
+  test("saves a model that holds the adapter, whichever way it came onto the model", async () => {
+    await using base = await LanguageModel.load(join(folder, "base"));
+    await sft(base, learned);
+    await using fromFolder = await LanguageModel.load(join(folder, "sft"));
+    for (const [name, model] of Object.entries({ base, fromFolder })) {
+      const before = await logits(model);
+      const outputDir = join(folder, `dpo-${name}`);
+      await dpo(model, { ...preferred, learningRate: 1e-9, saveSteps: 2, outputDir });
+      expect(model.model.adapters.size).toBe(0);
+      const reach = apart(before, await loaded(join(folder, "base")));
+      expect(reach).toBeGreaterThan(0.05);
+      for (const path of [outputDir, join(outputDir, "checkpoint-2")])
+        expect(apart(await loaded(path), before)).toBeLessThan(1e-3 * reach);
+      expect(await loaded(outputDir)).toEqual(await logits(model));
+    }
+  });
+
+  test("resumes bit-equal from the adapter's folder", async () => {
+    const run = async (options: object) => {
+      await using model = await LanguageModel.load(join(folder, "sft"));
+      const losses: number[] = [];
+      for await (const event of dpo(model, { ...preferred, ...options })) if ("loss" in event) losses.push(event.loss);
+      return { losses, logits: await logits(model) };
+    };
+    const whole = await run({ saveSteps: 2, outputDir: join(folder, "whole") });
+    const rest = await run({ outputDir: join(folder, "rest"), resume: join(folder, "whole", "checkpoint-2") });
+    expect(rest.losses).toEqual(whole.losses.slice(2));
+    expect(rest.logits).toEqual(whole.logits);
+  });
+
+  test("keeps the adapter under a head that alone is trained", async () => {
+    await using model = await LanguageModel.load(join(folder, "sft"));
+    const outputDir = join(folder, "head");
+    const data = sentences.slice(0, 8).map((text, i) => ({ text, label: ["a", "b"][i % 2]! }));
+    await trainClassifier(model, { data, trainable: "head", maxSteps: 1, outputDir, dtype: "f32" });
+    await using again = await LanguageModel.load(outputDir, { dtype: "f32" });
+    const { probabilities } = await again.classify(sentences[1]!);
+    expect(probabilities).toEqual((await model.classify(sentences[1]!)).probabilities);
+  });
+
+  test("refuses an adapter over quantised weights, and names the ways out, which work", async () => {
+    const gguf = join(folder, "base.gguf");
+    await convertModel(join(folder, "base"), gguf, { dtype: "q8_0" });
+    await using model = await LanguageModel.load(gguf, { quantizedActivations: "f32" });
+    await sft(model, learned);
+    const before = await logits(model);
+    expect(await failureOf(() => dpo(model, preferred))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/lora: expected .*`lora: \{\}`.*mergeAdapter\("default"\).*got none over .*q8_0/),
+    });
+    expect(await logits(model)).toEqual(before);
+    await dpo(model, { ...preferred, maxSteps: 1, lora: {} });
+    await model.model.mergeAdapter("default");
+    await dpo(model, { ...preferred, maxSteps: 1, outputDir: join(folder, "merged") });
+    expect(apart(await loaded(join(folder, "merged")), await logits(model))).toBeLessThan(1e-4);
+  });
+});
+
+test("a run that trains an adapter keeps it: a run of the weights is refused meanwhile", async () => {
+  await using model = await LanguageModel.load(join(folder, "sft"));
+  for await (const event of sft(model, { ...learned, maxSteps: 2 }))
+    if (event.step === 1)
+      expect(await failureOf(() => sft(model, { data: rows, maxSteps: 1 }))).toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/expected weights that no other run trains/),
+      });
+  expect(model.model.adapters.size).toBe(1);
+});
+
+describe("options for an adapter that is there already", () => {
+  const more = { data: rows, maxSteps: 1, perDeviceTrainBatchSize: 4 };
+  const load = () => LanguageModel.load(join(folder, "sft"));
+
+  test.each([
+    [{ r: 32 }, /lora\.r: expected 4 \(of adapter "default".*got 32/],
+    [{ r: 4, alpha: 4 }, /lora\.alpha: expected 8 .*got 4/],
+    [{ dropout: 0.5 }, /lora\.dropout: expected 0 .*got 0\.5/],
+    [{ useRslora: true }, /lora\.useRslora: expected false .*got true/],
+    [{ targetModules: ["q_proj", "v_proj"] }, /lora\.targetModules: expected .*got q_proj, v_proj/],
+    [{ modulesToSave: ["embed_tokens"] }, /lora\.modulesToSave: expected none .*got embed_tokens/],
+  ])("%j contradicts it, and is refused", async (lora, message) => {
+    await using model = await load();
+    const before = await logits(model);
+    expect(await failureOf(() => sft(model, { ...more, lora }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
+    expect(await logits(model)).toEqual(before);
+  });
+
+  test.each([
+    {},
+    { r: 4, alpha: 8, dropout: 0, targetModules: "all-linear", modulesToSave: [] },
+    { targetModules: ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"] },
+  ])("%j is what it has, and trains it", async (lora) => {
+    await using model = await load();
+    const before = await logits(model);
+    await sft(model, { ...more, learningRate: 1e-2, lora });
+    expect(model.model.adapters.size).toBe(1);
+    expect(await logits(model)).not.toEqual(before);
+  });
+
+  test("another name is another adapter", async () => {
+    await using model = await load();
+    await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });
+    expect([...model.model.adapters.keys()]).toEqual(["default", "second"]);
+  });
+});
