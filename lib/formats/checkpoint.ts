@@ -75,8 +75,9 @@ export async function copyCheckpoint(from: string, folder: string, step: number)
   const temporary = hiddenName(folder, "tmp", step);
   try {
     await cp(from, temporary, { recursive: true });
-    for (const name of await readdir(temporary)) {
-      const file = await open(join(temporary, name), "r+");
+    for (const entry of await readdir(temporary, { withFileTypes: true })) {
+      if (!entry.isFile()) continue;
+      const file = await open(join(temporary, entry.name), process.platform === "win32" ? "r+" : "r");
       await file.sync().finally(() => file.close());
     }
     await syncFolder(temporary);

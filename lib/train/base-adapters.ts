@@ -11,10 +11,18 @@ import { claimWeights } from "./exclusive.ts";
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
  * what was trained. With `lora` nothing changes.
- * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, or another run trains it
+ * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, where another run trains
+ *   it, or where `lora` contradicts an adapter that is there already
  */
-export async function absorbAdapters(model: Model, { lora }: { lora?: unknown }): Promise<void> {
-  if (lora) return;
+export async function settleAdapters(
+  model: Model,
+  { lora, adapter: name = "default" }: { lora?: LoraOptions | undefined; adapter?: string | undefined },
+): Promise<void> {
+  if (lora) {
+    const known = model.adapters.get(name);
+    if (known) needSameAdapter(model, known, lora);
+    return;
+  }
   const adapters = model.adaptersOf();
   for (const { name, layers } of adapters) {
     const quantised = [...layers.keys()].find((layer) => {
@@ -24,7 +32,7 @@ export async function absorbAdapters(model: Model, { lora }: { lora?: unknown })
     if (quantised === undefined) continue;
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `lora: expected options (\`lora: {}\` trains adapter ${name} further), or model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32, got none over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`,
+      `lora: expected options (\`lora: {}\` trains adapter ${name} further), or base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32, got none over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`,
     );
   }
   const release = claimWeights(model, adapters.flatMap(adapterTensors));
@@ -35,10 +43,7 @@ export async function absorbAdapters(model: Model, { lora }: { lora?: unknown })
   }
 }
 
-/**
- * Checks that options for an adapter that is there already are those that it has: it is trained further as it is.
- * @throws HeddleError INVALID_ARGUMENT for one that contradicts it; what is not given does not
- */
+/** Throws where options contradict an adapter, which is trained further as it is; what is not given does not. @throws HeddleError INVALID_ARGUMENT */
 export function needSameAdapter(model: Model, { name, config, layers, saved }: Adapter, lora: LoraOptions): void {
   const refuse = (option: string, expected: unknown, got: unknown) => {
     const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));

@@ -6,7 +6,7 @@ import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
-import { absorbAdapters, needSameAdapter } from "./base-adapters.ts";
+import { needSameAdapter, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { claimWeights } from "./exclusive.ts";
@@ -119,7 +119,7 @@ export async function* runStage<Batch>(
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
-    await absorbAdapters(model, options);
+    await settleAdapters(model, options);
     const result = yield* trainLoop(
       model,
       stage,

@@ -2,11 +2,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { convertModel } from "../../lib/index.ts";
 import { trainClassifier } from "../../lib/train/classify.ts";
 import { dpo } from "../../lib/train/dpo.ts";
+import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
 import { sft } from "../../lib/train/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
@@ -90,7 +91,9 @@ describe("a stage without lora over a model with an adapter", () => {
     const before = await logits(model);
     expect(await failureOf(() => dpo(model, preferred))).toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: expect.stringMatching(/lora: expected .*`lora: \{\}`.*mergeAdapter\("default"\).*got none over .*q8_0/),
+      message: expect.stringMatching(
+        /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
+      ),
     });
     expect(await logits(model)).toEqual(before);
     await dpo(model, { ...preferred, maxSteps: 1, lora: {} });
@@ -142,6 +145,17 @@ describe("options for an adapter that is there already", () => {
     await sft(model, { ...more, learningRate: 1e-2, lora });
     expect(model.model.adapters.size).toBe(1);
     expect(await logits(model)).not.toEqual(before);
+  });
+
+  test("a preference stage refuses them before it scores anything", async () => {
+    await using model = await load();
+    const scored = vi.spyOn(AnswerScorer.prototype, "sums");
+    const options = { ...preferred, maxSteps: 1 };
+    expect((await failureOf(() => dpo(model, { ...options, lora: { r: 32 } }))).message).toMatch(/lora\.r: expected 4/);
+    expect(scored).not.toHaveBeenCalled();
+    await dpo(model, { ...options, lora: {} });
+    expect(scored).toHaveBeenCalled();
+    scored.mockRestore();
   });
 
   test("another name is another adapter", async () => {

@@ -1,7 +1,7 @@
 import { Stream, uniformAt } from "../../data/random.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
-import { absorbAdapters } from "../base-adapters.ts";
+import { settleAdapters } from "../base-adapters.ts";
 import { sequenceLengthOf, tokenizerOf } from "../run-stage.ts";
 import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
@@ -45,8 +45,12 @@ export async function readSplit<Item>(
  * Makes the weights that will be trained what they are during training, so that what is computed before has the very bits of what is
  * computed then.
  */
-export async function settleWeights(model: Model, options: { lora?: unknown }, names = model.languageWeightNames) {
-  await absorbAdapters(model, options);
+export async function settleWeights(
+  model: Model,
+  options: Parameters<typeof settleAdapters>[1],
+  names = model.languageWeightNames,
+) {
+  await settleAdapters(model, options);
   if (!options.lora) await model.prepareForTraining(names);
 }
 
