@@ -106,11 +106,30 @@ class Builder {
         const std::string_view bytes = spec_.byte_level && reachable ? bytes_.view().substr(before) : token;
         const bool shown = spec_.kind == ModelKind::bpe || hidden.count(id) == 0;
         tokens[i - begin] = {id, reachable && !bytes.empty() && (shown || spec_.kind != ModelKind::word_level), bytes};
-        if (in_trie && !bytes.empty() && shown) model.trie.add(bytes, id);
+        if (in_trie && !bytes.empty() && shown && can_match(bytes)) model.trie.add(bytes, id);
         if (!one_table) add_text(id, token);
       }
       model.vocab.add_all(tokens, end - begin);
     }
+  }
+
+  // Whether any text contains a token of Unigram or WordPiece. Encoding looks at each place for the longest token that begins there:
+  // its time is bounded by the text's length times that of the longest token.
+  bool can_match(std::string_view token) const {
+    if (token.size() <= max_matched_characters) return true;  // in bytes already
+    const auto count = [](std::string_view text) {
+      return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; });
+    };
+    uint64_t most = max_matched_characters;
+    const auto length = static_cast<uint64_t>(count(token));
+    if (spec_.kind == ModelKind::wordpiece) {
+      const auto prefix = static_cast<uint64_t>(count(spec_.subword_prefix));
+      if (length > spec_.max_word_characters + prefix) return false;  // longer words are unknown
+      most += prefix;
+    }
+    if (length <= most) return true;
+    throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) + " characters (Unigram, WordPiece), got " +
+                       std::to_string(length));
   }
 
   // Tables by id reach as far as the ids do.

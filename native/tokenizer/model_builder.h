@@ -13,6 +13,9 @@ namespace heddle {
 
 struct JsonVocabulary;
 
+// Of tokens that Unigram and WordPiece look for: what added tokens may have, and the longest pieces that training makes.
+constexpr uint32_t max_matched_characters = 1024;
+
 struct SpecAddedToken {
   std::u16string content;
   uint32_t id = 0;
@@ -43,7 +46,7 @@ struct TokenizerSpec {
   DecodeKind decode_kind = DecodeKind::bytes;
 };
 
-// Throws INVALID_FILE where the parts contradict each other.
+// Throws INVALID_FILE where the parts contradict each other, and for tokens longer than max_matched_characters.
 std::shared_ptr<const TokenizerModel> build_tokenizer(const TokenizerSpec& spec);
 
 }  // namespace heddle

@@ -1,19 +1,21 @@
 #include "tokenizer/shared_models.h"
 
-#include <cstring>
 #include <iterator>
 #include <map>
 #include <mutex>
 #include <type_traits>
-#include <utility>
+
+#include "tokenizer/hash_secret.h"
+#include "tokenizer/sip_hash.h"
 
 namespace heddle {
 namespace {
 
-// 128 bits of everything that a specification says, with the length of each part.
+// 128 bits of everything that a specification says, with the length of each part. A file that was made to have another's digest
+// would be given that one's tables: the hash is one that can be aimed at only with its key, which is of this process.
 class Digest {
  public:
-  using Value = std::pair<uint64_t, uint64_t>;
+  using Value = SipHash::Value;
 
   explicit Digest(const TokenizerSpec& spec) {
     const VocabularyTexts& texts = *spec.texts;
@@ -34,7 +36,7 @@ class Digest {
         spec.fuse_unknown, spec.needs_nfc, spec.spaces_to_marks, spec.strip_first_space, spec.whole_text_is_word,
         spec.unknown, spec.prefix, spec.prefix_rule, spec.decode_kind);
   }
-  Value value() const { return {a_, b_}; }
+  Value value() const { return hash_.value(); }
 
  private:
   void add_step(const StepSpec& step) {
@@ -52,8 +54,8 @@ class Digest {
     (add_part(parts), ...);
   }
   template <class T>
-  std::enable_if_t<std::is_arithmetic_v<T> || std::is_enum_v<T>> add_part(T value) {
-    mix(static_cast<uint64_t>(value));
+  std::enable_if_t<std::is_integral_v<T> || std::is_enum_v<T>> add_part(T value) {
+    hash_.add(static_cast<uint64_t>(value));
   }
   template <class T>
   void add_part(const std::basic_string<T>& text) {
@@ -65,44 +67,9 @@ class Digest {
   }
   void add_part(const TextBuffer& text) { add_bytes(text.data(), text.size()); }
   void add_part(const IdBuffer& list) { add_bytes(list.data(), list.size() * sizeof(uint32_t)); }
-  void add_bytes(const void* bytes, size_t size) {
-    mix(size);
-    const auto* at = static_cast<const char*>(bytes);
-    // Four at once: each is a chain of multiplications, of which one alone would be waited for.
-    Lanes lanes{a_, b_, a_ + 1, b_ + 1};
-    const bool long_part = size >= 64;
-    for (; size >= 32; size -= 32, at += 32) lanes.mix(at);
-    if (long_part) {
-      for (const uint64_t lane : lanes.state) mix(lane);
-    }
-    for (; size >= 8; size -= 8, at += 8) {
-      uint64_t word;
-      std::memcpy(&word, at, 8);
-      mix(word);
-    }
-    uint64_t word = 0;
-    if (size > 0) std::memcpy(&word, at, size);
-    mix(word);
-  }
-  struct Lanes {
-    uint64_t state[4];
-    void mix(const char* at) {
-      for (int i = 0; i < 4; ++i) {
-        uint64_t word;
-        std::memcpy(&word, at + 8 * i, 8);
-        state[i] = (state[i] ^ word) * 0x9E3779B97F4A7C15ULL;
-        state[i] ^= state[i] >> 29;
-      }
-    }
-  };
-  void mix(uint64_t word) {
-    a_ = (a_ ^ word) * 0x9E3779B97F4A7C15ULL;
-    a_ ^= a_ >> 29;
-    b_ = (b_ + word) * 0xD6E8FEB86659FD93ULL;
-    b_ ^= b_ >> 31;
-  }
+  void add_bytes(const void* bytes, size_t size) { hash_.add_bytes(bytes, size); }
 
-  uint64_t a_ = 1, b_ = 2;
+  SipHash hash_{hash_secret.digest};
 };
 
 struct Models {

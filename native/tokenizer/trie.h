@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/hash_secret.h"
 #include "tokenizer/vocab.h"
 
 namespace heddle {
@@ -32,12 +33,10 @@ class Trie {
     uint64_t key = free_key;
     uint32_t node = none;
   };
-  size_t slot_of(uint64_t key) const {
-    key *= 0x9E3779B97F4A7C15ULL;
-    return static_cast<size_t>(key ^ key >> 32) & mask_;
-  }
+  size_t slot_of(uint64_t key) const { return static_cast<size_t>(hash_(key)) & mask_; }
   void grow();
 
+  NumberHash hash_;
   std::vector<Edge> edges_ = std::vector<Edge>(64);
   size_t mask_ = 63;
   std::vector<uint32_t> values_{no_token};

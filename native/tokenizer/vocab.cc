@@ -1,22 +1,12 @@
 #include "tokenizer/vocab.h"
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
 #include "runtime/error.h"
 #include "tokenizer/hash_bytes.h"
 
 namespace heddle {
-
-namespace {
-uint64_t make_seed() {
-  const auto time = static_cast<uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-  return (time ^ reinterpret_cast<uintptr_t>(&make_seed)) * 0x9E3779B97F4A7C15ULL;
-}
-}  // namespace
-
-const uint64_t hash_seed = make_seed();
 
 void Vocab::add(uint32_t id, std::string_view bytes, bool findable) {
   put(id, bytes);
@@ -159,7 +149,7 @@ void MergeTable::add(uint32_t left, uint32_t right, Merge merge) {
   }
   if (3 * (used_ + 1) > 2 * (mask_ + 1)) resize(2 * (mask_ + 1));
   const uint64_t key = key_of(left, right);
-  const uint64_t hash = hash_of(key);
+  const uint64_t hash = hash_(key);
   size_t i = hash & mask_;
   while (entries_[i].key != free_key && entries_[i].key != key) i = (i + 1) & mask_;
   if (entries_[i].key == free_key) ++used_;
@@ -181,7 +171,7 @@ void MergeTable::resize(size_t capacity) {
   for (size_t k = 0; k <= last; ++k) {
     const Entry& entry = old[k];
     if (entry.key == free_key) continue;
-    const uint64_t hash = hash_of(entry.key);
+    const uint64_t hash = hash_(entry.key);
     mark(hash);
     size_t i = hash & mask_;
     while (entries_[i].key != free_key) i = (i + 1) & mask_;

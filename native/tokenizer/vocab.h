@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tokenizer/hash_secret.h"
 #include "tokenizer/memory.h"
 
 namespace heddle {
@@ -88,7 +89,7 @@ class MergeTable {
   void reserve(size_t count);
   // Asks for the memory that a pair, soon to be added or found, is in.
   void prefetch(uint32_t left, uint32_t right) const {
-    const uint64_t hash = hash_of(key_of(left, right));
+    const uint64_t hash = hash_(key_of(left, right));
     __builtin_prefetch(&entries_[hash & mask_], 1);
     __builtin_prefetch(&present_[(hash >> shift_) / 64], 1);
   }
@@ -109,7 +110,7 @@ class MergeTable {
 
   Merge find(uint32_t left, uint32_t right) const {
     const uint64_t key = key_of(left, right);
-    const uint64_t hash = hash_of(key);
+    const uint64_t hash = hash_(key);
     const size_t bit = hash >> shift_;
     if (!(present_[bit / 64] >> bit % 64 & 1)) return {no_token, no_token};  // most pairs of most texts
     for (size_t i = hash & mask_;; i = (i + 1) & mask_) {
@@ -126,13 +127,10 @@ class MergeTable {
     Merge merge;
   };
   static uint64_t key_of(uint32_t left, uint32_t right) { return (static_cast<uint64_t>(left) << 32 | right) + 1; }
-  static uint64_t hash_of(uint64_t key) {
-    key *= 0x9E3779B97F4A7C15ULL;
-    return key ^ key >> 32;
-  }
   void resize(size_t capacity);
   void mark(uint64_t hash) { present_[(hash >> shift_) / 64] |= uint64_t{1} << (hash >> shift_) % 64; }
 
+  NumberHash hash_;
   std::vector<Merge> bytes_;          // by left << 8 | right, if indexed
   std::vector<uint16_t> byte_of_id_;  // the byte, 256 of other ids
   ZeroTable<Entry> entries_{16};

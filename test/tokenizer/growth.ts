@@ -84,6 +84,33 @@ export function configurations(): Record<string, () => Tokenizer> {
       normalizer: null,
       model: { type: "Unigram", unk_id: 0, vocab: [["<unk>", 0], ...chain.map((text, i) => [text, -i])] },
     });
+  // The longest there may be, of which the text has all but the end.
+  const vain = `${"a".repeat(1023)}b`;
+  all["a Unigram of one token in vain"] = () =>
+    fromJson({
+      ...families()["unigram-whole"]!,
+      normalizer: null,
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["<unk>", 0],
+          ["a", -1],
+          [vain, -2],
+        ],
+      },
+    });
+  all["a WordPiece of one token in vain"] = () =>
+    fromJson({
+      ...families().whitespace!,
+      model: {
+        type: "WordPiece",
+        unk_token: "[UNK]",
+        continuing_subword_prefix: "##",
+        max_input_chars_per_word: 4_000_000,
+        vocab: { "[UNK]": 0, a: 1, "##a": 2, [vain]: 3, [`##${vain}`]: 4 },
+      },
+    });
   all["a WordPiece of long tokens"] = () =>
     fromJson({
       ...families().whitespace!,
