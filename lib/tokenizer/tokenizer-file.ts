@@ -63,6 +63,7 @@ export interface TokenizerFile {
 export const limits = {
   fileBytes: 256 << 20,
   tokens: 1 << 22,
+  /** Of Unigram and WordPiece 1024 characters that a text can contain: see native/tokenizer/model_builder.h. */
   tokenLength: 1 << 16,
   addedTokens: 1 << 16,
   addedTokenLength: 1024,

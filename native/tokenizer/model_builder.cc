@@ -127,7 +127,7 @@ class Builder {
       if (length > spec_.max_word_characters + prefix) return false;  // longer words are unknown
       most += prefix;
     }
-    if (length <= most) return true;
+    if (length <= most && token.size() <= 4 * most) return true;  // bytes that are no characters count too
     throw invalid_file("model.vocab: expected tokens of at most " + std::to_string(most) + " characters (Unigram, WordPiece), got " +
                        std::to_string(length));
   }

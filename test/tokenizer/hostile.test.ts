@@ -52,6 +52,45 @@ small.model.vocab = Object.fromEntries(
 );
 
 describe("tokenizer.json", () => {
+  it("has Unigram's and WordPiece's tokens of at most 1024 characters", () => {
+    const parts = { ...byteLevelJson([]), decoder: null };
+    const unigram = (token: string) => ({
+      ...parts,
+      pre_tokenizer: null,
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [
+          ["?", 0],
+          ["é", -1],
+          [token, -2],
+        ],
+      },
+    });
+    const wordPiece = (token: string, longest: number) => ({
+      ...parts,
+      pre_tokenizer: { type: "Whitespace" },
+      model: {
+        type: "WordPiece",
+        unk_token: "?",
+        continuing_subword_prefix: "##",
+        max_input_chars_per_word: longest,
+        vocab: { "?": 0, é: 1, "##é": 2, [token]: 3 },
+      },
+    });
+    const long = "é".repeat(1024);
+    const message = /expected tokens of at most \d+ characters \(Unigram, WordPiece\), got \d+/u;
+    expect([...fromJson(unigram(long)).encode(long)]).toEqual([2]);
+    expect(() => fromJson(unigram(`${long}é`))).toThrow(message);
+    expect([...fromJson(wordPiece(long, 5000)).encode(`${long}é`)]).toEqual([3, 2]);
+    expect([...fromJson(wordPiece(`##${long}`, 5000)).encode(`é${long}`)]).toEqual([1, 3]);
+    expect(() => fromJson(wordPiece(`${long}ééé`, 5000))).toThrow(message);
+    // No word is as long.
+    const short = fromJson(wordPiece(`${long}ééé`, 100));
+    expect([...short.encode("ééé")]).toEqual([1, 2, 2]);
+    expect([...short.encode(`${long}ééé`)]).toEqual([0]);
+  });
+
   it("may end anywhere", () => {
     const text = JSON.stringify(small);
     for (let end = 0; end < text.length; end++) {
