@@ -1,15 +1,20 @@
-import { createWriteStream } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
+import { separatorRule } from "../data/corpus.ts";
 import { linesOf } from "../data/lines.ts";
-import { type TokenShard, writeTokenShards } from "../data/write-token-shards.ts";
+import type { SeparatorRule } from "../data/shards.ts";
+import { TextDocuments } from "../data/text-documents.ts";
+import {
+  type TokenShard,
+  type TokenShardProgress,
+  type WriteTokenShardsOptions,
+  writeDocuments,
+  writeTokenShards,
+} from "../data/write-token-shards.ts";
 import { HeddleError } from "../errors.ts";
-import { ioError, makeFolder } from "../formats/io.ts";
 import { loadTokenizerOf } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { readJsonStrings } from "./lines.ts";
 import type { Output } from "./output.ts";
+import { Spool } from "./spool.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 export const command = defineCommand({
@@ -113,11 +118,11 @@ async function writeShards(
   const bar = new WorkProgress();
   process.once("SIGINT", stop);
   process.once("SIGTERM", stop);
-  const spool = file === "-" ? await spoolStdin(outputDir, options.jsonl === true, abort.signal) : undefined;
+  let spool: Spool | undefined;
   try {
     const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
-    return await writeTokenShards({
-      files: spool ?? file,
+    const work = {
+      files: file,
       tokenizer,
       outputDir,
       signal: abort.signal,
@@ -126,33 +131,26 @@ async function writeShards(
       ...(documentSeparator !== undefined && { documentSeparator }),
       ...(options.resume && { resume: true }),
       ...(options.shuffle !== undefined && { shuffle: true, seed: options.shuffle }),
-      onProgress: ({ tokens, bytes, totalBytes }) =>
+      onProgress: ({ tokens, bytes, totalBytes }: TokenShardProgress) =>
         bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
-      onShard: (shard) => {
+      onShard: (shard: TokenShard) => {
         bar.end();
         if (out.json) out.object(shard);
         else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
       },
-    });
+    } satisfies WriteTokenShardsOptions;
+    if (file !== "-") return await writeTokenShards(work);
+    spool = await Spool.standardInput(outputDir, abort.signal);
+    const format = options.jsonl ? "jsonl" : "text";
+    const rule: SeparatorRule = options.jsonl ? { kind: "lines" } : separatorRule(documentSeparator);
+    const documents = new TextDocuments({ path: spool.path, size: spool.bytes, format, rule }, textField);
+    return await writeDocuments([documents], work);
+  } catch (error) {
+    throw spool?.renamed(error) ?? error;
   } finally {
     bar.end();
     process.off("SIGINT", stop);
     process.off("SIGTERM", stop);
-    if (spool !== undefined) await rm(spool, { force: true });
-  }
-}
-
-/** Standard input as a file beside the shards: documents are found in ranges of files, of which a stream has none. */
-async function spoolStdin(outputDir: string, isJsonl: boolean, signal: AbortSignal): Promise<string> {
-  const path = join(outputDir, `.stdin.${process.pid}.${isJsonl ? "jsonl" : "txt"}`);
-  try {
-    await makeFolder(outputDir);
-    await pipeline(process.stdin, createWriteStream(path), { signal });
-    return path;
-  } catch (error) {
-    await rm(path, { force: true });
-    throw signal.aborted
-      ? new HeddleError("ABORTED", "tokenize: aborted", { cause: error })
-      : ioError(error, path, "written");
+    await spool?.close();
   }
 }

@@ -107,7 +107,7 @@ export async function openCorpus(options: CorpusOptions): Promise<Corpus> {
 export async function openFilesOf(
   options: Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField">,
 ): Promise<DocumentFile[]> {
-  const { files, tokenizer, textField = "text", documentSeparator = "blank-line" } = options;
+  const { files, tokenizer, textField = "text", documentSeparator } = options;
   const paths = typeof files === "string" ? [files] : files;
   if (paths.length === 0) throw invalidArgument("files", "at least one path", paths);
   return await openDocumentFiles(paths, { tokenizer, textField, rule: separatorRule(documentSeparator) });
@@ -241,7 +241,8 @@ class StreamedCorpus implements Corpus {
   }
 }
 
-function separatorRule(separator: string): SeparatorRule {
+/** What `documentSeparator` means. */
+export function separatorRule(separator = "blank-line"): SeparatorRule {
   if (separator === "blank-line") return { kind: "blank" };
   if (separator === "line") return { kind: "lines" };
   if (separator === "file") return { kind: "none" };

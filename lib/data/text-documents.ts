@@ -9,7 +9,7 @@ export class TextDocuments implements DocumentFile {
   readonly #file: CorpusFile;
   readonly #textField: string;
 
-  constructor(file: CorpusFile, textField: string) {
+  constructor(file: CorpusFile, textField = "text") {
     this.path = file.path;
     this.size = file.size;
     this.#file = file;

@@ -1,24 +1,25 @@
 import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
-import { type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
+import { type DocumentFile, type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
-import { resumeShards, shardPath } from "./shards-record.ts";
+import { ShardsRecord, shardPath } from "./shards-record.ts";
 import { TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
-  /** Where `shard-00000.tokens` and those after it go. Files of the same names are replaced. */
+  /** Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed. */
   outputDir: string;
   /** Tokens of a shard, about: it ends with the document that reaches them. Default 2^27, 256 MiB of 16-bit tokens. */
   shardTokens?: number;
   /** Default false: the order of the files. True: an order by chance, as a corpus has in its first epoch. */
   shuffle?: boolean;
   /**
-   * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it: the shards are then those
-   * of a run that nothing ended. `shards.json` beside them says of what they are; a folder of other shards is refused. Default false.
+   * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it and whether it resumed
+   * itself: the shards are then those of a run that nothing ended. `shards.json` beside them, which every run writes, says of what they
+   * are and how many are finished; a folder of other shards is refused. Default false: begin anew.
    */
   resume?: boolean;
   signal?: AbortSignal;
@@ -59,17 +60,32 @@ export interface TokenShard {
  * await pretrain(base, { data: "tokens", maxSteps: 10_000 });
  */
 export async function writeTokenShards(options: WriteTokenShardsOptions): Promise<TokenShard[]> {
+  return await writeDocuments(await openFilesOf(options), options);
+}
+
+/** The same for files that are open already, whatever `options.files` says. It closes them. */
+export async function writeDocuments(
+  files: readonly DocumentFile[],
+  options: WriteTokenShardsOptions,
+): Promise<TokenShard[]> {
   const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard, onProgress } = options;
-  if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
-    throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
-  const { vocabSize } = tokenizer;
-  if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
-  await makeFolder(outputDir);
-  const fingerprint = tokenizerFingerprint(tokenizer);
-  const shards = options.resume ? await resumeShards(options, fingerprint) : [];
-  const files = await openFilesOf(options);
   try {
+    if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
+      throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
+    const { vocabSize } = tokenizer;
+    if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
+    await makeFolder(outputDir);
+    const fingerprint = tokenizerFingerprint(tokenizer);
     const reader = new GroupReader(files, { ...options, shuffle });
+    const { seed = 0, documentSeparator = "blank-line", textField = "text" } = options;
+    const order = { shuffle, ...(shuffle && { seed }), shuffleBytes: reader.groupBytes };
+    const record = await ShardsRecord.of(outputDir, {
+      files: files.map(({ path }) => path),
+      tokenizer: fingerprint,
+      options: { shardTokens, documentSeparator, textField, ...order },
+    });
+    if (!options.resume) await record.begin();
+    const shards = options.resume ? await record.resume() : [];
     const progress = { documents: 0, tokens: 0, bytes: 0, totalBytes: files.reduce((sum, { size }) => sum + size, 0) };
     for (const shard of shards) {
       progress.documents += shard.documents;
@@ -105,8 +121,10 @@ export async function writeTokenShards(options: WriteTokenShardsOptions): Promis
       });
       const { tokens, documents: count, bytes } = writer;
       shards.push({ path, tokens, documents: count, bytes });
+      await record.finished(shards.length);
       onShard?.(shards.at(-1)!);
     }
+    await record.clean(shards.length);
     return shards;
   } finally {
     for (const file of files) file.close();

@@ -1,10 +1,12 @@
 // The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
 
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
@@ -229,11 +231,25 @@ describe("tokenize", () => {
       const target = join(folder, `stdin${more.length}`);
       const read = await heddle(["tokenize", "--model", model, "--file", "-", "--to-shards", target, ...more], input);
       expect([read.code, read.stderr]).toEqual([0, ""]);
-      expect(await readdir(target)).toEqual(["shard-00000.tokens"]);
+      expect((await readdir(target)).sort()).toEqual(["shard-00000.tokens", "shards.json"]);
       expect(await readFile(join(target, "shard-00000.tokens"))).toEqual(
         await readFile(join(folder, "shards", "shard-00000.tokens")),
       );
     }
+    // Killed while it takes standard input in, it leaves no copy of that.
+    const killed = start([...args.slice(0, 4), "-", "--to-shards", "killed"]);
+    killed.stdin.on("error", () => {});
+    killed.stdin.write("The cat sat.\n\n".repeat(100_000));
+    const target = join(folder, "killed");
+    await expect.poll(() => existsSync(target), { timeout: 20_000 }).toBe(true);
+    await sleep(200);
+    killed.kill("SIGKILL");
+    await once(killed, "close");
+    expect(
+      (await readdir(target)).filter((name) => process.platform !== "win32" || !name.startsWith(".stdin")),
+    ).toEqual([]);
+    const wrong = await heddle([...args.slice(0, 4), "-", "--to-shards", "wrong", "--jsonl"], '{"text":"a"}\n{}\n');
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringMatching(/^heddle: standard input:2: /u)]);
     expect(await refused(["tokenize", "x", "--model", model, "--to-shards", "d"])).toContain("--file");
     expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
   });

@@ -1,7 +1,16 @@
 // Token shards of runs that were ended at any place and resumed: those of a run that nothing ended.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
@@ -39,7 +48,8 @@ describe.each([
         if (++seen === kept) abort.abort();
       };
       if (kept === 0) abort.abort();
-      const first = writeTokenShards({ ...options, outputDir, resume: true, signal: abort.signal, onShard });
+      // Whether the run that was ended resumed itself is all one.
+      const first = writeTokenShards({ ...options, outputDir, resume: kept % 2 === 0, signal: abort.signal, onShard });
       if (kept < shards.length) await expect(first).rejects.toMatchObject({ code: "ABORTED" });
       else await first.catch(() => {});
       expect(shardsIn(outputDir)).toHaveLength(kept);
@@ -72,6 +82,134 @@ describe.each([
   });
 });
 
+describe("a folder in which several corpora were written", () => {
+  const other = write("other.txt", documents.map((text) => `Other ${text}`).join("\n\n"));
+  const options = { files: files[0]!, tokenizer, shardTokens: 20_000 };
+  /** Ended after `count` shards. */
+  const begin = async (more: object, outputDir: string, count: number) => {
+    const abort = new AbortController();
+    let seen = 0;
+    const onShard = () => ++seen === count && abort.abort();
+    await expect(
+      writeTokenShards({ ...options, outputDir, signal: abort.signal, onShard, ...more }),
+    ).rejects.toMatchObject({ code: "ABORTED" });
+  };
+
+  it("resumes that of the last run alone, and holds no other's shards", async () => {
+    const wholeOther = join(folder, "other whole");
+    const count = (await writeTokenShards({ ...options, files: other, outputDir: wholeOther })).length;
+    for (const kept of [1, 2]) {
+      const outputDir = join(folder, `several ${kept}`);
+      await writeTokenShards({ ...options, outputDir, resume: true });
+      const mine = shardsIn(outputDir);
+      await begin({ files: other }, outputDir, kept);
+      expect(shardsIn(outputDir)).toHaveLength(kept);
+      expect(shardsIn(outputDir)).toEqual(shardsIn(wholeOther).slice(0, kept));
+      await expect(writeTokenShards({ ...options, outputDir, resume: true })).rejects.toMatchObject({
+        ...{ code: "INVALID_ARGUMENT", message: expect.stringMatching(/same sources/u) },
+      });
+      const again = await writeTokenShards({ ...options, files: other, outputDir, resume: true });
+      expect(again).toHaveLength(count);
+      expect(shardsIn(outputDir)).toEqual(shardsIn(wholeOther));
+      await writeTokenShards({ ...options, outputDir });
+      expect(shardsIn(outputDir)).toEqual(mine);
+    }
+  });
+
+  it("takes no shard that was there before the first of a run that was ended", async () => {
+    const outputDir = join(folder, "ended early");
+    await writeTokenShards({ ...options, files: other, outputDir });
+    // Named as the run's own next shard, and of another corpus, but not finished by it.
+    const abort = new AbortController();
+    abort.abort();
+    await expect(writeTokenShards({ ...options, outputDir, signal: abort.signal })).rejects.toThrow();
+    let written = 0;
+    const shards = await writeTokenShards({ ...options, outputDir, resume: true, onShard: () => written++ });
+    expect(written).toBe(shards.length);
+    const whole = join(folder, "ended early whole");
+    await writeTokenShards({ ...options, outputDir: whole });
+    expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
+  });
+
+  it("makes again what was removed, from there on", async () => {
+    const outputDir = join(folder, "removed");
+    await writeTokenShards({ ...options, outputDir });
+    const whole = shardsIn(outputDir);
+    rmSync(join(outputDir, "shard-00002.tokens"));
+    let written = 0;
+    await writeTokenShards({ ...options, outputDir, resume: true, onShard: () => written++ });
+    expect(written).toBe(whole.length - 2);
+    expect(shardsIn(outputDir)).toEqual(whole);
+  });
+
+  it("is not one of those that it is made of", async () => {
+    const outputDir = join(folder, "own source");
+    await writeTokenShards({ ...options, outputDir });
+    const before = shardsIn(outputDir);
+    symlinkSync(outputDir, join(folder, "link to it"), "dir");
+    for (const to of [outputDir, join(folder, "link to it")])
+      await expect(writeTokenShards({ ...options, files: outputDir, outputDir: to })).rejects.toThrow(/outputDir/u);
+    expect(shardsIn(outputDir)).toEqual(before);
+  });
+});
+
+describe("what the work is", () => {
+  const options = { files, tokenizer, shardTokens: 60_000 };
+
+  it("is the same with defaults spelled out, in a first run and in the next", async () => {
+    const outputDir = join(folder, "defaults");
+    const spelled = { documentSeparator: "blank-line", textField: "text", shuffle: false, shuffleBytes: 64 * 2 ** 20 };
+    const first = await writeTokenShards({ ...options, outputDir });
+    // Without an order by chance its seed is none of the work.
+    for (const more of [{ ...spelled, seed: 7 }, {}])
+      expect(await writeTokenShards({ ...options, ...more, outputDir, resume: true })).toEqual(first);
+    for (const more of [
+      { documentSeparator: "line" },
+      { textField: "t" },
+      { shuffle: true },
+      { shuffleBytes: 2 ** 16 },
+    ])
+      await expect(writeTokenShards({ ...options, ...more, outputDir, resume: true })).rejects.toThrow(/same options/u);
+  });
+
+  it("is that of a folder's files, not of the folder", async () => {
+    const source = join(folder, "source");
+    await writeTokenShards({ ...options, outputDir: source });
+    const outputDir = join(folder, "from a folder");
+    const work = { ...options, files: source, outputDir, resume: true };
+    const shards = await writeTokenShards(work);
+    writeFileSync(join(source, "notes.txt"), "moves the folder's own time");
+    utimesSync(source, 1, 1);
+    expect(await writeTokenShards(work)).toEqual(shards);
+    utimesSync(join(source, "shard-00000.tokens"), 1, 1);
+    await expect(writeTokenShards(work)).rejects.toThrow(/same sources/u);
+    // As many files, one of them another: by its size.
+    await writeTokenShards({ ...work, resume: false });
+    const name = readdirSync(source).find((file) => file.endsWith("2.tokens"))!;
+    const { atime, mtime } = statSync(join(source, name));
+    writeFileSync(join(source, name), readFileSync(join(source, "shard-00001.tokens")));
+    utimesSync(join(source, name), atime, mtime);
+    await expect(writeTokenShards(work)).rejects.toThrow(/same sources/u);
+  });
+
+  it("is told of in a record that is one", async () => {
+    const outputDir = join(folder, "record");
+    await writeTokenShards({ ...options, outputDir });
+    const path = join(outputDir, "shards.json");
+    const record = JSON.parse(readFileSync(path, "utf8"));
+    for (const finished of [undefined, -1, 0.5, "2"]) {
+      writeFileSync(path, JSON.stringify({ ...record, finished }));
+      await expect(writeTokenShards({ ...options, outputDir, resume: true })).rejects.toMatchObject({
+        code: "INVALID_FILE",
+      });
+    }
+    for (const text of ["null", "[]", "3"]) {
+      writeFileSync(path, text);
+      await expect(writeTokenShards({ ...options, outputDir, resume: true })).rejects.toThrow(/same sources/u);
+    }
+  });
+});
+
 it("loses nothing to kill -9, again and again", async () => {
   const own = join(folder, "model");
   await tokenizer.save(own);
@@ -80,22 +218,14 @@ it("loses nothing to kill -9, again and again", async () => {
   mkdirSync(outputDir);
   const cli = fileURLToPath(new URL("../../lib/cli/main.ts", import.meta.url));
   const jiti = fileURLToPath(new URL("../../node_modules/jiti/lib/jiti-cli.mjs", import.meta.url));
-  const args = [
-    "tokenize",
-    "--model",
-    own,
-    "--file",
-    text,
-    "--to-shards",
-    outputDir,
-    "--shard-tokens",
-    "60000",
-    "--resume",
-  ];
+  const args = ["tokenize", "--model", own, "--file", text, "--to-shards", outputDir, "--shard-tokens", "60000"];
   let kills = 0;
   for (let run = 0; run < 40; run++) {
     const before = shardsIn(outputDir).length;
-    const child = spawn(process.execPath, [jiti, cli, ...args], { stdio: ["ignore", "ignore", "inherit"] });
+    // The first is one that nobody meant to resume.
+    const child = spawn(process.execPath, [jiti, cli, ...args, ...(run > 0 ? ["--resume"] : [])], {
+      stdio: ["ignore", "ignore", "inherit"],
+    });
     const closed = once(child, "close");
     const timer = setInterval(() => {
       if (run < 5 && shardsIn(outputDir).length > before + 1) child.kill("SIGKILL");
