@@ -123,8 +123,8 @@ export class TextCodec {
   }
 
   /**
-   * The same in one array: the ids of all texts one after the other, and how many are whose. An array a text is a sixth of the time of
-   * a batch.
+   * The same in one array: the ids of all texts one after the other, and how many are whose. An array a text is some 7 % of the time
+   * of a batch of 4 KB texts.
    * @param options.output memory for the ids, which are then a view of its beginning, if it has room for all
    */
   async encodeBatchJoined(
