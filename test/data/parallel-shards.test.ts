@@ -60,13 +60,13 @@ describe("writeTokenShards on threads", () => {
       onShard: () => controller.abort(),
     });
     await expect(run).rejects.toMatchObject({ code: "ABORTED" });
-    expect(readdirSync(outputDir)).toEqual(["shard-00000.tokens"]);
+    expect(readdirSync(outputDir).sort()).toEqual(["shard-00000.tokens", "shards.json"]);
     const failing: CorpusTokenizer = {
       ...{ vocabSize: 10, encode: () => [1] },
       encodeBatch: () => Promise.reject(new Error("boom")),
     };
     const broken = join(folder, "broken");
     await expect(writeTokenShards({ files: big, tokenizer: failing, outputDir: broken })).rejects.toThrow("boom");
-    expect(readdirSync(broken)).toEqual([]);
+    expect(readdirSync(broken)).toEqual(["shards.json"]);
   });
 });
