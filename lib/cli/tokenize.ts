@@ -116,6 +116,11 @@ async function writeShards(
   const abort = new AbortController();
   const stop = () => abort.abort();
   const bar = new WorkProgress();
+  const told = new Set<string>();
+  const tell = (shard: TokenShard) => {
+    if (out.json) out.object(shard);
+    else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
+  };
   process.once("SIGINT", stop);
   process.once("SIGTERM", stop);
   let spool: Spool | undefined;
@@ -135,11 +140,16 @@ async function writeShards(
         bar.update(`${(tokens / 1e6).toFixed(1)} million tokens`, bytes, totalBytes),
       onShard: (shard: TokenShard) => {
         bar.end();
-        if (out.json) out.object(shard);
-        else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
+        told.add(shard.path);
+        tell(shard);
       },
     } satisfies WriteTokenShardsOptions;
-    if (file !== "-") return await writeTokenShards(work);
+    if (file !== "-") {
+      const shards = await writeTokenShards(work);
+      bar.end();
+      for (const shard of shards) if (!told.has(shard.path)) tell(shard); // that a resumed run found there
+      return shards;
+    }
     spool = await Spool.standardInput(outputDir, abort.signal);
     const format = options.jsonl ? "jsonl" : "text";
     const rule: SeparatorRule = options.jsonl ? { kind: "lines" } : separatorRule(documentSeparator);

@@ -219,6 +219,8 @@ describe("tokenize", () => {
     const args = ["tokenize", "--model", model, "--file", "stories.jsonl", "--to-shards", "shards"];
     const [shard] = await json([...args, "--text-field", "story"]);
     expect(shard).toMatchObject({ path: join("shards", "shard-00000.tokens"), documents: 2, bytes: 18 });
+    // A run that is whole already says what is there.
+    expect(await json([...args, "--text-field", "story", "--resume"])).toEqual([shard]);
     const shape = { tokenizer: await tinyTokenizer(), maxSeqLength: 8, batchSize: 2, shuffle: false };
     using stored = await openCorpus({ ...shape, files: join(folder, "shards") });
     using text = await openCorpus({ ...shape, files: join(folder, "stories.jsonl"), textField: "story" });
