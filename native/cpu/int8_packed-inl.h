@@ -21,7 +21,7 @@ struct PackedRows {
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. out (PN, RM, 16).
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* out) {
-  constexpr int ahead = 8192 / PN, fours = 8 / P::groups;
+  constexpr int ahead = 8192 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   F sum[PN][RM];
@@ -36,12 +36,12 @@ template <class P, int RM, int PN>
   const int32_t* starts = x.starts + i;
 #pragma GCC unroll 1
   for (int64_t b = 0; b < blocks; ++b) {
-#pragma GCC unroll 4
-    for (int n = 0; n < PN; ++n)
-#pragma GCC unroll 64
-      for (int64_t line = 0; line < P::bytes; line += 64) __builtin_prefetch(at[n] + ahead + line);
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
+#pragma GCC unroll 16
+        for (int64_t line = 0; line < each; line += 64) __builtin_prefetch(at[n] + ahead + u * each + line);
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         __m512i dot[PN][RM];
