@@ -175,6 +175,19 @@ inline Parts parts_of(const CachedAttention& a, const SegmentRows& g) {
   return {min_of(Mask{a.causal, a.window}.low(g.past) / keys, last - 1), last};
 }
 
+// Rows of keys or values from element `at` on -> f32, while as many bytes from `soon` on, which come next, are fetched: each
+// such run is too short for the hardware's prefetchers.
+inline void widen_rows(const CachedAttention& a, const void* from, int64_t at, int64_t stride, int64_t rows, float* to, const void* soon) {
+  constexpr int64_t step = 8;
+  const int64_t row_bytes = stride * element_bytes(a.cache_type);
+  for (int64_t r = 0; r < rows; r += step) {
+    const int64_t count = min_of(step, rows - r);
+    const char* line = static_cast<const char*>(soon) + r * row_bytes;
+    for (int64_t b = 0; b < count * row_bytes; b += 64) __builtin_prefetch(line + b);
+    load_tile(from, a.cache_type, at + r * stride, stride, count, a.width, to + r * a.width, a.width);
+  }
+}
+
 // Part `part` of the context of a segment, for all its rows and all heads of key/value head kh.
 // partials: of this segment, null where the context is not cut.
 inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t kh, int64_t part, const Parts& parts, float* partials, float* work) {
@@ -188,6 +201,12 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
   float* l = m + queries;
   float* k_tile = work + round_up(queries * (2 * width + 2), 16);  // (score_keys, width)
   float* v_tile = k_tile + score_keys * width;
+  int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
+  if (parts.count() == 1) begin = 0;
+  // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
+  begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
+  bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
+  bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);
   for (int64_t r = 0; r < g.rows; ++r)
     load_tile(a.q, a.type, ((g.first + r) * a.heads + kh * group) * width, width, group, width, q + r * group * width, width);
   for (int64_t i = 0; i < queries * width; ++i) q[i] *= a.scale, o[i] = 0;
@@ -195,12 +214,6 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
     m[i] = part == parts.first ? sink_of(a.sinks, a.sinks_type, kh * group + i % group) : minus_infinity;
     l[i] = m[i] > minus_infinity ? 1 : 0;
   }
-  int64_t begin = part * part_keys(a), end = parts.count() > 1 ? min_of(length, begin + part_keys(a)) : length;
-  if (parts.count() == 1) begin = 0;
-  // On a multiple of score_keys: a query's sums are cut the same way whichever rows are beside it in the segment.
-  begin = max_of(begin, mask.low(g.past) / score_keys * score_keys);
-  bool scattered = a.places.page > 0 && a.places.page < score_keys;  // a block of keys is in several pages
-  bool convert = q8 || scattered || (a.cache_type != DType::f32 && queries > 1);
   for (int64_t j = begin; j < end; j += score_keys) {  // outermost: keys come from memory once for all queries
     int64_t from = max_of(j, mask.low(g.past)), to = min_of(j + score_keys, end);
     // Rows of keys from j on; those below `from` may be gone, and are not touched.
@@ -208,8 +221,9 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
     for (int64_t r = from, end_of_run; convert && r < to; r = end_of_run) {
       end_of_run = scattered ? min_of(to, (r / a.places.page + 1) * a.places.page) : to;
       int64_t run = scattered ? a.places.row(g.slot, kh, r) * stride : at + (r - j) * stride;
-      load_tile(a.k, a.cache_type, run, stride, end_of_run - r, width, k_tile + (r - j) * width, width);
-      load_tile(a.v, a.cache_type, run, stride, end_of_run - r, width, v_tile + (r - j) * width, width);
+      const int64_t rows = end_of_run - r, next = end_of_run < end && !scattered ? a.places.row(g.slot, kh, end_of_run) * stride : run;
+      widen_rows(a, a.k, run, stride, rows, k_tile + (r - j) * width, element(a.v, a.cache_type, run));
+      widen_rows(a, a.v, run, stride, rows, v_tile + (r - j) * width, element(a.k, a.cache_type, next));
     }
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
