@@ -2,11 +2,13 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { setFlagsFromString } from "node:v8";
 import { Worker } from "node:worker_threads";
 import { describe, expect, it } from "vitest";
 import { binding } from "../../lib/binding.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { addonPath } from "../helpers/addon.ts";
 import { byteLevelJson, byteNames, fromJson } from "./samples.ts";
 
@@ -132,6 +134,21 @@ describe("memory of ten worker threads", () => {
       await Promise.all(workers.map((worker) => worker.terminate()));
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("memory of tokenizers that are gone", () => {
+  // Their word caches once came from malloc, which from some number on wrote five megabytes of zeros for each.
+  it("is used again", async () => {
+    const before = process.memoryUsage.rss();
+    for (let i = 0; i < 900; i++) {
+      const tokenizer = Tokenizer.fromFiles({ vocabText: `[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx${1000 + i}` });
+      expect(tokenizer.encode("x1000").length).toBe(3);
+      await setImmediate(); // memory is given back between tasks
+    }
+    const grown = (process.memoryUsage.rss() - before) / 1e6;
+    console.log(`${grown.toFixed(0)} MB`);
+    expect(grown).toBeLessThan(200);
   });
 });
 
