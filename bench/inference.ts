@@ -127,10 +127,11 @@ function operationsPerToken({ model }: LanguageModel): number {
 }
 
 /** Weights that a step reads (of a table beside an untied head, a row a sequence), and keys and values of about the context. */
-function bytesPerStep({ model }: LanguageModel, sequences: number): number {
+function bytesPerStep({ model, cacheDtype }: LanguageModel, sequences: number): number {
   const { numHiddenLayers, numKeyValueHeads, headDim } = model.config as unknown as Record<string, number>;
   const table = model.config.tieWordEmbeddings ? 0 : model.weight("model.embed_tokens.weight").bytes;
-  const cache = 2 * numHiddenLayers! * numKeyValueHeads! * headDim! * 4 * START;
+  const element = { f32: 4, bf16: 2, f16: 2, q8: 1 + 4 / headDim! }[cacheDtype];
+  const cache = 2 * numHiddenLayers! * numKeyValueHeads! * headDim! * element * START;
   return model.weightBytes - table + cache * sequences;
 }
 

@@ -127,12 +127,24 @@ export interface NativeLaneHandle {
   ): Promise<unknown>;
 }
 
+/** Row r of each block of `order.length` rows is the file's row order[r] of that block. */
+export interface NativeRowOrder {
+  rowBytes: number;
+  order: Int32Array;
+}
+
 interface GraphBinding {
   NativeTensor: {
     /** In the memory of the lane's device; of the CPU without one. */
     new (bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
-    /** The mapped file itself on the CPU, a copy of it elsewhere. */
-    new (file: NativeMappedFile, offset: number, bytes: number, lane?: NativeLaneHandle): NativeTensorHandle;
+    /** The mapped file itself on the CPU, a copy of it elsewhere and where its rows lie in another order. */
+    new (
+      file: NativeMappedFile,
+      offset: number,
+      bytes: number,
+      lane?: NativeLaneHandle,
+      rows?: NativeRowOrder,
+    ): NativeTensorHandle;
   };
   /** Without `cudaDevice` it computes on the CPU. */
   NativeLane: new (

@@ -17,7 +17,8 @@ export const loadOptions = {
   "cache-dtype": {
     kind: "string",
     value: "f32|bf16|f16|q8",
-    about: "element type of the KV cache: q8 takes little more than a quarter of f32",
+    about:
+      "element type of the KV cache (default: 16 bits for bf16 and quantised weights, else f32); q8 takes little more than a quarter of f32",
   },
 } as const satisfies OptionSpecs;
 

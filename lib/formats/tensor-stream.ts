@@ -44,7 +44,7 @@ function* rearranged(
   to: "safetensors" | "gguf",
   dtype: NumberDtype,
 ): Generator<Uint8Array> {
-  const { file, offset, bytes, shape, name } = tensor;
+  const { file, offset, bytes, shape } = tensor;
   switch (change.kind) {
     case "none":
     case "norm": {
@@ -59,15 +59,8 @@ function* rearranged(
       return;
     }
     case "rope": {
-      const rows = shape[0]!;
-      const width = rows / change.heads;
-      if (!Number.isInteger(width) || width % 2 !== 0) {
-        throw new HeddleError(
-          "INVALID_FILE",
-          `${name}: expected ${change.heads} heads of an even width, got ${rows} rows`,
-        );
-      }
-      const rowBytes = bytes / rows;
+      const width = headWidth(tensor, change.heads);
+      const rowBytes = bytes / shape[0]!;
       const source = to === "gguf" ? halfSplitRow : neighbourRow;
       for (let head = 0; head < change.heads; head++) {
         const from = new Uint8Array(file.bytes(offset + head * width * rowBytes, width * rowBytes));
@@ -84,6 +77,15 @@ function* rearranged(
       yield* transposed(tensor);
     }
   }
+}
+
+/** Rows of each of the heads that a matrix's rows are. @throws INVALID_FILE where they are not an even number each */
+export function headWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">, heads: number): number {
+  const rows = shape[0]!;
+  const width = rows / heads;
+  if (!Number.isInteger(width) || width % 2 !== 0)
+    throw new HeddleError("INVALID_FILE", `${name}: expected ${heads} heads of an even width, got ${rows} rows`);
+  return width;
 }
 
 /** About CHUNK_BYTES: a multiple of both types' blocks, of which every size divides the largest. */

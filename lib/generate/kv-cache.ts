@@ -4,6 +4,7 @@ import {
   type CacheDType,
   type CacheLayout,
   type CacheShape,
+  defaultCacheDtype,
   layerCache,
   MOST_SEGMENT_ROWS,
 } from "../models/cache-shape.ts";
@@ -82,6 +83,7 @@ export class KvCache {
     options: {
       slots: number;
       contextLength: number;
+      /** The model's default where not given (defaultCacheDtype). */
       dtype?: CacheDType;
       capacity?: number | undefined;
       /** The model's active ones where not given. */
@@ -95,7 +97,7 @@ export class KvCache {
     this.model = model;
     this.slots = options.slots;
     this.contextLength = options.contextLength;
-    this.dtype = options.dtype ?? "f32";
+    this.dtype = options.dtype ?? defaultCacheDtype(model);
     const capacity = cacheCapacity(options.capacity ?? 0, this.contextLength);
     const size = options.pageSize;
     if (size !== undefined) this.pool = new PagePool(size, this.slots, this.slots * Math.ceil(SMALLEST_PART / size));

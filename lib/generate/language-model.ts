@@ -10,7 +10,7 @@ import { saveWeights } from "../formats/safetensors-write.ts";
 import { type FloatDType, isFloat } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
-import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
+import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
 import { weightData } from "../models/export.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
@@ -45,7 +45,7 @@ import { Session, type SessionOptions } from "./session.ts";
 export interface LoadOptions extends LoadModelOptions {
   /** Most tokens of a sequence; the model's own limit where not given. */
   contextLength?: number | undefined;
-  /** Element type of KV caches: f32 (the default), bf16 or f16 for half the memory, q8 for little more than a quarter. */
+  /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
   cacheDtype?: CacheDType | undefined;
   /**
    * Keeps keys and values of calls with several sequences in pages of so many tokens (16, 32, 64, 128 or 256): what sequences have in common
@@ -117,7 +117,7 @@ export class LanguageModel {
     this.card = parts.card;
     const most = contextLimit(parts.model.config);
     this.contextLength = checkedContext(parts.contextLength ?? most, most);
-    this.cacheDtype = checkedCacheDtype(parts.cacheDtype ?? "f32");
+    this.cacheDtype = checkedCacheDtype(parts.cacheDtype ?? defaultCacheDtype(parts.model));
     this.cachePageSize = parts.cachePageSize === undefined ? undefined : checkedPageSize(parts.cachePageSize);
     this.loadMs = parts.loadMs ?? 0;
     this.path = parts.path;

@@ -5,10 +5,10 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isNumberDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
-import { type LayoutChange, layoutChange } from "../formats/gguf-names.ts";
+import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
-import { streamTensor } from "../formats/tensor-stream.ts";
+import { headWidth, streamTensor } from "../formats/tensor-stream.ts";
 import { type Device, type FloatDType, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { loadModel, type NamedWeights } from "../models/load.ts";
@@ -156,6 +156,12 @@ function namedWeights({ weights, config }: ModelFiles): NamedWeights {
     tensor: (name) => {
       const stored = weights.tensor(name);
       return changeOf(name).kind === "transpose" ? { ...stored, shape: [...stored.shape].reverse() } : stored;
+    },
+    rowOrder(name) {
+      const change = changeOf(name);
+      if (change.kind !== "rope") return undefined;
+      const width = headWidth(weights.tensor(name), change.heads);
+      return Int32Array.from({ length: width }, (_, row) => neighbourRow(row, width));
     },
     async rewritten(name) {
       const change = changeOf(name);

@@ -48,21 +48,27 @@ export class Tensor {
     return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape), device.lane), true);
   }
 
-  /** A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing). */
+  /**
+   * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
+   * @param order of the rows, where they are not taken as they lie (a copy): row r of each block of `order.length` rows is the file's row order[r] of that block
+   */
   static mapped(
     device: Device,
     dtype: DType,
     shape: readonly number[],
     file: NativeMappedFile,
     offset: number,
+    order?: Int32Array | undefined,
   ): Tensor {
     const bytes = byteLength(dtype, shape);
-    if (offset % (bytesOf(dtype) || 1))
+    if (!order && offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
         "INVALID_FILE",
         `tensor: expected an offset aligned to ${bytesOf(dtype)} bytes, got ${offset}`,
       );
-    return new Tensor(device, dtype, [...shape], new binding.NativeTensor(file, offset, bytes, device.lane), false);
+    const rows = order && { rowBytes: bytes / shape[0]!, order };
+    const native = new binding.NativeTensor(file, offset, bytes, device.lane, rows);
+    return new Tensor(device, dtype, [...shape], native, false);
   }
 
   static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {

@@ -19,6 +19,24 @@ export function checkedCacheDtype(dtype: CacheDType): CacheDType {
   return dtype;
 }
 
+/**
+ * How keys and values are kept where nobody says: as exactly as the products that make them. f32 where activations meet
+ * the weights as they are: f32 and f16 ones, and all with activations kept in f32. Else 16 bits: bf16 for bf16 weights, and for
+ * quantised ones f16, whose rounding is far below that of activations in int8.
+ */
+export function defaultCacheDtype(model: Model): CacheDType {
+  if (model.quantizedActivations === "f32") return "f32";
+  const bytes = new Map<CacheDType, number>();
+  for (const name of model.languageWeightNames) {
+    const weight = model.weight(name);
+    if (weight.shape.length < 2) continue;
+    const { dtype: stored } = weight;
+    const dtype = stored === "bf16" ? stored : stored === "f32" || stored === "f16" ? "f32" : "f16";
+    bytes.set(dtype, (bytes.get(dtype) ?? 0) + weight.bytes);
+  }
+  return [...bytes].reduce((most, next) => (next[1] > most[1] ? next : most), ["f32", 0] as [CacheDType, number])[0];
+}
+
 /** Shape of a KV cache: `slots` sequences of at most `capacity` tokens. */
 export interface CacheShape {
   slots: number;

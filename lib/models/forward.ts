@@ -235,7 +235,7 @@ export function cachedForward(
       cacheWrite(cacheV, v, segments, { ring, pages });
       return cachedAttention(
         { q, cacheK, cacheV, segments, sinks, pages },
-        { ...options, context: cache.context, ring },
+        { ...options, context: cache.context, ring, activations: model.quantizedActivations },
       );
     },
   });

@@ -22,8 +22,10 @@ export interface NamedWeights {
   names(): string[];
   has(name: string): boolean;
   tensor(name: string): StoredTensor;
-  /** Bytes that differ from the stored ones (a GGUF's permuted rows), or undefined where they may be mapped as they lie. */
+  /** Bytes that differ from the stored ones, or undefined where they may be mapped as they lie, but for the order of rows. */
   rewritten?(name: string): Promise<Uint8Array | undefined>;
+  /** Of a matrix (a GGUF's q and k): row r of each block of as many rows is the stored row order[r] of that block. */
+  rowOrder?(name: string): Int32Array | undefined;
 }
 
 export interface LoadOptions {
@@ -63,7 +65,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
         );
       if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
         await placeFp8(name, t, t.fp8, device, tensors);
-      else tensors.set(name, await place(t, spec, await source.rewritten?.(name), dtype, device));
+      else tensors.set(name, await place(name, t, spec, source, dtype, device));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
@@ -114,15 +116,19 @@ function sameSize(t: StoredTensor, loaded: ReadonlyMap<string, Tensor>): boolean
 }
 
 async function place(
+  name: string,
   t: StoredTensor,
   spec: WeightSpec,
-  rewritten: Uint8Array | undefined,
+  source: NamedWeights,
   dtype: FloatDType | "auto",
   device: Device,
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
   const wanted = wantedType(t.dtype, t.shape, dtype);
+  const order = source.rowOrder?.(name);
+  if (order && wanted === t.dtype) return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, order);
+  const rewritten = await source.rewritten?.(name);
   if (
     wanted === t.dtype &&
     !rewritten &&

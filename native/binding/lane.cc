@@ -61,14 +61,24 @@ std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
   return lane_->accelerator();
 }
 
-std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes) {
+std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
   std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator());
   to->make_read_only();
-  lane_->post([=] {
+  Lane* lane = lane_.get();
+  lane->post([=] {
     // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would be a signal.
     try {
-      to->accelerator()->upload_filled(to->data(), bytes, [&](size_t at, size_t count, void* into) {
-        file->read(offset + at, count, static_cast<unsigned char*>(into));
+      if (to->accelerator()) {
+        to->accelerator()->upload_filled(to->data(), bytes, [&](size_t at, size_t count, void* into) {
+          rows.read(*file, offset, at, count, static_cast<unsigned char*>(into));
+        });
+        return;
+      }
+      const size_t piece = std::max<size_t>(1, rows.block_bytes());
+      const int64_t pieces = static_cast<int64_t>((bytes + piece - 1) / piece);
+      lane->pool().run(pieces, [&](int64_t i, int) {
+        const size_t at = i * piece;
+        rows.read(*file, offset, at, std::min(piece, bytes - at), to->data() + at);
       });
     } catch (...) {
       to->fail(std::current_exception());

@@ -9,6 +9,7 @@
 
 #include "runtime/lane.h"
 #include "runtime/mapping.h"
+#include "runtime/row_order.h"
 
 namespace heddle {
 
@@ -23,8 +24,8 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   explicit LaneHandle(const Napi::CallbackInfo& info);
   ~LaneHandle() override;
   std::shared_ptr<Accelerator> accelerator() const;  // null: the CPU; throws DISPOSED
-  // A new tensor of this lane's accelerator with `bytes` bytes of a file; they are copied in turn with the lane's work.
-  std::shared_ptr<Storage> copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes);
+  // A new tensor of this lane's device with `bytes` bytes of a file; they are copied in turn with the lane's work.
+  std::shared_ptr<Storage> copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows = {});
 
  private:
   struct Pending;  // a promise under way

@@ -1,6 +1,8 @@
 #include "binding/tensor.h"
 
 #include <cstdint>
+#include <cstring>
+#include <string>
 
 #include "binding/files.h"
 #include "binding/guard.h"
@@ -15,6 +17,29 @@ Napi::Function TensorHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceAccessor<&TensorHandle::bytes>("bytes"), InstanceMethod<&TensorHandle::dispose>("dispose")});
 }
+
+namespace {
+
+// { rowBytes, order: Int32Array }, of a matrix of `bytes` bytes; or undefined.
+RowOrder row_order(const Napi::Value& value, size_t bytes) {
+  RowOrder rows;
+  if (!value.IsObject()) return rows;
+  const Napi::Object object = value.As<Napi::Object>();
+  rows.row_bytes = static_cast<size_t>(integer(object.Get("rowBytes"), "rowBytes", 1e12));
+  const ByteView order = byte_view(object.Get("order"), "order");
+  const size_t count = order.bytes / sizeof(int32_t);
+  rows.order.resize(count);
+  if (count) std::memcpy(rows.order.data(), order.data, count * sizeof(int32_t));
+  if (rows.row_bytes == 0 || count == 0 || bytes % (rows.row_bytes * count) != 0)
+    throw invalid_argument("order: expected blocks of " + std::to_string(count) + " rows of " + std::to_string(rows.row_bytes) + " bytes, got " +
+                           std::to_string(bytes) + " bytes");
+  for (const int32_t row : rows.order)
+    if (row < 0 || static_cast<size_t>(row) >= count)
+      throw invalid_argument("order: expected rows below " + std::to_string(count) + ", got " + std::to_string(row));
+  return rows;
+}
+
+}  // namespace
 
 TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   guard(info, [&] {
@@ -35,8 +60,9 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
                          std::to_string(mapping->size()));
     if (!info[3].IsUndefined()) {
       LaneHandle& lane = unwrap<LaneHandle>(info[3], "lane");
-      if (lane.accelerator()) {
-        storage_ = lane.copy_of(mapping, offset, bytes);
+      RowOrder rows = row_order(info[4], bytes);
+      if (lane.accelerator() || !rows.order.empty()) {
+        storage_ = lane.copy_of(mapping, offset, bytes, std::move(rows));
         return;
       }
     }

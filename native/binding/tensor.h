@@ -8,7 +8,7 @@
 
 namespace heddle {
 
-// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?); bytes; dispose() }
+// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?); bytes; dispose() }
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static const napi_type_tag tag;

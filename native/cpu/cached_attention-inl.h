@@ -39,7 +39,7 @@ inline CachedPlan plan_cached(const CachedAttention& a) {
   int64_t parts = most_parts(a), rows = a.segments * direct_rows;
   p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
   p.queries = direct_rows * (a.heads / a.kv_heads);
-  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, flash_floats(a.width));
+  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, max_of(flash_floats(a.width), flash_pair_floats(a.width)));
   return p;
 }
 inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
@@ -294,7 +294,8 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
                  {a.causal, a.window}, a.scale, a.softcap,
                  element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head), a.ring ? a.capacity : 0,
                  paged ? &a.places : nullptr, g.slot, kv_head};
-    flash_forward(b, mine);
+    if (bf16_pairs && a.pairs && a.cache_type == DType::bf16 && a.places.page % 2 == 0) flash_forward_pairs(b, nullptr, mine);
+    else flash_forward(b, mine);
   });
   if (first_partial[a.segments] == 0) return;
   for (int64_t s = 0; s < a.segments; ++s) {

@@ -57,38 +57,67 @@ inline void load_pair_panels(const bf16* from, int64_t stride, int64_t rows, int
     for (int64_t s = 0; s < depth * NR; s += W) store(to + s, zero());
   }
 }
+// The same of f32, rounded. work: NR * (width + 1) floats.
+inline void round_pair_panels(const float* from, int64_t stride, int64_t rows, int64_t width, float* to, float* work) {
+#if defined(HEDDLE_SIMD_BF16)
+  int64_t depth = ceil_div(width, 2);
+  for (int64_t s = width * NR; s < 2 * depth * NR; s += W) store(work + s, zero());
+  for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
+    if (i < rows) pack_rows<NR>(from + i * stride, stride, rows - i, width, work);
+    for (int64_t s = 0; s < depth * NR; s += W) {
+      const float* pair = work + s / NR * 2 * NR + s % NR;
+      store(to + s, i < rows ? join_rounded(load(pair), load(pair + NR)) : zero());
+    }
+  }
+#else
+  (void)from, (void)stride, (void)rows, (void)width, (void)to, (void)work;
+#endif
+}
 
 static_assert(key_block % 2 == 0, "a pair of keys is not cut");
 
 inline int64_t flash_pair_floats(int64_t width) {
-  int64_t panels = query_block * (ceil_div(width, 2) + width);
+  int64_t panels = query_block * (ceil_div(width, 2) + width + 1);
   return round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16);
 }
 
-// As flash_forward. `copy`: all keys and values of b as copy_key_value_pairs leaves them, or null. work:
+// As flash_forward, of bf16 keys and values. Rings and pages hold even numbers of keys. `copy`: all keys and values of b as copy_key_value_pairs leaves them, or null. work:
 // flash_pair_floats(width).
 inline void flash_forward_pairs(const FlashBlock& b, const float* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
   float* q = work;                           // (panels, depth, NR)
   float* o = q + query_block * depth;        // (panels, width, NR)
-  float* tile = o + query_block * width;     // keys and values of a block
+  float* tile = o + query_block * (width + 1);  // keys and values of a block
   float* s = tile + pair_floats(key_block, width);  // (key_block, NR)
   float* m = s + key_block * NR;             // (query_block)
   float* l = m + query_block;
-  load_pair_panels(static_cast<const bf16*>(b.q), b.q_stride, b.rows, width, q);
+  if (b.q_type == DType::f32) round_pair_panels(static_cast<const float*>(b.q), b.q_stride, b.rows, width, q, o);
+  else load_pair_panels(static_cast<const bf16*>(b.q), b.q_stride, b.rows, width, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
   for (int64_t i = 0; i < query_block; ++i) m[i] = b.sink, l[i] = b.sink > minus_infinity ? 1 : 0;
   int64_t end = b.position + b.rows;
   int64_t first = b.mask.low(b.position) / 2 * 2, last = b.mask.high(end - 1, b.keys);
-  for (int64_t j = first; j < last; j += key_block) {
-    int64_t keys = min_of(key_block, last - j);
+  for (int64_t j = first, keys; j < last; j += keys) {
+    keys = min_of(key_block, last - j);
     const float *k = tile, *v = tile + key_floats(key_block, width);
+    // Rows of keys that lie side by side, `at` being the first: an even number of them, but for the last.
+    const auto load_run = [&](int64_t key, int64_t at, int64_t run) {
+      const bf16 *from_k = static_cast<const bf16*>(b.k) + at * b.kv_stride, *from_v = static_cast<const bf16*>(b.v) + at * b.kv_stride;
+      copy_rows(from_k, b.kv_stride, run, width, tile + key * depth, depth);
+      join_rows(from_v, b.kv_stride, run, width, tile + key_floats(key_block, width) + key / 2 * width, width);
+    };
     if (copy) {
       k = copy + j * depth, v = copy + key_floats(b.keys, width) + j / 2 * width;
+    } else if (b.places) {
+      for (int64_t r = j, run; r < j + keys; r += run) {
+        run = min_of(j + keys - r, b.places->page - r % b.places->page);
+        load_run(r - j, b.places->row(b.slot, b.head, r), run);
+      }
+    } else if (b.ring > 0) {
+      keys = min_of(keys, b.ring - j % b.ring);
+      load_run(0, j % b.ring, keys);
     } else {
-      const bf16 *from_k = static_cast<const bf16*>(b.k) + j * b.kv_stride, *from_v = static_cast<const bf16*>(b.v) + j * b.kv_stride;
-      copy_rows(from_k, b.kv_stride, keys, width, tile, depth);
-      join_rows(from_v, b.kv_stride, keys, width, tile + key_floats(key_block, width), width);
+      load_run(0, j, keys);
     }
     for (int64_t p = 0; p * NR < b.rows; ++p) {
       int64_t query = b.position + p * NR;

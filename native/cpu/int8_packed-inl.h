@@ -21,7 +21,7 @@ struct PackedRows {
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. out (PN, RM, 16).
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* out) {
-  constexpr int ahead = 8192 / PN, fours = 8 / P::groups;
+  constexpr int ahead = 8192 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   F sum[PN][RM];
@@ -36,12 +36,12 @@ template <class P, int RM, int PN>
   const int32_t* starts = x.starts + i;
 #pragma GCC unroll 1
   for (int64_t b = 0; b < blocks; ++b) {
-#pragma GCC unroll 4
-    for (int n = 0; n < PN; ++n)
-#pragma GCC unroll 64
-      for (int64_t line = 0; line < P::bytes; line += 64) __builtin_prefetch(at[n] + ahead + line);
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
+#pragma GCC unroll 16
+        for (int64_t line = 0; line < each; line += 64) __builtin_prefetch(at[n] + ahead + u * each + line);
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         __m512i dot[PN][RM];
@@ -51,19 +51,17 @@ template <class P, int RM, int PN>
           for (int m = 0; m < RM; ++m) dot[n][m] = _mm512_set1_epi32(starts[g * rows + m]);
 #pragma GCC unroll 8
         for (int j = g * fours; j < (g + 1) * fours; ++j) {
-          __m512i own[RM];
+          __m512i w[PN];
+#pragma GCC unroll 4
+          for (int n = 0; n < PN; ++n) w[n] = P::four(at[n], u, j);
 #pragma GCC unroll 12
           for (int m = 0; m < RM; ++m) {
             int32_t bits;
             __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
-            own[m] = _mm512_set1_epi32(bits);
-          }
+            const __m512i own = _mm512_set1_epi32(bits);
 #pragma GCC unroll 4
-          for (int n = 0; n < PN; ++n) {
-            const __m512i w = P::four(at[n], u, j);
-#pragma GCC unroll 12
-            for (int m = 0; m < RM; ++m) {
-              dot[n][m] = _mm512_dpbusd_epi32(dot[n][m], w, own[m]);
+            for (int n = 0; n < PN; ++n) {
+              dot[n][m] = _mm512_dpbusd_epi32(dot[n][m], w[n], own);
               HEDDLE_IN_PLACE(dot[n][m]);
             }
           }
@@ -96,17 +94,23 @@ template <class P, int RM, int PN>
     for (int m = 0; m < RM; ++m) store(out + (n * RM + m) * W, sum[n][m]);
 }
 
-// Rows of x that share a tile, and panels beside them: as many as there are registers for, or fewer.
+// Most rows of x that are kept between each other, and so share a panel while it is near.
 constexpr int packed_most_rows = 12;
 using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* out);
+// Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
 struct PackedTiles {
-  int rows, panels;
-  PackedTile run;
+  int rows;
+  struct {
+    int panels;  // 0: no more
+    PackedTile run;
+  } forms[3];
 };
 template <class P> constexpr PackedTiles packed_tiles[] = {
-    {12, 1, packed_tile<P, 12, 1>}, {8, 1, packed_tile<P, 8, 1>}, {4, 2, packed_tile<P, 4, 2>}, {4, 1, packed_tile<P, 4, 1>},
-    {2, 4, packed_tile<P, 2, 4>},   {2, 2, packed_tile<P, 2, 2>}, {2, 1, packed_tile<P, 2, 1>}, {1, 4, packed_tile<P, 1, 4>},
-    {1, 2, packed_tile<P, 1, 2>},   {1, 1, packed_tile<P, 1, 1>},
+    {8, {{1, packed_tile<P, 8, 1>}}},
+    {6, {{2, packed_tile<P, 6, 2>}, {1, packed_tile<P, 6, 1>}}},
+    {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
+    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
+    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 
 // The rows of x are kept in tiles; units are padded to whole blocks of every form.
@@ -160,29 +164,40 @@ template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, P
   });
 }
 
-// Panels [p0, p1) by the rows of one tile; several of them at once lie far apart, each stream going on where its last
-// panel ended.
+// Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie far
+// apart, each stream going on where its last panel ended.
 template <class P>
-void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1) {
-  alignas(64) float out[16 * W];
-  int64_t i = 0, done = p0;
-  for (const PackedTiles& tile : packed_tiles<P>) {
-    while (i + tile.rows <= x.rows) {
-      const int64_t each = (p1 - done) / tile.panels;
-      for (int64_t j = 0; j < each; ++j) {
-        const uint8_t* at[4];
-        for (int s = 0; s < tile.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes;
-        tile.run(x, i, p.k, at, out);
-        for (int s = 0; s < tile.panels; ++s)
-          for (int m = 0; m < tile.rows; ++m) {
+void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
+                   int64_t panel_bytes, int64_t p0, int64_t p1) {
+  alignas(64) float out[12 * W];
+  int64_t done = p0;
+  for (const auto& form : tiles.forms) {
+    if (form.panels == 0) break;
+    const int64_t each = (p1 - done) / form.panels;
+    for (int64_t j = 0; j < each; ++j) {
+      const uint8_t* at[4];
+      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes;
+      for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
+        form.run(x, r, p.k, at, out);
+        for (int s = 0; s < form.panels; ++s)
+          for (int m = 0; m < tiles.rows; ++m) {
             const int64_t column = (done + s * each + j) * W;
-            write_int8(p, first + i + m, column, p.n - column, load(out + (s * tile.rows + m) * W));
+            write_int8(p, first + r + m, column, p.n - column, load(out + (s * tiles.rows + m) * W));
           }
       }
-      done += each * tile.panels;
-      if (done < p1) break;  // the next one is narrower
-      i += tile.rows, done = p0;
     }
+    done += each * form.panels;
+  }
+}
+// Panels [p0, p1) by the rows of one tile. Eight rows, the only number that has no tile of whole registers, share each load.
+template <class P>
+void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1) {
+  int64_t i = 0;
+  for (const PackedTiles& tiles : packed_tiles<P>) {
+    if (tiles.rows == 8 && x.rows != 8) continue;
+    const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
+    if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1);
+    i += rows;
   }
 }
 
@@ -206,8 +221,9 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     const QuantLinear& p = products[i];
-    const int64_t panels = ceil_div(p.n, W), p1 = panels * (task + 1) / tasks;
-    int64_t p0 = panels * task / tasks;
+    const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
+    const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
+    int64_t p0 = parts * task / tasks * together;
     const uint8_t* from = static_cast<const uint8_t*>(p.packed);
     if (!widen) {
       for (int64_t t = 0; t < tiles; ++t)

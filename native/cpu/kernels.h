@@ -66,7 +66,8 @@ struct CachedAttention {
   int64_t rows;            // of q: the bound on every segment
   const void* sinks = nullptr;
   DType sinks_type = DType::f32;
-  bool ring = false;  // position p lies in row p mod capacity, a multiple of 64
+  bool ring = false;   // position p lies in row p mod capacity, a multiple of 64
+  bool pairs = false;  // products with a bf16 cache may take their other operand rounded to bf16
 };
 
 struct SinksBackward {

@@ -1,3 +1,4 @@
+import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import {
   activationTypes,
   f32,
@@ -47,6 +48,72 @@ function q8Rows(shape: readonly [number, number, number, number], seed: number):
   }).flat();
   return given("u8", [slots, heads, rows, width + 4], bytes);
 }
+
+/** cached_attention whose queries and weights of keys are rounded to bf16, of a cache (slots, key heads, capacity, width) without pages. */
+function withRoundedProducts(
+  [heads, keyHeads, width]: readonly [number, number, number],
+  rows: number,
+  mask: (typeof masks)[number],
+): NonNullable<OpCase["rounded"]> {
+  const round = (x: ArrayLike<number>) => toFloat32("bf16", toBf16(Float32Array.from(x)));
+  return ([q, k, v, segments, sinks]) => {
+    const output = new Float32Array(rows * heads * width);
+    const queries = round(q!);
+    for (let s = 0; s < segments!.length; s += 4) {
+      const [first, count, slot, past] = Array.from(segments!).slice(s, s + 4) as [number, number, number, number];
+      for (let at = 0; at < count * heads; at++) {
+        const [position, head] = [past + Math.floor(at / heads), at % heads];
+        const row = (first * heads + at) * width;
+        const from = mask.window ? Math.max(0, position - (mask.causal ? mask.window - 1 : mask.window / 2)) : 0;
+        const all = past + count;
+        const to = mask.causal ? position + 1 : mask.window ? Math.min(all, position + mask.window / 2 + 1) : all;
+        const base = (slot * keyHeads + Math.floor(head / (heads / keyHeads))) * capacity;
+        const scores = Array.from({ length: to - from }, (_, i) => {
+          let sum = 0;
+          for (let d = 0; d < width; d++) sum += queries[row + d]! * k![(base + from + i) * width + d]!;
+          const score = sum / Math.sqrt(width);
+          return mask.softcap ? mask.softcap * Math.tanh(score / mask.softcap) : score;
+        });
+        const sink = mask.sinks ? sinks![head]! : Number.NEGATIVE_INFINITY;
+        const top = Math.max(sink, ...scores);
+        const weights = scores.map((x) => Math.exp(x - top));
+        const total = weights.reduce((a, b) => a + b, Math.exp(sink - top));
+        for (const [i, w] of round(weights).entries())
+          for (let d = 0; d < width; d++) output[row + d]! += (w / total) * v![(base + from + i) * width + d]!;
+      }
+    }
+    return [output];
+  };
+}
+
+/** Queries of f32 over a bf16 cache, where products may take both in bf16. */
+const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
+  batches.map((batch, i): OpCase => {
+    const [heads, keyHeads, width] = size;
+    const mask = masks[(i + s + 1) % masks.length]!;
+    const [k, v] = [3, 4].map(() => float("bf16", [3, keyHeads, capacity, width], -2, 2));
+    return {
+      op: "cached_attention",
+      label: `f32 rounded, bf16 cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}, ${mask.name}`,
+      inputs: [
+        float("f32", [batch.rows, heads, width], -2, 2),
+        k,
+        v,
+        batch.segments,
+        mask.sinks ? float("f32", [heads], -2, 2) : undefined,
+      ],
+      attributes: {
+        scale: 1 / Math.sqrt(width),
+        causal: mask.causal,
+        window: mask.window,
+        softcap: mask.softcap,
+        bf16: 1,
+      },
+      outputs: [out("f32", batch.rows, heads, width)],
+      rounded: withRoundedProducts(size, batch.rows, mask),
+    };
+  }),
+);
 
 /** Rows of a q8 cache: writing them, and attending over them by every path. */
 const q8Cases: OpCase[] = activationTypes.flatMap((type) =>
@@ -281,7 +348,7 @@ const slotFailures = [
 ]);
 
 export default {
-  cases: [...cases, ...q8Cases, ...ringCases, ...pagedCases],
+  cases: [...cases, ...roundedCases, ...q8Cases, ...ringCases, ...pagedCases],
   failures: [
     {
       op: "cache_write",

@@ -1,6 +1,7 @@
 import { fail, need, needDim, needDType, needFloat, needShape } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { fixed, type Value } from "../value.ts";
+import type { QuantizedActivations } from "./linear.ts";
 
 const type = (v: Value) => ({ dtype: v.dtype, shape: v.shape });
 
@@ -213,6 +214,7 @@ const cachedNode = defineOp({
  * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
  * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
  * @param options.ring as in cacheWrite: `window`, where the caches keep no more
+ * @param options.activations as in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a bf16 cache
  * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
  * @param operands.sinks as in attention @param operands.pages as in cacheWrite
  */
@@ -225,8 +227,18 @@ export function cachedAttention(
     sinks?: Value | undefined;
     pages?: Value | undefined;
   },
-  { context = 0, ring = 0, ...options }: AttentionOptions & { context?: number; ring?: number } = {},
+  {
+    context = 0,
+    ring = 0,
+    activations = "f32",
+    ...options
+  }: AttentionOptions & { context?: number; ring?: number; activations?: QuantizedActivations | undefined } = {},
 ): Value {
   const { q, cacheK, cacheV, segments, sinks, pages } = operands;
-  return cachedNode([q, cacheK, cacheV, segments, sinks, pages], { ...attributesOf(q, options), context, ring })[0]!;
+  return cachedNode([q, cacheK, cacheV, segments, sinks, pages], {
+    ...attributesOf(q, options),
+    context,
+    ring,
+    ...(activations === "int8" && cacheK.dtype === "bf16" && { bf16: 1 }),
+  })[0]!;
 }
