@@ -9,60 +9,10 @@ import type { Device } from "../lib/graph/index.ts";
 import { Tokenizer } from "../lib/tokenizer/index.ts";
 import { median, report } from "./measure.ts";
 import { loadOnce, type TokenizerPeer, tokenizerLoaders, tokenizerPeers, type Vocabulary } from "./peers/tokenizers.ts";
+import { llamaCppPeer } from "./peers/tokenizers-llama.ts";
+import { benchBatches } from "./tokenizer-batch.ts";
 import { cjk, code, documents, llama2Vocabulary, packagedVocabulary, prose } from "./tokenizer-texts.ts";
-
-interface Contender {
-  name: string;
-  run(): unknown;
-}
-interface Timing {
-  name: string;
-  /** Seconds of one run, medians over the rounds. */
-  cpu: number;
-  wall: number;
-}
-
-/** Long enough that the clock of CPU time, which ticks by microseconds, and a turn of the garbage collector do not matter. */
-const roundSeconds = 0.1;
-
-async function inTurn(contenders: Contender[], rounds: number): Promise<Timing[]> {
-  const timings = contenders.map(() => ({ cpu: [] as number[], wall: [] as number[] }));
-  for (let round = -1; round < rounds; round++) {
-    for (const [i, contender] of contenders.entries()) {
-      const cpu = process.cpuUsage();
-      const start = performance.now();
-      let runs = 0;
-      let wall = 0;
-      do {
-        await contender.run();
-        runs++;
-        wall = (performance.now() - start) / 1000;
-      } while (wall < roundSeconds);
-      const used = process.cpuUsage(cpu);
-      if (round < 0) continue;
-      timings[i]!.cpu.push((used.user + used.system) / 1e6 / runs);
-      timings[i]!.wall.push(wall / runs);
-    }
-  }
-  return contenders.map(({ name }, i) => ({ name, cpu: median(timings[i]!.cpu), wall: median(timings[i]!.wall) }));
-}
-
-const rounded = (x: number) => Number(x.toPrecision(3));
-
-/** Reports rates of `amount` a run: ours, the peers', and how many times the fastest peer's ours is. */
-function reportRates(name: string, unit: string, amount: number, timings: Timing[], by: "cpu" | "wall" = "cpu"): void {
-  const [ours, ...peers] = timings;
-  const rate = (t: Timing) => rounded(amount / t[by]);
-  const fastest = Math.max(...peers.map((t) => amount / t[by]));
-  report({
-    name,
-    unit: by === "cpu" ? `${unit} per CPU second` : `${unit} per second`,
-    heddle: rate(ours!),
-    ...(by === "cpu" && { heddleWall: rounded(amount / ours!.wall) }),
-    peers: Object.fromEntries(peers.map((t) => [t.name, rate(t)])),
-    ...(peers.length > 0 && { ratio: rounded(amount / ours![by] / fastest) }),
-  });
-}
+import { byteCount, inTurn, reportRates, rounded, type Timing } from "./tokenizer-timing.ts";
 
 const files: Record<Vocabulary, () => string | undefined> = {
   cl100k: () => packagedVocabulary("tokenizer-gpt35turbo"),
@@ -75,13 +25,21 @@ export async function benchTokenizer(
   _: Device,
   { rounds = 7, peers: withPeers = true, only = "" } = {},
 ): Promise<void> {
-  const bytes = (texts: readonly string[]) => texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0);
   const wanted = (name: string) => name.includes(only);
   const opened = new Map<Vocabulary, { tokenizer: Tokenizer; peers: TokenizerPeer[] }>();
   const open = async (vocabulary: Vocabulary) => {
     const file = files[vocabulary]();
     if (file && !opened.has(vocabulary)) {
       const peers = withPeers ? tokenizerPeers(vocabulary, file) : [];
+      if (withPeers && (vocabulary === "llama3" || vocabulary === "qwen3")) {
+        const llama = await llamaCppPeer(file);
+        if (llama) peers.push(llama);
+        else
+          report({
+            name: `encode prose ${vocabulary}`,
+            without: "node-llama-cpp, which HEDDLE_BENCH_LLAMA does not name",
+          });
+      }
       opened.set(vocabulary, { tokenizer: await Tokenizer.load(file), peers });
     }
     if (!file) report({ name: vocabulary, skipped: "its tokenizer.json is not installed" });
@@ -118,9 +76,10 @@ export async function benchTokenizer(
       else for (const text of texts) tokenizer.encode(text, options);
     };
     const contenders = both.peers.map((peer) => ({ name: peer.name, run: run(peer) }));
+    await sameIds(row, both, texts, options);
     const timings = await inTurn([{ name: "heddle", run: ours }, ...contenders], rounds);
     if (units) reportRates(row, "strings", texts.length, timings);
-    else reportRates(row, "MB", bytes(texts) / 1e6, timings);
+    else reportRates(row, "MB", byteCount(texts) / 1e6, timings);
   };
   await encodeRow("prose", "cl100k", () => documents(prose(), 4096));
   await encodeRow("code", "cl100k", () => documents(code(), 4096));
@@ -144,29 +103,14 @@ export async function benchTokenizer(
       };
       const peers = both.peers.flatMap(({ name, decode }) => (decode ? [{ name, run: all(decode) }] : []));
       const ours = { name: "heddle", run: all((ids) => both.tokenizer.decode(ids)) };
-      reportRates("decode bulk cl100k", "MB", bytes(texts) / 1e6, await inTurn([ours, ...peers], rounds));
+      reportRates("decode bulk cl100k", "MB", byteCount(texts) / 1e6, await inTurn([ours, ...peers], rounds));
       await streaming(both.tokenizer, lists, rounds);
     }
   }
 
   if (wanted("batch")) {
     const both = await open("cl100k");
-    if (both) {
-      const texts = documents(prose().repeat(4), 4096);
-      const ours = { name: "heddle", run: () => both.tokenizer.encodeBatch(texts) };
-      const peers = both.peers.flatMap(({ name, encodeBatch }) =>
-        encodeBatch ? [{ name, run: () => encodeBatch(texts) }] : [],
-      );
-      const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
-      reportRates("batch prose cl100k", "MB", bytes(texts) / 1e6, timings, "wall");
-      let output: Uint32Array | undefined;
-      const joined = async () => {
-        const { ids } = await both.tokenizer.encodeBatchJoined(texts, output ? { output } : {});
-        output = new Uint32Array(ids.buffer);
-      };
-      const again = await inTurn([{ name: "heddle", run: joined }, ...peers], Math.min(rounds, 5));
-      reportRates("batch prose into one array cl100k", "MB", bytes(texts) / 1e6, again, "wall");
-    }
+    if (both) await benchBatches(both.tokenizer, both.peers, Math.min(rounds, 5));
   }
 
   if (wanted("offsets")) {
@@ -183,7 +127,7 @@ export async function benchTokenizer(
         encodeWithOffsets ? [{ name, run: () => each(texts, encodeWithOffsets) }] : [],
       );
       const timings = await inTurn([ours, ...peers], Math.min(rounds, 5));
-      reportRates("offsets prose cl100k", "MB", bytes(texts) / 1e6, timings);
+      reportRates("offsets prose cl100k", "MB", byteCount(texts) / 1e6, timings);
     }
   }
 
@@ -217,6 +161,32 @@ export async function benchTokenizer(
       }),
     });
   }
+}
+
+/** Says which peers make other ids of some texts: those do other work. */
+async function sameIds(
+  name: string,
+  { tokenizer, peers }: { tokenizer: Tokenizer; peers: TokenizerPeer[] },
+  texts: readonly string[],
+  options: { addSpecialTokens: boolean },
+): Promise<void> {
+  const some = texts.filter((_, i) => i % Math.ceil(texts.length / 20) === 0);
+  const without: string[] = [];
+  for (const peer of peers) {
+    for (const text of some) {
+      // The official library adds the tokens around a text.
+      const addSpecialTokens = peer.name.startsWith("tokenizers ");
+      const expected = tokenizer.encode(text, { ...options, addSpecialTokens });
+      const ids = Uint32Array.from(await peer.encode(text));
+      if (
+        Buffer.compare(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength), Buffer.from(ids.buffer))
+      ) {
+        without.push(peer.name);
+        break;
+      }
+    }
+  }
+  if (without.length > 0) report({ name, otherIdsThanHeddle: without });
 }
 
 /** What a process holds more with one tokenizer in ten worker threads than without, and of it what each further thread adds. */

@@ -6,6 +6,8 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 
+import { tiktokenParts } from "./tokenizers-llama.ts";
+
 type Ids = ArrayLike<number>;
 
 export interface TokenizerPeer {
@@ -58,6 +60,13 @@ export function tokenizerPeers(vocabulary: Vocabulary, file: string): TokenizerP
         encode: (text) => tokenizer.encode(text),
         encodeBatch: (texts) => tokenizer.encodeBatch(texts),
       };
+    });
+  }
+  if (vocabulary === "llama3" || vocabulary === "qwen3") {
+    add("tiktoken", () => {
+      const { Tiktoken } = load("tiktoken");
+      const tokenizer = new Tiktoken(...tiktokenParts(file, vocabulary === "llama3" ? "llama3" : "qwen2"));
+      return { encode: (text) => tokenizer.encode_ordinary(text) };
     });
   }
   add("tokenizers", () => {

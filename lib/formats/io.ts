@@ -1,5 +1,4 @@
 // Files as every format needs them: typed errors, bounded JSON, and writes that appear whole or not at all.
-import { randomBytes } from "node:crypto";
 import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
@@ -210,12 +209,17 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
+/** Eight random hexadecimal digits; by the global crypto, which is loaded when it is used. */
+function randomName(): string {
+  return crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
+}
+
 /**
  * Writes a file that appears at `path` complete or not at all: temporary name beside it, fsync, rename, folder fsync.
  * On any error (also one thrown by `body`) the temporary file is removed and what was at `path` stays.
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomBytes(4).toString("hex")}.tmp`);
+  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomName()}.tmp`);
   const sink = await FileSink.create(temporary, path);
   try {
     await body(sink);

@@ -1,6 +1,6 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
-import * as jinja from "@huggingface/jinja";
 import { HeddleError } from "../errors.ts";
+import { lazily } from "./lazy.ts";
 import { limits } from "./tokenizer-file.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
 
@@ -15,12 +15,13 @@ interface Evaluator {
   evaluate(statement: unknown, scope: Scope): RuntimeValue;
   run(program: unknown): RuntimeValue;
 }
-const { Environment, Interpreter, parse, tokenize } = jinja as unknown as {
+interface Jinja {
   Environment: new () => Scope;
   Interpreter: new (scope: Scope) => Evaluator;
   parse(tokens: unknown): unknown;
   tokenize(template: string, options: { lstrip_blocks: boolean; trim_blocks: boolean }): unknown;
-};
+}
+const jinja = lazily<Jinja>("@huggingface/jinja");
 
 const renderLimits = {
   milliseconds: 1000,
@@ -38,23 +39,28 @@ class LimitError extends Error {}
 /** The template called raise_exception: it does not take these messages. */
 class TemplateRefusal extends Error {}
 
-class LimitedInterpreter extends Interpreter {
-  private steps = 0;
+function makeInterpreter(): new (scope: Scope) => Evaluator {
+  return class LimitedInterpreter extends jinja().Interpreter {
+    private steps = 0;
 
-  override evaluate(statement: unknown, scope: Scope): RuntimeValue {
-    if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
-    const result = super.evaluate(statement, scope);
-    // An operation makes at most the product of what it is given: checked after each, nothing grows far.
-    const { value } = result;
-    if (typeof value === "string" && value.length > renderLimits.characters) {
-      throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+    override evaluate(statement: unknown, scope: Scope): RuntimeValue {
+      if (++this.steps > renderLimits.steps) throw new LimitError(`more than ${renderLimits.steps} steps`);
+      const result = super.evaluate(statement, scope);
+      // An operation makes at most the product of what it is given: checked after each, nothing grows far.
+      const { value } = result;
+      if (typeof value === "string" && value.length > renderLimits.characters) {
+        throw new LimitError(`a text of more than ${renderLimits.characters} characters`);
+      }
+      if (Array.isArray(value) && value.length > renderLimits.elements) {
+        throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
+      }
+      return result;
     }
-    if (Array.isArray(value) && value.length > renderLimits.elements) {
-      throw new LimitError(`an array of more than ${renderLimits.elements} elements`);
-    }
-    return result;
-  }
+  };
 }
+
+/** jinja's interpreter with the limits above. */
+let LimitedInterpreter: ReturnType<typeof makeInterpreter> | undefined;
 
 function range(start: number, stop?: number, step = 1): number[] {
   const [from, to] = stop === undefined ? [0, start] : [start, stop];
@@ -110,6 +116,7 @@ const maxPrograms = 32;
 function compile(template: string): unknown {
   const known = programs.get(template);
   if (known !== undefined) return known;
+  const { parse, tokenize } = jinja();
   const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
   if (programs.size >= maxPrograms) programs.delete(programs.keys().next().value!);
   programs.set(template, program);
@@ -124,6 +131,10 @@ export function renderTemplate(template: string, variables: Record<string, unkno
   if (template.length > limits.templateLength) {
     throw new HeddleError("INVALID_FILE", `chat template: expected at most ${limits.templateLength} characters`);
   }
+  // Loaded before the clock runs.
+  const { Environment } = jinja();
+  LimitedInterpreter ??= makeInterpreter();
+  const Interpreter = LimitedInterpreter;
   try {
     return withinTime(renderLimits.milliseconds, () => {
       const program = compile(template);
@@ -138,7 +149,7 @@ export function renderTemplate(template: string, variables: Record<string, unkno
         ...variables,
       };
       for (const [name, value] of Object.entries(globals)) if (value !== undefined) environment.set(name, value);
-      return String(new LimitedInterpreter(environment).run(program).value);
+      return String(new Interpreter(environment).run(program).value);
     });
   } catch (cause) {
     throw explain(cause);

@@ -29,7 +29,6 @@ import { type PairPart, readPairForm, readSingleForm } from "./post-processors.t
 import { TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
-import { trainFile } from "./train.ts";
 import type { TrainOptions } from "./train-options.ts";
 import { checkTruncation, readTruncation, type Truncation, truncationToJson } from "./truncation.ts";
 import { readVocabularyCache, writeVocabularyCache } from "./vocabulary-cache.ts";
@@ -129,6 +128,7 @@ export class Tokenizer extends TextCodec {
    * first. Fewer tokens than `vocabSize` come out only if the texts have no more pairs. Rejects with ABORTED.
    */
   static async train(texts: Iterable<string> | AsyncIterable<string>, options: TrainOptions): Promise<Tokenizer> {
+    const { trainFile } = await import("./train.ts");
     const { file, config } = await trainFile(texts, options);
     return new Tokenizer(file, config);
   }

@@ -134,7 +134,13 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
       calls_ = std::make_shared<TokenizerCalls>(model_);
       TokenizerCalls::define(calls_, info.This().As<Napi::Object>());
       info.This().As<Napi::Object>().TypeTag(&tokenizer_tag);
+      reported_ = held;
+      Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
     });
+  }
+
+  void Finalize(Napi::Env env) override {
+    if (reported_ > 0) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
   }
 
   static NativeTokenizer* from(const Napi::Value& value) {
@@ -146,6 +152,10 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
   const std::shared_ptr<const TokenizerModel>& model() const { return model_; }
 
  private:
+  // About what a tokenizer holds beside what others share with it, so that the garbage collector knows of a program that makes many.
+  static constexpr int64_t held = 1 << 20;
+  int64_t reported_ = 0;
+
   Napi::Value size(const Napi::CallbackInfo& info) {
     return guard(info, [&]() -> Napi::Value { return Napi::Number::New(info.Env(), from(info.This())->model_->text().size()); });
   }

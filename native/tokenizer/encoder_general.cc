@@ -14,7 +14,11 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
   const TokenizerModel& model = *model_;
   const bool guards = !target.barriers.empty() && !model.normalized_added.empty();
   general_.assign(text.substr(begin, end - begin), begin, target.map != nullptr || guards || model.needs_origins);
-  for (const auto& step : model.normalizer) step->run(general_);
+  general_.cancelled = target.options.cancelled;
+  for (const auto& step : model.normalizer) {
+    step->run(general_);
+    target.look();
+  }
   if (model.needs_nfc) compose_text(general_, false);
   target.sources = nullptr;
   if (!model.normalized_added.empty()) {
@@ -60,6 +64,7 @@ void Encoder::encode_pieces(size_t begin, size_t end, Target& target) {
   for (const auto& step : model.pre_tokenizer) {
     step->run(pieces_);
     pieces_.text.check_growth(pieces_.text.text.size());
+    target.look();
   }
   target.buffer = pieces_.text.text.data();
   target.readable_end = target.buffer + pieces_.text.text.size();

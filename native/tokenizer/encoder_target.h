@@ -62,7 +62,10 @@ struct Encoder::Target {
   }
 
   void check_cancelled() {
-    if ((++words & 1023) == 0 && options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
+    if ((++words & 1023) == 0) look();
+  }
+  void look() const {
+    if (options.cancelled != nullptr && options.cancelled->load(std::memory_order_relaxed)) {
       throw Error("ABORTED", "encode: aborted");
     }
   }

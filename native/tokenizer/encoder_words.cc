@@ -83,8 +83,8 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
   const std::string_view word(begin, static_cast<size_t>(end - begin));
   if (model.kind != ModelKind::bpe) return encode_tokens(begin, word.size(), target);
   if (dropout_.active()) {
-    initial_symbols(begin, end);
-    return encode_symbols(begin, dropout_.run(model.merges, symbols_), target);
+    initial_symbols(begin, end, target);
+    return encode_symbols(begin, dropout_.run(model.merges, symbols_, target.options.cancelled), target);
   }
   const PairMatcher* matcher = long_piece_matcher(word);
   // A matcher finds a word that is one token by itself.
@@ -107,7 +107,7 @@ void Encoder::encode_word(const char* begin, const char* end, Target& target) {
     count = merger_.run_bytes(model.merges, word, symbols_.data());
     if (whole != no_token) model.whole_tokens.set(whole, count == 1 ? WholeTokens::yes : WholeTokens::no);
   } else {
-    count = initial_symbols(begin, end);
+    count = initial_symbols(begin, end, target);
     count = merger_.run(model.merges, symbols_.data(), count);
   }
   encode_symbols(begin, count, target);
@@ -138,7 +138,7 @@ void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
   const std::string_view word(begin, length);
   switch (model_->kind) {
     case ModelKind::wordpiece: encode_wordpiece(*model_, word, tokens_); break;
-    case ModelKind::unigram: unigram_.encode(*model_, word, tokens_); break;
+    case ModelKind::unigram: unigram_.encode(*model_, word, target.options.cancelled, tokens_); break;
     default: encode_whole_word(*model_, word, tokens_);
   }
   for (const PieceToken& token : tokens_) {
@@ -148,7 +148,7 @@ void Encoder::encode_tokens(const char* begin, size_t length, Target& target) {
 }
 
 // Fills symbols_ with the word's bytes (byte-level) or characters and returns how many there are.
-size_t Encoder::initial_symbols(const char* begin, const char* end) {
+size_t Encoder::initial_symbols(const char* begin, const char* end, const Target& target) {
   const TokenizerModel& model = *model_;
   symbols_.clear();
   Symbol unknown{no_token, 0};  // what is unknown and not written yet
@@ -182,6 +182,7 @@ size_t Encoder::initial_symbols(const char* begin, const char* end) {
   const bool decorated = !model.subword_prefix.empty() || !model.word_suffix.empty();
   std::string name;
   for (const char* p = begin; p < end;) {
+    if ((symbols_.size() & 0x3FFF) == 0x3FFF) target.look();
     const int size = utf::sequence_length(*p);
     std::string_view symbol(p, static_cast<size_t>(size));
     if (decorated) {

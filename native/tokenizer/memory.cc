@@ -40,9 +40,9 @@ void give_memory(void* memory, size_t size) noexcept {
 }
 
 // Memory straight from the system is zero; of a little more, a part begins where a large page does.
-void* take_zeros(size_t size) noexcept {
+void* take_zeros(size_t size, bool in_large_pages) noexcept {
   if (size < least_mapped) return std::calloc(1, size);
-  if (size < large_page) {
+  if (size < large_page || !in_large_pages) {
     void* taken = mmap(nullptr, size, access, kind, -1, 0);
     return taken == MAP_FAILED ? nullptr : taken;
   }
@@ -60,15 +60,15 @@ void* take_zeros(size_t size) noexcept {
   return memory;
 }
 
-void give_zeros(void* memory, size_t size) noexcept {
+void give_zeros(void* memory, size_t size, bool in_large_pages) noexcept {
   if (size < least_mapped) return std::free(memory);
-  munmap(memory, size < large_page ? size : rounded(size));
+  munmap(memory, size < large_page || !in_large_pages ? size : rounded(size));
 }
 #else
 void* resize_memory(void* memory, size_t, size_t size, size_t) noexcept { return std::realloc(memory, size); }
 void give_memory(void* memory, size_t) noexcept { std::free(memory); }
-void* take_zeros(size_t size) noexcept { return std::calloc(1, size); }
-void give_zeros(void* memory, size_t) noexcept { std::free(memory); }
+void* take_zeros(size_t size, bool) noexcept { return std::calloc(1, size); }
+void give_zeros(void* memory, size_t, bool) noexcept { std::free(memory); }
 #endif
 
 }  // namespace heddle

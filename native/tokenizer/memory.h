@@ -13,9 +13,10 @@ void* resize_memory(void* memory, size_t old_size, size_t size, size_t used) noe
 void give_memory(void* memory, size_t size) noexcept;
 
 // Zeros, for tables that are filled at random: in large pages where the system has them, since each page costs a fault when it is first
-// touched and a place in the translation buffer ever after. Null where there is no memory.
-void* take_zeros(size_t size) noexcept;
-void give_zeros(void* memory, size_t size) noexcept;
+// touched and a place in the translation buffer ever after. Null where there is no memory. Without `in_large_pages` only what is touched
+// takes memory. Not calloc: once malloc keeps what is freed, that writes all of its zeros itself.
+void* take_zeros(size_t size, bool in_large_pages = true) noexcept;
+void give_zeros(void* memory, size_t size, bool in_large_pages = true) noexcept;
 
 template <class T>
 class ZeroTable {

@@ -22,7 +22,7 @@ bool MergeDropout::drops() {
   return static_cast<double>((x ^ x >> 31) >> 11) * 0x1p-53 < probability_;
 }
 
-size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols) {
+size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols, const std::atomic<bool>* cancelled) {
   if (symbols.size() >= no_token) throw Error("UNSUPPORTED", "encode: expected pieces below 4 GiB");
   constexpr uint32_t none = UINT32_MAX;
   const auto n = static_cast<uint32_t>(symbols.size());
@@ -52,7 +52,11 @@ size_t MergeDropout::run(const MergeTable& merges, std::vector<Symbol>& symbols)
   for (uint32_t i = 0; i + 1 < n; ++i) update(i);
 
   // Of the pairs that are not left out in a step the best is merged; all of them take part in the next step.
+  size_t steps = 0;
   while (!heap_.empty()) {
+    if ((++steps & 0xFFFF) == 0 && cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) {
+      throw Error("ABORTED", "encode: aborted");
+    }
     std::pop_heap(heap_.begin(), heap_.end(), least_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();

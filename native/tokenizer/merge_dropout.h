@@ -1,6 +1,7 @@
 // Byte pair encoding that leaves merges out by chance (BPE-dropout, Provilkov et al. 2020): the same text becomes other
 // tokens each time, which regularises training.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -17,7 +18,7 @@ class MergeDropout {
   bool active() const { return probability_ > 0; }
 
   // Merges the symbols in place and returns how many are left; O(n log n / (1 - probability)).
-  size_t run(const MergeTable& merges, std::vector<Symbol>& symbols);
+  size_t run(const MergeTable& merges, std::vector<Symbol>& symbols, const std::atomic<bool>* cancelled);
 
  private:
   bool drops();

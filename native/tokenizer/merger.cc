@@ -102,6 +102,10 @@ size_t Merger::run_short(const MergeTable& merges, Symbol* symbols, size_t count
   return left_over;
 }
 
+void Merger::look() const {
+  if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+}
+
 template <class F>
 size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first) {
   if (count >= no_token) {
@@ -117,6 +121,7 @@ size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count,
     next_[i] = i + 1 < n ? i + 1 : none;
     previous_[i] = i > 0 ? i - 1 : none;
     if (i + 1 == n) break;
+    if ((i & 0xFFFF) == 0) look();
     pairs_[i] = first(i);
     if (pairs_[i].rank != no_token) heap_.push_back(static_cast<uint64_t>(pairs_[i].rank) << 32 | i);
   }
@@ -131,7 +136,9 @@ size_t Merger::run_long(const MergeTable& merges, Symbol* symbols, size_t count,
     std::push_heap(heap_.begin(), heap_.end(), least_first);
   };
 
+  size_t steps = 0;
   while (!heap_.empty()) {
+    if ((++steps & 0xFFFF) == 0) look();
     std::pop_heap(heap_.begin(), heap_.end(), least_first);
     const uint64_t top = heap_.back();
     heap_.pop_back();

@@ -1,5 +1,6 @@
 // The merge loop of byte pair encoding: the pair of lowest rank first, the leftmost of equals.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,9 @@ class Merger {
  public:
   static constexpr size_t short_limit = 64;  // symbols
 
+  // Long words throw ABORTED soon after it is set; null: none.
+  void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
+
   // Merges symbols[0, count) in place and returns how many are left. Of short words all pairs are looked through for the best,
   // again and again, O(n^2) with a tiny constant; long ones use a heap, O(n log n), so that a megabyte without a space
   // is no attack.
@@ -32,6 +36,9 @@ class Merger {
   template <class F>
   size_t run_long(const MergeTable& merges, Symbol* symbols, size_t count, F&& first);
 
+  void look() const;
+
+  const std::atomic<bool>* cancelled_ = nullptr;
   // The pair that starts at each symbol.
   std::vector<Merge> pairs_;
   // For the long form: neighbours of each symbol, and (rank << 32 | position) of every pair.

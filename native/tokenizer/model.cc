@@ -23,4 +23,28 @@ const TokenTexts& TokenizerModel::token_texts() const {
   return *texts_;
 }
 
+const TokenEnds& TokenizerModel::token_ends() const {
+  std::call_once(ends_once_, [this] { ends_ = std::make_unique<const TokenEnds>(trie); });
+  return *ends_;
+}
+
+const ContinuingTokens& TokenizerModel::continuing_tokens() const {
+  std::call_once(continuing_once_, [this] {
+    auto made = std::make_unique<ContinuingTokens>();
+    std::vector<std::string_view> contents;
+    for (uint32_t id = 0; continuing != Trie::none && id < vocab.size(); ++id) {
+      const std::string_view token = vocab.bytes(id);
+      if (token.size() <= subword_prefix.size() || token.substr(0, subword_prefix.size()) != subword_prefix) continue;
+      const uint32_t node = trie.find(token);
+      if (node == Trie::none || trie.value(node) != id) continue;  // no text is matched with it
+      contents.push_back(token.substr(subword_prefix.size()));
+      made->ids.push_back(id);
+      made->lengths.push_back(static_cast<uint32_t>(contents.back().size()));
+    }
+    made->starts = std::make_unique<const LongestStarts>(contents);
+    continuing_ = std::move(made);
+  });
+  return *continuing_;
+}
+
 }  // namespace heddle

@@ -9,10 +9,12 @@
 
 #include "tokenizer/added_tokens.h"
 #include "tokenizer/decoder_steps.h"
+#include "tokenizer/longest_starts.h"
 #include "tokenizer/normalizer.h"
 #include "tokenizer/pair_matcher.h"
 #include "tokenizer/pre_tokenizer.h"
 #include "tokenizer/splitter.h"
+#include "tokenizer/token_ends.h"
 #include "tokenizer/trie.h"
 #include "tokenizer/vocab.h"
 
@@ -70,6 +72,12 @@ class TokenTexts {
   std::vector<Text> texts_;
 };
 
+// WordPiece: the tokens of a word's later parts, without the prefix.
+struct ContinuingTokens {
+  std::vector<uint32_t> ids, lengths;  // by the number that `starts` gives
+  std::unique_ptr<const LongestStarts> starts;
+};
+
 struct TokenizerModel {
   ModelKind kind = ModelKind::bpe;
   std::shared_ptr<const JsonVocabulary> vocabulary;  // what it was made of, for all tokenizers that share it; null: other files
@@ -120,13 +128,18 @@ struct TokenizerModel {
   std::vector<int16_t> byte_value;  // by id: the byte that a <0xXX> token stands for, else -1 (byte_fallback only)
   std::unique_ptr<Vocab> own_text;  // where it is not what `vocab` says:
   const Vocab& text() const { return own_text != nullptr ? *own_text : vocab; }  // by id: what it decodes to
-  const TokenTexts& token_texts() const;  // of text(), made when first asked for
+  // Made when first asked for:
+  const TokenTexts& token_texts() const;  // of text()
+  const TokenEnds& token_ends() const;    // of the trie
+  const ContinuingTokens& continuing_tokens() const;
   const uint64_t number = next_number();  // no two models of a process have the same
 
  private:
   static uint64_t next_number();
-  mutable std::once_flag texts_once_;
+  mutable std::once_flag texts_once_, ends_once_, continuing_once_;
   mutable std::unique_ptr<const TokenTexts> texts_;
+  mutable std::unique_ptr<const TokenEnds> ends_;
+  mutable std::unique_ptr<const ContinuingTokens> continuing_;
 };
 
 }  // namespace heddle

@@ -1,5 +1,6 @@
 // A stretch of text on its way through normalizers and pre-tokenizers, with the origin of each of its bytes.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -32,6 +33,8 @@ class NormalizedText {
   void check_growth(size_t size) const;
   size_t limit = SIZE_MAX;
 
+  const std::atomic<bool>* cancelled = nullptr;  // steps that may take long throw ABORTED soon after it is set
+
   // Replaces all of the text, of which the first `removed` characters leave nothing behind.
   void transform(const std::vector<Change>& changes, size_t removed);
 
@@ -42,7 +45,7 @@ class NormalizedText {
 // Builds a new text of parts of another.
 class TextBuilder {
  public:
-  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit; }
+  explicit TextBuilder(const NormalizedText& from) : from_(from) { out_.tracked = from.tracked, out_.limit = from.limit, out_.cancelled = from.cancelled; }
   size_t size() const { return out_.text.size(); }
   void keep(size_t begin, size_t end);
   void put(std::string_view content, size_t begin, size_t end);  // in the place of [begin, end) of the old text

@@ -3,6 +3,7 @@
 // repetition costs no more than (length of the program) x (length of the text) a match, and a budget of steps bounds
 // all matches of a text together.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -48,7 +49,8 @@ class Regex {
   struct Match {
     size_t begin, end;
   };
-  void find_all(std::string_view text, std::vector<Match>& out) const;
+  // Throws ABORTED soon after `cancelled` is set.
+  void find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled = nullptr) const;
 
  private:
   std::string where_, pattern_;

@@ -14,9 +14,10 @@ constexpr size_t none = SIZE_MAX;
 
 class Matcher {
  public:
-  Matcher(const RegexProgram& program, std::string_view text)
+  Matcher(const RegexProgram& program, std::string_view text, const std::atomic<bool>* cancelled)
       : program_(program),
         text_(text),
+        cancelled_(cancelled),
         budget_(base_steps + steps_a_byte * text.size()),
         runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {}
@@ -56,10 +57,17 @@ class Matcher {
     return static_cast<size_t>(utf::previous(text_.data() + at) - text_.data());
   }
 
+  // Looks at the flag, and at the budget, once in so many steps.
+  bool goes_on() {
+    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+    pause_ = std::min(budget_, steps_ + 0x10000);
+    return steps_ <= budget_;
+  }
+
   // Marks a state that is being tried; false if it was before, which then failed or is still on its way round a loop.
   // Only attempts that take long pay for it.
   bool enter(uint32_t pc, size_t at) {
-    if (++steps_ > budget_) return false;
+    if (++steps_ > pause_ && !goes_on()) return false;
     if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
     const uint64_t bit = static_cast<uint64_t>(at - base_) * program_.code.size() + pc;
     if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, 2 * failed_.size()));
@@ -204,7 +212,8 @@ class Matcher {
 
   const RegexProgram& program_;
   std::string_view text_;
-  uint64_t budget_, steps_ = 0, attempt_steps_ = 0;
+  const std::atomic<bool>* cancelled_;
+  uint64_t budget_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
   size_t base_ = 0;
   std::vector<State> stack_;
   std::vector<uint64_t> failed_;
@@ -262,7 +271,7 @@ Regex::Regex(std::string_view pattern, bool literal, const std::string& where)
   }
 }
 
-void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
+void Regex::find_all(std::string_view text, std::vector<Match>& out, const std::atomic<bool>* cancelled) const {
   out.clear();
   if (literal_) {
     if (pattern_.empty()) return;  // nothing, as Hugging Face's; found at every place, it would be found for ever
@@ -271,7 +280,7 @@ void Regex::find_all(std::string_view text, std::vector<Match>& out) const {
     }
     return;
   }
-  Matcher matcher(program_, text);
+  Matcher matcher(program_, text, cancelled);
   size_t last_end = none;
   for (size_t at = 0; at <= text.size();) {
     size_t end = none;

@@ -27,6 +27,14 @@ class Trie {
   uint32_t size() const { return static_cast<uint32_t>(values_.size()); }  // nodes
   uint32_t find(std::string_view bytes) const;                   // the node at the end of a text, or none
 
+  // edge(node, byte, child), in no order. A child's number is above its node's.
+  template <class F>
+  void for_each_edge(F&& edge) const {
+    for (const Edge& each : edges_) {
+      if (each.key != free_key) edge(static_cast<uint32_t>(each.key >> 8), static_cast<uint8_t>(each.key), each.node);
+    }
+  }
+
  private:
   static constexpr uint64_t free_key = UINT64_MAX;
   struct Edge {

@@ -3,7 +3,6 @@
 // words (identifiers, Korean and Japanese phrases) have entries of a line each.
 #pragma once
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -11,6 +10,8 @@
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
+
+#include "tokenizer/memory.h"
 
 namespace heddle {
 
@@ -131,7 +132,7 @@ class WordCache {
   template <class T>
   class Lines {
    public:
-    explicit Lines(size_t count) : memory_(std::calloc(1, count * sizeof(T) + line)) {
+    explicit Lines(size_t count) : memory_(take_zeros(count * sizeof(T) + line, false), Give{count * sizeof(T) + line}) {
       if (memory_ == nullptr) throw std::bad_alloc();
       first_ = reinterpret_cast<T*>((reinterpret_cast<uintptr_t>(memory_.get()) + line - 1) & ~uintptr_t{line - 1});
     }
@@ -139,10 +140,11 @@ class WordCache {
 
    private:
     static constexpr size_t line = 64;
-    struct Free {
-      void operator()(void* memory) const { std::free(memory); }
+    struct Give {
+      size_t size;
+      void operator()(void* memory) const { give_zeros(memory, size, false); }
     };
-    std::unique_ptr<void, Free> memory_;
+    std::unique_ptr<void, Give> memory_;
     T* first_;
   };
   MoreIds* more() const { return more_.get(); }

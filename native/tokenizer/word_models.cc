@@ -47,6 +47,42 @@ void resolve_unknown(const TokenizerModel& model, std::string_view piece, std::v
   if (changed) tokens.swap(resolved);
 }
 
+// Looks at the flag once in 65,536 steps.
+class Watch {
+ public:
+  explicit Watch(const std::atomic<bool>* cancelled) : cancelled_(cancelled) {}
+  void step(size_t count) {
+    steps_ += count;
+    if (steps_ < 0x10000) return;
+    steps_ = 0;
+    if (cancelled_ != nullptr && cancelled_->load(std::memory_order_relaxed)) throw Error("ABORTED", "encode: aborted");
+  }
+
+ private:
+  const std::atomic<bool>* cancelled_;
+  size_t steps_ = 0;
+};
+
+// The rest of a word, from `begin` on.
+void encode_continuing(const TokenizerModel& model, std::string_view word, size_t begin, std::vector<PieceToken>& out) {
+  const ContinuingTokens& tokens = model.continuing_tokens();
+  std::vector<uint32_t> found;
+  tokens.starts->find(word.substr(begin), found);
+  for (size_t at = begin; at < word.size();) {
+    const uint32_t number = found[at - begin];
+    if (number == LongestStarts::none) {
+      out.clear();
+      return add_unknown(model, word, out);
+    }
+    const size_t end = at + tokens.lengths[number];
+    out.push_back({tokens.ids[number], static_cast<uint32_t>(at), static_cast<uint32_t>(end)});
+    at = end;
+  }
+}
+
+// Steps down a trie, beyond which a piece of so many bytes is cut by an automaton instead; no usual vocabulary comes near.
+size_t most_steps(size_t bytes) { return 24 * bytes + 256; }
+
 }  // namespace
 
 void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out) {
@@ -57,12 +93,15 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
     if (characters > model.max_word_characters) return add_unknown(model, word, out);
   }
   const Trie& trie = model.trie;
+  size_t steps = 0;
   for (size_t begin = 0; begin < word.size();) {
+    if (steps > most_steps(word.size())) return encode_continuing(model, word, begin, out);
     uint32_t node = begin == 0 ? Trie::root : model.continuing;
     uint32_t found = no_token;
     size_t found_end = begin;
     for (size_t i = begin; i < word.size() && node != Trie::none; ++i) {
       node = trie.child(node, static_cast<uint8_t>(word[i]));
+      ++steps;
       if (node == Trie::none || trie.value(node) == no_token) continue;
       found = trie.value(node);
       found_end = i + 1;
@@ -76,40 +115,15 @@ void encode_wordpiece(const TokenizerModel& model, std::string_view word, std::v
   }
 }
 
-void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out) {
-  if (model.single_precision) encode<float>(model, piece, out);
-  else encode<double>(model, piece, out);
-}
-
-// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for unknown parts.
-template <class Score>
-void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, std::vector<PieceToken>& out) {
-  out.clear();
-  best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
-  const auto improve = [&](size_t begin, size_t end, double score, uint32_t id) {
-    Best& best = best_[end];
-    if (best.begin != UINT32_MAX && !(score > best.score)) return;
-    if (id == no_token) no_unknown();
-    best = {static_cast<Score>(score), static_cast<uint32_t>(begin), id};
-  };
-  for (size_t begin = 0; begin < piece.size();) {
-    const auto size = static_cast<size_t>(utf::sequence_length(piece[begin]));
-    const auto here = static_cast<Score>(best_[begin].score);
-    bool single = false;  // a token of just this character
-    uint32_t node = Trie::root;
-    for (size_t i = begin; i < piece.size(); ++i) {
-      node = model.trie.child(node, static_cast<uint8_t>(piece[i]));
-      if (node == Trie::none) break;
-      const uint32_t id = model.trie.value(node);
-      if (id == no_token) continue;
-      improve(begin, i + 1, static_cast<Score>(model.scores[id]) + double{here}, id);
-      single = single || i + 1 == begin + size;
-    }
-    if (!single) improve(begin, begin + size, static_cast<Score>(model.unknown_score) + here, model.unknown);
-    begin += size;
+void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled,
+                            std::vector<PieceToken>& out) {
+  if (model.single_precision) {
+    if (!find_by_starts<float>(model, piece, cancelled)) find_by_ends<float>(model, piece, cancelled);
+  } else if (!find_by_starts<double>(model, piece, cancelled)) {
+    find_by_ends<double>(model, piece, cancelled);
   }
-
   // Backwards; neighbouring unknown parts are one.
+  out.clear();
   for (size_t end = piece.size(); end > 0;) {
     const Best& best = best_[end];
     const bool joins = !out.empty() && best.id == model.unknown && out.back().id == model.unknown &&
@@ -120,6 +134,73 @@ void UnigramEncoder::encode(const TokenizerModel& model, std::string_view piece,
   }
   std::reverse(out.begin(), out.end());
   resolve_unknown(model, piece, out);
+}
+
+// `Score` is what sums are kept as. A new sum is compared before it is rounded to that, as the library does, save for unknown parts.
+template <class Score>
+inline void UnigramEncoder::improve(size_t begin, size_t end, double score, uint32_t id) {
+  Best& best = best_[end];
+  if (best.begin != UINT32_MAX && !(score > best.score)) return;
+  if (id == no_token) no_unknown();
+  best = {static_cast<Score>(score), static_cast<uint32_t>(begin), id};
+}
+
+// From each character down the trie; false where that takes too long.
+template <class Score>
+bool UnigramEncoder::find_by_starts(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+  best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
+  Watch watch(cancelled);
+  size_t steps = 0;
+  for (size_t begin = 0; begin < piece.size();) {
+    const auto size = static_cast<size_t>(utf::sequence_length(piece[begin]));
+    const auto here = static_cast<Score>(best_[begin].score);
+    bool single = false;  // a token of just this character
+    uint32_t node = Trie::root;
+    size_t i = begin;
+    for (; i < piece.size(); ++i) {
+      node = model.trie.child(node, static_cast<uint8_t>(piece[i]));
+      if (node == Trie::none) break;
+      const uint32_t id = model.trie.value(node);
+      if (id == no_token) continue;
+      improve<Score>(begin, i + 1, static_cast<Score>(model.scores[id]) + double{here}, id);
+      single = single || i + 1 == begin + size;
+    }
+    if (!single) improve<Score>(begin, begin + size, static_cast<Score>(model.unknown_score) + here, model.unknown);
+    steps += i - begin;
+    if (steps > most_steps(piece.size())) return false;
+    watch.step(i - begin + 1);
+    begin += size;
+  }
+  return true;
+}
+
+// The same from each end of a character, in the same order: of the tokens that end there the one that begins first.
+template <class Score>
+void UnigramEncoder::find_by_ends(const TokenizerModel& model, std::string_view piece, const std::atomic<bool>* cancelled) {
+  const TokenEnds& ends = model.token_ends();
+  best_.assign(piece.size() + 1, {0, UINT32_MAX, 0});
+  Watch watch(cancelled);
+  uint32_t node = Trie::root;
+  for (size_t start = 0; start < piece.size();) {
+    const size_t end = start + static_cast<size_t>(utf::sequence_length(piece[start]));
+    for (size_t i = start; i < end; ++i) node = ends.step(node, static_cast<uint8_t>(piece[i]));
+    bool single = false;
+    size_t tokens = 0;
+    for (uint32_t token = ends.token(node); token != Trie::root; token = ends.next_token(token)) {
+      ++tokens;
+      const size_t begin = end - ends.length(token);
+      if (begin > 0 && best_[begin].begin == UINT32_MAX) continue;  // within a character
+      const uint32_t id = model.trie.value(token);
+      improve<Score>(begin, end, static_cast<Score>(model.scores[id]) + double{static_cast<Score>(best_[begin].score)}, id);
+      single = single || begin == start;
+    }
+    if (!single) {
+      const auto here = static_cast<Score>(best_[start].score);
+      improve<Score>(start, end, static_cast<Score>(model.unknown_score) + here, model.unknown);
+    }
+    watch.step(tokens + 1);
+    start = end;
+  }
 }
 
 void encode_whole_word(const TokenizerModel& model, std::string_view word, std::vector<PieceToken>& out) {

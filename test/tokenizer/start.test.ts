@@ -1,0 +1,50 @@
+// What `import { Tokenizer } from "heddle/tokenizer"` costs a program before it does anything, and what it leaves for later.
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { describe, expect, it } from "vitest";
+
+const built = fileURLToPath(new URL("../../dist/tokenizer/index.js", import.meta.url));
+const model = fileURLToPath(new URL("../../models/default", import.meta.url));
+
+/** The JSON that a module prints in a process of its own. */
+function run<T>(code: string): T {
+  const { stdout, stderr } = spawnSync(process.execPath, ["--input-type=module", "-e", code], { encoding: "utf8" });
+  expect(stderr).toBe("");
+  return JSON.parse(stdout) as T;
+}
+
+const importIt = `const { Tokenizer } = await import(${JSON.stringify(pathToFileURL(built).href)});`;
+
+describe.skipIf(!existsSync(built))("the start of heddle/tokenizer", () => {
+  it("loads nothing that a program may not need", () => {
+    const loaded = run<Record<"imported" | "used", string[]>>(`
+      import { createRequire } from "node:module";
+      const loaded = () => [
+        ...process.moduleLoadList.map((name) => name.replace("NativeModule ", "")),
+        ...Object.keys(createRequire(import.meta.url).cache),
+      ];
+      ${importIt}
+      const imported = loaded();
+      const tokenizer = await Tokenizer.load(${JSON.stringify(model)});
+      tokenizer.decode(tokenizer.encode("a text"));
+      console.log(JSON.stringify({ imported, used: loaded() }));
+    `);
+    const heavy = /^(crypto|worker_threads|vm|stream|zlib|child_process|http)$|node_modules/u;
+    expect(loaded.imported.filter((name) => heavy.test(name))).toEqual([]);
+    expect(loaded.used.filter((name) => heavy.test(name))).toEqual([]);
+  });
+
+  it("takes a fraction of the start of Node itself", () => {
+    const cpu = "const { user, system } = process.cpuUsage(); console.log(user + system);";
+    const bare: number[] = [];
+    const imported: number[] = [];
+    for (let round = 0; round < 9; round++) {
+      bare.push(run<number>(cpu));
+      imported.push(run<number>(importIt + cpu));
+    }
+    const share = Math.min(...imported) / Math.min(...bare) - 1;
+    console.log(`${(share * 100).toFixed(0)} % of the CPU time that Node takes to start`);
+    expect(share).toBeLessThan(0.33);
+  });
+});
