@@ -17,7 +17,7 @@ struct DeviceProperties {
   bool tf32 = false;          // the caller lets products of f32 round their operands to tf32
 };
 
-// c (m, n) = a (m, k) b (k, n)
+// c (m, n) = a (m, k) b (k, n); of a gated product, which makes two such, n counts the columns of both.
 struct GemmShape {
   int64_t m = 0, n = 0, k = 0;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
@@ -26,6 +26,7 @@ struct GemmShape {
   bool rowwise = false;         // a row of c must not depend on how many rows there are
   bool aligned = false;         // both operands: 16-byte addresses, rows of a multiple of 16 bytes
   size_t workspace_bytes = 0;   // for the sums of parts
+  bool gated = false;
 };
 
 enum class GemmKernel {
