@@ -12,6 +12,7 @@
 //   multiply(c, a, b)                            mma.sync of such fragments
 #pragma once
 #include "cuda/gemm_end.cuh"
+#include "cuda/tensor_tile.cuh"
 
 namespace heddle {
 namespace cuda {
@@ -43,6 +44,25 @@ __device__ inline void copy_lines(typename Operand::Element* tile, const typenam
     ptx::copy_async_16(tile + Operand::template place<count, depth_innermost>(r, p), valid ? from + line * ld + at : from, valid * bytes);
   }
 }
+
+// The tiles of operands in pairs of bytes: bf16's elements, two of e4m3's. ldmatrix takes fragments to registers, and its .trans turns tiles whose
+// depth is not innermost.
+struct Pairs {
+  using Element = uint16_t;
+  static constexpr int depth = gemm_depth, step = 16;
+
+  template <int count, bool> static __device__ int place(int r, int p) { return swizzled<count / piece>(r, p); }
+
+  template <bool depth_innermost, int count> static __device__ void load_left(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+    if (depth_innermost) cuda::load_left<count>(to, tile, row, k);
+    else load_left_turned<count>(to, tile, row, k);
+  }
+  template <bool depth_innermost, int count>
+  static __device__ void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int column, int k) {
+    if (depth_innermost) cuda::load_right<count>(first, second, tile, column, k);
+    else load_right_turned<count>(first, second, tile, column, k);
+  }
+};
 
 // Two matrices as they are stored, and the depths [k_begin, k_end) of them that are to be multiplied. up: a gated product's second right one.
 template <class Operand> struct Sides {

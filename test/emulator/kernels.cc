@@ -342,6 +342,11 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32 ended, parts", ended(DType::f32, 24, 1100, 40)},
       {"tf32: parts of large tiles", linear(DType::f32, 72, 1544, 80, false)},
   };
+  // Products of 8-bit floats by mma.sync: tiles of either size, a ring that turns, columns and rows of no whole tile.
+  const std::vector<std::pair<const char*, Builder>> on_sm89 = {
+      {"sm_89 fp8", fp8(DType::f32, 70, 400, 140)}, {"sm_89 fp8, large tiles, bf16", fp8(DType::bf16, 270, 784, 200)},
+      {"sm_89 fp8, odd columns", fp8(DType::f32, 9, 144, 67)},
+  };
   int failed = 0;
   const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
     Lane lane(1, device);
@@ -363,6 +368,8 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
     run_on(open_cuda(0, true), order, allowing_tf32);
+    setenv("HEDDLE_EMULATE_CUDA", "sm_89", 1);
+    run_on(open_cuda(0), order, on_sm89);
     setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
     run_on(open_cuda(0), order, on_sm90);
     if (failed) break;
