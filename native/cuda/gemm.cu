@@ -21,7 +21,8 @@ __global__ void __launch_bounds__(tiled::threads, 2) gemm_kernel(Gemm whole, int
   });
 }
 
-// Both factors of a gated product, one after the other; a thread keeps its part of the first.
+// Both factors of a gated product, one after the other; a thread keeps its part of the first. Tiles are deep enough for sums to be kept apart, whose
+// errors a product of two doubles.
 __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whole, int64_t part) {
   const Gemm g = part_of(whole, part);
   const int64_t row0 = static_cast<int64_t>(blockIdx.y) * tile_m, column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
@@ -29,9 +30,9 @@ __global__ void __launch_bounds__(tiled::threads, 2) gated_gemm_kernel(Gemm whol
   float gate[tiled::per_thread * tiled::per_thread];
   int at = 0;
   const auto right = [&](const View& b) { return tiled::Elements<>{b, g.ldb, g.b_transposed, column0, g.n, g.k, {}, {}}; };
-  tiled::tile_product<16>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.b), [&](int, int, float v) { gate[at++] = v; });
   at = 0;
-  tiled::tile_product<16>(blockIdx.z * part, g.k, a, right(g.ending.up), [&](int i, int j, float v) {
+  tiled::tile_product<32>(blockIdx.z * part, g.k, a, right(g.ending.up), [&](int i, int j, float v) {
     const float of_gate = gate[at++];
     if (row0 + i < g.m && column0 + j < g.n) end_element<true>(g, row0 + i, column0 + j, of_gate, v);
   });
