@@ -23,6 +23,7 @@ const casesOf = {
   "gemm_tf32.cu": "tf32:",
   "gemm_sm90.cu": "sm_90:",
   "gemm_fp8_sm90.cu": "sm_90 fp8",
+  "gemm_fp8_tensor.cu": "sm_89 fp8",
   "fp8_linear.cu": "fp8",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",
