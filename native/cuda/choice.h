@@ -15,7 +15,7 @@ struct DeviceProperties {
   size_t shared_bytes = 99 << 10;  // that a block may ask for
   bool sm90a = false;         // this build's code for the device is that of sm_90a
   bool tf32 = false;          // the caller lets products of f32 round their operands to tf32
-  bool e4m3 = false;          // this build's code for the device has mma.sync of 8-bit floats (sm_89 and later)
+  bool e4m3 = false;          // this build's code for the device has mma.sync of 8-bit floats (sm_89, sm_120)
 };
 
 // c (m, n) = a (m, k) b (k, n); of a gated product, which makes two such, n counts the columns of both.

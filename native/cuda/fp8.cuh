@@ -52,7 +52,7 @@ struct Fp8Gemm {
 };
 // By wgmma, on sm_90a: x rounded, rows of both a multiple of 16 bytes at addresses of 16.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
-// By mma.sync, on sm_89 and later: the same, of at most 65535 * 64 rows.
+// By mma.sync, on sm_89 and sm_120: the same, of at most 65535 * 64 rows.
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
 
 }  // namespace cuda

@@ -1,5 +1,5 @@
 // fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where activations are rounded to
-// 8-bit floats as well, gemm_fp8_sm90.cu and, from sm_89 on, gemm_fp8_tensor.cu have tensor cores for both.
+// 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have tensor cores for both.
 #include "cuda/fp8.cuh"
 #include "cuda/gemm_tile.cuh"
 

@@ -1,4 +1,4 @@
-// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and later), for devices without wgmma of them: gemm_multistage.cuh's ring, with stages of 128
+// The product of 8-bit floats (e4m3) by mma.sync (sm_89 and sm_120: HEDDLE_E4M3): gemm_multistage.cuh's ring, with stages of 128
 // depths, which are the blocks that share a scale. Each stage's sums are begun anew, scaled and added to others in f32, as gemm_fp8_sm90.cu does and
 // for the same reason ("DeepSeek-V3 Technical Report" 2024, 3.3.2).
 //

@@ -5,8 +5,9 @@
 #include "ops/fp8.h"
 #include "runtime/tensor.h"
 
-// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync (sm_89 and later); kernels of it are empty elsewhere.
-#if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 890)
+// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty elsewhere. sm_90 and sm_100 take the PTX and
+// make products of f16 of it, with registers spilled.
+#if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
 #define HEDDLE_E4M3 1
 #else
 #define HEDDLE_E4M3 0

@@ -216,7 +216,7 @@ void test_mma_e4m3() {
 #endif
   Device device;
   if (!static_cast<CudaAccelerator*>(device.accelerator.get())->properties().e4m3) {
-    std::printf("mma of e4m3: NOT RUN, it needs a device of compute capability 8.9 or later and code for it\n");
+    std::printf("mma of e4m3: NOT RUN, it needs a device of compute capability 8.9 or 12.0 and code for it\n");
     return;
   }
   std::mt19937 random(5);
