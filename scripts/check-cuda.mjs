@@ -23,6 +23,8 @@ const tensorKernels = /^tensor_\w*kernel$/;
 /** Those of sm_90a alone, which are empty elsewhere, and what each of them must have there. */
 const warpgroupKernels = /^tensor_warpgroup_\w*kernel$/;
 const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setmaxnreg"];
+/** Those of 8-bit floats by mma.sync, which are empty where hardware has none. */
+const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
 const spillAllowance = {
@@ -102,6 +104,9 @@ function judge(source, architecture, stderr) {
       if (architecture === "90a")
         for (const kind of [productOf(name), ...warpgroupInstructions].filter((kind) => found[kind] === 0))
           problems.push(`${name}: expected ${kind}, got none`);
+    } else if (found && e4m3Kernels.test(name)) {
+      if (["89", "120"].includes(architecture) && found["mma.e4m3"] === 0)
+        problems.push(`${name}: expected mma.e4m3, got none`);
     } else if (found && tensorKernels.test(name) && found.mma + found["mma.tf32"] + found["mma.s8"] + found.wgmma === 0)
       problems.push(`${name}: expected instructions of tensor cores, got none`);
   }

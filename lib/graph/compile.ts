@@ -9,6 +9,7 @@ import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { bytesOf, DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
+import { fuseEndings } from "./fuse-endings.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
 import { Dimension, type Node, type Shape, showShape, type Value } from "./value.ts";
@@ -29,9 +30,13 @@ export class Program<R extends Results = Results> {
   /** @internal */ readonly inputs: readonly Slot[];
   /** @internal */ readonly tensors: readonly Slot[];
   /** @internal */ readonly outputs: readonly Slot[];
+  private onCuda: NativeProgramHandle | undefined;
+  private readonly describeForCuda: () => ProgramDescription;
 
   /** @internal */ constructor(trace: Trace, results: R) {
-    const description = describeProgram(trace, results);
+    const nodes = fuse(live(trace, results), Object.values(results));
+    const description = describeProgram(trace, results, nodes);
+    this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
     this.symbols = description.dimensions;
     this.inputs = description.inputSlots;
     this.tensors = description.tensorSlots;
@@ -56,7 +61,14 @@ export class Program<R extends Results = Results> {
         );
       return t.native;
     });
-    return new Executable(this, device, new binding.NativeExecutable(this.native, handles, device.lane));
+    return new Executable(this, device, new binding.NativeExecutable(this.nativeFor(device), handles, device.lane));
+  }
+
+  /** The program as a kind of device runs it. All have the same inputs, tensors and outputs. */
+  private nativeFor(device: Device): NativeProgramHandle {
+    if (device.kind !== "cuda" || process.env.HEDDLE_CUDA_ENDINGS === "0") return this.native;
+    this.onCuda ??= new binding.NativeProgram(this.describeForCuda());
+    return this.onCuda;
   }
 }
 
@@ -194,8 +206,7 @@ function live(trace: Trace, results: Results): Node[] {
   return kept.reverse();
 }
 
-function describeProgram(trace: Trace, results: Results) {
-  const nodes = fuse(live(trace, results), Object.values(results));
+function describeProgram(trace: Trace, results: Results, nodes: readonly Node[]) {
   const ids = new Map<Value, number>();
   const values: number[] = [];
   const dimensions: Dimension[] = [];

@@ -15,9 +15,10 @@ struct DeviceProperties {
   size_t shared_bytes = 99 << 10;  // that a block may ask for
   bool sm90a = false;         // this build's code for the device is that of sm_90a
   bool tf32 = false;          // the caller lets products of f32 round their operands to tf32
+  bool e4m3 = false;          // this build's code for the device has mma.sync of 8-bit floats (sm_89, sm_120)
 };
 
-// c (m, n) = a (m, k) b (k, n)
+// c (m, n) = a (m, k) b (k, n); of a gated product, which makes two such, n counts the columns of both.
 struct GemmShape {
   int64_t m = 0, n = 0, k = 0;
   DType a = DType::f32, b = DType::f32, c = DType::f32;
@@ -26,6 +27,7 @@ struct GemmShape {
   bool rowwise = false;         // a row of c must not depend on how many rows there are
   bool aligned = false;         // both operands: 16-byte addresses, rows of a multiple of 16 bytes
   size_t workspace_bytes = 0;   // for the sums of parts
+  bool gated = false;
 };
 
 enum class GemmKernel {
@@ -132,6 +134,12 @@ inline GemmChoice choose_gemm(const GemmShape& g, const DeviceProperties& device
 // Whether products of 8-bit floats, of more rows than few_rows, take wgmma: a tile that is not full costs less than weights that become numbers
 // one by one.
 inline bool takes_fp8_warpgroups(const DeviceProperties& device) { return device.capability == 90 && device.sm90a; }
+
+// Otherwise mma.sync where there is some (DeviceProperties::e4m3): 128 x 128 tiles where they give every multiprocessor one, else 64 x 64. What a row
+// becomes does not depend on that.
+inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& device) {
+  return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
+}
 
 // Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {

@@ -1,6 +1,6 @@
 // Matrices of 8-bit floats with a scale for each block (ops/fp8.h), and products with them.
 #pragma once
-#include "cuda/math.cuh"
+#include "cuda/gemm.cuh"
 #include "ops/fp8.h"
 
 namespace heddle {
@@ -46,9 +46,14 @@ struct Fp8Gemm {
   View bias;  // data may be null
   Out c;
   int64_t m, n, k;
+
+  // What becomes of sums.
+  __device__ Gemm end() const { return {x, x, bias, c, m, n, k, k, k, n, false, true, false}; }
 };
 // By wgmma, on sm_90a: x rounded, rows of both a multiple of 16 bytes at addresses of 16.
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g);
+// By mma.sync, on sm_89 and sm_120: the same, of at most 65535 * 64 rows.
+void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g);
 
 }  // namespace cuda
 }  // namespace heddle

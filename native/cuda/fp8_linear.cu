@@ -1,5 +1,5 @@
 // fp8_linear and its input's gradient: weights of 8-bit floats become numbers in registers, everywhere; where activations are rounded to
-// 8-bit floats as well, gemm_fp8_sm90.cu has tensor cores for both.
+// 8-bit floats as well, gemm_fp8_sm90.cu and, on sm_89 and sm_120, gemm_fp8_tensor.cu have tensor cores for both.
 #include "cuda/fp8.cuh"
 #include "cuda/gemm_tile.cuh"
 
@@ -151,13 +151,16 @@ void linear(const Node& n, Context& c) {
     const Grid grid{dim3(blocks_for(g.n, threads / warp_size)), dim3(threads)};
     return launch(c, name, grid, rounded ? fp8_few_rows_kernel<true> : fp8_few_rows_kernel<false>, g, aligned(g.w));
   }
-  if (rounded && aligned(g.w) && takes_fp8_warpgroups(static_cast<CudaAccelerator*>(c.accelerator)->properties())) return gemm_fp8_warpgroup(c, name, g);
+  const DeviceProperties& device = static_cast<CudaAccelerator*>(c.accelerator)->properties();
+  const bool tensor_cores = rounded && aligned(g.w);
+  if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
   in_strips(g.m, [&](int64_t row, int64_t rows) {
     Fp8Gemm part = g;
     part.m = rows;
     part.x.data = skip(g.x.data, g.x.type, row * g.k);
     if (rounded) part.rounded.q += row * g.rounded.ld, part.rounded.scale += row;
     part.c.data = const_cast<void*>(skip(g.c.data, g.c.type, row * g.n));
+    if (tensor_cores && device.e4m3) return gemm_fp8_tensor(c, name, part);
     const Grid grid{dim3(blocks_for(g.n, tiled::tile_n), blocks_for(rows, tiled::tile_m)), dim3(tiled::threads)};
     launch(c, name, grid, rounded ? fp8_gemm_kernel<true> : fp8_gemm_kernel<false>, part);
   });

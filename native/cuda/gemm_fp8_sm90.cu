@@ -4,20 +4,16 @@
 //
 // Both operands lie with the depth innermost: 8-bit wgmma takes no other way. A tile is 128 columns wide, so that one block's scale serves all of them.
 #include "cuda/fp8.cuh"
-#include "cuda/sm90_tiles.cuh"
-#include "cuda/tensor_map.h"
+#include "cuda/gemm_sm90.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int depth = fp8_block, consumers = 2, threads = (1 + consumers) * warpgroup;
+using namespace sm90;
 
-struct Tile {
-  static constexpr int m = 128, n = 128, stages = 6;
-  static constexpr int a_bytes = m * depth, stage_bytes = a_bytes + n * depth;
-  static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + group_bytes;  // the beginning is rounded up
-};
+constexpr int depth = fp8_block;
+using Tile = RingTile<128, 6, 128 * depth, 128 * depth>;
 
 __global__ void __launch_bounds__(threads, 1)
 tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Fp8Gemm g) {
@@ -25,20 +21,15 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [Tile::stages]);
   HEDDLE_SHARED(uint64_t, empty, [Tile::stages]);
-  unsigned char* ring = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
-  const int64_t tiles = ((g.m + Tile::m - 1) / Tile::m) * ((g.n + Tile::n - 1) / Tile::n), deep = blocks_of(g.k);
+  unsigned char* ring = ring_in(memory);
+  const int64_t tiles = tiles_of<Tile>(g.m, g.n), deep = blocks_of(g.k);
   Position<Tile::stages> at;
 
   if (threadIdx.x == 0) {
-    for (int s = 0; s < Tile::stages; ++s) {
-      ptx::init_barrier(&full[s], 1);
-      ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
-    }
-    ptx::fence_async();
     ptx::prefetch_map(&a_map);
     ptx::prefetch_map(&b_map);
   }
-  __syncthreads();
+  begin_ring(full, empty);
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();
@@ -59,7 +50,7 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
   ptx::take_registers<232>();
   constexpr int sums = Tile::n / 2;
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
-  const bool together = g.n % 2 == 0 && reinterpret_cast<uintptr_t>(g.c.data) % (g.c.type == DType::f32 ? 8 : 4) == 0;
+  float* own = reinterpret_cast<float*>(ring + Tile::stages * Tile::stage_bytes) + (consumer * 4 + warp) * end_floats;
   float sum[sums], total[sums];
   HEDDLE_UNROLL
   for (int r = 0; r < sums; ++r) sum[r] = 0;
@@ -88,21 +79,7 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
       HEDDLE_UNROLL
       for (int r = 0; r < sums; ++r) total[r] += scale[r / 2 % 2] * of_weight * sum[r];
     }
-
-    HEDDLE_UNROLL
-    for (int j = 0; j < Tile::n / 8; ++j) {
-      const int64_t column = place.column + 8 * j + lane % 4 * 2;
-      const bool both = column + 1 < g.n;
-      float bias[2] = {};
-      if (g.bias.data && column < g.n) {
-        bias[0] = g.bias[column];
-        if (both) bias[1] = g.bias[column + 1];
-      }
-      HEDDLE_UNROLL
-      for (int half = 0; half < 2; ++half)
-        if (row + 8 * half < g.m && column < g.n)
-          store_pair(g.c, (row + 8 * half) * g.n + column, total[4 * j + 2 * half] + bias[0], total[4 * j + 2 * half + 1] + bias[1], both, together);
-    }
+    end_sums<false>(g.end(), own, row - lane / 4, place.column, total);
   }
 #endif
 }
@@ -110,10 +87,7 @@ tensor_warpgroup_fp8_kernel(const __grid_constant__ CUtensorMap a_map, const __g
 }  // namespace
 
 void gemm_fp8_warpgroup(const Context& context, const char* name, const Fp8Gemm& g) {
-  const int64_t tiles = ((g.m + Tile::m - 1) / Tile::m) * ((g.n + Tile::n - 1) / Tile::n);
-  const int64_t most = static_cast<CudaAccelerator*>(context.accelerator)->properties().multiprocessors;
-  const Grid grid{dim3(static_cast<unsigned>(tiles < most ? tiles : most)), dim3(threads), Tile::bytes};
-  launch(context, name, grid, tensor_warpgroup_fp8_kernel, map_of_bytes(g.rounded.q, g.m, g.k, g.rounded.ld, Tile::m),
+  launch(context, name, grid_of<Tile>(context, g.m, g.n), tensor_warpgroup_fp8_kernel, map_of_bytes(g.rounded.q, g.m, g.k, g.rounded.ld, Tile::m),
          map_of_bytes(g.w.q, g.n, g.k, g.w.ld, Tile::n), g);
 }
 

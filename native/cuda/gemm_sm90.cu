@@ -6,52 +6,47 @@
 //
 // A stage's tile of an operand lies as the operand is stored, in lines of 128 bytes with the 128-byte swizzle: (rows, 64 depths), or
 // (64 depths, 64 rows) boxes side by side where the rows are innermost; the product's descriptors say which.
-#include "cuda/gemm.cuh"
-#include "cuda/sm90_tiles.cuh"
-#include "cuda/tensor_map.h"
+#include "cuda/gemm_sm90.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int depth = gemm_depth, consumers = 2, threads = (1 + consumers) * warpgroup;
+using namespace sm90;
+
+constexpr int depth = gemm_depth;
 constexpr int box_bytes = 64 * line_bytes;  // of 64 x 64 elements
 
-template <int tile_n, int stages_> struct Tile {
-  static constexpr int m = 128, n = tile_n, stages = stages_;
-  static constexpr int a_bytes = m / 64 * box_bytes, stage_bytes = a_bytes + n / 64 * box_bytes;
-  static constexpr size_t bytes = static_cast<size_t>(stages) * stage_bytes + group_bytes;  // the beginning is rounded up
-};
-using WideTile = Tile<256, 4>;
-using HalfTile = Tile<128, 6>;
+template <int tile_n, int stages> using Boxes = RingTile<tile_n, stages, 2 * box_bytes, tile_n / 64 * box_bytes>;
+using WideTile = Boxes<256, 4>;
+using HalfTile = Boxes<128, 6>;
 
-template <class T, bool a_transposed, bool b_transposed>
-__global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, Gemm g) {
+// Of a gated product, b_map is of boxes of half a tile's columns, and up_map like it: a tile has both factors' side by side.
+template <class T, bool a_transposed, bool b_transposed, bool gated>
+__global__ void __launch_bounds__(threads, 1)
+tensor_warpgroup_kernel(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map, const __grid_constant__ CUtensorMap up_map, Gemm g) {
 #if HEDDLE_SM90A
+  static_assert(!gated || b_transposed, "halves of lines");
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, full, [T::stages]);
   HEDDLE_SHARED(uint64_t, empty, [T::stages]);
-  unsigned char* ring = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
-  const int64_t tiles = ((g.m + T::m - 1) / T::m) * ((g.n + T::n - 1) / T::n), deep = (g.k + depth - 1) / depth;
+  unsigned char* ring = ring_in(memory);
+  const int64_t columns = gated ? 2 * g.n : g.n, tiles = tiles_of<T>(g.m, columns), deep = (g.k + depth - 1) / depth;
   Position<T::stages> at;
 
   if (threadIdx.x == 0) {
-    for (int s = 0; s < T::stages; ++s) {
-      ptx::init_barrier(&full[s], 1);
-      ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
-    }
-    ptx::fence_async();
     ptx::prefetch_map(&a_map);
     ptx::prefetch_map(&b_map);
+    if (gated) ptx::prefetch_map(&up_map);
   }
-  __syncthreads();
+  begin_ring(full, empty);
 
   if (threadIdx.x < warpgroup) {
     ptx::give_registers<40>();
     if (threadIdx.x != 0) return;
     for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
-      const Place place = place_of<T>(tile, g.m, g.n);
-      const int row = static_cast<int>(place.row), column = static_cast<int>(place.column);
+      const Place place = place_of<T>(tile, g.m, columns);
+      const int row = static_cast<int>(place.row), column = static_cast<int>(gated ? place.column / 2 : place.column);
       for (int64_t d = 0; d < deep; ++d, at.advance()) {
         const int k = static_cast<int>(d * depth);
         unsigned char *a_tile = ring + at.stage * T::stage_bytes, *b_tile = a_tile + T::a_bytes;
@@ -64,6 +59,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
         if (b_transposed) ptx::copy_box(b_tile, &b_map, k, column, &full[at.stage]);
         else
           for (int i = 0; i < T::n / 64; ++i) ptx::copy_box(b_tile + i * box_bytes, &b_map, column + 64 * i, k, &full[at.stage]);
+        if (gated) ptx::copy_box(b_tile + T::n / 2 * line_bytes, &up_map, k, column, &full[at.stage]);
       }
     }
     return;
@@ -71,7 +67,7 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
 
   ptx::take_registers<232>();
   const int consumer = threadIdx.x / warpgroup - 1, lane = threadIdx.x % warp_size, warp = threadIdx.x % warpgroup / warp_size;
-  const bool together = g.ldc % 2 == 0 && reinterpret_cast<uintptr_t>(g.c.data) % (g.c.type == DType::f32 ? 8 : 4) == 0;
+  float* own = reinterpret_cast<float*>(ring + T::stages * T::stage_bytes) + (consumer * 4 + warp) * end_floats;
   // What a descriptor's address grows by for the next 16 depths.
   constexpr int a_step = a_transposed ? 16 * line_bytes : 32, b_step = b_transposed ? 32 : 16 * line_bytes;
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -96,36 +92,23 @@ __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_kernel(const __gr
     HEDDLE_UNROLL
     for (int r = 0; r < T::n / 2; ++r) ptx::pin(sum[r]);
     if (lane == 0) ptx::arrive(&empty[before]);
-
-    const Place place = place_of<T>(tile, g.m, g.n);
-    HEDDLE_UNROLL
-    for (int j = 0; j < T::n / 8; ++j) {
-      const int64_t column = place.column + 8 * j + lane % 4 * 2;
-      const bool both = column + 1 < g.n;
-      float bias[2] = {};
-      if (g.bias.data && column < g.n) {
-        bias[0] = g.bias[column];
-        if (both) bias[1] = g.bias[column + 1];
-      }
-      HEDDLE_UNROLL
-      for (int half = 0; half < 2; ++half) {
-        const int64_t row = place.row + consumer * 64 + warp * 16 + half * 8 + lane / 4;
-        if (row < g.m && column < g.n) store_pair(g.c, row * g.ldc + column, sum[4 * j + 2 * half] + bias[0], sum[4 * j + 2 * half + 1] + bias[1], both, together, g.accumulate);
-      }
-    }
+    const Place place = place_of<T>(tile, g.m, columns);
+    end_sums<gated>(g, own, place.row + consumer * 64 + warp * 16, gated ? place.column / 2 : place.column, sum);
   }
 #endif
 }
 
 template <class T> void run(const Context& context, const char* name, const Gemm& g) {
-  const int64_t tiles = ((g.m + T::m - 1) / T::m) * ((g.n + T::n - 1) / T::n);
-  const int64_t most = static_cast<CudaAccelerator*>(context.accelerator)->properties().multiprocessors;
-  const Grid grid{dim3(static_cast<unsigned>(tiles < most ? tiles : most)), dim3(threads), T::bytes};
+  const Grid grid = grid_of<T>(context, g.m, g.gated() ? 2 * g.n : g.n);
   const CUtensorMap a = g.a_transposed ? map_of_matrix(g.a.data, g.k, g.m, g.lda, depth) : map_of_matrix(g.a.data, g.m, g.k, g.lda, T::m);
-  const CUtensorMap b = g.b_transposed ? map_of_matrix(g.b.data, g.n, g.k, g.ldb, T::n) : map_of_matrix(g.b.data, g.k, g.n, g.ldb, depth);
-  if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false>, a, b, g);
-  else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true>, a, b, g);
-  else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false>, a, b, g);
+  const auto right = [&](const View& b) {
+    return g.b_transposed ? map_of_matrix(b.data, g.n, g.k, g.ldb, g.gated() ? T::n / 2 : T::n) : map_of_matrix(b.data, g.k, g.n, g.ldb, depth);
+  };
+  const CUtensorMap b = right(g.b);
+  if (g.gated()) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, true>, a, b, right(g.ending.up), g);
+  else if (g.a_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, true, false, false>, a, b, b, g);
+  else if (g.b_transposed) launch(context, name, grid, tensor_warpgroup_kernel<T, false, true, false>, a, b, b, g);
+  else launch(context, name, grid, tensor_warpgroup_kernel<T, false, false, false>, a, b, b, g);
 }
 
 }  // namespace

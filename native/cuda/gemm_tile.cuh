@@ -74,7 +74,7 @@ __device__ inline void tile_product(int64_t k_begin, int64_t k_end, const Left& 
   HEDDLE_SHARED(float, b_tile, [tile_k][pitch]);
   const int tx = threadIdx.x % (tile_n / per_thread), ty = threadIdx.x / (tile_n / per_thread);
   // Sums of deep tiles are kept apart and then added up: over thousands of terms that is a few bits more.
-  constexpr bool apart = tile_k >= 64;
+  constexpr bool apart = tile_k >= 32;
   float sum[per_thread][per_thread] = {}, total[per_thread][per_thread] = {};
   for (int64_t k0 = k_begin; k0 < k_end; k0 += tile_k) {
     left.fill(a_tile, k0);

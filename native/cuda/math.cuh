@@ -119,6 +119,12 @@ __device__ inline Activated gelu_tanh(float x) {
 __device__ inline Activated activate(int activation, float x) {
   return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
 }
+// Those that end products too (not of the CPU's kernels): 3 relu, 4 its square. NaN stays NaN, as native/ops/unary.cc has it.
+__device__ inline float activated(int activation, float x) {
+  if (activation < 3) return activate(activation, x).value;
+  const float positive = x <= 0.0f ? 0.0f : x;
+  return activation == 3 ? positive : positive * positive;
+}
 
 }  // namespace cuda
 }  // namespace heddle

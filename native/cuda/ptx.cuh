@@ -2,7 +2,16 @@
 // NVIDIA's "Parallel Thread Execution ISA"; test/emulator holds each fragment layout against its tables.
 #pragma once
 #include "cuda/launch.cuh"
+#include "ops/fp8.h"
 #include "runtime/tensor.h"
+
+// HEDDLE_E4M3: whether the code being compiled may multiply 8-bit floats by mma.sync: kernels of it are empty elsewhere. sm_90 and sm_100 take the PTX and
+// make products of f16 of it, with registers spilled.
+#if HEDDLE_EMULATED || (defined(__CUDA_ARCH__) && (__CUDA_ARCH__ == 890 || __CUDA_ARCH__ >= 1200))
+#define HEDDLE_E4M3 1
+#else
+#define HEDDLE_E4M3 0
+#endif
 
 namespace heddle {
 namespace cuda {
@@ -176,6 +185,39 @@ __device__ inline void mma_tf32(float (&c)[4], const uint32_t (&a)[4], const uin
   });
 #else
   asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+
+// mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 (9.7.14.5.10): c (16, 8) += a (16, 32) b (32, 8) of bytes in e4m3. With g = lane / 4 and
+// t = lane % 4: a0 holds (g, 4t..4t + 3), a1 (g + 8, 4t..), a2 (g, 4t + 16..), a3 (g + 8, 4t + 16..); b0 holds rows 4t.. and b1 rows 4t + 16.. of
+// b's column g; c as in mma_bf16. Tensor cores may keep fewer bits of such sums than f32 has, which they have here.
+__device__ inline void mma_e4m3(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  struct Lane {
+    float* c;
+    const uint32_t *a, *b;
+  } mine{c, a, b};
+  emulator::collective(all_threads, "mma.sync.e4m3", 0, &mine, [](void** lanes, uint32_t mask) {
+    if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
+    float left[16][32], right[32][8];
+    for (int i = 0; i < 32; ++i) {
+      const Lane& lane = *static_cast<Lane*>(lanes[i]);
+      for (int e = 0; e < 4; ++e) {
+        const auto byte = [&](uint32_t word) { return e4m3_to_float(static_cast<uint8_t>(word >> 8 * e)); };
+        for (int r = 0; r < 4; ++r) left[i / 4 + r % 2 * 8][4 * (i % 4) + r / 2 * 16 + e] = byte(lane.a[r]);
+        for (int r = 0; r < 2; ++r) right[4 * (i % 4) + r * 16 + e][i / 4] = byte(lane.b[r]);
+      }
+    }
+    for (int i = 0; i < 32; ++i)
+      for (int e = 0; e < 4; ++e) {
+        float& sum = static_cast<Lane*>(lanes[i])->c[e];
+        for (int k = 0; k < 32; ++k) sum += left[i / 4 + e / 2 * 8][k] * right[k][2 * (i % 4) + e % 2];
+      }
+  });
+#elif HEDDLE_E4M3
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif

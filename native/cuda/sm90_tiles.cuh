@@ -1,4 +1,4 @@
-// What the products of sm_90a share: the order of tiles, positions in a ring of stages, pairs of sums on their way to memory.
+// What the products of sm_90a share: the order of tiles, positions in a ring of stages.
 #pragma once
 #include "cuda/math.cuh"
 #include "cuda/ptx_sm90.cuh"
@@ -28,34 +28,6 @@ template <int stages> struct Position {
     if (++stage == stages) stage = 0, parity ^= 1;
   }
 };
-
-#if HEDDLE_SM90A
-// Two neighbouring elements of a row of c, added to what is there (f32) where `add` says so.
-__device__ inline void store_pair(const Out& out, int64_t at, float first, float second, bool both, bool together, bool add = false) {
-  if (out.type == DType::f32) {
-    float* c = static_cast<float*>(out.data) + at;
-    if (add) {
-      first += c[0];
-      if (both) second += c[1];
-    }
-    if (together && both) {
-      *reinterpret_cast<float2*>(c) = float2{first, second};
-    } else {
-      c[0] = first;
-      if (both) c[1] = second;
-    }
-  } else {
-    uint16_t* c = static_cast<uint16_t*>(out.data) + at;
-    const uint16_t low = float_to_bf16(first), high = float_to_bf16(second);
-    if (together && both) {
-      *reinterpret_cast<uint32_t*>(c) = low | static_cast<uint32_t>(high) << 16;
-    } else {
-      c[0] = low;
-      if (both) c[1] = high;
-    }
-  }
-}
-#endif
 
 }  // namespace cuda
 }  // namespace heddle

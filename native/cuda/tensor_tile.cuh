@@ -30,6 +30,11 @@ template <int columns> __device__ inline void load_left(uint32_t (&to)[4], const
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;
   ptx::load_matrices<false>(to, tile + swizzled<columns / piece>(row + matrix % 2 * 8 + lane % 8, (k + matrix / 2 * 8) / piece));
 }
+// The same of a tile (depth, rows).
+template <int columns> __device__ inline void load_left_turned(uint32_t (&to)[4], const uint16_t* tile, int row, int k) {
+  const int lane = threadIdx.x % warp_size, matrix = lane / 8;
+  ptx::load_matrices<true>(to, tile + swizzled<columns / piece>(k + matrix / 2 * 8 + lane % 8, (row + matrix % 2 * 8) / piece));
+}
 // Two fragments of the right operand: columns [n, n + 8) and [n + 8, n + 16), depths [k, k + 16), of a tile (columns, depth).
 template <int columns> __device__ inline void load_right(uint32_t (&first)[2], uint32_t (&second)[2], const uint16_t* tile, int n, int k) {
   const int lane = threadIdx.x % warp_size, matrix = lane / 8;

@@ -20,7 +20,7 @@ inline std::string gemm_key(const GemmShape& g) {
   while (m < g.m) m *= 2;
   std::string key = std::to_string(m) + " " + std::to_string(g.n) + " " + std::to_string(g.k);
   for (const DType type : {g.a, g.b, g.c}) key += std::string(" ") + dtype_name(type);
-  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "");
+  return key + (g.a_transposed ? " T" : " N") + (g.b_transposed ? "T" : "N") + (g.accumulate ? "+" : "") + (g.gated ? "*" : "");
 }
 
 inline std::string variant_name(const GemmChoice& c) {

@@ -1,6 +1,6 @@
 // The runtime library of emulated devices. Streams run when they are waited for, so that whatever is taken back too early shows.
 //
-// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_90: one of compute capability 9.0, not 8.0; old-driver: a driver too old for this build;
+// HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_89, sm_90: one of that compute capability, not 8.0; old-driver: a driver too old for this build;
 // old-device: a device that it has no kernels for.
 #include <chrono>
 #include <cstdlib>
@@ -46,7 +46,7 @@ std::string setting() {
 
 int device_count() {
   const std::string value = setting();
-  if (value == "old-device" || value == "sm_90") return 1;
+  if (value == "old-device" || value == "sm_89" || value == "sm_90") return 1;
   return value.size() == 1 && value[0] >= '1' && value[0] <= '8' ? value[0] - '0' : 0;
 }
 
@@ -82,7 +82,7 @@ void enqueue(cudaStream_t stream, Work work) {
 
 cudaError_t function_attributes(cudaFuncAttributes* a) {
   if (setting() == "old-device") return cudaErrorNoKernelImageForDevice;
-  a->binaryVersion = setting() == "sm_90" ? 90 : 80;
+  a->binaryVersion = setting() == "sm_90" ? 90 : setting() == "sm_89" ? 89 : 80;
   return cudaSuccess;
 }
 
@@ -113,7 +113,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
   *p = cudaDeviceProp{};
   std::strcpy(p->name, "emulated (no hardware)");
   p->totalGlobalMem = device_bytes;
-  p->major = setting() == "old-device" ? 6 : setting() == "sm_90" ? 9 : 8, p->minor = 0, p->multiProcessorCount = 4;
+  p->major = setting() == "old-device" ? 6 : setting() == "sm_90" ? 9 : 8, p->minor = setting() == "sm_89" ? 9 : 0, p->multiProcessorCount = 4;
   p->sharedMemPerBlockOptin = device_shared_bytes();
   return cudaSuccess;
 }

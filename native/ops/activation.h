@@ -27,9 +27,19 @@ inline Activated gelu_tanh(double x) {
   return {0.5 * x * (1 + t), 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * c * (1 + 3 * 0.044715 * x * x)};
 }
 
-// The `activation` attribute of glu.
+// max(x, 0), and its square (So et al. 2021, "Primer").
+inline Activated relu(double x) { return {x > 0 || std::isnan(x) ? x : 0, x > 0 ? 1.0 : 0.0}; }
+inline Activated squared_relu(double x) { return {relu(x).value * relu(x).value, 2 * relu(x).value}; }
+
+// The `activation` attribute of glu (0 to 2) and of linear_activation.
 inline Activated activate(int64_t activation, double x) {
-  return activation == 0 ? silu(x) : activation == 1 ? gelu_tanh(x) : gelu_erf(x);
+  switch (activation) {
+    case 0: return silu(x);
+    case 1: return gelu_tanh(x);
+    case 2: return gelu_erf(x);
+    case 3: return relu(x);
+    default: return squared_relu(x);
+  }
 }
 
 }  // namespace heddle

@@ -1,14 +1,12 @@
 // y = x W^T + bias with W (M, K) as PyTorch stores it, or y = x W with W (K, M) as GPT-2's Conv1D does (transposed).
 // W may be quantised. With the attribute int8, x is rounded to 8 bits by groups first (ops/quant.h): what kernels that
 // multiply integers compute. With the attribute bf16, x is rounded to bf16 first: what pairs of bf16 multiply.
+#include "ops/linear.h"
+
 #include "ops/check.h"
-#include "ops/reference.h"
 
 namespace heddle {
 namespace {
-
-// The axis of w that holds M (outputs); the other one holds K.
-int output_axis(bool transposed) { return transposed ? 1 : 0; }
 
 // x (N, K), w, bias? (M) -> y (N, M). y may be f32 with a bf16 x: logits are wanted in full precision.
 void check_linear(const Node& n) {
@@ -42,13 +40,15 @@ Row rounded_bf16(const Tensor& x) {
   return rows;
 }
 
-void linear(const Node& n) {
-  const Tensor &x = n.in[0], &w = n.in[1], &y = n.out[0];
-  const int64_t N = x.shape[0], K = x.shape[1], M = y.shape[1];
+}  // namespace
+
+Row linear_sums(const Node& n, const Tensor& w, const Tensor* bias_of) {
+  const Tensor& x = n.in[0];
+  const int64_t N = x.shape[0], K = x.shape[1], M = w.shape[output_axis(n.attr_flag("transposed"))];
   const Row xs = n.attr_flag("int8") ? rounded(x) : n.attr_flag("bf16") ? rounded_bf16(x) : load_all(x);
   Row sum(static_cast<size_t>(N * M));
-  if (n.has_input(2)) {
-    const Row bias = load_all(n.in[2]);
+  if (bias_of) {
+    const Row bias = load_all(*bias_of);
     for (int64_t i = 0; i < N * M; ++i) sum[i] = bias[i % M];
   }
   if (n.attr_flag("transposed")) {
@@ -65,20 +65,10 @@ void linear(const Node& n) {
       for (int64_t i = 0; i < N; ++i) sum[i * M + m] += dot(xs.data() + i * K, row.data(), K);
     }
   }
-  store_row(y, 0, sum);
+  return sum;
 }
 
-// dy (N, M), w -> dx (N, K)
-void check_linear_backward_input(const Node& n) {
-  Check c("linear_backward_input", n, 2, 2, 1, 1);
-  const Operand dy = c.in(0, "dy"), w = c.in(1, "w"), dx = c.out(0, "dx");
-  const int m = output_axis(c.attr_flag("transposed"));
-  c.rank(dy, 2), c.dtype(dy, activation_types);
-  c.rank(w, 2), c.dtype(w, weight_types), c.same_dim(dy, 1, w, m);
-  c.dtype(dx, activation_types), c.shape(dx, {dy.shape()[0], w.shape()[1 - m]});
-}
-
-void linear_backward_input(const Node& n) {
+Row linear_backward_input_sums(const Node& n) {
   const Tensor &dy = n.in[0], &w = n.in[1], &dx = n.out[0];
   const int64_t N = dy.shape[0], M = dy.shape[1], K = dx.shape[1];
   const Row dys = load_all(dy);
@@ -97,8 +87,24 @@ void linear_backward_input(const Node& n) {
         for (int64_t k = 0; k < K; ++k) sum[i * K + k] += dys[i * M + m] * row[k];
     }
   }
-  store_row(dx, 0, sum);
+  return sum;
 }
+
+namespace {
+
+void linear(const Node& n) { store_row(n.out[0], 0, linear_sums(n, n.in[1], n.has_input(2) ? &n.in[2] : nullptr)); }
+
+// dy (N, M), w -> dx (N, K)
+void check_linear_backward_input(const Node& n) {
+  Check c("linear_backward_input", n, 2, 2, 1, 1);
+  const Operand dy = c.in(0, "dy"), w = c.in(1, "w"), dx = c.out(0, "dx");
+  const int m = output_axis(c.attr_flag("transposed"));
+  c.rank(dy, 2), c.dtype(dy, activation_types);
+  c.rank(w, 2), c.dtype(w, weight_types), c.same_dim(dy, 1, w, m);
+  c.dtype(dx, activation_types), c.shape(dx, {dy.shape()[0], w.shape()[1 - m]});
+}
+
+void linear_backward_input(const Node& n) { store_row(n.out[0], 0, linear_backward_input_sums(n)); }
 
 // dy (N, M), x (N, K) -> dw f32, in the layout of w
 void check_linear_backward_weight(const Node& n) {

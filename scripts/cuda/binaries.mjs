@@ -38,6 +38,7 @@ export const instructions = {
   mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.bf16\b/g },
   "mma.tf32": { opcode: 0x23c, kind: (at10) => at10 === 8, ptx: /\bmma\.sync\.\S*\.f32\.tf32\b/g },
   "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },
+  "mma.e4m3": { opcode: 0x27a, ptx: /\bmma\.sync\.\S*\.f32\.e4m3\b/g }, // QMMA
   ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
   "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
   tma: { opcode: 0x5b4, ptx: /\bcp\.async\.bulk\.tensor\b/g },

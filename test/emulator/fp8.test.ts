@@ -1,16 +1,17 @@
-// A model of 8-bit floats on an emulated device of compute capability 9.0, whose products are wgmma's, beside the CPU.
+// A model of 8-bit floats on emulated devices of compute capability 9.0, whose products are wgmma's, and 8.9, whose are mma.sync's, beside the CPU.
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { afterAll, expect, test, vi } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Device } from "../../lib/graph/index.ts";
 import { makeFp8 } from "../formats/fp8-folder.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 
-beforeAll(() => void vi.stubEnv("HEDDLE_EMULATE_CUDA", "sm_90"));
 afterAll(() => void vi.unstubAllEnvs());
 
-test.each(["f32", "int8"] as const)("logits are the CPU's, activations %s", async (quantizedActivations) => {
+const cases = ["sm_89", "sm_90"].flatMap((device) => (["f32", "int8"] as const).map((type) => [device, type] as const));
+test.each(cases)("logits are the CPU's on %s, activations %s", async (emulated, quantizedActivations) => {
+  vi.stubEnv("HEDDLE_EMULATE_CUDA", emulated);
   const folder = join(temporaryFolder(), "model");
   const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
   await using made = tinyModel({ device: new Device(1) }, sizes);

@@ -187,6 +187,58 @@ void test_round_tf32(Device& device) {
   expect(ok, "cvt.rna.tf32.f32");
 }
 
+// The .e4m3 fragments of mma.m16n8k32, by byte (9.7.14.5.10); c's are those of the other types.
+__device__ inline Place place_a_e4m3(int lane, int i) {  // i in 0..15
+  const int row = (i >= 0 && i < 4) || (i >= 8 && i < 12) ? lane >> 2 : (lane >> 2) + 8;
+  return {row, i < 8 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16};
+}
+__device__ inline Place place_b_e4m3(int lane, int i) {  // i in 0..7
+  return {i < 4 ? lane % 4 * 4 + (i & 3) : lane % 4 * 4 + (i & 3) + 16, lane >> 2};
+}
+
+__global__ void mma_e4m3_once(const uint8_t* a, const uint8_t* b, float* c) {  // (16, 32), (32, 8), (16, 8)
+  const int lane = static_cast<int>(threadIdx.x);
+  uint32_t left[4] = {}, right[2] = {};
+  float sum[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 16; ++i) left[i / 4] |= static_cast<uint32_t>(a[place_a_e4m3(lane, i).row * 32 + place_a_e4m3(lane, i).column]) << 8 * (i % 4);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 8; ++i) right[i / 4] |= static_cast<uint32_t>(b[place_b_e4m3(lane, i).row * 8 + place_b_e4m3(lane, i).column]) << 8 * (i % 4);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) sum[i] = c[place_c(lane, i).row * 8 + place_c(lane, i).column];
+  ptx::mma_e4m3(sum, left, right);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) c[place_c(lane, i).row * 8 + place_c(lane, i).column] = sum[i];
+}
+void test_mma_e4m3() {
+#if HEDDLE_EMULATED
+  setenv("HEDDLE_EMULATE_CUDA", "sm_89", 1);
+#endif
+  Device device;
+  if (!static_cast<CudaAccelerator*>(device.accelerator.get())->properties().e4m3) {
+    std::printf("mma of e4m3: NOT RUN, it needs a device of compute capability 8.9 or 12.0 and code for it\n");
+    return;
+  }
+  std::mt19937 random(5);
+  Shared<uint8_t> a(device, 16 * 32), b(device, 32 * 8);
+  Shared<float> c(device, 16 * 8);
+  // Multiples of 2^-9 up to 1/8, of either sign: a place mistaken for another shows by far more than the few bits that hardware may drop.
+  for (auto* bytes : {&a.host, &b.host})
+    for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 33);
+  for (auto& v : c.host) v = static_cast<float>(random() % 9) - 4;
+  const std::vector<float> before = c.host;
+  launch(device.context, "mma.e4m3", {1, 32}, mma_e4m3_once, a.to_device(), b.to_device(), c.to_device());
+  c.back();
+  double worst = 0;
+  for (size_t i = 0; i < 16; ++i)
+    for (size_t j = 0; j < 8; ++j) {
+      double want = before[i * 8 + j];
+      for (size_t k = 0; k < 32; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 32 + k])) * e4m3_to_float(b.host[k * 8 + j]);
+      worst = std::fmax(worst, std::fabs(want - c.host[i * 8 + j]));
+    }
+  expect(worst < 1e-3, "mma.m16n8k32.e4m3: the product");  // 13 bits after the point of the largest term, 4, are 5e-4
+}
+
 // Figures 89 to 91: .s8 fragments of mma.m16n8k16; c's are those of the other types.
 __device__ inline Place place_a_int8(int lane, int i) {  // i in 0..7
   return {i < 4 ? lane >> 2 : (lane >> 2) + 8, lane % 4 * 4 + (i & 3)};
@@ -576,6 +628,7 @@ int main() {
     test_cp_async(device);
     test_conversions(device);
     test_e4m3(device);
+    test_mma_e4m3();
     test_sm90();
   } catch (const std::exception& e) {
     std::printf("FAILED %s\n", e.what());

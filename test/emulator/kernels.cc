@@ -101,6 +101,22 @@ Builder linear(DType type, int64_t N, int64_t K, int64_t M, bool transposed) {
   return b;
 }
 
+// Products with what follows them: every activation, something added, a gate; what is kept for a backward pass, and biases, or neither.
+Builder ended(DType type, int64_t N, int64_t K, int64_t M) {
+  Builder b;
+  const int x = b.floats(type, {N, K}), w = b.floats(type, {M, K}), up = b.floats(type, {M, K}), onto = b.floats(type, {N, M});
+  const int bias = b.floats(DType::f32, {M}), up_bias = b.floats(DType::f32, {M}), dy = b.floats(type, {N, M}), dx = b.floats(type, {N, K});
+  const auto y = [&] { return b.value(type, {N, M}); };
+  for (int activation = 0; activation < 5; ++activation)
+    b.node("linear_activation", {x, w, activation % 2 ? bias : -1}, activation % 2 ? std::vector<int>{y()} : std::vector<int>{y(), y()},
+           {{"transposed", 0}, {"activation", activation}});
+  b.node("linear_add", {x, w, bias, onto}, {y()}, {{"transposed", 0}});
+  b.node("linear_glu", {x, w, up, bias, up_bias}, {y(), y(), y()}, {{"transposed", 0}, {"activation", 0}});
+  b.node("linear_glu", {x, w, up, -1, -1}, {y()}, {{"transposed", 0}, {"activation", 2}});
+  b.node("linear_backward_input_add", {dy, w, dx}, {b.value(type, {N, K})}, {{"transposed", 0}});
+  return b;
+}
+
 Builder norms(int64_t rows, int64_t C) {
   Builder b;
   const int x = b.floats(DType::f32, {rows, C}), r = b.floats(DType::f32, {rows, C}), w = b.floats(DType::f32, {C}), bias = b.floats(DType::f32, {C});
@@ -272,6 +288,10 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},
       {"linear bf16, parts of the weight's gradient", linear(DType::bf16, 1090, 24, 16, false)},
       {"linear bf16, parts of large tiles", linear(DType::bf16, 72, 1544, 80, false)},
+      {"ended f32", ended(DType::f32, 70, 37, 66)},              {"ended f32, few rows", ended(DType::f32, 3, 70, 20)},
+      {"ended f32, parts", ended(DType::f32, 20, 1100, 30)},     {"ended bf16, few rows", ended(DType::bf16, 2, 264, 24)},
+      {"ended bf16", ended(DType::bf16, 72, 208, 88)},           {"ended bf16, odd columns", ended(DType::bf16, 40, 72, 37)},
+      {"ended bf16, parts", ended(DType::bf16, 24, 1096, 40)},   {"ended bf16, parts of large tiles", ended(DType::bf16, 72, 1544, 80)},
       {"norms", norms(11, 300)},                                 {"attention", attention(DType::f32, 37, 4, 2, 20, 0)},
       {"attention, window", attention(DType::f32, 40, 2, 2, 70, 5)},         {"cached attention", cached(300, 40, 3)},
       {"cached attention, parts in one block", cached(300, 40, 5)},
@@ -299,6 +319,8 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
       {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
       {"sm_90: added to what is there", logprob(300, 264, 140)},
+      {"sm_90 ended: wide tiles", ended(DType::bf16, 300, 328, 264)},
+      {"sm_90 ended: half tiles, odd columns", ended(DType::bf16, 260, 136, 67)},
       {"sm_90 fp8", fp8(DType::f32, 300, 1104, 264)},            {"sm_90 fp8, bf16, odd columns", fp8(DType::bf16, 140, 272, 131)},
       {"sm_90 fp8, few rows", fp8(DType::f32, 3, 272, 20)},
       {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
@@ -316,7 +338,14 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"tf32: large tiles", linear(DType::f32, 132, 44, 200, false)}, {"tf32: large tiles, transposed", linear(DType::f32, 200, 132, 76, true)},
       {"tf32: rows of no whole pieces", linear(DType::f32, 20, 37, 66, false)},
       {"tf32: parts", linear(DType::f32, 24, 1100, 40, false)}, {"tf32: parts of the weight's gradient", linear(DType::f32, 1090, 24, 16, false)},
+      {"tf32 ended", ended(DType::f32, 40, 72, 56)},             {"tf32 ended, large tiles", ended(DType::f32, 132, 44, 200)},
+      {"tf32 ended, parts", ended(DType::f32, 24, 1100, 40)},
       {"tf32: parts of large tiles", linear(DType::f32, 72, 1544, 80, false)},
+  };
+  // Products of 8-bit floats by mma.sync: tiles of either size, a ring that turns, columns and rows of no whole tile.
+  const std::vector<std::pair<const char*, Builder>> on_sm89 = {
+      {"sm_89 fp8", fp8(DType::f32, 70, 400, 140)}, {"sm_89 fp8, large tiles, bf16", fp8(DType::bf16, 270, 784, 200)},
+      {"sm_89 fp8, odd columns", fp8(DType::f32, 9, 144, 67)},
   };
   int failed = 0;
   const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
@@ -339,6 +368,8 @@ int run_all(const std::string& beginning, bool first_failure) {
     setenv("HEDDLE_EMULATE_CUDA", "1", 1);
     run_on(open_cuda(0), order, everywhere);
     run_on(open_cuda(0, true), order, allowing_tf32);
+    setenv("HEDDLE_EMULATE_CUDA", "sm_89", 1);
+    run_on(open_cuda(0), order, on_sm89);
     setenv("HEDDLE_EMULATE_CUDA", "sm_90", 1);
     run_on(open_cuda(0), order, on_sm90);
     if (failed) break;

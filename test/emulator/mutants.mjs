@@ -8,12 +8,13 @@ import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { root } from "../../scripts/testing.mjs";
 import { attention } from "./mutants/attention.mjs";
+import { endings } from "./mutants/endings.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
-const mutants = [...products, ...attention, ...warpgroups, ...fp8, ...others];
+const mutants = [...products, ...attention, ...warpgroups, ...fp8, ...endings, ...others];
 
 // The cases of emulator_kernels that run a file's kernels.
 const casesOf = {
@@ -22,6 +23,7 @@ const casesOf = {
   "gemm_tf32.cu": "tf32:",
   "gemm_sm90.cu": "sm_90:",
   "gemm_fp8_sm90.cu": "sm_90 fp8",
+  "gemm_fp8_tensor.cu": "sm_89 fp8",
   "fp8_linear.cu": "fp8",
   "tensor_map.cu": "sm_90:",
   "attention_sm90.cu": "sm_90 attention",
@@ -45,11 +47,15 @@ const headers = {
   "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],
   "fp8.cuh": ["fp8_linear.cu", "fp8"],
   "gemm.cuh": ["gemm.cu", "linear f32"],
+  "gemm_sm90.cuh": ["gemm_sm90.cu", "sm_90:"],
+  "gemm_end.cuh": ["gemm_tensor.cu", "ended bf16"],
+  "gemm_multistage.cuh": ["gemm_tensor.cu", "linear bf16"],
   "tensor_tile.cuh": ["gemm_tensor.cu", "linear bf16"],
   "quant.cuh": ["gemm.cu", "quantised"],
 };
-/** Where a mistake shows: the file it is in, one that the mistake names, or the header's own. */
-const placeOf = (file, named) => (named ? [named, casesOf[named]] : (headers[file] ?? [file, casesOf[file]]));
+/** Where a mistake shows: the file it is in, one that the mistake names, maybe with cases, or the header's own. */
+const placeOf = (file, named, cases) =>
+  named ? [named, cases ?? casesOf[named]] : (headers[file] ?? [file, casesOf[file]]);
 
 const build = join(root, ".cmake", "races");
 const database = join(build, "compile_commands.json");
@@ -110,7 +116,9 @@ const textOf = (file) => readFileSync(join(root, "native", "cuda", file), "utf8"
 let survived = 0;
 
 /** The same build without a mistake must pass, or a mistake's being noticed would say nothing. */
-const controls = new Map(chosen.map(([, file, , , named]) => [`${file} ${named}`, [file, ...placeOf(file, named)]]));
+const controls = new Map(
+  chosen.map(([, file, , , named, cases]) => [`${file} ${named} ${cases}`, [file, ...placeOf(file, named, cases)]]),
+);
 async function control(work, file, source, beginning) {
   const { status, stdout } = await run(await linkMutant(work, source, file, textOf(file)), [beginning, "first"]);
   if (status === 0) return;
@@ -118,13 +126,13 @@ async function control(work, file, source, beginning) {
   survived += 1;
 }
 
-async function plant(work, name, file, from, to, named) {
+async function plant(work, name, file, from, to, named, cases) {
   if (!textOf(file).includes(from)) {
     console.error(`STALE     ${name}: ${file} has no such lines any more`);
     survived += 1;
     return;
   }
-  const [source, beginning] = placeOf(file, named);
+  const [source, beginning] = placeOf(file, named, cases);
   const program = await linkMutant(
     work,
     source,

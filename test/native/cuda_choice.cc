@@ -173,6 +173,13 @@ void test_candidates() {
 void test_attention() {
   expect("8-bit floats, H100", takes_fp8_warpgroups(h100));
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("8-bit floats elsewhere", !takes_fp8_warpgroups(d));
+  expect("8-bit floats by mma.sync: a tile for each multiprocessor", fp8_takes_large_tiles(2048, 1408, rtx5090));
+  expect("8-bit floats by mma.sync: fewer", !fp8_takes_large_tiles(2048, 1280, rtx5090) && !fp8_takes_large_tiles(64, 1 << 20, rtx5090));
+  // A gated product's columns are those of both factors.
+  GemmShape gated = product(2048, 2 * 5632, 2048), single = product(2048, 2 * 5632, 2048);
+  gated.gated = true;
+  expect("a gated product", choose_gemm(gated, h100), choose_gemm(single, h100));
+  expect("its own measurements", gemm_key(gated) != gemm_key(single));
   expect("attention, H100", attention_takes_warpgroups(128, 4096, h100) && attention_takes_warpgroups(64, 128, h100) && attention_takes_warpgroups(72, 200, h100));
   expect("heads of 256, H100", attention_takes_warpgroups(256, 4096, h100) && !attention_gradients_take_warpgroups(256, 4096, h100));
   expect("gradients, H100", attention_gradients_take_warpgroups(128, 4096, h100) && attention_gradients_take_warpgroups(40, 128, h100));

@@ -33,6 +33,9 @@ const wantedType = (_: unknown, __: unknown, [type]: readonly TensorType[]) => [
 ];
 const backwardInput = defineOp({ name: "linear_backward_input", infer: wantedType });
 const backwardWeight = defineOp({ name: "linear_backward_weight", infer: wantedType });
+// Made by lib/graph/fuse-endings.ts alone.
+for (const name of ["linear_activation", "linear_add", "linear_glu", "linear_backward_input_add"])
+  defineOp({ name, infer: wantedType });
 const columnSumNode = defineOp({
   name: "column_sum",
   infer: ([dy]) => [{ dtype: "f32", shape: [needFloat("column_sum", "dy", dy, 2).dim(1)] }],

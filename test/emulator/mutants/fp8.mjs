@@ -81,4 +81,29 @@ export const fp8 = [
   ],
   ["fp8: a scale a row", "fp8.cuh", "scale[(row >> shift) * row_step", "scale[row * row_step"],
   ["fp8: half of each number", "fp8.cuh", "* 256.0f", "* 128.0f"],
+  ["fp8 by mma.sync: sums go on into the next stage", "gemm_fp8_tensor.cu", ", sum[i][j][e] = 0;", ";"],
+  [
+    "fp8 by mma.sync: activations have the scales of the first block",
+    "gemm_fp8_tensor.cu",
+    "g.rounded.scale_at(row, t * fp8_block)",
+    "g.rounded.scale_at(row, 0)",
+  ],
+  [
+    "fp8 by mma.sync: weights have the scales of the first block",
+    "gemm_fp8_tensor.cu",
+    "g.w.scale_at(column0, t * fp8_block)",
+    "g.w.scale_at(column0, 0)",
+  ],
+  [
+    "fp8 by mma.sync: scales of the other rows",
+    "gemm_fp8_tensor.cu",
+    "half * 8 + lane / 4;",
+    "(1 - half) * 8 + lane / 4;",
+  ],
+  [
+    "fp8 by mma.sync: depths are counted in elements",
+    "gemm_fp8_tensor.cu",
+    "g.m, g.n, 0, g.k / 2}",
+    "g.m, g.n, 0, g.k / 4}",
+  ],
 ];

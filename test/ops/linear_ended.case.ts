@@ -1,0 +1,114 @@
+import { activationTypes, float, type OpCase, type OpFile, out } from "./harness.ts";
+
+/** rows, inputs, outputs: single rows, odd sizes around every tile, depths that are cut into parts. */
+const shapes = [
+  [1, 1, 1],
+  [1, 576, 65],
+  [3, 65, 17],
+  [16, 128, 96],
+  [24, 1096, 40],
+  [67, 129, 65],
+  [130, 264, 136],
+  [72, 1544, 80],
+] as const;
+
+const cases: OpCase[] = shapes.flatMap(([n, k, m]) =>
+  activationTypes.flatMap((type): OpCase[] => {
+    const label = `${type} (${n}, ${k}) to ${m}`;
+    const [x, w, y] = [float(type, [n, k]), float(type, [m, k]), out(type, n, m)];
+    const bias = m % 2 ? float("f32", [m]) : undefined;
+    const symbolic = n > 1 ? { symbolic: n } : {};
+    return [
+      ...[0, 1, 2, 3, 4].map((activation) => ({
+        op: "linear_activation",
+        label: `${label}, activation ${activation}`,
+        inputs: [x, w, bias],
+        attributes: { transposed: 0, activation },
+        outputs: activation % 2 ? [y] : [y, y],
+        ...symbolic,
+      })),
+      {
+        op: "linear_activation",
+        label: `${label}, transposed`,
+        inputs: [x, float(type, [k, m]), bias],
+        attributes: { transposed: 1, activation: 1 },
+        outputs: [y],
+      },
+      {
+        op: "linear_add",
+        label,
+        inputs: [x, w, bias, float(type, [n, m])],
+        attributes: { transposed: 0 },
+        outputs: [y],
+        ...symbolic,
+      },
+      ...[0, 2].map((activation) => ({
+        op: "linear_glu",
+        label: `${label}, activation ${activation}`,
+        inputs: [x, w, w, bias, activation ? bias : undefined],
+        attributes: { transposed: 0, activation },
+        outputs: activation ? [y, y, y] : [y],
+        ...symbolic,
+      })),
+      {
+        op: "linear_backward_input_add",
+        label,
+        inputs: [y, w, float(type, [n, k])].map((o) => o && float(o.dtype as typeof type, [...o.shape])),
+        attributes: { transposed: 0 },
+        outputs: [out(type, n, k)],
+        ...symbolic,
+      },
+    ];
+  }),
+);
+
+export default {
+  cases: [
+    ...cases,
+    {
+      op: "linear_glu",
+      label: "f32 rounded to bf16, rowwise",
+      inputs: [float("f32", [11, 96]), float("bf16", [34, 96]), float("bf16", [34, 96])],
+      attributes: { transposed: 0, rowwise: 1, bf16: 1, activation: 0 },
+      outputs: [out("f32", 11, 34)],
+    },
+  ],
+  failures: [
+    {
+      op: "linear_glu",
+      label: "an up of another width",
+      inputs: [float("f32", [2, 4]), float("f32", [3, 4]), float("f32", [5, 4])],
+      attributes: { transposed: 0, activation: 0 },
+      outputs: [out("f32", 2, 3)],
+      code: "SHAPE_MISMATCH",
+      message: /^linear_glu: shape of up is \(5, 4\), /,
+    },
+    {
+      op: "linear_activation",
+      label: "an unknown activation",
+      inputs: [float("f32", [2, 4]), float("f32", [3, 4])],
+      attributes: { transposed: 0, activation: 5 },
+      outputs: [out("f32", 2, 3)],
+      code: "INVALID_ARGUMENT",
+      message: /^linear_activation: /,
+    },
+    {
+      op: "linear_add",
+      label: "something of another shape",
+      inputs: [float("f32", [2, 4]), float("f32", [3, 4]), undefined, float("f32", [3, 3])],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 2, 3)],
+      code: "SHAPE_MISMATCH",
+      message: /^linear_add: shape of onto is \(3, 3\), /,
+    },
+    {
+      op: "linear_backward_input_add",
+      label: "a gradient of another width",
+      inputs: [float("f32", [2, 3]), float("f32", [5, 4]), float("f32", [2, 4])],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", 2, 4)],
+      code: "SHAPE_MISMATCH",
+      message: /^linear_backward_input_add: /,
+    },
+  ],
+} satisfies OpFile;
