@@ -11,6 +11,7 @@ import { TrainStep } from "../lib/train/step.ts";
 import { supervised } from "../lib/train/supervised.ts";
 import { median, peakResident, seconds } from "./measure.ts";
 import { benchModel, type FileType } from "./models.ts";
+import { stageStep } from "./stage-steps.ts";
 
 export interface MemoryCase {
   shape: "15M" | "135M";
@@ -21,6 +22,8 @@ export interface MemoryCase {
   lora?: boolean;
   gradientCheckpointing?: boolean;
   muon?: boolean;
+  /** Another stage than fine-tuning, over sequences that are full. */
+  stage?: "ppo" | "reward";
   /** Rows of many lengths, one or several a sequence. Default: sequences that are full. */
   rows?: "padding" | "packing";
 }
@@ -81,9 +84,11 @@ const peakBytes = await peakResident(async () => {
   const matrices = [...linearLayers(model).keys()].map((name) => `${name}.weight`);
   const muon = given.muon ? { names: new Set(matrices), rateRatio: 20, momentum: 0.95, weightDecay: 0 } : undefined;
   const shape = { sequences, sequenceLength: LENGTH, dtype, gradientCheckpointing };
-  const step = await TrainStep.create(model, supervised, shape, { ...(names && { names }), muon });
+  const options = { ...(names && { names }), muon };
+  const other = given.stage && (await stageStep(given.stage, model, { ...shape, promptLength: 16 }, options));
+  const step = other?.step ?? (await TrainStep.create(model, supervised, shape, options));
   // The first step touches all memory, and does not count.
-  for (const batch of data) times.push(await seconds(() => step.run([batch], 1e-4)));
+  for (const batch of data) times.push(await seconds(() => (other ? other.run() : step.run([batch], 1e-4))));
   plannedBytes = step.arenaBytes;
   for (const tensor of [...step.optimizer.gradients.values(), ...step.optimizer.moments.values()])
     stateBytes += tensor.bytes;

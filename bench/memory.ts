@@ -21,6 +21,8 @@ const OPTIONS: Record<string, Omit<MemoryCase, "shape" | "threads">> = {
   "qlora q8_0": { weights: "q8_0", dtype: "bf16", ...lora },
   "qlora q4_0": { weights: "q4_0", dtype: "bf16", ...lora },
   "qlora q4_0, checkpointing": { weights: "q4_0", dtype: "bf16", ...lora, gradientCheckpointing: true },
+  "full bf16, PPO": { weights: "f32", dtype: "bf16", stage: "ppo" },
+  "full bf16, reward": { weights: "f32", dtype: "bf16", stage: "reward" },
   "full bf16, rows of 16 to 256 tokens, padding": { weights: "f32", dtype: "bf16", rows: "padding" },
   "full bf16, rows of 16 to 256 tokens, packing": { weights: "f32", dtype: "bf16", rows: "packing" },
 };

@@ -1,14 +1,25 @@
-// GRPO's rollouts beside plain decoding of as many sequences with bf16 weights, interleaved: what training pays for drawing its
-// answers from the weights that it is changing.
+// GRPO's rollouts beside plain decoding of as many sequences, interleaved: what training pays for drawing its answers from the weights that
+// it is changing. By the twin in bf16 beside decoding of bf16 weights, and by the f32 masters beside decoding of f32 weights.
 
+import { existsSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { convertModel } from "../lib/convert/convert.ts";
 import { LanguageModel } from "../lib/generate/language-model.ts";
 import { completeSeeded } from "../lib/generate/seeded.ts";
 import type { Device } from "../lib/graph/index.ts";
 import { RolloutModel } from "../lib/train/rollout/model.ts";
-import { interleave, report, seconds } from "./measure.ts";
+import { interleave, pairedRatio, report, seconds } from "./measure.ts";
 import { benchModel, type ShapeName } from "./models.ts";
 
 const [answers, promptLength, maxTokens] = [8, 16, 48];
+
+/** The bench model's weights in f32, as a folder that is loaded and not trained. */
+async function f32Folder(name: ShapeName, device: Device): Promise<string> {
+  const folder = join(tmpdir(), "heddle-bench", `${name}.f32`);
+  if (!existsSync(folder)) await convertModel(await benchModel(name, device), folder, { dtype: "f32" });
+  return folder;
+}
 
 export async function benchRollout(device: Device, { rounds = 5 } = {}): Promise<void> {
   const seeded = Array.from({ length: answers }, (_, s) => ({
@@ -19,13 +30,15 @@ export async function benchRollout(device: Device, { rounds = 5 } = {}): Promise
   for (const name of ["15M", "135M"] as ShapeName[]) {
     const file = await benchModel(name, device);
     await using plain = await LanguageModel.load(file, { device });
+    await using wide = await LanguageModel.load(await f32Folder(name, device), { device });
     await using policy = await LanguageModel.load(file, { device });
     await policy.model.prepareForTraining(policy.model.languageWeightNames);
-    const sampler = new RolloutModel(policy, "bf16");
+    const sampler = new RolloutModel(policy, { dtype: "bf16" });
     const draw = (model: LanguageModel) => completeSeeded(model, seeded, options);
-    const [bench, masters, rounded] = await interleave(
+    const [bench, benchWide, masters, rounded] = await interleave(
       [
         { name: "decode", run: () => seconds(() => draw(plain)) },
+        { name: "decode f32", run: () => seconds(() => draw(wide)) },
         { name: "masters", run: () => seconds(() => draw(policy)) },
         { name: "rollout", run: () => seconds(async () => draw(await sampler.refreshed())) },
       ],
@@ -37,8 +50,10 @@ export async function benchRollout(device: Device, { rounds = 5 } = {}): Promise
       name: `rollout of ${answers} answers ${name}`,
       tokensPerSecond: rate(rounded!.median),
       decodeTokensPerSecond: rate(bench!.median),
+      ratio: pairedRatio(bench!, rounded!),
       mastersTokensPerSecond: rate(masters!.median),
-      ratio: Number((bench!.median / rounded!.median).toFixed(3)),
+      decodeF32TokensPerSecond: rate(benchWide!.median),
+      mastersRatio: pairedRatio(benchWide!, masters!),
     });
   }
 }

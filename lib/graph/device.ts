@@ -20,6 +20,12 @@ export class Device {
     this.allowTf32 = allowTf32;
     this.lane = new binding.NativeLane(threads, cudaDevice, allowTf32);
   }
+
+  /** Whether products of bf16 matrices have instructions of their own here, and so are faster than those of f32. */
+  get multipliesBf16(): boolean {
+    return this.kind === "cuda" || binding.cpuInfo().isa === "avx512bf16";
+  }
+
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
   }

@@ -145,11 +145,22 @@ function forwardOf(model: Model, context: ForwardContext, activations: Quantized
           "UNSUPPORTED",
           `model: expected a language-modelling head, got a ${model.config.modelType} without ${head.weight}`,
         );
-      return { ...head, weight: context.weight(head.weight), activations };
+      return { ...tempered(head, model.temperature), weight: context.weight(head.weight), activations };
     },
     linear: context.linear,
     weight: context.weight,
   };
+}
+
+/** A head whose logits are divided by a temperature, after its soft cap. */
+export function tempered<Head extends { scale?: number | undefined; softcap?: number | undefined }>(
+  head: Head,
+  temperature: number,
+): Head {
+  if (temperature === 1) return head;
+  const { scale = 1, softcap } = head;
+  // (c / T) · tanh((s / T) x / (c / T)) = c · tanh(s x / c) / T
+  return { ...head, scale: scale / temperature, ...(softcap && { softcap: softcap / temperature }) };
 }
 
 export interface SequenceForwardOptions {

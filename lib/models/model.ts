@@ -17,6 +17,13 @@ import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
 import { scaleName, widened, widenedShape } from "./widen.ts";
 
+export interface ModelOptions {
+  /** See `Model.quantizedActivations`. Default int8. */
+  quantizedActivations?: QuantizedActivations | undefined;
+  /** See `Model.temperature`. Default 1. */
+  temperature?: number | undefined;
+}
+
 /** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
 export class Model {
   private current: ModelConfig;
@@ -24,6 +31,8 @@ export class Model {
   readonly device: Device;
   /** How activations meet quantised and bf16 weights when text is generated; training always takes them as they are. */
   readonly quantizedActivations: QuantizedActivations;
+  /** Logits are divided by it, after their soft cap: what a sampler at temperature 1 then draws from. */
+  readonly temperature: number;
   private readonly all: Map<string, Tensor>;
   private readonly programs = new Map<string, unknown>();
   private readonly adapterMap = new Map<string, Adapter>();
@@ -37,13 +46,14 @@ export class Model {
     config: ModelConfig,
     device: Device,
     tensors: Map<string, Tensor>,
-    quantizedActivations: QuantizedActivations = "int8",
+    { quantizedActivations = "int8", temperature = 1 }: ModelOptions = {},
   ) {
     this.current = config;
     this.family = familyOf(config.modelType);
     this.device = device;
     this.all = tensors;
     this.quantizedActivations = quantizedActivations;
+    this.temperature = temperature;
   }
 
   /**
@@ -54,9 +64,9 @@ export class Model {
     config: ModelConfig,
     device: Device,
     weights: ReadonlyMap<string, Tensor>,
-    { quantizedActivations }: { quantizedActivations?: QuantizedActivations | undefined } = {},
+    options: ModelOptions = {},
   ): Promise<Model> {
-    const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, quantizedActivations);
+    const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
     await written;
     return model;

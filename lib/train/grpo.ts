@@ -2,6 +2,7 @@ import { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
+import { tempered } from "../models/forward.ts";
 import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
@@ -18,9 +19,9 @@ import {
   whole,
 } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
-import { AnswerScorer, tempered } from "./preference/scorer.ts";
+import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
-import { type DrawnAnswer, drawAnswers } from "./rollout/draw.ts";
+import type { DrawnAnswer } from "./rollout/draw.ts";
 import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
@@ -71,11 +72,12 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
 /**
  * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
  * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
- * Answers come from the engine that serves generation, with the weights as they are; the same seed draws the same ones. Variants: DAPO is
- * lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
+ * Answers come from the engine that serves generation, with the weights as they are, or a twin of them in bf16 (rolloutDtype): log-probabilities
+ * in the ratio are then still the policy's own, and draws are weighted (importanceSamplingCap). The same seed draws the same answers.
+ * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
  *
- * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a beta kl. The loss
- * says little: at the first step of a rollout it is near 0 by construction.
+ * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin samplingWeight
+ * (the mean weight of its draws), with a beta kl. The loss says little: at the first step of a rollout it is near 0 by construction.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -108,17 +110,20 @@ async function* start(
   const policy = await openPolicy(base, "grpo", options, { ...call, needsReference: beta > 0 });
   const { train, heldOut, sequenceLength, dtype } = policy;
   const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
-  // At temperature 1 the sampler's log-probabilities are those of its draws.
+  // A rollout that one step uses up is of the policy that the step's own pass sees: its log-probabilities are those when drawn.
+  const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
+  const passIsFirst = policy.drawsFromTwin && numIterations === 1 && micros % stepsPerGeneration === 0;
   let scorer: AnswerScorer | undefined;
   const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
-    if (temperature === 1) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
+    if (passIsFirst) return undefined;
+    if (temperature === 1 && !policy.drawsFromTwin) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
     scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
     return scorer.tokens(
       drawn.map(({ answer }) => answer),
       signal,
     );
   };
-  const perRank = (places * (options.stepsPerGeneration ?? options.gradientAccumulationSteps)) / numGenerations;
+  const perRank = (places * stepsPerGeneration) / numGenerations;
   const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
     heldOut,
     promptsPerRollout: perRank * world.size,
@@ -129,11 +134,7 @@ async function* start(
     seed,
     async draw(prompts, rollout) {
       const count = countOf(rollout);
-      const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, count, {
-        ...options,
-        rollout,
-        signal,
-      });
+      const drawn = await policy.draw(prompts, count, { rollout, signal });
       const scores = await judge.scores(drawn, signal);
       const logprobs = await whenDrawn(drawn);
       const references = await policy.reference?.tokens(
@@ -144,7 +145,8 @@ async function* start(
         answer,
         ended,
         scores: scores[i]!,
-        logprobs: logprobs[i]!,
+        ...(logprobs && { logprobs: logprobs[i]! }),
+        ...(policy.drawsFromTwin && { samplerLogprobs: Float32Array.from(drawn[i]!.logprobs) }),
         ...(references && { referenceLogprobs: references[i]! }),
       }));
     },
@@ -156,11 +158,9 @@ async function* start(
         deviation(rewards.slice(p * count, (p + 1) * count)),
       );
       return {
-        answers: drawn.map(({ answer, ended, logprobs, referenceLogprobs }, i) => ({
-          answer,
+        answers: drawn.map(({ ended, scores: _, ...drawn }, i) => ({
+          ...drawn,
           advantage: advantages[i]!,
-          logprobs,
-          ...(referenceLogprobs && { referenceLogprobs }),
           ...(options.maskTruncatedCompletions && !ended && { masked: true }),
         })),
         report: { reward: average(rewards), rewardStd: average(deviations), ...report, ...lengthReport(drawn) },
@@ -182,6 +182,8 @@ async function* start(
     delta: options.delta,
     sequenceLength,
     answers: places,
+    oldLogprobs: !passIsFirst,
+    samplerLogprobs: policy.drawsFromTwin,
   });
   const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
   const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
@@ -195,7 +197,7 @@ async function* start(
 }
 
 /** An answer as a rank has drawn it, and what each reward says of it. */
-interface ScoredDraw extends Pick<JudgedAnswer, "answer" | "logprobs" | "referenceLogprobs"> {
+interface ScoredDraw extends Omit<JudgedAnswer, "advantage" | "masked"> {
   readonly ended: boolean;
   readonly scores: readonly (number | null)[];
 }
@@ -204,8 +206,10 @@ interface ScoredDraw extends Pick<JudgedAnswer, "answer" | "logprobs" | "referen
 export interface JudgedAnswer {
   readonly answer: AnsweredPrompt;
   readonly advantage: number;
-  /** Log-probability of each of its tokens when they were drawn. */
-  readonly logprobs: ArrayLike<number>;
+  /** Log-probability of each of its tokens under the policy when they were drawn; for a stage with oldLogprobs. */
+  readonly logprobs?: ArrayLike<number> | undefined;
+  /** The same under the twin that drew them; for a stage with samplerLogprobs. */
+  readonly samplerLogprobs?: ArrayLike<number> | undefined;
   /** The same under the reference, for a beta above 0. */
   readonly referenceLogprobs?: ArrayLike<number> | undefined;
   /** Whether it takes no part in the loss (an answer that was cut off). */
@@ -230,11 +234,16 @@ export interface GrpoStageOptions extends Objective {
   sequenceLength: number;
   /** Answers of a micro-batch. */
   answers: number;
+  /** Whether answers come with log-probabilities of when they were drawn; without, the policy is still the one that drew them. Default true. */
+  oldLogprobs?: boolean | undefined;
+  /** Whether answers come with log-probabilities under another model, which drew them. Default false. */
+  samplerLogprobs?: boolean | undefined;
 }
 
 /** Group-relative policy optimisation and its variants, of answers that were drawn and judged before. */
 export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
   const { answers: places, sequenceLength, lossType, importanceSamplingLevel, temperature } = options;
+  const { oldLogprobs: comesWithOld = true, samplerLogprobs: comesFromTwin = false } = options;
   const lengthOf = (a: JudgedAnswer) => (a.masked ? 0 : answerLength(a.answer));
   return {
     name: "grpo",
@@ -258,7 +267,8 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       return {
         inputs: {
           ...rows.inputs,
-          oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs[i]!),
+          ...(comesWithOld && { oldLogprobs: atAnswers(rows, (s, i) => answers[s]!.logprobs![i]!) }),
+          ...(comesFromTwin && { samplerLogprobs: atAnswers(rows, (s, i) => answers[s]!.samplerLogprobs![i]!) }),
           advantages: atAnswers(rows, (s) => answers[s]!.advantage),
           tokenWeights: atAnswers(rows, (s) => weight(answers[s]!)),
           ...reference,
@@ -271,10 +281,11 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
     loss({ forward, rows }) {
       const vector = (name: string) => input(name, "f32", [rows]);
       const { hidden, head } = forward();
-      const { losses, ratio, kl } = grpoLoss(
+      const { losses, ratio, kl, samplingWeight } = grpoLoss(
         {
           logprobs: targetLogprobs({ hidden, head: tempered(head, temperature) }),
-          oldLogprobs: vector("oldLogprobs"),
+          ...(comesWithOld && { oldLogprobs: vector("oldLogprobs") }),
+          ...(comesFromTwin && { samplerLogprobs: vector("samplerLogprobs") }),
           advantages: vector("advantages"),
           ...(options.beta > 0 && { referenceLogprobs: vector("referenceLogprobs") }),
           ...(importanceSamplingLevel === "sequence" && {
@@ -283,7 +294,8 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
         },
         options,
       );
-      return { loss: sum(mul(losses, vector("tokenWeights"))), ratio, ...(kl && { kl }) };
+      const loss = sum(mul(losses, vector("tokenWeights")));
+      return { loss, ratio, ...(samplingWeight && { samplingWeight }), ...(kl && { kl }) };
     },
     metrics(outputs, batches) {
       const tokens = outputs.flatMap((o, k) => {
@@ -291,7 +303,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
         return answers.flatMap(({ answer, advantage }, s) =>
           Array.from({ length: answerLength(answer) }, (_, i) => {
             const row = s * sequenceLength + answer.promptLength - 1 + i;
-            return { ratio: o.ratio![row]!, kl: o.kl?.[row], advantage };
+            return { ratio: o.ratio![row]!, kl: o.kl?.[row], sampling: o.samplingWeight?.[row], advantage };
           }),
         );
       });
@@ -301,6 +313,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,
+        ...(comesFromTwin && { samplingWeight: average(tokens.map((t) => t.sampling!)) }),
         ...(options.beta > 0 && { kl: average(tokens.map((t) => t.kl!)) }),
       };
     },

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { tempered } from "../models/forward.ts";
 import { headNames } from "../models/heads.ts";
 import { meanReport } from "./grpo.ts";
 import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
-import { clippedPolicyLoss, clippedValueLoss } from "./objectives/ppo.ts";
+import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "./objectives/ppo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
@@ -18,9 +19,8 @@ import {
   whole,
 } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
-import { AnswerScorer, rowValues, tempered } from "./preference/scorer.ts";
+import { AnswerScorer, rowValues } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
-import { drawAnswers } from "./rollout/draw.ts";
 import { KlControl, klOf } from "./rollout/kl-control.ts";
 import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
@@ -68,9 +68,10 @@ export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
 /**
  * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022): the model answers prompts, rewards say how good an answer is, the
  * divergence from the reference is a price on every token, and a value head on the trunk (drawn from `seed` where there is none) tells luck from
- * merit: advantages are estimated by GAE and whitened. Rows and rewards as for `grpo`.
+ * merit: advantages are estimated by GAE and whitened. Rows, rewards and what answers are drawn from (rolloutDtype) as for `grpo`.
  *
- * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl.
+ * Metrics: reward, rewards/<name>, kl (of an answer), nonScoreReward, klCoef, completionLength, endedShare, policyLoss, valueLoss, clipRatio, approxKl,
+ * with a twin samplingWeight.
  *
  * @throws HeddleError INVALID_ARGUMENT, INVALID_FILE `file:line: …` for a row, NUMERICAL for a reward or a loss that is not finite, ABORTED
  * @example
@@ -108,7 +109,7 @@ async function* start(
     memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
     async draw(prompts, rollout) {
       scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
-      const drawn = await drawAnswers(await policy.sampler.refreshed(), prompts, 1, { ...options, rollout, signal });
+      const drawn = await policy.draw(prompts, 1, { rollout, signal });
       const scores = await judge.scores(drawn, signal);
       const answers = drawn.map(({ answer }) => answer);
       const valued = await scorer.score(answers, signal);
@@ -118,6 +119,9 @@ async function* start(
         ended,
         scores: scores[i]!,
         ...valued[i]!,
+        ...(policy.drawsFromTwin && {
+          samplingWeights: truncatedRatios(valued[i]!.logprobs, drawn[i]!.logprobs, options.importanceSamplingCap),
+        }),
         referenceLogprobs: references[i]!,
       }));
     },
@@ -127,7 +131,10 @@ async function* start(
       const klCoef = control.coefficient;
       if (rollout < 2 ** 31) control.follow(kl, drawn.length);
       const reward = average(rewards);
-      return { answers, report: { reward, ...report, kl, nonScoreReward: -price, klCoef, ...lengthReport(drawn) } };
+      const weights = drawn.flatMap(({ samplingWeights }) => (samplingWeights ? [...samplingWeights] : []));
+      const sampling = weights.length > 0 && { samplingWeight: average(weights) };
+      const said = { ...report, kl, nonScoreReward: -price, klCoef, ...sampling, ...lengthReport(drawn) };
+      return { answers, report: { reward, ...said } };
     },
     dispose() {
       scorer?.dispose();
@@ -158,7 +165,7 @@ async function* start(
 }
 
 /** An answer as a rank has drawn it, with what belongs to each of its tokens, and what each reward says of it. */
-interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values"> {
+interface ValuedDraw extends Pick<EstimatedAnswer, "answer" | "logprobs" | "values" | "samplingWeights"> {
   readonly referenceLogprobs: ArrayLike<number>;
   readonly ended: boolean;
   readonly scores: readonly (number | null)[];
@@ -185,7 +192,13 @@ function estimate(
   whiten(estimated.map(({ advantages }) => advantages));
   const kl = average(divergences.map((nats) => nats.reduce((sum, v) => sum + v, 0)));
   return {
-    answers: drawn.map(({ answer, logprobs, values }, i) => ({ answer, logprobs, values, ...estimated[i]! })),
+    answers: drawn.map(({ answer, logprobs, values, samplingWeights }, i) => ({
+      answer,
+      logprobs,
+      values,
+      ...(samplingWeights && { samplingWeights }),
+      ...estimated[i]!,
+    })),
     kl,
     price: control.coefficient * kl,
   };
@@ -194,8 +207,10 @@ function estimate(
 /** An answer that the policy gave, and what belongs to each of its tokens. */
 export interface EstimatedAnswer {
   readonly answer: AnsweredPrompt;
-  /** Log-probability when it was drawn. */
+  /** Log-probability under the policy when it was drawn. */
   readonly logprobs: ArrayLike<number>;
+  /** Of each token that another model drew, the policy's twin in bf16: see `truncatedRatios`. Default: 1. */
+  readonly samplingWeights?: Float32Array | undefined;
   /** The value head's estimate then. */
   readonly values: ArrayLike<number>;
   readonly advantages: ArrayLike<number>;
@@ -245,6 +260,7 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
           advantages: atAnswers(rows, (s, i) => answers[s]!.advantages[i]!),
           returns: atAnswers(rows, (s, i) => answers[s]!.returns[i]!),
           tokenWeights: atAnswers(rows, () => 1 / total),
+          policyWeights: atAnswers(rows, (s, i) => (answers[s]!.samplingWeights?.[i] ?? 1) / total),
         },
         tokens: rows.tokens,
         counted: count(batch),
@@ -258,8 +274,8 @@ export function ppoStage(options: PpoStageOptions): Stage<EstimatedBatch> {
       const oldLogprobs = vector("oldLogprobs");
       const { losses, ratio } = clippedPolicyLoss({ logprobs, oldLogprobs, advantages: vector("advantages") }, options);
       const errors = clippedValueLoss({ values, oldValues: vector("oldValues"), returns: vector("returns") }, options);
-      const weights = vector("tokenWeights");
-      const [policyLoss, valueLoss] = [sum(mul(losses, weights)), sum(mul(errors, weights))];
+      const policyLoss = sum(mul(losses, vector("policyWeights")));
+      const valueLoss = sum(mul(errors, vector("tokenWeights")));
       return { loss: add(policyLoss, scale(valueLoss, options.vfCoef)), policyLoss, valueLoss, ratio };
     },
     shares: ["policyLoss", "valueLoss"],

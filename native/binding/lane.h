@@ -51,7 +51,7 @@ class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
   std::unordered_set<Pending*> pending_;  // JavaScript thread only
 };
 
-// class AbortFlag { abort() }: read between the nodes of a run.
+// class AbortFlag { abort() }: read between the nodes of a run, and within them.
 class AbortFlagHandle : public Napi::ObjectWrap<AbortFlagHandle> {
  public:
   static const napi_type_tag tag;

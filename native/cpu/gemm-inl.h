@@ -5,6 +5,8 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/micro-inl.h"
 #include "cpu/pack-inl.h"
+#include "cpu/thin-inl.h"
+#include "cpu/write_tile-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -47,34 +49,7 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
   size_t direct = gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k);
   size_t blocked = plan_gemm(m, n, k).bytes(), turned = plan_gemm(min_of<int64_t>(n, MR), m, k).bytes();
-  return max_of(direct, max_of(blocked, turned));
-}
-
-// Copies a finished tile (rows, columns) of sums to the output.
-inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j, bool accumulate) {
-  if (g.c_transposed) {
-    for (int64_t s = 0; s < columns; ++s)
-      for (int64_t r = 0; r < rows; ++r) {
-        int64_t at = (j + s) * g.ldc + i + r;
-        float v = tile[r * ts + s];
-        if (g.c_type == DType::bf16) store1(static_cast<bf16*>(g.c) + at, v);
-        else static_cast<float*>(g.c)[at] = accumulate ? static_cast<float*>(g.c)[at] + v : v;
-      }
-    return;
-  }
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* from = tile + r * ts;
-    int64_t at = (i + r) * g.ldc + j, s = 0;
-    if (g.c_type == DType::f32) {
-      float* to = static_cast<float*>(g.c) + at;
-      for (; s + W <= columns; s += W) store(to + s, accumulate ? add(load(to + s), load(from + s)) : load(from + s));
-      for (; s < columns; ++s) to[s] = accumulate ? to[s] + from[s] : from[s];
-    } else {
-      bf16* to = static_cast<bf16*>(g.c) + at;
-      for (; s + W <= columns; s += W) store(to + s, load(from + s));
-      if (s < columns) store_n(to + s, load_n(from + s, static_cast<int>(columns - s)), static_cast<int>(columns - s));
-    }
-  }
+  return max_of(max_of(direct, thin_scratch(m, n, k)), max_of(blocked, turned));
 }
 
 // Whether a product runs on pairs of bf16: twice the rate, the same f32 sums.
@@ -253,6 +228,8 @@ inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
+  if (thin(g)) return gemm_thin(g, pool, scratch);
+  if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
   // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
   if (!g.bias && g.n < g.m && g.n <= gemv_rows) {
@@ -261,6 +238,11 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);
   }
   gemm_blocked(g, pool, scratch);
+}
+
+// Whether adding a product to its output costs less than a product and a sum, and in f32 gives the same bits: one step along k.
+inline bool gemm_adds(const Gemm& g) {
+  return g.k <= KC && g.m > gemv_rows && g.n > gemv_rows && !g.rowwise && !g.c_transposed && !thin(g);
 }
 
 // Several b by one a: those that are read once through are read in one loop of the pool.

@@ -16,7 +16,7 @@ namespace HEDDLE_ISA {
 inline constexpr cpu::Kernels table(const char* name) {
   cpu::Kernels k{};
   k.name = name;
-  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemms = gemms;
+  k.gemm_scratch = gemm_scratch, k.gemm = gemm, k.gemm_adds = gemm_adds, k.gemms = gemms;
   k.quant_linear_scratch = quant_linear_scratch, k.quant_linear = quant_linear, k.quant_linears = quant_linears;
   k.quant_packed_bytes = quant_packed_bytes, k.quant_pack = quant_pack;
   k.quant_backward_scratch = quant_backward_scratch, k.quant_backward = quant_backward;

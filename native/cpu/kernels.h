@@ -25,7 +25,7 @@ struct Gemm {
   int64_t ldb;
   bool b_transposed;
   void* c;
-  DType c_type;  // f32 or bf16; accumulate needs f32
+  DType c_type;  // f32 or bf16; accumulate in bf16 needs gemm_adds
   int64_t ldc;
   bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
@@ -179,6 +179,7 @@ struct Kernels {
   const char* name;
   size_t (*gemm_scratch)(int64_t m, int64_t n, int64_t k, int threads);
   void (*gemm)(const Gemm&, Pool&, void* scratch);
+  bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);

@@ -66,6 +66,14 @@ template <Gemm (*describe)(const Node&)> void run(const Node& n, Context& c) {
   active().gemm(describe(n), c.pool, c.scratch);
 }
 
+template <Gemm (*describe)(const Node&)> bool run_onto(const Node& n, Context& c) {
+  Gemm g = describe(n);
+  if (g.m == 0 || n.attr_flag("bf16") || !active().gemm_adds(g)) return false;
+  g.accumulate = true;
+  active().gemm(g, c.pool, c.scratch);
+  return true;
+}
+
 // x enters linear in bf16 where the node says so: a copy at the end of the scratch.
 bool rounds(const Node& n) { return n.attr_flag("bf16") && n.in[0].dtype == DType::f32; }
 size_t linear_scratch(const Node& n, int threads) {
@@ -110,8 +118,9 @@ void column_sum(const Node& n, Context& c) {
 }  // namespace
 
 void register_linear() {
-  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {}, linear_group);
-  add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>);
+  add_kernel("linear", "gemm_linear", supports, linear_scratch, linear_run, {}, linear_group, run_onto<linear>);
+  add_kernel("linear_backward_input", "gemm_linear_backward_input", supports, scratch<backward_input>, run<backward_input>, {}, nullptr,
+             run_onto<backward_input>);
   add_kernel("linear_backward_weight", "gemm_linear_backward_weight", supports, scratch<backward_weight>, run<backward_weight>);
   add_kernel("column_sum", "column_sum", column_sum_supports, nullptr, column_sum);
 }

@@ -75,6 +75,10 @@ struct Packs {
 // Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.
 using RunGroup = void (*)(const Node* const* nodes, size_t count, Context&);
 
+// Adds output 0 to what lies there already; false, and nothing done, where that is not worth it. In f32 the bits are those of `run` and
+// an addition of its own; in bf16 the product is not rounded between.
+using RunOnto = bool (*)(const Node&, Context&);
+
 struct KernelDef {
   const char* op;
   const char* name;  // architecture, operation, direction: "avx2_gemm_linear"
@@ -85,6 +89,7 @@ struct KernelDef {
   DeviceKind device = DeviceKind::cpu;
   Packs packs = {};
   RunGroup run_group = nullptr;  // with the scratch of the one that asked for most
+  RunOnto run_onto = nullptr;
 };
 
 struct Registry {

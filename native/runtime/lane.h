@@ -23,9 +23,10 @@ class Lane {
 
   // Runs on the lane's thread. A job must not throw.
   void post(std::function<void()> job);
-  // Lets the running job end at its next node, drops the queued ones and joins. Idempotent; called at environment exit.
+  // Lets the running job end at its next node or chunk of tasks, drops the queued ones and joins. Idempotent; called at environment exit.
   void stop();
   bool stopping() const { return stopping_.load(std::memory_order_relaxed); }
+  const std::atomic<bool>& stopping_flag() const { return stopping_; }
 
   int threads() const { return threads_; }
   const std::shared_ptr<Accelerator>& accelerator() const { return accelerator_; }  // null: this lane computes on the CPU

@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/error.h"
+
 #ifdef __linux__
 #include <sched.h>
 #include <unistd.h>
@@ -73,6 +75,8 @@ long process_id() {
 
 constexpr int64_t spin_ns = 50'000;           // longer than the gap between two kernels of a program
 constexpr int64_t ahead_bytes = 384 << 10;    // that an idle thread fetches of what comes next: part of its L2 cache
+Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
+
 constexpr int64_t slice = int64_t{1} << 30;   // tasks per claimable job: indices share a word with the generation
 
 }  // namespace
@@ -90,6 +94,19 @@ struct Pool::Impl {
   std::atomic<int64_t> tasks{0}, base{0}, chunk{1};
   std::atomic<int64_t> done{0};
   std::atomic<bool> failed{false};
+
+  // Of a Watch. Threads read `watched` once they hold tasks of a job, which it then stays valid for.
+  Pool::Watch::Flags flags{nullptr, nullptr};
+  std::atomic<bool> watched{false};
+  bool aborted() const {
+    if (!watched.load(std::memory_order_relaxed)) return false;
+    return (flags.first && flags.first->load(std::memory_order_relaxed)) || (flags.second && flags.second->load(std::memory_order_relaxed));
+  }
+  void fail(std::exception_ptr why) {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (!error) error = why;
+    failed.store(true, std::memory_order_relaxed);
+  }
 
   // The next stream (announce_stream). The id changes last, so that a mixture of two announcements lasts for one step
   // of fetch_ahead, and costs no more than a useless fetch.
@@ -136,14 +153,13 @@ struct Pool::Impl {
       int64_t count = total - i < step ? total - i : step;
       // Success proves that the generation stood still, so the fields read above belong together.
       if (!ticket.compare_exchange_weak(t, t + static_cast<uint64_t>(count), std::memory_order_acq_rel, std::memory_order_acquire)) continue;
+      if (aborted()) fail(std::make_exception_ptr(abort_error()));
       for (int64_t k = i; k < i + count; ++k) {
         if (failed.load(std::memory_order_relaxed)) break;
         try {
           f(c, first + k, thread);
         } catch (...) {
-          std::lock_guard<std::mutex> lock(mutex);
-          if (!error) error = std::current_exception();
-          failed.store(true, std::memory_order_relaxed);
+          fail(std::current_exception());
         }
       }
       if (done.fetch_add(count, std::memory_order_seq_cst) + count == total && caller_parked.load(std::memory_order_seq_cst)) {
@@ -252,6 +268,13 @@ Pool::~Pool() {
   for (std::thread& w : p.workers) w.join();
 }
 
+Pool::Watch::Watch(Pool& pool, Flags flags) : pool_(pool) { pool_.impl_->flags = flags; }
+Pool::Watch::~Watch() {
+  pool_.interrupt(false);
+  pool_.impl_->flags = {nullptr, nullptr};
+}
+void Pool::interrupt(bool allowed) { impl_->watched.store(allowed, std::memory_order_relaxed); }
+
 int Pool::threads() const { return impl_->threads; }
 
 void Pool::announce_stream(const void* data, size_t bytes) {
@@ -265,7 +288,10 @@ void Pool::announce_stream(const void* data, size_t bytes) {
 void Pool::run_raw(int64_t tasks, Task fn, void* context) {
   Impl& p = *impl_;
   if (tasks <= 1 || p.workers.empty()) {
-    for (int64_t i = 0; i < tasks; ++i) fn(context, i, 0);
+    for (int64_t i = 0; i < tasks; ++i) {
+      if (p.aborted()) throw abort_error();
+      fn(context, i, 0);
+    }
     return;
   }
   if (!p.cpus.empty()) {

@@ -1,5 +1,6 @@
 // A persistent pool of pinned worker threads that runs one parallel loop at a time for its lane.
 #pragma once
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <type_traits>
@@ -41,6 +42,24 @@ class Pool {
     if (threads == 1 || bytes < 32768) return 1;
     return long_ones < threads ? threads : long_ones < threads * 4 ? long_ones : threads * 4;
   }
+
+  // While it lives, loops end early with the error ABORTED once one of two flags is set (either may be null): they are read at every
+  // chunk of tasks, so that a wait for a large loop is one for a task. The lane's thread makes it.
+  class Watch {
+   public:
+    struct Flags {
+      const std::atomic<bool>*first, *second;
+    };
+    Watch(Pool& pool, Flags flags);
+    ~Watch();
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+   private:
+    Pool& pool_;
+  };
+  // Whether the flags of a Watch count for the loops that follow: not where half of a result is worse than none.
+  void interrupt(bool allowed);
 
   // What a later loop will stream, in stream_tasks: threads that wait, for work or for each other, fetch the beginnings
   // of these tasks into their near caches meanwhile. The memory is never read: it may even be gone.

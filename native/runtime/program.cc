@@ -219,6 +219,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   pick_kernels();
   find_packings();
   find_groups();
+  find_sums();
   find_streams();
   if (accelerator_) prepare_device();
 }
@@ -331,16 +332,19 @@ void Executable::run(RunArguments& a, Lane& lane) {
 
 void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
   const ProgramDesc& d = program_->desc_;
+  const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
+  std::vector<char> done(nodes_.size(), 0);
   for (size_t i = 0; i < nodes_.size(); i += group_[i]) {
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
-    if (program_->still_[i]) continue;
+    if (program_->still_[i] || done[i]) continue;
     try {
       context.node = static_cast<int>(i);
+      lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
       announce_stream(i + group_[i] - 1, lane.pool());
       if (program_->checking_) run_checked(i, context);
       else if (group_[i] > 1) run_group(i, context);
-      else run_node(i, context);
+      else if (!run_sum(i, context, done)) run_node(i, context);
     } catch (const Error& e) {
       throw Error(e.code(), e.what() + where(d.nodes[i]));
     }

@@ -99,12 +99,14 @@ class Executable {
   void find_packings();
   void pack_operands(Pool& pool);
   void find_groups();
+  void find_sums();
   void find_streams();
   void announce_stream(size_t after, Pool& pool) const;
   size_t scratch_bytes(int threads) const;
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
   void run_group(size_t node, Context& context);
+  bool run_sum(size_t node, Context& context, std::vector<char>& done);
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);
   void explain_fault(int node, Accelerator& accelerator);  // throws
@@ -130,6 +132,7 @@ class Executable {
     int node = -1, operand = 0;
   };
   std::vector<size_t> group_;              // per node: how many from it on run at once, as one kernel's group
+  std::vector<size_t> sum_;                // per node: the later node that adds its output to something; 0: none
   std::vector<Stream> next_stream_;        // per node: the first after it
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;

@@ -217,33 +217,40 @@ def ppo(cliprange, cliprange_value, vf_coef, gamma, lam, kl_coef):
 SCORES = [1.0, -0.5, 0.25, 2.0, 2.0, 0.0]
 
 
-def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delta=None, scale=True, longest=12):
+def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delta=None, scale=True, longest=12,
+         cap=None, first_pass=False):
+    """With a cap the answers are of another model, whose log-probabilities are noise away from those of the policy then."""
     w = initial(C)
     r = reference(w)
     scores = torch.tensor(SCORES).view(2, 3)
     advantages = scores - scores.mean(1, keepdim=True)
     if scale:
         advantages = advantages / (scores.std(1, keepdim=True) + 1e-4)
-    per_answer, kls, ratios, clipped = [], [], [], []
+    per_answer, kls, weights, clipped = [], [], [], []
     drawn = []
     for i, d in enumerate(DRAWN_IDS):
         n, a = len(d["completion"]), advantages.flatten()[i]
         now = answer(w, d["prompt"], d["completion"])
         with torch.no_grad():
-            old = (now + noise(70 + i, n, 0.4)).float().double()
+            old = now.clone() if first_pass else (now + noise(70 + i, n, 0.4)).float().double()
+            sampler = (old + noise(90 + i, n, 0.9)).float().double()
             ref = answer(r, d["prompt"], d["completion"])
-        difference = now - old
-        if level == "sequence":
-            difference = difference.mean().expand(n)
-        ratio = torch.exp(difference)
+        of = lambda difference: difference.mean().expand(n) if level == "sequence" else difference
+        ratio = torch.exp(of(now - old))
         cut = torch.clamp(ratio, 1 - epsilon, 1 + high)
         bounded = ratio if delta is None else torch.clamp(ratio, max=delta)
         loss = -torch.min(bounded * a, cut * a)
+        if cap is not None:
+            weight = torch.clamp(torch.exp(of(old - sampler)), max=cap)
+            loss = loss * weight
+            weights.append(weight)
         kl = torch.exp(ref - now) - (ref - now) - 1
         per_answer.append(loss + beta * kl)
         kls.append(kl.detach())
         clipped.append((ratio.detach() < 1 - epsilon) if a < 0 else ((ratio.detach() > 1 + high) & (a > 0)))
         drawn.append({"logprobs": old.tolist(), "referenceLogprobs": ref.tolist(), "advantage": a.item()})
+        if cap is not None:
+            drawn[-1]["samplerLogprobs"] = sampler.tolist()
     if loss_type == "grpo":
         loss = torch.stack([x.mean() for x in per_answer]).mean()
     elif loss_type == "dapo":
@@ -251,6 +258,8 @@ def grpo(loss_type="grpo", level="token", epsilon=0.2, high=0.2, beta=0.04, delt
     else:
         loss = sum(x.sum() for x in per_answer) / (len(per_answer) * longest)
     extra = {"kl": torch.cat(kls).mean()} if beta else {}
+    if cap is not None:
+        extra["samplingWeight"] = torch.cat(weights).mean()
     return {**case(w, loss, clipRatio=torch.cat(clipped).double().mean(), **extra), "answers": drawn}
 
 
@@ -287,5 +296,8 @@ print(json.dumps({
         "dapo": grpo("dapo", beta=0.0, high=0.28),
         "gspo": grpo("grpo", "sequence", epsilon=0.05, high=0.06),
         "dr_grpo": grpo("dr_grpo", scale=False, beta=0.01),
+        "grpo, drawn by a twin": grpo(cap=1.3),
+        "gspo, drawn by a twin": grpo("grpo", "sequence", epsilon=0.05, high=0.06, cap=1.1),
+        "dapo, drawn by a twin, first pass": grpo("dapo", beta=0.0, cap=2.0, first_pass=True),
     },
 }, separators=(",", ":")))

@@ -10,7 +10,7 @@ import {
 } from "../../lib/lifecycle/recipe/questions.ts";
 import { fullSize, makeRecipe, quickSize } from "../../lib/lifecycle/recipe/recipe.ts";
 
-// Everything but the corpus is as large as in a full run; fewer rounds of the same generator suffice to look for held-out text.
+// Everything but the corpus is as large as in a full run; fewer rounds of the same generator suffice to look for held-out wordings.
 const size = { ...fullSize, stories: 300, rounds: 6, knowledge: 300 };
 const recipe = makeRecipe(1, size);
 const contents = (messages: readonly { content: string }[]) => messages.map(({ content }) => content);
@@ -97,6 +97,32 @@ describe("held-out data of the lesson", () => {
     const trained = new Set(training.pretrain);
     expect(recipe.corpus.heldOut.filter((text) => trained.has(text))).toEqual([]);
   });
+});
+
+describe("the whole corpus of a run", () => {
+  it.each([1, 2, 3])(
+    "has no made-up name of the evaluation, and no text of it; seed %i",
+    (seed) => {
+      const made = makeRecipe(seed, fullSize);
+      const { corpus, names } = made;
+      expect(corpus.stories).toHaveLength(8000);
+      const documents = [...corpus.stories, ...corpus.facts, ...corpus.knowledge];
+      const text = documents.join("\n").toLowerCase();
+      expect(text.length).toBeGreaterThan(11e6);
+      // The search finds what is there.
+      expect(text.includes(corpus.facts.at(-1)!.toLowerCase())).toBe(true);
+      const unseen = [...names.heldOut, ...names.development];
+      expect(unseen).toHaveLength(160);
+      expect(unseen.filter((name) => text.includes(name.toLowerCase()))).toEqual([]);
+      const trained = new Set(documents);
+      expect(corpus.heldOut.filter((document) => trained.has(document))).toEqual([]);
+      // Nor does a stage that comes after ask about one.
+      const { sft, preferences, prompts, classification } = made;
+      const later = JSON.stringify([sft, preferences.train, prompts, classification.train]).toLowerCase();
+      expect(unseen.filter((name) => later.includes(name.toLowerCase()))).toEqual([]);
+    },
+    60_000,
+  );
 });
 
 describe("made-up names", () => {

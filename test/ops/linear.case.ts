@@ -19,6 +19,8 @@ const shapes = [
   [420, 33, 14],
   [70, 420, 12],
   [50, 70, 30],
+  [1200, 70, 9],
+  [1100, 8, 101],
 ] as const;
 
 const weightShape = (transposed: number, k: number, m: number) => (transposed ? [k, m] : [m, k]);

@@ -182,6 +182,42 @@ describe("embedding", () => {
     }
   });
 
+  test("LoRA: the trunk's bytes stay, and a folder of the adapter's own brings it to the base", async () => {
+    const basePath = join(folder, "base");
+    await using fresh = newModel();
+    await fresh.save(basePath);
+    await using base = await LanguageModel.load(basePath);
+    const trunk = base.model.weightNames;
+    const before = await Promise.all(trunk.map((name) => base.model.weight(name).toFloat32()));
+    const [anchor, near, far] = ["is this a cat", "my cat is gone", "my ship is gone"] as const;
+    const gap = async (model: LanguageModel) =>
+      (await cosineOf(model, anchor, near)) - (await cosineOf(model, anchor, far));
+    base.model.setEmbedding({ pooling: "last", normalize: true });
+    const gapBefore = await gap(base);
+    const outputDir = join(folder, "lora");
+    const lora = { r: 8, alpha: 16, targetModules: "all-linear" } as const;
+    const result = await trainEmbedding(
+      base,
+      options({ lora, outputDir, pooling: "last", evalFraction: 0.2, maxSteps: 150, learningRate: 1e-2 }),
+    );
+    expect(result.evalMetrics!.recallAt1).toBeGreaterThan(0.5);
+    expect(await gap(base)).toBeGreaterThan(gapBefore + 0.2);
+    for (const [i, name] of trunk.entries()) expect(await base.model.weight(name).toFloat32()).toEqual(before[i]);
+
+    const wanted = await base.embed([anchor, near, far]);
+    await using loaded = await LanguageModel.load(outputDir);
+    await using other = await LanguageModel.load(basePath);
+    await other.loadAdapter(outputDir);
+    for (const model of [loaded, other])
+      for (const [i, vector] of (await model.embed([anchor, near, far])).entries())
+        expect(dotProduct(vector, wanted[i]!)).toBeCloseTo(1, 5);
+    // Without the adapter it is the base again; merged it is the same.
+    other.model.setActiveAdapters([]);
+    expect(await gap(other)).toBeCloseTo(gapBefore, 4);
+    await loaded.model.mergeAdapter("default");
+    expect(dotProduct((await loaded.embed(anchor))!, wanted[0]!)).toBeCloseTo(1, 4);
+  });
+
   test("normalised rows have length 1", async () => {
     const program = compile(() => ({ y: normalised(input("x", "f32", [2, 3]), 3) }));
     const executable = program.bind(openDevice(), new Map());

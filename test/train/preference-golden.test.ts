@@ -241,4 +241,29 @@ describe("loss, report and every gradient against PyTorch in float64: relative e
     const parts = [batch.slice(0, 4), batch.slice(4)].map((part) => ({ answers: part, report: {} }));
     await check(name, stage(4), parts, { sequences: 4 });
   });
+
+  test.each([
+    ["grpo, drawn by a twin", { ...usual, importanceSamplingCap: 1.3 }],
+    [
+      "gspo, drawn by a twin",
+      {
+        ...usual,
+        importanceSamplingLevel: "sequence",
+        epsilon: 0.05,
+        epsilonHigh: 0.06,
+        importanceSamplingCap: 1.1,
+      },
+    ],
+    ["dapo, drawn by a twin, first pass", { ...usual, lossType: "dapo", beta: 0 }],
+  ] as const)("%s", async (name, options) => {
+    const { answers } = cases[name]!;
+    const oldLogprobs = !name.endsWith("first pass");
+    const batch = drawn.map((answer, i) => {
+      const { logprobs, ...rest } = answers![i]!;
+      return { ...rest, ...(oldLogprobs && { logprobs }), answer, advantage: rest.advantage! };
+    });
+    const places = { maxCompletionLength: 12, temperature: 1, sequenceLength, answers: 6 };
+    const stage = grpoStage({ ...options, ...places, oldLogprobs, samplerLogprobs: true });
+    await check(name, stage, [{ answers: batch, report: {} }], { sequences: 6 });
+  });
 });

@@ -1,6 +1,7 @@
-// What answers are drawn from while the policy is trained in bf16: the matrices that the training step computes with.
+// What answers are drawn from while the policy is trained: itself, or a twin with matrices rounded to bf16.
 import { expect, test } from "vitest";
 import { createModel } from "../../lib/generate/create.ts";
+import { completeSeeded } from "../../lib/generate/seeded.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
 import { RolloutModel } from "../../lib/train/rollout/model.ts";
 
@@ -24,7 +25,8 @@ async function policyOf() {
 
 test("in f32 the policy itself is the sampler", async () => {
   await using policy = await policyOf();
-  const sampler = new RolloutModel(policy, "f32");
+  const sampler = new RolloutModel(policy, { dtype: "f32" });
+  expect(sampler.isTwin).toBe(false);
   expect(await sampler.refreshed()).toBe(policy);
   sampler.dispose();
   expect(await policy.logits(prompt, { last: true })).toHaveLength(1);
@@ -33,7 +35,8 @@ test("in f32 the policy itself is the sampler", async () => {
 test("in bf16 it is a twin with rounded matrices, which follows the weights and leaves the policy as it is", async () => {
   await using policy = await policyOf();
   const before = await policy.logits(prompt);
-  const sampler = new RolloutModel(policy, "bf16");
+  const sampler = new RolloutModel(policy, { dtype: "bf16" });
+  expect(sampler.isTwin).toBe(true);
   const twin = await sampler.refreshed();
   expect(twin).not.toBe(policy);
   for (const name of policy.model.languageWeightNames) {
@@ -61,10 +64,26 @@ test("in bf16 it is a twin with rounded matrices, which follows the weights and 
   expect((await policy.logits(prompt))[0]).not.toEqual(before[0]);
 });
 
-test("with an adapter at work it is the policy itself", async () => {
+test("a twin's draws tell their log-probabilities at the sampler's temperature, and are those of that temperature", async () => {
   await using policy = await policyOf();
-  await policy.model.addAdapter("a", { r: 2, targetModules: "all-linear" });
-  const sampler = new RolloutModel(policy, "bf16");
-  expect(await sampler.refreshed()).toBe(policy);
+  const temperature = 0.6;
+  const sampler = new RolloutModel(policy, { dtype: "bf16", temperature });
+  const plain = new RolloutModel(policy, { dtype: "bf16" });
+  const options = { maxTokens: 12, ignoreEos: true, topP: 0.9, repetitionPenalty: 1.3 };
+  const seeded = [1, 2, 3].map((seed) => ({ ids: prompt, seed }));
+  const drawn = await completeSeeded(await sampler.refreshed(), seeded, { ...options, temperature: 1 });
+  const expected = await completeSeeded(await plain.refreshed(), seeded, { ...options, temperature });
+  expect(drawn.map((d) => d.tokens)).toEqual(expected.map((d) => d.tokens));
+  // By an independent softmax over the plain twin's logits.
+  const twin = await plain.refreshed();
+  for (const { tokens, logprobs } of drawn) {
+    const logits = await twin.logits([...prompt, ...tokens]);
+    for (const [i, token] of tokens.entries()) {
+      const row = Array.from(logits[prompt.length - 1 + i]!, (v) => v / temperature);
+      const lse = Math.log(row.reduce((s, v) => s + Math.exp(v), 0));
+      expect(logprobs[i]!).toBeCloseTo(row[token]! - lse, 4);
+    }
+  }
   sampler.dispose();
+  plain.dispose();
 });

@@ -33,6 +33,10 @@ function distance(a: string, b: string, most: number): number {
   return Math.min(before[b.length]!, most + 1);
 }
 
+function contains(name: string, part: string): boolean {
+  return name.toLowerCase().includes(part.toLowerCase());
+}
+
 /** Whether a name differs in at least three letters from every real one. */
 export function isMadeUp(name: string): boolean {
   return real.every((other) => distance(name.toLowerCase(), other, 2) > 2);
@@ -51,7 +55,7 @@ export interface MadeUpNames {
 
 /**
  * Names of countries that do not exist, of the same syllables throughout: none is real, or nearly, and those that no training data
- * have differ in at least two letters from each that is trained on.
+ * have differ in at least two letters from each that is trained on, and are part of none: no text search finds them there.
  */
 export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, number>): MadeUpNames {
   const random = new Random(seed * 16 + 7);
@@ -63,7 +67,7 @@ export function madeUpNames(seed: number, count: Record<keyof MadeUpNames, numbe
     if (rest.length === count.sft + count.preference) break;
     if (name.length < 6 || name.length > 10 || /aa|ii/.test(name) || !isMadeUp(name)) continue;
     if (heldOut.length < unseen) heldOut.push(name);
-    else if (heldOut.every((other) => distance(name, other, 1) > 1)) rest.push(name);
+    else if (heldOut.every((other) => distance(name, other, 1) > 1 && !contains(name, other))) rest.push(name);
   }
   return {
     heldOut: heldOut.slice(0, count.heldOut),

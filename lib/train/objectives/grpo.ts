@@ -9,6 +9,7 @@ import {
   reshape,
   scale,
   segmentSum,
+  stopGradient,
   sub,
   type Value,
 } from "../../graph/index.ts";
@@ -20,8 +21,10 @@ export type ImportanceSamplingLevel = (typeof importanceSamplingLevels)[number];
 export interface GrpoTokens {
   /** (rows) f32: log-probability of each token now; 0 at rows that are no token of an answer. */
   logprobs: Value;
-  /** (rows) f32: the same when the answers were drawn. */
-  oldLogprobs: Value;
+  /** (rows) f32: the same when the answers were drawn; undefined where that is now, in a rollout's only step. */
+  oldLogprobs?: Value | undefined;
+  /** (rows) f32: the same under the model that they were drawn from, where that is not the policy itself. */
+  samplerLogprobs?: Value | undefined;
   /** (rows) f32: the advantage of each token's answer. */
   advantages: Value;
   /** (rows) f32: the same under the reference; for a beta above 0. */
@@ -47,30 +50,44 @@ export interface GrpoOptions {
   /** Weight of the divergence from the reference. */
   beta: number;
   importanceSamplingLevel: ImportanceSamplingLevel;
+  /** What the weights of tokens that another model drew are cut to. Default 2. */
+  importanceSamplingCap?: number | undefined;
 }
 
 /**
  * Group-relative policy optimisation (Shao et al. 2024) of tokens: −min(r A, clip(r) A) + β · KL, with the unbiased estimate
  * exp(d) − d − 1 of the divergence, d = reference − policy. With a higher epsilonHigh it is DAPO's (Yu et al. 2025), with ratios of
  * sequences GSPO's (Zheng et al. 2025); how tokens are weighted into one loss is the caller's choice.
+ *
+ * The ratio r is of the policy now and when the answers were drawn. Where another model drew them, its twin in bf16, each term is weighted
+ * by how likely it was under the policy then, over how likely under the sampler, cut to `importanceSamplingCap`: truncated importance
+ * sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
  * @returns losses, ratio and, for a beta above 0, kl: (rows) f32
  */
-export function grpoLoss(tokens: GrpoTokens, options: GrpoOptions): { losses: Value; ratio: Value; kl?: Value } {
-  const { logprobs, advantages, referenceLogprobs } = tokens;
-  const { epsilon, epsilonHigh, delta, beta } = options;
-  const ratio = exp(logRatio(tokens, options));
+export function grpoLoss(
+  tokens: GrpoTokens,
+  options: GrpoOptions,
+): { losses: Value; ratio: Value; kl?: Value; samplingWeight?: Value } {
+  const { logprobs, advantages, referenceLogprobs, samplerLogprobs } = tokens;
+  const { epsilon, epsilonHigh, delta, beta, importanceSamplingCap: cap = 2 } = options;
+  const oldLogprobs = tokens.oldLogprobs ?? stopGradient(logprobs);
+  const over = (logprobs: Value, others: Value) => exp(logRatio(sub(logprobs, others), tokens, options));
+  const ratio = over(logprobs, oldLogprobs);
   const clipped = clamp(ratio, { low: 1 - epsilon, high: 1 + epsilonHigh });
   const bounded = delta === undefined ? ratio : clamp(ratio, { high: delta });
-  const losses = scale(minimum(mul(bounded, advantages), mul(clipped, advantages)), -1);
-  if (!referenceLogprobs) return { losses, ratio };
+  const plain = scale(minimum(mul(bounded, advantages), mul(clipped, advantages)), -1);
+  const samplingWeight = samplerLogprobs && clamp(over(oldLogprobs, samplerLogprobs), { high: cap });
+  const losses = samplingWeight ? mul(plain, samplingWeight) : plain;
+  const made = { losses, ratio, ...(samplingWeight && { samplingWeight }) };
+  if (!referenceLogprobs) return made;
   const apart = sub(referenceLogprobs, logprobs);
   const kl = sub(affine(exp(apart), 1, -1), apart);
-  return { losses: beta === 0 ? losses : add(losses, scale(kl, beta)), ratio, kl };
+  return { ...made, losses: beta === 0 ? losses : add(losses, scale(kl, beta)), kl };
 }
 
-function logRatio({ logprobs, oldLogprobs, sequences }: GrpoTokens, options: GrpoOptions): Value {
-  const difference = sub(logprobs, oldLogprobs);
+/** Of tokens, or of each token's sequence: the mean over its tokens. @param difference (rows) f32 of log-probabilities */
+function logRatio(difference: Value, { sequences }: GrpoTokens, options: GrpoOptions): Value {
   if (options.importanceSamplingLevel === "token" || !sequences) return difference;
   const means = segmentSum(mul(difference, sequences.share), sequences.ids, sequences.count);
-  return reshape(gatherRows(reshape(means, [sequences.count, 1]), sequences.ids), [logprobs.dim(0)]);
+  return reshape(gatherRows(reshape(means, [sequences.count, 1]), sequences.ids), [difference.dim(0)]);
 }

@@ -15,6 +15,14 @@ export function clippedPolicyLoss(
 }
 
 /**
+ * What tokens that another model drew count for: how likely each was under the policy over how likely under its sampler, cut to `cap`.
+ * Truncated importance sampling (Ionides 2008; Yao et al. 2025, "Your efficient RL framework secretly brings you off-policy RL training").
+ */
+export function truncatedRatios(logprobs: ArrayLike<number>, sampler: ArrayLike<number>, cap: number): Float32Array {
+  return Float32Array.from(logprobs, (logprob, t) => Math.min(cap, Math.exp(logprob - sampler[t]!)));
+}
+
+/**
  * Half the squared error of the values, of which the larger counts: as they are, or cut to within `cliprangeValue` of those
  * when the tokens were drawn. @param tokens (rows) f32 each @returns (rows) f32
  */

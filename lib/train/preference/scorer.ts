@@ -8,7 +8,7 @@ import {
   type Tensor,
   type Value,
 } from "../../graph/index.ts";
-import { type Forward, rowInputs, sequenceForward } from "../../models/forward.ts";
+import { type Forward, rowInputs, sequenceForward, tempered } from "../../models/forward.ts";
 import { valueHeadOutput } from "../../models/heads.ts";
 import type { Model } from "../../models/model.ts";
 import { type AnsweredPrompt, answerRows, targetLogprobs } from "./sequences.ts";
@@ -95,15 +95,4 @@ export class AnswerScorer {
 /** In a trace: what the value head says of each row. (rows) f32 */
 export function rowValues(pass: Forward, model: Model): Value {
   return reshape(valueHeadOutput(pass, model.config, cast(pass.hidden, "f32")), [pass.hidden.dim(0)]);
-}
-
-/** A head whose logits are divided by a temperature, after its soft cap. */
-export function tempered<Head extends { scale?: number | undefined; softcap?: number | undefined }>(
-  head: Head,
-  temperature: number,
-): Head {
-  if (temperature === 1) return head;
-  const { scale = 1, softcap } = head;
-  // (c / T) · tanh((s / T) x / (c / T)) = c · tanh(s x / c) / T
-  return { ...head, scale: scale / temperature, ...(softcap && { softcap: softcap / temperature }) };
 }

@@ -32,7 +32,7 @@ export interface DrawnAnswer {
   readonly prompt: PolicyPrompt;
   readonly answer: AnsweredPrompt;
   readonly text: string;
-  /** The model's own log-probability of each token, at temperature 1. */
+  /** The log-probability of each token under the model that drew it, of its logits as they are (at temperature 1). */
   readonly logprobs: readonly number[];
   /** Whether it ended by itself, with an end token. */
   readonly ended: boolean;

@@ -2,27 +2,38 @@ import { LanguageModel } from "../../generate/language-model.ts";
 import { assign, compile, type Executable, type FloatDType, isFloat, Tensor, tensor } from "../../graph/index.ts";
 import { Model } from "../../models/model.ts";
 
+export interface RolloutOptions {
+  /** Of the matrices that answers are drawn from; bf16 needs a policy with f32 masters (`Model.prepareForTraining`). */
+  dtype: FloatDType;
+  /** What a twin divides logits by, so that a draw from it at temperature 1 also tells how likely it was. Default 1. */
+  temperature?: number | undefined;
+}
+
 /**
- * The policy as its answers are drawn from. Where training computes in bf16 over f32 masters, that is a twin with the matrices rounded
- * as a training step rounds them: the sampler then reads half of the bytes a token, and draws from the very weights of which
- * the loss takes log-probabilities. Elsewhere (f32, LoRA over frozen weights) it is the policy itself.
+ * The policy as its answers are drawn from: with dtype bf16 a twin of its f32 masters with matrices rounded to bf16, of which the sampler
+ * reads half of the bytes a token and multiplies them at twice the rate. The twin is not the policy to the last bit: the loss
+ * has to weight what it drew (see `grpoLoss`). With dtype f32 it is the policy itself.
  */
 export class RolloutModel {
   private readonly policy: LanguageModel;
   private readonly dtype: FloatDType;
+  private readonly temperature: number;
   private twin: { model: LanguageModel; refresh: Executable } | undefined;
 
-  /** @param dtype of the training step's matrices */
-  constructor(policy: LanguageModel, dtype: FloatDType) {
+  constructor(policy: LanguageModel, { dtype, temperature = 1 }: RolloutOptions) {
     this.policy = policy;
     this.dtype = dtype;
+    this.temperature = temperature;
+  }
+
+  /** Whether answers come from a twin. */
+  get isTwin(): boolean {
+    return this.dtype !== "f32";
   }
 
   /** The model with the weights as they are now. It is this object's: do not dispose of it. */
   async refreshed(): Promise<LanguageModel> {
-    const { model } = this.policy;
-    const rounds = model.languageWeightNames.some((name) => this.rounded(model.weight(name)));
-    if (!rounds || model.activeAdapters.length > 0) return this.policy;
+    if (!this.isTwin) return this.policy;
     this.twin ??= await this.open();
     await this.twin.refresh.run({});
     return this.twin.model;
@@ -53,7 +64,11 @@ export class RolloutModel {
       names.flatMap((name) => [[name, model.weight(name)] as const, [`copy.${name}`, copies.get(name)!] as const]),
     );
     const { valueHead: _, ...config } = model.config;
-    const twin = await Model.fromWeights(config, model.device, copies);
+    const { quantizedActivations } = model;
+    const twin = await Model.fromWeights(config, model.device, copies, {
+      quantizedActivations,
+      temperature: this.temperature,
+    });
     return {
       model: new LanguageModel({ model: twin, tokenizer, generation, contextLength }),
       refresh: program.bind(model.device, bound),

@@ -1,11 +1,11 @@
-import type { z } from "zod";
+import { z } from "zod";
 import type { RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
 import { rowData } from "../options.ts";
-import { type Call, needSameVocabulary, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
+import { type Call, needSameVocabulary, number, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
@@ -15,7 +15,7 @@ import { answerLength } from "../preference/sequences.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
-import { type DrawnAnswer, samplingShape } from "./draw.ts";
+import { type DrawnAnswer, drawAnswers, type PlacedPrompt, samplingShape } from "./draw.ts";
 import { RolloutModel } from "./model.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
@@ -27,6 +27,14 @@ export const policyShape = {
   prompts: rowData.optional(),
   evalPrompts: rowData.optional(),
   data: rowData.optional(),
+  /**
+   * Element type of the matrices that answers are drawn from. bf16: a rounded twin of the f32 weights, at up to twice the rate, whose draws
+   * are weighted by importanceSamplingCap. Default: bf16 where dtype is, and where the device has instructions for it (AVX-512
+   * BF16, CUDA); f32 otherwise. With lora the model itself draws, as it is stored.
+   */
+  rolloutDtype: z.enum(["bf16", "f32"]).optional(),
+  /** A token drawn by the twin counts by its probability under the policy over that under the twin, up to this. */
+  importanceSamplingCap: number(1).default(2),
 } as const;
 
 type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
@@ -61,8 +69,14 @@ export interface Policy {
   /** Rows of a prompt with an answer. */
   sequenceLength: number;
   dtype: FloatDType;
-  /** What answers are drawn from. */
-  sampler: RolloutModel;
+  /** Whether answers come from a rounded twin of the policy, which knows their log-probabilities at the sampler's temperature. */
+  readonly drawsFromTwin: boolean;
+  /** Answers with the weights as they are now, `count` a prompt. */
+  draw(
+    prompts: readonly PlacedPrompt[],
+    count: number,
+    options: { rollout: number; signal?: AbortSignal | undefined },
+  ): Promise<DrawnAnswer[]>;
   /** The reference's log-probabilities, at the sampler's temperature; undefined where none is needed. */
   reference: AnswerScorer | undefined;
   /** A source whose position holds for this reference alone. */
@@ -107,7 +121,8 @@ export async function openPolicy(
   await settleWeights(model, options);
   let tensors: Map<string, Tensor> | undefined;
   let reference: AnswerScorer | undefined;
-  const sampler = new RolloutModel(base, dtype);
+  const { lora, rolloutDtype = dtype === "bf16" || model.device.multipliesBf16 ? "bf16" : "f32" } = options;
+  const sampler = new RolloutModel(base, { dtype: lora ? "f32" : rolloutDtype, temperature });
   const dispose = () => {
     sampler.dispose();
     reference?.dispose();
@@ -133,7 +148,12 @@ export async function openPolicy(
     heldOut,
     sequenceLength,
     dtype,
-    sampler,
+    drawsFromTwin: sampler.isTwin,
+    async draw(prompts, count, at) {
+      // A twin's logits are divided by the temperature already.
+      const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };
+      return drawAnswers(await sampler.refreshed(), prompts, count, own);
+    },
     reference,
     guarded: (source) => (call.needsReference ? withReference(source, mark) : source),
     dispose,

@@ -1,0 +1,46 @@
+// A finished tile of sums to where its product's output lies.
+#pragma once
+#include "cpu/kernels.h"
+#include "cpu/simd.h"
+
+namespace heddle {
+namespace HEDDLE_ISA {
+
+using cpu::Gemm;
+
+// Rows and columns of `tile` (stride ts) to c from (i, j) on.
+inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t columns, const Gemm& g, int64_t i, int64_t j, bool accumulate) {
+  if (g.c_transposed) {
+    for (int64_t s = 0; s < columns; ++s)
+      for (int64_t r = 0; r < rows; ++r) {
+        int64_t at = (j + s) * g.ldc + i + r;
+        float v = tile[r * ts + s];
+        if (g.c_type == DType::bf16) store1(static_cast<bf16*>(g.c) + at, v);
+        else static_cast<float*>(g.c)[at] = accumulate ? static_cast<float*>(g.c)[at] + v : v;
+      }
+    return;
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* from = tile + r * ts;
+    int64_t at = (i + r) * g.ldc + j, s = 0;
+    if (g.c_type == DType::f32) {
+      float* to = static_cast<float*>(g.c) + at;
+      for (; s + W <= columns; s += W) store(to + s, accumulate ? add(load(to + s), load(from + s)) : load(from + s));
+      for (; s < columns; ++s) to[s] = accumulate ? to[s] + from[s] : from[s];
+    } else if (accumulate) {
+      bf16* to = static_cast<bf16*>(g.c) + at;
+      for (; s + W <= columns; s += W) store(to + s, add(load(to + s), load(from + s)));
+      if (s < columns) {
+        const int rest = static_cast<int>(columns - s);
+        store_n(to + s, add(load_n(to + s, rest), load_n(from + s, rest)), rest);
+      }
+    } else {
+      bf16* to = static_cast<bf16*>(g.c) + at;
+      for (; s + W <= columns; s += W) store(to + s, load(from + s));
+      if (s < columns) store_n(to + s, load_n(from + s, static_cast<int>(columns - s)), static_cast<int>(columns - s));
+    }
+  }
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle

@@ -1,0 +1,60 @@
+// An abort is seen within an op too: between the chunks of a large one's loops.
+import { describe, expect, test } from "vitest";
+import {
+  compile,
+  type Inputs,
+  input,
+  linear,
+  openDevice,
+  type Results,
+  sum,
+  Tensor,
+  tensor,
+} from "../../lib/graph/index.ts";
+
+const [rows, width] = [2048, 4096];
+
+/** Milliseconds that a run takes by itself, and those from an abort early in it to its end. */
+async function waits(threads: number, build: () => Results, tensors: Map<string, Tensor>, inputs: Inputs) {
+  const device = openDevice({ threads });
+  const executable = compile(build).bind(device, tensors);
+  const start = performance.now();
+  await executable.run(inputs);
+  const whole = performance.now() - start;
+  const controller = new AbortController();
+  let aborted = 0;
+  setTimeout(() => {
+    aborted = performance.now();
+    controller.abort();
+  }, whole / 10);
+  const failure = await executable.run(inputs, { signal: controller.signal }).then(
+    () => undefined,
+    (error: { code: string }) => error.code,
+  );
+  const wait = performance.now() - aborted;
+  // The lane is as it was: the next run is whole.
+  const [again] = Object.values(await executable.run(inputs)) as Float32Array[];
+  executable.dispose();
+  return { whole, wait, failure, finite: Number.isFinite(again![0]) };
+}
+
+describe.each([1, 2])("%i threads", (threads) => {
+  test.each(["f32", "bf16"] as const)(
+    "a product of 137 GFLOP in %s",
+    async (dtype) => {
+      const device = openDevice({ threads });
+      const weight = Tensor.zeros(device, dtype, [width * 2, width]);
+      const tensors = new Map([["w", weight]]);
+      const ids = new Float32Array(rows * width).fill(0.5);
+      const build = () => ({
+        total: sum(linear(input("x", "f32", [rows, width]), tensor("w", dtype, [width * 2, width]))),
+      });
+      const { whole, wait, failure, finite } = await waits(threads, build, tensors, { x: ids });
+      weight.dispose();
+      expect(failure).toBe("ABORTED");
+      expect(finite).toBe(true);
+      expect(wait, `${wait} ms of a run of ${whole} ms`).toBeLessThan(whole / 3);
+    },
+    120_000,
+  );
+});
