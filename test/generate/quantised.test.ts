@@ -1,12 +1,15 @@
 // Models with quantised weights: what they compute against the same weights as numbers, in every family and type.
+import { truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { castBytes } from "../../lib/formats/cast.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
+import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { materialise, quantisedTypes } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
@@ -95,8 +98,30 @@ test("llama's rotated rows are put in order, whole rows at a time", async () => 
     const values = await original.model.weight(name).toFloat32();
     const blocks = castBytes(new Uint8Array(values.buffer), "f32", "q4_0", name);
     expect(await quantised.model.weight(name).read()).toEqual(blocks);
-    expect(quantised.model.weight(name).writable).toBe(part !== "v");
+    expect(quantised.model.weight(name).writable).toBe(false);
   }
+});
+
+test("rows of a mapped file in another order: blocks of them, whole pieces of the file, IO where it has shrunk", async () => {
+  const path = join(temporaryFolder(), "rows");
+  const rows = 12;
+  const numbers = Float32Array.from({ length: rows * 5 }, (_, i) => i);
+  writeFileSync(path, new Uint8Array(numbers.buffer));
+  const device = openDevice({ threads: 2 });
+  const file = mapFile(path);
+  const order = Int32Array.of(2, 0, 1, 3);
+  const ordered = Tensor.mapped(device, "f32", [rows, 5], file, 0, order);
+  const expected = Array.from({ length: rows }, (_, r) => (r - (r % 4) + order[r % 4]!) * 5).flatMap((at) =>
+    Array.from(numbers.subarray(at, at + 5)),
+  );
+  expect(Array.from((await ordered.read()) as Float32Array)).toEqual(expected);
+  for (const wrong of [Int32Array.of(0, 4, 1, 2), Int32Array.of(-1), new Int32Array(0), new Int32Array(5)])
+    expect(() => Tensor.mapped(device, "f32", [rows, 5], file, 0, wrong)).toThrow(
+      expect.objectContaining({ code: "INVALID_ARGUMENT" }),
+    );
+  truncateSync(path, 40);
+  const lost = Tensor.mapped(device, "f32", [rows, 5], file, 0, order);
+  await expect(lost.read()).rejects.toMatchObject({ code: "IO" });
 });
 
 test("a model with quantised weights trains as numbers and saves as numbers", async () => {
