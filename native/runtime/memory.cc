@@ -17,7 +17,7 @@
 
 namespace heddle {
 
-std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator) {
+std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator, bool large_pages) {
   size_t reserve = bytes ? bytes : 1;
   if (accelerator) {
     void* data = accelerator->allocate(reserve);
@@ -29,12 +29,18 @@ std::shared_ptr<Storage> Storage::allocate(size_t bytes, std::shared_ptr<Acceler
 #else
   void* p = mmap(nullptr, reserve, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) p = nullptr;
-#if defined(MADV_HUGEPAGE)
-  if (p && reserve >= (size_t{4} << 20)) madvise(p, reserve, MADV_HUGEPAGE);  // fewer TLB misses on streamed weights
-#endif
 #endif
   if (!p) throw Error("OUT_OF_MEMORY", "allocate: expected " + std::to_string(bytes) + " bytes, got none from the system");
-  return std::shared_ptr<Storage>(new Storage(p, bytes, nullptr, nullptr));
+  std::shared_ptr<Storage> made(new Storage(p, bytes, nullptr, nullptr));
+  if (large_pages && reserve >= (size_t{4} << 20)) made->want_large_pages(0, reserve);  // fewer TLB misses on streamed weights
+  return made;
+}
+
+void Storage::want_large_pages([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
+#if defined(MADV_HUGEPAGE)
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
+  madvise(data_ + from, offset + bytes - from, MADV_HUGEPAGE);
+#endif
 }
 
 void Storage::check_whole() const {

@@ -13,8 +13,10 @@ namespace heddle {
 // Bytes that a tensor or an arena owns, or borrows from a mapped file through `owner`.
 class Storage {
  public:
-  // Zeroed, lazily by the system; of `accelerator` where there is one. Throws OUT_OF_MEMORY.
-  static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr);
+  // Zeroed, lazily by the system; of `accelerator` where there is one. Throws OUT_OF_MEMORY. Large pages are asked for at once, or
+  // part by part by want_large_pages.
+  static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
+  void want_large_pages(size_t offset, size_t bytes) const;
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
   ~Storage();
   Storage(const Storage&) = delete;

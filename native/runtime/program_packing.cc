@@ -1,11 +1,15 @@
 // Weights in the form that their kernels ask for: made on the first run of the first program that reads them, kept
 // beside the tensor, shared by all later ones.
+#include <chrono>
+
 #include "runtime/program.h"
 
 namespace heddle {
 namespace {
 
 constexpr size_t alignment = 64;
+constexpr size_t large_operand = size_t{1} << 21;  // bytes: a page's worth of packing tells how long it takes
+constexpr double slow_seconds = 0.5e-9;            // of a byte: three times what packing and clearing take
 
 }  // namespace
 
@@ -33,7 +37,8 @@ void Executable::find_packings() {
   packed_ = std::move(chosen);
 }
 
-// One allocation for all that is missing, so that the system can give large pages.
+// One allocation for all that is missing, so that the system can give large pages. Where memory is in pieces it first moves others'
+// to make room, which takes far longer than small pages cost: the first operand that shows it is the last that asks.
 void Executable::pack_operands(Pool& pool) {
   const auto padded = [](size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
   size_t missing = 0;
@@ -43,14 +48,19 @@ void Executable::pack_operands(Pool& pool) {
     nodes_[p.node].packed = p.form ? p.form->data() : nullptr;
   }
   if (!missing) return;
-  const std::shared_ptr<Storage> all = Storage::allocate(missing);
+  const std::shared_ptr<Storage> all = Storage::allocate(missing, nullptr, false);
   size_t at = 0;
+  bool large_pages = true;
   for (PackedOperand& p : packed_) {
     if (!p.form) p.form = p.storage->packed(p.packing.layout);  // of a node before this one
     if (!p.form) {
       p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
       at += padded(p.packing.bytes);
+      if (large_pages) all->want_large_pages(p.form->data() - all->data(), p.packing.bytes);
+      const auto start = std::chrono::steady_clock::now();
       kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
+      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      if (p.packing.bytes >= large_operand && seconds > p.packing.bytes * slow_seconds) large_pages = false;
       p.storage->keep_packed(p.packing.layout, p.form);
       p.storage->release_pages();
     }
