@@ -62,7 +62,8 @@ std::shared_ptr<Accelerator> LaneHandle::accelerator() const {
 }
 
 std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size_t offset, size_t bytes, RowOrder rows) {
-  std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator());
+  // In small pages, as the file's other weights are: the system may take long to find large ones.
+  std::shared_ptr<Storage> to = Storage::allocate(bytes, accelerator(), false);
   to->make_read_only();
   Lane* lane = lane_.get();
   lane->post([=] {
