@@ -109,6 +109,8 @@ export async function openFilesOf(
 ): Promise<DocumentFile[]> {
   const { files, tokenizer, textField = "text", documentSeparator } = options;
   const paths = typeof files === "string" ? [files] : files;
+  if (!Array.isArray(paths) || paths.some((path) => typeof path !== "string"))
+    throw invalidArgument("files", "a path, or an array of paths", files);
   if (paths.length === 0) throw invalidArgument("files", "at least one path", paths);
   return await openDocumentFiles(paths, { tokenizer, textField, rule: separatorRule(documentSeparator) });
 }

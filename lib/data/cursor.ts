@@ -4,6 +4,9 @@ import { type CorpusTokenizer, encodeDocument } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 
+/** Files that a message names. */
+const NAMED = 3;
+
 /** A place in the endless stream of documents: of a token of one of them. */
 export interface StreamPosition {
   epoch: number;
@@ -59,7 +62,7 @@ export class DocumentCursor {
       if (at.epoch >= this.#epochs) return undefined;
       if (at.group >= this.#reader.groupCount) {
         // A whole epoch gave nothing: so will every other.
-        if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments();
+        if (this.#wasEmpty && this.#epochs === Number.POSITIVE_INFINITY) throw noDocuments(this.#reader);
         this.#wasEmpty = true;
         Object.assign(at, { ...START, epoch: at.epoch + 1 });
         continue;
@@ -89,9 +92,17 @@ export class DocumentCursor {
   }
 }
 
-function noDocuments(): HeddleError {
+function noDocuments({ paths, isSplit }: GroupReader): HeddleError {
+  const side = isSplit ? " on this side of the split" : "";
   return new HeddleError(
     "INVALID_FILE",
-    "files: expected at least one document with text, got none on this side of the split",
+    `${firstOf(paths)}: expected at least one document with text, got none${side}`,
   );
+}
+
+/** Some files of what may be thousands, for a message. */
+function firstOf(paths: readonly string[]): string {
+  return paths.length <= NAMED
+    ? paths.join(", ")
+    : `${paths.slice(0, NAMED).join(", ")} and ${paths.length - NAMED} more`;
 }

@@ -30,6 +30,7 @@ interface Shard extends DocumentPart {
 export class GroupReader {
   readonly groupCount: number;
   readonly groupBytes: number;
+  readonly paths: readonly string[];
   readonly #options: GroupOptions;
   readonly #shards: Shard[];
   readonly #shardsOfGroup: number;
@@ -37,6 +38,7 @@ export class GroupReader {
 
   constructor(files: readonly DocumentFile[], options: GroupOptions) {
     this.#options = options;
+    this.paths = files.map(({ path }) => path);
     this.groupBytes = options.shuffleBytes ?? SHUFFLE_BYTES;
     const shardBytes = Math.min(SHARD_BYTES, this.groupBytes);
     this.#shards = files.flatMap((file, i) =>
@@ -47,6 +49,11 @@ export class GroupReader {
     const isWhole = total <= this.groupBytes;
     this.#shardsOfGroup = isWhole ? this.#shards.length : Math.max(1, Math.floor(this.groupBytes / average));
     this.groupCount = Math.ceil(this.#shards.length / Math.max(1, this.#shardsOfGroup));
+  }
+
+  /** Whether some of the documents are held out from others. */
+  get isSplit(): boolean {
+    return (this.#options.evalFraction ?? 0) > 0;
   }
 
   /** The documents of a group, in their order of this epoch. */

@@ -57,9 +57,15 @@ async function* rowsOf(
   }
 }
 
+/** What a message says was got in words of its own, where no value of the row shows it: `605 tokens`. */
+class Said {
+  constructor(readonly text: string) {}
+}
+export const said = (text: string): Said => new Said(text);
+
 /** What is wrong with a row: `pairs.jsonl:12: label: expected a string, got 3`. */
 export function rowError(row: LocatedRow, field: string, expected: string, got: unknown): HeddleError {
-  const shown = got === undefined ? "nothing" : describe(got);
+  const shown = got instanceof Said ? got.text : got === undefined ? "nothing" : describe(got);
   return new HeddleError(
     row.inFile ? "INVALID_FILE" : "INVALID_ARGUMENT",
     `${row.where}: ${field}: expected ${expected}, got ${shown}`,
@@ -71,6 +77,15 @@ export function rowsError({ where, inFile }: LocatedRow, expected: string, got: 
   // `pairs.jsonl:12`, `pairs.parquet: row 12`, `data: row 3`
   const place = where.replace(/:( row )?\d+$/, "");
   return new HeddleError(inFile ? "INVALID_FILE" : "INVALID_ARGUMENT", `${place}: expected ${expected}, got ${got}`);
+}
+
+/** What is wrong with a source that gave nothing of use: named by its files, or else by the option that gave it. */
+export function noRowsError(source: RowSource, name: string, expected: string, got = "none"): HeddleError {
+  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
+  return new HeddleError(
+    files ? "INVALID_FILE" : "INVALID_ARGUMENT",
+    `${files?.join(", ") ?? name}: expected ${expected}, got ${got}`,
+  );
 }
 
 /** A field that has to be a string; with `empty: false` one that is more than blanks. */

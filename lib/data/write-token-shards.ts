@@ -1,5 +1,6 @@
 import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { nearest } from "../formats/nearest.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
 import { type DocumentFile, type EncodedDocument, tokenizerFingerprint } from "./document-file.ts";
 import { GroupReader } from "./groups.ts";
@@ -60,7 +61,36 @@ export interface TokenShard {
  * await pretrain(base, { data: "tokens", maxSteps: 10_000 });
  */
 export async function writeTokenShards(options: WriteTokenShardsOptions): Promise<TokenShard[]> {
+  checkOptions(options);
   return await writeDocuments(await openFilesOf(options), options);
+}
+
+const OPTIONS: Record<keyof WriteTokenShardsOptions, true> = {
+  files: true,
+  tokenizer: true,
+  documentSeparator: true,
+  textField: true,
+  seed: true,
+  shuffleBytes: true,
+  outputDir: true,
+  shardTokens: true,
+  shuffle: true,
+  resume: true,
+  signal: true,
+  onShard: true,
+  onProgress: true,
+};
+
+/** @throws HeddleError INVALID_ARGUMENT for a misspelt option, and where one is missing that has no default */
+function checkOptions(options: WriteTokenShardsOptions): void {
+  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
+  const names = Object.keys(OPTIONS);
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined)
+    throw invalidArgument("writeTokenShards", nearest(unknown, names) ?? `one of ${names.join(", ")}`, unknown);
+  const { tokenizer, outputDir } = options;
+  if (typeof tokenizer !== "object" || tokenizer === null) throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
+  if (typeof outputDir !== "string" || outputDir === "") throw invalidArgument("outputDir", "a folder", outputDir);
 }
 
 /** The same for files that are open already, whatever `options.files` says. It closes them. */

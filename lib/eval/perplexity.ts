@@ -64,7 +64,8 @@ export async function perplexity(
       onProgress?.({ tokens });
     }
   }
-  if (tokens === 0) throw invalidArgument("documents", "at least two tokens of text", "fewer");
+  if (tokens === 0)
+    throw new HeddleError("INVALID_ARGUMENT", "documents: expected at least two tokens of text, got fewer");
   const nll = sum / tokens;
   if (!Number.isFinite(nll))
     throw new HeddleError("NUMERICAL", `perplexity: expected finite log-probabilities, got a sum of ${sum}`);

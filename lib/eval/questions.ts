@@ -1,5 +1,14 @@
-import { type LocatedRow, type RowSource, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import {
+  type LocatedRow,
+  noRowsError,
+  type RowSource,
+  readRows,
+  rowError,
+  said,
+  stringField,
+  stringsField,
+} from "../data/rows.ts";
+import { invalidArgument } from "../errors.ts";
 import type { ChatMessage, LanguageModel } from "../generate/index.ts";
 
 /** What a row asks. */
@@ -43,7 +52,7 @@ export async function readQuestions(
 ): Promise<Question[]> {
   const out: Question[] = [];
   for await (const row of readRows(source, { name: "rows", signal })) out.push(questionOf(row, kind));
-  if (out.length === 0) throw new HeddleError("INVALID_ARGUMENT", "rows: expected at least one question, got none");
+  if (out.length === 0) throw noRowsError(source, "rows", "at least one question");
   return out;
 }
 
@@ -103,7 +112,7 @@ function choicesOf(row: LocatedRow, unanswerable: boolean) {
 /** A question as the model sees it: ids, and the text where it is plain text that an answer's first token may join. */
 export function promptOf(model: LanguageModel, asked: Question, options: AskOptions): { text?: string; ids: number[] } {
   const made = asText(model, asked, options);
-  if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", "none");
+  if (made.ids.length === 0) throw rowError(asked.row, fieldOf(asked), "at least one token", said("none"));
   needRoom(model, asked, made.ids.length);
   return made;
 }
@@ -115,7 +124,7 @@ export function needRoom({ contextLength }: LanguageModel, asked: Question, toke
       asked.row,
       fieldOf(asked),
       `at most ${contextLength} tokens, the context length`,
-      `${tokens} tokens`,
+      said(`${tokens} tokens`),
     );
 }
 

@@ -16,8 +16,11 @@ import { claimWeights } from "./exclusive.ts";
  */
 export async function settleAdapters(
   model: Model,
-  { lora, adapter: name = "default" }: { lora?: LoraOptions | undefined; adapter?: string | undefined },
+  { lora, adapter: given }: { lora?: LoraOptions | undefined; adapter?: string | undefined },
 ): Promise<void> {
+  // Stages that take `lora` have a default for this name.
+  const trainsAdapters = given !== undefined;
+  const name = given ?? "default";
   if (lora) {
     const known = model.adapters.get(name);
     if (known) needSameAdapter(model, known, lora);
@@ -30,9 +33,13 @@ export async function settleAdapters(
       return !isFloat(dtype) || scale !== undefined;
     });
     if (quantised === undefined) continue;
+    const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32`;
+    const over = `over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`;
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `lora: expected options (\`lora: {}\` trains adapter ${name} further), or base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32, got none over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`,
+      trainsAdapters
+        ? `lora: expected options (\`lora: {}\` trains adapter ${name} further), or ${merging}, got none ${over}`
+        : `model: expected one without adapter ${name} (${merging}), got it ${over}`,
     );
   }
   const release = claimWeights(model, adapters.flatMap(adapterTensors));

@@ -1,4 +1,5 @@
 import type { ModelCard, ModelCardInput } from "../formats/model-card.ts";
+import { filesOf } from "./corpus-source.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -26,6 +27,7 @@ export function cardOf(
   measured: ReadonlySet<string>,
 ): ModelCardInput {
   const given = (options.card ?? {}) as Partial<ModelCardInput>;
+  const replayed = options.replay ? dataNames(filesOf(options.replay.data)) : [];
   const metrics = Object.entries(held?.metrics ?? {}).map(([metric, value]) => ({ metric, value }));
   const name = options.name ?? given.name ?? parent?.name;
   const before = parent && (parent.stages ?? [{ stage: parent.stage, name: parent.name, tokens: parent.tokensSeen }]);
@@ -35,7 +37,10 @@ export function cardOf(
     stage,
     stages: [...(before ?? []), { stage, name, tokens: state.tokensSeen }],
     parent: parent ? (parent.name ?? parent.stage) : null,
-    data: [...(parent?.data ?? []), ...(given.data ?? about.data.map((name) => ({ name })))],
+    data: [
+      ...(parent?.data ?? []),
+      ...(given.data ?? [...new Set([...about.data, ...replayed])].map((name) => ({ name }))),
+    ],
     tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
     trainingCutoffDate: options.trainingCutoffDate ?? given.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
     licence: options.licence ?? given.licence ?? parent?.licence,

@@ -1,9 +1,11 @@
 import {
   type LocatedRow,
+  noRowsError,
   type RowSource,
   readRows,
   rowError,
   rowsError,
+  said,
   stringField,
   stringsField,
 } from "../data/rows.ts";
@@ -42,12 +44,16 @@ export async function readLabelled(
 ): Promise<LabelledRow[]> {
   const out: LabelledRow[] = [];
   for await (const row of readRows(source, options)) out.push(labelled(row, options.problemType));
-  if (out.length === 0)
-    throw new HeddleError("INVALID_ARGUMENT", `${options.name}: expected at least one row, got none`);
+  if (out.length === 0) throw noRowsError(source, options.name, "at least one row");
   const first = out[0]!;
   for (const { row, words } of out)
     if ((words === undefined) !== (first.words === undefined))
-      throw rowError(row, words ? "tokens" : "text", `rows of one kind, as ${first.row.where} is`, "the other kind");
+      throw rowError(
+        row,
+        words ? "tokens" : "text",
+        `rows of one kind, as ${first.row.where} is`,
+        said("the other kind"),
+      );
   return out;
 }
 
@@ -94,8 +100,10 @@ export function labelsOf(rows: readonly LabelledRow[]): string[] {
 export function needTwoLabels(rows: readonly LabelledRow[], labels: readonly string[]): void {
   const seen = new Set(rows.flatMap((r) => r.labels));
   if (seen.size >= 2 && labels.length >= 2) return;
-  const got = [...seen].map((l) => JSON.stringify(l)).join(", ");
-  throw rowsError(rows[0]!.row, "at least two labels among its rows", `only ${got || "none"}`);
+  const named = (all: Iterable<string>) => [...all].map((l) => JSON.stringify(l)).join(", ") || "none";
+  if (seen.size >= 2)
+    throw new HeddleError("INVALID_ARGUMENT", `labels: expected at least two, got only ${named(labels)}`);
+  throw rowsError(rows[0]!.row, "at least two labels among its rows", `only ${named(seen)}`);
 }
 
 /**
@@ -127,7 +135,7 @@ export function encodeLabelled(
       row,
       field,
       `at most ${maxLength} tokens (truncation: true keeps the first of them)`,
-      `${encoded.ids.length} tokens`,
+      said(`${encoded.ids.length} tokens`),
     );
   const ids = encoded.ids.slice(0, maxLength);
   const at = Int32Array.from(encoded.tokens, (t) => (t < maxLength ? t : -1));

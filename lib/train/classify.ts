@@ -1,13 +1,12 @@
 import { z } from "zod";
 import { Pacer } from "../data/pacer.ts";
 import { Stream, uniformAt } from "../data/random.ts";
-import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { headNames, trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { dataNames, type StageCard } from "./card.ts";
+import type { StageCard } from "./card.ts";
 import { evaluateLabelled, fitClassifierTemperature } from "./classify-evaluate.ts";
 import { classification } from "./classify-loss.ts";
 import {
@@ -20,7 +19,7 @@ import {
 } from "./classify-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
-import { stepsOf } from "./preference/options.ts";
+import { namesOf, stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -156,7 +155,7 @@ async function* start(
     };
   };
   const card: StageCard = {
-    data: typeof options.data === "string" || isNames(options.data) ? dataNames(options.data) : [],
+    data: namesOf(options.data),
     notes: `A classifier of ${classifier.task === "token" ? "words" : "texts"}: ${classifier.labels.slice(0, 20).join(", ")}.`,
     evaluation: { name: "held-out rows", metric: "loss" },
   };
@@ -253,8 +252,4 @@ function longest<T>(items: readonly T[], length: (item: T) => number): number {
 /** To a multiple of eight, as kernels like it. */
 function roundUp(length: number): number {
   return Math.ceil(length / 8) * 8;
-}
-
-function isNames(data: RowSource): data is readonly string[] {
-  return Array.isArray(data) && data.every((name) => typeof name === "string");
 }

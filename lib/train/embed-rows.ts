@@ -1,13 +1,14 @@
 import {
   type LocatedRow,
+  noRowsError,
   optionalField,
   type RowSource,
   readRows,
   rowError,
+  said,
   stringField,
   stringsField,
 } from "../data/rows.ts";
-import { HeddleError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { PairExample } from "./embed-loss.ts";
 
@@ -40,8 +41,7 @@ export async function readPairs(source: RowSource, options: Reading): Promise<Pa
       negatives: (negatives ?? []).map((text) => ids(row, "negative", text, options)),
     });
   }
-  if (out.length === 0)
-    throw new HeddleError("INVALID_ARGUMENT", `${options.name}: expected at least one row, got none`);
+  if (out.length === 0) throw noRowsError(source, options.name, "at least one row");
   return out;
 }
 
@@ -69,7 +69,7 @@ function ids(row: LocatedRow, field: string, text: string, { tokenizer, maxLengt
       row,
       field,
       `at most ${maxLength} tokens (truncation: true keeps the first of them)`,
-      `${encoded.length} tokens`,
+      said(`${encoded.length} tokens`),
     );
   return encoded.slice(0, maxLength);
 }

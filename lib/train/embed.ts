@@ -5,13 +5,13 @@ import { embeddings } from "../generate/embed.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
-import { dataNames, type StageCard } from "./card.ts";
+import type { StageCard } from "./card.ts";
 import { heldOutDraw, noneLeft, type TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
-import { stepsOf } from "./preference/options.ts";
+import { namesOf, stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -114,7 +114,7 @@ async function* start(
   const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
   model.setEmbedding(embedding);
   const card: StageCard = {
-    data: typeof options.data === "string" ? dataNames(options.data) : [],
+    data: namesOf(options.data),
     notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
     evaluation: { name: "held-out pairs", metric: "loss (nats per pair)" },
   };

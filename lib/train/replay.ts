@@ -1,5 +1,4 @@
 import type { CorpusTokenizer } from "../data/encode.ts";
-import { readRows } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import { corpusSource } from "./corpus-source.ts";
 import { languageModelling } from "./language-modelling.ts";
@@ -47,8 +46,9 @@ export async function openReplay(
     );
   if (!canChat(tokenizer))
     throw new HeddleError("INVALID_ARGUMENT", "replay: expected a tokenizer with chat templates, got one without");
-  const { examples } = await readSftExamples(readRows(files, { name: "replay", signal }), tokenizer, {
+  const { examples } = await readSftExamples(files, tokenizer, {
     name: "replay",
+    signal,
     maxSeqLength: sequenceLength,
     truncationMode: "error",
     assistantOnlyLoss: true,

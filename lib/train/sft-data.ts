@@ -1,5 +1,4 @@
-import { type LocatedRow, rowError } from "../data/rows.ts";
-import { HeddleError } from "../errors.ts";
+import { type LocatedRow, noRowsError, type RowSource, readRows, rowError, said } from "../data/rows.ts";
 import { type SftExample, type SftRowOptions, type SftTokenizer, sftExample } from "./sft-rows.ts";
 
 export interface SftData {
@@ -14,6 +13,7 @@ export interface SftDataOptions extends SftRowOptions {
   truncationMode: "keep_start" | "keep_end" | "drop" | "error";
   /** Of the option that gave the rows. */
   name: string;
+  signal?: AbortSignal | undefined;
   /** Told of rows that are left out. */
   warn(message: string): void;
 }
@@ -23,10 +23,10 @@ const NAMED = 3;
 
 /**
  * Rows as tokens, cut to maxSeqLength. Rows of which nothing is left to learn are left out, and told of.
- * @throws HeddleError `file:line: …` for a row that is none, INVALID_ARGUMENT where no row is left
+ * @throws HeddleError `file:line: …` for a row that is none, or a file (with rows in memory INVALID_ARGUMENT) where no row is left
  */
 export async function readSftExamples(
-  rows: AsyncIterable<LocatedRow>,
+  source: RowSource,
   tokenizer: SftTokenizer,
   options: SftDataOptions,
 ): Promise<SftData> {
@@ -34,12 +34,12 @@ export async function readSftExamples(
   const out: SftData = { examples: [], conversations: 0 };
   const dropped: string[] = [];
   const cut: string[] = [];
-  for await (const row of rows) {
+  for await (const row of readRows(source, options)) {
     const whole = sftExample(row, tokenizer, options);
     if (isConversation(row)) out.conversations++;
     const tooLong = whole.ids.length > maxSeqLength;
     if (tooLong && truncationMode === "error")
-      throw rowError(row, "row", `at most maxSeqLength = ${maxSeqLength} tokens`, `${whole.ids.length} tokens`);
+      throw rowError(row, "row", `at most maxSeqLength = ${maxSeqLength} tokens`, said(`${whole.ids.length} tokens`));
     const kept = tooLong ? truncated(whole, maxSeqLength, truncationMode) : whole;
     if (!kept?.mask.includes(1)) dropped.push(place(row, whole, maxSeqLength));
     else {
@@ -48,9 +48,11 @@ export async function readSftExamples(
     }
   }
   if (out.examples.length === 0)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${name}: expected at least one row with a token to learn, got ${dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`}`,
+    throw noRowsError(
+      source,
+      name,
+      "at least one row with a token to learn",
+      dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`,
     );
   if (dropped.length > 0)
     warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);

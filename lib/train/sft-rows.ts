@@ -1,4 +1,4 @@
-import { type LocatedRow, rowError } from "../data/rows.ts";
+import { type LocatedRow, rowError, said } from "../data/rows.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -37,13 +37,18 @@ export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: Sf
     return promptAndCompletion(row, tokenizer, options);
   if (Object.hasOwn(value, "text")) return plainText(row, tokenizer);
   const names = Object.keys(value).slice(0, 8).join(", ");
-  throw rowError(row, "row", "messages, prompt and completion, or text", names === "" ? "an empty object" : names);
+  throw rowError(
+    row,
+    "row",
+    "messages, prompt and completion, or text",
+    said(names === "" ? "an empty object" : names),
+  );
 }
 
 function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
   const messages = checkedMessages(row, "messages");
   if (options.assistantOnlyLoss && !messages.some((m) => m.role === "assistant"))
-    throw rowError(row, "messages", "at least one of the assistant's", messages.map((m) => m.role).join(", "));
+    throw rowError(row, "messages", "at least one of the assistant's", said(messages.map((m) => m.role).join(", ")));
   const { ids, assistantMask } = rendered(row, () =>
     tokenizer.applyChatTemplateWithMask(messages, templateOptions(row, options)),
   );
@@ -115,7 +120,7 @@ export function checkedMessages(
   given: unknown = row.value[field],
 ): readonly ChatMessage[] {
   if (!Array.isArray(given)) throw rowError(row, field, "an array of messages", given);
-  if (given.length === 0) throw rowError(row, field, "at least one message", "an empty array");
+  if (given.length === 0) throw rowError(row, field, "at least one message", said("an empty array"));
   for (const [i, message] of given.entries()) {
     const name = `${field}[${i}]`;
     if (typeof message !== "object" || message === null || Array.isArray(message))
@@ -151,6 +156,6 @@ function rendered<T>(row: LocatedRow, render: () => T): T {
   try {
     return render();
   } catch (error) {
-    throw rowError(row, "messages", "a conversation that the chat template takes", (error as Error).message);
+    throw rowError(row, "messages", "a conversation that the chat template takes", said((error as Error).message));
   }
 }

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
-import { type RowSource, readRows } from "../data/rows.ts";
+import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
-import { dataNames } from "./card.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
+import { namesOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
@@ -91,7 +91,7 @@ async function* start(
   const tokenizer = tokenizerOf(base, "sft");
   const maxSeqLength = sequenceLengthOf(base.model, options);
   const read = (data: RowSource, name: string) =>
-    readSftExamples(readRows(data, { name, signal }), tokenizer, { ...options, maxSeqLength, name, warn });
+    readSftExamples(data, tokenizer, { ...options, maxSeqLength, name, signal, warn });
   const { train, heldOut } = await split(options, read);
   if (train.conversations > 0) base.tokenizer = withTemplate(tokenizer, options.chatTemplate);
   // Without packing a sequence is as long as the longest row.
@@ -114,7 +114,7 @@ async function* start(
     { ...options, maxSteps, learningRate },
     {
       card: {
-        data: dataNames(typeof options.data === "string" || isNames(options.data) ? options.data : undefined),
+        data: namesOf(options.data),
         notes: "Fine-tuned to answer from examples. Its answers may be wrong with full confidence.",
         evaluation: { name: "held-out rows", metric: "loss (nats per counted token)" },
       },
@@ -123,10 +123,6 @@ async function* start(
       sequenceLength,
     },
   );
-}
-
-function isNames(data: unknown): data is readonly string[] {
-  return Array.isArray(data) && data.every((name) => typeof name === "string");
 }
 
 async function split(

@@ -1,5 +1,4 @@
-import { type LocatedRow, type RowSource, readRows, rowError } from "../../data/rows.ts";
-import { HeddleError } from "../../errors.ts";
+import { type LocatedRow, noRowsError, type RowSource, readRows, rowError, said } from "../../data/rows.ts";
 import type { AnsweredPrompt } from "./sequences.ts";
 
 export const truncationModes = ["error", "drop", "keep_end"] as const;
@@ -48,7 +47,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
           row,
           "row",
           `at most ${limit} tokens of ${what} (truncationMode: "drop" or "keep_end" go on)`,
-          `${excess + limit} tokens`,
+          said(`${excess + limit} tokens`),
         );
       else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
         items.push(
@@ -66,9 +65,11 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${firstOf(dropped)}`);
   if (cut.length > 0) warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what}: ${firstOf(cut)}`);
   if (out.length === 0)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${name}: expected at least one row, got ${dropped.length === 0 ? "none that teaches anything" : `only ones that are too long: ${firstOf(dropped)}`}`,
+    throw noRowsError(
+      data,
+      name,
+      "at least one row",
+      dropped.length === 0 ? "none that teaches anything" : `only ones that are too long: ${firstOf(dropped)}`,
     );
   return out;
 }

@@ -1,4 +1,4 @@
-import { type LocatedRow, rowError } from "../../data/rows.ts";
+import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import { checkedMessages } from "../sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
@@ -40,7 +40,7 @@ function rankedPairs(row: LocatedRow, encoder: RowEncoder): PreferencePair[] {
 /** The answers of one rank: one (a text, or messages), or an array of those that are equally good. */
 function rankOf(row: LocatedRow, encoder: RowEncoder, prompt: EncodedPrompt, field: string, given: unknown) {
   const several = Array.isArray(given) && given.every((v) => typeof v === "string" || Array.isArray(v));
-  if (several && given.length === 0) throw rowError(row, field, "at least one answer", "an empty array");
+  if (several && given.length === 0) throw rowError(row, field, "at least one answer", said("an empty array"));
   const answers: unknown[] = several ? given : [given];
   return answers.map((answer, i) => encoder.answer(row, prompt, several ? `${field}[${i}]` : field, answer));
 }
@@ -59,6 +59,6 @@ function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; re
   const same = (a: ChatMessage, b: ChatMessage | undefined) => JSON.stringify(a) === JSON.stringify(b);
   const differs = better.findIndex((message, i) => !same(message, worse[i]));
   const shared = differs < 0 ? better.length : differs;
-  if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", "none");
+  if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", said("none"));
   return { prompt: better.slice(0, shared), chosen: better.slice(shared), rejected: worse.slice(shared) };
 }

@@ -1,4 +1,4 @@
-import { type LocatedRow, rowError } from "../../data/rows.ts";
+import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { checkedMessages } from "../sft-rows.ts";
@@ -65,7 +65,7 @@ export class RowEncoder {
     try {
       return this.tokenizer.applyChatTemplate(messages, { ...this.template, addGenerationPrompt }).ids;
     } catch (error) {
-      throw rowError(row, field, "a conversation that the chat template takes", (error as Error).message);
+      throw rowError(row, field, "a conversation that the chat template takes", said((error as Error).message));
     }
   }
 }
