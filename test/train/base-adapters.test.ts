@@ -95,6 +95,12 @@ describe("a stage without lora over a model with an adapter", () => {
         /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
       ),
     });
+    // A stage that has no such option does not name it.
+    const text = join(folder, "text.txt");
+    await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
+    expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
+      message: expect.stringMatching(/^model: expected one without adapter default \(base\.model\.mergeAdapter.*got it over .*q8_0$/),
+    });
     expect(await logits(model)).toEqual(before);
     await dpo(model, { ...preferred, maxSteps: 1, lora: {} });
     await model.model.mergeAdapter("default");
