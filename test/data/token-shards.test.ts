@@ -192,3 +192,16 @@ describe("token shards", () => {
     );
   });
 });
+
+it("refuses options that are misspelt or missing by their names", async () => {
+  const refused = (options: object, message: RegExp) =>
+    expect(writeTokenShards(options as Parameters<typeof writeTokenShards>[0])).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(message),
+    });
+  const outputDir = join(folder, "refused");
+  await refused({ tokenizer, outputDir }, /^files: expected a path/);
+  await refused({ files: textFile, outputDir }, /^tokenizer: expected a Tokenizer/);
+  await refused({ files: textFile, tokenizer }, /^outputDir: expected a folder/);
+  await refused({ files: textFile, tokenizer, outputDir, shardToken: 5 }, /expected shardTokens, got "shardToken"/);
+});

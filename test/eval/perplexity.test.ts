@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsOf, perplexity } from "../../lib/eval/index.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
@@ -109,6 +110,21 @@ describe("documentsOf", () => {
   test("a text file is one document, a .jsonl file one a row", async () => {
     expect(await collect("a.txt", "one\n\ntwo\n")).toEqual(["one\n\ntwo\n"]);
     expect(await collect("a.jsonl", '{"text":"one"}\n\n"two"\n')).toEqual(["one", "two"]);
+  });
+
+  test("a .parquet file has a document a row", async () => {
+    const columnData = [{ name: "text", data: ["one", "two"], type: "STRING" as const }];
+    const path = join(folder, "a.parquet");
+    await writeFile(path, Buffer.from(parquetWriteBuffer({ columnData })));
+    expect(await all(documentsOf(path))).toEqual(["one", "two"]);
+  });
+
+  test("a file without text is named", async () => {
+    for (const name of ["empty.txt", "empty.jsonl"]) {
+      const error = await failureOf(() => collect(name, ""));
+      expect(error).toMatchObject({ code: "INVALID_FILE" });
+      expect(error.message).toContain(`${name}: expected`);
+    }
   });
 
   test("bad rows are named", async () => {

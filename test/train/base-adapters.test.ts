@@ -1,5 +1,5 @@
 // A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -8,6 +8,7 @@ import { convertModel } from "../../lib/index.ts";
 import { trainClassifier } from "../../lib/train/classify.ts";
 import { dpo } from "../../lib/train/dpo.ts";
 import { AnswerScorer } from "../../lib/train/preference/scorer.ts";
+import { pretrain } from "../../lib/train/pretrain.ts";
 import { sft } from "../../lib/train/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
@@ -93,6 +94,14 @@ describe("a stage without lora over a model with an adapter", () => {
       code: "INVALID_ARGUMENT",
       message: expect.stringMatching(
         /lora: expected .*`lora: \{\}`.*base\.model\.mergeAdapter\("default"\).*got none over .*q8_0/,
+      ),
+    });
+    // A stage that has no such option does not name it.
+    const text = join(folder, "text.txt");
+    await writeFile(text, "Anna likes a red ball.\n\nBen sees the old tree.");
+    expect(await failureOf(() => pretrain(model, { data: text, maxSteps: 1, maxSeqLength: 8 }))).toMatchObject({
+      message: expect.stringMatching(
+        /^model: expected one without adapter default \(base\.model\.mergeAdapter.*got it over .*q8_0$/,
       ),
     });
     expect(await logits(model)).toEqual(before);

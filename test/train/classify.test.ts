@@ -338,7 +338,13 @@ describe("what is wrong with the data is named", () => {
       { evalData: [{ text: "a", label: "stone" }] },
     ],
     ["too long a text", good, "INVALID_FILE bad.jsonl:1: text: expected at most 3 tokens", { maxSeqLength: 3 }],
-    ["no row", [""], "INVALID_ARGUMENT data: expected at least one row"],
+    ["no row", [""], "INVALID_FILE bad.jsonl: expected at least one row, got none"],
+    [
+      "one label asked for",
+      good,
+      'INVALID_ARGUMENT labels: expected at least two, got only "animal"',
+      { labels: ["animal"] },
+    ],
     [
       "labels that do not match the words",
       [{ tokens: ["a", "b"], labels: ["O"] }],

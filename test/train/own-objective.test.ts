@@ -45,6 +45,12 @@ test("an objective that gives no number a pair is refused", async () => {
   await expect(run).rejects.toThrow(/^loss: expected a value f32\(8\), the loss of each pair, got "f32\(1\)"$/);
 });
 
+test("an objective of the chosen answers alone is likelihood", async () => {
+  await using model = await load();
+  const got = await losses(dpo(model, { ...common, loss: ({ chosen }) => scale(chosen, -1) }));
+  expect(got.at(-1)!).toBeLessThan(got[0]!);
+});
+
 test("a stage of one's own: batches and a loss, trained like every other", async () => {
   await using model = await load();
   const tokenizer = model.tokenizer!;

@@ -298,7 +298,7 @@ describe("rows", () => {
       { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
       /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
     ],
-    ["other fields", { text: "a" }, /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got "text"/],
+    ["other fields", { text: "a" }, /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got text/],
     [
       "a margin that is no number",
       { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
@@ -308,7 +308,7 @@ describe("rows", () => {
     [
       "a prompt longer than the window",
       { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
-      /:2: row: expected at most 64 tokens .* got "\d+ tokens"/,
+      /:2: row: expected at most 64 tokens .* got \d+ tokens/,
     ],
   ];
   test.each(cases)("%s is named with file and line", async (_, row, message) => {

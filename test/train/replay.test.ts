@@ -63,6 +63,8 @@ test.each(Object.keys(stages))("%s", async (name) => {
     const reported: (number | undefined)[] = [];
     for await (const event of stages[name]!(base, { ...shared, ...replay }))
       if ("loss" in event) reported.push(event.metrics?.replayLoss);
+    const listed = base.card?.data.map((one) => one.name) ?? [];
+    expect(listed.includes("text.txt")).toBe(weight !== undefined);
     const weights = await base.model.weight("model.layers.1.mlp.up_proj.weight").toFloat32();
     return { reported, weights };
   };

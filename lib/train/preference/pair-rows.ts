@@ -14,7 +14,7 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
   if (Object.hasOwn(value, "ranked")) return rankedPairs(row, encoder);
   if (!Object.hasOwn(value, "chosen") && !Object.hasOwn(value, "rejected")) {
     const names = Object.keys(value).slice(0, 8).join(", ") || "an empty object";
-    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", names);
+    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", said(names));
   }
   const { prompt, chosen, rejected } = value.prompt === undefined ? implicitPrompt(row) : value;
   const encoded = encoder.prompt(row, prompt);
