@@ -114,7 +114,9 @@ const textOf = (file) => readFileSync(join(root, "native", "cuda", file), "utf8"
 let survived = 0;
 
 /** The same cases without a mistake must pass, or a mistake's being noticed would say nothing. */
-const controls = new Set(asked.includes("--checked") ? [] : chosen.map(([, file, , , named]) => placeOf(file, named)[1]));
+const controls = new Set(
+  asked.includes("--checked") ? [] : chosen.map(([, file, , , named]) => placeOf(file, named)[1]),
+);
 async function control(beginning) {
   const { status, stdout } = await run(join(build, "emulator_kernels"), [beginning, "first"]);
   if (status === 0) return;
