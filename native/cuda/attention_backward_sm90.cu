@@ -73,6 +73,7 @@ template <int stages> struct Position {
 
 #if HEDDLE_SM90A
 template <class Tile> __device__ inline void copy(unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
+  HEDDLE_ROLLED  // few registers are left here
   for (int i = 0; i < Tile::boxes; ++i) ptx::copy_box(tile + i * Tile::box_bytes, map, 64 * i, head, row, sequence, full);
 }
 

@@ -74,6 +74,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
     const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row, uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
+      HEDDLE_ROLLED  // few registers are left here
       for (int i = 0; i < T::boxes; ++i) ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
