@@ -75,10 +75,12 @@ export function parseShare(text: string, name: string): number {
 /**
  * Whether a case lost more than `most` of its speed beyond its noise: even the upper end of the median's interval, over what
  * the machine did in the same rounds, is below what the baseline's median allows. Noise only slows down, so the upper end is the
- * side to look at.
+ * side to look at. And it must be slower by itself too: a case that the machine's bandwidth does not bound does not gain where that is
+ * greater than it was.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
-  return base !== undefined && now.relative.interval[1] < base.relative.value * (1 - most);
+  if (!base) return false;
+  return now.relative.interval[1] < base.relative.value * (1 - most) && now.interval[1] < base.value;
 }
 
 /** How often a case that looks slower than the baseline is measured again before it counts. */
