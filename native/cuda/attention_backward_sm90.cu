@@ -47,11 +47,11 @@ template <class Own_, class Other_, int stages_, int facts, int copying_, int mu
   static constexpr int copying = copying_, multiplying = multiplying_;
   static constexpr int stages = stages_, facts_bytes = facts * static_cast<int>(sizeof(QueryFacts)), stage_bytes = 2 * Other::bytes + facts_bytes;
   static constexpr size_t shared = 2 * Own::bytes + static_cast<size_t>(stages) * stage_bytes + group_bytes;  // the beginning is rounded up
-  static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
+  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
   static_assert(facts_bytes % group_bytes == 0, "tiles begin at multiples");
 };
 template <int width> using OfQueries = Plan<Tile<width, own_rows>, Tile<width, 128>, 2, 0, 40, 232>;
-template <int width, int queries> using OfKeys = Plan<Tile<width, own_rows>, Tile<width, queries>, 3, queries, 32, 240>;
+template <int width, int queries> using OfKeys = Plan<Tile<width, own_rows>, Tile<width, queries>, 3, queries, 24, 240>;
 
 __global__ void __launch_bounds__(256) facts_kernel(BackwardArguments a, QueryFacts* facts) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x, length = a.N + beyond;
@@ -73,6 +73,7 @@ template <int stages> struct Position {
 
 #if HEDDLE_SM90A
 template <class Tile> __device__ inline void copy(unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
+  HEDDLE_ROLLED  // few registers are left here
   for (int i = 0; i < Tile::boxes; ++i) ptx::copy_box(tile + i * Tile::box_bytes, map, 64 * i, head, row, sequence, full);
 }
 

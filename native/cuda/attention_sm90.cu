@@ -25,9 +25,9 @@ template <int width_, int keys_> struct Tile {
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
   static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of keys, of values
   static constexpr size_t shared = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;  // the beginning is rounded up
-  static constexpr int copying = width > 128 ? 32 : 56, multiplying = width > 128 ? 240 : 224;  // registers of the warpgroups' threads
+  static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;  // registers of the warpgroups' threads
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O that one product makes
-  static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
+  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "parts begin with a box");
 };
 
@@ -74,6 +74,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
     const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row, uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
+      HEDDLE_ROLLED  // few registers are left here
       for (int i = 0; i < T::boxes; ++i) ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);

@@ -171,6 +171,51 @@ void named_barrier(int number, int threads, bool wait, int line) {
   join(my_warp().clock, b.completed);
 }
 
+// ---- registers ------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct AtRegisters {
+  int registers, line;
+  bool take;
+};
+
+// The whole warp. A warp's threads have as many each, so that warps are what is counted.
+void give_registers(void** lanes, uint32_t) {
+  const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
+  Asynchronous& s = asynchronous_state();
+  s.used = true;
+  Warp& w = my_warp();
+  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // what a launch may have at most, which those kernels are compiled for
+  if (first.take ? first.registers < w.registers : first.registers > w.registers)
+    fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " + std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
+  if (first.take) return;
+  s.free_registers += w.registers - first.registers;
+  w.registers = first.registers;
+  for (int thread : s.for_registers) wake(thread);
+  s.for_registers.clear();
+}
+
+}  // namespace
+
+void set_registers(int registers, bool take, int line) {
+  AtRegisters mine{registers, line, take};
+  collective(0xffffffffu, take ? "setmaxnreg.inc" : "setmaxnreg.dec", line, &mine, give_registers);
+  if (!take) return;
+  Asynchronous& s = asynchronous_state();
+  const size_t warp = static_cast<size_t>(warp_of(running_thread()));
+  // The first lane to find enough takes them for its warp.
+  while (s.warps[warp].registers < registers && s.free_registers < registers - s.warps[warp].registers) {
+    s.for_registers.push_back(running_thread());
+    block_until_woken("setmaxnreg.inc", line);
+  }
+  if (s.warps[warp].registers >= registers) return;
+  s.free_registers -= registers - s.warps[warp].registers;
+  s.warps[warp].registers = registers;
+  for (int thread : s.for_registers) wake(thread);
+  s.for_registers.clear();
+}
+
 // ---- copies ---------------------------------------------------------------------------------------------------------------------
 
 namespace {

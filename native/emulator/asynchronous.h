@@ -7,6 +7,7 @@
 // - copies: over a tile that a product reads or has read, where nothing tells the copying warp that it is done; in flight at the end;
 // - products: of registers that change meanwhile; of a tile whose barrier this warp has not seen completed; without a wgmma.fence; that the warps of a warpgroup do not
 //   make alike; not waited for at the end; in race builds, of what threads wrote without a fence.proxy.async.
+// - registers: fewer taken, or more given back, than a warp has; more than the block was launched with are waited for forever.
 // - named barriers: 0 or more than 15; another number of threads than those before it said; lanes of a warp apart; arrivals that nobody waits for. They order
 //   copies and products; that reads and writes of a kernel's own rest on them is not modelled (a race build reports a race).
 // Order is known by warp: vector clocks (Mattern 1988) that pass through barriers.
@@ -44,6 +45,9 @@ void warpgroup_fence(int line);
 void warpgroup_product(const WarpgroupProduct& lane, int line);
 void warpgroup_commit(int line);
 void warpgroup_wait(int pending, int line);
+
+// setmaxnreg: taking waits until the block's others have given as many back.
+void set_registers(int registers, bool take, int line);
 
 uintptr_t shared_address(const void* data);  // as descriptors have it; fatal outside shared memory
 

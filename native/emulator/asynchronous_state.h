@@ -77,6 +77,7 @@ struct Warp {
   std::deque<std::vector<Product>> committed;
   std::map<float*, std::vector<float>> sums;  // under way, by lane 0's
   size_t products = 0;
+  int registers = 0;  // of each thread; 0: as launched
 };
 
 struct Asynchronous {
@@ -86,6 +87,8 @@ struct Asynchronous {
   std::vector<Granule> granules;
   std::vector<BoxCopy> copies;                        // under way
   std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for
+  int free_registers = 0;          // given back by warps, per thread
+  std::vector<int> for_registers;  // threads that wait for some
   bool used = false;
 };
 

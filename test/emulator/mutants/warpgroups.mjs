@@ -1,6 +1,18 @@
 // Mistakes in what sm_90a has kernels of its own for: name, file of native/cuda, what is there, what is put in its place (the first occurrence counts), for a header: the
 // file it shows in.
 export const warpgroups = [
+  [
+    "warpgroups: more registers than the block was launched with",
+    "gemm_sm90.cu",
+    "ptx::give_registers<40>();",
+    "ptx::give_registers<48>();",
+  ],
+  [
+    "warpgroup attention: registers are taken that nobody gives back",
+    "attention_sm90.cu",
+    "    ptx::give_registers<T::copying>();\n",
+    "",
+  ],
   ["warpgroups: barriers that copies need not see", "gemm_sm90.cuh", "    ptx::fence_async();\n", ""],
   [
     "warpgroups: barriers are used before they are there",
