@@ -32,6 +32,29 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
+// cvt.rn.bf16x2.f32: two floats as bf16, to nearest even; NaN stays NaN.
+__device__ inline uint32_t pack_bf16(float low, float high) {
+#if HEDDLE_EMULATED
+  return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
+#else
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+#endif
+}
+
+// ex2.approx.ftz.f32 (9.7.3.21): 2^x with an error of at most 2^-22.5 of it; 0 where that is below 2^-126.
+__device__ inline float power_of_two(float x) {
+#if HEDDLE_EMULATED
+  const float power = std::exp2(x);
+  return power < 1.17549435e-38f ? 0.0f : power;
+#else
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#endif
+}
+
 // cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
 // source_bytes are read, the rest become zeros. They are there after commit() and wait().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
