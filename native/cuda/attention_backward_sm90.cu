@@ -20,29 +20,32 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64;
-constexpr int part_floats = 64 * 64;  // of dq, that a warpgroup makes of a tile: (64 queries, 64 columns)
+constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64, queries = 64;
+constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));  // of dq: (64 queries, 64 columns), a warpgroup's product
 constexpr int copying = 32, multiplying = 240;  // registers of the warpgroups' threads
 static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
 
-// What is known of a tile's queries, of one head, before their gradients. Queries that see nothing, and those beyond the sequence, have an infinite lse.
-template <int queries> struct alignas(16) QueryFacts {
+// What is known of a tile's queries, of one head, before their gradients. Queries that see nothing, and those beyond the sequence, have an infinite lse
+// instead of a span: their weights are 0.
+struct alignas(16) QueryFacts {
   float lse[queries], mean[queries];  // lse: as a power of two
   int32_t first[queries], last[queries];  // the keys that each sees
 };
-// And of all heads: the blocks of keys [first_block, last_block) that some query sees a key of, the keys [first, last) that all of them see.
-struct alignas(16) TileFacts {
-  int32_t first_block, last_block, first, last;
+// And of all heads: the blocks of keys [first, last) that some query sees a key of.
+struct alignas(8) TileFacts {
+  int32_t first, last;
 };
 
-// Tiles of keys and values (128, width) and of queries (queries, width): boxes of 64 columns side by side. Weights: dS' (128, queries), boxes of 64 queries.
-template <int width_, int queries_> struct Plan {
-  static constexpr int width = width_, queries = queries_, boxes = (width + 63) / 64, stages = 2;
+// Tiles of keys and values (128, width) and of queries (64, width): boxes of 64 columns side by side. dS' (128, 64) is one box. Of dq the warpgroups make a
+// box of columns each, or of one box every other tile.
+template <int width_> struct Plan {
+  static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
   static constexpr int own_box = keys * line_bytes, own_bytes = boxes * own_box;
-  static constexpr int other_box = queries * line_bytes, other_bytes = boxes * other_box, stage_bytes = 2 * other_bytes + static_cast<int>(sizeof(QueryFacts<queries>));
-  static constexpr int weight_bytes = queries / 64 * own_box, part_bytes = part_floats * static_cast<int>(sizeof(float));
+  static constexpr int other_box = queries * line_bytes, other_bytes = boxes * other_box, stage_bytes = 2 * other_bytes + static_cast<int>(sizeof(QueryFacts));
+  static constexpr int weight_bytes = keys * line_bytes;
   static constexpr size_t shared = 2 * own_bytes + stages * stage_bytes + 2 * weight_bytes + consumers * part_bytes + group_bytes;  // the beginning is rounded up
-  static_assert(boxes * (queries / 64) == consumers, "parts of dq: a box of columns each, or 64 of the queries");
+  __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }  // a warpgroup's number of it
+  static_assert(boxes == 1 || boxes == consumers, "parts of dq");
   static_assert(stage_bytes % group_bytes == 0, "tiles begin at multiples");
 };
 
@@ -50,8 +53,8 @@ struct Gradient {
   BackwardArguments a;
   int64_t tiles;     // of a sequence's queries
   TileFacts* seen;   // (sequences, tiles)
-  void* facts;       // (H, sequences, tiles) QueryFacts
-  float* sums;       // (H, sequences, tiles, consumers, part_floats): dq, as the lanes of wgmma have it
+  QueryFacts* facts; // (H, sequences, tiles)
+  float* sums;       // (H, sequences, tiles, boxes, part_floats): dq, as the lanes of wgmma have it
   int32_t* added;    // (H, sequences, tiles): how many blocks have
   int32_t* number;   // of the next block
 
@@ -62,36 +65,32 @@ struct Maps {
 };
 
 // A warp for each tile of a head. grid (sequences * tiles / 8, H)
-template <int queries> __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
+__global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size;
   const int64_t at = static_cast<int64_t>(blockIdx.x) * (256 / warp_size) + threadIdx.x / warp_size, sequence = at / g.tiles, tile = at % g.tiles, head = blockIdx.y;
   if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.number = 0;
   if (sequence >= a.N / a.T) return;
   const int64_t start = sequence * a.T, end = start + a.T, row0 = start + tile * queries;
-  QueryFacts<queries>& facts = static_cast<QueryFacts<queries>*>(g.facts)[g.tile_of(head, sequence, tile)];
-  RowSpan some{0x7fffffff, 0}, all{0, 0x7fffffff};
+  QueryFacts& facts = g.facts[g.tile_of(head, sequence, tile)];
+  RowSpan some{0x7fffffff, 0};
   for (int i = lane; i < queries; i += warp_size) {
     const int64_t row = row0 + i;
     const RowSpan own = row < end ? a.spans[row] : RowSpan{0, 0};
     const bool sees = own.first < own.last;
     facts.lse[i] = sees ? a.lse[row * a.H + head] * log2_e : INFINITY;
     facts.mean[i] = sees ? a.mean[row * a.H + head] : 0.0f;
-    facts.first[i] = own.first, facts.last[i] = own.last;
-    if (!sees) continue;
-    some = {min(some.first, own.first), max(some.last, own.last)};
-    all = {max(all.first, own.first), min(all.last, own.last)};
+    facts.first[i] = sees ? own.first : 0, facts.last[i] = sees ? own.last : 0x7fffffff;
+    if (sees) some = {min(some.first, own.first), max(some.last, own.last)};
   }
   if (lane == 0) g.added[g.tile_of(head, sequence, tile)] = 0;
   if (head > 0) return;
   for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
     some.first = min(some.first, __shfl_xor_sync(all_lanes, some.first, lanes)), some.last = max(some.last, __shfl_xor_sync(all_lanes, some.last, lanes));
-    all.first = max(all.first, __shfl_xor_sync(all_lanes, all.first, lanes)), all.last = min(all.last, __shfl_xor_sync(all_lanes, all.last, lanes));
   }
   if (lane > 0) return;
   const int32_t origin = static_cast<int32_t>(start);
-  TileFacts& seen = g.seen[sequence * g.tiles + tile];
-  seen = some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys, all.first, all.last} : TileFacts{0, 0, 0, 0};
+  g.seen[sequence * g.tiles + tile] = some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : TileFacts{0, 0};
 }
 
 #if HEDDLE_SM90A
@@ -101,7 +100,7 @@ template <int boxes, int bytes> __device__ inline void copy(unsigned char* tile,
 }
 
 // Asks for sum (64, queries) = own (64 keys) other'.
-template <class P> __device__ inline void multiply_rows(float (&sum)[P::queries / 2], const unsigned char* own, const unsigned char* other) {
+template <class P> __device__ inline void multiply_rows(float (&sum)[queries / 2], const unsigned char* own, const unsigned char* other) {
   ptx::fence_products();
   HEDDLE_UNROLL
   for (int d = 0; d < P::width / 16; ++d)
@@ -110,10 +109,10 @@ template <class P> __device__ inline void multiply_rows(float (&sum)[P::queries 
   ptx::commit_products();
 }
 // Asks for sum (64 keys, width) += left (64, queries) other.
-template <class P> __device__ inline void add_products(float (&sum)[P::width / 2], const uint32_t (&left)[P::queries / 16][4], const unsigned char* other) {
+template <class P> __device__ inline void add_products(float (&sum)[P::width / 2], const uint32_t (&left)[queries / 16][4], const unsigned char* other) {
   ptx::fence_products();
   HEDDLE_UNROLL
-  for (int i = 0; i < P::queries / 16; ++i)
+  for (int i = 0; i < queries / 16; ++i)
     ptx::multiply_registers<true>(sum, left[i], ptx::describe_tile(other + i * 16 * line_bytes, P::other_box, group_bytes), true);
   ptx::commit_products();
 }
@@ -128,8 +127,8 @@ __device__ inline void multiply_weights(float (&part)[32], const unsigned char* 
 
 // s: a warpgroup's S' (64 keys, queries), becomes weights times what their gradient is multiplied by beside the scale. p: the weights, rounded. A lane's
 // first key is `key`, the other the eighth after it; of every eight queries it has two.
-template <bool masked, bool capped, int queries>
-__device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts<queries>& facts, int key, const Scores& scores) {
+template <bool masked, bool capped>
+__device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts& facts, int key, const Scores& scores) {
   const float to_power = (capped ? scores.softcap : scores.scale) * log2_e, to_cap = capped ? scores.scale / scores.softcap : 0.0f;
   HEDDLE_UNROLL
   for (int j = 0; j < queries / 8; ++j) {
@@ -143,7 +142,7 @@ __device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16
       HEDDLE_UNROLL
       for (int e = 0; e < 2; ++e) {
         float& own = s[4 * j + 2 * h + e];
-        const float bent = capped ? tanhf(own * to_cap) : own;
+        const float bent = capped ? soft_cap(own * to_cap) : own;
         weight[e] = ptx::power_of_two(bent * to_power - lse[e]);
         if (masked && (key + 8 * h < first[e] || key + 8 * h >= last[e])) weight[e] = 0;
         own = capped ? weight[e] * (1.0f - bent * bent) : weight[e];
@@ -151,6 +150,13 @@ __device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16
       p[j / 2][j % 2 * 2 + h] = pack_bf16(weight[0], weight[1]);
     }
   }
+}
+
+// Whether every query sees all of the block's keys, as of most tiles it does. For whole warps.
+__device__ inline bool seen_whole(const QueryFacts& facts, int key) {
+  const int lane = threadIdx.x % warp_size;
+  const auto sees = [&](int query) { return facts.first[query] <= key && facts.last[query] >= key + keys; };
+  return __ballot_sync(all_lanes, sees(lane) && sees(lane + warp_size)) == all_lanes;
 }
 
 // A lane's part of (64 keys, width) sums, times `factor`, to x (rows, heads, D); its first row and the eighth after it.
@@ -166,11 +172,18 @@ template <int registers> __device__ inline void store_rows(const Out& x, const f
 }
 #endif
 
+// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in 32 bits, as in spans.
+struct BlockPlace {
+  int sequence, kv_head, block;
+};
+__device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
+  const int blocks = static_cast<int>((a.T + keys - 1) / keys), heads = static_cast<int>(a.KH);
+  return {number / blocks / heads, number / blocks % heads, blocks - 1 - number % blocks};
+}
+
 // grid: as many as sequences, heads of keys, and blocks of 128 keys
 template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
 #if HEDDLE_SM90A
-  constexpr int queries = P::queries;
-  using Facts = QueryFacts<queries>;
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, own_full, [1]);
   HEDDLE_SHARED(uint64_t, full, [P::stages]);
@@ -199,10 +212,8 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     ptx::fence_async();
   }
   __syncthreads();
-  // Sequence by sequence, head by head; of each the last block of keys first.
-  const int blocks = static_cast<int>((a.T + keys - 1) / keys), block = blocks - 1 - number[0] % blocks, kv_head = number[0] / blocks % static_cast<int>(a.KH);
-  const int sequence = number[0] / blocks / static_cast<int>(a.KH), group = static_cast<int>(a.H / a.KH), own_first = block * keys;
-  const int64_t start = sequence * a.T, end = start + a.T;
+  const auto [sequence, kv_head, block] = place_of(a, number[0]);
+  const int group = static_cast<int>(a.H / a.KH), own_first = block * keys, start = sequence * static_cast<int>(a.T);
   if (threadIdx.x == 0) {
     ptx::arrive_expecting(own_full, 2 * P::own_bytes);
     copy<P::boxes, P::own_box>(k_tile, &maps.k, kv_head, own_first, sequence, own_full);
@@ -213,7 +224,7 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   const TileFacts* seen = g.seen + sequence * g.tiles;
   int32_t tile_first = 0x7fffffff, tile_last = 0;
   for (int t = threadIdx.x; t < g.tiles; t += threads)
-    if (block >= seen[t].first_block && block < seen[t].last_block) tile_first = min(tile_first, t), tile_last = t + 1;
+    if (block >= seen[t].first && block < seen[t].last) tile_first = min(tile_first, t), tile_last = t + 1;
   for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
     tile_first = min(tile_first, __shfl_xor_sync(all_lanes, tile_first, lanes));
     tile_last = max(tile_last, __shfl_xor_sync(all_lanes, tile_last, lanes));
@@ -239,29 +250,30 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
         ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
         copy<P::boxes, P::other_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
         copy<P::boxes, P::other_box>(q_tile + P::other_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
-        ptx::copy_bytes(q_tile + 2 * P::other_bytes, static_cast<const Facts*>(g.facts) + g.tile_of(head, sequence, tile), sizeof(Facts), &full[at.stage]);
+        ptx::copy_bytes(q_tile + 2 * P::other_bytes, g.facts + g.tile_of(head, sequence, tile), sizeof(QueryFacts), &full[at.stage]);
       }
     } else {
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, next()) {
         const TileFacts of = seen[tile];
         const int64_t place = g.tile_of(head, sequence, tile);
-        const int before = of.last_block - 1 - block;  // how many blocks add before this one
-        const bool adds = before >= 0 && block >= of.first_block;
+        const int before = of.last - 1 - block;  // how many blocks add before this one
+        const bool adds = before >= 0 && block >= of.first;
         if (adds && before > 0) {
           ptx::wait_for_word(g.added + place, before);
           ptx::fence_async();
         }
         HEDDLE_ROLLED
-        for (int c = 0; c < consumers; ++c) {
-          ptx::wait_barrier(&part_full[c], i % 2);
-          float* to = g.sums + (place * consumers + c) * part_floats;
-          if (adds && before > 0) ptx::add_bytes(to, parts + c * P::part_bytes, P::part_bytes);
-          else if (adds) ptx::store_bytes(to, parts + c * P::part_bytes, P::part_bytes);
+        for (int box = 0; box < P::boxes; ++box) {
+          const int c = P::boxes > 1 ? box : i % consumers;
+          ptx::wait_barrier(&part_full[c], P::part_of(i) % 2);
+          float* to = g.sums + (place * P::boxes + box) * part_floats;
+          if (adds && before > 0) ptx::add_bytes(to, parts + c * part_bytes, part_bytes);
+          else if (adds) ptx::store_bytes(to, parts + c * part_bytes, part_bytes);
         }
         ptx::commit_writes();
         ptx::wait_writes_read();
-        for (int c = 0; c < consumers; ++c) ptx::arrive(&part_empty[c]);
+        for (int box = 0; box < P::boxes; ++box) ptx::arrive(&part_empty[P::boxes > 1 ? box : i % consumers]);
         if (!adds) continue;
         ptx::wait_writes();
         ptx::fence_async();
@@ -274,9 +286,10 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
 
   ptx::take_registers<multiplying>();
   const int consumer = warp / 4 - 1, own = consumer * 64;
-  const int own_key = static_cast<int>(start) + own_first + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
+  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
   const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
-  float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2], dq[32];
+  float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
+  float (&dq)[32] = s;  // made when S' is done with
   uint32_t p[queries / 16][4], ds[queries / 16][4];
   HEDDLE_UNROLL
   for (int r = 0; r < P::width / 2; ++r) dk[r] = dv[r] = 0;
@@ -284,21 +297,18 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   ptx::pin_all(dv);
 
   ptx::wait_barrier(own_full, 0);
-  int tile = tile_first, stage_before = 0;
-  Position<P::stages> at;
   for (int i = 0; i < steps; ++i) {
-    const unsigned char *q_tile = ring + at.stage * P::stage_bytes, *do_tile = q_tile + P::other_bytes;
-    const Facts& facts = *reinterpret_cast<const Facts*>(do_tile + P::other_bytes);
-    const bool whole = seen[tile].first <= start + own_first && seen[tile].last >= start + own_first + keys;  // most tiles are
-    ptx::wait_barrier(&full[at.stage], at.parity);
+    const unsigned char *q_tile = ring + i % P::stages * P::stage_bytes, *do_tile = q_tile + P::other_bytes;
+    const QueryFacts& facts = *reinterpret_cast<const QueryFacts*>(do_tile + P::other_bytes);
+    ptx::wait_barrier(&full[i % P::stages], i / P::stages % 2);
     multiply_rows<P>(s, own_k, q_tile);
     ptx::wait_products<1>();  // dk of the tile before, the last that reads its stage
-    if (i > 0 && lane == 0) ptx::arrive(&empty[stage_before]);
+    if (i > 0 && lane == 0) ptx::arrive(&empty[(i - 1) % P::stages]);
     multiply_rows<P>(dp, own_v, do_tile);
     ptx::wait_products<1>();  // the scores
     ptx::pin_all(s);
     if (a.scores.softcap > 0) weigh<true, true>(s, p, facts, own_key, a.scores);
-    else if (whole) weigh<false, false>(s, p, facts, own_key, a.scores);
+    else if (seen_whole(facts, start + own_first)) weigh<false, false>(s, p, facts, own_key, a.scores);
     else weigh<true, false>(s, p, facts, own_key, a.scores);
     add_products<P>(dv, p, do_tile);
     ptx::wait_products<1>();  // dP
@@ -314,47 +324,48 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       for (int h = 0; h < 2; ++h) {
         const int r = 4 * j + 2 * h;
         ds[j / 2][j % 2 * 2 + h] = pack_bf16(s[r] * (dp[r] - mean[0]), s[r + 1] * (dp[r + 1] - mean[1]));
-        *reinterpret_cast<uint32_t*>(own_weights + j / 8 * P::own_box + 8 * h * line_bytes + (j % 8 ^ lane / 4) * 16) = ds[j / 2][j % 2 * 2 + h];
+        *reinterpret_cast<uint32_t*>(own_weights + 8 * h * line_bytes + (j ^ lane / 4) * 16) = ds[j / 2][j % 2 * 2 + h];
       }
     }
     ptx::fence_async();
     ptx::sync_named(1, consumers * warpgroup);
-    const unsigned char* all_weights = weights + i % 2 * P::weight_bytes;
-    if (P::boxes > 1) multiply_weights(dq, all_weights, k_tile + consumer * P::own_box);
-    else multiply_weights(dq, all_weights + consumer * P::own_box, k_tile);
-    add_products<P>(dk, ds, q_tile);
-    ptx::wait_products<1>();  // dv and dq
-    ptx::pin_all(dq);
-    if (i > 0) ptx::wait_barrier(&part_empty[consumer], (i - 1) % 2);
-    unsigned char* part = parts + consumer * P::part_bytes + threadIdx.x % warpgroup * 16;
-    HEDDLE_UNROLL
-    for (int r = 0; r < 32; r += 4) *reinterpret_cast<float4*>(part + r / 4 * warpgroup * 16) = float4{dq[r], dq[r + 1], dq[r + 2], dq[r + 3]};
-    ptx::fence_async();
-    __syncwarp();
-    if (lane == 0) ptx::arrive(&part_full[consumer]);
-    stage_before = at.stage;
-    at.advance();
-    if (++tile == tile_last) tile = tile_first;
+    if (P::boxes > 1 || i % consumers == consumer) {
+      multiply_weights(dq, weights + i % 2 * P::weight_bytes, k_tile + (P::boxes > 1 ? consumer * P::own_box : 0));
+      add_products<P>(dk, ds, q_tile);
+      ptx::wait_products<1>();  // dv and dq
+      ptx::pin_all(dq);
+      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // complete at once the first time
+      unsigned char* part = parts + consumer * part_bytes + threadIdx.x % warpgroup * 16;
+      HEDDLE_UNROLL
+      for (int r = 0; r < 32; r += 4) *reinterpret_cast<float4*>(part + r / 4 * warpgroup * 16) = float4{dq[r], dq[r + 1], dq[r + 2], dq[r + 3]};
+      ptx::fence_async();
+      __syncwarp();
+      if (lane == 0) ptx::arrive(&part_full[consumer]);
+    } else {
+      add_products<P>(dk, ds, q_tile);
+    }
   }
   ptx::wait_products<0>();
   ptx::pin_all(dk);
   ptx::pin_all(dv);
-  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, kv_head, a.D);
-  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, kv_head, a.D);
+  const BlockPlace place = place_of(a, number[0]);  // found again, as no register was left to keep it
+  const int64_t end = (place.sequence + 1) * a.T;
+  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, place.kv_head, a.D);
+  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, place.kv_head, a.D);
 #endif
 }
 
 // The sums of dq, times the scale, to where they belong: a block for a tile of a head. grid (sequences * tiles, H)
-template <class P> __global__ void __launch_bounds__(consumers * warpgroup) store_sums_kernel(Gradient g) {
+template <class P> __global__ void __launch_bounds__(P::boxes * warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int64_t sequence = blockIdx.x / g.tiles, tile = blockIdx.x % g.tiles, head = blockIdx.y, end = (sequence + 1) * a.T;
-  const int part = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
-  const int64_t row = sequence * a.T + tile * P::queries + (P::boxes > 1 ? 0 : 64 * part) + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
-  const bool any = g.seen[blockIdx.x].first_block < g.seen[blockIdx.x].last_block;
-  const float4* sums = reinterpret_cast<const float4*>(g.sums + (g.tile_of(head, sequence, tile) * consumers + part) * part_floats) + threadIdx.x % warpgroup;
+  const int box = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
+  const int64_t row = sequence * a.T + tile * queries + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
+  const bool any = g.seen[blockIdx.x].first < g.seen[blockIdx.x].last;
+  const float4* sums = reinterpret_cast<const float4*>(g.sums + (g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) + threadIdx.x % warpgroup;
   HEDDLE_UNROLL
   for (int j = 0; j < 8; ++j) {
-    const int64_t column = (P::boxes > 1 ? 64 * part : 0) + 8 * j + lane % 4 * 2;
+    const int64_t column = 64 * box + 8 * j + lane % 4 * 2;
     const float4 sum = any ? sums[j * warpgroup] : float4{0, 0, 0, 0};
     uint16_t* to = static_cast<uint16_t*>(a.dq.data) + (row * a.H + head) * a.D + column;
     if (column >= a.D) continue;
@@ -363,19 +374,16 @@ template <class P> __global__ void __launch_bounds__(consumers * warpgroup) stor
   }
 }
 
-// Rows of a tile of queries. Shared memory has room for two stages, two tiles of dS' and the parts of dq either way.
-int tile_queries(int64_t D) { return D <= 64 ? 128 : 64; }
-
 // Scratch, each at a multiple of 16: sums, facts, seen, added, number.
 struct Sizes {
   int64_t tiles, places;  // of a sequence; of all sequences and heads
   size_t sums, facts, seen;
 
   Sizes(int64_t N, int64_t T, int64_t H, int64_t D) {
-    const int64_t queries = tile_queries(D), sequences = T > 0 ? N / T : 0;
+    const int64_t sequences = T > 0 ? N / T : 0;
     tiles = T > 0 ? (T + queries - 1) / queries : 0, places = H * sequences * tiles;
-    sums = static_cast<size_t>(places * consumers * part_floats) * sizeof(float);
-    facts = static_cast<size_t>(places * queries * 4) * sizeof(float);
+    sums = static_cast<size_t>(places * (D > 64 ? 2 : 1)) * part_bytes;
+    facts = static_cast<size_t>(places) * sizeof(QueryFacts);
     seen = static_cast<size_t>(sequences * tiles) * sizeof(TileFacts);
   }
   size_t all() const { return sums + facts + seen + static_cast<size_t>(places + 1) * sizeof(int32_t); }
@@ -386,13 +394,13 @@ template <class P> void run(const Context& c, const BackwardArguments& a, unsign
   const Sizes sizes(a.N, a.T, a.H, a.D);
   const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
   int32_t* added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.facts + sizes.seen);
-  const Gradient g{a, tiles, reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), scratch + sizes.sums, reinterpret_cast<float*>(scratch), added, added + sizes.places};
+  const Gradient g{a, tiles, reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added, added + sizes.places};
   const unsigned heads = static_cast<unsigned>(a.H), of_tiles = static_cast<unsigned>(sequences * tiles);
-  launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel<P::queries>, g);
-  const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, P::queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, P::queries),
+  launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel, g);
+  const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
                   map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
   launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared}, tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
-  launch(c, name, {dim3(of_tiles, heads), dim3(consumers * warpgroup)}, store_sums_kernel<P>, g);
+  launch(c, name, {dim3(of_tiles, heads), dim3(P::boxes * warpgroup)}, store_sums_kernel<P>, g);
 }
 
 }  // namespace
@@ -404,9 +412,9 @@ size_t warpgroup_backward_scratch(const Node& n) {
 
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch) {
   unsigned char* at = static_cast<unsigned char*>(scratch);
-  if (a.D <= 64) run<Plan<64, 128>>(c, a, at);
-  else if (a.D <= 96) run<Plan<96, 64>>(c, a, at);
-  else run<Plan<128, 64>>(c, a, at);
+  if (a.D <= 64) run<Plan<64>>(c, a, at);
+  else if (a.D <= 96) run<Plan<96>>(c, a, at);
+  else run<Plan<128>>(c, a, at);
 }
 
 }  // namespace cuda

@@ -34,6 +34,9 @@ template <int rows> __device__ inline RowSpan seen_by(const RowSpan* spans, int6
   return {last > first ? first : last, last};
 }
 
+// tanh x = 1 - 2 / (1 + e^2x), within 2^-22: times the cap that is what a score's own rounding is.
+__device__ inline float soft_cap(float x) { return 1.0f - 2.0f * ptx::reciprocal(1.0f + ptx::power_of_two(2.0f * log2_e * x)); }
+
 __device__ inline float quad_max(float v) {  // over the four lanes that share a row
   v = fmaxf(v, __shfl_xor_sync(all_lanes, v, 1));
   return fmaxf(v, __shfl_xor_sync(all_lanes, v, 2));

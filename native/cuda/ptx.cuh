@@ -55,6 +55,18 @@ __device__ inline float power_of_two(float x) {
 #endif
 }
 
+// rcp.approx.ftz.f32 (9.7.3.11): 1 / x within one unit in the last place; 0 where x is infinite or 1 / x below 2^-126.
+__device__ inline float reciprocal(float x) {
+#if HEDDLE_EMULATED
+  const float inverse = 1.0f / x;
+  return std::fabs(inverse) < 1.17549435e-38f ? 0.0f : inverse;
+#else
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+#endif
+}
+
 // cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
 // source_bytes are read, the rest become zeros. They are there after commit() and wait().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
