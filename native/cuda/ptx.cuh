@@ -79,6 +79,16 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #endif
 }
 
+// cp.async.ca.shared.global of 4 bytes, likewise.
+__device__ inline void copy_async_4(void* to, const void* from, int source_bytes) {
+#if HEDDLE_EMULATED
+  emulator::copy_async(to, from, 4, source_bytes);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from), "r"(source_bytes)
+               : "memory");
+#endif
+}
+
 __device__ inline void commit_copies() {
 #if HEDDLE_EMULATED
   emulator::commit_copies();
@@ -135,15 +145,17 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 // mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). With g = lane / 4 and
 // t = lane % 4: a0 holds (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..), rows and columns of a; b0 holds
 // rows 2t.. and b1 rows 2t + 8.. of b's column g; c0, c1 are (g, 2t..), c2, c3 (g + 8, 2t..).
-__device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
+inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
+// The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
+template <float (*number)(uint16_t)> inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
     float* c;
     const uint32_t *a, *b;
   } mine{c, a, b};
   emulator::collective(all_threads, "mma.sync", 0, &mine, [](void** lanes, uint32_t mask) {
     if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
-    const auto half = [](uint32_t pair, int which) { return to_float(bf16{static_cast<uint16_t>(which ? pair >> 16 : pair)}); };
+    const auto half = [](uint32_t pair, int which) { return number(static_cast<uint16_t>(which ? pair >> 16 : pair)); };
     float left[16][16], right[16][8];
     for (int i = 0; i < 32; ++i) {
       const Lane& lane = *static_cast<Lane*>(lanes[i]);
@@ -165,8 +177,23 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
         static_cast<Lane*>(lanes[i])->c[e] = sum;
       }
   });
+}
+#endif
+__device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  multiply_pairs<float_of_bf16>(c, a, b);
 #else
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: the same of f16.
+__device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  multiply_pairs<half_to_float>(c, a, b);
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
