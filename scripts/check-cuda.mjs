@@ -27,7 +27,6 @@ const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 644, 120: 652 },
-  "attention_backward_sm90.cu": { "90a": 12 },
   "attention_tensor_backward.cu": { 100: 8 },
   "attention_tensor.cu": { 120: 16 },
   "cache.cu": { 100: 8 },

@@ -25,14 +25,14 @@ bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_of(L) && rows 
 // Operands of two bytes as the cache has them.
 struct Bf16 {
   static constexpr bool q8 = false, small_range = false;
-  static constexpr int terms_of_f32 = 3;  // 8 bits each
+  static constexpr int terms_of_f32 = 3, terms_of_bf16 = 1;  // 8 bits each
   __device__ static uint16_t round(float x) { return float_to_bf16(x); }
   __device__ static float widen(uint16_t bits) { return bf16_to_float(bits); }
   __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_bf16(c, a, b); }
 };
 struct F16 : Bf16 {
   static constexpr bool small_range = true;
-  static constexpr int terms_of_f32 = 2;  // 11 bits each
+  static constexpr int terms_of_f32 = 2, terms_of_bf16 = 2;  // 11 bits each; one would do for bf16, another kernel is not worth it
   __device__ static uint16_t round(float x) { return ptx::float_to_half(x); }
   __device__ static float widen(uint16_t bits) { return ptx::half_to_float(bits); }
   __device__ static void multiply(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) { ptx::mma_f16(c, a, b); }
@@ -103,19 +103,19 @@ __device__ inline const unsigned char* begin_of_row(const unsigned char* own, in
   return reinterpret_cast<const unsigned char*>(__shfl_sync(all_lanes, reinterpret_cast<unsigned long long>(own), lane));
 }
 // Queues the copies of sixteen rows, 16 bytes at a time or, of q8 rows, 4; zeros where a row is not there. Lane i knows where the row of position i % 16 lies.
-template <class P> __device__ inline void copy_rows(unsigned char* to, const View& cache, int64_t of_lane, unsigned there, int D) {
+template <class P> __device__ inline void copy_rows(unsigned char* to, const void* cache, int64_t of_lane, unsigned there, int D) {
   constexpr int size = P::Type::q8 ? 4 : 16, places = P::Type::q8 ? P::width / 4 + 1 : P::width / piece, all = tile_n * places;
   const int lane = threadIdx.x % warp_size, bytes = P::Type::q8 ? D + static_cast<int>(q8_scale_bytes) : D * 2;
-  const unsigned char* begin = static_cast<const unsigned char*>(cache.data) + of_lane * bytes;
+  const unsigned char* begin = static_cast<const unsigned char*>(cache) + of_lane * bytes;
   for (int e0 = 0; e0 < all; e0 += warp_size) {
     const int e = e0 + lane, r = e / places % tile_n, p = e % places;
     const unsigned char* row = begin_of_row(begin, r);
     if (all % warp_size && e >= all) continue;
     const bool some = (there >> r & 1) && p * size < bytes;
     if constexpr (P::Type::q8) {
-      if (p * size < bytes) ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache.data, some ? size : 0);
+      if (p * size < bytes) ptx::copy_async_4(to + r * P::row_bytes + p * size, some ? row + p * size : cache, some ? size : 0);
     } else {
-      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, some ? row + p * size : cache.data, some ? size : 0);
+      ptx::copy_async_16(to + swizzled<places>(r, p) * 2, some ? row + p * size : cache, some ? size : 0);
     }
   }
 }
@@ -214,18 +214,17 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       const bool there = position >= first && position < last;
       const int64_t row = there ? a.shape.row_of(rows.segment.slot, kv_head, position, a.fault) : 0;
       const unsigned who = __ballot_sync(all_lanes, there);
-      copy_rows<P>(ring + stage * P::stage_bytes, a.k, row, who, D);
-      copy_rows<P>(ring + stage * P::stage_bytes + tile_n * P::row_bytes, a.v, row, who, D);
+      HEDDLE_ROLLED
+      for (int i = 0; i < 2; ++i) copy_rows<P>(ring + stage * P::stage_bytes + i * tile_n * P::row_bytes, i == 0 ? a.k.data : a.v.data, row, who, D);
     };
     float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, acc[width / 8][4] = {};
-    if (own_group < end_group) copy_group(own_group, 0);
-    ptx::commit_copies();
     HEDDLE_ROLLED
-    for (int g = own_group, stage = 0; g < end_group; g += warps, stage ^= 1) {
+    for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {  // at first there is only something to copy
       ptx::wait_copies<0>();
       __syncwarp();  // everybody's copies of this stage are there, and everybody has done with the other one
       if (g + warps < end_group) copy_group(g + warps, stage ^ 1);
       ptx::commit_copies();
+      if (g < own_group) continue;
       const unsigned char *k_tile = ring + stage * P::stage_bytes, *v_tile = k_tile + tile_n * P::row_bytes;
 
       float s[2][4] = {};
@@ -427,7 +426,7 @@ template <class Type, int terms> void run(const Context& c, const CachedArgument
 }
 template <class Type> void run(const Context& c, const CachedArguments& a, const dim3& grid) {
   if (a.q.type == DType::f32) run<Type, Type::terms_of_f32>(c, a, grid);
-  else run<Type, 1>(c, a, grid);
+  else run<Type, Type::terms_of_bf16>(c, a, grid);
 }
 
 void cached_attention(const Node& n, Context& c) {
