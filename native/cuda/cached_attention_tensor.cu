@@ -44,11 +44,12 @@ struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
 // width: D or more. A stage is 16 rows of keys, then as many of values.
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
-  static constexpr int width = width_, terms = terms_, warps = width > 128 ? 2 : 4, threads = warps * warp_size, blocks = 3;  // of a multiprocessor, at least
+  static constexpr int width = width_, terms = terms_, warps = width <= 128 ? 4 : terms > 2 ? 1 : 2, threads = warps * warp_size, blocks = 3;  // of a multiprocessor, at least
   static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;  // q8: the scale after D bytes; 16 more than width, so that rows lie in different banks
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes, query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
   static constexpr size_t shared = query_bytes + static_cast<size_t>(warps) * ring_bytes;  // and output_floats, where a block goes through several parts
+  static_assert(shared + (output_floats + 512) * sizeof(float) <= 99 << 10, "what a block may have on sm_86, sm_89 and sm_120");
   static_assert(ring_bytes >= output_floats * static_cast<int>(sizeof(float)), "a warp's output takes the place of its ring");
 };
 
@@ -217,7 +218,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       HEDDLE_ROLLED
       for (int i = 0; i < 2; ++i) copy_rows<P>(ring + stage * P::stage_bytes + i * tile_n * P::row_bytes, i == 0 ? a.k.data : a.v.data, row, who, D);
     };
-    float largest[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0}, acc[width / 8][4] = {};
+    RunningRows own_rows{{-INFINITY, -INFINITY}, {0, 0}};
+    float acc[width / 8][4] = {};
     HEDDLE_ROLLED
     for (int g = own_group - warps, stage = 1; g < end_group; g += warps, stage ^= 1) {  // at first there is only something to copy
       ptx::wait_copies<0>();
@@ -250,7 +252,7 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
         }
       }
 
-      float now[2] = {largest[0], largest[1]};
+      float now[2] = {own_rows.largest[0], own_rows.largest[1]};
       HEDDLE_UNROLL
       for (int j = 0; j < 2; ++j)
         HEDDLE_UNROLL
@@ -264,20 +266,13 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
           now[e / 2] = fmaxf(now[e / 2], s[j][e]);
         }
       float kept[2], base[2];
-      HEDDLE_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        now[h] = quad_max(now[h]);
-        base[h] = now[h] == -INFINITY ? 0.0f : now[h];  // nothing seen so far: all weights are zero
-        kept[h] = ptx::power_of_two(largest[h] - base[h]);
-        largest[h] = now[h];
-        sum[h] *= kept[h];
-      }
+      own_rows.raise(now, 1.0f, kept, base);
       HEDDLE_UNROLL
       for (int j = 0; j < 2; ++j)
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
           s[j][e] = ptx::power_of_two(s[j][e] - base[e / 2]);
-          sum[e / 2] += s[j][e];
+          own_rows.sum[e / 2] += s[j][e];
           if constexpr (Type::q8) s[j][e] *= *reinterpret_cast<const float*>(v_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
         }
       HEDDLE_UNROLL
@@ -335,8 +330,8 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
       }
     HEDDLE_UNROLL
     for (int h = 0; h < 2; ++h) {
-      const float total = quad_sum(sum[h]);
-      if (ft == 0) warp_largest[warp][fg + 8 * h] = largest[h], warp_share[warp][fg + 8 * h] = total;
+      const float total = quad_sum(own_rows.sum[h]);
+      if (ft == 0) warp_largest[warp][fg + 8 * h] = own_rows.largest[h], warp_share[warp][fg + 8 * h] = total;
     }
     __syncthreads();
     if (threadIdx.x < tile_m) {
