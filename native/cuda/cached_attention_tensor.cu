@@ -44,7 +44,7 @@ struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
 // width: D or more. A stage is 16 rows of keys, then as many of values.
 template <class Type_, int width_, int terms_> struct Plan {
   using Type = Type_;
-  static constexpr int width = width_, terms = terms_, warps = width <= 128 ? 4 : terms > 2 ? 1 : 2, threads = warps * warp_size, blocks = 3;  // of a multiprocessor, at least
+  static constexpr int width = width_, terms = terms_, warps = width <= 128 ? 4 : terms > 2 ? 1 : 2, threads = warps * warp_size, blocks = terms > 2 ? 2 : 3;  // of a multiprocessor, as shared memory allows
   static constexpr int row_bytes = Type::q8 ? width + 16 : width * 2;  // q8: the scale after D bytes; 16 more than width, so that rows lie in different banks
   static constexpr int stage_bytes = 2 * tile_n * row_bytes, ring_bytes = stages * stage_bytes, query_bytes = terms * tile_m * width * 2;
   static constexpr int output_floats = tile_m * width;
@@ -252,17 +252,25 @@ template <class P> __device__ inline void attend(const CachedArguments& a, const
         }
       }
 
+      const bool capped = a.scores.softcap > 0;
+      const float to_cap = a.scores.scale / a.scores.softcap, to_power = (capped ? a.scores.softcap : a.scores.scale) * log2_e;
+      HEDDLE_UNROLL
+      for (int j = 0; j < 2; ++j)
+        HEDDLE_UNROLL
+        for (int e = 0; e < 4; ++e) {
+          if constexpr (Type::q8) s[j][e] *= *reinterpret_cast<const float*>(k_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes + D);
+          if constexpr (Type::small_range) s[j][e] *= query_scale[fg + e / 2 * 8];
+        }
+      if (capped)
+        HEDDLE_UNROLL
+        for (int e = 0; e < 8; ++e) s[e / 4][e % 4] = soft_cap(s[e / 4][e % 4] * to_cap);
       float now[2] = {own_rows.largest[0], own_rows.largest[1]};
       HEDDLE_UNROLL
       for (int j = 0; j < 2; ++j)
         HEDDLE_UNROLL
         for (int e = 0; e < 4; ++e) {
-          const int r = 8 * j + 2 * ft + e % 2;
-          const int key = g * tile_n + r;
-          float product = s[j][e];
-          if constexpr (Type::q8) product *= *reinterpret_cast<const float*>(k_tile + r * P::row_bytes + D);
-          if constexpr (Type::small_range) product *= query_scale[fg + e / 2 * 8];
-          s[j][e] = key >= span[e / 2].first && key < span[e / 2].last ? a.scores.of(product) * log2_e : -INFINITY;
+          const int key = g * tile_n + 8 * j + 2 * ft + e % 2;
+          s[j][e] = key >= span[e / 2].first && key < span[e / 2].last ? s[j][e] * to_power : -INFINITY;
           now[e / 2] = fmaxf(now[e / 2], s[j][e]);
         }
       float kept[2], base[2];

@@ -299,14 +299,14 @@ export const attention = [
   [
     "tensor cached: f16 that is not brought back",
     "cached_attention_tensor.cu",
-    "product *= query_scale[fg + e / 2 * 8];",
-    "product *= query_scale[fg];",
+    "s[j][e] *= query_scale[fg + e / 2 * 8];",
+    "s[j][e] *= query_scale[fg];",
   ],
   [
     "tensor cached q8: the scale of the key before",
     "cached_attention_tensor.cu",
-    "const int r = 8 * j + 2 * ft + e % 2;",
-    "const int r = 8 * j + 2 * ft;",
+    "(k_tile + (8 * j + 2 * ft + e % 2) * P::row_bytes",
+    "(k_tile + (8 * j + 2 * ft) * P::row_bytes",
   ],
   [
     "tensor cached q8: values without their scale",
