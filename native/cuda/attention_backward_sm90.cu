@@ -170,7 +170,6 @@ template <int registers> __device__ inline void store_rows(const Out& x, const f
       if (8 * j < D) *reinterpret_cast<uint32_t*>(to + 8 * j) = pack_bf16(sum[4 * j + 2 * h] * factor, sum[4 * j + 2 * h + 1] * factor);
   }
 }
-#endif
 
 // Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in 32 bits, as in spans.
 struct BlockPlace {
@@ -180,6 +179,7 @@ __device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
   const int blocks = static_cast<int>((a.T + keys - 1) / keys), heads = static_cast<int>(a.KH);
   return {number / blocks / heads, number / blocks % heads, blocks - 1 - number % blocks};
 }
+#endif
 
 // grid: as many as sequences, heads of keys, and blocks of 128 keys
 template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
