@@ -26,12 +26,13 @@ const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setma
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /**
  * Products of warpgroups that kernels of sm_90a must have, by a part of their mangled name: with both operands in shared memory, with the left
- * one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys each); dv, dk (16 of 64 queries each).
+ * one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys each); dv, dk (16 of 64 queries each), dk
+ * in two places where warpgroups take turns with dq.
  */
 const productCounts = [64, 96, 128].map((width) => ({
   kernel: `attention_gradient_kernelINS1_4PlanILi${width}E`,
   wgmma: (2 * width) / 16 + 128 / 16,
-  "wgmma.left": (2 * 64) / 16,
+  "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
   "bulk.add": 1,
 }));
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
