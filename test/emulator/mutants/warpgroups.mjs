@@ -446,12 +446,6 @@ export const warpgroups = [
     "      __syncwarp();",
   ],
   [
-    "warpgroup gradients: a part of dq is overwritten while it is copied",
-    "attention_backward_sm90.cu",
-    "      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // complete at once the first time\n",
-    "",
-  ],
-  [
     "warpgroup gradients: a part of dq is given back while it is copied",
     "attention_backward_sm90.cu",
     "        ptx::wait_writes_read();\n",
