@@ -300,6 +300,8 @@ void maybe_land() {
 std::string unfinished() {
   const Asynchronous& s = asynchronous_state();
   if (!s.used) return "";
+  const std::string writes = unfinished_writes();
+  if (!writes.empty()) return writes;
   if (!s.copies.empty()) return "a block ends with a copy by TMA under way";
   for (size_t i = 0; i < s.warps.size(); ++i) {
     const Warp& w = s.warps[i];
@@ -313,6 +315,16 @@ std::string unfinished() {
   return "";
 }
 
+uint32_t warp_time() {
+  const Asynchronous& s = asynchronous_state();
+  return s.used ? my_warp().clock[static_cast<size_t>(warp_of(running_thread()))] : 0;
+}
+
+bool warp_knows(int thread, uint32_t time) {
+  const Asynchronous& s = asynchronous_state();
+  return s.used && time > 0 && my_warp().clock[static_cast<size_t>(warp_of(thread))] >= time;
+}
+
 bool is_written_asynchronously(uintptr_t address) {
   const Asynchronous& s = asynchronous_state();
   return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].in_flight;
@@ -320,7 +332,13 @@ bool is_written_asynchronously(uintptr_t address) {
 
 bool is_read_asynchronously(uintptr_t address) {
   const Asynchronous& s = asynchronous_state();
-  return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].reading > 0;
+  if (!s.used || address / granule_bytes >= s.granules.size()) return false;
+  const Granule& g = s.granules[address / granule_bytes];
+  if (g.reading > 0) return true;
+  const Clock& known = my_warp().clock;
+  for (size_t i = 0; i < known.size(); ++i)
+    if (g.read[i] > known[i]) return true;
+  return false;
 }
 
 }  // namespace emulator

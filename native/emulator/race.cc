@@ -175,10 +175,11 @@ void written_by_copy(const void* to, size_t bytes) { shadow().reset(reinterpret_
 void check_async_read(const void* data, size_t bytes) {
   const Epoch& now = *current_epoch();
   shadow().each(reinterpret_cast<uintptr_t>(data), bytes, [&](const Cell& c, uintptr_t) {
-    if (c.unwritten) fatal("a wgmma of shared memory that nobody has written");
+    if (c.unwritten) fatal("an asynchronous read of shared memory that nobody has written");
     if (!c.written_in_kernel) return;
-    if (!ordered(c.write, now)) report("a read by wgmma after a write", c.write, true);
-    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("a wgmma reads what a thread wrote without a fence.proxy.async after it");
+    const bool told = block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
+    if (!told && !ordered(c.write, now)) report("an asynchronous read after a write", c.write, true);
+    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("an asynchronous read of what a thread wrote without a fence.proxy.async after it");
   });
 }
 #else

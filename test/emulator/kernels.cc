@@ -154,17 +154,28 @@ Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-Builder cached(int64_t past, int64_t D, int64_t rows) {
+// type: of queries and of the cache.
+Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
-  const int q = b.floats(DType::f32, {rows, 4, D}), k = b.floats(DType::f32, {2, 2, L, D}), v = b.floats(DType::f32, {2, 2, L, D});
+  const int q = b.floats(type, {rows, 4, D}), k = b.floats(cache, {2, 2, L, D}), v = b.floats(cache, {2, 2, L, D});
   const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
-  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+// A window over part of three sequences, some heads with sinks; the last segment has a row of the one before.
+Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
+  Builder b;
+  const int64_t L = 460, rows = 9;
+  const int q = b.floats(type, {rows, H, D}), k = b.floats(cache, {3, KH, L, D}), v = b.floats(cache, {3, KH, L, D}), sinks = b.floats(DType::f32, {H});
+  const int segments = b.integers({4, 4}, {0, 4, 2, 430, 4, 1, 1, 3, 5, 4, 0, 215, 8, 1, 1, 90});
+  b.node("cached_attention", {q, k, v, segments, sinks}, {b.value(type, {rows, H, D})}, {{"causal", 1}, {"window", 226}, {"scale", 0.5}, {"softcap", softcap}});
   return b;
 }
 
 // Two sequences in pages, which share their first; half of the table's entries name none.
-Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
+Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
   std::vector<int32_t> table;
@@ -177,11 +188,11 @@ Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
     b.desc.bound.push_back(v);
     return v;
   };
-  const int x = b.floats(DType::f32, {2 * rows, 2, D}), q = b.floats(DType::f32, {2 * rows, 4, D}), k = cache(), v = cache();
+  const int x = b.floats(of_rows, {2 * rows, 2, D}), q = b.floats(of_rows, {2 * rows, 4, D}), k = cache(), v = cache();
   const int r = static_cast<int>(rows), segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
   const int pages_of = b.integers({2, 2 * entries}, table);
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments, pages_of}, {}, {{"ring", 0}});
-  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(DType::f32, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(of_rows, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 
@@ -302,6 +313,16 @@ int run_all(const std::string& beginning, bool first_failure) {
       {"cached attention, q8 ring", [] { return cached_q8(37); }},
       {"cached attention in pages, parts", [] { return paged(DType::bf16, 16, 300, 40, 1); }},
       {"cached attention in pages, q8", [] { return paged(DType::u8, 5, 37, 20, 3); }},
+      {"cached tensor, bf16, parts", [] { return cached(600, 64, 2, DType::bf16, DType::bf16); }},
+      {"cached tensor, f32 over bf16, parts in one block", [] { return cached(430, 72, 9, DType::f32, DType::bf16); }},
+      {"cached tensor, f32 over f16", [] { return cached(150, 40, 9, DType::f32, DType::f16); }},
+      {"cached tensor, heads of 256", [] { return cached(250, 256, 5, DType::bf16, DType::bf16); }},
+      {"cached tensor, window, sinks, parts", [] { return cached_window(DType::bf16, DType::bf16, 40, 1, 1, 0); }},
+      {"cached tensor, window, sinks, cap", [] { return cached_window(DType::bf16, DType::f16, 64, 6, 2, 3); }},
+      {"cached tensor, pages, parts", [] { return paged(DType::bf16, 16, 300, 96, 1, DType::bf16); }},
+      {"cached tensor, pages", [] { return paged(DType::bf16, 7, 150, 128, 9, DType::bf16); }},
+      {"cached tensor, pages, q8", [] { return paged(DType::u8, 5, 237, 64, 3, DType::bf16); }},
+      {"cached tensor, pages, f32 over q8", [] { return paged(DType::u8, 16, 437, 96, 1); }},
       {"rows", [] { return rows(); }},                                          {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
       {"quantised q8_0, few rows", [] { return quantised(DType::q8_0, 3, 96, 20); }},
       {"quantised q8_0, parts", [] { return quantised(DType::q8_0, 20, 1120, 30); }},

@@ -36,7 +36,8 @@ const casesOf = {
   "attention_tensor.cu": "attention bf16",
   "attention_tensor_backward.cu": "attention bf16",
   "attention_backward.cu": "attention",
-  "cache.cu": "cached",
+  "cache.cu": "cached attention",
+  "cached_attention_tensor.cu": "cached tensor",
   "rows.cu": "rows",
   "rope.cu": "rows",
   "logprob.cu": "rows",
@@ -45,6 +46,7 @@ const casesOf = {
 };
 // A header's mistake shows in a file that uses it, and in the cases of its own.
 const headers = {
+  "cache.cuh": ["cache.cu", "cached attention"],
   "math.cuh": ["norm.cu", "norms"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
   "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],
