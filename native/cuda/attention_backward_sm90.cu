@@ -51,14 +51,16 @@ template <int width_> struct Plan {
 
 struct Gradient {
   BackwardArguments a;
-  int64_t tiles;     // of a sequence's queries
+  int32_t tiles;     // of a sequence's queries
+  int32_t sequences;
   TileFacts* seen;   // (sequences, tiles)
   QueryFacts* facts; // (H, sequences, tiles)
   float* sums;       // (H, sequences, tiles, boxes, part_floats): dq, as the lanes of wgmma have it
   int32_t* added;    // (H, sequences, tiles): how many blocks have
   int32_t* number;   // of the next block
 
-  __device__ int64_t tile_of(int64_t head, int64_t sequence, int64_t tile) const { return (head * (a.N / a.T) + sequence) * tiles + tile; }
+  // All heads' tiles are fewer than 2^31, as each has 16 KB of sums.
+  __device__ int32_t tile_of(int head, int sequence, int tile) const { return (head * sequences + sequence) * tiles + tile; }
 };
 struct Maps {
   CUtensorMap q, dout, k, v;
@@ -68,9 +70,9 @@ struct Maps {
 __global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size;
-  const int64_t at = static_cast<int64_t>(blockIdx.x) * (256 / warp_size) + threadIdx.x / warp_size, sequence = at / g.tiles, tile = at % g.tiles, head = blockIdx.y;
+  const int at = static_cast<int>(blockIdx.x * (256 / warp_size) + threadIdx.x / warp_size), sequence = at / g.tiles, tile = at % g.tiles, head = static_cast<int>(blockIdx.y);
   if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.number = 0;
-  if (sequence >= a.N / a.T) return;
+  if (sequence >= g.sequences) return;
   const int64_t start = sequence * a.T, end = start + a.T, row0 = start + tile * queries;
   QueryFacts& facts = g.facts[g.tile_of(head, sequence, tile)];
   RowSpan some{0x7fffffff, 0};
@@ -232,6 +234,8 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   }
   if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
   __syncthreads();
+  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which it would keep registers.
+  tile_first = 0x7fffffff, tile_last = 0;
   for (int w = 0; w < threads / warp_size; ++w) tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
   const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;  // head after head, tile after tile
 
@@ -257,7 +261,7 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       HEDDLE_ROLLED
       for (int i = 0; i < steps; ++i, next()) {
         const TileFacts of = seen[tile];
-        const int64_t place = g.tile_of(head, sequence, tile);
+        const int place = g.tile_of(head, sequence, tile);
         const int before = of.last - 1 - block;  // how many blocks add before this one
         const bool adds = before >= 0 && block >= of.first;
         if (adds && before > 0) {
@@ -268,7 +272,7 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
         for (int box = 0; box < P::boxes; ++box) {
           const int c = P::boxes > 1 ? box : i % consumers;
           ptx::wait_barrier(&part_full[c], P::part_of(i) % 2);
-          float* to = g.sums + (place * P::boxes + box) * part_floats;
+          float* to = g.sums + static_cast<int64_t>(place * P::boxes + box) * part_floats;
           if (adds && before > 0) ptx::add_bytes(to, parts + c * part_bytes, part_bytes);
           else if (adds) ptx::store_bytes(to, parts + c * part_bytes, part_bytes);
         }
@@ -359,11 +363,12 @@ template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
 // The sums of dq, times the scale, to where they belong: a block for a tile of a head. grid (sequences * tiles, H)
 template <class P> __global__ void __launch_bounds__(P::boxes * warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
-  const int64_t sequence = blockIdx.x / g.tiles, tile = blockIdx.x % g.tiles, head = blockIdx.y, end = (sequence + 1) * a.T;
+  const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles, head = static_cast<int>(blockIdx.y);
+  const int64_t end = (sequence + 1) * a.T;
   const int box = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
   const int64_t row = sequence * a.T + tile * queries + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
   const bool any = g.seen[blockIdx.x].first < g.seen[blockIdx.x].last;
-  const float4* sums = reinterpret_cast<const float4*>(g.sums + (g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) + threadIdx.x % warpgroup;
+  const float4* sums = reinterpret_cast<const float4*>(g.sums + static_cast<int64_t>(g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) + threadIdx.x % warpgroup;
   HEDDLE_UNROLL
   for (int j = 0; j < 8; ++j) {
     const int64_t column = 64 * box + 8 * j + lane % 4 * 2;
@@ -395,7 +400,7 @@ template <class P> void run(const Context& c, const BackwardArguments& a, unsign
   const Sizes sizes(a.N, a.T, a.H, a.D);
   const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
   int32_t* added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.facts + sizes.seen);
-  const Gradient g{a, tiles, reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added, added + sizes.places};
+  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences), reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added, added + sizes.places};
   const unsigned heads = static_cast<unsigned>(a.H), of_tiles = static_cast<unsigned>(sequences * tiles);
   launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel, g);
   const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
