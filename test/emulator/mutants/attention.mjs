@@ -83,9 +83,10 @@ export const attention = [
   ],
   [
     "tensor attention: every lane counts the sink",
-    "attention_tensor.cu",
-    "a.sinks.data && ft == 0 ? 1.0f",
+    "attention_tensor.cuh",
+    "a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f",
     "a.sinks.data ? 1.0f",
+    "attention_tensor.cu",
   ],
   ["tensor attention: a key too many", "attention_tensor.cu", "key < own.last ?", "key <= own.last ?"],
   [

@@ -271,8 +271,19 @@ export const warpgroups = [
     "2 * ft + r / 4 * 8 + r % 2;",
     "2 * ft + r / 4 * 8 + r / 2 % 2;",
   ],
-  ["warpgroup attention: a key too many", "attention_sm90.cu", "key >= span[h].last) s", "key > span[h].last) s"],
-  ["warpgroup attention: a lane's maximum, not its row's", "attention_sm90.cu", "now[h] = quad_max(now[h]);", ""],
+  [
+    "warpgroup attention: a key too many",
+    "attention_sm90.cu",
+    "key >= rows.span[h].last) s",
+    "key > rows.span[h].last) s",
+  ],
+  [
+    "warpgroup attention: a lane's maximum, not its row's",
+    "attention_tensor.cuh",
+    "now[h] = quad_max(now[h]);",
+    "",
+    "attention_sm90.cu",
+  ],
   [
     "warpgroup attention: another head's keys",
     "attention_sm90.cu",
@@ -293,15 +304,16 @@ export const warpgroups = [
   ],
   [
     "warpgroup attention: every lane counts the sink",
-    "attention_sm90.cu",
-    "a.sinks.data && ft == 0 ? 1.0f",
+    "attention_tensor.cuh",
+    "a.sinks.data && threadIdx.x % 4 == 0 ? 1.0f",
     "a.sinks.data ? 1.0f",
+    "attention_sm90.cu",
   ],
   [
     "warpgroup attention: the sink is taken for a product",
     "attention_sm90.cu",
-    "* (plain ? 1.0f / a.scores.scale : 1.0f)",
-    "",
+    "plain ? 1.0f / a.scores.scale : 1.0f",
+    "1.0f",
   ],
   ["warpgroup attention: a cap that is left out", "attention_sm90.cu", "s[r] = a.scores.of(s[r]);", "ptx::pin(s[r]);"],
   [
@@ -331,7 +343,7 @@ export const warpgroups = [
   [
     "warpgroup attention: tiles before a window are seen whole",
     "attention_sm90.cu",
-    "span[0].first <= tile0 && span[1].first <= tile0 && ",
+    "rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && ",
     "",
   ],
   [
@@ -369,6 +381,12 @@ export const warpgroups = [
     "attention_backward_sm90.cu",
     "ptx::wait_products<1>();  // dv and dq",
     "ptx::wait_products<2>();  // dv and dq",
+  ],
+  [
+    "warpgroup gradients: registers are taken that nobody gives back",
+    "attention_backward_sm90.cu",
+    "    ptx::give_registers<copying>();\n",
+    "",
   ],
   ["warpgroup gradients: no fence before products", "attention_backward_sm90.cu", "  ptx::fence_products();\n", ""],
   [
