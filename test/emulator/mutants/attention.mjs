@@ -279,12 +279,6 @@ export const attention = [
     "tiles = rows / tile_m, of_segment",
   ],
   [
-    "tensor cached: blocks make one tile each",
-    "cached_attention_tensor.cu",
-    "rows * (H / a.shape.KH) / tile_m + G;",
-    "1;",
-  ],
-  [
     "tensor cached: the row of an earlier segment wins",
     "cached_attention_tensor.cu",
     "(!rows.overlapped || owns(a, rows.segment, row))",
