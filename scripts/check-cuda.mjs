@@ -26,12 +26,22 @@ const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setma
 /** Those of 8-bit floats by mma.sync, which are empty where hardware has none. */
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
+/**
+ * Products of warpgroups that kernels of sm_90a must have, by a part of their mangled name: with both operands in shared memory, with the left
+ * one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys each); dv, dk (16 of 64 queries each), dk
+ * in two places where warpgroups take turns with dq.
+ */
+const productCounts = [64, 96, 128].map((width) => ({
+  kernel: `attention_gradient_kernelINS1_4PlanILi${width}E`,
+  wgmma: (2 * width) / 16 + 128 / 16,
+  "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
+  "bulk.add": 1,
+}));
 /** Bytes that a file's kernels may spill, by architecture; none where nothing is said. Written for sm_80 and sm_90a. */
 const spillAllowance = {
   "attention_backward.cu": { 100: 644, 120: 652 },
-  "attention_backward_sm90.cu": { "90a": 12 },
   "attention_tensor_backward.cu": { 100: 8 },
-  "attention_tensor.cu": { 120: 16 },
+  "attention_tensor.cu": { 100: 8, 120: 16 },
   "cache.cu": { 100: 8 },
   "fp8_linear.cu": { 120: 8 },
   "norm.cu": { 100: 12, 120: 8 },
@@ -100,6 +110,9 @@ function judge(source, architecture, stderr) {
       if (written[kind] > 0 && found[kind] === 0)
         problems.push(`${name}: expected ${kind}, which its PTX has ${written[kind]} times, got none`);
     }
+    const exact = architecture === "90a" && productCounts.find((counts) => kernel.includes(counts.kernel));
+    for (const [kind, count] of exact ? Object.entries(exact).slice(1) : [])
+      if (found?.[kind] !== count) problems.push(`${name}: expected ${count} ${kind}, got ${found?.[kind]}`);
     if (found && warpgroupKernels.test(name)) {
       if (architecture === "90a")
         for (const kind of [productOf(name), ...warpgroupInstructions].filter((kind) => found[kind] === 0))

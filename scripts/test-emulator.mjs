@@ -5,9 +5,11 @@
 // The PTX fragments and small cases of every kernel under the race detector, then the planted mistakes of test/emulator/mutants.mjs,
 // each of which must be noticed, then the runtime's tests and vitest with HEDDLE_DEVICE=cuda. --fast is what .ci/run has time for: one
 // build without races and mistakes, the fragments and kernels in every order, the runtime, two models and a training run.
-import { spawnSync } from "node:child_process";
+//
+// An emulated device runs on one thread, so that steps which do not wait for one another run at the same time.
+import { spawn } from "node:child_process";
 import { join } from "node:path";
-import { buildWithTests, deviceTests, report, root, runVitest, testPaths } from "./testing.mjs";
+import { deviceTests, report, root, testPaths } from "./testing.mjs";
 
 const asked = process.argv.slice(2);
 const fast = asked.includes("--fast");
@@ -20,56 +22,75 @@ const races = join(root, ".cmake", "races");
 const env = { HEDDLE_EMULATE_CUDA: "1", HEDDLE_DEVICE: "cuda", HEDDLE_BINARY: join(emulator, "heddle.node") };
 const results = {};
 
-function step(name, work) {
+/** Runs a program to its end. What it prints comes when it is over: others may be printing. True where it ends with 0. */
+function step(name, program, args, more = {}) {
   const start = performance.now();
-  const passed = work();
-  results[name] = { passed, seconds: (performance.now() - start) / 1000 };
-}
-function program(name, path, ...args) {
-  step(name, () => {
-    console.log(`\n--- ${[path, ...args].join(" ").replace(root, ".")}`);
-    const passed = spawnSync(path, args, { stdio: "inherit", cwd: root }).status === 0;
-    report({ numPassedTests: Number(passed), numFailedTests: Number(!passed) });
-    return passed;
+  return new Promise((done) => {
+    const child = spawn(program, args, {
+      cwd: root,
+      env: { ...process.env, ...more },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    const end = (passed) => {
+      results[name] = { passed, seconds: (performance.now() - start) / 1000 };
+      console.log(`\n--- ${name}: ${[program, ...args].join(" ").replaceAll(root, ".")}\n${output}`);
+      done(passed);
+    };
+    child.on("error", (error) => {
+      output += error.message;
+      end(false);
+    });
+    child.on("close", (status) => end(status === 0));
   });
 }
-const build = (option) =>
-  step(`build ${option}`, () => {
-    buildWithTests(option);
-    return true;
+async function program(name, path, ...args) {
+  const passed = await step(name, path, args);
+  report({ numPassedTests: Number(passed), numFailedTests: Number(!passed) });
+}
+async function build(option) {
+  const script = join(root, "scripts", "build-addon.mjs");
+  if (!(await step(`build ${option}`, process.execPath, [script, "-D", "HEDDLE_TESTS=ON", option]))) process.exit(1);
+}
+const vitest = (name, args, more = {}) =>
+  step(name, process.execPath, [join(root, "node_modules", "vitest", "vitest.mjs"), "run", ...args], {
+    ...env,
+    ...more,
   });
+/** The same for either build. */
+async function programs(folder, kernels) {
+  await program("the choice of a product's kernel", join(folder, "cuda_choice"));
+  await program("PTX fragments", join(folder, "emulator_fragments"));
+  await program("what the emulator reports", join(folder, "emulator_ptx"));
+  await program(kernels, join(folder, "emulator_kernels"));
+}
 
 if (fast) {
-  build("--emulator");
-  program("the choice of a product's kernel", join(emulator, "cuda_choice"));
-  program("PTX fragments", join(emulator, "emulator_fragments"));
-  program("what the emulator reports", join(emulator, "emulator_ptx"));
-  program("kernels in every order", join(emulator, "emulator_kernels"));
+  await build("--emulator");
+  await programs(emulator, "kernels in every order");
 } else {
-  build("--races");
-  program("the choice of a product's kernel", join(races, "cuda_choice"));
-  program("PTX fragments", join(races, "emulator_fragments"));
-  program("what the emulator reports", join(races, "emulator_ptx"));
-  program("kernels under the race detector", join(races, "emulator_kernels"));
-  program("planted mistakes", process.execPath, join(root, "test", "emulator", "mutants.mjs"));
-  build("--emulator");
+  await build("--races");
+  await Promise.all([programs(races, "kernels under the race detector"), build("--emulator")]);
+  const mutants = join(root, "test", "emulator", "mutants.mjs");
+  await program("planted mistakes", process.execPath, mutants, "--checked");
 }
-const config = ["--config", join(root, "test", "cuda", "vitest.config.ts")];
-step("runtime", () => runVitest([], env, ...config));
 // Several CPU threads stand for thousands of CUDA ones: a test takes as long as it takes.
-step(fast ? "models and training" : "op cases, models and training", () =>
-  runVitest(paths, env, "--testTimeout=1200000"),
-);
+const patient = "--testTimeout=1200000";
+const steps = [
+  vitest("runtime", ["--config", join(root, "test", "cuda", "vitest.config.ts")]),
+  vitest(fast ? "models and training" : "op cases, models and training", [...paths, patient]),
+];
 if (!fast)
-  step("products and attention of sm_90", () =>
-    runVitest(
-      deviceTests.ops,
-      { ...env, HEDDLE_EMULATE_CUDA: "sm_90" },
-      "-t",
-      "attention|linear",
-      "--testTimeout=1200000",
-    ),
+  steps.push(
+    vitest("products and attention of sm_90", [...deviceTests.ops, "-t", "attention|linear", patient], {
+      HEDDLE_EMULATE_CUDA: "sm_90",
+    }),
   );
+await Promise.all(steps);
 console.log("\nEmulated CUDA device:");
 for (const [name, { passed, seconds }] of Object.entries(results))
   console.log(`  ${name.padEnd(32)} ${passed ? "passed" : "FAILED"} ${seconds.toFixed(0).padStart(5)} s`);

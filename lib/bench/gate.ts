@@ -4,7 +4,13 @@ import type { BenchReport, BenchResult } from "./types.ts";
 
 const pair = z.tuple([z.number(), z.number()]);
 const baselineSchema = z.object({
-  machine: z.object({ device: z.string(), gpu: z.string().optional() }),
+  machine: z.object({
+    device: z.string(),
+    gpu: z.string().optional(),
+    cpu: z.string().optional(),
+    instructionSet: z.string().optional(),
+    threads: z.number().optional(),
+  }),
   results: z.array(
     z.object({
       name: z.string(),
@@ -41,11 +47,15 @@ export function parseBaseline(text: string, name: string): Baseline {
 }
 
 /**
- * Figures of one device say nothing about another.
+ * Figures of one device say nothing about another, nor those of one processor, its instructions and as many threads about others.
  * @throws HeddleError INVALID_ARGUMENT
  */
 export function checkSameDevice(base: Baseline["machine"], now: BenchReport["machine"]): void {
-  const name = ({ device, gpu }: Record<string, unknown>) => (gpu === undefined ? device : `${device} (${gpu})`);
+  const name = ({ device, gpu, cpu, instructionSet, threads }: Record<string, unknown>) => {
+    const facts = device === "cpu" ? [cpu, instructionSet, threads && `${threads} threads`] : [gpu];
+    const known = facts.filter((fact) => fact !== undefined);
+    return known.length ? `${device} (${known.join(", ")})` : device;
+  };
   if (name(base) !== name(now))
     throw new HeddleError("INVALID_ARGUMENT", `baseline: expected one of ${name(now)}, got one of ${name(base)}`);
 }
@@ -65,10 +75,12 @@ export function parseShare(text: string, name: string): number {
 /**
  * Whether a case lost more than `most` of its speed beyond its noise: even the upper end of the median's interval, over what
  * the machine did in the same rounds, is below what the baseline's median allows. Noise only slows down, so the upper end is the
- * side to look at.
+ * side to look at. And it must be slower by itself too: a case that the machine's bandwidth does not bound does not gain where that is
+ * greater than it was.
  */
 export function isSlower(base: Baseline["results"][number] | undefined, now: BenchResult, most: number): boolean {
-  return base !== undefined && now.relative.interval[1] < base.relative.value * (1 - most);
+  if (!base) return false;
+  return now.relative.interval[1] < base.relative.value * (1 - most) && now.interval[1] < base.value;
 }
 
 /** How often a case that looks slower than the baseline is measured again before it counts. */

@@ -201,12 +201,29 @@ void CudaAccelerator::download(void* to, const void* from, size_t bytes) {
   empty();
 }
 
-// Between devices the driver takes the direct way where there is one (NVLink, PCIe peers), else through the host.
+// The direct way to another device's memory (NVLink, PCIe peers), where there is one and nobody has opened it yet; without it copies go
+// through the host. The current device must be this one.
+void CudaAccelerator::open_way_to(int device) {
+  if (device < 64 && (peers_ >> device & 1)) return;
+  int direct = 0;
+  check_cuda(cudaDeviceCanAccessPeer(&direct, index_, device), "cudaDeviceCanAccessPeer");
+  if (direct) {
+    const cudaError_t status = cudaDeviceEnablePeerAccess(device, 0);
+    if (status == cudaErrorPeerAccessAlreadyEnabled) cudaGetLastError();  // by another accelerator of this device
+    else check_cuda(status, "cudaDeviceEnablePeerAccess");
+  }
+  if (device < 64) peers_ |= uint64_t{1} << device;
+}
+
 void CudaAccelerator::queue_copy(void* to, const void* from, size_t bytes, const Accelerator& source) {
   make_current();
   const int device = static_cast<const CudaAccelerator&>(source).index_;
-  if (device == index_) check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "cudaMemcpy");
-  else check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream_), "cudaMemcpyPeer");
+  if (device == index_) {
+    check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream_), "cudaMemcpy");
+  } else {
+    open_way_to(device);
+    check_cuda(cudaMemcpyPeerAsync(to, index_, from, device, bytes, stream_), "cudaMemcpyPeer");
+  }
 }
 
 void CudaAccelerator::queue_upload(void* to, const void* from_host, size_t bytes) {

@@ -1,14 +1,18 @@
-// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Dao 2023, "FlashAttention-2", and Shah et al. 2024,
-// "FlashAttention-3"), in two passes without atomics, so that its bits depend on the operands alone. One thread copies (TMA), two warpgroups have
-// 64 rows each, and every product is wgmma. What one product leaves in a lane's registers is its part of the next one's left operand, so that
-// neither P nor dS goes through shared memory. Two products are made twice for that: seven in all, where one pass that adds to dq in global memory
-// would make five.
+// The gradient of attention on the tensor cores of sm_90a, for heads of at most 128 (after Shah et al. 2024, "FlashAttention-3"): five products for each
+// tile of queries and block of keys. A block has 128 keys and goes through the queries that see them. One thread copies tiles (TMA), two warpgroups have
+// 64 keys each; their gradients stay in registers. Every block adds its part of dq to sums of f32 in global memory, which another thread hands to the
+// copy engine.
 //
-//   128 queries a block:  S = Q K'    dP = dO V'    dS = P (dP - mean) dscore    dq += dS K
-//   128 keys a block:     S' = K Q'   dP' = V dO'   dv += P' dO                  dk += dS' Q      for every head of the group
+//   S' = K Q'   dP' = V dO'   P' = 2^(S' - lse)   dv += P' dO   dS' = P' (dP' - mean) dscore   dk += dS' Q   dq += (dS')' K
+//
+// Sums of f32 depend on their order, and here they have one: blocks add to a tile from the last one that its queries see to the first, each waiting for the
+// one before (a word for each tile and head says how many have added). Where every row sees what is before it, the last block of keys has the shortest way,
+// so that each comes to a tile just after the one that it waits for ("FlashAttention-3" has the same order in its deterministic mode). Blocks take their
+// numbers as they begin: whom a block waits for has begun before.
 #include "cuda/attention_backward.cuh"
 #include "cuda/attention_tensor.cuh"
-#include "cuda/ptx_sm90.cuh"
+#include "cuda/ptx_bulk.cuh"
+#include "cuda/sm90_tiles.cuh"
 #include "cuda/tensor_map.h"
 #include "cuda/tensor_tile.cuh"
 
@@ -16,102 +20,149 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
-constexpr int warpgroup = 128, consumers = 2, threads = (1 + consumers) * warpgroup;
-constexpr int own_rows = consumers * 64;
+constexpr int consumers = 2, threads = (1 + consumers) * warpgroup, keys = consumers * 64, queries = 64;
+constexpr int part_floats = queries * 64, part_bytes = part_floats * static_cast<int>(sizeof(float));  // of dq: (64 queries, 64 columns), a warpgroup's product
+constexpr int copying = 24, multiplying = 240;  // registers of the warpgroups' threads
+static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
 
-// What is known of a query of a head before its gradient. 16 bytes, so that a copy may begin at any of them.
+// What is known of a tile's queries, of one head, before their gradients. Queries that see nothing, and those beyond the sequence, have an infinite lse
+// instead of a span: their weights are 0.
 struct alignas(16) QueryFacts {
-  float lse, mean;      // lse: as a power of two
-  int32_t first, last;  // the keys that it sees
+  float lse[queries], mean[queries];  // lse: as a power of two
+  int32_t first[queries], last[queries];  // the keys that each sees
 };
-constexpr int64_t beyond = 128;  // queries that nobody has, after the last: tiles end there
+// And of all heads: the blocks of keys [first, last) that some query sees a key of.
+struct alignas(8) TileFacts {
+  int32_t first, last;
+};
+
+// Tiles of keys and values (128, width) and of queries (64, width): boxes of 64 columns side by side. dS' (128, 64) is one box. Of dq the warpgroups make a
+// box of columns each, or of one box every other tile.
+template <int width_> struct Plan {
+  static constexpr int width = width_, boxes = (width + 63) / 64, stages = boxes > 1 ? 2 : 4;
+  static constexpr int own_box = keys * line_bytes, own_bytes = boxes * own_box;
+  static constexpr int other_box = queries * line_bytes, other_bytes = boxes * other_box, stage_bytes = 2 * other_bytes + static_cast<int>(sizeof(QueryFacts));
+  static constexpr int weight_bytes = keys * line_bytes;
+  static constexpr size_t shared = 2 * own_bytes + stages * stage_bytes + 2 * weight_bytes + consumers * part_bytes + group_bytes;  // the beginning is rounded up
+  __device__ static int part_of(int step) { return boxes > 1 ? step : step / consumers; }  // a warpgroup's number of it
+  static_assert(boxes == 1 || boxes == consumers, "parts of dq");
+  static_assert(stage_bytes % group_bytes == 0, "tiles begin at multiples");
+};
 
 struct Gradient {
   BackwardArguments a;
-  const QueryFacts* facts;  // (H, N + beyond)
+  int32_t tiles;     // of a sequence's queries
+  int32_t sequences;
+  TileFacts* seen;   // (sequences, tiles)
+  QueryFacts* facts; // (H, sequences, tiles)
+  float* sums;       // (H, sequences, tiles, boxes, part_floats): dq, as the lanes of wgmma have it
+  int32_t* added;    // (H, sequences, tiles): how many blocks have
+  int32_t* number;   // of the next block
+
+  // All heads' tiles are fewer than 2^31, as each has 16 KB of sums.
+  __device__ int32_t tile_of(int head, int sequence, int tile) const { return (head * sequences + sequence) * tiles + tile; }
 };
 struct Maps {
   CUtensorMap q, dout, k, v;
 };
 
-// A tile (rows, width): boxes of 64 columns side by side.
-template <int width_, int rows_> struct Tile {
-  static constexpr int width = width_, rows = rows_, boxes = (width + 63) / 64, box_bytes = rows * line_bytes, bytes = boxes * box_bytes;
-};
-// Queries of a block: q, do, then stages of k and v. Keys: k, v, then stages of q, do and facts.
-// copying, multiplying: registers of the warpgroups' threads.
-template <class Own_, class Other_, int stages_, int facts, int copying_, int multiplying_> struct Plan {
-  using Own = Own_;
-  using Other = Other_;
-  static constexpr int copying = copying_, multiplying = multiplying_;
-  static constexpr int stages = stages_, facts_bytes = facts * static_cast<int>(sizeof(QueryFacts)), stage_bytes = 2 * Other::bytes + facts_bytes;
-  static constexpr size_t shared = 2 * Own::bytes + static_cast<size_t>(stages) * stage_bytes + group_bytes;  // the beginning is rounded up
-  static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
-  static_assert(facts_bytes % group_bytes == 0, "tiles begin at multiples");
-};
-template <int width> using OfQueries = Plan<Tile<width, own_rows>, Tile<width, 128>, 2, 0, 40, 232>;
-template <int width, int queries> using OfKeys = Plan<Tile<width, own_rows>, Tile<width, queries>, 3, queries, 32, 240>;
-
-__global__ void __launch_bounds__(256) facts_kernel(BackwardArguments a, QueryFacts* facts) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * 256 + threadIdx.x, length = a.N + beyond;
-  if (i >= a.H * length) return;
-  const int64_t row = i % length, at = row * a.H + i / length;
-  const RowSpan seen = row < a.N ? a.spans[row] : RowSpan{0, 0};
-  facts[i] = row < a.N ? QueryFacts{a.lse[at] * log2_e, a.mean[at], seen.first, seen.last} : QueryFacts{0, 0, 0, 0};
-}
-
-// A stage of the ring, and the parity of its barriers' phase.
-template <int stages> struct Position {
-  int stage = 0;
-  unsigned parity = 0;
-  __device__ void advance() {
-    if (++stage == stages) stage = 0, parity ^= 1;
+// A warp for each tile of a head. grid (sequences * tiles / 8, H)
+__global__ void __launch_bounds__(256) facts_kernel(Gradient g) {
+  const BackwardArguments& a = g.a;
+  const int lane = threadIdx.x % warp_size;
+  const int at = static_cast<int>(blockIdx.x * (256 / warp_size) + threadIdx.x / warp_size), sequence = at / g.tiles, tile = at % g.tiles, head = static_cast<int>(blockIdx.y);
+  if (blockIdx.x == 0 && head == 0 && threadIdx.x == 0) *g.number = 0;
+  if (sequence >= g.sequences) return;
+  const int64_t start = sequence * a.T, end = start + a.T, row0 = start + tile * queries;
+  QueryFacts& facts = g.facts[g.tile_of(head, sequence, tile)];
+  RowSpan some{0x7fffffff, 0};
+  for (int i = lane; i < queries; i += warp_size) {
+    const int64_t row = row0 + i;
+    const RowSpan own = row < end ? a.spans[row] : RowSpan{0, 0};
+    const bool sees = own.first < own.last;
+    facts.lse[i] = sees ? a.lse[row * a.H + head] * log2_e : INFINITY;
+    facts.mean[i] = sees ? a.mean[row * a.H + head] : 0.0f;
+    facts.first[i] = sees ? own.first : 0, facts.last[i] = sees ? own.last : 0x7fffffff;
+    if (sees) some = {min(some.first, own.first), max(some.last, own.last)};
   }
-  __device__ int before() const { return stage == 0 ? stages - 1 : stage - 1; }
-};
+  if (lane == 0) g.added[g.tile_of(head, sequence, tile)] = 0;
+  if (head > 0) return;
+  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+    some.first = min(some.first, __shfl_xor_sync(all_lanes, some.first, lanes)), some.last = max(some.last, __shfl_xor_sync(all_lanes, some.last, lanes));
+  }
+  if (lane > 0) return;
+  const int32_t origin = static_cast<int32_t>(start);
+  g.seen[sequence * g.tiles + tile] = some.last > 0 ? TileFacts{(some.first - origin) / keys, (some.last - origin + keys - 1) / keys} : TileFacts{0, 0};
+}
 
 #if HEDDLE_SM90A
-template <class Tile> __device__ inline void copy(unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
-  for (int i = 0; i < Tile::boxes; ++i) ptx::copy_box(tile + i * Tile::box_bytes, map, 64 * i, head, row, sequence, full);
+// A tile of `boxes` boxes, of so many bytes each.
+template <int boxes, int bytes> __device__ inline void copy(unsigned char* tile, const CUtensorMap* map, int head, int row, int sequence, uint64_t* full) {
+  HEDDLE_ROLLED  // few registers are left here
+  for (int i = 0; i < boxes; ++i) ptx::copy_box(tile + i * bytes, map, 64 * i, head, row, sequence, full);
 }
 
-// Asks for sum (64, rows of Right) = left (64 rows of Left's from `row` on) right'.
-template <class Left, class Right> __device__ inline void multiply_rows(float (&sum)[Right::rows / 2], const unsigned char* left, int row, const unsigned char* right) {
+// Asks for sum (64, queries) = own (64 keys) other'.
+template <class P> __device__ inline void multiply_rows(float (&sum)[queries / 2], const unsigned char* own, const unsigned char* other) {
   ptx::fence_products();
   HEDDLE_UNROLL
-  for (int d = 0; d < Left::width / 16; ++d)
-    ptx::multiply_tiles<false, false>(sum, ptx::describe_tile(left + row * line_bytes + d / 4 * Left::box_bytes + d % 4 * 32, 0, group_bytes),
-                                      ptx::describe_tile(right + d / 4 * Right::box_bytes + d % 4 * 32, 0, group_bytes), d > 0);
+  for (int d = 0; d < P::width / 16; ++d)
+    ptx::multiply_tiles<false, false>(sum, ptx::describe_tile(own + d / 4 * P::own_box + d % 4 * 32, 0, group_bytes),
+                                      ptx::describe_tile(other + d / 4 * P::other_box + d % 4 * 32, 0, group_bytes), d > 0);
   ptx::commit_products();
 }
-// Asks for sum (64, width) += left (64, rows) right (rows, width).
-template <class Right> __device__ inline void add_products(float (&sum)[Right::width / 2], const uint32_t (&left)[Right::rows / 16][4], const unsigned char* right) {
+// Asks for sum (64 keys, width) += left (64, queries) other.
+template <class P> __device__ inline void add_products(float (&sum)[P::width / 2], const uint32_t (&left)[queries / 16][4], const unsigned char* other) {
   ptx::fence_products();
   HEDDLE_UNROLL
-  for (int i = 0; i < Right::rows / 16; ++i)
-    ptx::multiply_registers<true>(sum, left[i], ptx::describe_tile(right + i * 16 * line_bytes, Right::box_bytes, group_bytes), true);
+  for (int i = 0; i < queries / 16; ++i)
+    ptx::multiply_registers<true>(sum, left[i], ptx::describe_tile(other + i * 16 * line_bytes, P::other_box, group_bytes), true);
   ptx::commit_products();
 }
-// Sums of a warpgroup's 64 rows as the left operand of a product over their columns.
-template <int registers> __device__ inline void round_sums(uint32_t (&to)[registers / 8][4], const float (&sum)[registers]) {
+// Asks for part (64 queries, 64) = weights (128 keys, 64 queries)' own (128 keys, 64 columns).
+__device__ inline void multiply_weights(float (&part)[32], const unsigned char* weights, const unsigned char* own) {
+  ptx::fence_products();
   HEDDLE_UNROLL
-  for (int i = 0; i < registers / 8; ++i)
+  for (int i = 0; i < keys / 16; ++i)
+    ptx::multiply_tiles<true, true>(part, ptx::describe_tile(weights + i * 16 * line_bytes, 0, group_bytes), ptx::describe_tile(own + i * 16 * line_bytes, 0, group_bytes), i > 0);
+  ptx::commit_products();
+}
+
+// s: a warpgroup's S' (64 keys, queries), becomes weights times what their gradient is multiplied by beside the scale. p: the weights, rounded. A lane's
+// first key is `key`, the other the eighth after it; of every eight queries it has two.
+template <bool masked, bool capped>
+__device__ inline void weigh(float (&s)[queries / 2], uint32_t (&p)[queries / 16][4], const QueryFacts& facts, int key, const Scores& scores) {
+  const float to_power = (capped ? scores.softcap : scores.scale) * log2_e, to_cap = capped ? scores.scale / scores.softcap : 0.0f;
+  HEDDLE_UNROLL
+  for (int j = 0; j < queries / 8; ++j) {
+    const int query = 8 * j + threadIdx.x % 4 * 2;
+    const float lse[2] = {facts.lse[query], facts.lse[query + 1]};
+    int32_t first[2] = {0, 0}, last[2] = {0, 0};
+    if (masked) first[0] = facts.first[query], first[1] = facts.first[query + 1], last[0] = facts.last[query], last[1] = facts.last[query + 1];
     HEDDLE_UNROLL
-    for (int e = 0; e < 4; ++e) to[i][e] = pack_bf16(sum[8 * i + 2 * e], sum[8 * i + 2 * e + 1]);
+    for (int h = 0; h < 2; ++h) {
+      float weight[2];
+      HEDDLE_UNROLL
+      for (int e = 0; e < 2; ++e) {
+        float& own = s[4 * j + 2 * h + e];
+        const float bent = capped ? soft_cap(own * to_cap) : own;
+        weight[e] = ptx::power_of_two(bent * to_power - lse[e]);
+        if (masked && (key + 8 * h < first[e] || key + 8 * h >= last[e])) weight[e] = 0;
+        own = capped ? weight[e] * (1.0f - bent * bent) : weight[e];
+      }
+      p[j / 2][j % 2 * 2 + h] = pack_bf16(weight[0], weight[1]);
+    }
+  }
 }
 
-// The weight of a key under its query, and what its gradient is multiplied by beside the scale.
-struct Weight {
-  float p, slope;
-};
-__device__ inline Weight weight_of(const Scores& scores, float product, float lse) {
-  if (!(scores.softcap > 0)) return {exp2f(product * (scores.scale * log2_e) - lse), 1.0f};
-  const float bent = tanhf(product * scores.scale / scores.softcap);
-  return {exp2f(bent * (scores.softcap * log2_e) - lse), 1.0f - bent * bent};
+// Whether every query sees all of the block's keys, as of most tiles it does. For whole warps.
+__device__ inline bool seen_whole(const QueryFacts& facts, int key) {
+  const int lane = threadIdx.x % warp_size;
+  const auto sees = [&](int query) { return facts.first[query] <= key && facts.last[query] >= key + keys; };
+  return __ballot_sync(all_lanes, sees(lane) && sees(lane + warp_size)) == all_lanes;
 }
 
-// A lane's part of (64, width) sums, times `factor`, to x (rows, heads, D); its first row and the eighth after it.
+// A lane's part of (64 keys, width) sums, times `factor`, to x (rows, heads, D); its first row and the eighth after it.
 template <int registers> __device__ inline void store_rows(const Out& x, const float (&sum)[registers], float factor, int64_t row, int64_t end, int64_t heads, int64_t head, int64_t D) {
   HEDDLE_UNROLL
   for (int h = 0; h < 2; ++h) {
@@ -123,258 +174,253 @@ template <int registers> __device__ inline void store_rows(const Out& x, const f
   }
 }
 
-template <class P> __device__ inline unsigned char* begin_of(unsigned char* memory) {
-  return memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes;
-}
-template <class P> __device__ inline void init_barriers(uint64_t* own_full, uint64_t* full, uint64_t* empty) {
-  if (threadIdx.x != 0) return;
-  ptx::init_barrier(own_full, 1);
-  for (int s = 0; s < P::stages; ++s) {
-    ptx::init_barrier(&full[s], 1);
-    ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
-  }
-  ptx::fence_async();
+// Blocks by their number: sequence by sequence, head by head; of each the last block of keys first. Rows are counted in 32 bits, as in spans.
+struct BlockPlace {
+  int sequence, kv_head, block;
+};
+__device__ inline BlockPlace place_of(const BackwardArguments& a, int number) {
+  const int blocks = static_cast<int>((a.T + keys - 1) / keys), heads = static_cast<int>(a.KH);
+  return {number / blocks / heads, number / blocks % heads, blocks - 1 - number % blocks};
 }
 #endif
 
-// grid (sequences * tiles of 128 queries, H)
-template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_query_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
+// grid: as many as sequences, heads of keys, and blocks of 128 keys
+template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_attention_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
 #if HEDDLE_SM90A
-  using Own = typename P::Own;
-  using Other = typename P::Other;
-  constexpr int keys = Other::rows;
   HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
   HEDDLE_SHARED(uint64_t, own_full, [1]);
   HEDDLE_SHARED(uint64_t, full, [P::stages]);
   HEDDLE_SHARED(uint64_t, empty, [P::stages]);
-  unsigned char *q_tile = begin_of<P>(memory), *do_tile = q_tile + Own::bytes, *ring = do_tile + Own::bytes;
-  const BackwardArguments& a = g.a;
-  const int lane = threadIdx.x % warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, sequence = blockIdx.x / tiles, start = sequence * a.T, end = start + a.T;
-  const int64_t row0 = start + (tiles - 1 - blockIdx.x % tiles) * own_rows, head = blockIdx.y;  // the last, which see most keys, go first
-  const RowSpan seen = seen_by<own_rows>(a.spans, row0, end);
-  const int32_t first = seen.first;
-  const int key_tiles = (seen.last - first + keys - 1) / keys;
-  init_barriers<P>(own_full, full, empty);
-  __syncthreads();
-
-  if (threadIdx.x < warpgroup) {
-    ptx::give_registers<P::copying>();
-    if (threadIdx.x != 0 || key_tiles == 0) return;
-    ptx::arrive_expecting(own_full, 2 * Own::bytes);
-    const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence), own_first = static_cast<int>(row0 - start);
-    copy<Own>(q_tile, &maps.q, static_cast<int>(head), own_first, of_sequence, own_full);
-    copy<Own>(do_tile, &maps.dout, static_cast<int>(head), own_first, of_sequence, own_full);
-    Position<P::stages> at;
-    for (int t = 0, row = first - static_cast<int>(start); t < key_tiles; ++t, row += keys, at.advance()) {
-      unsigned char* k_tile = ring + at.stage * P::stage_bytes;
-      ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // complete at once in the first round
-      ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
-      copy<Other>(k_tile, &maps.k, of_kv, row, of_sequence, &full[at.stage]);
-      copy<Other>(k_tile + Other::bytes, &maps.v, of_kv, row, of_sequence, &full[at.stage]);
-    }
-    return;
-  }
-
-  ptx::take_registers<P::multiplying>();
-  const int consumer = threadIdx.x / warpgroup - 1, own = consumer * 64;
-  const int64_t own_row = row0 + own + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;  // and the eighth after it
-  QueryFacts facts[2];
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) facts[h] = own_row + 8 * h < end ? g.facts[head * (a.N + beyond) + own_row + 8 * h] : QueryFacts{0, 0, 0, 0};
-  float s[keys / 2], dp[keys / 2], dq[Own::width / 2];
-  uint32_t ds[keys / 16][4];
-  HEDDLE_UNROLL
-  for (int r = 0; r < Own::width / 2; ++r) dq[r] = 0;
-  ptx::pin_all(dq);
-
-  if (key_tiles > 0) ptx::wait_barrier(own_full, 0);
-  Position<P::stages> at;
-  for (int t = 0; t < key_tiles; ++t, at.advance()) {
-    const unsigned char *k_tile = ring + at.stage * P::stage_bytes, *v_tile = k_tile + Other::bytes;
-    ptx::wait_barrier(&full[at.stage], at.parity);
-    multiply_rows<Own, Other>(s, q_tile, own, k_tile);
-    ptx::wait_products<1>();  // those that read the stage before
-    if (t > 0 && lane == 0) ptx::arrive(&empty[at.before()]);
-    multiply_rows<Own, Other>(dp, do_tile, own, v_tile);
-    ptx::wait_products<1>();  // the scores
-    ptx::pin_all(s);
-    const int tile0 = first + t * keys;
-    const bool whole = facts[0].first <= tile0 && facts[1].first <= tile0 && facts[0].last >= tile0 + keys && facts[1].last >= tile0 + keys;
-    HEDDLE_UNROLL
-    for (int r = 0; r < keys / 2; ++r) {
-      const Weight w = weight_of(a.scores, s[r], facts[r / 2 % 2].lse);
-      s[r] = w.p * w.slope;
-    }
-    if (__ballot_sync(all_lanes, whole) != all_lanes)  // most tiles are seen whole
-      HEDDLE_UNROLL
-      for (int r = 0; r < keys / 2; ++r) {
-        const int h = r / 2 % 2, key = tile0 + 8 * (r / 4) + 2 * (lane % 4) + r % 2;
-        if (key < facts[h].first || key >= facts[h].last) s[r] = 0;
-      }
-    ptx::wait_products<0>();
-    ptx::pin_all(dp);
-    HEDDLE_UNROLL
-    for (int r = 0; r < keys / 2; ++r) s[r] *= dp[r] - facts[r / 2 % 2].mean;
-    round_sums(ds, s);
-    add_products<Other>(dq, ds, k_tile);
-  }
-  ptx::wait_products<0>();
-  ptx::pin_all(dq);
-  store_rows(a.dq, dq, a.scores.scale, own_row, end, a.H, head, a.D);
-#endif
-}
-
-// grid (sequences * tiles of 128 keys, KH)
-template <class P> __global__ void __launch_bounds__(threads, 1) tensor_warpgroup_key_gradient_kernel(const __grid_constant__ Maps maps, Gradient g) {
-#if HEDDLE_SM90A
-  using Own = typename P::Own;
-  using Other = typename P::Other;
-  constexpr int queries = Other::rows;
-  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
-  HEDDLE_SHARED(uint64_t, own_full, [1]);
-  HEDDLE_SHARED(uint64_t, full, [P::stages]);
-  HEDDLE_SHARED(uint64_t, empty, [P::stages]);
+  HEDDLE_SHARED(uint64_t, part_full, [consumers]);
+  HEDDLE_SHARED(uint64_t, part_empty, [consumers]);
+  HEDDLE_SHARED(int32_t, number, [1]);
   HEDDLE_SHARED(int32_t, first_of_warp, [threads / warp_size]);
   HEDDLE_SHARED(int32_t, last_of_warp, [threads / warp_size]);
-  unsigned char *k_tile = begin_of<P>(memory), *v_tile = k_tile + Own::bytes, *ring = v_tile + Own::bytes;
+  unsigned char *k_tile = memory + (group_bytes - ptx::shared_address(memory) % group_bytes) % group_bytes, *v_tile = k_tile + P::own_bytes, *ring = v_tile + P::own_bytes;
+  unsigned char *weights = ring + P::stages * P::stage_bytes, *parts = weights + 2 * P::weight_bytes;
   const BackwardArguments& a = g.a;
   const int lane = threadIdx.x % warp_size, warp = threadIdx.x / warp_size;
-  const int64_t tiles = (a.T + own_rows - 1) / own_rows, sequence = blockIdx.x / tiles, start = sequence * a.T, end = start + a.T;
-  const int64_t row0 = start + blockIdx.x % tiles * own_rows, kv_head = blockIdx.y, group = a.H / a.KH;
 
-  // Queries from the first to the last that see any of these keys.
-  int32_t first = 0x7fffffff, last = 0;
-  for (int64_t row = start + threadIdx.x; row < end; row += threads) {
-    const RowSpan s = a.spans[row];
-    if (s.first >= s.last || s.first >= row0 + own_rows || s.last <= row0) continue;
-    first = min(first, static_cast<int32_t>(row));
-    last = max(last, static_cast<int32_t>(row) + 1);
+  if (threadIdx.x == 0) {
+    number[0] = ptx::take_number(g.number);
+    ptx::init_barrier(own_full, 1);
+    for (int s = 0; s < P::stages; ++s) {
+      ptx::init_barrier(&full[s], 1);
+      ptx::init_barrier(&empty[s], consumers * warpgroup / warp_size);
+    }
+    for (int c = 0; c < consumers; ++c) {
+      ptx::init_barrier(&part_full[c], warpgroup / warp_size);
+      ptx::init_barrier(&part_empty[c], 1);
+    }
+    ptx::fence_async();
   }
-  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
-    first = min(first, __shfl_xor_sync(all_lanes, first, lanes));
-    last = max(last, __shfl_xor_sync(all_lanes, last, lanes));
-  }
-  if (lane == 0) first_of_warp[warp] = first, last_of_warp[warp] = last;
-  init_barriers<P>(own_full, full, empty);
   __syncthreads();
-  for (int w = 0; w < threads / warp_size; ++w) first = min(first, first_of_warp[w]), last = max(last, last_of_warp[w]);
-  const int query_tiles = last > first ? (last - first + queries - 1) / queries : 0;
-  const int steps = query_tiles * static_cast<int>(group);  // tile after tile, head after head
+  const auto [sequence, kv_head, block] = place_of(a, number[0]);
+  const int group = static_cast<int>(a.H / a.KH), own_first = block * keys, start = sequence * static_cast<int>(a.T);
+  if (threadIdx.x == 0) {
+    ptx::arrive_expecting(own_full, 2 * P::own_bytes);
+    copy<P::boxes, P::own_box>(k_tile, &maps.k, kv_head, own_first, sequence, own_full);
+    copy<P::boxes, P::own_box>(v_tile, &maps.v, kv_head, own_first, sequence, own_full);
+  }
+
+  // Tiles from the first to the last whose queries see any of these keys.
+  const TileFacts* seen = g.seen + sequence * g.tiles;
+  int32_t tile_first = 0x7fffffff, tile_last = 0;
+  for (int t = threadIdx.x; t < g.tiles; t += threads)
+    if (block >= seen[t].first && block < seen[t].last) tile_first = min(tile_first, t), tile_last = t + 1;
+  for (int lanes = warp_size / 2; lanes > 0; lanes /= 2) {
+    tile_first = min(tile_first, __shfl_xor_sync(all_lanes, tile_first, lanes));
+    tile_last = max(tile_last, __shfl_xor_sync(all_lanes, tile_last, lanes));
+  }
+  if (lane == 0) first_of_warp[warp] = tile_first, last_of_warp[warp] = tile_last;
+  __syncthreads();
+  // From shared memory alone: then the compiler sees that no thread leaves the loop over steps before others, for which it would keep registers.
+  tile_first = 0x7fffffff, tile_last = 0;
+  for (int w = 0; w < threads / warp_size; ++w) tile_first = min(tile_first, first_of_warp[w]), tile_last = max(tile_last, last_of_warp[w]);
+  const int steps = tile_last > tile_first ? (tile_last - tile_first) * group : 0;  // head after head, tile after tile
 
   if (threadIdx.x < warpgroup) {
-    ptx::give_registers<P::copying>();
-    if (threadIdx.x != 0 || steps == 0) return;
-    ptx::arrive_expecting(own_full, 2 * Own::bytes);
-    copy<Own>(k_tile, &maps.k, static_cast<int>(kv_head), static_cast<int>(row0 - start), static_cast<int>(sequence), own_full);
-    copy<Own>(v_tile, &maps.v, static_cast<int>(kv_head), static_cast<int>(row0 - start), static_cast<int>(sequence), own_full);
-    // Few registers are left here: what could be divided is counted.
-    const int of_sequence = static_cast<int>(sequence), row_first = first - static_cast<int>(start), row_last = last - static_cast<int>(start);
-    int head = static_cast<int>(kv_head * group), row = row_first;
-    Position<P::stages> at;
-    const QueryFacts* facts = g.facts + head * (a.N + beyond) + start;
-    HEDDLE_ROLLED
-    for (int i = 0; i < steps; ++i, at.advance()) {
-      unsigned char* q_tile = ring + at.stage * P::stage_bytes;
-      ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);
-      ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
-      copy<Other>(q_tile, &maps.q, head, row, of_sequence, &full[at.stage]);
-      copy<Other>(q_tile + Other::bytes, &maps.dout, head, row, of_sequence, &full[at.stage]);
-      ptx::copy_bytes(q_tile + 2 * Other::bytes, facts + row, P::facts_bytes, &full[at.stage]);
-      row += queries;
-      if (row >= row_last) row = row_first, ++head, facts += a.N + beyond;
+    ptx::give_registers<copying>();
+    if (lane != 0 || warp > 1) return;
+    int head = kv_head * group, tile = tile_first;
+    const auto next = [&] {
+      if (++tile == tile_last) tile = tile_first, ++head;
+    };
+    if (warp == 0) {
+      Position<P::stages> at;
+      HEDDLE_ROLLED
+      for (int i = 0; i < steps; ++i, at.advance(), next()) {
+        unsigned char* q_tile = ring + at.stage * P::stage_bytes;
+        ptx::wait_barrier(&empty[at.stage], at.parity ^ 1);  // complete at once in the first round
+        ptx::arrive_expecting(&full[at.stage], P::stage_bytes);
+        copy<P::boxes, P::other_box>(q_tile, &maps.q, head, tile * queries, sequence, &full[at.stage]);
+        copy<P::boxes, P::other_box>(q_tile + P::other_bytes, &maps.dout, head, tile * queries, sequence, &full[at.stage]);
+        ptx::copy_bytes(q_tile + 2 * P::other_bytes, g.facts + g.tile_of(head, sequence, tile), sizeof(QueryFacts), &full[at.stage]);
+      }
+    } else {
+      HEDDLE_ROLLED
+      for (int i = 0; i < steps; ++i, next()) {
+        const TileFacts of = seen[tile];
+        const int place = g.tile_of(head, sequence, tile);
+        const int before = of.last - 1 - block;  // how many blocks add before this one
+        const bool adds = before >= 0 && block >= of.first;
+        if (adds && before > 0) {
+          ptx::wait_for_word(g.added + place, before);
+          ptx::fence_async();
+        }
+        HEDDLE_ROLLED
+        for (int box = 0; box < P::boxes; ++box) {
+          const int c = P::boxes > 1 ? box : i % consumers;
+          ptx::wait_barrier(&part_full[c], P::part_of(i) % 2);
+          float* to = g.sums + static_cast<int64_t>(place * P::boxes + box) * part_floats;
+          if (adds && before > 0) ptx::add_bytes(to, parts + c * part_bytes, part_bytes);
+          else if (adds) ptx::store_bytes(to, parts + c * part_bytes, part_bytes);
+        }
+        ptx::commit_writes();
+        ptx::wait_writes_read();
+        for (int box = 0; box < P::boxes; ++box) ptx::arrive(&part_empty[P::boxes > 1 ? box : i % consumers]);
+        if (!adds) continue;
+        ptx::wait_writes();
+        ptx::fence_async();
+        ptx::release_word(g.added + place, before + 1);
+      }
+      ptx::wait_writes();
     }
     return;
   }
 
-  ptx::take_registers<P::multiplying>();
-  const int own = (threadIdx.x / warpgroup - 1) * 64;
-  const int own_key = static_cast<int>(row0) + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
-  float s[queries / 2], dp[queries / 2], dk[Own::width / 2], dv[Own::width / 2];
+  ptx::take_registers<multiplying>();
+  const int consumer = warp / 4 - 1, own = consumer * 64;
+  const int own_key = start + own_first + own + warp % 4 * 16 + lane / 4;  // and the eighth after it
+  const unsigned char *own_k = k_tile + own * line_bytes, *own_v = v_tile + own * line_bytes;
+  float s[queries / 2], dp[queries / 2], dk[P::width / 2], dv[P::width / 2];
+  float (&dq)[32] = s;  // made when S' is done with
   uint32_t p[queries / 16][4], ds[queries / 16][4];
   HEDDLE_UNROLL
-  for (int r = 0; r < Own::width / 2; ++r) dk[r] = dv[r] = 0;
+  for (int r = 0; r < P::width / 2; ++r) dk[r] = dv[r] = 0;
   ptx::pin_all(dk);
   ptx::pin_all(dv);
 
-  if (steps > 0) ptx::wait_barrier(own_full, 0);
-  Position<P::stages> at;
-  for (int i = 0; i < steps; ++i, at.advance()) {
-    const unsigned char *q_tile = ring + at.stage * P::stage_bytes, *do_tile = q_tile + Other::bytes;
-    const QueryFacts* facts = reinterpret_cast<const QueryFacts*>(do_tile + Other::bytes) + 2 * (lane % 4);
-    ptx::wait_barrier(&full[at.stage], at.parity);
-    multiply_rows<Own, Other>(s, k_tile, own, q_tile);
-    ptx::wait_products<1>();  // those that read the stage before
-    if (i > 0 && lane == 0) ptx::arrive(&empty[at.before()]);
-    multiply_rows<Own, Other>(dp, v_tile, own, do_tile);
+  ptx::wait_barrier(own_full, 0);
+  for (int i = 0; i < steps; ++i) {
+    const unsigned char *q_tile = ring + i % P::stages * P::stage_bytes, *do_tile = q_tile + P::other_bytes;
+    const QueryFacts& facts = *reinterpret_cast<const QueryFacts*>(do_tile + P::other_bytes);
+    ptx::wait_barrier(&full[i % P::stages], i / P::stages % 2);
+    multiply_rows<P>(s, own_k, q_tile);
+    ptx::wait_products<1>();  // dk of the tile before, the last that reads its stage
+    if (i > 0 && lane == 0) ptx::arrive(&empty[(i - 1) % P::stages]);
+    multiply_rows<P>(dp, own_v, do_tile);
     ptx::wait_products<1>();  // the scores
     ptx::pin_all(s);
-    HEDDLE_UNROLL
-    for (int j = 0; j < queries / 8; ++j) {  // of eight columns, two are the lane's
-      const QueryFacts query[2] = {facts[8 * j], facts[8 * j + 1]};
-      HEDDLE_UNROLL
-      for (int h = 0; h < 2; ++h) {
-        const int key = own_key + 8 * h;
-        float rounded[2];
-        HEDDLE_UNROLL
-        for (int e = 0; e < 2; ++e) {
-          Weight w = weight_of(a.scores, s[4 * j + 2 * h + e], query[e].lse);
-          if (key < query[e].first || key >= query[e].last) w.p = 0;
-          rounded[e] = w.p, s[4 * j + 2 * h + e] = w.p * w.slope;
-        }
-        p[j / 2][j % 2 * 2 + h] = pack_bf16(rounded[0], rounded[1]);
-      }
-    }
-    add_products<Other>(dv, p, do_tile);
+    if (a.scores.softcap > 0) weigh<true, true>(s, p, facts, own_key, a.scores);
+    else if (seen_whole(facts, start + own_first)) weigh<false, false>(s, p, facts, own_key, a.scores);
+    else weigh<true, false>(s, p, facts, own_key, a.scores);
+    add_products<P>(dv, p, do_tile);
     ptx::wait_products<1>();  // dP
     ptx::pin_all(dp);
+    // dS', rounded: as the left operand of dk, and to shared memory, where both warpgroups' are that of dq. Two tiles in turn: a warpgroup comes to the
+    // barrier when it has read the tile before, and so nobody reads this one any more.
+    unsigned char* own_weights = weights + i % 2 * P::weight_bytes + (own + warp % 4 * 16 + lane / 4) * line_bytes + lane % 4 * 4;
     HEDDLE_UNROLL
     for (int j = 0; j < queries / 8; ++j) {
-      const float mean[2] = {facts[8 * j].mean, facts[8 * j + 1].mean};
+      const int query = 8 * j + lane % 4 * 2;
+      const float mean[2] = {facts.mean[query], facts.mean[query + 1]};
       HEDDLE_UNROLL
-      for (int e = 0; e < 4; ++e) dp[4 * j + e] = s[4 * j + e] * (dp[4 * j + e] - mean[e % 2]);
+      for (int h = 0; h < 2; ++h) {
+        const int r = 4 * j + 2 * h;
+        ds[j / 2][j % 2 * 2 + h] = pack_bf16(s[r] * (dp[r] - mean[0]), s[r + 1] * (dp[r + 1] - mean[1]));
+        *reinterpret_cast<uint32_t*>(own_weights + 8 * h * line_bytes + (j ^ lane / 4) * 16) = ds[j / 2][j % 2 * 2 + h];
+      }
     }
-    round_sums(ds, dp);
-    add_products<Other>(dk, ds, q_tile);
+    ptx::fence_async();
+    ptx::sync_named(1, consumers * warpgroup);
+    if (P::boxes > 1 || i % consumers == consumer) {
+      multiply_weights(dq, weights + i % 2 * P::weight_bytes, k_tile + (P::boxes > 1 ? consumer * P::own_box : 0));
+      add_products<P>(dk, ds, q_tile);
+      ptx::wait_products<1>();  // dv and dq
+      ptx::pin_all(dq);
+      ptx::wait_barrier(&part_empty[consumer], P::part_of(i) % 2 ^ 1);  // complete at once the first time
+      unsigned char* part = parts + consumer * part_bytes + threadIdx.x % warpgroup * 16;
+      HEDDLE_UNROLL
+      for (int r = 0; r < 32; r += 4) *reinterpret_cast<float4*>(part + r / 4 * warpgroup * 16) = float4{dq[r], dq[r + 1], dq[r + 2], dq[r + 3]};
+      ptx::fence_async();
+      __syncwarp();
+      if (lane == 0) ptx::arrive(&part_full[consumer]);
+    } else {
+      add_products<P>(dk, ds, q_tile);
+    }
   }
   ptx::wait_products<0>();
   ptx::pin_all(dk);
   ptx::pin_all(dv);
-  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, kv_head, a.D);
-  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, kv_head, a.D);
+  const BlockPlace place = place_of(a, number[0]);  // found again, as no register was left to keep it
+  const int64_t end = (place.sequence + 1) * a.T;
+  store_rows(a.dk, dk, a.scores.scale, own_key, end, a.KH, place.kv_head, a.D);
+  store_rows(a.dv, dv, 1.0f, own_key, end, a.KH, place.kv_head, a.D);
 #endif
 }
 
-template <int width, int queries> void run(const Context& c, const Gradient& g) {
-  const char* name = "attention_backward";
+// The sums of dq, times the scale, to where they belong: a block for a tile of a head. grid (sequences * tiles, H)
+template <class P> __global__ void __launch_bounds__(P::boxes * warpgroup) store_sums_kernel(Gradient g) {
   const BackwardArguments& a = g.a;
-  const int64_t sequences = a.N / a.T;
-  const unsigned tiles = static_cast<unsigned>(sequences * ((a.T + own_rows - 1) / own_rows));
-  const auto maps = [&](int of_queries, int of_keys) {
-    return Maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, of_queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, of_queries),
-                map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, of_keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, of_keys)};
-  };
-  using Queries = OfQueries<width>;
-  using Keys = OfKeys<width, queries>;
-  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.H)), dim3(threads), Queries::shared}, tensor_warpgroup_query_gradient_kernel<Queries>,
-         maps(own_rows, Queries::Other::rows), g);
-  launch(c, name, {dim3(tiles, static_cast<unsigned>(a.KH)), dim3(threads), Keys::shared}, tensor_warpgroup_key_gradient_kernel<Keys>, maps(queries, own_rows), g);
+  const int sequence = static_cast<int>(blockIdx.x) / g.tiles, tile = static_cast<int>(blockIdx.x) % g.tiles, head = static_cast<int>(blockIdx.y);
+  const int64_t end = (sequence + 1) * a.T;
+  const int box = threadIdx.x / warpgroup, lane = threadIdx.x % warp_size;
+  const int64_t row = sequence * a.T + tile * queries + threadIdx.x % warpgroup / warp_size * 16 + lane / 4;
+  const bool any = g.seen[blockIdx.x].first < g.seen[blockIdx.x].last;
+  const float4* sums = reinterpret_cast<const float4*>(g.sums + static_cast<int64_t>(g.tile_of(head, sequence, tile) * P::boxes + box) * part_floats) + threadIdx.x % warpgroup;
+  HEDDLE_UNROLL
+  for (int j = 0; j < 8; ++j) {
+    const int64_t column = 64 * box + 8 * j + lane % 4 * 2;
+    const float4 sum = any ? sums[j * warpgroup] : float4{0, 0, 0, 0};
+    uint16_t* to = static_cast<uint16_t*>(a.dq.data) + (row * a.H + head) * a.D + column;
+    if (column >= a.D) continue;
+    if (row < end) *reinterpret_cast<uint32_t*>(to) = pack_bf16(sum.x * a.scores.scale, sum.y * a.scores.scale);
+    if (row + 8 < end) *reinterpret_cast<uint32_t*>(to + 8 * a.H * a.D) = pack_bf16(sum.z * a.scores.scale, sum.w * a.scores.scale);
+  }
+}
+
+// Scratch, each at a multiple of 16: sums, facts, seen, added, number.
+struct Sizes {
+  int64_t tiles, places;  // of a sequence; of all sequences and heads
+  size_t sums, facts, seen;
+
+  Sizes(int64_t N, int64_t T, int64_t H, int64_t D) {
+    const int64_t sequences = T > 0 ? N / T : 0;
+    tiles = T > 0 ? (T + queries - 1) / queries : 0, places = H * sequences * tiles;
+    sums = static_cast<size_t>(places * (D > 64 ? 2 : 1)) * part_bytes;
+    facts = static_cast<size_t>(places) * sizeof(QueryFacts);
+    seen = static_cast<size_t>(sequences * tiles) * sizeof(TileFacts);
+  }
+  size_t all() const { return sums + facts + seen + static_cast<size_t>(places + 1) * sizeof(int32_t); }
+};
+
+template <class P> void run(const Context& c, const BackwardArguments& a, unsigned char* scratch) {
+  const char* name = "attention_backward";
+  const Sizes sizes(a.N, a.T, a.H, a.D);
+  const int64_t sequences = a.N / a.T, tiles = sizes.tiles;
+  int32_t* added = reinterpret_cast<int32_t*>(scratch + sizes.sums + sizes.facts + sizes.seen);
+  const Gradient g{a, static_cast<int32_t>(tiles), static_cast<int32_t>(sequences), reinterpret_cast<TileFacts*>(scratch + sizes.sums + sizes.facts), reinterpret_cast<QueryFacts*>(scratch + sizes.sums), reinterpret_cast<float*>(scratch), added, added + sizes.places};
+  const unsigned heads = static_cast<unsigned>(a.H), of_tiles = static_cast<unsigned>(sequences * tiles);
+  launch(c, name, {dim3(blocks_for(sequences * tiles, 8), heads), dim3(256)}, facts_kernel, g);
+  const Maps maps{map_of_heads(a.q.data, sequences, a.T, a.H, a.D, queries), map_of_heads(a.dout.data, sequences, a.T, a.H, a.D, queries),
+                  map_of_heads(a.k.data, sequences, a.T, a.KH, a.D, keys), map_of_heads(a.v.data, sequences, a.T, a.KH, a.D, keys)};
+  launch(c, name, {dim3(static_cast<unsigned>(sequences * a.KH * ((a.T + keys - 1) / keys))), dim3(threads), P::shared}, tensor_warpgroup_attention_gradient_kernel<P>, maps, g);
+  launch(c, name, {dim3(of_tiles, heads), dim3(P::boxes * warpgroup)}, store_sums_kernel<P>, g);
 }
 
 }  // namespace
 
 size_t warpgroup_backward_scratch(const Node& n) {
   const Shape& q = n.in[1].shape;
-  return static_cast<size_t>(q[1] * (q[0] + beyond)) * sizeof(QueryFacts);
+  return Sizes(q[0], n.attr_int("sequenceLength"), q[1], q[2]).all();
 }
 
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch) {
-  QueryFacts* facts = static_cast<QueryFacts*>(scratch);
-  launch(c, "attention_backward", {dim3(blocks_for(a.H * (a.N + beyond), 256)), dim3(256)}, facts_kernel, a, facts);
-  const Gradient g{a, facts};
-  if (a.D <= 64) run<64, 64>(c, g);
-  else if (a.D <= 96) run<96, 64>(c, g);
-  else run<128, 64>(c, g);
+  unsigned char* at = static_cast<unsigned char*>(scratch);
+  if (a.D <= 64) run<Plan<64>>(c, a, at);
+  else if (a.D <= 96) run<Plan<96>>(c, a, at);
+  else run<Plan<128>>(c, a, at);
 }
 
 }  // namespace cuda

@@ -7,7 +7,7 @@
 //   P = 2^(S - maximum so far)   rounded to bf16: a lane's sums are its part of the left operand of
 //   O (64, D) = O 2^(...) + P V  wgmma, P in registers, V as it is stored (columns innermost)
 #include "cuda/attention_tensor.cuh"
-#include "cuda/ptx_sm90.cuh"
+#include "cuda/sm90_tiles.cuh"
 #include "cuda/tensor_map.h"
 #include "cuda/tensor_tile.cuh"
 
@@ -15,8 +15,7 @@ namespace heddle {
 namespace cuda {
 namespace {
 
-constexpr int line_bytes = 128, group_bytes = 8 * line_bytes;
-constexpr int warpgroup = 128, consumers = 2, threads = (1 + consumers) * warpgroup;
+constexpr int consumers = 2, threads = (1 + consumers) * warpgroup;
 constexpr int query_rows = consumers * 64, stages = 2;
 
 // Tiles of heads of at most width_ elements: (rows, width) as boxes of 64 columns side by side.
@@ -25,9 +24,9 @@ template <int width_, int keys_> struct Tile {
   static constexpr int q_box_bytes = query_rows * line_bytes, q_bytes = boxes * q_box_bytes;
   static constexpr int box_bytes = keys * line_bytes, bytes = boxes * box_bytes;  // of keys, of values
   static constexpr size_t shared = q_bytes + static_cast<size_t>(2 * stages) * bytes + group_bytes;  // the beginning is rounded up
-  static constexpr int copying = width > 128 ? 32 : 56, multiplying = width > 128 ? 240 : 224;  // registers of the warpgroups' threads
+  static constexpr int copying = width > 128 ? 24 : 56, multiplying = width > 128 ? 240 : 224;  // registers of the warpgroups' threads
   static constexpr int parts = width > 128 ? 2 : 1, part = width / parts;  // columns of O that one product makes
-  static_assert((copying + consumers * multiplying) * warpgroup <= 1 << 16, "registers of a multiprocessor");
+  static_assert(ptx::registers_fit<threads>(copying + consumers * multiplying), "no more registers than the block was launched with");
   static_assert(parts == 1 || part % 64 == 0, "parts begin with a box");
 };
 
@@ -74,6 +73,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     const int of_kv = static_cast<int>(head / (a.H / a.KH)), of_sequence = static_cast<int>(sequence);
     const auto copy = [&](unsigned char* tile, int box_bytes, const CUtensorMap* map, int of_head, int64_t row, uint64_t* full) {
       ptx::arrive_expecting(full, T::boxes * box_bytes);
+      HEDDLE_ROLLED  // few registers are left here
       for (int i = 0; i < T::boxes; ++i) ptx::copy_box(tile + i * box_bytes, map, 64 * i, of_head, static_cast<int>(row), of_sequence, full);
     };
     copy(q_tile, T::q_box_bytes, &maps.q, static_cast<int>(head), row0 - start, q_full);
@@ -94,16 +94,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
   // Weights are 2^(to_power * (value - maximum)): scores themselves, or products where the scale can be part of the power.
   const bool plain = !(a.scores.softcap > 0) && a.scores.scale > 0;
   const float to_power = plain ? a.scores.scale * log2_e : log2_e;
-  RowSpan span[2];
-  float largest[2], sum[2];
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const int64_t row = own_row + 8 * h;
-    span[h] = row < end ? a.spans[row] : RowSpan{0, 0};
-    // A sink is one more logit that has no value; one lane counts it.
-    largest[h] = a.sinks.data ? a.sinks[head] * (plain ? 1.0f / a.scores.scale : 1.0f) : -INFINITY;
-    sum[h] = a.sinks.data && ft == 0 ? 1.0f : 0.0f;
-  }
+  QueryRows rows(a, own_row, end, head, plain ? 1.0f / a.scores.scale : 1.0f);
   float s[keys / 2], o[T::parts][T::part / 2];
   uint32_t p[keys / 16][4];
   HEDDLE_UNROLL
@@ -148,28 +139,21 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) s[r] = a.scores.of(s[r]);
     // Most tiles are seen whole.
-    const bool whole = span[0].first <= tile0 && span[1].first <= tile0 && span[0].last >= tile0 + keys && span[1].last >= tile0 + keys;
+    const bool whole = rows.span[0].first <= tile0 && rows.span[1].first <= tile0 && rows.span[0].last >= tile0 + keys && rows.span[1].last >= tile0 + keys;
     if (__ballot_sync(all_lanes, whole) != all_lanes)
       HEDDLE_UNROLL
       for (int r = 0; r < keys / 2; ++r) {
         const int h = r / 2 % 2, key = tile0 + 2 * ft + r / 4 * 8 + r % 2;
-        if (key < span[h].first || key >= span[h].last) s[r] = -INFINITY;
+        if (key < rows.span[h].first || key >= rows.span[h].last) s[r] = -INFINITY;
       }
-    float now[2] = {largest[0], largest[1]}, base[2];
+    float now[2] = {rows.largest[0], rows.largest[1]}, base[2];
     HEDDLE_UNROLL
     for (int r = 0; r < keys / 2; ++r) now[r / 2 % 2] = fmaxf(now[r / 2 % 2], s[r]);
-    HEDDLE_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      now[h] = quad_max(now[h]);
-      base[h] = now[h] == -INFINITY ? 0.0f : now[h] * to_power;  // nothing seen so far: all weights are zero
-      kept[h] = exp2f(largest[h] * to_power - base[h]);
-      largest[h] = now[h];
-      sum[h] *= kept[h];
-    }
+    rows.raise(now, to_power, kept, base);
     HEDDLE_UNROLL
     for (int r = 0; r < keys / 2; ++r) {
-      s[r] = exp2f(s[r] * to_power - base[r / 2 % 2]);
-      sum[r / 2 % 2] += s[r];
+      s[r] = ptx::power_of_two(s[r] * to_power - base[r / 2 % 2]);
+      rows.sum[r / 2 % 2] += s[r];
     }
   };
   const auto round_weights = [&] {
@@ -219,19 +203,7 @@ template <class T> __global__ void __launch_bounds__(threads, 1) tensor_warpgrou
     for (int i = 0; i < T::parts; ++i) ptx::pin_all(o[i]);
   }
 
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const int64_t row = own_row + 8 * h;
-    const float total = quad_sum(sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
-    if (row >= end) continue;
-    uint16_t* to = a.o + (row * a.H + head) * a.D + 2 * ft;
-    HEDDLE_UNROLL
-    for (int j = 0; j < T::width / 8; ++j) {
-      const float* own = o[8 * j / T::part] + 4 * (j % (T::part / 8)) + 2 * h;
-      if (8 * j < a.D) *reinterpret_cast<uint32_t*>(to + 8 * j) = pack_bf16(own[0] * inverse, own[1] * inverse);
-    }
-    if (ft == 0) a.lse[row * a.H + head] = total > 0 ? (largest[h] * to_power + log2f(total)) * ln_2 : -INFINITY;
-  }
+  rows.store<T::width>(a, own_row, end, head, to_power, [&](int j, int h) { return &o[8 * j / T::part][4 * (j % (T::part / 8)) + 2 * h]; });
 #endif
 }
 

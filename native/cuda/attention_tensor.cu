@@ -35,17 +35,9 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
     copy_tile<keys, width, threads>(k_tile + keys * width, a.v + kv_head * a.D, kv_ld, first + t * keys, 0, end, a.D);
   };
 
-  // Rows fg and fg + 8 of the warp's sixteen.
-  RowSpan span[2];
-  float largest[2], sum[2], acc[columns_o][4] = {};
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const int64_t row = row0 + warp * 16 + fg + 8 * h;
-    span[h] = row < end ? a.spans[row] : RowSpan{0, 0};
-    // A sink is one more logit that has no value; one lane counts it.
-    largest[h] = a.sinks.data ? a.sinks[head] * log2_e : -INFINITY;
-    sum[h] = a.sinks.data && ft == 0 ? 1.0f : 0.0f;
-  }
+  const int64_t own_row = row0 + warp * 16 + fg;
+  QueryRows rows(a, own_row, end, head, log2_e);
+  float acc[columns_o][4] = {};
 
   copy_tile<query_rows, width, threads>(q_tile, a.q + head * a.D, q_ld, row0, 0, end, a.D);
   if (key_tiles > 0) copy_stage(0);
@@ -72,31 +64,24 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
     }
 
     const int64_t key0 = first + t * keys + 2 * ft;
-    float now[2] = {largest[0], largest[1]};
+    float now[2] = {rows.largest[0], rows.largest[1]};
     HEDDLE_UNROLL
     for (int j = 0; j < columns_s; ++j)
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
         const int64_t key = key0 + 8 * j + e % 2;
-        const RowSpan& own = span[e / 2];
+        const RowSpan& own = rows.span[e / 2];
         s[j][e] = key >= own.first && key < own.last ? a.scores.of(s[j][e]) * log2_e : -INFINITY;
         now[e / 2] = fmaxf(now[e / 2], s[j][e]);
       }
     float kept[2], base[2];
-    HEDDLE_UNROLL
-    for (int h = 0; h < 2; ++h) {
-      now[h] = quad_max(now[h]);
-      base[h] = now[h] == -INFINITY ? 0.0f : now[h];  // nothing seen so far: all weights are zero
-      kept[h] = exp2f(largest[h] - base[h]);
-      largest[h] = now[h];
-      sum[h] *= kept[h];
-    }
+    rows.raise(now, 1.0f, kept, base);
     HEDDLE_UNROLL
     for (int j = 0; j < columns_s; ++j)
       HEDDLE_UNROLL
       for (int e = 0; e < 4; ++e) {
-        s[j][e] = exp2f(s[j][e] - base[e / 2]);
-        sum[e / 2] += s[j][e];
+        s[j][e] = ptx::power_of_two(s[j][e] - base[e / 2]);
+        rows.sum[e / 2] += s[j][e];
       }
     HEDDLE_UNROLL
     for (int j = 0; j < columns_o; ++j)
@@ -117,17 +102,7 @@ template <int width, int keys> __global__ void __launch_bounds__(threads) tensor
   }
   ptx::wait_copies<0>();
 
-  HEDDLE_UNROLL
-  for (int h = 0; h < 2; ++h) {
-    const int64_t row = row0 + warp * 16 + fg + 8 * h;
-    const float total = quad_sum(sum[h]), inverse = total > 0 ? 1.0f / total : 0.0f;
-    if (row >= end) continue;
-    HEDDLE_UNROLL
-    for (int j = 0; j < columns_o; ++j)
-      if (8 * j < a.D)
-        *reinterpret_cast<uint32_t*>(a.o + (row * a.H + head) * a.D + 8 * j + 2 * ft) = pack_bf16(acc[j][2 * h] * inverse, acc[j][2 * h + 1] * inverse);
-    if (ft == 0) a.lse[row * a.H + head] = total > 0 ? (largest[h] + log2f(total)) * ln_2 : -INFINITY;
-  }
+  rows.store<width>(a, own_row, end, head, 1.0f, [&](int j, int h) { return &acc[j][2 * h]; });
 }
 
 template <int width, int keys> void run(const Context& c, const TensorAttention& a) {

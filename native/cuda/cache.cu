@@ -1,42 +1,11 @@
 // The key/value cache, whole or in pages (Kwon et al. 2023, "PagedAttention"): writing new rows, and attention of new rows over it.
-#include "cuda/attention.cuh"
-#include "ops/q8_rows.h"
-#include "ops/segments.h"
+#include "cuda/cache.cuh"
 
 namespace heddle {
 namespace cuda {
 namespace {
 
 constexpr int warps = 4, threads = warps * warp_size;
-
-// Rows [first, first + count) continue the sequence in cache `slot`, which holds `past` positions. See native/ops/segments.h.
-struct SegmentRow {
-  int32_t first, count, slot, past;
-};
-
-// Position p of a sequence lies in row p mod L, or in its page. ring: 0, or the window for whose sake older positions may be overwritten.
-struct CacheShape {
-  int64_t rows, S, KH, L, D, ring;  // L: positions of a slot; D: elements of a row
-  int64_t page, pages;              // positions of a page, how many pages there are; 0 where there is no table
-  const int32_t* table;             // (S, L / page)
-
-  __device__ int32_t page_of(int64_t slot, int64_t position) const { return table[slot * (L / page) + position / page]; }
-  __device__ bool has(int32_t number) const { return number >= 0 && number < pages; }
-  // Of a head. A page that there is not is reported, and another one read: what comes of it is thrown away.
-  __device__ int64_t row_of(int64_t slot, int64_t head, int64_t position, const Fault& fault) const {
-    if (page == 0) return (slot * KH + head) * L + (position < L ? position : position % L);
-    const int32_t number = page_of(slot, position);
-    if (!has(number)) fault.report();
-    return ((has(number) ? number : 0) * KH + head) * page + position % page;
-  }
-};
-
-__device__ bool valid(const SegmentRow& s, const CacheShape& c) {
-  if (s.count < 0 || s.past < 0) return false;
-  if (s.count == 0) return true;
-  const bool fits = static_cast<int64_t>(s.past) + s.count <= c.L || (c.ring > 0 && s.count <= c.L - c.ring + 1);
-  return s.first >= 0 && static_cast<int64_t>(s.first) + s.count <= c.rows && s.slot >= 0 && s.slot < c.S && fits;
-}
 
 // Row `row` of a cache of single elements, or of q8 rows (ops/q8_rows.h): D signed bytes and their scale, in no alignment.
 struct CachedRow {
@@ -119,12 +88,6 @@ template <bool q8> __global__ void __launch_bounds__(threads) cache_write_kernel
   }
 }
 
-// pages: which input of the node the table is, where it has one.
-CacheShape shape_of(const Node& n, const Tensor& rows, const Tensor& cache, size_t pages) {
-  const CachePlaces p = places_of(n, cache, pages);
-  return {rows.shape[0], p.slots, p.heads, p.capacity, cache_width(cache), ring_of(n), p.page, p.pages, p.table};
-}
-
 // At least one block, so that wrong segments are found where there are no rows.
 unsigned row_blocks(int64_t rows) { return rows > 0 ? static_cast<unsigned>(rows) : 1u; }
 
@@ -142,46 +105,6 @@ constexpr int64_t part_keys = HEDDLE_EMULATED ? 136 : 1024;
 constexpr int64_t most_split_rows = HEDDLE_EMULATED ? 16 : 512;  // rows times heads
 int64_t parts_of(int64_t L) { return L / part_keys + 2; }         // a window may begin and end within a part
 bool splits(int64_t rows, int64_t H, int64_t L) { return L > part_keys && rows * H <= most_split_rows; }
-
-struct CachedArguments {
-  View q, k, v, sinks;         // (N, H, D), cache (S, KH, L, D) or of q8 rows, twice, (H)?
-  const SegmentRow* segments;  // (G)
-  Out o;                       // (N, H, D)
-  int64_t G, H, window;
-  CacheShape shape;
-  Scores scores;
-  bool causal;
-  Fault fault;
-  float* of_parts;  // (N, H, parts, D + 2): largest score, sum, values; null where one block goes through all parts
-  int64_t parts;
-
-  __device__ float* part(int64_t row, int64_t head, int64_t i) const { return of_parts + ((row * H + head) * parts + i) * (shape.D + 2); }
-};
-
-// The keys [first, last) that a row sees, in cache `slot`; slot < 0: it is outside every segment, or a segment is wrong.
-struct Visible {
-  int64_t slot, first, last;
-};
-__device__ Visible find_keys(const CachedArguments& a, int64_t row) {
-  SegmentRow segment{0, 0, -1, 0};
-  for (int64_t g = 0; g < a.G; ++g) {
-    const SegmentRow s = a.segments[g];
-    if (!valid(s, a.shape)) {
-      if (threadIdx.x == 0) a.fault.report();
-      return {-1, 0, 0};
-    }
-    if (s.count > 0 && row >= s.first && row < static_cast<int64_t>(s.first) + s.count) segment = s;
-  }
-  const int64_t position = segment.past + (row - segment.first), length = static_cast<int64_t>(segment.past) + segment.count;
-  Visible keys{segment.slot, 0, length};
-  if (a.window > 0) {
-    const int64_t furthest = a.causal ? position - a.window + 1 : position - a.window / 2;
-    keys.first = furthest > 0 ? furthest : 0;
-    if (position + a.window / 2 + 1 < length) keys.last = position + a.window / 2 + 1;
-  }
-  if (a.causal) keys.last = position + 1;
-  return keys;
-}
 
 // The maximum and the sum so far, and the thread's values: dimensions threadIdx.x, threadIdx.x + threads.
 constexpr int own_values = static_cast<int>(largest_head) / threads;
@@ -311,7 +234,7 @@ void cached_attention(const Node& n, Context& c) {
   const bool split = splits(rows, H, L);
   const CachedArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), segments.as<SegmentRow>(), out(n.out[0]), segments.shape[0],
                           H, n.attr_int("window"), shape_of(n, q, k, 5), Scores(n), n.attr_flag("causal"), fault_of(c),
-                          split ? static_cast<float*>(c.scratch) : nullptr, parts};
+                          split ? static_cast<float*>(c.scratch) : nullptr, part_keys, parts};
   const dim3 grid(row_blocks(rows), static_cast<unsigned>(H));
   for_head(a.shape.D, [&](auto chunks) {
     launch(c, "cached_attention", {dim3(grid.x, grid.y, split ? static_cast<unsigned>(parts) : 1u), dim3(threads)},

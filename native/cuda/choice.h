@@ -141,6 +141,10 @@ inline bool fp8_takes_large_tiles(int64_t m, int64_t n, const DeviceProperties& 
   return m > 64 && n > 64 && ((m + 127) / 128) * ((n + 127) / 128) >= device.multiprocessors;
 }
 
+// Positions of a part of cached attention on tensor cores, in a cache of L a slot: of its parts each may have a block. Short ones keep multiprocessors busy with
+// few sequences; of long sequences there are enough, and adding them up would cost more. L alone decides: a row's bits must not depend on the rows beside it.
+inline int64_t cached_part(int64_t L) { return L <= 8192 ? 256 : L <= 32768 ? 512 : 1024; }
+
 // Whether attention over sequences of T rows, of bf16 heads of D elements, takes the kernel of sm_90a: its blocks have 128 rows.
 inline bool attention_takes_warpgroups(int64_t D, int64_t T, const DeviceProperties& device) {
   return device.capability == 90 && device.sm90a && D <= 256 && T >= 128;

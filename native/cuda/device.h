@@ -61,6 +61,7 @@ class CudaAccelerator final : public Accelerator {
   Stage& next_stage();
   void open();
   void close() noexcept;
+  void open_way_to(int device);
 
   int index_;
   std::string name_;
@@ -69,6 +70,7 @@ class CudaAccelerator final : public Accelerator {
   int* fault_ = nullptr;  // 0, or the first reporting node + 1
   Stage stages_[2];
   int stage_ = 0;
+  uint64_t peers_ = 0;  // devices that the way to was looked for, a bit each
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
   mutable std::mutex measured_mutex_;
   std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();

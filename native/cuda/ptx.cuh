@@ -41,6 +41,41 @@ __device__ inline uint16_t float_to_half(float f) {
 #endif
 }
 
+// cvt.rn.bf16x2.f32: two floats as bf16, to nearest even; NaN stays NaN.
+__device__ inline uint32_t pack_bf16(float low, float high) {
+#if HEDDLE_EMULATED
+  return to_bf16(low).bits | static_cast<uint32_t>(to_bf16(high).bits) << 16;
+#else
+  uint32_t bits;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(bits) : "f"(high), "f"(low));
+  return bits;
+#endif
+}
+
+// ex2.approx.ftz.f32 (9.7.3.21): 2^x with an error of at most 2^-22.5 of it; 0 where that is below 2^-126.
+__device__ inline float power_of_two(float x) {
+#if HEDDLE_EMULATED
+  const float power = std::exp2(x);
+  return power < 1.17549435e-38f ? 0.0f : power;
+#else
+  float power;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(power) : "f"(x));
+  return power;
+#endif
+}
+
+// rcp.approx.ftz.f32 (9.7.3.11): 1 / x within one unit in the last place; 0 where x is infinite or 1 / x below 2^-126.
+__device__ inline float reciprocal(float x) {
+#if HEDDLE_EMULATED
+  const float inverse = 1.0f / x;
+  return std::fabs(inverse) < 1.17549435e-38f ? 0.0f : inverse;
+#else
+  float inverse;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(inverse) : "f"(x));
+  return inverse;
+#endif
+}
+
 // cp.async.cg.shared.global (9.7.9.25.3.1): 16 bytes to shared memory without a register in between; of the source only
 // source_bytes are read, the rest become zeros. They are there after commit() and wait().
 __device__ inline void copy_async_16(void* to, const void* from, int source_bytes) {
@@ -49,6 +84,16 @@ __device__ inline void copy_async_16(void* to, const void* from, int source_byte
 #else
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from),
                "r"(source_bytes)
+               : "memory");
+#endif
+}
+
+// cp.async.ca.shared.global of 4 bytes, likewise.
+__device__ inline void copy_async_4(void* to, const void* from, int source_bytes) {
+#if HEDDLE_EMULATED
+  emulator::copy_async(to, from, 4, source_bytes);
+#else
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(static_cast<unsigned>(__cvta_generic_to_shared(to))), "l"(from), "r"(source_bytes)
                : "memory");
 #endif
 }
@@ -109,15 +154,17 @@ template <bool transposed> __device__ inline void load_matrices(uint32_t (&to)[4
 // mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 (9.7.14.5.8): c (16, 8) += a (16, 16) b (16, 8). With g = lane / 4 and
 // t = lane % 4: a0 holds (g, 2t..), a1 (g + 8, 2t..), a2 (g, 2t + 8..), a3 (g + 8, 2t + 8..), rows and columns of a; b0 holds
 // rows 2t.. and b1 rows 2t + 8.. of b's column g; c0, c1 are (g, 2t..), c2, c3 (g + 8, 2t..).
-__device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
 #if HEDDLE_EMULATED
+inline float float_of_bf16(uint16_t bits) { return to_float(bf16{bits}); }
+// The warp's product of pairs of 16-bit numbers, of which `number` makes floats.
+template <float (*number)(uint16_t)> inline void multiply_pairs(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   struct Lane {
     float* c;
     const uint32_t *a, *b;
   } mine{c, a, b};
   emulator::collective(all_threads, "mma.sync", 0, &mine, [](void** lanes, uint32_t mask) {
     if (mask != all_threads) emulator::fatal("mma.sync without all lanes of the warp");
-    const auto half = [](uint32_t pair, int which) { return to_float(bf16{static_cast<uint16_t>(which ? pair >> 16 : pair)}); };
+    const auto half = [](uint32_t pair, int which) { return number(static_cast<uint16_t>(which ? pair >> 16 : pair)); };
     float left[16][16], right[16][8];
     for (int i = 0; i < 32; ++i) {
       const Lane& lane = *static_cast<Lane*>(lanes[i]);
@@ -139,8 +186,23 @@ __device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uin
         static_cast<Lane*>(lanes[i])->c[e] = sum;
       }
   });
+}
+#endif
+__device__ inline void mma_bf16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  multiply_pairs<float_of_bf16>(c, a, b);
 #else
   asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+// mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32: the same of f16.
+__device__ inline void mma_f16(float (&c)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
+#if HEDDLE_EMULATED
+  multiply_pairs<half_to_float>(c, a, b);
+#else
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif

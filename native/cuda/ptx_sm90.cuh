@@ -76,8 +76,8 @@ __device__ inline void wait_barrier(uint64_t* barrier, unsigned parity HEDDLE_LI
       "{\n.reg .pred done;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 done, [%0], %1;\n"
-      "@done bra.uni over;\n"
-      "bra.uni again;\n"
+      "@done bra over;\n"  // not bra.uni: lanes of a warp may find it complete at different times
+      "bra again;\n"
       "over:\n}\n" ::"r"(shared_address(barrier)), "r"(parity) : "memory");
 #endif
 }
@@ -142,16 +142,23 @@ __device__ inline void prefetch_map(const void* map) {
 #endif
 }
 
-// setmaxnreg (9.7.20.5): registers of each of the warpgroup's threads from here on, of those that the block was launched with.
-template <int registers> __device__ inline void take_registers() {
+// setmaxnreg (9.7.20.5): registers of each of the warpgroup's threads from here on. Taking waits until others of the block have given as many
+// back: a block has those that it was launched with and no more, which of `threads` threads are 65536 / threads, in eights, for each of
+// them. Of 384 threads that is 168, so that three warpgroups share 504: more would be waited for forever.
+template <int threads> constexpr bool registers_fit(int of_all_warpgroups) { return of_all_warpgroups * 128 <= 65536 / threads / 8 * 8 * threads; }
+template <int registers> __device__ inline void take_registers(HEDDLE_ONLY_LINE) {
   static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
-#if !HEDDLE_EMULATED && HEDDLE_SM90A
+#if HEDDLE_EMULATED
+  emulator::set_registers(registers, true, line);
+#elif HEDDLE_SM90A
   asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
 #endif
 }
-template <int registers> __device__ inline void give_registers() {
+template <int registers> __device__ inline void give_registers(HEDDLE_ONLY_LINE) {
   static_assert(registers % 8 == 0 && registers >= 24 && registers <= 256, "what the instruction takes");
-#if !HEDDLE_EMULATED && HEDDLE_SM90A
+#if HEDDLE_EMULATED
+  emulator::set_registers(registers, false, line);
+#elif HEDDLE_SM90A
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
 #endif
 }

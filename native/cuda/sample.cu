@@ -36,13 +36,23 @@ __device__ Key smallest(Key key) {
   return best;
 }
 
+// A product that no compiler makes one operation of with the sum it goes into: nvcc would, and then the CPU's bits were others.
+__device__ float times(float a, float b) {
+#if HEDDLE_EMULATED
+  return a * b;
+#else
+  return __fmul_rn(a, b);
+#endif
+}
+
 // exp(-x) for x >= 0, 0 from 87 on: the arithmetic of native/ops/logit_scan.h, so that both devices weigh alike.
 __device__ float exp_negative(float x) {
   if (!(x < 87.0f)) return 0.0f;
-  const int k = static_cast<int>(x * 1.44269504f + 0.5f);
-  const float kf = static_cast<float>(k), r = (x - kf * 0.693145752f) - kf * 1.42860677e-6f;
-  const float p = 1.0f - r * (1.0f - r * (0.5f - r * (0.166666657f - r * (0.0416664854f - r * (0.00833452121f - r * 0.00138888671f)))));
-  return p * __uint_as_float(static_cast<unsigned>(127 - k) << 23);
+  const int k = static_cast<int>(times(x, 1.44269504f) + 0.5f);
+  const float kf = static_cast<float>(k), r = (x - times(kf, 0.693145752f)) - times(kf, 1.42860677e-6f);
+  float p = 0.00138888671f;
+  for (const float c : {0.00833452121f, 0.0416664854f, 0.166666657f, 0.5f, 1.0f, 1.0f}) p = c - times(r, p);
+  return times(p, __uint_as_float(static_cast<unsigned>(127 - k) << 23));
 }
 
 // A row's tokens in their order.
@@ -131,7 +141,7 @@ __device__ void adjust(const SampleArguments& a, int64_t row, const Parameters& 
       if (!first_of_its_id(history + prompt, i - prompt)) continue;
       int occurrences = 0;
       for (int64_t j = i; j < length; ++j) occurrences += history[j] == history[i] ? 1 : 0;
-      to[history[i]] -= s.presence + s.frequency * static_cast<float>(occurrences);
+      to[history[i]] -= s.presence + times(s.frequency, static_cast<float>(occurrences));
     }
   __syncthreads();
 }

@@ -50,7 +50,7 @@ template <int columns> __device__ inline void load_right_turned(uint32_t (&first
   first[0] = two[0], first[1] = two[1], second[0] = two[2], second[1] = two[3];
 }
 
-__device__ inline uint32_t pack_bf16(float low, float high) { return float_to_bf16(low) | static_cast<uint32_t>(float_to_bf16(high)) << 16; }
+using ptx::pack_bf16;
 
 // Sums of two neighbouring fragments (columns [16 j, 16 j + 16)) as the left operand of a product over those columns: what a lane
 // holds of the one is what it needs of the other.

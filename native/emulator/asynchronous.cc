@@ -171,6 +171,51 @@ void named_barrier(int number, int threads, bool wait, int line) {
   join(my_warp().clock, b.completed);
 }
 
+// ---- registers ------------------------------------------------------------------------------------------------------------------
+
+namespace {
+
+struct AtRegisters {
+  int registers, line;
+  bool take;
+};
+
+// The whole warp. A warp's threads have as many each, so that warps are what is counted.
+void give_registers(void** lanes, uint32_t) {
+  const AtRegisters& first = *static_cast<AtRegisters*>(lanes[0]);
+  Asynchronous& s = asynchronous_state();
+  s.used = true;
+  Warp& w = my_warp();
+  if (!w.registers) w.registers = 65536 / threads_of_block() / 8 * 8;  // what a launch may have at most, which those kernels are compiled for
+  if (first.take ? first.registers < w.registers : first.registers > w.registers)
+    fatal(std::string("setmaxnreg.") + (first.take ? "inc" : "dec") + at(first.line) + " to " + std::to_string(first.registers) + " registers, of a warp that has " + std::to_string(w.registers));
+  if (first.take) return;
+  s.free_registers += w.registers - first.registers;
+  w.registers = first.registers;
+  for (int thread : s.for_registers) wake(thread);
+  s.for_registers.clear();
+}
+
+}  // namespace
+
+void set_registers(int registers, bool take, int line) {
+  AtRegisters mine{registers, line, take};
+  collective(0xffffffffu, take ? "setmaxnreg.inc" : "setmaxnreg.dec", line, &mine, give_registers);
+  if (!take) return;
+  Asynchronous& s = asynchronous_state();
+  const size_t warp = static_cast<size_t>(warp_of(running_thread()));
+  // The first lane to find enough takes them for its warp.
+  while (s.warps[warp].registers < registers && s.free_registers < registers - s.warps[warp].registers) {
+    s.for_registers.push_back(running_thread());
+    block_until_woken("setmaxnreg.inc", line);
+  }
+  if (s.warps[warp].registers >= registers) return;
+  s.free_registers -= registers - s.warps[warp].registers;
+  s.warps[warp].registers = registers;
+  for (int thread : s.for_registers) wake(thread);
+  s.for_registers.clear();
+}
+
 // ---- copies ---------------------------------------------------------------------------------------------------------------------
 
 namespace {
@@ -255,6 +300,8 @@ void maybe_land() {
 std::string unfinished() {
   const Asynchronous& s = asynchronous_state();
   if (!s.used) return "";
+  const std::string writes = unfinished_writes();
+  if (!writes.empty()) return writes;
   if (!s.copies.empty()) return "a block ends with a copy by TMA under way";
   for (size_t i = 0; i < s.warps.size(); ++i) {
     const Warp& w = s.warps[i];
@@ -268,6 +315,16 @@ std::string unfinished() {
   return "";
 }
 
+uint32_t warp_time() {
+  const Asynchronous& s = asynchronous_state();
+  return s.used ? my_warp().clock[static_cast<size_t>(warp_of(running_thread()))] : 0;
+}
+
+bool warp_knows(int thread, uint32_t time) {
+  const Asynchronous& s = asynchronous_state();
+  return s.used && time > 0 && my_warp().clock[static_cast<size_t>(warp_of(thread))] >= time;
+}
+
 bool is_written_asynchronously(uintptr_t address) {
   const Asynchronous& s = asynchronous_state();
   return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].in_flight;
@@ -275,7 +332,13 @@ bool is_written_asynchronously(uintptr_t address) {
 
 bool is_read_asynchronously(uintptr_t address) {
   const Asynchronous& s = asynchronous_state();
-  return s.used && address / granule_bytes < s.granules.size() && s.granules[address / granule_bytes].reading > 0;
+  if (!s.used || address / granule_bytes >= s.granules.size()) return false;
+  const Granule& g = s.granules[address / granule_bytes];
+  if (g.reading > 0) return true;
+  const Clock& known = my_warp().clock;
+  for (size_t i = 0; i < known.size(); ++i)
+    if (g.read[i] > known[i]) return true;
+  return false;
 }
 
 }  // namespace emulator

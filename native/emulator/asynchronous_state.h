@@ -61,6 +61,19 @@ struct BoxCopy {
   size_t bytes() const { return from ? plain_bytes : size_t{map.box[0]} * map.box[1] * map.box[2] * map.box[3] * map.element_bytes; }
 };
 
+// A write from shared to global memory.
+struct BulkWrite {
+  char* to;
+  uintptr_t from;
+  uint32_t bytes;
+  bool add, read = false;
+  std::vector<char> data;  // once it is read
+};
+struct BulkWrites {
+  std::vector<BulkWrite> open;
+  std::deque<std::vector<BulkWrite>> committed;
+};
+
 struct Product {
   WarpgroupProduct lanes[warp_lanes];
   uint32_t left[warp_lanes][4];  // as the lanes' registers were
@@ -77,6 +90,7 @@ struct Warp {
   std::deque<std::vector<Product>> committed;
   std::map<float*, std::vector<float>> sums;  // under way, by lane 0's
   size_t products = 0;
+  int registers = 0;  // of each thread; 0: as launched
 };
 
 struct Asynchronous {
@@ -85,12 +99,17 @@ struct Asynchronous {
   NamedBarrier named[16];
   std::vector<Granule> granules;
   std::vector<BoxCopy> copies;                        // under way
+  std::map<int, BulkWrites> writes;                   // per thread
   std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for
+  int free_registers = 0;          // given back by warps, per thread
+  std::vector<int> for_registers;  // threads that wait for some
   bool used = false;
 };
 
 // Of the running block.
 Asynchronous& asynchronous_state();
+
+std::string unfinished_writes();  // what bulk writes leave at a block's end; those that are only not complete yet are then
 
 inline int warp_of(int thread) { return thread / warp_lanes; }
 inline Warp& my_warp() { return asynchronous_state().warps[static_cast<size_t>(warp_of(running_thread()))]; }

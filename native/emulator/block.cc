@@ -207,7 +207,7 @@ void run_block(Dim3 position) {
     t.index = Dim3(n % block_size.x, n / block_size.x % block_size.y, n / block_size.x / block_size.y);
     t.copies.clear();
     t.groups.clear();
-    t.epoch = {static_cast<int32_t>(number % 1000000 * 1024 + n), 0, 0};
+    t.epoch = {static_cast<int32_t>(number % 1000000 * 1024 + n), 0, 0, 0, 0};
     t.fiber->start(thread_main);
     make_ready(i);
   }
@@ -399,7 +399,9 @@ uint32_t atomic_add(uint32_t* at, uint32_t value) {
 const Epoch* current_epoch() {
   if (!the_block) return nullptr;  // static initialisers of instrumented files
   Thread* t = the_block->current;
-  return t ? &t->epoch : nullptr;
+  if (!t) return nullptr;
+  t->epoch.time = warp_time();
+  return &t->epoch;
 }
 
 // ---- for the asynchronous units -------------------------------------------------------------------------------------------------

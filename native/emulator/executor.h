@@ -25,7 +25,9 @@ void synchronise_clocks();           // __syncthreads
 bool land_something();               // where no thread can go on; false: nothing is under way
 void maybe_land();                   // between two threads
 std::string unfinished();            // after a block: what is still under way, or ""
-bool is_read_asynchronously(uintptr_t shared_address);
+uint32_t warp_time();                        // of the running thread's warp, which barriers of the asynchronous units count
+bool warp_knows(int thread, uint32_t time);  // whether they tell the running thread's warp of what `thread`'s did up to then
+bool is_read_asynchronously(uintptr_t shared_address);  // or was, and nothing tells the running thread's warp that this is done
 bool is_written_asynchronously(uintptr_t shared_address);
 
 }  // namespace emulator

@@ -1,6 +1,8 @@
 // The memory of emulated devices: the host's, filled with NaN, with a tail behind each allocation that must stay as it is.
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
 
@@ -22,6 +24,7 @@ struct Allocations {
   std::mutex mutex;
   std::map<uintptr_t, Allocation> found;  // by address
   std::map<int, size_t> total;            // by device
+  std::atomic<uint64_t> changes{1};
 };
 Allocations& allocations() {
   static Allocations& a = *new Allocations;
@@ -41,6 +44,7 @@ void* allocate_device(size_t bytes) {
   std::memset(data, 0xff, reserve);
   a.found[reinterpret_cast<uintptr_t>(data)] = {bytes, device};
   a.total[device] += bytes;
+  ++a.changes;
   return data;
 }
 
@@ -60,6 +64,7 @@ bool release_device(void* data) {
   if (found == a.found.end()) return false;
   a.total[found->second.device] -= found->second.bytes;
   a.found.erase(found);
+  ++a.changes;
   std::free(data);
   return true;
 }
@@ -73,7 +78,37 @@ int device_of(uintptr_t address) {
   return address < after->first + after->second.bytes + tail ? after->second.device : -1;
 }
 
-bool in_device(uintptr_t address) { return device_of(address) >= 0; }
+// For every access of a race build: ranges that were found last, allocations and what lies between two of them, without a lock.
+bool in_device(uintptr_t address) {
+  struct Range {
+    uintptr_t begin = 0, bytes = 0;
+    bool inside = false;
+  };
+  thread_local Range recent[8];
+  thread_local size_t next = 0;
+  thread_local uint64_t changes = 0;
+  Allocations& a = allocations();
+  if (a.changes.load(std::memory_order_acquire) == changes) {
+    for (const Range& r : recent)
+      if (address - r.begin < r.bytes) return r.inside;
+  }
+  std::lock_guard<std::mutex> lock(a.mutex);
+  if (a.changes != changes) {
+    changes = a.changes;
+    for (Range& r : recent) r = {};
+  }
+  const auto after = a.found.upper_bound(address);
+  const uintptr_t limit = after == a.found.end() ? UINTPTR_MAX : after->first;
+  uintptr_t begin = 0, end = 0;  // of the allocation before
+  if (after != a.found.begin()) {
+    const auto before = std::prev(after);
+    begin = before->first, end = begin + before->second.bytes + tail;
+  }
+  const bool inside = address < end;
+  recent[next] = inside ? Range{begin, end - begin, true} : Range{end, limit - end, false};
+  next = (next + 1) % 8;
+  return inside;
+}
 
 size_t free_bytes() {
   Allocations& a = allocations();

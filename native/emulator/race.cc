@@ -1,5 +1,6 @@
 #include "emulator/race.h"
 
+#include <array>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -17,26 +18,70 @@ struct Cell {
   int32_t read_warp = -1;  // of all readers since the last write, -1 if several
 };
 
-constexpr size_t page_bytes = 4096;
+// What is known of four bytes, of each one by itself only where they were accessed apart.
+struct Word {
+  Cell cell;
+  std::unique_ptr<std::array<Cell, 4>> parts;
+};
+
+constexpr size_t page_bytes = 4096, word_bytes = 4;
 struct Page {
-  Cell cell[page_bytes];
+  Word word[page_bytes / word_bytes];
+  uint64_t grid = 0;  // that it is of; what it says of an earlier one is forgotten when it is next used
 };
 
 struct Shadow {
   std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
-  uintptr_t last_key = ~uintptr_t{0};
-  Page* last = nullptr;
+  struct Recent {
+    uintptr_t key = ~uintptr_t{0};
+    Page* page = nullptr;
+  } recent[256];  // by the key's low bits
+  uint64_t grid = 1;
 
-  Cell& at(uintptr_t address) {
+  Word& at(uintptr_t address) {
     const uintptr_t key = address / page_bytes;
-    if (key != last_key) {
-      auto& page = pages[key];
-      if (!page) page = std::make_unique<Page>();
-      last_key = key, last = page.get();
-    }
-    return last->cell[address % page_bytes];
+    Recent& r = recent[key % 256];
+    if (r.key != key) r = {key, find(key)};
+    return r.page->word[address % page_bytes / word_bytes];
   }
-  void clear() { pages.clear(), last_key = ~uintptr_t{0}; }
+  Page* find(uintptr_t key) {
+    auto& page = pages[key];
+    if (!page) page = std::make_unique<Page>();
+    if (page->grid != grid)
+      for (Word& w : page->word) w = Word{};
+    page->grid = grid;
+    return page.get();
+  }
+  void clear() {
+    ++grid;
+    for (Recent& r : recent) r = {};
+    if (pages.size() > 4096) pages.clear();  // memory that was long given back
+  }
+
+  // Calls use(cell, address) for what is known of these bytes.
+  template <class F> void each(uintptr_t begin, size_t bytes, F use) {
+    const uintptr_t end = begin + bytes;
+    for (uintptr_t address = begin; address < end;) {
+      const uintptr_t first = address / word_bytes * word_bytes, next = first + word_bytes < end ? first + word_bytes : end;
+      Word& w = at(address);
+      if (!w.parts && next - address == word_bytes) {
+        use(w.cell, address);
+      } else {
+        if (!w.parts) w.parts = std::make_unique<std::array<Cell, 4>>(std::array<Cell, 4>{w.cell, w.cell, w.cell, w.cell});
+        for (uintptr_t byte = address; byte < next; ++byte) use((*w.parts)[byte - first], byte);
+      }
+      address = next;
+    }
+  }
+  // As if nothing had ever been done to these bytes; unwritten: whether a read of them is an error.
+  void reset(uintptr_t begin, size_t bytes, bool unwritten) {
+    for (uintptr_t address = begin; address < begin + bytes; address += word_bytes) {
+      Word& w = at(address);
+      w.cell = Cell{};
+      w.cell.unwritten = unwritten;
+      w.parts.reset();
+    }
+  }
 };
 
 Shadow& shadow() {
@@ -59,8 +104,7 @@ std::string who(const Epoch& e) { return "thread " + std::to_string(e.thread % 1
   fatal(std::string("race in ") + (shared ? "shared" : "global") + " memory: " + what + " by " + who(other) + " that nothing orders before");
 }
 
-void on_read(uintptr_t address, const Epoch& now, bool shared) {
-  Cell& c = shadow().at(address);
+void on_read(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.in_flight) fatal("a read of shared memory while a cp.async to it is under way");
   if (shared && is_written_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a read of shared memory that a copy is still writing");
   if (shared && c.unwritten) fatal("a read of shared memory that nobody has written");
@@ -80,8 +124,7 @@ void on_read(uintptr_t address, const Epoch& now, bool shared) {
   if (now.barriers >= c.read.barriers) c.read = now;
 }
 
-void on_write(uintptr_t address, const Epoch& now, bool shared) {
-  Cell& c = shadow().at(address);
+void on_write(Cell& c, uintptr_t address, const Epoch& now, bool shared) {
   if (c.in_flight) fatal("a write to shared memory while a cp.async to it is under way");
   if (shared && is_read_asynchronously(shared_address(reinterpret_cast<const void*>(address)))) fatal("a write to shared memory that a wgmma reads");
   if (c.written_in_kernel && !ordered(c.write, now)) report("a write after a write", c.write, shared);
@@ -107,10 +150,10 @@ void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
   const bool shared = in_shared(address);
   if (!shared && !in_device(address)) return;  // a local variable or an argument
   if (address % alignment) fatal("a misaligned access of " + std::to_string(bytes) + " bytes");
-  for (size_t i = 0; i < bytes; ++i) {
-    if (write) on_write(address + i, *now, shared);
-    else on_read(address + i, *now, shared);
-  }
+  shadow().each(address, bytes, [&](Cell& c, uintptr_t at) {
+    if (write) on_write(c, at, *now, shared);
+    else on_read(c, at, *now, shared);
+  });
 }
 #endif
 
@@ -119,35 +162,25 @@ void access(const void* data, size_t bytes, bool write, size_t alignment = 1) {
 #ifdef HEDDLE_EMULATE_CUDA_RACES
 bool detecting_races() { return true; }
 void begin_grid() { shadow().clear(); }
-void forget(const void* data, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) {
-    Cell& c = shadow().at(reinterpret_cast<uintptr_t>(data) + i);
-    c = Cell{};
-    c.unwritten = true;
-  }
-}
+void forget(const void* data, size_t bytes) { shadow().reset(reinterpret_cast<uintptr_t>(data), bytes, true); }
 void copy_started(const void* to, size_t bytes) {
   access(to, bytes, true);
-  for (size_t i = 0; i < bytes; ++i) shadow().at(reinterpret_cast<uintptr_t>(to) + i).in_flight = true;
+  shadow().each(reinterpret_cast<uintptr_t>(to), bytes, [](Cell& c, uintptr_t) { c.in_flight = true; });
 }
 void copy_landed(const void* to, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) {
-    Cell& c = shadow().at(reinterpret_cast<uintptr_t>(to) + i);
-    c.in_flight = false;
-    c.write = *current_epoch();
-  }
+  const Epoch& now = *current_epoch();
+  shadow().each(reinterpret_cast<uintptr_t>(to), bytes, [&](Cell& c, uintptr_t) { c.in_flight = false, c.write = now; });
 }
-void written_by_copy(const void* to, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) shadow().at(reinterpret_cast<uintptr_t>(to) + i) = Cell{};
-}
+void written_by_copy(const void* to, size_t bytes) { shadow().reset(reinterpret_cast<uintptr_t>(to), bytes, false); }
 void check_async_read(const void* data, size_t bytes) {
-  for (size_t i = 0; i < bytes; ++i) {
-    const Cell& c = shadow().at(reinterpret_cast<uintptr_t>(data) + i);
-    if (c.unwritten) fatal("a wgmma of shared memory that nobody has written");
-    if (!c.written_in_kernel) continue;
-    if (!ordered(c.write, *current_epoch())) report("a read by wgmma after a write", c.write, true);
-    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("a wgmma reads what a thread wrote without a fence.proxy.async after it");
-  }
+  const Epoch& now = *current_epoch();
+  shadow().each(reinterpret_cast<uintptr_t>(data), bytes, [&](const Cell& c, uintptr_t) {
+    if (c.unwritten) fatal("an asynchronous read of shared memory that nobody has written");
+    if (!c.written_in_kernel) return;
+    const bool told = block_of(c.write.thread) == block_of(now.thread) && warp_knows(c.write.thread % 1024, c.write.time);
+    if (!told && !ordered(c.write, now)) report("an asynchronous read after a write", c.write, true);
+    if (proxy_fences_of(c.write.thread % 1024) == c.write.proxy_fences) fatal("an asynchronous read of what a thread wrote without a fence.proxy.async after it");
+  });
 }
 #else
 bool detecting_races() { return false; }

@@ -15,6 +15,7 @@ namespace emulator {
 struct Epoch {
   int32_t thread = -1;  // of the grid: block * 1024 + index
   uint32_t barriers = 0, warp_syncs = 0, proxy_fences = 0;
+  uint32_t time = 0;  // of the thread's warp (warp_time)
 };
 
 bool detecting_races();
@@ -23,7 +24,7 @@ void forget(const void* data, size_t bytes);  // fresh memory: nobody has writte
 void copy_started(const void* to, size_t bytes);
 void copy_landed(const void* to, size_t bytes);
 void written_by_copy(const void* to, size_t bytes);        // by TMA: asynchronous.cc knows what orders it
-void check_async_read(const void* data, size_t bytes);     // by wgmma, of what threads wrote: fence.proxy.async, then a barrier
+void check_async_read(const void* data, size_t bytes);     // by wgmma or a bulk write, of what threads wrote: fence.proxy.async, then a barrier of any kind
 void count_proxy_fence();                                  // of the running thread
 
 // From the block executor.

@@ -2,6 +2,8 @@
 //
 // HEDDLE_EMULATE_CUDA: 1 to 8 devices; sm_89, sm_90: one of that compute capability, not 8.0; old-driver: a driver too old for this build;
 // old-device: a device that it has no kernels for.
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <deque>
@@ -177,6 +179,18 @@ cudaError_t cudaMemcpyPeerAsync(void* to, int to_device, const void* from, int f
   if (device_of(reinterpret_cast<uintptr_t>(to)) != to_device || device_of(reinterpret_cast<uintptr_t>(from)) != from_device) return cudaErrorInvalidValue;
   enqueue(stream, [=] { std::memcpy(to, from, bytes); });
   return cudaSuccess;
+}
+// Devices 0 and 1 have a direct way to each other, others have none.
+cudaError_t cudaDeviceCanAccessPeer(int* direct, int device, int peer) {
+  if (device == peer || std::max(device, peer) >= device_count()) return cudaErrorInvalidDevice;
+  *direct = device < 2 && peer < 2;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned) {
+  static std::atomic<bool> open[2];
+  if (forbidden()) return cudaErrorStreamCaptureUnsupported;
+  if (peer == current || peer > 1 || current > 1) return cudaErrorInvalidDevice;
+  return open[current].exchange(true) ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
   enqueue(stream, [=] { std::memset(to, value, bytes); });

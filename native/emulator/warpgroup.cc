@@ -10,6 +10,8 @@ namespace heddle {
 namespace emulator {
 namespace {
 
+constexpr uintptr_t piece_bytes = 16;  // what a swizzle moves as a whole
+
 // A matrix descriptor ("Parallel Thread Execution ISA", 9.7.15.5.1.2.2): where element (i, k) lies, i being a row of a or a column of b.
 struct Descriptor {
   uintptr_t start, leading, stride;
@@ -83,28 +85,29 @@ void check_reads(Product& p, int warp, int line) {
   const WarpgroupProduct& lane = p.lanes[0];
   const Descriptor b(lane.b, lane.b_transposed, lane.e4m3, line);
   const int depth = depth_of(lane);
-  std::vector<uintptr_t> found;
-  found.reserve(static_cast<size_t>(depth * (16 + lane.n)));
+  // By pieces of 16 bytes, in which neighbours lie together.
+  std::vector<uintptr_t> pieces, found;
   const auto read = [&](uintptr_t address) {
-    if (address + (lane.e4m3 ? 1 : 2) > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
+    if (address + piece_bytes > shared_capacity()) fatal("wgmma" + at(line) + " reads beyond shared memory");
+    pieces.push_back(address);
     found.push_back(address / granule_bytes);
   };
-  for (int k = 0; k < depth; ++k)
-    for (int j = 0; j < lane.n; ++j) read(b(j, k));
-  if (!lane.left) {
-    const Descriptor a(lane.a, lane.a_transposed, lane.e4m3, line);
-    for (int k = 0; k < depth; ++k)
-      for (int i = 0; i < 16; ++i) read(a(warp % 4 * 16 + i, k));
-  }
+  const auto read_all = [&](const Descriptor& of, int first, int count) {
+    const int of_piece = static_cast<int>(piece_bytes / of.size), step = of.transposed ? of_piece : 1;
+    for (int i = 0; i < count; i += step)
+      for (int k = 0; k < depth; k += of.transposed ? 1 : of_piece) read(of(first + i, k));
+  };
+  read_all(b, 0, lane.n);
+  if (!lane.left) read_all(Descriptor(lane.a, lane.a_transposed, lane.e4m3, line), warp % 4 * 16, 16);
   std::sort(found.begin(), found.end());
   found.erase(std::unique(found.begin(), found.end()), found.end());
   for (uintptr_t number : found) {
     Granule& g = s.granules[number];
     if (g.in_flight) fatal("wgmma" + at(line) + " reads a tile that a copy is still writing");
     if (g.barrier && w.seen[g.barrier] <= g.phase) fatal("wgmma" + at(line) + " reads a tile whose barrier this warp has not waited for");
-    check_async_read(shared_data(number * granule_bytes), granule_bytes);
     ++g.reading;
   }
+  for (uintptr_t address : pieces) check_async_read(shared_data(address), piece_bytes);
   p.granules = std::move(found);
 }
 

@@ -113,6 +113,9 @@ void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& con
     if (std::strcmp(e.code(), "ABORTED") == 0) throw;
     recordable_ = false;  // a kernel does what cannot be recorded: the run goes the long way, or fails there by itself
     return queue_run(a, lane, context);
+  } catch (...) {
+    device.drop_recording();  // the host's memory has run out: the stream must not go on recording
+    throw;
   }
   if (recordings_.size() == most_recordings) recordings_.erase(recordings_.begin());
   recordings_.emplace_back(std::move(key), std::move(recording));

@@ -32,15 +32,17 @@ export function sectionsOf(path) {
  * shared), found by compiling one of each, and what the PTX says for them.
  */
 export const instructions = {
-  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b/g }, // HGMMA
+  wgmma: { opcode: 0x9f0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, %rd/g }, // HGMMA, both operands in shared memory
+  "wgmma.left": { opcode: 0xdf0, ptx: /\bwgmma\.mma_async\S*\.bf16\b[^;]*\}, \{/g }, // the left one in registers
   "wgmma.e4m3": { opcode: 0x9f3, ptx: /\bwgmma\.mma_async\S*\.e4m3\b/g }, // QGMMA
   // HMMA.16816.F32.BF16 and HMMA.1688.F32.TF32: byte 10 tells them apart.
-  mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.bf16\b/g },
+  mma: { opcode: 0x23c, kind: (at10) => at10 !== 8, ptx: /\bmma\.sync\.\S*\.f32\.(bf16|f16)\b/g },
   "mma.tf32": { opcode: 0x23c, kind: (at10) => at10 === 8, ptx: /\bmma\.sync\.\S*\.f32\.tf32\b/g },
   "mma.s8": { opcode: 0x237, ptx: /\bmma\.sync\.\S*\.s32\b/g },
   "mma.e4m3": { opcode: 0x27a, ptx: /\bmma\.sync\.\S*\.f32\.e4m3\b/g }, // QMMA
   ldmatrix: { opcode: 0x83b, ptx: /\bldmatrix\.sync\b/g },
   "cp.async": { opcode: 0xfae, ptx: /\bcp\.async\.c[ag]\b/g },
+  "bulk.add": { opcode: 0x3bb, ptx: /\bcp\.reduce\.async\.bulk\b/g }, // UBLKRED
   tma: { opcode: 0x5b4, ptx: /\bcp\.async\.bulk\.tensor\b/g },
   "mbarrier.wait": { opcode: 0x5a7, ptx: /\bmbarrier\.try_wait\b/g },
   "mbarrier.arrive": { opcode: 0x9a7, ptx: /\bmbarrier\.arrive\b/g },

@@ -33,6 +33,7 @@ describe("bench", () => {
     for (const kind of [
       "gemm f32",
       "gemm bf16",
+      "gemm fp8",
       "attention forward f32",
       "rms_norm with residual bf16",
       "adamw f32",
@@ -68,7 +69,7 @@ describe("bench", () => {
 
   test("a baseline that was many times faster makes every case a regression; one that was slower none", async () => {
     const suites = ["gemm"] as const;
-    const fast = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(1000) });
+    const fast = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(1e6) });
     expect(fast.regressions).toEqual(fast.results.map((r) => r.name));
     for (const r of fast.results) expect(r.baseline!.change).toBeLessThan(-0.9);
     const slow = await bench({ suites, quick: true, rounds: 3, baseline: await baselineOf(0.001) });
@@ -85,7 +86,14 @@ describe("bench", () => {
     );
     await expect(bench({ suites: ["gemm"], quick: true, rounds: 1, baseline: file })).rejects.toMatchObject({
       code: "INVALID_ARGUMENT",
-      message: "baseline: expected one of cpu, got one of cuda (NVIDIA H100)",
+      message: expect.stringMatching(
+        /^baseline: expected one of cpu \(.*\d threads\), got one of cuda \(NVIDIA H100\)$/,
+      ),
+    });
+    await writeFile(file, JSON.stringify({ ...report, machine: { ...report.machine, threads: 77 } }));
+    await expect(bench({ suites: ["gemm"], quick: true, rounds: 1, baseline: file })).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/got one of cpu \(.*, 77 threads\)$/),
     });
   });
 
@@ -117,7 +125,7 @@ describe("heddle bench", () => {
       regressions: [],
     });
     expect(await readFile(markdown, "utf8")).toContain("| gemm f32 48x32x64 NT |");
-    const bad = await runCli([...args, "--baseline", await baselineOf(1000), "--max-regression", "5%"]);
+    const bad = await runCli([...args, "--baseline", await baselineOf(1e6), "--max-regression", "5%"]);
     expect(bad.code).toBe(1);
     expect(bad.stderr).toMatch(/slower: gemm f32 48x32x64 NT: /);
   });

@@ -83,6 +83,13 @@ describe("slower", () => {
     expect(isSlower(base, now, 0.05)).toBe(false);
   });
 
+  test("a faster machine is not a slower kernel: the case itself must have lost", () => {
+    const base = measured(100, 0.02, generator(4));
+    const relative = measured(70, 0.02, generator(5)).relative;
+    expect(isSlower(base, { ...measured(101, 0.02, generator(5)), relative }, 0.05)).toBe(false);
+    expect(isSlower(base, { ...measured(80, 0.02, generator(5)), relative }, 0.05)).toBe(true);
+  });
+
   test("a case that the baseline does not have is not slower", () => {
     expect(isSlower(undefined, measured(1, 0, generator(6)), 0.05)).toBe(false);
   });

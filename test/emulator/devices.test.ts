@@ -35,6 +35,19 @@ describe("several devices", () => {
   });
 });
 
+test("a tensor is copied from another device, with a direct way to it and without one, more than once", async () => {
+  emulate("3");
+  const values = numbers(3000, 5);
+  const from = await Tensor.from(openDevice({ device: "cuda:0" }), "f32", [3000], values);
+  // Devices 0 and 1 have a direct way, 2 has none; a second accelerator of device 1 finds the way open.
+  for (const index of [1, 2, 1]) {
+    const to = Tensor.zeros(new Device(1, index), "f32", [3000]);
+    for (let i = 0; i < 2; i++) await to.copyFrom(from);
+    expect(await to.read()).toEqual(values);
+    to.dispose();
+  }
+});
+
 describe("what does not fit", () => {
   test("a driver that is too old is told of, and the CPU computes", () => {
     emulate("old-driver");

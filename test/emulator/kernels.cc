@@ -154,17 +154,28 @@ Builder attention_forward(int64_t N, int64_t T, int64_t H, int64_t KH, int64_t D
   return b;
 }
 
-Builder cached(int64_t past, int64_t D, int64_t rows) {
+// type: of queries and of the cache.
+Builder cached(int64_t past, int64_t D, int64_t rows, DType type = DType::f32, DType cache = DType::f32) {
   Builder b;
   const int64_t L = past + rows;
-  const int q = b.floats(DType::f32, {rows, 4, D}), k = b.floats(DType::f32, {2, 2, L, D}), v = b.floats(DType::f32, {2, 2, L, D});
+  const int q = b.floats(type, {rows, 4, D}), k = b.floats(cache, {2, 2, L, D}), v = b.floats(cache, {2, 2, L, D});
   const int segments = b.integers({1, 4}, {0, static_cast<int32_t>(rows), 1, static_cast<int32_t>(past)});
-  b.node("cached_attention", {q, k, v, segments}, {b.value(DType::f32, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments}, {b.value(type, {rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  return b;
+}
+
+// A window over part of three sequences, some heads with sinks; the last segment has a row of the one before.
+Builder cached_window(DType type, DType cache, int64_t D, int64_t H, int64_t KH, double softcap) {
+  Builder b;
+  const int64_t L = 460, rows = 9;
+  const int q = b.floats(type, {rows, H, D}), k = b.floats(cache, {3, KH, L, D}), v = b.floats(cache, {3, KH, L, D}), sinks = b.floats(DType::f32, {H});
+  const int segments = b.integers({4, 4}, {0, 4, 2, 430, 4, 1, 1, 3, 5, 4, 0, 215, 8, 1, 1, 90});
+  b.node("cached_attention", {q, k, v, segments, sinks}, {b.value(type, {rows, H, D})}, {{"causal", 1}, {"window", 226}, {"scale", 0.5}, {"softcap", softcap}});
   return b;
 }
 
 // Two sequences in pages, which share their first; half of the table's entries name none.
-Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
+Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows, DType of_rows = DType::f32) {
   Builder b;
   const int64_t L = past + rows, entries = (L + page - 1) / page, pages = 2 * entries + 1, bytes = D + 4;
   std::vector<int32_t> table;
@@ -177,11 +188,11 @@ Builder paged(DType type, int64_t page, int64_t past, int64_t D, int64_t rows) {
     b.desc.bound.push_back(v);
     return v;
   };
-  const int x = b.floats(DType::f32, {2 * rows, 2, D}), q = b.floats(DType::f32, {2 * rows, 4, D}), k = cache(), v = cache();
+  const int x = b.floats(of_rows, {2 * rows, 2, D}), q = b.floats(of_rows, {2 * rows, 4, D}), k = cache(), v = cache();
   const int r = static_cast<int>(rows), segments = b.integers({2, 4}, {0, r, 1, static_cast<int32_t>(past), r, r, 0, static_cast<int32_t>(past)});
   const int pages_of = b.integers({2, 2 * entries}, table);
   for (const int to : {k, v}) b.node("cache_write", {to, x, segments, pages_of}, {}, {{"ring", 0}});
-  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(DType::f32, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
+  b.node("cached_attention", {q, k, v, segments, -1, pages_of}, {b.value(of_rows, {2 * rows, 4, D})}, {{"causal", 1}, {"window", 0}, {"scale", 0.5}, {"softcap", 0}});
   return b;
 }
 
@@ -276,84 +287,96 @@ Builder rows() {
   return b;
 }
 
+using Case = std::pair<const char*, Builder (*)()>;  // its beginning is what mutants.mjs chooses by
+
 int run_all(const std::string& beginning, bool first_failure) {
   setenv("HEDDLE_EMULATE_CUDA", "1", 1);
   setenv("HEDDLE_CHECK", "1", 1);
-  const std::vector<std::pair<const char*, Builder>> everywhere = {
-      {"linear f32", linear(DType::f32, 70, 37, 66, false)},     {"linear f32, transposed", linear(DType::f32, 9, 20, 70, true)},
-      {"linear f32, few rows", linear(DType::f32, 3, 70, 20, false)},           {"linear f32, few rows of whole loads", linear(DType::f32, 4, 328, 20, false)},
-      {"linear bf16, few rows of whole loads", linear(DType::bf16, 2, 264, 20, false)},
-      {"linear bf16", linear(DType::bf16, 72, 208, 80, false)},  {"linear bf16, transposed", linear(DType::bf16, 80, 72, 136, true)},
-      {"linear f32, parts", linear(DType::f32, 20, 1100, 30, false)},
-      {"linear bf16, parts", linear(DType::bf16, 24, 1096, 40, false)},      {"linear bf16, parts of the input's gradient", linear(DType::bf16, 16, 24, 1096, true)},
-      {"linear bf16, parts of the weight's gradient", linear(DType::bf16, 1090, 24, 16, false)},
-      {"linear bf16, parts of large tiles", linear(DType::bf16, 72, 1544, 80, false)},
-      {"ended f32", ended(DType::f32, 70, 37, 66)},              {"ended f32, few rows", ended(DType::f32, 3, 70, 20)},
-      {"ended f32, parts", ended(DType::f32, 20, 1100, 30)},     {"ended bf16, few rows", ended(DType::bf16, 2, 264, 24)},
-      {"ended bf16", ended(DType::bf16, 72, 208, 88)},           {"ended bf16, odd columns", ended(DType::bf16, 40, 72, 37)},
-      {"ended bf16, parts", ended(DType::bf16, 24, 1096, 40)},   {"ended bf16, parts of large tiles", ended(DType::bf16, 72, 1544, 80)},
-      {"norms", norms(11, 300)},                                 {"attention", attention(DType::f32, 37, 4, 2, 20, 0)},
-      {"attention, window", attention(DType::f32, 40, 2, 2, 70, 5)},         {"cached attention", cached(300, 40, 3)},
-      {"cached attention, parts in one block", cached(300, 40, 5)},
-      {"attention bf16", attention(DType::bf16, 150, 2, 1, 40, 0)},
-      {"attention bf16, window, sinks", attention(DType::bf16, 70, 2, 2, 72, 40, true)},
-      {"cached attention, q8 ring", cached_q8(37)},
-      {"cached attention in pages, parts", paged(DType::bf16, 16, 300, 40, 1)},
-      {"cached attention in pages, q8", paged(DType::u8, 5, 37, 20, 3)},
-      {"rows", rows()},                                          {"rows: log-probability, bf16", logprob(20, 40, 140)},
-      {"quantised q8_0, few rows", quantised(DType::q8_0, 3, 96, 20)},
-      {"quantised q8_0, parts", quantised(DType::q8_0, 20, 1120, 30)},
-      {"quantised q4_0", quantised(DType::q4_0, 37, 160, 70)},   {"quantised q4_k", quantised(DType::q4_k, 70, 256, 66)},
-      {"quantised q5_0", quantised(DType::q5_0, 5, 96, 20)},     {"quantised q6_k", quantised(DType::q6_k, 3, 512, 9)},
-      {"fp8, few rows", fp8(DType::f32, 3, 272, 20)},            {"fp8, few rows of no whole pieces", fp8(DType::bf16, 4, 133, 20)},
-      {"fp8", fp8(DType::f32, 70, 200, 140)},                    {"fp8, bf16, rows of no whole pieces", fp8(DType::bf16, 9, 133, 66)},
-      {"experts, few", experts(4, 20, false)},                   {"experts", experts(90, 70, false)},
-      {"experts of slots", experts(90, 20, true)},
+  const std::vector<Case> everywhere = {
+      {"linear f32", [] { return linear(DType::f32, 70, 37, 66, false); }},     {"linear f32, transposed", [] { return linear(DType::f32, 9, 20, 70, true); }},
+      {"linear f32, few rows", [] { return linear(DType::f32, 3, 70, 20, false); }},           {"linear f32, few rows of whole loads", [] { return linear(DType::f32, 4, 328, 20, false); }},
+      {"linear bf16, few rows of whole loads", [] { return linear(DType::bf16, 2, 264, 20, false); }},
+      {"linear bf16", [] { return linear(DType::bf16, 72, 208, 80, false); }},  {"linear bf16, transposed", [] { return linear(DType::bf16, 80, 72, 136, true); }},
+      {"linear f32, parts", [] { return linear(DType::f32, 20, 1100, 30, false); }},
+      {"linear bf16, parts", [] { return linear(DType::bf16, 24, 1096, 40, false); }},      {"linear bf16, parts of the input's gradient", [] { return linear(DType::bf16, 16, 24, 1096, true); }},
+      {"linear bf16, parts of the weight's gradient", [] { return linear(DType::bf16, 1090, 24, 16, false); }},
+      {"linear bf16, parts of large tiles", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
+      {"ended f32", [] { return ended(DType::f32, 70, 37, 66); }},              {"ended f32, few rows", [] { return ended(DType::f32, 3, 70, 20); }},
+      {"ended f32, parts", [] { return ended(DType::f32, 20, 1100, 30); }},     {"ended bf16, few rows", [] { return ended(DType::bf16, 2, 264, 24); }},
+      {"ended bf16", [] { return ended(DType::bf16, 72, 208, 88); }},           {"ended bf16, odd columns", [] { return ended(DType::bf16, 40, 72, 37); }},
+      {"ended bf16, parts", [] { return ended(DType::bf16, 24, 1096, 40); }},   {"ended bf16, parts of large tiles", [] { return ended(DType::bf16, 72, 1544, 80); }},
+      {"norms", [] { return norms(11, 300); }},                                 {"attention", [] { return attention(DType::f32, 37, 4, 2, 20, 0); }},
+      {"attention, window", [] { return attention(DType::f32, 40, 2, 2, 70, 5); }},         {"cached attention", [] { return cached(300, 40, 3); }},
+      {"cached attention, parts in one block", [] { return cached(300, 40, 5); }},
+      {"attention bf16", [] { return attention(DType::bf16, 150, 2, 1, 40, 0); }},
+      {"attention bf16, window, sinks", [] { return attention(DType::bf16, 70, 2, 2, 72, 40, true); }},
+      {"cached attention, q8 ring", [] { return cached_q8(37); }},
+      {"cached attention in pages, parts", [] { return paged(DType::bf16, 16, 300, 40, 1); }},
+      {"cached attention in pages, q8", [] { return paged(DType::u8, 5, 37, 20, 3); }},
+      {"cached tensor, bf16, parts", [] { return cached(600, 64, 2, DType::bf16, DType::bf16); }},
+      {"cached tensor, f32 over bf16, parts in one block", [] { return cached(430, 72, 9, DType::f32, DType::bf16); }},
+      {"cached tensor, f32 over f16", [] { return cached(150, 40, 9, DType::f32, DType::f16); }},
+      {"cached tensor, heads of 256", [] { return cached(250, 256, 5, DType::bf16, DType::bf16); }},
+      {"cached tensor, window, sinks, parts", [] { return cached_window(DType::bf16, DType::bf16, 40, 1, 1, 0); }},
+      {"cached tensor, window, sinks, cap", [] { return cached_window(DType::bf16, DType::f16, 64, 6, 2, 3); }},
+      {"cached tensor, pages, parts", [] { return paged(DType::bf16, 16, 300, 96, 1, DType::bf16); }},
+      {"cached tensor, pages", [] { return paged(DType::bf16, 7, 150, 128, 9, DType::bf16); }},
+      {"cached tensor, pages, q8", [] { return paged(DType::u8, 5, 237, 64, 3, DType::bf16); }},
+      {"cached tensor, pages, f32 over q8", [] { return paged(DType::u8, 16, 437, 96, 1); }},
+      {"rows", [] { return rows(); }},                                          {"rows: log-probability, bf16", [] { return logprob(20, 40, 140); }},
+      {"quantised q8_0, few rows", [] { return quantised(DType::q8_0, 3, 96, 20); }},
+      {"quantised q8_0, parts", [] { return quantised(DType::q8_0, 20, 1120, 30); }},
+      {"quantised q4_0", [] { return quantised(DType::q4_0, 37, 160, 70); }},   {"quantised q4_k", [] { return quantised(DType::q4_k, 70, 256, 66); }},
+      {"quantised q5_0", [] { return quantised(DType::q5_0, 5, 96, 20); }},     {"quantised q6_k", [] { return quantised(DType::q6_k, 3, 512, 9); }},
+      {"fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},            {"fp8, few rows of no whole pieces", [] { return fp8(DType::bf16, 4, 133, 20); }},
+      {"fp8", [] { return fp8(DType::f32, 70, 200, 140); }},                    {"fp8, bf16, rows of no whole pieces", [] { return fp8(DType::bf16, 9, 133, 66); }},
+      {"experts, few", [] { return experts(4, 20, false); }},                   {"experts", [] { return experts(90, 70, false); }},
+      {"experts of slots", [] { return experts(90, 20, true); }},
   };
   // Attention of warpgroups: one to three tiles of keys, heads of either width and neither, sequences that end within a tile.
   // Products of warpgroups: each with its gradients, so that either operand lies either way; tiles of either width, more of them than
   // multiprocessors; depths of more tiles than stages; odd rows.
-  const std::vector<std::pair<const char*, Builder>> on_sm90 = {
-      {"sm_90: wide tiles", linear(DType::bf16, 300, 328, 264, false)},
-      {"sm_90: half tiles, transposed", linear(DType::bf16, 768, 456, 104, true)},
-      {"sm_90: odd columns", linear(DType::bf16, 300, 72, 131, false)},
-      {"sm_90: four stages of large tiles, parts", linear(DType::bf16, 72, 1544, 80, false)},
-      {"sm_90: added to what is there", logprob(300, 264, 140)},
-      {"sm_90 ended: wide tiles", ended(DType::bf16, 300, 328, 264)},
-      {"sm_90 ended: half tiles, odd columns", ended(DType::bf16, 260, 136, 67)},
-      {"sm_90 fp8", fp8(DType::f32, 300, 1104, 264)},            {"sm_90 fp8, bf16, odd columns", fp8(DType::bf16, 140, 272, 131)},
-      {"sm_90 fp8, few rows", fp8(DType::f32, 3, 272, 20)},
-      {"sm_90 attention", attention_forward(400, 400, 2, 1, 128, 0, 0, false)},
-      {"sm_90 attention, sequences, heads of 40", attention_forward(280, 140, 2, 2, 40, 0, 0, true)},
-      {"sm_90 attention, heads of 96, four tiles", attention_forward(450, 450, 1, 1, 96, 0, 0, false)},
-      {"sm_90 attention, heads of 256", attention_forward(300, 150, 2, 1, 256, 100, 0, true)},
-      {"sm_90 gradients", attention(DType::bf16, 290, 2, 1, 128, 0, false, 0, 1)},
-      {"sm_90 gradients, sequences, sinks, heads of 40", attention(DType::bf16, 140, 4, 2, 40, 0, true)},
-      {"sm_90 gradients, window, softcap, heads of 72", attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1)},
-      {"sm_90 attention, window, softcap, heads of 72", attention_forward(260, 260, 4, 2, 72, 150, 2, false)},
+  const std::vector<Case> on_sm90 = {
+      {"sm_90: wide tiles", [] { return linear(DType::bf16, 300, 328, 264, false); }},
+      {"sm_90: half tiles, transposed", [] { return linear(DType::bf16, 768, 456, 104, true); }},
+      {"sm_90: odd columns", [] { return linear(DType::bf16, 300, 72, 131, false); }},
+      {"sm_90: four stages of large tiles, parts", [] { return linear(DType::bf16, 72, 1544, 80, false); }},
+      {"sm_90: added to what is there", [] { return logprob(300, 264, 140); }},
+      {"sm_90 ended: wide tiles", [] { return ended(DType::bf16, 300, 328, 264); }},
+      {"sm_90 ended: half tiles, odd columns", [] { return ended(DType::bf16, 260, 136, 67); }},
+      {"sm_90 fp8", [] { return fp8(DType::f32, 300, 1104, 264); }},            {"sm_90 fp8, bf16, odd columns", [] { return fp8(DType::bf16, 140, 272, 131); }},
+      {"sm_90 fp8, few rows", [] { return fp8(DType::f32, 3, 272, 20); }},
+      {"sm_90 attention", [] { return attention_forward(400, 400, 2, 1, 128, 0, 0, false); }},
+      {"sm_90 attention, sequences, heads of 40", [] { return attention_forward(280, 140, 2, 2, 40, 0, 0, true); }},
+      {"sm_90 attention, heads of 96, four tiles", [] { return attention_forward(450, 450, 1, 1, 96, 0, 0, false); }},
+      {"sm_90 attention, heads of 256", [] { return attention_forward(300, 150, 2, 1, 256, 100, 0, true); }},
+      {"sm_90 gradients", [] { return attention(DType::bf16, 290, 2, 1, 128, 0, false, 0, 1); }},
+      {"sm_90 gradients, sequences, sinks, heads of 40", [] { return attention(DType::bf16, 140, 4, 2, 40, 0, true); }},
+      {"sm_90 gradients, window, softcap, heads of 72", [] { return attention(DType::bf16, 400, 1, 1, 72, 90, false, 2, 1); }},
+      {"sm_90 attention, window, softcap, heads of 72", [] { return attention_forward(260, 260, 4, 2, 72, 150, 2, false); }},
   };
   // Products of f32 where the caller allows tf32.
-  const std::vector<std::pair<const char*, Builder>> allowing_tf32 = {
-      {"tf32: small tiles", linear(DType::f32, 40, 72, 56, false)},  {"tf32: small tiles, transposed", linear(DType::f32, 40, 56, 72, true)},
-      {"tf32: large tiles", linear(DType::f32, 132, 44, 200, false)}, {"tf32: large tiles, transposed", linear(DType::f32, 200, 132, 76, true)},
-      {"tf32: rows of no whole pieces", linear(DType::f32, 20, 37, 66, false)},
-      {"tf32: parts", linear(DType::f32, 24, 1100, 40, false)}, {"tf32: parts of the weight's gradient", linear(DType::f32, 1090, 24, 16, false)},
-      {"tf32 ended", ended(DType::f32, 40, 72, 56)},             {"tf32 ended, large tiles", ended(DType::f32, 132, 44, 200)},
-      {"tf32 ended, parts", ended(DType::f32, 24, 1100, 40)},
-      {"tf32: parts of large tiles", linear(DType::f32, 72, 1544, 80, false)},
+  const std::vector<Case> allowing_tf32 = {
+      {"tf32: small tiles", [] { return linear(DType::f32, 40, 72, 56, false); }},  {"tf32: small tiles, transposed", [] { return linear(DType::f32, 40, 56, 72, true); }},
+      {"tf32: large tiles", [] { return linear(DType::f32, 132, 44, 200, false); }}, {"tf32: large tiles, transposed", [] { return linear(DType::f32, 200, 132, 76, true); }},
+      {"tf32: rows of no whole pieces", [] { return linear(DType::f32, 20, 37, 66, false); }},
+      {"tf32: parts", [] { return linear(DType::f32, 24, 1100, 40, false); }}, {"tf32: parts of the weight's gradient", [] { return linear(DType::f32, 1090, 24, 16, false); }},
+      {"tf32 ended", [] { return ended(DType::f32, 40, 72, 56); }},             {"tf32 ended, large tiles", [] { return ended(DType::f32, 132, 44, 200); }},
+      {"tf32 ended, parts", [] { return ended(DType::f32, 24, 1100, 40); }},
+      {"tf32: parts of large tiles", [] { return linear(DType::f32, 72, 1544, 80, false); }},
   };
   // Products of 8-bit floats by mma.sync: tiles of either size, a ring that turns, columns and rows of no whole tile.
-  const std::vector<std::pair<const char*, Builder>> on_sm89 = {
-      {"sm_89 fp8", fp8(DType::f32, 70, 400, 140)}, {"sm_89 fp8, large tiles, bf16", fp8(DType::bf16, 270, 784, 200)},
-      {"sm_89 fp8, odd columns", fp8(DType::f32, 9, 144, 67)},
+  const std::vector<Case> on_sm89 = {
+      {"sm_89 fp8", [] { return fp8(DType::f32, 70, 400, 140); }}, {"sm_89 fp8, large tiles, bf16", [] { return fp8(DType::bf16, 270, 784, 200); }},
+      {"sm_89 fp8, odd columns", [] { return fp8(DType::f32, 9, 144, 67); }},
   };
   int failed = 0;
-  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<std::pair<const char*, Builder>>& cases) {
+  const auto run_on = [&](const std::shared_ptr<Accelerator>& device, const char* order, const std::vector<Case>& cases) {
     Lane lane(1, device);
-    for (const auto& [name, builder] : cases) {
+    for (const auto& [name, build] : cases) {
       if (std::string(name).rfind(beginning, 0) != 0 || (failed && first_failure)) continue;
       try {
-        run(builder, device, lane);
+        run(build(), device, lane);
       } catch (const std::exception& e) {
         std::printf("FAILED %s (%s): %s\n", name, order, e.what());
         ++failed;

@@ -116,6 +116,23 @@ void test_named_barriers() {
   });
 }
 
+void test_registers() {
+  // 384 threads are launched with 168 registers each at most: three warpgroups share 504.
+  bool taken = false;
+  emulator::run_grid("registers", {2}, {384}, 0, [&] {
+    if (threadIdx.x < 128) return cuda::ptx::give_registers<24>();
+    cuda::ptx::take_registers<240>();
+    taken = true;
+  });
+  expect(taken, "setmaxnreg: two warpgroups take what the third has given back");
+  expect_fatal("wait in setmaxnreg.inc", 384, [] {
+    if (threadIdx.x < 128) return cuda::ptx::give_registers<32>();
+    cuda::ptx::take_registers<240>();
+  });
+  expect_fatal("to 24 registers, of a warp that has 168", 384, [] { cuda::ptx::take_registers<24>(); });
+  expect_fatal("to 176 registers, of a warp that has 168", 384, [] { cuda::ptx::give_registers<176>(); });
+}
+
 // ---- sm_90a ---------------------------------------------------------------------------------------------------------------------
 
 struct alignas(1024) Lines {
@@ -210,6 +227,7 @@ int main() {
   test_cp_async();
   test_reports();
   test_named_barriers();
+  test_registers();
   test_sm90();
   if (!failures) std::printf("copies land as late as allowed, and every planted misuse is reported\n");
   return failures ? 1 : 0;

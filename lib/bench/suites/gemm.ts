@@ -2,6 +2,7 @@ import {
   compile,
   type Device,
   type FloatDType,
+  fp8Linear,
   gatherRows,
   input,
   linear,
@@ -9,7 +10,7 @@ import {
   tensor,
 } from "../../graph/index.ts";
 import { opRow } from "../../graph/op-table.ts";
-import { filled, runSeconds } from "../ceilings.ts";
+import { filled, filledFp8, runSeconds } from "../ceilings.ts";
 import type { BenchSuite } from "../types.ts";
 
 type Product = [m: number, n: number, k: number];
@@ -55,7 +56,41 @@ export const gemmSuite: BenchSuite = async function* ({ device, quick }) {
         executable.dispose();
         for (const t of tensors.values()) t.dispose();
       }
+  yield* fp8Cases(device, shapes, quick);
 };
+
+/**
+ * Weights of 8-bit floats with a scale for each 128 × 128, activations of bf16 that are rounded to 8 bits on the way. The ceiling is that of
+ * bf16 products: what 8 bits gain is how far the share lies above that of the bf16 case beside it.
+ */
+async function* fp8Cases(device: Device, shapes: Product[], quick: boolean): ReturnType<BenchSuite> {
+  for (const [m, n, k] of shapes) {
+    const blocks = [Math.ceil(n / 128), Math.ceil(k / 128)] as const;
+    const tensors = new Map([
+      ["x", await filled(device, "bf16", [m, k])],
+      ["w", await filledFp8(device, [n, k])],
+      ["scale", await filled(device, "f32", blocks)],
+    ]);
+    const executable = compile(() => {
+      const x = tensor("x", "bf16", [m, k]);
+      const [w, scale] = [tensor("w", "u8", [n, k]), tensor("scale", "f32", blocks)];
+      return { row: gatherRows(fp8Linear(x, w, scale, undefined, { activations: "int8" }), input("row", "i32", [1])) };
+    }).bind(device, tensors);
+    const flops = 2 * m * n * k;
+    const repeat = quick ? 1 : Math.max(1, Math.round((device.kind === "cuda" ? 1e12 : 1e10) / flops));
+    const few = device.kind === "cuda" && m < 64;
+    const bytes = 2 * m * k + n * k + 2 * m * n;
+    yield {
+      name: `gemm fp8 ${m}x${n}x${k} NT`,
+      unit: "GFLOP/s",
+      work: (flops * repeat) / 1e9,
+      bound: { ceiling: few ? "read" : "bf16", amount: (few ? bytes : flops) * repeat },
+      run: () => runSeconds(executable, { row: Int32Array.of(0) }, repeat),
+    };
+    executable.dispose();
+    for (const t of tensors.values()) t.dispose();
+  }
+}
 
 export function operands(layout: Layout, m: number, n: number, k: number): Record<string, number[]> {
   if (layout === "NT") return { a: [m, k], b: [n, k] };

@@ -1,0 +1,134 @@
+// wgmma, its descriptors and its swizzle.
+#pragma once
+#include "cuda/math.cuh"
+#include "cuda/ptx_sm90.cuh"
+#include "conversions.cuh"
+#include "device.cuh"
+
+namespace heddle {
+namespace cuda {
+
+// ---- sm_90a: section 9.7.15.5 -------------------------------------------------------------------------------------------------
+
+// Figure "128B swizzle": in lines of 128 bytes, chunk c of line r lies in the place of chunk c ^ (r mod 8).
+__device__ inline int swizzled_byte(int line, int byte) { return line * 128 + ((byte / 16) ^ (line % 8)) * 16 + byte % 16; }
+// Figure "WGMMA .m64nNk16 register fragment layout for accumulator matrix D".
+__device__ inline Place place_d(int thread, int i) {
+  const int warp = thread / 32, lane = thread % 32;
+  return {16 * warp + (lane >> 2) + 8 * ((i >> 1) & 1), (i >> 2) * 8 + (lane % 4) * 2 + (i & 1)};
+}
+
+// d (64, N) = a (64, 64) b (64, N), both from global memory in rows; written into shared memory with either dimension innermost, or a's 16
+// depths at a time in registers.
+template <bool a_turned, bool b_turned, int N, bool in_registers> __global__ void __launch_bounds__(128) warpgroup_once(const uint16_t* a, const uint16_t* b, float* d) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  unsigned char* b_tile = a_tile + 64 * 128;
+  const int thread = static_cast<int>(threadIdx.x);
+  const auto put = [](unsigned char* tile, int line, int at, uint16_t v) { *reinterpret_cast<uint16_t*>(tile + swizzled_byte(line, 2 * at)) = v; };
+  for (int i = thread; i < 64 * 64; i += 128) put(a_tile, a_turned ? i % 64 : i / 64, a_turned ? i / 64 : i % 64, a[i]);
+  for (int i = thread; i < 64 * N; i += 128) {
+    const int k = i / N, n = i % N;
+    if (b_turned) put(b_tile + n / 64 * 8192, k, n % 64, b[i]);
+    else put(b_tile, n, k, b[i]);
+  }
+  ptx::fence_async();
+  __syncthreads();
+  // Figure "WGMMA .m64nNk16 register fragment layout for matrix A".
+  uint32_t left[4][4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 16; ++i) {
+    const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8, depth = i / 4 * 16 + thread % 4 * 2 + i % 4 / 2 * 8;
+    left[i / 4][i % 4] = a[row * 64 + depth] | static_cast<uint32_t>(a[row * 64 + depth + 1]) << 16;
+  }
+  float sum[N / 2];
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  ptx::fence_products();
+  HEDDLE_UNROLL
+  for (int k = 0; k < 4; ++k)
+    if constexpr (in_registers) {
+      ptx::multiply_registers<b_turned>(sum, left[k], ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+    } else {
+      ptx::multiply_tiles<a_turned, b_turned>(sum, ptx::describe_tile(a_tile + k * (a_turned ? 2048 : 32), 8192, 1024),
+                                              ptx::describe_tile(b_tile + k * (b_turned ? 2048 : 32), 8192, 1024), k > 0);
+    }
+  ptx::commit_products();
+  ptx::wait_products<0>();
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) ptx::pin(sum[i]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) d[place_d(thread, i).row * N + place_d(thread, i).column] = sum[i];
+#endif
+}
+
+template <bool a_turned, bool b_turned, int N, bool in_registers = false> void test_warpgroup(Device& device, const char* what) {
+  std::mt19937 random(5);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  Shared<uint16_t> a(device, 64 * 64), b(device, 64 * N);
+  Shared<float> d(device, 64 * N);
+  for (auto& v : a.host) v = to_bf16(draw(random)).bits;
+  for (auto& v : b.host) v = to_bf16(draw(random)).bits;
+  const size_t bytes = 1024 + 64 * 128 + (N + 63) / 64 * 8192;
+  launch(device.context, "wgmma", {1, 128, bytes}, warpgroup_once<a_turned, b_turned, N, in_registers>, a.to_device(), b.to_device(), d.to_device());
+  d.back();
+  double worst = 0;
+  for (size_t i = 0; i < 64; ++i)
+    for (size_t j = 0; j < N; ++j) {
+      double want = 0;
+      for (size_t k = 0; k < 64; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 64 + k]})) * to_float(bf16{b.host[k * N + j]});
+      worst = std::fmax(worst, std::fabs(want - d.host[i * N + j]));
+    }
+  expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
+}
+
+// d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, b given by columns; both with the depth innermost.
+__global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, const uint8_t* b, float* d) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* a_tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  unsigned char* b_tile = a_tile + 64 * 128;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < 64 * 128; i += 128) a_tile[swizzled_byte(i / 128, i % 128)] = a[i];
+  for (int i = thread; i < 128 * 128; i += 128) b_tile[swizzled_byte(i / 128, i % 128)] = b[i];
+  ptx::fence_async();
+  __syncthreads();
+  float sum[64];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) sum[i] = 1e30f;  // which the first product must not add to
+  ptx::fence_products();
+  HEDDLE_UNROLL
+  for (int k = 0; k < 4; ++k)
+    ptx::multiply_e4m3_tiles(sum, ptx::describe_tile(a_tile + k * 32, 1024, 1024), ptx::describe_tile(b_tile + k * 32, 1024, 1024), k > 0);
+  ptx::commit_products();
+  ptx::wait_products<0>();
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) ptx::pin(sum[i]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < 64; ++i) d[place_d(thread, i).row * 128 + place_d(thread, i).column] = sum[i];
+#endif
+}
+
+void test_warpgroup_e4m3(Device& device) {
+  std::mt19937 random(8);
+  Shared<uint8_t> a(device, 64 * 128), b(device, 128 * 128);
+  Shared<float> d(device, 64 * 128);
+  // Magnitudes of at most 2: sums of few bits then miss little of them.
+  for (auto* bytes : {&a.host, &b.host})
+    for (auto& v : *bytes) v = static_cast<uint8_t>(random() % 2 * 128 + random() % 65);
+  launch(device.context, "wgmma.e4m3", {1, 128, 1024 + 192 * 128}, warpgroup_e4m3_once, a.to_device(), b.to_device(), d.to_device());
+  d.back();
+  double worst = 0;
+  for (size_t i = 0; i < 64; ++i)
+    for (size_t j = 0; j < 128; ++j) {
+      double want = 0;
+      for (size_t k = 0; k < 128; ++k) want += static_cast<double>(e4m3_to_float(a.host[i * 128 + k])) * e4m3_to_float(b.host[j * 128 + k]);
+      worst = std::fmax(worst, std::fabs(want - d.host[i * 128 + j]));
+    }
+  // A product of at most 4 keeps 13 bits after the point where it is added to 31 others: a unit of 2^-11 lost for each.
+  expect(worst < 128 * 4.0 / 2048, "wgmma of e4m3: the product");
+}
+
+}  // namespace cuda
+}  // namespace heddle
