@@ -39,6 +39,7 @@ struct F16 : Bf16 {
 };
 struct Q8 : Bf16 {  // bytes become bf16, exactly, as they enter fragments
   static constexpr bool q8 = true;
+  static constexpr int terms_of_bf16 = terms_of_f32;  // one would do; another kernel is not worth it
 };
 
 // width: D or more. A stage is 16 rows of keys, then as many of values.
@@ -425,7 +426,7 @@ template <class Type, int terms> void run(const Context& c, const CachedArgument
   };
   if (a.shape.D <= 64) with(Plan<Type, 64, terms>{});
   else if (a.shape.D <= 128) with(Plan<Type, 128, terms>{});
-  else with(Plan<Type, 256, terms>{});
+  else if constexpr (!Type::q8) with(Plan<Type, 256, terms>{});
 }
 template <class Type> void run(const Context& c, const CachedArguments& a, const dim3& grid) {
   if (a.q.type == DType::f32) run<Type, Type::terms_of_f32>(c, a, grid);
@@ -447,12 +448,14 @@ void cached_attention(const Node& n, Context& c) {
   if (split && rows > 0) launch(c, "cached_attention", {dim3(static_cast<unsigned>(rows), static_cast<unsigned>(H)), dim3(static_cast<unsigned>((a.shape.D + warp_size - 1) / warp_size * warp_size))}, fold_tensor_parts_kernel, a);
 }
 
-// Rows of 16 bytes at a time; of q8 rows 32 numbers. Caches of f32 have no tensor cores that would be exact enough.
+// Rows of 16 bytes at a time; of q8 rows 32 numbers. Caches of f32 have no tensor cores that would be exact enough. What few models have, q8 rows of
+// more than 128, is left to the other kernel.
 bool supports(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1];
   const int64_t D = q.shape[2];
   if (D > largest_head || (q.dtype != DType::f32 && q.dtype != DType::bf16)) return false;
-  return k.dtype == DType::u8 ? D % 32 == 0 : (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
+  if (k.dtype == DType::u8) return D <= 128 && D % 32 == 0;
+  return (k.dtype == DType::bf16 || k.dtype == DType::f16) && D % piece == 0;
 }
 // Rows may be fewer than here: then more of them may be split, but never more than this many together.
 size_t scratch(const Node& n, int) {
