@@ -138,8 +138,8 @@ describe("memory of ten worker threads", () => {
 });
 
 describe("memory of tokenizers that are gone", () => {
-  // Their word caches once came from malloc, which from some number on wrote five megabytes of zeros for each.
-  it("is used again", async () => {
+  // Their word caches once came from malloc, which from some number on wrote five megabytes of zeros for each. Sanitizers keep what is freed.
+  it.skipIf(isSanitized)("is used again", async () => {
     const before = process.memoryUsage.rss();
     for (let i = 0; i < 900; i++) {
       const tokenizer = Tokenizer.fromFiles({ vocabText: `[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nx${1000 + i}` });
