@@ -30,7 +30,7 @@ RowOrder row_order(const Napi::Value& value, size_t bytes) {
   const size_t count = order.bytes / sizeof(int32_t);
   rows.order.resize(count);
   if (count) std::memcpy(rows.order.data(), order.data, count * sizeof(int32_t));
-  if (rows.row_bytes == 0 || count == 0 || bytes % (rows.row_bytes * count) != 0)
+  if (rows.row_bytes == 0 || count == 0 || rows.row_bytes > bytes / count || bytes % (rows.row_bytes * count) != 0)
     throw invalid_argument("order: expected blocks of " + std::to_string(count) + " rows of " + std::to_string(rows.row_bytes) + " bytes, got " +
                            std::to_string(bytes) + " bytes");
   for (const int32_t row : rows.order)
