@@ -176,11 +176,11 @@ async function sameIds(
     for (const text of some) {
       // The official library adds the tokens around a text.
       const addSpecialTokens = peer.name.startsWith("tokenizers ");
-      const expected = tokenizer.encode(text, { ...options, addSpecialTokens });
-      const ids = Uint32Array.from(await peer.encode(text));
-      if (
-        Buffer.compare(Buffer.from(expected.buffer, expected.byteOffset, expected.byteLength), Buffer.from(ids.buffer))
-      ) {
+      // Text that reads like a special token (Llama 2's <unk>) is text to some and that token to others.
+      const expected = [false, true].map((allowSpecial) =>
+        tokenizer.encode(text, { ...options, addSpecialTokens, allowSpecial }).join(),
+      );
+      if (!expected.includes(Uint32Array.from(await peer.encode(text)).join())) {
         without.push(peer.name);
         break;
       }
