@@ -3,6 +3,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
+import { binding } from "../../lib/binding.ts";
 
 const built = fileURLToPath(new URL("../../dist/tokenizer/index.js", import.meta.url));
 const model = fileURLToPath(new URL("../../models/default", import.meta.url));
@@ -35,7 +36,8 @@ describe.skipIf(!existsSync(built))("the start of heddle/tokenizer", () => {
     expect(loaded.used.filter((name) => heavy.test(name))).toEqual([]);
   });
 
-  it("takes a fraction of the start of Node itself", () => {
+  // A fifth of it. The addon that sanitizers look at takes longer to load.
+  it.skipIf("failForTest" in binding)("takes a fraction of the start of Node itself", () => {
     const cpu = "const { user, system } = process.cpuUsage(); console.log(user + system);";
     const bare: number[] = [];
     const imported: number[] = [];
