@@ -205,6 +205,12 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0;
+// Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
+inline int64_t packed_own_panels(int64_t bytes) { return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4); }
+template <class P> int64_t packed_own_bytes(int64_t k) {
+  const int64_t wide = packed_panel_bytes<Packed8>(k), bytes = packed_panel_bytes<P>(k);
+  return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_task_bytes) : 0) + packed_own_panels(bytes) * bytes;
+}
 
 // Products of one x by several weights of one form, as one loop.
 template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
@@ -224,19 +230,23 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
     const int64_t panels = ceil_div(p.n, W), together = tiles > 1 ? 2 : 1, parts = ceil_div(panels, together);
     const int64_t p1 = min_of(panels, parts * (task + 1) / tasks * together);
     int64_t p0 = parts * task / tasks * together;
-    const uint8_t* from = static_cast<const uint8_t*>(p.packed);
-    if (!widen) {
-      for (int64_t t = 0; t < tiles; ++t)
-        packed_columns<P>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from + p0 * bytes, bytes, p0, p1);
-      return;
-    }
-    uint8_t* mine = own + thread * max_of(wide, packed_task_bytes);
-    for (; p0 < p1; p0 += most) {
-      const int64_t end = min_of(p0 + most, p1);
-      if constexpr (packed_widens<P>)
-        for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + j * bytes, p.k, mine + (j - p0) * wide);
-      for (int64_t t = 0; t < tiles; ++t)
-        packed_columns<Packed8>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, mine, wide, p0, end);
+    uint8_t* mine = own + thread * packed_own_bytes<P>(x.k);
+    const int64_t step = !p.packed ? packed_own_panels(widen ? wide : bytes) : widen ? most : panels;
+    for (; p0 < p1; p0 += step) {
+      const int64_t end = min_of(p0 + step, p1);
+      const uint8_t* from = mine;
+      if (p.packed) from = static_cast<const uint8_t*>(p.packed) + p0 * bytes;
+      else
+        for (int64_t j = p0; j < end; ++j) P::pack(p, j, mine + (j - p0) * bytes);
+      if (!widen) {
+        for (int64_t t = 0; t < tiles; ++t)
+          packed_columns<P>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end);
+      } else if constexpr (packed_widens<P>) {
+        uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
+        for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
+        for (int64_t t = 0; t < tiles; ++t)
+          packed_columns<Packed8>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end);
+      }
     }
   });
 }
@@ -253,9 +263,9 @@ struct PackedForm {
   int64_t (*panel_bytes)(int64_t k) = nullptr;  // null: the type has none
   void (*pack)(const QuantLinear&, void* to, Pool&) = nullptr;
   void (*products)(const QuantLinear*, int count, Pool&, void* scratch) = nullptr;
-  bool widens = false;
+  int64_t (*own_bytes)(int64_t k) = nullptr;  // of a thread
 };
-template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_all<P>, packed_products<P>, packed_widens<P>};
+template <class P> constexpr PackedForm packed_form_of = {packed_panel_bytes<P>, pack_all<P>, packed_products<P>, packed_own_bytes<P>};
 inline PackedForm packed_form(DType type) {
   switch (type) {
     case DType::q8_0: return packed_form_of<Packed8>;
@@ -277,8 +287,7 @@ inline size_t packed_scratch(const QuantLinear& p, int threads) {
   const PackedForm form = packed_form(p.w_type);
   if (!form.pack) return 0;
   const int64_t rows = round_up(packed_row_tiles(p.m) * packed_tile_bytes(p.k), 64);
-  const int64_t panels = form.widens && p.m >= packed_widen_rows ? threads * max_of(packed_panel_bytes<Packed8>(p.k), packed_task_bytes) : 0;
-  return static_cast<size_t>(rows + panels);
+  return static_cast<size_t>(rows + threads * form.own_bytes(p.k));
 }
 inline void packed_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
   packed_form(p[0].w_type).products(p, count, pool, scratch);

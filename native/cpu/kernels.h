@@ -92,6 +92,7 @@ struct QuantLinear {
   bool int8 = false;     // x is rounded to 8 bits and integers are multiplied
   bool rowwise = false;  // as in Gemm
   const void* packed = nullptr;  // w in the form of quant_pack, where there is one
+  bool unpacked = false;         // there will be one: until then its panels are made one by one, for the same results
   void* dx = nullptr;    // backward: dx (m, k) = y w, x unset; dx has x_type, y is only read
 };
 

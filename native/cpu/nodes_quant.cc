@@ -14,7 +14,7 @@ QuantLinear linear(const Node& n) {
   p.m = x.shape[0], p.n = w.shape[0], p.k = w.shape[1];
   p.x = x.data, p.x_type = x.dtype, p.w = w.data, p.w_type = w.dtype, p.y = y.data, p.y_type = y.dtype;
   if (n.has_input(2)) p.bias = n.in[2].data, p.bias_type = n.in[2].dtype;
-  p.packed = n.packed, p.int8 = n.attr_flag("int8"), p.rowwise = n.attr_flag("rowwise");
+  p.packed = n.packed, p.unpacked = n.unpacked, p.int8 = n.attr_flag("int8"), p.rowwise = n.attr_flag("rowwise");
   return p;
 }
 bool linear_supports(const Node& n) {

@@ -118,7 +118,7 @@ inline size_t quant_linear_scratch(const QuantLinear& p, int threads) {
 
 inline void quant_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   if (p.m == 0 || p.n == 0) return;
-  if (p.int8) return p.packed ? packed_linears(&p, 1, pool, scratch) : int8_linear(p, pool, scratch);
+  if (p.int8) return p.packed || p.unpacked ? packed_linears(&p, 1, pool, scratch) : int8_linear(p, pool, scratch);
   float* rows = static_cast<float*>(scratch);
   void* rest = static_cast<char*>(scratch) + exact_bytes(p);
   const int64_t step = exact_rows(p), y_bytes = p.y_type == DType::f32 ? 4 : 2;
@@ -138,7 +138,7 @@ inline void quant_linear(const QuantLinear& p, Pool& pool, void* scratch) {
 // Several weights by one x: those in the same packed form share its rounding, and one loop of the pool.
 inline void quant_linears(const QuantLinear* p, int count, Pool& pool, void* scratch) {
   for (int i = 0, end = 0; i < count; i = end) {
-    const auto alike = [&](const QuantLinear& o) { return o.int8 && o.packed && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type; };
+    const auto alike = [&](const QuantLinear& o) { return o.int8 && (o.packed || o.unpacked) && o.m > 0 && o.n > 0 && o.w_type == p[i].w_type; };
     for (end = i; end < count && alike(p[end]);) ++end;
     if (end > i) packed_linears(p + i, end - i, pool, scratch);
     else quant_linear(p[end++], pool, scratch);

@@ -30,7 +30,8 @@ struct Node {
   const Attributes* attributes = nullptr;
   std::vector<Tensor> in, out;
   std::vector<bool> present;  // per input
-  const void* packed = nullptr;  // an operand in the form that the kernel asked for (KernelDef::packing), where it is kept
+  const void* packed = nullptr;  // an operand in the form that the kernel asked for (KernelDef::packs), where it is kept
+  bool unpacked = false;         // not kept yet: the kernel makes the form part by part in its scratch, to the same results
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
   double attr(const char* n) const { return attributes->get(n); }

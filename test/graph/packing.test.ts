@@ -1,5 +1,6 @@
 // Weights that kernels keep in a form of their own beside the stored one: it must follow the tensor.
 import { describe, expect, test } from "vitest";
+import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { compile, Dimension, input, linear, openDevice, Tensor, tensor } from "../../lib/graph/index.ts";
 import { generator } from "../ops/harness.ts";
 
@@ -38,6 +39,34 @@ describe("packed weights", () => {
       .run({ x: x.subarray(0, width) });
     for (const { y } of second) expect(y).toEqual(expected.y);
     expect(second[0]!.y).not.toEqual(first[0]!.y);
+  });
+
+  // 1 to 30 rows take every form of tile, and nibbles are widened from 24 rows on; 200 outputs are more panels than a thread makes at a time.
+  test.each<[QuantisedDType, number]>([
+    ["q8_0", 416],
+    ["q4_0", 416],
+    ["q5_0", 416],
+    ["q4_k", 512],
+    ["q6_k", 512],
+  ])("the first run, which keeps nothing, gives the bits of later ones: %s", async (type, k) => {
+    const { elements, bytes } = BLOCK_TYPES[type];
+    // Bytes below 44 make small positive halves wherever a scale lies.
+    const blocks = Uint8Array.from({ length: (200 * k * bytes) / elements }, () => random() * 44);
+    const rows = new Dimension("rows", 30);
+    const program = compile(() => ({
+      y: linear(input("x", "f32", [rows, k]), tensor("w", type, [200, k]), undefined, { activations: "int8" }),
+    }));
+    for (const count of [1, 2, 3, 5, 7, 8, 12, 13, 23, 24, 30]) {
+      const w = await Tensor.from(device, type, [200, k], blocks);
+      const bound = program.bind(device, new Map([["w", w]]));
+      const data = { x: Float32Array.from({ length: count * k }, () => random() - 0.5) };
+      const [first, second, third] = [await bound.run(data), await bound.run(data), await bound.run(data)];
+      expect(first.y!.some((v) => Math.abs(v) > 1e-3)).toBe(true);
+      expect(second.y).toEqual(first.y);
+      expect(third.y).toEqual(first.y);
+      bound.dispose();
+      w.dispose();
+    }
   });
 
   test("it outlives the tensor for the programs that are bound to it", async () => {
