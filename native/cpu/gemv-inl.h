@@ -1,33 +1,15 @@
 // Products with few rows of a (decoding): b is a weight read once, straight from memory, by all threads; the rows of a
 // stay in cache. Bound by memory bandwidth for one row, by arithmetic from about four.
 #pragma once
-#include "cpu/kernels.h"
-#include "cpu/simd.h"
+#include "cpu/gemv_pairs-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
-
-using cpu::Gemm;
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
 constexpr int gemv_rows = 32;       // most rows of a: beyond, packing pays
 constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
 constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
-
-// The tasks of several loops as those of one: nobody waits between them. fn(loop, task, tasks of the loop, thread)
-template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
-  constexpr int most = 8;  // loops at once
-  for (int first = 0; first < count; first += most) {
-    const int loops = min_of(most, count - first);
-    int64_t begin[most + 1] = {0};
-    for (int i = 0; i < loops; ++i) begin[i + 1] = begin[i] + tasks_of(first + i);
-    pool.run(begin[loops], [&](int64_t task, int thread) {
-      int i = 0;
-      while (task >= begin[i + 1]) ++i;
-      fn(first + i, task - begin[i], begin[i + 1] - begin[i], thread);
-    });
-  }
-}
 
 inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
 
@@ -35,12 +17,6 @@ template <class T> void widen(const T* from, int64_t n, float* to) {
   int64_t i = 0;
   for (; i + W <= n; i += W) store(to + i, load(from + i));
   if (i < n) store_n(to + i, load_n(from + i, static_cast<int>(n - i)), static_cast<int>(n - i));
-}
-
-inline float load_any(const void* p, DType type, int64_t i) {
-  return type == DType::f32    ? static_cast<const float*>(p)[i]
-         : type == DType::bf16 ? load1(static_cast<const bf16*>(p) + i)
-                               : load1(static_cast<const f16*>(p) + i);
 }
 
 // Row i of a as numbers in `to`, wherever its elements lie.
@@ -217,113 +193,6 @@ void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
     g.b_transposed ? gemv_dot(g, x, xs, w, j0, j1) : gemv_axpy(g, x, xs, w, j0, j1);
   });
 }
-
-#if defined(HEDDLE_SIMD_BF16)
-// Both operands bf16, w stored (n, k): pairs of them at twice the rate, lanes along k. Memory gives most to several
-// streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
-constexpr int64_t pair_task_bytes = 131072;
-constexpr int pair_streams = 8, pair_ahead = 8192;  // rows of w at once for one row of x; bytes that all streams are fetched ahead
-
-// out[m * RN + n]; rows of x are padded with zeros to whole vectors. One chain of sums per element whatever RM and RN are.
-template <int RM, int RN>
-[[gnu::noinline]] void pair_tile(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, float* out) {
-  F acc[RN][RM];
-  const bf16* at[RN];
-#pragma GCC unroll 8
-  for (int n = 0; n < RN; ++n) {
-    at[n] = rows[n];
-#pragma GCC unroll 8
-    for (int m = 0; m < RM; ++m) acc[n][m] = zero();
-  }
-  const auto pairs = [](const bf16* p) [[gnu::always_inline]] { return load(reinterpret_cast<const float*>(p)); };
-  int64_t p = 0;
-#pragma GCC unroll 1
-  for (; p + 2 * W <= k; p += 2 * W) {
-#pragma GCC unroll 8
-    for (int n = 0; n < RN; ++n) {
-      __builtin_prefetch(reinterpret_cast<const char*>(at[n] + p) + pair_ahead / RN);
-      const F w = pairs(at[n] + p);
-#pragma GCC unroll 8
-      for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(w, pairs(x + m * xs + p), acc[n][m]);
-    }
-  }
-  if (p < k) {
-#pragma GCC unroll 8
-    for (int n = 0; n < RN; ++n) {
-      alignas(64) bf16 rest[2 * W] = {};
-      __builtin_memcpy(rest, at[n] + p, static_cast<size_t>(k - p) * sizeof(bf16));
-#pragma GCC unroll 8
-      for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(pairs(rest), pairs(x + m * xs + p), acc[n][m]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int n = 0; n < RN; ++n)
-#pragma GCC unroll 8
-    for (int m = 0; m < RM; ++m) out[m * RN + n] = reduce_add(acc[n][m]);
-}
-
-using PairTile = void (*)(int64_t k, const bf16* x, int64_t xs, const bf16* const* rows, float* out);
-// 1, 2, 4 and 8 rows of x by several rows of w, and by one.
-constexpr PairTile pair_tiles[4] = {pair_tile<1, 8>, pair_tile<2, 8>, pair_tile<4, 4>, pair_tile<8, 2>};
-constexpr PairTile single_tiles[4] = {pair_tile<1, 1>, pair_tile<2, 1>, pair_tile<4, 1>, pair_tile<8, 1>};
-constexpr int pair_rows[4] = {8, 8, 4, 2};
-
-inline void write_pair(const Gemm& g, int64_t i, int64_t j, float v) {
-  if (g.bias) v += load_any(g.bias, g.bias_type, j);
-  const int64_t at = g.c_transposed ? j * g.ldc + i : i * g.ldc + j;
-  if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
-  else store1(static_cast<bf16*>(g.c) + at, v);
-}
-
-// Columns [j0, j1) of rows [i, i + 2^size).
-inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, int size, int64_t j0, int64_t j1) {
-  const int streams = pair_rows[size], rows = 1 << size;
-  const int64_t each = (j1 - j0) / streams;
-  const bf16* w = static_cast<const bf16*>(g.b);
-  const bf16* at[pair_streams];
-  float out[8 * pair_streams];
-  for (int64_t j = 0; j < each; ++j) {
-    for (int s = 0; s < streams; ++s) at[s] = w + (j0 + s * each + j) * g.ldb;
-    pair_tiles[size](g.k, x + i * xs, xs, at, out);
-    for (int m = 0; m < rows; ++m)
-      for (int s = 0; s < streams; ++s) write_pair(g, i + m, j0 + s * each + j, out[m * streams + s]);
-  }
-  for (int64_t j = j0 + each * streams; j < j1; ++j) {
-    at[0] = w + j * g.ldb;
-    single_tiles[size](g.k, x + i * xs, xs, at, out);
-    for (int m = 0; m < rows; ++m) write_pair(g, i + m, j, out[m]);
-  }
-}
-
-// Products of one a by several weights, as one loop.
-inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratch) {
-  const Gemm& g = products[0];
-  const int64_t xs = round_up(g.k, 2 * W);
-  bf16* x = static_cast<bf16*>(scratch);
-  for (int64_t i = 0; i < g.m; ++i) {
-    const bf16* a = static_cast<const bf16*>(g.a);
-    if (g.a_transposed)
-      for (int64_t p = 0; p < g.k; ++p) x[i * xs + p] = a[p * g.lda + i];
-    else __builtin_memcpy(x + i * xs, a + i * g.lda, static_cast<size_t>(g.k) * sizeof(bf16));
-    for (int64_t p = g.k; p < xs; ++p) x[i * xs + p] = bf16{};
-  }
-  const auto tasks_of = [&](const Gemm& p) {
-    const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
-    // More rows of x than a tile has read a task's weights again, from the near cache.
-    return p.m > 8 ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes)) : tasks;
-  };
-  run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int index, int64_t task, int64_t tasks, int) {
-    const Gemm& p = products[index];
-    const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
-    for (int64_t i = 0; i < p.m;) {
-      int size = 3;
-      while (i + (1 << size) > p.m) --size;
-      pair_columns(p, x, xs, i, size, j0, j1);
-      i += 1 << size;
-    }
-  });
-}
-#endif
 
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)

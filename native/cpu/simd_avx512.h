@@ -109,6 +109,23 @@ HEDDLE_SIMD void transpose(F (&r)[16]) {
   }
 }
 
+HEDDLE_SIMD F sum_pairs(F a, F b) {  // of each four lanes, 0 and 2, 1 and 3: of a, then of b
+  const __m512d x = _mm512_castps_pd(a), y = _mm512_castps_pd(b);
+  return _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(x, y)), _mm512_castpd_ps(_mm512_unpackhi_pd(x, y)));
+}
+// Lane i: reduce_add of r[i], to the bit, and r is spoilt: halves, quarters and so on of two vectors at a time.
+HEDDLE_SIMD F sum_lanes(F (&r)[16]) {
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i)  // r[i]: eight lanes of i, then of i + 8
+    r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 8], 0x44), _mm512_shuffle_f32x4(r[i], r[i + 8], 0xee));
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i)  // four lanes of i, i + 8, i + 4 and i + 12
+    r[i] = _mm512_add_ps(_mm512_shuffle_f32x4(r[i], r[i + 4], 0x88), _mm512_shuffle_f32x4(r[i], r[i + 4], 0xdd));
+  const F a = sum_pairs(r[0], r[1]), b = sum_pairs(r[2], r[3]);
+  const F in_fours = _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));  // 0 1 2 3, 8 9 .., 4 5 .., 12 ..
+  return _mm512_shuffle_f32x4(in_fours, in_fours, 0xd8);
+}
+
 // Elements 0, 2, .. and 1, 3, .. of 2 W bf16.
 HEDDLE_SIMD __m512i load_bits(const bf16* p) { return _mm512_castps_si512(_mm512_loadu_ps(reinterpret_cast<const float*>(p))); }
 HEDDLE_SIMD F load_even(const bf16* p) { return _mm512_castsi512_ps(_mm512_slli_epi32(load_bits(p), 16)); }

@@ -74,6 +74,28 @@ describe.each([
   });
 });
 
+// 2600 elements of eight rows, 10300 of two, are more than the nearest cache holds: they are taken in parts.
+test.each([
+  [256, 40],
+  [2600, 16],
+  [10_300, 3],
+])("rows of %d in bf16 have the bits that each has alone", async (k, most) => {
+  const w = await Tensor.from(device, "bf16", [67, k], bf16Bits(67 * k));
+  const bound = compile(() => ({
+    y: linear(input("x", "f32", [new Dimension("rows", most), k]), tensor("w", "bf16", [67, k]), undefined, {
+      rowwise: true,
+      activations: "int8",
+    }),
+  })).bind(device, new Map([["w", w]]));
+  const x = floats(most * k);
+  const alone = [];
+  for (let i = 0; i < most; i++) alone.push(...(await bound.run({ x: x.subarray(i * k, (i + 1) * k) })).y!);
+  for (let rows = 2; rows <= most; rows++)
+    expect([...(await bound.run({ x: x.subarray(0, rows * k) })).y!]).toEqual(alone.slice(0, rows * 67));
+  bound.dispose();
+  w.dispose();
+});
+
 describe("the order of products", () => {
   const shape = [8, 8] as const;
   const ops = (build: () => Record<string, Value>) => {

@@ -68,10 +68,30 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
+/** A few rows of bf16 so long that they are taken in parts; blocks of sixteen outputs, what is left of one, and single ones. */
+const longRows: OpCase[] = (
+  [
+    [2, 10_300, 67],
+    [4, 5700, 131],
+    [8, 2600, 70],
+    [15, 3001, 33],
+  ] as const
+).flatMap(([n, k, m]) =>
+  ["f32", "bf16"].map((y) => ({
+    op: "linear",
+    label: `bf16 (${n}, ${k}) · bf16 to ${m} of ${y}`,
+    inputs: [float("bf16", [n, k]), float("bf16", [m, k]), m % 2 ? float("f32", [m]) : undefined],
+    attributes: { transposed: 0 },
+    outputs: [out(y as "f32" | "bf16", n, m)],
+    symbolic: n,
+  })),
+);
+
 export default {
   cases: [
     ...products,
     ...roundedRows,
+    ...longRows,
     {
       op: "linear",
       label: "bf16 to f32 logits",
