@@ -5,6 +5,7 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/micro-inl.h"
 #include "cpu/pack-inl.h"
+#include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
 #include "cpu/write_tile-inl.h"
 
@@ -231,6 +232,10 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
+  if (shallow(g)) {
+    const GemmPlan plan = plan_gemm(g.m, g.n, g.k);
+    return gemm_shallow(g, pool, static_cast<float*>(scratch), plan.columns);
+  }
   // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
   if (!g.bias && g.n < g.m && g.n <= gemv_rows) {
     const Gemm t = turned(g);

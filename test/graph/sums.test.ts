@@ -1,0 +1,52 @@
+// A product whose only reader adds it to something that dies there: the kernel adds as it goes.
+import { describe, expect, test } from "vitest";
+import { add, cast, compile, type FloatDType, input, linear, openDevice, scale } from "../../lib/graph/index.ts";
+import { generator } from "../ops/harness.ts";
+
+const device = openDevice({ threads: 2 });
+const random = generator(5);
+const floats = (n: number) => Float32Array.from({ length: n }, () => random() - 0.5);
+
+/** rows, inputs, outputs: LoRA's second product in both directions, odd ends of every tile, an odd k, and one that is not short. */
+const shapes = [
+  [33, 8, 76],
+  [130, 8, 96],
+  [41, 2, 33],
+  [37, 7, 64],
+  [70, 31, 101],
+  [39, 32, 32],
+  [64, 100, 48],
+] as const;
+
+describe.each<FloatDType>(["f32", "bf16"])("%s", (type) => {
+  test.each(shapes.flatMap((s) => [0, 1].map((turned) => [...s, turned === 1] as const)))(
+    "(%d, %d) to %d, stored the other way: %s",
+    async (n, k, m, transposed) => {
+      const data = { x: floats(n * k), w: floats(k * m), base: floats(n * m) };
+      const product = () => {
+        const [x, w] = [input("x", "f32", [n, k]), input("w", "f32", transposed ? [k, m] : [m, k])];
+        return linear(cast(x, type), cast(w, type), undefined, { transposed });
+      };
+      // Twice what it is, so that it lies in the program's own memory and is read by the sum alone.
+      const base = () => scale(cast(input("base", "f32", [n, m]), type), 2);
+      const run = async (build: () => Record<string, ReturnType<typeof product>>) => {
+        const bound = compile(build).bind(device, new Map());
+        const outputs = await bound.run(data);
+        bound.dispose();
+        return outputs as Record<string, Float32Array>;
+      };
+      const { joined } = await run(() => ({ joined: cast(add(base(), product()), "f32") }));
+      // An output of the program is read by others too: nothing is joined.
+      const apart = await run(() => {
+        const y = product();
+        return { y: cast(y, "f32"), sum: cast(add(base(), y), "f32") };
+      });
+      if (type === "f32") expect(joined).toEqual(apart.sum);
+      // The product is not rounded between: half a unit of bf16 for each rounding that is left out or moved.
+      for (const [i, v] of joined!.entries()) {
+        const size = Math.max(Math.abs(v), Math.abs(apart.y![i]!), 2 * Math.abs(data.base[i]!));
+        expect(Math.abs(v - apart.sum![i]!)).toBeLessThanOrEqual(type === "f32" ? 0 : size * 2 ** -7);
+      }
+    },
+  );
+});
