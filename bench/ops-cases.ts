@@ -109,10 +109,14 @@ function attentions(): Case[] {
   );
 }
 
-/** Hidden states to the mean cross-entropy over a large vocabulary, forward and backward, with the memory it takes. */
+/**
+ * Hidden states to the mean cross-entropy over a large vocabulary, forward and backward, with the memory it takes: of a small batch,
+ * and of one of 2048 tokens, whose logits take four times as much where all of them exist.
+ */
 function logprobs(): Case[] {
-  const [rows, width, vocab] = [512, 576, 49152];
-  return (["f32", "bf16"] as const).map((dtype) => ({
+  const [width, vocab] = [576, 49152];
+  const cases = [512, 2048].flatMap((rows) => (["f32", "bf16"] as const).map((dtype) => [rows, dtype] as const));
+  return cases.map(([rows, dtype]) => ({
     name: `logprob forward+backward ${dtype} ${rows}x${width}x${vocab}`,
     dtype,
     flops: 6 * rows * width * vocab,
