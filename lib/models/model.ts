@@ -68,7 +68,9 @@ export class Model {
   ): Promise<Model> {
     const make = (tensors: Map<string, Tensor>) => new Model(config, device, tensors, options);
     const { model, written } = assemble(config, device, weights, make);
-    await written;
+    // The lane writes the family's constants before anything else that is asked of the model, behind copies of weights that take long:
+    // programs are compiled meanwhile. As in `create`, a write can only fail with the whole environment.
+    written.catch(() => {});
     return model;
   }
 
