@@ -55,7 +55,7 @@ inline SegmentRows segment_rows(const CachedAttention& a, int64_t g) {
   return {s[0], s[1], s[2], s[3]};
 }
 
-// Scores of W keys from k on against one query: W dot products, summed by a transposition.
+// Scores of W keys from k on against one query: W dot products.
 template <class T> HEDDLE_SIMD F score_keys_of(const T* k, int64_t width, const float* q) {
   F r[W];
 #pragma GCC unroll 16
@@ -71,11 +71,7 @@ template <class T> HEDDLE_SIMD F score_keys_of(const T* k, int64_t width, const 
     F x = load_n(q + d, n);
     for (int j = 0; j < W; ++j) r[j] = fma(x, load_n(k + j * width + d, n), r[j]);
   }
-  transpose(r);
-#pragma GCC unroll 16
-  for (int step = W / 2; step > 0; step /= 2)
-    for (int j = 0; j < step; ++j) r[j] = add(r[j], r[j + step]);
-  return r[0];
+  return sum_lanes(r);
 }
 template <class T> HEDDLE_SIMD float score_key(const T* k, int64_t width, const float* q) {
   F sum = zero();

@@ -44,6 +44,17 @@ HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
+#if !defined(HEDDLE_SIMD_AVX512)
+// Lane i: the sum of the lanes of r[i], halves first; r is spoilt.
+HEDDLE_SIMD F sum_lanes(F (&r)[W]) {
+  transpose(r);
+#pragma GCC unroll 16
+  for (int step = W / 2; step > 0; step /= 2)
+    for (int j = 0; j < step; ++j) r[j] = add(r[j], r[j + step]);
+  return r[0];
+}
+#endif
+
 // Tails of the 16-bit types go through a small buffer where no 16-bit masked move exists (AVX2).
 template <class T> HEDDLE_SIMD F load_n16(const T* p, int n) {
   T t[W] = {};
