@@ -3,26 +3,30 @@ import type { EvalEvent, TrainEvent } from "../train/trainer.ts";
 /** One live line on a terminal's stderr: step, share, loss, speed, time left. */
 export class TrainProgress {
   private readonly stream: NodeJS.WriteStream;
-  private readonly started = performance.now();
-  private first: number | undefined;
+  private readonly now: () => number;
+  /** The first event: what came before it was loading and, of a resumed run, other runs' work. */
+  private first: { step: number; at: number } | undefined;
   private shown = false;
 
-  constructor(stream: NodeJS.WriteStream = process.stderr) {
+  /** @param now milliseconds */
+  constructor(stream: NodeJS.WriteStream = process.stderr, now: () => number = () => performance.now()) {
     this.stream = stream;
+    this.now = now;
   }
 
   update(event: TrainEvent): void {
     if (!this.stream.isTTY) return;
     const { maxSteps } = event;
-    this.first ??= event.step;
+    const { first } = this;
+    this.first ??= { step: event.step, at: this.now() };
     const share = event.step / maxSteps;
     const width = 24;
     const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
-    const rate = (performance.now() - this.started) / Math.max(1, event.step - this.first);
-    const left = event.step > this.first ? duration(((maxSteps - event.step) * rate) / 1000) : "…";
+    const rate = first && event.step > first.step ? (this.now() - first.at) / (event.step - first.step) : undefined;
+    const left = rate === undefined ? "" : `  ${duration(((maxSteps - event.step) * rate) / 1000)} left`;
     const detail =
       "loss" in event
-        ? `loss ${event.loss.toFixed(4)}  ${event.tokensPerSecond.toLocaleString("en")} tokens/s  ${left} left`
+        ? `loss ${event.loss.toFixed(4)}  ${event.tokensPerSecond.toLocaleString("en")} tokens/s${left}`
         : evaluated(event);
     this.stream.write(`\r\x1b[2K${bar} ${event.step}/${maxSteps}  ${detail}`);
     this.shown = true;

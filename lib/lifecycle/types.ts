@@ -40,8 +40,9 @@ export interface LifecycleResult {
   report: string;
 }
 
+/** What a run tells of itself. `secondsLeft` estimates all that is to come, from steps of this run: undefined before there are some. */
 export type LifecycleEvent =
-  | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number }
+  | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {
       type: "step";
       stage: StageName;
@@ -49,11 +50,10 @@ export type LifecycleEvent =
       maxSteps: number;
       loss: number;
       tokensPerSecond: number;
-      /** Estimate for all stages to come, this one included. */
-      secondsLeft: number;
+      secondsLeft: number | undefined;
     }
-  | { type: "evaluation"; stage: StageName; secondsLeft: number }
-  | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number };
+  | { type: "evaluation"; stage: StageName; secondsLeft: number | undefined }
+  | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number | undefined };
 
 /** What was measured of a model at one moment of its life. */
 export interface Measurement {
