@@ -62,8 +62,9 @@ const schema = z.object({
     .default([]),
 });
 
+/** What model_card.json says of a model. @interface */
 export type ModelCard = z.infer<typeof schema>;
-/** What a caller writes: everything but `stage` may be left out. */
+/** What a caller writes: everything but `stage` may be left out. @interface */
 export type ModelCardInput = z.input<typeof schema>;
 
 /** Validates a card and fills what was left out. Errors: INVALID_ARGUMENT, or INVALID_FILE when `path` is given. */

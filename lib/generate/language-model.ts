@@ -109,7 +109,7 @@ export class LanguageModel {
   readonly path: string | undefined;
   /** @internal */ readonly loadMs: number;
 
-  /** Over a network; see `load` and `createModel`. */
+  /** @internal See `load` and `createModel`. */
   constructor(parts: Parts) {
     this.model = parts.model;
     this.tokenizer = parts.tokenizer;

@@ -58,6 +58,7 @@ export const classifySchema = z.strictObject({
   calibrate: z.boolean().default(true),
 });
 
+/** Options of `trainClassifier`. @interface */
 export type ClassifyOptions = z.input<typeof classifySchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */

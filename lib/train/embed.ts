@@ -45,6 +45,7 @@ export const embedSchema = z.strictObject({
   truncation: z.boolean().default(false),
 });
 
+/** Options of `trainEmbedding`. @interface */
 export type EmbedOptions = z.input<typeof embedSchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */

@@ -12,7 +12,7 @@ export interface ExampleSourceOptions<Example> {
 }
 
 /** How far a pass over the examples is. */
-interface Position {
+export interface ExamplePosition {
   epoch: number;
   index: number;
 }
@@ -24,7 +24,7 @@ interface Position {
 export class ExampleSource<Example> implements BatchSource<Example[]> {
   private readonly examples: readonly Example[];
   private readonly options: ExampleSourceOptions<Example>;
-  private position: Position = { epoch: 0, index: 0 };
+  private position: ExamplePosition = { epoch: 0, index: 0 };
   private order: { epoch: number; indices: Uint32Array } | undefined;
 
   /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
@@ -57,12 +57,12 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     return this.order!.indices;
   }
 
-  state(): Position {
+  state(): ExamplePosition {
     return { ...this.position };
   }
 
   restore(state: unknown): void {
-    const { epoch, index } = (state ?? {}) as Partial<Position>;
+    const { epoch, index } = (state ?? {}) as Partial<ExamplePosition>;
     const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(

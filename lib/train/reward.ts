@@ -30,6 +30,7 @@ export const rewardSchema = z.strictObject({
   centerRewardsCoefficient: number(0).default(0),
 });
 
+/** Options of `trainReward`. @interface */
 export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions;
 
 /**

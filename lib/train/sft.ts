@@ -47,6 +47,7 @@ export const sftSchema = z.strictObject({
   truncationMode: z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
 });
 
+/** Options of `sft`. @interface */
 export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & {
   data: RowSource;
   evalData?: RowSource | undefined;
