@@ -1,4 +1,4 @@
-import type { EvalEvent, TrainEvent } from "../train/trainer.ts";
+import type { EvalEvent, StepEvent, TrainEvent } from "../train/trainer.ts";
 
 /** One live line on a terminal's stderr: step, share, loss, speed, time left. */
 export class TrainProgress {
@@ -26,9 +26,13 @@ export class TrainProgress {
     const left = rate === undefined ? "" : `  ${duration(((maxSteps - event.step) * rate) / 1000)} left`;
     const detail =
       "loss" in event
-        ? `loss ${event.loss.toFixed(4)}  ${event.tokensPerSecond.toLocaleString("en")} tokens/s${left}`
+        ? [`loss ${event.loss.toFixed(4)}`, `${event.tokensPerSecond.toLocaleString("en")} tokens/s${left}`]
+            .concat(named(event.metrics))
+            .join("  ")
         : evaluated(event);
-    this.stream.write(`\r\x1b[2K${bar} ${event.step}/${maxSteps}  ${detail}`);
+    const line = `${bar} ${event.step}/${maxSteps}  ${detail}`;
+    // A line that wraps would stay when the next one is written over it.
+    this.stream.write(`\r\x1b[2K${"loss" in event ? line.slice(0, this.stream.columns - 1) : line}`);
     this.shown = true;
     if (!("loss" in event)) this.stream.write("\n");
   }
@@ -41,7 +45,12 @@ export class TrainProgress {
 /** The figures of an evaluation on one line. */
 export function evaluated({ evalLoss, tokens, metrics }: EvalEvent): string {
   const loss = evalLoss === undefined ? [] : [`held-out loss ${evalLoss.toFixed(4)} over ${tokens}`];
-  return [...loss, ...Object.entries(metrics ?? {}).map(([name, value]) => `${name} ${value.toFixed(4)}`)].join(", ");
+  return [...loss, ...named(metrics)].join(", ");
+}
+
+/** Metrics as `name value`. */
+export function named(metrics: StepEvent["metrics"] = {}): string[] {
+  return Object.entries(metrics).map(([name, value]) => `${name} ${value.toFixed(4)}`);
 }
 
 function duration(seconds: number): string {

@@ -1,7 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import type { TrainEvent } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
-import { evaluated, TrainProgress } from "./train-progress.ts";
+import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { type StageFunction, trainStage } from "./train-stage.ts";
 
 /** A stage's row: what it does, its function, and whether that is told of warnings. */
@@ -116,7 +116,7 @@ function stageCommand(row: StageRow): Command<typeof options> {
           const best = result.bestStep === undefined ? "" : ` Best evaluation: step ${result.bestStep}.`;
           const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
           out.line(
-            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${best}${where}`,
+            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${result.loss.toFixed(4)}.${best}${where}`,
           );
         }
       } finally {
@@ -132,7 +132,13 @@ function describeEvent(event: TrainEvent): string {
     return `step ${event.step}: ${evaluated(event)}`;
   }
   const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
-  return `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;
+  return [
+    `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,
+    ...named(event.metrics),
+    `learning rate ${learningRate.toExponential(2)}`,
+    `gradient norm ${gradNorm.toFixed(3)}`,
+    `${tokensPerSecond} tokens/s`,
+  ].join(", ");
 }
 
 export const group: CommandGroup = {

@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { cli } from "../process/helpers.ts";
+import { runCli } from "./run.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -75,6 +76,36 @@ describe("heddle train", () => {
     const more = { ...common, ...options, output_dir, max_steps: 3 };
     const resumed = await train(stage, more, "--resume");
     expect(resumed.lines.filter((line) => "loss" in line).map(({ step }) => step)).toEqual([3]);
+  });
+
+  test("sft, then kto that replays its rows: lines for people have the metrics too, the card lists data once", async () => {
+    const rows = ["cat", "dog", "sun"].map((thing) => ({ prompt: `The ${thing}`, completion: " sat." }));
+    await writeFile(join(folder, "sft.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+    const said = async (stage: string, options: object) => {
+      await writeFile(join(folder, `${stage}-text.json`), JSON.stringify({ ...common, ...options }));
+      const { code, stdout, stderr } = await runCli(["train", stage, "--config", `${stage}-text.json`], {
+        cwd: folder,
+      });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return stdout;
+    };
+    expect(await said("sft", { data: "sft.jsonl", output_dir: "sft-text" })).toMatch(
+      /^step 1 of 2: loss \d+\.\d{4}, learning rate 5\.00e-4, gradient norm \d+\.\d{3}, \d+ tokens\/s\n/,
+    );
+    const replay = { data: ["sft.jsonl"], stage: "sft", weight: 0.5, per_device_train_batch_size: 1 };
+    const tuned = await said("kto", {
+      model: "sft-text",
+      data: "rated.jsonl",
+      eval_data: "rated.jsonl",
+      replay,
+      output_dir: "kto-text",
+    });
+    const [step, , held] = tuned.split("\n");
+    expect(step).toMatch(/, rewardChosen 0\.0000, .*, kl 0\.0000, replayLoss \d\.\d{4}, learning rate/);
+    expect(held).toMatch(/^step 2: held-out loss \d\.\d{4} over 4, rewardChosen/);
+    await using loaded = await LanguageModel.load(join(folder, "kto-text"));
+    expect(loaded.card!.stages!.map(({ stage }) => stage)).toEqual(["sft", "kto"]);
+    expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);
   });
 
   test("bad input ends with exit code 2 and one line that says what was wrong", async () => {

@@ -83,4 +83,9 @@ test("a training's line judges by steps after the first: loading is none of them
   ms += 500;
   progress.update({ ...event, step: 502 });
   expect(last()).toContain("4 min 9 s left");
+  const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
+  progress.update({ ...event, metrics, step: 502 });
+  expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);
+  progress.update({ ...event, metrics: { ["x".repeat(200)]: 1 }, step: 502 });
+  expect(last().length).toBeLessThanOrEqual("\r\x1b[2K".length + 119); // a line that wraps cannot be written over
 });
