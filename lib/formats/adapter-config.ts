@@ -22,8 +22,10 @@ export interface AdapterFileConfig {
   /** The model that the adapter was trained on, as its author called it. */
   baseModel: string | undefined;
   /** CAUSAL_LM where not given. */
-  taskType?: "CAUSAL_LM" | "SEQ_CLS" | "TOKEN_CLS" | "FEATURE_EXTRACTION" | undefined;
+  taskType?: (typeof TASKS)[number] | undefined;
 }
+
+const TASKS = ["CAUSAL_LM", "SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION"] as const;
 
 /** Features of PEFT that change what is computed; a file that uses one is refused rather than read wrongly. */
 const REFUSED: Record<string, (value: unknown) => boolean> = {
@@ -100,6 +102,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     alphaPattern: pattern("alpha_pattern"),
     fanInFanOut: flag("fan_in_fan_out"),
     baseModel: typeof base === "string" && base !== "" ? base : undefined,
+    taskType: TASKS.find((task) => task === value.task_type),
   };
 }
 
