@@ -86,7 +86,10 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   dispose(): void {}
 }
 
-/** Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone. */
+/**
+ * Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone.
+ * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
+ */
 export function splitExamples<T>(
   all: readonly T[],
   fraction: number,
@@ -94,5 +97,10 @@ export function splitExamples<T>(
 ): { train: T[]; heldOut: T[] } {
   const heldOut = all.filter((_, i) => uniform(i) < fraction);
   const train = all.filter((_, i) => uniform(i) >= fraction);
+  if (train.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `evalFraction: expected a row that is left to train on, got ${all.length} held out`,
+    );
   return { train, heldOut };
 }
