@@ -116,11 +116,11 @@ function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?:
     share === null || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`;
   const { low, high, level } = calibration.eceInterval;
   out.line(`questions         ${count}`);
-  out.line(`accuracy          ${percent(accuracy)}`);
+  out.line(`accuracy          ${percent(accuracy)} of ${abstention.answerable} with a true answer`);
   if (f1 !== undefined) out.line(`F1 over words     ${percent(f1)}`);
   out.line(`calibration error ${ece.toFixed(4)}  (${level * 100} %: ${low.toFixed(4)} to ${high.toFixed(4)})`);
   out.line(`declined          ${percent(abstention.declined)} of ${abstention.unanswerable} without a true answer`);
-  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of ${abstention.answerable} with one`);
+  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of those with one`);
   out.line();
   reliability(out, calibration);
 }
