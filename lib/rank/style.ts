@@ -52,7 +52,7 @@ kbd {
   background: var(--card); color: var(--ink); font: 600 0.8125rem/1.4 var(--sans);
 }
 footer {
-  position: sticky; bottom: 0; display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 1.25rem; padding: 0.75rem 0 1.25rem;
+  position: sticky; bottom: 0; display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 1.25rem; margin: 0 -1rem; padding: 0.75rem 1rem 1.25rem;
   background: var(--ground); color: var(--quiet); font-size: 0.875rem;
 }
 footer #hint-pick { margin-right: auto; }
