@@ -3,6 +3,7 @@ import { spawn } from "node:child_process";
 import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { dpoSchema } from "../../lib/train/dpo.ts";
 import { bin } from "./run.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 
@@ -13,6 +14,16 @@ describe("the program", () => {
     expect((await heddle(["tokenizer", "train", "-h"])).stdout).toContain("--vocab-size");
     const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
     expect((await heddle(["--version"])).stdout).toBe(`${version}\n`);
+  });
+
+  test("a stage's help lists the keys of its configuration, with what they are where nothing is said", async () => {
+    const { stdout, code } = await heddle(["train", "dpo", "--help"]);
+    expect(code).toBe(0);
+    const keys = stdout.slice(stdout.indexOf("Keys of the configuration file"));
+    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +default 8\n/);
+    expect(keys).toMatch(/\n {2}lossType +sigmoid\|ipo\|hinge, default "sigmoid"\n/);
+    for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key}( |\\n|$)`));
+    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards +needed\n/);
   });
 
   test("unknown commands name the nearest", async () => {
