@@ -16,6 +16,12 @@ export const command = defineCommand({
   options: {
     file: { kind: "string", value: "F", about: "text or .jsonl; of choice and qa rows with a question and answers" },
     task: { kind: "string", value: "perplexity|choice|qa", about: "what to measure" },
+    "document-separator": {
+      kind: "string",
+      value: "file|blank-line|line|TEXT",
+      about:
+        "perplexity: what documents of a text file are told apart by (file: it is one; pre-training has blank-line)",
+    },
     stride: {
       kind: "integer",
       value: "N",
@@ -52,10 +58,14 @@ export const command = defineCommand({
     try {
       if (task === "perplexity") {
         const onProgress = progress("tokens");
-        const result = await perplexity(model, documentsOf(file), {
-          stride,
-          onProgress: onProgress && (({ tokens }) => onProgress({ done: tokens })),
-        });
+        const result = await perplexity(
+          model,
+          documentsOf(file, { documentSeparator: options["document-separator"] }),
+          {
+            stride,
+            onProgress: onProgress && (({ tokens }) => onProgress({ done: tokens })),
+          },
+        );
         if (out.json) out.object(result);
         else
           out.line(

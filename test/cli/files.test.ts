@@ -1,4 +1,5 @@
-import { readFile } from "node:fs/promises";
+// Commands on models' files as programs see them: the built bin entry in a process of its own. `npm test` builds it first.
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
@@ -11,6 +12,23 @@ describe("eval, convert, info", () => {
     expect(result!.perplexity).toBeCloseTo(Math.exp(result!.nll), 6);
     expect(await refused(["eval", "--model", model])).toContain("--file");
     expect(await refused(["eval", "--model", model, "--file", "corpus.txt", "--task", "quiz"])).toContain("--task");
+  });
+
+  test("perplexity of a text file's documents, told apart as in pre-training", async () => {
+    await writeFile(join(folder, "documents.txt"), "The cat sat.\n\nA dog ran.\n\n\nThe sun is warm.\n");
+    await writeFile(
+      join(folder, "documents.jsonl"),
+      ["The cat sat.", "A dog ran.", "The sun is warm."].map((text) => JSON.stringify(text)).join("\n"),
+    );
+    const args = (name: string, ...more: string[]) => ["eval", "--file", name, "--model", model, ...more];
+    const [apart] = await json(args("documents.txt", "--document-separator", "blank-line"));
+    const [rows] = await json(args("documents.jsonl"));
+    const [whole] = await json(args("documents.txt"));
+    expect(apart).toEqual(rows);
+    expect(whole!.tokens).toBeGreaterThan(apart!.tokens);
+    expect(await refused(args("documents.jsonl", "--document-separator", "line"))).toContain(
+      "--document-separator: expected a text file, got documents.jsonl",
+    );
   });
 
   test("there and back", async () => {
