@@ -20,13 +20,23 @@ export const command = defineCommand({
   without: { model: "the model as the argument IN" },
   async run({ options, positionals, out }) {
     const [input, output] = positionals as [string, string];
-    const how = { to: options.to, dtype: options.dtype } as ConvertOptions;
-    const place = { device: options.device, threads: options.threads };
-    const result = (await isAdapterFolder(input))
-      ? await convertMerged(input, output, how, place)
-      : await convertModel(modelPath(input), output, how);
-    if (out.json) out.object(result);
-    else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
+    const interrupt = new AbortController();
+    const stop = () => interrupt.abort();
+    process.once("SIGINT", stop);
+    process.once("SIGTERM", stop);
+    try {
+      const { signal } = interrupt;
+      const how = { to: options.to, dtype: options.dtype, signal } as ConvertOptions & { signal: AbortSignal };
+      const place = { device: options.device, threads: options.threads, signal };
+      const result = (await isAdapterFolder(input))
+        ? await convertMerged(input, output, how, place)
+        : await convertModel(modelPath(input), output, how);
+      if (out.json) out.object(result);
+      else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
+    } finally {
+      process.off("SIGINT", stop);
+      process.off("SIGTERM", stop);
+    }
   },
 });
 
@@ -34,8 +44,8 @@ export const command = defineCommand({
 async function convertMerged(
   adapter: string,
   output: string,
-  how: ConvertOptions,
-  place: { device?: string | undefined; threads?: number | undefined },
+  how: ConvertOptions & { signal: AbortSignal },
+  place: { device?: string | undefined; threads?: number | undefined; signal: AbortSignal },
 ) {
   await using model = await LanguageModel.load(adapter, place);
   // Where the type is about to change, nothing is rounded before that.
@@ -47,7 +57,7 @@ async function convertMerged(
     throw ioError(error, parent, "written");
   });
   try {
-    await model.save(folder);
+    await model.save(folder, { signal: how.signal });
     return await convertModel(folder, output, how);
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -28,7 +28,7 @@ function line(event: LifecycleEvent): string {
   const { stage } = event;
   const left = event.secondsLeft === undefined ? [] : [`${timeLeft(event.secondsLeft)} left`];
   const name = stage.padEnd(9);
-  if (event.type === "stage") return [name, ...left].join(" ");
+  if (event.type === "stage") return [name, ...left].join(" ").trimEnd();
   if (event.type === "evaluation") return `${name} ${["measuring on held-out data", ...left].join(", ")}`;
   if (event.type === "done") {
     const { before, after } = event.result.metrics;

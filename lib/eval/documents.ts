@@ -10,8 +10,8 @@ import { ioError } from "../formats/io.ts";
 const PART_BYTES = 2 ** 24;
 
 /**
- * The documents of an evaluation file: a text file is one, or as many as `documentSeparator` makes of it; a .jsonl file has one a row (a string, or an object with `text`), a .parquet
- * file one a row too, in its column `text`.
+ * The documents of an evaluation file: a text file is one, or as many as `documentSeparator` makes of it; a .jsonl file has one a row
+ * (a string, or an object with `text`), a .parquet file one a row too, in its column `text`.
  * @param options.documentSeparator of a text file, as pre-training has it (`blank-line`, `line`, or a text); default `file`
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */

@@ -110,6 +110,10 @@ describe("tokenize", () => {
   });
 
   test("what is refused", async () => {
+    const shards = ["tokenize", "--file", "corpus.txt", "--model", model, "--to-shards", "refused"];
+    expect(await refused([...shards, "--document-separator", ""])).toContain(
+      '--document-separator: expected text of one line, got ""',
+    );
     expect(await refused(["tokenize", "--model", model])).toContain("expected TEXT or --file");
     expect(await refused(["tokenize", "x", "--jsonl", "--model", model])).toContain("--jsonl");
     expect(await refused(["tokenize", "x", "--model", bare])).toContain("tokenizer.json");
