@@ -1,8 +1,9 @@
 // `heddle train reward|dpo|kto|orpo|ppo|grpo` as programs see it: the built command in a process of its own.
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
@@ -106,6 +107,22 @@ describe("heddle train", () => {
     await using loaded = await LanguageModel.load(join(folder, "kto-text"));
     expect(loaded.card!.stages!.map(({ stage }) => stage)).toEqual(["sft", "kto"]);
     expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);
+  });
+
+  test("a configuration that is a module: the example's objective, and an evaluation of one's own", async () => {
+    const example = fileURLToPath(new URL("../../examples/own-objective.ts", import.meta.url));
+    expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
+    await writeFile(
+      join(folder, "own.ts"),
+      `import { simpo } from ${JSON.stringify(example)};
+       export default { ...${JSON.stringify(common)}, data: "pairs.jsonl", loss: simpo, evalSteps: 1,
+         evaluate: async ({ model, step }) => ({ score: -step, words: (await model.complete("The cat", { maxTokens: 2 })).tokens.length }),
+         loadBestModelAtEnd: true, metricForBestModel: "score", outputDir: "own-out" };`,
+    );
+    const { code, stdout, stderr } = await runCli(["train", "dpo", "--config", "own.ts"], { cwd: folder });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/\nstep 1: score -1\.0000, words [12]\.0000\n/);
+    expect(stdout).toContain("Best evaluation: step 1. The model is in own-out.");
   });
 
   test("bad input ends with exit code 2 and one line that says what was wrong", async () => {
