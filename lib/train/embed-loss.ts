@@ -54,18 +54,28 @@ export function candidateMask(
   });
   const right = new Map(anchors.map((anchor) => [anchor, new Set([anchor])]));
   for (const [a, anchor] of anchors.entries()) right.get(anchor)!.add(texts[a]);
-  const isCandidate = (a: number, c: number) => {
-    if (c === a || anchors[a] === undefined || texts[c] === undefined) return a < batch.length && c === a;
-    return pairOf(c) === a ? texts[c] !== texts[a] : !right.get(anchors[a])!.has(texts[c]);
-  };
-  return Float32Array.from({ length: pairs * candidates }, (_, i) =>
-    isCandidate(Math.floor(i / candidates), i % candidates) ? 0 : MASKED,
-  );
+  const places = new Map<string | undefined, number[]>();
+  for (const [c, text] of texts.entries()) {
+    const known = places.get(text);
+    if (known) known.push(c);
+    else places.set(text, [c]);
+  }
+  const mask = new Float32Array(pairs * candidates);
+  mask.fill(MASKED, batch.length * candidates);
+  for (const [a, anchor] of anchors.entries())
+    for (const text of [undefined, ...right.get(anchor)!])
+      for (const c of places.get(text) ?? []) {
+        const isOwnNegative = c >= pairs && pairOf(c) === a;
+        if (c !== a && !(isOwnNegative && text !== undefined && text !== texts[a])) mask[a * candidates + c] = MASKED;
+      }
+  return mask;
 }
 
 /** @param x (rows, columns) */
 function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
-  return Float32Array.from({ length: rows * columns }, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]!);
+  const out = new Float32Array(x.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = x[r * columns + c]!;
+  return out;
 }
 
 /**
