@@ -21,6 +21,8 @@ export interface AdapterFileConfig {
   fanInFanOut: boolean;
   /** The model that the adapter was trained on, as its author called it. */
   baseModel: string | undefined;
+  /** Adapters that were in effect while this one was trained, by their names: it computes what it learned beside them alone. */
+  beside?: string[] | undefined;
   /** CAUSAL_LM where not given. */
   taskType?: (typeof TASKS)[number] | undefined;
 }
@@ -102,6 +104,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     alphaPattern: pattern("alpha_pattern"),
     fanInFanOut: flag("fan_in_fan_out"),
     baseModel: typeof base === "string" && base !== "" ? base : undefined,
+    beside: names("heddle_beside"),
     taskType: TASKS.find((task) => task === value.task_type),
   };
 }
@@ -133,6 +136,8 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     use_dora: false,
     init_lora_weights: true,
     inference_mode: true,
+    // PEFT passes over keys that it does not know.
+    ...(config.beside && config.beside.length > 0 && { heddle_beside: config.beside }),
   };
 }
 
