@@ -94,12 +94,13 @@ export { type Calibration, type CalibrationOptions, calibration, type Reliabilit
 export { type ClassificationReport, classificationReport } from "./metrics/classification.ts";
 export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.ts";
 export { fitTemperature } from "./metrics/temperature.ts";
-export type { Adapter } from "./models/adapters.ts";
+export type { Adapter, LowRank } from "./models/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
-export type { Family } from "./models/family.ts";
-export type { Forward } from "./models/forward.ts";
-export type { LoraOptions } from "./models/lora.ts";
+export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
+export type { Forward, Rows } from "./models/forward.ts";
+export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
+export type { ForwardContext, Heads } from "./nn/context.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export {
@@ -115,7 +116,7 @@ export type { TrainableClassifier } from "./train/classify.ts";
 export { type ClassifyOptions, trainClassifier, trainClassifier as classify } from "./train/classify.ts";
 export { type DpoLoss, type DpoLossInput, type DpoOptions, dpo } from "./train/dpo.ts";
 export { type EmbedOptions, trainEmbedding } from "./train/embed.ts";
-export type { ExampleSourceOptions } from "./train/example-source.ts";
+export type { ExamplePosition, ExampleSourceOptions } from "./train/example-source.ts";
 export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";

@@ -23,6 +23,7 @@ const suites = {
   train: trainSuite,
   tokenizer: tokenizerSuite,
 } satisfies Record<string, BenchSuite>;
+/** @useDeclaredType */
 export type BenchSuiteName = keyof typeof suites;
 export const benchSuites = Object.keys(suites) as BenchSuiteName[];
 

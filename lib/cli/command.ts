@@ -58,6 +58,8 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   options: S;
   /** Common options that have no meaning here: what is expected instead of each. */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
+  /** What its usage says after the options. */
+  more?(): Promise<string>;
   run(invocation: Invocation<S>): Promise<void>;
 }
 

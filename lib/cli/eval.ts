@@ -16,6 +16,12 @@ export const command = defineCommand({
   options: {
     file: { kind: "string", value: "F", about: "text or .jsonl; of choice and qa rows with a question and answers" },
     task: { kind: "string", value: "perplexity|choice|qa", about: "what to measure" },
+    "document-separator": {
+      kind: "string",
+      value: "file|blank-line|line|TEXT",
+      about:
+        "perplexity: what documents of a text file are told apart by (file: it is one; pre-training has blank-line)",
+    },
     stride: {
       kind: "integer",
       value: "N",
@@ -52,10 +58,14 @@ export const command = defineCommand({
     try {
       if (task === "perplexity") {
         const onProgress = progress("tokens");
-        const result = await perplexity(model, documentsOf(file), {
-          stride,
-          onProgress: onProgress && (({ tokens }) => onProgress({ done: tokens })),
-        });
+        const result = await perplexity(
+          model,
+          documentsOf(file, { documentSeparator: options["document-separator"] }),
+          {
+            stride,
+            onProgress: onProgress && (({ tokens }) => onProgress({ done: tokens })),
+          },
+        );
         if (out.json) out.object(result);
         else
           out.line(
@@ -116,11 +126,11 @@ function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?:
     share === null || Number.isNaN(share) ? "–" : `${(100 * share).toFixed(1)} %`;
   const { low, high, level } = calibration.eceInterval;
   out.line(`questions         ${count}`);
-  out.line(`accuracy          ${percent(accuracy)}`);
+  out.line(`accuracy          ${percent(accuracy)} of ${abstention.answerable} with a true answer`);
   if (f1 !== undefined) out.line(`F1 over words     ${percent(f1)}`);
   out.line(`calibration error ${ece.toFixed(4)}  (${level * 100} %: ${low.toFixed(4)} to ${high.toFixed(4)})`);
   out.line(`declined          ${percent(abstention.declined)} of ${abstention.unanswerable} without a true answer`);
-  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of ${abstention.answerable} with one`);
+  out.line(`wrongly declined  ${percent(abstention.wronglyDeclined)} of those with one`);
   out.line();
   reliability(out, calibration);
 }

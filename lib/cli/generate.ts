@@ -28,7 +28,7 @@ export const command = defineCommand({
     const prompt = await promptOf(positionals, options["token-ids"]);
     const model = await openModel(options);
     const draft = options["assistant-model"];
-    const assistantModel = draft === undefined ? undefined : await openModel({ ...options, model: draft });
+    const assistantModel = draft === undefined ? undefined : await openModel({ ...options, adapter: [], model: draft });
     const generation = { ...generateOptions(options), topLogprobs: options.logprobs, assistantModel };
     try {
       if (out.json) {

@@ -1,5 +1,10 @@
+import { join } from "node:path";
+import { ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
 import { classifierClass } from "../formats/heads.ts";
+import { readModelCard } from "../formats/model-card.ts";
 import { openModelFiles } from "../formats/model-files.ts";
+import { openWeights } from "../formats/weights.ts";
+import { isAdapterFolder } from "../generate/adapters.ts";
 import { modelPath } from "../generate/index.ts";
 import { deviceInfo } from "../graph/index.ts";
 import { modelWeights } from "../models/heads.ts";
@@ -42,17 +47,38 @@ function machineInfo() {
   };
 }
 
+/** Of an adapter's folder: what it is, and its base where that is to be found. */
+async function adapterInfo(path: string) {
+  const { alpha, baseModel, r, targetModules, taskType, useRslora } = await readAdapterConfig(path);
+  const weights = await openWeights(join(path, ADAPTER_WEIGHTS_FILE));
+  try {
+    const infos = weights.names().map((n) => weights.info(n));
+    return {
+      path,
+      adapter: { r, alpha, useRslora, targetModules, taskType, base: baseModel ?? null },
+      parameters: infos.reduce((n, { shape }) => n + countOf(shape), 0),
+      bytes: infos.reduce((n, i) => n + i.bytes, 0),
+      dtypes: [...new Set(infos.map((i) => i.storedDtype))],
+      modelCard: (await readModelCard(path)) ?? null,
+    };
+  } finally {
+    weights.close();
+  }
+}
+
+const countOf = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
+
 async function modelInfo(name: string) {
   const path = modelPath(name);
+  if (await isAdapterFolder(path)) return adapterInfo(path);
   const files = await openModelFiles(path);
   try {
     const { config, weights, card } = files;
     const family = familyOf(config.modelType);
     const expected = modelWeights(config);
-    const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d, 1);
     const infos = weights.names().map((n) => weights.info(n));
     // A tied head that is stored all the same is not a parameter of its own.
-    const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + count(i.shape), 0);
+    const parameters = infos.filter((i) => expected.has(i.name)).reduce((n, i) => n + countOf(i.shape), 0);
     return {
       path,
       format: weights.format,

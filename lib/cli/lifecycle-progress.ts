@@ -26,10 +26,10 @@ export class LifecycleProgress {
 
 function line(event: LifecycleEvent): string {
   const { stage } = event;
-  const left = `${timeLeft(event.secondsLeft)} left`;
+  const left = event.secondsLeft === undefined ? [] : [`${timeLeft(event.secondsLeft)} left`];
   const name = stage.padEnd(9);
-  if (event.type === "stage") return `${name} ${left}`;
-  if (event.type === "evaluation") return `${name} measuring on held-out data, ${left}`;
+  if (event.type === "stage") return [name, ...left].join(" ").trimEnd();
+  if (event.type === "evaluation") return `${name} ${["measuring on held-out data", ...left].join(", ")}`;
   if (event.type === "done") {
     const { before, after } = event.result.metrics;
     const changes = Object.entries(after).map(([metric, value]) => {
@@ -41,7 +41,9 @@ function line(event: LifecycleEvent): string {
   const { step, maxSteps, loss, tokensPerSecond } = event;
   const done = Math.round((WIDTH * step) / maxSteps);
   const bar = "█".repeat(done) + "░".repeat(WIDTH - done);
-  return `${name} ${bar} ${step}/${maxSteps}  loss ${loss.toFixed(3)}  ${tokensPerSecond} tokens/s  ${left}`;
+  return [`${name} ${bar} ${step}/${maxSteps}`, `loss ${loss.toFixed(3)}`, `${tokensPerSecond} tokens/s`, ...left].join(
+    "  ",
+  );
 }
 
 /** As 12:05, or 1:02:05. */

@@ -40,7 +40,7 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
   const end = args.indexOf("--");
   const flags = end < 0 ? args : args.slice(0, end);
   if (flags.includes("--help") || flags.includes("-h"))
-    return void process.stdout.write(`${commandUsage(name, command)}\n`);
+    return void process.stdout.write(`${await commandUsage(name, command)}\n`);
   const specs: OptionSpecs = { ...commonOptions, ...command.options };
   const without = Object.entries(command.without ?? {});
   try {

@@ -3,6 +3,12 @@ import type { OptionSpecs } from "./command.ts";
 
 /** Options of commands that load a model. */
 export const loadOptions = {
+  adapter: {
+    kind: "string",
+    value: "DIR",
+    about: "a LoRA adapter to put on the model; may be repeated: their updates add up",
+    repeated: true,
+  },
   dtype: {
     kind: "string",
     value: "auto|f32|bf16|f16",
@@ -24,6 +30,7 @@ export const loadOptions = {
 
 interface Given {
   model?: string;
+  adapter?: string[];
   device?: string;
   threads?: number;
   dtype?: string;
@@ -32,9 +39,9 @@ interface Given {
   "cache-dtype"?: string;
 }
 
-/** The model that the options name. */
+/** The model that the options name, with its adapters. */
 export async function openModel(options: Given): Promise<LanguageModel> {
-  return LanguageModel.load(options.model ?? "default", {
+  const model = await LanguageModel.load(options.model ?? "default", {
     device: options.device,
     threads: options.threads,
     dtype: options.dtype as LoadOptions["dtype"],
@@ -42,4 +49,12 @@ export async function openModel(options: Given): Promise<LanguageModel> {
     contextLength: options["context-length"],
     cacheDtype: options["cache-dtype"] as LoadOptions["cacheDtype"],
   });
+  try {
+    for (const [i, folder] of (options.adapter ?? []).entries())
+      await model.loadAdapter(folder, { name: `adapter-${i + 1}` });
+    return model;
+  } catch (error) {
+    await model.dispose();
+    throw error;
+  }
 }

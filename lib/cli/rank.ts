@@ -16,7 +16,11 @@ export const command = defineCommand({
     answers: { kind: "integer", value: "N", about: "answers a prompt (2)" },
     temperature: { kind: "number", value: "T", about: "of the answers (0.9)" },
     "top-p": { kind: "number", value: "P", about: "of the answers" },
-    "max-tokens": { kind: "integer", value: "N", about: "of an answer at most (256)" },
+    "max-tokens": {
+      kind: "integer",
+      value: "N",
+      about: "of an answer at most (256, or what the context has room for)",
+    },
     seed: { kind: "integer", value: "N", about: "the same seed gives the same answers (0)" },
     "no-chat": { kind: "flag", about: "prompts are beginnings of texts, also where the model has a chat template" },
     port: { kind: "integer", value: "N", about: "of the page; a free one where not given" },

@@ -1,13 +1,16 @@
+import type { z } from "zod";
 import { HeddleError } from "../errors.ts";
 import type { TrainEvent } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
-import { evaluated, TrainProgress } from "./train-progress.ts";
+import { configKeys } from "./config-keys.ts";
+import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { type StageFunction, trainStage } from "./train-stage.ts";
+import { columns } from "./usage.ts";
 
 /** A stage's row: what it does, its function, and whether that is told of warnings. */
 interface StageRow {
   about: string;
-  load(): Promise<StageFunction>;
+  load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
   warns?: boolean;
 }
 
@@ -15,49 +18,79 @@ interface StageRow {
 const stages: Readonly<Record<string, StageRow>> = {
   pretrain: {
     about: "next-token prediction on raw text",
-    load: async () => (await import("../train/pretrain.ts")).pretrain,
+    load: async () => {
+      const { pretrain: run, pretrainSchema: schema } = await import("../train/pretrain.ts");
+      return { run, schema };
+    },
   },
   sft: {
     about: "supervised fine-tuning on conversations, prompts with completions, or texts",
-    load: async () => (await import("../train/sft.ts")).sft,
+    load: async () => {
+      const { sft: run, sftSchema: schema } = await import("../train/sft.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   classify: {
     about: "a classification head on texts or words with labels",
-    load: async () => (await import("../train/classify.ts")).trainClassifier,
+    load: async () => {
+      const { trainClassifier: run, classifySchema: schema } = await import("../train/classify.ts");
+      return { run, schema };
+    },
   },
   embed: {
     about: "vectors of texts, from texts that belong together",
-    load: async () => (await import("../train/embed.ts")).trainEmbedding,
+    load: async () => {
+      const { trainEmbedding: run, embedSchema: schema } = await import("../train/embed.ts");
+      return { run, schema };
+    },
   },
   reward: {
     about: "a reward model from pairs of a better and a worse answer",
-    load: async () => (await import("../train/reward.ts")).trainReward,
+    load: async () => {
+      const { trainReward: run, rewardSchema: schema } = await import("../train/reward.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   dpo: {
     about: "direct preference optimisation on pairs of a better and a worse answer",
-    load: async () => (await import("../train/dpo.ts")).dpo,
+    load: async () => {
+      const { dpo: run, dpoSchema: schema } = await import("../train/dpo.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   kto: {
     about: "Kahneman–Tversky optimisation on answers that are good or bad",
-    load: async () => (await import("../train/kto.ts")).kto,
+    load: async () => {
+      const { kto: run, ktoSchema: schema } = await import("../train/kto.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   orpo: {
     about: "odds-ratio preference optimisation on pairs, without a reference",
-    load: async () => (await import("../train/orpo.ts")).orpo,
+    load: async () => {
+      const { orpo: run, orpoSchema: schema } = await import("../train/orpo.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   ppo: {
     about: "proximal policy optimisation of the model's own answers, with a value head",
-    load: async () => (await import("../train/ppo.ts")).ppo,
+    load: async () => {
+      const { ppo: run, ppoSchema: schema } = await import("../train/ppo.ts");
+      return { run, schema };
+    },
     warns: true,
   },
   grpo: {
     about: "group-relative policy optimisation of the model's own answers",
-    load: async () => (await import("../train/grpo.ts")).grpo,
+    load: async () => {
+      const { grpo: run, grpoSchema: schema } = await import("../train/grpo.ts");
+      return { run, schema };
+    },
     warns: true,
   },
 };
@@ -80,6 +113,14 @@ function stageCommand(row: StageRow): Command<typeof options> {
     about: `Trains a model as a configuration file says: ${row.about}.`,
     options,
     without: { model: "`model` inside the configuration file" },
+    async more() {
+      const { schema } = await row.load();
+      const own: [string, string][] = [
+        ["model", "the path of a checkpoint, or a new model's configuration, needed"],
+        ["tokenizer", "a folder; needed for a new model"],
+      ];
+      return `Keys of the configuration file (also in snake_case):\n${columns([...own, ...configKeys(schema)])}`;
+    },
     async run({ options, out }) {
       if (options.config === undefined)
         throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
@@ -89,7 +130,7 @@ function stageCommand(row: StageRow): Command<typeof options> {
       process.once("SIGTERM", stop);
       const progress = new TrainProgress();
       try {
-        const result = await trainStage(await row.load(), {
+        const result = await trainStage((await row.load()).run, {
           config: options.config,
           resume: options.resume,
           instead: {
@@ -116,7 +157,7 @@ function stageCommand(row: StageRow): Command<typeof options> {
           const best = result.bestStep === undefined ? "" : ` Best evaluation: step ${result.bestStep}.`;
           const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
           out.line(
-            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss ${result.loss.toFixed(4)}.${best}${where}`,
+            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${result.loss.toFixed(4)}.${best}${where}`,
           );
         }
       } finally {
@@ -132,7 +173,13 @@ function describeEvent(event: TrainEvent): string {
     return `step ${event.step}: ${evaluated(event)}`;
   }
   const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
-  return `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}, learning rate ${learningRate.toExponential(2)}, gradient norm ${gradNorm.toFixed(3)}, ${tokensPerSecond} tokens/s`;
+  return [
+    `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,
+    ...named(event.metrics),
+    `learning rate ${learningRate.toExponential(2)}`,
+    `gradient norm ${gradNorm.toFixed(3)}`,
+    `${tokensPerSecond} tokens/s`,
+  ].join(", ");
 }
 
 export const group: CommandGroup = {

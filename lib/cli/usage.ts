@@ -1,9 +1,10 @@
 import type { AnyCommand, CommandTable, OptionSpecs } from "./command.ts";
 import { commonOptions } from "./command.ts";
 
-function columns(rows: readonly (readonly [string, string])[]): string {
+/** Rows of two columns. */
+export function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.min(34, Math.max(...rows.map(([left]) => left.length)));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`).join("\n");
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`.trimEnd()).join("\n");
 }
 
 function optionRows(specs: OptionSpecs): [string, string][] {
@@ -16,7 +17,7 @@ export function tableUsage(name: string, table: CommandTable): string {
   return `Usage: ${name} COMMAND\n\n${columns(rows)}\n\n${name} COMMAND --help tells more.`;
 }
 
-export function commandUsage(name: string, command: AnyCommand): string {
+export async function commandUsage(name: string, command: AnyCommand): Promise<string> {
   const positionals = command.positionals ? ` ${command.positionals.usage}` : "";
   const own = optionRows(command.options);
   const common = optionRows(commonOptions).filter(
@@ -24,5 +25,6 @@ export function commandUsage(name: string, command: AnyCommand): string {
       !own.some(([other]) => other === left) && !Object.hasOwn(command.without ?? {}, left.slice(2).split(" ")[0]!),
   );
   const sections = own.length > 0 ? `${columns(own)}\n\n${columns(common)}` : columns(common);
-  return `${command.about}\n\nUsage: ${name}${positionals} [options]\n\n${sections}`;
+  const more = command.more ? `\n\n${await command.more()}` : "";
+  return `${command.about}\n\nUsage: ${name}${positionals} [options]\n\n${sections}${more}`;
 }

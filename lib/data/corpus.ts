@@ -243,11 +243,16 @@ class StreamedCorpus implements Corpus {
   }
 }
 
-/** What `documentSeparator` means. */
+/** What `documentSeparator` means. @throws HeddleError INVALID_ARGUMENT for a text that no line holds */
 export function separatorRule(separator = "blank-line"): SeparatorRule {
   if (separator === "blank-line") return { kind: "blank" };
   if (separator === "line") return { kind: "lines" };
   if (separator === "file") return { kind: "none" };
+  if (separator === "" || /[\r\n]/.test(separator))
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `documentSeparator: expected text of one line, got ${describe(separator)}`,
+    );
   return { kind: "marker", bytes: Buffer.from(separator) };
 }
 
@@ -271,10 +276,5 @@ function checkOptions(options: CorpusOptions): void {
   const { packing = "concatenate" } = options;
   if (packing !== "concatenate" && packing !== "bestFit")
     throw invalidArgument("packing", '"concatenate" or "bestFit"', packing);
-  if (documentSeparator === "" || /[\r\n]/.test(documentSeparator)) {
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `documentSeparator: expected text of one line, got ${describe(documentSeparator)}`,
-    );
-  }
+  separatorRule(documentSeparator);
 }

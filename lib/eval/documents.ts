@@ -1,14 +1,29 @@
-import { readFile } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
+import { separatorRule } from "../data/corpus.ts";
+import { documentCount, documentText } from "../data/documents.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
+import { planShards, readShard } from "../data/shards.ts";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
 
+/** Bytes of a file that is read in parts, which end where documents do. */
+const PART_BYTES = 2 ** 24;
+
 /**
- * The documents of an evaluation file: a text file is one, a .jsonl file has one a row (a string, or an object with `text`), a .parquet
- * file one a row too, in its column `text`.
+ * The documents of an evaluation file: a text file is one, or as many as `documentSeparator` makes of it; a .jsonl file has one a row
+ * (a string, or an object with `text`), a .parquet file one a row too, in its column `text`.
+ * @param options.documentSeparator of a text file, as pre-training has it (`blank-line`, `line`, or a text); default `file`
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`
  */
-export async function* documentsOf(path: string): AsyncGenerator<string, void, undefined> {
+export async function* documentsOf(
+  path: string,
+  options: { documentSeparator?: string | undefined } = {},
+): AsyncGenerator<string, void, undefined> {
+  const { documentSeparator = "file" } = options;
+  const isText = !/\.(parquet|jsonl|ndjson)$/i.test(path);
+  if (!isText && options.documentSeparator !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", `documentSeparator: expected a text file, got ${path}`);
+  if (isText && documentSeparator !== "file") return yield* separated(path, documentSeparator);
   if (/\.parquet$/i.test(path)) {
     let rows = 0;
     for await (const row of readRows(path)) {
@@ -46,4 +61,21 @@ export async function* documentsOf(path: string): AsyncGenerator<string, void, u
     yield text;
   }
   if (rows === 0) throw noRowsError(path, "file", "at least one row with a text");
+}
+
+/** The documents of a text file, told apart as pre-training does it. */
+async function* separated(path: string, separator: string): AsyncGenerator<string, void, undefined> {
+  const { size } = await stat(path).catch((error: unknown) => {
+    throw ioError(error, path, "read");
+  });
+  const files = [{ path, size, format: "text", rule: separatorRule(separator) } as const];
+  let documents = 0;
+  for (const part of planShards(files, PART_BYTES)) {
+    const found = await readShard(files, part);
+    for (let i = 0; i < documentCount(found); i++) {
+      documents += 1;
+      yield await documentText(found, i, "text");
+    }
+  }
+  if (documents === 0) throw new HeddleError("INVALID_FILE", `${path}: expected text, got an empty file`);
 }

@@ -79,7 +79,8 @@ export async function questionAnswering(
       const part = indices.slice(from, from + BATCH);
       const completions = await model.completeAll(
         part.map((i) => prompts[i]!.ids),
-        { maxTokens, temperature, seed, stop, signal },
+        // An answer ends where the context does.
+        { maxTokens, contextOverflow: "stop", temperature, seed, stop, signal },
       );
       for (const [place, { text, logprobs }] of completions.entries()) {
         const question = questions[part[place]!]!;

@@ -21,9 +21,13 @@ export interface AdapterFileConfig {
   fanInFanOut: boolean;
   /** The model that the adapter was trained on, as its author called it. */
   baseModel: string | undefined;
+  /** Adapters that were in effect while this one was trained, by their names: it computes what it learned beside them alone. */
+  beside?: string[] | undefined;
   /** CAUSAL_LM where not given. */
-  taskType?: "CAUSAL_LM" | "SEQ_CLS" | "TOKEN_CLS" | "FEATURE_EXTRACTION" | undefined;
+  taskType?: (typeof TASKS)[number] | undefined;
 }
+
+const TASKS = ["CAUSAL_LM", "SEQ_CLS", "TOKEN_CLS", "FEATURE_EXTRACTION"] as const;
 
 /** Features of PEFT that change what is computed; a file that uses one is refused rather than read wrongly. */
 const REFUSED: Record<string, (value: unknown) => boolean> = {
@@ -100,6 +104,8 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     alphaPattern: pattern("alpha_pattern"),
     fanInFanOut: flag("fan_in_fan_out"),
     baseModel: typeof base === "string" && base !== "" ? base : undefined,
+    beside: names("heddle_beside"),
+    taskType: TASKS.find((task) => task === value.task_type),
   };
 }
 
@@ -130,6 +136,8 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     use_dora: false,
     init_lora_weights: true,
     inference_mode: true,
+    // PEFT passes over keys that it does not know.
+    ...(config.beside && config.beside.length > 0 && { heddle_beside: config.beside }),
   };
 }
 

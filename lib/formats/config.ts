@@ -25,6 +25,7 @@ export const MODEL_TYPES = [
   "modernbert",
   "gpt2",
 ] as const;
+/** Which family a model is of, as `model_type` says it in config.json. @useDeclaredType */
 export type ModelType = (typeof MODEL_TYPES)[number];
 
 const whole = (least: number, most: number) =>
@@ -65,12 +66,12 @@ const embeddingSchema = z.strictObject({
   normalize: flag.default(true),
 });
 
-/** How texts become vectors. */
+/** How texts become vectors. @interface */
 export type EmbeddingConfig = z.infer<typeof embeddingSchema>;
 
-/** A classification head on the trunk. */
+/** A classification head on the trunk. @interface */
 export type ClassifierConfig = z.infer<typeof classifierSchema>;
-/** The same with what may be left out. */
+/** The same with what may be left out. @interface */
 export type ClassifierConfigInput = z.input<typeof classifierSchema>;
 
 /** The caps are far above every published model; they keep a hostile file from sizing allocations. */
@@ -149,6 +150,7 @@ const schema = z.strictObject({
   valueHead: flag.optional(),
 });
 
+/** A model's configuration, config.json's names in camelCase. @interface */
 export type ModelConfig = z.infer<typeof schema>;
 /** What createModel takes: sizes that are left out follow from the others. */
 export type ModelConfigInput = Partial<Omit<ModelConfig, "classifier">> & {

@@ -9,6 +9,8 @@ import { expectedOf, gotAt } from "./schema-issue.ts";
 
 /** Its file in a checkpoint folder. */
 export const MODEL_CARD_FILE = "model_card.json";
+/** Data sets that a card lists at most. */
+export const MOST_DATA = 1000;
 
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
 const date = text(10).regex(/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/, "a date such as 2024-06-30");
@@ -36,7 +38,7 @@ const schema = z.object({
       }),
       { error: "an array of data sets" },
     )
-    .max(1000, "at most 1000 data sets")
+    .max(MOST_DATA, `at most ${MOST_DATA} data sets`)
     .default([]),
   /** Of this stage and all before it. */
   tokensSeen: count.default(0),
@@ -62,8 +64,9 @@ const schema = z.object({
     .default([]),
 });
 
+/** What model_card.json says of a model. @interface */
 export type ModelCard = z.infer<typeof schema>;
-/** What a caller writes: everything but `stage` may be left out. */
+/** What a caller writes: everything but `stage` may be left out. @interface */
 export type ModelCardInput = z.input<typeof schema>;
 
 /** Validates a card and fills what was left out. Errors: INVALID_ARGUMENT, or INVALID_FILE when `path` is given. */

@@ -21,9 +21,14 @@ export async function isAdapterFolder(path: string): Promise<boolean> {
 
 /** Where the base of an adapter's folder lies: beside the folder's own path, or from the current directory. */
 export async function basePath(folder: string): Promise<string> {
-  const { baseModel } = await readAdapterConfig(folder);
+  const { baseModel, beside = [] } = await readAdapterConfig(folder);
   const hint = "load the base model and then give this folder to loadAdapter";
   const file = join(folder, ADAPTER_CONFIG_FILE);
+  if (beside.length > 0)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${file}: heddle_beside: expected an adapter that was trained alone, got one trained beside ${beside.join(", ").slice(0, 200)}; load the base model and then give loadAdapter the folders of all`,
+    );
   if (baseModel === undefined)
     throw new HeddleError("INVALID_FILE", `${file}: base_model_name_or_path: expected a path, got none; ${hint}`);
   if (baseModel === "default") return baseModel;

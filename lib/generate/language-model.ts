@@ -105,11 +105,11 @@ export class LanguageModel {
   readonly cacheDtype: CacheDType;
   /** Tokens of a page of the caches of several sequences, where they are kept in pages. */
   readonly cachePageSize: number | undefined;
-  /** Where it was loaded from: what an adapter trained on it names as its base. */
-  readonly path: string | undefined;
+  /** Where its weights lie, as they were loaded or a stage saved them: what an adapter trained on it names as its base. */
+  path: string | undefined;
   /** @internal */ readonly loadMs: number;
 
-  /** Over a network; see `load` and `createModel`. */
+  /** @internal See `load` and `createModel`. */
   constructor(parts: Parts) {
     this.model = parts.model;
     this.tokenizer = parts.tokenizer;

@@ -105,8 +105,9 @@ export class Executable<R extends Results = Results> {
    */
   start(
     inputs: Inputs,
-    { signal, late = [] }: { signal?: AbortSignal | undefined; late?: readonly string[] } = {},
+    options: { signal?: AbortSignal | undefined; late?: readonly string[] } = {},
   ): { outputs: Outputs<R>; done: Promise<void> } {
+    const { signal, late = [] } = options;
     const { symbols, program } = { symbols: this.symbolsOf(inputs), program: this.program };
     const sizeOf = (shape: Shape) =>
       shape.reduce<number>((n, d) => n * (typeof d === "number" ? d : symbols.get(d)!), 1);

@@ -18,6 +18,7 @@ export const BLOCK_TYPES = {
   mxfp4: { elements: 32, bytes: 17, ggml: 39 },
 } as const;
 
+/** Quantised types of weights, in ggml's layouts. @useDeclaredType */
 export type QuantisedDType = keyof typeof BLOCK_TYPES;
 export type FloatDType = "f32" | "bf16" | "f16";
 export type DType = FloatDType | "i32" | "u8" | QuantisedDType;

@@ -51,6 +51,7 @@ export class Tensor {
   /**
    * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
    * @param order of the rows, where they are not taken as they lie (a copy): row r of each block of `order.length` rows is the file's row order[r] of that block
+   * @internal
    */
   static mapped(
     device: Device,

@@ -1,52 +1,86 @@
 import type { Plan } from "./plan.ts";
 import { type StageName, stageNames } from "./types.ts";
 
-/** Estimates the time left: the plan's seconds of what is to come, times how this machine compares with the plan so far. */
+/** Seconds of steps, and their number after the first, before which nothing is said: the first step makes programs and memory. */
+const ENOUGH = { seconds: 2, steps: 3 };
+
+interface Running {
+  stage: StageName;
+  /** The first step that was heard of: what came before it was loading, and maybe another run's work. */
+  first?: { at: number; share: number };
+  /** The last one. */
+  last?: { at: number; share: number };
+  steps: number;
+}
+
+/**
+ * Estimates the time left from steps that this run has done: what is left of the running stage at its own pace, the stages to come
+ * by the plan's seconds, times how this machine compares with the plan. Vocabularies say nothing of how fast steps are.
+ */
 export class Clock {
   private readonly plan: Plan;
+  private readonly now: () => number;
   private readonly finished = new Set<StageName>();
-  /** Of the work of this run: what the plan says it takes, and what it took. */
+  /** Of finished stages' work in this run: what the plan says it takes, and what it took. */
   private planned = 0;
   private taken = 0;
-  private current: { stage: StageName; since: number; from: number | undefined } | undefined;
+  private running: Running | undefined;
 
-  constructor(plan: Plan) {
+  /** @param now milliseconds */
+  constructor(plan: Plan, now: () => number = () => performance.now()) {
     this.plan = plan;
+    this.now = now;
   }
 
-  /** A stage that an earlier run has done. */
+  /** A stage that an earlier run has done, or that this one leaves out. */
   skip(stage: StageName): void {
     this.finished.add(stage);
   }
 
   start(stage: StageName): void {
-    this.current = { stage, since: performance.now(), from: undefined };
+    this.running = { stage, steps: 0 };
+  }
+
+  /** @param share of the running stage's steps that are done, this one included */
+  step(share: number): void {
+    const { running } = this;
+    if (!running) return;
+    const point = { at: this.now(), share };
+    running.first ??= point;
+    running.last = point;
+    running.steps += 1;
   }
 
   end(stage: StageName): void {
-    this.planned += this.plan.stages[stage].seconds * (1 - (this.current?.from ?? 0));
-    this.taken += this.spent();
-    this.finished.add(stage);
-    this.current = undefined;
-  }
-
-  /** @param done share of the running stage; what is done when first asked was done by an earlier run */
-  secondsLeft(done = 0): number {
-    const { stages } = this.plan;
-    let left = 0;
-    let planned = this.planned;
-    for (const stage of stageNames) if (!this.finished.has(stage)) left += stages[stage].seconds;
-    if (this.current) {
-      this.current.from ??= done;
-      left -= stages[this.current.stage].seconds * done;
-      planned += stages[this.current.stage].seconds * (done - this.current.from);
+    const { first } = this.running ?? {};
+    if (first && first.share < 1) {
+      this.planned += this.plan.stages[stage].seconds * (1 - first.share);
+      this.taken += (this.now() - first.at) / 1000;
     }
-    // A few seconds say nothing yet of the machine.
-    const pace = planned > 5 ? (this.taken + this.spent()) / planned : 1;
-    return Math.max(0, Math.round(left * pace));
+    this.finished.add(stage);
+    this.running = undefined;
   }
 
-  private spent(): number {
-    return this.current ? (performance.now() - this.current.since) / 1000 : 0;
+  /** Undefined until there are steps to judge by. */
+  secondsLeft(): number | undefined {
+    const { stages } = this.plan;
+    const whole = this.wholeStage();
+    const { stage, last } = this.running ?? {};
+    const ahead = stageNames.filter((name) => !this.finished.has(name) && name !== stage);
+    const aheadSeconds = ahead.reduce((sum, name) => sum + stages[name].seconds, 0);
+    const planned = this.planned + (whole === undefined ? 0 : stages[stage!].seconds * (last!.share - whole.from));
+    if (planned === 0) return ahead.length === 0 && !stage ? 0 : undefined;
+    const pace = (this.taken + (whole?.spent ?? 0)) / planned;
+    const own = stage ? (whole?.seconds ?? stages[stage].seconds * pace) * (1 - (last?.share ?? 0)) : 0;
+    return Math.max(0, Math.round(own + aheadSeconds * pace));
+  }
+
+  /** How long all steps of the running stage take at its pace, once there were enough of them. */
+  private wholeStage(): { seconds: number; from: number; spent: number } | undefined {
+    const { first, last, steps } = this.running ?? { steps: 0 };
+    if (!first || !last || steps <= ENOUGH.steps) return undefined;
+    const spent = (last.at - first.at) / 1000;
+    if (spent < ENOUGH.seconds || last.share <= first.share) return undefined;
+    return { seconds: spent / (last.share - first.share), from: first.share, spent };
   }
 }

@@ -136,11 +136,12 @@ class Life {
         offset ??= (await log.before(step)).seconds;
         await log.add({ step, loss, tokens, seconds: offset + (performance.now() - started) / 1000 });
         const { steps: maxSteps } = work.plan.stages[name];
-        const secondsLeft = this.clock.secondsLeft(step / maxSteps);
+        this.clock.step(step / maxSteps);
+        const secondsLeft = this.clock.secondsLeft();
         yield { type: "step", stage: name, step, maxSteps, loss, tokensPerSecond, secondsLeft };
       }
       const result = await training.run;
-      yield { type: "evaluation", stage: name, secondsLeft: this.clock.secondsLeft(1) };
+      yield { type: "evaluation", stage: name, secondsLeft: this.clock.secondsLeft() };
       const seconds = (await log.read()).at(-1)?.seconds ?? 0;
       const record = { name, steps: result.steps, seconds, tokens: result.tokensSeen };
       if (name === "reward") {
@@ -193,9 +194,9 @@ class Life {
       const event = next.value;
       if (!("loss" in event)) continue;
       // Two classifiers are trained, one after the other.
-      const share = ++done / (2 * maxSteps);
+      this.clock.step(Math.min(1, ++done / (2 * maxSteps)));
       const { loss, tokensPerSecond } = event;
-      const secondsLeft = this.clock.secondsLeft(Math.min(1, share));
+      const secondsLeft = this.clock.secondsLeft();
       yield { type: "step", stage: "classify", step: done, maxSteps: 2 * maxSteps, loss, tokensPerSecond, secondsLeft };
     }
   }

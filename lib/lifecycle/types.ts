@@ -2,6 +2,7 @@ import type { Calibration } from "../metrics/calibration.ts";
 
 /** The stages in their order. `classify` compares the two kinds of model on one trunk. */
 export const stageNames = ["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo", "classify"] as const;
+/** @useDeclaredType */
 export type StageName = (typeof stageNames)[number];
 
 /** Held-out figures, as far as they apply; shares are between 0 and 1. */
@@ -40,8 +41,9 @@ export interface LifecycleResult {
   report: string;
 }
 
+/** What a run tells of itself. `secondsLeft` estimates all that is to come, from steps of this run: undefined before there are some. */
 export type LifecycleEvent =
-  | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number }
+  | { type: "stage"; stage: StageName; maxSteps: number; secondsLeft: number | undefined }
   | {
       type: "step";
       stage: StageName;
@@ -49,11 +51,10 @@ export type LifecycleEvent =
       maxSteps: number;
       loss: number;
       tokensPerSecond: number;
-      /** Estimate for all stages to come, this one included. */
-      secondsLeft: number;
+      secondsLeft: number | undefined;
     }
-  | { type: "evaluation"; stage: StageName; secondsLeft: number }
-  | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number };
+  | { type: "evaluation"; stage: StageName; secondsLeft: number | undefined }
+  | { type: "done"; stage: StageName; result: StageResult; secondsLeft: number | undefined };
 
 /** What was measured of a model at one moment of its life. */
 export interface Measurement {

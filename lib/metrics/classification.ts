@@ -11,7 +11,8 @@ export interface ClassificationReport {
 
 /**
  * Accuracy and F1 (van Rijsbergen 1979). A label's F1 is 0 where it is never right.
- * @param truth,predicted label indices in [0, labels)
+ * @param truth label indices in [0, labels)
+ * @param predicted likewise
  */
 export function classificationReport(
   truth: readonly number[],

@@ -11,18 +11,21 @@ export interface RetrievalReport {
  * Ranks documents by the dot product with each query (the cosine, where vectors have length 1). Documents that score the same
  * as the right one count as found before it.
  * @param relevant the index of each query's document
+ * @param others per query, further documents that are right as well: they count as found neither before it nor at all (the
+ * filtered ranks of Bordes et al. 2013)
  */
 export function retrieval(
   queries: readonly ArrayLike<number>[],
   documents: readonly ArrayLike<number>[],
   relevant: readonly number[],
   ks: readonly number[] = [1, 5, 10],
+  others: readonly ReadonlySet<number>[] = [],
 ): RetrievalReport {
   const ranks = queries.map((query, q) => {
     const own = dotProduct(query, documents[relevant[q]!]!);
     let before = 0;
     for (const [d, document] of documents.entries())
-      if (d !== relevant[q] && dotProduct(query, document) >= own) before += 1;
+      if (d !== relevant[q] && !others[q]?.has(d) && dotProduct(query, document) >= own) before += 1;
     return before + 1;
   });
   const share = (k: number) => ranks.filter((r) => r <= k).length / ranks.length;

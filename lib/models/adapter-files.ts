@@ -126,8 +126,17 @@ export function adapterData(model: Model, adapter: Adapter, dtype: FloatDType = 
   return out;
 }
 
-/** The content of adapter_config.json. @param baseModel where the base is to be found */
-export function adapterConfig(model: Model, adapter: Adapter, baseModel: string | undefined): Record<string, unknown> {
+/**
+ * The content of adapter_config.json.
+ * @param baseModel where the base is to be found
+ * @param beside names of other adapters that it needs
+ */
+export function adapterConfig(
+  model: Model,
+  adapter: Adapter,
+  baseModel: string | undefined,
+  beside: readonly string[] = [],
+): Record<string, unknown> {
   const { config, layers } = adapter;
   const all = linearLayers(model);
   const rankPattern: Record<string, number> = {};
@@ -155,6 +164,7 @@ export function adapterConfig(model: Model, adapter: Adapter, baseModel: string 
     alphaPattern,
     fanInFanOut,
     baseModel,
+    beside: [...beside],
     taskType: taskOf(model),
   };
   return adapterConfigToJson(file);

@@ -15,6 +15,7 @@ export interface RankOptions {
   /** Default 0.9: answers have to differ. */
   temperature?: number | undefined;
   topP?: number | undefined;
+  /** Of an answer at most. Default: as for generation, and what the context has room for. */
   maxTokens?: number | undefined;
   seed?: number | undefined;
   /** Prompts that are texts are what a user says in a chat. Default: where the model has a chat template. */
@@ -74,10 +75,7 @@ export async function openRanking(
   }
 }
 
-function answering(
-  model: LanguageModel | undefined,
-  { temperature = 0.9, topP, maxTokens = 256 }: RankOptions,
-): Answering {
+function answering(model: LanguageModel | undefined, { temperature = 0.9, topP, maxTokens }: RankOptions): Answering {
   return async (prompt, { count, seed, signal }) => {
     if (!model?.tokenizer) throw invalidArgument("model", "one with a tokenizer, to sample answers", "none");
     const ids =

@@ -19,9 +19,9 @@ export const PAGE = `<!doctype html>
 <main>
   <section id="prompt" aria-label="Prompt"></section>
   <section id="answers" aria-label="Answers"></section>
-  <p id="notice" role="status"></p>
 </main>
 <footer>
+  <p id="notice" role="status"></p>
   <span id="hint-pick"></span>
   <button id="tie" type="button"><kbd>T</kbd> equally good</button>
   <button id="skip" type="button"><kbd>S</kbd> skip</button>

@@ -114,8 +114,11 @@ async function ask(path, body) {
     picked = [];
     notice("");
   } catch (error) {
-    await refresh();
-    notice("Not kept: " + error.message, true);
+    picked = []; // what was not kept is judged anew
+    const voted = body.ranking ? body.id : undefined;
+    // An answer that got lost on its way is no vote that did.
+    if ((await refresh()) && !(voted !== undefined && (state.current ? state.current.id : "done") !== voted))
+      notice("Not kept: " + error.message, true);
   } finally {
     busy = false;
     if (state) show();

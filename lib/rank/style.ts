@@ -15,7 +15,7 @@ export const STYLE = `
 * { box-sizing: border-box; margin: 0; }
 html { height: 100%; }
 body {
-  min-height: 100%; display: flex; flex-direction: column; gap: 1.75rem; max-width: 78rem; margin: 0 auto; padding: 2rem 2rem 1.25rem;
+  min-height: 100%; display: flex; flex-direction: column; gap: 1.75rem; max-width: 78rem; margin: 0 auto; padding: 2rem 2rem 0;
   background: var(--ground); color: var(--ink); font: 16px/1.55 var(--sans); -webkit-font-smoothing: antialiased;
 }
 header { display: grid; grid-template-columns: 1fr auto; align-items: baseline; gap: 0.75rem 1rem; }
@@ -51,18 +51,22 @@ kbd {
   display: inline-block; min-width: 1.6em; padding: 0.1em 0.45em; text-align: center; border: 1px solid var(--line); border-bottom-width: 2px; border-radius: 6px;
   background: var(--card); color: var(--ink); font: 600 0.8125rem/1.4 var(--sans);
 }
-footer { display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 1.25rem; color: var(--quiet); font-size: 0.875rem; }
+footer {
+  position: sticky; bottom: 0; display: flex; flex-wrap: wrap; align-items: center; gap: 0.5rem 1.25rem; margin: 0 -1rem; padding: 0.75rem 1rem 1.25rem;
+  background: var(--ground); color: var(--quiet); font-size: 0.875rem;
+}
 footer #hint-pick { margin-right: auto; }
 footer button { padding: 0.35rem 0; border: 0; background: none; color: inherit; font: inherit; cursor: pointer; border-radius: 8px; }
 footer button:hover { color: var(--ink); }
 footer button:disabled { opacity: 0.4; cursor: default; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; }
-#notice { min-height: 1.5em; color: var(--quiet); }
+#notice { flex-basis: 100%; font-size: 1rem; color: var(--quiet); }
+#notice:empty { display: none; }
 #notice.error { color: #a13d2d; }
 @media (prefers-color-scheme: dark) { #notice.error { color: #f0a090; } }
 .done { grid-column: 1 / -1; padding-top: 12vh; text-align: center; }
 .done .text { font: 1.75rem/1.4 var(--serif); }
 .done .quiet { margin-top: 0.5rem; color: var(--quiet); }
-@media (max-width: 40rem) { body { padding: 1.25rem 1rem 1rem; } #prompt .text { font-size: 1.25rem; } }
+@media (max-width: 40rem) { body { padding: 1.25rem 1rem 0; } #prompt .text { font-size: 1.25rem; } }
 @media (prefers-reduced-motion: reduce) { * { transition: none !important; animation: none !important; } }
 `;

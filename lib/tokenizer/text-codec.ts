@@ -42,8 +42,8 @@ const keptBatchIds = 1 << 22;
 export class TextCodec {
   /** Highest id + 1, added tokens included: what an embedding needs at least. */
   readonly vocabSize: number;
-  protected readonly plan: Plan;
-  protected readonly native: NativeTokenizer;
+  /** @internal */ protected readonly plan: Plan;
+  /** @internal */ protected readonly native: NativeTokenizer;
   private readonly output: Uint32Array;
   private readonly names: TokenNames;
   private readonly isBpe: boolean;

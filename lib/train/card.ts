@@ -1,4 +1,4 @@
-import type { ModelCard, ModelCardInput } from "../formats/model-card.ts";
+import { MOST_DATA, type ModelCard, type ModelCardInput } from "../formats/model-card.ts";
 import { filesOf } from "./corpus-source.ts";
 import type { TrainingOptions } from "./options.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
@@ -37,10 +37,7 @@ export function cardOf(
     stage,
     stages: [...(before ?? []), { stage, name, tokens: state.tokensSeen }],
     parent: parent ? (parent.name ?? parent.stage) : null,
-    data: [
-      ...(parent?.data ?? []),
-      ...(given.data ?? [...new Set([...about.data, ...replayed])].map((name) => ({ name }))),
-    ],
+    data: listed([...(parent?.data ?? []), ...(given.data ?? [...about.data, ...replayed].map((name) => ({ name })))]),
     tokensSeen: (parent?.tokensSeen ?? 0) + state.tokensSeen,
     trainingCutoffDate: options.trainingCutoffDate ?? given.trainingCutoffDate ?? parent?.trainingCutoffDate ?? null,
     licence: options.licence ?? given.licence ?? parent?.licence,
@@ -56,6 +53,14 @@ export function cardOf(
         .map((entry) => ({ name: measured.has(entry.metric) ? "evaluate" : about.evaluation.name, ...entry })),
     ],
   };
+}
+
+/** Data that several stages read, or that one replays, is listed once; of more files than a card lists, the first ones. */
+function listed<T extends { name: string }>(list: readonly T[]): (T | { name: string })[] {
+  const all = [...new Map(list.map((entry) => [JSON.stringify(entry), entry])).values()];
+  if (all.length <= MOST_DATA) return all;
+  const shown = all.slice(0, MOST_DATA - 1);
+  return [...shown, { name: `and ${all.length - shown.length} more` }];
 }
 
 /** The names under which a card lists files: their last part. */

@@ -79,7 +79,12 @@ function labelled(row: LocatedRow, problemType: ClassifierConfig["problemType"])
     if (!Array.isArray(labels)) throw rowError(row, "labels", "an array of labels", labels);
     return { row, text, labels: labels.map((l, i) => labelName(row, `labels[${i}]`, l)) };
   }
-  return { row, text, labels: [labelName(row, "label", row.value.label)] };
+  const { label } = row.value;
+  if (label === undefined && Array.isArray(row.value.labels))
+    throw rowError(row, "label", 'one, or problemType "multi_label_classification" for labels', undefined);
+  if (typeof label === "number" && Number.isFinite(label) && !Number.isInteger(label))
+    throw rowError(row, "label", 'a label, or problemType "regression" for numbers', label);
+  return { row, text, labels: [labelName(row, "label", label)] };
 }
 
 /** Numbers and truth values name classes too. */

@@ -58,6 +58,7 @@ export const classifySchema = z.strictObject({
   calibrate: z.boolean().default(true),
 });
 
+/** Options of `trainClassifier`. @interface */
 export type ClassifyOptions = z.input<typeof classifySchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */
@@ -173,14 +174,6 @@ export function heldOutDraw(row: number): number {
   return uniformAt(0, Stream.split, 1, row);
 }
 
-/** What to say where every row is held out. */
-export function noneLeft(rows: number): HeddleError {
-  return new HeddleError(
-    "INVALID_ARGUMENT",
-    `evalFraction: expected a row that is left to train on, got ${rows} held out`,
-  );
-}
-
 interface SplitRows {
   train: LabelledRow[];
   heldOut: LabelledRow[];
@@ -198,7 +191,6 @@ async function readRowsOf(
     return { train: data, heldOut };
   }
   const split = splitExamples(data, evalFraction, heldOutDraw);
-  if (split.train.length === 0) throw noneLeft(data.length);
   return split;
 }
 

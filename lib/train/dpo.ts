@@ -60,6 +60,7 @@ export interface DpoLossInput extends DpoLogprobs {
 /** An objective of one's own: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
+/** Options of `dpo`. @interface */
 export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
 
 /**

@@ -36,8 +36,52 @@ export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
 const MASKED = -1e4;
 
 /**
+ * Which candidates an anchor does not choose among: those that are not there, and those that are right as well: texts equal to it,
+ * to its positive or to the positive of an equal anchor. A row's own hard negatives are what the row says they are.
+ * @returns (pairs, pairs · (1 + negatives)): 0, or MASKED. Candidates are all positives, then each pair's negatives.
+ */
+export function candidateMask(
+  batch: readonly PairExample[],
+  { pairs, negatives }: Pick<ContrastiveOptions, "pairs" | "negatives">,
+): Float32Array {
+  const candidates = pairs * (1 + negatives);
+  const pairOf = (c: number) => (c < pairs ? c : Math.floor((c - pairs) / negatives));
+  const key = (ids: Uint32Array | undefined) => ids?.join(" ");
+  const anchors = batch.map((p) => key(p.anchor));
+  const texts = Array.from({ length: candidates }, (_, c) => {
+    const pair = batch[pairOf(c)];
+    return key(c < pairs ? pair?.positive : pair?.negatives[(c - pairs) % negatives]);
+  });
+  const right = new Map(anchors.map((anchor) => [anchor, new Set([anchor])]));
+  for (const [a, anchor] of anchors.entries()) right.get(anchor)!.add(texts[a]);
+  const places = new Map<string | undefined, number[]>();
+  for (const [c, text] of texts.entries()) {
+    const known = places.get(text);
+    if (known) known.push(c);
+    else places.set(text, [c]);
+  }
+  const mask = new Float32Array(pairs * candidates);
+  mask.fill(MASKED, batch.length * candidates);
+  for (const [a, anchor] of anchors.entries())
+    for (const text of [undefined, ...right.get(anchor)!])
+      for (const c of places.get(text) ?? []) {
+        const isOwnNegative = c >= pairs && pairOf(c) === a;
+        if (c !== a && !(isOwnNegative && text !== undefined && text !== texts[a])) mask[a * candidates + c] = MASKED;
+      }
+  return mask;
+}
+
+/** @param x (rows, columns) */
+function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
+  const out = new Float32Array(x.length);
+  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = x[r * columns + c]!;
+  return out;
+}
+
+/**
  * InfoNCE over cosine similarities (van den Oord et al. 2018): each anchor has to find its positive among all positives and hard
- * negatives of the micro-batch. The similarities are the logits of tokenLogprob, whose vocabulary is the candidates.
+ * negatives of the micro-batch, but for those that are right as well (candidateMask). The similarities are the logits of
+ * tokenLogprob, whose vocabulary is the candidates.
  */
 export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
   const { width, pairs, negatives, temperature, pooling, symmetric } = options;
@@ -53,17 +97,12 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
       ...padded.flatMap((p) => Array.from({ length: negatives }, (_, n) => p?.negatives[n] ?? none)),
     ].map((ids) => ({ ids }));
   };
-  const maskOf = (batch: readonly PairExample[]) =>
-    Float32Array.from({ length: candidates }, (_, c) => {
-      const present =
-        c < pairs ? batch[c] : batch[Math.floor((c - pairs) / negatives)]?.negatives[(c - pairs) % negatives];
-      return present ? 0 : MASKED;
-    });
   return {
     name: "embed",
     count: (batch) => batch.length,
     collate(batch, total) {
       const sequences = sequencesOf(batch);
+      const mask = candidateMask(batch, options);
       const targets = Int32Array.from({ length: pairs }, (_, i) => (i < batch.length ? i : -1));
       const tokens = batch.reduce(
         (n, p) => n + p.anchor.length + p.positive.length + p.negatives.reduce((m, x) => m + x.length, 0),
@@ -76,12 +115,19 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
           ...poolingInputs(sequences, pooling, shape),
           targets,
           pairWeights: new Float32Array(pairs).fill(1 / (total * (symmetric ? 2 : 1))),
-          mask: maskOf(batch),
-          ones: new Float32Array(pairs).fill(1),
+          mask: transposed(mask, pairs, candidates),
+          unit: Float32Array.from({ length: pairs * pairs }, (_, i) => (i % (pairs + 1) === 0 ? 1 : 0)),
           unitScale: new Float32Array(width).fill(1 / Math.sqrt(width)),
           anchorRows: Int32Array.from({ length: pairs }, (_, i) => i),
           candidateRows: Int32Array.from({ length: candidates }, (_, i) => pairs + i),
-          ...(symmetric && { positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i) }),
+          ...(symmetric && {
+            positiveRows: Int32Array.from({ length: pairs }, (_, i) => pairs + i),
+            // Which anchors are wrong for a positive is the same question asked from the other side.
+            anchorMask: Float32Array.from({ length: pairs * pairs }, (_, i) => {
+              const [anchor, positive] = [Math.floor(i / pairs), i % pairs];
+              return mask[anchor * candidates + positive]!;
+            }),
+          }),
         },
         tokens,
         counted: batch.length,
@@ -91,8 +137,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
       const { hidden } = forward({ documents: paddingMask(all) });
       const pooled = normalised(pooledRows(hidden, pooling, shape.sequences), width);
       const rows = (name: string, count: number) => gatherRows(pooled, input(name, "i32", [count]));
-      const ones = input("ones", "f32", [pairs, 1]);
-      const mask = input("mask", "f32", [candidates, 1]);
+      const unit = input("unit", "f32", [pairs, pairs]);
       const targets = input("targets", "i32", [pairs]);
       const weights = input("pairWeights", "f32", [pairs]);
       const nll = (from: Value, to: Value) => {
@@ -100,11 +145,12 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         return scale(sum(mul(logprob, weights)), -1);
       };
       const anchors = rows("anchorRows", pairs);
-      // A further column adds the mask to every similarity with a candidate.
-      const forwards = nll(concat([anchors, ones]), concat([rows("candidateRows", candidates), mask]));
+      // Further columns, one an anchor, add what its row of the mask says to its similarities.
+      const mask = input("mask", "f32", [candidates, pairs]);
+      const forwards = nll(concat([anchors, unit]), concat([rows("candidateRows", candidates), mask]));
       if (!symmetric) return { loss: forwards, vectors: pooled };
-      const present = gatherRows(mask, input("anchorRows", "i32", [pairs]));
-      const backwards = nll(concat([rows("positiveRows", pairs), ones]), concat([anchors, present]));
+      const anchorMask = input("anchorMask", "f32", [pairs, pairs]);
+      const backwards = nll(concat([rows("positiveRows", pairs), unit]), concat([anchors, anchorMask]));
       return { loss: add(forwards, backwards), vectors: pooled };
     },
     metrics(outputs, batches): Metrics {
@@ -113,10 +159,11 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
       for (const [i, batch] of batches.entries()) {
         const vectors = outputs[i]!.vectors as Float32Array;
         const row = (r: number) => vectors.subarray(r * width, (r + 1) * width);
-        const mask = maskOf(batch);
+        const mask = candidateMask(batch, options);
         for (let a = 0; a < batch.length; a++) {
           const own = dot(row(a), row(pairs + a));
-          const best = mask.every((m, c) => m < 0 || c === a || dot(row(a), row(pairs + c)) < own);
+          const wrong = mask.subarray(a * candidates, (a + 1) * candidates);
+          const best = wrong.every((m, c) => m < 0 || c === a || dot(row(a), row(pairs + c)) < own);
           if (best) found += 1;
           count += 1;
         }

@@ -28,16 +28,22 @@ export interface ScoredPair {
   score: number;
 }
 
-/** Reads rows {anchor, positive, negative?}, where `negative` is a text or several. @throws HeddleError `file:line: …` */
+/**
+ * Reads rows {anchor, positive, negative?}, where `negative` is a text or several, none of them the positive.
+ * @throws HeddleError `file:line: …`
+ */
 export async function readPairs(source: RowSource, options: Reading): Promise<PairExample[]> {
   const out: PairExample[] = [];
   for await (const row of readRows(source, options)) {
     const negatives = optionalField(row, "negative", (r, field) =>
       Array.isArray(r.value[field]) ? stringsField(r, field) : [stringField(r, field)],
     );
+    const positive = stringField(row, "positive", { empty: false });
+    if (negatives?.includes(positive))
+      throw rowError(row, "negative", "another text than the row's positive", positive);
     out.push({
       anchor: textIds(row, "anchor", options),
-      positive: textIds(row, "positive", options),
+      positive: ids(row, "positive", positive, options),
       negatives: (negatives ?? []).map((text) => ids(row, "negative", text, options)),
     });
   }

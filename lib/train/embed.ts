@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { noRowsError } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddings } from "../generate/embed.ts";
@@ -6,7 +7,7 @@ import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import type { StageCard } from "./card.ts";
-import { heldOutDraw, noneLeft, type TrainableClassifier } from "./classify.ts";
+import { heldOutDraw, type TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
@@ -44,6 +45,7 @@ export const embedSchema = z.strictObject({
   truncation: z.boolean().default(false),
 });
 
+/** Options of `trainEmbedding`. @interface */
 export type EmbedOptions = z.input<typeof embedSchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
@@ -52,8 +54,9 @@ export type EmbedOptions = z.input<typeof embedSchema> & {
 
 /**
  * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
- * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Afterwards `model.embed` gives the vectors, and the saved
- * folder says how, also to sentence-transformers.
+ * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Texts that are right for an anchor as
+ * well (equal to its positive, or the positive of an equal anchor) are left out of them. Afterwards `model.embed` gives the vectors,
+ * and the saved folder says how, also to sentence-transformers.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -85,7 +88,8 @@ async function* start(
   const reading = { tokenizer, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
   const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, heldOutDraw);
-  if (split.train.length === 0) throw noneLeft(all.length);
+  if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
+    throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
   const heldOut =
     options.evalData === undefined
       ? split.heldOut
@@ -147,7 +151,8 @@ async function embeddingMetrics(
   const metrics: Metrics = {};
   if (pairs.length > 0) {
     const { documents, relevant } = distinct(pairs.map((p) => p.positive));
-    const report = retrieval(await embed(pairs.map((p) => p.anchor)), await embed(documents), relevant);
+    const [anchors, texts] = [await embed(pairs.map((p) => p.anchor)), await embed(documents)];
+    const report = retrieval(anchors, texts, relevant, undefined, rightAsWell(pairs, documents, relevant));
     for (const [k, value] of Object.entries(report.recall)) metrics[`recallAt${k}`] = value;
     metrics.mrr = report.mrr;
   }
@@ -161,6 +166,22 @@ async function embeddingMetrics(
     if (Number.isFinite(rho)) metrics.spearman = rho;
   }
   return metrics;
+}
+
+/** Per pair, the documents that belong to an equal anchor, or are the anchor itself. */
+function rightAsWell(
+  pairs: readonly PairExample[],
+  documents: readonly Uint32Array[],
+  relevant: readonly number[],
+): ReadonlySet<number>[] {
+  const places = new Map(documents.map((ids, d) => [ids.join(","), d]));
+  const right = new Map<string, Set<number>>();
+  for (const [i, { anchor }] of pairs.entries()) {
+    const key = anchor.join(",");
+    if (!right.has(key)) right.set(key, new Set(places.has(key) ? [places.get(key)!] : []));
+    right.get(key)!.add(relevant[i]!);
+  }
+  return pairs.map(({ anchor }) => right.get(anchor.join(","))!);
 }
 
 /** Texts that occur several times are one document. */

@@ -12,7 +12,7 @@ export interface ExampleSourceOptions<Example> {
 }
 
 /** How far a pass over the examples is. */
-interface Position {
+export interface ExamplePosition {
   epoch: number;
   index: number;
 }
@@ -24,7 +24,7 @@ interface Position {
 export class ExampleSource<Example> implements BatchSource<Example[]> {
   private readonly examples: readonly Example[];
   private readonly options: ExampleSourceOptions<Example>;
-  private position: Position = { epoch: 0, index: 0 };
+  private position: ExamplePosition = { epoch: 0, index: 0 };
   private order: { epoch: number; indices: Uint32Array } | undefined;
 
   /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
@@ -57,12 +57,12 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
     return this.order!.indices;
   }
 
-  state(): Position {
+  state(): ExamplePosition {
     return { ...this.position };
   }
 
   restore(state: unknown): void {
-    const { epoch, index } = (state ?? {}) as Partial<Position>;
+    const { epoch, index } = (state ?? {}) as Partial<ExamplePosition>;
     const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(
@@ -86,7 +86,10 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   dispose(): void {}
 }
 
-/** Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone. */
+/**
+ * Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone.
+ * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
+ */
 export function splitExamples<T>(
   all: readonly T[],
   fraction: number,
@@ -94,5 +97,10 @@ export function splitExamples<T>(
 ): { train: T[]; heldOut: T[] } {
   const heldOut = all.filter((_, i) => uniform(i) < fraction);
   const train = all.filter((_, i) => uniform(i) >= fraction);
+  if (train.length === 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `evalFraction: expected a row that is left to train on, got ${all.length} held out`,
+    );
   return { train, heldOut };
 }

@@ -67,6 +67,7 @@ export const grpoSchema = z.strictObject({
   maskTruncatedCompletions: flag.default(false),
 });
 
+/** Options of `grpo`. @interface */
 export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
 
 /**

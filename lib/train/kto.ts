@@ -43,6 +43,7 @@ export const ktoSchema = z.strictObject({
   refModel: modelOption.optional(),
 });
 
+/** Options of `kto`. @interface */
 export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
 
 /**

@@ -29,6 +29,7 @@ export const orpoSchema = z.strictObject({
   beta: number(0).default(0.1),
 });
 
+/** Options of `orpo`. @interface */
 export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
 
 /**

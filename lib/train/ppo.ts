@@ -63,6 +63,7 @@ export const ppoSchema = z.strictObject({
   missingEosPenalty: number(0).optional(),
 });
 
+/** Options of `ppo`. @interface */
 export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
 
 /**

@@ -31,6 +31,7 @@ export const pretrainSchema = z.strictObject({
   packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
 });
 
+/** Options of `pretrain`. @interface */
 export type PretrainOptions = z.input<typeof pretrainSchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */

@@ -30,6 +30,7 @@ export const rewardSchema = z.strictObject({
   centerRewardsCoefficient: number(0).default(0),
 });
 
+/** Options of `trainReward`. @interface */
 export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions;
 
 /**
@@ -59,7 +60,7 @@ async function* start(
   const { perDeviceTrainBatchSize: pairs, seed, evalBatches } = options;
   const { train, heldOut, sequenceLength } = await readPairs(base, "reward", options, call);
   const source = new ExampleSource(train, { heldOut, batchSize: pairs, seed, evalBatches });
-  // Replayed text needs the language-modelling head.
+  // Replayed text needs the language-modelling head, which stays as it is where it is a matrix of its own.
   const keepLanguageHead = options.replay !== undefined;
   await model.addClassifier(
     { task: "sequence", labels: ["reward"], problemType: "regression" },
@@ -81,9 +82,7 @@ async function* start(
       card,
       signal: call.signal,
       world: call.world,
-      names: options.lora
-        ? heads
-        : [...(keepLanguageHead ? model.languageWeightNames : trunkNames(model.config)), ...heads],
+      names: options.lora ? heads : [...trunkNames(model.config), ...heads],
       sequences: 2 * pairs,
       sequenceLength,
     },

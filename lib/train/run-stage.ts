@@ -1,7 +1,9 @@
+import { resolve } from "node:path";
 import type { CorpusTokenizer } from "../data/encode.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
+import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
@@ -31,8 +33,8 @@ export interface Trainable {
   readonly tokenizer?: (CorpusTokenizer & { files(): Readonly<Record<string, string>> }) | undefined;
   /** Replaced by the new one when a stage is done. */
   card?: ModelCard | undefined;
-  /** Where it was loaded from: what an adapter names as its base. */
-  readonly path?: string | undefined;
+  /** Where its weights lie: what an adapter names as its base. A stage that trains them leaves where it saved them, or nothing. */
+  path?: string | undefined;
 }
 
 /** What a stage adds to the options that all have. */
@@ -119,7 +121,11 @@ export async function* runStage<Batch>(
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
+    const heads = headNames(model.config);
+    const ofBase = (names ?? model.languageWeightNames).some((name) => !heads.includes(name));
+    const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
     await settleAdapters(model, options);
+    if (changesBase) base.path = undefined;
     const result = yield* trainLoop(
       model,
       stage,
@@ -139,6 +145,7 @@ export async function* runStage<Batch>(
       },
       store,
     );
+    if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
     base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
     return result;

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
-import { HeddleError } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
@@ -47,6 +47,7 @@ export const sftSchema = z.strictObject({
   truncationMode: z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
 });
 
+/** Options of `sft`. @interface */
 export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & {
   data: RowSource;
   evalData?: RowSource | undefined;
@@ -132,12 +133,8 @@ async function split(
   const all = await read(data, "data");
   if (evalData !== undefined) return { train: all, heldOut: await read(evalData, "evalData") };
   // By the row's number alone: whatever the seed of the order, the same rows are held out.
-  const isHeldOut = (i: number) => evalFraction > 0 && uniformAt(0, Stream.split, 1, i) < evalFraction;
-  const part = (side: boolean) => ({ ...all, examples: all.examples.filter((_, i) => isHeldOut(i) === side) });
-  const [train, heldOut] = [part(false), part(true)];
-  if (train.examples.length === 0)
-    throw new HeddleError("INVALID_ARGUMENT", "evalFraction: expected a row that is left to train on, got none");
-  return { train, heldOut };
+  const split = splitExamples(all.examples, evalFraction, (i) => uniformAt(0, Stream.split, 1, i));
+  return { train: { ...all, examples: split.train }, heldOut: { ...all, examples: split.heldOut } };
 }
 
 /** The tokenizer with the template that the model was trained with: a model that answers needs it from then on. */

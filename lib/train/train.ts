@@ -8,6 +8,7 @@ import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
 const schema = z.strictObject({ ...trainingShape, ...adapterShape });
 
+/** Options of `train`. @interface */
 export type TrainOptions = z.input<typeof schema> &
   Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength" | "signal" | "world">> & {
     /** What the model card says of the stage. */

@@ -60,6 +60,7 @@ export function adapterFiles(
 ): TrainedFiles {
   const whole = { ...adapter, saved: new Map([...adapter.saved, ...names.map((name) => [name, name] as const)]) };
   const data = (dtype: FloatDType) => adapterData(model, whole, dtype);
+  const beside = () => [...model.activeAdapters, ...model.mergedAdapters].filter((name) => name !== adapter.name);
   return {
     file: ADAPTER_WEIGHTS_FILE,
     data,
@@ -70,7 +71,7 @@ export function adapterFiles(
     configuration() {
       const heads = headsToJson(model.config, model.family.architecture);
       return {
-        [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base)),
+        [ADAPTER_CONFIG_FILE]: json(adapterConfig(model, whole, base, beside())),
         ...(Object.keys(heads).length > 0 && { [HEAD_CONFIG_FILE]: json(heads) }),
       };
     },

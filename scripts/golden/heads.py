@@ -105,18 +105,34 @@ def token(name, head_name):
     return {"trunk": name, "labels": 4, "ids": [i.tolist() for i in ids], "at": at, "targets": y, **step_values(w, loss)}
 
 
-def contrastive(name, how, temperature, negatives):
+def contrastive(name, how, temperature, negatives, equal=False, symmetric=False):
+    """InfoNCE. With equal texts in the batch, a candidate that is right for an anchor as well is none of its wrong answers."""
     c, w = trunk(name)
     anchors, positives = texts(c, [11, 5, 8], 4000), texts(c, [6, 14, 9], 4100)
     hard = texts(c, [7, 3, 10], 4200) if negatives else []
+    if equal:
+        # 0 and 2 have the same positive, 1 and 3 the same anchor; a positive is 0's anchor, a hard negative is 0's positive.
+        anchors, positives = anchors + [anchors[1]], [positives[0], positives[1], positives[0], anchors[0]]
+        hard = [hard[0], positives[0], hard[2], hard[1]]
+    same = lambda a, b: a.tolist() == b.tolist()
+    n = len(anchors)
+    other = torch.zeros(n, n + len(hard), dtype=torch.bool)
+    for i in range(n):
+        for j, text in enumerate(positives + hard):
+            if j == i or j == n + i:
+                continue
+            right = [anchors[i]] + [positives[k] for k in range(n) if same(anchors[k], anchors[i])]
+            other[i, j] = any(same(text, r) for r in right)
 
     def loss():
         embed = lambda rows: F.normalize(torch.stack([pooled(c, w, i, how) for i in rows]), dim=-1)
         a, b = embed(anchors), embed(positives + hard)
-        return F.cross_entropy(a @ b.T / temperature, torch.arange(len(anchors)))
+        cosines = (a @ b.T).masked_fill(other, -torch.inf) / temperature
+        forwards = F.cross_entropy(cosines, torch.arange(n))
+        return (forwards + F.cross_entropy(cosines[:, :n].T, torch.arange(n))) / 2 if symmetric else forwards
 
     return {
-        "trunk": name, "pooling": how, "temperature": temperature,
+        "trunk": name, "pooling": how, "temperature": temperature, "symmetric": symmetric,
         "anchors": [i.tolist() for i in anchors], "positives": [i.tolist() for i in positives],
         "negatives": [i.tolist() for i in hard], **step_values(w, loss),
     }
@@ -137,5 +153,7 @@ if __name__ == "__main__":
         "contrastive": {
             "in-batch": contrastive("llama", "mean", 0.05, False),
             "hard negatives": contrastive("gpt2", "last", 0.1, True),
+            "equal texts": contrastive("llama", "mean", 0.05, True, equal=True),
+            "equal texts, both ways": contrastive("gpt2", "last", 0.1, True, equal=True, symmetric=True),
         },
     }))

@@ -1,8 +1,9 @@
-import { spawn } from "node:child_process";
+// The built command in a process of its own. `npm test` builds it first.
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
-const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
 
 export interface CliResult {
   code: number | null;
@@ -10,18 +11,25 @@ export interface CliResult {
   stderr: string;
 }
 
-/** Runs the built command to its end. `npm test` builds it first. */
-export function runCli(args: readonly string[]): Promise<CliResult> {
+/** Starts the built command. */
+export function startCli(args: readonly string[], cwd?: string): ChildProcessWithoutNullStreams {
   if (!existsSync(bin)) throw new Error("dist/cli/main.js: expected the built command, got none: run `npm run build`");
-  const child = spawn(process.execPath, [bin, ...args], { stdio: ["ignore", "pipe", "pipe"] });
+  return spawn(process.execPath, [bin, ...args], { cwd });
+}
+
+/** Runs the built command to its end. */
+export function runCli(args: readonly string[], { cwd, stdin = "" }: { cwd?: string; stdin?: string } = {}) {
+  const child = startCli(args, cwd);
   const result: CliResult = { code: null, stdout: "", stderr: "" };
-  child.stdout.on("data", (data) => {
-    result.stdout += data;
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    result.stdout += text;
   });
-  child.stderr.on("data", (data) => {
-    result.stderr += data;
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    result.stderr += text;
   });
-  return new Promise((resolve, reject) => {
+  // A command that reads nothing may be gone before this is written.
+  child.stdin.on("error", () => {}).end(stdin);
+  return new Promise<CliResult>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code) => resolve({ ...result, code }));
   });

@@ -1,12 +1,14 @@
 // `heddle train reward|dpo|kto|orpo|ppo|grpo` as programs see it: the built command in a process of its own.
 import { execFile } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { cli } from "../process/helpers.ts";
+import { runCli } from "./run.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -75,6 +77,52 @@ describe("heddle train", () => {
     const more = { ...common, ...options, output_dir, max_steps: 3 };
     const resumed = await train(stage, more, "--resume");
     expect(resumed.lines.filter((line) => "loss" in line).map(({ step }) => step)).toEqual([3]);
+  });
+
+  test("sft, then kto that replays its rows: lines for people have the metrics too, the card lists data once", async () => {
+    const rows = ["cat", "dog", "sun"].map((thing) => ({ prompt: `The ${thing}`, completion: " sat." }));
+    await writeFile(join(folder, "sft.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+    const said = async (stage: string, options: object) => {
+      await writeFile(join(folder, `${stage}-text.json`), JSON.stringify({ ...common, ...options }));
+      const { code, stdout, stderr } = await runCli(["train", stage, "--config", `${stage}-text.json`], {
+        cwd: folder,
+      });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+      return stdout;
+    };
+    expect(await said("sft", { data: "sft.jsonl", output_dir: "sft-text" })).toMatch(
+      /^step 1 of 2: loss \d+\.\d{4}, learning rate 5\.00e-4, gradient norm \d+\.\d{3}, \d+ tokens\/s\n/,
+    );
+    const replay = { data: ["sft.jsonl"], stage: "sft", weight: 0.5, per_device_train_batch_size: 1 };
+    const tuned = await said("kto", {
+      model: "sft-text",
+      data: "rated.jsonl",
+      eval_data: "rated.jsonl",
+      replay,
+      output_dir: "kto-text",
+    });
+    const [step, , held] = tuned.split("\n");
+    expect(step).toMatch(/, rewardChosen 0\.0000, .*, kl 0\.0000, replayLoss \d\.\d{4}, learning rate/);
+    expect(held).toMatch(/^step 2: held-out loss \d\.\d{4} over 4, rewardChosen/);
+    await using loaded = await LanguageModel.load(join(folder, "kto-text"));
+    expect(loaded.card!.stages!.map(({ stage }) => stage)).toEqual(["sft", "kto"]);
+    expect(loaded.card!.data.map(({ name }) => name)).toEqual(["sft.jsonl", "rated.jsonl"]);
+  });
+
+  test("a configuration that is a module: the example's objective, and an evaluation of one's own", async () => {
+    const example = fileURLToPath(new URL("../../examples/own-objective.ts", import.meta.url));
+    expect((await readFile(example, "utf8")).trimEnd().split("\n").length).toBeLessThanOrEqual(30);
+    await writeFile(
+      join(folder, "own.ts"),
+      `import { simpo } from ${JSON.stringify(example)};
+       export default { ...${JSON.stringify(common)}, data: "pairs.jsonl", loss: simpo, evalSteps: 1,
+         evaluate: async ({ model, step }) => ({ score: -step, words: (await model.complete("The cat", { maxTokens: 2 })).tokens.length }),
+         loadBestModelAtEnd: true, metricForBestModel: "score", outputDir: "own-out" };`,
+    );
+    const { code, stdout, stderr } = await runCli(["train", "dpo", "--config", "own.ts"], { cwd: folder });
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/\nstep 1: score -1\.0000, words [12]\.0000\n/);
+    expect(stdout).toContain("Best evaluation: step 1. The model is in own-out.");
   });
 
   test("bad input ends with exit code 2 and one line that says what was wrong", async () => {

@@ -301,6 +301,17 @@ describe("rows that cannot be used are named with their line", () => {
     expect(failure.code).toBe("INVALID_FILE");
   });
 
+  test("an answer ends where the context does: a question near its end is asked all the same", async () => {
+    const tokenizer = await tinyTokenizer();
+    await using model = tinyModel({ tokenizer });
+    const tokens = (text: string) => tokenizer.encode(text, { allowSpecial: true }).length;
+    const texts = Array.from({ length: 128 }, (_, i) => "q".repeat(i + 1));
+    const fitting = texts.find((text) => tokens(text) > 128 - 40 && tokens(text) < 128)!;
+    expect(fitting).toBeDefined(); // with room for fewer than the 48 tokens that an answer may have
+    const { answers } = await questionAnswering(model, [{ prompt: fitting, answer: "x" }], { stop: [] });
+    expect(answers).toHaveLength(1);
+  });
+
   test("options and models", async () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     await using bare = tinyModel();

@@ -131,6 +131,13 @@ describe("retrieval", () => {
     expect(report.mrr).toBeCloseTo((1 + 1 / 2 + 1 / 3) / 3);
   });
 
+  test("documents that are right as well are left out of the ranks", () => {
+    const documents = [[1], [2], [3], [4]];
+    // 3 stands before 2 for both; the first does not count it, nor itself.
+    const report = retrieval([[1], [1]], documents, [2, 2], [1], [new Set([2, 3]), new Set()]);
+    expect(report).toEqual({ recall: { 1: 1 / 2 }, mrr: (1 + 1 / 2) / 2, queries: 2 });
+  });
+
   test("Spearman's correlation, with equal values", () => {
     expect(spearman([1, 2, 3, 4], [10, 20, 30, 400])).toBeCloseTo(1);
     expect(spearman([1, 2, 3], [3, 2, 1])).toBeCloseTo(-1);

@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Browser, Page } from "playwright-core";
+import type { Browser, Page, Route } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { openRanking, type Ranking } from "../../lib/rank/index.ts";
 import { hasBrowser, openBrowser } from "../helpers/browser.ts";
@@ -158,6 +158,61 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await writeFile(out, "", { flag: "w" }); // somebody else empties the file
     await page.keyboard.press("1");
     await page.locator("#notice", { hasText: "something else writes" }).waitFor();
+    expect(await page.locator("button.answer.picked").count()).toBe(0); // what was not kept is judged anew
+    complaints = complaints.filter((c) => !c.includes("500"));
+  });
+
+  test("a judgement that could not be kept is made again, by whichever key", async () => {
+    await start();
+    const full = (route: Route) =>
+      route.fulfill({ status: 500, json: { error: { message: "no space left on the disk" } } });
+    for (const key of ["1", "2"]) {
+      await page.route("**/api/vote", full, { times: 1 });
+      await page.keyboard.press("1");
+      await page.locator("#notice", { hasText: "Not kept: no space left on the disk" }).waitFor();
+      const now = (await votes()).length;
+      await prompt(now);
+      await press(key, now + 1);
+    }
+    expect((await votes()).map((v) => v.chosen)).toEqual(["Answer 0a.", "Answer 1b."]);
+    // Kept, and the reply lost on its way: the next prompt comes, and nothing is said to be lost.
+    await page.route(
+      "**/api/vote",
+      async (route) => {
+        await route.fetch();
+        await route.abort();
+      },
+      { times: 1 },
+    );
+    await press("1", 3);
+    expect(await votes()).toHaveLength(3);
+    expect(await page.textContent("#notice")).toBe("");
+    // The program is gone.
+    await ranking.close();
+    await page.keyboard.press("1");
+    await page.locator("#notice", { hasText: "The program behind this page has ended." }).waitFor();
+    complaints = complaints.filter((c) => !/500|ERR_FAILED|ERR_CONNECTION_REFUSED/.test(c));
+  });
+
+  test("keys and notices stay in view beside long answers, on a phone too", async () => {
+    const prompts = join(folder, "long.jsonl");
+    await writeFile(prompts, JSON.stringify({ prompt: "p", answers: ["a ".repeat(5000), "b ".repeat(5000)] }));
+    ranking = await openRanking(undefined, { prompts, out });
+    for (const [width, height] of [
+      [1200, 800],
+      [375, 667],
+    ] as const) {
+      await page.setViewportSize({ width, height });
+      await page.goto(ranking.url);
+      await prompt(0);
+      await page.route("**/api/vote", (route) => route.fulfill({ status: 500, json: { error: { message: "full" } } }));
+      await page.keyboard.press("1");
+      const box = await page.locator("#notice", { hasText: "Not kept: full" }).boundingBox();
+      expect(box!.y + box!.height).toBeLessThanOrEqual(height);
+      const keys = await page.locator("footer").boundingBox();
+      expect(keys!.y + keys!.height).toBeLessThanOrEqual(height + 1);
+      expect(keys!.height).toBeLessThan(height / 4);
+    }
     complaints = complaints.filter((c) => !c.includes("500"));
   });
 

@@ -173,6 +173,14 @@ describe("answers", () => {
     expect(b).toEqual(a);
   });
 
+  test("have what room the context has, where nobody says how long they may be", async () => {
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() }); // of 128 positions
+    const prompts = newFile("prompts.txt");
+    await writeFile(prompts, "The cat sat.\n");
+    await using ranking = await openRanking(model, { prompts, out: newFile(), chat: false });
+    await expect.poll(() => ranking.state.current?.answers ?? ranking.state.problem).toHaveLength(2);
+  });
+
   test("a prompt whose answers are all the same is named, and can be put off", async () => {
     const sampler = new Sampler(async () => ["same", "same "], { count: 2, seed: 0 });
     const [one] = items(1).map(({ id, prompt }) => ({ id, prompt }));

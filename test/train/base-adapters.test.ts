@@ -1,5 +1,5 @@
 // A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -172,4 +172,48 @@ describe("options for an adapter that is there already", () => {
     await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });
     expect([...model.model.adapters.keys()]).toEqual(["default", "second"]);
   });
+});
+
+describe("an adapter's folder names what it was trained on", () => {
+  const base = () => LanguageModel.load(join(folder, "base"));
+  const configOf = async (path: string) => JSON.parse(await readFile(join(path, "adapter_config.json"), "utf8"));
+
+  test("weights that a stage before has trained: where these were saved, or nothing", async () => {
+    await using model = await base();
+    const [trained, over] = [join(folder, "trained"), join(folder, "over-trained")];
+    await dpo(model, { ...preferred, outputDir: trained });
+    await sft(model, { ...learned, outputDir: over });
+    expect((await configOf(over)).base_model_name_or_path).toBe(trained);
+    expect(await loaded(over)).toEqual(await logits(model));
+    await using unsaved = await base();
+    await dpo(unsaved, preferred);
+    const lost = join(folder, "over-unsaved");
+    await sft(unsaved, { ...learned, outputDir: lost });
+    expect((await configOf(lost)).base_model_name_or_path).toBeNull();
+    expect((await failureOf(() => LanguageModel.load(lost))).message).toMatch(/expected a path, got none/);
+  });
+
+  test.each(["active", "merged"])(
+    "another adapter that is %s beside it: it is not loaded without that",
+    async (how) => {
+      await using model = await LanguageModel.load(join(folder, "sft"));
+      if (how === "merged") await model.model.mergeAdapter("default");
+      const stacked = join(folder, `stacked-${how}`);
+      await sft(model, { ...learned, adapter: "second", saveSteps: 2, outputDir: stacked });
+      for (const path of [stacked, join(stacked, "checkpoint-2")]) {
+        expect((await configOf(path)).heddle_beside).toEqual(["default"]);
+        const failure = await failureOf(() => LanguageModel.load(path));
+        expect(failure.code).toBe("UNSUPPORTED");
+        expect(failure.message).toContain(
+          "got one trained beside default; load the base model and then give loadAdapter",
+        );
+      }
+      await using both = await base();
+      await both.loadAdapter(join(folder, "sft"), { name: "first" });
+      await both.loadAdapter(stacked, { name: "second" });
+      const wanted = await logits(model);
+      expect(apart(await logits(both), wanted)).toBeLessThan(1e-4 * Math.max(...wanted.map(Math.abs)));
+      expect(apart(await loaded(join(folder, "sft")), wanted)).toBeGreaterThan(0.01);
+    },
+  );
 });

@@ -316,7 +316,16 @@ describe("what is wrong with the data is named", () => {
     ["another value", [good[0], "", "[1]"], "INVALID_FILE bad.jsonl:3: expected a JSON object, got [1]"],
     ["no label", [good[0], { text: "a" }], "INVALID_FILE bad.jsonl:2: label: expected a label"],
     ["an empty text", [{ text: "  ", label: "a" }], "INVALID_FILE bad.jsonl:1: text: expected a text"],
-    ["a broken number", [{ text: "a", label: 1.5 }], "INVALID_FILE bad.jsonl:1: label: expected a label"],
+    [
+      "a broken number",
+      [{ text: "a", label: 1.5 }],
+      'INVALID_FILE bad.jsonl:1: label: expected a label, or problemType "regression" for numbers, got 1.5',
+    ],
+    [
+      "several labels",
+      [{ text: "a", labels: ["x"] }],
+      'INVALID_FILE bad.jsonl:1: label: expected one, or problemType "multi_label_classification" for labels, got nothing',
+    ],
     [
       "one class only",
       [

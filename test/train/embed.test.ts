@@ -8,7 +8,7 @@ import { compile, input, openDevice } from "../../lib/graph/index.ts";
 import { dotProduct } from "../../lib/metrics/retrieval.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type EmbedOptions, trainEmbedding } from "../../lib/train/embed.ts";
-import { normalised } from "../../lib/train/embed-loss.ts";
+import { candidateMask, normalised } from "../../lib/train/embed-loss.ts";
 import type { StepEvent } from "../../lib/train/trainer.ts";
 import { expectError } from "../formats/helpers.ts";
 import { failureOf } from "../generate/helpers.ts";
@@ -16,7 +16,10 @@ import { failureOf } from "../generate/helpers.ts";
 let folder: string;
 let tokenizer: Tokenizer;
 
-const things = ["cat", "dog", "oak", "rose", "saw", "drill", "lake", "hill", "bread", "cheese", "king", "ship"];
+const things =
+  "cat dog oak rose saw drill lake hill bread cheese king ship moon road hat fish tree bell coat lamp wolf sand milk door".split(
+    " ",
+  );
 const left = ["I saw a WORD today", "the old WORD over there", "is this a WORD"];
 const right = ["a WORD it was", "we all know the WORD", "my WORD is gone"];
 
@@ -53,7 +56,7 @@ const newModel = () =>
 const options = (more: Partial<EmbedOptions> = {}): EmbedOptions => ({
   data: pairs,
   maxSteps: 60,
-  perDeviceTrainBatchSize: 12,
+  perDeviceTrainBatchSize: 24,
   learningRate: 5e-3,
   warmupSteps: 5,
   seed: 2,
@@ -218,6 +221,31 @@ describe("embedding", () => {
     expect(dotProduct((await loaded.embed(anchor))!, wanted[0]!)).toBeCloseTo(1, 4);
   });
 
+  test("what is right for an anchor is not among its wrong answers", () => {
+    const ids = (...values: number[]) => Uint32Array.from(values);
+    const batch = [
+      { anchor: ids(1), positive: ids(5, 6), negatives: [ids(9)] },
+      { anchor: ids(2), positive: ids(5, 6), negatives: [] }, // the first one's positive
+      { anchor: ids(1), positive: ids(7), negatives: [ids(8)] }, // the first one's anchor: 5 6 and 7 are right for both
+      { anchor: ids(56), positive: ids(1), negatives: [ids(56)] }, // an anchor as positive; its own anchor as negative
+      { anchor: ids(3), positive: ids(4), negatives: [ids(5, 6)] }, // another one's positive, here as negative
+    ];
+    const mask = candidateMask(batch, { pairs: 6, negatives: 1 });
+    const chosenAmong = Array.from({ length: 6 }, (_, a) =>
+      Array.from(mask.subarray(a * 12, a * 12 + 12), (m, c) => (m === 0 ? c : -1)).filter((c) => c >= 0),
+    );
+    // Candidates 0 to 5 are the positives of pairs 0 to 5, candidates 6 to 11 their negatives; 5, 7 and 11 are not there.
+    expect(chosenAmong).toEqual([
+      [0, 4, 6, 8, 9],
+      [1, 2, 3, 4, 6, 8, 9],
+      [2, 4, 6, 8, 9],
+      [0, 1, 2, 3, 4, 6, 8, 9, 10],
+      [0, 1, 2, 3, 4, 6, 8, 9, 10],
+      [],
+    ]);
+    expect(mask.every((m) => m === 0 || m <= -1e4)).toBe(true);
+  });
+
   test("normalised rows have length 1", async () => {
     const program = compile(() => ({ y: normalised(input("x", "f32", [2, 3]), 3) }));
     const executable = program.bind(openDevice(), new Map());
@@ -235,6 +263,19 @@ describe("what is wrong is named", () => {
       "a broken negative",
       [{ anchor: "a", positive: "b", negative: [1] }],
       "bad.jsonl:1: negative[0]: expected a string",
+    ],
+    [
+      "a negative that is the positive",
+      [{ anchor: "a", positive: "b", negative: ["c", "b"] }],
+      'bad.jsonl:1: negative: expected another text than the row\'s positive, got "b"',
+    ],
+    [
+      "one positive everywhere",
+      [
+        { anchor: "a", positive: "b" },
+        { anchor: "c", positive: "b" },
+      ],
+      "bad.jsonl: expected at least two different positives to tell apart, got one text everywhere",
     ],
     ["an empty anchor", [{ anchor: " ", positive: "b" }], "bad.jsonl:1: anchor: expected a text"],
     ["too long", [{ anchor: "a", positive: "word ".repeat(90) }], "bad.jsonl:1: positive: expected at most 48 tokens"],

@@ -330,7 +330,7 @@ describe("rows", () => {
     await dpo(model, { ...common, maxSteps: 1, data: [...data, same, tie], onWarning });
     expect(warnings).toEqual([`1 rows hold pairs of equal answers, which were left out: data: row ${data.length + 1}`]);
     await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
-      /^data: expected at least one row, got none that teaches/,
+      /^data: expected at least one row, got only equal answers: data: row 1$/,
     );
   });
 
@@ -360,6 +360,11 @@ describe("rows", () => {
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
+    // With this seed the only row is held out.
+    for (const stage of [kto, dpo] as const)
+      await expect(
+        stage(model, { ...common, data: [{ ...row, ...data[0] }], evalFraction: 0.5, seed: 3 }),
+      ).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
     expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
       /perDeviceTrainBatchSize: expected at least 2/,
     );

@@ -53,12 +53,13 @@ const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEve
   grpo: (base, given) => grpo(base, { ...given, prompts, rewards, numGenerations: 4, maxCompletionLength: 4 }),
 };
 
-test.each(Object.keys(stages))("%s", async (name) => {
+const cases = Object.keys(stages).flatMap((name) => [
+  [name, "a tied head", true] as const,
+  [name, "a head of its own", false] as const,
+]);
+test.each(cases)("%s, %s", async (name, _, tieWordEmbeddings) => {
   const run = async (weight?: number) => {
-    await using base = tinyModel(
-      { tokenizer: await tinyTokenizer() },
-      { initializerRange: 0.1, tieWordEmbeddings: true },
-    );
+    await using base = tinyModel({ tokenizer: await tinyTokenizer() }, { initializerRange: 0.1, tieWordEmbeddings });
     const replay = weight === undefined ? {} : { replay: { data: join(folder, "text.txt"), weight, maxSeqLength: 16 } };
     const reported: (number | undefined)[] = [];
     for await (const event of stages[name]!(base, { ...shared, ...replay }))

@@ -193,9 +193,9 @@ export function cacheWrite(
   cache: Value,
   x: Value,
   segments: Value,
-  { ring = 0, pages }: { ring?: number; pages?: Value | undefined } = {},
+  options: { ring?: number; pages?: Value | undefined } = {},
 ): void {
-  cacheWriteNode([cache, x, segments, pages], { ring });
+  cacheWriteNode([cache, x, segments, options.pages], { ring: options.ring ?? 0 });
 }
 
 const cachedNode = defineOp({
@@ -210,11 +210,17 @@ const cachedNode = defineOp({
     return [type(query)];
   },
 });
+export interface CachedAttentionOptions extends AttentionOptions {
+  /** What the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity. */
+  context?: number;
+  /** As in cacheWrite: `window`, where the caches keep no more. */
+  ring?: number;
+  /** As in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a bf16 cache. */
+  activations?: QuantizedActivations | undefined;
+}
+
 /**
  * Attention of new rows over their sequences' caches, which already hold them. @returns (rows, heads, width)
- * @param options.context what the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity
- * @param options.ring as in cacheWrite: `window`, where the caches keep no more
- * @param options.activations as in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a bf16 cache
  * @param operands.q (rows, heads, width) @param operands.cacheK as in cacheWrite @param operands.segments likewise
  * @param operands.sinks as in attention @param operands.pages as in cacheWrite
  */
@@ -227,12 +233,7 @@ export function cachedAttention(
     sinks?: Value | undefined;
     pages?: Value | undefined;
   },
-  {
-    context = 0,
-    ring = 0,
-    activations = "f32",
-    ...options
-  }: AttentionOptions & { context?: number; ring?: number; activations?: QuantizedActivations | undefined } = {},
+  { context = 0, ring = 0, activations = "f32", ...options }: CachedAttentionOptions = {},
 ): Value {
   const { q, cacheK, cacheV, segments, sinks, pages } = operands;
   return cachedNode([q, cacheK, cacheV, segments, sinks, pages], {

@@ -114,7 +114,7 @@ export function cast(x: Value, dtype: FloatDType): Value {
 }
 
 const ACTIVATIONS = { silu: 0, gelu_tanh: 1, gelu: 2 } as const;
-/** The activation of a gated unit: SiLU, GELU with tanh, or exact GELU (Hendrycks & Gimpel 2016). */
+/** The activation of a gated unit: SiLU, GELU with tanh, or exact GELU (Hendrycks & Gimpel 2016). @useDeclaredType */
 export type Activation = keyof typeof ACTIVATIONS;
 
 const gluNode = defineOp({

@@ -87,9 +87,9 @@ export function expertLinear(
   x: Value,
   weight: Value,
   experts: Value,
-  { bias, rowwise = false }: { bias?: Value | undefined; rowwise?: boolean } = {},
+  options: { bias?: Value | undefined; rowwise?: boolean } = {},
 ): Value {
-  return linearNode([x, weight, experts, bias], { rowwise: rowwise ? 1 : 0 })[0]!;
+  return linearNode([x, weight, experts, options.bias], { rowwise: options.rowwise ? 1 : 0 })[0]!;
 }
 
 const combineNode = defineOp({

@@ -53,10 +53,10 @@ export function fp8Linear(
   weight: Value,
   scale: Value,
   bias?: Value,
-  { rowwise = false, activations = "f32" }: { rowwise?: boolean; activations?: QuantizedActivations | undefined } = {},
+  options: { rowwise?: boolean; activations?: QuantizedActivations | undefined } = {},
 ): Value {
   return fp8LinearNode([x, weight, scale, bias], {
-    fp8: activations === "int8" ? 1 : 0,
-    rowwise: rowwise ? 1 : 0,
+    fp8: options.activations === "int8" ? 1 : 0,
+    rowwise: options.rowwise ? 1 : 0,
   })[0]!;
 }

@@ -36,9 +36,12 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
   const out: Item[][] = [];
   const dropped: string[] = [];
   const cut: string[] = [];
+  const empty: string[] = [];
   for await (const row of readRows(data, { name, signal })) {
     const items: Item[] = [];
-    for (const item of options.read(row)) {
+    const read = options.read(row);
+    if (read.length === 0) empty.push(row.where);
+    for (const item of read) {
       const sequences = options.sequences(item);
       const excess = Math.max(...sequences.map(({ ids }) => ids.length)) - limit;
       if (excess <= 0) items.push(item);
@@ -69,7 +72,10 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
       data,
       name,
       "at least one row",
-      dropped.length === 0 ? "none that teaches anything" : `only ones that are too long: ${firstOf(dropped)}`,
+      [
+        ...(dropped.length > 0 ? [`only ones that are too long: ${firstOf(dropped)}`] : []),
+        ...(empty.length > 0 ? [`only equal answers: ${firstOf(empty)}`] : []),
+      ].join("; ") || "none",
     );
   return out;
 }

@@ -2,6 +2,7 @@ import { Stream, uniformAt } from "../../data/random.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
 import { settleAdapters } from "../base-adapters.ts";
+import { splitExamples } from "../example-source.ts";
 import { sequenceLengthOf, tokenizerOf } from "../run-stage.ts";
 import { firstOf, type ReadOptions, readFitting, type TruncationMode } from "./fit.ts";
 import { type PreferenceTrainable, sequenceLengthFor } from "./options.ts";
@@ -34,11 +35,8 @@ export async function readSplit<Item>(
     const heldOut = await readFitting(evalData, { ...how, name: names?.evalData ?? "evalData", truncationMode });
     return { train: rows.flat(), heldOut: heldOut.flat() };
   }
-  const isHeldOut = (i: number) => uniformAt(seed, Stream.split, 0, i) < evalFraction;
-  return {
-    train: rows.filter((_, i) => !isHeldOut(i)).flat(),
-    heldOut: rows.filter((_, i) => isHeldOut(i)).flat(),
-  };
+  const split = splitExamples(rows, evalFraction, (i) => uniformAt(seed, Stream.split, 0, i));
+  return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 
 /**

@@ -1,0 +1,72 @@
+// Adapters on the command line: one base, several adapters, alone, together, merged.
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { adapterTensors } from "../../lib/models/adapters.ts";
+import { generator, uniform } from "../../lib/models/random.ts";
+import { folder, heddle, json, model, refused } from "./tiny.ts";
+
+const ids = [5, 6, 7];
+let one: string;
+let two: string;
+
+beforeAll(async () => {
+  await using base = await LanguageModel.load(model);
+  [one, two] = [join(folder, "one"), join(folder, "two")];
+  for (const [i, out] of [one, two].entries()) {
+    const name = `a${i}`;
+    await base.model.addAdapter(name, { r: 2, alpha: 4 }, i);
+    for (const t of adapterTensors(base.model.adapters.get(name)!)) {
+      const tensor = base.model.weight(t);
+      await tensor.write(uniform(tensor.elements, 0.3, generator(i + 1)));
+    }
+    await base.saveAdapter(out, { name });
+  }
+});
+
+const logits = async (...args: string[]) => {
+  const [result] = await json(["logits", "--token-ids", ids.join(","), "--last", "--dtype", "f32", ...args]);
+  return result!.logits[0] as number[];
+};
+const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(a));
+
+describe("a base and two adapters", () => {
+  test("--adapter puts one or both on the base, an adapter's folder finds its base", async () => {
+    await using base = await LanguageModel.load(model, { dtype: "f32" });
+    await base.loadAdapter(one, { name: "one" });
+    await base.loadAdapter(two, { name: "two" });
+    const wanted = async (...adapters: string[]) => (await base.logits(ids, { last: true, adapters }))[0]!;
+    expect(distance(await logits("--model", model, "--adapter", one), await wanted("one"))).toBeLessThan(1e-6);
+    expect(distance(await logits("--model", two), await wanted("two"))).toBeLessThan(1e-6);
+    const both = await logits("--model", model, "--adapter", one, "--adapter", two);
+    expect(distance(both, await wanted("one", "two"))).toBeLessThan(1e-6);
+    expect(distance(both, await wanted())).toBeGreaterThan(0.01);
+  });
+
+  test("convert writes the base with the adapter merged, as a folder or a GGUF file, and leaves nothing else", async () => {
+    const adapted = await logits("--model", one);
+    const before = (await readdir(folder)).sort();
+    expect((await heddle(["convert", one, "merged"])).code).toBe(0);
+    expect((await heddle(["convert", one, "merged.gguf", "--dtype", "f32"])).code).toBe(0);
+    for (const out of ["merged", "merged.gguf"])
+      expect(distance(await logits("--model", out), adapted), out).toBeLessThan(1e-5);
+    expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf"].sort());
+  });
+
+  test("info tells what an adapter is, and of which base", async () => {
+    const [{ adapter, parameters, dtypes }] = (await json(["info", "--model", one])) as [Record<string, unknown>];
+    expect(adapter).toMatchObject({ r: 2, alpha: 4, base: model, taskType: "CAUSAL_LM" });
+    await using base = await LanguageModel.load(one);
+    const tensors = adapterTensors(base.model.adapters.get("default")!).map((t) => base.model.weight(t).elements);
+    expect(parameters).toBe(tensors.reduce((sum, n) => sum + n, 0));
+    expect(dtypes).toEqual(["F32"]);
+  });
+
+  test("one that is not there is named", async () => {
+    expect(await refused(["logits", "--token-ids", "1", "--model", model, "--adapter", "none"])).toContain(
+      "none/adapter_config.json: cannot be read: no such file or folder",
+    );
+  });
+});

@@ -1,0 +1,63 @@
+// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { folder, heddle, model, start } from "./tiny.ts";
+
+describe("chat", () => {
+  test("answers line by line", async () => {
+    const args = ["chat", "--model", model, "--temperature", "0", "--max-tokens", "5", "--ignore-eos"];
+    const { code, stdout } = await heddle([...args, "--json"], "The cat\n\nThe dog\n");
+    expect(code).toBe(0);
+    const answers = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(answers.map((a) => a.completionTokens)).toEqual([5, 5]);
+    await using loaded = await LanguageModel.load(model);
+    const options = { temperature: 0, maxTokens: 5, ignoreEos: true };
+    const first = await loaded.complete("The cat", options);
+    expect(answers[0].text).toBe(first.text);
+    expect(answers[1].text).toBe((await loaded.complete(`The cat${first.text}\nThe dog`, options)).text);
+  });
+
+  test("--session goes on with a conversation", async () => {
+    const file = join(folder, "conversation");
+    const args = ["chat", "--model", model, "--temperature", "0", "--max-tokens", "5", "--ignore-eos", "--json"];
+    const whole = (await heddle(args, "The cat\nThe dog\n")).stdout.trimEnd().split("\n");
+    const parts = [];
+    for (const line of ["The cat\n", "The dog\n"])
+      parts.push((await heddle([...args, "--session", file, "--cache-dtype", "f32"], line)).stdout.trimEnd());
+    const said = (line: string) => JSON.parse(line).text;
+    expect(parts.map(said)).toEqual(whole.map(said));
+    const { code, stderr } = await heddle([...args, "--session", file, "--system", "Be brief."], "x\n");
+    expect([code, stderr]).toEqual([2, expect.stringContaining("--system: expected none")]);
+    expect((await heddle([...args, "--cache-dtype", "q9"], "x\n")).stderr).toContain("f32, bf16, f16 or q8");
+  });
+
+  test("Ctrl-C stops the answer and not the program", async () => {
+    const child = start(["chat", "--model", model, "--max-tokens", "1000000", "--ignore-eos"]);
+    let out = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      out += text;
+    });
+    const closed = new Promise((resolve) => child.on("close", resolve));
+    const until = async (done: () => boolean) => {
+      for (let i = 0; i < 800 && !done(); i++) await new Promise((resolve) => setTimeout(resolve, 25));
+      expect(done()).toBe(true);
+    };
+    for (const line of ["The cat", "The dog"]) {
+      out = "";
+      child.stdin.write(`${line}\n`);
+      await until(() => out.length > 20); // by itself the answer would go on for minutes
+      child.kill("SIGINT");
+      await until(() => out.endsWith("\n"));
+      const length = out.length;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      expect(out.length).toBe(length);
+      expect(child.exitCode).toBe(null);
+    }
+    child.stdin.end();
+    expect(await closed).toBe(0);
+  });
+});

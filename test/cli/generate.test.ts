@@ -1,0 +1,117 @@
+// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+import { readFile, truncate, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { tinyModel } from "../generate/helpers.ts";
+import { bare, folder, heddle, json, model, refused } from "./tiny.ts";
+
+describe("generate", () => {
+  test("--json", async () => {
+    const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--temperature", "0", "--ignore-eos"];
+    const [result, ...rest] = await json(args);
+    expect(rest).toEqual([]);
+    expect(Object.keys(result!).sort()).toEqual(
+      ["text", "tokens", "logprobs", "promptTokens", "completionTokens", "finishReason", "timings"].sort(),
+    );
+    expect(Object.keys(result!.timings).sort()).toEqual(
+      ["loadMs", "prefillTokensPerSecond", "decodeTokensPerSecond", "timeToFirstTokenMs"].sort(),
+    );
+    for (const value of Object.values(result!.timings)) expect(value).toBeGreaterThan(0);
+    await using loaded = await LanguageModel.load(model);
+    const wanted = await loaded.complete("The cat", { maxTokens: 6, temperature: 0, ignoreEos: true });
+    expect(result).toMatchObject({ text: wanted.text, tokens: wanted.tokens, finishReason: "length" });
+    expect(result!.logprobs.map(Math.fround)).toEqual(wanted.logprobs);
+    expect(result!.promptTokens).toBe(wanted.usage.promptTokens);
+    expect(result!.completionTokens).toBe(6);
+    // Without --json the text streams.
+    expect((await heddle(args)).stdout.trimEnd()).toBe(wanted.text.trimEnd());
+    expect((await heddle(args.with(1, "-"), "The cat")).stdout.trimEnd()).toBe(wanted.text.trimEnd());
+  });
+
+  test("--token-ids needs no tokenizer", async () => {
+    const args = [
+      "generate",
+      "--model",
+      bare,
+      "--token-ids",
+      "1,2, 3",
+      "--max-tokens",
+      "4",
+      "--temperature",
+      "0",
+      "--ignore-eos",
+    ];
+    const [result] = await json([...args, "--logprobs", "2"]);
+    expect(result).toMatchObject({ text: "", promptTokens: 3, completionTokens: 4 });
+    expect(result!.tokens).toHaveLength(4);
+    expect(result!.top.map((row: object[]) => row.length)).toEqual([2, 2, 2, 2]);
+    expect(result!.top[0][0]).toMatchObject({ token: result!.tokens[0] });
+    expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
+  });
+
+  test("a seed repeats, options reach the sampler", async () => {
+    const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
+    const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;
+    expect(await tokens("--seed", "-4")).toEqual(await tokens("--seed=-4"));
+    expect(await tokens("--seed", "1", "--temperature", "5")).not.toEqual(
+      await tokens("--seed", "2", "--temperature", "5"),
+    );
+    expect(await tokens("--top-k", "1")).toEqual(await tokens("--temperature", "0"));
+    expect(new Set(await tokens("--temperature", "0", "--repetition-penalty", "1e9")).size).toBe(9);
+  });
+
+  test("what is refused, on one line with code 2", async () => {
+    const generate = (...args: string[]) => refused(["generate", "--model", bare, ...args]);
+    expect(await generate("--token-ids", "1", "--temprature", "1")).toContain(
+      "--temprature: expected a known option (nearest: --temperature)",
+    );
+    expect(await generate("--token-ids", "1", "--temperature", "-1")).toContain(
+      "--temperature: expected a number of at least 0, got -1",
+    );
+    expect(await generate("--token-ids", "1", "--max-tokens", "many")).toContain(
+      '--max-tokens: expected an integer, got "many"',
+    );
+    expect(await generate("--token-ids", "1", "--max-tokens")).toContain("--max-tokens: expected a value");
+    expect(await generate("--token-ids", "1,x")).toContain("--token-ids: expected token ids such as 1,2,3");
+    expect(await generate("--token-ids", "320")).toContain("expected an integer of 0 to 319");
+    expect(await generate("--token-ids", "1", "--max-tokens", "129")).toContain("got 129");
+    expect(await generate("text")).toContain("has no tokenizer");
+    expect(await refused(["generate", "--model", bare, "text"], false)).toBe(await generate("text"));
+    expect(await generate()).toContain("expected a text or --token-ids, got none");
+    expect(await generate("a", "b")).toContain("expected PROMPT");
+    expect(await generate("--token-ids", "1", "--device", "cuda:99")).toContain("cuda");
+    expect(await generate("--token-ids", "1", "--dtype", "q4")).toContain("--dtype: expected auto, f32, bf16 or f16");
+    expect(await generate("--token-ids", "1", "--json=x")).toContain("--json: expected no value");
+    expect(await generate("--token-ids", "1", "--seed", "1", "--seed", "2")).toContain(
+      "--seed: expected once, got twice",
+    );
+  });
+
+  test("models that do not load", async () => {
+    expect(await refused(["generate", "x", "--model", join(folder, "none")])).toContain("no such file");
+    const broken = join(folder, "broken");
+    await using tiny = tinyModel();
+    await tiny.save(broken);
+    const config = await readFile(join(broken, "config.json"));
+    await writeFile(join(broken, "config.json"), "{");
+    expect(await refused(["generate", "--token-ids", "1", "--model", broken])).toContain("config.json");
+    await writeFile(join(broken, "config.json"), config);
+    await truncate(join(broken, "model.safetensors"), 5000);
+    expect(await refused(["generate", "--token-ids", "1", "--model", broken])).toContain("model.safetensors");
+    await writeFile(join(broken, "model.gguf"), "GGUF");
+    expect(await refused(["info", "--model", join(broken, "model.gguf")])).toContain("model.gguf");
+  });
+});
+
+describe("logits", () => {
+  test("float32 numbers, by position", async () => {
+    await using loaded = await LanguageModel.load(bare);
+    const wanted = await loaded.logits([1, 2, 3]);
+    const [all] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--dtype", "f32"]);
+    expect(all!.logits.map((row: number[]) => Float32Array.from(row))).toEqual(wanted);
+    const [last] = await json(["logits", "--model", bare, "--token-ids", "1,2,3", "--last"]);
+    expect(last!.logits).toHaveLength(1);
+    expect(last!.logits[0]).toHaveLength(320);
+  });
+});

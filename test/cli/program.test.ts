@@ -1,0 +1,86 @@
+// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+import { spawn } from "node:child_process";
+import { open, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { dpoSchema } from "../../lib/train/dpo.ts";
+import { bin } from "./run.ts";
+import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
+
+describe("the program", () => {
+  test("help and version", async () => {
+    expect((await heddle([])).stdout).toContain("generate");
+    expect((await heddle(["generate", "--help"])).stdout).toContain("--repetition-penalty");
+    expect((await heddle(["tokenizer", "train", "-h"])).stdout).toContain("--vocab-size");
+    const { version } = JSON.parse(await readFile(new URL("../../package.json", import.meta.url), "utf8"));
+    expect((await heddle(["--version"])).stdout).toBe(`${version}\n`);
+  });
+
+  test("a stage's help lists the keys of its configuration, with what they are where nothing is said", async () => {
+    const { stdout, code } = await heddle(["train", "dpo", "--help"]);
+    expect(code).toBe(0);
+    const keys = stdout.slice(stdout.indexOf("Keys of the configuration file"));
+    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +default 8\n/);
+    expect(keys).toMatch(/\n {2}lossType +sigmoid\|ipo\|hinge, default "sigmoid"\n/);
+    for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key}( |\\n|$)`));
+    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards +needed\n/);
+  });
+
+  test("unknown commands name the nearest", async () => {
+    expect(await refused(["generat"])).toContain("nearest: generate");
+    expect(await refused(["tokenizer", "trian"])).toContain("nearest: train");
+    expect(await refused(["xyzzyxyzzy"])).toContain("one of generate, chat");
+  });
+
+  test("a reader that goes away is no failure", async () => {
+    const child = start(["logits", "--model", bare, "--token-ids", "1,2,3,4,5,6,7,8", "--json"]);
+    child.stdout.destroy();
+    child.stdin.end();
+    expect(await new Promise((resolve) => child.on("close", resolve))).toBe(0);
+  });
+
+  test("options without a meaning in a command are refused, not passed over", async () => {
+    expect(await refused(["convert", model, "out.gguf", "--model", model])).toContain("--model: expected the model as");
+    expect(
+      await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", "t", "--device", "gpu"]),
+    ).toContain('--device: expected auto|cpu|cuda[:N], got "gpu"');
+    expect((await heddle(["convert", "--help"])).stdout).not.toContain("--model");
+  });
+
+  test("messages name what was given: an option, or a key of the configuration file", async () => {
+    expect(await refused(["generate", "x", "--model", model, "--logprobs", "-1"])).toContain("--logprobs: expected");
+    await writeFile(join(folder, "none.json"), JSON.stringify({ maxSteps: 1 }));
+    expect(await refused(["train", "pretrain", "--config", "none.json"])).toMatch(/^heddle: model: expected the path/);
+    await writeFile(join(folder, "tokenizer.json"), "{}");
+    expect(await refused(["tokenize", "x", "--model", "tokenizer.json"])).toMatch(/^heddle: tokenizer.json: model:/);
+  });
+
+  test("what a message quotes cannot move a terminal's cursor", async () => {
+    await writeFile(join(folder, "evil.jsonl"), "\u001b[2J\u009b\n");
+    expect(await refused(["embed", "--file", "evil.jsonl", "--model", model])).not.toMatch(/(?!\n)\p{Cc}/u);
+  });
+
+  test("a byte-order mark and \\r\\n are no part of a JSON line", async () => {
+    await writeFile(join(folder, "mark.jsonl"), '\ufeff"The cat"\r\n"a"\r\n');
+    const lines = await json(["tokenize", "--file", "mark.jsonl", "--jsonl", "--model", model]);
+    expect(lines.map(({ count }) => count > 0)).toEqual([true, true]);
+  });
+
+  test.runIf(process.platform === "linux")("a stdout that takes nothing is one line and code 2", async () => {
+    const full = await open("/dev/full", "w");
+    try {
+      const child = spawn(process.execPath, [bin, "tokenize", "--file", "corpus.txt", "--model", model], {
+        cwd: folder,
+        stdio: ["ignore", full.fd, "pipe"],
+      });
+      let said = "";
+      child.stderr!.setEncoding("utf8").on("data", (text: string) => {
+        said += text;
+      });
+      expect(await new Promise((resolve) => child.on("close", resolve))).toBe(2);
+      expect(said).toBe("heddle: standard output: cannot be written: no space left on the disk\n");
+    } finally {
+      await full.close();
+    }
+  });
+});

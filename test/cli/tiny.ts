@@ -1,0 +1,54 @@
+// A folder with tiny models and a text, for each test file that imports this, and the command run in it.
+import type { ChildProcessWithoutNullStreams } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect } from "vitest";
+import { sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { type CliResult, runCli, startCli } from "./run.ts";
+
+export let folder: string;
+/** A model with a tokenizer. */
+export let model: string;
+/** A model without. */
+export let bare: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-cli-"));
+  model = join(folder, "model");
+  bare = join(folder, "bare");
+  await using withText = tinyModel({ tokenizer: await tinyTokenizer() });
+  await withText.save(model);
+  await using without = tinyModel();
+  await without.save(bare);
+  await writeFile(join(folder, "corpus.txt"), `${sentences.join("\n")}\n`);
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+export function start(args: readonly string[]): ChildProcessWithoutNullStreams {
+  return startCli(args, folder);
+}
+
+export function heddle(args: readonly string[], stdin = ""): Promise<CliResult> {
+  return runCli(args, { cwd: folder, stdin });
+}
+
+/** The objects on stdout: each on exactly one line. */
+// biome-ignore lint/suspicious/noExplicitAny: the tests say what the fields are
+export async function json(args: readonly string[]): Promise<Record<string, any>[]> {
+  const { code, stdout, stderr } = await heddle([...args, "--json"]);
+  expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+  expect(stdout.endsWith("\n")).toBe(true);
+  return stdout
+    .slice(0, -1)
+    .split("\n")
+    .map((line) => JSON.parse(line));
+}
+
+/** The line on stderr of a command that is refused with code 2; `json` or not makes no difference. */
+export async function refused(args: readonly string[], json = true): Promise<string> {
+  const { code, stdout, stderr } = await heddle(json ? [...args, "--json"] : args);
+  expect({ args, code, stdout }).toEqual({ args, code: 2, stdout: "" });
+  expect(stderr).toMatch(/^heddle: [^\n]+\n$/);
+  return stderr;
+}

@@ -1,0 +1,122 @@
+// The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { openCorpus } from "../../lib/data/corpus.ts";
+import { tinyTokenizer } from "../generate/helpers.ts";
+import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
+
+describe("tokenize", () => {
+  test("a text", async () => {
+    const tokenizer = await tinyTokenizer();
+    const [result] = await json(["tokenize", "The cat", "--model", model]);
+    const ids = Array.from(tokenizer.encode("The cat"));
+    expect(result).toEqual({ ids, tokens: ids.map((id) => tokenizer.idToToken(id)), count: ids.length });
+  });
+
+  test("a file: one object a line; lines end at \\n only", async () => {
+    const tokenizer = await tinyTokenizer();
+    const lines = ["The cat", "", "a\r", "b\u2028c", "日本"];
+    await writeFile(join(folder, "lines.txt"), `${lines.join("\n")}\n`);
+    await writeFile(join(folder, "lines.jsonl"), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const wanted = lines.map((line) => Array.from(tokenizer.encode(line, { addSpecialTokens: false })));
+    for (const file of [["lines.txt"], ["lines.jsonl", "--jsonl"]]) {
+      const results = await json(["tokenize", "--model", model, "--no-special-tokens", "--file", ...file]);
+      expect(results.map((r) => r.ids)).toEqual(wanted);
+      expect(results.every((r) => r.count === r.ids.length && r.tokens.length === r.count)).toBe(true);
+    }
+    await writeFile(join(folder, "bad.jsonl"), '"a"\n{}\n');
+    const bad = await heddle(["tokenize", "--model", model, "--jsonl", "--file", "bad.jsonl"]);
+    expect([bad.code, bad.stderr]).toEqual([2, "heddle: bad.jsonl:2: expected a JSON string, got another value\n"]);
+  });
+
+  test("a corpus as token files, which pre-training reads", async () => {
+    await writeFile(
+      join(folder, "stories.jsonl"),
+      ["The cat sat.", "A dog."].map((s) => `{"story":"${s}"}`).join("\n"),
+    );
+    const args = ["tokenize", "--model", model, "--file", "stories.jsonl", "--to-shards", "shards"];
+    const [shard] = await json([...args, "--text-field", "story"]);
+    expect(shard).toMatchObject({ path: join("shards", "shard-00000.tokens"), documents: 2, bytes: 18 });
+    // A run that is whole already says what is there.
+    expect(await json([...args, "--text-field", "story", "--resume"])).toEqual([shard]);
+    const shape = { tokenizer: await tinyTokenizer(), maxSeqLength: 8, batchSize: 2, shuffle: false };
+    using stored = await openCorpus({ ...shape, files: join(folder, "shards") });
+    using text = await openCorpus({ ...shape, files: join(folder, "stories.jsonl"), textField: "story" });
+    expect(await stored.next()).toEqual(await text.next());
+    expect(await refused(args)).toContain("stories.jsonl:1");
+    for (const [input, more] of [
+      ["The cat sat.\n\nA dog.", []],
+      [`{"text":"The cat sat."}\n{"text":"A dog."}`, ["--jsonl"]],
+    ] as const) {
+      const target = join(folder, `stdin${more.length}`);
+      const read = await heddle(["tokenize", "--model", model, "--file", "-", "--to-shards", target, ...more], input);
+      expect([read.code, read.stderr]).toEqual([0, ""]);
+      expect((await readdir(target)).sort()).toEqual(["shard-00000.tokens", "shards.json"]);
+      expect(await readFile(join(target, "shard-00000.tokens"))).toEqual(
+        await readFile(join(folder, "shards", "shard-00000.tokens")),
+      );
+    }
+    // Killed while it takes standard input in, it leaves no copy of that.
+    const killed = start([...args.slice(0, 4), "-", "--to-shards", "killed"]);
+    killed.stdin.on("error", () => {});
+    killed.stdin.write("The cat sat.\n\n".repeat(100_000));
+    const target = join(folder, "killed");
+    await expect.poll(() => existsSync(target), { timeout: 20_000 }).toBe(true);
+    await sleep(200);
+    killed.kill("SIGKILL");
+    await once(killed, "close");
+    expect(
+      (await readdir(target)).filter((name) => process.platform !== "win32" || !name.startsWith(".stdin")),
+    ).toEqual([]);
+    const wrong = await heddle([...args.slice(0, 4), "-", "--to-shards", "wrong", "--jsonl"], '{"text":"a"}\n{}\n');
+    expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringMatching(/^heddle: standard input:2: /u)]);
+    expect(await refused(["tokenize", "x", "--model", model, "--to-shards", "d"])).toContain("--file");
+    expect(await refused(["tokenize", "x", "--model", model, "--shuffle", "1"])).toContain("--to-shards");
+  });
+
+  test("a folder that holds only tokenizer.json suffices; training makes one", async () => {
+    const out = join(folder, "trained");
+    const [result] = await json(["tokenizer", "train", "corpus.txt", "--vocab-size", "300", "--out", out]);
+    expect(result).toMatchObject({ vocabSize: 300, out });
+    const unigram = ["--algorithm", "unigram", "--character-coverage", "1", "--report", "own=corpus.txt"];
+    const [other] = await json([
+      "tokenizer",
+      "train",
+      "corpus.txt",
+      "--vocab-size",
+      "290",
+      ...unigram,
+      "--out",
+      `${out}2`,
+    ]);
+    expect(other!.report).toMatchObject([{ name: "own", unknown: 0 }]);
+    expect(other!.report[0].bytesPerToken).toBeGreaterThan(1);
+    expect(
+      await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "290", "--report", "x", "--out", out]),
+    ).toContain("--report");
+    await rm(join(out, "tokenizer_config.json"), { force: true });
+    const [encoded] = await json(["tokenize", "The cat saw", "--model", out]);
+    expect(encoded!.count).toBeLessThan(9);
+    expect(await refused(["tokenizer", "train", "corpus.txt", "--vocab-size", "10", "--out", out])).toContain(
+      "--vocab-size",
+    );
+    expect(await refused(["tokenizer", "train", "none.txt", "--vocab-size", "300", "--out", out])).toContain(
+      "none.txt",
+    );
+  });
+
+  test("what is refused", async () => {
+    const shards = ["tokenize", "--file", "corpus.txt", "--model", model, "--to-shards", "refused"];
+    expect(await refused([...shards, "--document-separator", ""])).toContain(
+      '--document-separator: expected text of one line, got ""',
+    );
+    expect(await refused(["tokenize", "--model", model])).toContain("expected TEXT or --file");
+    expect(await refused(["tokenize", "x", "--jsonl", "--model", model])).toContain("--jsonl");
+    expect(await refused(["tokenize", "x", "--model", bare])).toContain("tokenizer.json");
+    expect(await refused(["tokenize", "--file", "none", "--model", model])).toContain("none");
+  });
+});

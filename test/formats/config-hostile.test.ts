@@ -1,0 +1,179 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { HeddleError } from "../../lib/errors.ts";
+import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config.ts";
+import { readModelConfig } from "../../lib/formats/model-files.ts";
+import { expectError, temporaryFolder } from "./helpers.ts";
+
+/** A config.json that holds what must be there. */
+const llama = {
+  model_type: "llama",
+  vocab_size: 32000,
+  hidden_size: 64,
+  intermediate_size: 172,
+  num_hidden_layers: 2,
+  num_attention_heads: 4,
+};
+const read = (value: unknown) => parseModelConfig(value, "config.json");
+
+describe("what is refused", () => {
+  test.each<[string, unknown, RegExp]>([
+    ["not an object", [], /config.json: expected an object, got \[\]/],
+    ["no model_type", {}, /model_type: expected a string, got nothing/],
+    [
+      "no vocab_size",
+      { ...llama, vocab_size: undefined },
+      /vocab_size: expected a whole number from 1 to 4194304, got nothing/,
+    ],
+    ["hidden_size as text", { ...llama, hidden_size: "64" }, /hidden_size: expected a whole number.*got "64"/],
+    [
+      "hidden_size beyond the cap",
+      { ...llama, hidden_size: 1e9, head_dim: 4 },
+      /hidden_size: expected a whole number from 1 to 131072/,
+    ],
+    [
+      "a billion layers",
+      { ...llama, num_hidden_layers: 1e9 },
+      /num_hidden_layers: expected a whole number from 1 to 1024/,
+    ],
+    ["half a layer", { ...llama, num_hidden_layers: 0.5 }, /num_hidden_layers: expected a whole number/],
+    ["no heads", { ...llama, num_attention_heads: 0 }, /num_attention_heads: expected a whole number from 1/],
+    [
+      "heads that do not divide",
+      { ...llama, num_attention_heads: 5 },
+      /head_dim: expected a whole number.*got 12.8|head_dim/,
+    ],
+    [
+      "groups that do not divide",
+      { ...llama, num_key_value_heads: 3 },
+      /num_key_value_heads: expected a divisor of num_attention_heads 4, got 3/,
+    ],
+    ["odd head_dim", { ...llama, head_dim: 15 }, /head_dim: expected an even number/],
+    ["epsilon 0", { ...llama, rms_norm_eps: 0 }, /rms_norm_eps: expected a number above 0/],
+    ["theta negative", { ...llama, rope_theta: -1 }, /rope_theta: expected a number above 0/],
+    [
+      "theta null in the new dialect",
+      { ...llama, rope_parameters: { rope_theta: "x" } },
+      /rope_theta: expected a number above 0.*got "x"/,
+    ],
+    ["rope_scaling a list", { ...llama, rope_scaling: [] }, /rope_scaling: expected an object/],
+    [
+      "llama3 scaling without factor",
+      { ...llama, rope_scaling: { rope_type: "llama3" } },
+      /rope_scaling.factor: expected/,
+    ],
+    ["tie as text", { ...llama, tie_word_embeddings: "yes" }, /tie_word_embeddings: expected true or false, got "yes"/],
+    [
+      "layer_types of another length",
+      { ...llama, model_type: "mistral", layer_types: ["full_attention"] },
+      /layer_types: expected num_hidden_layers 2 entries, got 1/,
+    ],
+    ["gpt2 width", { model_type: "gpt2", vocab_size: 3, n_embd: 10, n_head: 3, n_layer: 1 }, /head_dim|n_embd/],
+    ["eos a word", { ...llama, eos_token_id: "</s>" }, /eos_token_ids?.*expected/],
+  ])("INVALID_FILE: %s", async (_name, value, message) => {
+    await expectError(() => read(value), "INVALID_FILE", message);
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    [
+      "a family",
+      { ...llama, model_type: "mamba" },
+      /model_type "mamba" is not known \(known: llama, mistral, .*gpt2.*\)/,
+    ],
+    [
+      "a family of text and images",
+      { model_type: "gemma3", text_config: { ...llama, model_type: "gemma3_text" }, vision_config: {} },
+      /model_type "gemma3" is not known \(known: .*; models of text and images are not provided\)/,
+    ],
+    ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
+    ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
+    ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
+    ["a scaling", { ...llama, rope_scaling: { rope_type: "ntk" } }, /rope_scaling: type "ntk" is not known/],
+    [
+      "a scaling of sliding layers alone",
+      {
+        ...llama,
+        rope_parameters: {
+          full_attention: { rope_theta: 1, rope_type: "default" },
+          sliding_attention: { rope_theta: 2, rope_type: "linear", factor: 2 },
+        },
+      },
+      /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
+    ],
+    [
+      "gemma3 that sees both ways",
+      { ...llama, model_type: "gemma3_text", use_bidirectional_attention: true },
+      /use_bidirectional_attention: true is not provided/,
+    ],
+    ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
+  ])("UNSUPPORTED: %s", async (_name, value, message) => {
+    await expectError(() => read(value), "UNSUPPORTED", message);
+  });
+
+  test("files: missing, not JSON, too deep, too large", async () => {
+    const folder = temporaryFolder();
+    const write = (text: string) => writeFileSync(join(folder, "config.json"), text);
+    await expectError(() => readModelConfig(folder), "NOT_FOUND", /config.json: cannot be read/);
+    write("{");
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /config.json: expected JSON/);
+    write(`{"a":${"[".repeat(100_000)}${"]".repeat(100_000)}}`);
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /nested at most 64 deep/);
+    write(" ".repeat(17 * 1024 * 1024));
+    await expectError(() => readModelConfig(folder), "INVALID_FILE", /at most 16777216 bytes of JSON/);
+  });
+
+  test("mistakes are named, with the nearest key", async () => {
+    const options = { modelType: "llama", vocabSize: 9, hiddenSize: 64, numHiddenLayers: 1 } as const;
+    const parse = (extra: object) => () => parseModelConfig({ ...options, ...extra });
+    await expectError(
+      parse({ numLayers: 2 }),
+      "INVALID_ARGUMENT",
+      /numLayers: expected a known key, got an unknown one/,
+    );
+    await expectError(
+      parse({ hiddenSise: 2 }),
+      "INVALID_ARGUMENT",
+      /hiddenSise: expected a known key \(nearest: hiddenSize\), got an unknown one/,
+    );
+    await expectError(
+      parse({ hiddenSize: "64" }),
+      "INVALID_ARGUMENT",
+      /model configuration: hiddenSize: expected a whole number/,
+    );
+    await expectError(
+      parse({ hiddenAct: "relu" }),
+      "INVALID_ARGUMENT",
+      /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
+    );
+    await expectError(parse({ modelType: "t5" }), "UNSUPPORTED", /"t5" is not known/);
+  });
+
+  test("any JSON gives a configuration or a HeddleError", () => {
+    const keys = [
+      ...Object.keys(llama),
+      "rope_scaling",
+      "rope_parameters",
+      "eos_token_id",
+      "layer_types",
+      "head_dim",
+      "hidden_act",
+    ];
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...MODEL_TYPES),
+        fc.constantFrom(...keys),
+        fc.jsonValue({ maxDepth: 3 }),
+        (type, key, value) => {
+          try {
+            read({ ...llama, n_embd: 64, n_head: 4, n_layer: 2, model_type: type, [key]: value });
+          } catch (error) {
+            expect(error).toBeInstanceOf(HeddleError);
+          }
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+});
