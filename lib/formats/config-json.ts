@@ -299,11 +299,12 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
 function windowToJson(config: ModelConfig): Json {
   const { slidingWindow, layerTypes } = config;
   const rule = FAMILY_FORMATS[config.modelType].windows;
+  const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
   switch (rule.kind) {
     case "none":
       return {};
     case "all":
-      return { sliding_window: slidingWindow };
+      return { sliding_window: slidingWindow, ...(mixed && { layer_types: layerTypes }) };
     case "global":
       return { local_attention: slidingWindow, layer_types: layerTypes, ...globalEvery(config) };
     case "pattern":

@@ -50,6 +50,7 @@ export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
   z.object({ ropeType: z.literal("factors"), factors }),
 ]);
 export type RopeScaling = z.infer<typeof ropeScalingSchema>;
+export type YarnScaling = Extract<RopeScaling, { ropeType: "yarn" }>;
 export type Llama3RopeScaling = Extract<RopeScaling, { ropeType: "llama3" }>;
 
 const SNAKE: Readonly<Record<string, string>> = {
@@ -137,16 +138,18 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
  * sets it) and LongRoPE's (Ding et al. 2024); 1 for the other kinds.
  */
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
-  if (scaling?.ropeType === "yarn") {
-    const { factor, attentionFactor, mscale, mscaleAllDim } = scaling;
-    const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
-    if (attentionFactor !== undefined) return attentionFactor;
-    return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
-  }
+  if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
   if (scaling?.ropeType === "longrope") {
     const original = scaling.originalMaxPositionEmbeddings ?? most;
     const factor = scaling.factor ?? most / original;
     return scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
   }
   return 1;
+}
+
+/** The same of a scaling by itself. */
+export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnScaling): number {
+  const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+  if (attentionFactor !== undefined) return attentionFactor;
+  return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
 }

@@ -125,7 +125,7 @@ async function place(
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
-  const wanted = wantedType(t.dtype, t.shape, dtype);
+  const wanted = wantedType(t.dtype, isMatrix(name, t.shape), dtype);
   const order = source.rowOrder?.(name);
   if (order && wanted === t.dtype) return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, order);
   const rewritten = await source.rewritten?.(name);
@@ -157,9 +157,14 @@ function joined(parts: Iterable<Uint8Array>, bytes: number): Uint8Array {
   return out;
 }
 
+/** Biases of experts are as many vectors. */
+function isMatrix(name: string, shape: readonly number[]): boolean {
+  return shape.length >= 2 && !name.endsWith(".bias");
+}
+
 /** Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. */
-function wantedType(stored: NumberDtype, shape: readonly number[], dtype: FloatDType | "auto"): NumberDtype {
-  if (shape.length >= 2) return dtype === "auto" ? stored : dtype;
+function wantedType(stored: NumberDtype, matrix: boolean, dtype: FloatDType | "auto"): NumberDtype {
+  if (matrix) return dtype === "auto" ? stored : dtype;
   if (isQuantised(stored)) return "f32";
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
 }
