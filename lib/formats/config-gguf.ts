@@ -6,6 +6,7 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import { familyOfArchitecture, GGUF_ARCHITECTURES, pairsNeighbours } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { parseJson } from "./io.ts";
+import { lacks } from "./missing-features.ts";
 import { ropeAttentionFactor, ropeScalingFromFactors, type YarnScaling, yarnAttentionFactor } from "./rope-scaling.ts";
 import type { WeightSource } from "./weights.ts";
 
@@ -17,7 +18,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const arch = meta.requireString("general.architecture");
   const family = familyOfArchitecture(arch);
   if (family === undefined) {
-    throw unsupported(`general.architecture ${describe(arch)} is not known (known: ${GGUF_ARCHITECTURES.join(", ")})`);
+    const known = `known: ${GGUF_ARCHITECTURES.join(", ")}${lacks((key) => meta.has(`${arch}.${key}`))}`;
+    throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
   const sparse =

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { snakeToCamel } from "./config-json.ts";
 import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
+import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
@@ -178,8 +179,11 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!MODEL_TYPES.includes(modelType as ModelType)) {
     if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
-    const part = Object.hasOwn(raw, "text_config") ? "; models of text and images are not provided" : "";
-    const known = `known: ${MODEL_TYPES.join(", ")}${part}`;
+    // Of models of several kinds of input, the part for text tells what that needs.
+    const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
+    const values = parts.flatMap((part) => Object.entries(part));
+    const needs = new Set(values.flatMap(([key, value]) => (value === null || value === false ? [] : [key])));
+    const known = `known: ${MODEL_TYPES.join(", ")}${lacks((key) => needs.has(key))}`;
     throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
   const given = fromJson ? snakeToCamel(raw, modelType as ModelType, where) : { ...raw };

@@ -66,8 +66,11 @@ const SNAKE: Readonly<Record<string, string>> = {
   long_factor: "longFactor",
 };
 
-/** `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default". */
-export function ropeScalingFromJson(value: Record<string, unknown>): Record<string, unknown> | null {
+/**
+ * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
+ * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
+ */
+export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
   const result: Record<string, unknown> = {};
   for (const [key, entry] of Object.entries(value)) {
     if (entry !== null && entry !== undefined) result[SNAKE[key] ?? key] = entry;
@@ -76,8 +79,11 @@ export function ropeScalingFromJson(value: Record<string, unknown>): Record<stri
   if (type === "default") return null;
   if (type === "su") type = "longrope"; // its name in the first Phi-3 files
   delete result.type;
-  if (typeof type === "string" && !ropeScalingSchema.options.some((o) => o.shape.ropeType.value === type)) {
-    throw new HeddleError("UNSUPPORTED", `rope_scaling: type ${JSON.stringify(type.slice(0, 60))} is not known`);
+  const known = ropeScalingSchema.options.map((o) => o.shape.ropeType.value).filter((name) => name !== "factors");
+  if (typeof type === "string" && !known.some((name) => name === type)) {
+    const got = JSON.stringify(type.slice(0, 60));
+    const message = `rope_scaling: type ${got} is not known (known: default, ${known.join(", ")})`;
+    throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
   return { ...result, ropeType: type };
 }

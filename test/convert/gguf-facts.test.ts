@@ -10,7 +10,7 @@ import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
-import { temporaryFolder } from "../formats/helpers.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
@@ -159,6 +159,20 @@ describe("yarn as llama.cpp says it", () => {
     await using model = await LanguageModel.load(file);
     expect(model.config.ropeScaling).toEqual({ ...yarn, mscale: 1, mscaleAllDim: 0.5 });
   });
+});
+
+test("an unknown architecture says what is missing", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({}), path);
+  const file = await changed(path, {
+    "general.architecture": { type: "string", value: "jamba" },
+    "jamba.ssm.state_size": { type: "u32", value: 16 },
+  });
+  await expectError(
+    () => LanguageModel.load(file),
+    "UNSUPPORTED",
+    /architecture "jamba" is not known \(known: llama, .*; heddle lacks state-space layers \(ssm.state_size\)\)$/,
+  );
 });
 
 test("notes say what llama.cpp computes otherwise", async () => {
