@@ -2,31 +2,13 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { snakeToCamel } from "./config-json.ts";
-import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
+import { FAMILY_FORMATS, layerTypesOf, MODEL_TYPES, type ModelType } from "./families.ts";
 import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 
-export const MODEL_TYPES = [
-  "llama",
-  "mistral",
-  "qwen2",
-  "qwen3",
-  "qwen3_moe",
-  "gemma",
-  "gemma2",
-  "gemma3_text",
-  "granite",
-  "olmo2",
-  "phi3",
-  "smollm3",
-  "gpt_oss",
-  "bert",
-  "modernbert",
-  "gpt2",
-] as const;
-export type ModelType = (typeof MODEL_TYPES)[number];
+export { MODEL_TYPES, type ModelType };
 
 const whole = (least: number, most: number) =>
   z.custom<number>(
