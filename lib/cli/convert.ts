@@ -20,7 +20,7 @@ export const command = defineCommand({
       to: options.to as ConvertOptions["to"],
       dtype: options.dtype as ConvertOptions["dtype"],
     });
-    for (const note of result.notes ?? []) out.log(`llama.cpp computes otherwise: ${note}`);
+    for (const note of result.notes ?? []) out.log(note);
     if (out.json) out.object(result);
     else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
   },

@@ -24,7 +24,14 @@ import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
-import { dtypeNames, fileType, isQuantisedTarget, type QuantisedTarget, quantisedType } from "./quantised.ts";
+import {
+  dtypeNames,
+  fileType,
+  isQuantisedTarget,
+  type QuantisedTarget,
+  quantisedType,
+  widerMatrices,
+} from "./quantised.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -44,7 +51,7 @@ export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
   bytes: number;
-  /** Of a GGUF file, where there are such: what llama.cpp computes otherwise than the model, in words. */
+  /** Of a GGUF file, where there is something to say: matrices that did not get the type, what llama.cpp computes otherwise than the model. */
   notes?: string[];
 }
 
@@ -150,7 +157,10 @@ async function toGguf(
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
   const bytes = await writeGguf(output, { metadata, tensors }, options);
-  const notes = differencesInLlamaCpp(config);
+  const notes = [
+    ...widerMatrices(tensors, options.dtype),
+    ...differencesInLlamaCpp(config).map((what) => `llama.cpp computes otherwise: ${what}`),
+  ];
   return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
 }
 

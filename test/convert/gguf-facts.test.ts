@@ -178,7 +178,7 @@ test("an unknown architecture says what is missing", async () => {
 test("notes say what llama.cpp computes otherwise", async () => {
   const notes = async (config: object) => {
     const { notes = [] } = await convertModel(await folderOf(config), join(temporaryFolder(), "model.gguf"));
-    return notes.join("; ");
+    return notes.join("; ").replace("llama.cpp computes otherwise: ", "");
   };
   expect(await notes({})).toBe("");
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
@@ -194,4 +194,17 @@ test("config.json keeps which layers slide, in families where all do", async () 
     const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
     expect((await readModelConfig(folder)).layerTypes).toEqual(middle);
   }
+});
+
+test("notes say which matrices did not get the type: rows that are no whole blocks", async () => {
+  const noted = async (sizes: object, dtype: "q8_0" | "q4_k") =>
+    (await convertModel(await folderOf({ numHiddenLayers: 1, ...sizes }), join(temporaryFolder(), "m.gguf"), { dtype }))
+      .notes;
+  expect(await noted({ hiddenSize: 64, intermediateSize: 96 }, "q8_0")).toBeUndefined();
+  expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q8_0")).toEqual([
+    "matrices in f16 instead of q8_0: 1, whose rows of 80 are no whole blocks of 32",
+  ]);
+  expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q4_k")).toEqual([
+    "matrices in f16, q5_0, q8_0 instead of q4_k: 9, whose rows of 64, 80 are no whole blocks of 256",
+  ]);
 });
