@@ -5,7 +5,7 @@ import { FAMILY_FORMATS, layerTypesOf } from "../formats/families.ts";
 /** Architectures whose sliding windows llama.cpp computes, in the layers that it takes for granted. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
 
-/** Where llama.cpp computes something else than the model from its GGUF file, in words; none for published models but those with such windows. */
+/** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
   const { gguf = "", windows, defaults } = FAMILY_FORMATS[modelType];
