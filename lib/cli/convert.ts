@@ -31,6 +31,7 @@ export const command = defineCommand({
       const result = (await isAdapterFolder(input))
         ? await convertMerged(input, output, how, place)
         : await convertModel(modelPath(input), output, how);
+      for (const note of result.notes ?? []) out.log(note);
       if (out.json) out.object(result);
       else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
     } finally {

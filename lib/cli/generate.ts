@@ -1,8 +1,8 @@
-import type { LanguageModel, Piece, Prompt } from "../generate/index.ts";
+import type { Completion, LanguageModel, Piece, Prompt } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
-import { promptOf } from "./prompt.ts";
+import { promptBatches, promptOf } from "./prompt.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
 
 export const command = defineCommand({
@@ -10,12 +10,19 @@ export const command = defineCommand({
   positionals: { usage: "PROMPT (- reads stdin)", least: 0, most: 1 },
   options: {
     ...samplingOptions,
+    deterministic: { kind: "flag", about: "the same bits whatever prompts share the call, log-probabilities included" },
+    file: {
+      kind: "string",
+      value: "F",
+      about: "a .jsonl or .parquet file of rows with a prompt, text or ids: computed together, one result a row",
+    },
     "token-ids": { kind: "ids", value: "1,2,3", about: "the prompt as ids; needs no tokenizer" },
     "assistant-model": {
       kind: "string",
       value: "PATH",
       about: "a smaller model that guesses ahead: the same text, sooner",
     },
+    "num-assistant-tokens": { kind: "integer", value: "N", about: "most tokens that it guesses at once (8)" },
     logprobs: {
       kind: "integer",
       value: "K",
@@ -25,32 +32,46 @@ export const command = defineCommand({
     ...loadOptions,
   },
   async run({ options, positionals, out }) {
-    const prompt = await promptOf(positionals, options["token-ids"]);
+    const ids = options["token-ids"];
+    const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
+    const prompt = rows ? undefined : await promptOf(positionals, ids);
     const model = await openModel(options);
     const draft = options["assistant-model"];
     const assistantModel = draft === undefined ? undefined : await openModel({ ...options, adapter: [], model: draft });
-    const generation = { ...generateOptions(options), topLogprobs: options.logprobs, assistantModel };
+    const { deterministic, logprobs: topLogprobs, "num-assistant-tokens": numAssistantTokens } = options;
+    const generation = {
+      ...generateOptions(options),
+      ...{ deterministic, topLogprobs, assistantModel, numAssistantTokens },
+    };
     try {
-      if (out.json) {
-        const { usage, logprobs, top, ...completion } = await model.complete(prompt, generation);
-        out.object({
-          ...completion,
-          logprobs: logprobs.map(shortFloat),
-          ...(top && { top: top.map((row) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }))) }),
-          promptTokens: usage.promptTokens,
-          completionTokens: usage.completionTokens,
-          ...(usage.draftedTokens !== undefined && {
-            draftedTokens: usage.draftedTokens,
-            acceptedTokens: usage.acceptedTokens,
-          }),
-        });
-      } else await stream(model, prompt, generation, (text) => out.write(text));
+      if (rows) {
+        for await (const prompts of rows)
+          for (const completion of await model.completeAll(prompts, generation))
+            if (out.json) out.object(resultOf(completion));
+            else out.line(completion.text);
+      } else if (out.json) out.object(resultOf(await model.complete(prompt!, generation)));
+      else await stream(model, prompt!, generation, (text) => out.write(text));
     } finally {
       await assistantModel?.dispose();
       await model.dispose();
     }
   },
 });
+
+/** What --json prints of a completion. */
+function resultOf({ usage, logprobs, top, ...completion }: Completion): object {
+  return {
+    ...completion,
+    logprobs: logprobs.map(shortFloat),
+    ...(top && { top: top.map((row) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }))) }),
+    promptTokens: usage.promptTokens,
+    completionTokens: usage.completionTokens,
+    ...(usage.draftedTokens !== undefined && {
+      draftedTokens: usage.draftedTokens,
+      acceptedTokens: usage.acceptedTokens,
+    }),
+  };
+}
 
 /** Text as it comes; without a tokenizer the ids. */
 async function stream(

@@ -23,14 +23,22 @@ import { isQuantised } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
-import { dtypeNames, fileType, isQuantisedTarget, type QuantisedTarget, quantisedType } from "./quantised.ts";
+import { differencesInLlamaCpp } from "./differences.ts";
+import {
+  dtypeNames,
+  fileType,
+  isQuantisedTarget,
+  type QuantisedTarget,
+  quantisedType,
+  widerMatrices,
+} from "./quantised.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors";
   /**
    * Element type of the matrices. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
-   * vectors and position tables are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
+   * vectors, biases, position tables and the layers that choose experts are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
    * matrix that makes the logits is then wider (see quantisedType). `fp8` is for safetensors: 8-bit floats with a scale for each 128 × 128 for
    * the matrices of layers, as DeepSeek-V3's and Qwen3-FP8's folders have them, and bf16 for the rest.
    */
@@ -43,6 +51,8 @@ export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
   bytes: number;
+  /** Of a GGUF file, where there is something to say: matrices that did not get the type, what llama.cpp computes otherwise than the model. */
+  notes?: string[];
 }
 
 /**
@@ -76,6 +86,12 @@ export async function convertModel(
   }
 }
 
+/**
+ * What llama.cpp takes in f32 alone, or keeps so: position tables, biases of experts (a matrix of them a layer), and the layers
+ * that choose experts.
+ */
+const KEPT_F32 = /^transformer\.wpe\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$/;
+
 interface Planned {
   huggingFace: string;
   tensor: TensorData;
@@ -96,7 +112,7 @@ function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: Conve
         `tensor ${name}: expected a floating or quantised type, got ${stored.dtype}`,
       );
     }
-    const full = to === "gguf" && (stored.shape.length === 1 || name === "transformer.wpe.weight");
+    const full = to === "gguf" && (stored.shape.length === 1 || KEPT_F32.test(name));
     const change = weights.format === to ? ({ kind: "none" } as const) : layoutChange(name, config);
     const shape = change.kind === "transpose" ? [...stored.shape].reverse() : stored.shape;
     // gpt_oss's experts lie fused in folders, and stay so.
@@ -141,7 +157,11 @@ async function toGguf(
     metadata.set("general.quantization_version", { type: "u32", value: 2 });
   } else metadata.delete("general.quantization_version");
   const bytes = await writeGguf(output, { metadata, tensors }, options);
-  return { tensors: tensors.length, bytes };
+  const notes = [
+    ...widerMatrices(tensors, options.dtype),
+    ...differencesInLlamaCpp(config).map((what) => `llama.cpp computes otherwise: ${what}`),
+  ];
+  return { tensors: tensors.length, bytes, ...(notes.length > 0 && { notes }) };
 }
 
 /** Scalings that travel as tables of divisors: llama3's, and longrope's two. */
@@ -169,12 +189,13 @@ function ropeFactors(config: ModelConfig): TensorData[] {
 }
 
 async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<string, GgufValue>> {
-  const metadata = modelConfigToGguf(model.config);
+  const config = { ...model.config, eosTokenIds: endsOf(model) };
+  const metadata = modelConfigToGguf(config);
   metadata.set("general.name", { type: "string", value: basename(resolve(input)) });
   if (model.card) for (const [key, value] of modelCardToGguf(model.card)) metadata.set(key, value);
   const folder = model.tokenizerPath;
   if (folder === undefined) {
-    const { bosTokenId, eosTokenIds, padTokenId } = model.config;
+    const { bosTokenId, eosTokenIds, padTokenId } = config;
     const ids = { bos: bosTokenId, eos: eosTokenIds[0], eot: eosTokenIds[1], eom: eosTokenIds[2], padding: padTokenId };
     metadata.set("tokenizer.ggml.model", { type: "string", value: "no_vocab" });
     for (const [name, value] of Object.entries(ids)) {
@@ -191,8 +212,15 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
     config: (await exists(configPath)) ? await readJson(configPath) : undefined,
     chatTemplate: (await exists(templatePath)) ? await readText(templatePath) : undefined,
   };
-  for (const [key, value] of tokenizerToGguf(files, model.config)) metadata.set(key, value);
+  for (const [key, value] of tokenizerToGguf(files, config)) metadata.set(key, value);
   return metadata;
+}
+
+/** What ends a text: generation_config.json knows more, and is what transformers goes by; config.json's come first. */
+function endsOf({ config, generation }: ModelFiles): number[] {
+  const ends = generation.eosTokenIds ?? config.eosTokenIds;
+  const first = config.eosTokenIds.filter((id) => ends.includes(id));
+  return [...new Set([...first, ...ends])];
 }
 
 /** Twice the largest known tokenizer.json. */

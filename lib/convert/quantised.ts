@@ -33,6 +33,21 @@ export function quantisedType(
   return smaller && fits(smaller) ? smaller : "f16";
 }
 
+/** That rows did not fit the blocks of the type that was asked for, in words; nothing where all did. */
+export function widerMatrices(tensors: readonly TensorData[], wanted: unknown): string[] {
+  if (!isQuantisedTarget(wanted)) return [];
+  const { elements } = pieceOf(wanted);
+  const wider = tensors.filter(
+    ({ shape, dtype }) => shape.length > 1 && dtype !== "f32" && shape.at(-1)! % elements !== 0,
+  );
+  if (wider.length === 0) return [];
+  const listed = (values: readonly (string | number)[]) => [...new Set(values)].sort().join(", ");
+  const [types, widths] = [listed(wider.map(({ dtype }) => dtype)), listed(wider.map(({ shape }) => shape.at(-1)!))];
+  return [
+    `matrices in ${types} instead of ${wanted}: ${wider.length}, whose rows of ${widths} are no whole blocks of ${elements}`,
+  ];
+}
+
 /** llama.cpp's numbers (`llama_ftype`) for files that are mostly of one type. */
 const FILE_TYPES: Partial<Record<NumberDtype, number>> = {
   f32: 0,

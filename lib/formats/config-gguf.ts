@@ -6,7 +6,8 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import { familyOfArchitecture, GGUF_ARCHITECTURES, pairsNeighbours } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { parseJson } from "./io.ts";
-import { ropeAttentionFactor, ropeScalingFromFactors } from "./rope-scaling.ts";
+import { lacks } from "./missing-features.ts";
+import { ropeAttentionFactor, ropeScalingFromFactors, type YarnScaling, yarnAttentionFactor } from "./rope-scaling.ts";
 import type { WeightSource } from "./weights.ts";
 
 /** The configuration of an open GGUF file. Errors: INVALID_FILE, UNSUPPORTED (architecture, feature). */
@@ -17,7 +18,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const arch = meta.requireString("general.architecture");
   const family = familyOfArchitecture(arch);
   if (family === undefined) {
-    throw unsupported(`general.architecture ${describe(arch)} is not known (known: ${GGUF_ARCHITECTURES.join(", ")})`);
+    const known = `known: ${GGUF_ARCHITECTURES.join(", ")}${lacks((key) => meta.has(`${arch}.${key}`))}`;
+    throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
   const sparse =
@@ -64,7 +66,10 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
         windows.kind === "pattern" &&
         layers <= 1024 && { layerTypes: layerTypesOf(windows, layers) }),
       tieWordEmbeddings: !source.has("output.weight"),
-      attentionBias: modelType !== "qwen2" && modelType !== "gpt2" && source.has("blk.0.attn_q.bias"),
+      attentionBias:
+        modelType !== "qwen2" &&
+        modelType !== "gpt2" &&
+        ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: modelType !== "gpt2" && source.has("blk.0.ffn_up.bias"),
       hiddenAct: defaults.hiddenAct,
       bosTokenId: meta.number("tokenizer.ggml.bos_token_id") ?? null,
@@ -147,6 +152,8 @@ const OWN_VALUES = [
   "queryPreAttnScalar",
   "attnLogitSoftcapping",
   "finalLogitSoftcapping",
+  "hiddenAct",
+  "eosTokenIds",
 ];
 
 function ownValues(meta: GgufMetadata, path: string): Record<string, unknown> {
@@ -218,12 +225,26 @@ function readScaling(
         ropeType: "yarn",
         factor: tidy(factor),
         ...(original !== undefined && { originalMaxPositionEmbeddings: original }),
+        ...yarnValues(meta, `${arch}.rope.scaling`, factor),
         // Its own definition, which llama.cpp's files do not repeat.
         ...(arch === "gpt-oss" && { truncate: false }),
       };
     default:
       throw unsupported(`${arch}.rope.scaling.type ${describe(type)} is not provided`);
   }
+}
+
+/** Where YaRN's ramp lies and what cosine and sine are multiplied by, as far as a file says more than its factor. */
+function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<string, number> {
+  const real = (key: string) => meta.number(`${prefix}.${key}`);
+  const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
+  const usual: YarnScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: tidy(log) }) };
+  return {
+    ...(fast !== undefined && { betaFast: tidy(fast) }),
+    ...(slow !== undefined && { betaSlow: tidy(slow) }),
+    ...(log && { mscale: 1, mscaleAllDim: tidy(log) }),
+    ...(times !== undefined && times !== 1 && { attentionFactor: tidy(times * yarnAttentionFactor(usual)) }),
+  };
 }
 
 /** A table of `count` divisors of frequencies. */
@@ -263,6 +284,9 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   u32("feed_forward_length", config.intermediateSize);
   u32("attention.head_count", config.numAttentionHeads);
   u32("vocab_size", config.vocabSize);
+  const own = config as Record<string, unknown>;
+  const kept = Object.fromEntries(OWN_VALUES.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  if (saysMore(config)) text("heddle.config", JSON.stringify(kept));
   if (modelType === "gpt2") {
     f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
     return meta;
@@ -275,7 +299,6 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   f32("rope.freq_base", config.ropeTheta);
   if (config.slidingWindow !== null) u32("attention.sliding_window", config.slidingWindow);
   if (arch === "llama" && modelType !== "llama") text("heddle.model_type", modelType);
-  const own = config as Record<string, unknown>;
   if (config.numExperts !== undefined) {
     u32("expert_count", config.numExperts);
     u32("expert_used_count", config.numExpertsPerTok ?? 1);
@@ -284,9 +307,6 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   for (const [key, name] of Object.entries(FAMILY_KEYS)) {
     if (typeof own[name] === "number") f32(key, own[name]);
   }
-  const kept = Object.fromEntries(OWN_VALUES.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
-  if (FAMILY_FORMATS[modelType].keys || FAMILY_FORMATS[modelType].windows.kind === "pattern")
-    text("heddle.config", JSON.stringify(kept));
   if (ropeScaling === null) return meta;
 
   // llama3 scaling travels as the tensor rope_freqs.weight, longrope's factors as two; these are the kinds GGUF names.
@@ -299,11 +319,26 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
     u32("rope.scaling.original_context_length", original);
   }
   if (ropeScaling.ropeType === "longrope") f32("rope.scaling.attn_factor", ropeAttentionFactor(config));
+  if (ropeScaling.ropeType === "yarn") {
+    const { factor, betaFast, betaSlow } = ropeScaling;
+    // llama.cpp multiplies what follows from the factor by this.
+    const times = yarnAttentionFactor(ropeScaling) / yarnAttentionFactor({ ropeType: "yarn", factor });
+    if (times !== 1) f32("rope.scaling.attn_factor", times);
+    if (betaFast !== undefined) f32("rope.scaling.yarn_beta_fast", betaFast);
+    if (betaSlow !== undefined) f32("rope.scaling.yarn_beta_slow", betaSlow);
+  }
   if (ropeScaling.ropeType === "dynamic") {
     throw new HeddleError("UNSUPPORTED", "rope_scaling: dynamic cannot be written to GGUF");
   }
   text("heddle.rope_scaling", JSON.stringify(ropeScaling));
   return meta;
+}
+
+/** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
+function saysMore({ modelType, slidingWindow, hiddenAct, eosTokenIds }: ModelConfig): boolean {
+  const { keys, windows, defaults } = FAMILY_FORMATS[modelType];
+  const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
+  return keys !== undefined || !usual || eosTokenIds.length > 3;
 }
 
 /** Numbers that a family's files carry, where the configuration has them. */

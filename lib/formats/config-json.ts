@@ -86,6 +86,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   readTokens(raw, config);
   if (modelType !== "gpt2" && modelType !== "bert") {
     readRope(raw, modelType, config, where, unsupported);
+    checkLayerTypes(raw.layer_types, unsupported);
     readWindow(raw, modelType, config);
   }
   Object.assign(config, headsFromJson(raw, where));
@@ -164,7 +165,7 @@ function readRope(
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
   const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
   if (partial !== 1) config.partialRotaryFactor = partial;
-  const scaling = ropeScalingFromJson(given);
+  const scaling = ropeScalingFromJson(given, where);
   // Phi-3 states the first training's context beside the scaling.
   const original = raw.original_max_position_embeddings;
   if (scaling && (scaling.ropeType === "longrope" || scaling.ropeType === "yarn") && typeof original === "number")
@@ -181,6 +182,14 @@ function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: s
     throw unsupported(`rope_parameters: scaling of sliding_attention's own (${describe(rope_type)}) is not provided`);
   }
   return rope_theta;
+}
+
+/** Kinds of layers that are not attention, or see otherwise than to a window: also where the family's windows are off. */
+function checkLayerTypes(given: unknown, unsupported: (m: string) => HeddleError): void {
+  if (!Array.isArray(given)) return;
+  const other = given.find((kind) => typeof kind === "string" && !/^(full|sliding)_attention$/.test(kind));
+  if (other !== undefined)
+    throw unsupported(`layer_types: ${describe(other)} is not provided (known: full_attention, sliding_attention)`);
 }
 
 function readWindow(raw: Json, type: ModelType, config: Json): void {
@@ -299,11 +308,12 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
 function windowToJson(config: ModelConfig): Json {
   const { slidingWindow, layerTypes } = config;
   const rule = FAMILY_FORMATS[config.modelType].windows;
+  const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
   switch (rule.kind) {
     case "none":
       return {};
     case "all":
-      return { sliding_window: slidingWindow };
+      return { sliding_window: slidingWindow, ...(mixed && { layer_types: layerTypes }) };
     case "global":
       return { local_attention: slidingWindow, layer_types: layerTypes, ...globalEvery(config) };
     case "pattern":

@@ -2,31 +2,13 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { snakeToCamel } from "./config-json.ts";
-import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
+import { FAMILY_FORMATS, layerTypesOf, MODEL_TYPES, type ModelType } from "./families.ts";
+import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 
-export const MODEL_TYPES = [
-  "llama",
-  "mistral",
-  "qwen2",
-  "qwen3",
-  "qwen3_moe",
-  "gemma",
-  "gemma2",
-  "gemma3_text",
-  "granite",
-  "olmo2",
-  "phi3",
-  "smollm3",
-  "gpt_oss",
-  "bert",
-  "modernbert",
-  "gpt2",
-] as const;
-/** Which family a model is of, as `model_type` says it in config.json. @useDeclaredType */
-export type ModelType = (typeof MODEL_TYPES)[number];
+export { MODEL_TYPES, type ModelType };
 
 const whole = (least: number, most: number) =>
   z.custom<number>(
@@ -180,8 +162,11 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!MODEL_TYPES.includes(modelType as ModelType)) {
     if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
-    const part = Object.hasOwn(raw, "text_config") ? "; models of text and images are not provided" : "";
-    const known = `known: ${MODEL_TYPES.join(", ")}${part}`;
+    // Of models of several kinds of input, the part for text tells what that needs.
+    const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
+    const values = parts.flatMap((part) => Object.entries(part));
+    const needs = new Set(values.flatMap(([key, value]) => (value === null || value === false ? [] : [key])));
+    const known = `known: ${MODEL_TYPES.join(", ")}${lacks((key) => needs.has(key))}`;
     throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
   const given = fromJson ? snakeToCamel(raw, modelType as ModelType, where) : { ...raw };

@@ -1,5 +1,26 @@
 // What distinguishes a model family in files: transformers' class and defaults, its own keys of config.json, its windows.
-import type { ModelConfig, ModelType } from "./config.ts";
+import type { ModelConfig } from "./config.ts";
+
+export const MODEL_TYPES = [
+  "llama",
+  "mistral",
+  "qwen2",
+  "qwen3",
+  "qwen3_moe",
+  "gemma",
+  "gemma2",
+  "gemma3_text",
+  "granite",
+  "olmo2",
+  "phi3",
+  "smollm3",
+  "gpt_oss",
+  "bert",
+  "modernbert",
+  "gpt2",
+] as const;
+/** Which family a model is of, as `model_type` says it in config.json. @useDeclaredType */
+export type ModelType = (typeof MODEL_TYPES)[number];
 
 /** Which layers slide where `layer_types` does not say. */
 export type WindowRule =

@@ -42,13 +42,22 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
     throw ioError(error, path, "opened");
   }
   const folder = isFolder ? path : dirname(path);
-  const weights = await openWeights(path);
+  const weights = await openWeights(path).catch((error) => explained(error, folder));
   try {
     return weights.format === "gguf" ? fromGguf(weights, path) : await fromFolder(weights, folder);
   } catch (error) {
     weights.close();
     throw error;
   }
+}
+
+/** Of a folder without weights that can be read: that its model is unknown says more. */
+async function explained(error: unknown, folder: string): Promise<never> {
+  if (error instanceof HeddleError && ["NOT_FOUND", "UNSUPPORTED"].includes(error.code))
+    await readModelConfig(folder).catch((other) => {
+      if (other instanceof HeddleError && other.code === "UNSUPPORTED") throw other;
+    });
+  throw error;
 }
 
 /** Reads and normalises `config.json` of a folder. Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED. */

@@ -50,6 +50,7 @@ export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
   z.object({ ropeType: z.literal("factors"), factors }),
 ]);
 export type RopeScaling = z.infer<typeof ropeScalingSchema>;
+export type YarnScaling = Extract<RopeScaling, { ropeType: "yarn" }>;
 export type Llama3RopeScaling = Extract<RopeScaling, { ropeType: "llama3" }>;
 
 const SNAKE: Readonly<Record<string, string>> = {
@@ -65,8 +66,11 @@ const SNAKE: Readonly<Record<string, string>> = {
   long_factor: "longFactor",
 };
 
-/** `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default". */
-export function ropeScalingFromJson(value: Record<string, unknown>): Record<string, unknown> | null {
+/**
+ * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
+ * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
+ */
+export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
   const result: Record<string, unknown> = {};
   for (const [key, entry] of Object.entries(value)) {
     if (entry !== null && entry !== undefined) result[SNAKE[key] ?? key] = entry;
@@ -75,8 +79,11 @@ export function ropeScalingFromJson(value: Record<string, unknown>): Record<stri
   if (type === "default") return null;
   if (type === "su") type = "longrope"; // its name in the first Phi-3 files
   delete result.type;
-  if (typeof type === "string" && !ropeScalingSchema.options.some((o) => o.shape.ropeType.value === type)) {
-    throw new HeddleError("UNSUPPORTED", `rope_scaling: type ${JSON.stringify(type.slice(0, 60))} is not known`);
+  const known = ropeScalingSchema.options.map((o) => o.shape.ropeType.value).filter((name) => name !== "factors");
+  if (typeof type === "string" && !known.some((name) => name === type)) {
+    const got = JSON.stringify(type.slice(0, 60));
+    const message = `rope_scaling: type ${got} is not known (known: default, ${known.join(", ")})`;
+    throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
   return { ...result, ropeType: type };
 }
@@ -137,16 +144,18 @@ export function ropeScalingFromFactors(factors: Float32Array, headDim: number, t
  * sets it) and LongRoPE's (Ding et al. 2024); 1 for the other kinds.
  */
 export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbeddings: most }: ModelConfig): number {
-  if (scaling?.ropeType === "yarn") {
-    const { factor, attentionFactor, mscale, mscaleAllDim } = scaling;
-    const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
-    if (attentionFactor !== undefined) return attentionFactor;
-    return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
-  }
+  if (scaling?.ropeType === "yarn") return yarnAttentionFactor(scaling);
   if (scaling?.ropeType === "longrope") {
     const original = scaling.originalMaxPositionEmbeddings ?? most;
     const factor = scaling.factor ?? most / original;
     return scaling.attentionFactor ?? (factor <= 1 ? 1 : Math.sqrt(1 + Math.log(factor) / Math.log(original)));
   }
   return 1;
+}
+
+/** The same of a scaling by itself. */
+export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnScaling): number {
+  const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+  if (attentionFactor !== undefined) return attentionFactor;
+  return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);
 }

@@ -1,4 +1,4 @@
-// A stored tensor as a stream of chunks in another element type and the other format's layout, a few MB at a time.
+// A stored tensor as a stream of chunks in another element type and the other format's layout, a MB at a time.
 import { HeddleError } from "../errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
 import { castBytes } from "./cast.ts";
@@ -6,7 +6,8 @@ import { isNumberDtype, type NumberDtype, pieceOf, type WeightDtype } from "./dt
 import { halfSplitRow, type LayoutChange, neighbourRow } from "./gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
-const CHUNK_BYTES = 4 << 20;
+/** A chunk is converted in one go: a slow type's (q4_k: 40 ns a number) must not keep the event loop for long. */
+const CHUNK_BYTES = 1 << 20;
 
 export interface StreamOptions {
   dtype: NumberDtype;
@@ -26,15 +27,20 @@ export async function* streamTensor(
   { dtype, change, to, finite = false }: StreamOptions,
 ): AsyncGenerator<Uint8Array> {
   const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
-  for (const chunk of rearranged(tensor, change, to, dtype)) {
-    // Blocks cannot be transposed: those come as f32.
-    const from = change.kind === "transpose" && isQuantised(tensor.dtype) ? "f32" : tensor.dtype;
+  // Blocks cannot be transposed: those come as f32.
+  const from = change.kind === "transpose" && isQuantised(tensor.dtype) ? "f32" : tensor.dtype;
+  for (const chunk of inPieces(rearranged(tensor, change, to, dtype), chunkBytes(from, dtype))) {
     const out = cast(tensor.name, chunk, from, dtype, addend);
     // Blocks say it by the numbers that they stand for.
     if (finite) needFinite(tensor.name, isQuantised(from) ? out : chunk, isQuantised(from) ? dtype : from);
     yield out;
     await new Promise<void>((resolve) => setImmediate(resolve)); // the event loop breathes between chunks
   }
+}
+
+function* inPieces(chunks: Iterable<Uint8Array>, most: number): Generator<Uint8Array> {
+  for (const chunk of chunks)
+    for (let at = 0; at < chunk.length; at += most) yield chunk.subarray(at, Math.min(at + most, chunk.length));
 }
 
 /** Chunks of whole rows' blocks, of the stored type and of `dtype`. */

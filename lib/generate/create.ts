@@ -15,7 +15,8 @@ export interface CreateModelOptions {
 }
 
 /**
- * A model with random weights (f32), ready to be trained.
+ * A model with random weights (f32), ready to be trained. They are drawn before it returns: 3 s for 100 million, the one thing here
+ * that keeps the event loop.
  * @param config config.json's names in camelCase; vocabSize and the special ids follow from the tokenizer where left out
  * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED
  * @example

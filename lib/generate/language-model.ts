@@ -166,10 +166,14 @@ export class LanguageModel {
     yield* this.run(this.sequences(prompt, resolved), resolved, newProgress());
   }
 
-  /** The whole continuation of one prompt. */
-  async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    if (!isPrompt(prompt))
-      throw invalidArgument("prompt", "a string or token ids (completeAll takes several prompts)", prompt);
+  /** The whole continuation of one prompt; of several, all of them, as completeAll. */
+  async complete(prompt: Prompt, options?: GenerateOptions): Promise<Completion>;
+  async complete(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Completion[]>;
+  async complete(
+    prompt: Prompt | readonly Prompt[],
+    options: GenerateOptions = {},
+  ): Promise<Completion | Completion[]> {
+    if (!isPrompt(prompt)) return this.completeAll(prompt, options);
     if ((options?.n ?? 1) !== 1) throw invalidArgument("n", "1 (completeAll returns several)", options.n);
     return (await this.completeAll([prompt], options))[0]!;
   }

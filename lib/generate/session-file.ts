@@ -2,7 +2,9 @@
 //   tokens          (n) I32
 //   cache.<i>.k, .v (key heads, rows, width) F32, BF16 or F16; with q8 rows U8, width bytes and 4 of their f32 scale.
 //                   Position p is row p, or row p mod rows where a sliding layer keeps fewer than n.
+//   digest          (32) U8, SHA-256 of state, messages, tokens and rows, in this order
 //   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), messages (JSON, of a chat)
+import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../errors.ts";
 import { writeFileAtomically } from "../formats/io.ts";
 import { openSafetensors, type SafetensorsFile } from "../formats/safetensors.ts";
@@ -15,7 +17,8 @@ import type { Model } from "../models/model.ts";
 import { type CacheState, cacheCapacity, KvCache } from "./kv-cache.ts";
 
 const FORMAT = "heddle-session";
-const VERSION = 1;
+const VERSION = 2;
+const DIGEST = { name: "digest", dtype: "u8", shape: [32] } as const;
 /** What the header of a file may hold of a conversation. */
 const MOST_MESSAGE_BYTES = 4 << 20;
 
@@ -47,20 +50,34 @@ export async function writeSession(path: string, cache: KvCache, messages?: unkn
     state: JSON.stringify(header),
     ...(said !== undefined && { messages: said }),
   };
-  const tensors: TensorData[] = [
-    { name: "tokens", dtype: "i32", shape: [ids.length], bytes: new Uint8Array(Int32Array.from(ids).buffer) },
-  ];
+  const hash = digestOf(metadata.state, said);
+  const tokens = new Uint8Array(Int32Array.from(ids).buffer);
+  hash.update(tokens);
+  const tensors: TensorData[] = [{ name: "tokens", dtype: "i32", shape: [ids.length], bytes: tokens }];
   for (const { name, dtype, shape } of rowsAt(cache.model, header, ids.length))
     tensors.push({
       name,
       dtype: dtype as TensorData["dtype"],
       shape,
-      bytes: () => store.readSlot(name, 0, ids.length),
+      bytes: () => hashed(hash, store.readSlot(name, 0, ids.length)),
     });
+  // Written last: no type is narrower.
+  tensors.push({ ...DIGEST, bytes: () => hash.digest() });
   await writeFileAtomically(path, (sink) => writeSafetensorsTo(sink, tensors, { metadata }));
 }
 
-/** Names, types and shapes of the file's tensors for a sequence of `length`. */
+function digestOf(state: string, messages: string | undefined): Hash {
+  return createHash("sha256").update(JSON.stringify([state, messages ?? null]));
+}
+
+async function* hashed(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  for await (const chunk of chunks) {
+    hash.update(chunk);
+    yield chunk;
+  }
+}
+
+/** Names, types and shapes of the file's rows for a sequence of `length`. */
 function rowsAt(
   model: Model,
   { capacity, contextLength: context, dtype }: { capacity: number; contextLength: number; dtype: CacheDType },
@@ -99,11 +116,17 @@ export async function readSession(path: string, model: Model, contextLength: num
       );
     const ids = readTokens(file, header, model.config.vocabSize, invalid);
     checkTensors(file, rowsAt(model, header, ids.length), invalid);
+    const bytesOf = (name: string, at = 0, bytes = file.entries.get(name)!.bytes) =>
+      new Uint8Array(file.file.bytes(file.entries.get(name)!.offset + at, bytes));
+    const hash = digestOf(state!, messages).update(bytesOf("tokens"));
     const cache = await KvCache.restore(model, { ...header, ids }, header.capacity, async (store) => {
-      for (const name of store.tensors.keys()) {
-        const { offset } = file.entries.get(name)!;
-        await store.writeSlot(name, 0, ids.length, (at, bytes) => new Uint8Array(file.file.bytes(offset + at, bytes)));
-      }
+      for (const name of store.tensors.keys())
+        await store.writeSlot(name, 0, ids.length, (at, bytes) => {
+          const rows = bytesOf(name, at, bytes);
+          hash.update(rows);
+          return rows;
+        });
+      if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
     });
     return { cache, ...(messages !== undefined && { messages: parseJson(messages, "messages", invalid) }) };
   } finally {
@@ -169,9 +192,10 @@ function checkTensors(
   expected: readonly { name: string; dtype: DType; shape: number[] }[],
   invalid: Invalid,
 ): void {
-  const names = new Set(["tokens", ...expected.map(({ name }) => name)]);
+  const all = [...expected, { ...DIGEST, shape: [...DIGEST.shape] }];
+  const names = new Set(["tokens", ...all.map(({ name }) => name)]);
   for (const name of file.entries.keys()) if (!names.has(name)) throw invalid(`${name}: expected no such tensor`);
-  for (const { name, dtype, shape } of expected) {
+  for (const { name, dtype, shape } of all) {
     const entry = file.entries.get(name);
     const want = `${dtype} (${shape.join(", ")})`;
     if (!entry) throw invalid(`${name}: expected ${want}, got none`);

@@ -3,6 +3,8 @@ import { castBytes } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
+import { collect } from "../formats/tensor-data.ts";
+import { streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import {
   type Device,
@@ -125,7 +127,7 @@ async function place(
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
-  const wanted = wantedType(t.dtype, t.shape, dtype);
+  const wanted = wantedType(t.dtype, isMatrix(name, t.shape), dtype);
   const order = source.rowOrder?.(name);
   if (order && wanted === t.dtype) return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, order);
   const rewritten = await source.rewritten?.(name);
@@ -136,15 +138,28 @@ async function place(
     t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0
   )
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  const bytes = rewritten ?? (t.made ? joined(t.made(), t.bytes) : new Uint8Array(t.file.bytes(t.offset, t.bytes)));
-  if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, bytes);
-  const data = wanted === t.dtype ? bytes : toFloating(bytes, t.dtype, wanted, t.name, spec);
+  if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, rewritten ?? wholeBytes(t));
+  const data =
+    rewritten || (isQuantised(t.dtype) && spec.transposed)
+      ? toFloating(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec)
+      : await collect({
+          name,
+          dtype: wanted,
+          shape: t.shape,
+          bytes: streamTensor(t, { dtype: wanted, ...AS_IT_LIES }),
+        });
   const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
   const array =
     wanted === "f32"
       ? new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
       : new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
   return Tensor.from(device, wanted, spec.shape, array);
+}
+
+const AS_IT_LIES = { change: { kind: "none" }, to: "safetensors" } as const;
+
+function wholeBytes(t: StoredTensor): Uint8Array {
+  return t.made ? joined(t.made(), t.bytes) : new Uint8Array(t.file.bytes(t.offset, t.bytes));
 }
 
 function joined(parts: Iterable<Uint8Array>, bytes: number): Uint8Array {
@@ -157,14 +172,20 @@ function joined(parts: Iterable<Uint8Array>, bytes: number): Uint8Array {
   return out;
 }
 
+/** Biases of experts are as many vectors. */
+function isMatrix(name: string, shape: readonly number[]): boolean {
+  return shape.length >= 2 && !name.endsWith(".bias");
+}
+
 /** Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. */
-function wantedType(stored: NumberDtype, shape: readonly number[], dtype: FloatDType | "auto"): NumberDtype {
-  if (shape.length >= 2) return dtype === "auto" ? stored : dtype;
+function wantedType(stored: NumberDtype, matrix: boolean, dtype: FloatDType | "auto"): NumberDtype {
+  if (matrix) return dtype === "auto" ? stored : dtype;
   if (isQuantised(stored)) return "f32";
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
 }
 
 function toFloating(bytes: Uint8Array, from: NumberDtype, to: FloatDType, name: string, spec: WeightSpec): Uint8Array {
+  if (from === to) return bytes;
   if (!isQuantised(from) || !spec.transposed) return castBytes(bytes, from, to, name);
   const wide = castBytes(bytes, from, "f32", name);
   const turned = asFloating(new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4), spec);

@@ -247,7 +247,8 @@ NEW_DIALECT = base("gemma3_text", num_hidden_layers=3, head_dim=12, tie_word_emb
                        "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 50000.0},
                        "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}})
 del NEW_DIALECT["rope_theta"]
-YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
+# Contexts long enough that the ramp's ends lie among the pairs, at no whole number.
+YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 1024}
 CONFIGS = {
     "gemma2": base("gemma2", num_hidden_layers=3, head_dim=10, query_pre_attn_scalar=24, sliding_window=5,
                    attn_logit_softcapping=3.0, final_logit_softcapping=4.0, tie_word_embeddings=True,
@@ -276,7 +277,7 @@ CONFIGS = {
     "gpt_oss": base("gpt_oss", head_dim=16, num_local_experts=5, num_experts_per_tok=2, intermediate_size=24,
                     attention_bias=True, sliding_window=5, rope_theta=150000.0, swiglu_limit=0.4, rope_scaling={
                         "rope_type": "yarn", "factor": 4.0, "beta_fast": 8.0, "beta_slow": 1.0, "truncate": False,
-                        "original_max_position_embeddings": 16}),
+                        "original_max_position_embeddings": 1024}),
     "gpt_oss in MXFP4": base("gpt_oss", head_dim=16, num_local_experts=3, num_experts_per_tok=2, intermediate_size=64,
                              attention_bias=True, sliding_window=5, rope_theta=150000.0,
                              quantization_config={"quant_method": "mxfp4"}),
@@ -285,7 +286,8 @@ CONFIGS = {
                                        rope_scaling={"rope_type": "dynamic", "factor": 4.0}),
     "llama with yarn": base("llama", head_dim=16, rope_scaling=YARN),
     "qwen3 with yarn, untruncated": base("qwen3", head_dim=16, rope_scaling={
-        **YARN, "truncate": False, "beta_fast": 8.0, "beta_slow": 2.0, "mscale": 0.7, "mscale_all_dim": 0.4}),
+        **YARN, "truncate": False, "mscale": 0.7, "mscale_all_dim": 0.4}),
+    "llama with yarn, its ramp": base("llama", head_dim=16, rope_scaling={**YARN, "beta_fast": 8.0, "beta_slow": 2.0}),
 }
 PROMPT = [7, 0, 23, 60, 5, 5, 41, 12, 33]
 NEW = 24

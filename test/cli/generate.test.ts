@@ -50,6 +50,24 @@ describe("generate", () => {
     expect((await heddle(args)).stdout.trim()).toBe(result!.tokens.join(" "));
   });
 
+  test("--file: rows computed together, in order; --deterministic: each as alone", async () => {
+    const rows = [{ prompt: "The cat" }, { prompt: [5, 6, 7] }, { prompt: "The dog saw the sea and" }];
+    await writeFile(join(folder, "prompts.jsonl"), rows.map((row) => `${JSON.stringify(row)}\n`).join(""));
+    const args = ["--model", model, "--max-tokens", "5", "--seed", "4", "--ignore-eos", "--deterministic"];
+    const all = await json(["generate", "--file", "prompts.jsonl", ...args]);
+    expect(all).toHaveLength(3);
+    const [alone] = await json(["generate", "The dog saw the sea and", ...args]);
+    const { timings: _, ...expected } = alone!;
+    expect(all[2]).toMatchObject(expected);
+    const text = await heddle(["generate", "--file", "prompts.jsonl", ...args]);
+    expect(text.stdout).toBe(all.map((row) => `${row.text}\n`).join(""));
+    expect(await refused(["generate", "x", "--file", "prompts.jsonl", "--model", model])).toContain("got both");
+    await writeFile(join(folder, "prompts.jsonl"), '{"prompt":""}\n');
+    expect(await refused(["generate", "--file", "prompts.jsonl", "--model", model])).toContain(
+      "prompts.jsonl:1: prompt: expected a text or an array of token ids",
+    );
+  });
+
   test("a seed repeats, options reach the sampler", async () => {
     const args = ["generate", "--model", bare, "--token-ids", "5", "--max-tokens", "9", "--ignore-eos"];
     const tokens = async (...more: string[]) => (await json([...args, ...more]))[0]!.tokens;

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/errors.ts";
 import { MODEL_TYPES, parseModelConfig } from "../../lib/formats/config.ts";
-import { readModelConfig } from "../../lib/formats/model-files.ts";
+import { openModelFiles, readModelConfig } from "../../lib/formats/model-files.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 
 /** A config.json that holds what must be there. */
@@ -85,12 +85,31 @@ describe("what is refused", () => {
     [
       "a family of text and images",
       { model_type: "gemma3", text_config: { ...llama, model_type: "gemma3_text" }, vision_config: {} },
-      /model_type "gemma3" is not known \(known: .*; models of text and images are not provided\)/,
+      /model_type "gemma3" is not known \(known: .*; heddle lacks pictures \(vision_config\)\)/,
+    ],
+    [
+      "a family of other layers",
+      { ...llama, model_type: "jamba", mamba_d_state: 16, num_experts: 16, alibi: false },
+      /heddle lacks state-space layers \(mamba_d_state\), its routing of experts \(num_experts\)\)$/,
+    ],
+    [
+      "a family of other attention, within one of text and images",
+      { model_type: "kimi_vl", text_config: { ...llama, kv_lora_rank: 512 }, vision_config: {} },
+      /heddle lacks latent attention \(kv_lora_rank\), pictures \(vision_config\)\)$/,
+    ],
+    [
+      "layers of another kind",
+      { ...llama, layer_types: ["linear_attention", "full_attention"] },
+      /"linear_attention" is not/,
     ],
     ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
     ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
-    ["a scaling", { ...llama, rope_scaling: { rope_type: "ntk" } }, /rope_scaling: type "ntk" is not known/],
+    [
+      "a scaling",
+      { ...llama, rope_scaling: { rope_type: "ntk" } },
+      /config.json: rope_scaling: type "ntk" is not known \(known: default, linear, .*longrope\)/,
+    ],
     [
       "a scaling of sliding layers alone",
       {
@@ -110,6 +129,14 @@ describe("what is refused", () => {
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
+  });
+
+  test("a folder of an unknown model whose weights are not there either", async () => {
+    const folder = temporaryFolder();
+    writeFileSync(join(folder, "config.json"), JSON.stringify({ ...llama, model_type: "mamba", state_size: 16 }));
+    await expectError(() => openModelFiles(folder), "UNSUPPORTED", /"mamba" is not known .*state-space layers/);
+    writeFileSync(join(folder, "config.json"), JSON.stringify(llama));
+    await expectError(() => openModelFiles(folder), "NOT_FOUND", /expected model.safetensors/);
   });
 
   test("files: missing, not JSON, too deep, too large", async () => {

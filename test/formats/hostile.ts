@@ -20,6 +20,7 @@ import { VoteFile } from "../../lib/rank/vote-file.ts";
 import { renderTemplate } from "../../lib/tokenizer/chat-render.ts";
 import { chatMlTemplate, plainTemplate, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { familyGoldens, writeFamily } from "../golden/families.ts";
 import { processorTime, temporaryFolder } from "./helpers.ts";
 import { broken, brokenJson } from "./mutate.ts";
 
@@ -180,6 +181,25 @@ export function hostileFiles(runs: number, seed?: number): void {
       }
     }
   });
+
+  test.each(["gpt_oss in MXFP4", "qwen3_moe", "phi3 with longrope"])(
+    "a folder of %s, broken anywhere",
+    async (name) => {
+      const folder = await writeFamily(familyGoldens.find((golden) => golden.name === name)!, temporaryFolder());
+      await use(folder);
+      const path = join(folder, "model.safetensors");
+      const whole = readFileSync(path);
+      const header = Number(whole.readBigUInt64LE(0));
+      const fields = [0, ...Array.from({ length: 300 }, (_, i) => 8 + Math.floor((i * header) / 300))];
+      await fc.assert(
+        fc.asyncProperty(broken(whole, fields), async (bytes) => {
+          writeFileSync(path, bytes);
+          await survives(() => use(folder), COMPUTED);
+        }),
+        parameters(0.5),
+      );
+    },
+  );
 
   test("a model's safetensors, broken anywhere", async () => {
     const folder = await modelFolder();

@@ -82,6 +82,8 @@ describe("the loop", () => {
   test("more sequences than slots, of different lengths", async () => {
     const prompts = Array.from({ length: 40 }, (_, i) => [i, i + 1]);
     const results = await model.completeAll(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
+    const same = await model.complete(prompts, { maxTokens: 5, temperature: 0, stop: [17, 200] });
+    expect(same.map((c) => c.tokens)).toEqual(results.map((c) => c.tokens));
     expect(results).toHaveLength(40);
     for (const i of [0, 31, 32, 39])
       expect(results[i]!.tokens).toEqual(

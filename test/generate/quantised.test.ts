@@ -71,9 +71,27 @@ describe.each(quantisedTypes)("%s", (dtype) => {
   });
 });
 
-describe.each(["llama", "mistral", "qwen2", "qwen3", "gemma", "gpt2"])("%s", (modelType) => {
+const experts = { numExperts: 4, numExpertsPerTok: 2, moeIntermediateSize: 256 };
+const sandwich = { headDim: 64, slidingWindow: 6 };
+const families: Record<string, object> = {
+  ...{
+    llama: {},
+    mistral: {},
+    qwen2: {},
+    qwen3: {},
+    gemma: {},
+    granite: {},
+    olmo2: {},
+    phi3: {},
+    smollm3: {},
+    gpt2: {},
+  },
+  ...{ gemma2: sandwich, gemma3_text: sandwich, qwen3_moe: experts, gpt_oss: experts },
+};
+
+describe.each(Object.keys(families))("%s", (modelType) => {
   test("converted to q8_0 and back to numbers", async () => {
-    const folder = await folderOf(modelType);
+    const folder = await folderOf(modelType, families[modelType]);
     const [quantised, back] = [join(temporaryFolder(), "q.gguf"), join(temporaryFolder(), "back")];
     await convertModel(folder, quantised, { dtype: "q8_0" });
     await convertModel(quantised, back);

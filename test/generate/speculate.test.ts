@@ -1,6 +1,7 @@
+import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Completion, GenerateOptions } from "../../lib/generate/index.ts";
+import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
 import { lookUp } from "../../lib/generate/speculate.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
@@ -82,6 +83,45 @@ describe.each([
     }
   });
 });
+
+test.each(["f32", "q8"] as const)(
+  "a trained model, %s caches: many prompts, with stops and end tokens",
+  async (cacheDtype) => {
+    const path = fileURLToPath(new URL("../../models/default", import.meta.url));
+    await using model = await LanguageModel.load(path, { cacheDtype });
+    const starts = [
+      "Once upon a time",
+      "The capital of France is",
+      "Tom had a dog. Tom had a",
+      "What is the capital of",
+    ];
+    const draw = generator(17);
+    let [drafted, accepted, ended] = [0, 0, 0];
+    for (let i = 0; i < 60; i++) {
+      const prompt = `${starts[i % 4]} ${"the little cat and the dog ".repeat(Math.floor(draw() * 6))}`;
+      const options = {
+        maxTokens: 5 + Math.floor(draw() * 40),
+        temperature: 0,
+        stop: [[".", "the"], [" a"], ["cat and"], []][Math.floor(draw() * 4)]!,
+      };
+      const plain = await model.complete(prompt, options);
+      if (plain.finishReason === "stop") ended++;
+      for (const speculation of [
+        { promptLookupNumTokens: 1 + Math.floor(draw() * 15) },
+        { assistantModel: model, numAssistantTokens: 1 + Math.floor(draw() * 15) },
+      ]) {
+        const got = await model.complete(prompt, { ...options, ...speculation });
+        expect([got.text, bits(got)], prompt).toEqual([plain.text, bits(plain)]);
+        drafted += got.usage.draftedTokens!;
+        accepted += got.usage.acceptedTokens!;
+      }
+    }
+    // Drafts came true and failed, and texts ended in the middle of some.
+    expect(ended).toBeGreaterThan(20);
+    expect(accepted).toBeGreaterThan(100);
+    expect(drafted).toBeGreaterThan(accepted);
+  },
+);
 
 test("usage says how many drafted tokens came true", async () => {
   await using model = tinyModel({}, { maxPositionEmbeddings: 512 });

@@ -1,0 +1,48 @@
+// What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
+import type { ModelConfig } from "../formats/config.ts";
+import { FAMILY_FORMATS, layerTypesOf } from "../formats/families.ts";
+
+/** Architectures whose sliding windows llama.cpp computes, in the layers that it takes for granted. */
+const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
+
+/** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
+export function differencesInLlamaCpp(config: ModelConfig): string[] {
+  const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
+  const { gguf = "", windows, defaults } = FAMILY_FORMATS[modelType];
+  const found: string[] = [];
+  const differs = (is: boolean, what: string) => {
+    if (is) found.push(what);
+  };
+  if (slidingWindow !== null && layerTypes.includes("sliding_attention")) {
+    if (!WINDOWED.has(gguf)) differs(true, `sliding windows of ${gguf} files: every layer sees all that came before`);
+    else
+      differs(
+        String(layerTypes) !== String(layerTypesOf(windows, layerTypes.length)),
+        `which layers slide: those of ${gguf}'s published models`,
+      );
+  }
+  differs(config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
+  differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
+  differs(
+    modelType === "qwen3_moe" && (config.decoderSparseStep !== 1 || config.mlpOnlyLayers!.length > 0),
+    "layers without experts: the file is not opened",
+  );
+  differs(modelType === "gpt_oss" && config.swigluLimit !== defaults.swigluLimit, "swiglu_limit: 7");
+  const usual = layerTypes.map((_, i) => Number((i + 1) % 4 !== 0));
+  differs(
+    config.noRopeLayers !== undefined && String(config.noRopeLayers) !== String(usual),
+    "no_rope_layers: every fourth",
+  );
+  if (ropeScaling?.ropeType === "yarn") {
+    differs(ropeScaling.truncate === false, "yarn's truncate false: its bounds are whole dimensions");
+    const { betaFast = 32, betaSlow = 1 } = ropeScaling;
+    differs(betaFast !== 32 || betaSlow !== 1, "yarn's beta_fast and beta_slow: 32 and 1 in most versions");
+  }
+  if (modelType === "gemma2" || modelType === "gemma3_text") {
+    differs(config.queryPreAttnScalar !== config.headDim, "query_pre_attn_scalar: head_dim, but for the 27B models");
+    const [attention, logits] = [config.attnLogitSoftcapping, config.finalLogitSoftcapping];
+    const capped = modelType === "gemma2" ? !attention || !logits : Boolean(attention || logits);
+    differs(capped, `soft caps: ${modelType === "gemma2" ? "50 and 30" : "none"}`);
+  }
+  return found;
+}

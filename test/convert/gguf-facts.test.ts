@@ -1,0 +1,210 @@
+// What a GGUF file says of a model beyond its matrices: that none of it is lost on the way, and what llama.cpp needs as it is.
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { castBytes } from "../../lib/formats/cast.ts";
+import type { ModelConfigInput } from "../../lib/formats/config.ts";
+import { openGguf } from "../../lib/formats/gguf.ts";
+import type { GgufValue } from "../../lib/formats/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { readModelConfig } from "../../lib/formats/model-files.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+
+const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
+
+async function folderOf(config: object): Promise<string> {
+  const folder = join(temporaryFolder(), "model");
+  await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 3, ...config });
+  await model.save(folder);
+  return folder;
+}
+
+/** The file with some metadata changed or (undefined) left out. */
+async function changed(path: string, changes: Record<string, GgufValue | undefined>): Promise<string> {
+  const { file, metadata, entries } = openGguf(path);
+  const values = new Map(metadata.values);
+  for (const [key, value] of Object.entries(changes)) value ? values.set(key, value) : values.delete(key);
+  const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => ({
+    name,
+    dtype: dtype!,
+    shape,
+    bytes: new Uint8Array(file.bytes(offset, bytes)),
+  }));
+  file.close();
+  const target = join(temporaryFolder(), "changed.gguf");
+  await writeGguf(target, { metadata: values, tensors });
+  return target;
+}
+
+const last = "full_attention full_attention sliding_attention".split(" ");
+const middle = "full_attention sliding_attention full_attention".split(" ");
+
+describe("is in the file, and in the folder that is made of it", () => {
+  test.each([
+    { modelType: "qwen2", slidingWindow: 6, layerTypes: last },
+    { modelType: "qwen3", slidingWindow: 6, layerTypes: last },
+    { modelType: "qwen3_moe", slidingWindow: 6, layerTypes: middle, numExperts: 4 },
+    { modelType: "mistral", slidingWindow: 6, layerTypes: middle },
+    { modelType: "phi3", slidingWindow: 6, layerTypes: middle, attentionBias: true },
+    { modelType: "llama", hiddenAct: "gelu" },
+    { modelType: "gemma", hiddenAct: "gelu" },
+    { modelType: "gpt2", hiddenAct: "gelu", numKeyValueHeads: 4 },
+    { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },
+  ] as ModelConfigInput[])("$modelType: $slidingWindow $hiddenAct $eosTokenIds", async (config) => {
+    const folder = await folderOf(config);
+    const file = join(temporaryFolder(), "model.gguf");
+    const back = join(temporaryFolder(), "back");
+    await convertModel(folder, file);
+    await convertModel(file, back);
+    await using original = await LanguageModel.load(folder);
+    expect(original.config).toMatchObject(config);
+    const want = (await original.logits(ids)).flatMap((row) => [...row]);
+    for (const path of [file, back]) {
+      await using again = await LanguageModel.load(path);
+      expect(again.config).toMatchObject(config);
+      const got = (await again.logits(ids)).flatMap((row) => [...row]);
+      const worst = Math.max(...want.map((v, i) => Math.abs(v - got[i]!)));
+      expect(worst).toBeLessThan(1e-5 * Math.max(...want.map(Math.abs)));
+    }
+  });
+
+  test("what ends a text by generation_config.json", async () => {
+    const folder = await folderOf({ modelType: "llama", eosTokenIds: [1] });
+    writeFileSync(join(folder, "generation_config.json"), JSON.stringify({ eos_token_id: [1, 9] }));
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, file);
+    await using model = await LanguageModel.load(file);
+    expect(model.generation.eosTokenIds).toEqual([1, 9]);
+  });
+});
+
+test.each(["bf16", "q8_0", "q4_k"] as const)(
+  "%s: biases and the layers that choose experts stay f32",
+  async (dtype) => {
+    for (const modelType of ["gpt_oss", "qwen3_moe"]) {
+      const sizes = {
+        hiddenSize: 256,
+        intermediateSize: 256,
+        moeIntermediateSize: 256,
+        numExperts: 4,
+        numExpertsPerTok: 2,
+      };
+      const folder = await folderOf({ modelType, ...sizes });
+      const file = join(temporaryFolder(), "model.gguf");
+      await convertModel(folder, file, { dtype });
+      const { entries, file: opened } = openGguf(file);
+      opened.close();
+      const types = (pattern: RegExp) =>
+        new Set([...entries.values()].filter(({ name }) => pattern.test(name)).map(({ storedDtype }) => storedDtype));
+      expect(types(/\.bias$/)).toEqual(new Set(modelType === "gpt_oss" ? ["F32"] : []));
+      expect(types(/ffn_gate_inp\.weight$/)).toEqual(new Set(["F32"]));
+      expect(types(/ffn_(up|down|gate)_exps\.weight$/)).toEqual(new Set([dtype.toUpperCase()]));
+      await using model = await LanguageModel.load(file);
+      expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
+    }
+  },
+);
+
+test("quantised biases of a foreign file are read as numbers", async () => {
+  const sizes = { hiddenSize: 64, intermediateSize: 64, numExperts: 4, numExpertsPerTok: 2 };
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({ modelType: "gpt_oss", ...sizes }), path);
+  const { file, metadata, entries } = openGguf(path);
+  const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => {
+    const data = new Uint8Array(file.bytes(offset, bytes));
+    return shape.length === 2 && name.endsWith(".bias")
+      ? { name, dtype: "q8_0" as const, shape, bytes: castBytes(data, "f32", "q8_0", name) }
+      : { name, dtype: dtype!, shape, bytes: data };
+  });
+  file.close();
+  const foreign = join(temporaryFolder(), "foreign.gguf");
+  await writeGguf(foreign, { metadata: metadata.values, tensors });
+  await using model = await LanguageModel.load(foreign);
+  expect(model.model.weight("model.layers.0.mlp.experts.up_proj.bias").dtype).toBe("f32");
+  expect((await model.logits(ids, { last: true }))[0]!.every(Number.isFinite)).toBe(true);
+});
+
+describe("yarn as llama.cpp says it", () => {
+  const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 } as const;
+  test.each([
+    ["nothing more", yarn, undefined],
+    ["the ramp", { ...yarn, betaFast: 16, betaSlow: 2 }, undefined],
+    ["a temperature", { ...yarn, attentionFactor: 1.5 }, 1.5 / (0.1 * Math.log(4) + 1)],
+    ["two temperatures", { ...yarn, mscale: 1, mscaleAllDim: 0.5 }, 1 / (0.05 * Math.log(4) + 1)],
+  ])("%s", async (_name, ropeScaling, factor) => {
+    const folder = await folderOf({ ropeScaling });
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(folder, path);
+    // A foreign file has no keys of this package.
+    const file = await changed(path, { "heddle.rope_scaling": undefined });
+    const { metadata, file: opened } = openGguf(file);
+    opened.close();
+    const times = metadata.number("llama.rope.scaling.attn_factor");
+    if (factor === undefined) expect(times).toBeUndefined();
+    else expect(times).toBeCloseTo(factor, 6);
+    await using original = await LanguageModel.load(folder);
+    await using foreign = await LanguageModel.load(file);
+    const [want, got] = [await original.logits(ids, { last: true }), await foreign.logits(ids, { last: true })];
+    for (const [i, v] of want[0]!.entries()) expect(Math.abs(v - got[0]![i]!)).toBeLessThan(1e-4);
+  });
+
+  test("its logarithm's multiplier", async () => {
+    const path = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf({ ropeScaling: yarn }), path);
+    const key = "llama.rope.scaling.yarn_log_multiplier";
+    const file = await changed(path, { "heddle.rope_scaling": undefined, [key]: { type: "f32", value: 0.5 } });
+    await using model = await LanguageModel.load(file);
+    expect(model.config.ropeScaling).toEqual({ ...yarn, mscale: 1, mscaleAllDim: 0.5 });
+  });
+});
+
+test("an unknown architecture says what is missing", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({}), path);
+  const file = await changed(path, {
+    "general.architecture": { type: "string", value: "jamba" },
+    "jamba.ssm.state_size": { type: "u32", value: 16 },
+  });
+  await expectError(
+    () => LanguageModel.load(file),
+    "UNSUPPORTED",
+    /architecture "jamba" is not known \(known: llama, .*; heddle lacks state-space layers \(ssm.state_size\)\)$/,
+  );
+});
+
+test("notes say what llama.cpp computes otherwise", async () => {
+  const notes = async (config: object) => {
+    const { notes = [] } = await convertModel(await folderOf(config), join(temporaryFolder(), "model.gguf"));
+    return notes.join("; ").replace("llama.cpp computes otherwise: ", "");
+  };
+  expect(await notes({})).toBe("");
+  expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
+  expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
+  expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
+  expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: last })).toMatch(/^which layers/);
+  expect(await notes({ modelType: "gemma2", headDim: 8, queryPreAttnScalar: 12 })).toMatch(/^query_pre_attn_scalar/);
+  expect(await notes({ hiddenAct: "gelu" })).toBe("hidden_act gelu: silu");
+});
+
+test("config.json keeps which layers slide, in families where all do", async () => {
+  for (const modelType of ["mistral", "phi3"]) {
+    const folder = await folderOf({ modelType, slidingWindow: 6, layerTypes: middle });
+    expect((await readModelConfig(folder)).layerTypes).toEqual(middle);
+  }
+});
+
+test("notes say which matrices did not get the type: rows that are no whole blocks", async () => {
+  const noted = async (sizes: object, dtype: "q8_0" | "q4_k") =>
+    (await convertModel(await folderOf({ numHiddenLayers: 1, ...sizes }), join(temporaryFolder(), "m.gguf"), { dtype }))
+      .notes;
+  expect(await noted({ hiddenSize: 64, intermediateSize: 96 }, "q8_0")).toBeUndefined();
+  expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q8_0")).toEqual([
+    "matrices in f16 instead of q8_0: 1, whose rows of 80 are no whole blocks of 32",
+  ]);
+  expect(await noted({ hiddenSize: 64, intermediateSize: 80 }, "q4_k")).toEqual([
+    "matrices in f16, q5_0, q8_0 instead of q4_k: 9, whose rows of 64, 80 are no whole blocks of 256",
+  ]);
+});

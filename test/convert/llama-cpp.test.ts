@@ -1,0 +1,136 @@
+// Files that `convert` writes, read by llama.cpp: the same model there. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterAll, describe, expect, test } from "vitest";
+import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { fixtures } from "../helpers/fixtures.ts";
+import { generator } from "../ops/harness.ts";
+
+const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
+if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
+const experts = { numExperts: 6, numExpertsPerTok: 2, headDim: 64 };
+/** Left out is what llama.cpp computes otherwise: windows of llama's and phi3's files, shares that do not add up to one, yarn without whole bounds. */
+const families: Record<string, object> = {
+  llama: { attentionBias: true, mlpBias: true },
+  "llama with yarn": {
+    ropeScaling: { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 128, attentionFactor: 1.3 },
+  },
+  "llama with llama3 scaling": {
+    ropeScaling: {
+      ropeType: "llama3",
+      factor: 8,
+      lowFreqFactor: 1,
+      highFreqFactor: 4,
+      originalMaxPositionEmbeddings: 64,
+    },
+  },
+  qwen2: {},
+  qwen3: { headDim: 64, ropeScaling: { ropeType: "linear", factor: 3 } },
+  qwen3_moe: { ...experts, moeIntermediateSize: 256, normTopkProb: true },
+  gemma: { headDim: 64 },
+  gemma2: { headDim: 64, slidingWindow: 20 },
+  gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
+  granite: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
+  olmo2: {},
+  "phi3 with longrope, beyond the original context": {
+    partialRotaryFactor: 0.75,
+    ropeScaling: {
+      ropeType: "longrope",
+      shortFactor: Array.from({ length: 24 }, (_, i) => 1 + i / 40),
+      longFactor: Array.from({ length: 24 }, (_, i) => 1 + i / 5),
+      originalMaxPositionEmbeddings: 32,
+    },
+  },
+  smollm3: { numHiddenLayers: 5 },
+  gpt_oss: { ...experts, slidingWindow: 20 },
+  gpt2: { numKeyValueHeads: 4 },
+};
+
+/** A folder of random numbers; vectors (norms, biases, sinks) as well, so that none is taken for another. */
+async function folderOf(name: string): Promise<string> {
+  const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 0.1, maxPositionEmbeddings: 1024 };
+  const modelType = name.split(" ")[0];
+  const tokenizer = await tinyTokenizer();
+  await using model = tinyModel({ tokenizer }, { modelType, ...sizes, ...families[name] });
+  const random = generator(11);
+  for (const weight of model.model.weightNames) {
+    const tensor = model.model.weight(weight);
+    if (tensor.shape.length > 1 && !weight.endsWith(".bias")) continue;
+    const values = (await tensor.read()) as Float32Array;
+    await tensor.write(values.map((v) => v + 0.2 * (random() - 0.5)));
+  }
+  const folder = join(temporaryFolder(), "model");
+  await model.save(folder);
+  return folder;
+}
+
+const peers: LlamaCppPeer[] = [];
+afterAll(() => {
+  for (const peer of peers) peer.close();
+});
+async function peerOf(file: string): Promise<LlamaCppPeer> {
+  const peer = await openLlamaCpp(file, 1);
+  if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
+  peers.push(peer);
+  return peer;
+}
+
+const defaultModel = fileURLToPath(new URL("../../models/default", import.meta.url));
+const rms = (x: ArrayLike<number>) => Math.sqrt(Array.from(x).reduce((sum, v) => sum + v * v, 0) / x.length);
+const apart = (a: ArrayLike<number>, b: ArrayLike<number>) => rms(Array.from(a, (v, i) => v - b[i]!)) / rms(b);
+const prompts = [
+  [5],
+  Array.from({ length: 9 }, (_, i) => 10 + ((i * 53) % 300)),
+  Array.from({ length: 50 }, (_, i) => 10 + ((i * 37) % 300)),
+];
+
+const types = ["f32", "q8_0"] as const;
+const allTypes = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const;
+const cases = Object.keys(families).flatMap((name) =>
+  (["llama", "gpt_oss"].includes(name) ? allTypes : types).map((dtype) => ({ name, dtype })),
+);
+
+describe.skipIf(!installed)("llama.cpp's logits", () => {
+  test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf(name), file, { dtype });
+    const peer = await peerOf(file);
+    await using exact = await LanguageModel.load(file, { quantizedActivations: "f32", cacheDtype: "f32" });
+    await using rounded = await LanguageModel.load(file);
+    const last = async (model: LanguageModel, ids: number[]) => (await model.logits(ids, { last: true }))[0]!;
+    // llama.cpp chooses longrope's factors by the length that a context may get, heddle by the one that it has.
+    const asked = name.startsWith("phi3") ? prompts.slice(2) : prompts;
+    let [theirs, ours] = [0, 0];
+    for (const ids of asked) {
+      const want = await last(exact, ids);
+      theirs += apart(await peer.logits(ids), want) / asked.length;
+      ours += apart(await last(rounded, ids), want) / asked.length;
+    }
+    peer.close();
+    // Both round activations before narrow weights, each its own way. Its caches and GELU's table are in f16 (2^-11), and
+    // so are its activations before f16 weights.
+    expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : 3 * ours);
+  });
+});
+
+describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greedy text of %s", (name) => {
+  test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("%s", async (dtype) => {
+    const file = join(temporaryFolder(), "trained.gguf");
+    await convertModel(name === "default" ? defaultModel : join(fixtures!, name), file, { dtype });
+    const peer = await peerOf(file);
+    await using model = await LanguageModel.load(file);
+    const prompt = [...model.tokenizer!.encode("Once upon a time")];
+    const ids = [...prompt];
+    for (let i = 0; i < 40; i++) {
+      const logits = await peer.logits(ids);
+      ids.push(logits.indexOf(Math.max(...logits)));
+    }
+    peer.close();
+    const { tokens } = await model.complete(prompt, { maxTokens: 40, temperature: 0, ignoreEos: true });
+    expect(model.tokenizer!.decode(tokens)).toBe(model.tokenizer!.decode(ids.slice(prompt.length)));
+  });
+});

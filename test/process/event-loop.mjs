@@ -1,0 +1,61 @@
+// Run by event-loop.test.ts in a process of its own, with one thread for libuv's pool: what JavaScript's thread does and how many
+// files are read while each kind of work is under way. One JSON object on stdout: by kind of work, the longest time on a
+// processor between two turns of the event loop (milliseconds, so that a busy machine does not count), and the files read.
+import { readFileSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { convertModel, createModel, LanguageModel, pretrain, Tokenizer } from "../../dist/index.js";
+
+const folder = process.argv[2];
+/** Of this thread, the process's first. */
+const onProcessor = () => Number(readFileSync("/proc/self/schedstat", "utf8").split(" ")[0]) / 1e6;
+
+async function watch(work) {
+  let [busy, longest, reads, running] = [onProcessor(), 0, 0, true];
+  const turn = () => {
+    const now = onProcessor();
+    longest = Math.max(longest, now - busy);
+    busy = now;
+    if (running) setTimeout(turn, 1);
+  };
+  turn();
+  const reader = (async () => {
+    for (; running; reads++) {
+      await readFile("/proc/self/stat");
+      if (reads > 100) await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  })();
+  await work();
+  turn();
+  running = false;
+  await reader;
+  return { longest: Math.round(longest), reads };
+}
+
+const said = {};
+const text = readFileSync(join(folder, "text.txt"), "utf8");
+const big = join(folder, "big.txt");
+writeFileSync(big, text.repeat(20));
+let tokenizer;
+said.tokenizerTraining = await watch(async () => {
+  tokenizer = await Tokenizer.train([text.repeat(10)], { vocabSize: 4096 });
+});
+said.tokenizing = await watch(() => tokenizer.encodeAsync(text.repeat(20)));
+const sizes = { hiddenSize: 512, numHiddenLayers: 4, vocabSize: 8192, maxPositionEmbeddings: 1024 };
+const made = createModel({ modelType: "llama", ...sizes }, { tokenizer, seed: 1 });
+const saved = join(folder, "model");
+said.saving = await watch(() => made.save(saved));
+const gguf = join(folder, "model.gguf");
+said.converting = await watch(() => convertModel(saved, gguf, { dtype: "q4_k" }));
+let model;
+said.loading = await watch(async () => {
+  model = await LanguageModel.load(saved, { dtype: "bf16" });
+});
+const prompt = Array.from({ length: 700 }, (_, i) => i);
+said.generating = await watch(() => model.complete(prompt, { maxTokens: 60, temperature: 0, ignoreEos: true }));
+await model.dispose();
+const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, maxSeqLength: 256, outputDir: join(folder, "out") };
+said.training = await watch(async () => {
+  for await (const _ of pretrain(made, { data: big, ...options }));
+});
+console.log(JSON.stringify(said));

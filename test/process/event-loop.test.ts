@@ -1,0 +1,33 @@
+// Compute never keeps the event loop or libuv's pool: whatever heddle does, timers and files get their turn.
+import { spawnSync } from "node:child_process";
+import { existsSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { sentences } from "../generate/helpers.ts";
+
+const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
+
+/** Longest of a turn: a chunk of a conversion to q4_k (13 ms), doubled for slower processors, and what a garbage collection takes. */
+const MOST_MS = 100;
+
+test.skipIf(!existsSync("/proc/self/schedstat"))(
+  "no work keeps the event loop, or libuv's only thread",
+  () => {
+    const folder = temporaryFolder();
+    const text = Array.from({ length: 80 }, (_, i) => sentences.map((s) => `${s} ${i * 7919}.`).join("\n")).join("\n");
+    writeFileSync(join(folder, "text.txt"), text);
+    const env = { ...process.env, UV_THREADPOOL_SIZE: "1" };
+    const { stdout, stderr, status } = spawnSync(process.execPath, [script, folder], { env, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+    const said: Record<string, { longest: number; reads: number }> = JSON.parse(stdout.trim().split("\n").at(-1)!);
+    expect(Object.keys(said)).toHaveLength(7);
+    for (const [work, { longest, reads }] of Object.entries(said)) {
+      expect(longest, work).toBeLessThan(MOST_MS);
+      // Behind compute on the one thread of the pool, none would end before it.
+      expect(reads, work).toBeGreaterThan(10);
+    }
+  },
+  300_000,
+);
