@@ -32,7 +32,7 @@ const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
  * in two places where warpgroups take turns with dq.
  */
 const productCounts = [64, 96, 128].map((width) => ({
-  kernel: `attention_gradient_kernelINS1_4PlanILi${width}E`,
+  kernel: `attention_gradient_kernelINS0_8gradient4PlanILi${width}E`,
   wgmma: (2 * width) / 16 + 128 / 16,
   "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
   "bulk.add": 1,
