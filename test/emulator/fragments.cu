@@ -4,6 +4,7 @@
 //
 // The same program for the emulator and, compiled by nvcc, for a GPU: a misreading that this file, a wrapper and a kernel share
 // shows there alone. The tests lie in fragments/, a file a family of instructions.
+#include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"
 #include "fragments/mma.cuh"
@@ -22,6 +23,10 @@ void test_sm90() {
     return;
   }
   test_boxes(device);
+  test_bulk_writes(device);
+  test_bulk_sums(device);
+  test_bulk_sources(device);
+  test_words(device);
   test_warpgroup<false, false, 128>(device, "wgmma, both with the depth innermost");
   test_warpgroup<false, false, 256>(device, "wgmma of 256 columns");
   test_warpgroup<true, false, 128>(device, "wgmma, rows of a innermost");
