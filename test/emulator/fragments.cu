@@ -36,6 +36,12 @@ void test_sm90() {
   test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, columns of b innermost");
   test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, columns of b innermost");
   test_warpgroup<false, false, 128, true>(device, "wgmma of 128 columns, a in registers");
+  test_canonical<false, 64>(device, "wgmma's canonical layouts: 64 columns, depth innermost");
+  test_canonical<false, 96>(device, "wgmma's canonical layouts: 96 columns, depth innermost");
+  test_canonical<false, 128>(device, "wgmma's canonical layouts: 128 columns, depth innermost");
+  test_canonical<true, 64>(device, "wgmma's canonical layouts: 64 columns, columns innermost");
+  test_canonical<true, 96>(device, "wgmma's canonical layouts: 96 columns, columns innermost: half an atom");
+  test_canonical<true, 128>(device, "wgmma's canonical layouts: 128 columns, columns innermost");
   test_warpgroup_e4m3(device);
 }
 
