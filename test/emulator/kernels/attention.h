@@ -5,15 +5,34 @@
 namespace heddle {
 namespace cases {
 
-inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false, double softcap = 0, int64_t sequences = 2) {
+inline Builder attention(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, double window, bool sinks = false, double softcap = 0, int64_t sequences = 2, bool causal = true) {
   Builder b;
   const int64_t N = sequences * T;
   const int q = b.floats(type, {N, H, D}), k = b.floats(type, {N, KH, D}), v = b.floats(type, {N, KH, D});
   const int dout = b.floats(type, {N, H, D}), o = b.value(type, {N, H, D}), lse = b.value(DType::f32, {N, H});
   const int sink = sinks ? b.floats(DType::f32, {H}) : -1;
-  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+  b.node("attention", {q, k, v, -1, sink}, {o, lse}, {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
   b.node("attention_backward", {dout, q, k, v, o, lse, -1, sink}, {b.value(type, {N, H, D}), b.value(type, {N, KH, D}), b.value(type, {N, KH, D})},
-         {{"sequenceLength", static_cast<double>(T)}, {"causal", 1}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+         {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", softcap}});
+  return b;
+}
+
+// Two sequences packed with documents of all lengths, and rows of padding between and behind them, which see nothing and are seen by nobody. Without a causal
+// mask a document's rows see all of it.
+inline Builder packed(DType type, int64_t T, int64_t H, int64_t KH, int64_t D, bool causal, double window = 0) {
+  Builder b;
+  std::vector<int32_t> of_rows;
+  const int64_t lengths[2][6] = {{T / 2 + 3, 1, 7, T / 8, T / 5, 2}, {1, T / 6, T / 3, 70, 5, T / 4}};
+  for (int sequence = 0; sequence < 2; ++sequence)
+    for (int document = 0; document < 7; ++document) {
+      const int64_t left = T * (sequence + 1) - static_cast<int64_t>(of_rows.size()), wanted = document < 6 ? lengths[sequence][document] : left;
+      of_rows.insert(of_rows.end(), static_cast<size_t>(wanted < left ? wanted : left), document == 2 || document == 6 ? -1 : 10 - document);
+    }
+  const int q = b.floats(type, {2 * T, H, D}), k = b.floats(type, {2 * T, KH, D}), v = b.floats(type, {2 * T, KH, D}), dout = b.floats(type, {2 * T, H, D});
+  const int documents = b.integers({2 * T}, of_rows), o = b.value(type, {2 * T, H, D}), lse = b.value(DType::f32, {2 * T, H});
+  const std::initializer_list<std::pair<const char*, double>> attributes = {{"sequenceLength", static_cast<double>(T)}, {"causal", causal}, {"window", window}, {"scale", 0.6}, {"softcap", 0}};
+  b.node("attention", {q, k, v, documents, -1}, {o, lse}, attributes);
+  b.node("attention_backward", {dout, q, k, v, o, lse, documents, -1}, {b.value(type, {2 * T, H, D}), b.value(type, {2 * T, KH, D}), b.value(type, {2 * T, KH, D})}, attributes);
   return b;
 }
 

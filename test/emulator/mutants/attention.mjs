@@ -291,6 +291,8 @@ export const attention = [
     "run<Type, Type::terms_of_bf16>(c, a, grid)",
   ],
   ["tensor cached: two terms too few", "cached_attention_tensor.cuh", "terms_of_f32 = 3", "terms_of_f32 = 1"],
+  ["tensor cached: a term too few", "cached_attention_tensor.cuh", "terms_of_f32 = 3", "terms_of_f32 = 2"],
+  ["tensor cached: one term of f16", "cached_attention_tensor.cuh", "terms_of_f32 = 2", "terms_of_f32 = 1"],
   [
     "tensor cached: f16 that is not brought back",
     "cached_attention_tensor.cu",
@@ -333,5 +335,29 @@ export const attention = [
     "cached_attention_tensor.cu",
     "if (first + i >= parts) continue;",
     "if (first + i + 1 >= parts) continue;",
+  ],
+  ["documents see one another", "attention.cu", "if (a.documents) {", "if (false) {"],
+  ["documents: padding sees itself", "attention.cu", "      end = position;\n", "      end = position + 1;\n"],
+  [
+    "documents: a row sees what is before its document",
+    "attention.cu",
+    "first = first > begin ? first : begin;",
+    "first = first;",
+  ],
+  [
+    "documents: a row sees what is behind its document",
+    "attention.cu",
+    "last = last < end ? last : end;",
+    "last = last;",
+    "attention.cu",
+    "attention bf16, documents",
+  ],
+  [
+    "a causal mask where there is none",
+    "attention.cu",
+    "if (a.causal) last = position + 1;",
+    "last = position + 1;",
+    "attention.cu",
+    "attention bf16, documents",
   ],
 ];
