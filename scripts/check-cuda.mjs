@@ -6,9 +6,9 @@
 // PTX has a tensor-core instruction or an asynchronous copy that its machine code lacks; a kernel of `tensorKernels` without any, or of
 // `warpgroupKernels` without all that make it one; an addon that would be larger than 12 MB.
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { countInstructions, instructions, plainName, sectionsOf, writtenInstructions } from "./cuda/binaries.mjs";
 import { root } from "./testing.mjs";
 
@@ -17,6 +17,8 @@ if (spawnSync(nvcc, ["--version"], { stdio: "ignore" }).status !== 0) {
   console.warn("check:cuda: NOT RUN, nvcc is not on PATH");
   process.exit(0);
 }
+
+const fatbinary = nvcc.includes("/") ? join(dirname(nvcc), "fatbinary") : "fatbinary"; // comes with nvcc
 
 /** Kernels that are nothing without tensor cores: by their plain name, whatever their PTX says. */
 const tensorKernels = /^tensor_\w*kernel$/;
@@ -27,12 +29,13 @@ const warpgroupInstructions = ["tma", "mbarrier.wait", "mbarrier.arrive", "setma
 const e4m3Kernels = /^tensor_e4m3_\w*kernel$/;
 const productOf = (kernel) => (/fp8/.test(kernel) ? "wgmma.e4m3" : "wgmma");
 /**
- * Products of warpgroups that kernels of sm_90a must have, by a part of their mangled name: with both operands in shared memory, with the left
- * one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys each); dv, dk (16 of 64 queries each), dk
- * in two places where warpgroups take turns with dq.
+ * Products of warpgroups that kernels of sm_90a must have, by a part of their mangled name, and the file that has them: with both
+ * operands in shared memory, with the left one in registers. Attention's gradients: S', dP' (a depth of 16 each), dq (16 of 128 keys
+ * each); dv, dk (16 of 64 queries each), dk in two places where warpgroups take turns with dq.
  */
 const productCounts = [64, 96, 128].map((width) => ({
-  kernel: `attention_gradient_kernelINS1_4PlanILi${width}E`,
+  kernel: `tensor_warpgroup_attention_gradient_kernelINS0_8gradient4PlanILi${width}E`,
+  source: "attention_backward_sm90.cu",
   wgmma: (2 * width) / 16 + 128 / 16,
   "wgmma.left": ((width > 64 ? 2 : 3) * 64) / 16,
   "bulk.add": 1,
@@ -53,6 +56,10 @@ const architectures = /const architectures = "([^"]+)"/
   .exec(prebuild)[1]
   .split(";")
   .map((a) => a.replace("-real", ""));
+// Of sm_89 only these files are shipped.
+const cmake = readFileSync(join(root, "CMakeLists.txt"), "utf8");
+const shippedFor89 = /set\(sm89_sources ([^)]+)\)/.exec(cmake)[1].split(" ");
+const shipped = (source) => architectures.filter((a) => a !== "89" || shippedFor89.includes(source));
 const folder = join(root, "native", "cuda");
 const asked = process.argv.slice(2).map((file) => basename(file));
 const sources = readdirSync(folder).filter((f) => f.endsWith(".cu") && (asked.length === 0 || asked.includes(f)));
@@ -76,6 +83,22 @@ function compile(source) {
     child.on("error", (error) => done({ status: 1, stderr: error.message }));
     child.on("close", (status) => done({ status, stderr }));
   });
+}
+
+/** Bytes of the architectures that are shipped of a source, compressed as nvcc does it, from the machine code that it kept. */
+function shippedBytes(source) {
+  const keep = join(out, source);
+  const images = (list) =>
+    list.map((a) => `--image3=kind=elf,sm=${a},file=${join(keep, `${basename(source, ".cu")}.compute_${a}.cubin`)}`);
+  const container = (list) => {
+    const file = join(keep, "again.fatbin");
+    const made = spawnSync(fatbinary, ["-64", `--create=${file}`, "--compress-mode=size", ...images(list)]);
+    if (made.status !== 0) throw new Error(`fatbinary: ${made.error?.message ?? made.stderr}`);
+    return statSync(file).size;
+  };
+  const sections = sectionsOf(join(keep, "object.o")).filter(({ name }) => /fatbin/i.test(name));
+  const all = sections.reduce((bytes, section) => bytes + section.bytes, 0);
+  return all === 0 ? 0 : all - container(architectures) + container(shipped(source));
 }
 
 /** The lines of ptxas that speak of one architecture. */
@@ -111,8 +134,9 @@ function judge(source, architecture, stderr) {
         problems.push(`${name}: expected ${kind}, which its PTX has ${written[kind]} times, got none`);
     }
     const exact = architecture === "90a" && productCounts.find((counts) => kernel.includes(counts.kernel));
-    for (const [kind, count] of exact ? Object.entries(exact).slice(1) : [])
-      if (found?.[kind] !== count) problems.push(`${name}: expected ${count} ${kind}, got ${found?.[kind]}`);
+    for (const kind of exact ? Object.keys(exact).filter((key) => key in instructions) : [])
+      if (found?.[kind] !== exact[kind])
+        problems.push(`${name}: expected ${exact[kind]} ${kind}, got ${found?.[kind]}`);
     if (found && warpgroupKernels.test(name)) {
       if (architecture === "90a")
         for (const kind of [productOf(name), ...warpgroupInstructions].filter((kind) => found[kind] === 0))
@@ -123,6 +147,14 @@ function judge(source, architecture, stderr) {
     } else if (found && tensorKernels.test(name) && found.mma + found["mma.tf32"] + found["mma.s8"] + found.wgmma === 0)
       problems.push(`${name}: expected instructions of tensor cores, got none`);
   }
+  const expected = productCounts.filter((counts) => architecture === "90a" && counts.source === source);
+  for (const { kernel } of expected)
+    if (![...counted.keys()].some((found) => found.includes(kernel)))
+      problems.push(`${kernel}: expected one, got none`);
+  if (totals["mma.e4m3"] > 0 && !shipped(source).includes(architecture))
+    problems.push(
+      `sm_${architecture}: expected ${source} among sm89_sources of CMakeLists.txt, got its instructions elsewhere`,
+    );
   const special = Object.entries(totals)
     .filter(([, n]) => n > 0)
     .map(([kind, n]) => `${n} ${kind}`);
@@ -151,7 +183,7 @@ async function work() {
       for (const problem of problems) console.error(`       ${problem}`);
       failed += problems.length > 0 ? 1 : 0;
     }
-    for (const { name, bytes } of sectionsOf(join(out, source, "object.o"))) if (/fatbin/i.test(name)) fatbins += bytes;
+    fatbins += shippedBytes(source);
     rmSync(join(out, source), { recursive: true }); // what nvcc keeps is large
   }
 }

@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { Ceilings } from "./ceilings.ts";
@@ -78,11 +79,15 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const ceilings = new Ceilings(device, { quick });
   const scratch = await mkdtemp(join(tmpdir(), "heddle-bench-"));
   const results: BenchResult[] = [];
+  // Small shapes show the machinery: nothing is worth waiting for. An abort ends the rest, and the look after it throws.
+  const rest = async (seconds: number) => {
+    if (!quick) await sleep(seconds * 1000, undefined, { signal }).catch(() => {});
+  };
   try {
     for (const name of names)
       for await (const one of suites[name]({ device, model, scratch, quick })) {
         const base = bases.get(one.name);
-        const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }));
+        const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }), rest);
         results.push(result);
         if (device.kind === "cuda") clocks.push(...gpuClock(device));
         onResult?.(result);

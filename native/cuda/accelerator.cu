@@ -53,7 +53,7 @@ CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("c
   check_cuda(status, "cudaFuncGetAttributes");
   // Code for 9.0 is always that of sm_90a: no other is built.
   properties_ = {10 * device.major + device.minor, device.multiprocessors, device.shared_bytes, attributes.binaryVersion == 90 && has_tensor_maps(), tf32,
-                 attributes.binaryVersion == 89 || attributes.binaryVersion >= 120};
+                 has_e4m3_code()};
   try {
     open();
   } catch (...) {

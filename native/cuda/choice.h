@@ -154,5 +154,17 @@ inline bool attention_gradients_take_warpgroups(int64_t D, int64_t T, const Devi
   return attention_takes_warpgroups(D, T, device) && D <= 128;
 }
 
+// Tiles of rows and columns as one dimension of a grid, since others have at most 65535: block by block the columns of one row of tiles, then the next row's.
+// 2^31 blocks would be results of 2^43 elements with tiles of 64 x 64: no device has that memory.
+struct TileGrid {
+  unsigned columns;  // tiles of a row
+  unsigned blocks;
+
+  TileGrid(int64_t row_tiles, int64_t column_tiles) : columns(static_cast<unsigned>(column_tiles)), blocks(static_cast<unsigned>(row_tiles * column_tiles)) {}
+};
+
+// Tiles of tile_m rows that as many groups of `rows` rows in all can have at most: each group's last may be short.
+inline int64_t most_group_tiles(int64_t rows, int64_t groups, int tile_m) { return rows / tile_m + (rows < groups ? rows : groups); }
+
 }  // namespace cuda
 }  // namespace heddle

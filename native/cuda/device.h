@@ -13,6 +13,10 @@ namespace cuda {
 
 void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
 
+// Whether this build's code for the current device has mma.sync of 8-bit floats. gemm_fp8_tensor.cu, which alone may be compiled for sm_89 where the rest is
+// not: CMakeLists.txt.
+bool has_e4m3_code();
+
 class CudaAccelerator final : public Accelerator {
  public:
   CudaAccelerator(int index, bool tf32);  // throws UNSUPPORTED where there is none, or none that this build has kernels for

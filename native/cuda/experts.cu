@@ -3,6 +3,7 @@
 // A pair is a row and one of its k experts. Pairs are put in order by expert, so that each expert's are the rows of one matrix
 // product; tiles of all these products are one grid (Gale et al. 2022, "MegaBlocks"). Few pairs go one by one instead. Nothing is
 // added atomically: sums are always in the order of the pairs.
+#include "cuda/choice.h"
 #include "cuda/gemm_tile.cuh"
 
 namespace heddle {
@@ -240,14 +241,12 @@ __device__ inline GroupTile find_tile(const Groups& groups, int64_t tile) {
   }
   return {-1, 0, 0};
 }
-// Tiles of rows that E groups of `pairs` rows in all can have at most.
-unsigned most_tiles(int64_t pairs, int64_t E) { return static_cast<unsigned>(pairs / tile_m + (pairs < E ? pairs : E)); }
 
-// grid (tiles of columns, tiles of rows)
-template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) grouped_kernel(Products a, Weights w, Groups groups) {
-  const GroupTile tile = find_tile(groups, blockIdx.y);
+// grid: as TileGrid has it, with so many columns of tiles
+template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) grouped_kernel(Products a, Weights w, Groups groups, unsigned columns_of_tiles) {
+  const GroupTile tile = find_tile(groups, blockIdx.x / columns_of_tiles);
   if (tile.expert < 0) return;  // the whole block
-  const int64_t column0 = static_cast<int64_t>(blockIdx.x) * tile_n;
+  const int64_t column0 = static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n;
   const tiled::Elements<PairRow> rows{a.x, a.K, true, tile.first, tile.end, a.K, {groups.order, a.slots, a.per_slot}, {}};
   const auto columns = w.side(tile.expert * (a.w_transposed ? a.M : a.K), a.w_transposed ? a.K : a.M, a.w_transposed, column0, a.M, a.K);
   tiled::tile_product<64>(0, a.K, rows, columns, [&](int i, int j, float v) {
@@ -257,8 +256,9 @@ template <class Weights> __global__ void __launch_bounds__(tiled::threads, 2) gr
 
 void grouped(const Context& c, const char* name, const Products& a, const Groups& groups) {
   const int64_t width = a.w_transposed ? a.K : a.M;
+  const TileGrid tiles(most_group_tiles(a.pairs, a.E, tile_m), blocks_for(a.M, tile_n));
   with_weights(a.w, width, [&](auto w) {
-    launch(c, name, {dim3(blocks_for(a.M, tile_n), most_tiles(a.pairs, a.E)), dim3(tiled::threads)}, grouped_kernel<decltype(w)>, a, w, groups);
+    launch(c, name, {dim3(tiles.blocks), dim3(tiled::threads)}, grouped_kernel<decltype(w)>, a, w, groups, tiles.columns);
   });
 }
 

@@ -54,6 +54,12 @@ template <class T> void run(const Context& context, const char* name, const Fp8G
 
 }  // namespace
 
+bool has_e4m3_code() {
+  cudaFuncAttributes attributes;
+  check_cuda(cudaFuncGetAttributes(&attributes, tensor_e4m3_kernel<SmallTile>), "cudaFuncGetAttributes");
+  return attributes.binaryVersion == 89 || attributes.binaryVersion >= 120;
+}
+
 void gemm_fp8_tensor(const Context& context, const char* name, const Fp8Gemm& g) {
   if (fp8_takes_large_tiles(g.m, g.n, static_cast<CudaAccelerator*>(context.accelerator)->properties())) run<LargeTile<3>>(context, name, g);
   else run<SmallTile>(context, name, g);

@@ -25,6 +25,7 @@ __device__ inline void store_bytes(void* to, const void* from, unsigned bytes HE
 #endif
 }
 // cp.reduce.async.bulk .add.f32 (9.7.9.25.4.2): the same, added to the f32 that are there; each of them at once, in no order among others'.
+// Rounded to nearest; what is subnormal, before or after, becomes zero.
 __device__ inline void add_bytes(void* to, const void* from, unsigned bytes HEDDLE_LINE) {
 #if HEDDLE_EMULATED
   emulator::write_bytes(to, from, bytes, true, line);

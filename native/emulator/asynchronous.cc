@@ -285,16 +285,29 @@ void synchronise_clocks() {
   for (size_t i = 0; i < s.warps.size(); ++i) s.warps[i].clock = all, ++s.warps[i].clock[i];
 }
 
+namespace {
+// A thread's bulk writes are done.
+void end_writes() {
+  std::vector<int>& threads = asynchronous_state().for_writes;
+  const auto ended = threads.begin() + static_cast<std::ptrdiff_t>(draw(threads.size()));
+  wake(*ended);
+  threads.erase(ended);
+}
+}  // namespace
+
 bool land_something() {
   Asynchronous& s = asynchronous_state();
-  if (s.copies.empty()) return false;
-  land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest as late as can be
+  if (!s.copies.empty()) land_number(draws() ? draw(s.copies.size()) : s.copies.size() - 1);  // the oldest as late as can be
+  else if (!s.for_writes.empty()) end_writes();                                                // and writes still later
+  else return false;
   return true;
 }
 
 void maybe_land() {
   Asynchronous& s = asynchronous_state();
-  if (!s.copies.empty() && draws() && draw(8) == 0) land_number(draw(s.copies.size()));
+  if (!draws()) return;
+  if (!s.copies.empty() && draw(8) == 0) land_number(draw(s.copies.size()));
+  if (!s.for_writes.empty() && draw(8) == 0) end_writes();
 }
 
 std::string unfinished() {

@@ -100,6 +100,7 @@ struct Asynchronous {
   std::vector<Granule> granules;
   std::vector<BoxCopy> copies;                        // under way
   std::map<int, BulkWrites> writes;                   // per thread
+  std::vector<int> for_writes;                        // threads that wait for theirs
   std::vector<std::vector<WarpgroupProduct>> asked;  // per warpgroup: what its first warp to come asked for
   int free_registers = 0;          // given back by warps, per thread
   std::vector<int> for_registers;  // threads that wait for some

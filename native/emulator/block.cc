@@ -1,4 +1,4 @@
-// The block executor: scheduling, barriers, warp collectives, shared memory, asynchronous copies.
+// The block executor: scheduling, barriers, warp collectives.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -7,9 +7,8 @@
 #include <random>
 #include <vector>
 
-#include "emulator/emulator.h"
+#include "emulator/block_state.h"
 #include "emulator/executor.h"
-#include "emulator/fiber.h"
 #include "emulator/race.h"
 #include "emulator/runtime.h"
 #include "runtime/error.h"
@@ -19,62 +18,9 @@ namespace emulator {
 
 Dim3 thread_index, block_index, block_size, grid_size;
 
+Block* const the_block = new Block;
+
 namespace {
-
-constexpr size_t largest_shared = 227 << 10, red_zone = 64;
-constexpr int warp_size = 32;
-
-struct Copy {
-  void* to;
-  const void* from;
-  int bytes, source_bytes;
-  bool done;
-};
-
-enum class State { ready, barrier, collective, asynchronous, ended };
-
-struct Thread {
-  std::unique_ptr<Fiber> fiber;
-  Dim3 index;
-  State state;
-  int line;                           // of the call that it waits in
-  const char* waits_for;
-  std::vector<Copy> copies;           // of cp.async, oldest first
-  std::vector<size_t> groups;         // how many of them each committed group ends after
-  Epoch epoch;
-};
-
-// A warp collective that some lanes have reached.
-struct Meeting {
-  uint32_t mask, arrived;
-  const char* name;
-  int line;
-  void* operands[warp_size];
-};
-
-struct Slot {
-  const void* key;
-  char* data;
-  size_t bytes;
-};
-
-struct Block {
-  const char* kernel = "";
-  const std::function<void()>* body = nullptr;
-  int threads = 0;
-  std::vector<Thread> thread;                // kept from block to block with their stacks
-  std::vector<std::vector<Meeting>> meetings;  // per warp
-  std::vector<int> ready;
-  size_t next = 0;                           // of `ready`, in turn
-  int at_barrier = 0, barrier_line = 0, ended = 0;
-  Thread* current = nullptr;
-  void* scheduler = nullptr;                 // its stack pointer while a thread runs
-  std::string failure;
-  std::vector<Slot> slots;
-  std::unique_ptr<char[]> memory;
-  char* shared_begin = nullptr;
-  size_t shared_used = 0, dynamic_bytes = 0, capacity = 0;
-};
 
 enum class Asynchrony { lazy, eager, random };
 struct Options {
@@ -83,10 +29,7 @@ struct Options {
   std::mt19937_64 random;
 };
 
-// Never destroyed: a process may end while a lane's thread runs.
-Block* const the_block = new Block;
-Options* const the_options = new Options;
-inline Block& block() { return *the_block; }
+Options* const the_options = new Options;  // never destroyed, as the block
 inline Options& options() { return *the_options; }
 std::mutex& one_grid_at_a_time() {
   static std::mutex& m = *new std::mutex;
@@ -146,13 +89,6 @@ void wait_as(State state, const char* what, int line) {
   yield();
 }
 
-void land(Copy& c) {
-  if (c.done) return;
-  std::memcpy(c.to, c.from, static_cast<size_t>(c.source_bytes));
-  std::memset(static_cast<char*>(c.to) + c.source_bytes, 0, static_cast<size_t>(c.bytes - c.source_bytes));
-  c.done = true;
-}
-
 void thread_main() {
   Block& b = block();
   (*b.body)();
@@ -179,16 +115,6 @@ std::string stuck_threads() {
     if (text.size() > 600) return text + "; ...";
   }
   return text;
-}
-
-void check_red_zones() {
-  Block& b = block();
-  for (const Slot& s : b.slots)
-    for (size_t i = 0; i < red_zone; ++i)
-      if (static_cast<unsigned char>(s.data[s.bytes + i]) != 0xff) {
-        b.failure = "a write past " + std::to_string(s.bytes) + " bytes of shared memory";
-        return;
-      }
 }
 
 void run_block(Dim3 position) {
@@ -273,32 +199,6 @@ void fatal(const std::string& message) {
   for (;;) yield();  // the scheduler does not come back
 }
 
-void* shared(const void* key, size_t bytes, size_t alignment) {
-  Block& b = block();
-  for (const Slot& s : b.slots)
-    if (s.key == key) return s.data;
-  const size_t begin = (b.shared_used + alignment - 1) / alignment * alignment;
-  size_t total = bytes;
-  for (const Slot& s : b.slots) total += s.bytes;
-  if (total > shared_capacity()) {
-    const std::string message = "expected at most " + std::to_string(shared_capacity()) + " bytes of shared memory, got " + std::to_string(total);
-    if (!b.current) throw internal_error(std::string(b.kernel) + ": " + message);
-    fatal(message);
-  }
-  Slot s{key, b.shared_begin + begin, bytes};
-  std::memset(s.data, 0xff, bytes + red_zone);  // NaN
-  forget(s.data, bytes + red_zone);
-  b.shared_used = begin + bytes + red_zone;
-  b.slots.push_back(s);
-  return s.data;
-}
-
-void* dynamic_shared() {
-  Block& b = block();
-  if (!b.dynamic_bytes) fatal("dynamic shared memory, of which the launch asked for none");
-  return b.slots[0].data;
-}
-
 void barrier(int line) {
   Block& b = block();
   if (b.at_barrier == 0) b.barrier_line = line;
@@ -349,53 +249,6 @@ void collective(uint32_t mask, const char* name, int line, void* operands, Compu
   }
 }
 
-void copy_async(void* to, const void* from, int bytes, int source_bytes) {
-  if (bytes != 4 && bytes != 8 && bytes != 16) fatal("cp.async of " + std::to_string(bytes) + " bytes");
-  if (reinterpret_cast<uintptr_t>(to) % static_cast<uintptr_t>(bytes) || reinterpret_cast<uintptr_t>(from) % static_cast<uintptr_t>(bytes))
-    fatal("cp.async of " + std::to_string(bytes) + " bytes, misaligned");
-  if (!in_shared(reinterpret_cast<uintptr_t>(to))) fatal("cp.async to something that is not shared memory");
-  Thread& t = *block().current;
-  Copy c{to, from, bytes, source_bytes, false};
-  copy_started(to, static_cast<size_t>(bytes));
-  if (now_rather_than_later()) land(c);
-  t.copies.push_back(c);
-}
-
-void commit_copies() {
-  Thread& t = *block().current;
-  t.groups.push_back(t.copies.size());
-}
-
-void wait_copies(int pending) {
-  Thread& t = *block().current;
-  if (static_cast<int>(t.groups.size()) <= pending) return;
-  const std::ptrdiff_t groups = static_cast<std::ptrdiff_t>(t.groups.size()) - pending;
-  const size_t copies = t.groups[static_cast<size_t>(groups - 1)];
-  for (size_t i = 0; i < copies; ++i) {
-    land(t.copies[i]);
-    copy_landed(t.copies[i].to, static_cast<size_t>(t.copies[i].bytes));
-  }
-  t.copies.erase(t.copies.begin(), t.copies.begin() + static_cast<std::ptrdiff_t>(copies));
-  t.groups.erase(t.groups.begin(), t.groups.begin() + groups);
-  for (size_t& end : t.groups) end -= copies;
-}
-
-uint32_t atomic_cas(uint32_t* at, uint32_t expected, uint32_t value) {
-  const uint32_t old = *at;
-  if (old == expected) *at = value;
-  return old;
-}
-float atomic_add(float* at, float value) {
-  const float old = *at;
-  *at = old + value;
-  return old;
-}
-uint32_t atomic_add(uint32_t* at, uint32_t value) {
-  const uint32_t old = *at;
-  *at = old + value;
-  return old;
-}
-
 const Epoch* current_epoch() {
   if (!the_block) return nullptr;  // static initialisers of instrumented files
   Thread* t = the_block->current;
@@ -416,20 +269,8 @@ bool now_rather_than_later() {
   const Asynchrony a = options().asynchrony;
   return a == Asynchrony::eager || (a == Asynchrony::random && draw(2));
 }
-uintptr_t shared_address(const void* data) {
-  const uintptr_t address = reinterpret_cast<uintptr_t>(data);
-  if (!in_shared(address)) fatal("expected an address in shared memory, got another");
-  return address - reinterpret_cast<uintptr_t>(block().shared_begin);
-}
-size_t shared_capacity() { return block().capacity; }
-char* shared_data(uintptr_t address) { return block().shared_begin + address; }
 void count_proxy_fence() { ++block().current->epoch.proxy_fences; }
 uint32_t proxy_fences_of(int thread) { return block().thread[static_cast<size_t>(thread)].epoch.proxy_fences; }
-
-bool in_shared(uintptr_t address) {
-  const uintptr_t begin = reinterpret_cast<uintptr_t>(block().shared_begin);
-  return begin && address - begin < 2 * largest_shared;
-}
 
 }  // namespace emulator
 }  // namespace heddle

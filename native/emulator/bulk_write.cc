@@ -1,4 +1,5 @@
 // Writes of bytes that lie together from shared to global memory, and words by which blocks tell one another how far they are.
+#include <cmath>
 #include <cstring>
 
 #include "emulator/asynchronous_state.h"
@@ -13,6 +14,9 @@ void read_source(BulkWrite& w) {
   w.read = true;
 }
 
+// cp.reduce.async.bulk.add.f32 "flushes subnormal inputs and results to sign-preserving zero" (9.7.9.25.4.2), as atom.add.f32 does in global memory.
+float flushed(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0f, x) : x; }
+
 void land(BulkWrite& w) {
   read_source(w);
   if (!w.add) {
@@ -22,7 +26,7 @@ void land(BulkWrite& w) {
   for (uint32_t at = 0; at < w.bytes; at += sizeof(float)) {
     float sum, value;
     std::memcpy(&sum, w.to + at, sizeof sum), std::memcpy(&value, w.data.data() + at, sizeof value);
-    sum += value;
+    sum = flushed(flushed(sum) + flushed(value));
     std::memcpy(w.to + at, &sum, sizeof sum);
   }
 }
@@ -49,9 +53,15 @@ void commit_writes(int) {
   w.open.clear();
 }
 
-void wait_writes(int pending, bool read_only, int) {
+void wait_writes(int pending, bool read_only, int line) {
   BulkWrites& w = mine();
   const size_t groups = w.committed.size(), done = groups > static_cast<size_t>(pending) ? groups - static_cast<size_t>(pending) : 0;
+  const auto unread = [](const std::vector<BulkWrite>& group) { return std::any_of(group.begin(), group.end(), [](const BulkWrite& write) { return !write.read; }); };
+  // The engine takes its time, in which others go on: what they do to a source that they take for free shows.
+  if (std::any_of(w.committed.begin(), w.committed.begin() + static_cast<std::ptrdiff_t>(done), unread)) {
+    asynchronous_state().for_writes.push_back(running_thread());
+    block_until_woken("cp.async.bulk.wait_group", line);
+  }
   for (size_t i = 0; i < done; ++i)
     for (BulkWrite& write : w.committed[i]) {
       if (read_only) read_source(write);

@@ -7,7 +7,7 @@
 namespace heddle {
 namespace emulator {
 
-// ---- the executor, block.cc -------------------------------------------------------------------------------------------------
+// ---- the executor, block.cc and block_memory.cc ------------------------------------------------------------------------------
 int running_thread();   // of the block, from 0 on
 int threads_of_block();
 void block_until_woken(const char* what, int line);

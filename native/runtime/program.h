@@ -58,7 +58,7 @@ class Program {
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
   std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
   size_t arena_bytes_ = 0, input_bytes_ = 0;
-  bool checking_ = false;                    // HEDDLE_CHECK=1
+  bool checking_ = false;                    // HEDDLE_CHECK=1, or what may differ
 };
 
 // What one run brings and takes away. Sizes are checked by Executable::run.

@@ -1,5 +1,8 @@
-// HEDDLE_CHECK=1: every node runs beside its reference, with sentinels after every buffer it may write.
+// HEDDLE_CHECK=1: every node runs beside its reference, with sentinels after every buffer it may write. HEDDLE_CHECK=1e-5, say, allows no larger difference
+// than that, whatever the types.
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "runtime/program.h"
@@ -28,11 +31,20 @@ double difference(const Tensor& got, const Tensor& expected) {
 double allowed(DType t) { return t == DType::f32 ? 1e-3 : t == DType::f16 ? 4e-3 : 3e-2; }
 // What lies between operands and a result may be rounded as the operands are.
 double allowed(const Node& n, DType result, const Accelerator* device) {
+  const char* text = std::getenv("HEDDLE_CHECK");
+  const double asked = text ? std::strtod(text, nullptr) : 0;
+  if (asked > 0 && asked < 1) return asked;
   double most = allowed(result);
   if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
   return most;
+}
+
+std::string text(double difference) {
+  char digits[32];
+  std::snprintf(digits, sizeof digits, "%.3g", difference);
+  return digits;
 }
 
 // A node for its reference to run on: outputs and written operands are copies, and on a device all operands are.
@@ -117,8 +129,8 @@ void Executable::run_checked(size_t i, Context& context) {
     const double d = difference(mine, expected);
     if (!(d <= allowed(node, mine.dtype, device)))
       throw internal_error(name + ": " + what + " " + std::to_string(k) + " of shape " + to_string(mine.shape) +
-                           " differs from the reference, expected at most " + std::to_string(allowed(node, mine.dtype, device)) +
-                           " of its largest value, got " + std::to_string(d));
+                           " differs from the reference, expected at most " + text(allowed(node, mine.dtype, device)) +
+                           " of its largest value, got " + text(d));
   };
   for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k]);
   for (size_t k = 0; k < node.in.size(); ++k)

@@ -15,6 +15,8 @@ function generator(seed: number) {
   };
 }
 
+const noRest = async () => {};
+
 /** What a case of a given speed reads on a machine whose interruptions take up to `noise` of a round. */
 function measured(speed: number, noise: number, random: () => number, rounds = 9): BenchResult {
   const values = Array.from({ length: rounds }, () => speed * (1 - noise * random() ** 2));
@@ -61,7 +63,7 @@ describe("slower", () => {
     let count = 0;
     for (let i = 0; i < 2000; i++) {
       const base = measured(before, noise, random);
-      const now = await judged(base, 0.05, async () => measured(after, noise, random));
+      const now = await judged(base, 0.05, async () => measured(after, noise, random), noRest);
       if (isSlower(base, now, 0.05)) count++;
     }
     return count / 2000;
@@ -75,6 +77,25 @@ describe("slower", () => {
     expect(await alarms(100, 100, 0.1, 3)).toBe(0);
     expect(await alarms(100, 100, 0.2, 3)).toBeLessThanOrEqual(0.001);
     expect(await alarms(100, 96, 0.02, 4)).toBe(0);
+  });
+
+  test("what disturbs the machine for seconds is not taken for a loss: looks are apart", async () => {
+    for (const [seconds, slower] of [
+      [1, false],
+      [11, false],
+      [100, true],
+    ] as const) {
+      const random = generator(7);
+      const base = measured(100, 0.02, random);
+      let now = 0;
+      const look = async () => measured(now < seconds ? 85 : 100, 0.02, random);
+      const result = await judged(base, 0.05, look, async (waited) => {
+        now += waited;
+      });
+      expect(isSlower(base, result, 0.05)).toBe(slower);
+      expect(now).toBe(seconds === 1 ? 2 : 12);
+      expect(isSlower(base, await judged(base, 0.05, async () => measured(85, 0.02, random), noRest), 0.05)).toBe(true);
+    }
   });
 
   test("a slower machine is not a slower kernel: what counts is relative to the machine's pace", () => {

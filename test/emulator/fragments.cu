@@ -4,6 +4,7 @@
 //
 // The same program for the emulator and, compiled by nvcc, for a GPU: a misreading that this file, a wrapper and a kernel share
 // shows there alone. The tests lie in fragments/, a file a family of instructions.
+#include "fragments/bulk.cuh"
 #include "fragments/conversions.cuh"
 #include "fragments/copies.cuh"
 #include "fragments/mma.cuh"
@@ -22,6 +23,10 @@ void test_sm90() {
     return;
   }
   test_boxes(device);
+  test_bulk_writes(device);
+  test_bulk_sums(device);
+  test_bulk_sources(device);
+  test_words(device);
   test_warpgroup<false, false, 128>(device, "wgmma, both with the depth innermost");
   test_warpgroup<false, false, 256>(device, "wgmma of 256 columns");
   test_warpgroup<true, false, 128>(device, "wgmma, rows of a innermost");
@@ -31,6 +36,12 @@ void test_sm90() {
   test_warpgroup<false, true, 64, true>(device, "wgmma of 64 columns, a in registers, columns of b innermost");
   test_warpgroup<false, true, 96, true>(device, "wgmma of 96 columns, a in registers, columns of b innermost");
   test_warpgroup<false, false, 128, true>(device, "wgmma of 128 columns, a in registers");
+  test_canonical<false, 64>(device, "wgmma's canonical layouts: 64 columns, depth innermost");
+  test_canonical<false, 96>(device, "wgmma's canonical layouts: 96 columns, depth innermost");
+  test_canonical<false, 128>(device, "wgmma's canonical layouts: 128 columns, depth innermost");
+  test_canonical<true, 64>(device, "wgmma's canonical layouts: 64 columns, columns innermost");
+  test_canonical<true, 96>(device, "wgmma's canonical layouts: 96 columns, columns innermost: half an atom");
+  test_canonical<true, 128>(device, "wgmma's canonical layouts: 128 columns, columns innermost");
   test_warpgroup_e4m3(device);
 }
 

@@ -15,9 +15,14 @@ import { endings } from "./mutants/endings.mjs";
 import { fp8 } from "./mutants/fp8.mjs";
 import { others } from "./mutants/others.mjs";
 import { products } from "./mutants/products.mjs";
+import { warpgroupAttention } from "./mutants/warpgroup-attention.mjs";
+import { warpgroupGradients } from "./mutants/warpgroup-gradients.mjs";
 import { warpgroups } from "./mutants/warpgroups.mjs";
 
-const mutants = [...products, ...attention, ...warpgroups, ...fp8, ...endings, ...others];
+const mutants = [
+  ...[...products, ...attention, ...fp8, ...endings, ...others],
+  ...[...warpgroups, ...warpgroupAttention, ...warpgroupGradients],
+];
 
 // The cases of emulator_kernels that run a file's kernels.
 const casesOf = {
@@ -47,6 +52,8 @@ const casesOf = {
 // A header's mistake shows in a file that uses it, and in the cases of its own.
 const headers = {
   "cache.cuh": ["cache.cu", "cached attention"],
+  "cached_attention_tensor.cuh": ["cached_attention_tensor.cu", "cached tensor"],
+  "attention_backward_sm90.cuh": ["attention_backward_sm90.cu", "sm_90 gradients"],
   "math.cuh": ["norm.cu", "norms"],
   "gemm_tile.cuh": ["gemm.cu", "linear f32"],
   "sm90_tiles.cuh": ["gemm_sm90.cu", "sm_90:"],

@@ -4,8 +4,9 @@
 #include <vector>
 
 #include "cuda/math.cuh"
-#include "cuda/ptx_sm90.cuh"
+#include "cuda/ptx_bulk.cuh"
 #include "cuda/tensor_map.h"
+#include "emulator/emulator.h"
 #include "emulator/race.h"
 
 using namespace heddle;
@@ -221,6 +222,99 @@ void test_sm90() {
     });
 }
 
+// ---- bulk writes ----------------------------------------------------------------------------------------------------------------
+
+// What one thread does with 32 of its own numbers in shared memory, and what it may leave out.
+struct BulkSteps {
+  bool fence = true, commit = true, wait_read = true, wait = true, release = true;
+  bool overwrite = false, read_early = false;
+  size_t skipped = 0, bytes = 128;
+};
+struct BulkFound {
+  float early = 0;
+};
+void one_write(const BulkSteps& step, float* to, int32_t* word, BulkFound* found) {
+  HEDDLE_SHARED(float4, memory, [16]);
+  float* own = reinterpret_cast<float*>(memory);
+  for (int i = 0; i < 64; ++i) own[i] = 7;
+  if (step.fence) cuda::ptx::fence_async();
+  cuda::ptx::store_bytes(to, reinterpret_cast<char*>(own) + step.skipped, static_cast<unsigned>(step.bytes));
+  if (step.commit) cuda::ptx::commit_writes();
+  if (step.overwrite)
+    for (int i = 0; i < 32; ++i) own[i] = 8;
+  if (step.wait_read) cuda::ptx::wait_writes_read();
+  if (step.read_early) found->early = to[0];
+  if (step.wait) cuda::ptx::wait_writes();
+  if (step.release) cuda::ptx::release_word(word, 1);
+}
+
+void test_bulk_writes() {
+  float* to = static_cast<float*>(emulator::allocate_device(256));
+  int32_t* word = static_cast<int32_t*>(emulator::allocate_device(16));
+  BulkFound found;
+  const auto run = [&](const char* order, const BulkSteps& steps) {
+    setenv("HEDDLE_EMULATOR", order, 1);
+    for (int i = 0; i < 64; ++i) to[i] = 1;
+    *word = 0;
+    emulator::run_grid("bulk write", {1}, {1}, 0, [&] { one_write(steps, to, word, &found); });
+  };
+  for (const char* order : {"lazy", "eager", "random:1", "random:5"}) {
+    run(order, {});
+    expect(to[0] == 7 && to[31] == 7 && to[32] == 1 && *word == 1, "a bulk write: its bytes are there after the wait");
+    // Reading sources and writing results are two things: a read wait says nothing of the second.
+    BulkSteps early;
+    early.read_early = true;
+    run(order, early);
+    expect(found.early == 1 && to[0] == 7, "a bulk write: nothing is there before wait_group, whatever wait_group.read says");
+    // At a block's end, what has been read is written by the device.
+    BulkSteps unwaited;
+    unwaited.wait = unwaited.release = false;
+    run(order, unwaited);
+    expect(to[0] == 7, "a bulk write: complete at the kernel's end");
+  }
+  BulkSteps overwrite;
+  overwrite.overwrite = true;
+  run("lazy", overwrite);
+  expect(to[0] == 8, "a bulk write: a source that is written again before it is read");
+  run("eager", overwrite);
+  expect(to[0] == 7, "a bulk write: a source that is read at once");
+
+  setenv("HEDDLE_EMULATOR", "lazy", 1);
+  const auto broken = [&](const char* what, const BulkSteps& steps, size_t past = 0) {
+    expect_fatal(what, 1, [&, past] { one_write(steps, reinterpret_cast<float*>(reinterpret_cast<char*>(to) + past), word, &found); });
+  };
+  const auto without = [&](const char* what, bool BulkSteps::*part, bool BulkSteps::*other = nullptr, bool BulkSteps::*third = nullptr) {
+    BulkSteps steps;
+    for (bool BulkSteps::*left_out : {part, other, third})
+      if (left_out) steps.*left_out = false;
+    broken(what, steps);
+  };
+  without("that thread 0 has not committed", &BulkSteps::commit, &BulkSteps::release);
+  without("whose source is not read yet", &BulkSteps::wait_read, &BulkSteps::wait, &BulkSteps::release);
+  without("a release", &BulkSteps::wait);  // the source has been read, and that is all
+  without("a release", &BulkSteps::commit);
+  if (emulator::detecting_races()) without("without a fence.proxy.async after it", &BulkSteps::fence);
+  for (const size_t bytes : {size_t{0}, size_t{8}, size_t{120}}) {
+    BulkSteps steps;
+    steps.bytes = bytes;
+    broken("misaligned", steps);
+  }
+  BulkSteps from_odd_place;
+  from_odd_place.skipped = 4;
+  broken("misaligned", from_odd_place);
+  broken("misaligned", {}, 8);
+  broken("what is no device memory", {}, size_t{1} << 40);
+  BulkSteps beyond;
+  beyond.bytes = size_t{1} << 20;
+  broken("beyond shared memory", beyond);
+  expect_fatal("expected an address in shared memory", 1, [&] { cuda::ptx::store_bytes(to, to, 16); });
+  // A word that only a block after this one would write.
+  *word = 0;
+  expect_fatal("for a word to be 1, which is 0", 1, [&] { cuda::ptx::wait_for_word(word, 1); });
+  emulator::release_device(to);
+  emulator::release_device(word);
+}
+
 }  // namespace
 
 int main() {
@@ -229,6 +323,7 @@ int main() {
   test_named_barriers();
   test_registers();
   test_sm90();
+  test_bulk_writes();
   if (!failures) std::printf("copies land as late as allowed, and every planted misuse is reported\n");
   return failures ? 1 : 0;
 }

@@ -1,5 +1,6 @@
 // The choice of a product's kernel, tiles, stages and parts, and of attention's kernel (native/cuda/choice.h), tabulated.
 #include <cstdio>
+#include <random>
 #include <set>
 #include <string>
 
@@ -189,10 +190,47 @@ void test_attention() {
   for (const DeviceProperties& d : {a100, rtx3090, plain_h100, rtx5090, b200}) expect("attention elsewhere", !attention_takes_warpgroups(128, 4096, d) && !attention_gradients_take_warpgroups(128, 4096, d));
 }
 
+// The grids of experts' products: every tile of every group once, and no dimension that a device does not have.
+void test_tile_grids() {
+  std::mt19937 random(3);
+  bool enough = true, tight = true, once = true, possible = true;
+  for (int i = 0; i < 2000; ++i) {
+    const int64_t groups = 1 + random() % 200;
+    int64_t rows = 0, tiles = 0;
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t own = random() % 3 == 0 ? 0 : random() % (i % 2 ? 5 : 400);
+      rows += own, tiles += (own + 63) / 64;
+    }
+    enough &= most_group_tiles(rows, groups, 64) >= tiles;
+    tight &= most_group_tiles(rows, groups, 64) <= rows / 64 + groups;
+    const int64_t columns = 1 + random() % 40, all = most_group_tiles(rows, groups, 64);
+    const TileGrid grid(all, columns);
+    std::set<std::pair<int64_t, int64_t>> places;
+    for (unsigned b = 0; b < grid.blocks && i < 100; ++b) places.insert({b / grid.columns, b % grid.columns});
+    once &= i >= 100 || (static_cast<int64_t>(places.size()) == all * columns && grid.blocks == all * columns);
+    if (i < 100 && all > 0) once &= *places.begin() == std::pair<int64_t, int64_t>{0, 0} && *places.rbegin() == std::pair<int64_t, int64_t>{all - 1, columns - 1};
+  }
+  // From 65535 tiles of rows on, which a second dimension has at most: to as many pairs as fit their 32 bits, and to results of 8 TB in bf16.
+  for (const int64_t pairs : {int64_t{4194240}, int64_t{4194304}, int64_t{5000000}, int64_t{1} << 28, (int64_t{1} << 31) - 1})
+    for (const int64_t M : {64, 768, 4096, 14336, 28672, 131072}) {
+      if (pairs * M > int64_t{1} << 42) continue;
+      const int64_t rows = most_group_tiles(pairs, 256, 64), columns = (M + 63) / 64;
+      const TileGrid grid(rows, columns);
+      possible &= rows > 65535 && grid.blocks == rows * columns && grid.blocks <= 0x7fffffffu;
+      const unsigned last = grid.blocks - 1;
+      possible &= last / grid.columns == rows - 1 && last % grid.columns == columns - 1;
+    }
+  expect("tiles of groups: as many as there can be", enough);
+  expect("tiles of groups: no more than a short one each", tight);
+  expect("tiles of groups: each has one block", once);
+  expect("tiles of groups: a grid that a device has", possible);
+}
+
 }  // namespace
 
 int main() {
   test_attention();
+  test_tile_grids();
   test_table();
   test_rowwise();
   test_parts();

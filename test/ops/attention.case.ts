@@ -1,4 +1,5 @@
 import { attention } from "../../lib/graph/index.ts";
+import { toBf16, toFloat32 } from "../../lib/graph/tensor.ts";
 import { activationTypes, f32, float, given, type OpCase, type Operand, type OpFile, out } from "./harness.ts";
 
 /** sequences, length, query heads, key heads, width */
@@ -51,9 +52,74 @@ const masks: Mask[] = [
   { name: "sinks, window 3", causal: 1, window: 3, softcap: 0, sinks: "f16" },
 ];
 
+/** The keys [first, last) of its sequence that a row sees: native/ops/attention.h's visible(). */
+function visible(mask: Mask, length: number, position: number, ids: (i: number) => number | undefined) {
+  let [first, last] = [0, length];
+  if (mask.window > 0) {
+    const half = Math.floor(mask.window / 2);
+    first = Math.max(0, position - (mask.causal ? mask.window - 1 : half));
+    last = Math.min(length, position + half + 1);
+  }
+  if (mask.causal) last = position + 1;
+  const own = ids(position);
+  if (own === undefined) return [first, last] as const;
+  if (own < 0) return [position, position] as const;
+  let [begin, end] = [position, position + 1];
+  while (begin > 0 && ids(begin - 1) === own) begin--;
+  while (end < length && ids(end) === own) end++;
+  return [Math.max(first, begin), Math.min(last, end)] as const;
+}
+
+/**
+ * attention_backward in bf16: weights and their gradients are rounded before the products that take them, as FlashAttention's kernels
+ * do, and results as they are stored.
+ */
+function withRoundedWeights(
+  [batch, length, heads, keyHeads, width]: readonly [number, number, number, number, number],
+  mask: Mask,
+): NonNullable<OpCase["rounded"]> {
+  const round = (x: ArrayLike<number>) => toFloat32("bf16", toBf16(Float32Array.from(x)));
+  const scale = 1 / Math.sqrt(width);
+  return ([dout, q, k, v, o, lse, documents]) => {
+    const dot = (a: ArrayLike<number>, at: number, b: ArrayLike<number>, bt: number) => {
+      let sum = 0;
+      for (let d = 0; d < width; d++) sum += a[at + d]! * b[bt + d]!;
+      return sum;
+    };
+    const dq = new Float64Array(batch * length * heads * width);
+    const [dk, dv] = [1, 2].map(() => new Float64Array(batch * length * keyHeads * width)) as [
+      Float64Array,
+      Float64Array,
+    ];
+    for (let row = 0; row < batch * length * heads; row++) {
+      const [i, head] = [Math.floor(row / heads), row % heads];
+      const start = Math.floor(i / length) * length;
+      const keyHead = Math.floor(head / (heads / keyHeads));
+      const [first, last] = visible(mask, length, i - start, (at) => documents?.[start + at]);
+      const mean = dot(dout!, row * width, o!, row * width);
+      const keys = Array.from({ length: last - first }, (_, j) => ((start + first + j) * keyHeads + keyHead) * width);
+      const weights = keys.map((at) => {
+        const score = dot(q!, row * width, k!, at) * scale;
+        const bent = mask.softcap ? Math.tanh(score / mask.softcap) : 0;
+        const p = Math.exp((mask.softcap ? mask.softcap * bent : score) - lse![row]!);
+        return { p, d: p * (dot(dout!, row * width, v!, at) - mean) * scale * (1 - bent * bent) };
+      });
+      const [p, ds] = [round(weights.map((w) => w.p)), round(weights.map((w) => w.d))];
+      for (const [j, at] of keys.entries())
+        for (let d = 0; d < width; d++) {
+          dq[row * width + d]! += ds[j]! * k![at + d]!;
+          dk[at + d]! += ds[j]! * q![row * width + d]!;
+          dv[at + d]! += p[j]! * dout![row * width + d]!;
+        }
+    }
+    return [dq, dk, dv].map(round);
+  };
+}
+
 const cases: OpCase[] = activationTypes.flatMap((type) =>
   shapes.flatMap(([batch, length, heads, keyHeads, width]) =>
-    masks.flatMap(({ name, documents: kind, sinks: sinksType, ...options }) => {
+    masks.flatMap((mask) => {
+      const { name, documents: kind, sinks: sinksType, ...options } = mask;
       const n = batch * length;
       const [rows, sinks] = [kind && documents[kind](batch, length), sinksType && float(sinksType, [heads], -2, 2)];
       const q = float(type, [n, heads, width], -2, 2);
@@ -76,6 +142,7 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
           derive: { op: "attention", from: [1, 2, 3, 6, 7], outputs: forward, to: [4, 5] },
           attributes,
           outputs: [out(type, n, heads, width), out(type, n, keyHeads, width), out(type, n, keyHeads, width)],
+          ...(type === "bf16" && { rounded: withRoundedWeights([batch, length, heads, keyHeads, width], mask) }),
         },
         ...(sinks
           ? [

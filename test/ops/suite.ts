@@ -78,7 +78,7 @@ async function checkCase(c: OpCase): Promise<void> {
   async function allowedErrors(): Promise<number[]> {
     const sameTypes = apart(written(c, await runOp(c, data, { reference: true })), truth);
     const moved = apart(
-      written(wide.case, await runOp(wide.case, jitter(c.op, wide.data, 2), { reference: true })),
+      written(wide.case, await runOp(wide.case, jitter(c, wide.data, 2), { reference: true })),
       truth,
     );
     const operands = wide.data.map((d) => d as ArrayLike<number>);

@@ -83,6 +83,81 @@ template <bool a_turned, bool b_turned, int N, bool in_registers = false> void t
   expect(worst < 64 * 64 * 1.2e-7, what);  // as in test_mma
 }
 
+// The right operand where the manual's table of canonical layouts has it (9.7.15.5.1.2.1.3, 128B swizzling, T = 8 elements of 16 bits), strides in elements:
+//   MN-major  ((T, 8, m), (8, k)) : ((1, T, LBO), (8 T, SBO))      K-major  ((8, m), (T, 2 k)) : ((8 T, SBO), (1, T))
+// and that through Swizzle<3, 4, 3>, which adds bits 7 to 9 of a byte's address to bits 4 to 6. m counts the 64 columns of an atom: of N = 96 the second
+// atom's first half belongs to the operand, and its columns are at places in all eight chunks of a line.
+inline size_t canonical_byte(bool mn_major, int n, int k, int lbo, int sbo) {
+  const int element = mn_major ? n % 8 + n / 8 % 8 * 8 + n / 64 * lbo + k % 8 * 64 + k / 8 * sbo : n % 8 * 64 + n / 8 * sbo + k % 8 + k / 8 * 8;
+  const int byte = 2 * element;
+  return static_cast<size_t>(byte ^ (byte >> 7 & 7) << 4);
+}
+
+constexpr int image_bytes = 32768;
+// d (64, N) = a (64, 16) b (16, N): b lies in an image of shared memory.
+template <bool b_turned, int N> __global__ void __launch_bounds__(128) image_once(const uint16_t* a, const uint32_t* image, unsigned lbo, unsigned sbo, float* d) {
+#if HEDDLE_SM90A
+  HEDDLE_DYNAMIC_SHARED(unsigned char, memory);
+  unsigned char* tile = memory + (1024 - ptx::shared_address(memory) % 1024) % 1024;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < image_bytes / 4; i += 128) reinterpret_cast<uint32_t*>(tile)[i] = image[i];
+  ptx::fence_async();
+  __syncthreads();
+  uint32_t left[4];
+  HEDDLE_UNROLL
+  for (int i = 0; i < 4; ++i) {
+    const int row = thread / 32 * 16 + thread % 32 / 4 + i % 2 * 8, depth = thread % 4 * 2 + i / 2 * 8;
+    left[i] = a[row * 16 + depth] | static_cast<uint32_t>(a[row * 16 + depth + 1]) << 16;
+  }
+  float sum[N / 2];
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) sum[i] = 1e30f;
+  ptx::fence_products();
+  ptx::multiply_registers<b_turned>(sum, left, ptx::describe_tile(tile, lbo, sbo), false);
+  ptx::commit_products();
+  ptx::wait_products<0>();
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) ptx::pin(sum[i]);
+  HEDDLE_UNROLL
+  for (int i = 0; i < N / 2; ++i) d[place_d(thread, i).row * N + place_d(thread, i).column] = sum[i];
+#endif
+}
+
+template <bool b_turned, int N> void test_canonical(Device& device, const char* what) {
+  std::mt19937 random(9);
+  std::uniform_real_distribution<float> draw(-1, 1);
+  bool ok = true;
+  // Atoms of 1024 bytes: boxes side by side, as the kernels have them; the atoms of a group of depths side by side, with a gap; with MN-major alone, far apart.
+  for (const auto& [lbo, sbo] : {std::pair<int, int>{4096, 512}, {512, 1536}, {6144, 2048}}) {
+    if (!b_turned && (sbo * (N / 8) > image_bytes / 2)) continue;
+    Shared<uint16_t> a(device, 64 * 16);
+    Shared<uint32_t> image(device, image_bytes / 4);
+    Shared<float> d(device, 64 * N);
+    std::vector<uint16_t> b(16 * N);
+    for (auto& v : a.host) v = to_bf16(draw(random)).bits;
+    for (auto& v : b) v = to_bf16(draw(random)).bits;
+    std::fill(image.host.begin(), image.host.end(), 0x7fc07fc0u);  // NaN, where nothing belongs to the operand
+    std::vector<bool> taken(image_bytes);
+    for (int k = 0; k < 16; ++k)
+      for (int n = 0; n < N; ++n) {
+        const size_t at = canonical_byte(b_turned, n, k, lbo, sbo);
+        if (at + 1 >= taken.size() || taken[at]) throw std::runtime_error("a canonical layout has two elements in one place, or one beyond the image");
+        taken[at] = true;
+        std::memcpy(reinterpret_cast<char*>(image.host.data()) + at, &b[static_cast<size_t>(k * N + n)], 2);
+      }
+    launch(device.context, "wgmma", {1, 128, 1024 + image_bytes}, image_once<b_turned, N>, a.to_device(), image.to_device(), static_cast<unsigned>(2 * lbo), static_cast<unsigned>(2 * sbo),
+           d.to_device());
+    d.back();
+    for (size_t i = 0; i < 64; ++i)
+      for (size_t j = 0; j < N; ++j) {
+        double want = 0;
+        for (size_t k = 0; k < 16; ++k) want += static_cast<double>(to_float(bf16{a.host[i * 16 + k]})) * to_float(bf16{b[k * N + j]});
+        ok &= std::fabs(want - d.host[i * N + j]) < 16 * 16 * 1.2e-7;
+      }
+  }
+  expect(ok, what);
+}
+
 // d (64, 128) = a (64, 128) b (128, 128) of e4m3 bytes, b given by columns; both with the depth innermost.
 __global__ void __launch_bounds__(128) warpgroup_e4m3_once(const uint8_t* a, const uint8_t* b, float* d) {
 #if HEDDLE_SM90A

@@ -274,7 +274,7 @@ export const attention = [
   ],
   [
     "tensor cached: a tile of rows too few",
-    "cached_attention_tensor.cu",
+    "cached_attention_tensor.cuh",
     "tiles = (rows + tile_m - 1) / tile_m, of_segment",
     "tiles = rows / tile_m, of_segment",
   ],
@@ -290,7 +290,9 @@ export const attention = [
     "run<Type, Type::terms_of_f32>(c, a, grid)",
     "run<Type, Type::terms_of_bf16>(c, a, grid)",
   ],
-  ["tensor cached: two terms too few", "cached_attention_tensor.cu", "terms_of_f32 = 3", "terms_of_f32 = 1"],
+  ["tensor cached: two terms too few", "cached_attention_tensor.cuh", "terms_of_f32 = 3", "terms_of_f32 = 1"],
+  ["tensor cached: a term too few", "cached_attention_tensor.cuh", "terms_of_f32 = 3", "terms_of_f32 = 2"],
+  ["tensor cached: one term of f16", "cached_attention_tensor.cuh", "terms_of_f32 = 2", "terms_of_f32 = 1"],
   [
     "tensor cached: f16 that is not brought back",
     "cached_attention_tensor.cu",
@@ -309,7 +311,7 @@ export const attention = [
     "if constexpr (Type::q8) s[j][e] *=",
     "if constexpr (false) s[j][e] *=",
   ],
-  ["tensor cached q8: bytes without their sign", "cached_attention_tensor.cu", "8388608.0f + 128.0f", "8388608.0f"],
+  ["tensor cached q8: bytes without their sign", "cached_attention_tensor.cuh", "8388608.0f + 128.0f", "8388608.0f"],
   [
     "tensor cached q8: numbers in the queries' places",
     "cached_attention_tensor.cu",
@@ -333,5 +335,29 @@ export const attention = [
     "cached_attention_tensor.cu",
     "if (first + i >= parts) continue;",
     "if (first + i + 1 >= parts) continue;",
+  ],
+  ["documents see one another", "attention.cu", "if (a.documents) {", "if (false) {"],
+  ["documents: padding sees itself", "attention.cu", "      end = position;\n", "      end = position + 1;\n"],
+  [
+    "documents: a row sees what is before its document",
+    "attention.cu",
+    "first = first > begin ? first : begin;",
+    "first = first;",
+  ],
+  [
+    "documents: a row sees what is behind its document",
+    "attention.cu",
+    "last = last < end ? last : end;",
+    "last = last;",
+    "attention.cu",
+    "attention bf16, documents",
+  ],
+  [
+    "a causal mask where there is none",
+    "attention.cu",
+    "if (a.causal) last = position + 1;",
+    "last = position + 1;",
+    "attention.cu",
+    "attention bf16, documents",
   ],
 ];

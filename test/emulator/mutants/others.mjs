@@ -41,7 +41,25 @@ export const others = [
     "return per_slot ? order[i] : order[i] / slots;",
     "return order[i] / slots;",
   ],
-  ["experts: one tile too few", "experts.cu", "pairs / tile_m + (pairs < E ? pairs : E)", "pairs / tile_m + 1"],
+  [
+    "experts: one tile too few",
+    "choice.h",
+    "rows / tile_m + (rows < groups ? rows : groups)",
+    "rows / tile_m + 1",
+    "experts.cu",
+  ],
+  [
+    "experts: every row of tiles makes its first columns",
+    "experts.cu",
+    "static_cast<int64_t>(blockIdx.x % columns_of_tiles) * tile_n",
+    "0",
+  ],
+  [
+    "experts: tiles column by column",
+    "experts.cu",
+    "find_tile(groups, blockIdx.x / columns_of_tiles)",
+    "find_tile(groups, blockIdx.x % columns_of_tiles)",
+  ],
   ["rows: two blocks write one row", "rows.cu", "  if (earlier > 0) return;", ""],
   ["rope: angles are not waited for", "rope.cu", "  __syncthreads();\n", ""],
 ];

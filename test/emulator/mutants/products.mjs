@@ -132,8 +132,8 @@ export const products = [
   [
     "tf32 product: columns beyond the end are written",
     "gemm_end.cuh",
-    "row0 + r < g.m && left > 0",
-    "row0 + r < g.m",
+    "left < width ? static_cast<int>(left) : width",
+    "width",
     "gemm_tf32.cu",
   ],
   ["parts: each goes on to the end", "gemm.cuh", "if (g.k > begin + part) g.k = begin + part;", ""],

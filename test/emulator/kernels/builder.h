@@ -1,0 +1,61 @@
+// A program of some nodes over random numbers, for the cases of kernels.cc.
+#pragma once
+#include <random>
+#include <utility>
+#include <vector>
+
+#include "ops/quant.h"
+#include "runtime/program.h"
+
+namespace heddle {
+namespace cases {
+
+struct Builder {
+  ProgramDesc desc;
+  std::vector<std::vector<unsigned char>> data;  // of the bound values
+  std::mt19937 random{7};
+
+  int value(DType type, std::initializer_list<int64_t> dims) {
+    ValueDesc v{type, {}};
+    for (int64_t d : dims) v.shape.dims[v.shape.rank++] = d;
+    desc.values.push_back(v);
+    return static_cast<int>(desc.values.size()) - 1;
+  }
+  int floats(DType type, std::initializer_list<int64_t> dims) {
+    const int v = value(type, dims);
+    Tensor t{nullptr, type, desc.values[static_cast<size_t>(v)].shape};
+    data.emplace_back(t.bytes());
+    t.data = data.back().data();
+    std::uniform_real_distribution<float> draw(-1, 1);
+    for (int64_t i = 0; i < t.shape.size(); ++i) store_float(t, i, draw(random));
+    desc.bound.push_back(v);
+    return v;
+  }
+  // Rows of blocks that stand for such numbers.
+  int blocks(DType type, std::initializer_list<int64_t> dims) {
+    const int v = value(type, dims);
+    const Shape& shape = desc.values[static_cast<size_t>(v)].shape;
+    std::vector<float> numbers(static_cast<size_t>(shape.size()));
+    std::uniform_real_distribution<float> draw(-1, 1);
+    for (float& x : numbers) x = draw(random);
+    data.emplace_back(bytes_of_elements(type, shape.size()));
+    quantise(type, numbers.data(), shape.size(), data.back().data());
+    desc.bound.push_back(v);
+    return v;
+  }
+  int integers(std::initializer_list<int64_t> dims, std::vector<int32_t> numbers) {
+    const int v = value(DType::i32, dims);
+    const unsigned char* bytes = reinterpret_cast<const unsigned char*>(numbers.data());
+    data.emplace_back(bytes, bytes + numbers.size() * 4);
+    desc.bound.push_back(v);
+    return v;
+  }
+  void node(const char* op, std::vector<int> inputs, std::vector<int> outputs, std::initializer_list<std::pair<const char*, double>> attributes) {
+    NodeDesc n{op, std::move(inputs), std::move(outputs), {}, ""};
+    for (const auto& [name, number] : attributes) n.attributes.set(name, number);
+    desc.nodes.push_back(std::move(n));
+  }
+};
+
+}  // namespace cases
+}  // namespace heddle
