@@ -70,7 +70,7 @@ struct Packing {
 };
 struct Packs {
   Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
-  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned
+  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned; until it is called nodes run with `unpacked`
 };
 
 // Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.

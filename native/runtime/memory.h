@@ -1,5 +1,6 @@
 // Memory of tensors and arenas: pages of the operating system, or of a device that has its own.
 #pragma once
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -32,8 +33,9 @@ class Storage {
   std::shared_ptr<Storage> packed(const char* layout) const;
   void keep_packed(const char* layout, std::shared_ptr<Storage> form);
   void forget_packed() { keep_packed("", nullptr); }
-  bool was_streamed() const { return was_streamed_; }  // by a program's run, which may have packed as it went. Lane thread only.
-  void mark_streamed() { was_streamed_ = true; }
+  // Whether a program's run has read it through, which may have packed as it went.
+  bool was_streamed() const { return was_streamed_.load(std::memory_order_relaxed); }
+  void mark_streamed() { was_streamed_.store(true, std::memory_order_relaxed); }
   // Gives the pages of a mapped file back; the system reads them again when they are touched.
   void release_pages() const;
 
@@ -53,7 +55,8 @@ class Storage {
   size_t bytes_;
   std::shared_ptr<void> owner_;
   std::shared_ptr<Accelerator> accelerator_;
-  bool read_only_ = false, was_streamed_ = false;
+  bool read_only_ = false;
+  std::atomic<bool> was_streamed_{false};
   mutable std::mutex packed_mutex_;
   std::string packed_layout_;
   std::shared_ptr<Storage> packed_;
