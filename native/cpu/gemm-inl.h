@@ -5,6 +5,7 @@
 #include "cpu/gemv-inl.h"
 #include "cpu/micro-inl.h"
 #include "cpu/pack-inl.h"
+#include "cpu/pairs_packed-inl.h"
 #include "cpu/shallow-inl.h"
 #include "cpu/thin-inl.h"
 #include "cpu/write_tile-inl.h"
@@ -48,7 +49,7 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
 }
 
 inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
-  size_t direct = gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k);
+  size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
   size_t blocked = plan_gemm(m, n, k).bytes(), turned = plan_gemm(min_of<int64_t>(n, MR), m, k).bytes();
   return max_of(max_of(direct, thin_scratch(m, n, k)), max_of(blocked, turned));
 }
@@ -89,6 +90,7 @@ struct GemmStep {
   bool pairs, first, last;
   const float *a, *b, *bias;
   const float* in_place;          // this step's b where it lies: whole panels of it are read there; null: all are packed
+  const float* panels;            // this step's part of the first of b's panels where they are kept; null: they are packed
   float* sums;  // (rows, columns) partial sums of a bf16 output, stride `columns` rounded up to NR
 };
 
@@ -107,6 +109,7 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   int64_t height = min_of<int64_t>(MR, s.rows - i), width = min_of<int64_t>(NR, s.columns - j);
   const bool in_place = s.in_place && width == NR;
   const float *a = s.a + i * s.depth, *b = in_place ? s.in_place + s.j0 + j : s.b + j * s.depth;
+  if (s.panels) b = s.panels + (s.j0 + j) / NR * pair_panel_floats(g.k);
   const int64_t bs = in_place ? g.ldb : NR;
   const float* bias = s.first && s.bias ? s.bias + s.j0 + j : nullptr;
   bool direct = g.c_type == DType::f32;
@@ -164,7 +167,8 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const int64_t b_first = lies ? columns / NR : 0;                          // the first panel that is packed
-        int64_t b_todo = whole_k && i0 > 0 ? 0 : b_panels - b_first;  // b stays packed while row chunks pass
+        const float* panels = g.b_packed && pairs ? static_cast<const float*>(g.b_packed) + p0 / 2 * NR : nullptr;
+        int64_t b_todo = panels || (whole_k && i0 > 0) ? 0 : b_panels - b_first;  // b stays packed while row chunks pass
         // Small products are not worth waking the others.
         bool alone = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3;
         int64_t b_groups = ceil_div(b_todo, pack_group), a_groups = ceil_div(a_todo, pack_group);
@@ -177,7 +181,7 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
             pack_panels<MR>(pairs, g.a, g.a_type, g.lda, g.a_transposed, i0 + i, p0, min_of(pack_group * MR, rows - i), k, depth, a + i * depth);
           }
         };
-        GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, sums};
+        GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums};
         if (alone) {
           for (int64_t t = 0; t < a_groups + b_groups; ++t) pack(t, 0);
           gemm_tile(step, 0, 0, rows, columns);
@@ -213,22 +217,26 @@ inline bool skinny(const Gemm& g) {
   return g.m <= (!g.b_transposed ? gemv_axpy_rows : on_pairs(g) ? gemv_pair_rows : gemv_rows);
 }
 
+// Whether b's panels of pairs are kept, or will be.
+inline bool by_panels(const Gemm& g) { return on_pairs(g) && (g.b_packed || g.b_unpacked); }
+
 // The product in slices of rows, each as if it were alone.
 inline void gemm_rowwise(Gemm g, Pool& pool, void* scratch) {
-  const int64_t rows = g.m, slice = g.b_transposed ? gemv_rows : gemv_axpy_rows;
+  const int64_t rows = g.m, slice = by_panels(g) ? packed_pair_rows : g.b_transposed ? gemv_rows : gemv_axpy_rows;
   const char* a = static_cast<const char*>(g.a);
   char* c = static_cast<char*>(g.c);
   for (int64_t i = 0; i < rows; i += slice) {
     g.m = min_of(slice, rows - i);
     g.a = a + i * g.lda * static_cast<int64_t>(dtype_bytes(g.a_type));
     g.c = c + i * g.ldc * static_cast<int64_t>(dtype_bytes(g.c_type));
-    gemv(g, pool, scratch);
+    by_panels(g) ? packed_pair_products(&g, 1, pool, scratch) : gemv(g, pool, scratch);
   }
 }
 
 inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (g.m == 0 || g.n == 0) return;
   if (g.rowwise) return gemm_rowwise(g, pool, scratch);
+  if (by_panels(g)) return g.m <= packed_pair_rows ? packed_pair_products(&g, 1, pool, scratch) : gemm_blocked(g, pool, scratch);
   if (thin(g)) return gemm_thin(g, pool, scratch);
   if (const Gemm t = turned(g); thin(t)) return gemm_thin(t, pool, scratch);
   if (skinny(g)) return gemv(g, pool, scratch);
@@ -253,10 +261,14 @@ inline bool gemm_adds(const Gemm& g) {
 // Several b by one a: those that are read once through are read in one loop of the pool.
 inline void gemms(const Gemm* g, int count, Pool& pool, void* scratch) {
 #if defined(HEDDLE_SIMD_BF16)
-  const auto streamed = [](const Gemm& p) { return p.m > 0 && p.n > 0 && !p.rowwise && on_pairs(p) && p.b_transposed && skinny(p); };
-  bool all = count > 1;
-  for (int i = 0; i < count; ++i) all = all && streamed(g[i]);
+  const auto streamed = [](const Gemm& p) { return p.m > 0 && p.n > 0 && !p.rowwise && on_pairs(p) && p.b_transposed; };
+  bool all = count > 1, panels = count > 1;
+  for (int i = 0; i < count; ++i) {
+    all = all && streamed(g[i]) && !by_panels(g[i]) && skinny(g[i]);
+    panels = panels && streamed(g[i]) && by_panels(g[i]) && g[i].m <= packed_pair_rows;
+  }
   if (all) return gemv_pairs(g, count, pool, scratch);
+  if (panels) return packed_pair_products(g, count, pool, scratch);
 #endif
   for (int i = 0; i < count; ++i) gemm(g[i], pool, scratch);
 }

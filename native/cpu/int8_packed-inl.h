@@ -129,26 +129,81 @@ inline PackedRows packed_rows(void* scratch, int64_t tile, int64_t k, int64_t m)
   return x;
 }
 
+// Lane i of the lowest four: the 16 lanes of v[i], joined by op.
+template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) {
+  const __m512i a = op(_mm512_unpacklo_epi32(v[0], v[1]), _mm512_unpackhi_epi32(v[0], v[1]));
+  const __m512i b = op(_mm512_unpacklo_epi32(v[2], v[3]), _mm512_unpackhi_epi32(v[2], v[3]));
+  const __m512i fours = op(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+  const __m512i half = op(fours, _mm512_shuffle_i64x2(fours, fours, 0x4e));
+  return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
+}
+
+// round_unit of four units at a time, so that what is folded over lanes is folded for all of them at once. The integers
+// go to `to`, stride bytes apart.
+struct FourUnits {
+  alignas(16) float scales[4];
+  alignas(16) int32_t sums[2][4];  // of both halves
+};
+HEDDLE_SIMD void round_four(const float* const (&x)[4], int8_t* const (&to)[4], FourUnits& out) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1), nothing = _mm512_setzero_si512();
+  __m512i tops[4];
+#pragma GCC unroll 4
+  for (int u = 0; u < 4; ++u) {
+    const __m512i low = _mm512_loadu_si512(x[u]), high = _mm512_loadu_si512(x[u] + W);
+    tops[u] = _mm512_max_epi32(_mm512_and_si512(low, magnitude), _mm512_and_si512(high, magnitude));
+  }
+  const __m128i top = fold_each(tops, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); });
+  const __m128 largest = _mm_castsi128_ps(top), most = _mm_set1_ps(127.0f);
+  const __mmask8 finite = _mm_cmplt_epi32_mask(top, _mm_set1_epi32(0x7f800000));
+  const __mmask8 there = finite & _mm_cmp_ps_mask(largest, _mm_set1_ps(least_activation), _CMP_GT_OQ);
+  alignas(16) float inverse[4];
+  _mm_store_ps(inverse, _mm_maskz_div_ps(there, most, largest));
+  _mm_store_ps(out.scales, _mm_mask_div_ps(_mm_set1_ps(__builtin_nanf("")), finite, largest, most));
+  __m512i low_sums[4], high_sums[4];
+#pragma GCC unroll 4
+  for (int u = 0; u < 4; ++u) {
+    // What is not finite, times zero, becomes an integer whose lowest byte is zero.
+    const F by = set1(inverse[u]);
+    const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u]), by)));
+    const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u] + W), by)));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[u]), _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
+    low_sums[u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(low));
+    high_sums[u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
+  }
+  const auto sum = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
+  _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[0]), fold_each(low_sums, sum));
+  _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[1]), fold_each(high_sums, sum));
+}
+
 template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int64_t padded, void* scratch) {
   const PackedRows x = packed_rows(scratch, row / packed_most_rows, p.k, p.m);
   const int64_t units = p.k / unit, r = row % packed_most_rows;
-  for (int64_t u = 0; u < padded; ++u) {
-    int8_t* to = x.values + (u * x.rows + r) * unit;
-    int32_t sums[2] = {0, 0};
-    float scale = 0;
-    if (u >= units) {
-      for (int e = 0; e < unit; ++e) to[e] = 0;
-    } else if (p.x_type == DType::f32) {
-      round_unit(static_cast<const float*>(p.x) + row * p.k + u * unit, to, &scale, sums);
-    } else {
-      alignas(64) float numbers[unit];
-      load_unit(p, row, u, numbers);
-      round_unit(numbers, to, &scale, sums);
+  alignas(64) static constexpr float nothing[unit] = {};
+  alignas(64) float numbers[4][unit];
+  int8_t unused[unit];
+  for (int64_t u0 = 0; u0 < padded; u0 += 4) {
+    const float* from[4];
+    int8_t* to[4];
+    for (int u = 0; u < 4; ++u) {
+      to[u] = u0 + u < padded ? x.values + ((u0 + u) * x.rows + r) * unit : unused;
+      from[u] = nothing;
+      if (u0 + u >= units) continue;
+      if (p.x_type == DType::f32) from[u] = static_cast<const float*>(p.x) + row * p.k + (u0 + u) * unit;
+      else load_unit(p, row, u0 + u, numbers[u]), from[u] = numbers[u];
     }
-    x.scales[u * x.rows + r] = scale;
-    x.totals[u * x.rows + r] = scale * static_cast<float>(sums[0] + sums[1]);
-    if (P::groups == 1) sums[0] += sums[1];
-    for (int g = 0; g < P::groups; ++g) x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * sums[g];
+    FourUnits rounded;
+    round_four(from, to, rounded);
+    for (int64_t u = u0; u < min_of(padded, u0 + 4); ++u) {
+      const int64_t at = u * x.rows + r, j = u - u0;
+      const int32_t sums[2] = {rounded.sums[0][j], rounded.sums[1][j]};
+      x.scales[at] = rounded.scales[j];
+      x.totals[at] = rounded.scales[j] * static_cast<float>(sums[0] + sums[1]);
+      if (P::groups == 1) {
+        x.starts[at] = -P::offset * (sums[0] + sums[1]);
+      } else {
+        for (int g = 0; g < P::groups; ++g) x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * sums[g];
+      }
+    }
   }
 }
 template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, Pool& pool) {

@@ -30,6 +30,8 @@ struct Gemm {
   bool c_transposed = false;  // c(i, j) is at c[j * ldc + i]
   bool accumulate = false;
   bool rowwise = false;  // a row's bits depend on that row alone, however many there are
+  const void* b_packed = nullptr;  // b_transposed of bf16 in the form of pairs_pack, where it is kept
+  bool b_unpacked = false;         // it will be: until then panels are made one by one, for the same bits
   const void* bias = nullptr;
   DType bias_type = DType::f32;
 };
@@ -182,6 +184,8 @@ struct Kernels {
   void (*gemm)(const Gemm&, Pool&, void* scratch);
   bool (*gemm_adds)(const Gemm&);  // whether `accumulate` takes the place of a product and a sum
   void (*gemms)(const Gemm*, int count, Pool&, void* scratch);  // of one a
+  size_t (*pairs_packed_bytes)(int64_t n, int64_t k);  // of a weight's form for products of bf16; 0: there is none
+  void (*pairs_pack)(const Gemm&, void* to, Pool&);
   size_t (*quant_linear_scratch)(const QuantLinear&, int threads);
   void (*quant_linear)(const QuantLinear&, Pool&, void* scratch);
   void (*quant_linears)(const QuantLinear*, int count, Pool&, void* scratch);  // of one x

@@ -15,7 +15,7 @@ void affine(const Node& n) {
   map1(n.in[0], n.out[0], [&](double x) { return x * factor + offset; });
 }
 
-HEDDLE_OP(affine_op, {"affine", 1, 1, 1, check_affine, affine, 0, 0b1});
+HEDDLE_OP(affine_op, {"affine", 1, 1, 1, check_affine, affine, 0, 0b1, false, false, false, by_rows<0b1>});
 
 }  // namespace
 }  // namespace heddle

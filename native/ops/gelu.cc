@@ -28,7 +28,7 @@ void gelu_backward(const Node& n) {
   map2(n.in[0], n.in[1], n.out[0], [&](double dy, double x) { return dy * gelu_of(tanh, x).derivative; });
 }
 
-HEDDLE_OP(gelu_op, {"gelu", 1, 1, 1, check_gelu, gelu, 0, 0b1});
+HEDDLE_OP(gelu_op, {"gelu", 1, 1, 1, check_gelu, gelu, 0, 0b1, false, false, false, by_rows<0b1>});
 HEDDLE_OP(gelu_backward_op, {"gelu_backward", 2, 2, 1, check_gelu_backward, gelu_backward, 0, 0b11});
 
 }  // namespace

@@ -40,7 +40,7 @@ void glu_backward(const Node& n) {
   }
 }
 
-HEDDLE_OP(glu_op, {"glu", 2, 2, 1, check_glu, glu, 0, 0b11});
+HEDDLE_OP(glu_op, {"glu", 2, 2, 1, check_glu, glu, 0, 0b11, false, false, false, by_rows<0b11>});
 HEDDLE_OP(glu_backward_op, {"glu_backward", 3, 3, 2, check_glu_backward, glu_backward, 0, 0b111});
 
 }  // namespace

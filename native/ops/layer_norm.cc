@@ -106,7 +106,7 @@ void layer_norm_backward(const Node& n) {
   store_row(n.out[2], 0, db);
 }
 
-HEDDLE_OP(layer_norm_op, {"layer_norm", 2, 4, 2, check_layer_norm, layer_norm, 0, 0b1001});
+HEDDLE_OP(layer_norm_op, {"layer_norm", 2, 4, 2, check_layer_norm, layer_norm, 0, 0b1001, false, false, false, by_rows<0b1001>});
 HEDDLE_OP(layer_norm_backward_op, {"layer_norm_backward", 3, 4, 3, check_layer_norm_backward, layer_norm_backward});
 
 }  // namespace

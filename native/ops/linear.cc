@@ -151,7 +151,7 @@ void column_sum(const Node& n) {
   store_row(n.out[0], 0, sum);
 }
 
-HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear});
+HEDDLE_OP(linear_op, {"linear", 2, 3, 1, check_linear, linear, 0, 0, false, false, false, by_rows<0b1>});
 HEDDLE_OP(linear_backward_input_op,
           {"linear_backward_input", 2, 2, 1, check_linear_backward_input, linear_backward_input});
 HEDDLE_OP(linear_backward_weight_op,

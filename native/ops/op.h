@@ -31,7 +31,7 @@ struct Node {
   std::vector<Tensor> in, out;
   std::vector<bool> present;  // per input
   const void* packed = nullptr;  // an operand in the form that the kernel asked for (KernelDef::packs), where it is kept
-  bool unpacked = false;         // not kept yet: the kernel makes the form part by part in its scratch, to the same results
+  bool unpacked = false;         // not kept yet, or no room for it: the kernel does without, or makes it part by part in its scratch
 
   bool has_input(size_t i) const { return i < present.size() && present[i]; }
   double attr(const char* n) const { return attributes->get(n); }
@@ -60,6 +60,8 @@ struct OpDef {
   bool view = false;                   // output 0 is input 0's memory under another shape: nothing runs
   bool lookup = false;                 // reads but a few rows of its operands
   bool moves = false;                  // input 0 takes over input 1's values, and nothing else happens
+  // Bit i: a row (of the first dimension) of every output depends on that row of input i, and on all of the inputs without a bit; null: not so.
+  int (*by_rows)(const Node&) = nullptr;
 };
 
 // Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.
@@ -67,10 +69,12 @@ struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the operand serves as it is
+  bool of_files = false;         // only of what a file can bring back: it is not kept beside memory that would stay
+  int row_tile = 1;              // rows that the kernel takes at once
 };
 struct Packs {
   Packing (*describe)(const Node&) = nullptr;            // shapes alone are known
-  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned; until it is called nodes run with `unpacked`
+  void (*pack)(const Node&, void* to, Pool&) = nullptr;  // `to`: 64-byte aligned; until then nodes run with `unpacked`
 };
 
 // Nodes of one kernel that stand side by side and read the same first operand, and else only tensors: all at once.
@@ -103,6 +107,8 @@ struct Registry {
   static void add(const OpDef&);
   static void add(const KernelDef&);
 };
+
+template <int MASK> int by_rows(const Node&) { return MASK; }
 
 struct RegisterOp {
   explicit RegisterOp(const OpDef& d) { Registry::add(d); }

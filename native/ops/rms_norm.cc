@@ -88,7 +88,7 @@ void rms_norm_backward(const Node& n) {
   store_row(n.out[1], 0, dw);
 }
 
-HEDDLE_OP(rms_norm_op, {"rms_norm", 2, 3, 2, check_rms_norm, rms_norm, 0, 0b101});
+HEDDLE_OP(rms_norm_op, {"rms_norm", 2, 3, 2, check_rms_norm, rms_norm, 0, 0b101, false, false, false, by_rows<0b101>});
 HEDDLE_OP(rms_norm_backward_op, {"rms_norm_backward", 3, 4, 2, check_rms_norm_backward, rms_norm_backward});
 
 }  // namespace

@@ -57,7 +57,10 @@ void rope(const Node& n) {
   }
 }
 
-HEDDLE_OP(rope_op, {"rope", 3, 3, 1, check_rope, rope, 0, 0b001});
+// Frequencies may be one for all rows or each row's own.
+int rope_rows(const Node& n) { return n.in[2].shape.rank > 1 ? 0b111 : 0b011; }
+
+HEDDLE_OP(rope_op, {"rope", 3, 3, 1, check_rope, rope, 0, 0b001, false, false, false, rope_rows});
 
 }  // namespace
 }  // namespace heddle

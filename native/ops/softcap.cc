@@ -30,7 +30,7 @@ void softcap_backward(const Node& n) {
   });
 }
 
-HEDDLE_OP(softcap_op, {"softcap", 1, 1, 1, check_softcap, softcap, 0, 0b1});
+HEDDLE_OP(softcap_op, {"softcap", 1, 1, 1, check_softcap, softcap, 0, 0b1, false, false, false, by_rows<0b1>});
 HEDDLE_OP(softcap_backward_op, {"softcap_backward", 2, 2, 1, check_softcap_backward, softcap_backward, 0, 0b11});
 
 }  // namespace

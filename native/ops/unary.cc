@@ -56,7 +56,7 @@ void unary_backward(const Node& n) {
   map2(n.in[0], n.in[1], n.out[0], [&](double dy, double x) { return dy == 0 ? 0 : dy * apply(function, x).derivative; });
 }
 
-HEDDLE_OP(unary_op, {"unary", 1, 1, 1, check_unary, unary, 0, 0b1});
+HEDDLE_OP(unary_op, {"unary", 1, 1, 1, check_unary, unary, 0, 0b1, false, false, false, by_rows<0b1>});
 HEDDLE_OP(unary_backward_op, {"unary_backward", 2, 2, 1, check_unary_backward, unary_backward, 0, 0b11});
 
 }  // namespace

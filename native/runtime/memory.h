@@ -63,4 +63,7 @@ class Storage {
   std::exception_ptr failure_;
 };
 
+// Bytes that the system can still give without taking any back that are in use; the largest number where it does not say.
+size_t available_memory();
+
 }  // namespace heddle

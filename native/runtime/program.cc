@@ -11,7 +11,6 @@ namespace {
 
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
-constexpr size_t most_grouped = 8;
 
 std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
 
@@ -147,6 +146,11 @@ void Program::plan() {
 
   if (!checking_) move_in(first, last, kept, in_arena);
 
+  offset_.assign(count, npos);
+  for (int v = 0; v < count; ++v)
+    if (in_arena[v]) offset_[v] = 0;
+  if (!checking_) find_chains(first, last, kept);
+
   std::vector<Interval> intervals;
   std::vector<int> owner;
   for (int v = 0; v < count; ++v) {
@@ -157,7 +161,6 @@ void Program::plan() {
   }
   const Plan memory = plan_memory(intervals, checking_ ? guard_bytes : 0);
   arena_bytes_ = memory.bytes;
-  offset_.assign(count, npos);
   for (size_t i = 0; i < owner.size(); ++i) offset_[owner[i]] = memory.offsets[i];
   for (int v : desc_.inputs) {
     input_offset_.push_back(input_bytes_);
@@ -272,6 +275,8 @@ size_t Executable::scratch_bytes(int threads) const {
       const size_t bytes = kernels_[i]->scratch(program_->nodes_[i], threads);
       if (bytes > most) most = bytes;
     }
+  if (!accelerator_)
+    for (const Chain& c : program_->chains_) most = std::max(most, chain_scratch(c, threads));
   return most;
 }
 
@@ -334,14 +339,20 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   const ProgramDesc& d = program_->desc_;
   const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
   std::vector<char> done(nodes_.size(), 0);
-  for (size_t i = 0; i < nodes_.size(); i += group_[i]) {
+  auto chain = program_->chains_.begin();
+  for (size_t i = 0, next; i < nodes_.size(); i = next) {
+    next = i + group_[i];
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
       throw Error("ABORTED", "run: aborted by its signal");
     if (program_->still_[i] || done[i]) continue;
     try {
       context.node = static_cast<int>(i);
       lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
-      announce_stream(i + group_[i] - 1, lane.pool());
+      while (chain != program_->chains_.end() && chain->begin < i) ++chain;
+      const bool chained = chain != program_->chains_.end() && chain->begin == i && run_chain(*chain, context);
+      if (chained) next = chain->end;
+      announce_stream(next - 1, lane.pool());
+      if (chained) continue;
       if (program_->checking_) run_checked(i, context);
       else if (group_[i] > 1) run_group(i, context);
       else if (!run_sum(i, context, done)) run_node(i, context);

@@ -42,11 +42,23 @@ class Program {
   const ProgramDesc& desc() const { return desc_; }
   Shape resolve(int value, const std::vector<int64_t>& symbols) const;
   size_t arena_bytes() const { return arena_bytes_; }
+
  private:
   friend class Executable;
   void validate();
   void plan();
   void move_in(const std::vector<int>& first, const std::vector<int>& last, const std::vector<char>& kept, std::vector<char>& in_arena);
+  // program_chains.cc
+  struct Chain {
+    size_t begin, end;            // nodes
+    int64_t row_tile = 1;         // blocks are cut on multiples of it
+    std::vector<int> own;         // roots of values that nobody else sees
+    std::vector<size_t> offsets;  // of these, for each row of a block
+    size_t row_bytes = 0;         // of all of them
+    std::vector<int> shared;      // roots in the arena that are read or made
+  };
+  int rows_of_operands(size_t node, int64_t rows) const;
+  void find_chains(std::vector<int>& first, std::vector<int>& last, const std::vector<char>& kept);
 
   ProgramDesc desc_;
   std::vector<Node> nodes_;                  // shapes at their upper bounds, no data
@@ -54,12 +66,15 @@ class Program {
   std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
   std::vector<int> root_;                    // per value: the value whose memory it shares
   std::vector<char> still_;                  // per node: nothing runs, a view or a value made where it goes
+  std::vector<Chain> chains_;                // in order, of the CPU
   std::vector<char> written_;                // per entry of desc.bound: a value of the arena's kind is made in it
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
   std::vector<size_t> input_offset_;         // per entry of desc.inputs, in the executable's own storage
   size_t arena_bytes_ = 0, input_bytes_ = 0;
   bool checking_ = false;                    // HEDDLE_CHECK=1, or what may differ
 };
+
+constexpr size_t most_grouped = 8;  // nodes that run as one kernel's group
 
 // What one run brings and takes away. Sizes are checked by Executable::run.
 struct RunArguments {
@@ -106,6 +121,10 @@ class Executable {
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
   void run_group(size_t node, Context& context);
+  using Chain = Program::Chain;
+  size_t chain_kernel_bytes(const Chain& chain) const;
+  size_t chain_scratch(const Chain& chain, int threads) const;
+  bool run_chain(const Chain& chain, Context& context);
   bool run_sum(size_t node, Context& context, std::vector<char>& done);
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);

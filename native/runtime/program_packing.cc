@@ -1,6 +1,7 @@
 // Weights in the form that their kernels ask for: made on the second run of any program that reads them, kept beside the tensor,
 // shared by all later ones. On the first the kernels make it part by part as they go and keep nothing, which takes a fraction of the
 // time that the pages of a copy take: the first token comes sooner, and who wants no second never pays.
+#include <algorithm>
 #include <chrono>
 
 #include "runtime/program.h"
@@ -9,8 +10,33 @@ namespace heddle {
 namespace {
 
 constexpr size_t alignment = 64;
-constexpr size_t large_operand = size_t{1} << 21;  // bytes: a page's worth of packing tells how long it takes
-constexpr double slow_seconds = 0.5e-9;            // of a byte: three times what packing and clearing take
+constexpr size_t chunk_bytes = size_t{1} << 24;  // for which large pages are asked, or not
+constexpr double slow_seconds = 0.4e-9;          // of a byte: twice what packing into small pages takes
+
+// Asks for large pages part by part. They take a third of the time of small ones, but where memory is in pieces the system first moves
+// others' to make room, for several times as long: after a chunk that shows it the next is left, after another two, and so on.
+class LargePages {
+ public:
+  LargePages(const Storage& storage, size_t bytes) : storage_(storage), bytes_(bytes) {}
+  // What follows goes to `offset`.
+  void reach(size_t offset) {
+    if (offset < end_) return;
+    if (asked_) left_ = wait_ = seconds_ > static_cast<double>(done_) * slow_seconds ? 2 * wait_ + 1 : 0;
+    asked_ = left_ == 0;
+    if (!asked_) --left_;
+    end_ = std::min(bytes_, offset + chunk_bytes), done_ = 0, seconds_ = 0;
+    if (asked_) storage_.want_large_pages(offset, end_ - offset);
+  }
+  void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
+
+ private:
+  const Storage& storage_;
+  const size_t bytes_;
+  size_t end_ = 0, done_ = 0;
+  double seconds_ = 0;
+  int wait_ = 0, left_ = 0;
+  bool asked_ = false;
+};
 
 }  // namespace
 
@@ -25,6 +51,10 @@ void Executable::find_packings() {
     for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
       const int v = d.nodes[i].inputs[k], b = v < 0 ? -1 : bound[program_->root_[v]];
       if (b < 0) continue;
+      if (packing.of_files && bound_[b]->writable()) {
+        stays[b] = 1;
+        continue;
+      }
       if (packing.bytes && packing.input == static_cast<int>(k) && program_->root_[v] == v) packed_.push_back({i, bound_[b].get(), packing, nullptr});
       else if (!program_->ops_[i]->lookup) stays[b] = 1;
     }
@@ -38,8 +68,7 @@ void Executable::find_packings() {
   packed_ = std::move(chosen);
 }
 
-// One allocation for all that is missing, so that the system can give large pages. Where memory is in pieces it first moves others'
-// to make room, which takes far longer than small pages cost: the first operand that shows it is the last that asks.
+// One allocation for all that is missing, so that the system can give large pages.
 void Executable::pack_operands(Pool& pool) {
   const auto padded = [](size_t bytes) { return (bytes + alignment - 1) / alignment * alignment; };
   size_t missing = 0;
@@ -51,20 +80,23 @@ void Executable::pack_operands(Pool& pool) {
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
   if (!missing) return;
+  if (missing > available_memory() / 2) {  // a mapped file's pages come and go, those of a form would stay
+    for (PackedOperand& p : packed_) nodes_[p.node].unpacked = !p.form;
+    return;
+  }
   const std::shared_ptr<Storage> all = Storage::allocate(missing, nullptr, false);
   size_t at = 0;
-  bool large_pages = true;
+  LargePages pages(*all, missing);
   for (PackedOperand& p : packed_) {
     if (nodes_[p.node].unpacked) continue;
     if (!p.form) p.form = p.storage->packed(p.packing.layout);  // of a node before this one
     if (!p.form) {
       p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
       at += padded(p.packing.bytes);
-      if (large_pages) all->want_large_pages(p.form->data() - all->data(), p.packing.bytes);
+      pages.reach(static_cast<size_t>(p.form->data() - all->data()));
       const auto start = std::chrono::steady_clock::now();
       kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
-      const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      if (p.packing.bytes >= large_operand && seconds > p.packing.bytes * slow_seconds) large_pages = false;
+      pages.took(p.packing.bytes, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
       p.storage->keep_packed(p.packing.layout, p.form);
       p.storage->release_pages();
     }

@@ -1,8 +1,12 @@
 // Runs one op natively, alone in a program, in the ways that a case is judged by.
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   binding,
   type NativeExecutableHandle,
   type NativeLaneHandle,
+  type NativeTensorHandle,
   type ProgramDescription,
 } from "../../lib/binding.ts";
 import {
@@ -48,6 +52,11 @@ export interface OpCase {
   rounded?: (operands: readonly ArrayLike<number>[]) => readonly (ArrayLike<number> | undefined)[];
   /** Elements of an output that the op leaves unspecified. */
   unspecified?: (output: number, element: number) => boolean;
+  /**
+   * The operand that lies in a file, as a model's weights do: of those kernels keep another form, from the second run on, which is the
+   * one that is judged.
+   */
+  mapped?: number;
   /** Every leading dimension of this size is also tried as a symbolic one with a larger bound. */
   symbolic?: number;
 }
@@ -251,6 +260,19 @@ function withEnvironment<T>(values: Record<string, string | undefined>, body: ()
 const tail = new Uint8Array(64).fill(0xff);
 const symbolBound = 11;
 
+/** An operand that lies in a file, as a model's weights do. */
+function mapped(content: TensorData, lane: NativeLaneHandle): NativeTensorHandle {
+  const folder = mkdtempSync(join(tmpdir(), "heddle-operand-"));
+  const path = join(folder, "operand");
+  const bytes = new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
+  writeFileSync(path, Buffer.concat([bytes, tail]));
+  try {
+    return new binding.NativeTensor(new binding.MappedFile(path), 0, bytes.length + tail.length, lane);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
 /** Runs the op of a case on the given data. Throws where something is written past an operand. */
 export async function runOp(
   c: OpCase,
@@ -274,7 +296,8 @@ export async function runOp(
       !options.inplace ||
       !operand ||
       !(operand.dtype === "f32" || operand.dtype === "bf16") ||
-      c.mutates?.includes(i)
+      c.mutates?.includes(i) ||
+      c.mapped === i
     )
       return id;
     const copy = addValue(operand);
@@ -293,7 +316,8 @@ export async function runOp(
   const used = lane(options.threads ?? 3, options.reference ? "cpu" : testDevice);
   const present = c.inputs.flatMap((operand, i) => (operand ? [{ operand, data: data[i]!, place: i }] : []));
   const handles = await Promise.all(
-    present.map(async ({ operand, data: content }) => {
+    present.map(async ({ operand, data: content, place }) => {
+      if (place === c.mapped) return mapped(content, used);
       const rows = isSymbol(operand.shape) ? (content.byteLength / operand.shape[0]!) * symbolBound : 0;
       const handle = new binding.NativeTensor(content.byteLength + rows + tail.length, used);
       await used.write(handle, 0, content);
@@ -307,13 +331,17 @@ export async function runOp(
     executable = new binding.NativeExecutable(program, handles, used);
     const sizes = Int32Array.from(options.symbolic === undefined ? [] : [options.symbolic]);
     await used.run(executable, sizes, [], results, undefined);
-    if (c.attributes?.int8) {
-      // The first run makes a weight's packed form part by part and keeps none of it, the second makes it and keeps it.
+    if (c.attributes?.int8 || c.mapped !== undefined) {
+      // The first run makes a weight's packed form part by part, or does without, and keeps none of it, the second makes it and keeps it.
       const again = results.map((result) => new ArrayBuffer(result.byteLength));
       await used.run(executable, sizes, [], again, undefined);
       for (const [i, result] of results.entries())
-        if (Buffer.compare(Buffer.from(result), Buffer.from(again[i]!)) !== 0)
+        if (
+          (c.attributes?.int8 || c.attributes?.rowwise) &&
+          Buffer.compare(Buffer.from(result), Buffer.from(again[i]!)) !== 0
+        )
           throw new Error(`${c.op}: output ${i} of the second run differs from the first's`);
+      results.splice(0, results.length, ...again);
     }
     const inputs: (TensorData | undefined)[] = c.inputs.map(() => undefined);
     for (const [i, { operand, data: content, place }] of present.entries()) {

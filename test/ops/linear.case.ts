@@ -68,6 +68,33 @@ const roundedRows: OpCase[] = [0, 1].flatMap((rowwise) =>
   })),
 );
 
+/** The same of a matrix that lies in a file: few rows in every tile of panels, and more than these take. */
+const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
+  (
+    [
+      [1, 576, 65],
+      [2, 64, 130],
+      [3, 65, 17],
+      [5, 2040, 70],
+      [8, 576, 300],
+      [15, 33, 129],
+      [31, 130, 97],
+      [33, 2046, 70],
+      [130, 257, 31],
+    ] as const
+  ).flatMap(([n, k, m]) =>
+    activationTypes.map((x) => ({
+      op: "linear",
+      label: `${x} (${n}, ${k}) · bf16 of a file to ${m}${rowwise ? ", rowwise" : ""}`,
+      inputs: [float(x, [n, k]), float("bf16", [m, k]), m % 2 ? float("f32", [m]) : undefined],
+      attributes: { transposed: 0, rowwise, bf16: x === "f32" ? 1 : 0 },
+      outputs: [out(x, n, m)],
+      mapped: 1,
+      ...(n > 1 ? { symbolic: n } : {}),
+    })),
+  ),
+);
+
 /** A few rows of bf16 so long that they are taken in parts; blocks of sixteen outputs, what is left of one, and single ones. */
 const longRows: OpCase[] = (
   [
@@ -91,6 +118,7 @@ export default {
   cases: [
     ...products,
     ...roundedRows,
+    ...mappedMatrices,
     ...longRows,
     {
       op: "linear",

@@ -1,0 +1,125 @@
+// Nodes whose rows depend on their own rows alone run block by block of rows (native/runtime/program_chains.cc). The bits are those of one
+// node after the other, which is how a device of so many threads that each would have few rows runs them.
+import { describe, expect, test } from "vitest";
+import { mapFile } from "../../lib/formats/mapped-file.ts";
+import {
+  add,
+  compile,
+  type Device,
+  Dimension,
+  input,
+  linear,
+  openDevice,
+  reshape,
+  rmsNorm,
+  rope,
+  softmax,
+  swiglu,
+  Tensor,
+  tensor,
+} from "../../lib/graph/index.ts";
+import { temporaryFile } from "../formats/helpers.ts";
+import { generator } from "../ops/harness.ts";
+
+const [width, wide, heads] = [192, 448, 3];
+const shapes = {
+  up: [wide, width],
+  gate: [wide, width],
+  down: [width, wide],
+  q: [width, width],
+  k: [width, width],
+  out: [width, width],
+} as const;
+type Name = keyof typeof shapes;
+
+/** Blocks of random integers with a scale of 1/64, or small numbers of bf16. */
+function bytesOf(type: "q8_0" | "bf16", [n, k]: readonly [number, number], random: () => number): Uint8Array {
+  if (type === "bf16") {
+    const numbers = Float32Array.from({ length: n * k }, () => (random() - 0.5) / 4);
+    return new Uint8Array(Uint16Array.from(new Uint32Array(numbers.buffer), (bits) => bits >>> 16).buffer);
+  }
+  const bytes = Uint8Array.from({ length: (n * k * 34) / 32 }, () => random() * 256);
+  for (let b = 0; b < bytes.length; b += 34) [bytes[b], bytes[b + 1]] = [0x00, 0x18];
+  return bytes;
+}
+
+/** Two layers' worth of nodes between what needs all rows: norms with a residual, groups of products, a rotation, views, sums in place. */
+const program = (type: "q8_0" | "bf16") =>
+  compile(() => {
+    const rows = new Dimension("rows", 400);
+    const product = (x: Parameters<typeof linear>[0], name: Name) =>
+      linear(x, tensor(name, type, shapes[name]), undefined, { activations: "int8" });
+    const norm = tensor("norm", "f32", [width]);
+    const frequencies = tensor("frequencies", "f32", [width / heads / 2]);
+    const start = softmax(input("x", "f32", [rows, width])); // not of a chain
+    const { y, h } = rmsNorm(start, norm, { eps: 1e-6 });
+    const middle = product(swiglu(product(y, "gate"), product(y, "up")), "down");
+    const next = rmsNorm(middle, norm, { eps: 1e-6, residual: h });
+    const turned = (name: Name) =>
+      rope(
+        reshape(product(next.y, name), [rows, heads, width / heads]),
+        input("positions", "i32", [rows]),
+        frequencies,
+      );
+    const q = reshape(turned("q"), [rows, width]);
+    const sum = add(add(q, next.h), product(q, "out"));
+    return { q, k: turned("k"), h: next.h, after: softmax(add(sum, start)) };
+  });
+
+/** Its wide output could lie where its operand was, if nobody else were at an earlier node meanwhile. */
+const overtaking = (type: "q8_0" | "bf16") =>
+  compile(() => {
+    const x = softmax(input("x", "f32", [new Dimension("rows", 400), width]));
+    const product = (of: Parameters<typeof linear>[0], name: Name) =>
+      linear(of, tensor(name, type, shapes[name]), undefined, { activations: "int8" });
+    return { after: softmax(product(product(product(x, "q"), "k"), "up")) };
+  });
+
+async function tensorsOf(device: Device, type: "q8_0" | "bf16") {
+  const random = generator(11);
+  const floats = (n: number) => Float32Array.from({ length: n }, () => random() + 0.5);
+  const norm = floats(width);
+  const tensors = new Map<string, Tensor>([
+    ["norm", await Tensor.from(device, "f32", [width], norm)],
+    ["frequencies", await Tensor.from(device, "f32", [width / heads / 2], floats(width / heads / 2))],
+  ]);
+  for (const [name, shape] of Object.entries(shapes)) {
+    const bytes = bytesOf(type, shape, random);
+    // Kernels keep a form of bf16 of what lies in files.
+    const file = mapFile(temporaryFile(bytes));
+    tensors.set(name, Tensor.mapped(device, type, shape, file, 0));
+  }
+  return tensors;
+}
+
+const bitsOf = (values: ArrayBufferView) => Buffer.from(values.buffer, values.byteOffset, values.byteLength);
+
+describe.each(["q8_0", "bf16"] as const)("weights in %s", (type) => {
+  test.each([96, 97, 255, 256, 400])("%d rows in blocks have the bits of all at once", async (count) => {
+    const random = generator(count);
+    const data = {
+      x: Float32Array.from({ length: count * width }, () => 8 * random()),
+      positions: Int32Array.from({ length: count }, (_, i) => i),
+    };
+    const results: Record<string, ArrayBufferView>[] = [];
+    for (const threads of [2, 1, 16]) {
+      const device = openDevice({ threads });
+      const tensors = await tensorsOf(device, type);
+      for (const { bound, inputs } of [
+        { bound: program(type).bind(device, tensors), inputs: data },
+        { bound: overtaking(type).bind(device, tensors), inputs: { x: data.x } },
+      ]) {
+        await bound.run(inputs); // without packed weights, and so without blocks
+        results.push({ ...(await bound.run(inputs)) } as Record<string, ArrayBufferView>);
+        bound.dispose();
+      }
+      for (const t of tensors.values()) t.dispose();
+    }
+    for (const [k, result] of results.entries()) {
+      expect((result.after as Float32Array).every((v) => Number.isFinite(v))).toBe(true);
+      const other = results[4 + (k % 2)]!;
+      for (const [name, values] of Object.entries(result))
+        expect(Buffer.compare(bitsOf(values), bitsOf(other[name]!)), name).toBe(0);
+    }
+  });
+});
