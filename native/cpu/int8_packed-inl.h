@@ -18,9 +18,9 @@ struct PackedRows {
   int64_t rows;
 };
 
-// RM rows from row i on by PN panels, each of which goes on where its last one ended. out (PN, RM, 16).
+// RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* out) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
   constexpr int ahead = 8192 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
@@ -91,12 +91,12 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
   for (int n = 0; n < PN; ++n)
 #pragma GCC unroll 12
-    for (int m = 0; m < RM; ++m) store(out + (n * RM + m) * W, sum[n][m]);
+    for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum[n][m]);
 }
 
 // Most rows of x that are kept between each other, and so share a panel while it is near.
 constexpr int packed_most_rows = 12;
-using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* out);
+using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride);
 // Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
 struct PackedTiles {
   int rows;
@@ -197,7 +197,7 @@ template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int6
       const int64_t at = u * x.rows + r, j = u - u0;
       const int32_t sums[2] = {rounded.sums[0][j], rounded.sums[1][j]};
       x.scales[at] = rounded.scales[j];
-      x.totals[at] = rounded.scales[j] * static_cast<float>(sums[0] + sums[1]);
+      if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(sums[0] + sums[1]);
       if (P::groups == 1) {
         x.starts[at] = -P::offset * (sums[0] + sums[1]);
       } else {
@@ -224,20 +224,23 @@ template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, P
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
                    int64_t panel_bytes, int64_t p0, int64_t p1) {
-  alignas(64) float out[12 * W];
+  alignas(64) float sums[12 * W];
+  const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;  // sums are outputs, and all of them are there
   int64_t done = p0;
   for (const auto& form : tiles.forms) {
     if (form.panels == 0) break;
     const int64_t each = (p1 - done) / form.panels;
     for (int64_t j = 0; j < each; ++j) {
       const uint8_t* at[4];
-      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes;
+      float* out[4];
+      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes, out[s] = sums + s * tiles.rows * W;
       for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
-        form.run(x, r, p.k, at, out);
-        for (int s = 0; s < form.panels; ++s)
+        for (int s = 0; direct && s < form.panels; ++s) out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
+        form.run(x, r, p.k, at, out, direct ? p.n : W);
+        for (int s = 0; !direct && s < form.panels; ++s)
           for (int m = 0; m < tiles.rows; ++m) {
             const int64_t column = (done + s * each + j) * W;
-            write_int8(p, first + r + m, column, p.n - column, load(out + (s * tiles.rows + m) * W));
+            write_int8(p, first + r + m, column, p.n - column, load(out[s] + m * W));
           }
       }
     }
