@@ -349,7 +349,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
       context.node = static_cast<int>(i);
       lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
       while (chain != program_->chains_.end() && chain->begin < i) ++chain;
-      const bool chained = chain != program_->chains_.end() && chain->begin == i && run_chain(*chain, context);
+      const bool chained = chain != program_->chains_.end() && chain->begin == i && run_chain(*chain, done, context);
       if (chained) next = chain->end;
       announce_stream(next - 1, lane.pool());
       if (chained) continue;

@@ -124,7 +124,7 @@ class Executable {
   using Chain = Program::Chain;
   size_t chain_kernel_bytes(const Chain& chain) const;
   size_t chain_scratch(const Chain& chain, int threads) const;
-  bool run_chain(const Chain& chain, Context& context);
+  bool run_chain(const Chain& chain, const std::vector<char>& done, Context& context);
   bool run_sum(size_t node, Context& context, std::vector<char>& done);
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);

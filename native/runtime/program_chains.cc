@@ -101,8 +101,8 @@ size_t Executable::chain_scratch(const Chain& c, int threads) const {
   return static_cast<size_t>(threads) * (chain_kernel_bytes(c) + c.row_bytes * static_cast<size_t>(most_rows));
 }
 
-// Whether the chain has been run: not where its rows are few for the threads, or a weight has no packed form yet.
-bool Executable::run_chain(const Chain& c, Context& context) {
+// Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, or a weight has no packed form yet.
+bool Executable::run_chain(const Chain& c, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
   const int64_t rows = nodes_[c.begin].out[0].shape[0];
   const int threads = context.pool.threads();
@@ -130,7 +130,7 @@ bool Executable::run_chain(const Chain& c, Context& context) {
     const Node* group[most_grouped];
     for (size_t i = c.begin; i < c.end;) {
       const size_t together = std::min(group_[i], c.end - i);
-      if (program_->still_[i]) {
+      if (program_->still_[i] || done[i]) {
         ++i;
         continue;
       }
