@@ -31,15 +31,25 @@ struct CachedPlan {
   int64_t index;     // bytes of the task table
   int64_t partials;  // floats of all partial results
   int64_t queries;   // that one decoding task serves, at most
-  int64_t work;      // floats of one thread
+  int64_t side;      // floats of one thread: keys and values as numbers, for all heads that share them
+  int64_t work;      // floats of one thread, those of `side` among them
 };
+// Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them. Heads of one segment
+// at once, and what the copy holds.
+constexpr int64_t side_keys = 2048;
+inline bool on_cached_pairs(const CachedAttention& a) { return bf16_pairs && a.pairs && a.cache_type == DType::bf16 && a.places.page % 2 == 0; }
+inline int64_t heads_at_once(const CachedAttention& a, int64_t keys) {
+  const bool copies = a.cache_type != DType::f32 && !a.ring && a.places.page == 0 && !on_cached_pairs(a);
+  return copies && keys <= side_keys ? a.heads / a.kv_heads : 1;
+}
 inline CachedPlan plan_cached(const CachedAttention& a) {
   CachedPlan p;
   p.index = round_up((a.segments + 1) * static_cast<int64_t>(2 * sizeof(int64_t)), 64);
   int64_t parts = most_parts(a), rows = a.segments * direct_rows;
   p.partials = parts > 1 ? round_up(rows * a.heads * parts * partial_floats(a.width), 16) : 0;
   p.queries = direct_rows * (a.heads / a.kv_heads);
-  p.work = max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, max_of(flash_floats(a.width), flash_pair_floats(a.width)));
+  p.side = heads_at_once(a, 0) > 1 ? 2 * min_of(a.capacity, side_keys) * a.width : 0;
+  p.work = p.side + max_of(round_up(p.queries * (2 * a.width + 2), 16) + 2 * score_keys * a.width, max_of(flash_floats(a.width), flash_pair_floats(a.width)));
   return p;
 }
 inline size_t cached_attention_scratch(const CachedAttention& a, int threads) {
@@ -273,7 +283,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     SegmentRows g = segment_rows(a, s);
     int64_t parts = parts_of(a, g).count();
     bool direct = is_direct(g);
-    first_task[s + 1] = first_task[s] + (g.rows <= 0 ? 0 : direct ? a.kv_heads * parts : a.heads * ceil_div(g.rows, query_block));
+    first_task[s + 1] = first_task[s] + (g.rows <= 0 ? 0 : direct ? a.kv_heads * parts : a.heads / heads_at_once(a, g.past + g.rows) * ceil_div(g.rows, query_block));
     first_partial[s + 1] = first_partial[s] + (direct && parts > 1 ? g.rows * a.heads * parts * partial_floats(a.width) : 0);
   }
   auto segment_of = [&](int64_t task) {  // the last segment that starts at or before the task
@@ -294,18 +304,29 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
       decode_task(a, g, local / parts.count(), parts.first + local % parts.count(), parts, partials + first_partial[s], mine);
       return;
     }
-    int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / a.heads, head = local % a.heads;
-    int64_t row = g.first + block * query_block, qo = (row * a.heads + head) * a.width, q_stride = a.heads * a.width;
-    int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width;
+    const int64_t at_once = heads_at_once(a, g.past + g.rows), columns = a.heads / at_once;
+    int64_t blocks = ceil_div(g.rows, query_block), block = blocks - 1 - local / columns, row = g.first + block * query_block;
+    int64_t kv_stride = a.cache_type == DType::u8 ? a.width + 4 : a.width, q_stride = a.heads * a.width, kv_head = local % columns * at_once / (a.heads / a.kv_heads);
     bool paged = a.places.page > 0;
-    int64_t kv_head = head / (a.heads / a.kv_heads), kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * kv_stride;
-    FlashBlock b{element(a.q, a.type, qo), a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
+    int64_t kv = paged ? 0 : a.places.row(g.slot, kv_head, 0) * kv_stride;
+    FlashBlock b{nullptr, a.type, q_stride, min_of(query_block, g.rows - block * query_block), g.past + block * query_block,
                  element(a.k, a.cache_type, kv), element(a.v, a.cache_type, kv), a.cache_type, kv_stride, g.past + g.rows, a.width,
                  {a.causal, a.window}, a.scale, a.softcap,
-                 element(a.o, a.type, qo), q_stride, nullptr, 0, sink_of(a.sinks, a.sinks_type, head), a.ring ? a.capacity : 0,
+                 nullptr, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0,
                  paged ? &a.places : nullptr, g.slot, kv_head};
-    if (bf16_pairs && a.pairs && a.cache_type == DType::bf16 && a.places.page % 2 == 0) flash_forward_pairs(b, nullptr, mine);
-    else flash_forward(b, mine);
+    if (at_once > 1) {
+      const int64_t low = b.mask.low(b.position), seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
+      float *keys = mine, *values = mine + plan.side / 2;
+      load_tile(a.k, a.cache_type, kv + low * kv_stride, kv_stride, seen, a.width, keys + low * a.width, a.width);
+      load_tile(a.v, a.cache_type, kv + low * kv_stride, kv_stride, seen, a.width, values + low * a.width, a.width);
+      b.k = keys, b.v = values, b.kv_type = DType::f32, b.kv_stride = a.width;
+    }
+    for (int64_t head = local % columns * at_once, end = head + at_once; head < end; ++head) {
+      const int64_t qo = (row * a.heads + head) * a.width;
+      b.q = element(a.q, a.type, qo), b.o = element(a.o, a.type, qo), b.sink = sink_of(a.sinks, a.sinks_type, head);
+      if (on_cached_pairs(a)) flash_forward_pairs(b, nullptr, mine + plan.side);
+      else flash_forward(b, mine + plan.side);
+    }
   });
   if (first_partial[a.segments] == 0) return;
   for (int64_t s = 0; s < a.segments; ++s) {

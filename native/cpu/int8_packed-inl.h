@@ -138,13 +138,12 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// round_unit of four units at a time, so that what is folded over lanes is folded for all of them at once. The integers
-// go to `to`, stride bytes apart.
-struct FourUnits {
+// round_unit of four units at a time, so that what is folded over lanes is folded for all of them at once.
+template <int GROUPS> struct FourUnits {
   alignas(16) float scales[4];
-  alignas(16) int32_t sums[2][4];  // of both halves
+  alignas(16) int32_t sums[GROUPS][4];  // of each unit, or of its halves
 };
-HEDDLE_SIMD void round_four(const float* const (&x)[4], int8_t* const (&to)[4], FourUnits& out) {
+template <int GROUPS> HEDDLE_SIMD void round_four(const float* const (&x)[4], int8_t* const (&to)[4], FourUnits<GROUPS>& out) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1), nothing = _mm512_setzero_si512();
   __m512i tops[4];
 #pragma GCC unroll 4
@@ -159,20 +158,20 @@ HEDDLE_SIMD void round_four(const float* const (&x)[4], int8_t* const (&to)[4], 
   alignas(16) float inverse[4];
   _mm_store_ps(inverse, _mm_maskz_div_ps(there, most, largest));
   _mm_store_ps(out.scales, _mm_mask_div_ps(_mm_set1_ps(__builtin_nanf("")), finite, largest, most));
-  __m512i low_sums[4], high_sums[4];
+  __m512i sums[GROUPS][4];
 #pragma GCC unroll 4
   for (int u = 0; u < 4; ++u) {
     // What is not finite, times zero, becomes an integer whose lowest byte is zero.
     const F by = set1(inverse[u]);
     const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u]), by)));
     const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u] + W), by)));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[u]), _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
-    low_sums[u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(low));
-    high_sums[u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
+    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[u]), both);
+    sums[0][u] = _mm512_dpbusd_epi32(nothing, ones, GROUPS == 1 ? _mm512_zextsi256_si512(both) : _mm512_zextsi128_si512(low));
+    if (GROUPS == 2) sums[GROUPS - 1][u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
   }
   const auto sum = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-  _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[0]), fold_each(low_sums, sum));
-  _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[1]), fold_each(high_sums, sum));
+  for (int g = 0; g < GROUPS; ++g) _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[g]), fold_each(sums[g], sum));
 }
 
 template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int64_t padded, void* scratch) {
@@ -191,18 +190,14 @@ template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int6
       if (p.x_type == DType::f32) from[u] = static_cast<const float*>(p.x) + row * p.k + (u0 + u) * unit;
       else load_unit(p, row, u0 + u, numbers[u]), from[u] = numbers[u];
     }
-    FourUnits rounded;
+    FourUnits<P::groups> rounded;
     round_four(from, to, rounded);
     for (int64_t u = u0; u < min_of(padded, u0 + 4); ++u) {
       const int64_t at = u * x.rows + r, j = u - u0;
-      const int32_t sums[2] = {rounded.sums[0][j], rounded.sums[1][j]};
       x.scales[at] = rounded.scales[j];
-      if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(sums[0] + sums[1]);
-      if (P::groups == 1) {
-        x.starts[at] = -P::offset * (sums[0] + sums[1]);
-      } else {
-        for (int g = 0; g < P::groups; ++g) x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * sums[g];
-      }
+      int32_t total = 0;
+      for (int g = 0; g < P::groups; ++g) total += rounded.sums[g][j], x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * rounded.sums[g][j];
+      if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(total);
     }
   }
 }
