@@ -99,6 +99,7 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
   return padded(most);
 }
 size_t Executable::chain_scratch(const Chain& c, int threads) const {
+  if (program_->nodes_[c.begin].out[0].shape[0] < least_rows * threads) return 0;  // as run_chain has it: never in blocks
   return static_cast<size_t>(threads) * (chain_kernel_bytes(c) + c.row_bytes * static_cast<size_t>(most_rows));
 }
 
