@@ -28,6 +28,7 @@ int Program::rows_of_operands(size_t i, int64_t rows) const {
   if (!ops_[i]->by_rows || !kernels_[i] || ops_[i]->mutates) return 0;
   const int mask = ops_[i]->by_rows(node);
   const Packing packing = kernels_[i]->packs.describe ? kernels_[i]->packs.describe(node) : Packing{};
+  if (kernels_[i]->packs.describe && !packing.bytes) return 0;  // never packed, which run_chain asks for: a pair of LoRA's matrices
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const int v = n.inputs[k];
     if (v < 0) continue;
