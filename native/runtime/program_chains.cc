@@ -28,6 +28,7 @@ int Program::rows_of_operands(size_t i, int64_t rows) const {
   if (!ops_[i]->by_rows || !kernels_[i] || ops_[i]->mutates) return 0;
   const int mask = ops_[i]->by_rows(node);
   const Packing packing = kernels_[i]->packs.describe ? kernels_[i]->packs.describe(node) : Packing{};
+  if (kernels_[i]->packs.describe && !packing.bytes) return 0;  // never packed, which run_chain asks for: a pair of LoRA's matrices
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const int v = n.inputs[k];
     if (v < 0) continue;
@@ -36,7 +37,8 @@ int Program::rows_of_operands(size_t i, int64_t rows) const {
       continue;
     }
     // Read by every block: it must be there before the chain, and as fast to read for few rows as for many.
-    if (offset_[root_[v]] != npos) return 0;
+    const auto place = std::find(desc_.bound.begin(), desc_.bound.end(), root_[v]);
+    if (offset_[root_[v]] != npos || (place != desc_.bound.end() && written_[static_cast<size_t>(place - desc_.bound.begin())])) return 0;
     if (node.in[k].bytes() >= least_weight && !(packing.bytes && packing.input == static_cast<int>(k))) return 0;
   }
   return mask;
@@ -98,17 +100,21 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
   return padded(most);
 }
 size_t Executable::chain_scratch(const Chain& c, int threads) const {
+  if (program_->nodes_[c.begin].out[0].shape[0] < least_rows * threads) return 0;  // as run_chain has it: never in blocks
   return static_cast<size_t>(threads) * (chain_kernel_bytes(c) + c.row_bytes * static_cast<size_t>(most_rows));
 }
 
-// Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, or a weight has no packed form yet.
+// Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, a weight has no packed
+// form yet, or the bits would be others than those of one node after the other.
 bool Executable::run_chain(const Chain& c, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
   const int64_t rows = nodes_[c.begin].out[0].shape[0];
   const int threads = context.pool.threads();
   if (rows < least_rows * threads) return false;
-  for (size_t i = c.begin; i < c.end; ++i)
+  for (size_t i = c.begin; i < c.end; ++i) {
     if (kernels_[i] && kernels_[i]->packs.describe && !nodes_[i].packed && !program_->still_[i]) return false;
+    if (sum_[i] && nodes_[i].out[0].dtype != DType::f32) return false;  // its bits are those of an unrounded product (run_sum)
+  }
   const int64_t row_step = c.row_tile, fit = threads * (most_rows - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
   const size_t kernel_bytes = chain_kernel_bytes(c), thread_bytes = kernel_bytes + c.row_bytes * static_cast<size_t>(most_rows);

@@ -18,13 +18,13 @@ constexpr double slow_seconds = 0.4e-9;          // of a byte: twice what packin
 class LargePages {
  public:
   LargePages(const Storage& storage, size_t bytes) : storage_(storage), bytes_(bytes) {}
-  // What follows goes to `offset`.
-  void reach(size_t offset) {
+  // The next operand goes to `offset`; a large one is asked for as a whole.
+  void reach(size_t offset, size_t operand) {
     if (offset < end_) return;
     if (asked_) left_ = wait_ = seconds_ > static_cast<double>(done_) * slow_seconds ? 2 * wait_ + 1 : 0;
     asked_ = left_ == 0;
     if (!asked_) --left_;
-    end_ = std::min(bytes_, offset + chunk_bytes), done_ = 0, seconds_ = 0;
+    end_ = std::min(bytes_, offset + std::max(chunk_bytes, operand)), done_ = 0, seconds_ = 0;
     if (asked_) storage_.want_large_pages(offset, end_ - offset);
   }
   void took(size_t bytes, double seconds) { done_ += bytes, seconds_ += seconds; }
@@ -93,7 +93,7 @@ void Executable::pack_operands(Pool& pool) {
     if (!p.form) {
       p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
       at += padded(p.packing.bytes);
-      pages.reach(static_cast<size_t>(p.form->data() - all->data()));
+      pages.reach(static_cast<size_t>(p.form->data() - all->data()), p.packing.bytes);
       const auto start = std::chrono::steady_clock::now();
       kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
       pages.took(p.packing.bytes, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());

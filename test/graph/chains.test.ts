@@ -4,9 +4,13 @@ import { describe, expect, test } from "vitest";
 import { mapFile } from "../../lib/formats/mapped-file.ts";
 import {
   add,
+  assign,
+  cast,
   compile,
   type Device,
   Dimension,
+  gelu,
+  type Inputs,
   input,
   linear,
   openDevice,
@@ -18,6 +22,7 @@ import {
   swiglu,
   Tensor,
   tensor,
+  type Value,
 } from "../../lib/graph/index.ts";
 import { temporaryFile } from "../formats/helpers.ts";
 import { generator } from "../ops/harness.ts";
@@ -137,4 +142,41 @@ describe.each(["q8_0", "bf16"] as const)("weights in %s", (type) => {
         expect(Buffer.compare(bitsOf(values), bitsOf(other[name]!)), name).toBe(0);
     }
   });
+});
+
+/** The bits of every run, the first of which has no packed weights and so no blocks. */
+async function runsOf(threads: number, type: "q8_0" | "bf16", build: () => { y: Value }, data: Inputs[]) {
+  const device = openDevice({ threads });
+  const tensors = await tensorsOf(device, type);
+  tensors.set("state", await Tensor.from(device, "f32", [width], new Float32Array(width)));
+  const bound = compile(build).bind(device, tensors);
+  const results: Buffer[] = [];
+  for (const inputs of data) results.push(bitsOf((await bound.run(inputs)).y));
+  bound.dispose();
+  for (const t of tensors.values()) t.dispose();
+  return results;
+}
+
+test("a product that is added to before it is rounded is so whatever the threads, and on every run", async () => {
+  const build = () => {
+    const x = softmax(cast(input("x", "f32", [400, width]), "bf16"));
+    return { y: softmax(add(gelu(x), linear(x, tensor("q", "bf16", shapes.q)))) };
+  };
+  const x = Float32Array.from({ length: 400 * width }, generator(3));
+  const runs = (await Promise.all([1, 2, 16].map((n) => runsOf(n, "bf16", build, [{ x }, { x }, { x }])))).flat();
+  for (const run of runs) expect(Buffer.compare(run, runs[0]!)).toBe(0);
+});
+
+test("what all rows need is not made in the chain that needs it, wherever it lies", async () => {
+  const build = () => {
+    const x = softmax(input("x", "f32", [width, width]));
+    const bias = scale(input("bias", "f32", [width]), 3); // made in the tensor that takes it over
+    const y = linear(x, tensor("q", "q8_0", shapes.q), bias, { activations: "int8" });
+    assign(tensor("state", "f32", [width]), bias);
+    return { y };
+  };
+  const x = Float32Array.from({ length: width * width }, generator(3));
+  const data = [1, 2, 3].map((n) => ({ x, bias: Float32Array.from({ length: width }, (_, i) => i * n) }));
+  const [one, many] = [await runsOf(1, "q8_0", build, data), await runsOf(16, "q8_0", build, data)];
+  for (const [i, run] of one.entries()) expect(Buffer.compare(run, many[i]!)).toBe(0);
 });
