@@ -80,7 +80,7 @@ void Executable::pack_operands(Pool& pool) {
   }
   for (PackedOperand& p : packed_) p.storage->mark_streamed();
   if (!missing) return;
-  if (missing > available_memory() / 2) {  // a mapped file's pages come and go, those of a form would stay
+  if (missing > available_memory() / 8 * 7) {  // a mapped file's pages come and go, those of a form would stay
     for (PackedOperand& p : packed_) nodes_[p.node].unpacked = !p.form;
     return;
   }
