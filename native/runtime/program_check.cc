@@ -38,6 +38,7 @@ double allowed(const Node& n, DType result, const Accelerator* device) {
   if (device && device->allows_tf32()) most = std::fmax(most, 2.5e-3);
   for (size_t i = 0; i < n.in.size(); ++i)
     if (n.has_input(i) && n.in[i].dtype == DType::bf16) most = std::fmax(most, 1e-2);
+  if (n.attributes->get("bf16", 0) != 0) most = std::fmax(most, allowed(DType::bf16));  // operands that are rounded within
   return most;
 }
 
