@@ -62,6 +62,7 @@ struct OpDef {
   bool moves = false;                  // input 0 takes over input 1's values, and nothing else happens
   // Bit i: a row (of the first dimension) of every output depends on that row of input i, and on all of the inputs without a bit; null: not so.
   int (*by_rows)(const Node&) = nullptr;
+  bool logarithms = false;             // outputs are logarithms of probabilities: what they are off by counts against 1 where they are near 0
 };
 
 // Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.

@@ -194,7 +194,7 @@ void sample(const Node& n) {
   for (int64_t row = 0; row < n.in[0].shape[0]; ++row) sample_row(n, row, {scan_range, scan_log_sum_exp, first_index_of});
 }
 
-HEDDLE_OP(sample_op, {"sample", 6, 6, 4, check_sample, sample});
+HEDDLE_OP(sample_op, {"sample", 6, 6, 4, check_sample, sample, 0, 0, false, false, false, nullptr, true});
 
 }  // namespace
 }  // namespace heddle
