@@ -187,7 +187,8 @@ describe.skipIf(!hasBrowser)("the page", () => {
     await press("1", 3);
     expect(await votes()).toHaveLength(3);
     expect(await page.textContent("#notice")).toBe("");
-    // The program is gone.
+    // The program is gone, and no route stands before it.
+    await page.unroute("**/api/vote");
     await ranking.close();
     await page.keyboard.press("1");
     await page.locator("#notice", { hasText: "The program behind this page has ended." }).waitFor();
