@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { openRanking, type Ranking } from "../../lib/rank/index.ts";
 import { hasBrowser, openBrowser } from "../helpers/browser.ts";
 
-describe.skipIf(!hasBrowser)("the page", () => {
+describe.skipIf(!hasBrowser)("the page", { retry: 2 }, () => {
   let browser: Browser;
   let folder: string;
   let page: Page;
