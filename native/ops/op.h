@@ -70,7 +70,7 @@ struct Packing {
   const char* layout = nullptr;  // names the form
   int input = 0;                 // which operand
   size_t bytes = 0;              // 0: the operand serves as it is
-  bool of_files = false;         // only of what a file can bring back: it is not kept beside memory that would stay
+  bool of_files = false;         // only of what nobody writes: a file's pages, which are given back, or copies of its rows in another order
   int row_tile = 1;              // rows that the kernel takes at once
 };
 struct Packs {

@@ -268,16 +268,21 @@ void Executable::find_groups() {
     }
 }
 
-size_t Executable::scratch_bytes(int threads) const {
-  size_t most = 0;
+// Follows from the program's bounds: told once.
+size_t Executable::scratch_bytes(int threads) {
+  if (scratch_threads_ == threads) return scratch_;
+  scratch_ = 0;
   for (size_t i = 0; i < kernels_.size(); ++i)
-    if (kernels_[i] && kernels_[i]->scratch) {
-      const size_t bytes = kernels_[i]->scratch(program_->nodes_[i], threads);
-      if (bytes > most) most = bytes;
+    if (kernels_[i] && kernels_[i]->scratch) scratch_ = std::max(scratch_, kernels_[i]->scratch(program_->nodes_[i], threads));
+  if (!accelerator_) {
+    chain_bytes_.clear();
+    for (const Chain& c : program_->chains_) {
+      chain_bytes_.push_back(chain_kernel_bytes(c));
+      scratch_ = std::max(scratch_, static_cast<size_t>(threads) * chain_thread_bytes(chain_bytes_.size() - 1));
     }
-  if (!accelerator_)
-    for (const Chain& c : program_->chains_) most = std::max(most, chain_scratch(c, threads));
-  return most;
+  }
+  scratch_threads_ = threads;
+  return scratch_;
 }
 
 void Executable::validate(const RunArguments& a) const {
@@ -339,7 +344,8 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   const ProgramDesc& d = program_->desc_;
   const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
   std::vector<char> done(nodes_.size(), 0);
-  auto chain = program_->chains_.begin();
+  const std::vector<Chain>& chains = program_->chains_;
+  size_t chain = 0;
   for (size_t i = 0, next; i < nodes_.size(); i = next) {
     next = i + group_[i];
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
@@ -348,9 +354,9 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
     try {
       context.node = static_cast<int>(i);
       lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
-      while (chain != program_->chains_.end() && chain->begin < i) ++chain;
-      const bool chained = chain != program_->chains_.end() && chain->begin == i && run_chain(*chain, done, context);
-      if (chained) next = chain->end;
+      while (chain < chains.size() && chains[chain].begin < i) ++chain;
+      const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chain, done, context);
+      if (chained) next = chains[chain].end;
       announce_stream(next - 1, lane.pool());
       if (chained) continue;
       if (program_->checking_) run_checked(i, context);

@@ -117,14 +117,14 @@ class Executable {
   void find_sums();
   void find_streams();
   void announce_stream(size_t after, Pool& pool) const;
-  size_t scratch_bytes(int threads) const;
+  size_t scratch_bytes(int threads);
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
   void run_group(size_t node, Context& context);
   using Chain = Program::Chain;
   size_t chain_kernel_bytes(const Chain& chain) const;
-  size_t chain_scratch(const Chain& chain, int threads) const;
-  bool run_chain(const Chain& chain, const std::vector<char>& done, Context& context);
+  size_t chain_thread_bytes(size_t chain) const;
+  bool run_chain(size_t chain, const std::vector<char>& done, Context& context);
   bool run_sum(size_t node, Context& context, std::vector<char>& done);
   void run_checked(size_t node, Context& context);
   void run_reference(size_t node, Accelerator& accelerator);
@@ -153,6 +153,9 @@ class Executable {
   std::vector<size_t> group_;              // per node: how many from it on run at once, as one kernel's group
   std::vector<size_t> sum_;                // per node: the later node that adds its output to something; 0: none
   std::vector<Stream> next_stream_;        // per node: the first after it
+  std::vector<size_t> chain_bytes_;        // per chain of the program: what its kernels ask for, of one thread
+  int scratch_threads_ = 0;                // that scratch_ holds for; 0: not known yet
+  size_t scratch_ = 0;
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve

@@ -85,7 +85,7 @@ void Program::find_chains(std::vector<int>& first, std::vector<int>& last, const
     for (int r : c.shared) first[r] = std::min(first[r], static_cast<int>(c.begin)), last[r] = std::max(last[r], static_cast<int>(c.end) - 1);
 }
 
-// Scratch of one thread: what its kernels ask for, then what the chain makes.
+// What one thread's kernels ask for, of blocks of most_rows.
 size_t Executable::chain_kernel_bytes(const Chain& c) const {
   size_t most = 0;
   for (size_t i = c.begin; i < c.end; ++i) {
@@ -99,15 +99,16 @@ size_t Executable::chain_kernel_bytes(const Chain& c) const {
   }
   return padded(most);
 }
-size_t Executable::chain_scratch(const Chain& c, int threads) const {
-  if (program_->nodes_[c.begin].out[0].shape[0] < least_rows * threads) return 0;  // as run_chain has it: never in blocks
-  return static_cast<size_t>(threads) * (chain_kernel_bytes(c) + c.row_bytes * static_cast<size_t>(most_rows));
+// What one thread needs: its kernels' scratch, then what the chain makes.
+size_t Executable::chain_thread_bytes(size_t chain) const {
+  return chain_bytes_[chain] + program_->chains_[chain].row_bytes * static_cast<size_t>(most_rows);
 }
 
 // Whether the chain has been run, but for the sums that are `done`: not where its rows are few for the threads, a weight has no packed
 // form yet, or the bits would be others than those of one node after the other.
-bool Executable::run_chain(const Chain& c, const std::vector<char>& done, Context& context) {
+bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context& context) {
   const ProgramDesc& d = program_->desc_;
+  const Chain& c = program_->chains_[chain];
   const int64_t rows = nodes_[c.begin].out[0].shape[0];
   const int threads = context.pool.threads();
   if (rows < least_rows * threads) return false;
@@ -117,7 +118,7 @@ bool Executable::run_chain(const Chain& c, const std::vector<char>& done, Contex
   }
   const int64_t row_step = c.row_tile, fit = threads * (most_rows - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
-  const size_t kernel_bytes = chain_kernel_bytes(c), thread_bytes = kernel_bytes + c.row_bytes * static_cast<size_t>(most_rows);
+  const size_t kernel_bytes = chain_bytes_[chain], thread_bytes = chain_thread_bytes(chain);
   const auto cut = [&](int64_t part) { return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step; };
   context.pool.run(parts, [&](int64_t part, int thread) {
     const int64_t from = cut(part), count = cut(part + 1) - from;
