@@ -53,6 +53,13 @@ struct Int8Rows {
   int64_t rows = 0, stride = 0;
 };
 
+// Squares of what is left of 32 numbers, added up in the order of ops/quant.h.
+HEDDLE_SIMD float fold_squares(const float* s) {
+  float four[4];
+  for (int l = 0; l < 4; ++l) four[l] = (s[4 * l] + s[4 * l + 2]) + (s[4 * l + 1] + s[4 * l + 3]);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
 // One unit of n <= 32 floats; the arithmetic of round_activations (ops/quant.cc).
 #if defined(HEDDLE_SIMD_AVX512)
 // op over the 16 integers of a vector.
@@ -61,6 +68,11 @@ template <class Op> HEDDLE_SIMD int32_t fold_integers(__m512i v, Op op) {
   __m256i q = op(h, _mm256_permute4x64_epi64(h, 0x4e));
   q = op(q, _mm256_shuffle_epi32(q, 0x4e));
   return _mm256_extract_epi32(op(q, _mm256_shuffle_epi32(q, 0xb1)), 0);
+}
+// Of 16 pairs of numbers: what rounding leaves of them, squared.
+HEDDLE_SIMD F left_squared(F a, F b, F inverse) {
+  const F low = fnma(a, inverse, round_even(mul(a, inverse))), high = fnma(b, inverse, round_even(mul(b, inverse)));
+  return fma(high, high, mul(low, low));
 }
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   const F a = load(x), b = load(x + W);
@@ -71,8 +83,13 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   const bool finite = top < 0x7f800000;
   float largest;
   __builtin_memcpy(&largest, &top, 4);
-  const F inverse = set1(finite && largest > least_activation ? 127.0f / largest : 0.0f);
-  *scale = finite ? largest / 127.0f : __builtin_nanf("");
+  const bool some = finite && largest > least_activation;
+  alignas(64) float first[W], second[W];
+  store(first, left_squared(a, b, set1(some ? activation_steps[0] / largest : 0.0f)));
+  store(second, left_squared(a, b, set1(some ? activation_steps[1] / largest : 0.0f)));
+  const float steps = activation_steps[second_steps_leave_less(fold_squares(first), fold_squares(second))];
+  const F inverse = set1(some ? steps / largest : 0.0f);
+  *scale = finite ? largest / steps : __builtin_nanf("");
   const __m512i nothing = _mm512_setzero_si512();
   const __m512i low = finite ? _mm512_cvtps_epi32(mul(a, inverse)) : nothing, high = finite ? _mm512_cvtps_epi32(mul(b, inverse)) : nothing;
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q), _mm512_cvtepi32_epi8(low));
@@ -81,6 +98,15 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   sums[0] = fold_integers(low, sum), sums[1] = fold_integers(high, sum);
 }
 #else
+HEDDLE_SIMD float left_by(const float* x, float inverse) {
+  alignas(64) float rounded[unit], s[unit / 2];
+  for (int i = 0; i < unit; i += W) store(rounded + i, round_even(mul(load(x + i), set1(inverse))));
+  for (int i = 0; i < unit / 2; ++i) {
+    const float low = __builtin_fmaf(x[i], inverse, -rounded[i]), high = __builtin_fmaf(x[i + 16], inverse, -rounded[i + 16]);
+    s[i] = __builtin_fmaf(high, high, low * low);
+  }
+  return fold_squares(s);
+}
 HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
   F top = abs(load(x)), poison = mul(load(x), zero());
   for (int i = W; i < unit; i += W) {
@@ -90,8 +116,10 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   }
   float largest = reduce_max(top), nothing = reduce_add(poison);
   bool finite = nothing == 0;
-  float inverse = finite && largest > least_activation ? 127.0f / largest : 0.0f;
-  *scale = largest / 127.0f + nothing;
+  const bool some = finite && largest > least_activation;
+  const bool second = some && second_steps_leave_less(left_by(x, activation_steps[0] / largest), left_by(x, activation_steps[1] / largest));
+  const float inverse = some ? activation_steps[second] / largest : 0.0f;
+  *scale = largest / activation_steps[second] + nothing;
   alignas(64) float rounded[unit] = {};
   for (int i = 0; finite && i < unit; i += W) store(rounded + i, round_even(mul(load(x + i), set1(inverse))));
   sums[0] = sums[1] = 0;

@@ -113,7 +113,7 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 
-// The rows of x are kept in tiles; units are padded to whole blocks of every form.
+// The rows of x are kept in tiles; units are padded to whole blocks of every form, and so to whole fours.
 inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_most_rows); }
 inline int64_t packed_units(int64_t k) { return round_up(k / unit, span / unit); }
 inline int64_t packed_tile_bytes(int64_t k) { return packed_units(k) * packed_most_rows * (unit + 4 + 4 + 2 * 4); }
@@ -138,80 +138,115 @@ template <class Op> HEDDLE_SIMD __m128i fold_each(const __m512i (&v)[4], Op op) 
   return _mm512_castsi512_si128(op(half, _mm512_shuffle_i64x2(half, half, 0xb1)));
 }
 
-// round_unit of four units at a time, so that what is folded over lanes is folded for all of them at once.
-template <int GROUPS> struct FourUnits {
-  alignas(16) float scales[4];
-  alignas(16) int32_t sums[GROUPS][4];  // of each unit, or of its halves
+// round_unit of many units, four at a time, so that what is folded over lanes is folded for all of them at once. Each step is taken for
+// all units before the next: one unit's steps wait for each other.
+constexpr int fours_at_once = 16, units_at_once = 4 * fours_at_once;
+template <int GROUPS> struct RoundedUnits {
+  alignas(64) float scales[units_at_once];
+  alignas(64) int32_t sums[GROUPS][units_at_once];  // of each unit, or of its halves
 };
-template <int GROUPS> HEDDLE_SIMD void round_four(const float* const (&x)[4], int8_t* const (&to)[4], FourUnits<GROUPS>& out) {
+// x: of each four units 128 numbers; they go to to, to + stride, ...
+template <int GROUPS> HEDDLE_SIMD void round_units(const float* const* x, int fours, int8_t* const* to, int64_t stride, RoundedUnits<GROUPS>& out) {
   const __m512i magnitude = _mm512_set1_epi32(0x7fffffff), ones = _mm512_set1_epi8(1), nothing = _mm512_setzero_si512();
-  __m512i tops[4];
+  alignas(64) int32_t tops[units_at_once];
+  alignas(64) float inverse[2][units_at_once], left[2][units_at_once];
+  const int vectors = (fours + 3) / 4;
+  for (int v = 4 * vectors - 4; v < 4 * vectors; ++v)  // the last ones may not be there
+    for (int c = 0; c < 2; ++c) _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * v), _mm_setzero_si128()), _mm_store_ps(left[c] + 4 * v, _mm_setzero_ps());
+  for (int f = 0; f < fours; ++f) {
+    __m512i largest[4];
 #pragma GCC unroll 4
-  for (int u = 0; u < 4; ++u) {
-    const __m512i low = _mm512_loadu_si512(x[u]), high = _mm512_loadu_si512(x[u] + W);
-    tops[u] = _mm512_max_epi32(_mm512_and_si512(low, magnitude), _mm512_and_si512(high, magnitude));
+    for (int u = 0; u < 4; ++u) {
+      const __m512i low = _mm512_loadu_si512(x[f] + u * unit), high = _mm512_loadu_si512(x[f] + u * unit + W);
+      largest[u] = _mm512_max_epi32(_mm512_and_si512(low, magnitude), _mm512_and_si512(high, magnitude));
+    }
+    _mm_store_si128(reinterpret_cast<__m128i*>(tops + 4 * f), fold_each(largest, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); }));
   }
-  const __m128i top = fold_each(tops, [](__m512i a, __m512i b) { return _mm512_max_epi32(a, b); });
-  const __m128 largest = _mm_castsi128_ps(top), most = _mm_set1_ps(127.0f);
-  const __mmask8 finite = _mm_cmplt_epi32_mask(top, _mm_set1_epi32(0x7f800000));
-  const __mmask8 there = finite & _mm_cmp_ps_mask(largest, _mm_set1_ps(least_activation), _CMP_GT_OQ);
-  alignas(16) float inverse[4];
-  _mm_store_ps(inverse, _mm_maskz_div_ps(there, most, largest));
-  _mm_store_ps(out.scales, _mm_mask_div_ps(_mm_set1_ps(__builtin_nanf("")), finite, largest, most));
-  __m512i sums[GROUPS][4];
+  for (int v = 0; v < vectors; ++v) {
+    const __m512i top = _mm512_load_si512(tops + 16 * v);
+    const F largest = _mm512_castsi512_ps(top);
+    const __mmask16 there = _mm512_cmplt_epi32_mask(top, _mm512_set1_epi32(0x7f800000)) & _mm512_cmp_ps_mask(largest, set1(least_activation), _CMP_GT_OQ);
+    for (int c = 0; c < 2; ++c) store(inverse[c] + 16 * v, _mm512_maskz_div_ps(there, set1(activation_steps[c]), largest));
+  }
+  for (int f = 0; f < fours; ++f) {
+    __m512i squares[2][4];
 #pragma GCC unroll 4
-  for (int u = 0; u < 4; ++u) {
-    // What is not finite, times zero, becomes an integer whose lowest byte is zero.
-    const F by = set1(inverse[u]);
-    const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u]), by)));
-    const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[u] + W), by)));
-    const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[u]), both);
-    sums[0][u] = _mm512_dpbusd_epi32(nothing, ones, GROUPS == 1 ? _mm512_zextsi256_si512(both) : _mm512_zextsi128_si512(low));
-    if (GROUPS == 2) sums[GROUPS - 1][u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
+    for (int u = 0; u < 4; ++u) {
+      const F low = load(x[f] + u * unit), high = load(x[f] + u * unit + W);
+#pragma GCC unroll 2
+      for (int c = 0; c < 2; ++c) squares[c][u] = _mm512_castps_si512(left_squared(low, high, set1(inverse[c][4 * f + u])));
+    }
+    const auto sum = [](__m512i a, __m512i b) { return _mm512_castps_si512(_mm512_add_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b))); };
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; ++c) _mm_store_si128(reinterpret_cast<__m128i*>(left[c] + 4 * f), fold_each(squares[c], sum));
   }
-  const auto sum = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
-  for (int g = 0; g < GROUPS; ++g) _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[g]), fold_each(sums[g], sum));
+  for (int v = 0; v < vectors; ++v) {
+    const __m512i top = _mm512_load_si512(tops + 16 * v);
+    // second_steps_leave_less, of each unit
+    const F first = mul(load(left[0] + 16 * v), set1(activation_steps[1] * activation_steps[1]));
+    const __mmask16 less = _mm512_cmp_ps_mask(mul(load(left[1] + 16 * v), set1(activation_steps[0] * activation_steps[0])), first, _CMP_LT_OQ);
+    const __mmask16 finite = _mm512_cmplt_epi32_mask(top, _mm512_set1_epi32(0x7f800000));
+    const F steps = _mm512_mask_mov_ps(set1(activation_steps[0]), less, set1(activation_steps[1]));
+    store(out.scales + 16 * v, _mm512_mask_div_ps(set1(__builtin_nanf("")), finite, _mm512_castsi512_ps(top), steps));
+    store(inverse[0] + 16 * v, _mm512_mask_mov_ps(load(inverse[0] + 16 * v), less, load(inverse[1] + 16 * v)));
+  }
+  for (int f = 0; f < fours; ++f) {
+    __m512i sums[GROUPS][4];
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      // What is not finite, times zero, becomes an integer whose lowest byte is zero.
+      const F by = set1(inverse[0][4 * f + u]);
+      const __m128i low = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit), by)));
+      const __m128i high = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(mul(load(x[f] + u * unit + W), by)));
+      const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
+      _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[f] + u * stride), both);
+      sums[0][u] = _mm512_dpbusd_epi32(nothing, ones, GROUPS == 1 ? _mm512_zextsi256_si512(both) : _mm512_zextsi128_si512(low));
+      if (GROUPS == 2) sums[GROUPS - 1][u] = _mm512_dpbusd_epi32(nothing, ones, _mm512_zextsi128_si512(high));
+    }
+    const auto sum = [](__m512i a, __m512i b) { return _mm512_add_epi32(a, b); };
+    for (int g = 0; g < GROUPS; ++g) _mm_store_si128(reinterpret_cast<__m128i*>(out.sums[g] + 4 * f), fold_each(sums[g], sum));
+  }
 }
 
-template <class P> void round_packed_row(const QuantLinear& p, int64_t row, int64_t padded, void* scratch) {
-  const PackedRows x = packed_rows(scratch, row / packed_most_rows, p.k, p.m);
-  const int64_t units = p.k / unit, r = row % packed_most_rows;
-  alignas(64) static constexpr float nothing[unit] = {};
-  alignas(64) float numbers[4][unit];
-  int8_t unused[unit];
-  for (int64_t u0 = 0; u0 < padded; u0 += 4) {
-    const float* from[4];
-    int8_t* to[4];
-    for (int u = 0; u < 4; ++u) {
-      to[u] = u0 + u < padded ? x.values + ((u0 + u) * x.rows + r) * unit : unused;
-      from[u] = nothing;
-      if (u0 + u >= units) continue;
-      if (p.x_type == DType::f32) from[u] = static_cast<const float*>(p.x) + row * p.k + (u0 + u) * unit;
-      else load_unit(p, row, u0 + u, numbers[u]), from[u] = numbers[u];
+template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, void* scratch) {
+  const PackedRows x = packed_rows(scratch, tile, p.k, p.m);
+  const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;  // fours of a row, of all
+  alignas(64) float numbers[fours_at_once][4 * unit];
+  for (int64_t begin = 0; begin < all; begin += fours_at_once) {
+    const int fours = static_cast<int>(min_of<int64_t>(fours_at_once, all - begin));
+    const float* from[fours_at_once];
+    int8_t* to[fours_at_once];
+    int64_t rows[fours_at_once], firsts[fours_at_once];
+    for (int f = 0; f < fours; ++f) {
+      const int64_t r = (begin + f) / each, row = tile * packed_most_rows + r, first = (begin + f) % each * 4;
+      rows[f] = r, firsts[f] = first;
+      to[f] = x.values + (first * x.rows + r) * unit;
+      from[f] = static_cast<const float*>(p.x) + row * p.k + first * unit;
+      if (p.x_type == DType::f32 && first + 4 <= units) continue;
+      from[f] = numbers[f];
+      for (int64_t u = 0; u < 4; ++u) {
+        if (first + u < units) load_unit(p, row, first + u, numbers[f] + u * unit);
+        else store(numbers[f] + u * unit, zero()), store(numbers[f] + u * unit + W, zero());
+      }
     }
-    FourUnits<P::groups> rounded;
-    round_four(from, to, rounded);
-    for (int64_t u = u0; u < min_of(padded, u0 + 4); ++u) {
-      const int64_t at = u * x.rows + r, j = u - u0;
-      x.scales[at] = rounded.scales[j];
-      int32_t total = 0;
-      for (int g = 0; g < P::groups; ++g) total += rounded.sums[g][j], x.starts[(u * P::groups + g) * x.rows + r] = -P::offset * rounded.sums[g][j];
-      if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(total);
-    }
+    RoundedUnits<P::groups> rounded;
+    round_units(from, fours, to, x.rows * unit, rounded);
+    for (int f = 0; f < fours; ++f)
+      for (int64_t u = 0; u < 4; ++u) {
+        const int64_t at = (firsts[f] + u) * x.rows + rows[f], j = 4 * f + u;
+        x.scales[at] = rounded.scales[j];
+        int32_t total = 0;
+        for (int g = 0; g < P::groups; ++g)
+          total += rounded.sums[g][j], x.starts[((firsts[f] + u) * P::groups + g) * x.rows + rows[f]] = -P::offset * rounded.sums[g][j];
+        if (P::has_minimum) x.totals[at] = rounded.scales[j] * static_cast<float>(total);
+      }
   }
 }
 template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, Pool& pool) {
-  const int64_t padded = packed_blocks<P>(p.k) * P::units;
-  if (p.m * padded < 2048) {
-    for (int64_t row = 0; row < p.m; ++row) round_packed_row<P>(p, row, padded, scratch);
-    return;
-  }
-  // A whole tile of rows a task: its rows lie between each other.
-  pool.run(packed_row_tiles(p.m), [&](int64_t tile, int) {
-    const int64_t end = min_of(p.m, (tile + 1) * packed_most_rows);
-    for (int64_t row = tile * packed_most_rows; row < end; ++row) round_packed_row<P>(p, row, padded, scratch);
-  });
+  const int64_t tiles = packed_row_tiles(p.m);
+  if (p.m * (p.k / unit) < 2048)
+    for (int64_t tile = 0; tile < tiles; ++tile) round_packed_tile<P>(p, tile, scratch);
+  else pool.run(tiles, [&](int64_t tile, int) { round_packed_tile<P>(p, tile, scratch); });
 }
 
 // Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie far

@@ -12,6 +12,17 @@ namespace {
 
 constexpr int group = activation_group, few_threads = 256, most_rows = 4;
 
+// What rounding leaves of a group, squared, in steps: added in the order of round_activations, so that all choose alike.
+__device__ inline float left_by(float v, float inverse, int lane) {
+  const float left = fmaf(v, inverse, -rintf(v * inverse)), other = __shfl_xor_sync(all_lanes, left, group / 2);
+  const float low = lane < group / 2 ? left : other, high = lane < group / 2 ? other : left;
+  float sum = fmaf(high, high, low * low);
+  sum += __shfl_xor_sync(all_lanes, sum, 2);
+  sum += __shfl_xor_sync(all_lanes, sum, 1);
+  sum += __shfl_xor_sync(all_lanes, sum, 8);
+  return sum + __shfl_xor_sync(all_lanes, sum, 4);
+}
+
 // x (N, K) -> 8-bit activations: a warp a group of 32, an element a lane.
 __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to, int64_t groups) {
   const int64_t g = static_cast<int64_t>(blockIdx.x) * (few_threads / warp_size) + threadIdx.x / warp_size;
@@ -19,7 +30,11 @@ __global__ void __launch_bounds__(few_threads) round_kernel(View x, Int8Rows to,
   const int lane = threadIdx.x % warp_size;
   const float v = x[g * group + lane], largest = warp_max(fabsf(v));
   const bool finite = __ballot_sync(all_lanes, !(fabsf(v) <= 3.4028235e38f)) == 0;
-  const float inverse = largest > least_activation ? 127.0f / largest : 0.0f, scale = finite ? largest / 127.0f : NAN;
+  constexpr float first = activation_steps[0], second = activation_steps[1];
+  const bool some = finite && largest > least_activation;
+  const float left = left_by(v, some ? first / largest : 0.0f, lane), of_second = left_by(v, some ? second / largest : 0.0f, lane);
+  const float steps = of_second * (first * first) < left * (second * second) ? second : first;  // second_steps_leave_less
+  const float inverse = some ? steps / largest : 0.0f, scale = finite ? largest / steps : NAN;
   const int q = finite ? static_cast<int>(rintf(v * inverse)) : 0;
   int sum = q;
   for (int lanes = run_elements / 2; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(all_lanes, sum, lanes);

@@ -27,13 +27,30 @@ void dequantise(DType type, const void* from, int64_t n, float* to) {
   dequantisers[static_cast<int>(type) - static_cast<int>(DType::u8) - 1](from, n, to);
 }
 
+namespace {
+// What rounding n numbers leaves of them, squared, in steps.
+float left_by(const float* x, int64_t n, float inverse) {
+  float left[activation_group] = {}, sum[activation_group / 2];
+  for (int64_t i = 0; i < n; ++i) left[i] = std::fma(x[i], inverse, -std::nearbyint(x[i] * inverse));
+  for (int i = 0; i < 16; ++i) sum[i] = std::fma(left[i + 16], left[i + 16], left[i] * left[i]);
+  for (int distance : {2, 1, 8, 4})
+    for (int i = 0; i < 16; ++i)
+      if (!(i & distance)) sum[i] = sum[i ^ distance] = sum[i] + sum[i ^ distance];
+  return sum[0];
+}
+}  // namespace
+
 void round_activations(float* x, int64_t n) {
   for (int64_t begin = 0; begin < n; begin += activation_group) {
     const int64_t end = begin + activation_group < n ? begin + activation_group : n;
     float largest = 0;
     bool finite = true;
     for (int64_t i = begin; i < end; ++i) largest = std::fmax(largest, std::fabs(x[i])), finite &= std::isfinite(x[i]);
-    const float inverse = largest > least_activation ? 127.0f / largest : 0.0f, scale = largest / 127.0f;
+    const auto inverse_of = [&](float steps) { return largest > least_activation ? steps / largest : 0.0f; };
+    float steps = activation_steps[0];
+    if (finite && second_steps_leave_less(left_by(x + begin, end - begin, inverse_of(steps)), left_by(x + begin, end - begin, inverse_of(activation_steps[1]))))
+      steps = activation_steps[1];
+    const float inverse = inverse_of(steps), scale = largest / steps;
     for (int64_t i = begin; i < end; ++i) x[i] = finite ? std::nearbyint(x[i] * inverse) * scale : NAN;
   }
 }
