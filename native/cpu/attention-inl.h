@@ -82,8 +82,9 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
     const void *k = element(a.k, a.type, kv), *v = element(a.v, a.type, kv);
     DType kv_type = a.type;
     int64_t stride = kv_stride;
+    const PairCopy pair_copy{copy, copy + key_floats(a.length, a.width)};
     if (side && pairs) {
-      copy_key_value_pairs(k, v, kv_stride, a.length, a.width, copy);
+      copy_pairs(k, v, a.type, kv_stride, a.length, a.width, copy, copy + key_floats(a.length, a.width));
     } else if (side) {
       load_tile(a.k, a.type, kv, kv_stride, a.length, a.width, copy, a.width);
       load_tile(a.v, a.type, kv, kv_stride, a.length, a.width, copy + a.length * a.width, a.width);
@@ -96,7 +97,7 @@ inline void attention(const Attention& a, Pool& pool, void* scratch) {
                    k, v, kv_type, stride, a.length, a.width, mask_of(a, starts, sequence), a.scale, a.softcap,
                    element(a.o, a.type, qo), q_stride, a.lse ? a.lse + row * a.heads + head : nullptr, a.heads,
                    sink_of(a.sinks, a.sinks_type, head)};
-      if (pairs) flash_forward_pairs(b, side ? copy : nullptr, copy + side);
+      if (pairs) flash_forward_pairs(b, side ? &pair_copy : nullptr, copy + side);
       else flash_forward(b, copy + side);
     }
   });

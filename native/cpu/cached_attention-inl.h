@@ -37,9 +37,11 @@ struct CachedPlan {
 // Heads that share a key/value head take its rows as numbers from one copy, as long as the outer cache holds them. Heads of one segment
 // at once, and what the copy holds.
 constexpr int64_t side_keys = 2048;
-inline bool on_cached_pairs(const CachedAttention& a) { return bf16_pairs && a.pairs && a.cache_type == DType::bf16 && a.places.page % 2 == 0; }
+inline bool on_cached_pairs(const CachedAttention& a) {
+  return bf16_pairs && a.pairs && (a.cache_type == DType::bf16 || a.cache_type == DType::f16) && a.places.page % 2 == 0;
+}
 inline int64_t heads_at_once(const CachedAttention& a, int64_t keys) {
-  const bool copies = a.cache_type != DType::f32 && !a.ring && a.places.page == 0 && !on_cached_pairs(a);
+  const bool copies = a.cache_type != DType::f32 && !a.ring && a.places.page == 0;
   return copies && keys <= side_keys ? a.heads / a.kv_heads : 1;
 }
 inline CachedPlan plan_cached(const CachedAttention& a) {
@@ -314,7 +316,13 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
                  {a.causal, a.window}, a.scale, a.softcap,
                  nullptr, q_stride, nullptr, 0, minus_infinity, a.ring ? a.capacity : 0,
                  paged ? &a.places : nullptr, g.slot, kv_head};
-    if (at_once > 1) {
+    const int64_t depth = ceil_div(a.width, 2);
+    PairCopy pairs{mine, mine + plan.side / 2};
+    if (at_once > 1 && on_cached_pairs(a)) {
+      const int64_t low = b.mask.low(b.position) / 2 * 2, seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
+      copy_pairs(element(b.k, a.cache_type, low * kv_stride), element(b.v, a.cache_type, low * kv_stride), a.cache_type, kv_stride, seen, a.width,
+                 mine + low * depth, mine + plan.side / 2 + low / 2 * a.width);
+    } else if (at_once > 1) {
       const int64_t low = b.mask.low(b.position), seen = b.mask.high(b.position + b.rows - 1, b.keys) - low;
       float *keys = mine, *values = mine + plan.side / 2;
       load_tile(a.k, a.cache_type, kv + low * kv_stride, kv_stride, seen, a.width, keys + low * a.width, a.width);
@@ -324,7 +332,7 @@ inline void cached_attention(const CachedAttention& a, Pool& pool, void* scratch
     for (int64_t head = local % columns * at_once, end = head + at_once; head < end; ++head) {
       const int64_t qo = (row * a.heads + head) * a.width;
       b.q = element(a.q, a.type, qo), b.o = element(a.o, a.type, qo), b.sink = sink_of(a.sinks, a.sinks_type, head);
-      if (on_cached_pairs(a)) flash_forward_pairs(b, nullptr, mine + plan.side);
+      if (on_cached_pairs(a)) flash_forward_pairs(b, at_once > 1 ? &pairs : nullptr, mine + plan.side);
       else flash_forward(b, mine + plan.side);
     }
   });

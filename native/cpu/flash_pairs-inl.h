@@ -28,18 +28,42 @@ inline void join_rows(const bf16* from, int64_t stride, int64_t rows, int64_t wi
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
+// The same of f16, rounded.
+inline void copy_rows(const f16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
+    for (int64_t d = 0; d < 2 * to_stride; d += W) {
+      const int64_t keep = min_of<int64_t>(W, 2 * to_stride - d), left = width - d;
+      const F v = left >= W ? load(from + d) : left > 0 ? load_n(from + d, static_cast<int>(left)) : zero();
+      bf16* at = reinterpret_cast<bf16*>(to) + d;
+      keep == W ? store(at, v) : store_n(at, v, static_cast<int>(keep));
+    }
+}
+inline void join_rows(const f16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+  for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
+    for (int64_t d = 0; d < to_stride; d += W) {
+      const int64_t keep = min_of<int64_t>(W, to_stride - d), left = width - d;
+      const auto row = [&](const f16* at) { return left >= W ? load(at + d) : left > 0 ? load_n(at + d, static_cast<int>(left)) : zero(); };
+      const F v = join_rounded(row(from), r + 1 < rows ? row(from + stride) : zero());
+      keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
+    }
+}
 #else
 constexpr bool bf16_pairs = false;
-inline void copy_rows(const bf16*, int64_t, int64_t, int64_t, float*, int64_t) {}
-inline void join_rows(const bf16*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void copy_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
+template <class T> void join_rows(const T*, int64_t, int64_t, int64_t, float*, int64_t) {}
 #endif
 
 // Floats of keys as rows of pairs and of values as pairs of rows.
 inline int64_t key_floats(int64_t keys, int64_t width) { return keys * ceil_div(width, 2); }
 inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys, width) + ceil_div(keys, 2) * width; }
-inline void copy_key_value_pairs(const void* k, const void* v, int64_t stride, int64_t keys, int64_t width, float* to) {
-  copy_rows(static_cast<const bf16*>(k), stride, keys, width, to, ceil_div(width, 2));
-  join_rows(static_cast<const bf16*>(v), stride, keys, width, to + key_floats(keys, width), width);
+// Keys to `keys` and values to `values`, of bf16 or f16.
+inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
+  const auto copy = [&](const auto* from_k, const auto* from_v) {
+    copy_rows(from_k, stride, rows, width, keys, ceil_div(width, 2));
+    join_rows(from_v, stride, rows, width, values, width);
+  };
+  if (type == DType::f16) copy(static_cast<const f16*>(k), static_cast<const f16*>(v));
+  else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
 // Panels of NR rows as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
@@ -81,9 +105,14 @@ inline int64_t flash_pair_floats(int64_t width) {
   return round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16);
 }
 
-// As flash_forward, of bf16 keys and values. Rings and pages hold even numbers of keys. `copy`: all keys and values of b as copy_key_value_pairs leaves them, or null. work:
-// flash_pair_floats(width).
-inline void flash_forward_pairs(const FlashBlock& b, const float* copy, float* work) {
+// Keys and values as copy_pairs leaves them: row j of keys, and the pair of values that j begins, at j rows from here.
+struct PairCopy {
+  const float *keys, *values;
+};
+
+// As flash_forward, of bf16 keys and values, or of f16 ones, rounded. Rings and pages hold even numbers of keys. `copy`: all keys and
+// values that b sees, or null. work: flash_pair_floats(width).
+inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
   float* q = work;                           // (panels, depth, NR)
   float* o = q + query_block * depth;        // (panels, width, NR)
@@ -102,12 +131,11 @@ inline void flash_forward_pairs(const FlashBlock& b, const float* copy, float* w
     const float *k = tile, *v = tile + key_floats(key_block, width);
     // Rows of keys that lie side by side, `at` being the first: an even number of them, but for the last.
     const auto load_run = [&](int64_t key, int64_t at, int64_t run) {
-      const bf16 *from_k = static_cast<const bf16*>(b.k) + at * b.kv_stride, *from_v = static_cast<const bf16*>(b.v) + at * b.kv_stride;
-      copy_rows(from_k, b.kv_stride, run, width, tile + key * depth, depth);
-      join_rows(from_v, b.kv_stride, run, width, tile + key_floats(key_block, width) + key / 2 * width, width);
+      const uint16_t *from_k = static_cast<const uint16_t*>(b.k) + at * b.kv_stride, *from_v = static_cast<const uint16_t*>(b.v) + at * b.kv_stride;
+      copy_pairs(from_k, from_v, b.kv_type, b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
     };
     if (copy) {
-      k = copy + j * depth, v = copy + key_floats(b.keys, width) + j / 2 * width;
+      k = copy->keys + j * depth, v = copy->values + j / 2 * width;
     } else if (b.places) {
       for (int64_t r = j, run; r < j + keys; r += run) {
         run = min_of(j + keys - r, b.places->page - r % b.places->page);

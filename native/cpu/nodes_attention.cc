@@ -82,7 +82,7 @@ CachedAttention cached(const Node& n) {
   a.q = q.data, a.k = k.data, a.v = v.data, a.o = n.out[0].data;
   if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
   a.ring = ring_of(n) > 0;
-  a.pairs = n.attributes->get("bf16", 0) != 0 || a.type == DType::bf16;
+  a.pairs = n.attributes->get("bf16", 0) != 0 || (a.type == DType::bf16 && a.cache_type == DType::bf16);
   a.segments = segments.shape[0], a.segment = static_cast<const int32_t*>(segments.data);
   return a;
 }

@@ -8,8 +8,8 @@ namespace {
 
 // q (N, H, D), cache_k and cache_v (S, KH, L, D) or, of q8 rows, (S, KH, L, D + 4), segments (G, 4) i32, sinks? (H),
 // pages? (S, M) i32, with which the caches are (P, KH, page, D) -> o (N, H, D). The cache already holds the keys and values of these rows, position p in row p mod L: with `ring`, the
-// window, only the newest L. Rows outside every segment are left as they are. With `bf16`, q and the weights of keys may be rounded to bf16
-// before they meet a bf16 cache; here they are not.
+// window, only the newest L. Rows outside every segment are left as they are. With `bf16`, q, the weights of keys and an f16 cache may be
+// rounded to bf16 before they meet; here they are not.
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");

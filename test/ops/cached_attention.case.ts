@@ -49,7 +49,7 @@ function q8Rows(shape: readonly [number, number, number, number], seed: number):
   return given("u8", [slots, heads, rows, width + 4], bytes);
 }
 
-/** cached_attention whose queries and weights of keys are rounded to bf16, of a cache (slots, key heads, capacity, width) without pages. */
+/** cached_attention whose operands and weights of keys are rounded to bf16, of a cache (slots, key heads, capacity, width) without pages. */
 function withRoundedProducts(
   [heads, keyHeads, width]: readonly [number, number, number],
   rows: number,
@@ -58,7 +58,7 @@ function withRoundedProducts(
   const round = (x: ArrayLike<number>) => toFloat32("bf16", toBf16(Float32Array.from(x)));
   return ([q, k, v, segments, sinks]) => {
     const output = new Float32Array(rows * heads * width);
-    const queries = round(q!);
+    const [queries, keys, values] = [q!, k!, v!].map(round) as [Float32Array, Float32Array, Float32Array];
     for (let s = 0; s < segments!.length; s += 4) {
       const [first, count, slot, past] = Array.from(segments!).slice(s, s + 4) as [number, number, number, number];
       for (let at = 0; at < count * heads; at++) {
@@ -70,7 +70,7 @@ function withRoundedProducts(
         const base = (slot * keyHeads + Math.floor(head / (heads / keyHeads))) * capacity;
         const scores = Array.from({ length: to - from }, (_, i) => {
           let sum = 0;
-          for (let d = 0; d < width; d++) sum += queries[row + d]! * k![(base + from + i) * width + d]!;
+          for (let d = 0; d < width; d++) sum += queries[row + d]! * keys[(base + from + i) * width + d]!;
           const score = sum / Math.sqrt(width);
           return mask.softcap ? mask.softcap * Math.tanh(score / mask.softcap) : score;
         });
@@ -79,40 +79,42 @@ function withRoundedProducts(
         const weights = scores.map((x) => Math.exp(x - top));
         const total = weights.reduce((a, b) => a + b, Math.exp(sink - top));
         for (const [i, w] of round(weights).entries())
-          for (let d = 0; d < width; d++) output[row + d]! += (w / total) * v![(base + from + i) * width + d]!;
+          for (let d = 0; d < width; d++) output[row + d]! += (w / total) * values[(base + from + i) * width + d]!;
       }
     }
     return [output];
   };
 }
 
-/** Queries of f32 over a bf16 cache, where products may take both in bf16. */
+/** Queries of f32 over a cache of 16 bits, where products may take both in bf16. */
 const roundedCases: OpCase[] = sizes.flatMap((size, s) =>
-  batches.map((batch, i): OpCase => {
-    const [heads, keyHeads, width] = size;
-    const mask = masks[(i + s + 1) % masks.length]!;
-    const [k, v] = [3, 4].map(() => float("bf16", [3, keyHeads, capacity, width], -2, 2));
-    return {
-      op: "cached_attention",
-      label: `f32 rounded, bf16 cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}, ${mask.name}`,
-      inputs: [
-        float("f32", [batch.rows, heads, width], -2, 2),
-        k,
-        v,
-        batch.segments,
-        mask.sinks ? float("f32", [heads], -2, 2) : undefined,
-      ],
-      attributes: {
-        scale: 1 / Math.sqrt(width),
-        causal: mask.causal,
-        window: mask.window,
-        softcap: mask.softcap,
-        bf16: 1,
-      },
-      outputs: [out("f32", batch.rows, heads, width)],
-      rounded: withRoundedProducts(size, batch.rows, mask),
-    };
-  }),
+  batches.flatMap((batch, i) =>
+    (["bf16", "f16"] as const).map((cache): OpCase => {
+      const [heads, keyHeads, width] = size;
+      const mask = masks[(i + s + 1) % masks.length]!;
+      const [k, v] = [3, 4].map(() => float(cache, [3, keyHeads, capacity, width], -2, 2));
+      return {
+        op: "cached_attention",
+        label: `f32 rounded, ${cache} cache, ${heads}/${keyHeads} heads of ${width}, ${batch.name}, ${mask.name}`,
+        inputs: [
+          float("f32", [batch.rows, heads, width], -2, 2),
+          k,
+          v,
+          batch.segments,
+          mask.sinks ? float("f32", [heads], -2, 2) : undefined,
+        ],
+        attributes: {
+          scale: 1 / Math.sqrt(width),
+          causal: mask.causal,
+          window: mask.window,
+          softcap: mask.softcap,
+          bf16: 1,
+        },
+        outputs: [out("f32", batch.rows, heads, width)],
+        rounded: withRoundedProducts(size, batch.rows, mask),
+      };
+    }),
+  ),
 );
 
 /** Rows of a q8 cache: writing them, and attending over them by every path. */

@@ -215,7 +215,7 @@ export interface CachedAttentionOptions extends AttentionOptions {
   context?: number;
   /** As in cacheWrite: `window`, where the caches keep no more. */
   ring?: number;
-  /** As in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a bf16 cache. */
+  /** As in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a cache of 16 bits, and an f16 one as well. */
   activations?: QuantizedActivations | undefined;
 }
 
@@ -240,6 +240,6 @@ export function cachedAttention(
     ...attributesOf(q, options),
     context,
     ring,
-    ...(activations === "int8" && cacheK.dtype === "bf16" && { bf16: 1 }),
+    ...(activations === "int8" && (cacheK.dtype === "bf16" || cacheK.dtype === "f16") && { bf16: 1 }),
   })[0]!;
 }
