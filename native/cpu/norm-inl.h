@@ -63,25 +63,51 @@ template <class T> inline Moments layer_moments(const T* h, int64_t n, float eps
   return {mean, 1 / __builtin_sqrtf(reduce_add(squares) / static_cast<float>(n) + eps)};
 }
 
+// to = h + residual -> the sum of its squares, added as in sum_of_squares.
+template <class T> HEDDLE_SIMD float add_residual(const T* h, const T* residual, int64_t n, T* to) {
+  F a = zero(), b = zero();
+  int64_t i = 0;
+  for (; i + 2 * W <= n; i += 2 * W) {
+    store(to + i, add(load(h + i), load(residual + i))), store(to + i + W, add(load(h + i + W), load(residual + i + W)));
+    const F x = load(to + i), y = load(to + i + W);  // as they are kept
+    a = fma(x, x, a), b = fma(y, y, b);
+  }
+  for (; i < n; i += W) {
+    write(to, i, n, add(read(h, i, n), read(residual, i, n)));
+    const F x = read(to, i, n);
+    a = fma(x, x, a);
+  }
+  return reduce_add(add(a, b));
+}
+template <class T, class Weight> HEDDLE_SIMD void scale_row(const T* x, const Weight* w, int64_t n, float scale, float offset, T* y) {
+  const F by = set1(scale), more = set1(offset);
+  int64_t i = 0;
+  for (; i + W <= n; i += W) store(y + i, mul(mul(load(x + i), by), add(more, load(w + i))));
+  if (i < n) write(y, i, n, mul(mul(read(x, i, n), by), add(more, read(w, i, n))));
+}
 template <bool LAYER, class T> void norm_row(const Norm& a, int64_t r) {
   int64_t n = a.width;
   const T* h = static_cast<const T*>(a.x) + r * n;
+  float squares = 0;
   if (a.residual) {
-    const T* residual = static_cast<const T*>(a.residual) + r * n;
     T* sum = static_cast<T*>(a.h) + r * n;
-    for (int64_t i = 0; i < n; i += W) write(sum, i, n, add(read(h, i, n), read(residual, i, n)));
+    squares = add_residual(h, static_cast<const T*>(a.residual) + r * n, n, sum);
     h = sum;
+  } else if (!LAYER) {
+    squares = sum_of_squares(h, n);
   }
   T* y = static_cast<T*>(a.y) + r * n;
-  Moments m = LAYER ? layer_moments(h, n, a.eps) : rms_moments(h, n, a.eps);
+  if (!LAYER) {
+    const float scale = 1 / __builtin_sqrtf(squares / static_cast<float>(n) + a.eps);
+    if (a.w_type == DType::f32) scale_row(h, static_cast<const float*>(a.w), n, scale, a.offset, y);
+    else if (a.w_type == DType::bf16) scale_row(h, static_cast<const bf16*>(a.w), n, scale, a.offset, y);
+    else scale_row(h, static_cast<const f16*>(a.w), n, scale, a.offset, y);
+    return;
+  }
+  Moments m = layer_moments(h, n, a.eps);
   for (int64_t i = 0; i < n; i += W) {
-    F w = read_any(a.w, a.w_type, i, n), x = read(h, i, n);
-    if (LAYER) {
-      F b = a.b ? read_any(a.b, a.b_type, i, n) : zero();
-      write(y, i, n, fma(mul(sub(x, set1(m.mean)), set1(m.scale)), w, b));
-    } else {
-      write(y, i, n, mul(mul(x, set1(m.scale)), add(set1(a.offset), w)));
-    }
+    F w = read_any(a.w, a.w_type, i, n), x = read(h, i, n), b = a.b ? read_any(a.b, a.b_type, i, n) : zero();
+    write(y, i, n, fma(mul(sub(x, set1(m.mean)), set1(m.scale)), w, b));
   }
 }
 template <bool LAYER> void norm(const Norm& a, Pool& pool) {

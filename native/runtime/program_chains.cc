@@ -10,7 +10,7 @@ namespace {
 
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t least_weight = 1 << 16;  // bytes: a smaller one costs nothing to read again for every block
-constexpr int64_t most_rows = 96;         // of a block: what they become stays in the near caches, and a thread that is held up has fewer to do
+constexpr int64_t most_rows = 136;        // of a block: what they become stays in the near caches, and a thread that is held up has fewer to do
 constexpr int64_t least_rows = 48;        // of a thread: fewer do not pay for reading all weights
 
 size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
