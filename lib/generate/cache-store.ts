@@ -26,6 +26,19 @@ export class CacheStore {
     );
   }
 
+  /** Whether this is what `allocate` would return at this store's capacity. */
+  fits(model: Model, layout: CacheLayout): boolean {
+    const tensors = cacheTensors(model, { ...layout, capacity: this.capacity });
+    return (
+      this.capacity >= layout.capacity &&
+      tensors.length === this.tensors.size &&
+      tensors.every(({ name, dtype, shape }) => {
+        const own = this.tensors.get(name);
+        return own?.dtype === dtype && own.shape.length === shape.length && own.shape.every((n, i) => n === shape[i]);
+      })
+    );
+  }
+
   /** Whether any layer lies in pages. */
   get hasPages(): boolean {
     return this.paged.size > 0;
@@ -104,6 +117,39 @@ export class CacheStore {
 
   dispose(): void {
     for (const t of this.tensors.values()) t.dispose();
+  }
+}
+
+/** Bytes that may wait for another cache. */
+const MOST_SPARE_BYTES = 64 * 2 ** 20;
+
+/**
+ * What a cache leaves for the next one of its shape: memory that the system has provided, which it would have to clear again. Nobody
+ * reads rows of a cache that were not written since it was empty.
+ */
+export class SpareStore {
+  private store: CacheStore | undefined;
+  private closed = false;
+
+  take(model: Model, layout: CacheLayout): CacheStore | undefined {
+    const { store } = this;
+    this.store = undefined;
+    if (store?.fits(model, layout)) return store;
+    store?.dispose();
+    return undefined;
+  }
+
+  /** Keeps a store, or frees it. */
+  leave(store: CacheStore): void {
+    const kept = !this.closed && !store.hasPages && store.bytes <= MOST_SPARE_BYTES;
+    (kept ? this.store : store)?.dispose();
+    if (kept) this.store = store;
+  }
+
+  dispose(): void {
+    this.closed = true;
+    this.store?.dispose();
+    this.store = undefined;
   }
 }
 

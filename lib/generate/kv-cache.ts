@@ -11,7 +11,7 @@ import {
 import type { Model } from "../models/model.ts";
 import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort, throwIfAborted } from "./abort.ts";
-import { CacheStore } from "./cache-store.ts";
+import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
 
@@ -76,6 +76,7 @@ export class KvCache {
   /** Rows of each slot that runs under way are still to write. */
   private readonly underWay: number[];
   private readonly pool: PagePool | undefined;
+  private readonly spare: SpareStore | undefined;
   private live = true;
 
   constructor(
@@ -90,6 +91,8 @@ export class KvCache {
       adapters?: readonly string[] | undefined;
       /** Positions of a page; each slot has rows of its own where not given. Such a cache is neither forked nor saved. */
       pageSize?: number | undefined;
+      /** Where its memory comes from, if there is any, and goes to when it ends whole. */
+      spare?: SpareStore | undefined;
     },
   ) {
     model.assertLive();
@@ -101,7 +104,9 @@ export class KvCache {
     const capacity = cacheCapacity(options.capacity ?? 0, this.contextLength);
     const size = options.pageSize;
     if (size !== undefined) this.pool = new PagePool(size, this.slots, this.slots * Math.ceil(SMALLEST_PART / size));
-    this.store = CacheStore.allocate(model, this.layout(capacity));
+    this.spare = options.spare;
+    const layout = this.layout(capacity);
+    this.store = (this.pool ? undefined : this.spare?.take(model, layout)) ?? CacheStore.allocate(model, layout);
     this.held = Array.from({ length: this.slots }, () => []);
     this.lengths = Array.from({ length: this.slots }, () => 0);
     this.written = Array.from({ length: this.slots }, () => 0);
@@ -410,10 +415,12 @@ export class KvCache {
     if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
   }
 
-  dispose(): void {
+  /** @param whole whether all its runs have ended well: what it holds are numbers, and the next cache may have its memory */
+  dispose(whole = false): void {
     if (!this.live) return;
     this.live = false;
     this.releaseExecutables();
-    this.store.dispose();
+    if (whole && this.spare) this.spare.leave(this.store);
+    else this.store.dispose();
   }
 }

@@ -17,6 +17,7 @@ import type { Model } from "../models/model.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
+import { SpareStore } from "./cache-store.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import {
   type Classification,
@@ -108,6 +109,7 @@ export class LanguageModel {
   /** Where its weights lie, as they were loaded or a stage saved them: what an adapter trained on it names as its base. */
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
+  private readonly spare = new SpareStore();
 
   /** @internal See `load` and `createModel`. */
   constructor(parts: Parts) {
@@ -334,6 +336,7 @@ export class LanguageModel {
 
   /** Frees the weights. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
   async dispose(): Promise<void> {
+    this.spare.dispose();
     this.model.dispose();
   }
   async [Symbol.asyncDispose](): Promise<void> {
@@ -384,11 +387,13 @@ export class LanguageModel {
   private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
     const { model, contextLength, cacheDtype: dtype, cachePageSize: pageSize } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
-    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize });
+    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare: this.spare });
+    let whole = false;
     try {
       yield* runSequences(cache, sequences, { signal, progress, speculation });
+      whole = true;
     } finally {
-      cache.dispose();
+      cache.dispose(whole);
     }
   }
 
