@@ -2,7 +2,6 @@ import {
   add,
   compile,
   Dimension,
-  gatherRows,
   input,
   type LogitHead,
   linear,
@@ -45,9 +44,10 @@ function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: Pro
 function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
   const rows = rowInputs(new Dimension("rows", shape.rows));
-  const { hidden, head } = cachedForward(model, rows, segments, shape.cache, shape);
   const wanted = new Dimension("logit rows", shape.logitRows);
-  return { hidden: gatherRows(hidden, input("logitRows", "i32", [wanted])), head, wanted };
+  const logitRows = input("logitRows", "i32", [wanted]);
+  const { hidden, head } = cachedForward(model, rows, segments, shape.cache, { ...shape, wanted: logitRows });
+  return { hidden, head, wanted };
 }
 
 function sampled(model: Model, logits: Value, rows: Dimension, shape: ProgramShape): Results {
@@ -150,11 +150,11 @@ export function pooledProgram(pooling: PooledRows, head: boolean) {
         const segments = new Dimension("segments", shape.cache.slots);
         const rows = new Dimension("rows", shape.rows);
         const table = input("segments", "i32", [segments, 4]);
-        const forward = cachedForward(model, rowInputs(rows), table, shape.cache);
+        const wanted = pooling === "all" || pooling === "mean" ? undefined : input("wanted", "i32", [segments]);
+        const forward = cachedForward(model, rowInputs(rows), table, shape.cache, { wanted });
         const pooled = () => {
           const { hidden } = forward;
-          if (pooling === "all") return hidden;
-          if (pooling !== "mean") return gatherRows(hidden, input("wanted", "i32", [segments]));
+          if (pooling === "all" || wanted) return hidden;
           const weighted = linear(input("pool", "f32", [segments, rows]), hidden, undefined, { transposed: true });
           return add(weighted, input("carried", "f32", [segments, model.config.hiddenSize]));
         };

@@ -9,6 +9,7 @@ import {
   expertLinear,
   type FloatDType,
   fp8Linear,
+  gatherRows,
   input,
   isFloat,
   isQuantised,
@@ -22,7 +23,7 @@ import {
 } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
-import { type CacheShape, layerCache, layerTensor } from "./cache-shape.ts";
+import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
 import type { Model } from "./model.ts";
 import { scaleName } from "./widen.ts";
 
@@ -61,10 +62,20 @@ interface ContextOptions {
   /** Of uniform noise on the embeddings, (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
   attend: ForwardContext["attend"];
+  wanted?: ForwardContext["wanted"];
 }
 
 function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
-  const { dtype, matrices, weights: cache = new Map<string, Value>(), adapters, onLinear, lengths, attend } = options;
+  const {
+    dtype,
+    matrices,
+    weights: cache = new Map<string, Value>(),
+    adapters,
+    onLinear,
+    lengths,
+    attend,
+    wanted,
+  } = options;
   const { rowwise = false, activations, noise, embeddingNoise } = options;
   const has = (name: string) => model.tensors.has(name);
   const weight = (given: string) => {
@@ -121,6 +132,7 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
       return tensor(key, "f32", model.weight(key).shape);
     },
     attend,
+    wanted,
   };
 }
 
@@ -211,13 +223,14 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
  * program has an input `lengths` (rows) i32; where the cache has pages, `pages` (slots, entries) i32 says which are whose.
  * @param segments (count, 4) i32: first row, row count, slot, past length
  * @param options.rowwise a row's bits do not depend on the rows of other sequences beside it
+ * @param options.wanted (wanted rows) i32: the rows whose hidden states are returned; all where not given
  */
 export function cachedForward(
   model: Model,
   rows: Rows,
   segments: Value,
   cache: CacheShape,
-  { rowwise = false }: { rowwise?: boolean | undefined } = {},
+  { rowwise = false, wanted }: { rowwise?: boolean | undefined; wanted?: Value | undefined } = {},
 ): Forward {
   const { modelType } = model.config;
   let table: Value | undefined;
@@ -230,12 +243,15 @@ export function cachedForward(
       "UNSUPPORTED",
       `model: expected one that generates, got ${modelType}, which encodes whole texts`,
     );
+  // Weights that activations meet as they are leave keys and values that exact.
+  const exact = defaultCacheDtype(model) === "f32" && cache.dtype !== "bf16";
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,
     activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
     lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
+    wanted: wanted && ((x) => gatherRows(x, wanted)),
     attend: (layer, { q, k, v, sinks }, options) => {
       const { dtype, shape, paged } = layerTensor(model.config, layer, cache);
       const { ring } = layerCache(model.config, layer, cache);
@@ -246,7 +262,7 @@ export function cachedForward(
       cacheWrite(cacheV, v, segments, { ring, pages });
       return cachedAttention(
         { q, cacheK, cacheV, segments, sinks, pages },
-        { ...options, context: cache.context, ring, activations: model.quantizedActivations },
+        { ...options, context: cache.context, ring, activations: exact ? "f32" : model.quantizedActivations },
       );
     },
   });

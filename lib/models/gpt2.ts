@@ -54,8 +54,9 @@ export const gpt2: Family = {
       const [q, k, v] = split(conv(before.y, `${h}.attn.c_attn`), [width, width, width]).map((p) =>
         reshape(p, [rows, heads, width / heads]),
       );
-      const o = reshape(context.attend(i, { q: q!, k: k!, v: v! }, {}), [rows, width]);
-      const between = norm(conv(o, `${h}.attn.c_proj`), `h.${i}.ln_2`, before.h);
+      const wanted = (x: Value) => (i === config.numHiddenLayers - 1 && context.wanted ? context.wanted(x) : x);
+      const o = wanted(reshape(context.attend(i, { q: q!, k: k!, v: v! }, {}), [rows, width]));
+      const between = norm(conv(o, `${h}.attn.c_proj`), `h.${i}.ln_2`, wanted(before.h));
       const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
       const said = conv(gelu(conv(between.y, `${h}.mlp.c_fc`), { approximate }), `${h}.mlp.c_proj`);
       return { x: said, residual: between.h };

@@ -19,9 +19,11 @@ export interface AttentionBlock {
   softcap?: number | undefined;
   /** Whether the layer has the weight `prefix.sinks`, a logit a head that attends nothing (gpt_oss). */
   sinks?: boolean | undefined;
+  /** Picks the rows that go on. */
+  wanted?: ((x: Value) => Value) | undefined;
 }
 
-/** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width) */
+/** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width), of those that are wanted */
 export function attentionBlock(context: ForwardContext, layer: number, x: Value, block: AttentionBlock): Value {
   const { heads, keyHeads, headDim, prefix, rotary, window, scale, softcap } = block;
   const rows = x.dim(0);
@@ -40,7 +42,8 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
     },
     { window, scale, softcap },
   );
-  return context.linear(reshape(o, [rows, heads * headDim]), `${prefix}.o_proj`);
+  const flat = reshape(o, [rows, heads * headDim]);
+  return context.linear(block.wanted ? block.wanted(flat) : flat, `${prefix}.o_proj`);
 }
 
 /** q, k and v, each (rows, heads · headDim) */

@@ -42,6 +42,11 @@ export interface ForwardContext {
   experts(x: Value, prefix: string, experts: Value): Value;
   /** The token embeddings of a pass: in training they may get noise (NEFTune). @param x (rows, width) @returns (rows, width) */
   embedded(x: Value): Value;
+  /**
+   * The rows of a value of the last layer that anyone reads: once its keys and values are made, a row that makes no logits is not
+   * needed. All where not given. @param x (rows, width)
+   */
+  wanted?: ((x: Value) => Value) | undefined;
   /** A constant of the family (RoPE frequencies) by name. */
   constant(name: string): Value;
   /** Attention of layer `layer`, causal unless the options say otherwise. @returns (rows, heads, width) */

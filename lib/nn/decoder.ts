@@ -57,7 +57,7 @@ interface Entered {
   h: Value;
 }
 
-/** Token ids to final hidden states. @returns (rows, width), after the last norm */
+/** Token ids to final hidden states. @returns (rows, width) of those that are wanted, after the last norm */
 export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   const { norms = "before", normOffset = 0, eps } = shape;
   // The residual stream joins inside the norms, so that a block's output is read once.
@@ -84,6 +84,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
   );
   const block = (i: number, x: Value, residual: Value | undefined) => {
     const layer = `layers.${i}`;
+    const wanted = i === shape.layers - 1 ? context.wanted : undefined;
     const before = enter(x, `${layer}.input_layernorm`, residual);
     const attended = attentionBlock(context, i, before.y, {
       heads: shape.heads,
@@ -97,8 +98,10 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       scale: shape.attentionScale,
       softcap: shape.attentionSoftcap,
       sinks: shape.sinks,
+      wanted,
     });
-    const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, before.h);
+    const carried = wanted ? wanted(before.h) : before.h;
+    const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, carried);
     const experts = shape.experts?.(i);
     const mlp = `model.${layer}.mlp`;
     const said = experts ? routedExperts(context, between.y, mlp, experts) : gatedMlp(context, between.y, mlp, shape);
