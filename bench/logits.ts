@@ -1,6 +1,6 @@
 // How far a quantised file's logits lie from those of its dequantised weights: with activations in int8, as they are by
-// default, and node-llama-cpp's of the same file, whose activations are int8 too. What both are held against has the
-// activations in f32, which is within 1e-3 of float64 (test/formats/quantised.test.ts).
+// default, and node-llama-cpp's of the same file, whose activations are int8 too, each with the cache it takes where nobody says (16 bits).
+// What both are held against has activations and cache in f32, which is within 1e-3 of float64 (test/formats/quantised.test.ts).
 // `npm run bench -- logits [--only 135M:q8_0]`
 import { LanguageModel } from "../lib/generate/language-model.ts";
 import type { Device } from "../lib/graph/index.ts";
@@ -41,7 +41,7 @@ async function compare(device: Device, name: string, file: string, peers: boolea
 }
 
 async function lastLogits(device: Device, file: string, quantizedActivations: "int8" | "f32"): Promise<Float32Array[]> {
-  await using model = await LanguageModel.load(file, { device, quantizedActivations, cacheDtype: "f32" });
+  await using model = await LanguageModel.load(file, { device, quantizedActivations });
   const logits: Float32Array[] = [];
   for (const ids of PROMPTS) logits.push((await model.logits(ids, { last: true }))[0]!);
   return logits;
