@@ -420,7 +420,7 @@ export class KvCache {
     if (!this.live) return;
     this.live = false;
     this.releaseExecutables();
-    if (whole && this.spare) this.spare.leave(this.store);
+    if (whole && this.spare && !this.pool) this.spare.leave(this.store);
     else this.store.dispose();
   }
 }

@@ -387,7 +387,9 @@ export class LanguageModel {
   private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
     const { model, contextLength, cacheDtype: dtype, cachePageSize: pageSize } = this;
     const slots = Math.min(sequences.length, MOST_SLOTS);
-    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare: this.spare });
+    // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
+    const spare = model.device.kind === "cpu" ? this.spare : undefined;
+    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare });
     let whole = false;
     try {
       yield* runSequences(cache, sequences, { signal, progress, speculation });
