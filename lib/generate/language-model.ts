@@ -334,7 +334,7 @@ export class LanguageModel {
     await saveAdapter(this, folder, name, dtype);
   }
 
-  /** Frees the weights. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
+  /** Frees the weights, and the memory that the last call's cache left. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
   async dispose(): Promise<void> {
     this.spare.dispose();
     this.model.dispose();
