@@ -1,6 +1,6 @@
-// c = a b, blocked and packed: chunks of c whose operands fit the outer cache, k in steps of KC; each step packs both
-// operands with all threads, then hands out tiles of c. One tile is computed by one thread in a fixed order, so the
-// result does not depend on the number of threads.
+// c = a b, blocked and packed: chunks of c whose operands fit the outer cache, k in steps of KC. Few threads take bands of
+// a chunk and pack what they multiply; many pack both operands together, then take tiles. One register tile is computed
+// by one thread in a fixed order, so the result depends neither on that nor on the number of threads.
 #pragma once
 #include "cpu/gemv-inl.h"
 #include "cpu/micro-inl.h"
@@ -26,12 +26,19 @@ constexpr int64_t tile_rows = 224 / MR * MR, tile_columns = 16 * NR;
 #endif
 constexpr int64_t chunk_rows = 8 * tile_rows, chunk_columns = 8 * tile_columns;
 constexpr int64_t align_floats = 16;
+// Threads up to which each packs the shorter operand for itself: a line that one core wrote and another read is slow to
+// write again (measured 7 ns; 30 where the cores lie on different dies), as the next product would.
+constexpr int own_threads = 4;
 
 // How one product is cut: a pure function of its shape.
 struct GemmPlan {
   int64_t rows, columns, kc;  // of a chunk, of a k step
   int64_t a_floats, b_floats, bias_floats, c_floats;
-  size_t bytes() const { return sizeof(float) * static_cast<size_t>(a_floats + b_floats + bias_floats + c_floats); }
+  int64_t own_floats;  // a copy of the shorter operand, for one thread
+  size_t bytes(int threads) const {
+    const int64_t own = threads <= own_threads ? (threads - 1) * own_floats : 0;
+    return sizeof(float) * static_cast<size_t>(a_floats + b_floats + bias_floats + c_floats + own);
+  }
 };
 inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
   GemmPlan p;
@@ -43,14 +50,15 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k) {
   int64_t bound = min_of(round_up(max_of<int64_t>(1, k), 2), KC);
   p.a_floats = round_up(p.rows * bound, align_floats);
   p.b_floats = round_up(p.columns * bound, align_floats);
+  p.own_floats = round_up((round_up(min_of(p.rows, p.columns), NR) + NR) * bound, align_floats);
   p.bias_floats = round_up(n, NR) + align_floats;
   p.c_floats = steps > 1 ? p.rows * p.columns : 0;  // only for an output that cannot hold partial sums
   return p;
 }
 
-inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int) {
+inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
   size_t direct = max_of(packed_pair_scratch(m, k), gemv_scratch(min_of<int64_t>(max_of(m, n), gemv_rows), k));
-  size_t blocked = plan_gemm(m, n, k).bytes(), turned = plan_gemm(min_of<int64_t>(n, MR), m, k).bytes();
+  size_t blocked = plan_gemm(m, n, k).bytes(threads), turned = plan_gemm(min_of<int64_t>(n, MR), m, k).bytes(threads);
   return max_of(max_of(direct, thin_scratch(m, n, k)), max_of(blocked, turned));
 }
 
@@ -143,12 +151,101 @@ inline void gemm_tile(const GemmStep& s, int64_t i, int64_t j, int64_t rows, int
   }
 }
 
+// How `extent` is cut into bands: as many for every thread, of nearly the same length; none where there is not enough of it.
+struct Bands {
+  int64_t units = 0, count = 0;
+  Bands(int64_t extent, int64_t unit, int64_t most, int threads) {
+    if (threads > own_threads || ceil_div(extent, unit) < 3 * threads) return;
+    units = ceil_div(extent, unit);
+    const int64_t each = ceil_div(units, threads);  // in two bands or more, that one may help another, but not in slivers
+    count = threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, min_of<int64_t>(2, each / 4)));
+  }
+  int64_t begin(int64_t band, int64_t unit) const { return units * band / count * unit; }
+};
+
+// One chunk and step along k: packs what is not there, and multiplies.
+struct GemmChunk {
+  GemmStep step;
+  Pool& pool;
+  int64_t p0, k;
+  int64_t b_first;  // the first panel of b that is packed; those before lie as they are needed
+  float *a, *b;     // packed panels of the chunk
+
+  void pack_a(int64_t i, int64_t end, float* to) const {
+    const Gemm& g = step.g;
+    pack_panels<MR>(step.pairs, g.a, g.a_type, g.lda, g.a_transposed, step.i0 + i, p0, min_of(end, step.rows) - i, k, step.depth, to + i * step.depth);
+  }
+  void pack_b(int64_t j, int64_t end, float* to) const {
+    const Gemm& g = step.g;
+    j = max_of(j, b_first * NR), end = min_of(end, step.columns);
+    if (j < end) pack_panels<NR>(step.pairs, g.b, g.b_type, g.ldb, !g.b_transposed, step.j0 + j, p0, end - j, k, step.depth, to + j * step.depth);
+  }
+
+  void alone(bool b_there) const {
+    if (!b_there) pack_b(0, step.columns, b);
+    pack_a(0, step.rows, a);
+    gemm_tile(step, 0, 0, step.rows, step.columns);
+  }
+
+  // Bands of rows: a thread packs each of its own, and all of b for itself, unless that is there.
+  void bands_of_rows(const Bands& bands, bool b_there, float* own, int64_t own_floats, bool* ready) const {
+    pool.run(bands.count, [&](int64_t t, int thread) {
+      const int64_t i = bands.begin(t, MR), end = min_of(bands.begin(t + 1, MR), step.rows);
+      GemmStep mine = step;
+      if (!b_there) {
+        float* copy = thread ? own + (thread - 1) * own_floats : b;
+        if (!ready[thread]) pack_b(0, step.columns, copy), ready[thread] = true;
+        mine.b = copy;
+      }
+      pack_a(i, end, a);
+      for (int64_t j = 0; j < step.columns; j += tile_columns) gemm_tile(mine, i, j, end - i, min_of(tile_columns, step.columns - j));
+    });
+  }
+  // Bands of columns: a thread packs each of its own, unless all are there, and all of a for itself.
+  void bands_of_columns(const Bands& bands, bool b_there, float* own, int64_t own_floats) const {
+    bool ready[own_threads] = {};
+    pool.run(bands.count, [&](int64_t t, int thread) {
+      const int64_t j = bands.begin(t, NR), end = min_of(bands.begin(t + 1, NR), step.columns);
+      GemmStep mine = step;
+      float* copy = thread ? own + (thread - 1) * own_floats : a;
+      if (!ready[thread]) pack_a(0, step.rows, copy), ready[thread] = true;
+      mine.a = copy;
+      if (!b_there) pack_b(j, end, b);
+      for (int64_t i = 0; i < step.rows; i += tile_rows) gemm_tile(mine, i, j, min_of(tile_rows, step.rows - i), end - j);
+    });
+  }
+  // Both operands packed by all threads, then tiles.
+  void tiles(bool b_there) const {
+    const int64_t a_groups = ceil_div(step.rows, pack_group * MR);
+    const int64_t b_groups = b_there ? 0 : ceil_div(step.columns - b_first * NR, pack_group * NR), groups = a_groups + b_groups;
+    // Both side by side: of either a thread packs what it multiplies by below (Pool gives it one stretch of the tasks).
+    pool.run(groups, [&](int64_t t, int) {
+      const int64_t before = t * a_groups / groups;
+      const bool of_b = (t + 1) * a_groups / groups == before;
+      const int64_t at = of_b ? b_first * NR + (t - before) * pack_group * NR : before * pack_group * MR;
+      of_b ? pack_b(at, at + pack_group * NR, b) : pack_a(at, at + pack_group * MR, a);
+    });
+    int64_t tr = tile_rows, tc = tile_columns;
+    const int64_t wanted = 6 * pool.threads();
+    while (ceil_div(step.rows, tr) * ceil_div(step.columns, tc) < wanted && (tr > 4 * MR || tc > 4 * NR))
+      if (tc >= tr && tc > 4 * NR) tc /= 2;
+      else tr = round_up(tr / 2, MR);
+    const int64_t down = ceil_div(step.rows, tr), across = ceil_div(step.columns, tc);
+    const bool by_rows = step.rows > step.columns;
+    pool.run(down * across, [&](int64_t t, int) {
+      const int64_t i = (by_rows ? t / across : t % down) * tr, j = (by_rows ? t % across : t / down) * tc;
+      gemm_tile(step, i, j, min_of(tr, step.rows - i), min_of(tc, step.columns - j));
+    });
+  }
+};
+
 inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   GemmPlan plan = plan_gemm(g.m, g.n, g.k);
   float* a = static_cast<float*>(scratch);
   float* b = a + plan.a_floats;
   float* bias = b + plan.b_floats;
   float* sums = bias + plan.bias_floats;
+  float* own = sums + plan.c_floats;
   if (g.bias) {
     for (int64_t j = 0; j < g.n; ++j) bias[j] = load_any(g.bias, g.bias_type, j);
     for (int64_t j = g.n; j < round_up(g.n, NR); ++j) bias[j] = 0;
@@ -156,48 +253,33 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   bool pairs = on_pairs(g);
   int64_t kc = pairs ? 2 * plan.kc : plan.kc;
   for (int64_t j0 = 0; j0 < g.n; j0 += plan.columns) {
-    int64_t columns = min_of(plan.columns, g.n - j0), b_panels = ceil_div(columns, NR);
+    const int64_t columns = min_of(plan.columns, g.n - j0);
+    bool b_packed = false, b_own[own_threads] = {};  // b stays packed while chunks of rows pass: all of it, or each thread's
     for (int64_t i0 = 0; i0 < g.m; i0 += plan.rows) {
-      int64_t rows = min_of(plan.rows, g.m - i0), a_panels = ceil_div(rows, MR);
+      const int64_t rows = min_of(plan.rows, g.m - i0);
       for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += kc) {
-        int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
-        bool whole_k = kc >= g.k;
-        int64_t a_todo = a_panels;
+        const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
+        if (kc < g.k) b_packed = false, std::fill_n(b_own, own_threads, false);
         // Read by one panel of rows alone, b is not worth packing where its rows are vectors already.
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
-        const int64_t b_first = lies ? columns / NR : 0;                          // the first panel that is packed
         const float* panels = g.b_packed && pairs ? static_cast<const float*>(g.b_packed) + p0 / 2 * NR : nullptr;
-        int64_t b_todo = panels || (whole_k && i0 > 0) ? 0 : b_panels - b_first;  // b stays packed while row chunks pass
-        // Small products are not worth waking the others.
-        bool alone = static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3;
-        int64_t b_groups = ceil_div(b_todo, pack_group), a_groups = ceil_div(a_todo, pack_group);
-        auto pack = [&](int64_t t, int) {
-          if (t < b_groups) {
-            int64_t j = (b_first + t * pack_group) * NR;
-            pack_panels<NR>(pairs, g.b, g.b_type, g.ldb, !g.b_transposed, j0 + j, p0, min_of(pack_group * NR, columns - j), k, depth, b + j * depth);
-          } else {
-            int64_t i = (t - b_groups) * pack_group * MR;
-            pack_panels<MR>(pairs, g.a, g.a_type, g.lda, g.a_transposed, i0 + i, p0, min_of(pack_group * MR, rows - i), k, depth, a + i * depth);
-          }
-        };
         GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums};
-        if (alone) {
-          for (int64_t t = 0; t < a_groups + b_groups; ++t) pack(t, 0);
-          gemm_tile(step, 0, 0, rows, columns);
+        const GemmChunk chunk{step, pool, p0, k, lies ? columns / NR : 0, a, b};
+        const bool b_there = panels || b_packed;
+        const Bands down(rows, MR, tile_rows, pool.threads()), across(columns, NR, tile_columns, pool.threads());
+        // Small products are not worth waking the others.
+        if (static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(k) < 64e3) {
+          chunk.alone(b_there);
+        } else if (down.count && (b_there || rows > columns)) {
+          chunk.bands_of_rows(down, b_there, own, plan.own_floats, b_own);
           continue;
+        } else if (across.count && (b_there || rows <= columns)) {
+          chunk.bands_of_columns(across, b_there, own, plan.own_floats);
+        } else {
+          chunk.tiles(b_there);
         }
-        pool.run(a_groups + b_groups, pack);
-        int64_t tr = tile_rows, tc = tile_columns;
-        int64_t wanted = 6 * pool.threads();
-        while (ceil_div(rows, tr) * ceil_div(columns, tc) < wanted && (tr > 4 * MR || tc > 4 * NR))
-          if (tc >= tr && tc > 4 * NR) tc /= 2;
-          else tr = round_up(tr / 2, MR);
-        int64_t down = ceil_div(rows, tr), across = ceil_div(columns, tc);
-        pool.run(down * across, [&](int64_t t, int) {
-          int64_t i = t % down * tr, j = t / down * tc;
-          gemm_tile(step, i, j, min_of(tr, rows - i), min_of(tc, columns - j));
-        });
+        b_packed = true;
       }
     }
   }
