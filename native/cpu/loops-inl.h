@@ -8,17 +8,25 @@ namespace HEDDLE_ISA {
 
 using cpu::Gemm;
 
-// The tasks of several loops as those of one: nobody waits between them. fn(loop, task, tasks of the loop, thread)
+// The tasks of several loops as those of one: nobody waits between them. Where each loop's can be divided among the threads,
+// a thread's stretch of them is its part of every loop, not some loops and not others, which may be of other lengths.
+// fn(loop, task, tasks of the loop, thread)
 template <class Tasks, class F> void run_joined(Pool& pool, int count, const Tasks& tasks_of, const F& fn) {
   constexpr int most = 8;  // loops at once
   for (int first = 0; first < count; first += most) {
     const int loops = min_of(most, count - first);
-    int64_t begin[most + 1] = {0};
-    for (int i = 0; i < loops; ++i) begin[i + 1] = begin[i] + tasks_of(first + i);
+    int64_t begin[most + 1] = {0}, parts = pool.threads();
+    for (int i = 0; i < loops; ++i) {
+      begin[i + 1] = begin[i] + tasks_of(first + i);
+      if (begin[i + 1] % pool.threads()) parts = 1;
+    }
+    const int64_t stretch = max_of<int64_t>(1, begin[loops] / parts);
     pool.run(begin[loops], [&](int64_t task, int thread) {
+      const int64_t part = task / stretch, at = task % stretch * parts;  // as if the loops were the part's alone, times the parts
       int i = 0;
-      while (task >= begin[i + 1]) ++i;
-      fn(first + i, task - begin[i], begin[i + 1] - begin[i], thread);
+      while (at >= begin[i + 1]) ++i;
+      const int64_t tasks = begin[i + 1] - begin[i];
+      fn(first + i, part * (tasks / parts) + (at - begin[i]) / parts, tasks, thread);
     });
   }
 }

@@ -54,13 +54,25 @@ HEDDLE_SIMD F load(const bf16* p) {
   __m256i h = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
+#if defined(HEDDLE_SIMD_BF16) && !defined(HEDDLE_EMULATE_AVX512)
+#define HEDDLE_ROUNDS_BF16  // by an instruction, which takes subnormals for zeros
+[[gnu::noinline, gnu::cold]] inline __m256i round_bf16_subnormal(F v) {
+#else
 HEDDLE_SIMD __m256i round_bf16(F v) {
+#endif
   __m512i u = _mm512_castps_si512(v), high = _mm512_srli_epi32(u, 16);
   __m512i odd = _mm512_and_si512(high, _mm512_set1_epi32(1));
   __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(_mm512_add_epi32(u, _mm512_set1_epi32(0x7fff)), odd), 16);
   __m512i nan = _mm512_or_si512(high, _mm512_set1_epi32(0x40));
   return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan));
 }
+#if defined(HEDDLE_ROUNDS_BF16)
+HEDDLE_SIMD __m256i round_bf16(F v) {
+  constexpr int subnormal = 0x20;
+  if (__builtin_expect(_mm512_fpclass_ps_mask(v, subnormal), 0)) return round_bf16_subnormal(v);
+  return (__m256i)_mm512_cvtneps_pbh(v);
+}
+#endif
 HEDDLE_SIMD void store(bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(v)); }
 HEDDLE_SIMD F load(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));

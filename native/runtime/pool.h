@@ -35,12 +35,12 @@ class Pool {
     run(pieces, [&](int64_t p, int thread) { fn(n * p / pieces, n * (p + 1) / pieces, thread); });
   }
 
-  // Tasks of a loop that streams `bytes` once, in order: long ones, since a stream takes its time to start, and several
-  // a thread only where they are long all the same.
+  // Tasks of a loop that streams `bytes` once, in order: long ones, since a stream takes its time to start, as many for
+  // every thread, and several only where they are long all the same.
   static int64_t stream_tasks(int64_t bytes, int threads) {
-    const int64_t long_ones = bytes / 262144;
     if (threads == 1 || bytes < 32768) return 1;
-    return long_ones < threads ? threads : long_ones < threads * 4 ? long_ones : threads * 4;
+    const int64_t each = (bytes / 262144 + threads / 2) / threads;
+    return threads * (each < 1 ? 1 : each < 4 ? each : 4);
   }
 
   // While it lives, loops end early with the error ABORTED once one of two flags is set (either may be null): they are read at every
