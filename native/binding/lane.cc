@@ -78,8 +78,9 @@ std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size
       const size_t piece = std::max<size_t>(1, rows.block_bytes());
       const int64_t pieces = static_cast<int64_t>((bytes + piece - 1) / piece);
       lane->pool().run(pieces, [&](int64_t i, int) {
-        const size_t at = i * piece;
-        rows.read(*file, offset, at, std::min(piece, bytes - at), to->data() + at);
+        const size_t at = i * piece, count = std::min(piece, bytes - at);
+        to->populate(at, count);
+        rows.read(*file, offset, at, count, to->data() + at);
       });
     } catch (...) {
       to->fail(std::current_exception());

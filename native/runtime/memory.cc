@@ -47,6 +47,13 @@ void Storage::want_large_pages([[maybe_unused]] size_t offset, [[maybe_unused]] 
 #endif
 }
 
+void Storage::populate([[maybe_unused]] size_t offset, [[maybe_unused]] size_t bytes) const {
+#if defined(MADV_POPULATE_WRITE)
+  const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE)), from = offset / page * page;
+  madvise(data_ + from, offset + bytes - from, MADV_POPULATE_WRITE);
+#endif
+}
+
 void Storage::check_whole() const {
   if (owner_ && has_lost_pages(data_)) throw Error("IO", "tensor: expected the bytes of a mapped file, the file has been truncated while it was in use");
 }

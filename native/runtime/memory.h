@@ -18,6 +18,8 @@ class Storage {
   // part by part by want_large_pages.
   static std::shared_ptr<Storage> allocate(size_t bytes, std::shared_ptr<Accelerator> accelerator = nullptr, bool large_pages = true);
   void want_large_pages(size_t offset, size_t bytes) const;
+  // Has the system make these pages, which are about to be written, at once and not one fault after the other.
+  void populate(size_t offset, size_t bytes) const;
   static std::shared_ptr<Storage> borrow(void* data, size_t bytes, std::shared_ptr<void> owner);  // read-only
   ~Storage();
   Storage(const Storage&) = delete;
