@@ -29,6 +29,7 @@ constexpr int64_t align_floats = 16;
 // Threads up to which each packs the shorter operand for itself: a line that one core wrote and another read is slow to
 // write again (measured 7 ns; 30 where the cores lie on different dies), as the next product would.
 constexpr int own_threads = 4;
+static_assert(MR <= NR, "what is enough bands of rows is enough of columns: a copy is never of the longer operand");
 
 // How one product is cut: a pure function of its shape.
 struct GemmPlan {
@@ -259,7 +260,10 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
       const int64_t rows = min_of(plan.rows, g.m - i0);
       for (int64_t p0 = 0; p0 < g.k || p0 == 0; p0 += kc) {
         const int64_t k = min_of(kc, g.k - p0), depth = pairs ? ceil_div(k, 2) : k;
-        if (kc < g.k) b_packed = false, std::fill_n(b_own, own_threads, false);
+        if (kc < g.k) {
+          b_packed = false;
+          for (bool& ready : b_own) ready = false;
+        }
         // Read by one panel of rows alone, b is not worth packing where its rows are vectors already.
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;

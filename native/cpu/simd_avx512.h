@@ -68,8 +68,10 @@ HEDDLE_SIMD __m256i round_bf16(F v) {
 }
 #if defined(HEDDLE_ROUNDS_BF16)
 HEDDLE_SIMD __m256i round_bf16(F v) {
-  constexpr int subnormal = 0x20;
-  if (__builtin_expect(_mm512_fpclass_ps_mask(v, subnormal), 0)) return round_bf16_subnormal(v);
+  // By the bits: tests of floats take subnormals for zeros, too, where the thread's mode says so.
+  const __m512i u = _mm512_castps_si512(v);
+  const __mmask16 tiny = _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000));
+  if (__builtin_expect(_mm512_mask_test_epi32_mask(tiny, u, _mm512_set1_epi32(0x7fffff)), 0)) return round_bf16_subnormal(v);
   return (__m256i)_mm512_cvtneps_pbh(v);
 }
 #endif

@@ -83,7 +83,7 @@ Error abort_error() { return Error("ABORTED", "run: aborted by its signal"); }
 
 constexpr int64_t slice = int64_t{1} << 30;   // tasks of one job
 
-// A job, and what is left of a share, are words: the generation (2^42 of them, which no process lives to see the end of)
+// A job, and what is left of a share, are words: the generation (2^42 of them: years of the shortest loops)
 // above two indices of chunks.
 constexpr int index_bits = 11;
 constexpr int64_t most_chunks = (1 << index_bits) - 1;
@@ -112,7 +112,7 @@ struct Pool::Impl {
   std::atomic<void*> context{nullptr};
   std::atomic<int64_t> tasks{0}, base{0}, chunk{1};
   std::atomic<bool> failed{false};
-  alignas(128) std::atomic<int64_t> done{0};
+  alignas(128) std::atomic<int64_t> done{0};  // on a line of its own: what follows is read all the time
 
   // Chunks of a thread's share that nobody has taken, [begin, end). A word of an earlier generation stands for the whole
   // share: whoever takes of it first writes it. To a thread that comes too late no share looks whole: by the time its job
@@ -120,7 +120,7 @@ struct Pool::Impl {
   struct alignas(128) Share {
     std::atomic<uint64_t> left{0};
   };
-  std::unique_ptr<Share[]> shares;
+  alignas(128) std::unique_ptr<Share[]> shares;
 
   // Of a Watch. Threads read `watched` once they hold tasks of a job, which it then stays valid for.
   Pool::Watch::Flags flags{nullptr, nullptr};
@@ -253,7 +253,7 @@ struct Pool::Impl {
     failed.store(false, std::memory_order_relaxed);
     const uint64_t open = word_of(generation_of(job.load(std::memory_order_relaxed)) + 1, 0, (count + step - 1) / step);
     job.store(open, std::memory_order_seq_cst);
-    if (parked.load(std::memory_order_seq_cst) > 0) {
+    if (parked.load(std::memory_order_seq_cst) > 0 && process_id() == owner) {  // a forked child's mutex may be held for ever
       std::lock_guard<std::mutex> lock(mutex);
       work.notify_all();
     }
