@@ -5,6 +5,8 @@ export interface Ceiling {
   f32: number;
   bf16: number;
   int8: number;
+  /** That a cache line takes from one core to the next; 0 with one thread. Much more where they lie on different dies. */
+  lineNanoseconds: number;
 }
 
 /** Measures the processor's arithmetic, again and again: what a shared machine gives changes within seconds. */

@@ -64,7 +64,7 @@ async function benchFile(name: ShapeName, type: FileType, options: Options): Pro
     const flash = peer && (await betterSetting(peer, work));
     const all: Round[] = [];
     for (let round = 0; round < rounds; round++) {
-      const ceiling = work.phase === "prefill" ? await ceilings?.measure() : undefined;
+      const ceiling = await ceilings?.measure();
       const before = await bandwidth.measure();
       const ours = await timeOurs(model, work);
       const after = await bandwidth.measure();
@@ -114,6 +114,7 @@ function reportWork(
     heddle: { ...rate(a), ...ceilings },
     ...(b && { nodeLlamaCpp: { ...rate(b), pinned: peer!.pinned, flashAttention: flash }, ratio: two(b / a) }),
     readGigabytesPerSecond: two(median(rounds.map((r) => r.bandwidth)) / 1e9),
+    lineNanoseconds: share((r) => r.ceiling?.lineNanoseconds),
     ...(phase === "prefill" && { ceiling: rounds[rounds.length >> 1]!.ceiling }),
   });
 }

@@ -35,12 +35,17 @@ async function compare(
   const repeat = Math.max(1, Math.round(3e10 / c.flops));
   const ourBytes = c.gradientBytes === undefined ? undefined : await extraBytes(c.name, device);
   let peaks: number[] = [];
+  const lines: number[] = [];
   let theirBytes: number | undefined;
   const contenders = [
     {
       name: "heddle",
       run: async () => {
-        if (ceilings) peaks.push((await ceilings.measure())[c.dtype]);
+        const now = await ceilings?.measure();
+        if (now) {
+          peaks.push(now[c.dtype]);
+          lines.push(now.lineNanoseconds);
+        }
         await settle();
         await executable.run(c.inputs); // threads and caches are this process's again
         return (
@@ -73,7 +78,11 @@ async function compare(
   });
   report({
     name: c.name,
-    ...(ceiling && { ceilingGflops: ceiling, ofCeiling: Number((rate(a!.median) / ceiling).toFixed(2)) }),
+    ...(ceiling && {
+      ceilingGflops: ceiling,
+      ofCeiling: Number((rate(a!.median) / ceiling).toFixed(2)),
+      lineNanoseconds: lines.sort((x, y) => x - y)[lines.length >> 1],
+    }),
     heddle: { ...figures(a!), ...(ourBytes !== undefined && { extraMB: Math.round(ourBytes / 1e6) }) },
     ...(b && {
       torch: { ...figures(b), ...(theirBytes !== undefined && { extraMB: Math.round(theirBytes / 1e6) }) },

@@ -1,5 +1,7 @@
 // What the processor could do at most, now: each line on stdin makes every thread run independent multiply-adds for some
-// milliseconds, and answers with GFLOP/s of f32, of bf16 pairs and of int8 fours (0 where the processor lacks the instruction).
+// milliseconds, and answers with GFLOP/s of f32, of bf16 pairs and of int8 fours (0 where the processor lacks the instruction),
+// and with the nanoseconds that a cache line takes from one core to the next (0 with one thread): some 25 within a die, 150 and
+// more between two, and a virtual machine's CPUs may be moved from one to the other while it runs.
 //   cc -O3 -pthread -o ceilings ceilings.c && ./ceilings THREADS
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -63,6 +65,42 @@ static double rate(void (*chosen)(void), int flops) {
   return best;
 }
 
+static volatile int turn;
+enum { TURNS = 20000 };
+static void pin(int cpu) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  sched_setaffinity(0, sizeof one, &one);
+}
+static void *answer(void *unused) {
+  pin(1);
+  for (int i = 0; i < TURNS; ++i) {
+    while (turn != 2 * i + 1) __builtin_ia32_pause();
+    turn = 2 * i + 2;
+  }
+  return unused;
+}
+static double line_way(void) {
+  pthread_t other;
+  cpu_set_t before;
+  if (threads < 2) return 0;
+  turn = 0;
+  sched_getaffinity(0, sizeof before, &before);
+  pthread_create(&other, 0, answer, 0);
+  pin(0);
+  double start = 0;
+  for (int i = 0; i < TURNS; ++i) {
+    if (i == TURNS / 2) start = now();  // the other has started by then
+    turn = 2 * i + 1;
+    while (turn != 2 * i + 2) __builtin_ia32_pause();
+  }
+  double way = 1e9 * (now() - start) / TURNS;
+  pthread_join(other, 0);
+  sched_setaffinity(0, sizeof before, &before);
+  return way;
+}
+
 int main(int argc, char **argv) {
   char line[16];
   threads = argc > 1 ? atoi(argv[1]) : 1;
@@ -71,7 +109,7 @@ int main(int argc, char **argv) {
     double f32 = __builtin_cpu_supports("avx512f") ? rate(wide_multiply_add, 32) : rate(multiply_add, 16);
     double pairs = __builtin_cpu_supports("avx512bf16") ? rate(dot_pairs, 64) : 0;
     double fours = __builtin_cpu_supports("avx512vnni") ? rate(dot_fours, 128) : 0;
-    printf("{\"f32\":%.1f,\"bf16\":%.1f,\"int8\":%.1f}\n", f32, pairs, fours);
+    printf("{\"f32\":%.1f,\"bf16\":%.1f,\"int8\":%.1f,\"lineNanoseconds\":%.0f}\n", f32, pairs, fours, line_way());
     fflush(stdout);
   }
 }
