@@ -15,7 +15,7 @@ const shared: UserConfig = {
   sourcemap: true,
   shims: true,
   dts: false,
-  // Of zod a start needs a small part: as a package it reads 80 files, most of them messages in other languages.
+  // Of zod a start needs a small part: as a package it reads 95 files, most of them messages in other languages.
   noExternal: ["zod"],
   logLevel: "warn",
   outputOptions: {
