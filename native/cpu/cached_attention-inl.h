@@ -191,7 +191,7 @@ inline void widen_rows(const CachedAttention& a, const void* from, int64_t at, i
   for (int64_t r = 0; r < rows; r += step) {
     const int64_t count = min_of(step, rows - r);
     const char* line = static_cast<const char*>(soon) + r * row_bytes;
-    for (int64_t b = 0; b < count * row_bytes; b += 64) __builtin_prefetch(line + b);
+    for (int64_t b = 0; b < count * row_bytes; b += 64) fetch_stream(line + b);
     load_tile(from, a.cache_type, at + r * stride, stride, count, a.width, to + r * a.width, a.width);
   }
 }

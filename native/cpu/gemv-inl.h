@@ -91,7 +91,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int j = 0; j < RN; ++j)
 #pragma GCC unroll 2
       for (int l = 0; l < block_bytes * blocks / 64; ++l)
-        __builtin_prefetch(reinterpret_cast<const char*>(w + j * ws + p) + ahead + 64 * l);
+        fetch_stream(reinterpret_cast<const char*>(w + j * ws + p) + ahead + 64 * l);
 #pragma GCC unroll 4
     for (int u = 0; u < blocks; ++u) step(p + u * 2 * W);
   }

@@ -38,7 +38,7 @@ template <int RM, int RN, bool PART>
   for (; p + 2 * W <= k; p += 2 * W) {
 #pragma GCC unroll 8
     for (int n = 0; n < RN; ++n) {
-      __builtin_prefetch(PART ? to[n] + p : at[n] + p + ahead);
+      fetch_stream(PART ? to[n] + p : at[n] + p + ahead);
       const F w = pairs(at[n] + p);
 #pragma GCC unroll 8
       for (int m = 0; m < RM; ++m) acc[n][m] = dot_pairs(w, pairs(x + m * xs + p), acc[n][m]);

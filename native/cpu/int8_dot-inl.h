@@ -178,7 +178,7 @@ template <class S, int RM, int RN>
     const int8_t* value = x.values + (u0 * x.rows + i) * unit;
     const int32_t* start = x.starts + (u0 * x.rows + i) * 8;
     for (int n = 0; n < RN; ++n) {
-      for (int64_t b = 0; b < part_bytes; b += 64) __builtin_prefetch(at[n] + ahead_bytes + b);
+      for (int64_t b = 0; b < part_bytes; b += 64) fetch_stream(at[n] + ahead_bytes + b);
       S::scales(t, at[n], count, q[n], scale[n], minimum[n]);
       if (S::minimum_added)
         for (int g = count * groups; g < padded; ++g) minimum[n][g] = 0;

@@ -41,7 +41,7 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
       for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
 #pragma GCC unroll 16
-        for (int64_t line = 0; line < each; line += 64) __builtin_prefetch(at[n] + ahead + u * each + line);
+        for (int64_t line = 0; line < each; line += 64) fetch_stream(at[n] + ahead + u * each + line);
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         __m512i dot[PN][RM];
