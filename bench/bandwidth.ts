@@ -1,26 +1,31 @@
 import { compile, type Device, type Executable, sum, Tensor, tensor } from "../lib/graph/index.ts";
+import type { Ceilings } from "./ceilings.ts";
 import { seconds } from "./measure.ts";
 
 const BYTES = 256 * 2 ** 20;
 
-/** Reads memory with all threads of the device, as a decode step must: the sum of a tensor far larger than the caches. */
+/**
+ * How fast all threads read memory, as a decode step must: by bench/peers/ceilings.c, which reads as fast as was found possible; where
+ * there is no C compiler by the sum of a tensor far larger than the caches, which on Zen 4 reads a tenth more slowly.
+ */
 export class ReadBandwidth {
   private constructor(
     private readonly data: Tensor,
     private readonly executable: Executable,
+    private readonly ceilings: Ceilings | undefined,
   ) {}
 
-  static async open(device: Device): Promise<ReadBandwidth> {
+  static async open(device: Device, ceilings: Ceilings | undefined): Promise<ReadBandwidth> {
     const shape = [BYTES / 4];
     // Written, because the system gives one page of zeros for all that were not.
     const data = await Tensor.from(device, "f32", shape, new Float32Array(BYTES / 4).fill(1));
     const program = compile(() => ({ total: sum(tensor("data", "f32", shape)) }));
-    return new ReadBandwidth(data, program.bind(device, new Map([["data", data]])));
+    return new ReadBandwidth(data, program.bind(device, new Map([["data", data]])), ceilings);
   }
 
   /** Bytes per second, now: it drifts on a shared machine, so it is measured beside every figure that is set against it. */
   async measure(): Promise<number> {
-    return BYTES / (await seconds(() => this.executable.run({})));
+    return this.ceilings ? this.ceilings.read() : BYTES / (await seconds(() => this.executable.run({})));
   }
 
   dispose(): void {

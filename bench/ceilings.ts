@@ -9,7 +9,7 @@ export interface Ceiling {
   lineNanoseconds: number;
 }
 
-/** Measures the processor's arithmetic, again and again: what a shared machine gives changes within seconds. */
+/** Measures the processor's arithmetic and its memory, again and again: what a shared machine gives changes within seconds. */
 export class Ceilings {
   private readonly process: LineProcess;
   private constructor(process: LineProcess) {
@@ -27,6 +27,10 @@ export class Ceilings {
   }
   measure(): Promise<Ceiling> {
     return this.process.ask<Ceiling>({});
+  }
+  /** Bytes per second that all threads read from memory, now. */
+  async read(): Promise<number> {
+    return 1e9 * (await this.process.ask<{ readGigabytesPerSecond: number }>("read")).readGigabytesPerSecond;
   }
   close(): void {
     this.process.close();

@@ -41,8 +41,8 @@ export async function benchInference(
   { rounds = 7, peers = true, only }: { rounds?: number; peers?: boolean; only?: string | undefined } = {},
 ): Promise<void> {
   const [wantedName, wantedType] = only ? only.split(":") : [];
-  const bandwidth = await ReadBandwidth.open(device);
   const ceilings = await Ceilings.open(device.threads);
+  const bandwidth = await ReadBandwidth.open(device, ceilings);
   for (const name of shapeNames)
     for (const type of fileTypes)
       if ((!wantedName || name === wantedName) && (!wantedType || type === wantedType))
