@@ -21,7 +21,7 @@ struct PackedRows {
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
-  constexpr int ahead = 8192 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
+  constexpr int ahead = 4096 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   F sum[PN][RM];

@@ -99,15 +99,16 @@ HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int
   return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
 }
 
-// q4_k: 8 units of 4 vectors as in q4_0; 8 x 16 scales and 8 x 16 minima of a byte; 16 d and 16 dmin (f16).
+// q4_k: 8 x 16 scales and 8 x 16 minima of a byte, 16 d and 16 dmin (f16); then 8 units of 4 vectors as in q4_0. What every unit needs
+// comes first, so that all of a block is fetched in the order in which it is read.
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
   static constexpr int units = 8, groups = 1, offset = 0, stored = 144;
-  static constexpr int64_t scales = 8 * 256, minima = scales + 8 * W, halves = minima + 8 * W, bytes = halves + 2 * W * 2;
+  static constexpr int64_t scales = 0, minima = scales + 8 * W, halves = minima + 8 * W, units_at = halves + 2 * W * 2, bytes = units_at + units * 256;
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
-    const __m512i v = packed_load(at + u * 256 + j / 2 * 64);
+    const __m512i v = packed_load(at + units_at + u * 256 + j / 2 * 64);
     return j % 2 ? high_nibbles(v) : low_nibbles(v);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at + halves), packed_bytes(at + scales + u * W)); }
@@ -135,22 +136,23 @@ struct Packed4K {
       for (int part = 0; part < 2; ++part) {
         __m512i half[W];
         for (int r = 0; r < W; ++r) half[r] = _mm512_load_si512(lines[r] + 64 * part);
-        store_fours(half, W, to + part * 1024);
+        store_fours(half, W, to + units_at + part * 1024);
       }
     }
   }
 };
 
-// q6_k: 8 units of 4 vectors of low nibbles as in q4_0; 8 x 2 vectors of upper bit pairs, of fours 0 to 3 and 4 to 7 from
-// the lowest bits on; 16 x 16 signed scales; 16 d (f16). The integers have 32 added.
+// q6_k: 16 x 16 signed scales, 16 d (f16); then 8 units of 4 vectors of low nibbles, as in q4_0, and 2 vectors of upper bit pairs, of
+// fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
   static constexpr int units = 8, groups = 2, offset = 32, stored = 210;
-  static constexpr int64_t pairs = 8 * 256, scales = pairs + 8 * 128, halves = scales + 16 * W, bytes = halves + 64;
+  static constexpr int64_t scales = 0, halves = scales + 16 * W, units_at = halves + 64, each = 256 + 128, bytes = units_at + units * each;
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
-    const __m512i v = packed_load(at + u * 256 + j % 4 * 64), high = packed_load(at + pairs + u * 128 + j / 4 * 64);
+    const uint8_t* own = at + units_at + u * each;
+    const __m512i v = packed_load(own + j % 4 * 64), high = packed_load(own + 256 + j / 4 * 64);
     const __m512i mask = _mm512_set1_epi8(48);
     const __m512i placed = j % 4 == 0   ? _mm512_slli_epi16(high, 4)
                            : j % 4 == 1 ? _mm512_slli_epi16(high, 2)
@@ -174,12 +176,12 @@ struct Packed6K {
         for (int e = 0; e < span; ++e) q[e] = static_cast<int8_t>(q[e] + offset);
         for (int u = 0; u < units; ++u) {
           const int8_t* own = q + unit * u;
-          _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 16 * u), nibbles_of(own));
+          _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 24 * u), nibbles_of(own));
           for (int g = 0; g < 2; ++g) {
             uint32_t fours[4], joined_pairs = 0;
             __builtin_memcpy(fours, own + 16 * g, 16);
             for (int f = 0; f < 4; ++f) joined_pairs |= (fours[f] >> 4 & 0x03030303u) << 2 * f;
-            __builtin_memcpy(lines[r] + 128 + 8 * u + 4 * g, &joined_pairs, 4);
+            __builtin_memcpy(lines[r] + 24 * u + 16 + 4 * g, &joined_pairs, 4);
           }
         }
         for (int g = 0; g < 16; ++g) to[scales + g * W + r] = from[192 + g];
@@ -189,7 +191,7 @@ struct Packed6K {
       for (int part = 0; part < 3; ++part) {
         __m512i third[W];
         for (int r = 0; r < W; ++r) third[r] = _mm512_load_si512(lines[r] + 64 * part);
-        store_fours(third, W, to + part * 1024);
+        store_fours(third, W, to + units_at + part * 1024);
       }
     }
   }

@@ -27,7 +27,7 @@ inline void pairs_pack(const Gemm& g, void* to, Pool& pool) {
 // RM rows of pairs (stride xs) by PN panels that lie apart. sums (PN, RM, NR) go on from what they are unless these are the first pairs.
 template <int RM, int PN>
 [[gnu::noinline]] void packed_pair_tile(int64_t pairs, const float* x, int64_t xs, const float* const* panels, bool first, float* sums) {
-  constexpr int64_t ahead = 8192 / sizeof(float) / PN;
+  constexpr int64_t ahead = 6144 / sizeof(float) / PN;
   F acc[PN][RM][2];
   const float* at[PN];
 #pragma GCC unroll 4
