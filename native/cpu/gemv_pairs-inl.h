@@ -65,9 +65,18 @@ struct PairForm {
   PairTile whole, part;
 };
 template <int RM, int RN> constexpr PairForm pair_form = {RM, RN, pair_tile<RM, RN, false>, pair_tile<RM, RN, true>};
-// By 1, 2, 4 and 8 rows of x: several rows of w, and one.
-constexpr PairForm pair_forms[4] = {pair_form<1, 8>, pair_form<2, 8>, pair_form<4, 4>, pair_form<8, 2>};
-constexpr PairForm single_forms[4] = {pair_form<1, 1>, pair_form<2, 1>, pair_form<4, 1>, pair_form<8, 1>};
+// By one row of x up to eight: several rows of w, and one.
+constexpr int pair_rows = 8;
+constexpr PairForm pair_forms[pair_rows] = {pair_form<1, 8>, pair_form<2, 8>, pair_form<3, 4>, pair_form<4, 4>,
+                                            pair_form<5, 4>, pair_form<6, 2>, pair_form<7, 2>, pair_form<8, 2>};
+constexpr PairForm single_forms[pair_rows] = {pair_form<1, 1>, pair_form<2, 1>, pair_form<3, 1>, pair_form<4, 1>,
+                                              pair_form<5, 1>, pair_form<6, 1>, pair_form<7, 1>, pair_form<8, 1>};
+constexpr int pair_sums = 20;  // of the largest form
+static_assert([] {
+  for (const PairForm& f : pair_forms)
+    if (f.rows * f.streams > pair_sums) return false;
+  return true;
+}());
 
 // `count` neighbours of row i of c, from column j on.
 HEDDLE_SIMD void write_pairs(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
@@ -89,24 +98,26 @@ HEDDLE_SIMD void write_pairs(const Gemm& g, int64_t i, int64_t j, int count, F s
 }
 
 // Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose sums are added up
-// and written together.
-inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each) {
-  alignas(64) float sums[pair_block][2 * pair_streams * W];
+// and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many rows further on.
+inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
+  alignas(64) float sums[pair_block][pair_sums * W];
   const bf16* w = static_cast<const bf16*>(g.b) + j * g.ldb;
   const bool whole = form.rows * xs * 2 <= pair_near_bytes;
   const int64_t length = whole ? g.k : pair_part, parts = ceil_div(g.k, length);
   // Twice as much where there is room beside x, and eight rows of it take their time.
-  const int64_t fetched = form.rows == 8 && form.rows * xs * 2 <= 12288 ? 2 * pair_ahead : pair_ahead;
-  const int64_t ahead = fetched / form.streams / static_cast<int64_t>(sizeof(bf16));
+  const int64_t fetched = form.rows > 4 && form.rows * xs * 2 <= 12288 ? 2 * pair_ahead : pair_ahead;
+  const int64_t ahead = later ? later * g.ldb : fetched / form.streams / static_cast<int64_t>(sizeof(bf16));
   const bf16 *at[pair_streams], *next[pair_streams];
   for (int64_t r0 = 0; r0 < each; r0 += pair_block) {
     const int64_t count = min_of<int64_t>(pair_block, each - r0);
     for (int64_t part = 0; part < parts; ++part)
       for (int64_t r = 0; r < count; ++r) {
         for (int s = 0; s < form.streams; ++s) at[s] = w + (s * each + r0 + r) * g.ldb + part * length;
-        if (!whole) {  // what comes later: of this block, or of the first rows of the next
-          const int64_t later = part * count + r + pair_parts_ahead, beyond = later - parts * count;
-          const int64_t row = beyond < 0 ? r0 + later % count : r0 + count + beyond, column = beyond < 0 ? later / count * length : 0;
+        if (!whole && later)
+          for (int s = 0; s < form.streams; ++s) next[s] = at[s] + ahead;
+        else if (!whole) {  // what comes soon: of this block, or of the first rows of the next
+          const int64_t soon = part * count + r + pair_parts_ahead, beyond = soon - parts * count;
+          const int64_t row = beyond < 0 ? r0 + soon % count : r0 + count + beyond, column = beyond < 0 ? soon / count * length : 0;
           for (int s = 0; s < form.streams; ++s) next[s] = w + (s * each + row) * g.ldb + column;
         }
         (whole ? form.whole : form.part)(min_of(length, g.k - part * length), x + part * length, xs, at, next, ahead, part == 0, sums[r]);
@@ -121,11 +132,12 @@ inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int6
   }
 }
 
-// Columns [j0, j1) of rows [i, i + 2^size).
-inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, int size, int64_t j0, int64_t j1) {
-  const int64_t each = (j1 - j0) / pair_forms[size].streams, done = j0 + each * pair_forms[size].streams;
-  if (each) pair_stripe(g, pair_forms[size], x + i * xs, xs, i, j0, each);
-  if (done < j1) pair_stripe(g, single_forms[size], x + i * xs, xs, i, done, j1 - done);
+// Columns [j0, j1) of rows [i, i + rows).
+inline void pair_columns(const Gemm& g, const bf16* x, int64_t xs, int64_t i, int64_t rows, int64_t j0, int64_t j1, int64_t later) {
+  const PairForm &several = pair_forms[rows - 1], &one = single_forms[rows - 1];
+  const int64_t each = (j1 - j0) / several.streams, done = j0 + each * several.streams;
+  if (each) pair_stripe(g, several, x + i * xs, xs, i, j0, each, later);
+  if (done < j1) pair_stripe(g, one, x + i * xs, xs, i, done, j1 - done, later);
 }
 
 // Products of one a by several weights, as one loop.
@@ -143,16 +155,16 @@ inline void gemv_pairs(const Gemm* products, int count, Pool& pool, void* scratc
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
     // More rows of x than a tile has read a task's weights again, from the near cache.
-    return p.m > 8 ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes)) : tasks;
+    return p.m > pair_rows ? max_of(tasks, min_of(ceil_div(p.n, pair_streams), p.n * p.k * 2 / pair_task_bytes)) : tasks;
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int index, int64_t task, int64_t tasks, int) {
     const Gemm& p = products[index];
     const int64_t j0 = p.n * task / tasks, j1 = p.n * (task + 1) / tasks;
-    for (int64_t i = 0; i < p.m;) {
-      int size = 3;
-      while (i + (1 << size) > p.m) --size;
-      pair_columns(p, x, xs, i, size, j0, j1);
-      i += 1 << size;
+    for (int64_t i = 0; i < p.m; i += pair_rows) {
+      const int64_t rows = min_of<int64_t>(pair_rows, p.m - i);
+      // The task's weights are near by the time of its last rows: memory brings the next task's meanwhile.
+      const bool last = i > 0 && i + rows == p.m;
+      pair_columns(p, x, xs, i, rows, j0, j1, last && goes_on(task, tasks, pool.threads()) ? j1 - j0 : 0);
     }
   });
 }

@@ -107,8 +107,11 @@ struct PackedTiles {
 };
 template <class P> constexpr PackedTiles packed_tiles[] = {
     {8, {{1, packed_tile<P, 8, 1>}}},
+    {7, {{1, packed_tile<P, 7, 1>}}},
     {6, {{2, packed_tile<P, 6, 2>}, {1, packed_tile<P, 6, 1>}}},
+    {5, {{2, packed_tile<P, 5, 2>}, {1, packed_tile<P, 5, 1>}}},
     {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
+    {3, {{4, packed_tile<P, 3, 4>}, {2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
     {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
@@ -277,12 +280,12 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     done += each * form.panels;
   }
 }
-// Panels [p0, p1) by the rows of one tile. Eight rows, the only number that has no tile of whole registers, share each load.
+// Panels [p0, p1) by the rows of one tile. Seven or eight, which no two sizes that fill the registers make, share each load alone.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1) {
   int64_t i = 0;
   for (const PackedTiles& tiles : packed_tiles<P>) {
-    if (tiles.rows == 8 && x.rows != 8) continue;
+    if (tiles.rows > 6 && x.rows != tiles.rows) continue;
     const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
     if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1);
     i += rows;

@@ -69,11 +69,17 @@ struct PackedPairForm {
   } forms[2];
 };
 constexpr PackedPairForm packed_pair_forms[] = {
-    {8, {{1, packed_pair_tile<8, 1>}, {1, packed_pair_tile<8, 1>}}},
-    {4, {{2, packed_pair_tile<4, 2>}, {1, packed_pair_tile<4, 1>}}},
-    {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}},
-    {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
+    {8, {{1, packed_pair_tile<8, 1>}, {1, packed_pair_tile<8, 1>}}}, {7, {{1, packed_pair_tile<7, 1>}, {1, packed_pair_tile<7, 1>}}},
+    {6, {{2, packed_pair_tile<6, 2>}, {1, packed_pair_tile<6, 1>}}}, {5, {{2, packed_pair_tile<5, 2>}, {1, packed_pair_tile<5, 1>}}},
+    {4, {{2, packed_pair_tile<4, 2>}, {1, packed_pair_tile<4, 1>}}}, {3, {{4, packed_pair_tile<3, 4>}, {1, packed_pair_tile<3, 1>}}},
+    {2, {{4, packed_pair_tile<2, 4>}, {1, packed_pair_tile<2, 1>}}}, {1, {{4, packed_pair_tile<1, 4>}, {1, packed_pair_tile<1, 1>}}},
 };
+constexpr int packed_pair_sums = 12;  // of the largest form
+static_assert([] {
+  for (const PackedPairForm& f : packed_pair_forms)
+    if (f.rows * f.forms[0].panels > packed_pair_sums) return false;
+  return true;
+}());
 
 HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) {
   const int64_t left = g.n - j;
@@ -84,7 +90,7 @@ HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) 
 // Panels [p0, p1), the first of which is at `panels`, by all rows of x.
 inline void packed_pair_panels(const Gemm& g, const float* x, int64_t xs, const float* panels, int64_t p0, int64_t p1) {
   const int64_t floats = pair_panel_floats(g.k);
-  alignas(64) float sums[8 * NR];
+  alignas(64) float sums[packed_pair_sums * NR];
   int64_t i = 0;
   for (const PackedPairForm& f : packed_pair_forms)
     for (; i + f.rows <= g.m; i += f.rows) {
@@ -146,7 +152,7 @@ inline void packed_pair_products(const Gemm* products, int count, Pool& pool, vo
   const auto tasks_of = [&](const Gemm& p) {
     const int64_t tasks = Pool::stream_tasks(p.n * p.k * 2, pool.threads());
     // More rows of x than a tile has read a task's panels again, from the near cache.
-    return min_of(ceil_div(p.n, NR), p.m > 8 ? max_of(tasks, p.n * p.k * 2 / pair_task_bytes) : tasks);
+    return min_of(ceil_div(p.n, NR), p.m > pair_rows ? max_of(tasks, p.n * p.k * 2 / pair_task_bytes) : tasks);
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); },
              [&](int i, int64_t task, int64_t tasks, int) {
