@@ -70,17 +70,19 @@ std::shared_ptr<Storage> LaneHandle::copy_of(std::shared_ptr<Mapping> file, size
     // Read, not touched through the mapping: a file that shrank meanwhile is then an error, where its lost pages would be a signal.
     try {
       if (to->accelerator()) {
+        std::vector<unsigned char> block;
         to->accelerator()->upload_filled(to->data(), bytes, [&](size_t at, size_t count, void* into) {
-          rows.read(*file, offset, at, count, static_cast<unsigned char*>(into));
+          rows.read(*file, offset, at, count, static_cast<unsigned char*>(into), block);
         });
         return;
       }
       const size_t piece = std::max<size_t>(1, rows.block_bytes());
       const int64_t pieces = static_cast<int64_t>((bytes + piece - 1) / piece);
-      lane->pool().run(pieces, [&](int64_t i, int) {
+      std::vector<std::vector<unsigned char>> blocks(static_cast<size_t>(lane->pool().threads()));
+      lane->pool().run(pieces, [&](int64_t i, int thread) {
         const size_t at = i * piece, count = std::min(piece, bytes - at);
         to->populate(at, count);
-        rows.read(*file, offset, at, count, to->data() + at);
+        rows.read(*file, offset, at, count, to->data() + at, blocks[static_cast<size_t>(thread)]);
       });
     } catch (...) {
       to->fail(std::current_exception());

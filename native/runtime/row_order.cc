@@ -5,9 +5,9 @@
 
 namespace heddle {
 
-void RowOrder::read(const Mapping& file, size_t offset, size_t at, size_t count, unsigned char* into) const {
+void RowOrder::read(const Mapping& file, size_t offset, size_t at, size_t count, unsigned char* into, std::vector<unsigned char>& block) const {
   if (order.empty()) return file.read(offset + at, count, into);
-  std::vector<unsigned char> block(block_bytes());
+  block.resize(block_bytes());
   for (const size_t end = at + count; at < end;) {
     const size_t first = at / block.size() * block.size();
     file.read(offset + first, block.size(), block.data());
