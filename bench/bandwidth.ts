@@ -25,7 +25,8 @@ export class ReadBandwidth {
 
   /** Bytes per second, now: it drifts on a shared machine, so it is measured beside every figure that is set against it. */
   async measure(): Promise<number> {
-    return this.ceilings ? this.ceilings.read() : BYTES / (await seconds(() => this.executable.run({})));
+    const measured = await this.ceilings?.read(); // 0: no memory for it
+    return measured || BYTES / (await seconds(() => this.executable.run({})));
   }
 
   dispose(): void {

@@ -106,7 +106,7 @@ static double line_way(void) {
 // A thread reads its part of memory as eight streams that lie apart, each fetched into the second cache before it is read: of one to
 // eight streams, with and without fetching, into either cache, this took the least time.
 enum { STREAMS = 8, AHEAD = 2048 };
-static const size_t part_bytes = (size_t)128 << 20;
+static size_t part_bytes;  // more than the caches hold, and with many threads not all of the memory
 static char *memory;
 static void *read_part(void *index) {
   long i = (long)index;
@@ -129,6 +129,7 @@ static void *read_part(void *index) {
 static double read_rate(void) {
   double best = 0;
   if (!memory) {
+    part_bytes = (size_t)(threads > 2 ? 64 : 128) << 20;
     memory = aligned_alloc((size_t)2 << 20, threads * part_bytes);
     if (!memory) return 0;
     madvise(memory, threads * part_bytes, MADV_HUGEPAGE);
