@@ -115,6 +115,12 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
     {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
+constexpr int packed_sums = 12;  // of the largest form
+template <class P> constexpr bool packed_sums_suffice() {
+  for (const PackedTiles& tiles : packed_tiles<P>)
+    if (tiles.rows * tiles.forms[0].panels > packed_sums) return false;
+  return true;
+}
 
 // The rows of x are kept in tiles; units are padded to whole blocks of every form, and so to whole fours.
 inline int64_t packed_row_tiles(int64_t m) { return ceil_div(m, packed_most_rows); }
@@ -257,7 +263,8 @@ template <class P> void round_packed_rows(const QuantLinear& p, void* scratch, P
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
                    int64_t panel_bytes, int64_t p0, int64_t p1) {
-  alignas(64) float sums[12 * W];
+  static_assert(packed_sums_suffice<P>());
+  alignas(64) float sums[packed_sums * W];
   const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;  // sums are outputs, and all of them are there
   int64_t done = p0;
   for (const auto& form : tiles.forms) {

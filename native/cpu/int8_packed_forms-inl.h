@@ -176,7 +176,7 @@ struct Packed6K {
         for (int e = 0; e < span; ++e) q[e] = static_cast<int8_t>(q[e] + offset);
         for (int u = 0; u < units; ++u) {
           const int8_t* own = q + unit * u;
-          _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 24 * u), nibbles_of(own));
+          _mm_storeu_si128(reinterpret_cast<__m128i*>(lines[r] + 24 * u), nibbles_of(own));
           for (int g = 0; g < 2; ++g) {
             uint32_t fours[4], joined_pairs = 0;
             __builtin_memcpy(fours, own + 16 * g, 16);
