@@ -287,7 +287,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     done += each * form.panels;
   }
 }
-// Panels [p0, p1) by the rows of one tile. Seven or eight, which no two sizes that fill the registers make, share each load alone.
+// Panels [p0, p1) by the rows of one tile. Seven or eight have no room for a second panel, and so are not a part of more rows.
 template <class P>
 void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1) {
   int64_t i = 0;

@@ -17,8 +17,8 @@ class Pool {
   int threads() const;
 
   // Runs fn(task, thread) for task in [0, tasks), thread in [0, threads()). Returns when all are done.
-  // A thread takes one stretch of them from its start, then from the ends of the others'; a kernel whose result depends on the partition must fix it by `tasks`,
-  // never by thread. The first exception thrown by a task is rethrown here. Not reentrant.
+  // A thread takes one stretch of them from its start, then from the ends of the others'; a kernel whose result depends on the
+  // partition must fix it by `tasks`, never by thread. The first exception thrown by a task is rethrown here. Not reentrant.
   template <class F> void run(int64_t tasks, F&& fn) {
     using Fn = std::remove_reference_t<F>;
     run_raw(tasks, [](void* f, int64_t task, int thread) { (*static_cast<Fn*>(f))(task, thread); },
