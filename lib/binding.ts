@@ -145,6 +145,8 @@ interface GraphBinding {
       lane?: NativeLaneHandle,
       rows?: NativeRowOrder,
     ): NativeTensorHandle;
+    /** A copy of a mapped tensor with its rows in order. */
+    new (mapped: NativeTensorHandle, lane: NativeLaneHandle, rows: NativeRowOrder): NativeTensorHandle;
   };
   /** Without `cudaDevice` it computes on the CPU. */
   NativeLane: new (

@@ -402,7 +402,7 @@ export class LanguageModel {
   /** The type of most weights, for config.json. */
   private storedDtype(): FloatDType {
     const largest = this.model.weightNames
-      .map((name) => this.model.weight(name))
+      .map((name) => this.model.asStored(name))
       .reduce((a, b) => (b.elements > a.elements ? b : a));
     return isFloat(largest.dtype) ? largest.dtype : "f32";
   }

@@ -25,6 +25,8 @@ export class Tensor {
   readonly writable: boolean;
   /** Of a matrix of 8-bit floats (its bytes, u8): the scale of each 128 × 128 of it. */
   readonly scale: Tensor | undefined;
+  /** Of a matrix whose rows lie in another order than its name says: row r of each block of as many rows is its row rowOrder[r] of that block. */
+  readonly rowOrder: Int32Array | undefined;
   /** @internal */ readonly native: NativeTensorHandle;
 
   private constructor(
@@ -33,7 +35,7 @@ export class Tensor {
     shape: readonly number[],
     native: NativeTensorHandle,
     writable: boolean,
-    scale?: Tensor,
+    { scale, rowOrder }: { scale?: Tensor; rowOrder?: Int32Array | undefined } = {},
   ) {
     this.device = device;
     this.dtype = dtype;
@@ -41,6 +43,7 @@ export class Tensor {
     this.native = native;
     this.writable = writable;
     this.scale = scale;
+    this.rowOrder = rowOrder;
   }
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
@@ -50,7 +53,8 @@ export class Tensor {
 
   /**
    * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
-   * @param order of the rows, where they are not taken as they lie (a copy): row r of each block of `order.length` rows is the file's row order[r] of that block
+   * @param options.order of the rows, where they lie in another one: row r of each block of `order.length` rows is the file's row order[r] of that block
+   * @param options.lying whether they stay as they lie, for `ordered` later; else they are copied into their order
    * @internal
    */
   static mapped(
@@ -59,17 +63,26 @@ export class Tensor {
     shape: readonly number[],
     file: NativeMappedFile,
     offset: number,
-    order?: Int32Array | undefined,
+    { order, lying = false }: { order?: Int32Array | undefined; lying?: boolean } = {},
   ): Tensor {
     const bytes = byteLength(dtype, shape);
-    if (!order && offset % (bytesOf(dtype) || 1))
+    const copied = order && !lying;
+    if (!copied && offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
         "INVALID_FILE",
         `tensor: expected an offset aligned to ${bytesOf(dtype)} bytes, got ${offset}`,
       );
-    const rows = order && { rowBytes: bytes / shape[0]!, order };
+    const rows = copied ? { rowBytes: bytes / shape[0]!, order } : undefined;
     const native = new binding.NativeTensor(file, offset, bytes, device.lane, rows);
-    return new Tensor(device, dtype, [...shape], native, false);
+    return new Tensor(device, dtype, [...shape], native, false, { rowOrder: lying ? order : undefined });
+  }
+
+  /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The lane makes it before anything else that is asked of it. @internal */
+  ordered(): Tensor {
+    const { device, dtype, shape, rowOrder } = this;
+    if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected rows in another order, got them in order");
+    const rows = { rowBytes: this.bytes / shape[0]!, order: rowOrder };
+    return new Tensor(device, dtype, shape, new binding.NativeTensor(this.native, device.lane, rows), false);
   }
 
   static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
@@ -80,7 +93,7 @@ export class Tensor {
 
   /** The bytes of 8-bit floats (e4m3) with their blocks' scales: the numbers that fp8Linear multiplies by. */
   static fp8(bytes: Tensor, scale: Tensor): Tensor {
-    return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, scale);
+    return new Tensor(bytes.device, "u8", bytes.shape, bytes.native, bytes.writable, { scale });
   }
 
   get elements(): number {

@@ -28,7 +28,7 @@ export function defaultCacheDtype(model: Model): CacheDType {
   if (model.quantizedActivations === "f32") return "f32";
   const bytes = new Map<CacheDType, number>();
   for (const name of model.languageWeightNames) {
-    const weight = model.weight(name);
+    const weight = model.asStored(name);
     if (weight.shape.length < 2) continue;
     const { dtype: stored } = weight;
     const dtype = stored === "bf16" ? stored : stored === "f32" || stored === "f16" ? "f32" : "f16";

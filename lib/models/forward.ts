@@ -25,7 +25,7 @@ import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
 import type { Model } from "./model.ts";
-import { scaleName } from "./widen.ts";
+import { scaleName, storedName } from "./widen.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
 export interface Rows {
@@ -55,6 +55,8 @@ interface ContextOptions {
   adapters: readonly Adapter[];
   /** Told of every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
+  /** Whether rows of q and k may lie as a file has them; else the model puts them in order. */
+  asStored?: boolean | undefined;
   /** How activations meet quantised matrices. */
   activations: QuantizedActivations;
   /** Of a training pass. */
@@ -76,11 +78,17 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     attend,
     wanted,
   } = options;
-  const { rowwise = false, activations, noise, embeddingNoise } = options;
-  const has = (name: string) => model.tensors.has(name);
+  const { rowwise = false, activations, noise, embeddingNoise, asStored = false } = options;
+  const has = (name: string) => model.has(name);
+  const interleaved = (prefix: string) => {
+    const name = `${prefix}.weight`;
+    if (!asStored || !model.tensors.has(storedName(name))) return false;
+    return !adapters.some(({ layers, saved }) => layers.has(prefix) || saved.has(name)); // what adapts a layer is in order
+  };
   const weight = (given: string) => {
     // An adapter's own copy of a weight; of several, the last one's.
-    const name = adapters.findLast(({ saved }) => saved.has(given))?.saved.get(given) ?? given;
+    const own = adapters.findLast(({ saved }) => saved.has(given))?.saved.get(given) ?? given;
+    const name = interleaved(given.replace(/\.weight$/, "")) ? storedName(own) : own;
     const known = cache.get(name);
     if (known) return known;
     const stored = model.weight(name);
@@ -98,6 +106,7 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
     dtype,
     has,
     weight,
+    interleaved,
     embedded(x) {
       if (!noise || !embeddingNoise) return x;
       return uniformNoise(x, noise.key(), { scale: embeddingNoise(x.last), stream: noise.stream() });
@@ -108,7 +117,7 @@ function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardCo
       const turned = transposed && !isQuantised(w.dtype);
       onLinear?.(prefix, turned);
       const bias = has(`${prefix}.bias`) ? weight(`${prefix}.bias`) : undefined;
-      const { scale: scales } = model.weight(`${prefix}.weight`);
+      const { scale: scales } = model.asStored(`${prefix}.weight`);
       let y =
         scales && w.dtype === "u8"
           ? fp8Linear(x, w, weight(scaleName(`${prefix}.weight`)), bias, { rowwise, activations })
@@ -250,6 +259,7 @@ export function cachedForward(
     rowwise,
     activations: model.quantizedActivations,
     adapters: model.adaptersOf(cache.adapters),
+    asStored: true,
     lengths: () => input("lengths", "i32", [rows.ids.dim(0)]),
     wanted: wanted && ((x) => gatherRows(x, wanted)),
     attend: (layer, { q, k, v, sinks }, options) => {

@@ -1,6 +1,6 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
-import type { ModelConfig } from "../formats/config.ts";
+import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
 import { collect } from "../formats/tensor-data.ts";
@@ -67,7 +67,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
         );
       if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
         await placeFp8(name, t, t.fp8, device, tensors);
-      else tensors.set(name, await place(name, t, spec, source, dtype, device));
+      else tensors.set(name, await place(name, t, spec, source, dtype, device, config));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
@@ -124,19 +124,19 @@ async function place(
   source: NamedWeights,
   dtype: FloatDType | "auto",
   device: Device,
+  config: ModelConfig,
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
   const wanted = wantedType(t.dtype, isMatrix(name, t.shape), dtype);
   const order = source.rowOrder?.(name);
-  if (order && wanted === t.dtype) return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, order);
+  const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
+  if (order && wanted === t.dtype) {
+    const lying = aligned && device.kind === "cpu" && turnsWhole(name, order.length, source, config);
+    return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
+  }
   const rewritten = await source.rewritten?.(name);
-  if (
-    wanted === t.dtype &&
-    !rewritten &&
-    !t.made &&
-    t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0
-  )
+  if (wanted === t.dtype && !rewritten && !t.made && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
   if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, rewritten ?? wholeBytes(t));
   const data =
@@ -148,12 +148,20 @@ async function place(
           shape: t.shape,
           bytes: streamTensor(t, { dtype: wanted, ...AS_IT_LIES }),
         });
-  const aligned = data.byteOffset % 4 === 0 ? data : data.slice();
+  const whole = data.byteOffset % 4 === 0 ? data : data.slice();
   const array =
     wanted === "f32"
-      ? new Float32Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 4)
-      : new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.byteLength / 2);
+      ? new Float32Array(whole.buffer, whole.byteOffset, whole.byteLength / 4)
+      : new Uint16Array(whole.buffer, whole.byteOffset, whole.byteLength / 2);
   return Tensor.from(device, wanted, spec.shape, array);
+}
+
+/** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */
+function turnsWhole(name: string, width: number, source: NamedWeights, config: ModelConfig): boolean {
+  const layer = Number(/\.layers\.([0-9]+)\./.exec(name)?.[1]);
+  return (
+    rotaryDim(config) === width && config.noRopeLayers?.[layer] !== 0 && !source.has(name.replace(/weight$/, "bias"))
+  );
 }
 
 const AS_IT_LIES = { change: { kind: "none" }, to: "safetensors" } as const;

@@ -15,7 +15,7 @@ import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
-import { scaleName, widened, widenedShape } from "./widen.ts";
+import { scaleName, storedName, widened, widenedShape } from "./widen.ts";
 
 export interface ModelOptions {
   /** See `Model.quantizedActivations`. Default int8. */
@@ -96,7 +96,7 @@ export class Model {
 
   /** Names of the weights, in a checkpoint's order. */
   get weightNames(): string[] {
-    return [...modelWeights(this.config).keys()].filter((n) => this.tensors.has(n));
+    return [...modelWeights(this.config).keys()].filter((n) => this.has(n));
   }
 
   /** Names of the weights that logits of tokens depend on: all but other heads. */
@@ -105,16 +105,39 @@ export class Model {
     return this.weightNames.filter((name) => !heads.has(name));
   }
 
-  /** Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`. */
+  /**
+   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`; under `storedName` those whose rows
+   * lie in another order, which have their own name only once `weight` was asked for them.
+   */
   get tensors(): ReadonlyMap<string, Tensor> {
     return this.all;
   }
 
   weight(name: string): Tensor {
     this.assertLive();
-    const t = this.all.get(name);
+    const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered();
     if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
+    this.all.set(name, t);
     return t;
+  }
+
+  /** Whether there is such a weight. */
+  has(name: string): boolean {
+    return this.all.has(name) || this.all.has(storedName(name));
+  }
+
+  /**
+   * The weight as it was loaded: its rows may lie in another order (`Tensor.rowOrder`), which a pass that minds it reads without a copy. Also
+   * for its type and shape.
+   */
+  asStored(name: string): Tensor {
+    return this.all.get(storedName(name)) ?? this.weight(name);
+  }
+
+  /** Another tensor from now on. */
+  private replace(name: string, tensor: Tensor): void {
+    this.remove(storedName(name));
+    this.all.set(name, tensor);
   }
 
   private get weights(): Map<string, Tensor> {
@@ -123,11 +146,11 @@ export class Model {
 
   /** Number of parameters; tied ones count once. */
   get parameterCount(): number {
-    return this.weightNames.reduce((n, name) => n + this.weight(name).elements, 0);
+    return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
   }
   /** Bytes of the weights as they lie in memory or in the mapped file. */
   get weightBytes(): number {
-    return this.weightNames.reduce((n, name) => n + this.weight(name).bytes, 0);
+    return this.weightNames.reduce((n, name) => n + this.asStored(name).bytes, 0);
   }
 
   /** A program made once for this model under `key`: programs are traced and planned once, then run many times. */
@@ -186,7 +209,7 @@ export class Model {
     this.assertLive();
     const writes: Promise<void>[] = [];
     for (const [name, spec] of modelWeights(config)) {
-      if (this.all.has(name) || spec.optional) continue;
+      if (this.has(name) || spec.optional) continue;
       const made = Tensor.zeros(this.device, "f32", spec.shape);
       const values = drawWeight(name, spec, config, seed);
       if (values) writes.push(made.write(values));
@@ -214,7 +237,7 @@ export class Model {
       if (stored.dtype === "f32" && stored.writable) continue;
       const spec = specs.get(name);
       const shape = widenedShape(stored, spec);
-      this.all.set(name, await Tensor.from(this.device, "f32", shape, await widened(stored, spec)));
+      this.replace(name, await Tensor.from(this.device, "f32", shape, await widened(stored, spec)));
       stored.dispose();
       if (stored.scale) this.remove(scaleName(name));
       this.programs.clear();
@@ -300,7 +323,7 @@ export class Model {
       const before = this.all.get(weight)!;
       if (this.unmerged.has(weight)) before.dispose();
       else this.unmerged.set(weight, before);
-      this.all.set(weight, tensor);
+      this.replace(weight, tensor);
     }
     this.merged.push(name);
     this.active = this.active.filter((n) => n !== name);
@@ -380,7 +403,7 @@ function assemble(
     if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
       throw new HeddleError("SHAPE_MISMATCH", `${name}: expected (${shape.join(", ")}), got (${t.shape.join(", ")})`);
   }
-  const tensors = new Map(weights);
+  const tensors = new Map([...weights].map(([name, t]) => [t.rowOrder ? storedName(name) : name, t]));
   const writes: Promise<void>[] = [];
   for (const [name, data] of family.constants(config)) {
     const constant = Tensor.zeros(device, "f32", [data.length]);

@@ -21,6 +21,11 @@ export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): read
   return spec ? shapeOf(spec, "f32") : tensor.shape;
 }
 
+/** The name that a weight has among a model's tensors while its rows lie in another order than its own name says. */
+export function storedName(weight: string): string {
+  return `stored/${weight}`;
+}
+
 /** The name that the scales of an 8-bit weight have among a model's tensors. */
 export function scaleName(weight: string): string {
   return `${weight}_scale_inv`;

@@ -30,7 +30,7 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
     const normed = normedHeads(context, block, name, y, count);
-    return rotary ? rotate(context, normed, rotary) : normed;
+    return rotary ? rotate(context, normed, rotary, context.interleaved(`${prefix}.${name}_proj`)) : normed;
   };
   const o = context.attend(
     layer,

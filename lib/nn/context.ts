@@ -35,6 +35,8 @@ export interface ForwardContext {
    * @param options.transposed the weight is stored (in, out), as GPT-2's are
    */
   linear(x: Value, prefix: string, options?: { transposed?: boolean }): Value;
+  /** Whether what `linear` makes of `prefix`, q or k, has neighbours that turn together, as its weight's rows lie in a GGUF file. */
+  interleaved(prefix: string): boolean;
   /**
    * The linear layers `prefix` of routed experts: each row through the matrices of those that it was given.
    * @param x (rows, inputs), or (rows, k, inputs) @param experts (rows, k) i32 @returns (rows, k, outputs)

@@ -35,7 +35,8 @@ function frequenciesOf(context: ForwardContext, { table, lengths }: Rotary): Val
   return found;
 }
 
-/** Turns each head by its row's position. @param x (rows, heads, width) */
-export function rotate(context: ForwardContext, x: Value, rotary: Rotary): Value {
-  return rope(x, context.positions, frequenciesOf(context, rotary), { scale: rotary.scale });
+/** Turns each head by its row's position. @param x (rows, heads, width), whose neighbours turn together where `interleaved`; the result's halves do */
+export function rotate(context: ForwardContext, x: Value, rotary: Rotary, interleaved = false): Value {
+  const options = { scale: rotary.scale, interleaved: interleaved && ("input" as const) };
+  return rope(x, context.positions, frequenciesOf(context, rotary), options);
 }

@@ -53,6 +53,13 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
       Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_);
       return;
     }
+    if (info[2].IsObject()) {  // a mapped tensor once more, with its rows in order
+      const TensorHandle& from = unwrap<TensorHandle>(info[0], "tensor");
+      const size_t bytes = from.storage()->bytes();
+      if (!from.file_) throw invalid_argument("tensor: expected one that maps a file, got a copy");
+      storage_ = unwrap<LaneHandle>(info[1], "lane").copy_of(from.file_, from.file_offset_, bytes, row_order(info[2], bytes));
+      return;
+    }
     std::shared_ptr<Mapping> mapping = MappedFile::mapping(info[0]);
     const size_t offset = static_cast<size_t>(integer(info[1], "offset")), bytes = static_cast<size_t>(integer(info[2], "bytes"));
     if (offset > mapping->size() || bytes > mapping->size() - offset)
@@ -68,6 +75,7 @@ TensorHandle::TensorHandle(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     }
     void* data = const_cast<unsigned char*>(reinterpret_cast<const unsigned char*>(mapping->data())) + offset;
     storage_ = Storage::borrow(data, bytes, mapping);
+    file_ = mapping, file_offset_ = offset;
   });
 }
 
@@ -90,6 +98,7 @@ void TensorHandle::release(Napi::Env env) {
   if (reported_) Napi::MemoryManagement::AdjustExternalMemory(env, -reported_);
   reported_ = 0;
   storage_.reset();
+  file_.reset();
 }
 
 }  // namespace heddle

@@ -4,11 +4,12 @@
 
 #include <memory>
 
+#include "runtime/mapping.h"
 #include "runtime/memory.h"
 
 namespace heddle {
 
-// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?); bytes; dispose() }
+// class NativeTensor { constructor(bytes, lane?) | constructor(mappedFile, offset, bytes, lane?, rows?) | constructor(mappedTensor, lane, rows); bytes; dispose() }
 class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
  public:
   static const napi_type_tag tag;
@@ -25,6 +26,8 @@ class TensorHandle : public Napi::ObjectWrap<TensorHandle> {
   void release(Napi::Env env);
 
   std::shared_ptr<Storage> storage_;
+  std::shared_ptr<Mapping> file_;  // of which it is the part from file_offset_ on; null where it is a copy
+  size_t file_offset_ = 0;
   int64_t reported_ = 0;  // bytes told to the garbage collector
 };
 

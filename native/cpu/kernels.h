@@ -129,7 +129,7 @@ struct NormBackward {
 
 struct Rope {
   int64_t rows, heads, width, rotated;
-  bool interleaved, inverse;
+  bool interleaved, interleaved_out, inverse;
   float scale;
   DType type;
   const void* x;

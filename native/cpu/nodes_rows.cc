@@ -52,7 +52,7 @@ void rope(const Node& n, Context& c) {
   Rope r{};
   r.rows = x.shape[0], r.heads = x.shape[1], r.width = x.shape[2], r.rotated = 2 * n.in[2].shape.last();
   r.inv_freq_stride = n.in[2].shape.rank > 1 ? n.in[2].shape.last() : 0;
-  r.interleaved = n.attr_flag("interleaved"), r.inverse = n.attr_flag("inverse");
+  r.interleaved = n.attr_flag("interleaved"), r.interleaved_out = n.attr_flag("interleaved_out"), r.inverse = n.attr_flag("inverse");
   r.scale = static_cast<float>(n.attr("scale")), r.type = x.dtype;
   r.x = x.data, r.y = n.out[0].data;
   r.positions = n.in[1].as<int32_t>(), r.inv_freq = n.in[2].as<float>();

@@ -170,22 +170,35 @@ HEDDLE_SIMD void sine_cosine(F a, F& sine, F& cosine) {
 
 constexpr int64_t rope_half = 512;  // most rotated pairs (a head of 1024)
 
+// Pairs (u, v), which may lie where they go to.
+template <class T, class U>
+void turn(int64_t half, const float* cosine, const float* sine, const T* u, const T* v, U* first, U* second) {
+  for (int64_t j = 0; j < half; j += W) {
+    F c = read(cosine, j, half), s = read(sine, j, half), a = read(u, j, half), b = read(v, j, half);
+    write(first, j, half, fnma(b, s, mul(a, c)));
+    write(second, j, half, fma(a, s, mul(b, c)));
+  }
+}
+
 template <class T> void rope_row(const Rope& a, int64_t n, const float* cosine, const float* sine) {
   int64_t half = a.rotated / 2;
   for (int64_t h = 0; h < a.heads; ++h) {
     const T* x = static_cast<const T*>(a.x) + (n * a.heads + h) * a.width;
     T* y = static_cast<T*>(a.y) + (n * a.heads + h) * a.width;
-    if (a.interleaved) {
-      for (int64_t j = 0; j < half; ++j) {
-        float u = load1(x + 2 * j), v = load1(x + 2 * j + 1);
-        store1(y + 2 * j, u * cosine[j] - v * sine[j]);
-        store1(y + 2 * j + 1, u * sine[j] + v * cosine[j]);
-      }
+    if (!a.interleaved && !a.interleaved_out) {
+      turn(half, cosine, sine, x, x + half, y, y + half);
     } else {
-      for (int64_t j = 0; j < half; j += W) {
-        F c = read(cosine, j, half), s = read(sine, j, half), u = read(x, j, half), v = read(x + half, j, half);
-        write(y, j, half, fnma(v, s, mul(u, c)));
-        write(y + half, j, half, fma(u, s, mul(v, c)));
+      // Through memory of its own: y may be x, whose pairs lie elsewhere.
+      alignas(64) float first[rope_half + W], second[rope_half + W];
+      for (int64_t j = 0; j < half; ++j) {
+        first[j] = load1(a.interleaved ? x + 2 * j : x + j);
+        second[j] = load1(a.interleaved ? x + 2 * j + 1 : x + half + j);
+      }
+      if (a.interleaved_out) {
+        turn(half, cosine, sine, first, second, first, second);
+        for (int64_t j = 0; j < half; ++j) store1(y + 2 * j, first[j]), store1(y + 2 * j + 1, second[j]);
+      } else {
+        turn(half, cosine, sine, first, second, y, y + half);
       }
     }
     if (static_cast<const void*>(x) != static_cast<const void*>(y))

@@ -14,7 +14,7 @@ struct RopeArguments {
   Out y;                     // (N, H, D), may be x
   int64_t H, D, half, frequency_row;
   float scale, direction;
-  bool interleaved;
+  bool interleaved, interleaved_out;
 };
 
 // sin and cos of any angle that positions and frequencies make, to float precision. In double, since the float functions keep
@@ -30,7 +30,8 @@ __device__ void sine_cosine(float angle, float* sine, float* cosine) {
   *cosine = static_cast<float>(quadrant == 0 || quadrant == 3 ? second : -second);
 }
 
-constexpr int64_t most_pairs = 512;
+constexpr int pairs_a_thread = 4;
+constexpr int64_t most_pairs = pairs_a_thread * threads;
 
 // A block a row. Each thread turns whole pairs, and copies what lies beyond them.
 __global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
@@ -41,14 +42,29 @@ __global__ void __launch_bounds__(threads) rope_kernel(RopeArguments a) {
   // The angle is the float product, as the models were trained with: at position 8192 its rounding is visible.
   for (int64_t j = threadIdx.x; j < a.half; j += threads) sine_cosine(position * a.inv_freq[row * a.frequency_row + j], &sines[j], &cosines[j]);
   __syncthreads();
-  for (int64_t i = threadIdx.x; i < a.H * a.half; i += threads) {
-    const int64_t h = i / a.half, j = i % a.half;
-    const float cosine = cosines[j] * a.scale, sine = sines[j] * a.scale * a.direction;
-    const int64_t head = (row * a.H + h) * a.D;
-    const int64_t first = head + (a.interleaved ? 2 * j : j), second = head + (a.interleaved ? 2 * j + 1 : j + a.half);
-    const float p = a.x[first], q = a.x[second];
-    a.y.store(first, p * cosine - q * sine);
-    a.y.store(second, p * sine + q * cosine);
+  // Whole heads at a time, read before they are written: y may be x, whose pairs may lie elsewhere.
+  const int64_t heads = most_pairs / a.half;
+  for (int64_t h0 = 0; h0 < a.H; h0 += heads) {
+    const int64_t pairs = (h0 + heads < a.H ? heads : a.H - h0) * a.half;
+    float p[pairs_a_thread], q[pairs_a_thread];
+#pragma unroll
+    for (int k = 0; k < pairs_a_thread; ++k) {
+      const int64_t i = threadIdx.x + k * threads, j = i % a.half;
+      if (i >= pairs) continue;
+      const int64_t head = (row * a.H + h0 + i / a.half) * a.D;
+      p[k] = a.x[head + (a.interleaved ? 2 * j : j)];
+      q[k] = a.x[head + (a.interleaved ? 2 * j + 1 : j + a.half)];
+    }
+    __syncthreads();
+#pragma unroll
+    for (int k = 0; k < pairs_a_thread; ++k) {
+      const int64_t i = threadIdx.x + k * threads, j = i % a.half;
+      if (i >= pairs) continue;
+      const int64_t head = (row * a.H + h0 + i / a.half) * a.D;
+      const float cosine = cosines[j] * a.scale, sine = sines[j] * a.scale * a.direction;
+      a.y.store(head + (a.interleaved_out ? 2 * j : j), p[k] * cosine - q[k] * sine);
+      a.y.store(head + (a.interleaved_out ? 2 * j + 1 : j + a.half), p[k] * sine + q[k] * cosine);
+    }
   }
   const int64_t rest = a.D - 2 * a.half;
   for (int64_t i = threadIdx.x; i < a.H * rest; i += threads) {
@@ -61,7 +77,7 @@ void rope(const Node& n, Context& c) {
   const int64_t half = inv_freq.shape.last();
   RopeArguments a{view(x), n.in[1].as<int32_t>(), inv_freq.as<float>(), out(n.out[0]), x.shape[1], x.shape[2], half,
                   inv_freq.shape.rank > 1 ? half : 0, static_cast<float>(n.attr("scale")), n.attr_flag("inverse") ? -1.0f : 1.0f,
-                  n.attr_flag("interleaved")};
+                  n.attr_flag("interleaved"), n.attr_flag("interleaved_out")};
   launch(c, "rope", {dim3(static_cast<unsigned>(x.shape[0])), dim3(threads)}, rope_kernel, a);
 }
 

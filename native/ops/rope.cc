@@ -8,8 +8,8 @@ namespace heddle {
 namespace {
 
 // x (N, H, D), positions (N) i32, inv_freq (R/2) f32 with R <= D -> y like x.
-// Pair i turns by position * inv_freq[i]: the pair is (i, i + R/2), or (2i, 2i + 1) when interleaved. Cosine and sine
-// are multiplied by `scale` (YaRN's attention factor); `inverse` turns backwards, which is the gradient.
+// Pair i turns by position * inv_freq[i]: the pair is (i, i + R/2), or (2i, 2i + 1) when interleaved; in x, and in y. Cosine
+// and sine are multiplied by `scale` (YaRN's attention factor); `inverse` turns backwards, which is the gradient.
 void check_rope(const Node& n) {
   Check c("rope", n, 3, 3, 1, 1);
   const Operand x = c.in(0, "x"), positions = c.in(1, "positions"), inv_freq = c.in(2, "inv_freq"), y = c.out(0, "y");
@@ -22,17 +22,17 @@ void check_rope(const Node& n) {
     c.mismatch("inv_freq rotates " + std::to_string(inv_freq.shape().last() * 2) + " dimensions, x has " +
                std::to_string(x.shape()[2]) + " per head");
   c.same_shape(y, x), c.same_dtype(y, x);
-  c.attr_flag("interleaved"), c.attr_flag("inverse");
+  c.attr_flag("interleaved"), c.attr_flag("interleaved_out"), c.attr_flag("inverse");
   c.attr("scale", -1e6, 1e6);
 }
 
 void rope(const Node& n) {
   const Tensor &x = n.in[0], &y = n.out[0];
   const int64_t N = x.shape[0], H = x.shape[1], D = x.shape[2], half = n.in[2].shape.last();
-  const bool interleaved = n.attr_flag("interleaved");
+  const bool from = n.attr_flag("interleaved"), to = n.attr_flag("interleaved_out");
   const double scale = n.attr("scale"), direction = n.attr_flag("inverse") ? -1 : 1;
   const int64_t per_row = n.in[2].shape.rank > 1 ? half : 0;
-  Row row(D), cosine(half), sine(half);
+  Row row(D), turned(D), cosine(half), sine(half);
   for (int64_t i = 0; i < N; ++i) {
     const float position = static_cast<float>(n.in[1].as<int32_t>()[i]);
     const float* inv_freq = n.in[2].as<float>() + i * per_row;
@@ -45,14 +45,13 @@ void rope(const Node& n) {
     for (int64_t h = 0; h < H; ++h) {
       const int64_t at = (i * H + h) * D;
       load_row(x, at, D, row.data());
+      turned = row;
       for (int64_t j = 0; j < half; ++j) {
-        double& a = row[interleaved ? 2 * j : j];
-        double& b = row[interleaved ? 2 * j + 1 : j + half];
-        const double turned = a * cosine[j] - b * sine[j];
-        b = a * sine[j] + b * cosine[j];
-        a = turned;
+        const double a = row[from ? 2 * j : j], b = row[from ? 2 * j + 1 : j + half];
+        turned[to ? 2 * j : j] = a * cosine[j] - b * sine[j];
+        turned[to ? 2 * j + 1 : j + half] = a * sine[j] + b * cosine[j];
       }
-      store_row(y, at, row);
+      store_row(y, at, turned);
     }
   }
 }

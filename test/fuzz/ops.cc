@@ -15,7 +15,7 @@ constexpr size_t most_bytes = 1 << 16;  // of an operand that is computed with
 
 // Every attribute that any op asks for.
 const char* const attribute_names[] = {"activation", "cap",  "causal",    "context",  "decay", "eps",   "factor",  "function",       "high",    "int8",   "interleaved", "inverse",    "length",
-                                       "low",        "normalise", "offset", "original", "p",   "rowwise", "scale", "sequenceLength", "softcap", "stream", "tanh",        "transposed", "window"};
+                                       "low",        "normalise", "offset", "original", "p",   "rowwise", "scale", "sequenceLength", "softcap", "stream", "tanh",        "transposed", "window", "interleaved_out"};
 
 // Dimensions come from a small pool, so that operands often fit together.
 struct Dimensions {

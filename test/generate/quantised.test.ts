@@ -128,17 +128,27 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
   const device = openDevice({ threads: 2 });
   const file = mapFile(path);
   const order = Int32Array.of(2, 0, 1, 3);
-  const ordered = Tensor.mapped(device, "f32", [rows, 5], file, 0, order);
+  const ordered = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order });
   const expected = Array.from({ length: rows }, (_, r) => (r - (r % 4) + order[r % 4]!) * 5).flatMap((at) =>
     Array.from(numbers.subarray(at, at + 5)),
   );
   expect(Array.from((await ordered.read()) as Float32Array)).toEqual(expected);
   for (const wrong of [Int32Array.of(0, 4, 1, 2), Int32Array.of(-1), new Int32Array(0), new Int32Array(5)])
-    expect(() => Tensor.mapped(device, "f32", [rows, 5], file, 0, wrong)).toThrow(
+    expect(() => Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: wrong })).toThrow(
       expect.objectContaining({ code: "INVALID_ARGUMENT" }),
     );
+  const lying = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, lying: true });
+  expect(Array.from((await lying.read()) as Float32Array)).toEqual(Array.from(numbers));
+  const later = lying.ordered();
+  expect(later.rowOrder).toBeUndefined();
+  expect(Array.from((await later.read()) as Float32Array)).toEqual(expected);
+  expect(() => later.ordered()).toThrow(expect.objectContaining({ code: "INTERNAL" }));
+  expect(() =>
+    Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: Int32Array.of(7), lying: true }).ordered(),
+  ).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   truncateSync(path, 40);
-  const lost = Tensor.mapped(device, "f32", [rows, 5], file, 0, order);
+  await expect(lying.ordered().read()).rejects.toMatchObject({ code: "IO" });
+  const lost = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order });
   await expect(lost.read()).rejects.toMatchObject({ code: "IO" });
 });
 

@@ -127,11 +127,11 @@ void row_cases() {
   struct Rotary { int64_t N, H, D, R; };
   for (const DType t : activations)
     for (const Rotary& s : {Rotary{1, 1, 2, 2}, {9, 3, 20, 20}, {40, 4, 64, 64}, {33, 2, 80, 32}, {70, 2, 48, 46}})
-      for (const double interleaved : {0.0, 1.0})
+      for (const int order : {0, 1, 2, 3})
         for (const double inverse : {0.0, 1.0}) {
           Buffer inv_freq(f32, {s.R / 2});
           for (int64_t j = 0; j < s.R / 2; ++j) inv_freq.view().as<float>()[j] = std::pow(10000.0f, -2.0f * float(j) / float(s.R));
-          Case c{"rope", std::to_string(s.D) + "/" + std::to_string(s.R) + " " + tag(t), {{"interleaved", interleaved}, {"scale", 1.25}, {"inverse", inverse}},
+          Case c{"rope", std::to_string(s.D) + "/" + std::to_string(s.R) + " " + tag(t), {{"interleaved", order % 2}, {"interleaved_out", order / 2}, {"scale", 1.25}, {"inverse", inverse}},
                  {filled(t, {s.N, s.H, s.D}), indices(s.N, 131072), inv_freq}, {Buffer(t, {s.N, s.H, s.D})}, {}};
           c.floor = 5e-7;
           check(c);

@@ -2,7 +2,14 @@ import { rope } from "../../lib/graph/index.ts";
 import { activationTypes, f32, float, given, i32, type OpCase, type OpFile, out } from "./harness.ts";
 
 const cases: OpCase[] = activationTypes.flatMap((type) =>
-  [0, 1].flatMap((interleaved) =>
+  (
+    [
+      [0, 0, ""],
+      [1, 1, ", interleaved"],
+      [1, 0, ", interleaved to halves"],
+      [0, 1, ", halves to interleaved"],
+    ] as const
+  ).flatMap(([interleaved, interleaved_out, order]) =>
     (
       [
         [5, 3, 64, 32],
@@ -13,9 +20,9 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
     ).flatMap(([n, heads, width, half]) =>
       [0, 1].map((inverse) => ({
         op: "rope",
-        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} turn${interleaved ? ", interleaved" : ""}${inverse ? ", back" : ""}`,
+        label: `${type} (${n}, ${heads}, ${width}), ${2 * half} turn${order}${inverse ? ", back" : ""}`,
         inputs: [float(type, [n, heads, width]), i32([n], 0, 2048), f32([half], 1e-4, 1)],
-        attributes: { interleaved, inverse, scale: inverse ? 1 : 1.1 },
+        attributes: { interleaved, interleaved_out, inverse, scale: inverse ? 1 : 1.1 },
         outputs: [out(type, n, heads, width)],
         symbolic: n,
       })),
@@ -27,7 +34,7 @@ const ownFrequencies: OpCase[] = activationTypes.map((type) => ({
   op: "rope",
   label: `${type}, each row with frequencies of its own`,
   inputs: [float(type, [9, 3, 12]), i32([9], 0, 2048), f32([9, 5], 1e-4, 1)],
-  attributes: { interleaved: 0, inverse: 0, scale: 1.1 },
+  attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1.1 },
   outputs: [out(type, 9, 3, 12)],
   symbolic: 9,
 }));
@@ -50,7 +57,7 @@ export default {
       op: "rope",
       label: "far positions",
       inputs: [f32([4, 2, 64]), given("i32", [4], [0, 8191, 131071, 1000000]), f32([32], 1e-5, 1)],
-      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1 },
       outputs: [out("f32", 4, 2, 64)],
     },
   ],
@@ -68,7 +75,7 @@ export default {
       op: "rope",
       label: "frequencies of other rows",
       inputs: [f32([2, 1, 8]), i32([2], 0, 9), f32([3, 4])],
-      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1 },
       outputs: [out("f32", 2, 1, 8)],
       code: "SHAPE_MISMATCH",
       message: /^rope: .*inv_freq/,
@@ -77,14 +84,14 @@ export default {
       op: "rope",
       label: "more frequencies than pairs",
       inputs: [f32([2, 1, 8]), i32([2], 0, 9), f32([5])],
-      attributes: { interleaved: 0, inverse: 0, scale: 1 },
+      attributes: { interleaved: 0, interleaved_out: 0, inverse: 0, scale: 1 },
       outputs: [out("f32", 2, 1, 8)],
       code: "SHAPE_MISMATCH",
       message: /^rope: inv_freq rotates 10 dimensions, x has 8 per head$/,
     },
   ],
-  gradients: [false, true].map((interleaved) => ({
-    label: `rope${interleaved ? " interleaved" : ""}`,
+  gradients: [false, true, "input" as const].map((interleaved) => ({
+    label: `rope${interleaved ? ` interleaved ${interleaved}` : ""}`,
     operands: { x: [4, 2, 8] },
     constants: { positions: i32([4], 0, 50), frequencies: f32([3], 0.01, 1) },
     build: ({ x, positions, frequencies }) => rope(x!, positions!, frequencies!, { interleaved, scale: 1.2 }),

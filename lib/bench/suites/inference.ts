@@ -85,5 +85,5 @@ function matrixParameters({ model, config }: LanguageModel): number {
 
 /** The largest matrix of a model whose other matrices are smaller than its vocabulary's. */
 function tableOf(model: LanguageModel["model"]) {
-  return model.weightNames.map((name) => model.weight(name)).reduce((a, b) => (b.elements > a.elements ? b : a));
+  return model.weightNames.map((name) => model.asStored(name)).reduce((a, b) => (b.elements > a.elements ? b : a));
 }

@@ -17,7 +17,12 @@ const ropeNode = defineOp({
     return [type(v)];
   },
   vjp: ({ inputs: [, positions, frequencies], attributes }, [dy]) => [
-    ropeNode([dy, positions, frequencies], { ...attributes, inverse: attributes.inverse ? 0 : 1 })[0],
+    ropeNode([dy, positions, frequencies], {
+      ...attributes,
+      interleaved: attributes.interleaved_out!,
+      interleaved_out: attributes.interleaved!,
+      inverse: attributes.inverse ? 0 : 1,
+    })[0],
     undefined,
     undefined,
   ],
@@ -27,17 +32,19 @@ const ropeNode = defineOp({
  * Rotary position embedding (Su et al. 2021): the first 2·frequencies dimensions of each head turn by position · frequency.
  * @param x (rows, heads, width) @param positions (rows) i32
  * @param frequencies (R/2) f32, or (rows, R/2) where each row has its own; R ≤ width
- * @param options.interleaved neighbours turn together (GGUF's llama) instead of halves (Hugging Face)
+ * @param options.interleaved neighbours turn together (GGUF's llama) instead of halves (Hugging Face); `input`: those of x do, and
+ * the result has their halves
  * @param options.scale multiplies cosine and sine (YaRN's attention factor)
  */
 export function rope(
   x: Value,
   positions: Value,
   frequencies: Value,
-  options: { interleaved?: boolean; scale?: number } = {},
+  options: { interleaved?: boolean | "input"; scale?: number } = {},
 ): Value {
   return ropeNode([x, positions, frequencies], {
     interleaved: options.interleaved ? 1 : 0,
+    interleaved_out: options.interleaved === true ? 1 : 0,
     scale: options.scale ?? 1,
     inverse: 0,
   })[0]!;

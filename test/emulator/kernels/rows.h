@@ -26,7 +26,7 @@ inline Builder rows() {
   b.node("embedding_backward", {dy, ids}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   b.node("embedding_backward", {dy, ids, table}, {b.value(DType::f32, {9, 40})}, {{"scale", 2}});
   const int frequencies = b.floats(DType::f32, {6}), x = b.floats(DType::f32, {6, 3, 16});
-  b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})}, {{"interleaved", 0}, {"inverse", 0}, {"scale", 1}});
+  b.node("rope", {x, ids, frequencies}, {b.value(DType::f32, {6, 3, 16})}, {{"interleaved", 0}, {"interleaved_out", 0}, {"inverse", 0}, {"scale", 1}});
   const int h = b.floats(DType::f32, {6, 24}), w = b.floats(DType::f32, {70, 24}), targets = b.integers({6}, {69, 0, -1, 64, 63, 5});
   const int logprob = b.value(DType::f32, {6}), lse = b.value(DType::f32, {6});
   b.node("token_logprob", {h, w, targets}, {logprob, lse}, {{"scale", 3}, {"softcap", 0}});
