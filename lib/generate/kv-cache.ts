@@ -21,6 +21,10 @@ const SMALLEST_CAPACITY = 256;
 /** Positions that a slot of a cache in pages begins with. */
 const SMALLEST_PART = 64;
 
+type ProgramMaker = (model: Model, shape: ProgramShape) => Program;
+/** What a run is planned for, beside the cache. */
+type RunShape = Omit<ProgramShape, "cache">;
+
 /** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
 export interface Segment {
   slot: number;
@@ -68,6 +72,7 @@ export class KvCache {
   readonly adapters: readonly string[];
   private store: CacheStore;
   private readonly executables = new Map<Program, Executable>();
+  private last: { program: ProgramMaker; shape: RunShape; executable: Executable } | undefined;
   private readonly held: number[][];
   /** Of the sequences that the slots' rows were computed for. */
   private readonly lengths: number[];
@@ -284,9 +289,9 @@ export class KvCache {
    * error or an abort the slots hold what they held before.
    */
   async run(
-    program: (model: Model, shape: ProgramShape) => Program,
+    program: ProgramMaker,
     segments: readonly Segment[],
-    options: { shape: Omit<ProgramShape, "cache">; inputs?: Inputs; signal?: AbortSignal | undefined },
+    options: { shape: RunShape; inputs?: Inputs; signal?: AbortSignal | undefined },
   ): Promise<Outputs<Results>> {
     throwIfAborted(options.signal);
     const { pool } = this;
@@ -301,10 +306,10 @@ export class KvCache {
    * then be outputs of this one, which its input `ids`, named in `late`, is as well.
    */
   start(
-    program: (model: Model, shape: ProgramShape) => Program,
+    program: ProgramMaker,
     segments: readonly Segment[],
     options: {
-      shape: Omit<ProgramShape, "cache">;
+      shape: RunShape;
       inputs?: Inputs;
       signal?: AbortSignal | undefined;
       late?: readonly string[];
@@ -314,7 +319,7 @@ export class KvCache {
     this.model.assertLive();
     const { shape, inputs = {}, signal, late } = options;
     for (const s of segments) this.pool?.extend(s.slot, this.end(s));
-    const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
+    const executable = this.executableOf(program, shape);
     const given = { ...this.rowsOf(segments), ...this.pages(), ...inputs };
     const { outputs, done } = executable.start(given, { signal, late: late ?? [] });
     for (const { slot, ids } of segments) {
@@ -351,9 +356,9 @@ export class KvCache {
 
   /** Runs a program that reads no cache: a choice from given logits. */
   async runChoice(
-    program: (model: Model, shape: ProgramShape) => Program,
+    program: ProgramMaker,
     inputs: Inputs,
-    shape: Omit<ProgramShape, "cache">,
+    shape: RunShape,
     signal?: AbortSignal,
   ): Promise<Outputs<Results>> {
     this.assertLive();
@@ -392,6 +397,13 @@ export class KvCache {
     return { ids, positions, segments: table, ...(turnsByLength(this.model.config) && { lengths }) };
   }
 
+  /** Of runs with the same shape (the same object), as decoding makes one a token, that of the run before. */
+  private executableOf(program: ProgramMaker, shape: RunShape): Executable {
+    if (this.last?.program !== program || this.last.shape !== shape)
+      this.last = { program, shape, executable: this.bound(program(this.model, { ...shape, cache: this.shape })) };
+    return this.last.executable;
+  }
+
   private bound(program: Program): Executable {
     let found = this.executables.get(program);
     if (!found) {
@@ -405,6 +417,7 @@ export class KvCache {
   private releaseExecutables(): void {
     for (const e of this.executables.values()) e.dispose();
     this.executables.clear();
+    this.last = undefined;
   }
 
   private assertUnpaged(): void {

@@ -19,7 +19,10 @@ export interface Drafter {
 /** Longest run of ids that is looked for; longer ones find better continuations, shorter ones find more. */
 const LONGEST_MATCH = 4;
 
-/** What followed when the sequence's last few ids came before: the latest such place, of the longest match. */
+/**
+ * What followed when the sequence's last few ids came before: the latest such place, of the longest match. Where that is nearer than `most`
+ * ids, what followed goes on as it began, as overlapping copies do (LZ77): a loop of one id is a draft of `most` of them.
+ */
 export function lookUp(ids: readonly number[], most: number): number[] {
   const end = ids.length;
   let best = 0;
@@ -29,7 +32,9 @@ export function lookUp(ids: readonly number[], most: number): number[] {
     while (length < LONGEST_MATCH && length < at && ids[at - 1 - length] === ids[end - 1 - length]) length++;
     if (length > best) [best, from] = [length, at];
   }
-  return from < 0 ? [] : ids.slice(from, from + most);
+  if (from < 0) return [];
+  const period = end - from;
+  return Array.from({ length: most }, (_, i) => ids[from + (i % period)]!);
 }
 
 /** Drafts from the sequence's own text: free, and good where an answer repeats its prompt (Saxena 2023, "prompt lookup decoding"). */

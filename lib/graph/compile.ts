@@ -7,29 +7,24 @@ import {
 } from "../binding.ts";
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { bytesOf, DTYPES } from "./dtype.ts";
+import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
 import { fuseEndings } from "./fuse-endings.ts";
+import { RunPlan, type Slot } from "./run-plan.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
-import { Dimension, type Node, type Shape, showShape, type Value } from "./value.ts";
+import { type Dimension, type Node, showShape, type Value } from "./value.ts";
 
 /** What a traced function returns: named results that each run copies out. */
 export type Results = Record<string, Value>;
 export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
 
-interface Slot {
-  name: string;
-  value: Value;
-}
-
 /** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */
 export class Program<R extends Results = Results> {
   /** @internal */ readonly native: NativeProgramHandle;
-  /** @internal */ readonly symbols: readonly Dimension[];
-  /** @internal */ readonly inputs: readonly Slot[];
   /** @internal */ readonly tensors: readonly Slot[];
   /** @internal */ readonly outputs: readonly Slot[];
+  /** @internal */ readonly plan: RunPlan;
   private onCuda: NativeProgramHandle | undefined;
   private readonly describeForCuda: () => ProgramDescription;
 
@@ -37,10 +32,9 @@ export class Program<R extends Results = Results> {
     const nodes = fuse(live(trace, results), Object.values(results));
     const description = describeProgram(trace, results, nodes);
     this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
-    this.symbols = description.dimensions;
-    this.inputs = description.inputSlots;
     this.tensors = description.tensorSlots;
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
+    this.plan = new RunPlan(description.dimensions, description.inputSlots, this.outputs);
     this.native = new binding.NativeProgram(description.native);
   }
 
@@ -108,26 +102,12 @@ export class Executable<R extends Results = Results> {
     options: { signal?: AbortSignal | undefined; late?: readonly string[] } = {},
   ): { outputs: Outputs<R>; done: Promise<void> } {
     const { signal, late = [] } = options;
-    const { symbols, program } = { symbols: this.symbolsOf(inputs), program: this.program };
-    const sizeOf = (shape: Shape) =>
-      shape.reduce<number>((n, d) => n * (typeof d === "number" ? d : symbols.get(d)!), 1);
-    const data = program.inputs.map(({ name, value }) => {
-      const given = inputs[name];
-      if (!given) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
-      if (given.length !== sizeOf(value.shape) || given.byteLength !== given.length * bytesOf(value.dtype))
-        throw new HeddleError(
-          "SHAPE_MISMATCH",
-          `run: input ${name}, expected ${value}, got ${given.length} elements of ${given.byteLength / (given.length || 1)} bytes`,
-        );
-      return given;
-    });
-    const results = program.outputs.map(({ value }) => new ArrayBuffer(sizeOf(value.shape) * bytesOf(value.dtype)));
-    const values = Int32Array.from(program.symbols, (s) => symbols.get(s)!);
-    const places = late.map((name) => program.inputs.findIndex((i) => i.name === name));
-    const done = this.launch(values, data, { results, signal, late: places });
-    const outputs = Object.fromEntries(
-      program.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]),
-    ) as Outputs<R>;
+    const { plan } = this.program;
+    const sizes = plan.sizes(inputs);
+    const data = plan.data(inputs, sizes);
+    const results = plan.results(sizes);
+    const done = this.launch(sizes, data, { results, signal, late: late.map((name) => plan.placeOf(name)) });
+    const outputs = plan.named(results, arrayOf) as Outputs<R>;
     return { outputs, done };
   }
 
@@ -148,30 +128,6 @@ export class Executable<R extends Results = Results> {
     } finally {
       signal.removeEventListener("abort", abort);
     }
-  }
-
-  /** Each symbolic dimension from the length of an input in which it alone is unknown. */
-  private symbolsOf(inputs: Inputs): Map<Dimension, number> {
-    const known = new Map<Dimension, number>();
-    for (const { name, value } of this.program.inputs) {
-      const open = value.shape.filter((d): d is Dimension => d instanceof Dimension && !known.has(d));
-      if (open.length !== 1) continue;
-      const rest = value.shape.reduce<number>(
-        (n, d) => (d === open[0] ? n : n * (typeof d === "number" ? d : known.get(d)!)),
-        1,
-      );
-      const size = (inputs[name]?.length ?? 0) / rest;
-      if (!Number.isInteger(size) || size > open[0]!.bound)
-        throw new HeddleError(
-          "SHAPE_MISMATCH",
-          `run: input ${name}, expected a ${open[0]} of at most ${open[0]!.bound}, got ${size}`,
-        );
-      known.set(open[0]!, size);
-    }
-    for (const s of this.program.symbols)
-      if (!known.has(s))
-        throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that tells the size of ${s}, got none`);
-    return known;
   }
 
   /** Seconds that the device's clock gave the last run, its copies included; 0 on the CPU. */

@@ -16,16 +16,13 @@ __attribute__((weak))
 #endif
 void register_cpu_kernels();
 
-double Attributes::get(const char* name) const {
-  for (const auto& item : items_)
-    if (item.first == name) return item.second;
-  throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
+void Attributes::set(const std::string& name, double value) {
+  if (name.size() > 16) throw invalid_argument("attribute " + name + ": expected a name of at most 16 letters, got " + std::to_string(name.size()));
+  items_.push_back({Key(name.data(), name.size()), value});
 }
 
-double Attributes::get(const char* name, double fallback) const {
-  for (const auto& item : items_)
-    if (item.first == name) return item.second;
-  return fallback;
+void Attributes::absent(const char* name) {
+  throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
 }
 
 namespace {

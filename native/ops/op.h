@@ -1,6 +1,8 @@
 // What an op is to the runtime: a check, a plain-loop reference, and kernels that may replace the reference.
 // Adding an op = a row in lib/graph/ops + native/ops/x.cc with HEDDLE_OP + its case file in test/ops.
 #pragma once
+#include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -10,18 +12,45 @@
 
 namespace heddle {
 
-// Attributes are numbers (booleans are 0/1); strings never cross.
+// Attributes are numbers (booleans are 0/1); strings never cross. Names have at most 16 letters: kernels look them up in every run,
+// and a literal of that length is two numbers to the compiler.
 class Attributes {
  public:
-  void set(std::string name, double value) { items_.emplace_back(std::move(name), value); }
-  double get(const char* name) const;  // throws INTERNAL when absent: the TypeScript op table sets every attribute
-  double get(const char* name, double fallback) const;
+  void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
+  double get(const char* name) const {              // throws INTERNAL when absent: the TypeScript op table sets every attribute
+    if (const Item* found = find(Key(name, std::strlen(name)))) return found->value;
+    absent(name);
+  }
+  double get(const char* name, double fallback) const {
+    const Item* found = find(Key(name, std::strlen(name)));
+    return found ? found->value : fallback;
+  }
   int64_t integer(const char* name) const { return static_cast<int64_t>(get(name)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
   bool operator==(const Attributes& o) const { return items_ == o.items_; }
 
  private:
-  std::vector<std::pair<std::string, double>> items_;
+  struct Key {
+    uint64_t first = 0, last = 0;  // zeros after the name's end
+    Key(const char* name, size_t length) {
+      std::memcpy(&first, name, length < 8 ? length : 8);
+      if (length > 8) std::memcpy(&last, name + 8, length < 16 ? length - 8 : 8);
+    }
+    bool operator==(const Key& o) const { return first == o.first && last == o.last; }
+  };
+  struct Item {
+    Key key;
+    double value;
+    bool operator==(const Item& o) const { return key == o.key && value == o.value; }
+  };
+  const Item* find(const Key& key) const {
+    for (const Item& item : items_)
+      if (item.key == key) return &item;
+    return nullptr;
+  }
+  [[noreturn]] static void absent(const char* name);
+
+  std::vector<Item> items_;
 };
 
 // One node with its operands. During `check` and `supports` the data pointers are unset and symbolic dimensions

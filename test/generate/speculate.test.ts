@@ -20,13 +20,19 @@ describe("prompt lookup", () => {
     expect(lookUp([5, 5, 5], 0)).toEqual([]);
   });
 
+  test("a loop goes on in the draft beyond the text's end", () => {
+    expect(lookUp([1, 8, 8], 4)).toEqual([8, 8, 8, 8]);
+    expect(lookUp([9, 1, 2, 3, 1, 2, 3], 7)).toEqual([1, 2, 3, 1, 2, 3, 1]);
+  });
+
   test("a draft always follows an earlier copy of the last ids", () => {
     fc.assert(
       fc.property(fc.array(fc.nat(3), { maxLength: 40 }), fc.nat(6), (ids, most) => {
         const draft = lookUp(ids, most);
         expect(draft.length).toBeLessThanOrEqual(most);
         if (draft.length === 0) return;
-        const places = ids.map((_, i) => i).filter((i) => ids.slice(i, i + draft.length).join() === draft.join());
+        const whole = [...ids, ...draft];
+        const places = ids.map((_, i) => i).filter((i) => draft.every((id, j) => id === whole[i + j]));
         expect(places.some((i) => i > 0 && ids[i - 1] === ids.at(-1))).toBe(true);
       }),
     );

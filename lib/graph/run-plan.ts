@@ -1,0 +1,120 @@
+import { HeddleError } from "../errors.ts";
+import { bytesOf } from "./dtype.ts";
+import type { TensorData } from "./tensor.ts";
+import type { Dimension, Value } from "./value.ts";
+
+/** What a traced function takes and returns by name. */
+export interface Slot {
+  name: string;
+  value: Value;
+}
+
+/** Elements of a shape: a number times the sizes of symbolic dimensions, by their places among a program's. */
+interface Size {
+  fixed: number;
+  symbols: readonly number[];
+}
+
+interface InputPlan extends Slot {
+  size: Size;
+  elementBytes: number;
+  /** The symbolic dimension that this input's length tells, once those before it are known, and the rest of its shape. */
+  solves: { symbol: number; rest: Size } | undefined;
+}
+
+type Given = Readonly<Record<string, ArrayLike<number> & ArrayBufferView>>;
+
+/** What a run needs to know of a program's inputs and outputs, worked out once: a run is a token, and may take a fraction of a millisecond. */
+export class RunPlan {
+  private readonly symbols: readonly Dimension[];
+  private readonly inputs: readonly InputPlan[];
+  private readonly outputs: readonly (Slot & { size: Size; elementBytes: number })[];
+  /** Dimensions whose size no input tells. */
+  private readonly unknown: readonly Dimension[];
+
+  constructor(symbols: readonly Dimension[], inputs: readonly Slot[], outputs: readonly Slot[]) {
+    this.symbols = symbols;
+    const known = new Set<Dimension>();
+    const sizeOf = (value: Value, without?: Dimension): Size => {
+      const size: { fixed: number; symbols: number[] } = { fixed: 1, symbols: [] };
+      for (const d of value.shape) {
+        if (typeof d === "number") size.fixed *= d;
+        else if (d !== without) size.symbols.push(symbols.indexOf(d));
+      }
+      return size;
+    };
+    this.inputs = inputs.map(({ name, value }) => {
+      const open = value.shape.filter((d): d is Dimension => typeof d !== "number" && !known.has(d));
+      const one = open.length === 1 ? open[0] : undefined;
+      if (one) known.add(one);
+      const solves = one && { symbol: symbols.indexOf(one), rest: sizeOf(value, one) };
+      return { name, value, size: sizeOf(value), elementBytes: bytesOf(value.dtype), solves };
+    });
+    this.outputs = outputs.map(({ name, value }) => ({
+      name,
+      value,
+      size: sizeOf(value),
+      elementBytes: bytesOf(value.dtype),
+    }));
+    this.unknown = symbols.filter((s) => !known.has(s));
+  }
+
+  /**
+   * The sizes of the symbolic dimensions, each from the length of an input in which it alone is unknown.
+   * @throws SHAPE_MISMATCH, INVALID_ARGUMENT
+   */
+  sizes(given: Given): Int32Array {
+    const sizes = new Int32Array(this.symbols.length);
+    for (const { name, solves } of this.inputs) {
+      if (!solves) continue;
+      const symbol = this.symbols[solves.symbol]!;
+      const size = (given[name]?.length ?? 0) / elements(solves.rest, sizes);
+      if (!Number.isInteger(size) || size > symbol.bound)
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `run: input ${name}, expected a ${symbol} of at most ${symbol.bound}, got ${size}`,
+        );
+      sizes[solves.symbol] = size;
+    }
+    for (const s of this.unknown)
+      throw new HeddleError("INVALID_ARGUMENT", `run: expected an input that tells the size of ${s}, got none`);
+    return sizes;
+  }
+
+  /** The inputs in the program's order. @throws INVALID_ARGUMENT for a missing one, SHAPE_MISMATCH */
+  data(given: Given, sizes: Int32Array): ArrayBufferView[] {
+    return this.inputs.map(({ name, value, size, elementBytes }) => {
+      const data = given[name];
+      if (!data) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
+      if (data.length !== elements(size, sizes) || data.byteLength !== data.length * elementBytes)
+        throw new HeddleError(
+          "SHAPE_MISMATCH",
+          `run: input ${name}, expected ${value}, got ${data.length} elements of ${data.byteLength / (data.length || 1)} bytes`,
+        );
+      return data;
+    });
+  }
+
+  /** Memory for what a run returns. */
+  results(sizes: Int32Array): ArrayBuffer[] {
+    return this.outputs.map(({ size, elementBytes }) => new ArrayBuffer(elements(size, sizes) * elementBytes));
+  }
+
+  /** The same by name. */
+  named(results: readonly ArrayBuffer[], arrayOf: (dtype: Value["dtype"], buffer: ArrayBuffer) => TensorData) {
+    const named: Record<string, TensorData> = {};
+    for (const [i, { name, value }] of this.outputs.entries()) named[name] = arrayOf(value.dtype, results[i]!);
+    return named;
+  }
+
+  /** Where an input lies; -1 for a name that is none's. */
+  placeOf(name: string): number {
+    return this.inputs.findIndex((i) => i.name === name);
+  }
+}
+
+function elements({ fixed, symbols }: Size, sizes: Int32Array): number {
+  let n = fixed;
+  for (const s of symbols) n *= sizes[s]!;
+  return n;
+}
