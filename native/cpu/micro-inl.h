@@ -42,7 +42,8 @@ template <int R, bool PACKED, bool PAIRS = false>
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
 #pragma GCC unroll 1
   for (int64_t p = 0; p < k; ++p) {
-    if (PACKED) __builtin_prefetch(b + 64 * NR), __builtin_prefetch(b + 64 * NR + W);
+    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
+    if (PACKED) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
