@@ -320,7 +320,7 @@ export class KvCache {
     const { shape, inputs = {}, signal, late } = options;
     for (const s of segments) this.pool?.extend(s.slot, this.end(s));
     const executable = this.executableOf(program, shape);
-    const given = { ...this.rowsOf(segments), ...this.pages(), ...inputs };
+    const given = this.withRows(segments, inputs);
     const { outputs, done } = executable.start(given, { signal, late: late ?? [] });
     for (const { slot, ids } of segments) {
       this.underWay[slot]! += ids.length;
@@ -371,16 +371,13 @@ export class KvCache {
     return this.held[slot]!.length + this.underWay[slot]! + ids.length;
   }
 
-  private pages(): Inputs {
+  /** The inputs that say which rows there are, beside others. */
+  private withRows(segments: readonly Segment[], inputs: Inputs): Inputs {
     const { pool, store } = this;
-    return pool && store.hasPages ? { pages: pool.table(Math.ceil(store.capacity / pool.size)) } : {};
-  }
-
-  private rowsOf(segments: readonly Segment[]): Inputs {
     const count = segments.reduce((n, s) => n + s.ids.length, 0);
-    const ids = new Int32Array(count);
+    const ids = new Int32Array(inputs.ids ? 0 : count);
     const positions = new Int32Array(count);
-    const lengths = new Int32Array(count);
+    const lengths = turnsByLength(this.model.config) ? new Int32Array(count) : undefined;
     const table = new Int32Array(segments.length * 4);
     let first = 0;
     for (const [g, segment] of segments.entries()) {
@@ -388,13 +385,16 @@ export class KvCache {
       const whole = segment.length ?? past + segment.ids.length;
       table.set([first, segment.ids.length, segment.slot, past], g * 4);
       for (let i = 0; i < segment.ids.length; i++) {
-        ids[first + i] = segment.ids[i]!;
+        if (!inputs.ids) ids[first + i] = segment.ids[i]!;
         positions[first + i] = past + i;
-        lengths[first + i] = Math.max(whole, past + i + 1);
+        if (lengths) lengths[first + i] = Math.max(whole, past + i + 1);
       }
       first += segment.ids.length;
     }
-    return { ids, positions, segments: table, ...(turnsByLength(this.model.config) && { lengths }) };
+    const given: Inputs = { ...inputs, ids: inputs.ids ?? ids, positions, segments: table };
+    if (lengths) given.lengths = lengths;
+    if (pool && store.hasPages) given.pages = pool.table(Math.ceil(store.capacity / pool.size));
+    return given;
   }
 
   /** Of runs with the same shape (the same object), as decoding makes one a token, that of the run before. */

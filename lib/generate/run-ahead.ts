@@ -3,8 +3,10 @@ import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { sampleProgram } from "./programs.ts";
-import { samplingInputs } from "./sampling-inputs.ts";
+import { samplingInputs, setPosition } from "./sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
+
+const LATE_IDS = ["ids"];
 
 /** A sequence that decodes, and where its keys and values are. */
 export interface Decoding {
@@ -54,15 +56,19 @@ export async function* decodeAhead(
     rowwise: options.deterministic,
   };
   const logitRows = Int32Array.from(all, (_, i) => i);
+  // Of what is drawn without penalties only the position changes from token to token, and a run copies its inputs.
+  const drawing = samplingInputs(
+    all.map(({ sequence }) => ({ sequence, ids: sequence.ids })),
+    cache.shape.capacity,
+  );
   const start = (ids: Int32Array, ahead: number) => {
-    const draws = all.map(({ sequence }) => ({ sequence, ids: sequence.ids, ahead }));
+    for (const [row, { sequence }] of all.entries()) setPosition(drawing, row, sequence.ids.length + ahead);
     const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
-    const inputs = { ...samplingInputs(draws, cache.shape.capacity), logitRows, ids };
     const { outputs, done } = cache.start(sampleProgram, segments, {
       shape,
-      inputs,
+      inputs: { ...drawing, logitRows, ids },
       signal,
-      late: ahead > 0 ? ["ids"] : [],
+      late: ahead > 0 ? LATE_IDS : [],
     });
     done.catch(() => {}); // whoever waits for it is told
     return { results: outputs as unknown as SampleResults, done };

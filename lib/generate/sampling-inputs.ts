@@ -5,8 +5,13 @@ import type { Sequence } from "./sequence.ts";
 export interface Draw {
   sequence: Sequence;
   ids: readonly number[];
-  /** Tokens after `ids` that runs under way are still to draw; 0 where not given. Penalties do not see them. */
-  ahead?: number;
+}
+
+type SamplingInputs = ReturnType<typeof samplingInputs>;
+
+/** The place of the token that a row's draw is for, in its sequence: beyond what runs under way are still to draw. */
+export function setPosition({ rng }: SamplingInputs, row: number, position: number): void {
+  rng[row * 3 + 2] = position;
 }
 
 /**
@@ -45,7 +50,7 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
     history.set(ids, row * columns);
     biasIds.set(options.biasIds, row * biases);
     biasValues.set(options.biasValues, row * biases);
-    rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length + (draw.ahead ?? 0)], row * 3);
+    rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
   }
   return { params, history, biasIds, biasValues, rng };
 }
