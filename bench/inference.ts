@@ -123,8 +123,8 @@ function reportWork(
 function operationsPerToken({ model }: LanguageModel): number {
   const apart = /embed_tokens|lm_head/;
   return model.weightNames
-    .filter((name) => !apart.test(name) && model.weight(name).shape.length === 2)
-    .reduce((n, name) => n + 2 * model.weight(name).elements, 0);
+    .filter((name) => !apart.test(name) && model.asStored(name).shape.length === 2)
+    .reduce((n, name) => n + 2 * model.asStored(name).elements, 0);
 }
 
 /** Weights that a step reads (of a table beside an untied head, a row a sequence), and keys and values of about the context. */

@@ -99,7 +99,7 @@ async function productsOf(path: string, rows: readonly number[], training: Float
   const found = new Map<string, Product>();
   const add = (one: Product) => found.set(JSON.stringify(one), one);
   for (const [name, { inputs, outputs }] of linearLayers(model.model)) {
-    const { dtype } = model.model.weight(`${name}.weight`);
+    const { dtype } = model.model.asStored(`${name}.weight`);
     for (const m of rows) {
       if (dtype === "f32" || dtype === "bf16") add({ layout: "NT", dtype, m, n: outputs, k: inputs });
       if (training === undefined) continue;

@@ -77,9 +77,9 @@ export class Tensor {
     return new Tensor(device, dtype, [...shape], native, false, { rowOrder: lying ? order : undefined });
   }
 
-  /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The lane makes it before anything else that is asked of it. @internal */
-  ordered(): Tensor {
-    const { device, dtype, shape, rowOrder } = this;
+  /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The device's lane makes it before anything else that is asked of it. @internal */
+  ordered(device: Device): Tensor {
+    const { dtype, shape, rowOrder } = this;
     if (!rowOrder) throw new HeddleError("INTERNAL", "ordered: expected rows in another order, got them in order");
     const rows = { rowBytes: this.bytes / shape[0]!, order: rowOrder };
     return new Tensor(device, dtype, shape, new binding.NativeTensor(this.native, device.lane, rows), false);

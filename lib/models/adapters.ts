@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { Tensor } from "../graph/index.ts";
+import { type Device, Tensor } from "../graph/index.ts";
 import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
 import { generator, streamOf, uniform } from "./random.ts";
 
@@ -58,15 +58,15 @@ export async function newAdapter(
   name: string,
   config: LoraConfig,
   layers: ReadonlyMap<string, LinearLayer>,
-  weights: ReadonlyMap<string, Tensor>,
+  weights: { device: Device; weightNames: readonly string[]; weight(name: string): Tensor },
   seed: number,
 ): Promise<{ adapter: Adapter; tensors: Map<string, Tensor> }> {
   const { targetModules: targets } = config;
   const all = [...layers.keys()];
   const chosen = targets === "all-linear" ? all : targetModules(all, targets, "lora.targetModules");
-  const modules = [...weights.keys()].map((n) => n.replace(/\.weight$/, ""));
+  const { device, weightNames } = weights;
+  const modules = weightNames.map((n) => n.replace(/\.weight$/, ""));
   const whole = new Set(targetModules(modules, config.modulesToSave, "lora.modulesToSave"));
-  const { device } = weights.values().next().value!;
   const tensors = new Map<string, Tensor>();
   const adapted = new Map<string, LowRank>();
   for (const layer of chosen) {
@@ -78,8 +78,9 @@ export async function newAdapter(
     adapted.set(layer, { a, b, scale: loraScale(config) });
   }
   const saved = new Map<string, string>();
-  for (const [weight, stored] of weights) {
+  for (const weight of weightNames) {
     if (!whole.has(weight.replace(/\.weight$/, ""))) continue;
+    const stored = weights.weight(weight);
     saved.set(weight, savedTensorName(weight, name));
     const copy = await Tensor.from(device, "f32", stored.shape, await stored.toFloat32());
     tensors.set(savedTensorName(weight, name), copy);

@@ -199,6 +199,8 @@ export interface SequenceForwardOptions {
   adapters?: readonly string[] | undefined;
   /** Told of every linear layer. */
   onLinear?: ((name: string, transposed: boolean) => void) | undefined;
+  /** Whether rows of q and k may lie as a file has them. Default: the model puts them in order. */
+  asStored?: boolean | undefined;
   /** Of a training pass: what the adapters' dropout draws from. Without it nothing is dropped. */
   noise?: ForwardNoise | undefined;
   /** Of a training pass: uniform noise on the embeddings, ± alpha / √(sequenceLength · width). Default 0: none. */
@@ -211,13 +213,14 @@ export interface SequenceForwardOptions {
  */
 export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
   const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
-  const { neftuneNoiseAlpha: alpha = 0 } = options;
+  const { neftuneNoiseAlpha: alpha = 0, asStored } = options;
   const context = contextOf(model, rows, {
     dtype,
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
     activations: "f32",
     adapters: model.adaptersOf(adapters),
+    asStored,
     onLinear,
     lengths: () => sequenceLength,
     noise,

@@ -13,8 +13,9 @@ export function linearLayers(model: Model): Map<string, LinearLayer> {
     sequenceForward(model, rowInputs(1), {
       sequenceLength: 1,
       adapters: [],
+      asStored: true, // nothing runs
       onLinear: (name, transposed) => {
-        const [rows, columns] = model.weight(`${name}.weight`).shape as [number, number];
+        const [rows, columns] = model.asStored(`${name}.weight`).shape as [number, number];
         const [inputs, outputs] = transposed ? [rows, columns] : [columns, rows];
         found.set(name, { inputs, outputs, transposed });
       },

@@ -15,7 +15,7 @@ import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
 import { familyOf } from "./registry.ts";
-import { scaleName, storedName, widened, widenedShape } from "./widen.ts";
+import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./widen.ts";
 
 export interface ModelOptions {
   /** See `Model.quantizedActivations`. Default int8. */
@@ -115,7 +115,7 @@ export class Model {
 
   weight(name: string): Tensor {
     this.assertLive();
-    const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered();
+    const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered(this.device);
     if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
     this.all.set(name, t);
     return t;
@@ -131,6 +131,7 @@ export class Model {
    * for its type and shape.
    */
   asStored(name: string): Tensor {
+    this.assertLive();
     return this.all.get(storedName(name)) ?? this.weight(name);
   }
 
@@ -140,8 +141,9 @@ export class Model {
     this.all.set(name, tensor);
   }
 
+  /** For their types and shapes. */
   private get weights(): Map<string, Tensor> {
-    return new Map(this.weightNames.map((name) => [name, this.weight(name)]));
+    return new Map(this.weightNames.map((name) => [name, this.asStored(name)]));
   }
 
   /** Number of parameters; tied ones count once. */
@@ -282,7 +284,7 @@ export class Model {
   async addAdapter(name: string, options: LoraOptions = {}, seed = 0): Promise<Adapter> {
     this.assertLive();
     const config = parseLora(options);
-    const { adapter, tensors } = await newAdapter(this.freeName(name), config, linearLayers(this), this.weights, seed);
+    const { adapter, tensors } = await newAdapter(this.freeName(name), config, linearLayers(this), this, seed);
     this.adoptAdapter(adapter, tensors);
     return adapter;
   }
@@ -396,14 +398,19 @@ function assemble(
 ): { model: Model; written: Promise<unknown> } {
   const family = familyOf(config.modelType);
   for (const [name, spec] of modelWeights(config)) {
-    const t = weights.get(name);
+    const t = weights.get(name) ?? weights.get(storedName(name));
     if (!t && spec.optional) continue;
     if (!t) throw new HeddleError("NOT_FOUND", `${config.modelType}: expected a weight ${name}, got none`);
     const shape = shapeOf(spec, t.dtype);
     if (t.shape.length !== shape.length || t.shape.some((d, i) => d !== shape[i]))
       throw new HeddleError("SHAPE_MISMATCH", `${name}: expected (${shape.join(", ")}), got (${t.shape.join(", ")})`);
   }
-  const tensors = new Map([...weights].map(([name, t]) => [t.rowOrder ? storedName(name) : name, t]));
+  const tensors = new Map<string, Tensor>();
+  for (const [given, t] of weights) {
+    const name = weightOfStored(given); // of another model's tensors
+    if (!t.rowOrder) tensors.set(name, t);
+    else if (!weights.get(name) || given === name) tensors.set(storedName(name), t);
+  }
   const writes: Promise<void>[] = [];
   for (const [name, data] of family.constants(config)) {
     const constant = Tensor.zeros(device, "f32", [data.length]);

@@ -21,9 +21,16 @@ export function widenedShape(tensor: Tensor, spec: WeightSpec | undefined): read
   return spec ? shapeOf(spec, "f32") : tensor.shape;
 }
 
+const STORED = "stored/";
+
 /** The name that a weight has among a model's tensors while its rows lie in another order than its own name says. */
 export function storedName(weight: string): string {
-  return `stored/${weight}`;
+  return `${STORED}${weight}`;
+}
+
+/** The weight's own name. */
+export function weightOfStored(name: string): string {
+  return name.startsWith(STORED) ? name.slice(STORED.length) : name;
 }
 
 /** The name that the scales of an 8-bit weight have among a model's tensors. */

@@ -29,12 +29,12 @@ export async function settleAdapters(
   const adapters = model.adaptersOf();
   for (const { name, layers } of adapters) {
     const quantised = [...layers.keys()].find((layer) => {
-      const { dtype, scale } = model.weight(`${layer}.weight`);
+      const { dtype, scale } = model.asStored(`${layer}.weight`);
       return !isFloat(dtype) || scale !== undefined;
     });
     if (quantised === undefined) continue;
     const merging = `base.model.mergeAdapter(${JSON.stringify(name)}) before, which makes the weights under it f32`;
-    const over = `over ${quantised}.weight in ${model.weight(`${quantised}.weight`).dtype}`;
+    const over = `over ${quantised}.weight in ${model.asStored(`${quantised}.weight`).dtype}`;
     throw new HeddleError(
       "INVALID_ARGUMENT",
       trainsAdapters

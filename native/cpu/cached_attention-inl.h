@@ -131,12 +131,26 @@ template <class T> inline void mix_keys(const float* p, const T* v, int64_t keys
   }
 }
 
+// What comes after a block of keys and values, fetched while that is computed with: the runs of one head are too short for the
+// hardware's prefetchers. None where the pointers are null.
+struct Soon {
+  const char *k = nullptr, *v = nullptr;
+  void fetch(int64_t from, int64_t to) const {  // bytes
+    if (!k) return;
+    for (int64_t b = from; b < to; b += 64) fetch_stream(k + b), fetch_stream(v + b);
+  }
+};
+
 // One query over n <= score_keys keys of one head: updates m, l and o (width).
 template <class T>
-inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m, float& l, float* o) {
+inline void attend_keys(const float* q, const T* k, const T* v, int64_t n, int64_t width, float softcap, float& m, float& l, float* o, Soon soon) {
   alignas(64) float s[score_keys];
+  const int64_t row_bytes = width * static_cast<int64_t>(sizeof(T));
   int64_t i = 0;
-  for (; i + W <= n; i += W) store(s + i, score_keys_of(k + i * width, width, q));
+  for (; i + W <= n; i += W) {
+    soon.fetch(i * row_bytes, (i + W) * row_bytes);
+    store(s + i, score_keys_of(k + i * width, width, q));
+  }
   for (; i < n; ++i) s[i] = score_key(k + i * width, width, q);
   for (; i < round_up(n, W); ++i) s[i] = minus_infinity;
   F top = set1(m);
@@ -233,12 +247,18 @@ inline void decode_task(const CachedAttention& a, const SegmentRows& g, int64_t 
       widen_rows(a, a.k, run, stride, rows, k_tile + (r - j) * width, element(a.v, a.cache_type, run));
       widen_rows(a, a.v, run, stride, rows, v_tile + (r - j) * width, element(a.k, a.cache_type, next));
     }
+    Soon soon;
+    if (!convert && j + score_keys < end) {
+      const int64_t next = a.places.row(g.slot, kh, j + score_keys) * stride;
+      soon = {static_cast<const char*>(element(a.k, a.cache_type, next)), static_cast<const char*>(element(a.v, a.cache_type, next))};
+    }
     for (int64_t i = 0; i < queries; ++i) {
       int64_t position = g.past + i / group;
       int64_t first = max_of(j, mask.low(position)) - j, last = min_of(to, mask.high(position, length)) - j;
       if (first >= last) continue;
       auto attend = [&](const auto* k, const auto* v) {
-        attend_keys(q + i * width, k + first * width, v + first * width, last - first, width, a.softcap, m[i], l[i], o + i * width);
+        attend_keys(q + i * width, k + first * width, v + first * width, last - first, width, a.softcap, m[i], l[i], o + i * width, soon);
+        soon = {};
       };
       if (convert) attend(k_tile, v_tile);
       else if (a.cache_type == DType::f32) attend(static_cast<const float*>(a.k) + at, static_cast<const float*>(a.v) + at);

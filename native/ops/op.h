@@ -18,11 +18,11 @@ class Attributes {
  public:
   void set(const std::string& name, double value);  // throws INVALID_ARGUMENT for a longer name
   double get(const char* name) const {              // throws INTERNAL when absent: the TypeScript op table sets every attribute
-    if (const Item* found = find(Key(name, std::strlen(name)))) return found->value;
+    if (const Item* found = find(name, std::strlen(name))) return found->value;
     absent(name);
   }
   double get(const char* name, double fallback) const {
-    const Item* found = find(Key(name, std::strlen(name)));
+    const Item* found = find(name, std::strlen(name));
     return found ? found->value : fallback;
   }
   int64_t integer(const char* name) const { return static_cast<int64_t>(get(name)); }
@@ -43,7 +43,9 @@ class Attributes {
     double value;
     bool operator==(const Item& o) const { return key == o.key && value == o.value; }
   };
-  const Item* find(const Key& key) const {
+  const Item* find(const char* name, size_t length) const {
+    if (length > 16) return nullptr;
+    const Key key(name, length);
     for (const Item& item : items_)
       if (item.key == key) return &item;
     return nullptr;

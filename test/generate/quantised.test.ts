@@ -139,15 +139,15 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
     );
   const lying = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order, lying: true });
   expect(Array.from((await lying.read()) as Float32Array)).toEqual(Array.from(numbers));
-  const later = lying.ordered();
+  const later = lying.ordered(device);
   expect(later.rowOrder).toBeUndefined();
   expect(Array.from((await later.read()) as Float32Array)).toEqual(expected);
-  expect(() => later.ordered()).toThrow(expect.objectContaining({ code: "INTERNAL" }));
+  expect(() => later.ordered(device)).toThrow(expect.objectContaining({ code: "INTERNAL" }));
   expect(() =>
-    Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: Int32Array.of(7), lying: true }).ordered(),
+    Tensor.mapped(device, "f32", [rows, 5], file, 0, { order: Int32Array.of(7), lying: true }).ordered(device),
   ).toThrow(expect.objectContaining({ code: "INVALID_ARGUMENT" }));
   truncateSync(path, 40);
-  await expect(lying.ordered().read()).rejects.toMatchObject({ code: "IO" });
+  await expect(lying.ordered(device).read()).rejects.toMatchObject({ code: "IO" });
   const lost = Tensor.mapped(device, "f32", [rows, 5], file, 0, { order });
   await expect(lost.read()).rejects.toMatchObject({ code: "IO" });
 });

@@ -30,6 +30,8 @@ describe("prompt lookup", () => {
       fc.property(fc.array(fc.nat(3), { maxLength: 40 }), fc.nat(6), (ids, most) => {
         const draft = lookUp(ids, most);
         expect(draft.length).toBeLessThanOrEqual(most);
+        const known = most > 0 && ids.slice(0, -1).includes(ids.at(-1)!);
+        expect(draft.length).toBe(known ? most : 0);
         if (draft.length === 0) return;
         const whole = [...ids, ...draft];
         const places = ids.map((_, i) => i).filter((i) => draft.every((id, j) => id === whole[i + j]));

@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { adapterTensors } from "../../lib/models/adapters.ts";
+import { Model } from "../../lib/models/model.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
 import { storedName } from "../../lib/models/widen.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
@@ -99,6 +100,78 @@ test("adapters on q and k, beside each other, merged and taken out again", async
   expect(await b.logits(prompt)).toEqual(plain);
 });
 
+test("what does not touch q and k leaves them as they lie: other adapters, a saved session", async () => {
+  const { folder, gguf } = await twins();
+  await using a = await LanguageModel.load(folder);
+  await using b = await LanguageModel.load(gguf);
+  for (const m of [a, b]) {
+    await m.model.addAdapter("other", { r: 2, targetModules: ["v_proj", "o_proj"] }, 3);
+    await disturb(m, "other");
+  }
+  expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
+  await using session = b.session();
+  await session.complete(prompt, { maxTokens: 2 });
+  const path = join(temporaryFolder(), "session.heddle");
+  await session.save(path);
+  expect(b.model.tensors.has(q)).toBe(false);
+  // A file is the same model's whether its rows were put in order or not.
+  b.model.weight(q);
+  await using again = await b.loadSession(path);
+  expect(again).toBeDefined();
+});
+
+test("merging while a text streams: it goes on with the weights it began with", async () => {
+  const { folder } = await twins();
+  await using a = await LanguageModel.load(folder);
+  const options = { maxTokens: 20, temperature: 0, ignoreEos: true };
+  const { tokens } = await a.complete(prompt, options);
+  await a.model.addAdapter("one", { r: 4, targetModules: "all-linear" }, 3);
+  await disturb(a, "one");
+  a.model.setActiveAdapters([]);
+  const streamed: number[] = [];
+  for await (const { token } of a.generate(prompt, options)) {
+    streamed.push(token);
+    if (streamed.length === 5) await a.model.mergeAdapter("one");
+  }
+  expect(streamed).toEqual(tokens);
+  expect((await a.complete(prompt, options)).tokens).not.toEqual(tokens);
+});
+
+test("a model over another's tensors, whether their rows were put in order or not", async () => {
+  const { folder, gguf } = await twins();
+  await using a = await LanguageModel.load(folder);
+  await using b = await LanguageModel.load(gguf);
+  const { config, device, tensors } = b.model;
+  const over = async () =>
+    new LanguageModel({
+      model: await Model.fromWeights(config, device, tensors),
+      tokenizer: undefined,
+      generation: {},
+    });
+  const expected = await a.logits(prompt);
+  expect(await (await over()).logits(prompt)).toEqual(expected);
+  b.model.weight(q);
+  const second = await over();
+  expect(await second.logits(prompt)).toEqual(expected);
+  expect(stored(second)).toHaveLength(2 * config.numHiddenLayers - 1);
+});
+
+test.each(["bf16", "q8_0"] as const)(
+  "%s: rows that lie as in the file compute what rows in order do",
+  async (dtype) => {
+    const { gguf } = await twins();
+    const narrow = join(temporaryFolder(), "narrow.gguf");
+    await convertModel(gguf, narrow, { dtype });
+    await using a = await LanguageModel.load(narrow);
+    await using b = await LanguageModel.load(narrow);
+    const ordered = new Map(a.model.weightNames.map((name) => [name, a.model.weight(name)]));
+    const model = await Model.fromWeights(a.model.config, a.model.device, ordered);
+    const c = new LanguageModel({ model, tokenizer: undefined, generation: {} });
+    expect([stored(b).length, stored(c).length]).toEqual([2 * b.model.config.numHiddenLayers, 0]);
+    expect(await b.logits(prompt)).toEqual(await c.logits(prompt));
+  },
+);
+
 test("an adapter that brings q whole", async () => {
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
@@ -115,8 +188,8 @@ test("weights that training took are no longer read as they lay; sessions from b
   const { folder, gguf } = await twins();
   await using a = await LanguageModel.load(folder);
   await using b = await LanguageModel.load(gguf);
-  await using before = b.session();
-  await before.complete(prompt, { maxTokens: 3, temperature: 0 });
+  const sessions = [a, b].map((m) => m.session());
+  for (const session of sessions) await session.complete(prompt, { maxTokens: 3, temperature: 0, ignoreEos: true });
   for (const m of [a, b]) {
     await m.model.prepareForTraining([q]);
     const zeros = new Float32Array(m.model.weight(q).elements);
@@ -124,7 +197,10 @@ test("weights that training took are no longer read as they lay; sessions from b
   }
   expect(stored(b)).toHaveLength(2 * b.model.config.numHiddenLayers - 1);
   expect(await b.logits(prompt)).toEqual(await a.logits(prompt));
-  await before.complete([4], { maxTokens: 3, temperature: 0 });
+  const [x, y] = await Promise.all(
+    sessions.map((session) => session.complete([4], { maxTokens: 3, temperature: 0, ignoreEos: true })),
+  );
+  expect(y!.logprobs).toEqual(x!.logprobs);
 });
 
 test("a saved model is the folder's; a session goes on in a model whose weights were asked for", async () => {
