@@ -113,6 +113,7 @@ export class Model {
     return this.all;
   }
 
+  /** A weight, an adapter's tensor or a constant by name, its rows in order. @throws HeddleError NOT_FOUND, DISPOSED */
   weight(name: string): Tensor {
     this.assertLive();
     const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered(this.device);
@@ -129,6 +130,7 @@ export class Model {
   /**
    * The weight as it was loaded: its rows may lie in another order (`Tensor.rowOrder`), which a pass that minds it reads without a copy. Also
    * for its type and shape.
+   * @throws HeddleError NOT_FOUND, DISPOSED
    */
   asStored(name: string): Tensor {
     this.assertLive();
