@@ -18,13 +18,18 @@ constexpr int MR = 8;
 constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
+#if defined(HEDDLE_SIMD_AVX512)
+constexpr bool a_stays = true;
+#else
+constexpr bool a_stays = false;
+#endif
 
 // acc + a b; PAIRS: each lane holds two bf16 of neighbouring k, and both products are added.
 template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 #if defined(HEDDLE_SIMD_BF16)
   if (PAIRS) return dot_pairs(a, b, acc);
 #endif
-  return fma(a, b, acc);
+  return accumulate(a, b, acc);
 }
 
 // c (R, NR) = [c +] [bias +] sum over p < k of a(i, p) b(p, :).
@@ -40,10 +45,7 @@ template <int R, bool PACKED, bool PAIRS = false>
   F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
-#pragma GCC unroll 1
-  for (int64_t p = 0; p < k; ++p) {
-    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
-    if (PACKED) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
+  const auto step = [&]() [[gnu::always_inline]] {
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
     for (int i = 0; i < R; ++i) {
@@ -53,6 +55,20 @@ template <int R, bool PACKED, bool PAIRS = false>
     }
     a += PACKED ? as : 1;
     b += bs;
+  };
+  int64_t p = 0;
+  if (PACKED && !a_stays) {
+#pragma GCC unroll 1
+    for (; p + 4 <= k; p += 4) {
+      __builtin_prefetch(a + 16 * MR), __builtin_prefetch(a + 16 * MR + 16);
+      step(), step(), step(), step();
+    }
+  }
+#pragma GCC unroll 1
+  for (; p < k; ++p) {
+    // Far enough for what comes from the outer cache; what is fetched earlier takes the place of a's panel in the nearest.
+    if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
+    step();
   }
   if (accumulate) {
 #pragma GCC unroll 16
