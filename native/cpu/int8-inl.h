@@ -10,6 +10,11 @@
 #include "cpu/gemm-inl.h"
 #include "ops/quant.h"
 
+// Where weights are packed once, int8_packed-inl.h takes the place of both, for the types that have such a form.
+#if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_VNNI)
+#define HEDDLE_INT8_PACKED 1
+#endif
+
 namespace heddle {
 namespace HEDDLE_ISA {
 
@@ -96,6 +101,53 @@ HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* su
   _mm_storeu_si128(reinterpret_cast<__m128i*>(q + W), _mm512_cvtepi32_epi8(high));
   const auto sum = [](__m256i l, __m256i r) { return _mm256_add_epi32(l, r); };
   sums[0] = fold_integers(low, sum), sums[1] = fold_integers(high, sum);
+}
+#elif defined(HEDDLE_SIMD_AVX2)
+HEDDLE_SIMD int32_t fold_largest(__m256i v) {
+  __m128i h = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+  h = _mm_max_epi32(h, _mm_shuffle_epi32(h, 0x4e));
+  return _mm_cvtsi128_si32(_mm_max_epi32(h, _mm_shuffle_epi32(h, 0xb1)));
+}
+// What rounding leaves of a unit, squared and added in the order of fold_squares.
+HEDDLE_SIMD float left_by(const F (&x)[4], float inverse) {
+  const F by = set1(inverse);
+  F left[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) left[i] = fnma(x[i], by, round_even(mul(x[i], by)));
+  F sum[2];
+#pragma GCC unroll 2
+  for (int h = 0; h < 2; ++h) {
+    const F s = fma(left[2 + h], left[2 + h], mul(left[h], left[h])), pairs = add(s, _mm256_permute_ps(s, 0x4e));
+    sum[h] = add(pairs, _mm256_permute_ps(pairs, 0xb1));
+  }
+  const F both = add(sum[0], sum[1]);
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(both), _mm256_extractf128_ps(both, 1)));
+}
+HEDDLE_SIMD void round_unit(const float* x, int8_t* q, float* scale, int32_t* sums) {
+  const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
+  F v[4];
+  __m256i bits = _mm256_setzero_si256();
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) v[i] = load(x + i * W), bits = _mm256_max_epi32(bits, _mm256_and_si256(_mm256_castps_si256(v[i]), magnitude));
+  const int32_t top = fold_largest(bits);  // magnitudes compare as their bits do, and those of what is not finite are above all others
+  const bool finite = top < 0x7f800000;
+  float largest;
+  __builtin_memcpy(&largest, &top, 4);
+  const bool some = finite && largest > least_activation;
+  const float inverses[2] = {some ? activation_steps[0] / largest : 0.0f, some ? activation_steps[1] / largest : 0.0f};
+  const bool second = second_steps_leave_less(left_by(v, inverses[0]), left_by(v, inverses[1]));
+  *scale = finite ? largest / activation_steps[second] : __builtin_nanf("");
+  const F by = set1(inverses[second]);
+  __m256i whole[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) whole[i] = finite ? _mm256_cvtps_epi32(mul(v[i], by)) : _mm256_setzero_si256();
+  const __m256i fours = _mm256_packs_epi16(_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3]));
+  const __m256i bytes = _mm256_permutevar8x32_epi32(fours, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(q), bytes);
+  __m256i sum = _mm256_madd_epi16(_mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes), _mm256_set1_epi16(1));
+  sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0x4e));
+  sum = _mm256_add_epi32(sum, _mm256_shuffle_epi32(sum, 0xb1));
+  sums[0] = _mm256_extract_epi32(sum, 0), sums[1] = _mm256_extract_epi32(sum, 4);
 }
 #else
 HEDDLE_SIMD float left_by(const float* x, float inverse) {

@@ -11,6 +11,7 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD Lanes load_lanes(const void* p) { return _mm512_loadu_si512(p); }
+HEDDLE_SIMD void store_lanes(void* p, Lanes v) { _mm512_storeu_si512(p, v); }
 HEDDLE_SIMD Lanes same_lanes(int32_t v) { return _mm512_set1_epi32(v); }
 HEDDLE_SIMD Lanes pair_products8(Lanes w, Lanes x) { return _mm512_maddubs_epi16(w, x); }
 HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm512_madd_epi16(w, x); }
@@ -19,11 +20,14 @@ HEDDLE_SIMD Lanes ones16() { return _mm512_set1_epi16(1); }
 constexpr int gemm_rows = 12, gemm_vectors = 1;
 #else
 HEDDLE_SIMD Lanes load_lanes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+HEDDLE_SIMD void store_lanes(void* p, Lanes v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 HEDDLE_SIMD Lanes same_lanes(int32_t v) { return _mm256_set1_epi32(v); }
 HEDDLE_SIMD Lanes pair_products8(Lanes w, Lanes x) { return _mm256_maddubs_epi16(w, x); }
 HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm256_madd_epi16(w, x); }
 HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm256_add_epi16(a, b); }
 HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
+HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
+HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
 #endif
 constexpr int gemm_columns = gemm_vectors * W;  // outputs of a panel

@@ -1,65 +1,100 @@
-// The packed forms of int8_packed-inl.h: what a block of a panel (16 outputs by 64 or 256 elements) holds, how its fours
-// and scales are read, how it is made from what the file stores. Blocks are 64-byte aligned; those beyond the last
-// element are zero.
+// The packed forms of int8_packed-inl.h: what a block of a panel (W outputs by 64 or 256 elements) holds, how its fours
+// and scales are read, how it is made from what the file stores. Blocks are as aligned as vectors; those beyond the
+// last element are zero. Sizes below are of 16 outputs.
 #pragma once
 #include "cpu/int8_gemm-inl.h"
 
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_INT8_PACKED)
 namespace heddle {
 namespace HEDDLE_ISA {
 
-HEDDLE_SIMD __m512i packed_load(const uint8_t* at) { return _mm512_load_si512(at); }
-HEDDLE_SIMD __m512i low_nibbles(__m512i v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
-HEDDLE_SIMD __m512i high_nibbles(__m512i v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+constexpr int fours_bytes = 4 * W;  // of a vector of fours
+
+#if defined(HEDDLE_SIMD_AVX512)
+HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return _mm512_and_si512(v, _mm512_set1_epi8(15)); }
+HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return low_nibbles(_mm512_srli_epi16(v, 4)); }
+using FourBits = uint64_t;  // one for each byte of a vector
+HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) { return _mm512_mask_add_epi8(v, where, v, _mm512_set1_epi8(16)); }
+// The bits of 2 p and 2 p + 1 of each byte, as its fifth and sixth.
+HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
+  const Lanes placed = p == 0 ? _mm512_slli_epi16(v, 4) : p == 1 ? _mm512_slli_epi16(v, 2) : p == 2 ? v : _mm512_srli_epi16(v, 2);
+  return _mm512_and_si512(placed, _mm512_set1_epi8(48));
+}
+HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm512_or_si512(a, b); }
+#else
+HEDDLE_SIMD Lanes low_nibbles(Lanes v) { return and15(v); }
+HEDDLE_SIMD Lanes high_nibbles(Lanes v) { return and15(_mm256_srli_epi16(v, 4)); }
+using FourBits = uint32_t;
+HEDDLE_SIMD Lanes with_sixteen(Lanes v, FourBits where) {
+  // Byte i sees the byte of bits that holds its own.
+  const Bytes holder = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+  const Bytes own = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201u));
+  const Bytes bit = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(where)), holder), own);
+  return _mm256_or_si256(v, _mm256_and_si256(_mm256_cmpeq_epi8(bit, own), _mm256_set1_epi8(16)));
+}
+HEDDLE_SIMD Lanes pair_as_upper(Lanes v, int p) {
+  const Lanes placed = p == 0 ? _mm256_slli_epi16(v, 4) : p == 1 ? _mm256_slli_epi16(v, 2) : p == 2 ? v : _mm256_srli_epi16(v, 2);
+  return _mm256_and_si256(placed, _mm256_set1_epi8(48));
+}
+HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
+#endif
 HEDDLE_SIMD F packed_halves(const uint8_t* at) { return load(reinterpret_cast<const f16*>(at)); }
 HEDDLE_SIMD F packed_bytes(const uint8_t* at) { return load(reinterpret_cast<const int8_t*>(at)); }
 
-// Lines of 64 bytes, one an output -> vectors of fours.
-HEDDLE_SIMD void store_fours(__m512i (&lines)[W], int count, uint8_t* to) {
-  F t[W];
-#pragma GCC unroll 16
-  for (int r = 0; r < W; ++r) t[r] = _mm512_castsi512_ps(lines[r]);
-  transpose(t);
+// Lines of fours_bytes, one an output -> `count` vectors of fours.
+HEDDLE_SIMD void store_fours(F (&lines)[W], int count, uint8_t* to) {
+  transpose(lines);
 #pragma GCC unroll 16
   for (int v = 0; v < W; ++v)
-    if (v < count) store(reinterpret_cast<float*>(to + v * 64), t[v]);
+    if (v < count) store(reinterpret_cast<float*>(to + v * fours_bytes), lines[v]);
+}
+// The same of lines in memory, each as many bytes as make whole vectors.
+template <int BYTES> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][BYTES], uint8_t* to) {
+  static_assert(BYTES % fours_bytes == 0);
+  for (int part = 0; part < BYTES; part += fours_bytes) {
+    F t[W];
+#pragma GCC unroll 16
+    for (int r = 0; r < W; ++r) t[r] = load(reinterpret_cast<const float*>(lines[r] + part));
+    store_fours(t, W, to + part * W);
+  }
 }
 
-// q8_0: 2 units of 8 vectors of integers + 128, then 2 x 16 scales. q4_0: 2 units of 4 vectors of integers + 8, vector i
-// with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales. q5_0: integers + 16, as
-// q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
+// q8_0: 2 units of 8 vectors of integers, + 128 where the instruction takes none with a sign, then 2 x 16 scales. q4_0: 2 units of 4
+// vectors of integers + 8, vector i with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales.
+// q5_0: integers + 16, as q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
-  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false;
-  static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : 128, vectors = nibbles ? 4 : 8;
-  static constexpr int64_t bits_at = units * vectors * 64, scales_at = bits_at + (fifth ? units * 64 : 0), bytes = scales_at + units * W * 2;
+  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0;
+  static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
+  static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // fours of which 16 bits hold the sum, beside activations of 127
+  static constexpr int64_t bits_at = units * vectors * fours_bytes, scales_at = bits_at + (fifth ? units * fours_bytes : 0), bytes = scales_at + units * W * 2;
   // The order in which fours are read: those of one vector together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
-  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
-    if (!nibbles) return packed_load(at + (8 * u + j) * 64);
-    const __m512i v = packed_load(at + (4 * u + j / 2) * 64);
-    const __m512i low = j % 2 ? high_nibbles(v) : low_nibbles(v);
+  HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
+    if (!nibbles) return load_lanes(at + (8 * u + j) * fours_bytes);
+    const Lanes v = load_lanes(at + (4 * u + j / 2) * fours_bytes);
+    const Lanes low = j % 2 ? high_nibbles(v) : low_nibbles(v);
     if (!fifth) return low;
-    uint64_t bits;
-    __builtin_memcpy(&bits, at + bits_at + u * 64 + j * 8, 8);
-    return _mm512_mask_add_epi8(low, bits, low, _mm512_set1_epi8(16));
+    FourBits bits;
+    __builtin_memcpy(&bits, at + bits_at + (u * 8 + j) * sizeof bits, sizeof bits);
+    return with_sixteen(low, bits);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + scales_at + u * W * 2); }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
 
-  HEDDLE_SIMD __m256i integers(const uint8_t* stored) {
-    if (!nibbles) return load_bytes(stored + 2);
+  HEDDLE_SIMD Bytes integers(const uint8_t* stored) {
+    if (!nibbles) return _mm256_xor_si256(load_bytes(stored + 2), _mm256_set1_epi8(static_cast<char>(signed_offset)));
     return _mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(stored + (fifth ? 6 : 2))));
   }
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
     constexpr int size = 2 + (fifth ? 4 : 0) + vectors * 4;  // bytes of a stored unit: its scale first
+    constexpr int sets = units * vectors < W ? 1 : units * vectors / W;  // of lines
     const int64_t count = p.k / unit;
     alignas(64) static constexpr uint8_t nothing[size] = {};
-    const __m512i flip = nibbles ? _mm512_setzero_si512() : _mm512_set1_epi8(-128);  // + 128
     for (int64_t b = 0; b < ceil_div(count, units); ++b, to += bytes) {
-      __m512i lines[W];
+      F lines[sets][W];
       uint16_t* scales = reinterpret_cast<uint16_t*>(to + scales_at);
-      uint64_t bits[units][8] = {};
+      FourBits bits[units][8] = {};
 #pragma GCC unroll 16
       for (int r = 0; r < W; ++r) {
         const bool there = panel * W + r < p.n;
@@ -69,17 +104,23 @@ template <DType T> struct PackedPlain {
         const uint8_t* second = there && units * b + 1 < count ? from + size : nothing;
         __builtin_memcpy(scales + r, first, 2);
         __builtin_memcpy(scales + W + r, second, 2);
-        const __m512i both = nibbles ? _mm512_castsi256_si512(joined(_mm256_castsi256_si128(integers(first)), _mm256_castsi256_si128(integers(second))))
-                                     : _mm512_inserti64x4(_mm512_castsi256_si512(integers(first)), integers(second), 1);
-        lines[r] = _mm512_xor_si512(both, flip);
+        const Bytes low = integers(first), high = integers(second);
+        const Bytes halves = joined(_mm256_castsi256_si128(low), _mm256_castsi256_si128(high));
+#if defined(HEDDLE_SIMD_AVX512)
+        const __m512i whole = _mm512_inserti64x4(_mm512_castsi256_si512(nibbles ? halves : low), high, 1);
+        lines[0][r] = _mm512_castsi512_ps(whole);
+#else
+        lines[0][r] = _mm256_castsi256_ps(nibbles ? halves : low);
+        if (!nibbles) lines[sets - 1][r] = _mm256_castsi256_ps(high);
+#endif
         for (int u = 0; fifth && u < units; ++u) {
           uint32_t own;
           __builtin_memcpy(&own, (u ? second : first) + 2, 4);
-          for (int j = 0; j < 8; ++j) bits[u][j] |= static_cast<uint64_t>(own >> 4 * place(j) & 15) << 4 * r;
+          for (int j = 0; j < 8; ++j) bits[u][j] |= static_cast<FourBits>(own >> 4 * place(j) & 15) << 4 * r;
         }
       }
       if (fifth) __builtin_memcpy(to + bits_at, bits, sizeof bits);
-      store_fours(lines, units * vectors, to);
+      for (int s = 0; s < sets; ++s) store_fours(lines[s], units * vectors / sets, to + s * W * fours_bytes);
     }
   }
 };
@@ -104,11 +145,12 @@ HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
-  static constexpr int units = 8, groups = 1, offset = 0, stored = 144;
-  static constexpr int64_t scales = 0, minima = scales + 8 * W, halves = minima + 8 * W, units_at = halves + 2 * W * 2, bytes = units_at + units * 256;
+  static constexpr int units = 8, groups = 1, offset = 0, stored = 144, run = 8;
+  static constexpr bool is_signed = false;
+  static constexpr int64_t scales = 0, minima = scales + 8 * W, halves = minima + 8 * W, units_at = halves + 2 * W * 2, bytes = units_at + units * 4 * fours_bytes;
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
-  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
-    const __m512i v = packed_load(at + units_at + u * 256 + j / 2 * 64);
+  HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
+    const Lanes v = load_lanes(at + units_at + (u * 4 + j / 2) * fours_bytes);
     return j % 2 ? high_nibbles(v) : low_nibbles(v);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at + halves), packed_bytes(at + scales + u * W)); }
@@ -133,11 +175,7 @@ struct Packed4K {
         __builtin_memcpy(to + halves + 2 * r, from, 2);
         __builtin_memcpy(to + halves + 2 * (W + r), from + 2, 2);
       }
-      for (int part = 0; part < 2; ++part) {
-        __m512i half[W];
-        for (int r = 0; r < W; ++r) half[r] = _mm512_load_si512(lines[r] + 64 * part);
-        store_fours(half, W, to + units_at + part * 1024);
-      }
+      store_all_fours(lines, to + units_at);
     }
   }
 };
@@ -147,18 +185,14 @@ struct Packed4K {
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
-  static constexpr int units = 8, groups = 2, offset = 32, stored = 210;
-  static constexpr int64_t scales = 0, halves = scales + 16 * W, units_at = halves + 64, each = 256 + 128, bytes = units_at + units * each;
+  static constexpr int units = 8, groups = 2, offset = 32, stored = 210, run = 2;
+  static constexpr bool is_signed = false;
+  static constexpr int64_t scales = 0, halves = scales + 16 * W, units_at = halves + 2 * W * 2, each = 6 * fours_bytes, bytes = units_at + units * each;
   static constexpr int place(int j) { return j; }
-  HEDDLE_SIMD __m512i four(const uint8_t* at, int u, int j) {
+  HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
     const uint8_t* own = at + units_at + u * each;
-    const __m512i v = packed_load(own + j % 4 * 64), high = packed_load(own + 256 + j / 4 * 64);
-    const __m512i mask = _mm512_set1_epi8(48);
-    const __m512i placed = j % 4 == 0   ? _mm512_slli_epi16(high, 4)
-                           : j % 4 == 1 ? _mm512_slli_epi16(high, 2)
-                           : j % 4 == 2 ? high
-                                        : _mm512_srli_epi16(high, 2);
-    return _mm512_or_si512(j < 4 ? low_nibbles(v) : high_nibbles(v), _mm512_and_si512(placed, mask));
+    const Lanes v = load_lanes(own + j % 4 * fours_bytes), high = load_lanes(own + (4 + j / 4) * fours_bytes);
+    return either(j < 4 ? low_nibbles(v) : high_nibbles(v), pair_as_upper(high, j % 4));
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at + halves), packed_bytes(at + scales + (2 * u + g) * W)); }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
@@ -188,11 +222,7 @@ struct Packed6K {
         __builtin_memcpy(to + halves + 2 * r, from + 208, 2);
       }
       for (int r = 0; r < W; ++r) to[halves + 2 * W + 2 * r] = to[halves + 2 * W + 2 * r + 1] = 0;  // padding
-      for (int part = 0; part < 3; ++part) {
-        __m512i third[W];
-        for (int r = 0; r < W; ++r) third[r] = _mm512_load_si512(lines[r] + 64 * part);
-        store_fours(third, W, to + units_at + part * 1024);
-      }
+      store_all_fours(lines, to + units_at);
     }
   }
 };
@@ -205,8 +235,8 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
   for (int64_t b = 0; b < packed_blocks<P>(k); ++b, from += P::bytes, to += Packed8::bytes) {
     for (int u = 0; u < 2; ++u)
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) _mm512_store_si512(to + (8 * u + P::place(j)) * 64, P::four(from, u, j));
-    __builtin_memcpy(to + 16 * 64, from + P::scales_at, 2 * W * 2);
+      for (int j = 0; j < 8; ++j) store_lanes(to + (8 * u + P::place(j)) * fours_bytes, P::four(from, u, j));
+    __builtin_memcpy(to + Packed8::scales_at, from + P::scales_at, 2 * W * 2);
   }
 }
 

@@ -104,7 +104,7 @@ inline int64_t exact_rows(const QuantLinear& p) {
 }
 inline size_t exact_bytes(const QuantLinear& p) { return static_cast<size_t>(round_up(exact_rows(p) * p.k * 4, 64)); }
 
-#if !defined(HEDDLE_SIMD_VNNI)
+#if !defined(HEDDLE_INT8_PACKED)
 inline size_t quant_packed_bytes(DType, int64_t, int64_t) { return 0; }
 inline void quant_pack(const QuantLinear&, void*, Pool&) {}
 inline size_t packed_scratch(const QuantLinear&, int) { return 0; }

@@ -1,0 +1,210 @@
+// The register tiles of packed weights: a few rows of activations by a few panels, one chain of sums a row and output.
+#pragma once
+#include "cpu/int8_packed_rows-inl.h"
+
+#if defined(HEDDLE_INT8_PACKED)
+namespace heddle {
+namespace HEDDLE_ISA {
+
+#if defined(HEDDLE_SIMD_VNNI)
+// RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
+template <class P, int RM, int PN>
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
+  constexpr int ahead = 4096 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
+  const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
+  const uint8_t* at[PN];
+  F sum[PN][RM];
+#pragma GCC unroll 4
+  for (int n = 0; n < PN; ++n) {
+    at[n] = panels[n];
+#pragma GCC unroll 12
+    for (int m = 0; m < RM; ++m) sum[n][m] = zero();
+  }
+  const int8_t* values = x.values + i * unit;
+  const float *scales = x.scales + i, *totals = x.totals + i;
+  const int32_t* starts = x.starts + i;
+#pragma GCC unroll 1
+  for (int64_t b = 0; b < blocks; ++b) {
+#pragma GCC unroll 1
+    for (int u = 0; u < P::units; ++u) {
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
+#pragma GCC unroll 16
+        for (int64_t line = 0; line < each; line += 64) fetch_stream(at[n] + ahead + u * each + line);
+#pragma GCC unroll 2
+      for (int g = 0; g < P::groups; ++g) {
+        __m512i dot[PN][RM];
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 12
+          for (int m = 0; m < RM; ++m) dot[n][m] = _mm512_set1_epi32(starts[g * rows + m]);
+#pragma GCC unroll 8
+        for (int j = g * fours; j < (g + 1) * fours; ++j) {
+          __m512i w[PN];
+#pragma GCC unroll 4
+          for (int n = 0; n < PN; ++n) w[n] = P::four(at[n], u, j);
+#pragma GCC unroll 12
+          for (int m = 0; m < RM; ++m) {
+            int32_t bits;
+            __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
+            const __m512i own = _mm512_set1_epi32(bits);
+#pragma GCC unroll 4
+            for (int n = 0; n < PN; ++n) {
+              dot[n][m] = _mm512_dpbusd_epi32(dot[n][m], w[n], own);
+              HEDDLE_IN_PLACE(dot[n][m]);
+            }
+          }
+        }
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n) {
+          const F scale = P::scale(at[n], u, g);
+#pragma GCC unroll 12
+          for (int m = 0; m < RM; ++m) {
+            sum[n][m] = fma(mul(scale, set1(scales[m])), numbers(dot[n][m]), sum[n][m]);
+            HEDDLE_IN_PLACE(sum[n][m]);
+          }
+        }
+      }
+      if (P::has_minimum)
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n) {
+          const F lowest = P::minimum(at[n], u);
+#pragma GCC unroll 12
+          for (int m = 0; m < RM; ++m) sum[n][m] = fnma(lowest, set1(totals[m]), sum[n][m]);
+        }
+      values += rows * unit, scales += rows, totals += rows, starts += P::groups * rows;
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < PN; ++n) at[n] += P::bytes;
+  }
+#pragma GCC unroll 4
+  for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 12
+    for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum[n][m]);
+}
+#else
+// One panel's share of RM rows by a group of a unit: w's fours by those of x, in whole numbers.
+// Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x first, since the
+// instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
+template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
+  constexpr int fours = 8 / P::groups, run = P::run < fours ? P::run : fours;
+#pragma GCC unroll 8
+  for (int j0 = g * fours; j0 < (g + 1) * fours; j0 += run) {
+    Lanes part[PN][RM];
+#pragma GCC unroll 8
+    for (int j = j0; j < j0 + run; ++j)
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n) {
+        const Lanes w = P::four(at[n], u, j), size = P::is_signed ? magnitude8(w) : w;
+#pragma GCC unroll 4
+        for (int m = 0; m < RM; ++m) {
+          int32_t bits;
+          __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
+          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : x);
+          part[n][m] = j == j0 ? product : plus16(part[n][m], product);
+          HEDDLE_IN_PLACE(part[n][m]);
+        }
+      }
+#pragma GCC unroll 4
+    for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 4
+      for (int m = 0; m < RM; ++m) {
+        const Lanes sums = pair_products16(part[n][m], ones16());
+        dot[n][m] = j0 == g * fours ? sums : plus(dot[n][m], sums);
+        HEDDLE_IN_PLACE(dot[n][m]);
+      }
+  }
+}
+
+// RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
+// More sums than there are registers for lie in the nearest cache between two units.
+template <class P, int RM, int PN>
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
+  constexpr int ahead = 4096 / PN, each = P::bytes / P::units;
+  const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
+  const uint8_t* at[PN];
+  alignas(64) float sum[PN][RM][W];
+  for (int n = 0; n < PN; ++n) {
+    at[n] = panels[n];
+    for (int m = 0; m < RM; ++m) store(sum[n][m], zero());
+  }
+  const int8_t* values = x.values + i * unit;
+  const float *scales = x.scales + i, *totals = x.totals + i;
+  const int32_t* starts = x.starts + i;
+#pragma GCC unroll 1
+  for (int64_t b = 0; b < blocks; ++b) {
+#pragma GCC unroll 1
+    for (int u = 0; u < P::units; ++u) {
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 16
+        for (int64_t bytes = 0; bytes < each; bytes += 64) fetch_stream(at[n] + ahead + u * each + bytes);
+#pragma GCC unroll 2
+      for (int g = 0; g < P::groups; ++g) {
+        Lanes dot[PN][RM];
+        group_products<P, RM, PN>(at, values, u, g, dot);
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n) {
+          const F scale = P::scale(at[n], u, g);
+#pragma GCC unroll 4
+          for (int m = 0; m < RM; ++m) {
+            const Lanes whole = P::offset ? plus(dot[n][m], same_lanes(starts[g * rows + m])) : dot[n][m];
+            store(sum[n][m], fma(mul(scale, set1(scales[m])), numbers(whole), load(sum[n][m])));
+          }
+        }
+      }
+      if (P::has_minimum)
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n) {
+          const F lowest = P::minimum(at[n], u);
+#pragma GCC unroll 4
+          for (int m = 0; m < RM; ++m) store(sum[n][m], fnma(lowest, set1(totals[m]), load(sum[n][m])));
+        }
+      values += rows * unit, scales += rows, totals += rows, starts += P::groups * rows;
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < PN; ++n) at[n] += P::bytes;
+  }
+  for (int n = 0; n < PN; ++n)
+    for (int m = 0; m < RM; ++m) store(out[n] + m * stride, load(sum[n][m]));
+}
+#endif
+
+using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride);
+// Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
+struct PackedTiles {
+  int rows;
+  struct {
+    int panels;  // 0: no more
+    PackedTile run;
+  } forms[3];
+};
+#if defined(HEDDLE_SIMD_VNNI)
+template <class P> constexpr PackedTiles packed_tiles[] = {
+    {8, {{1, packed_tile<P, 8, 1>}}},
+    {7, {{1, packed_tile<P, 7, 1>}}},
+    {6, {{2, packed_tile<P, 6, 2>}, {1, packed_tile<P, 6, 1>}}},
+    {5, {{2, packed_tile<P, 5, 2>}, {1, packed_tile<P, 5, 1>}}},
+    {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
+    {3, {{4, packed_tile<P, 3, 4>}, {2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
+    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
+    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
+};
+#else
+template <class P> constexpr PackedTiles packed_tiles[] = {
+    {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
+    {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
+    {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
+    {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
+};
+#endif
+constexpr int packed_sums = 12;  // of the largest form
+template <class P> constexpr bool packed_sums_suffice() {
+  for (const PackedTiles& tiles : packed_tiles<P>)
+    if (tiles.rows * tiles.forms[0].panels > packed_sums) return false;
+  return true;
+}
+
+}  // namespace HEDDLE_ISA
+}  // namespace heddle
+#endif
