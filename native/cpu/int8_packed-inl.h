@@ -52,11 +52,7 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
 // Rows of x from which panels of nibbles are widened before they are used.
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
-#if defined(HEDDLE_SIMD_VNNI)
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0;
-#else
-template <class P> constexpr bool packed_widens = false;  // sums of small integers are cheaper than those of large ones
-#endif
 // Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
 inline int64_t packed_own_panels(int64_t bytes) { return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4); }
 template <class P> int64_t packed_own_bytes(int64_t k) {
@@ -97,7 +93,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
         uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
         for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
         for (int64_t t = 0; t < tiles; ++t)
-          packed_columns<Packed8>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end);
+          packed_columns<Widened<P>>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end);
       }
     }
   });

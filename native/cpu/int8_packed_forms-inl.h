@@ -230,7 +230,15 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// A panel of q4_0 or q5_0 as one of q8_0's form (with its own offset), for products with many rows.
+// The form of q8_0 with the integers of P, for products with many rows.
+#if defined(HEDDLE_SIMD_VNNI)
+template <class P> using Widened = Packed8;
+#else
+template <class P> struct Widened : Packed8 {
+  static constexpr int run = P::run, offset = P::offset;
+  static constexpr bool is_signed = false;
+};
+#endif
 template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
   for (int64_t b = 0; b < packed_blocks<P>(k); ++b, from += P::bytes, to += Packed8::bytes) {
     for (int u = 0; u < 2; ++u)

@@ -101,17 +101,18 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
           int32_t bits;
           __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
           const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : x);
-          part[n][m] = j == j0 ? product : plus16(part[n][m], product);
-          HEDDLE_IN_PLACE(part[n][m]);
+          const bool first = j == j0, last = j == j0 + run - 1;
+          if (first) part[n][m] = product;
+          else part[n][m] = plus16(part[n][m], product);
+          if (last) {
+            const Lanes sums = pair_products16(part[n][m], ones16());
+            if (j0 == g * fours) dot[n][m] = sums;
+            else dot[n][m] = plus(dot[n][m], sums);
+            HEDDLE_IN_PLACE(dot[n][m]);
+          } else {
+            HEDDLE_IN_PLACE(part[n][m]);
+          }
         }
-      }
-#pragma GCC unroll 4
-    for (int n = 0; n < PN; ++n)
-#pragma GCC unroll 4
-      for (int m = 0; m < RM; ++m) {
-        const Lanes sums = pair_products16(part[n][m], ones16());
-        dot[n][m] = j0 == g * fours ? sums : plus(dot[n][m], sums);
-        HEDDLE_IN_PLACE(dot[n][m]);
       }
   }
 }
