@@ -60,8 +60,9 @@ inline void arrange(float* x, int64_t n, DType w_type) {
 
 // out[i * os + j] = sum over p of x(i, p) w(j, p), for RM rows of x (stride xs) and RN rows of w (stride ws).
 // One chain of sums per element whatever RM and RN are: a row's result does not depend on the rows beside it.
+// Meanwhile, of each row of w what lies `ahead` bytes on is fetched; 0: nothing.
 template <int RM, int RN, class T>
-HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, float* out, int64_t os) {
+HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
   constexpr int blocks = block_bytes < 64 ? 64 / block_bytes : 1;  // per step: whole cache lines
   F acc[RM][RN];
@@ -78,17 +79,14 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int i = 0; i < RM; ++i) {
       F a = load(x + i * xs + p + h * W);
 #pragma GCC unroll 8
-      for (int j = 0; j < RN; ++j) acc[i][j] = fma(a, b[j], acc[i][j]);
+      for (int j = 0; j < RN; ++j) acc[i][j] = accumulate(b[j], a, acc[i][j]);
     }
   };
   const auto step = [&](int64_t p) [[gnu::always_inline]] { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };
-  // Short rows hide the stream from the hardware's prefetchers: fetch the same place of the next RN rows. Long rows
-  // do not, but a little distance still pays.
-  int64_t stream = RN * ws * static_cast<int64_t>(sizeof(T)), ahead = stream <= 12288 ? stream : 1024;
   int64_t p = 0;
   for (; p + blocks * 2 * W <= k; p += blocks * 2 * W) {
 #pragma GCC unroll 8
-    for (int j = 0; j < RN; ++j)
+    for (int j = 0; ahead && j < RN; ++j)
 #pragma GCC unroll 2
       for (int l = 0; l < block_bytes * blocks / 64; ++l)
         fetch_stream(reinterpret_cast<const char*>(w + j * ws + p) + ahead + 64 * l);
@@ -111,35 +109,65 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(acc[i][j]);
 }
 
-constexpr int gemv_columns = 24;        // a multiple of every RN below
 constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
 
 template <int RM, int RN, class T>
-[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t n, float* out, int64_t os) {
-  int64_t j = 0;
-  for (; j + RN <= n; j += RN) dots<RM, RN>(k, x, xs, w + j * ws, ws, out + j, os);
-  for (; j < n; ++j) dots<RM, 1>(k, x, xs, w + j * ws, ws, out + j, os);
+[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os) {
+  ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, out, os) : dots<RM, RN>(k, x, xs, w, ws, 0, out, os);
+}
+// RM rows of x by several rows of w; in the company of other groups of rows by as many as those take, and by one.
+template <class T> struct DotForm {
+  using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os);
+  int streams;
+  Run alone, beside, one;
+};
+constexpr int gemv_streams_beside = 3;
+template <class T> constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<1, 6, T>, dots_block<1, 3, T>, dots_block<1, 1, T>},
+                                                                 {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
+                                                                 {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
+                                                                 {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
+constexpr int gemv_streams = 6;
+constexpr int gemv_block = 8;              // rows of w in each stream, whose products are written together
+constexpr int64_t gemv_ahead = 8192;       // bytes that all streams are fetched ahead
+constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache
+
+template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) { return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams; }
+
+// Columns [j, j + each * streams) of the output, w stored (n, k): a stream goes on where its last row ended. The first group of rows of x
+// has memory read a little ahead; those after it find w near, and fetch their shares of the next block.
+template <class T>
+void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j, int64_t each, bool several) {
+  float out[gemv_rows][gemv_streams * gemv_block];
+  const int64_t row_bytes = g.ldb * static_cast<int64_t>(sizeof(T)), groups = ceil_div(g.m, gemv_group);
+  const int streams = several ? gemv_streams_of<T>(g.m) : 1;
+  const int64_t fit = max_of<int64_t>(2, gemv_near_bytes / max_of<int64_t>(1, streams * row_bytes));
+  const int64_t block = groups == 1 ? gemv_block : min_of<int64_t>(gemv_block, fit);
+  for (int64_t r0 = 0; r0 < each; r0 += block) {
+    const int64_t count = min_of(block, each - r0);
+    for (int64_t i = 0; i < g.m; i += gemv_group) {
+      const int64_t rows = min_of<int64_t>(gemv_group, g.m - i), group = i / gemv_group;
+      const DotForm<T>& form = dot_forms<T>[rows - 1];
+      for (int64_t r = 0; r < count; ++r) {
+        const int64_t ahead = group == 0 ? gemv_ahead / streams : r % (groups - 1) == group - 1 ? block * row_bytes : 0;
+        const T* from = w + (j + r0 + r) * g.ldb;
+        float sums[gemv_group * gemv_streams];
+        const auto run = !several ? form.one : groups == 1 ? form.alone : form.beside;
+        run(g.k, x + i * xs, xs, from, each * g.ldb, ahead, sums, streams);
+        for (int64_t m = 0; m < rows; ++m)
+          for (int s = 0; s < streams; ++s) out[i + m][s * gemv_block + r] = sums[m * streams + s];
+      }
+    }
+    for (int s = 0; s < streams; ++s) write_gemv(g, out[0] + s * gemv_block, gemv_streams * gemv_block, j + s * each + r0, count);
+  }
 }
 
 // Columns [j0, j1) of the output, w stored (n, k).
 template <class T>
 void gemv_dot(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0, int64_t j1) {
-  float out[gemv_rows * gemv_columns];
-  for (int64_t j = j0; j < j1; j += gemv_columns) {
-    int64_t n = min_of<int64_t>(gemv_columns, j1 - j);
-    const T* rows = w + j * g.ldb;
-    for (int64_t i = 0; i < g.m; i += gemv_group) {
-      float* to = out + i * gemv_columns;
-      const float* from = x + i * xs;
-      switch (min_of<int64_t>(gemv_group, g.m - i)) {
-        case 1: dots_block<1, 6>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
-        case 2: dots_block<2, 4>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
-        case 3: dots_block<3, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
-        default: dots_block<4, 3>(g.k, from, xs, rows, g.ldb, n, to, gemv_columns); break;
-      }
-    }
-    write_gemv(g, out, gemv_columns, j, n);
-  }
+  const int streams = gemv_streams_of<T>(g.m);
+  const int64_t each = (j1 - j0) / streams, done = j0 + each * streams;
+  if (each) gemv_stripe(g, x, xs, w, j0, each, true);
+  if (done < j1) gemv_stripe(g, x, xs, w, done, j1 - done, false);
 }
 
 // Columns [j0, j1) of the output, w stored (k, n): the sums of a block of columns stay in L1 while eight rows of w at
@@ -182,16 +210,15 @@ void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0
 template <class T>
 void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
   const T* w = static_cast<const T*>(g.b);
-  // Whole blocks of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
-  int64_t block = g.b_transposed ? gemv_columns : 4 * W;
-  int64_t least = max_of<int64_t>(1, 16384 / max_of<int64_t>(1, g.k * static_cast<int64_t>(sizeof(T)) * block));
-  int64_t blocks = ceil_div(g.n, block);
-  int64_t tasks = min_of<int64_t>(ceil_div(blocks, least), pool.threads() * 8);
-  if (pool.threads() == 1) tasks = 1;
-  pool.run(tasks, [&](int64_t t, int) {
-    int64_t j0 = blocks * t / tasks * block, j1 = min_of(g.n, blocks * (t + 1) / tasks * block);
-    g.b_transposed ? gemv_dot(g, x, xs, w, j0, j1) : gemv_axpy(g, x, xs, w, j0, j1);
-  });
+  const int64_t bytes = g.n * g.k * static_cast<int64_t>(sizeof(T));
+  if (g.b_transposed) {
+    const int64_t tasks = Pool::stream_tasks(bytes, pool.threads());
+    return pool.run(tasks, [&](int64_t t, int) { gemv_dot(g, x, xs, w, g.n * t / tasks, g.n * (t + 1) / tasks); });
+  }
+  // Whole vectors of columns per task; tasks of at least 16 KiB of weights, and enough of them to balance the threads.
+  const int64_t block = 4 * W, blocks = ceil_div(g.n, block);
+  const int64_t tasks = pool.threads() == 1 ? 1 : max_of<int64_t>(1, min_of(min_of(blocks, bytes / 16384), static_cast<int64_t>(pool.threads()) * 8));
+  pool.run(tasks, [&](int64_t t, int) { gemv_axpy(g, x, xs, w, blocks * t / tasks * block, min_of(g.n, blocks * (t + 1) / tasks * block)); });
 }
 
 inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
