@@ -25,6 +25,31 @@ static inline __m256i cvtepi32_epi16(__m512i v) {
   return r;
 }
 
+static inline __m128i cvtepi32_epi8(__m512i v) {
+  int32_t wide[16];
+  int8_t narrow[16];
+  std::memcpy(wide, &v, sizeof wide);
+  for (int i = 0; i < 16; ++i) narrow[i] = static_cast<int8_t>(wide[i]);
+  __m128i r;
+  std::memcpy(&r, narrow, sizeof r);
+  return r;
+}
+
+static inline __mmask16 cmplt_epi32_mask(__m512i a, __m512i b) {
+  int32_t x[16], y[16];
+  std::memcpy(x, &a, sizeof x), std::memcpy(y, &b, sizeof y);
+  __mmask16 mask = 0;
+  for (int i = 0; i < 16; ++i)
+    if (x[i] < y[i]) mask = static_cast<__mmask16>(mask | 1 << i);
+  return mask;
+}
+
+template <class V> __m512i zero_extended(V v) {
+  __m512i r = _mm512_setzero_si512();
+  std::memcpy(&r, &v, sizeof v);
+  return r;
+}
+
 static inline __m512i cvtepi8_epi32(__m128i v) {
   int8_t narrow[16];
   int32_t wide[16];
@@ -92,6 +117,14 @@ static inline __m512 dpbf16_ps(__m512 sum, __m512i a, __m512i b) {
 
 #undef _mm512_cvtepi32_epi16
 #define _mm512_cvtepi32_epi16 ::heddle::emulated::cvtepi32_epi16
+#undef _mm512_cvtepi32_epi8
+#define _mm512_cvtepi32_epi8 ::heddle::emulated::cvtepi32_epi8
+#undef _mm512_cmplt_epi32_mask
+#define _mm512_cmplt_epi32_mask ::heddle::emulated::cmplt_epi32_mask
+#undef _mm512_zextsi128_si512
+#define _mm512_zextsi128_si512 ::heddle::emulated::zero_extended<__m128i>
+#undef _mm512_zextsi256_si512
+#define _mm512_zextsi256_si512 ::heddle::emulated::zero_extended<__m256i>
 #undef _mm512_cvtepi8_epi32
 #define _mm512_cvtepi8_epi32 ::heddle::emulated::cvtepi8_epi32
 #undef _mm512_maskz_loadu_ps

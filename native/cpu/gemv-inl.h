@@ -79,7 +79,7 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
     for (int i = 0; i < RM; ++i) {
       F a = load(x + i * xs + p + h * W);
 #pragma GCC unroll 8
-      for (int j = 0; j < RN; ++j) acc[i][j] = accumulate(b[j], a, acc[i][j]);
+      for (int j = 0; j < RN; ++j) acc[i][j] = fma_in_place(b[j], a, acc[i][j]);
     }
   };
   const auto step = [&](int64_t p) [[gnu::always_inline]] { half_step(p, Half<0>{}), half_step(p, Half<1>{}); };

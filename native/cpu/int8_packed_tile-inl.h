@@ -192,8 +192,10 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},
 };
 #else
+// Panels beside four rows: sums in 16 and in 32 bits of two have no room together.
+template <class P> constexpr int packed_beside = P::is_signed || P::run * P::groups >= 8 ? 2 : 1;
 template <class P> constexpr PackedTiles packed_tiles[] = {
-    {4, {{2, packed_tile<P, 4, 2>}, {1, packed_tile<P, 4, 1>}}},
+    {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}, {1, packed_tile<P, 4, 1>}}},
     {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
     {2, {{4, packed_tile<P, 2, 4>}, {2, packed_tile<P, 2, 2>}, {1, packed_tile<P, 2, 1>}}},
     {1, {{4, packed_tile<P, 1, 4>}, {2, packed_tile<P, 1, 2>}, {1, packed_tile<P, 1, 1>}}},

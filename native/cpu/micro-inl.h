@@ -29,7 +29,7 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
 #if defined(HEDDLE_SIMD_BF16)
   if (PAIRS) return dot_pairs(a, b, acc);
 #endif
-  return accumulate(a, b, acc);
+  return fma_in_place(a, b, acc);
 }
 
 // c (R, NR) = [c +] [bias +] sum over p < k of a(i, p) b(p, :).
@@ -60,7 +60,7 @@ template <int R, bool PACKED, bool PAIRS = false>
   if (PACKED && !a_stays) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      __builtin_prefetch(a + 16 * MR), __builtin_prefetch(a + 16 * MR + 16);
+      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // it streams past b from the outer cache
       step(), step(), step(), step();
     }
   }

@@ -47,7 +47,7 @@ template <class T> HEDDLE_SIMD T max_of(T a, T b) { return a > b ? a : b; }
 HEDDLE_SIMD int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 #if !defined(HEDDLE_SIMD_AVX2)
-HEDDLE_SIMD F accumulate(F a, F b, F c) { return fma(a, b, c); }
+HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
 #endif
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
