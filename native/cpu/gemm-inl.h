@@ -13,8 +13,6 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of this depth
-// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr int64_t KC = 512;
 constexpr int64_t tile_rows = 168 / MR * MR, tile_columns = 8 * NR;  // both (tile x KC) in L2: 336 + 512 KiB

@@ -129,7 +129,7 @@ template <class T> constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<
 constexpr int gemv_streams = 6;
 constexpr int gemv_block = 8;              // rows of w in each stream, whose products are written together
 constexpr int64_t gemv_ahead = 8192;       // bytes that all streams are fetched ahead
-constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache
+constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache; more where two rows are
 
 template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) { return m > gemv_group ? gemv_streams_beside : dot_forms<T>[m - 1].streams; }
 
@@ -148,7 +148,8 @@ void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t 
       const int64_t rows = min_of<int64_t>(gemv_group, g.m - i), group = i / gemv_group;
       const DotForm<T>& form = dot_forms<T>[rows - 1];
       for (int64_t r = 0; r < count; ++r) {
-        const int64_t ahead = group == 0 ? gemv_ahead / streams : r % (groups - 1) == group - 1 ? block * row_bytes : 0;
+        const bool share = group > 0 && r % (groups - 1) == group - 1 && r0 + block + r < each;
+        const int64_t ahead = group == 0 ? gemv_ahead / streams : share ? block * row_bytes : 0;
         const T* from = w + (j + r0 + r) * g.ldb;
         float sums[gemv_group * gemv_streams];
         const auto run = !several ? form.one : groups == 1 ? form.alone : form.beside;

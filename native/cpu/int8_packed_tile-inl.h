@@ -83,7 +83,7 @@ template <class P, int RM, int PN>
     for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum[n][m]);
 }
 #else
-// One panel's share of RM rows by a group of a unit: w's fours by those of x, in whole numbers.
+// RM rows by a group of a unit of PN panels: w's fours by those of x, in whole numbers.
 // Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x first, since the
 // instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
 template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {

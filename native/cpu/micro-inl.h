@@ -18,6 +18,8 @@ constexpr int MR = 8;
 constexpr int MR = 4;
 #endif
 constexpr int NR = 2 * W;
+// Whichever panel stays in L1 while those of the other operand pass: on AVX-512 a's, since a panel of b of gemm's depth
+// would fill it; elsewhere b's, whose wide rows would otherwise come from L2 faster than L2 gives them.
 #if defined(HEDDLE_SIMD_AVX512)
 constexpr bool a_stays = true;
 #else
@@ -60,7 +62,7 @@ template <int R, bool PACKED, bool PAIRS = false>
   if (PACKED && !a_stays) {
 #pragma GCC unroll 1
     for (; p + 4 <= k; p += 4) {
-      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // it streams past b from the outer cache
+      __builtin_prefetch(a + 16 * as), __builtin_prefetch(a + 16 * as + 16);  // gemm's streams past b from the outer cache
       step(), step(), step(), step();
     }
   }

@@ -76,6 +76,41 @@ describe("packed weights", () => {
     },
   );
 
+  // Kernels without a dot product of bytes add as many products in 16 bits as the largest integers of a type let them.
+  test.each<[QuantisedDType, number, Record<number, number>]>([
+    ["q8_0", 0x80, { 0: 0x00, 1: 0x24 }],
+    ["q4_0", 0xff, { 0: 0x00, 1: 0x24 }],
+    ["q5_0", 0xff, { 0: 0x00, 1: 0x24 }],
+    ["q4_k", 0xff, { 0: 0x00, 1: 0x24, 2: 0x00, 3: 0x20 }],
+    [
+      "q6_k",
+      0xff,
+      { ...Object.fromEntries(Array.from({ length: 16 }, (_, i) => [192 + i, 0x7f])), 208: 0x00, 209: 0x24 },
+    ],
+  ])("the largest integers beside the largest activations: %s", async (type, filling, scales) => {
+    const { elements, bytes } = BLOCK_TYPES[type];
+    const blocks = new Uint8Array((outputs * 512 * bytes) / elements).fill(filling);
+    for (let b = 0; b < blocks.length; b += bytes)
+      for (const [at, byte] of Object.entries(scales)) blocks[b + Number(at)] = byte;
+    const w = await Tensor.from(device, type, [outputs, 512], blocks);
+    for (const rows of [1, 2, 4, 24]) {
+      const signed = Float32Array.from({ length: rows * 512 }, (_, i) => ((i / 512) & 1 ? -1 : 1));
+      const results = async (activations: "int8" | "f32") => {
+        const program = compile(() => ({
+          y: linear(input("x", "f32", [rows, 512]), tensor("w", type, [outputs, 512]), undefined, { activations }),
+        }));
+        const bound = program.bind(device, new Map([["w", w]]));
+        const runs = [await bound.run({ x: signed }), await bound.run({ x: signed })];
+        bound.dispose();
+        return runs.map((run) => [...run.y!]);
+      };
+      const [exact] = await results("f32");
+      for (const run of await results("int8"))
+        for (const [i, v] of run.entries()) expect(Math.abs(v - exact![i]!)).toBeLessThan(1e-5 * Math.abs(exact![i]!));
+    }
+    w.dispose();
+  });
+
   test("it outlives the tensor for the programs that are bound to it", async () => {
     const w = await Tensor.from(device, "q8_0", [outputs, width], q8Blocks(1));
     const run = makeProgram(new Dimension("rows", 40)).bind(device, new Map([["w", w]]));
