@@ -111,9 +111,11 @@ describe.skipIf(!installed)("llama.cpp's logits", () => {
       ours += apart(await last(rounded, ids), want) / asked.length;
     }
     peer.close();
-    // Both round activations before narrow weights, each its own way. Its caches and GELU's table are in f16 (2^-11), and
-    // so are its activations before f16 weights.
-    expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : 3 * ours);
+    // Both round activations before narrow weights, each its own way: llama.cpp those before k-quants by groups of 256 under one scale,
+    // where heddle's have 32, which leaves up to the root of 8 times as much where a few are large (q6_k of gpt_oss 2.4 to 3.4 times with
+    // its AVX2 kernels). Its caches and GELU's table are in f16 (2^-11), and so are its activations before f16 weights.
+    const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
+    expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
   });
 });
 
