@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { defineConfig, type ViteUserConfig } from "vitest/config";
@@ -20,6 +21,8 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
     },
     test: {
       pool: "forks",
+      // A processor is left free where there are more than two: half of the time on two.
+      maxWorkers: Math.max(2, availableParallelism() - 1),
       testTimeout: 60_000,
       reporters: folder ? ["default", ["json", { outputFile: join(folder, `${process.pid}.json`) }]] : ["default"],
       ...options,

@@ -198,7 +198,8 @@ describe("without a prebuilt addon", () => {
   test("the install script builds from the installed files alone", () => {
     const addon = join(folder, "node_modules", "heddle");
     expect(existsSync(join(addon, "build"))).toBe(false);
-    const env = { ...bareEnvironment(process.env.PATH ?? ""), npm_config_nodedir: undefined };
+    // Where ccache compiles, it sees the checkout's sources in these.
+    const env = { ...bareEnvironment(process.env.PATH ?? ""), npm_config_nodedir: undefined, CCACHE_BASEDIR: addon };
     const built = spawnSync(process.execPath, [join(addon, "scripts", "install.mjs")], {
       cwd: folder,
       env,
