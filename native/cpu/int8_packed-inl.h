@@ -49,14 +49,14 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
   }
 }
 
-// Rows of x from which panels of nibbles are widened before they are used.
+// Rows of x from which panels are widened before they are used: nibbles, and signed integers.
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
-template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0;
+template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
 // Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
 inline int64_t packed_own_panels(int64_t bytes) { return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4); }
 template <class P> int64_t packed_own_bytes(int64_t k) {
-  const int64_t wide = packed_panel_bytes<Packed8>(k), bytes = packed_panel_bytes<P>(k);
+  const int64_t wide = packed_panel_bytes<Widened<P>>(k), bytes = packed_panel_bytes<P>(k);
   return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_task_bytes) : 0) + packed_own_panels(bytes) * bytes;
 }
 
@@ -66,7 +66,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   round_packed_rows<P>(x, scratch, pool);
   const int64_t tiles = packed_row_tiles(x.m), bytes = packed_panel_bytes<P>(x.k);
   const bool widen = packed_widens<P> && x.m >= packed_widen_rows;
-  const int64_t wide = packed_panel_bytes<Packed8>(x.k);
+  const int64_t wide = packed_panel_bytes<Widened<P>>(x.k);
   uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
   const int64_t most = max_of<int64_t>(1, packed_task_bytes / max_of<int64_t>(1, widen ? wide : bytes));
   const auto tasks_of = [&](const QuantLinear& p) {

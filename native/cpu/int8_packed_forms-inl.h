@@ -64,7 +64,7 @@ template <int BYTES> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][
 // q5_0: integers + 16, as q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
-  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0;
+  static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
   static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
   static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // fours of which 16 bits hold the sum, beside activations of 127
   static constexpr int64_t bits_at = units * vectors * fours_bytes, scales_at = bits_at + (fifth ? units * fours_bytes : 0), bytes = scales_at + units * W * 2;
@@ -146,7 +146,7 @@ struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
   static constexpr int units = 8, groups = 1, offset = 0, stored = 144, run = 8;
-  static constexpr bool is_signed = false;
+  static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t scales = 0, minima = scales + 8 * W, halves = minima + 8 * W, units_at = halves + 2 * W * 2, bytes = units_at + units * 4 * fours_bytes;
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
@@ -186,7 +186,7 @@ struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
   static constexpr int units = 8, groups = 2, offset = 32, stored = 210, run = 2;
-  static constexpr bool is_signed = false;
+  static constexpr bool is_signed = false, is_parted = false, is_near = false;
   static constexpr int64_t scales = 0, halves = scales + 16 * W, units_at = halves + 2 * W * 2, each = 6 * fours_bytes, bytes = units_at + units * each;
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
@@ -230,13 +230,23 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// The form of q8_0 with the integers of P, for products with many rows.
+// For products with many rows: the form of q8_0 with the integers of P.
 #if defined(HEDDLE_SIMD_VNNI)
 template <class P> using Widened = Packed8;
 #else
 template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
-  static constexpr bool is_signed = false;
+  static constexpr bool is_signed = false, is_near = true;
+};
+// Signed integers as magnitudes, each four followed by its lanes' signs as masks: |w| (x ^ mask) is w x less |w| where w is negative,
+// which is known beforehand, and takes one instruction of any port where giving x a sign takes one of the multiplications'.
+template <> struct Widened<Packed8> : Packed8 {
+  static constexpr bool is_signed = false, is_parted = true, is_near = true;
+  static constexpr int64_t four_bytes = 2 * fours_bytes, left_at = 8 * four_bytes, halves_at = left_at + W * 4, each = halves_at + W * 2, bytes = units * each;
+  HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes); }
+  HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes + fours_bytes); }
+  HEDDLE_SIMD Lanes left(const uint8_t* at, int u) { return load_lanes(at + u * each + left_at); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + u * each + halves_at); }
 };
 #endif
 template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
@@ -247,6 +257,24 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
     __builtin_memcpy(to + Packed8::scales_at, from + P::scales_at, 2 * W * 2);
   }
 }
+#if !defined(HEDDLE_SIMD_VNNI)
+template <> inline void widen_panel<Packed8>(const uint8_t* from, int64_t k, uint8_t* to) {
+  using Wide = Widened<Packed8>;
+  for (int64_t b = 0; b < packed_blocks<Packed8>(k); ++b, from += Packed8::bytes)
+    for (int u = 0; u < Packed8::units; ++u, to += Wide::each) {
+      Lanes left = same_lanes(0);
+#pragma GCC unroll 8
+      for (int j = 0; j < 8; ++j) {
+        const Lanes w = Packed8::four(from, u, j), size = magnitude8(w), mask = below8(w);
+        store_lanes(to + j * Wide::four_bytes, size);
+        store_lanes(to + j * Wide::four_bytes + fours_bytes, mask);
+        left = plus(left, pair_products16(pair_products8(size, magnitude8(mask)), ones16()));
+      }
+      store_lanes(to + Wide::left_at, left);
+      __builtin_memcpy(to + Wide::halves_at, from + Packed8::scales_at + u * W * 2, W * 2);
+    }
+}
+#endif
 
 }  // namespace HEDDLE_ISA
 }  // namespace heddle

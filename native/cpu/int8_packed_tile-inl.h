@@ -96,11 +96,13 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 #pragma GCC unroll 4
       for (int n = 0; n < PN; ++n) {
         const Lanes w = P::four(at[n], u, j), size = P::is_signed ? magnitude8(w) : w;
+        Lanes mask;
+        if constexpr (P::is_parted) mask = P::mask(at[n], u, j);
 #pragma GCC unroll 4
         for (int m = 0; m < RM; ++m) {
           int32_t bits;
           __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
-          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : x);
+          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : P::is_parted ? differing(x, mask) : x);
           const bool first = j == j0, last = j == j0 + run - 1;
           if (first) part[n][m] = product;
           else part[n][m] = plus16(part[n][m], product);
@@ -137,7 +139,7 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
 #pragma GCC unroll 4
-      for (int n = 0; n < PN; ++n)
+      for (int n = 0; n < PN && !P::is_near; ++n)
 #pragma GCC unroll 16
         for (int64_t bytes = 0; bytes < each; bytes += 64) fetch_stream(at[n] + ahead + u * each + bytes);
 #pragma GCC unroll 2
@@ -147,9 +149,11 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
         for (int n = 0; n < PN; ++n) {
           const F scale = P::scale(at[n], u, g);
+          Lanes left;
+          if constexpr (P::is_parted) left = P::left(at[n], u);
 #pragma GCC unroll 4
           for (int m = 0; m < RM; ++m) {
-            const Lanes whole = P::offset ? plus(dot[n][m], same_lanes(starts[g * rows + m])) : dot[n][m];
+            const Lanes start = P::is_parted ? left : same_lanes(P::offset ? starts[g * rows + m] : 0), whole = plus(dot[n][m], start);
             store(sum[n][m], fma(mul(scale, set1(scales[m])), numbers(whole), load(sum[n][m])));
           }
         }
@@ -193,7 +197,7 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
 };
 #else
 // Panels beside four rows: sums in 16 and in 32 bits of two have no room together.
-template <class P> constexpr int packed_beside = P::is_signed || P::run * P::groups >= 8 ? 2 : 1;
+template <class P> constexpr int packed_beside = P::is_signed || P::is_parted || P::run * P::groups >= 8 ? 2 : 1;
 template <class P> constexpr PackedTiles packed_tiles[] = {
     {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}, {1, packed_tile<P, 4, 1>}}},
     {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},
