@@ -2,6 +2,7 @@
 // stay in cache. Bound by memory bandwidth for one row, by arithmetic from about four.
 #pragma once
 #include "cpu/gemv_pairs-inl.h"
+#include "cpu/write_tile-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
@@ -28,18 +29,6 @@ inline void gemv_row(const Gemm& g, int64_t i, float* to) {
   else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
 }
 
-// Adds the bias to n finished columns from column j on and stores them.
-inline void write_gemv(const Gemm& g, const float* out, int64_t os, int64_t j, int64_t n) {
-  for (int64_t i = 0; i < g.m; ++i)
-    for (int64_t s = 0; s < n; ++s) {
-      float v = out[i * os + s];
-      if (g.bias) v += load_any(g.bias, g.bias_type, j + s);
-      int64_t at = g.c_transposed ? (j + s) * g.ldc + i : i * g.ldc + j + s;
-      if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = v;
-      else store1(static_cast<bf16*>(g.c) + at, v);
-    }
-}
-
 // The first or second half of 2 W elements of w, in the order that x is laid out in: as they are, or for bf16 the even
 // ones, then the odd ones, which takes no shuffles.
 template <int HALF, class T> HEDDLE_SIMD F load_half(const T* p) { return load(p + HALF * W); }
@@ -58,11 +47,11 @@ inline void arrange(float* x, int64_t n, DType w_type) {
   }
 }
 
-// out[i * os + j] = sum over p of x(i, p) w(j, p), for RM rows of x (stride xs) and RN rows of w (stride ws).
-// One chain of sums per element whatever RM and RN are: a row's result does not depend on the rows beside it.
-// Meanwhile, of each row of w what lies `ahead` bytes on is fetched; 0: nothing.
+// RM rows of x (stride xs) by RN rows of w (stride ws): sums[j * RM + i], vectors that add up to the product. One chain of sums a lane
+// whatever RM and RN are: a row's result does not depend on the rows beside it. Meanwhile, of each row of w what lies `ahead` bytes on is
+// fetched; 0: nothing.
 template <int RM, int RN, class T>
-HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os) {
+HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
   constexpr int block_bytes = 2 * W * static_cast<int>(sizeof(T));
   constexpr int blocks = block_bytes < 64 ? 64 / block_bytes : 1;  // per step: whole cache lines
   F acc[RM][RN];
@@ -106,18 +95,18 @@ HEDDLE_SIMD void dots(int64_t k, const float* x, int64_t xs, const T* w, int64_t
 #pragma GCC unroll 4
   for (int i = 0; i < RM; ++i)
 #pragma GCC unroll 8
-    for (int j = 0; j < RN; ++j) out[i * os + j] = reduce_add(acc[i][j]);
+    for (int j = 0; j < RN; ++j) store(sums + (j * RM + i) * W, acc[i][j]);
 }
 
 constexpr int gemv_axpy_columns = 512;  // w stored (k, n): columns of one pass down k
 
 template <int RM, int RN, class T>
-[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os) {
-  ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, out, os) : dots<RM, RN>(k, x, xs, w, ws, 0, out, os);
+[[gnu::noinline]] void dots_block(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums) {
+  ahead ? dots<RM, RN>(k, x, xs, w, ws, ahead, sums) : dots<RM, RN>(k, x, xs, w, ws, 0, sums);
 }
 // RM rows of x by several rows of w; in the company of other groups of rows by as many as those take, and by one.
 template <class T> struct DotForm {
-  using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* out, int64_t os);
+  using Run = void (*)(int64_t k, const float* x, int64_t xs, const T* w, int64_t ws, int64_t ahead, float* sums);
   int streams;
   Run alone, beside, one;
 };
@@ -126,7 +115,7 @@ template <class T> constexpr DotForm<T> dot_forms[gemv_group] = {{6, dots_block<
                                                                  {4, dots_block<2, 4, T>, dots_block<2, 3, T>, dots_block<2, 1, T>},
                                                                  {3, dots_block<3, 3, T>, dots_block<3, 3, T>, dots_block<3, 1, T>},
                                                                  {3, dots_block<4, 3, T>, dots_block<4, 3, T>, dots_block<4, 1, T>}};
-constexpr int gemv_streams = 6;
+constexpr int gemv_sums = 12;              // of the largest form
 constexpr int gemv_block = 8;              // rows of w in each stream, whose products are written together
 constexpr int64_t gemv_ahead = 8192;       // bytes that all streams are fetched ahead
 constexpr int64_t gemv_near_bytes = 65536;  // of w that one group of rows of x after the other finds in the near cache; more where two rows are
@@ -137,7 +126,7 @@ template <class T> HEDDLE_SIMD int gemv_streams_of(int64_t m) { return m > gemv_
 // has memory read a little ahead; those after it find w near, and fetch their shares of the next block.
 template <class T>
 void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j, int64_t each, bool several) {
-  float out[gemv_rows][gemv_streams * gemv_block];
+  alignas(64) float sums[gemv_block][gemv_sums * W];
   const int64_t row_bytes = g.ldb * static_cast<int64_t>(sizeof(T)), groups = ceil_div(g.m, gemv_group);
   const int streams = several ? gemv_streams_of<T>(g.m) : 1;
   const int64_t fit = max_of<int64_t>(2, gemv_near_bytes / max_of<int64_t>(1, streams * row_bytes));
@@ -147,18 +136,21 @@ void gemv_stripe(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t 
     for (int64_t i = 0; i < g.m; i += gemv_group) {
       const int64_t rows = min_of<int64_t>(gemv_group, g.m - i), group = i / gemv_group;
       const DotForm<T>& form = dot_forms<T>[rows - 1];
+      const auto run = !several ? form.one : groups == 1 ? form.alone : form.beside;
       for (int64_t r = 0; r < count; ++r) {
         const bool share = group > 0 && r % (groups - 1) == group - 1 && r0 + block + r < each;
         const int64_t ahead = group == 0 ? gemv_ahead / streams : share ? block * row_bytes : 0;
-        const T* from = w + (j + r0 + r) * g.ldb;
-        float sums[gemv_group * gemv_streams];
-        const auto run = !several ? form.one : groups == 1 ? form.alone : form.beside;
-        run(g.k, x + i * xs, xs, from, each * g.ldb, ahead, sums, streams);
-        for (int64_t m = 0; m < rows; ++m)
-          for (int s = 0; s < streams; ++s) out[i + m][s * gemv_block + r] = sums[m * streams + s];
+        run(g.k, x + i * xs, xs, w + (j + r0 + r) * g.ldb, each * g.ldb, ahead, sums[r]);
       }
+      for (int64_t m = 0; m < rows; ++m)
+        for (int s = 0; s < streams; ++s)
+          for (int64_t r = 0; r < count; r += W) {
+            F lines[W];
+#pragma GCC unroll 16
+            for (int l = 0; l < W; ++l) lines[l] = r + l < gemv_block ? load(sums[r + l] + (s * rows + m) * W) : zero();
+            write_sums(g, i + m, j + s * each + r0 + r, static_cast<int>(min_of<int64_t>(W, count - r)), sum_lanes(lines));
+          }
     }
-    for (int s = 0; s < streams; ++s) write_gemv(g, out[0] + s * gemv_block, gemv_streams * gemv_block, j + s * each + r0, count);
   }
 }
 
@@ -204,7 +196,11 @@ void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0
         }
       }
     }
-    write_gemv(g, sums, gemv_axpy_columns, j, n);
+    for (int64_t i = 0; i < g.m; ++i)
+      for (int64_t s = 0; s < n; s += W) {
+        const int count = static_cast<int>(min_of<int64_t>(W, n - s));
+        write_sums(g, i, j + s, count, load(sums + i * gemv_axpy_columns + s));
+      }
   }
 }
 

@@ -2,6 +2,7 @@
 // gives most to several streams at once: a thread reads rows of w that lie far apart, each stream going on where its last row ended.
 #pragma once
 #include "cpu/loops-inl.h"
+#include "cpu/write_tile-inl.h"
 
 #if defined(HEDDLE_SIMD_BF16)
 namespace heddle {
@@ -78,25 +79,6 @@ static_assert([] {
   return true;
 }());
 
-// `count` neighbours of row i of c, from column j on.
-HEDDLE_SIMD void write_pairs(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
-  if (g.bias) {
-    alignas(64) float bias[W] = {};
-    for (int l = 0; l < count; ++l) bias[l] = load_any(g.bias, g.bias_type, j + l);
-    sum = add(sum, load(bias));
-  }
-  if (g.c_transposed) {
-    alignas(64) float numbers[W];
-    store(numbers, sum);
-    for (int l = 0; l < count; ++l) {
-      const int64_t at = (j + l) * g.ldc + i;
-      if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = numbers[l];
-      else store1(static_cast<bf16*>(g.c) + at, numbers[l]);
-    }
-  } else if (g.c_type == DType::f32) store_n(static_cast<float*>(g.c) + i * g.ldc + j, sum, count);
-  else store_n(static_cast<bf16*>(g.c) + i * g.ldc + j, sum, count);
-}
-
 // Columns [j, j + each * streams) of the rows of x: `each` rows of w in every stream, a block of them at a time, whose sums are added up
 // and written together. Meanwhile, w is fetched a little ahead, or where there is a `later` as many rows further on.
 inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int64_t xs, int64_t i, int64_t j, int64_t each, int64_t later) {
@@ -127,7 +109,7 @@ inline void pair_stripe(const Gemm& g, const PairForm& form, const bf16* x, int6
         F lines[W];
 #pragma GCC unroll 16
         for (int r = 0; r < W; ++r) lines[r] = load(sums[r] + (s * form.rows + m) * W);
-        write_pairs(g, i + m, j + s * each + r0, static_cast<int>(count), sum_lanes(lines));
+        write_sums(g, i + m, j + s * each + r0, static_cast<int>(count), sum_lanes(lines));
       }
   }
 }

@@ -84,7 +84,7 @@ static_assert([] {
 HEDDLE_SIMD void write_packed_pairs(const Gemm& g, int64_t i, int64_t j, F sum) {
   const int64_t left = g.n - j;
   if (left >= W && g.c_type == DType::f32 && !g.bias && !g.c_transposed) store(static_cast<float*>(g.c) + i * g.ldc + j, sum);
-  else if (left > 0) write_pairs(g, i, j, static_cast<int>(min_of<int64_t>(W, left)), sum);
+  else if (left > 0) write_sums(g, i, j, static_cast<int>(min_of<int64_t>(W, left)), sum);
 }
 
 // Panels [p0, p1), the first of which is at `panels`, by all rows of x.

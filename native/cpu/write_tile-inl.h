@@ -1,4 +1,4 @@
-// A finished tile of sums to where its product's output lies.
+// Finished sums to where their product's output lies.
 #pragma once
 #include "cpu/kernels.h"
 #include "cpu/simd.h"
@@ -40,6 +40,25 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
       if (s < columns) store_n(to + s, load_n(from + s, static_cast<int>(columns - s)), static_cast<int>(columns - s));
     }
   }
+}
+
+// `count` neighbours of row i of c from column j on: sums, with their bias.
+HEDDLE_SIMD void write_sums(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
+  if (g.bias) {
+    alignas(64) float bias[W] = {};
+    for (int l = 0; l < count; ++l) bias[l] = load_any(g.bias, g.bias_type, j + l);
+    sum = add(sum, load(bias));
+  }
+  if (g.c_transposed) {
+    alignas(64) float numbers[W];
+    store(numbers, sum);
+    for (int l = 0; l < count; ++l) {
+      const int64_t at = (j + l) * g.ldc + i;
+      if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = numbers[l];
+      else store1(static_cast<bf16*>(g.c) + at, numbers[l]);
+    }
+  } else if (g.c_type == DType::f32) store_n(static_cast<float*>(g.c) + i * g.ldc + j, sum, count);
+  else store_n(static_cast<bf16*>(g.c) + i * g.ldc + j, sum, count);
 }
 
 }  // namespace HEDDLE_ISA
