@@ -5,6 +5,8 @@ import { defineConfig, type ViteUserConfig } from "vitest/config";
 
 const lib = (path: string) => fileURLToPath(new URL(`lib/${path}`, import.meta.url));
 
+const processors = availableParallelism();
+
 /**
  * The options that every test run shares. HEDDLE_TEST_REPORT names a folder that receives one JSON report for each
  * run, so that .ci/run can add them up.
@@ -21,8 +23,8 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
     },
     test: {
       pool: "forks",
-      // A processor is left free where there are more than two: half of the time on two.
-      maxWorkers: Math.max(2, availableParallelism() - 1),
+      // All processors where there are one or two, else one is left free, as vitest does even of two.
+      maxWorkers: processors > 2 ? processors - 1 : processors,
       testTimeout: 60_000,
       reporters: folder ? ["default", ["json", { outputFile: join(folder, `${process.pid}.json`) }]] : ["default"],
       ...options,
@@ -30,11 +32,27 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
   };
 }
 
+const exclude = ["test/packaging/**", "test/cuda/**", "test/emulator/**", "test/**/*.full.test.ts"];
+// It forces the portable set itself.
+if (process.env.HEDDLE_ISA) exclude.push("test/ops/baseline.test.ts");
+// They look at a clock that other work on the machine moves: each runs by itself, after the others.
+const clocked = [
+  "test/data/packing.test.ts",
+  "test/data/parquet.test.ts",
+  "test/generate/lifetime.test.ts",
+  "test/graph/abort.test.ts",
+  "test/process/event-loop.test.ts",
+  "test/process/gpu-check.test.ts",
+  "test/process/lane.test.ts",
+];
+
 // Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging), test/cuda a device of
 // its own and test/emulator an emulated one (npm run test:emulator).
 export default defineConfig(
   testOptions({
-    include: ["test/**/*.test.ts"],
-    exclude: ["test/packaging/**", "test/cuda/**", "test/emulator/**", "test/**/*.full.test.ts"],
+    projects: [
+      { extends: true, test: { name: "unit", include: ["test/**/*.test.ts"], exclude: [...exclude, ...clocked] } },
+      { extends: true, test: { name: "clock", include: clocked, fileParallelism: false } },
+    ],
   }),
 );

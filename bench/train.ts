@@ -4,12 +4,11 @@
 // `npm run bench -- train [--only TEXT] [--rounds N]`
 import type { Batch } from "../lib/data/corpus.ts";
 import { parseModelConfig } from "../lib/formats/config.ts";
-import { type Device, deviceInfo, type FloatDType } from "../lib/graph/index.ts";
+import type { Device, FloatDType } from "../lib/graph/index.ts";
 import { Model } from "../lib/models/model.ts";
 import { languageModelling } from "../lib/train/language-modelling.ts";
 import { TrainStep } from "../lib/train/step.ts";
 import { Ceilings } from "./ceilings.ts";
-
 import { interleave, peakResident, report, seconds, settle, type Timing } from "./measure.ts";
 import { openLlmC } from "./peers/llmc.ts";
 import { openTorch, type TorchTiming } from "./peers/torch.ts";
@@ -112,8 +111,8 @@ async function compare(device: Device, shape: Shape, dtype: FloatDType, rounds: 
   const parsed = parseModelConfig({ ...config, maxPositionEmbeddings: sequenceLength, tieWordEmbeddings: true });
   const ids = Int32Array.from({ length: rows + 1 }, (_, i) => (i * 7919) % parsed.vocabSize);
   const batch: Batch = { tokens: ids.slice(0, -1), targets: ids.slice(1), tokenCount: rows, byteCount: 0 };
-  // Where the processor multiplies no bf16, torch's autocast takes minutes a step (3M: 226 tokens/s, f32 3,862): f32 is its better dtype.
-  const itsDtype = dtype === "f32" || deviceInfo().cpu.isa === "avx512bf16";
+  // Where the processor multiplies no bf16, torch's autocast is far slower than its f32 (3M on a Zen 3: 226 of 3,862 tokens/s).
+  const itsDtype = dtype === "f32" || device.multipliesBf16;
   const torch = peers && itsDtype ? await openTorch("torch_train", device.threads) : undefined;
   const itsShape = peers && config.modelType === "gpt2" && dtype === "f32";
   const llmC = itsShape ? await openLlmC(device.threads, config, sequences, sequenceLength) : undefined;

@@ -28,7 +28,7 @@ HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm256_add_epi16(a, b); }
 HEDDLE_SIMD Lanes ones16() { return _mm256_set1_epi16(1); }
 HEDDLE_SIMD Lanes magnitude8(Lanes v) { return _mm256_abs_epi8(v); }
 HEDDLE_SIMD Lanes below8(Lanes v) { return _mm256_cmpgt_epi8(_mm256_setzero_si256(), v); }  // all bits of bytes below zero
-HEDDLE_SIMD Lanes differing(Lanes a, Lanes b) { return _mm256_xor_si256(a, b); }
+HEDDLE_SIMD Lanes flipped8(Lanes v, Lanes mask) { return _mm256_xor_si256(v, mask); }  // -1 - v where the mask is set
 HEDDLE_SIMD Lanes with_sign8(Lanes v, Lanes sign) { return _mm256_sign_epi8(v, sign); }
 constexpr int gemm_rows = 4, gemm_vectors = 2;
 #endif

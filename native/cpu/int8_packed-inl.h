@@ -53,11 +53,16 @@ void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, co
 constexpr int64_t packed_widen_rows = 2 * packed_most_rows;
 constexpr int64_t packed_task_bytes = 131072;  // of panels, for the near cache
 template <class P> constexpr bool packed_widens = P::type == DType::q4_0 || P::type == DType::q5_0 || P::is_signed;
+// Of panels that a thread widens for itself: those of signed integers take twice the bytes, and are of use where four fit the second cache.
+template <class P> constexpr int64_t packed_wide_bytes = P::is_signed ? 2 * packed_task_bytes : packed_task_bytes;
+template <class P> bool packed_is_widened(int64_t m, int64_t k) {
+  return packed_widens<P> && m >= packed_widen_rows && (!P::is_signed || 4 * packed_panel_bytes<Widened<P>>(k) <= packed_wide_bytes<P>);
+}
 // Panels that a thread makes for itself and uses at once: as many as tiles of few rows take side by side.
 inline int64_t packed_own_panels(int64_t bytes) { return max_of<int64_t>(4, packed_task_bytes / max_of<int64_t>(1, bytes) / 4 * 4); }
 template <class P> int64_t packed_own_bytes(int64_t k) {
   const int64_t wide = packed_panel_bytes<Widened<P>>(k), bytes = packed_panel_bytes<P>(k);
-  return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_task_bytes) : 0) + packed_own_panels(bytes) * bytes;
+  return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_wide_bytes<P>) : 0) + packed_own_panels(bytes) * bytes;
 }
 
 // Products of one x by several weights of one form, as one loop.
@@ -65,10 +70,11 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   const QuantLinear& x = products[0];
   round_packed_rows<P>(x, scratch, pool);
   const int64_t tiles = packed_row_tiles(x.m), bytes = packed_panel_bytes<P>(x.k);
-  const bool widen = packed_widens<P> && x.m >= packed_widen_rows;
+  const bool widen = packed_is_widened<P>(x.m, x.k);
   const int64_t wide = packed_panel_bytes<Widened<P>>(x.k);
   uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);
-  const int64_t most = max_of<int64_t>(1, packed_task_bytes / max_of<int64_t>(1, widen ? wide : bytes));
+  const int64_t fit = widen ? packed_wide_bytes<P> / max_of<int64_t>(1, wide) : packed_task_bytes / max_of<int64_t>(1, bytes);
+  const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles take panels in twos
   const auto tasks_of = [&](const QuantLinear& p) {
     const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
     return tiles > 1 ? max_of(tasks, ceil_div(panels, most)) : min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));

@@ -59,6 +59,7 @@ template <int BYTES> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][
   }
 }
 
+// A form's is_parted: signs lie apart (Widened<Packed8>); is_near: no fetching ahead.
 // q8_0: 2 units of 8 vectors of integers, + 128 where the instruction takes none with a sign, then 2 x 16 scales. q4_0: 2 units of 4
 // vectors of integers + 8, vector i with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales.
 // q5_0: integers + 16, as q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
@@ -230,7 +231,7 @@ struct Packed6K {
 template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, P::units); }
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
-// For products with many rows: the form of q8_0 with the integers of P.
+// For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the integers of P.
 #if defined(HEDDLE_SIMD_VNNI)
 template <class P> using Widened = Packed8;
 #else
@@ -238,15 +239,17 @@ template <class P> struct Widened : Packed8 {
   static constexpr int run = P::run, offset = P::offset;
   static constexpr bool is_signed = false, is_near = true;
 };
-// Signed integers as magnitudes, each four followed by its lanes' signs as masks: |w| (x ^ mask) is w x less |w| where w is negative,
-// which is known beforehand, and takes one instruction of any port where giving x a sign takes one of the multiplications'.
+// Of signed integers the magnitudes, each four followed by its lanes' signs as masks: w x is |w| (x ^ mask), and |w| more where w is
+// negative, which is summed beforehand. Giving x its sign occupies a port that multiplications need; this does not.
+// 16 bits hold two products of 128 by -128, and no more.
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;
-  static constexpr int64_t four_bytes = 2 * fours_bytes, left_at = 8 * four_bytes, halves_at = left_at + W * 4, each = halves_at + W * 2, bytes = units * each;
+  static constexpr int64_t four_bytes = 2 * fours_bytes, negatives_at = 8 * four_bytes, each = negatives_at + W * 4;
+  static constexpr int64_t halves_at = units * each, bytes = halves_at + units * W * 2;
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes); }
   HEDDLE_SIMD Lanes mask(const uint8_t* at, int u, int j) { return load_lanes(at + u * each + j * four_bytes + fours_bytes); }
-  HEDDLE_SIMD Lanes left(const uint8_t* at, int u) { return load_lanes(at + u * each + left_at); }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + u * each + halves_at); }
+  HEDDLE_SIMD Lanes negatives(const uint8_t* at, int u) { return load_lanes(at + u * each + negatives_at); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + halves_at + u * W * 2); }
 };
 #endif
 template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
@@ -260,19 +263,21 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
 #if !defined(HEDDLE_SIMD_VNNI)
 template <> inline void widen_panel<Packed8>(const uint8_t* from, int64_t k, uint8_t* to) {
   using Wide = Widened<Packed8>;
-  for (int64_t b = 0; b < packed_blocks<Packed8>(k); ++b, from += Packed8::bytes)
-    for (int u = 0; u < Packed8::units; ++u, to += Wide::each) {
-      Lanes left = same_lanes(0);
+  for (int64_t b = 0; b < packed_blocks<Packed8>(k); ++b, from += Packed8::bytes, to += Wide::bytes) {
+    for (int u = 0; u < Wide::units; ++u) {
+      uint8_t* own = to + u * Wide::each;
+      Lanes negatives = same_lanes(0);
 #pragma GCC unroll 8
       for (int j = 0; j < 8; ++j) {
         const Lanes w = Packed8::four(from, u, j), size = magnitude8(w), mask = below8(w);
-        store_lanes(to + j * Wide::four_bytes, size);
-        store_lanes(to + j * Wide::four_bytes + fours_bytes, mask);
-        left = plus(left, pair_products16(pair_products8(size, magnitude8(mask)), ones16()));
+        store_lanes(own + j * Wide::four_bytes, size);
+        store_lanes(own + j * Wide::four_bytes + fours_bytes, mask);
+        negatives = plus(negatives, pair_products16(pair_products8(size, magnitude8(mask)), ones16()));
       }
-      store_lanes(to + Wide::left_at, left);
-      __builtin_memcpy(to + Wide::halves_at, from + Packed8::scales_at + u * W * 2, W * 2);
+      store_lanes(own + Wide::negatives_at, negatives);
     }
+    __builtin_memcpy(to + Wide::halves_at, from + Packed8::scales_at, Wide::units * W * 2);
+  }
 }
 #endif
 

@@ -102,7 +102,7 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
         for (int m = 0; m < RM; ++m) {
           int32_t bits;
           __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
-          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : P::is_parted ? differing(x, mask) : x);
+          const Lanes x = same_lanes(bits), product = pair_products8(size, P::is_signed ? with_sign8(x, w) : P::is_parted ? flipped8(x, mask) : x);
           const bool first = j == j0, last = j == j0 + run - 1;
           if (first) part[n][m] = product;
           else part[n][m] = plus16(part[n][m], product);
@@ -149,11 +149,11 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
         for (int n = 0; n < PN; ++n) {
           const F scale = P::scale(at[n], u, g);
-          Lanes left;
-          if constexpr (P::is_parted) left = P::left(at[n], u);
+          Lanes negatives;
+          if constexpr (P::is_parted) negatives = P::negatives(at[n], u);
 #pragma GCC unroll 4
           for (int m = 0; m < RM; ++m) {
-            const Lanes start = P::is_parted ? left : same_lanes(P::offset ? starts[g * rows + m] : 0), whole = plus(dot[n][m], start);
+            const Lanes start = P::is_parted ? negatives : same_lanes(P::offset ? starts[g * rows + m] : 0), whole = plus(dot[n][m], start);
             store(sum[n][m], fma(mul(scale, set1(scales[m])), numbers(whole), load(sum[n][m])));
           }
         }

@@ -1,6 +1,7 @@
 // Finished sums to where their product's output lies.
 #pragma once
 #include "cpu/kernels.h"
+#include "cpu/loops-inl.h"
 #include "cpu/simd.h"
 
 namespace heddle {
@@ -57,8 +58,13 @@ HEDDLE_SIMD void write_sums(const Gemm& g, int64_t i, int64_t j, int count, F su
       if (g.c_type == DType::f32) static_cast<float*>(g.c)[at] = numbers[l];
       else store1(static_cast<bf16*>(g.c) + at, numbers[l]);
     }
-  } else if (g.c_type == DType::f32) store_n(static_cast<float*>(g.c) + i * g.ldc + j, sum, count);
-  else store_n(static_cast<bf16*>(g.c) + i * g.ldc + j, sum, count);
+  } else if (g.c_type == DType::f32) {
+    float* to = static_cast<float*>(g.c) + i * g.ldc + j;
+    count == W ? store(to, sum) : store_n(to, sum, count);
+  } else {
+    bf16* to = static_cast<bf16*>(g.c) + i * g.ldc + j;
+    count == W ? store(to, sum) : store_n(to, sum, count);
+  }
 }
 
 }  // namespace HEDDLE_ISA

@@ -41,19 +41,23 @@ describe("packed weights", () => {
     expect(second[0]!.y).not.toEqual(first[0]!.y);
   });
 
-  // 1 to 30 rows take every form of tile, and nibbles are widened from 24 rows on; 200 outputs are more panels than a thread makes at a time.
+  // 1 to 30 rows take every form of tile, and panels are widened from 24 rows on; 200 outputs are more panels than a thread makes at a time.
+  // Of the long rows a task has but two panels.
   test.each<[QuantisedDType, number]>([
     ["q8_0", 416],
+    ["q8_0", 4128],
     ["q4_0", 416],
+    ["q4_0", 8032],
     ["q5_0", 416],
     ["q4_k", 512],
     ["q6_k", 512],
   ])(
-    "the first run, which keeps nothing, gives the bits of later ones, and a row's do not depend on its company: %s",
+    "the first run, which keeps nothing, gives the bits of later ones, and a row's do not depend on its company: %s, %i elements",
     async (type, k) => {
       const { elements, bytes } = BLOCK_TYPES[type];
-      // Bytes below 44 make small positive halves wherever a scale lies.
-      const blocks = Uint8Array.from({ length: (200 * k * bytes) / elements }, () => random() * 44);
+      // Bytes below 44 make small positive halves wherever a scale lies; integers of q8_0 have both signs.
+      const mostByte = (i: number) => (type === "q8_0" && i % bytes >= 2 ? 256 : 44);
+      const blocks = Uint8Array.from({ length: (200 * k * bytes) / elements }, (_, i) => random() * mostByte(i));
       const rows = new Dimension("rows", 30);
       const program = compile(() => ({
         y: linear(input("x", "f32", [rows, k]), tensor("w", type, [200, k]), undefined, { activations: "int8" }),
