@@ -20,7 +20,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static Pool& pool = *new Pool(1);
   Input in(data, size);
   const DType type = quantised_type(in);
-  const int64_t blocks = in.ConsumeIntegralInRange<int64_t>(0, 3), N = in.ConsumeIntegralInRange<int64_t>(0, 14), M = in.ConsumeIntegralInRange<int64_t>(0, 18);
+  const int64_t blocks = in.ConsumeIntegralInRange<int64_t>(0, 3), N = in.ConsumeIntegralInRange<int64_t>(0, 26), M = in.ConsumeIntegralInRange<int64_t>(0, 18);
   const bool int8 = in.ConsumeBool(), raw = in.ConsumeBool();
   const DType xt = in.ConsumeBool() ? DType::bf16 : DType::f32, yt = in.ConsumeBool() ? DType::bf16 : DType::f32;
   const int64_t K = blocks * block_type(type).elements;
@@ -48,11 +48,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Row wide = load_all(w), activations = load_all(x);
   for (int64_t i = 0; i < N; ++i)
     for (int64_t m = 0; m < M; ++m) {
-      double largest = 0;  // of what the sum passes through
-      for (int64_t k = 0; k < K; ++k) largest += std::fabs(activations[i * K + k]) * std::fabs(wide[m * K + k]);
+      double largest = 0, reach = 0;  // of what the sum passes through; of what its parts pass through
+      for (int64_t k = 0; k < K; ++k) {
+        const double weight = std::fabs(wide[m * K + k]), activation = std::fabs(activations[i * K + k]);
+        largest += activation * weight;
+        // An infinite weight (mxfp4's scale of 2 to the 127) beside a zero, and sums of activations beside weights of zero.
+        if (std::isinf(weight)) reach += weight;
+        else if (std::isfinite(activation)) reach += activation * std::fmax(weight, 1);
+      }
       const double got = load_float(y, i * M + m), want = load_float(node.out[0], i * M + m);
       // A scale times a minimum may leave the range of a float although the sum does not.
-      if (largest > 1e30) continue;
+      if (largest > 1e30 || reach > 1e30) continue;
       if (!std::isfinite(want)) {
         require(!std::isfinite(got), "not a number in the reference, " + std::to_string(got) + " in the kernel");
         continue;
