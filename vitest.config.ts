@@ -44,6 +44,7 @@ const clocked = [
   "test/process/event-loop.test.ts",
   "test/process/gpu-check.test.ts",
   "test/process/lane.test.ts",
+  "test/tokenizer/start.test.ts",
 ];
 
 // Long sets are called x.full.test.ts (npm run test:full); packaging needs a prebuild (npm run test:packaging), test/cuda a device of

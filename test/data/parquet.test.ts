@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { openCorpus } from "../../lib/data/corpus.ts";
 import { ParquetTable } from "../../lib/data/parquet.ts";
 import { readRows } from "../../lib/data/rows.ts";
+import { leastOf } from "../helpers/clock.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 
 const { write, folder } = temporaryFolder();
@@ -179,19 +180,22 @@ it("leaves the event loop its turn while a large row group is unpacked", async (
   const large = await ParquetTable.open(path);
   expect(large.groups).toHaveLength(1);
   await large.column(large.groups[0]!, "body"); // compiled
-  let worst = 0;
-  let last = performance.now();
-  const timer = setInterval(() => {
-    worst = Math.max(worst, performance.now() - last);
-    last = performance.now();
-  }, 1);
-  const begun = performance.now();
-  const found = await large.column(large.groups[0]!, "body");
-  const rows = await large.rows(large.groups[0]!);
-  const took = performance.now() - begun;
-  clearInterval(timer);
-  expect(found).toEqual(long);
-  expect(rows.at(-1)).toEqual({ body: long.at(-1), row: nested.at(-1) });
+  const worstShare = async () => {
+    let worst = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      worst = Math.max(worst, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    const begun = performance.now();
+    const found = await large.column(large.groups[0]!, "body");
+    const rows = await large.rows(large.groups[0]!);
+    const took = performance.now() - begun;
+    clearInterval(timer);
+    expect(found).toEqual(long);
+    expect(rows.at(-1)).toEqual({ body: long.at(-1), row: nested.at(-1) });
+    return worst / took;
+  };
   // At once it would be one wait of nearly all the time; a page and a slice are small parts of it.
-  expect(worst).toBeLessThan(took / 3);
+  expect(await leastOf(1 / 3, worstShare)).toBeLessThan(1 / 3);
 });

@@ -17,6 +17,7 @@ import {
   tensor,
   type Value,
 } from "../../lib/graph/index.ts";
+import { leastOf } from "../helpers/clock.ts";
 
 const device = openDevice();
 const ONE = Float32Array.of(1);
@@ -269,10 +270,7 @@ test("an abort is answered within 50 ms, and the lane goes on", async () => {
     await expect(running).rejects.toMatchObject({ code: "ABORTED" });
     return performance.now() - fired;
   };
-  // Other test files share the cores, and what they take is added: the best of a few is the answer's own time.
-  const times: number[] = [];
-  while (times.length < 8 && !times.some((t) => t < 50)) times.push(await attempt());
-  expect(Math.min(...times)).toBeLessThan(50);
+  expect(await leastOf(50, attempt)).toBeLessThan(50);
   const controller = new AbortController();
   controller.abort();
   const after = compile(() => ({ y: scale(input("x", "f32", [1]), 2) })).bind(device, new Map());
