@@ -11,8 +11,8 @@ import { benchModel, shapeNames } from "./models.ts";
 
 const STEPS = 64;
 
-export async function benchLoop(device: Device, { rounds = 7 } = {}): Promise<void> {
-  for (const name of shapeNames) {
+export async function benchLoop(device: Device, { rounds = 7, only = "" } = {}): Promise<void> {
+  for (const name of shapeNames.filter((shape) => `decode loop ${shape} bf16`.includes(only))) {
     await using model = await LanguageModel.load(await benchModel(name, device), { device });
     const prompt = Array.from({ length: 16 }, (_, i) => 3 + i);
     const options = { maxTokens: STEPS + 1, temperature: 0, ignoreEos: true } as const;

@@ -124,6 +124,10 @@ export interface NativeLaneHandle {
     flag: AbortFlagHandle | undefined,
     /** Indices of inputs that are read when the run begins, not now: what runs before it on the lane may write them. */
     late?: readonly number[],
+    /** A series of so many runs: indices of inputs that hold the data of each end to end, and pairs of an input and the output of the run before that it is. Outputs hold those of all runs, end to end. */
+    count?: number,
+    each?: readonly number[],
+    feed?: readonly number[],
   ): Promise<unknown>;
 }
 

@@ -1,7 +1,8 @@
 import { HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
-import { KvCache, PREFILL_ROWS, type Segment } from "./kv-cache.ts";
+import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { scoreProgram } from "./programs.ts";
+import type { Segment } from "./row-inputs.ts";
 
 /** Several continuations of one prompt. */
 export interface Continuations {

@@ -1,8 +1,9 @@
 import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
-import { type KvCache, PREFILL_ROWS, type Segment } from "./kv-cache.ts";
+import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
+import type { Segment } from "./row-inputs.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
@@ -39,12 +40,13 @@ export interface RunOptions {
  * The generation loop: each run takes all active sequences one step further, prompts in chunks and the others by a token
  * (or, with a drafter, by those that it guessed right), and every sequence whose last id was fed draws its next. Sequences
  * beyond the cache's slots wait until one is free; what prompts have in common is computed once.
+ * @returns what each run drew; `eachPiece` gives them one by one
  */
 export async function* runSequences(
   cache: KvCache,
   sequences: readonly Sequence[],
   options: RunOptions = {},
-): AsyncGenerator<Piece, void, undefined> {
+): AsyncGenerator<readonly Piece[], void, undefined> {
   const drafter = drafterOf(options.speculation, { slots: cache.slots, signal: options.signal });
   try {
     yield* loop(cache, sequences, drafter, options);
@@ -58,7 +60,7 @@ async function* loop(
   sequences: readonly Sequence[],
   drafter: Drafter | undefined,
   { signal, progress = newProgress(), speculation }: RunOptions,
-): AsyncGenerator<Piece, void, undefined> {
+): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const deterministic = sequences.some((s) => s.options.deterministic);
   // What one sequence computed is no use to another whose bits must not depend on it.
@@ -100,7 +102,10 @@ async function* loop(
         progress.decodedTokens += pieces;
         progress.decodeMs += ms;
       };
-      yield* decodeAhead(cache, decoding, { deterministic, signal, account });
+      for await (const pieces of decodeAhead(cache, decoding, { deterministic, signal, account })) {
+        yield pieces;
+        throwIfAborted(signal);
+      }
       for (const { sequence, slot } of decoding) {
         if (!sequence.finishReason) continue;
         free.push(slot);
@@ -129,11 +134,21 @@ async function* loop(
       return made;
     });
     account(progress, segments, ready, { pieces: pieces.length, ms: now - before });
+    yield pieces;
+    throwIfAborted(signal);
+  }
+}
+
+/** The pieces of some runs one by one; an abort between two is heard. */
+export async function* eachPiece(
+  runs: AsyncIterable<readonly Piece[]>,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<Piece, void, undefined> {
+  for await (const pieces of runs)
     for (const piece of pieces) {
       yield piece;
       throwIfAborted(signal);
     }
-  }
 }
 
 function lengthsOf(slots: ReadonlyMap<Sequence, number>): number[] {

@@ -1,5 +1,5 @@
 import { HeddleError } from "../errors.ts";
-import type { Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
+import type { AbortFlag, Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
 import {
   type CacheDType,
   type CacheLayout,
@@ -14,6 +14,7 @@ import { raceAbort, throwIfAborted } from "./abort.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
+import { rowInputs, type Segment } from "./row-inputs.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
@@ -24,17 +25,6 @@ const SMALLEST_PART = 64;
 type ProgramMaker = (model: Model, shape: ProgramShape) => Program;
 /** What a run is planned for, beside the cache. */
 type RunShape = Omit<ProgramShape, "cache">;
-
-/** A stretch of one sequence that a run processes: its new ids, after what the slot already holds. */
-export interface Segment {
-  slot: number;
-  ids: ArrayLike<number>;
-  /**
-   * Of the sequence without drafts, where these ids are not its end or hold drafts; what is held with these otherwise. Rows
-   * whose rotation depends on the length turn by it, and drafts as they would one by one.
-   */
-  length?: number;
-}
 
 /** The capacity for sequences of `length`: powers of two, so that few programs serve all lengths. */
 export function cacheCapacity(length: number, contextLength: number): number {
@@ -116,6 +106,11 @@ export class KvCache {
     this.lengths = Array.from({ length: this.slots }, () => 0);
     this.written = Array.from({ length: this.slots }, () => 0);
     this.underWay = Array.from({ length: this.slots }, () => 0);
+  }
+
+  /** Tokens that a slot has memory for. */
+  get capacity(): number {
+    return this.store.capacity;
   }
 
   get shape(): CacheShape {
@@ -211,9 +206,10 @@ export class KvCache {
     pool.grow(pages); // not before there is memory for them
   }
 
-  /** Whether every slot may take another page without waiting for memory. */
-  get hasPagesAhead(): boolean {
-    return !this.pool || this.pool.available >= this.slots;
+  /** Tokens that every slot may take without waiting for memory, as far as pages go: one more of them each. */
+  get pagesAhead(): number {
+    if (!this.pool) return Number.POSITIVE_INFINITY;
+    return this.pool.available >= this.slots ? this.pool.size : 0;
   }
 
   /**
@@ -304,6 +300,9 @@ export class KvCache {
   /**
    * As `run`, without waiting for it: another may be started that goes on where this one will have ended. Its segments may
    * then be outputs of this one, which its input `ids`, named in `late`, is as well.
+   * @param options.flag ends it without a word to whoever waits, who has to know
+   * @param options.series so many runs, of segments of one id each: a run takes the ids that the one before drew, its output `token`.
+   *   Those of `inputs` that `each` names hold the data of all runs, end to end, and so do the outputs
    */
   start(
     program: ProgramMaker,
@@ -312,29 +311,45 @@ export class KvCache {
       shape: RunShape;
       inputs?: Inputs;
       signal?: AbortSignal | undefined;
+      flag?: AbortFlag;
       late?: readonly string[];
+      series?: { runs: number; each: readonly string[] } | undefined;
     },
   ): { outputs: Outputs<Results>; done: Promise<void> } {
     this.assertLive();
     this.model.assertLive();
-    const { shape, inputs = {}, signal, late } = options;
-    for (const s of segments) this.pool?.extend(s.slot, this.end(s));
+    const { shape, inputs = {}, signal, flag, late, series } = options;
+    const runs = series?.runs ?? 1;
+    for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
     const executable = this.executableOf(program, shape);
-    const given = this.withRows(segments, inputs);
-    const { outputs, done } = executable.start(given, { signal, late: late ?? [] });
+    const rows = this.rowInputs(segments, runs);
+    const given = { ids: rows.ids, ...rows.each, ...this.pageInputs(), ...inputs };
+    const { outputs, done } = executable.start(given, {
+      ...{ signal, flag, late },
+      series: series && { count: runs, each: [...Object.keys(rows.each), ...series.each], feed: { ids: "token" } },
+    });
     for (const { slot, ids } of segments) {
-      this.underWay[slot]! += ids.length;
+      this.underWay[slot]! += ids.length + runs - 1;
       this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + this.underWay[slot]!);
     }
-    return { outputs, done: this.settled(raceAbort(done, signal), segments) };
+    return { outputs, done: this.settled(raceAbort(done, signal), segments, runs, outputs) };
   }
 
-  private async settled(done: Promise<void>, segments: readonly Segment[]): Promise<void> {
+  private async settled(
+    done: Promise<void>,
+    segments: readonly Segment[],
+    runs: number,
+    { token }: Outputs<Results>,
+  ): Promise<void> {
     try {
       await done;
-      for (const { slot, ids } of segments) this.held[slot]!.push(...Array.from(ids));
+      for (const [i, { slot, ids }] of segments.entries()) {
+        const held = this.held[slot]!;
+        for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
+        for (let run = 1; run < runs; run++) held.push(token![(run - 1) * segments.length + i]!);
+      }
     } finally {
-      for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length;
+      for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length + runs - 1;
     }
   }
 
@@ -371,30 +386,14 @@ export class KvCache {
     return this.held[slot]!.length + this.underWay[slot]! + ids.length;
   }
 
-  /** The inputs that say which rows there are, beside others. */
-  private withRows(segments: readonly Segment[], inputs: Inputs): Inputs {
+  private rowInputs(segments: readonly Segment[], runs: number) {
+    const turns = turnsByLength(this.model.config);
+    return rowInputs(segments, (slot) => this.held[slot]!.length + this.underWay[slot]!, { turns, runs });
+  }
+
+  private pageInputs(): Inputs {
     const { pool, store } = this;
-    const count = segments.reduce((n, s) => n + s.ids.length, 0);
-    const ids = new Int32Array(inputs.ids ? 0 : count);
-    const positions = new Int32Array(count);
-    const lengths = turnsByLength(this.model.config) ? new Int32Array(count) : undefined;
-    const table = new Int32Array(segments.length * 4);
-    let first = 0;
-    for (const [g, segment] of segments.entries()) {
-      const past = this.held[segment.slot]!.length + this.underWay[segment.slot]!;
-      const whole = segment.length ?? past + segment.ids.length;
-      table.set([first, segment.ids.length, segment.slot, past], g * 4);
-      for (let i = 0; i < segment.ids.length; i++) {
-        if (!inputs.ids) ids[first + i] = segment.ids[i]!;
-        positions[first + i] = past + i;
-        if (lengths) lengths[first + i] = Math.max(whole, past + i + 1);
-      }
-      first += segment.ids.length;
-    }
-    const given: Inputs = { ...inputs, ids: inputs.ids ?? ids, positions, segments: table };
-    if (lengths) given.lengths = lengths;
-    if (pool && store.hasPages) given.pages = pool.table(Math.ceil(store.capacity / pool.size));
-    return given;
+    return pool && store.hasPages ? { pages: pool.table(Math.ceil(store.capacity / pool.size)) } : {};
   }
 
   /** Of runs with the same shape (the same object), as decoding makes one a token, that of the run before. */

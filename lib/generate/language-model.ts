@@ -28,7 +28,7 @@ import {
 } from "./classify.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { type EmbedTextOptions, embeddings } from "./embed.ts";
-import { newProgress, type Progress, runSequences } from "./engine.ts";
+import { eachPiece, newProgress, type Progress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import { type LoadModelOptions, loadLanguageModel } from "./load.ts";
 import { logitsOf, scoreOf } from "./logits.ts";
@@ -165,7 +165,7 @@ export class LanguageModel {
     options: GenerateOptions = {},
   ): AsyncGenerator<Piece, void, undefined> {
     const resolved = this.resolve(options);
-    yield* this.run(this.sequences(prompt, resolved), resolved, newProgress());
+    yield* eachPiece(this.run(this.sequences(prompt, resolved), resolved, newProgress()), resolved.signal);
   }
 
   /** The whole continuation of one prompt; of several, all of them, as completeAll. */
@@ -189,7 +189,8 @@ export class LanguageModel {
     const sequences = this.sequences(prompts, resolved);
     const builders = sequences.map(() => new CompletionBuilder());
     const progress = newProgress();
-    for await (const piece of this.run(sequences, resolved, progress)) builders[piece.index]!.add(piece);
+    for await (const pieces of this.run(sequences, resolved, progress))
+      for (const piece of pieces) builders[piece.index]!.add(piece);
     const timings = timingsOf(progress, this.loadMs);
     return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
   }

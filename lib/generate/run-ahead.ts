@@ -1,12 +1,17 @@
+import { abortFlag } from "../graph/index.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
-import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { sampleProgram } from "./programs.ts";
-import { samplingInputs, setPosition } from "./sampling-inputs.ts";
+import { seriesInputs } from "./sampling-inputs.ts";
 import type { Piece, Sequence } from "./sequence.ts";
 
 const LATE_IDS = ["ids"];
+/** Steps that follow each other without JavaScript, of models whose step takes hardly longer than to hear of it, take about so long together. */
+const SERIES_MS = 8;
+const MOST_STEPS = 16;
+/** Steps are lost where a sequence ends among them: at most one for so many tokens. */
+const TOKENS_A_STEP = 8;
 
 /** A sequence that decodes, and where its keys and values are. */
 export interface Decoding {
@@ -22,21 +27,32 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
       const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
       const decodes = sequence.context.length - cache.ids(slot).length === 1;
-      return plain && logitProcessors.length === 0 && decodes && hasRoom(cache, sequence);
-    })
+      return plain && logitProcessors.length === 0 && decodes;
+    }) &&
+    roomAfter(cache, all, 1) > 0
   );
 }
 
-/** For a token after the one that the next run draws, in the sequence and in the cache's memory. */
-function hasRoom(cache: KvCache, sequence: Sequence): boolean {
-  return sequence.room >= 2 && sequence.context.length < cache.shape.capacity && cache.hasPagesAhead;
+/** Steps that all sequences have room for after `pending` ones that are under way, in themselves and in the cache's memory. */
+function roomAfter(cache: KvCache, all: readonly Decoding[], pending: number): number {
+  const { capacity } = cache;
+  const rooms = all.map(({ sequence }) => Math.min(sequence.room, capacity - sequence.context.length + 1) - pending);
+  return Math.min(cache.pagesAhead, ...rooms);
+}
+
+/** A series of steps under way: `token[step · rows + row]` and so on, once it is done. */
+interface Steps {
+  count: number;
+  results: SampleResults;
+  done: Promise<void>;
 }
 
 /**
  * Decodes with a run always waiting behind the one under way, which takes the ids that this one draws from its outputs: the
- * device never waits for JavaScript. Ends when a sequence has ended or has no room; a token that was drawn after an end is
- * dropped, while the others' are theirs.
+ * device never waits for JavaScript. Where steps are short, a run is several of them. Ends when a sequence has ended or has no
+ * room; tokens that were drawn after an end are dropped, while the others' are theirs.
  * @param options.account is told of each run's pieces and milliseconds
+ * @returns what each run drew, in the order of its steps
  */
 export async function* decodeAhead(
   cache: KvCache,
@@ -46,8 +62,9 @@ export async function* decodeAhead(
     signal: AbortSignal | undefined;
     account: (pieces: number, ms: number) => void;
   },
-): AsyncGenerator<Piece, void, undefined> {
+): AsyncGenerator<Piece[], void, undefined> {
   const { signal } = options;
+  const rows = all.length;
   const top = Math.max(0, ...all.map(({ sequence }) => sequence.options.topLogprobs));
   const shape = {
     rows: Math.max(PREFILL_ROWS, cache.slots),
@@ -56,49 +73,63 @@ export async function* decodeAhead(
     rowwise: options.deterministic,
   };
   const logitRows = Int32Array.from(all, (_, i) => i);
-  // Of what is drawn without penalties only the position changes from token to token, and a run copies its inputs.
-  const drawing = samplingInputs(
-    all.map(({ sequence }) => ({ sequence, ids: sequence.ids })),
-    cache.shape.capacity,
+  const drawing = seriesInputs(
+    all.map(({ sequence }) => sequence),
+    cache.capacity,
   );
-  const start = (ids: Int32Array, ahead: number) => {
-    for (const [row, { sequence }] of all.entries()) setPosition(drawing, row, sequence.ids.length + ahead);
+  // Ends what nobody waits for any more.
+  const unwanted = abortFlag();
+  const start = (ids: Int32Array, pending: number, count: number): Steps => {
     const segments = all.map(({ slot }, i) => ({ slot, ids: ids.subarray(i, i + 1) }));
     const { outputs, done } = cache.start(sampleProgram, segments, {
       shape,
-      inputs: { ...drawing, logitRows, ids },
-      signal,
-      late: ahead > 0 ? LATE_IDS : [],
+      inputs: { ...drawing(pending, count), logitRows, ids },
+      ...{ signal, flag: unwanted },
+      late: pending > 0 ? LATE_IDS : [],
+      series: count > 1 ? { runs: count, each: ["rng"] } : undefined,
     });
     done.catch(() => {}); // whoever waits for it is told
-    return { results: outputs as unknown as SampleResults, done };
+    return { count, results: outputs as unknown as SampleResults, done };
   };
   let before = performance.now();
   let current = start(
     Int32Array.from(all, ({ sequence }) => sequence.context.at(-1)!),
     0,
+    1,
   );
-  let next: typeof current | undefined;
+  let next: Steps | undefined;
+  let [steps, drawn] = [1, 0];
   try {
     do {
-      const goesOn = all.every(({ sequence }) => !sequence.finishReason && hasRoom(cache, sequence));
-      next = goesOn ? start(current.results.token, 1) : undefined;
+      const ended = all.some(({ sequence }) => sequence.finishReason);
+      const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
+      const last = (current.count - 1) * rows;
+      next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
       await current.done;
-      const { results } = current;
-      const pieces = all.flatMap(({ sequence }, i) =>
-        sequence.finishReason ? [] : [sequence.accept(choiceOf(results, i, top, sequence.options.topLogprobs))],
-      );
+      const pieces = accepted(all, current, top);
       const now = performance.now();
       options.account(pieces.length, now - before);
+      drawn += current.count;
+      const quick = Math.floor((SERIES_MS * current.count) / (now - before));
+      steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));
       before = now;
-      for (const piece of pieces) {
-        yield piece;
-        throwIfAborted(signal);
-      }
+      yield pieces;
+      // Of a sequence alone nothing more is wanted; of several, the others' tokens are.
+      if (next && all.every(({ sequence }) => sequence.finishReason)) return;
       if (next) current = next;
     } while (next);
   } finally {
+    unwanted.abort();
     // What the slots hold is settled when the caller goes on.
     await next?.done.catch(() => {});
   }
+}
+
+function accepted(all: readonly Decoding[], { count, results }: Steps, top: number): Piece[] {
+  const pieces: Piece[] = [];
+  for (let step = 0; step < count; step++)
+    for (const [row, { sequence }] of all.entries())
+      if (!sequence.finishReason)
+        pieces.push(sequence.accept(choiceOf(results, step * all.length + row, top, sequence.options.topLogprobs)));
+  return pieces;
 }

@@ -7,13 +7,6 @@ export interface Draw {
   ids: readonly number[];
 }
 
-type SamplingInputs = ReturnType<typeof samplingInputs>;
-
-/** The place of the token that a row's draw is for, in its sequence: beyond what runs under way are still to draw. */
-export function setPosition({ rng }: SamplingInputs, row: number, position: number): void {
-  rng[row * 3 + 2] = position;
-}
-
 /**
  * The sampler's inputs for some draws, a row each. The draw depends on (seed, position) alone, so the same seed draws
  * the same tokens whatever runs beside.
@@ -53,6 +46,26 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
     rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
   }
   return { params, history, biasIds, biasValues, rng };
+}
+
+/**
+ * The same for draws without penalties, of which only the position changes from step to step.
+ * @returns the inputs of `count` steps after `pending` ones that are under way; `rng` holds those of all, end to end
+ */
+export function seriesInputs(sequences: readonly Sequence[], historyLimit: number) {
+  const draws = sequences.map((sequence) => ({ sequence, ids: sequence.ids }));
+  const first = samplingInputs(draws, historyLimit);
+  return (pending: number, count: number) => {
+    const rng = new Int32Array(count * first.rng.length);
+    for (let step = 0, place = 0; step < count; step++) {
+      rng.set(first.rng, place);
+      for (const { ids } of sequences) {
+        rng[place + 2] = ids.length + pending + step;
+        place += 3;
+      }
+    }
+    return { ...first, rng };
+  };
 }
 
 /** The ids that penalties count; none where no penalty is set. */

@@ -38,8 +38,8 @@ export async function completeSeeded(
   const slots = Math.min(sequences.length, MOST_SLOTS);
   const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters, pageSize });
   try {
-    for await (const piece of runSequences(cache, sequences, { signal, progress, speculation }))
-      builders[piece.index]!.add(piece);
+    for await (const pieces of runSequences(cache, sequences, { signal, progress, speculation }))
+      for (const piece of pieces) builders[piece.index]!.add(piece);
   } finally {
     cache.dispose();
   }

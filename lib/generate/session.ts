@@ -1,7 +1,7 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
-import { newProgress, runSequences } from "./engine.ts";
+import { eachPiece, newProgress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, rejectUnknownNames, resolveOptions } from "./options.ts";
@@ -87,7 +87,7 @@ export class Session {
     const progress = newProgress();
     const builder = new CompletionBuilder();
     const run = () => runSequences(this.cache, [sequence], { signal, progress, speculation });
-    for await (const piece of this.exclusively(run)) {
+    for await (const piece of eachPiece(this.exclusively(run), signal)) {
       builder.add(piece);
       yield piece;
     }

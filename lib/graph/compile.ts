@@ -5,12 +5,12 @@ import {
   type NativeProgramHandle,
   type ProgramDescription,
 } from "../binding.ts";
-import { HeddleError, throwIfAborted } from "../errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
 import { fuseEndings } from "./fuse-endings.ts";
-import { RunPlan, type Slot } from "./run-plan.ts";
+import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
 import { type Dimension, type Node, showShape, type Value } from "./value.ts";
@@ -69,6 +69,33 @@ export class Program<R extends Results = Results> {
 /** The data of each result: f32 as Float32Array, i32 as Int32Array, bf16 and f16 as bits. */
 export type Outputs<R extends Results> = { [K in keyof R]: TensorData };
 
+/** Ends the runs that were started with it: it is read between their nodes, and within long ones. */
+export type AbortFlag = AbortFlagHandle;
+
+export function abortFlag(): AbortFlag {
+  return new binding.AbortFlag();
+}
+
+/** Of a series. */
+const MOST_RUNS = 4096;
+
+export interface StartOptions {
+  signal?: AbortSignal | undefined;
+  flag?: AbortFlag | undefined;
+  late?: readonly string[] | undefined;
+  series?: Series | undefined;
+}
+
+async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
+  const abort = () => flag.abort();
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    await running;
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
 /** A program bound to tensors on a device. */
 export class Executable<R extends Results = Results> {
   readonly program: Program<R>;
@@ -94,40 +121,40 @@ export class Executable<R extends Results = Results> {
 
   /**
    * Queues a run without waiting for it. Runs of a device happen in the order in which they were started.
+   * @param options.flag ends the run as `signal` does; one flag may serve many runs
    * @param options.late names of inputs that are read when the run begins: outputs of runs started before it
+   * @param options.series more than one run, between which nothing waits for JavaScript; outputs hold those of all, end to end
    * @returns outputs that hold nothing yet, and when they do
    */
-  start(
-    inputs: Inputs,
-    options: { signal?: AbortSignal | undefined; late?: readonly string[] } = {},
-  ): { outputs: Outputs<R>; done: Promise<void> } {
-    const { signal, late = [] } = options;
+  start(inputs: Inputs, options: StartOptions = {}): { outputs: Outputs<R>; done: Promise<void> } {
+    const { signal, late = [], series } = options;
+    if (series && !(Number.isInteger(series.count) && series.count >= 1 && series.count <= MOST_RUNS))
+      throw invalidArgument("series.count", `an integer of 1 to ${MOST_RUNS}`, series.count);
     const { plan } = this.program;
-    const sizes = plan.sizes(inputs);
-    const data = plan.data(inputs, sizes);
-    const results = plan.results(sizes);
-    const done = this.launch(sizes, data, { results, signal, late: late.map((name) => plan.placeOf(name)) });
+    const sizes = plan.sizes(inputs, series);
+    const data = plan.data(inputs, sizes, series);
+    const results = plan.results(sizes, series?.count);
+    const flag = options.flag ?? (signal && new binding.AbortFlag());
+    const places = late.map((name) => plan.inputPlace(name));
+    const running = this.launch(sizes, data, results, flag, places, series);
     const outputs = plan.named(results, arrayOf) as Outputs<R>;
-    return { outputs, done };
+    return { outputs, done: signal && flag ? abortable(running, signal, flag) : running };
   }
 
-  private async launch(
+  private launch(
     symbols: Int32Array,
     data: ArrayBufferView[],
-    { results, signal, late }: { results: ArrayBuffer[]; signal: AbortSignal | undefined; late: readonly number[] },
+    results: ArrayBuffer[],
+    flag: AbortFlagHandle | undefined,
+    late: readonly number[],
+    series: Series | undefined,
   ): Promise<void> {
-    if (!signal) {
-      await this.device.lane.run(this.native, symbols, data, results, undefined, late);
-      return;
-    }
-    const flag: AbortFlagHandle = new binding.AbortFlag();
-    const abort = () => flag.abort();
-    signal.addEventListener("abort", abort, { once: true });
-    try {
-      await this.device.lane.run(this.native, symbols, data, results, flag, late);
-    } finally {
-      signal.removeEventListener("abort", abort);
-    }
+    const { lane } = this.device;
+    if (!series) return lane.run(this.native, symbols, data, results, flag, late) as Promise<void>;
+    const { plan } = this.program;
+    const each = series.each.map((name) => plan.inputPlace(name));
+    const feed = Object.entries(series.feed).flatMap(([to, from]) => [plan.inputPlace(to), plan.outputPlace(from)]);
+    return lane.run(this.native, symbols, data, results, flag, late, series.count, each, feed) as Promise<void>;
   }
 
   /** Seconds that the device's clock gave the last run, its copies included; 0 on the CPU. */

@@ -22,6 +22,15 @@ interface InputPlan extends Slot {
   solves: { symbol: number; rest: Size } | undefined;
 }
 
+/** Runs that follow each other at once, each with the outputs of the one before. */
+export interface Series {
+  count: number;
+  /** Inputs that differ from run to run: the data of each, end to end. The others are the same for all. */
+  each: readonly string[];
+  /** For some inputs, the output of the run before that every run but the first takes instead. */
+  feed: Readonly<Record<string, string>>;
+}
+
 type Given = Readonly<Record<string, ArrayLike<number> & ArrayBufferView>>;
 
 /** What a run needs to know of a program's inputs and outputs, worked out once: a run is a token, and may take a fraction of a millisecond. */
@@ -63,12 +72,12 @@ export class RunPlan {
    * The sizes of the symbolic dimensions, each from the length of an input in which it alone is unknown.
    * @throws SHAPE_MISMATCH, INVALID_ARGUMENT
    */
-  sizes(given: Given): Int32Array {
+  sizes(given: Given, series?: Series): Int32Array {
     const sizes = new Int32Array(this.symbols.length);
     for (const { name, solves } of this.inputs) {
       if (!solves) continue;
       const symbol = this.symbols[solves.symbol]!;
-      const size = (given[name]?.length ?? 0) / elements(solves.rest, sizes);
+      const size = (given[name]?.length ?? 0) / (elements(solves.rest, sizes) * runsOf(name, series));
       if (!Number.isInteger(size) || size > symbol.bound)
         throw new HeddleError(
           "SHAPE_MISMATCH",
@@ -82,11 +91,14 @@ export class RunPlan {
   }
 
   /** The inputs in the program's order. @throws INVALID_ARGUMENT for a missing one, SHAPE_MISMATCH */
-  data(given: Given, sizes: Int32Array): ArrayBufferView[] {
+  data(given: Given, sizes: Int32Array, series?: Series): ArrayBufferView[] {
     return this.inputs.map(({ name, value, size, elementBytes }) => {
       const data = given[name];
       if (!data) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
-      if (data.length !== elements(size, sizes) || data.byteLength !== data.length * elementBytes)
+      if (
+        data.length !== elements(size, sizes) * runsOf(name, series) ||
+        data.byteLength !== data.length * elementBytes
+      )
         throw new HeddleError(
           "SHAPE_MISMATCH",
           `run: input ${name}, expected ${value}, got ${data.length} elements of ${data.byteLength / (data.length || 1)} bytes`,
@@ -95,9 +107,9 @@ export class RunPlan {
     });
   }
 
-  /** Memory for what a run returns. */
-  results(sizes: Int32Array): ArrayBuffer[] {
-    return this.outputs.map(({ size, elementBytes }) => new ArrayBuffer(elements(size, sizes) * elementBytes));
+  /** Memory for what a run, or each of a series, returns. */
+  results(sizes: Int32Array, runs = 1): ArrayBuffer[] {
+    return this.outputs.map(({ size, elementBytes }) => new ArrayBuffer(runs * elements(size, sizes) * elementBytes));
   }
 
   /** The same by name. */
@@ -107,10 +119,26 @@ export class RunPlan {
     return named;
   }
 
-  /** Where an input lies; -1 for a name that is none's. */
-  placeOf(name: string): number {
-    return this.inputs.findIndex((i) => i.name === name);
+  /** Where an input lies. @throws INVALID_ARGUMENT for a name that is none's */
+  inputPlace(name: string): number {
+    return placeOf(this.inputs, "input", name);
   }
+
+  /** Where an output lies. @throws INVALID_ARGUMENT for a name that is none's */
+  outputPlace(name: string): number {
+    return placeOf(this.outputs, "output", name);
+  }
+}
+
+function placeOf(slots: readonly Slot[], kind: string, name: string): number {
+  const place = slots.findIndex((s) => s.name === name);
+  if (place < 0) throw new HeddleError("INVALID_ARGUMENT", `run: expected the name of an ${kind}, got ${name}`);
+  return place;
+}
+
+/** How many runs' data an input holds. */
+function runsOf(name: string, series: Series | undefined): number {
+  return series?.each.includes(name) ? series.count : 1;
 }
 
 function elements({ fixed, symbols }: Size, sizes: Int32Array): number {

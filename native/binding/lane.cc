@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "binding/guard.h"
-#include "binding/program.h"
+#include "binding/run_series.h"
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
 #include "cuda/devices.h"
@@ -312,37 +312,9 @@ Napi::Value LaneHandle::all_reduce(const Napi::CallbackInfo& info) {
 
 Napi::Value LaneHandle::run(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
-    std::shared_ptr<Executable> executable = unwrap<ExecutableHandle>(info[0], "executable").executable();
-    auto arguments = std::make_shared<RunArguments>();
-    const ByteView symbols = byte_view(info[1], "symbols");
-    for (size_t i = 0; i < symbols.bytes / 4; ++i) arguments->symbols.push_back(reinterpret_cast<const int32_t*>(symbols.data)[i]);
-    if (!info[2].IsArray() || !info[3].IsArray()) throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
-    Napi::Array inputs = info[2].As<Napi::Array>();
-    for (uint32_t i = 0; i < inputs.Length(); ++i) {
-      const ByteView v = byte_view(inputs.Get(i), "input");
-      arguments->inputs.emplace_back(v.data, v.data + v.bytes);
-    }
-    Napi::Array outputs = info[3].As<Napi::Array>();
-    for (uint32_t i = 0; i < outputs.Length(); ++i) {
-      const ByteView v = byte_view(outputs.Get(i), "output");
-      arguments->outputs.push_back({v.data, v.bytes});
-    }
-    if (info[4].IsObject()) arguments->abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
-    // Inputs that an earlier run of this lane is still to write: read when this one begins.
-    std::vector<std::pair<size_t, ByteView>> late;
     std::vector<Napi::Value> keep;
-    if (info[5].IsArray())
-      for (const Napi::Array which = info[5].As<Napi::Array>(); late.size() < which.Length();) {
-        const size_t i = static_cast<size_t>(integer(which.Get(static_cast<uint32_t>(late.size())), "late"));
-        if (i >= inputs.Length()) throw invalid_argument("run: expected late inputs below " + std::to_string(inputs.Length()) + ", got " + std::to_string(i));
-        keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
-        late.emplace_back(i, byte_view(keep.back(), "input"));
-      }
-    executable->validate(*arguments);
-    return post(info.Env(), [=](Lane& lane) {
-      for (const auto& [i, view] : late) std::memcpy(arguments->inputs[i].data(), view.data, view.bytes);
-      executable->run(*arguments, lane);
-    }, outputs, keep);
+    auto series = std::make_shared<RunSeries>(info, keep);
+    return post(info.Env(), [series](Lane& lane) { series->run(lane); }, info[3], keep);
   });
 }
 

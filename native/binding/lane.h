@@ -15,7 +15,7 @@ namespace heddle {
 
 // class NativeLane { constructor(threads, cudaDevice?, allowTf32?); variants(m, n, k, a, b, c, layout); choose(choices); read(tensor, offset, bytes); write(tensor, offset, bytes); copy(from, to, times); settle();
 // join(id, rank, size); allReduce(tensors);
-// run(executable, symbols, inputs, outputBytes, flag) }
+// run(executable, symbols, inputs, outputs, flag, late, count, each, feed): see RunSeries }
 class LaneHandle : public Napi::ObjectWrap<LaneHandle> {
  public:
   static const napi_type_tag tag;

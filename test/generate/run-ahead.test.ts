@@ -1,22 +1,37 @@
 // Decoding queues the next step before this one's token is known. A penalty turns that off: one too small to change a logit
 // gives the same completions step by step, for comparison.
 import { afterAll, describe, expect, test, vi } from "vitest";
-import type { GenerateOptions } from "../../lib/generate/index.ts";
+import { type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
 import { Executable } from "../../lib/graph/compile.ts";
 import { tinyModel } from "./helpers.ts";
 
-const model = tinyModel();
-afterAll(() => model.dispose());
+const model = tinyModel({}, { maxPositionEmbeddings: 512 });
+const sliding = tinyModel(
+  {},
+  {
+    modelType: "gemma3_text",
+    maxPositionEmbeddings: 512,
+    headDim: 8,
+    slidingWindow: 16,
+    layerTypes: ["sliding_attention", "full_attention"],
+  },
+);
+const paged = new LanguageModel({ model: model.model, cachePageSize: 16 });
+afterAll(() => Promise.all([model.dispose(), sliding.dispose()]));
 const prompts = [[5, 250, 99], [17, 3], [8, 8, 8, 41], [200]];
 const stepwise = { presencePenalty: 1e-30 };
 
-/** Completions and how many runs took ids that were not known when they were started. */
-async function complete(options: GenerateOptions) {
+/** Steps of a started run. */
+const stepsOf = ([, options]: Parameters<Executable["start"]>) => options?.series?.count ?? 1;
+
+/** Completions, how many steps took ids that were not known when they were started, and the most that one run made. */
+async function complete(options: GenerateOptions, of = model) {
   const starts = vi.spyOn(Executable.prototype, "start");
   try {
-    const all = await model.completeAll(prompts, options);
-    const late = starts.mock.calls.filter(([, { late = [] } = {}]) => late.length > 0).length;
-    return { late, of: all.map(({ tokens, logprobs, finishReason }) => ({ tokens, logprobs, finishReason })) };
+    const all = await of.completeAll(prompts, options);
+    const ahead = starts.mock.calls.filter(([, { late = [] } = {}]) => late.length > 0).map(stepsOf);
+    const [late, longest] = [ahead.reduce((n, steps) => n + steps, 0), Math.max(0, ...ahead)];
+    return { late, longest, of: all.map(({ tokens, logprobs, finishReason }) => ({ tokens, logprobs, finishReason })) };
   } finally {
     starts.mockRestore();
   }
@@ -56,12 +71,42 @@ describe("decoding ahead", () => {
     expect(new Set(ahead.of.map((c) => c.tokens.length)).size).toBeGreaterThan(1);
   });
 
-  test("no run follows the last token", async () => {
+  test("no step follows the last token", async () => {
     const starts = vi.spyOn(Executable.prototype, "start");
-    await model.complete([5, 250, 99], { ...greedy, maxTokens: 12 });
-    expect(starts).toHaveBeenCalledTimes(12);
+    for (const maxTokens of [2, 12, 50]) {
+      starts.mockClear();
+      await model.complete([5, 250, 99], { ...greedy, maxTokens });
+      expect(starts.mock.calls.map(stepsOf).reduce((a, b) => a + b)).toBe(maxTokens);
+    }
     starts.mockRestore();
   });
+
+  // Steps of so small a model take fractions of a millisecond, and soon follow each other without JavaScript.
+  for (const [name, of] of Object.entries({ "a model": model, "a cache in pages": paged, "a sliding window": sliding }))
+    describe(`several steps at a time: ${name}`, () => {
+      const long = { temperature: 1, seed: 3, maxTokens: 150, ignoreEos: true };
+      test("what single steps give, to a length and to a stop", async () => {
+        const ahead = await complete(long, of);
+        expect(ahead.longest).toBeGreaterThan(4);
+        const plain = await complete({ ...long, ...stepwise }, of);
+        expect(ahead.of.map((c) => c.tokens)).toEqual(plain.of.map((c) => c.tokens));
+        const stopping = { ...long, stop: [plain.of[1]!.tokens[83]!, plain.of[3]!.tokens[120]!] };
+        const [stopped, apart] = [await complete(stopping, of), await complete({ ...stopping, ...stepwise }, of)];
+        expect(stopped.of.map((c) => c.tokens)).toEqual(apart.of.map((c) => c.tokens));
+        expect(stopped.of.some((c) => c.finishReason === "stop")).toBe(true);
+      });
+
+      test.skipIf(of === paged)("a session goes on after an end in the middle", async () => {
+        const session = of.session();
+        const whole = await of.complete([5, 250], { ...greedy, maxTokens: 140 });
+        const first = await session.complete([5, 250], { ...greedy, maxTokens: 140, stop: [whole.tokens[101]!] });
+        const next = [5, 250, ...first.tokens, 7];
+        const rest = await session.complete(next, { ...greedy, maxTokens: 40 });
+        expect(rest.tokens).toEqual((await of.complete(next, { ...greedy, maxTokens: 40 })).tokens);
+        expect(rest.usage.cachedTokens).toBeGreaterThan(of === sliding ? -1 : first.tokens.length);
+        session.dispose();
+      });
+    });
 
   test("a session that was left in the middle goes on as one that was not", async () => {
     const session = model.session();
@@ -87,6 +132,16 @@ describe("decoding ahead", () => {
     })();
     await expect(work).rejects.toMatchObject({ code: "ABORTED" });
     expect(pieces).toHaveLength(5);
+    const many: number[] = [];
+    const later = new AbortController();
+    const long = (async () => {
+      for await (const piece of model.generate([5, 250], { ...greedy, maxTokens: 400, signal: later.signal })) {
+        many.push(piece.token);
+        if (many.length === 200) later.abort();
+      }
+    })();
+    await expect(long).rejects.toMatchObject({ code: "ABORTED" });
+    expect(many).toHaveLength(200);
     expect((await model.complete([5, 250], { ...greedy, maxTokens: 5 })).tokens).toEqual(pieces);
   });
 });

@@ -1,0 +1,89 @@
+#include "binding/run_series.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "binding/lane.h"
+#include "binding/program.h"
+
+namespace heddle {
+
+namespace {
+
+// Most runs of a series: a caller that asks for more by mistake is told so before memory is taken.
+constexpr double most_runs = 4096;
+
+std::vector<size_t> indices(const Napi::Value& value, const char* name, size_t end) {
+  std::vector<size_t> result;
+  if (!value.IsArray()) return result;
+  const Napi::Array list = value.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    result.push_back(static_cast<size_t>(integer(list.Get(i), name)));
+    if (result.back() >= end) throw invalid_argument(std::string("run: expected ") + name + " below " + std::to_string(end) + ", got " + std::to_string(result.back()));
+  }
+  return result;
+}
+
+// The bytes of one run of `count`.
+size_t share(size_t bytes, size_t count, const char* what) {
+  if (bytes % count) throw shape_mismatch(std::string("run: expected ") + what + " of " + std::to_string(count) + " runs, got " + std::to_string(bytes) + " bytes");
+  return bytes / count;
+}
+
+}  // namespace
+
+RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& keep)
+    : executable_(unwrap<ExecutableHandle>(info[0], "executable").executable()) {
+  const ByteView symbols = byte_view(info[1], "symbols");
+  for (size_t i = 0; i < symbols.bytes / 4; ++i) arguments_.symbols.push_back(reinterpret_cast<const int32_t*>(symbols.data)[i]);
+  if (!info[2].IsArray() || !info[3].IsArray()) throw invalid_argument("run: expected arrays of inputs and outputs, got another value");
+  const Napi::Array inputs = info[2].As<Napi::Array>(), outputs = info[3].As<Napi::Array>();
+  if (info[6].IsNumber()) count_ = static_cast<size_t>(integer(info[6], "count", most_runs));
+  if (count_ == 0) throw invalid_argument("run: expected a count of at least 1, got 0");
+  const std::vector<size_t> each = count_ > 1 ? indices(info[7], "each", inputs.Length()) : std::vector<size_t>{};
+  read_inputs(inputs, each);
+  for (uint32_t i = 0; i < outputs.Length(); ++i) {
+    const ByteView v = byte_view(outputs.Get(i), "output");
+    arguments_.outputs.push_back({v.data, share(v.bytes, count_, "an output")});
+  }
+  if (info[4].IsObject()) arguments_.abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
+  for (const size_t i : indices(info[5], "late", inputs.Length())) {
+    keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
+    late_.push_back({i, byte_view(keep.back(), "input")});
+  }
+  const std::vector<size_t> feed = count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
+  for (size_t i = 0; i + 1 < feed.size(); i += 2) {
+    if (feed[i] >= arguments_.inputs.size() || feed[i + 1] >= arguments_.outputs.size() ||
+        arguments_.inputs[feed[i]].size() != arguments_.outputs[feed[i + 1]].bytes)
+      throw shape_mismatch("run: expected an output of as many bytes as the input that takes it, got another");
+    feed_.push_back({feed[i], feed[i + 1]});
+  }
+  executable_->validate(arguments_);
+}
+
+void RunSeries::read_inputs(const Napi::Array& list, const std::vector<size_t>& each) {
+  for (uint32_t i = 0; i < list.Length(); ++i) {
+    const ByteView v = byte_view(list.Get(i), "input");
+    const bool differs = std::find(each.begin(), each.end(), i) != each.end();
+    arguments_.inputs.emplace_back(v.data, v.data + (differs ? share(v.bytes, count_, "an input") : v.bytes));
+    if (differs) each_.push_back({i, {v.data, v.data + v.bytes}});
+  }
+}
+
+void RunSeries::run(Lane& lane) {
+  const auto fill = [&](size_t input, const unsigned char* from) {
+    std::vector<unsigned char>& to = arguments_.inputs[input];
+    if (!to.empty()) std::memcpy(to.data(), from, to.size());
+  };
+  for (const Late& l : late_) fill(l.input, l.from.data);
+  for (size_t i = 0; i < count_; ++i) {
+    if (i > 0) {
+      for (const Each& e : each_) fill(e.input, e.all.data() + i * arguments_.inputs[e.input].size());
+      for (const Feed& f : feed_) fill(f.input, arguments_.outputs[f.output].data);
+      for (RunArguments::Output& o : arguments_.outputs) o.data += o.bytes;
+    }
+    executable_->run(arguments_, lane);
+  }
+}
+
+}  // namespace heddle

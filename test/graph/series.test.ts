@@ -1,0 +1,89 @@
+// Runs that follow each other without JavaScript: what the same runs give one by one.
+import { expect, test } from "vitest";
+import {
+  abortFlag,
+  add,
+  compile,
+  Dimension,
+  type Inputs,
+  input,
+  openDevice,
+  scale,
+  sum,
+} from "../../lib/graph/index.ts";
+
+const device = openDevice();
+const n = new Dimension("n", 4);
+const run = compile(() => ({
+  y: add(scale(input("x", "f32", [n]), 2), add(input("b", "f32", [n]), input("same", "f32", [n]))),
+  still: scale(input("same", "f32", [n]), 3),
+})).bind(device, new Map());
+const count = 5;
+const b = Float32Array.from({ length: 3 * count }, (_, i) => i);
+const inputs = { x: Float32Array.of(1, 2, 3), b, same: Float32Array.of(10, 20, 30) };
+const series = { count, each: ["b"], feed: { x: "y" } };
+
+async function oneByOne(first: Float32Array) {
+  const y: number[] = [];
+  const still: number[] = [];
+  for (let i = 0, x = first; i < count; i++) {
+    const results = await run.run({ ...inputs, x, b: b.subarray(3 * i, 3 * i + 3) });
+    x = results.y as Float32Array;
+    y.push(...x);
+    still.push(...results.still);
+  }
+  return { y, still };
+}
+
+test("a series gives what its runs give one by one, end to end", async () => {
+  const { outputs, done } = run.start(inputs, { series });
+  await done;
+  const { y, still } = await oneByOne(inputs.x);
+  expect([...outputs.y]).toEqual(y);
+  expect([...outputs.still]).toEqual(still);
+});
+
+test("what a series begins with may be the end of the one before, still under way", async () => {
+  const first = run.start(inputs, { series });
+  const x = first.outputs.y.subarray(3 * (count - 1)) as Float32Array;
+  const second = run.start({ ...inputs, x }, { series, late: ["x"] });
+  await second.done;
+  const { y } = await oneByOne(Float32Array.from((await oneByOne(inputs.x)).y.slice(-3)));
+  expect([...second.outputs.y]).toEqual(y);
+});
+
+test("what does not fit is refused before anything runs", () => {
+  const start = (given: Partial<Inputs>, more: object = {}) =>
+    run.start({ ...inputs, ...given } as Inputs, { series: { ...series, ...more } });
+  const fails = (work: () => unknown, code: string, message: RegExp) =>
+    expect(work).toThrowError(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+  fails(() => start({ b: b.subarray(1) }), "SHAPE_MISMATCH", /run: input b/);
+  fails(() => start({ same: b }), "SHAPE_MISMATCH", /run: input same/);
+  fails(() => start({}, { each: ["c"] }), "SHAPE_MISMATCH", /run: input b/);
+  fails(() => start({}, { each: ["b", "c"] }), "INVALID_ARGUMENT", /name of an input, got c/);
+  fails(() => start({}, { feed: { x: "z" } }), "INVALID_ARGUMENT", /name of an output, got z/);
+  for (const wrong of [0, -1, 1.5, 5000, Number.NaN])
+    fails(() => start({ b: new Float32Array(0) }, { count: wrong }), "INVALID_ARGUMENT", /series\.count/);
+  const wide = new Dimension("wide", 8);
+  const other = compile(() => ({ y: scale(input("x", "f32", [wide]), 1), z: scale(input("w", "f32", [2]), 1) })).bind(
+    device,
+    new Map(),
+  );
+  const feed = { w: "y" };
+  const given = { x: new Float32Array(5), w: new Float32Array(2) };
+  fails(() => other.start(given, { series: { count: 2, each: [], feed } }), "SHAPE_MISMATCH", /as many bytes/);
+});
+
+test("a flag or a signal ends it", async () => {
+  const flag = abortFlag();
+  flag.abort();
+  await expect(run.start(inputs, { series, flag }).done).rejects.toMatchObject({ code: "ABORTED" });
+  // Seconds of work.
+  const slow = compile(() => ({ y: sum(input("x", "f32", [1 << 20])) })).bind(device, new Map());
+  const controller = new AbortController();
+  const long = { count: 4000, each: [], feed: {} };
+  const { done } = slow.start({ x: new Float32Array(1 << 20) }, { series: long, signal: controller.signal });
+  controller.abort();
+  await expect(done).rejects.toMatchObject({ code: "ABORTED" });
+  expect((await run.run({ ...inputs, b: inputs.x })).still[0]).toBe(30);
+});
