@@ -25,7 +25,9 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
       pool: "forks",
       // All processors where there are one or two, else one is left free, as vitest does even of two.
       maxWorkers: processors > 2 ? processors - 1 : processors,
-      testTimeout: 60_000,
+      // What hangs is found late, but a machine that is slow for a while fails nothing.
+      testTimeout: 180_000,
+      hookTimeout: 180_000,
       reporters: folder ? ["default", ["json", { outputFile: join(folder, `${process.pid}.json`) }]] : ["default"],
       ...options,
     },

@@ -105,7 +105,7 @@ run("cmake", [
   `-DHEDDLE_EMULATE_CUDA_RACES=${values.races ? "ON" : "OFF"}`,
   "-DHEDDLE_WERROR=OFF",
   // The emulator's tests look at the CUDA kernels.
-  `-DHEDDLE_BASELINE_ONLY=${emulated ? "ON" : "OFF"}`,
+  `-DHEDDLE_ISAS=${emulated ? "baseline;neon" : "all"}`,
   `-DHEDDLE_VERSION=${version}`,
   `-DHEDDLE_NODE_INCLUDE=${include.join(";")}`,
   ...values.define.map((option) => `-D${option}`),

@@ -34,6 +34,18 @@ export function buildWithTests(...options) {
   buildAddon("-D", "HEDDLE_TESTS=ON", ...options);
 }
 
+/** cpuInfo() of a process that HEDDLE_ISA forces to one set; undefined where that process fails. */
+export function cpuInfo(folder, isa) {
+  const script =
+    "const m = { exports: {} }; process.dlopen(m, process.argv[1]); console.log(JSON.stringify(m.exports.cpuInfo()));";
+  const { HEDDLE_ISA: _, ...env } = process.env;
+  if (isa) env.HEDDLE_ISA = isa;
+  const args = ["-e", script, join(folder, "heddle.node")];
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", env });
+  if (status !== 0) console.error(stderr.trim());
+  return status === 0 ? JSON.parse(stdout) : undefined;
+}
+
 /** Runs each program of test/native that was built into `folder`; true where all end with 0. */
 export function runNativeTests(folder, env) {
   const source = join(root, "test", "native");

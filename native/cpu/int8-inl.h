@@ -11,7 +11,7 @@
 #include "ops/quant.h"
 
 // Where weights are packed once, int8_packed-inl.h takes the place of both, for the types that have such a form.
-#if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
 

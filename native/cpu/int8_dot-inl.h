@@ -6,7 +6,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-#if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
+#if defined(HEDDLE_INT8_PACKED)
 using Bytes = __m256i;  // a unit of 8-bit integers
 using Eight = __m256;
 HEDDLE_SIMD Bytes load_bytes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -26,14 +26,14 @@ HEDDLE_SIMD F numbers(Lanes a) { return _mm256_cvtepi32_ps(a); }
 
 // start + the products of a unit, added by fours: the first four sums are of the unit's first half.
 template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Bytes x) {
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
   return _mm256_dpbusd_epi32(start, w, x);  // signed ones come with 128 added
 #else
   __m256i pairs = SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
   return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #endif
 }
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
 constexpr int signed_offset = 128;
 #else
 constexpr int signed_offset = 0;
@@ -193,7 +193,7 @@ template <class S, int RM, int RN>
 #pragma GCC unroll 8
       for (int n = 0; n < RN; ++n) {
         Bytes w = S::get(at[n], q[n], u);
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
         if (S::is_signed) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
 #endif
 #pragma GCC unroll 8

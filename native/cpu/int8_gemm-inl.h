@@ -6,17 +6,11 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-#if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
-#define HEDDLE_INT8_GEMM 1
-
+#if defined(HEDDLE_INT8_PACKED)
 #if defined(HEDDLE_SIMD_AVX512)
 HEDDLE_SIMD Lanes load_lanes(const void* p) { return _mm512_loadu_si512(p); }
 HEDDLE_SIMD void store_lanes(void* p, Lanes v) { _mm512_storeu_si512(p, v); }
 HEDDLE_SIMD Lanes same_lanes(int32_t v) { return _mm512_set1_epi32(v); }
-HEDDLE_SIMD Lanes pair_products8(Lanes w, Lanes x) { return _mm512_maddubs_epi16(w, x); }
-HEDDLE_SIMD Lanes pair_products16(Lanes w, Lanes x) { return _mm512_madd_epi16(w, x); }
-HEDDLE_SIMD Lanes plus16(Lanes a, Lanes b) { return _mm512_add_epi16(a, b); }
-HEDDLE_SIMD Lanes ones16() { return _mm512_set1_epi16(1); }
 constexpr int gemm_rows = 12, gemm_vectors = 1;
 #else
 HEDDLE_SIMD Lanes load_lanes(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -65,7 +59,7 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
     const Lanes a = same_lanes(bits);
 #pragma GCC unroll 2
     for (int c = 0; c < gemm_vectors; ++c) {
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
       sum[r][c] = _mm512_dpbusd_epi32(sum[r][c], b[c], a);
 #else
       if (IN16) sum[r][c] = plus16(sum[r][c], pair_products8(b[c], a));
@@ -76,7 +70,7 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
   }
 }
 
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
 // R rows by a panel's outputs over all units, all sums in registers. x: (units, R, unit) integers, scales (units, R),
 // starts and totals (units, R, 2): of each group, minus the weights' offset times its sum, and its sum times the scale.
 template <class P, int R>
@@ -182,21 +176,19 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
       t.unpack(from + r * row_bytes + quant_row_bytes(t, k0), count / t.elements, q[r], scale[r], minimum[r]);
     for (int u = 0; u < count / unit; ++u, to += P::unit_bytes) {
 #if defined(HEDDLE_SIMD_AVX512)
-      if (P::width == 1) {
-        F lines[16];  // of two units; each lane four elements
-        if (u % 2 == 0) {
+      F lines[16];  // of two units; each lane four elements
+      if (u % 2 == 0) {
 #pragma GCC unroll 16
-          for (int r = 0; r < N; ++r)
-            lines[r] = _mm512_castsi512_ps(_mm512_add_epi8(_mm512_loadu_si512(q[r] + u * unit), _mm512_set1_epi8(static_cast<char>(offset))));
-          transpose(lines);
+        for (int r = 0; r < N; ++r)
+          lines[r] = _mm512_castsi512_ps(_mm512_add_epi8(_mm512_loadu_si512(q[r] + u * unit), _mm512_set1_epi8(static_cast<char>(offset))));
+        transpose(lines);
 #pragma GCC unroll 8
-          for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + s * 4 * N), lines[s]);
-          if (u + 1 < count / unit)
+        for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + s * 4 * N), lines[s]);
+        if (u + 1 < count / unit)
 #pragma GCC unroll 8
-            for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + P::unit_bytes + s * 4 * N), lines[8 + s]);
-        }
-      } else
-#endif
+          for (int s = 0; s < 8; ++s) store(reinterpret_cast<float*>(to + P::unit_bytes + s * 4 * N), lines[8 + s]);
+      }
+#else
       for (int r = 0; r < N; ++r) {
         const int8_t* integers = q[r] + u * unit;
         if (P::width == 2) {
@@ -209,6 +201,7 @@ template <class P> void pack_panel8(const QuantLinear& p, const QuantType& t, in
           for (int s = 0; s < unit / 4; ++s) __builtin_memcpy(to + (s * N + r) * 4, bytes + 4 * s, 4);
         }
       }
+#endif
       float* scales = reinterpret_cast<float*>(to + unit * N * P::width);
       for (int h = 0; h < P::halves; ++h)
         for (int r = 0; r < N; ++r) {
@@ -232,7 +225,7 @@ template <int WIDTH> void round_panels(const QuantLinear& p, [[maybe_unused]] in
         if (row < p.m) load_unit(p, row, at % units, numbers);
         int32_t* sums = x.sums + 2 * (at * R + r);
         round_unit(numbers, q, x.scales + at * R + r, sums);
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
         if (quant_type(p.w_type).group == unit) sums[0] += sums[1];
         for (int h = 0; h < 2; ++h) {
           x.totals[2 * (at * R + r) + h] = x.scales[at * R + r] * static_cast<float>(sums[h]);
@@ -269,7 +262,7 @@ template <class P> void gemm_panels(const QuantLinear& p, int offset, const Int8
       for (int64_t c = 0; c < count; ++c) {
         alignas(64) float out[R * gemm_columns];
         const int64_t at = i / R * units * R, j = j0 + c * gemm_columns;
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
         int8_tile<P, R>(units, x.values + at * unit, x.scales + at, x.sums + 2 * at, x.totals + 2 * at, mine + c * bytes, out);
 #else
         int8_tile<P, R>(units, offset, x.values + at * unit * P::width, x.scales + at, x.sums + 2 * at, mine + c * bytes, out);
@@ -294,7 +287,7 @@ template <int HALVES, bool MINIMUM, int RUN> PanelPlan panel_plan(int offset) {
 inline PanelPlan panel_plan(DType type) {
   const QuantType& t = quant_type(type);
   const bool whole = t.group == unit;
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
   if (whole) return t.minimum ? panel_plan<1, true, -1>(128) : panel_plan<1, false, -1>(128);
   return t.minimum ? panel_plan<2, true, -1>(128) : panel_plan<2, false, -1>(128);
 #else

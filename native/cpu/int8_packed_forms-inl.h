@@ -232,7 +232,7 @@ template <class P> int64_t packed_blocks(int64_t k) { return ceil_div(k / unit, 
 template <class P> int64_t packed_panel_bytes(int64_t k) { return packed_blocks<P>(k) * P::bytes; }
 
 // For products with many rows, made by each thread for itself and read while it is near: the form of q8_0 with the integers of P.
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
 template <class P> using Widened = Packed8;
 #else
 template <class P> struct Widened : Packed8 {
@@ -260,7 +260,7 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
     __builtin_memcpy(to + Packed8::scales_at, from + P::scales_at, 2 * W * 2);
   }
 }
-#if !defined(HEDDLE_SIMD_VNNI)
+#if !defined(HEDDLE_SIMD_AVX512)
 template <> inline void widen_panel<Packed8>(const uint8_t* from, int64_t k, uint8_t* to) {
   using Wide = Widened<Packed8>;
   for (int64_t b = 0; b < packed_blocks<Packed8>(k); ++b, from += Packed8::bytes, to += Wide::bytes) {

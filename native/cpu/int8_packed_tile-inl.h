@@ -6,7 +6,7 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
 template <class P, int RM, int PN>
 [[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
@@ -184,7 +184,7 @@ struct PackedTiles {
     PackedTile run;
   } forms[3];
 };
-#if defined(HEDDLE_SIMD_VNNI)
+#if defined(HEDDLE_SIMD_AVX512)
 template <class P> constexpr PackedTiles packed_tiles[] = {
     {8, {{1, packed_tile<P, 8, 1>}}},
     {7, {{1, packed_tile<P, 7, 1>}}},

@@ -20,7 +20,7 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
   const auto padded = [](int64_t bytes) { return static_cast<size_t>(round_up(bytes, 64)); };
   const int64_t units = p.k / unit;
   int64_t rows = max_of<int64_t>(1, p.m);
-#if defined(HEDDLE_INT8_GEMM)
+#if defined(HEDDLE_INT8_PACKED)
   plan.packs = !p.rowwise && p.m >= int8_gemm_rows;
   if (plan.packs) {
     const PanelPlan panel = panel_plan(p.w_type);
@@ -43,7 +43,7 @@ inline Int8Plan plan_int8(const QuantLinear& p, int threads) {
 // The most that fewer rows may take as well: a program's scratch is sized by its bounds.
 inline size_t int8_scratch(QuantLinear p, int threads) {
   size_t most = plan_int8(p, threads).bytes();
-#if defined(HEDDLE_INT8_GEMM)
+#if defined(HEDDLE_INT8_PACKED)
   if (p.m >= int8_gemm_rows && !p.rowwise) {
     p.m = int8_gemm_rows - 1;
     most = max_of(most, plan_int8(p, threads).bytes());
@@ -63,7 +63,7 @@ inline void int8_linear(const QuantLinear& p, Pool& pool, void* scratch) {
   x.values = reinterpret_cast<int8_t*>(take(plan.values)), x.scales = reinterpret_cast<float*>(take(plan.scales));
   x.sums = reinterpret_cast<int32_t*>(take(plan.sums)), x.totals = reinterpret_cast<float*>(take(plan.totals));
   x.starts = reinterpret_cast<int32_t*>(take(plan.starts)), x.stride = round_up(p.k / unit, 8), x.rows = p.m;
-#if defined(HEDDLE_INT8_GEMM)
+#if defined(HEDDLE_INT8_PACKED)
   if (plan.packs) {
     const PanelPlan panel = panel_plan(p.w_type);
     return panel.run(p, panel.offset, x, pool, reinterpret_cast<uint8_t*>(at));

@@ -44,7 +44,7 @@ export function stepsOf({ mode, out }) {
       join(root, "scripts", "build-addon.mjs"),
       ...["-D", "HEDDLE_TESTS=ON"],
       // The CPU's kernels of other instruction sets take longer to compile than all of CUDA's.
-      ...(mode === "gpu" ? ["-D", "HEDDLE_BASELINE_ONLY=ON", "--build-dir", built] : []),
+      ...(mode === "gpu" ? ["-D", "HEDDLE_ISAS=baseline;neon", "--build-dir", built] : []),
       ...(emulated ? ["--emulator"] : []),
     ],
   };

@@ -63,7 +63,7 @@ test("one trunk as both kinds, before and after training on the same rows", asyn
     expect(after.accuracy).toBeGreaterThan(0.85);
     expect(after.nll).toBeLessThan(0.4);
   }
-}, 120_000);
+});
 
 test("models of both kinds side by side; what does not fit is named", async () => {
   const tokenizer = await Tokenizer.train(

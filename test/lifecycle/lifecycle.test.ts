@@ -69,7 +69,7 @@ describe("the lesson, quickly", () => {
     for await (const event of run) again.push(event);
     expect(again).toEqual([]);
     expect(await run).toEqual(result);
-  }, 60_000);
+  });
 
   it("refuses a folder with a run of another plan", async () => {
     const failure = await lifecycle({ out, quick: true, seed: 2 }).then(
@@ -108,7 +108,7 @@ describe("the lesson, quickly", () => {
       for await (const event of run) if (event.type === "step") abort.abort();
     })().catch((error: unknown) => error);
     expect((failure as HeddleError).code).toBe("ABORTED");
-  }, 60_000);
+  });
 
   it.each([
     [{ budgetMinutes: 0 }, /budgetMinutes: expected a number above 0, got 0/],

@@ -42,7 +42,7 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
   beforeAll(async () => {
     writeFileSync(file, html);
     browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
-  }, 120_000);
+  });
   afterAll(async () => {
     await browser?.close();
     rmSync(folder, { recursive: true, force: true });
@@ -97,5 +97,5 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     await page.setViewportSize({ width: 500, height: 900 });
     await until(page, "[...document.querySelectorAll('[data-chart] canvas')].every((c) => c.clientWidth <= 500)");
     await page.close();
-  }, 60_000);
+  });
 });

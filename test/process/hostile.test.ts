@@ -62,4 +62,4 @@ test("memory is at most twice the file and what an empty file takes", async () =
   // 48 MB: dead objects that V8 has not collected yet.
   const over = Object.entries(found).filter(([, more]) => more > 48);
   expect(over, JSON.stringify(found)).toEqual([]);
-}, 120_000);
+});

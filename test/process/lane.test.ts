@@ -35,7 +35,7 @@ test("thirty workers that are terminated in the middle of work do not take the p
   `);
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: "" });
   expect(stdout).toBe("survived\n");
-}, 120_000);
+});
 
 test("process.exit while a vocabulary is trained ends at once, with its code", async () => {
   const started = performance.now();
@@ -44,7 +44,7 @@ test("process.exit while a vocabulary is trained ends at once, with its code", a
   );
   expect({ code, signal, stderr }).toEqual({ code: 7, signal: null, stderr: "" });
   expect(performance.now() - started).toBeLessThan(15_000);
-}, 60_000);
+});
 
 test("disposing twice, in the middle of work, and using what is disposed are errors of the call alone", async () => {
   const { code, signal, stdout, stderr } = await run(`${busy}
@@ -61,7 +61,7 @@ test("disposing twice, in the middle of work, and using what is disposed are err
     stderr: "",
     stdout: "DISPOSED,DISPOSED\n",
   });
-}, 60_000);
+});
 
 test("two hundred disposed tensors of 50 MB do not stay resident", async () => {
   const { code, stdout, stderr } = await run(`
@@ -77,14 +77,14 @@ test("two hundred disposed tensors of 50 MB do not stay resident", async () => {
   `);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(Number(stdout)).toBeLessThan(400e6);
-}, 60_000);
+});
 
 test("process.exit in the middle of work ends at once, with its code", async () => {
   const started = performance.now();
   const { code, signal } = await run(`${busy} work.catch(() => {}); setTimeout(() => process.exit(7), 50);`);
   expect({ code, signal }).toEqual({ code: 7, signal: null });
   expect(performance.now() - started).toBeLessThan(10_000);
-}, 60_000);
+});
 
 test("an uncaught exception in the middle of work is an ordinary one", async () => {
   const { code, signal, stderr } = await run(
@@ -92,7 +92,7 @@ test("an uncaught exception in the middle of work is an ordinary one", async () 
   );
   expect({ code, signal }).toEqual({ code: 1, signal: null });
   expect(stderr).toContain("Error: mine");
-}, 60_000);
+});
 
 test("the process ends by itself when its work is done, and not before", async () => {
   const { code, stdout } = await run(`
@@ -101,7 +101,7 @@ test("the process ends by itself when its work is done, and not before", async (
     model.complete([1, 2, 3], { maxTokens: 5, temperature: 0, ignoreEos: true }).then(({ tokens }) => console.log(tokens.length));
   `);
   expect({ code, stdout }).toEqual({ code: 0, stdout: "5\n" });
-}, 60_000);
+});
 
 test("compute leaves the event loop and the thread pool of libuv free", async () => {
   const { code, stdout } = await run(`
@@ -123,4 +123,4 @@ test("compute leaves the event loop and the thread pool of libuv free", async ()
   // 200 ms of sleep: computing on the loop or on libuv's four threads would make seconds of it.
   expect(worst).toBeLessThan(250);
   expect(took).toBeLessThan(2500);
-}, 60_000);
+});

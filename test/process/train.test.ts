@@ -99,7 +99,7 @@ test("Ctrl-C saves the last completed step and says that it was stopped", async 
   const saved = (await readdir(join(folder, "stopped"))).filter((n) => n.startsWith("checkpoint-"));
   expect(saved).toHaveLength(1);
   expect(Number(saved[0]!.slice(11))).toBeGreaterThanOrEqual(6);
-}, 60_000);
+});
 
 test.each([
   [{ learnig_rate: 1 }, /expected learningRate, got an unknown option learnigRate/],

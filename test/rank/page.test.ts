@@ -21,7 +21,7 @@ describe.skipIf(!hasBrowser)("the page", () => {
   beforeAll(async () => {
     browser = await openBrowser();
     folder = await mkdtemp(join(tmpdir(), "heddle-page-"));
-  }, 60_000);
+  });
   afterAll(async () => {
     await browser?.close();
     await rm(folder, { recursive: true, force: true });

@@ -180,7 +180,7 @@ describe("loadBestModelAtEnd", () => {
     expect(await checkpoints(outputDir)).toEqual(["checkpoint-12", "checkpoint-6"]);
     const state = JSON.parse(await readFile(join(outputDir, "checkpoint-12", "trainer_state.json"), "utf8"));
     expect(state.best).toMatchObject({ value: 5, held: { step: 6 } });
-  }, 120_000);
+  });
 
   test("by the held-out loss, where nothing else is named: the lowest", async () => {
     await using base = await newModel();
