@@ -8,22 +8,17 @@ import { Ceilings } from "./ceilings.ts";
 import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
 import { gpuClock, gpuFacts } from "./gpu.ts";
 import { measure } from "./measure.ts";
-import { attentionSuite } from "./suites/attention.ts";
-import { gemmSuite } from "./suites/gemm.ts";
-import { inferenceSuite } from "./suites/inference.ts";
-import { rowsSuite } from "./suites/rows.ts";
-import { tokenizerSuite } from "./suites/tokenizer.ts";
-import { trainSuite } from "./suites/train.ts";
 import type { BenchReport, BenchResult, BenchSuite } from "./types.ts";
 
+/** Read when they are asked for. */
 const suites = {
-  gemm: gemmSuite,
-  attention: attentionSuite,
-  rows: rowsSuite,
-  inference: inferenceSuite,
-  train: trainSuite,
-  tokenizer: tokenizerSuite,
-} satisfies Record<string, BenchSuite>;
+  gemm: async () => (await import("./suites/gemm.ts")).gemmSuite,
+  attention: async () => (await import("./suites/attention.ts")).attentionSuite,
+  rows: async () => (await import("./suites/rows.ts")).rowsSuite,
+  inference: async () => (await import("./suites/inference.ts")).inferenceSuite,
+  train: async () => (await import("./suites/train.ts")).trainSuite,
+  tokenizer: async () => (await import("./suites/tokenizer.ts")).tokenizerSuite,
+} satisfies Record<string, () => Promise<BenchSuite>>;
 /** @useDeclaredType */
 export type BenchSuiteName = keyof typeof suites;
 export const benchSuites = Object.keys(suites) as BenchSuiteName[];
@@ -84,14 +79,16 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     if (!quick) await sleep(seconds * 1000, undefined, { signal }).catch(() => {});
   };
   try {
-    for (const name of names)
-      for await (const one of suites[name]({ device, model, scratch, quick })) {
+    for (const name of names) {
+      const suite = await suites[name]();
+      for await (const one of suite({ device, model, scratch, quick })) {
         const base = bases.get(one.name);
         const result = await judged(base, maxRegression, () => measure(one, ceilings, { rounds, signal }), rest);
         results.push(result);
         if (device.kind === "cuda") clocks.push(...gpuClock(device));
         onResult?.(result);
       }
+    }
   } finally {
     ceilings.dispose();
     await rm(scratch, { recursive: true, force: true });

@@ -181,8 +181,8 @@ export class GgufReader {
     }
     switch (of) {
       case "string": {
-        const value: string[] = [];
-        for (let i = 0; i < length; i++) value.push(this.string(key));
+        const value = new Array<string>(length);
+        for (let i = 0; i < length; i++) value[i] = this.string(key);
         return { type: "array", of, value };
       }
       case "bool": {

@@ -1,5 +1,6 @@
 import { HeddleError } from "../errors.ts";
-import type { AbortFlag, Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
+import type { AbortFlag } from "../graph/compile.ts";
+import type { Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
 import {
   type CacheDType,
   type CacheLayout,
@@ -73,6 +74,8 @@ export class KvCache {
   private readonly pool: PagePool | undefined;
   private readonly spare: SpareStore | undefined;
   private live = true;
+  /** Whether a run has ended in an error that was no abort. */
+  private failed = false;
 
   constructor(
     model: Model,
@@ -348,6 +351,9 @@ export class KvCache {
         for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
         for (let run = 1; run < runs; run++) held.push(token![(run - 1) * segments.length + i]!);
       }
+    } catch (error) {
+      if (!(error instanceof HeddleError && error.code === "ABORTED")) this.failed = true;
+      throw error;
     } finally {
       for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length + runs - 1;
     }
@@ -427,12 +433,12 @@ export class KvCache {
     if (!this.live) throw new HeddleError("DISPOSED", "session: expected a live one, got a disposed one");
   }
 
-  /** @param whole whether all its runs have ended well: what it holds are numbers, and the next cache may have its memory */
+  /** @param whole whether nothing went wrong: unless a run failed, what it holds are numbers, and the next cache may have its memory */
   dispose(whole = false): void {
     if (!this.live) return;
     this.live = false;
     this.releaseExecutables();
-    if (whole && this.spare && !this.pool) this.spare.leave(this.store);
+    if (whole && !this.failed && this.spare && !this.pool) this.spare.leave(this.store);
     else this.store.dispose();
   }
 }

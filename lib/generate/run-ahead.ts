@@ -1,4 +1,5 @@
-import { abortFlag } from "../graph/index.ts";
+import { HeddleError } from "../errors.ts";
+import { abortFlag } from "../graph/compile.ts";
 import { turnsByLength } from "../models/rope-frequencies.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
@@ -50,7 +51,8 @@ interface Steps {
 /**
  * Decodes with a run always waiting behind the one under way, which takes the ids that this one draws from its outputs: the
  * device never waits for JavaScript. Where steps are short, a run is several of them. Ends when a sequence has ended or has no
- * room; tokens that were drawn after an end are dropped, while the others' are theirs.
+ * room; tokens that were drawn after an end are dropped, while the others' are theirs. It also ends where one of several steps
+ * fails, which the caller may then do one by one: those before it are good, and perhaps the last that are wanted.
  * @param options.account is told of each run's pieces and milliseconds
  * @returns what each run drew, in the order of its steps
  */
@@ -105,7 +107,12 @@ export async function* decodeAhead(
       const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
       const last = (current.count - 1) * rows;
       next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
-      await current.done;
+      if (!(await wentWell(current))) {
+        await next?.done.catch(() => {});
+        next = undefined;
+        for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
+        return;
+      }
       const pieces = accepted(all, current, top);
       const now = performance.now();
       options.account(pieces.length, now - before);
@@ -122,6 +129,17 @@ export async function* decodeAhead(
     unwanted.abort();
     // What the slots hold is settled when the caller goes on.
     await next?.done.catch(() => {});
+  }
+}
+
+/** Whether a run has ended well. @throws what a single step, or an abort, ended it with */
+async function wentWell({ count, done }: Steps): Promise<boolean> {
+  try {
+    await done;
+    return true;
+  } catch (error) {
+    if (count > 1 && error instanceof HeddleError && error.code === "NUMERICAL") return false;
+    throw error;
   }
 }
 

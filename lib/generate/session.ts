@@ -86,9 +86,20 @@ export class Session {
     const { sequence, signal, speculation } = this.prepare(prompt, options);
     const progress = newProgress();
     const builder = new CompletionBuilder();
-    const run = () => runSequences(this.cache, [sequence], { signal, progress, speculation });
+    const { cache } = this;
+    let given = 0;
+    const run = async function* () {
+      try {
+        yield* runSequences(cache, [sequence], { signal, progress, speculation });
+      } finally {
+        // Steps are drawn ahead: of what nobody was given, and of the last token, which a run has fed or not, nothing stays.
+        const { context, generated } = sequence;
+        if (generated > 0) cache.truncate(0, Math.max(0, context.length - 1 - (generated - given)));
+      }
+    };
     for await (const piece of eachPiece(this.exclusively(run), signal)) {
       builder.add(piece);
+      given++;
       yield piece;
     }
     return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));

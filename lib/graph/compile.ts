@@ -88,6 +88,7 @@ export interface StartOptions {
 
 async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
   const abort = () => flag.abort();
+  if (signal.aborted) abort();
   signal.addEventListener("abort", abort, { once: true });
   try {
     await running;
@@ -121,7 +122,8 @@ export class Executable<R extends Results = Results> {
 
   /**
    * Queues a run without waiting for it. Runs of a device happen in the order in which they were started.
-   * @param options.flag ends the run as `signal` does; one flag may serve many runs
+   * @internal Outputs are written while they are in the caller's hands: their buffers must not be transferred before `done` settles.
+   * @param options.flag ends the run as `signal` does, which sets it; one flag may serve many runs, and ends them all
    * @param options.late names of inputs that are read when the run begins: outputs of runs started before it
    * @param options.series more than one run, between which nothing waits for JavaScript; outputs hold those of all, end to end
    * @returns outputs that hold nothing yet, and when they do

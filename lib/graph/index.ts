@@ -2,17 +2,7 @@
 export type { CudaDeviceInfo } from "../binding.ts";
 export { type GradientOptions, gradients } from "./autograd.ts";
 export { allReduceNumbers, allReduceTensors, joinCollective, newCollectiveId } from "./collective.ts";
-export {
-  type AbortFlag,
-  abortFlag,
-  compile,
-  type Executable,
-  type Inputs,
-  type Outputs,
-  type Program,
-  type Results,
-  type StartOptions,
-} from "./compile.ts";
+export { compile, type Executable, type Inputs, type Outputs, type Program, type Results } from "./compile.ts";
 export { Device, type DeviceOptions, deviceInfo, openDevice } from "./device.ts";
 export { bytesOf, type DType, type FloatDType, isFloat, isQuantised, type QuantisedDType } from "./dtype.ts";
 export { opNames } from "./op-table.ts";
@@ -29,7 +19,6 @@ export * from "./ops/norm.ts";
 export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
 export * from "./ops/unary.ts";
-export type { Series } from "./run-plan.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
 export { input, recomputable, record, type Trace, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Node, type Shape, type Source, type TensorType, Value } from "./value.ts";

@@ -1,9 +1,7 @@
 import { invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/index.ts";
-import { readItems } from "./items.ts";
-import { type Answering, Sampler } from "./sampler.ts";
-import { serveRanking } from "./server.ts";
-import { RankSession, type RankState } from "./session.ts";
+import type { Answering } from "./sampler.ts";
+import type { RankState } from "./session.ts";
 
 export interface RankOptions {
   /** Prompts: .jsonl rows with `prompt`, `question` or `messages` (and `answers`, where they are there already), or lines of text. */
@@ -52,6 +50,13 @@ export async function openRanking(
     throw invalidArgument("port", "a whole number of 0 to 65535", port);
   if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a whole number", seed);
   const chat = options.chat ?? model?.tokenizer?.hasChatTemplate ?? false;
+  // The page and its server, which few who import the package ask for.
+  const [{ readItems }, { Sampler }, { serveRanking }, { RankSession }] = await Promise.all([
+    import("./items.ts"),
+    import("./sampler.ts"),
+    import("./server.ts"),
+    import("./session.ts"),
+  ]);
   const items = await readItems(options.prompts, { chat });
   const sampler = new Sampler(answering(model, options), { count, seed });
   const session = await RankSession.open(items, options.out, sampler);

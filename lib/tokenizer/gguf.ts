@@ -9,6 +9,7 @@ import {
   type JsonObject,
   limits,
   parseTokenizerFile,
+  placeIds,
   type TokenizerFile,
   unsupported,
 } from "./tokenizer-file.ts";
@@ -57,13 +58,14 @@ class Reader {
     return value as string[];
   }
 
-  /** Numbers of any array, `count` of them. */
-  numbers(name: string, count: number): number[] | undefined {
+  /** Numbers of any array, `count` of them: the array itself where it holds nothing else. */
+  numbers(name: string, count: number): Numbers | undefined {
     const value = this.value(name);
     if (value === undefined) return undefined;
     const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
     if (!isArray) throw invalidFile(prefix + name, "numbers", value);
-    const numbers = Array.from(value as ArrayLike<unknown>, Number);
+    const itself = ArrayBuffer.isView(value) && !(value instanceof BigInt64Array || value instanceof BigUint64Array);
+    const numbers = itself ? (value as Float32Array) : Array.from(value as ArrayLike<unknown>, Number);
     if (numbers.length !== count) throw invalidFile(prefix + name, `${count} numbers`, numbers.length);
     return numbers;
   }
@@ -79,9 +81,12 @@ class Reader {
   }
 }
 
+/** An array, typed or not. */
+type Numbers = readonly number[] | Float32Array | Uint8Array;
+
 interface Vocabulary {
   tokens: string[];
-  types: number[];
+  types: Numbers;
   bos: number | undefined;
   eos: number | undefined;
   addBos: boolean;
@@ -112,7 +117,7 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
   }
   const pre = reader.string("pre");
   const count = tokens.length;
-  const types = reader.numbers("token_type", count) ?? new Array<number>(count).fill(TokenType.normal);
+  const types = reader.numbers("token_type", count) ?? new Uint8Array(count).fill(TokenType.normal);
   const vocabulary: Vocabulary = {
     tokens,
     types,
@@ -150,9 +155,9 @@ function makeConfig(
   const pad = reader.id("padding_token_id", tokens.length);
   const named = (id: number | undefined) => (id === undefined ? undefined : tokens[id]);
   const ends = [eos, reader.id("eot_token_id", tokens.length), reader.id("eom_token_id", tokens.length)];
-  for (const [id, token] of tokens.entries()) {
+  tokens.forEach((token, id) => {
     if (types[id] === TokenType.control && endings.has(token)) ends.push(id);
-  }
+  });
   return {
     bosToken: named(bos),
     eosToken: named(eos),
@@ -167,10 +172,10 @@ function makeConfig(
 
 function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
   const added: AddedToken[] = [];
-  for (const [id, content] of tokens.entries()) {
+  for (let id = 0; id < tokens.length; id++) {
     const special = types[id] === TokenType.control || types[id] === TokenType.unknown;
-    if (!special && types[id] !== TokenType.userDefined) continue;
-    if (content === "") continue;
+    const content = tokens[id]!;
+    if ((!special && types[id] !== TokenType.userDefined) || content === "") continue;
     if (content.length > limits.addedTokenLength) {
       throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
     }
@@ -221,7 +226,7 @@ function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number |
     model: {
       type: "BPE",
       tokens,
-      ids: Uint32Array.from(tokens.keys()),
+      ids: placeIds(tokens),
       ...mergesFromScores(tokens, vocabulary.types, scoresOf(reader, tokens.length), `${prefix}tokens`),
       unknownToken: unknown === undefined ? undefined : tokens[unknown],
       byteFallback: true,
@@ -231,7 +236,7 @@ function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number |
   };
 }
 
-function scoresOf(reader: Reader, count: number): number[] {
+function scoresOf(reader: Reader, count: number): Numbers {
   const scores = reader.numbers("scores", count);
   if (!scores) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);
   if (scores.some(Number.isNaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
@@ -243,7 +248,8 @@ function byteLevel(reader: Reader, vocabulary: Vocabulary, pre: string | undefin
   const joined = reader.strings("merges");
   if (!joined) throw invalidFile(`${prefix}merges`, "strings", undefined);
   const merges: string[] = [];
-  for (const [index, merge] of joined.entries()) {
+  for (let index = 0; index < joined.length; index++) {
+    const merge = joined[index]!;
     const space = merge.indexOf(" ", 1);
     if (space < 0 || space + 1 >= merge.length || merge.includes(" ", space + 1)) {
       throw invalidFile(`${prefix}merges[${index}]`, "two parts with one space between them", merge);
@@ -265,7 +271,7 @@ function byteLevel(reader: Reader, vocabulary: Vocabulary, pre: string | undefin
     model: {
       type: "BPE",
       tokens,
-      ids: Uint32Array.from(tokens.keys()),
+      ids: placeIds(tokens),
       merges,
       unknownToken: undefined,
       byteFallback: false,

@@ -13,13 +13,15 @@ const maxSplits = 1 << 25;
  */
 export function mergesFromScores(
   tokens: string[],
-  types: number[],
-  scores: number[],
+  types: ArrayLike<number>,
+  scores: ArrayLike<number>,
   where: string,
 ): { merges: string[]; mergeRanks: Uint32Array } {
   const takesPart = (id: number) => types[id] === TokenType.normal || types[id] === TokenType.userDefined;
   const ids = new Map<string, number>();
-  for (const [id, token] of tokens.entries()) if (takesPart(id) && !ids.has(token)) ids.set(token, id);
+  tokens.forEach((token, id) => {
+    if (takesPart(id) && !ids.has(token)) ids.set(token, id);
+  });
   const order = [...ids.values()].sort((a, b) => scores[b]! - scores[a]! || a - b);
 
   const merges: string[] = [];

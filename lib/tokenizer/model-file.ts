@@ -10,6 +10,7 @@ import {
   type Json,
   type JsonObject,
   limits,
+  placeIds,
   type TokenizerModel,
   unsupported,
 } from "./tokenizer-file.ts";
@@ -150,7 +151,8 @@ function readUnigram(model: JsonObject): TokenizerModel {
   if (vocab.length > limits.tokens) throw invalidFile("model.vocab", `at most ${limits.tokens} tokens`, vocab.length);
   const tokens: string[] = new Array(vocab.length);
   const scores = new Float64Array(vocab.length);
-  for (const [index, entry] of vocab.entries()) {
+  for (let index = 0; index < vocab.length; index++) {
+    const entry = vocab[index];
     const [token, score] = Array.isArray(entry) ? entry : [];
     if (typeof token !== "string" || typeof score !== "number" || !Number.isFinite(score)) {
       throw invalidFile(`model.vocab[${index}]`, "a token and its score", entry);
@@ -167,7 +169,7 @@ function readUnigram(model: JsonObject): TokenizerModel {
     ...plain,
     type: "Unigram",
     tokens,
-    ids: Uint32Array.from(tokens.keys()),
+    ids: placeIds(tokens),
     scores,
     unknownToken: unknown === null ? undefined : tokens[unknown],
     unknownId: unknown ?? undefined,

@@ -7,6 +7,7 @@ import {
   invalidFile,
   type JsonObject,
   limits,
+  placeIds,
   readTokenizerFile,
   type TokenizerFile,
   unsupported,
@@ -196,7 +197,7 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
     model: { type: "BPE", vocab: {}, merges: [], byte_fallback: byteFallback, fuse_unk: true },
   });
   const merges = mergesFromScores(tokens, types, scores, where);
-  Object.assign(file.model, { tokens, ids: Uint32Array.from(tokens.keys()), ...merges });
+  Object.assign(file.model, { tokens, ids: placeIds(tokens), ...merges });
   file.model.unknownToken = unknown < 0 ? undefined : tokens[unknown];
   return file;
 }

@@ -59,6 +59,11 @@ export interface TokenizerFile {
   padding: JsonObject | null;
 }
 
+/** The ids of tokens that are numbered by their places. */
+export function placeIds(tokens: readonly string[]): Uint32Array {
+  return new Uint32Array(tokens.length).map((_, place) => place);
+}
+
 /** Limits on files from strangers; every message names the one it hit. */
 export const limits = {
   fileBytes: 256 << 20,

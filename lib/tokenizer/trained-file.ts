@@ -2,7 +2,13 @@
 import { byteTokenNames, characterOfByte } from "./byte-alphabet.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { namedPatterns } from "./patterns.ts";
-import type { AddedToken, JsonObject, TokenizerFile, TokenizerModel } from "./tokenizer-file.ts";
+import {
+  type AddedToken,
+  type JsonObject,
+  placeIds,
+  type TokenizerFile,
+  type TokenizerModel,
+} from "./tokenizer-file.ts";
 import type { CheckedOptions, TrainOptions } from "./train-options.ts";
 
 type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" | "decoder">;
@@ -111,7 +117,7 @@ const model = (type: TokenizerModel["type"], all: string[], more: Partial<Tokeni
   return {
     type,
     tokens,
-    ids: Uint32Array.from(tokens.keys()),
+    ids: placeIds(tokens),
     merges: [],
     unknownToken: undefined,
     byteFallback: false,

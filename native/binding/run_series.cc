@@ -47,12 +47,15 @@ RunSeries::RunSeries(const Napi::CallbackInfo& info, std::vector<Napi::Value>& k
     arguments_.outputs.push_back({v.data, share(v.bytes, count_, "an output")});
   }
   if (info[4].IsObject()) arguments_.abort = unwrap<AbortFlagHandle>(info[4], "flag").flag;
+  const auto among = [](const std::vector<size_t>& all, size_t i) { return std::find(all.begin(), all.end(), i) != all.end(); };
   for (const size_t i : indices(info[5], "late", inputs.Length())) {
+    if (among(each, i)) throw invalid_argument("run: expected a late input to be the same for all runs, or fed, got one with data for each");
     keep.push_back(inputs.Get(static_cast<uint32_t>(i)));
     late_.push_back({i, byte_view(keep.back(), "input")});
   }
   const std::vector<size_t> feed = count_ > 1 ? indices(info[8], "feed", std::max(inputs.Length(), outputs.Length())) : std::vector<size_t>{};
   for (size_t i = 0; i + 1 < feed.size(); i += 2) {
+    if (among(each, feed[i])) throw invalid_argument("run: expected a fed input to have data for the first run alone, got one with data for each");
     if (feed[i] >= arguments_.inputs.size() || feed[i + 1] >= arguments_.outputs.size() ||
         arguments_.inputs[feed[i]].size() != arguments_.outputs[feed[i + 1]].bytes)
       throw shape_mismatch("run: expected an output of as many bytes as the input that takes it, got another");

@@ -28,7 +28,7 @@ const out = resolve(values.out);
 
 const source = createJiti(import.meta.url);
 const { defaultPlan } = await source.import("./plan.ts");
-const { runPlan } = await source.import("../../lib/lifecycle/lifecycle.ts");
+const { runPlan } = await source.import("../../lib/lifecycle/run-plan.ts");
 
 /** The stages whose result is the embedded model. */
 const stages = ["tokenizer", "pretrain", "sft", "dpo"];

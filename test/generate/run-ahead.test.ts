@@ -121,6 +121,46 @@ describe("decoding ahead", () => {
     session.dispose();
   });
 
+  test("a session holds what it gave but for the last token, however far the steps had got", async () => {
+    const long = { ...greedy, maxTokens: 120 };
+    const { tokens } = await model.complete([5, 250, 99], long);
+    const last = [40, 75, 110].find((i) => !tokens.slice(0, i).includes(tokens[i]!)) ?? 119;
+    for (let round = 0; round < 10; round++) {
+      const session = model.session();
+      const { tokens: given } = await session.complete([5, 250, 99], { ...long, stop: [tokens[last]!] });
+      expect(session.tokens).toEqual([5, 250, 99, ...given.slice(0, -1)]);
+      session.truncate();
+      let taken = 0;
+      for await (const _ of session.generate([5, 250, 99], long)) if (++taken === 30 + round) break;
+      expect(session.tokens).toEqual([5, 250, 99, ...tokens.slice(0, taken - 1)]);
+      session.dispose();
+    }
+  });
+
+  test("what a later step fails for is not told before its turn, and not where nobody waits for it", async () => {
+    const broken = tinyModel({}, { maxPositionEmbeddings: 512 });
+    const options = { temperature: 1, seed: 6, maxTokens: 150, ignoreEos: true };
+    const { tokens } = await broken.complete([5, 250], options);
+    // A token that comes late for the first time, and then makes every number NaN.
+    const at = tokens.findIndex((token, i) => i > 60 && tokens.indexOf(token) === i);
+    const table = broken.model.weight("model.embed_tokens.weight");
+    const numbers = (await table.read()) as Float32Array;
+    const width = broken.config.hiddenSize;
+    numbers.fill(Number.NaN, tokens[at]! * width, (tokens[at]! + 1) * width);
+    await table.write(numbers);
+    for (let round = 0; round < 5; round++) {
+      const seen: number[] = [];
+      const streaming = async () => {
+        for await (const { token } of broken.generate([5, 250], options)) seen.push(token);
+      };
+      await expect(streaming()).rejects.toMatchObject({ code: "NUMERICAL" });
+      expect(seen).toEqual(tokens.slice(0, at + 1));
+      const stopped = await broken.complete([5, 250], { ...options, stop: [tokens[at]!] });
+      expect(stopped.tokens).toEqual(tokens.slice(0, at + 1));
+    }
+    await broken.dispose();
+  });
+
   test("an abort between two tokens ends both runs", async () => {
     const controller = new AbortController();
     const pieces: number[] = [];

@@ -1,16 +1,7 @@
 // Runs that follow each other without JavaScript: what the same runs give one by one.
 import { expect, test } from "vitest";
-import {
-  abortFlag,
-  add,
-  compile,
-  Dimension,
-  type Inputs,
-  input,
-  openDevice,
-  scale,
-  sum,
-} from "../../lib/graph/index.ts";
+import { abortFlag } from "../../lib/graph/compile.ts";
+import { add, compile, Dimension, type Inputs, input, openDevice, scale, sum } from "../../lib/graph/index.ts";
 
 const device = openDevice();
 const n = new Dimension("n", 4);
@@ -61,6 +52,9 @@ test("what does not fit is refused before anything runs", () => {
   fails(() => start({ same: b }), "SHAPE_MISMATCH", /run: input same/);
   fails(() => start({}, { each: ["c"] }), "SHAPE_MISMATCH", /run: input b/);
   fails(() => start({}, { each: ["b", "c"] }), "INVALID_ARGUMENT", /name of an input, got c/);
+  fails(() => start({}, { feed: { b: "y" } }), "INVALID_ARGUMENT", /fed input/);
+  const late = { series, late: ["b"] };
+  fails(() => run.start(inputs, late), "INVALID_ARGUMENT", /late input/);
   fails(() => start({}, { feed: { x: "z" } }), "INVALID_ARGUMENT", /name of an output, got z/);
   for (const wrong of [0, -1, 1.5, 5000, Number.NaN])
     fails(() => start({ b: new Float32Array(0) }, { count: wrong }), "INVALID_ARGUMENT", /series\.count/);
@@ -86,4 +80,6 @@ test("a flag or a signal ends it", async () => {
   controller.abort();
   await expect(done).rejects.toMatchObject({ code: "ABORTED" });
   expect((await run.run({ ...inputs, b: inputs.x })).still[0]).toBe(30);
+  const early = slow.start({ x: new Float32Array(1 << 20) }, { series: long, signal: AbortSignal.abort() });
+  await expect(early.done).rejects.toMatchObject({ code: "ABORTED" });
 });
