@@ -109,7 +109,6 @@ export async function* decodeAhead(
       next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
       if (!(await wentWell(current))) {
         await next?.done.catch(() => {});
-        next = undefined;
         for (const { sequence, slot } of all) cache.truncate(slot, sequence.context.length - 1);
         return;
       }
@@ -128,7 +127,7 @@ export async function* decodeAhead(
   } finally {
     unwanted.abort();
     // What the slots hold is settled when the caller goes on.
-    await next?.done.catch(() => {});
+    for (const run of [current, next]) await run?.done.catch(() => {});
   }
 }
 
