@@ -96,7 +96,9 @@ describe("decoding ahead", () => {
         expect(stopped.of.some((c) => c.finishReason === "stop")).toBe(true);
       });
 
-      test.skipIf(of === paged)("a session goes on after an end in the middle", async () => {
+      // Sessions have no pages.
+      if (of === paged) return;
+      test("a session goes on after an end in the middle", async () => {
         const session = of.session();
         const whole = await of.complete([5, 250], { ...greedy, maxTokens: 140 });
         const first = await session.complete([5, 250], { ...greedy, maxTokens: 140, stop: [whole.tokens[101]!] });
