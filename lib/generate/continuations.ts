@@ -2,7 +2,7 @@ import { HeddleError } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { scoreProgram } from "./programs.ts";
-import type { Segment } from "./row-inputs.ts";
+import type { Segment } from "./row-data.ts";
 
 /** Several continuations of one prompt. */
 export interface Continuations {

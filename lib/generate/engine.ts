@@ -3,7 +3,7 @@ import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
-import type { Segment } from "./row-inputs.ts";
+import type { Segment } from "./row-data.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";

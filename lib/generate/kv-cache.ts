@@ -15,7 +15,7 @@ import { raceAbort, throwIfAborted } from "./abort.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
 import { type ProgramShape, prefillProgram } from "./programs.ts";
-import { rowInputs, type Segment } from "./row-inputs.ts";
+import { rowData, type Segment } from "./row-data.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
@@ -325,7 +325,7 @@ export class KvCache {
     const runs = series?.runs ?? 1;
     for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
     const executable = this.executableOf(program, shape);
-    const rows = this.rowInputs(segments, runs);
+    const rows = this.rowData(segments, runs);
     const given = { ids: rows.ids, ...rows.each, ...this.pageInputs(), ...inputs };
     const { outputs, done } = executable.start(given, {
       ...{ signal, flag, late },
@@ -392,9 +392,9 @@ export class KvCache {
     return this.held[slot]!.length + this.underWay[slot]! + ids.length;
   }
 
-  private rowInputs(segments: readonly Segment[], runs: number) {
+  private rowData(segments: readonly Segment[], runs: number) {
     const turns = turnsByLength(this.model.config);
-    return rowInputs(segments, (slot) => this.held[slot]!.length + this.underWay[slot]!, { turns, runs });
+    return rowData(segments, (slot) => this.held[slot]!.length + this.underWay[slot]!, { turns, runs });
   }
 
   private pageInputs(): Inputs {

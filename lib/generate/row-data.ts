@@ -17,7 +17,7 @@ export interface Segment {
  * @param pastOf tokens that a slot holds before the first run
  * @param options.turns whether the rows' rotation depends on the length of their sequence
  */
-export function rowInputs(
+export function rowData(
   segments: readonly Segment[],
   pastOf: (slot: number) => number,
   { turns, runs }: { turns: boolean; runs: number },
