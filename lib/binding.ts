@@ -169,7 +169,8 @@ interface GraphBinding {
   opNames(): string[];
   /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
   cudaKernels(): Record<string, string[] | null>;
-  cpuInfo(): { isa: string; supported: string[] };
+  /** `threads`: how many this process has room for (native/runtime/cpus.h). */
+  cpuInfo(): { isa: string; supported: string[]; threads: number };
 }
 
 // ---- tokenizer (native/binding/tokenizer.cc) ---------------------------------------------------------------

@@ -20,7 +20,7 @@ import { basePath, DEFAULT_ADAPTER, isAdapterFolder } from "./adapters.ts";
 export interface LoadModelOptions {
   /** `auto` (the fastest there is), `cpu`, `cuda`, `cuda:N`, or a Device. */
   device?: string | Device | undefined;
-  /** Worker threads of the CPU; all cores where not given. */
+  /** Threads of the CPU; as for `openDevice` where not given. */
   threads?: number | undefined;
   /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
   allowTf32?: boolean | undefined;

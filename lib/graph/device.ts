@@ -1,4 +1,3 @@
-import { availableParallelism } from "node:os";
 import { binding, type NativeLaneHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";
@@ -39,7 +38,10 @@ export interface DeviceOptions {
    * they are used only where asked for, and a warning says so once where there is a CUDA device.
    */
   device?: string | Device | undefined;
-  /** Worker threads of the CPU; HEDDLE_THREADS or the number of cores where not given. */
+  /**
+   * Threads of the CPU. Where not given: HEDDLE_THREADS, or as many as the process has CPUs, or as many as its control group pays for
+   * (a container's `--cpus`, a pod's limit) where those are fewer.
+   */
   threads?: number | undefined;
   /**
    * On CUDA devices: f32 matrix products round their operands to tf32 (10 bits after the point instead of 23) and use tensor cores, as
@@ -62,7 +64,8 @@ export function openDevice({
   if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device, allowTf32);
   if (device === "auto") tellOfCuda();
-  const count = threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : availableParallelism());
+  const count =
+    threads ?? (process.env.HEDDLE_THREADS ? Number(process.env.HEDDLE_THREADS) : binding.cpuInfo().threads);
   if (!Number.isInteger(count) || count < 1 || count > 1024)
     throw invalidArgument("threads", "an integer of 1 to 1024", count);
   return kept(`cpu/${count}`, () => new Device(count));
@@ -109,5 +112,5 @@ function openCuda(name: string, allowTf32: boolean): Device {
 
 /** What this build and this machine offer. */
 export function deviceInfo() {
-  return { ...binding.info(), cpu: { ...binding.cpuInfo(), threads: availableParallelism() } };
+  return { ...binding.info(), cpu: binding.cpuInfo() };
 }

@@ -49,7 +49,7 @@ export interface TrainOptions {
   maxPieceLength?: number;
   /** unigram: substrings to begin with at most. Default 1,000,000. */
   seedSize?: number;
-  /** Threads; they change nothing but the time. Default: as many as there are processors, at most 8. */
+  /** Threads; they change nothing but the time. Default: as `openDevice`, at most 8. */
   threads?: number;
   bosToken?: string;
   eosToken?: string;

@@ -1,5 +1,4 @@
 // Training of vocabularies: texts go to native code as they come, away from the event loop; only their distinct words stay.
-import { availableParallelism } from "node:os";
 import { binding, type NativeTrainer } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { TokenizerConfig } from "./config.ts";
@@ -27,7 +26,7 @@ export async function trainFile(
   texts: Iterable<string> | AsyncIterable<string>,
   options: TrainOptions,
 ): Promise<{ file: TokenizerFile; config: TokenizerConfig }> {
-  const checked = checkTrainOptions(options, availableParallelism());
+  const checked = checkTrainOptions(options, binding.cpuInfo().threads);
   if (typeof texts === "string") throw invalidArgument("texts", "an iterable of strings", texts);
   const form = formOf(checked, options);
   const trainer = makeTrainer(checked, form);

@@ -6,6 +6,7 @@
 #include "binding/tensor.h"
 #include "binding/unwrap.h"
 #include "cpu/dispatch.h"
+#include "runtime/cpus.h"
 
 namespace heddle {
 namespace {
@@ -105,6 +106,7 @@ Napi::Value cpu_info(const Napi::CallbackInfo& info) {
     for (const std::string& isa : cpu_isas()) all.Set(all.Length(), isa);
     out.Set("isa", cpu_isa());
     out.Set("supported", all);
+    out.Set("threads", usable_cpus());
     return out;
   });
 }

@@ -6,6 +6,7 @@
 #include "binding/tokenizer.h"
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
+#include "runtime/cpus.h"
 #include "runtime/error.h"
 #include "tokenizer/decoder.h"
 
@@ -43,7 +44,7 @@ void run_parallel(size_t count, size_t threads, const std::atomic<bool>& cancell
 }
 
 size_t threads_for(size_t items, size_t work, size_t work_a_thread) {
-  const size_t wanted = std::min<size_t>({items, work / work_a_thread, std::thread::hardware_concurrency()});
+  const size_t wanted = std::min<size_t>({items, work / work_a_thread, static_cast<size_t>(usable_cpus())});
   return std::max<size_t>(1, wanted);
 }
 

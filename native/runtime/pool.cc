@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/cpus.h"
 #include "runtime/error.h"
 
 #ifdef __linux__
@@ -39,23 +40,6 @@ inline void pause_cpu() {
 
 int64_t now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-// CPUs that this process may use, in order; empty where unknown. Read once: a thread that a pool has pinned, and
-// every thread it starts, would see one CPU only.
-std::vector<int> read_allowed_cpus() {
-  std::vector<int> cpus;
-#ifdef __linux__
-  cpu_set_t set;
-  if (sched_getaffinity(getpid(), sizeof set, &set) == 0)  // of the main thread
-    for (int c = 0; c < CPU_SETSIZE; ++c)
-      if (CPU_ISSET(c, &set)) cpus.push_back(c);
-#endif
-  return cpus;
-}
-const std::vector<int>& allowed_cpus() {
-  static const std::vector<int> cpus = read_allowed_cpus();
-  return cpus;
 }
 
 void pin_to(const std::vector<int>& cpus) {
@@ -103,7 +87,7 @@ struct Pool::Impl {
   int threads;
   long owner = process_id();
   std::vector<int> cpus;  // cpus[i] for thread i; empty: not pinned
-  bool spin;              // false when there are more threads than CPUs: a spinning thread would hold the worker's core
+  bool spin;              // false when there are more threads than CPUs, or than is paid for: a spinning thread would hold the worker's core
 
   // The job at hand: its generation and chunks, [0, end). A thread that has taken one keeps the job from ending, and its
   // fields from changing.
@@ -278,8 +262,7 @@ Pool::Pool(int threads) : impl_(new Impl) {
   p.threads = threads < 1 ? 1 : threads;
   p.shares = std::make_unique<Impl::Share[]>(static_cast<size_t>(p.threads));
   const std::vector<int>& cpus = allowed_cpus();
-  int available = cpus.empty() ? static_cast<int>(std::thread::hardware_concurrency()) : static_cast<int>(cpus.size());
-  p.spin = p.threads <= available;
+  p.spin = p.threads <= usable_cpus();
   // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core.
   if (p.threads > 1 && p.threads <= static_cast<int>(cpus.size()) && p.threads * 2 > static_cast<int>(cpus.size())) {
     p.cpus = cpus;

@@ -77,7 +77,7 @@ size_t AddedTokenMatcher::next_start(std::string_view text, size_t i, size_t end
 }
 
 void AddedTokenMatcher::split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
-                              const std::vector<size_t>& barriers, std::vector<Segment>& out) const {
+                              const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const {
   size_t start = begin;  // of the text not yet given out
   auto barrier = std::lower_bound(barriers.begin(), barriers.end(), begin);
   size_t i = begin;

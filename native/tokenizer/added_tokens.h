@@ -34,7 +34,7 @@ struct AllowedSpecials {
 };
 
 // A stretch of text, or an added token (id != no_token). Offsets in bytes.
-struct Segment {
+struct TextSegment {
   size_t begin;
   size_t end;
   uint32_t id;
@@ -49,7 +49,7 @@ class AddedTokenMatcher {
   // Appends the segments of text[begin, end) to `out`; empty text gives none. The leftmost match wins, the longest of
   // those. `barriers` are byte offsets, ascending.
   void split(std::string_view text, size_t begin, size_t end, const AllowedSpecials& allowed,
-             const std::vector<size_t>& barriers, std::vector<Segment>& out) const;
+             const std::vector<size_t>& barriers, std::vector<TextSegment>& out) const;
 
  private:
   struct Node {

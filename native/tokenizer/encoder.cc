@@ -44,7 +44,7 @@ void Encoder::encode(const char16_t* text, size_t length, const EncodeOptions& o
   } else {
     raw_segments_.clear();
     model_->raw_added.split(utf8, 0, utf8.size(), allowed(options), byte_barriers, raw_segments_);
-    for (const Segment& segment : raw_segments_) {
+    for (const TextSegment& segment : raw_segments_) {
       if (segment.id != no_token) target.add_token(segment.id, segment.begin, segment.end);
       else encode_text(utf8, segment.begin, segment.end, segment.begin == 0, target);
     }
@@ -121,7 +121,7 @@ void Encoder::split_normalized(std::string_view text, size_t begin, size_t end, 
   if (model_->normalized_added.empty()) return encode_plain(text.data() + begin, text.data() + end, target);
   inner_segments_.clear();
   model_->normalized_added.split(text, begin, end, allowed(target.options), barriers, inner_segments_);
-  for (const Segment& segment : inner_segments_) {
+  for (const TextSegment& segment : inner_segments_) {
     const char* segment_begin = text.data() + segment.begin;
     const char* segment_end = text.data() + segment.end;
     if (segment.id == no_token) {

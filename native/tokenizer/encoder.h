@@ -75,7 +75,7 @@ class Encoder {
   UnigramEncoder unigram_;
   std::vector<PieceToken> tokens_;
   std::vector<Symbol> symbols_;
-  std::vector<Segment> raw_segments_, inner_segments_;
+  std::vector<TextSegment> raw_segments_, inner_segments_;
 };
 
 }  // namespace heddle

@@ -32,7 +32,7 @@ void Encoder::encode_generally(std::string_view text, size_t begin, size_t end, 
     inner_segments_.clear();
     model.normalized_added.split(general_.text, 0, general_.text.size(), allowed(target.options), barriers,
                                  inner_segments_);
-    for (const Segment& segment : inner_segments_) {
+    for (const TextSegment& segment : inner_segments_) {
       if (segment.id == no_token) {
         encode_pieces(segment.begin, segment.end, target);
         continue;

@@ -42,7 +42,7 @@ void WordCounts::add_text(std::string_view text, const std::atomic<bool>& cancel
       throw Error("ABORTED", "Tokenizer.train: aborted");
     }
   };
-  for (const Segment& segment : segments_) {
+  for (const TextSegment& segment : segments_) {
     if (segment.id != no_token) continue;
     if (!rule.general) {
       rule.splitter.run(text.data() + segment.begin, text.data() + segment.end, [&](const char* begin, const char* end) {

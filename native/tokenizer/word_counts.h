@@ -58,7 +58,7 @@ class WordCounts {
   std::string bytes_;
   std::vector<Word> words_;
   std::vector<uint32_t> slots_;  // open addressing: indices into words_, UINT32_MAX where free
-  std::vector<Segment> segments_;
+  std::vector<TextSegment> segments_;
 };
 
 }  // namespace heddle

@@ -115,10 +115,10 @@ void added_tokens(Input& in) {
   }
 
   const AddedTokenMatcher matcher(tokens);
-  std::vector<Segment> segments;
+  std::vector<TextSegment> segments;
   matcher.split(text, 0, text.size(), true, barriers, segments);
   size_t at = 0;
-  for (const Segment& segment : segments) {
+  for (const TextSegment& segment : segments) {
     require(segment.begin == at && segment.end > at, "segments follow one another and none is empty");
     at = segment.end;
   }
