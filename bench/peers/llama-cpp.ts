@@ -35,6 +35,7 @@ export async function openLlamaCpp(file: string, threads: number): Promise<Llama
     stdio: ["pipe", "pipe", "ignore"],
     env: { ...process.env, ...(shim && { LD_PRELOAD: shim }) },
   });
+  child.stdin.on("error", () => {}); // an end is told by the line that does not come
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const first = await lines.next();
   if (first.done) return undefined;
@@ -54,7 +55,7 @@ export class LlamaCppPeer {
   private async ask(request: Record<string, unknown>): Promise<Record<string, unknown>> {
     this.child.stdin.write(`${JSON.stringify(request)}\n`);
     const line = await this.lines.next();
-    if (line.done) throw new Error("node-llama-cpp ended while it was timed");
+    if (line.done) throw new Error("node-llama-cpp ended before it answered");
     return JSON.parse(line.value);
   }
   /** Seconds of the work. @param flash its flash attention: which is quicker depends on the work */
@@ -64,6 +65,11 @@ export class LlamaCppPeer {
   /** The logits after the last id. */
   async logits(ids: readonly number[]): Promise<number[]> {
     return (await this.ask({ phase: "logits", ids })).logits as number[];
+  }
+  /** Another file in the place of the one before. */
+  async open(file: string): Promise<true> {
+    await this.ask({ phase: "open", file });
+    return true;
   }
   close(): void {
     this.child.kill();

@@ -1,6 +1,7 @@
 // node-llama-cpp's side of bench/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
-// node_modules. Reads { phase, tokens, flash } a line, answers { seconds } of that many tokens a sequence. Its batches are
-// filled by hand and nothing is drawn, so that neither its scheduler nor its sampling counts against it.
+// node_modules. Reads { phase, tokens, flash } a line, answers { seconds } of that many tokens a sequence; besides
+// { phase: "logits", ids } and { phase: "open", file }. Its batches are filled by hand and nothing is drawn, so that neither its scheduler nor its
+// sampling counts against it.
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -10,7 +11,7 @@ const [folder, file, threads] = process.argv.slice(2);
 const require = createRequire(join(folder, "package.json"));
 const { getLlama } = await import(pathToFileURL(require.resolve("node-llama-cpp")).href);
 const llama = await getLlama({ gpu: false, build: "never", maxThreads: Number(threads), logLevel: "error" });
-const model = await llama.loadModel({ modelPath: file });
+let model = await llama.loadModel({ modelPath: file });
 const START = 16;
 const idOf = (i) => 3 + ((i * 7919) % 250);
 
@@ -60,9 +61,22 @@ async function logits(tokens) {
   return values;
 }
 
+/** Another file in the place of the one before. */
+async function open(modelPath) {
+  for (const context of contexts.values()) await context.dispose();
+  contexts.clear();
+  await model.dispose();
+  model = await llama.loadModel({ modelPath });
+}
+
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { phase, tokens, sequences = 1, flash, ids } = JSON.parse(line);
+  const { phase, tokens, sequences = 1, flash, ids, file } = JSON.parse(line);
+  if (phase === "open") {
+    await open(file);
+    console.log(JSON.stringify({ ready: true }));
+    continue;
+  }
   if (phase === "logits") {
     console.log(JSON.stringify({ logits: await logits(ids) }));
     continue;

@@ -68,17 +68,18 @@ async function folderOf(name: string): Promise<string> {
   return folder;
 }
 
-const peers: LlamaCppPeer[] = [];
-afterAll(() => {
-  for (const peer of peers) peer.close();
-});
+/** One process for all files: starting it takes longer than a case. */
+let peer: LlamaCppPeer | undefined;
+afterAll(() => peer?.close());
 async function peerOf(file: string): Promise<LlamaCppPeer> {
-  const peer = await openLlamaCpp(file, 1);
+  // Where the case before ended it, or this file does, the one that is started tells.
+  const opened = await peer?.open(file).catch(() => false as const);
+  if (opened === true) return peer!;
+  peer?.close();
+  peer = await openLlamaCpp(file, 1);
   if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
-  peers.push(peer);
   return peer;
 }
-
 const defaultModel = fileURLToPath(new URL("../../models/default", import.meta.url));
 const rms = (x: ArrayLike<number>) => Math.sqrt(Array.from(x).reduce((sum, v) => sum + v * v, 0) / x.length);
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) => rms(Array.from(a, (v, i) => v - b[i]!)) / rms(b);
@@ -110,7 +111,6 @@ describe.skipIf(!installed)("llama.cpp's logits", () => {
       theirs += apart(await peer.logits(ids), want) / asked.length;
       ours += apart(await last(rounded, ids), want) / asked.length;
     }
-    peer.close();
     // Both round activations before narrow weights, each its own way: llama.cpp those before k-quants by groups of 256 under one scale,
     // where heddle's have 32, which leaves up to the root of 8 times as much where a few are large (q6_k of gpt_oss 2.4 to 3.4 times with
     // its AVX2 kernels). Its caches and GELU's table are in f16 (2^-11), and so are its activations before f16 weights.
@@ -131,7 +131,6 @@ describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greed
       const logits = await peer.logits(ids);
       ids.push(logits.indexOf(Math.max(...logits)));
     }
-    peer.close();
     const { tokens } = await model.complete(prompt, { maxTokens: 40, temperature: 0, ignoreEos: true });
     expect(model.tokenizer!.decode(tokens)).toBe(model.tokenizer!.decode(ids.slice(prompt.length)));
   });
