@@ -102,12 +102,30 @@ void assign(const Node& n, Context& c) {
   active().cast(e, c.pool);
 }
 
+// Writes one byte of each page as it is, so that the system gives a page once: where nothing was written yet, reading would map a page of
+// zeros that they all share, and the first write would make another, and interrupt the other processors for it.
+void own_pages(float* data, int64_t count, Pool& pool) {
+  constexpr int64_t step = 4096 / sizeof(float);  // of the smallest pages
+  pool.range((count + step - 1) / step, 64, [&](int64_t begin, int64_t end, int) {
+    for (int64_t page = begin; page < end; ++page) {
+      uint8_t* byte = reinterpret_cast<uint8_t*>(data + page * step);
+#if defined(__x86_64__)
+      asm volatile("lock orb $0, %0" : "+m"(*byte));  // compilers make a reading of what changes nothing
+#else
+      __atomic_fetch_or(byte, 0, __ATOMIC_RELAXED);
+#endif
+    }
+  });
+}
+
 bool adamw_supports(const Node& n) { return is_activation(n.in[0]); }
 void adamw(const Node& n, Context& c) {
   AdamW a{};
   a.size = n.in[0].shape.size(), a.type = n.in[0].dtype, a.param = n.in[0].data;
   a.grad = n.in[1].as<float>(), a.m = n.in[2].as<float>(), a.v = n.in[3].as<float>();
   a.hyper = n.in[4].as<float>(), a.factor = n.in[5].as<float>(), a.decay = n.attr_flag("decay");
+  const bool first_step = a.hyper[5] >= 0.999f * (1 - a.hyper[1]) && a.hyper[5] <= 1.001f * (1 - a.hyper[1]);  // 1 - beta1^t: t is 1
+  if (first_step) own_pages(a.m, a.size, c.pool), own_pages(a.v, a.size, c.pool);
   active().adamw(a, c.pool);
 }
 
