@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { buildWithTests, cpuInfo, root, runNativeTests, runVitest, testPaths } from "./testing.mjs";
 
-const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avx512", "avx512bf16"];
+const sets = process.arch === "arm64" ? ["neon"] : ["baseline", "avx2", "avxvnni", "avx512", "avx512bf16"];
 const asked = process.argv.slice(2).filter((argument) => argument !== "--beside-unit");
 // Of given paths and with a set asked for, npm test has not run these.
 const besideUnit = process.argv.includes("--beside-unit") && asked.length === 0 && !process.env.HEDDLE_ISA;
@@ -38,15 +38,26 @@ if (!supported) {
 const outcomes = [];
 for (const isa of sets.filter((name) => supported.includes(name))) outcomes.push([isa, runTests(release, isa)]);
 
-// What the processor lacks runs through SIMDe's emulation where that is installed.
+// What the processor lacks is emulated: AVX-512 through SIMDe, where that is installed.
 const lacking = sets.filter((name) => !supported.includes(name));
-if (lacking.length > 0 && hasSimde()) {
-  buildWithTests("--build-dir", emulated, "-D", "HEDDLE_EMULATE_AVX512=ON", "-D", "HEDDLE_CUDA=OFF");
-  for (const isa of lacking) outcomes.push([isa, `${runTests(emulated, isa)} (emulated: this processor lacks it)`]);
-} else {
-  for (const isa of lacking) {
+const simde = lacking.some(needsSimde) && hasSimde();
+const emulates = lacking.filter((name) => supported.includes("avx2") && (simde || !needsSimde(name)));
+if (emulates.length > 0) {
+  const isas = ["baseline", "avx2", ...emulates].join(";");
+  buildWithTests(
+    "--build-dir",
+    emulated,
+    ...["HEDDLE_EMULATE_AVX512=ON", "HEDDLE_CUDA=OFF", `HEDDLE_ISAS=${isas}`].flatMap((o) => ["-D", o]),
+  );
+}
+for (const isa of lacking) {
+  if (emulates.includes(isa)) outcomes.push([isa, `${runTests(emulated, isa)} (emulated: this processor lacks it)`]);
+  else
     outcomes.push([isa, "NOT RUN: this processor lacks it, and SIMDe (libsimde-dev) to emulate it is not installed"]);
-  }
+}
+
+function needsSimde(isa) {
+  return isa.startsWith("avx512");
 }
 
 function hasSimde() {

@@ -4,6 +4,10 @@
 #include <cstring>
 #include <deque>
 
+#if defined(__x86_64__) || defined(__i386__)
+#include <cpuid.h>
+#endif
+
 #include "cpu/nodes.h"
 #include "runtime/error.h"
 
@@ -16,6 +20,7 @@ extern const Kernels kernels_baseline __attribute__((weak));
 extern const Kernels kernels_avx2 __attribute__((weak));
 extern const Kernels kernels_avx512 __attribute__((weak));
 extern const Kernels kernels_avx512bf16 __attribute__((weak));
+__attribute__((weak)) void with_avxvnni(Kernels& avx2);
 #endif
 
 namespace {
@@ -33,6 +38,23 @@ constexpr bool emulated = true;
 constexpr bool emulated = false;
 #endif
 
+#if defined(__x86_64__) || defined(__i386__)
+bool has_avxvnni() {  // compilers' own question for it is younger than the instruction's
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
+}
+// AVX2's table with some kernels exchanged; null where either is left out.
+const Kernels* avxvnni_table() {
+  if (!&kernels_avx2 || !with_avxvnni) return nullptr;
+  static const Kernels table = [] {
+    Kernels k = kernels_avx2;
+    with_avxvnni(k);
+    return k;
+  }();
+  return &table;
+}
+#endif
+
 std::vector<Isa> known_isas() {  // lowest first
 #if defined(__x86_64__) || defined(__i386__)
   __builtin_cpu_init();
@@ -40,8 +62,10 @@ std::vector<Isa> known_isas() {  // lowest first
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
   bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
+  bool vnni = avx2 && !emulated && has_avxvnni();
   return {{"baseline", &kernels_baseline, true, true},
           {"avx2", &kernels_avx2, avx2, avx2},
+          {"avxvnni", avxvnni_table(), vnni, vnni || (emulated && avx2)},
           {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
           {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}};
 #elif defined(__aarch64__)
@@ -75,9 +99,11 @@ const Isa& current() {
 }
 
 int priority(const char* isa) {
-  const char* order[] = {"baseline", "neon", "avx2", "avx512", "avx512bf16"};
-  for (int i = 0; i < 5; ++i)
-    if (std::strcmp(order[i], isa) == 0) return 10 * (i + 1);
+  int value = 10;
+  for (const char* name : {"baseline", "neon", "avx2", "avxvnni", "avx512", "avx512bf16"}) {
+    if (std::strcmp(name, isa) == 0) return value;
+    value += 10;
+  }
   return 0;
 }
 

@@ -14,6 +14,10 @@
 #if defined(HEDDLE_SIMD_AVX2) || defined(HEDDLE_SIMD_AVX512)
 #define HEDDLE_INT8_PACKED 1
 #endif
+// Where one instruction adds the products of four bytes to 32 bits; it takes none of the weights with a sign.
+#if defined(HEDDLE_SIMD_VNNI) || defined(HEDDLE_SIMD_AVX512)
+#define HEDDLE_DOT_OF_FOUR 1
+#endif
 
 namespace heddle {
 namespace HEDDLE_ISA {

@@ -24,16 +24,28 @@ HEDDLE_SIMD Lanes plus(Lanes a, Lanes b) { return _mm256_add_epi32(a, b); }
 HEDDLE_SIMD F numbers(Lanes a) { return _mm256_cvtepi32_ps(a); }
 #endif
 
+#if defined(HEDDLE_SIMD_VNNI) && defined(HEDDLE_EMULATE_VNNI)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) {  // tests: the same to the bit, in words
+  const __m256i even = _mm256_madd_epi16(_mm256_and_si256(w, _mm256_set1_epi16(255)), _mm256_srai_epi16(_mm256_slli_epi16(x, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(w, 8), _mm256_srai_epi16(x, 8));
+  return _mm256_add_epi32(sum, _mm256_add_epi32(even, odd));
+}
+#elif defined(HEDDLE_SIMD_VNNI)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_avx_epi32(sum, w, x); }
+#elif defined(HEDDLE_DOT_OF_FOUR)
+HEDDLE_SIMD __m256i dot_of_four(__m256i sum, __m256i w, __m256i x) { return _mm256_dpbusd_epi32(sum, w, x); }
+#endif
+
 // start + the products of a unit, added by fours: the first four sums are of the unit's first half.
 template <bool SIGNED> HEDDLE_SIMD __m256i products(__m256i start, Bytes w, Bytes x) {
-#if defined(HEDDLE_SIMD_AVX512)
-  return _mm256_dpbusd_epi32(start, w, x);  // signed ones come with 128 added
+#if defined(HEDDLE_DOT_OF_FOUR)
+  return dot_of_four(start, w, x);  // signed ones come with 128 added
 #else
   __m256i pairs = SIGNED ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)) : _mm256_maddubs_epi16(w, x);
   return _mm256_add_epi32(start, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #endif
 }
-#if defined(HEDDLE_SIMD_AVX512)
+#if defined(HEDDLE_DOT_OF_FOUR)
 constexpr int signed_offset = 128;
 #else
 constexpr int signed_offset = 0;
@@ -193,7 +205,7 @@ template <class S, int RM, int RN>
 #pragma GCC unroll 8
       for (int n = 0; n < RN; ++n) {
         Bytes w = S::get(at[n], q[n], u);
-#if defined(HEDDLE_SIMD_AVX512)
+#if defined(HEDDLE_DOT_OF_FOUR)
         if (S::is_signed) w = _mm256_xor_si256(w, _mm256_set1_epi8(-128));
 #endif
 #pragma GCC unroll 8

@@ -63,7 +63,11 @@ HEDDLE_SIMD void int8_step(const uint8_t* w, const int8_t* x, Lanes (&sum)[R][ge
       sum[r][c] = _mm512_dpbusd_epi32(sum[r][c], b[c], a);
 #else
       if (IN16) sum[r][c] = plus16(sum[r][c], pair_products8(b[c], a));
+#if defined(HEDDLE_DOT_OF_FOUR)
+      else sum[r][c] = dot_of_four(sum[r][c], b[c], a);
+#else
       else sum[r][c] = plus(sum[r][c], pair_products16(b[c], a));
+#endif
 #endif
       HEDDLE_IN_PLACE(sum[r][c]);
     }
@@ -287,7 +291,7 @@ template <int HALVES, bool MINIMUM, int RUN> PanelPlan panel_plan(int offset) {
 inline PanelPlan panel_plan(DType type) {
   const QuantType& t = quant_type(type);
   const bool whole = t.group == unit;
-#if defined(HEDDLE_SIMD_AVX512)
+#if defined(HEDDLE_DOT_OF_FOUR)
   if (whole) return t.minimum ? panel_plan<1, true, -1>(128) : panel_plan<1, false, -1>(128);
   return t.minimum ? panel_plan<2, true, -1>(128) : panel_plan<2, false, -1>(128);
 #else

@@ -242,6 +242,7 @@ template <class P> struct Widened : Packed8 {
 // Of signed integers the magnitudes, each four followed by its lanes' signs as masks: w x is |w| (x ^ mask), and |w| more where w is
 // negative, which is summed beforehand. Giving x its sign occupies a port that multiplications need; this does not.
 // 16 bits hold two products of 128 by -128, and no more.
+#if !defined(HEDDLE_DOT_OF_FOUR)
 template <> struct Widened<Packed8> : Packed8 {
   static constexpr bool is_signed = false, is_parted = true, is_near = true;
   static constexpr int64_t four_bytes = 2 * fours_bytes, negatives_at = 8 * four_bytes, each = negatives_at + W * 4;
@@ -252,6 +253,7 @@ template <> struct Widened<Packed8> : Packed8 {
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + halves_at + u * W * 2); }
 };
 #endif
+#endif
 template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to) {
   for (int64_t b = 0; b < packed_blocks<P>(k); ++b, from += P::bytes, to += Packed8::bytes) {
     for (int u = 0; u < 2; ++u)
@@ -260,7 +262,7 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
     __builtin_memcpy(to + Packed8::scales_at, from + P::scales_at, 2 * W * 2);
   }
 }
-#if !defined(HEDDLE_SIMD_AVX512)
+#if !defined(HEDDLE_DOT_OF_FOUR)
 template <> inline void widen_panel<Packed8>(const uint8_t* from, int64_t k, uint8_t* to) {
   using Wide = Widened<Packed8>;
   for (int64_t b = 0; b < packed_blocks<Packed8>(k); ++b, from += Packed8::bytes, to += Wide::bytes) {

@@ -83,6 +83,29 @@ template <class P, int RM, int PN>
     for (int m = 0; m < RM; ++m) store(out[n] + m * stride, sum[n][m]);
 }
 #else
+#if defined(HEDDLE_DOT_OF_FOUR)
+// RM rows by a group of a unit of PN panels: w's fours by those of x, onto what `dot` holds.
+template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t* const (&at)[PN], const int8_t* values, int u, int g, Lanes (&dot)[PN][RM]) {
+  constexpr int fours = 8 / P::groups;
+#pragma GCC unroll 8
+  for (int j = g * fours; j < (g + 1) * fours; ++j) {
+    Lanes w[PN];
+#pragma GCC unroll 4
+    for (int n = 0; n < PN; ++n) w[n] = P::four(at[n], u, j);
+#pragma GCC unroll 4
+    for (int m = 0; m < RM; ++m) {
+      int32_t bits;
+      __builtin_memcpy(&bits, values + m * unit + 4 * P::place(j), 4);
+      const Lanes x = same_lanes(bits);
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n) {
+        dot[n][m] = dot_of_four(dot[n][m], w[n], x);
+        HEDDLE_IN_PLACE(dot[n][m]);
+      }
+    }
+  }
+}
+#else
 // RM rows by a group of a unit of PN panels: w's fours by those of x, in whole numbers.
 // Where the largest products let them, sums of P::run fours stay in 16 bits. Signed weights (q8_0) give their sign to x first, since the
 // instruction takes unsigned ones by signed; two products of 128 by 127 are as many as 16 bits hold.
@@ -118,6 +141,7 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
       }
   }
 }
+#endif
 
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
 // More sums than there are registers for lie in the nearest cache between two units.
@@ -145,6 +169,12 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         Lanes dot[PN][RM];
+#if defined(HEDDLE_DOT_OF_FOUR)
+#pragma GCC unroll 4
+        for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 4
+          for (int m = 0; m < RM; ++m) dot[n][m] = same_lanes(P::offset ? starts[g * rows + m] : 0);
+#endif
         group_products<P, RM, PN>(at, values, u, g, dot);
 #pragma GCC unroll 4
         for (int n = 0; n < PN; ++n) {
@@ -153,7 +183,11 @@ template <class P, int RM, int PN>
           if constexpr (P::is_parted) negatives = P::negatives(at[n], u);
 #pragma GCC unroll 4
           for (int m = 0; m < RM; ++m) {
+#if defined(HEDDLE_DOT_OF_FOUR)
+            const Lanes whole = dot[n][m];
+#else
             const Lanes start = P::is_parted ? negatives : same_lanes(P::offset ? starts[g * rows + m] : 0), whole = plus(dot[n][m], start);
+#endif
             store(sum[n][m], fma(mul(scale, set1(scales[m])), numbers(whole), load(sum[n][m])));
           }
         }
@@ -197,7 +231,11 @@ template <class P> constexpr PackedTiles packed_tiles[] = {
 };
 #else
 // Panels beside four rows: sums in 16 and in 32 bits of two have no room together.
+#if defined(HEDDLE_DOT_OF_FOUR)
+template <class P> constexpr int packed_beside = 2;
+#else
 template <class P> constexpr int packed_beside = P::is_signed || P::is_parted || P::run * P::groups >= 8 ? 2 : 1;
+#endif
 template <class P> constexpr PackedTiles packed_tiles[] = {
     {4, {{packed_beside<P>, packed_tile<P, 4, packed_beside<P>>}, {1, packed_tile<P, 4, 1>}}},
     {3, {{2, packed_tile<P, 3, 2>}, {1, packed_tile<P, 3, 1>}}},

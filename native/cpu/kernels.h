@@ -242,6 +242,7 @@ extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_neon;
+void with_avxvnni(Kernels& avx2);  // puts its own in the place of some
 
 }  // namespace cpu
 }  // namespace heddle
