@@ -263,8 +263,10 @@ Pool::Pool(int threads) : impl_(new Impl) {
   p.shares = std::make_unique<Impl::Share[]>(static_cast<size_t>(p.threads));
   const std::vector<int>& cpus = allowed_cpus();
   p.spin = p.threads <= usable_cpus();
-  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core.
-  if (p.threads > 1 && p.threads <= static_cast<int>(cpus.size()) && p.threads * 2 > static_cast<int>(cpus.size())) {
+  // Fewer threads than half of the CPUs are left to the scheduler, which knows which CPUs share a core; and so are those of a container
+  // that has a part of the machine's time: its neighbours would choose the same CPUs.
+  const int count = static_cast<int>(cpus.size());
+  if (p.threads > 1 && p.threads <= count && p.threads * 2 > count && usable_cpus() >= count) {
     p.cpus = cpus;
     p.cpus.resize(static_cast<size_t>(p.threads));
   }
