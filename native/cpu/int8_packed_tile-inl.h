@@ -179,7 +179,7 @@ template <class P, int RM, int PN>
 #pragma GCC unroll 4
         for (int n = 0; n < PN; ++n) {
           const F scale = P::scale(at[n], u, g);
-          Lanes negatives;
+          [[maybe_unused]] Lanes negatives;
           if constexpr (P::is_parted) negatives = P::negatives(at[n], u);
 #pragma GCC unroll 4
           for (int m = 0; m < RM; ++m) {
