@@ -43,9 +43,10 @@ bool has_avxvnni() {  // compilers' own question for it is younger than the inst
   unsigned a = 0, b = 0, c = 0, d = 0;
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);
 }
-// AVX2's table with some kernels exchanged; null where either is left out.
-const Kernels* avxvnni_table() {
-  if (!&kernels_avx2 || !with_avxvnni) return nullptr;
+// AVX2's table with some kernels exchanged; null where either is left out. `runs`: whether the machine can execute what makes it, which
+// is compiled for AVX2 itself.
+const Kernels* avxvnni_table(bool runs) {
+  if (!runs || !&kernels_avx2 || !with_avxvnni) return nullptr;
   static const Kernels table = [] {
     Kernels k = kernels_avx2;
     with_avxvnni(k);
@@ -62,10 +63,10 @@ std::vector<Isa> known_isas() {  // lowest first
   bool avx512 = avx2 && !emulated && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
   bool bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  bool vnni = avx2 && !emulated && has_avxvnni();
+  bool vnni = avx2 && !emulated && has_avxvnni(), vnni_runs = vnni || (emulated && avx2);
   return {{"baseline", &kernels_baseline, true, true},
           {"avx2", &kernels_avx2, avx2, avx2},
-          {"avxvnni", avxvnni_table(), vnni, vnni || (emulated && avx2)},
+          {"avxvnni", avxvnni_table(vnni_runs), vnni, vnni_runs},
           {"avx512", &kernels_avx512, avx512, avx512 || (emulated && avx2)},
           {"avx512bf16", &kernels_avx512bf16, bf16, bf16 || (emulated && avx2)}};
 #elif defined(__aarch64__)

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <string>
 
 using namespace heddle;
 
@@ -17,8 +18,8 @@ struct File {
 };
 
 void expect(const char* what, std::initializer_list<File> files, double want) {
-  char name[] = "/tmp/heddle-cpus-XXXXXX";
-  if (!mkdtemp(name)) std::abort();
+  std::string name = (std::filesystem::temp_directory_path() / "heddle-cpus-XXXXXX").string();
+  if (!mkdtemp(name.data())) std::abort();
   const std::filesystem::path root = name;
   for (const File& f : files) {
     const std::filesystem::path path = root.string() + f.path;
