@@ -37,7 +37,7 @@ const options = {
   UBSAN_OPTIONS: `print_stacktrace=1:${process.env.UBSAN_OPTIONS ?? ""}`,
 };
 // The native programs have no V8 in them: there every leak counts.
-const native = runNativeTests(folder, { ...options, ASAN_OPTIONS: `detect_leaks=1:${common}` });
+const native = await runNativeTests(folder, { ...options, ASAN_OPTIONS: `detect_leaks=1:${common}` });
 const addon = { ...options, HEDDLE_BINARY: join(folder, "heddle.node"), LD_PRELOAD: runtime() };
 const typescript = runVitest(paths, addon, "--testTimeout=600000");
 process.exit(native && typescript ? 0 : 1);

@@ -1,6 +1,7 @@
 // What the test scripts share: building with the native test programs, running them and vitest, and telling .ci/run.
-import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -8,7 +9,7 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 
 /** Tests that pass on every device: HEDDLE_DEVICE names the one. */
 export const deviceTests = {
-  ops: ["test/ops/ops.test.ts", "test/ops/empty.test.ts"],
+  ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/empty.test.ts"],
   models: [
     "test/generate/golden.test.ts",
     "test/generate/device.test.ts",
@@ -46,18 +47,39 @@ export function cpuInfo(folder, isa) {
   return status === 0 ? JSON.parse(stdout) : undefined;
 }
 
-/** Runs each program of test/native that was built into `folder`; true where all end with 0. */
-export function runNativeTests(folder, env) {
+/** Runs each program of test/native that was built into `folder`, as many at once as there are processors; true where all end with 0. */
+export async function runNativeTests(folder, env) {
   const source = join(root, "test", "native");
-  const names = existsSync(source) ? readdirSync(source).filter((name) => name.endsWith(".cc")) : [];
-  const results = names.map((file) => {
-    const name = file.replace(/\.cc$/, "");
-    console.log(`\n--- test/native/${name}`);
-    return spawnSync(join(folder, name), [], { stdio: "inherit", env: { ...process.env, ...env } }).status === 0;
+  const files = existsSync(source) ? readdirSync(source).filter((name) => name.endsWith(".cc")) : [];
+  // The largest sources first: they take longest.
+  const size = new Map(files.map((file) => [file, statSync(join(source, file)).size]));
+  const left = files.sort((a, b) => size.get(b) - size.get(a)).map((file) => file.replace(/\.cc$/, ""));
+  let passed = 0;
+  const worker = async () => {
+    for (let name = left.shift(); name !== undefined; name = left.shift()) {
+      const { status, output } = await finished(join(folder, name), { ...process.env, ...env });
+      console.log(`\n--- test/native/${name}\n${output}`);
+      if (status === 0) passed += 1;
+      else console.error(`test/native/${name} ended with ${status}`);
+    }
+  };
+  await Promise.all(Array.from({ length: availableParallelism() }, worker));
+  report({ numPassedTests: passed, numFailedTests: files.length - passed });
+  return passed === files.length;
+}
+
+/** Runs a program to its end: its exit status (or the signal, or the error), and what it printed. */
+function finished(path, env) {
+  return new Promise((resolve) => {
+    const child = spawn(path, [], { stdio: ["ignore", "pipe", "pipe"], env });
+    let output = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding("utf8").on("data", (text) => {
+        output += text;
+      });
+    child.on("error", (error) => resolve({ status: error.message, output }));
+    child.on("close", (code, signal) => resolve({ status: code ?? signal, output }));
   });
-  const passed = results.filter(Boolean).length;
-  report({ numPassedTests: passed, numFailedTests: results.length - passed });
-  return passed === results.length;
 }
 
 /** Runs vitest on some paths; true where it passes. */

@@ -5,4 +5,4 @@ const forced = process.env.HEDDLE_ISA !== undefined || process.arch === "arm64";
 if (!forced) process.env.HEDDLE_ISA = "baseline"; // before the addon loads
 const { opSuite } = await import("./suite.ts");
 
-describe.skipIf(forced)("baseline", opSuite);
+describe.skipIf(forced)("baseline", () => opSuite());

@@ -124,14 +124,17 @@ export const count = (shape: readonly number[]) => shape.reduce((n, d) => n * d,
 
 /** f16 bits of numbers whose magnitude is 0 or a normal half; the rest becomes 0. */
 function toF16(values: Float32Array): Uint16Array {
-  return Uint16Array.from(values, (v) => {
+  const halves = new Uint16Array(values.length);
+  for (const [i, v] of values.entries()) {
     const sign = v < 0 ? 0x8000 : 0;
     let exponent = Math.floor(Math.log2(Math.abs(v)));
-    if (!(exponent >= -14)) return sign;
-    let mantissa = Math.round((Math.abs(v) / 2 ** exponent) * 1024);
-    if (mantissa === 2048) [mantissa, exponent] = [1024, exponent + 1];
-    return sign | ((exponent + 15) << 10) | (mantissa - 1024);
-  });
+    if (exponent >= -14) {
+      let mantissa = Math.round((Math.abs(v) / 2 ** exponent) * 1024);
+      if (mantissa === 2048) [mantissa, exponent] = [1024, exponent + 1];
+      halves[i] = sign | ((exponent + 15) << 10) | (mantissa - 1024);
+    } else halves[i] = sign;
+  }
+  return halves;
 }
 
 /** Where the half-precision numbers of a block lie. */
@@ -157,7 +160,8 @@ export const quantisedTypes = Object.keys(BLOCK_TYPES) as QuantisedDType[];
 function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: () => number): Uint8Array {
   const { elements, bytes } = BLOCK_TYPES[dtype];
   const blocks = count(shape) / elements;
-  const out = Uint8Array.from({ length: blocks * bytes }, () => random() * 256);
+  const out = new Uint8Array(blocks * bytes);
+  for (let i = 0; i < out.length; i++) out[i] = random() * 256;
   // The widest integer times the widest scale of a group, which is 1 for types with none.
   const reach = {
     q8_0: 128,
@@ -185,9 +189,9 @@ function randomBlocks(dtype: QuantisedDType, shape: readonly number[], random: (
 }
 
 function encode(dtype: DType, values: ArrayLike<number>): TensorData {
-  if (dtype === "i32") return Int32Array.from(values);
-  if (dtype === "u8") return Uint8Array.from(values);
-  const exact = Float32Array.from(values);
+  if (dtype === "i32") return new Int32Array(values);
+  if (dtype === "u8") return new Uint8Array(values);
+  const exact = new Float32Array(values);
   return dtype === "bf16" ? toBf16(exact) : dtype === "f16" ? toF16(exact) : exact;
 }
 
@@ -205,8 +209,13 @@ export function materialise(inputs: readonly (Operand | undefined)[], seed: numb
     if (operand.values) return encode(operand.dtype, operand.values);
     if (isQuantised(operand.dtype)) return randomBlocks(operand.dtype, operand.shape, random);
     const [low, high] = operand.range ?? [-1, 1];
-    const values = Float64Array.from({ length: count(operand.shape) }, () => low + random() * (high - low));
-    return encode(operand.dtype, operand.dtype === "i32" ? values.map(Math.floor) : values);
+    const whole = operand.dtype === "i32";
+    const values = new Float64Array(count(operand.shape));
+    for (let i = 0; i < values.length; i++) {
+      const value = low + random() * (high - low);
+      values[i] = whole ? Math.floor(value) : value;
+    }
+    return encode(operand.dtype, values);
   });
 }
 
@@ -260,14 +269,21 @@ function withEnvironment<T>(values: Record<string, string | undefined>, body: ()
 const tail = new Uint8Array(64).fill(0xff);
 const symbolBound = 11;
 
+function withTail(content: TensorData): Uint8Array {
+  const bytes = new Uint8Array(content.byteLength + tail.length);
+  bytes.set(new Uint8Array(content.buffer, content.byteOffset, content.byteLength));
+  bytes.set(tail, content.byteLength);
+  return bytes;
+}
+
 /** An operand that lies in a file, as a model's weights do. */
 function mapped(content: TensorData, lane: NativeLaneHandle): NativeTensorHandle {
   const folder = mkdtempSync(join(tmpdir(), "heddle-operand-"));
   const path = join(folder, "operand");
-  const bytes = new Uint8Array(content.buffer, content.byteOffset, content.byteLength);
-  writeFileSync(path, Buffer.concat([bytes, tail]));
+  const bytes = withTail(content);
+  writeFileSync(path, bytes);
   try {
-    return new binding.NativeTensor(new binding.MappedFile(path), 0, bytes.length + tail.length, lane);
+    return new binding.NativeTensor(new binding.MappedFile(path), 0, bytes.length, lane);
   } finally {
     rmSync(folder, { recursive: true });
   }
@@ -320,8 +336,7 @@ export async function runOp(
       if (place === c.mapped) return mapped(content, used);
       const rows = isSymbol(operand.shape) ? (content.byteLength / operand.shape[0]!) * symbolBound : 0;
       const handle = new binding.NativeTensor(content.byteLength + rows + tail.length, used);
-      await used.write(handle, 0, content);
-      await used.write(handle, content.byteLength, tail);
+      await used.write(handle, 0, withTail(content));
       return handle;
     }),
   );
@@ -382,7 +397,7 @@ export function widen(
       inputs: c.inputs.map((o) => o && { ...o, dtype: type(o.dtype) }),
       outputs: c.outputs.map((o) => ({ ...o, dtype: type(o.dtype) })),
     },
-    data: c.inputs.map((o, i) => (o && wide(o.dtype) ? Float32Array.from(decode(o.dtype, data[i]!)) : data[i])),
+    data: c.inputs.map((o, i) => (o && wide(o.dtype) ? new Float32Array(decode(o.dtype, data[i]!)) : data[i])),
   };
 }
 
@@ -403,26 +418,32 @@ function roundings({ op, attributes }: OpCase): number {
 export function jitter(c: OpCase, data: readonly (TensorData | undefined)[], seed: number): (TensorData | undefined)[] {
   const random = generator(seed);
   const size = roundings(c) * 2 ** -24;
-  return data.map((d) => (d instanceof Float32Array ? d.map((v) => v * (random() < 0.5 ? 1 + size : 1 - size)) : d));
+  return data.map((d) => {
+    if (!(d instanceof Float32Array)) return d;
+    const moved = new Float32Array(d.length);
+    for (let i = 0; i < d.length; i++) moved[i] = d[i]! * (random() < 0.5 ? 1 + size : 1 - size);
+    return moved;
+  });
 }
 
 /** The largest difference, infinite where one is not a number and the other is. */
-export function worstDifference(
-  a: ArrayLike<number>,
-  b: ArrayLike<number>,
-  skip: (i: number) => boolean = () => false,
-): number {
+export function worstDifference(a: ArrayLike<number>, b: ArrayLike<number>, skip?: (i: number) => boolean): number {
   let worst = 0;
   for (let i = 0; i < b.length; i++) {
-    if (skip(i) || Object.is(a[i], b[i]) || a[i] === b[i]) continue;
-    const d = Math.abs(a[i]! - b[i]!);
+    const left = a[i]!;
+    const right = b[i]!;
+    if (left === right || Object.is(left, right) || skip?.(i)) continue;
+    const d = Math.abs(left - right);
     worst = Math.max(worst, Number.isNaN(d) ? Number.POSITIVE_INFINITY : d);
   }
   return worst;
 }
 
-export function largest(a: ArrayLike<number>, skip: (i: number) => boolean = () => false): number {
+export function largest(a: ArrayLike<number>, skip?: (i: number) => boolean): number {
   let most = 0;
-  for (let i = 0; i < a.length; i++) if (!skip(i) && Number.isFinite(a[i])) most = Math.max(most, Math.abs(a[i]!));
+  for (let i = 0; i < a.length; i++) {
+    const size = Math.abs(a[i]!);
+    if (size > most && size < Number.POSITIVE_INFINITY && !skip?.(i)) most = size;
+  }
   return most;
 }
