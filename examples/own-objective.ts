@@ -1,6 +1,7 @@
 // An objective of one's own: SimPO (Meng et al. 2024), preference optimisation without a reference. The graph's functions describe
 // it; gradients follow from them.
 //   npx jiti examples/own-objective.ts model-folder pairs.jsonl out
+// (where heddle is a dependency: npx jiti node_modules/heddle/examples/own-objective.ts …)
 import { resolve } from "node:path";
 import { type DpoLoss, dpo, LanguageModel } from "heddle";
 import { affine, logSigmoid, mul, reciprocal, scale, sub } from "heddle/graph";
@@ -15,7 +16,8 @@ export const simpo: DpoLoss = ({ chosen, rejected, chosenLengths, rejectedLength
 const [, script = "", folder, data, outputDir] = process.argv;
 // As a program; a configuration that is a module may import the objective alone: `export default { loss: simpo, … }`.
 if (import.meta.filename === resolve(script) && folder && data && outputDir) {
-  await using model = await LanguageModel.load(folder);
+  const model = await LanguageModel.load(folder);
   for await (const event of dpo(model, { data, loss: simpo, evalFraction: 0.1, numTrainEpochs: 1, outputDir }))
     console.log(event);
+  await model.dispose();
 }

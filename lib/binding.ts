@@ -95,7 +95,7 @@ export interface NativeExecutableHandle {
 
 export interface NativeLaneHandle {
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
-  write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView): Promise<void>;
+  write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
   /** All of `from` to the beginning of `to`, a tensor of this lane, so many times; the seconds it took, as one double. */
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
   /** When the device has done all that this lane queued. */

@@ -34,20 +34,50 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
-/** Throws ABORTED where `signal` has fired; `what` names the work: "load: aborted by its signal". */
+/** A call that reads text was made of a model that has no tokenizer. */
+export function withoutTokenizer(name: string): HeddleError {
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);
+}
+
+/** Throws INVALID_ARGUMENT for what is given as a signal and is none. Another realm's AbortSignal is one. */
+export function checkSignal(signal: unknown): asserts signal is AbortSignal | undefined {
+  if (signal === undefined) return;
+  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>;
+  if (typeof aborted !== "boolean" || typeof addEventListener !== "function")
+    throw invalidArgument("signal", "an AbortSignal", signal);
+}
+
+/**
+ * Throws ABORTED where `signal` has fired; `what` names the work: "load: aborted by its signal".
+ * @throws HeddleError INVALID_ARGUMENT as checkSignal
+ */
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  checkSignal(signal);
   if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }
 
-/** A short, single-line rendering of any value for an error message. */
+/** A short, single-line rendering of any value for an error message. Never throws, whatever the value does when it is looked at. */
 export function describe(value: unknown): string {
+  try {
+    return rendering(value, true);
+  } catch {
+    return "a value that cannot be looked at";
+  }
+}
+
+function rendering(value: unknown, whole: boolean): string {
   if (typeof value === "string")
     return value.length > 80 ? `${JSON.stringify(value.slice(0, 77))}…` : JSON.stringify(value);
   if (typeof value === "function") return "a function";
   if (Array.isArray(value))
-    return value.length > 8 ? `an array of ${value.length}` : `[${value.map(describe).join(", ")}]`;
-  if (value instanceof Error) return value.message;
-  if (typeof value === "object" && value !== null)
-    return value.constructor?.name && value.constructor !== Object ? `a ${value.constructor.name}` : "an object";
+    // Arrays in an array by their length alone: they may hold each other.
+    return value.length > 8 || !whole
+      ? `an array of ${value.length}`
+      : `[${value.map((v) => rendering(v, false)).join(", ")}]`;
+  if (value instanceof Error) return String(value.message);
+  if (typeof value === "object" && value !== null) {
+    const name: unknown = value.constructor?.name;
+    return typeof name === "string" && name && value.constructor !== Object ? `a ${name}` : "an object";
+  }
   return String(value);
 }

@@ -85,7 +85,7 @@ export class Ceilings {
   private async read(): Promise<Ceiling> {
     const bytes = this.small ? 2 ** 20 : READ_BYTES;
     // Written, because the system gives one page of zeros for all that were not.
-    const data = await Tensor.from(this.device, "f32", [bytes / 4], new Float32Array(bytes / 4).fill(1));
+    const data = await Tensor.fromOwn(this.device, "f32", [bytes / 4], new Float32Array(bytes / 4).fill(1));
     const program = compile(() => ({ total: sum(tensor("data", "f32", [bytes / 4])) }));
     return this.ceiling(bytes, program, { data });
   }
@@ -132,7 +132,7 @@ export async function filled(device: Device, dtype: FloatDType, shape: readonly 
   all.set(period.subarray(0, t.elements));
   // Doubled until it is full: a matrix of a GPU's size has a hundred million of them.
   for (let done = PERIOD; done < t.elements; done *= 2) all.copyWithin(done, 0, Math.min(done, t.elements - done));
-  await t.write(all);
+  await t.writeOwn(all);
   return t;
 }
 

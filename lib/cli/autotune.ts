@@ -1,5 +1,6 @@
 import { autotune } from "../bench/index.ts";
-import { invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { deviceInfo } from "../graph/index.ts";
 import { defineCommand } from "./command.ts";
 
 export const command = defineCommand({
@@ -19,6 +20,8 @@ export const command = defineCommand({
     const { training } = options;
     if (training !== undefined && training !== "f32" && training !== "bf16")
       throw invalidArgument("--training", "f32 or bf16", training);
+    if (options.device === undefined && deviceInfo().cuda.devices.length === 0)
+      throw new HeddleError("UNSUPPORTED", "autotune: expected a CUDA device, whose kernels it measures, got none");
     const interrupt = new AbortController();
     const stop = () => interrupt.abort();
     process.once("SIGINT", stop);

@@ -3,7 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import { exists } from "../formats/io.ts";
 import type { Chat, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
-import { loadOptions, openModel } from "./model-options.ts";
+import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import { type Output, shortFloat } from "./output.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
 
@@ -23,6 +23,7 @@ export const command = defineCommand({
     const generation = { contextOverflow: "truncateLeft" as const, ...given(generateOptions(options)) };
     const model = await openModel(options);
     try {
+      needTokenizer(model);
       const chat = await openChat(model, options);
       if (process.stdin.isTTY) greet(out, model.tokenizer?.config.chatTemplates.default !== undefined);
       await converse(chat, generation, out, options.session);

@@ -2,7 +2,7 @@ import { HeddleError } from "../errors.ts";
 import type { Classification, TokenClassification } from "../generate/index.ts";
 import { classifierOf } from "../models/heads.ts";
 import { defineCommand } from "./command.ts";
-import { loadOptions, openModel } from "./model-options.ts";
+import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
 import { type GivenText, textBatches, textOptions } from "./texts.ts";
 
@@ -13,6 +13,7 @@ export const command = defineCommand({
   async run({ options, positionals, out }) {
     const model = await openModel(options);
     try {
+      needTokenizer(model);
       const words = classifierOf(model.config).task === "token";
       for await (const batch of textBatches(positionals, options.file)) {
         if (words) for (const text of batch) showWords(out, await model.classifyTokens(text));

@@ -1,27 +1,132 @@
+// What the help of a stage says of the keys of its configuration file.
 import type { z } from "zod";
+import {
+  adapterTexts,
+  loraTexts,
+  type OptionText,
+  replayTexts,
+  type StageName,
+  stageTexts,
+  trainingTexts,
+} from "../train/option-texts.ts";
+import { replaySchema } from "../train/options.ts";
+import { columns } from "./usage.ts";
 
-/** The keys of a configuration file by their schema, a row each: the name, then its values and its default. */
-export function configKeys(schema: z.ZodObject): [string, string][] {
-  return Object.entries(schema.shape).map(([name, field]) => [name, describeField(field)]);
+type Row = readonly [key: string, about: string];
+
+/** Options of every stage by what they are about. Those that no list has, which are the stage's own, stand in a section before these. */
+const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] = [
+  ["LoRA", Object.keys(adapterTexts)],
+  [
+    "Steps",
+    [
+      "maxSteps",
+      "numTrainEpochs",
+      "perDeviceTrainBatchSize",
+      "gradientAccumulationSteps",
+      "maxSeqLength",
+      "gradientCheckpointing",
+      "dtype",
+      "seed",
+      "loggingSteps",
+      "skipNonFinite",
+    ],
+  ],
+  [
+    "Learning rate and optimiser",
+    [
+      "learningRate",
+      "lrScheduler",
+      "warmupSteps",
+      "warmupRatio",
+      "minLearningRateRatio",
+      "weightDecay",
+      "maxGradNorm",
+      "optim",
+      "adamBeta1",
+      "adamBeta2",
+      "adamEpsilon",
+      "muonLearningRate",
+      "muonMomentum",
+      "muonWeightDecay",
+    ],
+  ],
+  [
+    "Evaluation",
+    [
+      "evalSteps",
+      "evalBatches",
+      "evaluate",
+      "loadBestModelAtEnd",
+      "metricForBestModel",
+      "greaterIsBetter",
+      "earlyStoppingPatience",
+      "earlyStoppingThreshold",
+    ],
+  ],
+  ["Checkpoints", ["saveSteps", "saveTotalLimit", "resume", "saveDtype"]],
+  ["An earlier stage beside this one", ["replay"]],
+  ["Model card", ["name", "trainingCutoffDate", "licence", "card"]],
+];
+
+/** Keys that stand first, whatever the stage. */
+const FIRST = ["prompts", "rewards", "data", "evalPrompts", "evalData", "evalFraction"];
+
+/** The keys of a stage's configuration file by what they are about: each with its meaning, its values, and what it is where not given. */
+export function stageKeys(stage: StageName, schema: z.ZodObject): string {
+  const texts: Readonly<Record<string, OptionText>> = { ...trainingTexts, ...adapterTexts, ...stageTexts[stage] };
+  const known = Object.keys(schema.shape);
+  const rowsOf = (keys: readonly string[]): Row[] =>
+    keys.flatMap((key) => [keyRow(key, texts[key]!, schema.shape[key]!), ...innerRows(key)]);
+  const shared = new Set(["outputDir", ...FIRST, ...SECTIONS.flatMap(([, keys]) => keys)]);
+  const files: Row[] = [
+    ["model", "path of a checkpoint, or a new model's configuration (needed)"],
+    ["tokenizer", "a tokenizer's folder (needed for a new model)"],
+    // The library can do without: a program has the trained model in its hands.
+    ["outputDir", `${trainingTexts.outputDir} (needed)`],
+  ];
+  const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
+  const sections: [string, Row[]][] = [
+    ["Keys of the configuration file, in camelCase or snake_case", [...files, ...rowsOf(own)]],
+    ...SECTIONS.map(([title, keys]): [string, Row[]] => [title, rowsOf(keys.filter((key) => known.includes(key)))]),
+  ];
+  const shown = sections.filter(([, rows]) => rows.length > 0);
+  const width = Math.max(...shown.flatMap(([, rows]) => rows.map(([key]) => key.length)));
+  return shown.map(([title, rows]) => `${title}:\n${columns(rows, width)}`).join("\n\n");
 }
 
-function describeField(field: z.core.$ZodType): string {
+/** The keys inside an option that is an object. */
+function innerRows(key: string): Row[] {
+  if (key === "lora") return Object.entries(loraTexts).map(([name, text]) => keyRow(`  ${name}`, text));
+  if (key !== "replay") return [];
+  const { shape } = replaySchema;
+  return Object.entries(shape).map(([name, field]) =>
+    keyRow(`  ${name}`, replayTexts[name as keyof typeof replayTexts], field),
+  );
+}
+
+function keyRow(key: string, text: OptionText, field?: z.core.$ZodType): Row {
+  const [meaning, worded] = typeof text === "string" ? [text] : text;
+  const { values = "", needed = false, standard } = field ? described(field) : {};
+  const otherwise = worded ?? (standard === undefined ? "" : String(standard));
+  const standing = needed ? "needed" : otherwise && `default${otherwise.includes(" ") ? ":" : ""} ${otherwise}`;
+  const more = [values, standing].filter(Boolean).join(", ");
+  return [key, more ? `${meaning} (${more})` : meaning];
+}
+
+/** What a field takes, where its type says it in few words, and what it is where not given. */
+function described(field: z.core.$ZodType): { values: string; needed: boolean; standard?: unknown } {
   let { def } = field._zod;
-  let isOptional = false;
+  let needed = true;
   let standard: unknown;
   while (def.type === "optional" || def.type === "default" || def.type === "nullable") {
-    isOptional = true;
+    needed = false;
     if (def.type === "default") standard = (def as z.core.$ZodDefaultDef).defaultValue;
     def = (def as z.core.$ZodOptionalDef).innerType._zod.def;
   }
-  const values = valuesOf(def);
-  const standing = standard === undefined ? (isOptional ? "" : "needed") : `default ${JSON.stringify(standard)}`;
-  return [values, standing].filter(Boolean).join(", ");
+  return { values: valuesOf(def), needed, standard };
 }
 
-/** What a field takes, where its type says it in few words. */
 function valuesOf(def: z.core.$ZodTypeDef): string {
-  if (def.type === "enum") return Object.values((def as z.core.$ZodEnumDef).entries).join("|");
-  if (def.type === "boolean") return "true|false";
-  return "";
+  return def.type === "enum" ? Object.values((def as z.core.$ZodEnumDef).entries).join("|") : "";
 }

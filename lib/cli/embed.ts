@@ -1,6 +1,6 @@
 import { HeddleError } from "../errors.ts";
 import { defineCommand } from "./command.ts";
-import { loadOptions, openModel } from "./model-options.ts";
+import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
 import { textBatches, textOptions } from "./texts.ts";
 
@@ -18,6 +18,7 @@ export const command = defineCommand({
       throw new HeddleError("INVALID_ARGUMENT", `pooling: expected mean, last or first, got ${pooling}`);
     const model = await openModel(options);
     try {
+      needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
         const texts = batch.map((text) => (typeof text === "string" ? text : text.join(" ")));
         for (const vector of await model.embed(texts, pooling ? { pooling } : {})) {

@@ -1,3 +1,4 @@
+import { HeddleError } from "../errors.ts";
 import type { Completion, LanguageModel, Piece, Prompt } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
@@ -33,6 +34,8 @@ export const command = defineCommand({
   },
   async run({ options, positionals, out }) {
     const ids = options["token-ids"];
+    if (options.logprobs !== undefined && !out.json)
+      throw new HeddleError("INVALID_ARGUMENT", "--logprobs: expected together with --json, got it alone");
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);
     const model = await openModel(options);

@@ -43,8 +43,10 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
     return void process.stdout.write(`${await commandUsage(name, command)}\n`);
   const specs: OptionSpecs = { ...commonOptions, ...command.options };
   const without = Object.entries(command.without ?? {});
+  let given: Record<string, unknown> | undefined;
   try {
     const { options, positionals } = parseArguments(args, specs);
+    given = options;
     for (const [option, expected] of without)
       if (options[option] !== undefined)
         throw new HeddleError("INVALID_ARGUMENT", `--${option}: expected ${expected}, got the option`);
@@ -59,15 +61,23 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
     out.endLine();
   } catch (error) {
     throw error instanceof HeddleError
-      ? new HeddleError(error.code, inFlags(error.message, flagsOf(specs, without)), { cause: error })
+      ? new HeddleError(error.code, inFlags(error.message, flagsOf(specs, without, given)), { cause: error })
       : error;
   }
 }
 
-/** Options by what the library's messages call them. One that a command does not take is not what such a message means. */
-function flagsOf(specs: OptionSpecs, without: readonly (readonly [string, unknown])[]): ReadonlyMap<string, string> {
+/**
+ * Options by what the library's messages call them. One that a command does not take is not what such a message means, nor, beside a
+ * configuration file, one that was not given.
+ */
+function flagsOf(
+  specs: OptionSpecs,
+  without: readonly (readonly [string, unknown])[],
+  given: Readonly<Record<string, unknown>> | undefined,
+): ReadonlyMap<string, string> {
   const camel = (key: string) => key.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  const taken = Object.entries(specs).filter(([key]) => !without.some(([other]) => other === key));
+  const isMeant = (key: string) => given?.config === undefined || given[key] !== undefined;
+  const taken = Object.entries(specs).filter(([key]) => isMeant(key) && !without.some(([other]) => other === key));
   return new Map(taken.map(([key, { named = camel(key) }]) => [named, `--${key}`]));
 }
 

@@ -1,3 +1,4 @@
+import { withoutTokenizer } from "../errors.ts";
 import { LanguageModel, type LoadOptions } from "../generate/index.ts";
 import type { OptionSpecs } from "./command.ts";
 
@@ -57,4 +58,9 @@ export async function openModel(options: Given): Promise<LanguageModel> {
     await model.dispose();
     throw error;
   }
+}
+
+/** @throws HeddleError INVALID_ARGUMENT where the model cannot read text */
+export function needTokenizer(model: LanguageModel): void {
+  if (!model.tokenizer) throw withoutTokenizer("model");
 }

@@ -1,14 +1,16 @@
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { LanguageModel } from "../generate/language-model.ts";
+import type { LoadOptions } from "../generate/load-options.ts";
 import { importModule } from "../train/config-file.ts";
 
 /** Models and reward functions that a configuration names by their paths. */
 export class NamedModels {
-  private readonly place: { device?: string | undefined; threads?: number | undefined };
+  private readonly how: Pick<LoadOptions, "device" | "threads" | "signal">;
   private readonly models: LanguageModel[] = [];
 
-  constructor(place: { device?: string | undefined; threads?: number | undefined }) {
-    this.place = place;
+  /** @param how the models are loaded */
+  constructor(how: Pick<LoadOptions, "device" | "threads" | "signal">) {
+    this.how = how;
   }
 
   /**
@@ -31,7 +33,7 @@ export class NamedModels {
   }
 
   private async load(path: string): Promise<LanguageModel> {
-    const model = await LanguageModel.load(path, this.place);
+    const model = await LanguageModel.load(path, this.how);
     this.models.push(model);
     return model;
   }

@@ -46,9 +46,10 @@ export function parseArguments(args: readonly string[], specs: OptionSpecs): Par
 }
 
 function unknownOption(name: string, specs: OptionSpecs): HeddleError {
-  const names = Object.keys(specs).map((key) => `--${key}`);
-  const near = nearest(name, names);
-  const expected = near ? `a known option (nearest: ${near})` : `one of ${names.join(", ")}`;
+  const names = Object.keys(specs);
+  // Without the dashes, which are near to everything short.
+  const near = nearest(name.replace(/^-+/, ""), names);
+  const expected = near ? `a known option (nearest: --${near})` : `one of ${names.map((key) => `--${key}`).join(", ")}`;
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown one`);
 }
 

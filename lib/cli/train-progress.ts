@@ -39,6 +39,7 @@ export class TrainProgress {
 
   end(): void {
     if (this.shown) this.stream.write("\n");
+    this.shown = false;
   }
 }
 

@@ -1,15 +1,25 @@
+import type { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { latestCheckpoint } from "../formats/checkpoint.ts";
 import type { ModelConfigInput } from "../formats/config.ts";
 import { createModel } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
+import { needKnownNames } from "../train/options.ts";
 import type { Run } from "../train/run.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { NamedModels } from "./named-models.ts";
 
 /** A stage's exported function; it checks the options that a file gave. */
 export type StageFunction = (base: LanguageModel, options: never) => Run<TrainEvent, TrainResult>;
+
+/** A stage, with the strict schema of its options. */
+export interface LoadedStage {
+  name: string;
+  run: StageFunction;
+  schema: z.ZodObject;
+}
 
 export interface TrainStageOptions {
   /** The configuration file. */
@@ -25,22 +35,56 @@ export interface TrainStageOptions {
   onWarning?(message: string): void;
 }
 
-/** Runs a stage over a model from a path or a configuration, as the file says. */
-export async function trainStage(stage: StageFunction, options: TrainStageOptions): Promise<TrainResult> {
+/** Keys of a configuration file that are no options of its stage. */
+const OWN_KEYS = ["model", "tokenizer"];
+
+/**
+ * Runs a stage over a model from a path or a configuration, as the file says.
+ * @throws HeddleError as the stage, with options as the file writes them; ABORTED says what was saved
+ */
+export async function trainStage(stage: LoadedStage, options: TrainStageOptions): Promise<TrainResult> {
   const instead = Object.entries(options.instead ?? {}).filter(([, value]) => value !== undefined);
-  const config = { ...(await readTrainingConfig(options.config)), ...Object.fromEntries(instead) };
+  const { options: inFile, written } = await readTrainingConfig(options.config);
+  for (const [name] of instead) written.forget(name);
+  const config = { ...inFile, ...Object.fromEntries(instead) };
+  try {
+    return await runConfigured(stage, config, options);
+  } catch (error) {
+    if (!(error instanceof HeddleError)) throw error;
+    if (error.code === "ABORTED" && options.signal?.aborted) throw await stopped(error, config.outputDir);
+    throw new HeddleError(error.code, written.inMessage(error.message), { cause: error });
+  }
+}
+
+async function runConfigured(
+  stage: LoadedStage,
+  config: Record<string, unknown>,
+  options: TrainStageOptions,
+): Promise<TrainResult> {
+  needKnownNames(stage.schema, config, stage.name, OWN_KEYS);
   const { model: from, tokenizer: tokenizerPath, ...rest } = config;
   if (tokenizerPath !== undefined && typeof tokenizerPath !== "string")
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);
+  if (typeof from !== "string" && (typeof from !== "object" || from === null))
+    throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
+  // A program has the model that was trained in its hands; here it would be gone.
+  if (rest.outputDir === undefined)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "outputDir: expected a folder for the trained model (as outputDir or output_dir in the configuration), got none",
+    );
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
+  const { signal, onWarning } = options;
   const place = { device: options.device, threads: options.threads };
-  const base = await baseOf(from, tokenizer, rest.seed, place);
-  const others = new NamedModels(place);
+  const base =
+    typeof from === "string"
+      ? await loadedBase(from, tokenizer, { ...place, signal })
+      : newBase(from, tokenizer, { ...place, seed: typeof rest.seed === "number" ? rest.seed : 0 });
+  const others = new NamedModels({ ...place, signal });
   try {
-    const { signal, onWarning } = options;
     const given = await others.resolve(rest);
     const training = { ...given, ...(options.resume && { resume: "auto" }), signal, ...(onWarning && { onWarning }) };
-    const run = stage(base, training as never);
+    const run = stage.run(base, training as never);
     for await (const event of run) options.onEvent(event);
     return await run;
   } finally {
@@ -49,20 +93,29 @@ export async function trainStage(stage: StageFunction, options: TrainStageOption
   }
 }
 
-async function baseOf(
-  from: unknown,
+/** Says where a run that was stopped can go on from. */
+async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
+  const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
+  const next = latest ? `--resume goes on from ${latest.path}` : "nothing is saved, as the first step was not complete";
+  return new HeddleError("ABORTED", `train: stopped by a signal; ${next}`, { cause: error });
+}
+
+async function loadedBase(
+  path: string,
   tokenizer: Tokenizer | undefined,
-  seed: unknown,
-  place: { device?: string; threads?: number },
-) {
-  if (typeof from === "string") {
-    const model = await LanguageModel.load(from, place);
-    if (tokenizer) model.tokenizer = tokenizer;
-    return model;
-  }
-  if (typeof from !== "object" || from === null)
-    throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
+  options: { device: string | undefined; threads: number | undefined; signal: AbortSignal | undefined },
+): Promise<LanguageModel> {
+  const model = await LanguageModel.load(path, options);
+  if (tokenizer) model.tokenizer = tokenizer;
+  return model;
+}
+
+function newBase(
+  config: object,
+  tokenizer: Tokenizer | undefined,
+  options: { device: string | undefined; threads: number | undefined; seed: number },
+): LanguageModel {
   if (!tokenizer)
     throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");
-  return createModel(from as ModelConfigInput, { tokenizer, seed: typeof seed === "number" ? seed : 0, ...place });
+  return createModel(config as ModelConfigInput, { tokenizer, ...options });
 }

@@ -1,11 +1,10 @@
 import type { z } from "zod";
 import { HeddleError } from "../errors.ts";
+import type { StageName } from "../train/option-texts.ts";
 import type { TrainEvent } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
-import { configKeys } from "./config-keys.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { type StageFunction, trainStage } from "./train-stage.ts";
-import { columns } from "./usage.ts";
 
 /** A stage's row: what it does, its function, and whether that is told of warnings. */
 interface StageRow {
@@ -15,7 +14,7 @@ interface StageRow {
 }
 
 /** Every stage that a configuration file can run. */
-const stages: Readonly<Record<string, StageRow>> = {
+const stages: Readonly<Record<StageName, StageRow>> = {
   pretrain: {
     about: "next-token prediction on raw text",
     load: async () => {
@@ -96,7 +95,7 @@ const stages: Readonly<Record<string, StageRow>> = {
 };
 
 const options = {
-  config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export" },
+  config: { kind: "string", value: "FILE", about: "JSON, or a .js or .ts module's default export (needed)" },
   resume: { kind: "flag", about: "go on from the newest checkpoint in outputDir, where there is one" },
   "eval-steps": { kind: "integer", value: "N", about: "evaluate after every so many steps" },
   "load-best-model-at-end": { kind: "flag", about: "end with the weights of the best evaluation" },
@@ -108,18 +107,14 @@ const options = {
   },
 } as const;
 
-function stageCommand(row: StageRow): Command<typeof options> {
+function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
   return defineCommand({
     about: `Trains a model as a configuration file says: ${row.about}.`,
     options,
     without: { model: "`model` inside the configuration file" },
     async more() {
-      const { schema } = await row.load();
-      const own: [string, string][] = [
-        ["model", "the path of a checkpoint, or a new model's configuration, needed"],
-        ["tokenizer", "a folder; needed for a new model"],
-      ];
-      return `Keys of the configuration file (also in snake_case):\n${columns([...own, ...configKeys(schema)])}`;
+      const [{ schema }, { stageKeys }] = await Promise.all([row.load(), import("./config-keys.ts")]);
+      return stageKeys(name, schema);
     },
     async run({ options, out }) {
       if (options.config === undefined)
@@ -130,25 +125,28 @@ function stageCommand(row: StageRow): Command<typeof options> {
       process.once("SIGTERM", stop);
       const progress = new TrainProgress();
       try {
-        const result = await trainStage((await row.load()).run, {
-          config: options.config,
-          resume: options.resume,
-          instead: {
-            evalSteps: options["eval-steps"],
-            loadBestModelAtEnd: options["load-best-model-at-end"],
-            metricForBestModel: options["metric-for-best-model"],
-            earlyStoppingPatience: options["early-stopping-patience"],
+        const result = await trainStage(
+          { name, ...(await row.load()) },
+          {
+            config: options.config,
+            resume: options.resume,
+            instead: {
+              evalSteps: options["eval-steps"],
+              loadBestModelAtEnd: options["load-best-model-at-end"],
+              metricForBestModel: options["metric-for-best-model"],
+              earlyStoppingPatience: options["early-stopping-patience"],
+            },
+            device: options.device,
+            threads: options.threads,
+            signal: interrupt.signal,
+            onEvent(event) {
+              progress.update(event);
+              if (out.json) out.object(event);
+              else if (!process.stderr.isTTY) out.line(describeEvent(event));
+            },
+            ...(row.warns && { onWarning: (message: string) => void process.stderr.write(`${message}\n`) }),
           },
-          device: options.device,
-          threads: options.threads,
-          signal: interrupt.signal,
-          onEvent(event) {
-            progress.update(event);
-            if (out.json) out.object(event);
-            else if (!process.stderr.isTTY) out.line(describeEvent(event));
-          },
-          ...(row.warns && { onWarning: (message: string) => void process.stderr.write(`${message}\n`) }),
-        });
+        );
         progress.end();
         if (out.json) {
           const { loss: _, ...rest } = result;
@@ -161,6 +159,7 @@ function stageCommand(row: StageRow): Command<typeof options> {
           );
         }
       } finally {
+        progress.end();
         process.off("SIGINT", stop);
         process.off("SIGTERM", stop);
       }
@@ -185,6 +184,9 @@ function describeEvent(event: TrainEvent): string {
 export const group: CommandGroup = {
   about: "train a model, stage by stage",
   commands: Object.fromEntries(
-    Object.entries(stages).map(([name, row]) => [name, { about: row.about, load: async () => stageCommand(row) }]),
+    (Object.keys(stages) as StageName[]).map((name) => {
+      const row = stages[name];
+      return [name, { about: row.about, load: async () => stageCommand(name, row) }];
+    }),
   ),
 };

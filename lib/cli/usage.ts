@@ -1,10 +1,46 @@
 import type { AnyCommand, CommandTable, OptionSpecs } from "./command.ts";
 import { commonOptions } from "./command.ts";
 
-/** Rows of two columns. */
-export function columns(rows: readonly (readonly [string, string])[]): string {
-  const width = Math.min(34, Math.max(...rows.map(([left]) => left.length)));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}`.trimEnd()).join("\n");
+/** Columns of a terminal that usage is laid out for, at most. */
+const MOST = 100;
+const LEAST = 80;
+
+/**
+ * Rows of two columns, the right one broken into lines.
+ * @param left width of the left column; default: that of its longest text, at most 34
+ */
+export function columns(
+  rows: readonly (readonly [string, string])[],
+  left = Math.min(34, Math.max(...rows.map(([text]) => text.length))),
+): string {
+  const width = columnsOfTerminal();
+  return rows
+    .map(([name, about]) => {
+      // A name that is wider than its column pushes its text to the right.
+      const [first = "", ...more] = wrapped(about, width - 4 - left, width - 4 - Math.max(left, name.length));
+      return [`  ${name.padEnd(left)}  ${first}`.trimEnd(), ...more.map((line) => " ".repeat(left + 4) + line)].join(
+        "\n",
+      );
+    })
+    .join("\n");
+}
+
+function columnsOfTerminal(): number {
+  return Math.max(LEAST, Math.min(MOST, process.stdout.columns ?? MOST));
+}
+
+/** Text in lines of at most `width` characters; `first`: of the first line. A longer word is a line of its own. */
+function wrapped(text: string, width: number, first = width): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    const room = lines.length === 0 ? first : width;
+    if (line !== "" && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line];
 }
 
 function optionRows(specs: OptionSpecs): [string, string][] {
@@ -26,5 +62,6 @@ export async function commandUsage(name: string, command: AnyCommand): Promise<s
   );
   const sections = own.length > 0 ? `${columns(own)}\n\n${columns(common)}` : columns(common);
   const more = command.more ? `\n\n${await command.more()}` : "";
-  return `${command.about}\n\nUsage: ${name}${positionals} [options]\n\n${sections}${more}`;
+  const about = wrapped(command.about, columnsOfTerminal()).join("\n");
+  return `${about}\n\nUsage: ${name}${positionals} [options]\n\n${sections}${more}`;
 }

@@ -27,6 +27,7 @@ import { differencesInLlamaCpp } from "./differences.ts";
 import {
   dtypeNames,
   fileType,
+  isMix,
   isQuantisedTarget,
   type QuantisedTarget,
   quantisedType,
@@ -37,7 +38,7 @@ export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
   to?: "gguf" | "safetensors";
   /**
-   * Element type of the matrices. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
+   * Element type of the matrices, in small letters or capitals. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
    * vectors, biases, position tables and the layers that choose experts are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
    * matrix that makes the logits is then wider (see quantisedType). `fp8` is for safetensors: 8-bit floats with a scale for each 128 × 128 for
    * the matrices of layers, as DeepSeek-V3's and Qwen3-FP8's folders have them, and bf16 for the rest.
@@ -71,19 +72,29 @@ export async function convertModel(
 ): Promise<ConvertResult> {
   const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
-  const { dtype } = options;
-  if (dtype !== undefined && !isFloatDtype(dtype)) {
-    if (dtype === "fp8") {
-      if (to !== "safetensors") throw invalidArgument("dtype", "a type of GGUF", dtype);
-    } else if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, dtype);
-    else if (to !== "gguf") throw invalidArgument("dtype", "f32, f16, bf16 or fp8 for safetensors", dtype);
-  }
+  const how = { ...options, dtype: writtenType(options.dtype, to) };
   const model = await openModelFiles(input);
   try {
-    return to === "gguf" ? await toGguf(model, input, output, options) : await toFolder(model, input, output, options);
+    return to === "gguf" ? await toGguf(model, input, output, how) : await toFolder(model, input, output, how);
   } finally {
     model.close();
   }
+}
+
+/** The type that is asked for; capitals, which llama.cpp's tools have, are small letters. @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED */
+function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors"): ConvertOptions["dtype"] {
+  const dtype = typeof given === "string" ? (given.toLowerCase() as typeof given) : given;
+  if (dtype === undefined || isFloatDtype(dtype)) return dtype;
+  if (isMix(dtype))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `dtype: expected a plain type (${dtypeNames}), got ${dtype}, one of llama.cpp's mixes of types, which are not written`,
+    );
+  if (dtype === "fp8") {
+    if (to !== "safetensors") throw invalidArgument("dtype", "a type of GGUF", given);
+  } else if (!isQuantisedTarget(dtype)) throw invalidArgument("dtype", dtypeNames, given);
+  else if (to !== "gguf") throw invalidArgument("dtype", "f32, f16, bf16 or fp8 for safetensors", given);
+  return dtype;
 }
 
 /**

@@ -9,6 +9,14 @@ export type QuantisedTarget = (typeof TARGETS)[number];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 
+/** What llama.cpp calls its mixes: a plain type for most matrices and others for some, which it picks by their names and places. */
+const MIXES = /^(ud-)?(q[2-8]_k_(xs|s|m|l|xl)|iq[23]_m|iq3_xs)$/;
+
+/** Whether a name is one of a mix of types, such as q4_k_m. */
+export function isMix(dtype: unknown): dtype is string {
+  return typeof dtype === "string" && MIXES.test(dtype);
+}
+
 export function isQuantisedTarget(dtype: unknown): dtype is QuantisedTarget {
   return TARGETS.includes(dtype as QuantisedTarget);
 }

@@ -100,7 +100,13 @@ export interface Corpus<State = CorpusState> {
  */
 export async function openCorpus(options: CorpusOptions): Promise<Corpus> {
   checkOptions(options);
-  return new StreamedCorpus(await openFilesOf(options), options);
+  const files = await openFilesOf(options);
+  try {
+    return new StreamedCorpus(files, options);
+  } catch (error) {
+    for (const file of files) file.close();
+    throw error;
+  }
 }
 
 /** The files of a corpus, opened. The caller closes them. */

@@ -1,3 +1,4 @@
+import { HeddleError } from "../errors.ts";
 import type { DocumentFile, DocumentPart, DocumentShard, Encode, EncodedDocument } from "./document-file.ts";
 import { Pacer } from "./pacer.ts";
 import { permutation, Stream, uniformAt } from "./random.ts";
@@ -5,6 +6,10 @@ import { permutation, Stream, uniformAt } from "./random.ts";
 /** Bytes of a file that are read at once. */
 const SHARD_BYTES = 4 * 2 ** 20;
 const SHUFFLE_BYTES = 64 * 2 ** 20;
+/** Parts of all files at most, about: each is known by its place, whatever its size. */
+const MAX_SHARDS = 2 ** 20;
+/** Bytes of all files at most, 64 TiB: a part of more would be too large to read, and a sparse file may say anything. */
+const MAX_BYTES = 2 ** 46;
 
 export interface GroupOptions {
   seed?: number;
@@ -40,7 +45,10 @@ export class GroupReader {
     this.#options = options;
     this.paths = files.map(({ path }) => path);
     this.groupBytes = options.shuffleBytes ?? SHUFFLE_BYTES;
-    const shardBytes = Math.min(SHARD_BYTES, this.groupBytes);
+    const size = files.reduce((sum, file) => sum + file.size, 0);
+    if (size > MAX_BYTES)
+      throw new HeddleError("INVALID_FILE", `files: expected at most ${MAX_BYTES} bytes in all, got ${size}`);
+    const shardBytes = Math.max(Math.min(SHARD_BYTES, this.groupBytes), Math.ceil(size / MAX_SHARDS));
     this.#shards = files.flatMap((file, i) =>
       file.parts(shardBytes).map((part) => ({ bytes: part.bytes, open: () => part.open(), file: i })),
     );

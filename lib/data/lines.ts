@@ -1,14 +1,15 @@
-import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
+import { openFile } from "../formats/open-file.ts";
 
 /** A line longer than this is refused. */
 const MAX_LINE = 256 << 20;
 
 /**
  * The lines of a UTF-8 file, which end at "\n" alone: other characters that some programs take for line ends stay in the
- * text. Broken bytes become U+FFFD. A "\n" at the end of the file begins no further line. The time it takes is linear in the file.
+ * text. Broken bytes become U+FFFD. A "\n" at the end of the file begins no further line. The time it takes is linear in the file. Of what
+ * is no file, standard input and other open descriptors alone are read.
  * @param options.keepMark a byte-order mark at the beginning is text; default false: it is dropped
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */
@@ -43,7 +44,8 @@ export async function* linesOf(
     return line;
   };
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) {
+    const handle = await openFile(path, { pipes: true }); // its stream closes it
+    for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 20 })) {
       const lines = decoder.decode(chunk as Buffer, { stream: true }).split("\n");
       const open = lines.pop()!;
       for (const line of lines) {

@@ -1,5 +1,9 @@
-import type { AsyncBuffer, ColumnChunk, Compressors, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
+import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
+import { HeddleError } from "../errors.ts";
+import { Memory } from "./memory.ts";
 import { Pacer } from "./pacer.ts";
+import { leafColumn, pagePreparer } from "./parquet-page.ts";
+import { checkHeader } from "./parquet-pages.ts";
 
 /** Rows that are assembled between two looks at the clock. */
 const SLICE_ROWS = 256;
@@ -17,47 +21,52 @@ interface Leaf {
 export async function readColumns(
   file: AsyncBuffer,
   metadata: FileMetaData,
-  group: { index: number; rows: number },
+  { path, index }: { path: string; index: number },
   wanted: readonly string[] | undefined,
 ): Promise<Map<string, unknown[]>> {
   const { parquetSchema } = await import("hyparquet");
   const schema = parquetSchema(metadata);
   const pacer = new Pacer();
+  const memory = new Memory();
   const columns = new Map<string, unknown[]>();
   for (const child of schema.children) {
     const { name } = child.element;
     if (wanted && !wanted.includes(name)) continue;
+    // Whose parts may lie anywhere, in each other too: a few bytes of it can stand for any number of values.
+    if (hasVariant(child))
+      throw new HeddleError("UNSUPPORTED", `${path}: the column ${JSON.stringify(name)} is of the type VARIANT`);
     const leaves: Leaf[] = [];
-    for (const chunk of metadata.row_groups[group.index]!.columns)
-      if (chunk.meta_data?.path_in_schema[0] === name) leaves.push(await readLeaf(file, schema, chunk, pacer));
+    for (const chunk of metadata.row_groups[index]!.columns)
+      if (chunk.meta_data?.path_in_schema[0] === name)
+        leaves.push(await readLeaf(file, schema, chunk, { pacer, memory }));
     if (leaves.length === 0) continue;
     columns.set(name, child.children.length > 0 ? await assemble(leaves, schema, child, pacer) : leaves[0]!.values);
   }
   return columns;
 }
 
-async function readLeaf(file: AsyncBuffer, schema: SchemaTree, chunk: ColumnChunk, pacer: Pacer): Promise<Leaf> {
-  const [{ parquetHeader, readPage }, { convert, DEFAULT_PARSERS }, { getTreePath }, { compressors }] =
-    await Promise.all([
-      import("hyparquet/src/column.js"),
-      import("hyparquet/src/convert.js"),
-      import("hyparquet/src/schema.js"),
-      import("hyparquet-compressors"),
-    ]);
+function hasVariant({ element, children }: SchemaTree): boolean {
+  return element.logical_type?.type === "VARIANT" || children.some(hasVariant);
+}
+
+async function readLeaf(
+  file: AsyncBuffer,
+  schema: SchemaTree,
+  chunk: ColumnChunk,
+  { pacer, memory }: { pacer: Pacer; memory: Memory },
+): Promise<Leaf> {
+  const [{ parquetHeader, readPage }, { convert }, { getTreePath }] = await Promise.all([
+    import("hyparquet/src/column.js"),
+    import("hyparquet/src/convert.js"),
+    import("hyparquet/src/schema.js"),
+  ]);
   const meta = chunk.meta_data!;
   const path = meta.path_in_schema;
-  const schemaPath = getTreePath(schema, path);
-  const decoder = {
-    ...meta,
-    pathInSchema: path,
-    element: schemaPath.at(-1)!.element,
-    schemaPath,
-    parsers: DEFAULT_PARSERS,
-    compressors: compressors as Compressors,
-  };
+  const [column, prepared] = [await leafColumn(meta, getTreePath(schema, path)), await pagePreparer(meta.codec)];
+  const { decoder } = column;
   const first = Math.min(Number(meta.dictionary_page_offset || meta.data_page_offset), Number(meta.data_page_offset));
-  const bytes = await file.slice(first, first + Number(meta.total_compressed_size));
-  const reader = { view: new DataView(bytes), offset: 0 };
+  const bytes = new Uint8Array(await file.slice(first, first + Number(meta.total_compressed_size)));
+  const reader = { view: new DataView(bytes.buffer), offset: 0 };
   const values: unknown[] = [];
   let dictionary: DecodedArray | undefined;
   let open: DecodedArray | undefined; // a page may go on with the last row of the one before
@@ -66,8 +75,10 @@ async function readLeaf(file: AsyncBuffer, schema: SchemaTree, chunk: ColumnChun
   };
   while (reader.offset < reader.view.byteLength - 1) {
     if (pacer.isDue()) await pacer.rest();
-    const header = parquetHeader(reader);
-    const { data } = readPage(reader, header, decoder, dictionary, open, 0);
+    checkHeader(bytes.subarray(reader.offset));
+    const packed = parquetHeader(reader);
+    const { page, header } = prepared(reader, packed, column, memory);
+    const { data } = readPage(page, header, decoder, dictionary, open, 0);
     if (header.type === "DICTIONARY_PAGE") dictionary = data && convert(data, decoder);
     else if (data !== open) {
       take(open);

@@ -1,4 +1,5 @@
 import type { AsyncBuffer, ColumnChunk } from "hyparquet";
+import { checkStruct } from "./thrift.ts";
 
 /** Values of a column of a row group at most: more would be a few bytes that unpack to all of memory. */
 const MAX_VALUES = 2 ** 24;
@@ -6,8 +7,20 @@ const MAX_VALUES = 2 ** 24;
 const MAX_BYTES = 2 ** 30;
 /** Of a page's header, its statistics included. */
 const HEADER_BYTES = 2 ** 16;
+/** What one may become. */
+const MAX_HEADER_MEMORY = 2 ** 24;
+
+/** By the number of a page's kind, the field of its header that says more: of data, nothing, of a dictionary, of data in the second form. */
+const KINDS = ["field_5", undefined, "field_7", "field_8"] as const;
+const DICTIONARY = 2;
+const SECOND = 3;
 
 type Thrift = Record<string, unknown>;
+
+/** That a page's header at the beginning of the bytes can be parsed. @throws Error */
+export function checkHeader(bytes: Uint8Array): void {
+  checkStruct(bytes, 0, MAX_HEADER_MEMORY);
+}
 
 /**
  * Checks the headers of a column's pages before anything is unpacked: that they follow each other within the column's bytes
@@ -20,7 +33,7 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
   const name = meta.path_in_schema.join(".");
   const fail = (what: string, got: unknown) => new Error(`${what} in the column ${name}: ${got}`);
   const number = (value: unknown, most: number, what: string): number => {
-    const whole = Number(value);
+    const whole = typeof value === "number" || typeof value === "bigint" ? Number(value) : Number.NaN;
     if (!Number.isSafeInteger(whole) || whole < 0 || whole > most) throw fail(`${what} outside 0 to ${most}`, value);
     return whole;
   };
@@ -33,21 +46,25 @@ export async function checkPages(file: AsyncBuffer, { meta_data: meta, file_path
   const { deserializeTCompactProtocol } = await import("hyparquet/src/thrift.js");
   let [found, unpacked] = [0, 0];
   for (let at = first; at < end - 1; ) {
-    const reader = { view: new DataView(await file.slice(at, Math.min(end, at + HEADER_BYTES))), offset: 0 };
+    const bytes = new Uint8Array(await file.slice(at, Math.min(end, at + HEADER_BYTES)));
+    checkHeader(bytes);
+    const reader = { view: new DataView(bytes.buffer), offset: 0 };
     const header = deserializeTCompactProtocol(reader) as Thrift;
     const left = end - at - reader.offset;
     unpacked += number(header.field_2, MAX_BYTES, "a page's unpacked bytes");
     if (unpacked > MAX_BYTES) throw fail("unpacked bytes", unpacked);
     const size = number(header.field_3, left, "a page's bytes");
-    const [data, dictionary, second] = [header.field_5, header.field_7, header.field_8] as (Thrift | undefined)[];
-    const count = number((data ?? dictionary ?? second)?.field_1, MAX_VALUES, "a page's values");
-    if (second) {
-      number(second.field_2, count, "a page's empty values");
-      number(second.field_3, count, "a page's rows");
-      number(second.field_5, size, "a page's bytes of levels");
-      number(second.field_6, size, "a page's bytes of levels");
+    const kind = number(header.field_1, KINDS.length - 1, "a page's kind");
+    const own = KINDS[kind] && (header[KINDS[kind]] as Thrift | undefined);
+    if (own === undefined) throw fail("a page's kind", kind);
+    const count = number(own.field_1, MAX_VALUES, "a page's values");
+    if (kind === SECOND) {
+      number(own.field_2, count, "a page's empty values");
+      number(own.field_3, count, "a page's rows");
+      number(own.field_5, size, "a page's bytes of levels");
+      number(own.field_6, size, "a page's bytes of levels");
     }
-    if (!dictionary) found += count;
+    if (kind !== DICTIONARY) found += count;
     if (found > values) throw fail(`more values than ${values}`, found);
     at += reader.offset + size;
   }

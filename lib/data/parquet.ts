@@ -1,8 +1,10 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import type { AsyncBuffer, FileMetaData } from "hyparquet";
 import { HeddleError } from "../errors.ts";
+import { openFile } from "../formats/open-file.ts";
 import { Pacer } from "./pacer.ts";
 import { readColumns } from "./parquet-columns.ts";
+import { readFooter } from "./parquet-footer.ts";
 import { checkPages } from "./parquet-pages.ts";
 import { fileError } from "./shards.ts";
 
@@ -22,7 +24,7 @@ export interface RowGroup {
  *
  * @example
  * const table = await ParquetTable.open("train-00000-of-00041.parquet");
- * for (const group of table.groups) for (const row of await table.rows(group)) …
+ * for (const group of table.groups) for await (const row of table.rows(group)) …
  */
 export class ParquetTable {
   readonly path: string;
@@ -53,8 +55,8 @@ export class ParquetTable {
   static async open(path: string): Promise<ParquetTable> {
     return await reading(path, async (file) => {
       if (file.byteLength < 12) throw invalid(path, `expected a Parquet file, got ${file.byteLength} bytes`);
-      const { parquetMetadataAsync, parquetSchema } = await import("hyparquet");
-      const metadata = await parquetMetadataAsync(file);
+      const { parquetSchema } = await import("hyparquet");
+      const metadata = await readFooter(file);
       const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
       return new ParquetTable(path, file.byteLength, metadata, columns);
     });
@@ -75,16 +77,20 @@ export class ParquetTable {
     return (found.get(name) ?? []).map((value) => value ?? null);
   }
 
-  /** The rows of a group as objects. Integers are numbers. @throws HeddleError IO, INVALID_FILE */
-  async rows(group: RowGroup): Promise<Record<string, unknown>[]> {
+  /** The rows of a group as objects, each made when it is asked for. Integers are numbers. @throws HeddleError IO, INVALID_FILE */
+  async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
     const columns = [...(await this.#read(group))];
-    const rows: Record<string, unknown>[] = [];
     const pacer = new Pacer();
     for (let i = 0; i < group.rows; i++) {
       if (pacer.isDue()) await pacer.rest();
-      rows.push(Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i])])));
+      let row: Record<string, unknown>;
+      try {
+        row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i])]));
+      } catch (error) {
+        throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deep
+      }
+      yield row;
     }
-    return rows;
   }
 
   async #read({ index, firstRow, rows }: RowGroup, wanted?: readonly string[]): Promise<Map<string, unknown[]>> {
@@ -97,7 +103,7 @@ export class ParquetTable {
         );
       for (const chunk of this.#metadata.row_groups[index]!.columns)
         if (!wanted || wanted.includes(chunk.meta_data?.path_in_schema[0] ?? "")) await checkPages(file, chunk);
-      const columns = await readColumns(file, this.#metadata, { index, rows }, wanted);
+      const columns = await readColumns(file, this.#metadata, { path: this.path, index }, wanted);
       for (const [name, { length }] of columns)
         if (length !== rows)
           throw invalid(
@@ -113,7 +119,7 @@ export class ParquetTable {
 async function reading<T>(path: string, read: (file: AsyncBuffer) => Promise<T>): Promise<T> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, "r");
+    handle = await openFile(path);
     const { size } = await handle.stat();
     return await read(bufferOf(path, handle, size));
   } catch (error) {

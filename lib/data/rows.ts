@@ -1,5 +1,7 @@
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
+import { untilAborted } from "../formats/until-aborted.ts";
 import { linesOf } from "./lines.ts";
+import { JSON_BYTES, Memory } from "./memory.ts";
 import { Pacer } from "./pacer.ts";
 import { ParquetTable } from "./parquet.ts";
 
@@ -16,7 +18,7 @@ export interface LocatedRow {
 
 /**
  * Reads rows in order, a file line by line (a Parquet file by row groups). Empty lines are left out. The event loop gets its turn
- * between rows, however much is done with each.
+ * between rows, however much is done with each, and the signal is heard while a row is waited for.
  * @param name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
  */
@@ -41,14 +43,14 @@ async function* rowsOf(
     for (const file of files) yield* /\.parquet$/i.test(file) ? rowsOfTable(file, signal) : rowsOfFile(file, signal);
     return;
   }
-  if (!isIterable(source))
+  const rows: unknown = source;
+  if (!isIterable(rows))
     throw new HeddleError(
       "INVALID_ARGUMENT",
       `${name}: expected files or an iterable of rows, got ${describe(source)}`,
     );
   let index = 0;
-  for await (const value of source) {
-    throwIfAborted(signal, name);
+  for await (const value of untilAborted(rows, signal, name)) {
     index += 1;
     const where = `${name}: row ${index}`;
     if (!isRecord(value))
@@ -113,11 +115,17 @@ export function stringsField(row: LocatedRow, field: string): readonly string[] 
 
 async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
   let line = 0;
-  for await (const text of linesOf(path)) {
-    throwIfAborted(signal, path);
+  const most = Math.floor(new Memory().left / JSON_BYTES);
+  // What a pipe is to give may never come.
+  for await (const text of untilAborted(linesOf(path), signal, path)) {
     line += 1;
     if (text.trim() === "") continue;
     const where = `${path}:${line}`;
+    if (text.length > most)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${where}: expected a row of at most ${most} characters, as the heap has room for, got ${text.length}`,
+      );
     let value: unknown;
     try {
       value = JSON.parse(text);
@@ -141,12 +149,14 @@ async function* rowsOfTable(
   const table = await ParquetTable.open(path);
   for (const group of table.groups) {
     throwIfAborted(signal, path);
-    for (const [i, row] of (await table.rows(group)).entries()) {
+    let number = group.firstRow;
+    for await (const row of table.rows(group)) {
       throwIfAborted(signal, path);
+      number++;
       const value = Object.fromEntries(
         Object.entries(row).filter(([, field]) => field !== null && field !== undefined),
       );
-      yield { value, where: `${path}: row ${group.firstRow + i + 1}`, inFile: true };
+      yield { value, where: `${path}: row ${number}`, inFile: true };
     }
   }
 }

@@ -25,6 +25,8 @@ import {
  * | 0 to 7 | zeros, to a multiple of 8 |
  * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text |
  * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
+ *
+ * A document has 2^27 tokens at most.
  */
 export const TOKEN_FILE = {
   magic: "HDLTOKEN",
@@ -34,6 +36,9 @@ export const TOKEN_FILE = {
   recordBytes: 16,
   footerBytes: 32,
 } as const;
+
+/** Tokens of a document at most: it is read at once. A few hundred megabytes of text, and a sparse file costs nothing to make. */
+export const MAX_DOCUMENT_TOKENS = 2 ** 27;
 
 /** A token file that is mapped. Memory holds what is read alone. */
 export class TokenFile implements DocumentFile {
@@ -106,7 +111,9 @@ export class TokenFile implements DocumentFile {
   }
 
   parts(shardBytes: number): DocumentPart[] {
-    const average = Math.max(1, (this.tokenCount * this.#tokenBytes) / Math.max(1, this.documentCount));
+    // Documents without tokens take their record.
+    const tokenBytes = (this.tokenCount * this.#tokenBytes) / Math.max(1, this.documentCount);
+    const average = Math.max(TOKEN_FILE.recordBytes, tokenBytes);
     const step = Math.max(1, Math.round(shardBytes / average));
     const parts: DocumentPart[] = [];
     for (let from = 0; from < this.documentCount; from += step) {
@@ -146,6 +153,11 @@ export class TokenFile implements DocumentFile {
           "INVALID_FILE",
           `${this.path}: document ${document + 1}: expected an end from token ${before} to ${this.tokenCount} and at most ${this.textBytes} bytes, got ${end} and ${bytes}`,
         );
+      if (end - before > MAX_DOCUMENT_TOKENS)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${this.path}: document ${document + 1}: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${end - before}`,
+        );
       out.set([end, bytes], 1 + 2 * (document - from));
       before = end;
     }
@@ -156,12 +168,12 @@ export class TokenFile implements DocumentFile {
     const width = this.#tokenBytes;
     const bytes = this.#map.bytes(TOKEN_FILE.headerBytes + start * width, (end - start) * width);
     const tokens = width === 2 ? Uint32Array.from(new Uint16Array(bytes)) : new Uint32Array(bytes);
-    for (const [i, token] of tokens.entries())
-      if (token >= this.vocabSize)
-        throw new HeddleError(
-          "INVALID_FILE",
-          `${this.path}: document ${document + 1}: token ${i + 1}: expected a number below ${this.vocabSize}, got ${token}`,
-        );
+    const wrong = tokens.findIndex((token) => token >= this.vocabSize);
+    if (wrong >= 0)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${this.path}: document ${document + 1}: token ${wrong + 1}: expected a number below ${this.vocabSize}, got ${tokens[wrong]}`,
+      );
     return tokens;
   }
 

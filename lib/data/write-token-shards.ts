@@ -1,4 +1,4 @@
-import { invalidArgument, throwIfAborted } from "../errors.ts";
+import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { nearest } from "../formats/nearest.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
@@ -7,7 +7,7 @@ import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
 import { ShardsRecord, shardPath } from "./shards-record.ts";
-import { TOKEN_FILE } from "./token-file.ts";
+import { MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
@@ -228,6 +228,11 @@ class ShardWriter {
   }
 
   async add(sink: FileSink, { tokens, bytes }: EncodedDocument): Promise<void> {
+    if (tokens.length > MAX_DOCUMENT_TOKENS)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `files: document ${this.#ends.length + 1} of a shard: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${tokens.length}`,
+      );
     // A typed array is little-endian wherever Node runs.
     const stored = this.#width === 2 ? Uint16Array.from(tokens) : tokens;
     await sink.write(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));

@@ -1,11 +1,15 @@
+import { invalidArgument } from "../errors.ts";
+
 /** How a given answer is compared with the accepted ones. */
 export type Match = "exact" | "contains";
 
 /**
  * An answer as it is compared: lower case, without punctuation and the articles a, an, the, blanks made single (the
  * normalisation of SQuAD's evaluation, Rajpurkar et al. 2016; other scripts' punctuation goes too).
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function normalizeAnswer(text: string): string {
+  if (typeof text !== "string") throw invalidArgument("text", "a string", text);
   return text
     .normalize("NFKC")
     .toLowerCase()
@@ -18,6 +22,7 @@ export function normalizeAnswer(text: string): string {
 /** Whether an answer is one of the accepted ones, or with `contains` holds one as whole words. */
 export function isAccepted(answer: string, accepted: readonly string[], match: Match = "exact"): boolean {
   const given = normalizeAnswer(answer);
+  checkAccepted(accepted);
   return accepted.some((text) => {
     const wanted = normalizeAnswer(text);
     if (given === wanted) return true;
@@ -25,10 +30,15 @@ export function isAccepted(answer: string, accepted: readonly string[], match: M
   });
 }
 
+function checkAccepted(accepted: readonly string[]): void {
+  if (!Array.isArray(accepted)) throw invalidArgument("accepted", "an array of strings", accepted);
+}
+
 /** F1 over words against the best accepted answer (SQuAD). */
 export function wordF1(answer: string, accepted: readonly string[]): number {
   const words = (text: string) => normalizeAnswer(text).split(" ").filter(Boolean);
   const given = words(answer);
+  checkAccepted(accepted);
   return accepted.reduce((best, text) => {
     const wanted = words(text);
     if (given.length === 0 || wanted.length === 0) return Math.max(best, given.length === wanted.length ? 1 : 0);

@@ -6,6 +6,7 @@ import { type Calibration, type CalibrationOptions, calibration } from "../metri
 import { argmax } from "../metrics/classification.ts";
 import { softmax } from "../metrics/temperature.ts";
 import { type Abstention, abstentionOf, accuracyOf, type Outcome } from "./abstention.ts";
+import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
 
@@ -63,6 +64,8 @@ export async function multipleChoice(
   const { normalization = "none", signal, onProgress } = options;
   if (!["none", "tokens", "bytes"].includes(normalization))
     throw invalidArgument("normalization", "none, tokens or bytes", normalization);
+  checkTextModel(model, "model");
+  checkTaskOptions(options);
   const declines = declinesBy(options.declines);
   const questions = await readQuestions(rows, "choice", signal);
   const scores = await choiceScores(model, questions, options, (done) =>

@@ -8,6 +8,7 @@ import { type LabelledRow, labelsOf, readLabelled } from "../train/classify-rows
 import { splitExamples } from "../train/example-source.ts";
 import { type SftOptions, sft } from "../train/sft.ts";
 import type { TrainEvent } from "../train/trainer.ts";
+import { checkFunction, checkText, checkTextModel } from "./arguments.ts";
 import { multipleChoice, type Normalization } from "./choice.ts";
 
 /** A model and how it classifies: by its head, or by which label it would write. */
@@ -54,6 +55,10 @@ export async function compareClassifiers(
   options: CompareOptions = {},
 ): Promise<ComparisonRow[]> {
   rejectUnknownNames(options, ["labels", "template", "normalization", "signal"]);
+  if (!Array.isArray(models)) throw invalidArgument("models", "an array of models, each with name and kind", models);
+  for (const [i, one] of models.entries()) checkCompared(one, `models[${i}]`);
+  checkText("template", options.template);
+  checkLabels(options.labels);
   const read = await readRowsOf(rows, options.signal);
   const labels = options.labels ?? labelsOf(read);
   const truth = read.map(({ row, labels: [label] }) => {
@@ -71,6 +76,21 @@ export async function compareClassifiers(
     table.push({ name, kind, ...figuresOf(probabilities, truth) });
   }
   return table;
+}
+
+function checkCompared(given: ComparedModel, name: string): void {
+  if (typeof given !== "object" || given === null)
+    throw invalidArgument(name, "an object with name, model, kind", given);
+  const { kind, model } = given;
+  if (kind !== "discriminative" && kind !== "generative")
+    throw invalidArgument(`${name}.kind`, "discriminative or generative", kind);
+  checkTextModel(model, "model", `${name}.model`);
+}
+
+function checkLabels(labels: unknown): void {
+  if (labels === undefined) return;
+  if (!Array.isArray(labels) || labels.length === 0 || labels.some((label) => typeof label !== "string"))
+    throw invalidArgument("labels", "an array of strings", labels);
 }
 
 async function readRowsOf(rows: RowSource, signal: AbortSignal | undefined): Promise<LabelledRow[]> {
@@ -144,6 +164,7 @@ export interface BothKindsOptions extends Omit<CompareOptions, "labels"> {
  * random before; and the label as text, which it is taught to write.
  * @param load gives the pretrained model anew; both models are disposed of in the end
  * @returns four rows, measured on the held-out rows
+ * @throws HeddleError INVALID_ARGUMENT, as the trainings and compareClassifiers
  */
 export async function compareKinds(
   load: () => Promise<LanguageModel>,
@@ -164,6 +185,13 @@ export async function compareKinds(
     ],
   ]);
   const { data, evalData, evalFraction = 0.2, training, template, normalization, signal, onEvent } = options;
+  checkFunction("load", load ?? null);
+  checkFunction("onEvent", onEvent);
+  checkText("template", template);
+  if (typeof training !== "object" || training === null)
+    throw invalidArgument("training", "an object of options, maxSteps among them", training);
+  if (typeof evalFraction !== "number" || !(evalFraction >= 0 && evalFraction < 1))
+    throw invalidArgument("evalFraction", "a number from 0 to below 1", evalFraction);
   const all = await readRowsOf(data, signal);
   const split =
     evalData === undefined
@@ -178,9 +206,15 @@ export async function compareKinds(
   const measure = (name: string, kind: ComparedModel["kind"], model: LanguageModel) =>
     compareClassifiers([{ name, kind, model }], heldOut, { labels, template, normalization, signal });
 
+  const loaded = async () => {
+    const model = await load();
+    checkTextModel(model, "model", "load()");
+    return model;
+  };
+
   const table: ComparisonRow[] = [];
   {
-    await using model = await load();
+    await using model = await loaded();
     await model.model.addClassifier({ task: "sequence", labels }, { seed: training.seed ?? 0 });
     table.push(...(await measure("before", "discriminative", model)));
     const given = { ...training, ...options.classify, data: train, evalData: heldOut, labels, signal };
@@ -188,7 +222,7 @@ export async function compareKinds(
     table.push(...(await measure("after", "discriminative", model)));
   }
   {
-    await using model = await load();
+    await using model = await loaded();
     table.push(...(await measure("before", "generative", model)));
     const rows = train.map(({ text, label }) => ({ prompt: prompted(text, template), completion: ` ${label}` }));
     const { maxSteps, seed, perDeviceTrainBatchSize, learningRate, warmupSteps, maxSeqLength } = training;

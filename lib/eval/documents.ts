@@ -1,13 +1,16 @@
-import { readFile, stat } from "node:fs/promises";
+import { stat } from "node:fs/promises";
 import { separatorRule } from "../data/corpus.ts";
 import { documentCount, documentText } from "../data/documents.ts";
 import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { planShards, readShard } from "../data/shards.ts";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
+import { readWhole } from "../formats/open-file.ts";
 
 /** Bytes of a file that is read in parts, which end where documents do. */
 const PART_BYTES = 2 ** 24;
+/** Of a file that is read at once; Node.js has no longer text. */
+const MAX_BYTES = 2 ** 31 - 1;
 
 /**
  * The documents of an evaluation file: a text file is one, or as many as `documentSeparator` makes of it; a .jsonl file has one a row
@@ -35,7 +38,7 @@ export async function* documentsOf(
   }
   let content: string;
   try {
-    content = await readFile(path, "utf8");
+    content = (await readWhole(path, MAX_BYTES, { pipes: true })).toString("utf8");
   } catch (error) {
     throw ioError(error, path, "read");
   }

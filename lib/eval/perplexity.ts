@@ -1,5 +1,7 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { untilAborted } from "../formats/until-aborted.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { checkFunction, checkTextModel } from "./arguments.ts";
 
 export interface PerplexityOptions {
   /** Tokens that a window moves by; half the context length where not given. */
@@ -40,16 +42,18 @@ export async function perplexity(
   options: PerplexityOptions = {},
 ): Promise<PerplexityResult> {
   rejectUnknownNames(options, ["stride", "onProgress", "signal"]);
-  const { tokenizer, contextLength } = model;
-  if (!tokenizer) throw invalidArgument("model", "one with a tokenizer, to evaluate text", "one without");
+  checkTextModel(model, "score");
+  const tokenizer = model.tokenizer!;
+  const { contextLength } = model;
   const { stride = Math.max(1, Math.floor(contextLength / 2)), onProgress, signal } = options;
   if (!Number.isInteger(stride) || stride < 1 || stride >= Math.max(2, contextLength))
     throw invalidArgument("stride", `an integer of 1 to ${contextLength - 1}`, stride);
+  checkFunction("onProgress", onProgress);
   let sum = 0;
   let tokens = 0;
   let bytes = 0;
   const special = new Set(tokenizer.specialTokens.values());
-  for await (const text of documentsOf(documents)) {
+  for await (const text of untilAborted(documentsOf(documents), signal, "perplexity")) {
     if (typeof text !== "string") throw invalidArgument("documents", "texts", text);
     const ids = await tokenizer.encodeAsync(text, signal ? { signal } : {});
     if (ids.length < 2) continue;

@@ -4,6 +4,7 @@ import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import type { CalibrationOptions } from "../metrics/calibration.ts";
 import type { Outcome } from "./abstention.ts";
 import { isAccepted, type Match, wordF1 } from "./answers.ts";
+import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { resultOf, type TaskResult } from "./choice.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, promptOf, readQuestions } from "./questions.ts";
@@ -68,6 +69,8 @@ export async function questionAnswering(
   const { confidence = "sequence" } = options;
   if (confidence !== "sequence" && confidence !== "token")
     throw invalidArgument("confidence", "sequence or token", confidence);
+  checkTextModel(model, "completeAll");
+  checkTaskOptions(options);
   const declines = declinesBy(options.declines);
   const questions = await readQuestions(rows, "qa", signal);
   const prompts = questions.map((question) => promptOf(model, question, options));

@@ -8,7 +8,6 @@ import {
   stringField,
   stringsField,
 } from "../data/rows.ts";
-import { invalidArgument } from "../errors.ts";
 import type { ChatMessage, LanguageModel } from "../generate/index.ts";
 
 /** What a row asks. */
@@ -137,8 +136,7 @@ function asText(
   { prompt, question, messages }: Question,
   { chat, system, template = QUESTION_TEMPLATE }: AskOptions,
 ): { text?: string; ids: number[] } {
-  const { tokenizer } = model;
-  if (!tokenizer) throw invalidArgument("model", "one with a tokenizer", "one without");
+  const tokenizer = model.tokenizer!;
   if (prompt === undefined && (messages || (chat ?? tokenizer.hasChatTemplate))) {
     const turns: ChatMessage[] = messages ?? [{ role: "user", content: question! }];
     const all = system === undefined ? turns : [{ role: "system" as const, content: system }, ...turns];

@@ -6,6 +6,9 @@ import { readJson } from "./io.ts";
 export const ADAPTER_CONFIG_FILE = "adapter_config.json";
 export const ADAPTER_WEIGHTS_FILE = "adapter_model.safetensors";
 
+/** Rank of an adapter's update at most: what training takes, so that whatever it saved loads. It bounds what a file can ask of memory. */
+export const MAX_ADAPTER_RANK = 4096;
+
 /** What adapter_config.json says. */
 export interface AdapterFileConfig {
   r: number;
@@ -65,6 +68,11 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     if (typeof given !== "number" || !test(given)) throw invalid(name, expected, given);
     return given;
   };
+  const rank = () => {
+    const r = number("r", 8, (v) => Number.isSafeInteger(v) && v >= 1, "a whole number of at least 1");
+    if (r > MAX_ADAPTER_RANK) throw invalid("r", `at most ${MAX_ADAPTER_RANK}`, r);
+    return r;
+  };
   const flag = (name: string) => {
     const given = value[name] ?? false;
     if (typeof given !== "boolean") throw invalid(name, "true or false", given);
@@ -93,7 +101,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
   const targets = value.target_modules;
   const base = value.base_model_name_or_path;
   return {
-    r: number("r", 8, (v) => Number.isSafeInteger(v) && v >= 1, "a whole number of at least 1"),
+    r: rank(),
     alpha: number("lora_alpha", 8, (v) => v > 0 && Number.isFinite(v), "a number above 0"),
     dropout: number("lora_dropout", 0, (v) => v >= 0 && v < 1, "a number from 0 to below 1"),
     useRslora: flag("use_rslora"),

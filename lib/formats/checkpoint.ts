@@ -35,14 +35,14 @@ export interface CheckpointInfo {
 
 /**
  * Writes `folder/checkpoint-<step>` and then removes the oldest beyond `saveTotalLimit`. A checkpoint of the same step is
- * replaced. That of step `keep` stays, beside as many as the limit says. Errors: IO (disk full, permission; what was there stays),
+ * replaced. That of step `keep` stays, beside as many as the limit says; with `among` all stay but those of these steps. Errors: IO (disk full, permission; what was there stays),
  * ABORTED, INVALID_ARGUMENT.
  */
 export async function saveCheckpoint(
   folder: string,
   step: number,
   content: CheckpointContent,
-  options: { saveTotalLimit?: number; keep?: number | undefined } = {},
+  options: { saveTotalLimit?: number; keep?: number | undefined; among?: ReadonlySet<number> | undefined } = {},
 ): Promise<CheckpointInfo> {
   if (!Number.isSafeInteger(step) || step < 0) throw invalidArgument("step", "a whole number", step);
   const limit = options.saveTotalLimit ?? Number.POSITIVE_INFINITY;
@@ -65,7 +65,7 @@ export async function saveCheckpoint(
     await rm(temporary, { recursive: true, force: true }).catch(() => {});
     throw ioError(error, path, "saved");
   }
-  await removeOldest(folder, limit, step, options.keep);
+  await removeOldest(folder, limit, step, options);
   return { path, step, order };
 }
 
@@ -239,8 +239,14 @@ async function orderOf(path: string, step: number): Promise<number | undefined> 
   }
 }
 
-async function removeOldest(folder: string, limit: number, justSaved: number, keep?: number): Promise<void> {
-  const all = (await listCheckpoints(folder)).filter(({ step }) => step !== keep || step === justSaved);
+async function removeOldest(
+  folder: string,
+  limit: number,
+  justSaved: number,
+  { keep, among }: { keep?: number | undefined; among?: ReadonlySet<number> | undefined },
+): Promise<void> {
+  const counts = (step: number) => step === justSaved || (step !== keep && (among?.has(step) ?? true));
+  const all = (await listCheckpoints(folder)).filter(({ step }) => counts(step));
   const older = all.filter(({ step }) => step !== justSaved);
   for (const { path, step } of older.slice(0, Math.max(0, all.length - limit))) {
     // Under a hidden name first: a half-removed checkpoint must not look like one.

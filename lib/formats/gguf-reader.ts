@@ -13,8 +13,12 @@ import type { MappedFile } from "./mapped-file.ts";
 
 const WINDOW_BYTES = 1 << 20;
 const MAX_STRING_BYTES = 64 * 1024 * 1024;
+/** Of all keys, names and texts together: the largest known vocabulary with its merges and its tokenizer.json takes a tenth. */
+const MAX_TEXT_BYTES = 512 * 1024 * 1024;
 /** Strings in all arrays together: sixteen times the largest known vocabulary. */
 const MAX_STRINGS = 4_194_304;
+/** Of numbers in all arrays together: the scores and kinds of the largest known vocabulary, 262,144 tokens, take a thirtieth. */
+const MAX_NUMBER_BYTES = 64 * 1024 * 1024;
 /** Booleans in all arrays together: known files have one for each layer, and each takes eight times its byte here. */
 const MAX_BOOLEANS = 65_536;
 const MAX_NESTED_ARRAYS = 65_536;
@@ -39,6 +43,8 @@ export class GgufReader {
   private windowStart = 0;
   private at = 0;
   private strings = 0;
+  private textBytes = 0;
+  private numberBytes = 0;
   private booleans = 0;
   private nestedArrays = 0;
 
@@ -99,6 +105,10 @@ export class GgufReader {
     const length = high * 4294967296 + low;
     if (length > most) throw this.invalid(`${name}: expected a string of at most ${most} bytes, got ${length}`);
     this.at += 8;
+    this.textBytes += length;
+    if (this.textBytes > MAX_TEXT_BYTES) {
+      throw this.invalid(`${name}: expected at most ${MAX_TEXT_BYTES} bytes of text in the file's head, got more`);
+    }
     this.need(length, name);
     const value = this.window.toString("utf8", this.at, this.at + length);
     this.at += length;
@@ -198,6 +208,12 @@ export class GgufReader {
       }
       default: {
         const bytes = length * GGUF_VALUE_BYTES[of];
+        this.numberBytes += bytes;
+        if (this.numberBytes > MAX_NUMBER_BYTES) {
+          throw this.invalid(
+            `${clip(key)}: expected at most ${MAX_NUMBER_BYTES} bytes of numbers in the file's arrays, got more`,
+          );
+        }
         // Past the window: large numeric arrays are copied once, into their final buffer.
         const buffer = this.file.bytes(this.position, bytes);
         this.skip(bytes);

@@ -1,7 +1,8 @@
 // Files as every format needs them: typed errors, bounded JSON, and writes that appear whole or not at all.
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { readWhole } from "./open-file.ts";
 
 /** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
 export function ioError(cause: unknown, path: string, action: string): HeddleError {
@@ -72,18 +73,15 @@ const MAX_JSON_BYTES = 16 * 1024 * 1024;
 const MAX_JSON_DEPTH = 64;
 
 /**
- * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (too big, too deep, not JSON).
+ * Reads and parses a JSON file. Errors: NOT_FOUND, IO, INVALID_FILE (no file, too big, too deep, not JSON).
  * @param maxBytes the largest file accepted
  */
 export async function readJson(path: string, maxBytes = MAX_JSON_BYTES): Promise<unknown> {
   let bytes: Buffer;
   try {
-    const found = await stat(path);
-    if (found.isDirectory()) throw new HeddleError("INVALID_FILE", `${path}: expected a file, got a folder`);
-    if (found.size > maxBytes) {
-      throw new HeddleError("INVALID_FILE", `${path}: expected at most ${maxBytes} bytes of JSON, got ${found.size}`);
-    }
-    bytes = await readFile(path);
+    if ((await stat(path)).isDirectory())
+      throw new HeddleError("INVALID_FILE", `${path}: expected a file, got a folder`);
+    bytes = await readWhole(path, maxBytes, { what: "bytes of JSON" });
   } catch (error) {
     throw ioError(error, path, "read");
   }

@@ -1,7 +1,10 @@
-/** The candidate with the smallest edit distance to `name`, if it is near enough to be a likely misspelling. */
+/**
+ * The candidate with the smallest edit distance to `name`, if it is near enough to be a likely misspelling. Of a short name only one change
+ * counts: two make anything of it (`lr` is no misspelling of `lora`).
+ */
 export function nearest(name: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let bestDistance = (name.length < 4 ? 1 : Math.max(2, Math.floor(name.length / 3))) + 1;
   let budget = 10_000; // a hostile file may hold very many or very long names
   for (const candidate of candidates) {
     if (budget-- === 0) break;

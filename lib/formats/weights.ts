@@ -1,5 +1,5 @@
 // One view of a model's weights, whatever file they lie in.
-import { open, readdir, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import type { WeightDtype } from "./dtype.ts";
@@ -9,6 +9,7 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import { exists, ioError, readJson } from "./io.ts";
 import type { MappedFile } from "./mapped-file.ts";
 import { nearest } from "./nearest.ts";
+import { openFile } from "./open-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
@@ -111,7 +112,7 @@ export async function openWeights(path: string): Promise<WeightSource> {
 
 async function hasGgufMagic(path: string): Promise<boolean> {
   try {
-    const handle = await open(path, "r");
+    const handle = await openFile(path);
     try {
       const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
       return bytesRead === 4 && buffer.toString("latin1") === "GGUF";

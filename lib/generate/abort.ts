@@ -1,10 +1,11 @@
-import { HeddleError } from "../errors.ts";
+import { checkSignal, HeddleError } from "../errors.ts";
 
 export function aborted(signal: AbortSignal, what = "model"): HeddleError {
   return new HeddleError("ABORTED", `${what}: aborted by its signal`, { cause: signal.reason });
 }
 
 export function throwIfAborted(signal: AbortSignal | undefined, what?: string): void {
+  checkSignal(signal);
   if (signal?.aborted) throw aborted(signal, what);
 }
 
@@ -16,8 +17,12 @@ export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined):
   if (!signal) return work;
   return new Promise<T>((resolve, reject) => {
     const stop = () => reject(aborted(signal));
+    // First: where the signal is none after all, nobody else waits for the work.
+    work
+      .then(resolve, reject)
+      .finally(() => signal.removeEventListener("abort", stop))
+      .catch(reject);
     if (signal.aborted) stop();
     else signal.addEventListener("abort", stop, { once: true });
-    work.then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
   });
 }

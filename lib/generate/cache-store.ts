@@ -64,7 +64,7 @@ export class CacheStore {
     for (const [name, to] of tensors) {
       const from = this.tensors.get(name)!;
       if (from === to) continue;
-      if (this.paged.has(name)) await to.write(await from.read(0, from.elements), 0);
+      if (this.paged.has(name)) await to.writeOwn(await from.read(0, from.elements), 0);
       else for (const [slot, length] of lengths.entries()) await copyRows(from, to, { from: slot, to: slot, length });
       from.dispose();
     }
@@ -80,7 +80,7 @@ export class CacheStore {
     for (const name of this.paged) {
       const t = this.tensors.get(name)!;
       const elements = t.elements / t.shape[0]!;
-      await t.write(await t.read(from * elements, elements), to * elements);
+      await t.writeOwn(await t.read(from * elements, elements), to * elements);
     }
   }
 

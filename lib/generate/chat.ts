@@ -1,4 +1,4 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { Completion } from "./completion.ts";
 import { type ChatMessage, conversationPrompt } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -19,7 +19,7 @@ export interface ChatState {
 }
 
 /** An answer under way: `await` it for the whole, or iterate over its pieces as they come. */
-export interface ChatReply extends PromiseLike<Completion>, AsyncIterable<Piece> {}
+export interface ChatReply extends Omit<Promise<Completion>, typeof Symbol.toStringTag>, AsyncIterable<Piece> {}
 
 /**
  * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
@@ -40,7 +40,7 @@ export class Chat {
   constructor(languageModel: LanguageModel, options: ChatOptions = {}) {
     rejectUnknownNames(options, ["system", "messages"]);
     const { system, messages = [] } = options;
-    if (!languageModel.tokenizer) throw invalidArgument("chat", "a model with a tokenizer", "one without");
+    if (!languageModel.tokenizer) throw withoutTokenizer("chat");
     if (system !== undefined && typeof system !== "string") throw invalidArgument("system", "a string", system);
     if (!Array.isArray(messages)) throw invalidArgument("messages", "an array of { role, content }", messages);
     this.languageModel = languageModel;
@@ -168,6 +168,15 @@ class Reply implements ChatReply {
       }
     })();
     return this.whole.then(done, failed);
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
+  catch<B = never>(failed?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Completion | B> {
+    return this.then(null, failed);
+  }
+
+  finally(settled?: (() => void) | null): Promise<Completion> {
+    return this.then().finally(settled);
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Piece, Completion, undefined> {

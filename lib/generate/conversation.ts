@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { withoutTokenizer } from "../errors.ts";
 import type { LanguageModel } from "./language-model.ts";
 
 export type ChatMessage = {
@@ -15,7 +15,7 @@ export function conversationPrompt(
   messages: readonly ChatMessage[],
   fit?: { reserve: number },
 ): number[] {
-  if (!tokenizer) throw invalidArgument("chat", "a model with a tokenizer", "one without");
+  if (!tokenizer) throw withoutTokenizer("chat");
   if (!tokenizer.hasChatTemplate) return Array.from(tokenizer.encode(transcript(messages)));
   const options = { addGenerationPrompt: true };
   const kept = fit ? tokenizer.fit(messages, { ...options, contextLength, ...fit }).messages : messages;

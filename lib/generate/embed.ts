@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import type { Model } from "../models/model.ts";
 import { pooledOutputs } from "./pooled.ts";
@@ -9,6 +9,8 @@ export interface EmbedTextOptions extends Partial<EmbeddingConfig> {
 
 /** How a model that was not trained to embed makes a vector: its hidden states' mean, of length 1. */
 const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };
+
+const POOLINGS: readonly EmbeddingConfig["pooling"][] = ["mean", "last", "first"];
 
 /** How the model's texts become vectors. */
 export function embeddingOf(model: Model): EmbeddingConfig {
@@ -23,7 +25,13 @@ export async function embeddings(
 ): Promise<Float32Array[]> {
   const { embedding = {}, ...rest } = options;
   const own = embeddingOf(model);
-  const { pooling = own.pooling, normalize = own.normalize } = embedding;
+  const pooling = embedding.pooling ?? own.pooling;
+  const normalize = embedding.normalize ?? own.normalize;
+  if (!POOLINGS.includes(pooling)) {
+    const expected = (pooling as string) === "cls" ? "first, which is what others call cls" : "mean, last or first";
+    throw invalidArgument("pooling", expected, pooling);
+  }
+  if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
   const vectors = await pooledOutputs(model, sequences, { ...rest, pooling });
   for (const vector of vectors) {
     const length = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));

@@ -4,8 +4,9 @@ export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatMessage } from "./conversation.ts";
 export { type CreateModelOptions, createModel } from "./create.ts";
-export { LanguageModel, type LoadOptions, type Parts } from "./language-model.ts";
+export { LanguageModel, type Parts } from "./language-model.ts";
 export { defaultModelPath, loadTokenizerOf, modelPath } from "./load.ts";
+export type { LoadOptions } from "./load-options.ts";
 export {
   DEFAULT_MAX_TOKENS,
   DEFAULT_TEMPERATURE,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
@@ -30,7 +30,8 @@ import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { type EmbedTextOptions, embeddings } from "./embed.ts";
 import { eachPiece, newProgress, type Progress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
-import { type LoadModelOptions, loadLanguageModel } from "./load.ts";
+import { loadLanguageModel } from "./load.ts";
+import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { logitsOf, scoreOf } from "./logits.ts";
 import {
   type GenerateOptions,
@@ -42,18 +43,6 @@ import {
 import { isPrompt, type Prompt, promptIds, promptList } from "./prompt.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { Session, type SessionOptions } from "./session.ts";
-
-export interface LoadOptions extends LoadModelOptions {
-  /** Most tokens of a sequence; the model's own limit where not given. */
-  contextLength?: number | undefined;
-  /** Element type of KV caches: f32, bf16 or f16 for half the memory, q8 for little more than a quarter. Default: bf16 for bf16 weights, f16 for quantised ones, f32 for all others and with `quantizedActivations: "f32"`. */
-  cacheDtype?: CacheDType | undefined;
-  /**
-   * Keeps keys and values of calls with several sequences in pages of so many tokens (16, 32, 64, 128 or 256): what sequences have in common
-   * from the beginning on is in memory once, and each takes what it holds. Results do not change. Default: rows for each of them.
-   */
-  cachePageSize?: number | undefined;
-}
 
 /** What a LanguageModel is made of. */
 export interface Parts {
@@ -71,24 +60,12 @@ export interface Parts {
 
 /** Sequences that share one run; more of them wait for their turn. */
 const MOST_SLOTS = 32;
-const LOAD_OPTIONS = [
-  "device",
-  "threads",
-  "dtype",
-  "quantizedActivations",
-  "contextLength",
-  "cacheDtype",
-  "cachePageSize",
-  "onProgress",
-  "signal",
-];
-
 /**
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
  * may run at once. State is explicit, in `session()` and `chat()`.
  *
  * @example
- * await using model = await LanguageModel.load("default");
+ * const model = await LanguageModel.load("default");
  * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
  *   process.stdout.write(piece.text);
  */
@@ -130,10 +107,7 @@ export class LanguageModel {
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
    */
   static async load(pathOrDefault = "default", options: LoadOptions = {}): Promise<LanguageModel> {
-    rejectUnknownNames(options, LOAD_OPTIONS);
-    if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
-    if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
-    if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);
+    checkLoadOptions(options);
     const started = performance.now();
     const parts = await loadLanguageModel(pathOrDefault, options);
     try {
@@ -275,7 +249,7 @@ export class LanguageModel {
     rejectUnknownNames(options, ["signal"]);
     this.model.assertLive();
     const { tokenizer, contextLength } = this;
-    if (!tokenizer) throw invalidArgument("model", "one with a tokenizer", "one without");
+    if (!tokenizer) throw withoutTokenizer("model");
     return classifyWords(this.model, tokenizer, text, { ...options, contextLength });
   }
 
@@ -299,11 +273,22 @@ export class LanguageModel {
 
   /**
    * Writes a folder that transformers reads: config.json, safetensors, generation_config.json, tokenizer and model card.
+   * Adapters are no part of it: `saveAdapter` writes them, and `mergeAdapter` puts them into the weights first.
    * @param options.dtype `auto` keeps each weight's type
+   * @throws HeddleError INVALID_ARGUMENT where an adapter is active that is not merged, whose effect would be lost; IO, ABORTED
    */
   async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
     rejectUnknownNames(options, ["dtype", "signal"]);
     this.model.assertLive();
+    if (typeof folder !== "string" || folder === "") throw invalidArgument("folder", "a path", folder);
+    if (/\.(gguf|safetensors)$/i.test(folder))
+      throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
+    const active = this.model.activeAdapters;
+    if (active.length > 0)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `save: expected no active adapter, got ${active.join(", ")} (saveAdapter() writes it, mergeAdapter() puts it into the weights, setActiveAdapters([]) leaves it out)`,
+      );
     const { dtype = "auto", signal } = options;
     await makeFolder(folder);
     await saveWeights(folder, weightData(this.model, dtype), signal ? { signal } : {});
@@ -333,6 +318,22 @@ export class LanguageModel {
     rejectUnknownNames(options, ["name", "dtype"]);
     const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
     await saveAdapter(this, folder, name, dtype);
+  }
+
+  /** Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte. */
+  async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
+    await this.model.mergeAdapter(name);
+  }
+  unmergeAdapters(): void {
+    this.model.unmergeAdapters();
+  }
+  /** Which adapters take part where a call names none; their updates add up. */
+  setActiveAdapters(names: readonly string[]): void {
+    this.model.setActiveAdapters(names);
+  }
+  /** Takes an adapter off and frees its tensors. */
+  removeAdapter(name = DEFAULT_ADAPTER): void {
+    this.model.removeAdapter(name);
   }
 
   /** Frees the weights, and the memory that the last call's cache left. Calls under way end with DISPOSED; sessions keep their memory until they are disposed too. */
@@ -407,15 +408,4 @@ export class LanguageModel {
       .reduce((a, b) => (b.elements > a.elements ? b : a));
     return isFloat(largest.dtype) ? largest.dtype : "f32";
   }
-}
-
-function checkedContext(length: number, most: number): number {
-  if (!Number.isInteger(length) || length < 1)
-    throw invalidArgument("contextLength", "an integer of at least 1", length);
-  if (length > most)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `contextLength: expected at most the model's ${most} positions, got ${length}`,
-    );
-  return length;
 }

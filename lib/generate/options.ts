@@ -209,7 +209,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     throw invalidArgument("logitProcessors", "an array of functions", processors);
 
   return {
-    maxTokens: options.maxTokens === undefined ? undefined : whole("maxTokens", 0, 0, 2 ** 31 - 1),
+    maxTokens: options.maxTokens == null ? undefined : whole("maxTokens", 0, 0, 2 ** 31 - 1),
     defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
     temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
     topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),

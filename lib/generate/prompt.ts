@@ -29,20 +29,32 @@ export function promptIds(
     addSpecialTokens?: boolean;
   },
 ): number[] {
-  if (!isPrompt(prompt)) throw invalidArgument("prompt", "a string or an array of token ids", prompt);
+  if (!isPrompt(prompt)) throw invalidArgument("prompt", `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument("prompt", "token ids, because this model has no tokenizer", prompt);
-  const ids = typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
+  const given =
+    typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
+  const ids: number[] = new Array(given.length); // a copy first: what is checked is what is used
+  for (let i = 0; i < ids.length; i++) ids[i] = given[i]!;
   if (ids.length === 0) throw invalidArgument("prompt", "at least one token", prompt);
   for (let i = 0; i < ids.length; i++)
     if (!isTokenId(ids[i], vocabSize))
       throw invalidArgument(`token id ${i}`, `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`, ids[i]);
-  return Array.from(ids);
+  return ids;
+}
+
+/** What a caller who gave something else may have meant. */
+function hintFor(prompt: unknown): string {
+  const first: unknown = Array.isArray(prompt) ? prompt[0] : prompt;
+  if (typeof first !== "object" || first === null) return "";
+  if ("role" in first) return " (for messages: model.chat(), or the ids of tokenizer.applyChatTemplate())";
+  return "ids" in first ? " (its ids)" : "";
 }
 
 /** One prompt or several. */
 export function promptList(prompts: unknown): Prompt[] {
   if (isPrompt(prompts)) return [prompts];
-  if (Array.isArray(prompts) && prompts.length > 0 && prompts.every(isPrompt)) return prompts;
-  throw invalidArgument("prompt", "a string, token ids, or an array of those", prompts);
+  // Array.from: a hole is no prompt, and every() would pass over it.
+  if (Array.isArray(prompts) && prompts.length > 0 && Array.from(prompts).every(isPrompt)) return prompts;
+  throw invalidArgument("prompt", `a string, token ids, or an array of those${hintFor(prompts)}`, prompts);
 }

@@ -68,7 +68,9 @@ export class Sequence {
   ) {
     this.index = of.index;
     this.options = options;
-    this.seed = options.seed + of.sample;
+    // Around the largest number that is exact: beyond it, neighbours are the same.
+    const room = Number.MAX_SAFE_INTEGER - options.seed;
+    this.seed = of.sample <= room ? options.seed + of.sample : of.sample - room - 1;
     this.ids = [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;

@@ -88,6 +88,7 @@ export interface StartOptions {
 
 async function abortable(running: Promise<void>, signal: AbortSignal, flag: AbortFlagHandle): Promise<void> {
   const abort = () => flag.abort();
+  running.catch(() => {}); // where the signal is none after all, nobody else waits for the run
   if (signal.aborted) abort();
   signal.addEventListener("abort", abort, { once: true });
   try {

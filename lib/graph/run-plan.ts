@@ -1,6 +1,6 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import { bytesOf } from "./dtype.ts";
-import type { TensorData } from "./tensor.ts";
+import { holderOf, holds, type TensorData } from "./tensor.ts";
 import type { Dimension, Value } from "./value.ts";
 
 /** What a traced function takes and returns by name. */
@@ -95,6 +95,8 @@ export class RunPlan {
     return this.inputs.map(({ name, value, size, elementBytes }) => {
       const data = given[name];
       if (!data) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
+      if (!holds(value.dtype, data))
+        throw invalidArgument(`run: input ${name}`, `an array of ${value.dtype} (${holderOf(value.dtype)})`, data);
       if (
         data.length !== elements(size, sizes) * runsOf(name, series) ||
         data.byteLength !== data.length * elementBytes

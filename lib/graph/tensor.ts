@@ -1,5 +1,5 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { byteLength, bytesOf, DTYPES, type DType, isQuantised } from "./dtype.ts";
 
@@ -11,6 +11,25 @@ export function arrayOf(dtype: DType, buffer: ArrayBufferLike, offset = 0, lengt
   if (dtype === "i32") return new Int32Array(buffer, offset, length);
   if (dtype === "u8" || isQuantised(dtype)) return new Uint8Array(buffer, offset, length);
   return new Uint16Array(buffer, offset, length);
+}
+
+/** What kind of typed array holds elements of a type: of any realm, and of subclasses such as Buffer too. */
+const HOLDERS: Partial<Record<DType, readonly string[]>> = {
+  f32: ["Float32Array"],
+  i32: ["Int32Array"],
+  bf16: ["Uint16Array"],
+  f16: ["Uint16Array", "Float16Array"],
+};
+const BYTE_HOLDER = ["Uint8Array"];
+
+/** The name of the typed array that a type's elements lie in. */
+export function holderOf(dtype: DType): string {
+  return (HOLDERS[dtype] ?? BYTE_HOLDER)[0]!;
+}
+
+/** Whether an array's elements are those of a type, and not only as long. */
+export function holds(dtype: DType, data: unknown): data is TensorData {
+  return ArrayBuffer.isView(data) && (HOLDERS[dtype] ?? BYTE_HOLDER).includes((data as TensorData)[Symbol.toStringTag]);
 }
 
 /**
@@ -48,6 +67,9 @@ export class Tensor {
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
+    if (DTYPES[dtype] === undefined) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
+    if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
+      throw invalidArgument("shape", "an array of whole numbers from 0", shape);
     return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape), device.lane), true);
   }
 
@@ -85,9 +107,17 @@ export class Tensor {
     return new Tensor(device, dtype, shape, new binding.NativeTensor(this.native, device.lane, rows), false);
   }
 
+  /** Of a copy of `data`, which is taken before the call returns. */
   static async from(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
     const t = Tensor.zeros(device, dtype, shape);
     await t.write(data);
+    return t;
+  }
+
+  /** The same without a copy: `data` is the caller's own. @internal */
+  static async fromOwn(device: Device, dtype: DType, shape: readonly number[], data: TensorData): Promise<Tensor> {
+    const t = Tensor.zeros(device, dtype, shape);
+    await t.writeOwn(data);
     return t;
   }
 
@@ -106,6 +136,11 @@ export class Tensor {
   /** A copy of the elements (of `count` elements from element `start` on); all blocks of a quantised tensor. */
   async read(start = 0, count: number = this.elements - start): Promise<TensorData> {
     if (isQuantised(this.dtype)) return new Uint8Array(await this.device.lane.read(this.native, 0, this.bytes));
+    for (const [name, value] of [
+      ["start", start],
+      ["count", count],
+    ] as const)
+      if (!Number.isSafeInteger(value) || value < 0) throw invalidArgument(name, "a whole number from 0", value);
     const size = bytesOf(this.dtype);
     return arrayOf(this.dtype, await this.device.lane.read(this.native, start * size, count * size));
   }
@@ -115,7 +150,7 @@ export class Tensor {
     return new Uint8Array(await this.device.lane.read(this.native, offset, count));
   }
 
-  /** Overwrites some of its bytes. `data` must not change until the promise settles. */
+  /** Overwrites some of its bytes with a copy of `data`, which is taken before the call returns. */
   async writeBytes(data: Uint8Array, offset: number): Promise<void> {
     await this.device.lane.write(this.native, offset, data);
   }
@@ -132,12 +167,21 @@ export class Tensor {
     return data instanceof Float32Array ? data : toFloat32(this.dtype, data);
   }
 
-  /** Overwrites the elements from element `start` on (bytes, of a quantised tensor). `data` must not change until the promise settles. */
+  /** Overwrites the elements from element `start` on (bytes, of a quantised tensor) with a copy of `data`, which is taken before the call returns. */
   async write(data: TensorData, start = 0): Promise<void> {
-    const size = bytesOf(this.dtype) || 1;
-    if (data.BYTES_PER_ELEMENT !== size)
-      throw new HeddleError("INVALID_ARGUMENT", `write: expected ${this.dtype} elements, got ${data.constructor.name}`);
-    await this.device.lane.write(this.native, start * size, data);
+    await this.#overwrite(data, start, false);
+  }
+
+  /** The same without a copy: `data` is the caller's own, and nobody changes it or passes it on until the promise settles. @internal */
+  async writeOwn(data: TensorData, start = 0): Promise<void> {
+    await this.#overwrite(data, start, true);
+  }
+
+  async #overwrite(data: TensorData, start: number, lent: boolean): Promise<void> {
+    if (!holds(this.dtype, data))
+      throw invalidArgument("write", `an array of ${this.dtype} (${holderOf(this.dtype)})`, data);
+    if (!Number.isSafeInteger(start) || start < 0) throw invalidArgument("start", "a whole number from 0", start);
+    await this.device.lane.write(this.native, start * (bytesOf(this.dtype) || 1), data, lent);
   }
 
   /**

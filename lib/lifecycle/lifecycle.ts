@@ -1,4 +1,5 @@
-import { HeddleError } from "../errors.ts";
+import { checkSignal, HeddleError, invalidArgument } from "../errors.ts";
+import { rejectUnknownNames } from "../generate/index.ts";
 import { Run } from "../train/run.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
@@ -15,6 +16,16 @@ export interface LifecycleOptions {
   signal?: AbortSignal | undefined;
 }
 
+const NAMES: readonly (keyof LifecycleOptions)[] = [
+  "out",
+  "budgetMinutes",
+  "seed",
+  "quick",
+  "device",
+  "threads",
+  "signal",
+];
+
 /**
  * The whole life of a small language model: tokenizer, pre-training, supervised fine-tuning, preference tuning (DPO; reward model and
  * GRPO), each measured on what was held out, and a report that shows it. A run that was stopped, or killed at any moment, goes on
@@ -26,6 +37,7 @@ export interface LifecycleOptions {
  *   if (event.type === "step") console.log(event.stage, event.step, event.loss, event.secondsLeft);
  */
 export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, LifecycleResult> {
+  rejectUnknownNames(options, NAMES);
   const { out = "lifecycle", budgetMinutes = 20, seed = 1, quick = false } = options;
   if (typeof out !== "string" || out === "")
     throw new HeddleError("INVALID_ARGUMENT", `out: expected a folder, got ${String(out)}`);
@@ -33,6 +45,8 @@ export function lifecycle(options: LifecycleOptions = {}): Run<LifecycleEvent, L
     throw new HeddleError("INVALID_ARGUMENT", `budgetMinutes: expected a number above 0, got ${String(budgetMinutes)}`);
   if (!Number.isSafeInteger(seed))
     throw new HeddleError("INVALID_ARGUMENT", `seed: expected a whole number, got ${String(seed)}`);
+  if (typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
+  checkSignal(options.signal);
   return new Run(async function* () {
     // Its recipe, its stages and its report are a good part of the package: who imports the package may never ask for them.
     const [{ planOf }, { runPlan }] = await Promise.all([import("./plan.ts"), import("./run-plan.ts")]);

@@ -1,3 +1,6 @@
+import { invalidArgument } from "../errors.ts";
+import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
+
 /** One bin of a reliability diagram: answers of about the same confidence. */
 export interface ReliabilityBin {
   /** Bounds of the confidences in it: above `from` (or 0 itself in the first), up to and including `to`. */
@@ -24,24 +27,50 @@ export interface Calibration {
 }
 
 export interface CalibrationOptions {
-  /** Bins of equal width over [0, 1]. Default 15, as in Guo et al. 2017. */
+  /** Bins of equal width over [0, 1], at most 10,000. Default 15, as in Guo et al. 2017. */
   bins?: number;
-  /** Resamples of the interval. Default 1000; 0: none, the interval is then the ECE itself. */
+  /** Resamples of the interval, at most 1,000,000. Default 1000; 0: none, the interval is then the ECE itself. */
   bootstrap?: number;
   /** Share of resamples within the interval. Default 0.95. */
   level?: number;
   seed?: number;
 }
 
+const NAMES: Readonly<Record<keyof CalibrationOptions, true>> = {
+  bins: true,
+  bootstrap: true,
+  level: true,
+  seed: true,
+};
+
+/** Also before the answers are there that are to be measured. @throws HeddleError INVALID_ARGUMENT */
+export function checkCalibrationOptions(options: CalibrationOptions): void {
+  if (typeof options !== "object" || options === null || Array.isArray(options))
+    throw invalidArgument("calibration", "an object of options", options);
+  const names = Object.keys(NAMES);
+  const unknown = Object.keys(options).find((name) => !names.includes(name));
+  if (unknown !== undefined) throw invalidArgument("calibration", `one of ${names.join(", ")}`, unknown);
+  const { bins = 15, bootstrap = 1000, level = 0.95, seed = 0 } = options;
+  checkWhole("bins", bins, 1, 10_000);
+  checkWhole("bootstrap", bootstrap, 0, 1_000_000);
+  if (typeof level !== "number" || !(level > 0 && level < 1))
+    throw invalidArgument("level", "a number above 0 and below 1", level);
+  checkWhole("seed", seed, Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+}
+
 /**
  * How far confidences are from the shares of right answers (Naeini et al. 2015; Guo et al. 2017).
  * @param confidences in [0, 1] @param correct whether each answer was right
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function calibration(
   confidences: readonly number[],
   correct: readonly boolean[],
   options: CalibrationOptions = {},
 ): Calibration {
+  checkNumbers("confidences", confidences);
+  checkList("correct", correct, confidences.length);
+  checkCalibrationOptions(options);
   const { bins = 15, bootstrap = 1000, level = 0.95, seed = 0 } = options;
   const count = confidences.length;
   const binOf = Int32Array.from(confidences, (c) => Math.min(bins - 1, Math.max(0, Math.ceil(c * bins) - 1)));

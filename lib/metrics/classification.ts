@@ -1,3 +1,8 @@
+import { checkIndices, checkWhole } from "./arguments.ts";
+
+/** Labels at most: each has its figures. */
+const MOST_LABELS = 1_000_000;
+
 /** Figures of a classifier over labelled examples. */
 export interface ClassificationReport {
   /** Share of the examples that got their own label. */
@@ -13,12 +18,16 @@ export interface ClassificationReport {
  * Accuracy and F1 (van Rijsbergen 1979). A label's F1 is 0 where it is never right.
  * @param truth label indices in [0, labels)
  * @param predicted likewise
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function classificationReport(
   truth: readonly number[],
   predicted: readonly number[],
   labels: number,
 ): ClassificationReport {
+  checkWhole("labels", labels, 0, MOST_LABELS);
+  checkIndices("truth", truth, labels);
+  checkIndices("predicted", predicted, labels, truth.length);
   const [right, asTruth, asAnswer] = [0, 1, 2].map(() => new Float64Array(labels)) as [
     Float64Array,
     Float64Array,

@@ -1,3 +1,6 @@
+import { invalidArgument } from "../errors.ts";
+import { checkIndices, checkList, checkNumbers } from "./arguments.ts";
+
 /** How well queries find their documents. */
 export interface RetrievalReport {
   /** Share of queries whose document is among the first k, by k. */
@@ -13,6 +16,7 @@ export interface RetrievalReport {
  * @param relevant the index of each query's document
  * @param others per query, further documents that are right as well: they count as found neither before it nor at all (the
  * filtered ranks of Bordes et al. 2013)
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function retrieval(
   queries: readonly ArrayLike<number>[],
@@ -21,6 +25,13 @@ export function retrieval(
   ks: readonly number[] = [1, 5, 10],
   others: readonly ReadonlySet<number>[] = [],
 ): RetrievalReport {
+  checkVectors("documents", documents);
+  checkVectors("queries", queries, documents[0]?.length);
+  checkIndices("relevant", relevant, documents.length, queries.length);
+  checkNumbers("ks", ks);
+  checkList("others", others);
+  for (const [q, one] of others.entries())
+    if (one !== undefined && typeof one?.has !== "function") throw invalidArgument(`others[${q}]`, "a Set", one);
   const ranks = queries.map((query, q) => {
     const own = dotProduct(query, documents[relevant[q]!]!);
     let before = 0;
@@ -30,10 +41,19 @@ export function retrieval(
   });
   const share = (k: number) => ranks.filter((r) => r <= k).length / ranks.length;
   return {
-    recall: Object.fromEntries(ks.map((k) => [k, share(k)])),
+    recall: Object.fromEntries(Array.from(ks, (k) => [k, share(k)])),
     mrr: ranks.reduce((sum, r) => sum + 1 / r, 0) / ranks.length,
     queries: ranks.length,
   };
+}
+
+/** All of one length. */
+function checkVectors(name: string, vectors: unknown, length?: number): void {
+  checkList(name, vectors);
+  for (let i = 0; i < vectors.length; i++) {
+    checkNumbers(`${name}[${i}]`, vectors[i], length);
+    length ??= (vectors[i] as ArrayLike<number>).length;
+  }
 }
 
 export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
@@ -42,8 +62,13 @@ export function dotProduct(a: ArrayLike<number>, b: ArrayLike<number>): number {
   return sum;
 }
 
-/** Spearman's rank correlation (1904); equal values share their mean rank. NaN where one side is all equal. */
+/**
+ * Spearman's rank correlation (1904); equal values share their mean rank. NaN where one side is all equal.
+ * @throws HeddleError INVALID_ARGUMENT
+ */
 export function spearman(a: readonly number[], b: readonly number[]): number {
+  checkNumbers("a", a);
+  checkNumbers("b", b, a.length);
   const [x, y] = [ranksOf(a), ranksOf(b)];
   const mean = (v: readonly number[]) => v.reduce((s, n) => s + n, 0) / v.length;
   const [mx, my] = [mean(x), mean(y)];
@@ -58,8 +83,8 @@ export function spearman(a: readonly number[], b: readonly number[]): number {
 }
 
 function ranksOf(values: readonly number[]): number[] {
-  const order = values.map((_, i) => i).sort((i, j) => values[i]! - values[j]!);
-  const ranks = new Array<number>(values.length);
+  const order = Array.from(values, (_, i) => i).sort((i, j) => values[i]! - values[j]!);
+  const ranks = new Array<number>(order.length);
   for (let from = 0; from < order.length; ) {
     let to = from;
     while (to + 1 < order.length && values[order[to + 1]!] === values[order[from]!]) to += 1;

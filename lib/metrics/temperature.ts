@@ -1,7 +1,9 @@
+import { checkList, checkNumbers, checkWhole } from "./arguments.ts";
+
 /** Probabilities of logits, divided by a temperature first. */
 export function softmax(logits: ArrayLike<number>, temperature = 1): number[] {
   const scaled = Array.from(logits, (v) => v / temperature);
-  const most = Math.max(...scaled);
+  const most = scaled.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
   const powers = scaled.map((v) => Math.exp(v - most));
   const sum = powers.reduce((a, b) => a + b, 0);
   return powers.map((p) => p / sum);
@@ -21,8 +23,15 @@ const MOST = 100;
  * so that a model that is right on every held-out example does not become infinitely sure.
  * @param logits one (labels) an example @param truth label indices
  * @returns a temperature from 0.01 to 100; 1 without examples
+ * @throws HeddleError INVALID_ARGUMENT
  */
 export function fitTemperature(logits: readonly ArrayLike<number>[], truth: readonly number[]): number {
+  checkList("logits", logits);
+  checkList("truth", truth, logits.length);
+  for (const [i, row] of logits.entries()) {
+    checkNumbers(`logits[${i}]`, row);
+    checkWhole(`truth[${i}]`, truth[i], 0, row.length - 1);
+  }
   const count = logits.length;
   if (count === 0) return 1;
   // The log-likelihood is concave in 1/T: its slope Σ (target logit − expected logit) falls, and one bisection finds zero.

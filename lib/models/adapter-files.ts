@@ -4,6 +4,7 @@ import {
   ADAPTER_WEIGHTS_FILE,
   type AdapterFileConfig,
   adapterConfigToJson,
+  MAX_ADAPTER_RANK,
   patternValue,
   readAdapterConfig,
 } from "../formats/adapter-config.ts";
@@ -14,7 +15,14 @@ import { exists, readJson } from "../formats/io.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../formats/weights.ts";
 import { type FloatDType, Tensor } from "../graph/index.ts";
-import { type Adapter, adapterTensorNames, type LinearLayer, type LowRank, savedTensorName } from "./adapters.ts";
+import {
+  type Adapter,
+  adapterTensorNames,
+  checkAdapter,
+  type LinearLayer,
+  type LowRank,
+  savedTensorName,
+} from "./adapters.ts";
 import { tensorData } from "./export.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { loraScale, parseLora } from "./lora.ts";
@@ -39,20 +47,22 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const layers = linearLayers(model);
     const adapted = new Map<string, LowRank>();
     const saved = new Map<string, string>();
-    const ranks = new Map<string, number>();
+    /** Where each tensor goes, and its shape. */
+    const found = new Map<string, { stored: string; shape: readonly number[] }>();
     for (const stored of source.names()) {
-      const place = placeOf(stored, model, layers, path);
-      const target = place.matrix
-        ? adapterTensorNames(place.module, name)[place.matrix]
-        : savedTensorName(place.module, name);
-      tensors.set(target, await widened(source.tensor(stored), model));
-      if (!place.matrix) saved.set(place.module, target);
-      else if (place.matrix === "a") ranks.set(place.module, source.info(stored).shape[0] ?? 0);
+      const { module, matrix } = placeOf(stored, model, layers, path);
+      const low = adapterTensorNames(module, name);
+      const target = matrix ? low[matrix] : savedTensorName(module, name);
+      if (found.has(target))
+        throw new HeddleError("INVALID_FILE", `${path}: expected one tensor for each place, got two for ${module}`);
+      found.set(target, { stored, shape: source.info(stored).shape });
+      if (matrix) adapted.set(module, { ...low, scale: 0 });
+      else saved.set(module, target);
     }
-    for (const [module, r] of ranks) {
+    for (const [module, low] of adapted) {
+      const r = found.get(low.a)?.shape[0] ?? 0;
       const alpha = patternValue(config.alphaPattern, module) ?? config.alpha;
-      const scale = loraScale({ r, alpha, useRslora: config.useRslora });
-      adapted.set(module, { ...adapterTensorNames(module, name), scale });
+      adapted.set(module, { ...low, scale: loraScale({ r, alpha, useRslora: config.useRslora }) });
     }
     const { r, alpha, dropout, useRslora, targetModules, modulesToSave } = config;
     const adapter: Adapter = {
@@ -61,6 +71,17 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
       layers: adapted,
       saved,
     };
+    // Before anything is read: a sparse file holds any number of zeros, and takes no place on the disk.
+    checkAdapter(adapter, found, layers, new Map(model.weightNames.map((n) => [n, model.asStored(n)])));
+    for (const [module, { a }] of adapted) {
+      const rank = found.get(a)!.shape[0]!;
+      if (rank > MAX_ADAPTER_RANK)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${path}: ${module}: expected a rank of at most ${MAX_ADAPTER_RANK}, got ${rank}`,
+        );
+    }
+    for (const [target, { stored }] of found) tensors.set(target, await widened(source.tensor(stored), model));
     model.adoptAdapter(adapter, tensors);
     return adapter;
   } catch (error) {
@@ -110,7 +131,12 @@ async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
   const bytes = new Uint8Array(t.file.bytes(t.offset, t.bytes));
   const wide = t.dtype === "f32" ? bytes.slice() : castBytes(bytes, t.dtype, "f32", t.name);
-  return Tensor.from(model.device, "f32", t.shape, new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4));
+  return Tensor.fromOwn(
+    model.device,
+    "f32",
+    t.shape,
+    new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4),
+  );
 }
 
 /** An adapter's tensors under PEFT's names, on their way to adapter_model.safetensors. */

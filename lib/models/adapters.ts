@@ -73,7 +73,7 @@ export async function newAdapter(
     const { inputs, outputs } = layers.get(layer)!;
     const { a, b } = adapterTensorNames(layer, name);
     const start = uniform(config.r * inputs, 1 / Math.sqrt(inputs), generator(streamOf(`${layer}.lora_A`, seed)));
-    tensors.set(a, await Tensor.from(device, "f32", [config.r, inputs], start));
+    tensors.set(a, await Tensor.fromOwn(device, "f32", [config.r, inputs], start));
     tensors.set(b, Tensor.zeros(device, "f32", [outputs, config.r]));
     adapted.set(layer, { a, b, scale: loraScale(config) });
   }
@@ -82,7 +82,7 @@ export async function newAdapter(
     if (!whole.has(weight.replace(/\.weight$/, ""))) continue;
     const stored = weights.weight(weight);
     saved.set(weight, savedTensorName(weight, name));
-    const copy = await Tensor.from(device, "f32", stored.shape, await stored.toFloat32());
+    const copy = await Tensor.fromOwn(device, "f32", stored.shape, await stored.toFloat32());
     tensors.set(savedTensorName(weight, name), copy);
   }
   return { adapter: { name, config, layers: adapted, saved }, tensors };

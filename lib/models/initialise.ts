@@ -34,7 +34,7 @@ export function initialWeights(
     const tensor = Tensor.zeros(device, "f32", spec.shape);
     weights.set(name, tensor);
     const values = drawWeight(name, spec, config, seed);
-    if (values) writes.push(tensor.write(values));
+    if (values) writes.push(tensor.writeOwn(values));
   }
   return { weights, written: Promise.all(writes) };
 }

@@ -88,7 +88,7 @@ async function placeFp8(
 ): Promise<void> {
   const [rows, columns] = t.shape as [number, number];
   const shape = [Math.ceil(rows / FP8_BLOCK), Math.ceil(columns / FP8_BLOCK)];
-  const scale = await Tensor.from(device, "f32", shape, fp8.scales());
+  const scale = await Tensor.fromOwn(device, "f32", shape, fp8.scales());
   tensors.set(scaleName(name), scale);
   tensors.set(name, Tensor.fp8(Tensor.mapped(device, "u8", t.shape, t.file, t.offset), scale));
 }
@@ -138,7 +138,7 @@ async function place(
   const rewritten = await source.rewritten?.(name);
   if (wanted === t.dtype && !rewritten && !t.made && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  if (isQuantised(wanted)) return Tensor.from(device, wanted, t.shape, rewritten ?? wholeBytes(t));
+  if (isQuantised(wanted)) return Tensor.fromOwn(device, wanted, t.shape, rewritten ?? wholeBytes(t));
   const data =
     rewritten || (isQuantised(t.dtype) && spec.transposed)
       ? toFloating(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec)
@@ -153,7 +153,7 @@ async function place(
     wanted === "f32"
       ? new Float32Array(whole.buffer, whole.byteOffset, whole.byteLength / 4)
       : new Uint16Array(whole.buffer, whole.byteOffset, whole.byteLength / 2);
-  return Tensor.from(device, wanted, spec.shape, array);
+  return Tensor.fromOwn(device, wanted, spec.shape, array);
 }
 
 /** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */

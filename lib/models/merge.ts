@@ -19,7 +19,7 @@ export async function mergedWeight(model: Model, name: string, low: LowRank, spe
   const transposed = spec.transposed ?? false;
   const [a, b] = [model.weight(low.a), model.weight(low.b)];
   const [r, inputs] = a.shape as [number, number];
-  const wide = await Tensor.from(device, "f32", shape, await widened(stored, spec));
+  const wide = await Tensor.fromOwn(device, "f32", shape, await widened(stored, spec));
   // With W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ, and A, the narrow one, is turned here.
   const turned = transposed ? transpose(await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {
@@ -37,7 +37,7 @@ export async function mergedWeight(model: Model, name: string, low: LowRank, spe
     executable.dispose();
   }
   if (dtype === "f32") return wide;
-  const rounded = await Tensor.from(device, dtype, shape, await narrowed(wide, dtype, name));
+  const rounded = await Tensor.fromOwn(device, dtype, shape, await narrowed(wide, dtype, name));
   wide.dispose();
   return rounded;
 }
@@ -65,7 +65,7 @@ export async function mergedWeights(model: Model, adapter: Adapter): Promise<Map
     }
     for (const [name, own] of adapter.saved) {
       const copy = model.weight(own);
-      out.set(name, await Tensor.from(model.device, "f32", copy.shape, await copy.toFloat32()));
+      out.set(name, await Tensor.fromOwn(model.device, "f32", copy.shape, await copy.toFloat32()));
     }
   } catch (error) {
     for (const t of out.values()) t.dispose();

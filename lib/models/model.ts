@@ -216,7 +216,7 @@ export class Model {
       if (this.has(name) || spec.optional) continue;
       const made = Tensor.zeros(this.device, "f32", spec.shape);
       const values = drawWeight(name, spec, config, seed);
-      if (values) writes.push(made.write(values));
+      if (values) writes.push(made.writeOwn(values));
       this.all.set(name, made);
     }
     this.current = config;
@@ -241,7 +241,7 @@ export class Model {
       if (stored.dtype === "f32" && stored.writable) continue;
       const spec = specs.get(name);
       const shape = widenedShape(stored, spec);
-      this.replace(name, await Tensor.from(this.device, "f32", shape, await widened(stored, spec)));
+      this.replace(name, await Tensor.fromOwn(this.device, "f32", shape, await widened(stored, spec)));
       stored.dispose();
       if (stored.scale) this.remove(scaleName(name));
       this.programs.clear();

@@ -1,5 +1,5 @@
 import { invalidArgument } from "../errors.ts";
-import type { LanguageModel } from "../generate/index.ts";
+import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import type { Answering } from "./sampler.ts";
 import type { RankState } from "./session.ts";
 
@@ -22,6 +22,18 @@ export interface RankOptions {
   port?: number | undefined;
 }
 
+const NAMES: readonly (keyof RankOptions)[] = [
+  "prompts",
+  "out",
+  "numAnswers",
+  "temperature",
+  "topP",
+  "maxTokens",
+  "seed",
+  "chat",
+  "port",
+];
+
 /** A page where people judge answers, until it is closed. */
 export interface Ranking {
   /** Where the page is, on this machine alone. */
@@ -43,7 +55,10 @@ export async function openRanking(
   model: LanguageModel | undefined,
   options: RankOptions,
 ): Promise<Ranking & AsyncDisposable> {
+  rejectUnknownNames(options, NAMES);
   const { numAnswers: count = 2, seed = 0, port } = options;
+  for (const name of ["prompts", "out"] as const)
+    if (typeof options[name] !== "string" || options[name] === "") throw invalidArgument(name, "a path", options[name]);
   if (!Number.isSafeInteger(count) || count < 2 || count > 9)
     throw invalidArgument("numAnswers", "a whole number of 2 to 9", count);
   if (port !== undefined && !(Number.isSafeInteger(port) && port >= 0 && port < 65536))

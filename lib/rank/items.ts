@@ -1,8 +1,11 @@
-import { readFile } from "node:fs/promises";
 import { type LocatedRow, readRows, rowError, stringField, stringsField } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
+import { readWhole } from "../formats/open-file.ts";
 import type { ChatMessage } from "../generate/index.ts";
+
+/** Of a file with a prompt on each line, at most: people judge them one by one. */
+const MAX_TEXT_BYTES = 1 << 28;
 
 /** What people judge: a prompt with two or more answers. */
 export interface RankItem {
@@ -29,7 +32,7 @@ export async function readItems(path: string, { chat }: { chat: boolean }): Prom
 async function itemsOfLines(path: string, chat: boolean): Promise<RankItem[]> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = (await readWhole(path, MAX_TEXT_BYTES, { pipes: true })).toString("utf8");
   } catch (error) {
     throw ioError(error, path, "read");
   }

@@ -1,7 +1,8 @@
-import { type FileHandle, open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ioError, syncFolder } from "../formats/io.ts";
+import { openFileToWrite } from "../formats/open-file.ts";
 
 /** A row of the file and where it begins, in bytes. */
 export interface WrittenRow {
@@ -86,8 +87,7 @@ export class VoteFile {
 /** For reading and writing at any place: append mode would write at the end alone. */
 async function openOrMake(path: string): Promise<FileHandle> {
   try {
-    await (await open(path, "a")).close();
-    return await open(path, "r+");
+    return await openFileToWrite(path);
   } catch (error) {
     throw ioError(error, path, "opened");
   }

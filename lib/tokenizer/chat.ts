@@ -4,6 +4,7 @@ import { ChatGuard, type Guarded } from "./chat-guard.ts";
 import { renderTemplate } from "./chat-render.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
+import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
 export interface ChatMessage {
   /** "system", "user", "assistant", "tool", or what else the template knows. */
@@ -22,6 +23,24 @@ export interface ChatTemplateOptions {
   template?: string;
   /** More variables, such as `{ enable_thinking: false }`. Strings in it are the caller's own and not guarded. */
   variables?: Record<string, unknown>;
+}
+
+const TEMPLATE_NAMES: Names<ChatTemplateOptions> = {
+  addGenerationPrompt: true,
+  tools: true,
+  documents: true,
+  template: true,
+  variables: true,
+};
+const FIT_NAMES: Names<FitOptions> = { ...TEMPLATE_NAMES, contextLength: true, reserve: true };
+
+export function checkTemplateOptions(options: ChatTemplateOptions): void {
+  checkNames(options, TEMPLATE_NAMES);
+  checkFlag("addGenerationPrompt", options.addGenerationPrompt);
+}
+export function checkFitOptions(options: FitOptions): void {
+  checkNames(options, FIT_NAMES);
+  checkFlag("addGenerationPrompt", options.addGenerationPrompt);
 }
 
 export interface RenderedChat {

@@ -1,6 +1,7 @@
 // What encode may be asked, and how it crosses to native code.
 import type { NativeEncodeExtras } from "../binding.ts";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
 export interface EncodeOptions {
   /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
@@ -23,6 +24,16 @@ export interface EncodeOptions {
   seed?: number;
 }
 
+export const ENCODE_NAMES: Names<EncodeOptions> = {
+  addSpecialTokens: true,
+  allowSpecial: true,
+  forbidSpecial: true,
+  dropout: true,
+  seed: true,
+};
+/** Of calls that go on away from the event loop. */
+export const BATCH_NAMES: Names<EncodeOptions & { signal?: AbortSignal }> = { ...ENCODE_NAMES, signal: true };
+
 export const Flag = { addSpecial: 1, allowSpecial: 2, offsets: 4, byteOffsets: 8 } as const;
 
 /** The added tokens that the options speak of: text → id. */
@@ -36,20 +47,25 @@ export interface Crossing {
   forbidden: ReadonlyMap<number, string> | undefined;
 }
 
-/** The flags of options that need nothing else, or undefined. */
+/** The flags of options that need nothing else, or undefined. @throws HeddleError INVALID_ARGUMENT for a name that is no option's */
 export function plainFlags(options: EncodeOptions | undefined): number | undefined {
   if (options === undefined) return Flag.addSpecial;
-  const { addSpecialTokens, allowSpecial, forbidSpecial, dropout } = options;
+  checkNames(options, ENCODE_NAMES);
+  return flagsOf(options);
+}
+
+function flagsOf({ addSpecialTokens, allowSpecial, forbidSpecial, dropout }: EncodeOptions): number | undefined {
+  checkFlag("addSpecialTokens", addSpecialTokens);
   if (forbidSpecial !== undefined || dropout !== undefined) return undefined;
   if (allowSpecial !== undefined && typeof allowSpecial !== "boolean") return undefined;
   return (addSpecialTokens === false ? 0 : Flag.addSpecial) | (allowSpecial === true ? Flag.allowSpecial : 0);
 }
 
 /** @param isBpe whether dropout has a meaning */
-export function crossingOf(options: EncodeOptions | undefined, guarded: () => Guarded, isBpe: boolean): Crossing {
-  const flags = plainFlags(options);
+export function crossingOf(options: EncodeOptions = {}, guarded: () => Guarded, isBpe: boolean): Crossing {
+  const flags = flagsOf(options);
   if (flags !== undefined) return { flags, extras: undefined, forbidden: undefined };
-  const { addSpecialTokens, allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options!;
+  const { addSpecialTokens, allowSpecial = false, forbidSpecial = false, dropout = 0, seed = 0 } = options;
   if (!(typeof dropout === "number" && dropout >= 0 && dropout < 1)) {
     throw invalidArgument("dropout", "a number from 0, below 1", dropout);
   }

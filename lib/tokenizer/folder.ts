@@ -1,9 +1,10 @@
 // The files of a tokenizer's folder.
-import { open, readFile, stat } from "node:fs/promises";
+import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
+import { openFile, readAll } from "../formats/open-file.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
 import { readSentencePiece } from "./sentencepiece.ts";
@@ -62,18 +63,22 @@ async function readText(path: string, signal: AbortSignal | undefined): Promise<
 }
 
 async function readBytes(path: string, signal: AbortSignal | undefined): Promise<Buffer | undefined> {
+  let file: FileHandle | undefined;
   try {
-    const { size } = await stat(path);
-    if (size > limits.fileBytes) {
-      throw new HeddleError("INVALID_FILE", `${path}: expected at most ${limits.fileBytes} bytes, got ${size}`);
-    }
-    return size < largeFile ? await readFile(path, { signal }) : await readLarge(path, size, signal);
+    throwIfAborted(signal, "Tokenizer.load");
+    file = await openFile(path);
+    const { size } = await file.stat();
+    const isLarge = size >= largeFile && size <= limits.fileBytes;
+    const bytes = isLarge ? await readLarge(file, size, signal) : await readAll(file, path, limits.fileBytes);
+    throwIfAborted(signal, "Tokenizer.load");
+    return bytes;
   } catch (cause) {
     if (cause instanceof HeddleError) throw cause;
     const error = cause as NodeJS.ErrnoException;
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return undefined;
-    if (error.name === "AbortError") throw new HeddleError("ABORTED", "Tokenizer.load: aborted", { cause });
     throw new HeddleError("IO", `${path}: ${error.message}`, { cause });
+  } finally {
+    await file?.close();
   }
 }
 
@@ -82,22 +87,16 @@ const largeFile = 1 << 20;
 const stretch = 16 << 20;
 
 /** In few reads, into memory that goes back to the system: every thread that loads a vocabulary would else keep a file's. */
-async function readLarge(path: string, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
+async function readLarge(file: FileHandle, size: number, signal: AbortSignal | undefined): Promise<Buffer> {
   const bytes = memoryFor(size);
-  const file = await open(path);
-  try {
-    let at = 0;
-    while (at < size) {
-      throwIfAborted(signal, "Tokenizer.load");
-      const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
-      if (bytesRead === 0) break; // it has become shorter
-      at += bytesRead;
-    }
+  let at = 0;
+  while (at < size) {
     throwIfAborted(signal, "Tokenizer.load");
-    return Buffer.from(bytes.buffer, bytes.byteOffset, at);
-  } finally {
-    await file.close();
+    const { bytesRead } = await file.read(bytes, at, Math.min(stretch, size - at), at);
+    if (bytesRead === 0) break; // it has become shorter
+    at += bytesRead;
   }
+  return Buffer.from(bytes.buffer, bytes.byteOffset, at);
 }
 
 function memoryFor(size: number): Uint8Array {

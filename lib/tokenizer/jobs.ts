@@ -1,6 +1,6 @@
 // Waiting for native work that runs away from the event loop.
 import type { NativeJob } from "../binding.ts";
-import { HeddleError } from "../errors.ts";
+import { checkSignal, HeddleError } from "../errors.ts";
 
 /** Waits for a job of the addon; the signal cancels it. */
 export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -16,5 +16,6 @@ export async function finish<T>(job: NativeJob<T>, signal: AbortSignal | undefin
 }
 
 export function throwIfAborted(signal: AbortSignal | undefined, what: string): void {
+  checkSignal(signal);
   if (signal?.aborted) throw new HeddleError("ABORTED", `${what}: aborted`, { cause: signal.reason });
 }

@@ -3,15 +3,18 @@ import { binding, type NativeTokenizer } from "../binding.ts";
 import { invalidArgument } from "../errors.ts";
 import { SettledTexts, TokenDecoder } from "./decoder.ts";
 import {
+  BATCH_NAMES,
   type Crossing,
   checkForbidden,
   checkText,
   crossingOf,
+  ENCODE_NAMES,
   type EncodeOptions,
   Flag,
   plainFlags,
 } from "./encode-options.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
+import { checkFlag, checkNames, type Names } from "./option-names.ts";
 import { joinIds, makePlan, type Plan } from "./plan.ts";
 import { ShortIds } from "./short-ids.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
@@ -30,6 +33,30 @@ export interface EncodingWithOffsets {
    * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0.
    */
   offsets: Uint32Array;
+}
+
+const JOINED_NAMES = { ...BATCH_NAMES, output: true } as const;
+const OFFSETS_NAMES = { ...ENCODE_NAMES, units: true } as const;
+const DECODE_NAMES = { skipSpecialTokens: true } as const;
+
+function checkDecoding<T extends DecodeOptions>(options: T, names: Names<T>): void {
+  checkNames(options, names);
+  checkFlag("skipSpecialTokens", options.skipSpecialTokens);
+}
+
+/** Ids as native code reads them. @throws HeddleError INVALID_ARGUMENT for what is no iterable, or holds other than whole numbers of 32 bits */
+function idArray(ids: Iterable<number>, name: string): Uint32Array {
+  if (ids instanceof Uint32Array) return ids;
+  if (typeof ids?.[Symbol.iterator] !== "function" || typeof ids === "string")
+    throw invalidArgument(name, "an iterable of token ids", ids);
+  const given: number[] = Array.from(ids);
+  const array = new Uint32Array(given.length);
+  for (const [i, id] of given.entries()) {
+    if (typeof id !== "number" || id >>> 0 !== id)
+      throw invalidArgument(`${name}[${i}]`, "a token id, a whole number from 0", id);
+    array[i] = id;
+  }
+  return array;
 }
 
 /** From this many UTF-16 units on, encodeAsync leaves the event loop; below, the crossing costs more than the work. */
@@ -97,8 +124,10 @@ export class TextCodec {
   /** As encode, away from the event loop for long texts. Rejects with ABORTED. */
   async encodeAsync(text: string, options: EncodeOptions & { signal?: AbortSignal } = {}): Promise<Uint32Array> {
     checkText(text);
-    throwIfAborted(options.signal, "encode");
-    if (text.length < asyncLength) return this.encode(text, options);
+    checkNames(options, BATCH_NAMES);
+    const { signal, ...rest } = options;
+    throwIfAborted(signal, "encode");
+    if (text.length < asyncLength) return this.encode(text, rest);
     return (await this.encodeBatch([text], options))[0]!;
   }
 
@@ -107,6 +136,7 @@ export class TextCodec {
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal } = {},
   ): Promise<Uint32Array[]> {
+    checkNames(options, BATCH_NAMES);
     // What one batch has left is the next one's memory; of batches at once, one has it.
     const spare = this.batchIds;
     this.batchIds = undefined;
@@ -131,6 +161,7 @@ export class TextCodec {
     texts: readonly string[],
     options: EncodeOptions & { signal?: AbortSignal; output?: Uint32Array } = {},
   ): Promise<{ ids: Uint32Array; counts: Uint32Array }> {
+    checkNames(options, JOINED_NAMES);
     const { output, ...rest } = options;
     if (output !== undefined && !(output instanceof Uint32Array))
       throw invalidArgument("output", "a Uint32Array", output);
@@ -165,6 +196,7 @@ export class TextCodec {
   /** Ids and, for each, the stretch of the text it stands for. @param options.units of the offsets; default "utf16" */
   encodeWithOffsets(text: string, options: EncodeOptions & { units?: "utf16" | "bytes" } = {}): EncodingWithOffsets {
     checkText(text);
+    checkNames(options, OFFSETS_NAMES);
     oneOf("units", options.units, ["utf16", "bytes"]);
     const [ids, offsets] = this.encodeWith(text, options, options.units === "bytes" ? Flag.byteOffsets : Flag.offsets);
     return { ids, offsets };
@@ -181,9 +213,10 @@ export class TextCodec {
    * Text of ids. Malformed UTF-8 becomes U+FFFD; ids that the vocabulary lacks add nothing.
    * Takes any iterable of numbers.
    */
-  decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
-    const array = ids instanceof Uint32Array ? ids : Uint32Array.from(ids);
-    return this.native.decode(array, options.skipSpecialTokens === true);
+  decode(ids: Iterable<number>, options?: DecodeOptions): string {
+    if (options !== undefined) checkDecoding(options, DECODE_NAMES);
+    const array = idArray(ids, "ids");
+    return this.native.decode(array, options?.skipSpecialTokens === true);
   }
 
   /** Text of each of several lists of ids, decoded on several threads away from the event loop. Rejects with ABORTED. */
@@ -192,8 +225,9 @@ export class TextCodec {
     options: DecodeOptions & { signal?: AbortSignal } = {},
   ): Promise<string[]> {
     if (!Array.isArray(lists)) throw invalidArgument("lists", "an array of lists of ids", lists);
+    checkDecoding(options, { ...DECODE_NAMES, signal: true });
     throwIfAborted(options.signal, "decode");
-    const arrays = lists.map((ids) => (ids instanceof Uint32Array ? ids : Uint32Array.from(ids)));
+    const arrays = lists.map((ids, i) => idArray(ids, `lists[${i}]`));
     const { ids, counts } = joinIds(arrays);
     return finish(this.native.decodeBatch(ids, counts, options.skipSpecialTokens === true), options.signal);
   }
@@ -205,6 +239,7 @@ export class TextCodec {
    * `after`: ids whose text has been shown already, such as the prompt's; the pieces continue it.
    */
   decoder(options: DecodeOptions & { after?: Iterable<number> } = {}): TokenDecoder {
+    checkDecoding(options, { ...DECODE_NAMES, after: true });
     const skipSpecial = options.skipSpecialTokens === true;
     const decoder = this.plan.decodesInSteps
       ? TokenDecoder.overWindow(
@@ -213,7 +248,7 @@ export class TextCodec {
           (id) => /^<0x[0-9a-fA-F]{2}>$/u.test(this.idToToken(id) ?? ""),
         )
       : TokenDecoder.native(new binding.NativeDecoder(this.native, skipSpecial, false), this.settledTexts());
-    if (options.after) for (const id of options.after) decoder.push(id);
+    if (options.after !== undefined) for (const id of idArray(options.after, "after")) decoder.push(id);
     return decoder;
   }
 

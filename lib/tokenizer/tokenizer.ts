@@ -3,6 +3,8 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
+  checkFitOptions,
+  checkTemplateOptions,
   chooseTemplate,
   type Fit,
   type FitOptions,
@@ -24,6 +26,7 @@ import {
   type ModelInput,
   padInputs,
 } from "./inputs.ts";
+import { checkFlag, checkNames } from "./option-names.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
 import { TextCodec } from "./text-codec.ts";
@@ -82,6 +85,8 @@ export class Tokenizer extends TextCodec {
    * where it belongs to the very content of the file, which is then not parsed; made anew where it does not. Default false.
    */
   static async load(path: string, options: { signal?: AbortSignal; cache?: boolean } = {}): Promise<Tokenizer> {
+    checkNames(options, { signal: true, cache: true });
+    checkFlag("cache", options.cache);
     const texts = await readFolder(path, options.signal);
     try {
       return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
@@ -227,6 +232,7 @@ export class Tokenizer extends TextCodec {
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array } {
+    checkTemplateOptions(options);
     const { text, barriers } = this.render(messages, options);
     return { text, ids: this.encodeGuarded(text, barriers) };
   }
@@ -239,6 +245,7 @@ export class Tokenizer extends TextCodec {
     messages: readonly ChatMessage[],
     options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
   ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
+    checkTemplateOptions(options);
     const { text, barriers } = this.render(messages, options);
     const spans = assistantSpans(messages, text, this.partRenderer(options));
     const flags = Flag.allowSpecial | Flag.offsets;
@@ -256,6 +263,7 @@ export class Tokenizer extends TextCodec {
     messages: readonly ChatMessage[],
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array; spans: MessageSpan[] } {
+    checkTemplateOptions(options);
     const { text, barriers } = this.render(messages, options);
     const renderPart = this.partRenderer(options);
     const answered = options.addGenerationPrompt === true ? renderPart(messages, false) : text;
@@ -270,6 +278,7 @@ export class Tokenizer extends TextCodec {
    * @param options.template its text, or the name of one that the tokenizer has; else the one that it falls back to
    */
   withChatTemplate(options: { template?: string } = {}): Tokenizer {
+    checkNames(options, { template: true });
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const chatTemplates = { ...this.config.chatTemplates, default: template };
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
@@ -298,7 +307,11 @@ export class Tokenizer extends TextCodec {
    * the beginning nor the last turn.
    */
   fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
-    return fitMessages(messages, options, (some) => this.applyChatTemplate(some, options).ids.length);
+    checkFitOptions(options);
+    return fitMessages(messages, options, (some) => {
+      const { text, barriers } = this.render(some, options);
+      return this.encodeGuarded(text, barriers).length;
+    });
   }
 
   /** Tokens that `allowSpecial` and `skipSpecialTokens` speak of, and others added after training. */

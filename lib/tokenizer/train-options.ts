@@ -1,5 +1,6 @@
 // What training of a vocabulary may be asked, checked.
 import { invalidArgument } from "../errors.ts";
+import { checkNames, type Names } from "./option-names.ts";
 import { namedPatterns, type PatternName } from "./patterns.ts";
 import { limits } from "./tokenizer-file.ts";
 import { oneOf } from "./truncation.ts";
@@ -67,6 +68,28 @@ const defaults: Record<TrainAlgorithm, { specials: string[]; coverage: number }>
   wordPiece: { specials: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], coverage: 1 },
 };
 
+const NAMES: Names<TrainOptions> = {
+  vocabSize: true,
+  algorithm: true,
+  specialTokens: true,
+  pattern: true,
+  minFrequency: true,
+  characterCoverage: true,
+  byteFallback: true,
+  normalization: true,
+  lowercase: true,
+  maxPieceLength: true,
+  seedSize: true,
+  threads: true,
+  bosToken: true,
+  eosToken: true,
+  padToken: true,
+  unkToken: true,
+  chatTemplate: true,
+  onProgress: true,
+  signal: true,
+};
+
 const maxVocabSize = 1 << 20;
 
 /** Options with what they leave open. */
@@ -87,7 +110,7 @@ function whole(name: string, value: unknown, least: number, most: number): void 
 }
 
 export function checkTrainOptions(options: TrainOptions, processors: number): CheckedOptions {
-  if (typeof options !== "object" || options === null) throw invalidArgument("options", "an object", options);
+  checkNames(options, NAMES);
   const { algorithm = "byteLevelBpe", minFrequency = 1, threads = Math.min(8, processors) } = options;
   oneOf("algorithm", algorithm, Object.keys(defaults));
   const specials = options.specialTokens ?? defaults[algorithm].specials;

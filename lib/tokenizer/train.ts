@@ -1,6 +1,7 @@
 // Training of vocabularies: texts go to native code as they come, away from the event loop; only their distinct words stay.
 import { binding, type NativeTrainer } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { untilAborted } from "../formats/until-aborted.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { finish, throwIfAborted } from "./jobs.ts";
 import { readNormalizers } from "./normalizers.ts";
@@ -27,7 +28,7 @@ export async function trainFile(
   options: TrainOptions,
 ): Promise<{ file: TokenizerFile; config: TokenizerConfig }> {
   const checked = checkTrainOptions(options, binding.cpuInfo().threads);
-  if (typeof texts === "string") throw invalidArgument("texts", "an iterable of strings", texts);
+  if (!isIterable(texts)) throw invalidArgument("texts", "an iterable of strings", texts);
   const form = formOf(checked, options);
   const trainer = makeTrainer(checked, form);
   throwIfAborted(options.signal, "Tokenizer.train");
@@ -35,6 +36,11 @@ export async function trainFile(
   const config = trainedConfig(checked, options);
   const model = await trainModel(trainer, checked, options, config.unkToken);
   return { file: makeFile(form, checked.specials, model), config };
+}
+
+/** A text is no corpus of its characters. */
+function isIterable(texts: unknown): boolean {
+  return typeof texts === "object" && texts !== null && (Symbol.iterator in texts || Symbol.asyncIterator in texts);
 }
 
 function makeTrainer({ algorithm, pattern, specials }: CheckedOptions, form: ReturnType<typeof formOf>): NativeTrainer {
@@ -74,7 +80,7 @@ async function feed(
     length = 0;
   };
   try {
-    for await (const text of texts) {
+    for await (const text of untilAborted(texts, signal, "Tokenizer.train")) {
       if (typeof text !== "string") throw invalidArgument("texts", "strings", text);
       batch.push(text);
       length += text.length;

@@ -111,7 +111,7 @@ export class Best {
     if (!this.found) return undefined;
     const { held } = this.found;
     if (store) await store.restoreWeights(held.step);
-    else for (const [name, tensor] of this.weights()) await tensor.write(this.copies!.get(name)!);
+    else for (const [name, tensor] of this.weights()) await tensor.writeOwn(this.copies!.get(name)!);
     return held;
   }
 }

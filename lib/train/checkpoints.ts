@@ -22,6 +22,8 @@ import type { EvalEvent, TrainerState } from "./trainer.ts";
 export interface CheckpointStoreOptions {
   outputDir: string;
   saveTotalLimit?: number | undefined;
+  /** Nobody asked for checkpoints: without a saveTotalLimit each is removed when the run's next one is there. Default false. */
+  unasked?: boolean | undefined;
   saveDtype: FloatDType;
   resume: boolean | string;
   /** How what is trained lies in files. */
@@ -38,8 +40,11 @@ export interface CheckpointStoreOptions {
  */
 export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
+  /** Steps whose checkpoints the next one replaces: this run's, and the one of its kind that it resumed from. */
+  private readonly replaceable: Set<number> | undefined;
   constructor(options: CheckpointStoreOptions) {
     this.options = options;
+    if (options.unasked && options.saveTotalLimit === undefined) this.replaceable = new Set();
   }
 
   /**
@@ -68,7 +73,8 @@ export class CheckpointStore {
     state: TrainerState,
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
-    const { outputDir, saveTotalLimit, trained } = this.options;
+    const { outputDir, trained } = this.options;
+    const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,
       step,
@@ -77,11 +83,12 @@ export class CheckpointStore {
           [trained.file]: trained.data("f32"),
           "optimizer.safetensors": [...optimizer.moments].map(([name, t]) => tensorData(name, t, "f32")),
         },
-        state,
+        state: { ...state, ...(this.replaceable && { replaceable: true }) },
         files: this.files(state, "f32", undefined),
       },
-      saveTotalLimit === undefined || keepOlder ? {} : { saveTotalLimit, keep: state.best?.held.step },
+      limit === undefined ? {} : { saveTotalLimit: limit, keep: state.best?.held.step, among: this.replaceable },
     );
+    this.replaceable?.add(step);
   }
 
   /**
@@ -108,6 +115,7 @@ export class CheckpointStore {
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
     const own = await isSame(dirname(found.path), this.options.outputDir);
+    if (own && state.replaceable) this.replaceable?.add(state.step);
     if (!best || !state.best) return { state, own };
     const { step } = state.best.held;
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
@@ -184,7 +192,7 @@ async function readInto(path: string, tensors: ReadonlyMap<string, Tensor>): Pro
           "INVALID_FILE",
           `${path}: ${name}: expected ${tensor.bytes} bytes of F32, got ${stored.bytes} of ${stored.storedDtype}`,
         );
-      await tensor.write(new Float32Array(stored.file.bytes(stored.offset, stored.bytes)));
+      await tensor.writeOwn(new Float32Array(stored.file.bytes(stored.offset, stored.bytes)));
     }
   } finally {
     source.close();

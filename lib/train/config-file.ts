@@ -4,24 +4,34 @@ import { pathToFileURL } from "node:url";
 import { createJiti } from "jiti";
 import { describe, HeddleError } from "../errors.ts";
 import { readJson } from "../formats/io.ts";
+import { WrittenNames } from "./written-names.ts";
 
 /** Option names whose values are paths, or arrays of them. */
 const PATHS = ["data", "evalData", "evalScores", "tokenizer", "model", "prompts", "evalPrompts", "refModel", "rewards"];
 
+/** What a configuration file holds. */
+export interface TrainingConfig {
+  /** By the options' own names. */
+  options: Record<string, unknown>;
+  /** How the file writes them. */
+  written: WrittenNames;
+}
+
 /**
  * Reads a training configuration: JSON (camelCase or TRL's snake_case keys), or the default export of a .js, .mjs or .ts
  * module. Relative paths in it name files from the current directory, or else from beside the configuration.
- * @throws HeddleError NOT_FOUND, INVALID_FILE
+ * @throws HeddleError NOT_FOUND, INVALID_FILE, INVALID_ARGUMENT for an option that is there twice
  */
-export async function readTrainingConfig(path: string): Promise<Record<string, unknown>> {
+export async function readTrainingConfig(path: string): Promise<TrainingConfig> {
   const value = /\.[cm]?[jt]s$/.test(path) ? await importModule(path) : await readJson(path);
   if (typeof value !== "object" || value === null || Array.isArray(value))
     throw new HeddleError("INVALID_FILE", `${path}: expected an object of options, got ${describe(value)}`);
-  const config = camelKeys(value as Record<string, unknown>);
-  locateAll(config, path);
-  if (typeof config.replay === "object" && config.replay !== null)
-    locateAll(config.replay as Record<string, unknown>, path);
-  return config;
+  const written = new WrittenNames();
+  const options = camelKeys(value as Record<string, unknown>, written);
+  locateAll(options, path);
+  if (typeof options.replay === "object" && options.replay !== null)
+    locateAll(options.replay as Record<string, unknown>, path);
+  return { options, written };
 }
 
 /** Paths among the options, as files. */
@@ -33,14 +43,13 @@ function locateAll(config: Record<string, unknown>, path: string): void {
   }
 }
 
-/** One of several paths, or of several corpora: objects with `data`. */
+/** One of several paths, or of several corpora. */
 function located(one: unknown, path: string): unknown {
   if (typeof one === "string") return locate(one, path);
-  if (typeof one !== "object" || one === null || !Object.hasOwn(one, "data")) return one;
-  const { data, ...rest } = camelKeys(one as Record<string, unknown>);
-  const corpus = { data };
+  if (!isCorpus(one)) return one;
+  const corpus: Record<string, unknown> = { data: (one as { data: unknown }).data };
   locateAll(corpus, path);
-  return { ...corpus, ...rest };
+  return { ...one, ...corpus };
 }
 
 /** What a .js or .ts module exports: its default, or with `all` everything by name. @throws HeddleError NOT_FOUND, INVALID_FILE */
@@ -56,17 +65,33 @@ export async function importModule(path: string, { all = false }: { all?: boolea
 
 /** Options that are objects of options. */
 const NESTED = ["model", "lora", "replay"];
+/** Options that may be arrays of corpora, which are objects with `data`. */
+const CORPORA = ["data", "evalData"];
 
-/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like. */
-function camelKeys(object: Record<string, unknown>): Record<string, unknown> {
-  const camel = (key: string) => key.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
-  const entries = Object.entries(object).map(([key, value]) => {
-    const name = camel(key);
-    const nested = NESTED.includes(name) && typeof value === "object" && value !== null;
-    return [name, nested ? camelKeys(value as Record<string, unknown>) : value];
-  });
-  return Object.fromEntries(entries);
+/** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like; what is undefined is not there. */
+function camelKeys(object: object, written: WrittenNames, place = ""): Record<string, unknown> {
+  const options = new Map<string, unknown>();
+  for (const [key, value] of Object.entries(object)) {
+    if (value === undefined) continue;
+    const name = key.replace(/(?<=[a-z0-9])_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+    const path = place + name;
+    if (options.has(name))
+      throw new HeddleError("INVALID_ARGUMENT", `${place}${key}: expected once, got ${written.of(path)} as well`);
+    if (name !== key) written.add(path, key);
+    options.set(name, camelValue(name, value, written, path));
+  }
+  return Object.fromEntries(options);
 }
+
+function camelValue(name: string, value: unknown, written: WrittenNames, path: string): unknown {
+  if (NESTED.includes(name) && isRecord(value)) return camelKeys(value, written, `${path}.`);
+  if (!CORPORA.includes(name) || !Array.isArray(value)) return value;
+  return value.map((one, i) => (isCorpus(one) ? camelKeys(one, written, `${path}.${i}.`) : one));
+}
+
+const isRecord = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const isCorpus = (value: unknown): value is object => isRecord(value) && Object.hasOwn(value, "data");
 
 function locate(given: string, config: string): string {
   if (isAbsolute(given) || existsSync(given)) return given;

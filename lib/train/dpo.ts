@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { add, input, mul, scale, sum, Value } from "../graph/index.ts";
+import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
@@ -115,7 +116,7 @@ async function* start(
   }
   const stage = dpoStage({ ...options, sequenceLength, pairs });
   const maxSteps = stepsOf(options, train.length, call.world);
-  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  const learningRate = learningRateOf("dpo", options);
   const card = {
     data: namesOf(options.data),
     notes: "Tuned on pairs of a better and a worse answer (DPO).",
@@ -210,9 +211,6 @@ export function dpoStage(options: DpoStageOptions): Stage<readonly ReferencedPai
 /** @throws HeddleError INVALID_ARGUMENT unless an objective gave a number a pair */
 function needVector(losses: unknown, pairs: number): Value {
   if (losses instanceof Value && losses.dtype === "f32" && losses.rank === 1 && losses.dim(0) === pairs) return losses;
-  throw invalidArgument(
-    "loss",
-    `a value f32(${pairs}), the loss of each pair`,
-    losses instanceof Value ? `${losses}` : losses,
-  );
+  const got = losses instanceof Value ? `${losses}` : describe(losses);
+  throw new HeddleError("INVALID_ARGUMENT", `loss: expected a value f32(${pairs}), the loss of each pair, got ${got}`);
 }

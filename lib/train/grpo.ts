@@ -3,6 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
 import { tempered } from "../models/forward.ts";
+import { learningRateOf } from "./defaults.ts";
 import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
@@ -187,7 +188,7 @@ async function* start(
     samplerLogprobs: policy.drawsFromTwin,
   });
   const maxSteps = stepsOf(options, train.length * numGenerations * options.numIterations, world);
-  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  const learningRate = learningRateOf("grpo", options);
   return yield* runStage(
     base,
     stage,

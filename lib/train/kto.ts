@@ -3,6 +3,7 @@ import { type LocatedRow, rowError, rowsError } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import { input, mul, sub, sum, type Value } from "../graph/index.ts";
 import { rowInputs } from "../models/forward.ts";
+import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./objectives/kto.ts";
 import { givenOptions, parseOptions } from "./options.ts";
@@ -130,7 +131,7 @@ async function* start(
     notes: "Tuned on answers that people found good or bad (KTO).",
     evaluation: { name: "held-out answers", metric: "KTO loss" },
   };
-  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  const learningRate = learningRateOf("kto", options);
   return yield* runStage(
     base,
     ktoStage({ ...options, sequenceLength, answers }),

@@ -51,7 +51,10 @@ export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
     async allReduce(tensors) {
       for (const t of tensors)
         if (t.dtype !== "f32" || t.device !== device)
-          throw invalidArgument("allReduce", `f32 tensors of ${device.name}`, `${t.dtype} of ${t.device.name}`);
+          throw new HeddleError(
+            "INVALID_ARGUMENT",
+            `allReduce: expected f32 tensors of ${device.name}, got ${t.dtype} of ${t.device.name}`,
+          );
       await allReduceTensors(device, tensors);
     },
     sum: (values) => allReduceNumbers(device, values),

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
-import { nearest } from "../formats/nearest.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
-import { type LoraOptions, parseLora } from "../models/lora.ts";
+import { loraNames, type StageLoraOptions, stageLora } from "./lora-options.ts";
+import { type InnerNames, unknownOption } from "./option-names.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -33,7 +33,7 @@ const PLACES = "a path, an array of paths, or an array of objects with data and 
 export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
 
 /** Batches of an earlier stage that are mixed into the steps of a later one. */
-const replaySchema = z.strictObject(
+export const replaySchema = z.strictObject(
   {
     /** `pretrain`: next tokens of raw text. `sft`: answers of rows as supervised fine-tuning reads them, packed. */
     stage: z.enum(["pretrain", "sft"]).default("pretrain"),
@@ -117,9 +117,12 @@ export const trainingShape = {
   earlyStoppingThreshold: real(0).default(0),
   /** Batches of the held-out data that an evaluation reads at most. */
   evalBatches: whole(1).optional(),
-  /** Checkpoint after every so many steps, and at the end. */
-  saveSteps: whole(1).optional(),
-  /** Checkpoints that are kept. */
+  /** With outputDir: checkpoint after every so many steps, and at the end. Default 500, as in transformers; 0: at the end alone. */
+  saveSteps: whole(0).optional(),
+  /**
+   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there;
+   * those of other runs in outputDir stay.
+   */
   saveTotalLimit: whole(1).optional(),
   /** Element type of activations and matrix products: masters, moments and sums are f32 either way. */
   dtype: z.enum(["bf16", "f32"]).default("f32"),
@@ -163,10 +166,8 @@ export const adapterShape = {
    * into which active adapters are merged first (refused where these are quantised).
    */
   lora: z
-    .custom<LoraOptions>((options) => {
-      parseLora(options as LoraOptions); // throws with the name of what is wrong
-      return true;
-    })
+    .custom<StageLoraOptions>()
+    .transform((options) => stageLora(options)) // throws with the name of what is wrong
     .optional(),
   /** The adapter's name. */
   adapter: z.string().default("default"),
@@ -183,20 +184,40 @@ export function givenOptions<T extends object>(options: T, where: string): T {
   return options;
 }
 
-/** Validates options against a strict schema: an unknown key is an error that names the nearest known one. */
+/** Validates options against a strict schema: an unknown key is an error that names the one that is most likely meant. */
 export function parseOptions<S extends z.ZodObject>(schema: S, value: unknown, where: string): z.output<S> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
   const issue = innermost(parsed.error.issues[0]!);
   if (issue.code === "unrecognized_keys") {
-    const key = issue.keys[0]!;
-    const known = Object.keys(objectAt(schema, issue.path).shape);
-    const hint = nearest(key, known) ?? `one of ${known.join(", ")}`;
     const place = [where, ...issue.path.map(String)].join(".");
-    throw new HeddleError("INVALID_ARGUMENT", `${place}: expected ${hint}, got an unknown option ${key}`);
+    throw unknownKey(objectAt(schema, issue.path), issue.keys[0]!, place);
   }
   const name = issue.path.map(String).join(".") || where;
   throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`);
+}
+
+/**
+ * Throws for the first name that a stage does not have: before anything is loaded that the other options name.
+ * @param more names that whoever runs the stage takes for itself
+ * @throws HeddleError INVALID_ARGUMENT
+ */
+export function needKnownNames(
+  schema: z.ZodObject,
+  options: Readonly<Record<string, unknown>>,
+  where: string,
+  more: readonly string[] = [],
+): void {
+  for (const key of Object.keys(options))
+    if (!Object.hasOwn(schema.shape, key) && !more.includes(key)) throw unknownKey(schema, key, where, more);
+}
+
+function unknownKey({ shape }: z.ZodObject, key: string, where: string, more: readonly string[] = []): HeddleError {
+  const inner: InnerNames = {
+    ...("lora" in shape && { lora: loraNames }),
+    ...("replay" in shape && { replay: Object.keys(replaySchema.shape) }),
+  };
+  return unknownOption(where, key, [...more, ...Object.keys(shape)], inner);
 }
 
 /** Of a value that is none of several kinds: what is wrong inside it, where it is of a kind that has an inside. */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
@@ -60,7 +61,7 @@ async function* start(
     notes: "Tuned on pairs of a better and a worse answer (ORPO).",
     evaluation: { name: "held-out pairs", metric: "ORPO loss" },
   };
-  const learningRate = options.learningRate ?? (options.lora ? 1e-5 : 1e-6);
+  const learningRate = learningRateOf("orpo", options);
   return yield* runStage(
     base,
     stage,

@@ -3,6 +3,7 @@ import type { LanguageModel } from "../generate/language-model.ts";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
 import { tempered } from "../models/forward.ts";
 import { headNames } from "../models/heads.ts";
+import { learningRateOf } from "./defaults.ts";
 import { meanReport } from "./grpo.ts";
 import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "./objectives/ppo.ts";
@@ -148,7 +149,7 @@ async function* start(
     evaluation: { name: "held-out prompts", metric: "PPO loss" },
   };
   const heads = headNames(model.config).filter((name) => name.startsWith("v_head"));
-  const learningRate = options.learningRate ?? (options.lora ? 3e-5 : 3e-6);
+  const learningRate = learningRateOf("ppo", options);
   return yield* runStage(
     base,
     ppoStage({ ...options, sequenceLength, answers: places }),

@@ -33,7 +33,7 @@ export async function openReplay(
   // Batches of a source and of its stage are of one type; the trainer only hands them on.
   if (replay.stage === "pretrain") {
     const text = { data, documentSeparator, textField, perDeviceTrainBatchSize: sequences, seed };
-    const source = await corpusSource(text, tokenizer, sequenceLength, signal);
+    const source = await corpusSource(text, tokenizer, sequenceLength, signal, "replay");
     return { stage: languageModelling as Stage<unknown>, shape, weight, source };
   }
   const given = typeof data === "string" ? [data] : data;

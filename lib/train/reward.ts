@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
 import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
+import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
 import { givenOptions, parseOptions } from "./options.ts";
@@ -72,7 +73,7 @@ async function* start(
     notes: "A reward model: it scores answers and gives none.",
     evaluation: { name: "held-out pairs", metric: "Bradley–Terry loss" },
   };
-  const learningRate = options.learningRate ?? (options.lora ? 1e-3 : 1e-4);
+  const learningRate = learningRateOf("reward", options);
   return yield* runStage(
     base,
     rewardStage({ ...options, sequenceLength, pairs }),

@@ -11,6 +11,7 @@ import { learningRateSchedule } from "../optim/schedule.ts";
 import { needSameAdapter, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
+import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import { claimWeights } from "./exclusive.ts";
 import type { EvaluateAt, TrainingOptions } from "./options.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
@@ -136,6 +137,7 @@ export async function* runStage<Batch>(
         sequenceLength: setup.sequenceLength ?? sequenceLengthOf(model, options),
         learningRateAt: learningRateSchedule(options),
         names,
+        saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
         muon: muonOf(model, options, names ?? model.languageWeightNames),
         replay,
         world: setup.world,
@@ -226,6 +228,7 @@ function storeOf(
     return new CheckpointStore({
       outputDir: options.outputDir,
       saveTotalLimit: options.saveTotalLimit,
+      unasked: options.saveSteps === undefined,
       saveDtype: options.saveDtype ?? options.dtype,
       resume: options.resume,
       trained,

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { learningRateOf } from "./defaults.ts";
 import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf } from "./preference/options.ts";
@@ -107,7 +108,7 @@ async function* start(
   const perStep = options.perDeviceTrainBatchSize * options.gradientAccumulationSteps * (world?.size ?? 1);
   const maxSteps =
     options.maxSteps ?? Math.max(1, Math.ceil((options.numTrainEpochs * (await source.sequencesPerEpoch())) / perStep));
-  const learningRate = options.learningRate ?? (options.lora ? 1e-4 : 2e-5);
+  const learningRate = learningRateOf("sft", options);
   return yield* runStage(
     base,
     supervisedBy(options),

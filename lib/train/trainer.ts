@@ -84,6 +84,7 @@ export interface TrainerOptions extends StepShape, BestOptions {
   evalSteps?: number | undefined;
   /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
   evaluate?: ((at: { step: number; signal?: AbortSignal | undefined }) => Metrics | Promise<Metrics>) | undefined;
+  /** Checkpoint after every so many steps. Default, and 0: at the end alone. */
   saveSteps?: number | undefined;
   skipNonFinite: boolean;
   /** Weights that are trained; all others are frozen. Default: all. */
@@ -110,6 +111,8 @@ export interface TrainerState {
   /** The step of the last evaluation, 0 where there was none. Absent in older checkpoints. */
   evaluated?: number;
   best?: BestState;
+  /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
+  replaceable?: boolean;
   data: unknown;
   /** The position in the replayed data. */
   replay?: unknown;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "ops/quant.h"
@@ -54,7 +55,7 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
     if (is_quantised(to_type) && count % block_type(to_type).elements)
       throw invalid_argument("castElements: expected a multiple of " + std::to_string(block_type(to_type).elements) + " elements for " +
                              dtype_name(to_type) + ", got " + std::to_string(count));
-    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(env, bytes_of_elements(to_type, static_cast<int64_t>(count)));
+    Napi::ArrayBuffer to = new_array_buffer(env, bytes_of_elements(to_type, static_cast<int64_t>(count)));
     const int64_t overflows = cast_elements(from.Data(), from_type, static_cast<uint8_t*>(to.Data()), to_type,
                                             static_cast<int64_t>(count), static_cast<float>(addend));
     Napi::Object result = Napi::Object::New(env);
@@ -125,7 +126,7 @@ Napi::Value MappedFile::bytes(const Napi::CallbackInfo& info) {
     const size_t offset = to_size(info[0], "offset");
     const size_t length = to_size(info[1], "length");
     file->check_range(offset, length);  // before the buffer is made: a lying length must not allocate
-    Napi::ArrayBuffer buffer = Napi::ArrayBuffer::New(info.Env(), length);
+    Napi::ArrayBuffer buffer = new_array_buffer(info.Env(), length);
     file->read(offset, length, buffer.Data());
     return buffer;
   });

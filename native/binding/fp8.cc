@@ -3,6 +3,7 @@
 
 #include <napi.h>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/unwrap.h"
@@ -30,7 +31,7 @@ Napi::Value quantise_binding(const Napi::CallbackInfo& info) {
       throw invalid_argument("quantiseFp8: expected a Float32Array, got something else");
     const auto numbers = info[0].As<Napi::Float32Array>();
     const Sides sides(info, 1, numbers.ElementLength());
-    Napi::ArrayBuffer bytes = Napi::ArrayBuffer::New(info.Env(), numbers.ElementLength()), scales = Napi::ArrayBuffer::New(info.Env(), sides.blocks() * sizeof(float));
+    Napi::ArrayBuffer bytes = new_array_buffer(info.Env(), numbers.ElementLength()), scales = new_array_buffer(info.Env(), sides.blocks() * sizeof(float));
     fp8_quantise(numbers.Data(), sides.rows, sides.columns, static_cast<uint8_t*>(bytes.Data()), static_cast<float*>(scales.Data()));
     Napi::Object result = Napi::Object::New(info.Env());
     result.Set("bytes", bytes);
@@ -50,7 +51,7 @@ Napi::Value dequantise_binding(const Napi::CallbackInfo& info) {
     const Sides sides(info, 2, bytes.ElementLength());
     if (scales.ElementLength() != sides.blocks())
       throw invalid_argument("dequantiseFp8: expected " + std::to_string(sides.blocks()) + " scales, got " + std::to_string(scales.ElementLength()));
-    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(info.Env(), bytes.ElementLength() * sizeof(float));
+    Napi::ArrayBuffer to = new_array_buffer(info.Env(), bytes.ElementLength() * sizeof(float));
     fp8_dequantise(bytes.Data(), scales.Data(), sides.rows, sides.columns, static_cast<float*>(to.Data()));
     return to;
   });

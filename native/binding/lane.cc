@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/run_series.h"
 #include "binding/tensor.h"
@@ -155,7 +156,7 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
     if (offset > from->bytes() || bytes > from->bytes() - offset)
       throw invalid_argument("read: expected a range within " + std::to_string(from->bytes()) + " bytes, got " + std::to_string(offset) +
                              " + " + std::to_string(bytes));
-    Napi::ArrayBuffer to = Napi::ArrayBuffer::New(info.Env(), bytes);
+    Napi::ArrayBuffer to = new_array_buffer(info.Env(), bytes);
     unsigned char* data = static_cast<unsigned char*>(to.Data());
     return post(info.Env(), [=](Lane& lane) {
       check_place(*from, lane, "read");
@@ -167,6 +168,8 @@ Napi::Value LaneHandle::read(const Napi::CallbackInfo& info) {
   });
 }
 
+// write(tensor, offset, bytes, lent): all of `bytes`, which are copied first unless they are `lent`: then nobody else may have them until
+// the promise settles.
 Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
     std::shared_ptr<Storage> to = unwrap<TensorHandle>(info[0], "tensor").storage();
@@ -176,13 +179,20 @@ Napi::Value LaneHandle::write(const Napi::CallbackInfo& info) {
     if (offset > to->bytes() || from.bytes > to->bytes() - offset)
       throw invalid_argument("write: expected at most " + std::to_string(to->bytes()) + " bytes, got " + std::to_string(offset) + " + " +
                              std::to_string(from.bytes));
+    // Nothing keeps a caller from transferring the buffer, or making it smaller, before the lane comes to it.
+    std::shared_ptr<unsigned char[]> copy;
+    if (!(info[3].IsBoolean() && info[3].As<Napi::Boolean>().Value()) && from.bytes) {
+      copy.reset(new unsigned char[from.bytes]);
+      std::memcpy(copy.get(), from.data, from.bytes);
+    }
     return post(info.Env(), [=](Lane& lane) {
       check_place(*to, lane, "write");
       if (!from.bytes) return;
       to->forget_packed();
-      if (to->accelerator()) to->accelerator()->upload(to->data() + offset, from.data, from.bytes);
-      else std::memcpy(to->data() + offset, from.data, from.bytes);
-    }, info.Env().Undefined(), {info[2]});
+      const unsigned char* data = copy ? copy.get() : from.data;
+      if (to->accelerator()) to->accelerator()->upload(to->data() + offset, data, from.bytes);
+      else std::memcpy(to->data() + offset, data, from.bytes);
+    }, info.Env().Undefined(), copy ? std::vector<Napi::Value>{} : std::vector<Napi::Value>{info[2]});
   });
 }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/tokenizer_calls.h"
@@ -396,20 +397,25 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name) {
 }
 
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers) {
-  Napi::Uint32Array array = Napi::Uint32Array::New(env, numbers.size());
+  Napi::Uint32Array array = new_uint32_array(env, numbers.size());
   std::copy(numbers.begin(), numbers.end(), array.Data());
   return array;
 }
 
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers) {
-  Napi::Uint32Array array = Napi::Uint32Array::New(env, numbers.size());
+  Napi::Uint32Array array = new_uint32_array(env, numbers.size());
   std::copy(numbers.begin(), numbers.end(), array.Data());
   return array;
 }
 
+Error string_too_long(Napi::Env env, size_t bytes) {
+  if (env.IsExceptionPending()) env.GetAndClearPendingException();
+  return {"OUT_OF_MEMORY", "text: expected one that a string can hold, got " + std::to_string(bytes) + " bytes"};
+}
+
 Napi::Value to_string(Napi::Env env, std::string_view utf8) {
   napi_value result;
-  if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok) throw Napi::Error::New(env);
+  if (napi_create_string_utf8(env, utf8.data(), utf8.size(), &result) != napi_ok) throw string_too_long(env, utf8.size());
   return {env, result};
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/error.h"
 #include "tokenizer/encoder.h"
 #include "tokenizer/vocabulary_texts.h"
 
@@ -35,6 +36,7 @@ std::vector<uint32_t> to_uint32s(const Napi::Value& value, const char* name);  /
 Napi::Value to_array(Napi::Env env, const IdBuffer& numbers);
 Napi::Value to_array(Napi::Env env, const std::vector<uint32_t>& numbers);
 Napi::Value to_string(Napi::Env env, std::string_view utf8);
+Error string_too_long(Napi::Env env, size_t bytes);  // the engine said no; what it left pending is gone
 
 // Of an object that readJsonVocabulary made; null for undefined. Throws INVALID_ARGUMENT for another.
 std::shared_ptr<const JsonVocabulary> to_json_vocabulary(const Napi::Value& value);

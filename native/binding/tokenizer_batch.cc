@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "binding/tokenizer.h"
+#include "binding/arrays.h"
 #include "binding/tokenizer_job.h"
 #include "binding/tokenizer_workspace.h"
 #include "runtime/cpus.h"
@@ -112,8 +113,8 @@ struct EncodeBatch {
     for (const Text& text : texts) total += text.count;
     const bool fits = spare.IsTypedArray() && spare.As<Napi::TypedArray>().TypedArrayType() == napi_uint32_array &&
                       spare.As<Napi::Uint32Array>().ElementLength() >= total;
-    Napi::Uint32Array all = fits ? spare.As<Napi::Uint32Array>() : Napi::Uint32Array::New(env, total);
-    Napi::Uint32Array counts = Napi::Uint32Array::New(env, texts.size());
+    Napi::Uint32Array all = fits ? spare.As<Napi::Uint32Array>() : new_uint32_array(env, total);
+    Napi::Uint32Array counts = new_uint32_array(env, texts.size());
     uint32_t* to = all.Data();
     for (size_t i = 0; i < texts.size(); ++i) {
       const uint32_t* ids = workspace->workers[texts[i].worker]->encoding.ids.data() + texts[i].ids;

@@ -65,8 +65,8 @@ class Running : public TokenizerJob {
       if (progress_.IsEmpty()) return;
       try {
         progress_.Call({Napi::Number::New(env, done), Napi::Number::New(env, total)});
-      } catch (const Napi::Error& error) {  // the callback threw: stop, and reject with what it threw
-        if (thrown_.IsEmpty()) thrown_ = error;
+      } catch (Napi::Error& error) {  // the callback threw: stop, and reject with what it threw
+        if (thrown_.IsEmpty()) thrown_ = std::move(error);  // a copy would refuse what is no object
         *cancelled_ = true;
       }
     });

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "binding/arrays.h"
 #include "binding/guard.h"
 #include "binding/init.h"
 #include "binding/tokenizer.h"
@@ -143,7 +144,7 @@ class NativeTrainer : public Napi::ObjectWrap<NativeTrainer> {
   }
 
   static Napi::Value to_merges(Napi::Env env, const std::vector<TrainedMerge>& merges) {
-    Napi::Uint32Array array = Napi::Uint32Array::New(env, 3 * merges.size());
+    Napi::Uint32Array array = new_uint32_array(env, 3 * merges.size());
     uint32_t* to = array.Data();
     for (const TrainedMerge& merge : merges) {
       *to++ = merge.left;

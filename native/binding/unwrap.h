@@ -32,11 +32,12 @@ struct ByteView {
   size_t bytes;
 };
 
-// The bytes of a typed array, DataView or ArrayBuffer.
+// The bytes of a typed array or ArrayBuffer; a typed array may lie in shared memory.
 inline ByteView byte_view(const Napi::Value& value, const char* name) {
   if (value.IsTypedArray()) {
-    Napi::TypedArray a = value.As<Napi::TypedArray>();
-    return {static_cast<unsigned char*>(a.ArrayBuffer().Data()) + a.ByteOffset(), a.ByteLength()};
+    void* data = nullptr;
+    if (napi_get_typedarray_info(value.Env(), value, nullptr, nullptr, &data, nullptr, nullptr) != napi_ok) throw Napi::Error::New(value.Env());
+    return {static_cast<unsigned char*>(data), value.As<Napi::TypedArray>().ByteLength()};
   }
   if (value.IsArrayBuffer()) {
     Napi::ArrayBuffer a = value.As<Napi::ArrayBuffer>();

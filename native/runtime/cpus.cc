@@ -4,6 +4,8 @@
 #include <fstream>
 #include <thread>
 
+#include "runtime/control_groups.h"
+
 #ifdef __linux__
 #include <sched.h>
 #include <unistd.h>
@@ -37,19 +39,6 @@ double legacy_quota(const std::string& group) {
   return quota_file >> quota && period_file >> period ? quota_of(quota, period) : 0;
 }
 
-// The least quota of a group and those it lies in. Where a container sees only its own part of the hierarchy the path is not there,
-// and what is mounted is the group itself.
-template <class Quota> double least_quota(const std::string& mount, std::string path, Quota quota) {
-  if (path.find("..") != std::string::npos) path.clear();  // outside of what is mounted
-  double least = 0;
-  while (true) {
-    const double own = quota(mount + path);
-    if (own > 0 && (least == 0 || own < least)) least = own;
-    if (path.empty()) return least;
-    path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-  }
-}
-
 }  // namespace
 
 const std::vector<int>& allowed_cpus() {
@@ -58,23 +47,11 @@ const std::vector<int>& allowed_cpus() {
 }
 
 double cpu_quota(const std::string& root) {
-  const std::string mounts = root + "/sys/fs/cgroup";
-  std::ifstream groups(root + "/proc/self/cgroup");
   double least = 0;
-  for (std::string line; std::getline(groups, line);) {  // number:controllers:path, without controllers in the unified hierarchy
-    const size_t first = line.find(':'), second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    std::string path = line.substr(second + 1);
-    if (path == "/") path.clear();
-    double own = 0;
-    if (controllers.empty()) own = least_quota(mounts, path, unified_quota);
-    else if (("," + controllers + ",").find(",cpu,") != std::string::npos) {
-      own = least_quota(mounts + "/" + controllers, path, legacy_quota);
-      if (own == 0) own = least_quota(mounts + "/cpu", path, legacy_quota);
-    }
+  visit_control_groups(root, "cpu", [&](const std::string& group, bool unified) {
+    const double own = unified ? unified_quota(group) : legacy_quota(group);
     if (own > 0 && (least == 0 || own < least)) least = own;
-  }
+  });
   return least;
 }
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -80,37 +79,6 @@ void Storage::release_pages() const {
   if (first < end) madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 #endif
 }
-
-#ifdef __linux__
-namespace {
-// The number after `key` in a small file of the system; the largest where there is none.
-size_t number_in(const char* path, const char* key) {
-  size_t found = SIZE_MAX;
-  if (FILE* file = std::fopen(path, "r")) {
-    char line[128];
-    while (found == SIZE_MAX && std::fgets(line, sizeof line, file))
-      if (std::strncmp(line, key, std::strlen(key)) == 0) {
-        char* end = nullptr;
-        const unsigned long long value = std::strtoull(line + std::strlen(key), &end, 10);
-        if (end != line + std::strlen(key)) found = static_cast<size_t>(value);
-      }
-    std::fclose(file);
-  }
-  return found;
-}
-}  // namespace
-size_t available_memory() {
-  const size_t kilobytes = number_in("/proc/meminfo", "MemAvailable:");
-  const size_t system = kilobytes == SIZE_MAX ? SIZE_MAX : kilobytes * 1024;
-  const size_t limit = number_in("/sys/fs/cgroup/memory.max", ""), used = number_in("/sys/fs/cgroup/memory.current", "");
-  const size_t cached = number_in("/sys/fs/cgroup/memory.stat", "file ");  // among what is used, and can be taken back
-  const size_t held = cached == SIZE_MAX || cached > used ? used : used - cached;
-  const size_t group = limit == SIZE_MAX || used == SIZE_MAX ? SIZE_MAX : limit > held ? limit - held : 0;
-  return std::min(system, group);
-}
-#else
-size_t available_memory() { return SIZE_MAX; }
-#endif
 
 Storage::~Storage() {
   if (owner_) return;

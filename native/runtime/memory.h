@@ -65,7 +65,8 @@ class Storage {
   std::exception_ptr failure_;
 };
 
-// Bytes that the system can still give without taking any back that are in use; the largest number where it does not say.
-size_t available_memory();
+// Bytes that the system, and the control groups of this process, can still give without taking any back that are in use; the largest
+// number where neither says. `root`: where /proc and /sys lie.
+size_t available_memory(const std::string& root = "");
 
 }  // namespace heddle

@@ -78,7 +78,10 @@ std::string decode_in_steps(const TokenizerModel& model, const uint32_t* ids, si
     if (model.joins_with_space && !tokens.empty()) tokens.emplace_back(" ");
     tokens.emplace_back(model.names.bytes(id));
   }
-  for (const auto& step : model.decoder_steps) step->run(tokens);
+  // A few steps that each write a little more than they read would make gigabytes of a word.
+  size_t bytes = 0;
+  for (const std::string& token : tokens) bytes += token.size();
+  for (const auto& step : model.decoder_steps) step->run(tokens, 32 * bytes + (1 << 14));
   std::string out;
   for (const std::string& token : tokens) out += token;
   return out;

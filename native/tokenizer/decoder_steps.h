@@ -11,7 +11,8 @@ namespace heddle {
 class DecoderStep {
  public:
   virtual ~DecoderStep() = default;
-  virtual void run(std::vector<std::string>& tokens) const = 0;  // UTF-8
+  // UTF-8. Throws INVALID_FILE where a text would become longer than `limit` bytes.
+  virtual void run(std::vector<std::string>& tokens, size_t limit) const = 0;
 };
 
 using DecoderSteps = std::vector<std::shared_ptr<const DecoderStep>>;

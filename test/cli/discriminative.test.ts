@@ -161,7 +161,7 @@ describe("train classify and train embed", () => {
     const [same] = await json(["embed", "The cat", "--model", "embedder", "--pooling", "last"]);
     expect(same.embedding).toEqual(embedding);
     await writeFile(at("one.jsonl"), '{"text":"a","label":"x"}\n');
-    await writeFile(at("one.json"), JSON.stringify({ ...shared, data: "one.jsonl" }));
+    await writeFile(at("one.json"), JSON.stringify({ ...shared, data: "one.jsonl", output_dir: "one" }));
     expect(await refused(["train", "classify", "--config", "one.json"])).toContain("expected at least two labels");
   });
 });

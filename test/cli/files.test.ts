@@ -43,6 +43,13 @@ describe("eval, convert, info", () => {
       texts.push((await json(["generate", "The dog", "--model", path, ...args]))[0]!.text);
     expect(new Set(texts).size).toBe(1);
     expect(await refused(["convert", model, gguf, "--dtype", "q9"])).toContain("--dtype");
+    expect(await refused(["convert", model, gguf, "--dtype", "Q4_K_M"])).toContain(
+      "--dtype: expected a plain type (f32, f16, bf16, fp8, q8_0, q4_0, q4_k or q6_k), got q4_k_m",
+    );
+    const [small, capital] = [join(folder, "small.gguf"), join(folder, "capital.gguf")];
+    await json(["convert", model, small, "--dtype", "q8_0"]);
+    await json(["convert", model, capital, "--dtype", "Q8_0"]);
+    expect(Buffer.compare(await readFile(small), await readFile(capital))).toBe(0);
     expect(await refused(["convert", model])).toContain("expected IN OUT");
   });
 

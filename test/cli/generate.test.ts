@@ -43,6 +43,7 @@ describe("generate", () => {
       "--ignore-eos",
     ];
     const [result] = await json([...args, "--logprobs", "2"]);
+    expect(await refused([...args, "--logprobs", "2"], false)).toContain("--logprobs: expected together with --json");
     expect(result).toMatchObject({ text: "", promptTokens: 3, completionTokens: 4 });
     expect(result!.tokens).toHaveLength(4);
     expect(result!.top.map((row: object[]) => row.length)).toEqual([2, 2, 2, 2]);

@@ -3,7 +3,10 @@ import { spawn } from "node:child_process";
 import { open, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { deviceInfo } from "../../lib/graph/index.ts";
 import { dpoSchema } from "../../lib/train/dpo.ts";
+import { loraNames } from "../../lib/train/lora-options.ts";
+import { replaySchema } from "../../lib/train/options.ts";
 import { bin } from "./run.ts";
 import { bare, folder, heddle, json, model, refused, start } from "./tiny.ts";
 
@@ -20,10 +23,36 @@ describe("the program", () => {
     const { stdout, code } = await heddle(["train", "dpo", "--help"]);
     expect(code).toBe(0);
     const keys = stdout.slice(stdout.indexOf("Keys of the configuration file"));
-    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +default 8\n/);
-    expect(keys).toMatch(/\n {2}lossType +sigmoid\|ipo\|hinge, default "sigmoid"\n/);
-    for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key}( |\\n|$)`));
-    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards +needed\n/);
+    expect(keys).toMatch(/\n {2}perDeviceTrainBatchSize +pairs of one micro-batch \(default 8\)\n/);
+    expect(keys).toMatch(/\n {2}lossType +the objective \(sigmoid\|ipo\|hinge, default sigmoid\)\n/);
+    for (const key of Object.keys(dpoSchema.shape)) expect(keys).toMatch(new RegExp(`\\n {2}${key} +\\S`));
+    for (const key of ["model", "outputDir", "data"])
+      expect(keys).toMatch(new RegExp(`\\n {2}${key} [^(]*(\\n {20}[^(]*)*\\(needed\\)\\n`));
+    expect(keys).toMatch(/\n {2}learningRate +the schedule's peak \(default: 1e-5 with lora, 1e-6 without\)\n/);
+    expect(keys).toMatch(/\n {2}saveSteps [^(]*\(default 500\)\n/);
+    for (const key of [...loraNames, ...Object.keys(replaySchema.shape)])
+      expect(keys).toMatch(new RegExp(`\\n {4}${key} +[a-z]`));
+    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+    const sft = (await heddle(["train", "sft", "--help"])).stdout;
+    expect(sft).toMatch(/\n {2}learningRate +the schedule's peak \(default: 1e-4 with lora, 2e-5 without\)\n/);
+    expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(needed\)\n/);
+  });
+
+  test("an option of one or two letters is no misspelling of a long one", async () => {
+    expect(await refused(["generate", "x", "--tp", "1"])).toContain("--tp: expected one of --json,");
+    expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");
+  });
+
+  test("a model without a tokenizer is said to be one, without quotes", async () => {
+    const said = "heddle: --model: expected a model with a tokenizer, got one without\n";
+    for (const args of [["chat"], ["embed", "x"]]) expect(await refused([...args, "--model", bare])).toBe(said);
+  });
+
+  test("autotune without a CUDA device says so, and names no option that was not given", async () => {
+    const { cuda } = deviceInfo();
+    if (cuda.devices.length > 0) return;
+    expect(await refused(["autotune"])).toMatch(/^heddle: autotune: expected a CUDA device, .*got none\n$/);
+    expect(await refused(["autotune", "--device", "cuda"])).toMatch(/^heddle: --device: /);
   });
 
   test("unknown commands name the nearest", async () => {

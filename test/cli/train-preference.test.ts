@@ -128,7 +128,7 @@ describe("heddle train", () => {
   test("bad input ends with exit code 2 and one line that says what was wrong", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"prompt":"a","chosen":"b"}\n');
     const refused = async (stage: string, options: object) => {
-      const { code, lines, stderr } = await train(stage, { ...common, ...options });
+      const { code, lines, stderr } = await train(stage, { ...common, ...options, output_dir: "refused" });
       expect({ code, lines, messages: stderr.trim().split("\n").length }).toEqual({ code: 2, lines: [], messages: 1 });
       return stderr;
     };

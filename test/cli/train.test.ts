@@ -89,7 +89,7 @@ describe("heddle train sft", () => {
   test("flags replace what the file says: the best evaluation by the metric named, and where to stop", async () => {
     await writeFile(
       join(folder, "module.mjs"),
-      `export default { model: "base", data: "rows.jsonl", maxSteps: 6, maxSeqLength: 48, evalSteps: 5,
+      `export default { model: "base", data: "rows.jsonl", maxSteps: 6, maxSeqLength: 48, evalSteps: 5, outputDir: "best",
         evaluate: ({ step, model }) => ({ score: model.tokenizer ? -step : 0 }) };`,
     );
     const best = ["--eval-steps", "1", "--load-best-model-at-end", "--metric-for-best-model", "score"];
@@ -115,15 +115,11 @@ describe("heddle train sft", () => {
 
   test("bad input ends with exit code 2 and one line that names file and line", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"messages":[{"role":"user","content":"a"},{"content":"b"}]}\n');
-    const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1 });
+    const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1, outputDir: "bad" });
     const { code, stdout, stderr } = await heddle(["train", "sft", "--config", file, "--json"]);
     expect(code).toBe(2);
     expect(stdout).toBe("");
     expect(stderr.trim().split("\n")).toHaveLength(1);
     expect(stderr).toContain("bad.jsonl:1: messages[1].role: expected a role such as user, got nothing");
-    const unknown = await config("unknown.json", { model: "base", data: "rows.jsonl", max_step: 1 });
-    expect((await heddle(["train", "sft", "--config", unknown])).stderr).toContain(
-      "expected maxSteps, got an unknown option maxStep",
-    );
   });
 });

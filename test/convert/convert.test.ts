@@ -194,6 +194,20 @@ describe("safetensors → GGUF → safetensors", () => {
         );
     }
     await expectError(() => convertModel(half, half, { dtype: "q8" as "f16" }), "INVALID_ARGUMENT", /dtype/);
+    for (const mix of ["q4_k_m", "Q5_K_M", "q4_K_S", "UD-Q4_K_XL", "iq3_m"])
+      await expectError(
+        () => convertModel(half, join(half, "x.gguf"), { dtype: mix as "q4_k" }),
+        "UNSUPPORTED",
+        new RegExp(
+          `dtype: expected a plain type \\(f32, f16, bf16, fp8, q8_0, q4_0, q4_k or q6_k\\), got ${mix.toLowerCase()}, one of llama.cpp's mixes`,
+        ),
+      );
+    for (const other of ["q5_k", "iq4_nl", "", "q4_k_"])
+      await expectError(
+        () => convertModel(half, join(half, "x.gguf"), { dtype: other as "q4_k" }),
+        "INVALID_ARGUMENT",
+        /dtype: expected f32, f16,/,
+      );
     const aborted = { signal: AbortSignal.abort() };
     await expectError(() => convertModel(half, join(half, "x.gguf"), aborted), "ABORTED", /aborted/);
   });

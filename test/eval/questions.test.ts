@@ -316,7 +316,11 @@ describe("rows that cannot be used are named with their line", () => {
     await using model = tinyModel({ tokenizer: await tinyTokenizer() });
     await using bare = tinyModel();
     const rows = [{ question: "q", choices: ["a", "b"], answer: "a" }];
-    await expectError(() => multipleChoice(bare, rows), "INVALID_ARGUMENT", /one with a tokenizer/);
+    await expectError(
+      () => multipleChoice(bare, rows),
+      "INVALID_ARGUMENT",
+      /a model with a tokenizer, got one without/,
+    );
     await expectError(
       () => multipleChoice(model, rows, { normalisation: "bytes" } as never),
       "INVALID_ARGUMENT",

@@ -29,6 +29,32 @@ async function tensors(entries: Record<string, [number[], number[]]>): Promise<M
   return out;
 }
 
+describe("tensors", () => {
+  // Each write lies behind a run on the lane, so that it has not begun when its data is gone.
+  const bytes = 1 << 22;
+  const busy = async () => {
+    const run = compile(() => ({ y: sum(scale(input("x", "f32", [1 << 20]), 2)) })).bind(device, new Map());
+    return Array.from({ length: 4 }, () => run.run({ x: new Float32Array(1 << 20) }));
+  };
+  test.each([
+    ["is overwritten", (data: Float32Array) => void data.fill(-1)],
+    ["is transferred", (data: Float32Array) => void structuredClone(data, { transfer: [data.buffer as ArrayBuffer] })],
+    ["becomes shorter", (data: Float32Array) => (data.buffer as ArrayBuffer & { resize(n: number): void }).resize(0)],
+  ])("a write has its own copy: the caller's array %s right away", async (_, lose) => {
+    const resizable = new (ArrayBuffer as new (n: number, options: { maxByteLength: number }) => ArrayBuffer)(bytes, {
+      maxByteLength: bytes,
+    });
+    const data = new Float32Array(resizable).map((_, i) => i);
+    const given = new Float32Array(resizable);
+    given.set(data);
+    const runs = await busy();
+    const t = Tensor.from(device, "f32", [bytes / 4], given);
+    lose(given);
+    await Promise.all(runs);
+    expect(Buffer.compare(Buffer.from((await (await t).read()).buffer), Buffer.from(data.buffer))).toBe(0);
+  });
+});
+
 describe("programs", () => {
   test("one program serves every size of a symbolic dimension up to its bound", async () => {
     const rows = new Dimension("rows", 8);

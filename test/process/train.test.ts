@@ -95,20 +95,22 @@ test("Ctrl-C saves the last completed step and says that it was stopped", async 
     })();
   });
   expect(stopped.code).not.toBe(0);
-  expect(stopped.stderr.trim().split("\n")).toHaveLength(1);
   const saved = (await readdir(join(folder, "stopped"))).filter((n) => n.startsWith("checkpoint-"));
   expect(saved).toHaveLength(1);
+  expect(stopped.stderr).toBe(
+    `heddle: train: stopped by a signal; --resume goes on from ${join(folder, "stopped", saved[0]!)}\n`,
+  );
   expect(Number(saved[0]!.slice(11))).toBeGreaterThanOrEqual(6);
 });
 
 test.each([
-  [{ learnig_rate: 1 }, /expected learningRate, got an unknown option learnigRate/],
+  [{ learnig_rate: 1 }, /expected learningRate, got an unknown option learnig_rate/],
   [{ data: ["missing.txt"] }, /missing\.txt/],
   [{ model: { modelType: "lama" } }, /modelType|model_type/],
   [{ model: 7 }, /model: expected the path of a checkpoint, or a configuration, got 7/],
 ])("a wrong configuration, %o, ends with exit code 2 and one line", async (wrong, message) => {
   const file = join(folder, "wrong.json");
-  await writeFile(file, JSON.stringify({ ...config, ...wrong }));
+  await writeFile(file, JSON.stringify({ ...config, outputDir: join(folder, "wrong"), ...wrong }));
   const { code, stdout, stderr } = await node([cli, "train", "pretrain", "--config", file, "--json"]);
   expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
   expect(stderr.trim().split("\n")).toHaveLength(1);

@@ -34,7 +34,7 @@ export const preferenceShape = {
   numTrainEpochs: z
     .custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0")
     .default(3),
-  /** Default 1e-6; 1e-5 with lora. */
+  /** Default: the stage's own, of dpo, kto, orpo and grpo 1e-6, 1e-5 with lora (see LEARNING_RATES). */
   learningRate: trainingShape.learningRate.unwrap().optional(),
   weightDecay: trainingShape.weightDecay.unwrap().default(0),
   data: rowData,

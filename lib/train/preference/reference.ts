@@ -10,7 +10,7 @@ export async function snapshot(model: Model, names: readonly string[]): Promise<
   try {
     for (const name of names) {
       const { dtype, shape, device } = model.weight(name);
-      out.set(name, await Tensor.from(device, dtype as FloatDType, shape, await model.weight(name).read()));
+      out.set(name, await Tensor.fromOwn(device, dtype as FloatDType, shape, await model.weight(name).read()));
     }
   } catch (error) {
     for (const tensor of out.values()) tensor.dispose();

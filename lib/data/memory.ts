@@ -1,0 +1,26 @@
+import { getHeapStatistics } from "node:v8";
+
+/** Bytes of memory that a character of JSON becomes at most, about: `{},` is an object in an array. */
+export const JSON_BYTES = 20;
+
+/**
+ * What a packed file may become in memory: a few bytes of one can stand for more than the heap holds, and a process that has no more of
+ * it ends. Half of what the heap may grow to, for the other half is the rest of the program's.
+ */
+export class Memory {
+  left = Math.floor(getHeapStatistics().heap_size_limit / 2);
+
+  /** Sets bytes aside, estimated before anything is unpacked. @throws Error */
+  take(bytes: number): void {
+    this.need(bytes);
+    this.left -= bytes;
+  }
+
+  /** That there is room for what is needed for a while. @throws Error */
+  need(bytes: number): void {
+    if (bytes > this.left)
+      throw new Error(
+        "more in a row group than half of the heap has room for (node --max-old-space-size makes it larger)",
+      );
+  }
+}

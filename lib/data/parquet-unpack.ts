@@ -1,0 +1,68 @@
+// Pages as they are without their codec.
+import type { CompressionCodec, Compressors } from "hyparquet";
+
+type Unpack = (bytes: Uint8Array, length: number) => Uint8Array;
+
+/** A function for each codec. Memory is what `length` says; a page of another length is refused. */
+export async function unpackers(): Promise<(bytes: Uint8Array, length: number, codec: CompressionCodec) => Uint8Array> {
+  const [{ compressors, decompressZstd }, { decompressPage }] = await Promise.all([
+    import("hyparquet-compressors"),
+    import("hyparquet/src/datapage.js"),
+  ]);
+  const zstd: Unpack = (bytes, length) => {
+    const { frames } = checkZstd(bytes, length);
+    // One frame goes where it belongs. Others make room for themselves, each for the length that it says.
+    return frames === 1 ? decompressZstd(bytes, new Uint8Array(length)) : decompressZstd(bytes);
+  };
+  const all = { ...(compressors as Compressors), ZSTD: zstd } as Compressors;
+  return (bytes, length, codec) => decompressPage(bytes, length, codec, all);
+}
+
+const ZSTD_MAGIC = 0xfd2fb528;
+const SKIPPABLE_MAGIC = 0x184d2a50;
+const ZSTD_BLOCK_BYTES = 2 ** 17;
+/** Bytes of a block on average at least: the smallest that an encoder makes when it divides blocks have more. */
+const LEAST_BLOCK_BYTES = 256;
+/** Blocks of a page, however short it is. */
+const FEW_BLOCKS = 64;
+
+/**
+ * Goes through the frames and blocks of Zstandard data (RFC 8878): that they do not stand for more than `length` bytes, which the decoder
+ * does not look at. A few bytes of them can stand for hundreds of thousands.
+ */
+function checkZstd(bytes: Uint8Array, length: number): { frames: number } {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  let [at, frames, blocks, told, stored] = [0, 0, 0, 0, 0];
+  let allTold = true;
+  while (at < bytes.length) {
+    const magic = view.getUint32(at, true);
+    if ((magic & 0xfffffff0) >>> 0 === SKIPPABLE_MAGIC) {
+      at += 8 + view.getUint32(at + 4, true);
+      continue;
+    }
+    if (magic !== ZSTD_MAGIC) throw new Error("Zstandard data without its magic number");
+    frames++;
+    const flags = view.getUint8(at + 4);
+    const isSingle = (flags & 0x20) !== 0;
+    const sizeBytes = [isSingle ? 1 : 0, 2, 4, 8][flags >> 6]!;
+    at += 5 + (isSingle ? 0 : 1) + [0, 1, 2, 4][flags & 3]!;
+    allTold &&= sizeBytes > 0;
+    for (let i = 0; i < sizeBytes; i++) told += view.getUint8(at + i) * 256 ** i;
+    if (sizeBytes === 2) told += 256;
+    at += sizeBytes;
+    for (let isLast = false; !isLast; blocks++) {
+      const header = view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
+      const [kind, size] = [(header >> 1) & 3, header >> 3];
+      if (kind === 3 || size > ZSTD_BLOCK_BYTES) throw new Error(`a Zstandard block of kind ${kind}, ${size} bytes`);
+      isLast = (header & 1) === 1;
+      if (kind < 2) stored += size; // bytes as they are, or one again and again
+      at += 3 + (kind === 1 ? 1 : size);
+    }
+    if (flags & 4) at += 4;
+  }
+  if (told > length || stored > length || (frames > 1 && !allTold))
+    throw new Error(`Zstandard data of more than ${length} bytes`);
+  if (blocks > FEW_BLOCKS + length / LEAST_BLOCK_BYTES)
+    throw new Error(`${blocks} Zstandard blocks for ${length} bytes`);
+  return { frames };
+}

@@ -1,0 +1,180 @@
+// What lies in a page once it is unpacked, as far as it is there to be checked: run lengths and sizes, which the parser takes at their
+// word. It would write past the values that there are until the process ends, or read the same bytes for ever.
+// Format: https://parquet.apache.org/docs/file-format/data-pages/encodings/
+import type { PageHeader, ParquetType } from "hyparquet";
+import { afterNumber, unsignedNumber } from "./thrift.ts";
+
+/** Levels of a column: how often it is repeated, and how many of its parts may be missing. */
+export interface Levels {
+  repetition: number;
+  definition: number;
+}
+
+/** Values that a run may have beyond those that are left: padding. */
+const SLACK = 512;
+/** Bits of a value of a run at most. */
+const MAX_RUN_BITS = 32;
+const MAX_DELTA_BLOCK = 2 ** 20;
+
+/** Where the values of a page begin, and how many there are: those that are missing take none. */
+export interface Values {
+  at: number;
+  count: number;
+}
+
+/**
+ * Checks the levels and values of an unpacked data page.
+ * @throws Error that says what is wrong
+ */
+export function checkValues(page: Uint8Array, header: PageHeader, type: ParquetType, levels: Levels): Values {
+  const isSecond = header.type === "DATA_PAGE_V2";
+  const values = isSecond ? valuesOfSecond(page, header, levels) : valuesOfFirst(page, header, levels);
+  const { at, count } = values;
+  const { encoding } = (isSecond ? header.data_page_header_v2 : header.data_page_header)!;
+  switch (encoding) {
+    case "PLAIN_DICTIONARY":
+    case "RLE_DICTIONARY":
+    case "RLE": {
+      const isBits = isSecond ? encoding === "RLE" : type === "BOOLEAN";
+      const bits = isBits ? 1 : (page[at] ?? 0);
+      if (isBits) checkRuns(page, at + 4, bits, count);
+      else if (bits > 0 || isSecond) checkRuns(page, at + 1, bits, count);
+      break;
+    }
+    case "DELTA_BINARY_PACKED":
+    case "DELTA_LENGTH_BYTE_ARRAY":
+      afterDeltas(page, at, count);
+      break;
+    case "DELTA_BYTE_ARRAY":
+      afterDeltas(page, afterDeltas(page, at, count), count);
+      break;
+  }
+  return values;
+}
+
+/** Bytes of the texts of a plain page, each at most. @throws Error for a longer one */
+export function checkTextLengths(page: Uint8Array, { at, count }: Values, most: number): void {
+  let begin = at;
+  for (let i = 0; i < count; i++) {
+    const length = lengthAt(page, begin);
+    if (length > most) throw new Error(`a number of ${length} bytes`);
+    begin += 4 + length;
+  }
+}
+
+/** Of a page whose levels are packed with its values: before each kind stands how many bytes it takes. */
+function valuesOfFirst(page: Uint8Array, header: PageHeader, levels: Levels): Values {
+  const { num_values: count } = header.data_page_header!;
+  let at = 0;
+  if (levels.repetition > 0) {
+    checkRuns(page, at + 4, bitsOf(levels.repetition), count);
+    at += 4 + lengthAt(page, at);
+  }
+  if (levels.definition === 0) return { at, count };
+  const present = checkRuns(page, at + 4, bitsOf(levels.definition), count, levels.definition);
+  return { at: at + 4 + lengthAt(page, at), count: present };
+}
+
+/** Of a page whose header says where its levels lie. */
+function valuesOfSecond(page: Uint8Array, header: PageHeader, levels: Levels): Values {
+  const second = header.data_page_header_v2!;
+  const {
+    num_values: count,
+    repetition_levels_byte_length: repetition,
+    definition_levels_byte_length: definition,
+  } = second;
+  if (levels.repetition > 0) checkRuns(page, 0, bitsOf(levels.repetition), count);
+  if (levels.definition > 0) checkRuns(page, repetition, bitsOf(levels.definition), count);
+  return { at: repetition + (levels.definition > 0 ? definition : 0), count: count - second.num_nulls };
+}
+
+function bitsOf(level: number): number {
+  return 32 - Math.clz32(level);
+}
+
+function lengthAt(page: Uint8Array, at: number): number {
+  if (at + 4 > page.length) throw cut();
+  return new DataView(page.buffer, page.byteOffset, page.byteLength).getUint32(at, true);
+}
+
+/**
+ * Goes through runs of values: of one value, or of some that are packed by their bits.
+ * @param wanted the value that is counted
+ * @returns how many values are it
+ */
+function checkRuns(page: Uint8Array, start: number, bits: number, count: number, wanted = -1): number {
+  if (bits > MAX_RUN_BITS) throw new Error(`values of ${bits} bits`);
+  let at = start;
+  let found = 0;
+  for (let left = count; left > 0; ) {
+    const begin = at;
+    at = afterNumber(page, at);
+    if (at > page.length) throw cut();
+    const header = unsignedNumber(page, begin, at);
+    const isPacked = (header & 1) === 1;
+    const length = isPacked ? (header >>> 1) * 8 : header >>> 1;
+    if (length > left + SLACK) throw new Error(`a run of ${length} values, of ${left}`);
+    const own = Math.min(left, length);
+    if (isPacked) {
+      if (wanted >= 0) found += countPacked(page, at, bits, own, wanted);
+      at += Math.max(1, (length / 8) * bits); // a byte is read in any case
+    } else {
+      const bytes = (bits + 7) >> 3;
+      if (wanted >= 0 && unpackedAt(page, at, bytes) === wanted) found += own;
+      at += bytes;
+    }
+    left -= own;
+  }
+  return found;
+}
+
+function unpackedAt(page: Uint8Array, at: number, bytes: number): number {
+  let value = 0;
+  for (let i = 0; i < bytes; i++) value |= (page[at + i] ?? 0) << (8 * i);
+  return value;
+}
+
+/** Of values of at most 8 bits, as levels are. */
+function countPacked(page: Uint8Array, at: number, bits: number, count: number, wanted: number): number {
+  const mask = (1 << bits) - 1;
+  let found = 0;
+  for (let i = 0, bit = 0; i < count; i++, bit += bits) {
+    const byte = at + (bit >> 3);
+    const pair = (page[byte] ?? 0) | ((page[byte + 1] ?? 0) << 8);
+    if (((pair >> (bit & 7)) & mask) === wanted) found++;
+  }
+  return found;
+}
+
+/** Goes through numbers that are stored as differences: blocks of parts, each with bits of its own. @returns where they end */
+function afterDeltas(page: Uint8Array, start: number, count: number): number {
+  let at = start;
+  const next = (): number => {
+    const begin = at;
+    at = afterNumber(page, at);
+    if (at > page.length) throw cut();
+    return unsignedNumber(page, begin, at);
+  };
+  const [block, parts] = [next(), next()];
+  const size = block / parts;
+  if (!(block > 0 && block <= MAX_DELTA_BLOCK && parts > 0 && Number.isInteger(size) && size % 32 === 0))
+    throw new Error(`blocks of ${block} differences in ${parts} parts`);
+  next(); // how many numbers there are
+  next(); // the first
+  for (let done = 1; done < count; ) {
+    next(); // the least difference
+    const widths = at;
+    at += parts;
+    if (at > page.length) throw cut();
+    for (let part = 0; part < parts && done < count; part++, done += size) {
+      const bits = page[widths + part]!;
+      if (bits > 64) throw new Error(`differences of ${bits} bits`);
+      at += (size * bits) / 8;
+    }
+  }
+  return at;
+}
+
+function cut(): Error {
+  return new Error("a page that ends within its values");
+}

@@ -1,0 +1,40 @@
+// What the figures may be asked, checked: a wrong argument is an error that names it, not a figure of something else.
+import { HeddleError, invalidArgument } from "../errors.ts";
+
+/** An array, or a typed array of numbers. */
+export function isList(value: unknown): value is ArrayLike<unknown> {
+  return Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
+}
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no array, or has another length where one is given */
+export function checkList(name: string, value: unknown, length?: number): asserts value is ArrayLike<unknown> {
+  if (!isList(value)) throw invalidArgument(name, "an array", value);
+  if (length !== undefined && value.length !== length)
+    throw new HeddleError("INVALID_ARGUMENT", `${name}: expected ${length} values, got ${value.length}`);
+}
+
+/** Not a number is one: a model may give it, and the figure is none then either. */
+export function checkNumbers(name: string, value: unknown, length?: number): asserts value is ArrayLike<number> {
+  checkList(name, value, length);
+  if (!Array.isArray(value)) {
+    if (value.length > 0 && typeof value[0] !== "number") throw invalidArgument(`${name}[0]`, "a number", value[0]);
+    return;
+  }
+  for (let i = 0; i < value.length; i++)
+    if (typeof value[i] !== "number") throw invalidArgument(`${name}[${i}]`, "a number", value[i]);
+}
+
+/** Each is an index below `below`. */
+export function checkIndices(name: string, value: unknown, below: number, length?: number): void {
+  checkList(name, value, length);
+  for (let i = 0; i < value.length; i++) {
+    const index = value[i];
+    if (Number.isSafeInteger(index) && (index as number) >= 0 && (index as number) < below) continue;
+    throw invalidArgument(`${name}[${i}]`, `a whole number from 0 to below ${below}`, index);
+  }
+}
+
+export function checkWhole(name: string, value: unknown, least: number, most: number): asserts value is number {
+  if (!Number.isSafeInteger(value) || (value as number) < least || (value as number) > most)
+    throw invalidArgument(name, `a whole number from ${least} to ${most}`, value);
+}

@@ -1,0 +1,11 @@
+// Memory that JavaScript owns. Where there is none, Node-API ends the process; JavaScript's own constructor throws.
+#pragma once
+#include <napi.h>
+
+namespace heddle {
+
+// An ArrayBuffer of zeros. Throws OUT_OF_MEMORY.
+Napi::ArrayBuffer new_array_buffer(Napi::Env env, size_t bytes);
+Napi::Uint32Array new_uint32_array(Napi::Env env, size_t count);
+
+}  // namespace heddle

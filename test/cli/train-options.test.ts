@@ -1,0 +1,137 @@
+// What `heddle train` says of a configuration that is wrong: in the file's own words, and before anything is loaded.
+import { existsSync } from "node:fs";
+import { readdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { folder, heddle, json, refused, start } from "./tiny.ts";
+
+const common = { model: "model", max_steps: 2, per_device_train_batch_size: 1, max_seq_length: 16 };
+const rows = [{ prompt: "The cat", completion: " sat." }];
+
+async function configured(options: object) {
+  await writeFile(join(folder, "rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
+  await writeFile(
+    join(folder, "config.json"),
+    JSON.stringify({ ...common, data: "rows.jsonl", output_dir: "out", ...options }),
+  );
+}
+
+async function refusal(stage: string, options: object, ...flags: string[]): Promise<string> {
+  await configured(options);
+  return refused(["train", stage, "--config", "config.json", ...flags]);
+}
+
+describe("a name that is none", () => {
+  test.each([
+    [{ lr: 1 }, "sft: expected learningRate, got an unknown option lr"],
+    [{ batch_size: 1 }, "sft: expected perDeviceTrainBatchSize, got an unknown option batch_size"],
+    [{ epochs: 1 }, "sft: expected numTrainEpochs, got an unknown option epochs"],
+    [{ max_step: 1 }, "sft: expected maxSteps, got an unknown option max_step"],
+    [{ model_name_or_path: "x" }, "sft: expected model, got an unknown option model_name_or_path"],
+    [{ target_modules: ["q_proj"] }, "sft: expected lora.targetModules, got an unknown option target_modules"],
+    [{ lora: { rank: 4 } }, "lora: expected r, got an unknown option rank"],
+    [{ lora: { lora_rank: 4 } }, "lora: expected r, got an unknown option lora_rank"],
+    [
+      { replay: { data: "rows.jsonl", max_len: 4 } },
+      "sft.replay: expected maxSeqLength, got an unknown option max_len",
+    ],
+  ])("%o", async (options, message) => {
+    expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
+  });
+
+  test("is refused before a model is loaded; where a stage has no epochs, the steps are meant", async () => {
+    expect(await refusal("pretrain", { model: "nowhere", epochs: 3 })).toContain("expected maxSteps, got an unknown");
+  });
+});
+
+describe("a value that is none", () => {
+  test.each([
+    [{ learning_rate: -1 }, "learning_rate: expected a number above 0, got -1"],
+    [{ learningRate: -1 }, "learningRate: expected a number above 0, got -1"],
+    [{ eval_steps: -1 }, "eval_steps: expected a whole number of at least 1, got -1"],
+    [{ evalSteps: -1 }, "evalSteps: expected a whole number of at least 1, got -1"],
+    [{ lora: { lora_alpha: -1 } }, "lora.lora_alpha: expected a number above 0, got -1"],
+    [{ lora: { lora_dropout: 1 } }, "lora.lora_dropout: expected a number from 0 to below 1, got 1"],
+    [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: expected alone, got it beside lora.alpha"],
+    [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: expected alone, got it beside lora.lora_alpha"],
+    [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
+    [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],
+  ])("%o", async (options, message) => {
+    expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
+  });
+
+  test("is the flag's where that is given", async () => {
+    expect(await refusal("sft", { eval_steps: 1 }, "--eval-steps", "-1")).toMatch(/^heddle: --eval-steps: expected/);
+  });
+
+  test("of a new model's configuration", async () => {
+    const model = { model_type: "llama", hidden_size: 32, num_hidden_layers: 0 };
+    expect(await refusal("pretrain", { model, tokenizer: "model" })).toContain(
+      "model configuration: num_hidden_layers: expected a whole number",
+    );
+  });
+});
+
+test("a text as the data of pre-training is told that paths are expected", async () => {
+  expect(await refusal("pretrain", { data: ["hello world"] })).toMatch(
+    /^heddle: data: expected paths of files \(text, .*\), got "hello world", which does not exist\n$/,
+  );
+  expect(await refusal("pretrain", { data: "corpus.txt", eval_data: `long ${"text ".repeat(900)}` })).toMatch(
+    /^heddle: eval_data: expected paths of files \(.*which does not exist\n$/,
+  );
+});
+
+test("without outputDir nothing is trained, as the model would be gone", async () => {
+  await configured({ output_dir: undefined });
+  for (const stage of ["sft", "pretrain", "grpo"])
+    expect(await refused(["train", stage, "--config", "config.json"])).toMatch(
+      /^heddle: outputDir: expected a folder .*output_dir.*, got none\n$/,
+    );
+});
+
+test("LoRA by PEFT's names trains the adapter that they mean", async () => {
+  await configured({ lora: { r: 2, lora_alpha: 6, lora_dropout: 0.1 }, output_dir: "peft" });
+  await json(["train", "sft", "--config", "config.json"]);
+  const [info] = await json(["info", "--model", "peft"]);
+  expect(info!.adapter).toMatchObject({ r: 2, alpha: 6 });
+});
+
+describe.runIf(process.platform !== "win32")("a signal", () => {
+  test.each(["SIGINT", "SIGTERM"] as const)("%s: says where --resume goes on", async (signal) => {
+    const output_dir = `stopped-${signal}`;
+    await configured({ max_steps: 100_000, output_dir });
+    const child = start(["train", "sft", "--config", "config.json", "--json"]);
+    let stderr = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.stdout.once("data", () => child.kill(signal));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    const [saved] = (await readdir(join(folder, output_dir))).filter((name) => name.startsWith("checkpoint-"));
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: `heddle: train: stopped by a signal; --resume goes on from ${join(output_dir, saved!)}\n`,
+    });
+    const step = Number(saved!.slice("checkpoint-".length));
+    await configured({ max_steps: step + 1, output_dir });
+    const resumed = await json(["train", "sft", "--config", "config.json", "--resume"]);
+    expect(resumed.filter((line) => "loss" in line).map((line) => line.step)).toEqual([step + 1]);
+  });
+
+  test("before the first step: says that nothing is saved", async () => {
+    await writeFile(
+      join(folder, "slow.mjs"),
+      `export default { ...${JSON.stringify(common)}, output_dir: "unbegun", max_steps: 2, data: {
+        async *[Symbol.asyncIterator]() {
+          process.kill(process.pid, "SIGTERM");
+          for (let i = 0; i < 1000; i++) { await new Promise((go) => setTimeout(go, 5)); yield ${JSON.stringify(rows[0])}; }
+        } } };`,
+    );
+    const { code, stderr } = await heddle(["train", "sft", "--config", "slow.mjs"]);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: "heddle: train: stopped by a signal; nothing is saved, as the first step was not complete\n",
+    });
+    expect(existsSync(join(folder, "unbegun", "config.json"))).toBe(false);
+  });
+});

@@ -1,0 +1,218 @@
+// What callers pass that is not what was meant: refused by name, with the process alive and nothing lost.
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { describe as rendering } from "../../lib/errors.ts";
+import { createModel } from "../../lib/generate/create.ts";
+import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { compile, input, openDevice, scale, Tensor } from "../../lib/graph/index.ts";
+import { adapterTensors } from "../../lib/models/adapters.ts";
+import { generator, uniform } from "../../lib/models/random.ts";
+import { Run } from "../../lib/train/run.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "heddle-arguments-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+const sizes = { vocabSize: 90, hiddenSize: 32, intermediateSize: 48, numHiddenLayers: 2, numAttentionHeads: 4 };
+const model = createModel({ modelType: "llama", ...sizes, maxPositionEmbeddings: 64 }, { seed: 5 });
+const greedy = { temperature: 0, maxTokens: 4, ignoreEos: true };
+const refused = (message: RegExp) =>
+  expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
+
+describe("prompts", () => {
+  test.each([
+    ["messages", [{ role: "user", content: "hi" }], /model\.chat\(\)/],
+    ["a template's result", { text: "hi", ids: Uint32Array.of(1) }, /its ids/],
+    ["holes", new Array(3), /^prompt: expected a string, token ids, or an array of those/],
+    ["a hole before a prompt", Object.assign(new Array(2), { 1: [1] }), /^prompt: /],
+  ])("%s", async (_, prompt, message) => {
+    await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
+  });
+
+  test("what is checked is what is used", async () => {
+    const ids = Object.assign([1, 2, 3], { *[Symbol.iterator]() {} });
+    expect((await model.complete(ids, greedy)).tokens).toEqual((await model.complete([1, 2, 3], greedy)).tokens);
+  });
+});
+
+test("null stands for an option's default", async () => {
+  const of = async (maxTokens: unknown) => (await model.complete([1], { ...greedy, maxTokens } as never)).tokens.length;
+  expect(await of(null)).toBe(await of(undefined));
+});
+
+test("samples of the largest seed differ as those of others do", async () => {
+  const options = { n: 3, seed: Number.MAX_SAFE_INTEGER, maxTokens: 8, ignoreEos: true, temperature: 2 };
+  const samples = (await model.completeAll([[1, 2]], options)).map(({ tokens }) => tokens.join());
+  expect(new Set(samples).size).toBe(3);
+});
+
+describe("signals that are none", () => {
+  const fake = Object.create(AbortSignal.prototype, { aborted: { value: false } }) as AbortSignal;
+  test.each([
+    ["an object", {}],
+    ["a fake", fake],
+  ])("%s: the call rejects, and nothing else does", async (name, signal) => {
+    const unhandled: unknown[] = [];
+    const note = (reason: unknown) => unhandled.push(reason);
+    process.on("unhandledRejection", note);
+    try {
+      const double = compile(() => ({ y: scale(input("x", "f32", [4]), 2) })).bind(openDevice(), new Map());
+      for (const call of [
+        () => model.logits([1, 2], { signal: signal as never }),
+        () => model.score([1, 2], { signal: signal as never }),
+        () => model.embed([1, 2], { signal: signal as never }),
+        () => model.complete([1, 2], { ...greedy, signal: signal as never }),
+        () => double.run({ x: new Float32Array(4) }, { signal: signal as never }),
+      ]) {
+        const error: unknown = await call().catch((e: unknown) => e);
+        expect(error).toBeInstanceOf(Error);
+        if (name === "an object") expect(error).toEqual(refused(/^signal: expected an AbortSignal/));
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      expect(unhandled).toEqual([]);
+    } finally {
+      process.off("unhandledRejection", note);
+    }
+  });
+});
+
+describe("embed", () => {
+  test.each([
+    [{ pooling: "cls" }, /^pooling: expected first, which is what others call cls, got "cls"/],
+    [{ pooling: "all" }, /^pooling: expected mean, last or first/],
+    [{ normalize: "no" }, /^normalize: expected true or false/],
+  ])("%j is refused", async (options, message) => {
+    await expect(model.embed([1, 2], options as never)).rejects.toEqual(refused(message));
+  });
+});
+
+describe("save", () => {
+  test.each(["x.gguf", "model.safetensors"])("%s is no folder", async (name) => {
+    await expect(model.save(join(folder, name))).rejects.toEqual(refused(/^folder: expected a folder.*convertModel/));
+    expect(await readdir(folder)).toEqual([]);
+  });
+
+  test("an active adapter is not lost: merged or left out, but said", async () => {
+    await using base = createModel({ modelType: "llama", ...sizes, maxPositionEmbeddings: 64 }, { seed: 5 });
+    await base.model.addAdapter("default", { r: 2 }, 1);
+    for (const name of adapterTensors(base.model.adapters.get("default")!)) {
+      const t = base.model.weight(name);
+      await t.write(uniform(t.elements, 0.3, generator(t.elements)));
+    }
+    const to = join(folder, "saved");
+    await expect(base.save(to)).rejects.toEqual(
+      refused(/^save: expected no active adapter, got default \(saveAdapter\(\)/),
+    );
+    const tuned = (await base.logits([1, 2, 3], { last: true }))[0]!;
+    base.setActiveAdapters([]);
+    const plain = (await base.logits([1, 2, 3], { last: true }))[0]!;
+    expect(plain).not.toEqual(tuned);
+    await base.save(to);
+    await using left = await LanguageModel.load(to);
+    expect((await left.logits([1, 2, 3], { last: true }))[0]).toEqual(plain);
+    await base.mergeAdapter();
+    await base.save(to);
+    await using merged = await LanguageModel.load(to);
+    const close = (await merged.logits([1, 2, 3], { last: true }))[0]!;
+    expect(Math.max(...close.map((v, i) => Math.abs(v - tuned[i]!)))).toBeLessThan(1e-4);
+    base.unmergeAdapters();
+    base.removeAdapter();
+    expect((await base.logits([1, 2, 3], { last: true }))[0]).toEqual(plain);
+  });
+});
+
+test("every option of load that has a type is known", async () => {
+  await expect(LanguageModel.load(join(folder, "none"), { allowTf32: true })).rejects.toMatchObject({
+    code: "NOT_FOUND",
+  });
+});
+
+test("replies and runs are caught and ended as promises are", async () => {
+  const ended: string[] = [];
+  const failing = () =>
+    // biome-ignore lint/correctness/useYield: it fails before it reports
+    new Run<number, string>(async function* () {
+      throw new Error("broken");
+    });
+  expect(await failing().catch((e: Error) => e.message)).toBe("broken");
+  await expect(failing().finally(() => ended.push("run"))).rejects.toThrow("broken");
+  await using speaker = await LanguageModel.load("default");
+  const signal = AbortSignal.abort();
+  expect(
+    await speaker
+      .chat()
+      .send("x", { signal })
+      .catch((e) => e.code),
+  ).toBe("ABORTED");
+  const reply = speaker.chat().send("x", { signal });
+  await expect(reply.finally(() => ended.push("reply"))).rejects.toMatchObject({ code: "ABORTED" });
+  expect(ended).toEqual(["run", "reply"]);
+});
+
+describe("tensors", () => {
+  const device = openDevice();
+  test("elements of another type are not taken by their bits", async () => {
+    const t = Tensor.zeros(device, "f32", [2]);
+    await expect(t.write(Int32Array.of(1, 2))).rejects.toEqual(
+      refused(/^write: expected an array of f32 \(Float32Array\)/),
+    );
+    const double = compile(() => ({ y: scale(input("x", "f32", [2]), 2) })).bind(device, new Map());
+    await expect(double.run({ x: Int32Array.of(1, 2) })).rejects.toEqual(
+      refused(/^run: input x: expected an array of f32/),
+    );
+    class Mine extends Float32Array {}
+    await t.write(new Mine([1, 2]));
+    expect([...(await t.read())]).toEqual([1, 2]);
+  });
+
+  test("memory that others share is read too", async () => {
+    const shared = new Float32Array(new SharedArrayBuffer(8));
+    shared.set([3, 4]);
+    const t = await Tensor.from(device, "f32", [2], shared as never);
+    expect([...(await t.read())]).toEqual([3, 4]);
+    const double = compile(() => ({ y: scale(input("x", "f32", [2]), 2) })).bind(device, new Map());
+    expect([...(await double.run({ x: shared as never })).y]).toEqual([6, 8]);
+  });
+
+  test("places and shapes are whole numbers", async () => {
+    const t = Tensor.zeros(device, "f32", [4]);
+    await expect(t.write(Float32Array.of(1), 0.25)).rejects.toEqual(refused(/^start: /));
+    await expect(t.read(0.25, 1)).rejects.toEqual(refused(/^start: /));
+    await expect(t.read(0, 0.25)).rejects.toEqual(refused(/^count: /));
+    for (const shape of [[-1, -1], [2.5], "4", undefined])
+      expect(() => Tensor.zeros(device, "f32", shape as never)).toThrow(/^shape: expected an array of whole numbers/);
+    expect(() => Tensor.zeros(device, "f33" as never, [1])).toThrow(/^dtype: expected one of f32/);
+  });
+
+  test("more than there is memory for is an error, not the end of the process", async () => {
+    const read = async () => Tensor.zeros(device, "u8", [2 ** 43]).read();
+    await expect(read()).rejects.toMatchObject({ code: "OUT_OF_MEMORY" });
+  });
+});
+
+describe("values in messages", () => {
+  test("arrays of arrays cost nothing, whatever they hold", () => {
+    let nested: unknown[] = [];
+    for (let i = 0; i < 12; i++) nested = Array(8).fill(nested);
+    expect(rendering(nested)).toBe(`[${Array(8).fill("an array of 8").join(", ")}]`);
+    const itself: unknown[] = [];
+    itself[0] = itself;
+    expect(rendering(itself)).toBe("[an array of 1]");
+  });
+
+  test("what cannot be looked at is said to be so", () => {
+    const { proxy, revoke } = Proxy.revocable({}, {});
+    revoke();
+    for (const value of [
+      proxy,
+      {
+        get constructor() {
+          throw new Error("no");
+        },
+      },
+      { constructor: { name: Symbol("x") } },
+      Object.create(null),
+    ])
+      expect(typeof rendering(value)).toBe("string");
+  });
+});

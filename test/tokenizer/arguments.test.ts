@@ -1,0 +1,112 @@
+// What callers pass that is not what was meant: each is refused by name, and nothing is left out in silence.
+import { describe, expect, it } from "vitest";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { added, byteLevelJson, fromJson } from "./samples.ts";
+
+const tokenizer = fromJson(byteLevelJson([], { added_tokens: [added(256, "<|end|>")] }));
+// As JavaScript calls it.
+const anything = tokenizer as unknown as Record<string, (...args: unknown[]) => unknown>;
+const refused = (message: RegExp) =>
+  expect.objectContaining({ code: "INVALID_ARGUMENT", message: expect.stringMatching(message) });
+const of = (call: () => unknown): unknown => {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+};
+
+describe("options", () => {
+  it.each([
+    ["encode", ["a", { addSpecial: false }], /^addSpecial: .*nearest: addSpecialTokens/],
+    ["encode", ["a", { add_special_tokens: false }], /^add_special_tokens: .*nearest: addSpecialTokens/],
+    ["encode", ["a", { allowSpecials: true }], /^allowSpecials: .*nearest: allowSpecial\)/],
+    ["encode", ["a", { disallowed_special: true }], /^disallowed_special: .*nearest: forbidSpecial/],
+    ["encode", ["a", { zzz: 1 }], /^zzz: expected one of addSpecialTokens, /],
+    ["encode", ["a", { addSpecialTokens: "no" }], /^addSpecialTokens: expected true or false, got "no"/],
+    ["encode", ["a", null], /^options: expected an object, got null/],
+    ["encode", ["a", { signal: new AbortController().signal }], /^signal: /],
+    ["encodeInto", ["a", new Uint32Array(4), { seeds: 1 }], /^seeds: .*nearest: seed/],
+    ["count", ["a", { addspecialtokens: false }], /^addspecialtokens: .*nearest: addSpecialTokens/],
+    ["encodeWithOffsets", ["a", { unit: "bytes" }], /^unit: .*nearest: units/],
+    ["encodePair", ["a", "b", { dropouts: 0.1 }], /^dropouts: .*nearest: dropout/],
+    ["decode", [[1], { skip_special_tokens: true }], /^skip_special_tokens: .*nearest: skipSpecialTokens/],
+    ["decode", [[1], { skipSpecialTokens: 1 }], /^skipSpecialTokens: expected true or false, got 1/],
+    ["decoder", [{ skip_special_tokens: true }], /^skip_special_tokens: /],
+    [
+      "applyChatTemplate",
+      [[], { add_generation_prompt: true }],
+      /^add_generation_prompt: .*nearest: addGenerationPrompt/,
+    ],
+    ["applyChatTemplate", [[], { enable_thinking: false }], /^enable_thinking: .*nearest: variables/],
+    ["applyChatTemplate", [[], { addGenerationPrompt: "yes" }], /^addGenerationPrompt: expected true or false/],
+    ["applyChatTemplateWithMask", [[], { tool: [] }], /^tool: .*nearest: tools/],
+    ["fit", [[], { contextLength: 5, reserved: 1 }], /^reserved: .*nearest: reserve/],
+    ["fit", [[], null], /^options: expected an object/],
+  ])("%s(%j) is refused", (method, args, message) => {
+    expect(of(() => anything[method]!(...args))).toEqual(refused(message));
+  });
+
+  it.each([
+    ["encodeBatch", [["a"], { signals: 1 }], /^signals: .*nearest: signal/],
+    ["encodeBatch", [["a"], { signal: {} }], /^signal: expected an AbortSignal/],
+    ["encodeBatchJoined", [["a"], { outputs: 1 }], /^outputs: .*nearest: output/],
+    ["encodeAsync", ["a", { add_special_tokens: false }], /^add_special_tokens: /],
+    ["encodeInputs", [["a"], { max_length: 4 }], /^max_length: /],
+    ["decodeBatch", [[[1]], { skipSpecial: true }], /^skipSpecial: .*nearest: skipSpecialTokens/],
+  ])("%s(%j) rejects", async (method, args, message) => {
+    expect(await Promise.resolve(of(() => anything[method]!(...args))).catch((error: unknown) => error)).toEqual(
+      refused(message),
+    );
+  });
+
+  it("of training and of loading are refused as well", async () => {
+    await expect(Tokenizer.train(["a"], { vocabSize: 300, vocab_size: 1 } as never)).rejects.toEqual(
+      refused(/^vocab_size: .*nearest: vocabSize/),
+    );
+    await expect(Tokenizer.load("nowhere", { caches: true } as never)).rejects.toEqual(
+      refused(/^caches: .*nearest: cache/),
+    );
+  });
+
+  it("that are right do what they did", async () => {
+    expect([...tokenizer.encode("a<|end|>", { allowSpecial: true, addSpecialTokens: false })]).toEqual([97, 256]);
+    expect([...(await tokenizer.encodeAsync("a", { signal: new AbortController().signal }))]).toEqual([97]);
+    expect(tokenizer.decode([97, 256], { skipSpecialTokens: true })).toBe("a");
+  });
+});
+
+describe("ids", () => {
+  it.each([[5], [undefined], [null], ["12"], [[1n]], [[Number.NaN]], [[-1]], [[1.5]], [[2 ** 32]], [["1"]]])(
+    "decode(%s) is refused",
+    (ids) => {
+      expect(of(() => anything.decode!(ids))).toEqual(refused(/^ids/));
+      expect(of(() => anything.decoder!({ after: ids ?? 0 }))).toEqual(refused(/^after/));
+    },
+  );
+});
+
+it("a progress callback that throws what is no error stops the training with it", async () => {
+  const onProgress = ({ phase }: { phase: string }) => {
+    if (phase === "merge") throw "stop";
+  };
+  await expect(Tokenizer.train(["hello world ".repeat(50)], { vocabSize: 300, onProgress })).rejects.toBe("stop");
+});
+
+it("decoders that each write a little more than they read are stopped", () => {
+  const replace = { type: "Replace", pattern: { String: "l" }, content: "llll" };
+  const grown = (rounds: number) =>
+    fromJson(
+      byteLevelJson([], {
+        decoder: {
+          type: "Sequence",
+          decoders: [{ type: "ByteLevel" }, ...Array.from({ length: rounds }, () => replace)],
+        },
+      }),
+    );
+  expect(grown(2).decode([108])).toBe("l".repeat(16));
+  expect(of(() => grown(30).decode([108]))).toMatchObject({
+    code: "INVALID_FILE",
+    message: expect.stringMatching(/^decoder: expected a text to become at most/),
+  });
+});

@@ -1,0 +1,93 @@
+// Checkpoints that nobody asked for: a run with an outputDir survives a kill without saveSteps.
+import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createModel } from "../../lib/generate/create.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { DEFAULT_SAVE_STEPS } from "../../lib/train/defaults.ts";
+import { type PretrainOptions, pretrain } from "../../lib/train/pretrain.ts";
+
+let folder: string;
+let tokenizer: Tokenizer;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-save-"));
+  const text = Array.from({ length: 100 }, (_, i) => `After ${i} comes ${i + 1}.`).join("\n\n");
+  await writeFile(join(folder, "train.txt"), text);
+  tokenizer = await Tokenizer.train([text], { vocabSize: 280 });
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const newModel = () =>
+  createModel(
+    {
+      modelType: "llama",
+      hiddenSize: 8,
+      intermediateSize: 16,
+      numHiddenLayers: 1,
+      numAttentionHeads: 1,
+      numKeyValueHeads: 1,
+      maxPositionEmbeddings: 8,
+      tieWordEmbeddings: true,
+    },
+    { tokenizer, seed: 3 },
+  );
+
+const run = (model: ReturnType<typeof newModel>, more: Partial<PretrainOptions>) =>
+  pretrain(model, {
+    data: join(folder, "train.txt"),
+    perDeviceTrainBatchSize: 1,
+    maxSeqLength: 8,
+    maxSteps: 1200,
+    lrScheduler: "constant",
+    ...more,
+  });
+
+const checkpoints = async (outputDir: string) =>
+  (await readdir(outputDir)).filter((name) => name.startsWith("checkpoint-")).sort();
+
+test("a run that ends at once has one of the last 500 steps, as in transformers; --resume goes on from it", async () => {
+  expect(DEFAULT_SAVE_STEPS).toBe(500);
+  const outputDir = join(folder, "left");
+  await using model = newModel();
+  for await (const event of run(model, { outputDir })) {
+    if (event.step === 500) expect(await checkpoints(outputDir)).toEqual([]);
+    if (event.step === 501) expect(await checkpoints(outputDir)).toEqual(["checkpoint-500"]);
+    if (event.step === 1001) break; // which saves nothing, as a kill does
+  }
+  // The one before was nobody's wish, and gave way.
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-1000"]);
+
+  await using other = newModel();
+  const steps: number[] = [];
+  for await (const event of run(other, { outputDir, resume: true })) steps.push(event.step);
+  expect(steps[0]).toBe(1001);
+  // At the end as before: the finished model, and the checkpoint of its step.
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-1200"]);
+  expect((await stat(join(outputDir, "model.safetensors"))).isFile()).toBe(true);
+});
+
+test("checkpoints that were asked for stay, whatever run comes after", async () => {
+  const outputDir = join(folder, "asked");
+  await using model = newModel();
+  await run(model, { outputDir, saveSteps: 4, maxSteps: 10 });
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-10", "checkpoint-4", "checkpoint-8"]);
+  await using next = newModel();
+  await run(next, { outputDir, resume: true, maxSteps: 501 });
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-10", "checkpoint-4", "checkpoint-501", "checkpoint-8"]);
+});
+
+test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the end alone", async () => {
+  const outputDir = join(folder, "limited");
+  await using model = newModel();
+  await run(model, { outputDir, saveTotalLimit: 2 });
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-1000", "checkpoint-1200"]);
+
+  const none = join(folder, "none");
+  await using other = newModel();
+  for await (const event of run(other, { outputDir: none, saveSteps: 0, maxSteps: 502 }))
+    if (event.step === 502) expect(await checkpoints(none)).toEqual([]);
+  expect(await checkpoints(none)).toEqual(["checkpoint-502"]);
+  expect(() => run(other, { saveSteps: -1 })).toThrow(/^saveSteps: expected a whole number of at least 0, got -1$/);
+});
