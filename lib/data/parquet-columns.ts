@@ -1,6 +1,6 @@
 import type { AsyncBuffer, ColumnChunk, DecodedArray, FileMetaData, SchemaTree } from "hyparquet";
 import { HeddleError } from "../errors.ts";
-import { Memory } from "./memory.ts";
+import { Memory } from "../formats/memory.ts";
 import { Pacer } from "./pacer.ts";
 import { leafColumn, pagePreparer } from "./parquet-page.ts";
 import { checkHeader } from "./parquet-pages.ts";

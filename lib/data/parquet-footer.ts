@@ -1,6 +1,6 @@
 // The end of a Parquet file: its schema, and where its row groups lie. Checked before it is parsed, for the parser believes it.
 import type { AsyncBuffer, ColumnChunk, FileMetaData, SchemaElement } from "hyparquet";
-import { Memory } from "./memory.ts";
+import { Memory } from "../formats/memory.ts";
 import { checkStruct } from "./thrift.ts";
 
 /** Those of tables of very many columns and row groups have tens of megabytes. */

@@ -1,6 +1,6 @@
 // A page on its way to the parser: unpacked, checked, and counted among what memory has room for.
 import type { ColumnMetaData, DataReader, PageHeader, SchemaTree } from "hyparquet";
-import { JSON_BYTES, type Memory } from "./memory.ts";
+import { JSON_BYTES, type Memory } from "../formats/memory.ts";
 import { unpackers } from "./parquet-unpack.ts";
 import { checkTextLengths, checkValues, type Levels, type Values } from "./parquet-values.ts";
 

@@ -1,7 +1,7 @@
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
+import { mostJson } from "../formats/memory.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import { linesOf } from "./lines.ts";
-import { JSON_BYTES, Memory } from "./memory.ts";
 import { Pacer } from "./pacer.ts";
 import { ParquetTable } from "./parquet.ts";
 
@@ -115,7 +115,7 @@ export function stringsField(row: LocatedRow, field: string): readonly string[] 
 
 async function* rowsOfFile(path: string, signal: AbortSignal | undefined): AsyncGenerator<LocatedRow, void, undefined> {
   let line = 0;
-  const most = Math.floor(new Memory().left / JSON_BYTES);
+  const most = mostJson();
   // What a pipe is to give may never come.
   for await (const text of untilAborted(linesOf(path), signal, path)) {
     line += 1;

@@ -5,6 +5,7 @@ import { noRowsError, readRows, stringField } from "../data/rows.ts";
 import { planShards, readShard } from "../data/shards.ts";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
+import { mostJson } from "../formats/memory.ts";
 import { readWhole } from "../formats/open-file.ts";
 
 /** Bytes of a file that is read in parts, which end where documents do. */
@@ -48,10 +49,12 @@ export async function* documentsOf(
     return;
   }
   let rows = 0;
+  const most = mostJson();
   for (const [i, line] of content.split("\n").entries()) {
     if (line.trim() === "") continue;
     const invalid = (got: string) =>
       new HeddleError("INVALID_FILE", `${path}:${i + 1}: expected a JSON string or an object with a text, got ${got}`);
+    if (line.length > most) throw invalid(`${line.length} characters, of at most ${most} that the heap has room for`);
     let row: unknown;
     try {
       row = JSON.parse(line);

@@ -9,6 +9,7 @@ import { hostname } from "node:os";
 import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "./io.ts";
+import { mostJson } from "./memory.ts";
 import { writeSafetensorsTo } from "./safetensors-write.ts";
 import type { TensorData } from "./tensor-data.ts";
 
@@ -216,7 +217,7 @@ export async function latestCheckpoint(folder: string): Promise<CheckpointInfo |
 
 /** The state a checkpoint was saved with. Errors: NOT_FOUND, IO, INVALID_FILE. */
 export async function readCheckpointState(path: string): Promise<unknown> {
-  return readJson(join(path, STATE), 1 << 30);
+  return readJson(join(path, STATE), Math.min(1 << 30, mostJson()));
 }
 
 /** Of a complete checkpoint its place in time (0 where it was written before there was one), of others undefined. */

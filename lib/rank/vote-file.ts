@@ -2,6 +2,7 @@ import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ioError, syncFolder } from "../formats/io.ts";
+import { mostJson } from "../formats/memory.ts";
 import { openFileToWrite } from "../formats/open-file.ts";
 
 /** A row of the file and where it begins, in bytes. */
@@ -96,6 +97,7 @@ async function openOrMake(path: string): Promise<FileHandle> {
 /** The rows of the file, and where the last whole one ends. Only the last line may be broken: a write that was cut off. */
 function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number } {
   const rows: WrittenRow[] = [];
+  const most = mostJson();
   let line = 0;
   for (let at = 0; at < bytes.length; ) {
     line += 1;
@@ -103,6 +105,11 @@ function rowsOf(bytes: Buffer, path: string): { rows: WrittenRow[]; end: number 
     const next = newline < 0 ? bytes.length : newline + 1;
     const text = bytes.toString("utf8", at, next).trim();
     if (text !== "") {
+      if (text.length > most)
+        throw new HeddleError(
+          "INVALID_FILE",
+          `${path}:${line}: expected a row of at most ${most} characters, got more`,
+        );
       let value: unknown;
       try {
         value = JSON.parse(text);

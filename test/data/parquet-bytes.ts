@@ -24,9 +24,11 @@ export const list = (of: number, values: Thrift[], claimed = values.length): Thr
   type: 9,
   bytes: [0xf0 | of, ...varint(claimed), ...values.flatMap(({ bytes }) => bytes)],
 });
-export function struct(fields: Record<number, Thrift>): Thrift {
+export function struct(fields: Record<number, Thrift | undefined>): Thrift {
   // Every number in its long form.
-  const bytes = Object.entries(fields).flatMap(([id, { type, bytes }]) => [type, ...varint(2 * Number(id)), ...bytes]);
+  const bytes = Object.entries(fields).flatMap(([id, value]) =>
+    value ? [value.type, ...varint(2 * Number(id)), ...value.bytes] : [],
+  );
   return { type: 12, bytes: [...bytes, 0] };
 }
 
@@ -54,7 +56,7 @@ export const element = ({ name, type, repetition, children, length, converted, l
   });
 
 /** A file whose footer is given. */
-export function parquetFile(footer: readonly number[], pages = Buffer.alloc(0)): Buffer {
+export function parquetFile(footer: readonly number[], pages: Buffer = Buffer.alloc(0)): Buffer {
   const tail = Buffer.alloc(8);
   tail.writeUInt32LE(footer.length);
   tail.write("PAR1", 4);
@@ -83,7 +85,17 @@ export interface Table {
 }
 
 /** A file of one column in one row group. */
-export function parquetTable({ schema, path, type, codec = 0, values, rows, pages, unpacked, statistics }: Table): Buffer {
+export function parquetTable({
+  schema,
+  path,
+  type,
+  codec = 0,
+  values,
+  rows,
+  pages,
+  unpacked,
+  statistics,
+}: Table): Buffer {
   const meta = struct({
     1: i32(type),
     2: list(5, [i32(0)]),

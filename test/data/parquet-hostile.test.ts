@@ -62,7 +62,10 @@ describe("a footer", () => {
   });
 
   it("with texts and lists of a length below none, or that end behind it", async () => {
-    await refuses(footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }), /a text of 4294967295, of 1 bytes/);
+    await refuses(
+      footer({ 6: { type: 8, bytes: [0xff, 0xff, 0xff, 0xff, 0x0f] } }),
+      /a text of 4294967295, of 1 bytes/,
+    );
     await refuses(footer({ 6: { type: 8, bytes: varint(1000) } }), /a text of 1000, of 1 bytes/);
     await refuses(footer({ 5: list(12, [], 1000) }), /a list of 1000, of 1 bytes/);
     await refuses(footer({ 6: { type: 11, bytes: [0] } }), /a value of type 11/);
@@ -70,7 +73,10 @@ describe("a footer", () => {
   });
 
   it("with a number of a hundred thousand bytes, which takes time with their square", async () => {
-    await refuses(footer({ 7: { type: 6, bytes: [...new Array(100_000).fill(0x80), 0] } }), /a number of more than 10 bytes/);
+    await refuses(
+      footer({ 7: { type: 6, bytes: [...new Array(100_000).fill(0x80), 0] } }),
+      /a number of more than 10 bytes/,
+    );
   });
 
   it("of structs that take more memory than there is", () => {
@@ -116,8 +122,7 @@ describe("a page", () => {
   });
 
   it("of differences that go back, or of none in a block", async () => {
-    const whole = (pages: Buffer) =>
-      parquetTable({ schema: [numbers], path: ["number"], type: 1, values: 3, pages });
+    const whole = (pages: Buffer) => parquetTable({ schema: [numbers], path: ["number"], type: 1, values: 3, pages });
     const back = [...varint(128), 0xff, 0xff, 0xff, 0xff, 0x0f, 3, 0, 0, 0, 0, 0];
     await refuses(whole(dataPage(3, 5, Buffer.from(back))), /blocks of 128 differences in -1 parts/);
     await refuses(whole(dataPage(3, 5, Buffer.from([128, 1, 0, 3, 0]))), /in 0 parts/);

@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, truncateSync } from "node:fs";
+import { appendFileSync, mkdirSync, readFileSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -34,6 +34,24 @@ async function pass(files: string | string[], more = {}): Promise<Batch[]> {
 }
 
 describe("token shards", () => {
+  it("that are sparse files with a document of more tokens than can be read at once are INVALID_FILE", async () => {
+    const { shards } = await written("sparse", 1e9);
+    const whole = readFileSync(shards[0]!.path);
+    const tokens = 60e9;
+    const record = Buffer.alloc(16);
+    record.writeBigUInt64LE(BigInt(tokens));
+    const footer = Buffer.from(whole.subarray(-32));
+    footer.writeBigUInt64LE(BigInt(tokens));
+    footer.writeBigUInt64LE(1n, 8);
+    const path = write("sparse.tokens", whole.subarray(0, 64));
+    truncateSync(path, 64 + 2 * tokens);
+    appendFileSync(path, Buffer.concat([record, footer]));
+    await expect(pass(path)).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: `${path}: document 1: expected at most 134217728 tokens, got 60000000000`,
+    });
+  });
+
   it("give the batches of the text that they were written from, byte counts included", async () => {
     const { outputDir, shards } = await written("plain");
     expect(shards.length).toBeGreaterThan(4);

@@ -1,3 +1,4 @@
+import { closeSync, openSync, truncateSync, writeSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/errors.ts";
@@ -65,6 +66,11 @@ const bad: [string, Buffer, RegExp][] = [
     "100,000 booleans",
     gguf({ keys: [key("a", 9, array(7, 100_000, Buffer.alloc(100_000)))] }),
     /at most 65536 booleans/,
+  ],
+  [
+    "70,000,000 bytes of numbers",
+    gguf({ keys: [key("a", 9, array(0, 70_000_000, Buffer.alloc(70_000_000)))] }),
+    /at most 67108864 bytes of numbers/,
   ],
   ["alignment 0", gguf({ keys: [key("general.alignment", 4, u32(0))] }), /alignment: expected a power of two/],
   ["alignment 33", gguf({ keys: [key("general.alignment", 4, u32(33))] }), /alignment: expected a power of two/],
@@ -187,6 +193,17 @@ describe("bad files give INVALID_FILE", () => {
     ],
     tensors: [tensor("a", [4, 2]), tensor("b", [3], 1, 32)],
     data: Buffer.alloc(38),
+  });
+
+  test("texts that are longer than any vocabulary, of a sparse file", () => {
+    const [count, bytes] = [9, 64 * 1024 * 1024];
+    const head = gguf({ keyCount: 1, keys: [key("a", 9, array(8, count))] });
+    const path = temporaryFile(head);
+    truncateSync(path, head.length + count * (8 + bytes));
+    const file = openSync(path, "r+");
+    for (let i = 0; i < count; i++) writeSync(file, u64(bytes), 0, 8, head.length + i * (8 + bytes));
+    closeSync(file);
+    expect(() => openGguf(path)).toThrow(/a: expected at most 536870912 bytes of text in the file's head, got more/);
   });
 
   test("cut at every byte", () => {

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { HeddleError } from "../../lib/errors.ts";
-import { lifecycle } from "../../lib/lifecycle/lifecycle.ts";
+import { type LifecycleOptions, lifecycle } from "../../lib/lifecycle/lifecycle.ts";
 import type { LifecycleEvent, LifecycleResult } from "../../lib/lifecycle/types.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "heddle-lifecycle-"));
@@ -114,8 +114,16 @@ describe("the lesson, quickly", () => {
     [{ budgetMinutes: 0 }, /budgetMinutes: expected a number above 0, got 0/],
     [{ seed: 0.5 }, /seed: expected a whole number/],
     [{ out: "" }, /out: expected a folder/],
+    [
+      { outputDir: "x" },
+      /outputDir: expected one of out, budgetMinutes, seed, quick, device, threads, signal, got an unk/,
+    ],
+    [{ budgetMinute: 1 }, /budgetMinute: expected a known option \(nearest: budgetMinutes\), got an unknown name/],
+    [{ quick: "yes" }, /quick: expected true or false, got "yes"/],
+    [{ signal: {} }, /signal: expected an AbortSignal/],
+    [null, /options: expected an object, got null/],
   ])("refuses %j", (options, message) => {
-    expect(() => lifecycle(options)).toThrow(message);
+    expect(() => lifecycle(options as LifecycleOptions)).toThrow(message);
   });
 });
 

@@ -294,6 +294,15 @@ describe("the server", () => {
     await ranking.close();
   });
 
+  test("an option that there is not, and paths that are none", async () => {
+    const refuses = (options: unknown, message: RegExp) =>
+      expectError(() => openRanking(undefined, options as never), "INVALID_ARGUMENT", message);
+    await refuses(undefined, /options: expected an object, got undefined/);
+    await refuses({ prompt: "p.jsonl", out: "o" }, /prompt: expected a known option \(nearest: prompts\)/);
+    await refuses({ prompts: 5, out: "o" }, /prompts: expected a path, got 5/);
+    await refuses({ prompts: "p.jsonl" }, /out: expected a path, got undefined/);
+  });
+
   test("a port that is taken is named", async () => {
     const { ranking } = await open();
     const prompts = newFile("prompts.jsonl");

@@ -3,6 +3,11 @@ import { getHeapStatistics } from "node:v8";
 /** Bytes of memory that a character of JSON becomes at most, about: `{},` is an object in an array. */
 export const JSON_BYTES = 20;
 
+/** Characters of JSON that are read at once, at most: what they may become has half of the heap. */
+export function mostJson(): number {
+  return Math.floor(new Memory().left / JSON_BYTES);
+}
+
 /**
  * What a packed file may become in memory: a few bytes of one can stand for more than the heap holds, and a process that has no more of
  * it ends. Half of what the heap may grow to, for the other half is the rest of the program's.
