@@ -1,5 +1,4 @@
 // Conversion of whole models between safetensors folders and GGUF files.
-import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
@@ -15,6 +14,7 @@ import { writeGguf } from "../formats/gguf-write.ts";
 import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { readWhole } from "../formats/open-file.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
@@ -239,7 +239,7 @@ const MAX_TOKENIZER_BYTES = 67_108_864;
 
 async function readText(path: string): Promise<string> {
   try {
-    return await readFile(path, "utf8");
+    return (await readWhole(path, MAX_TOKENIZER_BYTES)).toString("utf8");
   } catch (error) {
     throw ioError(error, path, "read");
   }
@@ -299,7 +299,7 @@ async function copyFile(from: string, to: string): Promise<void> {
   if (!(await exists(from))) return;
   let bytes: Buffer;
   try {
-    bytes = await readFile(from);
+    bytes = await readWhole(from, MAX_TOKENIZER_BYTES);
   } catch (error) {
     throw ioError(error, from, "read");
   }

@@ -1,5 +1,6 @@
 // How far a vocabulary shortens texts, language by language.
 import { invalidArgument } from "../errors.ts";
+import { untilAborted } from "../formats/until-aborted.ts";
 import { throwIfAborted } from "./jobs.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -48,7 +49,7 @@ export async function compressionReport(
       batch = [];
       length = 0;
     };
-    for await (const text of texts) {
+    for await (const text of untilAborted(texts, options.signal, "compressionReport")) {
       if (typeof text !== "string") throw invalidArgument(`corpora.${name}`, "strings", text);
       row.bytes += Buffer.byteLength(text);
       // Surrogate pairs are one character.
