@@ -170,11 +170,13 @@ class Reply implements ChatReply {
     return this.whole.then(done, failed);
   }
 
+  /** As a promise's. */
   // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
   catch<B = never>(failed?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Completion | B> {
     return this.then(null, failed);
   }
 
+  /** As a promise's. */
   finally(settled?: (() => void) | null): Promise<Completion> {
     return this.then().finally(settled);
   }

@@ -320,18 +320,22 @@ export class LanguageModel {
     await saveAdapter(this, folder, name, dtype);
   }
 
-  /** Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte. */
+  /**
+   * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
+   * @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged already
+   */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
+  /** Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again. */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
   }
-  /** Which adapters take part where a call names none; their updates add up. */
+  /** Which adapters take part where a call names none; their updates add up. @throws HeddleError NOT_FOUND */
   setActiveAdapters(names: readonly string[]): void {
     this.model.setActiveAdapters(names);
   }
-  /** Takes an adapter off and frees its tensors. */
+  /** Takes an adapter off and frees its tensors. @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);
   }

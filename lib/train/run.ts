@@ -53,11 +53,13 @@ export class Run<Event, Result> implements AsyncIterable<Event>, PromiseLike<Res
     return this.settled.then(fulfilled, rejected);
   }
 
+  /** As a promise's. */
   // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
   catch<B = never>(rejected?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Result | B> {
     return this.then(null, rejected);
   }
 
+  /** As a promise's. */
   finally(settled?: (() => void) | null): Promise<Result> {
     return this.then().finally(settled);
   }
