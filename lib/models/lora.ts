@@ -1,4 +1,5 @@
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { MAX_ADAPTER_RANK } from "../formats/adapter-config.ts";
 import { nearest } from "../formats/nearest.ts";
 
 /** Low-rank adaptation (Hu et al. 2021), named as in PEFT's LoraConfig. */
@@ -7,8 +8,12 @@ export interface LoraOptions {
   r?: number | undefined;
   /** The update is scaled by alpha / r (alpha / √r with useRslora). Default: 2 · r. */
   alpha?: number | undefined;
+  /** PEFT's name of `alpha`. */
+  lora_alpha?: number | undefined;
   /** Probability with which an element of an adapted layer's input is left out in training. Default 0. */
   dropout?: number | undefined;
+  /** PEFT's name of `dropout`. */
+  lora_dropout?: number | undefined;
   /** `all-linear` (every linear layer but the head), or names: each stands for all layers that end in it. Default all-linear. */
   targetModules?: "all-linear" | string | readonly string[] | undefined;
   /** Rank-stabilised scaling, alpha / √r (Kalajdzievski 2023). Default false. */
@@ -26,39 +31,75 @@ export interface LoraConfig {
   modulesToSave: readonly string[];
 }
 
-const NAMES: readonly (keyof LoraOptions)[] = ["r", "alpha", "dropout", "targetModules", "useRslora", "modulesToSave"];
-const MOST_RANK = 4096;
+/** What each option must be; a record, so that the compiler misses none. */
+const OPTIONS: { readonly [K in keyof LoraConfig]: readonly [expected: string, holds: (value: unknown) => boolean] } = {
+  r: [
+    `a whole number from 1 to ${MAX_ADAPTER_RANK}`,
+    (r) => Number.isSafeInteger(r) && (r as number) >= 1 && (r as number) <= MAX_ADAPTER_RANK,
+  ],
+  alpha: ["a number above 0", (alpha) => Number.isFinite(alpha) && (alpha as number) > 0],
+  dropout: ["a number from 0 to below 1", (p) => typeof p === "number" && p >= 0 && p < 1],
+  targetModules: [
+    "all-linear, or an array of names",
+    (names) => typeof names === "string" || (isNames(names) && names.length > 0),
+  ],
+  useRslora: ["true or false", (value) => typeof value === "boolean"],
+  modulesToSave: ["an array of names", isNames],
+};
+
+function isNames(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((name) => typeof name === "string");
+}
+
+/** The names of LoRA's options, without PEFT's for some of them. */
+export const loraNames = Object.keys(OPTIONS) as (keyof LoraConfig)[];
+
+/** In camelCase too, which is what reading a configuration file makes of every name. */
+const PEFT_NAMES: Readonly<Record<string, keyof LoraConfig>> = {
+  lora_alpha: "alpha",
+  loraAlpha: "alpha",
+  lora_dropout: "dropout",
+  loraDropout: "dropout",
+};
+
+/** The option that a key gives, if any. */
+export function loraOption(key: string): keyof LoraConfig | undefined {
+  if (Object.hasOwn(PEFT_NAMES, key)) return PEFT_NAMES[key]!;
+  return Object.hasOwn(OPTIONS, key) ? (key as keyof LoraConfig) : undefined;
+}
+
+/**
+ * LoRA options under heddle's names, checked; what is not given is left out.
+ * @throws HeddleError INVALID_ARGUMENT that names the option as it was given; also where one is given under two names
+ */
+export function loraOptions(given: LoraOptions, where = "lora"): Partial<LoraConfig> {
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw invalidArgument(where, "an object of LoRA options", given);
+  const named = new Map<keyof LoraConfig, string>();
+  const options: Partial<Record<keyof LoraConfig, unknown>> = {};
+  for (const [key, value] of Object.entries(given)) {
+    const name = loraOption(key);
+    if (name === undefined) {
+      const near = nearest(key, loraNames) ?? `one of ${loraNames.join(", ")}`;
+      throw new HeddleError("INVALID_ARGUMENT", `${where}: expected ${near}, got an unknown option ${key}`);
+    }
+    if (value === undefined) continue;
+    const other = named.get(name);
+    if (other !== undefined)
+      throw new HeddleError("INVALID_ARGUMENT", `${where}.${key}: expected alone, got it beside ${where}.${other}`);
+    named.set(name, key);
+    const [expected, holds] = OPTIONS[name];
+    if (!holds(value)) throw invalidArgument(`${where}.${key}`, expected, value);
+    options[name] = name === "targetModules" && typeof value === "string" && value !== "all-linear" ? [value] : value;
+  }
+  return options as Partial<LoraConfig>;
+}
 
 /** Checks LoRA options and fills in defaults. @throws HeddleError INVALID_ARGUMENT that names the option */
-export function parseLora(options: LoraOptions, where = "lora"): LoraConfig {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument(where, "an object of LoRA options", options);
-  for (const name of Object.keys(options)) {
-    if ((NAMES as readonly string[]).includes(name)) continue;
-    const near = nearest(name, NAMES);
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${where}: expected ${near ?? `one of ${NAMES.join(", ")}`}, got an unknown option ${name}`,
-    );
-  }
-  const { r = 16, dropout = 0, useRslora = false, targetModules = "all-linear" } = options;
-  const { alpha = 2 * r, modulesToSave = [] } = options;
-  if (!Number.isSafeInteger(r) || r < 1 || r > MOST_RANK)
-    throw invalidArgument(`${where}.r`, `a whole number from 1 to ${MOST_RANK}`, r);
-  if (typeof alpha !== "number" || !Number.isFinite(alpha) || alpha <= 0)
-    throw invalidArgument(`${where}.alpha`, "a number above 0", alpha);
-  if (typeof dropout !== "number" || !(dropout >= 0 && dropout < 1))
-    throw invalidArgument(`${where}.dropout`, "a number from 0 to below 1", dropout);
-  if (typeof useRslora !== "boolean") throw invalidArgument(`${where}.useRslora`, "true or false", useRslora);
-  const names = typeof targetModules === "string" && targetModules !== "all-linear" ? [targetModules] : targetModules;
-  if (
-    names !== "all-linear" &&
-    !(Array.isArray(names) && names.length > 0 && names.every((n) => typeof n === "string"))
-  )
-    throw invalidArgument(`${where}.targetModules`, "all-linear, or an array of names", targetModules);
-  if (!Array.isArray(modulesToSave) || modulesToSave.some((n) => typeof n !== "string"))
-    throw invalidArgument(`${where}.modulesToSave`, "an array of names", modulesToSave);
-  return { r, alpha, dropout, useRslora, targetModules: names as LoraConfig["targetModules"], modulesToSave };
+export function parseLora(given: LoraOptions, where = "lora"): LoraConfig {
+  const { r = 16, dropout = 0, useRslora = false, ...rest } = loraOptions(given, where);
+  const { alpha = 2 * r, targetModules = "all-linear", modulesToSave = [] } = rest;
+  return { r, alpha, dropout, useRslora, targetModules, modulesToSave };
 }
 
 /** What the update is multiplied by. */

@@ -4,7 +4,7 @@ import { isFloat } from "../graph/index.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
 import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
-import { type LoraOptions, targetModules } from "../models/lora.ts";
+import { type LoraConfig, targetModules } from "../models/lora.ts";
 import type { Model } from "../models/model.ts";
 import { claimWeights } from "./exclusive.ts";
 
@@ -16,7 +16,7 @@ import { claimWeights } from "./exclusive.ts";
  */
 export async function settleAdapters(
   model: Model,
-  { lora, adapter: given }: { lora?: LoraOptions | undefined; adapter?: string | undefined },
+  { lora, adapter: given }: { lora?: Partial<LoraConfig> | undefined; adapter?: string | undefined },
 ): Promise<void> {
   // Stages that take `lora` have a default for this name.
   const trainsAdapters = given !== undefined;
@@ -51,7 +51,11 @@ export async function settleAdapters(
 }
 
 /** Throws where options contradict an adapter, which is trained further as it is; what is not given does not. @throws HeddleError INVALID_ARGUMENT */
-export function needSameAdapter(model: Model, { name, config, layers, saved }: Adapter, lora: LoraOptions): void {
+export function needSameAdapter(
+  model: Model,
+  { name, config, layers, saved }: Adapter,
+  lora: Partial<LoraConfig>,
+): void {
   const refuse = (option: string, expected: unknown, got: unknown) => {
     const text = (value: unknown) => (Array.isArray(value) ? value.join(", ") || "none" : String(value));
     const fresh = `(of adapter ${JSON.stringify(name)}, which is trained further; \`adapter\` names a new one)`;
@@ -64,8 +68,7 @@ export function needSameAdapter(model: Model, { name, config, layers, saved }: A
   const check = (option: "targetModules" | "modulesToSave", modules: readonly string[], own: readonly string[]) => {
     const given = lora[option];
     if (given === undefined) return;
-    const names = typeof given === "string" ? [given] : given;
-    const wanted = given === "all-linear" ? modules : targetModules(modules, names, `lora.${option}`);
+    const wanted = given === "all-linear" ? modules : targetModules(modules, given, `lora.${option}`);
     const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
     if (differs) throw refuse(option, config[option], given);
   };

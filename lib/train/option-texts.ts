@@ -1,5 +1,5 @@
 // What every option of training means, in a line: for `heddle train STAGE --help`. The compiler holds the tables complete.
-import type { LoraOptions } from "../models/lora.ts";
+import type { LoraConfig } from "../models/lora.ts";
 import type { classifySchema } from "./classify.ts";
 import { DEFAULT_SAVE_STEPS, LEARNING_RATES } from "./defaults.ts";
 import type { dpoSchema } from "./dpo.ts";
@@ -75,7 +75,7 @@ export const loraTexts = {
   targetModules: ["all-linear, or names: each stands for all layers that end in it", "all-linear"],
   useRslora: ["scale by alpha / √r instead", "false"],
   modulesToSave: ["weights that are trained whole and kept with the adapter, such as lm_head", "none"],
-} as const satisfies Record<keyof LoraOptions, OptionText>;
+} as const satisfies Record<keyof LoraConfig, OptionText>;
 
 /** Of the keys in `replay`. */
 export const replayTexts = {

@@ -2,7 +2,7 @@ import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
-import { loraNames, type StageLoraOptions, stageLora } from "./lora-options.ts";
+import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
 
 const whole = (least: number) =>
@@ -166,12 +166,20 @@ export const adapterShape = {
    * into which active adapters are merged first (refused where these are quantised).
    */
   lora: z
-    .custom<StageLoraOptions>()
+    .custom<LoraOptions>()
     .transform((options) => stageLora(options)) // throws with the name of what is wrong
     .optional(),
   /** The adapter's name. */
   adapter: z.string().default("default"),
 } as const;
+
+/** As loraOptions, and a name of another library is an error that says which option is meant. */
+function stageLora(given: LoraOptions): Partial<LoraConfig> {
+  if (typeof given === "object" && given !== null)
+    for (const key of Object.keys(given))
+      if (loraOption(key) === undefined) throw unknownOption("lora", key, loraNames);
+  return loraOptions(given);
+}
 
 /** Checked options that every stage has; those of adapters where the stage takes them. */
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>> &

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { nearest } from "../../lib/formats/nearest.ts";
-import { loraNames, stageLora } from "../../lib/train/lora-options.ts";
+import { loraNames, loraOptions } from "../../lib/models/lora.ts";
 import { ALIASES, meantOption } from "../../lib/train/option-names.ts";
 import { parseOptions } from "../../lib/train/options.ts";
 import { pretrainSchema } from "../../lib/train/pretrain.ts";
@@ -66,21 +66,23 @@ test("short names are near to what one change makes of them", () => {
 
 describe("lora", () => {
   test("PEFT's names are taken, in both spellings", () => {
-    expect(stageLora({ r: 4, lora_alpha: 8, lora_dropout: 0.5 })).toEqual({ r: 4, alpha: 8, dropout: 0.5 });
-    expect(stageLora({ loraAlpha: 8 } as object)).toEqual({ alpha: 8 });
-    expect(stageLora({ alpha: undefined, lora_alpha: 8 })).toEqual({ alpha: 8 });
+    expect(loraOptions({ r: 4, lora_alpha: 8, lora_dropout: 0.5 })).toEqual({ r: 4, alpha: 8, dropout: 0.5 });
+    expect(loraOptions({ loraAlpha: 8 } as object)).toEqual({ alpha: 8 });
+    expect(loraOptions({ alpha: undefined, lora_alpha: 8 })).toEqual({ alpha: 8 });
     const parsed = parseOptions(sftSchema, { data: "rows.jsonl", lora: { lora_alpha: 3 } }, "sft");
     expect(parsed.lora).toEqual({ alpha: 3 });
   });
 
   test("messages name what was given", () => {
-    expect(() => stageLora({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
-    expect(() => stageLora({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
-    expect(() => stageLora({ dropout: 0, lora_dropout: 0 })).toThrow(
+    expect(() => loraOptions({ lora_alpha: 0 })).toThrow(/^lora\.lora_alpha: expected a number above 0, got 0$/);
+    expect(() => loraOptions({ alpha: 0 })).toThrow(/^lora\.alpha: expected a number above 0, got 0$/);
+    expect(() => loraOptions({ dropout: 0, lora_dropout: 0 })).toThrow(
       /^lora\.lora_dropout: expected alone, got it beside lora\.dropout$/,
     );
-    expect(() => stageLora({ rank: 4 } as object)).toThrow(/^lora: expected r, got an unknown option rank$/);
-    expect(() => stageLora(3 as never)).toThrow(/^lora: expected an object of LoRA options, got 3$/);
+    expect(() => parseOptions(sftSchema, { data: "rows.jsonl", lora: { rank: 4 } }, "sft")).toThrow(
+      /^lora: expected r, got an unknown option rank$/,
+    );
+    expect(() => loraOptions(3 as never)).toThrow(/^lora: expected an object of LoRA options, got 3$/);
   });
 });
 
