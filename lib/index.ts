@@ -63,10 +63,10 @@ export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
   Chat,
-  type ChatMessage,
   type ChatOptions,
   type ChatReply,
   type ChatState,
+  type ChatTemplate,
   type Classification,
   type Completion,
   type CreateModelOptions,
@@ -104,6 +104,7 @@ export type { ForwardContext, Heads } from "./nn/context.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export {
+  type ChatMessage,
   type DecodeOptions,
   type EncodeOptions,
   type EncodingWithOffsets,

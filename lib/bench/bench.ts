@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { readWhole } from "../formats/open-file.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { Ceilings } from "./ceilings.ts";
 import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
@@ -108,11 +109,14 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   };
 }
 
+const MOST_BASELINE_BYTES = 64 << 20;
+
 async function readBaseline(path: string): Promise<Baseline> {
   let text: string;
   try {
-    text = await readFile(path, "utf8");
+    text = String(await readWhole(path, MOST_BASELINE_BYTES));
   } catch (error) {
+    if (error instanceof HeddleError) throw error;
     const { code } = error as NodeJS.ErrnoException;
     throw new HeddleError(
       code === "ENOENT" ? "NOT_FOUND" : "IO",

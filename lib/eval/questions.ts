@@ -8,7 +8,7 @@ import {
   stringField,
   stringsField,
 } from "../data/rows.ts";
-import type { ChatMessage, LanguageModel } from "../generate/index.ts";
+import type { LanguageModel, TextMessage } from "../generate/index.ts";
 
 /** What a row asks. */
 export interface Question {
@@ -17,7 +17,7 @@ export interface Question {
   prompt?: string;
   /** A question that is put to the model in its chat format, or in the template. */
   question?: string;
-  messages?: ChatMessage[];
+  messages?: TextMessage[];
   /** Accepted answers; none for a question without a true answer. */
   answers: readonly string[];
   /** Answers to choose from. */
@@ -73,7 +73,7 @@ function questionOf(row: LocatedRow, kind: "choice" | "qa"): Question {
   };
 }
 
-function messagesOf(row: LocatedRow): ChatMessage[] {
+function messagesOf(row: LocatedRow): TextMessage[] {
   const { messages } = row.value;
   if (!Array.isArray(messages) || messages.length === 0)
     throw rowError(row, "messages", "an array of messages", messages);
@@ -138,7 +138,7 @@ function asText(
 ): { text?: string; ids: number[] } {
   const tokenizer = model.tokenizer!;
   if (prompt === undefined && (messages || (chat ?? tokenizer.hasChatTemplate))) {
-    const turns: ChatMessage[] = messages ?? [{ role: "user", content: question! }];
+    const turns: TextMessage[] = messages ?? [{ role: "user", content: question! }];
     const all = system === undefined ? turns : [{ role: "system" as const, content: system }, ...turns];
     return { ids: Array.from(tokenizer.applyChatTemplate(all, { addGenerationPrompt: true }).ids) };
   }

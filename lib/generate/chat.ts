@@ -1,12 +1,20 @@
-import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
+import type { ChatMessage } from "../tokenizer/index.ts";
 import type { Completion } from "./completion.ts";
-import { type ChatMessage, conversationPrompt } from "./conversation.ts";
+import {
+  type ChatTemplate,
+  chatTemplateNames,
+  checkedMessage,
+  checkedRenderer,
+  conversationPrompt,
+  type Renderer,
+} from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions, rejectUnknownNames } from "./options.ts";
 import type { Piece } from "./sequence.ts";
 import { Session } from "./session.ts";
 
-export interface ChatOptions {
+export interface ChatOptions extends ChatTemplate {
   /** Instructions that come before everything. */
   system?: string | undefined;
   /** A conversation to continue. */
@@ -14,7 +22,7 @@ export interface ChatOptions {
 }
 
 /** What `JSON.stringify(chat)` holds and `model.chat(JSON.parse(text))` takes. */
-export interface ChatState {
+export interface ChatState extends ChatTemplate {
   messages: ChatMessage[];
 }
 
@@ -28,33 +36,39 @@ export interface ChatReply extends Omit<Promise<Completion>, typeof Symbol.toStr
  * @example
  * const chat = model.chat({ system: "You are brief." });
  * const { text } = await chat.send("And of Japan?");
+ *
+ * @example
+ * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
+ * const { text } = await chat.send("Is it raining in Kyoto?"); // the call, as the model's template has it write them
+ * await chat.send({ role: "tool", content: "No." });
  */
 export class Chat {
   readonly languageModel: LanguageModel;
   /** Everything said so far. */
   readonly messages: ChatMessage[];
+  private readonly renderer: Renderer;
   private session: Session | undefined;
   private busy = false;
 
   /** @internal Use model.chat(). */
   constructor(languageModel: LanguageModel, options: ChatOptions = {}) {
-    rejectUnknownNames(options, ["system", "messages"]);
+    rejectUnknownNames(options, ["system", "messages", ...chatTemplateNames]);
     const { system, messages = [] } = options;
-    if (!languageModel.tokenizer) throw withoutTokenizer("chat");
+    this.renderer = checkedRenderer(languageModel.tokenizer, options);
     if (system !== undefined && typeof system !== "string") throw invalidArgument("system", "a string", system);
     if (!Array.isArray(messages)) throw invalidArgument("messages", "an array of { role, content }", messages);
     this.languageModel = languageModel;
-    this.messages = messages.map(checkedMessage);
+    this.messages = messages.map((message) => checkedMessage(this.renderer, message));
     if (system !== undefined) this.messages.unshift({ role: "system", content: system });
   }
 
   /** @internal Use model.loadChat(). */
   static async load(languageModel: LanguageModel, path: string): Promise<Chat> {
-    const { session, messages } = await Session.load(languageModel, path);
+    const { session, chat: state } = await Session.load(languageModel, path);
     try {
-      if (messages === undefined)
-        throw new HeddleError("INVALID_FILE", `${path}: expected a chat, got a session without messages`);
-      const chat = new Chat(languageModel, { messages: messages as ChatMessage[] });
+      if (typeof state !== "object" || state === null || Array.isArray(state))
+        throw new HeddleError("INVALID_FILE", `${path}: expected a chat, got a session without one`);
+      const chat = new Chat(languageModel, state);
       chat.session = session;
       return chat;
     } catch (error) {
@@ -71,30 +85,33 @@ export class Chat {
    */
   async save(path: string): Promise<void> {
     this.session ??= this.languageModel.session();
-    await this.session.saveWith(path, this.messages);
+    await this.session.saveWith(path, this.toJSON());
   }
 
   /**
    * Says something and gives the answer, which joins `messages` when it is complete. After an error or an abort the
    * conversation is what it was before.
+   * @param said the user's text; or messages, such as the results of tools that the last answer called
    */
-  send(text: string, options: GenerateOptions = {}): ChatReply {
-    if (typeof text !== "string") throw invalidArgument("text", "a string", text);
-    return new Reply(() => this.answer([...this.messages, { role: "user", content: text }], options));
+  send(said: string | ChatMessage | readonly ChatMessage[], options: GenerateOptions = {}): ChatReply {
+    const messages = typeof said === "string" ? [{ role: "user", content: said }] : Array.isArray(said) ? said : [said];
+    if (messages.length === 0) throw invalidArgument("send", "a text, or at least one message", said);
+    const checked = messages.map((message) => checkedMessage(this.renderer, message));
+    return new Reply(() => this.answer([...this.messages, ...checked], options));
   }
 
   /** A conversation of its own with the same past. */
   fork(): Chat {
-    return new Chat(this.languageModel, { messages: this.messages });
+    return new Chat(this.languageModel, this.toJSON());
   }
 
   toJSON(): ChatState {
-    return { messages: this.messages };
+    return { ...this.renderer.template, messages: this.messages };
   }
 
   /** Tokens of the whole conversation, as the model would see it before its next answer. */
   get tokens(): number {
-    return this.messages.length === 0 ? 0 : conversationPrompt(this.languageModel, this.messages).length;
+    return this.messages.length === 0 ? 0 : conversationPrompt(this.languageModel, this.renderer, this.messages).length;
   }
 
   /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
@@ -124,7 +141,7 @@ export class Chat {
       const { contextLength } = this.languageModel;
       const reserve = Math.min(options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(contextLength / 2));
       const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
-      const prompt = conversationPrompt(this.languageModel, messages, fit);
+      const prompt = conversationPrompt(this.languageModel, this.renderer, messages, fit);
       const completion = yield* this.session.stream(prompt, options);
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
       return completion;
@@ -132,17 +149,6 @@ export class Chat {
       this.busy = false;
     }
   }
-}
-
-function checkedMessage(message: unknown): ChatMessage {
-  const { role, content } = (typeof message === "object" && message !== null ? message : {}) as Partial<ChatMessage>;
-  if ((role !== "system" && role !== "user" && role !== "assistant") || typeof content !== "string")
-    throw invalidArgument(
-      "message",
-      "{ role: system, user or assistant, content: a string }",
-      describe({ role, content }),
-    );
-  return { role, content };
 }
 
 /** Starts when it is first awaited or iterated, and only once. */

@@ -2,7 +2,7 @@
 export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.ts";
 export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
-export type { ChatMessage } from "./conversation.ts";
+export type { ChatTemplate, TextMessage } from "./conversation.ts";
 export { type CreateModelOptions, createModel } from "./create.ts";
 export { LanguageModel, type Parts } from "./language-model.ts";
 export { defaultModelPath, loadTokenizerOf, modelPath } from "./load.ts";

@@ -2,8 +2,8 @@
 //   tokens          (n) I32
 //   cache.<i>.k, .v (key heads, rows, width) F32, BF16 or F16; with q8 rows U8, width bytes and 4 of their f32 scale.
 //                   Position p is row p, or row p mod rows where a sliding layer keeps fewer than n.
-//   digest          (32) U8, SHA-256 of state, messages, tokens and rows, in this order
-//   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), messages (JSON, of a chat)
+//   digest          (32) U8, SHA-256 of state, chat, tokens and rows, in this order
+//   __metadata__    format "heddle-session", version, model (fingerprint), state (JSON), chat (JSON, of a chat)
 import { createHash, type Hash } from "node:crypto";
 import { HeddleError } from "../errors.ts";
 import { writeFileAtomically } from "../formats/io.ts";
@@ -17,10 +17,10 @@ import type { Model } from "../models/model.ts";
 import { type CacheState, cacheCapacity, KvCache } from "./kv-cache.ts";
 
 const FORMAT = "heddle-session";
-const VERSION = 2;
+const VERSION = 3;
 const DIGEST = { name: "digest", dtype: "u8", shape: [32] } as const;
 /** What the header of a file may hold of a conversation. */
-const MOST_MESSAGE_BYTES = 4 << 20;
+const MOST_CHAT_BYTES = 4 << 20;
 
 /** The state that is not in tensors. */
 interface Header extends Omit<CacheState, "ids" | "store"> {
@@ -29,26 +29,26 @@ interface Header extends Omit<CacheState, "ids" | "store"> {
 
 export interface SavedSession {
   cache: KvCache;
-  /** Of a chat: what it had said, as it was given to writeSession; not checked. */
-  messages?: unknown;
+  /** Of a chat: its state, as it was given to writeSession; not checked. */
+  chat?: unknown;
 }
 
 /** Writes what a cache of one slot holds. The file appears complete or not at all. @throws HeddleError IO, INVALID_ARGUMENT */
-export async function writeSession(path: string, cache: KvCache, messages?: unknown): Promise<void> {
+export async function writeSession(path: string, cache: KvCache, chat?: unknown): Promise<void> {
   const { ids, store, ...state } = cache.state;
   const header: Header = { ...state, capacity: store.capacity };
-  const said = messages === undefined ? undefined : JSON.stringify(messages);
-  if (said !== undefined && Buffer.byteLength(said) > MOST_MESSAGE_BYTES)
+  const said = chat === undefined ? undefined : JSON.stringify(chat);
+  if (said !== undefined && Buffer.byteLength(said) > MOST_CHAT_BYTES)
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `messages: expected at most ${MOST_MESSAGE_BYTES} bytes of JSON, got ${Buffer.byteLength(said)}`,
+      `chat: expected at most ${MOST_CHAT_BYTES} bytes of JSON, got ${Buffer.byteLength(said)}`,
     );
   const metadata = {
     format: FORMAT,
     version: String(VERSION),
     model: await fingerprintOf(cache.model, cache.adapters),
     state: JSON.stringify(header),
-    ...(said !== undefined && { messages: said }),
+    ...(said !== undefined && { chat: said }),
   };
   const hash = digestOf(metadata.state, said);
   const tokens = new Uint8Array(Int32Array.from(ids).buffer);
@@ -66,8 +66,8 @@ export async function writeSession(path: string, cache: KvCache, messages?: unkn
   await writeFileAtomically(path, (sink) => writeSafetensorsTo(sink, tensors, { metadata }));
 }
 
-function digestOf(state: string, messages: string | undefined): Hash {
-  return createHash("sha256").update(JSON.stringify([state, messages ?? null]));
+function digestOf(state: string, chat: string | undefined): Hash {
+  return createHash("sha256").update(JSON.stringify([state, chat ?? null]));
 }
 
 async function* hashed(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
@@ -101,7 +101,7 @@ export async function readSession(path: string, model: Model, contextLength: num
   const file = openSafetensors(path);
   try {
     const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
-    const { format, version, model: fingerprint, state, messages } = Object.fromEntries(file.metadata);
+    const { format, version, model: fingerprint, state, chat } = Object.fromEntries(file.metadata);
     if (format !== FORMAT) throw invalid(`expected a session (format ${FORMAT}), got ${format ?? "another file"}`);
     if (version !== String(VERSION)) throw invalid(`version: expected ${VERSION}, got ${version ?? "none"}`);
     const header = parseHeader(state, invalid);
@@ -118,7 +118,7 @@ export async function readSession(path: string, model: Model, contextLength: num
     checkTensors(file, rowsAt(model, header, ids.length), invalid);
     const bytesOf = (name: string, at = 0, bytes = file.entries.get(name)!.bytes) =>
       new Uint8Array(file.file.bytes(file.entries.get(name)!.offset + at, bytes));
-    const hash = digestOf(state!, messages).update(bytesOf("tokens"));
+    const hash = digestOf(state!, chat).update(bytesOf("tokens"));
     const cache = await KvCache.restore(model, { ...header, ids }, header.capacity, async (store) => {
       for (const name of store.tensors.keys())
         await store.writeSlot(name, 0, ids.length, (at, bytes) => {
@@ -128,7 +128,7 @@ export async function readSession(path: string, model: Model, contextLength: num
         });
       if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
     });
-    return { cache, ...(messages !== undefined && { messages: parseJson(messages, "messages", invalid) }) };
+    return { cache, ...(chat !== undefined && { chat: parseJson(chat, "chat", invalid) }) };
   } finally {
     file.file.close();
   }

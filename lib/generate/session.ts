@@ -46,8 +46,8 @@ export class Session {
     return new Session(languageModel, cache);
   }
 
-  /** @internal With what a chat's messages were. */
-  static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; messages?: unknown }> {
+  /** @internal With what a chat was. */
+  static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; chat?: unknown }> {
     const { cache, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
     return { session: new Session(languageModel, cache), ...rest };
   }
@@ -113,11 +113,11 @@ export class Session {
     await this.saveWith(path, undefined);
   }
 
-  /** @internal With the messages of a chat. */
-  async saveWith(path: string, messages: unknown): Promise<void> {
+  /** @internal With the state of a chat. */
+  async saveWith(path: string, chat: unknown): Promise<void> {
     this.cache.assertLive();
     const run = async function* (cache: KvCache) {
-      yield await writeSession(path, cache, messages);
+      yield await writeSession(path, cache, chat);
     };
     for await (const _ of this.exclusively(() => run(this.cache)));
   }

@@ -10,10 +10,11 @@ import type { Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
 import { fuseEndings } from "./fuse-endings.ts";
+import { opRow } from "./op-table.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
-import { type Dimension, type Node, showShape, type Value } from "./value.ts";
+import { type Dimension, type Node, showShape, Value } from "./value.ts";
 
 /** What a traced function returns: named results that each run copies out. */
 export type Results = Record<string, Value>;
@@ -25,6 +26,8 @@ export class Program<R extends Results = Results> {
   /** @internal */ readonly tensors: readonly Slot[];
   /** @internal */ readonly outputs: readonly Slot[];
   /** @internal */ readonly plan: RunPlan;
+  /** Names of the tensors that nodes write in place. */
+  private readonly written: ReadonlySet<string>;
   private onCuda: NativeProgramHandle | undefined;
   private readonly describeForCuda: () => ProgramDescription;
 
@@ -33,6 +36,11 @@ export class Program<R extends Results = Results> {
     const description = describeProgram(trace, results, nodes);
     this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
     this.tensors = description.tensorSlots;
+    this.written = new Set(
+      nodes.flatMap(({ op, inputs }) =>
+        opRow(op).mutates.flatMap((i) => (inputs[i]?.source.kind === "tensor" ? [inputs[i].source.name] : [])),
+      ),
+    );
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
     this.plan = new RunPlan(description.dimensions, description.inputSlots, this.outputs);
     this.native = new binding.NativeProgram(description.native);
@@ -43,8 +51,13 @@ export class Program<R extends Results = Results> {
     return this.native.arenaBytes;
   }
 
-  /** Joins the program with the tensors it names. @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit, UNSUPPORTED where the device has no kernel for an op */
+  /**
+   * Joins the program with the tensors it names.
+   * @throws NOT_FOUND where one is missing, SHAPE_MISMATCH where one does not fit, INVALID_ARGUMENT where one that the program writes has
+   * two names, UNSUPPORTED where the device has no kernel for an op
+   */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
+    const names = new Map<Tensor, string>();
     const handles = this.tensors.map(({ name, value }) => {
       const t = tensors.get(name);
       if (!t) throw new HeddleError("NOT_FOUND", `bind: expected a tensor ${name}, got none`);
@@ -53,6 +66,14 @@ export class Program<R extends Results = Results> {
           "SHAPE_MISMATCH",
           `bind: tensor ${name}, expected ${value}, got ${t.dtype}${showShape(t.shape)}`,
         );
+      const other = names.get(t);
+      // What one name's writing does to what another reads would depend on the order of nodes, which is not said.
+      if (other !== undefined && (this.written.has(name) || this.written.has(other)))
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `bind: tensor ${name}, expected another tensor than that of ${other}, since the program writes it, got the same`,
+        );
+      names.set(t, name);
       return t.native;
     });
     return new Executable(this, device, new binding.NativeExecutable(this.nativeFor(device), handles, device.lane));
@@ -175,13 +196,25 @@ export class Executable<R extends Results = Results> {
   }
 }
 
-/** Traces `build` and plans it. Pure in `build`: keep the program and run it many times. */
+/**
+ * Traces `build` and plans it. Pure in `build`: keep the program and run it many times.
+ * @throws HeddleError INVALID_ARGUMENT where `build` returns no record of values that it traced, SHAPE_MISMATCH where operands do not fit
+ */
 export function compile<R extends Results>(build: () => R): Program<R> {
+  if (typeof build !== "function") throw invalidArgument("compile", "a function", build);
   const { trace, result } = record(build);
+  const returned = "compile: what the function returns";
+  if (typeof result !== "object" || result === null || Array.isArray(result) || result instanceof Promise)
+    throw invalidArgument(returned, "an object of named values", result);
+  for (const [name, value] of Object.entries(result))
+    if (!(value instanceof Value)) throw invalidArgument(`${returned}: ${name}`, "a value of the graph", value);
   return new Program(trace, result);
 }
 
-/** The nodes that an output or an effect needs, in order. */
+/**
+ * The nodes that an output or an effect needs, in order.
+ * @throws HeddleError INVALID_ARGUMENT where one of them is a value of another trace
+ */
 function live(trace: Trace, results: Results): Node[] {
   const wanted = new Set<Value>(Object.values(results));
   const kept: Node[] = [];
@@ -190,6 +223,13 @@ function live(trace: Trace, results: Results): Node[] {
     kept.push(node);
     for (const v of node.inputs) if (v) wanted.add(v);
   }
+  const own = new Set([...trace.inputs.values(), ...trace.tensors.values(), ...kept.flatMap((node) => node.outputs)]);
+  for (const value of wanted)
+    if (!own.has(value))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `compile: expected values that its function makes, got ${value} of another`,
+      );
   return kept.reverse();
 }
 

@@ -1,6 +1,6 @@
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import { addNode } from "./trace.ts";
-import type { Node, TensorType, Value } from "./value.ts";
+import { type Node, type TensorType, Value } from "./value.ts";
 
 export type Operands = readonly (Value | undefined)[];
 export type Attributes = Readonly<Record<string, number>>;
@@ -30,8 +30,16 @@ export function defineOp(row: Omit<OpRow, "mutates"> & { mutates?: readonly numb
   const full: OpRow = { mutates: [], ...row };
   if (rows.has(full.name)) throw new HeddleError("INTERNAL", `op table: expected one row ${full.name}, got two`);
   rows.set(full.name, full);
-  return (inputs: Operands, attributes: Attributes = {}, wanted: readonly TensorType[] = []): readonly Value[] =>
-    addNode(full.name, inputs, attributes, full.infer(inputs, attributes, wanted), full.mutates.length > 0);
+  return (inputs: Operands, attributes: Attributes = {}, wanted: readonly TensorType[] = []): readonly Value[] => {
+    for (const [i, value] of inputs.entries())
+      if (value !== undefined && !(value instanceof Value))
+        throw invalidArgument(
+          `${full.name}: operand ${i}`,
+          "a value of the graph, as input() or tensor() makes",
+          value,
+        );
+    return addNode(full.name, inputs, attributes, full.infer(inputs, attributes, wanted), full.mutates.length > 0);
+  };
 }
 
 /** The row of an op that exists. */

@@ -1,6 +1,6 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { DType } from "./dtype.ts";
-import { type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
+import { checkType, type Node, type Shape, sameShape, type TensorType, Value } from "./value.ts";
 
 /** A recording of the nodes that a function over values makes, in the order it makes them. */
 export class Trace {
@@ -17,7 +17,11 @@ const recordOrigins = Boolean(process.env.HEDDLE_CHECK && process.env.HEDDLE_CHE
 
 /** Runs `build` and returns what it recorded. Synchronous; traces do not nest. */
 export function record<T>(build: () => T): { trace: Trace; result: T } {
-  if (current) throw new HeddleError("INTERNAL", "trace: expected no trace under way, got a nested one");
+  if (current)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "compile: expected to be called outside another compile(), got it inside",
+    );
   const trace = new Trace();
   current = trace;
   try {
@@ -52,6 +56,8 @@ export function recomputable<T>(build: () => T): T {
 }
 
 function named(map: Map<string, Value>, kind: "input" | "tensor", name: string, dtype: DType, shape: Shape): Value {
+  if (typeof name !== "string") throw invalidArgument(`${kind}: name`, "a string", name);
+  checkType({ dtype, shape }, `${kind} ${name}`);
   const known = map.get(name);
   if (known) {
     if (known.dtype !== dtype || !sameShape(known.shape, shape))
@@ -88,7 +94,10 @@ export function repeatNode(node: Node, inputs: readonly (Value | undefined)[]): 
   return activeTrace().nodes.at(-1)!;
 }
 
-/** Adds a node to the active trace. Only lib/graph/ops calls it. */
+/**
+ * Adds a node to the active trace. Only lib/graph/ops calls it.
+ * @throws HeddleError INVALID_ARGUMENT for an attribute that is no number, or an output of no shape
+ */
 export function addNode(
   op: string,
   inputs: readonly (Value | undefined)[],
@@ -96,6 +105,10 @@ export function addNode(
   outputs: readonly TensorType[],
   effect = false,
 ): readonly Value[] {
+  for (const [name, value] of Object.entries(attributes))
+    if (typeof value !== "number" || Number.isNaN(value))
+      throw new HeddleError("INVALID_ARGUMENT", `${op}: ${name}, expected a number, got ${describe(value)}`);
+  for (const type of outputs) checkType(type, op);
   const values: Value[] = [];
   const node: Node = { op, inputs, attributes, outputs: values, effect, origin: recordOrigins ? callerLine() : "" };
   outputs.forEach((type, index) => {

@@ -32,7 +32,9 @@ export function tuningKey({ name, computeCapability, driver }: CudaDeviceInfo): 
 export function readTuning(path: string): Map<string, Choices> {
   let text: string;
   try {
-    if (statSync(path).size > MOST_BYTES) throw invalid(path, `at most ${MOST_BYTES} bytes`, "more");
+    const found = statSync(path);
+    if (!found.isFile() && !found.isDirectory()) throw invalid(path, "a regular file", "another kind"); // a pipe would be waited for
+    if (found.size > MOST_BYTES) throw invalid(path, `at most ${MOST_BYTES} bytes`, "more");
     text = readFileSync(path, "utf8");
   } catch (error) {
     if (error instanceof HeddleError) throw error;

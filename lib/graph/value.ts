@@ -1,5 +1,5 @@
-import { HeddleError } from "../errors.ts";
-import type { DType } from "./dtype.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { DTYPES, type DType } from "./dtype.ts";
 
 /**
  * A dimension whose size each run brings, at most `bound`. Programs are planned for the bound, so one program serves
@@ -27,6 +27,11 @@ export function showShape(shape: Shape): string {
   return `(${shape.join(", ")})`;
 }
 
+/** As showShape, of anything that was given for a shape. */
+function describeShape(shape: readonly unknown[]): string {
+  return `(${shape.map((dim) => (dim instanceof Dimension ? dim.name : describe(dim))).join(", ")})`;
+}
+
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((d, i) => d === b[i]);
 }
@@ -40,6 +45,19 @@ export function fixed(dim: Dim | undefined, what: string): number {
 export interface TensorType {
   readonly dtype: DType;
   readonly shape: Shape;
+}
+
+const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeInteger(dim) && (dim as number) >= 0);
+
+/** @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor, or one of more elements than numbers can count */
+export function checkType({ dtype, shape }: TensorType, what: string): void {
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPES, dtype))
+    throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
+  const expected = "whole numbers of at least 0, or Dimensions";
+  if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
+  const elements = shape.reduce<number>((n, d) => n * (d instanceof Dimension ? d.bound : d), 1);
+  if (!shape.every(isDim) || elements > Number.MAX_SAFE_INTEGER)
+    throw new HeddleError("INVALID_ARGUMENT", `${what}: shape, expected ${expected}, got ${describeShape(shape)}`);
 }
 
 /** One operation of a trace. `inputs` may hold undefined for an absent optional operand. */

@@ -1,7 +1,8 @@
-import { appendFile, readdir, readFile, rm } from "node:fs/promises";
+import { appendFile, readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { readWhole } from "../formats/open-file.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
@@ -131,6 +132,8 @@ export class Workspace {
   }
 }
 
+const MOST_LOG_BYTES = 256 << 20;
+
 /** A stage's loss curve, a line a step, written as it comes. A resumed run replaces the steps that it repeats. */
 export class LossLog {
   private readonly file: string;
@@ -141,7 +144,7 @@ export class LossLog {
   }
 
   async read(): Promise<LossPoint[]> {
-    const text = await readFile(this.file, "utf8").catch(() => "");
+    const text = await readWhole(this.file, MOST_LOG_BYTES).then(String, () => "");
     // A kill may have cut the last line.
     const lines = text
       .slice(0, text.lastIndexOf("\n") + 1)

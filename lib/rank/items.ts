@@ -2,7 +2,7 @@ import { type LocatedRow, readRows, rowError, stringField, stringsField } from "
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
-import type { ChatMessage } from "../generate/index.ts";
+import type { TextMessage } from "../generate/index.ts";
 
 /** Of a file with a prompt on each line, at most: people judge them one by one. */
 const MAX_TEXT_BYTES = 1 << 28;
@@ -12,7 +12,7 @@ export interface RankItem {
   /** Its place in the file of prompts, from 0. */
   readonly id: number;
   /** As preference training reads it: a text that is continued, or messages. */
-  readonly prompt: string | readonly ChatMessage[];
+  readonly prompt: string | readonly TextMessage[];
   /** Given with the prompt, or sampled later. */
   answers?: readonly string[] | undefined;
 }
@@ -62,7 +62,7 @@ function promptOf(row: LocatedRow, chat: boolean): RankItem["prompt"] {
   return chat ? [{ role: "user", content: text }] : text;
 }
 
-function messageOf(row: LocatedRow, index: number, message: unknown): ChatMessage {
+function messageOf(row: LocatedRow, index: number, message: unknown): TextMessage {
   const { role, content } = (message ?? {}) as Record<string, unknown>;
   if (role !== "system" && role !== "user" && role !== "assistant")
     throw rowError(row, `prompt[${index}].role`, "system, user or assistant", role);

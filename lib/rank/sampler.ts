@@ -1,10 +1,10 @@
 import { HeddleError } from "../errors.ts";
-import type { ChatMessage } from "../generate/index.ts";
+import type { TextMessage } from "../generate/index.ts";
 import type { RankItem } from "./items.ts";
 
 /** Gives several answers to a prompt. */
 export type Answering = (
-  prompt: string | readonly ChatMessage[],
+  prompt: string | readonly TextMessage[],
   options: { count: number; seed: number; signal: AbortSignal },
 ) => Promise<string[]>;
 

@@ -15,14 +15,15 @@ export interface ChatMessage {
 
 export interface ChatTemplateOptions {
   /** End with the beginning of the assistant's answer. Default false. */
-  addGenerationPrompt?: boolean;
+  addGenerationPrompt?: boolean | undefined;
   /** Tool definitions, as JSON schemas, for templates that show them. */
-  tools?: readonly unknown[];
-  documents?: readonly unknown[];
+  tools?: readonly unknown[] | undefined;
+  /** Documents to answer from, for templates that show them. */
+  documents?: readonly unknown[] | undefined;
   /** Name of one of the tokenizer's templates, or the text of a template. Default: the tokenizer's own. */
-  template?: string;
+  template?: string | undefined;
   /** More variables, such as `{ enable_thinking: false }`. Strings in it are the caller's own and not guarded. */
-  variables?: Record<string, unknown>;
+  variables?: Readonly<Record<string, unknown>> | undefined;
 }
 
 const TEMPLATE_NAMES: Names<ChatTemplateOptions> = {
@@ -121,7 +122,7 @@ export interface FitOptions extends ChatTemplateOptions {
   /** Tokens that the model can hold. */
   contextLength: number;
   /** Of these, tokens to keep free for the answer. Default 0. */
-  reserve?: number;
+  reserve?: number | undefined;
 }
 
 export interface Fit {

@@ -1,7 +1,7 @@
 // A compiled form of tokenizer.json's vocabulary beside the file, for those who load it again and again.
-import { readFile, stat } from "node:fs/promises";
 import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { writeFileAtomically } from "../formats/io.ts";
+import { readWhole } from "../formats/open-file.ts";
 import { limits, type TokenizerFile } from "./tokenizer-file.ts";
 
 /** Where the cache of a tokenizer.json lies. */
@@ -14,8 +14,7 @@ export const cachePath = (path: string) => `${path}.heddle`;
 export async function readVocabularyCache(path: string, source: Uint8Array): Promise<NativeJsonVocabulary | undefined> {
   let bytes: Uint8Array;
   try {
-    if ((await stat(cachePath(path))).size > limits.fileBytes) return undefined;
-    bytes = await readFile(cachePath(path));
+    bytes = await readWhole(cachePath(path), limits.fileBytes);
   } catch {
     return undefined;
   }

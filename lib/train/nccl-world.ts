@@ -1,6 +1,7 @@
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { readWhole } from "../formats/open-file.ts";
 import {
   allReduceNumbers,
   allReduceTensors,
@@ -74,11 +75,15 @@ async function invite(path: string): Promise<Uint8Array> {
   return id;
 }
 
+/** NCCL's id has 128. */
+const MOST_ID_BYTES = 1024;
+
 async function invitation(path: string, seconds: number): Promise<Uint8Array> {
   for (const end = Date.now() + seconds * 1000; ; await sleep(20)) {
     try {
-      return await readFile(path);
+      return await readWhole(path, MOST_ID_BYTES);
     } catch (cause) {
+      if (cause instanceof HeddleError) throw cause;
       if ((cause as NodeJS.ErrnoException).code !== "ENOENT")
         throw new HeddleError("IO", `rendezvous: expected a file that can be read, got ${path}`, { cause });
       if (Date.now() >= end)

@@ -1,4 +1,5 @@
 import { describe, HeddleError } from "../errors.ts";
+import { untilAborted } from "../formats/until-aborted.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import { Best, type BestOptions, type BestState } from "./best.ts";
@@ -324,7 +325,7 @@ async function evaluate<Batch>(
   let sum = 0;
   let tokens = 0;
   const means = new MetricMeans();
-  for await (const batch of batches) {
+  for await (const batch of untilAborted(batches, signal, "train")) {
     const { loss, counted, metrics, metricCounts } = await step.evaluate(batch, signal);
     sum += loss * counted;
     tokens += counted;

@@ -73,7 +73,7 @@ CachedAttention cached(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &segments = n.in[3];
   CachedAttention a{};
   a.rows = q.shape[0], a.heads = q.shape[1], a.width = q.shape[2];
-  a.context = static_cast<int64_t>(n.attributes->get("context", 0));
+  a.context = n.attributes->integer("context", 0);
   a.kv_heads = k.shape[1];
   a.places = places_of(n, k, 5), a.capacity = a.places.capacity;
   a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");

@@ -2,6 +2,7 @@
 #include "ops/op.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <deque>
@@ -23,6 +24,12 @@ void Attributes::set(const std::string& name, double value) {
 
 void Attributes::absent(const char* name) {
   throw internal_error(std::string("attribute ") + name + ": expected to be set by the op table, got nothing");
+}
+
+void Attributes::not_whole(const char* name, double value) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.17g", value);
+  throw invalid_argument(std::string(name) + ": expected a whole number, got " + text);
 }
 
 namespace {

@@ -25,7 +25,8 @@ class Attributes {
     const Item* found = find(name, std::strlen(name));
     return found ? found->value : fallback;
   }
-  int64_t integer(const char* name) const { return static_cast<int64_t>(get(name)); }
+  int64_t integer(const char* name) const { return whole(name, get(name)); }  // throws INVALID_ARGUMENT for a fraction, or beyond 2^53
+  int64_t integer(const char* name, double fallback) const { return whole(name, get(name, fallback)); }
   bool flag(const char* name) const { return get(name, 0) != 0; }
   bool operator==(const Attributes& o) const { return items_ == o.items_; }
 
@@ -50,7 +51,13 @@ class Attributes {
       if (item.key == key) return &item;
     return nullptr;
   }
+  static int64_t whole(const char* name, double value) {
+    const int64_t number = value >= -0x1p53 && value <= 0x1p53 ? static_cast<int64_t>(value) : 0;
+    if (static_cast<double>(number) != value) not_whole(name, value);
+    return number;
+  }
   [[noreturn]] static void absent(const char* name);
+  [[noreturn]] static void not_whole(const char* name, double value);
 
   std::vector<Item> items_;
 };

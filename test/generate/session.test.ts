@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { Chat, type LanguageModel } from "../../lib/generate/index.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import type { LanguageModel } from "../../lib/generate/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
 let model: LanguageModel;
@@ -139,27 +138,5 @@ describe("chat", () => {
       { sytem: "x" },
     ])
       expect((await failureOf(() => model.chat(state as never))).code).toBe("INVALID_ARGUMENT");
-  });
-
-  test("with a chat template the model sees its own format, and too old turns are dropped", async () => {
-    const chatTemplate =
-      "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}";
-    const trained = await tinyTokenizer();
-    const files = trained.files();
-    const tokenizer = Tokenizer.fromFiles({
-      tokenizer: files["tokenizer.json"],
-      tokenizerConfig: files["tokenizer_config.json"],
-      chatTemplate,
-    });
-    await using own = tinyModel({ tokenizer });
-    const chat = own.chat({ system: "S" });
-    const { text } = await chat.send("hi", greedy);
-    const ids = tokenizer.encode("[system]S[user]hi[assistant]", { addSpecialTokens: false });
-    expect(text).toBe((await own.complete(ids, greedy)).text);
-    for (let i = 0; i < 6; i++)
-      await chat.send(`The cat saw the sea ${i}`, { ...greedy, contextOverflow: "truncateLeft" });
-    expect(chat.messages).toHaveLength(15);
-    expect(chat).toBeInstanceOf(Chat);
-    chat.dispose();
   });
 });
