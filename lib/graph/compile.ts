@@ -10,7 +10,6 @@ import type { Device } from "./device.ts";
 import { DTYPES } from "./dtype.ts";
 import { fuse } from "./fuse.ts";
 import { fuseEndings } from "./fuse-endings.ts";
-import { opRow } from "./op-table.ts";
 import { RunPlan, type Series, type Slot } from "./run-plan.ts";
 import { arrayOf, type Tensor, type TensorData } from "./tensor.ts";
 import { record, type Trace } from "./trace.ts";
@@ -26,8 +25,6 @@ export class Program<R extends Results = Results> {
   /** @internal */ readonly tensors: readonly Slot[];
   /** @internal */ readonly outputs: readonly Slot[];
   /** @internal */ readonly plan: RunPlan;
-  /** Names of the tensors that nodes write in place. */
-  private readonly written: ReadonlySet<string>;
   private onCuda: NativeProgramHandle | undefined;
   private readonly describeForCuda: () => ProgramDescription;
 
@@ -36,11 +33,6 @@ export class Program<R extends Results = Results> {
     const description = describeProgram(trace, results, nodes);
     this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
     this.tensors = description.tensorSlots;
-    this.written = new Set(
-      nodes.flatMap(({ op, inputs }) =>
-        opRow(op).mutates.flatMap((i) => (inputs[i]?.source.kind === "tensor" ? [inputs[i].source.name] : [])),
-      ),
-    );
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
     this.plan = new RunPlan(description.dimensions, description.inputSlots, this.outputs);
     this.native = new binding.NativeProgram(description.native);
@@ -57,7 +49,6 @@ export class Program<R extends Results = Results> {
    * two names, UNSUPPORTED where the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
-    const names = new Map<Tensor, string>();
     const handles = this.tensors.map(({ name, value }) => {
       const t = tensors.get(name);
       if (!t) throw new HeddleError("NOT_FOUND", `bind: expected a tensor ${name}, got none`);
@@ -66,14 +57,6 @@ export class Program<R extends Results = Results> {
           "SHAPE_MISMATCH",
           `bind: tensor ${name}, expected ${value}, got ${t.dtype}${showShape(t.shape)}`,
         );
-      const other = names.get(t);
-      // What one name's writing does to what another reads would depend on the order of nodes, which is not said.
-      if (other !== undefined && (this.written.has(name) || this.written.has(other)))
-        throw new HeddleError(
-          "INVALID_ARGUMENT",
-          `bind: tensor ${name}, expected another tensor than that of ${other}, since the program writes it, got the same`,
-        );
-      names.set(t, name);
       return t.native;
     });
     return new Executable(this, device, new binding.NativeExecutable(this.nativeFor(device), handles, device.lane));

@@ -32,6 +32,15 @@ void check_cuda(cudaError_t status, const char* call) {
   throw internal_error(std::string(call) + ": " + cudaGetErrorString(status));
 }
 
+namespace {
+const CudaAccelerator& accelerator_of(const Context& context) { return *static_cast<const CudaAccelerator*>(context.accelerator); }
+}  // namespace
+
+cudaStream_t stream_of(const Context& context) { return accelerator_of(context).stream(); }
+const DeviceProperties& properties_of(const Context& context) { return accelerator_of(context).properties(); }
+void make_current(const Context& context) { accelerator_of(context).make_current(); }
+Fault fault_of(const Context& context) { return {accelerator_of(context).fault_word(), context.node}; }
+
 CudaAccelerator::CudaAccelerator(int index, bool tf32) : index_(index), name_("cuda:" + std::to_string(index)) {
   const std::vector<CudaDevice> devices = cuda_devices();
   if (index < 0 || index >= static_cast<int>(devices.size())) {

@@ -118,7 +118,7 @@ void attention(const Node& n, Context& c) {
                           n.out[1].as<float>(), q.shape[0], n.attr_int("sequenceLength"), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
   if (a.N == 0) return;
   find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, spans);
-  if (attention_takes_warpgroups(a.D, a.T, static_cast<CudaAccelerator*>(c.accelerator)->properties())) return attention_warpgroup(c, a);
+  if (attention_takes_warpgroups(a.D, a.T, properties_of(c))) return attention_warpgroup(c, a);
   if (a.D <= 64) run<64, 64>(c, a);
   else if (a.D <= 128) run<128, 64>(c, a);
   else run<256, 32>(c, a);

@@ -185,7 +185,7 @@ size_t scratch(const Node& n, int) { return shared_scratch(n) + warpgroup_backwa
 void attention_backward(const Node& n, Context& c) {
   const BackwardArguments a = prepare_backward(n, c);
   if (a.N == 0) return;
-  if (attention_gradients_take_warpgroups(a.D, a.T, static_cast<CudaAccelerator*>(c.accelerator)->properties()))
+  if (attention_gradients_take_warpgroups(a.D, a.T, properties_of(c)))
     return attention_backward_warpgroup(c, a, static_cast<unsigned char*>(c.scratch) + shared_scratch(n));
   if (a.D <= 64) run<64>(c, a);
   else run<128>(c, a);

@@ -1,21 +1,14 @@
-// The accelerator of a CUDA lane: a device, a stream on it, and the word in which kernels report bad indices.
+// The accelerator of a CUDA lane: a device, a stream on it, and the word in which kernels report bad indices. What kernels need of it is in context.h.
 #pragma once
-#include <cuda_runtime.h>
-
 #include <cstdint>
 #include <mutex>
 
+#include "cuda/context.h"
 #include "cuda/tuning.h"
 #include "runtime/accelerator.h"
 
 namespace heddle {
 namespace cuda {
-
-void check_cuda(cudaError_t status, const char* call);  // throws INTERNAL
-
-// Whether this build's code for the current device has mma.sync of 8-bit floats. gemm_fp8_tensor.cu, which alone may be compiled for sm_89 where the rest is
-// not: CMakeLists.txt.
-bool has_e4m3_code();
 
 class CudaAccelerator final : public Accelerator {
  public:
@@ -80,17 +73,6 @@ class CudaAccelerator final : public Accelerator {
   std::shared_ptr<const GemmTable> measured_ = std::make_shared<GemmTable>();
   std::mutex zeroing_mutex_;
   cudaStream_t zeroing_ = nullptr;  // allocation may happen on any thread, and stream_ belongs to the lane's
-};
-
-// Handed to kernels by value.
-struct Fault {
-  int* word;
-  int node;
-#if defined(__CUDACC__) || defined(__global__)
-  __device__ void report() const { atomicCAS(word, 0, node + 1); }
-  // Whether any kernel of this run has reported one. What outlives a run (weights, moments, caches) is then left alone.
-  __device__ bool reported() const { return *word != 0; }
-#endif
 };
 
 }  // namespace cuda

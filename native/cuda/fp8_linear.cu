@@ -151,7 +151,7 @@ void linear(const Node& n, Context& c) {
     const Grid grid{dim3(blocks_for(g.n, threads / warp_size)), dim3(threads)};
     return launch(c, name, grid, rounded ? fp8_few_rows_kernel<true> : fp8_few_rows_kernel<false>, g, aligned(g.w));
   }
-  const DeviceProperties& device = static_cast<CudaAccelerator*>(c.accelerator)->properties();
+  const DeviceProperties& device = properties_of(c);
   const bool tensor_cores = rounded && aligned(g.w);
   if (tensor_cores && takes_fp8_warpgroups(device)) return gemm_fp8_warpgroup(c, name, g);
   in_strips(g.m, [&](int64_t row, int64_t rows) {

@@ -2,6 +2,7 @@
 // the sum of the parts that a product was cut into.
 #include "cuda/gemm.cuh"
 
+#include "cuda/device.h"
 #include "cuda/gemm_end.cuh"
 #include "cuda/gemm_tile.cuh"
 

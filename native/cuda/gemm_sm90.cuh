@@ -21,7 +21,7 @@ template <class T> __host__ __device__ inline int64_t tiles_of(int64_t m, int64_
 
 // As many blocks as multiprocessors: each makes one tile after another.
 template <class T> Grid grid_of(const Context& context, int64_t m, int64_t n) {
-  const int64_t tiles = tiles_of<T>(m, n), most = static_cast<CudaAccelerator*>(context.accelerator)->properties().multiprocessors;
+  const int64_t tiles = tiles_of<T>(m, n), most = properties_of(context).multiprocessors;
   return {dim3(static_cast<unsigned>(tiles < most ? tiles : most)), dim3(threads), T::bytes};
 }
 

@@ -4,10 +4,7 @@
 // and a KernelDef. Rules that the emulator enforces: every thread reaches every __syncthreads (no early return before one),
 // shared memory is written before it is read, copies are waited for.
 #pragma once
-#include <cuda_runtime.h>
-
-#include "cuda/device.h"
-#include "ops/op.h"
+#include "cuda/context.h"
 
 // HEDDLE_UNROLL: before loops whose index picks registers; left as loops, the array would lie in slow local memory.
 // HEDDLE_ROLLED: before loops of threads that have few registers.
@@ -47,20 +44,16 @@ template <class T> struct Same { using type = T; };  // arguments convert to the
 // Queues a kernel on the context's stream. A grid without blocks is nothing to do.
 template <class... P> void launch(const Context& context, const char* name, const Grid& g, void (*kernel)(P...), typename Same<P>::type... arguments) {
   if (g.blocks.x == 0 || g.blocks.y == 0 || g.blocks.z == 0) return;
-  CudaAccelerator& device = *static_cast<CudaAccelerator*>(context.accelerator);
 #if HEDDLE_EMULATED
-  emulator::enqueue(device.stream(), [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
+  emulator::enqueue(stream_of(context), [=] { emulator::run_grid(name, g.blocks, g.threads, g.shared, [&] { kernel(arguments...); }); });
 #else
-  device.make_current();
+  make_current(context);
   if (g.shared > default_shared_bytes)
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(g.shared)), name);
-  kernel<<<g.blocks, g.threads, g.shared, device.stream()>>>(arguments...);
+  kernel<<<g.blocks, g.threads, g.shared, stream_of(context)>>>(arguments...);
   check_cuda(cudaGetLastError(), name);
 #endif
 }
-
-// What a kernel reports bad indices to, by the node's number.
-inline Fault fault_of(const Context& c) { return {static_cast<CudaAccelerator*>(c.accelerator)->fault_word(), c.node}; }
 
 inline unsigned blocks_for(int64_t items, int64_t per_block) { return static_cast<unsigned>((items + per_block - 1) / per_block); }
 

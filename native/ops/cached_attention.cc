@@ -28,8 +28,7 @@ void check_cached_attention(const Node& n) {
   AttentionAttributes::check(c);
   if (n.attributes->get("bf16", 0) != 0) c.attr_flag("bf16");
   check_pages(c, n, 5);
-  const int64_t context = n.attributes->integer("context", 0);
-  if (context < 0) c.invalid("context is " + std::to_string(context) + ", expected at least 0");
+  if (n.attributes->get("context", 0) != 0) c.attr_int("context", 0, int64_t{1} << 53);
   const int64_t ring = ring_of(n);
   if (ring != 0 && (ring != n.attr_int("window") || !n.attr_flag("causal")))
     c.invalid("ring is " + std::to_string(ring) + ", expected the window of causal attention");

@@ -1,6 +1,7 @@
 #include "ops/check.h"
 
 #include <cmath>
+#include <cstdio>
 
 namespace heddle {
 namespace {
@@ -24,7 +25,9 @@ std::string count_range(int low, int high) {
 
 std::string number(double v) {
   if (std::floor(v) == v && std::fabs(v) < 1e15) return std::to_string(static_cast<int64_t>(v));
-  return std::to_string(v);
+  char text[32];
+  std::snprintf(text, sizeof text, "%.10g", v);
+  return text;
 }
 
 }  // namespace

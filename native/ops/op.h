@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "runtime/error.h"
-#include "runtime/pool.h"
 #include "runtime/tensor.h"
 
 namespace heddle {
+
+class Pool;
 
 // Attributes are numbers (booleans are 0/1); strings never cross. Names have at most 16 letters: kernels look them up in every run,
 // and a literal of that length is two numbers to the compiler.

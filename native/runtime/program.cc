@@ -205,17 +205,22 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   for (const auto& storage : bound_)
     if (storage->accelerator() != accelerator_.get())
       throw invalid_argument("bind: expected tensors of " + place(accelerator_.get()) + ", got one of " + place(storage->accelerator()));
-  // A value bound to a mapped file may be read only.
+  std::vector<char> written = program_->written_;
   for (size_t i = 0; i < d.nodes.size(); ++i)
-    for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k)
-      if (program_->ops_[i]->mutates >> k & 1)
-        for (size_t b = 0; b < d.bound.size(); ++b)
-          if (d.nodes[i].inputs[k] >= 0 && program_->root_[d.nodes[i].inputs[k]] == d.bound[b] && !bound_[b]->writable())
-            throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+    for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
+      if (!(program_->ops_[i]->mutates >> k & 1) || d.nodes[i].inputs[k] < 0) continue;
+      for (size_t b = 0; b < d.bound.size(); ++b) {
+        if (program_->root_[d.nodes[i].inputs[k]] != d.bound[b]) continue;
+        written[b] = 1;
+        // A value bound to a mapped file may be read only.
+        if (!bound_[b]->writable()) throw invalid_argument(d.nodes[i].op + ": expected a writable tensor, got one mapped from a file");
+      }
+    }
+  // What the writing does to what another name reads would depend on the order of nodes.
   for (size_t i = 0; i < bound_.size(); ++i)
     for (size_t j = 0; j < bound_.size(); ++j)
-      if (program_->written_[i] && i != j && bound_[i] == bound_[j])
-        throw invalid_argument("assign: expected a tensor bound under one name, got one under two");
+      if (written[i] && i != j && bound_[i] == bound_[j])
+        throw invalid_argument("bind: expected a tensor that the program writes under one name, got one under two");
   inputs_ = Storage::allocate(program_->input_bytes_, accelerator_);
   nodes_ = program_->nodes_;
   for (size_t i = 0; i < nodes_.size(); ++i) nodes_[i].attributes = &d.nodes[i].attributes;

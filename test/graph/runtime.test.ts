@@ -183,7 +183,14 @@ describe("programs", () => {
         return { y: scale(tensor("t", "f32", [64]), 1) };
       });
       const both = new Map([...state, ["t", state.get("s")!]]);
-      expect(() => program.bind(device, both)).toThrow(/assign: expected a tensor bound under one name/);
+      const expected = /bind: expected a tensor that the program writes under one name, got one under two/;
+      expect(() => program.bind(device, both)).toThrow(expected);
+      // What nodes write in place as well, also by another shape.
+      const inPlace = compile((): Record<string, Value> => {
+        accumulate(reshape(tensor("s", "f32", [64]), [8, 8]), input("x", "f32", [8, 8]), input("keep", "f32", [1]));
+        return { y: scale(tensor("t", "f32", [64]), 1) };
+      });
+      expect(() => inPlace.bind(device, both)).toThrow(expected);
     });
   });
 

@@ -1,0 +1,160 @@
+import { expect, test } from "vitest";
+import {
+  add,
+  attention,
+  cachedAttention,
+  compile,
+  Dimension,
+  type DType,
+  input,
+  linear,
+  openDevice,
+  reshape,
+  sample,
+  scale,
+  split,
+  Tensor,
+  tensor,
+  type Value,
+} from "../../lib/graph/index.ts";
+import { HeddleError } from "../../lib/index.ts";
+
+const x = () => input("x", "f32", [4, 8]);
+const held = Tensor.from(openDevice(), "f32", [4, 8], new Float32Array(32));
+let stray: Value | undefined;
+compile(() => {
+  stray = scale(x(), 2);
+  return { stray };
+});
+
+const heads = (name: string) => input(name, "f32", [4, 2, 8]);
+const caches = {
+  q: () => heads("q"),
+  cacheK: () => tensor("k", "f32", [1, 2, 16, 8]),
+  cacheV: () => tensor("v", "f32", [1, 2, 16, 8]),
+  segments: () => input("segments", "i32", [1, 4]),
+};
+const cached = (options: object) =>
+  cachedAttention(
+    { q: caches.q(), cacheK: caches.cacheK(), cacheV: caches.cacheV(), segments: caches.segments() },
+    options,
+  );
+const drawn = (top: unknown) =>
+  sample(
+    {
+      logits: input("logits", "f32", [1, 8]),
+      params: input("params", "f32", [1, 9]),
+      history: input("history", "i32", [1, 4]),
+      biasIds: input("ids", "i32", [1, 1]),
+      biasValues: input("values", "f32", [1, 1]),
+      rng: input("rng", "i32", [1, 3]),
+    },
+    { top: top as number },
+  ).token;
+
+test.each<[string, RegExp, () => unknown]>([
+  [
+    "a dimension below 0",
+    /^input x: shape, expected whole numbers .* got \(-1, 8\)$/,
+    () => ({ y: input("x", "f32", [-1, 8]) }),
+  ],
+  [
+    "a dimension of a fraction",
+    /^tensor w: shape, expected whole numbers .* got \(1\.5\)$/,
+    () => ({ y: tensor("w", "f32", [1.5]) }),
+  ],
+  ["more elements than are counted", /^input x: shape/, () => ({ y: input("x", "f32", [2 ** 40, 2 ** 40]) })],
+  [
+    "a shape that is a number",
+    /^input x: shape: expected an array .* got 4$/,
+    () => ({ y: input("x", "f32", 4 as never) }),
+  ],
+  [
+    "an unknown type",
+    /^input x: dtype: expected one of f32, .* got "f64"$/,
+    () => ({ y: input("x", "f64" as DType, [4]) }),
+  ],
+  ["a name that is none", /^input: name: expected a string, got 3$/, () => ({ y: input(3 as never, "f32", [4]) })],
+  ["torch's -1", /^reshape: /, () => ({ y: reshape(x(), [-1, 4]) })],
+  ["two of them", /^reshape: shape, expected whole numbers .* got \(-8, -4\)$/, () => ({ y: reshape(x(), [-8, -4]) })],
+  ["widths below 0", /^split: shape/, () => ({ y: split(x(), [10, -2])[0] })],
+  ["a part of a candidate", /^sample: shape, .* got \(1, 1\.5\)$/, () => ({ y: drawn(1.5) })],
+  [
+    "a context of a fraction",
+    /^cached_attention: context: expected an integer, got 1\.5$/,
+    () => ({ y: cached({ context: 1.5 }) }),
+  ],
+  [
+    "a context that is none",
+    /^cached_attention: context, expected a number, got NaN$/,
+    () => ({ y: cached({ context: NaN }) }),
+  ],
+  ["a context below 0", /^cached_attention: context: expected .*, got -1$/, () => ({ y: cached({ context: -1 }) })],
+  [
+    "a window beyond counting",
+    /^cached_attention: window: expected a number in \[0, 2147483648\], got 1e\+300$/,
+    () => ({ y: cached({ window: 1e300 }) }),
+  ],
+  [
+    "a scale that is a text",
+    /^attention: scale, expected a number, got "2"$/,
+    () => ({
+      y: attention({ q: heads("q"), k: heads("k"), v: heads("v") }, { sequenceLength: 4, scale: "2" as never }),
+    }),
+  ],
+  [
+    "a number for a value",
+    /^add: operand 1: expected a value of the graph, .* got 2$/,
+    () => ({ y: add(x(), 2 as never) }),
+  ],
+  [
+    "a tensor for a value",
+    /^linear: operand 1: expected a value of the graph, .* got a Promise$/,
+    () => ({ y: linear(x(), held as never) }),
+  ],
+  [
+    "a value of another program",
+    /^compile: expected values that its function makes, got f32\(4, 8\) of another$/,
+    () => ({ y: add(x(), stray!) }),
+  ],
+  ["another program's result", /^compile: expected values that its function makes/, () => ({ y: stray })],
+  [
+    "nothing",
+    /^compile: what the function returns: expected an object of named values, got undefined$/,
+    () => undefined,
+  ],
+  ["a value alone", /^compile: what the function returns: dtype: expected a value of the graph, got "f32"$/, () => x()],
+  [
+    "a promise",
+    /^compile: what the function returns: expected an object of named values, got a Promise$/,
+    async () => ({ y: x() }),
+  ],
+  [
+    "a result that is none",
+    /^compile: what the function returns: y: expected a value of the graph, got 3$/,
+    () => ({ y: 3 }),
+  ],
+  [
+    "a program in a program",
+    /^compile: expected to be called outside another compile\(\), got it inside$/,
+    () => compile(() => ({ y: x() })),
+  ],
+])("%s is the caller's mistake", (_, message, build) => {
+  let caught: unknown;
+  try {
+    compile(build as () => Record<string, Value>);
+  } catch (error) {
+    caught = error;
+  }
+  expect(caught).toBeInstanceOf(HeddleError);
+  const { code, message: text } = caught as HeddleError;
+  expect(text).toMatch(message);
+  expect(["INVALID_ARGUMENT", "SHAPE_MISMATCH"]).toContain(code);
+});
+
+test("what is no function is refused, and a failure leaves nothing under way", () => {
+  expect(() => compile(3 as never)).toThrow(/^compile: expected a function, got 3$/);
+  expect(
+    compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,
+  ).toBeGreaterThanOrEqual(0);
+});
