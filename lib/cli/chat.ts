@@ -1,7 +1,7 @@
 import { createInterface, type Interface } from "node:readline";
-import { HeddleError, invalidArgument } from "../errors.ts";
-import { exists } from "../formats/io.ts";
-import type { Chat, GenerateOptions, LanguageModel } from "../generate/index.ts";
+import { HeddleError } from "../errors.ts";
+import { exists, parseJson, readJson } from "../formats/io.ts";
+import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import { type Output, shortFloat } from "./output.ts";
@@ -11,6 +11,17 @@ export const command = defineCommand({
   about: "Talks with a model. Ctrl-C stops the answer, Ctrl-D ends. A base model continues what you write.",
   options: {
     system: { kind: "string", value: "TEXT", about: "instructions that come before everything" },
+    tools: {
+      kind: "string",
+      value: "FILE",
+      about: "a JSON file with an array of tool definitions, for chat templates that show them",
+    },
+    "template-variables": {
+      kind: "string",
+      value: "JSON",
+      about: `more variables of the chat template, such as '{ "enable_thinking": false }'`,
+      named: "variables",
+    },
     session: {
       kind: "string",
       value: "FILE",
@@ -21,10 +32,11 @@ export const command = defineCommand({
   },
   async run({ options, out }) {
     const generation = { contextOverflow: "truncateLeft" as const, ...given(generateOptions(options)) };
+    const { beginning, names } = await begun(options);
     const model = await openModel(options);
     try {
       needTokenizer(model);
-      const chat = await openChat(model, options);
+      const chat = await openChat(model, options.session, beginning, names);
       if (process.stdin.isTTY) greet(out, model.tokenizer?.config.chatTemplates.default !== undefined);
       await converse(chat, generation, out, options.session);
       chat.dispose();
@@ -34,13 +46,33 @@ export const command = defineCommand({
   },
 });
 
+/** What a new conversation begins with, and the options that say so. */
+async function begun(options: {
+  system?: string;
+  tools?: string;
+  "template-variables"?: string;
+}): Promise<{ beginning: ChatOptions; names: string[] }> {
+  const { system, tools, "template-variables": variables } = options;
+  const beginning = {
+    ...(system !== undefined && { system }),
+    ...(tools !== undefined && { tools: await readJson(tools) }),
+    ...(variables !== undefined && { variables: parseJson(Buffer.from(variables), "--template-variables") }),
+  } as ChatOptions; // which checks them
+  const names = (["system", "tools", "template-variables"] as const).filter((name) => options[name] !== undefined);
+  return { beginning, names };
+}
+
 /** The conversation of the session file, or a new one. */
 async function openChat(
   model: LanguageModel,
-  { session, system }: { session?: string; system?: string },
+  session: string | undefined,
+  beginning: ChatOptions,
+  names: readonly string[],
 ): Promise<Chat> {
-  if (session === undefined || !(await exists(session))) return model.chat({ system });
-  if (system !== undefined) throw invalidArgument("--system", "none for a conversation that goes on", system);
+  if (session === undefined || !(await exists(session))) return model.chat(beginning);
+  const [name] = names;
+  if (name !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected none for a conversation that goes on, got one`);
   return model.loadChat(session);
 }
 

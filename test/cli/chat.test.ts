@@ -1,4 +1,5 @@
 // The command line as programs see it: the built bin entry in a process of its own. `npm test` builds it first.
+import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
@@ -33,6 +34,36 @@ describe("chat", () => {
     const { code, stderr } = await heddle([...args, "--session", file, "--system", "Be brief."], "x\n");
     expect([code, stderr]).toEqual([2, expect.stringContaining("--system: expected none")]);
     expect((await heddle([...args, "--cache-dtype", "q9"], "x\n")).stderr).toContain("f32, bf16, f16 or q8");
+  });
+
+  test("tools and template variables", async () => {
+    const tools = join(folder, "tools.json");
+    await writeFile(tools, JSON.stringify([{ name: "weather" }]));
+    const args = ["chat", "--model", model, "--max-tokens", "2", "--json"];
+    for (const [given, expected] of [
+      [["--tools", tools], "--tools: expected a model with a chat template, got one without"],
+      [["--tools", join(folder, "none.json")], "none.json: cannot be read: no such file"],
+      [["--template-variables", "{"], "--template-variables: expected JSON"],
+      [["--template-variables", "[]"], "--template-variables: expected an object, got []"],
+    ] as const)
+      expect(await heddle([...args, ...given], "x\n")).toMatchObject({
+        code: 2,
+        stderr: expect.stringContaining(expected),
+      });
+    const shown = join(folder, "templated");
+    await cp(model, shown, { recursive: true });
+    const chatTemplate =
+      "{% for t in tools %}{{ t.name }}{% endfor %}{{ kind }}{% for m in messages %}{{ m.content }}{% endfor %}";
+    await writeFile(join(shown, "chat_template.jinja"), chatTemplate);
+    const greedy = ["--temperature", "0", "--max-tokens", "5", "--ignore-eos", "--json"];
+    const variables = ["--tools", tools, "--template-variables", '{ "kind": " sea " }'];
+    const { stdout, stderr } = await heddle(["chat", "--model", shown, ...variables, ...greedy], "The cat\n");
+    expect(stderr).toBe("");
+    await using loaded = await LanguageModel.load(model);
+    const ids = loaded.tokenizer!.encode("weather sea The cat", { addSpecialTokens: false });
+    expect(JSON.parse(stdout).text).toBe(
+      (await loaded.complete(ids, { temperature: 0, maxTokens: 5, ignoreEos: true })).text,
+    );
   });
 
   test("Ctrl-C stops the answer and not the program", async () => {
