@@ -36,16 +36,16 @@ import {
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
-  to?: "gguf" | "safetensors";
+  to?: "gguf" | "safetensors" | undefined;
   /**
    * Element type of the matrices, in small letters or capitals. Default: each tensor keeps its own (quantised ones become f32 in safetensors). In GGUF,
    * vectors, biases, position tables and the layers that choose experts are f32 whatever is asked for, as llama.cpp needs them. Quantised types are for GGUF; the
    * matrix that makes the logits is then wider (see quantisedType). `fp8` is for safetensors: 8-bit floats with a scale for each 128 × 128 for
    * the matrices of layers, as DeepSeek-V3's and Qwen3-FP8's folders have them, and bf16 for the rest.
    */
-  dtype?: FloatDtype | QuantisedTarget | "fp8";
+  dtype?: FloatDtype | QuantisedTarget | "fp8" | undefined;
   /** Of a safetensors output; default 5 GB. */
-  maxShardBytes?: number;
+  maxShardBytes?: number | undefined;
 }
 
 export interface ConvertResult {

@@ -14,20 +14,20 @@ export interface WriteTokenShardsOptions
   /** Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed. */
   outputDir: string;
   /** Tokens of a shard, about: it ends with the document that reaches them. Default 2^27, 256 MiB of 16-bit tokens. */
-  shardTokens?: number;
+  shardTokens?: number | undefined;
   /** Default false: the order of the files. True: an order by chance, as a corpus has in its first epoch. */
-  shuffle?: boolean;
+  shuffle?: boolean | undefined;
   /**
    * Go on after the shards that a run of the same files, options and tokenizer has finished, whatever ended it and whether it resumed
    * itself: the shards are then those of a run that nothing ended. `shards.json` beside them, which every run writes, says of what they
    * are and how many are finished; a folder of other shards is refused. Default false: begin anew.
    */
-  resume?: boolean;
-  signal?: AbortSignal;
+  resume?: boolean | undefined;
+  signal?: AbortSignal | undefined;
   /** Told after each shard that it writes. */
-  onShard?: (shard: TokenShard) => void;
+  onShard?: ((shard: TokenShard) => void) | undefined;
   /** Told now and then, and at the end. */
-  onProgress?: (progress: TokenShardProgress) => void;
+  onProgress?: ((progress: TokenShardProgress) => void) | undefined;
 }
 
 export interface TokenShardProgress {

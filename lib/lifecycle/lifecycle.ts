@@ -5,12 +5,12 @@ import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 export interface LifecycleOptions {
   /** Where everything goes. A folder that holds a run with the same options is gone on with. */
-  out?: string;
+  out?: string | undefined;
   /** Minutes for all stages on two cores: steps scale with it. Default 20. */
-  budgetMinutes?: number;
-  seed?: number;
+  budgetMinutes?: number | undefined;
+  seed?: number | undefined;
   /** A tiny model and a few steps: the machinery in seconds, nothing is learned. */
-  quick?: boolean;
+  quick?: boolean | undefined;
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;

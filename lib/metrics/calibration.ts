@@ -28,12 +28,12 @@ export interface Calibration {
 
 export interface CalibrationOptions {
   /** Bins of equal width over [0, 1], at most 10,000. Default 15, as in Guo et al. 2017. */
-  bins?: number;
+  bins?: number | undefined;
   /** Resamples of the interval, at most 1,000,000. Default 1000; 0: none, the interval is then the ECE itself. */
-  bootstrap?: number;
+  bootstrap?: number | undefined;
   /** Share of resamples within the interval. Default 0.95. */
-  level?: number;
-  seed?: number;
+  level?: number | undefined;
+  seed?: number | undefined;
 }
 
 const NAMES: Readonly<Record<keyof CalibrationOptions, true>> = {

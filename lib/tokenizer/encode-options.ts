@@ -5,23 +5,23 @@ import { checkFlag, checkNames, type Names } from "./option-names.ts";
 
 export interface EncodeOptions {
   /** Add the ids that the tokenizer puts around a text, such as BOS. Default true. */
-  addSpecialTokens?: boolean;
+  addSpecialTokens?: boolean | undefined;
   /**
    * Special tokens whose text inside the text becomes the token: all, none, or those named. Default none: whatever a user
    * writes stays text and can end or forge no turn (tiktoken's encode_ordinary). `true` is what Hugging Face's libraries
    * do, for text that the program itself has put together. The rule holds for other added tokens that look like mark-up
    * (`<tool_call>`) as well; added tokens that are plain words are always recognised.
    */
-  allowSpecial?: boolean | readonly string[];
+  allowSpecial?: boolean | readonly string[] | undefined;
   /** Special tokens whose text throws INVALID_ARGUMENT unless allowed: all, none, or those named. Default none. */
-  forbidSpecial?: boolean | readonly string[];
+  forbidSpecial?: boolean | readonly string[] | undefined;
   /**
    * For training on byte pair encodings: the share of merges left out by chance (BPE-dropout, Provilkov et al. 2020), from
    * 0 to below 1; 0.1 is usual. The same `seed` gives the same ids; of a batch every text has a chance of its own.
    */
-  dropout?: number;
+  dropout?: number | undefined;
   /** A whole number from 0. Default 0. */
-  seed?: number;
+  seed?: number | undefined;
 }
 
 export const ENCODE_NAMES: Names<EncodeOptions> = {

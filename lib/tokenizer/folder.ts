@@ -16,22 +16,22 @@ import { configToJson, tokenizerToJson } from "./write.ts";
 /** The files of a tokenizer: of the vocabularies, the first that is there is read. */
 export interface TokenizerTexts extends ConfigTexts {
   /** tokenizer.json: its text, or its bytes, which are read faster */
-  tokenizer?: string | Uint8Array;
+  tokenizer?: string | Uint8Array | undefined;
   /** @internal Of these bytes, where they were read from a file. */
-  tokenizerPath?: string;
+  tokenizerPath?: string | undefined;
   /** @internal What a cache says of them. */
   compiled?: NativeJsonVocabulary | undefined;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
-  model?: Uint8Array;
+  model?: Uint8Array | undefined;
   /** vocab.json, beside `merges` */
-  vocab?: string;
+  vocab?: string | undefined;
   /** merges.txt */
-  merges?: string;
+  merges?: string | undefined;
   /** vocab.txt */
-  vocabText?: string;
+  vocabText?: string | undefined;
   /** A rank file of tiktoken, and what it does not say. */
-  tiktoken?: string;
-  tiktokenOptions?: TiktokenOptions;
+  tiktoken?: string | undefined;
+  tiktokenOptions?: TiktokenOptions | undefined;
 }
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */

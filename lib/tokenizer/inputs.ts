@@ -7,10 +7,10 @@ import { type Truncation, truncate } from "./truncation.ts";
 
 export interface InputOptions extends EncodeOptions {
   /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the model's maximum. false: none. */
-  truncation?: Truncation | boolean;
+  truncation?: Truncation | boolean | undefined;
   /** Default: the tokenizer's own, of its tokenizer.json. true: its own, or else to the longest. false: none. */
-  padding?: Padding | boolean;
-  signal?: AbortSignal;
+  padding?: Padding | boolean | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 /** Arrays of one length. */

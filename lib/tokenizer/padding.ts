@@ -5,15 +5,15 @@ import { choiceField, keyOf, oneOf, wholeField } from "./truncation.ts";
 
 export interface Padding {
   /** Every input as long as the longest, or at least as long as this. Default "longest". */
-  to?: "longest" | number;
+  to?: "longest" | number | undefined;
   /** Then up to a multiple of this, as tensor cores like it. */
-  multipleOf?: number;
+  multipleOf?: number | undefined;
   /** Where padding goes. Default "right"; generation from a batch wants "left". */
-  side?: "right" | "left";
+  side?: "right" | "left" | undefined;
   /** Default: the tokenizer's padTokenId. */
-  id?: number;
+  id?: number | undefined;
   /** Of `typeIds`. Default 0. */
-  typeId?: number;
+  typeId?: number | undefined;
 }
 
 const sides = { Right: "right", Left: "left" } as const;

@@ -23,7 +23,7 @@ import { oneOf } from "./truncation.ts";
 
 export interface DecodeOptions {
   /** Leave special tokens out. Default false. */
-  skipSpecialTokens?: boolean;
+  skipSpecialTokens?: boolean | undefined;
 }
 
 export interface EncodingWithOffsets {

@@ -7,7 +7,7 @@ export interface TiktokenOptions {
   /** How text is split: a name, or a regular expression. */
   pattern: PatternName | (string & {});
   /** Special tokens' text → id. */
-  specialTokens?: Record<string, number>;
+  specialTokens?: Record<string, number> | undefined;
 }
 
 const where = "tiktoken ranks";

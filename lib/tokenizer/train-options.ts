@@ -24,41 +24,41 @@ export interface TrainOptions {
   /** Tokens in all: the special ones, bytes, the alphabet and what is learned. */
   vocabSize: number;
   /** Default "byteLevelBpe". */
-  algorithm?: TrainAlgorithm;
+  algorithm?: TrainAlgorithm | undefined;
   /**
    * Texts of special tokens, which get the first ids. They separate documents: where the texts contain them they are not
    * learned from. Default `<|endoftext|>` (byteLevelBpe: BOS and EOS unless named otherwise); `<unk>`, `<s>`, `</s>`
    * (sentencePieceBpe, unigram); `[PAD]`, `[UNK]`, `[CLS]`, `[SEP]`, `[MASK]` (wordPiece).
    */
-  specialTokens?: string[];
+  specialTokens?: string[] | undefined;
   /** byteLevelBpe: how text is split before merging, a name or a regular expression that is one of them. Default "gpt2". */
-  pattern?: PatternName | (string & {});
+  pattern?: PatternName | (string & {}) | undefined;
   /** Pairs that occur less often are not merged. Default 1. Not of unigram. */
-  minFrequency?: number;
+  minFrequency?: number | undefined;
   /**
    * Of the characters of the texts, the share that gets tokens of its own; the rarest go by their bytes or are unknown. Default
    * 0.9995 (sentencePieceBpe, unigram), 1 (wordPiece).
    */
-  characterCoverage?: number;
+  characterCoverage?: number | undefined;
   /** sentencePieceBpe, unigram: 256 tokens of bytes, for what the alphabet lacks. Default true. */
-  byteFallback?: boolean;
+  byteFallback?: boolean | undefined;
   /** sentencePieceBpe, unigram: "nfkc" folds compatible characters first. Default "none", which loses nothing. */
-  normalization?: "none" | "nfkc";
+  normalization?: "none" | "nfkc" | undefined;
   /** wordPiece: default true, as in BERT uncased. */
-  lowercase?: boolean;
+  lowercase?: boolean | undefined;
   /** unigram: characters of a piece at most. Default 16. */
-  maxPieceLength?: number;
+  maxPieceLength?: number | undefined;
   /** unigram: substrings to begin with at most. Default 1,000,000. */
-  seedSize?: number;
+  seedSize?: number | undefined;
   /** Threads; they change nothing but the time. Default: as `openDevice`, at most 8. */
-  threads?: number;
-  bosToken?: string;
-  eosToken?: string;
-  padToken?: string;
-  unkToken?: string;
-  chatTemplate?: string;
-  onProgress?: (progress: TrainProgress) => void;
-  signal?: AbortSignal;
+  threads?: number | undefined;
+  bosToken?: string | undefined;
+  eosToken?: string | undefined;
+  padToken?: string | undefined;
+  unkToken?: string | undefined;
+  chatTemplate?: string | undefined;
+  onProgress?: ((progress: TrainProgress) => void) | undefined;
+  signal?: AbortSignal | undefined;
 }
 
 const defaults: Record<TrainAlgorithm, { specials: string[]; coverage: number }> = {

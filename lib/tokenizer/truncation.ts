@@ -6,11 +6,11 @@ export interface Truncation {
   /** Ids at most, those around the texts included. */
   maxLength: number;
   /** Which end is cut. Default "right". */
-  side?: "right" | "left";
+  side?: "right" | "left" | undefined;
   /** Of two texts: the longer one first (both to about half where both are long), or one alone. Default "longestFirst". */
-  strategy?: "longestFirst" | "onlyFirst" | "onlySecond";
+  strategy?: "longestFirst" | "onlyFirst" | "onlySecond" | undefined;
   /** Ids that a part has in common with the one before it, in `overflowing`. Default 0. */
-  stride?: number;
+  stride?: number | undefined;
 }
 
 const sides = { Right: "right", Left: "left" } as const;

@@ -109,6 +109,7 @@ describe("installed with --ignore-scripts and no compiler", () => {
     cpSync(join(consumer, "types.ts"), join(folder, "types.ts"));
     const options = [
       "--strict",
+      "--exactOptionalPropertyTypes",
       "--noEmit",
       "--module",
       "nodenext",

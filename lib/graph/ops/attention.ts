@@ -82,7 +82,7 @@ export function ropeFrequencies(frequencies: Value, lengths: Value | number, sca
 }
 
 export interface AttentionOptions {
-  causal?: boolean;
+  causal?: boolean | undefined;
   /** Key j is seen by query i where i − window < j ≤ i, or, without causal, where |i − j| ≤ window / 2; undefined: no limit. */
   window?: number | undefined;
   /** Multiplies q·k; 1/√width where not given. */
@@ -219,9 +219,9 @@ const cachedNode = defineOp({
 });
 export interface CachedAttentionOptions extends AttentionOptions {
   /** What the caches' capacity may grow to: where long contexts are cut depends on it, not on the capacity. */
-  context?: number;
+  context?: number | undefined;
   /** As in cacheWrite: `window`, where the caches keep no more. */
-  ring?: number;
+  ring?: number | undefined;
   /** As in linear: with `int8`, queries and weights of keys may be rounded to bf16 before they meet a cache of 16 bits, and an f16 one as well. */
   activations?: QuantizedActivations | undefined;
 }

@@ -54,9 +54,9 @@ export type QuantizedActivations = "int8" | "f32";
 
 export interface LinearOptions {
   /** The weight is stored (inputs, outputs): GPT-2's Conv1D. Not of a quantised one. */
-  transposed?: boolean;
+  transposed?: boolean | undefined;
   /** Each row's bits depend on that row alone, however many rows there are. Slower for many rows. */
-  rowwise?: boolean;
+  rowwise?: boolean | undefined;
   /** Of a quantised or bf16 weight; `f32` where not given. Gradients do not see the rounding. */
   activations?: QuantizedActivations | undefined;
 }

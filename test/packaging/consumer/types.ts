@@ -12,4 +12,13 @@ export async function complete(): Promise<string> {
   return text + ids.length + code;
 }
 
+/** Options that a caller may not have been given are handed on as they are. */
+export async function handOn(model: LanguageModel, seed: number | undefined, side: "left" | "right" | undefined) {
+  const tokenizer = await Tokenizer.train(["a"], { vocabSize: 300, minFrequency: seed, lowercase: undefined });
+  const ids = tokenizer.encode("a", { seed, dropout: undefined, addSpecialTokens: undefined });
+  const input = await tokenizer.encodeInputs(["a"], { padding: { side, to: undefined }, truncation: undefined });
+  const chat = model.chat({ system: undefined, tools: undefined, variables: undefined });
+  return [ids, input, tokenizer.decode(ids, { skipSpecialTokens: undefined }), chat.send("a", { seed })];
+}
+
 export const twice = (x: Value): Value => add(x, x);
