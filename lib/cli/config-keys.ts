@@ -83,7 +83,7 @@ export function stageKeys(stage: StageName, schema: z.ZodObject): string {
     ["model", "path of a checkpoint, or a new model's configuration (needed)"],
     ["tokenizer", "a tokenizer's folder (needed for a new model)"],
     // The library can do without: a program has the trained model in its hands.
-    ["outputDir", `${trainingTexts.outputDir} (needed)`],
+    ["outputDir", `${trainingTexts.outputDir}; without it nothing is kept`],
   ];
   const own = [...FIRST.filter((key) => known.includes(key)), ...known.filter((key) => !shared.has(key))];
   const sections: [string, Row[]][] = [

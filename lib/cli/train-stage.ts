@@ -19,6 +19,8 @@ export interface LoadedStage {
   name: string;
   run: StageFunction;
   schema: z.ZodObject;
+  /** Whether it takes `onWarning`. */
+  warns?: boolean;
 }
 
 export interface TrainStageOptions {
@@ -67,12 +69,12 @@ async function runConfigured(
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);
   if (typeof from !== "string" && (typeof from !== "object" || from === null))
     throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
-  // A program has the model that was trained in its hands; here it would be gone.
-  if (rest.outputDir === undefined)
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      "outputDir: expected a folder for the trained model (as outputDir or output_dir in the configuration), got none",
-    );
+  if (rest.outputDir === undefined) {
+    if (options.resume)
+      throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
+    // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that.
+    options.onWarning?.("outputDir: none is given, so the trained model will not be kept");
+  }
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const { signal, onWarning } = options;
   const place = { device: options.device, threads: options.threads };
@@ -83,7 +85,12 @@ async function runConfigured(
   const others = new NamedModels({ ...place, signal });
   try {
     const given = await others.resolve(rest);
-    const training = { ...given, ...(options.resume && { resume: "auto" }), signal, ...(onWarning && { onWarning }) };
+    const training = {
+      ...given,
+      ...(options.resume && { resume: "auto" }),
+      signal,
+      ...(stage.warns && onWarning && { onWarning }),
+    };
     const run = stage.run(base, training as never);
     for await (const event of run) options.onEvent(event);
     return await run;
@@ -96,7 +103,8 @@ async function runConfigured(
 /** Says where a run that was stopped can go on from. */
 async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleError> {
   const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
-  const next = latest ? `--resume goes on from ${latest.path}` : "nothing is saved, as the first step was not complete";
+  const why = outputDir === undefined ? "no outputDir is given" : "the first step was not complete";
+  const next = latest ? `--resume goes on from ${latest.path}` : `nothing is saved, as ${why}`;
   return new HeddleError("ABORTED", `train: stopped by a signal; ${next}`, { cause: error });
 }
 

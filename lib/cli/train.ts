@@ -126,7 +126,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
       const progress = new TrainProgress();
       try {
         const result = await trainStage(
-          { name, ...(await row.load()) },
+          { name, warns: row.warns ?? false, ...(await row.load()) },
           {
             config: options.config,
             resume: options.resume,
@@ -144,7 +144,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
               if (out.json) out.object(event);
               else if (!process.stderr.isTTY) out.line(describeEvent(event));
             },
-            ...(row.warns && { onWarning: (message: string) => void process.stderr.write(`${message}\n`) }),
+            onWarning: (message) => void process.stderr.write(`${message}\n`),
           },
         );
         progress.end();

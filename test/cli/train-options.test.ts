@@ -81,12 +81,17 @@ test("a text as the data of pre-training is told that paths are expected", async
   );
 });
 
-test("without outputDir nothing is trained, as the model would be gone", async () => {
-  await configured({ output_dir: undefined });
-  for (const stage of ["sft", "pretrain", "grpo"])
-    expect(await refused(["train", stage, "--config", "config.json"])).toMatch(
-      /^heddle: outputDir: expected a folder .*output_dir.*, got none\n$/,
-    );
+test("without outputDir a warning says that nothing is kept, and there is nothing to resume", async () => {
+  await configured({ output_dir: undefined, max_steps: 1 });
+  const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "config.json", "--json"]);
+  expect({ code, stderr }).toEqual({
+    code: 0,
+    stderr: "outputDir: none is given, so the trained model will not be kept\n",
+  });
+  expect(JSON.parse(stdout.trimEnd().split("\n").at(-1)!)).toMatchObject({ done: true });
+  expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toMatch(
+    /^heddle: outputDir: expected the folder that --resume goes on from, got none\n$/,
+  );
 });
 
 test("LoRA by PEFT's names trains the adapter that they mean", async () => {
