@@ -151,6 +151,13 @@ export class Session {
     const { languageModel, contextLength } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
+    // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
+    if ((options.numBeams ?? 1) !== 1)
+      throw invalidArgument(
+        "numBeams",
+        "1 in a session, which holds one sequence (model.complete())",
+        options.numBeams,
+      );
     languageModel.checkStops(resolved);
     if (resolved.adapters)
       throw invalidArgument(
