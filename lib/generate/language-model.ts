@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
@@ -282,7 +282,7 @@ export class LanguageModel {
   async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
     rejectUnknownNames(options, ["dtype", "signal"]);
     this.model.assertLive();
-    if (typeof folder !== "string" || folder === "") throw invalidArgument("folder", "a path", folder);
+    checkPath("folder", folder);
     if (/\.(gguf|safetensors)$/i.test(folder))
       throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
     const active = this.model.activeAdapters;
@@ -311,6 +311,7 @@ export class LanguageModel {
    */
   async loadAdapter(folder: string, options: { name?: string } = {}): Promise<void> {
     rejectUnknownNames(options, ["name"]);
+    checkPath("folder", folder);
     this.model.assertLive();
     await loadAdapter(this.model, folder, checkAdapterName(options.name ?? DEFAULT_ADAPTER));
   }
@@ -318,6 +319,7 @@ export class LanguageModel {
   /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
   async saveAdapter(folder: string, options: { name?: string; dtype?: FloatDType } = {}): Promise<void> {
     rejectUnknownNames(options, ["name", "dtype"]);
+    checkPath("folder", folder);
     const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
     await saveAdapter(this, folder, name, dtype);
   }

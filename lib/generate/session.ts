@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { eachPiece, newProgress, runSequences } from "./engine.ts";
@@ -115,6 +115,7 @@ export class Session {
 
   /** @internal With the state of a chat. */
   async saveWith(path: string, chat: unknown): Promise<void> {
+    checkPath("path", path);
     this.cache.assertLive();
     const run = async function* (cache: KvCache) {
       yield await writeSession(path, cache, chat);
