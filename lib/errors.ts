@@ -34,6 +34,17 @@ export function invalidArgument(name: string, expected: string, got: unknown): H
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${describe(got)}`);
 }
 
+/** Throws INVALID_ARGUMENT for options that are no object, before one of them is read. */
+export function checkObject(name: string, value: unknown): void {
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    throw invalidArgument(name, "an object", value);
+}
+
+/** Throws INVALID_ARGUMENT for what is no path: anything but a string, and an empty one. */
+export function checkPath(name: string, value: unknown, expected = "a path"): asserts value is string {
+  if (typeof value !== "string" || value === "") throw invalidArgument(name, expected, value);
+}
+
 /** A call that reads text was made of a model that has no tokenizer. */
 export function withoutTokenizer(name: string): HeddleError {
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected a model with a tokenizer, got one without`);

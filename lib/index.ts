@@ -16,7 +16,7 @@ export {
 } from "./bench/index.ts";
 // What the signatures above are made of.
 export type { CeilingName } from "./bench/types.ts";
-export { type ConvertOptions, type ConvertResult, convertModel } from "./convert/convert.ts";
+export type { ConvertResult } from "./convert/convert.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
 export type { RowSource } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/write-token-shards.ts";
@@ -69,7 +69,9 @@ export {
   type ChatTemplate,
   type Classification,
   type Completion,
+  type ConvertOptions,
   type CreateModelOptions,
+  convertModel,
   createModel,
   type FinishReason,
   type GenerateOptions,

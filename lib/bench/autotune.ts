@@ -1,5 +1,5 @@
-import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
-import { LanguageModel } from "../generate/index.ts";
+import { checkPath, checkSignal, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { DTYPES } from "../graph/dtype.ts";
 import { type Device, deviceInfo, type FloatDType, isFloat, openDevice, type Tensor } from "../graph/index.ts";
 import { knownChoices, tuningKey, tuningPath, writeTuning } from "../graph/tuning.ts";
@@ -24,6 +24,18 @@ export interface AutotuneOptions {
   onResult?: ((result: TunedProduct) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
+
+const NAMES: Record<keyof AutotuneOptions, true> = {
+  device: true,
+  allowTf32: true,
+  model: true,
+  rows: true,
+  training: true,
+  rounds: true,
+  path: true,
+  onResult: true,
+  signal: true,
+};
 
 export interface TunedProduct {
   /** Rows, columns, depth, types of both operands and the result, and how they lie. */
@@ -60,12 +72,19 @@ interface Product {
  *   file, ABORTED
  */
 export async function autotune(options: AutotuneOptions = {}): Promise<AutotuneReport> {
+  rejectUnknownNames(options, Object.keys(NAMES));
   const { rows = [16, 64, 256, 1024, 4096], rounds = 7, model = "default", training, signal, onResult } = options;
+  if (!Array.isArray(rows)) throw invalidArgument("rows", "an array of integers", rows);
   for (const m of rows)
     if (!Number.isInteger(m) || m < 1 || m > 2 ** 20) throw invalidArgument("rows", "integers of 1 to 2^20", m);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
     throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
   if (training !== undefined && !isFloat(training)) throw invalidArgument("training", "f32 or bf16", training);
+  checkPath("model", model, "a path or default");
+  if (options.path != null) checkPath("path", options.path);
+  if (onResult !== undefined && typeof onResult !== "function")
+    throw invalidArgument("onResult", "a function", onResult);
+  checkSignal(signal);
   const device = openDevice({ device: options.device ?? "cuda", allowTf32: options.allowTf32 });
   if (device.kind !== "cuda")
     throw new HeddleError("UNSUPPORTED", `autotune: expected a CUDA device, got ${device.name}`);

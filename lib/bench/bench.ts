@@ -2,8 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkPath, checkSignal, HeddleError, invalidArgument } from "../errors.ts";
 import { readWhole } from "../formats/open-file.ts";
+import { rejectUnknownNames } from "../generate/index.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
 import { Ceilings } from "./ceilings.ts";
 import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
@@ -44,6 +45,34 @@ export interface BenchOptions {
   signal?: AbortSignal | undefined;
 }
 
+const NAMES: Record<keyof BenchOptions, true> = {
+  suites: true,
+  device: true,
+  threads: true,
+  rounds: true,
+  model: true,
+  quick: true,
+  baseline: true,
+  maxRegression: true,
+  onResult: true,
+  signal: true,
+};
+
+/** @throws HeddleError INVALID_ARGUMENT, before anything is measured */
+function checkOptions(options: BenchOptions): void {
+  rejectUnknownNames(options, Object.keys(NAMES));
+  const { suites: names = [], model, baseline, quick, onResult, signal } = options;
+  if (!Array.isArray(names)) throw invalidArgument("suites", `an array of ${benchSuites.join(", ")}`, names);
+  for (const name of names)
+    if (!benchSuites.includes(name)) throw invalidArgument("suites", `of ${benchSuites.join(", ")}`, name);
+  if (model !== undefined) checkPath("model", model, "a path or default");
+  if (baseline !== undefined) checkPath("baseline", baseline);
+  if (quick !== undefined && typeof quick !== "boolean") throw invalidArgument("quick", "true or false", quick);
+  if (onResult !== undefined && typeof onResult !== "function")
+    throw invalidArgument("onResult", "a function", onResult);
+  checkSignal(signal);
+}
+
 /**
  * Measures this build on this machine: every case beside a ceiling (a large matrix product, a long read) measured in the same rounds, its
  * median with an interval. With a baseline, cases that are slower by more than `maxRegression` and more than noise explains are
@@ -51,6 +80,7 @@ export interface BenchOptions {
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND or INVALID_FILE for the baseline, ABORTED
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
+  checkOptions(options);
   const {
     suites: names = benchSuites,
     rounds = 9,
@@ -60,11 +90,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     signal,
     onResult,
   } = options;
-  for (const name of names)
-    if (!Object.hasOwn(suites, name)) throw invalidArgument("suites", `of ${benchSuites.join(", ")}`, name);
   if (!Number.isInteger(rounds) || rounds < 1 || rounds > 1000)
     throw invalidArgument("rounds", "an integer of 1 to 1000", rounds);
-  if (!(maxRegression >= 0 && maxRegression < 1))
+  if (typeof maxRegression !== "number" || !(maxRegression >= 0 && maxRegression < 1))
     throw invalidArgument("maxRegression", "a share of at least 0 and below 1", maxRegression);
   const baseline = options.baseline === undefined ? undefined : await readBaseline(options.baseline);
   const bases = new Map(baseline?.results.map((r) => [r.name, r]));

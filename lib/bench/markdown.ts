@@ -1,10 +1,17 @@
+import { checkObject, invalidArgument } from "../errors.ts";
 import type { BenchReport } from "./types.ts";
 
 /**
  * A table for a pull request or a job's summary.
  * @param maxRegression of the comparison that the report holds, if it holds one
  */
-export function markdownSummary({ machine, results, regressions }: BenchReport, maxRegression: number): string {
+export function markdownSummary(report: BenchReport, maxRegression: number): string {
+  checkObject("report", report);
+  const { machine, results, regressions } = report;
+  checkObject("report.machine", machine);
+  if (!Array.isArray(results)) throw invalidArgument("report.results", "an array, as bench() gives it", results);
+  for (const result of results) checkObject("report.results", result);
+  if (typeof maxRegression !== "number") throw invalidArgument("maxRegression", "a number", maxRegression);
   const slower = new Set(regressions);
   const head = regressions
     ? ["work", "value", "baseline", "change*", "roofline", ""]

@@ -1,3 +1,4 @@
+import type { HeddleError } from "../errors.ts";
 import type { Output } from "./output.ts";
 
 /** An option of a command: `--name value`, `--name=value`, or `--name` alone for a flag. */
@@ -58,6 +59,10 @@ export interface Command<S extends OptionSpecs = OptionSpecs> {
   options: S;
   /** Common options that have no meaning here: what is expected instead of each. */
   without?: { readonly [K in keyof typeof commonOptions]?: string };
+  /**
+   * What to say of an option that it does not take, where that belongs somewhere else. @param near one of its own that is spelt alike
+   */
+  elsewhere?(): Promise<(name: string, near: string | undefined) => HeddleError | undefined>;
   /** What its usage says after the options. */
   more?(): Promise<string>;
   run(invocation: Invocation<S>): Promise<void>;

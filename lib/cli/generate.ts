@@ -1,5 +1,5 @@
 import { HeddleError } from "../errors.ts";
-import type { Completion, LanguageModel, Piece, Prompt } from "../generate/index.ts";
+import type { Completion, GenerateOptions, LanguageModel, Piece, Prompt } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
@@ -11,6 +11,22 @@ export const command = defineCommand({
   positionals: { usage: "PROMPT (- reads stdin)", least: 0, most: 1 },
   options: {
     ...samplingOptions,
+    "num-beams": {
+      kind: "integer",
+      value: "K",
+      about: "beam search: the likeliest text that K beginnings at a time lead to; printed at the end",
+    },
+    "length-penalty": {
+      kind: "number",
+      value: "X",
+      about: "with --num-beams: above 0 favours long texts, below 0 short ones (1)",
+    },
+    "early-stopping": {
+      kind: "string",
+      value: "true|false|never",
+      about: "with --num-beams: end with the K-th finished text, when better ones are unlikely (false), or impossible",
+      pattern: /^(true|false|never)$/,
+    },
     deterministic: { kind: "flag", about: "the same bits whatever prompts share the call, log-probabilities included" },
     file: {
       kind: "string",
@@ -42,8 +58,11 @@ export const command = defineCommand({
     const draft = options["assistant-model"];
     const assistantModel = draft === undefined ? undefined : await openModel({ ...options, adapter: [], model: draft });
     const { deterministic, logprobs: topLogprobs, "num-assistant-tokens": numAssistantTokens } = options;
-    const generation = {
+    const { "num-beams": numBeams, "length-penalty": lengthPenalty, "early-stopping": stopping } = options;
+    const generation: GenerateOptions = {
       ...generateOptions(options),
+      ...{ numBeams, lengthPenalty },
+      earlyStopping: stopping === undefined || stopping === "never" ? stopping : stopping === "true",
       ...{ deterministic, topLogprobs, assistantModel, numAssistantTokens },
     };
     try {

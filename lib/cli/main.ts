@@ -45,7 +45,7 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
   const without = Object.entries(command.without ?? {});
   let given: Record<string, unknown> | undefined;
   try {
-    const { options, positionals } = parseArguments(args, specs);
+    const { options, positionals } = parseArguments(args, specs, await command.elsewhere?.());
     given = options;
     for (const [option, expected] of without)
       if (options[option] !== undefined)

@@ -1,6 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
-import type { OptionSpec, OptionSpecs } from "./command.ts";
+import type { Command, OptionSpec, OptionSpecs } from "./command.ts";
 
 export interface Parsed {
   options: Record<string, unknown>;
@@ -10,9 +10,14 @@ export interface Parsed {
 /**
  * Parses a command's arguments. `--` ends the options. An option's value is the next argument whatever it looks like, so that
  * negative numbers need no `=`; only another option of the command is not taken for one.
+ * @param elsewhere see Command
  * @throws INVALID_ARGUMENT naming the nearest option for an unknown one
  */
-export function parseArguments(args: readonly string[], specs: OptionSpecs): Parsed {
+export function parseArguments(
+  args: readonly string[],
+  specs: OptionSpecs,
+  elsewhere?: Awaited<ReturnType<NonNullable<Command["elsewhere"]>>>,
+): Parsed {
   const options: Record<string, unknown> = {};
   const positionals: string[] = [];
   for (let i = 0; i < args.length; i++) {
@@ -29,7 +34,7 @@ export function parseArguments(args: readonly string[], specs: OptionSpecs): Par
     const name = equals < 0 ? argument : argument.slice(0, equals);
     const key = name.slice(2);
     const spec = name.startsWith("--") && Object.hasOwn(specs, key) ? specs[key] : undefined;
-    if (!spec) throw unknownOption(name, specs);
+    if (!spec) throw unknownOption(name, specs, elsewhere);
     let text = equals < 0 ? undefined : argument.slice(equals + 1);
     if (spec.kind !== "flag" && text === undefined) {
       text = args[++i];
@@ -45,10 +50,12 @@ export function parseArguments(args: readonly string[], specs: OptionSpecs): Par
   return { options, positionals };
 }
 
-function unknownOption(name: string, specs: OptionSpecs): HeddleError {
+function unknownOption(name: string, specs: OptionSpecs, elsewhere: Parameters<typeof parseArguments>[2]): HeddleError {
   const names = Object.keys(specs);
   // Without the dashes, which are near to everything short.
   const near = nearest(name.replace(/^-+/, ""), names);
+  const other = elsewhere?.(name.replace(/^-+/, ""), near);
+  if (other) return other;
   const expected = near ? `a known option (nearest: --${near})` : `one of ${names.map((key) => `--${key}`).join(", ")}`;
   return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got an unknown one`);
 }

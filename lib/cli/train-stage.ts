@@ -38,7 +38,7 @@ export interface TrainStageOptions {
 }
 
 /** Keys of a configuration file that are no options of its stage. */
-const OWN_KEYS = ["model", "tokenizer"];
+export const OWN_KEYS = ["model", "tokenizer"];
 
 /**
  * Runs a stage over a model from a path or a configuration, as the file says.

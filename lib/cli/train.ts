@@ -1,10 +1,11 @@
 import type { z } from "zod";
 import { HeddleError } from "../errors.ts";
+import { meantOption, sameOption } from "../train/option-names.ts";
 import type { StageName } from "../train/option-texts.ts";
 import type { TrainEvent } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
-import { type StageFunction, trainStage } from "./train-stage.ts";
+import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 
 /** A stage's row: what it does, its function, and whether that is told of warnings. */
 interface StageRow {
@@ -112,6 +113,19 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
     about: `Trains a model as a configuration file says: ${row.about}.`,
     options,
     without: { model: "`model` inside the configuration file" },
+    async elsewhere() {
+      const [{ schema }, { innerNames }] = await Promise.all([row.load(), import("../train/options.ts")]);
+      const known = [...OWN_KEYS, ...Object.keys(schema.shape)];
+      const inner = innerNames(schema.shape);
+      return (option, near) => {
+        const key = sameOption(option, known, inner) ?? (near ? undefined : meantOption(option, known, inner));
+        if (key === undefined) return undefined;
+        return new HeddleError(
+          "INVALID_ARGUMENT",
+          `--${option}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line`,
+        );
+      };
+    },
     async more() {
       const [{ schema }, { stageKeys }] = await Promise.all([row.load(), import("./config-keys.ts")]);
       return stageKeys(name, schema);

@@ -1,6 +1,6 @@
 // Conversion of whole models between safetensors folders and GGUF files.
 import { basename, join, resolve } from "node:path";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
@@ -22,6 +22,7 @@ import { streamTensor } from "../formats/tensor-stream.ts";
 import { isQuantised } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
+import { checkNames, type Names } from "../tokenizer/option-names.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
 import {
@@ -48,6 +49,15 @@ export interface ConvertOptions extends WriteOptions {
   maxShardBytes?: number | undefined;
 }
 
+/** Names of ConvertOptions. */
+export const CONVERT_NAMES: Names<ConvertOptions> = {
+  to: true,
+  dtype: true,
+  maxShardBytes: true,
+  signal: true,
+  onProgress: true,
+};
+
 export interface ConvertResult {
   tensors: number;
   /** Bytes of the weight files written. */
@@ -57,7 +67,7 @@ export interface ConvertResult {
 }
 
 /**
- * Converts a model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder
+ * Converts a whole model: a Hugging Face folder, a checkpoint or a GGUF file (floating or quantised) to a GGUF file or a folder
  * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
  * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
  * are taken along. Converting gemma's norms there and back may change their last bit.
@@ -70,6 +80,15 @@ export async function convertModel(
   output: string,
   options: ConvertOptions = {},
 ): Promise<ConvertResult> {
+  checkNames(options, CONVERT_NAMES);
+  checkPath("input", input, "the path of a model");
+  checkPath("output", output);
+  const { onProgress, maxShardBytes } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidArgument("onProgress", "a function", onProgress);
+  if (maxShardBytes !== undefined && !(typeof maxShardBytes === "number" && maxShardBytes > 0))
+    throw invalidArgument("maxShardBytes", "a number above 0", maxShardBytes);
+  throwIfAborted(options.signal, "convert");
   const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };

@@ -23,6 +23,9 @@ const schema = z.object({
   top_p: within((v) => v > 0 && v <= 1, "a number above 0 and at most 1").nullish(),
   min_p: within((v) => v >= 0 && v <= 1, "a number of 0 to 1").nullish(),
   repetition_penalty: within((v) => v > 0, "a number above 0").nullish(),
+  num_beams: within((v) => Number.isInteger(v) && v >= 1, "a whole number of at least 1").nullish(),
+  length_penalty: within(Number.isFinite, "a finite number").nullish(),
+  early_stopping: z.union([z.boolean(), z.literal("never")], { error: 'true, false or "never"' }).nullish(),
   max_new_tokens: whole.nullish(),
   max_length: whole.nullish(),
 });
@@ -39,6 +42,9 @@ export interface GenerationConfig {
   topP?: number;
   minP?: number;
   repetitionPenalty?: number;
+  numBeams?: number;
+  lengthPenalty?: number;
+  earlyStopping?: boolean | "never";
   maxNewTokens?: number;
   maxLength?: number;
 }
@@ -65,6 +71,9 @@ export async function readGenerationConfig(folder: string): Promise<GenerationCo
     topP: raw.top_p ?? undefined,
     minP: raw.min_p ?? undefined,
     repetitionPenalty: raw.repetition_penalty ?? undefined,
+    numBeams: raw.num_beams ?? undefined,
+    lengthPenalty: raw.length_penalty ?? undefined,
+    earlyStopping: raw.early_stopping ?? undefined,
     maxNewTokens: raw.max_new_tokens ?? undefined,
     maxLength: raw.max_length ?? undefined,
   };

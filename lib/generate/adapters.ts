@@ -19,8 +19,11 @@ export async function isAdapterFolder(path: string): Promise<boolean> {
   return existsSync(join(path, ADAPTER_CONFIG_FILE)) && !existsSync(join(path, "config.json"));
 }
 
-/** Where the base of an adapter's folder lies: beside the folder's own path, or from the current directory. */
-export async function basePath(folder: string): Promise<string> {
+/**
+ * Where the base of an adapter's folder lies: beside the folder's own path, or from the current directory.
+ * @param given instead of what its adapter_config.json names
+ */
+export async function basePath(folder: string, given?: string): Promise<string> {
   const { baseModel, beside = [] } = await readAdapterConfig(folder);
   const hint = "load the base model and then give this folder to loadAdapter";
   const file = join(folder, ADAPTER_CONFIG_FILE);
@@ -29,6 +32,11 @@ export async function basePath(folder: string): Promise<string> {
       "UNSUPPORTED",
       `${file}: heddle_beside: expected an adapter that was trained alone, got one trained beside ${beside.join(", ").slice(0, 200)}; load the base model and then give loadAdapter the folders of all`,
     );
+  if (given !== undefined) {
+    if (await isAdapterFolder(given))
+      throw new HeddleError("UNSUPPORTED", `base: expected a model, got another adapter's folder, ${given}`);
+    return given;
+  }
   if (baseModel === undefined)
     throw new HeddleError("INVALID_FILE", `${file}: base_model_name_or_path: expected a path, got none; ${hint}`);
   if (baseModel === "default") return baseModel;

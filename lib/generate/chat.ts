@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import type { Completion } from "./completion.ts";
 import {
@@ -94,6 +94,7 @@ export class Chat {
    * @param said the user's text; or messages, such as the results of tools that the last answer called
    */
   send(said: string | ChatMessage | readonly ChatMessage[], options: GenerateOptions = {}): ChatReply {
+    checkObject("options", options);
     const messages = typeof said === "string" ? [{ role: "user", content: said }] : Array.isArray(said) ? said : [said];
     if (messages.length === 0) throw invalidArgument("send", "a text, or at least one message", said);
     const checked = messages.map((message) => checkedMessage(this.renderer, message));
@@ -139,7 +140,9 @@ export class Chat {
     try {
       this.session ??= this.languageModel.session();
       const { contextLength } = this.languageModel;
-      const reserve = Math.min(options.maxTokens ?? DEFAULT_MAX_TOKENS, Math.floor(contextLength / 2));
+      // What is no number is refused where the options are read.
+      const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
+      const reserve = Math.min(wanted, Math.floor(contextLength / 2));
       const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
       const prompt = conversationPrompt(this.languageModel, this.renderer, messages, fit);
       const completion = yield* this.session.stream(prompt, options);

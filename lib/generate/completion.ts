@@ -31,6 +31,8 @@ export interface Completion {
   top?: TopCandidate[][];
   usage: Usage;
   finishReason: FinishReason;
+  /** With `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
+  score?: number;
   timings: Timings;
 }
 
@@ -65,6 +67,7 @@ export class CompletionBuilder {
         }),
       },
       finishReason: sequence.finishReason ?? "length",
+      ...(sequence.score !== undefined && { score: sequence.score }),
       timings,
     };
   }

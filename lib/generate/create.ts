@@ -25,6 +25,8 @@ export interface CreateModelOptions {
 export function createModel(config: ModelConfigInput, options: CreateModelOptions = {}): LanguageModel {
   rejectUnknownNames(options, ["tokenizer", "seed", "device", "threads"]);
   const { tokenizer, seed = 0 } = options;
+  if (tokenizer !== undefined && (typeof tokenizer?.encode !== "function" || !Array.isArray(tokenizer.eosTokenIds)))
+    throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
   if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a safe integer", seed);
   const parsed = parseModelConfig({ ...fromTokenizer(tokenizer), ...config });
   if (tokenizer && tokenizer.vocabSize > parsed.vocabSize)

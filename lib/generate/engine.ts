@@ -25,9 +25,9 @@ export function newProgress(): Progress {
 }
 
 /** Rows of a prompt that a deterministic sequence takes at a time. */
-const DETERMINISTIC_ROWS = 64;
+export const DETERMINISTIC_ROWS = 64;
 /** Tokens for which room is taken at once; beyond them the cache grows as it is needed. */
-const RESERVED_AHEAD = 1024;
+export const RESERVED_AHEAD = 1024;
 
 export interface RunOptions {
   signal?: AbortSignal | undefined;

@@ -3,9 +3,10 @@ export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.t
 export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatTemplate, TextMessage } from "./conversation.ts";
+export { type ConvertOptions, convertModel } from "./convert.ts";
 export { type CreateModelOptions, createModel } from "./create.ts";
 export { LanguageModel, type Parts } from "./language-model.ts";
-export { defaultModelPath, loadTokenizerOf, modelPath } from "./load.ts";
+export { loadTokenizerOf, modelPath } from "./load.ts";
 export type { LoadOptions } from "./load-options.ts";
 export {
   DEFAULT_MAX_TOKENS,

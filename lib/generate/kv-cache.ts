@@ -209,6 +209,11 @@ export class KvCache {
     pool.grow(pages); // not before there is memory for them
   }
 
+  /** Pages that slots hold, of a cache in pages. */
+  get pagesInUse(): number {
+    return this.pool ? this.pool.count - this.pool.available : 0;
+  }
+
   /** Tokens that every slot may take without waiting for memory, as far as pages go: one more of them each. */
   get pagesAhead(): number {
     if (!this.pool) return Number.POSITIVE_INFINITY;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
@@ -17,6 +17,7 @@ import type { Model } from "../models/model.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
+import { BEAM_PAGE_SIZE, runBeams } from "./beam-engine.ts";
 import { SpareStore } from "./cache-store.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import {
@@ -130,7 +131,8 @@ export class LanguageModel {
   }
 
   /**
-   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart).
+   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart). With `numBeams` those of a
+   * prompt come together, when the search for its best text is over.
    * @param prompt text, token ids, or an array of those
    * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
    */
@@ -155,7 +157,7 @@ export class LanguageModel {
   }
 
   /**
-   * The continuations of several prompts, `n` of each, in order. Each equals what it is alone, whatever runs beside; what
+   * The continuations of several prompts, `n` of each, in order, with `numBeams` the best first. Each equals what it is alone, whatever runs beside; what
    * prompts have in common from the beginning on is computed once.
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
@@ -280,7 +282,7 @@ export class LanguageModel {
   async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
     rejectUnknownNames(options, ["dtype", "signal"]);
     this.model.assertLive();
-    if (typeof folder !== "string" || folder === "") throw invalidArgument("folder", "a path", folder);
+    checkPath("folder", folder);
     if (/\.(gguf|safetensors)$/i.test(folder))
       throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
     const active = this.model.activeAdapters;
@@ -309,6 +311,7 @@ export class LanguageModel {
    */
   async loadAdapter(folder: string, options: { name?: string } = {}): Promise<void> {
     rejectUnknownNames(options, ["name"]);
+    checkPath("folder", folder);
     this.model.assertLive();
     await loadAdapter(this.model, folder, checkAdapterName(options.name ?? DEFAULT_ADAPTER));
   }
@@ -316,6 +319,7 @@ export class LanguageModel {
   /** Writes an adapter in PEFT's layout: adapter_config.json and adapter_model.safetensors, and the model card. */
   async saveAdapter(folder: string, options: { name?: string; dtype?: FloatDType } = {}): Promise<void> {
     rejectUnknownNames(options, ["name", "dtype"]);
+    checkPath("folder", folder);
     const { name = DEFAULT_ADAPTER, dtype = "f32" } = options;
     await saveAdapter(this, folder, name, dtype);
   }
@@ -390,15 +394,20 @@ export class LanguageModel {
     });
   }
 
-  private async *run(sequences: Sequence[], { signal, speculation, adapters }: ResolvedOptions, progress: Progress) {
-    const { model, contextLength, cacheDtype: dtype, cachePageSize: pageSize } = this;
-    const slots = Math.min(sequences.length, MOST_SLOTS);
+  private async *run(sequences: Sequence[], resolved: ResolvedOptions, progress: Progress) {
+    const { model, contextLength, cacheDtype: dtype, cachePageSize } = this;
+    const { signal, speculation, adapters, beams } = resolved;
+    const wanted = beams ? (sequences.length / resolved.n) * beams.numBeams : sequences.length;
+    const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
+    const slots = Math.min(wanted, together);
+    const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
     // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
     const spare = model.device.kind === "cpu" ? this.spare : undefined;
     const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare });
     let whole = false;
     try {
-      yield* runSequences(cache, sequences, { signal, progress, speculation });
+      if (beams) yield* runBeams(cache, sequences, { signal, progress });
+      else yield* runSequences(cache, sequences, { signal, progress, speculation });
       whole = true;
     } finally {
       cache.dispose(whole);

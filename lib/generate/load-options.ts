@@ -32,6 +32,9 @@ const LOAD_OPTIONS: Record<keyof LoadOptions, true> = {
 /** Before anything is read. @throws HeddleError INVALID_ARGUMENT */
 export function checkLoadOptions(options: LoadOptions): void {
   rejectUnknownNames(options, Object.keys(LOAD_OPTIONS));
+  const { onProgress } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidArgument("onProgress", "a function", onProgress);
   if (options.contextLength !== undefined) checkedContext(options.contextLength, 2 ** 31 - 1);
   if (options.cacheDtype !== undefined) checkedCacheDtype(options.cacheDtype);
   if (options.cachePageSize !== undefined) checkedPageSize(options.cachePageSize);

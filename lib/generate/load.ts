@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
+import { join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
+import { defaultModelPath } from "../formats/default-model.ts";
 import { isNumberDtype } from "../formats/dtype.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf-names.ts";
@@ -47,19 +47,6 @@ export interface LoadedModel {
   path: string;
 }
 
-/** The embedded model's folder, models/default of the installed package. @throws NOT_FOUND where it is missing */
-export function defaultModelPath(): string {
-  let root = dirname(fileURLToPath(import.meta.url));
-  while (!existsSync(join(root, "package.json")) && dirname(root) !== root) root = dirname(root);
-  const path = join(root, "models", "default");
-  if (!existsSync(join(path, "config.json")))
-    throw new HeddleError(
-      "NOT_FOUND",
-      `models/default: expected the embedded model beside package.json, got none (${path}); name a model folder or a .gguf file instead`,
-    );
-  return path;
-}
-
 /** The path that a model's name means: `default` is the embedded model. */
 export function modelPath(name: string): string {
   if (typeof name !== "string") throw invalidArgument("model", "a path or default", name);
@@ -69,19 +56,21 @@ export function modelPath(name: string): string {
 
 /**
  * Loads a Hugging Face folder, a checkpoint folder, a .safetensors file beside its config.json, a .gguf file, or `default`.
+ * @param base of an adapter's folder, instead of what its adapter_config.json names
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, INVALID_ARGUMENT, ABORTED
  */
-export async function loadLanguageModel(name: string, options: LoadModelOptions = {}): Promise<LoadedModel> {
+export async function loadLanguageModel(
+  name: string,
+  options: LoadModelOptions = {},
+  base?: string,
+): Promise<LoadedModel> {
   const { dtype = "auto", onProgress, signal } = options;
-  if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options);
+  if (typeof name === "string" && (await isAdapterFolder(name))) return loadAdapted(name, options, base);
   const { quantizedActivations } = options;
   if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `quantizedActivations: expected int8 or f32, got ${JSON.stringify(quantizedActivations)}`,
-    );
+    throw invalidArgument("quantizedActivations", "int8 or f32", quantizedActivations);
   if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
-    throw new HeddleError("INVALID_ARGUMENT", `dtype: expected auto, f32, bf16 or f16, got ${JSON.stringify(dtype)}`);
+    throw invalidArgument("dtype", "auto, f32, bf16 or f16", dtype);
   throwIfAborted(signal, "load");
   const device = openDevice(options);
   const path = modelPath(name);
@@ -106,9 +95,8 @@ export async function loadLanguageModel(name: string, options: LoadModelOptions 
 }
 
 /** A folder of a LoRA adapter: the base that its adapter_config.json names, with the adapter on it. */
-async function loadAdapted(folder: string, options: LoadModelOptions): Promise<LoadedModel> {
-  const base = await basePath(folder);
-  const loaded = await loadLanguageModel(base, options);
+async function loadAdapted(folder: string, options: LoadModelOptions, base: string | undefined): Promise<LoadedModel> {
+  const loaded = await loadLanguageModel(await basePath(folder, base), options);
   try {
     await loadAdapter(loaded.model, folder, DEFAULT_ADAPTER);
     const tokenizer = existsSync(join(folder, "tokenizer.json"))

@@ -3,6 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { Model } from "../models/model.ts";
+import { type BeamOptions, beamsOf } from "./beam-options.ts";
 
 /** What a custom logit processor is told. */
 export interface LogitContext {
@@ -62,8 +63,24 @@ export interface GenerateOptions {
   ignoreEos?: boolean | undefined;
   /** How many of the likeliest tokens each piece reports in `top`. */
   topLogprobs?: number | undefined;
-  /** Samples for each prompt: sample i uses seed + i. */
+  /** Samples for each prompt: sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
   n?: number | undefined;
+  /**
+   * Beam search: so many beginnings are continued side by side, and of their continuations those with the largest sums of log-probabilities
+   * stay; 1 (the default) is none, up to 128. The model's own `num_beams` where not given, unless it or the call samples or speculates.
+   * As transformers' beam search without sampling: penalties, `logitBias` and `logitProcessors` change log-probabilities, which are not normalised
+   * again; a finished text scores by the sum over all its new tokens, the end token with them, divided by their count to the power `lengthPenalty`.
+   * Nothing is known before the end, so `generate` gives the pieces of the best text when the search for it is over. Beside options that
+   * sample (temperature above 0, topK, topP, minP, seed) or speculate, and in a session or chat, it is refused.
+   */
+  numBeams?: number | undefined;
+  /** With `numBeams`: above 0 favours long texts, below 0 short ones, 0 compares sums. 1 where neither the caller nor the model says one. */
+  lengthPenalty?: number | undefined;
+  /**
+   * With `numBeams`, when a search ends: `true` as soon as there are as many finished texts as beams; `false` (the default) when the best beam,
+   * were it finished at its present length, would not be among them; `"never"` when it could not at any length.
+   */
+  earlyStopping?: boolean | "never" | undefined;
   /**
    * When a sequence outgrows the context: `error` (the default) throws CONTEXT_OVERFLOW before it starts, `stop` ends it
    * with finishReason "length", `truncateLeft` drops the oldest tokens, half a context at a time.
@@ -110,6 +127,7 @@ export interface ResolvedOptions {
   stopTokens: ReadonlySet<number>;
   topLogprobs: number;
   n: number;
+  beams: BeamOptions | undefined;
   contextOverflow: "error" | "stop" | "truncateLeft";
   addSpecialTokens: boolean;
   adapters: readonly string[] | undefined;
@@ -144,6 +162,9 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   ignoreEos: true,
   topLogprobs: true,
   n: true,
+  numBeams: true,
+  lengthPenalty: true,
+  earlyStopping: true,
   contextOverflow: true,
   addSpecialTokens: true,
   adapters: true,
@@ -232,6 +253,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     stopTokens,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
     n: whole("n", 1, 1, MOST_SAMPLES),
+    beams: beamsOf(options, generation),
     contextOverflow: overflow,
     addSpecialTokens: flag("addSpecialTokens", true),
     adapters,

@@ -48,6 +48,21 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
   return { params, history, biasIds, biasValues, rng };
 }
 
+/** The sampler's inputs for rows of which the likeliest tokens alone are wanted: by the model's own distribution. */
+export function plainInputs(rows: number) {
+  const neutral: Partial<Record<(typeof SAMPLE_PARAMS)[number], number>> = { topP: 1, repetitionPenalty: 1 };
+  const params = Float32Array.from({ length: rows * SAMPLE_PARAMS.length }, (_, i) => {
+    return neutral[SAMPLE_PARAMS[i % SAMPLE_PARAMS.length]!] ?? 0;
+  });
+  return {
+    params,
+    history: new Int32Array(rows),
+    biasIds: new Int32Array(rows).fill(-1),
+    biasValues: new Float32Array(rows),
+    rng: new Int32Array(rows * 3),
+  };
+}
+
 /**
  * The same for draws without penalties, of which only the position changes from step to step.
  * @returns the inputs of `count` steps after `pending` ones that are under way; `rng` holds those of all, end to end

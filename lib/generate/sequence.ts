@@ -25,6 +25,8 @@ export interface Piece {
   index: number;
   /** On the last piece of a sequence. */
   finishReason?: FinishReason;
+  /** On the last piece, with `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
+  score?: number;
 }
 
 /** What the sampler says of one sequence. */
@@ -54,8 +56,11 @@ export class Sequence {
   /** Tokens that a drafter guessed, and those of them that came true. */
   draftedTokens = 0;
   acceptedTokens = 0;
-  private readonly limit: number;
-  private readonly contextLength: number;
+  /** Of the hypothesis that it is, with beam search. */
+  score: number | undefined;
+  /** Most tokens that are generated. */
+  readonly limit: number;
+  readonly contextLength: number;
   private readonly tokenizer: Tokenizer | undefined;
   private readonly decoder: TokenDecoder | undefined;
   private readonly matcher: StopMatcher;
@@ -77,7 +82,7 @@ export class Sequence {
     this.context = [...prompt];
     this.limit = this.lengthLimit();
     this.tokenizer = of.tokenizer;
-    this.decoder = of.tokenizer?.decoder({ skipSpecialTokens: true, after: prompt.slice(-DECODER_CONTEXT) });
+    this.decoder = decoderAfter(of.tokenizer, prompt);
     this.matcher = new StopMatcher(options.stopTexts);
     if (this.limit === 0) this.finishReason = "length";
     if (this.context.length > this.contextLength) this.dropOldest();
@@ -122,9 +127,17 @@ export class Sequence {
 
   /** Keeps the first token (a BOS anchors attention, Xiao et al. 2023) and the newest half of a context. */
   dropOldest(): void {
-    const kept = Math.max(1, Math.floor(this.contextLength / 2));
-    const first = this.context[0]!;
-    this.context = [first, ...this.context.slice(-kept)].slice(-this.contextLength);
+    this.context = withoutOldest(this.context, this.contextLength);
+  }
+
+  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, by a stop text or by their number. */
+  endsWith(tokens: readonly number[]): boolean {
+    const { stopTokens, stopTexts } = this.options;
+    if (stopTokens.has(tokens.at(-1)!) || tokens.length >= this.limit) return true;
+    if (stopTexts.length === 0) return false;
+    const decoder = decoderAfter(this.tokenizer, this.ids.slice(0, this.promptLength));
+    const text = tokens.reduce((all, token) => all + (decoder?.push(token) ?? ""), "");
+    return stopTexts.some((stop) => text.includes(stop));
   }
 
   accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
@@ -146,7 +159,21 @@ export class Sequence {
         logprob: topLogprobs[i]!,
         text: this.tokenizer?.decode([id]) ?? "",
       }));
-    if (this.finishReason) piece.finishReason = this.finishReason;
+    if (this.finishReason) {
+      piece.finishReason = this.finishReason;
+      if (this.score !== undefined) piece.score = this.score;
+    }
     return piece;
   }
+}
+
+/** Decodes what follows a prompt. */
+function decoderAfter(tokenizer: Tokenizer | undefined, prompt: readonly number[]): TokenDecoder | undefined {
+  return tokenizer?.decoder({ skipSpecialTokens: true, after: prompt.slice(-DECODER_CONTEXT) });
+}
+
+/** The first token of a context (a BOS anchors attention, Xiao et al. 2023) and its newest half. */
+export function withoutOldest(context: readonly number[], contextLength: number): number[] {
+  const kept = Math.max(1, Math.floor(contextLength / 2));
+  return [context[0]!, ...context.slice(-kept)].slice(-contextLength);
 }

@@ -1,4 +1,4 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { eachPiece, newProgress, runSequences } from "./engine.ts";
@@ -115,6 +115,7 @@ export class Session {
 
   /** @internal With the state of a chat. */
   async saveWith(path: string, chat: unknown): Promise<void> {
+    checkPath("path", path);
     this.cache.assertLive();
     const run = async function* (cache: KvCache) {
       yield await writeSession(path, cache, chat);
@@ -151,6 +152,13 @@ export class Session {
     const { languageModel, contextLength } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
+    // A model's own num_beams is left aside: it says how whole texts are found, and here one grows.
+    if ((options.numBeams ?? 1) !== 1)
+      throw invalidArgument(
+        "numBeams",
+        "1 in a session, which holds one sequence (model.complete())",
+        options.numBeams,
+      );
     languageModel.checkStops(resolved);
     if (resolved.adapters)
       throw invalidArgument(

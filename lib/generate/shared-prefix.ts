@@ -3,7 +3,7 @@ import type { KvCache } from "./kv-cache.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** A shorter common beginning is computed sooner than it is copied. */
-const LEAST_SHARED = 16;
+export const LEAST_SHARED = 16;
 
 interface Follower {
   leader: Sequence;

@@ -1,5 +1,5 @@
 import { binding, type NativeLaneHandle } from "../binding.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";
 
 /** Where programs run: a device and the one native thread (its lane) that takes work for it, first-in first-out. */
@@ -54,14 +54,17 @@ export interface DeviceOptions {
  * The device of a name: `auto`, `cpu`, `cuda`, `cuda:N`. One lane serves every model on a device in this thread.
  * @throws HeddleError INVALID_ARGUMENT for another name, UNSUPPORTED where the device is not there
  */
-export function openDevice({
-  device = process.env.HEDDLE_DEVICE || "auto",
-  threads,
-  allowTf32 = process.env.HEDDLE_ALLOW_TF32 === "1",
-}: DeviceOptions = {}): Device {
+export function openDevice(options: DeviceOptions = {}): Device {
+  checkObject("options", options);
+  const {
+    device = process.env.HEDDLE_DEVICE || "auto",
+    threads,
+    allowTf32 = process.env.HEDDLE_ALLOW_TF32 === "1",
+  } = options;
   if (device instanceof Device) return device;
   if (typeof allowTf32 !== "boolean") throw invalidArgument("allowTf32", "true or false", allowTf32);
-  if (!/^(auto|cpu|cuda(:\d+)?)$/.test(device)) throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
+  if (typeof device !== "string" || !/^(auto|cpu|cuda(:\d+)?)$/.test(device))
+    throw invalidArgument("device", "auto, cpu, cuda or cuda:N", device);
   if (device.startsWith("cuda")) return openCuda(device, allowTf32);
   if (device === "auto") tellOfCuda();
   const count =

@@ -1,4 +1,4 @@
-import { describe, HeddleError } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import {
   type ClassifierConfig,
   type ClassifierConfigInput,
@@ -266,6 +266,7 @@ export class Model {
 
   /** Adapters by name; the active ones where `names` is not given. @throws HeddleError NOT_FOUND */
   adaptersOf(names: readonly string[] = this.active): Adapter[] {
+    if (!Array.isArray(names)) throw invalidArgument("adapters", "an array of adapters' names", names);
     return [...new Set(names)].map((name) => {
       if (this.merged.includes(name))
         throw new HeddleError(

@@ -2,6 +2,7 @@
 import { invalidArgument } from "../errors.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import { throwIfAborted } from "./jobs.ts";
+import { checkNames } from "./option-names.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface Compression {
@@ -33,10 +34,14 @@ export async function compressionReport(
   corpora: Readonly<Record<string, Iterable<string> | AsyncIterable<string>>>,
   options: { signal?: AbortSignal } = {},
 ): Promise<Compression[]> {
+  if (typeof tokenizer?.encodeBatch !== "function") throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
   if (typeof corpora !== "object" || corpora === null) throw invalidArgument("corpora", "texts by name", corpora);
+  checkNames(options, { signal: true });
   const rows: Compression[] = [];
   for (const [name, texts] of Object.entries(corpora)) {
-    if (typeof texts === "string") throw invalidArgument(`corpora.${name}`, "an iterable of strings", texts);
+    const { [Symbol.iterator]: each, [Symbol.asyncIterator]: late } = Object(texts);
+    if (typeof texts === "string" || (typeof each !== "function" && typeof late !== "function"))
+      throw invalidArgument(`corpora.${name}`, "an iterable of strings", texts);
     const row = { name, bytes: 0, characters: 0, tokens: 0, unknown: 0 };
     let batch: string[] = [];
     let length = 0;

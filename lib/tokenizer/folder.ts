@@ -2,7 +2,7 @@
 import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { binding, type NativeJsonVocabulary } from "../binding.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
@@ -32,6 +32,32 @@ export interface TokenizerTexts extends ConfigTexts {
   /** A rank file of tiktoken, and what it does not say. */
   tiktoken?: string | undefined;
   tiktokenOptions?: TiktokenOptions | undefined;
+}
+
+const TEXT_NAMES = [
+  "tokenizerConfig",
+  "specialTokensMap",
+  "generationConfig",
+  "chatTemplate",
+  "vocab",
+  "merges",
+  "vocabText",
+  "tiktoken",
+] as const;
+
+/** @throws HeddleError INVALID_ARGUMENT where a file's content is neither its text nor, where that may be, its bytes */
+export function checkTexts(texts: TokenizerTexts): void {
+  checkObject("texts", texts);
+  for (const name of TEXT_NAMES) {
+    const text: unknown = texts[name];
+    if (text !== undefined && typeof text !== "string") throw invalidArgument(`texts.${name}`, "a file's text", text);
+  }
+  const { tokenizer, model } = texts;
+  if (tokenizer !== undefined && typeof tokenizer !== "string" && !(tokenizer instanceof Uint8Array))
+    throw invalidArgument("texts.tokenizer", "the text or the bytes of a tokenizer.json", tokenizer);
+  if (model !== undefined && !(model instanceof Uint8Array))
+    throw invalidArgument("texts.model", "the bytes of a tokenizer.model", model);
+  if (texts.tiktokenOptions !== undefined) checkObject("texts.tiktokenOptions", texts.tiktokenOptions);
 }
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */

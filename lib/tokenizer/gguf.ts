@@ -179,6 +179,7 @@ function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
     if (content.length > limits.addedTokenLength) {
       throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
     }
+    if (!content.isWellFormed()) throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", content);
     added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
   }
   if (added.length > limits.addedTokens) {

@@ -174,6 +174,8 @@ export class TextCodec {
     options: EncodeOptions & { signal?: AbortSignal },
     memory: Uint32Array | undefined,
   ): Promise<{ ids: Uint32Array; counts: Uint32Array; total: number }> {
+    if (typeof texts === "string" || typeof texts?.[Symbol.iterator] !== "function")
+      throw invalidArgument("texts", "an array of strings", texts);
     const own = [...texts];
     for (const text of own) checkText(text);
     throwIfAborted(options.signal, "encode");
@@ -254,11 +256,13 @@ export class TextCodec {
 
   /** The token as the vocabulary writes it (byte-level ones in GPT-2's printable alphabet), or undefined. */
   idToToken(id: number): string | undefined {
+    if (typeof id !== "number") throw invalidArgument("id", "a number", id);
     return this.names.name(id);
   }
 
   /** The id of a token as the vocabulary writes it, or undefined. */
   tokenToId(token: string): number | undefined {
+    if (typeof token !== "string") throw invalidArgument("token", "a string", token);
     return this.names.id(token);
   }
 

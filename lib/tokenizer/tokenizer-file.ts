@@ -187,11 +187,13 @@ function readAddedTokens(value: Json): AddedToken[] {
     if (content.length === 0 || content.length > limits.addedTokenLength) {
       throw invalidFile(`${where}.content`, `1 to ${limits.addedTokenLength} characters`, content.length);
     }
+    // A text's lone surrogates count as U+FFFD: such tokens would be one and the same.
+    if (!content.isWellFormed()) throw invalidFile(`${where}.content`, "well-formed Unicode", content);
     if (!isTokenId(token.id)) throw invalidFile(`${where}.id`, idRange, token.id);
     const special = booleanField(token, "special", false, where);
     return {
       id: token.id,
-      content: content.toWellFormed(),
+      content,
       singleWord: booleanField(token, "single_word", false, where),
       lstrip: booleanField(token, "lstrip", false, where),
       rstrip: booleanField(token, "rstrip", false, where),

@@ -1,5 +1,6 @@
 // The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, checkPath, HeddleError, invalidArgument } from "../errors.ts";
+import { defaultModelPath } from "../formats/default-model.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -16,7 +17,7 @@ import { assistantSpans, type Render, tokenMask } from "./chat-mask.ts";
 import { type MessageSpan, messageSpans, messageTurns } from "./chat-spans.ts";
 import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
-import { readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
+import { checkTexts, readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
 import { type GgufRecord, readGguf } from "./gguf.ts";
 import {
   buildInput,
@@ -78,7 +79,8 @@ export class Tokenizer extends TextCodec {
   /**
    * Loads a folder with tokenizer.json, or else tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and
    * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name.
+   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name. `default` is the
+   * tokenizer of the embedded model.
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
    *
    * @param options.cache keep a compiled form of a tokenizer.json's byte pair encoding beside it (tokenizer.json.heddle) and read it
@@ -87,7 +89,7 @@ export class Tokenizer extends TextCodec {
   static async load(path: string, options: { signal?: AbortSignal; cache?: boolean } = {}): Promise<Tokenizer> {
     checkNames(options, { signal: true, cache: true });
     checkFlag("cache", options.cache);
-    const texts = await readFolder(path, options.signal);
+    const texts = await readFolder(path === "default" ? defaultModelPath() : path, options.signal);
     try {
       return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
     } catch (error) {
@@ -114,6 +116,7 @@ export class Tokenizer extends TextCodec {
 
   /** From the texts of the files that `load` reads. */
   static fromFiles(texts: TokenizerTexts): Tokenizer {
+    checkTexts(texts);
     const config = parseConfig(texts);
     return new Tokenizer(readVocabulary(texts, config), config);
   }
@@ -123,6 +126,7 @@ export class Tokenizer extends TextCodec {
    * with scores) and "gpt2" (byte-level). Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED.
    */
   static fromGguf(metadata: GgufRecord): Tokenizer {
+    checkObject("metadata", metadata);
     const { file, config } = readGguf(metadata);
     return new Tokenizer(file, config);
   }
@@ -150,6 +154,7 @@ export class Tokenizer extends TextCodec {
    */
   async encodeInputs(texts: readonly InputText[], options: InputOptions = {}): Promise<ModelInput[]> {
     checkInputTexts(texts);
+    checkObject("options", options);
     const { truncation: cuts, padding: fills, ...rest } = options;
     let truncation =
       typeof cuts === "object" ? checkTruncation(cuts) : cuts === false ? undefined : this.truncationRule;
@@ -339,6 +344,7 @@ export class Tokenizer extends TextCodec {
 
   /** Writes tokenizer.json and tokenizer_config.json as Hugging Face's libraries read them. Makes the folder. */
   async save(folder: string): Promise<void> {
+    checkPath("folder", folder);
     await writeFolder(folder, this.saved(), this.config);
   }
 

@@ -120,6 +120,8 @@ export function checkTrainOptions(options: TrainOptions, processors: number): Ch
       throw invalidArgument("specialTokens", `strings of 1 to ${limits.addedTokenLength} characters`, token);
     }
   }
+  for (const token of specials)
+    if (!token.isWellFormed()) throw invalidArgument("specialTokens", "strings of well-formed Unicode", token);
   if (new Set(specials).size !== specials.length) throw invalidArgument("specialTokens", "no text twice", specials);
 
   const isPieces = algorithm === "sentencePieceBpe" || algorithm === "unigram";

@@ -1,5 +1,5 @@
 import { permutation, Stream } from "../data/random.ts";
-import { HeddleError, throwIfAborted } from "../errors.ts";
+import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import type { BatchSource } from "./trainer.ts";
 
 export interface ExampleSourceOptions<Example> {
@@ -29,6 +29,14 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
 
   /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
   constructor(examples: readonly Example[], options: ExampleSourceOptions<Example>) {
+    if (!Array.isArray(examples)) throw invalidArgument("examples", "an array", examples);
+    checkObject("options", options);
+    const { batchSize, seed, heldOut, evalBatches } = options;
+    for (const [name, count] of Object.entries({ batchSize, evalBatches }))
+      if ((name === "batchSize" || count !== undefined) && !(Number.isSafeInteger(count) && count! >= 1))
+        throw invalidArgument(name, "an integer of at least 1", count);
+    if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a safe integer", seed);
+    if (heldOut !== undefined && !Array.isArray(heldOut)) throw invalidArgument("heldOut", "an array", heldOut);
     if (examples.length === 0)
       throw new HeddleError("INVALID_ARGUMENT", "data: expected at least one row to train on, got none");
     this.examples = examples;

@@ -1,7 +1,8 @@
 import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { readWhole } from "../formats/open-file.ts";
+import { rejectUnknownNames } from "../generate/index.ts";
 import {
   allReduceNumbers,
   allReduceTensors,
@@ -33,11 +34,15 @@ export interface NcclWorldOptions {
  * await pretrain(base, { data, world });
  */
 export async function openNcclWorld(options: NcclWorldOptions): Promise<World> {
+  rejectUnknownNames(options, ["rank", "size", "device", "rendezvous", "timeoutSeconds"]);
   const { rank, size, rendezvous, timeoutSeconds = 120 } = options;
   if (!Number.isInteger(size) || size < 1 || size > 65_536)
     throw invalidArgument("size", "an integer of 1 to 65536", size);
   if (!Number.isInteger(rank) || rank < 0 || rank >= size)
     throw invalidArgument("rank", `an integer of 0 to ${size - 1}`, rank);
+  checkPath("rendezvous", rendezvous);
+  if (typeof timeoutSeconds !== "number" || !(timeoutSeconds >= 0))
+    throw invalidArgument("timeoutSeconds", "a number of at least 0", timeoutSeconds);
   const device = openDevice({ device: options.device });
   if (device.kind !== "cuda") throw invalidArgument("device", "a CUDA device", device.name);
   const id = rank === 0 ? await invite(rendezvous) : await invitation(rendezvous, timeoutSeconds);

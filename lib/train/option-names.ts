@@ -172,15 +172,19 @@ export type InnerNames = Readonly<Record<string, readonly string[]>>;
  * @param inner keys of the options among `known` that are objects of options
  */
 export function meantOption(name: string, known: readonly string[], inner: InnerNames = {}): string | undefined {
+  // Of one or two letters anything is near.
+  return sameOption(name, known, inner) ?? (plain(name).length > 2 ? nearest(name, known) : undefined);
+}
+
+/** As meantOption, of names that are not misspelt. */
+export function sameOption(name: string, known: readonly string[], inner: InnerNames = {}): string | undefined {
   const bare = plain(name);
   const within = Object.entries(inner).flatMap(([option, keys]) => keys.map((key) => `${option}.${key}`));
   const alias = Object.hasOwn(ALIASES, bare) ? ALIASES[bare]! : [];
   return (
     known.find((one) => plain(one) === bare) ??
     alias.find((one) => known.includes(one) || within.includes(one)) ??
-    within.find((one) => plain(one.slice(one.indexOf(".") + 1)) === bare) ??
-    // Of one or two letters anything is near.
-    (bare.length > 2 ? nearest(name, known) : undefined)
+    within.find((one) => plain(one.slice(one.indexOf(".") + 1)) === bare)
   );
 }
 

@@ -221,11 +221,15 @@ export function needKnownNames(
 }
 
 function unknownKey({ shape }: z.ZodObject, key: string, where: string, more: readonly string[] = []): HeddleError {
-  const inner: InnerNames = {
+  return unknownOption(where, key, [...more, ...Object.keys(shape)], innerNames(shape));
+}
+
+/** Names of the keys inside a stage's options that are objects. */
+export function innerNames(shape: z.ZodObject["shape"]): InnerNames {
+  return {
     ...("lora" in shape && { lora: loraNames }),
     ...("replay" in shape && { replay: Object.keys(replaySchema.shape) }),
   };
-  return unknownOption(where, key, [...more, ...Object.keys(shape)], inner);
 }
 
 /** Of a value that is none of several kinds: what is wrong inside it, where it is of a kind that has an inside. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { invalidArgument } from "../errors.ts";
 import type { StageCard } from "./card.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
@@ -7,6 +8,9 @@ import type { Stage } from "./stage.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
 const schema = z.strictObject({ ...trainingShape, ...adapterShape });
+
+const STAGE_PARTS = ["collate", "count", "loss"] as const;
+const SOURCE_PARTS = ["next", "state", "restore", "dispose"] as const;
 
 /** Options of `train`. @interface */
 export type TrainOptions = z.input<typeof schema> &
@@ -27,6 +31,12 @@ export function train<Batch>(
   source: BatchSource<Batch>,
   options: TrainOptions,
 ): Run<TrainEvent, TrainResult> {
+  if (typeof base?.model?.assertLive !== "function")
+    throw invalidArgument("base", "a model, such as a LanguageModel", base);
+  if (typeof stage?.name !== "string" || STAGE_PARTS.some((part) => typeof stage[part] !== "function"))
+    throw invalidArgument("stage", "an object with name, collate, count and loss", stage);
+  if (SOURCE_PARTS.some((part) => typeof source?.[part] !== "function"))
+    throw invalidArgument("source", "a source of batches, such as an ExampleSource", source);
   const { names, sequences, sequenceLength, signal, world, about, ...rest } = givenOptions(options, stage.name);
   const parsed = parseOptions(schema, rest, stage.name);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };

@@ -53,6 +53,12 @@ describe("a base and two adapters", () => {
     for (const out of ["merged", "merged.gguf"])
       expect(distance(await logits("--model", out), adapted), out).toBeLessThan(1e-5);
     expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf"].sort());
+    // Where the adapter's folder names a base that is not there, or another is meant.
+    expect((await heddle(["convert", one, "based", "--base", model])).code).toBe(0);
+    expect(distance(await logits("--model", "based"), adapted)).toBeLessThan(1e-5);
+    expect(await refused(["convert", model, "other", "--base", model], false)).toContain(
+      "--base: expected an adapter's folder as input beside it",
+    );
   });
 
   test("info tells what an adapter is, and of which base", async () => {

@@ -29,6 +29,21 @@ describe("generate", () => {
     expect((await heddle(args.with(1, "-"), "The cat")).stdout.trimEnd()).toBe(wanted.text.trimEnd());
   });
 
+  test("--num-beams", async () => {
+    const args = ["generate", "The cat", "--model", model, "--max-tokens", "6", "--num-beams", "3"];
+    const [result] = await json([...args, "--length-penalty", "-0.5", "--early-stopping", "never"]);
+    await using loaded = await LanguageModel.load(model);
+    const beams = { numBeams: 3, lengthPenalty: -0.5, earlyStopping: "never", maxTokens: 6 } as const;
+    const wanted = await loaded.complete("The cat", beams);
+    expect(result).toMatchObject({ text: wanted.text, tokens: wanted.tokens, score: wanted.score });
+    const plain = await loaded.complete("The cat", { numBeams: 3, maxTokens: 6 });
+    expect((await heddle(args)).stdout.trimEnd()).toBe(plain.text.trimEnd());
+    expect(await refused([...args, "--top-k", "3"], false)).toContain("--top-k: expected none with numBeams 3");
+    expect(await refused([...args, "--early-stopping", "soon"], false)).toContain(
+      '--early-stopping: expected true|false|never, got "soon"',
+    );
+  });
+
   test("--token-ids needs no tokenizer", async () => {
     const args = [
       "generate",

@@ -44,6 +44,30 @@ describe("a name that is none", () => {
   });
 });
 
+describe("an option of the file as one of the command line", () => {
+  test.each([
+    ["sft", "--lr", "learningRate"],
+    ["sft", "--learning-rate", "learningRate"],
+    ["sft", "--learning_rate=3", "learningRate"],
+    ["sft", "--save-steps", "saveSteps"],
+    ["pretrain", "--epochs", "maxSteps"],
+    ["sft", "--lora-rank", "lora.r"],
+    ["dpo", "--bta", "beta"],
+    ["sft", "--tokenizer", "tokenizer"],
+  ])("%s %s", async (stage, option, key) => {
+    const message = await refusal(stage, {}, option, "3");
+    expect(message).toBe(
+      `heddle: ${option.replace(/=.*/, "")}: expected ${key} in the file given by --config, where options of training stand, got an option of the command line\n`,
+    );
+  });
+
+  test("one that is misspelt, or nothing, is told as ever", async () => {
+    expect(await refusal("sft", {}, "--resum")).toContain("--resum: expected a known option (nearest: --resume)");
+    expect(await refusal("sft", {}, "--eval-step", "3")).toContain("nearest: --eval-steps");
+    expect(await refusal("sft", {}, "--zzzzzzzzzzzz")).toContain("expected one of --json");
+  });
+});
+
 describe("a value that is none", () => {
   test.each([
     [{ learning_rate: -1 }, "learning_rate: expected a number above 0, got -1"],

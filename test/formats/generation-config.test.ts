@@ -13,6 +13,10 @@ test("generation_config.json", async () => {
   const config = await readGenerationConfig(folder);
   expect(config).toEqual({ eosTokenIds: [1, 2], bosTokenId: 1, temperature: 0.6, topP: 0.9, doSample: true });
   expect(generationConfigToJson(config)).toEqual({ ...json, unknown: undefined });
+  const beams = { num_beams: 4, length_penalty: -0.5, early_stopping: "never" };
+  writeFileSync(path, JSON.stringify(beams));
+  expect(await readGenerationConfig(folder)).toEqual({ numBeams: 4, lengthPenalty: -0.5, earlyStopping: "never" });
+  expect(generationConfigToJson(await readGenerationConfig(folder))).toEqual(beams);
   writeFileSync(path, '{"temperature":"hot"}');
   await expectError(
     () => readGenerationConfig(folder),
@@ -25,6 +29,8 @@ test("generation_config.json", async () => {
     ["top_p", 0, "a number above 0 and at most 1"],
     ["min_p", 2, "a number of 0 to 1"],
     ["repetition_penalty", 0, "a number above 0"],
+    ["num_beams", 0, "a whole number of at least 1"],
+    ["early_stopping", 3, 'true, false or "never"'],
   ] as const) {
     writeFileSync(path, JSON.stringify({ [key]: value }));
     const message = new RegExp(`generation_config.json: ${key}: expected ${expected}, got ${value}`);

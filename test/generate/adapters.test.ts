@@ -1,8 +1,9 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { convertModel } from "../../lib/generate/convert.ts";
 import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { adapterTensors } from "../../lib/models/adapters.ts";
@@ -165,6 +166,44 @@ describe("an adapter that does not fit is refused with its name", () => {
     await using base = llama();
     await expect(base.loadAdapter(out)).rejects.toThrow(message);
     expect(base.model.adapters.size).toBe(0);
+  });
+
+  test("convertModel merges it into the base that it names, or that is given", async () => {
+    await using base = llama();
+    await base.save(join(folder, "convert-base"));
+    await base.model.addAdapter("mine", { r: 2, alpha: 4 });
+    await disturb(base, "mine", 21);
+    const expected = await logitsOf(base);
+    base.path = join(folder, "convert-base");
+    const adapter = join(folder, "convert-adapter");
+    await base.saveAdapter(adapter, { name: "mine" });
+    const lost = join(folder, "convert-lost");
+    base.path = "someone/some-model";
+    await base.saveAdapter(lost, { name: "mine" });
+    const before = (await readdir(folder)).sort();
+    const merged = ["merged", "merged.gguf", "merged-f32"].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
+    const { tensors } = await convertModel(adapter, merged[0]);
+    expect(tensors).toBe(base.model.languageWeightNames.length);
+    await convertModel(lost, merged[1], { base: join(folder, "convert-base") });
+    base.path = join(folder, "convert-base");
+    await convertModel(lost, merged[2], { base: base.path, dtype: "f32" });
+    for (const path of merged) {
+      await using loaded = await LanguageModel.load(path);
+      expect(distance(await logitsOf(loaded), expected), path).toBeLessThan(1e-5);
+    }
+    expect((await readdir(folder)).sort()).toEqual([...before, "merged", "merged.gguf", "merged-f32"].sort());
+    await expect(convertModel(lost, merged[0])).rejects.toThrow("expected a path on this machine");
+    await expect(convertModel(lost, merged[0], { base: adapter })).rejects.toThrow(
+      "base: expected a model, got another",
+    );
+    await expect(convertModel(base.path, merged[0], { base: base.path })).rejects.toThrow(
+      "base: expected an adapter's folder as input beside it",
+    );
+    await expect(convertModel(adapter, merged[0], { signal: AbortSignal.abort() })).rejects.toThrow("aborted");
   });
 
   test("a base that is not there, another model, a taken name, a target without a layer", async () => {

@@ -1,6 +1,6 @@
 // What text of special tokens becomes: nothing special, unless the caller says so.
 import { describe, expect, it } from "vitest";
-import { HeddleError } from "../../lib/tokenizer/index.ts";
+import { HeddleError, Tokenizer } from "../../lib/tokenizer/index.ts";
 import { added, byteLevelJson, fromJson, sentencePieceJson } from "./samples.ts";
 
 const chat = () =>
@@ -82,5 +82,35 @@ describe("special tokens in a text", () => {
         expect.objectContaining({ code: "INVALID_ARGUMENT" }),
       );
     }
+  });
+
+  it("must be well-formed Unicode: lone surrogates count as U+FFFD in a text, and two would be one", async () => {
+    const surrogates = [added(257, "<\ud800>"), added(258, "<\udfff>")];
+    expect(() => fromJson(byteLevelJson([["a", "b"]], { added_tokens: surrogates }))).toThrow(
+      expect.objectContaining({
+        code: "INVALID_FILE",
+        message: expect.stringContaining('added_tokens[0].content: expected well-formed Unicode, got "<\\ud800>"'),
+      }),
+    );
+    const escaped = JSON.stringify(byteLevelJson([["a", "b"]], { added_tokens: surrogates }));
+    for (const file of [escaped, Buffer.from(escaped)])
+      expect(() => Tokenizer.fromFiles({ tokenizer: file })).toThrow("added_tokens[0].content: expected well-formed");
+    await expect(Tokenizer.train(["a b"], { vocabSize: 300, specialTokens: ["<s>", "<\ud800>"] })).rejects.toThrow(
+      expect.objectContaining({
+        code: "INVALID_ARGUMENT",
+        message: 'specialTokens: expected strings of well-formed Unicode, got "<\\ud800>"',
+      }),
+    );
+    const tiktoken = { pattern: "gpt2", specialTokens: { "\udc00": 1 } };
+    expect(() => Tokenizer.fromFiles({ tiktoken: "YQ== 0", tiktokenOptions: tiktoken })).toThrow("well-formed Unicode");
+    const gguf = {
+      "tokenizer.ggml.model": "gpt2",
+      "tokenizer.ggml.tokens": ["a", "\ud800"],
+      "tokenizer.ggml.merges": [],
+      "tokenizer.ggml.token_type": [1, 3],
+    };
+    expect(() => Tokenizer.fromGguf(gguf)).toThrow("tokens[1]: expected well-formed Unicode");
+    // A pair is one character.
+    expect(() => fromJson(byteLevelJson([["a", "b"]], { added_tokens: [added(257, "<\ud83d\ude00>")] }))).not.toThrow();
   });
 });

@@ -31,7 +31,7 @@ async function* casesOf(label: string, path: string, { device, quick }: SuiteCon
   const { vocabSize } = model.config;
   const promptOf = (first: number) =>
     Array.from({ length: promptLength }, (_, i) => (first + i * 7919) % Math.min(vocabSize, 256));
-  const greedy = { temperature: 0, ignoreEos: true } as const;
+  const greedy = { temperature: 0, numBeams: 1, ignoreEos: true } as const;
   const prompt = promptOf(3);
 
   const fresh = model.session();

@@ -1,0 +1,77 @@
+// Conversion of what needs a loaded model first: an adapter's base with the adapter merged into it. All else is lib/convert.
+import { mkdtemp, rm } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import {
+  CONVERT_NAMES,
+  type ConvertResult,
+  convertModel as convertWhole,
+  type ConvertOptions as WholeOptions,
+} from "../convert/convert.ts";
+import { checkPath, invalidArgument } from "../errors.ts";
+import { ioError, makeFolder } from "../formats/io.ts";
+import type { Device } from "../graph/index.ts";
+import { isAdapterFolder } from "./adapters.ts";
+import { LanguageModel } from "./language-model.ts";
+import { loadLanguageModel, modelPath } from "./load.ts";
+import { rejectUnknownNames } from "./options.ts";
+
+export interface ConvertOptions extends WholeOptions {
+  /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */
+  base?: string;
+  /** Where an adapter is merged; as for `LanguageModel.load`. */
+  device?: string | Device | undefined;
+  threads?: number | undefined;
+}
+
+/**
+ * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder
+ * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
+ * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
+ * are taken along. Converting gemma's norms there and back may change their last bit.
+ *
+ * Of a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged into it, by way
+ * of a folder beside the output that it takes away again. The base is loaded for that: quantised matrices that the adapter changes are then f32.
+ *
+ * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite),
+ *   ABORTED. An output file appears complete or not at all
+ */
+export async function convertModel(
+  input: string,
+  output: string,
+  options: ConvertOptions = {},
+): Promise<ConvertResult> {
+  rejectUnknownNames(options, [...Object.keys(CONVERT_NAMES), "base", "device", "threads"]);
+  checkPath("input", input, "the path of a model");
+  checkPath("output", output);
+  const { base, device, threads, ...how } = options;
+  if (base !== undefined) checkPath("base", base, "the path of a model");
+  if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device, threads }, how);
+  if (base !== undefined) throw invalidArgument("base", "an adapter's folder as input beside it", base);
+  return convertWhole(modelPath(input), output, how);
+}
+
+async function convertMerged(
+  adapter: string,
+  output: string,
+  { base, ...place }: Pick<ConvertOptions, "base" | "device" | "threads">,
+  how: WholeOptions,
+): Promise<ConvertResult> {
+  const { signal } = how;
+  await using model = new LanguageModel(
+    await loadLanguageModel(adapter, { ...place, ...(signal && { signal }) }, base),
+  );
+  // Where the type is about to change, nothing is rounded before that.
+  if (how.dtype !== undefined) await model.model.absorbAdapters();
+  else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
+  const parent = dirname(resolve(output));
+  await makeFolder(parent);
+  const folder = await mkdtemp(join(parent, ".heddle-merged-")).catch((error: unknown) => {
+    throw ioError(error, parent, "written");
+  });
+  try {
+    await model.save(folder, { ...(signal && { signal }) });
+    return await convertWhole(folder, output, how);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,511 @@
+// Beam search beside a plainly written one that computes every beginning anew, in all its options; and what it does to memory.
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { runBeams } from "../../lib/generate/beam-engine.ts";
+import { BeamSearch } from "../../lib/generate/beam-search.ts";
+import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import { KvCache } from "../../lib/generate/kv-cache.ts";
+import { resolveOptions } from "../../lib/generate/options.ts";
+import { Sequence } from "../../lib/generate/sequence.ts";
+import { defaultCacheDtype } from "../../lib/models/cache-shape.ts";
+import { leastOf } from "../helpers/clock.ts";
+import { generator } from "../ops/harness.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+
+const owned: LanguageModel[] = [];
+afterAll(async () => {
+  for (const model of owned) await model.dispose();
+});
+function own(...args: Parameters<typeof tinyModel>): LanguageModel {
+  const model = tinyModel(...args);
+  owned.push(model);
+  return model;
+}
+
+interface Found {
+  tokens: number[];
+  score: number;
+}
+
+/** What penalties and bias make of log-probabilities: in the order of the sampler. */
+function changed(logprobs: number[], ids: readonly number[], prompt: number, options: GenerateOptions): number[] {
+  const out = [...logprobs];
+  for (const [id, value] of Object.entries(options.logitBias ?? {})) out[Number(id)]! += value as number;
+  const { repetitionPenalty: r = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
+  for (const id of new Set(ids)) out[id]! = out[id]! > 0 ? out[id]! / r : out[id]! * r;
+  for (const id of new Set(ids.slice(prompt))) out[id]! -= presencePenalty;
+  for (const id of ids.slice(prompt)) out[id]! -= frequencyPenalty;
+  return out;
+}
+
+const NEVER = -1e9;
+
+/** Beam search as it is mostly written: fixed numbers of beams and hypotheses, of which those that are none yet have sums of −1e9. */
+async function reference(
+  { logits: logitsOf }: Pick<LanguageModel, "logits">,
+  prompt: readonly number[],
+  options: GenerateOptions & { numBeams: number; maxTokens: number; ends: readonly number[] },
+): Promise<Found[]> {
+  const { numBeams: K, maxTokens, ends, lengthPenalty = 1, earlyStopping = false } = options;
+  let running = Array.from({ length: K }, (_, i) => ({ tokens: [] as number[], sum: i === 0 ? 0 : NEVER }));
+  let finished = Array.from({ length: K }, () => ({ tokens: [] as number[], score: NEVER, real: false }));
+  for (let length = 1; ; length++) {
+    const all: { tokens: number[]; sum: number }[] = [];
+    for (const beam of running) {
+      const ids = [...prompt, ...beam.tokens];
+      const [logits] = await logitsOf(ids, { last: true });
+      const most = Math.max(...logits!);
+      const logSum = most + Math.log([...logits!].reduce((n, v) => n + Math.exp(v - most), 0));
+      const logprobs = changed(
+        [...logits!].map((v) => v - logSum),
+        ids,
+        prompt.length,
+        options,
+      );
+      for (const [id, v] of logprobs.entries()) all.push({ tokens: [...beam.tokens, id], sum: beam.sum + v });
+    }
+    all.sort((a, b) => b.sum - a.sum);
+    const best = all.slice(0, Math.max(2, 1 + ends.length) * K);
+    const over = best.map(({ tokens }) => length === maxTokens || ends.includes(tokens.at(-1)!));
+    running = best.filter((_, i) => !over[i]).slice(0, K);
+    const ended = best
+      .filter((_, i) => i < K && over[i])
+      .map(({ tokens, sum }) => ({ tokens, score: sum / length ** lengthPenalty, real: true }));
+    finished = [...finished, ...ended].sort((a, b) => b.score - a.score).slice(0, K);
+    const reach = earlyStopping === "never" && lengthPenalty > 0 ? maxTokens : length;
+    const hopeful =
+      running.length > 0 &&
+      finished.some(({ score, real }) => running[0]!.sum / reach ** lengthPenalty > (real ? score : NEVER));
+    if (!hopeful || (earlyStopping === true && finished.every(({ real }) => real))) break;
+  }
+  return finished.map(({ tokens, score }) => ({ tokens, score }));
+}
+
+/** What computes every beginning anew. */
+const anew = (model: LanguageModel) => ({ logits: model.logits.bind(model) });
+
+function expectSame(got: readonly Completion[], want: readonly Found[]): void {
+  expect(got.map(({ tokens }) => tokens)).toEqual(want.map(({ tokens }) => tokens));
+  for (const [i, { score }] of want.entries())
+    expect(Math.abs(got[i]!.score! - score)).toBeLessThan(2e-4 * (1 + Math.abs(score)));
+}
+
+const VOCABULARY = 24;
+const families: Record<string, object> = {
+  llama: {},
+  gemma2: { modelType: "gemma2", headDim: 8, slidingWindow: 4 },
+  gpt2: { modelType: "gpt2", numKeyValueHeads: 4 },
+};
+
+describe("beside a search that computes everything anew", () => {
+  const random = generator(11);
+  const pick = <T>(from: readonly T[]): T => from[Math.floor(random() * from.length)]!;
+  const cases = Array.from({ length: 40 }, (_, i) => ({
+    family: Object.keys(families)[i % 3]!,
+    seed: i,
+    numBeams: 2 + (i % 7),
+    lengthPenalty: pick([-1, 0, 0.5, 1, 2]),
+    earlyStopping: ([true, false, "never"] as const)[Math.floor(i / 3) % 3]!,
+    ends: pick([[], [3], [3, 5], [3, 5, 7]]),
+    bias: pick([0, 1.5, 3]),
+    maxTokens: pick([1, 3, 7, 9]),
+    penalties: pick([{}, {}, { repetitionPenalty: 1.3 }, { presencePenalty: 0.4, frequencyPenalty: 0.3 }]),
+  }));
+  test.each(cases)(
+    "$family $seed: $numBeams beams, length penalty $lengthPenalty, early stopping $earlyStopping, ends $ends",
+    async ({ family, seed, numBeams, lengthPenalty, earlyStopping, ends, bias, maxTokens, penalties }) => {
+      const model = own({ seed }, { vocabSize: VOCABULARY, ...families[family] });
+      const prompts = [3, 1, 9].map((length) => Array.from({ length }, () => Math.floor(random() * VOCABULARY)));
+      const options = {
+        ...{ numBeams, lengthPenalty, earlyStopping, maxTokens, ...penalties },
+        logitBias: Object.fromEntries(ends.map((id) => [id, bias])),
+      };
+      const n = 1 + (seed % numBeams);
+      const got = await model.completeAll(prompts, { ...options, n, stop: ends });
+      expect(got).toHaveLength(3 * n);
+      for (const [p, prompt] of prompts.entries()) {
+        const want = await reference(anew(model), prompt, { ...options, ends });
+        expectSame(got.slice(p * n, (p + 1) * n), want.slice(0, n));
+      }
+      for (const { tokens, finishReason, logprobs, usage } of got) {
+        expect(finishReason).toBe(ends.includes(tokens.at(-1)!) ? "stop" : "length");
+        expect(logprobs).toHaveLength(tokens.length);
+        expect(usage.completionTokens).toBe(tokens.length);
+      }
+    },
+  );
+});
+
+test("the search alone, over distributions in which ends are common", async () => {
+  const random = generator(23);
+  const V = 12;
+  const ended = { early: 0, late: 0 };
+  for (let i = 0; i < 400; i++) {
+    const [numBeams, maxTokens] = [2 + (i % 5), 2 + Math.floor(random() * 14)];
+    const ends = [[1], [1, 2], [1, 2, 3]][i % 3]!;
+    const options = {
+      ...{ numBeams, maxTokens, ends },
+      lengthPenalty: [-1, 0, 0.7, 1, 2][Math.floor(random() * 5)]!,
+      earlyStopping: ([true, false, "never"] as const)[Math.floor(random() * 3)]!,
+    };
+    // What follows depends on the last token and on the length.
+    const bias = random() * 3;
+    const tables = Array.from({ length: (maxTokens + 1) * V }, () =>
+      Float32Array.from({ length: V }, (_, id) => 3 * random() + (ends.includes(id) ? bias : 0)),
+    );
+    const after = (ids: readonly number[]) => tables[(ids.length - 1) * V + ids.at(-1)!]!;
+    const want = await reference({ logits: async (ids) => [after(ids as number[])] }, [0], options);
+    const search = new BeamSearch(options, {
+      ...{ limit: maxTokens, endTokens: ends.length },
+      ends: (tokens) => tokens.length === maxTokens || ends.includes(tokens.at(-1)!),
+    });
+    let steps = 0;
+    for (; !search.done; steps++)
+      search.advance(
+        search.beams.map(({ tokens }) => {
+          const logits = [...after([0, ...tokens])];
+          const logSum = Math.log(logits.reduce((n, v) => n + Math.exp(v), 0));
+          const order = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]!);
+          const scores = order.map((id) => logits[id]! - logSum);
+          return { tokens: order, scores, choice: (k) => ({ token: order[k]!, logprob: scores[k]! }) };
+        }),
+      );
+    ended[steps < maxTokens ? "early" : "late"]++;
+    expect(search.finished.map(({ choices }) => choices.map(({ token }) => token))).toEqual(
+      want.filter(({ score }) => score > NEVER / 100).map(({ tokens }) => tokens),
+    );
+    for (const [rank, { score }] of search.finished.entries()) expect(score).toBeCloseTo(want[rank]!.score, 8);
+  }
+  expect(Math.min(ended.early, ended.late)).toBeGreaterThan(50);
+});
+
+test("as many beams as there are beginnings find the best of all texts", async () => {
+  const vocabSize = 6;
+  for (const seed of [1, 2, 3]) {
+    const model = own({ seed }, { vocabSize });
+    const all: Found[] = [];
+    const grow = async (tokens: number[], score: number): Promise<void> => {
+      if (tokens.length === 3) return void all.push({ tokens, score });
+      const [logits] = await model.logits([0, ...tokens], { last: true });
+      const logSum = Math.log([...logits!].reduce((n, v) => n + Math.exp(v), 0));
+      for (const [id, v] of logits!.entries()) await grow([...tokens, id], score + v - logSum);
+    };
+    await grow([], 0);
+    all.sort((a, b) => b.score - a.score);
+    const numBeams = vocabSize ** 2;
+    const got = await model.completeAll([[0]], { numBeams, n: numBeams, maxTokens: 3, lengthPenalty: 0 });
+    expectSame(got, all.slice(0, numBeams));
+    // With as many beams as tokens it is the best alone, where its beginning was among them.
+    const [best] = await model.completeAll([[0]], { numBeams: vocabSize, maxTokens: 3, lengthPenalty: 0 });
+    expect(best!.score).toBeLessThanOrEqual(all[0]!.score + 1e-4);
+  }
+});
+
+test("log-probabilities and candidates are the model's own, whatever changes the scores", async () => {
+  const model = own({}, { vocabSize: VOCABULARY });
+  const options = { numBeams: 3, maxTokens: 6, topLogprobs: 4 };
+  for (const change of [{}, { logitBias: { 4: 2 } }, { repetitionPenalty: 1.5 }]) {
+    const { tokens, logprobs, top, score } = await model.complete([1, 2], { ...options, ...change });
+    const scored = await model.score([1, 2, ...tokens], { from: 2 });
+    for (const [i, logprob] of logprobs.entries()) expect(logprob).toBeCloseTo(scored[2 + i]!, 4);
+    const [logits] = await model.logits([1, 2], { last: true });
+    const order = [...logits!.keys()].sort((a, b) => logits![b]! - logits![a]!);
+    expect(top![0]!.map(({ token }) => token)).toEqual(order.slice(0, 4));
+    expect(top).toHaveLength(6);
+    if (Object.keys(change).length === 0)
+      expect(score! * 6).toBeCloseTo(
+        logprobs.reduce((a, b) => a + b, 0),
+        4,
+      );
+  }
+});
+
+test("processors change the log-probabilities, are told whose they are, and may forbid tokens", async () => {
+  const model = own({}, { vocabSize: VOCABULARY });
+  const seen: { ids: readonly number[]; promptLength: number; index: number }[] = [];
+  const even = (logits: Float32Array, context: (typeof seen)[number]) => {
+    if (context.ids.length === context.promptLength)
+      expect([...logits].reduce((n, v) => n + Math.exp(v), 0)).toBeCloseTo(1, 4);
+    seen.push({ ...context });
+    for (let id = 1; id < logits.length; id += 2) logits[id] = Number.NEGATIVE_INFINITY;
+  };
+  const got = await model.completeAll([[1, 2], [5]], {
+    ...{ numBeams: 4, n: 2, maxTokens: 5, logitProcessors: [even] },
+  });
+  expect(got.every(({ tokens }) => tokens.every((id) => id % 2 === 0))).toBe(true);
+  expect(seen.filter(({ ids }) => ids.length === 2 && ids[0] === 1)).toEqual([
+    { ids: [1, 2], promptLength: 2, index: 0 },
+  ]);
+  expect(seen.filter(({ ids }) => ids.length === 2 && ids[0] === 5)).toHaveLength(4);
+  const only = (id: number) => (logits: Float32Array) =>
+    void logits.fill(Number.NEGATIVE_INFINITY).fill(-1, id, id + 1);
+  const one = { numBeams: 4, maxTokens: 3, logitProcessors: [only(7)] };
+  expect((await model.complete([1], one)).tokens).toEqual([7, 7, 7]);
+  expect(await failureOf(() => model.completeAll([[1]], { ...one, n: 2 }))).toMatchObject({
+    code: "INVALID_ARGUMENT",
+    message: "n: expected no more than the 1 continuations that are not forbidden, got 2",
+  });
+  for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
+    expect(
+      await failureOf(() => model.complete([1], { ...one, logitProcessors: [(l) => void l.fill(value, 3, 4)] })),
+    ).toMatchObject({ code: "NUMERICAL" });
+  const nothing = [(logits: Float32Array) => void logits.fill(Number.NEGATIVE_INFINITY)];
+  expect(await failureOf(() => model.complete([1], { ...one, logitProcessors: nothing }))).toMatchObject({
+    code: "NUMERICAL",
+  });
+});
+
+describe("text", () => {
+  test("a stop text ends a hypothesis and is no part of it; pieces come at the end and make the text", async () => {
+    const tokenizer = await tinyTokenizer();
+    const model = own({ tokenizer, seed: 3 });
+    const free = await model.completeAll(["The cat"], { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true });
+    // A text in the middle of what comes by itself.
+    const stop = free[0]!.text.slice(3, 5);
+    expect(stop).toHaveLength(2);
+    const options = { numBeams: 4, n: 4, maxTokens: 12, ignoreEos: true, stop };
+    const got = await model.completeAll(["The cat"], options);
+    for (const { text, finishReason, tokens } of got) {
+      expect(text).not.toContain(stop);
+      const decoded = tokenizer.decode([...tokenizer.encode("The cat"), ...tokens]);
+      expect(decoded.includes(stop, "The cat".length - 1)).toBe(finishReason === "stop");
+      if (finishReason === "length") expect(tokens).toHaveLength(12);
+    }
+    expect(got.some(({ finishReason }) => finishReason === "stop")).toBe(true);
+    const texts = ["", "", "", ""];
+    const scores: number[] = [];
+    for await (const piece of model.generate("The cat", options)) {
+      texts[piece.index] += piece.text;
+      expect(piece.score !== undefined).toBe(piece.finishReason !== undefined);
+      if (piece.score !== undefined) scores.push(piece.score);
+    }
+    expect(texts).toEqual(got.map(({ text }) => text));
+    expect(scores).toEqual(got.map(({ score }) => score));
+    expect(scores).toEqual([...scores].sort((a, b) => b - a));
+  });
+});
+
+describe("caches", () => {
+  const shape = { vocabSize: VOCABULARY, maxPositionEmbeddings: 512 };
+  const random = generator(5);
+  const prompt = Array.from({ length: 200 }, () => Math.floor(random() * VOCABULARY));
+  const options = { numBeams: 5, n: 5, maxTokens: 30 };
+  const plain = ({ tokens, score }: Completion) => ({ tokens, score });
+
+  test("bf16, q8, layers that slide, and pages of any size", async () => {
+    for (const config of [
+      {},
+      { modelType: "mistral", slidingWindow: 24 },
+      { modelType: "gemma2", slidingWindow: 16 },
+    ]) {
+      const { model } = own({}, { ...shape, headDim: 8, ...config });
+      const want = (await new LanguageModel({ model }).completeAll([prompt], options)).map(plain);
+      for (const cachePageSize of [32, 128])
+        expect((await new LanguageModel({ model, cachePageSize }).completeAll([prompt], options)).map(plain)).toEqual(
+          want,
+        );
+      for (const cacheDtype of ["bf16", "q8"] as const) {
+        const coarse = new LanguageModel({ model, cacheDtype });
+        const [best] = await coarse.completeAll([prompt], options);
+        // The very text may be another where scores are near each other; its score is the model's of it.
+        const scored = await coarse.score([...prompt, ...best!.tokens], { from: prompt.length });
+        const mean = scored.slice(prompt.length).reduce((a, b) => a + b, 0) / best!.tokens.length;
+        expect(Math.abs(best!.score! - mean)).toBeLessThan(0.05);
+      }
+    }
+  });
+
+  const cacheOf = (model: LanguageModel, slots: number) =>
+    new KvCache(model.model, {
+      ...{ slots, contextLength: model.contextLength, pageSize: 16, dtype: defaultCacheDtype(model.model) },
+    });
+  const sequencesOf = (model: LanguageModel, prompts: number[][], given: GenerateOptions) => {
+    const resolved = resolveOptions(given, model.optionContext);
+    const { contextLength } = model;
+    return prompts.flatMap((ids, p) =>
+      Array.from({ length: resolved.n }, (_, sample) => {
+        const of = { index: p * resolved.n + sample, sample: 0, contextLength, tokenizer: undefined };
+        return new Sequence(ids, resolved, of);
+      }),
+    );
+  };
+
+  test("beams share the prompt's pages, and give all of them back", async () => {
+    const model = own({}, shape);
+    const cache = cacheOf(model, 8);
+    const used: number[] = [];
+    const run = cache.run.bind(cache);
+    vi.spyOn(cache, "run").mockImplementation(async (...args) => {
+      const results = await run(...args);
+      used.push(cache.pagesInUse);
+      return results;
+    });
+    const sequences = sequencesOf(model, [prompt], { numBeams: 8, maxTokens: 30 });
+    for await (const _ of runBeams(cache, sequences));
+    // 13 pages hold 200 ids, and each of 8 beams at most 3 pages of its own for 30 more, where they are 8 · 15 without sharing.
+    expect(Math.max(...used)).toBeLessThanOrEqual(13 + 8 * 3);
+    expect(used.at(-1)).toBeGreaterThanOrEqual(13);
+    expect(cache.pagesInUse).toBe(0);
+    cache.dispose();
+  });
+
+  test("an abort and a reader who leaves give them back too", async () => {
+    const model = own({}, shape);
+    const cache = cacheOf(model, 8);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const many = { numBeams: 4, n: 2, maxTokens: 200, signal };
+    const run = cache.run.bind(cache);
+    let runs = 0;
+    const spy = vi.spyOn(cache, "run").mockImplementation(async (...args) => {
+      if (++runs === 20) setImmediate(() => controller.abort());
+      return run(...args);
+    });
+    const error = await failureOf(() => runBeams(cache, sequencesOf(model, [prompt, [1]], many), { signal }));
+    expect(error.code).toBe("ABORTED");
+    expect(cache.pagesInUse).toBe(0);
+    spy.mockRestore();
+    const two = sequencesOf(model, [[1], [2], [3]], { numBeams: 4, n: 2, maxTokens: 5 });
+    for await (const pieces of runBeams(cache, two)) {
+      expect(pieces).toHaveLength(10);
+      break;
+    }
+    expect(cache.pagesInUse).toBe(0);
+    cache.dispose();
+  });
+
+  test("the same bits whatever prompts share the call", async () => {
+    const model = own({}, shape);
+    const prompts = [prompt, prompt.slice(0, 150), [1, 2], [...prompt.slice(0, 90), 3, 4], [9], [1, 2, 3]];
+    const given = { ...options, n: 2, deterministic: true };
+    const together = await model.completeAll(prompts, given);
+    for (const [p, ids] of prompts.entries()) {
+      const alone = await model.completeAll([ids], given);
+      const bits = ({ tokens, logprobs, score }: Completion) => ({ tokens, logprobs, score });
+      expect(together.slice(2 * p, 2 * p + 2).map(bits)).toEqual(alone.map(bits));
+    }
+    // What prompts have in common is computed once: of those that are in the first runs together, and of those that come later.
+    const shared = await model.completeAll(prompts, { ...options, n: 1 });
+    expect(shared.map(({ usage }) => usage.cachedTokens)).toEqual([0, 149, 0, 90, 0, 0]);
+    expect(shared.map(({ tokens }) => tokens)).toEqual(
+      together.filter((_, i) => i % 2 === 0).map(({ tokens }) => tokens),
+    );
+  });
+
+  test("a context that is outgrown: refused, the end, or the oldest ids dropped", async () => {
+    const model = own({}, { ...shape, maxPositionEmbeddings: 16 });
+    const ten = prompt.slice(0, 10);
+    const error = await failureOf(() => model.complete(ten, { numBeams: 3, maxTokens: 20 }));
+    expect(error.code).toBe("CONTEXT_OVERFLOW");
+    const stopped = await model.complete(ten, { numBeams: 3, maxTokens: 20, contextOverflow: "stop" });
+    expect([stopped.tokens.length, stopped.finishReason]).toEqual([7, "length"]);
+    expect(stopped.tokens).toEqual((await model.complete(ten, { numBeams: 3, maxTokens: 7 })).tokens);
+    const dropped = await model.complete(ten, { numBeams: 3, maxTokens: 30, contextOverflow: "truncateLeft" });
+    expect(dropped.tokens).toHaveLength(30);
+    // Its log-probabilities are those of what the model saw at each step.
+    let context = [...ten];
+    for (const [i, token] of dropped.tokens.entries()) {
+      if (context.length > 16) context = [context[0]!, ...context.slice(-8)];
+      const scored = await model.score([...context, token].slice(0, 17).slice(-16), { from: 1 });
+      if (context.length < 16) expect(scored.at(-1)).toBeCloseTo(dropped.logprobs[i]!, 3);
+      context.push(token);
+    }
+  });
+
+  test("keys that turn by the length of their sequence (longrope)", async () => {
+    const half = [1, 2];
+    const model = own(
+      {},
+      {
+        ...{ modelType: "phi3", vocabSize: VOCABULARY, hiddenSize: 16, maxPositionEmbeddings: 64 },
+        ropeScaling: { ropeType: "longrope", shortFactor: half, longFactor: [4, 9], originalMaxPositionEmbeddings: 12 },
+      },
+    );
+    const found = { numBeams: 3, maxTokens: 12 };
+    const got = await model.completeAll([prompt.slice(0, 5), prompt.slice(0, 9)], found);
+    for (const [i, length] of [5, 9].entries())
+      expectSame(
+        [got[i]!],
+        (await reference(anew(model), prompt.slice(0, length), { ...found, ends: [] })).slice(0, 1),
+      );
+  });
+});
+
+test("an abort is heard within 50 ms", async () => {
+  const model = own({}, { vocabSize: 20_000, hiddenSize: 64, maxPositionEmbeddings: 2048 });
+  for (const given of [{}, { repetitionPenalty: 1.1 }]) {
+    const attempt = async () => {
+      const controller = new AbortController();
+      const { signal } = controller;
+      const work = model.complete([1, 2, 3], { numBeams: 8, maxTokens: 2000, ...given, signal }).catch((e) => e);
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      const before = performance.now();
+      controller.abort();
+      expect((await work).code).toBe("ABORTED");
+      return performance.now() - before;
+    };
+    expect(await leastOf(50, attempt)).toBeLessThan(50);
+  }
+});
+
+describe("options", () => {
+  const refused: [GenerateOptions, string][] = [
+    [{ numBeams: 0 }, "numBeams: expected an integer of 1 to 128, got 0"],
+    [{ numBeams: 129 }, "numBeams: expected an integer of 1 to 128, got 129"],
+    [{ numBeams: 2, temperature: 0.5 }, "temperature: expected none with numBeams 2"],
+    [{ numBeams: 2, topK: 5 }, "topK: expected none with numBeams 2"],
+    [{ numBeams: 2, topP: 0.9 }, "topP: expected none"],
+    [{ numBeams: 2, minP: 0.1 }, "minP: expected none"],
+    [{ numBeams: 2, seed: 0 }, "seed: expected none"],
+    [{ numBeams: 2, promptLookupNumTokens: 3 }, "promptLookupNumTokens: expected none"],
+    [{ numBeams: 2, n: 3 }, "n: expected at most numBeams, which is 2, got 3"],
+    [{ lengthPenalty: 2 }, "lengthPenalty: expected numBeams above 1 beside it, got 2"],
+    [{ numBeams: 1, earlyStopping: true }, "earlyStopping: expected numBeams above 1 beside it, got true"],
+    [{ numBeams: 2, lengthPenalty: Number.NaN }, "lengthPenalty: expected a finite number, got NaN"],
+    [{ numBeams: 2, earlyStopping: "always" as never }, 'earlyStopping: expected true, false or "never", got "always"'],
+    [{ numbeams: 2 } as never, "numbeams: expected a known option (nearest: numBeams)"],
+  ];
+  test.each(refused)("%o is refused", (options, message) => {
+    const context = { vocabSize: 100, generation: {}, eosTokenIds: [2] };
+    expect(() => resolveOptions(options, context)).toThrow(message);
+  });
+
+  test("the model's own, unless the call or the model samples", () => {
+    const beamsOf = (options: GenerateOptions, generation: object) =>
+      resolveOptions(options, { vocabSize: 100, eosTokenIds: [2], generation }).beams;
+    const generation = { numBeams: 4, lengthPenalty: 0.5, earlyStopping: "never" };
+    const own = { numBeams: 4, lengthPenalty: 0.5, earlyStopping: "never" };
+    expect(beamsOf({}, generation)).toEqual(own);
+    expect(beamsOf({ temperature: 0, topK: 0, topP: 1, minP: 0 }, generation)).toEqual(own);
+    expect(beamsOf({ numBeams: 2, earlyStopping: true }, generation)).toEqual({
+      ...own,
+      numBeams: 2,
+      earlyStopping: true,
+    });
+    for (const off of [{ numBeams: 1 }, { temperature: 1 }, { seed: 1 }, { topP: 0.5 }, { promptLookupNumTokens: 2 }])
+      expect(beamsOf(off, generation)).toBeUndefined();
+    expect(beamsOf({}, { ...generation, doSample: true })).toBeUndefined();
+    expect(beamsOf({ numBeams: 3 }, { doSample: true })).toEqual({
+      numBeams: 3,
+      lengthPenalty: 1,
+      earlyStopping: false,
+    });
+    expect(() => beamsOf({ n: 5 }, generation)).toThrow("(the model's own; numBeams: 1 searches none)");
+  });
+
+  test("sessions hold one sequence; no tokens are none", async () => {
+    const model = own({}, { vocabSize: VOCABULARY });
+    const session = model.session();
+    expect(await failureOf(() => session.complete([1], { numBeams: 2 }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "numBeams: expected 1 in a session, which holds one sequence (model.complete()), got 2",
+    });
+    Object.assign(model.generation, { numBeams: 3 });
+    expect((await session.complete([1], { maxTokens: 2, ignoreEos: true })).score).toBeUndefined();
+    expect((await model.complete([1], { maxTokens: 2, ignoreEos: true })).score).toBeLessThan(0);
+    session.dispose();
+    const none = await model.completeAll([[1], [2]], { numBeams: 2, n: 2, maxTokens: 0 });
+    expect(none.map(({ tokens, finishReason }) => ({ tokens, finishReason }))).toEqual(
+      Array(4).fill({ tokens: [], finishReason: "length" }),
+    );
+  });
+});

@@ -1,0 +1,282 @@
+// Every function and method of heddle and heddle/tokenizer, called with what it does not take: each ends in a HeddleError, or works.
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import * as heddle from "../lib/index.ts";
+import * as tokenizers from "../lib/tokenizer/index.ts";
+import { tinyModel, tinyTokenizer } from "./generate/helpers.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "heddle-surface-"));
+const home = process.cwd();
+process.chdir(folder); // what takes a name for a path writes here
+const tokenizer = await tinyTokenizer();
+const model = tinyModel({ tokenizer });
+afterAll(async () => {
+  process.chdir(home);
+  await rm(folder, { recursive: true, force: true });
+});
+
+type Anything = (...args: unknown[]) => unknown;
+
+const looked = () => {
+  throw new heddle.HeddleError("INVALID_ARGUMENT", "looked at");
+};
+const hostile = { get: looked, has: looked, ownKeys: looked, getPrototypeOf: looked, getOwnPropertyDescriptor: looked };
+/** What is passed in each place. */
+const oddities: [string, unknown][] = [
+  ["undefined", undefined],
+  ["null", null],
+  ["3", 3],
+  ["NaN", Number.NaN],
+  ["3n", 3n],
+  ['"x"', "x"],
+  ['""', ""],
+  ["{}", {}],
+  ["{ x }", { x: 1 }],
+  ["[]", []],
+  ["[null]", [null]],
+  ["a symbol", Symbol("s")],
+  ["a list of a symbol", [Symbol("s")]],
+  ["a function", () => 1],
+  ["a proxy that throws", new Proxy({}, hostile)],
+  ["a function's proxy that throws", new Proxy(() => {}, hostile)],
+];
+
+/** What makes a call reach the places after the first. */
+const leading: Record<string, unknown[]> = {
+  convertModel: ["nowhere", "out"],
+  createModel: [{ modelType: "llama", hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 50 }],
+  calibration: [[0.5], [true]],
+  writeTokenShards: [tokenizer, ["a"]],
+  multipleChoice: [model, [{ question: "a", choices: ["x", "y"], answer: 0 }]],
+  perplexity: [model, ["a b c"]],
+  questionAnswering: [model, [{ question: "a", answer: "b" }]],
+  compressionReport: [tokenizer, { a: ["b"] }],
+  markdownSummary: [{ machine: {}, results: [] }],
+  train: [
+    model,
+    { name: "own", collate() {}, count() {}, loss() {} },
+    { next() {}, state() {}, restore() {}, dispose() {} },
+  ],
+  "Tokenizer.load": [folder],
+  "Tokenizer.train": [["a b"]],
+  "LanguageModel.load": ["nowhere"],
+  "model.generate": ["hi"],
+  "model.complete": ["hi"],
+  "model.completeAll": [["hi"]],
+  "model.logits": ["hi"],
+  "model.score": ["hi"],
+  "model.embed": ["hi"],
+  "model.classify": ["hi"],
+  "model.classifyTokens": ["hi"],
+  "model.save": ["saved"],
+  "model.loadAdapter": ["nowhere"],
+  "model.saveAdapter": ["adapter"],
+  "chat.send": ["hi"],
+  "session.generate": ["hi"],
+  "session.complete": ["hi"],
+  "session.stream": ["hi"],
+  "tokenizer.encode": ["hi"],
+  "tokenizer.encodeInto": ["hi", new Uint32Array(4)],
+  "tokenizer.encodeAsync": ["hi"],
+  "tokenizer.encodeBatch": [["hi"]],
+  "tokenizer.encodeBatchJoined": [["hi"]],
+  "tokenizer.encodeInputs": [["hi"]],
+  "tokenizer.encodePair": ["a", "b"],
+  "tokenizer.encodeWithOffsets": ["hi"],
+  "tokenizer.count": ["hi"],
+  "tokenizer.decode": [[1]],
+  "tokenizer.decodeBatch": [[[1]]],
+  "tokenizer.applyChatTemplate": [[{ role: "user", content: "x" }]],
+  "tokenizer.applyChatTemplateWithMask": [[{ role: "user", content: "x" }]],
+  "tokenizer.applyChatTemplateWithSpans": [[{ role: "user", content: "x" }]],
+  "tokenizer.fit": [[{ role: "user", content: "x" }]],
+};
+for (const stage of [
+  "pretrain",
+  "sft",
+  "dpo",
+  "kto",
+  "orpo",
+  "ppo",
+  "grpo",
+  "train",
+  "trainReward",
+  "trainClassifier",
+  "classify",
+  "trainEmbedding",
+])
+  leading[stage] ??= [model];
+
+/** Not for callers: private to TypeScript, or said to be internal. */
+const INTERNAL =
+  /^(Chat\.load|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkStops|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|settledTexts))$/;
+/** What these do with nothing, or with no options, is work of minutes: those alone that are refused are called. */
+const LONG = new Set(["bench", "autotune", "lifecycle"]);
+const fine = ["undefined", "{}"];
+
+const isClass = (value: unknown) => /^class\b/.test(Function.prototype.toString.call(value));
+const calls: [string, Anything, unknown][] = [];
+for (const [where, exports] of [heddle, tokenizers].entries())
+  for (const [name, value] of Object.entries(exports as Record<string, unknown>))
+    if (typeof value === "function" && !isClass(value) && (where === 0 || !(name in heddle)))
+      calls.push([name, value as Anything, undefined]);
+const { LanguageModel, Tokenizer, ExampleSource } = heddle;
+for (const owner of [LanguageModel, Tokenizer, heddle.Session, heddle.Chat])
+  for (const name of Object.getOwnPropertyNames(owner))
+    if (typeof Reflect.get(owner, name) === "function")
+      calls.push([`${owner.name}.${name}`, Reflect.get(owner, name) as Anything, owner]);
+calls.push(["ExampleSource", (...args) => Reflect.construct(ExampleSource, args), undefined]);
+const objects = { chat: model.chat(), session: model.session(), tokenizer, decoder: tokenizer.decoder(), model };
+for (const [name, object] of Object.entries(objects))
+  for (let proto = Object.getPrototypeOf(object); proto !== Object.prototype; proto = Object.getPrototypeOf(proto))
+    for (const [key, { value, set }] of Object.entries(Object.getOwnPropertyDescriptors(proto))) {
+      if (key === "constructor" || /dispose/i.test(key)) continue;
+      if (typeof value === "function") calls.push([`${name}.${key}`, value as Anything, object]);
+      else if (set) calls.push([`${name}.${key}=`, (given) => set.call(object, given), undefined]);
+    }
+
+/** Waits for what came of a call, as far as its first piece. */
+async function settle(result: unknown): Promise<void> {
+  const steps = result as Partial<AsyncGenerator<unknown> & PromiseLike<unknown>> | undefined;
+  if (typeof steps?.next === "function" && typeof steps.return === "function") {
+    await steps.next();
+    await steps.return(undefined);
+    return;
+  }
+  const made = (await result) as { dispose?: () => unknown } | undefined;
+  if (made !== model && !(made instanceof heddle.Device) && typeof made?.dispose === "function") await made.dispose();
+}
+
+/** What a call ended in that is neither a result nor a HeddleError. */
+async function wrongEnd(call: () => unknown): Promise<unknown> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise((resolve) => {
+    timer = setTimeout(resolve, 60_000, "no end within a minute");
+  });
+  try {
+    return await Promise.race([(async () => settle(call()))(), late]);
+  } catch (error) {
+    if (error instanceof heddle.HeddleError && error.code !== "INTERNAL") return undefined;
+    return error;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+const wanted = calls.filter(([name]) => !INTERNAL.test(name));
+test("there are as many as there should be", () => {
+  expect(wanted.length).toBeGreaterThan(95);
+});
+
+test.each(wanted)("%s", async (name, call, self) => {
+  const lead = leading[name] ?? [];
+  const wrong: unknown[] = [];
+  for (let place = 0; place <= Math.min(lead.length, 3); place++)
+    for (const [what, value] of oddities) {
+      if (LONG.has(name) && fine.includes(what)) continue;
+      const end = await wrongEnd(() => call.apply(self, [...lead.slice(0, place), value]));
+      if (end !== undefined) wrong.push(`${what} as argument ${place}: ${end}`);
+    }
+  expect(wrong).toEqual([]);
+});
+
+const options: [string, Anything, unknown, string[]][] = [
+  [
+    "LanguageModel.load",
+    LanguageModel.load as Anything,
+    LanguageModel,
+    [
+      "device",
+      "threads",
+      "allowTf32",
+      "dtype",
+      "quantizedActivations",
+      "contextLength",
+      "cacheDtype",
+      "cachePageSize",
+      "onProgress",
+      "signal",
+    ],
+  ],
+  ["createModel", heddle.createModel as Anything, undefined, ["tokenizer", "seed", "device", "threads"]],
+  [
+    "convertModel",
+    heddle.convertModel as Anything,
+    undefined,
+    ["to", "dtype", "maxShardBytes", "signal", "onProgress", "base", "device", "threads"],
+  ],
+  [
+    "model.generate",
+    model.generate as Anything,
+    model,
+    [
+      "maxTokens",
+      "temperature",
+      "topK",
+      "topP",
+      "minP",
+      "repetitionPenalty",
+      "logitBias",
+      "logitProcessors",
+      "seed",
+      "stop",
+      "deterministic",
+      "promptLookupNumTokens",
+      "assistantModel",
+      "numAssistantTokens",
+      "ignoreEos",
+      "topLogprobs",
+      "n",
+      "numBeams",
+      "lengthPenalty",
+      "earlyStopping",
+      "contextOverflow",
+      "addSpecialTokens",
+      "adapters",
+      "signal",
+    ],
+  ],
+  ["model.logits", model.logits as Anything, model, ["last", "adapters", "signal"]],
+  ["model.score", model.score as Anything, model, ["from", "adapters", "signal"]],
+  ["chat.send", objects.chat.send as Anything, objects.chat, ["maxTokens", "contextOverflow", "n"]],
+  ["Tokenizer.load", Tokenizer.load as Anything, Tokenizer, ["signal", "cache"]],
+];
+test.each(options)("options of %s", async (name, call, self, names) => {
+  const wrong: unknown[] = [];
+  for (const option of names)
+    for (const [what, value] of oddities) {
+      const lead = name === "LanguageModel.load" ? ["default"] : leading[name]!;
+      const short = name === "chat.send" || name === "model.generate" ? { maxTokens: 2 } : {};
+      const end = await wrongEnd(() => call.apply(self, [...lead, { ...short, [option]: value }]));
+      if (end !== undefined) wrong.push(`${option}: ${what}: ${end}`);
+    }
+  expect(wrong).toEqual([]);
+});
+
+test("messages say what is meant", async () => {
+  const message = (work: () => unknown) => expect(Promise.resolve().then(work)).rejects;
+  await message(() => (heddle.convertModel as Anything)()).toThrow(
+    "input: expected the path of a model, got undefined",
+  );
+  await message(() => (tokenizer.encodeBatch as Anything).call(tokenizer, null)).toThrow(
+    "texts: expected an array of strings, got null",
+  );
+  await message(() => LanguageModel.load("default", { onProgress: 3 as never })).toThrow(
+    "onProgress: expected a function, got 3",
+  );
+  await message(() => LanguageModel.load("default", { device: {} as never })).toThrow(
+    "device: expected auto, cpu, cuda or cuda:N, got an object",
+  );
+  await message(() => (heddle.train as Anything)(model, {})).toThrow(
+    "stage: expected an object with name, collate, count and loss, got an object",
+  );
+});
+
+test("the tokenizer of the embedded model by its name", async () => {
+  const own = await Tokenizer.load("default");
+  await using embedded = await LanguageModel.load("default");
+  expect(own.encode("The capital of France")).toEqual(embedded.tokenizer?.encode("The capital of France"));
+  expect(own.files()).toEqual(embedded.tokenizer?.files());
+});
