@@ -1,6 +1,7 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import { HeddleError, type HeddleErrorCode, LanguageModel } from "heddle";
 import { add, type Value } from "heddle/graph";
+import { type ModelServer, serve } from "heddle/serve";
 import { Tokenizer } from "heddle/tokenizer";
 
 export async function complete(): Promise<string> {
@@ -10,6 +11,12 @@ export async function complete(): Promise<string> {
   const ids: Uint32Array = (await Tokenizer.load("folder")).encode("a");
   const code: HeddleErrorCode = new HeddleError("IO", "x").code;
   return text + ids.length + code;
+}
+
+export async function start(): Promise<string> {
+  const server: ModelServer = await serve(await LanguageModel.load("default"), { port: 0, apiKeys: ["secret"] });
+  await server.close();
+  return server.url;
 }
 
 export const twice = (x: Value): Value => add(x, x);
