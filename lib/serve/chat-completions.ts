@@ -21,7 +21,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
   const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
   if (given.top_logprobs && given.logprobs !== true)
-    throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs, "invalid_value");
+    throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
   const usage = includesUsage(given);
   const options = {
     ...generateOptions(given, {
@@ -88,7 +88,7 @@ function toolsOf(tools: unknown[] | undefined, choice: unknown): unknown[] | und
   if (choice !== undefined && choice !== "none" && choice !== "auto") {
     if (choice === "required" || (typeof choice === "object" && choice !== null))
       throw unsupported("tool_choice", "a call cannot be forced: expected none or auto");
-    throw invalid("tool_choice", "none or auto", choice, "invalid_value");
+    throw invalid("tool_choice", "none or auto", choice);
   }
   return choice === "none" || tools?.length === 0 ? undefined : tools;
 }

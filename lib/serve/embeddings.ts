@@ -15,8 +15,7 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   checkModel(given.model, service);
   const { hiddenSize } = model.config;
   const { dimensions = hiddenSize } = given;
-  if (dimensions > hiddenSize)
-    throw invalid("dimensions", `at most ${hiddenSize}, the model's`, dimensions, "invalid_value");
+  if (dimensions > hiddenSize) throw invalid("dimensions", `at most ${hiddenSize}, the model's`, dimensions);
   if (given.input === undefined) throw invalid("input", "a text, token ids, or an array of those", undefined);
   const release = places.take(1);
   signal.addEventListener("abort", release, { once: true });

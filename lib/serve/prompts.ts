@@ -11,22 +11,22 @@ export async function promptsOf(
   const expected = "a text, token ids, or an array of those";
   const isSingle = typeof value === "string" || (Array.isArray(value) && typeof value[0] === "number");
   const list = isSingle ? [value] : value;
-  if (!Array.isArray(list) || list.length === 0) throw invalid(param, expected, value, "invalid_value");
-  if (list.length > most) throw invalid(param, `at most ${most} entries`, value, "invalid_value");
+  if (!Array.isArray(list) || list.length === 0) throw invalid(param, expected, value);
+  if (list.length > most) throw invalid(param, `at most ${most} entries`, value);
   const all: number[][] = [];
   for (const [i, entry] of list.entries()) {
     const name = isSingle ? param : `${param}[${i}]`;
     if (typeof entry === "string") all.push(await idsOf(entry, name, model, signal));
     else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, model));
-    else throw invalid(name, expected, entry, "invalid_value");
+    else throw invalid(name, expected, entry);
   }
   return all;
 }
 
 async function idsOf(text: string, name: string, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<number[]> {
-  if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text, "invalid_value");
+  if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
   const ids = Array.from(await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal }));
-  if (ids.length === 0) throw invalid(name, "at least one token", text, "invalid_value");
+  if (ids.length === 0) throw invalid(name, "at least one token", text);
   return ids;
 }
 
@@ -37,7 +37,6 @@ function checkedIds(ids: readonly unknown[], name: string, { config, contextLeng
       code: "context_length_exceeded",
     });
   const wrong = ids.findIndex((id) => !isTokenId(id, config.vocabSize));
-  if (wrong >= 0)
-    throw invalid(`${name}[${wrong}]`, `a token id below ${config.vocabSize}`, ids[wrong], "invalid_value");
+  if (wrong >= 0) throw invalid(`${name}[${wrong}]`, `a token id below ${config.vocabSize}`, ids[wrong]);
   return ids as number[];
 }

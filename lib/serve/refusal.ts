@@ -48,8 +48,8 @@ function typeOf(status: number): string {
 }
 
 /** `name: expected X, got Y` as a 400. */
-export function invalid(param: string, expected: string, got: unknown, code: string | null = null): Refusal {
-  return new Refusal(400, `${param}: expected ${expected}, got ${describe(got)}`, { param, code });
+export function invalid(param: string, expected: string, got: unknown): Refusal {
+  return new Refusal(400, `${param}: expected ${expected}, got ${describe(got)}`, { param, code: "invalid_value" });
 }
 
 /** Understood, and not provided. */

@@ -43,7 +43,7 @@ export function responseFormat(given: unknown): Pick<GenerateOptions, never> {
     case "json_schema":
       throw unsupported("response_format", `${given.type} is not supported: expected text`);
     default:
-      throw invalid("response_format.type", "text, json_object or json_schema", given.type, "invalid_value");
+      throw invalid("response_format.type", "text, json_object or json_schema", given.type);
   }
 }
 
