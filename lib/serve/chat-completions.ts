@@ -6,7 +6,7 @@ import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
 import { messagesOf } from "./messages.ts";
-import { invalid, unsupported } from "./refusal.ts";
+import { invalid, Refusal, unsupported } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { chatSchema, parsed } from "./schema.ts";
 import { writesToolCalls } from "./tool-calls.ts";
@@ -18,6 +18,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   const given = parsed(chatSchema, body);
   checkModel(given.model, service);
   const tools = toolsOf(given.tools, given.tool_choice);
+  checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
   const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
   const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
   if (given.top_logprobs && given.logprobs !== true)
@@ -81,6 +82,21 @@ function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
       };
     },
   };
+}
+
+/** On the average of a whole conversation no token stands for more. */
+const MOST_CHARACTERS_A_TOKEN = 128;
+
+/** What cannot fit the context is not rendered first, which would keep the event loop. @throws Refusal 400 */
+function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): void {
+  const most = contextLength * MOST_CHARACTERS_A_TOKEN;
+  const { length } = JSON.stringify(said);
+  if (length <= most && messages <= contextLength) return;
+  const got = length > most ? `${length} characters` : `${messages} messages`;
+  throw new Refusal(400, `messages: expected at most ${contextLength} tokens, the context length, got ${got}`, {
+    param: "messages",
+    code: "context_length_exceeded",
+  });
 }
 
 /** @returns undefined where the model is to call none */
