@@ -27,7 +27,7 @@ export interface Parsed {
 
 /**
  * Takes an answer's text as it comes. What may begin a call is held back until that is decided; what looks like a call and is none is
- * text. White space around calls belongs to neither.
+ * text. White space before a call, and after the last one, belongs to neither.
  */
 export class ToolCallParser {
   private held = "";
