@@ -123,7 +123,10 @@ describe("an answer", () => {
     }));
     const data = join(folder, "rows.jsonl");
     await writeFile(data, rows.map((row) => JSON.stringify(row)).join("\n"));
-    await sft(model, { data, maxSteps: 250, perDeviceTrainBatchSize: 2, maxSeqLength: 128, learningRate: 3e-3 });
+    const run = sft(model, { data, maxSteps: 400, perDeviceTrainBatchSize: 2, maxSeqLength: 128, learningRate: 1e-3 });
+    let loss = 1;
+    for await (const event of run) if ("loss" in event) loss = event.loss;
+    expect(loss).toBeLessThan(0.02); // else it has not learnt it
   });
   afterAll(async () => {
     await model?.dispose();
