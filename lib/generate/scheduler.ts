@@ -211,7 +211,7 @@ export class Scheduler {
   }
 
   private unpaused(): Map<Sequence, number> {
-    return new Map([...this.slots].filter(([sequence]) => !this.isPaused(sequence)));
+    return new Map([...this.slots].filter(([sequence]) => this.isWanted(sequence) && !this.isPaused(sequence)));
   }
 
   /** One run, or several that need no look from here between them. */

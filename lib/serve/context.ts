@@ -5,6 +5,7 @@ import type { Scheduler } from "../generate/scheduler.ts";
 import type { HandlerSettings } from "./options.ts";
 import type { Places, Turns } from "./places.ts";
 import { Refusal, unsupported } from "./refusal.ts";
+import { written } from "./written.ts";
 
 /** What the requests of a handler share. */
 export interface Service {
@@ -29,15 +30,32 @@ export interface Exchange {
   count(tokens: { promptTokens: number; completionTokens: number }): void;
 }
 
-export function sendJson(response: ServerResponse, status: number, value: unknown): void {
-  const text = JSON.stringify(value);
+function jsonHead(response: ServerResponse, status: number, bytes: number): void {
   response.writeHead(status, {
     "content-type": "application/json; charset=utf-8",
-    "content-length": Buffer.byteLength(text),
+    "content-length": bytes,
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
   });
-  response.end(text);
+}
+
+/** An answer that is small. */
+export function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(value));
+  jsonHead(response, status, bytes.length);
+  response.end(bytes);
+}
+
+/** Bytes that are on their way to a client at once. */
+const PART = 64 << 10;
+
+/** An answer that may be large, part by part as the client reads it. @throws ClientLost */
+export async function sendAnswer({ response, signal, service: { settings } }: Exchange, value: unknown): Promise<void> {
+  const bytes = Buffer.from(JSON.stringify(value));
+  jsonHead(response, 200, bytes.length);
+  for (let at = 0; at < bytes.length; at += PART)
+    await written(response, bytes.subarray(at, at + PART), { stallTimeout: settings.stallTimeout, signal });
+  response.end();
 }
 
 /** The scheduler of a model that generates. @throws Refusal 400 */

@@ -1,6 +1,6 @@
 // POST /v1/embeddings
 import { embeddingOf } from "../generate/embed.ts";
-import { checkModel, type Exchange, sendJson } from "./context.ts";
+import { checkModel, type Exchange, sendAnswer } from "./context.ts";
 import { promptsOf } from "./prompts.ts";
 import { invalid } from "./refusal.ts";
 import { embeddingSchema, parsed } from "./schema.ts";
@@ -9,7 +9,7 @@ import { embeddingSchema, parsed } from "./schema.ts";
 const MOST_INPUTS = 2048;
 
 export async function embeddings(exchange: Exchange): Promise<void> {
-  const { service, body, signal, response } = exchange;
+  const { service, body, signal } = exchange;
   const { model, settings, places } = service;
   const given = parsed(embeddingSchema, body);
   checkModel(given.model, service);
@@ -26,7 +26,7 @@ export async function embeddings(exchange: Exchange): Promise<void> {
     const { normalize } = embeddingOf(model.model);
     const tokens = ids.reduce((sum, { length }) => sum + length, 0);
     exchange.count({ promptTokens: tokens, completionTokens: 0 });
-    sendJson(response, 200, {
+    await sendAnswer(exchange, {
       object: "list",
       data: vectors.map((vector, index) => {
         const short = dimensions === hiddenSize ? vector : cut(vector, dimensions, normalize);

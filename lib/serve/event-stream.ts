@@ -1,19 +1,16 @@
 // Server-sent events, as OpenAI's clients read them, to a client that may not read them.
 import type { ServerResponse } from "node:http";
 import type { ErrorBody } from "./refusal.ts";
-
-/** The client does not take its answer, or has gone. */
-export class ClientLost extends Error {}
+import { type Waiting, written } from "./written.ts";
 
 export class EventStream {
   private readonly response: ServerResponse;
-  private readonly stallTimeout: number;
+  private readonly waiting: Waiting;
   private draining: Promise<void> | undefined;
 
-  /** @param stallTimeout milliseconds that a client may read nothing while something waits for it */
-  constructor(response: ServerResponse, stallTimeout: number) {
+  constructor(response: ServerResponse, waiting: Waiting) {
     this.response = response;
-    this.stallTimeout = stallTimeout;
+    this.waiting = waiting;
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
@@ -23,10 +20,7 @@ export class EventStream {
     response.flushHeaders();
   }
 
-  /**
-   * Sends some events, and waits while more is on its way than a socket's buffer holds: whoever makes the answer waits with it.
-   * @throws ClientLost
-   */
+  /** Sends some events, in their order. @throws as `written` */
   async send(events: readonly unknown[]): Promise<void> {
     if (events.length === 0) return;
     await this.write(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""));
@@ -47,30 +41,9 @@ export class EventStream {
   private async write(text: string): Promise<void> {
     // Several choices share the stream: none adds to what waits already.
     while (this.draining) await this.draining;
-    const { response } = this;
-    if (response.destroyed || response.writableEnded) throw new ClientLost();
-    if (response.write(text)) return;
-    this.draining = this.drained().finally(() => {
+    this.draining = written(this.response, text, this.waiting).finally(() => {
       this.draining = undefined;
     });
     await this.draining;
-  }
-
-  private drained(): Promise<void> {
-    const { response, stallTimeout } = this;
-    return new Promise((resolve, reject) => {
-      const settle = (act: () => void) => {
-        clearTimeout(timer);
-        response.off("drain", onDrain).off("close", onClose);
-        act();
-      };
-      const onDrain = () => settle(resolve);
-      const onClose = () => settle(() => reject(new ClientLost()));
-      const timer = setTimeout(() => {
-        settle(() => reject(new ClientLost()));
-        response.destroy();
-      }, stallTimeout);
-      response.on("drain", onDrain).on("close", onClose);
-    });
   }
 }

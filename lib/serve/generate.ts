@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { GenerateOptions } from "../generate/index.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
 import { type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
-import { type Exchange, generating, sendJson } from "./context.ts";
+import { type Exchange, generating, sendAnswer } from "./context.ts";
 import { EventStream } from "./event-stream.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 
@@ -74,7 +74,8 @@ interface Sending extends How {
 
 const seconds = () => Math.floor(Date.now() / 1000);
 
-async function sendWhole({ response, signal }: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
+async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
+  const { signal } = exchange;
   const { form, tools, n, head } = how;
   const choices = await together(all, async (one, index) => {
     const parts: Delta[] = [];
@@ -83,7 +84,8 @@ async function sendWhole({ response, signal }: Exchange, all: readonly Scheduled
     return form.whole(index, parts);
   });
   const { id, model } = head;
-  sendJson(response, 200, { id, object: form.object, created: seconds(), model, choices, usage: usageOf(all, n) });
+  const { object } = form;
+  await sendAnswer(exchange, { id, object, created: seconds(), model, choices, usage: usageOf(all, n) });
 }
 
 async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
@@ -95,7 +97,7 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
     ...{ id, object: form.chunk, created, model, choices },
     ...(usage && { usage: last ?? null }),
   });
-  const events = new EventStream(response, service.settings.stallTimeout);
+  const events = new EventStream(response, { stallTimeout: service.settings.stallTimeout, signal });
   try {
     await together(all, async (one, index) => {
       await events.send(form.opening(index).map((choice) => event([choice])));

@@ -3,16 +3,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { HeddleError } from "../errors.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import { Scheduler } from "../generate/scheduler.ts";
-import { discardBody, readJson } from "./body.ts";
+import { BodyReader, discardBody } from "./body.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
 import { type Exchange, type Service, sendJson } from "./context.ts";
 import { embeddings } from "./embeddings.ts";
-import { ClientLost } from "./event-stream.ts";
 import { type HandlerOptions, type HandlerSettings, handlerSettings, type RequestRecord } from "./options.ts";
 import { Places, Turns } from "./places.ts";
 import { Refusal, refusalOf, unavailable } from "./refusal.ts";
 import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./security.ts";
+import { ClientLost } from "./written.ts";
 
 /** What is under way. */
 export interface ServerStats {
@@ -72,6 +72,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
     created: Math.floor(Date.now() / 1000),
   };
+  const bodies = new BodyReader(settings);
   const checkKey = keyCheck(settings.apiKeys);
   const open = new Set<AbortController>();
   let whenIdle: (() => void) | undefined;
@@ -104,7 +105,8 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
       const post = Object.hasOwn(POSTS, path) ? POSTS[path] : undefined;
       if (post) {
         if (request.method !== "POST") throw wrongMethod(request, "POST");
-        const body = await readJson(request, settings, controller.signal);
+        service.places.check();
+        const body = await bodies.read(request, controller.signal);
         const count = (tokens: Partial<RequestRecord>) => {
           counted = tokens;
         };

@@ -77,6 +77,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   message: "messages",
   messages: "messages",
   responseFormat: "response_format",
+  ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools"].map((name) => [name, name])),
 };
 
 /** Any failure as a refusal. Of what is no HeddleError nothing is said: it may hold what is none of the client's business. */

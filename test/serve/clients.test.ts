@@ -106,9 +106,10 @@ describe("a client that goes away", () => {
       await new Promise((resolve) => setTimeout(resolve, 20));
       socket.destroy();
       const input = Array.from({ length: 500 }, () => "The cat saw the sea ".repeat(20));
-      const other = await rawSocket(client.server, rawPost("/v1/embeddings", { input }));
-      await until(() => client.server.stats.answers === 1, "it to begin");
-      other.destroy();
+      const others = [];
+      for (let i = 0; i < 4; i++) others.push(await rawSocket(client.server, rawPost("/v1/embeddings", { input })));
+      await until(() => client.server.stats.answers === 4, "two to begin and two to wait");
+      for (const other of others.reverse()) other.destroy();
       await until0(client);
       expect((await client.post("/v1/embeddings", { input: "The cat" })).status).toBe(200);
     }));
@@ -155,6 +156,27 @@ describe("a client that does not read", () => {
       socket.destroy();
     }));
 });
+
+test("a client that does not read does not hold up the server's end", () =>
+  withServer(model, {}, async ({ server }) => {
+    const body = { ...endless, stream: true, logprobs: 20 };
+    const socket = await rawSocket(server, rawPost(COMPLETIONS, body));
+    await until(() => server.stats.tokens > 2000, "the system's buffers to fill");
+    const before = performance.now();
+    await server.close(100);
+    expect(performance.now() - before).toBeLessThan(10_000); // stallTimeout is 30,000
+    socket.destroy();
+  }));
+
+test("an answer that is large and whole waits for its reader", () =>
+  withServer(model, {}, async (client) => {
+    const ids = Array.from({ length: 2000 }, (_, i) => [i % 320, 1]);
+    const socket = await rawSocket(client.server, rawPost("/v1/embeddings", { input: ids }, ["connection: close"]));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const text = await readAll(socket);
+    expect(JSON.parse(text.slice(text.indexOf("\r\n\r\n") + 4)).data).toHaveLength(2000);
+    await until0(client);
+  }));
 
 describe("slow clients", () => {
   test("with headers that do not end", () =>
@@ -219,6 +241,22 @@ describe("too much", () => {
       expect((await client.post(CHAT, { messages: user("hi"), max_tokens: 1 })).status).toBe(200);
     }));
 
+  test("bodies of all requests together", () =>
+    withServer(model, { maxBodyBytes: 100_000 }, async (client) => {
+      const { server } = client;
+      const part = `POST ${CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999\r\n\r\n{"a":"`;
+      const sockets = [];
+      for (let i = 0; i < 17; i++) sockets.push(await rawSocket(server, part + "x".repeat(99_000)));
+      const ends = sockets.map(
+        (socket) => new Promise<string>((resolve) => socket.once("data", (data) => resolve(String(data)))),
+      );
+      for (const socket of sockets) socket.resume();
+      expect(await Promise.race(ends)).toMatch(/^HTTP\/1.1 503 [\s\S]*"code":"unavailable"/);
+      for (const socket of sockets) socket.destroy();
+      await until(() => server.stats.answers === 0, "nothing to be under way");
+      expect((await client.post(CHAT, { messages: user("hi"), max_tokens: 1 })).status).toBe(200);
+    }));
+
   test("requests: those that find no place are told when to ask again", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 1 }, async (client) => {
       const { server } = client;
@@ -238,6 +276,11 @@ describe("too much", () => {
         });
         expect(refused.headers.get("retry-after")).toBe("1");
       }
+      // Before their body has come.
+      const early = await rawSocket(server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
+      early.resume();
+      expect(await new Promise((resolve) => early.once("data", (data) => resolve(String(data))))).toMatch(/ 429 /);
+      early.destroy();
       expect((await client.ask("/health")).status).toBe(200);
       for (const socket of sockets) socket.destroy();
       await until0(client);
