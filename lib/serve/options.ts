@@ -198,7 +198,7 @@ export function serveSettings(
   if (open && handler.apiKeys.length === 0 && !flag("allowWithoutKey", allowWithoutKey))
     throw new HeddleError(
       "INVALID_ARGUMENT",
-      `host: expected the loopback interface (127.0.0.1, ::1, localhost) or an API key, got ${host} without one (allowWithoutKey answers everybody)`,
+      `host: expected the loopback interface (127.0.0.1, ::1, localhost) or an API key, got ${host} without one (allowWithoutKey, or --allow-without-key, answers everybody)`,
     );
   return {
     handler,

@@ -32,8 +32,8 @@ export function generateOptions(
   };
 }
 
-/** The form that an answer is to have. @throws Refusal 400 */
-export function responseFormat(given: unknown): Pick<GenerateOptions, never> {
+/** Options that give an answer the form it is to have: text, the only one so far, needs none. @throws Refusal 400 */
+export function responseFormat(given: unknown): Partial<GenerateOptions> {
   if (given === undefined) return {};
   if (!isObject(given)) throw invalid("response_format", "an object with a type", given);
   switch (given.type) {

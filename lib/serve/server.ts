@@ -22,7 +22,10 @@ export interface ModelServer {
 
 /** How often connections are looked at that are slow with their requests, in milliseconds. */
 const CHECK_INTERVAL = 1000;
+/** How long a connection may be idle between two requests; clients keep theirs for up to a minute. */
 const KEEP_ALIVE = 65_000;
+/** Milliseconds for the last bytes of answers that have ended, when the server closes. */
+const LAST_BYTES = 500;
 
 /**
  * Serves a model over HTTP as OpenAI's clients expect it: chats, completions, embeddings. Requests share the model's runs.
@@ -80,9 +83,6 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
   };
   return running;
 }
-
-/** Milliseconds for the last bytes of answers that have ended, when the server closes. */
-const LAST_BYTES = 500;
 
 function listening(server: Server, { host, port }: ListenSettings): Promise<void> {
   return new Promise<void>((resolve, reject) => {
