@@ -3,6 +3,7 @@ import { defineConfig, type UserConfig } from "tsdown";
 const library = {
   index: "lib/index.ts",
   "graph/index": "lib/graph/index.ts",
+  "serve/index": "lib/serve/index.ts",
   "tokenizer/index": "lib/tokenizer/index.ts",
 };
 const command = { "cli/main": "lib/cli/main.ts" };

@@ -19,6 +19,7 @@ export function testOptions(options: NonNullable<ViteUserConfig["test"]>): ViteU
       alias: [
         { find: /^heddle$/, replacement: lib("index.ts") },
         { find: /^heddle\/graph$/, replacement: lib("graph/index.ts") },
+        { find: /^heddle\/serve$/, replacement: lib("serve/index.ts") },
       ],
     },
     test: {

@@ -26,6 +26,10 @@ export const commands: CommandTable = {
     about: "let people say which answers are better",
     load: async () => (await import("./rank.ts")).command,
   },
+  serve: {
+    about: "serve a model over HTTP, as OpenAI's clients expect it",
+    load: async () => (await import("./serve.ts")).command,
+  },
   lifecycle: {
     about: "the life of a small model, all stages, with a report",
     load: async () => (await import("./lifecycle.ts")).command,

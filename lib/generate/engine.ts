@@ -156,13 +156,13 @@ function lengthsOf(slots: ReadonlyMap<Sequence, number>): number[] {
 }
 
 /** A sequence that draws in this run: a token after its last id, and one after each id of its draft. */
-interface Turn {
+export interface Turn {
   sequence: Sequence;
   draft: readonly number[];
 }
 
 /** Takes over what was drawn, as far as the draft came true. */
-function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
+export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
   const pieces: Piece[] = [];
   for (const [i, choice] of choices.entries()) {
     pieces.push(sequence.accept(choice));
@@ -196,7 +196,7 @@ function account(
 }
 
 /** The free slot that holds most of the sequence's beginning already. */
-function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): number {
+export function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): number {
   let best = free.at(-1)!;
   let most = commonPrefix(cache.ids(best), sequence.context);
   for (const slot of free) {
@@ -207,13 +207,13 @@ function bestSlot(cache: KvCache, free: readonly number[], sequence: Sequence): 
 }
 
 /** Keeps what the slot and the context have in common; the last id is always fed, for its logits. */
-function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
+export function rewind(cache: KvCache, slot: number, context: readonly number[]): void {
   cache.truncate(slot, Math.min(commonPrefix(cache.ids(slot), context), context.length - 1));
   cache.fit(slot, context.length);
 }
 
 /** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
-async function nextRun(
+export async function nextRun(
   cache: KvCache,
   slots: ReadonlyMap<Sequence, number>,
   { deterministic, draft }: { deterministic: boolean; draft: (sequence: Sequence) => Promise<number[]> },
@@ -248,7 +248,7 @@ async function nextRun(
 }
 
 /** @returns for each turn, what was drawn after its last id and after each id of its draft */
-async function step(
+export async function step(
   cache: KvCache,
   segments: readonly Segment[],
   ready: readonly Turn[],

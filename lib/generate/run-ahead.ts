@@ -54,6 +54,7 @@ interface Steps {
  * room; tokens that were drawn after an end are dropped, while the others' are theirs. It also ends where one of several steps
  * fails, which the caller may then do one by one: those before it are good, and perhaps the last that are wanted.
  * @param options.account is told of each run's pieces and milliseconds
+ * @param options.enough whether to end with the runs that are under way
  * @returns what each run drew, in the order of its steps
  */
 export async function* decodeAhead(
@@ -62,7 +63,8 @@ export async function* decodeAhead(
   options: {
     deterministic: boolean;
     signal: AbortSignal | undefined;
-    account: (pieces: number, ms: number) => void;
+    account?: ((pieces: number, ms: number) => void) | undefined;
+    enough?: (() => boolean) | undefined;
   },
 ): AsyncGenerator<Piece[], void, undefined> {
   const { signal } = options;
@@ -103,7 +105,7 @@ export async function* decodeAhead(
   let [steps, drawn] = [1, 0];
   try {
     do {
-      const ended = all.some(({ sequence }) => sequence.finishReason);
+      const ended = options.enough?.() || all.some(({ sequence }) => sequence.finishReason);
       const count = ended ? 0 : Math.min(steps, roomAfter(cache, all, current.count));
       const last = (current.count - 1) * rows;
       next = count > 0 ? start(current.results.token.subarray(last, last + rows), current.count, count) : undefined;
@@ -114,7 +116,7 @@ export async function* decodeAhead(
       }
       const pieces = accepted(all, current, top);
       const now = performance.now();
-      options.account(pieces.length, now - before);
+      options.account?.(pieces.length, now - before);
       drawn += current.count;
       const quick = Math.floor((SERIES_MS * current.count) / (now - before));
       steps = Math.max(1, Math.min(MOST_STEPS, 1 + Math.floor(drawn / TOKENS_A_STEP), quick));

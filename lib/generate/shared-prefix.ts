@@ -49,6 +49,12 @@ export class SharedPrefixes {
     return this.followers.has(sequence);
   }
 
+  /** What ends or pauses waits for nobody, and nobody waits for it: who did computes its beginning itself. */
+  forget(sequence: Sequence): void {
+    this.followers.delete(sequence);
+    for (const [follower, { leader }] of this.followers) if (leader === sequence) this.followers.delete(follower);
+  }
+
   /** Copies what leaders have computed by now. A follower whose leader is gone computes its beginning itself. */
   async settle(slots: ReadonlyMap<Sequence, number>): Promise<void> {
     for (const [sequence, { leader, slot: from, length }] of this.followers) {

@@ -57,6 +57,7 @@ describe("the tarball", () => {
       "dist/index.d.ts",
       "dist/index.d.cts",
       "dist/graph/index.js",
+      "dist/serve/index.js",
       "dist/tokenizer/index.js",
       "dist/cli/main.js",
       "models/default/config.json",

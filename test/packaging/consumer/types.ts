@@ -1,6 +1,7 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import { HeddleError, type HeddleErrorCode, LanguageModel } from "heddle";
 import { add, type Value } from "heddle/graph";
+import { type ModelServer, serve } from "heddle/serve";
 import { Tokenizer } from "heddle/tokenizer";
 
 export async function complete(): Promise<string> {
@@ -19,6 +20,12 @@ export async function handOn(model: LanguageModel, seed: number | undefined, sid
   const input = await tokenizer.encodeInputs(["a"], { padding: { side, to: undefined }, truncation: undefined });
   const chat = model.chat({ system: undefined, tools: undefined, variables: undefined });
   return [ids, input, tokenizer.decode(ids, { skipSpecialTokens: undefined }), chat.send("a", { seed })];
+}
+
+export async function start(): Promise<string> {
+  const server: ModelServer = await serve(await LanguageModel.load("default"), { port: 0, apiKeys: ["secret"] });
+  await server.close();
+  return server.url;
 }
 
 export const twice = (x: Value): Value => add(x, x);

@@ -1,0 +1,66 @@
+// What of an answer has become certain, choice by choice: the same steps whether it is streamed or sent whole.
+import type { Scheduled } from "../generate/scheduler.ts";
+import type { Piece } from "../generate/sequence.ts";
+import { type Parsed, type ToolCall, ToolCallParser } from "./tool-calls.ts";
+
+/** More of a choice. */
+export interface Delta {
+  text: string;
+  calls: ToolCall[];
+  /** The tokens, but for the one that ends the answer. */
+  tokens: readonly Piece[];
+  finishReason?: "stop" | "length" | "tool_calls";
+}
+
+/** Reads a sequence to its end; whoever stops reading ends it. */
+export async function* deltas(
+  { sequence, stream }: Scheduled,
+  { tools = false }: { tools?: boolean } = {},
+): AsyncGenerator<Delta, void, undefined> {
+  const parser = tools ? new ToolCallParser() : undefined;
+  const { stopTokens } = sequence.options;
+  for await (const pieces of stream) {
+    const text = pieces.map((piece) => piece.text).join("");
+    const { finishReason } = pieces.at(-1)!;
+    const parsed = parser?.push(text) ?? { text, calls: [] };
+    if (finishReason && parser) append(parsed, parser.flush());
+    const ended = finishReason === "stop" && stopTokens.has(pieces.at(-1)!.token);
+    yield {
+      ...parsed,
+      tokens: ended ? pieces.slice(0, -1) : pieces,
+      ...(finishReason && { finishReason: finishReason === "stop" && parser?.count ? "tool_calls" : finishReason }),
+    };
+    if (finishReason) return;
+  }
+  // No token was wanted; or the reading was ended from elsewhere, and nothing is certain.
+  if (sequence.finishReason) yield { text: "", calls: [], tokens: [], finishReason: sequence.finishReason };
+}
+
+function append(to: Parsed, more: Parsed): void {
+  to.text += more.text;
+  to.calls.push(...more.calls);
+}
+
+export interface UsageBody {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  prompt_tokens_details: { cached_tokens: number };
+}
+
+/** Of all choices together; a prompt counts once, however many answers it has. */
+export function usageOf(all: readonly Scheduled[], n: number): UsageBody {
+  let [prompt, cached, completion] = [0, 0, 0];
+  for (const [i, { sequence }] of all.entries()) {
+    completion += sequence.generated;
+    if (i % n !== 0) continue;
+    prompt += sequence.promptLength;
+    cached += sequence.cachedTokens;
+  }
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: cached },
+  };
+}

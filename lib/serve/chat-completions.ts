@@ -1,0 +1,110 @@
+// POST /v1/chat/completions
+import { checkedMessage, checkedRenderer, conversationPrompt } from "../generate/conversation.ts";
+import type { LanguageModel } from "../generate/index.ts";
+import type { Delta } from "./answer.ts";
+import { checkModel, type Exchange, generating } from "./context.ts";
+import { type Form, generate } from "./generate.ts";
+import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
+import { messagesOf } from "./messages.ts";
+import { invalid, Refusal, unsupported } from "./refusal.ts";
+import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
+import { chatSchema, parsed } from "./schema.ts";
+import { writesToolCalls } from "./tool-calls.ts";
+
+export async function chatCompletions(exchange: Exchange): Promise<void> {
+  const { service, body } = exchange;
+  const { model, settings } = service;
+  generating(service);
+  const given = parsed(chatSchema, body);
+  checkModel(given.model, service);
+  const tools = toolsOf(given.tools, given.tool_choice);
+  checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
+  const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
+  const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
+  if (given.top_logprobs && given.logprobs !== true)
+    throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
+  const usage = includesUsage(given);
+  const options = {
+    ...generateOptions(given, {
+      maxTokens:
+        given.max_completion_tokens ?? given.max_tokens ?? model.generation.maxNewTokens ?? model.contextLength,
+      limit: settings.maxTokens,
+      topLogprobs: given.top_logprobs ?? 0,
+    }),
+    ...responseFormat(given.response_format),
+  };
+  const prompt = conversationPrompt(model, renderer, messages);
+  await generate(exchange, [prompt], options, {
+    form: chatForm(model, given.logprobs === true),
+    stream: given.stream === true,
+    usage,
+    tools: tools !== undefined && writesToolCalls(model.tokenizer),
+  });
+}
+
+function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
+  const calls = new Map<number, number>(); // of each choice so far
+  const logprobsOf = (tokens: Delta["tokens"]): ChatLogprobs | null =>
+    wantsLogprobs ? chatLogprobs(tokens, tokenizer!) : null;
+  const chunk = (index: number, delta: object, finish: string | null, logprobs: ChatLogprobs | null = null) => ({
+    index,
+    delta,
+    logprobs,
+    finish_reason: finish,
+  });
+  return {
+    id: "chatcmpl",
+    object: "chat.completion",
+    chunk: "chat.completion.chunk",
+    opening: (index) => [chunk(index, { role: "assistant", content: "" }, null)],
+    more(index, { text, calls: made, tokens, finishReason }) {
+      const out: object[] = [];
+      const logprobs = tokens.length > 0 ? logprobsOf(tokens) : null;
+      if (text !== "" || (logprobs && made.length === 0)) out.push(chunk(index, { content: text }, null, logprobs));
+      for (const [i, call] of made.entries()) {
+        const at = calls.get(index) ?? 0;
+        calls.set(index, at + 1);
+        const first = text === "" && i === 0;
+        out.push(chunk(index, { tool_calls: [{ index: at, ...call }] }, null, first ? logprobs : null));
+      }
+      if (finishReason) out.push(chunk(index, {}, finishReason));
+      return out;
+    },
+    whole(index, parts) {
+      const text = parts.map((part) => part.text).join("");
+      const made = parts.flatMap((part) => part.calls);
+      const content = text === "" && made.length > 0 ? null : text;
+      return {
+        index,
+        message: { role: "assistant", content, refusal: null, ...(made.length > 0 && { tool_calls: made }) },
+        logprobs: logprobsOf(parts.flatMap((part) => part.tokens)),
+        finish_reason: parts.at(-1)!.finishReason!,
+      };
+    },
+  };
+}
+
+/** On the average of a whole conversation no token stands for more. */
+const MOST_CHARACTERS_A_TOKEN = 128;
+
+/** What cannot fit the context is not rendered first, which would keep the event loop. @throws Refusal 400 */
+function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): void {
+  const most = contextLength * MOST_CHARACTERS_A_TOKEN;
+  const { length } = JSON.stringify(said);
+  if (length <= most && messages <= contextLength) return;
+  const got = length > most ? `${length} characters` : `${messages} messages`;
+  throw new Refusal(400, `messages: expected at most ${contextLength} tokens, the context length, got ${got}`, {
+    param: "messages",
+    code: "context_length_exceeded",
+  });
+}
+
+/** @returns undefined where the model is to call none */
+function toolsOf(tools: unknown[] | undefined, choice: unknown): unknown[] | undefined {
+  if (choice !== undefined && choice !== "none" && choice !== "auto") {
+    if (choice === "required" || (typeof choice === "object" && choice !== null))
+      throw unsupported("tool_choice", "a call cannot be forced: expected none or auto");
+    throw invalid("tool_choice", "none or auto", choice);
+  }
+  return choice === "none" || tools?.length === 0 ? undefined : tools;
+}

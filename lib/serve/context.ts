@@ -1,0 +1,74 @@
+// What every endpoint is given.
+import type { ServerResponse } from "node:http";
+import type { LanguageModel } from "../generate/index.ts";
+import type { Scheduler } from "../generate/scheduler.ts";
+import type { HandlerSettings } from "./options.ts";
+import type { Places, Turns } from "./places.ts";
+import { Refusal, unsupported } from "./refusal.ts";
+import { written } from "./written.ts";
+
+/** What the requests of a handler share. */
+export interface Service {
+  model: LanguageModel;
+  settings: HandlerSettings;
+  /** Absent where the model gives vectors alone. */
+  scheduler: Scheduler | undefined;
+  places: Places;
+  embedding: Turns;
+  /** When it began, in seconds. */
+  created: number;
+}
+
+/** One request. */
+export interface Exchange {
+  service: Service;
+  body: Readonly<Record<string, unknown>>;
+  response: ServerResponse;
+  /** Fires when the client has gone, or the server ends. */
+  signal: AbortSignal;
+  /** Takes note of how much it was. */
+  count(tokens: { promptTokens: number; completionTokens: number }): void;
+}
+
+function jsonHead(response: ServerResponse, status: number, bytes: number): void {
+  response.writeHead(status, {
+    "content-type": "application/json; charset=utf-8",
+    "content-length": bytes,
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+}
+
+/** An answer that is small. */
+export function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(value));
+  jsonHead(response, status, bytes.length);
+  response.end(bytes);
+}
+
+/** Bytes that are on their way to a client at once. */
+const PART = 64 << 10;
+
+/** An answer that may be large, part by part as the client reads it. @throws ClientLost */
+export async function sendAnswer({ response, signal, service: { settings } }: Exchange, value: unknown): Promise<void> {
+  const bytes = Buffer.from(JSON.stringify(value));
+  jsonHead(response, 200, bytes.length);
+  for (let at = 0; at < bytes.length; at += PART)
+    await written(response, bytes.subarray(at, at + PART), { stallTimeout: settings.stallTimeout, signal });
+  response.end();
+}
+
+/** The scheduler of a model that generates. @throws Refusal 400 */
+export function generating({ scheduler, settings }: Service): Scheduler {
+  if (!scheduler) throw unsupported("model", `${settings.modelName} gives vectors and does not generate`);
+  return scheduler;
+}
+
+/** @throws Refusal 404 where a request names another model */
+export function checkModel(given: string | undefined, { settings: { modelName } }: Service): void {
+  if (given === undefined || given === modelName) return;
+  throw new Refusal(404, `model: expected ${modelName}, got ${JSON.stringify(given.slice(0, 200))}`, {
+    param: "model",
+    code: "model_not_found",
+  });
+}

@@ -1,0 +1,60 @@
+// POST /v1/embeddings
+import { embeddingOf } from "../generate/embed.ts";
+import { checkModel, type Exchange, sendAnswer } from "./context.ts";
+import { promptsOf } from "./prompts.ts";
+import { invalid } from "./refusal.ts";
+import { embeddingSchema, parsed } from "./schema.ts";
+
+/** As many as OpenAI takes. */
+const MOST_INPUTS = 2048;
+
+export async function embeddings(exchange: Exchange): Promise<void> {
+  const { service, body, signal } = exchange;
+  const { model, settings, places } = service;
+  const given = parsed(embeddingSchema, body);
+  checkModel(given.model, service);
+  const { hiddenSize } = model.config;
+  const { dimensions = hiddenSize } = given;
+  if (dimensions > hiddenSize) throw invalid("dimensions", `at most ${hiddenSize}, the model's`, dimensions);
+  if (given.input === undefined) throw invalid("input", "a text, token ids, or an array of those", undefined);
+  const release = places.take(1);
+  signal.addEventListener("abort", release, { once: true });
+  try {
+    const ids = await promptsOf(given.input, { param: "input", model, most: MOST_INPUTS, signal });
+    const vectors = await service.embedding.run(() => model.embed(ids, { signal }), signal);
+    signal.throwIfAborted();
+    const { normalize } = embeddingOf(model.model);
+    const tokens = ids.reduce((sum, { length }) => sum + length, 0);
+    exchange.count({ promptTokens: tokens, completionTokens: 0 });
+    await sendAnswer(exchange, {
+      object: "list",
+      data: vectors.map((vector, index) => {
+        const short = dimensions === hiddenSize ? vector : cut(vector, dimensions, normalize);
+        return {
+          object: "embedding",
+          index,
+          embedding: given.encoding_format === "base64" ? base64(short) : [...short],
+        };
+      }),
+      model: settings.modelName,
+      usage: { prompt_tokens: tokens, total_tokens: tokens },
+    });
+  } finally {
+    signal.removeEventListener("abort", release);
+    release();
+  }
+}
+
+/** A vector's beginning, of length 1 where the whole is (Kusupati et al. 2022, "Matryoshka"). */
+function cut(vector: Float32Array, dimensions: number, normalize: boolean): Float32Array {
+  const short = vector.slice(0, dimensions);
+  const length = Math.sqrt(short.reduce((sum, v) => sum + v * v, 0));
+  return normalize && length > 0 ? short.map((v) => v / length) : short;
+}
+
+/** Its f32, least significant byte first. */
+function base64(vector: Float32Array): string {
+  const bytes = Buffer.alloc(vector.length * 4);
+  for (const [i, value] of vector.entries()) bytes.writeFloatLE(value, i * 4);
+  return bytes.toString("base64");
+}

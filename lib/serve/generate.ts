@@ -1,0 +1,134 @@
+// Answers that a model generates: submitted, then streamed or sent whole, and ended at once when nobody waits for them.
+import { randomUUID } from "node:crypto";
+import type { GenerateOptions } from "../generate/index.ts";
+import type { Scheduled } from "../generate/scheduler.ts";
+import { type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
+import { type Exchange, generating, sendAnswer } from "./context.ts";
+import { EventStream } from "./event-stream.ts";
+import { Refusal, refusalOf } from "./refusal.ts";
+
+/** How an endpoint writes its choices. */
+export interface Form {
+  /** What its ids begin with. */
+  id: string;
+  /** What answers and parts of them call themselves. */
+  object: string;
+  chunk: string;
+  /** What opens a streamed choice. */
+  opening(index: number): object[];
+  /** Parts of a streamed choice. */
+  more(index: number, delta: Delta): object[];
+  /** A choice as a whole. */
+  whole(index: number, parts: readonly Delta[]): object;
+}
+
+interface How {
+  form: Form;
+  stream: boolean;
+  /** Whether usage ends a stream. */
+  usage: boolean;
+  /** Whether calls of tools are looked for. */
+  tools?: boolean;
+}
+
+/** @throws Refusal, HeddleError: before anything was sent; ClientLost */
+export async function generate(
+  exchange: Exchange,
+  prompts: readonly (readonly number[])[],
+  options: GenerateOptions,
+  how: How,
+): Promise<void> {
+  const { service, signal } = exchange;
+  const { places, settings } = service;
+  const n = options.n ?? 1;
+  const count = prompts.length * n;
+  if (count > settings.maxChoices)
+    throw new Refusal(400, `n: expected at most ${settings.maxChoices} answers of one request, got ${count}`, {
+      param: "n",
+      code: "invalid_value",
+    });
+  signal.throwIfAborted();
+  const release = places.take(count);
+  let all: Scheduled[] = [];
+  const end = () => {
+    for (const { stream } of all) stream.cancel();
+    release();
+  };
+  signal.addEventListener("abort", end, { once: true });
+  try {
+    all = generating(service).submit(prompts, options);
+    const head = { id: `${how.form.id}-${randomUUID().replaceAll("-", "")}`, model: settings.modelName };
+    await (how.stream ? sendStream : sendWhole)(exchange, all, { ...how, n, head });
+  } finally {
+    signal.removeEventListener("abort", end);
+    end();
+    const { prompt_tokens: promptTokens, completion_tokens: completionTokens } = usageOf(all, n);
+    exchange.count({ promptTokens, completionTokens });
+  }
+}
+
+interface Sending extends How {
+  n: number;
+  head: { id: string; model: string };
+}
+
+const seconds = () => Math.floor(Date.now() / 1000);
+
+async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
+  const { signal } = exchange;
+  const { form, tools, n, head } = how;
+  const choices = await together(all, async (one, index) => {
+    const parts: Delta[] = [];
+    for await (const delta of deltas(one, { tools })) parts.push(delta);
+    signal.throwIfAborted();
+    return form.whole(index, parts);
+  });
+  const { id, model } = head;
+  const { object } = form;
+  await sendAnswer(exchange, { id, object, created: seconds(), model, choices, usage: usageOf(all, n) });
+}
+
+async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
+  const { response, signal, service } = exchange;
+  const { form, tools, usage, n, head } = how;
+  const created = seconds();
+  const { id, model } = head;
+  const event = (choices: readonly object[], last?: UsageBody) => ({
+    ...{ id, object: form.chunk, created, model, choices },
+    ...(usage && { usage: last ?? null }),
+  });
+  const events = new EventStream(response, { stallTimeout: service.settings.stallTimeout, signal });
+  try {
+    await together(all, async (one, index) => {
+      await events.send(form.opening(index).map((choice) => event([choice])));
+      for await (const delta of deltas(one, { tools }))
+        await events.send(form.more(index, delta).map((choice) => event([choice])));
+      signal.throwIfAborted();
+    });
+    if (usage) await events.send([event([], usageOf(all, n))]);
+    await events.done();
+  } catch (error) {
+    events.fail(refusalOf(error).body);
+    throw error;
+  }
+}
+
+/** All choices at once; where one fails the others are ended, and waited for. */
+async function together<T>(
+  all: readonly Scheduled[],
+  read: (one: Scheduled, index: number) => Promise<T>,
+): Promise<T[]> {
+  const reading = all.map(async (one, index) => {
+    try {
+      return await read(one, index);
+    } catch (error) {
+      for (const { stream } of all) stream.cancel();
+      throw error;
+    }
+  });
+  const settled = await Promise.allSettled(reading);
+  return settled.map((result) => {
+    if (result.status === "rejected") throw result.reason;
+    return result.value;
+  });
+}

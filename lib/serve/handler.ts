@@ -1,0 +1,210 @@
+// From a request to its endpoint: who asks, what for, and how every failure is said.
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { HeddleError } from "../errors.ts";
+import type { LanguageModel } from "../generate/index.ts";
+import { Scheduler } from "../generate/scheduler.ts";
+import { BodyReader, discardBody } from "./body.ts";
+import { chatCompletions } from "./chat-completions.ts";
+import { completions } from "./completions.ts";
+import { type Exchange, type Service, sendJson } from "./context.ts";
+import { embeddings } from "./embeddings.ts";
+import { type HandlerOptions, type HandlerSettings, handlerSettings, type RequestRecord } from "./options.ts";
+import { Places, Turns } from "./places.ts";
+import { Refusal, refusalOf, unavailable } from "./refusal.ts";
+import { answerPreflight, checkHost, checkOrigin, keyCheck } from "./security.ts";
+import { ClientLost } from "./written.ts";
+
+/** What is under way. */
+export interface ServerStats {
+  /** Sequences that share the model's runs now. */
+  running: number;
+  /** Sequences that wait for a slot. */
+  waiting: number;
+  /** Answers that hold a place, those of embeddings included. */
+  answers: number;
+  /** Tokens generated since the beginning. */
+  tokens: number;
+}
+
+/** A handler of requests, for a server of one's own. */
+export interface RequestHandler {
+  (request: IncomingMessage, response: ServerResponse): void;
+  readonly stats: ServerStats;
+  /**
+   * Refuses new requests, lets answers end for so many milliseconds (default 10,000) and ends the rest; frees the caches. The model
+   * stays.
+   */
+  close(timeout?: number): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Runs of embeddings at once: each has a cache of its own. */
+const EMBEDDINGS_AT_ONCE = 2;
+const MODELS = "/v1/models";
+
+const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
+  "/v1/chat/completions": chatCompletions,
+  "/v1/completions": completions,
+  "/v1/embeddings": embeddings,
+};
+
+/**
+ * A plain `(request, response)` function that answers as OpenAI's server does, of a model that stays the caller's. It reads requests'
+ * bodies itself.
+ * @throws HeddleError INVALID_ARGUMENT, DISPOSED
+ * @example
+ * const handler = createHandler(model, { apiKeys: [key] });
+ * createServer((request, response) => (request.url?.startsWith("/v1/") ? handler(request, response) : own(request, response)));
+ */
+export function createHandler(model: LanguageModel, options: HandlerOptions = {}): RequestHandler {
+  return handlerOf(model, handlerSettings(model, options));
+}
+
+export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
+  model.model.assertLive();
+  const { maxConcurrent: slots, maxQueue, deterministic } = settings;
+  const scheduler = model.model.family.encoder ? undefined : new Scheduler(model, { slots, deterministic });
+  const service: Service = {
+    model,
+    settings,
+    scheduler,
+    places: new Places(slots + maxQueue),
+    embedding: new Turns(EMBEDDINGS_AT_ONCE),
+    created: Math.floor(Date.now() / 1000),
+  };
+  const bodies = new BodyReader(settings);
+  const checkKey = keyCheck(settings.apiKeys);
+  const open = new Set<AbortController>();
+  let whenIdle: (() => void) | undefined;
+  let closing: Promise<void> | undefined;
+
+  const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    const started = performance.now();
+    const controller = new AbortController();
+    let counted: Partial<RequestRecord> = {};
+    const path = pathOf(request);
+    // What goes wrong with either is heard by `close`.
+    request.on("error", () => {});
+    response.on("error", () => {});
+    response.once("close", () => {
+      if (!response.writableFinished) controller.abort(new ClientLost());
+      const status = response.writableFinished ? response.statusCode : 499;
+      const ms = performance.now() - started;
+      tell(settings, { method: request.method ?? "", path, status, ms, ...counted });
+    });
+    open.add(controller);
+    const work = async () => {
+      checkHost(request, settings);
+      checkOrigin(request, response, settings.allowedOrigins);
+      if (request.method === "OPTIONS" && request.headers["access-control-request-method"] !== undefined)
+        return answerPreflight(request, response);
+      const isHealth = path === "/health";
+      if (!isHealth) checkKey(request);
+      if (closing) throw unavailable("server: it is ending");
+      const isGet = request.method === "GET" || request.method === "HEAD";
+      const post = Object.hasOwn(POSTS, path) ? POSTS[path] : undefined;
+      if (post) {
+        if (request.method !== "POST") throw wrongMethod(request, "POST");
+        service.places.check();
+        const body = await bodies.read(request, controller.signal);
+        const count = (tokens: Partial<RequestRecord>) => {
+          counted = tokens;
+        };
+        return post({ service, body, response, signal: controller.signal, count });
+      }
+      const found = isHealth ? { status: "ok" } : modelsAt(path, service);
+      if (found === undefined) throw new Refusal(404, "path: expected a known one, got another", { code: "not_found" });
+      if (!isGet) throw wrongMethod(request, "GET, HEAD");
+      sendJson(response, 200, found);
+    };
+    work()
+      .catch((error: unknown) => refuse(request, response, error))
+      .catch(() => response.destroy())
+      .finally(() => {
+        open.delete(controller);
+        if (open.size === 0) whenIdle?.();
+      });
+  };
+
+  const close = async (timeout: number): Promise<void> => {
+    if (open.size > 0) {
+      let timer: NodeJS.Timeout | undefined;
+      const idle = new Promise<void>((resolve) => {
+        whenIdle = resolve;
+      });
+      const late = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, timeout);
+      });
+      await Promise.race([idle, late]);
+      clearTimeout(timer);
+      for (const controller of open) controller.abort(unavailable("server: it is ending"));
+      if (open.size > 0) await idle;
+    }
+    await scheduler?.close(new HeddleError("DISPOSED", "server: expected a live one, got a closed one"));
+  };
+
+  const handler = handle as RequestHandler;
+  return Object.defineProperties(handler, {
+    stats: {
+      get: (): ServerStats => ({
+        ...(scheduler?.counts ?? { running: 0, waiting: 0, tokens: 0 }),
+        answers: service.places.count,
+      }),
+    },
+    close: {
+      value: (timeout = 10_000) => {
+        closing ??= close(timeout);
+        return closing;
+      },
+    },
+    [Symbol.asyncDispose]: { value: () => handler.close() },
+  });
+}
+
+/** Without its query. No path is resolved: what is not written as an endpoint is none. */
+function pathOf({ url = "" }: IncomingMessage): string {
+  const end = url.indexOf("?");
+  return end < 0 ? url : url.slice(0, end);
+}
+
+/** What is known of models at a path; undefined where the path is no endpoint. @throws Refusal 404 for another model */
+function modelsAt(path: string, { settings: { modelName }, created }: Service): object | undefined {
+  const model = { id: modelName, object: "model", created, owned_by: "heddle" };
+  if (path === MODELS) return { object: "list", data: [model] };
+  if (!path.startsWith(`${MODELS}/`)) return undefined;
+  let id: string | undefined;
+  try {
+    id = decodeURIComponent(path.slice(MODELS.length + 1));
+  } catch {
+    // no encoding of a name
+  }
+  if (id === modelName) return model;
+  throw new Refusal(404, `model: expected ${modelName}, got another`, { param: "model", code: "model_not_found" });
+}
+
+function wrongMethod({ method = "" }: IncomingMessage, allowed: string): Refusal {
+  return new Refusal(405, `method: expected ${allowed}, got ${method}`, {
+    code: "method_not_allowed",
+    headers: { allow: allowed },
+  });
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, error: unknown): void {
+  if (response.writableEnded) return; // a stream that has said it
+  if (response.headersSent || error instanceof ClientLost) {
+    response.destroy();
+    return;
+  }
+  const refusal = refusalOf(error);
+  for (const [name, value] of Object.entries(refusal.headers)) response.setHeader(name, value);
+  sendJson(response, refusal.status, refusal.body);
+  discardBody(request);
+}
+
+function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {
+  try {
+    onRequest?.(record);
+  } catch {
+    // A listener's own failure is none of the server's.
+  }
+}

@@ -1,0 +1,5 @@
+// heddle/serve: a model over HTTP, as OpenAI's clients expect it.
+export { HeddleError, type HeddleErrorCode } from "../errors.ts";
+export { createHandler, type RequestHandler, type ServerStats } from "./handler.ts";
+export type { HandlerOptions, RequestRecord, ServeOptions } from "./options.ts";
+export { type ModelServer, serve } from "./server.ts";

@@ -1,0 +1,98 @@
+// OpenAI's messages → those that chat templates take.
+import { z } from "zod";
+import type { LanguageModel } from "../generate/index.ts";
+import type { ChatMessage } from "../tokenizer/index.ts";
+import { invalid, unsupported } from "./refusal.ts";
+import { issueRefusal } from "./schema.ts";
+
+const MOST_MESSAGES = 4096;
+const MOST_PARTS = 1024;
+
+const toolCall = z.looseObject({
+  id: z.string().optional(),
+  type: z.literal("function").optional(),
+  function: z.looseObject({
+    name: z.string().min(1),
+    arguments: z.union([z.string(), z.record(z.string(), z.unknown())]),
+  }),
+});
+
+const message = z.looseObject({
+  role: z.enum(["system", "developer", "user", "assistant", "tool", "function"]),
+  content: z
+    .union([z.string(), z.array(z.unknown()).max(MOST_PARTS)], { error: "a text or an array of parts" })
+    .nullish(),
+  name: z.string().nullish(),
+  tool_call_id: z.string().nullish(),
+  tool_calls: z.array(z.unknown()).max(256).nullish(),
+});
+
+const textPart = z.looseObject({
+  type: z.enum(["text", "refusal"]),
+  text: z.string().optional(),
+  refusal: z.string().optional(),
+});
+
+/** Fields of OpenAI's own services, which mean nothing where they are null or empty. */
+const FOREIGN = ["audio", "refusal", "annotations", "function_call"];
+
+/** @throws Refusal 400, for the first message that is none */
+export function messagesOf(value: unknown, model: LanguageModel): ChatMessage[] {
+  if (!Array.isArray(value) || value.length === 0) throw invalid("messages", "an array of at least one message", value);
+  if (value.length > MOST_MESSAGES) throw invalid("messages", `at most ${MOST_MESSAGES} messages`, value);
+  const knowsDeveloper = Object.values(model.tokenizer?.config.chatTemplates ?? {}).some((t) =>
+    t?.includes("developer"),
+  );
+  return value.map((one, i) => messageOf(one, `messages[${i}]`, knowsDeveloper));
+}
+
+function messageOf(value: unknown, path: string, knowsDeveloper: boolean): ChatMessage {
+  const parsed = message.safeParse(value);
+  if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
+  const { role, content, tool_calls: calls, ...rest } = parsed.data;
+  const fields = Object.entries(rest).filter(([name, field]) => field != null && !FOREIGN.includes(name));
+  for (const name of ["audio", "function_call"])
+    if (rest[name] != null) throw unsupported(`${path}.${name}`, "is not supported");
+  return {
+    ...Object.fromEntries(fields),
+    role: role === "function" ? "tool" : role === "developer" && !knowsDeveloper ? "system" : role,
+    content: Array.isArray(content)
+      ? textOf(content, `${path}.content`)
+      : (content ?? (role === "assistant" ? null : "")),
+    ...(calls && calls.length > 0 && { tool_calls: calls.map((call, i) => callOf(call, `${path}.tool_calls[${i}]`)) }),
+  };
+}
+
+/** The texts of a message's parts, a line each, as other servers put them together. */
+function textOf(parts: readonly unknown[], path: string): string {
+  return parts
+    .map((part, i) => {
+      const type = (part as { type?: unknown } | null)?.type;
+      if (typeof type === "string" && /^(image|input|video|file)/.test(type))
+        throw unsupported(`${path}[${i}].type`, `${type.slice(0, 40)} is not supported: the model reads text`);
+      const parsed = textPart.safeParse(part);
+      if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, part, `${path}[${i}]`);
+      const text = parsed.data.text ?? parsed.data.refusal;
+      if (text === undefined) throw invalid(`${path}[${i}].text`, "a text", text);
+      return text;
+    })
+    .join("\n");
+}
+
+/** Arguments come as JSON in a text, and templates write objects as JSON themselves. */
+function callOf(value: unknown, path: string) {
+  const parsed = toolCall.safeParse(value);
+  if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
+  const { function: called, ...rest } = parsed.data;
+  return { type: "function", ...rest, function: { ...called, arguments: argumentsOf(called.arguments) } };
+}
+
+function argumentsOf(given: unknown): unknown {
+  if (typeof given !== "string") return given;
+  try {
+    const value: unknown = JSON.parse(given);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : given;
+  } catch {
+    return given;
+  }
+}

@@ -1,0 +1,58 @@
+// A request's parameters → options of generation.
+import type { z } from "zod";
+import type { GenerateOptions } from "../generate/index.ts";
+import { invalid, Refusal, unsupported } from "./refusal.ts";
+import { isObject, type samplingShape } from "./schema.ts";
+
+type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };
+
+/** @param limit tokens of an answer at most, whatever is asked for; `maxTokens`: what was asked for, else the default */
+export function generateOptions(
+  given: Sampling,
+  { maxTokens, limit, topLogprobs }: { maxTokens: number | undefined; limit: number | undefined; topLogprobs: number },
+): GenerateOptions {
+  return {
+    maxTokens: limit === undefined ? maxTokens : Math.min(maxTokens ?? limit, limit),
+    temperature: given.temperature,
+    topP: given.top_p,
+    // Some clients say "all" by -1.
+    topK: given.top_k === -1 ? 0 : given.top_k,
+    minP: given.min_p,
+    n: given.n,
+    stop: given.stop,
+    seed: given.seed,
+    presencePenalty: given.presence_penalty,
+    frequencyPenalty: given.frequency_penalty,
+    repetitionPenalty: given.repetition_penalty,
+    logitBias: given.logit_bias,
+    ignoreEos: given.ignore_eos,
+    topLogprobs,
+    // The prompt has to fit; a most number of tokens is a bound, which an answer may stay below.
+    contextOverflow: "stop",
+  };
+}
+
+/** Options that give an answer the form it is to have: text, the only one so far, needs none. @throws Refusal 400 */
+export function responseFormat(given: unknown): Partial<GenerateOptions> {
+  if (given === undefined) return {};
+  if (!isObject(given)) throw invalid("response_format", "an object with a type", given);
+  switch (given.type) {
+    case "text":
+      return {};
+    case "json_object":
+    case "json_schema":
+      throw unsupported("response_format", `${given.type} is not supported: expected text`);
+    default:
+      throw invalid("response_format.type", "text, json_object or json_schema", given.type);
+  }
+}
+
+/** Whether usage comes with a stream. @throws Refusal 400 for options of a stream without one */
+export function includesUsage({ stream, stream_options: options }: Sampling): boolean {
+  if (options !== undefined && stream !== true)
+    throw new Refusal(400, "stream_options: expected stream to be true beside it, got none", {
+      param: "stream_options",
+      code: "invalid_value",
+    });
+  return options?.include_usage === true;
+}

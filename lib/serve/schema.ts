@@ -1,0 +1,175 @@
+// What requests may say. Each parameter has a schema; those that would change the answer and are not supported are refused by name.
+import { z } from "zod";
+import { describe } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+import { expectedOf, gotAt } from "../formats/schema-issue.ts";
+import { Refusal, unsupported } from "./refusal.ts";
+
+/** What a schema finds wrong, at a path below `at`. */
+export function issueRefusal(issue: z.core.$ZodIssue, value: unknown, at = ""): Refusal {
+  const path = issue.path.reduce<string>(
+    (name, step) =>
+      typeof step === "number" ? `${name}[${step}]` : name === "" ? String(step) : `${name}.${String(step)}`,
+    at,
+  );
+  return new Refusal(400, `${path}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`, {
+    param: path,
+    code: "invalid_value",
+  });
+}
+
+export const whole = (least: number, most: number) =>
+  z.custom<number>(
+    (v) => Number.isSafeInteger(v) && (v as number) >= least && (v as number) <= most,
+    `a whole number of ${least} to ${most}`,
+  );
+const real = (least: number, most: number) =>
+  z.custom<number>((v) => typeof v === "number" && v >= least && v <= most, `a number of ${least} to ${most}`);
+const topP = z.custom<number>((v) => typeof v === "number" && v > 0 && v <= 1, "a number above 0 and at most 1");
+const flag = z.boolean({ error: "true or false" });
+const text = z.string({ error: "a text" });
+
+const STOPS = 4;
+const isStop = (v: unknown) => typeof v === "string" && v !== "" && v.length <= 1000;
+const stop = z.custom<string | string[]>(
+  (v) => isStop(v) || (Array.isArray(v) && v.length <= STOPS && v.every(isStop)),
+  `a text, or at most ${STOPS} of them, not empty and of at most 1000 characters`,
+);
+
+const MOST_BIASES = 1024;
+const isBias = (v: unknown) => typeof v === "number" && v >= -100 && v <= 100;
+const logitBias = z.custom<Record<string, number>>(
+  (v) =>
+    isObject(v) &&
+    Object.keys(v).length <= MOST_BIASES &&
+    Object.entries(v).every(([id, bias]) => /^\d{1,10}$/.test(id) && isBias(bias)),
+  `an object of at most ${MOST_BIASES} token ids with numbers of -100 to 100`,
+);
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** Parameters of every request that generates text. */
+export const samplingShape = {
+  model: text.optional(),
+  max_tokens: whole(0, 2 ** 31 - 1).optional(),
+  temperature: real(0, 100).optional(),
+  top_p: topP.optional(),
+  top_k: whole(-1, 2 ** 30).optional(),
+  min_p: real(0, 1).optional(),
+  n: whole(1, 1024).optional(),
+  stop: stop.optional(),
+  seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number between -2^53 and 2^53").optional(),
+  presence_penalty: real(-2, 2).optional(),
+  frequency_penalty: real(-2, 2).optional(),
+  repetition_penalty: real(0.01, 100).optional(),
+  logit_bias: logitBias.optional(),
+  ignore_eos: flag.optional(),
+  stream: flag.optional(),
+  stream_options: z.looseObject({ include_usage: flag.nullish() }, { error: "an object" }).optional(),
+};
+
+export const chatSchema = z.looseObject({
+  ...samplingShape,
+  messages: z.custom<unknown[]>(Array.isArray, "an array of messages"),
+  max_tokens: whole(1, 2 ** 31 - 1).optional(),
+  max_completion_tokens: whole(1, 2 ** 31 - 1).optional(),
+  tools: z
+    .custom<unknown[]>(
+      (v) => Array.isArray(v) && v.length <= 128 && v.every(isTool),
+      "at most 128 functions: {type, function: {name, …}}",
+    )
+    .optional(),
+  tool_choice: z.unknown().optional(),
+  logprobs: flag.optional(),
+  top_logprobs: whole(0, 20).optional(),
+  chat_template_kwargs: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
+  response_format: z.unknown().optional(),
+});
+
+export const completionSchema = z.looseObject({
+  ...samplingShape,
+  prompt: z.unknown(),
+  echo: flag.optional(),
+  logprobs: whole(0, 20).optional(),
+  best_of: z.unknown().optional(),
+  suffix: z.unknown().optional(),
+  response_format: z.unknown().optional(),
+});
+
+export const embeddingSchema = z.looseObject({
+  model: text.optional(),
+  input: z.unknown(),
+  dimensions: whole(1, 2 ** 31 - 1).optional(),
+  encoding_format: z.enum(["float", "base64"]).optional(),
+});
+
+function isTool(value: unknown): boolean {
+  if (!isObject(value) || (value.type !== undefined && value.type !== "function")) return false;
+  return isObject(value.function) && typeof value.function.name === "string" && value.function.name !== "";
+}
+
+/** What OpenAI's clients commonly send and means nothing here. */
+const IGNORED = new Set([
+  "user",
+  "store",
+  "metadata",
+  "service_tier",
+  "parallel_tool_calls",
+  "safety_identifier",
+  "prompt_cache_key",
+  "prompt_cache_retention",
+  "prediction",
+]);
+
+/** What others' servers know, and what to say instead. */
+const UNSUPPORTED: Readonly<Record<string, string>> = {
+  functions: "is not supported: pass tools",
+  function_call: "is not supported: pass tool_choice",
+  audio: "is not supported: the model writes text",
+  modalities: "is not supported: the model writes text",
+  reasoning_effort: "is not supported: pass what the model's template takes in chat_template_kwargs",
+  verbosity: "is not supported",
+  web_search_options: "is not supported",
+  min_tokens: "is not supported",
+  stop_token_ids: "is not supported: pass stop",
+  guided_json: "is not supported",
+  guided_regex: "is not supported",
+  guided_choice: "is not supported",
+  guided_grammar: "is not supported",
+  grammar: "is not supported",
+  use_beam_search: "is not supported",
+  length_penalty: "is not supported",
+  typical_p: "is not supported",
+};
+
+/**
+ * A request's parameters as its schema has them; null is a parameter that was not given.
+ * @throws Refusal 400 that names the first one at fault
+ */
+export function parsed<S extends z.ZodObject>(schema: S, body: Readonly<Record<string, unknown>>): z.infer<S> {
+  const known = Object.keys(schema.shape);
+  const given: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(body)) {
+    if (value === null || IGNORED.has(name)) continue;
+    if (known.includes(name)) given[name] = value;
+    else if (Object.hasOwn(UNSUPPORTED, name)) {
+      if (name === "modalities" && Array.isArray(value) && value.length === 1 && value[0] === "text") continue;
+      throw unsupported(name, UNSUPPORTED[name]!);
+    } else throw unknownParameter(name, known);
+  }
+  const result = schema.safeParse(given);
+  if (!result.success) throw issueRefusal(result.error.issues[0]!, given);
+  return result.data;
+}
+
+function unknownParameter(name: string, known: readonly string[]): Refusal {
+  const near = nearest(name, known);
+  const expected = near ? `a known parameter (nearest: ${near})` : "a known parameter";
+  const shown = name.slice(0, 80);
+  return new Refusal(400, `${shown}: expected ${expected}, got ${describe(name)}`, {
+    param: shown,
+    code: "unknown_parameter",
+  });
+}

@@ -1,0 +1,82 @@
+// Who may ask: the host that a request names, the page it comes from, its key.
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { isIP } from "node:net";
+import { Refusal } from "./refusal.ts";
+
+/** The name in a Host header, in small letters, without its port. */
+function nameIn(host: string): string | undefined {
+  return /^(\[[\da-f:.]+\]|[^\s:/@[\]]+)(?::\d{1,5})?$/i.exec(host)?.[1]?.toLowerCase();
+}
+
+/** @throws Refusal 403: a name that is not this server's may be a stranger's, who has pointed it here (DNS rebinding) */
+export function checkHost(
+  request: IncomingMessage,
+  { allowedHosts, anyAddress }: { allowedHosts: readonly string[]; anyAddress: boolean },
+): void {
+  const name = nameIn(request.headers.host ?? "");
+  if (name !== undefined) {
+    if (allowedHosts.includes("*") || allowedHosts.includes(name)) return;
+    if (anyAddress && isIP(name.replace(/^\[|\]$/g, "")) !== 0) return;
+  }
+  throw new Refusal(403, "host: expected a name of this server (allowedHosts), got another", {
+    code: "host_not_allowed",
+  });
+}
+
+/**
+ * What a browser says of the page that asks: its own server's pages may, others where they are allowed by name. Answers to those that
+ * may say so, as browsers demand it.
+ * @throws Refusal 403
+ */
+export function checkOrigin(request: IncomingMessage, response: ServerResponse, allowed: readonly string[]): void {
+  const { origin, host } = request.headers;
+  if (origin === undefined) return;
+  const given = origin.toLowerCase();
+  const isOwn =
+    host !== undefined && (given === `http://${host.toLowerCase()}` || given === `https://${host.toLowerCase()}`);
+  if (!isOwn && !allowed.includes("*") && !allowed.includes(given))
+    throw new Refusal(403, "origin: expected one that is allowed (allowedOrigins), got another", {
+      code: "origin_not_allowed",
+    });
+  response.setHeader("access-control-allow-origin", origin);
+  response.setHeader("vary", "origin");
+}
+
+/** What a browser asks before it sends what only scripts can. The origin has been checked. */
+export function answerPreflight(request: IncomingMessage, response: ServerResponse): void {
+  const asked = request.headers["access-control-request-headers"] ?? "";
+  const plain = /^[\w-]+(\s*,\s*[\w-]+)*$/.test(asked) && asked.length <= 1000;
+  response.setHeader("access-control-allow-methods", "GET, POST");
+  response.setHeader("access-control-allow-headers", plain ? asked : "authorization, content-type");
+  response.setHeader("access-control-max-age", "600");
+  if (request.headers["access-control-request-private-network"] === "true")
+    response.setHeader("access-control-allow-private-network", "true");
+  response.writeHead(204).end();
+}
+
+const digest = (text: string) => createHash("sha256").update(text).digest();
+
+/**
+ * Compares keys in a time that does not depend on them: hashes of one length, all of them.
+ * @returns a check that throws Refusal 401 for a request without one of them
+ */
+export function keyCheck(keys: readonly string[]): (request: IncomingMessage) => void {
+  const known = keys.map(digest);
+  return (request) => {
+    if (known.length === 0) return;
+    const given = /^bearer +([\x21-\x7e]+) *$/i.exec(request.headers.authorization ?? "")?.[1];
+    const hash = digest(given ?? "");
+    let matches = 0;
+    for (const key of known) matches |= Number(timingSafeEqual(key, hash));
+    if (given !== undefined && matches === 1) return;
+    throw new Refusal(
+      401,
+      `authorization: expected an API key as a bearer token, got ${given === undefined ? "none" : "another"}`,
+      {
+        code: "invalid_api_key",
+        headers: { "www-authenticate": "Bearer" },
+      },
+    );
+  };
+}

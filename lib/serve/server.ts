@@ -1,0 +1,130 @@
+// A server of its own for the handler: where it listens, how long it waits for slow clients, how it ends.
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { HeddleError } from "../errors.ts";
+import type { LanguageModel } from "../generate/index.ts";
+import { handlerOf, type RequestHandler, type ServerStats } from "./handler.ts";
+import { type ListenSettings, type ServeOptions, serveSettings } from "./options.ts";
+import { Refusal } from "./refusal.ts";
+
+/** A server that listens. */
+export interface ModelServer {
+  /** Where it is, such as `http://127.0.0.1:8080`; clients of OpenAI take this with `/v1` behind it. */
+  readonly url: string;
+  /** What requests call the model. */
+  readonly modelName: string;
+  readonly handler: RequestHandler;
+  readonly stats: ServerStats;
+  /** Takes no more connections, lets answers under way end up to `closeTimeout`, and ends the rest. The model stays. */
+  close(timeout?: number): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** How often connections are looked at that are slow with their requests, in milliseconds. */
+const CHECK_INTERVAL = 1000;
+/** How long a connection may be idle between two requests; clients keep theirs for up to a minute. */
+const KEEP_ALIVE = 65_000;
+/** Milliseconds for the last bytes of answers that have ended, when the server closes. */
+const LAST_BYTES = 500;
+
+/**
+ * Serves a model over HTTP as OpenAI's clients expect it: chats, completions, embeddings. Requests share the model's runs.
+ * @throws HeddleError INVALID_ARGUMENT, IO where it cannot listen
+ * @example
+ * await using server = await serve(model, { port: 8080 });
+ * console.log(server.url);
+ */
+export async function serve(model: LanguageModel, options: ServeOptions = {}): Promise<ModelServer> {
+  const { listen, handler: settings } = serveSettings(model, options);
+  const handler = handlerOf(model, settings);
+  const server = createServer(
+    {
+      headersTimeout: listen.headersTimeout,
+      requestTimeout: listen.headersTimeout + settings.bodyTimeout,
+      keepAliveTimeout: KEEP_ALIVE,
+      connectionsCheckingInterval: Math.min(CHECK_INTERVAL, listen.headersTimeout),
+      maxHeaderSize: 16 << 10,
+    },
+    handler,
+  );
+  server.maxConnections = listen.maxConnections;
+  server.on("clientError", answerBadRequest);
+  try {
+    await listening(server, listen);
+  } catch (error) {
+    await handler.close(0);
+    throw error;
+  }
+  let closing: Promise<void> | undefined;
+  const close = async (timeout: number) => {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    server.closeIdleConnections();
+    await handler.close(timeout);
+    // Answers that have ended are still on their way: their connections end with them, or soon.
+    const late = setTimeout(() => server.closeAllConnections(), timeout === 0 ? 0 : LAST_BYTES);
+    server.closeIdleConnections();
+    await closed;
+    clearTimeout(late);
+  };
+  const running: ModelServer = {
+    url: urlOf(server.address() as AddressInfo, listen),
+    modelName: settings.modelName,
+    handler,
+    get stats() {
+      return handler.stats;
+    },
+    close(timeout = listen.closeTimeout) {
+      closing ??= close(timeout);
+      return closing;
+    },
+    [Symbol.asyncDispose]() {
+      return running.close();
+    },
+  };
+  return running;
+}
+
+function listening(server: Server, { host, port }: ListenSettings): Promise<void> {
+  return new Promise<void>((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) => {
+      const place = `${host}:${port}`;
+      reject(
+        new HeddleError(
+          "IO",
+          `port: expected a free one to listen on at ${place}, got ${cause.code ?? cause.message}`,
+          {
+            cause,
+          },
+        ),
+      );
+    });
+    server.listen(port, host, resolve);
+  });
+}
+
+function urlOf({ port }: AddressInfo, { host }: ListenSettings): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  400: "Bad Request",
+  408: "Request Timeout",
+  431: "Request Header Fields Too Large",
+};
+
+/** What is no HTTP, or came too slowly, or has too large headers. */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const status = { ERR_HTTP_REQUEST_TIMEOUT: 408, HPE_HEADER_OVERFLOW: 431 }[error.code ?? ""] ?? 400;
+  const refusal = new Refusal(status, "request: expected HTTP, all of it in time, got something else", {
+    code: status === 408 ? "timeout" : "bad_request",
+  });
+  const body = JSON.stringify(refusal.body);
+  socket.end(
+    `HTTP/1.1 ${status} ${REASONS[status]}\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close\r\n\r\n${body}`,
+    () => socket.destroy(),
+  );
+}

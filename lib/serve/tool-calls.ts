@@ -1,0 +1,119 @@
+// Calls of tools in an answer's text, in the form that the templates of Hermes and Qwen teach: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+import { randomBytes } from "node:crypto";
+import type { Tokenizer } from "../tokenizer/index.ts";
+
+export interface ToolCall {
+  id: string;
+  type: "function";
+  /** `arguments`: JSON as text. */
+  function: { name: string; arguments: string };
+}
+
+const OPEN = "<tool_call>";
+const CLOSE = "</tool_call>";
+/** Characters of a call at most: of a longer one the text is no longer held back. */
+const MOST_CALL = 1 << 17;
+
+/** Whether the model's template has this form. */
+export function writesToolCalls(tokenizer: Tokenizer | undefined): boolean {
+  return Object.values(tokenizer?.config.chatTemplates ?? {}).some((template) => template?.includes(OPEN));
+}
+
+/** What has become certain of an answer. */
+export interface Parsed {
+  text: string;
+  calls: ToolCall[];
+}
+
+/**
+ * Takes an answer's text as it comes. What may begin a call is held back until that is decided; what looks like a call and is none is
+ * text. White space before a call, and after the last one, belongs to neither.
+ */
+export class ToolCallParser {
+  private held = "";
+  /** Where the end of an open call may begin: what comes before has been searched. */
+  private searched = 0;
+  private isOpen = false;
+  private space = "";
+  private found = 0;
+
+  push(text: string): Parsed {
+    this.held += text;
+    const out: Parsed = { text: "", calls: [] };
+    while (this.isOpen ? this.takeCall(out) : this.takeText(out));
+    return out;
+  }
+
+  /** How many calls there were. */
+  get count(): number {
+    return this.found;
+  }
+
+  /** The rest, when nothing more comes: a call that never ended is text. */
+  flush(): Parsed {
+    const out: Parsed = { text: "", calls: [] };
+    this.say(out, this.held);
+    if (this.found === 0) out.text += this.space;
+    [this.held, this.space, this.isOpen] = ["", "", false];
+    return out;
+  }
+
+  /** @returns whether a call begins */
+  private takeText(out: Parsed): boolean {
+    const at = this.held.indexOf(OPEN);
+    const end = at >= 0 ? at : this.held.length - openLength(this.held);
+    this.say(out, this.held.slice(0, end));
+    this.held = this.held.slice(end);
+    if (at < 0) return false;
+    this.isOpen = true;
+    this.searched = OPEN.length;
+    return true;
+  }
+
+  /** @returns whether the call has ended */
+  private takeCall(out: Parsed): boolean {
+    const at = this.held.indexOf(CLOSE, this.searched);
+    if (at < 0) {
+      this.searched = Math.max(OPEN.length, this.held.length - CLOSE.length);
+      if (this.held.length <= MOST_CALL) return false;
+      this.say(out, this.held);
+      [this.held, this.isOpen] = ["", false];
+      return true;
+    }
+    const call = callIn(this.held.slice(OPEN.length, at));
+    if (call) {
+      out.calls.push(call);
+      this.found++;
+      this.space = "";
+    } else this.say(out, this.held.slice(0, at + CLOSE.length));
+    this.held = this.held.slice(at + CLOSE.length);
+    this.isOpen = false;
+    return true;
+  }
+
+  /** White space at the end waits for what comes after it. */
+  private say(out: Parsed, text: string): void {
+    const whole = this.space + text;
+    const end = whole.trimEnd().length;
+    out.text += whole.slice(0, end);
+    this.space = whole.slice(end);
+  }
+}
+
+/** Length of the longest end of a text that begins a call. */
+function openLength(text: string): number {
+  for (let length = Math.min(OPEN.length - 1, text.length); length > 0; length--)
+    if (text.endsWith(OPEN.slice(0, length))) return length;
+  return 0;
+}
+
+function callIn(text: string): ToolCall | undefined {
+  try {
+    const { name, arguments: given = {} } = JSON.parse(text) as { name?: unknown; arguments?: unknown };
+    if (typeof name !== "string" || name === "") return undefined;
+    const json = typeof given === "string" ? given : JSON.stringify(given);
+    return { id: `call_${randomBytes(12).toString("hex")}`, type: "function", function: { name, arguments: json } };
+  } catch {
+    return undefined; // no JSON, or none that can be written again
+  }
+}

@@ -1,0 +1,41 @@
+import type { ServerResponse } from "node:http";
+
+/** The client does not take its answer, or has gone. */
+export class ClientLost extends Error {}
+
+export interface Waiting {
+  /** Milliseconds that a client may read nothing while something waits for it. */
+  stallTimeout: number;
+  /** Ends the waiting. */
+  signal: AbortSignal;
+}
+
+/**
+ * Sends bytes of an answer, and waits while more is on its way than a socket's buffer holds: whoever makes the answer waits with it.
+ * @throws ClientLost; the signal's reason
+ */
+export async function written(response: ServerResponse, bytes: string | Uint8Array, waiting: Waiting): Promise<void> {
+  if (response.destroyed || response.writableEnded) throw new ClientLost();
+  if (!response.write(bytes)) await drained(response, waiting);
+}
+
+function drained(response: ServerResponse, { stallTimeout, signal }: Waiting): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (act: () => void) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", onAbort);
+      response.off("drain", onDrain).off("close", onClose);
+      act();
+    };
+    const onDrain = () => settle(resolve);
+    const onClose = () => settle(() => reject(new ClientLost()));
+    const onAbort = () => settle(() => reject(signal.reason));
+    const timer = setTimeout(() => {
+      settle(() => reject(new ClientLost()));
+      response.destroy();
+    }, stallTimeout);
+    if (signal.aborted) return onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    response.on("drain", onDrain).on("close", onClose);
+  });
+}

@@ -1,0 +1,176 @@
+// Sequences of callers that know nothing of each other, in shared runs.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import type { GenerateOptions } from "../../lib/generate/options.ts";
+import { type Scheduled, Scheduler } from "../../lib/generate/scheduler.ts";
+import { failureOf, tinyModel } from "./helpers.ts";
+
+let model: LanguageModel;
+beforeAll(() => {
+  model = tinyModel({}, { maxPositionEmbeddings: 2048 });
+});
+afterAll(() => model.dispose());
+
+const idsFrom = (start: number, length: number) => Array.from({ length }, (_, i) => (start * 31 + i * i * 7 + i) % 320);
+const long = { maxTokens: 40, temperature: 0, ignoreEos: true } satisfies GenerateOptions;
+
+async function tokensOf({ stream }: Scheduled): Promise<number[]> {
+  const tokens: number[] = [];
+  for await (const pieces of stream) tokens.push(...pieces.map((piece) => piece.token));
+  return tokens;
+}
+
+async function withScheduler<T>(
+  options: { slots?: number; deterministic?: boolean; of?: LanguageModel },
+  work: (scheduler: Scheduler) => Promise<T>,
+): Promise<T> {
+  const scheduler = new Scheduler(options.of ?? model, { slots: 4, deterministic: false, ...options });
+  try {
+    return await work(scheduler);
+  } finally {
+    await scheduler.close();
+  }
+}
+
+describe.each([{ deterministic: true }, { deterministic: false }])("deterministic: $deterministic", (mode) => {
+  test("many at once, more than there are slots, answer as each alone", () =>
+    withScheduler(mode, async (scheduler) => {
+      const prompts = Array.from({ length: 11 }, (_, i) => idsFrom(i, 3 + 37 * (i % 4)));
+      const options = prompts.map((_, i) => ({ ...long, seed: i, temperature: mode.deterministic && i % 2 ? 1 : 0 }));
+      const alone: number[][] = [];
+      for (const [i, ids] of prompts.entries())
+        alone.push((await model.complete(ids, { ...options[i]!, ...mode })).tokens);
+      const together = prompts.map(async (ids, i) => {
+        await new Promise((resolve) => setTimeout(resolve, 3 * i)); // they join runs under way
+        return tokensOf(scheduler.submit([ids], options[i]!)[0]!);
+      });
+      expect(await Promise.all(together)).toEqual(alone);
+      expect(scheduler.counts).toEqual({ running: 0, waiting: 0, tokens: 11 * 40 });
+    }));
+
+  test("those that begin alike, with readers that leave at any time", () =>
+    withScheduler({ ...mode, slots: 3 }, async (scheduler) => {
+      const shared = idsFrom(5, 300);
+      const prompts = Array.from({ length: 12 }, (_, i) => [...shared.slice(0, 40 + 60 * (i % 5)), ...idsFrom(i, 9)]);
+      const alone: number[][] = [];
+      for (const ids of prompts) alone.push((await model.complete(ids, { ...long, ...mode })).tokens);
+      for (let round = 0; round < 3; round++) {
+        const together = prompts.map(async (ids, i) => {
+          await new Promise((resolve) => setTimeout(resolve, (i * 7 + round * 3) % 16));
+          const one = scheduler.submit([ids], long)[0]!;
+          if ((i + round) % 3 > 0) return tokensOf(one);
+          await new Promise((resolve) => setTimeout(resolve, (i * 5 + round) % 12));
+          one.stream.cancel();
+          return undefined;
+        });
+        for (const [i, tokens] of (await Promise.all(together)).entries()) if (tokens) expect(tokens).toEqual(alone[i]);
+      }
+      expect(scheduler.counts).toMatchObject({ running: 0, waiting: 0 });
+    }));
+});
+
+test("a prompt that goes on from an earlier one computes what is new alone", () =>
+  withScheduler({}, async (scheduler) => {
+    const first = scheduler.submit([idsFrom(1, 100)], long)[0]!;
+    const said = await tokensOf(first);
+    const next = [...idsFrom(1, 100), ...said, ...idsFrom(2, 10)];
+    // Other conversations take other slots.
+    for (let i = 0; i < 3; i++) await tokensOf(scheduler.submit([idsFrom(10 + i, 50)], long)[0]!);
+    const second = scheduler.submit([next], long)[0]!;
+    expect(await tokensOf(second)).toEqual((await model.complete(next, long)).tokens);
+    expect(second.sequence.cachedTokens).toBeGreaterThanOrEqual(139);
+  }));
+
+test("several answers of a prompt, and those of others, have their own seeds", () =>
+  withScheduler({ deterministic: true }, async (scheduler) => {
+    const options = { ...long, temperature: 1, n: 3, seed: 9, deterministic: true };
+    const prompts = [idsFrom(1, 20), idsFrom(2, 20)];
+    const expected = (await model.completeAll(prompts, options)).map(({ tokens }) => tokens);
+    expect(await Promise.all(scheduler.submit(prompts, options).map(tokensOf))).toEqual(expected);
+  }));
+
+test("a reader that falls behind pauses its sequence alone", () =>
+  withScheduler({}, async (scheduler) => {
+    const options = { ...long, maxTokens: 1500 };
+    const slow = scheduler.submit([idsFrom(1, 5)], options)[0]!;
+    const quick = scheduler.submit([idsFrom(2, 5)], options)[0]!;
+    expect(await tokensOf(quick)).toHaveLength(1500);
+    const { generated } = slow.sequence;
+    expect(generated).toBeLessThan(200);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(slow.sequence.generated).toBe(generated);
+    expect(await tokensOf(slow)).toEqual((await model.complete(idsFrom(1, 5), options)).tokens);
+  }));
+
+test("one whose numbers make a run fail ends alone", () =>
+  withScheduler({}, async (scheduler) => {
+    const bad = (logits: Float32Array, { ids }: { ids: readonly number[] }) => {
+      if (ids.length > 12) logits.fill(Number.NaN);
+    };
+    const throws = () => {
+      throw new Error("mine");
+    };
+    const all = [
+      scheduler.submit([idsFrom(1, 5)], long),
+      scheduler.submit([idsFrom(2, 5)], { ...long, logitProcessors: [bad] }),
+      scheduler.submit([idsFrom(3, 5)], { ...long, logitProcessors: [throws] }),
+      scheduler.submit([idsFrom(4, 5)], long),
+    ].map(([one]) => tokensOf(one!));
+    const settled = await Promise.allSettled(all);
+    expect(
+      settled.map((s) => (s.status === "fulfilled" ? s.value.length : (s.reason.code ?? s.reason.message))),
+    ).toEqual([40, "NUMERICAL", "mine", 40]);
+    expect(await all[0]).toEqual((await model.complete(idsFrom(1, 5), long)).tokens);
+    expect(await all[3]).toEqual((await model.complete(idsFrom(4, 5), long)).tokens);
+  }));
+
+test("caches in pages, and layers that see a window", async () => {
+  const sizes = { maxPositionEmbeddings: 512 };
+  const paged = tinyModel({}, sizes).model;
+  const models = [
+    tinyModel({}, { modelType: "mistral", slidingWindow: 24, ...sizes }),
+    new LanguageModel({ model: paged, cachePageSize: 16 }),
+  ];
+  for (const of of models) {
+    await using owned = of;
+    const prompts = Array.from({ length: 9 }, (_, i) => [...idsFrom(5, 20 + 30 * (i % 3)), ...idsFrom(i, 6)]);
+    const alone: number[][] = [];
+    for (const ids of prompts) alone.push((await owned.complete(ids, long)).tokens);
+    await withScheduler({ of: owned, slots: 3 }, async (scheduler) => {
+      for (let round = 0; round < 2; round++) {
+        const together = prompts.map(async (ids, i) => {
+          const one = scheduler.submit([ids], long)[0]!;
+          if ((i + round) % 4 !== 0) return tokensOf(one);
+          await new Promise((resolve) => setTimeout(resolve, i));
+          one.stream.cancel();
+          return undefined;
+        });
+        for (const [i, tokens] of (await Promise.all(together)).entries()) if (tokens) expect(tokens).toEqual(alone[i]);
+      }
+    });
+  }
+});
+
+test("what cannot begin says so, and the end reaches everybody", async () => {
+  const scheduler = new Scheduler(model, { slots: 2, deterministic: false });
+  expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });
+  expect(await failureOf(() => scheduler.submit([[1]], { topK: -1 }))).toMatchObject({ code: "INVALID_ARGUMENT" });
+  expect(await tokensOf(scheduler.submit([[1]], { maxTokens: 0 })[0]!)).toEqual([]);
+  const options = { ...long, maxTokens: 2000 };
+  const all = [1, 2, 3, 4].map((i) => failureOf(() => tokensOf(scheduler.submit([idsFrom(i, 9)], options)[0]!)));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await scheduler.close();
+  for (const failure of await Promise.all(all)) expect(failure.code).toBe("ABORTED");
+  expect(await failureOf(() => scheduler.submit([[1]], long))).toMatchObject({ code: "ABORTED" });
+});
+
+test("of a model that is disposed meanwhile everybody hears", async () => {
+  const own = tinyModel({}, { maxPositionEmbeddings: 2048 });
+  const scheduler = new Scheduler(own, { slots: 2, deterministic: false });
+  const options = { ...long, maxTokens: 2000 };
+  const all = [1, 2, 3].map((i) => failureOf(() => tokensOf(scheduler.submit([idsFrom(i, 9)], options)[0]!)));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  await own.dispose();
+  for (const failure of await Promise.all(all)) expect(failure.code).toBe("DISPOSED");
+  await scheduler.close();
+});

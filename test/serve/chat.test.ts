@@ -1,0 +1,303 @@
+// Chats over HTTP: what the model sees of them, and what its answers look like.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { serve } from "../../lib/serve/index.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { type Client, chatModel, clientOf, greedily, greedy, type Json, user } from "./helpers.ts";
+
+const CHAT = "/v1/chat/completions";
+
+let model: LanguageModel;
+let client: Client;
+beforeAll(async () => {
+  model = await chatModel();
+  client = clientOf(await serve(model, { port: 0, modelName: "tiny" }));
+});
+afterAll(async () => {
+  await client.server.close();
+  await model.dispose();
+});
+
+/** What the model answers to a prompt that is written by hand. */
+const answerTo = (prompt: string, options: object = {}) =>
+  model.complete(model.tokenizer!.encode(prompt, { addSpecialTokens: false }), { ...greedy, ...options });
+const contentOf = (answer: Json): string => answer.choices[0].message.content;
+
+describe("what the model sees", () => {
+  test.each<[string, object, string]>([
+    ["text", { messages: user("hi") }, "[user]hi[assistant]"],
+    [
+      "all roles, parts of text, results of tools",
+      {
+        messages: [
+          { role: "developer", content: "D" },
+          {
+            role: "user",
+            content: [
+              { type: "text", text: "a" },
+              { type: "text", text: "b" },
+            ],
+          },
+          {
+            role: "assistant",
+            content: null,
+            refusal: null,
+            tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: '{"x":1}' } }],
+          },
+          { role: "tool", tool_call_id: "1", content: "sea", name: null },
+          { role: "assistant", content: "so" },
+        ],
+      },
+      '[system]D[user]a\nb[assistant]!f({"x": 1})[tool]sea[assistant]so[assistant]',
+    ],
+    [
+      "tools and the template's own variables",
+      {
+        messages: user("hi"),
+        tools: [{ type: "function", function: { name: "sea", parameters: {} } }],
+        chat_template_kwargs: { enable_thinking: false },
+      },
+      "<tool_call>sea,[user]hi[assistant]-",
+    ],
+    [
+      "tools that are not to be called",
+      { messages: user("hi"), tools: [{ type: "function", function: { name: "sea" } }], tool_choice: "none" },
+      "[user]hi[assistant]",
+    ],
+    [
+      "what clients send and means nothing here",
+      {
+        messages: user("hi"),
+        model: "tiny",
+        user: "u",
+        store: false,
+        metadata: { a: "b" },
+        service_tier: "auto",
+        parallel_tool_calls: true,
+        modalities: ["text"],
+        response_format: { type: "text" },
+        seed: null,
+        tools: null,
+        stream_options: null,
+      },
+      "[user]hi[assistant]",
+    ],
+  ])("%s", async (_, body, prompt) => {
+    const answer = await client.chat({ ...body, ...greedily });
+    const expected = await answerTo(prompt);
+    expect(answer).toEqual({
+      id: expect.stringMatching(/^chatcmpl-[\da-f]{32}$/),
+      object: "chat.completion",
+      created: expect.closeTo(Date.now() / 1000, -2),
+      model: "tiny",
+      choices: [
+        {
+          index: 0,
+          message: { role: "assistant", content: expected.text, refusal: null },
+          logprobs: null,
+          finish_reason: "length",
+        },
+      ],
+      usage: {
+        prompt_tokens: expected.usage.promptTokens,
+        completion_tokens: 24,
+        total_tokens: expected.usage.promptTokens + 24,
+        prompt_tokens_details: { cached_tokens: expect.any(Number) },
+      },
+    });
+  });
+
+  test("special tokens in a message are its text", async () => {
+    const eos = model.tokenizer!.config.eosToken!;
+    const { usage } = await client.chat({ messages: user(`a${eos}b`), max_tokens: 1 });
+    const plain = await client.chat({ messages: user("ab"), max_tokens: 1 });
+    expect(usage.prompt_tokens).toBeGreaterThan(plain.usage.prompt_tokens + 2);
+  });
+
+  test("a model without a template continues the texts", async () => {
+    await using base = tinyModel({ tokenizer: await tinyTokenizer() });
+    await using server = await serve(base, { port: 0 });
+    const answer = await clientOf(server).chat({ messages: user("The cat"), ...greedily });
+    expect(contentOf(answer)).toBe((await base.complete("The cat", greedy)).text);
+    const tools = [{ type: "function", function: { name: "f" } }];
+    const refused = await clientOf(server).post(CHAT, { messages: user("x"), tools });
+    expect(refused).toMatchObject({ status: 400, body: { error: { message: /template/ } } });
+  });
+});
+
+describe("a stream", () => {
+  test("is the answer in parts", async () => {
+    const events = await client.events(CHAT, { messages: user("hi"), ...greedily });
+    const { text } = await answerTo("[user]hi[assistant]");
+    for (const event of events) {
+      expect(event).toMatchObject({ id: events[0].id, object: "chat.completion.chunk", model: "tiny" });
+      expect(event).not.toHaveProperty("usage");
+      expect(event.choices).toHaveLength(1);
+    }
+    const choices = events.map((event) => event.choices[0]);
+    expect(choices[0]).toEqual({
+      index: 0,
+      delta: { role: "assistant", content: "" },
+      logprobs: null,
+      finish_reason: null,
+    });
+    expect(choices.at(-1)).toEqual({ index: 0, delta: {}, logprobs: null, finish_reason: "length" });
+    const middle = choices.slice(1, -1);
+    expect(middle.map((choice) => choice.delta.content).join("")).toBe(text);
+    expect(middle.every((choice) => choice.delta.content !== "" && choice.finish_reason === null)).toBe(true);
+  });
+
+  test("ends with usage where it is asked for", async () => {
+    const body = { messages: user("hi"), ...greedily, stream_options: { include_usage: true } };
+    const events = await client.events(CHAT, body);
+    expect(events.at(-1)).toMatchObject({ choices: [], usage: { completion_tokens: 24 } });
+    expect(events.slice(0, -1).every((event) => event.usage === null)).toBe(true);
+  });
+
+  test("of several choices is each of them", async () => {
+    const body = { messages: user("hi"), max_tokens: 20, temperature: 1, seed: 5, n: 3 };
+    const whole = await client.chat(body);
+    const events = await client.events(CHAT, body);
+    const texts = [0, 1, 2].map((index) =>
+      events
+        .map((event) => event.choices[0])
+        .filter((choice) => choice.index === index)
+        .map((choice) => choice.delta.content ?? "")
+        .join(""),
+    );
+    expect(whole.choices.map((choice: Json) => choice.message.content)).toEqual(texts);
+    expect(new Set(texts).size).toBe(3);
+    const { usage } = whole;
+    expect(usage.completion_tokens).toBeGreaterThan(20);
+    expect(usage.prompt_tokens).toBe(
+      model.tokenizer!.encode("[user]hi[assistant]", { addSpecialTokens: false }).length,
+    );
+  });
+});
+
+describe("parameters", () => {
+  const prompt = "[user]The cat saw[assistant]";
+  const messages = user("The cat saw");
+
+  test("are those of the library", async () => {
+    const bias = { 5: 4, 17: -100 };
+    const body = {
+      ...{ messages, max_completion_tokens: 20, temperature: 0.9, top_p: 0.9, top_k: 50, min_p: 0.01, seed: 3 },
+      ...{ presence_penalty: 0.5, frequency_penalty: 0.3, repetition_penalty: 1.1, logit_bias: bias, ignore_eos: true },
+    };
+    const options = {
+      ...{ maxTokens: 20, temperature: 0.9, topP: 0.9, topK: 50, minP: 0.01, seed: 3 },
+      ...{ presencePenalty: 0.5, frequencyPenalty: 0.3, repetitionPenalty: 1.1, logitBias: bias },
+    };
+    expect(contentOf(await client.chat(body))).toBe((await answerTo(prompt, options)).text);
+    for (const name of ["top_k", "temperature", "logit_bias", "seed", "repetition_penalty", "presence_penalty"]) {
+      const { [name as "seed"]: _, ...less } = body;
+      expect([name, contentOf(await client.chat({ ...less, seed: name === "seed" ? 4 : 3 }))]).not.toEqual([
+        name,
+        contentOf(await client.chat(body)),
+      ]);
+    }
+  });
+
+  test("stop, as a text or several, in a stream too", async () => {
+    const { text } = await answerTo(prompt);
+    const stop = text.slice(8, 11);
+    const expected = text.slice(0, text.indexOf(stop));
+    for (const given of [stop, ["never comes", stop]]) {
+      const body = { messages, ...greedily, stop: given };
+      const answer = await client.chat(body);
+      expect(answer.choices[0]).toMatchObject({ message: { content: expected }, finish_reason: "stop" });
+      const events = await client.events(CHAT, body);
+      expect(events.map((event) => event.choices[0].delta.content ?? "").join("")).toBe(expected);
+      expect(events.at(-1).choices[0].finish_reason).toBe("stop");
+    }
+  });
+
+  test("max_tokens is a bound: answers end with the context, and by default there", async () => {
+    for (const more of [{ max_tokens: 100_000 }, {}]) {
+      const answer = await client.chat({ messages, temperature: 0, ignore_eos: true, ...more });
+      expect(answer.choices[0].finish_reason).toBe("length");
+      expect(answer.usage.total_tokens).toBe(model.contextLength + 1);
+    }
+    const { body, status } = await client.post(CHAT, { messages: user("The cat saw the sea. ".repeat(400)) });
+    expect({ status, body }).toMatchObject({
+      status: 400,
+      body: { error: { type: "invalid_request_error", code: "context_length_exceeded" } },
+    });
+  });
+
+  test("logprobs", async () => {
+    const expected = await answerTo(prompt, { topLogprobs: 3 });
+    const { content } = (await client.chat({ messages, ...greedily, logprobs: true, top_logprobs: 3 })).choices[0]
+      .logprobs;
+    expect(content.map((entry: Json) => entry.logprob)).toEqual(expected.logprobs.map((v) => expect.closeTo(v, 4)));
+    expect(content.map((entry: Json) => entry.token)).toEqual(
+      expected.tokens.map((id) => model.tokenizer!.decode([id])),
+    );
+    for (const [i, entry] of content.entries()) {
+      expect(entry.top_logprobs).toHaveLength(3);
+      expect(entry.top_logprobs[0].token).toBe(expected.top![i]![0]!.text);
+      expect(entry.bytes === null || Buffer.from(entry.bytes).toString() === entry.token).toBe(true);
+    }
+    const events = await client.events(CHAT, { messages, ...greedily, logprobs: true, top_logprobs: 3 });
+    const streamed = events.flatMap((event) => event.choices[0].logprobs?.content ?? []);
+    expect(streamed.map((entry) => entry.token)).toEqual(content.map((entry: Json) => entry.token));
+    const without = (await client.chat({ messages, ...greedily, logprobs: true })).choices[0].logprobs.content;
+    expect(without).toHaveLength(24);
+    expect(without[0].top_logprobs).toEqual([]);
+  });
+
+  test.each<[string, object, string | null, string]>([
+    ["messages", {}, "messages", "invalid_value"],
+    ["messages", { messages: [] }, "messages", "invalid_value"],
+    ["messages", { messages: "hi" }, "messages", "invalid_value"],
+    ["a role", { messages: [{ role: "robot", content: "" }] }, "messages[0].role", "invalid_value"],
+    ["content", { messages: [{ role: "user", content: 7 }] }, "messages[0].content", "invalid_value"],
+    [
+      "a picture",
+      { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
+      "messages[0].content[0].type",
+      "unsupported",
+    ],
+    ["max_tokens", { messages, max_tokens: 0 }, "max_tokens", "invalid_value"],
+    ["max_tokens", { messages, max_tokens: "5" }, "max_tokens", "invalid_value"],
+    ["temperature", { messages, temperature: -1 }, "temperature", "invalid_value"],
+    ["temperature", { messages, temperature: "1" }, "temperature", "invalid_value"],
+    ["top_p", { messages, top_p: 0 }, "top_p", "invalid_value"],
+    ["n", { messages, n: 17 }, "n", "invalid_value"],
+    ["n", { messages, n: 0 }, "n", "invalid_value"],
+    ["stop", { messages, stop: ["a", "b", "c", "d", "e"] }, "stop", "invalid_value"],
+    ["stop", { messages, stop: "" }, "stop", "invalid_value"],
+    ["seed", { messages, seed: 1.5 }, "seed", "invalid_value"],
+    ["logit_bias", { messages, logit_bias: { 999999: 1 } }, "logit_bias", "invalid_value"],
+    ["logit_bias", { messages, logit_bias: { a: 1 } }, "logit_bias", "invalid_value"],
+    ["logit_bias", { messages, logit_bias: { 1: 101 } }, "logit_bias", "invalid_value"],
+    ["top_logprobs", { messages, top_logprobs: 2 }, "top_logprobs", "invalid_value"],
+    ["top_logprobs", { messages, logprobs: true, top_logprobs: 21 }, "top_logprobs", "invalid_value"],
+    ["stream", { messages, stream: "yes" }, "stream", "invalid_value"],
+    ["stream_options", { messages, stream_options: { include_usage: true } }, "stream_options", "invalid_value"],
+    ["tools", { messages, tools: [{ type: "web_search" }] }, "tools", "invalid_value"],
+    ["tool_choice", { messages, tool_choice: "required" }, "tool_choice", "unsupported"],
+    ["functions", { messages, functions: [] }, "functions", "unsupported"],
+    ["response_format", { messages, response_format: { type: "json_object" } }, "response_format", "unsupported"],
+    ["response_format", { messages, response_format: { type: "json_schema" } }, "response_format", "unsupported"],
+    ["modalities", { messages, modalities: ["text", "audio"] }, "modalities", "unsupported"],
+    ["another name", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
+    ["chat_template_kwargs", { messages, chat_template_kwargs: [] }, "chat_template_kwargs", "invalid_value"],
+  ])("a wrong one is named: %s", async (_, body, param, code) => {
+    const { status, body: answer } = await client.post(CHAT, body);
+    expect({ status, answer }).toEqual({
+      status: 400,
+      answer: { error: { message: expect.any(String), type: "invalid_request_error", param, code } },
+    });
+    expect(answer.error.message).toContain(param);
+    expect(answer.error.message.length).toBeLessThan(400);
+  });
+
+  test("another model is not found", async () => {
+    expect(await client.post(CHAT, { model: "gpt-4o", messages })).toMatchObject({
+      status: 404,
+      body: { error: { param: "model", code: "model_not_found", message: /tiny/ } },
+    });
+  });
+});

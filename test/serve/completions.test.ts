@@ -1,0 +1,238 @@
+// The older endpoint, embeddings, and the small ones.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { serve } from "../../lib/serve/index.ts";
+import { tinyModel } from "../generate/helpers.ts";
+import { type Client, chatModel, clientOf, greedily, greedy, type Json } from "./helpers.ts";
+
+const COMPLETIONS = "/v1/completions";
+const EMBEDDINGS = "/v1/embeddings";
+
+let model: LanguageModel;
+let client: Client;
+beforeAll(async () => {
+  model = await chatModel();
+  client = clientOf(await serve(model, { port: 0, modelName: "a/tiny" }));
+});
+afterAll(async () => {
+  await client.server.close();
+  await model.dispose();
+});
+
+async function complete(body: object): Promise<Json> {
+  const { status, body: answer } = await client.post(COMPLETIONS, body);
+  expect({ status, answer }).toMatchObject({ status: 200 });
+  return answer;
+}
+
+describe("completions", () => {
+  test("of a text, of ids, of several, and in a stream", async () => {
+    const texts = ["The cat saw", "日本"];
+    const ids = texts.map((text) => [...model.tokenizer!.encode(text)]);
+    const expected = (await model.completeAll(texts, greedy)).map(({ text }) => text);
+    for (const prompt of [texts, ids]) {
+      const answer = await complete({ prompt, ...greedily });
+      expect(answer).toMatchObject({ object: "text_completion", model: "a/tiny", id: /^cmpl-/ });
+      expect(answer.choices.map((c: Json) => [c.index, c.text, c.finish_reason, c.logprobs])).toEqual(
+        expected.map((text, i) => [i, text, "length", null]),
+      );
+      expect(answer.usage.prompt_tokens).toBe(ids[0]!.length + ids[1]!.length);
+    }
+    for (const prompt of [texts[0], ids[0]]) {
+      expect((await complete({ prompt, ...greedily })).choices[0].text).toBe(expected[0]);
+      const events = await client.events(COMPLETIONS, { prompt, ...greedily });
+      expect(events.map((event) => event.choices[0].text).join("")).toBe(expected[0]);
+      expect(events.at(-1).choices[0].finish_reason).toBe("length");
+    }
+    expect((await complete({ prompt: "The", temperature: 0, ignore_eos: true })).usage.completion_tokens).toBe(16);
+  });
+
+  test("n of each prompt", async () => {
+    const answer = await complete({ prompt: ["a", "b"], n: 2, best_of: 2, seed: 1, temperature: 1, max_tokens: 12 });
+    const alone = await model.completeAll(["a", "b"], { n: 2, seed: 1, temperature: 1, maxTokens: 12 });
+    expect(answer.choices.map((c: Json) => c.text)).toEqual(alone.map(({ text }) => text));
+  });
+
+  test("echo, with nothing more too", async () => {
+    const { text } = await model.complete("The cat saw", greedy);
+    const body = { prompt: "The cat saw", echo: true, ...greedily };
+    expect((await complete(body)).choices[0].text).toBe(`The cat saw${text}`);
+    const events = await client.events(COMPLETIONS, body);
+    expect(events.map((event) => event.choices[0].text).join("")).toBe(`The cat saw${text}`);
+    expect((await complete({ ...body, max_tokens: 0 })).choices[0]).toMatchObject({
+      text: "The cat saw",
+      finish_reason: "length",
+    });
+    const refused = await client.post(COMPLETIONS, { ...body, logprobs: 1 });
+    expect(refused).toMatchObject({ status: 400, body: { error: { param: "echo", code: "unsupported" } } });
+  });
+
+  test("logprobs in their older form", async () => {
+    const expected = await model.complete("The cat saw", { ...greedy, topLogprobs: 2 });
+    const { logprobs } = (await complete({ prompt: "The cat saw", ...greedily, logprobs: 2 })).choices[0];
+    const tokens = expected.tokens.map((id) => model.tokenizer!.decode([id]));
+    expect(logprobs.tokens).toEqual(tokens);
+    expect(logprobs.token_logprobs).toEqual(expected.logprobs.map((v) => expect.closeTo(v, 4)));
+    expect(logprobs.text_offset).toEqual(tokens.map((_, i) => tokens.slice(0, i).join("").length));
+    expect(Object.keys(logprobs.top_logprobs[0])).toContain(expected.top![0]![0]!.text);
+    const events = await client.events(COMPLETIONS, { prompt: "The cat saw", ...greedily, logprobs: 2 });
+    const parts = events.map((event) => event.choices[0].logprobs).filter(Boolean);
+    expect(parts.flatMap((part) => part.tokens)).toEqual(tokens);
+    expect(parts.flatMap((part) => part.text_offset)).toEqual(logprobs.text_offset);
+    const none = (await complete({ prompt: "The", ...greedily, logprobs: 0 })).choices[0].logprobs;
+    expect(none).toMatchObject({ top_logprobs: null });
+  });
+
+  test.each<[object, string, string]>([
+    [{}, "prompt", "invalid_value"],
+    [{ prompt: [] }, "prompt", "invalid_value"],
+    [{ prompt: "" }, "prompt", "invalid_value"],
+    [{ prompt: 5 }, "prompt", "invalid_value"],
+    [{ prompt: ["a", 5] }, "prompt[1]", "invalid_value"],
+    [{ prompt: [5, "a"] }, "prompt[1]", "invalid_value"],
+    [{ prompt: [5, 100_000] }, "prompt[1]", "invalid_value"],
+    [{ prompt: Array.from({ length: 2000 }, () => 1) }, "prompt", "context_length_exceeded"],
+    [{ prompt: Array.from({ length: 17 }, () => "a") }, "prompt", "invalid_value"],
+    [{ prompt: ["a", "b"], n: 9 }, "n", "invalid_value"],
+    [{ prompt: "a", suffix: "b" }, "suffix", "unsupported"],
+    [{ prompt: "a", best_of: 3 }, "best_of", "unsupported"],
+    [{ prompt: "a", logprobs: true }, "logprobs", "invalid_value"],
+    [{ prompt: "a", messages: [] }, "messages", "unknown_parameter"],
+  ])("%j is refused, and %s named", async (body, param, code) => {
+    const { status, body: answer } = await client.post(COMPLETIONS, body);
+    expect({ status, answer }).toMatchObject({ status: 400, answer: { error: { param } } });
+    expect(answer.error.code).toBe(code);
+  });
+
+  test("a model without a tokenizer takes ids", async () => {
+    await using bare = tinyModel();
+    await using server = await serve(bare, { port: 0 });
+    const other = clientOf(server);
+    expect((await other.post(COMPLETIONS, { prompt: [1, 2], max_tokens: 3 })).body.usage.completion_tokens).toBe(3);
+    for (const body of [
+      { prompt: "a" },
+      { prompt: [1], echo: true },
+      { prompt: [1], logprobs: 1 },
+      { prompt: [1], stop: "a" },
+    ])
+      expect(await other.post(COMPLETIONS, body)).toMatchObject({ status: 400 });
+    const chat = await other.post("/v1/chat/completions", { messages: [{ role: "user", content: "a" }] });
+    expect(chat).toMatchObject({ status: 400, body: { error: { message: /tokenizer/ } } });
+  });
+});
+
+describe("embeddings", () => {
+  test("as numbers and as bytes, of texts and of ids", async () => {
+    const texts = ["The cat", "a house"];
+    const vectors = await model.embed(texts);
+    const { body } = await client.post(EMBEDDINGS, { input: texts, model: "a/tiny" });
+    expect(body).toMatchObject({ object: "list", model: "a/tiny" });
+    const near = (vector: Float32Array) => Array.from(vector, (v) => expect.closeTo(v, 4));
+    expect(body.data.map((d: Json) => d.index)).toEqual([0, 1]);
+    expect(body.data.map((d: Json) => d.embedding)).toEqual(vectors.map(near));
+    const tokens = texts.reduce((sum, text) => sum + model.tokenizer!.encode(text).length, 0);
+    expect(body.usage).toEqual({ prompt_tokens: tokens, total_tokens: tokens });
+    const ids = [...model.tokenizer!.encode(texts[0]!)];
+    const packed = (await client.post(EMBEDDINGS, { input: ids, encoding_format: "base64" })).body.data[0].embedding;
+    const bytes = Buffer.from(packed, "base64");
+    const floats = Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(i * 4));
+    expect(floats).toEqual(near(vectors[0]!));
+  });
+
+  test("cut to fewer dimensions they have length 1", async () => {
+    const [vector] = await model.embed(["The cat"]);
+    const { body } = await client.post(EMBEDDINGS, { input: "The cat", dimensions: 8 });
+    const { embedding } = body.data[0];
+    expect(embedding).toHaveLength(8);
+    expect(Math.hypot(...embedding)).toBeCloseTo(1, 5);
+    expect(embedding[3] / embedding[0]).toBeCloseTo(vector![3]! / vector![0]!, 3);
+  });
+
+  test("many at once", async () => {
+    const texts = Array.from({ length: 8 }, (_, i) => `The cat saw ${i}`);
+    const vectors = await model.embed(texts);
+    const answers = await Promise.all(texts.map((input) => client.post(EMBEDDINGS, { input })));
+    for (const [i, { body }] of answers.entries())
+      expect(body.data[0].embedding).toEqual(Array.from(vectors[i]!, (v) => expect.closeTo(v, 4)));
+    expect(client.server.stats.answers).toBe(0);
+  });
+
+  test.each<[object, string]>([
+    [{}, "input"],
+    [{ input: [] }, "input"],
+    [{ input: [""] }, "input[0]"],
+    [{ input: { a: 1 } }, "input"],
+    [{ input: "a", dimensions: 33 }, "dimensions"],
+    [{ input: "a", dimensions: 0 }, "dimensions"],
+    [{ input: "a", encoding_format: "hex" }, "encoding_format"],
+    [{ input: "a", pooling: "mean" }, "pooling"],
+  ])("%j is refused, and %s named", async (body, param) => {
+    expect(await client.post(EMBEDDINGS, body)).toMatchObject({ status: 400, body: { error: { param } } });
+  });
+
+  test("a model that gives vectors alone says so where it is asked for text", async () => {
+    const sizes = {
+      hiddenSize: 32,
+      intermediateSize: 64,
+      numHiddenLayers: 2,
+      numAttentionHeads: 4,
+      numKeyValueHeads: 4,
+    };
+    await using encoder = tinyModel({}, { modelType: "bert", ...sizes, vocabSize: 320 });
+    await using server = await serve(encoder, { port: 0, modelName: "bert" });
+    const other = clientOf(server);
+    const { body } = await other.post(EMBEDDINGS, { input: [[1, 2, 3]] });
+    expect(body.data[0].embedding).toHaveLength(32);
+    expect(await other.post(COMPLETIONS, { prompt: [1] })).toMatchObject({
+      status: 400,
+      body: { error: { param: "model", code: "unsupported" } },
+    });
+  });
+});
+
+describe("the rest", () => {
+  test("health and models", async () => {
+    expect(await client.ask("/health")).toMatchObject({ status: 200, body: { status: "ok" } });
+    const entry = { id: "a/tiny", object: "model", created: expect.any(Number), owned_by: "heddle" };
+    expect((await client.ask("/v1/models?x=1")).body).toEqual({ object: "list", data: [entry] });
+    for (const path of ["/v1/models/a/tiny", "/v1/models/a%2Ftiny"])
+      expect((await client.ask(path)).body).toEqual(entry);
+    expect(await client.ask("/v1/models/b")).toMatchObject({
+      status: 404,
+      body: { error: { code: "model_not_found" } },
+    });
+    const head = await client.ask("/v1/models", { method: "HEAD" });
+    expect(head).toMatchObject({ status: 200, body: "" });
+  });
+
+  test.each([
+    "/",
+    "/v1",
+    "/v1/",
+    "/v2/models",
+    "//v1/models",
+    "/v1/chat/completions/",
+    "/etc/passwd",
+    "/__proto__",
+    "/constructor",
+  ])("%s is not found", async (path) => {
+    for (const method of ["GET", "POST"])
+      expect(await client.ask(path, { method })).toMatchObject({
+        status: 404,
+        body: { error: { type: "invalid_request_error" } },
+      });
+  });
+
+  test("other methods are told which there are", async () => {
+    for (const [path, method, allow] of [
+      ["/v1/chat/completions", "GET", "POST"],
+      ["/v1/embeddings", "DELETE", "POST"],
+      ["/v1/models", "POST", "GET, HEAD"],
+      ["/health", "PUT", "GET, HEAD"],
+      ["/v1/chat/completions", "OPTIONS", "POST"],
+    ] as const) {
+      const { status, headers } = await client.ask(path, { method });
+      expect([path, status, headers.get("allow")]).toEqual([path, 405, allow]);
+    }
+  });
+});

@@ -1,0 +1,197 @@
+// Whatever a stranger sends is answered or refused, and the server goes on.
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { type ModelServer, serve } from "../../lib/serve/index.ts";
+import { type Client, chatModel, clientOf, rawSocket, readAll, user } from "./helpers.ts";
+
+let model: LanguageModel;
+let server: ModelServer;
+let client: Client;
+beforeAll(async () => {
+  model = await chatModel();
+  server = await serve(model, { port: 0, modelName: "tiny", maxTokens: 3 });
+  client = clientOf(server);
+});
+afterAll(async () => {
+  await server.close();
+  await model.dispose();
+});
+
+const PATHS = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+const NAMES = [
+  ...["model", "messages", "prompt", "input", "tools", "tool_choice", "max_tokens", "max_completion_tokens"],
+  ...["temperature", "top_p", "top_k", "min_p", "n", "stop", "seed", "presence_penalty", "frequency_penalty"],
+  ...["repetition_penalty", "logit_bias", "logprobs", "top_logprobs", "echo", "best_of", "suffix", "stream"],
+  ...["stream_options", "chat_template_kwargs", "response_format", "dimensions", "encoding_format", "ignore_eos"],
+  ...["user", "metadata", "functions", "__proto__", "constructor", "toString", "hasOwnProperty"],
+];
+/** What each endpoint answers, so that another parameter alone is at fault. */
+const GOOD: Record<string, object> = {
+  "/v1/chat/completions": { messages: user("hi") },
+  "/v1/completions": { prompt: "hi" },
+  "/v1/embeddings": { input: "hi" },
+};
+
+async function isAnswered(path: string, body: string): Promise<void> {
+  const { status, body: answer } = await client.post(path, body);
+  if (status === 200) return;
+  expect([400, 404]).toContain(status);
+  const { error } = answer;
+  expect(error).toMatchObject({ message: expect.any(String), type: "invalid_request_error", code: expect.any(String) });
+  expect(Object.keys(error).sort()).toEqual(["code", "message", "param", "type"]);
+  expect(error.message.length).toBeLessThan(1000);
+}
+
+async function isThere(): Promise<void> {
+  expect((await client.ask("/health")).status).toBe(200);
+  expect((await client.post("/v1/completions", { prompt: "The", max_tokens: 1 })).status).toBe(200);
+  expect(server.stats).toMatchObject({ running: 0, waiting: 0, answers: 0 });
+}
+
+/** A parameter's value that is nearly right, or anything. */
+const value = fc.oneof(
+  fc.jsonValue({ maxDepth: 4 }),
+  fc.constantFrom(
+    ...[0, -0, 1, -1, 1e308, -1e308, 1e-320, 2 ** 53, 0.5, true, false, null, "", "auto", "hi", "\ud800", "\u0000"],
+  ),
+  fc.array(fc.oneof(fc.integer({ min: -1, max: 400 }), fc.string(), fc.constant(null))),
+  fc.dictionary(fc.oneof(fc.nat(400).map(String), fc.string()), fc.double({ noNaN: true })),
+  fc.array(
+    fc.record({
+      role: fc.constantFrom("user", "assistant", "tool", "system", "function", "developer", "x"),
+      content: fc.oneof(
+        fc.string(),
+        fc.array(fc.record({ type: fc.constantFrom("text", "image_url", "refusal"), text: fc.string() })),
+        fc.jsonValue(),
+      ),
+      tool_calls: fc.oneof(
+        fc.jsonValue(),
+        fc.array(fc.record({ function: fc.record({ name: fc.string(), arguments: fc.string() }) })),
+      ),
+    }),
+  ),
+);
+
+test("any JSON value", () =>
+  fc
+    .assert(
+      fc.asyncProperty(fc.constantFrom(...PATHS), fc.json(), async (path, body) => {
+        await isAnswered(path, body);
+      }),
+      { numRuns: 150 },
+    )
+    .then(isThere));
+
+test("any value of any parameter", () =>
+  fc
+    .assert(
+      fc.asyncProperty(
+        fc.constantFrom(...PATHS),
+        fc.array(fc.tuple(fc.constantFrom(...NAMES), value), { minLength: 1, maxLength: 2 }),
+        async (path, given) => {
+          const good = JSON.stringify(GOOD[path]).slice(0, -1);
+          // Written by hand: __proto__ and names that come twice are what they are.
+          await isAnswered(
+            path,
+            `${good}${given.map(([name, v]) => `,${JSON.stringify(name)}:${JSON.stringify(v)}`).join("")}}`,
+          );
+        },
+      ),
+      { numRuns: 600 },
+    )
+    .then(isThere));
+
+describe("sizes", () => {
+  const deep = (open: string, close: string, count: number) => open.repeat(count) + close.repeat(count);
+  const filled = (text: string) => Array.from({ length: Math.floor(4e6 / (text.length + 1)) }, () => text).join(",");
+  test.each<[string, string, string]>([
+    ["arrays in arrays", PATHS[0]!, deep("[", "]", 2_000_000)],
+    ["objects in objects", PATHS[0]!, deep('{"a":', "1}", 300_000).replace("11", "1,1")],
+    ["a deep value of a parameter", PATHS[0]!, `{"messages":[],"metadata":${deep("[", "]", 100_000)}}`],
+    ["many messages that are none", PATHS[0]!, `{"messages":[${filled("{}")}]}`],
+    ["many messages", PATHS[0]!, `{"messages":[${filled('{"role":"user","content":""}')}]}`],
+    ["many parts", PATHS[0]!, `{"messages":[{"role":"user","content":[${filled('{"type":"text","text":""}')}]}]}`],
+    ["many tools", PATHS[0]!, `{"messages":[{"role":"user","content":""}],"tools":[${filled("{}")}]}`],
+    ["a long text", PATHS[0]!, `{"messages":[{"role":"user","content":"${"a ".repeat(2e6)}"}]}`],
+    ["many stops", PATHS[1]!, `{"prompt":"a","stop":[${filled('"a"')}]}`],
+    ["many biases", PATHS[1]!, `{"prompt":"a","logit_bias":{${filled('"1":1')}}}`],
+    ["many ids", PATHS[1]!, `{"prompt":[${filled("1")}]}`],
+    ["many prompts", PATHS[1]!, `{"prompt":[${filled('"a"')}]}`],
+    ["a long prompt", PATHS[1]!, `{"prompt":"${"a ".repeat(2e6)}"}`],
+    ["many parameters", PATHS[1]!, `{${filled('"store":1')},"prompt":"a"}`],
+    ["a long name", PATHS[1]!, `{"${"a".repeat(4e6)}":1}`],
+    ["many inputs", PATHS[2]!, `{"input":[${filled('"a"')}]}`],
+    ["a long input", PATHS[2]!, `{"input":"${"a ".repeat(2e6)}"}`],
+    ["white space", PATHS[2]!, `${" ".repeat(4e6)}{}`],
+  ])("%s", async (_, path, body) => {
+    expect(body.length).toBeGreaterThan(190_000);
+    const before = performance.now();
+    await isAnswered(path, body);
+    expect(performance.now() - before).toBeLessThan(10_000);
+    await isThere();
+  });
+});
+
+test.each([
+  ["nothing", ""],
+  ["no JSON", "{"],
+  ["no UTF-8", Buffer.from([0x7b, 0x22, 0xff, 0x22, 0x3a, 0x31, 0x7d])],
+  ["a byte order mark and nothing", "\ufeff"],
+])("a body that is %s", async (_, body) => {
+  for (const path of PATHS) {
+    const headers = { "content-type": "application/json" };
+    const { status, body: answer } = await client.ask(path, { method: "POST", body, headers });
+    expect([status, answer.error.code]).toEqual([400, "invalid_json"]);
+  }
+});
+
+test("bytes that are no HTTP", async () => {
+  const line = fc.constantFrom(
+    ...[
+      "GET / HTTP/1.1\r\n",
+      "POST /v1/completions HTTP/1.1\r\n",
+      "host: localhost\r\n",
+      "content-length: 5\r\n",
+      "\r\n",
+    ],
+    ...[
+      "content-length: -1\r\n",
+      "content-length: 1, 2\r\n",
+      "transfer-encoding: chunked\r\n",
+      "fffffffffffffffff\r\n",
+      "{}",
+    ],
+    ...[
+      "GET /../../etc/passwd HTTP/1.1\r\n",
+      "GET /v1/models/%zz HTTP/1.1\r\n",
+      "GET /%00 HTTP/1.1\r\n",
+      "host: a\r\nhost: b\r\n",
+    ],
+    ...[
+      "content-type: application/json\r\n",
+      "upgrade: websocket\r\nconnection: upgrade\r\n",
+      "expect: 100-continue\r\n",
+    ],
+    ...[
+      "CONNECT localhost:1 HTTP/1.1\r\n",
+      "connection: close\r\n",
+      "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+      "expect: more\r\n",
+    ],
+  );
+  const bytes = fc.uint8Array({ maxLength: 60 }).map((b) => Buffer.from(b).toString("latin1"));
+  await fc.assert(
+    fc.asyncProperty(fc.array(fc.oneof(line, line, bytes), { maxLength: 12 }), async (parts) => {
+      const socket = await rawSocket(server);
+      socket.end(Buffer.from(parts.join(""), "latin1"));
+      const timer = setTimeout(() => socket.destroy(), 200);
+      const text = await readAll(socket);
+      clearTimeout(timer);
+      expect(text === "" || text.startsWith("HTTP/1.1 ")).toBe(true);
+      expect(text).not.toContain("root:");
+    }),
+    { numRuns: 150 },
+  );
+  await isThere();
+});

@@ -1,0 +1,164 @@
+// Calls of tools: found in text that comes in any pieces, and in the answers of a model that has learnt to write one.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createModel, type LanguageModel } from "../../lib/generate/index.ts";
+import { ToolCallParser } from "../../lib/serve/tool-calls.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { sft } from "../../lib/train/sft.ts";
+import { chatTemplate, type Json, user, withServer } from "./helpers.ts";
+
+type Call = [name: string, args: string];
+
+function parse(pieces: readonly string[]): { text: string; calls: Call[] } {
+  const parser = new ToolCallParser();
+  const parts = [...pieces.map((piece) => parser.push(piece)), parser.flush()];
+  const calls = parts.flatMap((part) => part.calls);
+  for (const call of calls) expect(call).toMatchObject({ id: /^call_[\da-f]{24}$/, type: "function" });
+  expect(new Set(calls.map((call) => call.id)).size).toBe(calls.length);
+  return {
+    text: parts.map((part) => part.text).join(""),
+    calls: calls.map(({ function: { name, arguments: args } }) => [name, args]),
+  };
+}
+
+describe("a text", () => {
+  const call = (json: string) => `<tool_call>\n${json}\n</tool_call>`;
+  test.each<[string, string, string, Call[]]>([
+    ["without calls is itself", " a <b> \n", " a <b> \n", []],
+    ["of one call", call('{"name": "f", "arguments": {"x": [1, "é"]}}'), "", [["f", '{"x":[1,"é"]}']]],
+    [
+      "with calls between other text",
+      `Let me see.\n\n${call('{"name":"f","arguments":{}}')}\n${call('{"name":"g"}')}\n`,
+      "Let me see.",
+      [
+        ["f", "{}"],
+        ["g", "{}"],
+      ],
+    ],
+    ["after a call", `${call('{"name":"f"}')} so be it `, " so be it", [["f", "{}"]]],
+    ["arguments as JSON already", call('{"name":"f","arguments":"{\\"x\\":1}"}'), "", [["f", '{"x":1}']]],
+    ["no JSON in it", `a ${call("{name: f}")} b`, `a ${call("{name: f}")} b`, []],
+    ["no name in it", call('{"arguments":{}}'), call('{"arguments":{}}'), []],
+    ["no object in it", call("null") + call("[1]"), call("null") + call("[1]"), []],
+    ["nested deeper than it can be written", call(`{"name":"f","arguments":${"[".repeat(9000)}`), "", []],
+    ["that does not end", '<tool_call>{"name":"f"', '<tool_call>{"name":"f"', []],
+    ["of a beginning alone", "a <tool_ca", "a <tool_ca", []],
+    ["of an end alone", "a</tool_call>", "a</tool_call>", []],
+  ])("%s", (name, text, expected, calls) => {
+    if (name.startsWith("nested")) expect(parse([text])).toEqual({ text, calls: [] });
+    else expect(parse([text])).toEqual({ text: expected, calls });
+  });
+
+  test("comes in any pieces", () => {
+    const part = fc.constantFrom(
+      ...[
+        call('{"name":"f","arguments":{"a":"</tool"}}'),
+        call("{"),
+        "<tool_call>",
+        "</tool_call>",
+        "<",
+        "</tool_",
+        " ",
+        "\n",
+        "a",
+      ],
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 6 }), fc.array(fc.nat(12)), (parts, cuts) => {
+        const text = parts.join("");
+        const pieces: string[] = [];
+        let at = 0;
+        for (const cut of cuts) {
+          pieces.push(text.slice(at, at + cut));
+          at += cut;
+        }
+        pieces.push(text.slice(at));
+        const whole = parse([text]);
+        expect(parse(pieces)).toEqual(whole);
+        expect(parse([...text])).toEqual(whole);
+        if (!text.includes("<tool_call>")) expect(whole).toEqual({ text, calls: [] });
+      }),
+      { numRuns: 400 },
+    );
+  });
+
+  test("is not held back for ever", () => {
+    const parser = new ToolCallParser();
+    let held = 0;
+    for (let i = 0; i < 300 && held < 300; i++)
+      held = parser.push(i === 0 ? "<tool_call>" : "x".repeat(1000)).text === "" ? held + 1 : 300;
+    expect(held).toBe(300);
+    expect(parser.push("more")).toEqual({ text: "more", calls: [] });
+  });
+});
+
+describe("an answer", () => {
+  const answer = 'Well.\n<tool_call>\n{"name": "sea", "arguments": {"a": 1}}\n</tool_call>';
+  let folder: string;
+  let model: LanguageModel;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "heddle-tools-"));
+    const text = `<tool_call>sea,[user]go[assistant]${answer}`;
+    const trained = await Tokenizer.train([`${text}\n[user]no[assistant]`], { vocabSize: 300 });
+    const files = trained.files();
+    const tokenizer = Tokenizer.fromFiles({
+      tokenizer: files["tokenizer.json"],
+      tokenizerConfig: files["tokenizer_config.json"],
+      chatTemplate,
+    });
+    const sizes = {
+      hiddenSize: 64,
+      intermediateSize: 128,
+      numHiddenLayers: 2,
+      numAttentionHeads: 4,
+      numKeyValueHeads: 2,
+    };
+    model = createModel({ modelType: "llama", ...sizes, maxPositionEmbeddings: 256 }, { tokenizer, seed: 1 });
+    const rows = ["<tool_call>sea,", ""].map((begin) => ({
+      prompt: `${begin}[user]go[assistant]`,
+      completion: answer,
+    }));
+    const data = join(folder, "rows.jsonl");
+    await writeFile(data, rows.map((row) => JSON.stringify(row)).join("\n"));
+    const run = sft(model, { data, maxSteps: 400, perDeviceTrainBatchSize: 2, maxSeqLength: 128, learningRate: 1e-3 });
+    let loss = 1;
+    for await (const event of run) if ("loss" in event) loss = event.loss;
+    expect(loss).toBeLessThan(0.02); // else it has not learnt it
+  });
+  afterAll(async () => {
+    await model?.dispose();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const tools = [{ type: "function", function: { name: "sea", parameters: { type: "object" } } }];
+  const body = { messages: user("go"), temperature: 0, max_tokens: 100 };
+  const called = {
+    id: expect.stringMatching(/^call_/),
+    type: "function",
+    function: { name: "sea", arguments: '{"a":1}' },
+  };
+
+  test("holds calls beside its text, whole and streamed", () =>
+    withServer(model, {}, async (client) => {
+      expect((await client.chat({ ...body, tools })).choices[0]).toMatchObject({
+        message: { role: "assistant", content: "Well.", tool_calls: [called] },
+        finish_reason: "tool_calls",
+      });
+      const choices = (await client.events("/v1/chat/completions", { ...body, tools })).map((e) => e.choices[0]);
+      expect(choices.map((choice: Json) => choice.delta.content ?? "").join("")).toBe("Well.");
+      expect(choices.flatMap((choice: Json) => choice.delta.tool_calls ?? [])).toEqual([{ index: 0, ...called }]);
+      expect(choices.at(-1)).toMatchObject({ delta: {}, finish_reason: "tool_calls" });
+    }));
+
+  test("is text where there are no tools to call", () =>
+    withServer(model, {}, async (client) => {
+      for (const more of [{}, { tools, tool_choice: "none" }]) {
+        const choice = (await client.chat({ ...body, ...more })).choices[0];
+        expect(choice.message).toEqual({ role: "assistant", content: answer, refusal: null });
+        expect(choice.finish_reason).toBe("stop");
+      }
+    }));
+});
