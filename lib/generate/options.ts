@@ -16,7 +16,7 @@ export interface LogitContext {
 
 /**
  * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token.
- * @param logits (vocabulary), the model's own at this position
+ * @param logits (vocabulary), the model's own at this position; with `numBeams` their log-probabilities
  */
 export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
 

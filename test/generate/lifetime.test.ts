@@ -43,6 +43,23 @@ describe("abort", () => {
     expect(performance.now() - after).toBeLessThan(2000);
   });
 
+  test("of a beam search, with penalties and without, within 50 ms", async () => {
+    await using model = tinyModel({}, { vocabSize: 20_000, hiddenSize: 64, maxPositionEmbeddings: 2048 });
+    for (const given of [{}, { repetitionPenalty: 1.1 }]) {
+      const attempt = async () => {
+        const controller = new AbortController();
+        const { signal } = controller;
+        const work = model.complete([1, 2, 3], { numBeams: 8, maxTokens: 2000, ...given, signal }).catch((e) => e);
+        await new Promise((resolve) => setTimeout(resolve, 150));
+        const before = performance.now();
+        controller.abort();
+        expect((await work).code).toBe("ABORTED");
+        return performance.now() - before;
+      };
+      expect(await leastOf(50, attempt)).toBeLessThan(50);
+    }
+  });
+
   test("between tokens, and before the first", async () => {
     await using model = tinyModel();
     const controller = new AbortController();

@@ -1,0 +1,71 @@
+// Beam search as it is mostly written, over logits that are computed anew for every beginning.
+import { expect } from "vitest";
+import type { Completion, GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+
+export interface Found {
+  tokens: number[];
+  score: number;
+}
+
+/** What penalties and bias make of log-probabilities: in the order of the sampler. */
+function changed(logprobs: number[], ids: readonly number[], prompt: number, options: GenerateOptions): number[] {
+  const out = [...logprobs];
+  for (const [id, value] of Object.entries(options.logitBias ?? {})) out[Number(id)]! += value as number;
+  const { repetitionPenalty: r = 1, presencePenalty = 0, frequencyPenalty = 0 } = options;
+  for (const id of new Set(ids)) out[id]! = out[id]! > 0 ? out[id]! / r : out[id]! * r;
+  for (const id of new Set(ids.slice(prompt))) out[id]! -= presencePenalty;
+  for (const id of ids.slice(prompt)) out[id]! -= frequencyPenalty;
+  return out;
+}
+
+export const NEVER = -1e9;
+
+/** Beam search as it is mostly written: fixed numbers of beams and hypotheses, of which those that are none yet have sums of −1e9. */
+export async function reference(
+  { logits: logitsOf }: Pick<LanguageModel, "logits">,
+  prompt: readonly number[],
+  options: GenerateOptions & { numBeams: number; maxTokens: number; ends: readonly number[] },
+): Promise<Found[]> {
+  const { numBeams: K, maxTokens, ends, lengthPenalty = 1, earlyStopping = false } = options;
+  let running = Array.from({ length: K }, (_, i) => ({ tokens: [] as number[], sum: i === 0 ? 0 : NEVER }));
+  let finished = Array.from({ length: K }, () => ({ tokens: [] as number[], score: NEVER, real: false }));
+  for (let length = 1; ; length++) {
+    const all: { tokens: number[]; sum: number }[] = [];
+    for (const beam of running) {
+      const ids = [...prompt, ...beam.tokens];
+      const [logits] = await logitsOf(ids, { last: true });
+      const most = Math.max(...logits!);
+      const logSum = most + Math.log([...logits!].reduce((n, v) => n + Math.exp(v - most), 0));
+      const logprobs = changed(
+        [...logits!].map((v) => v - logSum),
+        ids,
+        prompt.length,
+        options,
+      );
+      for (const [id, v] of logprobs.entries()) all.push({ tokens: [...beam.tokens, id], sum: beam.sum + v });
+    }
+    all.sort((a, b) => b.sum - a.sum);
+    const best = all.slice(0, Math.max(2, 1 + ends.length) * K);
+    const over = best.map(({ tokens }) => length === maxTokens || ends.includes(tokens.at(-1)!));
+    running = best.filter((_, i) => !over[i]).slice(0, K);
+    const ended = best
+      .filter((_, i) => i < K && over[i])
+      .map(({ tokens, sum }) => ({ tokens, score: sum / length ** lengthPenalty, real: true }));
+    finished = [...finished, ...ended].sort((a, b) => b.score - a.score).slice(0, K);
+    const reach = earlyStopping === "never" && lengthPenalty > 0 ? maxTokens : length;
+    const hopeful =
+      running.length > 0 &&
+      finished.some(({ score, real }) => running[0]!.sum / reach ** lengthPenalty > (real ? score : NEVER));
+    if (!hopeful || (earlyStopping === true && finished.every(({ real }) => real))) break;
+  }
+  return finished.map(({ tokens, score }) => ({ tokens, score }));
+}
+
+/** What computes every beginning anew. */
+export const anew = (model: LanguageModel) => ({ logits: model.logits.bind(model) });
+
+export function expectSame(got: readonly Completion[], want: readonly Found[]): void {
+  expect(got.map(({ tokens }) => tokens)).toEqual(want.map(({ tokens }) => tokens));
+  for (const [i, { score }] of want.entries())
+    expect(Math.abs(got[i]!.score! - score)).toBeLessThan(2e-4 * (1 + Math.abs(score)));
+}
