@@ -151,7 +151,7 @@ export class Session {
     const { languageModel, contextLength } = this;
     const resolved = resolveOptions(options, languageModel.optionContext);
     if (resolved.n !== 1) throw invalidArgument("n", "1 in a session, which holds one sequence", resolved.n);
-    languageModel.checkStops(resolved);
+    languageModel.checkTexts(resolved);
     if (resolved.adapters)
       throw invalidArgument(
         "adapters",
