@@ -30,6 +30,8 @@ export class State {
   readonly whole: boolean;
   /** @internal By byte; null: not allowed, undefined: not known yet. */ next: (State | null | undefined)[] = [];
 
+  /** @internal See `isFree`. */ room: number | undefined;
+
   /** @internal */
   constructor(ways: readonly Way[], whole: boolean) {
     this.ways = ways;
@@ -77,6 +79,12 @@ export class Automaton {
     let at: State | null = state;
     for (let i = 0; i < bytes.length && at; i++) at = this.step(at, bytes[i]!);
     return at;
+  }
+
+  /** Whether the state is at a character of a string that may have any, and at least so many more. */
+  isFree(state: State, characters: number): boolean {
+    state.room ??= this.freeCharacters(state) ?? 0;
+    return state.room >= characters;
   }
 
   /**

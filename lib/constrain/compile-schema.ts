@@ -29,12 +29,12 @@ import { isObject, type JsonValue, type Keyword, keywordsOf, SchemaDocument } fr
  * @throws HeddleError INVALID_ARGUMENT for what is no schema, exceeds a limit, or no document satisfies; UNSUPPORTED for a keyword, by its pointer
  */
 export function compileSchema(schema: unknown): Grammar {
-  return new SchemaCompiler(new SchemaDocument(schema)).compile();
+  return compileDocument(new SchemaDocument(schema));
 }
 
-/** All JSON objects. */
-export function compileObject(): Grammar {
-  return compileSchema({ type: "object" });
+/** The same of a schema that has been read. */
+export function compileDocument(document: SchemaDocument): Grammar {
+  return new SchemaCompiler(document).compile();
 }
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;

@@ -116,6 +116,7 @@ export class GrammarBuilder {
    * @throws HeddleError INVALID_ARGUMENT where nothing is left, or a rule can begin with itself
    */
   finish(root: number): Grammar {
+    this.refuseLoops();
     const useful = this.completable();
     if (!useful[this.rules[root]!.start])
       throw new HeddleError(
@@ -127,9 +128,7 @@ export class GrammarBuilder {
       if (node.kind === "free") return { ...node, edges: node.edges.filter((edge) => useful[edge.to]) };
       return node;
     });
-    const grammar = { nodes, rules: this.rules, root };
-    this.refuseLoops(grammar);
-    return grammar;
+    return { nodes, rules: this.rules, root };
   }
 
   /** Which nodes lead to the end of their rule through rules that do: a least fixed point. */
@@ -161,7 +160,8 @@ export class GrammarBuilder {
   }
 
   /** A rule that calls itself before it has read a byte would be called without end. */
-  private refuseLoops({ nodes, rules }: Grammar): void {
+  private refuseLoops(): void {
+    const { nodes, rules } = this;
     const called = rules.map(({ start }) => firstCalls(nodes, start));
     const state = new Uint8Array(rules.length); // 1: being looked at, 2: done
     const height = new Uint32Array(rules.length);

@@ -113,6 +113,12 @@ export class Masks {
         i = ends[i]!;
         continue;
       }
+      if (tree === this.tries.plain && this.automaton.isFree(state, tree.longest)) {
+        // Whatever follows in a string's middle may follow: all below.
+        for (const end = ends[i]!; i < end; i++)
+          for (let token = tokens[i]!; token >= 0; token = next[token]!) if (token < vocabSize) flags[token] = 1;
+        continue;
+      }
       path[depth + 1] = state;
       for (let token = tokens[i]!; token >= 0; token = next[token]!) if (token < vocabSize) flags[token] = 1;
       i++;

@@ -1,7 +1,7 @@
 // Numbers between bounds, as patterns over their decimal digits.
 import { describe } from "../errors.ts";
 import { unsupported } from "./limits.ts";
-import { concat, either, empty, type Pattern, repeat, set } from "./pattern.ts";
+import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
 import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
 
 export interface Bound {
@@ -17,10 +17,9 @@ export interface NumberRule {
   multiples: readonly number[];
 }
 
-/** Digits before the point at most: more than those of 64 bits' integers, and a number of finite size. */
-const INTEGER_DIGITS = 20;
-/** Digits after it, at most: what 64 bits' floating point takes to be written exactly enough to be read back. */
-const FRACTION_DIGITS = 17;
+/** Digits before the point and after it, at most: those of JSON.stringify's longest numbers without an exponent. */
+const INTEGER_DIGITS = 21;
+const FRACTION_DIGITS = 22;
 
 const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
 const between = (low: number, high: number) => set([0x30 + low, 0x30 + high]);
@@ -30,28 +29,23 @@ const optional = (part: Pattern) => repeat(part, 0, 1);
 const nothing: Pattern = { kind: "set", set: [] };
 
 const anyInteger = either(char("0"), concat(between(1, 9), digits(0, INTEGER_DIGITS - 1)));
-const anyFraction = optional(concat(char("."), digits(1, FRACTION_DIGITS)));
-const sign = (of: "+-" | "-") => optional(of === "-" ? char("-") : either(char("+"), char("-")));
-const e = either(char("e"), char("E"));
 
+const exponents = "-(?:[12]\\d\\d|3[01]\\d|32[0-4])|\\+?(?:[12]\\d\\d|30[0-7])";
 /** Any number, of finite size: one digit before the point where the exponent is large, as JSON.stringify writes it. */
-const anyNumber = concat(sign("-"), anyInteger, anyFraction, optional(concat(e, sign("+-"), digits(1, 2))));
-const scientific = concat(
-  sign("-"),
-  digit,
-  anyFraction,
-  e,
-  either(
-    concat(
-      char("-"),
-      either(
-        concat(between(1, 2), digit, digit),
-        concat(char("3"), either(concat(char("0"), digit), concat(char("1"), digit), concat(char("2"), between(0, 4)))),
-      ),
-    ),
-    concat(optional(char("+")), either(concat(between(1, 2), digit, digit), concat(char("30"), between(0, 7)))),
-  ),
+const anyNumber = parsePattern(
+  [
+    `-?(?:0|[1-9]\\d{0,${INTEGER_DIGITS - 1}})(?:\\.\\d{1,${FRACTION_DIGITS}})?(?:[eE][+-]?\\d{1,2})?`,
+    `-?\\d(?:\\.\\d{1,${FRACTION_DIGITS}})?[eE](?:${exponents})`,
+  ].join("|"),
+  "number",
 );
+
+/** The largest power of ten, and what there may be of it. */
+function largest(): Pattern {
+  const [whole, decimals] = String(Number.MAX_VALUE).split("e")[0]!.split(".");
+  const size = atMost({ whole: whole!, decimals: decimals!, exclusive: false }, FRACTION_DIGITS);
+  return concat(optional(char("-")), size, parsePattern("[eE]\\+?308", "number"));
+}
 
 /** The automaton of a rule's numbers. @throws HeddleError UNSUPPORTED for bounds and multiples that have none */
 export function numberDfa({ integer, low, high, multiples }: NumberRule, where: string, budget: Budget): Dfa {
@@ -153,8 +147,13 @@ function boundedDfa(
   const high = most && most.value >= far ? undefined : most;
   if (!low && !high) {
     if (!least && !most && places === FRACTION_DIGITS)
-      return dfaOf(either(anyNumber, scientific), "plain", where, budget);
-    return dfaOf(concat(sign("-"), anyInteger, optional(concat(char("."), digits(1, places)))), "plain", where, budget);
+      return dfaOf(either(anyNumber, largest()), "plain", where, budget);
+    return dfaOf(
+      concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places)))),
+      "plain",
+      where,
+      budget,
+    );
   }
   // Beside an excluded bound, digits that reading back rounds away would reach it.
   const room = [low, high].map((bound) =>

@@ -1,11 +1,12 @@
 // What a caller asks an answer to be.
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import { Automaton } from "./automaton.ts";
-import { compileSchema } from "./compile-schema.ts";
+import { compileDocument, compileSchema } from "./compile-schema.ts";
 import { type Grammar, GrammarBuilder } from "./grammar.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { dfaOf } from "./regular.ts";
+import { SchemaDocument } from "./schema.ts";
 
 /** A JSON schema, as plain data. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
@@ -67,8 +68,9 @@ export function compileFormat(format: ResponseFormat): Automaton | undefined {
       return automatonOf(`regex ${pattern}`, () => compileRegex(pattern));
     }
     default: {
-      const schema = schemaOf(format);
-      return automatonOf(keyOf(schema), () => compileSchema(schema));
+      // What is looked up is what would be compiled: the caller's own object may change.
+      const document = new SchemaDocument(schemaOf(format));
+      return automatonOf(`schema ${JSON.stringify(document.root)}`, () => compileDocument(document));
     }
   }
 }
@@ -119,22 +121,9 @@ function checkNote({ strict, name, description }: NamedSchema, where: string): v
     if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
 }
 
-/** Equal schemas have equal keys; undefined for one that has none, or a long one. */
-function keyOf(schema: unknown): string | undefined {
-  try {
-    const text = JSON.stringify(schema);
-    return text === undefined || text.length > LONGEST_KEPT ? undefined : `schema ${text}`;
-  } catch (error) {
-    // It holds itself, is nested beyond the stack, or is no plain data: what is wrong is said where it is read.
-    void describe(error);
-    return undefined;
-  }
-}
-
-function automatonOf(key: string | undefined, compile: () => Grammar): Automaton {
-  const known = key === undefined ? undefined : kept.get(key);
-  const automaton = known ?? new Automaton(compile());
-  if (key === undefined) return automaton;
+function automatonOf(key: string, compile: () => Grammar): Automaton {
+  const automaton = kept.get(key) ?? new Automaton(compile());
+  if (key.length > LONGEST_KEPT) return automaton;
   kept.delete(key);
   kept.set(key, automaton);
   if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value!);

@@ -50,16 +50,16 @@ export function checkTokens(source: TokenSource): void {
     );
 }
 
-/** Yields every thousand steps: see `inSlices`. */
+/** Yields every so many steps: see `inSlices`. */
 export function* makeTries(source: TokenSource): Generator<void, TokenTries, undefined> {
   const count = source.vocabSize;
   const hidden = new Set(source.addedTokens.map(({ id }) => id));
   const starts = new Int32Array(count + 1);
-  const plain = new TreeBuilder(count);
-  const other = new TreeBuilder(count);
   const characters = new Int32Array(count).fill(-1);
   let all = new Uint8Array(count * 8);
   let end = 0;
+  // By their first two bytes, so that none of the sorts below is long.
+  const groups = new Map<number, number[]>();
   for (let id = 0; id < count; id++) {
     if (id % STEPS === STEPS - 1) yield;
     starts[id] = end;
@@ -73,12 +73,23 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
     }
     all.set(bytes, end);
     end += bytes.length;
-    const length = plainCharacters(bytes);
-    characters[id] = length;
-    if (length < 0) other.add(id, bytes);
-    else plain.add(id, bytes);
+    characters[id] = plainCharacters(bytes);
+    const key = bytes[0]! * 257 + (bytes.length === 1 ? 0 : 1 + bytes[1]!);
+    const group = groups.get(key);
+    if (group) group.push(id);
+    else groups.set(key, [id]);
   }
   starts[count] = end;
+  const bytesOf = (token: number) => all.subarray(starts[token], starts[token + 1]);
+  const next = new Int32Array(count).fill(-1);
+  const plain = new TreeBuilder(next);
+  const other = new TreeBuilder(next);
+  for (const key of [...groups.keys()].sort((a, b) => a - b)) {
+    yield;
+    const sorted = groups.get(key)!.map((id) => ({ id, bytes: bytesOf(id) }));
+    sorted.sort((a, b) => Buffer.compare(a.bytes, b.bytes) || b.id - a.id);
+    for (const { id, bytes } of sorted) (characters[id]! < 0 ? other : plain).add(id, bytes);
+  }
   yield;
   // Sorted by counting.
   let longest = 0;
@@ -94,16 +105,7 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   const plainIds = new Int32Array(plainCount);
   for (let id = count - 1; id >= 0; id--) if (characters[id]! >= 0) plainIds[--places[characters[id]!]!] = id;
   yield;
-  const next = new Int32Array(count);
-  for (let id = 0; id < count; id++) next[id] = Math.max(plain.next[id]!, other.next[id]!);
-  return {
-    plain: yield* plain.finish(),
-    other: yield* other.finish(),
-    next,
-    plainIds,
-    plainUpTo,
-    bytesOf: (token) => all.subarray(starts[token], starts[token + 1]),
-  };
+  return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf };
 }
 
 /** How many characters a token is that strings of JSON hold as they are; −1: it is none. */
@@ -125,85 +127,70 @@ function plainCharacters(bytes: Uint8Array): number {
   return count;
 }
 
+/** Takes tokens in the order of their bytes: each shares its beginning with the one before. */
 class TreeBuilder {
-  readonly next: Int32Array;
-  private child = new Int32Array(1024).fill(-1);
-  private sibling = new Int32Array(1024).fill(-1);
-  private token = new Int32Array(1024).fill(-1);
-  private byte = new Uint8Array(1024);
-  private size = 1;
+  private readonly next: Int32Array;
+  private bytes = new Uint8Array(1024);
+  private depths = new Uint16Array(1024);
+  private ends = new Int32Array(1024);
+  private tokens = new Int32Array(1024);
+  private size = 0;
   private longest = 0;
+  private before: Uint8Array = new Uint8Array();
+  /** Nodes of the token before, by depth. */
+  private readonly path: number[] = [];
 
-  constructor(tokens: number) {
-    this.next = new Int32Array(tokens).fill(-1);
+  constructor(next: Int32Array) {
+    this.next = next;
   }
 
   add(id: number, bytes: Uint8Array): void {
-    let node = 0;
-    for (const byte of bytes) {
-      let before = -1;
-      let at = this.child[node]!;
-      while (at >= 0 && this.byte[at]! < byte) {
-        before = at;
-        at = this.sibling[at]!;
-      }
-      if (at < 0 || this.byte[at]! !== byte) {
-        const made = this.make(byte, at);
-        if (before < 0) this.child[node] = made;
-        else this.sibling[before] = made;
-        at = made;
-      }
-      node = at;
+    const { before, path } = this;
+    const most = Math.min(before.length, bytes.length);
+    let depth = 0;
+    while (depth < most && before[depth] === bytes[depth]) depth++;
+    this.leave(depth);
+    for (; depth < bytes.length; depth++) {
+      if (this.size === this.bytes.length) this.grow();
+      const node = this.size++;
+      this.bytes[node] = bytes[depth]!;
+      this.depths[node] = depth;
+      this.tokens[node] = -1;
+      path.push(node);
     }
-    this.next[id] = this.token[node]!;
-    this.token[node] = id;
+    const node = path.at(-1)!;
+    this.next[id] = this.tokens[node]!;
+    this.tokens[node] = id;
+    this.before = bytes;
     this.longest = Math.max(this.longest, bytes.length);
   }
 
-  private make(byte: number, sibling: number): number {
-    if (this.size === this.byte.length) this.grow();
-    const node = this.size++;
-    this.byte[node] = byte;
-    this.sibling[node] = sibling;
-    return node;
+  finish(): TokenTree {
+    this.leave(0);
+    const { size, longest } = this;
+    return {
+      bytes: this.bytes.slice(0, size),
+      depths: this.depths.slice(0, size),
+      ends: this.ends.slice(0, size),
+      tokens: this.tokens.slice(0, size),
+      longest,
+    };
+  }
+
+  /** What is deeper on the path has nothing more below it. */
+  private leave(depth: number): void {
+    while (this.path.length > depth) this.ends[this.path.pop()!] = this.size;
   }
 
   private grow(): void {
-    const larger = (array: Int32Array) => {
-      const out = new Int32Array(2 * array.length).fill(-1, array.length);
+    const larger = <T extends Uint8Array | Uint16Array | Int32Array>(array: T, out: T): T => {
       out.set(array);
       return out;
     };
-    [this.child, this.sibling, this.token] = [larger(this.child), larger(this.sibling), larger(this.token)];
-    const bytes = new Uint8Array(2 * this.byte.length);
-    bytes.set(this.byte);
-    this.byte = bytes;
-  }
-
-  *finish(): Generator<void, TokenTree, undefined> {
-    const nodes = this.size - 1;
-    const bytes = new Uint8Array(nodes);
-    const depths = new Uint16Array(nodes);
-    const ends = new Int32Array(nodes);
-    const tokens = new Int32Array(nodes);
-    const path: number[] = [];
-    const places: number[] = [];
-    let at = this.child[0]!;
-    let place = 0;
-    for (;;) {
-      while (at >= 0) {
-        bytes[place] = this.byte[at]!;
-        depths[place] = path.length;
-        tokens[place] = this.token[at]!;
-        path.push(at);
-        places.push(place);
-        at = this.child[at]!;
-        if (++place % STEPS === 0) yield;
-      }
-      if (path.length === 0) break;
-      ends[places.pop()!] = place;
-      at = this.sibling[path.pop()!]!;
-    }
-    return { bytes, depths, ends, tokens, longest: this.longest };
+    const size = 2 * this.bytes.length;
+    this.bytes = larger(this.bytes, new Uint8Array(size));
+    this.depths = larger(this.depths, new Uint16Array(size));
+    this.ends = larger(this.ends, new Int32Array(size));
+    this.tokens = larger(this.tokens, new Int32Array(size));
   }
 }
