@@ -15,7 +15,7 @@ const of = (schema: unknown) => new Automaton(compileSchema(schema));
 const drawn = sample.chain(({ schema, document }) => document.map((value) => ({ schema, value })));
 
 describe("beside a plain validator", () => {
-  test("every valid document in compact form is whole, and all of its beginnings lead there", () => {
+  test("every valid document in compact form is whole", () => {
     fc.assert(
       fc.property(drawn, ({ schema, value }) => {
         fc.pre(validate(value, schema));
@@ -63,7 +63,8 @@ describe("beside a plain validator", () => {
     expect(Math.min(whole, not)).toBeGreaterThan(50);
   });
 
-  test("a walk of random steps always comes to a whole, valid document", () => {
+  test("from wherever random steps lead something goes on, and what they end with is valid", () => {
+    let ended = 0;
     fc.assert(
       fc.property(sample, fc.array(fc.nat(0xffff), { minLength: 400, maxLength: 400 }), ({ schema }, choices) => {
         const automaton = of(schema);
@@ -80,10 +81,12 @@ describe("beside a plain validator", () => {
           state = automaton.step(state, byte)!;
         }
         if (!state.whole) return;
+        ended++;
         const text = Buffer.from(bytes).toString();
         expect(validate(JSON.parse(text), schema), `${JSON.stringify(schema)} ${text}`).toBe(true);
       }),
       { numRuns: 150 },
     );
+    expect(ended).toBeGreaterThan(75);
   });
 });

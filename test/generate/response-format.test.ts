@@ -1,7 +1,9 @@
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Automaton, compileSchema, type ResponseFormat } from "../../lib/constrain/index.ts";
-import type { Completion, GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
 import { validate } from "../constrain/validator.ts";
+import { fixtures } from "../helpers/fixtures.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
 const person = {
@@ -264,6 +266,32 @@ describe("beside other options", () => {
     await m.complete("The cat", base);
     expect(bits(await m.complete("The cat", options))).toEqual(before);
     expect(bits(await m.complete("The cat", { ...options, responseFormat: { type: "text" } }))).toEqual(before);
+  });
+});
+
+describe.skipIf(!fixtures)("a trained model with a SentencePiece vocabulary", () => {
+  test.each(["stories260K", "stories260K/stories260K.F16.gguf"])("%s", async (path) => {
+    await using m = await LanguageModel.load(join(fixtures!, path));
+    const schema = {
+      type: "object",
+      properties: {
+        name: { type: "string", maxLength: 12 },
+        likes: { enum: ["日本", "海"] },
+        age: { type: "integer", minimum: 1, maximum: 99 },
+      },
+      required: ["name", "likes", "age"],
+    };
+    const answers = await m.completeAll(["Once upon a time", "Lily"], {
+      responseFormat: asked(schema),
+      n: 6,
+      temperature: 1,
+      maxTokens: 150,
+      seed: 2,
+    });
+    for (const answer of answers) check(answer, schema, m);
+    expect(answers.filter(({ finishReason }) => finishReason === "stop").length).toBeGreaterThan(6);
+    // Characters that the vocabulary lacks are written by their bytes.
+    expect(answers.filter(({ text }) => /日本|海/.test(text)).length).toBeGreaterThan(6);
   });
 });
 
