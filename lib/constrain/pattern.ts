@@ -155,7 +155,6 @@ class Parser {
     }
     const inner = this.alternatives(depth + 1);
     if (!this.take(")")) throw this.invalid("a )");
-    // A group around an anchor keeps it from being taken for one of its surroundings' own parts.
     return inner;
   }
 

@@ -1,7 +1,7 @@
 // Patterns as deterministic automata over bytes: Thompson's construction, then subsets, both with caps.
 
 import { type ByteSequence, type CodePoints, jsonOf, utf8Of } from "./code-points.ts";
-import { limits, tooLarge } from "./limits.ts";
+import { limits, tooLarge, unsupported } from "./limits.ts";
 import { ANYTHING, type Pattern } from "./pattern.ts";
 
 /** Bytes from `low` to `high` lead to a state. */
@@ -71,7 +71,7 @@ class Nfa {
       case "repeat":
         return this.addRepeat(pattern.part, pattern.least, pattern.most, from);
       default:
-        throw new Error("an anchor");
+        throw unsupported(this.where, "an anchor here");
     }
   }
 
@@ -83,7 +83,7 @@ class Nfa {
 
   private addRepeat(part: Pattern, least: number, most: number, from: number): number {
     let node = this.after(from);
-    // A part without states of its own may be repeated without end for nothing.
+    // A part without states of its own is nothing, however often.
     const once = this.free.length;
     for (let i = 0; i < least; i++) {
       node = this.add(part, node);
