@@ -16,6 +16,7 @@ const order = [
   "nn",
   "models",
   "tokenizer",
+  "constrain",
   "convert",
   "generate",
   "data",

@@ -4,6 +4,7 @@ import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
 import { promptBatches, promptOf } from "./prompt.ts";
+import { responseFormatOf } from "./response-format.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
 
 export const command = defineCommand({
@@ -40,6 +41,12 @@ export const command = defineCommand({
       about: "a smaller model that guesses ahead: the same text, sooner",
     },
     "num-assistant-tokens": { kind: "integer", value: "N", about: "most tokens that it guesses at once (8)" },
+    "json-object": { kind: "flag", about: "the answer is a JSON object" },
+    "json-schema": {
+      kind: "string",
+      value: "FILE|JSON",
+      about: "the answer is JSON that satisfies this schema, given as a file or as it is",
+    },
     logprobs: {
       kind: "integer",
       value: "K",
@@ -52,6 +59,7 @@ export const command = defineCommand({
     const ids = options["token-ids"];
     if (options.logprobs !== undefined && !out.json)
       throw new HeddleError("INVALID_ARGUMENT", "--logprobs: expected together with --json, got it alone");
+    const responseFormat = await responseFormatOf(options["json-schema"], options["json-object"]);
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);
     const model = await openModel(options);
@@ -63,7 +71,7 @@ export const command = defineCommand({
       ...generateOptions(options),
       ...{ numBeams, lengthPenalty },
       earlyStopping: stopping === undefined || stopping === "never" ? stopping : stopping === "true",
-      ...{ deterministic, topLogprobs, assistantModel, numAssistantTokens },
+      ...{ deterministic, topLogprobs, assistantModel, numAssistantTokens, responseFormat },
     };
     try {
       if (rows) {

@@ -5,7 +5,7 @@ import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import type { Segment } from "./row-data.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
-import { type Draw, samplingInputs } from "./sampling-inputs.ts";
+import { type Draw, masked, samplingInputs } from "./sampling-inputs.ts";
 import type { Choice, Piece, Sequence } from "./sequence.ts";
 import { commonPrefix, SharedPrefixes } from "./shared-prefix.ts";
 import { type Drafter, DraftLength, drafterOf } from "./speculate.ts";
@@ -75,7 +75,8 @@ async function* loop(
     if (!drafter) return [];
     const known = lengths.get(sequence) ?? new DraftLength(most);
     lengths.set(sequence, known);
-    return drafter.propose(sequence, Math.min(known.get(), sequence.room - 1));
+    const guess = await drafter.propose(sequence, Math.min(known.get(), sequence.room - 1));
+    return sequence.constraint && guess.length > 0 ? sequence.constraint.possible(guess) : guess;
   };
   throwIfAborted(signal);
   while (waiting.length > 0 || slots.size > 0) {
@@ -278,7 +279,8 @@ export async function step(
       logitRows.push(end - 1 - draft.length + k);
     }
   }
-  const inputs = { ...samplingInputs(draws, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
+  const allowed = await masked(draws, signal);
+  const inputs = { ...samplingInputs(allowed, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
   const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;

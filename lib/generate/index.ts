@@ -1,4 +1,5 @@
 // Generation: loading a model, the loop, sessions and chats.
+export type { JsonSchema, NamedSchema, ResponseFormat } from "../constrain/index.ts";
 export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.ts";
 export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";

@@ -364,16 +364,18 @@ export class LanguageModel {
     };
   }
 
-  /** @internal */
-  checkStops({ stopTexts }: ResolvedOptions): void {
-    if (stopTexts.length > 0 && !this.tokenizer)
+  /** @internal What needs a tokenizer. */
+  checkTexts({ stopTexts, automaton }: ResolvedOptions): void {
+    if (this.tokenizer) return;
+    if (stopTexts.length > 0)
       throw invalidArgument("stop", "token ids, because this model has no tokenizer", stopTexts[0]);
+    if (automaton) throw withoutTokenizer("responseFormat");
   }
 
   private resolve(options: GenerateOptions): ResolvedOptions {
     this.model.assertLive();
     const resolved = resolveOptions(options, this.optionContext);
-    this.checkStops(resolved);
+    this.checkTexts(resolved);
     return resolved;
   }
 

@@ -1,4 +1,5 @@
 import { randomInt } from "node:crypto";
+import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { nearest } from "../formats/nearest.ts";
@@ -45,6 +46,12 @@ export interface GenerateOptions {
   seed?: number | undefined;
   /** Texts that end the answer (they are not part of it) and token ids that end it like the model's own end tokens. */
   stop?: string | readonly (string | number)[] | undefined;
+  /**
+   * What the answer is: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
+   * the default. It is then always the beginning of such a document, and a whole one where finishReason is "stop": end tokens can come
+   * only there, and the answer ends where nothing can follow. What a stop text cuts short has finishReason "length".
+   */
+  responseFormat?: ResponseFormat | undefined;
   /**
    * The same bits, log-probabilities included, whatever prompts share the call; prompts are then processed more slowly.
    * Without it, results agree within rounding.
@@ -123,6 +130,9 @@ export interface ResolvedOptions {
   seed: number;
   deterministic: boolean;
   speculation: Speculation | undefined;
+  /** Of what the answer has to be. */
+  automaton: Automaton | undefined;
+  vocabSize: number;
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
   topLogprobs: number;
@@ -159,6 +169,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   assistantModel: true,
   numAssistantTokens: true,
   stop: true,
+  responseFormat: true,
   ignoreEos: true,
   topLogprobs: true,
   n: true,
@@ -249,6 +260,8 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
       whole("numAssistantTokens", 8, 1, MOST_DRAFT_TOKENS),
       vocabSize,
     ),
+    automaton: options.responseFormat === undefined ? undefined : compileFormat(options.responseFormat),
+    vocabSize,
     stopTexts,
     stopTokens,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),

@@ -28,7 +28,8 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
       const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
       const decodes = sequence.context.length - cache.ids(slot).length === 1;
-      return plain && logitProcessors.length === 0 && decodes;
+      // What may follow is known only once a token has come.
+      return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
     }) &&
     roomAfter(cache, all, 1) > 0
   );

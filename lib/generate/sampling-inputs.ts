@@ -1,3 +1,4 @@
+import type { Mask } from "../constrain/index.ts";
 import { SAMPLE_PARAMS } from "../graph/index.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -5,6 +6,19 @@ import type { Sequence } from "./sequence.ts";
 export interface Draw {
   sequence: Sequence;
   ids: readonly number[];
+  /** Which tokens it may be; undefined: any. */
+  mask?: Mask | undefined;
+}
+
+/** Draws of sequences whose text has to be of a form get their masks. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
+export async function masked(draws: readonly Draw[], signal: AbortSignal | undefined): Promise<readonly Draw[]> {
+  if (!draws.some(({ sequence }) => sequence.constraint)) return draws;
+  const out: Draw[] = [];
+  for (const draw of draws) {
+    const { constraint, ids } = draw.sequence;
+    out.push(constraint ? { ...draw, mask: await constraint.mask(draw.ids.slice(ids.length), signal) } : draw);
+  }
+  return out;
 }
 
 /**
@@ -16,7 +30,8 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
   const rows = draws.length;
   const histories = draws.map((draw) => penalised(draw, historyLimit));
   const columns = Math.max(1, ...histories.map((h) => h.ids.length));
-  const biases = Math.max(1, ...draws.map((d) => d.sequence.options.biasIds.length));
+  const biased = draws.map(biasesOf);
+  const biases = Math.max(1, ...biased.map(({ ids }) => ids.length));
   const params = new Float32Array(rows * SAMPLE_PARAMS.length);
   const history = new Int32Array(rows * columns);
   const biasIds = new Int32Array(rows * biases).fill(-1);
@@ -41,8 +56,8 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
       row * SAMPLE_PARAMS.length,
     );
     history.set(ids, row * columns);
-    biasIds.set(options.biasIds, row * biases);
-    biasValues.set(options.biasValues, row * biases);
+    biasIds.set(biased[row]!.ids, row * biases);
+    biasValues.set(biased[row]!.values, row * biases);
     rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
   }
   return { params, history, biasIds, biasValues, rng };
@@ -93,4 +108,39 @@ function penalised({ sequence: { options, promptLength }, ids }: Draw, limit: nu
   if (presencePenalty !== 0 || frequencyPenalty !== 0)
     return { ids: ids.slice(Math.max(promptLength, ids.length - limit)), promptLength: 0 };
   return { ids: [], promptLength: 0 };
+}
+
+/** What a draw adds to logits: the caller's biases, and −∞ to tokens that its mask forbids. Each id is there once. */
+function biasesOf({ sequence: { options }, mask }: Draw): { ids: Int32Array; values: Float32Array } {
+  const { biasIds, biasValues, vocabSize } = options;
+  if (!mask) return { ids: biasIds, values: biasValues };
+  const forbidden = forbiddenIds(mask, vocabSize);
+  const isForbidden = biasIds.length > 0 ? new Set(forbidden) : undefined;
+  const kept = isForbidden ? Array.from(biasIds.keys()).filter((i) => !isForbidden.has(biasIds[i]!)) : [];
+  const ids = new Int32Array(forbidden.length + kept.length);
+  const values = new Float32Array(ids.length).fill(Number.NEGATIVE_INFINITY);
+  ids.set(forbidden);
+  for (const [place, i] of kept.entries()) {
+    ids[forbidden.length + place] = biasIds[i]!;
+    values[forbidden.length + place] = biasValues[i]!;
+  }
+  return { ids, values };
+}
+
+let everyId = new Int32Array(0);
+
+function forbiddenIds(mask: Mask, vocabSize: number): Int32Array {
+  if ("forbidden" in mask) return mask.forbidden;
+  if (everyId.length < vocabSize) everyId = Int32Array.from({ length: vocabSize }, (_, id) => id);
+  const out = new Int32Array(vocabSize - mask.allowed.length);
+  let [from, place] = [0, 0];
+  // The stretches between tokens that are allowed.
+  const copy = (until: number) => {
+    out.set(everyId.subarray(from, until), place);
+    place += until - from;
+    from = until + 1;
+  };
+  for (const id of mask.allowed) copy(id);
+  copy(vocabSize);
+  return out;
 }

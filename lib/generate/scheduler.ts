@@ -82,7 +82,7 @@ export class Scheduler {
     // A model's own beam search has no place among others' steps.
     const resolved = resolveOptions({ numBeams: 1, ...options, deterministic }, model.optionContext);
     if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
-    model.checkStops(resolved);
+    model.checkTexts(resolved);
     const { contextLength, tokenizer } = model;
     const all = prompts.flatMap((ids) =>
       Array.from({ length: resolved.n }, (_, sample) => {

@@ -27,7 +27,7 @@ export async function completeSeeded(
   if (prompts.length === 0) return [];
   const { contextLength, tokenizer, cacheDtype: dtype, cachePageSize: pageSize } = model;
   const resolved = resolveOptions({ ...options, seed: 0 }, model.optionContext);
-  model.checkStops(resolved);
+  model.checkTexts(resolved);
   const sequences = prompts.map(({ ids, seed }, index) => {
     const own = { ...resolved, seed };
     return new Sequence(ids, own, { index, sample: 0, contextLength, tokenizer });

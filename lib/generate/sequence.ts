@@ -1,3 +1,4 @@
+import { Constraint } from "../constrain/index.ts";
 import { HeddleError } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import type { ResolvedOptions } from "./options.ts";
@@ -56,6 +57,8 @@ export class Sequence {
   /** Tokens that a drafter guessed, and those of them that came true. */
   draftedTokens = 0;
   acceptedTokens = 0;
+  /** What its text has to be. */
+  readonly constraint: Constraint | undefined;
   /** Of the hypothesis that it is, with beam search. */
   score: number | undefined;
   /** Most tokens that are generated. */
@@ -64,6 +67,8 @@ export class Sequence {
   private readonly tokenizer: Tokenizer | undefined;
   private readonly decoder: TokenDecoder | undefined;
   private readonly matcher: StopMatcher;
+  /** Its text so far, where a stop text may cut a document short. */
+  private text = "";
 
   /** @throws CONTEXT_OVERFLOW where the prompt, or with `error` the prompt and maxTokens, do not fit */
   constructor(
@@ -84,6 +89,9 @@ export class Sequence {
     this.tokenizer = of.tokenizer;
     this.decoder = decoderAfter(of.tokenizer, prompt);
     this.matcher = new StopMatcher(options.stopTexts);
+    const { automaton, vocabSize, stopTokens: ends } = options;
+    this.constraint =
+      automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
     if (this.limit === 0) this.finishReason = "length";
     if (this.context.length > this.contextLength) this.dropOldest();
   }
@@ -143,14 +151,19 @@ export class Sequence {
   accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
     this.ids.push(token);
     this.context.push(token);
-    const { matcher, decoder, options } = this;
+    const { matcher, decoder, options, constraint } = this;
     const ends = options.stopTokens.has(token);
+    constraint?.accept(token);
     let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
-    if (ends || matcher.stopped) this.finishReason = "stop";
+    if (ends || matcher.stopped || constraint?.finished) this.finishReason = "stop";
     else if (this.generated >= this.limit) this.finishReason = "length";
     if (this.finishReason) {
       text += matcher.push(decoder?.flush() ?? "") + matcher.flush();
       if (matcher.stopped) this.finishReason = "stop";
+    }
+    if (constraint && options.stopTexts.length > 0) {
+      this.text += text;
+      if (matcher.stopped && !constraint.isWhole(this.text)) this.finishReason = "length";
     }
     const piece: Piece = { text, token, logprob, index: this.index };
     if (topIds && topLogprobs)

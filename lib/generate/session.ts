@@ -159,7 +159,7 @@ export class Session {
         "1 in a session, which holds one sequence (model.complete())",
         options.numBeams,
       );
-    languageModel.checkStops(resolved);
+    languageModel.checkTexts(resolved);
     if (resolved.adapters)
       throw invalidArgument(
         "adapters",

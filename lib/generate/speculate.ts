@@ -2,7 +2,7 @@ import type { Model } from "../models/model.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { sampleProgram } from "./programs.ts";
-import { samplingInputs } from "./sampling-inputs.ts";
+import { masked, samplingInputs } from "./sampling-inputs.ts";
 import type { Sequence } from "./sequence.ts";
 
 /**
@@ -72,8 +72,10 @@ export class Assistant implements Drafter {
     const draft: number[] = [];
     let last = context.at(-1)!;
     while (draft.length < most) {
-      const draw = { sequence, ids: [...sequence.ids, ...draft] };
-      const inputs = { ...samplingInputs([draw], cache.shape.capacity), logitRows: Int32Array.of(0) };
+      const draws = await masked([{ sequence, ids: [...sequence.ids, ...draft] }], signal);
+      // What can follow nothing is a draft's end: its last token ends the document.
+      if (sequence.constraint && !draws[0]!.mask) break;
+      const inputs = { ...samplingInputs(draws, cache.shape.capacity), logitRows: Int32Array.of(0) };
       const shape = { rows: 1, logitRows: 1, top: 0 };
       const results = await cache.run(sampleProgram, [{ slot, ids: [last] }], { shape, inputs, signal });
       last = (results.token as Int32Array)[0]!;

@@ -1,7 +1,7 @@
 // A request's parameters → options of generation.
 import type { z } from "zod";
-import type { GenerateOptions } from "../generate/index.ts";
-import { invalid, Refusal, unsupported } from "./refusal.ts";
+import type { GenerateOptions, ResponseFormat } from "../generate/index.ts";
+import { invalid, Refusal } from "./refusal.ts";
 import { isObject, type samplingShape } from "./schema.ts";
 
 type Sampling = { [K in keyof typeof samplingShape]?: z.infer<(typeof samplingShape)[K]> };
@@ -32,19 +32,14 @@ export function generateOptions(
   };
 }
 
-/** Options that give an answer the form it is to have: text, the only one so far, needs none. @throws Refusal 400 */
+/** The form that an answer is to have. @throws Refusal 400 */
 export function responseFormat(given: unknown): Partial<GenerateOptions> {
   if (given === undefined) return {};
   if (!isObject(given)) throw invalid("response_format", "an object with a type", given);
-  switch (given.type) {
-    case "text":
-      return {};
-    case "json_object":
-    case "json_schema":
-      throw unsupported("response_format", `${given.type} is not supported: expected text`);
-    default:
-      throw invalid("response_format.type", "text, json_object or json_schema", given.type);
-  }
+  const { type, ...rest } = given;
+  if (type !== "text" && type !== "json_object" && type !== "json_schema")
+    throw invalid("response_format.type", "text, json_object or json_schema", type);
+  return { responseFormat: { type, ...rest } as ResponseFormat }; // which resolving the options checks
 }
 
 /** Whether usage comes with a stream. @throws Refusal 400 for options of a stream without one */

@@ -271,6 +271,11 @@ export class TextCodec {
     return this.native.tokenBytes(id);
   }
 
+  /** @internal Whether the bytes of ids are those of each, one after the other: no decoder changes tokens by their neighbours. */
+  get joinsBytes(): boolean {
+    return !this.plan.decodesInSteps;
+  }
+
   /** Ids of text with barriers that no special token may span: see chat-guard.ts. */
   protected encodeGuarded(text: string, barriers: Uint32Array): Uint32Array {
     const result = this.native.encode(text, Flag.allowSpecial, barriers);

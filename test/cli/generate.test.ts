@@ -44,6 +44,27 @@ describe("generate", () => {
     );
   });
 
+  test("--json-schema and --json-object: the answer is of that form, and what is no schema is said before a model is loaded", async () => {
+    const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
+    await writeFile(join(folder, "schema.json"), JSON.stringify(schema));
+    const args = ["generate", "The cat", "--model", model, "--max-tokens", "60", "--seed", "1"];
+    const [inline] = await json([...args, "--json-schema", JSON.stringify(schema)]);
+    expect(inline!.finishReason).toBe("stop");
+    expect(Object.keys(JSON.parse(inline!.text))).toEqual(["ok"]);
+    const [file] = await json([...args, "--json-schema", "schema.json"]);
+    expect(file!.tokens).toEqual(inline!.tokens);
+    expect((await heddle([...args, "--json-object"])).stdout).toMatch(/^\{/);
+    const broken = ["generate", "x", "--model", "nowhere"];
+    expect(await refused([...broken, "--json-schema", '{"not":{}}'])).toContain(
+      "schema#/not: this keyword is not supported",
+    );
+    expect(await refused([...broken, "--json-schema", "{"])).toContain("--json-schema: expected JSON or a file of it");
+    expect(await refused([...broken, "--json-schema", "absent.json"])).toContain("absent.json");
+    expect(await refused([...broken, "--json-schema", "{}", "--json-object"])).toContain(
+      "--json-object: expected without --json-schema",
+    );
+  });
+
   test("--token-ids needs no tokenizer", async () => {
     const args = [
       "generate",

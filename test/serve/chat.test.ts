@@ -279,8 +279,15 @@ describe("parameters", () => {
     ["tools", { messages, tools: [{ type: "web_search" }] }, "tools", "invalid_value"],
     ["tool_choice", { messages, tool_choice: "required" }, "tool_choice", "unsupported"],
     ["functions", { messages, functions: [] }, "functions", "unsupported"],
-    ["response_format", { messages, response_format: { type: "json_object" } }, "response_format", "unsupported"],
-    ["response_format", { messages, response_format: { type: "json_schema" } }, "response_format", "unsupported"],
+    ["response_format", { messages, response_format: "json" }, "response_format", "invalid_value"],
+    ["response_format", { messages, response_format: { type: "yaml" } }, "response_format.type", "invalid_value"],
+    ["response_format", { messages, response_format: { type: "json_schema" } }, "response_format", "invalid_value"],
+    [
+      "response_format",
+      { messages, response_format: { type: "json_schema", json_schema: { name: "x", schema: { not: {} } } } },
+      "response_format",
+      "unsupported",
+    ],
     ["modalities", { messages, modalities: ["text", "audio"] }, "modalities", "unsupported"],
     ["another name", { messages, temprature: 1 }, "temprature", "unknown_parameter"],
     ["chat_template_kwargs", { messages, chat_template_kwargs: [] }, "chat_template_kwargs", "invalid_value"],
@@ -292,6 +299,22 @@ describe("parameters", () => {
     });
     expect(answer.error.message).toContain(param);
     expect(answer.error.message.length).toBeLessThan(400);
+  });
+
+  test("an answer of a given form, whole and streamed", async () => {
+    const schema = { type: "object", properties: { ok: { type: "boolean" } }, required: ["ok"] };
+    const response_format = { type: "json_schema", json_schema: { name: "answer", strict: true, schema } };
+    const body = { messages, response_format, temperature: 1, seed: 3, max_tokens: 100 };
+    const { status, body: answer } = await client.post(CHAT, body);
+    expect(status).toBe(200);
+    const [{ message, finish_reason }] = answer.choices;
+    expect(finish_reason).toBe("stop");
+    expect(JSON.parse(message.content)).toEqual({ ok: expect.any(Boolean) });
+    const chunks = await client.events(CHAT, body);
+    const text = chunks.map((chunk: Json) => chunk.choices?.[0]?.delta.content ?? "").join("");
+    expect(text).toBe(message.content);
+    const object = await client.post(CHAT, { ...body, response_format: { type: "json_object" }, max_tokens: 20 });
+    expect(object.body.choices[0].message.content).toMatch(/^\{/);
   });
 
   test("another model is not found", async () => {

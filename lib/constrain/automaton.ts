@@ -1,0 +1,230 @@
+// Reads bytes by a grammar: all its ways at once, as states that are made when they are first reached.
+import { type Grammar, Guard } from "./grammar.ts";
+
+/**
+ * Who called a rule at one place: for each caller, where it goes on, its counter, and who had called it. All calls of a rule at one
+ * place share one (a graph-structured stack, Tomita 1985), so ambiguity does not multiply.
+ */
+interface Callers {
+  readonly id: number;
+  readonly entries: readonly Entry[];
+}
+
+interface Entry {
+  readonly after: number;
+  readonly count: number;
+  readonly callers: Callers;
+}
+
+/** One of the ways in which what was read may go on: a node that reads a byte. */
+interface Way {
+  readonly node: number;
+  readonly count: number;
+  readonly callers: Callers;
+}
+
+/** Where a document stands. States are shared: the same one means the same continuations. */
+export class State {
+  /** @internal */ readonly ways: readonly Way[];
+  /** What was read is a whole document. */
+  readonly whole: boolean;
+  /** @internal By byte; null: not allowed, undefined: not known yet. */ next: (State | null | undefined)[] = [];
+
+  /** @internal See `isFree`. */ room: number | undefined;
+
+  /** @internal */
+  constructor(ways: readonly Way[], whole: boolean) {
+    this.ways = ways;
+    this.whole = whole;
+  }
+
+  /** Nothing can follow. */
+  get final(): boolean {
+    return this.ways.length === 0;
+  }
+}
+
+const QUOTE = 0x22;
+
+/** States that are remembered; beyond, all are made anew when they are reached. */
+const MOST_STATES = 8192;
+
+export class Automaton {
+  readonly grammar: Grammar;
+  readonly start: State;
+  private readonly outermost: Callers = { id: 0, entries: [] };
+  private callersMade = 0;
+  private readonly callers = new Map<string, Callers>();
+  private readonly states = new Map<string, State>();
+  private readonly followers = new Map<string, State>();
+
+  constructor(grammar: Grammar) {
+    this.grammar = grammar;
+    const { start } = grammar.rules[grammar.root]!;
+    this.start = this.closure([{ node: start, count: 0, callers: this.outermost }]);
+  }
+
+  /** The state after one more byte; null where no document goes on so. */
+  step(state: State, byte: number): State | null {
+    const known = state.next[byte];
+    if (known !== undefined) return known;
+    const made = this.follow(state, byte);
+    if (state.next.length === 0) state.next = new Array(256);
+    state.next[byte] = made;
+    return made;
+  }
+
+  /** The state after some bytes; null where no document goes on so. */
+  read(state: State, bytes: Uint8Array): State | null {
+    let at: State | null = state;
+    for (let i = 0; i < bytes.length && at; i++) at = this.step(at, bytes[i]!);
+    return at;
+  }
+
+  /** Whether the state is at a character of a string that may have any, and at least so many more. */
+  isFree(state: State, characters: number): boolean {
+    state.room ??= this.freeCharacters(state) ?? 0;
+    return state.room >= characters;
+  }
+
+  /**
+   * Whether the state is at a character of a string that may have any, and how many more it may have, this one included.
+   * @returns undefined elsewhere
+   */
+  freeCharacters(state: State): number | undefined {
+    if (state.ways.length > 2) return undefined;
+    const way = state.ways.find(({ node }) => {
+      const of = this.grammar.nodes[node]!;
+      return of.kind === "bytes" && of.character;
+    });
+    if (!way) return undefined;
+    // Beside it there may be the string's own end alone.
+    const other = state.ways.find((one) => one !== way);
+    const end = other && this.grammar.nodes[other.node]!;
+    if (end && !(end.kind === "bytes" && end.edges.every(([low, high]) => low === QUOTE && high === QUOTE)))
+      return undefined;
+    const node = this.grammar.nodes[way.node]!;
+    const { most } = this.grammar.rules[node.kind === "bytes" ? node.rule : 0]!;
+    return most === Number.POSITIVE_INFINITY ? most : most - way.count + 1;
+  }
+
+  private follow(state: State, byte: number): State | null {
+    const { nodes } = this.grammar;
+    const reached: Way[] = [];
+    let key = "";
+    for (const { node, count, callers } of state.ways) {
+      const of = nodes[node]!;
+      if (of.kind !== "bytes") continue;
+      for (const [low, high, to] of of.edges)
+        if (low <= byte && byte <= high) {
+          reached.push({ node: to, count, callers });
+          key += `${to},${count},${callers.id};`;
+          break;
+        }
+    }
+    if (reached.length === 0) return null;
+    let follower = this.followers.get(key);
+    if (!follower) {
+      follower = this.closure(reached);
+      if (this.followers.size >= 4 * MOST_STATES) this.forget();
+      this.followers.set(key, follower);
+    }
+    return follower;
+  }
+
+  /** All that can be reached without a byte. */
+  private closure(reached: readonly Way[]): State {
+    const { nodes, rules } = this.grammar;
+    const seen = new Set<string>();
+    const stack: Way[] = [];
+    const out: Way[] = [];
+    let whole = false;
+    const visit = (node: number, count: number, callers: Callers) => {
+      const key = `${node},${count},${callers.id}`;
+      if (seen.has(key)) return;
+      seen.add(key);
+      stack.push({ node, count, callers });
+    };
+    // Callers of the rules that are called here are known in full only at the end.
+    const open = new Map<number, { callers: Callers; entries: Entry[]; keys: Set<string> }>();
+    const call = (rule: number, entry: Entry) => {
+      let called = open.get(rule);
+      if (!called) {
+        const entries: Entry[] = [];
+        called = { callers: { id: -1 - rule, entries }, entries, keys: new Set() };
+        open.set(rule, called);
+        visit(rules[rule]!.start, 0, called.callers);
+      }
+      const key = `${entry.after},${entry.count},${entry.callers.id}`;
+      if (called.keys.has(key)) return;
+      called.keys.add(key);
+      called.entries.push(entry);
+    };
+    for (const { node, count, callers } of reached) visit(node, count, callers);
+    while (stack.length > 0) {
+      const { node, count, callers } = stack.pop()!;
+      const of = nodes[node]!;
+      if (of.kind === "bytes") {
+        if (of.edges.length > 0) out.push({ node, count, callers });
+      } else if (of.kind === "call") call(of.rule, { after: of.after, count, callers });
+      else if (of.kind === "end") {
+        if (callers === this.outermost) whole = true;
+        for (const entry of callers.entries) visit(entry.after, entry.count, entry.callers);
+      } else {
+        for (const { to, guard } of of.edges) {
+          if (guard === Guard.none) {
+            visit(to, count, callers);
+            continue;
+          }
+          const { least, most } = rules[of.rule]!;
+          if (guard === Guard.enough) {
+            if (count >= least) visit(to, count, callers);
+          } else if (count < most)
+            visit(to, most === Number.POSITIVE_INFINITY ? Math.min(count + 1, least) : count + 1, callers);
+        }
+      }
+    }
+    return this.settled(out, whole, open);
+  }
+
+  private settled(
+    ways: readonly Way[],
+    whole: boolean,
+    open: ReadonlyMap<number, { entries: readonly Entry[] }>,
+  ): State {
+    const done = new Map<number, Callers>();
+    // No rule begins with itself, so the callers of those called here end in older ones.
+    const settle = (callers: Callers): Callers => {
+      if (callers.id >= 0) return callers;
+      const known = done.get(callers.id);
+      if (known) return known;
+      const entries = open.get(-1 - callers.id)!.entries.map((e): Entry => ({ ...e, callers: settle(e.callers) }));
+      entries.sort((a, b) => a.after - b.after || a.count - b.count || a.callers.id - b.callers.id);
+      const key = entries.map((e) => `${e.after},${e.count},${e.callers.id}`).join(";");
+      let made = this.callers.get(key);
+      if (!made) {
+        made = { id: ++this.callersMade, entries };
+        this.callers.set(key, made);
+      }
+      done.set(callers.id, made);
+      return made;
+    };
+    const all = ways.map((way): Way => ({ ...way, callers: settle(way.callers) }));
+    all.sort((a, b) => a.node - b.node || a.count - b.count || a.callers.id - b.callers.id);
+    const key = `${whole};${all.map((w) => `${w.node},${w.count},${w.callers.id}`).join(";")}`;
+    const known = this.states.get(key);
+    if (known) return known;
+    const state = new State(all, whole);
+    if (this.states.size >= MOST_STATES) this.forget();
+    this.states.set(key, state);
+    return state;
+  }
+
+  /** States in use stay what they are; what they lead to is found again. */
+  private forget(): void {
+    for (const state of this.states.values()) state.next = [];
+    this.states.clear();
+    this.followers.clear();
+    this.callers.clear();
+  }
+}

@@ -1,0 +1,94 @@
+// Sets of code points, and how UTF-8 and JSON's strings write them.
+
+/** Ranges of code points, both ends included, in order and apart from each other. */
+export type CodePoints = readonly (readonly [low: number, high: number])[];
+
+/** A byte from `low` to `high` in each place. */
+export type ByteSequence = readonly (readonly [low: number, high: number])[];
+
+export const LAST_CODE_POINT = 0x10ffff;
+
+export function union(...sets: CodePoints[]): CodePoints {
+  const sorted = sets.flat().sort((a, b) => a[0] - b[0]);
+  const out: [number, number][] = [];
+  for (const [low, high] of sorted) {
+    const last = out.at(-1);
+    if (last && low <= last[1] + 1) last[1] = Math.max(last[1], high);
+    else out.push([low, high]);
+  }
+  return out;
+}
+
+export function complement(set: CodePoints): CodePoints {
+  const out: [number, number][] = [];
+  let next = 0;
+  for (const [low, high] of set) {
+    if (low > next) out.push([next, low - 1]);
+    next = high + 1;
+  }
+  if (next <= LAST_CODE_POINT) out.push([next, LAST_CODE_POINT]);
+  return out;
+}
+
+export function intersection(a: CodePoints, b: CodePoints): CodePoints {
+  return complement(union(complement(a), complement(b)));
+}
+
+/** Where the length of UTF-8 changes, and the surrogates, which it has none for. */
+const PLAIN: CodePoints = [
+  [0, 0x7f],
+  [0x80, 0x7ff],
+  [0x800, 0xd7ff],
+  [0xe000, 0xffff],
+  [0x10000, LAST_CODE_POINT],
+];
+
+/** The UTF-8 of a set's code points: every one is written by exactly one of the sequences. Surrogates are left out. */
+export function utf8Of(set: CodePoints): ByteSequence[] {
+  const out: ByteSequence[] = [];
+  for (const plain of PLAIN)
+    for (const [low, high] of intersection(set, [plain])) split([...encode(low)], [...encode(high)], [], out);
+  return out;
+}
+
+function encode(codePoint: number): Buffer {
+  return Buffer.from(String.fromCodePoint(codePoint));
+}
+
+/** All byte strings of equal length between two, as products of ranges: what follows a first byte is free only strictly between. */
+function split(low: number[], high: number[], before: ByteSequence, out: ByteSequence[]): void {
+  const [a, ...lows] = low;
+  const [b, ...highs] = high;
+  if (lows.length === 0) {
+    out.push([...before, [a!, b!]]);
+    return;
+  }
+  const least = lows.map(() => 0x80);
+  const most = lows.map(() => 0xbf);
+  if (a === b) {
+    split(lows, highs, [...before, [a!, a!]], out);
+    return;
+  }
+  const openLow = lows.every((byte) => byte === 0x80);
+  const openHigh = highs.every((byte) => byte === 0xbf);
+  if (!openLow) split(lows, most, [...before, [a!, a!]], out);
+  const first = openLow ? a! : a! + 1;
+  const last = openHigh ? b! : b! - 1;
+  if (first <= last) split(least, most, [...before, [first, last]], out);
+  if (!openHigh) split(least, highs, [...before, [b!, b!]], out);
+}
+
+const ESCAPED: CodePoints = [
+  [0, 0x1f],
+  [0x22, 0x22],
+  [0x5c, 0x5c],
+];
+
+/** A set's code points as JSON.stringify writes them within a string. */
+export function jsonOf(set: CodePoints): ByteSequence[] {
+  const out = utf8Of(intersection(set, complement(ESCAPED)));
+  for (const [low, high] of intersection(set, ESCAPED))
+    for (let c = low; c <= high; c++)
+      out.push(Array.from(Buffer.from(JSON.stringify(String.fromCharCode(c)).slice(1, -1)), (byte) => [byte, byte]));
+  return out;
+}

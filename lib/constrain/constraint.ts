@@ -1,0 +1,117 @@
+// One document under way, token by token.
+import { HeddleError } from "../errors.ts";
+import type { Automaton, State } from "./automaton.ts";
+import { type Mask, Masks } from "./masks.ts";
+import { inSlices } from "./slices.ts";
+import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./token-tries.ts";
+
+const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
+const masks = new WeakMap<Automaton, WeakMap<TokenTries, Map<string, Masks>>>();
+/** Sets of end tokens, of one format and vocabulary, whose masks are kept. */
+const MOST_SETS = 8;
+
+/** A vocabulary's trees, made once. */
+async function triesOf(source: TokenSource): Promise<TokenTries> {
+  let made = tries.get(source);
+  if (!made) {
+    made = inSlices(makeTries(source));
+    tries.set(source, made);
+  }
+  return made;
+}
+
+function masksOf(automaton: Automaton, of: TokenTries, vocabSize: number, ends: readonly number[]): Masks {
+  let byTries = masks.get(automaton);
+  if (!byTries) {
+    byTries = new WeakMap();
+    masks.set(automaton, byTries);
+  }
+  let bySet = byTries.get(of);
+  if (!bySet) {
+    bySet = new Map();
+    byTries.set(of, bySet);
+  }
+  const sorted = [...ends].sort((a, b) => a - b);
+  const key = `${vocabSize}/${sorted.join()}`;
+  let found = bySet.get(key);
+  if (!found) {
+    if (bySet.size >= MOST_SETS) bySet.delete(bySet.keys().next().value!);
+    found = new Masks(automaton, of, vocabSize, sorted);
+    bySet.set(key, found);
+  }
+  return found;
+}
+
+/** What a sequence's text has to be. */
+export class Constraint {
+  private readonly automaton: Automaton;
+  private readonly tokens: TokenSource;
+  private readonly vocabSize: number;
+  private readonly ends: ReadonlySet<number>;
+  private masks: Masks | undefined;
+  private state: State;
+
+  /**
+   * @param of.vocabSize of the model @param of.ends tokens that end the text, which they are no part of
+   * @throws HeddleError UNSUPPORTED for a tokenizer whose tokens' bytes do not simply follow each other
+   */
+  constructor(automaton: Automaton, of: { tokens: TokenSource; vocabSize: number; ends: ReadonlySet<number> }) {
+    checkTokens(of.tokens);
+    this.automaton = automaton;
+    this.tokens = of.tokens;
+    this.vocabSize = of.vocabSize;
+    this.ends = of.ends;
+    this.state = automaton.start;
+  }
+
+  /** The document is whole, and nothing can follow. */
+  get finished(): boolean {
+    return this.state.final;
+  }
+
+  /** Whether a text is a whole document. */
+  isWhole(text: string): boolean {
+    return this.automaton.read(this.automaton.start, Buffer.from(text))?.whole === true;
+  }
+
+  /**
+   * Which tokens may come after some that may follow; undefined where those may not, or have ended the document.
+   * @throws HeddleError ABORTED, or UNSUPPORTED where the vocabulary has no token to go on with
+   */
+  async mask(following: readonly number[] = [], signal?: AbortSignal | undefined): Promise<Mask | undefined> {
+    const made = await this.prepared();
+    let state: State | null = this.state;
+    for (const token of following) {
+      state = this.ends.has(token) ? null : made.after(state, token);
+      if (!state) return undefined;
+    }
+    if (state.final) return undefined;
+    return made.cached(state) ?? inSlices(made.make(state), signal);
+  }
+
+  /** The first of some guessed tokens that may follow, and after which more may. */
+  async possible(guess: readonly number[]): Promise<number[]> {
+    const made = await this.prepared();
+    let state: State | null = this.state;
+    const out: number[] = [];
+    for (const token of guess) {
+      state = this.ends.has(token) ? null : made.after(state, token);
+      if (!state || state.final) break;
+      out.push(token);
+    }
+    return out;
+  }
+
+  /** Takes over a token that a mask allowed. */
+  accept(token: number): void {
+    if (this.ends.has(token)) return;
+    const state = this.masks?.after(this.state, token);
+    if (!state) throw new HeddleError("INTERNAL", `responseFormat: token ${token} was drawn, which is not allowed`);
+    this.state = state;
+  }
+
+  private async prepared(): Promise<Masks> {
+    this.masks ??= masksOf(this.automaton, await triesOf(this.tokens), this.vocabSize, [...this.ends]);
+    return this.masks;
+  }
+}

@@ -1,0 +1,264 @@
+// What a schema says, keyword by keyword, and what two say together.
+import { invalidArgument } from "../errors.ts";
+import type { Bound } from "./numbers.ts";
+import { canonical, isObject, type JsonValue, type Keyword } from "./schema.ts";
+
+export type TypeName = "null" | "boolean" | "integer" | "number" | "string" | "array" | "object";
+
+/** Schemas that all hold of one value; of none, anything does. */
+export type All = readonly JsonValue[];
+
+/** The keywords of one schema, references and combinations aside. */
+export interface Facts {
+  /** What `type` says; undefined: nothing. */
+  types: ReadonlySet<TypeName> | undefined;
+  /** The types that the keywords speak of. */
+  implied: ReadonlySet<TypeName>;
+  values: readonly JsonValue[] | undefined;
+  minLength: number;
+  maxLength: number;
+  patterns: readonly { source: string; where: string }[];
+  formats: readonly { name: string; where: string }[];
+  low: Bound | undefined;
+  high: Bound | undefined;
+  multiples: readonly number[];
+  properties: ReadonlyMap<string, All>;
+  /** Of other properties; undefined: nothing. */
+  additional: All | undefined;
+  required: readonly string[];
+  minProperties: number;
+  maxProperties: number;
+  prefix: readonly All[];
+  items: All | undefined;
+  minItems: number;
+  maxItems: number;
+  /** Where it stands, for messages. */
+  where: string;
+}
+
+const INFINITE = Number.POSITIVE_INFINITY;
+
+export const noFacts: Facts = {
+  types: undefined,
+  implied: new Set(),
+  values: undefined,
+  minLength: 0,
+  maxLength: INFINITE,
+  patterns: [],
+  formats: [],
+  low: undefined,
+  high: undefined,
+  multiples: [],
+  properties: new Map(),
+  additional: undefined,
+  required: [],
+  minProperties: 0,
+  maxProperties: INFINITE,
+  prefix: [],
+  items: undefined,
+  minItems: 0,
+  maxItems: INFINITE,
+  where: "schema#",
+};
+
+const TYPES: readonly TypeName[] = ["null", "boolean", "integer", "number", "string", "array", "object"];
+
+const SPEAKS_OF: Partial<Record<Keyword, TypeName>> = {
+  properties: "object",
+  required: "object",
+  additionalProperties: "object",
+  minProperties: "object",
+  maxProperties: "object",
+  items: "array",
+  prefixItems: "array",
+  additionalItems: "array",
+  minItems: "array",
+  maxItems: "array",
+  minLength: "string",
+  maxLength: "string",
+  pattern: "string",
+  format: "string",
+  minimum: "number",
+  maximum: "number",
+  exclusiveMinimum: "number",
+  exclusiveMaximum: "number",
+  multipleOf: "number",
+};
+
+/** What keywords say. @throws HeddleError INVALID_ARGUMENT for values that they cannot have */
+export function factsOf(keywords: ReadonlyMap<Keyword, JsonValue>, where: string): Facts {
+  const of = <T>(keyword: Keyword, read: (value: JsonValue, where: string) => T, otherwise: T): T => {
+    const value = keywords.get(keyword);
+    return value === undefined ? otherwise : read(value, `${where}/${keyword}`);
+  };
+  const types = of("type", typesOf, undefined);
+  const implied = new Set<TypeName>();
+  for (const keyword of keywords.keys()) {
+    const type = SPEAKS_OF[keyword];
+    if (type) implied.add(type);
+  }
+  const values = of("enum", enumOf, undefined);
+  const constant = keywords.get("const");
+  // Before 2020, items was the list and additionalItems the rest.
+  const items = keywords.get("items");
+  const listed = Array.isArray(items) ? items : undefined;
+  const rest = listed ? keywords.get("additionalItems") : items;
+  const numeric = !types || types.has("number") || types.has("integer");
+  return {
+    types,
+    implied,
+    values: constant === undefined ? values : values ? common(values, [constant]) : [constant],
+    minLength: of("minLength", count, 0),
+    maxLength: of("maxLength", count, INFINITE),
+    patterns: of("pattern", (value, at) => [{ source: text(value, at), where: at }], []),
+    // Of numbers a format is a note (int32, double).
+    formats:
+      types && !types.has("string") ? [] : of("format", (value, at) => [{ name: text(value, at), where: at }], []),
+    low: numeric
+      ? tighter(bound(keywords, where, "minimum"), bound(keywords, where, "exclusiveMinimum"), 1)
+      : undefined,
+    high: numeric
+      ? tighter(bound(keywords, where, "maximum"), bound(keywords, where, "exclusiveMaximum"), -1)
+      : undefined,
+    multiples: of("multipleOf", (value, at) => [positive(value, at)], []),
+    properties: of("properties", propertiesOf, new Map()),
+    additional: of("additionalProperties", (value, at) => [schemaAt(value, at)], undefined),
+    required: of("required", requiredOf, []),
+    minProperties: of("minProperties", count, 0),
+    maxProperties: of("maxProperties", count, INFINITE),
+    prefix: schemasOf(listed ?? keywords.get("prefixItems"), `${where}/${listed ? "items" : "prefixItems"}`).map(
+      (s) => [s],
+    ),
+    items: rest === undefined ? undefined : [schemaAt(rest, `${where}/${listed ? "additionalItems" : "items"}`)],
+    minItems: of("minItems", count, 0),
+    maxItems: of("maxItems", count, INFINITE),
+    where,
+  };
+}
+
+/** What holds where both do. */
+export function both(a: Facts, b: Facts): Facts {
+  if (a === noFacts) return b;
+  const names = new Set([...a.properties.keys(), ...b.properties.keys()]);
+  const property = (of: Facts, name: string): All => of.properties.get(name) ?? of.additional ?? [];
+  const item = (of: Facts, i: number): All => of.prefix[i] ?? of.items ?? [];
+  return {
+    types: a.types && b.types ? commonTypes(a.types, b.types) : (a.types ?? b.types),
+    implied: new Set([...a.implied, ...b.implied]),
+    values: a.values && b.values ? common(a.values, b.values) : (a.values ?? b.values),
+    minLength: Math.max(a.minLength, b.minLength),
+    maxLength: Math.min(a.maxLength, b.maxLength),
+    patterns: [...a.patterns, ...b.patterns],
+    formats: [...a.formats, ...b.formats],
+    low: tighter(a.low, b.low, 1),
+    high: tighter(a.high, b.high, -1),
+    multiples: [...a.multiples, ...b.multiples],
+    properties: new Map([...names].map((name) => [name, [...property(a, name), ...property(b, name)]])),
+    additional: a.additional || b.additional ? [...(a.additional ?? []), ...(b.additional ?? [])] : undefined,
+    required: [...new Set([...a.required, ...b.required])],
+    minProperties: Math.max(a.minProperties, b.minProperties),
+    maxProperties: Math.min(a.maxProperties, b.maxProperties),
+    prefix: Array.from({ length: Math.max(a.prefix.length, b.prefix.length) }, (_, i) => [
+      ...item(a, i),
+      ...item(b, i),
+    ]),
+    items: a.items || b.items ? [...(a.items ?? []), ...(b.items ?? [])] : undefined,
+    minItems: Math.max(a.minItems, b.minItems),
+    maxItems: Math.min(a.maxItems, b.maxItems),
+    where: a.where,
+  };
+}
+
+/** The types that a value may have. Without `type` they are those that the keywords speak of, or all. */
+export function typesAllowed({ types, implied, values }: Facts): ReadonlySet<TypeName> {
+  if (types) return types;
+  return implied.size > 0 && !values ? implied : new Set(TYPES);
+}
+
+export function typeOf(value: JsonValue): TypeName {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "array";
+  if (typeof value === "number") return Number.isInteger(value) ? "integer" : "number";
+  return typeof value as TypeName;
+}
+
+export function hasType(types: ReadonlySet<TypeName>, value: JsonValue): boolean {
+  const type = typeOf(value);
+  return types.has(type) || (type === "integer" && types.has("number"));
+}
+
+function commonTypes(a: ReadonlySet<TypeName>, b: ReadonlySet<TypeName>): ReadonlySet<TypeName> {
+  const has = (of: ReadonlySet<TypeName>, type: TypeName) => of.has(type) || (type === "integer" && of.has("number"));
+  return new Set(TYPES.filter((type) => has(a, type) && has(b, type)));
+}
+
+function common(a: readonly JsonValue[], b: readonly JsonValue[]): JsonValue[] {
+  const known = new Set(b.map(canonical));
+  return a.filter((value) => known.has(canonical(value)));
+}
+
+function tighter(a: Bound | undefined, b: Bound | undefined, inwards: 1 | -1): Bound | undefined {
+  if (!a || !b) return a ?? b;
+  if (a.value === b.value) return a.exclusive ? a : b;
+  return a.value * inwards > b.value * inwards ? a : b;
+}
+
+type BoundKeyword = "minimum" | "maximum" | "exclusiveMinimum" | "exclusiveMaximum";
+
+function bound(keywords: ReadonlyMap<Keyword, JsonValue>, where: string, keyword: BoundKeyword): Bound | undefined {
+  const value = keywords.get(keyword);
+  if (value === undefined) return undefined;
+  if (typeof value !== "number") throw invalidArgument(`${where}/${keyword}`, "a number", value);
+  return { value, exclusive: keyword.startsWith("exclusive") };
+}
+
+function count(value: JsonValue, where: string): number {
+  if (typeof value !== "number" || !Number.isInteger(value) || value < 0)
+    throw invalidArgument(where, "an integer of at least 0", value);
+  return value;
+}
+
+function positive(value: JsonValue, where: string): number {
+  if (typeof value !== "number" || value <= 0) throw invalidArgument(where, "a number above 0", value);
+  return value;
+}
+
+function text(value: JsonValue, where: string): string {
+  if (typeof value !== "string") throw invalidArgument(where, "a string", value);
+  return value;
+}
+
+function typesOf(value: JsonValue, where: string): ReadonlySet<TypeName> {
+  const names = Array.isArray(value) ? value : [value];
+  for (const name of names)
+    if (!(TYPES as readonly JsonValue[]).includes(name)) throw invalidArgument(where, TYPES.join(", "), name);
+  return new Set(names as TypeName[]);
+}
+
+function enumOf(value: JsonValue, where: string): JsonValue[] {
+  if (!Array.isArray(value)) throw invalidArgument(where, "an array", value);
+  return value;
+}
+
+function schemaAt(value: JsonValue, where: string): JsonValue {
+  if (typeof value !== "boolean" && !isObject(value)) throw invalidArgument(where, "a schema", value);
+  return value;
+}
+
+/** An array of schemas. */
+export function schemasOf(value: JsonValue | undefined, where: string): JsonValue[] {
+  if (value === undefined) return [];
+  if (!Array.isArray(value)) throw invalidArgument(where, "an array of schemas", value);
+  return value.map((schema, i) => schemaAt(schema, `${where}/${i}`));
+}
+
+function propertiesOf(value: JsonValue, where: string): ReadonlyMap<string, All> {
+  if (!isObject(value)) throw invalidArgument(where, "an object of schemas", value);
+  return new Map(Object.entries(value).map(([name, schema]) => [name, [schemaAt(schema, `${where}/${name}`)]]));
+}
+
+function requiredOf(value: JsonValue, where: string): string[] {
+  if (!Array.isArray(value) || value.some((name) => typeof name !== "string"))
+    throw invalidArgument(where, "an array of names", value);
+  return [...new Set(value as string[])];
+}

@@ -1,0 +1,12 @@
+// Answers of a given form: schemas and patterns as automata over bytes, and the tokens that they allow.
+export { Automaton, type State } from "./automaton.ts";
+export { compileSchema } from "./compile-schema.ts";
+export { Constraint } from "./constraint.ts";
+export type { Mask } from "./masks.ts";
+export {
+  compileFormat,
+  compileRegex,
+  type JsonSchema,
+  type NamedSchema,
+  type ResponseFormat,
+} from "./response-format.ts";

@@ -1,0 +1,337 @@
+// The parts of JSON as rules of a grammar: white space, strings, literals, arrays, objects.
+import { END, type FreeEdge, free, type GrammarBuilder, Guard } from "./grammar.ts";
+import { limits, tooLarge } from "./limits.ts";
+import type { Dfa, Edge } from "./regular.ts";
+import type { JsonValue } from "./schema.ts";
+
+/** Spaces and tabs after a line end: deeper indentation there is none, so that white space always ends. */
+const MOST_SPACES = 20;
+const MOST_TABS = 8;
+
+export interface ObjectRule {
+  properties: readonly { name: string; rule: number; required: boolean }[];
+  /** The rule of other properties' values; they come after the named ones. */
+  additional: number | undefined;
+  least: number;
+  most: number;
+}
+
+export interface ArrayRule {
+  prefix: readonly number[];
+  rest: number | undefined;
+  least: number;
+  most: number;
+}
+
+export class JsonRules {
+  readonly builder: GrammarBuilder;
+  private spaceRule: number | undefined;
+
+  constructor(builder: GrammarBuilder) {
+    this.builder = builder;
+  }
+
+  /** Nothing, one space, or a line end with an indentation. */
+  private space(then: number): number {
+    const { builder } = this;
+    if (this.spaceRule === undefined) {
+      const rule = builder.rule();
+      const run = (byte: number, most: number): number => {
+        let node = END;
+        for (let i = 0; i < most; i++) {
+          const one = builder.bytes(rule, [[byte, byte, node]]);
+          node = i + 1 < most ? builder.choice([END, one]) : one;
+        }
+        return node;
+      };
+      const line = builder.choice([END, run(0x20, MOST_SPACES), run(0x09, MOST_TABS)]);
+      const start = builder.bytes(rule, [
+        [0x20, 0x20, END],
+        [0x0a, 0x0a, line],
+      ]);
+      builder.rules[rule]!.start = start;
+      this.spaceRule = rule;
+    }
+    return builder.choice([then, builder.call(this.spaceRule, then)]);
+  }
+
+  /** A colon, and at most one space after it. */
+  private colon(rule: number, then: number): number {
+    const { builder } = this;
+    const after = builder.choice([then, builder.bytes(rule, [[0x20, 0x20, then]])]);
+    return builder.bytes(rule, [[0x3a, 0x3a, after]]);
+  }
+
+  private byte(rule: number, text: string, then: number): number {
+    return this.builder.literal(rule, text, then);
+  }
+
+  /** A string of so many characters. */
+  string(least: number, most: number): number {
+    const { builder } = this;
+    if (least > most) return this.never();
+    const rule = builder.rule(least, most);
+    const body = builder.loop(rule);
+    const character = this.character(rule, body.node);
+    body.set([
+      { to: character, guard: Guard.count },
+      { to: this.byte(rule, '"', END), guard: Guard.enough },
+    ]);
+    return this.begin(rule, this.byte(rule, '"', body.node));
+  }
+
+  /** A string whose text within the quotes an automaton accepts. */
+  stringOf(dfa: Dfa): number {
+    const rule = this.builder.rule();
+    return this.begin(rule, this.byte(rule, '"', this.builder.automaton(rule, dfa, this.byte(rule, '"', END))));
+  }
+
+  /** A number, or whatever an automaton accepts. */
+  plain(dfa: Dfa): number {
+    const rule = this.builder.rule();
+    return this.begin(rule, this.builder.automaton(rule, dfa, END));
+  }
+
+  /** One of several other rules. */
+  either(rules: readonly number[], rule = this.builder.rule()): number {
+    const { builder } = this;
+    return this.begin(rule, builder.choice(rules.map((one) => builder.call(one, END))));
+  }
+
+  /** What nothing satisfies. */
+  never(): number {
+    return this.either([]);
+  }
+
+  private begin(rule: number, start: number): number {
+    this.builder.rules[rule]!.start = start;
+    return rule;
+  }
+
+  /** Any character of a string, written as it is or with a backslash; never half of a surrogate pair. */
+  private character(rule: number, then: number): number {
+    const { builder } = this;
+    const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
+    const more = bytes([0x80, 0xbf, then]);
+    const more2 = bytes([0x80, 0xbf, more]);
+    const more3 = bytes([0x80, 0xbf, more2]);
+    const hex = (to: number) => bytes([0x30, 0x39, to], [0x41, 0x46, to], [0x61, 0x66, to]);
+    const [hex1, hex2] = [hex(then), hex(hex(then))];
+    const low = bytes([0x43, 0x46, hex2], [0x63, 0x66, hex2]); // U+DC00 to DFFF
+    const second = this.byte(rule, "\\u", bytes([0x44, 0x44, low], [0x64, 0x64, low]));
+    const high = hex(hex(second));
+    const afterD = bytes([0x30, 0x37, hex2], [0x38, 0x39, high], [0x41, 0x42, high], [0x61, 0x62, high]);
+    const hex3 = hex(hex(hex1));
+    const unicode = bytes(
+      ...([
+        [0x30, 0x39],
+        [0x41, 0x43],
+        [0x45, 0x46],
+        [0x61, 0x63],
+        [0x65, 0x66],
+      ].map(([a, b]) => [a, b, hex3]) as Edge[]),
+      [0x44, 0x44, afterD],
+      [0x64, 0x64, afterD],
+    );
+    const escaped = bytes(...[...'"\\/bfnrt'].map((c): Edge => [c.charCodeAt(0), c.charCodeAt(0), then]), [
+      0x75,
+      0x75,
+      unicode,
+    ]);
+    return builder.bytes(
+      rule,
+      [
+        [0x20, 0x21, then],
+        [0x23, 0x5b, then],
+        [0x5c, 0x5c, escaped],
+        [0x5d, 0x7f, then],
+        [0xc2, 0xdf, more],
+        [0xe0, 0xe0, bytes([0xa0, 0xbf, more])],
+        [0xe1, 0xec, more2],
+        [0xed, 0xed, bytes([0x80, 0x9f, more])],
+        [0xee, 0xef, more2],
+        [0xf0, 0xf0, bytes([0x90, 0xbf, more2])],
+        [0xf1, 0xf3, more3],
+        [0xf4, 0xf4, bytes([0x80, 0x8f, more2])],
+      ],
+      true,
+    );
+  }
+
+  /** One of some values, with white space where JSON has it. */
+  literals(values: readonly JsonValue[]): number {
+    const rule = this.builder.rule();
+    const scalars = values.filter((value) => typeof value !== "object" || value === null);
+    const others = values.filter((value) => typeof value === "object" && value !== null);
+    const starts = others.map((value) => this.value(rule, value, END));
+    const texts = scalars.map((value) => Buffer.from(JSON.stringify(value)));
+    if (texts.length > 0) starts.push(this.words(rule, texts, END));
+    return this.begin(rule, this.builder.choice(starts));
+  }
+
+  /** One of some texts, of which there is one at least: those that begin alike share their beginning. */
+  private words(rule: number, texts: readonly Uint8Array[], then: number, at = 0): number {
+    let end = at;
+    const [first] = texts;
+    while (end < first!.length && texts.every((text) => text[end] === first![end])) end++;
+    const byFirst = new Map<number, Uint8Array[]>();
+    for (const text of texts) {
+      const list = text.length > end ? byFirst.get(text[end]!) : [];
+      if (list) list.push(text);
+      else byFirst.set(text[end]!, [text]);
+    }
+    const targets = texts.some((text) => text.length === end) ? [then] : [];
+    const edges = [...byFirst].map(([byte, list]): Edge => [byte, byte, this.words(rule, list, then, end + 1)]);
+    if (edges.length > 0) targets.push(this.builder.bytes(rule, edges));
+    return this.builder.literal(rule, first!.subarray(at, end), this.builder.choice(targets));
+  }
+
+  private value(rule: number, value: JsonValue, then: number): number {
+    if (typeof value !== "object" || value === null) return this.builder.literal(rule, JSON.stringify(value), then);
+    const isArray = Array.isArray(value);
+    const parts = isArray ? value.map((item) => ["", item] as const) : Object.entries(value);
+    const [open, close] = isArray ? ["[", "]"] : ["{", "}"];
+    if (parts.length === 0) return this.byte(rule, open + close, then);
+    let node = this.space(this.byte(rule, close, then));
+    for (let i = parts.length - 1; i >= 0; i--) {
+      const [key, member] = parts[i]!;
+      node = this.value(rule, member, node);
+      if (!isArray) node = this.builder.literal(rule, JSON.stringify(key), this.colon(rule, node));
+      node = this.space(node);
+      if (i > 0) node = this.byte(rule, ",", node);
+    }
+    return this.byte(rule, open, node);
+  }
+
+  array({ prefix, rest, least, most }: ArrayRule): number {
+    const { builder } = this;
+    if (least > most) return this.never();
+    const fixed = prefix.length;
+    const rule = builder.rule(Math.max(0, least - fixed), most - fixed);
+    const close = this.byte(rule, "]", END);
+    const closeAfter = this.space(close);
+    const open = (targets: readonly (number | FreeEdge)[]) =>
+      builder.guarded(
+        rule,
+        targets.map((to) => (typeof to === "number" ? free(to) : to)),
+      );
+    // Items after the prefix: the counter counts them.
+    const again = rest !== undefined && most > fixed ? builder.loop(rule) : undefined;
+    const item = again && builder.call(rest!, again.node);
+    const next = item === undefined ? undefined : this.byte(rule, ",", this.space(item));
+    again?.set([
+      { to: closeAfter, guard: Guard.enough },
+      { to: next!, guard: Guard.count },
+    ]);
+    const counted = (to: number): FreeEdge => ({ to, guard: Guard.count });
+    /** After `done` items of the prefix. */
+    let after = open([...(least <= fixed ? [closeAfter] : []), ...(next === undefined ? [] : [counted(next)])]);
+    let first: number | FreeEdge | undefined = item === undefined ? undefined : counted(this.space(item));
+    for (let done = Math.min(fixed, most) - 1; done >= 0; done--) {
+      if (done + 1 < fixed && done + 1 === most) after = open([closeAfter]);
+      const call = builder.call(prefix[done]!, after);
+      first = this.space(call);
+      after = open([...(done >= least ? [closeAfter] : []), this.byte(rule, ",", this.space(call))]);
+    }
+    if (most === 0) first = undefined;
+    return this.begin(
+      rule,
+      this.byte(rule, "[", open([...(least === 0 ? [close] : []), ...(first === undefined ? [] : [first])])),
+    );
+  }
+
+  object({ properties, additional, least, most }: ObjectRule): number {
+    const { builder } = this;
+    const rule = builder.rule();
+    const close = this.byte(rule, "}", END);
+    const closeAfter = this.space(close);
+    // Numbers of properties that differ in what they allow: beyond the largest, all are alike.
+    const isBounded = most < Number.POSITIVE_INFINITY && (additional !== undefined || most < properties.length);
+    const top = isBounded ? most : Math.max(1, least);
+    if ((top + 1) * (properties.length + 1) > limits.nodes)
+      throw tooLarge("schema", limits.nodes, "properties times minProperties or maxProperties");
+    const counts = Array.from({ length: top + 1 }, (_, count) => count);
+    const separated = (count: number, node: number) =>
+      count === 0 ? this.space(node) : this.byte(rule, ",", this.space(node));
+    const end = (count: number) => (count < least ? [] : [count === 0 ? close : closeAfter]);
+    const names = properties.map(({ name }) => name);
+
+    /** After all named properties, with so many of them. */
+    const lasts = counts.map(() => builder.loop(rule));
+    const more = counts.map((count) => {
+      if (additional === undefined || count >= most) return [];
+      const then = lasts[Math.min(count + 1, top)]!.node;
+      return [separated(count, this.otherName(rule, names, this.colon(rule, builder.call(additional, then))))];
+    });
+    for (const count of counts) lasts[count]!.set([...end(count), ...more[count]!].map(free));
+    let nodes = lasts.map(({ node }) => node);
+    for (let i = properties.length - 1; i >= 0; i--) {
+      const { name, rule: value, required } = properties[i]!;
+      const key = new Map<number, number>();
+      const taken = counts.map((count) => {
+        if (count >= most) return [];
+        const then = Math.min(count + 1, top);
+        let node = key.get(then);
+        if (node === undefined) {
+          node = builder.literal(rule, JSON.stringify(name), this.colon(rule, builder.call(value, nodes[then]!)));
+          key.set(then, node);
+        }
+        return [separated(count, node)];
+      });
+      const skipped = nodes;
+      nodes = counts.map((count) => {
+        const targets = required ? taken[count]! : [...taken[count]!, skipped[count]!];
+        return builder.guarded(rule, targets.map(free));
+      });
+    }
+    return this.begin(rule, this.byte(rule, "{", nodes[0]!));
+  }
+
+  /** Any property's name but some. What begins like one of those is read as JSON.stringify writes it, which is one way. */
+  private otherName(rule: number, names: readonly string[], then: number): number {
+    const { builder } = this;
+    const quote = this.byte(rule, '"', then);
+    const body = builder.loop(rule);
+    const character = this.character(rule, body.node);
+    body.set([character, quote].map(free));
+    if (names.length === 0) return this.byte(rule, '"', body.node);
+    const texts = names.map((name) => Buffer.from(JSON.stringify(name).slice(1, -1)));
+    if (texts.some((text) => text.length > limits.nameLength))
+      throw tooLarge("schema", limits.nameLength, "bytes of a property's name beside additionalProperties");
+    // A backslash as JSON.stringify writes it: one way for each character.
+    const edge = (low: string, high: string, to: number): Edge => [low.charCodeAt(0), high.charCodeAt(0), to];
+    const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);
+    const [below, above] = [
+      bytes(edge("0", "7", body.node), edge("b", "b", body.node), edge("e", "f", body.node)),
+      bytes(edge("0", "9", body.node), edge("a", "f", body.node)),
+    ];
+    const control = this.byte(rule, "00", bytes(edge("0", "0", below), edge("1", "1", above)));
+    const backslash = bytes(...[...'"\\bfnrt'].map((c) => edge(c, c, body.node)), edge("u", "u", control));
+    /** After what the first `at` bytes of some names are, at a node of a character. */
+    const unlike = (alike: readonly Uint8Array[], at: number, node: number): number => {
+      const byFirst = new Map<number, Uint8Array[]>();
+      for (const text of alike) {
+        const list = text.length > at ? byFirst.get(text[at]!) : [];
+        if (list) list.push(text);
+        else byFirst.set(text[at]!, [text]);
+      }
+      const firsts = [...byFirst.keys()].sort((a, b) => a - b);
+      const edges: Edge[] = [];
+      const of = builder.nodes[node]!;
+      for (const [low, high, to] of of.kind === "bytes" ? of.edges : []) {
+        const target = node === character && low === 0x5c ? backslash : to;
+        let from = low;
+        for (const byte of firsts) {
+          if (byte < low || byte > high) continue;
+          if (byte > from) edges.push([from, byte - 1, target]);
+          edges.push([byte, byte, unlike(byFirst.get(byte)!, at + 1, target === body.node ? character : target)]);
+          from = byte + 1;
+        }
+        if (from <= high) edges.push([from, high, target]);
+      }
+      if (node === character && !alike.some((text) => text.length === at)) edges.push([0x22, 0x22, then]);
+      return builder.bytes(rule, edges);
+    };
+    return this.byte(rule, '"', unlike(texts, 0, character));
+  }
+}

@@ -1,0 +1,147 @@
+// Which tokens may come next: a walk over the vocabulary's trees along the automaton.
+import { HeddleError } from "../errors.ts";
+import type { Automaton, State } from "./automaton.ts";
+import type { TokenTree, TokenTries } from "./token-tries.ts";
+
+/** Tokens that may come next, or those that may not: the shorter list, in ascending order. */
+export type Mask = { readonly allowed: Int32Array } | { readonly forbidden: Int32Array };
+
+/** Ids that the masks remembered hold together: 16 MB. */
+const MOST_IDS = 4 << 20;
+const MOST_MASKS = 4096;
+const STEPS = 512;
+
+/** Masks of one grammar for one vocabulary and its end tokens. */
+export class Masks {
+  private readonly automaton: Automaton;
+  private readonly tries: TokenTries;
+  private readonly vocabSize: number;
+  private readonly ends: readonly number[];
+  private readonly isEnd: ReadonlySet<number>;
+  /** In the order of their last use. */
+  private readonly known = new Map<State, Mask>();
+  private held = 0;
+  private readonly plain: Uint8Array;
+
+  /**
+   * @param vocabSize of the model: other ids are never allowed
+   * @param ends tokens that end a document: allowed where it is whole, and nowhere else
+   */
+  constructor(automaton: Automaton, tries: TokenTries, vocabSize: number, ends: readonly number[]) {
+    this.automaton = automaton;
+    this.tries = tries;
+    this.vocabSize = vocabSize;
+    this.ends = ends.filter((id) => id < vocabSize);
+    this.isEnd = new Set(this.ends);
+    this.plain = new Uint8Array(vocabSize);
+    for (const id of tries.plainIds) if (id < vocabSize) this.plain[id] = 1;
+  }
+
+  /** The mask of a state, where it is known. */
+  cached(state: State): Mask | undefined {
+    const mask = this.known.get(state);
+    if (!mask) return undefined;
+    this.known.delete(state);
+    this.known.set(state, mask);
+    return mask;
+  }
+
+  /**
+   * The mask of a state. Yields every so often: see `inSlices`.
+   * @throws HeddleError UNSUPPORTED where the vocabulary has no token to go on with
+   */
+  *make(state: State): Generator<void, Mask, undefined> {
+    const { tries, vocabSize } = this;
+    const room = this.automaton.freeCharacters(state);
+    let flags: Uint8Array;
+    if (room === undefined) {
+      flags = new Uint8Array(vocabSize);
+      yield* this.walk(tries.plain, state, flags);
+    } else {
+      // Within a string all plain tokens fit that are not too long.
+      flags = this.plain.slice();
+      const { plainIds, plainUpTo } = tries;
+      if (room < plainUpTo.length - 1)
+        for (let i = plainUpTo[Math.max(0, room)]!; i < plainIds.length; i++) flags[plainIds[i]!] = 0;
+    }
+    yield* this.walk(tries.other, state, flags);
+    for (const id of this.ends) flags[id] = state.whole ? 1 : 0;
+    const mask = maskOf(flags.subarray(0, vocabSize));
+    if ("allowed" in mask && mask.allowed.length === 0)
+      throw new HeddleError(
+        "UNSUPPORTED",
+        "responseFormat: the vocabulary has no token that goes on with the document (characters that it has no bytes for, or tokens that stop takes away)",
+      );
+    this.remember(state, mask);
+    return mask;
+  }
+
+  /** Whether a token may come next. */
+  allows(state: State, token: number): boolean {
+    if (this.isEnd.has(token)) return state.whole;
+    return this.after(state, token) !== null;
+  }
+
+  /** The state after a token that ends nothing; null where it may not come. */
+  after(state: State, token: number): State | null {
+    const bytes = this.tries.bytesOf(token);
+    return bytes.length === 0 ? null : this.automaton.read(state, bytes);
+  }
+
+  private *walk(tree: TokenTree, start: State, flags: Uint8Array): Generator<void, void, undefined> {
+    const { automaton, vocabSize } = this;
+    const { next } = this.tries;
+    const { bytes, depths, ends, tokens } = tree;
+    const path: State[] = [start];
+    const count = bytes.length;
+    let made = 0;
+    for (let i = 0, turn = 0; i < count; turn++) {
+      if (turn === STEPS) {
+        turn = 0;
+        yield;
+      }
+      const depth = depths[i]!;
+      const from = path[depth]!;
+      const byte = bytes[i]!;
+      let state = from.next[byte];
+      if (state === undefined) {
+        state = automaton.step(from, byte);
+        // To make a state takes as long as many looks at known ones.
+        if (++made % 64 === 0) yield;
+      }
+      if (state === null) {
+        i = ends[i]!;
+        continue;
+      }
+      if (tree === this.tries.plain && this.automaton.isFree(state, tree.longest)) {
+        // Whatever follows in a string's middle may follow: all below.
+        for (const end = ends[i]!; i < end; i++)
+          for (let token = tokens[i]!; token >= 0; token = next[token]!) if (token < vocabSize) flags[token] = 1;
+        continue;
+      }
+      path[depth + 1] = state;
+      for (let token = tokens[i]!; token >= 0; token = next[token]!) if (token < vocabSize) flags[token] = 1;
+      i++;
+    }
+  }
+
+  private remember(state: State, mask: Mask): void {
+    const size = (of: Mask) => ("allowed" in of ? of.allowed : of.forbidden).length;
+    this.known.set(state, mask);
+    this.held += size(mask);
+    for (const [oldest, of] of this.known) {
+      if (oldest === state || (this.held <= MOST_IDS && this.known.size <= MOST_MASKS)) break;
+      this.known.delete(oldest);
+      this.held -= size(of);
+    }
+  }
+}
+
+function maskOf(flags: Uint8Array): Mask {
+  let count = 0;
+  for (let i = 0; i < flags.length; i++) count += flags[i]!;
+  const wanted = 2 * count <= flags.length ? 1 : 0;
+  const ids = new Int32Array(wanted === 1 ? count : flags.length - count);
+  for (let i = 0, place = 0; i < flags.length; i++) if (flags[i] === wanted) ids[place++] = i;
+  return wanted === 1 ? { allowed: ids } : { forbidden: ids };
+}

@@ -1,0 +1,259 @@
+// Numbers between bounds, as patterns over their decimal digits.
+import { describe } from "../errors.ts";
+import { unsupported } from "./limits.ts";
+import { concat, either, empty, type Pattern, parsePattern, repeat, set } from "./pattern.ts";
+import { type Budget, type Dfa, dfaOf, type Edge, intersect } from "./regular.ts";
+
+export interface Bound {
+  value: number;
+  exclusive: boolean;
+}
+
+/** What numbers a schema allows. */
+export interface NumberRule {
+  integer: boolean;
+  low: Bound | undefined;
+  high: Bound | undefined;
+  multiples: readonly number[];
+}
+
+/** Digits before the point and after it, at most: those of JSON.stringify's longest numbers without an exponent. */
+const INTEGER_DIGITS = 21;
+const FRACTION_DIGITS = 22;
+
+const char = (text: string) => concat(...Array.from(text, (c) => set([c.charCodeAt(0), c.charCodeAt(0)])));
+const between = (low: number, high: number) => set([0x30 + low, 0x30 + high]);
+const digit = between(0, 9);
+const digits = (least: number, most: number) => repeat(digit, least, most);
+const optional = (part: Pattern) => repeat(part, 0, 1);
+const nothing: Pattern = { kind: "set", set: [] };
+
+const anyInteger = either(char("0"), concat(between(1, 9), digits(0, INTEGER_DIGITS - 1)));
+
+const exponents = "-(?:[12]\\d\\d|3[01]\\d|32[0-4])|\\+?(?:[12]\\d\\d|30[0-7])";
+/** Any number, of finite size: one digit before the point where the exponent is large, as JSON.stringify writes it. */
+const anyNumber = parsePattern(
+  [
+    `-?(?:0|[1-9]\\d{0,${INTEGER_DIGITS - 1}})(?:\\.\\d{1,${FRACTION_DIGITS}})?(?:[eE][+-]?\\d{1,2})?`,
+    `-?\\d(?:\\.\\d{1,${FRACTION_DIGITS}})?[eE](?:${exponents})`,
+  ].join("|"),
+  "number",
+);
+
+/** The largest power of ten, and what there may be of it. */
+function largest(): Pattern {
+  const [whole, decimals] = String(Number.MAX_VALUE).split("e")[0]!.split(".");
+  const size = atMost({ whole: whole!, decimals: decimals!, exclusive: false }, FRACTION_DIGITS);
+  return concat(optional(char("-")), size, parsePattern("[eE]\\+?308", "number"));
+}
+
+/** The automaton of a rule's numbers. @throws HeddleError UNSUPPORTED for bounds and multiples that have none */
+export function numberDfa({ integer, low, high, multiples }: NumberRule, where: string, budget: Budget): Dfa {
+  let places = FRACTION_DIGITS;
+  let whole = integer;
+  const moduli: number[] = [];
+  for (const multiple of multiples) {
+    const decimals = Math.round(-Math.log10(multiple));
+    if (Number.isInteger(multiple)) {
+      whole = true;
+      if (multiple > 1) moduli.push(multiple);
+    } else if (decimals >= 1 && decimals <= 15 && multiple === Number(`1e-${decimals}`))
+      places = Math.min(places, decimals);
+    else throw unsupported(where, `multipleOf ${describe(multiple)} (whole numbers and powers of ten are)`);
+  }
+  let dfa = whole ? integerDfa(low, high, where, budget) : boundedDfa(low, high, places, where, budget);
+  for (const modulus of moduli) dfa = intersect(dfa, multiplesDfa(modulus), where, budget);
+  return dfa;
+}
+
+function integerDfa(low: Bound | undefined, high: Bound | undefined, where: string, budget: Budget): Dfa {
+  const least = low && wholeBound(low, Math.ceil, 1n);
+  const most = high && wholeBound(high, Math.floor, -1n);
+  const of = (a: bigint | undefined, b: bigint | undefined) => naturals(a ?? 0n, b);
+  const parts: Pattern[] = [];
+  if (most === undefined || most >= 0n) parts.push(of(least !== undefined && least > 0n ? least : 0n, most));
+  if (least === undefined || least < 0n) {
+    const nearest = most !== undefined && most < 0n ? -most : 1n;
+    parts.push(concat(char("-"), of(nearest, least === undefined ? undefined : -least)));
+  }
+  return dfaOf(either(...parts), "plain", where, budget);
+}
+
+/** The outermost integer within a bound; none where it lies beyond all that is written. */
+function wholeBound({ value, exclusive }: Bound, round: (v: number) => number, inwards: bigint): bigint | undefined {
+  const whole = round(value);
+  const bound = BigInt(whole) + (exclusive && whole === value ? inwards : 0n);
+  const outside = inwards > 0n ? bound <= -(10n ** BigInt(INTEGER_DIGITS)) : bound >= 10n ** BigInt(INTEGER_DIGITS);
+  return outside ? undefined : bound;
+}
+
+/** The natural numbers from `low` to `high`, without leading zeros. */
+function naturals(low: bigint, high: bigint | undefined): Pattern {
+  const most = high ?? 10n ** BigInt(INTEGER_DIGITS) - 1n;
+  const parts: Pattern[] = [];
+  // Lengths of which all numbers are meant are one part.
+  let [fewest, largest] = [0, 0];
+  for (let length = 1; length <= INTEGER_DIGITS; length++) {
+    const first = length === 1 ? 0n : 10n ** BigInt(length - 1);
+    const last = 10n ** BigInt(length) - 1n;
+    const [a, b] = [low > first ? low : first, most < last ? most : last];
+    if (a > b) continue;
+    if (length === 1 || a > first || b < last) parts.push(sameLength(String(a), String(b)));
+    else [fewest, largest] = [fewest || length, length];
+  }
+  if (largest > 0) parts.push(concat(between(1, 9), digits(fewest - 1, largest - 1)));
+  return parts.length === 0 ? nothing : either(...parts);
+}
+
+/** Strings of digits between two of their length. */
+function sameLength(low: string, high: string): Pattern {
+  if (low === "") return empty;
+  const [a, b] = [Number(low[0]), Number(high[0])];
+  const rest = low.length - 1;
+  if (/^0+$/.test(low) && /^9+$/.test(high)) return digits(low.length, low.length);
+  if (a === b) return concat(between(a, a), sameLength(low.slice(1), high.slice(1)));
+  const parts = [
+    concat(between(a, a), sameLength(low.slice(1), "9".repeat(rest))),
+    concat(between(b, b), sameLength("0".repeat(rest), high.slice(1))),
+  ];
+  if (a + 1 < b) parts.push(concat(between(a + 1, b - 1), digits(rest, rest)));
+  return either(...parts);
+}
+
+/** Multiples of a small integer, by what their digits so far leave. */
+function multiplesDfa(modulus: number): Dfa {
+  // States: 0 the beginning, 1 after the sign, 2 + r with rest r.
+  const onwards = (rest: number): Edge[] =>
+    Array.from({ length: 10 }, (_, d) => [0x30 + d, 0x30 + d, 2 + ((rest * 10 + d) % modulus)]);
+  const rests = Array.from({ length: modulus }, (_, rest) => onwards(rest));
+  return {
+    start: 0,
+    accepting: [false, false, ...rests.map((_, rest) => rest === 0)],
+    edges: [[[0x2d, 0x2d, 1], ...onwards(0)], onwards(0), ...rests],
+  };
+}
+
+/** Numbers between bounds. With a bound they have no exponent: digits alone say then which is larger. */
+function boundedDfa(
+  least: Bound | undefined,
+  most: Bound | undefined,
+  places: number,
+  where: string,
+  budget: Budget,
+): Dfa {
+  // Beyond all that is written without an exponent, which is then left out.
+  const far = 10 ** INTEGER_DIGITS;
+  const low = least && least.value <= -far ? undefined : least;
+  const high = most && most.value >= far ? undefined : most;
+  if (!low && !high) {
+    if (!least && !most && places === FRACTION_DIGITS)
+      return dfaOf(either(anyNumber, largest()), "plain", where, budget);
+    return dfaOf(
+      concat(optional(char("-")), anyInteger, optional(concat(char("."), digits(1, places)))),
+      "plain",
+      where,
+      budget,
+    );
+  }
+  // Beside an excluded bound, digits that reading back rounds away would reach it.
+  const room = [low, high].map((bound) =>
+    bound?.exclusive ? 15 - decimalOf(bound.value, where).whole.length : places,
+  );
+  const fraction = Math.max(1, Math.min(places, ...room));
+  const at = (bound: Bound | undefined, sign: number): Magnitude | undefined =>
+    bound && { ...decimalOf(sign * bound.value, where), exclusive: bound.exclusive };
+  const build = (least: Magnitude | undefined, most: Magnitude | undefined) => {
+    const all = concat(anyInteger, optional(concat(char("."), digits(1, fraction))));
+    const from = dfaOf(least ? atLeast(least, fraction) : all, "plain", where, budget);
+    return most ? intersect(from, dfaOf(atMost(most, fraction), "plain", where, budget), where, budget) : from;
+  };
+  const zero: Magnitude = { whole: "0", decimals: "", exclusive: false };
+  const positive = !high || high.value > 0 || (high.value === 0 && !high.exclusive);
+  const negative = !low || low.value < 0;
+  const upwards = positive ? build(low && low.value >= 0 ? at(low, 1) : zero, at(high, 1)) : undefined;
+  const downwards = negative ? build(high && high.value <= 0 ? at(high, -1) : zero, at(low, -1)) : undefined;
+  return signed(upwards, downwards);
+}
+
+/** Positive numbers of one automaton, and negative ones whose digits another accepts. */
+function signed(upwards: Dfa | undefined, downwards: Dfa | undefined): Dfa {
+  const accepting: boolean[] = [false];
+  const edges: Edge[][] = [[]];
+  const append = (dfa: Dfa): number => {
+    const base = edges.length;
+    accepting.push(...dfa.accepting);
+    for (const out of dfa.edges) edges.push(out.map(([low, high, to]) => [low, high, to + base]));
+    return base + dfa.start;
+  };
+  if (upwards) edges[0]!.push(...edges[append(upwards)]!);
+  if (downwards) {
+    const start = append(downwards);
+    if (edges[start]!.length > 0) edges[0]!.push([0x2d, 0x2d, start]);
+  }
+  return { start: 0, accepting, edges };
+}
+
+/** A bound's digits before and after its point, without needless zeros. */
+interface Magnitude {
+  whole: string;
+  decimals: string;
+  exclusive: boolean;
+}
+
+function decimalOf(value: number, where: string): { whole: string; decimals: string } {
+  const size = Math.abs(value);
+  const [, mantissa, power] = /^([\d.]+)(?:e([+-]\d+))?$/.exec(String(size))!;
+  const [before, after = ""] = mantissa!.split(".");
+  const point = before!.length + Number(power ?? 0);
+  const all = before! + after;
+  const whole = point <= 0 ? "0" : all.slice(0, point).padEnd(point, "0");
+  const decimals = (point <= 0 ? "0".repeat(-point) + all : all.slice(point)).replace(/0+$/, "");
+  if (whole.length > 15 || decimals.length > 15)
+    throw unsupported(where, `a bound of more than 15 digits before or after its point, ${describe(value)},`);
+  return { whole: whole.replace(/^0+(?=\d)/, ""), decimals };
+}
+
+function atLeast({ whole, decimals, exclusive }: Magnitude, places: number): Pattern {
+  const more = naturals(BigInt(whole) + 1n, undefined);
+  const fraction = optional(concat(char("."), digits(1, places)));
+  const parts: Pattern[] = [concat(more, fraction)];
+  if (decimals === "" && !exclusive) parts.push(concat(char(whole), fraction));
+  else {
+    // The first digit that differs is larger, or (exclusive) comes after all of the bound's.
+    for (let i = 0; i < Math.min(decimals.length, places); i++) {
+      const d = Number(decimals[i]);
+      if (d < 9)
+        parts.push(concat(char(`${whole}.${decimals.slice(0, i)}`), between(d + 1, 9), digits(0, places - i - 1)));
+    }
+    const rest = places - decimals.length;
+    if (rest >= 0 && !exclusive) parts.push(concat(char(`${whole}.${decimals}`), digits(0, rest)));
+    if (exclusive)
+      for (let zeros = 0; zeros < rest; zeros++)
+        parts.push(
+          concat(char(`${whole}.${decimals}${"0".repeat(zeros)}`), between(1, 9), digits(0, rest - zeros - 1)),
+        );
+  }
+  return either(...parts);
+}
+
+function atMost({ whole, decimals, exclusive }: Magnitude, places: number): Pattern {
+  const parts: Pattern[] = [];
+  if (whole !== "0")
+    parts.push(concat(naturals(0n, BigInt(whole) - 1n), optional(concat(char("."), digits(1, places)))));
+  if (decimals === "") {
+    if (!exclusive) parts.push(concat(char(whole), optional(concat(char("."), repeat(char("0"), 1, places)))));
+    return parts.length === 0 ? nothing : either(...parts);
+  }
+  parts.push(char(whole));
+  // The first digit that differs is smaller, or the bound's digits go on.
+  for (let i = 0; i < Math.min(decimals.length, places); i++) {
+    const d = Number(decimals[i]);
+    const same = `${whole}.${decimals.slice(0, i)}`;
+    if (d > 0) parts.push(concat(char(same), between(0, d - 1), digits(0, places - i - 1)));
+    if (i > 0) parts.push(char(same));
+  }
+  const rest = places - decimals.length;
+  if (rest >= 0 && !exclusive) parts.push(concat(char(`${whole}.${decimals}`), repeat(char("0"), 0, rest)));
+  else if (rest < 0) parts.push(char(`${whole}.${decimals.slice(0, places)}`));
+  return either(...parts);
+}

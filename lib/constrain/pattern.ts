@@ -1,0 +1,293 @@
+// Regular expressions as trees: the regular subset of JavaScript's, by code points (flag u).
+import { HeddleError } from "../errors.ts";
+import { type CodePoints, complement, LAST_CODE_POINT, union } from "./code-points.ts";
+import { limits, tooLarge, unsupported } from "./limits.ts";
+
+export type Pattern =
+  | { kind: "set"; set: CodePoints }
+  | { kind: "concat"; parts: readonly Pattern[] }
+  | { kind: "either"; parts: readonly Pattern[] }
+  | { kind: "repeat"; part: Pattern; least: number; most: number }
+  | { kind: "start" }
+  | { kind: "end" };
+
+export const ANYTHING: CodePoints = [[0, LAST_CODE_POINT]];
+export const empty: Pattern = { kind: "concat", parts: [] };
+export const set = (...ranges: [number, number][]): Pattern => ({ kind: "set", set: union(ranges) });
+export const concat = (...parts: Pattern[]): Pattern => ({ kind: "concat", parts });
+export const either = (...parts: Pattern[]): Pattern => ({ kind: "either", parts });
+export const repeat = (part: Pattern, least: number, most = Number.POSITIVE_INFINITY): Pattern => ({
+  kind: "repeat",
+  part,
+  least,
+  most,
+});
+const anyText = repeat({ kind: "set", set: ANYTHING }, 0);
+
+const DIGITS: CodePoints = [[0x30, 0x39]];
+const WORD: CodePoints = union(DIGITS, [[0x41, 0x5a]], [[0x5f, 0x5f]], [[0x61, 0x7a]]);
+const LINE_ENDS: CodePoints = [
+  [0x0a, 0x0a],
+  [0x0d, 0x0d],
+  [0x2028, 0x2029],
+];
+const SPACES: CodePoints = union(LINE_ENDS, [
+  [0x09, 0x0d],
+  [0x20, 0x20],
+  [0xa0, 0xa0],
+  [0x1680, 0x1680],
+  [0x2000, 0x200a],
+  [0x202f, 0x202f],
+  [0x205f, 0x205f],
+  [0x3000, 0x3000],
+  [0xfeff, 0xfeff],
+]);
+const CLASSES: Readonly<Record<string, CodePoints>> = {
+  d: DIGITS,
+  D: complement(DIGITS),
+  w: WORD,
+  W: complement(WORD),
+  s: SPACES,
+  S: complement(SPACES),
+};
+const CONTROLS: Readonly<Record<string, number>> = { t: 9, n: 10, v: 11, f: 12, r: 13, 0: 0 };
+
+/**
+ * Parses a pattern. Flags there are none; `.` is all but line ends. Greedy or not is the same here, named groups are groups.
+ * @param where what messages call it
+ * @throws HeddleError INVALID_ARGUMENT for what is no pattern or too long, UNSUPPORTED for what is not regular: look-around, back references, \b
+ */
+export function parsePattern(source: string, where: string): Pattern {
+  if (source.length > limits.patternLength) throw tooLarge(where, limits.patternLength, "characters");
+  return new Parser(source, where).parse();
+}
+
+class Parser {
+  private readonly source: string;
+  private readonly where: string;
+  private at = 0;
+
+  constructor(source: string, where: string) {
+    this.source = source;
+    this.where = where;
+  }
+
+  parse(): Pattern {
+    const pattern = this.alternatives(0);
+    if (this.at < this.source.length) throw this.invalid("no ) without its (");
+    return pattern;
+  }
+
+  private invalid(expected: string): HeddleError {
+    const got = this.at < this.source.length ? JSON.stringify(this.source.slice(this.at, this.at + 20)) : "its end";
+    return new HeddleError("INVALID_ARGUMENT", `${this.where}: expected ${expected} at ${this.at}, got ${got}`);
+  }
+
+  private take(text: string): boolean {
+    if (!this.source.startsWith(text, this.at)) return false;
+    this.at += text.length;
+    return true;
+  }
+
+  private alternatives(depth: number): Pattern {
+    if (depth > limits.patternDepth) throw tooLarge(this.where, limits.patternDepth, "groups within each other");
+    const parts = [this.sequence(depth)];
+    while (this.take("|")) parts.push(this.sequence(depth));
+    return parts.length === 1 ? parts[0]! : { kind: "either", parts };
+  }
+
+  private sequence(depth: number): Pattern {
+    const parts: Pattern[] = [];
+    while (this.at < this.source.length && this.source[this.at] !== "|" && this.source[this.at] !== ")") {
+      const part = this.atom(depth);
+      parts.push(part.kind === "start" || part.kind === "end" ? part : this.quantified(part));
+    }
+    return parts.length === 1 ? parts[0]! : { kind: "concat", parts };
+  }
+
+  private quantified(part: Pattern): Pattern {
+    const range = this.quantifier();
+    if (!range) return part;
+    this.take("?"); // lazy: the same texts
+    if (/^(?:[*+?]|\{\d+(?:,\d*)?\})/.test(this.source.slice(this.at, this.at + 24)))
+      throw this.invalid("one quantifier");
+    return { kind: "repeat", part, least: range[0], most: range[1] };
+  }
+
+  private quantifier(): [number, number] | undefined {
+    if (this.take("*")) return [0, Number.POSITIVE_INFINITY];
+    if (this.take("+")) return [1, Number.POSITIVE_INFINITY];
+    if (this.take("?")) return [0, 1];
+    const braces = /^\{(\d{1,9})(,(\d{0,9}))?\}/.exec(this.source.slice(this.at, this.at + 24));
+    if (!braces) return undefined;
+    const [text, first, comma, second] = braces;
+    const least = Number(first);
+    const most = comma === undefined ? least : second === "" ? Number.POSITIVE_INFINITY : Number(second);
+    if (most < least) throw this.invalid("a least before a most");
+    this.at += text.length;
+    return [least, most];
+  }
+
+  private atom(depth: number): Pattern {
+    if (this.take("(")) return this.group(depth);
+    if (this.take("^")) return { kind: "start" };
+    if (this.take("$")) return { kind: "end" };
+    if (this.take(".")) return { kind: "set", set: complement(LINE_ENDS) };
+    if (this.take("[")) return { kind: "set", set: this.characterClass() };
+    if (this.take("\\")) {
+      if (this.source[this.at] === "b" || this.source[this.at] === "B")
+        throw unsupported(this.where, `\\${this.source[this.at]}`);
+      return { kind: "set", set: this.escape() };
+    }
+    if (/^(?:[*+?]|\{\d+(?:,\d*)?\})/.test(this.source.slice(this.at, this.at + 24)))
+      throw this.invalid("something before a quantifier");
+    const c = this.character();
+    return { kind: "set", set: [[c, c]] };
+  }
+
+  private group(depth: number): Pattern {
+    if (this.take("?")) {
+      for (const kind of ["=", "!", "<=", "<!"])
+        if (this.take(kind)) throw unsupported(this.where, `look-around, (?${kind}`);
+      const named = /^<[\p{ID_Start}$_][\p{ID_Continue}$]*>/u.exec(this.source.slice(this.at, this.at + 64));
+      if (named) this.at += named[0].length;
+      else if (!this.take(":")) throw this.invalid("(?: or (?<name>");
+    }
+    const inner = this.alternatives(depth + 1);
+    if (!this.take(")")) throw this.invalid("a )");
+    return inner;
+  }
+
+  private character(): number {
+    const c = this.source.codePointAt(this.at);
+    if (c === undefined) throw this.invalid("a character");
+    this.at += c > 0xffff ? 2 : 1;
+    return c;
+  }
+
+  private escape(inClass = false): CodePoints {
+    const letter = this.source[this.at];
+    if (letter === undefined) throw this.invalid("a character after \\");
+    this.at++;
+    const known = CLASSES[letter];
+    if (known) return known;
+    const one = (c: number): CodePoints => [[c, c]];
+    if (letter === "0" && /\d/.test(this.source[this.at] ?? "")) throw unsupported(this.where, "an octal escape");
+    if (Object.hasOwn(CONTROLS, letter)) return one(CONTROLS[letter]!);
+    if (inClass && letter === "b") return one(8);
+    if (letter === "x" || letter === "u") return one(this.hexadecimal(letter));
+    if (letter === "c") {
+      const control = /^[A-Za-z]/.exec(this.source.slice(this.at, this.at + 1));
+      if (!control) throw this.invalid("a letter after \\c");
+      this.at++;
+      return one(control[0].charCodeAt(0) % 32);
+    }
+    if (/[1-9k]/.test(letter)) throw unsupported(this.where, "a back reference");
+    if (letter === "p" || letter === "P") throw unsupported(this.where, `\\${letter}{…}`);
+    if (/[A-Za-z]/.test(letter)) {
+      this.at -= 2;
+      throw this.invalid("an escape of JavaScript");
+    }
+    this.at--;
+    return one(this.character());
+  }
+
+  private hexadecimal(letter: "x" | "u"): number {
+    const rest = this.source.slice(this.at, this.at + 12);
+    const found =
+      letter === "x" ? /^([0-9a-fA-F]{2})/.exec(rest) : /^(?:([0-9a-fA-F]{4})|\{([0-9a-fA-F]{1,6})\})/.exec(rest);
+    if (!found) throw this.invalid(`hexadecimal digits after \\${letter}`);
+    this.at += found[0].length;
+    let value = Number.parseInt(found[1] ?? found[2]!, 16);
+    const second = value >= 0xd800 && value < 0xdc00 ? /^\\u(d[c-f][0-9a-f]{2})/i.exec(rest.slice(4)) : null;
+    if (second) {
+      this.at += 6;
+      value = 0x10000 + ((value - 0xd800) << 10) + (Number.parseInt(second[1]!, 16) - 0xdc00);
+    }
+    if (value > LAST_CODE_POINT) throw this.invalid("a code point up to 10FFFF");
+    return value;
+  }
+
+  private characterClass(): CodePoints {
+    const negated = this.take("^");
+    const sets: CodePoints[] = [];
+    while (!this.take("]")) {
+      if (this.at >= this.source.length) throw this.invalid("a ]");
+      const low = this.member();
+      const next = this.source[this.at + 1];
+      if (this.source[this.at] !== "-" || next === "]" || next === undefined) {
+        sets.push(low);
+        continue;
+      }
+      this.at++;
+      const high = this.member();
+      const [a, b] = [single(low), single(high)];
+      if (a === undefined || b === undefined || a > b) throw this.invalid("a range from a character to a later one");
+      sets.push([[a, b]]);
+    }
+    const all = union(...sets);
+    return negated ? complement(all) : all;
+  }
+
+  private member(): CodePoints {
+    if (this.take("\\")) return this.escape(true);
+    const c = this.character();
+    return [[c, c]];
+  }
+}
+
+function single(of: CodePoints): number | undefined {
+  return of.length === 1 && of[0]![0] === of[0]![1] ? of[0]![0] : undefined;
+}
+
+/**
+ * The texts in which a pattern is found somewhere (`search`), or that it is the whole of: a tree without anchors. Anchors may stand
+ * where nothing comes before (after) them; elsewhere they are UNSUPPORTED.
+ */
+export function wholeTexts(pattern: Pattern, where: string, { search }: { search: boolean }): Pattern {
+  return anchored(pattern, { first: true, last: true, search, where });
+}
+
+interface Place {
+  /** Nothing comes before (after) it. */
+  first: boolean;
+  last: boolean;
+  search: boolean;
+  where: string;
+}
+
+function anchored(pattern: Pattern, place: Place): Pattern {
+  const { first, last, search, where } = place;
+  if (pattern.kind === "either") return either(...pattern.parts.map((part) => anchored(part, place)));
+  let parts: readonly Pattern[] = pattern.kind === "concat" ? pattern.parts : [pattern];
+  const starts = first && parts[0]?.kind === "start";
+  while (first && parts[0]?.kind === "start") parts = parts.slice(1);
+  const ends = last && parts.at(-1)?.kind === "end";
+  while (last && parts.at(-1)?.kind === "end") parts = parts.slice(0, -1);
+  let [openStart, openEnd] = [first && !starts && search, last && !ends && search];
+  const out = parts.map((part, i) => {
+    if (!hasAnchor(part)) return part;
+    if (part.kind !== "either" && part.kind !== "concat") throw unsupported(where, "an anchor in the middle");
+    const inner = { ...place, first: first && i === 0 && !starts, last: last && i === parts.length - 1 && !ends };
+    // What is open around a group is open within each of its alternatives that has no anchor there.
+    if (inner.first) openStart = false;
+    if (inner.last) openEnd = false;
+    return anchored(part, inner);
+  });
+  return concat(...(openStart ? [anyText] : []), ...out, ...(openEnd ? [anyText] : []));
+}
+
+function hasAnchor(pattern: Pattern): boolean {
+  switch (pattern.kind) {
+    case "start":
+    case "end":
+      return true;
+    case "concat":
+    case "either":
+      return pattern.parts.some(hasAnchor);
+    case "repeat":
+      return hasAnchor(pattern.part);
+    default:
+      return false;
+  }
+}

@@ -1,0 +1,136 @@
+// What a caller asks an answer to be.
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+import { Automaton } from "./automaton.ts";
+import { compileDocument, compileSchema } from "./compile-schema.ts";
+import { type Grammar, GrammarBuilder } from "./grammar.ts";
+import { parsePattern, wholeTexts } from "./pattern.ts";
+import { dfaOf } from "./regular.ts";
+import { SchemaDocument } from "./schema.ts";
+
+/** A JSON schema, as plain data. */
+export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
+
+/** A schema with what OpenAI puts beside it; `name`, `description` and `strict` change nothing here. */
+export interface NamedSchema {
+  schema: JsonSchema;
+  name?: string | undefined;
+  description?: string | undefined;
+  strict?: boolean | null | undefined;
+}
+
+/**
+ * What an answer is: any text, a JSON object, JSON that satisfies a schema, or a text that matches a regular expression as a whole.
+ * Names are OpenAI's; the schema may lie in `json_schema` or `jsonSchema`, as it does there.
+ */
+export type ResponseFormat =
+  | { type: "text" }
+  | { type: "json_object" }
+  | ({ type: "json_schema" } & NamedSchema)
+  | { type: "json_schema"; json_schema: NamedSchema }
+  | { type: "json_schema"; jsonSchema: NamedSchema }
+  | { type: "regex"; pattern: string };
+
+const TYPES = ["text", "json_object", "json_schema", "regex"];
+const SCHEMA_NAMES = ["schema", "name", "description", "strict"];
+const NAMES: Readonly<Record<string, readonly string[]>> = {
+  text: ["type"],
+  json_object: ["type"],
+  json_schema: ["type", ...SCHEMA_NAMES, "json_schema", "jsonSchema"],
+  regex: ["type", "pattern"],
+};
+
+/** Automata of the formats used last: their states and masks serve the next call as well. */
+const kept = new Map<string, Automaton>();
+const MOST_KEPT = 16;
+const LONGEST_KEPT = 1 << 16;
+
+/**
+ * The automaton of a format; undefined for any text.
+ * @throws HeddleError INVALID_ARGUMENT for what is no format, no schema or no pattern; UNSUPPORTED for a part that is not understood
+ */
+export function compileFormat(format: ResponseFormat): Automaton | undefined {
+  const given: unknown = format;
+  if (typeof given !== "object" || given === null || Array.isArray(given))
+    throw invalidArgument("responseFormat", 'an object such as { type: "json_object" }', given);
+  const { type } = given as { type?: unknown };
+  if (typeof type !== "string" || !TYPES.includes(type))
+    throw invalidArgument("responseFormat.type", TYPES.join(", "), type);
+  checkNames(given, NAMES[type]!, "responseFormat");
+  switch (format.type) {
+    case "text":
+      return undefined;
+    case "json_object":
+      return automatonOf("json_object", () => compileSchema({ type: "object" }));
+    case "regex": {
+      const { pattern } = format;
+      if (typeof pattern !== "string") throw invalidArgument("responseFormat.pattern", "a string", pattern);
+      return automatonOf(`regex ${pattern}`, () => compileRegex(pattern));
+    }
+    default: {
+      // What is looked up is what would be compiled: the caller's own object may change.
+      const document = new SchemaDocument(schemaOf(format));
+      return automatonOf(`schema ${JSON.stringify(document.root)}`, () => compileDocument(document));
+    }
+  }
+}
+
+/** The texts that a pattern matches as a whole; `^` and `$` at its ends say nothing more. */
+export function compileRegex(pattern: string): Grammar {
+  const where = "responseFormat.pattern";
+  const builder = new GrammarBuilder(where);
+  const rule = builder.rule();
+  const dfa = dfaOf(wholeTexts(parsePattern(pattern, where), where, { search: false }), "plain", where);
+  builder.rules[rule]!.start = builder.automaton(rule, dfa, 0);
+  return builder.finish(rule);
+}
+
+function checkNames(object: object, known: readonly string[], where: string): void {
+  for (const name of Object.keys(object)) {
+    if (known.includes(name)) continue;
+    const near = nearest(name, known);
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `${where}.${name}: expected ${near ? `a known name (nearest: ${near})` : `one of ${known.join(", ")}`}, got an unknown one`,
+    );
+  }
+}
+
+function schemaOf(format: Extract<ResponseFormat, { type: "json_schema" }>): unknown {
+  const { schema, json_schema, jsonSchema } = format as Partial<
+    Record<"schema" | "json_schema" | "jsonSchema", unknown>
+  >;
+  const nested = json_schema ?? jsonSchema;
+  if (nested === undefined) {
+    checkNote(format as NamedSchema, "responseFormat");
+    return given(schema, "responseFormat");
+  }
+  const where = `responseFormat.${json_schema === undefined ? "jsonSchema" : "json_schema"}`;
+  if (schema !== undefined || (json_schema !== undefined && jsonSchema !== undefined))
+    throw new HeddleError("INVALID_ARGUMENT", `${where}: expected one schema, got two`);
+  if (typeof nested !== "object" || nested === null || Array.isArray(nested))
+    throw invalidArgument(where, "{ schema }", nested);
+  checkNames(nested, SCHEMA_NAMES, where);
+  checkNote(nested as NamedSchema, where);
+  return given((nested as NamedSchema).schema, where);
+}
+
+function given(schema: unknown, where: string): unknown {
+  if (schema === undefined) throw invalidArgument(`${where}.schema`, "a JSON schema", schema);
+  return schema;
+}
+
+function checkNote({ strict, name, description }: NamedSchema, where: string): void {
+  if (strict != null && typeof strict !== "boolean") throw invalidArgument(`${where}.strict`, "true or false", strict);
+  for (const [key, value] of Object.entries({ name, description }))
+    if (value !== undefined && typeof value !== "string") throw invalidArgument(`${where}.${key}`, "a string", value);
+}
+
+function automatonOf(key: string, compile: () => Grammar): Automaton {
+  const automaton = kept.get(key) ?? new Automaton(compile());
+  if (key.length > LONGEST_KEPT) return automaton;
+  kept.delete(key);
+  kept.set(key, automaton);
+  if (kept.size > MOST_KEPT) kept.delete(kept.keys().next().value!);
+  return automaton;
+}

@@ -1,0 +1,196 @@
+// The bytes of a vocabulary's tokens as trees, laid out so that a walk reads memory from the beginning to the end.
+import { unsupported } from "./limits.ts";
+
+/** What of a tokenizer is needed here: `Tokenizer` is one. */
+export interface TokenSource {
+  /** Highest id + 1. */
+  readonly vocabSize: number;
+  /** Tokens that stand for no text of their own. */
+  readonly addedTokens: readonly { readonly id: number }[];
+  /** Whether the bytes of several tokens are those of each, one after the other. */
+  readonly joinsBytes: boolean;
+  tokenBytes(id: number): Uint8Array;
+}
+
+/**
+ * Tokens in the order of a depth-first walk. Node i reads `bytes[i]`, what lies below it are the nodes up to `ends[i]`, and `tokens[i]` ends
+ * there (−1: none; others of the same bytes follow in `next`).
+ */
+export interface TokenTree {
+  readonly bytes: Uint8Array;
+  readonly depths: Uint16Array;
+  readonly ends: Int32Array;
+  readonly tokens: Int32Array;
+  readonly longest: number;
+}
+
+/** A vocabulary's tokens, apart: those that any string of JSON may hold as they are, and the others. */
+export interface TokenTries {
+  /** Whole characters only, none of which needs a backslash. */
+  readonly plain: TokenTree;
+  readonly other: TokenTree;
+  /** For each token the next one of the same bytes, −1: none. */
+  readonly next: Int32Array;
+  /** Plain tokens by their number of characters: those of at most n are the first `plainUpTo[n]`. */
+  readonly plainIds: Int32Array;
+  readonly plainUpTo: Int32Array;
+  readonly bytesOf: (token: number) => Uint8Array;
+}
+
+/** Longer tokens are left out: no text needs them. */
+const LONGEST_TOKEN = 1024;
+const STEPS = 1024;
+
+/** @throws HeddleError UNSUPPORTED for a tokenizer whose decoder does not simply join its tokens */
+export function checkTokens(source: TokenSource): void {
+  if (!source.joinsBytes)
+    throw unsupported(
+      "responseFormat",
+      "a tokenizer whose decoder changes tokens by their neighbours (WordPiece, Metaspace …)",
+    );
+}
+
+/** Yields every so many steps: see `inSlices`. */
+export function* makeTries(source: TokenSource): Generator<void, TokenTries, undefined> {
+  const count = source.vocabSize;
+  const hidden = new Set(source.addedTokens.map(({ id }) => id));
+  const starts = new Int32Array(count + 1);
+  const characters = new Int32Array(count).fill(-1);
+  let all = new Uint8Array(count * 8);
+  let end = 0;
+  // By their first two bytes, so that none of the sorts below is long.
+  const groups = new Map<number, number[]>();
+  for (let id = 0; id < count; id++) {
+    if (id % STEPS === STEPS - 1) yield;
+    starts[id] = end;
+    if (hidden.has(id)) continue;
+    const bytes = source.tokenBytes(id);
+    if (bytes.length === 0 || bytes.length > LONGEST_TOKEN) continue;
+    if (end + bytes.length > all.length) {
+      const larger = new Uint8Array(2 * all.length + bytes.length);
+      larger.set(all);
+      all = larger;
+    }
+    all.set(bytes, end);
+    end += bytes.length;
+    characters[id] = plainCharacters(bytes);
+    const key = bytes[0]! * 257 + (bytes.length === 1 ? 0 : 1 + bytes[1]!);
+    const group = groups.get(key);
+    if (group) group.push(id);
+    else groups.set(key, [id]);
+  }
+  starts[count] = end;
+  const bytesOf = (token: number) => all.subarray(starts[token], starts[token + 1]);
+  const next = new Int32Array(count).fill(-1);
+  const plain = new TreeBuilder(next);
+  const other = new TreeBuilder(next);
+  for (const key of [...groups.keys()].sort((a, b) => a - b)) {
+    yield;
+    const sorted = groups.get(key)!.map((id) => ({ id, bytes: bytesOf(id) }));
+    sorted.sort((a, b) => Buffer.compare(a.bytes, b.bytes) || b.id - a.id);
+    for (const { id, bytes } of sorted) (characters[id]! < 0 ? other : plain).add(id, bytes);
+  }
+  yield;
+  // Sorted by counting.
+  let longest = 0;
+  let plainCount = 0;
+  for (const length of characters) {
+    if (length > longest) longest = length;
+    if (length >= 0) plainCount++;
+  }
+  const plainUpTo = new Int32Array(longest + 1);
+  for (const length of characters) if (length >= 0) plainUpTo[length]!++;
+  for (let n = 1; n <= longest; n++) plainUpTo[n]! += plainUpTo[n - 1]!;
+  const places = plainUpTo.slice();
+  const plainIds = new Int32Array(plainCount);
+  for (let id = count - 1; id >= 0; id--) if (characters[id]! >= 0) plainIds[--places[characters[id]!]!] = id;
+  yield;
+  return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf };
+}
+
+/** How many characters a token is that strings of JSON hold as they are; −1: it is none. */
+function plainCharacters(bytes: Uint8Array): number {
+  let count = 0;
+  for (let i = 0; i < bytes.length; count++) {
+    const byte = bytes[i]!;
+    if (byte < 0x20 || byte === 0x22 || byte === 0x5c) return -1;
+    const length = byte < 0x80 ? 1 : byte < 0xc2 ? 0 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : byte < 0xf5 ? 4 : 0;
+    if (length === 0 || i + length > bytes.length) return -1;
+    for (let k = 1; k < length; k++) if ((bytes[i + k]! & 0xc0) !== 0x80) return -1;
+    const second = bytes[i + 1]!;
+    if (byte === 0xe0 && second < 0xa0) return -1;
+    if (byte === 0xed && second > 0x9f) return -1;
+    if (byte === 0xf0 && second < 0x90) return -1;
+    if (byte === 0xf4 && second > 0x8f) return -1;
+    i += length;
+  }
+  return count;
+}
+
+/** Takes tokens in the order of their bytes: each shares its beginning with the one before. */
+class TreeBuilder {
+  private readonly next: Int32Array;
+  private bytes = new Uint8Array(1024);
+  private depths = new Uint16Array(1024);
+  private ends = new Int32Array(1024);
+  private tokens = new Int32Array(1024);
+  private size = 0;
+  private longest = 0;
+  private before: Uint8Array = new Uint8Array();
+  /** Nodes of the token before, by depth. */
+  private readonly path: number[] = [];
+
+  constructor(next: Int32Array) {
+    this.next = next;
+  }
+
+  add(id: number, bytes: Uint8Array): void {
+    const { before, path } = this;
+    const most = Math.min(before.length, bytes.length);
+    let depth = 0;
+    while (depth < most && before[depth] === bytes[depth]) depth++;
+    this.leave(depth);
+    for (; depth < bytes.length; depth++) {
+      if (this.size === this.bytes.length) this.grow();
+      const node = this.size++;
+      this.bytes[node] = bytes[depth]!;
+      this.depths[node] = depth;
+      this.tokens[node] = -1;
+      path.push(node);
+    }
+    const node = path.at(-1)!;
+    this.next[id] = this.tokens[node]!;
+    this.tokens[node] = id;
+    this.before = bytes;
+    this.longest = Math.max(this.longest, bytes.length);
+  }
+
+  finish(): TokenTree {
+    this.leave(0);
+    const { size, longest } = this;
+    return {
+      bytes: this.bytes.slice(0, size),
+      depths: this.depths.slice(0, size),
+      ends: this.ends.slice(0, size),
+      tokens: this.tokens.slice(0, size),
+      longest,
+    };
+  }
+
+  /** What is deeper on the path has nothing more below it. */
+  private leave(depth: number): void {
+    while (this.path.length > depth) this.ends[this.path.pop()!] = this.size;
+  }
+
+  private grow(): void {
+    const larger = <T extends Uint8Array | Uint16Array | Int32Array>(array: T, out: T): T => {
+      out.set(array);
+      return out;
+    };
+    const size = 2 * this.bytes.length;
+    this.bytes = larger(this.bytes, new Uint8Array(size));
+    this.depths = larger(this.depths, new Uint16Array(size));
+    this.ends = larger(this.ends, new Int32Array(size));
+    this.tokens = larger(this.tokens, new Int32Array(size));
+  }
+}

@@ -1,0 +1,177 @@
+// Masks of whole vocabularies beside the question asked of each token by itself.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { Automaton, Constraint, compileRegex, compileSchema, type Mask } from "../../lib/constrain/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { failureOf, tinyTokenizer } from "../generate/helpers.ts";
+import { fixtures } from "../helpers/fixtures.ts";
+
+const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
+const pieces = [
+  "▁",
+  "▁the",
+  "▁{",
+  "{",
+  "}",
+  '"',
+  '":',
+  ":",
+  ",",
+  "▁true",
+  "true",
+  "日",
+  "本",
+  "é",
+  "a",
+  "b",
+  "ab",
+  '"a',
+  "\n",
+  "1",
+  "12",
+  "▁1",
+];
+
+/** A SentencePiece-like vocabulary with byte fallback; its decoder strips the first space. */
+function byteFallback(decoder: object[] = [{ type: "Strip", content: " ", start: 1, stop: 0 }]): Tokenizer {
+  const tokens = ["<unk>", "<s>", "</s>", ...bytes, ...pieces];
+  const special = (id: number) => ({ id, content: tokens[id], special: true, normalized: false });
+  return Tokenizer.fromFiles({
+    tokenizer: JSON.stringify({
+      added_tokens: [special(0), special(1), special(2)],
+      normalizer: { type: "Replace", pattern: { String: " " }, content: "▁" },
+      decoder: {
+        type: "Sequence",
+        decoders: [
+          { type: "Replace", pattern: { String: "▁" }, content: " " },
+          { type: "ByteFallback" },
+          { type: "Fuse" },
+          ...decoder,
+        ],
+      },
+      model: {
+        type: "BPE",
+        vocab: Object.fromEntries(tokens.map((t, i) => [t, i])),
+        merges: [],
+        byte_fallback: true,
+        unk_token: "<unk>",
+      },
+    }),
+    config: JSON.stringify({ eos_token: "</s>" }),
+  } as never);
+}
+
+const tokenizers: [string, () => Tokenizer | Promise<Tokenizer>][] = [
+  ["bytes", tinyTokenizer],
+  ["byte fallback", () => byteFallback()],
+];
+for (const name of ["tokenizers/gpt2", "tokenizers/llama2", "stories260K"])
+  if (fixtures && existsSync(join(fixtures, name, "tokenizer.json")))
+    tokenizers.push([name, () => Tokenizer.load(join(fixtures!, name))]);
+
+const person = {
+  type: "object",
+  properties: { name: { type: "string", maxLength: 3 }, ok: { type: "boolean" } },
+  additionalProperties: { type: "number" },
+};
+const states: [string, () => Automaton, string | Uint8Array][] = [
+  ["any value", () => new Automaton(compileSchema(true)), ""],
+  ["within a string", () => new Automaton(compileSchema({ type: "string" })), '"a'],
+  ["after a backslash", () => new Automaton(compileSchema({ type: "string" })), '"\\'],
+  ["after half a pair", () => new Automaton(compileSchema({ type: "string" })), '"\\ud83d'],
+  ["within a character", () => new Automaton(compileSchema({ type: "string" })), Buffer.from('"日').subarray(0, 3)],
+  ["within a short string", () => new Automaton(compileSchema(person)), '{"name":"a'],
+  ["at its last character", () => new Automaton(compileSchema(person)), '{"name":"abc'],
+  ["a name", () => new Automaton(compileSchema(person)), '{"'],
+  ["a name like another", () => new Automaton(compileSchema(person)), '{"na'],
+  ["another name", () => new Automaton(compileSchema(person)), '{"x'],
+  ["a number", () => new Automaton(compileSchema(person)), '{"x":1'],
+  ["white space", () => new Automaton(compileSchema(person)), '{"x":1\n  '],
+  ["a pattern", () => new Automaton(compileSchema({ type: "string", pattern: "é|[ab]+$" })), '"a'],
+  ["a whole number", () => new Automaton(compileSchema({ type: "integer" })), "12"],
+  ["a regular expression", () => new Automaton(compileRegex("(?:.|\\n)*")), "a"],
+];
+
+const allowedOf = (mask: Mask, size: number): Set<number> => {
+  if ("allowed" in mask) return new Set(mask.allowed);
+  const out = new Set(Array.from({ length: size }, (_, id) => id));
+  for (const id of mask.forbidden) out.delete(id);
+  return out;
+};
+
+describe.each(tokenizers)("%s", (_name, make) => {
+  test.each(states)("%s", async (_state, automatonOf, before) => {
+    const tokenizer = await make();
+    const automaton = automatonOf();
+    const ends = new Set(tokenizer.eosTokenIds);
+    const vocabSize = tokenizer.vocabSize + 3;
+    const constraint = new Constraint(automaton, { tokens: tokenizer, vocabSize, ends });
+    // Byte by byte, by the tokens of single bytes.
+    const byteTokens = new Map<number, number>();
+    for (let id = 0; id < tokenizer.vocabSize; id++) {
+      const of = tokenizer.tokenBytes(id);
+      if (of.length === 1 && !tokenizer.addedTokens.some((t) => t.id === id)) byteTokens.set(of[0]!, id);
+    }
+    const path = [...Buffer.from(before as string)].map((byte) => byteTokens.get(byte)!);
+    const mask = allowedOf((await constraint.mask(path))!, vocabSize);
+    const state = automaton.read(automaton.start, Buffer.from(before as string))!;
+    const added = new Set(tokenizer.addedTokens.map(({ id }) => id));
+    const wrong: number[] = [];
+    for (let id = 0; id < vocabSize; id++) {
+      const of = id < tokenizer.vocabSize ? tokenizer.tokenBytes(id) : new Uint8Array();
+      const may = ends.has(id) ? state.whole : !added.has(id) && of.length > 0 && automaton.read(state, of) !== null;
+      if (may !== mask.has(id)) wrong.push(id);
+    }
+    expect(wrong).toEqual([]);
+    expect(mask.size).toBeGreaterThan(0);
+    // The same once more, and after tokens are taken over one by one.
+    for (const token of path) {
+      await constraint.mask();
+      constraint.accept(token);
+    }
+    expect(allowedOf((await constraint.mask())!, vocabSize)).toEqual(mask);
+  });
+});
+
+test("a decoder that changes tokens by their neighbours is refused", () => {
+  const tokenizer = byteFallback([{ type: "Strip", content: " ", start: 2, stop: 0 }]);
+  const automaton = new Automaton(compileSchema(true));
+  expect(() => new Constraint(automaton, { tokens: tokenizer, vocabSize: 10, ends: new Set() })).toThrow(
+    "responseFormat: a tokenizer whose decoder changes tokens by their neighbours",
+  );
+});
+
+test("a vocabulary that cannot go on says so; a finished document has no mask", async () => {
+  const texts = ["a", "b", "bc"].map((text) => Buffer.from(text));
+  const tokens = { vocabSize: 3, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => texts[id]! };
+  const of = (pattern: string) =>
+    new Constraint(new Automaton(compileRegex(pattern)), { tokens, vocabSize: 3, ends: new Set() });
+  const stuck = of("ax");
+  expect(await stuck.mask()).toEqual({ allowed: Int32Array.of(0) });
+  expect((await failureOf(() => stuck.mask([0]))).message).toContain("the vocabulary has no token that goes on");
+  const done = of("abc?");
+  await done.mask();
+  done.accept(0);
+  expect(await done.mask()).toEqual({ forbidden: Int32Array.of(0) });
+  expect(await done.possible([1, 2])).toEqual([1]);
+  expect(await done.possible([2, 1])).toEqual([]);
+  done.accept(2);
+  expect(done.finished).toBe(true);
+  expect(await done.mask()).toBeUndefined();
+});
+
+test("the event loop has its turn while the masks of a large vocabulary are made", async () => {
+  const words = Array.from({ length: 60_000 }, (_, i) => Buffer.from(i.toString(36)));
+  const tokens = { vocabSize: words.length, addedTokens: [], joinsBytes: true, tokenBytes: (id: number) => words[id]! };
+  const constraint = new Constraint(new Automaton(compileRegex("(?:[a-z]|[0-9])*")), {
+    tokens,
+    vocabSize: words.length,
+    ends: new Set(),
+  });
+  let turns = 0;
+  const timer = setInterval(() => turns++, 1);
+  await constraint.mask();
+  clearInterval(timer);
+  expect(turns).toBeGreaterThan(2);
+});
