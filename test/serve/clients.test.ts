@@ -100,6 +100,17 @@ describe("a client that goes away", () => {
       await until0(client);
     }));
 
+  test("while a request waits behind another of its connection gives the places of both", async () => {
+    const records: RequestRecord[] = [];
+    await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
+      const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
+      await until(() => client.server.stats.running === 2, "both to begin");
+      socket.destroy();
+      await until0(client);
+      expect(records.map(({ status }) => status)).toEqual([499, 499]);
+    });
+  });
+
   test("in the middle of its body, or of its embeddings", () =>
     withServer(model, {}, async (client) => {
       const socket = await rawSocket(client.server, rawPost(CHAT, { messages: user("hi") }).slice(0, -5));
