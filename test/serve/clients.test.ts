@@ -319,6 +319,17 @@ describe("too much", () => {
       expect(await readAll(socket)).toMatch(/^HTTP\/1.1 431 /);
     }));
 
+  test("what is no HTTP, behind a request, is not answered within that one's answer", () =>
+    withServer(model, {}, async (client) => {
+      const socket = await rawSocket(client.server, rawPost(COMPLETIONS, { ...endless, stream: true }));
+      await until(() => client.server.stats.tokens > 10, "an answer to begin");
+      socket.write("no HTTP\r\n\r\n");
+      const text = await readAll(socket);
+      expect(text).toMatch(/^HTTP\/1.1 200 /);
+      expect(text).not.toContain("HTTP/1.1 400");
+      await until0(client);
+    }));
+
   test("requests that are sent without waiting for answers", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 4 }, async (client) => {
       const { server } = client;
