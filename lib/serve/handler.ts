@@ -211,7 +211,8 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
 
 function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {
   try {
-    onRequest?.(record);
+    // It may be an async function, whatever its type says.
+    Promise.resolve(onRequest?.(record)).catch(() => {});
   } catch {
     // A listener's own failure is none of the server's.
   }

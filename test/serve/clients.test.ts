@@ -396,6 +396,27 @@ describe("the end", () => {
   });
 });
 
+test("a listener that fails, at once or later, is none of the server's business", async () => {
+  const unheard: unknown[] = [];
+  const note = (reason: unknown) => unheard.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    for (const onRequest of [
+      () => Promise.reject(new Error("later")),
+      () => {
+        throw new Error("at once");
+      },
+    ])
+      await withServer(model, { onRequest }, async ({ ask }) => {
+        expect((await ask("/health")).status).toBe(200);
+      });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  expect(unheard).toEqual([]);
+});
+
 test("the handler serves from a server of one's own, beside other paths", async () => {
   const records: RequestRecord[] = [];
   const onRequest = (record: RequestRecord) => {
