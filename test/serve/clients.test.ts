@@ -396,6 +396,19 @@ describe("the end", () => {
   });
 });
 
+test("of several answers the failure of one is what is said, whatever the others had", async () => {
+  await using own = await chatModel();
+  const table = own.model.weight("model.embed_tokens.weight");
+  await table.write(new Float32Array(32).fill(Number.NaN), 5 * 32);
+  await withServer(own, {}, async (client) => {
+    // The first has nothing yet when the second fails.
+    const prompt = [Array.from({ length: 1000 }, (_, i) => 10 + (i % 200)), [5, 6]];
+    const { status, body } = await client.post(COMPLETIONS, { prompt, ...greedily });
+    expect([status, body.error.code]).toEqual([500, "numerical"]);
+    await until0(client);
+  });
+});
+
 test("a listener that fails, at once or later, is none of the server's business", async () => {
   const unheard: unknown[] = [];
   const note = (reason: unknown) => unheard.push(reason);
