@@ -63,6 +63,12 @@ test.each<[string, RegExp, () => unknown]>([
     /^tensor w: shape, expected whole numbers .* got \(1\.5\)$/,
     () => ({ y: tensor("w", "f32", [1.5]) }),
   ],
+  [
+    "sizes that are no numbers",
+    /^input x: shape, expected whole numbers .* got \(1, Symbol\(n\)\)$/,
+    // biome-ignore lint/suspicious/noExplicitAny: a mistake
+    () => ({ y: input("x", "f32", [1n, Symbol("n")] as any) }),
+  ],
   ["more elements than are counted", /^input x: shape/, () => ({ y: input("x", "f32", [2 ** 40, 2 ** 40]) })],
   [
     "a shape that is a number",
