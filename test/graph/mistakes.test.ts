@@ -164,3 +164,20 @@ test("what is no function is refused, and a failure leaves nothing under way", (
     compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,
   ).toBeGreaterThanOrEqual(0);
 });
+
+test("a function that is async is refused, and its failure is not left to nobody", async () => {
+  const unheard: unknown[] = [];
+  const note = (reason: unknown) => unheard.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    const build = async () => {
+      throw new Error("later");
+    };
+    // biome-ignore lint/suspicious/noExplicitAny: a mistake
+    expect(() => compile(build as any)).toThrow(/got a Promise$/);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  expect(unheard).toEqual([]);
+});
