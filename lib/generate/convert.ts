@@ -57,6 +57,9 @@ async function convertMerged(
   how: WholeOptions,
 ): Promise<ConvertResult> {
   const { signal } = how;
+  // Whoever loads the folder after that would add the adapter once more.
+  if (resolve(output) === resolve(adapter))
+    throw invalidArgument("output", "another folder than the adapter's own", output);
   await using model = new LanguageModel(
     await loadLanguageModel(adapter, { ...place, ...(signal && { signal }) }, base),
   );

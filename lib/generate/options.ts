@@ -245,7 +245,8 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     defaultMaxTokens: generation.maxNewTokens ?? DEFAULT_MAX_TOKENS,
     temperature: finite("temperature", modelTemperature, (v) => v >= 0, "a number of at least 0"),
     topK: whole("topK", generation.topK ?? 0, 0, 2 ** 30),
-    topP: finite("topP", generation.topP ?? 1, (v) => v > 0 && v <= 1, "a number above 0 and at most 1"),
+    // As the sampler has it, in 32 bits.
+    topP: finite("topP", generation.topP ?? 1, (v) => Math.fround(v) > 0 && v <= 1, "a number above 0 and at most 1"),
     minP: finite("minP", generation.minP ?? 0, (v) => v >= 0 && v <= 1, "a number of 0 to 1"),
     repetitionPenalty: finite("repetitionPenalty", generation.repetitionPenalty ?? 1, (v) => v > 0, "a number above 0"),
     presencePenalty: finite("presencePenalty", 0, () => true, "a finite number"),

@@ -143,9 +143,17 @@ export class Sequence {
     const { stopTokens, stopTexts } = this.options;
     if (stopTokens.has(tokens.at(-1)!) || tokens.length >= this.limit) return true;
     if (stopTexts.length === 0) return false;
-    const decoder = decoderAfter(this.tokenizer, this.ids.slice(0, this.promptLength));
-    const text = tokens.reduce((all, token) => all + (decoder?.push(token) ?? ""), "");
-    return stopTexts.some((stop) => text.includes(stop));
+    const before = [...this.ids.slice(0, this.promptLength), ...tokens.slice(0, -1)];
+    const most = Math.max(...stopTexts.map(({ length }) => length));
+    // The beginning has been looked at when its last token came: only as much of it is decoded as a stop text may begin in.
+    for (let count = DECODER_CONTEXT; ; count *= 2) {
+      const from = Math.max(this.promptLength, before.length - count);
+      const decoder = decoderAfter(this.tokenizer, before.slice(Math.max(0, from - DECODER_CONTEXT), from));
+      const text = before.slice(from).reduce((all, token) => all + (decoder?.push(token) ?? ""), "");
+      if (text.length < most && from > this.promptLength) continue;
+      const whole = text + (decoder?.push(tokens.at(-1)!) ?? "");
+      return stopTexts.some((stop) => whole.includes(stop));
+    }
   }
 
   accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {

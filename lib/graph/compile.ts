@@ -187,6 +187,7 @@ export function compile<R extends Results>(build: () => R): Program<R> {
   if (typeof build !== "function") throw invalidArgument("compile", "a function", build);
   const { trace, result } = record(build);
   const returned = "compile: what the function returns";
+  if (result instanceof Promise) result.catch(() => {}); // of an async function nobody else hears the failure
   if (typeof result !== "object" || result === null || Array.isArray(result) || result instanceof Promise)
     throw invalidArgument(returned, "an object of named values", result);
   for (const [name, value] of Object.entries(result))

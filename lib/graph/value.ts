@@ -55,8 +55,8 @@ export function checkType({ dtype, shape }: TensorType, what: string): void {
     throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
   const expected = "whole numbers of at least 0, or Dimensions";
   if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
-  const elements = shape.reduce<number>((n, d) => n * (d instanceof Dimension ? d.bound : d), 1);
-  if (!shape.every(isDim) || elements > Number.MAX_SAFE_INTEGER)
+  const elements = (dims: Shape) => dims.reduce<number>((n, d) => n * (d instanceof Dimension ? d.bound : d), 1);
+  if (!shape.every(isDim) || elements(shape) > Number.MAX_SAFE_INTEGER)
     throw new HeddleError("INVALID_ARGUMENT", `${what}: shape, expected ${expected}, got ${describeShape(shape)}`);
 }
 

@@ -41,6 +41,7 @@ export class Model {
   /** Weights as they were before adapters were merged into them. */
   private readonly unmerged = new Map<string, Tensor>();
   private live = true;
+  private version = 0;
 
   private constructor(
     config: ModelConfig,
@@ -245,7 +246,18 @@ export class Model {
       stored.dispose();
       if (stored.scale) this.remove(scaleName(name));
       this.programs.clear();
+      this.weightsChanged();
     }
+  }
+
+  /** How often its weights, or an adapter's, have become others: keys and values from before do not go with those after. @internal */
+  get weightsVersion(): number {
+    return this.version;
+  }
+
+  /** Says that weights, or an adapter's, hold other numbers now. @internal */
+  weightsChanged(): void {
+    this.version++;
   }
 
   /** The adapters on this model, by name. */
@@ -312,6 +324,7 @@ export class Model {
     this.adapterMap.delete(name);
     this.active = this.active.filter((n) => n !== name);
     this.programs.clear(); // an adapter of the same name may have other layers
+    this.weightsChanged();
   }
 
   /**
@@ -333,6 +346,7 @@ export class Model {
     this.merged.push(name);
     this.active = this.active.filter((n) => n !== name);
     this.programs.clear();
+    this.weightsChanged();
   }
 
   /** Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. */
@@ -344,6 +358,7 @@ export class Model {
     this.unmerged.clear();
     this.active = [...this.active, ...this.merged.splice(0)];
     this.programs.clear();
+    this.weightsChanged();
   }
 
   /**

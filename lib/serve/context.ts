@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import type { LanguageModel } from "../generate/index.ts";
 import type { Scheduler } from "../generate/scheduler.ts";
+import { jsonBytes } from "./json-parts.ts";
 import type { HandlerSettings } from "./options.ts";
 import type { Places, Turns } from "./places.ts";
 import { Refusal, unsupported } from "./refusal.ts";
@@ -51,10 +52,13 @@ const PART = 64 << 10;
 
 /** An answer that may be large, part by part as the client reads it. @throws ClientLost */
 export async function sendAnswer({ response, signal, service: { settings } }: Exchange, value: unknown): Promise<void> {
-  const bytes = Buffer.from(JSON.stringify(value));
-  jsonHead(response, 200, bytes.length);
-  for (let at = 0; at < bytes.length; at += PART)
-    await written(response, bytes.subarray(at, at + PART), { stallTimeout: settings.stallTimeout, signal });
+  const pieces = await jsonBytes(value, PART, signal);
+  jsonHead(
+    response,
+    200,
+    pieces.reduce((sum, { length }) => sum + length, 0),
+  );
+  for (const piece of pieces) await written(response, piece, { stallTimeout: settings.stallTimeout, signal });
   response.end();
 }
 

@@ -113,22 +113,23 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
   }
 }
 
-/** All choices at once; where one fails the others are ended, and waited for. */
+/** All choices at once; where one fails the others are ended, and waited for. @throws what the first failure was */
 async function together<T>(
   all: readonly Scheduled[],
   read: (one: Scheduled, index: number) => Promise<T>,
 ): Promise<T[]> {
+  let failure: { error: unknown } | undefined;
   const reading = all.map(async (one, index) => {
     try {
       return await read(one, index);
     } catch (error) {
+      failure ??= { error };
       for (const { stream } of all) stream.cancel();
       throw error;
     }
   });
   const settled = await Promise.allSettled(reading);
-  return settled.map((result) => {
-    if (result.status === "rejected") throw result.reason;
-    return result.value;
-  });
+  // The others may have failed for want of an end.
+  if (failure) throw failure.error;
+  return settled.map((result) => (result as PromiseFulfilledResult<T>).value);
 }

@@ -86,12 +86,20 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     // What goes wrong with either is heard by `close`.
     request.on("error", () => {});
     response.on("error", () => {});
-    response.once("close", () => {
+    const { socket } = request;
+    let hasEnded = false;
+    const ended = () => {
+      if (hasEnded) return;
+      hasEnded = true;
+      socket.off("close", ended);
       if (!response.writableFinished) controller.abort(new ClientLost());
       const status = response.writableFinished ? response.statusCode : 499;
       const ms = performance.now() - started;
       tell(settings, { method: request.method ?? "", path, status, ms, ...counted });
-    });
+    };
+    response.once("close", ended);
+    // A response that waits behind another of its connection hears nothing when that closes. There may be many of them.
+    socket.setMaxListeners(0).on("close", ended);
     open.add(controller);
     const work = async () => {
       checkHost(request, settings);
@@ -203,7 +211,8 @@ function refuse(request: IncomingMessage, response: ServerResponse, error: unkno
 
 function tell({ onRequest }: HandlerSettings, record: RequestRecord): void {
   try {
-    onRequest?.(record);
+    // It may be an async function, whatever its type says.
+    Promise.resolve(onRequest?.(record)).catch(() => {});
   } catch {
     // A listener's own failure is none of the server's.
   }

@@ -48,7 +48,10 @@ export async function serve(model: LanguageModel, options: ServeOptions = {}): P
     handler,
   );
   server.maxConnections = listen.maxConnections;
-  server.on("clientError", answerBadRequest);
+  const answering = answeringIn(server);
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) =>
+    answerBadRequest(error, socket, answering(socket)),
+  );
   try {
     await listening(server, listen);
   } catch (error) {
@@ -112,9 +115,20 @@ const REASONS: Readonly<Record<number, string>> = {
   431: "Request Header Fields Too Large",
 };
 
-/** What is no HTTP, or came too slowly, or has too large headers. */
-function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === "ECONNRESET" || !socket.writable) {
+/** @returns whether an answer is under way on a connection */
+function answeringIn(server: Server): (socket: Socket) => boolean {
+  const answers = new WeakMap<Socket, number>();
+  const add = (socket: Socket, count: number) => answers.set(socket, (answers.get(socket) ?? 0) + count);
+  server.prependListener("request", ({ socket }, response) => {
+    add(socket, 1);
+    response.once("close", () => add(socket, -1));
+  });
+  return (socket) => (answers.get(socket) ?? 0) > 0;
+}
+
+/** What is no HTTP, or came too slowly, or has too large headers. Within an answer it is not said, as it would be read as a part of that. */
+function answerBadRequest(error: NodeJS.ErrnoException, socket: Socket, isAnswering: boolean): void {
+  if (isAnswering || error.code === "ECONNRESET" || !socket.writable) {
     socket.destroy();
     return;
   }

@@ -90,6 +90,15 @@ export class TrainStep<Batch> {
     return step;
   }
 
+  /** The update alone, from the gradients that are there. @returns their norm */
+  async update(learningRate: number): Promise<number> {
+    try {
+      return await this.optimizer.step(learningRate);
+    } finally {
+      this.model.weightsChanged();
+    }
+  }
+
   /** Gradients of the batches added up, then one update. An abort leaves parameters and moments as they were. */
   async run(
     batches: readonly Batch[],
@@ -98,7 +107,7 @@ export class TrainStep<Batch> {
     replayed?: readonly unknown[],
   ): Promise<StepResult> {
     const accumulated = await this.accumulate(batches, signal, replayed);
-    return { ...accumulated, gradNorm: await this.optimizer.step(learningRate) };
+    return { ...accumulated, gradNorm: await this.update(learningRate) };
   }
 
   /**

@@ -180,6 +180,7 @@ export async function* trainLoop<Batch>(
   try {
     const found = await store?.restore(step.optimizer, stage.name, { best: best?.loads ?? false, writes });
     const resumed = found?.state;
+    if (found) model.weightsChanged();
     if (resumed) {
       ({ step: done, tokensSeen } = resumed);
       loss = resumed.loss ?? Number.NaN;
@@ -228,7 +229,7 @@ export async function* trainLoop<Batch>(
           "NUMERICAL",
           `step ${done + 1}: expected a finite loss, got ${whole}; a lower learningRate or maxGradNorm may help`,
         );
-      const gradNorm = Number.isFinite(whole) ? await step.optimizer.step(learningRate) : Number.NaN;
+      const gradNorm = Number.isFinite(whole) ? await step.update(learningRate) : Number.NaN;
       // The weights are still those of the step before.
       if (!Number.isFinite(gradNorm) && !options.skipNonFinite)
         throw new HeddleError(
@@ -261,6 +262,7 @@ export async function* trainLoop<Batch>(
     if (best?.loads) {
       await world.sum([0]); // until rank 0 has written what all read
       held = (await best.restore(store)) ?? held;
+      model.weightsChanged();
     }
     finished ??= await options.finish?.();
     if (held) held = { ...held, ...someOf({ ...held.metrics, ...finished }) };

@@ -23,6 +23,7 @@ describe("resolveOptions", () => {
     [{ topK: -1 }, "topK"],
     [{ topP: 0 }, "topP: expected a number above 0 and at most 1, got 0"],
     [{ topP: 1.01 }, "topP"],
+    [{ topP: 1e-300 }, "topP: expected a number above 0 and at most 1, got 1e-300"],
     [{ minP: 2 }, "minP"],
     [{ repetitionPenalty: 0 }, "repetitionPenalty"],
     [{ presencePenalty: Number.POSITIVE_INFINITY }, "presencePenalty"],

@@ -3,6 +3,9 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import type { GenerateOptions } from "../../lib/generate/options.ts";
 import { type Scheduled, Scheduler } from "../../lib/generate/scheduler.ts";
+import { adapterTensors } from "../../lib/models/adapters.ts";
+import { languageModelling } from "../../lib/train/language-modelling.ts";
+import { TrainStep } from "../../lib/train/step.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
 
 let model: LanguageModel;
@@ -149,6 +152,50 @@ test("caches in pages, and layers that see a window", async () => {
       }
     });
   }
+});
+
+test("a model that is trained, or gets other adapters, answers as it is now", async () => {
+  await using own = tinyModel({}, { maxPositionEmbeddings: 2048 });
+  const { model: inner } = own;
+  const ids = idsFrom(5, 40);
+  const batch = {
+    tokens: Int32Array.from(ids),
+    targets: Int32Array.from(idsFrom(6, 40)),
+    tokenCount: 40,
+    byteCount: 0,
+  };
+  await withScheduler({ of: own, slots: 2 }, async (scheduler) => {
+    const answer = () => tokensOf(scheduler.submit([ids], long)[0]!);
+    const seen = new Set<string>();
+    const expectCurrent = async (isNew: boolean) => {
+      const { tokens } = await own.complete(ids, long);
+      expect(await answer()).toEqual(tokens);
+      expect([...seen].includes(String(tokens))).toBe(!isNew);
+      seen.add(String(tokens));
+    };
+    await expectCurrent(true);
+    await inner.addAdapter("mine", { r: 4 }, 1);
+    for (const name of adapterTensors(inner.adapters.get("mine")!)) {
+      const tensor = inner.tensors.get(name)!;
+      await tensor.write(Float32Array.from({ length: tensor.elements }, (_, i) => Math.sin(i) / 2));
+    }
+    await expectCurrent(true);
+    await inner.mergeAdapter("mine");
+    await expectCurrent(false);
+    inner.unmergeAdapters();
+    inner.removeAdapter("mine");
+    await expectCurrent(false);
+    const step = await TrainStep.create(inner, languageModelling, { sequences: 1, sequenceLength: 40, dtype: "f32" });
+    await step.run([batch], 0.1);
+    step.dispose();
+    await expectCurrent(true);
+    // One that is under way ends as it began; the next waits for it.
+    const first = tokensOf(scheduler.submit([idsFrom(6, 9)], { ...long, maxTokens: 300 })[0]!);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    await inner.addAdapter("other", { r: 4 }, 1);
+    await expectCurrent(false);
+    expect((await first).length).toBe(300);
+  });
 });
 
 test("what cannot begin says so, and the end reaches everybody", async () => {

@@ -63,6 +63,12 @@ test.each<[string, RegExp, () => unknown]>([
     /^tensor w: shape, expected whole numbers .* got \(1\.5\)$/,
     () => ({ y: tensor("w", "f32", [1.5]) }),
   ],
+  [
+    "sizes that are no numbers",
+    /^input x: shape, expected whole numbers .* got \(1, Symbol\(n\)\)$/,
+    // biome-ignore lint/suspicious/noExplicitAny: a mistake
+    () => ({ y: input("x", "f32", [1n, Symbol("n")] as any) }),
+  ],
   ["more elements than are counted", /^input x: shape/, () => ({ y: input("x", "f32", [2 ** 40, 2 ** 40]) })],
   [
     "a shape that is a number",
@@ -157,4 +163,21 @@ test("what is no function is refused, and a failure leaves nothing under way", (
   expect(
     compile(() => ({ y: scale(input("x", "f32", [new Dimension("rows", 4), 0]), 2) })).arenaBytes,
   ).toBeGreaterThanOrEqual(0);
+});
+
+test("a function that is async is refused, and its failure is not left to nobody", async () => {
+  const unheard: unknown[] = [];
+  const note = (reason: unknown) => unheard.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    const build = async () => {
+      throw new Error("later");
+    };
+    // biome-ignore lint/suspicious/noExplicitAny: a mistake
+    expect(() => compile(build as any)).toThrow(/got a Promise$/);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  expect(unheard).toEqual([]);
 });

@@ -264,6 +264,7 @@ describe("parameters", () => {
     ["temperature", { messages, temperature: -1 }, "temperature", "invalid_value"],
     ["temperature", { messages, temperature: "1" }, "temperature", "invalid_value"],
     ["top_p", { messages, top_p: 0 }, "top_p", "invalid_value"],
+    ["top_p that the sampler takes for 0", { messages, top_p: 1e-300 }, "top_p", "invalid_value"],
     ["n", { messages, n: 17 }, "n", "invalid_value"],
     ["n", { messages, n: 0 }, "n", "invalid_value"],
     ["stop", { messages, stop: ["a", "b", "c", "d", "e"] }, "stop", "invalid_value"],

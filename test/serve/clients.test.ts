@@ -39,13 +39,16 @@ test("many requests at once answer as each alone", () =>
       `The ${["cat", "dog"][i % 2]} saw ${i} and ran home. `.repeat(1 + (i % 4)),
     );
     const alone = [];
-    for (const prompt of prompts) alone.push((await model.complete(prompt, { ...greedy, deterministic: true })).text);
+    // Long enough that the clock below sees them side by side, whatever else the machine does.
+    const maxTokens = 150;
+    for (const prompt of prompts)
+      alone.push((await model.complete(prompt, { ...greedy, maxTokens, deterministic: true })).text);
     let most = 0;
     const watch = setInterval(() => {
       most = Math.max(most, client.server.stats.running);
     }, 1);
     const answers = prompts.map(async (prompt, i) => {
-      const body = { prompt, ...greedily };
+      const body = { prompt, ...greedily, max_tokens: maxTokens };
       if (i % 3 === 0) {
         const events = await client.events(COMPLETIONS, body);
         return events.map((event) => event.choices[0].text).join("");
@@ -99,6 +102,17 @@ describe("a client that goes away", () => {
       first.destroy();
       await until0(client);
     }));
+
+  test("while a request waits behind another of its connection gives the places of both", async () => {
+    const records: RequestRecord[] = [];
+    await withServer(model, { onRequest: (record) => records.push(record) }, async (client) => {
+      const socket = await rawSocket(client.server, rawPost(COMPLETIONS, endless).repeat(2));
+      await until(() => client.server.stats.running === 2, "both to begin");
+      socket.destroy();
+      await until0(client);
+      expect(records.map(({ status }) => status)).toEqual([499, 499]);
+    });
+  });
 
   test("in the middle of its body, or of its embeddings", () =>
     withServer(model, {}, async (client) => {
@@ -308,6 +322,17 @@ describe("too much", () => {
       expect(await readAll(socket)).toMatch(/^HTTP\/1.1 431 /);
     }));
 
+  test("what is no HTTP, behind a request, is not answered within that one's answer", () =>
+    withServer(model, {}, async (client) => {
+      const socket = await rawSocket(client.server, rawPost(COMPLETIONS, { ...endless, stream: true }));
+      await until(() => client.server.stats.tokens > 10, "an answer to begin");
+      socket.write("no HTTP\r\n\r\n");
+      const text = await readAll(socket);
+      expect(text).toMatch(/^HTTP\/1.1 200 /);
+      expect(text).not.toContain("HTTP/1.1 400");
+      await until0(client);
+    }));
+
   test("requests that are sent without waiting for answers", () =>
     withServer(model, { maxConcurrent: 2, maxQueue: 4 }, async (client) => {
       const { server } = client;
@@ -372,6 +397,40 @@ describe("the end", () => {
       expect((await client.ask("/health")).status).toBe(200);
     });
   });
+});
+
+test("of several answers the failure of one is what is said, whatever the others had", async () => {
+  await using own = await chatModel();
+  const table = own.model.weight("model.embed_tokens.weight");
+  await table.write(new Float32Array(32).fill(Number.NaN), 5 * 32);
+  await withServer(own, {}, async (client) => {
+    // The first has nothing yet when the second fails.
+    const prompt = [Array.from({ length: 1000 }, (_, i) => 10 + (i % 200)), [5, 6]];
+    const { status, body } = await client.post(COMPLETIONS, { prompt, ...greedily });
+    expect([status, body.error.code]).toEqual([500, "numerical"]);
+    await until0(client);
+  });
+});
+
+test("a listener that fails, at once or later, is none of the server's business", async () => {
+  const unheard: unknown[] = [];
+  const note = (reason: unknown) => unheard.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    for (const onRequest of [
+      () => Promise.reject(new Error("later")),
+      () => {
+        throw new Error("at once");
+      },
+    ])
+      await withServer(model, { onRequest }, async ({ ask }) => {
+        expect((await ask("/health")).status).toBe(200);
+      });
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  expect(unheard).toEqual([]);
 });
 
 test("the handler serves from a server of one's own, beside other paths", async () => {

@@ -1,5 +1,5 @@
 // A stage of the weights themselves over a model that has an adapter: what it saves must hold what the adapter has learned.
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -82,6 +82,18 @@ describe("a stage without lora over a model with an adapter", () => {
     await using again = await LanguageModel.load(outputDir, { dtype: "f32" });
     const { probabilities } = await again.classify(sentences[1]!);
     expect(probabilities).toEqual((await model.classify(sentences[1]!)).probabilities);
+  });
+
+  test("is not merged into the adapter's own folder, where it would be added again", async () => {
+    const adapter = join(folder, "own-adapter");
+    await using model = await LanguageModel.load(join(folder, "base"));
+    await model.model.addAdapter("one", { r: 2 }, 1);
+    await model.saveAdapter(adapter, { name: "one" });
+    expect(await failureOf(() => convertModel(adapter, `${adapter}/`, { base: join(folder, "base") }))).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^output: expected another folder than the adapter's own/),
+    });
+    expect((await readdir(adapter)).sort()).toEqual(["adapter_config.json", "adapter_model.safetensors"]);
   });
 
   test("refuses an adapter over quantised weights, and names the ways out, which work", async () => {

@@ -1,0 +1,56 @@
+// Large JSON, made a little at a time: vectors of thousands of texts, log-probabilities of long answers.
+
+/** How deep the places of an answer lie that may hold much: choices[].logprobs.content. */
+const DEPTH = 4;
+const NUMBERS = 1024;
+const OBJECTS = 16;
+/** The event loop goes on after so many milliseconds. */
+const SLICE_MS = 4;
+
+/** JSON of plain data in parts, none of which takes long to make. */
+export function* jsonParts(value: unknown, depth = 0): Generator<string, void, undefined> {
+  if (typeof value !== "object" || value === null || (depth === DEPTH && !Array.isArray(value))) {
+    yield JSON.stringify(value);
+  } else if (!Array.isArray(value)) {
+    let before = "{";
+    for (const [name, entry] of Object.entries(value)) {
+      if (entry === undefined) continue;
+      yield `${before}${JSON.stringify(name)}:`;
+      yield* jsonParts(entry, depth + 1);
+      before = ",";
+    }
+    yield before === "{" ? "{}" : "}";
+  } else if (typeof value[0] === "object" && depth < DEPTH) {
+    for (const [i, entry] of value.entries()) {
+      yield i === 0 ? "[" : ",";
+      yield* jsonParts(entry, depth + 1);
+    }
+    yield "]";
+  } else {
+    const count = typeof value[0] === "object" ? OBJECTS : NUMBERS;
+    yield "[";
+    for (let i = 0; i < value.length; i += count)
+      yield (i === 0 ? "" : ",") + JSON.stringify(value.slice(i, i + count)).slice(1, -1);
+    yield "]";
+  }
+}
+
+/** JSON of plain data as bytes, in pieces of about `size`. Others' work goes on meanwhile. @throws the signal's reason */
+export async function jsonBytes(value: unknown, size: number, signal: AbortSignal): Promise<Buffer[]> {
+  const pieces: Buffer[] = [];
+  let text = "";
+  let since = performance.now();
+  for (const part of jsonParts(value)) {
+    text += part;
+    if (text.length >= size) {
+      pieces.push(Buffer.from(text));
+      text = "";
+    }
+    if (performance.now() - since < SLICE_MS) continue;
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    signal.throwIfAborted();
+    since = performance.now();
+  }
+  pieces.push(Buffer.from(text));
+  return pieces;
+}
