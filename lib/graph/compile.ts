@@ -49,6 +49,7 @@ export class Program<R extends Results = Results> {
    * two names, UNSUPPORTED where the device has no kernel for an op
    */
   bind(device: Device, tensors: ReadonlyMap<string, Tensor>): Executable<R> {
+    if (typeof tensors?.get !== "function") throw invalidArgument("tensors", "a Map from names to tensors", tensors);
     const handles = this.tensors.map(({ name, value }) => {
       const t = tensors.get(name);
       if (!t) throw new HeddleError("NOT_FOUND", `bind: expected a tensor ${name}, got none`);

@@ -158,6 +158,14 @@ test.each<[string, RegExp, () => unknown]>([
   expect(["INVALID_ARGUMENT", "SHAPE_MISMATCH"]).toContain(code);
 });
 
+test("tensors are bound from a map", () => {
+  const program = compile(() => ({ y: scale(tensor("w", "f32", [4]), 2) }));
+  for (const given of [undefined, {}, [], 3])
+    expect(() => program.bind(openDevice(), given as never)).toThrow(
+      /^tensors: expected a Map from names to tensors, got /,
+    );
+});
+
 test("what is no function is refused, and a failure leaves nothing under way", () => {
   expect(() => compile(3 as never)).toThrow(/^compile: expected a function, got 3$/);
   expect(
