@@ -1,6 +1,5 @@
 // The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
 import { checkObject, checkPath, HeddleError, invalidArgument } from "../errors.ts";
-import { defaultModelPath } from "../formats/default-model.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -89,7 +88,8 @@ export class Tokenizer extends TextCodec {
   static async load(path: string, options: { signal?: AbortSignal; cache?: boolean } = {}): Promise<Tokenizer> {
     checkNames(options, { signal: true, cache: true });
     checkFlag("cache", options.cache);
-    const texts = await readFolder(path === "default" ? defaultModelPath() : path, options.signal);
+    const folder = path === "default" ? (await import("../formats/default-model.ts")).defaultModelPath() : path;
+    const texts = await readFolder(folder, options.signal);
     try {
       return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
     } catch (error) {

@@ -4,6 +4,7 @@
 
 #include "fuzz.h"
 #include "ops/op.h"
+#include "runtime/pool.h"
 #include "runtime/program.h"
 
 using namespace heddle;

@@ -12,6 +12,7 @@
 
 #include "cpu/dispatch.h"
 #include "ops/op.h"
+#include "runtime/pool.h"
 
 using namespace heddle;
 

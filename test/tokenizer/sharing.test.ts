@@ -170,8 +170,8 @@ describe("heddle/tokenizer", () => {
     const others = [...files]
       .map((file) => relative(lib, file))
       .filter((file) => file.includes("/") && !file.startsWith("tokenizer/"));
-    // How any file is opened and written, what a misspelt option is told, and how a signal ends what gives texts.
-    const shared = ["io", "nearest", "open-file", "until-aborted"];
+    // Where the embedded model lies, how any file is opened and written, what a misspelt option is told, and how a signal ends what gives texts.
+    const shared = ["default-model", "io", "nearest", "open-file", "until-aborted"];
     expect(others.sort()).toEqual(shared.map((name) => `formats/${name}.ts`));
     expect(packages).toEqual([]); // those are loaded where they are used: lazy.ts
     expect(files.size).toBeGreaterThan(20);

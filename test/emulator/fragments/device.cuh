@@ -5,8 +5,10 @@
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
+#include "cuda/device.h"
 #include "cuda/devices.h"
 #include "cuda/launch.cuh"
 #include "runtime/pool.h"
