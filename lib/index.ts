@@ -86,6 +86,7 @@ export {
   type ResponseFormat,
   Session,
   type SessionOptions,
+  type TextMessage,
   type Timings,
   type TokenClassification,
   type TopCandidate,

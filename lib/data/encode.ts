@@ -3,17 +3,17 @@ import { Pacer } from "./pacer.ts";
 /** What a corpus needs of a tokenizer: `Tokenizer` has it. Of several tokens that end a text the corpus sets the first. */
 export interface CorpusTokenizer {
   /** Token ids of a text. The corpus asks for no special tokens and sets those between documents itself. */
-  encode(text: string, options?: { addSpecialTokens?: boolean }): Uint32Array | readonly number[];
+  encode(text: string, options?: { addSpecialTokens?: boolean | undefined }): Uint32Array | readonly number[];
   /** Of many texts, on threads of its own. Where it is there, token shards are written with it. */
   encodeBatch?(
     texts: readonly string[],
-    options?: { addSpecialTokens?: boolean; signal?: AbortSignal },
+    options?: { addSpecialTokens?: boolean | undefined; signal?: AbortSignal | undefined },
   ): Promise<Uint32Array[]>;
-  readonly bosTokenId?: number | null;
-  readonly eosTokenId?: number | null;
-  readonly eosTokenIds?: readonly number[];
+  readonly bosTokenId?: number | null | undefined;
+  readonly eosTokenId?: number | null | undefined;
+  readonly eosTokenIds?: readonly number[] | undefined;
   /** Ids are below it. Of token files: what they are checked against. */
-  readonly vocabSize?: number;
+  readonly vocabSize?: number | undefined;
   idToToken?(id: number): string | undefined;
 }
 
