@@ -49,10 +49,10 @@ export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTem
   return renderer;
 }
 
-/** A copy of plain data. @throws HeddleError INVALID_ARGUMENT for what is none, such as functions */
+/** A copy of plain data, as JSON has it: what is saved is what was rendered. @throws HeddleError INVALID_ARGUMENT for what is none, such as functions */
 function copied<T>(name: string, value: T): T {
   try {
-    return structuredClone(value);
+    return JSON.parse(JSON.stringify(structuredClone(value)));
   } catch (cause) {
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected plain data, got ${describe(cause)}`, { cause });
   }

@@ -17,7 +17,7 @@ import { rejectUnknownNames } from "./options.ts";
 
 export interface ConvertOptions extends WholeOptions {
   /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */
-  base?: string;
+  base?: string | undefined;
   /** Where an adapter is merged; as for `LanguageModel.load`. */
   device?: string | Device | undefined;
   threads?: number | undefined;

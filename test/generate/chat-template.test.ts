@@ -115,6 +115,7 @@ test("what no template takes is refused by name", async () => {
     [() => model.chat({ variables: [] as never }), /variables: expected an object, got \[\]/],
     [() => model.chat({ template: 3 as never }), /template: expected a string, got 3/],
     [() => model.chat({ tools: [() => 1] }), /INVALID_ARGUMENT tools: expected plain data/],
+    [() => model.chat({ variables: { count: 3n } }), /INVALID_ARGUMENT variables: expected plain data/],
     [
       () => model.chat({ messages: [{ role: "asistant", content: "x" }] }),
       /message: expected \{ role: .*, got "asistant"/,
