@@ -47,6 +47,7 @@ const clocked = [
   "test/process/event-loop.test.ts",
   "test/process/gpu-check.test.ts",
   "test/process/lane.test.ts",
+  "test/serve/clients.test.ts",
   "test/tokenizer/start.test.ts",
 ];
 
