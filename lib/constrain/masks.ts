@@ -17,7 +17,6 @@ export class Masks {
   private readonly tries: TokenTries;
   private readonly vocabSize: number;
   private readonly ends: readonly number[];
-  private readonly isEnd: ReadonlySet<number>;
   /** In the order of their last use. */
   private readonly known = new Map<State, Mask>();
   private held = 0;
@@ -32,7 +31,6 @@ export class Masks {
     this.tries = tries;
     this.vocabSize = vocabSize;
     this.ends = ends.filter((id) => id < vocabSize);
-    this.isEnd = new Set(this.ends);
     this.plain = new Uint8Array(vocabSize);
     for (const id of tries.plainIds) if (id < vocabSize) this.plain[id] = 1;
   }
@@ -74,12 +72,6 @@ export class Masks {
       );
     this.remember(state, mask);
     return mask;
-  }
-
-  /** Whether a token may come next. */
-  allows(state: State, token: number): boolean {
-    if (this.isEnd.has(token)) return state.whole;
-    return this.after(state, token) !== null;
   }
 
   /** The state after a token that ends nothing; null where it may not come. */

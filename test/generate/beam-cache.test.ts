@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { runBeams } from "../../lib/generate/beam-engine.ts";
 import {
   type Completion,
@@ -18,18 +18,8 @@ import { adapterTensors } from "../../lib/models/adapters.ts";
 import { defaultCacheDtype } from "../../lib/models/cache-shape.ts";
 import { uniform, generator as uniformGenerator } from "../../lib/models/random.ts";
 import { generator } from "../ops/harness.ts";
-import { anew, expectSame, reference } from "./beam-reference.ts";
-import { failureOf, tinyModel } from "./helpers.ts";
-
-const owned: LanguageModel[] = [];
-afterAll(async () => {
-  for (const model of owned) await model.dispose();
-});
-function own(...args: Parameters<typeof tinyModel>): LanguageModel {
-  const model = tinyModel(...args);
-  owned.push(model);
-  return model;
-}
+import { anew, expectSame, own, reference } from "./beam-reference.ts";
+import { failureOf } from "./helpers.ts";
 
 const VOCABULARY = 24;
 

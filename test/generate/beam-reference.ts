@@ -1,6 +1,18 @@
 // Beam search as it is mostly written, over logits that are computed anew for every beginning.
-import { expect } from "vitest";
+import { afterAll, expect } from "vitest";
 import type { Completion, GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import { tinyModel } from "./helpers.ts";
+
+const owned: LanguageModel[] = [];
+afterAll(async () => {
+  for (const model of owned) await model.dispose();
+});
+/** A tiny model, disposed of after the file's tests. */
+export function own(...args: Parameters<typeof tinyModel>): LanguageModel {
+  const model = tinyModel(...args);
+  owned.push(model);
+  return model;
+}
 
 export interface Found {
   tokens: number[];

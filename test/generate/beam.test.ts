@@ -1,21 +1,11 @@
 // Beam search beside a plainly written one that computes every beginning anew, in all its options.
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { BeamSearch } from "../../lib/generate/beam-search.ts";
-import type { GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
+import type { GenerateOptions } from "../../lib/generate/index.ts";
 import { resolveOptions } from "../../lib/generate/options.ts";
 import { generator } from "../ops/harness.ts";
-import { anew, expectSame, type Found, NEVER, reference } from "./beam-reference.ts";
-import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
-
-const owned: LanguageModel[] = [];
-afterAll(async () => {
-  for (const model of owned) await model.dispose();
-});
-function own(...args: Parameters<typeof tinyModel>): LanguageModel {
-  const model = tinyModel(...args);
-  owned.push(model);
-  return model;
-}
+import { anew, expectSame, type Found, NEVER, own, reference } from "./beam-reference.ts";
+import { failureOf, tinyTokenizer } from "./helpers.ts";
 
 const VOCABULARY = 24;
 const families: Record<string, object> = {
