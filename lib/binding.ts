@@ -137,6 +137,17 @@ export interface NativeRowOrder {
   order: Int32Array;
 }
 
+/** Runs of one operation over operands of the same types and sizes; operands as in `ProgramDescription.values`. */
+export interface NativeProfileRow {
+  op: string;
+  /** "" for what is no operation. */
+  kernel: string;
+  inputs: readonly number[];
+  outputs: readonly number[];
+  calls: number;
+  seconds: number;
+}
+
 interface GraphBinding {
   NativeTensor: {
     /** In the memory of the lane's device; of the CPU without one. */
@@ -167,6 +178,9 @@ interface GraphBinding {
     lane?: NativeLaneHandle,
   ) => NativeExecutableHandle;
   opNames(): string[];
+  /** Native runs are timed from then on, those of all threads of the process; throws where they are already. */
+  startProfile(): void;
+  stopProfile(): NativeProfileRow[];
   /** Every op and its kernels for CUDA devices in this build; null: a view, which needs none. */
   cudaKernels(): Record<string, string[] | null>;
   /** `threads`: how many this process has room for (native/runtime/cpus.h). */

@@ -93,7 +93,19 @@ export {
   type Usage,
 } from "./generate/index.ts";
 export type { AssistantModel } from "./generate/options.ts";
-export { type CudaDeviceInfo, Device, deviceInfo, type FloatDType, openDevice } from "./graph/index.ts";
+export {
+  type CudaDeviceInfo,
+  Device,
+  deviceInfo,
+  type FloatDType,
+  formatProfile,
+  openDevice,
+  type Profile,
+  type ProfiledOperand,
+  type ProfiledOperation,
+  type ProfileFormat,
+  profile,
+} from "./graph/index.ts";
 export { type LifecycleOptions, lifecycle } from "./lifecycle/lifecycle.ts";
 export type { LifecycleEvent, LifecycleResult, StageMetrics, StageName, StageResult } from "./lifecycle/types.ts";
 export { type Calibration, type CalibrationOptions, calibration, type ReliabilityBin } from "./metrics/calibration.ts";

@@ -11,6 +11,7 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const deviceTests = {
   ops: ["test/ops/ops.test.ts", "test/ops/products.test.ts", "test/ops/empty.test.ts"],
   models: [
+    "test/graph/profile.test.ts",
     "test/generate/golden.test.ts",
     "test/generate/device.test.ts",
     "test/generate/fixtures.test.ts",
@@ -18,7 +19,12 @@ export const deviceTests = {
     "test/train/stories260k.test.ts",
   ],
   /** What is quick on an emulated device too. */
-  quick: ["test/generate/golden.test.ts", "test/generate/device.test.ts", "test/train/device.test.ts"],
+  quick: [
+    "test/graph/profile.test.ts",
+    "test/generate/golden.test.ts",
+    "test/generate/device.test.ts",
+    "test/train/device.test.ts",
+  ],
   /** Too much for an emulated device. */
   large: ["test/default-model/model.test.ts"],
 };

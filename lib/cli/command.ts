@@ -40,6 +40,7 @@ export const commonOptions = {
     pattern: /^(auto|cpu|cuda(:\d+)?)$/,
   },
   threads: { kind: "integer", value: "N", about: "worker threads of the CPU" },
+  profile: { kind: "flag", about: "at the end, on stderr: where the time went, operation by operation" },
   model: { kind: "string", value: "M", about: "a Hugging Face folder, a .gguf file, a checkpoint folder, or default" },
 } as const satisfies OptionSpecs;
 

@@ -57,13 +57,21 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
         `arguments: expected ${usage}, got ${positionals.length === 0 ? "none" : positionals.map((p) => JSON.stringify(p)).join(" ")}`,
       );
     const out = new Output(options.json === true);
-    await command.run({ options: options as OptionValues<OptionSpecs>, positionals, out });
+    const work = () => command.run({ options: options as OptionValues<OptionSpecs>, positionals, out });
+    await (options.profile === true ? profiled(work, out) : work());
     out.endLine();
   } catch (error) {
     throw error instanceof HeddleError
       ? new HeddleError(error.code, inFlags(error.message, flagsOf(specs, without, given)), { cause: error })
       : error;
   }
+}
+
+async function profiled(work: () => Promise<void>, out: Output): Promise<void> {
+  const { formatProfile, profile } = await import("../graph/index.ts");
+  const { profile: found } = await profile(work);
+  out.endLine();
+  out.log(formatProfile(found, { width: process.stderr.columns ?? 160 }));
 }
 
 /**

@@ -19,6 +19,14 @@ export * from "./ops/norm.ts";
 export * from "./ops/optimizer.ts";
 export * from "./ops/sample.ts";
 export * from "./ops/unary.ts";
+export {
+  formatProfile,
+  type Profile,
+  type ProfiledOperand,
+  type ProfiledOperation,
+  type ProfileFormat,
+  profile,
+} from "./profile.ts";
 export { Tensor, type TensorData, toBf16, toFloat32 } from "./tensor.ts";
 export { input, recomputable, record, type Trace, tensor } from "./trace.ts";
 export { type Dim, Dimension, type Node, type Shape, type Source, type TensorType, Value } from "./value.ts";

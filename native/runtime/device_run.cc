@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/profile.h"
 #include "runtime/program.h"
 
 namespace heddle {
@@ -90,7 +91,7 @@ void Executable::queue_run(const RunArguments& a, Lane& lane, Context& context) 
 }
 
 void Executable::queue_or_replay(const RunArguments& a, Lane& lane, Context& context) {
-  if (!recordable_) return queue_run(a, lane, context);
+  if (!recordable_ || Profile::on()) return queue_run(a, lane, context);  // a profiled node is waited for
   Accelerator& device = *accelerator_;
   RecordingKey key{a.symbols, arena_, static_cast<unsigned char*>(context.scratch)};
   for (size_t i = 0; i < recordings_.size(); ++i) {

@@ -12,8 +12,6 @@ namespace {
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
 
-std::string where(const NodeDesc& n) { return n.origin.empty() ? "" : " (made at " + n.origin + ")"; }
-
 }  // namespace
 
 Program::Program(ProgramDesc desc) : desc_(std::move(desc)) {
@@ -85,7 +83,7 @@ void Program::validate() {
     try {
       ops_[i]->check(nodes_[i]);
     } catch (const Error& e) {
-      throw Error(e.code(), e.what() + where(desc_.nodes[i]));
+      throw Error(e.code(), e.what() + desc_.nodes[i].made_at());
     }
     kernels_.push_back(ops_[i]->view ? nullptr : Registry::pick(desc_.nodes[i].op, nodes_[i]));
   }
@@ -245,7 +243,7 @@ void Executable::pick_kernels() {
       if (nodes_[i].has_input(k))
         operands += (operands.empty() ? "" : ", ") + std::string(dtype_name(nodes_[i].in[k].dtype)) + to_string(nodes_[i].in[k].shape);
     throw Error("UNSUPPORTED", d.nodes[i].op + ": expected a kernel of " + accelerator_->name() + ", got none for operands " + operands +
-                                   where(d.nodes[i]));
+                                   d.nodes[i].made_at());
   }
 }
 
@@ -343,46 +341,6 @@ void Executable::run(RunArguments& a, Lane& lane) {
   for (const auto& storage : bound_) storage->check_whole();
   for (size_t i = 0; i < a.outputs.size(); ++i)
     if (a.outputs[i].bytes) std::memcpy(a.outputs[i].data, values_[d.outputs[i]].data, a.outputs[i].bytes);
-}
-
-void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) {
-  const ProgramDesc& d = program_->desc_;
-  const Pool::Watch watch(lane.pool(), {a.abort.get(), &lane.stopping_flag()});
-  std::vector<char> done(nodes_.size(), 0);
-  const std::vector<Chain>& chains = program_->chains_;
-  size_t chain = 0;
-  for (size_t i = 0, next; i < nodes_.size(); i = next) {
-    next = i + group_[i];
-    if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
-      throw Error("ABORTED", "run: aborted by its signal");
-    if (program_->still_[i] || done[i]) continue;
-    try {
-      context.node = static_cast<int>(i);
-      lane.pool().interrupt(!program_->ops_[i]->mutates);  // what is changed in place is changed as a whole
-      while (chain < chains.size() && chains[chain].begin < i) ++chain;
-      const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chain, done, context);
-      if (chained) next = chains[chain].end;
-      announce_stream(next - 1, lane.pool());
-      if (chained) continue;
-      if (program_->checking_) run_checked(i, context);
-      else if (group_[i] > 1) run_group(i, context);
-      else if (!run_sum(i, context, done)) run_node(i, context);
-    } catch (const Error& e) {
-      throw Error(e.code(), e.what() + where(d.nodes[i]));
-    }
-  }
-}
-
-void Executable::run_group(size_t i, Context& context) {
-  const Node* group[most_grouped];
-  for (size_t j = 0; j < group_[i]; ++j) group[j] = &nodes_[i + j];
-  kernels_[i]->run_group(group, group_[i], context);
-}
-
-void Executable::run_node(size_t i, Context& context) {
-  if (kernels_[i]) kernels_[i]->run(nodes_[i], context);
-  else if (accelerator_) run_reference(i, *accelerator_);
-  else program_->ops_[i]->reference(nodes_[i]);
 }
 
 }  // namespace heddle

@@ -24,6 +24,7 @@ struct NodeDesc {
   std::vector<int> outputs;
   Attributes attributes;
   std::string origin;  // the TypeScript line that made the node, where it was recorded
+  std::string made_at() const { return origin.empty() ? "" : " (made at " + origin + ")"; }
 };
 
 struct ProgramDesc {
@@ -121,6 +122,8 @@ class Executable {
   void run_nodes(const RunArguments& arguments, Lane& lane, Context& context);
   void run_node(size_t node, Context& context);
   void run_group(size_t node, Context& context);
+  bool run_one(size_t node, Context& context, std::vector<char>& done);
+  void run_profiled(size_t node, Context& context, std::vector<char>& done);
   using Chain = Program::Chain;
   size_t chain_kernel_bytes(const Chain& chain) const;
   size_t chain_thread_bytes(size_t chain) const;

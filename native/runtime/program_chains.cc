@@ -1,8 +1,10 @@
 // Chains: nodes one after the other whose rows depend on their own rows alone. A thread takes a block of rows through all of them
 // before the next: what one node makes for the next stays in its near cache, in memory of the thread's own, and nobody waits between.
 #include <algorithm>
+#include <mutex>
 
 #include "runtime/planner.h"
+#include "runtime/profile.h"
 #include "runtime/program.h"
 
 namespace heddle {
@@ -14,6 +16,30 @@ constexpr int64_t most_rows = 136;        // of a block: what they become stays 
 constexpr int64_t least_rows = 48;        // of a thread: fewer do not pay for reading all weights
 
 size_t padded(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// For a profile: a chain's time by its nodes, as its threads spent theirs.
+class ChainTimes {
+ public:
+  explicit ChainTimes(size_t nodes) : spent_(nodes, 0) {}
+  void add(size_t node, const Stopwatch& watch) {
+    if (spent_.empty()) return;
+    const double seconds = watch.seconds();
+    const std::lock_guard<std::mutex> lock(mutex_);
+    spent_[node] += seconds;
+  }
+  template <class F> void each(F&& f) const {
+    double all = 0;
+    for (double s : spent_) all += s;
+    const double whole = watch_.seconds();
+    for (size_t i = 0; i < spent_.size(); ++i)
+      if (spent_[i] > 0) f(i, spent_[i] / all * whole);
+  }
+
+ private:
+  std::vector<double> spent_;
+  std::mutex mutex_;
+  const Stopwatch watch_;
+};
 
 }  // namespace
 
@@ -119,6 +145,7 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
   const int64_t row_step = c.row_tile, fit = threads * (most_rows - row_step);
   const int64_t parts = threads * ((rows + fit - 1) / fit);
   const size_t kernel_bytes = chain_bytes_[chain], thread_bytes = chain_thread_bytes(chain);
+  ChainTimes times(Profile::on() ? c.end - c.begin : 0);
   const auto cut = [&](int64_t part) { return part == parts ? rows : (rows * part / parts + row_step / 2) / row_step * row_step; };
   context.pool.run(parts, [&](int64_t part, int thread) {
     const int64_t from = cut(part), count = cut(part + 1) - from;
@@ -149,10 +176,16 @@ bool Executable::run_chain(size_t chain, const std::vector<char>& done, Context&
           if (n.inputs[k] >= 0 && mask >> k & 1) block[j].in[k] = sliced(block[j].in[k], n.inputs[k]);
         for (size_t k = 0; k < n.outputs.size(); ++k) block[j].out[k] = sliced(block[j].out[k], n.outputs[k]);
       }
+      const Stopwatch watch;
       if (together > 1) kernels_[i]->run_group(group, together, inner);
       else kernels_[i]->run(block[0], inner);
+      times.add(i - c.begin, watch);
       i += together;
     }
+  });
+  times.each([&](size_t at, double seconds) {
+    const size_t i = c.begin + at;
+    Profile::add(d.nodes[i].op, kernels_[i], &nodes_[i], std::min(group_[i], c.end - i), seconds);
   });
   return true;
 }

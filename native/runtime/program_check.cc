@@ -91,7 +91,7 @@ void Executable::explain_fault(int i, Accelerator& device) {
     HostCopy host(nodes_[i], *program_->ops_[i], &device, false);
     program_->ops_[i]->reference(host.node);
   } catch (const Error& e) {
-    throw Error(e.code(), e.what() + (desc.origin.empty() ? "" : " (made at " + desc.origin + ")"));
+    throw Error(e.code(), e.what() + desc.made_at());
   }
   throw internal_error(desc.op + ": kernel " + kernels_[i]->name + " met an index out of range that is gone by now");
 }

@@ -2,8 +2,8 @@
 // shared by all later ones. On the first the kernels make it part by part as they go and keep nothing, which takes a fraction of the
 // time that the pages of a copy take: the first token comes sooner, and who wants no second never pays.
 #include <algorithm>
-#include <chrono>
 
+#include "runtime/profile.h"
 #include "runtime/program.h"
 
 namespace heddle {
@@ -94,9 +94,11 @@ void Executable::pack_operands(Pool& pool) {
       p.form = Storage::borrow(all->data() + at, p.packing.bytes, all);
       at += padded(p.packing.bytes);
       pages.reach(static_cast<size_t>(p.form->data() - all->data()), p.packing.bytes);
-      const auto start = std::chrono::steady_clock::now();
+      const Stopwatch watch;
       kernels_[p.node]->packs.pack(nodes_[p.node], p.form->data(), pool);
-      pages.took(p.packing.bytes, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+      const double seconds = watch.seconds();
+      pages.took(p.packing.bytes, seconds);
+      if (Profile::on()) Profile::add("packing of weights", seconds);
       p.storage->keep_packed(p.packing.layout, p.form);
       p.storage->release_pages();
     }

@@ -38,6 +38,17 @@ describe("the program", () => {
     expect((await heddle(["train", "grpo", "--help"])).stdout).toMatch(/\n {2}rewards [^(]*\(needed\)\n/);
   });
 
+  test("--profile tells on stderr where the time went, and leaves stdout as it is", async () => {
+    const args = ["logits", "--model", model, "--token-ids", "1,2,3", "--last", "--json"];
+    const [plain, profiled] = [await heddle(args), await heddle([...args, "--profile"])];
+    expect([profiled.code, profiled.stdout]).toEqual([0, plain.stdout]);
+    const [head, ...rows] = profiled.stderr.trimEnd().split("\n");
+    expect(head).toMatch(/^ *% +ms +calls +ms\/call +GFLOP\/s +GB\/s +op +kernel +operands$/);
+    expect(rows.some((row) => /^ *[\d.]+ +[\d.]+ +\d+ .* linear +\w+_linear +f32\[/.test(row))).toBe(true);
+    expect(rows.at(-1)).toMatch(/elsewhere$/);
+    expect(plain.stderr).not.toContain("elsewhere");
+  });
+
   test("an option of one or two letters is no misspelling of a long one", async () => {
     expect(await refused(["generate", "x", "--tp", "1"])).toContain("--tp: expected one of --json,");
     expect(await refused(["generate", "x", "--seeed", "1"])).toContain("(nearest: --seed)");

@@ -1,0 +1,165 @@
+// Where the time goes: native runs, operation by operation.
+import { binding, type NativeProfileRow } from "../binding.ts";
+import { checkObject, invalidArgument } from "../errors.ts";
+import { byteLength, DTYPES, type DType } from "./dtype.ts";
+
+/** An operand of a profiled operation. */
+export interface ProfiledOperand {
+  dtype: DType;
+  shape: readonly number[];
+}
+
+/** All runs of one operation over operands of the same types and sizes. */
+export interface ProfiledOperation {
+  /** As `opNames` lists it; `linear + add` where a product went straight into a sum, `packing of weights` for what is no operation. */
+  op: string;
+  /** Which kernel ran it; `reference` for plain loops, "" for what is no operation. */
+  kernel: string;
+  /** Products of one input that ran together stand as one: the input, then every weight. */
+  inputs: readonly ProfiledOperand[];
+  outputs: readonly ProfiledOperand[];
+  calls: number;
+  /** Of all calls together. */
+  seconds: number;
+  /** Of inputs and outputs, of one call. An op may read a part of them alone (a row of an embedding, the written part of a cache). */
+  bytes: number;
+  /** Multiplications and additions of one call; undefined for ops that are no matrix products. */
+  flops: number | undefined;
+}
+
+/** What {@link profile} found. */
+export interface Profile {
+  /** From beginning to end. */
+  seconds: number;
+  /** The longest first. What is left of `seconds` was spent in JavaScript, in tokenizers and in waiting. */
+  operations: readonly ProfiledOperation[];
+}
+
+/**
+ * Runs `work` and tells where its time went, operation by operation. All that this process computes meanwhile is counted,
+ * other models and worker threads included. On the CPU the operations run as they always do; a CUDA device is waited for after each.
+ *
+ * @throws HeddleError INVALID_ARGUMENT while another profile is under way; and whatever `work` throws
+ * @example
+ * const { result, profile: found } = await profile(() => model.complete("The capital of France is"));
+ * console.log(formatProfile(found));
+ */
+export async function profile<T>(work: () => T | Promise<T>): Promise<{ result: T; profile: Profile }> {
+  if (typeof work !== "function") throw invalidArgument("work", "a function", work);
+  binding.startProfile();
+  const start = performance.now();
+  let rows: NativeProfileRow[] = [];
+  let result: T;
+  let seconds: number;
+  try {
+    result = await work();
+  } finally {
+    seconds = (performance.now() - start) / 1e3;
+    rows = binding.stopProfile();
+  }
+  const operations = rows.map(operationOf).sort((a, b) => b.seconds - a.seconds);
+  return { result, profile: { seconds, operations } };
+}
+
+/** How {@link formatProfile} writes. */
+export interface ProfileFormat {
+  /** Operations at most (30); the others are one row. */
+  rows?: number | undefined;
+  /** Characters of a line, after which it is cut (160). */
+  width?: number | undefined;
+}
+
+/**
+ * A profile as a table for people: share of the time, calls, time of a call, billions of arithmetic operations and of bytes a second,
+ * kernel, operands.
+ * @throws HeddleError INVALID_ARGUMENT for what is no profile, or options that are no whole numbers of at least 1
+ */
+export function formatProfile(found: Profile, options: ProfileFormat = {}): string {
+  checkObject("profile", found);
+  checkObject("options", options);
+  const { seconds, operations } = found;
+  if (!Array.isArray(operations)) throw invalidArgument("profile.operations", "an array", operations);
+  const { rows = 30, width = 160 } = options;
+  for (const [name, value] of Object.entries({ rows, width }))
+    if (!Number.isInteger(value) || value < 1) throw invalidArgument(name, "an integer of at least 1", value);
+  const shown = operations.slice(0, rows);
+  const rest = operations.slice(rows);
+  const sum = (list: readonly ProfiledOperation[]) => list.reduce((total, o) => total + o.seconds, 0);
+  const lines = shown.map((o) => [
+    share(o.seconds, seconds),
+    milliseconds(o.seconds),
+    String(o.calls),
+    milliseconds(o.seconds / o.calls),
+    rate(o.flops, o),
+    rate(o.bytes || undefined, o),
+    o.op,
+    o.kernel,
+    `${o.inputs.map(operandText).join(" ")}${o.outputs.length > 0 ? ` → ${o.outputs.map(operandText).join(" ")}` : ""}`,
+  ]);
+  const line = (name: string, spent: number) => [share(spent, seconds), milliseconds(spent), "", "", "", "", name];
+  if (rest.length > 0) lines.push(line(`${rest.length} more`, sum(rest)));
+  lines.push(line("elsewhere", Math.max(0, seconds - sum(operations))));
+  return table([["%", "ms", "calls", "ms/call", "GFLOP/s", "GB/s", "op", "kernel", "operands"], ...lines], width);
+}
+
+const DTYPE_NAMES = Object.keys(DTYPES) as DType[];
+
+function operationOf({ inputs, outputs, ...row }: NativeProfileRow): ProfiledOperation {
+  const operands = { inputs: operandsOf(inputs), outputs: operandsOf(outputs) };
+  const bytes = [...operands.inputs, ...operands.outputs].reduce((n, o) => n + byteLength(o.dtype, o.shape), 0);
+  return { ...row, ...operands, bytes, flops: flopsOf(row.op, operands) };
+}
+
+function operandsOf(flat: readonly number[]): ProfiledOperand[] {
+  const operands: ProfiledOperand[] = [];
+  for (let i = 0; i < flat.length; ) {
+    const rank = flat[i + 1]!;
+    operands.push({ dtype: DTYPE_NAMES[flat[i]!]!, shape: flat.slice(i + 2, i + 2 + rank) });
+    i += 2 + rank;
+  }
+  return operands;
+}
+
+type Operands = Pick<ProfiledOperation, "inputs" | "outputs">;
+const sizeOf = ({ shape }: ProfiledOperand) => shape.reduce((n, d) => n * d, 1);
+const rowsOf = (operand: ProfiledOperand) => sizeOf(operand) / (operand.shape.at(-1) || 1);
+const matrices = (operands: readonly ProfiledOperand[]) => operands.filter(({ shape }) => shape.length === 2);
+
+/** Rows of x by each weight: x is the first operand, weights are the matrices behind it. */
+const byWeights = ({ inputs: [x, ...weights] }: Operands) =>
+  2 * rowsOf(x!) * matrices(weights).reduce((n, w) => n + sizeOf(w), 0);
+
+/** h (rows, width) by w (vocabulary, width), as often as there are products of that size. */
+const byVocabulary =
+  (h: number, products: (outputs: readonly ProfiledOperand[]) => number) =>
+  ({ inputs, outputs }: Operands) =>
+    2 * rowsOf(inputs[h]!) * sizeOf(inputs[h + 1]!) * products(outputs);
+
+const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
+  linear: byWeights,
+  linear_backward_input: byWeights,
+  linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * sizeOf(outputs[0]!),
+  token_logprob: byVocabulary(0, () => 1),
+  token_logprob_backward: byVocabulary(1, (outputs) => 1 + outputs.length), // the logits are made again
+  token_logprob_with_gradient: byVocabulary(1, (outputs) => outputs.length - 1),
+};
+
+function flopsOf(op: string, operands: Operands): number | undefined {
+  return FLOPS[op.replace(/ \+ add$/, "")]?.(operands);
+}
+
+const operandText = ({ dtype, shape }: ProfiledOperand) => `${dtype}[${shape.join(",")}]`;
+const short = (number: number) => (Math.abs(number) >= 100 ? number.toFixed(0) : number.toPrecision(3));
+const milliseconds = (seconds: number) => short(seconds * 1e3);
+const share = (seconds: number, of: number) => (of > 0 ? (100 * seconds) / of : 0).toFixed(1);
+const rate = (amount: number | undefined, { seconds, calls }: ProfiledOperation) =>
+  amount === undefined || seconds === 0 ? "" : short((amount * calls) / seconds / 1e9);
+
+/** Numbers to the right, words to the left. */
+function table(lines: readonly string[][], most: number): string {
+  const widths = lines[0]!.map((_, column) => Math.max(...lines.map((l) => (l[column] ?? "").length)));
+  const cell = (text: string, column: number) =>
+    column < 6 ? text.padStart(widths[column]!) : text.padEnd(widths[column]!);
+  const cut = (text: string) => (text.length <= most ? text : `${text.slice(0, most - 1)}…`);
+  return lines.map((l) => cut(l.map(cell).join("  ").trimEnd())).join("\n");
+}

@@ -1,0 +1,43 @@
+// Where runs spend their time, operation by operation, while somebody asks for it: of all lanes of the process.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ops/op.h"
+
+namespace heddle {
+
+class Profile {
+ public:
+  struct Operand {
+    DType dtype;
+    Shape shape;
+  };
+  // Runs of one operation over operands of the same types and sizes.
+  struct Row {
+    std::string op, kernel;
+    std::vector<Operand> inputs, outputs;
+    uint64_t calls = 0;
+    double seconds = 0;
+  };
+  static bool on();
+  static void start();             // throws INVALID_ARGUMENT where a profile is under way
+  static std::vector<Row> stop();  // since start()
+
+  static void add(const std::string& op, const KernelDef* kernel, const Node& node, double seconds) { add(op, kernel, &node, 1, seconds); }
+  // Nodes side by side that one kernel ran at once: their operands follow each other, the first stands there once.
+  static void add(const std::string& op, const KernelDef* kernel, const Node* nodes, size_t count, double seconds);
+  static void add(const std::string& what, double seconds);  // what is no operation
+};
+
+class Stopwatch {
+ public:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count(); }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace heddle

@@ -1,0 +1,122 @@
+// Where the time goes. These tests pass on every device.
+import { expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import {
+  add,
+  compile,
+  Dimension,
+  formatProfile,
+  input,
+  linear,
+  openDevice,
+  type ProfiledOperand,
+  profile,
+  Tensor,
+  tensor,
+} from "../../lib/graph/index.ts";
+
+const device = openDevice();
+const text = ({ dtype, shape }: ProfiledOperand) => `${dtype}[${shape.join(",")}]`;
+
+/** y = x w^T + x, over a number of rows that each run says. */
+async function executable() {
+  const rows = new Dimension("rows", 64);
+  const program = compile(() => {
+    const x = input("x", "f32", [rows, 48]);
+    return { y: add(linear(x, tensor("w", "f32", [48, 48])), x) };
+  });
+  const weights = Float32Array.from({ length: 48 * 48 }, (_, i) => ((i * 7) % 13) / 13 - 0.5);
+  const bound = program.bind(device, new Map([["w", await Tensor.from(device, "f32", [48, 48], weights)]]));
+  const run = async (n: number) => (await bound.run({ x: new Float32Array(n * 48).fill(1) })).y as Float32Array;
+  return run;
+}
+
+test("each operation with its operands, by their sizes, how often and how long", async () => {
+  const run = await executable();
+  const plain = await run(64);
+  const { result, profile: found } = await profile(async () => {
+    await run(16);
+    await run(16);
+    return run(64);
+  });
+  expect(Buffer.compare(Buffer.from(result.buffer), Buffer.from(plain.buffer))).toBe(0);
+  const products = found.operations.filter(({ op }) => op.startsWith("linear"));
+  const told = products.map(({ inputs, outputs, calls, flops, bytes }) => [
+    [...inputs, ...outputs].map(text).join(" "),
+    calls,
+    flops,
+    bytes,
+  ]);
+  expect(told.sort()).toEqual([
+    ["f32[16,48] f32[48,48] f32[16,48]", 2, 2 * 16 * 48 * 48, 4 * (16 * 48 * 2 + 48 * 48)],
+    ["f32[64,48] f32[48,48] f32[64,48]", 1, 2 * 64 * 48 * 48, 4 * (64 * 48 * 2 + 48 * 48)],
+  ]);
+  const sums = found.operations.filter(({ op }) => op === "add" || op === "linear + add");
+  expect(sums.reduce((n, { calls }) => n + calls, 0)).toBe(3);
+  for (const { seconds, kernel, flops, op } of found.operations) {
+    expect(seconds).toBeGreaterThan(0);
+    expect(kernel).not.toBe("");
+    expect(flops === undefined).toBe(!op.startsWith("linear"));
+  }
+  const inside = found.operations.reduce((n, { seconds }) => n + seconds, 0);
+  expect(inside).toBeLessThan(found.seconds);
+  expect(found.operations.map(({ seconds }) => seconds)).toEqual(
+    found.operations.map(({ seconds }) => seconds).sort((a, b) => b - a),
+  );
+});
+
+test("what ran before and after is not counted", async () => {
+  const run = await executable();
+  await run(8);
+  const { profile: found } = await profile(() => 1);
+  expect(found.operations).toEqual([]);
+});
+
+test("one profile at a time, and a failure ends it", async () => {
+  const failure = profile(async () => {
+    await expect(profile(() => 1)).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: "profile: expected one at a time, got a second while one is under way",
+    });
+    throw new Error("of the caller");
+  });
+  await expect(failure).rejects.toThrow("of the caller");
+  expect((await profile(() => 2)).result).toBe(2);
+});
+
+test("a model says the same while it is profiled; nodes that run together are told apart", async () => {
+  await using model = await LanguageModel.load("default");
+  // A prompt long enough for nodes in blocks of rows, twice: weights are packed for the second.
+  const prompt = "The capital of France is Paris. ".repeat(40);
+  const answer = () => model.complete(prompt, { maxTokens: 6, temperature: 0 });
+  const plain = await answer();
+  const { result, profile: found } = await profile(answer);
+  expect(result.tokens).toEqual(plain.tokens);
+  expect(result.logprobs).toEqual(plain.logprobs);
+  const ops = new Set(found.operations.map(({ op }) => op));
+  for (const op of ["rms_norm", "cached_attention", "sample"]) expect(ops, op).toContain(op);
+  expect([...ops].some((op) => op.startsWith("linear"))).toBe(true);
+});
+
+test("as a table: a line an operation, what is left over in one, all cut to the width", () => {
+  const operand = (...shape: number[]): ProfiledOperand => ({ dtype: "f32", shape });
+  const operation = (op: string, seconds: number, flops?: number) => ({
+    ...{ op, kernel: "k", inputs: [operand(2, 3)], outputs: [operand(2)], calls: 2, seconds, bytes: 1e6, flops },
+  });
+  const operations = [operation("linear", 0.5, 1e9), operation("add", 0.25), operation("mul", 0.125)];
+  expect(formatProfile({ seconds: 1, operations }, { rows: 2 })).toBe(
+    `
+   %   ms  calls  ms/call  GFLOP/s     GB/s  op         kernel  operands
+50.0  500      2      250     4.00  0.00400  linear     k       f32[2,3] → f32[2]
+25.0  250      2      125           0.00800  add        k       f32[2,3] → f32[2]
+12.5  125                                    1 more
+12.5  125                                    elsewhere
+`.slice(1, -1),
+  );
+  for (const line of formatProfile({ seconds: 1, operations }, { width: 20 }).split("\n"))
+    expect(line.length).toBeLessThanOrEqual(20);
+  expect(() => formatProfile({ seconds: 1, operations }, { rows: 0 })).toThrow(
+    "rows: expected an integer of at least 1, got 0",
+  );
+  expect(formatProfile({ seconds: 0, operations: [] })).toContain("elsewhere");
+});
