@@ -123,22 +123,37 @@ function operandsOf(flat: readonly number[]): ProfiledOperand[] {
 type Operands = Pick<ProfiledOperation, "inputs" | "outputs">;
 const sizeOf = ({ shape }: ProfiledOperand) => shape.reduce((n, d) => n * d, 1);
 const rowsOf = (operand: ProfiledOperand) => sizeOf(operand) / (operand.shape.at(-1) || 1);
-const matrices = (operands: readonly ProfiledOperand[]) => operands.filter(({ shape }) => shape.length === 2);
+const last = ({ shape }: ProfiledOperand) => shape.at(-1)!;
 
-/** Rows of x by each weight: x is the first operand, weights are the matrices behind it. */
-const byWeights = ({ inputs: [x, ...weights] }: Operands) =>
-  2 * rowsOf(x!) * matrices(weights).reduce((n, w) => n + sizeOf(w), 0);
+/** Rows of the first operand by the `most` matrices behind it: what follows these is added. */
+const byWeights =
+  (most: number) =>
+  ({ inputs: [x, ...others] }: Operands) =>
+    others
+      .slice(0, most)
+      .filter(({ shape }) => shape.length === 2) // no bias
+      .reduce((n, w) => n + 2 * rowsOf(x!) * sizeOf(w), 0);
 
-/** h (rows, width) by w (vocabulary, width), as often as there are products of that size. */
+/** Operand `h` (rows, width) by the one behind it, w (vocabulary, width), as often as there are products of that size. */
 const byVocabulary =
   (h: number, products: (outputs: readonly ProfiledOperand[]) => number) =>
   ({ inputs, outputs }: Operands) =>
     2 * rowsOf(inputs[h]!) * sizeOf(inputs[h + 1]!) * products(outputs);
 
 const FLOPS: Readonly<Record<string, (operands: Operands) => number>> = {
-  linear: byWeights,
-  linear_backward_input: byWeights,
+  linear: byWeights(Number.POSITIVE_INFINITY), // more than one where products run as a group
+  linear_activation: byWeights(1),
+  linear_add: byWeights(1),
+  linear_glu: byWeights(2),
+  linear_backward_input: byWeights(1),
+  linear_backward_input_add: byWeights(1),
   linear_backward_weight: ({ inputs, outputs }) => 2 * rowsOf(inputs[0]!) * sizeOf(outputs[0]!),
+  fp8_linear: byWeights(1),
+  fp8_linear_backward_input: byWeights(1),
+  // (rows, experts of a row, features): each by one expert's matrix
+  expert_linear: ({ inputs, outputs }) => 2 * sizeOf(outputs[0]!) * last(inputs[1]!),
+  expert_linear_backward_input: ({ inputs }) => 2 * sizeOf(inputs[0]!) * last(inputs[1]!),
+  expert_linear_backward_weight: ({ inputs, outputs }) => 2 * sizeOf(inputs[0]!) * last(outputs[0]!),
   token_logprob: byVocabulary(0, () => 1),
   token_logprob_backward: byVocabulary(1, (outputs) => 1 + outputs.length), // the logits are made again
   token_logprob_with_gradient: byVocabulary(1, (outputs) => outputs.length - 1),
