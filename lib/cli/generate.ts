@@ -1,5 +1,5 @@
 import { HeddleError } from "../errors.ts";
-import type { Completion, GenerateOptions, LanguageModel, Piece, Prompt } from "../generate/index.ts";
+import type { Completion, GenerateOptions, LanguageModel, Piece, Prompt, TopCandidate } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
@@ -47,6 +47,11 @@ export const command = defineCommand({
       value: "FILE|JSON",
       about: "the answer is JSON that satisfies this schema, given as a file or as it is",
     },
+    "prompt-logprobs": {
+      kind: "integer",
+      value: "K",
+      about: "with --json: log-probabilities of the prompt's tokens too, and the K likeliest in each place (0: none)",
+    },
     logprobs: {
       kind: "integer",
       value: "K",
@@ -57,8 +62,9 @@ export const command = defineCommand({
   },
   async run({ options, positionals, out }) {
     const ids = options["token-ids"];
-    if (options.logprobs !== undefined && !out.json)
-      throw new HeddleError("INVALID_ARGUMENT", "--logprobs: expected together with --json, got it alone");
+    for (const name of ["logprobs", "prompt-logprobs"] as const)
+      if (options[name] !== undefined && !out.json)
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected together with --json, got it alone`);
     const responseFormat = await responseFormatOf(options["json-schema"], options["json-object"]);
     const rows = options.file === undefined ? undefined : promptBatches(options.file, { positionals, ids });
     const prompt = rows ? undefined : await promptOf(positionals, ids);
@@ -66,12 +72,13 @@ export const command = defineCommand({
     const draft = options["assistant-model"];
     const assistantModel = draft === undefined ? undefined : await openModel({ ...options, adapter: [], model: draft });
     const { deterministic, logprobs: topLogprobs, "num-assistant-tokens": numAssistantTokens } = options;
+    const { "prompt-logprobs": promptLogprobs } = options;
     const { "num-beams": numBeams, "length-penalty": lengthPenalty, "early-stopping": stopping } = options;
     const generation: GenerateOptions = {
       ...generateOptions(options),
       ...{ numBeams, lengthPenalty },
       earlyStopping: stopping === undefined || stopping === "never" ? stopping : stopping === "true",
-      ...{ deterministic, topLogprobs, assistantModel, numAssistantTokens, responseFormat },
+      ...{ deterministic, topLogprobs, promptLogprobs, assistantModel, numAssistantTokens, responseFormat },
     };
     try {
       if (rows) {
@@ -89,11 +96,14 @@ export const command = defineCommand({
 });
 
 /** What --json prints of a completion. */
-function resultOf({ usage, logprobs, top, ...completion }: Completion): object {
+function resultOf({ usage, logprobs, top, promptLogprobs, promptTop, ...completion }: Completion): object {
+  const shortly = (row: TopCandidate[]) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }));
   return {
     ...completion,
     logprobs: logprobs.map(shortFloat),
-    ...(top && { top: top.map((row) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }))) }),
+    ...(top && { top: top.map(shortly) }),
+    ...(promptLogprobs && { promptLogprobs: promptLogprobs.map((logprob) => logprob && shortFloat(logprob)) }),
+    ...(promptTop && { promptTop: promptTop.map((row) => row && shortly(row)) }),
     promptTokens: usage.promptTokens,
     completionTokens: usage.completionTokens,
     ...(usage.draftedTokens !== undefined && {

@@ -29,6 +29,10 @@ export interface Completion {
   logprobs: number[];
   /** Per token, if `topLogprobs` asks for them. */
   top?: TopCandidate[][];
+  /** Natural log-probabilities of the prompt's tokens, null for the first, if `promptLogprobs` asks for them. */
+  promptLogprobs?: (number | null)[];
+  /** With them, the likeliest tokens in each place, if any are asked for. */
+  promptTop?: (TopCandidate[] | null)[];
   usage: Usage;
   finishReason: FinishReason;
   /** With `numBeams`: what the text was chosen by, its sum of log-probabilities over its length to the power `lengthPenalty`. */
@@ -57,6 +61,8 @@ export class CompletionBuilder {
       tokens,
       logprobs,
       ...(top.length > 0 && { top }),
+      ...(sequence.scores && { promptLogprobs: sequence.scores.logprobs }),
+      ...(sequence.scores?.top && { promptTop: sequence.scores.top }),
       usage: {
         promptTokens: sequence.promptLength,
         cachedTokens: sequence.cachedTokens,

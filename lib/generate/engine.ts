@@ -3,6 +3,7 @@ import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
+import { scoredRows } from "./prompt-scores.ts";
 import type { Segment } from "./row-data.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, masked, samplingInputs } from "./sampling-inputs.ts";
@@ -72,7 +73,7 @@ async function* loop(
   const lengths = new Map<Sequence, DraftLength>();
   const most = speculation?.draftTokens ?? 0;
   const draft = async (sequence: Sequence): Promise<number[]> => {
-    if (!drafter) return [];
+    if (!drafter || sequence.room < 2) return [];
     const known = lengths.get(sequence) ?? new DraftLength(most);
     lengths.set(sequence, known);
     const guess = await drafter.propose(sequence, Math.min(known.get(), sequence.room - 1));
@@ -85,7 +86,7 @@ async function* loop(
       const slot = bestSlot(cache, free, sequence);
       free.splice(free.indexOf(slot), 1);
       slots.set(sequence, slot);
-      if (isolated) cache.truncate(slot, 0);
+      if (isolated || sequence.isScoring) cache.truncate(slot, 0);
       else rewind(cache, slot, sequence.context);
       sequence.cachedTokens = cache.ids(slot).length;
       shared.admit(sequence, slot, slots);
@@ -117,9 +118,10 @@ async function* loop(
     const before = performance.now();
     await shared.settle(slots);
     const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
-    const { segments, ready } = await nextRun(cache, running, { deterministic, draft });
+    const run = await nextRun(cache, running, { deterministic, draft });
+    const { segments, ready } = run;
     await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
-    const choices = await step(cache, segments, ready, { deterministic, draftTokens: most, signal });
+    const choices = await step(cache, run, { deterministic, draftTokens: most, signal });
     const now = performance.now();
     if (ready.length > 0) progress.firstTokenMs ??= now - started;
     const pieces = ready.flatMap((turn, i) => {
@@ -164,6 +166,10 @@ export interface Turn {
 
 /** Takes over what was drawn, as far as the draft came true. */
 export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
+  if (sequence.limit === 0) {
+    sequence.finishReason = "length"; // its prompt alone was wanted
+    return [];
+  }
   const pieces: Piece[] = [];
   for (const [i, choice] of choices.entries()) {
     pieces.push(sequence.accept(choice));
@@ -213,12 +219,29 @@ export function rewind(cache: KvCache, slot: number, context: readonly number[])
   cache.fit(slot, context.length);
 }
 
+/** Rows of a run, one behind the other, that score tokens of a prompt. */
+interface Scoring {
+  sequence: Sequence;
+  /** The first of them: its place among the run's rows, and its position in the sequence. */
+  row: number;
+  position: number;
+  count: number;
+}
+
+/** What a run is of. */
+export interface Run {
+  segments: Segment[];
+  /** Turn i belongs to segment i. */
+  ready: Turn[];
+  scoring: Scoring[];
+}
+
 /** The rows of the next run: sequences that decode first, then as much of the prompts as fits. */
 export async function nextRun(
   cache: KvCache,
   slots: ReadonlyMap<Sequence, number>,
   { deterministic, draft }: { deterministic: boolean; draft: (sequence: Sequence) => Promise<number[]> },
-): Promise<{ segments: Segment[]; ready: Turn[] }> {
+): Promise<Run> {
   const missing = [...slots].map(([sequence, slot]) => ({
     sequence,
     slot,
@@ -226,46 +249,55 @@ export async function nextRun(
   }));
   missing.sort((a, b) => a.ids.length - b.ids.length);
   let room = Math.max(PREFILL_ROWS, cache.slots);
-  const segments: Segment[] = [];
-  const ready: Turn[] = [];
-  // Ready ones come first, so that turn i belongs to segment i.
+  const mostScored = scoredRows(cache.model.config.vocabSize);
+  let [row, scorable] = [0, mostScored];
+  const run: Run = { segments: [], ready: [], scoring: [] };
   for (const { sequence, slot, ids } of missing) {
     if (room === 0) break;
+    const { isScoring } = sequence;
+    const free = isScoring ? Math.min(room, scorable) : room;
     // Where a prompt is cut must not depend on who else takes room, where bits matter.
-    if (deterministic && room < Math.min(ids.length, DETERMINISTIC_ROWS)) continue;
-    const part = ids.slice(0, deterministic ? DETERMINISTIC_ROWS : room);
+    const cut = !deterministic ? free : isScoring ? Math.min(DETERMINISTIC_ROWS, mostScored) : DETERMINISTIC_ROWS;
+    const part = ids.slice(0, cut);
+    if (part.length === 0 || part.length > free) continue;
     room -= part.length;
+    const position = cache.ids(slot).length;
+    const count = isScoring ? sequence.scores!.rowsOf(position, part.length) : 0;
+    if (count > 0) run.scoring.push({ sequence, row, position, count });
+    scorable -= count;
     const { length } = sequence.context;
-    if (part.length < ids.length) {
-      segments.push({ slot, ids: part, length });
-      continue;
-    }
+    const whole = part.length === ids.length;
     // Only decoding sequences speculate: after a prompt there is one draw.
-    const guess = part.length === 1 ? cache.sameRotation(length, await draft(sequence)) : [];
-    segments.push({ slot, ids: [...part, ...guess], length });
-    ready.push({ sequence, draft: guess });
+    const guess = whole && part.length === 1 ? cache.sameRotation(length, await draft(sequence)) : [];
+    const segment = { slot, ids: [...part, ...guess], length };
+    run.segments.push(segment);
+    if (whole) run.ready.push({ sequence, draft: guess });
+    row += segment.ids.length;
   }
-  return { segments, ready };
+  return run;
 }
 
 /** @returns for each turn, what was drawn after its last id and after each id of its draft */
 export async function step(
   cache: KvCache,
-  segments: readonly Segment[],
-  ready: readonly Turn[],
+  { segments, ready, scoring }: Run,
   options: { deterministic: boolean; draftTokens: number; signal: AbortSignal | undefined },
 ): Promise<Choice[][]> {
   const { deterministic, draftTokens, signal } = options;
-  const top = Math.max(0, ...ready.map(({ sequence }) => sequence.options.topLogprobs));
+  const { vocabSize } = cache.model.config;
+  const top = Math.max(
+    ...[0, ...ready.map(({ sequence }) => sequence.options.topLogprobs)],
+    ...scoring.map(({ sequence }) => sequence.options.promptLogprobs!),
+  );
   const drawRows = cache.slots * (1 + draftTokens);
   const shape = {
     rows: Math.max(PREFILL_ROWS, cache.slots) + cache.slots * draftTokens,
-    logitRows: drawRows,
+    logitRows: drawRows + (scoring.length > 0 ? scoredRows(vocabSize) : 0),
     top,
     // Drafts must be judged by the bits that single steps would have made.
     rowwise: deterministic || (draftTokens > 0 && promptRows(segments, ready) === segments.length),
   };
-  if (ready.length === 0) {
+  if (ready.length === 0 && scoring.length === 0) {
     await cache.run(prefillProgram, segments, { shape, signal });
     return [];
   }
@@ -279,11 +311,19 @@ export async function step(
       logitRows.push(end - 1 - draft.length + k);
     }
   }
-  const allowed = await masked(draws, signal);
+  const forced = scoring.flatMap(({ sequence, row, position, count }) =>
+    Array.from({ length: count }, (_, i) => {
+      logitRows.push(row + i);
+      return { sequence, ids: sequence.ids, scored: position + i };
+    }),
+  );
+  const allowed = [...(await masked(draws, signal)), ...forced];
   const inputs = { ...samplingInputs(allowed, cache.shape.capacity), logitRows: Int32Array.from(logitRows) };
   const custom = ready.some(({ sequence }) => sequence.options.logitProcessors.length > 0);
   const program = custom ? sampleAndLogitsProgram : sampleProgram;
   const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
+  for (const [i, { sequence, scored }] of forced.entries())
+    sequence.scores!.add(scored, choiceOf(results, draws.length + i, top, sequence.options.promptLogprobs!));
   const choices = draws.map(({ sequence }, i) => choiceOf(results, i, top, sequence.options.topLogprobs));
   if (custom) await applyProcessors(cache, draws, choices, results.logits!, inputs, shape, signal);
   let last = 0;

@@ -42,6 +42,7 @@ import {
   resolveOptions,
 } from "./options.ts";
 import { isPrompt, type Prompt, promptIds, promptList } from "./prompt.ts";
+import { promptScores } from "./prompt-scores.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
@@ -389,9 +390,10 @@ export class LanguageModel {
     const { contextLength, tokenizer } = this;
     return promptList(prompts).flatMap((prompt, p) => {
       const ids = this.ids(prompt, resolved.addSpecialTokens);
+      const scores = promptScores(ids, resolved, tokenizer);
       return Array.from({ length: resolved.n }, (_, sample) => {
         const index = p * resolved.n + sample;
-        return new Sequence(ids, resolved, { index, sample, contextLength, tokenizer });
+        return new Sequence(ids, resolved, { index, sample, contextLength, tokenizer, scores });
       });
     });
   }

@@ -70,6 +70,12 @@ export interface GenerateOptions {
   ignoreEos?: boolean | undefined;
   /** How many of the likeliest tokens each piece reports in `top`. */
   topLogprobs?: number | undefined;
+  /**
+   * Has the prompt's own tokens scored while it is computed, without a second pass: 0 or more of the likeliest tokens in each place come with
+   * them, `promptLogprobs` and `promptTop` of a completion and of a sequence's first piece. The whole prompt is then computed, whatever of it
+   * a session or another prompt holds. Refused with beams, and with contextOverflow `truncateLeft`, which may drop tokens.
+   */
+  promptLogprobs?: number | undefined;
   /** Samples for each prompt: sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
   n?: number | undefined;
   /**
@@ -136,6 +142,7 @@ export interface ResolvedOptions {
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
   topLogprobs: number;
+  promptLogprobs: number | undefined;
   n: number;
   beams: BeamOptions | undefined;
   contextOverflow: "error" | "stop" | "truncateLeft";
@@ -172,6 +179,7 @@ const NAMES: Record<keyof GenerateOptions, true> = {
   responseFormat: true,
   ignoreEos: true,
   topLogprobs: true,
+  promptLogprobs: true,
   n: true,
   numBeams: true,
   lengthPenalty: true,
@@ -236,6 +244,8 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   const { adapters } = options;
   if (adapters !== undefined && (!Array.isArray(adapters) || adapters.some((name) => typeof name !== "string")))
     throw invalidArgument("adapters", "an array of adapters' names", adapters);
+  if (options.promptLogprobs != null && overflow === "truncateLeft")
+    throw invalidArgument("contextOverflow", "error or stop beside promptLogprobs", overflow);
   const processors = options.logitProcessors ?? [];
   if (!Array.isArray(processors) || processors.some((p) => typeof p !== "function"))
     throw invalidArgument("logitProcessors", "an array of functions", processors);
@@ -266,6 +276,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     stopTexts,
     stopTokens,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
+    promptLogprobs: options.promptLogprobs == null ? undefined : whole("promptLogprobs", 0, 0, vocabSize),
     n: whole("n", 1, 1, MOST_SAMPLES),
     beams: beamsOf(options, generation),
     contextOverflow: overflow,

@@ -27,7 +27,7 @@ export function canRunAhead(cache: KvCache, all: readonly Decoding[]): boolean {
     all.every(({ sequence, slot }) => {
       const { repetitionPenalty, presencePenalty, frequencyPenalty, logitProcessors } = sequence.options;
       const plain = repetitionPenalty === 1 && presencePenalty === 0 && frequencyPenalty === 0;
-      const decodes = sequence.context.length - cache.ids(slot).length === 1;
+      const decodes = sequence.context.length - cache.ids(slot).length === 1 && sequence.limit > 0;
       // What may follow is known only once a token has come.
       return plain && logitProcessors.length === 0 && !sequence.constraint && decodes;
     }) &&

@@ -8,7 +8,12 @@ export interface Draw {
   ids: readonly number[];
   /** Which tokens it may be; undefined: any. */
   mask?: Mask | undefined;
+  /** The position in a prompt of a row that says how likely the token after it is: that token is drawn, whatever the options are. */
+  scored?: number | undefined;
 }
+
+/** Above all logits, so that the token which has it is drawn. */
+const FORCED = 1e30;
 
 /** Draws of sequences whose text has to be of a form get their masks. @throws HeddleError ABORTED, UNSUPPORTED as Constraint.mask */
 export async function masked(draws: readonly Draw[], signal: AbortSignal | undefined): Promise<readonly Draw[]> {
@@ -38,24 +43,9 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
   const biasValues = new Float32Array(rows * biases);
   const rng = new Int32Array(rows * 3);
   for (const [row, draw] of draws.entries()) {
-    const { options, seed } = draw.sequence;
-    const { ids, promptLength } = histories[row]!;
-    const values: Record<(typeof SAMPLE_PARAMS)[number], number> = {
-      temperature: options.temperature,
-      topK: options.topK,
-      topP: options.topP,
-      minP: options.minP,
-      repetitionPenalty: options.repetitionPenalty,
-      presencePenalty: options.presencePenalty,
-      frequencyPenalty: options.frequencyPenalty,
-      promptLength,
-      historyLength: ids.length,
-    };
-    params.set(
-      SAMPLE_PARAMS.map((name) => values[name]),
-      row * SAMPLE_PARAMS.length,
-    );
-    history.set(ids, row * columns);
+    const { seed } = draw.sequence;
+    params.set(paramsOf(draw, histories[row]!), row * SAMPLE_PARAMS.length);
+    history.set(histories[row]!.ids, row * columns);
     biasIds.set(biased[row]!.ids, row * biases);
     biasValues.set(biased[row]!.values, row * biases);
     rng.set([seed | 0, Math.floor(seed / 2 ** 32) | 0, draw.ids.length], row * 3);
@@ -63,14 +53,32 @@ export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
   return { params, history, biasIds, biasValues, rng };
 }
 
+/** Of a greedy draw that nothing changes. */
+const neutralParams = SAMPLE_PARAMS.map((name) => (name === "topP" || name === "repetitionPenalty" ? 1 : 0));
+
+function paramsOf(
+  { sequence: { options }, scored }: Draw,
+  { ids, promptLength }: ReturnType<typeof penalised>,
+): number[] {
+  if (scored !== undefined) return neutralParams;
+  const values: Record<(typeof SAMPLE_PARAMS)[number], number> = {
+    temperature: options.temperature,
+    topK: options.topK,
+    topP: options.topP,
+    minP: options.minP,
+    repetitionPenalty: options.repetitionPenalty,
+    presencePenalty: options.presencePenalty,
+    frequencyPenalty: options.frequencyPenalty,
+    promptLength,
+    historyLength: ids.length,
+  };
+  return SAMPLE_PARAMS.map((name) => values[name]);
+}
+
 /** The sampler's inputs for rows of which the likeliest tokens alone are wanted: by the model's own distribution. */
 export function plainInputs(rows: number) {
-  const neutral: Partial<Record<(typeof SAMPLE_PARAMS)[number], number>> = { topP: 1, repetitionPenalty: 1 };
-  const params = Float32Array.from({ length: rows * SAMPLE_PARAMS.length }, (_, i) => {
-    return neutral[SAMPLE_PARAMS[i % SAMPLE_PARAMS.length]!] ?? 0;
-  });
   return {
-    params,
+    params: Float32Array.from(Array.from({ length: rows }, () => neutralParams).flat()),
     history: new Int32Array(rows),
     biasIds: new Int32Array(rows).fill(-1),
     biasValues: new Float32Array(rows),
@@ -99,7 +107,8 @@ export function seriesInputs(sequences: readonly Sequence[], historyLimit: numbe
 }
 
 /** The ids that penalties count; none where no penalty is set. */
-function penalised({ sequence: { options, promptLength }, ids }: Draw, limit: number) {
+function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, limit: number) {
+  if (scored !== undefined) return { ids: [], promptLength: 0 };
   const { repetitionPenalty, presencePenalty, frequencyPenalty } = options;
   if (repetitionPenalty !== 1) {
     const start = Math.max(0, ids.length - limit);
@@ -111,7 +120,8 @@ function penalised({ sequence: { options, promptLength }, ids }: Draw, limit: nu
 }
 
 /** What a draw adds to logits: the caller's biases, and −∞ to tokens that its mask forbids. Each id is there once. */
-function biasesOf({ sequence: { options }, mask }: Draw): { ids: Int32Array; values: Float32Array } {
+function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): { ids: Int32Array; values: Float32Array } {
+  if (scored !== undefined) return { ids: Int32Array.of(scores!.target(scored)), values: Float32Array.of(FORCED) };
   const { biasIds, biasValues, vocabSize } = options;
   if (!mask) return { ids: biasIds, values: biasValues };
   const forbidden = forbiddenIds(mask, vocabSize);

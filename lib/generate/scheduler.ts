@@ -4,6 +4,7 @@ import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, resolveOptions } from "./options.ts";
 import { PieceStream } from "./piece-stream.ts";
+import { promptScores } from "./prompt-scores.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { SharedPrefixes } from "./shared-prefix.ts";
@@ -94,12 +95,13 @@ export class Scheduler {
     if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
     model.checkTexts(resolved);
     const { contextLength, tokenizer } = model;
-    const all = prompts.flatMap((ids) =>
-      Array.from({ length: resolved.n }, (_, sample) => {
+    const all = prompts.flatMap((ids) => {
+      const scores = promptScores(ids, resolved, tokenizer);
+      return Array.from({ length: resolved.n }, (_, sample) => {
         const index = this.submitted++;
-        return this.scheduled(new Sequence(ids, resolved, { index, sample, contextLength, tokenizer }));
-      }),
-    );
+        return this.scheduled(new Sequence(ids, resolved, { index, sample, contextLength, tokenizer, scores }));
+      });
+    });
     for (const one of all)
       if (one.sequence.finishReason) one.stream.end();
       else this.waiting.push(one);
@@ -231,7 +233,7 @@ export class Scheduler {
       slots.set(sequence, slot);
       this.running.set(sequence.index, one);
       try {
-        if (this.options.deterministic) cache.truncate(slot, 0);
+        if (this.options.deterministic || sequence.isScoring) cache.truncate(slot, 0);
         else rewind(cache, slot, sequence.context);
         sequence.cachedTokens = cache.ids(slot).length;
         this.shared.admit(sequence, slot, slots);
@@ -304,12 +306,15 @@ export class Scheduler {
   private async runOnce(group: ReadonlyMap<Sequence, number>): Promise<void> {
     const { cache } = this;
     const { deterministic } = this.options;
-    const { segments, ready } = await nextRun(cache, group, { deterministic, draft: noDraft });
+    const run = await nextRun(cache, group, { deterministic, draft: noDraft });
+    const { segments, ready } = run;
     const bySlot = new Map([...group].map(([sequence, slot]) => [slot, sequence]));
     const signal = this.begin(new Map(segments.map(({ slot, ids }) => [bySlot.get(slot)!, ids.length])));
     await cache.reserve(Math.max(...[...group.keys()].map((s) => s.context.length)));
-    const choices = await step(cache, segments, ready, { deterministic, draftTokens: 0, signal });
+    const choices = await step(cache, run, { deterministic, draftTokens: 0, signal });
     this.give(ready.flatMap((turn, i) => accept(turn, choices[i]!)));
+    // Those of which the prompt alone was wanted end without a piece.
+    for (const { sequence } of ready) if (sequence.limit === 0) this.finish(sequence);
   }
 
   private begin(rows: ReadonlyMap<Sequence, number>): AbortSignal {

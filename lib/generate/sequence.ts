@@ -2,6 +2,7 @@ import { Constraint } from "../constrain/index.ts";
 import { HeddleError } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import type { ResolvedOptions } from "./options.ts";
+import type { PromptScores } from "./prompt-scores.ts";
 import { StopMatcher } from "./stop.ts";
 
 export type FinishReason = "stop" | "length";
@@ -22,6 +23,10 @@ export interface Piece {
   logprob: number;
   /** The likeliest tokens, best first, if `topLogprobs` asks for them. */
   top?: TopCandidate[];
+  /** On the first piece of a sequence, if `promptLogprobs` asks for them: natural log-probabilities of the prompt's tokens, null for the first. */
+  promptLogprobs?: (number | null)[];
+  /** With them, the likeliest tokens in each place, best first, if any are asked for. */
+  promptTop?: (TopCandidate[] | null)[];
   /** Which sequence it belongs to: prompt · n + sample. */
   index: number;
   /** On the last piece of a sequence. */
@@ -59,6 +64,8 @@ export class Sequence {
   acceptedTokens = 0;
   /** What its text has to be. */
   readonly constraint: Constraint | undefined;
+  /** What the model says of its prompt's tokens. */
+  readonly scores: PromptScores | undefined;
   /** Of the hypothesis that it is, with beam search. */
   score: number | undefined;
   /** Most tokens that are generated. */
@@ -74,7 +81,13 @@ export class Sequence {
   constructor(
     prompt: readonly number[],
     options: ResolvedOptions,
-    of: { index: number; sample: number; contextLength: number; tokenizer: Tokenizer | undefined },
+    of: {
+      index: number;
+      sample: number;
+      contextLength: number;
+      tokenizer: Tokenizer | undefined;
+      scores?: PromptScores | undefined;
+    },
   ) {
     this.index = of.index;
     this.options = options;
@@ -92,7 +105,8 @@ export class Sequence {
     const { automaton, vocabSize, stopTokens: ends } = options;
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
-    if (this.limit === 0) this.finishReason = "length";
+    this.scores = of.scores;
+    if (this.limit === 0 && !this.isScoring) this.finishReason = "length";
     if (this.context.length > this.contextLength) this.dropOldest();
   }
 
@@ -112,6 +126,11 @@ export class Sequence {
         `maxTokens: expected at most ${room} after a prompt of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
       );
     return Math.min(maxTokens ?? defaultMaxTokens, room);
+  }
+
+  /** Whether tokens of its prompt wait to be scored. */
+  get isScoring(): boolean {
+    return this.scores !== undefined && !this.scores.isWhole;
   }
 
   get generated(): number {
@@ -180,6 +199,10 @@ export class Sequence {
         logprob: topLogprobs[i]!,
         text: this.tokenizer?.decode([id]) ?? "",
       }));
+    if (this.scores && this.generated === 1) {
+      piece.promptLogprobs = this.scores.logprobs;
+      if (this.scores.top) piece.promptTop = this.scores.top;
+    }
     if (this.finishReason) {
       piece.finishReason = this.finishReason;
       if (this.score !== undefined) piece.score = this.score;

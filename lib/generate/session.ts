@@ -6,6 +6,7 @@ import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, rejectUnknownNames, resolveOptions } from "./options.ts";
 import { type Prompt, promptIds } from "./prompt.ts";
+import { promptScores } from "./prompt-scores.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { readSession, writeSession } from "./session-file.ts";
 
@@ -169,7 +170,8 @@ export class Session {
     const { tokenizer } = languageModel;
     const { vocabSize } = languageModel.config;
     const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });
-    const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer });
+    const scores = promptScores(ids, resolved, tokenizer);
+    const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer, scores });
     return { sequence, signal: resolved.signal, speculation: resolved.speculation };
   }
 

@@ -36,6 +36,7 @@ export class SharedPrefixes {
     let best: Follower | undefined;
     for (const [leader, from] of slots) {
       if (leader === sequence || leader.context.length !== leader.ids.length) continue;
+      if (sequence.isScoring && leader.scores !== sequence.scores) continue; // its own tokens are to be scored
       const common = Math.min(commonPrefix(leader.ids, sequence.context), sequence.context.length - 1);
       // Tokens that a leader drew were computed one by one, not in chunks.
       const length = chunk === 1 ? common : Math.floor(Math.min(common, leader.promptLength) / chunk) * chunk;

@@ -1,4 +1,6 @@
 // What of an answer has become certain, choice by choice: the same steps whether it is streamed or sent whole.
+
+import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
 import type { Piece } from "../generate/sequence.ts";
 import { type Parsed, type ToolCall, ToolCallParser } from "./tool-calls.ts";
@@ -9,6 +11,8 @@ export interface Delta {
   calls: ToolCall[];
   /** The tokens, but for the one that ends the answer. */
   tokens: readonly Piece[];
+  /** With the first of them: what the model says of the prompt's tokens, where that was asked for. */
+  scores?: PromptScores;
   finishReason?: "stop" | "length" | "tool_calls";
 }
 
@@ -19,6 +23,7 @@ export async function* deltas(
 ): AsyncGenerator<Delta, void, undefined> {
   const parser = tools ? new ToolCallParser() : undefined;
   const { stopTokens } = sequence.options;
+  let { scores } = sequence;
   for await (const pieces of stream) {
     const text = pieces.map((piece) => piece.text).join("");
     const { finishReason } = pieces.at(-1)!;
@@ -28,12 +33,15 @@ export async function* deltas(
     yield {
       ...parsed,
       tokens: ended ? pieces.slice(0, -1) : pieces,
+      ...(scores && { scores }),
       ...(finishReason && { finishReason: finishReason === "stop" && parser?.count ? "tool_calls" : finishReason }),
     };
+    scores = undefined;
     if (finishReason) return;
   }
   // No token was wanted; or the reading was ended from elsewhere, and nothing is certain.
-  if (sequence.finishReason) yield { text: "", calls: [], tokens: [], finishReason: sequence.finishReason };
+  if (sequence.finishReason)
+    yield { text: "", calls: [], tokens: [], ...(scores && { scores }), finishReason: sequence.finishReason };
 }
 
 function append(to: Parsed, more: Parsed): void {

@@ -1,9 +1,10 @@
 // POST /v1/completions
 import type { LanguageModel } from "../generate/index.ts";
+import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Delta } from "./answer.ts";
 import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
-import { joinTextLogprobs, type TextLogprobs, textLogprobs } from "./logprobs.ts";
+import { type EchoedLogprobs, joinTextLogprobs, promptLogprobs, type TextLogprobs, textLogprobs } from "./logprobs.ts";
 import { promptsOf } from "./prompts.ts";
 import { invalid, unsupported } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
@@ -22,8 +23,6 @@ export async function completions(exchange: Exchange): Promise<void> {
   if (given.prompt === undefined) throw invalid("prompt", "a text, token ids, or an array of those", undefined);
   if (given.suffix !== undefined && given.suffix !== "") throw unsupported("suffix", "is not supported");
   if (given.best_of !== undefined && given.best_of !== n) throw unsupported("best_of", `expected n, which is ${n}`);
-  if (echo && logprobs !== undefined)
-    throw unsupported("echo", "log-probabilities of the prompt are not supported: expected echo or logprobs, got both");
   if ((echo || logprobs !== undefined) && !model.tokenizer)
     throw unsupported(echo ? "echo" : "logprobs", "expected a model with a tokenizer, got one without");
   const usage = includesUsage(given);
@@ -34,24 +33,35 @@ export async function completions(exchange: Exchange): Promise<void> {
       topLogprobs: logprobs ?? 0,
     }),
     ...responseFormat(given.response_format),
+    ...(echo && { promptLogprobs: logprobs }),
   };
   const prompts = await promptsOf(given.prompt, { param: "prompt", model, most: settings.maxChoices, signal });
   const echoes = echo ? prompts.map((ids) => model.tokenizer!.decode(ids, { skipSpecialTokens: true })) : [];
-  const form = textForm(model, { logprobs, echo: (index) => echoes[Math.floor(index / n)] ?? "" });
+  const promptOf = (index: number) => Math.floor(index / n);
+  const form = textForm(model, {
+    logprobs,
+    echo: (index) => echoes[promptOf(index)] ?? "",
+    prompt: (index) => (echo ? prompts[promptOf(index)]! : []),
+  });
   await generate(exchange, prompts, options, { form, stream: given.stream === true, usage });
 }
 
+type Of<T> = (index: number) => T;
+
 function textForm(
   { tokenizer }: LanguageModel,
-  { logprobs, echo }: { logprobs: number | undefined; echo: (index: number) => string },
+  { logprobs, echo, prompt }: { logprobs: number | undefined; echo: Of<string>; prompt: Of<readonly number[]> },
 ): Form {
   const offsets = new Map<number, number>(); // of each choice: units of the tokens so far
-  const logprobsOf = (index: number, tokens: Delta["tokens"]): TextLogprobs | null => {
+  const echoed = new Map<PromptScores, Promise<EchoedLogprobs>>(); // of each prompt
+  const known = new Map<PromptScores, EchoedLogprobs>();
+  const logprobsOf = (index: number, { tokens, scores }: Delta): TextLogprobs | null => {
     if (logprobs === undefined) return null;
-    const offset = offsets.get(index) ?? 0;
+    const before = scores && known.get(scores);
+    const offset = before?.length ?? offsets.get(index) ?? 0;
     const made = textLogprobs(tokens, tokenizer!, { top: logprobs > 0, offset });
     offsets.set(index, offset + made.tokens.reduce((length, token) => length + token.length, 0));
-    return made;
+    return before ? joinTextLogprobs([before.logprobs, made]) : made;
   };
   const choice = (index: number, text: string, parts: TextLogprobs | null, finish: string | null) => ({
     index,
@@ -63,13 +73,22 @@ function textForm(
     id: "cmpl",
     object: "text_completion",
     chunk: "text_completion",
-    opening: (index) => (echo(index) === "" ? [] : [choice(index, echo(index), null, null)]),
-    more(index, { text, tokens, finishReason = null }) {
-      const parts = tokens.length > 0 ? logprobsOf(index, tokens) : null;
+    async prepare(index, { scores }) {
+      if (!scores || logprobs === undefined) return;
+      if (!echoed.has(scores))
+        echoed.set(scores, promptLogprobs(prompt(index), scores, tokenizer!, { top: logprobs > 0 }));
+      known.set(scores, await echoed.get(scores)!);
+    },
+    // Where the prompt's log-probabilities come with it, they are known with the first token.
+    opening: (index) => (echo(index) === "" || logprobs !== undefined ? [] : [choice(index, echo(index), null, null)]),
+    more(index, delta) {
+      const { tokens, scores, finishReason = null } = delta;
+      const text = (scores ? echo(index) : "") + delta.text;
+      const parts = tokens.length > 0 || scores ? logprobsOf(index, delta) : null;
       return text === "" && !parts && !finishReason ? [] : [choice(index, text, parts, finishReason)];
     },
     whole(index, parts) {
-      const made = logprobs === undefined ? [] : parts.map((part) => logprobsOf(index, part.tokens)!);
+      const made = logprobs === undefined ? [] : parts.map((part) => logprobsOf(index, part)!);
       const text = echo(index) + parts.map((part) => part.text).join("");
       return choice(index, text, made.length > 0 ? joinTextLogprobs(made) : null, parts.at(-1)!.finishReason!);
     },

@@ -16,6 +16,8 @@ export interface Form {
   chunk: string;
   /** What opens a streamed choice. */
   opening(index: number): object[];
+  /** What is to be made ready before a part is written. */
+  prepare?(index: number, delta: Delta): Promise<void>;
   /** Parts of a streamed choice. */
   more(index: number, delta: Delta): object[];
   /** A choice as a whole. */
@@ -79,7 +81,10 @@ async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sen
   const { form, tools, n, head } = how;
   const choices = await together(all, async (one, index) => {
     const parts: Delta[] = [];
-    for await (const delta of deltas(one, { tools })) parts.push(delta);
+    for await (const delta of deltas(one, { tools })) {
+      await form.prepare?.(index, delta);
+      parts.push(delta);
+    }
     signal.throwIfAborted();
     return form.whole(index, parts);
   });
@@ -101,8 +106,10 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
   try {
     await together(all, async (one, index) => {
       await events.send(form.opening(index).map((choice) => event([choice])));
-      for await (const delta of deltas(one, { tools }))
+      for await (const delta of deltas(one, { tools })) {
+        await form.prepare?.(index, delta);
         await events.send(form.more(index, delta).map((choice) => event([choice])));
+      }
       signal.throwIfAborted();
     });
     if (usage) await events.send([event([], usageOf(all, n))]);

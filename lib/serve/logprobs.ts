@@ -1,5 +1,7 @@
 // Log-probabilities in OpenAI's two forms: that of chats and the older one of completions.
-import type { Piece } from "../generate/sequence.ts";
+import { Pacer } from "../data/pacer.ts";
+import type { PromptScores } from "../generate/prompt-scores.ts";
+import type { Piece, TopCandidate } from "../generate/sequence.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 
 interface TokenLogprob {
@@ -13,7 +15,7 @@ export type ChatLogprobs = { content: (TokenLogprob & { top_logprobs: TokenLogpr
 export interface TextLogprobs {
   tokens: string[];
   token_logprobs: (number | null)[];
-  top_logprobs: Record<string, number>[] | null;
+  top_logprobs: (Record<string, number> | null)[] | null;
   /** UTF-16 units before each token, of their texts. */
   text_offset: number[];
 }
@@ -47,14 +49,45 @@ export function textLogprobs(
   return {
     tokens,
     token_logprobs: pieces.map(({ logprob }) => finite(logprob)),
-    top_logprobs: top
-      ? pieces.map((piece) => Object.fromEntries((piece.top ?? []).map((c) => [c.text, finite(c.logprob)])))
-      : null,
+    top_logprobs: top ? pieces.map(({ top = [] }) => topOf(top)) : null,
     text_offset: tokens.map((token) => {
       at += token.length;
       return at - token.length;
     }),
   };
+}
+
+function topOf(candidates: readonly TopCandidate[]): Record<string, number> {
+  return Object.fromEntries(candidates.map((c) => [c.text, finite(c.logprob)]));
+}
+
+/** Of an echoed prompt, and the units of its tokens' texts. */
+export interface EchoedLogprobs {
+  logprobs: TextLogprobs;
+  length: number;
+}
+
+/** Of a prompt's tokens, special ones among them, which are no part of an echoed text. */
+export async function promptLogprobs(
+  ids: readonly number[],
+  scores: PromptScores,
+  tokenizer: Tokenizer,
+  { top }: { top: boolean },
+): Promise<EchoedLogprobs> {
+  const logprobs: TextLogprobs = { tokens: [], token_logprobs: [], top_logprobs: top ? [] : null, text_offset: [] };
+  const pacer = new Pacer();
+  let length = 0;
+  for (const [i, id] of ids.entries()) {
+    const logprob = scores.logprobs[i]!;
+    const candidates = scores.top?.[i];
+    logprobs.tokens.push(tokenizer.decode([id]));
+    logprobs.token_logprobs.push(logprob === null ? null : finite(logprob));
+    logprobs.top_logprobs?.push(candidates ? topOf(candidates) : null);
+    logprobs.text_offset.push(length);
+    length += tokenizer.decode([id], { skipSpecialTokens: true }).length;
+    if (pacer.isDue()) await pacer.rest();
+  }
+  return { logprobs, length };
 }
 
 export function joinTextLogprobs(parts: readonly TextLogprobs[]): TextLogprobs {

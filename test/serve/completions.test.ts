@@ -63,8 +63,36 @@ describe("completions", () => {
       text: "The cat saw",
       finish_reason: "length",
     });
-    const refused = await client.post(COMPLETIONS, { ...body, logprobs: 1 });
-    expect(refused).toMatchObject({ status: 400, body: { error: { param: "echo", code: "unsupported" } } });
+  });
+
+  test("echo with log-probabilities: those of the prompt's tokens too", async () => {
+    const prompt = "The cat saw";
+    const ids = [...model.tokenizer!.encode(prompt)];
+    for (const max_tokens of [0, 3]) {
+      const asked = { ...greedy, maxTokens: max_tokens, topLogprobs: 2, promptLogprobs: 2 };
+      const expected = await model.complete(prompt, asked);
+      const all = [...ids, ...expected.tokens].map((id) => model.tokenizer!.decode([id]));
+      const body = { prompt: [prompt, "日本"], echo: true, logprobs: 2, ...greedily, max_tokens };
+      const { choices } = await complete(body);
+      const { text, logprobs } = choices[0];
+      expect(text).toBe(prompt + expected.text);
+      expect(logprobs.tokens).toEqual(all);
+      expect(logprobs.token_logprobs).toEqual(
+        [...expected.promptLogprobs!, ...expected.logprobs].map((v) => (v === null ? null : expect.closeTo(v, 4))),
+      );
+      expect(logprobs.top_logprobs.map((top: object | null) => top && Object.keys(top).length > 0)).toEqual([
+        null,
+        ...all.slice(1).map(() => true),
+      ]);
+      expect(logprobs.text_offset).toEqual(all.map((_, i) => all.slice(0, i).join("").length));
+      expect(choices[1].logprobs.token_logprobs.length).toBe(model.tokenizer!.encode("日本").length + max_tokens);
+      const events = await client.events(COMPLETIONS, { ...body, prompt });
+      expect(events.map((event) => event.choices[0].text).join("")).toBe(text);
+      const parts = events.map((event) => event.choices[0].logprobs).filter(Boolean);
+      expect(parts.flatMap((part) => part.tokens)).toEqual(all);
+      expect(parts.flatMap((part) => part.text_offset)).toEqual(logprobs.text_offset);
+      expect(events.at(-1).choices[0].finish_reason).toBe("length");
+    }
   });
 
   test("logprobs in their older form", async () => {
