@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { cpus, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,6 +6,7 @@ import { checkPath, checkSignal, HeddleError, invalidArgument } from "../errors.
 import { readWhole } from "../formats/open-file.ts";
 import { rejectUnknownNames } from "../generate/index.ts";
 import { type Device, deviceInfo, openDevice } from "../graph/index.ts";
+import { removeLeft, temporaryName } from "../temporary.ts";
 import { Ceilings } from "./ceilings.ts";
 import { type Baseline, checkSameDevice, isSlower, judged, parseBaseline } from "./gate.ts";
 import { gpuClock, gpuFacts } from "./gpu.ts";
@@ -101,7 +102,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   if (baseline) checkSameDevice(baseline.machine, machine);
   const clocks: number[] = [];
   const ceilings = new Ceilings(device, { quick });
-  const scratch = await mkdtemp(join(tmpdir(), "heddle-bench-"));
+  await removeLeft(tmpdir(), ({ stem }) => stem === SCRATCH);
+  const scratch = join(tmpdir(), temporaryName(SCRATCH));
+  await mkdir(scratch, { mode: 0o700 });
   const results: BenchResult[] = [];
   // Small shapes show the machinery: nothing is worth waiting for. An abort ends the rest, and the look after it throws.
   const rest = async (seconds: number) => {
@@ -136,6 +139,9 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     },
   };
 }
+
+/** The folder of what cases write. */
+const SCRATCH = "heddle-bench";
 
 const MOST_BASELINE_BYTES = 64 << 20;
 

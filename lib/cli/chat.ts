@@ -3,8 +3,9 @@ import { HeddleError } from "../errors.ts";
 import { exists, parseJson, readJson } from "../formats/io.ts";
 import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
+import { completionJson } from "./completion.ts";
 import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
-import { type Output, shortFloat } from "./output.ts";
+import type { Output } from "./output.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
 
 export const command = defineCommand({
@@ -131,13 +132,7 @@ async function* prompted(lines: Interface, terminal: boolean): AsyncGenerator<st
 
 async function answer(chat: Chat, text: string, options: GenerateOptions, out: Output): Promise<void> {
   if (out.json) {
-    const { usage, logprobs, ...completion } = await chat.send(text, options);
-    out.object({
-      ...completion,
-      logprobs: logprobs.map(shortFloat),
-      promptTokens: usage.promptTokens,
-      completionTokens: usage.completionTokens,
-    });
+    out.object(completionJson(await chat.send(text, options)));
     return;
   }
   for await (const piece of chat.send(text, options)) out.write(piece.text);

@@ -1,8 +1,8 @@
 import { HeddleError } from "../errors.ts";
-import type { Completion, GenerateOptions, LanguageModel, Piece, Prompt, TopCandidate } from "../generate/index.ts";
+import type { GenerateOptions, LanguageModel, Piece, Prompt } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
+import { completionJson } from "./completion.ts";
 import { loadOptions, openModel } from "./model-options.ts";
-import { shortFloat } from "./output.ts";
 import { promptBatches, promptOf } from "./prompt.ts";
 import { responseFormatOf } from "./response-format.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
@@ -84,9 +84,9 @@ export const command = defineCommand({
       if (rows) {
         for await (const prompts of rows)
           for (const completion of await model.completeAll(prompts, generation))
-            if (out.json) out.object(resultOf(completion));
+            if (out.json) out.object(completionJson(completion));
             else out.line(completion.text);
-      } else if (out.json) out.object(resultOf(await model.complete(prompt!, generation)));
+      } else if (out.json) out.object(completionJson(await model.complete(prompt!, generation)));
       else await stream(model, prompt!, generation, (text) => out.write(text));
     } finally {
       await assistantModel?.dispose();
@@ -94,24 +94,6 @@ export const command = defineCommand({
     }
   },
 });
-
-/** What --json prints of a completion. */
-function resultOf({ usage, logprobs, top, promptLogprobs, promptTop, ...completion }: Completion): object {
-  const shortly = (row: TopCandidate[]) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }));
-  return {
-    ...completion,
-    logprobs: logprobs.map(shortFloat),
-    ...(top && { top: top.map(shortly) }),
-    ...(promptLogprobs && { promptLogprobs: promptLogprobs.map((logprob) => logprob && shortFloat(logprob)) }),
-    ...(promptTop && { promptTop: promptTop.map((row) => row && shortly(row)) }),
-    promptTokens: usage.promptTokens,
-    completionTokens: usage.completionTokens,
-    ...(usage.draftedTokens !== undefined && {
-      draftedTokens: usage.draftedTokens,
-      acceptedTokens: usage.acceptedTokens,
-    }),
-  };
-}
 
 /** Text as it comes; without a tokenizer the ids. */
 async function stream(

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { addAbortSignal } from "node:stream";
 import { HeddleError } from "../errors.ts";
 import { ioError, makeFolder } from "../formats/io.ts";
+import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 export class Spool {
@@ -20,11 +21,12 @@ export class Spool {
    * @throws HeddleError IO, ABORTED
    */
   static async standardInput(folder: string, signal: AbortSignal): Promise<Spool> {
-    const name = join(folder, `.stdin.${process.pid}.tmp`);
+    const name = join(folder, temporaryName(".stdin", TEMPORARY_FILE));
     const bar = new WorkProgress();
     let handle: FileHandle | undefined;
     try {
       await makeFolder(folder);
+      await removeLeftFiles(folder);
       handle = await open(name, "w+");
       const path = (await withoutName(name, handle)) ?? name;
       let bytes = 0;
@@ -54,7 +56,7 @@ export class Spool {
   async close(): Promise<void> {
     await this.handle.close();
     // Never the file of a descriptor: only a name that could not be removed before.
-    if (this.path.endsWith(".tmp")) await rm(this.path, { force: true });
+    if (this.path.endsWith(TEMPORARY_FILE)) await rm(this.path, { force: true });
   }
 }
 

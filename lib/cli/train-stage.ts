@@ -69,12 +69,8 @@ async function runConfigured(
     throw invalidArgument("tokenizer", "a folder", tokenizerPath);
   if (typeof from !== "string" && (typeof from !== "object" || from === null))
     throw invalidArgument("model", "the path of a checkpoint, or a configuration", from);
-  if (rest.outputDir === undefined) {
-    if (options.resume)
-      throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
-    // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that.
-    options.onWarning?.("outputDir: none is given, so the trained model will not be kept");
-  }
+  if (rest.outputDir === undefined && options.resume)
+    throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected the folder that --resume goes on from, got none");
   const tokenizer = tokenizerPath === undefined ? undefined : await Tokenizer.load(tokenizerPath);
   const { signal, onWarning } = options;
   const place = { device: options.device, threads: options.threads };
@@ -92,7 +88,14 @@ async function runConfigured(
       ...(stage.warns && onWarning && { onWarning }),
     };
     const run = stage.run(base, training as never);
-    for await (const event of run) options.onEvent(event);
+    // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that. Said once it trains: of
+    // an input that is wrong there is one line.
+    let isToBeSaid = rest.outputDir === undefined;
+    for await (const event of run) {
+      if (isToBeSaid) onWarning?.("outputDir: none is given, so the trained model will not be kept");
+      isToBeSaid = false;
+      options.onEvent(event);
+    }
     return await run;
   } finally {
     await others.dispose();

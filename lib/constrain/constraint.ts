@@ -102,12 +102,27 @@ export class Constraint {
     return out;
   }
 
-  /** Takes over a token that a mask allowed. */
+  /** Takes over a token that a mask allowed, of this document or of one that goes on from it. */
   accept(token: number): void {
     if (this.ends.has(token)) return;
     const state = this.masks?.after(this.state, token);
     if (!state) throw new HeddleError("INTERNAL", `responseFormat: token ${token} was drawn, which is not allowed`);
     this.state = state;
+  }
+
+  /** The document after a token that a mask allowed, which from then on goes its own way: beams of a search fork. */
+  after(token: number): Constraint {
+    const { automaton, tokens, vocabSize, ends } = this;
+    const made = new Constraint(automaton, { tokens, vocabSize, ends });
+    made.masks = this.masks;
+    made.state = this.state;
+    made.accept(token);
+    return made;
+  }
+
+  /** Makes what the first mask needs, for tokens that are accepted before there is one. */
+  async prepare(): Promise<void> {
+    await this.prepared();
   }
 
   private async prepared(): Promise<Masks> {

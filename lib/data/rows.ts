@@ -65,9 +65,20 @@ class Said {
 }
 export const said = (text: string): Said => new Said(text);
 
-/** What is wrong with a row: `pairs.jsonl:12: label: expected a string, got 3`. */
+/** The fields of a row, for messages: what is missing may be there under another name. */
+export function fieldsOf({ value }: LocatedRow): string {
+  const names = Object.keys(value).map((name) => name.slice(0, 40));
+  if (names.length === 0) return "an empty object";
+  return `the field${names.length > 1 ? "s" : ""} ${names.slice(0, 8).join(", ")}${names.length > 8 ? ", …" : ""}`;
+}
+
+/**
+ * What is wrong with a row: `pairs.jsonl:12: label: expected a string, got 3`; of a field that is not there
+ * `pairs.jsonl:12: label: expected a string, got nothing beside the fields text, class`.
+ */
 export function rowError(row: LocatedRow, field: string, expected: string, got: unknown): HeddleError {
-  const shown = got instanceof Said ? got.text : got === undefined ? "nothing" : describe(got);
+  const beside = /\W/.test(field) || Object.keys(row.value).length === 0 ? "" : ` beside ${fieldsOf(row)}`;
+  const shown = got instanceof Said ? got.text : got === undefined ? `nothing${beside}` : describe(got);
   return new HeddleError(
     row.inFile ? "INVALID_FILE" : "INVALID_ARGUMENT",
     `${row.where}: ${field}: expected ${expected}, got ${shown}`,

@@ -4,6 +4,7 @@ import { readdir, realpath, rm, stat } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { exists, ioError, readJson, writeJson } from "../formats/io.ts";
+import { removeLeft } from "../temporary.ts";
 import { TokenFile } from "./token-file.ts";
 import type { TokenShard } from "./write-token-shards.ts";
 
@@ -108,9 +109,9 @@ export class ShardsRecord {
   async clean(count: number): Promise<void> {
     for (const name of await this.#names()) {
       const index = SHARD.exec(name)?.[1];
-      if ((index !== undefined && Number(index) >= count) || /^\.shard-\d+\.tokens\..*\.tmp$/u.test(name))
-        await rm(join(this.#folder, name), { force: true });
+      if (index !== undefined && Number(index) >= count) await rm(join(this.#folder, name), { force: true });
     }
+    await removeLeft(this.#folder, ({ stem }) => /^\.shard-\d+\.tokens$/u.test(stem));
   }
 
   #read(path: string): TokenShard {

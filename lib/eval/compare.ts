@@ -130,7 +130,9 @@ async function discriminative(
     rows.map(({ text }) => text!),
     signal ? { signal } : {},
   );
-  return answers.map(({ probabilities }) => labels.map((label) => probabilities[label] ?? 0));
+  return answers.map(({ probabilities }) =>
+    labels.map((label) => (Object.hasOwn(probabilities, label) ? probabilities[label]! : 0)),
+  );
 }
 
 function figuresOf(probabilities: readonly number[][], truth: readonly number[]) {

@@ -3,11 +3,10 @@
 // A checkpoint is written into a hidden folder, every file is fsynced, the folder is renamed to `checkpoint-<step>` and the
 // parent fsynced. A manifest lists the files and their sizes; a folder whose files do not match it (a broken copy) is
 // passed over. Hidden folders of dead processes are swept.
-import { randomBytes } from "node:crypto";
 import { cp, open, readdir, rename, rm, stat } from "node:fs/promises";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { leftIn, temporaryName } from "../temporary.ts";
 import { exists, FileSink, ioError, makeFolder, readJson, syncFolder } from "./io.ts";
 import { mostJson } from "./memory.ts";
 import { writeSafetensorsTo } from "./safetensors-write.ts";
@@ -15,7 +14,6 @@ import type { TensorData } from "./tensor-data.ts";
 
 const MANIFEST = "checkpoint.json";
 const STATE = "trainer_state.json";
-const ONE_DAY = 24 * 60 * 60 * 1000;
 
 export interface CheckpointContent {
   /** Safetensors files by name, for example { "model.safetensors": […], "optimizer.safetensors": […] }. */
@@ -145,10 +143,7 @@ async function putInPlace(folder: string, temporary: string, path: string, step:
 }
 
 function hiddenName(folder: string, kind: "tmp" | "old", step: number): string {
-  const host = hostname()
-    .replace(/[^A-Za-z0-9]/g, "")
-    .slice(0, 32);
-  return join(folder, `.${kind}-checkpoint-${step}.${host}.${process.pid}.${randomBytes(4).toString("hex")}`);
+  return join(folder, temporaryName(`.${kind}-checkpoint-${step}`));
 }
 
 async function list(folder: string): Promise<string[]> {
@@ -165,33 +160,16 @@ async function list(folder: string): Promise<string[]> {
  * processes of this host, and young ones of other hosts, are left alone.
  */
 async function sweep(folder: string): Promise<void> {
-  const host = hostname()
-    .replace(/[^A-Za-z0-9]/g, "")
-    .slice(0, 32);
-  for (const name of await list(folder)) {
-    const match = /^\.(tmp|old)-checkpoint-([0-9]+)\.([A-Za-z0-9]*)\.([0-9]+)\.[0-9a-f]+$/.exec(name);
-    if (!match) continue;
-    const [, kind, step, owner, pid] = match;
-    const path = join(folder, name);
+  const hidden = /^\.(tmp|old)-checkpoint-([0-9]+)$/;
+  for (const { path, stem } of await leftIn(folder, (name) => hidden.test(name.stem))) {
+    const [, kind, step] = hidden.exec(stem)!;
+    const target = join(folder, `checkpoint-${step}`);
     try {
-      const age = Date.now() - (await stat(path)).mtimeMs;
-      const abandoned = owner === host ? !isAlive(Number(pid)) : age > ONE_DAY;
-      if (!abandoned) continue;
-      const target = join(folder, `checkpoint-${step}`);
       if (kind === "old" && !(await exists(target))) await rename(path, target);
       else await rm(path, { recursive: true, force: true });
     } catch {
       // Another process swept it, or it is not ours to remove: it is only litter.
     }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM";
   }
 }
 

@@ -2,6 +2,7 @@
 import { type FileHandle, mkdir, open, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { removeLeftFiles, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
 import { readWhole } from "./open-file.ts";
 
 /** A system error as a HeddleError: NOT_FOUND for a missing path, IO for everything else. */
@@ -207,17 +208,15 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Eight random hexadecimal digits; by the global crypto, which is loaded when it is used. */
-function randomName(): string {
-  return crypto.getRandomValues(new Uint32Array(1))[0]!.toString(16).padStart(8, "0");
-}
-
 /**
  * Writes a file that appears at `path` complete or not at all: temporary name beside it, fsync, rename, folder fsync.
- * On any error (also one thrown by `body`) the temporary file is removed and what was at `path` stays.
+ * On any error (also one thrown by `body`) the temporary file is removed and what was at `path` stays; of a process that was killed the
+ * next one that writes into the folder removes it.
  */
 export async function writeFileAtomically(path: string, body: (sink: FileSink) => Promise<void>): Promise<void> {
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.${randomName()}.tmp`);
+  await removeLeftFiles(dirname(path));
+  // Cut, because a system takes names of 255 bytes.
+  const temporary = join(dirname(path), temporaryName(`.${basename(path).slice(0, 40)}`, TEMPORARY_FILE));
   const sink = await FileSink.create(temporary, path);
   try {
     await body(sink);

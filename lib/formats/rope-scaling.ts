@@ -53,28 +53,30 @@ export type RopeScaling = z.infer<typeof ropeScalingSchema>;
 export type YarnScaling = Extract<RopeScaling, { ropeType: "yarn" }>;
 export type Llama3RopeScaling = Extract<RopeScaling, { ropeType: "llama3" }>;
 
-const SNAKE: Readonly<Record<string, string>> = {
-  rope_type: "ropeType",
-  low_freq_factor: "lowFreqFactor",
-  high_freq_factor: "highFreqFactor",
-  original_max_position_embeddings: "originalMaxPositionEmbeddings",
-  attention_factor: "attentionFactor",
-  beta_fast: "betaFast",
-  beta_slow: "betaSlow",
-  mscale_all_dim: "mscaleAllDim",
-  short_factor: "shortFactor",
-  long_factor: "longFactor",
-};
+const CAMEL = new Map(
+  Object.entries({
+    rope_type: "ropeType",
+    low_freq_factor: "lowFreqFactor",
+    high_freq_factor: "highFreqFactor",
+    original_max_position_embeddings: "originalMaxPositionEmbeddings",
+    attention_factor: "attentionFactor",
+    beta_fast: "betaFast",
+    beta_slow: "betaSlow",
+    mscale_all_dim: "mscaleAllDim",
+    short_factor: "shortFactor",
+    long_factor: "longFactor",
+  }),
+);
 
 /**
  * `rope_scaling` as config.json has it (old `type` key included) → the form the schema takes; null for "default".
  * @throws UNSUPPORTED for a kind that is not known @param where names the file in the message
  */
 export function ropeScalingFromJson(value: Record<string, unknown>, where: string): Record<string, unknown> | null {
-  const result: Record<string, unknown> = {};
-  for (const [key, entry] of Object.entries(value)) {
-    if (entry !== null && entry !== undefined) result[SNAKE[key] ?? key] = entry;
-  }
+  const entries = Object.entries(value).filter(([, entry]) => entry !== null && entry !== undefined);
+  const result: Record<string, unknown> = Object.fromEntries(
+    entries.map(([key, entry]) => [CAMEL.get(key) ?? key, entry]),
+  );
   let type = result.ropeType ?? result.type ?? "default";
   if (type === "default") return null;
   if (type === "su") type = "longrope"; // its name in the first Phi-3 files
@@ -96,9 +98,9 @@ export function ropeScalingToJson(scaling: RopeScaling): Record<string, unknown>
       "rope_scaling: frequency factors from a GGUF file that match no llama3 scaling cannot be written to config.json",
     );
   }
-  const snake = Object.fromEntries(Object.entries(SNAKE).map(([from, to]) => [to, from]));
+  const snake = new Map([...CAMEL].map(([from, to]) => [to, from]));
   const entries = Object.entries(scaling).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(entries.map(([key, value]) => [snake[key] ?? key, value]));
+  return Object.fromEntries(entries.map(([key, value]) => [snake.get(key) ?? key, value]));
 }
 
 /**

@@ -99,7 +99,7 @@ export async function saveWeights(
   const name = (i: number) =>
     single ? "model.safetensors" : `model-${number(i + 1)}-of-${number(shards.length)}.safetensors`;
   const files: string[] = [];
-  const weightMap: Record<string, string> = {};
+  const weightMap = new Map<string, string>();
   let bytes = 0;
   for (const [i, shard] of shards.entries()) {
     await writeFileAtomically(join(folder, name(i)), async (sink) => {
@@ -107,12 +107,15 @@ export async function saveWeights(
       bytes += sink.position;
     });
     files.push(name(i));
-    for (const tensor of shard) weightMap[tensor.name] = name(i);
+    for (const tensor of shard) weightMap.set(tensor.name, name(i));
   }
   if (!single) {
     const index = "model.safetensors.index.json";
     const total = list.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
-    await writeJson(join(folder, index), { metadata: { total_size: total }, weight_map: weightMap });
+    await writeJson(join(folder, index), {
+      metadata: { total_size: total },
+      weight_map: Object.fromEntries(weightMap),
+    });
     files.push(index);
   }
   await removeStale(folder, files);

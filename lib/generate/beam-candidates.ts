@@ -1,3 +1,4 @@
+import type { Mask } from "../constrain/index.ts";
 import { HeddleError } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import type { Continuations } from "./beam-search.ts";
@@ -7,9 +8,9 @@ import type { Choice } from "./sequence.ts";
 
 /** Whether the model's own distribution is what beams are chosen by: native code then finds the likeliest tokens. */
 export function isPlain(options: ResolvedOptions): boolean {
-  const { repetitionPenalty, presencePenalty, frequencyPenalty, biasIds, logitProcessors } = options;
+  const { repetitionPenalty, presencePenalty, frequencyPenalty, biasIds, logitProcessors, automaton } = options;
   const penalised = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
-  return !penalised && biasIds.length === 0 && logitProcessors.length === 0;
+  return !penalised && biasIds.length === 0 && logitProcessors.length === 0 && automaton === undefined;
 }
 
 /** The likeliest tokens of a row that reports `stride` of them. @param top how many each choice reports */
@@ -35,16 +36,24 @@ function choice(token: number, logprob: number, { results, row, stride, top }: T
 const SLICE_MS = 4;
 
 /**
- * The likeliest tokens of rows after processors, bias and penalties, which change log-probabilities, in this order.
- * @param results of rows with their logits @param contexts of each row @param width tokens wanted of each
+ * The likeliest tokens of rows after processors, bias, masks and penalties, which change log-probabilities, in this order.
+ * @param results of rows with their logits @param contexts of each row
+ * @param of.width tokens wanted of each @param of.masks which tokens each may be followed by; undefined: any
  * @throws HeddleError NUMERICAL, ABORTED
  */
 export async function changedContinuations(
   results: SampleResults,
   contexts: readonly LogitContext[],
-  of: { options: ResolvedOptions; firstRow: number; vocabSize: number; width: number; stride: number },
+  of: {
+    options: ResolvedOptions;
+    firstRow: number;
+    vocabSize: number;
+    width: number;
+    stride: number;
+    masks: readonly (Mask | undefined)[];
+  },
 ): Promise<Continuations[]> {
-  const { options, firstRow, vocabSize, width, stride } = of;
+  const { options, firstRow, vocabSize, width, stride, masks } = of;
   const out: Continuations[] = [];
   let since = performance.now();
   for (const [i, context] of contexts.entries()) {
@@ -55,6 +64,7 @@ export async function changedContinuations(
     for (let id = 0; id < vocabSize; id++) changed[id] = raw[id]! - logSum;
     for (const process of options.logitProcessors) process(changed, context);
     addBias(changed, options);
+    forbid(changed, masks[i]);
     penalise(changed, context, options);
     const tokens = likeliest(changed, width);
     const scores = Float32Array.from(tokens, (token) => changed[token]!);
@@ -75,6 +85,16 @@ export async function changedContinuations(
 
 function addBias(logprobs: Float32Array, { biasIds, biasValues }: ResolvedOptions): void {
   for (const [i, id] of biasIds.entries()) logprobs[id]! += biasValues[i]!;
+}
+
+function forbid(logprobs: Float32Array, mask: Mask | undefined): void {
+  if (!mask) return;
+  if ("forbidden" in mask) for (const id of mask.forbidden) logprobs[id] = Number.NEGATIVE_INFINITY;
+  else {
+    const kept = Float32Array.from(mask.allowed, (id) => logprobs[id]!);
+    logprobs.fill(Number.NEGATIVE_INFINITY);
+    for (const [i, id] of mask.allowed.entries()) logprobs[id] = kept[i]!;
+  }
 }
 
 /** As the sampler does, of ids that may repeat. */

@@ -1,3 +1,4 @@
+import type { Constraint } from "../constrain/index.ts";
 import { HeddleError } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import { fill, moveBeams } from "./beam-cache.ts";
@@ -22,6 +23,8 @@ class Group {
   slots: number[];
   /** What each beam has the model see. */
   contexts: readonly (readonly number[])[];
+  /** What each beam's text has to be, from where it stands; undefined: anything. */
+  forms: readonly (Constraint | undefined)[];
   /** Slots that are its own and hold no beam. */
   readonly free: number[];
 
@@ -32,9 +35,10 @@ class Group {
     this.search = new BeamSearch(beams!, {
       limit: first.limit,
       endTokens: stopTokens.size,
-      ends: (tokens) => first.endsWith(tokens),
+      ends: (tokens, parent) => first.endsWith(tokens) || this.forms[parent]?.after(tokens.at(-1)!).finished === true,
     });
     this.contexts = [first.context];
+    this.forms = [first.constraint];
     this.free = slots;
     this.slots = [slots.pop()!];
   }
@@ -52,6 +56,7 @@ class Group {
     this.search.advance(rows);
     const { beams } = this.search;
     this.contexts = beams.map(({ parent, tokens }) => [...this.contexts[parent]!, tokens.at(-1)!]);
+    this.forms = beams.map(({ parent, tokens }) => this.forms[parent]?.after(tokens.at(-1)!));
     return beams.map(({ parent }) => parent);
   }
 
@@ -103,6 +108,7 @@ export async function* runBeams(
       const admitted: Group[] = [];
       while (free.length >= numBeams && waiting.length > 0)
         admitted.push(new Group(waiting.shift()!, free.splice(-numBeams)));
+      for (const { sequences } of admitted) for (const { constraint } of sequences) await constraint?.prepare();
       for (const { prompt } of admitted)
         await cache.reserve(Math.min(prompt.expectedLength, prompt.context.length + RESERVED_AHEAD));
       const places = (groups: readonly Group[]) =>
@@ -161,13 +167,15 @@ function stepOf(cache: KvCache, { options }: Sequence, signal: AbortSignal | und
     const results = (await cache.run(program, segments, { shape, inputs, signal })) as unknown as SampleResults;
     const out: Continuations[][] = [];
     let row = 0;
-    for (const { prompt, search, slots } of groups) {
+    for (const { prompt, search, slots, forms } of groups) {
       if (plain) out.push(slots.map((_, i) => plainContinuations(results, row + i, top, topLogprobs)));
       else {
         const { promptLength, index, ids } = prompt;
         const contexts = search.beams.map(({ tokens }) => ({ ids: [...ids, ...tokens], promptLength, index }));
         const of = { options, firstRow: row, vocabSize, width, stride: top };
-        out.push(await changedContinuations(results, contexts, of));
+        const masks = [];
+        for (const form of forms) masks.push(await form?.mask([], signal));
+        out.push(await changedContinuations(results, contexts, { ...of, masks }));
       }
       row += slots.length;
     }

@@ -35,10 +35,8 @@ export function beamsOf(options: GenerateOptions, generation: GenerationConfig):
   const own = options.numBeams ?? undefined;
   if (own !== undefined && !(Number.isInteger(own) && own >= 1 && own <= MOST_BEAMS))
     throw invalidArgument("numBeams", `an integer of 1 to ${MOST_BEAMS}`, own);
-  // Masks are of a sequence that grows; beams fork.
-  const form = (options.responseFormat?.type ?? "text") === "text" ? undefined : "responseFormat";
   const other =
-    given(options, SAMPLING) ?? given(options, SPECULATION) ?? form ?? given(options, { promptLogprobs: undefined });
+    given(options, SAMPLING) ?? given(options, SPECULATION) ?? given(options, { promptLogprobs: undefined });
   const models = other === undefined && generation.doSample !== true ? generation.numBeams : undefined;
   const numBeams = own ?? Math.min(models ?? 1, MOST_BEAMS);
   const { lengthPenalty = generation.lengthPenalty ?? 1, earlyStopping = generation.earlyStopping ?? false } = options;

@@ -59,13 +59,13 @@ export class BeamSearch {
   private readonly options: BeamOptions;
   /** Most tokens of a hypothesis. */
   private readonly limit: number;
-  private readonly ends: (tokens: readonly number[]) => boolean;
+  private readonly ends: (tokens: readonly number[], parent: number) => boolean;
   private length = 0;
 
-  /** @param of.ends whether a hypothesis ends with these tokens, as it must where there are `limit` of them */
+  /** @param of.ends whether a hypothesis ends with these tokens, the last of which follows that beam, as it must where there are `limit` of them */
   constructor(
     options: BeamOptions,
-    of: { limit: number; endTokens: number; ends: (tokens: readonly number[]) => boolean },
+    of: { limit: number; endTokens: number; ends: (tokens: readonly number[], parent: number) => boolean },
   ) {
     this.options = options;
     this.width = searchWidth(options, of.endTokens);
@@ -84,7 +84,7 @@ export class BeamSearch {
       if (rank >= numBeams && open.length === numBeams) break;
       const before = beams[parent]!;
       const tokens = [...before.tokens, rows[parent]!.tokens[place]!];
-      const ends = this.ends(tokens);
+      const ends = this.ends(tokens, parent);
       // Ends beyond the best numBeams candidates are neither: they were only there in the place of beams that go on.
       if (ends ? rank >= numBeams : open.length === numBeams) continue;
       const choices = [...before.choices, rows[parent]!.choice(place)];

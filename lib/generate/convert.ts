@@ -1,5 +1,5 @@
 // Conversion of what needs a loaded model first: an adapter's base with the adapter merged into it. All else is lib/convert.
-import { mkdtemp, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
 import {
   CONVERT_NAMES,
@@ -8,8 +8,9 @@ import {
   type ConvertOptions as WholeOptions,
 } from "../convert/convert.ts";
 import { checkPath, invalidArgument } from "../errors.ts";
-import { ioError, makeFolder } from "../formats/io.ts";
+import { makeFolder } from "../formats/io.ts";
 import type { Device } from "../graph/index.ts";
+import { removeLeft, temporaryName } from "../temporary.ts";
 import { isAdapterFolder } from "./adapters.ts";
 import { LanguageModel } from "./language-model.ts";
 import { loadLanguageModel, modelPath } from "./load.ts";
@@ -23,6 +24,9 @@ export interface ConvertOptions extends WholeOptions {
   threads?: number | undefined;
 }
 
+/** The folder of the base with the adapter in it, until it is converted. */
+const MERGED = ".heddle-merged";
+
 /**
  * Converts a model: a Hugging Face folder, a checkpoint, a GGUF file (floating or quantised) or `default`, to a GGUF file or a folder
  * with safetensors. Tensor by tensor: memory stays bounded by the largest matrix. The tokenizer, the configuration, the model
@@ -30,7 +34,7 @@ export interface ConvertOptions extends WholeOptions {
  * are taken along. Converting gemma's norms there and back may change their last bit.
  *
  * Of a LoRA adapter's folder (adapter_config.json and adapter_model.safetensors) it writes the base with the adapter merged into it, by way
- * of a folder beside the output that it takes away again. The base is loaded for that: quantised matrices that the adapter changes are then f32.
+ * of a folder beside the output that it takes away again (or the next conversion there does, where the process was killed). The base is loaded for that: quantised matrices that the adapter changes are then f32.
  *
  * @throws HeddleError INVALID_ARGUMENT, NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite),
  *   ABORTED. An output file appears complete or not at all
@@ -68,9 +72,8 @@ async function convertMerged(
   else for (const name of model.model.adapters.keys()) await model.model.mergeAdapter(name);
   const parent = dirname(resolve(output));
   await makeFolder(parent);
-  const folder = await mkdtemp(join(parent, ".heddle-merged-")).catch((error: unknown) => {
-    throw ioError(error, parent, "written");
-  });
+  await removeLeft(parent, ({ stem }) => stem === MERGED);
+  const folder = join(parent, temporaryName(MERGED));
   try {
     await model.save(folder, { ...(signal && { signal }) });
     return await convertWhole(folder, output, how);

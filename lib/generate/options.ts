@@ -81,8 +81,9 @@ export interface GenerateOptions {
   /**
    * Beam search: so many beginnings are continued side by side, and of their continuations those with the largest sums of log-probabilities
    * stay; 1 (the default) is none, up to 128. The model's own `num_beams` where not given, unless it or the call samples or speculates.
-   * As transformers' beam search without sampling: penalties, `logitBias` and `logitProcessors` change log-probabilities, which are not normalised
-   * again; a finished text scores by the sum over all its new tokens, the end token with them, divided by their count to the power `lengthPenalty`.
+   * As transformers' beam search without sampling: penalties, `logitBias` and `logitProcessors` change log-probabilities, `responseFormat` takes some
+   * away, and they are not normalised again; a finished text scores by the sum over all its new tokens, the end token with them, divided by
+   * their count to the power `lengthPenalty`.
    * Nothing is known before the end, so `generate` gives the pieces of the best text when the search for it is over. Beside options that
    * sample (temperature above 0, topK, topP, minP, seed) or speculate, and in a session or chat, it is refused.
    */

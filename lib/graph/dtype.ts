@@ -45,6 +45,10 @@ export function byteLength(dtype: DType, shape: readonly number[]): number {
   return (elements / block.elements) * block.bytes;
 }
 
+export function isDType(name: unknown): name is DType {
+  return typeof name === "string" && Object.hasOwn(DTYPES, name);
+}
+
 export function isFloat(dtype: DType): dtype is FloatDType {
   return dtype === "f32" || dtype === "bf16" || dtype === "f16";
 }

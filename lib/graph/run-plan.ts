@@ -72,12 +72,12 @@ export class RunPlan {
    * The sizes of the symbolic dimensions, each from the length of an input in which it alone is unknown.
    * @throws SHAPE_MISMATCH, INVALID_ARGUMENT
    */
-  sizes(given: Given, series?: Series): Int32Array {
+  sizes(inputs: Given, series?: Series): Int32Array {
     const sizes = new Int32Array(this.symbols.length);
     for (const { name, solves } of this.inputs) {
       if (!solves) continue;
       const symbol = this.symbols[solves.symbol]!;
-      const size = (given[name]?.length ?? 0) / (elements(solves.rest, sizes) * runsOf(name, series));
+      const size = (given(inputs, name)?.length ?? 0) / (elements(solves.rest, sizes) * runsOf(name, series));
       if (!Number.isInteger(size) || size > symbol.bound)
         throw new HeddleError(
           "SHAPE_MISMATCH",
@@ -91,9 +91,9 @@ export class RunPlan {
   }
 
   /** The inputs in the program's order. @throws INVALID_ARGUMENT for a missing one, SHAPE_MISMATCH */
-  data(given: Given, sizes: Int32Array, series?: Series): ArrayBufferView[] {
+  data(inputs: Given, sizes: Int32Array, series?: Series): ArrayBufferView[] {
     return this.inputs.map(({ name, value, size, elementBytes }) => {
-      const data = given[name];
+      const data = given(inputs, name);
       if (!data) throw new HeddleError("INVALID_ARGUMENT", `run: expected an input ${name}, got none`);
       if (!holds(value.dtype, data))
         throw invalidArgument(`run: input ${name}`, `an array of ${value.dtype} (${holderOf(value.dtype)})`, data);
@@ -116,9 +116,8 @@ export class RunPlan {
 
   /** The same by name. */
   named(results: readonly ArrayBuffer[], arrayOf: (dtype: Value["dtype"], buffer: ArrayBuffer) => TensorData) {
-    const named: Record<string, TensorData> = {};
-    for (const [i, { name, value }] of this.outputs.entries()) named[name] = arrayOf(value.dtype, results[i]!);
-    return named;
+    // An assignment of `__proto__` would not make an entry of it.
+    return Object.fromEntries(this.outputs.map(({ name, value }, i) => [name, arrayOf(value.dtype, results[i]!)]));
   }
 
   /** Where an input lies. @throws INVALID_ARGUMENT for a name that is none's */
@@ -130,6 +129,11 @@ export class RunPlan {
   outputPlace(name: string): number {
     return placeOf(this.outputs, "output", name);
   }
+}
+
+/** An input that is there, and not what objects have by birth under its name. */
+function given(inputs: Given, name: string): Given[string] | undefined {
+  return Object.hasOwn(inputs, name) ? inputs[name] : undefined;
 }
 
 function placeOf(slots: readonly Slot[], kind: string, name: string): number {

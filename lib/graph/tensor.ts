@@ -1,7 +1,7 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, isQuantised } from "./dtype.ts";
+import { byteLength, bytesOf, DTYPES, type DType, isDType, isQuantised } from "./dtype.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
@@ -67,7 +67,7 @@ export class Tensor {
 
   /** A tensor of zeros; the system provides its pages when they are first written. */
   static zeros(device: Device, dtype: DType, shape: readonly number[]): Tensor {
-    if (DTYPES[dtype] === undefined) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
+    if (!isDType(dtype)) throw invalidArgument("dtype", `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
     if (!Array.isArray(shape) || !shape.every((d) => Number.isSafeInteger(d) && d >= 0))
       throw invalidArgument("shape", "an array of whole numbers from 0", shape);
     return new Tensor(device, dtype, [...shape], new binding.NativeTensor(byteLength(dtype, shape), device.lane), true);

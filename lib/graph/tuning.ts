@@ -1,10 +1,11 @@
 // The file of products whose kernel was measured on a device (`heddle autotune`): written whole or not at all, and believed in nothing but names,
 // which the device passes over where it has no kernel of that name for a product.
-import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { homedir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { binding, type CudaDeviceInfo } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
+import { readTemporaryName, TEMPORARY_FILE, temporaryName } from "../temporary.ts";
 
 /** By product (as the device describes it), the name of the kernel and tiles that make it. */
 export type Choices = ReadonlyMap<string, string>;
@@ -77,9 +78,11 @@ export function writeTuning(path: string, device: string, choices: Choices): voi
   const all = readTuning(path);
   all.set(device, new Map([...(all.get(device) ?? []), ...choices]));
   const devices = Object.fromEntries([...all].map(([name, of]) => [name, Object.fromEntries([...of].sort())]));
-  const written = `${path}.${process.pid}.tmp`;
+  const written = join(dirname(path), temporaryName(`.${basename(path)}`, TEMPORARY_FILE));
   try {
     mkdirSync(dirname(path), { recursive: true });
+    for (const name of readdirSync(dirname(path)))
+      if (name.startsWith(`.${basename(path)}.`) && readTemporaryName(name)?.ended) rmSync(join(dirname(path), name));
     writeFileSync(written, `${JSON.stringify({ format: 1, devices }, null, 1)}\n`, { flush: true });
     renameSync(written, path);
   } catch (error) {

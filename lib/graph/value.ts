@@ -1,5 +1,5 @@
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
-import { DTYPES, type DType } from "./dtype.ts";
+import { DTYPES, type DType, isDType } from "./dtype.ts";
 
 /**
  * A dimension whose size each run brings, at most `bound`. Programs are planned for the bound, so one program serves
@@ -51,8 +51,7 @@ const isDim = (dim: unknown) => dim instanceof Dimension || (Number.isSafeIntege
 
 /** @throws HeddleError INVALID_ARGUMENT for what is no type of a tensor, or one of more elements than numbers can count */
 export function checkType({ dtype, shape }: TensorType, what: string): void {
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPES, dtype))
-    throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
+  if (!isDType(dtype)) throw invalidArgument(`${what}: dtype`, `one of ${Object.keys(DTYPES).join(", ")}`, dtype);
   const expected = "whole numbers of at least 0, or Dimensions";
   if (!Array.isArray(shape)) throw invalidArgument(`${what}: shape`, `an array of ${expected}`, shape);
   const elements = (dims: Shape) => dims.reduce<number>((n, d) => n * (d instanceof Dimension ? d.bound : d), 1);

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { LanguageModel } from "../generate/index.ts";
 import type { ChatMessage } from "../tokenizer/index.ts";
 import { invalid, unsupported } from "./refusal.ts";
-import { issueRefusal } from "./schema.ts";
+import { isObject, issueRefusal } from "./schema.ts";
 
 const MOST_MESSAGES = 4096;
 const MOST_PARTS = 1024;
@@ -13,7 +13,7 @@ const toolCall = z.looseObject({
   type: z.literal("function").optional(),
   function: z.looseObject({
     name: z.string().min(1),
-    arguments: z.union([z.string(), z.record(z.string(), z.unknown())]),
+    arguments: z.union([z.string(), z.custom<object>(isObject)]),
   }),
 });
 

@@ -86,7 +86,7 @@ export function refusalOf(error: unknown): Refusal {
   if (error instanceof Refusal) return error;
   if (!(error instanceof HeddleError)) return new Refusal(500, "server: an internal error", { code: "internal_error" });
   const name = /^[a-z]\w*/i.exec(error.message)?.[0] ?? "";
-  const param = PARAMS[name] ?? null;
+  const param = Object.hasOwn(PARAMS, name) ? PARAMS[name]! : null;
   const message = param === null ? error.message : `${param}${error.message.slice(name.length)}`;
   switch (error.code) {
     case "CONTEXT_OVERFLOW":

@@ -50,7 +50,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
   const generation = parse(texts.generationConfig, "generation_config.json");
   const named = (name: string) => tokenName(config[name]) ?? tokenName(map[name]);
 
-  const chatTemplates: Record<string, string> = {};
+  const chatTemplates = new Map<string, string>();
   const addTemplate = (name: unknown, template: unknown) => {
     if (typeof name !== "string" || typeof template !== "string") {
       throw invalidFile("chat_template", "text, or a list of { name, template }", template);
@@ -58,7 +58,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     if (template.length > limits.templateLength) {
       throw invalidFile("chat_template", `at most ${limits.templateLength} characters`, template.length);
     }
-    chatTemplates[name] = template;
+    chatTemplates.set(name, template);
   };
   if (Array.isArray(config.chat_template)) {
     for (const entry of config.chat_template.slice(0, 64)) {
@@ -78,7 +78,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     padToken: named("pad_token"),
     unkToken: named("unk_token"),
     eosTokenIds: (Array.isArray(eos) ? eos : [eos]).filter(isTokenId).slice(0, 64),
-    chatTemplates,
+    chatTemplates: Object.fromEntries(chatTemplates),
     // Hugging Face writes 1e30 for "no limit".
     modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,
     addBosToken: flag("add_bos_token"),

@@ -143,14 +143,14 @@ function makeConfig(
   { tokens, types, bos, eos, addBos, addEos }: Vocabulary,
   unknown: number | undefined,
 ): TokenizerConfig {
-  const chatTemplates: Record<string, string> = {};
+  const chatTemplates = new Map<string, string>();
   for (const [key, template] of Object.entries(record)) {
     const name = key === "tokenizer.chat_template" ? "default" : /^tokenizer\.chat_template\.(\w+)$/u.exec(key)?.[1];
-    if (name === undefined || name === "__proto__" || typeof template !== "string") continue;
+    if (name === undefined || typeof template !== "string") continue;
     if (template.length > limits.templateLength) {
       throw invalidFile(key, `at most ${limits.templateLength} characters`, template.length);
     }
-    chatTemplates[name] = template;
+    chatTemplates.set(name, template);
   }
   const pad = reader.id("padding_token_id", tokens.length);
   const named = (id: number | undefined) => (id === undefined ? undefined : tokens[id]);
@@ -164,7 +164,7 @@ function makeConfig(
     padToken: named(pad),
     unkToken: named(unknown),
     eosTokenIds: ends.filter((id) => id !== undefined),
-    chatTemplates,
+    chatTemplates: Object.fromEntries(chatTemplates),
     addBosToken: addBos,
     addEosToken: addEos,
   };
@@ -195,10 +195,11 @@ function template({ tokens, bos, eos, addBos, addEos }: Vocabulary): JsonObject 
   if (before === undefined && after === undefined) return null;
   const part = (id: number | undefined, type: number) =>
     id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: type } }];
-  const specials: JsonObject = {};
-  for (const id of [before, after]) {
-    if (id !== undefined) specials[tokens[id]!] = { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] };
-  }
+  const specials: JsonObject = Object.fromEntries(
+    [before, after]
+      .filter((id) => id !== undefined)
+      .map((id) => [tokens[id]!, { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] }]),
+  );
   const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
   const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
   return { type: "TemplateProcessing", single, pair, special_tokens: specials };

@@ -124,10 +124,11 @@ function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
   if (before === undefined && after === undefined) return null;
   const part = (name: string | undefined, type_id: number) =>
     name === undefined ? [] : [{ SpecialToken: { id: name, type_id } }];
-  const special_tokens: JsonObject = {};
-  for (const id of [before, after]) {
-    if (id !== undefined) special_tokens[id] = { id, ids: [proto.tokens.indexOf(id)], tokens: [id] };
-  }
+  const special_tokens: JsonObject = Object.fromEntries(
+    [before, after]
+      .filter((id) => id !== undefined)
+      .map((id) => [id, { id, ids: [proto.tokens.indexOf(id)], tokens: [id] }]),
+  );
   const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
   const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
   return { type: "TemplateProcessing", single, pair, special_tokens };

@@ -129,7 +129,12 @@ export function encodeLabelled(
   const indices = labels.map((label) => {
     const found = index.get(label);
     if (found === undefined)
-      throw rowError(row, words ? "labels" : "label", `one of ${[...index.keys()].slice(0, 20).join(", ")}`, label);
+      throw rowError(
+        row,
+        words ? "labels" : "label",
+        `one of ${[...index.keys()].slice(0, 20).join(", ")} (labels)`,
+        label,
+      );
     return found;
   });
   const encoded = words ? wordTokens(tokenizer as Tokenizer, words) : { ids: tokenizer.encode(text!), tokens: [] };
@@ -139,7 +144,7 @@ export function encodeLabelled(
     throw rowError(
       row,
       field,
-      `at most ${maxLength} tokens (truncation: true keeps the first of them)`,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
       said(`${encoded.ids.length} tokens`),
     );
   const ids = encoded.ids.slice(0, maxLength);

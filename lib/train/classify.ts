@@ -26,6 +26,12 @@ import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
+const isWeights = (v: unknown): boolean =>
+  typeof v === "object" &&
+  v !== null &&
+  !Array.isArray(v) &&
+  Object.values(v).every((weight) => typeof weight === "number" && weight > 0 && Number.isFinite(weight));
+
 /** The strict schema of the options, as a configuration file holds them. */
 export const classifySchema = z.strictObject({
   ...trainingShape,
@@ -50,7 +56,13 @@ export const classifySchema = z.strictObject({
   /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). */
   trainable: z.enum(["full", "head"]).default("full"),
   /** Weight of each label's rows: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. */
-  classWeights: z.union([z.literal("balanced"), z.record(z.string(), z.number().positive())]).optional(),
+  // No z.record, which would leave out a label `__proto__`.
+  classWeights: z
+    .custom<"balanced" | Readonly<Record<string, number>>>(
+      (v) => v === "balanced" || isWeights(v),
+      "balanced, or an object of labels and numbers above 0",
+    )
+    .optional(),
   labelSmoothingFactor: z.number().min(0).max(0.99).default(0),
   /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. */
   truncation: z.boolean().default(false),
@@ -228,7 +240,7 @@ function weightsOf(
         "INVALID_ARGUMENT",
         `classWeights: expected labels of ${labels.join(", ")}, got ${unknown}`,
       );
-    return Float64Array.from(labels, (label) => given[label] ?? 1);
+    return Float64Array.from(labels, (label) => (Object.hasOwn(given, label) ? given[label]! : 1));
   }
   const counts = new Float64Array(labels.length);
   for (const { targets } of examples) for (const t of targets) if (t >= 0) counts[t]! += 1;

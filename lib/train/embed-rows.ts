@@ -74,7 +74,7 @@ function ids(row: LocatedRow, field: string, text: string, { tokenizer, maxLengt
     throw rowError(
       row,
       field,
-      `at most ${maxLength} tokens (truncation: true keeps the first of them)`,
+      `at most ${maxLength} tokens (maxSeqLength; truncation: true keeps the first of them)`,
       said(`${encoded.length} tokens`),
     );
   return encoded.slice(0, maxLength);

@@ -11,7 +11,7 @@ export class MetricMeans {
   add(metrics: Metrics, weight: number, own: Metrics = {}): void {
     for (const [name, value] of Object.entries(metrics)) {
       if (typeof value !== "number") continue; // JSON has no number for what is none
-      const one = own[name] ?? weight;
+      const one = (Object.hasOwn(own, name) ? own[name] : undefined) ?? weight;
       const before = this.sums.get(name) ?? { sum: 0, weight: 0 };
       this.sums.set(name, { sum: before.sum + value * one, weight: before.weight + one });
     }

@@ -56,7 +56,8 @@ export async function readSftExamples(
     );
   if (dropped.length > 0)
     warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);
-  if (cut.length > 0) warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens: ${first(cut)}`);
+  if (cut.length > 0)
+    warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
   return out;
 }
 

@@ -1,4 +1,5 @@
-import { type LocatedRow, rowError, said } from "../data/rows.ts";
+import { fieldsOf, type LocatedRow, rowError, said } from "../data/rows.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -36,21 +37,21 @@ export function sftExample(row: LocatedRow, tokenizer: SftTokenizer, options: Sf
   if (Object.hasOwn(value, "prompt") || Object.hasOwn(value, "completion"))
     return promptAndCompletion(row, tokenizer, options);
   if (Object.hasOwn(value, "text")) return plainText(row, tokenizer);
-  const names = Object.keys(value).slice(0, 8).join(", ");
-  throw rowError(
-    row,
-    "row",
-    "messages, prompt and completion, or text",
-    said(names === "" ? "an empty object" : names),
-  );
+  throw rowError(row, "row", "messages, prompt and completion, or text", said(fieldsOf(row)));
 }
 
 function conversation(row: LocatedRow, tokenizer: SftTokenizer, options: SftRowOptions): SftExample {
   const messages = checkedMessages(row, "messages");
   if (options.assistantOnlyLoss && !messages.some((m) => m.role === "assistant"))
-    throw rowError(row, "messages", "at least one of the assistant's", said(messages.map((m) => m.role).join(", ")));
-  const { ids, assistantMask } = rendered(row, () =>
-    tokenizer.applyChatTemplateWithMask(messages, templateOptions(row, options)),
+    throw rowError(
+      row,
+      "messages",
+      "at least one of the assistant's (assistantOnlyLoss: false learns from all)",
+      said(rolesOf(messages)),
+    );
+  const template = templateOptions(row, options);
+  const { ids, assistantMask } = rendered(row, "messages", options, () =>
+    tokenizer.applyChatTemplateWithMask(messages, template),
   );
   return options.assistantOnlyLoss ? example(ids, assistantMask) : example(ids, new Uint8Array(ids.length).fill(1));
 }
@@ -60,12 +61,13 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
   if (Array.isArray(prompt) || Array.isArray(completion)) {
     const before = checkedMessages(row, "prompt");
     const after = checkedMessages(row, "completion");
-    const { text, ids, assistantMask } = rendered(row, () =>
-      tokenizer.applyChatTemplateWithMask([...before, ...after], templateOptions(row, options)),
+    const template = templateOptions(row, options);
+    const { text, ids, assistantMask } = rendered(row, "completion", options, () =>
+      tokenizer.applyChatTemplateWithMask([...before, ...after], template),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
     // Answers that belong to the prompt are given, not learned.
-    const given = rendered(row, () => tokenizer.applyChatTemplate(before, templateOptions(row, options)));
+    const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, template));
     const shared = text.startsWith(given.text) ? given.ids.length : 0;
     return example(
       ids,
@@ -151,11 +153,23 @@ function templateOptions(row: LocatedRow, { chatTemplate }: SftRowOptions) {
   };
 }
 
-/** What a template says against a row, with the row's place. */
-function rendered<T>(row: LocatedRow, render: () => T): T {
+/** Roles of messages, for messages. */
+export const rolesOf = (messages: readonly ChatMessage[]) => messages.map((m) => m.role).join(", ");
+
+/** What a template says against a row, with the row's place and the option that may be at fault instead. */
+export function rendered<T>(
+  row: LocatedRow,
+  field: string,
+  { chatTemplate }: { chatTemplate?: string | undefined },
+  render: () => T,
+): T {
   try {
     return render();
   } catch (error) {
-    throw rowError(row, "messages", "a conversation that the chat template takes", said((error as Error).message));
+    if (!(error instanceof HeddleError)) throw error;
+    if (error.code === "NOT_FOUND")
+      throw invalidArgument("chatTemplate", "a template, or the name of one that the tokenizer has", chatTemplate);
+    const template = chatTemplate === undefined ? "the chat template" : "chatTemplate";
+    throw rowError(row, field, `a conversation that ${template} takes`, said(error.message));
   }
 }

@@ -86,8 +86,14 @@ export function metricsOf<Batch>(
   batches: readonly Batch[],
 ): Metrics {
   if (stage.metrics) return stage.metrics(outputs, batches);
-  const sums: Metrics = {};
-  for (const micro of outputs)
-    for (const [name, data] of Object.entries(micro)) if (data.length === 1) sums[name] = (sums[name] ?? 0) + data[0]!;
-  return sums;
+  const single = (micro: Readonly<Record<string, TensorData>>) =>
+    Object.entries(micro).flatMap(([name, data]) => (data.length === 1 ? [[name, data[0]!] as const] : []));
+  return summed(outputs.map(single));
+}
+
+/** Sums by name. */
+export function summed(list: readonly (readonly (readonly [name: string, value: number])[])[]): Metrics {
+  const sums = new Map<string, number>();
+  for (const [name, value] of list.flat()) sums.set(name, (sums.get(name) ?? 0) + value);
+  return Object.fromEntries(sums);
 }

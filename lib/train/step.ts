@@ -3,7 +3,7 @@ import type { Model } from "../models/model.ts";
 import { Optimizer, type OptimizerOptions } from "../optim/optimizer.ts";
 import { FrozenMatrices } from "./frozen.ts";
 import { MetricMeans } from "./means.ts";
-import { type Metrics, metricsOf, type Stage } from "./stage.ts";
+import { type Metrics, metricsOf, type Stage, summed } from "./stage.ts";
 import { type Evaluated, StageProgram } from "./stage-program.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
@@ -146,7 +146,12 @@ export class TrainStep<Batch> {
     const ranks = await gather(world, mine);
     const metrics = overRanks(ranks, stage);
     if (replay) metrics.replayLoss = replayOfAll!;
-    return { loss: lossOfAll!, tokens: tokensOfAll!, metrics, metricCounts: summed(ranks.map((rank) => rank.counts)) };
+    return {
+      loss: lossOfAll!,
+      tokens: tokensOfAll!,
+      metrics,
+      metricCounts: summed(ranks.map((rank) => numbersOf(rank.counts))),
+    };
   }
 
   /** The mean loss over a batch's counted positions, without gradients. */
@@ -190,16 +195,12 @@ function overRanks(
     Object.fromEntries(Object.entries(metrics).filter(([name]) => isShare(name) === shares));
   const means = new MetricMeans();
   for (const { metrics, count, counts } of ranks) means.add(part(metrics, false), count, counts);
-  return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => part(metrics, true))) };
+  return { ...means.of(stage), ...summed(ranks.map(({ metrics }) => numbersOf(part(metrics, true)))) };
 }
 
-/** Sums by name. */
-function summed(list: readonly Metrics[]): Metrics {
-  const sums: Metrics = {};
-  for (const metrics of list)
-    for (const [name, value] of Object.entries(metrics))
-      if (typeof value === "number") sums[name] = (sums[name] ?? 0) + value;
-  return sums;
+/** What is a number: JSON has none for what is none. */
+function numbersOf(metrics: Metrics): [string, number][] {
+  return Object.entries(metrics).filter(([, value]) => typeof value === "number");
 }
 
 function countOf<Batch>(stage: Stage<Batch>, batches: readonly Batch[]): number {

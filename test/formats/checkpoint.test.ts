@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -13,6 +12,7 @@ import {
 } from "../../lib/formats/checkpoint.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
+import { left } from "../helpers/left.ts";
 import { expectError, temporaryFolder } from "./helpers.ts";
 
 function content(step: number, size = 1000): CheckpointContent {
@@ -36,12 +36,6 @@ async function firstValue(path: string): Promise<number> {
   weights.close();
   return value!;
 }
-
-const host = hostname()
-  .replace(/[^A-Za-z0-9]/g, "")
-  .slice(0, 32);
-/** A process id that no process has: the largest that Linux gives out is 2^22. */
-const DEAD = 4_194_305;
 
 test("saved, listed, read back, limited", async () => {
   const folder = join(temporaryFolder(), "deep", "out");
@@ -107,9 +101,9 @@ describe("what an interruption leaves", () => {
 
   test("temporary folders of dead processes are swept, those of living ones are not", async () => {
     const folder = temporaryFolder();
-    const dead = `.tmp-checkpoint-3.${host}.${DEAD}.00ff`;
-    const living = `.tmp-checkpoint-3.${host}.${process.ppid}.00ff`;
-    const elsewhere = ".tmp-checkpoint-3.otherhost.1.00ff";
+    const dead = left(".tmp-checkpoint-3");
+    const living = left(".tmp-checkpoint-3", "", process.ppid);
+    const elsewhere = ".tmp-checkpoint-3.otherhost.1.000000ff";
     for (const name of [dead, living, elsewhere]) {
       mkdirSync(join(folder, name));
       writeFileSync(join(folder, name, "model.safetensors"), "x");
@@ -121,7 +115,7 @@ describe("what an interruption leaves", () => {
   test("a checkpoint whose replacement was interrupted comes back", async () => {
     const folder = temporaryFolder();
     await saveCheckpoint(folder, 4, content(4));
-    renameSync(join(folder, "checkpoint-4"), join(folder, `.old-checkpoint-4.${host}.${DEAD}.00ff`));
+    renameSync(join(folder, "checkpoint-4"), join(folder, left(".old-checkpoint-4")));
     expect((await latestCheckpoint(folder))?.step).toBe(4);
     expect(readdirSync(folder)).toEqual(["checkpoint-4"]);
   });

@@ -36,9 +36,18 @@ export const NEVER = -1e9;
 export async function reference(
   { logits: logitsOf }: Pick<LanguageModel, "logits">,
   prompt: readonly number[],
-  options: GenerateOptions & { numBeams: number; maxTokens: number; ends: readonly number[] },
+  options: GenerateOptions & {
+    numBeams: number;
+    maxTokens: number;
+    ends: readonly number[];
+    /** What texts have to be: which token may follow some, and whether nothing may. */
+    form?: {
+      allows(tokens: readonly number[], id: number): boolean;
+      finished(tokens: readonly number[]): boolean;
+    };
+  },
 ): Promise<Found[]> {
-  const { numBeams: K, maxTokens, ends, lengthPenalty = 1, earlyStopping = false } = options;
+  const { numBeams: K, maxTokens, ends, form, lengthPenalty = 1, earlyStopping = false } = options;
   let running = Array.from({ length: K }, (_, i) => ({ tokens: [] as number[], sum: i === 0 ? 0 : NEVER }));
   let finished = Array.from({ length: K }, () => ({ tokens: [] as number[], score: NEVER, real: false }));
   for (let length = 1; ; length++) {
@@ -54,11 +63,14 @@ export async function reference(
         prompt.length,
         options,
       );
-      for (const [id, v] of logprobs.entries()) all.push({ tokens: [...beam.tokens, id], sum: beam.sum + v });
+      for (const [id, v] of logprobs.entries())
+        if (form?.allows(beam.tokens, id) ?? true) all.push({ tokens: [...beam.tokens, id], sum: beam.sum + v });
     }
     all.sort((a, b) => b.sum - a.sum);
     const best = all.slice(0, Math.max(2, 1 + ends.length) * K);
-    const over = best.map(({ tokens }) => length === maxTokens || ends.includes(tokens.at(-1)!));
+    const over = best.map(
+      ({ tokens }) => length === maxTokens || ends.includes(tokens.at(-1)!) || form?.finished(tokens) === true,
+    );
     running = best.filter((_, i) => !over[i]).slice(0, K);
     const ended = best
       .filter((_, i) => i < K && over[i])

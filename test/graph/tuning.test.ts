@@ -1,9 +1,10 @@
 // The file of measured kernels: written whole, read with suspicion.
-import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { knownChoices, readTuning, tuningKey, tuningPath, writeTuning } from "../../lib/graph/tuning.ts";
 import { temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+import { left } from "../helpers/left.ts";
 
 const card = {
   index: 0,
@@ -40,13 +41,21 @@ test("what is written is read; devices and products that are not measured again 
   expect(readdirSync(join(path, ".."))).toEqual(["tuning.json"]);
 });
 
+test("what an ended process was writing is removed, and not what a living one is", () => {
+  const folder = temporaryFolder();
+  const living = left(".tuning.json", ".tmp", process.ppid);
+  for (const name of [left(".tuning.json", ".tmp"), living]) writeFileSync(join(folder, name), "{");
+  writeTuning(join(folder, "tuning.json"), "one", new Map());
+  expect(readdirSync(folder).sort()).toEqual([living, "tuning.json"]);
+});
+
 test("a file that is none of ours is left as it is", () => {
   const path = temporaryFile("{}");
   expect(() => writeTuning(path, "one", new Map())).toThrow("expected");
   expect(readFileSync(path, "utf8")).toBe("{}");
   const folder = temporaryFolder();
   expect(() => writeTuning(folder, "one", new Map())).toThrow(expect.objectContaining({ code: "IO" }));
-  expect(existsSync(`${folder}.${process.pid}.tmp`)).toBe(false);
+  expect(readdirSync(join(folder, "..")).filter((name) => name.startsWith(`.${basename(folder)}`))).toEqual([]);
 });
 
 describe("hostile content", () => {

@@ -298,7 +298,11 @@ describe("rows", () => {
       { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
       /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
     ],
-    ["other fields", { text: "a" }, /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got text/],
+    [
+      "other fields",
+      { text: "a" },
+      /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got the field text/,
+    ],
     [
       "a margin that is no number",
       { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
@@ -326,9 +330,19 @@ describe("rows", () => {
     const onWarning = (message: string) => void warnings.push(message);
     await using model = await load();
     const same = { prompt: "Anna likes", chosen: " a red ball.", rejected: " a red ball." };
+    const twice = [
+      { role: "user", content: "Anna likes" },
+      { role: "assistant", content: "a ball" },
+    ];
     const tie = { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."]] };
-    await dpo(model, { ...common, maxSteps: 1, data: [...data, same, tie], onWarning });
-    expect(warnings).toEqual([`1 rows hold pairs of equal answers, which were left out: data: row ${data.length + 1}`]);
+    await dpo(model, {
+      ...common,
+      maxSteps: 1,
+      data: [...data, same, { chosen: twice, rejected: twice }, tie],
+      onWarning,
+    });
+    const places = [1, 2].map((i) => `data: row ${data.length + i}`).join("; ");
+    expect(warnings).toEqual([`2 rows hold pairs of equal answers, which were left out: ${places}`]);
     await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
       /^data: expected at least one row, got only equal answers: data: row 1$/,
     );
@@ -342,8 +356,12 @@ describe("rows", () => {
     const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
-    expect(warnings[0]).toMatch(/^data: 1 left out because they are longer than 64 tokens: data: row 77 /);
-    expect(warnings[1]).toMatch(/^data: 1 prompts were cut, to 64 tokens of prompt and answer: data: row 77$/);
+    expect(warnings[0]).toMatch(
+      /^data: 1 left out because they are longer than 64 tokens \(maxSeqLength\): data: row 77 /,
+    );
+    expect(warnings[1]).toMatch(
+      /^data: 1 prompts were cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
+    );
     await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
       /only ones that are too long/,
     );

@@ -343,7 +343,7 @@ describe("problems are named", () => {
     [
       "nobody",
       { messages: [good.messages[0]] },
-      /nobody\.jsonl:2: messages: expected at least one of the assistant's, got user/,
+      /nobody\.jsonl:2: messages: expected at least one of the assistant's \(assistantOnlyLoss: false learns from all\), got user/,
     ],
     [
       "completion",
@@ -353,7 +353,7 @@ describe("problems are named", () => {
     [
       "shape",
       { question: "a", answer: "b" },
-      /shape\.jsonl:2: row: expected messages, prompt and completion, or text, got question, answer/,
+      /shape\.jsonl:2: row: expected messages, prompt and completion, or text, got the fields question, answer/,
     ],
     ["json", "{not json", /json\.jsonl:2: expected a JSON object/],
     ["text", { text: 3 }, /text\.jsonl:2: text: expected a text, got 3/],
@@ -384,7 +384,7 @@ describe("problems are named", () => {
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,
     );
     await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
-    expect(warnings[1]).toMatch(/data: 1 rows were cut to 64 tokens: .*long\.jsonl:2/);
+    expect(warnings[1]).toMatch(/data: 1 rows were cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
     await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
       /data: expected at least one row with a token to learn, got none: data: row 1/,
     );

@@ -49,7 +49,7 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
         throw rowError(
           row,
           "row",
-          `at most ${limit} tokens of ${what} (truncationMode: "drop" or "keep_end" go on)`,
+          `at most ${limit} tokens of ${what} (maxSeqLength; truncationMode "drop" or "keep_end" goes on)`,
           said(`${excess + limit} tokens`),
         );
       else if (truncationMode === "keep_end" && sequences.every((s) => s.promptLength > excess)) {
@@ -65,8 +65,11 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     if (items.length > 0) out.push(items);
   }
   if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} left out because they are longer than ${limit} tokens: ${firstOf(dropped)}`);
-  if (cut.length > 0) warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what}: ${firstOf(cut)}`);
+    warn(
+      `${name}: ${dropped.length} left out because they are longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`,
+    );
+  if (cut.length > 0)
+    warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what} (maxSeqLength): ${firstOf(cut)}`);
   if (out.length === 0)
     throw noRowsError(
       data,

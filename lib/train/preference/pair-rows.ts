@@ -1,4 +1,4 @@
-import { type LocatedRow, rowError, said } from "../../data/rows.ts";
+import { fieldsOf, type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import { checkedMessages } from "../sft-rows.ts";
 import type { PreferencePair } from "./pairs.ts";
@@ -13,8 +13,7 @@ export function pairsOf(row: LocatedRow, encoder: RowEncoder): PreferencePair[] 
   const { value } = row;
   if (Object.hasOwn(value, "ranked")) return rankedPairs(row, encoder);
   if (!Object.hasOwn(value, "chosen") && !Object.hasOwn(value, "rejected")) {
-    const names = Object.keys(value).slice(0, 8).join(", ") || "an empty object";
-    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", said(names));
+    throw rowError(row, "row", "prompt, chosen and rejected, or prompt and ranked", said(fieldsOf(row)));
   }
   const { prompt, chosen, rejected } = value.prompt === undefined ? implicitPrompt(row) : value;
   const encoded = encoder.prompt(row, prompt);
@@ -58,7 +57,8 @@ function implicitPrompt(row: LocatedRow): { prompt: unknown; chosen: unknown; re
   const [better, worse] = [checkedMessages(row, "chosen", chosen), checkedMessages(row, "rejected", rejected)];
   const same = (a: ChatMessage, b: ChatMessage | undefined) => JSON.stringify(a) === JSON.stringify(b);
   const differs = better.findIndex((message, i) => !same(message, worse[i]));
-  const shared = differs < 0 ? better.length : differs;
+  // Of two that are the same, or of which one goes on from the other, the last message at least is an answer.
+  const shared = Math.min(differs < 0 ? better.length : differs, better.length - 1, worse.length - 1);
   if (shared === 0) throw rowError(row, "prompt", "messages that chosen and rejected both begin with", said("none"));
   return { prompt: better.slice(0, shared), chosen: better.slice(shared), rejected: worse.slice(shared) };
 }

@@ -1,7 +1,7 @@
 import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
-import { checkedMessages } from "../sft-rows.ts";
+import { checkedMessages, rendered, rolesOf } from "../sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
 /** What a tokenizer must do for preference training: `Tokenizer` does it. */
@@ -51,6 +51,8 @@ export class RowEncoder {
   private reply(row: LocatedRow, prompt: EncodedPrompt, field: string, given: unknown): AnsweredPrompt {
     const messages = typeof given === "string" ? [{ role: "assistant", content: given }] : given;
     const after = checkedMessages(row, field, messages);
+    if (!after.some(({ role }) => role === "assistant" || role === "model"))
+      throw rowError(row, field, "a message of the assistant's", said(rolesOf(after)));
     const ids = this.rendered(row, field, [...(prompt.given as readonly ChatMessage[]), ...after], false);
     let shared = 0;
     while (shared < ids.length && ids[shared] === prompt.ids[shared]) shared++;
@@ -62,10 +64,8 @@ export class RowEncoder {
   }
 
   private rendered(row: LocatedRow, field: string, messages: readonly ChatMessage[], addGenerationPrompt: boolean) {
-    try {
-      return this.tokenizer.applyChatTemplate(messages, { ...this.template, addGenerationPrompt }).ids;
-    } catch (error) {
-      throw rowError(row, field, "a conversation that the chat template takes", said((error as Error).message));
-    }
+    const chatTemplate = this.template.template;
+    const options = { ...this.template, addGenerationPrompt };
+    return rendered(row, field, { chatTemplate }, () => this.tokenizer.applyChatTemplate(messages, options).ids);
   }
 }

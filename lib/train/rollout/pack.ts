@@ -18,8 +18,8 @@ export function unpack(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(unpack);
   if (typeof value !== "object" || value === null) return value;
   const entries = Object.entries(value);
-  const kind = entries.length === 1 ? KINDS[entries[0]![0].slice(1) as keyof typeof KINDS] : undefined;
-  if (kind && entries[0]![0].startsWith("$") && Array.isArray(entries[0]![1]))
-    return kind.from(entries[0]![1] as number[]);
+  const [name = "", of] = entries.length === 1 ? entries[0]! : [];
+  if (name.startsWith("$") && Object.hasOwn(KINDS, name.slice(1)) && Array.isArray(of))
+    return KINDS[name.slice(1) as keyof typeof KINDS].from(of as number[]);
   return Object.fromEntries(entries.map(([key, v]) => [key, unpack(v)]));
 }

@@ -8,6 +8,7 @@ import type { ChatMessage } from "../../tokenizer/chat.ts";
 import { average } from "../preference/pairs.ts";
 import type { Metrics } from "../stage.ts";
 import type { DrawnAnswer } from "./draw.ts";
+import type { PolicyPrompt } from "./prompts.ts";
 
 /** What a reward function is given: arrays with an element an answer, and beside those named here every further field of the rows. */
 export interface RewardInput {
@@ -97,11 +98,11 @@ export class Judge {
     drawn: readonly DrawnAnswer[],
     signal: AbortSignal | undefined,
   ): Promise<(number | null)[]> {
-    const columns: Record<string, unknown[]> = {};
-    for (const key of new Set(drawn.flatMap(({ prompt }) => Object.keys(prompt.columns))))
-      columns[key] = drawn.map(({ prompt }) => prompt.columns[key]);
+    const names = new Set(drawn.flatMap(({ prompt }) => Object.keys(prompt.columns)));
+    const fieldOf = ({ columns }: PolicyPrompt, name: string) =>
+      Object.hasOwn(columns, name) ? columns[name] : undefined;
     const input: RewardInput = {
-      ...columns,
+      ...Object.fromEntries([...names].map((name) => [name, drawn.map(({ prompt }) => fieldOf(prompt, name))])),
       prompts: drawn.map(({ prompt }) => prompt.given),
       completions: drawn.map(({ text }) => text),
       completionIds: drawn.map(({ answer: { ids, promptLength } }) => [...ids.subarray(promptLength)]),

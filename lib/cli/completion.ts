@@ -1,0 +1,20 @@
+import type { Completion, TopCandidate } from "../generate/index.ts";
+import { shortFloat } from "./output.ts";
+
+/** What --json prints of an answer: the fields of a Completion, those of its usage beside the others. */
+export function completionJson({ usage, logprobs, top, promptLogprobs, promptTop, ...completion }: Completion): object {
+  const shortly = (row: readonly TopCandidate[]) => row.map((t) => ({ ...t, logprob: shortFloat(t.logprob) }));
+  return {
+    ...completion,
+    logprobs: logprobs.map(shortFloat),
+    ...(top && { top: top.map(shortly) }),
+    ...(promptLogprobs && { promptLogprobs: promptLogprobs.map((logprob) => logprob && shortFloat(logprob)) }),
+    ...(promptTop && { promptTop: promptTop.map((row) => row && shortly(row)) }),
+    promptTokens: usage.promptTokens,
+    completionTokens: usage.completionTokens,
+    ...(usage.draftedTokens !== undefined && {
+      draftedTokens: usage.draftedTokens,
+      acceptedTokens: usage.acceptedTokens,
+    }),
+  };
+}

@@ -1,0 +1,154 @@
+// Rows of training files that are none: one line says the file, the line, the field, what was expected and the option that may be at fault.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { folder, model, refused } from "./tiny.ts";
+
+const user = (content: string) => ({ role: "user", content });
+const assistant = (content: string) => ({ role: "assistant", content });
+const long = "The cat saw the sea and ran home. ".repeat(40);
+
+const good: Record<string, object[]> = {
+  sft: [{ messages: [user("a"), assistant("b")] }],
+  dpo: [{ prompt: "a", chosen: "b", rejected: "c" }],
+  kto: [
+    { prompt: "a", completion: "b", label: true },
+    { prompt: "c", completion: "d", label: false },
+  ],
+  classify: [
+    { text: "a", label: "x" },
+    { text: "b", label: "y" },
+  ],
+  embed: [
+    { anchor: "a", positive: "b" },
+    { anchor: "c", positive: "d" },
+  ],
+};
+
+/** Of each the stage, the row, options beside it, and what the line says after `rows.jsonl:N: `. */
+const cases: [what: string, stage: string, row: object, message: string, options?: object][] = [
+  [
+    "other fields",
+    "sft",
+    { instruction: "a", output: "b" },
+    "row: expected messages, prompt and completion, or text, got the fields instruction, output",
+  ],
+  ["an empty object", "sft", {}, "row: expected messages, prompt and completion, or text, got an empty object"],
+  ["null", "sft", { messages: null }, "messages: expected an array of messages, got null"],
+  ["an empty list", "sft", { messages: [] }, "messages: expected at least one message, got an empty array"],
+  [
+    "a misspelt role",
+    "sft",
+    { messages: [{ role: "asistant", content: "a" }] },
+    'messages[0].role: expected assistant, got "asistant"',
+  ],
+  [
+    "no assistant",
+    "sft",
+    { messages: [user("a")] },
+    "messages: expected at least one of the assistant's (assistantOnlyLoss: false learns from all), got user",
+  ],
+  [
+    "tools of another type",
+    "sft",
+    { messages: [user("a"), assistant("b")], tools: "x" },
+    'tools: expected an array, got "x"',
+  ],
+  [
+    "no completion",
+    "sft",
+    { prompt: "a" },
+    "completion: expected a text, or an array of messages, got nothing beside the field prompt",
+  ],
+  [
+    "an answer that a given template refuses",
+    "sft",
+    good.sft![0]!,
+    "messages: expected a conversation that chatTemplate takes, got chat template: no",
+    { chatTemplate: "{{ raise_exception('no') }}" },
+  ],
+  [
+    "a field under another name",
+    "dpo",
+    { prompt: "a", chosen: "b", reject: "c" },
+    "rejected: expected a text, as the prompt is one, got nothing beside the fields prompt, chosen, reject",
+  ],
+  [
+    "a number as text",
+    "dpo",
+    { prompt: "a", chosen: 5, rejected: "c" },
+    "chosen: expected a text, as the prompt is one, got 5",
+  ],
+  [
+    "an answer of the user's",
+    "dpo",
+    { prompt: [user("a")], chosen: [user("b")], rejected: [assistant("c")] },
+    "chosen: expected a message of the assistant's, got user",
+  ],
+  [
+    "a row that is too long",
+    "dpo",
+    { prompt: "a", chosen: long, rejected: "c" },
+    'row: expected at most 64 tokens of prompt and answer (maxSeqLength; truncationMode "drop" or "keep_end" goes on), got ',
+  ],
+  [
+    "a label as text",
+    "kto",
+    { prompt: "a", completion: "b", label: "true" },
+    'label: expected true or false, got "true"',
+  ],
+  [
+    "an answer of nobody's",
+    "kto",
+    { prompt: [user("a")], completion: [user("b")], label: true },
+    "completion: expected a message of the assistant's, got user",
+  ],
+  [
+    "no label",
+    "classify",
+    { text: "a", class: "x" },
+    "label: expected a label (a string, an integer or a truth value), got nothing beside the fields text, class",
+  ],
+  [
+    "another label",
+    "classify",
+    { text: "a", label: "z" },
+    'label: expected one of x, y (labels), got "z"',
+    { labels: ["x", "y"] },
+  ],
+  [
+    "a text that is too long",
+    "classify",
+    { text: long, label: "x" },
+    "text: expected at most 64 tokens (maxSeqLength; truncation: true keeps the first of them), got ",
+  ],
+  [
+    "no anchor",
+    "embed",
+    { query: "a", positive: "b" },
+    "anchor: expected a string, got nothing beside the fields query, positive",
+  ],
+];
+
+test.each(cases)("%s (%s)", async (_, stage, row, message, options = {}) => {
+  const rows = [...good[stage]!, row];
+  await writeFile(join(folder, "rows.jsonl"), rows.map((one) => JSON.stringify(one)).join("\n"));
+  const config = { model, data: "rows.jsonl", maxSteps: 1, perDeviceTrainBatchSize: 2, maxSeqLength: 64, ...options };
+  await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  const line = "chatTemplate" in options ? 1 : rows.length;
+  expect(await refused(["train", stage, "--config", "config.json"])).toContain(
+    `heddle: rows.jsonl:${line}: ${message}`,
+  );
+});
+
+test("a chat template's name that the tokenizer does not have is said of the option", async () => {
+  await writeFile(join(folder, "rows.jsonl"), JSON.stringify(good.sft![0]));
+  for (const stage of ["sft", "dpo"]) {
+    const row = stage === "sft" ? good.sft![0]! : { prompt: [user("a")], chosen: "b", rejected: "c" };
+    await writeFile(join(folder, "rows.jsonl"), JSON.stringify(row));
+    await writeFile(join(folder, "config.json"), JSON.stringify({ model, data: "rows.jsonl", chatTemplate: "tidy" }));
+    expect(await refused(["train", stage, "--config", "config.json"])).toBe(
+      'heddle: chatTemplate: expected a template, or the name of one that the tokenizer has, got "tidy"\n',
+    );
+  }
+});

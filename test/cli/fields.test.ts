@@ -1,0 +1,68 @@
+// The fields of every command's JSON, which programs read: README lists them.
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { beforeAll, expect, test } from "vitest";
+import { folder, heddle, model } from "./tiny.ts";
+
+const rows: Record<string, object[]> = {
+  "choice.jsonl": [{ question: "The cat?", choices: ["dog", "bird"], answer: "dog" }],
+  "qa.jsonl": [{ question: "The cat?", answer: "dog" }],
+  "labelled.jsonl": ["a", "b"].map((label) => ({ text: `The ${label}`, label })),
+};
+beforeAll(async () => {
+  for (const [name, list] of Object.entries(rows))
+    await writeFile(join(folder, name), list.map((row) => JSON.stringify(row)).join("\n"));
+  const config = { model, data: "labelled.jsonl", evalData: "labelled.jsonl", maxSteps: 1, outputDir: "classifier" };
+  await writeFile(join(folder, "train.json"), JSON.stringify(config));
+});
+
+const completion = "text tokens logprobs promptTokens completionTokens finishReason timings";
+const questions = "accuracy ece abstention count calibration";
+
+/** For each command the fields of its objects, line by line. */
+const fields: [args: string, ...lines: string[]][] = [
+  ["generate The --max-tokens 2", completion],
+  ["generate The --max-tokens 2 --logprobs 1", `${completion} top`],
+  ["generate The --max-tokens 2 --prompt-logprobs 1", `${completion} promptLogprobs promptTop`],
+  ["generate The --max-tokens 2 --num-beams 2", `${completion} score`],
+  ["generate The --max-tokens 2 --prompt-lookup-num-tokens 2", `${completion} draftedTokens acceptedTokens`],
+  ["logits --token-ids 1,2", "logits"],
+  ["tokenize The", "ids tokens count"],
+  ["embed The", "embedding"],
+  ["eval --file corpus.txt", "nll perplexity tokens bitsPerByte"],
+  ["eval --file choice.jsonl --task choice", questions],
+  ["eval --file qa.jsonl --task qa --max-tokens 2", `${questions} f1`],
+  [
+    "train classify --config train.json",
+    "step maxSteps loss learningRate gradNorm tokensPerSecond tokensSeen metrics",
+    "step maxSteps evalLoss tokens metrics",
+    "done steps tokensSeen evalLoss evalMetrics seconds path",
+  ],
+  ["classify The --model classifier", "label probabilities"],
+  ["convert MODEL out.gguf", "tensors bytes"],
+  ["info", "version devices cudaDevices instructionSets build"],
+  ["bench rows --quick --rounds 1 --threads 1", "machine results"],
+];
+
+test.each(fields)("heddle %s", async (...[args, ...lines]) => {
+  const given = args.replace("MODEL", model).split(" ");
+  const own = /^(train|classify|convert|info|bench)/.test(args) ? [] : ["--model", model];
+  const { code, stdout, stderr } = await heddle([...given, ...own, "--json"]);
+  expect({ code, stderr: args.startsWith("bench") ? "" : stderr }).toEqual({ code: 0, stderr: "" });
+  const objects = stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => Object.keys(JSON.parse(line)));
+  expect(objects.map((keys) => keys.sort())).toEqual(lines.map((names) => names.split(" ").sort()));
+});
+
+test("heddle chat: an answer's fields are those of generate", async () => {
+  const args = ["chat", "--model", model, "--max-tokens", "2", "--json"];
+  for (const [more, names] of [
+    [[], completion],
+    [["--prompt-lookup-num-tokens", "2"], `${completion} draftedTokens acceptedTokens`],
+  ] as const) {
+    const { stdout } = await heddle([...args, ...more], "The cat\n");
+    expect(Object.keys(JSON.parse(stdout)).sort()).toEqual(names.split(" ").sort());
+  }
+});

@@ -1,0 +1,53 @@
+// What processes leave that are killed while they write: the next of the kind removes it, and nothing that a living one is writing.
+import { mkdir, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { convertModel, sft } from "../../lib/index.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { left } from "../helpers/left.ts";
+import { entry, node } from "./helpers.ts";
+
+let folder: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "heddle-leftovers-"));
+  await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+  await model.save(join(folder, "base"));
+  await sft(model, { data: [{ text: "a cat" }, { text: "a dog" }], maxSteps: 1, maxSeqLength: 16, lora: { r: 2 } });
+  await model.saveAdapter(join(folder, "adapter"));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** Runs a script that calls `wait` in the middle of its work, and kills it there. */
+async function killed(script: string, environment: Record<string, string> = {}): Promise<void> {
+  const wait = `const wait = () => { console.log("now"); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0); };`;
+  const given = `Object.assign(process.env, ${JSON.stringify(environment)});`;
+  const source = `import * as heddle from ${JSON.stringify(entry)}; ${given} ${wait} ${script}`;
+  const { signal, stderr } = await node(["--input-type=module", "-e", source], (_, kill) => kill("SIGKILL"));
+  expect({ signal, stderr }).toEqual({ signal: "SIGKILL", stderr: "" });
+}
+
+test("of a conversion: the adapter's merged base and the file", async () => {
+  const out = join(folder, "converted");
+  await mkdir(out);
+  const args = [join(folder, "adapter"), join(out, "model.gguf"), { base: join(folder, "base") }] as const;
+  const [from, to, options] = args.map((one) => JSON.stringify(one));
+  await killed(`await heddle.convertModel(${from}, ${to}, { ...${options}, onProgress: wait });`);
+  const found = (await readdir(out)).map((name) => name.replace(/\.\w*\.\d+\.[0-9a-f]{8}/, ""));
+  expect(found.sort()).toEqual([".heddle-merged", ".model.gguf.tmp"]);
+  const living = [left(".heddle-merged", "", process.ppid), left(".model.gguf", ".tmp", process.ppid)];
+  await mkdir(join(out, living[0]!));
+  await writeFile(join(out, living[1]!), "");
+  await convertModel(...args);
+  expect((await readdir(out)).sort()).toEqual([...living, "model.gguf"].sort());
+});
+
+test("of a benchmark: what its cases write", async () => {
+  const TMPDIR = join(folder, "scratch");
+  await mkdir(TMPDIR);
+  const options = `{ suites: ["gemm"], quick: true, rounds: 1, threads: 1, onResult: wait }`;
+  await killed(`await heddle.bench(${options});`, { TMPDIR });
+  expect(await readdir(TMPDIR)).toHaveLength(1);
+  await killed(`await heddle.bench(${options});`, { TMPDIR });
+  expect(await readdir(TMPDIR)).toHaveLength(1); // the second's own
+});
