@@ -23,7 +23,14 @@ import { average } from "./preference/pairs.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
 import type { DrawnAnswer } from "./rollout/draw.ts";
-import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import {
+  evaluatedPrompts,
+  lengthReport,
+  openPolicy,
+  policyShape,
+  promptsOf,
+  type WithPrompts,
+} from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { Run } from "./run.ts";
@@ -127,7 +134,7 @@ async function* start(
   };
   const perRank = (places * stepsPerGeneration) / numGenerations;
   const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
-    heldOut,
+    heldOut: evaluatedPrompts(heldOut, options, numGenerationsEval ?? numGenerations),
     promptsPerRollout: perRank * world.size,
     world,
     batchSize: places,

@@ -209,6 +209,26 @@ describe("grpo", () => {
     expect((await LanguageModel.load(outputDir)).card!.evaluations).toEqual([]);
   });
 
+  test.each([
+    [1, 2],
+    [2, 4],
+    [undefined, rows(true).length],
+  ])("evalBatches %s: an evaluation draws the answers to so many of its prompts", async (evalBatches, expected) => {
+    await using model = await load();
+    const asked: string[][] = [];
+    const noted: RewardFunction = (input) => {
+      asked.push([...new Set(input.prompts as string[])]);
+      return letter(input, { signal: undefined });
+    };
+    const evaluation = { evalPrompts: rows(true), numGenerationsEval: 4, perDeviceTrainBatchSize: 8, evalBatches };
+    await grpo(model, { ...common, ...evaluation, rewards: [noted], maxSteps: 1 });
+    expect(asked[1]).toEqual(
+      rows(true)
+        .map(({ prompt }) => prompt)
+        .slice(0, expected),
+    );
+  });
+
   test("a reward that says nothing of a step's answers is no 0 in the mean of several steps", async () => {
     await using model = await load();
     let asked = 0;

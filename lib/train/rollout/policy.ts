@@ -167,6 +167,16 @@ function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: 
   return known ? adapterTensors(known) : [];
 }
 
+/** The held-out prompts whose answers fill evalBatches micro-batches at most; of each prompt all answers, and one prompt at least. */
+export function evaluatedPrompts(
+  heldOut: readonly PolicyPrompt[],
+  { evalBatches, perDeviceTrainBatchSize }: Pick<PolicyOptions, "evalBatches" | "perDeviceTrainBatchSize">,
+  answersEach: number,
+): readonly PolicyPrompt[] {
+  if (evalBatches === undefined) return heldOut;
+  return heldOut.slice(0, Math.max(1, Math.floor((evalBatches * perDeviceTrainBatchSize) / answersEach)));
+}
+
 /** How long answers are, and how many of them ended by themselves. */
 export function lengthReport(drawn: readonly Pick<DrawnAnswer, "answer" | "ended">[]): Metrics {
   return {
