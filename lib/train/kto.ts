@@ -96,7 +96,7 @@ async function* start(
   const sequenceLength = sequenceLengthFor(longest, limit);
   await settleWeights(base.model, options);
   const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: answers, sequenceLength, dtype });
-  const referenced = async (list: ReturnType<typeof mismatched>): Promise<LabelledAnswer[]> => {
+  const referenced = async (list: ReturnType<typeof mismatched<RatedAnswer>>): Promise<LabelledAnswer[]> => {
     const own = await scorer.sums(
       list.map(({ answer }) => answer),
       signal,

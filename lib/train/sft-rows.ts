@@ -60,17 +60,14 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
   if (Array.isArray(prompt) || Array.isArray(completion)) {
     const before = checkedMessages(row, "prompt");
     const after = checkedMessages(row, "completion");
-    const { text, ids, assistantMask } = rendered(row, () =>
+    const { ids, assistantMask } = rendered(row, () =>
       tokenizer.applyChatTemplateWithMask([...before, ...after], templateOptions(row, options)),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
-    // Answers that belong to the prompt are given, not learned.
+    // Answers that belong to the prompt are given, not learned. A template may end a conversation with more than its last turn.
     const given = rendered(row, () => tokenizer.applyChatTemplate(before, templateOptions(row, options)));
-    const shared = text.startsWith(given.text) ? given.ids.length : 0;
-    return example(
-      ids,
-      assistantMask.map((counted, i) => (i < shared ? 0 : counted)),
-    );
+    const differs = ids.findIndex((id, i) => id !== given.ids[i]);
+    return example(ids, assistantMask.fill(0, 0, differs < 0 ? ids.length : differs));
   }
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
