@@ -309,8 +309,8 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
     metrics(outputs, batches) {
       const tokens = outputs.flatMap((o, k) => {
         const { answers } = batches[k]!;
-        return answers.flatMap(({ answer, advantage }, s) =>
-          Array.from({ length: answerLength(answer) }, (_, i) => {
+        return answers.flatMap(({ answer, advantage, masked }, s) =>
+          Array.from({ length: masked ? 0 : answerLength(answer) }, (_, i) => {
             const row = s * sequenceLength + answer.promptLength - 1 + i;
             return { ratio: o.ratio![row]!, kl: o.kl?.[row], sampling: o.samplingWeight?.[row], advantage };
           }),
@@ -319,6 +319,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       const clipped = tokens.filter(({ ratio, advantage: a }) =>
         a < 0 ? ratio < 1 - options.epsilon : a > 0 && ratio > 1 + options.epsilonHigh,
       );
+      if (tokens.length === 0) return meanReport(batches); // all were cut off and left out
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,
