@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type GrpoOptions, grpo } from "../../lib/train/grpo.ts";
 import { type PpoOptions, ppo } from "../../lib/train/ppo.ts";
 import { trainReward } from "../../lib/train/reward.ts";
 import { KlControl } from "../../lib/train/rollout/kl-control.ts";
 import { pack, unpack } from "../../lib/train/rollout/pack.ts";
-import type { RewardFunction, RewardInput } from "../../lib/train/rollout/rewards.ts";
+import { type RewardFunction, type RewardInput, reread } from "../../lib/train/rollout/rewards.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
 import { bad, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
 
@@ -382,6 +383,32 @@ test("the coefficient of the divergence follows its target, by at most a fifth",
   const fixed = new KlControl({ klCoef: 0.1, klHorizon: 100 });
   fixed.follow(100, 10);
   expect(fixed.coefficient).toBe(0.1);
+});
+
+test("a reward model with another vocabulary reads an end only where the answer had one", async () => {
+  const tokenizer = await Tokenizer.train(["hello there, hello"], {
+    vocabSize: 300,
+    specialTokens: ["<s>", "</s>"],
+    bosToken: "<s>",
+    eosToken: "</s>",
+  });
+  const [begin, end] = [tokenizer.tokenToId("<s>")!, tokenizer.tokenToId("</s>")!];
+  const ids = (text: string) => [...tokenizer.encode(text, { addSpecialTokens: false })];
+  const plain = (ended: boolean) => reread(tokenizer, "hello", { text: " there", ended });
+  expect(plain(true)).toEqual([begin, ...ids("hello there"), end]);
+  expect(plain(false)).toEqual([begin, ...ids("hello there")]);
+  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>\n{% endfor %}";
+  const chat = tokenizer.withChatTemplate({ template });
+  const said = (ended: boolean) =>
+    chat.decode(reread(chat, [{ role: "user", content: "hello" }], { text: "there", ended }));
+  expect(said(true)).toBe("<user>hello</s>\n<assistant>there</s>");
+  expect(said(false)).toBe("<user>hello</s>\n<assistant>there");
+  const open = tokenizer.withChatTemplate({
+    template: "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}</s>{% endif %}{% endfor %}",
+  });
+  expect(open.decode(reread(open, [{ role: "user", content: "hello" }], { text: "there", ended: true }))).toBe(
+    "hello</s>there",
+  );
 });
 
 test("a rollout survives JSON to the last bit", () => {
