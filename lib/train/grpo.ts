@@ -82,7 +82,7 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
  * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
  * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
  * Answers come from the engine that serves generation, with the weights as they are, or a twin of them in bf16 (rolloutDtype): log-probabilities
- * in the ratio are then still the policy's own, and draws are weighted (importanceSamplingCap). The same seed draws the same answers.
+ * in the ratio are the policy's own either way, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
  * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
  *
  * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin samplingWeight
@@ -121,11 +121,11 @@ async function* start(
   const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
   // A rollout that one step uses up is of the policy that the step's own pass sees: its log-probabilities are those when drawn.
   const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-  const passIsFirst = policy.drawsFromTwin && numIterations === 1 && micros % stepsPerGeneration === 0;
+  const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
   let scorer: AnswerScorer | undefined;
   const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
     if (passIsFirst) return undefined;
-    if (temperature === 1 && !policy.drawsFromTwin) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
+    if (policy.drawsWithOwnLogprobs) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
     scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
     return scorer.tokens(
       drawn.map(({ answer }) => answer),

@@ -88,6 +88,22 @@ describe("grpo", () => {
     },
   );
 
+  test.each([
+    ["steps in bf16", {}, { dtype: "bf16" }],
+    ["steps in bf16, a rollout of two steps", {}, { dtype: "bf16", stepsPerGeneration: 4 }],
+    ["a base in bf16", { dtype: "bf16" }, {}],
+    ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
+    ["another temperature", {}, { temperature: 0.7 }],
+  ] as const)(
+    "with lora, %s: ratios of a rollout's first step are 1, whatever the sampler rounds",
+    async (_, how, more) => {
+      await using model = await LanguageModel.load(join(folder, "base"), how);
+      const options = { ...common, maxSteps: 1, lora: { r: 4 }, epsilon: 1e-5 };
+      const { steps } = await eventsOf(grpo(model, { ...options, ...more }));
+      expect(steps[0]!.metrics!.clipRatio).toBe(0);
+    },
+  );
+
   test("a reward model and a function, weighted, over columns of the rows and asynchronously", async () => {
     const outputDir = join(folder, "reward");
     await using trained = await load();

@@ -4,6 +4,7 @@ import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
+import { defaultCacheDtype } from "../../models/cache-shape.ts";
 import { rowData } from "../options.ts";
 import { type Call, needSameVocabulary, number, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
@@ -71,6 +72,11 @@ export interface Policy {
   dtype: FloatDType;
   /** Whether answers come from a rounded twin of the policy, which knows their log-probabilities at the sampler's temperature. */
   readonly drawsFromTwin: boolean;
+  /**
+   * Whether answers come with the log-probabilities that a training pass gives their tokens: not at another temperature, and not where
+   * steps round to bf16 and the sampler does not, or the other way round.
+   */
+  readonly drawsWithOwnLogprobs: boolean;
   /** Answers with the weights as they are now, `count` a prompt. */
   draw(
     prompts: readonly PlacedPrompt[],
@@ -149,6 +155,7 @@ export async function openPolicy(
     sequenceLength,
     dtype,
     drawsFromTwin: sampler.isTwin,
+    drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && decodesExactly(base),
     async draw(prompts, count, at) {
       // A twin's logits are divided by the temperature already.
       const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };
@@ -158,6 +165,11 @@ export async function openPolicy(
     guarded: (source) => (call.needsReference ? withReference(source, mark) : source),
     dispose,
   };
+}
+
+/** Whether the engine's log-probabilities are those of a pass over the whole sequence in f32. */
+function decodesExactly({ model, cacheDtype }: LanguageModel): boolean {
+  return defaultCacheDtype(model) === "f32" && cacheDtype === "f32";
 }
 
 /** Names of the tensors that training will change and that exist already. */
