@@ -27,7 +27,11 @@ export const command = defineCommand({
       value: "N",
       about: "perplexity: tokens that a window moves by; half the context by default",
     },
-    normalization: { kind: "string", value: "none|tokens|bytes", about: "choice: what log-likelihoods are divided by" },
+    normalization: {
+      kind: "string",
+      value: "none|tokens|characters|bytes",
+      about: "choice: what log-likelihoods are divided by",
+    },
     match: { kind: "string", value: "exact|contains", about: "qa: whether the whole answer counts or what it holds" },
     "max-tokens": { kind: "integer", value: "N", about: "qa: most tokens of an answer (48)" },
     confidence: {

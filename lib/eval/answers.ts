@@ -3,6 +3,9 @@ import { invalidArgument } from "../errors.ts";
 /** How a given answer is compared with the accepted ones. */
 export type Match = "exact" | "contains";
 
+/** Whole words in Latin script: \b takes each letter beyond ASCII for a border, and would find an article in "ça". */
+const ARTICLES = /(?<![\p{Script=Latin}\p{M}\p{N}])(?:a|an|the)(?![\p{Script=Latin}\p{M}\p{N}])/gu;
+
 /**
  * An answer as it is compared: lower case, without punctuation and the articles a, an, the, blanks made single (the
  * normalisation of SQuAD's evaluation, Rajpurkar et al. 2016; other scripts' punctuation goes too).
@@ -14,7 +17,7 @@ export function normalizeAnswer(text: string): string {
     .normalize("NFKC")
     .toLowerCase()
     .replace(/[\p{P}\p{S}]/gu, "")
-    .replace(/\b(?:a|an|the)\b/gu, " ")
+    .replace(ARTICLES, " ")
     .replace(/\s+/g, " ")
     .trim();
 }

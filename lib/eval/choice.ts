@@ -11,10 +11,14 @@ import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
 
 /** What a choice's log-likelihood is divided by before choices are compared. */
-export type Normalization = "none" | "tokens" | "bytes";
+export type Normalization = (typeof normalizations)[number];
+export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 
 export interface ChoiceOptions extends AskOptions {
-  /** Default `none`: the likeliest choice as a whole. `bytes` is lm-evaluation-harness's acc_norm. */
+  /**
+   * Default `none`: the likeliest choice as a whole. Of lm-evaluation-harness's metrics `characters` (code points) is acc_norm and `bytes`
+   * (UTF-8) is acc_bytes; in ASCII they are one.
+   */
   normalization?: Normalization | undefined;
   /** Which choices mean "I do not know". */
   declines?: DeclineOption | undefined;
@@ -62,8 +66,8 @@ export async function multipleChoice(
 ): Promise<ChoiceResult> {
   rejectUnknownNames(options, OPTIONS);
   const { normalization = "none", signal, onProgress } = options;
-  if (!["none", "tokens", "bytes"].includes(normalization))
-    throw invalidArgument("normalization", "none, tokens or bytes", normalization);
+  if (!normalizations.includes(normalization))
+    throw invalidArgument("normalization", "none, tokens, characters or bytes", normalization);
   checkTextModel(model, "model");
   checkTaskOptions(options);
   const declines = declinesBy(options.declines);
@@ -72,9 +76,7 @@ export async function multipleChoice(
     onProgress?.({ done, total: questions.length }),
   );
   const answers = questions.map((question, q): ChoiceAnswer => {
-    const compared = scores[q]!.map(
-      ({ logprob, tokens, bytes }) => logprob / { none: 1, tokens, bytes }[normalization],
-    );
+    const compared = scores[q]!.map(({ logprob, lengths }) => logprob / lengths[normalization]);
     const choice = argmax(compared);
     const declined = declines(question.choices![choice]!);
     return {
@@ -114,8 +116,8 @@ export function resultOf<Answer extends Outcome>(
 
 interface Score {
   logprob: number;
-  tokens: number;
-  bytes: number;
+  /** What each normalisation divides by. */
+  lengths: Readonly<Record<Normalization, number>>;
 }
 
 async function choiceScores(
@@ -134,11 +136,13 @@ async function choiceScores(
   return questions.map(({ choices }, q) =>
     choices!.map((choice, c) => {
       const own = logprobs[q]![c]!.subarray(groups[q]!.from[c]!);
-      return {
-        logprob: own.reduce((a, b) => a + b, 0),
+      const lengths = {
+        none: 1,
         tokens: Math.max(1, own.length),
-        bytes: Math.max(1, Buffer.byteLength(choice)),
+        characters: [...choice].length,
+        bytes: Buffer.byteLength(choice),
       };
+      return { logprob: own.reduce((a, b) => a + b, 0), lengths };
     }),
   );
 }
@@ -155,9 +159,11 @@ function groupOf(model: LanguageModel, question: Question, options: AskOptions):
     const continuations = choices.map((c) => Array.from(tokenizer.encode(c, { addSpecialTokens: false })));
     return { prompt: ids, continuations, from: choices.map(() => 0) };
   }
+  // As the prompt was read: else a special token in it would be one there and text here, and all after it the choice's.
+  const allowSpecial = question.prompt !== undefined;
   const whole = choices.map((choice) => {
     const space = /\s$/.test(text) || /^\s/.test(choice) ? "" : " ";
-    return Array.from(tokenizer.encode(text + space + choice));
+    return Array.from(tokenizer.encode(text + space + choice, { allowSpecial }));
   });
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);

@@ -31,6 +31,11 @@ export interface OptimizerOptions extends AdamWOptions {
 
 export const ADAMW_DEFAULTS = { beta1: 0.9, beta2: 0.95, eps: 1e-8, weightDecay: 0.1, maxGradNorm: 1 } as const;
 
+/** Whether a parameter is a matrix, or a stack of them. Biases of experts are as many vectors; an adapter may be named bias. */
+function decays(name: string, shape: readonly number[]): boolean {
+  return shape.length >= 2 && !/(?<!\.lora_[AB])\.bias$/.test(name);
+}
+
 /**
  * AdamW over named f32 parameters, or Muon for some of them: gradients and moments are persistent tensors beside them. AdamW's decay
  * applies to matrices only (embeddings included), not to norms and biases.
@@ -75,7 +80,7 @@ export class Optimizer {
           muon({ ...shared, momentum: value(`momentum.${n}`, p) }, { momentum: this.muon!.momentum, transposed });
         } else {
           const moments = { m: value(`m.${n}`, p), v: value(`v.${n}`, p) };
-          adamw({ ...shared, ...moments, hyper }, { decay: p.shape.length >= 2 });
+          adamw({ ...shared, ...moments, hyper }, { decay: decays(n, p.shape) });
         }
       }
       return {};

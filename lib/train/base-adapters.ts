@@ -10,7 +10,8 @@ import { claimWeights } from "./exclusive.ts";
 
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
- * what was trained. With `lora` nothing changes.
+ * what was trained. With `lora` an adapter of that name takes part from now on: what is computed before the first step is of the model that is
+ * then trained.
  * @throws HeddleError INVALID_ARGUMENT where an adapter lies over quantised weights, which blocks cannot take in, where another run trains
  *   it, or where `lora` contradicts an adapter that is there already
  */
@@ -22,8 +23,7 @@ export async function settleAdapters(
   const trainsAdapters = given !== undefined;
   const name = given ?? "default";
   if (lora) {
-    const known = model.adapters.get(name);
-    if (known) needSameAdapter(model, known, lora);
+    adapterThere(model, name, lora);
     return;
   }
   const adapters = model.adaptersOf();
@@ -48,6 +48,15 @@ export async function settleAdapters(
   } finally {
     release();
   }
+}
+
+/** The adapter of a name, if the model has it, active. @throws HeddleError INVALID_ARGUMENT where options contradict it */
+export function adapterThere(model: Model, name: string, lora: Partial<LoraConfig>): Adapter | undefined {
+  const known = model.adapters.get(name);
+  if (!known) return undefined;
+  needSameAdapter(model, known, lora);
+  if (!model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
+  return known;
 }
 
 /** Throws where options contradict an adapter, which is trained further as it is; what is not given does not. @throws HeddleError INVALID_ARGUMENT */

@@ -23,7 +23,14 @@ import { average } from "./preference/pairs.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
 import type { DrawnAnswer } from "./rollout/draw.ts";
-import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import {
+  evaluatedPrompts,
+  lengthReport,
+  openPolicy,
+  policyShape,
+  promptsOf,
+  type WithPrompts,
+} from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { Run } from "./run.ts";
@@ -75,7 +82,7 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
  * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
  * those that are better than the others to the same prompt become likelier. Rows are `{ prompt, … }`; further fields go to the reward functions.
  * Answers come from the engine that serves generation, with the weights as they are, or a twin of them in bf16 (rolloutDtype): log-probabilities
- * in the ratio are then still the policy's own, and draws are weighted (importanceSamplingCap). The same seed draws the same answers.
+ * in the ratio are the policy's own either way, and draws of the twin are weighted (importanceSamplingCap). The same seed draws the same answers.
  * Variants: DAPO is lossType "dapo" with epsilonHigh 0.28, GSPO importanceSamplingLevel "sequence", Dr. GRPO lossType "dr_grpo" with scaleRewards "none".
  *
  * Metrics: reward, rewardStd (within groups), rewards/<name> of each reward, completionLength, endedShare, clipRatio, with a twin samplingWeight
@@ -114,11 +121,11 @@ async function* start(
   const countOf = (rollout: number) => (rollout < 2 ** 31 ? numGenerations : (numGenerationsEval ?? numGenerations));
   // A rollout that one step uses up is of the policy that the step's own pass sees: its log-probabilities are those when drawn.
   const { gradientAccumulationSteps: micros, stepsPerGeneration = micros, numIterations } = options;
-  const passIsFirst = policy.drawsFromTwin && numIterations === 1 && micros % stepsPerGeneration === 0;
+  const passIsFirst = !policy.drawsWithOwnLogprobs && numIterations === 1 && micros % stepsPerGeneration === 0;
   let scorer: AnswerScorer | undefined;
   const whenDrawn = async (drawn: readonly DrawnAnswer[]) => {
     if (passIsFirst) return undefined;
-    if (temperature === 1 && !policy.drawsFromTwin) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
+    if (policy.drawsWithOwnLogprobs) return drawn.map(({ logprobs }) => Float32Array.from(logprobs));
     scorer ??= new AnswerScorer(base.model, { sequences: places, sequenceLength, dtype, temperature });
     return scorer.tokens(
       drawn.map(({ answer }) => answer),
@@ -127,7 +134,7 @@ async function* start(
   };
   const perRank = (places * stepsPerGeneration) / numGenerations;
   const source = new RolloutSource<ScoredDraw, JudgedAnswer>(train, {
-    heldOut,
+    heldOut: evaluatedPrompts(heldOut, options, numGenerationsEval ?? numGenerations),
     promptsPerRollout: perRank * world.size,
     world,
     batchSize: places,
@@ -302,8 +309,8 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
     metrics(outputs, batches) {
       const tokens = outputs.flatMap((o, k) => {
         const { answers } = batches[k]!;
-        return answers.flatMap(({ answer, advantage }, s) =>
-          Array.from({ length: answerLength(answer) }, (_, i) => {
+        return answers.flatMap(({ answer, advantage, masked }, s) =>
+          Array.from({ length: masked ? 0 : answerLength(answer) }, (_, i) => {
             const row = s * sequenceLength + answer.promptLength - 1 + i;
             return { ratio: o.ratio![row]!, kl: o.kl?.[row], sampling: o.samplingWeight?.[row], advantage };
           }),
@@ -312,6 +319,7 @@ export function grpoStage(options: GrpoStageOptions): Stage<JudgedBatch> {
       const clipped = tokens.filter(({ ratio, advantage: a }) =>
         a < 0 ? ratio < 1 - options.epsilon : a > 0 && ratio > 1 + options.epsilonHigh,
       );
+      if (tokens.length === 0) return meanReport(batches); // all were cut off and left out
       return {
         ...meanReport(batches),
         clipRatio: clipped.length / tokens.length,

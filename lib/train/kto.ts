@@ -96,7 +96,7 @@ async function* start(
   const sequenceLength = sequenceLengthFor(longest, limit);
   await settleWeights(base.model, options);
   const scorer = new AnswerScorer(refModel?.model ?? base.model, { sequences: answers, sequenceLength, dtype });
-  const referenced = async (list: ReturnType<typeof mismatched>): Promise<LabelledAnswer[]> => {
+  const referenced = async (list: ReturnType<typeof mismatched<RatedAnswer>>): Promise<LabelledAnswer[]> => {
     const own = await scorer.sums(
       list.map(({ answer }) => answer),
       signal,
@@ -153,13 +153,39 @@ function needBothKinds(items: readonly RatedAnswer[]): void {
   throw rowsError(items[0]!.row, "rows with label true and with false", `${items.length} that are all ${good > 0}`);
 }
 
-/** Each prompt also with the answer of the row before it, cut to what fits. */
-function mismatched(items: readonly RatedAnswer[], limit: number) {
+/** Each prompt also with an answer to another one, cut to what fits. @internal */
+export function mismatched<Item extends { readonly answer: AnsweredPrompt }>(items: readonly Item[], limit: number) {
+  const places = otherPrompts(items.map(({ answer: { ids, promptLength } }) => ids.subarray(0, promptLength).join()));
   return items.map((item, i) => {
     const { ids, promptLength } = item.answer;
-    const before = items.at(i - 1)!.answer;
-    const other = joined(ids.subarray(0, promptLength), before.ids.subarray(before.promptLength));
+    const from = items[places[i]!]!.answer;
+    const other = joined(ids.subarray(0, promptLength), from.ids.subarray(from.promptLength));
     return { ...item, other: { ...other, ids: other.ids.subarray(0, limit) } };
+  });
+}
+
+/**
+ * For each row one with another prompt. Answers to one prompt mostly stand in a row, so that the row before would often have the same: it is
+ * the one as far before as the longest such run is (of pairs the good answer gets a good one, the bad one a bad), or the next one
+ * before that which differs. Where all prompts are the same, the row before.
+ */
+function otherPrompts(prompts: readonly string[]): number[] {
+  const count = prompts.length;
+  const first = prompts.findIndex((prompt) => prompt !== prompts[0]);
+  if (first < 0) return prompts.map((_, i) => (i + count - 1) % count);
+  // Rows in a ring, from one on that begins a run: of each the place of the last row before its run.
+  const before: number[] = new Array(count);
+  let [longest, length] = [0, 0];
+  for (let k = 0; k < count; k++) {
+    const [i, last] = [(first + k) % count, (first + k + count - 1) % count];
+    const goesOn = k > 0 && prompts[i] === prompts[last];
+    before[i] = goesOn ? before[last]! : last;
+    length = goesOn ? length + 1 : 1;
+    longest = Math.max(longest, length);
+  }
+  return prompts.map((prompt, i) => {
+    const place = (i + count - longest) % count;
+    return prompts[place] === prompt ? before[place]! : place;
   });
 }
 
@@ -168,7 +194,7 @@ export interface LabelledAnswer {
   readonly answer: AnsweredPrompt;
   readonly desirable: boolean;
   readonly reference: number;
-  /** The prompt with another row's answer, and that one's log-probability under the reference: what the divergence is estimated from. */
+  /** The prompt with an answer to another, and that one's log-probability under the reference: what the divergence is estimated from. */
   readonly mismatched: { answer: AnsweredPrompt; reference: number };
 }
 

@@ -115,7 +115,7 @@ export const trainingShape = {
   earlyStoppingPatience: whole(1).optional(),
   /** How much better an evaluation must be for that. */
   earlyStoppingThreshold: real(0).default(0),
-  /** Batches of the held-out data that an evaluation reads at most. */
+  /** Batches of the held-out data that an evaluation reads at most; of answers that are drawn, those to whole prompts. */
   evalBatches: whole(1).optional(),
   /** With outputDir: checkpoint after every so many steps, and at the end. Default 500, as in transformers; 0: at the end alone. */
   saveSteps: whole(0).optional(),

@@ -23,7 +23,14 @@ import { average } from "./preference/pairs.ts";
 import { AnswerScorer, rowValues } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
 import { KlControl, klOf } from "./rollout/kl-control.ts";
-import { lengthReport, openPolicy, policyShape, promptsOf, type WithPrompts } from "./rollout/policy.ts";
+import {
+  evaluatedPrompts,
+  lengthReport,
+  openPolicy,
+  policyShape,
+  promptsOf,
+  type WithPrompts,
+} from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { Run } from "./run.ts";
@@ -101,7 +108,7 @@ async function* start(
   // Made at the first rollout: only then is what will be trained on the model.
   let scorer: AnswerScorer | undefined;
   const source = new RolloutSource<ValuedDraw, EstimatedAnswer>(train, {
-    heldOut,
+    heldOut: evaluatedPrompts(heldOut, options, 1),
     promptsPerRollout: places * gradientAccumulationSteps * options.numMiniBatches * world.size,
     world,
     batchSize: places,

@@ -8,7 +8,7 @@ import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import { learningRateSchedule } from "../optim/schedule.ts";
-import { needSameAdapter, settleAdapters } from "./base-adapters.ts";
+import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
@@ -192,10 +192,7 @@ async function trainedNames(
   { names }: StageSetup,
 ): Promise<{ adapter?: Adapter; names: readonly string[] | undefined }> {
   if (!lora) return { names };
-  const known = model.adapters.get(name);
-  if (known) needSameAdapter(model, known, lora);
-  if (known && !model.activeAdapters.includes(name)) model.setActiveAdapters([...model.activeAdapters, name]);
-  const adapter = known ?? (await model.addAdapter(name, lora, seed));
+  const adapter = adapterThere(model, name, lora) ?? (await model.addAdapter(name, lora, seed));
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
 }
 

@@ -62,17 +62,14 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
     const before = checkedMessages(row, "prompt");
     const after = checkedMessages(row, "completion");
     const template = templateOptions(row, options);
-    const { text, ids, assistantMask } = rendered(row, "completion", options, () =>
+    const { ids, assistantMask } = rendered(row, "completion", options, () =>
       tokenizer.applyChatTemplateWithMask([...before, ...after], template),
     );
     if (!options.completionOnlyLoss) return example(ids, new Uint8Array(ids.length).fill(1));
-    // Answers that belong to the prompt are given, not learned.
+    // Answers that belong to the prompt are given, not learned. A template may end a conversation with more than its last turn.
     const given = rendered(row, "prompt", options, () => tokenizer.applyChatTemplate(before, template));
-    const shared = text.startsWith(given.text) ? given.ids.length : 0;
-    return example(
-      ids,
-      assistantMask.map((counted, i) => (i < shared ? 0 : counted)),
-    );
+    const differs = ids.findIndex((id, i) => id !== given.ids[i]);
+    return example(ids, assistantMask.fill(0, 0, differs < 0 ? ids.length : differs));
   }
   if (typeof prompt !== "string") throw rowError(row, "prompt", "a text, or an array of messages", prompt);
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);

@@ -15,7 +15,7 @@ export interface StepEvent {
   step: number;
   /** Steps of the whole run. */
   maxSteps: number;
-  /** Mean loss over the counted positions, nats a token. */
+  /** Mean loss over the counted positions, nats a token. NaN where every step was left out (skipNonFinite). */
   loss: number;
   learningRate: number;
   /** Global L2 norm of the gradient before clipping. */
@@ -369,6 +369,7 @@ class Meter {
   private losses = 0;
   private means = new MetricMeans();
   private steps = 0;
+  private skipped = 0;
   private tokens = 0;
   private since = performance.now();
 
@@ -378,20 +379,25 @@ class Meter {
     this.stage = stage;
   }
 
+  /** A step that was left out because its loss was not finite says nothing beside others. */
   add({ loss, tokens, metrics, metricCounts }: Accumulated): void {
-    this.losses += loss;
     this.steps += 1;
     this.tokens += tokens;
+    if (!Number.isFinite(loss)) {
+      this.skipped += 1;
+      return;
+    }
+    this.losses += loss;
     this.means.add(metrics, 1, metricCounts);
   }
   take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
     const seconds = (performance.now() - this.since) / 1000;
     const result = {
-      loss: this.losses / this.steps,
+      loss: this.losses / (this.steps - this.skipped),
       tokensPerSecond: Math.round(this.tokens / Math.max(seconds, 1e-9)),
       ...someOf(this.means.of(this.stage)),
     };
-    this.losses = this.steps = this.tokens = 0;
+    this.losses = this.steps = this.skipped = this.tokens = 0;
     this.means = new MetricMeans();
     this.since = performance.now();
     return result;

@@ -234,6 +234,6 @@ describe("eval", () => {
     );
     expect(
       await refused(["eval", "--task", "choice", "--file", "choice.jsonl", "--normalization", "x", "--model", "base"]),
-    ).toContain("--normalization: expected none, tokens or bytes");
+    ).toContain("--normalization: expected none, tokens, characters or bytes");
   });
 });

@@ -23,6 +23,9 @@ describe("answers are compared as SQuAD does", () => {
     expect(normalizeAnswer("  The  Eiffel-Tower, in a  PARIS!")).toBe("eiffeltower in paris");
     expect(normalizeAnswer("Ａ「東京」。")).toBe("東京");
     expect(normalizeAnswer("another theatre")).toBe("another theatre");
+    // Letters beyond ASCII are letters: there is no article in these.
+    expect(normalizeAnswer("Ça, el año, Cruseña, la idéa")).toBe("ça el año cruseña la idéa");
+    expect(normalizeAnswer("the a\u0301lamo")).toBe("álamo");
   });
   test("several accepted answers; whole or held", () => {
     expect(isAccepted("the Paris.", ["Lyon", "paris"])).toBe(true);
@@ -128,7 +131,7 @@ describe("multiple choice", () => {
       ["The bird ran home .", "The bird ran home and the cat"],
     ];
     const prompts = ["Question: What did the cat see?\nAnswer:", "The dog saw ", "The bird ran home"];
-    const sums: { sum: number; tokens: number; bytes: number }[][] = [];
+    const sums: { sum: number; tokens: number; characters: number; bytes: number }[][] = [];
     for (const [r, list] of texts.entries()) {
       sums.push([]);
       const base = [...model.tokenizer!.encode(prompts[r]!)];
@@ -137,13 +140,14 @@ describe("multiple choice", () => {
         const from = ids.findIndex((id, i) => id !== base[i]);
         const scores = [...(await model.score(ids))].slice(from);
         const sum = scores.reduce((a, b) => a + b, 0);
-        sums[r]!.push({ sum, tokens: scores.length, bytes: Buffer.byteLength(rows[r]!.choices[c]!) });
+        const choice = rows[r]!.choices[c]!;
+        sums[r]!.push({ sum, tokens: scores.length, characters: choice.length, bytes: Buffer.byteLength(choice) });
       }
     }
-    for (const normalization of ["none", "tokens", "bytes"] as const) {
+    for (const normalization of ["none", "tokens", "characters", "bytes"] as const) {
       const result = await multipleChoice(model, rows, { normalization });
       for (const [r, list] of sums.entries()) {
-        const compared = list.map((s) => s.sum / { none: 1, tokens: s.tokens, bytes: s.bytes }[normalization]);
+        const compared = list.map(({ sum, ...lengths }) => sum / { none: 1, ...lengths }[normalization]);
         const total = compared.reduce((n, v) => n + Math.exp(v), 0);
         const { choice, probabilities, logprobs } = result.answers[r]!;
         expect(choice).toBe(compared.indexOf(Math.max(...compared)));
@@ -161,6 +165,26 @@ describe("multiple choice", () => {
         invented: null,
         wronglyDeclined: 0,
       });
+    }
+  });
+
+  test("special tokens of a prompt are those tokens before a choice as well", async () => {
+    const tokenizer = await Tokenizer.train(["user says hello, assistant says hello"], {
+      vocabSize: 300,
+      specialTokens: ["<|bos|>", "<|user|>", "<|assistant|>"],
+    });
+    await using model = tinyModel({ tokenizer });
+    const [prompt, choices] = ["<|user|>hello<|assistant|>", [" hello", " says"]];
+    const { answers } = await multipleChoice(model, [{ prompt, choices, answer: 0 }]);
+    const ids = [...tokenizer.encode(prompt, { allowSpecial: true })];
+    expect(ids[0]).toBe(tokenizer.tokenToId("<|user|>"));
+    for (const [c, choice] of choices.entries()) {
+      const own = [...tokenizer.encode(choice)];
+      const scores = (await model.score([...ids, ...own])).slice(ids.length);
+      expect(answers[0]!.logprobs[c]).toBeCloseTo(
+        scores.reduce((a, b) => a + b, 0),
+        3,
+      );
     }
   });
 
@@ -329,7 +353,7 @@ describe("rows that cannot be used are named with their line", () => {
     await expectError(
       () => multipleChoice(model, rows, { normalization: "x" as never }),
       "INVALID_ARGUMENT",
-      /none, tokens or bytes/,
+      /none, tokens, characters or bytes/,
     );
     await expectError(() => questionAnswering(model, [], {}), "INVALID_ARGUMENT", /at least one question/);
     await expectError(() => questionAnswering(model, join(folder, "none.jsonl")), "NOT_FOUND", /none\.jsonl/);

@@ -179,6 +179,16 @@ describe("options for an adapter that is there already", () => {
     scored.mockRestore();
   });
 
+  test("one that was put aside takes part again, in the reference too: the policy before the first step", async () => {
+    await using model = await load();
+    model.model.setActiveAdapters([]);
+    const rewards: number[] = [];
+    for await (const event of dpo(model, { ...preferred, maxSteps: 1, lora: {} }))
+      if ("loss" in event) rewards.push(event.metrics!.rewardChosen!, event.metrics!.rewardRejected!);
+    expect(rewards).toEqual([0, 0]);
+    expect(model.model.activeAdapters).toEqual(["default"]);
+  });
+
   test("another name is another adapter", async () => {
     await using model = await load();
     await sft(model, { ...more, lora: { r: 2 }, adapter: "second" });

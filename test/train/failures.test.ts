@@ -149,6 +149,27 @@ describe("a run that ends by an error", () => {
   });
 });
 
+test("a step that is left out takes no part in the mean of several", async () => {
+  const means = async (loggingSteps: number) => {
+    await using base = await newModel();
+    const norm = base.model.weight("model.norm.weight");
+    const whole = await norm.toFloat32();
+    // Between the first step and the second the weights are lost, and then found again.
+    const evaluate = async ({ step }: { step: number }) => {
+      await norm.write(step === 1 ? new Float32Array(whole.length).fill(Number.NaN) : whole);
+      return {};
+    };
+    const given = { maxSteps: 4, learningRate: 1e-6, evaluate, evalSteps: 1, skipNonFinite: true, loggingSteps };
+    const { losses, failure } = await run(base, options(given));
+    expect(failure).toBeUndefined();
+    return losses;
+  };
+  const single = await means(1);
+  expect(single.map(Number.isFinite)).toEqual([true, false, true, true]);
+  const [mean] = await means(4);
+  expect(mean).toBeCloseTo((single[0]! + single[2]! + single[3]!) / 3, 10);
+});
+
 describe("what would only fail in the middle of a run", () => {
   test.each([
     ["an outputDir that is a file", { outputDir: "train.jsonl" }, /train\.jsonl: expected a folder, got a file/],

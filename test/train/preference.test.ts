@@ -7,7 +7,7 @@ import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { adapterTensors } from "../../lib/models/adapters.ts";
 import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
-import { kto } from "../../lib/train/kto.ts";
+import { kto, mismatched } from "../../lib/train/kto.ts";
 import { orpo } from "../../lib/train/orpo.ts";
 import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
 import { RowEncoder } from "../../lib/train/preference/rows.ts";
@@ -111,6 +111,24 @@ describe("on held-out prompts", () => {
       expect(after.bad).toBeLessThan(0.1);
     },
   );
+
+  test.each([
+    // Prompts of rows in their order, and whose answer each prompt is also put with.
+    ["one row a prompt: the row before", "abcd", [3, 0, 1, 2]],
+    ["pairs: good with good, bad with bad", "aabbcc", [4, 5, 0, 1, 2, 3]],
+    ["runs of several lengths, one round the end", "abbbca", [3, 4, 5, 0, 1, 2]],
+    ["a prompt that comes again so far before", "aabcab", [3, 5, 0, 1, 2, 3]],
+    ["prompts that come again", "abab", [3, 0, 1, 2]],
+    ["one prompt alone: the row before", "aaa", [2, 0, 1]],
+  ])("kto estimates the divergence from answers to other prompts: %s", (_, prompts, expected) => {
+    const items = [...prompts].map((prompt, i) => ({
+      answer: { ids: Int32Array.of(prompt.charCodeAt(0), 0, 1000 + i, 2000), promptLength: 2 },
+    }));
+    for (const [i, { other, answer }] of mismatched(items, 3).entries()) {
+      expect([...other.ids]).toEqual([answer.ids[0], 0, 1000 + expected[i]!]); // cut to 3
+      expect(other.promptLength).toBe(2);
+    }
+  });
 
   test("kto's held-out metrics are means over good and over bad answers, however these lie in micro-batches", async () => {
     const labels = [true, false, true, true, false, false, true, true];

@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type GrpoOptions, grpo } from "../../lib/train/grpo.ts";
 import { type PpoOptions, ppo } from "../../lib/train/ppo.ts";
 import { trainReward } from "../../lib/train/reward.ts";
 import { KlControl } from "../../lib/train/rollout/kl-control.ts";
 import { pack, unpack } from "../../lib/train/rollout/pack.ts";
-import type { RewardFunction, RewardInput } from "../../lib/train/rollout/rewards.ts";
+import { type RewardFunction, type RewardInput, reread } from "../../lib/train/rollout/rewards.ts";
 import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
 import { bad, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
 
@@ -84,6 +85,22 @@ describe("grpo", () => {
       // The sampler's log-probabilities are those of the training pass: ratios of the first step are 1, nothing is clipped.
       expect(steps[0]!.metrics!.clipRatio).toBe(0);
       if (more.beta) expect(steps[0]!.metrics!.kl!).toBeLessThan(1e-6);
+    },
+  );
+
+  test.each([
+    ["steps in bf16", {}, { dtype: "bf16" }],
+    ["steps in bf16, a rollout of two steps", {}, { dtype: "bf16", stepsPerGeneration: 4 }],
+    ["a base in bf16", { dtype: "bf16" }, {}],
+    ["keys and values in bf16", { cacheDtype: "bf16" }, {}],
+    ["another temperature", {}, { temperature: 0.7 }],
+  ] as const)(
+    "with lora, %s: ratios of a rollout's first step are 1, whatever the sampler rounds",
+    async (_, how, more) => {
+      await using model = await LanguageModel.load(join(folder, "base"), how);
+      const options = { ...common, maxSteps: 1, lora: { r: 4 }, epsilon: 1e-5 };
+      const { steps } = await eventsOf(grpo(model, { ...options, ...more }));
+      expect(steps[0]!.metrics!.clipRatio).toBe(0);
     },
   );
 
@@ -207,6 +224,26 @@ describe("grpo", () => {
     for (const event of held) expect(event).not.toHaveProperty("evalLoss");
     expect(await run).toMatchObject({ steps: 2, path: outputDir });
     expect((await LanguageModel.load(outputDir)).card!.evaluations).toEqual([]);
+  });
+
+  test.each([
+    [1, 2],
+    [2, 4],
+    [undefined, rows(true).length],
+  ])("evalBatches %s: an evaluation draws the answers to so many of its prompts", async (evalBatches, expected) => {
+    await using model = await load();
+    const asked: string[][] = [];
+    const noted: RewardFunction = (input) => {
+      asked.push([...new Set(input.prompts as string[])]);
+      return letter(input, { signal: undefined });
+    };
+    const evaluation = { evalPrompts: rows(true), numGenerationsEval: 4, perDeviceTrainBatchSize: 8, evalBatches };
+    await grpo(model, { ...common, ...evaluation, rewards: [noted], maxSteps: 1 });
+    expect(asked[1]).toEqual(
+      rows(true)
+        .map(({ prompt }) => prompt)
+        .slice(0, expected),
+    );
   });
 
   test("a reward that says nothing of a step's answers is no 0 in the mean of several steps", async () => {
@@ -362,6 +399,32 @@ test("the coefficient of the divergence follows its target, by at most a fifth",
   const fixed = new KlControl({ klCoef: 0.1, klHorizon: 100 });
   fixed.follow(100, 10);
   expect(fixed.coefficient).toBe(0.1);
+});
+
+test("a reward model with another vocabulary reads an end only where the answer had one", async () => {
+  const tokenizer = await Tokenizer.train(["hello there, hello"], {
+    vocabSize: 300,
+    specialTokens: ["<s>", "</s>"],
+    bosToken: "<s>",
+    eosToken: "</s>",
+  });
+  const [begin, end] = [tokenizer.tokenToId("<s>")!, tokenizer.tokenToId("</s>")!];
+  const ids = (text: string) => [...tokenizer.encode(text, { addSpecialTokens: false })];
+  const plain = (ended: boolean) => reread(tokenizer, "hello", { text: " there", ended });
+  expect(plain(true)).toEqual([begin, ...ids("hello there"), end]);
+  expect(plain(false)).toEqual([begin, ...ids("hello there")]);
+  const template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</s>\n{% endfor %}";
+  const chat = tokenizer.withChatTemplate({ template });
+  const said = (ended: boolean) =>
+    chat.decode(reread(chat, [{ role: "user", content: "hello" }], { text: "there", ended }));
+  expect(said(true)).toBe("<user>hello</s>\n<assistant>there</s>");
+  expect(said(false)).toBe("<user>hello</s>\n<assistant>there");
+  const open = tokenizer.withChatTemplate({
+    template: "{% for m in messages %}{{ m.content }}{% if m.role == 'user' %}</s>{% endif %}{% endfor %}",
+  });
+  expect(open.decode(reread(open, [{ role: "user", content: "hello" }], { text: "there", ended: true }))).toBe(
+    "hello</s>there",
+  );
 });
 
 test("a rollout survives JSON to the last bit", () => {

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { packBestFit } from "../../lib/data/packing.ts";
+import type { LocatedRow } from "../../lib/data/rows.ts";
 import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { compile, embedding, input, type Value } from "../../lib/graph/index.ts";
@@ -10,6 +11,7 @@ import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
 import type { ForwardContext } from "../../lib/nn/context.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type SftOptions, sft } from "../../lib/train/sft.ts";
+import { sftExample } from "../../lib/train/sft-rows.ts";
 import type { StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
 
 let folder: string;
@@ -279,6 +281,34 @@ describe("sft", () => {
     await using off = newModel();
     const c = await steps(off, options({ replay: { ...replay, weight: 0 } }));
     expect(c.map((s) => s.loss)).toEqual(a.map((s) => s.loss));
+  });
+
+  test.each([
+    [
+      "ends with its last turn",
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}",
+    ],
+    [
+      "ends a conversation with more than its last turn",
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}\n{% endfor %}{% if add_generation_prompt %}<assistant>{% else %}END{% endif %}",
+    ],
+  ])("answers in a prompt of messages are given, not learned, where the template %s", (_, chatTemplate) => {
+    const say = (role: string, content: string) => ({ role, content });
+    const prompt = [say("user", "Anna?"), say("assistant", "red ball"), say("user", "Ben?")];
+    const row = {
+      value: { prompt, completion: [say("assistant", "old tree")] },
+      where: "row 1",
+      inFile: false,
+    } as LocatedRow;
+    const { ids, mask } = sftExample(row, tokenizer, {
+      assistantOnlyLoss: true,
+      completionOnlyLoss: true,
+      chatTemplate,
+    });
+    expect(tokenizer.decode(ids)).toContain("<user>Anna?\n<assistant>red ball\n");
+    const learned = tokenizer.decode(ids.filter((_, i) => mask[i]));
+    expect(learned).toContain("old tree");
+    expect(learned).not.toContain("red ball");
   });
 
   test("epochs set the steps; prompts with completions and texts are rows too", async () => {

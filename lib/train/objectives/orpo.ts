@@ -1,4 +1,4 @@
-import { log1mexp, logSigmoid, scale, sub, type Value } from "../../graph/index.ts";
+import { clamp, log1mexp, logSigmoid, scale, sub, type Value } from "../../graph/index.ts";
 
 export interface OrpoLogprobs {
   /** (pairs) f32: mean log-probability of the tokens of each completion. */
@@ -16,6 +16,9 @@ export function oddsRatioLoss({ chosen, rejected }: OrpoLogprobs): { losses: Val
   return { losses: scale(logSigmoid(logOdds), -1), logOdds };
 }
 
+/** The log-probability that counts as certain, one step of f32 below 1: the odds of an answer with probability 1 are infinite. */
+const CERTAIN = -(2 ** -24);
+
 function logOddsOf(logprob: Value): Value {
-  return sub(logprob, log1mexp(logprob));
+  return sub(logprob, log1mexp(clamp(logprob, { high: CERTAIN })));
 }

@@ -4,6 +4,7 @@ import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
+import { defaultCacheDtype } from "../../models/cache-shape.ts";
 import { rowData } from "../options.ts";
 import { type Call, needSameVocabulary, number, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
@@ -71,6 +72,11 @@ export interface Policy {
   dtype: FloatDType;
   /** Whether answers come from a rounded twin of the policy, which knows their log-probabilities at the sampler's temperature. */
   readonly drawsFromTwin: boolean;
+  /**
+   * Whether answers come with the log-probabilities that a training pass gives their tokens: not at another temperature, and not where
+   * steps round to bf16 and the sampler does not, or the other way round.
+   */
+  readonly drawsWithOwnLogprobs: boolean;
   /** Answers with the weights as they are now, `count` a prompt. */
   draw(
     prompts: readonly PlacedPrompt[],
@@ -149,6 +155,7 @@ export async function openPolicy(
     sequenceLength,
     dtype,
     drawsFromTwin: sampler.isTwin,
+    drawsWithOwnLogprobs: !sampler.isTwin && temperature === 1 && dtype === "f32" && decodesExactly(base),
     async draw(prompts, count, at) {
       // A twin's logits are divided by the temperature already.
       const own = { ...options, ...at, temperature: sampler.isTwin ? 1 : temperature };
@@ -160,11 +167,26 @@ export async function openPolicy(
   };
 }
 
+/** Whether the engine's log-probabilities are those of a pass over the whole sequence in f32. */
+function decodesExactly({ model, cacheDtype }: LanguageModel): boolean {
+  return defaultCacheDtype(model) === "f32" && cacheDtype === "f32";
+}
+
 /** Names of the tensors that training will change and that exist already. */
 function trainedBefore({ model }: LanguageModel, { lora, adapter = "default" }: PolicyOptions): readonly string[] {
   if (!lora) return model.languageWeightNames;
   const known = model.adapters.get(adapter);
   return known ? adapterTensors(known) : [];
+}
+
+/** The held-out prompts whose answers fill evalBatches micro-batches at most; of each prompt all answers, and one prompt at least. */
+export function evaluatedPrompts(
+  heldOut: readonly PolicyPrompt[],
+  { evalBatches, perDeviceTrainBatchSize }: Pick<PolicyOptions, "evalBatches" | "perDeviceTrainBatchSize">,
+  answersEach: number,
+): readonly PolicyPrompt[] {
+  if (evalBatches === undefined) return heldOut;
+  return heldOut.slice(0, Math.max(1, Math.floor((evalBatches * perDeviceTrainBatchSize) / answersEach)));
 }
 
 /** How long answers are, and how many of them ended by themselves. */

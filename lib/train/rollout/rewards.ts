@@ -128,8 +128,8 @@ export class Judge {
     signal: AbortSignal | undefined,
   ): Promise<number[]> {
     const same = !tokenizer || sameVocabulary(tokenizer, this.policy.tokenizer);
-    const sequences = drawn.map(({ prompt, answer, text }) =>
-      same ? answer.ids : reread(tokenizer, prompt.given, text),
+    const sequences = drawn.map(({ prompt, answer, text, ended }) =>
+      same ? answer.ids : reread(tokenizer, prompt.given, { text, ended }),
     );
     const contextLength = model.config.maxPositionEmbeddings;
     const logits = await classifierOutputs(model, sequences, { contextLength, signal });
@@ -160,14 +160,25 @@ function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean
   return a === b || (b !== undefined && a.files()["tokenizer.json"] === b.files()["tokenizer.json"]);
 }
 
-function reread(tokenizer: SomeTokenizer, prompt: string | readonly ChatMessage[], text: string): number[] {
+/**
+ * A prompt with an answer as a tokenizer of another vocabulary reads them. As in the policy's own ids, an answer that was cut off has
+ * no end token, or else it would be scored as one that came to its end.
+ * @internal
+ */
+export function reread(
+  tokenizer: Pick<SomeTokenizer, "encode" | "decode" | "applyChatTemplate" | "bosTokenId" | "eosTokenIds">,
+  prompt: string | readonly ChatMessage[],
+  { text, ended }: Pick<DrawnAnswer, "text" | "ended">,
+): number[] {
   const { bosTokenId, eosTokenIds } = tokenizer;
   if (typeof prompt !== "string") {
     const ids = [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
     // As in training, where what a template writes after the answer's end is left out: a reward is read at the last token.
     const end = ids.findLastIndex((id) => eosTokenIds.includes(id));
-    return end < 0 ? ids : ids.slice(0, end + 1);
+    // Of a template that does not end an answer the last one ends what is before it.
+    if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
+    return ids.slice(0, ended ? end + 1 : end);
   }
   const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false, allowSpecial: true });
-  return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...eosTokenIds.slice(0, 1)];
+  return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...(ended ? eosTokenIds.slice(0, 1) : [])];
 }
