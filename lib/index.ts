@@ -57,6 +57,7 @@ export {
 } from "./eval/index.ts";
 export type { ClassifierConfigInput, ModelConfig, ModelConfigInput, ModelType } from "./formats/config.ts";
 export type { FloatDtype } from "./formats/dtype.ts";
+export type { OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
@@ -106,6 +107,13 @@ export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts"
 export type { Forward, Rows } from "./models/forward.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
+export {
+  type FamilyDefinition,
+  type OwnConfig,
+  type OwnGguf,
+  registerFamily,
+  rotateHeads,
+} from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
