@@ -18,7 +18,7 @@ export {
 export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
-export type { RowSource } from "./data/rows.ts";
+export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/write-token-shards.ts";
 export {
   type TokenShard,
@@ -115,6 +115,7 @@ export {
   rotateHeads,
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export {
