@@ -87,6 +87,8 @@ export {
   type ResponseFormat,
   Session,
   type SessionOptions,
+  type StopCondition,
+  type StopContext,
   type TextMessage,
   type Timings,
   type TokenClassification,
