@@ -27,7 +27,10 @@ export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "ow
   readonly own: { readonly [Name in keyof Own]: Widened<Own[Name]> };
 };
 
-/** How a registered family's files are written as GGUF, and read. */
+/**
+ * How a registered family's files are written as GGUF, and read. All of its configuration goes along, so that this package reads it back;
+ * what llama.cpp makes of such a file depends on what it has under that architecture's name.
+ */
 export interface OwnGguf {
   /** `general.architecture`: a name that no other family has. */
   architecture: string;
