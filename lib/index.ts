@@ -18,7 +18,7 @@ export {
 export type { CeilingName } from "./bench/types.ts";
 export type { ConvertResult } from "./convert/convert.ts";
 export type { CorpusTokenizer } from "./data/encode.ts";
-export type { RowSource } from "./data/rows.ts";
+export { type LocatedRow, type RowSource, readRows } from "./data/rows.ts";
 export type { TokenShardProgress } from "./data/write-token-shards.ts";
 export {
   type TokenShard,
@@ -57,6 +57,7 @@ export {
 } from "./eval/index.ts";
 export type { ClassifierConfigInput, ModelConfig, ModelConfigInput, ModelType } from "./formats/config.ts";
 export type { FloatDtype } from "./formats/dtype.ts";
+export type { OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
@@ -86,6 +87,8 @@ export {
   type ResponseFormat,
   Session,
   type SessionOptions,
+  type StopCondition,
+  type StopContext,
   type TextMessage,
   type Timings,
   type TokenClassification,
@@ -118,7 +121,15 @@ export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts"
 export type { Forward, Rows } from "./models/forward.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
+export {
+  type FamilyDefinition,
+  type OwnConfig,
+  type OwnGguf,
+  registerFamily,
+  rotateHeads,
+} from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export {

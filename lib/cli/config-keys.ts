@@ -128,5 +128,8 @@ function described(field: z.core.$ZodType): { values: string; needed: boolean; s
 }
 
 function valuesOf(def: z.core.$ZodTypeDef): string {
-  return def.type === "enum" ? Object.values((def as z.core.$ZodEnumDef).entries).join("|") : "";
+  if (def.type === "enum") return Object.values((def as z.core.$ZodEnumDef).entries).join("|");
+  if (def.type !== "union") return "";
+  const kinds = (def as z.core.$ZodUnionDef).options.map((kind) => valuesOf(kind._zod.def));
+  return kinds.filter(Boolean).join("|");
 }

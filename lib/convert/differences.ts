@@ -1,6 +1,6 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config.ts";
-import { FAMILY_FORMATS, layerTypesOf } from "../formats/families.ts";
+import { formatOf, layerTypesOf } from "../formats/families.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that it takes for granted. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
@@ -8,7 +8,7 @@ const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", windows, defaults } = FAMILY_FORMATS[modelType];
+  const { gguf = "", windows, defaults } = formatOf(modelType);
   const found: string[] = [];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);

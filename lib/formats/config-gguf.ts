@@ -1,9 +1,9 @@
 // Model configuration ↔ GGUF metadata (keys as llama.cpp reads and writes them).
 import { describe, HeddleError } from "../errors.ts";
-import { MODEL_TYPES, type ModelConfig, type ModelType, parseModelConfig, rotaryDim } from "./config.ts";
-import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
+import { type ModelConfig, type ModelType, parseModelConfig, rotaryDim } from "./config.ts";
+import { formatOf, isModelType, isRegistered, layerTypesOf } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
-import { familyOfArchitecture, GGUF_ARCHITECTURES, pairsNeighbours } from "./gguf-names.ts";
+import { familyOfArchitecture, ggufArchitectures, pairsNeighbours } from "./gguf-names.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { parseJson } from "./io.ts";
 import { lacks } from "./missing-features.ts";
@@ -18,13 +18,12 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const arch = meta.requireString("general.architecture");
   const family = familyOfArchitecture(arch);
   if (family === undefined) {
-    const known = `known: ${GGUF_ARCHITECTURES.join(", ")}${lacks((key) => meta.has(`${arch}.${key}`))}`;
+    const known = `known: ${ggufArchitectures().join(", ")}${lacks((key) => meta.has(`${arch}.${key}`))}`;
     throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;
   const sparse =
-    FAMILY_FORMATS[family].defaults.numExperts !== undefined ||
-    "numExperts" in (FAMILY_FORMATS[family].fileDefaults ?? {});
+    formatOf(family).defaults.numExperts !== undefined || "numExperts" in (formatOf(family).fileDefaults ?? {});
   if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
 
   const window = meta.number(`${arch}.attention.sliding_window`) || null;
@@ -39,7 +38,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   if (rotary > headDim || (rotary < headDim && pairsNeighbours(modelType)))
     throw unsupported(`rotation of ${rotary} of ${headDim} dimensions is not provided`);
   const theta = tidy(meta.number(`${arch}.rope.freq_base`) ?? 10000);
-  const { windows, defaults } = FAMILY_FORMATS[modelType];
+  const { windows, defaults } = formatOf(modelType);
 
   const tokens = meta.strings("tokenizer.ggml.tokens");
   const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.number(`tokenizer.ggml.${key}`));
@@ -55,12 +54,12 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       numKeyValueHeads: meta.number(`${arch}.attention.head_count_kv`) ?? heads,
       headDim,
       maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
-      ...(modelType === "gpt2"
-        ? { layerNormEpsilon: tidy(meta.requireNumber(`${arch}.attention.layer_norm_epsilon`)) }
-        : { rmsNormEps: tidy(meta.requireNumber(`${arch}.attention.layer_norm_rms_epsilon`)) }),
+      ...epsilons(meta, modelType, arch),
       ropeTheta: theta,
       ropeScaling: modelType === "gpt2" ? null : readScaling(source, meta, arch, rotary, theta, unsupported),
-      ...(rotary !== headDim && { partialRotaryFactor: rotary / headDim }),
+      ...((rotary !== headDim || defaults.partialRotaryFactor !== undefined) && {
+        partialRotaryFactor: rotary / headDim,
+      }),
       slidingWindow: window,
       ...(window !== null &&
         windows.kind === "pattern" &&
@@ -77,10 +76,22 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
       ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
-      ...ownValues(meta, source.path),
+      ...ownValues(meta, modelType, source.path),
     },
     source.path,
   );
+}
+
+/** What norms add under their root. A registered family may have either kind. */
+function epsilons(meta: GgufMetadata, modelType: ModelType, arch: string): Partial<ModelConfig> {
+  const [layer, rms] = [`${arch}.attention.layer_norm_epsilon`, `${arch}.attention.layer_norm_rms_epsilon`] as const;
+  if (modelType === "gpt2") return { layerNormEpsilon: tidy(meta.requireNumber(layer)) };
+  if (!isRegistered(modelType)) return { rmsNormEps: tidy(meta.requireNumber(rms)) };
+  const [ofLayer, ofRms] = [meta.number(layer), meta.number(rms)];
+  return {
+    ...(ofLayer !== undefined && { layerNormEpsilon: tidy(ofLayer) }),
+    ...(ofRms !== undefined && { rmsNormEps: tidy(ofRms) }),
+  };
 }
 
 /** What a family's files say under keys of their own, and what llama.cpp takes for granted. */
@@ -156,22 +167,23 @@ const OWN_VALUES = [
   "eosTokenIds",
 ];
 
-function ownValues(meta: GgufMetadata, path: string): Record<string, unknown> {
+/** Of a registered family's configuration: what the file says elsewhere. All else travels as it is, since GGUF has no keys for it. */
+const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padTokenId", "dtype", "architectures"];
+
+function ownValues(meta: GgufMetadata, modelType: ModelType, path: string): Record<string, unknown> {
   const own = meta.string("heddle.config");
   if (own === undefined) return {};
   const parsed = parseJson(Buffer.from(own), `${path}: heddle.config`);
   if (typeof parsed !== "object" || parsed === null) return {};
-  return Object.fromEntries(Object.entries(parsed).filter(([key]) => OWN_VALUES.includes(key)));
+  const registered = isRegistered(modelType);
+  const taken = (key: string) => (registered ? !SAID_ELSEWHERE.includes(key) : OWN_VALUES.includes(key));
+  return Object.fromEntries(Object.entries(parsed).filter(([key]) => taken(key)));
 }
 
 function llamaOrMistral(meta: GgufMetadata, window: number | null): ModelType {
   const said = meta.string("heddle.model_type");
-  if (
-    said !== undefined &&
-    MODEL_TYPES.includes(said as ModelType) &&
-    FAMILY_FORMATS[said as ModelType].gguf === "llama"
-  ) {
-    return said as ModelType;
+  if (said !== undefined && isModelType(said) && formatOf(said).gguf === "llama") {
+    return said;
   }
   return window === null ? "llama" : "mistral";
 }
@@ -268,8 +280,15 @@ function tidy(value: number): number {
 /** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
 export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const { modelType, ropeScaling } = config;
-  const arch = FAMILY_FORMATS[modelType].gguf;
-  if (arch === undefined) throw new HeddleError("UNSUPPORTED", `${modelType}: GGUF has no architecture of that kind`);
+  const arch = formatOf(modelType).gguf;
+  const registered = isRegistered(modelType);
+  if (arch === undefined)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      registered
+        ? `${modelType}: expected a family that was registered with \`gguf\` to be written to GGUF, got one without`
+        : `${modelType}: GGUF has no architecture of that kind`,
+    );
   if (rotaryDim(config) < config.headDim && pairsNeighbours(modelType))
     throw new HeddleError("UNSUPPORTED", `partial_rotary_factor: cannot be written to GGUF of ${arch}`);
   const meta = new Map<string, GgufValue>();
@@ -285,12 +304,11 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   u32("attention.head_count", config.numAttentionHeads);
   u32("vocab_size", config.vocabSize);
   const own = config as Record<string, unknown>;
-  const kept = Object.fromEntries(OWN_VALUES.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
-  if (saysMore(config)) text("heddle.config", JSON.stringify(kept));
-  if (modelType === "gpt2") {
-    f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
-    return meta;
-  }
+  const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
+  const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
+  if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
+  if (modelType === "gpt2" || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
+  if (modelType === "gpt2") return meta;
   u32("attention.head_count_kv", config.numKeyValueHeads);
   f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
   u32("attention.key_length", config.headDim);
@@ -336,7 +354,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 
 /** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
 function saysMore({ modelType, slidingWindow, hiddenAct, eosTokenIds }: ModelConfig): boolean {
-  const { keys, windows, defaults } = FAMILY_FORMATS[modelType];
+  const { keys, windows, defaults } = formatOf(modelType);
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
   return keys !== undefined || !usual || eosTokenIds.length > 3;
 }

@@ -1,7 +1,7 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { FAMILY_FORMATS, layerTypesOf } from "./families.ts";
+import { formatOf, layerTypesOf } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
@@ -59,7 +59,7 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
 /** What changes a family's computation and is not provided: key, the value that is. */
-const MUST_BE: Readonly<Partial<Record<ModelType, Readonly<Record<string, unknown>>>>> = {
+const MUST_BE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
   gemma3_text: { use_bidirectional_attention: false },
   bert: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
@@ -82,6 +82,8 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     if (got !== undefined && got !== null && got !== value)
       throw unsupported(`${key}: ${describe(got)} is not provided`);
   }
+  const own = Object.keys(formatOf(modelType).own ?? {}).filter((name) => (raw[snakeCase(name)] ?? null) !== null);
+  if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
   readActivation(raw, modelType, config, unsupported);
   readTokens(raw, config);
   if (modelType !== "gpt2" && modelType !== "bert") {
@@ -90,7 +92,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     readWindow(raw, modelType, config);
   }
   Object.assign(config, headsFromJson(raw, where));
-  const { encoder, architecture } = FAMILY_FORMATS[modelType];
+  const { encoder, architecture } = formatOf(modelType);
   if (encoder) {
     if (isObject(config.classifier)) config.classifier.pooling ??= "first";
     // Heads of pretraining are not read, and so not what is written back.
@@ -115,7 +117,7 @@ function checkQuantisation(given: unknown, type: ModelType, unsupported: (m: str
 }
 
 function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig>> {
-  return modelType === "gpt2" ? GPT2 : { ...PLAIN, ...FAMILY_FORMATS[modelType].keys };
+  return modelType === "gpt2" ? GPT2 : { ...PLAIN, ...formatOf(modelType).keys };
 }
 
 function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
@@ -163,8 +165,10 @@ function readRope(
   }
   const { rope_theta, partial_rotary_factor, ...given } = (parameters ?? {}) as Json;
   if (rope_theta !== undefined) config.ropeTheta = rope_theta;
-  const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? 1;
-  if (partial !== 1) config.partialRotaryFactor = partial;
+  const partial = partial_rotary_factor ?? raw.partial_rotary_factor ?? undefined;
+  // All of it is what a configuration without the field says, but for families that rotate a part by default.
+  if (partial !== undefined && (partial !== 1 || formatOf(type).defaults.partialRotaryFactor !== undefined))
+    config.partialRotaryFactor = partial;
   const scaling = ropeScalingFromJson(given, where);
   // Phi-3 states the first training's context beside the scaling.
   const original = raw.original_max_position_embeddings;
@@ -175,7 +179,7 @@ function readRope(
 
 /** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
 function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: string) => HeddleError): unknown {
-  const always = FAMILY_FORMATS[type].defaults.ropeLocalTheta !== undefined;
+  const always = formatOf(type).defaults.ropeLocalTheta !== undefined;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
@@ -193,7 +197,7 @@ function checkLayerTypes(given: unknown, unsupported: (m: string) => HeddleError
 }
 
 function readWindow(raw: Json, type: ModelType, config: Json): void {
-  const rule = FAMILY_FORMATS[type].windows;
+  const rule = formatOf(type).windows;
   const layers = typeof raw.num_hidden_layers === "number" ? raw.num_hidden_layers : 0;
   const countable = Number.isSafeInteger(layers) && layers >= 1 && layers <= 1024;
   if (type === "smollm3" && config.noRopeLayers === undefined && countable) {
@@ -229,7 +233,7 @@ function isObject(value: unknown): value is Json {
  * @throws UNSUPPORTED for GGUF frequency factors that have no name there
  */
 export function modelConfigToJson(config: ModelConfig): Json {
-  const { architecture } = FAMILY_FORMATS[config.modelType];
+  const { architecture } = formatOf(config.modelType);
   const heads = headsToJson(config, architecture);
   const architectures = heads.architectures ?? config.architectures ?? [architecture];
   const tokens: Json = {
@@ -290,10 +294,17 @@ export function modelConfigToJson(config: ModelConfig): Json {
   };
 }
 
+/** useParallelResidual → use_parallel_residual */
+export function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
 /** What the family has beyond the common keys. */
 function ownKeys(config: ModelConfig): Json {
-  const own: Json = {};
-  for (const [key, name] of Object.entries(FAMILY_FORMATS[config.modelType].keys ?? {})) {
+  const own: Json = Object.fromEntries(
+    Object.entries(config.own ?? {}).map(([name, value]) => [snakeCase(name), value]),
+  );
+  for (const [key, name] of Object.entries(formatOf(config.modelType).keys ?? {})) {
     if (config[name] !== undefined) own[key] = config[name];
   }
   return own;
@@ -307,7 +318,7 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
 
 function windowToJson(config: ModelConfig): Json {
   const { slidingWindow, layerTypes } = config;
-  const rule = FAMILY_FORMATS[config.modelType].windows;
+  const rule = formatOf(config.modelType).windows;
   const mixed = slidingWindow !== null && layerTypes.includes("full_attention");
   switch (rule.kind) {
     case "none":
@@ -332,7 +343,7 @@ function windowToJson(config: ModelConfig): Json {
 
 /** ModernBERT's older key, where the layers follow it. */
 function globalEvery({ modelType, layerTypes, numHiddenLayers }: ModelConfig): Json {
-  const { windows } = FAMILY_FORMATS[modelType];
+  const { windows } = formatOf(modelType);
   const period = Math.max(1, layerTypes.indexOf("full_attention", 1));
   const regular = String(layerTypesOf(windows, numHiddenLayers, { period })) === String(layerTypes);
   return regular ? { global_attn_every_n_layers: period } : {};

@@ -2,7 +2,15 @@
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { snakeToCamel } from "./config-json.ts";
-import { FAMILY_FORMATS, layerTypesOf, MODEL_TYPES, type ModelType } from "./families.ts";
+import {
+  formatOf,
+  isModelType,
+  knownModelTypes,
+  layerTypesOf,
+  MODEL_TYPES,
+  type ModelType,
+  type OwnValue,
+} from "./families.ts";
 import { lacks } from "./missing-features.ts";
 import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
@@ -20,6 +28,17 @@ const real = (most: number) =>
 const flag = z.boolean({ error: "true or false" });
 // Ids at or above vocabSize are let through: some published files hold them, and nothing indexes with them.
 const tokenId = whole(0, 2 ** 31 - 1);
+
+const OWN_KINDS = "true, false, a finite number, a text, or an array of finite numbers";
+const MOST_OWN = 4096;
+
+/** Whether a family's own value is of a kind that files keep. */
+export function isOwnValue(value: unknown): value is OwnValue {
+  if (Array.isArray(value)) return value.length <= MOST_OWN && value.every((n) => Number.isFinite(n));
+  return typeof value === "string"
+    ? value.length <= MOST_OWN
+    : typeof value === "boolean" || (typeof value === "number" && Number.isFinite(value));
+}
 
 const classifierSchema = z.strictObject({
   /** One label for a text, or one for each of its tokens (that head has a bias, as transformers' have). */
@@ -58,7 +77,7 @@ export type ClassifierConfigInput = z.input<typeof classifierSchema>;
 
 /** The caps are far above every published model; they keep a hostile file from sizing allocations. */
 const schema = z.strictObject({
-  modelType: z.enum(MODEL_TYPES),
+  modelType: z.custom<ModelType>(isModelType, "a known family"),
   vocabSize: whole(1, 2 ** 22),
   hiddenSize: whole(1, 2 ** 17),
   intermediateSize: whole(1, 2 ** 20),
@@ -122,6 +141,8 @@ const schema = z.strictObject({
   swigluLimit: real(1e6).optional(),
   /** Kinds of segments that tokens may be of (bert); texts are of the first. */
   typeVocabSize: whole(1, 2 ** 16).optional(),
+  /** Of a registered family: what it has that no field here says; in config.json beside all others, in snake_case. */
+  own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
   /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
   /** A classification head in the place of the language-modelling one. */
@@ -160,16 +181,16 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   const raw = value as Record<string, unknown>;
   const fromJson = !Object.hasOwn(raw, "modelType");
   const modelType = fromJson ? raw.model_type : raw.modelType;
-  if (!MODEL_TYPES.includes(modelType as ModelType)) {
+  if (!isModelType(modelType)) {
     if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
     // Of models of several kinds of input, the part for text tells what that needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
     const needs = new Set(values.flatMap(([key, value]) => (value === null || value === false ? [] : [key])));
-    const known = `known: ${MODEL_TYPES.join(", ")}${lacks((key) => needs.has(key))}`;
+    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${lacks((key) => needs.has(key))}`;
     throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
-  const given = fromJson ? snakeToCamel(raw, modelType as ModelType, where) : { ...raw };
+  const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
   // An id list may be given as transformers spells it.
   if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
@@ -177,15 +198,16 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
     given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
     delete given.eosTokenId;
   }
-  const parsed = schema.safeParse(complete(given, modelType as ModelType, fromJson));
+  const parsed = schema.safeParse(complete(given, modelType, fromJson));
   if (!parsed.success) throw fail(firstIssue(parsed.error, given, fromJson));
+  checkOwn(parsed.data, fail);
   check(parsed.data, fail);
   return parsed.data;
 }
 
 /** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
 function complete(given: Record<string, unknown>, modelType: ModelType, fromJson: boolean): Record<string, unknown> {
-  const { defaults, fileDefaults, windows } = FAMILY_FORMATS[modelType];
+  const { defaults, fileDefaults, own, windows } = formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (fromJson ? undefined : defaultHeads(hidden));
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
@@ -219,9 +241,29 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
     ...defaults,
     ...(fromJson && fileDefaults),
     ...given,
+    ...(own && (given.own === undefined || isRecord(given.own)) && { own: { ...own, ...given.own } }),
     modelType,
     numAttentionHeads: heads,
   };
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A family's own values: those that it has, each of the kind of its default. */
+function checkOwn({ modelType, own }: ModelConfig, fail: (message: string) => HeddleError): void {
+  const defaults = formatOf(modelType).own ?? {};
+  for (const [name, value] of Object.entries(own ?? {})) {
+    const usual = Object.hasOwn(defaults, name) ? defaults[name] : undefined;
+    if (usual === undefined) {
+      const near = nearest(name, Object.keys(defaults));
+      throw fail(`own.${name}: expected a name that ${modelType} has${near ? ` (nearest: ${near})` : ""}, got another`);
+    }
+    const kind = Array.isArray(usual) ? "an array of numbers" : `a ${typeof usual}`;
+    if (typeof value !== typeof usual || Array.isArray(value) !== Array.isArray(usual))
+      throw fail(`own.${name}: expected ${kind}, got ${describe(value)}`);
+  }
 }
 
 /** What a caller's sizes imply. */

@@ -1,4 +1,5 @@
 // What distinguishes a model family in files: transformers' class and defaults, its own keys of config.json, its windows.
+import { describe, HeddleError } from "../errors.ts";
 import type { ModelConfig } from "./config.ts";
 
 export const MODEL_TYPES = [
@@ -19,8 +20,10 @@ export const MODEL_TYPES = [
   "modernbert",
   "gpt2",
 ] as const;
-/** Which family a model is of, as `model_type` says it in config.json. @useDeclaredType */
-export type ModelType = (typeof MODEL_TYPES)[number];
+/** The families that come with the package. @useDeclaredType */
+export type BuiltInModelType = (typeof MODEL_TYPES)[number];
+/** Which family a model is of, as `model_type` says it in config.json: one of these, or one that `registerFamily` has added. */
+export type ModelType = BuiltInModelType | (string & {});
 
 /** Which layers slide where `layer_types` does not say. */
 export type WindowRule =
@@ -54,7 +57,15 @@ export interface FamilyFormat {
   trunk?: { prefix: string; bare: string };
   /** Of an encoder: it has no head of its own, and its checkpoints may hold those of its pretraining, which are not read. */
   encoder?: { pretrainingHeads: RegExp };
+  /** Of a registered family: what its configuration has that ModelConfig lacks, with the values that it has where nothing says otherwise. */
+  own?: OwnValues;
+  /** Of a registered family: names of tensors in transformers and in GGUF, without `.weight` and `.bias`; `{layer}` stands for a number. */
+  ggufNames?: readonly (readonly [huggingFace: string, gguf: string])[];
 }
+
+/** A value of a family's own in its configuration. */
+export type OwnValue = boolean | number | string | readonly number[];
+export type OwnValues = Readonly<Record<string, OwnValue>>;
 
 const llamaLike = { rmsNormEps: 1e-6, hiddenAct: "silu", ropeTheta: 1e4 } as const;
 const gemmaLike = { rmsNormEps: 1e-6, hiddenAct: "gelu_pytorch_tanh", tieWordEmbeddings: true } as const;
@@ -65,7 +76,7 @@ const softcaps = {
   final_logit_softcapping: "finalLogitSoftcapping",
 } as const;
 
-export const FAMILY_FORMATS: Readonly<Record<ModelType, FamilyFormat>> = {
+export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = {
   llama: {
     architecture: "LlamaForCausalLM",
     gguf: "llama",
@@ -243,6 +254,39 @@ export const FAMILY_FORMATS: Readonly<Record<ModelType, FamilyFormat>> = {
     trunk: { prefix: "transformer.", bare: "wte.weight" },
   },
 };
+
+const formats = new Map<string, FamilyFormat>(Object.entries(FAMILY_FORMATS));
+
+export function isModelType(modelType: unknown): modelType is ModelType {
+  return typeof modelType === "string" && formats.has(modelType);
+}
+
+/** All that can be loaded: those that come with the package, then registered ones. */
+export function knownModelTypes(): ModelType[] {
+  return [...formats.keys()];
+}
+
+/** What a family is in files. @throws HeddleError UNSUPPORTED naming the known ones */
+export function formatOf(modelType: ModelType): FamilyFormat {
+  const found = formats.get(modelType);
+  if (!found)
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `model_type: expected one of ${knownModelTypes().join(", ")}, got ${describe(modelType)}`,
+    );
+  return found;
+}
+
+/** Adds a family, or takes it out. Its name is free: `registerFamily` looks. */
+export function setFormat(modelType: string, format: FamilyFormat | undefined): void {
+  if (format) formats.set(modelType, format);
+  else formats.delete(modelType);
+}
+
+/** Whether a family came by `registerFamily`. */
+export function isRegistered(modelType: ModelType): boolean {
+  return formats.has(modelType) && !MODEL_TYPES.includes(modelType as BuiltInModelType);
+}
 
 /** The window kinds of `layers` layers by a family's rule, for a configuration that has a window. */
 export function layerTypesOf(

@@ -1,16 +1,22 @@
 // Tensor names and layouts: transformers ↔ GGUF, for the families heddle knows.
-import { MODEL_TYPES, type ModelConfig, type ModelType } from "./config.ts";
-import { FAMILY_FORMATS } from "./families.ts";
+import type { ModelConfig, ModelType } from "./config.ts";
+import { formatOf, knownModelTypes } from "./families.ts";
 
 /** The family of a `general.architecture`: the first of those that share one. Mistral's files call themselves llama. */
 export function familyOfArchitecture(architecture: string): ModelType | undefined {
-  return MODEL_TYPES.find((type) => FAMILY_FORMATS[type].gguf === architecture);
+  return knownModelTypes().find((type) => formatOf(type).gguf === architecture);
 }
 
 /** The architectures that can be read. */
-export const GGUF_ARCHITECTURES: readonly string[] = [
-  ...new Set(MODEL_TYPES.map((type) => FAMILY_FORMATS[type].gguf).filter((name) => name !== undefined)),
-];
+export function ggufArchitectures(): string[] {
+  return [
+    ...new Set(
+      knownModelTypes()
+        .map((type) => formatOf(type).gguf)
+        .filter((name) => name !== undefined),
+    ),
+  ];
+}
 
 type Pair = readonly [huggingFace: string, gguf: string];
 
@@ -58,7 +64,7 @@ const EXPERTS: readonly Pair[] = [
   ["mlp.experts.up_proj", "ffn_up_exps"],
   ["mlp.experts.down_proj", "ffn_down_exps"],
 ];
-const OWN_LAYER: Readonly<Partial<Record<ModelType, readonly Pair[]>>> = {
+const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma2: SANDWICH,
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
@@ -91,6 +97,8 @@ function translate(name: string, modelType: ModelType, from: 0 | 1): string | un
   const match = /^(.*)\.(weight|bias)$/.exec(name);
   if (!match) return undefined;
   const [, stem, suffix] = match as unknown as [string, string, string];
+  const registered = registeredName(stem, formatOf(modelType).ggufNames ?? [], from);
+  if (registered !== undefined) return `${registered}.${suffix}`;
 
   const top = (gpt2 ? GPT2_TOP : LLAMA_TOP).find((pair) => pair[from] === stem);
   if (top) return `${top[to]}.${suffix}`;
@@ -105,6 +113,14 @@ function translate(name: string, modelType: ModelType, from: 0 | 1): string | un
   // A name of llama that the family gives to another tensor is not this one's.
   if (!pair || (!own.includes(pair) && own.some((other) => other[to] === pair[to]))) return undefined;
   return `${layerPrefixes[to]}.${layer[1]}.${pair[to]}.${suffix}`;
+}
+
+/** By a registered family's own pairs. */
+function registeredName(stem: string, pairs: readonly Pair[], from: 0 | 1): string | undefined {
+  const layer = /(?:^|\.)([0-9]{1,4})(?=\.|$)/.exec(stem)?.[1];
+  const pattern = stem.replace(/(^|\.)[0-9]{1,4}(?=\.|$)/, "$1{layer}");
+  const pair = pairs.find((candidate) => candidate[from] === pattern);
+  return pair?.[from === 0 ? 1 : 0].replace("{layer}", layer ?? "");
 }
 
 /** How a file stores weights where the two formats differ. A loader that honours these needs no copy. */
@@ -122,7 +138,7 @@ export interface WeightLayout {
 
 /** Whether llama.cpp turns neighbours of each head together (its "normal" rope) where transformers turns halves. */
 export function pairsNeighbours(modelType: ModelType): boolean {
-  const architecture = FAMILY_FORMATS[modelType].gguf;
+  const architecture = formatOf(modelType).gguf;
   return architecture === "llama" || architecture === "granite" || architecture === "smollm3";
 }
 

@@ -1,14 +1,14 @@
 // Heads on a trunk, as transformers and TRL name them: classification heads (`score`) and the value head (`v_head`).
 import { describe, HeddleError } from "../errors.ts";
 import type { ClassifierConfig, ModelConfig } from "./config.ts";
-import { FAMILY_FORMATS } from "./families.ts";
+import { formatOf } from "./families.ts";
 
 /** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
 export const VALUE_HEAD = "v_head.summary";
 
 /** Where a classifier's weights lie: `score`, but for encoders and GPT2ForTokenClassification, which call it `classifier`. */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
-  if (FAMILY_FORMATS[modelType].encoder) return "classifier";
+  if (formatOf(modelType).encoder) return "classifier";
   return modelType === "gpt2" && classifier?.task === "token" ? "classifier" : "score";
 }
 

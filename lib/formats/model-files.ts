@@ -7,7 +7,7 @@ import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
 import { readEmbeddingConfig } from "./embedding-config.ts";
 import { stackExperts } from "./experts.ts";
-import { FAMILY_FORMATS } from "./families.ts";
+import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
@@ -131,7 +131,7 @@ const HEADS = /^(lm_head|score|classifier|v_head|cls|head|decoder)\./;
  * transformers stored (attention masks, rotary tables) are left out.
  */
 function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
-  const { trunk = LLAMA_TRUNK, encoder } = FAMILY_FORMATS[config.modelType];
+  const { trunk = LLAMA_TRUNK, encoder } = formatOf(config.modelType);
   if (/\.rotary_emb\.inv_freq$|embeddings\.position_ids$/.test(name)) return undefined;
   if (config.modelType === "gpt2" && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
   const whole =

@@ -3,6 +3,7 @@ import { HeddleError } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import type { Continuations } from "./beam-search.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
+import { processLogits } from "./logit-processors.ts";
 import type { LogitContext, ResolvedOptions } from "./options.ts";
 import type { Choice } from "./sequence.ts";
 
@@ -62,7 +63,7 @@ export async function changedContinuations(
     const logSum = raw[results.token[row]!]! - results.logprob[row]!;
     const changed = new Float32Array(vocabSize);
     for (let id = 0; id < vocabSize; id++) changed[id] = raw[id]! - logSum;
-    for (const process of options.logitProcessors) process(changed, context);
+    processLogits(changed, options.logitProcessors, context);
     addBias(changed, options);
     forbid(changed, masks[i]);
     penalise(changed, context, options);

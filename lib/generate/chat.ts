@@ -10,7 +10,8 @@ import {
   type Renderer,
 } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { DEFAULT_MAX_TOKENS, type GenerateOptions, rejectUnknownNames } from "./options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
+import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "./options.ts";
 import type { Piece } from "./sequence.ts";
 import { Session } from "./session.ts";
 

@@ -14,7 +14,7 @@ import { removeLeft, temporaryName } from "../temporary.ts";
 import { isAdapterFolder } from "./adapters.ts";
 import { LanguageModel } from "./language-model.ts";
 import { loadLanguageModel, modelPath } from "./load.ts";
-import { rejectUnknownNames } from "./options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
 
 export interface ConvertOptions extends WholeOptions {
   /** Of an adapter's folder: the model that it belongs to, a folder, a .gguf file or `default`, where its adapter_config.json does not name one that is there. */

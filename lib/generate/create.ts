@@ -4,7 +4,7 @@ import { type Device, openDevice } from "../graph/index.ts";
 import { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { LanguageModel } from "./language-model.ts";
-import { rejectUnknownNames } from "./options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
 
 export interface CreateModelOptions {
   tokenizer?: Tokenizer | undefined;

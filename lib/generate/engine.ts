@@ -1,6 +1,7 @@
 import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { processLogits } from "./logit-processors.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { scoredRows } from "./prompt-scores.ts";
@@ -348,7 +349,7 @@ async function applyProcessors(
   for (const [i, { sequence, ids }] of draws.entries()) {
     const row = changed.subarray(i * vocabSize, (i + 1) * vocabSize);
     const { promptLength, index } = sequence;
-    for (const process of sequence.options.logitProcessors) process(row, { ids, promptLength, index });
+    processLogits(row, sequence.options.logitProcessors, { ids, promptLength, index });
   }
   const { token } = (await cache.runChoice(choiceProgram, { logits: changed, ...inputs }, shape, signal)) as {
     token: Int32Array;

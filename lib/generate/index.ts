@@ -9,13 +9,15 @@ export { type CreateModelOptions, createModel } from "./create.ts";
 export { LanguageModel, type Parts } from "./language-model.ts";
 export { loadTokenizerOf, modelPath } from "./load.ts";
 export type { LoadOptions } from "./load-options.ts";
+export { rejectUnknownNames } from "./option-names.ts";
 export {
   DEFAULT_MAX_TOKENS,
   DEFAULT_TEMPERATURE,
   type GenerateOptions,
   type LogitContext,
   type LogitProcessor,
-  rejectUnknownNames,
+  type StopCondition,
+  type StopContext,
 } from "./options.ts";
 export type { Prompt } from "./prompt.ts";
 export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";

@@ -34,13 +34,8 @@ import { KvCache } from "./kv-cache.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { logitsOf, scoreOf } from "./logits.ts";
-import {
-  type GenerateOptions,
-  type OptionContext,
-  type ResolvedOptions,
-  rejectUnknownNames,
-  resolveOptions,
-} from "./options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
+import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { isPrompt, type Prompt, promptIds, promptList } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
 import { type Piece, Sequence } from "./sequence.ts";

@@ -2,7 +2,7 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize } from "../models/cache-shape.ts";
 import type { LoadModelOptions } from "./load.ts";
-import { rejectUnknownNames } from "./options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
 
 export interface LoadOptions extends LoadModelOptions {
   /** Most tokens of a sequence; the model's own limit where not given. */

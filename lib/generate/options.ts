@@ -1,10 +1,10 @@
 import { randomInt } from "node:crypto";
 import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
-import { nearest } from "../formats/nearest.ts";
 import type { Model } from "../models/model.ts";
 import { type BeamOptions, beamsOf } from "./beam-options.ts";
+import { rejectUnknownNames } from "./option-names.ts";
 
 /** What a custom logit processor is told. */
 export interface LogitContext {
@@ -16,10 +16,20 @@ export interface LogitContext {
 }
 
 /**
- * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token.
+ * Changes the logits of the next token in place, before bias, penalties and sampling. Set −Infinity to forbid a token; forbid all but one
+ * to choose it. Synchronous: what it returns is not read.
  * @param logits (vocabulary), the model's own at this position; with `numBeams` their log-probabilities
  */
 export type LogitProcessor = (logits: Float32Array, context: LogitContext) => void;
+
+/** What a stop condition is told: what a logit processor is, of the answer with its newest token. */
+export interface StopContext extends LogitContext {
+  /** The answer's text so far, as its pieces gave it: without what may yet be a stop text, or is a part of a character. Empty without a tokenizer. */
+  readonly text: string;
+}
+
+/** Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. */
+export type StopCondition = (context: StopContext) => boolean;
 
 /** Names follow generation_config.json and OpenAI. */
 export interface GenerateOptions {
@@ -44,8 +54,11 @@ export interface GenerateOptions {
   logitProcessors?: readonly LogitProcessor[] | undefined;
   /** Same seed, same tokens, whatever runs beside; random where not given. A safe integer. */
   seed?: number | undefined;
-  /** Texts that end the answer (they are not part of it) and token ids that end it like the model's own end tokens. */
-  stop?: string | readonly (string | number)[] | undefined;
+  /**
+   * Texts that end the answer (they are not part of it), token ids that end it like the model's own end tokens, and conditions: functions
+   * that say after each token whether it was the last, as `({ text }) => text.length > 200`. finishReason is "stop" for all of them.
+   */
+  stop?: string | StopCondition | readonly (string | number | StopCondition)[] | undefined;
   /**
    * What the answer is: `{ type: "json_schema", schema }`, `{ type: "json_object" }`, `{ type: "regex", pattern }`, or `{ type: "text" }`,
    * the default. It is then always the beginning of such a document, and a whole one where finishReason is "stop": end tokens can come
@@ -142,6 +155,7 @@ export interface ResolvedOptions {
   vocabSize: number;
   stopTexts: readonly string[];
   stopTokens: ReadonlySet<number>;
+  stopConditions: readonly StopCondition[];
   topLogprobs: number;
   promptLogprobs: number | undefined;
   n: number;
@@ -198,21 +212,6 @@ export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
 const MOST_SAMPLES = 1024;
 
-/** @throws INVALID_ARGUMENT for a name that is not an option, with the nearest one that is */
-export function rejectUnknownNames(options: object, known: Iterable<string>, what = "option"): void {
-  if (typeof options !== "object" || options === null || Array.isArray(options))
-    throw invalidArgument(`${what}s`, "an object", options);
-  const names = [...known];
-  for (const name of Object.keys(options)) {
-    if (names.includes(name)) continue;
-    const near = nearest(name, names);
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `${name}: expected ${near ? `a known ${what} (nearest: ${near})` : `one of ${names.join(", ")}`}, got an unknown name`,
-    );
-  }
-}
-
 /** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
 export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
   rejectUnknownNames(options, Object.keys(NAMES));
@@ -234,7 +233,14 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   // A greedy model's file may still list top_k and the like; they then change nothing.
   const sampling = generation.doSample !== false;
   const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
-  const { stopTexts, stopTokens } = stopsOf(options.stop, vocabSize);
+  const { stopTexts, stopTokens, stopConditions } = stopsOf(options.stop, vocabSize);
+  const beams = beamsOf(options, generation);
+  if (beams && stopConditions.length > 0)
+    throw invalidArgument(
+      "stop",
+      "texts and token ids with numBeams, whose beams end at different times",
+      stopConditions[0],
+    );
   if (!flag("ignoreEos", false)) for (const id of context.eosTokenIds) stopTokens.add(id);
   const bias = biasOf(options.logitBias, vocabSize);
   const overflow = options.contextOverflow ?? "error";
@@ -276,10 +282,11 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     vocabSize,
     stopTexts,
     stopTokens,
+    stopConditions,
     topLogprobs: whole("topLogprobs", 0, 0, vocabSize),
     promptLogprobs: options.promptLogprobs == null ? undefined : whole("promptLogprobs", 0, 0, vocabSize),
     n: whole("n", 1, 1, MOST_SAMPLES),
-    beams: beamsOf(options, generation),
+    beams,
     contextOverflow: overflow,
     addSpecialTokens: flag("addSpecialTokens", true),
     adapters,
@@ -313,16 +320,19 @@ export function isTokenId(id: unknown, vocabSize: number): id is number {
 }
 
 function stopsOf(stop: GenerateOptions["stop"], vocabSize: number) {
-  const list = stop === undefined ? [] : typeof stop === "string" ? [stop] : stop;
-  if (!Array.isArray(list)) throw invalidArgument("stop", "a string or an array of strings and token ids", stop);
+  const list = stop === undefined ? [] : typeof stop === "string" || typeof stop === "function" ? [stop] : stop;
+  if (!Array.isArray(list))
+    throw invalidArgument("stop", "a string, a function, or an array of strings, token ids and functions", stop);
+  const stopConditions: StopCondition[] = [];
   const stopTexts: string[] = [];
   const stopTokens = new Set<number>();
   for (const entry of list) {
     if (typeof entry === "string" && entry !== "") stopTexts.push(entry);
     else if (isTokenId(entry, vocabSize)) stopTokens.add(entry);
-    else throw invalidArgument("stop", `non-empty strings and token ids below ${vocabSize}`, entry);
+    else if (typeof entry === "function") stopConditions.push(entry);
+    else throw invalidArgument("stop", `non-empty strings, token ids below ${vocabSize} and functions`, entry);
   }
-  return { stopTexts, stopTokens };
+  return { stopTexts, stopTokens, stopConditions };
 }
 
 function biasOf(bias: GenerateOptions["logitBias"], vocabSize: number) {

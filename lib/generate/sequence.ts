@@ -1,5 +1,5 @@
 import { Constraint } from "../constrain/index.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
@@ -74,7 +74,7 @@ export class Sequence {
   private readonly tokenizer: Tokenizer | undefined;
   private readonly decoder: TokenDecoder | undefined;
   private readonly matcher: StopMatcher;
-  /** Its text so far, where a stop text may cut a document short. */
+  /** Its text so far, where a stop text may cut a document short or a condition reads it. */
   private text = "";
 
   /** @throws CONTEXT_OVERFLOW where the prompt, or with `error` the prompt and maxTokens, do not fit */
@@ -175,6 +175,21 @@ export class Sequence {
     }
   }
 
+  /** Whether one of the caller's conditions ends it here. All are asked. @param text what the newest token has added */
+  private isToStop(text: string): boolean {
+    const { stopConditions } = this.options;
+    if (stopConditions.length === 0) return false;
+    const { ids, promptLength, index } = this;
+    const context = { ids, promptLength, index, text: this.text + text };
+    let stops = false;
+    for (const condition of stopConditions) {
+      const answer: unknown = condition(context);
+      if (typeof answer !== "boolean") throw invalidArgument("stop", "a function that returns true or false", answer);
+      stops ||= answer;
+    }
+    return stops;
+  }
+
   accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
     this.ids.push(token);
     this.context.push(token);
@@ -182,16 +197,17 @@ export class Sequence {
     const ends = options.stopTokens.has(token);
     constraint?.accept(token);
     let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
-    if (ends || matcher.stopped || constraint?.finished) this.finishReason = "stop";
+    const over = ends || matcher.stopped || constraint?.finished === true;
+    const stopped = !over && this.isToStop(text);
+    if (over || stopped) this.finishReason = "stop";
     else if (this.generated >= this.limit) this.finishReason = "length";
     if (this.finishReason) {
       text += matcher.push(decoder?.flush() ?? "") + matcher.flush();
       if (matcher.stopped) this.finishReason = "stop";
     }
-    if (constraint && options.stopTexts.length > 0) {
-      this.text += text;
-      if (matcher.stopped && !constraint.isWhole(this.text)) this.finishReason = "length";
-    }
+    const conditional = options.stopConditions.length > 0;
+    if (conditional || (constraint && options.stopTexts.length > 0)) this.text += text;
+    if (constraint && (matcher.stopped || stopped) && !constraint.isWhole(this.text)) this.finishReason = "length";
     const piece: Piece = { text, token, logprob, index: this.index };
     if (topIds && topLogprobs)
       piece.top = Array.from(topIds, (id, i) => ({

@@ -1,5 +1,5 @@
-import type { ModelConfig, ModelType } from "../formats/config.ts";
-import { FAMILY_FORMATS } from "../formats/families.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { type BuiltInModelType, formatOf } from "../formats/families.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
 import {
   type DecoderWeightFlags,
@@ -23,13 +23,13 @@ export interface DecoderFamily {
 
 /** A family whose forward pass is lib/nn/decoder.ts. */
 export function decoderFamily(
-  modelType: ModelType,
+  modelType: BuiltInModelType,
   { flags = {}, experts, shape, logits }: DecoderFamily = {},
 ): Family {
   const { qkvBias: _, ...shared } = flags;
   return {
     modelTypes: [modelType],
-    architecture: FAMILY_FORMATS[modelType].architecture,
+    architecture: formatOf(modelType).architecture,
     weights: (config) => decoderWeights(config, flags, experts && ((layer) => experts(config, layer))),
     constants: decoderConstants,
     head: (config) => ({ ...decoderHead(config), ...logits?.(config) }),

@@ -27,8 +27,8 @@ export interface Head {
 }
 
 /**
- * A model family: everything that distinguishes it is here. To add one, write a file like lib/models/llama.ts and a row in
- * lib/models/registry.ts.
+ * A model family: everything that distinguishes it is here. A program adds one by `registerFamily`; within the package it is a file
+ * like lib/models/llama.ts and a row in lib/models/registry.ts.
  */
 export interface Family {
   /** The `model_type` values of config.json that it serves. */

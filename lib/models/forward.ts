@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import {
   add,
   attention,
@@ -19,11 +19,12 @@ import {
   scale,
   tensor,
   uniformNoise,
-  type Value,
+  Value,
 } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
+import { slidingWindow } from "./decoder-weights.ts";
 import type { Model } from "./model.ts";
 import { scaleName, storedName } from "./widen.ts";
 
@@ -156,9 +157,30 @@ export interface Forward {
   weight: ForwardContext["weight"];
 }
 
+/** The family's hidden states, of the rows that are wanted: also where its function picks none. */
+function hiddenOf(model: Model, context: ForwardContext): Value {
+  const { modelType, hiddenSize } = model.config;
+  const { wanted } = context;
+  let picked = false;
+  const picking = wanted && {
+    ...context,
+    wanted: (x: Value) => {
+      picked = true;
+      return wanted(x);
+    },
+  };
+  const hidden: unknown = model.family.forward(picking ?? context, model.config);
+  if (!(hidden instanceof Value) || hidden.rank !== 2 || hidden.dim(1) !== hiddenSize)
+    throw new HeddleError(
+      "SHAPE_MISMATCH",
+      `${modelType}.forward: expected hidden states (rows, ${hiddenSize}), got ${hidden instanceof Value ? hidden : describe(hidden)}`,
+    );
+  return wanted && !picked ? wanted(hidden) : hidden;
+}
+
 function forwardOf(model: Model, context: ForwardContext, activations: QuantizedActivations): Forward {
   return {
-    hidden: model.family.forward(context, model.config),
+    hidden: hiddenOf(model, context),
     get head() {
       const head = model.family.head(model.config);
       if (!context.has(head.weight))
@@ -268,6 +290,12 @@ export function cachedForward(
     attend: (layer, { q, k, v, sinks }, options) => {
       const { dtype, shape, paged } = layerTensor(model.config, layer, cache);
       const { ring } = layerCache(model.config, layer, cache);
+      const window = slidingWindow(model.config, layer);
+      if (window !== undefined && options.window !== window)
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `attend: window of layer ${layer}: expected the configuration's ${window}, of which its cache keeps no more, got ${options.window}`,
+        );
       const pages = paged && cache.pages ? pageTable(cache.pages) : undefined;
       const cacheK = tensor(`cache.${layer}.k`, dtype, shape);
       const cacheV = tensor(`cache.${layer}.v`, dtype, shape);

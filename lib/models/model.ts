@@ -6,6 +6,7 @@ import {
   type ModelConfig,
   parseModelConfig,
 } from "../formats/config.ts";
+import { nearest } from "../formats/nearest.ts";
 import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
 import { type Family, shapeOf } from "./family.ts";
@@ -118,7 +119,11 @@ export class Model {
   weight(name: string): Tensor {
     this.assertLive();
     const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered(this.device);
-    if (!t) throw new HeddleError("NOT_FOUND", `weight: expected one of ${this.config.modelType}, got ${name}`);
+    if (!t) {
+      const near = typeof name === "string" ? nearest(name, this.all.keys()) : undefined;
+      const known = `one of ${this.config.modelType}${near === undefined ? "" : ` (nearest: ${near})`}`;
+      throw new HeddleError("NOT_FOUND", `weight: expected ${known}, got ${describe(name)}`);
+    }
     this.all.set(name, t);
     return t;
   }

@@ -1,4 +1,4 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import { bert } from "./bert.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
@@ -14,7 +14,7 @@ import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
 import { smollm3 } from "./smollm3.ts";
 
-const families: readonly Family[] = [
+const builtIn: readonly Family[] = [
   llama,
   mistral,
   qwen2,
@@ -33,16 +33,20 @@ const families: readonly Family[] = [
   gpt2,
 ];
 
-/** The `model_type` values that can be loaded. */
-export const modelTypes: readonly string[] = families.flatMap((f) => f.modelTypes);
+const families = new Map(builtIn.flatMap((family) => family.modelTypes.map((type) => [type, family] as const)));
 
 /** The family of a `model_type`. @throws HeddleError UNSUPPORTED naming the known ones */
 export function familyOf(modelType: string): Family {
-  const found = families.find((f) => f.modelTypes.includes(modelType));
+  const found = families.get(modelType);
   if (!found)
     throw new HeddleError(
       "UNSUPPORTED",
-      `model_type: expected one of ${modelTypes.join(", ")}, got ${JSON.stringify(modelType)}`,
+      `model_type: expected one of ${[...families.keys()].join(", ")}, got ${describe(modelType)}`,
     );
   return found;
+}
+
+/** Adds a family. Its name is free: `registerFamily` looks. */
+export function addFamily(modelType: string, family: Family): void {
+  families.set(modelType, family);
 }

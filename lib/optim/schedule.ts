@@ -2,6 +2,11 @@ import { invalidArgument } from "../errors.ts";
 
 /** How the learning rate goes from its peak on, in the names of TRL and transformers. */
 export type LrScheduler = "cosine" | "linear" | "constant";
+/**
+ * A schedule of one's own: the share of learningRate that a step has, after the warm-up where there is one. Pure, so that a resumed run goes on alike.
+ * @param at.step of the whole run, from 1 as in the log
+ */
+export type OwnSchedule = (at: { step: number; maxSteps: number }) => number;
 export const lrSchedulers: readonly LrScheduler[] = ["cosine", "linear", "constant"];
 
 export interface ScheduleOptions {
@@ -10,7 +15,7 @@ export interface ScheduleOptions {
   /** optimiser steps of the whole run */
   maxSteps: number;
   /** Default "cosine". */
-  lrScheduler?: LrScheduler;
+  lrScheduler?: LrScheduler | OwnSchedule;
   /** Steps of linear warm-up. Counts before `warmupRatio` where it is above 0. */
   warmupSteps?: number;
   /** Warm-up as a share of `maxSteps`, rounded up. */
@@ -39,7 +44,8 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
     throw invalidArgument("learningRate", "a number ≥ 0", learningRate);
   }
   if (!Number.isSafeInteger(maxSteps) || maxSteps < 1) throw invalidArgument("maxSteps", "an integer ≥ 1", maxSteps);
-  if (!lrSchedulers.includes(lrScheduler)) throw invalidArgument("lrScheduler", lrSchedulers.join(", "), lrScheduler);
+  if (typeof lrScheduler !== "function" && !lrSchedulers.includes(lrScheduler))
+    throw invalidArgument("lrScheduler", `${lrSchedulers.join(", ")}, or a function`, lrScheduler);
   if (!Number.isSafeInteger(warmupSteps) || warmupSteps < 0) {
     throw invalidArgument("warmupSteps", "an integer ≥ 0", warmupSteps);
   }
@@ -52,8 +58,15 @@ export function learningRateSchedule(options: ScheduleOptions): Schedule {
   return (step) => {
     if (step <= warmup && warmup > 0) return (learningRate * Math.max(0, step)) / warmup;
     if (lrScheduler === "constant") return learningRate;
+    if (typeof lrScheduler === "function") return learningRate * shareOf(lrScheduler, step, maxSteps);
     const progress = maxSteps > warmup ? Math.min(1, (step - warmup) / (maxSteps - warmup)) : 1;
     const share = lrScheduler === "linear" ? 1 - progress : (1 + Math.cos(Math.PI * progress)) / 2;
     return learningRate * (floor + (1 - floor) * share);
   };
+}
+
+function shareOf(schedule: OwnSchedule, step: number, maxSteps: number): number {
+  const share: unknown = schedule({ step, maxSteps });
+  if (typeof share === "number" && share >= 0 && Number.isFinite(share)) return share;
+  throw invalidArgument(`lrScheduler: step ${step}`, "a number of at least 0, a share of learningRate", share);
 }

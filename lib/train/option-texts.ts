@@ -24,7 +24,8 @@ export const trainingTexts = {
   gradientAccumulationSteps: "micro-batches of one optimiser step",
   maxSeqLength: ["positions of a sequence", "the model's context, at most 1024"],
   learningRate: "the schedule's peak",
-  lrScheduler: "how the learning rate falls; cosine and linear reach minLearningRateRatio with the last step",
+  lrScheduler:
+    "how the learning rate falls; cosine and linear reach minLearningRateRatio with the last step; in a module also a function of { step, maxSteps }",
   warmupSteps: ["steps in which the learning rate rises to its peak", "0"],
   warmupRatio: ["the same as a share of all steps, where warmupSteps is 0", "0"],
   minLearningRateRatio: ["where the schedule ends, as a share of learningRate", "0"],

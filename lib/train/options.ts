@@ -3,6 +3,7 @@ import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
+import type { OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
 
 const whole = (least: number) =>
@@ -76,12 +77,20 @@ export const trainingShape = {
   /** Positions of a sequence. Default: the model's context, at most 1024. */
   maxSeqLength: whole(1).optional(),
   learningRate: above.default(3e-4),
-  /** cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. */
-  lrScheduler: z.enum(["cosine", "linear", "constant"]).default("cosine"),
+  /**
+   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. Or a function of
+   * `{ step, maxSteps }`, steps from 1, that gives a share of learningRate; steps of the warm-up are not asked for.
+   */
+  lrScheduler: z
+    .union([z.enum(["cosine", "linear", "constant"]), z.custom<OwnSchedule>((v) => typeof v === "function")], {
+      error: "one of cosine, linear, constant, or a function of { step, maxSteps }",
+    })
+    .default("cosine"),
   warmupSteps: whole(0).optional(),
   warmupRatio: real(0, 1).optional(),
   /** Where the schedule ends, as a share of learningRate. */
   minLearningRateRatio: real(0, 1).optional(),
+  /** Decoupled, times the learning rate, of matrices alone: norms and biases have none. */
   weightDecay: real(0).default(0.1),
   adamBeta1: real(0, 0.999999).default(0.9),
   adamBeta2: real(0, 0.9999999).default(0.95),

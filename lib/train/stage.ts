@@ -31,12 +31,16 @@ export interface LossContext {
   forward(options?: ForwardOptions): Forward;
 }
 
-/** The data of a micro-batch: `ids` (rows) and what the stage's loss reads besides. */
+/** The data of a micro-batch. */
 export interface MicroBatch {
+  /**
+   * What the trace has as inputs, by name: `ids`, (rows) i32, sequence after sequence, each filled up to sequenceLength; and what the stage's
+   * loss reads besides. `positions`, (rows) i32, only where they do not count from 0 in each sequence.
+   */
   inputs: Record<string, Int32Array | Float32Array>;
   /** Tokens read, for the count of tokens seen. */
   tokens: number;
-  /** Positions that the loss counts. */
+  /** Positions that the loss counts: as `Stage.count` of the same batch. */
   counted: number;
 }
 

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { invalidArgument } from "../errors.ts";
 import type { StageCard } from "./card.ts";
+import { checkedStage } from "./checked-stage.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
@@ -21,9 +22,12 @@ export type TrainOptions = z.input<typeof schema> &
 
 /**
  * Runs a stage of one's own: batches, and a loss that the graph's functions describe (`heddle/graph`). Logging, evaluation, checkpoints,
- * resume, LoRA and replay are those of every stage.
+ * resume, LoRA and replay are those of every stage. Every micro-batch has `sequences` (default: perDeviceTrainBatchSize) of `sequenceLength`
+ * positions (default: maxSeqLength); rows that a batch does not fill are padding, of which the loss counts nothing. Batches come from an
+ * `ExampleSource` over what is in memory, or from a BatchSource of one's own.
  *
- * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a loss that is not finite, ABORTED after `signal` fired
+ * @throws HeddleError INVALID_ARGUMENT, also for what the stage's functions return, NUMERICAL for a loss that is not finite, ABORTED after
+ *   `signal` fired; what the stage's functions throw, as it is
  */
 export function train<Batch>(
   base: Trainable,
@@ -33,14 +37,24 @@ export function train<Batch>(
 ): Run<TrainEvent, TrainResult> {
   if (typeof base?.model?.assertLive !== "function")
     throw invalidArgument("base", "a model, such as a LanguageModel", base);
-  if (typeof stage?.name !== "string" || STAGE_PARTS.some((part) => typeof stage[part] !== "function"))
+  if (
+    typeof stage?.name !== "string" ||
+    stage.name === "" ||
+    STAGE_PARTS.some((part) => typeof stage[part] !== "function")
+  )
     throw invalidArgument("stage", "an object with name, collate, count and loss", stage);
   if (SOURCE_PARTS.some((part) => typeof source?.[part] !== "function"))
     throw invalidArgument("source", "a source of batches, such as an ExampleSource", source);
   const { names, sequences, sequenceLength, signal, world, about, ...rest } = givenOptions(options, stage.name);
   const parsed = parseOptions(schema, rest, stage.name);
+  for (const [key, count] of Object.entries({ sequences, sequenceLength }))
+    if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
+      throw invalidArgument(key, "a whole number of at least 1", count);
+  const most = base.model.config.maxPositionEmbeddings;
+  if (sequenceLength !== undefined && sequenceLength > most)
+    throw invalidArgument("sequenceLength", `at most the model's ${most} positions`, sequenceLength);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
   return new Run(() =>
-    runStage(base, stage, source, parsed, { card, names, sequences, sequenceLength, signal, world }),
+    runStage(base, checkedStage(stage), source, parsed, { card, names, sequences, sequenceLength, signal, world }),
   );
 }

@@ -34,7 +34,7 @@ describe("resolveOptions", () => {
     [{ logitProcessors: [1] }, "logitProcessors"],
     [{ seed: 0.5 }, "seed: expected a safe integer, got 0.5"],
     [{ stop: "" }, "stop"],
-    [{ stop: [100] }, "stop: expected non-empty strings and token ids below 100, got 100"],
+    [{ stop: [100] }, "stop: expected non-empty strings, token ids below 100 and functions, got 100"],
     [{ ignoreEos: 1 }, "ignoreEos: expected true or false, got 1"],
     [{ topLogprobs: 101 }, "topLogprobs: expected an integer of 0 to 100, got 101"],
     [{ n: 0 }, "n: expected"],
@@ -42,6 +42,9 @@ describe("resolveOptions", () => {
     [{ signal: {} }, "signal: expected an AbortSignal"],
     [{ temprature: 1 }, "temprature: expected a known option (nearest: temperature), got an unknown name"],
     [{ max_tokens: 1 }, "max_tokens: expected a known option (nearest: maxTokens)"],
+    [{ max_new_tokens: 1 }, "max_new_tokens: expected a known option (nearest: maxTokens)"],
+    [{ stoppingCriteria: [] }, "stoppingCriteria: expected a known option (nearest: stop)"],
+    [{ top_k: 1 }, "top_k: expected a known option (nearest: topK)"],
   ])("%o", (options, message) => {
     const error = failure(options);
     expect(error.code).toBe("INVALID_ARGUMENT");

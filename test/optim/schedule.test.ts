@@ -52,6 +52,21 @@ describe("learningRateSchedule", () => {
     expect([1, 2].map(rate)).toEqual([0.5, 1]);
   });
 
+  it("takes a function of the step, after the warm-up, and looks at what it gives", () => {
+    const asked: object[] = [];
+    const lrScheduler = (at: { step: number; maxSteps: number }) => {
+      asked.push(at);
+      return at.step < 5 ? 1 : 0.25;
+    };
+    const rate = learningRateSchedule({ learningRate: 2, maxSteps: 6, lrScheduler, warmupSteps: 2 });
+    expect([1, 2, 3, 4, 5, 6].map(rate)).toEqual([1, 2, 2, 2, 0.5, 0.5]);
+    expect(asked).toEqual([3, 4, 5, 6].map((step) => ({ step, maxSteps: 6 })));
+    const wrong = learningRateSchedule({ learningRate: 1, maxSteps: 3, lrScheduler: () => Number.NaN });
+    expect(() => wrong(2)).toThrow(
+      "lrScheduler: step 2: expected a number of at least 0, a share of learningRate, got NaN",
+    );
+  });
+
   it("gives a run of one step the peak, which the rate at the end would make a run of none", () => {
     expect(learningRateSchedule({ learningRate: 0.5, maxSteps: 1 })(1)).toBe(0.5);
   });
@@ -60,7 +75,10 @@ describe("learningRateSchedule", () => {
     [{ learningRate: -1 }, "learningRate: expected a number ≥ 0, got -1"],
     [{ learningRate: Number.NaN }, "learningRate: expected a number ≥ 0, got NaN"],
     [{ maxSteps: 0 }, "maxSteps: expected an integer ≥ 1, got 0"],
-    [{ lrScheduler: "cosin" as "cosine" }, 'lrScheduler: expected cosine, linear, constant, got "cosin"'],
+    [
+      { lrScheduler: "cosin" as "cosine" },
+      'lrScheduler: expected cosine, linear, constant, or a function, got "cosin"',
+    ],
     [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
     [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],
     [{ minLearningRateRatio: -0.1 }, "minLearningRateRatio: expected a number in [0, 1], got -0.1"],

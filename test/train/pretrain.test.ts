@@ -328,7 +328,11 @@ describe("errors name what was wrong, expected and got", () => {
     [
       "a bad schedule",
       { lrScheduler: "cosin" },
-      { code: "INVALID_ARGUMENT", message: /lrScheduler: expected one of cosine, linear, constant, got "cosin"/ },
+      {
+        code: "INVALID_ARGUMENT",
+        message:
+          /lrScheduler: expected one of cosine, linear, constant, or a function of \{ step, maxSteps \}, got "cosin"/,
+      },
     ],
     [
       "a sequence beyond the context",

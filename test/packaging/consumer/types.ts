@@ -1,6 +1,19 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
-import { HeddleError, type HeddleErrorCode, LanguageModel } from "heddle";
-import { add, type Value } from "heddle/graph";
+import {
+  createModel,
+  type FamilyDefinition,
+  HeddleError,
+  type HeddleErrorCode,
+  LanguageModel,
+  type LogitProcessor,
+  type OwnConfig,
+  readRows,
+  registerFamily,
+  rotateHeads,
+  type StopCondition,
+  type TrainOptions,
+} from "heddle";
+import { add, reshape, type Value } from "heddle/graph";
 import { type ModelServer, serve } from "heddle/serve";
 import { Tokenizer } from "heddle/tokenizer";
 
@@ -29,3 +42,36 @@ export async function start(): Promise<string> {
 }
 
 export const twice = (x: Value): Value => add(x, x);
+
+type Own = { scale: number; gated: boolean; sizes: readonly number[] };
+/** A family's own values have the types of their defaults, widened. */
+export const family: FamilyDefinition<Own> = {
+  modelType: "own",
+  architecture: "OwnForCausalLM",
+  own: { scale: 1, gated: false, sizes: [] },
+  gguf: undefined,
+  weights({ own, hiddenSize }: OwnConfig<Own>) {
+    const width: number = own.gated ? own.scale * hiddenSize : own.sizes.length;
+    return new Map([["a.weight", { shape: [width, hiddenSize], init: "normal" as const }]]);
+  },
+  forward: (context, config) => {
+    const heads = reshape(context.linear(context.weight("a.weight"), "b"), [4, 2, 8]);
+    return rotateHeads(context, config, 0, heads);
+  },
+};
+
+export async function steer(model: LanguageModel, stops: readonly StopCondition[], signal: AbortSignal | undefined) {
+  registerFamily(family);
+  registerFamily({
+    modelType: "other",
+    architecture: "OtherForCausalLM",
+    own: { deep: true },
+    weights: ({ own }) => (own.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
+    forward: ({ ids }) => ids,
+  });
+  createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
+  const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
+  const options: TrainOptions = { maxSteps: 1, lrScheduler: ({ step, maxSteps }) => step / maxSteps };
+  for await (const { value, where } of readRows([{ text: "a" }], { signal })) console.log(value.text, where, options);
+  return model.complete("a", { logitProcessors: [forbid], stop: ["x", 3, ...stops, ({ text }) => text.length > 3] });
+}

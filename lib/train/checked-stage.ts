@@ -1,0 +1,83 @@
+import { describe, HeddleError } from "../errors.ts";
+import { nearest } from "../formats/nearest.ts";
+import { Value } from "../graph/index.ts";
+import { activeTrace } from "../graph/trace.ts";
+import type { LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./stage.ts";
+
+/** Inputs that the trainer gives every program of a stage. */
+const GIVEN = ["positions", "tokenTypes", "noise"];
+
+/** The same stage, whose functions are held to what they promise: what an author mistakes is named by the stage, where it is made. */
+export function checkedStage<Batch>(stage: Stage<Batch>): Stage<Batch> {
+  const { name } = stage;
+  const read = new Set(GIVEN);
+  const wrong = (what: string, expected: string, got: string) =>
+    new HeddleError("INVALID_ARGUMENT", `${name}.${what}: expected ${expected}, got ${got}`);
+  const numbers = (what: string, metrics: Metrics): Metrics => {
+    if (typeof metrics !== "object" || metrics === null || Object.values(metrics).some((n) => typeof n !== "number"))
+      throw wrong(what, "an object of numbers", describe(metrics));
+    return metrics;
+  };
+  return {
+    name,
+    shares: stage.shares,
+    count(batch) {
+      const counted = stage.count(batch);
+      if (!(Number.isSafeInteger(counted) && counted >= 0))
+        throw wrong("count", "the number of counted positions", describe(counted));
+      return counted;
+    },
+    collate(batch, total) {
+      const micro = checkedMicro(stage.collate(batch, total), wrong);
+      for (const key of Object.keys(micro.inputs)) {
+        if (read.has(key)) continue;
+        const near = nearest(key, read);
+        throw wrong(
+          `collate: inputs.${key}`,
+          `an input that the loss reads${near === undefined ? "" : ` (nearest: ${near})`}`,
+          "one that it does not",
+        );
+      }
+      return micro;
+    },
+    loss(context) {
+      const outputs = checkedOutputs(stage.loss(context), context, wrong);
+      for (const key of activeTrace().inputs.keys()) read.add(key);
+      return outputs;
+    },
+    ...(stage.metrics && {
+      metrics: (outputs, batches) => numbers("metrics", stage.metrics!(outputs, batches)),
+    }),
+    ...(stage.metricCounts && {
+      metricCounts: (batches) => numbers("metricCounts", stage.metricCounts!(batches)),
+    }),
+    ...(stage.derived && { derived: (metrics) => numbers("derived", stage.derived!(metrics)) }),
+  };
+}
+
+type Wrong = (what: string, expected: string, got: string) => HeddleError;
+
+function checkedMicro(micro: MicroBatch, wrong: Wrong): MicroBatch {
+  const { inputs, tokens, counted } = (micro ?? {}) as Partial<MicroBatch>;
+  if (typeof inputs !== "object" || inputs === null)
+    throw wrong("collate", "{ inputs, tokens, counted }", describe(micro));
+  for (const [key, count] of Object.entries({ tokens, counted }))
+    if (!(Number.isFinite(count) && count! >= 0)) throw wrong(`collate: ${key}`, "a number", describe(count));
+  return micro;
+}
+
+function checkedOutputs(given: Value | LossOutputs, { sequences, rows }: LossContext, wrong: Wrong): LossOutputs {
+  const outputs: unknown = given instanceof Value ? { loss: given } : given;
+  const { loss } = (outputs ?? {}) as Partial<LossOutputs>;
+  if (!(loss instanceof Value))
+    throw wrong("loss", "a value of the graph, or an object with one as `loss`", describe(given));
+  if (loss.dtype !== "f32" || loss.rank !== 1 || loss.dim(0) !== 1)
+    throw wrong(
+      "loss",
+      `a value f32(1), the share of ${sequences} sequences (${rows} rows) in the step's mean`,
+      `${loss}`,
+    );
+  for (const [key, value] of Object.entries(outputs as object))
+    if (!(value instanceof Value)) throw wrong(`loss: ${key}`, "a value of the graph", describe(value));
+  return outputs as LossOutputs;
+}

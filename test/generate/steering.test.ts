@@ -1,0 +1,113 @@
+// Functions of the caller's own in the loop: conditions that end an answer, and processors that choose its tokens.
+import { afterAll, describe, expect, test } from "vitest";
+import { type GenerateOptions, LanguageModel, type LogitProcessor, type StopContext } from "../../lib/index.ts";
+import { failureOf } from "./helpers.ts";
+
+const model = await LanguageModel.load("default");
+afterAll(() => model.dispose());
+
+const prompt = "Once upon a time";
+const greedy = { temperature: 0, maxTokens: 40, ignoreEos: true } as const;
+const whole = await model.complete(prompt, greedy);
+
+describe("a stop condition", () => {
+  test("is asked after each token and ends the answer with it", async () => {
+    const asked: StopContext[] = [];
+    const stop = (context: StopContext) => {
+      asked.push({ ...context, ids: [...context.ids] });
+      return context.ids.length - context.promptLength === 7;
+    };
+    const { tokens, text, finishReason } = await model.complete(prompt, { ...greedy, stop });
+    expect(tokens).toEqual(whole.tokens.slice(0, 7));
+    expect(finishReason).toBe("stop");
+    expect(text).toBe(model.tokenizer!.decode(tokens));
+    const promptIds = [...model.tokenizer!.encode(prompt)];
+    expect(asked.map(({ ids }) => ids)).toEqual(tokens.map((_, i) => [...promptIds, ...tokens.slice(0, i + 1)]));
+    expect(asked.at(-1)!.text).toBe(text);
+    expect(asked.every(({ promptLength, index }) => promptLength === promptIds.length && index === 0)).toBe(true);
+  });
+
+  test("reads the text, beside texts and ids, and what a stop text held back is given out", async () => {
+    const sentences = ({ text }: StopContext) => text.split(/[.!?]/).length > 1;
+    const { text, finishReason } = await model.complete(prompt, { ...greedy, stop: ["never there", 1, sentences] });
+    expect(finishReason).toBe("stop");
+    expect(whole.text.startsWith(text)).toBe(true);
+    expect(text.indexOf(".")).toBe(text.length - 1);
+    const held = whole.text.slice(2, 4);
+    const early = await model.complete(prompt, {
+      ...greedy,
+      stop: [`${held}#`, ({ ids, promptLength }: StopContext) => ids.length - promptLength === 2],
+    });
+    expect(early.text).toBe(model.tokenizer!.decode(whole.tokens.slice(0, 2)));
+  });
+
+  test("ends each sequence of a batch for itself, also speculating, by sampling and in a chat", async () => {
+    const stop = ({ ids, promptLength, index }: StopContext) => ids.length - promptLength === 3 + index;
+    const batch = await model.completeAll([prompt, "The sea", "A cat"], { ...greedy, stop });
+    expect(batch.map(({ tokens }) => tokens.length)).toEqual([3, 4, 5]);
+    const drafted = await model.complete(prompt, { ...greedy, stop, promptLookupNumTokens: 8 });
+    expect(drafted.tokens).toEqual(whole.tokens.slice(0, 3));
+    const drawn = await model.complete(prompt, { maxTokens: 20, seed: 4, temperature: 1, stop });
+    expect(drawn.tokens).toHaveLength(3);
+    using chat = model.chat();
+    const { text } = await chat.send("What is the capital of France?", { ...greedy, stop });
+    expect(chat.messages.at(-1)).toEqual({ role: "assistant", content: text });
+  });
+
+  test("that cuts a document short ends it with length", async () => {
+    const responseFormat = { type: "regex", pattern: "[a-z]{10}" } as const;
+    const cut = await model.complete(prompt, { ...greedy, responseFormat, stop: ({ text }) => text.length >= 3 });
+    expect(cut.finishReason).toBe("length");
+    const never = await model.complete(prompt, { ...greedy, responseFormat, stop: () => false });
+    expect([never.text.length, never.finishReason]).toEqual([10, "stop"]);
+  });
+
+  test("answers true or false at once, and stands beside no beams", async () => {
+    const wrong = (stop: unknown, more: GenerateOptions = greedy) =>
+      failureOf(() => model.complete(prompt, { ...more, stop } as GenerateOptions));
+    expect(await wrong(async () => true)).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^stop: expected a function that returns true or false, got/),
+    });
+    expect((await wrong(() => undefined)).message).toMatch(/^stop: expected a function that returns true or false/);
+    expect((await wrong(() => true, { numBeams: 2, maxTokens: 4 })).message).toMatch(
+      /^stop: expected texts and token ids with numBeams/,
+    );
+    const mine = new RangeError("mine");
+    const thrown = model.complete(prompt, {
+      ...greedy,
+      stop: () => {
+        throw mine;
+      },
+    });
+    await expect(thrown).rejects.toBe(mine);
+  });
+});
+
+describe("a logit processor", () => {
+  test("chooses each token itself where it forbids all others", async () => {
+    const chosen = [300, 17, 420, 5];
+    const choose: LogitProcessor = (logits, { ids, promptLength }) => {
+      logits.fill(Number.NEGATIVE_INFINITY);
+      logits[chosen[ids.length - promptLength]!] = 0;
+    };
+    const { tokens } = await model.complete(prompt, { maxTokens: 4, ignoreEos: true, logitProcessors: [choose] });
+    expect(tokens).toEqual(chosen);
+  });
+
+  test("that would change a copy, or later, is refused; what else one returns is its own affair", async () => {
+    const of = (processor: unknown, more: GenerateOptions = {}) =>
+      failureOf(() =>
+        model.complete(prompt, { maxTokens: 2, ...more, logitProcessors: [processor as LogitProcessor] }),
+      );
+    const copies = (logits: Float32Array) => logits.map((v) => -v);
+    expect(await of(copies)).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^logitProcessors: expected a function that changes the logits in place/),
+    });
+    expect((await of(copies, { numBeams: 2 })).message).toMatch(/^logitProcessors: expected/);
+    expect((await of(async () => {})).message).toMatch(/got one that returns a promise$/);
+    for (const fine of [(l: Float32Array) => l.fill(0, 0, 1), (l: Float32Array) => (l[0] = 0), () => undefined])
+      await model.complete(prompt, { maxTokens: 2, logitProcessors: [fine as LogitProcessor] });
+  });
+});

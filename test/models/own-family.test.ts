@@ -1,0 +1,330 @@
+// A family that a program registers: the example's StableLM, from a folder in Hugging Face's layout through all that models go through.
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import "../../examples/own-family.ts";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { add, embedding, reshape, rmsNorm, type Value } from "../../lib/graph/index.ts";
+import {
+  convertModel,
+  createModel,
+  type FamilyDefinition,
+  type ForwardContext,
+  LanguageModel,
+  type ModelConfigInput,
+  registerFamily,
+  sft,
+} from "../../lib/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { failureOf, sentences, tinyTokenizer } from "../generate/helpers.ts";
+import { type StableLm, stableLmLogits } from "./stablelm-reference.ts";
+
+const shape: StableLm = {
+  hidden: 32,
+  inner: 64,
+  layers: 2,
+  heads: 4,
+  keyHeads: 2,
+  rotary: 4,
+  theta: 10000,
+  eps: 1e-5,
+  parallel: false,
+};
+const vocabulary = 320;
+
+/** config.json as transformers' StableLmConfig writes it. */
+const configOf = ({ parallel }: StableLm) => ({
+  architectures: ["StableLmForCausalLM"],
+  attention_dropout: 0,
+  bos_token_id: 0,
+  eos_token_id: 0,
+  hidden_act: "silu",
+  hidden_size: shape.hidden,
+  initializer_range: 0.02,
+  intermediate_size: shape.inner,
+  layer_norm_eps: shape.eps,
+  max_position_embeddings: 128,
+  model_type: "stablelm",
+  num_attention_heads: shape.heads,
+  num_hidden_layers: shape.layers,
+  num_key_value_heads: shape.keyHeads,
+  partial_rotary_factor: 0.5,
+  qk_layernorm: false,
+  rope_scaling: null,
+  rope_theta: shape.theta,
+  tie_word_embeddings: false,
+  torch_dtype: "float32",
+  use_cache: true,
+  use_parallel_residual: parallel,
+  use_qkv_bias: true,
+  vocab_size: vocabulary,
+});
+
+function randomWeights({
+  hidden,
+  inner,
+  layers,
+  heads,
+  keyHeads,
+  parallel,
+}: StableLm): Map<string, [number[], Float32Array]> {
+  let state = 12345;
+  const next = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+  const out = new Map<string, [number[], Float32Array]>();
+  const draw = (name: string, dims: number[], spread: number, centre = 0) => {
+    const length = dims.reduce((a, b) => a * b, 1);
+    out.set(name, [dims, Float32Array.from({ length }, () => centre + spread * next())]);
+  };
+  const keys = (hidden / heads) * keyHeads;
+  draw("model.embed_tokens.weight", [vocabulary, hidden], 2);
+  for (let i = 0; i < layers; i++) {
+    const layer = `model.layers.${i}`;
+    for (const [name, rows] of [
+      ["q", hidden],
+      ["k", keys],
+      ["v", keys],
+    ] as const) {
+      draw(`${layer}.self_attn.${name}_proj.weight`, [rows, hidden], 0.8);
+      draw(`${layer}.self_attn.${name}_proj.bias`, [rows], 0.4);
+    }
+    draw(`${layer}.self_attn.o_proj.weight`, [hidden, hidden], 0.8);
+    draw(`${layer}.mlp.gate_proj.weight`, [inner, hidden], 0.8);
+    draw(`${layer}.mlp.up_proj.weight`, [inner, hidden], 0.8);
+    draw(`${layer}.mlp.down_proj.weight`, [hidden, inner], 0.8);
+    for (const name of parallel ? ["input_layernorm"] : ["input_layernorm", "post_attention_layernorm"]) {
+      draw(`${layer}.${name}.weight`, [hidden], 0.4, 1);
+      draw(`${layer}.${name}.bias`, [hidden], 0.4);
+    }
+  }
+  draw("model.norm.weight", [hidden], 0.4, 1);
+  draw("model.norm.bias", [hidden], 0.4);
+  draw("lm_head.weight", [vocabulary, hidden], 0.8);
+  return out;
+}
+
+/** A folder as save_pretrained writes it. */
+async function writeFolder(folder: string, model: StableLm) {
+  const weights = randomWeights(model);
+  const header: Record<string, object> = {};
+  let at = 0;
+  for (const [name, [dims, data]] of weights) {
+    header[name] = { dtype: "F32", shape: dims, data_offsets: [at, at + data.byteLength] };
+    at += data.byteLength;
+  }
+  const text = Buffer.from(JSON.stringify(header));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(text.length));
+  const parts = [...weights.values()].map(([, data]) => Buffer.from(data.buffer));
+  await mkdir(folder, { recursive: true });
+  await writeFile(join(folder, "model.safetensors"), Buffer.concat([length, text, ...parts]));
+  await writeFile(join(folder, "config.json"), JSON.stringify(configOf(model)));
+  await (await tinyTokenizer()).save(folder);
+  return new Map([...weights].map(([name, [, data]]) => [name, data]));
+}
+
+const worst = (got: readonly Float32Array[], wanted: readonly ArrayLike<number>[]) =>
+  Math.max(...got.flatMap((row, p) => Array.from(row, (v, i) => Math.abs(v - wanted[p]![i]!))));
+
+const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
+
+describe.each([false, true])("StableLM, use_parallel_residual %s", (parallel) => {
+  const model = { ...shape, parallel };
+  const folder = temporaryFolder();
+
+  test("logits of a Hugging Face folder, and greedy tokens over the cache, are the reference's", async () => {
+    const path = join(folder, "official");
+    const weights = await writeFolder(path, model);
+    const wanted = stableLmLogits(weights, ids, model);
+    await using loaded = await LanguageModel.load(path);
+    expect(loaded.config).toMatchObject({ partialRotaryFactor: 0.5, layerNormEpsilon: 1e-5, attentionBias: true });
+    expect(loaded.config.own).toEqual({ useParallelResidual: parallel, qkLayernorm: false });
+    expect(worst(await loaded.logits(ids), wanted)).toBeLessThan(1e-4);
+    const { tokens } = await loaded.complete(ids, { maxTokens: 12, temperature: 0, ignoreEos: true });
+    const seen = [...ids];
+    for (const token of tokens) {
+      const last = stableLmLogits(weights, seen, model).at(-1)!;
+      expect(token).toBe(last.indexOf(Math.max(...last)));
+      seen.push(token);
+    }
+  });
+
+  test("saved again, its config.json says the same and its logits are the same", async () => {
+    const path = join(folder, "official");
+    await writeFolder(path, model);
+    await using loaded = await LanguageModel.load(path);
+    await loaded.save(join(folder, "saved"));
+    const config = JSON.parse(await readFile(join(folder, "saved", "config.json"), "utf8"));
+    const { attention_dropout: _, ...told } = configOf(model);
+    expect(config).toMatchObject(told);
+    await using again = await LanguageModel.load(join(folder, "saved"));
+    expect(worst(await again.logits(ids), await loaded.logits(ids))).toBe(0);
+  });
+
+  test("converted to GGUF and back it is the same; quantised, nearly", async () => {
+    const path = join(folder, "official");
+    await writeFolder(path, model);
+    await using loaded = await LanguageModel.load(path);
+    const exact = await loaded.logits(ids);
+    await convertModel(path, join(folder, "f32.gguf"));
+    await using gguf = await LanguageModel.load(join(folder, "f32.gguf"));
+    expect(gguf.config.own).toEqual(loaded.config.own);
+    expect(worst(await gguf.logits(ids), exact)).toBe(0);
+    await convertModel(join(folder, "f32.gguf"), join(folder, "back"));
+    await using back = await LanguageModel.load(join(folder, "back"));
+    expect(worst(await back.logits(ids), exact)).toBe(0);
+
+    await convertModel(path, join(folder, "q8.gguf"), { dtype: "q8_0" });
+    const files = await openModelFiles(join(folder, "q8.gguf"));
+    expect(files.weights.info("model.layers.1.self_attn.q_proj.weight").dtype).toBe("q8_0");
+    files.close();
+    await using narrow = await LanguageModel.load(join(folder, "q8.gguf"));
+    const difference = worst(await narrow.logits(ids), exact);
+    expect(difference).toBeGreaterThan(0);
+    expect(difference).toBeLessThan(0.03 * Math.max(...exact.flatMap((row) => [...row])));
+  });
+
+  test("made new it trains, whole, with gradient checkpointing to the same bits, and by an adapter", async () => {
+    const tokenizer = await tinyTokenizer();
+    const config: ModelConfigInput = {
+      modelType: "stablelm",
+      hiddenSize: 32,
+      numHiddenLayers: 2,
+      numAttentionHeads: 4,
+      maxPositionEmbeddings: 64,
+      own: { useParallelResidual: parallel },
+    };
+    const options = {
+      data: sentences.map((text) => ({ text })),
+      maxSteps: 40,
+      maxSeqLength: 32,
+      learningRate: 5e-3,
+      seed: 1,
+    };
+    const losses = async (base: LanguageModel, more: object) => {
+      const out: number[] = [];
+      for await (const event of sft(base, { ...options, ...more })) if ("loss" in event) out.push(event.loss);
+      return out;
+    };
+    await using whole = createModel(config, { tokenizer, seed: 3 });
+    const got = await losses(whole, { outputDir: join(folder, "out") });
+    expect(got.at(-1)!).toBeLessThan(got[0]! * 0.6);
+    await using checkpointed = createModel(config, { tokenizer, seed: 3 });
+    expect(await losses(checkpointed, { gradientCheckpointing: true })).toEqual(got);
+    await using reloaded = await LanguageModel.load(join(folder, "out"));
+    expect(worst(await reloaded.logits("The cat saw"), await whole.logits("The cat saw"))).toBe(0);
+    const adapted = await losses(reloaded, { lora: { r: 4 }, maxSteps: 5 });
+    expect(adapted).toHaveLength(5);
+    expect([...reloaded.model.adapters.get("default")!.layers.keys()]).toContain("model.layers.1.mlp.down_proj");
+  });
+});
+
+const forward = (context: ForwardContext): Value => {
+  const x = embedding(context.weight("model.embed_tokens.weight"), context.ids, { dtype: context.dtype });
+  const heads = reshape(x, [x.dim(0), 2, 8]);
+  const said = reshape(context.attend(0, { q: heads, k: heads, v: heads }, {}), [x.dim(0), 16]);
+  return rmsNorm(add(x, said), context.weight("model.norm.weight"), { eps: 1e-6 }).y;
+};
+const weights: FamilyDefinition["weights"] = ({ vocabSize, hiddenSize }) =>
+  new Map([
+    ["model.embed_tokens.weight", { shape: [vocabSize, hiddenSize], init: "normal" }],
+    ["model.norm.weight", { shape: [hiddenSize], init: "ones" }],
+  ]);
+const least = { architecture: "LeastForCausalLM", defaults: { tieWordEmbeddings: true }, weights, forward };
+const sizes = { hiddenSize: 16, numHiddenLayers: 1, numAttentionHeads: 2, vocabSize: 40, maxPositionEmbeddings: 1024 };
+
+test("a family of two weights and seven lines generates and scores", async () => {
+  registerFamily({ modelType: "least", ...least });
+  await using model = createModel({ modelType: "least", ...sizes, initializerRange: 0.5 }, { seed: 2 });
+  const { tokens } = await model.complete([1, 2, 3], { maxTokens: 3, temperature: 0 });
+  const last = (await model.logits([1, 2, 3], { last: true }))[0]!;
+  expect(tokens[0]).toBe(last.indexOf(Math.max(...last)));
+  // Where a function of one's own picks no rows, all are computed, and those that are wanted are taken of them.
+  const all = await model.logits([1, 2, 3]);
+  expect(worst([last], [all[2]!])).toBe(0);
+});
+
+test("what a definition lacks, misnames or takes from others is named", async () => {
+  const refused = (definition: object) => failureOf(() => registerFamily(definition as FamilyDefinition));
+  const { forward: _, ...half } = { modelType: "half", ...least };
+  expect(await refused(half)).toEqual({
+    code: "INVALID_ARGUMENT",
+    message: "family.forward: expected a function, got undefined",
+  });
+  expect((await refused({ modelType: "x", ...least, wieghts: weights })).message).toBe(
+    "family.wieghts: expected a known name (nearest: weights), got an unknown one",
+  );
+  expect((await refused({ modelType: "llama", ...least })).message).toMatch(
+    /^family.modelType: expected a name that no/,
+  );
+  expect((await refused({ modelType: "stablelm", ...least })).message).toMatch(/^family.modelType/);
+  const gguf = { architecture: "llama" };
+  expect((await refused({ modelType: "x", ...least, gguf })).message).toMatch(
+    /^family.gguf.architecture: expected a name that/,
+  );
+  const names = { "model.layers.{layer}.a": "blk.a" };
+  expect((await refused({ modelType: "x", ...least, gguf: { architecture: "x", names } })).message).toMatch(
+    /\{layer\} in both/,
+  );
+  const own = { snake_case: 1 };
+  expect((await refused({ modelType: "x", ...least, own })).message).toMatch(
+    /^family.own: expected names in camelCase/,
+  );
+  expect((await refused({ modelType: "x", ...least, own: { a: () => 1 } })).message).toMatch(/^family.own.a: expected/);
+  const twice = { own: { eps: 1 }, keys: { eps: "layerNormEpsilon" } };
+  expect((await refused({ modelType: "x", ...least, ...twice })).message).toMatch(/^family.own.eps: expected a key/);
+  // None of these has left anything behind.
+  expect((await failureOf(() => createModel({ modelType: "x", ...sizes }))).code).toBe("UNSUPPORTED");
+});
+
+test("mistakes in a family's functions are named by the family", async () => {
+  const wrong = (modelType: string, more: object, config: object = {}) => {
+    registerFamily({ modelType, ...least, ...more });
+    return failureOf(async () => {
+      await using model = createModel({ modelType, ...sizes, ...config });
+      await model.complete([1, 2, 3], { maxTokens: 2 });
+    });
+  };
+  expect(
+    await wrong("wide", { forward: (c: ForwardContext) => reshape(forward(c), [c.ids.dim(0), 4, 4]) }),
+  ).toMatchObject({
+    code: "SHAPE_MISMATCH",
+    message: expect.stringMatching(/^wide\.forward: expected hidden states \(rows, 16\), got f32\(rows, 4, 4\)$/),
+  });
+  expect((await wrong("none", { forward: () => undefined })).message).toMatch(/^none\.forward: expected hidden states/);
+  const typo = (c: ForwardContext) => add(forward(c), c.weight("model.nrom.weight"));
+  expect((await wrong("typo", { forward: typo })).message).toBe(
+    'weight: expected one of typo (nearest: model.norm.weight), got "model.nrom.weight"',
+  );
+  expect((await wrong("list", { weights: () => [] })).message).toMatch(/^list\.weights: expected a Map/);
+  const odd = () => new Map([["a.weight", { shape: [0], init: "normal" }]]);
+  expect((await wrong("odd", { weights: odd })).message).toMatch(/^odd\.weights: "a.weight": shape: expected/);
+  const drawn = () => new Map([["a.weight", { shape: [1], init: "uniform" }]]);
+  expect((await wrong("drawn", { weights: drawn })).message).toMatch(
+    /^drawn\.weights: "a.weight": init: expected normal,/,
+  );
+  // A cache that keeps a window alone would lose what such a layer looks back to.
+  expect((await wrong("slides", { slidingWindow: true }, { slidingWindow: 8 })).message).toMatch(
+    /^attend: window of layer 0: expected the configuration's 8/,
+  );
+  const own = { own: { twice: false } };
+  expect((await wrong("owner", own, { own: { twise: true } })).message).toBe(
+    "model configuration: own.twise: expected a name that owner has (nearest: twice), got another",
+  );
+  expect((await wrong("owner2", own, { own: { twice: 1 } })).message).toMatch(/own\.twice: expected a boolean, got 1$/);
+});
+
+describe("without `gguf`", () => {
+  const folder = temporaryFolder();
+  test("a conversion to GGUF says what is missing", async () => {
+    registerFamily({ modelType: "nogguf", ...least });
+    await using model = createModel({ modelType: "nogguf", ...sizes });
+    await model.save(join(folder, "folder"));
+    expect(await failureOf(() => convertModel(join(folder, "folder"), join(folder, "x.gguf")))).toEqual({
+      code: "UNSUPPORTED",
+      message: "nogguf: expected a family that was registered with `gguf` to be written to GGUF, got one without",
+    });
+  });
+});
