@@ -1,5 +1,6 @@
 import { permutation, Stream } from "../data/random.ts";
 import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
 
 export interface ExampleSourceOptions<Example> {
@@ -11,10 +12,12 @@ export interface ExampleSourceOptions<Example> {
   evalBatches?: number | undefined;
 }
 
-/** How far a pass over the examples is. */
+/** How far a pass over the examples is, and of which. */
 export interface ExamplePosition {
   epoch: number;
   index: number;
+  /** Of the examples and the seed: a run that goes on with others would leave some out and take some twice. */
+  fingerprint: string;
 }
 
 /**
@@ -24,7 +27,8 @@ export interface ExamplePosition {
 export class ExampleSource<Example> implements BatchSource<Example[]> {
   private readonly examples: readonly Example[];
   private readonly options: ExampleSourceOptions<Example>;
-  private position: ExamplePosition = { epoch: 0, index: 0 };
+  private position = { epoch: 0, index: 0 };
+  private readonly fingerprint: string;
   private order: { epoch: number; indices: Uint32Array } | undefined;
 
   /** @throws HeddleError INVALID_ARGUMENT where there is nothing to train on */
@@ -41,6 +45,7 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
       throw new HeddleError("INVALID_ARGUMENT", "data: expected at least one row to train on, got none");
     this.examples = examples;
     this.options = options;
+    this.fingerprint = exampleFingerprint(examples, seed);
   }
 
   async next(signal?: AbortSignal): Promise<Example[]> {
@@ -66,11 +71,16 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
   }
 
   state(): ExamplePosition {
-    return { ...this.position };
+    return { ...this.position, fingerprint: this.fingerprint };
   }
 
   restore(state: unknown): void {
-    const { epoch, index } = (state ?? {}) as Partial<ExamplePosition>;
+    const { epoch, index, fingerprint } = (state ?? {}) as Partial<ExamplePosition>;
+    if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected the data and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
+      );
     const valid = Number.isSafeInteger(epoch) && Number.isSafeInteger(index) && epoch! >= 0 && index! >= 0;
     if (!valid || index! >= this.examples.length)
       throw new HeddleError(
