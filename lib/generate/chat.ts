@@ -7,6 +7,7 @@ import {
   checkedMessage,
   checkedRenderer,
   conversationPrompt,
+  conversationTokens,
   type Renderer,
 } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -112,7 +113,7 @@ export class Chat {
 
   /** Tokens of the whole conversation, as the model would see it before its next answer. */
   get tokens(): number {
-    return this.messages.length === 0 ? 0 : conversationPrompt(this.languageModel, this.renderer, this.messages).length;
+    return this.messages.length === 0 ? 0 : conversationTokens(this.renderer, this.messages);
   }
 
   /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
@@ -144,7 +145,8 @@ export class Chat {
       const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
       const reserve = Math.min(wanted, Math.floor(contextLength / 2));
       const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
-      const prompt = conversationPrompt(this.languageModel, this.renderer, messages, fit);
+      const { signal } = options;
+      const prompt = await conversationPrompt(this.languageModel, this.renderer, messages, { fit, signal });
       const completion = yield* this.session.stream(prompt, options);
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
       return completion;

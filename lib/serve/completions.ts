@@ -35,10 +35,16 @@ export async function completions(exchange: Exchange): Promise<void> {
     }),
     ...responseFormat(given.response_format),
   };
-  const prompts = await promptsOf(given.prompt, { param: "prompt", model, most: settings.maxChoices, signal });
-  const echoes = echo ? prompts.map((ids) => model.tokenizer!.decode(ids, { skipSpecialTokens: true })) : [];
+  const { maxChoices: most } = settings;
+  const prompts = promptsOf(given.prompt, { param: "prompt", model, most, encoding: service.encoding, signal });
+  let echoes: string[] = [];
+  const ids = async () => {
+    const all = await prompts.ids();
+    if (echo) echoes = all.map((one) => model.tokenizer!.decode(one, { skipSpecialTokens: true }));
+    return all;
+  };
   const form = textForm(model, { logprobs, echo: (index) => echoes[Math.floor(index / n)] ?? "" });
-  await generate(exchange, prompts, options, { form, stream: given.stream === true, usage });
+  await generate(exchange, { count: prompts.count, ids }, options, { form, stream: given.stream === true, usage });
 }
 
 function textForm(

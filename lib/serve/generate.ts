@@ -5,6 +5,7 @@ import type { Scheduled } from "../generate/scheduler.ts";
 import { type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
 import { type Exchange, generating, sendAnswer } from "./context.ts";
 import { EventStream } from "./event-stream.ts";
+import type { Prompts } from "./prompts.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 
 /** How an endpoint writes its choices. */
@@ -31,17 +32,17 @@ interface How {
   tools?: boolean;
 }
 
-/** @throws Refusal, HeddleError: before anything was sent; ClientLost */
+/** They hold their places while their prompts are encoded. @throws Refusal, HeddleError: before anything was sent; ClientLost */
 export async function generate(
   exchange: Exchange,
-  prompts: readonly (readonly number[])[],
+  prompts: Prompts,
   options: GenerateOptions,
   how: How,
 ): Promise<void> {
   const { service, signal } = exchange;
   const { places, settings } = service;
   const n = options.n ?? 1;
-  const count = prompts.length * n;
+  const count = prompts.count * n;
   if (count > settings.maxChoices)
     throw new Refusal(400, `n: expected at most ${settings.maxChoices} answers of one request, got ${count}`, {
       param: "n",
@@ -56,7 +57,9 @@ export async function generate(
   };
   signal.addEventListener("abort", end, { once: true });
   try {
-    all = generating(service).submit(prompts, options);
+    const ids = await prompts.ids();
+    signal.throwIfAborted();
+    all = generating(service).submit(ids, options);
     const head = { id: `${how.form.id}-${randomUUID().replaceAll("-", "")}`, model: settings.modelName };
     await (how.stream ? sendStream : sendWhole)(exchange, all, { ...how, n, head });
   } finally {
