@@ -7,10 +7,10 @@ import { type Form, generate } from "./generate.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
 import { messagesOf } from "./messages.ts";
 import { charactersOf, LONG_PROMPT } from "./prompts.ts";
-import { invalid, Refusal, unsupported } from "./refusal.ts";
+import { invalid, Refusal } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { chatSchema, parsed } from "./schema.ts";
-import { writesToolCalls } from "./tool-calls.ts";
+import { toolUse } from "./tool-use.ts";
 
 export async function chatCompletions(exchange: Exchange): Promise<void> {
   const { service, body, signal } = exchange;
@@ -18,21 +18,25 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   generating(service);
   const given = parsed(chatSchema, body);
   checkModel(given.model, service);
-  const tools = toolsOf(given.tools, given.tool_choice);
+  const { tools, options: toolOptions, calls } = toolUse(given, model);
   const size = checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
   const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
   const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
   if (given.top_logprobs && given.logprobs !== true)
     throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
   const usage = includesUsage(given);
+  const form = responseFormat(given.response_format);
+  if (toolOptions.responseFormat && (form.responseFormat?.type ?? "text") !== "text")
+    throw invalid("response_format", "none beside a call that is required", form.responseFormat?.type);
   const options = {
+    ...form,
     ...generateOptions(given, {
       maxTokens:
         given.max_completion_tokens ?? given.max_tokens ?? model.generation.maxNewTokens ?? model.contextLength,
       limit: settings.maxTokens,
       topLogprobs: given.top_logprobs ?? 0,
     }),
-    ...responseFormat(given.response_format),
+    ...toolOptions,
   };
   const ids = async () => {
     const encoded = () => conversationPrompt(model, renderer, messages, { signal });
@@ -41,8 +45,7 @@ export async function chatCompletions(exchange: Exchange): Promise<void> {
   await generate(exchange, { count: 1, ids }, options, {
     form: chatForm(model, given.logprobs === true),
     stream: given.stream === true,
-    usage,
-    tools: tools !== undefined && writesToolCalls(model.tokenizer),
+    ...{ usage, calls },
   });
 }
 
@@ -104,14 +107,4 @@ function checkSize({ contextLength }: LanguageModel, said: unknown, messages: nu
     param: "messages",
     code: "context_length_exceeded",
   });
-}
-
-/** @returns undefined where the model is to call none */
-function toolsOf(tools: unknown[] | undefined, choice: unknown): unknown[] | undefined {
-  if (choice !== undefined && choice !== "none" && choice !== "auto") {
-    if (choice === "required" || (typeof choice === "object" && choice !== null))
-      throw unsupported("tool_choice", "a call cannot be forced: expected none or auto");
-    throw invalid("tool_choice", "none or auto", choice);
-  }
-  return choice === "none" || tools?.length === 0 ? undefined : tools;
 }

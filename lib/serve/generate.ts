@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { GenerateOptions } from "../generate/index.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
-import { type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
+import { type Calls, type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
 import { type Exchange, generating, sendAnswer } from "./context.ts";
 import { EventStream } from "./event-stream.ts";
 import type { Prompts } from "./prompts.ts";
@@ -28,8 +28,8 @@ interface How {
   stream: boolean;
   /** Whether usage ends a stream. */
   usage: boolean;
-  /** Whether calls of tools are looked for. */
-  tools?: boolean;
+  /** How calls of tools are looked for; absent: not at all. */
+  calls?: Calls | undefined;
 }
 
 /** They hold their places while their prompts are encoded. @throws Refusal, HeddleError: before anything was sent; ClientLost */
@@ -79,10 +79,10 @@ const seconds = () => Math.floor(Date.now() / 1000);
 
 async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
   const { signal } = exchange;
-  const { form, tools, n, head } = how;
+  const { form, calls, n, head } = how;
   const choices = await together(all, async (one, index) => {
     const parts: Delta[] = [];
-    for await (const delta of deltas(one, { tools })) parts.push(delta);
+    for await (const delta of deltas(one, calls)) parts.push(delta);
     signal.throwIfAborted();
     return form.whole(index, parts);
   });
@@ -93,7 +93,7 @@ async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sen
 
 async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
   const { response, signal, service } = exchange;
-  const { form, tools, usage, n, head } = how;
+  const { form, calls, usage, n, head } = how;
   const created = seconds();
   const { id, model } = head;
   const event = (choices: readonly object[], last?: UsageBody) => ({
@@ -104,7 +104,7 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
   try {
     await together(all, async (one, index) => {
       await events.send(form.opening(index).map((choice) => event([choice])));
-      for await (const delta of deltas(one, { tools }))
+      for await (const delta of deltas(one, calls))
         await events.send(form.more(index, delta).map((choice) => event([choice])));
       signal.throwIfAborted();
     });

@@ -62,10 +62,10 @@ test("many requests at once answer as each alone", () =>
   }));
 
 test("a client that leaves while its prompt becomes ids, or waits for that, frees its places", () =>
-  withServer(model, { maxConcurrent: 4 }, async (client) => {
+  withServer(model, { maxConcurrent: 4, maxBodyBytes: 16 << 20 }, async (client) => {
     const { server } = client;
     // Seconds of work: the tokenizer knows none of its characters, and no word ends.
-    const long = "\u8a9e".repeat(1_300_000);
+    const long = "\u8a9e".repeat(4_000_000);
     const bodies: [string, object][] = [
       [CHAT, { messages: user(long), n: 2 }],
       [COMPLETIONS, { prompt: long }],
