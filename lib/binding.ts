@@ -288,6 +288,8 @@ export interface NativeEncodeExtras {
   /** Share of merges left out by chance, below 1, and the seed of that chance. */
   dropout?: number | undefined;
   seed?: number | undefined;
+  /** Of a single text: UTF-16 offsets, ascending, that no guarded token may span or end at. */
+  barriers?: Uint32Array | undefined;
 }
 
 /** `flags`: 1 add special tokens, 2 recognise special tokens' text, 4 offsets, 8 offsets in bytes of UTF-8. */

@@ -85,6 +85,7 @@ export {
   type Piece,
   type Prompt,
   type ResponseFormat,
+  type SendOptions,
   Session,
   type SessionOptions,
   type StopCondition,
@@ -92,6 +93,8 @@ export {
   type TextMessage,
   type Timings,
   type TokenClassification,
+  type ToolCallsFormat,
+  type ToolChoice,
   type TopCandidate,
   type Usage,
 } from "./generate/index.ts";

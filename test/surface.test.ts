@@ -89,9 +89,11 @@ const leading: Record<string, unknown[]> = {
   "tokenizer.decode": [[1]],
   "tokenizer.decodeBatch": [[[1]]],
   "tokenizer.applyChatTemplate": [[{ role: "user", content: "x" }]],
+  "tokenizer.applyChatTemplateAsync": [[{ role: "user", content: "x" }]],
   "tokenizer.applyChatTemplateWithMask": [[{ role: "user", content: "x" }]],
   "tokenizer.applyChatTemplateWithSpans": [[{ role: "user", content: "x" }]],
   "tokenizer.fit": [[{ role: "user", content: "x" }]],
+  "tokenizer.fitAsync": [[{ role: "user", content: "x" }]],
 };
 for (const stage of [
   "pretrain",
@@ -111,7 +113,7 @@ for (const stage of [
 
 /** Not for callers: private to TypeScript, or said to be internal. */
 const INTERNAL =
-  /^(Chat\.load|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|settledTexts))$/;
+  /^(Chat\.load|Session\.(load|open)|Tokenizer\.loadCached|chat\.answer|session\.(prepare|exclusively|saveWith|assertIdle)|model\.(run|resolve|ids|sequences|checkTexts|storedDtype)|tokenizer\.(around|crossing|encodeJoined|encodeWith|render|partRenderer|saved|encodeGuarded|encodeGuardedAsync|settledTexts))$/;
 /** What these do with nothing, or with no options, is work of minutes: those alone that are refused are called. */
 const LONG = new Set(["bench", "autotune", "lifecycle"]);
 const fine = ["undefined", "{}"];

@@ -34,45 +34,64 @@ export function compileSchema(schema: unknown): Grammar {
 
 /** The same of a schema that has been read. */
 export function compileDocument(document: SchemaDocument): Grammar {
-  return new SchemaCompiler(document).compile();
+  const builder = new GrammarBuilder("schema");
+  const rule = new SchemaCompiler(document, sharedWork(builder)).rule();
+  return builder.finish(rule);
+}
+
+/** What the schemas of one grammar share: its nodes, and how much work they may take together. */
+export interface SharedWork {
+  readonly builder: GrammarBuilder;
+  readonly budget: Budget;
+  steps: number;
+}
+
+export function sharedWork(builder: GrammarBuilder): SharedWork {
+  return { builder, budget: new Budget(), steps: 0 };
 }
 
 type Keywords = ReadonlyMap<Keyword, JsonValue>;
 
-class SchemaCompiler {
+export class SchemaCompiler {
   private readonly document: SchemaDocument;
-  private readonly builder = new GrammarBuilder("schema");
-  private readonly rules = new JsonRules(this.builder);
+  private readonly work: SharedWork;
+  private readonly builder: GrammarBuilder;
+  private readonly budget: Budget;
+  private readonly rules: JsonRules;
   private readonly keywords = new Map<JsonValue, Keywords>();
   private readonly numbers = new Map<JsonValue, number>();
   private readonly known = new Map<string, number>();
   private readonly shared = new Map<string, number>();
   private readonly automata = new Map<string, Dfa>();
   private readonly waiting: { rule: number; all: All }[] = [];
-  private readonly budget = new Budget();
   private readonly looked = new Map<JsonValue, Facts[]>();
-  private steps = 0;
 
-  constructor(document: SchemaDocument) {
+  constructor(document: SchemaDocument, work: SharedWork) {
     this.document = document;
+    this.work = work;
+    this.builder = work.builder;
+    this.budget = work.budget;
+    this.rules = new JsonRules(work.builder);
   }
 
-  compile(): Grammar {
-    const { root } = this.document;
+  /** The rule of what satisfies the schema, and others beside it. */
+  rule(others: readonly JsonValue[] = []): number {
+    const { root, name } = this.document;
     if (typeof root !== "boolean" && !isObject(root))
-      throw new HeddleError("INVALID_ARGUMENT", `schema: expected an object, true or false, got ${describe(root)}`);
-    const start = this.ruleOf([root]);
+      throw new HeddleError("INVALID_ARGUMENT", `${name}: expected an object, true or false, got ${describe(root)}`);
+    const start = this.ruleOf([...others, root]);
     for (let next = this.waiting.pop(); next; next = this.waiting.pop()) this.fill(next.rule, next.all);
-    return this.builder.finish(start);
+    return start;
   }
 
   private spend(work: number): void {
-    this.steps += work;
-    if (this.steps > limits.mergeSteps) throw tooLarge("schema", limits.mergeSteps, "steps to combine its schemas");
+    this.work.steps += work;
+    if (this.work.steps > limits.mergeSteps)
+      throw tooLarge(this.document.name, limits.mergeSteps, "steps to combine its schemas");
   }
 
   private where(schema: JsonValue): string {
-    return typeof schema === "object" && schema !== null ? this.document.where(schema) : "schema";
+    return typeof schema === "object" && schema !== null ? this.document.where(schema) : this.document.name;
   }
 
   private keywordsOf(schema: JsonValue): Keywords {
@@ -180,7 +199,7 @@ class SchemaCompiler {
 
   private combined(some: readonly Facts[], others: readonly Facts[]): Facts[] {
     if (some.length * others.length > limits.alternatives)
-      throw tooLarge("schema", limits.alternatives, "alternatives of one schema");
+      throw tooLarge(this.document.name, limits.alternatives, "alternatives of one schema");
     const size = (of: Facts) =>
       1 + of.properties.size + of.required.length + (of.values?.length ?? 0) + of.prefix.length;
     return some.flatMap((a) =>

@@ -1,8 +1,8 @@
 // One document under way, token by token.
 import { HeddleError } from "../errors.ts";
+import { inSlices } from "../tokenizer/slices.ts";
 import type { Automaton, State } from "./automaton.ts";
 import { type Mask, Masks } from "./masks.ts";
-import { inSlices } from "./slices.ts";
 import { checkTokens, makeTries, type TokenSource, type TokenTries } from "./token-tries.ts";
 
 const tries = new WeakMap<TokenSource, Promise<TokenTries>>();
@@ -14,7 +14,7 @@ const MOST_SETS = 8;
 async function triesOf(source: TokenSource): Promise<TokenTries> {
   let made = tries.get(source);
   if (!made) {
-    made = inSlices(makeTries(source));
+    made = inSlices(makeTries(source), "responseFormat");
     tries.set(source, made);
   }
   return made;
@@ -86,7 +86,7 @@ export class Constraint {
       if (!state) return undefined;
     }
     if (state.final) return undefined;
-    return made.cached(state) ?? inSlices(made.make(state), signal);
+    return made.cached(state) ?? inSlices(made.make(state), "responseFormat", signal);
   }
 
   /** The first of some guessed tokens that may follow, and after which more may. */

@@ -36,15 +36,17 @@ export interface Grammar {
   readonly nodes: readonly GrammarNode[];
   readonly rules: readonly Rule[];
   readonly root: number;
+  /** Texts that an added token may stand for; other added tokens stand for no text here. */
+  readonly markup?: readonly string[];
 }
 
 /** Makes nodes from the end to the beginning of a rule: each names those that follow it. */
 export class GrammarBuilder {
   readonly nodes: GrammarNode[] = [{ kind: "end" }];
   readonly rules: Rule[] = [];
-  private readonly where: string;
+  /** What messages call the whole. */
+  readonly where: string;
 
-  /** @param where what messages call the whole */
   constructor(where: string) {
     this.where = where;
   }

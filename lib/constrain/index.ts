@@ -9,4 +9,6 @@ export {
   type JsonSchema,
   type NamedSchema,
   type ResponseFormat,
+  type ToolCallsFormat,
 } from "./response-format.ts";
+export { TOOL_CALL } from "./tool-calls.ts";

@@ -249,7 +249,7 @@ export class JsonRules {
     const isBounded = most < Number.POSITIVE_INFINITY && (additional !== undefined || most < properties.length);
     const top = isBounded ? most : Math.max(1, least);
     if ((top + 1) * (properties.length + 1) > limits.nodes)
-      throw tooLarge("schema", limits.nodes, "properties times minProperties or maxProperties");
+      throw tooLarge(this.builder.where, limits.nodes, "properties times minProperties or maxProperties");
     const counts = Array.from({ length: top + 1 }, (_, count) => count);
     const separated = (count: number, node: number) =>
       count === 0 ? this.space(node) : this.byte(rule, ",", this.space(node));
@@ -297,7 +297,7 @@ export class JsonRules {
     if (names.length === 0) return this.byte(rule, '"', body.node);
     const texts = names.map((name) => Buffer.from(JSON.stringify(name).slice(1, -1)));
     if (texts.some((text) => text.length > limits.nameLength))
-      throw tooLarge("schema", limits.nameLength, "bytes of a property's name beside additionalProperties");
+      throw tooLarge(this.builder.where, limits.nameLength, "bytes of a property's name beside additionalProperties");
     // A backslash as JSON.stringify writes it: one way for each character.
     const edge = (low: string, high: string, to: number): Edge => [low.charCodeAt(0), high.charCodeAt(0), to];
     const bytes = (...edges: Edge[]) => builder.bytes(rule, edges);

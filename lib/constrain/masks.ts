@@ -21,6 +21,8 @@ export class Masks {
   private readonly known = new Map<State, Mask>();
   private held = 0;
   private readonly plain: Uint8Array;
+  /** Added tokens that the grammar takes by their text. */
+  private readonly markup = new Map<number, Uint8Array>();
 
   /**
    * @param vocabSize of the model: other ids are never allowed
@@ -33,6 +35,10 @@ export class Masks {
     this.ends = ends.filter((id) => id < vocabSize);
     this.plain = new Uint8Array(vocabSize);
     for (const id of tries.plainIds) if (id < vocabSize) this.plain[id] = 1;
+    for (const text of automaton.grammar.markup ?? []) {
+      const id = tries.markup.get(text);
+      if (id !== undefined && id < vocabSize) this.markup.set(id, Buffer.from(text));
+    }
   }
 
   /** The mask of a state, where it is known. */
@@ -63,6 +69,7 @@ export class Masks {
         for (let i = plainUpTo[Math.max(0, room)]!; i < plainIds.length; i++) flags[plainIds[i]!] = 0;
     }
     yield* this.walk(tries.other, state, flags);
+    for (const id of this.markup.keys()) if (this.after(state, id)) flags[id] = 1;
     for (const id of this.ends) flags[id] = state.whole ? 1 : 0;
     const mask = maskOf(flags.subarray(0, vocabSize));
     if ("allowed" in mask && mask.allowed.length === 0)
@@ -76,8 +83,12 @@ export class Masks {
 
   /** The state after a token that ends nothing; null where it may not come. */
   after(state: State, token: number): State | null {
-    const bytes = this.tries.bytesOf(token);
-    return bytes.length === 0 ? null : this.automaton.read(state, bytes);
+    const { automaton, markup, tries } = this;
+    const text = markup.get(token);
+    // Within a string the same characters are written out.
+    if (text) return automaton.freeCharacters(state) === undefined ? automaton.read(state, text) : null;
+    const bytes = tries.bytesOf(token);
+    return bytes.length === 0 ? null : automaton.read(state, bytes);
   }
 
   private *walk(tree: TokenTree, start: State, flags: Uint8Array): Generator<void, void, undefined> {

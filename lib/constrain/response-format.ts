@@ -7,6 +7,7 @@ import { type Grammar, GrammarBuilder } from "./grammar.ts";
 import { parsePattern, wholeTexts } from "./pattern.ts";
 import { dfaOf } from "./regular.ts";
 import { SchemaDocument } from "./schema.ts";
+import { callableTools, compileToolCalls } from "./tool-calls.ts";
 
 /** A JSON schema, as plain data. */
 export type JsonSchema = boolean | { readonly [keyword: string]: unknown };
@@ -20,7 +21,8 @@ export interface NamedSchema {
 }
 
 /**
- * What an answer is: any text, a JSON object, JSON that satisfies a schema, or a text that matches a regular expression as a whole.
+ * What an answer is: any text, a JSON object, JSON that satisfies a schema, a text that matches a regular expression as a whole, or a
+ * call of a tool.
  * Names are OpenAI's; the schema may lie in `json_schema` or `jsonSchema`, as it does there.
  */
 export type ResponseFormat =
@@ -29,15 +31,31 @@ export type ResponseFormat =
   | ({ type: "json_schema" } & NamedSchema)
   | { type: "json_schema"; json_schema: NamedSchema }
   | { type: "json_schema"; jsonSchema: NamedSchema }
-  | { type: "regex"; pattern: string };
+  | { type: "regex"; pattern: string }
+  | ToolCallsFormat;
 
-const TYPES = ["text", "json_object", "json_schema", "regex"];
+/**
+ * A call of one of some tools, as the templates of Hermes and Qwen teach them: `<tool_call>\n{"name": …, "arguments": …}\n</tool_call>`,
+ * the arguments by the tool's schema.
+ */
+export interface ToolCallsFormat {
+  type: "tool_calls";
+  /** Functions as OpenAI has them, `{ type: "function", function: { name, parameters } }`, or what stands in `function` alone. */
+  tools: readonly unknown[];
+  /** The only one that may be called. */
+  name?: string | undefined;
+  /** Whether there may be several calls, a line each. Default false: one. */
+  parallel?: boolean | undefined;
+}
+
+const TYPES = ["text", "json_object", "json_schema", "regex", "tool_calls"];
 const SCHEMA_NAMES = ["schema", "name", "description", "strict"];
 const NAMES: Readonly<Record<string, readonly string[]>> = {
   text: ["type"],
   json_object: ["type"],
   json_schema: ["type", ...SCHEMA_NAMES, "json_schema", "jsonSchema"],
   regex: ["type", "pattern"],
+  tool_calls: ["type", "tools", "name", "parallel"],
 };
 
 /** Automata of the formats used last: their states and masks serve the next call as well. */
@@ -66,6 +84,15 @@ export function compileFormat(format: ResponseFormat): Automaton | undefined {
       const { pattern } = format;
       if (typeof pattern !== "string") throw invalidArgument("responseFormat.pattern", "a string", pattern);
       return automatonOf(`regex ${pattern}`, () => compileRegex(pattern));
+    }
+    case "tool_calls": {
+      const { tools, name, parallel = false } = format;
+      if (name !== undefined && typeof name !== "string")
+        throw invalidArgument("responseFormat.name", "a string", name);
+      if (typeof parallel !== "boolean") throw invalidArgument("responseFormat.parallel", "true or false", parallel);
+      const callable = callableTools(tools, name);
+      const key = callable.map((tool) => [tool.name, tool.parameters.root]);
+      return automatonOf(`tool_calls ${parallel} ${JSON.stringify(key)}`, () => compileToolCalls(callable, parallel));
     }
     default: {
       // What is looked up is what would be compiled: the caller's own object may change.

@@ -58,18 +58,21 @@ function isEmptyObject(value: JsonValue): boolean {
 /** A schema and all within it, as plain data of its own. */
 export class SchemaDocument {
   readonly root: JsonValue;
+  /** What messages call it. */
+  readonly name: string;
   private readonly places = new WeakMap<object, string>();
   private values = 0;
   private length = 0;
 
   /** @throws HeddleError INVALID_ARGUMENT for what is no JSON, or nested or large beyond the limits */
-  constructor(schema: unknown) {
-    this.root = this.copy(schema, "schema#", 0);
+  constructor(schema: unknown, name = "schema") {
+    this.name = name;
+    this.root = this.copy(schema, `${name}#`, 0);
   }
 
   private copy(value: unknown, where: string, depth: number): JsonValue {
-    if (++this.values > limits.values) throw tooLarge("schema", limits.values, "values");
-    if (depth > limits.depth) throw tooLarge("schema", limits.depth, "levels");
+    if (++this.values > limits.values) throw tooLarge(this.name, limits.values, "values");
+    if (depth > limits.depth) throw tooLarge(this.name, limits.depth, "levels");
     if (value === null || typeof value === "boolean") return value;
     if (typeof value === "string") return this.text(value);
     if (typeof value === "number" && Number.isFinite(value)) return value;
@@ -90,13 +93,13 @@ export class SchemaDocument {
 
   private text(value: string): string {
     this.length += value.length;
-    if (this.length > limits.text) throw tooLarge("schema", limits.text, "characters of text");
+    if (this.length > limits.text) throw tooLarge(this.name, limits.text, "characters of text");
     return value.toWellFormed();
   }
 
   /** What messages call an object or array of the schema: its JSON pointer. */
   where(value: object): string {
-    return this.places.get(value) ?? "schema";
+    return this.places.get(value) ?? this.name;
   }
 
   /** What a reference names. @throws HeddleError INVALID_ARGUMENT, or UNSUPPORTED for one that leaves the schema */

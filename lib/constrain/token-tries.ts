@@ -5,8 +5,12 @@ import { unsupported } from "./limits.ts";
 export interface TokenSource {
   /** Highest id + 1. */
   readonly vocabSize: number;
-  /** Tokens that stand for no text of their own. */
-  readonly addedTokens: readonly { readonly id: number }[];
+  /** Tokens that stand for no text of their own, but for those of mark-up that a grammar names and that are not special. */
+  readonly addedTokens: readonly {
+    readonly id: number;
+    readonly content?: string | undefined;
+    readonly special?: boolean | undefined;
+  }[];
   /** Whether the bytes of several tokens are those of each, one after the other. */
   readonly joinsBytes: boolean;
   tokenBytes(id: number): Uint8Array;
@@ -35,6 +39,8 @@ export interface TokenTries {
   readonly plainIds: Int32Array;
   readonly plainUpTo: Int32Array;
   readonly bytesOf: (token: number) => Uint8Array;
+  /** Ids of added tokens whose text is shown, by that text. */
+  readonly markup: ReadonlyMap<string, number>;
 }
 
 /** Longer tokens are left out: no text needs them. */
@@ -105,7 +111,9 @@ export function* makeTries(source: TokenSource): Generator<void, TokenTries, und
   const plainIds = new Int32Array(plainCount);
   for (let id = count - 1; id >= 0; id--) if (characters[id]! >= 0) plainIds[--places[characters[id]!]!] = id;
   yield;
-  return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf };
+  const markup = new Map<string, number>();
+  for (const { id, content, special } of source.addedTokens) if (content && special === false) markup.set(content, id);
+  return { plain: plain.finish(), other: other.finish(), next, plainIds, plainUpTo, bytesOf, markup };
 }
 
 /** How many characters a token is that strings of JSON hold as they are; −1: it is none. */

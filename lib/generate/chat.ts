@@ -7,6 +7,7 @@ import {
   checkedMessage,
   checkedRenderer,
   conversationPrompt,
+  conversationTokens,
   type Renderer,
 } from "./conversation.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -14,12 +15,23 @@ import { rejectUnknownNames } from "./option-names.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "./options.ts";
 import type { Piece } from "./sequence.ts";
 import { Session } from "./session.ts";
+import { checkedToolChoice, type ToolChoice, toolCallFormat } from "./tool-choice.ts";
 
 export interface ChatOptions extends ChatTemplate {
   /** Instructions that come before everything. */
   system?: string | undefined;
   /** A conversation to continue. */
   messages?: readonly ChatMessage[] | undefined;
+}
+
+/** Options of one answer of a chat. */
+export interface SendOptions extends GenerateOptions {
+  /**
+   * Which of the chat's tools the answer calls, as OpenAI has it: `"auto"`, the default, leaves it to the model, `"none"` tells it of no tool,
+   * `"required"` makes the answer a call of one of them and `{ type: "function", function: { name } }` a call of that one, with arguments by
+   * its schema. Calls are text, as the model's template has it write them: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+   */
+  toolChoice?: ToolChoice | undefined;
 }
 
 /** What `JSON.stringify(chat)` holds and `model.chat(JSON.parse(text))` takes. */
@@ -42,6 +54,7 @@ export interface ChatReply extends Omit<Promise<Completion>, typeof Symbol.toStr
  * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
  * const { text } = await chat.send("Is it raining in Kyoto?"); // the call, as the model's template has it write them
  * await chat.send({ role: "tool", content: "No." });
+ * await chat.send("And in Nara?", { toolChoice: "required" }); // a call for certain
  */
 export class Chat {
   readonly languageModel: LanguageModel;
@@ -94,7 +107,7 @@ export class Chat {
    * conversation is what it was before.
    * @param said the user's text; or messages, such as the results of tools that the last answer called
    */
-  send(said: string | ChatMessage | readonly ChatMessage[], options: GenerateOptions = {}): ChatReply {
+  send(said: string | ChatMessage | readonly ChatMessage[], options: SendOptions = {}): ChatReply {
     checkObject("options", options);
     const messages = typeof said === "string" ? [{ role: "user", content: said }] : Array.isArray(said) ? said : [said];
     if (messages.length === 0) throw invalidArgument("send", "a text, or at least one message", said);
@@ -113,7 +126,7 @@ export class Chat {
 
   /** Tokens of the whole conversation, as the model would see it before its next answer. */
   get tokens(): number {
-    return this.messages.length === 0 ? 0 : conversationPrompt(this.languageModel, this.renderer, this.messages).length;
+    return this.messages.length === 0 ? 0 : conversationTokens(this.renderer, this.messages);
   }
 
   /** Frees the KV cache; the messages stay, and a later `send` computes it again. */
@@ -130,7 +143,7 @@ export class Chat {
 
   private async *answer(
     messages: ChatMessage[],
-    options: GenerateOptions,
+    { toolChoice, ...options }: SendOptions,
   ): AsyncGenerator<Piece, Completion, undefined> {
     if (this.busy)
       throw new HeddleError(
@@ -145,14 +158,32 @@ export class Chat {
       const wanted = typeof options.maxTokens === "number" ? options.maxTokens : DEFAULT_MAX_TOKENS;
       const reserve = Math.min(wanted, Math.floor(contextLength / 2));
       const fit = options.contextOverflow === "truncateLeft" ? { reserve } : undefined;
-      const prompt = conversationPrompt(this.languageModel, this.renderer, messages, fit);
-      const completion = yield* this.session.stream(prompt, options);
+      const { signal } = options;
+      const choice = checkedToolChoice(toolChoice);
+      const renderer = rendererFor(this.renderer, choice);
+      const prompt = await conversationPrompt(this.languageModel, renderer, messages, { fit, signal });
+      const completion = yield* this.session.stream(prompt, { ...options, ...chosen(this.renderer, choice, options) });
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
       return completion;
     } finally {
       this.busy = false;
     }
   }
+}
+
+/** Without tools where none is to be called. */
+function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
+  const { tools: _, ...template } = renderer.template;
+  return choice === "none" ? { ...renderer, template } : renderer;
+}
+
+/** What a choice changes of an answer's options. @throws HeddleError INVALID_ARGUMENT where the answer is to have another form */
+function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: GenerateOptions): GenerateOptions {
+  const responseFormat = toolCallFormat(choice, { ...template, tokenizer });
+  if (!responseFormat) return {};
+  if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
+    throw invalidArgument("responseFormat", "none beside a call that is required", options.responseFormat.type);
+  return { responseFormat };
 }
 
 /** Starts when it is first awaited or iterated, and only once. */

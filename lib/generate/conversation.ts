@@ -1,6 +1,7 @@
 import { describe, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ChatMessage, ChatTemplateOptions, Tokenizer } from "../tokenizer/index.ts";
 import type { LanguageModel } from "./language-model.ts";
+import { overflow } from "./sequence.ts";
 
 /** What a chat template gets beside the messages. */
 export type ChatTemplate = Omit<ChatTemplateOptions, "addGenerationPrompt">;
@@ -52,10 +53,34 @@ export function checkedRenderer(tokenizer: Tokenizer | undefined, given: ChatTem
 /** A copy of plain data, as JSON has it: what is saved is what was rendered. @throws HeddleError INVALID_ARGUMENT for what is none, such as functions */
 function copied<T>(name: string, value: T): T {
   try {
-    return JSON.parse(JSON.stringify(structuredClone(value)));
+    const copy = simpleCopy(value, 0);
+    return copy !== notSimple ? (copy as T) : JSON.parse(JSON.stringify(structuredClone(value)));
   } catch (cause) {
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected plain data, got ${describe(cause)}`, { cause });
   }
+}
+
+/** What is copied as it is lies no deeper. */
+const SIMPLE_DEPTH = 64;
+const notSimple = Symbol();
+
+/** A copy of what is JSON already, which shares its texts, however long they are; else `notSimple`. */
+function simpleCopy(value: unknown, depth: number): unknown {
+  if (typeof value === "string" || typeof value === "boolean" || value === null) return value;
+  if (typeof value === "number") return Number.isFinite(value) ? value + 0 : notSimple; // of −0 JSON makes 0
+  if (typeof value !== "object" || depth > SIMPLE_DEPTH) return notSimple;
+  if (Array.isArray(value)) {
+    const items: unknown[] = Array.from(value, (item) => simpleCopy(item, depth + 1));
+    return items.includes(notSimple) ? notSimple : items;
+  }
+  if (Object.getPrototypeOf(value) !== Object.prototype) return notSimple;
+  const out: Record<string, unknown> = {};
+  for (const [name, member] of Object.entries(value)) {
+    const copy = simpleCopy(member, depth + 1);
+    if (copy === notSimple || name === "toJSON" || name === "__proto__") return notSimple;
+    out[name] = copy;
+  }
+  return out;
 }
 
 /** Roles that templates know. Another is taken where the conversation's own template names it. */
@@ -91,20 +116,44 @@ function isRole({ tokenizer, template: { template } }: Renderer, role: unknown):
 }
 
 /**
- * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript.
+ * Ids that a model sees of a conversation before it answers: its chat template's, or a base model's transcript. Long ones are encoded
+ * away from the event loop.
  * @param fit drops the oldest turns (never the system's) so that this many tokens stay free for the answer
+ * @throws HeddleError CONTEXT_OVERFLOW where they do not fit the context, unless `fit` is given; ABORTED
  */
-export function conversationPrompt(
+export async function conversationPrompt(
   { contextLength }: LanguageModel,
   renderer: Renderer,
   messages: readonly ChatMessage[],
-  fit?: { reserve: number },
-): number[] {
+  { fit, signal }: { fit?: { reserve: number } | undefined; signal?: AbortSignal | undefined } = {},
+): Promise<Uint32Array> {
+  const ids = await conversationIds(contextLength, renderer, messages, { fit, signal });
+  // Said here, where there are no copies of it yet.
+  if (!fit && ids.length > contextLength) throw overflow(contextLength, ids.length);
+  return ids;
+}
+
+async function conversationIds(
+  contextLength: number,
+  renderer: Renderer,
+  messages: readonly ChatMessage[],
+  { fit, signal }: { fit: { reserve: number } | undefined; signal: AbortSignal | undefined },
+): Promise<Uint32Array> {
   const { tokenizer, template } = renderer;
-  if (!usesTemplate(renderer)) return Array.from(tokenizer.encode(transcript(messages)));
-  const options = { ...template, addGenerationPrompt: true };
-  const kept = fit ? tokenizer.fit(messages, { ...options, contextLength, ...fit }).messages : messages;
-  return Array.from(tokenizer.applyChatTemplate(kept, options).ids);
+  if (!usesTemplate(renderer)) return tokenizer.encodeAsync(transcript(messages), { ...(signal && { signal }) });
+  const options = { ...template, addGenerationPrompt: true, signal };
+  const { messages: kept } = fit
+    ? await tokenizer.fitAsync(messages, { ...options, contextLength, ...fit })
+    : { messages };
+  return (await tokenizer.applyChatTemplateAsync(kept, options)).ids;
+}
+
+/** How many tokens a conversation has before its next answer, counted at once. */
+export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
+  const { tokenizer, template } = renderer;
+  return usesTemplate(renderer)
+    ? tokenizer.applyChatTemplate(messages, { ...template, addGenerationPrompt: true }).ids.length
+    : tokenizer.count(transcript(messages));
 }
 
 /**

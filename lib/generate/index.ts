@@ -1,6 +1,6 @@
 // Generation: loading a model, the loop, sessions and chats.
-export type { JsonSchema, NamedSchema, ResponseFormat } from "../constrain/index.ts";
-export { Chat, type ChatOptions, type ChatReply, type ChatState } from "./chat.ts";
+export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
+export { Chat, type ChatOptions, type ChatReply, type ChatState, type SendOptions } from "./chat.ts";
 export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatTemplate, TextMessage } from "./conversation.ts";
@@ -22,3 +22,4 @@ export {
 export type { Prompt } from "./prompt.ts";
 export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";
 export { Session, type SessionOptions } from "./session.ts";
+export type { ToolChoice } from "./tool-choice.ts";

@@ -46,6 +46,13 @@ export interface Choice {
 /** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
 const DECODER_CONTEXT = 32;
 
+export function overflow(contextLength: number, tokens: number): HeddleError {
+  return new HeddleError(
+    "CONTEXT_OVERFLOW",
+    `prompt: expected at most ${contextLength} tokens, the context length, got ${tokens}`,
+  );
+}
+
 /** One sequence under way: its ids, what of them the model sees, and when it ends. */
 export class Sequence {
   readonly index: number;
@@ -115,11 +122,7 @@ export class Sequence {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
     if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
-    if (room < 1)
-      throw new HeddleError(
-        "CONTEXT_OVERFLOW",
-        `prompt: expected at most ${this.contextLength} tokens, the context length, got ${this.promptLength}`,
-      );
+    if (room < 1) throw overflow(this.contextLength, this.promptLength);
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",

@@ -16,25 +16,39 @@ export interface Delta {
   finishReason?: "stop" | "length" | "tool_calls";
 }
 
+/** How calls of tools are looked for. */
+export interface Calls {
+  /** Whether the answer ends with the first. */
+  single: boolean;
+  /** Whether the function was named by the request: such a call's answer ends as others do. */
+  named: boolean;
+}
+
 /** Reads a sequence to its end; whoever stops reading ends it. */
 export async function* deltas(
   { sequence, stream }: Scheduled,
-  { tools = false }: { tools?: boolean } = {},
+  calls: Calls | undefined,
 ): AsyncGenerator<Delta, void, undefined> {
-  const parser = tools ? new ToolCallParser() : undefined;
+  const parser = calls && new ToolCallParser(calls.single ? 1 : undefined);
   const { stopTokens } = sequence.options;
   let { scores } = sequence;
   for await (const pieces of stream) {
     const text = pieces.map((piece) => piece.text).join("");
     const { finishReason } = pieces.at(-1)!;
     const parsed = parser?.push(text) ?? { text, calls: [] };
+    if (parser?.ended) {
+      yield { ...parsed, tokens: pieces, finishReason: calledReason(calls) };
+      return;
+    }
     if (finishReason && parser) append(parsed, parser.flush());
     const ended = finishReason === "stop" && stopTokens.has(pieces.at(-1)!.token);
     yield {
       ...parsed,
       tokens: ended ? pieces.slice(0, -1) : pieces,
       ...(scores && { scores }),
-      ...(finishReason && { finishReason: finishReason === "stop" && parser?.count ? "tool_calls" : finishReason }),
+      ...(finishReason && {
+        finishReason: finishReason === "stop" && parser?.count ? calledReason(calls) : finishReason,
+      }),
     };
     scores = undefined;
     if (finishReason) return;
@@ -42,6 +56,11 @@ export async function* deltas(
   // No token was wanted; or the reading was ended from elsewhere, and nothing is certain.
   if (sequence.finishReason)
     yield { text: "", calls: [], tokens: [], ...(scores && { scores }), finishReason: sequence.finishReason };
+}
+
+/** As OpenAI says it: a named function's call is what was asked for, and no reason to stop. */
+function calledReason(calls: Calls | undefined): "stop" | "tool_calls" {
+  return calls?.named ? "stop" : "tool_calls";
 }
 
 function append(to: Parsed, more: Parsed): void {

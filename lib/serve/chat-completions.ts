@@ -6,39 +6,46 @@ import { checkModel, type Exchange, generating } from "./context.ts";
 import { type Form, generate } from "./generate.ts";
 import { type ChatLogprobs, chatLogprobs } from "./logprobs.ts";
 import { messagesOf } from "./messages.ts";
-import { invalid, Refusal, unsupported } from "./refusal.ts";
+import { charactersOf, LONG_PROMPT } from "./prompts.ts";
+import { invalid, Refusal } from "./refusal.ts";
 import { generateOptions, includesUsage, responseFormat } from "./sampling.ts";
 import { chatSchema, parsed } from "./schema.ts";
-import { writesToolCalls } from "./tool-calls.ts";
+import { toolUse } from "./tool-use.ts";
 
 export async function chatCompletions(exchange: Exchange): Promise<void> {
-  const { service, body } = exchange;
+  const { service, body, signal } = exchange;
   const { model, settings } = service;
   generating(service);
   const given = parsed(chatSchema, body);
   checkModel(given.model, service);
-  const tools = toolsOf(given.tools, given.tool_choice);
-  checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
+  const { tools, options: toolOptions, calls } = toolUse(given, model);
+  const size = checkSize(model, [given.messages, tools, given.chat_template_kwargs], given.messages.length);
   const renderer = checkedRenderer(model.tokenizer, { tools, variables: given.chat_template_kwargs });
   const messages = messagesOf(given.messages, model).map((message) => checkedMessage(renderer, message));
   if (given.top_logprobs && given.logprobs !== true)
     throw invalid("top_logprobs", "logprobs to be true beside it", given.top_logprobs);
   const usage = includesUsage(given);
+  const form = responseFormat(given.response_format);
+  if (toolOptions.responseFormat && (form.responseFormat?.type ?? "text") !== "text")
+    throw invalid("response_format", "none beside a call that is required", form.responseFormat?.type);
   const options = {
+    ...form,
     ...generateOptions(given, {
       maxTokens:
         given.max_completion_tokens ?? given.max_tokens ?? model.generation.maxNewTokens ?? model.contextLength,
       limit: settings.maxTokens,
       topLogprobs: given.top_logprobs ?? 0,
     }),
-    ...responseFormat(given.response_format),
+    ...toolOptions,
   };
-  const prompt = conversationPrompt(model, renderer, messages);
-  await generate(exchange, [prompt], options, {
+  const ids = async () => {
+    const encoded = () => conversationPrompt(model, renderer, messages, { signal });
+    return [Array.from(await (size < LONG_PROMPT ? encoded() : service.encoding.run(encoded, signal)))];
+  };
+  await generate(exchange, { count: 1, ids }, options, {
     form: chatForm(model, given.logprobs === true),
     stream: given.stream === true,
-    usage,
-    tools: tools !== undefined && writesToolCalls(model.tokenizer),
+    ...{ usage, calls },
   });
 }
 
@@ -87,24 +94,17 @@ function chatForm({ tokenizer }: LanguageModel, wantsLogprobs: boolean): Form {
 /** On the average of a whole conversation no token stands for more. */
 const MOST_CHARACTERS_A_TOKEN = 128;
 
-/** What cannot fit the context is not rendered first, which would keep the event loop. @throws Refusal 400 */
-function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): void {
+/**
+ * What cannot fit the context is not rendered first, which would keep the event loop.
+ * @returns characters @throws Refusal 400
+ */
+function checkSize({ contextLength }: LanguageModel, said: unknown, messages: number): number {
   const most = contextLength * MOST_CHARACTERS_A_TOKEN;
-  const { length } = JSON.stringify(said);
-  if (length <= most && messages <= contextLength) return;
-  const got = length > most ? `${length} characters` : `${messages} messages`;
+  const length = charactersOf(said, most);
+  if (length <= most && messages <= contextLength) return length;
+  const got = length > most ? `more than ${most} characters` : `${messages} messages`;
   throw new Refusal(400, `messages: expected at most ${contextLength} tokens, the context length, got ${got}`, {
     param: "messages",
     code: "context_length_exceeded",
   });
-}
-
-/** @returns undefined where the model is to call none */
-function toolsOf(tools: unknown[] | undefined, choice: unknown): unknown[] | undefined {
-  if (choice !== undefined && choice !== "none" && choice !== "auto") {
-    if (choice === "required" || (typeof choice === "object" && choice !== null))
-      throw unsupported("tool_choice", "a call cannot be forced: expected none or auto");
-    throw invalid("tool_choice", "none or auto", choice);
-  }
-  return choice === "none" || tools?.length === 0 ? undefined : tools;
 }

@@ -35,15 +35,21 @@ export async function completions(exchange: Exchange): Promise<void> {
     ...responseFormat(given.response_format),
     ...(echo && { promptLogprobs: logprobs }),
   };
-  const prompts = await promptsOf(given.prompt, { param: "prompt", model, most: settings.maxChoices, signal });
-  const echoes = echo ? prompts.map((ids) => model.tokenizer!.decode(ids, { skipSpecialTokens: true })) : [];
+  const { maxChoices: most } = settings;
+  const prompts = promptsOf(given.prompt, { param: "prompt", model, most, encoding: service.encoding, signal });
+  let [encoded, echoes]: [number[][], string[]] = [[], []];
+  const ids = async () => {
+    encoded = await prompts.ids();
+    if (echo) echoes = encoded.map((one) => model.tokenizer!.decode(one, { skipSpecialTokens: true }));
+    return encoded;
+  };
   const promptOf = (index: number) => Math.floor(index / n);
   const form = textForm(model, {
     logprobs,
     echo: (index) => echoes[promptOf(index)] ?? "",
-    prompt: (index) => (echo ? prompts[promptOf(index)]! : []),
+    prompt: (index) => encoded[promptOf(index)]!,
   });
-  await generate(exchange, prompts, options, { form, stream: given.stream === true, usage });
+  await generate(exchange, { count: prompts.count, ids }, options, { form, stream: given.stream === true, usage });
 }
 
 type Of<T> = (index: number) => T;

@@ -16,6 +16,8 @@ export interface Service {
   scheduler: Scheduler | undefined;
   places: Places;
   embedding: Turns;
+  /** Long prompts that become ids. */
+  encoding: Turns;
   /** When it began, in seconds. */
   created: number;
 }

@@ -20,7 +20,8 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   const release = places.take(1);
   signal.addEventListener("abort", release, { once: true });
   try {
-    const ids = await promptsOf(given.input, { param: "input", model, most: MOST_INPUTS, signal });
+    const { encoding } = service;
+    const ids = await promptsOf(given.input, { param: "input", model, most: MOST_INPUTS, encoding, signal }).ids();
     const vectors = await service.embedding.run(() => model.embed(ids, { signal }), signal);
     signal.throwIfAborted();
     const { normalize } = embeddingOf(model.model);

@@ -2,9 +2,10 @@
 import { randomUUID } from "node:crypto";
 import type { GenerateOptions } from "../generate/index.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
-import { type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
+import { type Calls, type Delta, deltas, type UsageBody, usageOf } from "./answer.ts";
 import { type Exchange, generating, sendAnswer } from "./context.ts";
 import { EventStream } from "./event-stream.ts";
+import type { Prompts } from "./prompts.ts";
 import { Refusal, refusalOf } from "./refusal.ts";
 
 /** How an endpoint writes its choices. */
@@ -29,21 +30,21 @@ interface How {
   stream: boolean;
   /** Whether usage ends a stream. */
   usage: boolean;
-  /** Whether calls of tools are looked for. */
-  tools?: boolean;
+  /** How calls of tools are looked for; absent: not at all. */
+  calls?: Calls | undefined;
 }
 
-/** @throws Refusal, HeddleError: before anything was sent; ClientLost */
+/** They hold their places while their prompts are encoded. @throws Refusal, HeddleError: before anything was sent; ClientLost */
 export async function generate(
   exchange: Exchange,
-  prompts: readonly (readonly number[])[],
+  prompts: Prompts,
   options: GenerateOptions,
   how: How,
 ): Promise<void> {
   const { service, signal } = exchange;
   const { places, settings } = service;
   const n = options.n ?? 1;
-  const count = prompts.length * n;
+  const count = prompts.count * n;
   if (count > settings.maxChoices)
     throw new Refusal(400, `n: expected at most ${settings.maxChoices} answers of one request, got ${count}`, {
       param: "n",
@@ -58,7 +59,9 @@ export async function generate(
   };
   signal.addEventListener("abort", end, { once: true });
   try {
-    all = generating(service).submit(prompts, options);
+    const ids = await prompts.ids();
+    signal.throwIfAborted();
+    all = generating(service).submit(ids, options);
     const head = { id: `${how.form.id}-${randomUUID().replaceAll("-", "")}`, model: settings.modelName };
     await (how.stream ? sendStream : sendWhole)(exchange, all, { ...how, n, head });
   } finally {
@@ -78,10 +81,10 @@ const seconds = () => Math.floor(Date.now() / 1000);
 
 async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
   const { signal } = exchange;
-  const { form, tools, n, head } = how;
+  const { form, calls, n, head } = how;
   const choices = await together(all, async (one, index) => {
     const parts: Delta[] = [];
-    for await (const delta of deltas(one, { tools })) {
+    for await (const delta of deltas(one, calls)) {
       await form.prepare?.(index, delta);
       parts.push(delta);
     }
@@ -95,7 +98,7 @@ async function sendWhole(exchange: Exchange, all: readonly Scheduled[], how: Sen
 
 async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Sending): Promise<void> {
   const { response, signal, service } = exchange;
-  const { form, tools, usage, n, head } = how;
+  const { form, calls, usage, n, head } = how;
   const created = seconds();
   const { id, model } = head;
   const event = (choices: readonly object[], last?: UsageBody) => ({
@@ -106,7 +109,7 @@ async function sendStream(exchange: Exchange, all: readonly Scheduled[], how: Se
   try {
     await together(all, async (one, index) => {
       await events.send(form.opening(index).map((choice) => event([choice])));
-      for await (const delta of deltas(one, { tools })) {
+      for await (const delta of deltas(one, calls)) {
         await form.prepare?.(index, delta);
         await events.send(form.more(index, delta).map((choice) => event([choice])));
       }

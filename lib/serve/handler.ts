@@ -40,6 +40,8 @@ export interface RequestHandler {
 
 /** Runs of embeddings at once: each has a cache of its own. */
 const EMBEDDINGS_AT_ONCE = 2;
+/** Long prompts that become ids at once: each takes a thread, and memory of some times its size. */
+const ENCODINGS_AT_ONCE = 2;
 const MODELS = "/v1/models";
 
 const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
@@ -70,6 +72,7 @@ export function handlerOf(model: LanguageModel, settings: HandlerSettings): Requ
     scheduler,
     places: new Places(slots + maxQueue),
     embedding: new Turns(EMBEDDINGS_AT_ONCE),
+    encoding: new Turns(ENCODINGS_AT_ONCE),
     created: Math.floor(Date.now() / 1000),
   };
   const bodies = new BodyReader(settings);

@@ -1,42 +1,88 @@
 // Texts or ids, one or several, as `prompt` and `input` take them.
 import type { LanguageModel } from "../generate/index.ts";
 import { isTokenId } from "../generate/options.ts";
+import type { Turns } from "./places.ts";
 import { invalid, Refusal } from "./refusal.ts";
 
-/** @returns ids of each @throws Refusal 400 */
-export async function promptsOf(
-  value: unknown,
-  { param, model, most, signal }: { param: string; model: LanguageModel; most: number; signal: AbortSignal },
-): Promise<number[][]> {
+/** Characters from which on a prompt is encoded away from the event loop, where few are at once. */
+export const LONG_PROMPT = 16_384;
+
+/** Prompts of a request: how many, and what makes ids of them. */
+export interface Prompts {
+  count: number;
+  ids(): Promise<number[][]>;
+}
+
+interface PromptsOptions {
+  param: string;
+  model: LanguageModel;
+  most: number;
+  /** Who makes ids of long texts at once. */
+  encoding: Turns;
+  signal: AbortSignal;
+}
+
+/** @throws Refusal 400; `ids` as well */
+export function promptsOf(value: unknown, { param, model, most, encoding, signal }: PromptsOptions): Prompts {
   const expected = "a text, token ids, or an array of those";
   const isSingle = typeof value === "string" || (Array.isArray(value) && typeof value[0] === "number");
   const list = isSingle ? [value] : value;
   if (!Array.isArray(list) || list.length === 0) throw invalid(param, expected, value);
   if (list.length > most) throw invalid(param, `at most ${most} entries`, value);
-  const all: number[][] = [];
-  for (const [i, entry] of list.entries()) {
-    const name = isSingle ? param : `${param}[${i}]`;
-    if (typeof entry === "string") all.push(await idsOf(entry, name, model, signal));
-    else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, model));
-    else throw invalid(name, expected, entry);
-  }
-  return all;
+  const idsOfEach = async () => {
+    const all: number[][] = [];
+    for (const [i, entry] of list.entries()) {
+      const name = isSingle ? param : `${param}[${i}]`;
+      if (typeof entry === "string") {
+        const encoded = () => idsOf(entry, name, model, signal);
+        all.push(await (entry.length < LONG_PROMPT ? encoded() : encoding.run(encoded, signal)));
+      } else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, model));
+      else throw invalid(name, expected, entry);
+    }
+    return all;
+  };
+  return { count: list.length, ids: idsOfEach };
 }
 
-async function idsOf(text: string, name: string, { tokenizer }: LanguageModel, signal: AbortSignal): Promise<number[]> {
+async function idsOf(text: string, name: string, model: LanguageModel, signal: AbortSignal): Promise<number[]> {
+  const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
-  const ids = Array.from(await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal }));
+  const ids = await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal });
   if (ids.length === 0) throw invalid(name, "at least one token", text);
-  return ids;
+  checkLength(ids, name, model);
+  return Array.from(ids);
 }
 
-function checkedIds(ids: readonly unknown[], name: string, { config, contextLength }: LanguageModel): number[] {
-  if (ids.length > contextLength)
-    throw new Refusal(400, `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`, {
+function checkLength({ length }: { length: number }, name: string, { contextLength }: LanguageModel): void {
+  if (length > contextLength)
+    throw new Refusal(400, `${name}: expected at most ${contextLength} tokens, the context length, got ${length}`, {
       param: name,
       code: "context_length_exceeded",
     });
+}
+
+function checkedIds(ids: readonly unknown[], name: string, model: LanguageModel): number[] {
+  checkLength(ids, name, model);
+  const { config } = model;
   const wrong = ids.findIndex((id) => !isTokenId(id, config.vocabSize));
   if (wrong >= 0) throw invalid(`${name}[${wrong}]`, `a token id below ${config.vocabSize}`, ids[wrong]);
   return ids as number[];
+}
+
+/** Characters of the texts in plain data; more than `most` where there are more than so many characters or values. */
+export function charactersOf(data: unknown, most: number): number {
+  let [characters, values] = [0, 0];
+  const add = (value: unknown): boolean => {
+    if (++values > most) characters = most + 1;
+    else if (typeof value === "string") characters += value.length;
+    else if (typeof value === "object" && value !== null) {
+      for (const name in value) {
+        characters += name.length;
+        if (!add((value as Record<string, unknown>)[name])) return false;
+      }
+    }
+    return characters <= most;
+  };
+  add(data);
+  return characters;
 }

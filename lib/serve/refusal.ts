@@ -77,6 +77,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   message: "messages",
   messages: "messages",
   responseFormat: "response_format",
+  toolChoice: "tool_choice",
   schema: "response_format", // and behind it the pointer to what is wrong in its schema
   ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools"].map((name) => [name, name])),
 };

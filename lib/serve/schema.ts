@@ -82,6 +82,7 @@ export const chatSchema = z.looseObject({
     )
     .optional(),
   tool_choice: z.unknown().optional(),
+  parallel_tool_calls: flag.optional(),
   logprobs: flag.optional(),
   top_logprobs: whole(0, 20).optional(),
   chat_template_kwargs: z.custom<Record<string, unknown>>(isObject, "an object").optional(),
@@ -116,7 +117,6 @@ const IGNORED = new Set([
   "store",
   "metadata",
   "service_tier",
-  "parallel_tool_calls",
   "safety_identifier",
   "prompt_cache_key",
   "prompt_cache_retention",

@@ -1,6 +1,6 @@
 // Calls of tools in an answer's text, in the form that the templates of Hermes and Qwen teach: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
 import { randomBytes } from "node:crypto";
-import type { Tokenizer } from "../tokenizer/index.ts";
+import { TOOL_CALL } from "../constrain/index.ts";
 
 export interface ToolCall {
   id: string;
@@ -9,15 +9,9 @@ export interface ToolCall {
   function: { name: string; arguments: string };
 }
 
-const OPEN = "<tool_call>";
-const CLOSE = "</tool_call>";
+const { open: OPEN, close: CLOSE } = TOOL_CALL;
 /** Characters of a call at most: of a longer one the text is no longer held back. */
 const MOST_CALL = 1 << 17;
-
-/** Whether the model's template has this form. */
-export function writesToolCalls(tokenizer: Tokenizer | undefined): boolean {
-  return Object.values(tokenizer?.config.chatTemplates ?? {}).some((template) => template?.includes(OPEN));
-}
 
 /** What has become certain of an answer. */
 export interface Parsed {
@@ -36,12 +30,23 @@ export class ToolCallParser {
   private isOpen = false;
   private space = "";
   private found = 0;
+  private readonly most: number;
+
+  /** @param most calls, with the last of which the answer ends */
+  constructor(most = Number.POSITIVE_INFINITY) {
+    this.most = most;
+  }
 
   push(text: string): Parsed {
     this.held += text;
     const out: Parsed = { text: "", calls: [] };
-    while (this.isOpen ? this.takeCall(out) : this.takeText(out));
+    while (!this.ended && (this.isOpen ? this.takeCall(out) : this.takeText(out)));
     return out;
+  }
+
+  /** Whether there were as many calls as there may be. */
+  get ended(): boolean {
+    return this.found >= this.most;
   }
 
   /** How many calls there were. */

@@ -5,33 +5,37 @@
 // they are taken out again, and where they stood no guarded token may match: whatever the template does to the text
 // (trimming, splitting, joining), a guarded token's first character from a message stays broken off from what follows.
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { firstCharacter, Marker, type UsedMarks, withoutMarks } from "./chat-marks.ts";
 
 const maxDepth = 64;
+/** Of what a template gets: objects, arrays, strings, numbers. */
+const maxValues = 100_000;
 
 export interface Guarded {
   special: boolean;
   content: string;
 }
 
-/** What of one message may not be recognised. */
-type Rule = (text: string) => string;
-
 export class ChatGuard {
   readonly mark: string;
-  private readonly escapedMark: string;
-  private readonly strict: Rule;
-  private readonly lenient: Rule;
+  private readonly strict: Marker;
+  private readonly lenient: Marker;
 
-  /** `texts`: everything that takes part; the mark is chosen to occur in none. */
-  constructor(tokens: readonly Guarded[], texts: readonly string[]) {
-    this.mark = chooseMark(texts);
-    this.escapedMark = `\\u${this.mark.charCodeAt(0).toString(16)}`;
-    const first = new Set(tokens.map((token) => firstCharacter(token.content)));
-    this.strict = (text) => breakWhere(text, this.mark, first, () => true);
+  /** @param used by everything that takes part */
+  constructor(tokens: readonly Guarded[], used: UsedMarks) {
+    const mark = used.unused();
+    if (mark === undefined)
+      throw new HeddleError("UNSUPPORTED", "chat template: the messages use every private-use character");
+    this.mark = mark;
+    this.strict = new Marker(
+      tokens.map(({ content }) => firstCharacter(content)),
+      mark,
+    );
     const specials = tokens.filter((token) => token.special).map((token) => token.content);
-    const heads = new Set(specials.map((content) => content.slice(0, firstCharacter(content).length + 1)));
-    this.lenient = (text) =>
-      breakWhere(text, this.mark, first, (at, character) => heads.has(text.slice(at, at + character.length + 1)));
+    this.lenient = new Marker(
+      specials.map((content) => content.slice(0, firstCharacter(content).length + 1)),
+      mark,
+    );
   }
 
   /**
@@ -39,70 +43,54 @@ export class ChatGuard {
    * some make special tokens of them. An assistant's own text keeps mark-up that is not special, such as `<think>`,
    * which templates look for; everything else is marked wherever a token could begin.
    */
-  protect(value: unknown, name: string, depth = 0, rule: Rule = this.strict): unknown {
-    if (depth > maxDepth) throw invalidArgument(name, `at most ${maxDepth} levels`, "more");
-    if (typeof value === "string") return rule(value.toWellFormed());
-    if (Array.isArray(value)) return value.map((item) => this.protect(item, name, depth + 1, rule));
+  *protect(value: unknown, name: string, depth = 0, rule: Marker = this.strict): Generator<void, unknown, undefined> {
+    if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
+    if (typeof value === "string") return yield* rule.apply(value.toWellFormed());
     if (typeof value !== "object" || value === null) return value;
+    if (Array.isArray(value)) {
+      const items: unknown[] = [];
+      for (const item of value) items.push(yield* this.protect(item, name, depth + 1, rule));
+      return items;
+    }
     const inner = (value as { role?: unknown }).role === "assistant" ? this.lenient : rule;
-    return Object.fromEntries(
-      Object.entries(value).map(([key, item]) => {
-        const keeps = (key === "role" || key === "type") && typeof item === "string" && /^[\w.-]{1,64}$/u.test(item);
-        return [inner(key), keeps ? item : this.protect(item, name, depth + 1, inner)];
-      }),
-    );
+    const entries: [string, unknown][] = [];
+    for (const [key, item] of Object.entries(value)) {
+      const keeps = (key === "role" || key === "type") && typeof item === "string" && /^[\w.-]{1,64}$/u.test(item);
+      entries.push([yield* inner.apply(key), keeps ? item : yield* this.protect(item, name, depth + 1, inner)]);
+    }
+    yield;
+    return Object.fromEntries(entries);
   }
 
   /** The rendered text without the marks, and the offsets at which they stood, ascending. */
-  release(rendered: string): { text: string; barriers: Uint32Array } {
-    const barriers: number[] = [];
-    const parts: string[] = [];
-    let length = 0;
-    // A filter that writes JSON in ASCII turns the mark into its escape.
-    const marks = new RegExp(`${this.mark}|\\\\${this.escapedMark}`, "giu");
-    let at = 0;
-    for (const match of rendered.matchAll(marks)) {
-      parts.push(rendered.slice(at, match.index));
-      length += match.index - at;
-      barriers.push(length);
-      at = match.index + match[0].length;
-    }
-    parts.push(rendered.slice(at));
-    return { text: parts.join(""), barriers: Uint32Array.from(barriers) };
+  release(rendered: string): Generator<void, { text: string; barriers: Uint32Array }, undefined> {
+    return withoutMarks(rendered, this.mark);
   }
 }
 
-function firstCharacter(text: string): string {
-  return String.fromCodePoint(text.codePointAt(0)!);
+function tooMany(name: string, most: number, what: string): HeddleError {
+  return new HeddleError("INVALID_ARGUMENT", `${name}: expected at most ${most} ${what}, got more`);
 }
 
-function breakWhere(
-  text: string,
-  mark: string,
-  first: ReadonlySet<string>,
-  applies: (at: number, character: string) => boolean,
-): string {
-  let out = "";
-  let at = 0;
-  let done = 0;
-  for (const character of text) {
-    const next = at + character.length;
-    if (first.has(character) && applies(at, character)) {
-      out += text.slice(done, next) + mark;
-      done = next;
-    }
-    at = next;
-  }
-  return done === 0 ? text : out + text.slice(done);
-}
-
-/** A private-use character that none of the texts holds, not even as a JSON escape. */
-function chooseMark(texts: readonly string[]): string {
-  const used = new Set<number>();
-  for (const text of texts) {
-    for (const [character] of text.matchAll(/[\ue000-\uf8ff]/gu)) used.add(character.charCodeAt(0));
-    for (const [, hex] of text.matchAll(/\\u([ef][0-9a-f]{3})/giu)) used.add(Number.parseInt(hex!, 16));
-  }
-  for (let code = 0xe000; code <= 0xf8ff; code++) if (!used.has(code)) return String.fromCharCode(code);
-  throw new HeddleError("UNSUPPORTED", "chat template: the messages use every private-use character");
+/**
+ * Takes note of the marks in all texts of some plain data.
+ * @throws HeddleError INVALID_ARGUMENT for what is no plain data, nested too deep or of too many values
+ */
+export function* noteTexts(data: Readonly<Record<string, unknown>>, used: UsedMarks): Generator<void, void, undefined> {
+  let values = 0;
+  const note = function* (value: unknown, name: string, depth: number): Generator<void, void, undefined> {
+    if (++values > maxValues) throw tooMany(name, maxValues, "values");
+    if (typeof value === "string") yield* used.add(value);
+    else if (typeof value === "bigint") throw invalidArgument(name, "plain data", value);
+    if (typeof value !== "object" || value === null) return;
+    if (depth > maxDepth) throw tooMany(name, maxDepth, "levels");
+    if (Array.isArray(value)) for (const item of value) yield* note(item, name, depth + 1);
+    else
+      for (const [key, item] of Object.entries(value)) {
+        yield* used.add(key);
+        yield* note(item, name, depth + 1);
+      }
+    yield;
+  };
+  for (const [name, value] of Object.entries(data)) yield* note(value, name, 0);
 }

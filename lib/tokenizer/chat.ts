@@ -1,6 +1,7 @@
 // Conversations → ids: the chat template, and what of a conversation fits a context.
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
-import { ChatGuard, type Guarded } from "./chat-guard.ts";
+import { ChatGuard, type Guarded, noteTexts } from "./chat-guard.ts";
+import { UsedMarks } from "./chat-marks.ts";
 import { renderTemplate } from "./chat-render.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { chatMlTemplate, plainTemplate } from "./default-templates.ts";
@@ -88,34 +89,40 @@ export function chooseTemplate(
   return hasToken("<|im_start|>") && hasToken("<|im_end|>") ? chatMlTemplate : plainTemplate;
 }
 
-export function renderChat(
+/** Renders a conversation. It yields every so often, but for what the template itself does, which is one piece. */
+export function* renderChat(
   messages: readonly ChatMessage[],
   template: string,
   tokens: readonly Guarded[],
   config: TokenizerConfig,
   options: ChatTemplateOptions,
-): RenderedChat {
+): Generator<void, RenderedChat, undefined> {
   checkMessages(messages);
-  const outside = { messages, tools: options.tools, documents: options.documents, variables: options.variables };
-  let json: string;
+  const { tools, documents, variables } = options;
+  const used = new UsedMarks();
+  yield* used.add(template);
   try {
-    json = JSON.stringify(outside);
+    yield* noteTexts({ messages, tools, documents, variables }, used);
   } catch (cause) {
-    throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${(cause as Error).message})`, { cause });
+    if (cause instanceof HeddleError) throw cause;
+    throw new HeddleError("INVALID_ARGUMENT", `messages: expected plain data (${describe(cause)})`, { cause });
   }
-  const guard = new ChatGuard(tokens, [json, template]);
+  const guard = new ChatGuard(tokens, used);
+  const guarded = {
+    messages: yield* guard.protect(messages, "messages"),
+    tools: tools && (yield* guard.protect(tools, "tools")),
+    documents: documents && (yield* guard.protect(documents, "documents")),
+  };
   const rendered = renderTemplate(template, {
     bos_token: config.bosToken ?? "",
     eos_token: config.eosToken ?? "",
     pad_token: config.padToken ?? "",
     unk_token: config.unkToken ?? "",
-    ...options.variables,
-    messages: guard.protect(messages, "messages"),
-    tools: options.tools && guard.protect(options.tools, "tools"),
-    documents: options.documents && guard.protect(options.documents, "documents"),
+    ...variables,
+    ...guarded,
     add_generation_prompt: options.addGenerationPrompt === true,
   });
-  return guard.release(rendered);
+  return yield* guard.release(rendered);
 }
 
 export interface FitOptions extends ChatTemplateOptions {
@@ -140,13 +147,12 @@ export interface Fit {
 
 /**
  * Drops the oldest turns, each a user's message with all that answers it, until the rest fits. System messages at the
- * beginning and the last turn always stay.
+ * beginning and the last turn always stay. It yields messages and is given the number of their tokens.
  */
-export function fitMessages(
+export function* fitMessages(
   messages: readonly ChatMessage[],
   options: FitOptions,
-  count: (messages: readonly ChatMessage[]) => number,
-): Fit {
+): Generator<readonly ChatMessage[], Fit, number> {
   checkMessages(messages);
   const { contextLength, reserve = 0 } = options;
   if (!Number.isInteger(contextLength) || contextLength < 1) {
@@ -160,19 +166,17 @@ export function fitMessages(
   const cuts = [systemEnd];
   for (let i = systemEnd + 1; i < messages.length; i++) if (messages[i]!.role === "user") cuts.push(i);
   const keep = (cut: number) => [...messages.slice(0, systemEnd), ...messages.slice(cut)];
-  const tokensOf = (cut: number) => count(keep(cut));
-
   // The first cut after which the rest fits: token counts fall with every turn dropped.
   let low = 0;
   let high = cuts.length - 1;
-  let tokens = tokensOf(cuts[0]!);
+  let tokens = yield keep(cuts[0]!);
   if (tokens <= limit) high = 0;
   while (low < high) {
     const middle = (low + high) >> 1;
-    if (tokensOf(cuts[middle]!) <= limit) high = middle;
+    if ((yield keep(cuts[middle]!)) <= limit) high = middle;
     else low = middle + 1;
   }
   const cut = cuts[high]!;
-  if (high > 0) tokens = tokensOf(cut);
+  if (high > 0) tokens = yield keep(cut);
   return { fits: tokens <= limit, tokens, limit, messages: keep(cut), dropped: messages.slice(systemEnd, cut) };
 }

@@ -282,6 +282,17 @@ export class TextCodec {
     return typeof result === "number" ? this.output.slice(0, result) : result;
   }
 
+  /** The same, away from the event loop for long texts. Rejects with ABORTED. */
+  protected async encodeGuardedAsync(
+    text: string,
+    barriers: Uint32Array,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint32Array> {
+    throwIfAborted(signal, "encode");
+    if (text.length < asyncLength) return this.encodeGuarded(text, barriers);
+    return (await finish(this.native.encodeBatch([text], Flag.allowSpecial, { barriers }), signal))[0];
+  }
+
   private settledTexts(): SettledTexts {
     this.settled ??= new SettledTexts(this.vocabSize, (id) => this.native.settledText(id));
     return this.settled;

@@ -1,5 +1,5 @@
 // The tokenizer as users see it: files, vocabulary, chats. text-codec.ts has what turns text into ids.
-import { checkObject, checkPath, HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import {
   type ChatMessage,
   type ChatTemplateOptions,
@@ -29,6 +29,7 @@ import {
 import { checkFlag, checkNames } from "./option-names.ts";
 import { checkPadding, type Padding, paddingToJson, readPadding } from "./padding.ts";
 import { type PairPart, readPairForm, readSingleForm } from "./post-processors.ts";
+import { atOnce, inSlices } from "./slices.ts";
 import { TextCodec } from "./text-codec.ts";
 import { tokenIds } from "./token-names.ts";
 import type { AddedToken, TokenizerFile } from "./tokenizer-file.ts";
@@ -238,8 +239,24 @@ export class Tokenizer extends TextCodec {
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array } {
     checkTemplateOptions(options);
-    const { text, barriers } = this.render(messages, options);
+    const { text, barriers } = atOnce(this.render(messages, options));
     return { text, ids: this.encodeGuarded(text, barriers) };
+  }
+
+  /**
+   * The same away from the event loop, but for what the template itself does with the messages: long texts are encoded on a thread of
+   * their own. Rejects with ABORTED.
+   */
+  async applyChatTemplateAsync(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions & { signal?: AbortSignal | undefined } = {},
+  ): Promise<{ text: string; ids: Uint32Array }> {
+    checkObject("options", options);
+    const { signal, ...rest } = options;
+    checkTemplateOptions(rest);
+    throwIfAborted(signal, "chat template");
+    const { text, barriers } = await inSlices(this.render(messages, rest), "chat template", signal);
+    return { text, ids: await this.encodeGuardedAsync(text, barriers, signal) };
   }
 
   /**
@@ -251,7 +268,7 @@ export class Tokenizer extends TextCodec {
     options: Omit<ChatTemplateOptions, "addGenerationPrompt"> = {},
   ): { text: string; ids: Uint32Array; assistantMask: Uint8Array } {
     checkTemplateOptions(options);
-    const { text, barriers } = this.render(messages, options);
+    const { text, barriers } = atOnce(this.render(messages, options));
     const spans = assistantSpans(messages, text, this.partRenderer(options));
     const flags = Flag.allowSpecial | Flag.offsets;
     const [ids, offsets] = this.native.encodeWithOffsets(text, flags, barriers);
@@ -269,7 +286,7 @@ export class Tokenizer extends TextCodec {
     options: ChatTemplateOptions = {},
   ): { text: string; ids: Uint32Array; spans: MessageSpan[] } {
     checkTemplateOptions(options);
-    const { text, barriers } = this.render(messages, options);
+    const { text, barriers } = atOnce(this.render(messages, options));
     const renderPart = this.partRenderer(options);
     const answered = options.addGenerationPrompt === true ? renderPart(messages, false) : text;
     const prompt = answered !== undefined && text.startsWith(answered) ? answered.length : text.length;
@@ -289,7 +306,10 @@ export class Tokenizer extends TextCodec {
     return new Tokenizer(this.file, { ...this.config, chatTemplates });
   }
 
-  private render(messages: readonly ChatMessage[], options: ChatTemplateOptions): RenderedChat {
+  private render(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions,
+  ): Generator<void, RenderedChat, undefined> {
     const template = chooseTemplate(this.config, (token) => this.tokenToId(token) !== undefined, options);
     const guarded = this.plan.spec.added.filter((token) => token.guarded);
     return renderChat(messages, template, guarded, this.config, options);
@@ -299,7 +319,7 @@ export class Tokenizer extends TextCodec {
   private partRenderer(options: ChatTemplateOptions): Render {
     return (some, addGenerationPrompt) => {
       try {
-        return this.render(some, { ...options, addGenerationPrompt }).text;
+        return atOnce(this.render(some, { ...options, addGenerationPrompt })).text;
       } catch (error) {
         if (error instanceof HeddleError && error.code === "INVALID_ARGUMENT") return undefined;
         throw error;
@@ -313,10 +333,31 @@ export class Tokenizer extends TextCodec {
    */
   fit(messages: readonly ChatMessage[], options: FitOptions): Fit {
     checkFitOptions(options);
-    return fitMessages(messages, options, (some) => {
-      const { text, barriers } = this.render(some, options);
-      return this.encodeGuarded(text, barriers).length;
-    });
+    const search = fitMessages(messages, options);
+    let step = search.next();
+    while (!step.done) {
+      const { text, barriers } = atOnce(this.render(step.value, options));
+      step = search.next(this.encodeGuarded(text, barriers).length);
+    }
+    return step.value;
+  }
+
+  /** The same away from the event loop, as applyChatTemplateAsync. Rejects with ABORTED. */
+  async fitAsync(
+    messages: readonly ChatMessage[],
+    options: FitOptions & { signal?: AbortSignal | undefined },
+  ): Promise<Fit> {
+    checkObject("options", options);
+    const { signal, ...rest } = options;
+    checkFitOptions(rest);
+    const search = fitMessages(messages, rest);
+    let step = search.next();
+    while (!step.done) {
+      throwIfAborted(signal, "chat template");
+      const { text, barriers } = await inSlices(this.render(step.value, rest), "chat template", signal);
+      step = search.next((await this.encodeGuardedAsync(text, barriers, signal)).length);
+    }
+    return step.value;
   }
 
   /** Tokens that `allowSpecial` and `skipSpecialTokens` speak of, and others added after training. */

@@ -183,7 +183,7 @@ class NativeTokenizer : public Napi::ObjectWrap<NativeTokenizer> {
       EncodeOptions options = to_options(to_flags(info[1]));
       const EncodeExtras extras = to_extras(info[2]);
       extras.apply(options);
-      calls.encode(info[0], options, {});
+      calls.encode(info[0], options, extras.barriers);
       return pair(info.Env(), calls.encoding());
     });
   }
@@ -362,6 +362,7 @@ EncodeExtras to_extras(const Napi::Value& value) {
   if (!(extras.dropout >= 0 && extras.dropout < 1)) throw invalid_argument("dropout: expected a number from 0, below 1");
   const Napi::Value seed = object.Get("seed");
   if (seed.IsNumber()) extras.seed = static_cast<uint64_t>(seed.As<Napi::Number>().Int64Value());
+  extras.barriers = to_uint32s(object.Get("barriers"), "barriers");
   return extras;
 }
 

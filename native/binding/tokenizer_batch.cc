@@ -99,7 +99,7 @@ struct EncodeBatch {
         EncodeOptions own = options;
         own.seed += i;  // the chance of a text does not depend on its thread
         const size_t before = worker.encoding.ids.size();
-        worker.encoder.encode(workspace->text.data() + texts[i].begin, texts[i].length, own, {}, worker.encoding);
+        worker.encoder.encode(workspace->text.data() + texts[i].begin, texts[i].length, own, extras.barriers, worker.encoding);
         texts[i].ids = before;
         texts[i].count = static_cast<uint32_t>(worker.encoding.ids.size() - before);
         texts[i].worker = static_cast<uint32_t>(index);
@@ -163,6 +163,7 @@ Napi::Value start_encode_batch(const Napi::CallbackInfo& info, std::shared_ptr<c
   batch->extras = to_extras(info[2]);
   batch->extras.apply(batch->options);
   batch->texts.resize(array.Length());
+  if (!batch->extras.barriers.empty() && batch->texts.size() != 1) throw invalid_argument("barriers: expected one text beside them");
   const size_t units = batch->read(array);
   const size_t threads = threads_for(batch->texts.size(), units, 1 << 16);  // below that a thread costs more than it brings
 

@@ -35,7 +35,7 @@ class Encoder {
  public:
   explicit Encoder(std::shared_ptr<const TokenizerModel> model) : model_(std::move(model)) {}
 
-  // `barriers`: ascending UTF-16 offsets that no guarded added token may span.
+  // `barriers`: ascending UTF-16 offsets that no guarded added token may span or end at.
   void encode(const char16_t* text, size_t length, const EncodeOptions& options,
               const std::vector<uint32_t>& barriers, Encoding& out);
 

@@ -41,6 +41,9 @@ said.tokenizerTraining = await watch(async () => {
   tokenizer = await Tokenizer.train([text.repeat(10)], { vocabSize: 4096 });
 });
 said.tokenizing = await watch(() => tokenizer.encodeAsync(text.repeat(20)));
+// Of texts with what templates guard against everywhere; and longer than the context, which is said before they are copied.
+const html = "<p>some words</p> 語 ".repeat(180_000);
+said.chatTemplate = await watch(() => tokenizer.applyChatTemplateAsync([{ role: "user", content: html }]));
 const sizes = { hiddenSize: 512, numHiddenLayers: 4, vocabSize: 8192, maxPositionEmbeddings: 1024 };
 const made = createModel({ modelType: "llama", ...sizes }, { tokenizer, seed: 1 });
 const saved = join(folder, "model");
@@ -53,6 +56,12 @@ said.loading = await watch(async () => {
 });
 const prompt = Array.from({ length: 700 }, (_, i) => i);
 said.generating = await watch(() => model.complete(prompt, { maxTokens: 60, temperature: 0, ignoreEos: true }));
+said.chatting = await watch(() =>
+  model
+    .chat()
+    .send(html)
+    .catch(({ code }) => code === "CONTEXT_OVERFLOW" || process.exit(3)),
+);
 await model.dispose();
 const options = { maxSteps: 3, perDeviceTrainBatchSize: 4, maxSeqLength: 256, outputDir: join(folder, "out") };
 said.training = await watch(async () => {

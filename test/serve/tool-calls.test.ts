@@ -5,6 +5,8 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createModel, type LanguageModel } from "../../lib/generate/index.ts";
+import type { Scheduled } from "../../lib/generate/scheduler.ts";
+import { type Delta, deltas } from "../../lib/serve/answer.ts";
 import { ToolCallParser } from "../../lib/serve/tool-calls.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { sft } from "../../lib/train/sft.ts";
@@ -93,6 +95,28 @@ describe("a text", () => {
     expect(held).toBe(300);
     expect(parser.push("more")).toEqual({ text: "more", calls: [] });
   });
+});
+
+test("where one call is all there may be, an answer ends with it, and nothing is read on", async () => {
+  const call = (name: string) => `<tool_call>{"name":"${name}"}</tool_call>`;
+  const texts = ["a ", `b${call("f")} c${call("g")}`, "d"];
+  const read = async (single: boolean) => {
+    let given = 0;
+    const stream = async function* () {
+      for (const [i, text] of texts.entries()) {
+        given++;
+        yield [{ text, token: i, logprob: 0, index: 0, ...(i === 2 && { finishReason: "stop" }) }];
+      }
+    };
+    const one = { sequence: { options: { stopTokens: new Set() } }, stream: stream() } as unknown as Scheduled;
+    const parts: Delta[] = [];
+    for await (const delta of deltas(one, { single, named: false })) parts.push(delta);
+    const text = parts.map((part) => part.text).join("");
+    const calls = parts.flatMap((part) => part.calls.map((made) => made.function.name));
+    return { given, text, calls, finish: parts.at(-1)!.finishReason };
+  };
+  expect(await read(true)).toEqual({ given: 2, text: "a b", calls: ["f"], finish: "tool_calls" });
+  expect(await read(false)).toEqual({ given: 3, text: "a b cd", calls: ["f", "g"], finish: "tool_calls" });
 });
 
 describe("an answer", () => {

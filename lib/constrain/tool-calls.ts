@@ -1,0 +1,63 @@
+// Calls of tools as an answer's form: what the templates of Hermes and Qwen teach, `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+import { HeddleError, invalidArgument } from "../errors.ts";
+import { SchemaCompiler, sharedWork } from "./compile-schema.ts";
+import { END, free, type Grammar, GrammarBuilder } from "./grammar.ts";
+import { isObject, type JsonValue, SchemaDocument } from "./schema.ts";
+
+/** What begins and ends a call. */
+export const TOOL_CALL = { open: "<tool_call>", close: "</tool_call>" } as const;
+
+/** A tool that may be called, and its arguments' schema as it has been read. */
+export interface CallableTool {
+  name: string;
+  parameters: SchemaDocument;
+}
+
+const MOST_TOOLS = 128;
+
+/**
+ * The tools that an answer may call.
+ * @param tools functions as OpenAI has them, `{ type: "function", function: { name, parameters } }`, or what stands in `function` alone
+ * @param name of the only one that may be called
+ * @throws HeddleError INVALID_ARGUMENT, by the place in `tools`
+ */
+export function callableTools(tools: unknown, name?: string | undefined): CallableTool[] {
+  if (!Array.isArray(tools) || tools.length === 0 || tools.length > MOST_TOOLS)
+    throw invalidArgument("tools", `an array of 1 to ${MOST_TOOLS} functions`, tools);
+  const out: CallableTool[] = [];
+  for (const [i, tool] of tools.entries()) {
+    const isNested = isObject(tool) && isObject(tool.function);
+    const where = isNested ? `tools[${i}].function` : `tools[${i}]`;
+    const called: unknown = isNested ? tool.function : tool;
+    if (!isObject(called) || typeof called.name !== "string" || called.name === "")
+      throw invalidArgument(where, "a function with a name", called);
+    if (name !== undefined && called.name !== name) continue;
+    // Without a schema there are no arguments.
+    const schema = called.parameters ?? { type: "object", additionalProperties: false };
+    out.push({ name: called.name, parameters: new SchemaDocument(schema, `${where}.parameters`) });
+  }
+  if (out.length === 0)
+    throw new HeddleError("INVALID_ARGUMENT", `tools: expected one named ${JSON.stringify(name)}, got none`);
+  return out;
+}
+
+/**
+ * One call, or with `several` one after another, a line each.
+ * @throws HeddleError INVALID_ARGUMENT for what is no schema or too large, UNSUPPORTED for a keyword, by its pointer
+ */
+export function compileToolCalls(tools: readonly CallableTool[], several: boolean): Grammar {
+  const builder = new GrammarBuilder("tools");
+  const work = sharedWork(builder);
+  const rule = builder.rule();
+  const more = builder.loop(rule);
+  const close = builder.literal(rule, `}\n${TOOL_CALL.close}`, more.node);
+  const object: JsonValue = { type: "object" };
+  const calls = tools.map(({ name, parameters }) => {
+    const args = new SchemaCompiler(parameters, work).rule([object]);
+    return builder.literal(rule, `${JSON.stringify(name).slice(1, -1)}", "arguments": `, builder.call(args, close));
+  });
+  const call = builder.literal(rule, `${TOOL_CALL.open}\n{"name": "`, builder.choice(calls));
+  more.set(several ? [free(END), free(builder.literal(rule, "\n", call))] : [free(END)]);
+  builder.rules[rule]!.start = call;
+  return { ...builder.finish(rule), markup: Object.values(TOOL_CALL) };
+}

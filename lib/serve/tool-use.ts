@@ -1,0 +1,51 @@
+// What a request says of tools: which the model is told of, whether it has to call one, and how its calls are read.
+import type { GenerateOptions, LanguageModel } from "../generate/index.ts";
+import { callTokens, checkedToolChoice, toolCallFormat, writesToolCalls } from "../generate/tool-choice.ts";
+import type { Calls } from "./answer.ts";
+import { invalid, unsupported } from "./refusal.ts";
+import { isObject } from "./schema.ts";
+
+interface Given {
+  tools?: unknown[] | undefined;
+  tool_choice?: unknown;
+  parallel_tool_calls?: boolean | undefined;
+  logit_bias?: Readonly<Record<string, number>> | undefined;
+}
+
+export interface ToolUse {
+  /** What the template is given. */
+  tools: unknown[] | undefined;
+  options: Pick<GenerateOptions, "responseFormat" | "logitBias">;
+  calls: Calls | undefined;
+}
+
+/** @throws Refusal 400; HeddleError for tools that cannot be called so */
+export function toolUse(
+  { tools, tool_choice: given, parallel_tool_calls: parallel, logit_bias: bias }: Given,
+  model: LanguageModel,
+): ToolUse {
+  const { tokenizer } = model;
+  if (isObject(given) && given.type !== "function")
+    throw unsupported("tool_choice.type", "expected function, which is the only kind of tools");
+  const choice = checkedToolChoice(given);
+  const hasTools = tools !== undefined && tools.length > 0;
+  if (choice === "none") {
+    // Calls in the conversation so far may suggest another.
+    const forbidden = hasTools ? callTokens(tokenizer).map((id) => [id, Number.NEGATIVE_INFINITY]) : [];
+    const logitBias = { ...bias, ...Object.fromEntries(forbidden) };
+    return { tools: undefined, options: forbidden.length > 0 ? { logitBias } : {}, calls: undefined };
+  }
+  if (choice !== "auto" && !hasTools) throw invalid("tools", "at least one beside a call that is required", tools);
+  const named = typeof choice === "object";
+  if (named && !tools!.some((tool) => (tool as { function: { name: string } }).function.name === choice.function.name))
+    throw invalid("tool_choice.function.name", "the name of one of the tools", choice.function.name);
+  const responseFormat =
+    choice === "auto" || !tokenizer
+      ? undefined
+      : toolCallFormat(choice, { tokenizer, tools, parallel: parallel === true });
+  return {
+    tools: hasTools ? tools : undefined,
+    options: responseFormat ? { responseFormat } : {},
+    calls: hasTools && writesToolCalls(tokenizer) ? { single: parallel === false, named } : undefined,
+  };
+}

@@ -1,0 +1,326 @@
+// Calls that a request asks for: whatever a model of random weights would rather say, it makes one, by the tool's schema.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { compileFormat } from "../../lib/constrain/index.ts";
+import type { LanguageModel, ToolChoice } from "../../lib/generate/index.ts";
+import { serve } from "../../lib/serve/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { type Json, type Schema, validate } from "../constrain/validator.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { added } from "../tokenizer/samples.ts";
+import {
+  type Json as Body,
+  type Client,
+  chatModel,
+  chatTemplate,
+  clientOf,
+  greedily,
+  user,
+  withServer,
+} from "./helpers.ts";
+
+const CHAT = "/v1/chat/completions";
+const schemas: Record<string, Schema> = {
+  sea: {
+    type: "object",
+    properties: { place: { $ref: "#/$defs/place" }, depth: { type: "integer", minimum: 0, maximum: 99 } },
+    required: ["place", "depth"],
+    additionalProperties: false,
+    $defs: { place: { enum: ["Kyoto", "Naïve", 'a "b"'] } },
+  },
+  // Another's references are its own.
+  seal: {
+    type: "object",
+    properties: { place: { $ref: "#/$defs/place" }, loud: { type: "boolean" } },
+    required: ["place"],
+    additionalProperties: false,
+    $defs: { place: { type: "array", items: { const: null }, maxItems: 2 } },
+  },
+};
+const functions = Object.entries(schemas).map(([name, parameters]) => ({
+  type: "function",
+  function: { name, parameters },
+}));
+const tools = [...functions, { type: "function", function: { name: "now" } }];
+const argumentsOf = (name: string): Schema => schemas[name] ?? { type: "object", maxProperties: 0 };
+const named = (name: string): ToolChoice => ({ type: "function", function: { name } });
+const body = { messages: user("hi"), tools, max_tokens: 200, temperature: 20 };
+
+function check({ id, type, function: called }: Body): string {
+  expect({ id, type }).toEqual({ id: expect.stringMatching(/^call_[\da-f]{24}$/), type: "function" });
+  const args = JSON.parse(called.arguments) as Json;
+  expect(validate(args, argumentsOf(called.name)), `${called.name} ${called.arguments}`).toBe(true);
+  return called.name;
+}
+
+/** The same model, whose vocabulary has tokens of the mark-up. */
+async function modelWithMarkup(special: boolean): Promise<LanguageModel> {
+  const files = (await tinyTokenizer()).files();
+  const json = JSON.parse(files["tokenizer.json"]);
+  const size = Object.keys(json.model.vocab).length + json.added_tokens.length;
+  json.added_tokens.push(...["<tool_call>", "</tool_call>"].map((text, i) => added(size + i, text, { special })));
+  const tokenizer = Tokenizer.fromFiles({
+    tokenizer: JSON.stringify(json),
+    tokenizerConfig: files["tokenizer_config.json"],
+    chatTemplate,
+  });
+  return tinyModel({ tokenizer }, { maxPositionEmbeddings: 1024, vocabSize: tokenizer.vocabSize });
+}
+
+let model: LanguageModel;
+let client: Client;
+beforeAll(async () => {
+  model = await chatModel();
+  client = clientOf(await serve(model, { port: 0, modelName: "tiny" }));
+});
+afterAll(async () => {
+  await client.server.close(0);
+  await model.dispose();
+});
+
+describe("tool_choice", () => {
+  test("required: one call of any of them", async () => {
+    const { choices } = await client.chat({ ...body, tool_choice: "required", n: 16, seed: 1 });
+    for (const { message, finish_reason } of choices) {
+      expect({ ...message, finish_reason }).toMatchObject({ content: null, finish_reason: "tool_calls" });
+      expect(message.tool_calls).toHaveLength(1);
+    }
+    const called = new Set(choices.map(({ message }: Body) => check(message.tool_calls[0])));
+    expect(called.size).toBeGreaterThan(1);
+  });
+
+  test.each(["sea", "seal", "now"])("the function %s: a call of it, and no reason to stop", async (name) => {
+    const { choices } = await client.chat({ ...body, tool_choice: named(name), n: 4, seed: 2 });
+    for (const { message, finish_reason } of choices) {
+      expect({ calls: message.tool_calls.map(check), finish_reason }).toEqual({ calls: [name], finish_reason: "stop" });
+    }
+  });
+
+  test("streamed: the same", async () => {
+    for (const [choice, reason] of [
+      ["required", "tool_calls"],
+      [named("sea"), "stop"],
+    ] as const) {
+      const ask = { ...body, tool_choice: choice, seed: 3 };
+      const { choices } = await client.chat(ask);
+      const events = (await client.events(CHAT, ask)).map((event) => event.choices[0]);
+      const calls = events.flatMap(({ delta }) => delta.tool_calls ?? []);
+      expect(calls.map((call: Body) => call.function)).toEqual(
+        choices[0].message.tool_calls.map((call: Body) => call.function),
+      );
+      expect(events.map(({ delta }) => delta.content ?? "").join("")).toBe("");
+      expect(events.at(-1)).toMatchObject({ delta: {}, finish_reason: reason });
+    }
+  });
+
+  test("required, and several where they may be", async () => {
+    const ask = { ...body, tool_choice: "required", n: 16, seed: 4, max_tokens: 400 };
+    const counts = async (more: object) => {
+      const { choices } = await client.chat({ ...ask, ...more });
+      const whole = choices.filter((choice: Body) => choice.finish_reason === "tool_calls");
+      return whole.map(({ message }: Body) => message.tool_calls.map(check).length);
+    };
+    expect(Math.max(...(await counts({ parallel_tool_calls: true })))).toBeGreaterThan(1);
+    for (const more of [{}, { parallel_tool_calls: false }]) expect(new Set(await counts(more))).toEqual(new Set([1]));
+  });
+
+  test("a call that is cut short is text", async () => {
+    const { choices } = await client.chat({ ...body, tool_choice: "required", max_tokens: 14 });
+    expect(choices[0]).toMatchObject({
+      finish_reason: "length",
+      message: { content: expect.stringMatching(/^<tool_call>\n/) },
+    });
+    expect(choices[0].message.tool_calls).toBeUndefined();
+  });
+
+  test.each<[string, object, string, string, RegExp]>([
+    [
+      "no such function",
+      { tool_choice: named("lake") },
+      "tool_choice.function.name",
+      "invalid_value",
+      /one of the tools, got "lake"/,
+    ],
+    [
+      "a keyword that is not understood",
+      {
+        tools: [
+          tools[0],
+          { type: "function", function: { name: "f", parameters: { properties: { a: { not: {} } } } } },
+        ],
+        tool_choice: "required",
+      },
+      "tools",
+      "unsupported",
+      /^tools\[1\]\.function\.parameters#\/properties\/a\/not: /,
+    ],
+    [
+      "arguments that are no object",
+      {
+        tools: [{ type: "function", function: { name: "f", parameters: { type: "string" } } }],
+        tool_choice: "required",
+      },
+      "tools",
+      "invalid_value",
+      /contradiction/,
+    ],
+    [
+      "another form beside it",
+      { tool_choice: "required", response_format: { type: "json_object" } },
+      "response_format",
+      "invalid_value",
+      /call that is required/,
+    ],
+  ])("%s is a 400", async (_, more, param, code, message) => {
+    const { status, body: answer } = await client.post(CHAT, { ...body, ...more });
+    expect({ status, ...answer.error }).toMatchObject({
+      status: 400,
+      param,
+      code,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test("a function that is not called may have any schema", async () => {
+    const odd = { type: "function", function: { name: "odd", parameters: { not: {} } } };
+    expect(
+      (await client.chat({ ...body, tools: [odd, ...tools], tool_choice: named("sea") })).choices[0].finish_reason,
+    ).toBe("stop");
+    expect((await client.post(CHAT, { ...body, tools: [odd], ...greedily })).status).toBe(200);
+  });
+
+  test("a template that writes calls otherwise is a 400", async () => {
+    const files = (await tinyTokenizer()).files();
+    for (const template of ["{{ messages[0].content }}", "<tool_call><function=f>{{ arguments }}"]) {
+      const texts = {
+        tokenizer: files["tokenizer.json"],
+        tokenizerConfig: files["tokenizer_config.json"],
+        chatTemplate: template,
+      };
+      const other = tinyModel({ tokenizer: Tokenizer.fromFiles(texts) });
+      await withServer(other, {}, async (asked) => {
+        const { status, body: answer } = await asked.post(CHAT, { ...body, tool_choice: "required" });
+        expect({ status, ...answer.error }).toMatchObject({
+          status: 400,
+          param: "tool_choice",
+          code: "unsupported",
+          message: expect.stringContaining("<tool_call>"),
+        });
+      });
+      await other.dispose();
+    }
+  });
+});
+
+describe("a vocabulary with tokens of the mark-up", () => {
+  test("has calls made of them, and none where none is to be", async () => {
+    const marked = await modelWithMarkup(false);
+    const [open] = marked.tokenizer!.addedTokens.filter(({ content }) => content === "<tool_call>");
+    // Whoever may take it takes it.
+    const bias = { [open!.id]: 100 };
+    await withServer(marked, {}, async (asked) => {
+      const ask = { ...body, temperature: 1, logit_bias: bias, logprobs: true, seed: 5 };
+      const { choices } = await asked.chat({ ...ask, tool_choice: "required" });
+      expect(choices[0].logprobs.content[0].token).toBe("<tool_call>");
+      expect(choices[0].logprobs.content.filter(({ token }: Body) => token === "<tool_call>")).toHaveLength(1);
+      check(choices[0].message.tool_calls[0]);
+      const none = (await asked.chat({ ...ask, tool_choice: "none", max_tokens: 20, ignore_eos: true })).choices[0];
+      expect(none.logprobs.content.map(({ token }: Body) => token)).not.toContain("<tool_call>");
+      expect(none.message.tool_calls).toBeUndefined();
+      const auto = (await asked.chat({ ...ask, max_tokens: 20, ignore_eos: true })).choices[0];
+      expect(auto.logprobs.content[0].token).toBe("<tool_call>");
+    });
+    await marked.dispose();
+  });
+
+  test("spells them where they are special, and so not shown", async () => {
+    const marked = await modelWithMarkup(true);
+    await withServer(marked, {}, async (asked) =>
+      check((await asked.chat({ ...body, tool_choice: "required" })).choices[0].message.tool_calls[0]),
+    );
+    await marked.dispose();
+  });
+});
+
+describe("the library", () => {
+  const call = /^<tool_call>\n\{"name": "(\w+)", "arguments": (.*)\}\n<\/tool_call>$/su;
+  const options = { maxTokens: 200, temperature: 1.5, seed: 6 };
+
+  test("chat.send takes a toolChoice", async () => {
+    const chat = model.chat({ tools });
+    for (const choice of ["required", named("seal")] as const) {
+      const { text, finishReason } = await chat.send("hi", { ...options, toolChoice: choice });
+      const [, name, args] = call.exec(text)!;
+      expect(validate(JSON.parse(args!), argumentsOf(name!))).toBe(true);
+      if (choice !== "required") expect(name).toBe("seal");
+      expect(finishReason).toBe("stop");
+    }
+    expect(chat.messages).toHaveLength(4);
+    const [without, none] = [model.chat(), model.chat({ tools })];
+    const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };
+    expect((await none.send("hi", { ...greedy, toolChoice: "none" })).text).toBe(
+      (await without.send("hi", greedy)).text,
+    );
+    expect((await none.fork().send("hi", greedy)).text).not.toBe((await without.fork().send("hi", greedy)).text);
+  });
+
+  test("says what cannot be", async () => {
+    const refusals: [() => unknown, RegExp][] = [
+      [
+        () => model.chat({ tools }).send("a", { toolChoice: "any" as never }),
+        /INVALID_ARGUMENT toolChoice: expected "none"/,
+      ],
+      [() => model.chat().send("a", { toolChoice: "required" }), /INVALID_ARGUMENT toolChoice: expected tools/],
+      [
+        () => model.chat({ tools }).send("a", { toolChoice: named("lake") }),
+        /INVALID_ARGUMENT tools: expected one named "lake"/,
+      ],
+      [
+        () => model.chat({ tools }).send("a", { toolChoice: "required", responseFormat: { type: "json_object" } }),
+        /INVALID_ARGUMENT responseFormat/,
+      ],
+      [
+        () => model.chat({ tools, template: "{{ messages[0].content }}" }).send("a", { toolChoice: "required" }),
+        /UNSUPPORTED toolChoice: .*<tool_call>/,
+      ],
+      [() => compileFormat({ type: "tool_calls", tools: [] }), /INVALID_ARGUMENT tools: expected an array of 1 to 128/],
+      [
+        () => compileFormat({ type: "tool_calls", tools: [{ name: "" }] }),
+        /INVALID_ARGUMENT tools\[0\]: expected a function with a name/,
+      ],
+      [
+        () => compileFormat({ type: "tool_calls", tools, parallel: 1 as never }),
+        /INVALID_ARGUMENT responseFormat.parallel/,
+      ],
+      [
+        () => compileFormat({ type: "tool_calls", tools, names: 1 } as never),
+        /INVALID_ARGUMENT responseFormat.names: expected a known name \(nearest: name\)/,
+      ],
+    ];
+    for (const [work, message] of refusals) {
+      const failure = await failureOf(work);
+      expect(`${failure.code} ${failure.message}`).toMatch(message);
+    }
+  });
+
+  test("a format of its own: texts it takes, and texts it does not", () => {
+    const one = compileFormat({ type: "tool_calls", tools: functions.map((tool) => tool.function) })!;
+    const several = compileFormat({ type: "tool_calls", tools, parallel: true })!;
+    const made = (name: string, args: string) => `<tool_call>\n{"name": "${name}", "arguments": ${args}}\n</tool_call>`;
+    const whole = (of: typeof one, text: string) => of.read(of.start, Buffer.from(text))?.whole === true;
+    const [sea, seal] = [made("sea", '{"place":"Kyoto","depth":4}'), made("seal", '{"place": [null], "loud": true}')];
+    for (const text of [sea, seal]) expect([whole(one, text), whole(several, text)]).toEqual([true, true]);
+    expect([whole(one, `${sea}\n${seal}`), whole(several, `${sea}\n${seal}\n${sea}`)]).toEqual([false, true]);
+    for (const text of [
+      "",
+      "{}",
+      made("seal", '{"place":"Kyoto"}'),
+      made("lake", "{}"),
+      made("sea", "{}"),
+      `${sea} `,
+      sea.slice(0, -1),
+      `a${sea}`,
+    ])
+      expect([whole(one, text), whole(several, text)], text).toEqual([false, false]);
+    expect([whole(several, made("now", "{}")), whole(several, made("now", '{"a":1}'))]).toEqual([true, false]);
+  });
+});
