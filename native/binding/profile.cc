@@ -20,12 +20,19 @@ Napi::Array operands(Napi::Env env, const std::vector<Profile::Operand>& list) {
   return out;
 }
 
+// A worker that ends while its profile is under way would leave it so for the whole process.
+void abandon(void*) { Profile::stop(); }
+
 Napi::Value start(const Napi::CallbackInfo& info) {
-  return guard(info, [] { Profile::start(); });
+  return guard(info, [&] {
+    Profile::start();
+    napi_add_env_cleanup_hook(info.Env(), abandon, nullptr);
+  });
 }
 
 Napi::Value stop(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
+    napi_remove_env_cleanup_hook(info.Env(), abandon, nullptr);
     Napi::Array out = Napi::Array::New(info.Env());
     for (const Profile::Row& row : Profile::stop()) {
       Napi::Object object = Napi::Object::New(info.Env());

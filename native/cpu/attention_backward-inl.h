@@ -28,7 +28,7 @@ inline BackwardPlan plan_backward(const Attention& a, int threads) {
   p.padded = round_up(a.width, NR);
   p.sums = 2 * a.length * p.padded;
   int64_t items = a.heads / a.kv_heads * ceil_div(a.length, query_block);
-  p.parts = p.owners >= 16 ? 1 : min_of(ceil_div(16, p.owners), max_of<int64_t>(1, items / 4));
+  p.parts = p.owners == 0 || p.owners >= 16 ? 1 : min_of(ceil_div(16, p.owners), max_of<int64_t>(1, items / 4));
   while (p.parts > 1 && p.owners * p.parts * p.sums > int64_t{8} << 20) --p.parts;  // at most 32 MiB of partial sums
   p.buffers = p.parts > 1 ? p.owners * p.parts : threads;
   int64_t panels = 3 * query_block * a.width, rows = 2 * query_block * p.padded, keys = 2 * key_block * a.width;

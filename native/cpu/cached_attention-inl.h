@@ -18,10 +18,12 @@ inline int64_t part_keys(const CachedAttention& a) {
   return max_of<int64_t>(512, round_up(ceil_div(max_of(a.context, a.capacity), 32), score_keys));
 }
 
-// Most parts that one segment's context is cut into: those that its rows see.
+// Most parts that one segment's context is cut into: those that its rows see. Nothing bounds the positions of a ring.
 inline int64_t most_parts(const CachedAttention& a) {
-  int64_t keys = part_keys(a), all = ceil_div(a.ring ? max_of(a.context, a.capacity) : a.capacity, keys);
-  return a.causal && a.window > 0 ? min_of(all, ceil_div(a.window + direct_rows, keys) + 1) : all;
+  const int64_t keys = part_keys(a), all = ceil_div(a.capacity, keys);
+  if (!a.causal || a.window == 0) return all;
+  const int64_t seen = ceil_div(a.window + direct_rows, keys) + 1;
+  return a.ring ? seen : min_of(all, seen);
 }
 
 // What a decoding task leaves per query when the context is cut: unnormalised output (width), maximum, sum.

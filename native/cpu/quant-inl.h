@@ -76,8 +76,8 @@ inline void quant_backward(const QuantLinear& p, Pool& pool, void* scratch) {
   char* at = static_cast<char*>(scratch) + exact_bytes(p);
   float* sums = backward_sums(p) ? reinterpret_cast<float*>(at) : static_cast<float*>(p.dx);
   void* rest = at + backward_sums(p);
-  const int64_t step = exact_rows(p), y_bytes = p.y_type == DType::f32 ? 4 : 2;
-  for (int64_t j = 0; j < p.n || j == 0; j += step) {
+  const int64_t step = max_of<int64_t>(1, exact_rows(p)), y_bytes = p.y_type == DType::f32 ? 4 : 2;
+  for (int64_t j = 0; j < p.n || j == 0; j += step) {  // of no rows too: dx is zero then
     Gemm g{};
     g.m = p.m, g.n = p.k, g.k = min_of(step, p.n - j);
     dequantise_rows(p.w_type, p.w, p.k, j, g.k, rows, pool);

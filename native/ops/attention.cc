@@ -8,7 +8,7 @@ namespace {
 // q (N, H, D), k and v (N, KH, D); N = B * sequenceLength and no attention crosses a sequence.
 void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(q, 3), c.dtype(q, activation_types);
-  c.positive(q, 2);
+  c.positive(q, 1), c.positive(q, 2);
   c.rank(k, 3), c.dtype(k, activation_types), c.same_dim(k, 0, q, 0), c.same_dim(k, 2, q, 2), c.positive(k, 1);
   c.same_shape(v, k), c.dtype(v, activation_types);
   if (q.shape()[1] % k.shape()[1] != 0)

@@ -13,7 +13,7 @@ namespace {
 void check_cached_attention(const Node& n) {
   Check c("cached_attention", n, 4, 6, 1, 1);
   const Operand q = c.in(0, "q"), k = c.in(1, "cache_k"), v = c.in(2, "cache_v"), o = c.out(0, "o");
-  c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 2);
+  c.rank(q, 3), c.dtype(q, activation_types), c.positive(q, 1), c.positive(q, 2);
   c.rank(k, 4), c.dtype(k, cache_types), check_cache_width(c, q, k), c.positive(k, 1);
   c.same_shape(v, k), c.same_dtype(v, k);
   if (q.shape()[1] % k.shape()[1] != 0)

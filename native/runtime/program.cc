@@ -12,6 +12,8 @@ namespace {
 constexpr size_t npos = static_cast<size_t>(-1);
 constexpr size_t guard_bytes = 64;
 
+constexpr uint64_t symbol_bit(size_t symbol) { return uint64_t{1} << std::min<size_t>(symbol, 63); }
+
 }  // namespace
 
 Program::Program(ProgramDesc desc) : desc_(std::move(desc)) {
@@ -73,6 +75,12 @@ void Program::validate() {
         throw invalid_argument(n.op + ": expected an output of single elements, got " + dtype_name(desc_.values[v].dtype));
       node.out.push_back({nullptr, desc_.values[v].dtype, resolve(v, desc_.symbols)});
     }
+    uint64_t symbols = 0;
+    for (const std::vector<int>* values : {&n.inputs, &n.outputs})
+      for (int v : *values)
+        for (int i = 0; v >= 0 && i < desc_.values[v].shape.rank; ++i)
+          if (const int64_t d = desc_.values[v].shape.dims[i]; d < 0) symbols |= symbol_bit(static_cast<size_t>(-d - 1));
+    if (symbols) sized_.push_back({nodes_.size(), symbols});
     nodes_.push_back(std::move(node));
     ops_.push_back(op);
   }
@@ -304,9 +312,33 @@ void Executable::validate(const RunArguments& a) const {
     if (a.outputs[i].bytes != bytes(d.outputs[i])) throw internal_error("run: wrong size of output");
 }
 
-void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* arena) {
+// Shapes were checked at their bounds. What holds there need not hold below: two dimensions that are different symbols of one bound,
+// one that is at most another, a number of rows that is a multiple. Nor does all scratch shrink with the sizes.
+void Executable::check_sizes(uint64_t changed, int threads) {
+  if (threads != sizes_threads_) sizes_scratch_ = 0, sizes_threads_ = threads, changed = ~uint64_t{0};
+  for (const auto& [i, symbols] : program_->sized_) {
+    if (!(symbols & changed)) continue;
+    const NodeDesc& n = program_->desc_.nodes[i];
+    try {
+      program_->ops_[i]->check(nodes_[i]);
+      const KernelDef* kernel = kernels_[i];
+      if (!kernel || accelerator_) continue;
+      if (kernel->supports && !kernel->supports(nodes_[i]))
+        throw Error("UNSUPPORTED", n.op + ": expected sizes that its kernel " + kernel->name + " takes, as it does the bounds, got others");
+      if (kernel->scratch) sizes_scratch_ = std::max(sizes_scratch_, kernel->scratch(nodes_[i], threads));
+    } catch (const Error& e) {
+      throw Error(e.code(), e.what() + n.made_at());
+    }
+  }
+}
+
+void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* arena, int threads) {
   if (arena == arena_ && symbols == symbols_ && !values_.empty()) return;
   const ProgramDesc& d = program_->desc_;
+  const bool sizes_known = symbols == symbols_ && threads == sizes_threads_ && !values_.empty();
+  uint64_t changed = 0;
+  for (size_t i = 0; i < symbols.size(); ++i)
+    if (symbols_.size() != symbols.size() || symbols_[i] != symbols[i]) changed |= symbol_bit(i);
   values_.resize(d.values.size());
   for (size_t v = 0; v < values_.size(); ++v) {
     values_[v].dtype = d.values[v].dtype;
@@ -322,8 +354,11 @@ void Executable::resolve(const std::vector<int64_t>& symbols, unsigned char* are
       if (d.nodes[i].inputs[k] >= 0) nodes_[i].in[k] = values_[d.nodes[i].inputs[k]];
     for (size_t k = 0; k < nodes_[i].out.size(); ++k) nodes_[i].out[k] = values_[d.nodes[i].outputs[k]];
   }
-  symbols_ = symbols;
   arena_ = arena;
+  if (sizes_known) return;
+  symbols_.clear();  // no run's, where a check throws
+  check_sizes(changed, threads);
+  symbols_ = symbols;
 }
 
 void Executable::run(RunArguments& a, Lane& lane) {
@@ -331,8 +366,8 @@ void Executable::run(RunArguments& a, Lane& lane) {
   Accelerator* const device = accelerator_.get();
   if (lane.accelerator().get() != device) throw invalid_argument("run: expected the lane that the executable is bound to, got another");
   for (const auto& storage : bound_) storage->check();
-  resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64));
-  Context context{lane.pool(), lane.scratch(scratch_bytes(lane.threads()) + 64), device};
+  resolve(a.symbols, lane.arena(program_->arena_bytes_ + 64), lane.threads());
+  Context context{lane.pool(), lane.scratch(std::max(scratch_bytes(lane.threads()), sizes_scratch_) + 64), device};
   if (device) return run_on_device(a, lane, context);
   for (size_t i = 0; i < a.inputs.size(); ++i)
     if (!a.inputs[i].empty()) std::memcpy(values_[d.inputs[i]].data, a.inputs[i].data(), a.inputs[i].size());

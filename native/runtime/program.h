@@ -67,6 +67,11 @@ class Program {
   std::vector<const KernelDef*> kernels_;    // of the CPU; null: the reference runs
   std::vector<int> root_;                    // per value: the value whose memory it shares
   std::vector<char> still_;                  // per node: nothing runs, a view or a value made where it goes
+  struct Sized {
+    size_t node;
+    uint64_t symbols;  // bit i: symbol i is a dimension of an operand (the last bit: of those beyond, too)
+  };
+  std::vector<Sized> sized_;                 // nodes with symbolic dimensions
   std::vector<Chain> chains_;                // in order, of the CPU
   std::vector<char> written_;                // per entry of desc.bound: a value of the arena's kind is made in it
   std::vector<size_t> offset_;               // per root in the arena; npos elsewhere
@@ -110,7 +115,8 @@ class Executable {
     unsigned char *arena = nullptr, *scratch = nullptr;
     bool operator==(const RecordingKey& o) const { return symbols == o.symbols && arena == o.arena && scratch == o.scratch; }
   };
-  void resolve(const std::vector<int64_t>& symbols, unsigned char* arena);
+  void resolve(const std::vector<int64_t>& symbols, unsigned char* arena, int threads);
+  void check_sizes(uint64_t changed, int threads);
   void pick_kernels();
   void find_packings();
   void pack_operands(Pool& pool);
@@ -158,7 +164,9 @@ class Executable {
   std::vector<Stream> next_stream_;        // per node: the first after it
   std::vector<size_t> chain_bytes_;        // per chain of the program: what its kernels ask for, of one thread
   int scratch_threads_ = 0;                // that scratch_ holds for; 0: not known yet
-  size_t scratch_ = 0;
+  size_t scratch_ = 0;                     // of the bounds
+  size_t sizes_scratch_ = 0;               // of the sizes that were resolved so far,
+  int sizes_threads_ = 0;                  // for so many threads
   std::vector<Node> nodes_;                // with data, as of the last resolve
   std::vector<Tensor> values_;
   std::vector<int64_t> symbols_;           // of the last resolve

@@ -171,6 +171,8 @@ class Compiler {
     program_.code[start].x = here();
   }
 
+  static constexpr int64_t most_width = int64_t{1} << 30;  // what a program can take is less
+
   // How many characters a node takes, or -1 if that is not one number.
   int64_t width(const RegexNode& node) const {
     switch (node.kind) {
@@ -182,19 +184,21 @@ class Compiler {
           const int64_t each = width(*part);
           if (each < 0) return -1;
           sum += each;
+          if (sum > most_width) return -1;
         }
         return sum;
       }
       case Kind::alternatives: {
         const int64_t first = width(*node.parts[0]);
-        for (const auto& part : node.parts) {
-          if (width(*part) != first) return -1;
+        for (size_t i = 1; i < node.parts.size(); ++i) {  // not the first again: groups within groups would take two to their depth
+          if (width(*node.parts[i]) != first) return -1;
         }
         return first;
       }
       case Kind::repeat: {
         const int64_t each = width(*node.parts[0]);
-        return each < 0 || node.least != node.most ? -1 : each * node.least;
+        if (each < 0 || node.least != node.most || each * node.least > most_width) return -1;
+        return each * node.least;
       }
       case Kind::atomic: return width(*node.parts[0]);
       default: return 0;

@@ -19,6 +19,7 @@ class Matcher {
         text_(text),
         cancelled_(cancelled),
         budget_(base_steps + steps_a_byte * text.size()),
+        most_words_(base_words + words_a_byte * text.size()),
         runs_(program.code.size(), {0, 0}),
         failed_ranges_(program.code.size(), nothing) {}
 
@@ -33,6 +34,9 @@ class Matcher {
 
   static constexpr uint64_t base_steps = 1 << 24;
   static constexpr uint64_t steps_a_byte = 1024;
+  // Of 8 bytes, for what has failed: a program of some thousand steps would take kilobytes for each of the text.
+  static constexpr uint64_t base_words = 1 << 24;
+  static constexpr uint64_t words_a_byte = 16;
   uint64_t budget() const { return budget_; }
   bool spent() const { return steps_ > budget_; }
 
@@ -70,7 +74,11 @@ class Matcher {
     if (++steps_ > pause_ && !goes_on()) return false;
     if (failed_log_.empty() && ++attempt_steps_ < 512) return true;
     const uint64_t bit = static_cast<uint64_t>(at - base_) * program_.code.size() + pc;
-    if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, 2 * failed_.size()));
+    if (std::max<uint64_t>(bit / 64, failed_log_.size()) >= most_words_) {
+      steps_ = std::max(steps_, budget_ + 1);
+      return false;
+    }
+    if (bit / 64 >= failed_.size()) failed_.resize(std::max<size_t>(bit / 64 + 1, std::min<size_t>(2 * failed_.size(), most_words_)));
     uint64_t& word = failed_[bit / 64];
     const uint64_t mask = uint64_t{1} << (bit % 64);
     if (word & mask) return false;
@@ -181,6 +189,7 @@ class Matcher {
           size_t start = at;
           uint32_t count = step.y;
           for (; count > 0 && start > 0; --count) start = before(start);
+          steps_ += (step.y - count) / 8;
           const bool there = count == 0 && inner(pc + 1, start) == at;
           if (there != (step.op == Op::behind)) return none;
           pc = step.x;
@@ -213,7 +222,7 @@ class Matcher {
   const RegexProgram& program_;
   std::string_view text_;
   const std::atomic<bool>* cancelled_;
-  uint64_t budget_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
+  uint64_t budget_, most_words_, steps_ = 0, attempt_steps_ = 0, pause_ = 0;
   size_t base_ = 0;
   std::vector<State> stack_;
   std::vector<uint64_t> failed_;

@@ -1,4 +1,5 @@
 // Where the time goes. These tests pass on every device.
+import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import {
@@ -14,6 +15,7 @@ import {
   Tensor,
   tensor,
 } from "../../lib/graph/index.ts";
+import { addonPath } from "../helpers/addon.ts";
 
 const device = openDevice();
 const text = ({ dtype, shape }: ProfiledOperand) => `${dtype}[${shape.join(",")}]`;
@@ -120,4 +122,20 @@ test("as a table: a line an operation, what is left over in one, all cut to the 
     "rows: expected an integer of at least 1, got 0",
   );
   expect(formatProfile({ seconds: 0, operations: [] })).toContain("elsewhere");
+});
+
+test("a worker that ends while its profile is under way leaves none", async () => {
+  const script = `
+    const { parentPort, workerData } = require("node:worker_threads");
+    const addon = { exports: {} };
+    process.dlopen(addon, workerData);
+    addon.exports.startProfile();
+    parentPort.postMessage("started");
+    setInterval(() => {}, 1000);`;
+  const path = addonPath();
+  const worker = new Worker(script, { eval: true, workerData: path });
+  await new Promise((resolve, reject) => worker.once("message", resolve).once("error", reject));
+  await expect(profile(() => 1)).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
+  await worker.terminate();
+  expect((await profile(() => 1)).result).toBe(1);
 });

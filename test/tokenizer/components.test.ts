@@ -99,6 +99,25 @@ describe("pre-tokenizers", () => {
     expect(regex("[^a-z\\p{L}]+|\\d|(?i:it's)|\\x41|é'")).not.toThrow();
   });
 
+  it("bound the work and the memory of patterns that strangers write", () => {
+    const load = (pattern: string) =>
+      fromJson(
+        byteLevelJson([], { pre_tokenizer: { type: "Split", pattern: { Regex: pattern }, behavior: "Isolated" } }),
+      );
+    // How long a look-behind is, of alternatives within alternatives: each was asked twice by the one around it.
+    const start = performance.now();
+    expect(load(`(?<=${"(?:".repeat(60)}a${"|b)".repeat(60)})x`).count("axbxx")).toBe(5);
+    expect(performance.now() - start).toBeLessThan(5000);
+    // More characters than a number holds.
+    expect(() => load(`(?<=${"(?:".repeat(20)}a${"{1000})".repeat(20)})x`)).toThrowError(/look-behind|at most/u);
+    // A million characters back, at every place.
+    expect(() => load("(?<=(?:a{1000}){1000})a").count("a".repeat(60_000))).toThrowError(/takes more than the cap/u);
+    // What has failed, of a program of 18,000 steps at a million places.
+    const long = load("a+(?:(?:(?:bc){1000}){9}|x)");
+    expect(() => long.count("a".repeat(1_000_000))).toThrowError(/takes more than the cap/u);
+    expect(long.count("aaax")).toBe(4);
+  });
+
   it("match what would take other engines for ever", () => {
     for (const pattern of ["(a+)+b", "((a|b)*c?)*d", "(a*)*b", "(a|a)*b", "(.*)*x", "a*a*a*a*a*b", "(?=(a+)+b)c"]) {
       const tokenizer = fromJson(

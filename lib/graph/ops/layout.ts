@@ -1,25 +1,26 @@
 import { fail, needFloat } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
-import { Dimension, fixed, type Shape, showShape, type Value } from "../value.ts";
+import { Dimension, fixed, type Shape, sameShape, showShape, type Value } from "../value.ts";
 import { scale } from "./elementwise.ts";
 
-/** The product of the fixed dimensions, and the symbolic ones sorted by name. */
-function count(shape: Shape): string {
-  let product = 1;
-  const symbols: string[] = [];
-  for (const d of shape) {
-    if (d instanceof Dimension) symbols.push(d.name);
-    else product *= d;
+/** Whether two shapes have as many elements whatever their symbolic dimensions are: two of one name need not be one. */
+function sameCount(a: Shape, b: Shape): boolean {
+  const product = (shape: Shape) => shape.reduce<number>((n, d) => (d instanceof Dimension ? n : n * d), 1);
+  const left = a.filter((d) => d instanceof Dimension);
+  for (const d of b) {
+    if (!(d instanceof Dimension)) continue;
+    const at = left.indexOf(d);
+    if (at < 0) return false;
+    left.splice(at, 1);
   }
-  return [product, ...symbols.sort()].join("·");
+  return left.length === 0 && product(a) === product(b);
 }
 
 const reshapeNode = defineOp({
   name: "reshape",
   infer([x], _, [wanted]) {
     const v = needFloat("reshape", "x", x);
-    if (count(v.shape) !== count(wanted!.shape))
-      fail("reshape", "elements", showShape(v.shape), showShape(wanted!.shape));
+    if (!sameCount(v.shape, wanted!.shape)) fail("reshape", "elements", showShape(v.shape), showShape(wanted!.shape));
     return [wanted!];
   },
   vjp: ({ inputs: [x] }, [dy]) => [reshape(dy!, x!.shape)],
@@ -60,7 +61,7 @@ const concatNode = defineOp({
     const width = parts.reduce((n, p) => n + needFloat("concat", "part", p).last, 0);
     for (const p of parts) {
       if (p!.dtype !== first.dtype) fail("concat", "part", first.dtype, p!.dtype);
-      if (showShape(p!.shape.slice(0, -1)) !== showShape(first.shape.slice(0, -1)))
+      if (!sameShape(p!.shape.slice(0, -1), first.shape.slice(0, -1)))
         fail(
           "concat",
           "leading dimensions of a part",
