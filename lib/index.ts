@@ -57,7 +57,7 @@ export {
 } from "./eval/index.ts";
 export type { ClassifierConfigInput, ModelConfig, ModelConfigInput, ModelType } from "./formats/config.ts";
 export type { FloatDtype } from "./formats/dtype.ts";
-export type { OwnValue, OwnValues } from "./formats/families.ts";
+export type { BuiltInModelType, OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
@@ -130,6 +130,7 @@ export {
   type OwnGguf,
   registerFamily,
   rotateHeads,
+  type WidenedValue,
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";

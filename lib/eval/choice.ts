@@ -10,7 +10,7 @@ import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
 import { type AskOptions, needRoom, promptOf, type Question, readQuestions } from "./questions.ts";
 
-/** What a choice's log-likelihood is divided by before choices are compared. */
+/** What a choice's log-likelihood is divided by before choices are compared. @useDeclaredType */
 export type Normalization = (typeof normalizations)[number];
 export const normalizations = ["none", "tokens", "characters", "bytes"] as const;
 

@@ -13,8 +13,8 @@ import type { Family, Head, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";
 import { ropeConstants, rotaryOf } from "./rope-frequencies.ts";
 
-/** `false` stands for any boolean, and so on. */
-type Widened<V> = V extends boolean
+/** The type of a registered family's own value, from that of its default: `false` stands for any boolean, and so on. */
+export type WidenedValue<V> = V extends boolean
   ? boolean
   : V extends number
     ? number
@@ -24,7 +24,7 @@ type Widened<V> = V extends boolean
 
 /** The configuration that a registered family is given: its own values in `own`, every one of them there. */
 export type OwnConfig<Own extends OwnValues = OwnValues> = Omit<ModelConfig, "own"> & {
-  readonly own: { readonly [Name in keyof Own]: Widened<Own[Name]> };
+  readonly own: { readonly [Name in keyof Own]: WidenedValue<Own[Name]> };
 };
 
 /**
