@@ -64,6 +64,7 @@ export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
   Chat,
+  type ChatCompletion,
   type ChatOptions,
   type ChatReply,
   type ChatState,
@@ -93,6 +94,7 @@ export {
   type TextMessage,
   type Timings,
   type TokenClassification,
+  type ToolCall,
   type ToolCallsFormat,
   type ToolChoice,
   type TopCandidate,

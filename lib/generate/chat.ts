@@ -15,7 +15,8 @@ import { rejectUnknownNames } from "./option-names.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "./options.ts";
 import type { Piece } from "./sequence.ts";
 import { Session } from "./session.ts";
-import { checkedToolChoice, type ToolChoice, toolCallFormat } from "./tool-choice.ts";
+import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
+import { checkedToolChoice, type ToolChoice, toolCallFormat, writesToolCalls } from "./tool-choice.ts";
 
 export interface ChatOptions extends ChatTemplate {
   /** Instructions that come before everything. */
@@ -29,7 +30,7 @@ export interface SendOptions extends GenerateOptions {
   /**
    * Which of the chat's tools the answer calls, as OpenAI has it: `"auto"`, the default, leaves it to the model, `"none"` tells it of no tool,
    * `"required"` makes the answer a call of one of them and `{ type: "function", function: { name } }` a call of that one, with arguments by
-   * its schema. Calls are text, as the model's template has it write them: `<tool_call>{"name": …, "arguments": …}</tool_call>`.
+   * its schema. Calls are text, as the model's template has it write them, and `toolCalls` of the whole answer.
    */
   toolChoice?: ToolChoice | undefined;
 }
@@ -39,8 +40,17 @@ export interface ChatState extends ChatTemplate {
   messages: ChatMessage[];
 }
 
+/** A whole answer of a chat. */
+export interface ChatCompletion extends Completion {
+  /**
+   * The calls of tools in `text`, where the chat has tools, the model's template writes calls as `<tool_call>{json}</tool_call>` and there
+   * are any. Their results are sent as messages `{ role: "tool", content }`.
+   */
+  toolCalls?: ToolCall[];
+}
+
 /** An answer under way: `await` it for the whole, or iterate over its pieces as they come. */
-export interface ChatReply extends Omit<Promise<Completion>, typeof Symbol.toStringTag>, AsyncIterable<Piece> {}
+export interface ChatReply extends Omit<Promise<ChatCompletion>, typeof Symbol.toStringTag>, AsyncIterable<Piece> {}
 
 /**
  * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
@@ -52,8 +62,8 @@ export interface ChatReply extends Omit<Promise<Completion>, typeof Symbol.toStr
  *
  * @example
  * const chat = model.chat({ tools: [weatherSchema], variables: { enable_thinking: false } });
- * const { text } = await chat.send("Is it raining in Kyoto?"); // the call, as the model's template has it write them
- * await chat.send({ role: "tool", content: "No." });
+ * const { toolCalls = [] } = await chat.send("Is it raining in Kyoto?"); // as OpenAI has them: { id, type, function: { name, arguments } }
+ * await chat.send(toolCalls.map((call) => ({ role: "tool", content: answerOf(call) })));
  * await chat.send("And in Nara?", { toolChoice: "required" }); // a call for certain
  */
 export class Chat {
@@ -144,7 +154,7 @@ export class Chat {
   private async *answer(
     messages: ChatMessage[],
     { toolChoice, ...options }: SendOptions,
-  ): AsyncGenerator<Piece, Completion, undefined> {
+  ): AsyncGenerator<Piece, ChatCompletion, undefined> {
     if (this.busy)
       throw new HeddleError(
         "INVALID_ARGUMENT",
@@ -164,7 +174,8 @@ export class Chat {
       const prompt = await conversationPrompt(this.languageModel, renderer, messages, { fit, signal });
       const completion = yield* this.session.stream(prompt, { ...options, ...chosen(this.renderer, choice, options) });
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
-      return completion;
+      const toolCalls = callsIn(completion.text, renderer);
+      return { ...completion, ...(toolCalls.length > 0 && { toolCalls }) };
     } finally {
       this.busy = false;
     }
@@ -175,6 +186,12 @@ export class Chat {
 function rendererFor(renderer: Renderer, choice: ToolChoice): Renderer {
   const { tools: _, ...template } = renderer.template;
   return choice === "none" ? { ...renderer, template } : renderer;
+}
+
+/** The calls of a chat's tools in an answer. */
+function callsIn(text: string, { tokenizer, template }: Renderer): ToolCall[] {
+  if (!template.tools?.length || !writesToolCalls(tokenizer)) return [];
+  return new ToolCallParser().push(text).calls;
 }
 
 /** What a choice changes of an answer's options. @throws HeddleError INVALID_ARGUMENT where the answer is to have another form */
@@ -188,17 +205,17 @@ function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: 
 
 /** Starts when it is first awaited or iterated, and only once. */
 class Reply implements ChatReply {
-  private readonly start: () => AsyncGenerator<Piece, Completion, undefined>;
+  private readonly start: () => AsyncGenerator<Piece, ChatCompletion, undefined>;
   private started = false;
-  private whole: Promise<Completion> | undefined;
+  private whole: Promise<ChatCompletion> | undefined;
 
-  constructor(start: () => AsyncGenerator<Piece, Completion, undefined>) {
+  constructor(start: () => AsyncGenerator<Piece, ChatCompletion, undefined>) {
     this.start = start;
   }
 
   // biome-ignore lint/suspicious/noThenProperty: a reply is awaitable by design
-  then<A = Completion, B = never>(
-    done?: ((value: Completion) => A | PromiseLike<A>) | null,
+  then<A = ChatCompletion, B = never>(
+    done?: ((value: ChatCompletion) => A | PromiseLike<A>) | null,
     failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
   ): Promise<A | B> {
     this.whole ??= (async () => {
@@ -213,20 +230,20 @@ class Reply implements ChatReply {
 
   /** As a promise's. */
   // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
-  catch<B = never>(failed?: ((reason: any) => B | PromiseLike<B>) | null): Promise<Completion | B> {
+  catch<B = never>(failed?: ((reason: any) => B | PromiseLike<B>) | null): Promise<ChatCompletion | B> {
     return this.then(null, failed);
   }
 
   /** As a promise's. */
-  finally(settled?: (() => void) | null): Promise<Completion> {
+  finally(settled?: (() => void) | null): Promise<ChatCompletion> {
     return this.then().finally(settled);
   }
 
-  [Symbol.asyncIterator](): AsyncIterator<Piece, Completion, undefined> {
+  [Symbol.asyncIterator](): AsyncIterator<Piece, ChatCompletion, undefined> {
     return this.begin();
   }
 
-  private begin(): AsyncGenerator<Piece, Completion, undefined> {
+  private begin(): AsyncGenerator<Piece, ChatCompletion, undefined> {
     if (this.started)
       throw new HeddleError("INVALID_ARGUMENT", "reply: expected to be awaited or iterated once, got a second reader");
     this.started = true;

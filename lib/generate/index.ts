@@ -1,6 +1,13 @@
 // Generation: loading a model, the loop, sessions and chats.
 export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
-export { Chat, type ChatOptions, type ChatReply, type ChatState, type SendOptions } from "./chat.ts";
+export {
+  Chat,
+  type ChatCompletion,
+  type ChatOptions,
+  type ChatReply,
+  type ChatState,
+  type SendOptions,
+} from "./chat.ts";
 export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatTemplate, TextMessage } from "./conversation.ts";
@@ -22,4 +29,5 @@ export {
 export type { Prompt } from "./prompt.ts";
 export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";
 export { Session, type SessionOptions } from "./session.ts";
+export type { ToolCall } from "./tool-calls.ts";
 export type { ToolChoice } from "./tool-choice.ts";

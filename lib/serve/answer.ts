@@ -3,7 +3,7 @@
 import type { PromptScores } from "../generate/prompt-scores.ts";
 import type { Scheduled } from "../generate/scheduler.ts";
 import type { Piece } from "../generate/sequence.ts";
-import { type Parsed, type ToolCall, ToolCallParser } from "./tool-calls.ts";
+import { type Parsed, type ToolCall, ToolCallParser } from "../generate/tool-calls.ts";
 
 /** More of a choice. */
 export interface Delta {

@@ -248,8 +248,12 @@ describe("the library", () => {
   test("chat.send takes a toolChoice", async () => {
     const chat = model.chat({ tools });
     for (const choice of ["required", named("seal")] as const) {
-      const { text, finishReason } = await chat.send("hi", { ...options, toolChoice: choice });
+      const { text, finishReason, toolCalls } = await chat.send("hi", { ...options, toolChoice: choice });
       const [, name, args] = call.exec(text)!;
+      expect(toolCalls).toEqual([
+        { id: expect.stringMatching(/^call_/), type: "function", function: { name, arguments: expect.any(String) } },
+      ]);
+      expect(JSON.parse(toolCalls![0]!.function.arguments)).toEqual(JSON.parse(args!));
       expect(validate(JSON.parse(args!), argumentsOf(name!))).toBe(true);
       if (choice !== "required") expect(name).toBe("seal");
       expect(finishReason).toBe("stop");
@@ -257,9 +261,13 @@ describe("the library", () => {
     expect(chat.messages).toHaveLength(4);
     const [without, none] = [model.chat(), model.chat({ tools })];
     const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };
-    expect((await none.send("hi", { ...greedy, toolChoice: "none" })).text).toBe(
-      (await without.send("hi", greedy)).text,
-    );
+    const uncalled = await none.send("hi", { ...greedy, toolChoice: "none" });
+    expect(uncalled.text).toBe((await without.send("hi", greedy)).text);
+    expect(Object.keys(uncalled)).not.toContain("toolCalls");
+    // Of a chat without tools such a text is a text.
+    const told = await model.chat().send("hi", { responseFormat: { type: "tool_calls", tools }, ...options });
+    expect(told.text).toMatch(call);
+    expect(Object.keys(told)).not.toContain("toolCalls");
     expect((await none.fork().send("hi", greedy)).text).not.toBe((await without.fork().send("hi", greedy)).text);
   });
 
