@@ -18,12 +18,16 @@ import { opRow } from "../lib/graph/op-table.ts";
 
 type Dtype = "f32" | "bf16";
 const ONE = Float32Array.of(1);
+const GEMMS_A_RUN = 8;
 
 /** A thing to time: the program, the tensors and inputs that it needs, and how torch is asked for the same. */
 export interface Case {
   name: string;
   dtype: Dtype;
+  /** Of one call. */
   flops: number;
+  /** Times that a run of the program does it, one after the other, as a model's nodes run: 1 unless it is short beside a run's own beginning and end. */
+  calls?: number;
   tensors: Record<string, readonly [Dtype, readonly number[]]>;
   inputs: Inputs;
   build(): Results;
@@ -56,19 +60,24 @@ function gemms(): Case[] {
           name: `gemm ${dtype} ${m}x${n}x${k} ${form}`,
           dtype,
           flops: 2 * m * n * k,
+          calls: GEMMS_A_RUN,
           tensors: { ...shapes, other: [dtype, [m, n]] },
           inputs: { row: Int32Array.of(0) },
           build() {
             const [a, b] = [tensor("a", ...shapes.a), tensor("b", ...shapes.b)];
             const row = input("row", "i32", [1]);
-            if (form === "NT") return { row: gatherRows(linear(a, b), row) };
-            // A layer whose gradient is this product: `other` is its input, or its weight.
             const other = tensor("other", dtype, [m, n]);
-            const y = form === "NN" ? linear(other, b) : linear(b, other);
-            const { source } = y;
-            if (source.kind !== "node") throw new Error("bench: expected a node");
-            const [dx, dw] = opRow("linear").vjp!(source.node, [a], [true, true, false]);
-            return { row: gatherRows(form === "NN" ? dx! : dw!, row) };
+            const product = () => {
+              if (form === "NT") return linear(a, b);
+              // A layer whose gradient is this product: `other` is its input, or its weight.
+              const { source } = form === "NN" ? linear(other, b) : linear(b, other);
+              if (source.kind !== "node") throw new Error("bench: expected a node");
+              const [dx, dw] = opRow("linear").vjp!(source.node, [a], [true, true, false]);
+              return form === "NN" ? dx! : dw!;
+            };
+            return Object.fromEntries(
+              Array.from({ length: GEMMS_A_RUN }, (_, i) => [`row${i}`, gatherRows(product(), row)]),
+            );
           },
           torch: { kind: "gemm", dtype, form, m, n, k },
         });

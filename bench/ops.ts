@@ -32,7 +32,8 @@ async function compare(
   const tensors = await operandsOf(c, device);
   const program = compile(c.build);
   const executable = program.bind(device, tensors);
-  const repeat = Math.max(1, Math.round(3e10 / c.flops));
+  const calls = c.calls ?? 1;
+  const repeat = Math.max(1, Math.round(3e10 / c.flops / calls));
   const ourBytes = c.gradientBytes === undefined ? undefined : await extraBytes(c.name, device);
   let peaks: number[] = [];
   const lines: number[] = [];
@@ -52,7 +53,8 @@ async function compare(
           (await seconds(async () => {
             // One behind the other, as torch's are: a promise for each, and the way to it and back, would be 3 % of a short product.
             await Promise.all(Array.from({ length: repeat }, () => executable.run(c.inputs)));
-          })) / repeat
+          })) /
+          (repeat * calls)
         );
       },
     },
@@ -62,7 +64,7 @@ async function compare(
       name: "torch",
       run: async () => {
         await settle();
-        const timing = await torch.time(c.torch, repeat);
+        const timing = await torch.time(c.torch, repeat * calls);
         theirBytes = timing.extraBytes;
         return timing.seconds;
       },

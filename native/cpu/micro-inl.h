@@ -34,19 +34,11 @@ template <bool PAIRS> HEDDLE_SIMD F multiply_add(F a, F b, F acc) {
   return fma_in_place(a, b, acc);
 }
 
-// c (R, NR) = [c +] [bias +] sum over p < k of a(i, p) b(p, :).
+// acc (R, NR) += sum over p < k of a(i, p) b(p, :).
 // PACKED: a(i, p) is at a[p * as + i]; otherwise at a[i * as + p]. b(p, j) is at b[p * bs + j].
 // With PAIRS, k counts pairs.
-template <int R, bool PACKED, bool PAIRS = false>
-[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
-                                  float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
-  // Sums that are added to come from beyond L1: asked for before the products, they are there after them.
-  if (accumulate)
-    for (int i = 0; i < R; ++i) __builtin_prefetch(c + i * cs, 1), __builtin_prefetch(c + i * cs + W, 1);
-  F acc[R][2];
-  F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
-#pragma GCC unroll 16
-  for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
+template <int R, bool PACKED, bool PAIRS>
+HEDDLE_SIMD void tile_products(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs, F (&acc)[R][2]) {
   const auto step = [&]() [[gnu::always_inline]] {
     F b0 = load(b), b1 = load(b + W);
 #pragma GCC unroll 16
@@ -72,18 +64,51 @@ template <int R, bool PACKED, bool PAIRS = false>
     if (PACKED && a_stays) __builtin_prefetch(b + 16 * NR), __builtin_prefetch(b + 16 * NR + W);
     step();
   }
-  if (accumulate) {
+}
+template <int R> HEDDLE_SIMD void tile_begin(F (&acc)[R][2], const float* bias) {
+  const F bias0 = bias ? load(bias) : zero(), bias1 = bias ? load(bias + W) : zero();
 #pragma GCC unroll 16
-    for (int i = 0; i < R; ++i) {
-      acc[i][0] = add(acc[i][0], load(c + i * cs));
-      acc[i][1] = add(acc[i][1], load(c + i * cs + W));
-    }
+  for (int i = 0; i < R; ++i) acc[i][0] = bias0, acc[i][1] = bias1;
+}
+// Sums that are added to come from beyond L1: asked for before the products, they are there after them.
+template <int R> HEDDLE_SIMD void fetch_tile(const float* sums, int64_t stride) {
+  for (int i = 0; i < R; ++i) __builtin_prefetch(sums + i * stride, 1), __builtin_prefetch(sums + i * stride + W, 1);
+}
+template <int R> HEDDLE_SIMD void add_tile(F (&acc)[R][2], const float* sums, int64_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < R; ++i) {
+    acc[i][0] = add(acc[i][0], load(sums + i * stride));
+    acc[i][1] = add(acc[i][1], load(sums + i * stride + W));
   }
+}
+
+// c (R, NR) = [c +] [bias +] the products.
+template <int R, bool PACKED, bool PAIRS = false>
+[[gnu::noinline]] void micro_tile(int64_t k, const float* __restrict a, int64_t as, const float* __restrict b, int64_t bs,
+                                  float* __restrict c, int64_t cs, const float* bias, bool accumulate) {
+  if (accumulate) fetch_tile<R>(c, cs);
+  F acc[R][2];
+  tile_begin(acc, bias);
+  tile_products<R, PACKED, PAIRS>(k, a, as, b, bs, acc);
+  if (accumulate) add_tile(acc, c, cs);
 #pragma GCC unroll 16
   for (int i = 0; i < R; ++i) {
     store(c + i * cs, acc[i][0]);
     store(c + i * cs + W, acc[i][1]);
   }
+}
+
+// The last step of a bf16 output, from packed operands: c (MR, NR) = [sums +] [bias +] the products, rounded.
+template <bool PAIRS>
+[[gnu::noinline]] void rounding_tile(int64_t k, const float* __restrict a, const float* __restrict b, bf16* __restrict c, int64_t cs, const float* bias,
+                                     const float* __restrict sums, int64_t stride) {
+  if (sums) fetch_tile<MR>(sums, stride);
+  F acc[MR][2];
+  tile_begin(acc, bias);
+  tile_products<MR, true, PAIRS>(k, a, MR, b, NR, acc);
+  if (sums) add_tile(acc, sums, stride);
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) store_two(c + i * cs, acc[i][0], acc[i][1]);
 }
 
 using MicroTile = void (*)(int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const float*, bool);

@@ -37,46 +37,57 @@ void pack_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   }
 }
 
-// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i].
+// Neighbouring panels of one operand, `stride` floats apart.
+struct Panels {
+  int64_t count = 1, stride = 0;
+};
+// Of `lines` lines in panels of P: panels that are full; of those, the ones whose last vector is read and stored as a whole, since the row
+// has its lanes, and the panel's next line follows what they spoil.
+template <int P> struct PanelParts {
+  int64_t full, open;
+  PanelParts(int64_t lines, int64_t panels)
+      : full(min_of(panels, lines / P)), open(min_of(full, lines < round_up(P, W) ? int64_t{0} : (lines - round_up(P, W)) / P + 1)) {}
+};
+
+// Lines are contiguous for a fixed k: source(i, p) = src[p * ld + i]. All panels take a row of the source in turn: a panel is narrower
+// than what a cache fetches, and rows that lie a power of two apart would drive each other out before the next panel comes.
 template <int P, class T>
-void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+void pack_columns(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
-  // Of a part of a vector, all lanes are read where the row has them, and stored where the next line of the panel follows.
-  bool spare = lines >= round_up(P, W);
-  if (lines >= P) {
-    for (int64_t p = 0; p < k; ++p, src += ld, dst += P) {
+  const PanelParts<P> parts(lines, panels.count);
+  for (int64_t p = 0; p < k; ++p, src += ld, dst += P) {
+    const T* from = src;
+    float* to = dst;
+    int64_t i = 0;
+    if (!rest || p + 1 < k)
+      for (; i < parts.open; ++i, from += P, to += panels.stride)
 #pragma GCC unroll 4
-      for (int i = 0; i < whole; i += W) store(dst + i, load(src + i));
-      if (!rest) continue;
-      if (spare && p + 1 < k) store(dst + whole, load(src + whole));
-      else store_n(dst + whole, load_n(src + whole, rest), rest);
+        for (int l = 0; l < P; l += W) store(to + l, load(from + l));
+    for (; i < parts.full; ++i, from += P, to += panels.stride) {
+#pragma GCC unroll 4
+      for (int l = 0; l < whole; l += W) store(to + l, load(from + l));
+      if (rest) store_n(to + whole, load_n(from + whole, rest), rest);
     }
-    return;
+    for (; i < panels.count; ++i, from += P, to += panels.stride)
+      for (int l = 0; l < P; l += W) {
+        const int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i * P - l))), keep = min_of(W, P - l);
+        const F v = have == W ? load(from + l) : have ? load_n(from + l, have) : zero();
+        if (keep == W) store(to + l, v);
+        else store_n(to + l, v, keep);
+      }
   }
-  for (int64_t p = 0; p < k; ++p, src += ld, dst += P)
-    for (int i = 0; i < P; i += W) {
-      int have = static_cast<int>(min_of<int64_t>(W, max_of<int64_t>(0, lines - i)));
-      int keep = min_of(W, P - i);
-      F v = have == W ? load(src + i) : have ? load_n(src + i, have) : zero();
-      if (keep == W) store(dst + i, v);
-      else store_n(dst + i, v, keep);
-    }
 }
 
-// `strided`: lines contiguous for a fixed k. `line`, `p` = the panel's origin in the operand.
+// `strided`: lines contiguous for a fixed k; otherwise there is one panel. `line`, `p` = the first one's origin in the operand.
+template <int P, class T>
+void pack_lines(const T* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels) {
+  strided ? pack_columns<P>(src + p * ld + line, ld, lines, k, dst, panels) : pack_rows<P>(src + line * ld + p, ld, lines, k, dst);
+}
 template <int P>
-void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst) {
-  int64_t at = strided ? p * ld + line : line * ld + p;
-  if (type == DType::f32) {
-    const float* s = static_cast<const float*>(src) + at;
-    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
-  } else if (type == DType::bf16) {
-    const bf16* s = static_cast<const bf16*>(src) + at;
-    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
-  } else {
-    const f16* s = static_cast<const f16*>(src) + at;
-    strided ? pack_columns<P>(s, ld, lines, k, dst) : pack_rows<P>(s, ld, lines, k, dst);
-  }
+void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
+  if (type == DType::f32) pack_lines<P>(static_cast<const float*>(src), ld, strided, line, p, lines, k, dst, panels);
+  else if (type == DType::bf16) pack_lines<P>(static_cast<const bf16*>(src), ld, strided, line, p, lines, k, dst, panels);
+  else pack_lines<P>(static_cast<const f16*>(src), ld, strided, line, p, lines, k, dst, panels);
 }
 
 #if defined(HEDDLE_SIMD_BF16)
@@ -111,30 +122,30 @@ template <int P> void pack_pair_rows(const bf16* src, int64_t ld, int64_t lines,
     }
   }
 }
-template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+template <int P> void pack_pair_columns(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst, Panels panels) {
   constexpr int whole = P / W * W, rest = P - whole;
-  bool spare = lines >= round_up(P, W);
-  int64_t p = 0;
-  if (lines >= P)
-    for (; p + 2 <= k; p += 2, src += 2 * ld, dst += P) {
+  const PanelParts<P> parts(lines, panels.count);
+  for (int64_t p = 0; p < k; p += 2, src += 2 * ld, dst += P) {
+    const bf16 *low = src, *high = p + 1 < k ? src + ld : nullptr;
+    float* to = dst;
+    int64_t i = 0;
+    if (!rest ? p + 1 < k : p + 3 < k)
+      for (; i < parts.open; ++i, low += P, high += P, to += panels.stride)
 #pragma GCC unroll 4
-      for (int i = 0; i < whole; i += W) store(dst + i, join_pairs(src + i, src + ld + i));
-      if (!rest) continue;
-      if (spare && p + 4 <= k) store(dst + whole, join_pairs(src + whole, src + ld + whole));
-      else store_n(dst + whole, join_pairs_n(src + whole, src + ld + whole, rest), rest);
-    }
-  for (; p < k; p += 2, src += 2 * ld, dst += P)
-    for (int i = 0; i < P; i += W) {
-      int keep = min_of(W, P - i), have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i)));
-      F v = join_pairs_n(src + i, p + 1 < k ? src + ld + i : nullptr, have);
-      if (keep == W) store(dst + i, v);
-      else store_n(dst + i, v, keep);
-    }
+        for (int l = 0; l < P; l += W) store(to + l, join_pairs(low + l, high + l));
+    for (; i < panels.count; ++i, low += P, high += high ? P : 0, to += panels.stride)
+      for (int l = 0; l < P; l += W) {
+        const int keep = min_of(W, P - l), have = static_cast<int>(min_of<int64_t>(keep, max_of<int64_t>(0, lines - i * P - l)));
+        const F v = join_pairs_n(low + l, high ? high + l : nullptr, have);
+        if (keep == W) store(to + l, v);
+        else store_n(to + l, v, keep);
+      }
+  }
 }
 template <int P>
-void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst) {
+void pack_pair_panel(const void* src, int64_t ld, bool strided, int64_t line, int64_t p, int64_t lines, int64_t k, float* dst, Panels panels = {}) {
   const bf16* s = static_cast<const bf16*>(src) + (strided ? p * ld + line : line * ld + p);
-  strided ? pack_pair_columns<P>(s, ld, lines, k, dst) : pack_pair_rows<P>(s, ld, lines, k, dst);
+  strided ? pack_pair_columns<P>(s, ld, lines, k, dst, panels) : pack_pair_rows<P>(s, ld, lines, k, dst);
 }
 #endif
 

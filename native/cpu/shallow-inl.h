@@ -9,6 +9,7 @@ namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int64_t shallow_most = 32;  // of k
+constexpr int64_t shallow_columns = 2048;  // of b that are packed at a time
 #if defined(HEDDLE_SIMD_AVX512) || defined(__aarch64__)
 constexpr int shallow_rows = 8;
 #else
@@ -66,11 +67,11 @@ inline bool shallow(const Gemm& g) {
   return readable && g.k > 0 && g.k <= shallow_most && g.n >= NR && g.m > shallow_rows && !g.a_transposed && !g.c_transposed && !g.bias && !g.rowwise;
 }
 
-template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, float* packed, int64_t most) {
+template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, float* packed) {
   const int64_t steps = PAIRS ? g.k / 2 : g.k, as = PAIRS ? g.lda / 2 : g.lda;
   const float* a = static_cast<const float*>(g.a);
-  for (int64_t j0 = 0; j0 < g.n; j0 += most) {
-    const int64_t columns = min_of(most, g.n - j0);
+  for (int64_t j0 = 0; j0 < g.n; j0 += shallow_columns) {
+    const int64_t columns = min_of(shallow_columns, g.n - j0);
     for (int64_t j = 0; j < columns; j += NR) {
 #if defined(HEDDLE_SIMD_BF16)
       if (PAIRS) {
@@ -99,11 +100,13 @@ template <bool PAIRS, class T> void shallow_products(const Gemm& g, Pool& pool, 
   }
 }
 
-// `packed`: room for `most` columns of b, a multiple of NR.
-inline void gemm_shallow(const Gemm& g, Pool& pool, float* packed, int64_t most) {
-  const bool pairs = g.a_type == DType::bf16;
-  if (g.c_type == DType::f32) pairs ? shallow_products<true, float>(g, pool, packed, most) : shallow_products<false, float>(g, pool, packed, most);
-  else pairs ? shallow_products<true, bf16>(g, pool, packed, most) : shallow_products<false, bf16>(g, pool, packed, most);
+inline size_t shallow_scratch(int64_t n, int64_t k) {
+  return static_cast<size_t>(min_of(round_up(n, NR), shallow_columns) * min_of(k, shallow_most)) * sizeof(float);
+}
+inline void gemm_shallow(const Gemm& g, Pool& pool, void* scratch) {
+  float* packed = static_cast<float*>(scratch);
+  if (g.a_type == DType::bf16) g.c_type == DType::f32 ? shallow_products<true, float>(g, pool, packed) : shallow_products<true, bf16>(g, pool, packed);
+  else g.c_type == DType::f32 ? shallow_products<false, float>(g, pool, packed) : shallow_products<false, bf16>(g, pool, packed);
 }
 
 }  // namespace HEDDLE_ISA

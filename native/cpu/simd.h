@@ -49,6 +49,9 @@ HEDDLE_SIMD int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; 
 #if !defined(HEDDLE_SIMD_AVX2)
 HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
 #endif
+#if !defined(HEDDLE_ROUNDS_BF16)
+HEDDLE_SIMD void store_two(bf16* p, F v, F next) { store(p, v), store(p + W, next); }
+#endif
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
 #if !defined(HEDDLE_SIMD_AVX512)

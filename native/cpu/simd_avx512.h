@@ -67,15 +67,23 @@ HEDDLE_SIMD __m256i round_bf16(F v) {
   return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), nan));
 }
 #if defined(HEDDLE_ROUNDS_BF16)
-HEDDLE_SIMD __m256i round_bf16(F v) {
-  // By the bits: tests of floats take subnormals for zeros, too, where the thread's mode says so.
+// By the bits: tests of floats take subnormals for zeros, too, where the thread's mode says so.
+HEDDLE_SIMD __mmask16 subnormal(F v) {
   const __m512i u = _mm512_castps_si512(v);
-  const __mmask16 tiny = _mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000));
-  if (__builtin_expect(_mm512_mask_test_epi32_mask(tiny, u, _mm512_set1_epi32(0x7fffff)), 0)) return round_bf16_subnormal(v);
+  return _mm512_mask_test_epi32_mask(_mm512_testn_epi32_mask(u, _mm512_set1_epi32(0x7f800000)), u, _mm512_set1_epi32(0x7fffff));
+}
+HEDDLE_SIMD __m256i round_bf16(F v) {
+  if (__builtin_expect(subnormal(v), 0)) return round_bf16_subnormal(v);
   return (__m256i)_mm512_cvtneps_pbh(v);
 }
 #endif
 HEDDLE_SIMD void store(bf16* p, F v) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), round_bf16(v)); }
+#if defined(HEDDLE_ROUNDS_BF16)
+HEDDLE_SIMD void store_two(bf16* p, F v, F next) {
+  if (__builtin_expect(!!(subnormal(v) | subnormal(next)), 0)) store(p, v), store(p + W, next);
+  else _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(next, v));
+}
+#endif
 HEDDLE_SIMD F load(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }

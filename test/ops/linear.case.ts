@@ -120,9 +120,36 @@ const longRows: OpCase[] = (
   })),
 );
 
+/** Several steps along k in bands of rows, or of columns; operands both longer than what is packed at a time. */
+const largeProducts: OpCase[] = (
+  [
+    [250, 1090, 220],
+    [220, 1090, 250],
+    [2060, 33, 2061],
+  ] as const
+).flatMap(([n, k, m]) =>
+  (["f32", "bf16"] as const).flatMap((x) => [
+    {
+      op: "linear",
+      label: `${x} (${n}, ${k}) · ${x} to ${m}`,
+      inputs: [float(x, [n, k]), float(x, [m, k]), m % 2 ? float(x, [m]) : undefined],
+      attributes: { transposed: 0 },
+      outputs: [out(x, n, m)],
+    },
+    {
+      op: "linear_backward_weight",
+      label: `${x} (${k}, ${m}) from (${k}, ${n})`,
+      inputs: [float(x, [k, n]), float(x, [k, m])],
+      attributes: { transposed: 0 },
+      outputs: [out("f32", n, m)],
+    },
+  ]),
+);
+
 export default {
   cases: [
     ...products,
+    ...largeProducts,
     ...roundedRows,
     ...mappedMatrices,
     ...longRows,
