@@ -3,6 +3,7 @@ import { KvCache } from "../lib/generate/kv-cache.ts";
 import { LanguageModel } from "../lib/generate/language-model.ts";
 import { resolveOptions } from "../lib/generate/options.ts";
 import { sampleProgram } from "../lib/generate/programs.ts";
+import { prefill } from "../lib/generate/prompts-ahead.ts";
 import { samplingInputs } from "../lib/generate/sampling-inputs.ts";
 import { Sequence } from "../lib/generate/sequence.ts";
 import type { Device } from "../lib/graph/index.ts";
@@ -42,7 +43,7 @@ export async function benchLoop(device: Device, { rounds = 7, only = "" } = {}):
 async function bareStep(model: LanguageModel, prompt: number[]): Promise<number> {
   const cache = new KvCache(model.model, { slots: 1, contextLength: 512 });
   await cache.reserve(256);
-  await cache.prefill(0, prompt);
+  await prefill(cache, 0, prompt);
   const resolved = resolveOptions({ temperature: 0 }, model.optionContext);
   const sequence = new Sequence(prompt, resolved, { index: 0, sample: 0, contextLength: 512, tokenizer: undefined });
   const draw = { sequence, ids: prompt };

@@ -5,6 +5,7 @@ import { processLogits } from "./logit-processors.ts";
 import type { Speculation } from "./options.ts";
 import { choiceProgram, type ProgramShape, prefillProgram, sampleAndLogitsProgram, sampleProgram } from "./programs.ts";
 import { scoredRows } from "./prompt-scores.ts";
+import { PromptsAhead, runShape } from "./prompts-ahead.ts";
 import type { Segment } from "./row-data.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Draw, masked, samplingInputs } from "./sampling-inputs.ts";
@@ -50,9 +51,11 @@ export async function* runSequences(
   options: RunOptions = {},
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const drafter = drafterOf(options.speculation, { slots: cache.slots, signal: options.signal });
+  const ahead = new PromptsAhead(cache);
   try {
-    yield* loop(cache, sequences, drafter, options);
+    yield* loop(cache, sequences, { ...options, drafter, ahead });
   } finally {
+    await ahead.settled().catch(() => {}); // what went wrong has been told
     drafter?.dispose();
   }
 }
@@ -60,8 +63,13 @@ export async function* runSequences(
 async function* loop(
   cache: KvCache,
   sequences: readonly Sequence[],
-  drafter: Drafter | undefined,
-  { signal, progress = newProgress(), speculation }: RunOptions,
+  {
+    signal,
+    progress = newProgress(),
+    speculation,
+    drafter,
+    ahead,
+  }: RunOptions & { drafter: Drafter | undefined; ahead: PromptsAhead },
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const deterministic = sequences.some((s) => s.options.deterministic);
@@ -120,9 +128,17 @@ async function* loop(
     await shared.settle(slots);
     const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
     const run = await nextRun(cache, running, { deterministic, draft });
-    const { segments, ready } = run;
+    const { segments, ready, scoring } = run;
+    if (ready.length + scoring.length === 0 && running.size === slots.size && !drafter) {
+      await ahead.start(segments, deterministic, signal);
+      account(progress, segments, ready, { pieces: 0, ms: performance.now() - before });
+      yield [];
+      throwIfAborted(signal);
+      continue;
+    }
     await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
     const choices = await step(cache, run, { deterministic, draftTokens: most, signal });
+    await ahead.settled();
     const now = performance.now();
     if (ready.length > 0) progress.firstTokenMs ??= now - started;
     const pieces = ready.flatMap((turn, i) => {
@@ -246,7 +262,7 @@ export async function nextRun(
   const missing = [...slots].map(([sequence, slot]) => ({
     sequence,
     slot,
-    ids: sequence.context.slice(cache.ids(slot).length),
+    ids: sequence.context.slice(cache.planned(slot)),
   }));
   missing.sort((a, b) => a.ids.length - b.ids.length);
   let room = Math.max(PREFILL_ROWS, cache.slots);
@@ -262,7 +278,7 @@ export async function nextRun(
     const part = ids.slice(0, cut);
     if (part.length === 0 || part.length > free) continue;
     room -= part.length;
-    const position = cache.ids(slot).length;
+    const position = cache.planned(slot);
     const count = isScoring ? sequence.scores!.rowsOf(position, part.length) : 0;
     if (count > 0) run.scoring.push({ sequence, row, position, count });
     scorable -= count;
@@ -290,14 +306,13 @@ export async function step(
     ...[0, ...ready.map(({ sequence }) => sequence.options.topLogprobs)],
     ...scoring.map(({ sequence }) => sequence.options.promptLogprobs!),
   );
-  const drawRows = cache.slots * (1 + draftTokens);
-  const shape = {
-    rows: Math.max(PREFILL_ROWS, cache.slots) + cache.slots * draftTokens,
-    logitRows: drawRows + (scoring.length > 0 ? scoredRows(vocabSize) : 0),
+  const shape = runShape(cache, {
+    draftTokens,
+    scored: scoring.length > 0 ? scoredRows(vocabSize) : 0,
     top,
     // Drafts must be judged by the bits that single steps would have made.
-    rowwise: deterministic || (draftTokens > 0 && promptRows(segments, ready) === segments.length),
-  };
+    deterministic: deterministic || (draftTokens > 0 && promptRows(segments, ready) === segments.length),
+  });
   if (ready.length === 0 && scoring.length === 0) {
     await cache.run(prefillProgram, segments, { shape, signal });
     return [];

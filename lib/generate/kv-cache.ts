@@ -14,7 +14,7 @@ import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort, throwIfAborted } from "./abort.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
-import { type ProgramShape, prefillProgram } from "./programs.ts";
+import type { ProgramShape } from "./programs.ts";
 import { rowData, type Segment } from "./row-data.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
@@ -194,7 +194,14 @@ export class KvCache {
     await this.grow(cacheCapacity(Math.max(length, 2 * this.store.capacity), this.contextLength));
   }
 
+  /** Whether slots take pages of a common store. */
+  get isPaged(): boolean {
+    return this.pool !== undefined;
+  }
+
   private async grow(capacity: number, pages?: number): Promise<void> {
+    if (this.underWay.some((n) => n > 0))
+      throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
     this.releaseExecutables();
     const lengths = this.held.map((ids) => ids.length);
     this.store = await this.store.grown(this.model, this.layout(capacity, pages), lengths);
@@ -332,6 +339,7 @@ export class KvCache {
     const executable = this.executableOf(program, shape);
     const rows = this.rowData(segments, runs);
     const given = { ids: rows.ids, ...rows.each, ...this.pageInputs(), ...inputs };
+    const begins = segments.map(({ slot }) => this.planned(slot));
     const { outputs, done } = executable.start(given, {
       ...{ signal, flag, late },
       series: series && { count: runs, each: [...Object.keys(rows.each), ...series.each], feed: { ids: "token" } },
@@ -340,12 +348,13 @@ export class KvCache {
       this.underWay[slot]! += ids.length + runs - 1;
       this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + this.underWay[slot]!);
     }
-    return { outputs, done: this.settled(raceAbort(done, signal), segments, runs, outputs) };
+    return { outputs, done: this.settled(raceAbort(done, signal), segments, begins, runs, outputs) };
   }
 
   private async settled(
     done: Promise<void>,
     segments: readonly Segment[],
+    begins: readonly number[],
     runs: number,
     { token }: Outputs<Results>,
   ): Promise<void> {
@@ -353,6 +362,7 @@ export class KvCache {
       await done;
       for (const [i, { slot, ids }] of segments.entries()) {
         const held = this.held[slot]!;
+        if (held.length !== begins[i]) continue; // what it was to go on from failed
         for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
         for (let run = 1; run < runs; run++) held.push(token![(run - 1) * segments.length + i]!);
       }
@@ -362,22 +372,6 @@ export class KvCache {
     } finally {
       for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length + runs - 1;
     }
-  }
-
-  /** Runs ids through the model for their keys and values alone, a chunk a run. @param options.length as Segment's */
-  async prefill(
-    slot: number,
-    ids: readonly number[],
-    {
-      signal,
-      length = this.held[slot]!.length + ids.length,
-    }: { signal?: AbortSignal | undefined; length?: number } = {},
-  ): Promise<void> {
-    for (let i = 0; i < ids.length; i += PREFILL_ROWS)
-      await this.run(prefillProgram, [{ slot, ids: ids.slice(i, i + PREFILL_ROWS), length }], {
-        shape: { rows: PREFILL_ROWS, logitRows: 1, top: 0 },
-        signal,
-      });
   }
 
   /** Runs a program that reads no cache: a choice from given logits. */
@@ -392,14 +386,19 @@ export class KvCache {
     return raceAbort(executable.run(inputs, { signal }), signal);
   }
 
+  /** Tokens that a slot will hold once the runs under way have ended. */
+  planned(slot: number): number {
+    return this.held[slot]!.length + this.underWay[slot]!;
+  }
+
   /** Where a segment will have ended. */
   private end({ slot, ids }: Segment): number {
-    return this.held[slot]!.length + this.underWay[slot]! + ids.length;
+    return this.planned(slot) + ids.length;
   }
 
   private rowData(segments: readonly Segment[], runs: number) {
     const turns = turnsByLength(this.model.config);
-    return rowData(segments, (slot) => this.held[slot]!.length + this.underWay[slot]!, { turns, runs });
+    return rowData(segments, (slot) => this.planned(slot), { turns, runs });
   }
 
   private pageInputs(): Inputs {

@@ -2,6 +2,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Model } from "../models/model.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { logitsProgram, scoreProgram } from "./programs.ts";
+import { prefill } from "./prompts-ahead.ts";
 
 interface Options {
   contextLength: number;
@@ -30,7 +31,7 @@ export async function logitsOf(
   try {
     const start = last ? ids.length - 1 : 0;
     const { length } = ids;
-    await cache.prefill(0, ids.slice(0, start), { signal, length });
+    await prefill(cache, 0, ids.slice(0, start), { signal, length });
     const logitRows = Math.max(1, Math.min(PREFILL_ROWS, Math.floor(LOGIT_BYTES / (4 * vocabSize))));
     const out: Float32Array[] = [];
     for (let i = start; i < ids.length; i += logitRows) {
@@ -69,7 +70,7 @@ export async function scoreOf(
     // Row i scores token i + 1.
     const first = Math.min(from, ids.length) - 1;
     const { length } = ids;
-    await cache.prefill(0, ids.slice(0, first), { signal, length });
+    await prefill(cache, 0, ids.slice(0, first), { signal, length });
     for (let i = first; i < ids.length; i += PREFILL_ROWS) {
       const part = ids.slice(i, i + PREFILL_ROWS);
       const targets = Int32Array.from(part, (_, row) => ids[i + row + 1] ?? -1);

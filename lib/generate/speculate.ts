@@ -2,6 +2,7 @@ import type { Model } from "../models/model.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { sampleProgram } from "./programs.ts";
+import { prefill } from "./prompts-ahead.ts";
 import { masked, samplingInputs } from "./sampling-inputs.ts";
 import type { Sequence } from "./sequence.ts";
 
@@ -67,7 +68,7 @@ export class Assistant implements Drafter {
     cache.truncate(slot, common);
     cache.fit(slot, context.length);
     await cache.reserve(context.length + most);
-    await cache.prefill(slot, context.slice(cache.ids(slot).length, -1), { signal, length: context.length });
+    await prefill(cache, slot, context.slice(cache.ids(slot).length, -1), { signal, length: context.length });
 
     const draft: number[] = [];
     let last = context.at(-1)!;

@@ -8,11 +8,23 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
+// What is wanted next, fetched bit by bit while what is near is multiplied.
+struct NextLines {
+  const uint8_t *at = nullptr, *end = nullptr;
+  // Where a tile of `units` units fetches from; null: the panels themselves are not near.
+  const uint8_t* take(int64_t units, const uint8_t* nothing) {
+    if (!at) return nullptr;
+    if (end - at < 64 * units) return nothing;  // near as it is
+    at += 64 * units;
+    return at - 64 * units;
+  }
+};
+
 // Panels [p0, p1) by `rows` rows of a tile from row i on, rows at a time those of `tiles`. Several panels at once lie far
 // apart, each stream going on where its last panel ended.
 template <class P>
 void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int64_t i, int64_t rows, const PackedTiles& tiles, const uint8_t* panels,
-                   int64_t panel_bytes, int64_t p0, int64_t p1) {
+                   int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   static_assert(packed_sums_suffice<P>());
   alignas(64) float sums[packed_sums * W];
   const bool direct = p.y_type == DType::f32 && !p.bias && p1 * W <= p.n;  // sums are outputs, and all of them are there
@@ -26,7 +38,7 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
       for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes, out[s] = sums + s * tiles.rows * W;
       for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
         for (int s = 0; direct && s < form.panels; ++s) out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
-        form.run(x, r, p.k, at, out, direct ? p.n : W);
+        form.run(x, r, p.k, at, out, direct ? p.n : W, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
         for (int s = 0; !direct && s < form.panels; ++s)
           for (int m = 0; m < tiles.rows; ++m) {
             const int64_t column = (done + s * each + j) * W;
@@ -39,12 +51,12 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
 }
 // Panels [p0, p1) by the rows of one tile. Seven or eight have no room for a second panel, and so are not a part of more rows.
 template <class P>
-void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1) {
+void packed_columns(const QuantLinear& p, const PackedRows& x, int64_t first, const uint8_t* panels, int64_t panel_bytes, int64_t p0, int64_t p1, NextLines& next) {
   int64_t i = 0;
   for (const PackedTiles& tiles : packed_tiles<P>) {
     if (tiles.rows > 6 && x.rows != tiles.rows) continue;
     const int64_t rows = (x.rows - i) / tiles.rows * tiles.rows;
-    if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1);
+    if (rows > 0) packed_stripe<P>(p, x, first, i, rows, tiles, panels, panel_bytes, p0, p1, next);
     i += rows;
   }
 }
@@ -77,7 +89,7 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
   const int64_t most = max_of<int64_t>(2, fit / 2 * 2);  // tiles take panels in twos
   const auto tasks_of = [&](const QuantLinear& p) {
     const int64_t panels = ceil_div(p.n, W), tasks = min_of<int64_t>(panels, pool.threads() * 4);
-    return tiles > 1 ? max_of(tasks, ceil_div(panels, most)) : min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
+    return tiles > 1 ? round_up(max_of(tasks, ceil_div(panels, most)), pool.threads()) : min_of(tasks, Pool::stream_tasks(panels * bytes, pool.threads()));
   };
   run_joined(pool, count, [&](int i) { return tasks_of(products[i]); }, [&](int i, int64_t task, int64_t tasks, int thread) {
     const QuantLinear& p = products[i];
@@ -92,14 +104,17 @@ template <class P> void packed_products(const QuantLinear* products, int count, 
       if (p.packed) from = static_cast<const uint8_t*>(p.packed) + p0 * bytes;
       else
         for (int64_t j = p0; j < end; ++j) P::pack(p, j, mine + (j - p0) * bytes);
+      NextLines later, none;
+      if (p.packed && tiles > 1 && (end < p1 || goes_on(task, tasks, pool.threads())))
+        later.at = static_cast<const uint8_t*>(p.packed) + end * bytes, later.end = later.at + min_of(panels - end, end - p0) * bytes;
       if (!widen) {
         for (int64_t t = 0; t < tiles; ++t)
-          packed_columns<P>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end);
+          packed_columns<P>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, from, bytes, p0, end, t > 0 ? later : none);
       } else if constexpr (packed_widens<P>) {
         uint8_t* widened = mine + packed_own_panels(bytes) * bytes;
         for (int64_t j = p0; j < end; ++j) widen_panel<P>(from + (j - p0) * bytes, p.k, widened + (j - p0) * wide);
         for (int64_t t = 0; t < tiles; ++t)
-          packed_columns<Widened<P>>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end);
+          packed_columns<Widened<P>>(p, packed_rows(scratch, t, p.k, p.m), t * packed_most_rows, widened, wide, p0, end, later);
       }
     }
   });

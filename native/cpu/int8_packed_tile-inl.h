@@ -8,8 +8,9 @@ namespace HEDDLE_ISA {
 
 #if defined(HEDDLE_SIMD_AVX512)
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
+// The panels are fetched ahead; where they are near, `next` is what is wanted later, of which a line is fetched for every unit.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* next) {
   constexpr int ahead = 4096 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
@@ -27,10 +28,14 @@ template <class P, int RM, int PN>
   for (int64_t b = 0; b < blocks; ++b) {
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
+      if (next) {
+        fetch_stream(next), next += 64;
+      } else {
 #pragma GCC unroll 4
-      for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
+        for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
 #pragma GCC unroll 16
-        for (int64_t line = 0; line < each; line += 64) fetch_stream(at[n] + ahead + u * each + line);
+          for (int64_t line = 0; line < each; line += 64) fetch_stream(at[n] + ahead + u * each + line);
+      }
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         __m512i dot[PN][RM];
@@ -146,7 +151,7 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
 // More sums than there are registers for lie in the nearest cache between two units.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* next) {
   constexpr int ahead = 4096 / PN, each = P::bytes / P::units;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
@@ -209,7 +214,7 @@ template <class P, int RM, int PN>
 }
 #endif
 
-using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride);
+using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* next);
 // Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
 struct PackedTiles {
   int rows;

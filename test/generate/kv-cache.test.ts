@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { type Completion, LanguageModel } from "../../lib/generate/index.ts";
 import { KvCache } from "../../lib/generate/kv-cache.ts";
 import { logitsProgram } from "../../lib/generate/programs.ts";
+import { prefill } from "../../lib/generate/prompts-ahead.ts";
 import { compile, type Executable, gatherRows, input, logitsOf } from "../../lib/graph/index.ts";
 import type { CacheDType } from "../../lib/models/cache-shape.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
@@ -39,7 +40,7 @@ class Uncached {
 /** Appends ids to slot 0 and gives the logits of the last. */
 async function append(cache: KvCache, ids: readonly number[], slot = 0): Promise<Float32Array> {
   await cache.reserve(cache.ids(slot).length + ids.length);
-  await cache.prefill(slot, ids.slice(0, -1));
+  await prefill(cache, slot, ids.slice(0, -1));
   const shape = { rows: 256, logitRows: 1, top: 0 };
   const inputs = { logitRows: Int32Array.of(0) };
   return (await cache.run(logitsProgram, [{ slot, ids: ids.slice(-1) }], { shape, inputs })).logits as Float32Array;

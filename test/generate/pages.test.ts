@@ -5,6 +5,7 @@ import { type Completion, LanguageModel } from "../../lib/generate/index.ts";
 import { KvCache } from "../../lib/generate/kv-cache.ts";
 import { PagePool } from "../../lib/generate/page-pool.ts";
 import { logitsProgram } from "../../lib/generate/programs.ts";
+import { prefill } from "../../lib/generate/prompts-ahead.ts";
 import type { CacheDType } from "../../lib/models/cache-shape.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
@@ -66,7 +67,7 @@ describe.each(names)("%s: the same bits as with rows of their own", (name) => {
 
 async function append(cache: KvCache, slot: number, ids: readonly number[]): Promise<Float32Array> {
   await cache.reserve(cache.ids(slot).length + ids.length);
-  await cache.prefill(slot, ids.slice(0, -1));
+  await prefill(cache, slot, ids.slice(0, -1));
   const options = { shape: { rows: 256, logitRows: 1, top: 0 }, inputs: { logitRows: Int32Array.of(0) } };
   return (await cache.run(logitsProgram, [{ slot, ids: ids.slice(-1) }], options)).logits as Float32Array;
 }
