@@ -26,8 +26,8 @@ static_assert(MR <= NR, "what is enough bands of rows is enough of columns: a co
 struct Bands {
   int64_t unit, units, count;
   Bands(int64_t extent, int64_t unit, int64_t most, int threads) : unit(unit), units(ceil_div(extent, unit)) {
-    const int64_t each = ceil_div(units, threads);  // in two bands or more, that one may help another, but not in slivers
-    count = min_of(units, threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, min_of<int64_t>(2, each / 4))));
+    const int64_t each = ceil_div(units, threads), help = threads > 1 ? min_of<int64_t>(2, each / 4) : 1;  // two, that one may help another; no slivers
+    count = min_of(units, threads * max_of(ceil_div(each, most / unit), max_of<int64_t>(1, help)));
   }
   int64_t begin(int64_t band) const { return units * band / count * unit; }
 };
