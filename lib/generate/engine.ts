@@ -129,6 +129,8 @@ async function* loop(
     const running = new Map([...slots].filter(([sequence]) => !shared.waits(sequence)));
     const run = await nextRun(cache, running, { deterministic, draft });
     const { segments, ready, scoring } = run;
+    // Before the first part of a prompt is under way: the cache does not grow meanwhile.
+    await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
     if (ready.length + scoring.length === 0 && running.size === slots.size && !drafter) {
       await ahead.start(segments, deterministic, signal);
       account(progress, segments, ready, { pieces: 0, ms: performance.now() - before });
@@ -136,7 +138,6 @@ async function* loop(
       throwIfAborted(signal);
       continue;
     }
-    await cache.reserve(Math.max(...ready.map((r) => r.sequence.context.length + r.draft.length), ...lengthsOf(slots)));
     const choices = await step(cache, run, { deterministic, draftTokens: most, signal });
     await ahead.settled();
     const now = performance.now();

@@ -194,9 +194,14 @@ export class KvCache {
     await this.grow(cacheCapacity(Math.max(length, 2 * this.store.capacity), this.contextLength));
   }
 
-  /** Whether slots take pages of a common store. */
-  get isPaged(): boolean {
-    return this.pool !== undefined;
+  /**
+   * Whether parts of a prompt may wait behind the one under way: not where they take pages, which may have to be made, nor where a layer keeps
+   * its window and the rows of one run, of which a second one would leave too little after an abort.
+   */
+  get takesRunsAhead(): boolean {
+    const { config } = this.model;
+    const layout = this.layout(this.store.capacity);
+    return !this.pool && config.layerTypes.every((_, layer) => layerCache(config, layer, layout).ring === 0);
   }
 
   private async grow(capacity: number, pages?: number): Promise<void> {

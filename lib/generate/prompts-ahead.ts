@@ -30,12 +30,12 @@ export class PromptsAhead {
     this.cache = cache;
   }
 
-  /** Returns once the run before has ended; of a cache in pages, which may have to make some first, this one. */
+  /** Returns once the run before has ended; of a cache that takes no runs ahead, this one. */
   async start(segments: readonly Segment[], deterministic: boolean, signal: AbortSignal | undefined): Promise<void> {
     throwIfAborted(signal);
     const { cache, last } = this;
     const shape = runShape(cache, { deterministic });
-    if (cache.isPaged) {
+    if (!cache.takesRunsAhead) {
       await cache.run(prefillProgram, segments, { shape, signal });
       return;
     }
@@ -64,7 +64,9 @@ export async function prefill(
   try {
     for (let i = 0; i < ids.length; i += PREFILL_ROWS)
       await ahead.start([{ slot, ids: ids.slice(i, i + PREFILL_ROWS), length }], false, signal);
-  } finally {
-    await ahead.settled();
+  } catch (error) {
+    await ahead.settled().catch(() => {});
+    throw error;
   }
+  await ahead.settled();
 }

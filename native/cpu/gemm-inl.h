@@ -1,4 +1,4 @@
-// c = a b, blocked and packed: k in steps of KC. Few threads take bands of the longer operand's lines, each of which they pack
+// c = a b, blocked and packed: k in steps of at most KC. Few threads take bands of the longer operand's lines, each of which they pack
 // where the last one was, beside a copy of the shorter operand; many pack chunks of both together, then take tiles. One register
 // tile is computed by one thread in a fixed order, so the result depends neither on that nor on the number of threads.
 #pragma once

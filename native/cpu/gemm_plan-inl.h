@@ -42,7 +42,7 @@ inline int64_t even_piece(int64_t extent, int64_t unit, int64_t most) {
   return ceil_div(units, ceil_div(units, max_of<int64_t>(1, most / unit))) * unit;
 }
 
-// How one product is cut: a pure function of its shape.
+// How one product is cut. The steps along k, on which its bits rest, follow from k alone.
 struct GemmPlan {
   int64_t rows, columns, kc;  // of a chunk, of a k step
   bool by_rows = false, by_columns = false;  // in bands of the longer operand's lines
@@ -75,8 +75,9 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_t
 // A bound for every smaller shape as well, and for any operand's type.
 inline int64_t blocked_floats(int64_t m, int64_t n, int64_t k, int threads) {
   const int64_t kc = min_of(round_up(max_of<int64_t>(1, k), 2), KC), rows = round_up(m, MR), columns = round_up(n, NR);
-  const int64_t sums = k > KC ? min_of(rows * columns, most_sums) : 0, bias = columns + align_floats;
-  if (threads > own_threads) return (min_of(rows, chunk_rows) + min_of(columns, chunk_columns)) * kc + 2 * align_floats + bias + sums;
+  const int64_t bias = columns + align_floats, chunk_lines = min_of(rows, chunk_rows), chunk_width = min_of(columns, chunk_columns);
+  const int64_t sums = k <= KC ? 0 : threads > own_threads ? chunk_lines * chunk_width : min_of(rows * columns, most_sums);
+  if (threads > own_threads) return (chunk_lines + chunk_width) * kc + 2 * align_floats + bias + sums;
   const int64_t band = min_of(max_of(tile_rows, tile_columns), max_of(rows, columns)), copy = min_of(min_of(rows, columns) + NR, short_lines);
   // Else few lines of both, or those of a small product, of which either may be few elements that are many lines, or a single one.
   const int64_t few = 3 * own_threads * NR * KC, line = 2 * 64000 + NR * KC;

@@ -1,5 +1,6 @@
 // Routed experts: the rows that chose an expert are gathered, multiplied by its matrix in one product, and put back. An
 // expert that one row chose reads and writes that row where it lies.
+#include <algorithm>
 #include <cstring>
 
 #include "cpu/nodes.h"
@@ -78,7 +79,10 @@ bool floats(const Node& n) {
   return is_activation(n.out[0]);
 }
 
-size_t linear_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.pairs(), s.outputs, s.inputs, threads); }
+// Of a product by all threads, or by one beside others.
+size_t product_bytes(int64_t m, int64_t n, int64_t k, int threads) { return std::max(active().gemm_scratch(m, n, k, threads), active().gemm_scratch(m, n, k, 1)); }
+
+size_t linear_product(const ExpertShape& s, int threads) { return product_bytes(s.pairs(), s.outputs, s.inputs, threads); }
 size_t linear_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[0], n.in[1], n.in[2]);
   return Scratch::bytes(s, s.inputs * size_of(n.in[0]), s.outputs * size_of(n.out[0]), linear_product(s, threads), threads);
@@ -118,7 +122,7 @@ void linear(const Node& n, Context& c) {
 }
 
 // Gradients of all pairs are made in f32, then added up a row of x at a time, slot by slot.
-size_t input_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.pairs(), s.inputs, s.outputs, threads); }
+size_t input_product(const ExpertShape& s, int threads) { return product_bytes(s.pairs(), s.inputs, s.outputs, threads); }
 size_t backward_input_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.out[0], n.in[1], n.in[2]);
   const size_t all = aligned(4 * s.pairs() * s.inputs);
@@ -158,7 +162,7 @@ void backward_input(const Node& n, Context& c) {
   });
 }
 
-size_t weight_product(const ExpertShape& s, int threads) { return active().gemm_scratch(s.outputs, s.inputs, s.pairs(), threads); }
+size_t weight_product(const ExpertShape& s, int threads) { return product_bytes(s.outputs, s.inputs, s.pairs(), threads); }
 size_t backward_weight_scratch(const Node& n, int threads) {
   const ExpertShape s = shape_of(n.in[1], n.out[0], n.in[2]);
   return Scratch::bytes(s, s.outputs * size_of(n.in[0]), s.inputs * size_of(n.in[1]), weight_product(s, threads), threads);

@@ -169,7 +169,7 @@ describe("fitAsync", () => {
 });
 
 describe("a signal", () => {
-  const slow = [user("語".repeat(1_000_000))];
+  const slow = [user("語".repeat(3_000_000))];
   it("that has fired already is heard", async () => {
     const signal = AbortSignal.abort();
     for (const work of [
@@ -180,7 +180,7 @@ describe("a signal", () => {
   });
 
   it("ends what is under way", async () => {
-    for (const wait of [0, 1, 10, 40]) {
+    for (const wait of [0, 1, 5, 10]) {
       const controller = new AbortController();
       setTimeout(() => controller.abort(), wait);
       expect((await failureOf(() => plain.applyChatTemplateAsync(slow, { signal: controller.signal }))).code).toBe(

@@ -1,0 +1,76 @@
+// Prompts of several parts, the next of which waits behind the one under way.
+import { afterAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { failureOf, tinyModel } from "./helpers.ts";
+
+const greedy = { maxTokens: 10, temperature: 0, ignoreEos: true };
+const prompt = Array.from({ length: 4000 }, (_, i) => (i * 7 + (i >> 4)) % 290);
+const shape = { hiddenSize: 64, intermediateSize: 128, maxPositionEmbeddings: 8192 };
+const models: Record<string, LanguageModel> = {
+  llama: tinyModel({}, shape),
+  "mistral, a window": tinyModel({}, { ...shape, modelType: "mistral", slidingWindow: 200 }),
+  "gemma2, every other layer slides": tinyModel({}, { ...shape, modelType: "gemma2", headDim: 16, slidingWindow: 200 }),
+};
+afterAll(() => Promise.all(Object.values(models).map((m) => m.dispose())));
+
+describe("an abort between the parts of a prompt leaves what can be gone on from", () => {
+  for (const [name, model] of Object.entries(models))
+    test(name, async () => {
+      let between = 0;
+      for (const turns of [0, 1, 2, 3, 5, 8, 10, 13, 21]) {
+        await using session = model.session();
+        const abort = new AbortController();
+        const running = session.complete(prompt, { ...greedy, signal: abort.signal });
+        running.catch(() => {});
+        for (let i = 0; i < turns; i++) await new Promise(setImmediate);
+        for (const until = performance.now() + 20; performance.now() < until; ); // parts end that nobody hears of
+        abort.abort();
+        await running.catch((error: unknown) => expect(error).toMatchObject({ code: "ABORTED" }));
+        const held = session.tokens.length;
+        if (held > 0 && held < prompt.length) between++;
+        expect(session.tokens.slice(0, prompt.length)).toEqual(prompt.slice(0, held));
+        if (held > prompt.length) continue;
+        // What comes right after it, which sees all that is held.
+        const next = prompt.slice(0, held + 3);
+        expect((await session.complete(next, greedy)).tokens).toEqual((await model.complete(next, greedy)).tokens);
+      }
+      expect(between).toBeGreaterThan(0);
+    });
+});
+
+test("several prompts of several parts", async () => {
+  for (const model of Object.values(models)) {
+    const prompts = [prompt.slice(0, 700), prompt.slice(5, 1400), [3], prompt.slice(9, 530)];
+    const alone = [];
+    for (const p of prompts) alone.push((await model.complete(p, greedy)).tokens);
+    expect((await model.completeAll(prompts, greedy)).map((c) => c.tokens)).toEqual(alone);
+  }
+});
+
+test("a generator that is left while a part is under way, and a session that is disposed of", async () => {
+  const { llama: model } = models;
+  for await (const _ of model!.generate(prompt, greedy)) break;
+  const session = model!.session();
+  const running = failureOf(() => session.complete(prompt, greedy));
+  await new Promise(setImmediate);
+  session.dispose();
+  expect((await running).code).toBe("DISPOSED");
+  expect((await model!.complete([1, 2, 3], greedy)).tokens).toHaveLength(10);
+});
+
+test("an answer that crosses the length from which all keys turn otherwise (longrope), where the cache is full", async () => {
+  const ropeScaling = {
+    ...{ ropeType: "longrope", originalMaxPositionEmbeddings: 2048 },
+    ...{ shortFactor: Array(4).fill(1), longFactor: [1, 2, 3, 4] },
+  };
+  await using model = tinyModel(
+    {},
+    { modelType: "phi3", numHiddenLayers: 1, maxPositionEmbeddings: 4096, ropeScaling },
+  );
+  // 1,024 tokens beyond the prompt have room at first: 2,048 in all.
+  const begin = prompt.slice(0, 1000);
+  const { tokens } = await model.complete(begin, { ...greedy, maxTokens: 1060 });
+  expect(tokens).toHaveLength(1060);
+  const crossed = [...begin, ...tokens.slice(0, 1050)];
+  expect((await model.complete(crossed, greedy)).tokens).toEqual(tokens.slice(1050));
+});
