@@ -17,12 +17,13 @@ describe("an abort between the parts of a prompt leaves what can be gone on from
   for (const [name, model] of Object.entries(models))
     test(name, async () => {
       let between = 0;
-      for (const turns of [0, 1, 2, 3, 5, 8, 10, 13, 21]) {
+      for (const parts of [0, 1, 2, 3, 5, 8]) {
         await using session = model.session();
         const abort = new AbortController();
         const running = session.complete(prompt, { ...greedy, signal: abort.signal });
-        running.catch(() => {});
-        for (let i = 0; i < turns; i++) await new Promise(setImmediate);
+        let ended = false;
+        running.catch(() => {}).finally(() => (ended = true));
+        while (!ended && session.tokens.length < 256 * parts) await new Promise(setImmediate);
         for (const until = performance.now() + 20; performance.now() < until; ); // parts end that nobody hears of
         abort.abort();
         await running.catch((error: unknown) => expect(error).toMatchObject({ code: "ABORTED" }));

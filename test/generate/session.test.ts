@@ -64,24 +64,6 @@ describe("session", () => {
     }
   });
 
-  test("an abort between the chunks of a prompt leaves what can be gone on from", async () => {
-    const prompt = Array.from({ length: 1000 }, (_, i) => (i * 7) % 290);
-    const whole = await model.complete(prompt, greedy);
-    for (const steps of [0, 1, 2, 3, 5, 8, 13, 21, 34]) {
-      await using session = model.session();
-      await session.complete([1, 2, 3], greedy);
-      const abort = new AbortController();
-      const running = session.complete(prompt, { ...greedy, signal: abort.signal });
-      for (let i = 0; i < steps; i++) await new Promise(setImmediate);
-      abort.abort();
-      const failure = await running.catch((error: unknown) => error);
-      if (failure instanceof Error) expect(failure).toMatchObject({ code: "ABORTED" });
-      const held = session.tokens;
-      expect(held).toEqual([...prompt, ...whole.tokens].slice(0, held.length));
-      expect((await session.complete(prompt, greedy)).tokens).toEqual(whole.tokens);
-    }
-  });
-
   test("after an abort it holds what it held", async () => {
     await using session = model.session();
     await session.complete([1, 2, 3], greedy);
