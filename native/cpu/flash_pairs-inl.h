@@ -9,8 +9,8 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_pairs = true;
 
-// Rows as they are, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
-inline void copy_rows(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+// Rows of bf16 or f16, the latter rounded, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
+template <class T> void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = width - 2 * d, keep = min_of<int64_t>(W, to_stride - d);
@@ -19,31 +19,12 @@ inline void copy_rows(const bf16* from, int64_t stride, int64_t rows, int64_t wi
     }
 }
 // (ceil(rows / 2), to_stride) pairs of neighbouring rows; what lies beyond rows and width is zero.
-inline void join_rows(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
+template <class T> void join_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
       int64_t left = max_of<int64_t>(0, width - d), keep = min_of<int64_t>(W, to_stride - d);
-      const bf16 *low = from + d, *high = r + 1 < rows ? low + stride : nullptr;
+      const T *low = from + d, *high = r + 1 < rows ? low + stride : nullptr;
       F v = left >= W && high ? join_pairs(low, high) : join_pairs_n(low, high, static_cast<int>(min_of<int64_t>(W, left)));
-      keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
-    }
-}
-// The same of f16, rounded.
-inline void copy_rows(const f16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
-  for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
-    for (int64_t d = 0; d < 2 * to_stride; d += W) {
-      const int64_t keep = min_of<int64_t>(W, 2 * to_stride - d), left = width - d;
-      const F v = left >= W ? load(from + d) : left > 0 ? load_n(from + d, static_cast<int>(left)) : zero();
-      bf16* at = reinterpret_cast<bf16*>(to) + d;
-      keep == W ? store(at, v) : store_n(at, v, static_cast<int>(keep));
-    }
-}
-inline void join_rows(const f16* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
-  for (int64_t r = 0; r < rows; r += 2, from += 2 * stride, to += to_stride)
-    for (int64_t d = 0; d < to_stride; d += W) {
-      const int64_t keep = min_of<int64_t>(W, to_stride - d), left = width - d;
-      const auto row = [&](const f16* at) { return left >= W ? load(at + d) : left > 0 ? load_n(at + d, static_cast<int>(left)) : zero(); };
-      const F v = join_rounded(row(from), r + 1 < rows ? row(from + stride) : zero());
       keep == W ? store(to + d, v) : store_n(to + d, v, static_cast<int>(keep));
     }
 }
@@ -66,13 +47,13 @@ inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride,
   else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
-// Panels of NR rows as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
-inline void load_pair_panels(const bf16* from, int64_t stride, int64_t rows, int64_t width, float* to) {
+// Panels of NR rows of bf16, or of f32, rounded, as pairs of elements: (panel, ceil(width / 2), NR); rows from `rows` to query_block are zero.
+template <class T> void load_pair_panels(const T* from, int64_t stride, int64_t rows, int64_t width, float* to) {
   int64_t depth = ceil_div(width, 2);
   for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
 #if defined(HEDDLE_SIMD_BF16)
     if (i < rows) {
-      pack_pair_panel<NR>(from + i * stride, stride, false, 0, 0, rows - i, width, to);
+      pack_pair_rows<NR>(from + i * stride, stride, rows - i, width, to);
       continue;
     }
 #else
@@ -81,27 +62,11 @@ inline void load_pair_panels(const bf16* from, int64_t stride, int64_t rows, int
     for (int64_t s = 0; s < depth * NR; s += W) store(to + s, zero());
   }
 }
-// The same of f32, rounded. work: NR * (width + 1) floats.
-inline void round_pair_panels(const float* from, int64_t stride, int64_t rows, int64_t width, float* to, float* work) {
-#if defined(HEDDLE_SIMD_BF16)
-  int64_t depth = ceil_div(width, 2);
-  for (int64_t s = width * NR; s < 2 * depth * NR; s += W) store(work + s, zero());
-  for (int64_t i = 0; i < query_block; i += NR, to += depth * NR) {
-    if (i < rows) pack_rows<NR>(from + i * stride, stride, rows - i, width, work);
-    for (int64_t s = 0; s < depth * NR; s += W) {
-      const float* pair = work + s / NR * 2 * NR + s % NR;
-      store(to + s, i < rows ? join_rounded(load(pair), load(pair + NR)) : zero());
-    }
-  }
-#else
-  (void)from, (void)stride, (void)rows, (void)width, (void)to, (void)work;
-#endif
-}
 
 static_assert(key_block % 2 == 0, "a pair of keys is not cut");
 
 inline int64_t flash_pair_floats(int64_t width) {
-  int64_t panels = query_block * (ceil_div(width, 2) + width + 1);
+  int64_t panels = query_block * (ceil_div(width, 2) + width);
   return round_up(panels + pair_floats(key_block, width) + key_block * NR + 2 * query_block, 16);
 }
 
@@ -116,11 +81,11 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
   int64_t width = b.width, depth = ceil_div(width, 2);
   float* q = work;                           // (panels, depth, NR)
   float* o = q + query_block * depth;        // (panels, width, NR)
-  float* tile = o + query_block * (width + 1);  // keys and values of a block
+  float* tile = o + query_block * width;         // keys and values of a block
   float* s = tile + pair_floats(key_block, width);  // (key_block, NR)
   float* m = s + key_block * NR;             // (query_block)
   float* l = m + query_block;
-  if (b.q_type == DType::f32) round_pair_panels(static_cast<const float*>(b.q), b.q_stride, b.rows, width, q, o);
+  if (b.q_type == DType::f32) load_pair_panels(static_cast<const float*>(b.q), b.q_stride, b.rows, width, q);
   else load_pair_panels(static_cast<const bf16*>(b.q), b.q_stride, b.rows, width, q);
   for (int64_t i = 0; i < query_block * width; i += W) store(o + i, zero());
   for (int64_t i = 0; i < query_block; ++i) m[i] = b.sink, l[i] = b.sink > minus_infinity ? 1 : 0;

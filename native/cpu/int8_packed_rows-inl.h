@@ -118,22 +118,24 @@ template <class P> void round_packed_tile(const QuantLinear& p, int64_t tile, vo
   const PackedRows x = packed_rows(scratch, tile, p.k, p.m);
   const int64_t units = p.k / unit, each = ceil_div(packed_blocks<P>(p.k) * P::units, 4), all = x.rows * each;  // fours of a row, of all
   alignas(64) float numbers[fours_at_once][4 * unit];
+  int64_t r = 0, first = 0;  // of the next four
   for (int64_t begin = 0; begin < all; begin += fours_at_once) {
     const int fours = static_cast<int>(min_of<int64_t>(fours_at_once, all - begin));
     const float* from[fours_at_once];
     int8_t* to[fours_at_once];
     int64_t rows[fours_at_once], firsts[fours_at_once];
     for (int f = 0; f < fours; ++f) {
-      const int64_t r = (begin + f) / each, row = tile * packed_most_rows + r, first = (begin + f) % each * 4;
+      const int64_t row = tile * packed_most_rows + r;
       rows[f] = r, firsts[f] = first;
       to[f] = x.values + (first * x.rows + r) * unit;
-      from[f] = static_cast<const float*>(p.x) + row * p.k + first * unit;
-      if (p.x_type == DType::f32 && first + 4 <= units) continue;
       from[f] = numbers[f];
-      for (int64_t u = 0; u < 4; ++u) {
-        if (first + u < units) load_unit(p, row, first + u, numbers[f] + u * unit);
-        else store(numbers[f] + u * unit, zero()), store(numbers[f] + u * unit + W, zero());
-      }
+      if (p.x_type == DType::f32 && first + 4 <= units) from[f] = static_cast<const float*>(p.x) + row * p.k + first * unit;
+      else
+        for (int64_t u = 0; u < 4; ++u) {
+          if (first + u < units) load_unit(p, row, first + u, numbers[f] + u * unit);
+          else store(numbers[f] + u * unit, zero()), store(numbers[f] + u * unit + W, zero());
+        }
+      if (first += 4; first == 4 * each) first = 0, ++r;
     }
     RoundedUnits<P::groups> rounded;
     round_units(from, fours, to, x.rows * unit, rounded);

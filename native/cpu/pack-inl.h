@@ -91,9 +91,9 @@ void pack_panel(const void* src, DType type, int64_t ld, bool strided, int64_t l
 }
 
 #if defined(HEDDLE_SIMD_BF16)
-// The same for bf16 operands of the pair dot product: panel[q * P + i] = (source(i, 2q), source(i, 2q + 1)) as the bits
-// of one float; an odd k ends with a zero.
-template <int P> void pack_pair_rows(const bf16* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
+// The same for operands of the pair dot product, of bf16 or rounded to it: panel[q * P + i] = (source(i, 2q), source(i, 2q + 1)) as the
+// bits of one float; an odd k ends with a zero.
+template <int P, class T> void pack_pair_rows(const T* src, int64_t ld, int64_t lines, int64_t k, float* dst) {
   static_assert(P % W == 0 || P < W, "as in pack_rows");
   constexpr int groups = P < W ? 1 : P / W, width = P < W ? P : W;
   int64_t pairs = ceil_div(k, 2);
@@ -101,7 +101,7 @@ template <int P> void pack_pair_rows(const bf16* src, int64_t ld, int64_t lines,
     int64_t steps = min_of<int64_t>(W, pairs - q), left = k - 2 * q;
     for (int g = 0; g < groups; ++g) {
       F r[W];
-      const bf16* from = src + g * W * ld + 2 * q;
+      const T* from = src + g * W * ld + 2 * q;
       int64_t valid = min_of<int64_t>(width, max_of<int64_t>(0, lines - g * W));
       if (left >= 2 * W && valid == width) {
 #pragma GCC unroll 16
