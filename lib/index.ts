@@ -157,18 +157,32 @@ export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
-export type { Evaluate, EvaluateAt } from "./train/options.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
-export type { PreferenceTrainable } from "./train/preference/options.ts";
+export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
+export type { PolicyOptions } from "./train/rollout/options.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
 export type { Run } from "./train/run.ts";
 export type { StageSetup, Trainable } from "./train/run-stage.ts";
 export type { SftTrainable } from "./train/sft.ts";
 export { type SftOptions, sft } from "./train/sft.ts";
 export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
+export type {
+  AdapterOptions,
+  CallOptions,
+  CorpusPart,
+  CrossEntropyOptions,
+  EpochOptions,
+  Evaluate,
+  EvaluateAt,
+  HeldOutOptions,
+  ReplayOptions,
+  SharedOptions,
+  StepOptions,
+  WarnedCallOptions,
+} from "./train/stage-options.ts";
 export { type TrainOptions, train } from "./train/train.ts";
 export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
 export type { World } from "./train/world.ts";

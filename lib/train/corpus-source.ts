@@ -3,17 +3,11 @@ import { type Batch, type Corpus, type CorpusOptions, openCorpus, type Packing }
 import type { CorpusTokenizer } from "../data/encode.ts";
 import { type MixturePart, openMixture } from "../data/mixture.ts";
 import { describe, HeddleError } from "../errors.ts";
+import type { CorpusPart } from "./stage-options.ts";
 import type { BatchSource } from "./trainer.ts";
 
 /** Files of one corpus, or several corpora with weights. */
 export type CorpusData = string | readonly string[] | readonly CorpusPart[];
-
-export interface CorpusPart {
-  data: string | readonly string[];
-  weight?: number | undefined;
-  documentSeparator?: string | undefined;
-  textField?: string | undefined;
-}
 
 export interface CorpusSourceOptions {
   data: CorpusData;

@@ -1,3 +1,4 @@
+// The schemas of the options that stages share. What each option means, `stage-options.ts` says.
 import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
@@ -5,6 +6,7 @@ import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import type { OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
+import type { Evaluate } from "./stage-options.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -17,11 +19,10 @@ const above = z.custom<number>((v) => typeof v === "number" && v > 0 && Number.i
 
 export const paths = z.union([z.string(), z.array(z.string()).min(1)], { error: "a path, or an array of paths" });
 
-/** One of several corpora of raw text. */
+/** `CorpusPart` as a schema. */
 const corpusPart = z.strictObject(
   {
     data: paths,
-    /** Its share of the sequences is weight / the sum of all weights. */
     weight: above.default(1),
     documentSeparator: z.string({ error: "a text" }).optional(),
     textField: z.string({ error: "a text" }).optional(),
@@ -33,18 +34,13 @@ const PLACES = "a path, an array of paths, or an array of objects with data and 
 /** Raw text: files, or several corpora with weights. */
 export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
 
-/** Batches of an earlier stage that are mixed into the steps of a later one. */
+/** `ReplayOptions` as a schema. */
 export const replaySchema = z.strictObject(
   {
-    /** `pretrain`: next tokens of raw text. `sft`: answers of rows as supervised fine-tuning reads them, packed. */
     stage: z.enum(["pretrain", "sft"]).default("pretrain"),
-    /** What that stage reads: files; of raw text also several corpora with weights. */
     data: corpora,
-    /** Factor of its mean loss beside the stage's own. */
     weight: real(0).default(0.5),
-    /** Sequences of the one batch that every step adds. Default: the stage's. */
     perDeviceTrainBatchSize: whole(1).optional(),
-    /** Positions of a sequence. Default: the stage's. */
     maxSeqLength: whole(1).optional(),
     documentSeparator: z.string({ error: "a text" }).optional(),
     textField: z.string({ error: "a text" }).optional(),
@@ -52,35 +48,14 @@ export const replaySchema = z.strictObject(
   { error: "an object with data and weight" },
 );
 
-/** Measures a model in the middle of its training. */
-export type Evaluate = (at: EvaluateAt) => Record<string, number> | Promise<Record<string, number>>;
-
-/** What `evaluate` is given. */
-export interface EvaluateAt {
-  /** Completed optimiser steps. */
-  step: number;
-  /** What is trained, as the stage was given it: a LanguageModel, mostly, which it may ask. */
-  model: unknown;
-  signal?: AbortSignal | undefined;
-}
-
-/** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
+/** `SharedOptions` and maxSteps as a schema. */
 export const trainingShape = {
-  /** Where checkpoints and the finished model go; without it nothing is written. */
   outputDir: z.string({ error: "a folder" }).min(1, "a folder").optional(),
-  /** Optimiser steps in all, those before a resume included. */
   maxSteps: whole(1),
-  /** Sequences of one micro-batch. */
   perDeviceTrainBatchSize: whole(1).default(8),
-  /** Micro-batches of one optimiser step. */
   gradientAccumulationSteps: whole(1).default(1),
-  /** Positions of a sequence. Default: the model's context, at most 1024. */
   maxSeqLength: whole(1).optional(),
   learningRate: above.default(3e-4),
-  /**
-   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. Or a function of
-   * `{ step, maxSteps }`, steps from 1, that gives a share of learningRate; steps of the warm-up are not asked for.
-   */
   lrScheduler: z
     .union([z.enum(["cosine", "linear", "constant"]), z.custom<OwnSchedule>((v) => typeof v === "function")], {
       error: "one of cosine, linear, constant, or a function of { step, maxSteps }",
@@ -88,74 +63,44 @@ export const trainingShape = {
     .default("cosine"),
   warmupSteps: whole(0).optional(),
   warmupRatio: real(0, 1).optional(),
-  /** Where the schedule ends, as a share of learningRate. */
   minLearningRateRatio: real(0, 1).optional(),
-  /** Decoupled, times the learning rate, of matrices alone: norms and biases have none. */
   weightDecay: real(0).default(0.1),
   adamBeta1: real(0, 0.999999).default(0.9),
   adamBeta2: real(0, 0.9999999).default(0.95),
   adamEpsilon: above.default(1e-8),
-  /** `muon`: Muon for the matrices of hidden linear layers, AdamW for embeddings, head, norms and all else. */
   optim: z.enum(["adamw", "muon"]).default("adamw"),
-  /** Peak of Muon's learning rate, on the same schedule. */
   muonLearningRate: above.default(0.02),
   muonMomentum: real(0, 0.9999).default(0.95),
-  /** Decoupled decay of Muon's matrices, times its learning rate. */
   muonWeightDecay: real(0).default(0),
-  /** Keep the inputs of each layer alone for the backward pass, and compute the rest of it again: less memory, more time. */
   gradientCheckpointing: z.boolean({ error: "true or false" }).default(false),
-  /** Largest global L2 norm of the gradient; 0: no clipping. */
   maxGradNorm: real(0).default(1),
   loggingSteps: whole(1).default(1),
-  /** Evaluate after every so many steps (where there is evalData), and at the end. */
   evalSteps: whole(1).optional(),
-  /**
-   * Measures the model as it is, at every evaluation: beside evalData, or without it. It returns numbers by name, which the events and the
-   * card have. In a program, or in a configuration that is a module.
-   */
-  evaluate: z.custom<Evaluate>((v) => typeof v === "function", "a function that returns numbers by name").optional(),
-  /** End with the weights of the best evaluation. Its checkpoint is kept beside those that saveTotalLimit keeps. */
+  evaluate: z
+    .custom<Evaluate<unknown>>((v) => typeof v === "function", "a function that returns numbers by name")
+    .optional(),
   loadBestModelAtEnd: z.boolean({ error: "true or false" }).default(false),
-  /** Which evaluation is the best: by evalLoss, the default where there is held-out data, or a metric by its name. */
   metricForBestModel: z.string({ error: "the name of a metric" }).optional(),
-  /** Default: false for names that end in "loss", otherwise true. */
   greaterIsBetter: z.boolean({ error: "true or false" }).optional(),
-  /** Stop after so many evaluations in a row that are not better than the best. */
   earlyStoppingPatience: whole(1).optional(),
-  /** How much better an evaluation must be for that. */
   earlyStoppingThreshold: real(0).default(0),
-  /** Batches of the held-out data that an evaluation reads at most; of answers that are drawn, those to whole prompts. */
   evalBatches: whole(1).optional(),
-  /** With outputDir: checkpoint after every so many steps, and at the end. Default 500, as in transformers; 0: at the end alone. */
   saveSteps: whole(0).optional(),
-  /**
-   * Checkpoints that are kept. Default: all. Of those of the default saveSteps, which nobody asked for, each goes when the next one is there;
-   * those of other runs in outputDir stay.
-   */
   saveTotalLimit: whole(1).optional(),
-  /** Element type of activations and matrix products: masters, moments and sums are f32 either way. */
   dtype: z.enum(["bf16", "f32"]).default("f32"),
-  /** Element type of the finished model's weights on disk. Default: dtype. */
   saveDtype: z.enum(["bf16", "f16", "f32"]).optional(),
   seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
-  /** `auto` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. */
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
-  /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. */
   replay: replaySchema.optional(),
-  /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
   skipNonFinite: z.boolean().default(false),
-  /** For the model card. */
   name: z.string().optional(),
-  /** For the model card: the latest date of any training text, as 2024-06-30. */
   trainingCutoffDate: z.string().optional(),
   licence: z.string().optional(),
-  /** Further fields of the model card, such as `data` (with licences) and `notes`. */
   card: z.record(z.string(), z.unknown(), { error: "an object of model card fields" }).optional(),
 } as const;
 
-/** Options of the stages whose loss is next-token cross-entropy. */
+/** `CrossEntropyOptions` as a schema. */
 export const crossEntropyShape = {
-  /** Adds zLoss · logsumexp² of the logits at each counted position, in training alone: logits stay small. PaLM has 1e-4. */
   zLoss: real(0).default(0),
 } as const;
 
@@ -167,18 +112,12 @@ export const rowData = z.custom<RowSource>(
   "a path, an array of paths, or an iterable of rows",
 );
 
-/** Options of the stages that can train an adapter instead of the weights. */
+/** `AdapterOptions` as a schema. */
 export const adapterShape = {
-  /**
-   * Train a LoRA adapter, and leave the weights as they are. An adapter that is there already is trained further, and
-   * options that contradict it are refused. Without: the weights,
-   * into which active adapters are merged first (refused where these are quantised).
-   */
   lora: z
     .custom<LoraOptions>()
     .transform((options) => stageLora(options)) // throws with the name of what is wrong
     .optional(),
-  /** The adapter's name. */
   adapter: z.string().default("default"),
 } as const;
 

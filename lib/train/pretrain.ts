@@ -1,10 +1,12 @@
 import { z } from "zod";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
 import { corpora, crossEntropyShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import type { CallOptions, CorpusPart, CrossEntropyOptions, SharedOptions, StepOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -12,31 +14,39 @@ import type { World } from "./world.ts";
 export const pretrainSchema = z.strictObject({
   ...trainingShape,
   ...crossEntropyShape,
+  data: corpora,
+  evalData: corpora.optional(),
+  evalFraction: z.number().min(0).max(0.5).optional(),
+  documentSeparator: z.string().optional(),
+  textField: z.string().optional(),
+  packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
+});
+
+/** Options of `pretrain`. */
+export interface PretrainOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    StepOptions,
+    CrossEntropyOptions,
+    CallOptions {
   /**
    * Text files (documents apart by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
    * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`.
    */
-  data: corpora,
-  /** Files that are never trained on. */
-  evalData: corpora.optional(),
-  /** Without evalData: the share of `data`'s documents that is held out instead. */
-  evalFraction: z.number().min(0).max(0.5).optional(),
-  documentSeparator: z.string().optional(),
+  data: string | string[] | CorpusPart[];
+  /** Files that are never trained on. Default: none. */
+  evalData?: string | string[] | CorpusPart[] | undefined;
+  /** Without evalData: the share of data's documents that is held out instead, up to 0.5. Default: 0. */
+  evalFraction?: number | undefined;
+  /** Between documents of a text file: `blank-line`, `line`, `file`, or a line of its own. Default: blank-line. */
+  documentSeparator?: string | undefined;
   /** The field of .jsonl rows, or the column of .parquet files. Default: text. */
-  textField: z.string().optional(),
+  textField?: string | undefined;
   /**
    * `concatenate` sets documents end to end and cuts them into sequences; `bestFit` puts whole documents together that do not see
-   * each other, and cuts only those longer than a sequence.
+   * each other, and cuts only those longer than a sequence. Default "concatenate".
    */
-  packing: z.enum(["concatenate", "bestFit"]).default("concatenate"),
-});
-
-/** Options of `pretrain`. @interface */
-export type PretrainOptions = z.input<typeof pretrainSchema> & {
-  signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: this one. */
-  world?: World | undefined;
-};
+  packing?: "concatenate" | "bestFit" | undefined;
+}
 
 /**
  * Self-supervised pre-training on raw text: next-token cross-entropy over packed sequences, AdamW or Muon, f32 masters. Also continues
@@ -48,7 +58,10 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & {
  * for await (const event of pretrain(base, { data: "corpus.txt", maxSteps: 1000, outputDir: "out" }))
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);
  */
-export function pretrain(base: Trainable, options: PretrainOptions): Run<TrainEvent, TrainResult> {
+export function pretrain<Base extends Trainable>(
+  base: Base,
+  options: PretrainOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, ...rest } = givenOptions(options, "pretrain");
   const parsed = parseOptions(pretrainSchema, rest, "pretrain");
   return new Run(() => start(base, parsed, signal, world));

@@ -13,9 +13,10 @@ import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
 import { claimWeights } from "./exclusive.ts";
-import type { EvaluateAt, TrainingOptions } from "./options.ts";
+import type { TrainingOptions } from "./options.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
+import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
@@ -104,7 +105,7 @@ export async function* runStage<Batch>(
     const measured = new Set<string>(); // names of what `evaluate` returns
     const evaluate =
       options.evaluate &&
-      (async (at: Omit<EvaluateAt, "model">) => {
+      (async (at: Omit<EvaluateAt<Trainable>, "model">) => {
         const metrics = await options.evaluate!({ ...at, model: base });
         for (const name of Object.keys(metrics ?? {})) measured.add(name);
         return metrics;

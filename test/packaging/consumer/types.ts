@@ -11,6 +11,7 @@ import {
   registerFamily,
   rotateHeads,
   type StopCondition,
+  sft,
   type TrainOptions,
 } from "heddle";
 import { add, reshape, type Value } from "heddle/graph";
@@ -68,6 +69,13 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     own: { deep: true },
     weights: ({ own }) => (own.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
     forward: ({ ids }) => ids,
+  });
+  // What is measured in the middle of training is the model that was given.
+  const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
+  sft(await LanguageModel.load("default"), { data: "rows.jsonl", evaluate });
+  sft(model, {
+    data: "rows.jsonl",
+    evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
   });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
   const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
