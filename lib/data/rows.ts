@@ -38,8 +38,8 @@ async function* rowsOf(
   name: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<LocatedRow, void, undefined> {
-  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
-  if (files) {
+  const files = filesIn(source);
+  if (files.length > 0) {
     for (const file of files) yield* /\.parquet$/i.test(file) ? rowsOfTable(file, signal) : rowsOfFile(file, signal);
     return;
   }
@@ -94,10 +94,10 @@ export function rowsError({ where, inFile }: LocatedRow, expected: string, got: 
 
 /** What is wrong with a source that gave nothing of use: named by its files, or else by the option that gave it. */
 export function noRowsError(source: RowSource, name: string, expected: string, got = "none"): HeddleError {
-  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
+  const files = filesIn(source);
   return new HeddleError(
-    files ? "INVALID_FILE" : "INVALID_ARGUMENT",
-    `${files?.join(", ") ?? name}: expected ${expected}, got ${got}`,
+    files.length > 0 ? "INVALID_FILE" : "INVALID_ARGUMENT",
+    `${files.join(", ") || name}: expected ${expected}, got ${got}`,
   );
 }
 
@@ -172,8 +172,10 @@ async function* rowsOfTable(
   }
 }
 
-function isNames(source: RowSource): source is readonly string[] {
-  return Array.isArray(source) && source.length > 0 && source.every((s) => typeof s === "string");
+/** The files that rows come from; none where they are in memory. */
+export function filesIn(source: RowSource | undefined): readonly string[] {
+  if (typeof source === "string") return [source];
+  return Array.isArray(source) && source.every((s) => typeof s === "string") ? source : [];
 }
 
 function isIterable(value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { RowSource } from "../../data/rows.ts";
+import { filesIn, type RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { Model } from "../../models/model.ts";
@@ -111,8 +111,7 @@ export function sequenceLengthFor(longest: number, limit: number): number {
 
 /** How a model card names the data: files by their names. */
 export function namesOf(data: RowSource): string[] {
-  if (typeof data === "string") return dataNames(data);
-  return Array.isArray(data) && data.every((d) => typeof d === "string") ? dataNames(data as string[]) : [];
+  return dataNames(filesIn(data));
 }
 
 /** @throws HeddleError INVALID_ARGUMENT where a model's vocabulary is another one */

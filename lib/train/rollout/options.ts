@@ -70,20 +70,9 @@ export const policyShape = {
 } as const;
 
 /** The rows with prompts. @throws HeddleError INVALID_ARGUMENT unless there is exactly one source of them */
-export function promptsOf({
-  prompts,
-  data,
-}: {
-  prompts?: RowSource | undefined;
-  data?: RowSource | undefined;
-}): RowSource {
+export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource {
   const given = prompts ?? data;
-  if (given !== undefined && (prompts === undefined || data === undefined)) {
-    // Several texts as `prompts` are the prompts themselves; files are named by `data`, or one by `prompts`.
-    const texts =
-      Array.isArray(prompts) && prompts.every((p): p is string => typeof p === "string") ? prompts : undefined;
-    return texts?.map((prompt) => ({ prompt })) ?? given;
-  }
+  if (given !== undefined && (prompts === undefined || data === undefined)) return given;
   throw new HeddleError(
     "INVALID_ARGUMENT",
     `prompts: expected rows with prompts, got ${given === undefined ? "none" : "both prompts and data"}`,

@@ -1,9 +1,11 @@
 import type { z } from "zod";
+import { filesIn } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
 import { defaultCacheDtype } from "../../models/cache-shape.ts";
+import { needFiles } from "../need-files.ts";
 import { type Call, needSameVocabulary, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
@@ -20,6 +22,9 @@ import { type policyShape, promptsOf } from "./options.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 
 type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
+
+/** Strings are files here as everywhere; who has texts is told how they are given. */
+const PROMPT_FILES = ".jsonl, .parquet; texts are rows, { prompt: … }";
 
 /** Prompts, and what the policy is held to. */
 export interface Policy {
@@ -78,6 +83,8 @@ export async function openPolicy(
       evalData: options.evalPrompts === undefined ? "evalData" : "evalPrompts",
     },
   };
+  await needFiles(filesIn(rows.data), rows.names.data, PROMPT_FILES);
+  await needFiles(filesIn(rows.evalData), rows.names.evalData, PROMPT_FILES);
   const encoder = new RowEncoder(tokenizerOf(base, stage)!, options);
   const { train, heldOut } = await readPrompts(rows, encoder, { ...call, limit });
   const longest = [...train, ...heldOut].reduce((n, { ids }) => Math.max(n, ids.length), 1);
