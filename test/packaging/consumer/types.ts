@@ -1,6 +1,7 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import {
   createModel,
+  createModelAsync,
   type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
@@ -78,6 +79,7 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
   });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
+  await createModelAsync({ modelType: "llama", hiddenSize: 8, numHiddenLayers: 1 }, { signal, onProgress: undefined });
   const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
   const options: TrainOptions = { maxSteps: 1, lrScheduler: ({ step, maxSteps }) => step / maxSteps };
   for await (const { value, where } of readRows([{ text: "a" }], { signal })) console.log(value.text, where, options);
