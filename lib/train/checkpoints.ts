@@ -4,10 +4,10 @@ import { HeddleError } from "../errors.ts";
 import {
   type CheckpointInfo,
   copyCheckpoint,
-  latestCheckpoint,
   listCheckpoints,
   readCheckpointState,
   saveCheckpoint,
+  surveyCheckpoints,
 } from "../formats/checkpoint.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
@@ -103,7 +103,7 @@ export class CheckpointStore {
     stage: string,
     { best, writes }: { best: boolean; writes: boolean },
   ): Promise<{ state: TrainerState; own: boolean } | undefined> {
-    const found = await this.find();
+    const found = await this.find(writes);
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
     if (state?.version !== 1 || state.stage !== stage)
@@ -141,13 +141,24 @@ export class CheckpointStore {
     await readInto(join(path, trained.file), trained.tensors());
   }
 
-  private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
+  /** The checkpoint to continue from; what had to be passed over is told of, by the process that writes. */
+  private async find(tells: boolean): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
     if (typeof resume === "string" && resume !== "auto") return { path: resume };
-    const latest = await latestCheckpoint(outputDir);
+    const { complete, broken } = await surveyCheckpoints(outputDir);
+    const latest = complete.at(-1);
+    const passed = broken.filter(({ step }) => step > (latest?.step ?? -1));
+    const told = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
+    if (!latest && passed.length > 0)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without it a run begins anew`,
+      );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
+    if (told && tells)
+      process.emitWarning(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`, "HeddleWarning");
     return latest;
   }
 

@@ -97,7 +97,10 @@ export interface SharedOptions<Base = LanguageModel> {
   saveDtype?: "bf16" | "f16" | "f32" | undefined;
   /** Of the data's order, new weights, dropout and answers. Default 0. */
   seed?: number | undefined;
-  /** `"auto"` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. Default false. */
+  /**
+   * `"auto"` continues from the newest checkpoint in outputDir where there is one; true demands one; a path names it. Broken copies are passed
+   * over with a warning, and are an error where none is complete. Default false.
+   */
   resume?: string | boolean | undefined;
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. Default: none. */
   replay?: ReplayOptions | undefined;
