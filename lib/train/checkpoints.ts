@@ -112,6 +112,7 @@ export class CheckpointStore {
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
     const { trained } = this.options;
+    await trained.needSame?.(found.path);
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
     const own = await isSame(dirname(found.path), this.options.outputDir);

@@ -375,7 +375,7 @@ describe("rows", () => {
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
     expect(warnings[0]).toMatch(
-      /^data: 1 left out because they are longer than 64 tokens \(maxSeqLength\): data: row 77 /,
+      /^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /,
     );
     expect(warnings[1]).toMatch(
       /^data: 1 prompts were cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,

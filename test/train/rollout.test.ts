@@ -273,6 +273,10 @@ describe("grpo", () => {
     await expect(grpo(model, reward([1, 2]))).rejects.toThrow(
       /^rewards: mine: expected an array of 32 numbers, one an answer, got \[1, 2\]$/,
     );
+    await expect(grpo(model, reward(Array(32).fill("1")))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^rewards: mine: expected a finite number for answer 0 .*, got "1"$/),
+    });
     await expect(grpo(model, reward(Array(32).fill(Number.NaN)))).rejects.toMatchObject({
       code: "NUMERICAL",
       message: expect.stringMatching(

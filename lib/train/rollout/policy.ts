@@ -24,7 +24,7 @@ import { type PolicyPrompt, readPrompts } from "./prompts.ts";
 type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
 
 /** Strings are files here as everywhere; who has texts is told how they are given. */
-const PROMPT_FILES = ".jsonl, .parquet; texts are rows, { prompt: … }";
+const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 
 /** Prompts, and what the policy is held to. */
 export interface Policy {
