@@ -16,6 +16,7 @@ import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { claimFolder } from "./exclusive.ts";
+import { RunLog } from "./run-log.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -42,8 +43,11 @@ export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
   /** Steps whose checkpoints the next one replaces: this run's, and the one of its kind that it resumed from. */
   private readonly replaceable: Set<number> | undefined;
+  /** What the run reports, beside its checkpoints. */
+  readonly log: RunLog;
   constructor(options: CheckpointStoreOptions) {
     this.options = options;
+    this.log = new RunLog(options.outputDir);
     if (options.unasked && options.saveTotalLimit === undefined) this.replaceable = new Set();
   }
 
@@ -74,6 +78,7 @@ export class CheckpointStore {
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
     const { outputDir, trained } = this.options;
+    await this.log.flush();
     const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,

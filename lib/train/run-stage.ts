@@ -120,7 +120,10 @@ export async function* runStage<Batch>(
     // What would only fail in the middle of the run, or at its end, fails before it.
     claims.push(claimWeights(model, names ?? model.languageWeightNames));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
-    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    if (store && (setup.world?.rank ?? 0) === 0) {
+      claims.push(await store.open());
+      await store.log.open();
+    }
     needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
     const heads = headNames(model.config);
@@ -128,7 +131,7 @@ export async function* runStage<Batch>(
     const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
     await settleAdapters(model, options);
     if (changesBase) base.path = undefined;
-    const result = yield* trainLoop(
+    const events = trainLoop(
       model,
       stage,
       source,
@@ -148,6 +151,7 @@ export async function* runStage<Batch>(
       },
       store,
     );
+    const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
     base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));

@@ -22,7 +22,7 @@ export interface EvaluateAt<Base = LanguageModel> {
 
 /** Options that every stage has; names follow Hugging Face TRL's trainer configurations. */
 export interface SharedOptions<Base = LanguageModel> {
-  /** Where checkpoints and the finished model go. Default: nowhere, nothing is written. */
+  /** Where checkpoints, the finished model and `log.jsonl`, a line for each event, go. Default: nowhere, nothing is written. */
   outputDir?: string | undefined;
   /** Sequences of one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;

@@ -374,11 +374,9 @@ describe("rows", () => {
     const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
-    expect(warnings[0]).toMatch(
-      /^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /,
-    );
+    expect(warnings[0]).toMatch(/^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
     expect(warnings[1]).toMatch(
-      /^data: 1 prompts were cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
+      /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
     );
     await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
       /only ones that are too long/,

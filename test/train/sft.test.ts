@@ -414,7 +414,7 @@ describe("problems are named", () => {
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,
     );
     await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
-    expect(warnings[1]).toMatch(/data: 1 rows were cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
+    expect(warnings[1]).toMatch(/data: 1 row was cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
     await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
       /data: expected at least one row with a token to learn, got none: data: row 1/,
     );
