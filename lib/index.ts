@@ -166,6 +166,19 @@ export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
 export type { PolicyOptions } from "./train/rollout/options.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
+export type {
+  ClassifyRow,
+  EmbedRow,
+  KtoRow,
+  OpenRow,
+  PairRow,
+  PromptRow,
+  RowLabel,
+  RowMessage,
+  RowText,
+  ScoredRow,
+  SftRow,
+} from "./train/row-types.ts";
 export type { Run } from "./train/run.ts";
 export type { StageSetup, Trainable } from "./train/run-stage.ts";
 export type { SftTrainable } from "./train/sft.ts";

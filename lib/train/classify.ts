@@ -22,6 +22,7 @@ import {
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import type { ClassifyRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -41,8 +42,8 @@ export const classifySchema = z.strictObject({
   ...adapterShape,
   maxSteps: trainingShape.maxSteps.optional(),
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  data: rowData,
-  evalData: rowData.optional(),
+  data: rowData<ClassifyRow>(),
+  evalData: rowData<ClassifyRow>().optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
   labels: z.array(z.string().min(1)).min(1).optional(),
   problemType: z
@@ -66,13 +67,13 @@ export const classifySchema = z.strictObject({
 export interface ClassifyOptions<Base = LanguageModel>
   extends SharedOptions<Base>,
     EpochOptions,
-    HeldOutOptions,
+    HeldOutOptions<ClassifyRow>,
     AdapterOptions,
     CallOptions {
   /** Rows {text, label}, or {tokens, labels} with one label a word: files (.jsonl, .parquet), or in a program the rows. */
-  data: RowSource;
+  data: RowSource<ClassifyRow>;
   /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. Default: none. */
-  evalData?: RowSource | undefined;
+  evalData?: RowSource<ClassifyRow> | undefined;
   /** Texts of one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
   /** Tokens of a text at most. Default: the model's context. */

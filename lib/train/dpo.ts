@@ -16,6 +16,7 @@ import {
   type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
 } from "./preference/options.ts";
 import {
@@ -31,6 +32,7 @@ import { readPairs, settleWeights } from "./preference/prepare.ts";
 import { fingerprint, withReference } from "./preference/reference.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import type { PairRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -39,6 +41,7 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 /** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
 export const dpoSchema = z.strictObject({
   ...preferenceShape,
+  ...rowsShape<PairRow>(),
   beta: number(0).default(0.1),
   lossType: z.enum(dpoLossTypes).default("sigmoid"),
   labelSmoothing: number(0, 0.5).default(0),

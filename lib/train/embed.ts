@@ -14,6 +14,7 @@ import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import type { EmbedRow, ScoredRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
@@ -27,10 +28,10 @@ export const embedSchema = z.strictObject({
   ...adapterShape,
   maxSteps: trainingShape.maxSteps.optional(),
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  data: rowData,
-  evalData: rowData.optional(),
+  data: rowData<EmbedRow>(),
+  evalData: rowData<EmbedRow>().optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
-  evalScores: rowData.optional(),
+  evalScores: rowData<ScoredRow>().optional(),
   pooling: z.enum(["mean", "last", "first"]).optional(),
   temperature: z.number().positive().max(100).default(0.05),
   symmetric: z.boolean().default(false),
@@ -41,18 +42,18 @@ export const embedSchema = z.strictObject({
 export interface EmbedOptions<Base = LanguageModel>
   extends SharedOptions<Base>,
     EpochOptions,
-    HeldOutOptions,
+    HeldOutOptions<EmbedRow>,
     AdapterOptions,
     CallOptions {
   /**
    * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them: files (.jsonl, .parquet), or in a
    * program the rows.
    */
-  data: RowSource;
+  data: RowSource<EmbedRow>;
   /** Rows of the same kind that are never trained on: recall@k is measured on them. Default: none. */
-  evalData?: RowSource | undefined;
+  evalData?: RowSource<EmbedRow> | undefined;
   /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). Default: none. */
-  evalScores?: RowSource | undefined;
+  evalScores?: RowSource<ScoredRow> | undefined;
   /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
   /** Tokens of a text at most. Default: the model's context. */

@@ -18,6 +18,7 @@ import {
   type PreferenceOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   sequenceLengthFor,
   stepsOf,
 } from "./preference/options.ts";
@@ -27,6 +28,7 @@ import { fingerprint, withReference } from "./preference/reference.ts";
 import { RowEncoder } from "./preference/rows.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import type { KtoRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -35,6 +37,7 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 /** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
 export const ktoSchema = z.strictObject({
   ...preferenceShape,
+  ...rowsShape<KtoRow>(),
   beta: number(0).default(0.1),
   lossType: z.enum(ktoLossTypes).default("kto"),
   desirableWeight: number(0).default(1),
@@ -43,9 +46,9 @@ export const ktoSchema = z.strictObject({
 });
 
 /** Options of `kto`. */
-export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base> {
+export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base, KtoRow> {
   /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
-  data: RowSource;
+  data: RowSource<KtoRow>;
   /** Answers of one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
   /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */

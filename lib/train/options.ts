@@ -105,12 +105,13 @@ export const crossEntropyShape = {
 } as const;
 
 /** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */
-export const rowData = z.custom<RowSource>(
-  (v) =>
-    (typeof v === "string" && v !== "") ||
-    (typeof v === "object" && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)),
-  "a path, an array of paths, or an iterable of rows",
-);
+export const rowData = <Row>() =>
+  z.custom<RowSource<Row>>(
+    (v) =>
+      (typeof v === "string" && v !== "") ||
+      (typeof v === "object" && v !== null && (Symbol.iterator in v || Symbol.asyncIterator in v)),
+    "a path, an array of paths, or an iterable of rows",
+  );
 
 /** `AdapterOptions` as a schema. */
 export const adapterShape = {

@@ -13,11 +13,13 @@ import {
   type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
 } from "./preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import type { PairRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -26,6 +28,7 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({
   ...preferenceShape,
+  ...rowsShape<PairRow>(),
   beta: number(0).default(0.1),
 });
 

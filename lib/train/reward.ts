@@ -14,11 +14,13 @@ import {
   type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
 } from "./preference/options.ts";
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
+import type { PairRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
@@ -27,6 +29,7 @@ import type { TrainEvent, TrainResult } from "./trainer.ts";
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({
   ...preferenceShape,
+  ...rowsShape<PairRow>(),
   centerRewardsCoefficient: number(0).default(0),
 });
 

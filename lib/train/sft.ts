@@ -7,6 +7,7 @@ import { learningRateOf } from "./defaults.ts";
 import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf } from "./preference/options.ts";
+import type { SftRow } from "./row-types.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
@@ -32,8 +33,8 @@ export const sftSchema = z.strictObject({
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
   learningRate: trainingShape.learningRate.unwrap().optional(),
   weightDecay: trainingShape.weightDecay.unwrap().default(0),
-  data: rowData,
-  evalData: rowData.optional(),
+  data: rowData<SftRow>(),
+  evalData: rowData<SftRow>().optional(),
   evalFraction: z.number({ error: "a number from 0 to 0.5" }).min(0).max(0.5).optional(),
   neftuneNoiseAlpha: z.number({ error: "a number of at least 0" }).min(0, "a number of at least 0").default(0),
   packing: z.boolean({ error: "true or false" }).default(false),
@@ -47,12 +48,12 @@ export const sftSchema = z.strictObject({
 export interface SftOptions<Base = LanguageModel>
   extends SharedOptions<Base>,
     EpochOptions,
-    HeldOutOptions,
+    HeldOutOptions<SftRow>,
     AdapterOptions,
     CrossEntropyOptions,
     WarnedCallOptions {
   /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
-  data: RowSource;
+  data: RowSource<SftRow>;
   /** Peak of the schedule. Default: 2e-5; 1e-4 with lora. */
   learningRate?: number | undefined;
   /** AdamW's decay of matrices, times the learning rate. Default 0. */

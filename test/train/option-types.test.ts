@@ -81,6 +81,39 @@ const evaluated = (base: LanguageModel, run: typeof sft, own: typeof train<numbe
   return own(base, {} as never, {} as never, { maxSteps: 1, evaluate });
 };
 
+/** Rows in memory have the fields that the stage reads, and may have others; files and what comes as it is read are taken too. */
+const fed = (
+  base: LanguageModel,
+  stages: typeof import("../../lib/index.ts"),
+  rows: AsyncIterable<{ text: string }>,
+) => {
+  interface Own {
+    prompt: string;
+    completion: string;
+    source: string;
+  }
+  const own: Own[] = [];
+  stages.sft(base, { data: own });
+  stages.sft(base, { data: rows });
+  stages.sft(base, { data: ["a.jsonl", "b.parquet"], evalData: "c.jsonl" });
+  stages.sft(base, { data: [{ messages: [{ role: "user", content: "a" }], id: 3 }, { text: "a" }] });
+  stages.kto(base, { data: own.map((row) => ({ ...row, label: true })) });
+  stages.dpo(base, { data: [{ prompt: "a", ranked: ["b", ["c", "d"]], margin: 1 }] });
+  stages.grpo(base, { prompts: [{ prompt: "a", answer: 4 }], rewards: [] });
+  stages.trainClassifier(base, {
+    data: [
+      { text: "a", label: 1 },
+      { text: "a", label: "b", id: 1 },
+    ],
+  });
+  // @ts-expect-error: a misspelt field
+  stages.sft(base, { data: [{ promt: "a", completion: "b" }] });
+  // @ts-expect-error: a field of another type
+  stages.kto(base, { data: [{ prompt: "a", completion: "b", label: "true" }] });
+  // @ts-expect-error: rows of another stage
+  stages.trainEmbedding(base, { data: rows });
+};
+
 const schemas = {
   PretrainOptions: pretrainSchema,
   SftOptions: sftSchema,
@@ -117,7 +150,7 @@ describe("the options of every stage are documented where they are read", () => 
 
   test("the schemas have the options of the interfaces, by the compiler", () => {
     expect([...held, missing, needed, other]).not.toContain(false);
-    expect(evaluated).toBeTypeOf("function");
+    expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
   });
 
   test.each([...names, "LoraOptions", "CorpusPart"])(

@@ -395,10 +395,9 @@ describe("rows", () => {
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
     // With this seed the only row is held out.
-    for (const stage of [kto, dpo] as const)
-      await expect(
-        stage(model, { ...common, data: [{ ...row, ...data[0] }], evalFraction: 0.5, seed: 3 }),
-      ).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
+    const alone = { ...common, evalFraction: 0.5, seed: 3 };
+    for (const run of [kto(model, { ...alone, data: [row] }), dpo(model, { ...alone, data: data.slice(0, 1) })])
+      await expect(run).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
     expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
       /perDeviceTrainBatchSize: expected at least 2/,
     );
@@ -410,7 +409,7 @@ describe("a run stopped and resumed", () => {
     { prompt, completion: chosen, label: true },
     { prompt, completion: rejected, label: false },
   ]);
-  type Options = Omit<DpoOptions, "data" | "lossType">;
+  type Options = Omit<DpoOptions, "data" | "evalData" | "lossType">;
   const stages = {
     kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
     orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),

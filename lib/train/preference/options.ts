@@ -6,6 +6,7 @@ import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { dataNames } from "../card.ts";
 import { adapterShape, rowData, trainingShape } from "../options.ts";
+import type { PairRow } from "../row-types.ts";
 import type { Trainable } from "../run-stage.ts";
 import type {
   AdapterOptions,
@@ -33,7 +34,10 @@ export const modelOption = z.custom<Trainable>(
   "a model (LanguageModel.load), or in a configuration file the path of one",
 );
 
-/** `PreferenceOptions` as a schema. */
+/** Rows of a kind as schemas: what is trained on, and what is held out. */
+export const rowsShape = <Row>() => ({ data: rowData<Row>(), evalData: rowData<Row>().optional() });
+
+/** `PreferenceOptions` as a schema, but for the rows. */
 export const preferenceShape = {
   ...trainingShape,
   ...adapterShape,
@@ -43,8 +47,6 @@ export const preferenceShape = {
     .default(3),
   learningRate: trainingShape.learningRate.unwrap().optional(),
   weightDecay: trainingShape.weightDecay.unwrap().default(0),
-  data: rowData,
-  evalData: rowData.optional(),
   evalFraction: number(0, 0.5).optional(),
   chatTemplate: z.string({ error: "a text" }).optional(),
   truncationMode: z.enum(truncationModes).default("error"),
@@ -56,10 +58,10 @@ export interface PreferenceTrainable extends Trainable {
 }
 
 /** Options of the stages that learn from preferences and rewards; names follow TRL. */
-export interface PreferenceOptions<Base = LanguageModel>
+export interface PreferenceOptions<Base = LanguageModel, Row = object>
   extends SharedOptions<Base>,
     EpochOptions,
-    HeldOutOptions,
+    HeldOutOptions<Row>,
     AdapterOptions,
     WarnedCallOptions {
   /** AdamW's decay of matrices, times the learning rate. Default 0. */
@@ -74,12 +76,12 @@ export interface PreferenceOptions<Base = LanguageModel>
 }
 
 /** Options of the stages over pairs of answers. */
-export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Base> {
+export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Base, PairRow> {
   /**
    * Rows {prompt, chosen, rejected} (texts, or arrays of messages), or {prompt, ranked} with answers from best to worst: files (.jsonl,
    * .parquet), or in a program the rows.
    */
-  data: RowSource;
+  data: RowSource<PairRow>;
   /** Pairs of one micro-batch. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
 }

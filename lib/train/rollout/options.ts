@@ -4,23 +4,24 @@ import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import { rowData } from "../options.ts";
 import { modelOption, number, type PreferenceOptions, preferenceShape } from "../preference/options.ts";
+import type { PromptRow } from "../row-types.ts";
 import type { Trainable } from "../run-stage.ts";
 import { samplingShape } from "./draw.ts";
 import { type Reward, rewardList } from "./rewards.ts";
 
 /** Options of the stages in which the model answers prompts itself. */
-export interface PolicyOptions<Base = LanguageModel> extends PreferenceOptions<Base> {
+export interface PolicyOptions<Base = LanguageModel> extends PreferenceOptions<Base, PromptRow> {
   /**
    * Rows {prompt, …}, needed where data is not given: files (.jsonl, .parquet), or in a program the rows. Further fields go to the rewards.
    * Default: data.
    */
-  prompts?: RowSource | undefined;
+  prompts?: RowSource<PromptRow> | undefined;
   /** Rows that are never trained on. Default: evalData. */
-  evalPrompts?: RowSource | undefined;
+  evalPrompts?: RowSource<PromptRow> | undefined;
   /** Another name of prompts. Default: prompts. */
-  data?: RowSource | undefined;
+  data?: RowSource<PromptRow> | undefined;
   /** Another name of evalPrompts. Default: none. */
-  evalData?: RowSource | undefined;
+  evalData?: RowSource<PromptRow> | undefined;
   /** What answers are worth: functions, and reward models as `trainReward` makes them. */
   rewards: readonly Reward[];
   /** Weight of each reward. Default: 1 each. */
@@ -59,9 +60,10 @@ export interface PolicyOptions<Base = LanguageModel> extends PreferenceOptions<B
 export const policyShape = {
   ...preferenceShape,
   ...samplingShape,
-  prompts: rowData.optional(),
-  evalPrompts: rowData.optional(),
-  data: rowData.optional(),
+  prompts: rowData<PromptRow>().optional(),
+  evalPrompts: rowData<PromptRow>().optional(),
+  data: rowData<PromptRow>().optional(),
+  evalData: rowData<PromptRow>().optional(),
   rewards: rewardList,
   rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
   refModel: modelOption.optional(),
@@ -70,7 +72,7 @@ export const policyShape = {
 } as const;
 
 /** The rows with prompts. @throws HeddleError INVALID_ARGUMENT unless there is exactly one source of them */
-export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource {
+export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource<PromptRow> {
   const given = prompts ?? data;
   if (given !== undefined && (prompts === undefined || data === undefined)) return given;
   throw new HeddleError(
