@@ -196,6 +196,8 @@ export type {
   ReplayOptions,
   SharedOptions,
   StepOptions,
+  TextData,
+  TextSource,
   WarnedCallOptions,
 } from "./train/stage-options.ts";
 export { type TrainOptions, train } from "./train/train.ts";

@@ -6,7 +6,8 @@ import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import type { OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
-import type { Evaluate } from "./stage-options.ts";
+import type { Evaluate, TextSource } from "./stage-options.ts";
+import { isTexts } from "./text-files.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -33,6 +34,11 @@ const PLACES = "a path, an array of paths, or an array of objects with data and 
 
 /** Raw text: files, or several corpora with weights. */
 export const corpora = z.union([z.string(), z.array(z.string()).min(1), z.array(corpusPart).min(1)], { error: PLACES });
+
+/** The same, or in a program the texts themselves. */
+export const textData = z.union([...corpora.options, z.custom<TextSource>(isTexts)], {
+  error: `${PLACES}, or an iterable of texts`,
+});
 
 /** `ReplayOptions` as a schema. */
 export const replaySchema = z.strictObject(

@@ -3,10 +3,11 @@ import type { LanguageModel } from "../generate/language-model.ts";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
-import { corpora, crossEntropyShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
+import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "./options.ts";
 import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
-import type { CallOptions, CorpusPart, CrossEntropyOptions, SharedOptions, StepOptions } from "./stage-options.ts";
+import type { CallOptions, CrossEntropyOptions, SharedOptions, StepOptions, TextData } from "./stage-options.ts";
+import { isTexts, textFiles } from "./text-files.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -14,8 +15,8 @@ import type { World } from "./world.ts";
 export const pretrainSchema = z.strictObject({
   ...trainingShape,
   ...crossEntropyShape,
-  data: corpora,
-  evalData: corpora.optional(),
+  data: textData,
+  evalData: textData.optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
   documentSeparator: z.string().optional(),
   textField: z.string().optional(),
@@ -30,11 +31,12 @@ export interface PretrainOptions<Base = LanguageModel>
     CallOptions {
   /**
    * Text files (documents apart by blank lines), .jsonl files (rows with a `text`), .parquet files (a column `text`), .tokens files
-   * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`.
+   * (or a folder of them); or several corpora with weights: `[{ data: "web.parquet", weight: 3 }, { data: "code.jsonl" }]`. In a program also
+   * the texts: an array of `{ text }`, or an iterable of those or of strings, which is read once, into a temporary file.
    */
-  data: string | string[] | CorpusPart[];
-  /** Files that are never trained on. Default: none. */
-  evalData?: string | string[] | CorpusPart[] | undefined;
+  data: TextData;
+  /** Files, or texts, that are never trained on. Default: none. */
+  evalData?: TextData | undefined;
   /** Without evalData: the share of data's documents that is held out instead, up to 0.5. Default: 0. */
   evalFraction?: number | undefined;
   /** Between documents of a text file: `blank-line`, `line`, `file`, or a line of its own. Default: blank-line. */
@@ -74,11 +76,18 @@ async function* start(
   world: World | undefined,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
-  const source = await corpusSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
-  const card: StageCard = {
-    data: dataNames(filesOf(options.data)),
-    notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
-    evaluation: { name: "held-out text", metric: "loss (nats per token)" },
-  };
-  return yield* runStage(base, languageModel(options), source, options, { card, signal, world });
+  const sequenceLength = sequenceLengthOf(base.model, options);
+  const files = await textFiles(options, signal);
+  try {
+    const { data, evalData } = files;
+    const source = await corpusSource({ ...options, data, evalData }, tokenizer, sequenceLength, signal);
+    const card: StageCard = {
+      data: isTexts(options.data) ? [] : dataNames(filesOf(options.data)),
+      notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
+      evaluation: { name: "held-out text", metric: "loss (nats per token)" },
+    };
+    return yield* runStage(base, languageModel(options), source, options, { card, signal, world });
+  } finally {
+    await files.dispose();
+  }
 }

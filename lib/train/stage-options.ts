@@ -156,6 +156,14 @@ export interface CrossEntropyOptions {
   zLoss?: number | undefined;
 }
 
+/** Texts, or rows with a text, as a program gives them. Strings of an array are paths. */
+export type TextSource =
+  | Iterable<string | Readonly<Record<string, unknown>>>
+  | AsyncIterable<string | Readonly<Record<string, unknown>>>;
+
+/** Raw text: files, several corpora with weights, or the texts themselves. */
+export type TextData = string | string[] | CorpusPart[] | TextSource;
+
 /** One of several corpora of raw text. */
 export interface CorpusPart {
   /** Files, as `data` of `pretrain`. */
