@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
@@ -98,9 +99,7 @@ export class Sequence {
   ) {
     this.index = of.index;
     this.options = options;
-    // Around the largest number that is exact: beyond it, neighbours are the same.
-    const room = Number.MAX_SAFE_INTEGER - options.seed;
-    this.seed = of.sample <= room ? options.seed + of.sample : of.sample - room - 1;
+    this.seed = options.seed === undefined ? randomInt(2 ** 47) : sampleSeed(options.seed, of.sample);
     this.ids = [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
@@ -228,6 +227,12 @@ export class Sequence {
     }
     return piece;
   }
+}
+
+/** Around the largest number that is exact: beyond it, neighbours are the same. */
+function sampleSeed(seed: number, sample: number): number {
+  const room = Number.MAX_SAFE_INTEGER - seed;
+  return sample <= room ? seed + sample : sample - room - 1;
 }
 
 /** Decodes what follows a prompt. */
