@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 // Each part of lib/ imports only itself and those before it.
 const order = [
   "errors",
+  "run",
   "temporary",
   "metrics",
   "binding",

@@ -4,10 +4,10 @@ import { latestCheckpoint } from "../formats/checkpoint.ts";
 import type { ModelConfigInput } from "../formats/config.ts";
 import { createModel } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
+import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
 import { needKnownNames } from "../train/options.ts";
-import type { Run } from "../train/run.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { NamedModels } from "./named-models.ts";
 

@@ -26,7 +26,8 @@ export {
   type StopCondition,
   type StopContext,
 } from "./options.ts";
-export type { Prompt } from "./prompt.ts";
+export type { Prompt, ReadTextOptions } from "./prompt.ts";
+export type { Reply } from "./reply.ts";
 export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";
 export { Session, type SessionOptions } from "./session.ts";
 export type { ToolCall } from "./tool-calls.ts";

@@ -47,10 +47,10 @@ export interface Choice {
 /** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
 const DECODER_CONTEXT = 32;
 
-export function overflow(contextLength: number, tokens: number): HeddleError {
+export function overflow(contextLength: number, tokens: number, name = "prompt"): HeddleError {
   return new HeddleError(
     "CONTEXT_OVERFLOW",
-    `prompt: expected at most ${contextLength} tokens, the context length, got ${tokens}`,
+    `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens} (contextOverflow: "truncateLeft" drops the oldest)`,
   );
 }
 
@@ -95,6 +95,8 @@ export class Sequence {
       contextLength: number;
       tokenizer: Tokenizer | undefined;
       scores?: PromptScores | undefined;
+      /** What messages call its prompt. */
+      name?: string;
     },
   ) {
     this.index = of.index;
@@ -104,7 +106,7 @@ export class Sequence {
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
     this.context = [...prompt];
-    this.limit = this.lengthLimit();
+    this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;
     this.decoder = decoderAfter(of.tokenizer, prompt);
     this.matcher = new StopMatcher(options.stopTexts);
@@ -117,15 +119,15 @@ export class Sequence {
   }
 
   /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
-  private lengthLimit(): number {
+  private lengthLimit(name = "prompt"): number {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
     if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
-    if (room < 1) throw overflow(this.contextLength, this.promptLength);
+    if (room < 1) throw overflow(this.contextLength, this.promptLength, name);
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `maxTokens: expected at most ${room} after a prompt of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
+        `maxTokens: expected at most ${room} after a ${name} of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
       );
     return Math.min(maxTokens ?? defaultMaxTokens, room);
   }
