@@ -63,6 +63,9 @@ export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
+  Batcher,
+  type BatcherCounts,
+  type BatcherOptions,
   Chat,
   type ChatCompletion,
   type ChatOptions,

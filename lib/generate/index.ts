@@ -1,5 +1,6 @@
 // Generation: loading a model, the loop, sessions and chats.
 export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
+export { Batcher, type BatcherCounts, type BatcherOptions } from "./batcher.ts";
 export {
   Chat,
   type ChatCompletion,

@@ -11,6 +11,7 @@ import type { Model } from "../models/model.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
+import { Batcher, type BatcherOptions } from "./batcher.ts";
 import { SpareStore } from "./cache-store.ts";
 import { type Call, newCall } from "./call.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
@@ -186,6 +187,12 @@ export class LanguageModel {
   /** A KV cache of its own, which reuses what prompts have in common. */
   session(options: SessionOptions = {}): Session {
     return Session.open(this, options);
+  }
+
+  /** Lets calls that come at any time share runs, so that many at once take little longer than one. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  batcher(options: BatcherOptions = {}): Batcher {
+    this.model.assertLive();
+    return new Batcher(this, options);
   }
 
   /**

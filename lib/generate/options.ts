@@ -215,9 +215,14 @@ export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
 const MOST_SAMPLES = 1024;
 
+/** @throws HeddleError INVALID_ARGUMENT for what is no options, and for names that none has */
+export function checkOptionNames(options: GenerateOptions): void {
+  rejectUnknownNames(options, Object.keys(NAMES));
+}
+
 /** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
 export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
-  rejectUnknownNames(options, Object.keys(NAMES));
+  checkOptionNames(options);
   const { generation, vocabSize } = context;
   const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
     const value = options[name] ?? fallback;

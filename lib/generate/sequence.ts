@@ -1,10 +1,10 @@
 import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
-import { StopMatcher } from "./stop.ts";
+import { asked, StopMatcher } from "./stop.ts";
 
 export type FinishReason = "stop" | "length";
 
@@ -186,11 +186,7 @@ export class Sequence {
     const { ids, promptLength, index } = this;
     const context = { ids, promptLength, index, text: this.text + text };
     let stops = false;
-    for (const condition of stopConditions) {
-      const answer: unknown = condition(context);
-      if (typeof answer !== "boolean") throw invalidArgument("stop", "a function that returns true or false", answer);
-      stops ||= answer;
-    }
+    for (const condition of stopConditions) stops = asked(condition, context) || stops;
     return stops;
   }
 
