@@ -114,7 +114,9 @@ export class Sequence {
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
     this.scores = of.scores;
-    if (this.limit === 0 && !this.isScoring) this.finishReason = "length";
+    // A form of which the empty text alone is a document, and nothing can follow it.
+    if (this.constraint?.finished) this.limit = 0;
+    if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
     if (this.context.length > this.contextLength) this.dropOldest();
   }
 
@@ -139,6 +141,11 @@ export class Sequence {
 
   get generated(): number {
     return this.ids.length - this.promptLength;
+  }
+
+  /** Ends where no token is wanted. */
+  endWithPrompt(): void {
+    this.finishReason = this.constraint?.finished ? "stop" : "length";
   }
 
   /** Tokens that the cache has to hold at most, as far as is known now. */
