@@ -253,6 +253,8 @@ describe("parameters", () => {
     ["messages", { messages: "hi" }, "messages", "invalid_value"],
     ["a role", { messages: [{ role: "robot", content: "" }] }, "messages[0].role", "invalid_value"],
     ["content", { messages: [{ role: "user", content: 7 }] }, "messages[0].content", "invalid_value"],
+    ["no content", { messages: [{ role: "user" }] }, "messages[0].content", "invalid_value"],
+    ["a tool's result", { messages: [{ role: "tool", content: null }] }, "messages[0].content", "invalid_value"],
     [
       "a picture",
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
