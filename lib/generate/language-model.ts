@@ -1,3 +1,4 @@
+import { brand } from "../brand.ts";
 import { checkPath, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
@@ -85,6 +86,10 @@ export class LanguageModel {
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
   private readonly spare = new SpareStore();
+
+  static {
+    brand(LanguageModel, "LanguageModel");
+  }
 
   /** @internal See `load` and `createModel`. */
   constructor(parts: Parts) {

@@ -47,11 +47,11 @@ export interface Choice {
 /** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
 const DECODER_CONTEXT = 32;
 
-export function overflow(contextLength: number, tokens: number, name = "prompt"): HeddleError {
-  return new HeddleError(
-    "CONTEXT_OVERFLOW",
-    `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens} (contextOverflow: "truncateLeft" drops the oldest)`,
-  );
+/** @param hint at what a caller can do who has not said yet what to do then */
+export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
+  const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
+  const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
+  return new HeddleError("CONTEXT_OVERFLOW", expected + more);
 }
 
 /** One sequence under way: its ids, what of them the model sees, and when it ends. */
@@ -125,7 +125,10 @@ export class Sequence {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
     if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
-    if (room < 1) throw overflow(this.contextLength, this.promptLength, name);
+    if (room < 1) {
+      const hint = contextOverflow === "error";
+      throw overflow(this.contextLength, this.promptLength, { name, hint });
+    }
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",

@@ -50,6 +50,16 @@ describe("a text that is at fault is named by its place", () => {
     expect((await failureOf(() => call([long]))).message).toMatch(new RegExp(`^${name}: `));
   });
 
+  test("of a chat too what helps is named, and not where it has been said what to do", async () => {
+    const chat = model.chat();
+    const { code, message } = await failureOf(() => chat.send(long));
+    expect([code, message]).toEqual(["CONTEXT_OVERFLOW", expect.stringContaining('contextOverflow: "truncateLeft"')]);
+    expect((await chat.send(long, { contextOverflow: "truncateLeft", maxTokens: 2 })).tokens.length).toBeGreaterThan(0);
+    chat.dispose();
+    const stop = await failureOf(() => model.complete(long, { contextOverflow: "stop" }));
+    expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
+  });
+
   test("with the answer's length as well", async () => {
     const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
     expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);

@@ -224,6 +224,7 @@ describe("parameters", () => {
       status: 400,
       body: { error: { type: "invalid_request_error", code: "context_length_exceeded" } },
     });
+    expect(body.error.message).toMatch(/^prompt: expected at most 1024 tokens, the context length, got \d+$/);
   });
 
   test("logprobs", async () => {
