@@ -1,6 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
-import { type Completion, CompletionBuilder } from "./completion.ts";
+import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { checkOptionNames, type GenerateOptions } from "./options.ts";
@@ -68,7 +68,7 @@ export class Batcher {
 
   /** As model.complete, of one prompt. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options);
+    return this.generate(prompt, options).then(); // which begins it at once
   }
 
   /** As model.completeAll: `n` continuations of each prompt, in order; where one fails the others are ended. */
@@ -153,13 +153,14 @@ export class Batcher {
       signal?.removeEventListener("abort", leave);
     }
     // As whoever waits for it sees it: with the others' rows, and from its place in the queue on.
-    const rate = (tokens: number, ms: number) => (ms > 0 ? (tokens / ms) * 1000 : 0);
-    return builder.finish(sequence, {
-      loadMs: this.languageModel.loadMs,
-      prefillTokensPerSecond: rate(sequence.promptLength - sequence.cachedTokens, first - started),
-      decodeTokensPerSecond: rate(Math.max(0, sequence.generated - 1), last - first),
-      timeToFirstTokenMs: first - started,
-    });
+    const progress = {
+      prefilledTokens: sequence.promptLength - sequence.cachedTokens,
+      prefillMs: first - started,
+      decodedTokens: Math.max(0, sequence.generated - 1),
+      decodeMs: last - first,
+      firstTokenMs: first - started,
+    };
+    return builder.finish(sequence, timingsOf(progress, this.languageModel.loadMs));
   }
 }
 

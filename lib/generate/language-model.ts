@@ -156,7 +156,7 @@ export class LanguageModel {
       return isSingle ? all[0]! : all;
     };
     // Of several answers to one prompt there is no one that is the whole.
-    const { n = 1 } = options ?? {};
+    const n = options?.n ?? 1;
     const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
     return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
   }

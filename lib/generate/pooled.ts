@@ -32,7 +32,7 @@ export async function pooledOutputs(
     if (ids.length > contextLength)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length} (truncation: true cuts it)`,
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
       );
   }
   if (sequences.length === 0) return [];

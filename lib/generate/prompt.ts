@@ -1,4 +1,4 @@
-import { invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { isTokenId } from "./options.ts";
@@ -86,7 +86,7 @@ export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   return prompts;
 }
 
-/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT */
+/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
 export async function textIds(
   given: unknown,
   { tokenizer, config: { vocabSize }, contextLength }: LanguageModel,
@@ -94,9 +94,16 @@ export async function textIds(
 ): Promise<number[][]> {
   if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
-  const all = texts.map((text, i) =>
-    promptIds(text, { tokenizer, vocabSize, name: promptName(i, texts.length, "text") }),
-  );
+  const all = texts.map((text, i) => {
+    const name = promptName(i, texts.length, "text");
+    const ids = promptIds(text, { tokenizer, vocabSize, name });
+    if (ids.length > contextLength && !truncation)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length} (truncation: true cuts it)`,
+      );
+    return ids;
+  });
   if (!truncation) return all;
   const rule = { ...tokenizer?.truncation, maxLength: contextLength };
   return Promise.all(

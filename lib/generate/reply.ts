@@ -5,7 +5,8 @@ import type { Piece } from "./sequence.ts";
 /**
  * An answer under way. Iterate over its pieces as they come, await it for the whole, or both: first the loop, then the whole with its usage,
  * timings and finishReason. It starts when it is first read, and its pieces are read once. Leaving the loop early ends the answer, and the
- * whole then rejects with ABORTED. As a generator it can be stepped through by `next()` too.
+ * whole then rejects with ABORTED. As a generator it can be stepped through by `next()` too. Whatever is awaitable is awaited where an async
+ * function returns it: one that is to hand on the pieces returns `{ reply }`.
  *
  * @example
  * const reply = model.generate("Once upon a time", { maxTokens: 40 });

@@ -77,7 +77,7 @@ export class Session {
 
   /** The whole continuation at once. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    return this.generate(prompt, options);
+    return this.generate(prompt, options).then(); // which begins it at once
   }
 
   /** Another name of `generate`. */
