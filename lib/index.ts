@@ -124,6 +124,7 @@ export type { Adapter, LowRank } from "./models/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
 export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
+export type { LoadDType } from "./models/load.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
 export {

@@ -15,6 +15,15 @@ import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson }
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
+import {
+  dtypeNames,
+  fileType,
+  isMix,
+  isQuantisedTarget,
+  type QuantisedTarget,
+  quantisedType,
+  widerMatrices,
+} from "../formats/quantised-types.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
@@ -25,15 +34,6 @@ import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
-import {
-  dtypeNames,
-  fileType,
-  isMix,
-  isQuantisedTarget,
-  type QuantisedTarget,
-  quantisedType,
-  widerMatrices,
-} from "./quantised.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */

@@ -11,6 +11,7 @@ import {
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
+import { turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -27,7 +28,7 @@ export interface EncodeOptions {
 
 /**
  * An encoder's vectors, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
- * documents of one row of text that do not see each other; what is left of it is padding that nothing sees.
+ * documents of one row of text that do not see each other, without padding.
  */
 export async function encodedOutputs(
   model: Model,
@@ -48,7 +49,7 @@ export async function encodedOutputs(
     const results = await runGroup(
       model,
       group.map((i) => sequences[i]!),
-      rowsFor(rows),
+      rows,
       options,
     );
     for (const [place, i] of group.entries()) out[i] = results[place]!;
@@ -56,11 +57,11 @@ export async function encodedOutputs(
   return out;
 }
 
-/** Few sizes serve all lengths: 64, 96, 128, 192, 256, … */
-function rowsFor(length: number): number {
-  let size = 64;
-  while (size < length) size = size % 3 === 0 ? (size / 3) * 4 : (size / 2) * 3;
-  return size;
+/** What a program is planned for: one serves all texts but those that are longer than a run otherwise is. */
+function boundFor(rows: number): number {
+  let bound = MOST_ROWS;
+  while (bound < rows) bound *= 2;
+  return bound;
 }
 
 async function runGroup(
@@ -71,7 +72,9 @@ async function runGroup(
 ): Promise<Float32Array[]> {
   const count = sequences.length;
   const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
-  const documents = new Int32Array(rows).fill(-1);
+  const documents = new Int32Array(rows);
+  const turns = turnsByLength(model.config);
+  const lengths = turns ? new Int32Array(rows) : undefined;
   const wanted: number[] = [];
   const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
   let first = 0;
@@ -82,6 +85,7 @@ async function runGroup(
       positions[first + i] = i;
     }
     documents.fill(s, first, first + length);
+    lengths?.fill(length, first, first + length);
     if (pooling === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
     else wanted.push(pooling === "last" ? first + length - 1 : first);
     pool?.fill(1 / length, s * rows + first, s * rows + first + length);
@@ -92,15 +96,16 @@ async function runGroup(
     positions,
     documents,
     tokenTypes: new Int32Array(rows),
+    ...(lengths && { lengths }),
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
-  const executable = encodeProgram(model, rows, pooling, head).bind(model.device, model.tensors);
+  const executable = encodeProgram(model, boundFor(rows), pooling, head).bind(model.device, model.tensors);
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
-    const lengths = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
-    const each = vectors!.length / lengths.reduce((a, b) => a + b, 0);
+    const counts = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
+    const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
     let at = 0;
-    return lengths.map((n) => {
+    return counts.map((n) => {
       at += n * each;
       return (vectors as Float32Array).slice(at - n * each, at);
     });
@@ -109,12 +114,14 @@ async function runGroup(
   }
 }
 
-function encodeProgram(model: Model, rows: number, pooling: PooledRows, head: boolean): Program {
-  return model.cached(`encode/${rows}/${pooling}/${head}`, () =>
+function encodeProgram(model: Model, bound: number, pooling: PooledRows, head: boolean): Program {
+  return model.cached(`encode/${bound}/${pooling}/${head}`, () =>
     compile((): Results => {
+      const rows = new Dimension("rows", bound);
       const forward = sequenceForward(model, rowInputs(rows), {
-        sequenceLength: rows,
         documents: input("documents", "i32", [rows]),
+        activations: model.quantizedActivations,
+        asStored: true,
       });
       const { hidden } = forward;
       const made =
@@ -124,7 +131,7 @@ function encodeProgram(model: Model, rows: number, pooling: PooledRows, head: bo
             })
           : gatherRows(
               hidden,
-              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? rows : MOST_SEQUENCES)]),
+              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? bound : MOST_SEQUENCES)]),
             );
       return { vectors: head ? classifierLogits(forward, model.config, made) : made };
     }),

@@ -157,6 +157,11 @@ export interface Forward {
   weight: ForwardContext["weight"];
 }
 
+/** Weights that activations meet as they are leave keys and values that exact. */
+function attendsExactly(model: Model): boolean {
+  return defaultCacheDtype(model) === "f32";
+}
+
 /** The family's hidden states, of the rows that are wanted: also where its function picks none. */
 function hiddenOf(model: Model, context: ForwardContext): Value {
   const { modelType, hiddenSize } = model.config;
@@ -207,7 +212,10 @@ export function tempered<Head extends { scale?: number | undefined; softcap?: nu
 }
 
 export interface SequenceForwardOptions {
-  sequenceLength: number;
+  /** Not given: all rows are one, cut into `documents`; where rotation depends on lengths there is an input `lengths` (rows) i32. */
+  sequenceLength?: number | undefined;
+  /** How activations meet narrow weights. Default f32. */
+  activations?: QuantizedActivations | undefined;
   /** Of the activations. Default f32. */
   dtype?: FloatDType | undefined;
   /**
@@ -235,21 +243,23 @@ export interface SequenceForwardOptions {
  */
 export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
   const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
-  const { neftuneNoiseAlpha: alpha = 0, asStored } = options;
+  const { neftuneNoiseAlpha: alpha = 0, asStored, activations = "f32" } = options;
+  const exact = attendsExactly(model);
   const context = contextOf(model, rows, {
     dtype,
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
-    activations: "f32",
+    activations,
     adapters: model.adaptersOf(adapters),
     asStored,
     onLinear,
-    lengths: () => sequenceLength,
+    lengths: () => sequenceLength ?? input("lengths", "i32", [rows.ids.dim(0)]),
     noise,
-    embeddingNoise: alpha > 0 ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
-    attend: (_, heads, more) => attention({ ...heads, documents }, { ...more, sequenceLength }),
+    embeddingNoise: alpha > 0 && sequenceLength ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
+    attend: (_, heads, more) =>
+      attention({ ...heads, documents }, { ...more, sequenceLength, activations: exact ? "f32" : activations }),
   });
-  return forwardOf(model, context, "f32");
+  return forwardOf(model, context, activations);
 }
 
 /**
@@ -277,8 +287,7 @@ export function cachedForward(
       "UNSUPPORTED",
       `model: expected one that generates, got ${modelType}, which encodes whole texts`,
     );
-  // Weights that activations meet as they are leave keys and values that exact.
-  const exact = defaultCacheDtype(model) === "f32" && cache.dtype !== "bf16";
+  const exact = attendsExactly(model) && cache.dtype !== "bf16";
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,

@@ -54,6 +54,29 @@ async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   return worst / (Math.max(...all) - Math.min(...all));
 }
 
+describe.each(["llama", "gpt2"])("%s quantised as it is loaded", (modelType) => {
+  test.each(["q8_0", "q4_0", "q4_k", "q6_k"] as const)("%s: what a converted file computes", async (dtype) => {
+    const folder = await folderOf(modelType);
+    const [floating, quantised] = ["f32.gguf", "quantised.gguf"].map((name) => join(temporaryFolder(), name));
+    await convertModel(folder, quantised!, { dtype });
+    await convertModel(folder, floating!, { dtype: "f32" });
+    const load = (path: string) => LanguageModel.load(path, { dtype, quantizedActivations: "f32" });
+    await using wanted = await LanguageModel.load(quantised!, { quantizedActivations: "f32" });
+    const typesOf = ({ model }: LanguageModel) =>
+      [...model.tensors]
+        .map(([name, t]) => `${name.replace(/^stored./, "")} ${t.shape.length > 1 ? t.dtype : ""}`)
+        .sort();
+    for (const path of [folder, floating!]) {
+      await using model = await load(path);
+      expect(typesOf(model)).toEqual(typesOf(wanted));
+      expect(await apart(model, wanted)).toBeLessThanOrEqual(1e-5);
+    }
+    // What is quantised already stays so.
+    await using kept = await LanguageModel.load(quantised!, { dtype: "q4_0", quantizedActivations: "f32" });
+    expect(await apart(kept, wanted)).toBe(0);
+  });
+});
+
 describe.each(quantisedTypes)("%s", (dtype) => {
   test.each(["llama", "gpt2"])("%s: the blocks in place and as numbers give the same logits", async (modelType) => {
     const path = await randomGguf(modelType, dtype);
