@@ -87,14 +87,15 @@ async function runGroup(
     pool?.fill(1 / length, s * rows + first, s * rows + first + length);
     first += length;
   }
+  const program = encodeProgram(model, rows, pooling, head);
   const inputs: Inputs = {
     ids,
     positions,
     documents,
-    tokenTypes: new Int32Array(rows),
+    ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
-  const executable = encodeProgram(model, rows, pooling, head).bind(model.device, model.tensors);
+  const executable = program.bind(model.device, model.tensors);
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
     const lengths = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));

@@ -57,9 +57,9 @@ export class Optimizer {
     const { muon: muonOptions, ...adamwOptions } = options;
     if (muonOptions) checkMuon(muonOptions);
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
-    this.muon = muonOptions && { ...MUON_DEFAULTS, ...muonOptions };
     const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
     this.names = [...parameters.keys()];
+    this.muon = muonOptions && this.names.some(byMuon) ? { ...MUON_DEFAULTS, ...muonOptions } : undefined;
     for (const [name, { shape }] of parameters) {
       this.gradients.set(`gradient.${name}`, Tensor.zeros(device, "f32", shape));
       for (const m of byMuon(name) ? ["momentum"] : ["m", "v"])
