@@ -122,6 +122,8 @@ export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.t
 export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
+export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
+export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define.ts";
 export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
@@ -135,6 +137,9 @@ export {
   type WidenedValue,
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { DecoderShape } from "./nn/decoder.ts";
+export type { ExpertsShape } from "./nn/experts.ts";
+export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
