@@ -11,7 +11,6 @@ import {
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
-import { turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -73,8 +72,7 @@ async function runGroup(
   const count = sequences.length;
   const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
   const documents = new Int32Array(rows);
-  const turns = turnsByLength(model.config);
-  const lengths = turns ? new Int32Array(rows) : undefined;
+  const lengths = new Int32Array(rows);
   const wanted: number[] = [];
   const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
   let first = 0;
@@ -85,21 +83,22 @@ async function runGroup(
       positions[first + i] = i;
     }
     documents.fill(s, first, first + length);
-    lengths?.fill(length, first, first + length);
+    lengths.fill(length, first, first + length);
     if (pooling === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
     else wanted.push(pooling === "last" ? first + length - 1 : first);
     pool?.fill(1 / length, s * rows + first, s * rows + first + length);
     first += length;
   }
+  const program = encodeProgram(model, boundFor(rows), pooling, head);
   const inputs: Inputs = {
     ids,
     positions,
     documents,
-    tokenTypes: new Int32Array(rows),
-    ...(lengths && { lengths }),
+    ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
+    ...(program.inputNames.has("lengths") && { lengths }),
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
-  const executable = encodeProgram(model, boundFor(rows), pooling, head).bind(model.device, model.tensors);
+  const executable = program.bind(model.device, model.tensors);
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
     const counts = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));

@@ -16,6 +16,7 @@ import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { claimFolder } from "./exclusive.ts";
+import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -96,12 +97,13 @@ export class CheckpointStore {
    * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
    *   where there is none any more it is forgotten, with a warning
    * @param how.writes whether this process writes the folder
+   * @param how.groups the run's parameter groups, which have to be those that it began with
    * @returns its state, and whether it lies in this run's folder
    */
   async restore(
     optimizer: Optimizer,
     stage: string,
-    { best, writes }: { best: boolean; writes: boolean },
+    { best, writes, groups }: { best: boolean; writes: boolean; groups?: readonly GroupRecord[] | undefined },
   ): Promise<{ state: TrainerState; own: boolean } | undefined> {
     const found = await this.find();
     if (!found) return undefined;
@@ -111,6 +113,7 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
+    needSameGroups(state.parameterGroups, groups);
     const { trained } = this.options;
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
