@@ -3,6 +3,7 @@ import { type BenchSuiteName, bench, benchSuites, markdownSummary, parseShare } 
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 
 export const command = defineCommand({
   about:
@@ -32,10 +33,7 @@ export const command = defineCommand({
     if (options["max-regression"] !== undefined && options.baseline === undefined)
       throw new HeddleError("INVALID_ARGUMENT", "--max-regression: expected --baseline beside it, got none");
     const maxRegression = parseShare(options["max-regression"] ?? "5%", "--max-regression");
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    try {
+    const work = async (signal: AbortSignal) => {
       const report = await bench({
         ...(suites.length > 0 && { suites }),
         device: options.device,
@@ -45,7 +43,7 @@ export const command = defineCommand({
         quick: options.quick,
         baseline: options.baseline,
         maxRegression,
-        signal: interrupt.signal,
+        signal,
         onResult({ name, value, unit, interval: [low, high], roofline, ceiling }) {
           const reached =
             ceiling && ` of ${(ceiling.value / 1e9).toPrecision(4)} G${ceiling.name === "read" ? "B" : "FLOP"}/s`;
@@ -69,8 +67,7 @@ export const command = defineCommand({
       if (regressions.length > 0) process.exitCode = 1;
       else if (options.baseline !== undefined && !out.json)
         out.line(`nothing is slower by more than ${maxRegression * 100} % and the noise`);
-    } finally {
-      process.off("SIGINT", stop);
-    }
+    };
+    await interruptible("bench", work, () => "there is no report of a part");
   },
 });
