@@ -9,7 +9,7 @@ import { commonOptions } from "./command.ts";
 import { commands } from "./commands.ts";
 import { EXIT_CODES, exitCodeOf } from "./exit-code.ts";
 import { stopForOutput } from "./interrupt.ts";
-import { Output } from "./output.ts";
+import { consoleToStderr, Output } from "./output.ts";
 import { parseArguments } from "./parse.ts";
 import { columns, commandUsage, tableUsage } from "./usage.ts";
 
@@ -63,6 +63,7 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
         `arguments: expected ${usage}, got ${positionals.length === 0 ? "none" : positionals.map((p) => JSON.stringify(p)).join(" ")}`,
       );
     const out = new Output(options.json === true);
+    if (out.json) consoleToStderr();
     const work = () => command.run({ options: options as OptionValues<OptionSpecs>, positionals, out });
     await (options.profile === true ? profiled(work, out) : work());
     out.endLine();
