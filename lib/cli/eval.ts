@@ -1,14 +1,13 @@
-import { writeFile } from "node:fs/promises";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { documentsOf } from "../eval/documents.ts";
 import { multipleChoice, type Normalization, questionAnswering, type TaskResult } from "../eval/index.ts";
 import { perplexity } from "../eval/perplexity.ts";
-import { ioError } from "../formats/io.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import type { Calibration } from "../metrics/calibration.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
+import { needWritable, writeText } from "./output-file.ts";
 
 export const command = defineCommand({
   about:
@@ -58,6 +57,7 @@ export const command = defineCommand({
       ...(options["no-chat"] && { chat: false }),
       onProgress: progress("questions"),
     };
+    if (options.answers !== undefined) await needWritable(options.answers);
     const model = await openModel(options);
     try {
       if (task === "perplexity") {
@@ -78,7 +78,8 @@ export const command = defineCommand({
         return;
       }
       const result = await measure(task, model, file, options, asked);
-      if (options.answers !== undefined) await writeAnswers(options.answers, result.answers);
+      if (options.answers !== undefined)
+        await writeText(options.answers, result.answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
       const { answers: _, ...figures } = result;
       if (out.json) out.object(figures);
       else show(out, figures);
@@ -113,14 +114,6 @@ function pattern(source: string): RegExp {
       "INVALID_ARGUMENT",
       `--decline: expected a regular expression, got ${(error as Error).message}`,
     );
-  }
-}
-
-async function writeAnswers(path: string, answers: readonly object[]): Promise<void> {
-  try {
-    await writeFile(path, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
-  } catch (error) {
-    throw ioError(error, path, "written");
   }
 }
 
