@@ -37,6 +37,7 @@ export const command = defineCommand({
       kind: "string",
       value: "DIR",
       about: "with --file: its documents as token files that pre-training reads mapped (text, .jsonl, .parquet)",
+      named: "outputDir",
     },
     "shard-tokens": {
       kind: "integer",

@@ -9,13 +9,13 @@ import {
   readCheckpointState,
   saveCheckpoint,
 } from "../formats/checkpoint.ts";
+import { claim } from "../formats/claim.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { claimFolder } from "./exclusive.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -56,7 +56,7 @@ export class CheckpointStore {
     const { outputDir } = this.options;
     if (outputDir === "") throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected a folder, got an empty path");
     await makeFolder(outputDir);
-    const release = await claimFolder(outputDir);
+    const release = await claim(outputDir, "outputDir");
     try {
       await access(outputDir, constants.W_OK);
     } catch (error) {
