@@ -63,7 +63,24 @@ export class CheckpointStore {
       release();
       throw ioError(error, outputDir, "written");
     }
+    await this.warnOfOthers().catch((error: unknown) => {
+      release();
+      throw error;
+    });
     return release;
+  }
+
+  /** A run that begins anew where another's checkpoints lie has them removed by its limit: whoever meant to resume hears it in time. */
+  private async warnOfOthers(): Promise<void> {
+    const { outputDir, saveTotalLimit, resume } = this.options;
+    if (resume !== false || saveTotalLimit === undefined) return;
+    const others = await listCheckpoints(outputDir);
+    if (others.length === 0) return;
+    const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
+    process.emitWarning(
+      `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
+      "HeddleWarning",
+    );
   }
 
   /** @param how.keepOlder removes no checkpoint, whatever the limit */
