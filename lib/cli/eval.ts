@@ -5,6 +5,7 @@ import { perplexity } from "../eval/perplexity.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import type { Calibration } from "../metrics/calibration.ts";
 import { defineCommand } from "./command.ts";
+import { isLive, over } from "./live-line.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
 import { needWritable, writeText } from "./output-file.ts";
@@ -146,9 +147,9 @@ function reliability(out: Output, { bins }: Calibration): void {
 
 /** A live line on a terminal's stderr. */
 function progress(noun: string): ((state: { done: number; total?: number }) => void) | undefined {
-  if (!process.stderr.isTTY) return undefined;
+  if (!isLive()) return undefined;
   return ({ done, total }) => {
     const of = total === undefined ? "" : ` of ${total.toLocaleString("en")}`;
-    process.stderr.write(`\r\x1b[2K${done.toLocaleString("en")}${of} ${noun}\r`);
+    process.stderr.write(`${over(`${done.toLocaleString("en")}${of} ${noun}`)}\r`);
   };
 }

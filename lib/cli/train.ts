@@ -5,6 +5,7 @@ import type { StageName } from "../train/option-texts.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
 import { interruptible } from "./interrupt.ts";
+import { isLive } from "./live-line.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 
@@ -154,7 +155,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             onEvent(event) {
               progress.update(event);
               if (out.json) out.object(event);
-              else if (!process.stderr.isTTY) out.line(describeEvent(event));
+              else if (!isLive()) out.line(describeEvent(event));
             },
             onWarning: (message) => out.log(message),
           });
