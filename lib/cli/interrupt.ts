@@ -22,7 +22,7 @@ let stop: Stop | undefined;
 
 /**
  * Does the work of a command that has something to keep when it is stopped. The first SIGINT, SIGTERM or failure of standard output aborts
- * `signal`; a second signal ends the process at once.
+ * `signal`; the same signal once more ends the process at once.
  * @param say what is left then, and how it goes on; without it the work's own error says it
  * @throws HeddleError ABORTED where it was stopped; stoppedWith then has the exit code
  */
@@ -54,7 +54,7 @@ export async function interruptible(
 
 /** Tells a long command that its standard output has failed. @returns whether one is under way, or was told already */
 export function stopForOutput(error: NodeJS.ErrnoException): boolean {
-  if (stop?.isMute) return true;
+  if (stop) return true;
   if (!running) return false;
   if (error.code === "EPIPE")
     halt({ how: "because nobody reads its standard output any more", exitCode: codeOf("SIGPIPE"), isMute: true });
