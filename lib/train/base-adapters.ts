@@ -6,7 +6,7 @@ import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
 import { type LoraConfig, targetModules } from "../models/lora.ts";
 import type { Model } from "../models/model.ts";
-import { claimWeights } from "./exclusive.ts";
+import { claimWeights } from "./claim-weights.ts";
 
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute

@@ -9,13 +9,13 @@ import {
   readCheckpointState,
   saveCheckpoint,
 } from "../formats/checkpoint.ts";
+import { claim } from "../formats/claim.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { claimFolder } from "./exclusive.ts";
 import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
@@ -57,14 +57,31 @@ export class CheckpointStore {
     const { outputDir } = this.options;
     if (outputDir === "") throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected a folder, got an empty path");
     await makeFolder(outputDir);
-    const release = await claimFolder(outputDir);
+    const release = await claim(outputDir, "outputDir");
     try {
       await access(outputDir, constants.W_OK);
     } catch (error) {
       release();
       throw ioError(error, outputDir, "written");
     }
+    await this.warnOfOthers().catch((error: unknown) => {
+      release();
+      throw error;
+    });
     return release;
+  }
+
+  /** A run that begins anew where another's checkpoints lie has them removed by its limit: whoever meant to resume hears it in time. */
+  private async warnOfOthers(): Promise<void> {
+    const { outputDir, saveTotalLimit, resume } = this.options;
+    if (resume !== false || saveTotalLimit === undefined) return;
+    const others = await listCheckpoints(outputDir);
+    if (others.length === 0) return;
+    const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
+    process.emitWarning(
+      `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
+      "HeddleWarning",
+    );
   }
 
   /** @param how.keepOlder removes no checkpoint, whatever the limit */
