@@ -100,19 +100,8 @@ describe("a long command whose reader goes away", () => {
   });
 });
 
+// Of training: train-options.test.ts.
 describe.runIf(process.platform !== "win32")("a long command that a signal stops", () => {
-  test.each([
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const)("%s is exit code %d, and what is done is kept", async (signal, expected) => {
-    const end = await atFirst(await training(signal), "stdout", (child) => child.kill(signal));
-    const [saved] = await checkpoints(signal);
-    expect(end).toEqual({
-      code: expected,
-      said: `heddle: train: stopped by a signal; --resume goes on from ${signal}/${saved}\n`,
-    });
-  });
-
   test("lifecycle and bench say how they go on, or that they do not", async () => {
     const life = await atFirst(["lifecycle", "--quick", "--out", "stopped", "--json"], "stdout", (child) =>
       child.kill("SIGINT"),
