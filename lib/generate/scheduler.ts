@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -225,6 +226,7 @@ export class Scheduler {
       this.renew();
     }
     const { cache, free, waiting, slots } = this;
+    const anew = this.options.deterministic || keysKeepLength(cache.model.config);
     while (free.length > 0 && waiting.length > 0) {
       const one = waiting.shift()!;
       const { sequence } = one;
@@ -233,7 +235,7 @@ export class Scheduler {
       slots.set(sequence, slot);
       this.running.set(sequence.index, one);
       try {
-        if (this.options.deterministic || sequence.isScoring) cache.truncate(slot, 0);
+        if (anew || sequence.isScoring) cache.truncate(slot, 0);
         else rewind(cache, slot, sequence.context);
         sequence.cachedTokens = cache.ids(slot).length;
         this.shared.admit(sequence, slot, slots);
