@@ -61,6 +61,10 @@ const MOST_SLOTS = 32;
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
  * may run at once. State is explicit, in `session()` and `chat()`.
  *
+ * A call goes through the weights and adapters that are there when it begins (a generator's, when its first piece is asked for), whatever is
+ * merged, removed or made active before it ends. Training alone writes weights in place: a call under way beside it sees each step from
+ * then on, over keys of the steps before.
+ *
  * @example
  * const model = await LanguageModel.load("default");
  * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
@@ -322,12 +326,14 @@ export class LanguageModel {
 
   /**
    * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
-   * @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged already
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
-  /** Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again. */
+  /**
+   * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
+   */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
   }
@@ -335,7 +341,10 @@ export class LanguageModel {
   setActiveAdapters(names: readonly string[]): void {
     this.model.setActiveAdapters(names);
   }
-  /** Takes an adapter off and frees its tensors. @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged */
+  /**
+   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged
+   */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);
   }

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Tensor } from "../graph/index.ts";
 import { adapterTensors } from "./adapters.ts";
-import type { Model } from "./model.ts";
+import type { ModelView } from "./model-view.ts";
 
 /** How much of each tensor is read: pieces spread over it, since a step of training changes nearly every weight. */
 const PIECES = 4;
@@ -11,7 +11,7 @@ const PIECE_BYTES = 256;
  * SHA-256 over what keys and values depend on: the trunk's configuration, a sample of every weight's bytes, the adapters and
  * how activations meet quantised weights. Two models with the same fingerprint can use each other's KV caches.
  */
-export async function fingerprintOf(model: Model, adapters: readonly string[]): Promise<string> {
+export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
   const { architectures: _a, classifier: _c, valueHead: _v, embedding: _e, dtype: _d, ...trunk } = model.config;
   const taken = model.adaptersOf(adapters);
