@@ -326,13 +326,14 @@ export class LanguageModel {
 
   /**
    * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
   /**
    * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains them
    */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
@@ -343,7 +344,7 @@ export class LanguageModel {
   }
   /**
    * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
    */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);

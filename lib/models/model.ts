@@ -8,6 +8,7 @@ import {
 } from "../formats/config.ts";
 import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
+import { claimWeights, needUnclaimed } from "./claims.ts";
 import { shapeOf } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { drawWeight, initialWeights } from "./initialise.ts";
@@ -213,10 +214,11 @@ export class Model extends ModelView {
 
   /**
    * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
    */
   removeAdapter(name: string): void {
-    this.adaptersOf([name]);
+    const [adapter] = this.adaptersOf([name]);
+    needUnclaimed(this, adapterTensors(adapter!));
     this.takeOff(name);
   }
 
@@ -234,11 +236,16 @@ export class Model extends ModelView {
    * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type; quantised weights
    * that it changes become f32.
    * Calls under way go on with the weights as they were.
-   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
-    await this.mergeIn(adapter!);
+    const release = claimWeights(this, [...adapterTensors(adapter!), ...weightsUnder(adapter!)]);
+    try {
+      await this.mergeIn(adapter!);
+    } finally {
+      release();
+    }
   }
 
   private async mergeIn(adapter: Adapter): Promise<void> {
@@ -258,9 +265,11 @@ export class Model extends ModelView {
   /**
    * Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. Calls under way go on with the
    * merged weights.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains one of them
    */
   unmergeAdapters(): void {
     const { unmerged, active, merged } = this.state;
+    needUnclaimed(this, [...unmerged.keys()]);
     const tensors = new Map([...this.tensors, ...unmerged]);
     this.change({ tensors, unmerged: new Map(), active: [...active, ...merged], merged: [] });
     this.weightsChanged();
@@ -297,6 +306,11 @@ export class Model extends ModelView {
     for (const t of this.state.all()) t.dispose();
     this.state.programs.clear();
   }
+}
+
+/** Names of the weights that merging an adapter changes. */
+function weightsUnder({ layers, saved }: Adapter): string[] {
+  return [...[...layers.keys()].map((layer) => `${layer}.weight`), ...saved.keys()];
 }
 
 function sameHead(a: ClassifierConfig, b: ClassifierConfig): boolean {
