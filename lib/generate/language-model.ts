@@ -183,7 +183,9 @@ export class LanguageModel {
   }
 
   /**
-   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on.
+   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on. A file is bound to
+   * its model by a fingerprint of the configuration, the adapters and the weights: of all of them in models of up to 16 MB, of larger ones
+   * the small tensors and pieces of each large one, which another training changes, and the edit of a few rows may not.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
    */
   async loadSession(path: string): Promise<Session> {
