@@ -10,7 +10,7 @@ import {
 } from "../graph/index.ts";
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -30,7 +30,20 @@ export interface EncodeOptions {
  * documents of one row of text that do not see each other, without padding.
  */
 export async function encodedOutputs(
-  model: Model,
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: EncodeOptions,
+): Promise<Float32Array[]> {
+  const held = model.hold();
+  try {
+    return await encodedBy(held, sequences, options);
+  } finally {
+    held.release();
+  }
+}
+
+async function encodedBy(
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
@@ -64,7 +77,7 @@ function boundFor(rows: number): number {
 }
 
 async function runGroup(
-  model: Model,
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   rows: number,
   { pooling, head = false, signal }: EncodeOptions,
@@ -113,8 +126,8 @@ async function runGroup(
   }
 }
 
-function encodeProgram(model: Model, bound: number, pooling: PooledRows, head: boolean): Program {
-  return model.cached(`encode/${bound}/${pooling}/${head}`, () =>
+function encodeProgram(model: ModelView, bound: number, pooling: PooledRows, head: boolean): Program {
+  return model.cached(["encode", bound, pooling, head, ...model.activeAdapters].join("/"), () =>
     compile((): Results => {
       const rows = new Dimension("rows", bound);
       const forward = sequenceForward(model, rowInputs(rows), {

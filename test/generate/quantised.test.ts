@@ -11,7 +11,8 @@ import { LanguageModel } from "../../lib/generate/index.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { materialise, quantisedTypes } from "../ops/harness.ts";
+import { randomGguf } from "../formats/random-gguf.ts";
+import { quantisedTypes } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
@@ -26,25 +27,8 @@ async function folderOf(modelType: string, config: object = {}): Promise<string>
   return folder;
 }
 
-/**
- * A GGUF file of the family whose matrices hold blocks of random bits. Their numbers are of order 1, so norms are made
- * small: products of 256 of them then are of order 1 as well, and errors are passed on rather than multiplied.
- */
-async function randomGguf(modelType: string, dtype: QuantisedDType): Promise<string> {
-  const plain = join(temporaryFolder(), "plain.gguf");
-  await convertModel(await folderOf(modelType), plain);
-  const { file, metadata, entries } = openGguf(plain);
-  const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
-    const floating = shape.length < 2 || name === "position_embd.weight";
-    if (!floating) return { name, dtype, shape, bytes: materialise([{ dtype, shape }], i)[0] as Uint8Array };
-    const values = new Float32Array(file.bytes(offset, bytes)).map((v) => (name.endsWith("norm.weight") ? v / 16 : v));
-    return { name, dtype: stored!, shape, bytes: new Uint8Array(values.buffer) };
-  });
-  const path = join(temporaryFolder(), `${dtype}.gguf`);
-  await writeGguf(path, { metadata: metadata.values, tensors });
-  file.close();
-  return path;
-}
+const randomFamily = async (modelType: string, dtype: QuantisedDType) =>
+  randomGguf(await folderOf(modelType), () => dtype);
 
 /** The largest difference of two models' logits, relative to the range of the second's. */
 async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
@@ -79,7 +63,7 @@ describe.each(["llama", "gpt2"])("%s quantised as it is loaded", (modelType) => 
 
 describe.each(quantisedTypes)("%s", (dtype) => {
   test.each(["llama", "gpt2"])("%s: the blocks in place and as numbers give the same logits", async (modelType) => {
-    const path = await randomGguf(modelType, dtype);
+    const path = await randomFamily(modelType, dtype);
     await using exact = await LanguageModel.load(path, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(path, { dtype: "f32" });
     await using fast = await LanguageModel.load(path);
@@ -176,7 +160,7 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
 });
 
 test("a model with quantised weights trains as numbers and saves as numbers", async () => {
-  const path = await randomGguf("gpt2", "q5_1");
+  const path = await randomFamily("gpt2", "q5_1");
   await using model = await LanguageModel.load(path);
   await using numbers = await LanguageModel.load(path, { dtype: "f32" });
   const saved = join(temporaryFolder(), "saved");
