@@ -63,6 +63,9 @@ export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
+  Batcher,
+  type BatcherCounts,
+  type BatcherOptions,
   Chat,
   type ChatCompletion,
   type ChatOptions,
@@ -85,6 +88,8 @@ export {
   type NamedSchema,
   type Piece,
   type Prompt,
+  type ReadTextOptions,
+  type Reply,
   type ResponseFormat,
   type SendOptions,
   Session,
@@ -144,6 +149,7 @@ export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
+export type { Run } from "./run.ts";
 export {
   type ChatMessage,
   type DecodeOptions,
@@ -171,7 +177,6 @@ export type { PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
-export type { Run } from "./train/run.ts";
 export type { StageSetup, Trainable } from "./train/run-stage.ts";
 export type { SftTrainable } from "./train/sft.ts";
 export { type SftOptions, sft } from "./train/sft.ts";

@@ -15,12 +15,13 @@ import { defineCommand } from "./command.ts";
 import { interruptible } from "./interrupt.ts";
 import { readJsonStrings } from "./lines.ts";
 import type { Output } from "./output.ts";
+import { givenText } from "./prompt.ts";
 import { Spool } from "./spool.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 export const command = defineCommand({
   about: "Turns text into token ids.",
-  positionals: { usage: "TEXT", least: 0, most: 1 },
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     file: {
       kind: "string",
@@ -94,7 +95,7 @@ export const command = defineCommand({
       for await (const line of lines) out.object(encoded(line));
       return;
     }
-    const result = encoded(text!);
+    const result = encoded(await givenText(text!));
     if (out.json) out.object(result);
     else {
       for (const [i, id] of result.ids.entries())

@@ -186,7 +186,7 @@ export interface Turn {
 /** Takes over what was drawn, as far as the draft came true. */
 export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
   if (sequence.limit === 0) {
-    sequence.finishReason = "length"; // its prompt alone was wanted
+    sequence.endWithPrompt();
     return [];
   }
   const pieces: Piece[] = [];

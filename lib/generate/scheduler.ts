@@ -3,12 +3,14 @@ import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { type GenerateOptions, resolveOptions } from "./options.ts";
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { PieceStream } from "./piece-stream.ts";
+import { promptName } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { SharedPrefixes } from "./shared-prefix.ts";
+import { asked } from "./stop.ts";
 
 export interface SchedulerOptions {
   /** Sequences that share a run; more of them wait for their turn. */
@@ -38,6 +40,8 @@ export class Scheduler {
   private readonly slots = new Map<Sequence, number>();
   /** What has a slot, by the index that its pieces carry. */
   private readonly running = new Map<number, Scheduled>();
+  /** What conditions of callers have thrown, by the same index. */
+  private readonly failures = new Map<number, { error: unknown }>();
   private readonly free: number[];
   private readonly cache: KvCache;
   private readonly shared: SharedPrefixes;
@@ -82,15 +86,20 @@ export class Scheduler {
     model.model.assertLive();
     const { deterministic } = this.options;
     // A model's own beam search has no place among others' steps.
-    const resolved = resolveOptions({ numBeams: 1, ...options, deterministic }, model.optionContext);
+    const resolved = resolveOptions(
+      { ...options, numBeams: options.numBeams ?? 1, deterministic },
+      model.optionContext,
+    );
     if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
     model.checkTexts(resolved);
     const { contextLength, tokenizer } = model;
-    const all = prompts.flatMap((ids) => {
+    const all = prompts.flatMap((ids, p) => {
       const scores = promptScores(ids, resolved, tokenizer);
+      const name = promptName(p, prompts.length);
       return Array.from({ length: resolved.n }, (_, sample) => {
         const index = this.submitted++;
-        return this.scheduled(new Sequence(ids, resolved, { index, sample, contextLength, tokenizer, scores }));
+        const own = this.contained(resolved, index, p * resolved.n + sample);
+        return this.scheduled(new Sequence(ids, own, { index, sample, contextLength, tokenizer, scores, name }));
       });
     });
     for (const one of all)
@@ -102,6 +111,27 @@ export class Scheduler {
       this.working = this.work();
     }
     return all;
+  }
+
+  /**
+   * A caller's functions are told of its own sequences, the first of which is 0; and a condition that fails ends its sequence, where it would
+   * lose what the run has drawn for the others.
+   */
+  private contained(options: ResolvedOptions, index: number, place: number): ResolvedOptions {
+    const { logitProcessors, stopConditions } = options;
+    if (logitProcessors.length + stopConditions.length === 0) return options;
+    return {
+      ...options,
+      logitProcessors: logitProcessors.map((change) => (logits, of) => change(logits, { ...of, index: place })),
+      stopConditions: stopConditions.map((condition) => (of) => {
+        try {
+          return asked(condition, { ...of, index: place });
+        } catch (error) {
+          this.failures.set(index, { error });
+          return true;
+        }
+      }),
+    };
   }
 
   /** Ends what is under way with `error`, and frees the cache. */
@@ -188,6 +218,7 @@ export class Scheduler {
     this.shared.forget(sequence);
     this.running.get(sequence.index)!.stream.end(error);
     this.running.delete(sequence.index);
+    this.failures.delete(sequence.index);
   }
 
   private dropCancelled(): void {
@@ -303,8 +334,9 @@ export class Scheduler {
     this.drawn += pieces.length;
     for (const piece of pieces) {
       const { sequence, stream } = this.running.get(piece.index)!;
-      stream.push(piece);
-      if (piece.finishReason) this.finish(sequence);
+      const failure = this.failures.get(piece.index);
+      if (!failure) stream.push(piece);
+      if (piece.finishReason) this.finish(sequence, failure?.error);
     }
   }
 

@@ -9,6 +9,7 @@ import { rejectUnknownNames } from "./option-names.ts";
 import { type GenerateOptions, resolveOptions } from "./options.ts";
 import { type Prompt, promptIds } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
+import { Reply } from "./reply.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { readSession, writeSession } from "./session-file.ts";
 
@@ -79,22 +80,22 @@ export class Session {
     return this.cache.bytes;
   }
 
-  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing. */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, void, undefined> {
-    yield* this.stream(prompt, options);
+  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing; awaited, gives what `complete` does. */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return new Reply(() => this.answer(prompt, options));
   }
 
   /** The whole continuation at once. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    const pieces = this.stream(prompt, options);
-    for (;;) {
-      const step = await pieces.next();
-      if (step.done) return step.value;
-    }
+    return this.generate(prompt, options).then(); // which begins it at once
   }
 
-  /** As generate, and the whole as the generator's return value. */
-  async *stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, Completion, undefined> {
+  /** Another name of `generate`. */
+  stream(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return this.generate(prompt, options);
+  }
+
+  private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
     const { sequence, signal, speculation } = this.prepare(prompt, options);
     const progress = newProgress();
     const builder = new CompletionBuilder();

@@ -1,11 +1,11 @@
 import { createModel } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
+import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { dpo } from "../train/dpo.ts";
 import { grpo } from "../train/grpo.ts";
 import { pretrain } from "../train/pretrain.ts";
 import { trainReward } from "../train/reward.ts";
-import type { Run } from "../train/run.ts";
 import { sft } from "../train/sft.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { developmentScore } from "./evaluate.ts";

@@ -5,6 +5,7 @@ import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { headNames, trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
+import { Run } from "../run.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import type { StageCard } from "./card.ts";
 import { evaluateLabelled, fitClassifierTemperature } from "./classify-evaluate.ts";
@@ -20,7 +21,6 @@ import {
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
-import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

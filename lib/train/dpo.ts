@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { add, input, mul, scale, sum, Value } from "../graph/index.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective } from "./objectives/dpo.ts";
@@ -31,7 +32,6 @@ import { readPairs, settleWeights } from "./preference/prepare.ts";
 import { fingerprint, withReference } from "./preference/reference.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -3,6 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
 import { tempered } from "../models/forward.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
@@ -33,7 +34,6 @@ import {
 } from "./rollout/policy.ts";
 import { Judge, rewardList } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
@@ -18,7 +19,6 @@ import {
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -1,9 +1,9 @@
 import { z } from "zod";
+import { Run } from "../run.ts";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
 import { corpora, crossEntropyShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
-import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";

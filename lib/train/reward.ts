@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
 import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
@@ -19,7 +20,6 @@ import {
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
+import { Run } from "../run.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { learningRateOf } from "./defaults.ts";
 import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf } from "./preference/options.ts";
-import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
 import { SftSource } from "./sft-source.ts";

@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { invalidArgument } from "../errors.ts";
+import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
 import { checkedStage } from "./checked-stage.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
-import { Run } from "./run.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
