@@ -127,8 +127,11 @@ export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.t
 export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
+export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
+export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define.ts";
 export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
+export type { LoadDType } from "./models/load.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
 export {
@@ -140,6 +143,9 @@ export {
   type WidenedValue,
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { DecoderShape } from "./nn/decoder.ts";
+export type { ExpertsShape } from "./nn/experts.ts";
+export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
@@ -163,8 +169,9 @@ export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
-export type { Evaluate, EvaluateAt } from "./train/options.ts";
+export type { Evaluate, EvaluateAt, ParameterGroup } from "./train/options.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
+export type { ParameterMatch } from "./train/parameter-match.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
 export type { PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";

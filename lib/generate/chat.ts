@@ -55,7 +55,8 @@ export type ChatReply = Reply<ChatCompletion>;
 
 /**
  * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
- * template the model sees its own format; a base model without one simply continues the text of all messages.
+ * template the model sees its own format; a base model without one simply continues the text of all messages. Each answer is of the model
+ * as it is then, through its active adapters: after training it has learned.
  *
  * @example
  * const chat = model.chat({ system: "You are brief." });
@@ -105,7 +106,8 @@ export class Chat {
   }
 
   /**
-   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again.
+   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again; where the model has
+   * changed since the last answer, the conversation alone.
    * @throws HeddleError IO
    */
   async save(path: string): Promise<void> {

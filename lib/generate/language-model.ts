@@ -63,6 +63,10 @@ export interface Parts {
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
  * may run at once. State is explicit, in `session()` and `chat()`.
  *
+ * A call goes through the weights and adapters that are there when it begins (a generator's, when its first piece is asked for), whatever is
+ * merged, removed or made active before it ends. Training alone writes weights in place: a call under way beside it sees each step from
+ * then on, over keys of the steps before.
+ *
  * @example
  * const model = await LanguageModel.load("default");
  * for await (const piece of model.generate("The capital of France is", { maxTokens: 8, temperature: 0 }))
@@ -201,7 +205,9 @@ export class LanguageModel {
   }
 
   /**
-   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on.
+   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on. A file is bound to
+   * its model by a fingerprint of the configuration, the adapters and the weights: of all of them in models of up to 16 MB, of larger ones
+   * the small tensors and pieces of each large one, which another training changes, and the edit of a few rows may not.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
    */
   async loadSession(path: string): Promise<Session> {
@@ -327,12 +333,15 @@ export class LanguageModel {
 
   /**
    * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
-   * @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged already
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
-  /** Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again. */
+  /**
+   * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains them
+   */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
   }
@@ -340,7 +349,10 @@ export class LanguageModel {
   setActiveAdapters(names: readonly string[]): void {
     this.model.setActiveAdapters(names);
   }
-  /** Takes an adapter off and frees its tensors. @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged */
+  /**
+   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);
   }

@@ -27,7 +27,11 @@ export interface StopContext extends LogitContext {
   readonly text: string;
 }
 
-/** Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. */
+/**
+ * Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. With `numBeams` it is asked of
+ * every hypothesis that the search considers, with that one's ids and text: one for which it holds is finished. It then has to go by
+ * these alone.
+ */
 export type StopCondition = (context: StopContext) => boolean;
 
 /** Names follow generation_config.json and OpenAI. */
@@ -243,12 +247,6 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
   const { stopTexts, stopTokens, stopConditions } = stopsOf(options.stop, vocabSize);
   const beams = beamsOf(options, generation);
-  if (beams && stopConditions.length > 0)
-    throw invalidArgument(
-      "stop",
-      "texts and token ids with numBeams, whose beams end at different times",
-      stopConditions[0],
-    );
   if (!flag("ignoreEos", false)) for (const id of context.eosTokenIds) stopTokens.add(id);
   const bias = biasOf(options.logitBias, vocabSize);
   const overflow = options.contextOverflow ?? "error";

@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
@@ -42,10 +43,8 @@ export class Scheduler {
   /** What conditions of callers have thrown, by the same index. */
   private readonly failures = new Map<number, { error: unknown }>();
   private readonly free: number[];
-  private cache: KvCache;
-  private shared: SharedPrefixes;
-  /** Of the model's weights, that the cache's keys and values come from. */
-  private weightsVersion: number;
+  private readonly cache: KvCache;
+  private readonly shared: SharedPrefixes;
   /** The run under way: its own end, and what it is of. */
   private run: { controller: AbortController; rows: ReadonlyMap<Sequence, number> } | undefined;
   /** Of a run that failed: each is then run alone, so that the one at fault shows. */
@@ -64,19 +63,11 @@ export class Scheduler {
   constructor(model: LanguageModel, options: SchedulerOptions) {
     this.model = model;
     this.options = options;
-    this.weightsVersion = model.model.weightsVersion;
-    this.cache = this.emptyCache();
-    this.shared = this.sharedPrefixes();
-    this.free = Array.from({ length: options.slots }, (_, slot) => slot);
-  }
-
-  private emptyCache(): KvCache {
-    const { contextLength, cacheDtype: dtype, cachePageSize: pageSize, model } = this.model;
-    return new KvCache(model, { slots: this.options.slots, contextLength, dtype, pageSize });
-  }
-
-  private sharedPrefixes(): SharedPrefixes {
-    return new SharedPrefixes(this.cache, this.options.deterministic ? DETERMINISTIC_ROWS : 1);
+    const { slots, deterministic } = options;
+    const { contextLength, cacheDtype: dtype, cachePageSize: pageSize } = model;
+    this.cache = new KvCache(model.model, { slots, contextLength, dtype, pageSize });
+    this.shared = new SharedPrefixes(this.cache, deterministic ? DETERMINISTIC_ROWS : 1);
+    this.free = Array.from({ length: slots }, (_, slot) => slot);
   }
 
   /** Sequences with a slot, those without, and all tokens drawn so far. */
@@ -234,28 +225,13 @@ export class Scheduler {
     for (const sequence of [...this.slots.keys()]) if (!this.isWanted(sequence)) this.finish(sequence);
   }
 
-  /** Whether the model has been trained, or has other adapters, since the cache began. */
-  private get isStale(): boolean {
-    const { weightsVersion, activeAdapters } = this.model.model;
-    return weightsVersion !== this.weightsVersion || String(activeAdapters) !== String(this.cache.adapters);
-  }
-
-  /** Nothing that was computed before is used again. */
-  private renew(): void {
-    const { weightsVersion } = this.model.model;
-    this.cache.dispose();
-    this.cache = this.emptyCache();
-    this.shared = this.sharedPrefixes();
-    this.weightsVersion = weightsVersion;
-  }
-
   private async admit(): Promise<void> {
-    if (this.waiting.length > 0 && this.isStale) {
-      // Those under way end with what they began with.
-      if (this.slots.size > 0) return;
-      this.renew();
-    }
     const { cache, free, waiting, slots } = this;
+    if (waiting.length === 0) return;
+    // Those under way end with the model that they began with; then nothing that it computed is used again.
+    if (slots.size === 0) cache.renew(this.model.model);
+    else if (!cache.isOf(this.model.model)) return;
+    const anew = this.options.deterministic || keysKeepLength(cache.model.config);
     while (free.length > 0 && waiting.length > 0) {
       const one = waiting.shift()!;
       const { sequence } = one;
@@ -264,7 +240,7 @@ export class Scheduler {
       slots.set(sequence, slot);
       this.running.set(sequence.index, one);
       try {
-        if (this.options.deterministic || sequence.isScoring) cache.truncate(slot, 0);
+        if (anew || sequence.isScoring) cache.truncate(slot, 0);
         else rewind(cache, slot, sequence.context);
         sequence.cachedTokens = cache.ids(slot).length;
         this.shared.admit(sequence, slot, slots);

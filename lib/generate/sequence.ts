@@ -44,6 +44,13 @@ export interface Choice {
   topLogprobs?: Float32Array;
 }
 
+/** The text of a hypothesis, as its pieces would give it, but with what may yet be a stop text. */
+export interface TextSoFar {
+  text: string;
+  /** Of its tokens, how many there were when the last of this text became certain. */
+  given: number;
+}
+
 /** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
 const DECODER_CONTEXT = 32;
 
@@ -171,10 +178,10 @@ export class Sequence {
     this.context = withoutOldest(this.context, this.contextLength);
   }
 
-  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, by a stop text or by their number. */
+  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, or by a stop text. */
   endsWith(tokens: readonly number[]): boolean {
     const { stopTokens, stopTexts } = this.options;
-    if (stopTokens.has(tokens.at(-1)!) || tokens.length >= this.limit) return true;
+    if (stopTokens.has(tokens.at(-1)!)) return true;
     if (stopTexts.length === 0) return false;
     const before = [...this.ids.slice(0, this.promptLength), ...tokens.slice(0, -1)];
     const most = Math.max(...stopTexts.map(({ length }) => length));
@@ -189,18 +196,40 @@ export class Sequence {
     }
   }
 
-  /** Whether one of the caller's conditions ends it here. All are asked. @param text what the newest token has added */
-  private isToStop(text: string): boolean {
+  /** The text of tokens generated after the prompt. @param before that of all of them but the last */
+  textAfter(tokens: readonly number[], before: TextSoFar = { text: "", given: 0 }): TextSoFar {
+    const { tokenizer, promptLength } = this;
+    if (!tokenizer) return before;
+    // What came before the text that is certain matters no more than a prompt's beginning does.
+    const shown = tokens.slice(Math.max(0, before.given - DECODER_CONTEXT), before.given);
+    const decoder = decoderAfter(tokenizer, [
+      ...this.ids.slice(Math.max(0, promptLength - DECODER_CONTEXT), promptLength),
+      ...shown,
+    ]);
+    const added = tokens.slice(before.given).map((token) => decoder!.push(token));
+    const piece = added.join("");
+    return piece === "" ? before : { text: before.text + piece, given: tokens.length };
+  }
+
+  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt. */
+  isToStopAfter(tokens: readonly number[], { text }: TextSoFar): boolean {
+    const certain = new StopMatcher(this.options.stopTexts).push(text);
+    return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], certain);
+  }
+
+  /** Whether one of the caller's conditions ends it here. All are asked. */
+  private isToStop(ids: readonly number[], text: string): boolean {
     const { stopConditions } = this.options;
     if (stopConditions.length === 0) return false;
-    const { ids, promptLength, index } = this;
-    const context = { ids, promptLength, index, text: this.text + text };
+    const { promptLength, index } = this;
+    const context = { ids, promptLength, index, text };
     let stops = false;
     for (const condition of stopConditions) stops = asked(condition, context) || stops;
     return stops;
   }
 
-  accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
+  /** @param byCondition whether a condition ends it here, where they were asked already */
+  accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
     this.ids.push(token);
     this.context.push(token);
     const { matcher, decoder, options, constraint } = this;
@@ -208,7 +237,7 @@ export class Sequence {
     constraint?.accept(token);
     let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
     const over = ends || matcher.stopped || constraint?.finished === true;
-    const stopped = !over && this.isToStop(text);
+    const stopped = !over && (byCondition ?? this.isToStop(this.ids, this.text + text));
     if (over || stopped) this.finishReason = "stop";
     else if (this.generated >= this.limit) this.finishReason = "length";
     if (this.finishReason) {

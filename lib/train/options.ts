@@ -5,6 +5,7 @@ import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import type { OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
+import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
 const whole = (least: number) =>
   z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= least, `a whole number of at least ${least}`);
@@ -51,6 +52,49 @@ export const replaySchema = z.strictObject(
   },
   { error: "an object with data and weight" },
 );
+
+const MATCH =
+  "a part of names, a regular expression (in a text between slashes), a function of a name, or an array of them";
+const match = z.custom<ParameterMatch>(isParameterMatch, MATCH);
+
+/** Parameters of some names, with settings of their own. */
+export interface ParameterGroup {
+  /** Which parameters: any of these. Names are those of the weights, of an adapter those of its A and B (`….lora_B.default`). */
+  match: ParameterMatch | ParameterMatch[];
+  /** Their peak in place of learningRate (of Muon's matrices muonLearningRate), on the same schedule. */
+  learningRate?: number | undefined;
+  /** Or their share of it. */
+  learningRateRatio?: number | undefined;
+  /** Their decay in place of weightDecay (muonWeightDecay), of all of them: of norms and biases too, as in PyTorch's groups. */
+  weightDecay?: number | undefined;
+  /** true: they stay as they are to the byte, and have no gradients and no moments. */
+  freeze?: boolean | undefined;
+}
+
+export const parameterGroupSchema = z
+  .strictObject(
+    {
+      match: z.union([match, z.array(match).min(1, MATCH)], { error: MATCH }),
+      learningRate: above.optional(),
+      learningRateRatio: above.optional(),
+      weightDecay: real(0).optional(),
+      freeze: z.boolean({ error: "true or false" }).optional(),
+    } satisfies Record<keyof ParameterGroup, z.ZodType>,
+    { error: "an object with match" },
+  )
+  .superRefine((group, context) => {
+    const { match: _, freeze, ...settings } = group;
+    const given = Object.keys(settings).find((name) => settings[name as keyof typeof settings] !== undefined);
+    const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (freeze && given) refuse(given, "none beside freeze");
+    else if (group.learningRate !== undefined && group.learningRateRatio !== undefined)
+      refuse("learningRateRatio", "none beside learningRate");
+    else if (!freeze && !given)
+      context.addIssue({
+        code: "custom",
+        message: "learningRate, learningRateRatio, weightDecay or freeze beside match",
+      });
+  });
 
 /** Measures a model in the middle of its training. */
 export type Evaluate = (at: EvaluateAt) => Record<string, number> | Promise<Record<string, number>>;
@@ -102,6 +146,11 @@ export const trainingShape = {
   muonMomentum: real(0, 0.9999).default(0.95),
   /** Decoupled decay of Muon's matrices, times its learning rate. */
   muonWeightDecay: real(0).default(0),
+  /**
+   * Parameters with settings of their own, by name: each belongs to the first group that it matches. A resumed run has the groups that it
+   * began with.
+   */
+  parameterGroups: z.array(parameterGroupSchema, { error: "an array of objects with match" }).optional(),
   /** Keep the inputs of each layer alone for the backward pass, and compute the rest of it again: less memory, more time. */
   gradientCheckpointing: z.boolean({ error: "true or false" }).default(false),
   /** Largest global L2 norm of the gradient; 0: no clipping. */
@@ -238,6 +287,7 @@ export function innerNames(shape: z.ZodObject["shape"]): InnerNames {
   return {
     ...("lora" in shape && { lora: loraNames }),
     ...("replay" in shape && { replay: Object.keys(replaySchema.shape) }),
+    ...("parameterGroups" in shape && { parameterGroups: Object.keys(parameterGroupSchema.shape) }),
   };
 }
 

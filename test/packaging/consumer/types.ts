@@ -1,6 +1,7 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import {
   createModel,
+  decoderFamily,
   type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
@@ -68,6 +69,12 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     own: { deep: true },
     weights: ({ own }) => (own.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
     forward: ({ ids }) => ids,
+  });
+  registerFamily({
+    modelType: "near",
+    architecture: "NearForCausalLM",
+    own: { scale: 1 },
+    ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
   });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
   const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
