@@ -39,7 +39,7 @@ const shared: UserConfig = {
   outputOptions: {
     comments: { legal: true, annotation: true, jsdoc: false },
     // What every entry loads, in one file: each costs a start about half a millisecond.
-    advancedChunks: { groups: [{ name: "base", test: /\/lib\/(errors|binding|formats\/io)\.ts$/ }] },
+    advancedChunks: { groups: [{ name: "base", test: /\/lib\/(brand|errors|binding|formats\/io)\.ts$/ }] },
   },
 };
 

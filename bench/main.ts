@@ -11,6 +11,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   ops: async () => (await import("./ops.ts")).benchOps,
   inference: async () => (await import("./inference.ts")).benchInference,
   prefill: async () => (await import("./prefill.ts")).benchPrefill,
+  embed: async () => (await import("./embed.ts")).benchEmbed,
   speculative: async () => (await import("./speculative.ts")).benchSpeculative,
   logits: async () => (await import("./logits.ts")).benchLogits,
   loop: async () => (await import("./loop.ts")).benchLoop,

@@ -1,3 +1,5 @@
+import { brand } from "./brand.ts";
+
 /** Every failure that heddle reports has one of these codes. */
 export type HeddleErrorCode =
   | "INVALID_ARGUMENT" // an option or a value a caller passed
@@ -26,6 +28,16 @@ export class HeddleError extends Error {
   constructor(code: HeddleErrorCode, message: string, options?: { cause?: unknown }) {
     super(message, options);
     this.code = code;
+  }
+
+  /** What a log of JSON lines holds of it: of an error, JSON.stringify leaves the message out. */
+  toJSON(): { name: string; code: HeddleErrorCode; message: string } {
+    const { name, code, message } = this;
+    return { name, code, message };
+  }
+
+  static {
+    brand(HeddleError, "HeddleError");
   }
 }
 

@@ -63,6 +63,9 @@ export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
+  Batcher,
+  type BatcherCounts,
+  type BatcherOptions,
   Chat,
   type ChatCompletion,
   type ChatOptions,
@@ -87,6 +90,8 @@ export {
   type NamedSchema,
   type Piece,
   type Prompt,
+  type ReadTextOptions,
+  type Reply,
   type ResponseFormat,
   type SendOptions,
   Session,
@@ -124,8 +129,11 @@ export { type RetrievalReport, retrieval, spearman } from "./metrics/retrieval.t
 export { fitTemperature } from "./metrics/temperature.ts";
 export type { Adapter, LowRank } from "./models/adapters.ts";
 export type { CacheDType } from "./models/cache-shape.ts";
+export type { DecoderWeightFlags, ExpertWeights } from "./models/decoder-weights.ts";
+export { type DecoderFamily, type DecoderShapeOptions, decoderFamily, type FeedForward } from "./models/define.ts";
 export type { EncoderHeads, Family, Head, WeightSpec } from "./models/family.ts";
 export type { Forward, Rows } from "./models/forward.ts";
+export type { LoadDType } from "./models/load.ts";
 export type { LoraConfig, LoraOptions } from "./models/lora.ts";
 export type { Model } from "./models/model.ts";
 export {
@@ -137,9 +145,13 @@ export {
   type WidenedValue,
 } from "./models/own-family.ts";
 export type { ForwardContext, Heads } from "./nn/context.ts";
+export type { DecoderShape } from "./nn/decoder.ts";
+export type { ExpertsShape } from "./nn/experts.ts";
+export type { Rotary } from "./nn/rotary.ts";
 export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
+export type { Run } from "./run.ts";
 export {
   type ChatMessage,
   type DecodeOptions,
@@ -160,6 +172,7 @@ export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
+export type { ParameterMatch } from "./train/parameter-match.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
 export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
@@ -179,7 +192,6 @@ export type {
   ScoredRow,
   SftRow,
 } from "./train/row-types.ts";
-export type { Run } from "./train/run.ts";
 export type { StageSetup, Trainable } from "./train/run-stage.ts";
 export type { SftTrainable } from "./train/sft.ts";
 export { type SftOptions, sft } from "./train/sft.ts";
@@ -193,6 +205,7 @@ export type {
   Evaluate,
   EvaluateAt,
   HeldOutOptions,
+  ParameterGroup,
   ReplayOptions,
   SharedOptions,
   StepOptions,

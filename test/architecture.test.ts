@@ -8,7 +8,9 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 
 // Each part of lib/ imports only itself and those before it.
 const order = [
+  "brand",
   "errors",
+  "run",
   "temporary",
   "metrics",
   "binding",

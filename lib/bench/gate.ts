@@ -11,14 +11,17 @@ const baselineSchema = z.object({
     instructionSet: z.string().optional(),
     threads: z.number().optional(),
   }),
-  results: z.array(
-    z.object({
-      name: z.string(),
-      value: z.number().positive(),
-      unit: z.enum(["GFLOP/s", "GB/s", "tokens/s", "MB/s"]),
-      relative: z.object({ value: z.number().positive(), interval: pair }),
-    }),
-  ),
+  // A baseline without a case would let everything pass.
+  results: z
+    .array(
+      z.object({
+        name: z.string(),
+        value: z.number().positive(),
+        unit: z.enum(["GFLOP/s", "GB/s", "tokens/s", "MB/s"]),
+        relative: z.object({ value: z.number().positive(), interval: pair }),
+      }),
+    )
+    .min(1, "it has no case"),
 });
 export type Baseline = z.output<typeof baselineSchema>;
 

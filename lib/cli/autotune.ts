@@ -2,6 +2,7 @@ import { autotune } from "../bench/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { deviceInfo } from "../graph/index.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 
 export const command = defineCommand({
   about:
@@ -22,10 +23,7 @@ export const command = defineCommand({
       throw invalidArgument("--training", "f32 or bf16", training);
     if (options.device === undefined && deviceInfo().cuda.devices.length === 0)
       throw new HeddleError("UNSUPPORTED", "autotune: expected a CUDA device, whose kernels it measures, got none");
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    try {
+    const work = async (signal: AbortSignal) => {
       const report = await autotune({
         device: options.device,
         model: options.model,
@@ -33,7 +31,7 @@ export const command = defineCommand({
         training,
         rounds: options.rounds,
         path: options.out,
-        signal: interrupt.signal,
+        signal,
         onResult({ product, variants, chosen }) {
           const own = variants[0]!;
           const best = variants.find(({ name }) => name === chosen)!;
@@ -45,8 +43,7 @@ export const command = defineCommand({
       });
       if (out.json) out.object(report);
       else out.line(`${report.results.length} products of ${report.device}${report.path ? `: ${report.path}` : ""}`);
-    } finally {
-      process.off("SIGINT", stop);
-    }
+    };
+    await interruptible("autotune", work, () => "nothing is kept of a part");
   },
 });

@@ -1,8 +1,8 @@
-import { writeFile } from "node:fs/promises";
 import { type BenchSuiteName, bench, benchSuites, markdownSummary, parseShare } from "../bench/index.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { ioError } from "../formats/io.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
+import { needWritable, writeText } from "./output-file.ts";
 
 export const command = defineCommand({
   about:
@@ -19,6 +19,10 @@ export const command = defineCommand({
       value: "5%",
       about: "what a case may lose beyond its noise: a number or a number with % (below 1 without %: a share)",
     },
+    "fail-on-missing": {
+      kind: "flag",
+      about: "with --baseline: exit code 1 also where one of its cases was not measured now",
+    },
     rounds: { kind: "integer", value: "N", about: "rounds that count, of each case (default: 9)" },
     markdown: { kind: "string", value: "FILE", about: "write a table for a pull request" },
     quick: { kind: "flag", about: "small shapes: shows the machinery, measures nothing of worth" },
@@ -29,13 +33,13 @@ export const command = defineCommand({
         throw invalidArgument("suite", `one of ${benchSuites.join(", ")}`, name);
       return name as BenchSuiteName;
     });
-    if (options["max-regression"] !== undefined && options.baseline === undefined)
-      throw new HeddleError("INVALID_ARGUMENT", "--max-regression: expected --baseline beside it, got none");
+    for (const name of ["max-regression", "fail-on-missing"] as const)
+      if (options[name] !== undefined && options.baseline === undefined)
+        throw new HeddleError("INVALID_ARGUMENT", `--${name}: expected --baseline beside it, got none`);
     const maxRegression = parseShare(options["max-regression"] ?? "5%", "--max-regression");
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    try {
+    const { markdown, baseline } = options;
+    if (markdown !== undefined) await needWritable(markdown);
+    const work = async (signal: AbortSignal) => {
       const report = await bench({
         ...(suites.length > 0 && { suites }),
         device: options.device,
@@ -43,9 +47,9 @@ export const command = defineCommand({
         model: options.model,
         rounds: options.rounds,
         quick: options.quick,
-        baseline: options.baseline,
+        baseline,
         maxRegression,
-        signal: interrupt.signal,
+        signal,
         onResult({ name, value, unit, interval: [low, high], roofline, ceiling }) {
           const reached =
             ceiling && ` of ${(ceiling.value / 1e9).toPrecision(4)} G${ceiling.name === "read" ? "B" : "FLOP"}/s`;
@@ -56,21 +60,24 @@ export const command = defineCommand({
         },
       });
       if (out.json) out.object(report);
-      if (options.markdown !== undefined)
-        await writeFile(options.markdown, markdownSummary(report, maxRegression)).catch((error: unknown) => {
-          throw ioError(error, options.markdown!, "written");
-        });
+      if (markdown !== undefined) await writeText(markdown, markdownSummary(report, maxRegression));
       const { results, regressions = [], unmatched } = report;
+      // A gate that has nothing to hold anything against must not be passed.
+      if (baseline !== undefined && !results.some((r) => r.baseline))
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `--baseline: expected a case that was measured now as well, got ${baseline} with none of them`,
+        );
       for (const name of unmatched?.missing ?? []) out.log(`in the baseline alone: ${name}`);
       for (const { name, unit, value, baseline } of results.filter((r) => regressions.includes(r.name)))
         out.log(
           `slower: ${name}: ${baseline!.value.toPrecision(4)} to ${value.toPrecision(4)} ${unit}, ${(-100 * baseline!.change).toFixed(1)} % less with the machine's drift taken out`,
         );
-      if (regressions.length > 0) process.exitCode = 1;
-      else if (options.baseline !== undefined && !out.json)
+      const isIncomplete = options["fail-on-missing"] === true && (unmatched?.missing.length ?? 0) > 0;
+      if (regressions.length > 0 || isIncomplete) process.exitCode = 1;
+      if (regressions.length === 0 && baseline !== undefined && !out.json)
         out.line(`nothing is slower by more than ${maxRegression * 100} % and the noise`);
-    } finally {
-      process.off("SIGINT", stop);
-    }
+    };
+    await interruptible("bench", work, () => "there is no report of a part");
   },
 });

@@ -4,6 +4,7 @@ import { exists, parseJson, readJson } from "../formats/io.ts";
 import type { Chat, ChatOptions, GenerateOptions, LanguageModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
 import { completionJson } from "./completion.ts";
+import { LineInterrupt } from "./line-interrupt.ts";
 import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
 import { generateOptions, samplingOptions } from "./sampling-options.ts";
@@ -89,17 +90,18 @@ function greet(out: Output, hasTemplate: boolean): void {
   );
 }
 
-/** Reads lines and answers each; only the end of the input, or Ctrl-C where no answer is under way, ends it. */
+/** Reads lines and answers each; only the end of the input ends it, or Ctrl-C where neither an answer nor a line is under way. */
 async function converse(chat: Chat, options: GenerateOptions, out: Output, session?: string): Promise<void> {
   const terminal = process.stdin.isTTY === true;
   const lines = createInterface({ input: process.stdin, output: terminal ? process.stderr : undefined, prompt: "> " });
   let answering: AbortController | undefined;
+  const typed = new LineInterrupt(lines, (text) => out.log(text));
   const interrupt = () => {
     if (answering) answering.abort();
     else lines.close();
   };
   // A terminal in readline's hands reports Ctrl-C to readline, any other input leaves it to the process.
-  lines.on("SIGINT", interrupt);
+  lines.on("SIGINT", () => (answering ? answering.abort() : typed.press()));
   process.on("SIGINT", interrupt);
   try {
     for await (const line of prompted(lines, terminal)) {

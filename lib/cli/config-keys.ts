@@ -2,6 +2,7 @@
 import type { z } from "zod";
 import {
   adapterTexts,
+  groupTexts,
   loraTexts,
   type OptionText,
   replayTexts,
@@ -9,7 +10,7 @@ import {
   stageTexts,
   trainingTexts,
 } from "../train/option-texts.ts";
-import { replaySchema } from "../train/options.ts";
+import { parameterGroupSchema, replaySchema } from "../train/options.ts";
 import { columns } from "./usage.ts";
 
 type Row = readonly [key: string, about: string];
@@ -49,6 +50,7 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
       "muonLearningRate",
       "muonMomentum",
       "muonWeightDecay",
+      "parameterGroups",
     ],
   ],
   [
@@ -98,11 +100,12 @@ export function stageKeys(stage: StageName, schema: z.ZodObject): string {
 /** The keys inside an option that is an object. */
 function innerRows(key: string): Row[] {
   if (key === "lora") return Object.entries(loraTexts).map(([name, text]) => keyRow(`  ${name}`, text));
-  if (key !== "replay") return [];
-  const { shape } = replaySchema;
-  return Object.entries(shape).map(([name, field]) =>
-    keyRow(`  ${name}`, replayTexts[name as keyof typeof replayTexts], field),
-  );
+  if (key === "replay") return schemaRows(replaySchema, replayTexts);
+  return key === "parameterGroups" ? schemaRows(parameterGroupSchema, groupTexts) : [];
+}
+
+function schemaRows({ shape }: z.ZodObject, texts: Readonly<Record<string, OptionText>>): Row[] {
+  return Object.entries(shape).map(([name, field]) => keyRow(`  ${name}`, texts[name]!, field));
 }
 
 function keyRow(key: string, text: OptionText, field?: z.core.$ZodType): Row {

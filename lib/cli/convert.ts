@@ -1,5 +1,6 @@
 import { type ConvertOptions, convertModel } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 
 export const command = defineCommand({
   about: "Converts a model between a safetensors folder and a GGUF file; of a LoRA adapter, what it makes of its base.",
@@ -21,20 +22,13 @@ export const command = defineCommand({
   without: { model: "the model as the argument IN" },
   async run({ options, positionals, out }) {
     const [input, output] = positionals as [string, string];
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
-    try {
-      const { signal } = interrupt;
-      const { to, dtype, base, device, threads } = options;
+    const { to, dtype, base, device, threads } = options;
+    const work = async (signal: AbortSignal) => {
       const result = await convertModel(input, output, { to, dtype, base, device, threads, signal } as ConvertOptions);
       for (const note of result.notes ?? []) out.log(note);
       if (out.json) out.object(result);
       else out.line(`${output}: ${result.tensors} tensors, ${result.bytes.toLocaleString("en")} bytes`);
-    } finally {
-      process.off("SIGINT", stop);
-      process.off("SIGTERM", stop);
-    }
+    };
+    await interruptible("convert", work, () => "nothing is left half written, and running it again begins anew");
   },
 });

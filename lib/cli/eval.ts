@@ -1,14 +1,14 @@
-import { writeFile } from "node:fs/promises";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { documentsOf } from "../eval/documents.ts";
 import { multipleChoice, type Normalization, questionAnswering, type TaskResult } from "../eval/index.ts";
 import { perplexity } from "../eval/perplexity.ts";
-import { ioError } from "../formats/io.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import type { Calibration } from "../metrics/calibration.ts";
 import { defineCommand } from "./command.ts";
+import { isLive, over } from "./live-line.ts";
 import { loadOptions, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
+import { needWritable, writeText } from "./output-file.ts";
 
 export const command = defineCommand({
   about:
@@ -58,6 +58,7 @@ export const command = defineCommand({
       ...(options["no-chat"] && { chat: false }),
       onProgress: progress("questions"),
     };
+    if (options.answers !== undefined) await needWritable(options.answers);
     const model = await openModel(options);
     try {
       if (task === "perplexity") {
@@ -78,7 +79,8 @@ export const command = defineCommand({
         return;
       }
       const result = await measure(task, model, file, options, asked);
-      if (options.answers !== undefined) await writeAnswers(options.answers, result.answers);
+      if (options.answers !== undefined)
+        await writeText(options.answers, result.answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
       const { answers: _, ...figures } = result;
       if (out.json) out.object(figures);
       else show(out, figures);
@@ -116,14 +118,6 @@ function pattern(source: string): RegExp {
   }
 }
 
-async function writeAnswers(path: string, answers: readonly object[]): Promise<void> {
-  try {
-    await writeFile(path, answers.map((answer) => `${JSON.stringify(answer)}\n`).join(""));
-  } catch (error) {
-    throw ioError(error, path, "written");
-  }
-}
-
 function show(out: Output, figures: Omit<TaskResult<object>, "answers"> & { f1?: number }): void {
   const { accuracy, ece, abstention, calibration, count, f1 } = figures;
   const percent = (share: number | null) =>
@@ -153,9 +147,9 @@ function reliability(out: Output, { bins }: Calibration): void {
 
 /** A live line on a terminal's stderr. */
 function progress(noun: string): ((state: { done: number; total?: number }) => void) | undefined {
-  if (!process.stderr.isTTY) return undefined;
+  if (!isLive()) return undefined;
   return ({ done, total }) => {
     const of = total === undefined ? "" : ` of ${total.toLocaleString("en")}`;
-    process.stderr.write(`\r\x1b[2K${done.toLocaleString("en")}${of} ${noun}\r`);
+    process.stderr.write(`${over(`${done.toLocaleString("en")}${of} ${noun}`)}\r`);
   };
 }

@@ -1,4 +1,5 @@
 import type { LifecycleEvent } from "../lifecycle/types.ts";
+import { fitted, isLive, over } from "./live-line.ts";
 
 /** Columns of the bar. */
 const WIDTH = 20;
@@ -13,37 +14,34 @@ export class LifecycleProgress {
   }
 
   update(event: LifecycleEvent): void {
-    if (event.type === "step" && !this.stream.isTTY && event.step % EVERY !== 0 && event.step !== event.maxSteps)
-      return;
-    const text = line(event);
-    if (!this.stream.isTTY) this.stream.write(`${text}\n`);
-    else
-      this.stream.write(
-        event.type === "done" ? `\r\x1b[K${text}\n` : `\r\x1b[K${text.slice(0, this.stream.columns - 1)}`,
-      );
+    const live = isLive(this.stream);
+    if (event.type === "step" && !live && event.step % EVERY !== 0 && event.step !== event.maxSteps) return;
+    const parts = partsOf(event);
+    if (!live) this.stream.write(`${parts.join("  ")}\n`);
+    else if (event.type === "done") this.stream.write(`${over(parts.join("  "))}\n`);
+    else this.stream.write(over(fitted(parts, this.stream.columns)));
   }
 }
 
-function line(event: LifecycleEvent): string {
+/** What a line consists of, what matters most first. */
+function partsOf(event: LifecycleEvent): string[] {
   const { stage } = event;
   const left = event.secondsLeft === undefined ? [] : [`${timeLeft(event.secondsLeft)} left`];
   const name = stage.padEnd(9);
-  if (event.type === "stage") return [name, ...left].join(" ").trimEnd();
-  if (event.type === "evaluation") return `${name} ${["measuring on held-out data", ...left].join(", ")}`;
+  if (event.type === "stage") return [[name, ...left].join(" ").trimEnd()];
+  if (event.type === "evaluation") return [`${name} ${["measuring on held-out data", ...left].join(", ")}`];
   if (event.type === "done") {
     const { before, after } = event.result.metrics;
     const changes = Object.entries(after).map(([metric, value]) => {
       const from = before[metric as keyof typeof before];
       return `${metric} ${from === undefined ? "" : `${from.toFixed(3)} → `}${value.toFixed(3)}`;
     });
-    return `${name} ${event.result.seconds.toFixed(0)} s: ${changes.join(", ")}`;
+    return [`${name} ${event.result.seconds.toFixed(0)} s: ${changes.join(", ")}`];
   }
   const { step, maxSteps, loss, tokensPerSecond } = event;
   const done = Math.round((WIDTH * step) / maxSteps);
   const bar = "█".repeat(done) + "░".repeat(WIDTH - done);
-  return [`${name} ${bar} ${step}/${maxSteps}`, `loss ${loss.toFixed(3)}`, `${tokensPerSecond} tokens/s`, ...left].join(
-    "  ",
-  );
+  return [`${name} ${bar} ${step}/${maxSteps}`, `loss ${loss.toFixed(3)}`, `${tokensPerSecond} tokens/s`, ...left];
 }
 
 /** As 12:05, or 1:02:05. */

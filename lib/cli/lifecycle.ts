@@ -1,5 +1,6 @@
 import type { LifecycleResult, StageMetrics } from "../lifecycle/types.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 import { LifecycleProgress } from "./lifecycle-progress.ts";
 
 export const command = defineCommand({
@@ -19,12 +20,8 @@ export const command = defineCommand({
   without: { model: "none (the lesson makes its own)" },
   async run({ options, out }) {
     const { lifecycle } = await import("../lifecycle/lifecycle.ts");
-    const interrupt = new AbortController();
-    const stop = () => interrupt.abort();
-    process.once("SIGINT", stop);
-    process.once("SIGTERM", stop);
     const progress = new LifecycleProgress();
-    try {
+    const work = async (signal: AbortSignal) => {
       const run = lifecycle({
         ...(options.out !== undefined && { out: options.out }),
         ...(options["budget-minutes"] !== undefined && { budgetMinutes: options["budget-minutes"] }),
@@ -32,7 +29,7 @@ export const command = defineCommand({
         quick: options.quick ?? false,
         device: options.device,
         threads: options.threads,
-        signal: interrupt.signal,
+        signal,
       });
       for await (const event of run) {
         progress.update(event);
@@ -41,10 +38,9 @@ export const command = defineCommand({
       const result = await run;
       if (out.json) out.object(result);
       else for (const text of table(result)) out.line(text);
-    } finally {
-      process.off("SIGINT", stop);
-      process.off("SIGTERM", stop);
-    }
+    };
+    const goesOn = "what is done is kept, and running it again goes on from there";
+    await interruptible("lifecycle", work, () => goesOn);
   },
 });
 

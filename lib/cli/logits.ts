@@ -5,7 +5,7 @@ import { promptOf } from "./prompt.ts";
 
 export const command = defineCommand({
   about: "Prints a model's logits for the token after each position.",
-  positionals: { usage: "TEXT", least: 0, most: 1 },
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     "token-ids": { kind: "ids", value: "1,2,3", about: "the text as ids; needs no tokenizer" },
     last: { kind: "flag", about: "of the last position alone" },

@@ -7,12 +7,11 @@ import { nearest } from "../formats/nearest.ts";
 import type { AnyCommand, CommandGroup, CommandTable, OptionSpecs, OptionValues } from "./command.ts";
 import { commonOptions } from "./command.ts";
 import { commands } from "./commands.ts";
-import { Output } from "./output.ts";
+import { EXIT_CODES, exitCodeOf } from "./exit-code.ts";
+import { stopForOutput } from "./interrupt.ts";
+import { consoleToStderr, Output } from "./output.ts";
 import { parseArguments } from "./parse.ts";
-import { commandUsage, tableUsage } from "./usage.ts";
-
-/** Failures that are not the caller's: exit code 1 instead of 2. */
-const OWN_FAULTS = new Set(["INTERNAL", "OUT_OF_MEMORY"]);
+import { columns, commandUsage, tableUsage } from "./usage.ts";
 
 async function main(args: string[]): Promise<void> {
   let table: CommandTable = commands;
@@ -20,8 +19,15 @@ async function main(args: string[]): Promise<void> {
   for (;;) {
     const [word, ...rest] = args;
     if (word === "--version" || word === "-v") return void process.stdout.write(`${version()}\n`);
-    if (word === undefined || word === "--help" || word === "-h" || word === "help")
-      return void process.stdout.write(`${tableUsage(name, table)}\n`);
+    if (word === undefined && table !== commands)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `${short(name)}: expected one of ${Object.keys(table).join(", ")}, got none`,
+      );
+    if (word === undefined || word === "--help" || word === "-h" || word === "help") {
+      const exits = table === commands ? `\n\nExit codes:\n${columns(EXIT_CODES)}` : "";
+      return void process.stdout.write(`${tableUsage(name, table)}${exits}\n`);
+    }
     const entry = Object.hasOwn(table, word) ? table[word] : undefined;
     if (!entry) throw unknownCommand(name, word, table);
     const found = await entry.load();
@@ -57,6 +63,7 @@ async function run(name: string, command: AnyCommand, args: readonly string[]): 
         `arguments: expected ${usage}, got ${positionals.length === 0 ? "none" : positionals.map((p) => JSON.stringify(p)).join(" ")}`,
       );
     const out = new Output(options.json === true);
+    if (out.json) consoleToStderr();
     const work = () => command.run({ options: options as OptionValues<OptionSpecs>, positionals, out });
     await (options.profile === true ? profiled(work, out) : work());
     out.endLine();
@@ -98,7 +105,12 @@ function unknownCommand(name: string, word: string, table: CommandTable): Heddle
   const names = Object.keys(table);
   const near = nearest(word, names);
   const expected = near ? `a known command (nearest: ${near})` : `one of ${names.join(", ")}`;
-  return new HeddleError("INVALID_ARGUMENT", `${name}: expected ${expected}, got ${JSON.stringify(word)}`);
+  return new HeddleError("INVALID_ARGUMENT", `${short(name)}: expected ${expected}, got ${JSON.stringify(word)}`);
+}
+
+/** Every line of failure begins with the program's name already. */
+function short(name: string): string {
+  return name.replace(/^heddle /, "");
 }
 
 function version(): string {
@@ -113,14 +125,16 @@ function oneLine(text: string): string {
 
 function fail(error: unknown): void {
   if ((error as NodeJS.ErrnoException | undefined)?.code === "EPIPE") return; // the reader has had enough
-  const known = error instanceof HeddleError;
   const message = error instanceof Error ? error.message : String(error);
   process.stderr.write(`heddle: ${oneLine(message.replace(/^heddle: /, ""))}\n`);
   if (process.env.HEDDLE_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`);
-  process.exitCode = known && !OWN_FAULTS.has(error.code) ? 2 : 1;
+  process.exitCode = exitCodeOf(error);
 }
 
+// Notes and progress have nowhere to go then, and nothing is to stop for that.
+process.stderr.on("error", () => {});
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (stopForOutput(error)) return;
   if (error.code === "EPIPE") process.exit(0);
   // Once: nothing that is written from here on would arrive either.
   fail(ioError(error, "standard output", "written"));

@@ -12,8 +12,9 @@ export const loadOptions = {
   },
   dtype: {
     kind: "string",
-    value: "auto|f32|bf16|f16",
-    about: "element type of the weights; auto keeps the stored one",
+    value: "auto|f32|bf16|f16|q8_0|q4_0|q4_k|q6_k",
+    about:
+      "element type of the weights; auto keeps the stored one, a quantised one is made of matrices as they are read",
   },
   "quantized-activations": {
     kind: "string",

@@ -1,3 +1,5 @@
+import { Console } from "node:console";
+
 /** Where a command's results go: stdout. Everything else goes to stderr. */
 export class Output {
   readonly json: boolean;
@@ -33,6 +35,14 @@ export class Output {
   log(text: string): void {
     process.stderr.write(`${text}\n`);
   }
+}
+
+/**
+ * Has what others say to the console go to stderr, such as functions in a configuration's module: lines of JSON are all that stdout is
+ * to have then.
+ */
+export function consoleToStderr(): void {
+  Object.assign(console, new Console(process.stderr));
 }
 
 /** A float32 as the shortest decimal that is that float32, which keeps JSON small. */

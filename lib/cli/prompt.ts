@@ -9,11 +9,16 @@ export async function promptOf(positionals: readonly string[], ids: number[] | u
     throw new HeddleError("INVALID_ARGUMENT", "--token-ids: expected instead of a text, got both");
   if (ids !== undefined) return ids;
   if (text === undefined) throw new HeddleError("INVALID_ARGUMENT", "prompt: expected a text or --token-ids, got none");
+  return givenText(text);
+}
+
+/** A text of the command line; `-` is stdin, without the line's end that `echo` and editors put behind the last line. */
+export async function givenText(text: string): Promise<string> {
   if (text !== "-") return text;
   let all = "";
   process.stdin.setEncoding("utf8");
   for await (const part of process.stdin) all += part;
-  return all;
+  return all.replace(/\r?\n$/, "");
 }
 
 /** Prompts that share a call: twice the sequences that share a run. */

@@ -12,14 +12,16 @@ import {
 import { HeddleError } from "../errors.ts";
 import { loadTokenizerOf } from "../generate/index.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 import { readJsonStrings } from "./lines.ts";
 import type { Output } from "./output.ts";
+import { givenText } from "./prompt.ts";
 import { Spool } from "./spool.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 export const command = defineCommand({
   about: "Turns text into token ids.",
-  positionals: { usage: "TEXT", least: 0, most: 1 },
+  positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     file: {
       kind: "string",
@@ -36,6 +38,7 @@ export const command = defineCommand({
       kind: "string",
       value: "DIR",
       about: "with --file: its documents as token files that pre-training reads mapped (text, .jsonl, .parquet)",
+      named: "outputDir",
     },
     "shard-tokens": {
       kind: "integer",
@@ -68,10 +71,17 @@ export const command = defineCommand({
     if (outputDir !== undefined) {
       if (options.file === undefined)
         throw new HeddleError("INVALID_ARGUMENT", "--to-shards: expected together with --file, got it alone");
-      const shards = await writeShards(options.file, outputDir, tokenizer, options, out);
-      if (shards.length === 0)
-        throw new HeddleError("INVALID_FILE", `${options.file}: expected a document with text, got none`);
-      return;
+      const { file } = options;
+      const work = async (signal: AbortSignal) => {
+        const shards = await writeShards(file, outputDir, tokenizer, options, out, signal);
+        if (shards.length === 0)
+          throw new HeddleError("INVALID_FILE", `${file}: expected a document with text, got none`);
+      };
+      return interruptible("tokenize", work, () =>
+        file === "-"
+          ? `the shards that were finished are in ${outputDir}`
+          : `--resume goes on after the shards that were finished in ${outputDir}`,
+      );
     }
     const addSpecialTokens = !options["no-special-tokens"];
     const encoded = (line: string) => {
@@ -85,7 +95,7 @@ export const command = defineCommand({
       for await (const line of lines) out.object(encoded(line));
       return;
     }
-    const result = encoded(text!);
+    const result = encoded(await givenText(text!));
     if (out.json) out.object(result);
     else {
       for (const [i, id] of result.ids.entries())
@@ -110,19 +120,16 @@ async function writeShards(
   tokenizer: Awaited<ReturnType<typeof loadTokenizerOf>>,
   options: ShardOptions,
   out: Output,
+  signal: AbortSignal,
 ): Promise<TokenShard[]> {
   if (options.resume && file === "-")
     throw new HeddleError("INVALID_ARGUMENT", "--resume: expected a file, got standard input, which is gone");
-  const abort = new AbortController();
-  const stop = () => abort.abort();
   const bar = new WorkProgress();
   const told = new Set<string>();
   const tell = (shard: TokenShard) => {
     if (out.json) out.object(shard);
     else out.line(`${shard.path}: ${shard.tokens} tokens, ${shard.documents} documents`);
   };
-  process.once("SIGINT", stop);
-  process.once("SIGTERM", stop);
   let spool: Spool | undefined;
   try {
     const { "shard-tokens": shardTokens, "text-field": textField, "document-separator": documentSeparator } = options;
@@ -130,7 +137,7 @@ async function writeShards(
       files: file,
       tokenizer,
       outputDir,
-      signal: abort.signal,
+      signal,
       ...(shardTokens !== undefined && { shardTokens }),
       ...(textField !== undefined && { textField }),
       ...(documentSeparator !== undefined && { documentSeparator }),
@@ -150,7 +157,7 @@ async function writeShards(
       for (const shard of shards) if (!told.has(shard.path)) tell(shard); // that a resumed run found there
       return shards;
     }
-    spool = await Spool.standardInput(outputDir, abort.signal);
+    spool = await Spool.standardInput(outputDir, signal);
     const format = options.jsonl ? "jsonl" : "text";
     const rule: SeparatorRule = options.jsonl ? { kind: "lines" } : separatorRule(documentSeparator);
     const documents = new TextDocuments({ path: spool.path, size: spool.bytes, format, rule }, textField);
@@ -159,8 +166,6 @@ async function writeShards(
     throw spool?.renamed(error) ?? error;
   } finally {
     bar.end();
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
     await spool?.close();
   }
 }

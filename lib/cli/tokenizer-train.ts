@@ -1,7 +1,14 @@
 import { linesOf } from "../data/lines.ts";
 import { HeddleError } from "../errors.ts";
-import { compressionReport, Tokenizer, type TrainAlgorithm } from "../tokenizer/index.ts";
+import {
+  type Compression,
+  compressionReport,
+  Tokenizer,
+  type TrainAlgorithm,
+  type TrainOptions,
+} from "../tokenizer/index.ts";
 import { defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
 import { WorkProgress } from "./work-progress.ts";
 
 /** Characters of a text that goes to the trainer at once. */
@@ -57,7 +64,7 @@ export const command = defineCommand({
     const started = performance.now();
     const bar = new WorkProgress();
     const given = <T>(name: string, value: T | undefined) => value !== undefined && { [name]: value };
-    const tokenizer = await Tokenizer.train(textsOf(positionals), {
+    const training = {
       vocabSize,
       ...given("algorithm", options.algorithm as TrainAlgorithm),
       ...given("pattern", options.pattern),
@@ -74,27 +81,33 @@ export const command = defineCommand({
         if (phase === "read") bar.update(`${(done / 1e6).toFixed(1)} million characters read`);
         else bar.update("trained", done, total);
       },
-    });
-    bar.end();
-    await tokenizer.save(options.out);
-    const seconds = (performance.now() - started) / 1000;
-    const report = await compressionReport(
-      tokenizer,
-      Object.fromEntries(corpora.map(([name, file]) => [name, textsOf([file])])),
-    );
-    if (out.json)
-      out.object({ vocabSize: tokenizer.vocabSize, out: options.out, seconds, ...(report.length > 0 && { report }) });
-    else {
-      out.line(`${options.out}: ${tokenizer.vocabSize} tokens, ${seconds.toFixed(1)} s`);
-      for (const { name, bytesPerToken, charactersPerToken, unknown } of report) {
-        const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
-        out.line(
-          `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`,
-        );
+    } satisfies TrainOptions;
+    const { out: folder } = options;
+    let isSaved = false;
+    const work = async (signal: AbortSignal) => {
+      const tokenizer = await Tokenizer.train(textsOf(positionals), { ...training, signal }).finally(() => bar.end());
+      await tokenizer.save(folder);
+      isSaved = true;
+      const seconds = (performance.now() - started) / 1000;
+      const texts = Object.fromEntries(corpora.map(([name, file]) => [name, textsOf([file])]));
+      const report = await compressionReport(tokenizer, texts, { signal });
+      const { vocabSize } = tokenizer;
+      if (out.json) out.object({ vocabSize, out: folder, seconds, ...(report.length > 0 && { report }) });
+      else {
+        out.line(`${folder}: ${vocabSize} tokens, ${seconds.toFixed(1)} s`);
+        for (const part of report) out.line(describePart(part));
       }
-    }
+    };
+    await interruptible("tokenizer train", work, () =>
+      isSaved ? `the tokenizer is in ${folder}` : "nothing is written, and running it again begins anew",
+    );
   },
 });
+
+function describePart({ name, bytesPerToken, charactersPerToken, unknown }: Compression): string {
+  const lost = unknown > 0 ? `, ${(100 * unknown).toFixed(2)} % unknown` : "";
+  return `${name}: ${bytesPerToken.toFixed(3)} bytes a token, ${charactersPerToken.toFixed(3)} characters${lost}`;
+}
 
 function reportFiles(values: readonly string[]): [name: string, file: string][] {
   return values.map((value) => {

@@ -1,4 +1,5 @@
 import type { EvalEvent, StepEvent, TrainEvent } from "../train/trainer.ts";
+import { fitted, isLive, over } from "./live-line.ts";
 
 /** One live line on a terminal's stderr: step, share, loss, speed, time left. */
 export class TrainProgress {
@@ -15,7 +16,7 @@ export class TrainProgress {
   }
 
   update(event: TrainEvent): void {
-    if (!this.stream.isTTY) return;
+    if (!isLive(this.stream)) return;
     const { maxSteps } = event;
     const { first } = this;
     this.first ??= { step: event.step, at: this.now() };
@@ -23,18 +24,16 @@ export class TrainProgress {
     const width = 24;
     const bar = "█".repeat(Math.round(share * width)).padEnd(width, "░");
     const rate = first && event.step > first.step ? (this.now() - first.at) / (event.step - first.step) : undefined;
-    const left = rate === undefined ? "" : `  ${duration(((maxSteps - event.step) * rate) / 1000)} left`;
-    const detail =
-      "loss" in event
-        ? [`loss ${event.loss.toFixed(4)}`, `${event.tokensPerSecond.toLocaleString("en")} tokens/s${left}`]
-            .concat(named(event.metrics))
-            .join("  ")
-        : evaluated(event);
-    const line = `${bar} ${event.step}/${maxSteps}  ${detail}`;
-    // A line that wraps would stay when the next one is written over it.
-    this.stream.write(`\r\x1b[2K${"loss" in event ? line.slice(0, this.stream.columns - 1) : line}`);
+    const left = rate === undefined ? [] : [`${duration(((maxSteps - event.step) * rate) / 1000)} left`];
+    const place = `${bar} ${event.step}/${maxSteps}`;
     this.shown = true;
-    if (!("loss" in event)) this.stream.write("\n");
+    if (!("loss" in event)) {
+      this.stream.write(`${over(`${place}  ${evaluated(event)}`)}\n`); // it stays
+      return;
+    }
+    const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
+    const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...named(event.metrics)];
+    this.stream.write(over(fitted(parts, this.stream.columns)));
   }
 
   end(): void {

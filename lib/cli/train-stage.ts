@@ -4,11 +4,12 @@ import { latestCheckpoint } from "../formats/checkpoint.ts";
 import type { ModelConfigInput } from "../formats/config.ts";
 import { createModelAsync } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
+import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { readTrainingConfig } from "../train/config-file.ts";
 import { needKnownNames } from "../train/options.ts";
-import type { Run } from "../train/run.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
+import { howStopped } from "./interrupt.ts";
 import { NamedModels } from "./named-models.ts";
 
 /** A stage's exported function; it checks the options that a file gave. */
@@ -108,7 +109,7 @@ async function stopped(error: HeddleError, outputDir: unknown): Promise<HeddleEr
   const latest = typeof outputDir === "string" ? await latestCheckpoint(outputDir).catch(() => undefined) : undefined;
   const why = outputDir === undefined ? "no outputDir is given" : "the first step was not complete";
   const next = latest ? `--resume goes on from ${latest.path}` : `nothing is saved, as ${why}`;
-  return new HeddleError("ABORTED", `train: stopped by a signal; ${next}`, { cause: error });
+  return new HeddleError("ABORTED", `train: stopped ${howStopped()}; ${next}`, { cause: error });
 }
 
 async function loadedBase(

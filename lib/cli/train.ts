@@ -2,8 +2,10 @@ import type { z } from "zod";
 import { HeddleError } from "../errors.ts";
 import { meantOption, sameOption } from "../train/option-names.ts";
 import type { StageName } from "../train/option-texts.ts";
-import type { TrainEvent } from "../train/trainer.ts";
+import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { type Command, type CommandGroup, defineCommand } from "./command.ts";
+import { interruptible } from "./interrupt.ts";
+import { isLive } from "./live-line.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 
@@ -133,16 +135,13 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
     async run({ options, out }) {
       if (options.config === undefined)
         throw new HeddleError("INVALID_ARGUMENT", "config: expected a configuration file, got none");
-      const interrupt = new AbortController();
-      const stop = () => interrupt.abort();
-      process.once("SIGINT", stop);
-      process.once("SIGTERM", stop);
-      const progress = new TrainProgress();
-      try {
-        const result = await trainStage(
-          { name, warns: row.warns ?? false, ...(await row.load()) },
-          {
-            config: options.config,
+      const { config } = options;
+      await interruptible("train", async (signal) => {
+        const progress = new TrainProgress();
+        const stage = { name, warns: row.warns ?? false, ...(await row.load()) };
+        try {
+          const result = await trainStage(stage, {
+            config,
             resume: options.resume,
             instead: {
               evalSteps: options["eval-steps"],
@@ -152,33 +151,31 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             },
             device: options.device,
             threads: options.threads,
-            signal: interrupt.signal,
+            signal,
             onEvent(event) {
               progress.update(event);
               if (out.json) out.object(event);
-              else if (!process.stderr.isTTY) out.line(describeEvent(event));
+              else if (!isLive()) out.line(describeEvent(event));
             },
-            onWarning: (message) => void process.stderr.write(`${message}\n`),
-          },
-        );
-        progress.end();
-        if (out.json) {
-          const { loss: _, ...rest } = result;
-          out.object({ done: true, ...rest });
-        } else {
-          const best = result.bestStep === undefined ? "" : ` Best evaluation: step ${result.bestStep}.`;
-          const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
-          out.line(
-            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${result.loss.toFixed(4)}.${best}${where}`,
-          );
+            onWarning: (message) => out.log(message),
+          });
+          progress.end();
+          if (out.json) {
+            const { loss: _, ...rest } = result;
+            out.object({ done: true, ...rest });
+          } else out.line(describeResult(result));
+        } finally {
+          progress.end();
         }
-      } finally {
-        progress.end();
-        process.off("SIGINT", stop);
-        process.off("SIGTERM", stop);
-      }
+      });
     },
   });
+}
+
+function describeResult({ steps, tokensSeen, loss, bestStep, path }: TrainResult): string {
+  const best = bestStep === undefined ? "" : ` Best evaluation: step ${bestStep}.`;
+  const where = path === undefined ? "" : ` The model is in ${path}.`;
+  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${best}${where}`;
 }
 
 function describeEvent(event: TrainEvent): string {

@@ -1,3 +1,5 @@
+import { fitted, isLive, over } from "./live-line.ts";
+
 /** One live line on a terminal's stderr: a bar with its share, or what has been done so far. Nothing elsewhere. */
 export class WorkProgress {
   private readonly stream: NodeJS.WriteStream;
@@ -10,12 +12,12 @@ export class WorkProgress {
 
   /** @param total of `done`; without it there is no bar */
   update(text: string, done = 0, total?: number): void {
-    if (!this.stream.isTTY) return;
+    if (!isLive(this.stream)) return;
     const now = performance.now();
     if (this.shown && now - this.last < 100 && done !== total) return;
     this.last = now;
     this.shown = true;
-    this.stream.write(`\r\x1b[2K${bar(done, total)}${text}`);
+    this.stream.write(over(fitted([...bar(done, total), text], this.stream.columns)));
   }
 
   end(): void {
@@ -24,9 +26,9 @@ export class WorkProgress {
   }
 }
 
-function bar(done: number, total: number | undefined): string {
-  if (total === undefined || total <= 0) return "";
+function bar(done: number, total: number | undefined): string[] {
+  if (total === undefined || total <= 0) return [];
   const width = 24;
   const share = Math.min(1, done / total);
-  return `${"█".repeat(Math.round(share * width)).padEnd(width, "░")} ${(100 * share).toFixed(0)} %  `;
+  return [`${"█".repeat(Math.round(share * width)).padEnd(width, "░")} ${(100 * share).toFixed(0)} %`];
 }

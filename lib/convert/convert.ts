@@ -1,4 +1,5 @@
 // Conversion of whole models between safetensors folders and GGUF files.
+import { realpath } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
@@ -15,6 +16,15 @@ import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson }
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
+import {
+  dtypeNames,
+  fileType,
+  isMix,
+  isQuantisedTarget,
+  type QuantisedTarget,
+  quantisedType,
+  widerMatrices,
+} from "../formats/quantised-types.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
@@ -25,15 +35,6 @@ import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { differencesInLlamaCpp } from "./differences.ts";
-import {
-  dtypeNames,
-  fileType,
-  isMix,
-  isQuantisedTarget,
-  type QuantisedTarget,
-  quantisedType,
-  widerMatrices,
-} from "./quantised.ts";
 
 export interface ConvertOptions extends WriteOptions {
   /** Default: gguf when the output's name ends in .gguf, else safetensors. */
@@ -72,7 +73,7 @@ export interface ConvertResult {
  * card and the differences in layout (rotation order of llama's q and k, gemma's 1 + w norms, gpt2's transposed matrices)
  * are taken along. Converting gemma's norms there and back may change their last bit.
  *
- * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite), ABORTED. An output file
+ * Errors: INVALID_ARGUMENT (an output that is the input, too), NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED, NUMERICAL (a value does not fit the type, or is NaN or infinite), ABORTED. An output file
  * appears complete or not at all.
  */
 export async function convertModel(
@@ -92,6 +93,10 @@ export async function convertModel(
   const to = options.to ?? (output.endsWith(".gguf") ? "gguf" : "safetensors");
   if (to !== "gguf" && to !== "safetensors") throw invalidArgument("to", "gguf or safetensors", to);
   const how = { ...options, dtype: writtenType(options.dtype, to) };
+  // A smaller type would take the place of what it was made from.
+  const real = (path: string) => realpath(path).catch(() => resolve(path));
+  if ((await real(input)) === (await real(output)))
+    throw invalidArgument("output", "another place than the model's own", output);
   const model = await openModelFiles(input);
   try {
     return to === "gguf" ? await toGguf(model, input, output, how) : await toFolder(model, input, output, how);
@@ -295,7 +300,7 @@ async function toFolder(
     const files = { ...tokenizer.files(), ...(whole !== undefined && { "tokenizer.json": whole }) };
     for (const [name, text] of Object.entries(files))
       await writeFileAtomically(join(output, name), (sink) => sink.write(Buffer.from(text)));
-  } else if (!gguf && resolve(input) !== resolve(output)) {
+  } else if (!gguf) {
     for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
   }
   if (model.card) await writeModelCard(output, model.card);

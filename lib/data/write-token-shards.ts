@@ -1,4 +1,5 @@
 import { HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
+import { claim } from "../formats/claim.ts";
 import { type FileSink, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { nearest } from "../formats/nearest.ts";
 import { type CorpusOptions, openFilesOf } from "./corpus.ts";
@@ -11,7 +12,10 @@ import { MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
-  /** Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed. */
+  /**
+   * Where `shard-00000.tokens` and those after it go, and `shards.json`. Shards of another run in it are replaced or removed; one that
+   * another run is writing is refused.
+   */
   outputDir: string;
   /** Tokens of a shard, about: it ends with the document that reaches them. Default 2^27, 256 MiB of 16-bit tokens. */
   shardTokens?: number | undefined;
@@ -54,7 +58,7 @@ export interface TokenShard {
  *
  * @returns the shards, those that were there before a resumed run included
  * @throws HeddleError INVALID_FILE (`file:line`), NOT_FOUND, IO, ABORTED, INVALID_ARGUMENT for a tokenizer that does not tell its
- * vocabSize, and for a folder that is not to be resumed from
+ * vocabSize, and for a folder that another run writes, or that is not to be resumed from
  *
  * @example
  * await writeTokenShards({ files: "wiki.parquet", tokenizer, outputDir: "tokens" });
@@ -99,12 +103,14 @@ export async function writeDocuments(
   options: WriteTokenShardsOptions,
 ): Promise<TokenShard[]> {
   const { tokenizer, outputDir, shardTokens = 2 ** 27, shuffle = false, signal, onShard, onProgress } = options;
+  let release = () => {};
   try {
     if (!Number.isSafeInteger(shardTokens) || shardTokens < 1)
       throw invalidArgument("shardTokens", "an integer ≥ 1", shardTokens);
     const { vocabSize } = tokenizer;
     if (vocabSize === undefined) throw invalidArgument("tokenizer.vocabSize", "a number", vocabSize);
     await makeFolder(outputDir);
+    release = await claim(outputDir, "outputDir");
     const fingerprint = tokenizerFingerprint(tokenizer);
     const reader = new GroupReader(files, { ...options, shuffle });
     const { seed = 0, documentSeparator = "blank-line", textField = "text" } = options;
@@ -157,6 +163,7 @@ export async function writeDocuments(
     await record.clean(shards.length);
     return shards;
   } finally {
+    release();
     for (const file of files) file.close();
   }
 }

@@ -3,6 +3,7 @@ import { HeddleError } from "../errors.ts";
 import { throwIfAborted } from "./abort.ts";
 import { fill, moveBeams } from "./beam-cache.ts";
 import { changedContinuations, isPlain, plainContinuations } from "./beam-candidates.ts";
+import { BeamConditions } from "./beam-conditions.ts";
 import { BeamSearch, type Continuations, searchWidth } from "./beam-search.ts";
 import type { SampleResults } from "./choices.ts";
 import { newProgress, type Progress, RESERVED_AHEAD } from "./engine.ts";
@@ -19,6 +20,7 @@ class Group {
   /** What becomes of the best hypotheses, in their order. */
   readonly sequences: readonly Sequence[];
   readonly search: BeamSearch;
+  private readonly conditions: BeamConditions | undefined;
   /** Of each beam. */
   slots: number[];
   /** What each beam has the model see. */
@@ -30,12 +32,17 @@ class Group {
 
   constructor(sequences: readonly Sequence[], slots: number[]) {
     const [first] = sequences as [Sequence];
-    const { beams, stopTokens } = first.options;
+    const { beams, stopTokens, stopConditions } = first.options;
     this.sequences = sequences;
+    this.conditions = stopConditions.length > 0 ? new BeamConditions(first) : undefined;
     this.search = new BeamSearch(beams!, {
       limit: first.limit,
       endTokens: stopTokens.size,
-      ends: (tokens, parent) => first.endsWith(tokens) || this.forms[parent]?.after(tokens.at(-1)!).finished === true,
+      ends: (tokens, parent) =>
+        first.endsWith(tokens) ||
+        this.forms[parent]?.after(tokens.at(-1)!).finished === true ||
+        this.conditions?.hold(tokens, this.search.beams[parent]!.tokens) === true ||
+        tokens.length >= first.limit,
     });
     this.contexts = [first.context];
     this.forms = [first.constraint];
@@ -70,10 +77,11 @@ class Group {
         `n: expected no more than the ${finished.length} continuations that are not forbidden, got ${n}`,
       );
     for (const [rank, sequence] of this.sequences.entries()) {
-      const { choices, score } = finished[rank]!;
+      const { choices, tokens, score } = finished[rank]!;
       sequence.score = score;
       sequence.cachedTokens = this.prompt.cachedTokens;
-      for (const choice of choices) yield sequence.accept(choice);
+      const stopped = this.conditions?.haveEnded(tokens) ?? false;
+      for (const [i, choice] of choices.entries()) yield sequence.accept(choice, stopped && i === choices.length - 1);
     }
   }
 }

@@ -16,6 +16,8 @@ export interface Beam {
 /** A text that has ended. */
 export interface Hypothesis {
   readonly choices: readonly Choice[];
+  /** Their tokens: the array that `ends` was asked of. */
+  readonly tokens: readonly number[];
   /** The sum over the number of tokens, the end token with them, to the power `lengthPenalty`. */
   readonly score: number;
 }
@@ -88,7 +90,7 @@ export class BeamSearch {
       // Ends beyond the best numBeams candidates are neither: they were only there in the place of beams that go on.
       if (ends ? rank >= numBeams : open.length === numBeams) continue;
       const choices = [...before.choices, rows[parent]!.choice(place)];
-      if (ends) ended.push({ choices, score: this.score(sum, this.length) });
+      if (ends) ended.push({ choices, tokens, score: this.score(sum, this.length) });
       else open.push({ choices, tokens, sum, parent });
     }
     this.beams = open;

@@ -1,6 +1,6 @@
 import { Tensor } from "../graph/index.ts";
 import { type CacheLayout, cacheTensors } from "../models/cache-shape.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import type { PageCopy } from "./page-pool.ts";
 
 /** The tensors of a KV cache at one capacity. */
@@ -17,7 +17,7 @@ export class CacheStore {
     this.paged = paged;
   }
 
-  static allocate(model: Model, layout: CacheLayout): CacheStore {
+  static allocate(model: ModelView, layout: CacheLayout): CacheStore {
     const tensors = cacheTensors(model, layout);
     return new CacheStore(
       layout.capacity,
@@ -27,7 +27,7 @@ export class CacheStore {
   }
 
   /** Whether this is what `allocate` would return at this store's capacity. */
-  fits(model: Model, layout: CacheLayout): boolean {
+  fits(model: ModelView, layout: CacheLayout): boolean {
     const tensors = cacheTensors(model, { ...layout, capacity: this.capacity });
     return (
       this.capacity >= layout.capacity &&
@@ -54,7 +54,7 @@ export class CacheStore {
    * A larger one with the same content; layers that need no more rows keep their tensors, the others' are freed.
    * @param lengths what each slot holds
    */
-  async grown(model: Model, layout: CacheLayout, lengths: readonly number[]): Promise<CacheStore> {
+  async grown(model: ModelView, layout: CacheLayout, lengths: readonly number[]): Promise<CacheStore> {
     const tensors = new Map<string, Tensor>();
     for (const { name, dtype, shape: dims } of cacheTensors(model, layout)) {
       const before = this.tensors.get(name)!;
@@ -131,7 +131,7 @@ export class SpareStore {
   private store: CacheStore | undefined;
   private closed = false;
 
-  take(model: Model, layout: CacheLayout): CacheStore | undefined {
+  take(model: ModelView, layout: CacheLayout): CacheStore | undefined {
     const { store } = this;
     this.store = undefined;
     if (store?.fits(model, layout)) return store;

@@ -13,6 +13,7 @@ import {
 import type { LanguageModel } from "./language-model.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { DEFAULT_MAX_TOKENS, type GenerateOptions } from "./options.ts";
+import { Reply } from "./reply.ts";
 import type { Piece } from "./sequence.ts";
 import { Session } from "./session.ts";
 import { type ToolCall, ToolCallParser } from "./tool-calls.ts";
@@ -49,12 +50,13 @@ export interface ChatCompletion extends Completion {
   toolCalls?: ToolCall[];
 }
 
-/** An answer under way: `await` it for the whole, or iterate over its pieces as they come. */
-export interface ChatReply extends Omit<Promise<ChatCompletion>, typeof Symbol.toStringTag>, AsyncIterable<Piece> {}
+/** An answer under way: iterate over its pieces as they come, `await` it for the whole, or both in this order. */
+export type ChatReply = Reply<ChatCompletion>;
 
 /**
  * A conversation with a model, as explicit state: it can be saved (`JSON.stringify`), forked and thrown away. With a chat
- * template the model sees its own format; a base model without one simply continues the text of all messages.
+ * template the model sees its own format; a base model without one simply continues the text of all messages. Each answer is of the model
+ * as it is then, through its active adapters: after training it has learned.
  *
  * @example
  * const chat = model.chat({ system: "You are brief." });
@@ -104,7 +106,8 @@ export class Chat {
   }
 
   /**
-   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again.
+   * Writes the conversation with its KV cache to a file, from which `model.loadChat` goes on without computing it again; where the model has
+   * changed since the last answer, the conversation alone.
    * @throws HeddleError IO
    */
   async save(path: string): Promise<void> {
@@ -172,7 +175,10 @@ export class Chat {
       const choice = checkedToolChoice(toolChoice);
       const renderer = rendererFor(this.renderer, choice);
       const prompt = await conversationPrompt(this.languageModel, renderer, messages, { fit, signal });
-      const completion = yield* this.session.stream(prompt, { ...options, ...chosen(this.renderer, choice, options) });
+      const completion = yield* this.session.generate(prompt, {
+        ...options,
+        ...chosen(this.renderer, choice, options),
+      });
       this.messages.splice(0, this.messages.length, ...messages, { role: "assistant", content: completion.text });
       const toolCalls = callsIn(completion.text, renderer);
       return { ...completion, ...(toolCalls.length > 0 && { toolCalls }) };
@@ -201,52 +207,4 @@ function chosen({ tokenizer, template }: Renderer, choice: ToolChoice, options: 
   if (options.responseFormat !== undefined && options.responseFormat.type !== "text")
     throw invalidArgument("responseFormat", "none beside a call that is required", options.responseFormat.type);
   return { responseFormat };
-}
-
-/** Starts when it is first awaited or iterated, and only once. */
-class Reply implements ChatReply {
-  private readonly start: () => AsyncGenerator<Piece, ChatCompletion, undefined>;
-  private started = false;
-  private whole: Promise<ChatCompletion> | undefined;
-
-  constructor(start: () => AsyncGenerator<Piece, ChatCompletion, undefined>) {
-    this.start = start;
-  }
-
-  // biome-ignore lint/suspicious/noThenProperty: a reply is awaitable by design
-  then<A = ChatCompletion, B = never>(
-    done?: ((value: ChatCompletion) => A | PromiseLike<A>) | null,
-    failed?: ((reason: unknown) => B | PromiseLike<B>) | null,
-  ): Promise<A | B> {
-    this.whole ??= (async () => {
-      const pieces = this.begin();
-      for (;;) {
-        const step = await pieces.next();
-        if (step.done) return step.value;
-      }
-    })();
-    return this.whole.then(done, failed);
-  }
-
-  /** As a promise's. */
-  // biome-ignore lint/suspicious/noExplicitAny: what Promise says of a reason
-  catch<B = never>(failed?: ((reason: any) => B | PromiseLike<B>) | null): Promise<ChatCompletion | B> {
-    return this.then(null, failed);
-  }
-
-  /** As a promise's. */
-  finally(settled?: (() => void) | null): Promise<ChatCompletion> {
-    return this.then().finally(settled);
-  }
-
-  [Symbol.asyncIterator](): AsyncIterator<Piece, ChatCompletion, undefined> {
-    return this.begin();
-  }
-
-  private begin(): AsyncGenerator<Piece, ChatCompletion, undefined> {
-    if (this.started)
-      throw new HeddleError("INVALID_ARGUMENT", "reply: expected to be awaited or iterated once, got a second reader");
-    this.started = true;
-    return this.start();
-  }
 }

@@ -1,4 +1,4 @@
-import type { Progress } from "./engine.ts";
+import { newProgress, type Progress } from "./engine.ts";
 import type { FinishReason, Piece, Sequence, TopCandidate } from "./sequence.ts";
 
 export interface Usage {
@@ -76,6 +76,27 @@ export class CompletionBuilder {
       ...(sequence.score !== undefined && { score: sequence.score }),
       timings,
     };
+  }
+}
+
+/** What becomes of the sequences of one call. */
+export class Answers {
+  readonly progress = newProgress();
+  private readonly sequences: readonly Sequence[];
+  private readonly builders: readonly CompletionBuilder[];
+
+  constructor(sequences: readonly Sequence[]) {
+    this.sequences = sequences;
+    this.builders = sequences.map(() => new CompletionBuilder());
+  }
+
+  add(piece: Piece): void {
+    this.builders[piece.index]!.add(piece);
+  }
+
+  finish(loadMs: number): Completion[] {
+    const timings = timingsOf(this.progress, loadMs);
+    return this.sequences.map((sequence, i) => this.builders[i]!.finish(sequence, timings));
   }
 }
 

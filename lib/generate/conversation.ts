@@ -86,9 +86,12 @@ function simpleCopy(value: unknown, depth: number): unknown {
 /** Roles that templates know. Another is taken where the conversation's own template names it. */
 const ROLES: readonly unknown[] = ["system", "developer", "user", "assistant", "tool"];
 
+/** Whose messages say nothing without content; an assistant's may be calls of tools, and of other roles the template knows. */
+const SPEAKING: readonly unknown[] = ["system", "developer", "user", "tool"];
+
 /**
  * A copy of a message: role, content and, for templates, whatever else it has, such as `tool_calls`.
- * @throws HeddleError INVALID_ARGUMENT
+ * @throws HeddleError INVALID_ARGUMENT; UNSUPPORTED for parts that are no text, which a template would leave out without a word
  */
 export function checkedMessage(renderer: Renderer, message: unknown): ChatMessage {
   const isObject = typeof message === "object" && message !== null;
@@ -96,14 +99,49 @@ export function checkedMessage(renderer: Renderer, message: unknown): ChatMessag
   if (!isObject || !isRole(renderer, role))
     throw invalidArgument("message", `{ role: ${ROLES.join(", ")}; content }`, isObject ? role : message);
   const hasTemplate = usesTemplate(renderer);
-  const isContent = typeof content === "string" || (hasTemplate && (content == null || isArray(content)));
-  if (!isContent)
+  const needsContent = SPEAKING.includes(role);
+  const isContent =
+    typeof content === "string" || (hasTemplate && (content == null ? !needsContent : isArray(content)));
+  if (!isContent) {
+    const expected = needsContent ? "a string or an array of parts" : "a string, an array of parts or null";
     throw invalidArgument(
       `message of ${role}: content`,
-      hasTemplate ? "a string, an array of parts or null" : "a string, as the model has no chat template",
+      hasTemplate ? expected : "a string, as the model has no chat template",
       content,
     );
+  }
+  if (typeof content === "object") checkParts(content, `message of ${role}: content`);
   return copied(`message of ${role}`, message as ChatMessage);
+}
+
+/** A part of a message's content, as OpenAI has it. */
+interface TextPart {
+  type: "text" | "refusal";
+  text?: string;
+  refusal?: string;
+}
+
+function checkParts(parts: ChatMessage["content"], name: string): void {
+  // Array.from: a hole is no part.
+  for (const [i, part] of Array.from((parts ?? []) as readonly unknown[]).entries()) {
+    const { type, text, refusal } = (part ?? {}) as { [K in keyof TextPart]: unknown };
+    if (typeof type === "string" && type !== "text" && type !== "refusal")
+      throw new HeddleError(
+        "UNSUPPORTED",
+        `${name}[${i}].type: expected text, got ${describe(type)}: the model reads text`,
+      );
+    if (typeof type !== "string" || typeof (text ?? refusal) !== "string")
+      throw invalidArgument(`${name}[${i}]`, '{ type: "text", text }', part);
+  }
+}
+
+/** Messages as every template takes them: of parts the texts, a line each, as servers put them together. */
+function withTexts(messages: readonly ChatMessage[]): ChatMessage[] {
+  return messages.map((message) =>
+    isArray(message.content)
+      ? { ...message, content: (message.content as TextPart[]).map((part) => part.text ?? part.refusal).join("\n") }
+      : message,
+  );
 }
 
 function isRole({ tokenizer, template: { template } }: Renderer, role: unknown): role is string {
@@ -143,8 +181,8 @@ async function conversationIds(
   if (!usesTemplate(renderer)) return tokenizer.encodeAsync(transcript(messages), { ...(signal && { signal }) });
   const options = { ...template, addGenerationPrompt: true, signal };
   const { messages: kept } = fit
-    ? await tokenizer.fitAsync(messages, { ...options, contextLength, ...fit })
-    : { messages };
+    ? await tokenizer.fitAsync(withTexts(messages), { ...options, contextLength, ...fit })
+    : { messages: withTexts(messages) };
   return (await tokenizer.applyChatTemplateAsync(kept, options)).ids;
 }
 
@@ -152,7 +190,7 @@ async function conversationIds(
 export function conversationTokens(renderer: Renderer, messages: readonly ChatMessage[]): number {
   const { tokenizer, template } = renderer;
   return usesTemplate(renderer)
-    ? tokenizer.applyChatTemplate(messages, { ...template, addGenerationPrompt: true }).ids.length
+    ? tokenizer.applyChatTemplate(withTexts(messages), { ...template, addGenerationPrompt: true }).ids.length
     : tokenizer.count(transcript(messages));
 }
 

@@ -2,10 +2,9 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import type { Model } from "../models/model.ts";
 import { pooledOutputs } from "./pooled.ts";
+import type { ReadTextOptions } from "./prompt.ts";
 
-export interface EmbedTextOptions extends Partial<EmbeddingConfig> {
-  signal?: AbortSignal;
-}
+export interface EmbedTextOptions extends Partial<EmbeddingConfig>, ReadTextOptions {}
 
 /** How a model that was not trained to embed makes a vector: its hidden states' mean, of length 1. */
 const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };

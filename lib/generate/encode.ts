@@ -10,7 +10,7 @@ import {
 } from "../graph/index.ts";
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -27,10 +27,23 @@ export interface EncodeOptions {
 
 /**
  * An encoder's vectors, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
- * documents of one row of text that do not see each other; what is left of it is padding that nothing sees.
+ * documents of one row of text that do not see each other, without padding.
  */
 export async function encodedOutputs(
-  model: Model,
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: EncodeOptions,
+): Promise<Float32Array[]> {
+  const held = model.hold();
+  try {
+    return await encodedBy(held, sequences, options);
+  } finally {
+    held.release();
+  }
+}
+
+async function encodedBy(
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
@@ -48,7 +61,7 @@ export async function encodedOutputs(
     const results = await runGroup(
       model,
       group.map((i) => sequences[i]!),
-      rowsFor(rows),
+      rows,
       options,
     );
     for (const [place, i] of group.entries()) out[i] = results[place]!;
@@ -56,22 +69,23 @@ export async function encodedOutputs(
   return out;
 }
 
-/** Few sizes serve all lengths: 64, 96, 128, 192, 256, … */
-function rowsFor(length: number): number {
-  let size = 64;
-  while (size < length) size = size % 3 === 0 ? (size / 3) * 4 : (size / 2) * 3;
-  return size;
+/** What a program is planned for: one serves all texts but those that are longer than a run otherwise is. */
+function boundFor(rows: number): number {
+  let bound = MOST_ROWS;
+  while (bound < rows) bound *= 2;
+  return bound;
 }
 
 async function runGroup(
-  model: Model,
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   rows: number,
   { pooling, head = false, signal }: EncodeOptions,
 ): Promise<Float32Array[]> {
   const count = sequences.length;
   const [ids, positions] = [new Int32Array(rows), new Int32Array(rows)];
-  const documents = new Int32Array(rows).fill(-1);
+  const documents = new Int32Array(rows);
+  const lengths = new Int32Array(rows);
   const wanted: number[] = [];
   const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
   let first = 0;
@@ -82,25 +96,28 @@ async function runGroup(
       positions[first + i] = i;
     }
     documents.fill(s, first, first + length);
+    lengths.fill(length, first, first + length);
     if (pooling === "all") for (let i = 0; i < length; i++) wanted.push(first + i);
     else wanted.push(pooling === "last" ? first + length - 1 : first);
     pool?.fill(1 / length, s * rows + first, s * rows + first + length);
     first += length;
   }
+  const program = encodeProgram(model, boundFor(rows), pooling, head);
   const inputs: Inputs = {
     ids,
     positions,
     documents,
-    tokenTypes: new Int32Array(rows),
+    ...(program.inputNames.has("tokenTypes") && { tokenTypes: new Int32Array(rows) }),
+    ...(program.inputNames.has("lengths") && { lengths }),
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
-  const executable = encodeProgram(model, rows, pooling, head).bind(model.device, model.tensors);
+  const executable = program.bind(model.device, model.tensors);
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
-    const lengths = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
-    const each = vectors!.length / lengths.reduce((a, b) => a + b, 0);
+    const counts = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
+    const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
     let at = 0;
-    return lengths.map((n) => {
+    return counts.map((n) => {
       at += n * each;
       return (vectors as Float32Array).slice(at - n * each, at);
     });
@@ -109,12 +126,14 @@ async function runGroup(
   }
 }
 
-function encodeProgram(model: Model, rows: number, pooling: PooledRows, head: boolean): Program {
-  return model.cached(`encode/${rows}/${pooling}/${head}`, () =>
+function encodeProgram(model: ModelView, bound: number, pooling: PooledRows, head: boolean): Program {
+  return model.cached(["encode", bound, pooling, head, ...model.activeAdapters].join("/"), () =>
     compile((): Results => {
+      const rows = new Dimension("rows", bound);
       const forward = sequenceForward(model, rowInputs(rows), {
-        sequenceLength: rows,
         documents: input("documents", "i32", [rows]),
+        activations: model.quantizedActivations,
+        asStored: true,
       });
       const { hidden } = forward;
       const made =
@@ -124,7 +143,7 @@ function encodeProgram(model: Model, rows: number, pooling: PooledRows, head: bo
             })
           : gatherRows(
               hidden,
-              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? rows : MOST_SEQUENCES)]),
+              input("wanted", "i32", [new Dimension("wanted", pooling === "all" ? bound : MOST_SEQUENCES)]),
             );
       return { vectors: head ? classifierLogits(forward, model.config, made) : made };
     }),

@@ -1,3 +1,4 @@
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { throwIfAborted } from "./abort.ts";
 import { choiceOf, type SampleResults } from "./choices.ts";
 import { type KvCache, PREFILL_ROWS } from "./kv-cache.ts";
@@ -73,8 +74,8 @@ async function* loop(
 ): AsyncGenerator<readonly Piece[], void, undefined> {
   const started = performance.now();
   const deterministic = sequences.some((s) => s.options.deterministic);
-  // What one sequence computed is no use to another whose bits must not depend on it.
-  const isolated = deterministic && sequences.length > 1;
+  // What one sequence computed is no use to another whose bits must not depend on it, nor where it is not what that one would compute.
+  const isolated = sequences.length > 1 && (deterministic || keysKeepLength(cache.model.config));
   const shared = new SharedPrefixes(cache, deterministic ? DETERMINISTIC_ROWS : 1);
   const waiting = sequences.filter((s) => !s.finishReason);
   const slots = new Map<Sequence, number>();
@@ -185,7 +186,7 @@ export interface Turn {
 /** Takes over what was drawn, as far as the draft came true. */
 export function accept({ sequence, draft }: Turn, choices: readonly Choice[]): Piece[] {
   if (sequence.limit === 0) {
-    sequence.finishReason = "length"; // its prompt alone was wanted
+    sequence.endWithPrompt();
     return [];
   }
   const pieces: Piece[] = [];

@@ -1,5 +1,6 @@
 // Generation: loading a model, the loop, sessions and chats.
 export type { JsonSchema, NamedSchema, ResponseFormat, ToolCallsFormat } from "../constrain/index.ts";
+export { Batcher, type BatcherCounts, type BatcherOptions } from "./batcher.ts";
 export {
   Chat,
   type ChatCompletion,
@@ -26,7 +27,8 @@ export {
   type StopCondition,
   type StopContext,
 } from "./options.ts";
-export type { Prompt } from "./prompt.ts";
+export type { Prompt, ReadTextOptions } from "./prompt.ts";
+export type { Reply } from "./reply.ts";
 export type { FinishReason, Piece, TopCandidate } from "./sequence.ts";
 export { Session, type SessionOptions } from "./session.ts";
 export type { ToolCall } from "./tool-calls.ts";

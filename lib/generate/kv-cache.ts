@@ -1,6 +1,6 @@
 import { HeddleError } from "../errors.ts";
 import type { AbortFlag } from "../graph/compile.ts";
-import type { Executable, Inputs, Outputs, Program, Results } from "../graph/index.ts";
+import type { Inputs, Outputs, Results, Tensor } from "../graph/index.ts";
 import {
   type CacheDType,
   type CacheLayout,
@@ -9,12 +9,12 @@ import {
   layerCache,
   MOST_SEGMENT_ROWS,
 } from "../models/cache-shape.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { ropeRegime, turnsByLength } from "../models/rope-frequencies.ts";
 import { raceAbort, throwIfAborted } from "./abort.ts";
+import { BoundModel, type ProgramMaker, type RunShape } from "./bound-model.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
-import type { ProgramShape } from "./programs.ts";
 import { rowData, type Segment } from "./row-data.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
@@ -22,10 +22,6 @@ export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
 const SMALLEST_CAPACITY = 256;
 /** Positions that a slot of a cache in pages begins with. */
 const SMALLEST_PART = 64;
-
-type ProgramMaker = (model: Model, shape: ProgramShape) => Program;
-/** What a run is planned for, beside the cache. */
-type RunShape = Omit<ProgramShape, "cache">;
 
 /** The capacity for sequences of `length`: powers of two, so that few programs serve all lengths. */
 export function cacheCapacity(length: number, contextLength: number): number {
@@ -54,16 +50,12 @@ export interface CacheState {
  * beginnings that they have in common are there once.
  */
 export class KvCache {
-  readonly model: Model;
+  private readonly bound: BoundModel;
   readonly slots: number;
   /** Most tokens that one sequence may hold. */
   readonly contextLength: number;
   readonly dtype: CacheDType;
-  /** Adapters that its runs go through. */
-  readonly adapters: readonly string[];
   private store: CacheStore;
-  private readonly executables = new Map<Program, Executable>();
-  private last: { program: ProgramMaker; shape: RunShape; executable: Executable } | undefined;
   private readonly held: number[][];
   /** Of the sequences that the slots' rows were computed for. */
   private readonly lengths: number[];
@@ -78,7 +70,7 @@ export class KvCache {
   private failed = false;
 
   constructor(
-    model: Model,
+    model: ModelView,
     options: {
       slots: number;
       contextLength: number;
@@ -93,9 +85,7 @@ export class KvCache {
       spare?: SpareStore | undefined;
     },
   ) {
-    model.assertLive();
-    this.adapters = model.adaptersOf(options.adapters).map((a) => a.name);
-    this.model = model;
+    this.bound = new BoundModel(model, options.adapters);
     this.slots = options.slots;
     this.contextLength = options.contextLength;
     this.dtype = options.dtype ?? defaultCacheDtype(model);
@@ -111,6 +101,32 @@ export class KvCache {
     this.underWay = Array.from({ length: this.slots }, () => 0);
   }
 
+  /** The model that its runs go through: as it was when the cache was made or last renewed. */
+  get model(): ModelView {
+    return this.bound.model;
+  }
+
+  /** Names of the adapters that its runs go through. */
+  get adapters(): readonly string[] {
+    return this.bound.adapters;
+  }
+
+  /** Whether what it holds is what `model` would compute now through these adapters, its active ones where not given. */
+  isOf(model: ModelView, adapters?: readonly string[]): boolean {
+    return this.bound.isOf(model, adapters);
+  }
+
+  /**
+   * Goes over to a model as it is now: of what others of its weights or other adapters computed, nothing stays. Nothing is under way.
+   * @throws HeddleError NOT_FOUND for an adapter that is no longer there, DISPOSED; the cache is as it was then
+   */
+  renew(model: ModelView, adapters?: readonly string[]): void {
+    this.assertLive();
+    const stays = this.bound.isOf(model, adapters);
+    this.bound.renew(model, adapters);
+    if (!stays) for (let slot = 0; slot < this.slots; slot++) this.keep(slot, 0);
+  }
+
   /** Tokens that a slot has memory for. */
   get capacity(): number {
     return this.store.capacity;
@@ -118,6 +134,10 @@ export class KvCache {
 
   get shape(): CacheShape {
     return { ...this.layout(this.store.capacity), adapters: this.adapters };
+  }
+
+  get tensors(): ReadonlyMap<string, Tensor> {
+    return this.store.tensors;
   }
 
   private layout(capacity: number, count = this.pool?.count ?? 0): CacheLayout {
@@ -207,7 +227,7 @@ export class KvCache {
   private async grow(capacity: number, pages?: number): Promise<void> {
     if (this.underWay.some((n) => n > 0))
       throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
-    this.releaseExecutables();
+    this.bound.unbind();
     const lengths = this.held.map((ids) => ids.length);
     this.store = await this.store.grown(this.model, this.layout(capacity, pages), lengths);
   }
@@ -267,7 +287,7 @@ export class KvCache {
 
   /** A cache of one slot with what a file says of it. @param fill writes the slot's rows */
   static async restore(
-    model: Model,
+    model: ModelView,
     state: Omit<CacheState, "store">,
     capacity: number,
     fill: (store: CacheStore) => Promise<void>,
@@ -341,7 +361,7 @@ export class KvCache {
     const { shape, inputs = {}, signal, flag, late, series } = options;
     const runs = series?.runs ?? 1;
     for (const s of segments) this.pool?.extend(s.slot, this.end(s) + runs - 1);
-    const executable = this.executableOf(program, shape);
+    const executable = this.bound.executable(program, shape, this);
     const rows = this.rowData(segments, runs);
     const given = { ids: rows.ids, ...rows.each, ...this.pageInputs(), ...inputs };
     const begins = segments.map(({ slot }) => this.planned(slot));
@@ -387,7 +407,7 @@ export class KvCache {
     signal?: AbortSignal,
   ): Promise<Outputs<Results>> {
     this.assertLive();
-    const executable = this.bound(program(this.model, { ...shape, cache: this.shape }));
+    const executable = this.bound.executable(program, shape, this);
     return raceAbort(executable.run(inputs, { signal }), signal);
   }
 
@@ -411,29 +431,6 @@ export class KvCache {
     return pool && store.hasPages ? { pages: pool.table(Math.ceil(store.capacity / pool.size)) } : {};
   }
 
-  /** Of runs with the same shape (the same object), as decoding makes one a token, that of the run before. */
-  private executableOf(program: ProgramMaker, shape: RunShape): Executable {
-    if (this.last?.program !== program || this.last.shape !== shape)
-      this.last = { program, shape, executable: this.bound(program(this.model, { ...shape, cache: this.shape })) };
-    return this.last.executable;
-  }
-
-  private bound(program: Program): Executable {
-    let found = this.executables.get(program);
-    if (!found) {
-      const { device, tensors } = this.model;
-      found = program.bind(device, new Map([...tensors, ...this.store.tensors]));
-      this.executables.set(program, found);
-    }
-    return found;
-  }
-
-  private releaseExecutables(): void {
-    for (const e of this.executables.values()) e.dispose();
-    this.executables.clear();
-    this.last = undefined;
-  }
-
   private assertUnpaged(): void {
     if (this.pool) throw new HeddleError("INTERNAL", "cache: expected one whose slots have their own rows, got pages");
   }
@@ -446,7 +443,7 @@ export class KvCache {
   dispose(whole = false): void {
     if (!this.live) return;
     this.live = false;
-    this.releaseExecutables();
+    this.bound.release();
     if (whole && !this.failed && this.spare && !this.pool) this.spare.leave(this.store);
     else this.store.dispose();
   }

@@ -1,24 +1,20 @@
-import { join } from "node:path";
-import { checkPath, HeddleError, invalidArgument, withoutTokenizer } from "../errors.ts";
+import { brand } from "../brand.ts";
+import { checkPath, invalidArgument, withoutTokenizer } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
-import { modelConfigToJson } from "../formats/config-json.ts";
-import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
-import { type GenerationConfig, generationConfigToJson } from "../formats/generation-config.ts";
-import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
-import { type ModelCard, writeModelCard } from "../formats/model-card.ts";
-import { saveWeights } from "../formats/safetensors-write.ts";
-import { type FloatDType, isFloat } from "../graph/index.ts";
+import type { GenerationConfig } from "../formats/generation-config.ts";
+import type { ModelCard } from "../formats/model-card.ts";
+import type { FloatDType } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
-import { weightData } from "../models/export.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
-import { BEAM_PAGE_SIZE, runBeams } from "./beam-engine.ts";
+import { Batcher, type BatcherOptions } from "./batcher.ts";
 import { SpareStore } from "./cache-store.ts";
+import { type Call, newCall } from "./call.ts";
 import { Chat, type ChatOptions } from "./chat.ts";
 import {
   type Classification,
@@ -27,18 +23,26 @@ import {
   classifyWords,
   type TokenClassification,
 } from "./classify.ts";
-import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
+import type { Completion } from "./completion.ts";
 import { type EmbedTextOptions, embeddings } from "./embed.ts";
-import { eachPiece, newProgress, type Progress, runSequences } from "./engine.ts";
-import { KvCache } from "./kv-cache.ts";
+import { eachPiece } from "./engine.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
 import { logitsOf, scoreOf } from "./logits.ts";
 import { rejectUnknownNames } from "./option-names.ts";
 import { type GenerateOptions, type OptionContext, type ResolvedOptions, resolveOptions } from "./options.ts";
-import { isPrompt, type Prompt, promptIds, promptList } from "./prompt.ts";
-import { promptScores } from "./prompt-scores.ts";
-import { type Piece, Sequence } from "./sequence.ts";
+import {
+  isEmptyList,
+  isPrompt,
+  type Prompt,
+  promptIds,
+  promptList,
+  promptName,
+  type ReadTextOptions,
+  textIds,
+} from "./prompt.ts";
+import { Reply } from "./reply.ts";
+import { saveLanguageModel } from "./save.ts";
 import { Session, type SessionOptions } from "./session.ts";
 
 /** What a LanguageModel is made of. */
@@ -55,11 +59,13 @@ export interface Parts {
   path?: string | undefined;
 }
 
-/** Sequences that share one run; more of them wait for their turn. */
-const MOST_SLOTS = 32;
 /**
  * A model with its tokenizer: text in, text out. It holds no conversation: calls do not know of each other, and any number
  * may run at once. State is explicit, in `session()` and `chat()`.
+ *
+ * A call goes through the weights and adapters that are there when it begins (a generator's, when its first piece is asked for), whatever is
+ * merged, removed or made active before it ends. Training alone writes weights in place: a call under way beside it sees each step from
+ * then on, over keys of the steps before.
  *
  * @example
  * const model = await LanguageModel.load("default");
@@ -84,6 +90,10 @@ export class LanguageModel {
   path: string | undefined;
   /** @internal */ readonly loadMs: number;
   private readonly spare = new SpareStore();
+
+  static {
+    brand(LanguageModel, "LanguageModel");
+  }
 
   /** @internal See `load` and `createModel`. */
   constructor(parts: Parts) {
@@ -127,17 +137,32 @@ export class LanguageModel {
   }
 
   /**
-   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart). With `numBeams` those of a
-   * prompt come together, when the search for its best text is over.
+   * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart), and awaited, before or after
+   * that, gives what `complete` does. With `numBeams` those of a prompt come together, when the search for its best text is over.
    * @param prompt text, token ids, or an array of those
-   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL
+   * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read
    */
-  async *generate(
+  generate(prompt: Prompt, options?: GenerateOptions): Reply<Completion>;
+  generate(prompts: readonly Prompt[], options?: GenerateOptions): Reply<Completion[]>;
+  generate(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Reply<Completion | Completion[]>;
+  generate(
     prompt: Prompt | readonly Prompt[],
     options: GenerateOptions = {},
-  ): AsyncGenerator<Piece, void, undefined> {
-    const resolved = this.resolve(options);
-    yield* eachPiece(this.run(this.sequences(prompt, resolved), resolved, newProgress()), resolved.signal);
+  ): Reply<Completion> | Reply<Completion[]> | Reply<Completion | Completion[]> {
+    const isSingle = isPrompt(prompt);
+    const start = async function* (model: LanguageModel) {
+      const { answers, runs, signal } = model.call(promptList(prompt), options);
+      for await (const piece of eachPiece(runs, signal)) {
+        answers.add(piece);
+        yield piece;
+      }
+      const all = answers.finish(model.loadMs);
+      return isSingle ? all[0]! : all;
+    };
+    // Of several answers to one prompt there is no one that is the whole.
+    const n = options?.n ?? 1;
+    const several = () => invalidArgument("n", "1 where one answer is awaited (completeAll returns several)", n);
+    return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
   }
 
   /** The whole continuation of one prompt; of several, all of them, as completeAll. */
@@ -157,14 +182,9 @@ export class LanguageModel {
    * prompts have in common from the beginning on is computed once.
    */
   async completeAll(prompts: readonly Prompt[], options: GenerateOptions = {}): Promise<Completion[]> {
-    const resolved = this.resolve(options);
-    const sequences = this.sequences(prompts, resolved);
-    const builders = sequences.map(() => new CompletionBuilder());
-    const progress = newProgress();
-    for await (const pieces of this.run(sequences, resolved, progress))
-      for (const piece of pieces) builders[piece.index]!.add(piece);
-    const timings = timingsOf(progress, this.loadMs);
-    return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
+    const { answers, runs } = this.call(isEmptyList(prompts) ? [] : promptList(prompts), options);
+    for await (const pieces of runs) for (const piece of pieces) answers.add(piece);
+    return answers.finish(this.loadMs);
   }
 
   /** A conversation: explicit state that can be saved, forked and thrown away. */
@@ -178,8 +198,16 @@ export class LanguageModel {
     return Session.open(this, options);
   }
 
+  /** Lets calls that come at any time share runs, so that many at once take little longer than one. @throws HeddleError INVALID_ARGUMENT, DISPOSED */
+  batcher(options: BatcherOptions = {}): Batcher {
+    this.model.assertLive();
+    return new Batcher(this, options);
+  }
+
   /**
-   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on.
+   * A session as `session.save` wrote it, of this very model: what it generates next has the same bits as if it had gone on. A file is bound to
+   * its model by a fingerprint of the configuration, the adapters and the weights: of all of them in models of up to 16 MB, of larger ones
+   * the small tensors and pieces of each large one, which another training changes, and the edit of a few rows may not.
    * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, damaged, or of another model
    */
   async loadSession(path: string): Promise<Session> {
@@ -225,18 +253,20 @@ export class LanguageModel {
    * A text's label with its probabilities, by the model's classification head; of several texts, one each.
    * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
    */
-  async classify(text: Prompt, options?: { signal?: AbortSignal }): Promise<Classification>;
-  async classify(texts: readonly Prompt[], options?: { signal?: AbortSignal }): Promise<Classification[]>;
+  async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
+  async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
   async classify(
     text: Prompt | readonly Prompt[],
-    options: { signal?: AbortSignal } = {},
+    options: ReadTextOptions = {},
   ): Promise<Classification | Classification[]> {
-    rejectUnknownNames(options, ["signal"]);
+    rejectUnknownNames(options, ["truncation", "signal"]);
+    this.model.assertLive();
     const classifier = classifierOf(this.config, "sequence");
-    const ids = promptList(text).map((prompt) => this.ids(prompt));
-    const outputs = await classifierOutputs(this.model, ids, { ...options, contextLength: this.contextLength });
+    const { contextLength } = this;
+    const ids = await textIds(text, this, options);
+    const outputs = await classifierOutputs(this.model, ids, { signal: options.signal, contextLength });
     const answers = outputs.map((logits) => classificationOf(classifier, logits));
-    return isPrompt(text) ? answers[0]! : answers;
+    return isPrompt(text) && !isEmptyList(text) ? answers[0]! : answers;
   }
 
   /** The label of each word of a text, or of given words, by the model's token classification head. */
@@ -262,11 +292,12 @@ export class LanguageModel {
     text: Prompt | readonly Prompt[],
     options: EmbedTextOptions = {},
   ): Promise<Float32Array | Float32Array[]> {
-    rejectUnknownNames(options, ["pooling", "normalize", "signal"]);
-    const { signal, ...embedding } = options;
-    const ids = promptList(text).map((prompt) => this.ids(prompt));
+    rejectUnknownNames(options, ["pooling", "normalize", "truncation", "signal"]);
+    this.model.assertLive();
+    const { signal, truncation, ...embedding } = options;
+    const ids = await textIds(text, this, { truncation, signal });
     const vectors = await embeddings(this.model, ids, { embedding, signal, contextLength: this.contextLength });
-    return isPrompt(text) ? vectors[0]! : vectors;
+    return isPrompt(text) && !isEmptyList(text) ? vectors[0]! : vectors;
   }
 
   /**
@@ -277,27 +308,7 @@ export class LanguageModel {
    */
   async save(folder: string, options: { dtype?: FloatDType | "auto"; signal?: AbortSignal } = {}): Promise<void> {
     rejectUnknownNames(options, ["dtype", "signal"]);
-    this.model.assertLive();
-    checkPath("folder", folder);
-    if (/\.(gguf|safetensors)$/i.test(folder))
-      throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
-    const active = this.model.activeAdapters;
-    if (active.length > 0)
-      throw new HeddleError(
-        "INVALID_ARGUMENT",
-        `save: expected no active adapter, got ${active.join(", ")} (saveAdapter() writes it, mergeAdapter() puts it into the weights, setActiveAdapters([]) leaves it out)`,
-      );
-    const { dtype = "auto", signal } = options;
-    await makeFolder(folder);
-    await saveWeights(folder, weightData(this.model, dtype), signal ? { signal } : {});
-    for (const [name, text] of Object.entries(this.tokenizer?.files() ?? {}))
-      await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
-    if (this.card) await writeModelCard(folder, this.card);
-    if (Object.keys(this.generation).length > 0)
-      await writeJson(join(folder, "generation_config.json"), generationConfigToJson(this.generation));
-    await writeEmbeddingFiles(folder, this.config);
-    const stored = dtype === "auto" ? this.storedDtype() : dtype;
-    await writeJson(join(folder, "config.json"), modelConfigToJson({ ...this.config, dtype: stored }));
+    await saveLanguageModel(this, folder, options);
   }
 
   /**
@@ -322,12 +333,15 @@ export class LanguageModel {
 
   /**
    * Adds an adapter's update into the weights, so that it costs nothing more; `unmergeAdapters` takes it out again, to the byte.
-   * @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged already
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
    */
   async mergeAdapter(name = DEFAULT_ADAPTER): Promise<void> {
     await this.model.mergeAdapter(name);
   }
-  /** Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again. */
+  /**
+   * Puts back the weights from before `mergeAdapter`, and makes the merged adapters active again.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains them
+   */
   unmergeAdapters(): void {
     this.model.unmergeAdapters();
   }
@@ -335,7 +349,10 @@ export class LanguageModel {
   setActiveAdapters(names: readonly string[]): void {
     this.model.setActiveAdapters(names);
   }
-  /** Takes an adapter off and frees its tensors. @throws HeddleError NOT_FOUND, INVALID_ARGUMENT where it is merged */
+  /**
+   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   */
   removeAdapter(name = DEFAULT_ADAPTER): void {
     this.model.removeAdapter(name);
   }
@@ -375,49 +392,19 @@ export class LanguageModel {
     return resolved;
   }
 
-  private ids(prompt: unknown, addSpecialTokens = true): number[] {
+  private ids(prompt: unknown, options: { addSpecialTokens?: boolean; name?: string } = {}): number[] {
     this.model.assertLive();
     const { tokenizer, config } = this;
-    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, addSpecialTokens });
+    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, ...options });
   }
 
-  private sequences(prompts: Prompt | readonly Prompt[], resolved: ResolvedOptions): Sequence[] {
-    const { contextLength, tokenizer } = this;
-    return promptList(prompts).flatMap((prompt, p) => {
-      const ids = this.ids(prompt, resolved.addSpecialTokens);
-      const scores = promptScores(ids, resolved, tokenizer);
-      return Array.from({ length: resolved.n }, (_, sample) => {
-        const index = p * resolved.n + sample;
-        return new Sequence(ids, resolved, { index, sample, contextLength, tokenizer, scores });
-      });
+  /** What a call gives, run by run as it is read. */
+  private call(prompts: readonly Prompt[], options: GenerateOptions): Call {
+    const resolved = this.resolve(options);
+    const ids = prompts.map((prompt, p) => {
+      const name = promptName(p, prompts.length);
+      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name });
     });
-  }
-
-  private async *run(sequences: Sequence[], resolved: ResolvedOptions, progress: Progress) {
-    const { model, contextLength, cacheDtype: dtype, cachePageSize } = this;
-    const { signal, speculation, adapters, beams } = resolved;
-    const wanted = beams ? (sequences.length / resolved.n) * beams.numBeams : sequences.length;
-    const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
-    const slots = Math.min(wanted, together);
-    const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
-    // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
-    const spare = model.device.kind === "cpu" ? this.spare : undefined;
-    const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare });
-    let whole = false;
-    try {
-      if (beams) yield* runBeams(cache, sequences, { signal, progress });
-      else yield* runSequences(cache, sequences, { signal, progress, speculation });
-      whole = true;
-    } finally {
-      cache.dispose(whole);
-    }
-  }
-
-  /** The type of most weights, for config.json. */
-  private storedDtype(): FloatDType {
-    const largest = this.model.weightNames
-      .map((name) => this.model.asStored(name))
-      .reduce((a, b) => (b.elements > a.elements ? b : a));
-    return isFloat(largest.dtype) ? largest.dtype : "f32";
+    return newCall(this, ids, { options: resolved, spare: this.spare });
   }
 }

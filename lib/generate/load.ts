@@ -8,10 +8,11 @@ import type { GenerationConfig } from "../formats/generation-config.ts";
 import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
+import { isQuantisedTarget } from "../formats/quantised-types.ts";
 import { headWidth, streamTensor } from "../formats/tensor-stream.ts";
-import { type Device, type FloatDType, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
+import { type Device, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
-import { loadModel, type NamedWeights } from "../models/load.ts";
+import { type LoadDType, loadModel, type NamedWeights } from "../models/load.ts";
 import type { Model } from "../models/model.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { throwIfAborted } from "./abort.ts";
@@ -24,8 +25,11 @@ export interface LoadModelOptions {
   threads?: number | undefined;
   /** On CUDA devices: f32 matrix products may round their operands to tf32; see DeviceOptions. */
   allowTf32?: boolean | undefined;
-  /** `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. */
-  dtype?: FloatDType | "auto" | undefined;
+  /**
+   * `auto` keeps each weight as it is stored, mapped without a copy where the file's alignment allows. `q8_0`, `q4_0`, `q4_k` and `q6_k`
+   * quantise matrices as they are read, by the rules of `convertModel`; what is quantised already stays as it is.
+   */
+  dtype?: LoadDType | undefined;
   /**
    * How activations meet narrow weights when text is generated: `int8` (the default) rounds them to 8 bits by groups of 32
    * before quantised ones, to e4m3 by groups of 128 before 8-bit floats and to bf16 before bf16 ones, `f32` keeps them: exact for the weights as they are, and slower.
@@ -69,8 +73,8 @@ export async function loadLanguageModel(
   const { quantizedActivations } = options;
   if (quantizedActivations !== undefined && quantizedActivations !== "int8" && quantizedActivations !== "f32")
     throw invalidArgument("quantizedActivations", "int8 or f32", quantizedActivations);
-  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16")
-    throw invalidArgument("dtype", "auto, f32, bf16 or f16", dtype);
+  if (dtype !== "auto" && dtype !== "f32" && dtype !== "bf16" && dtype !== "f16" && !isQuantisedTarget(dtype))
+    throw invalidArgument("dtype", "auto, f32, bf16, f16, q8_0, q4_0, q4_k or q6_k", dtype);
   throwIfAborted(signal, "load");
   const device = openDevice(options);
   const path = modelPath(name);

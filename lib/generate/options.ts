@@ -1,4 +1,3 @@
-import { randomInt } from "node:crypto";
 import { type Automaton, compileFormat, type ResponseFormat } from "../constrain/index.ts";
 import { invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
@@ -28,7 +27,11 @@ export interface StopContext extends LogitContext {
   readonly text: string;
 }
 
-/** Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. */
+/**
+ * Whether an answer ends with its newest token, which is part of it. Synchronous; asked once a token, in order. With `numBeams` it is asked of
+ * every hypothesis that the search considers, with that one's ids and text: one for which it holds is finished. It then has to go by
+ * these alone.
+ */
 export type StopCondition = (context: StopContext) => boolean;
 
 /** Names follow generation_config.json and OpenAI. */
@@ -52,7 +55,10 @@ export interface GenerateOptions {
   /** Added to the logits of these token ids. */
   logitBias?: Readonly<Record<number, number>> | ReadonlyMap<number, number> | undefined;
   logitProcessors?: readonly LogitProcessor[] | undefined;
-  /** Same seed, same tokens, whatever runs beside; random where not given. A safe integer. */
+  /**
+   * Same seed, same tokens, whatever runs beside: equal prompts of one call too have equal answers. Where not given, every answer has a
+   * random one of its own. A safe integer.
+   */
   seed?: number | undefined;
   /**
    * Texts that end the answer (they are not part of it), token ids that end it like the model's own end tokens, and conditions: functions
@@ -89,7 +95,7 @@ export interface GenerateOptions {
    * a session or another prompt holds. Refused with beams, and with contextOverflow `truncateLeft`, which may drop tokens.
    */
   promptLogprobs?: number | undefined;
-  /** Samples for each prompt: sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
+  /** Samples for each prompt: of a given seed, sample i uses seed + i. With `numBeams`, of which there may be no more: the n best, best first. */
   n?: number | undefined;
   /**
    * Beam search: so many beginnings are continued side by side, and of their continuations those with the largest sums of log-probabilities
@@ -147,7 +153,8 @@ export interface ResolvedOptions {
   biasIds: Int32Array;
   biasValues: Float32Array;
   logitProcessors: readonly LogitProcessor[];
-  seed: number;
+  /** Undefined: every sequence takes a random one. */
+  seed: number | undefined;
   deterministic: boolean;
   speculation: Speculation | undefined;
   /** Of what the answer has to be. */
@@ -212,9 +219,14 @@ export const DEFAULT_TEMPERATURE = 0.8;
 export const DEFAULT_MAX_TOKENS = 256;
 const MOST_SAMPLES = 1024;
 
+/** @throws HeddleError INVALID_ARGUMENT for what is no options, and for names that none has */
+export function checkOptionNames(options: GenerateOptions): void {
+  rejectUnknownNames(options, Object.keys(NAMES));
+}
+
 /** Checks every option and fills in defaults: the caller's, then the model's generation_config.json, then heddle's. */
 export function resolveOptions(options: GenerateOptions, context: OptionContext): ResolvedOptions {
-  rejectUnknownNames(options, Object.keys(NAMES));
+  checkOptionNames(options);
   const { generation, vocabSize } = context;
   const finite = (name: keyof GenerateOptions, fallback: number, test: (v: number) => boolean, expected: string) => {
     const value = options[name] ?? fallback;
@@ -235,12 +247,6 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
   const modelTemperature = sampling ? (generation.temperature ?? DEFAULT_TEMPERATURE) : 0;
   const { stopTexts, stopTokens, stopConditions } = stopsOf(options.stop, vocabSize);
   const beams = beamsOf(options, generation);
-  if (beams && stopConditions.length > 0)
-    throw invalidArgument(
-      "stop",
-      "texts and token ids with numBeams, whose beams end at different times",
-      stopConditions[0],
-    );
   if (!flag("ignoreEos", false)) for (const id of context.eosTokenIds) stopTokens.add(id);
   const bias = biasOf(options.logitBias, vocabSize);
   const overflow = options.contextOverflow ?? "error";
@@ -270,7 +276,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
     frequencyPenalty: finite("frequencyPenalty", 0, () => true, "a finite number"),
     ...bias,
     logitProcessors: processors,
-    seed: options.seed === undefined ? randomInt(2 ** 47) : safeInteger("seed", options.seed),
+    seed: options.seed === undefined ? undefined : safeInteger("seed", options.seed),
     deterministic: flag("deterministic", false),
     speculation: speculationOf(
       options.assistantModel,

@@ -4,6 +4,7 @@ import type { Model } from "../models/model.ts";
 import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { type PooledRows, pooledProgram } from "./programs.ts";
+import { promptName } from "./prompt.ts";
 
 export interface PooledOptions {
   pooling: PooledRows;
@@ -25,12 +26,13 @@ export async function pooledOutputs(
   options: PooledOptions,
 ): Promise<Float32Array[]> {
   const { contextLength, signal } = options;
-  for (const ids of sequences) {
-    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", "text: expected at least one token, got none");
+  for (const [i, ids] of sequences.entries()) {
+    const name = promptName(i, sequences.length, "text");
+    if (ids.length === 0) throw new HeddleError("INVALID_ARGUMENT", `${name}: expected at least one token, got none`);
     if (ids.length > contextLength)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `text: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length}`,
       );
   }
   if (sequences.length === 0) return [];

@@ -16,7 +16,7 @@ import {
 import type { CacheShape } from "../models/cache-shape.ts";
 import { cachedForward, rowInputs } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 
 /** Upper bounds of a program's symbolic dimensions. */
 export interface Bounds {
@@ -41,7 +41,7 @@ function key(kind: string, { cache, rows, logitRows, top, rowwise = false }: Pro
 }
 
 /** Hidden states of the rows named by the input `rows`, and what makes logits of them. */
-function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
+function wantedHidden(model: ModelView, shape: ProgramShape): { hidden: Value; head: LogitHead; wanted: Dimension } {
   const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
   const rows = rowInputs(new Dimension("rows", shape.rows));
   const wanted = new Dimension("logit rows", shape.logitRows);
@@ -50,7 +50,7 @@ function wantedHidden(model: Model, shape: ProgramShape): { hidden: Value; head:
   return { hidden, head, wanted };
 }
 
-function sampled(model: Model, logits: Value, rows: Dimension, shape: ProgramShape): Results {
+function sampled(model: ModelView, logits: Value, rows: Dimension, shape: ProgramShape): Results {
   const perRow = (name: string, dtype: "f32" | "i32", columns: number | Dimension) =>
     input(name, dtype, [rows, columns]);
   // Inputs are provided lazily by the system: a bound that is never reached costs nothing.
@@ -70,7 +70,7 @@ function sampled(model: Model, logits: Value, rows: Dimension, shape: ProgramSha
 }
 
 /** Forward and choice in one run: logits never leave native code. */
-export function sampleProgram(model: Model, shape: ProgramShape): Program {
+export function sampleProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("sample", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
@@ -80,7 +80,7 @@ export function sampleProgram(model: Model, shape: ProgramShape): Program {
 }
 
 /** Forward and choice, with the logits copied out as well: what custom logit processors start from. */
-export function sampleAndLogitsProgram(model: Model, shape: ProgramShape): Program {
+export function sampleAndLogitsProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("sample+logits", shape), () =>
     compile(() => {
       const { hidden, head, wanted } = wantedHidden(model, shape);
@@ -91,7 +91,7 @@ export function sampleAndLogitsProgram(model: Model, shape: ProgramShape): Progr
 }
 
 /** Choice alone, from logits that a custom processor has changed. */
-export function choiceProgram(model: Model, shape: ProgramShape): Program {
+export function choiceProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("choice", { ...shape, top: 0 }), () =>
     compile(() => {
       const rows = new Dimension("logit rows", shape.logitRows);
@@ -101,7 +101,7 @@ export function choiceProgram(model: Model, shape: ProgramShape): Program {
 }
 
 /** Forward to the logits of the wanted rows. */
-export function logitsProgram(model: Model, shape: ProgramShape): Program {
+export function logitsProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("logits", shape), () =>
     compile(() => {
       const { hidden, head } = wantedHidden(model, shape);
@@ -111,7 +111,7 @@ export function logitsProgram(model: Model, shape: ProgramShape): Program {
 }
 
 /** Forward that only fills the caches: chunks of a prompt before its last. */
-export function prefillProgram(model: Model, shape: ProgramShape): Program {
+export function prefillProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("prefill", shape), () =>
     compile(() => {
       const segments = input("segments", "i32", [new Dimension("segments", shape.cache.slots), 4]);
@@ -124,7 +124,7 @@ export function prefillProgram(model: Model, shape: ProgramShape): Program {
 }
 
 /** Log-probability of a target for every row, without logits in memory. */
-export function scoreProgram(model: Model, shape: ProgramShape): Program {
+export function scoreProgram(model: ModelView, shape: ProgramShape): Program {
   return model.cached(key("score", shape), () =>
     compile(() => {
       const rows = new Dimension("rows", shape.rows);
@@ -144,7 +144,7 @@ export type PooledRows = "last" | "first" | "mean" | "all";
  * Of a mean, input `pool` (segments, rows) holds each row's weight and `carried` (segments, width) what chunks before gave.
  */
 export function pooledProgram(pooling: PooledRows, head: boolean) {
-  return (model: Model, shape: ProgramShape): Program =>
+  return (model: ModelView, shape: ProgramShape): Program =>
     model.cached(key(`pooled/${pooling}/${head}`, shape), () =>
       compile((): Results => {
         const segments = new Dimension("segments", shape.cache.slots);

@@ -1,5 +1,6 @@
-import { invalidArgument } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import type { LanguageModel } from "./language-model.ts";
 import { isTokenId } from "./options.ts";
 
 /** Text, or token ids as they are. */
@@ -14,6 +15,21 @@ export function isPrompt(value: unknown): value is Prompt {
   );
 }
 
+/** How texts are read that become a vector or a label. */
+export interface ReadTextOptions {
+  /**
+   * Cuts texts that are longer than the context, which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
+   * the tokens around a text, such as an end token, stay. Token ids are cut at their end.
+   */
+  truncation?: boolean | undefined;
+  signal?: AbortSignal | undefined;
+}
+
+/** What messages call one of some prompts. */
+export function promptName(index: number, count: number, what = "prompt"): string {
+  return count > 1 ? `${what}[${index}]` : what;
+}
+
 /**
  * The ids of a prompt. @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
@@ -23,23 +39,30 @@ export function promptIds(
     tokenizer,
     vocabSize,
     addSpecialTokens = true,
+    name = "prompt",
   }: {
     tokenizer: Tokenizer | undefined;
     vocabSize: number;
     addSpecialTokens?: boolean;
+    /** What messages call it. */
+    name?: string;
   },
 ): number[] {
-  if (!isPrompt(prompt)) throw invalidArgument("prompt", `a string or an array of token ids${hintFor(prompt)}`, prompt);
+  if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
-    throw invalidArgument("prompt", "token ids, because this model has no tokenizer", prompt);
+    throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
   const given =
     typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
   const ids: number[] = new Array(given.length); // a copy first: what is checked is what is used
   for (let i = 0; i < ids.length; i++) ids[i] = given[i]!;
-  if (ids.length === 0) throw invalidArgument("prompt", "at least one token", prompt);
+  if (ids.length === 0) throw invalidArgument(name, "at least one token", prompt);
   for (let i = 0; i < ids.length; i++)
     if (!isTokenId(ids[i], vocabSize))
-      throw invalidArgument(`token id ${i}`, `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`, ids[i]);
+      throw invalidArgument(
+        `${name === "prompt" ? "" : `${name}: `}token id ${i}`,
+        `an integer of 0 to ${vocabSize - 1}, the model's vocabulary`,
+        ids[i],
+      );
   return ids;
 }
 
@@ -52,9 +75,50 @@ function hintFor(prompt: unknown): string {
 }
 
 /** One prompt or several. */
-export function promptList(prompts: unknown): Prompt[] {
+export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   if (isPrompt(prompts)) return [prompts];
-  // Array.from: a hole is no prompt, and every() would pass over it.
-  if (Array.isArray(prompts) && prompts.length > 0 && Array.from(prompts).every(isPrompt)) return prompts;
-  throw invalidArgument("prompt", `a string, token ids, or an array of those${hintFor(prompts)}`, prompts);
+  if (!Array.isArray(prompts) || prompts.length === 0)
+    throw invalidArgument(what, `a string, token ids, or an array of those${hintFor(prompts)}`, prompts);
+  const all: unknown[] = Array.from(prompts); // a hole is no prompt
+  const wrong = all.findIndex((prompt) => !isPrompt(prompt));
+  if (wrong >= 0)
+    throw invalidArgument(promptName(wrong, all.length, what), `a string or token ids${hintFor(prompts)}`, all[wrong]);
+  return prompts;
+}
+
+/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
+export async function textIds(
+  given: unknown,
+  { tokenizer, config: { vocabSize }, contextLength }: LanguageModel,
+  { truncation = false, signal }: ReadTextOptions,
+): Promise<number[][]> {
+  if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
+  const texts = isEmptyList(given) ? [] : promptList(given, "text");
+  const all = texts.map((text, i) => {
+    const name = promptName(i, texts.length, "text");
+    const ids = promptIds(text, { tokenizer, vocabSize, name });
+    if (ids.length > contextLength && !truncation)
+      throw new HeddleError(
+        "CONTEXT_OVERFLOW",
+        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length} (truncation: true cuts it)`,
+      );
+    return ids;
+  });
+  if (!truncation) return all;
+  const rule = { ...tokenizer?.truncation, maxLength: contextLength };
+  return Promise.all(
+    all.map(async (ids, i) => {
+      const text = texts[i];
+      if (ids.length <= contextLength) return ids;
+      if (typeof text !== "string") return ids.slice(0, contextLength);
+      const options = { allowSpecial: true, truncation: rule, padding: false, ...(signal && { signal }) };
+      const [input] = await tokenizer!.encodeInputs([text], options);
+      return Array.from(input!.ids);
+    }),
+  );
+}
+
+/** Nothing to do: of a list, not of a prompt, an empty array says so. */
+export function isEmptyList(prompts: unknown): boolean {
+  return Array.isArray(prompts) && prompts.length === 0;
 }

@@ -1,13 +1,16 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { keysKeepLength } from "../models/rope-frequencies.ts";
 import { accept, bestSlot, DETERMINISTIC_ROWS, nextRun, RESERVED_AHEAD, rewind, step } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
-import { type GenerateOptions, resolveOptions } from "./options.ts";
+import { type GenerateOptions, type ResolvedOptions, resolveOptions } from "./options.ts";
 import { PieceStream } from "./piece-stream.ts";
+import { promptName } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
 import { canRunAhead, decodeAhead } from "./run-ahead.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { SharedPrefixes } from "./shared-prefix.ts";
+import { asked } from "./stop.ts";
 
 export interface SchedulerOptions {
   /** Sequences that share a run; more of them wait for their turn. */
@@ -37,11 +40,11 @@ export class Scheduler {
   private readonly slots = new Map<Sequence, number>();
   /** What has a slot, by the index that its pieces carry. */
   private readonly running = new Map<number, Scheduled>();
+  /** What conditions of callers have thrown, by the same index. */
+  private readonly failures = new Map<number, { error: unknown }>();
   private readonly free: number[];
-  private cache: KvCache;
-  private shared: SharedPrefixes;
-  /** Of the model's weights, that the cache's keys and values come from. */
-  private weightsVersion: number;
+  private readonly cache: KvCache;
+  private readonly shared: SharedPrefixes;
   /** The run under way: its own end, and what it is of. */
   private run: { controller: AbortController; rows: ReadonlyMap<Sequence, number> } | undefined;
   /** Of a run that failed: each is then run alone, so that the one at fault shows. */
@@ -60,19 +63,11 @@ export class Scheduler {
   constructor(model: LanguageModel, options: SchedulerOptions) {
     this.model = model;
     this.options = options;
-    this.weightsVersion = model.model.weightsVersion;
-    this.cache = this.emptyCache();
-    this.shared = this.sharedPrefixes();
-    this.free = Array.from({ length: options.slots }, (_, slot) => slot);
-  }
-
-  private emptyCache(): KvCache {
-    const { contextLength, cacheDtype: dtype, cachePageSize: pageSize, model } = this.model;
-    return new KvCache(model, { slots: this.options.slots, contextLength, dtype, pageSize });
-  }
-
-  private sharedPrefixes(): SharedPrefixes {
-    return new SharedPrefixes(this.cache, this.options.deterministic ? DETERMINISTIC_ROWS : 1);
+    const { slots, deterministic } = options;
+    const { contextLength, cacheDtype: dtype, cachePageSize: pageSize } = model;
+    this.cache = new KvCache(model.model, { slots, contextLength, dtype, pageSize });
+    this.shared = new SharedPrefixes(this.cache, deterministic ? DETERMINISTIC_ROWS : 1);
+    this.free = Array.from({ length: slots }, (_, slot) => slot);
   }
 
   /** Sequences with a slot, those without, and all tokens drawn so far. */
@@ -91,15 +86,20 @@ export class Scheduler {
     model.model.assertLive();
     const { deterministic } = this.options;
     // A model's own beam search has no place among others' steps.
-    const resolved = resolveOptions({ numBeams: 1, ...options, deterministic }, model.optionContext);
+    const resolved = resolveOptions(
+      { ...options, numBeams: options.numBeams ?? 1, deterministic },
+      model.optionContext,
+    );
     if (resolved.beams) throw invalidArgument("numBeams", "1 where sequences share runs", resolved.beams.numBeams);
     model.checkTexts(resolved);
     const { contextLength, tokenizer } = model;
-    const all = prompts.flatMap((ids) => {
+    const all = prompts.flatMap((ids, p) => {
       const scores = promptScores(ids, resolved, tokenizer);
+      const name = promptName(p, prompts.length);
       return Array.from({ length: resolved.n }, (_, sample) => {
         const index = this.submitted++;
-        return this.scheduled(new Sequence(ids, resolved, { index, sample, contextLength, tokenizer, scores }));
+        const own = this.contained(resolved, index, p * resolved.n + sample);
+        return this.scheduled(new Sequence(ids, own, { index, sample, contextLength, tokenizer, scores, name }));
       });
     });
     for (const one of all)
@@ -111,6 +111,27 @@ export class Scheduler {
       this.working = this.work();
     }
     return all;
+  }
+
+  /**
+   * A caller's functions are told of its own sequences, the first of which is 0; and a condition that fails ends its sequence, where it would
+   * lose what the run has drawn for the others.
+   */
+  private contained(options: ResolvedOptions, index: number, place: number): ResolvedOptions {
+    const { logitProcessors, stopConditions } = options;
+    if (logitProcessors.length + stopConditions.length === 0) return options;
+    return {
+      ...options,
+      logitProcessors: logitProcessors.map((change) => (logits, of) => change(logits, { ...of, index: place })),
+      stopConditions: stopConditions.map((condition) => (of) => {
+        try {
+          return asked(condition, { ...of, index: place });
+        } catch (error) {
+          this.failures.set(index, { error });
+          return true;
+        }
+      }),
+    };
   }
 
   /** Ends what is under way with `error`, and frees the cache. */
@@ -197,34 +218,20 @@ export class Scheduler {
     this.shared.forget(sequence);
     this.running.get(sequence.index)!.stream.end(error);
     this.running.delete(sequence.index);
+    this.failures.delete(sequence.index);
   }
 
   private dropCancelled(): void {
     for (const sequence of [...this.slots.keys()]) if (!this.isWanted(sequence)) this.finish(sequence);
   }
 
-  /** Whether the model has been trained, or has other adapters, since the cache began. */
-  private get isStale(): boolean {
-    const { weightsVersion, activeAdapters } = this.model.model;
-    return weightsVersion !== this.weightsVersion || String(activeAdapters) !== String(this.cache.adapters);
-  }
-
-  /** Nothing that was computed before is used again. */
-  private renew(): void {
-    const { weightsVersion } = this.model.model;
-    this.cache.dispose();
-    this.cache = this.emptyCache();
-    this.shared = this.sharedPrefixes();
-    this.weightsVersion = weightsVersion;
-  }
-
   private async admit(): Promise<void> {
-    if (this.waiting.length > 0 && this.isStale) {
-      // Those under way end with what they began with.
-      if (this.slots.size > 0) return;
-      this.renew();
-    }
     const { cache, free, waiting, slots } = this;
+    if (waiting.length === 0) return;
+    // Those under way end with the model that they began with; then nothing that it computed is used again.
+    if (slots.size === 0) cache.renew(this.model.model);
+    else if (!cache.isOf(this.model.model)) return;
+    const anew = this.options.deterministic || keysKeepLength(cache.model.config);
     while (free.length > 0 && waiting.length > 0) {
       const one = waiting.shift()!;
       const { sequence } = one;
@@ -233,7 +240,7 @@ export class Scheduler {
       slots.set(sequence, slot);
       this.running.set(sequence.index, one);
       try {
-        if (this.options.deterministic || sequence.isScoring) cache.truncate(slot, 0);
+        if (anew || sequence.isScoring) cache.truncate(slot, 0);
         else rewind(cache, slot, sequence.context);
         sequence.cachedTokens = cache.ids(slot).length;
         this.shared.admit(sequence, slot, slots);
@@ -327,8 +334,9 @@ export class Scheduler {
     this.drawn += pieces.length;
     for (const piece of pieces) {
       const { sequence, stream } = this.running.get(piece.index)!;
-      stream.push(piece);
-      if (piece.finishReason) this.finish(sequence);
+      const failure = this.failures.get(piece.index);
+      if (!failure) stream.push(piece);
+      if (piece.finishReason) this.finish(sequence, failure?.error);
     }
   }
 

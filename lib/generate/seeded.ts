@@ -1,5 +1,5 @@
-import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
-import { newProgress, runSequences } from "./engine.ts";
+import { Answers, type Completion } from "./completion.ts";
+import { runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { type GenerateOptions, resolveOptions } from "./options.ts";
@@ -32,17 +32,16 @@ export async function completeSeeded(
     const own = { ...resolved, seed };
     return new Sequence(ids, own, { index, sample: 0, contextLength, tokenizer });
   });
-  const builders = sequences.map(() => new CompletionBuilder());
-  const progress = newProgress();
+  const answers = new Answers(sequences);
+  const { progress } = answers;
   const { signal, speculation, adapters } = resolved;
   const slots = Math.min(sequences.length, MOST_SLOTS);
   const cache = new KvCache(model.model, { slots, contextLength, dtype, adapters, pageSize });
   try {
     for await (const pieces of runSequences(cache, sequences, { signal, progress, speculation }))
-      for (const piece of pieces) builders[piece.index]!.add(piece);
+      for (const piece of pieces) answers.add(piece);
   } finally {
     cache.dispose();
   }
-  const timings = timingsOf(progress, 0);
-  return sequences.map((sequence, i) => builders[i]!.finish(sequence, timings));
+  return answers.finish(0);
 }

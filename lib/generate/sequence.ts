@@ -1,9 +1,10 @@
+import { randomInt } from "node:crypto";
 import { Constraint } from "../constrain/index.ts";
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { HeddleError } from "../errors.ts";
 import type { TokenDecoder, Tokenizer } from "../tokenizer/index.ts";
 import type { ResolvedOptions } from "./options.ts";
 import type { PromptScores } from "./prompt-scores.ts";
-import { StopMatcher } from "./stop.ts";
+import { asked, StopMatcher } from "./stop.ts";
 
 export type FinishReason = "stop" | "length";
 
@@ -43,14 +44,21 @@ export interface Choice {
   topLogprobs?: Float32Array;
 }
 
+/** The text of a hypothesis, as its pieces would give it, but with what may yet be a stop text. */
+export interface TextSoFar {
+  text: string;
+  /** Of its tokens, how many there were when the last of this text became certain. */
+  given: number;
+}
+
 /** Ids of a prompt that the decoder is shown, so that the first new piece continues them. */
 const DECODER_CONTEXT = 32;
 
-export function overflow(contextLength: number, tokens: number): HeddleError {
-  return new HeddleError(
-    "CONTEXT_OVERFLOW",
-    `prompt: expected at most ${contextLength} tokens, the context length, got ${tokens}`,
-  );
+/** @param hint at what a caller can do who has not said yet what to do then */
+export function overflow(contextLength: number, tokens: number, { name = "prompt", hint = true } = {}): HeddleError {
+  const expected = `${name}: expected at most ${contextLength} tokens, the context length, got ${tokens}`;
+  const more = hint ? ' (contextOverflow: "truncateLeft" drops the oldest)' : "";
+  return new HeddleError("CONTEXT_OVERFLOW", expected + more);
 }
 
 /** One sequence under way: its ids, what of them the model sees, and when it ends. */
@@ -94,18 +102,18 @@ export class Sequence {
       contextLength: number;
       tokenizer: Tokenizer | undefined;
       scores?: PromptScores | undefined;
+      /** What messages call its prompt. */
+      name?: string;
     },
   ) {
     this.index = of.index;
     this.options = options;
-    // Around the largest number that is exact: beyond it, neighbours are the same.
-    const room = Number.MAX_SAFE_INTEGER - options.seed;
-    this.seed = of.sample <= room ? options.seed + of.sample : of.sample - room - 1;
+    this.seed = options.seed === undefined ? randomInt(2 ** 47) : sampleSeed(options.seed, of.sample);
     this.ids = [...prompt];
     this.promptLength = prompt.length;
     this.contextLength = of.contextLength;
     this.context = [...prompt];
-    this.limit = this.lengthLimit();
+    this.limit = this.lengthLimit(of.name);
     this.tokenizer = of.tokenizer;
     this.decoder = decoderAfter(of.tokenizer, prompt);
     this.matcher = new StopMatcher(options.stopTexts);
@@ -113,20 +121,25 @@ export class Sequence {
     this.constraint =
       automaton && this.tokenizer && new Constraint(automaton, { tokens: this.tokenizer, vocabSize, ends });
     this.scores = of.scores;
-    if (this.limit === 0 && !this.isScoring) this.finishReason = "length";
+    // A form of which the empty text alone is a document, and nothing can follow it.
+    if (this.constraint?.finished) this.limit = 0;
+    if (this.limit === 0 && !this.isScoring) this.endWithPrompt();
     if (this.context.length > this.contextLength) this.dropOldest();
   }
 
   /** The last new token is never fed back: a context of L tokens holds a prompt of P and L − P + 1 new ones. */
-  private lengthLimit(): number {
+  private lengthLimit(name = "prompt"): number {
     const { maxTokens, defaultMaxTokens, contextOverflow } = this.options;
     const room = this.contextLength - this.promptLength + 1;
     if (contextOverflow === "truncateLeft") return maxTokens ?? defaultMaxTokens;
-    if (room < 1) throw overflow(this.contextLength, this.promptLength);
+    if (room < 1) {
+      const hint = contextOverflow === "error";
+      throw overflow(this.contextLength, this.promptLength, { name, hint });
+    }
     if (contextOverflow === "error" && maxTokens !== undefined && maxTokens > room)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `maxTokens: expected at most ${room} after a prompt of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
+        `maxTokens: expected at most ${room} after a ${name} of ${this.promptLength} tokens in a context of ${this.contextLength}, got ${maxTokens} (contextOverflow: "stop" or "truncateLeft" go on)`,
       );
     return Math.min(maxTokens ?? defaultMaxTokens, room);
   }
@@ -138,6 +151,11 @@ export class Sequence {
 
   get generated(): number {
     return this.ids.length - this.promptLength;
+  }
+
+  /** Ends where no token is wanted. */
+  endWithPrompt(): void {
+    this.finishReason = this.constraint?.finished ? "stop" : "length";
   }
 
   /** Tokens that the cache has to hold at most, as far as is known now. */
@@ -160,10 +178,10 @@ export class Sequence {
     this.context = withoutOldest(this.context, this.contextLength);
   }
 
-  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, by a stop text or by their number. */
+  /** Whether these tokens, generated after the prompt, would have ended it: by the last of them, or by a stop text. */
   endsWith(tokens: readonly number[]): boolean {
     const { stopTokens, stopTexts } = this.options;
-    if (stopTokens.has(tokens.at(-1)!) || tokens.length >= this.limit) return true;
+    if (stopTokens.has(tokens.at(-1)!)) return true;
     if (stopTexts.length === 0) return false;
     const before = [...this.ids.slice(0, this.promptLength), ...tokens.slice(0, -1)];
     const most = Math.max(...stopTexts.map(({ length }) => length));
@@ -178,22 +196,40 @@ export class Sequence {
     }
   }
 
-  /** Whether one of the caller's conditions ends it here. All are asked. @param text what the newest token has added */
-  private isToStop(text: string): boolean {
+  /** The text of tokens generated after the prompt. @param before that of all of them but the last */
+  textAfter(tokens: readonly number[], before: TextSoFar = { text: "", given: 0 }): TextSoFar {
+    const { tokenizer, promptLength } = this;
+    if (!tokenizer) return before;
+    // What came before the text that is certain matters no more than a prompt's beginning does.
+    const shown = tokens.slice(Math.max(0, before.given - DECODER_CONTEXT), before.given);
+    const decoder = decoderAfter(tokenizer, [
+      ...this.ids.slice(Math.max(0, promptLength - DECODER_CONTEXT), promptLength),
+      ...shown,
+    ]);
+    const added = tokens.slice(before.given).map((token) => decoder!.push(token));
+    const piece = added.join("");
+    return piece === "" ? before : { text: before.text + piece, given: tokens.length };
+  }
+
+  /** Whether one of the caller's conditions ends it with these tokens, generated after the prompt. */
+  isToStopAfter(tokens: readonly number[], { text }: TextSoFar): boolean {
+    const certain = new StopMatcher(this.options.stopTexts).push(text);
+    return this.isToStop([...this.ids.slice(0, this.promptLength), ...tokens], certain);
+  }
+
+  /** Whether one of the caller's conditions ends it here. All are asked. */
+  private isToStop(ids: readonly number[], text: string): boolean {
     const { stopConditions } = this.options;
     if (stopConditions.length === 0) return false;
-    const { ids, promptLength, index } = this;
-    const context = { ids, promptLength, index, text: this.text + text };
+    const { promptLength, index } = this;
+    const context = { ids, promptLength, index, text };
     let stops = false;
-    for (const condition of stopConditions) {
-      const answer: unknown = condition(context);
-      if (typeof answer !== "boolean") throw invalidArgument("stop", "a function that returns true or false", answer);
-      stops ||= answer;
-    }
+    for (const condition of stopConditions) stops = asked(condition, context) || stops;
     return stops;
   }
 
-  accept({ token, logprob, topIds, topLogprobs }: Choice): Piece {
+  /** @param byCondition whether a condition ends it here, where they were asked already */
+  accept({ token, logprob, topIds, topLogprobs }: Choice, byCondition?: boolean): Piece {
     this.ids.push(token);
     this.context.push(token);
     const { matcher, decoder, options, constraint } = this;
@@ -201,7 +237,7 @@ export class Sequence {
     constraint?.accept(token);
     let text = ends ? "" : matcher.push(decoder?.push(token) ?? "");
     const over = ends || matcher.stopped || constraint?.finished === true;
-    const stopped = !over && this.isToStop(text);
+    const stopped = !over && (byCondition ?? this.isToStop(this.ids, this.text + text));
     if (over || stopped) this.finishReason = "stop";
     else if (this.generated >= this.limit) this.finishReason = "length";
     if (this.finishReason) {
@@ -228,6 +264,12 @@ export class Sequence {
     }
     return piece;
   }
+}
+
+/** Around the largest number that is exact: beyond it, neighbours are the same. */
+function sampleSeed(seed: number, sample: number): number {
+  const room = Number.MAX_SAFE_INTEGER - seed;
+  return sample <= room ? seed + sample : sample - room - 1;
 }
 
 /** Decodes what follows a prompt. */

@@ -13,11 +13,11 @@ import type { TensorData } from "../formats/tensor-data.ts";
 import type { DType } from "../graph/index.ts";
 import { type CacheDType, cacheTensors, isCacheDtype, MOST_SEGMENT_ROWS } from "../models/cache-shape.ts";
 import { fingerprintOf } from "../models/fingerprint.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { type CacheState, cacheCapacity, KvCache } from "./kv-cache.ts";
 
 const FORMAT = "heddle-session";
-const VERSION = 3;
+const VERSION = 4;
 const DIGEST = { name: "digest", dtype: "u8", shape: [32] } as const;
 /** What the header of a file may hold of a conversation. */
 const MOST_CHAT_BYTES = 4 << 20;
@@ -25,18 +25,29 @@ const MOST_CHAT_BYTES = 4 << 20;
 /** The state that is not in tensors. */
 interface Header extends Omit<CacheState, "ids" | "store"> {
   capacity: number;
+  /** Whether the session goes through these adapters, or through those that are active. */
+  named: boolean;
 }
 
 export interface SavedSession {
   cache: KvCache;
+  named: boolean;
   /** Of a chat: its state, as it was given to writeSession; not checked. */
   chat?: unknown;
 }
 
-/** Writes what a cache of one slot holds. The file appears complete or not at all. @throws HeddleError IO, INVALID_ARGUMENT */
-export async function writeSession(path: string, cache: KvCache, chat?: unknown): Promise<void> {
+/**
+ * Writes what a cache of one slot holds. The file appears complete or not at all.
+ * @param fingerprint of the model that computed it, through the cache's adapters
+ * @throws HeddleError IO, INVALID_ARGUMENT
+ */
+export async function writeSession(
+  path: string,
+  cache: KvCache,
+  { fingerprint, named, chat }: { fingerprint: string; named: boolean; chat?: unknown },
+): Promise<void> {
   const { ids, store, ...state } = cache.state;
-  const header: Header = { ...state, capacity: store.capacity };
+  const header: Header = { ...state, capacity: store.capacity, named };
   const said = chat === undefined ? undefined : JSON.stringify(chat);
   if (said !== undefined && Buffer.byteLength(said) > MOST_CHAT_BYTES)
     throw new HeddleError(
@@ -46,7 +57,7 @@ export async function writeSession(path: string, cache: KvCache, chat?: unknown)
   const metadata = {
     format: FORMAT,
     version: String(VERSION),
-    model: await fingerprintOf(cache.model, cache.adapters),
+    model: fingerprint,
     state: JSON.stringify(header),
     ...(said !== undefined && { chat: said }),
   };
@@ -79,7 +90,7 @@ async function* hashed(hash: Hash, chunks: AsyncIterable<Uint8Array>): AsyncGene
 
 /** Names, types and shapes of the file's rows for a sequence of `length`. */
 function rowsAt(
-  model: Model,
+  model: ModelView,
   { capacity, contextLength: context, dtype }: { capacity: number; contextLength: number; dtype: CacheDType },
   length: number,
 ): { name: string; dtype: DType; shape: number[] }[] {
@@ -97,8 +108,10 @@ function rowsAt(
  * @param contextLength the model's: a session may hold no more
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE: not a session, one of another model, or damaged
  */
-export async function readSession(path: string, model: Model, contextLength: number): Promise<SavedSession> {
+export async function readSession(path: string, given: ModelView, contextLength: number): Promise<SavedSession> {
   const file = openSafetensors(path);
+  // Whatever becomes of the model meanwhile: the keys are of the one that is compared.
+  const model = given.hold();
   try {
     const invalid = (message: string) => new HeddleError("INVALID_FILE", `${path}: ${message}`);
     const { format, version, model: fingerprint, state, chat } = Object.fromEntries(file.metadata);
@@ -128,8 +141,10 @@ export async function readSession(path: string, model: Model, contextLength: num
         });
       if (!hash.digest().equals(bytesOf(DIGEST.name))) throw invalid("digest: expected that of what it holds: damaged");
     });
-    return { cache, ...(chat !== undefined && { chat: parseJson(chat, "chat", invalid) }) };
+    const { named } = header;
+    return { cache, named, ...(chat !== undefined && { chat: parseJson(chat, "chat", invalid) }) };
   } finally {
+    model.release();
     file.file.close();
   }
 }
@@ -151,7 +166,7 @@ function parseJson(text: string | undefined, what: string, invalid: Invalid): un
 function parseHeader(text: string | undefined, invalid: Invalid): Header {
   const value = parseJson(text, "state", invalid);
   if (typeof value !== "object" || value === null) throw invalid("state: expected an object");
-  const { contextLength, capacity, length, written, dtype, adapters } = value as Record<string, unknown>;
+  const { contextLength, capacity, length, written, dtype, adapters, named } = value as Record<string, unknown>;
   const count = (name: string, n: unknown, least: number, most: number): number => {
     if (!Number.isInteger(n) || (n as number) < least || (n as number) > most)
       throw invalid(`state: ${name}: expected an integer of ${least} to ${most}`);
@@ -164,6 +179,7 @@ function parseHeader(text: string | undefined, invalid: Invalid): Header {
   if (!isCacheDtype(dtype)) throw invalid("state: dtype: expected f32, bf16, f16 or q8");
   if (!Array.isArray(adapters) || !adapters.every((name) => typeof name === "string"))
     throw invalid("state: adapters: expected an array of names");
+  if (typeof named !== "boolean") throw invalid("state: named: expected true or false");
   return {
     contextLength: context,
     capacity: held,
@@ -171,6 +187,7 @@ function parseHeader(text: string | undefined, invalid: Invalid): Header {
     written: count("written", written, 0, context + MOST_SEGMENT_ROWS),
     dtype,
     adapters,
+    named,
   };
 }
 

@@ -1,5 +1,6 @@
 import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { type CacheDType, checkedCacheDtype } from "../models/cache-shape.ts";
+import { fingerprintOf } from "../models/fingerprint.ts";
 import { type Completion, CompletionBuilder, timingsOf } from "./completion.ts";
 import { eachPiece, newProgress, runSequences } from "./engine.ts";
 import { KvCache } from "./kv-cache.ts";
@@ -8,6 +9,7 @@ import { rejectUnknownNames } from "./option-names.ts";
 import { type GenerateOptions, resolveOptions } from "./options.ts";
 import { type Prompt, promptIds } from "./prompt.ts";
 import { promptScores } from "./prompt-scores.ts";
+import { Reply } from "./reply.ts";
 import { type Piece, Sequence } from "./sequence.ts";
 import { readSession, writeSession } from "./session-file.ts";
 
@@ -16,7 +18,10 @@ export interface SessionOptions {
   contextLength?: number | undefined;
   /** Element type of the KV cache; the model's where not given: f32, bf16, f16 or q8. */
   cacheDtype?: CacheDType | undefined;
-  /** Names of the adapters it goes through; the model's active ones, as they are when it is opened, where not given. */
+  /**
+   * Names of the adapters it goes through; where not given, at each call the model's active ones. Of adapters that are merged later, the
+   * update comes with the weights; after the removal of one, calls are refused.
+   */
   adapters?: readonly string[] | undefined;
 }
 
@@ -24,16 +29,22 @@ export interface SessionOptions {
  * Explicit generation state: a KV cache and the ids it belongs to. Each call gives a whole prompt; what it has in common with
  * what the session holds, from the beginning on, is not computed again. One call at a time; the model itself serves many
  * sessions at once.
+ *
+ * Each call is of the model as it is when the call begins, and ends with those weights and adapters, unless a step of training writes into
+ * them. What was held before the model changed (trained, adapters merged, unmerged or replaced, others active) is then computed again.
  */
 export class Session {
   readonly languageModel: LanguageModel;
   private readonly cache: KvCache;
+  /** Names of the adapters that it was opened with, if any were named. */
+  private readonly named: readonly string[] | undefined;
   private busy = false;
 
   /** @internal Use model.session(). */
-  constructor(languageModel: LanguageModel, cache: KvCache) {
+  constructor(languageModel: LanguageModel, cache: KvCache, named: readonly string[] | undefined) {
     this.languageModel = languageModel;
     this.cache = cache;
+    this.named = named && [...named];
   }
 
   /** @internal */
@@ -45,13 +56,13 @@ export class Session {
       throw invalidArgument("contextLength", `an integer of 1 to ${most}`, contextLength);
     checkedCacheDtype(cacheDtype);
     const cache = new KvCache(languageModel.model, { slots: 1, contextLength, dtype: cacheDtype, adapters });
-    return new Session(languageModel, cache);
+    return new Session(languageModel, cache, adapters);
   }
 
   /** @internal With what a chat was. */
   static async load(languageModel: LanguageModel, path: string): Promise<{ session: Session; chat?: unknown }> {
-    const { cache, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
-    return { session: new Session(languageModel, cache), ...rest };
+    const { cache, named, ...rest } = await readSession(path, languageModel.model, languageModel.contextLength);
+    return { session: new Session(languageModel, cache, named ? cache.adapters : undefined), ...rest };
   }
 
   /** Ids whose keys and values are held. */
@@ -69,22 +80,22 @@ export class Session {
     return this.cache.bytes;
   }
 
-  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing. */
-  async *generate(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, void, undefined> {
-    yield* this.stream(prompt, options);
+  /** Streams the continuation of a whole prompt, of which the held beginning costs nothing; awaited, gives what `complete` does. */
+  generate(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return new Reply(() => this.answer(prompt, options));
   }
 
   /** The whole continuation at once. */
   async complete(prompt: Prompt, options: GenerateOptions = {}): Promise<Completion> {
-    const pieces = this.stream(prompt, options);
-    for (;;) {
-      const step = await pieces.next();
-      if (step.done) return step.value;
-    }
+    return this.generate(prompt, options).then(); // which begins it at once
   }
 
-  /** As generate, and the whole as the generator's return value. */
-  async *stream(prompt: Prompt, options: GenerateOptions = {}): AsyncGenerator<Piece, Completion, undefined> {
+  /** Another name of `generate`. */
+  stream(prompt: Prompt, options: GenerateOptions = {}): Reply<Completion> {
+    return this.generate(prompt, options);
+  }
+
+  private async *answer(prompt: Prompt, options: GenerateOptions): AsyncGenerator<Piece, Completion, undefined> {
     const { sequence, signal, speculation } = this.prepare(prompt, options);
     const progress = newProgress();
     const builder = new CompletionBuilder();
@@ -109,26 +120,30 @@ export class Session {
 
   /**
    * Writes what it holds to a file, which appears complete or not at all; `model.loadSession` goes on from it.
-   * @throws HeddleError IO, DISPOSED
+   * @throws HeddleError INVALID_ARGUMENT where the model has changed since that was computed; IO, DISPOSED
    */
   async save(path: string): Promise<void> {
     await this.saveWith(path, undefined);
   }
 
-  /** @internal With the state of a chat. */
+  /** @internal With the state of a chat, whose messages matter: keys that are not the model's any more are left out. */
   async saveWith(path: string, chat: unknown): Promise<void> {
     checkPath("path", path);
     this.cache.assertLive();
-    const run = async function* (cache: KvCache) {
-      yield await writeSession(path, cache, chat);
+    const run = async function* (session: Session) {
+      const { cache } = session;
+      if (chat !== undefined || cache.ids(0).length === 0) session.renew();
+      const fingerprint = await fingerprintOf(cache.model, cache.adapters);
+      session.assertCurrent(); // afterwards: a step of training may have come in between
+      yield await writeSession(path, cache, { fingerprint, named: session.named !== undefined, chat });
     };
-    for await (const _ of this.exclusively(() => run(this.cache)));
+    for await (const _ of this.exclusively(() => run(this)));
   }
 
   /** A session of its own that holds the same. */
   async fork(): Promise<Session> {
     this.assertIdle();
-    return new Session(this.languageModel, await this.cache.fork());
+    return new Session(this.languageModel, await this.cache.fork(), this.named);
   }
 
   /** Forgets everything after the first `length` tokens. */
@@ -173,6 +188,7 @@ export class Session {
     const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });
     const scores = promptScores(ids, resolved, tokenizer);
     const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer, scores });
+    this.renew();
     return { sequence, signal: resolved.signal, speculation: resolved.speculation };
   }
 
@@ -184,6 +200,25 @@ export class Session {
     } finally {
       this.busy = false;
     }
+  }
+
+  /** The named adapters, but for those whose updates are in the weights by now. */
+  private get adapters(): readonly string[] | undefined {
+    const { mergedAdapters } = this.languageModel.model;
+    return this.named?.filter((name) => !mergedAdapters.includes(name));
+  }
+
+  /** Goes over to the model as it is now. */
+  private renew(): void {
+    this.cache.renew(this.languageModel.model, this.adapters);
+  }
+
+  private assertCurrent(): void {
+    if (this.cache.isOf(this.languageModel.model, this.adapters)) return;
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      "session: expected a model that has not changed since its keys and values were computed, got one with other weights or adapters (the next call computes them again; truncate() forgets them)",
+    );
   }
 
   private assertIdle(): void {

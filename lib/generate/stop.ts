@@ -1,3 +1,13 @@
+import { invalidArgument } from "../errors.ts";
+import type { StopCondition, StopContext } from "./options.ts";
+
+/** What a caller's condition says. @throws HeddleError INVALID_ARGUMENT where it does not say it, and what it throws itself */
+export function asked(condition: StopCondition, context: StopContext): boolean {
+  const answer: unknown = condition(context);
+  if (typeof answer !== "boolean") throw invalidArgument("stop", "a function that returns true or false", answer);
+  return answer;
+}
+
 /**
  * Finds stop texts in a stream of text pieces. What may be the beginning of a stop text is held back until it is decided.
  */

@@ -21,6 +21,8 @@ export type Inputs = Record<string, ArrayLike<number> & ArrayBufferView>;
 
 /** A graph, planned natively. Bind it to tensors to run it; one program may be bound many times. */
 export class Program<R extends Results = Results> {
+  /** Names of the inputs that its function made, in that order: what a run takes. */
+  readonly inputNames: ReadonlySet<string>;
   /** @internal */ readonly native: NativeProgramHandle;
   /** @internal */ readonly tensors: readonly Slot[];
   /** @internal */ readonly outputs: readonly Slot[];
@@ -34,7 +36,8 @@ export class Program<R extends Results = Results> {
     this.describeForCuda = () => describeProgram(trace, results, fuseEndings(nodes, Object.values(results))).native;
     this.tensors = description.tensorSlots;
     this.outputs = Object.entries(results).map(([name, value]) => ({ name, value }));
-    this.plan = new RunPlan(description.dimensions, description.inputSlots, this.outputs);
+    this.inputNames = new Set(trace.inputs.keys());
+    this.plan = new RunPlan(description.dimensions, description.inputSlots, this.outputs, this.inputNames);
     this.native = new binding.NativeProgram(description.native);
   }
 
@@ -117,7 +120,7 @@ export class Executable<R extends Results = Results> {
 
   /**
    * Runs on the device's lane. Inputs are copied before this returns; the sizes of symbolic dimensions follow from them.
-   * @throws HeddleError ABORTED within the duration of one node after `signal` fires; on CUDA a run of known sizes is one piece
+   * @throws HeddleError INVALID_ARGUMENT for an input that is missing, and for one that the program does not have; SHAPE_MISMATCH; ABORTED within the duration of one node after `signal` fires; on CUDA a run of known sizes is one piece
    */
   async run(inputs: Inputs, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<Outputs<R>> {
     throwIfAborted(signal, "run");
@@ -139,6 +142,7 @@ export class Executable<R extends Results = Results> {
     if (series && !(Number.isInteger(series.count) && series.count >= 1 && series.count <= MOST_RUNS))
       throw invalidArgument("series.count", `an integer of 1 to ${MOST_RUNS}`, series.count);
     const { plan } = this.program;
+    plan.refuseUnknown(inputs);
     const sizes = plan.sizes(inputs, series);
     const data = plan.data(inputs, sizes, series);
     const results = plan.results(sizes, series?.count);

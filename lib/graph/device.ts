@@ -1,4 +1,5 @@
 import { binding, type NativeLaneHandle } from "../binding.ts";
+import { brand } from "../brand.ts";
 import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
 import { knownChoices } from "./tuning.ts";
 
@@ -27,6 +28,10 @@ export class Device {
 
   toString(): string {
     return this.kind === "cuda" ? this.name : `cpu (${this.threads} thread${this.threads === 1 ? "" : "s"})`;
+  }
+
+  static {
+    brand(Device, "Device");
   }
 }
 

@@ -37,12 +37,20 @@ type Given = Readonly<Record<string, ArrayLike<number> & ArrayBufferView>>;
 export class RunPlan {
   private readonly symbols: readonly Dimension[];
   private readonly inputs: readonly InputPlan[];
+  /** Inputs that the traced function made, also those that nothing reads. */
+  private readonly names: ReadonlySet<string>;
   private readonly outputs: readonly (Slot & { size: Size; elementBytes: number })[];
   /** Dimensions whose size no input tells. */
   private readonly unknown: readonly Dimension[];
 
-  constructor(symbols: readonly Dimension[], inputs: readonly Slot[], outputs: readonly Slot[]) {
+  constructor(
+    symbols: readonly Dimension[],
+    inputs: readonly Slot[],
+    outputs: readonly Slot[],
+    names: ReadonlySet<string>,
+  ) {
     this.symbols = symbols;
+    this.names = names;
     const known = new Set<Dimension>();
     const sizeOf = (value: Value, without?: Dimension): Size => {
       const size: { fixed: number; symbols: number[] } = { fixed: 1, symbols: [] };
@@ -66,6 +74,18 @@ export class RunPlan {
       elementBytes: bytesOf(value.dtype),
     }));
     this.unknown = symbols.filter((s) => !known.has(s));
+  }
+
+  /** Comes first: of a misspelt name it would otherwise be said that the right one is missing. @throws INVALID_ARGUMENT */
+  refuseUnknown(inputs: Given): void {
+    if (typeof inputs !== "object" || inputs === null)
+      throw invalidArgument("run: inputs", "an object of arrays by name", inputs);
+    const { names } = this;
+    for (const name of Object.keys(inputs)) {
+      if (names.has(name) || inputs[name] === undefined) continue;
+      const expected = names.size > 0 ? `names among ${[...names].join(", ")}` : "none";
+      throw new HeddleError("INVALID_ARGUMENT", `run: inputs: expected ${expected}, got ${name}`);
+    }
   }
 
   /**

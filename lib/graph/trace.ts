@@ -12,30 +12,39 @@ export class Trace {
   /** @internal Within `recomputable`. */ inSegment = false;
 }
 
-let current: Trace | undefined;
+/** What is recorded now: one place for all copies of the package, as a program that imports and requires it has, whose values then go together. */
+const active: { trace?: Trace | undefined } = sharedPlace();
+
+function sharedPlace(): { trace?: Trace | undefined } {
+  const all = globalThis as { [place: symbol]: object };
+  const place = Symbol.for("heddle.trace");
+  all[place] ??= {};
+  return all[place];
+}
+
 const recordOrigins = Boolean(process.env.HEDDLE_CHECK && process.env.HEDDLE_CHECK !== "0");
 
 /** Runs `build` and returns what it recorded. Synchronous; traces do not nest. */
 export function record<T>(build: () => T): { trace: Trace; result: T } {
-  if (current)
+  if (active.trace)
     throw new HeddleError(
       "INVALID_ARGUMENT",
       "compile: expected to be called outside another compile(), got it inside",
     );
   const trace = new Trace();
-  current = trace;
+  active.trace = trace;
   try {
     return { trace, result: build() };
   } finally {
-    current = undefined;
+    active.trace = undefined;
   }
 }
 
 /** The trace that is being recorded. */
 export function activeTrace(): Trace {
-  if (!current)
+  if (!active.trace)
     throw new HeddleError("INVALID_ARGUMENT", "op: expected to be called inside compile(), got a call outside");
-  return current;
+  return active.trace;
 }
 
 /**

@@ -1,3 +1,4 @@
+import { brand } from "../brand.ts";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import { DTYPES, type DType, isDType } from "./dtype.ts";
 
@@ -16,6 +17,10 @@ export class Dimension {
   }
   toString(): string {
     return this.name;
+  }
+
+  static {
+    brand(Dimension, "Dimension");
   }
 }
 
@@ -102,5 +107,9 @@ export class Value implements TensorType {
   }
   toString(): string {
     return `${this.dtype}${showShape(this.shape)}`;
+  }
+
+  static {
+    brand(Value, "Value");
   }
 }

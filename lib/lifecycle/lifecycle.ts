@@ -1,6 +1,6 @@
 import { checkSignal, HeddleError, invalidArgument } from "../errors.ts";
 import { rejectUnknownNames } from "../generate/index.ts";
-import { Run } from "../train/run.ts";
+import { Run } from "../run.ts";
 import type { LifecycleEvent, LifecycleResult } from "./types.ts";
 
 export interface LifecycleOptions {

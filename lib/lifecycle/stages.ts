@@ -1,11 +1,11 @@
 import { createModelAsync } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
+import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
 import { dpo } from "../train/dpo.ts";
 import { grpo } from "../train/grpo.ts";
 import { pretrain } from "../train/pretrain.ts";
 import { trainReward } from "../train/reward.ts";
-import type { Run } from "../train/run.ts";
 import { sft } from "../train/sft.ts";
 import type { TrainEvent, TrainResult } from "../train/trainer.ts";
 import { developmentScore } from "./evaluate.ts";
@@ -58,7 +58,7 @@ const countries = { source: "npm countries-list 3.4.1, in sentences of lib/lifec
 const own = { source: "the grammars and tables of lib/lifecycle/recipe", licence: "MIT" };
 
 const answering =
-  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues simple stories. It is often wrong about everything else.";
+  "A very small model: it answers short questions about the capitals of countries and about everyday things, and continues stories as its corpus' grammar writes them. It is often wrong about everything else, the stories of others included.";
 
 /** What the model cards say of each stage. */
 const cards: Record<TrainedStage, { data: { name: string; source: string; licence: string }[]; notes: string }> = {

@@ -2,7 +2,7 @@ import { invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { type DType, type FloatDType, Q8_SCALE_BYTES } from "../graph/index.ts";
 import { slidingWindow } from "./decoder-weights.ts";
-import type { Model } from "./model.ts";
+import type { ModelView } from "./model-view.ts";
 
 /** How keys and values are kept: as floats, or `q8`: bytes with one scale for each head of a token, about a quarter of f32. */
 export type CacheDType = FloatDType | "q8";
@@ -24,7 +24,7 @@ export function checkedCacheDtype(dtype: CacheDType): CacheDType {
  * the weights as they are: f32 and f16 ones, and all with activations kept in f32. Else 16 bits: bf16 for bf16 weights, and for
  * quantised ones f16, whose rounding is far below that of activations in int8.
  */
-export function defaultCacheDtype(model: Model): CacheDType {
+export function defaultCacheDtype(model: ModelView): CacheDType {
   if (model.quantizedActivations === "f32") return "f32";
   const bytes = new Map<CacheDType, number>();
   for (const name of model.languageWeightNames) {
@@ -112,7 +112,7 @@ export function layerTensor(
 
 /** Names, types and shapes of the tensors that cachedForward binds, two a layer. */
 export function cacheTensors(
-  model: Model,
+  model: ModelView,
   cache: CacheLayout,
 ): { name: string; layer: number; dtype: DType; shape: number[]; paged: boolean }[] {
   const { config } = model;

@@ -23,7 +23,11 @@ export interface ExpertWeights {
 export function decoderWeights(
   config: ModelConfig,
   flags: DecoderWeightFlags = {},
-  experts: (layer: number) => ExpertWeights | undefined = () => undefined,
+  blocks: {
+    experts?: ((layer: number) => ExpertWeights | undefined) | undefined;
+    /** Of a feed-forward block that is not the decoder's own. */
+    feedForward?: ((layer: number) => Readonly<Record<string, WeightSpec>>) | undefined;
+  } = {},
 ): Map<string, WeightSpec> {
   const { hiddenSize, intermediateSize, vocabSize, numAttentionHeads, numKeyValueHeads, headDim } = config;
   const { norms = "before", queryNorm, fused } = flags;
@@ -74,8 +78,10 @@ export function decoderWeights(
     if (flags.sinks) out.set(`${layer}.self_attn.sinks`, { shape: [numAttentionHeads], init: "zeros" });
     norm(`${layer}.post_attention_layernorm`);
     if (norms === "around") norm(`${layer}.pre_feedforward_layernorm`);
-    const routed = experts(i);
+    const routed = blocks.experts?.(i);
     if (routed) routedWeights(out, `${layer}.mlp`, config, routed);
+    else if (blocks.feedForward)
+      for (const [name, spec] of Object.entries(blocks.feedForward(i))) out.set(`${layer}.mlp.${name}`, spec);
     else mlp(`${layer}.mlp`);
     if (norms !== "before") norm(`${layer}.post_feedforward_layernorm`);
   }

@@ -1,6 +1,10 @@
+import { checkObject, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
-import { type BuiltInModelType, formatOf } from "../formats/families.ts";
+import { type BuiltInModelType, formatOf, type OwnValues } from "../formats/families.ts";
+import { Value } from "../graph/index.ts";
+import type { ForwardContext } from "../nn/context.ts";
 import { type DecoderShape, decoder } from "../nn/decoder.ts";
+import { checkParts, type PartKind } from "./checked-parts.ts";
 import {
   type DecoderWeightFlags,
   decoderConstants,
@@ -9,30 +13,142 @@ import {
   decoderWeights,
   type ExpertWeights,
 } from "./decoder-weights.ts";
-import type { Family, Head } from "./family.ts";
+import type { Family, Head, WeightSpec } from "./family.ts";
+import type { OwnConfig } from "./own-family.ts";
 
-/** A family on the shared decoder: its flags, and what of the shape its configuration decides. */
-export interface DecoderFamily {
-  flags?: DecoderWeightFlags;
-  /** The weights of a layer's routed experts; undefined where it has one block for all rows. */
-  experts?: (config: ModelConfig, layer: number) => ExpertWeights | undefined;
-  shape?: (config: ModelConfig) => Partial<DecoderShape>;
-  /** What its head does to logits. */
-  logits?: (config: ModelConfig) => Omit<Head, "weight">;
+/** What of the shared decoder's shape decides neither weights nor caches. */
+export type DecoderShapeOptions = Partial<
+  Pick<
+    DecoderShape,
+    | "eps"
+    | "embeddingScale"
+    | "residualScale"
+    | "attentionScale"
+    | "attentionSoftcap"
+    | "activation"
+    | "experts"
+    | "rotary"
+  >
+>;
+
+/** A feed-forward block of one's own, in the place of down(act(gate) · up). */
+export interface FeedForward<Config = OwnConfig> {
+  /** Its weights in a layer, by their names below the block: `{ "up_proj.weight": { shape: [inner, width], init: "normal" } }`. */
+  weights(config: Config, layer: number): Readonly<Record<string, WeightSpec>>;
+  /** @param x (rows, hiddenSize) @param prefix `model.layers.0.mlp` in layer 0, for `context.linear` @returns (rows, hiddenSize) */
+  forward(context: ForwardContext, x: Value, prefix: string, config: Config, layer: number): Value;
 }
 
-/** A family whose forward pass is lib/nn/decoder.ts. */
-export function decoderFamily(
-  modelType: BuiltInModelType,
-  { flags = {}, experts, shape, logits }: DecoderFamily = {},
-): Family {
-  const { qkvBias: _, ...shared } = flags;
+/** What a family on the shared decoder has that Llama has not. */
+export interface DecoderFamily<Config = OwnConfig> {
+  /** What decides which weights there are. */
+  flags?: DecoderWeightFlags | undefined;
+  /** The weights of a layer's routed experts; undefined where it has one block for all rows. `shape` then has `experts` too. */
+  experts?: ((config: Config, layer: number) => ExpertWeights | undefined) | undefined;
+  /** What else differs from Llama's shape. @param standard what the decoder has otherwise, such as `standard.rotary(layer)` */
+  shape?: ((config: Config, standard: DecoderShape) => DecoderShapeOptions) | undefined;
+  /** In layers without routed experts. Default: down(act(gate) · up) with the configuration's hiddenAct. */
+  feedForward?: FeedForward<Config> | undefined;
+  /** What its head does to logits. */
+  logits?: ((config: Config) => Omit<Head, "weight">) | undefined;
+}
+
+const PARTS: Record<keyof DecoderFamily, PartKind> = {
+  flags: "object",
+  experts: "function",
+  shape: "function",
+  feedForward: "object",
+  logits: "function",
+};
+const FLAGS: Record<keyof DecoderWeightFlags, PartKind> = {
+  norms: ["before", "around", "after"],
+  normOffset: "number",
+  queryNorm: ["head", "width"],
+  fused: "boolean",
+  sinks: "boolean",
+  qkvBias: "boolean",
+};
+const SHAPE: Record<keyof DecoderShapeOptions, PartKind> = {
+  eps: "number",
+  embeddingScale: "number",
+  residualScale: "number",
+  attentionScale: "number",
+  attentionSoftcap: "number",
+  activation: "string",
+  experts: "function",
+  rotary: "function",
+};
+
+/**
+ * The decoder that Llama and its kin share (RMSNorm, RoPE, grouped-query attention, a gated feed-forward block; ids to hidden states) as the
+ * functions that `registerFamily` takes. Weights have Llama's names, those of its flags theirs of the families that have them.
+ *
+ * @throws HeddleError INVALID_ARGUMENT for a name that is none
+ * @example
+ * registerFamily({
+ *   modelType: "own", architecture: "OwnForCausalLM", own: { everyNth: 4 },
+ *   ...decoderFamily<{ everyNth: number }>({
+ *     flags: { queryNorm: "head" },
+ *     shape: ({ own }, { rotary }) => ({ rotary: (layer) => ((layer + 1) % own.everyNth ? rotary(layer) : undefined) }),
+ *   }),
+ * });
+ */
+export function decoderFamily<Own extends OwnValues = OwnValues>(
+  options: DecoderFamily<OwnConfig<Own>> = {},
+): {
+  weights(config: OwnConfig<Own>): Map<string, WeightSpec>;
+  forward(context: ForwardContext, config: OwnConfig<Own>): Value;
+  head(config: OwnConfig<Own>): Head;
+} {
+  checkParts("decoderFamily", options, PARTS);
+  const { flags = {}, experts, shape, feedForward, logits } = options;
+  checkParts("decoderFamily.flags", flags, FLAGS);
+  if (feedForward) {
+    const both = ["weights", "forward"];
+    checkParts("decoderFamily.feedForward", feedForward, { weights: "function", forward: "function" }, both);
+  }
+  return {
+    weights: (config) =>
+      decoderWeights(config, flags, {
+        experts: experts && ((layer) => experts(config, layer)),
+        feedForward: feedForward && ((layer) => weightsOf(feedForward, config, layer)),
+      }),
+    forward(context, config) {
+      const standard = decoderShape(config);
+      const own = shape?.(config, standard) ?? {};
+      checkParts("decoderFamily.shape", own, SHAPE);
+      const { qkvBias: _, ...shared } = flags;
+      const block: DecoderShape["feedForward"] =
+        feedForward &&
+        ((x, prefix, layer) => {
+          const said: unknown = feedForward.forward(context, x, prefix, config, layer);
+          if (said instanceof Value) return said;
+          throw invalidArgument(
+            "decoderFamily.feedForward.forward: what it returns",
+            "a value (rows, hiddenSize)",
+            said,
+          );
+        });
+      return decoder(context, { ...standard, ...shared, ...own, ...(block && { feedForward: block }) });
+    },
+    head: (config) => ({ ...decoderHead(config), ...logits?.(config) }),
+  };
+}
+
+function weightsOf<Config>(block: FeedForward<Config>, config: Config, layer: number) {
+  const weights = block.weights(config, layer);
+  checkObject("decoderFamily.feedForward.weights: what it returns", weights);
+  return weights;
+}
+
+/** A family of the package whose forward pass is lib/nn/decoder.ts. */
+export function builtInDecoder(modelType: BuiltInModelType, options: DecoderFamily<ModelConfig> = {}): Family {
+  // Built-in families read no values of their own.
+  const family = decoderFamily(options as DecoderFamily) as unknown as Pick<Family, "weights" | "forward" | "head">;
   return {
     modelTypes: [modelType],
     architecture: formatOf(modelType).architecture,
-    weights: (config) => decoderWeights(config, flags, experts && ((layer) => experts(config, layer))),
     constants: decoderConstants,
-    head: (config) => ({ ...decoderHead(config), ...logits?.(config) }),
-    forward: (context, config) => decoder(context, { ...decoderShape(config), ...shared, ...shape?.(config) }),
+    ...family,
   };
 }

@@ -1,47 +1,106 @@
-import { createHash } from "node:crypto";
+import { createHash, type Hash } from "node:crypto";
 import type { Tensor } from "../graph/index.ts";
 import { adapterTensors } from "./adapters.ts";
-import type { Model } from "./model.ts";
+import type { ModelView } from "./model-view.ts";
 
-/** How much of each tensor is read: pieces spread over it, since a step of training changes nearly every weight. */
-const PIECES = 4;
-const PIECE_BYTES = 256;
+/** Bytes that are read of the smallest tensors, whole; of those beyond them pieces are read, spread over each. */
+const WHOLE_BYTES = 16 << 20;
+const PIECES = 64;
+const PIECE_BYTES = 1024;
+/** Bytes that are read at once, and hashed before anything else has its turn. */
+const BATCH_BYTES = 1 << 20;
+
+/** A part of a tensor, as it lies. */
+interface Part {
+  tensor: Tensor;
+  at: number;
+  length: number;
+  /** Of whole blocks of rows that lie in another order: that order. */
+  rowOrder?: Int32Array | undefined;
+}
 
 /**
- * SHA-256 over what keys and values depend on: the trunk's configuration, a sample of every weight's bytes, the adapters and
- * how activations meet quantised weights. Two models with the same fingerprint can use each other's KV caches.
+ * SHA-256 over what keys and values depend on: the trunk's configuration, the weights, the adapters and how activations meet quantised
+ * weights. Two models with the same fingerprint can use each other's KV caches.
+ *
+ * Of the weights and adapters the smallest tensors are read whole, up to 16 MB of them together; of each larger one the first and the last
+ * kilobyte and 62 between them at equal distances. So any difference of models of up to 16 MB is found, and in a larger one what changes a
+ * 60th of a matrix in one piece, or nearly all weights, as training does. What lies between the pieces (a few rows of a large matrix that
+ * were edited by hand) is not. That takes about 50 ms of a model of 1.1B.
  */
-export async function fingerprintOf(model: Model, adapters: readonly string[]): Promise<string> {
+export async function fingerprintOf(model: ModelView, adapters: readonly string[]): Promise<string> {
   const hash = createHash("sha256");
   const { architectures: _a, classifier: _c, valueHead: _v, embedding: _e, dtype: _d, ...trunk } = model.config;
   const taken = model.adaptersOf(adapters);
   const scales = taken.map(({ layers }) => [...layers].map(([name, { scale }]) => [name, scale]));
   hash.update(JSON.stringify([Object.entries(trunk).sort(byName), model.quantizedActivations, scales]));
-  for (const name of [...model.languageWeightNames, ...taken.flatMap(adapterTensors)]) {
+  const names = [...model.languageWeightNames, ...taken.flatMap(adapterTensors)];
+  const tensors = names.flatMap((name) => {
     const tensor = model.asStored(name);
+    return [{ name, tensor }, ...(tensor.scale ? [{ name: `${name}: scale`, tensor: tensor.scale }] : [])];
+  });
+  const whole = new Set<Tensor>();
+  let room = WHOLE_BYTES;
+  for (const { tensor } of [...tensors].sort((a, b) => a.tensor.bytes - b.tensor.bytes)) {
+    room -= tensor.bytes;
+    if (room < 0) break;
+    whole.add(tensor);
+  }
+  const parts: Part[] = [];
+  for (const { name, tensor } of tensors) {
     hash.update(JSON.stringify([name, tensor.dtype, tensor.shape]));
-    const length = Math.min(PIECE_BYTES, tensor.bytes);
-    for (let i = 0; i < PIECES; i++) {
-      const at = Math.floor(((tensor.bytes - length) * i) / (PIECES - 1));
-      for (const piece of inOrder(tensor, at, length)) hash.update(await tensor.readBytes(...piece));
-    }
+    parts.push(...(whole.has(tensor) ? wholeOf(tensor) : piecesOf(tensor)));
+  }
+  for (const batch of batches(parts)) {
+    const read = await Promise.all(batch.map(({ tensor, at, length }) => tensor.readBytes(at, length)));
+    for (const [i, part] of batch.entries()) addTo(hash, part, read[i]!);
   }
   return hash.digest("hex");
 }
 
-/** Where the bytes [at, at + length) of a tensor lie whose rows may lie in another order. */
-function* inOrder(
-  { bytes, shape, rowOrder }: Tensor,
-  at: number,
-  length: number,
-): Iterable<[at: number, length: number]> {
-  if (!rowOrder) return yield [at, length];
+function addTo(hash: Hash, { tensor: { bytes, shape }, rowOrder }: Part, data: Uint8Array): void {
+  if (!rowOrder) return void hash.update(data);
+  const rowBytes = bytes / shape[0]!;
+  for (let block = 0; block < data.length; block += rowOrder.length * rowBytes)
+    for (const row of rowOrder) hash.update(data.subarray(block + row * rowBytes, block + (row + 1) * rowBytes));
+}
+
+function* batches(parts: readonly Part[]): Iterable<Part[]> {
+  let batch: Part[] = [];
+  let bytes = 0;
+  for (const part of parts) {
+    batch.push(part);
+    bytes += part.length;
+    if (bytes < BATCH_BYTES) continue;
+    yield batch;
+    [batch, bytes] = [[], 0];
+  }
+  yield batch;
+}
+
+function* wholeOf(tensor: Tensor): Iterable<Part> {
+  const { bytes, shape, rowOrder } = tensor;
+  const block = rowOrder ? rowOrder.length * (bytes / shape[0]!) : 1;
+  const step = Math.max(block, BATCH_BYTES - (BATCH_BYTES % block));
+  for (let at = 0; at < bytes; at += step) yield { tensor, at, length: Math.min(step, bytes - at), rowOrder };
+}
+
+function* piecesOf(tensor: Tensor): Iterable<Part> {
+  const length = Math.min(PIECE_BYTES, tensor.bytes);
+  for (let i = 0; i < PIECES; i++)
+    yield* inOrder(tensor, Math.floor(((tensor.bytes - length) * i) / (PIECES - 1)), length);
+}
+
+/** The bytes [at, at + length) of a tensor, whose rows may lie in another order. */
+function* inOrder(tensor: Tensor, at: number, length: number): Iterable<Part> {
+  const { bytes, shape, rowOrder } = tensor;
+  if (!rowOrder) return yield { tensor, at, length };
   const rowBytes = bytes / shape[0]!;
   for (let done = 0; done < length; ) {
     const [row, within] = [Math.floor((at + done) / rowBytes), (at + done) % rowBytes];
     const block = row - (row % rowOrder.length);
     const count = Math.min(length - done, rowBytes - within);
-    yield [(block + rowOrder[row - block]!) * rowBytes + within, count];
+    yield { tensor, at: (block + rowOrder[row - block]!) * rowBytes + within, length: count };
     done += count;
   }
 }

@@ -25,7 +25,7 @@ import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
 import { slidingWindow } from "./decoder-weights.ts";
-import type { Model } from "./model.ts";
+import type { ModelView } from "./model-view.ts";
 import { scaleName, storedName } from "./widen.ts";
 
 /** Ids and positions of a trace, both (rows) i32. */
@@ -68,7 +68,7 @@ interface ContextOptions {
   wanted?: ForwardContext["wanted"];
 }
 
-function contextOf(model: Model, rows: Rows, options: ContextOptions): ForwardContext {
+function contextOf(model: ModelView, rows: Rows, options: ContextOptions): ForwardContext {
   const {
     dtype,
     matrices,
@@ -157,8 +157,13 @@ export interface Forward {
   weight: ForwardContext["weight"];
 }
 
+/** Weights that activations meet as they are leave keys and values that exact. */
+function attendsExactly(model: ModelView): boolean {
+  return defaultCacheDtype(model) === "f32";
+}
+
 /** The family's hidden states, of the rows that are wanted: also where its function picks none. */
-function hiddenOf(model: Model, context: ForwardContext): Value {
+function hiddenOf(model: ModelView, context: ForwardContext): Value {
   const { modelType, hiddenSize } = model.config;
   const { wanted } = context;
   let picked = false;
@@ -178,7 +183,7 @@ function hiddenOf(model: Model, context: ForwardContext): Value {
   return wanted && !picked ? wanted(hidden) : hidden;
 }
 
-function forwardOf(model: Model, context: ForwardContext, activations: QuantizedActivations): Forward {
+function forwardOf(model: ModelView, context: ForwardContext, activations: QuantizedActivations): Forward {
   return {
     hidden: hiddenOf(model, context),
     get head() {
@@ -207,7 +212,10 @@ export function tempered<Head extends { scale?: number | undefined; softcap?: nu
 }
 
 export interface SequenceForwardOptions {
-  sequenceLength: number;
+  /** Not given: all rows are one, cut into `documents`; where rotation depends on lengths there is an input `lengths` (rows) i32. */
+  sequenceLength?: number | undefined;
+  /** How activations meet narrow weights. Default f32. */
+  activations?: QuantizedActivations | undefined;
   /** Of the activations. Default f32. */
   dtype?: FloatDType | undefined;
   /**
@@ -233,23 +241,25 @@ export interface SequenceForwardOptions {
  * Whole sequences side by side, differentiable: rows = sequences · sequenceLength. With dtype bf16, matrices are rounded
  * to it as they enter the program, so that f32 weights stay the masters.
  */
-export function sequenceForward(model: Model, rows: Rows, options: SequenceForwardOptions): Forward {
+export function sequenceForward(model: ModelView, rows: Rows, options: SequenceForwardOptions): Forward {
   const { sequenceLength, dtype = "f32", documents, weights, adapters, onLinear, noise } = options;
-  const { neftuneNoiseAlpha: alpha = 0, asStored } = options;
+  const { neftuneNoiseAlpha: alpha = 0, asStored, activations = "f32" } = options;
+  const exact = attendsExactly(model);
   const context = contextOf(model, rows, {
     dtype,
     weights,
     matrices: dtype === "f32" ? undefined : dtype,
-    activations: "f32",
+    activations,
     adapters: model.adaptersOf(adapters),
     asStored,
     onLinear,
-    lengths: () => sequenceLength,
+    lengths: () => sequenceLength ?? input("lengths", "i32", [rows.ids.dim(0)]),
     noise,
-    embeddingNoise: alpha > 0 ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
-    attend: (_, heads, more) => attention({ ...heads, documents }, { ...more, sequenceLength }),
+    embeddingNoise: alpha > 0 && sequenceLength ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
+    attend: (_, heads, more) =>
+      attention({ ...heads, documents }, { ...more, sequenceLength, activations: exact ? "f32" : activations }),
   });
-  return forwardOf(model, context, "f32");
+  return forwardOf(model, context, activations);
 }
 
 /**
@@ -260,7 +270,7 @@ export function sequenceForward(model: Model, rows: Rows, options: SequenceForwa
  * @param options.wanted (wanted rows) i32: the rows whose hidden states are returned; all where not given
  */
 export function cachedForward(
-  model: Model,
+  model: ModelView,
   rows: Rows,
   segments: Value,
   cache: CacheShape,
@@ -277,8 +287,7 @@ export function cachedForward(
       "UNSUPPORTED",
       `model: expected one that generates, got ${modelType}, which encodes whole texts`,
     );
-  // Weights that activations meet as they are leave keys and values that exact.
-  const exact = defaultCacheDtype(model) === "f32" && cache.dtype !== "bf16";
+  const exact = attendsExactly(model) && cache.dtype !== "bf16";
   const context = contextOf(model, rows, {
     dtype: "f32",
     rowwise,

@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../formats/config.ts";
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 const scaled = ({ hiddenSize }: ModelConfig) => ({ embeddingScale: Math.sqrt(hiddenSize) });
 
@@ -12,13 +12,13 @@ const capped = (config: ModelConfig) => ({
 const logits = ({ finalLogitSoftcapping: softcap }: ModelConfig) => (softcap ? { softcap } : {});
 
 /** Gemma 1 (Gemma Team 2024): embeddings times √width, norm weights as offsets from one, GeGLU, tied head. */
-export const gemma = decoderFamily("gemma", { flags: { normOffset: 1 }, shape: scaled });
+export const gemma = builtInDecoder("gemma", { flags: { normOffset: 1 }, shape: scaled });
 
 /** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, every second layer slides. */
-export const gemma2 = decoderFamily("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
+export const gemma2 = builtInDecoder("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
 
 /** Gemma 3 (Gemma Team 2025), its language model: norms of q's and k's heads, five sliding layers with a θ of their own to one. */
-export const gemma3 = decoderFamily("gemma3_text", {
+export const gemma3 = builtInDecoder("gemma3_text", {
   flags: { normOffset: 1, norms: "around", queryNorm: "head" },
   shape: capped,
   logits,

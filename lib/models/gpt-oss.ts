@@ -1,11 +1,11 @@
 import { clampedUnit } from "../nn/experts.ts";
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 /**
  * gpt-oss (OpenAI 2025): routed experts with biases and a clamped SwiGLU, attention sinks, every second layer slides, YaRN
  * without whole bounds.
  */
-export const gptOss = decoderFamily("gpt_oss", {
+export const gptOss = builtInDecoder("gpt_oss", {
   flags: { sinks: true },
   experts: (config) => ({ router: "router", width: config.intermediateSize, bias: true }),
   shape: (config) => ({

@@ -1,7 +1,7 @@
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 /** Granite 3 (IBM 2024): Llama with multipliers of embeddings, scores, blocks' outputs and logits. */
-export const granite = decoderFamily("granite", {
+export const granite = builtInDecoder("granite", {
   shape: ({ embeddingMultiplier = 1, attentionMultiplier = 1, residualMultiplier = 1 }) => ({
     embeddingScale: embeddingMultiplier,
     attentionScale: attentionMultiplier,

@@ -1,4 +1,4 @@
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 /** Llama 1–3 and its copies (Touvron et al. 2023): RMSNorm, RoPE, grouped-query attention, SwiGLU. */
-export const llama = decoderFamily("llama");
+export const llama = builtInDecoder("llama");

@@ -1,8 +1,9 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import { castBytes } from "../formats/cast.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
-import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
+import { isFloatDtype, isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
+import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../formats/quantised-types.ts";
 import { collect } from "../formats/tensor-data.ts";
 import { streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
@@ -17,6 +18,7 @@ import {
 import { shapeOf, type WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { Model } from "./model.ts";
+import { familyOf } from "./registry.ts";
 import { asFloating, scaleName } from "./widen.ts";
 
 /** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
@@ -30,10 +32,13 @@ export interface NamedWeights {
   rowOrder?(name: string): Int32Array | undefined;
 }
 
+/** Element types that weights may be loaded in. */
+export type LoadDType = FloatDType | QuantisedTarget | "auto";
+
 export interface LoadOptions {
   device: Device;
-  /** `auto` keeps each weight in the type it is stored in, mapped without a copy. */
-  dtype?: FloatDType | "auto" | undefined;
+  /** `auto` keeps each weight in the type it is stored in, mapped without a copy; a quantised type is that of matrices (see wantedType). */
+  dtype?: LoadDType | undefined;
   /** How activations meet quantised weights; int8 where not given. */
   quantizedActivations?: QuantizedActivations | undefined;
   onProgress?: ((done: number, total: number) => void) | undefined;
@@ -122,13 +127,13 @@ async function place(
   t: StoredTensor,
   spec: WeightSpec,
   source: NamedWeights,
-  dtype: FloatDType | "auto",
+  dtype: LoadDType,
   device: Device,
   config: ModelConfig,
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
-  const wanted = wantedType(t.dtype, isMatrix(name, t.shape), dtype);
+  const wanted = wantedType(name, { dtype: t.dtype, shape: t.shape }, spec, dtype, config);
   const order = source.rowOrder?.(name);
   const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
   if (order && wanted === t.dtype) {
@@ -138,9 +143,14 @@ async function place(
   const rewritten = await source.rewritten?.(name);
   if (wanted === t.dtype && !rewritten && !t.made && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  if (isQuantised(wanted)) return Tensor.fromOwn(device, wanted, t.shape, rewritten ?? wholeBytes(t));
+  if (isQuantised(wanted) && wanted === t.dtype)
+    return Tensor.fromOwn(device, wanted, t.shape, rewritten ?? wholeBytes(t));
+  if (isQuantised(wanted) && (rewritten || spec.transposed)) {
+    const bytes = await quantised(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec);
+    return Tensor.fromOwn(device, wanted, shapeOf(spec, wanted), bytes);
+  }
   const data =
-    rewritten || (isQuantised(t.dtype) && spec.transposed)
+    isFloatDtype(wanted) && (rewritten || (isQuantised(t.dtype) && spec.transposed))
       ? toFloating(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec)
       : await collect({
           name,
@@ -148,6 +158,7 @@ async function place(
           shape: t.shape,
           bytes: streamTensor(t, { dtype: wanted, ...AS_IT_LIES }),
         });
+  if (isQuantised(wanted)) return Tensor.fromOwn(device, wanted, t.shape, data);
   const whole = data.byteOffset % 4 === 0 ? data : data.slice();
   const array =
     wanted === "f32"
@@ -185,11 +196,60 @@ function isMatrix(name: string, shape: readonly number[]): boolean {
   return shape.length >= 2 && !name.endsWith(".bias");
 }
 
-/** Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. */
-function wantedType(stored: NumberDtype, matrix: boolean, dtype: FloatDType | "auto"): NumberDtype {
+/** Tables that a position or a kind of text chooses from, and small matrices whose errors reach everything: what chooses experts or labels. */
+const NEVER_QUANTISED =
+  /(wpe|position_embeddings|token_type_embeddings|mlp\.(gate|router)|^(score|classifier))\.weight$/;
+
+/**
+ * Vectors stay as stored: their bytes do not matter, their precision does. Ops take no quantised ones. What is quantised already stays so
+ * where another such type is asked for: it would only lose more.
+ */
+function wantedType(
+  name: string,
+  { dtype: stored, shape }: { dtype: NumberDtype; shape: readonly number[] },
+  spec: WeightSpec,
+  dtype: LoadDType,
+  config: ModelConfig,
+): NumberDtype {
+  const matrix = isMatrix(name, shape);
+  if (isQuantisedTarget(dtype)) {
+    if (isQuantised(stored)) return matrix ? stored : "f32";
+    if (!matrix || NEVER_QUANTISED.test(name) || (spec.transposed && shape.length > 2)) return stored;
+    const { weight: head } = familyOf(config.modelType).head(config);
+    return quantisedType(dtype, { shape: shapeOf(spec, dtype), head: name === head });
+  }
   if (matrix) return dtype === "auto" ? stored : dtype;
   if (isQuantised(stored)) return "f32";
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
+}
+
+/** Numbers that are converted in one go: those of slow types take some 10 ms. */
+const STEP = 1 << 18;
+
+/** A matrix of numbers in blocks along its inputs, a step at a time: the event loop breathes between them. */
+async function quantised(
+  bytes: Uint8Array,
+  from: NumberDtype,
+  to: NumberDtype,
+  name: string,
+  spec: WeightSpec,
+): Promise<Uint8Array> {
+  let [numbers, type] = [bytes, from];
+  if (spec.transposed) {
+    const wide = castBytes(bytes, from, "f32", name);
+    const [rows, columns] = spec.shape as [number, number];
+    const turned = asFloating(new Float32Array(wide.buffer), { ...spec, shape: [columns, rows] });
+    [numbers, type] = [new Uint8Array(turned.buffer), "f32"];
+  }
+  const [source, target] = [pieceOf(type), pieceOf(to)];
+  const count = numbers.length / source.bytes;
+  const out = new Uint8Array((count / target.elements) * target.bytes);
+  for (let at = 0; at < count; at += STEP) {
+    const some = numbers.subarray(at * source.bytes, Math.min(at + STEP, count) * source.bytes);
+    out.set(castBytes(some, type, to, name), (at / target.elements) * target.bytes);
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+  return out;
 }
 
 function toFloating(bytes: Uint8Array, from: NumberDtype, to: FloatDType, name: string, spec: WeightSpec): Uint8Array {

@@ -1,4 +1,4 @@
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 /** Mistral (Jiang et al. 2023): Llama with a head width of its own and a sliding window. */
-export const mistral = decoderFamily("mistral");
+export const mistral = builtInDecoder("mistral");

@@ -1,4 +1,4 @@
-import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import {
   type ClassifierConfig,
   type ClassifierConfigInput,
@@ -6,15 +6,17 @@ import {
   type ModelConfig,
   parseModelConfig,
 } from "../formats/config.ts";
-import { nearest } from "../formats/nearest.ts";
 import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
-import { type Family, shapeOf } from "./family.ts";
-import { headNames, modelWeights } from "./heads.ts";
+import { claimWeights, needUnclaimed } from "./claims.ts";
+import { shapeOf } from "./family.ts";
+import { modelWeights } from "./heads.ts";
 import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialise.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
+import { ModelState, type StateFields } from "./model-state.ts";
+import { ModelView } from "./model-view.ts";
 import { familyOf } from "./registry.ts";
 import { scaleName, storedName, weightOfStored, widened, widenedShape } from "./widen.ts";
 
@@ -25,37 +27,29 @@ export interface ModelOptions {
   temperature?: number | undefined;
 }
 
-/** A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. */
-export class Model {
-  private current: ModelConfig;
-  readonly family: Family;
-  readonly device: Device;
-  /** How activations meet quantised and bf16 weights when text is generated; training always takes them as they are. */
-  readonly quantizedActivations: QuantizedActivations;
-  /** Logits are divided by it, after their soft cap: what a sampler at temperature 1 then draws from. */
-  readonly temperature: number;
-  private readonly all: Map<string, Tensor>;
-  private readonly programs = new Map<string, unknown>();
-  private readonly adapterMap = new Map<string, Adapter>();
-  private active: readonly string[] = [];
-  private readonly merged: string[] = [];
-  /** Weights as they were before adapters were merged into them. */
-  private readonly unmerged = new Map<string, Tensor>();
-  private live = true;
-  private version = 0;
-
+/**
+ * A Transformer: a configuration and its weights on a device. It holds no text, no tokenizer and no conversation. Calls under way when it
+ * changes (adapters are merged, removed or made active) end with the weights and adapters that they began with; a session or a chat is of
+ * the changed model from its next call on. A step of training writes weights in place: calls under way see it from their next run on.
+ */
+export class Model extends ModelView {
   private constructor(
     config: ModelConfig,
     device: Device,
-    tensors: Map<string, Tensor>,
+    tensors: ReadonlyMap<string, Tensor>,
     { quantizedActivations = "int8", temperature = 1 }: ModelOptions = {},
   ) {
-    this.current = config;
-    this.family = familyOf(config.modelType);
-    this.device = device;
-    this.all = tensors;
-    this.quantizedActivations = quantizedActivations;
-    this.temperature = temperature;
+    const fields = { config, tensors, unmerged: new Map(), adapters: new Map(), active: [], merged: [] };
+    const state = new ModelState({ ...fields, programs: new Map() });
+    const family = familyOf(config.modelType);
+    super(state, { live: true, version: 0 }, { family, device, quantizedActivations, temperature });
+  }
+
+  /** Goes over to another state. Programs stay where they are as good for it. */
+  private change({ programs = new Map(), ...changes }: Partial<StateFields>): void {
+    const before = this.state;
+    this.state = new ModelState({ ...before, ...changes, programs });
+    before.release();
   }
 
   /**
@@ -90,88 +84,6 @@ export class Model {
     return Model.fromWeights(config, device, await drawWeights(config, device, seed, options));
   }
 
-  get config(): ModelConfig {
-    return this.current;
-  }
-
-  /** Names of the weights, in a checkpoint's order. */
-  get weightNames(): string[] {
-    return [...modelWeights(this.config).keys()].filter((n) => this.has(n));
-  }
-
-  /** Names of the weights that logits of tokens depend on: all but other heads. */
-  get languageWeightNames(): string[] {
-    const heads = new Set(headNames(this.config));
-    return this.weightNames.filter((name) => !heads.has(name));
-  }
-
-  /**
-   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`; under `storedName` those whose rows
-   * lie in another order, which have their own name only once `weight` was asked for them.
-   */
-  get tensors(): ReadonlyMap<string, Tensor> {
-    return this.all;
-  }
-
-  /** A weight, an adapter's tensor or a constant by name, its rows in order. @throws HeddleError NOT_FOUND, DISPOSED */
-  weight(name: string): Tensor {
-    this.assertLive();
-    const t = this.all.get(name) ?? this.all.get(storedName(name))?.ordered(this.device);
-    if (!t) {
-      const near = typeof name === "string" ? nearest(name, this.all.keys()) : undefined;
-      const known = `one of ${this.config.modelType}${near === undefined ? "" : ` (nearest: ${near})`}`;
-      throw new HeddleError("NOT_FOUND", `weight: expected ${known}, got ${describe(name)}`);
-    }
-    this.all.set(name, t);
-    return t;
-  }
-
-  /** Whether there is such a weight. */
-  has(name: string): boolean {
-    return this.all.has(name) || this.all.has(storedName(name));
-  }
-
-  /**
-   * The weight as it was loaded: its rows may lie in another order (`Tensor.rowOrder`), which a pass that minds it reads without a copy. Also
-   * for its type and shape.
-   * @throws HeddleError NOT_FOUND, DISPOSED
-   */
-  asStored(name: string): Tensor {
-    this.assertLive();
-    return this.all.get(storedName(name)) ?? this.weight(name);
-  }
-
-  /** Another tensor from now on. */
-  private replace(name: string, tensor: Tensor): void {
-    this.remove(storedName(name));
-    this.all.set(name, tensor);
-  }
-
-  /** For their types and shapes. */
-  private get weights(): Map<string, Tensor> {
-    return new Map(this.weightNames.map((name) => [name, this.asStored(name)]));
-  }
-
-  /** Number of parameters; tied ones count once. */
-  get parameterCount(): number {
-    return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
-  }
-  /** Bytes of the weights as they lie in memory or in the mapped file. */
-  get weightBytes(): number {
-    return this.weightNames.reduce((n, name) => n + this.asStored(name).bytes, 0);
-  }
-
-  /** A program made once for this model under `key`: programs are traced and planned once, then run many times. */
-  cached<T>(key: string, make: () => T): T {
-    this.assertLive();
-    let found = this.programs.get(key) as T | undefined;
-    if (found === undefined) {
-      found = make();
-      this.programs.set(key, found);
-    }
-    return found;
-  }
-
   /**
    * Gives the trunk a classification head with random weights. It takes the place of the language-modelling head, as in
    * transformers' classes; with `keepLanguageHead` an untied one stays too (a tied one always does), and the model still generates.
@@ -185,10 +97,10 @@ export class Model {
     const config = parseModelConfig({ ...rest, classifier });
     const same = before && sameHead(before, config.classifier!);
     if (before && !same)
-      for (const name of modelWeights(this.config).keys()) if (!modelWeights(rest).has(name)) this.remove(name);
+      this.remove([...modelWeights(this.config).keys()].filter((name) => !modelWeights(rest).has(name)));
     await this.reconfigure(config, seed);
     const head = this.family.head(config).weight;
-    if (!keepLanguageHead && modelWeights(config).get(head)?.optional) this.remove(head);
+    if (!keepLanguageHead && modelWeights(config).get(head)?.optional) this.remove([head]);
   }
 
   /** Changes how a classifier's logits become probabilities: its temperature. */
@@ -196,15 +108,15 @@ export class Model {
     const { classifier, ...rest } = this.config;
     if (!classifier) throw new HeddleError("UNSUPPORTED", "classifier: expected a model with one, got one without");
     const { temperature: _, ...head } = classifier;
-    this.current = parseModelConfig({
-      ...rest,
-      classifier: temperature === undefined ? head : { ...head, temperature },
+    this.change({
+      config: parseModelConfig({ ...rest, classifier: temperature === undefined ? head : { ...head, temperature } }),
+      programs: this.state.programs,
     });
   }
 
   /** Says how the model's hidden states are made one vector a text. */
   setEmbedding(embedding: EmbeddingConfig): void {
-    this.current = parseModelConfig({ ...this.config, embedding });
+    this.change({ config: parseModelConfig({ ...this.config, embedding }), programs: this.state.programs });
   }
 
   /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */
@@ -216,82 +128,57 @@ export class Model {
   private async reconfigure(config: ModelConfig, seed: number): Promise<void> {
     this.assertLive();
     const writes: Promise<unknown>[] = [];
+    const tensors = new Map(this.tensors);
     for (const [name, spec] of modelWeights(config)) {
       if (this.has(name) || spec.optional) continue;
       const { tensor, written } = newWeight(this.device, name, spec, config, seed);
       writes.push(written);
-      this.all.set(name, tensor);
+      tensors.set(name, tensor);
     }
-    this.current = config;
-    this.programs.clear();
+    this.change({ config, tensors });
     await Promise.all(writes);
   }
 
-  private remove(name: string): void {
-    this.all.get(name)?.dispose();
-    this.all.delete(name);
+  private remove(names: readonly string[]): void {
+    const tensors = new Map(this.tensors);
+    for (const name of names) tensors.delete(name);
+    this.change({ tensors });
   }
 
   /**
    * Makes the named weights writable f32 tensors, as training needs them: mapped, 16-bit and quantised ones are copied and widened.
-   * Programs made before are forgotten; sessions opened before keep the old weights.
+   * Programs made before are forgotten; calls under way go on with the weights that they began with.
    */
   async prepareForTraining(names: readonly string[]): Promise<void> {
-    if (names.some((name) => this.unmerged.has(name))) this.settleMerged();
+    if (names.some((name) => this.state.unmerged.has(name))) this.settleMerged();
     const specs = modelWeights(this.config);
     for (const name of names) {
       const stored = this.weight(name);
       if (stored.dtype === "f32" && stored.writable) continue;
       const spec = specs.get(name);
       const shape = widenedShape(stored, spec);
-      this.replace(name, await Tensor.fromOwn(this.device, "f32", shape, await widened(stored, spec)));
-      stored.dispose();
-      if (stored.scale) this.remove(scaleName(name));
-      this.programs.clear();
+      const wide = await Tensor.fromOwn(this.device, "f32", shape, await widened(stored, spec));
+      const tensors = new Map(this.tensors);
+      for (const gone of [storedName(name), ...(stored.scale ? [scaleName(name)] : [])]) tensors.delete(gone);
+      this.change({ tensors: tensors.set(name, wide) });
       this.weightsChanged();
     }
   }
 
-  /** How often its weights, or an adapter's, have become others: keys and values from before do not go with those after. @internal */
+  /** @internal */
   get weightsVersion(): number {
-    return this.version;
+    return this.life.version;
   }
 
   /** Says that weights, or an adapter's, hold other numbers now. @internal */
   weightsChanged(): void {
-    this.version++;
-  }
-
-  /** The adapters on this model, by name. */
-  get adapters(): ReadonlyMap<string, Adapter> {
-    return this.adapterMap;
-  }
-
-  /** Names of the adapters that take part where a call does not say; their updates add up. */
-  get activeAdapters(): readonly string[] {
-    return this.active;
+    this.life.version++;
   }
 
   /** @throws HeddleError NOT_FOUND for a name that is no adapter's */
   setActiveAdapters(names: readonly string[]): void {
     this.adaptersOf(names);
-    this.active = [...new Set(names)];
-  }
-
-  /** Adapters by name; the active ones where `names` is not given. @throws HeddleError NOT_FOUND */
-  adaptersOf(names: readonly string[] = this.active): Adapter[] {
-    if (!Array.isArray(names)) throw invalidArgument("adapters", "an array of adapters' names", names);
-    return [...new Set(names)].map((name) => {
-      if (this.merged.includes(name))
-        throw new HeddleError(
-          "INVALID_ARGUMENT",
-          `adapter: expected one that is not merged into the weights, got ${name}`,
-        );
-      const found = this.adapterMap.get(name);
-      if (found) return found;
-      const known = [...this.adapterMap.keys()].join(", ") || "none";
-      throw new HeddleError("NOT_FOUND", `adapter: expected one of this model's (${known}), got ${describe(name)}`);
-    });
+    this.change({ active: [...new Set(names)], programs: this.state.programs });
   }
 
   /**
@@ -310,22 +197,34 @@ export class Model {
   adoptAdapter(adapter: Adapter, tensors: ReadonlyMap<string, Tensor>): void {
     this.assertLive();
     this.freeName(adapter.name);
-    checkAdapter(adapter, tensors, linearLayers(this), this.weights);
-    for (const name of adapterTensors(adapter)) this.all.set(name, tensors.get(name)!);
-    this.adapterMap.set(adapter.name, adapter);
-    this.active = [...this.active, adapter.name];
+    checkAdapter(adapter, tensors, linearLayers(this), new Map(this.weightNames.map((n) => [n, this.asStored(n)])));
+    this.change({
+      tensors: new Map([
+        ...this.tensors,
+        ...adapterTensors(adapter).map((name) => [name, tensors.get(name)!] as const),
+      ]),
+      adapters: new Map([...this.adapters, [adapter.name, adapter]]),
+      active: [...this.activeAdapters, adapter.name],
+      programs: this.state.programs,
+    });
   }
 
-  /** Takes an adapter off and frees its tensors; sessions that use it keep them until they are disposed. */
+  /**
+   * Takes an adapter off and frees its tensors, once calls under way that go through it have ended.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged, or a run trains it
+   */
   removeAdapter(name: string): void {
     const [adapter] = this.adaptersOf([name]);
-    for (const t of adapterTensors(adapter!)) {
-      this.all.get(t)!.dispose();
-      this.all.delete(t);
-    }
-    this.adapterMap.delete(name);
-    this.active = this.active.filter((n) => n !== name);
-    this.programs.clear(); // an adapter of the same name may have other layers
+    needUnclaimed(this, adapterTensors(adapter!));
+    this.takeOff(name);
+  }
+
+  private takeOff(name: string): void {
+    const tensors = new Map(this.tensors);
+    const adapters = new Map(this.adapters);
+    for (const t of adapterTensors(adapters.get(name)!)) tensors.delete(t);
+    adapters.delete(name);
+    this.change({ tensors, adapters, active: this.activeAdapters.filter((n) => n !== name) }); // one of the same name may have other layers
     this.weightsChanged();
   }
 
@@ -333,33 +232,43 @@ export class Model {
    * Adds an adapter's update into the weights, so that it costs nothing more; it is then no longer active. The weights
    * before it are kept for `unmergeAdapters`. Merged equals unmerged within the rounding of the weights' type; quantised weights
    * that it changes become f32.
-   * Sessions opened before keep the old weights.
-   * @throws HeddleError NOT_FOUND
+   * Calls under way go on with the weights as they were.
+   * @throws HeddleError NOT_FOUND; INVALID_ARGUMENT where it is merged already, or a run trains it or weights that it changes
    */
   async mergeAdapter(name: string): Promise<void> {
     const [adapter] = this.adaptersOf([name]);
-    const changed = await mergedWeights(this, adapter!);
-    for (const [weight, tensor] of changed) {
-      const before = this.all.get(weight)!;
-      if (this.unmerged.has(weight)) before.dispose();
-      else this.unmerged.set(weight, before);
-      this.replace(weight, tensor);
+    const release = claimWeights(this, [...adapterTensors(adapter!), ...weightsUnder(adapter!)]);
+    try {
+      await this.mergeIn(adapter!);
+    } finally {
+      release();
     }
-    this.merged.push(name);
-    this.active = this.active.filter((n) => n !== name);
-    this.programs.clear();
+  }
+
+  private async mergeIn(adapter: Adapter): Promise<void> {
+    const changed = await mergedWeights(this, adapter);
+    const [tensors, unmerged] = [new Map(this.tensors), new Map(this.state.unmerged)];
+    for (const [weight, tensor] of changed) {
+      if (!unmerged.has(weight)) unmerged.set(weight, tensors.get(weight)!);
+      tensors.delete(storedName(weight));
+      tensors.set(weight, tensor);
+    }
+    const { name } = adapter;
+    const active = this.activeAdapters.filter((n) => n !== name);
+    this.change({ tensors, unmerged, active, merged: [...this.mergedAdapters, name] });
     this.weightsChanged();
   }
 
-  /** Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. */
+  /**
+   * Puts back the weights from before `mergeAdapter`, to the byte, and makes the merged adapters active again. Calls under way go on with the
+   * merged weights.
+   * @throws HeddleError INVALID_ARGUMENT where a run trains one of them
+   */
   unmergeAdapters(): void {
-    for (const [weight, before] of this.unmerged) {
-      this.all.get(weight)!.dispose();
-      this.all.set(weight, before);
-    }
-    this.unmerged.clear();
-    this.active = [...this.active, ...this.merged.splice(0)];
-    this.programs.clear();
+    const { unmerged, active, merged } = this.state;
+    needUnclaimed(this, [...unmerged.keys()]);
+    const tensors = new Map([...this.tensors, ...unmerged]);
+    this.change({ tensors, unmerged: new Map(), active: [...active, ...merged], merged: [] });
     this.weightsChanged();
   }
 
@@ -371,38 +280,34 @@ export class Model {
     const adapters = this.adaptersOf();
     if (adapters.length === 0) return;
     await this.prepareForTraining(adapters.flatMap(({ layers }) => [...layers.keys()].map((name) => `${name}.weight`)));
-    for (const { name } of adapters) await this.mergeAdapter(name);
+    for (const adapter of adapters) await this.mergeIn(adapter);
     this.settleMerged();
   }
 
   /** Weights that are trained on have the merged updates in them for good. */
   private settleMerged(): void {
-    for (const before of this.unmerged.values()) before.dispose();
-    this.unmerged.clear();
-    for (const name of this.merged.splice(0)) this.removeAdapter(name);
-  }
-
-  /** Adapters whose updates are in the weights. */
-  get mergedAdapters(): readonly string[] {
-    return this.merged;
+    const { merged } = this.state;
+    this.change({ unmerged: new Map(), merged: [] });
+    for (const name of merged) this.takeOff(name);
   }
 
   private freeName(name: string): string {
-    if (!this.adapterMap.has(checkAdapterName(name))) return name;
+    if (!this.adapters.has(checkAdapterName(name))) return name;
     throw new HeddleError("INVALID_ARGUMENT", `adapter: expected a name that is free, got ${describe(name)}`);
-  }
-
-  assertLive(): void {
-    if (!this.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
   }
 
   /** Frees the weights. What is bound to them (sessions) keeps them until it is disposed too. */
   dispose(): void {
-    if (!this.live) return;
-    this.live = false;
-    for (const t of [...this.all.values(), ...this.unmerged.values()]) t.dispose();
-    this.programs.clear();
+    if (!this.life.live) return;
+    this.life.live = false;
+    for (const t of this.state.all()) t.dispose();
+    this.state.programs.clear();
   }
+}
+
+/** Names of the weights that merging an adapter changes. */
+function weightsUnder({ layers, saved }: Adapter): string[] {
+  return [...[...layers.keys()].map((layer) => `${layer}.weight`), ...saved.keys()];
 }
 
 function sameHead(a: ClassifierConfig, b: ClassifierConfig): boolean {

@@ -1,13 +1,13 @@
 // Families that a program brings: what registerFamily takes, and what their forward functions are helped by.
-import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, describe, invalidArgument } from "../errors.ts";
 import { isOwnValue, type ModelConfig } from "../formats/config.ts";
 import { snakeCase } from "../formats/config-json.ts";
 import { type FamilyFormat, isModelType, type OwnValue, type OwnValues, setFormat } from "../formats/families.ts";
 import { familyOfArchitecture } from "../formats/gguf-names.ts";
-import { nearest } from "../formats/nearest.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { rotate } from "../nn/rotary.ts";
+import { checkParts, type PartKind } from "./checked-parts.ts";
 import { decoderHead } from "./decoder-weights.ts";
 import type { Family, Head, WeightSpec } from "./family.ts";
 import { addFamily } from "./registry.ts";
@@ -72,7 +72,7 @@ export interface FamilyDefinition<Own extends OwnValues = OwnValues> {
   constants?: ((config: OwnConfig<Own>) => Map<string, Float32Array>) | undefined;
 }
 
-const NAMES: Record<keyof FamilyDefinition, "string" | "function" | "object" | "boolean"> = {
+const NAMES: Record<keyof FamilyDefinition, PartKind> = {
   modelType: "string",
   architecture: "string",
   defaults: "object",
@@ -144,21 +144,7 @@ export function rotateHeads(context: ForwardContext, config: Omit<ModelConfig, "
 }
 
 function checkDefinition(definition: FamilyDefinition): void {
-  checkObject("family", definition);
-  for (const key of Object.keys(definition)) {
-    if (Object.hasOwn(NAMES, key)) continue;
-    const near = nearest(key, Object.keys(NAMES));
-    throw new HeddleError(
-      "INVALID_ARGUMENT",
-      `family.${key}: expected ${near ? `a known name (nearest: ${near})` : `one of ${Object.keys(NAMES).join(", ")}`}, got an unknown one`,
-    );
-  }
-  for (const [name, kind] of Object.entries(NAMES) as [keyof FamilyDefinition, string][]) {
-    const value: unknown = definition[name];
-    if (value === undefined && !NEEDED.includes(name)) continue;
-    if (kind === "object") checkObject(`family.${name}`, value);
-    else if (typeof value !== kind || value === "") throw invalidArgument(`family.${name}`, `a ${kind}`, value);
-  }
+  checkParts("family", definition, NAMES, NEEDED);
   const { modelType, own = {}, gguf, keys = {} } = definition;
   if (isModelType(modelType)) throw invalidArgument("family.modelType", "a name that no family has yet", modelType);
   for (const [name, value] of Object.entries(own)) {

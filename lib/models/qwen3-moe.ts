@@ -1,7 +1,7 @@
 import type { ModelConfig } from "../formats/config.ts";
 import { gatedUnit } from "../nn/experts.ts";
 import { activationOf } from "./decoder-weights.ts";
-import { decoderFamily } from "./define.ts";
+import { builtInDecoder } from "./define.ts";
 
 /** Whether a layer has experts rather than one block for all (transformers' Qwen3MoeDecoderLayer). */
 function isSparse({ decoderSparseStep = 1, mlpOnlyLayers = [] }: ModelConfig, layer: number): boolean {
@@ -9,7 +9,7 @@ function isSparse({ decoderSparseStep = 1, mlpOnlyLayers = [] }: ModelConfig, la
 }
 
 /** Qwen 3 with routed experts (Yang et al. 2025). */
-export const qwen3Moe = decoderFamily("qwen3_moe", {
+export const qwen3Moe = builtInDecoder("qwen3_moe", {
   flags: { queryNorm: "head" },
   experts: (config, layer) =>
     isSparse(config, layer) ? { router: "gate", width: config.moeIntermediateSize! } : undefined,

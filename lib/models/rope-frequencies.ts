@@ -92,6 +92,14 @@ export function ropeRegime(config: ModelConfig, length: number): number {
   return config.ropeScaling?.ropeType === "longrope" && length > trainedLength(config) ? 1 : 0;
 }
 
+/**
+ * Whether keys keep the frequencies of the length that their sequence had when they were computed (dynamic scaling): a sequence that goes on
+ * from another's beginning would then say other things than by itself.
+ */
+export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
+  return scaling?.ropeType === "dynamic";
+}
+
 /** Most positions of a sequence: dynamic scaling carries beyond those of the training. */
 export function contextLimit(config: ModelConfig): number {
   const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;

@@ -45,6 +45,8 @@ export interface DecoderShape {
   sinks?: boolean;
   /** The routed experts of a layer, undefined where it has one block for all rows. */
   experts?: (layer: number) => ExpertsShape | undefined;
+  /** In the place of the gated block: x (rows, width), the block's prefix → (rows, width). */
+  feedForward?: (x: Value, prefix: string, layer: number) => Value;
   /** The sliding window of a layer, undefined for none. */
   window: (layer: number) => number | undefined;
   /** How a layer's queries and keys turn, undefined where they do not. */
@@ -104,7 +106,8 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
     const between = enter(leave(attended, `${layer}.post_attention_layernorm`), `${layer}.${beforeMlp}`, carried);
     const experts = shape.experts?.(i);
     const mlp = `model.${layer}.mlp`;
-    const said = experts ? routedExperts(context, between.y, mlp, experts) : gatedMlp(context, between.y, mlp, shape);
+    const feedForward = () => shape.feedForward?.(between.y, mlp, i) ?? gatedMlp(context, between.y, mlp, shape);
+    const said = experts ? routedExperts(context, between.y, mlp, experts) : feedForward();
     return { x: leave(said, `${layer}.post_feedforward_layernorm`), residual: between.h };
   };
   let stream: { x: Value; residual?: Value } = { x: embedded };

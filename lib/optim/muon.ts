@@ -60,11 +60,12 @@ export function orthogonalised(g: Value): Value {
 /**
  * In a trace: one Muon step in place. Momentum m ← μ·m + (1 − μ)·g, Nesterov's u = μ·m + (1 − μ)·g, and
  * w ← (1 − η·λ)·w − η·√max(1, outputs / inputs) · orthogonalised(u).
- * Reads the inputs `muon.momentum`, `muon.keep` (1 − η·λ) and `muon.rate` (−η), (1) f32 each.
+ * Reads the input `muon.momentum`, (1) f32.
  * @param operands.factor (1) f32: multiplies the gradient (clipping)
+ * @param operands.keep 1 − η·λ @param operands.rate −η, (1) f32 each
  */
 export function muon(
-  operands: { parameter: Value; gradient: Value; momentum: Value; factor: Value },
+  operands: { parameter: Value; gradient: Value; momentum: Value; factor: Value; keep: Value; rate: Value },
   { momentum, transposed }: { momentum: number; transposed: boolean },
 ): void {
   const { parameter, gradient, momentum: buffer, factor } = operands;
@@ -73,8 +74,8 @@ export function muon(
   accumulate(buffer, own, input("muon.momentum", "f32", [1]));
   const update = orthogonalised(add(own, scale(buffer, momentum)));
   const size = Math.sqrt(Math.max(1, transposed ? columns / rows : rows / columns));
-  const rate = broadcast(input("muon.rate", "f32", [1]), parameter.shape);
-  accumulate(parameter, mul(scale(update, size), rate), input("muon.keep", "f32", [1]));
+  const rate = broadcast(operands.rate, parameter.shape);
+  accumulate(parameter, mul(scale(update, size), rate), operands.keep);
 }
 
 /** @throws HeddleError INVALID_ARGUMENT */

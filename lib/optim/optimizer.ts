@@ -24,7 +24,18 @@ export interface AdamWOptions {
   maxGradNorm?: number;
 }
 
+/** Parameters with a rate or a decay of their own. */
+export interface OptimizerGroup {
+  names: ReadonlySet<string>;
+  /** Multiplies their learning rate, Muon's of Muon's matrices. Default 1. */
+  rateRatio?: number | undefined;
+  /** In place of the decay of all, Muon's of Muon's matrices. It applies to the whole group, vectors included, as in PyTorch's groups. */
+  weightDecay?: number | undefined;
+}
+
 export interface OptimizerOptions extends AdamWOptions {
+  /** No parameter is in two. */
+  groups?: readonly OptimizerGroup[] | undefined;
   /** Some matrices by Muon; the gradient's norm and its clipping are over all parameters. */
   muon?: MuonOptions | undefined;
 }
@@ -38,7 +49,7 @@ function decays(name: string, shape: readonly number[]): boolean {
 
 /**
  * AdamW over named f32 parameters, or Muon for some of them: gradients and moments are persistent tensors beside them. AdamW's decay
- * applies to matrices only (embeddings included), not to norms and biases.
+ * applies to matrices only (embeddings included), not to norms and biases, unless these are in a group with a decay of its own.
  */
 export class Optimizer {
   readonly names: readonly string[];
@@ -50,16 +61,20 @@ export class Optimizer {
   steps = 0;
   private readonly options: Required<AdamWOptions>;
   private readonly muon: Required<Omit<MuonOptions, "transposed">> | undefined;
+  /** The first one is of parameters that are in none of the caller's. */
+  private readonly groups: readonly Omit<OptimizerGroup, "names">[];
   private readonly norm: Executable<{ gradNorm: Value }>;
   private readonly update: Executable<Record<string, never>>;
 
   constructor(device: Device, parameters: ReadonlyMap<string, Tensor>, options: OptimizerOptions = {}) {
-    const { muon: muonOptions, ...adamwOptions } = options;
+    const { muon: muonOptions, groups = [], ...adamwOptions } = options;
     if (muonOptions) checkMuon(muonOptions);
     this.options = { ...ADAMW_DEFAULTS, ...adamwOptions };
-    this.muon = muonOptions && { ...MUON_DEFAULTS, ...muonOptions };
     const byMuon = (name: string) => muonOptions?.names.has(name) ?? false;
     this.names = [...parameters.keys()];
+    this.muon = muonOptions && this.names.some(byMuon) ? { ...MUON_DEFAULTS, ...muonOptions } : undefined;
+    this.groups = [{}, ...groups];
+    const groupOf = (name: string) => groups.findIndex(({ names }) => names.has(name)) + 1;
     for (const [name, { shape }] of parameters) {
       this.gradients.set(`gradient.${name}`, Tensor.zeros(device, "f32", shape));
       for (const m of byMuon(name) ? ["momentum"] : ["m", "v"])
@@ -71,16 +86,23 @@ export class Optimizer {
       gradNorm: globalNorm([...parameters].map(([n, p]) => value(`gradient.${n}`, p))),
     }));
     const update = compile(() => {
-      const hyper = input("hyper", "f32", [7]);
+      const rates = this.groups.map((_, i) => ({
+        hyper: input(`hyper.${i}`, "f32", [7]),
+        ...(this.muon && { keep: input(`muon.keep.${i}`, "f32", [1]), rate: input(`muon.rate.${i}`, "f32", [1]) }),
+      }));
       const factor = clipFactor(input("gradNorm", "f32", [1]), input("maxGradNorm", "f32", [1]));
       for (const [n, p] of parameters) {
         const shared = { parameter: value(n, p), gradient: value(`gradient.${n}`, p), factor };
+        const group = groupOf(n);
+        const { hyper, keep, rate } = rates[group]!;
         if (byMuon(n)) {
           const transposed = muonOptions?.transposed?.has(n) ?? false;
-          muon({ ...shared, momentum: value(`momentum.${n}`, p) }, { momentum: this.muon!.momentum, transposed });
+          const operands = { ...shared, momentum: value(`momentum.${n}`, p), keep: keep!, rate: rate! };
+          muon(operands, { momentum: this.muon!.momentum, transposed });
         } else {
           const moments = { m: value(`m.${n}`, p), v: value(`v.${n}`, p) };
-          adamw({ ...shared, ...moments, hyper }, { decay: decays(n, p.shape) });
+          const decay = this.groups[group]!.weightDecay !== undefined || decays(n, p.shape);
+          adamw({ ...shared, ...moments, hyper }, { decay });
         }
       }
       return {};
@@ -105,23 +127,30 @@ export class Optimizer {
   async step(learningRate: number): Promise<number> {
     const { gradNorm } = await this.norm.run({});
     if (!Number.isFinite(gradNorm[0])) return gradNorm[0]!;
-    const { beta1, beta2, eps, weightDecay, maxGradNorm } = this.options;
     const t = this.steps + 1;
-    const hyper = Float32Array.of(learningRate, beta1, beta2, eps, weightDecay, 1 - beta1 ** t, 1 - beta2 ** t);
-    const inputs = { hyper, gradNorm, maxGradNorm: Float32Array.of(maxGradNorm), ...this.muonInputs(learningRate) };
+    const inputs: Record<string, Float32Array> = {
+      gradNorm: gradNorm as Float32Array,
+      maxGradNorm: Float32Array.of(this.options.maxGradNorm),
+      ...(this.muon && { "muon.momentum": Float32Array.of(this.muon.momentum) }),
+    };
+    for (const i of this.groups.keys()) Object.assign(inputs, this.ratesOf(i, learningRate, t));
     await this.update.run(inputs);
     this.steps = t;
     return gradNorm[0]!;
   }
 
-  private muonInputs(learningRate: number): Record<string, Float32Array> {
-    if (!this.muon) return {};
-    const rate = learningRate * this.muon.rateRatio;
-    return {
-      "muon.momentum": Float32Array.of(this.muon.momentum),
-      "muon.keep": Float32Array.of(1 - rate * this.muon.weightDecay),
-      "muon.rate": Float32Array.of(-rate),
-    };
+  /** What a group's parameters are updated by in step t. */
+  private ratesOf(group: number, learningRate: number, t: number): Record<string, Float32Array> {
+    const { rateRatio = 1, weightDecay: decay } = this.groups[group]!;
+    const { beta1, beta2, eps, weightDecay } = this.options;
+    const rate = learningRate * rateRatio;
+    const hyper = [rate, beta1, beta2, eps, decay ?? weightDecay, 1 - beta1 ** t, 1 - beta2 ** t];
+    const out: Record<string, Float32Array> = { [`hyper.${group}`]: Float32Array.from(hyper) };
+    if (!this.muon) return out;
+    const muonRate = rate * this.muon.rateRatio;
+    out[`muon.keep.${group}`] = Float32Array.of(1 - muonRate * (decay ?? this.muon.weightDecay));
+    out[`muon.rate.${group}`] = Float32Array.of(-muonRate);
+    return out;
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 import type { FileHandle } from "node:fs/promises";
 import { dirname } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { claim } from "../formats/claim.ts";
 import { ioError, syncFolder } from "../formats/io.ts";
 import { mostJson } from "../formats/memory.ts";
 import { openFileToWrite } from "../formats/open-file.ts";
@@ -18,18 +19,27 @@ export interface WrittenRow {
 export class VoteFile {
   readonly path: string;
   private readonly handle: FileHandle;
+  private readonly release: () => void;
   private end: number;
 
-  private constructor(path: string, handle: FileHandle, end: number) {
+  private constructor(path: string, handle: FileHandle, end: number, release: () => void) {
     this.path = path;
     this.handle = handle;
     this.end = end;
+    this.release = release;
   }
 
-  /** Opens or makes the file. @returns it, and the rows that it holds @throws HeddleError IO, INVALID_FILE `file:line: …` */
+  /**
+   * Opens or makes the file, for this run alone.
+   * @returns it, and the rows that it holds
+   * @throws HeddleError IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT where another run writes it
+   */
   static async open(path: string): Promise<{ file: VoteFile; rows: WrittenRow[] }> {
     const handle = await openOrMake(path);
+    let release = () => {};
     try {
+      // What another run is writing must not be taken for what a killed one left.
+      release = await claim(path, "out", "file");
       const bytes = await handle.readFile();
       const { rows, end } = rowsOf(bytes, path);
       if (end < bytes.length) await handle.truncate(end);
@@ -37,8 +47,9 @@ export class VoteFile {
       await handle.sync();
       await syncFolder(dirname(path));
       const { size } = await handle.stat();
-      return { file: new VoteFile(path, handle, size), rows };
+      return { file: new VoteFile(path, handle, size, release), rows };
     } catch (error) {
+      release();
       await handle.close();
       throw error instanceof HeddleError ? error : ioError(error, path, "opened");
     }
@@ -81,6 +92,7 @@ export class VoteFile {
   }
 
   async close(): Promise<void> {
+    this.release();
     await this.handle.close();
   }
 }

@@ -28,14 +28,7 @@ export class BodyReader {
   /** A request's JSON object. @throws Refusal 400, 408, 413, 415, 503; the signal's reason */
   async read(request: IncomingMessage, signal: AbortSignal): Promise<Record<string, unknown>> {
     checkType(request);
-    const bytes = await this.bytesOf(request, signal);
-    checkDepth(bytes);
-    let value: unknown;
-    try {
-      value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-    } catch {
-      throw new Refusal(400, "body: expected JSON in UTF-8, got something else", { code: "invalid_json" });
-    }
+    const value = jsonOf(bodyBefore(request) ?? (await this.bytesOf(request, signal)));
     if (typeof value !== "object" || value === null || Array.isArray(value))
       throw new Refusal(400, "body: expected a JSON object, got another value", { code: "invalid_json" });
     return value as Record<string, unknown>;
@@ -81,6 +74,26 @@ export class BodyReader {
   }
 }
 
+/** What a parser before the handler, such as express.json(), has made of the body; undefined where nothing has read it. */
+function bodyBefore(request: IncomingMessage): unknown {
+  return request.readableEnded ? (request as { body?: unknown }).body : undefined;
+}
+
+/** @throws Refusal for what is no JSON, or lies too deep */
+function jsonOf(body: unknown): unknown {
+  if (typeof body !== "string" && !Buffer.isBuffer(body)) {
+    checkNesting(body, MOST_DEPTH);
+    return body;
+  }
+  const bytes = typeof body === "string" ? Buffer.from(body) : body;
+  checkDepth(bytes);
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+  } catch {
+    throw new Refusal(400, "body: expected JSON in UTF-8, got something else", { code: "invalid_json" });
+  }
+}
+
 function checkType({ headers }: IncomingMessage): void {
   const [type = "", ...parameters] = (headers["content-type"] ?? "")
     .toLowerCase()
@@ -110,6 +123,15 @@ export function discardBody(request: IncomingMessage): void {
   request.resume();
 }
 
+const tooDeep = () =>
+  new Refusal(400, `body: expected JSON at most ${MOST_DEPTH} deep, got deeper`, { code: "invalid_json" });
+
+function checkNesting(value: unknown, levels: number): void {
+  if (typeof value !== "object" || value === null) return;
+  if (levels === 0) throw tooDeep();
+  for (const member of Object.values(value)) checkNesting(member, levels - 1);
+}
+
 /** @throws Refusal where objects and arrays lie deeper in each other than any request needs, before anything walks them */
 function checkDepth(bytes: Buffer): void {
   let depth = 0;
@@ -121,8 +143,7 @@ function checkDepth(bytes: Buffer): void {
       else if (byte === 0x22) inString = false;
     } else if (byte === 0x22) inString = true;
     else if (byte === 0x7b || byte === 0x5b) {
-      if (++depth > MOST_DEPTH)
-        throw new Refusal(400, `body: expected JSON at most ${MOST_DEPTH} deep, got deeper`, { code: "invalid_json" });
+      if (++depth > MOST_DEPTH) throw tooDeep();
     } else if (byte === 0x7d || byte === 0x5d) depth--;
   }
 }

@@ -52,7 +52,8 @@ const POSTS: Readonly<Record<string, (exchange: Exchange) => Promise<void>>> = {
 
 /**
  * A plain `(request, response)` function that answers as OpenAI's server does, of a model that stays the caller's. It reads requests'
- * bodies itself.
+ * bodies itself, or, behind a parser such as `express.json()`, takes `request.body` (whose bounds are then the parser's: 100 kB unless it is
+ * told another `limit`). Mounted below a path, as by `app.use("/llm", handler)`, it is at `/llm/v1/…`.
  * @throws HeddleError INVALID_ARGUMENT, DISPOSED
  * @example
  * const handler = createHandler(model, { apiKeys: [key] });

@@ -50,15 +50,15 @@ function messageOf(value: unknown, path: string, knowsDeveloper: boolean): ChatM
   const parsed = message.safeParse(value);
   if (!parsed.success) throw issueRefusal(parsed.error.issues[0]!, value, path);
   const { role, content, tool_calls: calls, ...rest } = parsed.data;
+  // An assistant's may be calls of tools alone.
+  if (content == null && role !== "assistant") throw invalid(`${path}.content`, "a text or an array of parts", content);
   const fields = Object.entries(rest).filter(([name, field]) => field != null && !FOREIGN.includes(name));
   for (const name of ["audio", "function_call"])
     if (rest[name] != null) throw unsupported(`${path}.${name}`, "is not supported");
   return {
     ...Object.fromEntries(fields),
     role: role === "function" ? "tool" : role === "developer" && !knowsDeveloper ? "system" : role,
-    content: Array.isArray(content)
-      ? textOf(content, `${path}.content`)
-      : (content ?? (role === "assistant" ? null : "")),
+    content: Array.isArray(content) ? textOf(content, `${path}.content`) : (content ?? null),
     ...(calls && calls.length > 0 && { tool_calls: calls.map((call, i) => callOf(call, `${path}.tool_calls[${i}]`)) }),
   };
 }

@@ -1,5 +1,5 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
+import { LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 
 /** A request that has been answered, or refused. */
 export interface RequestRecord {
@@ -144,6 +144,7 @@ function texts(name: string, value: unknown, fallback: readonly string[], patter
 
 /** @throws HeddleError INVALID_ARGUMENT */
 export function handlerSettings(model: LanguageModel, options: HandlerOptions, anyAddress = false): HandlerSettings {
+  if (!(model instanceof LanguageModel)) throw invalidArgument("model", "a LanguageModel", model);
   rejectUnknownNames(options, Object.keys(HANDLER_NAMES));
   const { modelName = nameOf(model), onRequest } = options;
   if (typeof modelName !== "string" || !/^[\x21-\x7e]{1,200}$/.test(modelName))

@@ -91,7 +91,8 @@ export function refusalOf(error: unknown): Refusal {
   const message = param === null ? error.message : `${param}${error.message.slice(name.length)}`;
   switch (error.code) {
     case "CONTEXT_OVERFLOW":
-      return new Refusal(400, error.message, { param, code: "context_length_exceeded" });
+      // What else the library's callers can do is no parameter of requests.
+      return new Refusal(400, error.message.replace(/ \([^()]*\)$/, ""), { param, code: "context_length_exceeded" });
     case "INVALID_ARGUMENT":
     case "SHAPE_MISMATCH":
       return new Refusal(400, message, { param, code: "invalid_value" });

@@ -1,5 +1,5 @@
 // Chat templates come from strangers: Jinja with limits on time, steps and sizes.
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import { lazily } from "./lazy.ts";
 import { limits } from "./tokenizer-file.ts";
 import { TimeoutError, withinTime } from "./watchdog.ts";
@@ -117,7 +117,15 @@ function compile(template: string): unknown {
   const known = programs.get(template);
   if (known !== undefined) return known;
   const { parse, tokenize } = jinja();
-  const program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+  let program: unknown;
+  try {
+    program = parse(tokenize(template, { lstrip_blocks: true, trim_blocks: true }));
+  } catch (cause) {
+    // The parser looks for tokens beyond the last.
+    if (cause instanceof TypeError) throw new SyntaxError("it ends within a tag or an expression", { cause });
+    if (cause instanceof TimeoutError || cause instanceof RangeError) throw cause;
+    throw new SyntaxError((cause as Error | undefined)?.message ?? String(cause), { cause });
+  }
   if (programs.size >= maxPrograms) programs.delete(programs.keys().next().value!);
   programs.set(template, program);
   return program;
@@ -152,11 +160,11 @@ export function renderTemplate(template: string, variables: Record<string, unkno
       return String(new Interpreter(environment).run(program).value);
     });
   } catch (cause) {
-    throw explain(cause);
+    throw explain(cause, template);
   }
 }
 
-function explain(cause: unknown): HeddleError {
+function explain(cause: unknown, template: string): HeddleError {
   if (cause instanceof TemplateRefusal) {
     return new HeddleError("INVALID_ARGUMENT", `chat template: ${cause.message}`, { cause });
   }
@@ -167,6 +175,8 @@ function explain(cause: unknown): HeddleError {
     ? `took more than ${renderLimits.milliseconds} ms`
     : tooDeep
       ? "is nested too deep"
-      : String(error?.message ?? cause).slice(0, 300);
+      : cause instanceof SyntaxError
+        ? `expected a template of Jinja, got ${describe(template)} (${cause.message.slice(0, 200)})`
+        : String(error?.message ?? cause).slice(0, 300);
   return new HeddleError("INVALID_FILE", `chat template: ${what}`, { cause });
 }

@@ -2,11 +2,11 @@
 import { HeddleError } from "../errors.ts";
 import { isFloat } from "../graph/index.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
+import { claimWeights } from "../models/claims.ts";
 import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
 import { type LoraConfig, targetModules } from "../models/lora.ts";
 import type { Model } from "../models/model.ts";
-import { claimWeights } from "./exclusive.ts";
 
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute

@@ -9,13 +9,14 @@ import {
   saveCheckpoint,
   surveyCheckpoints,
 } from "../formats/checkpoint.ts";
+import { claim } from "../formats/claim.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { MODEL_CARD_FILE, type ModelCardInput, parseModelCard } from "../formats/model-card.ts";
 import { openWeights } from "../formats/weights.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
-import { claimFolder } from "./exclusive.ts";
+import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
 import { RunLog } from "./run-log.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
@@ -60,14 +61,31 @@ export class CheckpointStore {
     const { outputDir } = this.options;
     if (outputDir === "") throw new HeddleError("INVALID_ARGUMENT", "outputDir: expected a folder, got an empty path");
     await makeFolder(outputDir);
-    const release = await claimFolder(outputDir);
+    const release = await claim(outputDir, "outputDir");
     try {
       await access(outputDir, constants.W_OK);
     } catch (error) {
       release();
       throw ioError(error, outputDir, "written");
     }
+    await this.warnOfOthers().catch((error: unknown) => {
+      release();
+      throw error;
+    });
     return release;
+  }
+
+  /** A run that begins anew where another's checkpoints lie has them removed by its limit: whoever meant to resume hears it in time. */
+  private async warnOfOthers(): Promise<void> {
+    const { outputDir, saveTotalLimit, resume } = this.options;
+    if (resume !== false || saveTotalLimit === undefined) return;
+    const others = await listCheckpoints(outputDir);
+    if (others.length === 0) return;
+    const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
+    process.emitWarning(
+      `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
+      "HeddleWarning",
+    );
   }
 
   /** @param how.keepOlder removes no checkpoint, whatever the limit */
@@ -101,12 +119,13 @@ export class CheckpointStore {
    * @param how.best the best evaluation's weights are asked for at the end: its checkpoint is brought along from another folder, and
    *   where there is none any more it is forgotten, with a warning
    * @param how.writes whether this process writes the folder
+   * @param how.groups the run's parameter groups, which have to be those that it began with
    * @returns its state, and whether it lies in this run's folder
    */
   async restore(
     optimizer: Optimizer,
     stage: string,
-    { best, writes }: { best: boolean; writes: boolean },
+    { best, writes, groups }: { best: boolean; writes: boolean; groups?: readonly GroupRecord[] | undefined },
   ): Promise<{ state: TrainerState; own: boolean } | undefined> {
     const found = await this.find(writes);
     if (!found) return undefined;
@@ -116,6 +135,7 @@ export class CheckpointStore {
         "INVALID_FILE",
         `${found.path}: expected a checkpoint of ${stage}, got one of ${state?.stage}`,
       );
+    needSameGroups(state.parameterGroups, groups);
     const { trained } = this.options;
     await trained.needSame?.(found.path);
     await readInto(join(found.path, trained.file), trained.tensors());

@@ -65,8 +65,8 @@ export async function importModule(path: string, { all = false }: { all?: boolea
 
 /** Options that are objects of options. */
 const NESTED = ["model", "lora", "replay"];
-/** Options that may be arrays of corpora, which are objects with `data`. */
-const CORPORA = ["data", "evalData"];
+/** Options that may be arrays of objects of options, such as corpora, each by the key that tells it from a row. */
+const LISTS: Readonly<Record<string, string>> = { data: "data", evalData: "data", parameterGroups: "match" };
 
 /** per_device_train_batch_size → perDeviceTrainBatchSize, also inside `model` and the like; what is undefined is not there. */
 function camelKeys(object: object, written: WrittenNames, place = ""): Record<string, unknown> {
@@ -85,8 +85,11 @@ function camelKeys(object: object, written: WrittenNames, place = ""): Record<st
 
 function camelValue(name: string, value: unknown, written: WrittenNames, path: string): unknown {
   if (NESTED.includes(name) && isRecord(value)) return camelKeys(value, written, `${path}.`);
-  if (!CORPORA.includes(name) || !Array.isArray(value)) return value;
-  return value.map((one, i) => (isCorpus(one) ? camelKeys(one, written, `${path}.${i}.`) : one));
+  const key = Object.hasOwn(LISTS, name) ? LISTS[name]! : undefined;
+  if (key === undefined || !Array.isArray(value)) return value;
+  return value.map((one, i) =>
+    isRecord(one) && Object.hasOwn(one, key) ? camelKeys(one, written, `${path}.${i}.`) : one,
+  );
 }
 
 const isRecord = (value: unknown): value is object =>

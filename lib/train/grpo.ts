@@ -3,6 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sum } from "../graph/index.ts";
 import { tempered } from "../models/forward.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
@@ -17,7 +18,6 @@ import { type PolicyOptions, policyShape, promptsOf } from "./rollout/options.ts
 import { evaluatedPrompts, lengthReport, openPolicy } from "./rollout/policy.ts";
 import { Judge } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -24,3 +24,8 @@ export class MetricMeans {
     return { ...means, ...stage.derived?.(means) };
   }
 }
+
+/** `{ metrics }`; nothing where there are none. */
+export function someOf(metrics: Metrics): { metrics?: Metrics } {
+  return Object.keys(metrics).length > 0 ? { metrics } : {};
+}

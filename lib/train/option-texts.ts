@@ -6,7 +6,7 @@ import type { dpoSchema } from "./dpo.ts";
 import type { embedSchema } from "./embed.ts";
 import type { grpoSchema } from "./grpo.ts";
 import type { ktoSchema } from "./kto.ts";
-import type { adapterShape, replaySchema, trainingShape } from "./options.ts";
+import type { adapterShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
 import type { orpoSchema } from "./orpo.ts";
 import type { ppoSchema } from "./ppo.ts";
 import type { pretrainSchema } from "./pretrain.ts";
@@ -37,6 +37,7 @@ export const trainingTexts = {
   muonLearningRate: "peak of Muon's learning rate, on the same schedule",
   muonMomentum: "Muon's momentum",
   muonWeightDecay: "Muon's decay of matrices, times its learning rate",
+  parameterGroups: "an array of parameters with settings of their own, each in the first that it matches:",
   gradientCheckpointing: "less memory, more time: compute each layer again in the backward pass",
   maxGradNorm: "largest global L2 norm of the gradient; 0: no clipping",
   loggingSteps: "report after every so many steps",
@@ -88,6 +89,15 @@ export const replayTexts = {
   documentSeparator: ["as in pretrain", "blank-line"],
   textField: ["as in pretrain", "text"],
 } as const satisfies Record<keyof (typeof replaySchema)["shape"], OptionText>;
+
+/** Of the keys in each of `parameterGroups`. */
+export const groupTexts = {
+  match: 'which: a part of their names such as layers.0 or bias, "/…/" a regular expression, or an array of them',
+  learningRate: ["their schedule's peak", "that of all"],
+  learningRateRatio: ["or their share of the learning rate of all", "1"],
+  weightDecay: ["decay of all of them, norms and biases too", "that of all"],
+  freeze: ["true: they stay as they are", "false"],
+} as const satisfies Record<keyof (typeof parameterGroupSchema)["shape"], OptionText>;
 
 const epochs = {
   numTrainEpochs: "passes over the rows, where maxSteps is not given",

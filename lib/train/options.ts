@@ -6,7 +6,8 @@ import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
 import type { OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
-import type { Evaluate, TextSource } from "./stage-options.ts";
+import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
+import type { Evaluate, ParameterGroup, TextSource } from "./stage-options.ts";
 import { isTexts } from "./text-files.ts";
 
 const whole = (least: number) =>
@@ -54,6 +55,36 @@ export const replaySchema = z.strictObject(
   { error: "an object with data and weight" },
 );
 
+const MATCH =
+  "a part of names, a regular expression (in a text between slashes), a function of a name, or an array of them";
+const match = z.custom<ParameterMatch>(isParameterMatch, MATCH);
+
+/** `ParameterGroup` as a schema. */
+export const parameterGroupSchema = z
+  .strictObject(
+    {
+      match: z.union([match, z.array(match).min(1, MATCH)], { error: MATCH }),
+      learningRate: above.optional(),
+      learningRateRatio: above.optional(),
+      weightDecay: real(0).optional(),
+      freeze: z.boolean({ error: "true or false" }).optional(),
+    } satisfies Record<keyof ParameterGroup, z.ZodType>,
+    { error: "an object with match" },
+  )
+  .superRefine((group, context) => {
+    const { match: _, freeze, ...settings } = group;
+    const given = Object.keys(settings).find((name) => settings[name as keyof typeof settings] !== undefined);
+    const refuse = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (freeze && given) refuse(given, "none beside freeze");
+    else if (group.learningRate !== undefined && group.learningRateRatio !== undefined)
+      refuse("learningRateRatio", "none beside learningRate");
+    else if (!freeze && !given)
+      context.addIssue({
+        code: "custom",
+        message: "learningRate, learningRateRatio, weightDecay or freeze beside match",
+      });
+  });
+
 /** `SharedOptions` and maxSteps as a schema. */
 export const trainingShape = {
   outputDir: z.string({ error: "a folder" }).min(1, "a folder").optional(),
@@ -78,6 +109,7 @@ export const trainingShape = {
   muonLearningRate: above.default(0.02),
   muonMomentum: real(0, 0.9999).default(0.95),
   muonWeightDecay: real(0).default(0),
+  parameterGroups: z.array(parameterGroupSchema, { error: "an array of objects with match" }).optional(),
   gradientCheckpointing: z.boolean({ error: "true or false" }).default(false),
   maxGradNorm: real(0).default(1),
   loggingSteps: whole(1).default(1),
@@ -184,6 +216,7 @@ export function innerNames(shape: z.ZodObject["shape"]): InnerNames {
   return {
     ...("lora" in shape && { lora: loraNames }),
     ...("replay" in shape && { replay: Object.keys(replaySchema.shape) }),
+    ...("parameterGroups" in shape && { parameterGroups: Object.keys(parameterGroupSchema.shape) }),
   };
 }
 

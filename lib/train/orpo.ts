@@ -1,6 +1,7 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { oddsRatioLoss } from "./objectives/orpo.ts";
@@ -20,7 +21,6 @@ import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from 
 import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
 import type { PairRow } from "./row-types.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

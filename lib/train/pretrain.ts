@@ -1,10 +1,10 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/language-model.ts";
+import { Run } from "../run.ts";
 import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
 import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "./options.ts";
-import { Run } from "./run.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { CallOptions, CrossEntropyOptions, SharedOptions, StepOptions, TextData } from "./stage-options.ts";
 import { isTexts, textFiles } from "./text-files.ts";

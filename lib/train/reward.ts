@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
 import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
+import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
 import { rewardLoss } from "./objectives/reward.ts";
@@ -21,7 +22,6 @@ import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./prefere
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
 import type { PairRow } from "./row-types.ts";
-import { Run } from "./run.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";

@@ -3,6 +3,7 @@ import type { CorpusTokenizer } from "../data/encode.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { type ModelCard, parseModelCard } from "../formats/model-card.ts";
 import { type Adapter, adapterTensors } from "../models/adapters.ts";
+import { claimWeights } from "../models/claims.ts";
 import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
 import type { Model } from "../models/model.ts";
@@ -12,8 +13,8 @@ import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
-import { claimWeights } from "./exclusive.ts";
 import type { TrainingOptions } from "./options.ts";
+import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
 import type { EvaluateAt } from "./stage-options.ts";
@@ -112,13 +113,13 @@ export async function* runStage<Batch>(
       });
     const card = (state: Pick<TrainerState, "tokensSeen">, held: Pick<EvalEvent, "evalLoss" | "metrics"> | undefined) =>
       cardOf(parent, stage.name, setup.card, options, state, held, measured);
-    const { adapter, names } = await trainedNames(model, options, setup);
-    const trained = adapter
-      ? adapterFiles(model, adapter, setup.names ?? [], base.path)
-      : modelFiles(model, names ?? model.languageWeightNames);
+    const { adapter, names: all } = await trainedNames(model, options, setup);
+    const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
+    const names = grouped.trained;
+    const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
     const store = storeOf(base, options, trained, card);
     // What would only fail in the middle of the run, or at its end, fails before it.
-    claims.push(claimWeights(model, names ?? model.languageWeightNames));
+    claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && (setup.world?.rank ?? 0) === 0) {
       claims.push(await store.open());
@@ -127,10 +128,11 @@ export async function* runStage<Batch>(
     needEvaluations(source, options);
     await needHeldOut(stage, source, setup.signal);
     const heads = headNames(model.config);
-    const ofBase = (names ?? model.languageWeightNames).some((name) => !heads.includes(name));
+    const ofBase = names.some((name) => !heads.includes(name));
     const changesBase = !adapter && (ofBase || model.activeAdapters.length > 0); // which are merged into it
     await settleAdapters(model, options);
     if (changesBase) base.path = undefined;
+    const muon = muonOf(model, options, names);
     const events = trainLoop(
       model,
       stage,
@@ -142,7 +144,9 @@ export async function* runStage<Batch>(
         learningRateAt: learningRateSchedule(options),
         names,
         saveSteps: options.saveSteps ?? DEFAULT_SAVE_STEPS,
-        muon: muonOf(model, options, names ?? model.languageWeightNames),
+        muon,
+        groups: optimizerGroups(grouped, options, muon),
+        groupRecord: grouped.record,
         replay,
         world: setup.world,
         finish: setup.finish,
@@ -190,13 +194,13 @@ async function needHeldOut<Batch>(
   throw new HeddleError("INVALID_ARGUMENT", "evalData: expected at least one token to predict, got none");
 }
 
-/** The weights that a stage trains; with `lora` those of an adapter, which is put on the model where it is not there yet. */
+/** The weights that a stage trains without groups; with `lora` those of an adapter, which is put on the model where it is not there yet. */
 async function trainedNames(
   model: Model,
   { lora, adapter: name = "default", seed }: TrainingOptions,
   { names }: StageSetup,
-): Promise<{ adapter?: Adapter; names: readonly string[] | undefined }> {
-  if (!lora) return { names };
+): Promise<{ adapter?: Adapter; names: readonly string[] }> {
+  if (!lora) return { names: names ?? model.languageWeightNames };
   const adapter = adapterThere(model, name, lora) ?? (await model.addAdapter(name, lora, seed));
   return { adapter, names: [...adapterTensors(adapter), ...(names ?? [])] };
 }

@@ -4,6 +4,7 @@ import type { RowSource } from "../data/rows.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import type { LoraOptions } from "../models/lora.ts";
 import type { OwnSchedule } from "../optim/schedule.ts";
+import type { ParameterMatch } from "./parameter-match.ts";
 import type { World } from "./world.ts";
 
 /** Measures a model in the middle of its training. */
@@ -59,6 +60,11 @@ export interface SharedOptions<Base = LanguageModel> {
   muonMomentum?: number | undefined;
   /** Decoupled decay of Muon's matrices, times its learning rate. Default 0. */
   muonWeightDecay?: number | undefined;
+  /**
+   * Parameters with settings of their own, by name: each belongs to the first group that it matches. A resumed run has the groups that it
+   * began with. Default: none.
+   */
+  parameterGroups?: ParameterGroup[] | undefined;
   /** Keep the inputs of each layer alone for the backward pass, and compute the rest of it again: less memory, more time. Default false. */
   gradientCheckpointing?: boolean | undefined;
   /** Largest global L2 norm of the gradient; 0: no clipping. Default 1. */
@@ -114,6 +120,20 @@ export interface SharedOptions<Base = LanguageModel> {
   licence?: string | undefined;
   /** Further fields of the model card, such as `data` (with licences) and `notes`. Default: none. */
   card?: Record<string, unknown> | undefined;
+}
+
+/** Parameters of some names, with settings of their own. */
+export interface ParameterGroup {
+  /** Which parameters: any of these. Names are those of the weights, of an adapter those of its A and B (`….lora_B.default`). */
+  match: ParameterMatch | ParameterMatch[];
+  /** Their peak in place of learningRate (of Muon's matrices muonLearningRate), on the same schedule. Default: that of all. */
+  learningRate?: number | undefined;
+  /** Or their share of it. Default: 1. */
+  learningRateRatio?: number | undefined;
+  /** Their decay in place of weightDecay (muonWeightDecay), of all of them: of norms and biases too, as in PyTorch's groups. Default: that of all. */
+  weightDecay?: number | undefined;
+  /** true: they stay as they are to the byte, and have no gradients and no moments. Default: false. */
+  freeze?: boolean | undefined;
 }
 
 /** Length of the stages that know no epochs. */

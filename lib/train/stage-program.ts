@@ -1,5 +1,14 @@
 import { HeddleError } from "../errors.ts";
-import { compile, type Executable, gradients, input, type Results, tensor, Value } from "../graph/index.ts";
+import {
+  compile,
+  type Executable,
+  gradients,
+  type Inputs,
+  input,
+  type Results,
+  tensor,
+  Value,
+} from "../graph/index.ts";
 import { type ForwardNoise, rowInputs, sequenceForward } from "../models/forward.ts";
 import type { Model } from "../models/model.ts";
 import { Optimizer } from "../optim/optimizer.ts";
@@ -79,7 +88,7 @@ export class StageProgram<Batch> {
     if (keep) this.later ??= this.bindLater();
     const program = keep ? this.later! : this.first;
     const seed = weight === 1 ? ONE : Float32Array.of(weight);
-    const { loss, ...outputs } = await program.run({ ...this.inputs(micro), noise, keep: ONE, seed }, { signal });
+    const { loss, ...outputs } = await program.run(this.inputs(program, micro, { noise, keep: ONE, seed }), { signal });
     return { loss: loss![0]!, tokens: micro.tokens, outputs };
   }
 
@@ -87,14 +96,16 @@ export class StageProgram<Batch> {
   async evaluate(batch: Batch, signal?: AbortSignal): Promise<Evaluated> {
     const counted = this.stage.count(batch);
     if (counted === 0) return { loss: 0, counted, metrics: {}, metricCounts: {} };
-    const run = this.evaluation.run(this.inputs(this.stage.collate(batch, counted)), { signal });
-    const { loss, ...named } = await run;
+    const inputs = this.inputs(this.evaluation, this.stage.collate(batch, counted));
+    const { loss, ...named } = await this.evaluation.run(inputs, { signal });
     const metrics = metricsOf(this.stage, [named], [batch]);
     return { loss: loss![0]!, counted, metrics, metricCounts: this.stage.metricCounts?.([batch]) ?? {} };
   }
 
-  private inputs(micro: MicroBatch) {
-    return { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs };
+  /** Of what there is, what a program takes: an evaluation may read less than a step, and few families read all. */
+  private inputs({ program: { inputNames } }: Executable, micro: MicroBatch, more: Inputs = {}): Inputs {
+    const all = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
+    return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));
   }
 
   /** Bytes of the larger gradient program's intermediate values. */

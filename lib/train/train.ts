@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { invalidArgument } from "../errors.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
+import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
 import { checkedStage } from "./checked-stage.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
-import { Run } from "./run.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "./stage-options.ts";

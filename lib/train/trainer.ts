@@ -2,11 +2,14 @@ import { describe, HeddleError } from "../errors.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import type { Model } from "../models/model.ts";
 import type { MuonOptions } from "../optim/muon.ts";
+import type { OptimizerGroup } from "../optim/optimizer.ts";
 import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import { MetricMeans } from "./means.ts";
+import { MetricMeans, someOf } from "./means.ts";
+import { Meter } from "./meter.ts";
+import type { GroupRecord } from "./parameter-groups.ts";
 import type { Metrics, Stage } from "./stage.ts";
-import { type Accumulated, type Replay, type StepShape, TrainStep } from "./step.ts";
+import { type Replay, type StepShape, TrainStep } from "./step.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
 /** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
@@ -81,6 +84,10 @@ export interface TrainerOptions extends StepShape, BestOptions {
   maxGradNorm: number;
   /** Matrices that Muon updates. Default: none. */
   muon?: MuonOptions | undefined;
+  /** Parameters with rates of their own. Default: none. */
+  groups?: readonly OptimizerGroup[] | undefined;
+  /** What checkpoints keep of the groups, those that are frozen too. */
+  groupRecord?: GroupRecord[] | undefined;
   loggingSteps: number;
   evalSteps?: number | undefined;
   /** Measures the model as it is, beside the held-out batches or instead of them. Rank 0 alone calls it. */
@@ -114,6 +121,8 @@ export interface TrainerState {
   best?: BestState;
   /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
   replaceable?: boolean;
+  /** The run's parameter groups, where it has some. */
+  parameterGroups?: GroupRecord[];
   data: unknown;
   /** The position in the replayed data. */
   replay?: unknown;
@@ -135,7 +144,7 @@ export async function* trainLoop<Batch>(
   store?: CheckpointStore,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const started = performance.now();
-  const { signal } = options;
+  const { signal, groupRecord } = options;
   const step = await TrainStep.create(model, stage, options, {
     beta1: options.adamBeta1,
     beta2: options.adamBeta2,
@@ -143,6 +152,7 @@ export async function* trainLoop<Batch>(
     weightDecay: options.weightDecay,
     maxGradNorm: options.maxGradNorm,
     muon: options.muon,
+    groups: options.groups,
     names: options.names,
     world: options.world,
     replay: options.replay,
@@ -169,6 +179,7 @@ export async function* trainLoop<Batch>(
     loss: Number.isFinite(loss) ? loss : null,
     evaluated,
     ...(best?.state && { best: best.state }),
+    ...(groupRecord && { parameterGroups: groupRecord }),
     ...position,
   });
   const at = () => ({ step: done, maxSteps: options.maxSteps });
@@ -178,7 +189,8 @@ export async function* trainLoop<Batch>(
     saved = done;
   };
   try {
-    const found = await store?.restore(step.optimizer, stage.name, { best: best?.loads ?? false, writes });
+    const how = { best: best?.loads ?? false, writes, groups: groupRecord };
+    const found = await store?.restore(step.optimizer, stage.name, how);
     const resumed = found?.state;
     if (found) model.weightsChanged();
     if (resumed) {
@@ -357,53 +369,4 @@ function checked(metrics: Metrics): Metrics {
   if (typeof metrics !== "object" || metrics === null || Array.isArray(metrics)) throw refuse(metrics);
   for (const [name, value] of Object.entries(metrics)) if (typeof value !== "number") throw refuse(value, name);
   return metrics;
-}
-
-/** `{ metrics }`; nothing where there are none. */
-function someOf(metrics: Metrics): { metrics?: Metrics } {
-  return Object.keys(metrics).length > 0 ? { metrics } : {};
-}
-
-/** Mean loss, metrics and speed since the last report. */
-class Meter {
-  private losses = 0;
-  private means = new MetricMeans();
-  private steps = 0;
-  private skipped = 0;
-  private tokens = 0;
-  private since = performance.now();
-
-  private readonly stage: Stage<never>;
-
-  constructor(stage: Stage<never>) {
-    this.stage = stage;
-  }
-
-  /** A step that was left out because its loss was not finite says nothing beside others. */
-  add({ loss, tokens, metrics, metricCounts }: Accumulated): void {
-    this.steps += 1;
-    this.tokens += tokens;
-    if (!Number.isFinite(loss)) {
-      this.skipped += 1;
-      return;
-    }
-    this.losses += loss;
-    this.means.add(metrics, 1, metricCounts);
-  }
-  take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
-    const seconds = (performance.now() - this.since) / 1000;
-    const result = {
-      loss: this.losses / (this.steps - this.skipped),
-      tokensPerSecond: Math.round(this.tokens / Math.max(seconds, 1e-9)),
-      ...someOf(this.means.of(this.stage)),
-    };
-    this.losses = this.steps = this.skipped = this.tokens = 0;
-    this.means = new MetricMeans();
-    this.since = performance.now();
-    return result;
-  }
-  /** Leaves out time that was not training. Only between reports. */
-  restart(): void {
-    if (this.steps === 0) this.since = performance.now();
-  }
 }

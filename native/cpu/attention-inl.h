@@ -9,10 +9,6 @@ namespace HEDDLE_ISA {
 
 using cpu::Attention;
 
-inline int64_t element_bytes(DType t) { return t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2; }
-inline const void* element(const void* p, DType t, int64_t i) { return static_cast<const char*>(p) + i * element_bytes(t); }
-inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p) + i * element_bytes(t); }
-
 // Floats of the copy of keys and values that a thread keeps; 0 where it would outgrow the caches, and tiles are loaded
 // from the operands instead.
 inline int64_t side_floats(const Attention& a) {
@@ -40,7 +36,7 @@ inline Mask mask_of(const Attention& a, const int32_t* starts, int64_t sequence)
 }
 
 // Whether products run on pairs of bf16.
-inline bool on_pairs(const Attention& a) { return bf16_pairs && a.type == DType::bf16; }
+inline bool on_pairs(const Attention& a) { return bf16_pairs && a.pairs; }
 
 // What a thread of the forward pass holds: copies, then the work of a block.
 struct ForwardPlan {

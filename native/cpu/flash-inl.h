@@ -9,6 +9,10 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
+inline int64_t element_bytes(DType t) { return t == DType::f32 || t == DType::i32 ? 4 : t == DType::u8 ? 1 : 2; }
+inline const void* element(const void* p, DType t, int64_t i) { return static_cast<const char*>(p) + i * element_bytes(t); }
+inline void* element(void* p, DType t, int64_t i) { return static_cast<char*>(p) + i * element_bytes(t); }
+
 constexpr int64_t query_block = 64;             // queries of a task, in panels of NR lanes
 constexpr int64_t key_block = 72 / MR * MR;     // keys in cache at a time
 static_assert(query_block % NR == 0, "whole panels");

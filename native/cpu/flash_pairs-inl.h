@@ -9,7 +9,7 @@ namespace HEDDLE_ISA {
 #if defined(HEDDLE_SIMD_BF16)
 constexpr bool bf16_pairs = true;
 
-// Rows of bf16 or f16, the latter rounded, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
+// Rows of any float, rounded to bf16, side by side, from `width` on filled with zeros: pairs of neighbouring elements.
 template <class T> void copy_rows(const T* from, int64_t stride, int64_t rows, int64_t width, float* to, int64_t to_stride) {
   for (int64_t r = 0; r < rows; ++r, from += stride, to += to_stride)
     for (int64_t d = 0; d < to_stride; d += W) {
@@ -37,13 +37,14 @@ template <class T> void join_rows(const T*, int64_t, int64_t, int64_t, float*, i
 // Floats of keys as rows of pairs and of values as pairs of rows.
 inline int64_t key_floats(int64_t keys, int64_t width) { return keys * ceil_div(width, 2); }
 inline int64_t pair_floats(int64_t keys, int64_t width) { return key_floats(keys, width) + ceil_div(keys, 2) * width; }
-// Keys to `keys` and values to `values`, of bf16 or f16.
+// Keys to `keys` and values to `values`, of any float.
 inline void copy_pairs(const void* k, const void* v, DType type, int64_t stride, int64_t rows, int64_t width, float* keys, float* values) {
   const auto copy = [&](const auto* from_k, const auto* from_v) {
     copy_rows(from_k, stride, rows, width, keys, ceil_div(width, 2));
     join_rows(from_v, stride, rows, width, values, width);
   };
-  if (type == DType::f16) copy(static_cast<const f16*>(k), static_cast<const f16*>(v));
+  if (type == DType::f32) copy(static_cast<const float*>(k), static_cast<const float*>(v));
+  else if (type == DType::f16) copy(static_cast<const f16*>(k), static_cast<const f16*>(v));
   else copy(static_cast<const bf16*>(k), static_cast<const bf16*>(v));
 }
 
@@ -75,7 +76,7 @@ struct PairCopy {
   const float *keys, *values;
 };
 
-// As flash_forward, of bf16 keys and values, or of f16 ones, rounded. Rings and pages hold even numbers of keys. `copy`: all keys and
+// As flash_forward, of keys and values of any float, rounded to bf16. Rings and pages hold even numbers of keys. `copy`: all keys and
 // values that b sees, or null. work: flash_pair_floats(width).
 inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float* work) {
   int64_t width = b.width, depth = ceil_div(width, 2);
@@ -96,8 +97,7 @@ inline void flash_forward_pairs(const FlashBlock& b, const PairCopy* copy, float
     const float *k = tile, *v = tile + key_floats(key_block, width);
     // Rows of keys that lie side by side, `at` being the first: an even number of them, but for the last.
     const auto load_run = [&](int64_t key, int64_t at, int64_t run) {
-      const uint16_t *from_k = static_cast<const uint16_t*>(b.k) + at * b.kv_stride, *from_v = static_cast<const uint16_t*>(b.v) + at * b.kv_stride;
-      copy_pairs(from_k, from_v, b.kv_type, b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
+      copy_pairs(element(b.k, b.kv_type, at * b.kv_stride), element(b.v, b.kv_type, at * b.kv_stride), b.kv_type, b.kv_stride, run, width, tile + key * depth, tile + key_floats(key_block, width) + key / 2 * width);
     };
     if (copy) {
       k = copy->keys + j * depth, v = copy->values + j / 2 * width;

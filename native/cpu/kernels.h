@@ -49,6 +49,7 @@ struct Attention {
   const int32_t* documents = nullptr;  // (batch*length): runs of equal ids see themselves alone, negative ones nothing
   const void* sinks = nullptr;         // (heads), forward only
   DType sinks_type = DType::f32;
+  bool pairs = false;  // whether bf16 suffices for what is multiplied
   const void* d_o = nullptr;  // backward only, as are the three gradients
   void *dq = nullptr, *dk = nullptr, *dv = nullptr;
 };

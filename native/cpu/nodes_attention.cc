@@ -9,8 +9,8 @@ namespace {
 
 Attention describe(const Node& n, const Tensor& q, const Tensor& k, const Tensor& v) {
   Attention a{};
-  a.length = n.attr_int("sequenceLength");
-  a.batch = a.length > 0 ? q.shape[0] / a.length : 0;
+  a.length = sequence_length(n, q);
+  a.batch = q.shape[0] / a.length;
   a.heads = q.shape[1], a.kv_heads = k.shape[1], a.width = q.shape[2];
   a.causal = n.attr_flag("causal"), a.window = n.attr_int("window");
   a.scale = static_cast<float>(n.attr("scale")), a.softcap = static_cast<float>(n.attr("softcap"));
@@ -26,6 +26,7 @@ const int32_t* documents(const Node& n, size_t i) {
 }
 Attention forward(const Node& n) {
   Attention a = describe(n, n.in[0], n.in[1], n.in[2]);
+  a.pairs = a.type == DType::bf16 || n.attributes->get("bf16", 0) != 0;
   a.o = n.out[0].data, a.lse = static_cast<float*>(n.out[1].data);
   a.documents = documents(n, 3);
   if (n.has_input(4)) a.sinks = n.in[4].data, a.sinks_type = n.in[4].dtype;
@@ -33,6 +34,7 @@ Attention forward(const Node& n) {
 }
 Attention backward(const Node& n) {
   Attention a = describe(n, n.in[1], n.in[2], n.in[3]);
+  a.pairs = a.type == DType::bf16;
   a.d_o = n.in[0].data, a.o = n.in[4].data, a.lse = static_cast<float*>(n.in[5].data);
   a.dq = n.out[0].data, a.dk = n.out[1].data, a.dv = n.out[2].data;
   a.documents = documents(n, 6);  // sinks took part in lse, which is all that this gradient needs of them
@@ -44,7 +46,7 @@ constexpr int64_t longest = int64_t{1} << 24;
 
 bool forward_supports(const Node& n) {
   return is_activation(n.in[0]) && n.in[1].dtype == n.in[0].dtype && n.in[2].dtype == n.in[0].dtype &&
-         n.out[0].dtype == n.in[0].dtype && n.attr_int("sequenceLength") < longest;
+         n.out[0].dtype == n.in[0].dtype && sequence_length(n, n.in[0]) < longest;
 }
 size_t forward_scratch(const Node& n, int threads) { return active().attention_scratch(forward(n), threads); }
 void forward_run(const Node& n, Context& c) { active().attention(forward(n), c.pool, c.scratch); }
@@ -54,7 +56,7 @@ bool backward_supports(const Node& n) {
     if (n.in[i].dtype != n.in[0].dtype) return false;
   for (const Tensor& t : n.out)
     if (t.dtype != n.in[0].dtype) return false;
-  return is_activation(n.in[0]) && n.attr_int("sequenceLength") < longest;
+  return is_activation(n.in[0]) && sequence_length(n, n.in[1]) < longest;
 }
 size_t backward_scratch(const Node& n, int threads) { return active().attention_backward_scratch(backward(n), threads); }
 void backward_run(const Node& n, Context& c) { active().attention_backward(backward(n), c.pool, c.scratch); }

@@ -137,8 +137,8 @@ void attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1];
   RowSpan* spans = static_cast<RowSpan*>(c.scratch);
   AttentionArguments a{view(q), view(k), view(n.in[2]), optional_view(n, 4), spans, out(n.out[0]), n.out[1].as<float>(), q.shape[0],
-                       n.attr_int("sequenceLength"), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
-  find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, spans);
+                       sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
+  find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, a.T, spans);
   for_head(a.D, [&](auto chunks) {
     constexpr int n_chunks = decltype(chunks)::value;
     const size_t floats = static_cast<size_t>(query_rows * a.D + tile_rows * (a.D + 1) + tile_rows * n_chunks * warp_size);
@@ -180,9 +180,9 @@ const RegisterKernel kernels[] = {
 
 }  // namespace
 
-void find_spans(const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, RowSpan* spans) {
+void find_spans(const Context& c, const char* name, const Node& n, const int32_t* documents, int64_t N, int64_t T, RowSpan* spans) {
   launch(c, name, {dim3(blocks_for(N, threads)), dim3(threads)}, spans_kernel,
-         SpanArguments{documents, spans, N, n.attr_int("sequenceLength"), n.attr_int("window"), n.attr_flag("causal")});
+         SpanArguments{documents, spans, N, T, n.attr_int("window"), n.attr_flag("causal")});
 }
 
 }  // namespace cuda

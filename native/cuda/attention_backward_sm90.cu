@@ -287,7 +287,7 @@ template <class P> void run(const Context& c, const BackwardArguments& a, unsign
 
 size_t warpgroup_backward_scratch(const Node& n) {
   const Shape& q = n.in[1].shape;
-  return Sizes(q[0], n.attr_int("sequenceLength"), q[1], q[2]).all();
+  return Sizes(q[0], sequence_length(n, n.in[1]), q[1], q[2]).all();
 }
 
 void attention_backward_warpgroup(const Context& c, const BackwardArguments& a, void* scratch) {

@@ -115,9 +115,9 @@ void attention(const Node& n, Context& c) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2];
   RowSpan* spans = static_cast<RowSpan*>(c.scratch);
   const TensorAttention a{q.as<uint16_t>(), k.as<uint16_t>(), v.as<uint16_t>(), optional_view(n, 4), spans, n.out[0].as<uint16_t>(),
-                          n.out[1].as<float>(), q.shape[0], n.attr_int("sequenceLength"), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
+                          n.out[1].as<float>(), q.shape[0], sequence_length(n, q), q.shape[1], k.shape[1], q.shape[2], Scores(n)};
   if (a.N == 0) return;
-  find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, spans);
+  find_spans(c, "attention", n, n.has_input(3) ? n.in[3].as<int32_t>() : nullptr, a.N, a.T, spans);
   if (attention_takes_warpgroups(a.D, a.T, properties_of(c))) return attention_warpgroup(c, a);
   if (a.D <= 64) run<64, 64>(c, a);
   else if (a.D <= 128) run<128, 64>(c, a);

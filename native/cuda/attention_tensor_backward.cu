@@ -194,7 +194,7 @@ void attention_backward(const Node& n, Context& c) {
 // Rows of 16 bytes at a time, in and out. Wider heads would not keep their sums in registers; short sequences would not fill
 // tiles, and with few keys the rounding of a weight to bf16 is not averaged out.
 bool supports(const Node& n) {
-  if (n.attr_int("sequenceLength") < own_rows) return false;
+  if (sequence_length(n, n.in[1]) < own_rows) return false;
   for (size_t i = 0; i < 4; ++i)
     if (n.in[i].dtype != DType::bf16) return false;
   for (const Tensor& t : n.out)

@@ -5,7 +5,7 @@
 namespace heddle {
 namespace {
 
-// q (N, H, D), k and v (N, KH, D); N = B * sequenceLength and no attention crosses a sequence.
+// q (N, H, D), k and v (N, KH, D); N = B * sequenceLength (0: N) and no attention crosses a sequence.
 void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   c.rank(q, 3), c.dtype(q, activation_types);
   c.positive(q, 1), c.positive(q, 2);
@@ -14,8 +14,8 @@ void check_operands(const Check& c, Operand q, Operand k, Operand v) {
   if (q.shape()[1] % k.shape()[1] != 0)
     c.mismatch("q has " + std::to_string(q.shape()[1]) + " heads, expected a multiple of the " +
                std::to_string(k.shape()[1]) + " of k");
-  const int64_t T = c.attr_int("sequenceLength", 1, int64_t{1} << 31);
-  if (q.shape()[0] % T != 0)
+  const int64_t T = c.attr_int("sequenceLength", 0, int64_t{1} << 31);
+  if (T > 0 && q.shape()[0] % T != 0)
     c.mismatch("q has " + std::to_string(q.shape()[0]) + " rows, expected a multiple of sequenceLength " + std::to_string(T));
   AttentionAttributes::check(c);
 }
@@ -42,7 +42,7 @@ void check_attention(const Node& n) {
 
 void attention(const Node& n) {
   const Tensor &q = n.in[0], &k = n.in[1], &v = n.in[2], &o = n.out[0], &lse = n.out[1];
-  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
+  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = sequence_length(n, q);
   const AttentionAttributes a(n);
   const Tensor* documents = n.has_input(3) ? &n.in[3] : nullptr;
   const Row sinks = n.has_input(4) ? load_all(n.in[4]) : Row();
@@ -86,7 +86,7 @@ void check_attention_backward(const Node& n) {
 // Probabilities are recomputed in double rather than taken from lse, whose rounding belongs to the kernels.
 void attention_backward(const Node& n) {
   const Tensor &q = n.in[1], &k = n.in[2];
-  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = n.attr_int("sequenceLength");
+  const int64_t N = q.shape[0], H = q.shape[1], D = q.shape[2], KH = k.shape[1], T = sequence_length(n, q);
   const AttentionAttributes a(n);
   const Tensor* documents = n.has_input(6) ? &n.in[6] : nullptr;
   const Row sinks = n.has_input(7) ? load_all(n.in[7]) : Row();

@@ -47,6 +47,12 @@ struct AttentionAttributes {
   }
 };
 
+// Rows of a sequence: the attribute's, or where that is 0 all of q's.
+inline int64_t sequence_length(const Node& n, const Tensor& q) {
+  const int64_t length = n.attr_int("sequenceLength");
+  return length > 0 ? length : q.shape[0] > 0 ? q.shape[0] : 1;
+}
+
 // Keys [first, last) of a sequence.
 struct Span {
   int64_t first, last;

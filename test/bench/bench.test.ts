@@ -130,9 +130,37 @@ describe("heddle bench", () => {
     expect(bad.stderr).toMatch(/slower: gemm f32 48x32x64 NT: /);
   });
 
+  test("a baseline with nothing to compare is refused; --fail-on-missing asks for all of its cases", async () => {
+    const args = ["bench", "gemm", "--quick", "--rounds", "1", "--json", "--baseline"];
+    const all = join(folder, "all.json");
+    await writeFile(all, JSON.stringify({ ...report, results: [] }));
+    const empty = await runCli([...args, all]);
+    expect(empty).toMatchObject({ code: 2, stdout: "", stderr: expect.stringContaining("(it has no case)") });
+    const others = report.results.map((r) => ({ ...r, name: `${r.name} of old` }));
+    await writeFile(all, JSON.stringify({ ...report, results: others }));
+    const none = await runCli([...args, all]);
+    expect(none.code).toBe(2);
+    expect(none.stderr).toMatch(/\nheddle: --baseline: expected a case that was measured now as well, got .*all\.json/);
+    expect(JSON.parse(none.stdout).regressions).toEqual([]); // what was measured is not lost
+
+    const slow = await baselineOf(0.001); // has cases of other suites
+    expect((await runCli([...args, slow])).code).toBe(0);
+    const missing = await runCli([...args, slow, "--fail-on-missing"]);
+    expect(missing.code).toBe(1);
+    expect(missing.stderr).toContain("in the baseline alone: tokenizer encode prose");
+  });
+
+  test("a place for the table that cannot be written is refused before anything is measured", async () => {
+    const { code, stdout, stderr } = await runCli(["bench", "gemm", "--quick", "--markdown", join(folder, "no", "x")]);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
+    expect(stderr).toMatch(/^heddle: .*no\/x: cannot be written: no such file or folder\n$/);
+    expect((await runCli(["bench", "gemm", "--quick", "--markdown", folder])).stdout).toBe("");
+  });
+
   test.each([
     [["bench", "gem"], /suite: expected one of gemm,/],
     [["bench", "--max-regression", "5%"], /--max-regression: expected --baseline beside it/],
+    [["bench", "--fail-on-missing"], /--fail-on-missing: expected --baseline beside it/],
     [["bench", "--baseline", "x", "--max-regression", "lots"], /--max-regression: expected a number/],
     [["bench", "--baseline", "/nonexistent.json"], /--baseline: expected a file that can be read/],
   ])("%j is refused", async (args, message) => {

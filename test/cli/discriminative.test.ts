@@ -195,8 +195,12 @@ describe("eval", () => {
       .split("\n")
       .map((line) => JSON.parse(line));
     expect(answers[1]).toMatchObject({ where: "choice.jsonl:2", unanswerable: true, correct: false });
-    const { stdout } = await heddle(["eval", "--task", "choice", "--file", "choice.jsonl", "--model", "base"]);
-    expect(stdout).toContain("of 1 without a true answer");
+    const args = ["eval", "--task", "choice", "--file", "choice.jsonl", "--model"];
+    expect((await heddle([...args, "base"])).stdout).toContain("of 1 without a true answer");
+    // A place that cannot be written is refused before the model is loaded.
+    const { code, stderr } = await heddle([...args, "no-model", "--answers", join("no-folder", "out.jsonl")]);
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/^heddle: no-folder.out\.jsonl: cannot be written: no such file or folder\n$/);
   });
 
   test("qa", async () => {

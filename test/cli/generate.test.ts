@@ -26,7 +26,11 @@ describe("generate", () => {
     expect(result!.completionTokens).toBe(6);
     // Without --json the text streams.
     expect((await heddle(args)).stdout.trimEnd()).toBe(wanted.text.trimEnd());
-    expect((await heddle(args.with(1, "-"), "The cat")).stdout.trimEnd()).toBe(wanted.text.trimEnd());
+    // Of standard input, one line's end is none of the prompt's.
+    for (const input of ["The cat", "The cat\n", "The cat\r\n"]) {
+      const [read] = await json(args.with(1, "-"), input);
+      expect(read).toMatchObject({ tokens: wanted.tokens, promptTokens: wanted.usage.promptTokens });
+    }
   });
 
   test("--num-beams", async () => {

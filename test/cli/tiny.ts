@@ -35,8 +35,8 @@ export function heddle(args: readonly string[], stdin = ""): Promise<CliResult> 
 
 /** The objects on stdout: each on exactly one line. */
 // biome-ignore lint/suspicious/noExplicitAny: the tests say what the fields are
-export async function json(args: readonly string[]): Promise<Record<string, any>[]> {
-  const { code, stdout, stderr } = await heddle([...args, "--json"]);
+export async function json(args: readonly string[], stdin = ""): Promise<Record<string, any>[]> {
+  const { code, stdout, stderr } = await heddle([...args, "--json"], stdin);
   expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
   expect(stdout.endsWith("\n")).toBe(true);
   return stdout

@@ -15,6 +15,9 @@ describe("tokenize", () => {
     const [result] = await json(["tokenize", "The cat", "--model", model]);
     const ids = Array.from(tokenizer.encode("The cat"));
     expect(result).toEqual({ ids, tokens: ids.map((id) => tokenizer.idToToken(id)), count: ids.length });
+    expect(await json(["tokenize", "-", "--model", model], "The cat\n")).toEqual([result]);
+    const [lines] = await json(["tokenize", "-", "--model", model], "a\n\n");
+    expect(lines!.ids).toEqual([...tokenizer.encode("a\n")]);
   });
 
   test("a file: one object a line; lines end at \\n only", async () => {

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/generate/index.ts";
 import { folder, heddle, json, refused, start } from "./tiny.ts";
 
 const common = { model: "model", max_steps: 2, per_device_train_batch_size: 1, max_seq_length: 16 };
@@ -35,6 +36,16 @@ describe("a name that is none", () => {
       { replay: { data: "rows.jsonl", max_len: 4 } },
       "sft.replay: expected maxSeqLength, got an unknown option max_len",
     ],
+    [
+      {
+        parameter_groups: [
+          { match: "bias", weight_decay: 0 },
+          { match: "lm_head", lr_scale: 2 },
+        ],
+      },
+      "sft.parameterGroups.1: expected learningRateRatio, got an unknown option lr_scale",
+    ],
+    [{ param_groups: [] }, "sft: expected parameterGroups, got an unknown option param_groups"],
   ])("%o", async (options, message) => {
     expect(await refusal("sft", options)).toBe(`heddle: ${message}\n`);
   });
@@ -78,6 +89,14 @@ describe("a value that is none", () => {
     [{ lora: { lora_dropout: 1 } }, "lora.lora_dropout: expected a number from 0 to below 1, got 1"],
     [{ lora: { alpha: 1, lora_alpha: 2 } }, "lora.lora_alpha: expected alone, got it beside lora.alpha"],
     [{ lora: { lora_alpha: 2, alpha: 1 } }, "lora.alpha: expected alone, got it beside lora.lora_alpha"],
+    [
+      { parameter_groups: [{ match: "lm_head", weight_decay: -1 }] },
+      "parameter_groups.0.weight_decay: expected a number of at least 0, got -1",
+    ],
+    [
+      { parameter_groups: [{ match: "lm_haed", freeze: true }] },
+      "parameter_groups.0.match: expected names of parameters that the run trains (nearest: lm_head), got lm_haed, which none has",
+    ],
     [{ maxSeqLength: 8 }, "maxSeqLength: expected once, got max_seq_length as well"],
     [{ max_seq_length: 4096 }, "max_seq_length: expected at most the model's 128 positions, got 4096"],
   ])("%o", async (options, message) => {
@@ -125,8 +144,34 @@ test("LoRA by PEFT's names trains the adapter that they mean", async () => {
   expect(info!.adapter).toMatchObject({ r: 2, alpha: 6 });
 });
 
+test("groups of parameters stand in a file: patterns between slashes", async () => {
+  const parameter_groups = [
+    { match: "/layers\\.[0-9]\\./", freeze: true },
+    { match: ["embed_tokens", "norm"], learning_rate_ratio: 0.5, weight_decay: 0 },
+  ];
+  await configured({ parameter_groups, output_dir: "groups", learning_rate: 0.01, lr_scheduler: "constant" });
+  await json(["train", "sft", "--config", "config.json"]);
+  const [before, after] = [
+    await LanguageModel.load(join(folder, "model")),
+    await LanguageModel.load(join(folder, "groups")),
+  ];
+  for (const name of before.model.weightNames) {
+    const [was, is] = [await before.model.weight(name).toFloat32(), await after.model.weight(name).toFloat32()];
+    if (name.includes("layers")) expect(is, name).toEqual(was);
+    else expect(is, name).not.toEqual(was);
+  }
+  for (const model of [before, after]) await model.dispose();
+  await configured({ parameter_groups: parameter_groups.slice(1), output_dir: "groups", max_steps: 3 });
+  expect(await refused(["train", "sft", "--config", "config.json", "--resume"])).toContain(
+    "resume: expected the parameterGroups that the run began with (/layers\\.[0-9]\\./: 18 parameters, freeze true;",
+  );
+});
+
 describe.runIf(process.platform !== "win32")("a signal", () => {
-  test.each(["SIGINT", "SIGTERM"] as const)("%s: says where --resume goes on", async (signal) => {
+  test.each([
+    ["SIGINT", 130],
+    ["SIGTERM", 143],
+  ] as const)("%s: code %d, and says where --resume goes on", async (signal, expected) => {
     const output_dir = `stopped-${signal}`;
     await configured({ max_steps: 100_000, output_dir });
     const child = start(["train", "sft", "--config", "config.json", "--json"]);
@@ -138,7 +183,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     const code = await new Promise((resolve) => child.on("close", resolve));
     const [saved] = (await readdir(join(folder, output_dir))).filter((name) => name.startsWith("checkpoint-"));
     expect({ code, stderr }).toEqual({
-      code: 2,
+      code: expected,
       stderr: `heddle: train: stopped by a signal; --resume goes on from ${join(output_dir, saved!)}\n`,
     });
     const step = Number(saved!.slice("checkpoint-".length));
@@ -158,7 +203,7 @@ describe.runIf(process.platform !== "win32")("a signal", () => {
     );
     const { code, stderr } = await heddle(["train", "sft", "--config", "slow.mjs"]);
     expect({ code, stderr }).toEqual({
-      code: 2,
+      code: 143,
       stderr: "heddle: train: stopped by a signal; nothing is saved, as the first step was not complete\n",
     });
     expect(existsSync(join(folder, "unbegun", "config.json"))).toBe(false);

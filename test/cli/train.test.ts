@@ -113,6 +113,19 @@ describe("heddle train sft", () => {
     });
   });
 
+  test("what a module's functions say to the console is on stderr with --json", async () => {
+    await writeFile(
+      join(folder, "noisy.mjs"),
+      `console.log("loaded");
+      export default { model: "base", data: "rows.jsonl", maxSteps: 1, maxSeqLength: 48, evalSteps: 1, outputDir: "noisy",
+        evaluate: () => { console.info("info"); console.debug("debug"); console.table(["table"]); console.dir("dir"); return { score: 1 }; } };`,
+    );
+    const { code, stdout, stderr } = await heddle(["train", "sft", "--config", "noisy.mjs", "--json"]);
+    expect(code).toBe(0);
+    for (const line of stdout.trim().split("\n")) expect(JSON.parse(line)).toBeTypeOf("object");
+    for (const word of ["loaded", "info", "debug", "table", "dir"]) expect(stderr).toContain(word);
+  });
+
   test("bad input ends with exit code 2 and one line that names file and line", async () => {
     await writeFile(join(folder, "bad.jsonl"), '{"messages":[{"role":"user","content":"a"},{"content":"b"}]}\n');
     const file = await config("bad.json", { model: "base", data: "bad.jsonl", maxSteps: 1, outputDir: "bad" });

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
@@ -210,6 +210,27 @@ describe("safetensors → GGUF → safetensors", () => {
       );
     const aborted = { signal: AbortSignal.abort() };
     await expectError(() => convertModel(half, join(half, "x.gguf"), aborted), "ABORTED", /aborted/);
+  });
+
+  test("nothing takes the place of the model that it is made from, by whatever name that is given", async () => {
+    const folder = await makeModel("llama");
+    const file = join(temporaryFolder(), "m.gguf");
+    await convertModel(folder, file);
+    const before = readFileSync(file);
+    const link = join(temporaryFolder(), "link.gguf");
+    symlinkSync(file, link);
+    for (const [input, output] of [
+      [file, file],
+      [link, file],
+      [file, link],
+      [folder, `${folder}/.`],
+    ] as const)
+      await expectError(
+        () => convertModel(input, output, { dtype: "f16" }),
+        "INVALID_ARGUMENT",
+        /output: expected another place than the model's own, got /,
+      );
+    expectSameBytes(readFileSync(file), before, "the source");
   });
 
   test("bf16 → f32 → bf16 is exact for every bit pattern that is a finite number", async () => {

@@ -248,3 +248,24 @@ it("loses nothing to kill -9, again and again", async () => {
   await writeTokenShards({ files: text, tokenizer: await Tokenizer.load(own), outputDir: whole, shardTokens: 60_000 });
   expect(shardsIn(outputDir)).toEqual(shardsIn(whole));
 });
+
+describe.runIf(process.platform === "linux")("two runs into one folder", () => {
+  it("the second is refused, and the first is what it would have been", async () => {
+    const outputDir = join(folder, "two");
+    let second: Promise<unknown> | undefined;
+    const other = { files: [files[1]!], tokenizer, outputDir, shardTokens: 20_000 };
+    const onShard = () => {
+      second ??= writeTokenShards(other).catch((error: unknown) => error);
+    };
+    const shards = await writeTokenShards({ files, tokenizer, outputDir, shardTokens: 20_000, onShard });
+    expect(await second).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: `outputDir: expected a folder that no other run writes, got ${outputDir}`,
+    });
+    expect(namesIn(outputDir)).toHaveLength(shards.length);
+    const alone = join(folder, "alone");
+    await writeTokenShards({ files, tokenizer, outputDir: alone, shardTokens: 20_000 });
+    expect(shardsIn(outputDir)).toEqual(shardsIn(alone));
+    expect(await writeTokenShards(other)).toHaveLength(1); // given back
+  });
+});

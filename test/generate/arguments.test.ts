@@ -9,7 +9,7 @@ import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { compile, input, openDevice, scale, Tensor } from "../../lib/graph/index.ts";
 import { adapterTensors } from "../../lib/models/adapters.ts";
 import { generator, uniform } from "../../lib/models/random.ts";
-import { Run } from "../../lib/train/run.ts";
+import { Run } from "../../lib/run.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "heddle-arguments-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -23,8 +23,9 @@ describe("prompts", () => {
   test.each([
     ["messages", [{ role: "user", content: "hi" }], /model\.chat\(\)/],
     ["a template's result", { text: "hi", ids: Uint32Array.of(1) }, /its ids/],
-    ["holes", new Array(3), /^prompt: expected a string, token ids, or an array of those/],
-    ["a hole before a prompt", Object.assign(new Array(2), { 1: [1] }), /^prompt: /],
+    ["nothing", null, /^prompt: expected a string, token ids, or an array of those/],
+    ["holes", new Array(3), /^prompt\[0\]: expected a string or token ids/],
+    ["a hole behind a prompt", Object.assign(new Array(2), { 0: [1] }), /^prompt\[1\]: /],
   ])("%s", async (_, prompt, message) => {
     await expect(model.completeAll(prompt as never, greedy)).rejects.toEqual(refused(message));
   });

@@ -40,6 +40,8 @@ export async function reference(
     numBeams: number;
     maxTokens: number;
     ends: readonly number[];
+    /** Whether texts end with the last of these tokens. */
+    stops?: (tokens: readonly number[]) => boolean;
     /** What texts have to be: which token may follow some, and whether nothing may. */
     form?: {
       allows(tokens: readonly number[], id: number): boolean;
@@ -47,7 +49,7 @@ export async function reference(
     };
   },
 ): Promise<Found[]> {
-  const { numBeams: K, maxTokens, ends, form, lengthPenalty = 1, earlyStopping = false } = options;
+  const { numBeams: K, maxTokens, ends, stops, form, lengthPenalty = 1, earlyStopping = false } = options;
   let running = Array.from({ length: K }, (_, i) => ({ tokens: [] as number[], sum: i === 0 ? 0 : NEVER }));
   let finished = Array.from({ length: K }, () => ({ tokens: [] as number[], score: NEVER, real: false }));
   for (let length = 1; ; length++) {
@@ -69,7 +71,11 @@ export async function reference(
     all.sort((a, b) => b.sum - a.sum);
     const best = all.slice(0, Math.max(2, 1 + ends.length) * K);
     const over = best.map(
-      ({ tokens }) => length === maxTokens || ends.includes(tokens.at(-1)!) || form?.finished(tokens) === true,
+      ({ tokens }) =>
+        length === maxTokens ||
+        ends.includes(tokens.at(-1)!) ||
+        form?.finished(tokens) === true ||
+        stops?.(tokens) === true,
     );
     running = best.filter((_, i) => !over[i]).slice(0, K);
     const ended = best

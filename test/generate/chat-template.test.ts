@@ -90,6 +90,17 @@ test("results of tools are sent as messages, whose other fields templates see", 
   chat.dispose();
 });
 
+test("parts of text are seen by templates that know nothing of parts", async () => {
+  const chat = model.chat({ template: "{% for m in messages %}[{{ m.content }}]{% endfor %}" });
+  const content = ["a", "b"].map((text) => ({ type: "text", text }));
+  const { text } = await chat.send({ role: "user", content }, greedy);
+  const ids = model.tokenizer!.encode("[a\nb]", { addSpecialTokens: false });
+  expect(text).toBe((await model.complete(ids, greedy)).text);
+  expect(chat.messages[0]).toEqual({ role: "user", content });
+  expect(chat.tokens).toBe(model.tokenizer!.count(`[a\nb][${text}]`));
+  chat.dispose();
+});
+
 test("a template of one's own, also of a model that has none", async () => {
   const template = "{% for m in messages %}{{ m.content }}.{% endfor %}";
   for (const owner of [model, base]) {
@@ -122,8 +133,26 @@ test("what no template takes is refused by name", async () => {
     ],
     [
       () => model.chat().send({ role: "user", content: 3 as never }),
+      /content: expected a string or an array of parts, got 3/,
+    ],
+    [
+      () => model.chat().send({ role: "assistant", content: 3 as never }),
       /content: expected a string, an array of parts or null, got 3/,
     ],
+    [
+      () => model.chat().send({ role: "user" }),
+      /^INVALID_ARGUMENT message of user: content: expected .*, got undefined/,
+    ],
+    [() => model.chat().send({ role: "tool", content: null }), /message of tool: content: expected .*, got null/],
+    [
+      () => model.chat().send({ role: "user", content: [{ type: "text", text: "a" }, { type: "image_url" }] }),
+      /^UNSUPPORTED message of user: content\[1\]\.type: expected text, got "image_url": the model reads text/,
+    ],
+    [
+      () => model.chat().send({ role: "user", content: ["hi"] }),
+      /^INVALID_ARGUMENT message of user: content\[0\]: expected \{ type: "text", text \}, got "hi"/,
+    ],
+    [() => model.chat().send({ role: "user", content: [{ type: "text" }] }), /content\[0\]: expected .* got an object/],
     [() => model.chat().send([]), /send: expected a text, or at least one message/],
     [() => model.chat().send(undefined as never), /message: expected \{ role/],
     [async () => await model.chat({ template: "missing" }).send("x"), /NOT_FOUND template/],

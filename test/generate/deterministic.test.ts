@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { Completion } from "../../lib/generate/index.ts";
 import { generator } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
+import { store, storedModels } from "./stored-models.ts";
 
 /** Prompts of every length that takes another path: single rows, a few, whole chunks, and beyond several of them. */
 const lengths = [1, 2, 4, 5, 31, 33, 63, 64, 65, 130, 257, 700];
@@ -72,4 +73,16 @@ describe.each([
         expect(Math.abs(together[i]!.logprobs[j]! - logprob)).toBeLessThan(1e-4);
     }
   });
+});
+
+test.each(storedModels)("%s: a sequence has the same bits alone, in company, and on one thread", async (_, stored) => {
+  const load = await store(stored);
+  await using model = await load({ threads: 2 });
+  await using single = await load({ threads: 1 });
+  const some = [0, 3, 5, 8, 9, 10, 12].map((i) => prompts[i]!);
+  const together = await model.completeAll(some, { ...options, deterministic: true });
+  for (const [i, prompt] of some.entries()) {
+    const alone = await (i % 2 ? model : single).complete(prompt, { ...options, deterministic: true });
+    expect(bits(alone), `prompt of ${prompt.length}`).toEqual(bits(together[i]!));
+  }
 });

@@ -118,6 +118,17 @@ describe("sampling", () => {
     expect(await tokens()).not.toEqual(await tokens());
   });
 
+  test("equal prompts of a call have answers of their own, and equal ones where a seed is given", async () => {
+    const distinct = async (own: object) => {
+      const all = await model.completeAll(Array(6).fill(PROMPT), { ...options, ...own });
+      return new Set(all.map(({ tokens }) => tokens.join())).size;
+    };
+    expect(await distinct({})).toBe(6);
+    expect(await distinct({ n: 2 })).toBe(12);
+    expect(await distinct({ seed: 1 })).toBe(1);
+    expect(await distinct({ seed: 1, n: 2 })).toBe(2);
+  });
+
   test("draws follow the model's distribution", async () => {
     const [row] = await model.logits(PROMPT, { last: true });
     const expected = logSoftmax(row!).map(Math.exp);

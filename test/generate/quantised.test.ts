@@ -11,7 +11,8 @@ import { LanguageModel } from "../../lib/generate/index.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
 import { openDevice, Tensor } from "../../lib/graph/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { materialise, quantisedTypes } from "../ops/harness.ts";
+import { randomGguf } from "../formats/random-gguf.ts";
+import { quantisedTypes } from "../ops/harness.ts";
 import { tinyModel } from "./helpers.ts";
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
@@ -26,25 +27,8 @@ async function folderOf(modelType: string, config: object = {}): Promise<string>
   return folder;
 }
 
-/**
- * A GGUF file of the family whose matrices hold blocks of random bits. Their numbers are of order 1, so norms are made
- * small: products of 256 of them then are of order 1 as well, and errors are passed on rather than multiplied.
- */
-async function randomGguf(modelType: string, dtype: QuantisedDType): Promise<string> {
-  const plain = join(temporaryFolder(), "plain.gguf");
-  await convertModel(await folderOf(modelType), plain);
-  const { file, metadata, entries } = openGguf(plain);
-  const tensors = [...entries.values()].map(({ name, dtype: stored, shape, offset, bytes }, i) => {
-    const floating = shape.length < 2 || name === "position_embd.weight";
-    if (!floating) return { name, dtype, shape, bytes: materialise([{ dtype, shape }], i)[0] as Uint8Array };
-    const values = new Float32Array(file.bytes(offset, bytes)).map((v) => (name.endsWith("norm.weight") ? v / 16 : v));
-    return { name, dtype: stored!, shape, bytes: new Uint8Array(values.buffer) };
-  });
-  const path = join(temporaryFolder(), `${dtype}.gguf`);
-  await writeGguf(path, { metadata: metadata.values, tensors });
-  file.close();
-  return path;
-}
+const randomFamily = async (modelType: string, dtype: QuantisedDType) =>
+  randomGguf(await folderOf(modelType), () => dtype);
 
 /** The largest difference of two models' logits, relative to the range of the second's. */
 async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
@@ -54,9 +38,32 @@ async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   return worst / (Math.max(...all) - Math.min(...all));
 }
 
+describe.each(["llama", "gpt2"])("%s quantised as it is loaded", (modelType) => {
+  test.each(["q8_0", "q4_0", "q4_k", "q6_k"] as const)("%s: what a converted file computes", async (dtype) => {
+    const folder = await folderOf(modelType);
+    const [floating, quantised] = ["f32.gguf", "quantised.gguf"].map((name) => join(temporaryFolder(), name));
+    await convertModel(folder, quantised!, { dtype });
+    await convertModel(folder, floating!, { dtype: "f32" });
+    const load = (path: string) => LanguageModel.load(path, { dtype, quantizedActivations: "f32" });
+    await using wanted = await LanguageModel.load(quantised!, { quantizedActivations: "f32" });
+    const typesOf = ({ model }: LanguageModel) =>
+      [...model.tensors]
+        .map(([name, t]) => `${name.replace(/^stored./, "")} ${t.shape.length > 1 ? t.dtype : ""}`)
+        .sort();
+    for (const path of [folder, floating!]) {
+      await using model = await load(path);
+      expect(typesOf(model)).toEqual(typesOf(wanted));
+      expect(await apart(model, wanted)).toBeLessThanOrEqual(1e-5);
+    }
+    // What is quantised already stays so.
+    await using kept = await LanguageModel.load(quantised!, { dtype: "q4_0", quantizedActivations: "f32" });
+    expect(await apart(kept, wanted)).toBe(0);
+  });
+});
+
 describe.each(quantisedTypes)("%s", (dtype) => {
   test.each(["llama", "gpt2"])("%s: the blocks in place and as numbers give the same logits", async (modelType) => {
-    const path = await randomGguf(modelType, dtype);
+    const path = await randomFamily(modelType, dtype);
     await using exact = await LanguageModel.load(path, { quantizedActivations: "f32" });
     await using numbers = await LanguageModel.load(path, { dtype: "f32" });
     await using fast = await LanguageModel.load(path);
@@ -153,7 +160,7 @@ test("rows of a mapped file in another order: blocks of them, whole pieces of th
 });
 
 test("a model with quantised weights trains as numbers and saves as numbers", async () => {
-  const path = await randomGguf("gpt2", "q5_1");
+  const path = await randomFamily("gpt2", "q5_1");
   await using model = await LanguageModel.load(path);
   await using numbers = await LanguageModel.load(path, { dtype: "f32" });
   const saved = join(temporaryFolder(), "saved");

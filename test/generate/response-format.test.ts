@@ -349,3 +349,39 @@ describe("refusals", () => {
     expect(failure.code).toBe("ABORTED");
   });
 });
+
+describe("a pattern that the empty text alone matches ends before the first token", () => {
+  const ways: [string, GenerateOptions][] = [
+    ["plainly", {}],
+    ["with beams", { numBeams: 2 }],
+    ["with guesses", { promptLookupNumTokens: 4 }],
+    ["past end tokens", { ignoreEos: true }],
+    ["with the prompt's scores", { promptLogprobs: 0 }],
+    ["where no token is wanted", { maxTokens: 0 }],
+  ];
+  test.each(ways)("%s", async (_, options) => {
+    await using own = await model();
+    for (const pattern of ["", "^$", "()", "a{0}"]) {
+      const responseFormat: ResponseFormat = { type: "regex", pattern };
+      const answer = await own.complete("The cat", { maxTokens: 5, ...options, responseFormat });
+      expect(answer, pattern).toMatchObject({ text: "", tokens: [], finishReason: "stop" });
+      if (options.promptLogprobs === 0) expect(answer.promptLogprobs!.at(-1)).toBeLessThan(0);
+    }
+  });
+
+  test("in sessions, chats and batchers, beside others", async () => {
+    await using own = await model();
+    const options = { responseFormat: { type: "regex", pattern: "^$" }, promptLogprobs: 0 } as const;
+    using session = own.session();
+    await using batcher = own.batcher();
+    const [of, among, other] = await Promise.all([
+      session.complete("The cat", options),
+      batcher.complete("The cat", options),
+      batcher.complete("The dog", { maxTokens: 9, ignoreEos: true }),
+    ]);
+    for (const answer of [of, among]) expect(answer).toMatchObject({ text: "", tokens: [], finishReason: "stop" });
+    expect(other.tokens).toHaveLength(9);
+    const maybe = { type: "regex", pattern: "a?" } as const;
+    expect((await own.complete("x", { responseFormat: maybe, maxTokens: 4 })).text).toMatch(/^a?$/);
+  });
+});

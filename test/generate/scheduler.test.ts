@@ -198,6 +198,26 @@ test("a model that is trained, or gets other adapters, answers as it is now", as
   });
 });
 
+test("where keys keep the length that they were computed for, nobody's answer depends on what others asked", async () => {
+  const ropeScaling = { ropeType: "dynamic", factor: 8 };
+  await using own = tinyModel({}, { maxPositionEmbeddings: 64, ropeScaling });
+  const asked = idsFrom(5, 400);
+  const alone = await own.complete(asked, { ...long, topLogprobs: 1 });
+  await withScheduler({ of: own, slots: 1 }, async (scheduler) => {
+    await tokensOf(scheduler.submit([asked.slice(0, 50)], long)[0]!);
+    const { sequence, stream } = scheduler.submit([asked], long)[0]!;
+    const got: number[] = [];
+    for await (const pieces of stream) got.push(...pieces.map(({ logprob }) => logprob));
+    expect(sequence.cachedTokens).toBe(0);
+    for (const [i, logprob] of got.entries()) expect(logprob).toBeCloseTo(alone.logprobs[i]!, 3);
+  });
+  // In one call, of more prompts than there are slots, as well.
+  const many = [...Array.from({ length: 32 }, (_, i) => [...asked.slice(0, 50), i]), asked];
+  const last = (await own.completeAll(many, { ...long, maxTokens: 2 })).at(-1)!;
+  expect(last.usage.cachedTokens).toBe(0);
+  expect(last.logprobs[0]).toBeCloseTo(alone.logprobs[0]!, 3);
+});
+
 test("what cannot begin says so, and the end reaches everybody", async () => {
   const scheduler = new Scheduler(model, { slots: 2, deterministic: false });
   expect(await failureOf(() => scheduler.submit([idsFrom(1, 3000)], long))).toMatchObject({ code: "CONTEXT_OVERFLOW" });

@@ -110,7 +110,7 @@ describe("files", () => {
   test("headers that lie", async () => {
     for (const [from, to, message] of [
       ["heddle-session", "heddle-sessiom", /expected a session/],
-      ['"version":"3"', '"version":"4"', /version: expected 3, got 4/],
+      ['"version":"4"', '"version":"3"', /version: expected 4, got 3/],
       ['\\"capacity\\":64', '\\"capacity\\":32', /capacity: expected 64, got 32/],
       ['\\"contextLength\\":64', '\\"contextLength\\":99', /capacity: expected 99, got 64/],
       ['\\"written\\":4', '\\"written\\":3', /written: expected at least 4, got 3/],

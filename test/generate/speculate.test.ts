@@ -5,6 +5,7 @@ import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/
 import { lookUp } from "../../lib/generate/speculate.ts";
 import { generator } from "../ops/harness.ts";
 import { failureOf, tinyModel } from "./helpers.ts";
+import { store, storedModels } from "./stored-models.ts";
 
 const bits = ({ tokens, logprobs, top, finishReason }: Completion) => ({ tokens, logprobs, top, finishReason });
 const random = generator(3);
@@ -90,6 +91,19 @@ describe.each([
       expect(together.map(bits)).toEqual(plain.map(bits));
     }
   });
+});
+
+test.each(storedModels)("%s: speculative decoding changes no bit", async (_, stored) => {
+  await using model = await (await store(stored))({});
+  const prompt = [...phrase, ...phrase.slice(0, 3)];
+  for (const drawn of [{ temperature: 0 }, { temperature: 0.6, seed: 5 }]) {
+    const options: GenerateOptions = { maxTokens: 40, ignoreEos: true, topLogprobs: 2, ...drawn };
+    const plain = await model.complete(prompt, options);
+    for (const speculation of [{ promptLookupNumTokens: 9 }, { assistantModel: model, numAssistantTokens: 6 }]) {
+      const got = await model.complete(prompt, { ...options, ...speculation });
+      expect(bits(got), Object.keys(speculation)[0]).toEqual(bits(plain));
+    }
+  }
 });
 
 test.each(["f32", "q8"] as const)(

@@ -72,6 +72,33 @@ describe("programs", () => {
     await expect(run.run({})).rejects.toMatchObject({ code: "INVALID_ARGUMENT" });
   });
 
+  test("an input that the program does not have is refused by its name, beside those that it has", async () => {
+    const program = compile(() => {
+      input("unread", "f32", [1]);
+      return { y: add(input("x", "f32", [2]), input("bias", "f32", [2])) };
+    });
+    expect([...program.inputNames]).toEqual(["unread", "x", "bias"]);
+    const run = program.bind(device, new Map());
+    const given = { x: Float32Array.of(1, 2), bias: Float32Array.of(3, 4) };
+    const refused = (message: string) => ({ name: "HeddleError", code: "INVALID_ARGUMENT", message });
+    await expect(run.run({ ...given, mask: ONE })).rejects.toMatchObject(
+      refused("run: inputs: expected names among unread, x, bias, got mask"),
+    );
+    // In the place of one that is there: what is said is not that `bias` is missing.
+    await expect(run.run({ x: given.x, Bias: given.bias })).rejects.toMatchObject(
+      refused("run: inputs: expected names among unread, x, bias, got Bias"),
+    );
+    // What nothing reads, and what is not given, is no mistake.
+    const { y } = await run.run({ ...given, unread: ONE, mask: undefined as never });
+    expect([...y]).toEqual([4, 6]);
+    const none = compile(() => ({ y: scale(tensor("w", "f32", [1]), 2) }));
+    const bound = none.bind(device, await tensors({ w: [[1], [2]] }));
+    await expect(bound.run({ w: ONE })).rejects.toMatchObject(refused("run: inputs: expected none, got w"));
+    await expect(bound.run(undefined as never)).rejects.toMatchObject(
+      refused("run: inputs: expected an object of arrays by name, got undefined"),
+    );
+  });
+
   test("memory of dead values is used again: a chain needs no more than two buffers", () => {
     const bytes = 1024 * 4;
     const chain = (links: number) =>

@@ -1,6 +1,7 @@
-import { expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { LifecycleProgress } from "../../lib/cli/lifecycle-progress.ts";
 import { TrainProgress } from "../../lib/cli/train-progress.ts";
+import { WorkProgress } from "../../lib/cli/work-progress.ts";
 import { Clock } from "../../lib/lifecycle/clock.ts";
 import { planOf } from "../../lib/lifecycle/plan.ts";
 
@@ -54,10 +55,13 @@ test("a stage that goes on near its end is judged by what this run does of it", 
   expect(clock.secondsLeft()).toBe(0);
 });
 
+beforeEach(() => void vi.stubEnv("TERM", "xterm"));
+afterEach(() => void vi.unstubAllEnvs());
+
 function terminal() {
   const written: string[] = [];
   const stream = { isTTY: true, columns: 120, write: (text: string) => written.push(text) };
-  return { stream: stream as unknown as NodeJS.WriteStream, last: () => written.at(-1)! };
+  return { stream: stream as unknown as NodeJS.WriteStream, last: () => written.at(-1) ?? "" };
 }
 
 test("the line of the lesson has no time left where none is known", () => {
@@ -86,6 +90,28 @@ test("a training's line judges by steps after the first: loading is none of them
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
   progress.update({ ...event, metrics, step: 502 });
   expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);
-  progress.update({ ...event, metrics: { ["x".repeat(200)]: 1 }, step: 502 });
-  expect(last().length).toBeLessThanOrEqual("\r\x1b[2K".length + 119); // a line that wraps cannot be written over
+  // A line that wraps cannot be written over: what does not fit is left out, and nothing is cut in the middle.
+  progress.update({ ...event, metrics: { reward: 1, ["x".repeat(200)]: 1 }, step: 502 });
+  expect(last()).toMatch(/left {2}reward 1.0000$/);
+  stream.columns = 50;
+  progress.update({ ...event, step: 502 });
+  expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000$/);
+  stream.columns = 0; // a terminal that does not say
+  progress.update({ ...event, step: 502 });
+  expect(last()).toMatch(/ 502\/1000 {2}loss 2.0000 {2}900 tokens\/s {2}4 min 9 s left$/);
+  stream.columns = 20;
+  progress.update({ ...event, step: 502 });
+  expect(last()).toHaveLength("\r\x1b[2K".length + 19);
+});
+
+test("a terminal that can only print is written no line over", () => {
+  vi.stubEnv("TERM", "dumb");
+  const { stream, last } = terminal();
+  const event = { loss: 2, learningRate: 1e-3, gradNorm: 1, tokensPerSecond: 900, tokensSeen: 5, maxSteps: 1000 };
+  new TrainProgress(stream).update({ ...event, step: 20 });
+  new WorkProgress(stream).update("read", 1, 2);
+  expect(last()).toBe("");
+  const step = { type: "step", stage: "pretrain", maxSteps: 40, loss: 2, tokensPerSecond: 900 } as const;
+  new LifecycleProgress(stream).update({ ...step, step: 20, secondsLeft: 5 });
+  expect(last()).toMatch(/^pretrain .* 20\/40 {2}loss 2.000 {2}900 tokens\/s {2}0:05 left\n$/);
 });

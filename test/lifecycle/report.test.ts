@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { shownChange } from "../../lib/lifecycle/report/names.ts";
 import { renderReport } from "../../lib/lifecycle/report/report.ts";
 import { exampleReport } from "./example-report.ts";
 
@@ -32,6 +33,16 @@ describe("the report's text", () => {
     expect(html.includes("<b>Japan</b>")).toBe(false);
     expect(html.match(/<\/script>/g)).toHaveLength(html.match(/<script/g)!.length);
   });
+});
+
+it("gives a change its sign where its digits are not all zero", () => {
+  expect(shownChange("bitsPerByte", -1.234)).toBe("−1.23");
+  expect(shownChange("bitsPerByte", 0.006)).toBe("+0.01");
+  expect(shownChange("bitsPerByte", -0.004)).toBe("0.00");
+  expect(shownChange("ece", -0.0004)).toBe("0.000");
+  expect(shownChange("ece", -0.004)).toBe("−0.004");
+  expect(shownChange("exactMatch", 0.0004)).toBe("0.0 points");
+  expect(shownChange("exactMatch", 0.5)).toBe("+50.0 points");
 });
 
 describe.skipIf(!hasBrowser)("the report in Chromium", () => {
@@ -89,6 +100,21 @@ describe.skipIf(!hasBrowser)("the report in Chromium", () => {
     },
     60_000,
   );
+
+  it("of a quick run has its note apart from the cards above it", async () => {
+    const data = exampleReport();
+    const quick = join(folder, "quick.html");
+    writeFileSync(quick, renderReport({ ...data, plan: { ...data.plan, quick: true } }));
+    for (const width of [375, 1280]) {
+      const page = await browser.newPage({ viewport: { width, height: 900 } });
+      await page.goto(pathToFileURL(quick).href);
+      const [cards, note] = await page.evaluate<number[]>(
+        `[document.querySelector(".cards").getBoundingClientRect().bottom, document.querySelector(".note").getBoundingClientRect().top]`,
+      );
+      expect(note! - cards!).toBeGreaterThanOrEqual(16);
+      await page.close();
+    }
+  });
 
   it("is drawn anew for another width", async () => {
     const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });

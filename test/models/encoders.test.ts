@@ -6,9 +6,9 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
-import { createModel, LanguageModel } from "../../lib/generate/index.ts";
+import { createModel, LanguageModel, type LoadOptions } from "../../lib/generate/index.ts";
 import { pooledOutputs } from "../../lib/generate/pooled.ts";
-import { gatherRows, input, linear, mul, sum } from "../../lib/graph/index.ts";
+import { gatherRows, input, linear, mul, profile, sum } from "../../lib/graph/index.ts";
 import { classifierLogits } from "../../lib/models/heads.ts";
 import type { Stage } from "../../lib/train/stage.ts";
 import { TrainStep } from "../../lib/train/step.ts";
@@ -109,6 +109,35 @@ describe.each(goldens)("$name against PyTorch in float64", (golden) => {
     step.dispose();
   });
 
+  test.each(["bf16", "q8_0"] as const)("in %s: activations rounded for its products, or as they are", async (dtype) => {
+    const folder = await writeFamily(golden, temporaryFolder());
+    const embedded = async (options: LoadOptions) => {
+      await using model = await LanguageModel.load(folder, options);
+      const weight = [...model.model.tensors.keys()].find((name) =>
+        /(intermediate\.dense|mlp\.Wi)\.weight$/.test(name),
+      );
+      const vectors = await pooledOutputs(model.model, sequences, { pooling: "all", contextLength: 48 });
+      return { dtype: model.model.weight(weight!).dtype, all: vectors.flatMap((v) => [...v]) };
+    };
+    const range = rangeOf(golden.hidden.flat(2));
+    const wanted = golden.hidden.flat(2);
+    const [fast, exact] = [await embedded({ dtype }), await embedded({ dtype, quantizedActivations: "f32" })];
+    // Rows of 24 are no whole blocks.
+    expect(fast.dtype).toBe(dtype === "bf16" ? "bf16" : "f16");
+    const [rounded, unrounded] = [worst(fast.all, wanted) / range, worst(exact.all, wanted) / range];
+    expect(unrounded).toBeLessThan(0.02);
+    expect(rounded).toBeLessThan(0.03);
+    if (dtype === "bf16") expect(worst(fast.all, exact.all) / range).toBeGreaterThan(1e-5);
+  });
+
+  test("a text costs its own tokens: no row of padding", async () => {
+    await using model = await load();
+    const { profile: taken } = await profile(() => model.embed(sequences[0]!));
+    const products = taken.operations.filter(({ op }) => op === "attention");
+    expect(products.length).toBeGreaterThan(0);
+    for (const { inputs } of products) expect(inputs[0]!.shape[0]).toBe(sequences[0]!.length);
+  });
+
   test("what is saved has the official names; a checkpoint of its pretraining loads without that head", async () => {
     await using model = await load();
     const saved = temporaryFolder();
@@ -149,6 +178,32 @@ test("createModel makes encoders", async () => {
     await using model = createModel({ modelType, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 2 });
     const [vector] = await pooledOutputs(model.model, [[1, 2, 3]], { pooling: "mean", contextLength: 8 });
     expect(vector!.every(Number.isFinite)).toBe(true);
+  }
+});
+
+test("quantised as it is loaded, an encoder's vectors turn little", async () => {
+  const folder = temporaryFolder();
+  for (const modelType of ["bert", "modernbert"] as const) {
+    const sizes = { hiddenSize: 256, intermediateSize: 512, numHiddenLayers: 3, numAttentionHeads: 4 };
+    await using made = createModel({ modelType, vocabSize: 64, maxPositionEmbeddings: 64, ...sizes }, { seed: 3 });
+    await made.save(folder);
+    const texts = Array.from({ length: 40 }, (_, i) =>
+      Array.from({ length: 1 + ((i * 7) % 50) }, (_, j) => (i * j) % 64),
+    );
+    const plain = await made.embed(texts);
+    for (const [dtype, least] of [
+      ["bf16", 0.9999],
+      ["q8_0", 0.9998],
+      ["q4_k", 0.98],
+    ] as const) {
+      await using model = await LanguageModel.load(folder, { dtype });
+      const types = new Set([...model.model.tensors.values()].map((t) => t.dtype));
+      expect(types).toContain(dtype);
+      for (const [i, vector] of (await model.embed(texts)).entries()) {
+        const cosine = vector.reduce((sum, v, d) => sum + v * plain[i]![d]!, 0);
+        expect(cosine, `${modelType} ${dtype} ${i}`).toBeGreaterThan(least);
+      }
+    }
   }
 });
 

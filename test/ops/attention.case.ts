@@ -159,11 +159,65 @@ const cases: OpCase[] = activationTypes.flatMap((type) =>
   ),
 );
 
+/** All rows as one sequence (sequenceLength 0), of f32 whose products may take bf16: as they are, and rounded. */
+function withRoundedProducts(
+  rows: number,
+  [heads, keyHeads, width]: readonly [number, number, number],
+  mask: Mask,
+): NonNullable<OpCase["rounded"]> {
+  const round = (x: ArrayLike<number>) => toFloat32("bf16", toBf16(Float32Array.from(x)));
+  return ([q, k, v, documents, sinks]) => {
+    const [queries, keys, values] = [q!, k!, v!].map(round) as [Float32Array, Float32Array, Float32Array];
+    const [o, lse] = [new Float32Array(rows * heads * width), new Float32Array(rows * heads)];
+    for (let at = 0; at < rows * heads; at++) {
+      const [row, head] = [Math.floor(at / heads), at % heads];
+      const [first, last] = visible(mask, rows, row, (i) => documents?.[i]);
+      const place = (key: number) => (key * keyHeads + Math.floor(head / (heads / keyHeads))) * width;
+      const scores = Array.from({ length: last - first }, (_, i) => {
+        let sum = 0;
+        for (let d = 0; d < width; d++) sum += queries[at * width + d]! * keys[place(first + i) + d]!;
+        const score = sum / Math.sqrt(width);
+        return mask.softcap ? mask.softcap * Math.tanh(score / mask.softcap) : score;
+      });
+      const sink = sinks ? sinks[head]! : Number.NEGATIVE_INFINITY;
+      const top = Math.max(sink, ...scores);
+      const weights = scores.map((x) => Math.exp(x - top));
+      const total = weights.reduce((a, b) => a + b, sinks ? Math.exp(sink - top) : 0);
+      lse[at] = top + Math.log(total);
+      for (const [i, w] of round(weights).entries())
+        for (let d = 0; d < width; d++) o[at * width + d]! += (w / total) * values[place(first + i) + d]!;
+    }
+    return [o, lse];
+  };
+}
+const wholeCases: OpCase[] = [
+  [1, 2, 1, 16],
+  [9, 4, 2, 20],
+  [67, 2, 1, 64],
+  [141, 3, 3, 33],
+].flatMap(([rows, heads, keyHeads, width]) =>
+  masks.flatMap((mask) =>
+    [false, true].map((bf16): OpCase => {
+      const { name, documents: kind, sinks, ...attributes } = mask;
+      const [q, k] = [heads!, keyHeads!].map((count) => float("f32", [rows!, count, width!], -2, 2));
+      return {
+        op: "attention",
+        label: `all ${rows} rows one sequence, ${heads}/${keyHeads} heads of ${width}, ${name}${bf16 ? ", may round" : ""}`,
+        inputs: [q!, k!, k!, kind && documents[kind](1, rows!), sinks && float(sinks, [heads!], -2, 2)],
+        attributes: { ...attributes, sequenceLength: 0, scale: 1 / Math.sqrt(width!), ...(bf16 && { bf16: 1 }) },
+        outputs: [out("f32", rows!, heads!, width!), out("f32", rows!, heads!)],
+        ...(bf16 && { rounded: withRoundedProducts(rows!, [heads!, keyHeads!, width!], mask) }),
+      };
+    }),
+  ),
+);
+
 const options = { causal: 1, window: 0, softcap: 0, scale: 1, sequenceLength: 4 };
 
 export default {
   cases: [
     ...cases,
+    ...wholeCases,
     {
       op: "attention",
       label: "scores far apart",

@@ -38,6 +38,23 @@ const items = (count: number, answers = 2) =>
 const idle = () => new Sampler(() => Promise.reject(new Error("not asked")), { count: 2, seed: 0 });
 
 describe("the file of votes", () => {
+  test.runIf(process.platform === "linux")("is one run's at a time", async () => {
+    const path = newFile();
+    const { file } = await VoteFile.open(path);
+    await file.append({ a: 1 });
+    await appendFile(path, '{"half": "wri'); // which a second must not take for a killed run's
+    await expectError(
+      () => VoteFile.open(path),
+      "INVALID_ARGUMENT",
+      / out: expected a file that no other run writes, got /,
+    );
+    expect(await readFile(path, "utf8")).toContain('{"half');
+    await file.close();
+    const { file: next, rows } = await VoteFile.open(path);
+    expect(rows).toHaveLength(1);
+    await next.close();
+  });
+
   test("appends, takes back, and cuts off what a killed process wrote in part", async () => {
     const path = newFile();
     const { file } = await VoteFile.open(path);

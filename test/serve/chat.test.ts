@@ -224,6 +224,7 @@ describe("parameters", () => {
       status: 400,
       body: { error: { type: "invalid_request_error", code: "context_length_exceeded" } },
     });
+    expect(body.error.message).toMatch(/^prompt: expected at most 1024 tokens, the context length, got \d+$/);
   });
 
   test("logprobs", async () => {
@@ -253,6 +254,8 @@ describe("parameters", () => {
     ["messages", { messages: "hi" }, "messages", "invalid_value"],
     ["a role", { messages: [{ role: "robot", content: "" }] }, "messages[0].role", "invalid_value"],
     ["content", { messages: [{ role: "user", content: 7 }] }, "messages[0].content", "invalid_value"],
+    ["no content", { messages: [{ role: "user" }] }, "messages[0].content", "invalid_value"],
+    ["a tool's result", { messages: [{ role: "tool", content: null }] }, "messages[0].content", "invalid_value"],
     [
       "a picture",
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },

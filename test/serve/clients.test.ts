@@ -337,6 +337,42 @@ test("a listener that fails, at once or later, is none of the server's business"
   expect(unheard).toEqual([]);
 });
 
+test("the handler goes behind what has read the body, and below a path", async () => {
+  await using handler = createHandler(model, { modelName: "tiny" });
+  // As express does it.
+  const parsers: Record<string, (text: string) => unknown> = {
+    json: (text) => JSON.parse(text),
+    raw: (text) => Buffer.from(text),
+    text: (text) => text,
+    none: () => undefined,
+  };
+  const own = createServer(async (request, response) => {
+    const [, , kind = ""] = request.url!.split("/");
+    let text = "";
+    for await (const part of request) text += part;
+    Object.assign(request, { body: parsers[kind]!(text), url: request.url!.slice(`/llm/${kind}`.length) });
+    handler(request, response);
+  });
+  await new Promise<void>((resolve) => own.listen(0, "127.0.0.1", resolve));
+  const at = `http://127.0.0.1:${(own.address() as AddressInfo).port}/llm`;
+  const post = async (kind: string, body: unknown) => {
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
+    const response = await fetch(`${at}/${kind}${COMPLETIONS}`, init);
+    return { status: response.status, body: (await response.json()) as Json };
+  };
+  const { text } = await model.complete("The cat", greedy);
+  for (const kind of ["json", "raw", "text"]) {
+    const { body } = await post(kind, { prompt: "The cat", ...greedily });
+    expect(body.choices[0].text, kind).toBe(text);
+    const deep = await post(kind, { prompt: JSON.parse("[".repeat(70) + "]".repeat(70)) });
+    expect(deep).toMatchObject({ status: 400, body: { error: { code: "invalid_json" } } });
+    expect(await post(kind, ["a"])).toMatchObject({ status: 400, body: { error: { code: "invalid_json" } } });
+  }
+  expect((await post("none", { prompt: "a" })).body.error.message).toContain("nothing has read before");
+  own.closeAllConnections();
+  await new Promise<void>((resolve) => own.close(() => resolve()));
+});
+
 test("the handler serves from a server of one's own, beside other paths", async () => {
   const records: RequestRecord[] = [];
   const onRequest = (record: RequestRecord) => {

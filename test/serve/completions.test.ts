@@ -53,6 +53,11 @@ describe("completions", () => {
     expect(answer.choices.map((c: Json) => c.text)).toEqual(alone.map(({ text }) => text));
   });
 
+  test("equal prompts without a seed have answers of their own", async () => {
+    const answer = await complete({ prompt: Array(5).fill("a"), temperature: 1, ignore_eos: true, max_tokens: 20 });
+    expect(new Set(answer.choices.map((c: Json) => c.text)).size).toBe(5);
+  });
+
   test("echo, with nothing more too", async () => {
     const { text } = await model.complete("The cat saw", greedy);
     const body = { prompt: "The cat saw", echo: true, ...greedily };

@@ -231,6 +231,15 @@ test.each<[object, RegExp]>([
   expect(failure.message).toMatch(message);
 });
 
+test("what is no model is refused by name", async () => {
+  for (const given of [{}, undefined, "default", model.model])
+    for (const make of [serve, createHandler])
+      expect(await failureOf(() => make(given as never))).toMatchObject({
+        code: "INVALID_ARGUMENT",
+        message: expect.stringMatching(/^model: expected a LanguageModel, got /),
+      });
+});
+
 test("a port that is taken is an error, and the handler takes no options of the server", async () => {
   await withServer(model, {}, async ({ server }) => {
     const port = Number(new URL(server.url).port);

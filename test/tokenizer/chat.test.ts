@@ -179,6 +179,21 @@ describe("templates from strangers", () => {
     });
   }
 
+  it("are named where they are none", () => {
+    const said = (template: string) => {
+      try {
+        return tokenizer.applyChatTemplate([user("hi")], { template }).text;
+      } catch (error) {
+        return (error as HeddleError).message;
+      }
+    };
+    expect(said("{% for m in messages %}{{")).toBe(
+      'chat template: expected a template of Jinja, got "{% for m in messages %}{{" (it ends within a tag or an expression)',
+    );
+    expect(said("{% if %}")).toMatch(/^chat template: expected a template of Jinja, got "{% if %}" \(.+\)$/);
+    expect(said("{{ nobody() }}")).toMatch(/^chat template: .+/);
+  });
+
   it("may refuse messages", () => {
     const template = "{{ raise_exception('roles must alternate') }}";
     expect(() => tokenizer.applyChatTemplate([user("hi")], { template })).toThrowError(

@@ -135,6 +135,32 @@ test("a run that trains an adapter keeps it: a run of the weights is refused mea
   expect(model.model.adapters.size).toBe(1);
 });
 
+test("what a run trains is neither merged nor taken off, nor merged into", async () => {
+  await using model = await LanguageModel.load(join(folder, "sft"));
+  const refused = {
+    code: "INVALID_ARGUMENT",
+    message: expect.stringMatching(/expected weights that no other run trains/),
+  };
+  for await (const event of sft(model, { ...learned, maxSteps: 2 })) {
+    if (event.step !== 1) continue;
+    expect(await failureOf(() => model.mergeAdapter())).toMatchObject(refused);
+    expect(await failureOf(() => model.removeAdapter())).toMatchObject(refused);
+  }
+  await model.mergeAdapter();
+  model.unmergeAdapters();
+  model.setActiveAdapters([]);
+  for await (const event of sft(model, { data: rows, maxSteps: 2, perDeviceTrainBatchSize: 4 }))
+    if (event.step === 1) expect(await failureOf(() => model.mergeAdapter())).toMatchObject(refused);
+  await model.mergeAdapter();
+  // Nor two at a time into the same weights, of which one would be lost.
+  model.unmergeAdapters();
+  await model.model.addAdapter("other", { r: 2 });
+  const merging = model.mergeAdapter();
+  expect(await failureOf(() => model.mergeAdapter("other"))).toMatchObject(refused);
+  await merging;
+  expect(model.model.mergedAdapters).toEqual(["default"]);
+});
+
 describe("options for an adapter that is there already", () => {
   const more = { data: rows, maxSteps: 1, perDeviceTrainBatchSize: 4 };
   const load = () => LanguageModel.load(join(folder, "sft"));

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { nearest } from "../../lib/formats/nearest.ts";
 import { loraNames, loraOptions } from "../../lib/models/lora.ts";
 import { ALIASES, meantOption } from "../../lib/train/option-names.ts";
-import { parseOptions } from "../../lib/train/options.ts";
+import { parameterGroupSchema, parseOptions } from "../../lib/train/options.ts";
 import { pretrainSchema } from "../../lib/train/pretrain.ts";
 import { sftSchema } from "../../lib/train/sft.ts";
 import { WrittenNames } from "../../lib/train/written-names.ts";
@@ -50,7 +50,9 @@ describe("which option a name stands for", () => {
 
   test("every alias leads to an option of some stage", () => {
     const known = stageSchemas.flatMap(({ shape }) => Object.keys(shape));
-    const all = new Set([...known, ...loraNames, ...loraNames.map((name) => `lora.${name}`), "model", "tokenizer"]);
+    const inLora = loraNames.map((name) => `lora.${name}`);
+    const inGroups = Object.keys(parameterGroupSchema.shape);
+    const all = new Set([...known, ...loraNames, ...inLora, ...inGroups, "model", "tokenizer"]);
     for (const [alias, options] of Object.entries(ALIASES))
       expect({ alias, unknown: options.filter((option) => !all.has(option)) }).toEqual({ alias, unknown: [] });
   });

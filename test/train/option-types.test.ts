@@ -144,6 +144,7 @@ describe("the options of every stage are documented where they are read", () => 
       ...names,
       "LoraOptions",
       "CorpusPart",
+      "ParameterGroup",
     ]);
   });
   const textOf = (name: string, option: string) => documented.get(name)!.find((one) => one.name === option)!.text;
@@ -153,7 +154,7 @@ describe("the options of every stage are documented where they are read", () => 
     expect([evaluated, fed].map((one) => typeof one)).toEqual(["function", "function"]);
   });
 
-  test.each([...names, "LoraOptions", "CorpusPart"])(
+  test.each([...names, "LoraOptions", "CorpusPart", "ParameterGroup"])(
     "%s: every option has a text, and says what it is where not given",
     (name) => {
       const options = documented.get(name)!;

@@ -84,6 +84,22 @@ test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the e
   await run(model, { outputDir, saveTotalLimit: 2 });
   expect(await checkpoints(outputDir)).toEqual(["checkpoint-1000", "checkpoint-1200"]);
 
+  // It removes those of another run as well, and says so before: whoever forgot to resume can stop it.
+  const heard: string[] = [];
+  const listen = (warning: Error) => void (warning.name === "HeddleWarning" && heard.push(warning.message));
+  process.on("warning", listen);
+  await using next = newModel();
+  await run(next, { outputDir, saveTotalLimit: 2, resume: "auto", maxSteps: 1201 });
+  expect(heard).toEqual([]);
+  await using anew = newModel();
+  for await (const { step } of run(anew, { outputDir, saveTotalLimit: 1, saveSteps: 1, maxSteps: 2 }))
+    if (step === 1)
+      expect(heard).toEqual([
+        `outputDir: 2 checkpoints of another run (${join(outputDir, "checkpoint-1201")}) will give way to this run's, as saveTotalLimit is 1; resume: "auto" (--resume) would go on from there`,
+      ]);
+  process.off("warning", listen);
+  expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]);
+
   const none = join(folder, "none");
   await using other = newModel();
   for await (const event of run(other, { outputDir: none, saveSteps: 0, maxSteps: 502 }))

@@ -4,6 +4,7 @@ import {
   compile,
   type FloatDType,
   gatherRows,
+  type Inputs,
   input,
   type Results,
   rmsNorm,
@@ -22,6 +23,7 @@ interface RowWork {
   matrices: number;
   dtype: FloatDType;
   tensors: readonly string[];
+  inputs?: Inputs;
   build(of: (name: string) => Value): Value[];
 }
 const WORK: RowWork[] = [
@@ -49,6 +51,7 @@ const WORK: RowWork[] = [
     matrices: 7,
     dtype: "f32",
     tensors: ["parameter", "gradient", "m", "v"],
+    inputs: { hyper: Float32Array.of(1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05), factor: Float32Array.of(1) },
     build(of) {
       const [parameter, gradient, m, v] = [of("parameter"), of("gradient"), of("m"), of("v")];
       const [hyper, factor] = [input("hyper", "f32", [7]), input("factor", "f32", [1])];
@@ -61,7 +64,7 @@ const WORK: RowWork[] = [
 /** What moves numbers and hardly computes, over more of them than caches hold: its bound is the memory. */
 export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
   const [rows, width] = quick ? [8, 64] : device.kind === "cuda" ? [65_536, 2048] : [8192, 2048];
-  for (const { name, matrices, dtype, tensors: names, build } of WORK) {
+  for (const { name, matrices, dtype, tensors: names, inputs: own, build } of WORK) {
     const tensors = new Map<string, Tensor>();
     for (const each of names) tensors.set(each, await filled(device, dtype, [rows, width]));
     tensors.set("weight", await filled(device, dtype, [width]));
@@ -74,11 +77,7 @@ export const rowsSuite: BenchSuite = async function* ({ device, quick }) {
     const executable = program.bind(device, tensors);
     const bytes = matrices * rows * width * (dtype === "f32" ? 4 : 2);
     const repeat = quick ? 1 : device.kind === "cuda" ? 8 : 4;
-    const inputs = {
-      row: Int32Array.of(0),
-      hyper: Float32Array.of(1e-3, 0.9, 0.95, 1e-8, 0.1, 0.1, 0.05),
-      factor: Float32Array.of(1),
-    };
+    const inputs = { row: Int32Array.of(0), ...own };
     yield {
       name: `${name} ${dtype} ${rows}x${width}`,
       unit: "GB/s",

@@ -117,9 +117,12 @@ const attentionNode = defineOp({
     if (documents)
       needDim("attention", "documents", needDType("attention", "documents", documents, "i32", 1).dim(0), query.dim(0));
     checkSinks("attention", sinks, query);
-    const rows = fixed(query.dim(0), "attention: rows");
-    needDim("attention", "rows of k", k!.dim(0), rows);
-    if (rows % sequenceLength!) fail("attention", "rows", `a multiple of the sequence length ${sequenceLength}`, rows);
+    needDim("attention", "rows of k", k!.dim(0), query.dim(0));
+    if (sequenceLength! > 0) {
+      const rows = fixed(query.dim(0), "attention: rows");
+      if (rows % sequenceLength!)
+        fail("attention", "rows", `a multiple of the sequence length ${sequenceLength}`, rows);
+    }
     return [type(query), { dtype: "f32", shape: [query.dim(0), query.dim(1)] }];
   },
   vjp({ inputs: [q, k, v, documents, sinks], outputs: [o, lse], attributes }, [dy]) {
@@ -150,16 +153,27 @@ export interface AttentionOperands {
   sinks?: Value | undefined;
 }
 
+export interface SequenceAttentionOptions extends AttentionOptions {
+  /** Rows of a sequence. Not given: all rows, however many, are one, as where `documents` says which of them see each other. */
+  sequenceLength?: number | undefined;
+  /** With `int8`, as in linear, operands and weights of keys may be rounded to bf16 before they are multiplied. Default f32. */
+  activations?: QuantizedActivations | undefined;
+}
+
 /**
  * Scaled dot-product attention within sequences of `sequenceLength` rows, grouped-query, without a T×T matrix in memory
  * (Dao 2023, "FlashAttention-2").
  * @param operands.q (rows, heads, width); k, v (rows, key heads, width); rows = sequences · sequenceLength
  * @returns (rows, heads, width)
  */
-export function attention(operands: AttentionOperands, options: AttentionOptions & { sequenceLength: number }): Value {
+export function attention(operands: AttentionOperands, options: SequenceAttentionOptions = {}): Value {
   const { q, k, v, documents, sinks } = operands;
+  const { sequenceLength, activations = "f32" } = options;
+  if (sequenceLength !== undefined && !(sequenceLength > 0))
+    fail("attention", "sequenceLength", "at least 1", sequenceLength);
   return attentionNode([q, k, v, documents, sinks], {
-    sequenceLength: options.sequenceLength,
+    sequenceLength: sequenceLength ?? 0,
+    ...(activations === "int8" && { bf16: 1 }),
     ...attributesOf(q, options),
   })[0]!;
 }

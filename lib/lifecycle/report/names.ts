@@ -42,6 +42,14 @@ export function shown(name: keyof StageMetrics, value: number | undefined): stri
   return metricNames[name].share ? percent(value) : value.toFixed(name === "ece" ? 3 : 2);
 }
 
+/** With its sign, where the digits that are shown are not all zero. */
+export function shownChange(name: keyof StageMetrics, difference: number): string {
+  const { share } = metricNames[name];
+  const digits = share ? (100 * Math.abs(difference)).toFixed(1) : Math.abs(difference).toFixed(name === "ece" ? 3 : 2);
+  const sign = Number(digits) === 0 ? "" : difference > 0 ? "+" : "−";
+  return `${sign}${digits}${share ? " points" : ""}`;
+}
+
 export function percent(value: number): string {
   return `${(100 * value).toFixed(value > 0 && value < 0.0995 ? 1 : 0)} %`;
 }

@@ -2,7 +2,17 @@ import type { Measurement, StageMetrics, StageName } from "../types.ts";
 import { chart, reliabilityCharts } from "./charts.ts";
 import type { ReportData } from "./data.ts";
 import { type Html, html } from "./html.ts";
-import { duration, explanations, grouped, metricNames, millions, percent, shown, titles } from "./names.ts";
+import {
+  duration,
+  explanations,
+  grouped,
+  metricNames,
+  millions,
+  percent,
+  shown,
+  shownChange,
+  titles,
+} from "./names.ts";
 
 /** The parts of the report, in the order of reading. */
 export function sections(data: ReportData): (Html | undefined)[] {
@@ -100,12 +110,11 @@ function gains(data: ReportData): Html {
 function change(name: keyof StageMetrics, before: number | undefined, after: number | undefined): Html | undefined {
   if (before === undefined || after === undefined) return undefined;
   const difference = after - before;
-  const { better, share } = metricNames[name];
-  const text = share ? `${(100 * difference).toFixed(1)} points` : difference.toFixed(name === "ece" ? 3 : 2);
+  const { better } = metricNames[name];
   // A question more or less, or noise of the last digit.
   const small = Math.abs(difference) < 0.0105;
   const good = better === "up" ? difference > 0 : difference < 0;
-  return html`<span class="${small ? "same" : good ? "good" : "bad"}">${difference > 0 ? "+" : ""}${text.replace("-", "−")}</span>`;
+  return html`<span class="${small ? "same" : good ? "good" : "bad"}">${shownChange(name, difference)}</span>`;
 }
 
 function curves(data: ReportData): Html {

@@ -31,7 +31,7 @@ section { margin-top: 4.5rem; }
 .kicker { color: var(--soft); font: 500 .85rem ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; margin-bottom: .75rem; }
 .lead { color: var(--soft); max-width: 44rem; margin-bottom: 1.5rem; }
 header .lead { font-size: 1.08rem; }
-.note { border-left: 3px solid var(--dpo); padding: .3rem .9rem; color: var(--soft); }
+.note { border-left: 3px solid var(--dpo); padding: .3rem .9rem; margin: 1.75rem 0 0; color: var(--soft); }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px; padding: 1.1rem 1.2rem; margin: 0; min-width: 0; }
 .cards { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; margin: 2rem 0 0; }
 .cards h3 { color: var(--soft); font-weight: 500; }

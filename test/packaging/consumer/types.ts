@@ -2,6 +2,7 @@
 import {
   createModel,
   createModelAsync,
+  decoderFamily,
   type FamilyDefinition,
   HeddleError,
   type HeddleErrorCode,
@@ -77,6 +78,12 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
   sft(model, {
     data: "rows.jsonl",
     evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
+  });
+  registerFamily({
+    modelType: "near",
+    architecture: "NearForCausalLM",
+    own: { scale: 1 },
+    ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
   });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
   await createModelAsync({ modelType: "llama", hiddenSize: 8, numHiddenLayers: 1 }, { signal, onProgress: undefined });

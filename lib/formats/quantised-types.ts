@@ -1,10 +1,11 @@
-// Which tensor gets which type in a quantised GGUF file: llama.cpp's choices, as far as the types that are written go.
-import { elementCount, type NumberDtype, pieceOf } from "../formats/dtype.ts";
-import type { TensorData } from "../formats/tensor-data.ts";
+// Which tensor gets which type where a model is quantised, into a GGUF file or as it is loaded: llama.cpp's choices, as far as the
+// types that are written go.
+import { elementCount, type NumberDtype, pieceOf } from "./dtype.ts";
+import type { TensorData } from "./tensor-data.ts";
 
 const TARGETS = ["q8_0", "q4_0", "q4_k", "q6_k"] as const;
 
-/** The quantised types that a conversion may be asked for. */
+/** The quantised types that weights may be converted to. */
 export type QuantisedTarget = (typeof TARGETS)[number];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;

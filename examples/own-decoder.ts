@@ -1,0 +1,24 @@
+// A family that is Llama but for one thing, its feed-forward block: down(relu(up(x))²), the squared ReLU of Primer (So et al. 2021). What the
+// shared decoder has by itself (norms around blocks, norms of heads, scales, experts, which layers rotate) is a flag or a line of `shape`.
+//   import "./own-decoder.ts";
+//   const base = createModel({ modelType: "squared_llama", hiddenSize: 192, numHiddenLayers: 4 }, { tokenizer });
+import { decoderFamily, registerFamily } from "heddle";
+import { mul, relu } from "heddle/graph";
+
+registerFamily({
+  modelType: "squared_llama",
+  architecture: "SquaredLlamaForCausalLM",
+  gguf: { architecture: "squared-llama" },
+  ...decoderFamily({
+    feedForward: {
+      weights: ({ hiddenSize: width, intermediateSize: inner }) => ({
+        "up_proj.weight": { shape: [inner, width], init: "normal" },
+        "down_proj.weight": { shape: [width, inner], init: "residual" },
+      }),
+      forward(context, x, prefix) {
+        const up = relu(context.linear(x, `${prefix}.up_proj`));
+        return context.linear(mul(up, up), `${prefix}.down_proj`);
+      },
+    },
+  }),
+});

@@ -1,0 +1,34 @@
+import type { Interface } from "node:readline";
+
+/**
+ * What Ctrl-C does at a terminal's prompt, as shells have it: it clears a line that is begun; on an empty one it says how to end, and
+ * ends when it comes again.
+ */
+export class LineInterrupt {
+  private readonly lines: Interface;
+  private readonly say: (text: string) => void;
+  private wasTold = false;
+
+  constructor(lines: Interface, say: (text: string) => void) {
+    this.lines = lines;
+    this.say = say;
+    lines.on("line", () => {
+      this.wasTold = false;
+    });
+  }
+
+  press(): void {
+    const { lines } = this;
+    if (lines.line !== "") {
+      this.wasTold = false;
+      // From the cursor to the end, and to the beginning.
+      lines.write(null, { ctrl: true, name: "k" });
+      lines.write(null, { ctrl: true, name: "u" });
+    } else if (this.wasTold) lines.close();
+    else {
+      this.wasTold = true;
+      this.say("\n(Ctrl-C once more ends, and so does Ctrl-D.)");
+      lines.prompt();
+    }
+  }
+}

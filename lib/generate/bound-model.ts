@@ -1,0 +1,97 @@
+import type { Executable, Program, Tensor } from "../graph/index.ts";
+import type { CacheShape } from "../models/cache-shape.ts";
+import type { HeldModel, ModelView } from "../models/model-view.ts";
+import type { ProgramShape } from "./programs.ts";
+
+export type ProgramMaker = (model: ModelView, shape: ProgramShape) => Program;
+/** What a run is planned for, beside the cache. */
+export type RunShape = Omit<ProgramShape, "cache">;
+
+/** What programs are planned for and bound to. */
+export interface BoundCache {
+  readonly shape: CacheShape;
+  readonly tensors: ReadonlyMap<string, Tensor>;
+}
+
+/**
+ * A model as the runs of a KV cache go through it: its weights and adapters as they were when the cache was made or last renewed, whatever
+ * becomes of the model meanwhile.
+ */
+export class BoundModel {
+  private held: HeldModel;
+  private names: readonly string[];
+  private readonly executables = new Map<Program, Executable>();
+  private last: { program: ProgramMaker; shape: RunShape; executable: Executable } | undefined;
+
+  /** @param adapters the model's active ones where not given @throws HeddleError NOT_FOUND, DISPOSED */
+  constructor(model: ModelView, adapters: readonly string[] | undefined) {
+    model.assertLive();
+    this.names = namesOf(model, adapters);
+    this.held = model.hold();
+  }
+
+  get model(): ModelView {
+    return this.held;
+  }
+
+  /** Names of the adapters that runs go through. */
+  get adapters(): readonly string[] {
+    return this.names;
+  }
+
+  /** Whether keys and values from here are those that `model` would compute now through these adapters. */
+  isOf(model: ModelView, adapters: readonly string[] | undefined): boolean {
+    return model.weightsVersion === this.held.weightsVersion && String(namesOf(model, adapters)) === String(this.names);
+  }
+
+  /**
+   * Goes over to a model as it is now. No run is under way.
+   * @throws HeddleError NOT_FOUND for an adapter that is no longer there, DISPOSED; nothing has changed then
+   */
+  renew(model: ModelView, adapters: readonly string[] | undefined): void {
+    const names = namesOf(model, adapters);
+    if (!model.isAsHeld(this.held)) {
+      const held = model.hold();
+      this.release();
+      this.held = held;
+    }
+    this.names = names;
+  }
+
+  /** A program over a cache. Of runs with the same shape (the same object), as decoding makes one a token, it is that of the run before. */
+  executable(program: ProgramMaker, shape: RunShape, cache: BoundCache): Executable {
+    if (this.last?.program !== program || this.last.shape !== shape)
+      this.last = {
+        program,
+        shape,
+        executable: this.bound(program(this.held, { ...shape, cache: cache.shape }), cache),
+      };
+    return this.last.executable;
+  }
+
+  private bound(program: Program, { tensors }: BoundCache): Executable {
+    let found = this.executables.get(program);
+    if (!found) {
+      found = program.bind(this.held.device, new Map([...this.held.tensors, ...tensors]));
+      this.executables.set(program, found);
+    }
+    return found;
+  }
+
+  /** Forgets the executables: the cache has other tensors now. */
+  unbind(): void {
+    for (const executable of this.executables.values()) executable.dispose();
+    this.executables.clear();
+    this.last = undefined;
+  }
+
+  /** Lets go of the weights as well. */
+  release(): void {
+    this.unbind();
+    this.held.release();
+  }
+}
+
+function namesOf(model: ModelView, adapters: readonly string[] | undefined): string[] {
+  return model.adaptersOf(adapters).map(({ name }) => name);
+}

@@ -1,0 +1,66 @@
+import { BEAM_PAGE_SIZE, runBeams } from "./beam-engine.ts";
+import type { SpareStore } from "./cache-store.ts";
+import { Answers } from "./completion.ts";
+import { type Progress, runSequences } from "./engine.ts";
+import { KvCache } from "./kv-cache.ts";
+import type { LanguageModel } from "./language-model.ts";
+import type { ResolvedOptions } from "./options.ts";
+import { promptName } from "./prompt.ts";
+import { promptScores } from "./prompt-scores.ts";
+import { type Piece, Sequence } from "./sequence.ts";
+
+/** Sequences that share one run; more of them wait for their turn. */
+const MOST_SLOTS = 32;
+
+/** The continuations of some prompts that a caller asks for at once, which share a cache. */
+export interface Call {
+  /** What becomes of them: to be given the pieces. */
+  answers: Answers;
+  /** What each run draws, as they are read. */
+  runs: AsyncIterable<readonly Piece[]>;
+  signal: AbortSignal | undefined;
+}
+
+/** @param prompts their ids @throws HeddleError CONTEXT_OVERFLOW */
+export function newCall(
+  model: LanguageModel,
+  prompts: readonly (readonly number[])[],
+  { options, spare }: { options: ResolvedOptions; spare: SpareStore },
+): Call {
+  const { contextLength, tokenizer } = model;
+  const sequences = prompts.flatMap((ids, p) => {
+    const scores = promptScores(ids, options, tokenizer);
+    const name = promptName(p, prompts.length);
+    return Array.from({ length: options.n }, (_, sample) => {
+      const index = p * options.n + sample;
+      return new Sequence(ids, options, { index, sample, contextLength, tokenizer, scores, name });
+    });
+  });
+  const answers = new Answers(sequences);
+  return { answers, runs: run(model, sequences, answers.progress, { options, spare }), signal: options.signal };
+}
+
+async function* run(
+  { model, contextLength, cacheDtype: dtype, cachePageSize }: LanguageModel,
+  sequences: readonly Sequence[],
+  progress: Progress,
+  { options, spare: store }: { options: ResolvedOptions; spare: SpareStore },
+): AsyncGenerator<readonly Piece[], void, undefined> {
+  if (sequences.length === 0) return;
+  const { signal, speculation, adapters, beams, n } = options;
+  const wanted = beams ? (sequences.length / n) * beams.numBeams : sequences.length;
+  const together = beams ? Math.max(1, Math.floor(MOST_SLOTS / beams.numBeams)) * beams.numBeams : MOST_SLOTS;
+  const slots = Math.min(wanted, together);
+  const pageSize = cachePageSize ?? (beams && BEAM_PAGE_SIZE);
+  // Other devices cut attention by the capacity: there a call's bits would tell of the calls before it.
+  const spare = model.device.kind === "cpu" ? store : undefined;
+  const cache = new KvCache(model, { slots, contextLength, dtype, adapters, pageSize, spare });
+  let whole = false;
+  try {
+    if (beams) yield* runBeams(cache, sequences, { signal, progress });
+    else yield* runSequences(cache, sequences, { signal, progress, speculation });
+    whole = true;
+  } finally {
+    cache.dispose(whole);
+  }
+}

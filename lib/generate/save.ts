@@ -1,0 +1,48 @@
+import { join } from "node:path";
+import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
+import { modelConfigToJson } from "../formats/config-json.ts";
+import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { generationConfigToJson } from "../formats/generation-config.ts";
+import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { writeModelCard } from "../formats/model-card.ts";
+import { saveWeights } from "../formats/safetensors-write.ts";
+import { type FloatDType, isFloat } from "../graph/index.ts";
+import { weightData } from "../models/export.ts";
+import type { Model } from "../models/model.ts";
+import type { LanguageModel } from "./language-model.ts";
+
+/** Writes a model with all that belongs to it as a folder; see LanguageModel.save. */
+export async function saveLanguageModel(
+  { model, config, tokenizer, card, generation }: LanguageModel,
+  folder: string,
+  { dtype = "auto", signal }: { dtype?: FloatDType | "auto"; signal?: AbortSignal },
+): Promise<void> {
+  model.assertLive();
+  checkPath("folder", folder);
+  if (/\.(gguf|safetensors)$/i.test(folder))
+    throw invalidArgument("folder", "a folder, in which the files lie (convertModel writes GGUF files)", folder);
+  const active = model.activeAdapters;
+  if (active.length > 0)
+    throw new HeddleError(
+      "INVALID_ARGUMENT",
+      `save: expected no active adapter, got ${active.join(", ")} (saveAdapter() writes it, mergeAdapter() puts it into the weights, setActiveAdapters([]) leaves it out)`,
+    );
+  await makeFolder(folder);
+  await saveWeights(folder, weightData(model, dtype), signal ? { signal } : {});
+  for (const [name, text] of Object.entries(tokenizer?.files() ?? {}))
+    await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
+  if (card) await writeModelCard(folder, card);
+  if (Object.keys(generation).length > 0)
+    await writeJson(join(folder, "generation_config.json"), generationConfigToJson(generation));
+  await writeEmbeddingFiles(folder, config);
+  const stored = dtype === "auto" ? storedDtype(model) : dtype;
+  await writeJson(join(folder, "config.json"), modelConfigToJson({ ...config, dtype: stored }));
+}
+
+/** The type of most weights, for config.json. */
+function storedDtype(model: Model): FloatDType {
+  const largest = model.weightNames
+    .map((name) => model.asStored(name))
+    .reduce((a, b) => (b.elements > a.elements ? b : a));
+  return isFloat(largest.dtype) ? largest.dtype : "f32";
+}

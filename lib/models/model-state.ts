@@ -1,0 +1,78 @@
+import type { ModelConfig } from "../formats/config.ts";
+import type { Tensor } from "../graph/index.ts";
+import type { Adapter } from "./adapters.ts";
+
+/** How many states have a tensor: the last that lets go of it frees it. */
+const holders = new WeakMap<Tensor, number>();
+
+function hold(tensor: Tensor): void {
+  holders.set(tensor, (holders.get(tensor) ?? 0) + 1);
+}
+
+function letGo(tensor: Tensor): void {
+  const left = holders.get(tensor)! - 1;
+  holders.set(tensor, left);
+  if (left === 0) tensor.dispose();
+}
+
+export interface StateFields {
+  readonly config: ModelConfig;
+  /** See `ModelView.tensors`. */
+  readonly tensors: ReadonlyMap<string, Tensor>;
+  /** Weights as they were before adapters were merged into them. */
+  readonly unmerged: ReadonlyMap<string, Tensor>;
+  readonly adapters: ReadonlyMap<string, Adapter>;
+  /** Names of the adapters that take part where a call does not say. */
+  readonly active: readonly string[];
+  /** Names of the adapters whose updates are in the weights. */
+  readonly merged: readonly string[];
+  /** What was compiled for these tensors, by key. */
+  readonly programs: Map<string, unknown>;
+}
+
+/**
+ * What a model is between two changes. It stays as it is: a change makes another state, and whoever began with this one goes on with it. Its
+ * tensors stay until all have let go of it; what it has in common with another stays with that. (Training alone writes weights in place.)
+ */
+export class ModelState implements StateFields {
+  readonly config: ModelConfig;
+  readonly tensors: Map<string, Tensor>;
+  readonly unmerged: ReadonlyMap<string, Tensor>;
+  readonly adapters: ReadonlyMap<string, Adapter>;
+  readonly active: readonly string[];
+  readonly merged: readonly string[];
+  readonly programs: Map<string, unknown>;
+  private users = 1;
+
+  constructor({ config, tensors, unmerged, adapters, active, merged, programs }: StateFields) {
+    this.config = config;
+    this.tensors = new Map(tensors);
+    this.unmerged = unmerged;
+    this.adapters = adapters;
+    this.active = active;
+    this.merged = merged;
+    this.programs = programs;
+    for (const tensor of this.all()) hold(tensor);
+  }
+
+  /** All tensors, those that nothing reads now included. */
+  *all(): Iterable<Tensor> {
+    yield* this.tensors.values();
+    yield* this.unmerged.values();
+  }
+
+  /** Another form of a weight that is there. */
+  add(name: string, tensor: Tensor): void {
+    this.tensors.set(name, tensor);
+    hold(tensor);
+  }
+
+  retain(): this {
+    this.users++;
+    return this;
+  }
+
+  release(): void {
+    if (--this.users === 0) for (const tensor of this.all()) letGo(tensor);
+  }
+}

@@ -1,0 +1,201 @@
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import type { ModelConfig } from "../formats/config.ts";
+import { nearest } from "../formats/nearest.ts";
+import type { Device, QuantizedActivations, Tensor } from "../graph/index.ts";
+import type { Adapter } from "./adapters.ts";
+import type { Family } from "./family.ts";
+import { headNames, modelWeights } from "./heads.ts";
+import type { ModelState } from "./model-state.ts";
+import { storedName } from "./widen.ts";
+
+/** What a model and all that hold it know of it. @internal */
+export interface ModelLife {
+  live: boolean;
+  /** See `ModelView.weightsVersion`. */
+  version: number;
+}
+
+/** What stays as it is for a model's whole life. @internal */
+export interface ModelTraits {
+  readonly family: Family;
+  readonly device: Device;
+  readonly quantizedActivations: QuantizedActivations;
+  readonly temperature: number;
+}
+
+/** What can be read of a model: its configuration, weights and adapters. */
+export abstract class ModelView {
+  readonly family: Family;
+  readonly device: Device;
+  /** How activations meet quantised and bf16 weights when text is generated; training always takes them as they are. */
+  readonly quantizedActivations: QuantizedActivations;
+  /** Logits are divided by it, after their soft cap: what a sampler at temperature 1 then draws from. */
+  readonly temperature: number;
+  /** @internal */
+  protected state: ModelState;
+  /** @internal */
+  protected readonly life: ModelLife;
+
+  /** @internal */
+  constructor(state: ModelState, life: ModelLife, { family, device, quantizedActivations, temperature }: ModelTraits) {
+    this.state = state;
+    this.life = life;
+    this.family = family;
+    this.device = device;
+    this.quantizedActivations = quantizedActivations;
+    this.temperature = temperature;
+  }
+
+  /**
+   * How often its weights, or an adapter's, have become others: keys and values from before do not go with those after.
+   * @internal
+   */
+  abstract get weightsVersion(): number;
+
+  /**
+   * The model as it is at this moment, for a call that begins: later changes of weights and adapters are not seen there, but for steps of
+   * training, which write in place.
+   * @internal
+   */
+  hold(): HeldModel {
+    this.assertLive();
+    return new HeldModel(this.state.retain(), this.life, this.weightsVersion, this);
+  }
+
+  /** Whether nothing has changed since it was held. @internal */
+  isAsHeld(held: HeldModel): boolean {
+    return held.state === this.state && held.weightsVersion === this.weightsVersion;
+  }
+
+  get config(): ModelConfig {
+    return this.state.config;
+  }
+
+  /** Names of the weights, in a checkpoint's order. */
+  get weightNames(): string[] {
+    return [...modelWeights(this.config).keys()].filter((n) => this.has(n));
+  }
+
+  /** Names of the weights that logits of tokens depend on: all but other heads. */
+  get languageWeightNames(): string[] {
+    const heads = new Set(headNames(this.config));
+    return this.weightNames.filter((name) => !heads.has(name));
+  }
+
+  /**
+   * Weights by Hugging Face name, adapters' tensors, and the family's constants as `constant.<name>`; under `storedName` those whose rows
+   * lie in another order, which have their own name only once `weight` was asked for them.
+   */
+  get tensors(): ReadonlyMap<string, Tensor> {
+    return this.state.tensors;
+  }
+
+  /** A weight, an adapter's tensor or a constant by name, its rows in order. @throws HeddleError NOT_FOUND, DISPOSED */
+  weight(name: string): Tensor {
+    this.assertLive();
+    const { tensors } = this.state;
+    const known = tensors.get(name);
+    if (known) return known;
+    const ordered = tensors.get(storedName(name))?.ordered(this.device);
+    if (!ordered) {
+      const near = typeof name === "string" ? nearest(name, tensors.keys()) : undefined;
+      const expected = `one of ${this.config.modelType}${near === undefined ? "" : ` (nearest: ${near})`}`;
+      throw new HeddleError("NOT_FOUND", `weight: expected ${expected}, got ${describe(name)}`);
+    }
+    this.state.add(name, ordered);
+    return ordered;
+  }
+
+  /** Whether there is such a weight. */
+  has(name: string): boolean {
+    const { tensors } = this.state;
+    return tensors.has(name) || tensors.has(storedName(name));
+  }
+
+  /**
+   * The weight as it was loaded: its rows may lie in another order (`Tensor.rowOrder`), which a pass that minds it reads without a copy. Also
+   * for its type and shape.
+   * @throws HeddleError NOT_FOUND, DISPOSED
+   */
+  asStored(name: string): Tensor {
+    this.assertLive();
+    return this.state.tensors.get(storedName(name)) ?? this.weight(name);
+  }
+
+  /** Number of parameters; tied ones count once. */
+  get parameterCount(): number {
+    return this.weightNames.reduce((n, name) => n + this.asStored(name).elements, 0);
+  }
+  /** Bytes of the weights as they lie in memory or in the mapped file. */
+  get weightBytes(): number {
+    return this.weightNames.reduce((n, name) => n + this.asStored(name).bytes, 0);
+  }
+
+  /** A program made once for this model under `key`: programs are traced and planned once, then run many times. */
+  cached<T>(key: string, make: () => T): T {
+    this.assertLive();
+    const { programs } = this.state;
+    let found = programs.get(key) as T | undefined;
+    if (found === undefined) {
+      found = make();
+      programs.set(key, found);
+    }
+    return found;
+  }
+
+  /** The adapters on this model, by name. */
+  get adapters(): ReadonlyMap<string, Adapter> {
+    return this.state.adapters;
+  }
+
+  /** Names of the adapters that take part where a call does not say; their updates add up. */
+  get activeAdapters(): readonly string[] {
+    return this.state.active;
+  }
+
+  /** Adapters whose updates are in the weights. */
+  get mergedAdapters(): readonly string[] {
+    return this.state.merged;
+  }
+
+  /** Adapters by name; the active ones where `names` is not given. @throws HeddleError NOT_FOUND */
+  adaptersOf(names: readonly string[] = this.activeAdapters): Adapter[] {
+    if (!Array.isArray(names)) throw invalidArgument("adapters", "an array of adapters' names", names);
+    return [...new Set(names)].map((name) => {
+      if (this.mergedAdapters.includes(name))
+        throw new HeddleError(
+          "INVALID_ARGUMENT",
+          `adapter: expected one that is not merged into the weights, got ${name}`,
+        );
+      const found = this.adapters.get(name);
+      if (found) return found;
+      const known = [...this.adapters.keys()].join(", ") || "none";
+      throw new HeddleError("NOT_FOUND", `adapter: expected one of this model's (${known}), got ${describe(name)}`);
+    });
+  }
+
+  assertLive(): void {
+    if (!this.life.live) throw new HeddleError("DISPOSED", "model: expected a live model, got a disposed one");
+  }
+}
+
+/** A model as it was at one moment. What it reads stays until it is released. @internal */
+export class HeldModel extends ModelView {
+  private readonly version: number;
+  private held = true;
+
+  constructor(state: ModelState, life: ModelLife, version: number, traits: ModelTraits) {
+    super(state, life, traits);
+    this.version = version;
+  }
+
+  get weightsVersion(): number {
+    return this.version;
+  }
+
+  release(): void {
+    if (!this.held) return;
+    this.held = false;
+    this.state.release();
+  }
+}

@@ -1,0 +1,98 @@
+// Several texts at once: which of them is at fault, none at all, and those that are longer than the context.
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { LanguageModel } from "../../lib/generate/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
+
+const CONTEXT = 32;
+let model: LanguageModel;
+let judge: LanguageModel;
+/** Puts two tokens of its own around texts. */
+let around: Tokenizer;
+beforeAll(async () => {
+  const tokenizer = await tinyTokenizer();
+  const json = JSON.parse(tokenizer.files()["tokenizer.json"]!);
+  const special = (content: string) => ({ SpecialToken: { id: content, type_id: 0 } });
+  json.post_processor = {
+    type: "TemplateProcessing",
+    single: [special("a"), { Sequence: { id: "A", type_id: 0 } }, special("b")],
+    pair: [],
+    special_tokens: Object.fromEntries(
+      ["a", "b"].map((token) => [token, { id: token, ids: [tokenizer.tokenToId(token)], tokens: [token] }]),
+    ),
+  };
+  around = Tokenizer.fromFiles({ tokenizer: JSON.stringify(json) });
+  model = tinyModel({ tokenizer: around }, { maxPositionEmbeddings: CONTEXT });
+  judge = tinyModel({ tokenizer: around }, { maxPositionEmbeddings: CONTEXT });
+  await judge.model.addClassifier({ task: "sequence", labels: ["no", "yes"] }, { seed: 1 });
+});
+afterAll(async () => {
+  await model.dispose();
+  await judge.dispose();
+});
+
+const long = "The cat saw the sea and ran home. ".repeat(20);
+
+describe("a text that is at fault is named by its place", () => {
+  test.each<[string, (texts: (string | number[])[]) => Promise<unknown>, string]>([
+    ["completeAll", (texts) => model.completeAll(texts, { maxTokens: 1 }), "prompt"],
+    ["generate", async (texts) => await model.generate(texts, { maxTokens: 1 }), "prompt"],
+    ["embed", (texts) => model.embed(texts), "text"],
+    ["classify", (texts) => judge.classify(texts), "text"],
+  ])("%s", async (_, call, name) => {
+    const tooLong = await failureOf(() => call(["a", "b", long]));
+    expect(tooLong.code).toBe("CONTEXT_OVERFLOW");
+    expect(tooLong.message).toMatch(new RegExp(`^${name}\\[2\\]: expected at most ${CONTEXT} tokens`));
+    expect(tooLong.message).toContain(name === "text" ? "truncation: true" : 'contextOverflow: "truncateLeft"');
+    expect((await failureOf(() => call(["a", []]))).message).toMatch(`${name}[1]: expected at least one token`);
+    expect((await failureOf(() => call(["a", [1, 999]]))).message).toMatch(`${name}[1]: token id 1: expected`);
+    expect((await failureOf(() => call(["a", 3 as never]))).message).toMatch(`${name}[1]: expected a string or token`);
+    expect((await failureOf(() => call([long]))).message).toMatch(new RegExp(`^${name}: `));
+  });
+
+  test("of a chat too what helps is named, and not where it has been said what to do", async () => {
+    const chat = model.chat();
+    const { code, message } = await failureOf(() => chat.send(long));
+    expect([code, message]).toEqual(["CONTEXT_OVERFLOW", expect.stringContaining('contextOverflow: "truncateLeft"')]);
+    expect((await chat.send(long, { contextOverflow: "truncateLeft", maxTokens: 2 })).tokens.length).toBeGreaterThan(0);
+    chat.dispose();
+    const stop = await failureOf(() => model.complete(long, { contextOverflow: "stop" }));
+    expect(stop.message).toMatch(/^prompt: expected at most 32 tokens, the context length, got \d+$/);
+  });
+
+  test("with the answer's length as well", async () => {
+    const { message } = await failureOf(() => model.completeAll(["a", "b"], { maxTokens: 999 }));
+    expect(message).toMatch(/after a prompt\[0\] of \d+ tokens/);
+  });
+});
+
+test("of none there is none", async () => {
+  expect(await model.completeAll([])).toEqual([]);
+  expect(await model.completeAll([], { numBeams: 2, n: 2 })).toEqual([]);
+  expect(await model.embed([] as string[])).toEqual([]);
+  expect(await judge.classify([] as string[])).toEqual([]);
+  expect((await failureOf(() => model.complete([]))).message).toBe("prompt: expected at least one token, got []");
+});
+
+describe("truncation", () => {
+  test("cuts texts to the context, and leaves what is around them", async () => {
+    const [input] = await around.encodeInputs([long], { truncation: { maxLength: CONTEXT } });
+    const ids = [...input!.ids];
+    expect([ids.length, ids[0], ids.at(-1)]).toEqual([CONTEXT, around.tokenToId("a"), around.tokenToId("b")]);
+    const both = await model.embed(["a cat", long], { truncation: true });
+    expect(both).toEqual(await model.embed([around.encode("a cat"), ids]));
+    expect(await judge.classify(long, { truncation: true })).toEqual(await judge.classify(ids));
+  });
+
+  test("cuts ids at their end", async () => {
+    const ids = Array.from({ length: 50 }, (_, i) => i + 1);
+    expect(await model.embed(ids, { truncation: true })).toEqual(await model.embed(ids.slice(0, CONTEXT)));
+  });
+
+  test("is a choice", async () => {
+    expect((await failureOf(() => model.embed("a", { truncation: 3 as never }))).message).toBe(
+      "truncation: expected true or false, got 3",
+    );
+    expect((await failureOf(() => model.embed(long, { truncation: false }))).code).toBe("CONTEXT_OVERFLOW");
+  });
+});

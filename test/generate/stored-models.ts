@@ -1,0 +1,46 @@
+// Models as they come from files: weights in 16 bits and in blocks, experts, caches of bytes.
+import { join } from "node:path";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { LanguageModel, type LoadOptions } from "../../lib/generate/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel } from "./helpers.ts";
+
+export interface Stored {
+  config?: object;
+  /** Of its weights: bf16 as it is loaded, blocks in a GGUF file. Default f32. */
+  dtype?: "bf16" | "q8_0" | "q4_k";
+  cacheDtype?: "q8";
+}
+
+const experts = { numExperts: 5, numExpertsPerTok: 2, moeIntermediateSize: 256 };
+export const storedModels: [string, Stored][] = [
+  ["bf16", { dtype: "bf16" }],
+  ["q8_0", { dtype: "q8_0" }],
+  ["q4_k", { dtype: "q4_k" }],
+  ["f32, q8 caches", { cacheDtype: "q8" }],
+  [
+    "q4_k with a window, q8 caches",
+    { config: { modelType: "mistral", slidingWindow: 40 }, dtype: "q4_k", cacheDtype: "q8" },
+  ],
+  ["experts in bf16", { config: { modelType: "gpt_oss", ...experts, slidingWindow: 30 }, dtype: "bf16" }],
+  ["experts in q8_0", { config: { modelType: "qwen3_moe", ...experts }, dtype: "q8_0" }],
+];
+
+/** Writes such a model. @returns what loads it */
+export async function store({
+  config,
+  dtype,
+  cacheDtype,
+}: Stored): Promise<(options: LoadOptions) => Promise<LanguageModel>> {
+  const sizes = { hiddenSize: 256, intermediateSize: 512, maxPositionEmbeddings: 1024, initializerRange: 0.12 };
+  await using model = tinyModel({}, { ...sizes, ...config });
+  let path = join(temporaryFolder(), "model");
+  await model.save(path);
+  if (dtype !== undefined && dtype !== "bf16") {
+    const file = join(temporaryFolder(), "model.gguf");
+    await convertModel(path, file, { dtype });
+    path = file;
+  }
+  const given = { ...(dtype === "bf16" && { dtype }), ...(cacheDtype && { cacheDtype }) };
+  return (options) => LanguageModel.load(path, { ...options, ...given });
+}

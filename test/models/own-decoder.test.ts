@@ -1,0 +1,167 @@
+// Families on the shared decoder that a program registers: without changes they are the package's own, and each change is the one that is said.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import "../../examples/own-decoder.ts";
+import { glu } from "../../lib/graph/index.ts";
+import {
+  convertModel,
+  createModel,
+  type DecoderFamily,
+  decoderFamily,
+  LanguageModel,
+  type ModelConfigInput,
+  registerFamily,
+  sft,
+} from "../../lib/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { failureOf, sentences, tinyTokenizer } from "../generate/helpers.ts";
+
+const sizes = { hiddenSize: 32, numHiddenLayers: 3, numAttentionHeads: 4, numKeyValueHeads: 2, vocabSize: 320 };
+const ids = [5, 17, 240, 99, 3, 17, 240, 60, 71, 300];
+
+/** Logits of a new model: its weights are drawn by their names. */
+async function logitsOf(modelType: string, more: Partial<ModelConfigInput> = {}) {
+  await using model = createModel(
+    { modelType, ...sizes, maxPositionEmbeddings: 64, initializerRange: 0.3, ...more },
+    { seed: 5 },
+  );
+  return (await model.logits(ids)).map((row) => [...row]);
+}
+
+describe("decoderFamily", () => {
+  const gated: DecoderFamily["feedForward"] = {
+    weights: ({ hiddenSize, intermediateSize }) => ({
+      "gate_proj.weight": { shape: [intermediateSize, hiddenSize], init: "normal" },
+      "up_proj.weight": { shape: [intermediateSize, hiddenSize], init: "normal" },
+      "down_proj.weight": { shape: [hiddenSize, intermediateSize], init: "residual" },
+    }),
+    forward: (context, x, prefix) =>
+      context.linear(
+        glu(context.linear(x, `${prefix}.gate_proj`), context.linear(x, `${prefix}.up_proj`)),
+        `${prefix}.down_proj`,
+      ),
+  };
+  test.each<[string, DecoderFamily | undefined, string, Partial<ModelConfigInput>]>([
+    ["nothing changed", undefined, "llama", {}],
+    ["norms of heads", { flags: { queryNorm: "head" } }, "qwen3", { headDim: 8 }],
+    ["norms after blocks", { flags: { norms: "after", queryNorm: "width" } }, "olmo2", {}],
+    ["fused projections", { flags: { fused: true } }, "phi3", {}],
+    [
+      "scales, and logits",
+      {
+        shape: () => ({ embeddingScale: 3, residualScale: 0.5, attentionScale: 0.25 }),
+        logits: () => ({ scale: 0.5 }),
+      },
+      "granite",
+      { embeddingMultiplier: 3, residualMultiplier: 0.5, attentionMultiplier: 0.25, logitsScaling: 2 },
+    ],
+    [
+      "layers that do not rotate",
+      { shape: (_, { rotary }) => ({ rotary: (layer) => (layer === 1 ? undefined : rotary(layer)) }) },
+      "smollm3",
+      { noRopeLayers: [1, 0, 1], tieWordEmbeddings: false },
+    ],
+    ["a feed-forward block that is the usual one", { feedForward: gated }, "llama", {}],
+  ])("%s: the logits of the family that has it", async (name, options, builtIn, config) => {
+    const modelType = name.replace(/\W/g, "_");
+    const { rmsNormEps, ropeTheta } = createModel({ modelType: builtIn, ...sizes, ...config }).config;
+    registerFamily({
+      ...{ modelType, architecture: `${modelType}ForCausalLM`, defaults: { rmsNormEps, ropeTheta } },
+      ...decoderFamily(options),
+    });
+    const { noRopeLayers: _, ...same } = config; // which any family would mind
+    const got = await logitsOf(modelType, same);
+    expect(got).toEqual(await logitsOf(builtIn, config));
+    if (builtIn !== "llama") expect(got).not.toEqual(await logitsOf("llama", config));
+  });
+
+  test("values of the family's own decide its shape", async () => {
+    registerFamily({
+      modelType: "scaled",
+      architecture: "ScaledForCausalLM",
+      own: { blockScale: 1 },
+      ...decoderFamily<{ blockScale: number }>({ shape: ({ own }) => ({ residualScale: own.blockScale }) }),
+    });
+    const granite = await logitsOf("granite", { residualMultiplier: 0.5, attentionMultiplier: 8 ** -0.5 });
+    expect(await logitsOf("scaled", { own: { blockScale: 0.5 } })).toEqual(granite);
+    expect(await logitsOf("scaled")).toEqual(await logitsOf("llama"));
+  });
+
+  test("what is misnamed is named, and so is what functions return", async () => {
+    const refused = async (options: object) => (await failureOf(() => decoderFamily(options))).message;
+    expect(await refused({ flgas: {} })).toBe(
+      "decoderFamily.flgas: expected a known name (nearest: flags), got an unknown one",
+    );
+    expect(await refused({ flags: { queryNorm: "heads" } })).toBe(
+      'decoderFamily.flags.queryNorm: expected one of head, width, got "heads"',
+    );
+    expect(await refused({ feedForward: { forward: () => undefined } })).toBe(
+      "decoderFamily.feedForward.weights: expected a function, got undefined",
+    );
+    const made = async (modelType: string, options: DecoderFamily) => {
+      registerFamily({ modelType, architecture: "X", ...decoderFamily(options) });
+      return (await failureOf(() => logitsOf(modelType))).message;
+    };
+    expect(await made("wrong1", { shape: () => ({ residualScal: 1 }) as object })).toBe(
+      "decoderFamily.shape.residualScal: expected a known name (nearest: residualScale), got an unknown one",
+    );
+    expect(await made("wrong2", { feedForward: { ...gated!, forward: () => undefined as never } })).toBe(
+      "decoderFamily.feedForward.forward: what it returns: expected a value (rows, hiddenSize), got undefined",
+    );
+    expect(await made("wrong3", { feedForward: { ...gated!, weights: () => [] as never } })).toBe(
+      "decoderFamily.feedForward.weights: what it returns: expected an object, got []",
+    );
+  });
+});
+
+describe("the example: Llama with a squared ReLU", () => {
+  const folder = temporaryFolder();
+  const { vocabSize: _, ...others } = sizes;
+  const config = { modelType: "squared_llama", ...others, maxPositionEmbeddings: 64 };
+
+  test("its block is down(relu(up(x))²), by plain arithmetic where attention says nothing", async () => {
+    const one = { ...sizes, numHiddenLayers: 1, initializerRange: 0.5 };
+    await using base = createModel({ modelType: "squared_llama", ...one }, { seed: 5 });
+    const { model } = base;
+    const silent = model.weight("model.layers.0.self_attn.o_proj.weight");
+    await silent.writeOwn(new Float32Array(silent.elements));
+    const weight = async (name: string) => {
+      const { shape } = model.weight(`${name}.weight`);
+      const values = await model.weight(`${name}.weight`).toFloat32();
+      return Array.from({ length: shape[0]! }, (_, i) => [...values.subarray(i * shape[1]!, (i + 1) * shape[1]!)]);
+    };
+    const product = (matrix: number[][], x: number[]) => matrix.map((row) => row.reduce((n, w, i) => n + w * x[i]!, 0));
+    const norm = (x: number[]) => {
+      const root = Math.sqrt(x.reduce((n, v) => n + v * v, 0) / x.length + base.config.rmsNormEps);
+      return x.map((v) => v / root);
+    };
+    const embedded = (await weight("model.embed_tokens"))[7]!;
+    const up = product(await weight("model.layers.0.mlp.up_proj"), norm(embedded));
+    const squared = up.map((v) => Math.max(0, v) ** 2);
+    const down = product(await weight("model.layers.0.mlp.down_proj"), squared);
+    const expected = product(await weight("lm_head"), norm(embedded.map((v, i) => v + down[i]!)));
+    const [got] = await base.logits([7]);
+    for (const [i, v] of expected.entries()) expect(got![i]).toBeCloseTo(v, 4);
+  });
+
+  test("trains, is saved and converted, and is found again", async () => {
+    const tokenizer = await tinyTokenizer();
+    await using base = createModel(config, { tokenizer, seed: 3 });
+    expect(base.model.weightNames.filter((name) => name.startsWith("model.layers.0.mlp"))).toEqual([
+      "model.layers.0.mlp.up_proj.weight",
+      "model.layers.0.mlp.down_proj.weight",
+    ]);
+    const losses: number[] = [];
+    const data = sentences.map((text) => ({ text }));
+    const path = join(folder, "out");
+    for await (const event of sft(base, { data, maxSteps: 30, maxSeqLength: 32, learningRate: 5e-3, outputDir: path }))
+      if ("loss" in event) losses.push(event.loss);
+    expect(losses.at(-1)!).toBeLessThan(losses[0]! * 0.7);
+    const logits = await base.logits("The cat saw");
+    await convertModel(path, join(folder, "x.gguf"));
+    for (const place of [path, join(folder, "x.gguf")]) {
+      await using loaded = await LanguageModel.load(place);
+      expect(await loaded.logits("The cat saw")).toEqual(logits);
+    }
+  });
+});
