@@ -4,7 +4,7 @@ import { BestFitRows } from "./best-fit.ts";
 import { ConcatenatedRows } from "./concatenated.ts";
 import type { StreamPosition } from "./cursor.ts";
 import { type DocumentFile, openDocumentFiles } from "./document-file.ts";
-import type { CorpusTokenizer } from "./encode.ts";
+import { type CorpusTokenizer, sharedEnd } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
 import type { SeparatorRule } from "./shards.ts";
 
@@ -164,7 +164,8 @@ class StreamedCorpus implements Corpus {
     const sizes = this.#files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
     const order = shuffle ? `seed ${seed} over ${this.#reader.groupBytes}` : "in order";
     // How documents are packed decides which row a position is one of; so does the length of a row.
-    const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}`;
+    const ends = sharedEnd(this.#options.tokenizer) === undefined ? "" : ", ends learned";
+    const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}${ends}`;
     return [
       sizes,
       order,
