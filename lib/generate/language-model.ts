@@ -375,16 +375,16 @@ export class LanguageModel {
     return resolved;
   }
 
-  private ids(prompt: unknown, addSpecialTokens = true): number[] {
+  private ids(prompt: unknown, how: { addSpecialTokens?: boolean; goesOn?: boolean } = {}): number[] {
     this.model.assertLive();
     const { tokenizer, config } = this;
-    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, addSpecialTokens });
+    return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, ...how });
   }
 
   private sequences(prompts: Prompt | readonly Prompt[], resolved: ResolvedOptions): Sequence[] {
     const { contextLength, tokenizer } = this;
     return promptList(prompts).flatMap((prompt, p) => {
-      const ids = this.ids(prompt, resolved.addSpecialTokens);
+      const ids = this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, goesOn: true });
       const scores = promptScores(ids, resolved, tokenizer);
       return Array.from({ length: resolved.n }, (_, sample) => {
         const index = p * resolved.n + sample;

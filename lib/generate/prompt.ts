@@ -1,5 +1,6 @@
 import { invalidArgument } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import { isTokenId } from "./options.ts";
 
 /** Text, or token ids as they are. */
@@ -15,7 +16,9 @@ export function isPrompt(value: unknown): value is Prompt {
 }
 
 /**
- * The ids of a prompt. @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
+ * The ids of a prompt.
+ * @param how.goesOn whether something is to follow: what the tokenizer puts behind a text is then left out
+ * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(
   prompt: unknown,
@@ -23,17 +26,22 @@ export function promptIds(
     tokenizer,
     vocabSize,
     addSpecialTokens = true,
+    goesOn = false,
   }: {
     tokenizer: Tokenizer | undefined;
     vocabSize: number;
     addSpecialTokens?: boolean;
+    goesOn?: boolean;
   },
 ): number[] {
   if (!isPrompt(prompt)) throw invalidArgument("prompt", `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument("prompt", "token ids, because this model has no tokenizer", prompt);
-  const given =
-    typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
+  const encoded = () => {
+    const ids = tokenizer!.encode(prompt as string, { addSpecialTokens, allowSpecial: true });
+    return goesOn && addSpecialTokens ? withoutClosing(tokenizer!, ids) : ids;
+  };
+  const given = typeof prompt === "string" ? encoded() : prompt;
   const ids: number[] = new Array(given.length); // a copy first: what is checked is what is used
   for (let i = 0; i < ids.length; i++) ids[i] = given[i]!;
   if (ids.length === 0) throw invalidArgument("prompt", "at least one token", prompt);

@@ -76,7 +76,7 @@ describe("on held-out prompts", () => {
   test("dpo with the chosen answers' cross-entropy makes good answers likelier", async () => {
     await using model = await load();
     const before = await answers(model);
-    const { steps } = await eventsOf(dpo(model, { ...common, data, rpoAlpha: 1 }));
+    const { steps } = await eventsOf(dpo(model, { ...common, maxSteps: 60, data, rpoAlpha: 1 }));
     expect(steps.at(-1)!.metrics!.nllLoss).toBeLessThan(steps[0]!.metrics!.nllLoss!);
     const after = await answers(model);
     expect(after.good).toBeGreaterThan(before.good + 0.3);
@@ -86,7 +86,7 @@ describe("on held-out prompts", () => {
   test("orpo makes good answers likelier and bad ones rare", async () => {
     await using model = await load();
     const before = await answers(model);
-    const { held } = await eventsOf(orpo(model, { ...common, data, evalData, evalSteps: 10, beta: 0.5 }));
+    const { held } = await eventsOf(orpo(model, { ...common, maxSteps: 60, data, evalData, evalSteps: 10, beta: 0.5 }));
     expect(held.at(-1)!.metrics!.logOdds!).toBeGreaterThan(held[0]!.metrics!.logOdds!);
     const after = await answers(model);
     expect(after.good).toBeGreaterThan(before.good + 0.3);
