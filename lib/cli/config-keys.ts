@@ -30,6 +30,9 @@ const SECTIONS: readonly (readonly [title: string, keys: readonly string[]])[] =
       "seed",
       "loggingSteps",
       "skipNonFinite",
+      "maxConsecutiveSkips",
+      "lossSpikeThreshold",
+      "skipLossSpikes",
     ],
   ],
   [

@@ -27,7 +27,7 @@ export class TrainProgress {
     const detail =
       "loss" in event
         ? [`loss ${event.loss.toFixed(4)}`, `${event.tokensPerSecond.toLocaleString("en")} tokens/s${left}`]
-            .concat(named(event.metrics))
+            .concat(event.skippedSteps > 0 ? `${event.skippedSteps} left out` : [], named(event.metrics))
             .join("  ")
         : evaluated(event);
     const line = `${bar} ${event.step}/${maxSteps}  ${detail}`;

@@ -7,11 +7,10 @@ import { type Command, type CommandGroup, defineCommand } from "./command.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 
-/** A stage's row: what it does, its function, and whether that is told of warnings. */
+/** A stage's row: what it does, and its function. */
 interface StageRow {
   about: string;
   load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
-  warns?: boolean;
 }
 
 /** Every stage that a configuration file can run. */
@@ -29,7 +28,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { sft: run, sftSchema: schema } = await import("../train/sft.ts");
       return { run, schema };
     },
-    warns: true,
   },
   classify: {
     about: "a classification head on texts or words with labels",
@@ -51,7 +49,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { trainReward: run, rewardSchema: schema } = await import("../train/reward.ts");
       return { run, schema };
     },
-    warns: true,
   },
   dpo: {
     about: "direct preference optimisation on pairs of a better and a worse answer",
@@ -59,7 +56,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { dpo: run, dpoSchema: schema } = await import("../train/dpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   kto: {
     about: "Kahneman–Tversky optimisation on answers that are good or bad",
@@ -67,7 +63,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { kto: run, ktoSchema: schema } = await import("../train/kto.ts");
       return { run, schema };
     },
-    warns: true,
   },
   orpo: {
     about: "odds-ratio preference optimisation on pairs, without a reference",
@@ -75,7 +70,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { orpo: run, orpoSchema: schema } = await import("../train/orpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   ppo: {
     about: "proximal policy optimisation of the model's own answers, with a value head",
@@ -83,7 +77,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { ppo: run, ppoSchema: schema } = await import("../train/ppo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   grpo: {
     about: "group-relative policy optimisation of the model's own answers",
@@ -91,7 +84,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { grpo: run, grpoSchema: schema } = await import("../train/grpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
 };
 
@@ -140,7 +132,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
       const progress = new TrainProgress();
       try {
         const result = await trainStage(
-          { name, warns: row.warns ?? false, ...(await row.load()) },
+          { name, ...(await row.load()) },
           {
             config: options.config,
             resume: options.resume,
@@ -167,9 +159,10 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
           out.object({ done: true, ...rest });
         } else {
           const best = result.bestStep === undefined ? "" : ` Best evaluation: step ${result.bestStep}.`;
+          const skipped = result.skippedSteps === 0 ? "" : ` ${result.skippedSteps} steps were left out.`;
           const where = result.path === undefined ? "" : ` The model is in ${result.path}.`;
           out.line(
-            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${result.loss.toFixed(4)}.${best}${where}`,
+            `${result.steps} steps, ${result.tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${result.loss.toFixed(4)}.${skipped}${best}${where}`,
           );
         }
       } finally {
@@ -185,13 +178,14 @@ function describeEvent(event: TrainEvent): string {
   if (!("loss" in event)) {
     return `step ${event.step}: ${evaluated(event)}`;
   }
-  const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
+  const { step, loss, learningRate, gradNorm, tokensPerSecond, skippedSteps } = event;
   return [
     `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,
     ...named(event.metrics),
     `learning rate ${learningRate.toExponential(2)}`,
     `gradient norm ${gradNorm.toFixed(3)}`,
     `${tokensPerSecond} tokens/s`,
+    ...(skippedSteps > 0 ? [`${skippedSteps} left out`] : []),
   ].join(", ");
 }
 

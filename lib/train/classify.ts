@@ -21,7 +21,7 @@ import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
 import { Run } from "./run.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
@@ -75,6 +75,8 @@ export type ClassifyOptions = z.input<typeof classifySchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */
   world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  onWarning?: ((message: string) => void) | undefined;
 };
 
 /** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie. `LanguageModel` is one. */
@@ -95,16 +97,15 @@ export interface TrainableClassifier extends Trainable {
  * const { label, probabilities } = await model.classify("A lovely film.");
  */
 export function trainClassifier(base: TrainableClassifier, options: ClassifyOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "classify");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
   const parsed = parseOptions(classifySchema, rest, "classify");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof classifySchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "classify");
   const { model } = base;
@@ -177,7 +178,7 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps: stepsOf(options, train.length, world) },
-    { card, signal, world, names, sequenceLength, finish },
+    { card, signal, world, warn, names, sequenceLength, finish },
   );
 }
 

@@ -142,8 +142,13 @@ export const trainingShape = {
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. */
   replay: replaySchema.optional(),
-  /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
-  skipNonFinite: z.boolean().default(false),
+  /**
+   * Leave a step out when its loss, or its gradient, is not finite, instead of stopping with NUMERICAL: the weights stay as they are, the
+   * first such step is told in a warning, and events and the result count them (`skippedSteps`).
+   */
+  skipNonFinite: z.boolean({ error: "true or false" }).default(false),
+  /** Stop with NUMERICAL when so many steps in a row were left out: nothing is learned any more. */
+  maxConsecutiveSkips: whole(1).default(10),
   /** For the model card. */
   name: z.string().optional(),
   /** For the model card: the latest date of any training text, as 2024-06-30. */
@@ -157,6 +162,13 @@ export const trainingShape = {
 export const crossEntropyShape = {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training alone: logits stay small. PaLM has 1e-4. */
   zLoss: real(0).default(0),
+  /**
+   * A step whose loss is so many standard deviations above the mean of the last hundred is a spike (after twenty of them; at least 0.02
+   * nats and 5 % of the mean count as one): the first is told in a warning, events and the result count them (`lossSpikes`). 0: none is looked for.
+   */
+  lossSpikeThreshold: real(0).default(6),
+  /** Leave such a step out, as skipNonFinite does others (PaLM skipped the batches of its spikes). */
+  skipLossSpikes: z.boolean({ error: "true or false" }).default(false),
 } as const;
 
 /** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */

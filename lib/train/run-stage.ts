@@ -52,6 +52,8 @@ export interface StageSetup {
   /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
   sequenceLength?: number | undefined;
   world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  warn?: ((message: string) => void) | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
@@ -144,6 +146,7 @@ export async function* runStage<Batch>(
         finish: setup.finish,
         evaluate,
         signal: setup.signal,
+        warn: setup.warn,
       },
       store,
     );

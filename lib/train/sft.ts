@@ -12,6 +12,7 @@ import { readSftExamples, type SftData } from "./sft-data.ts";
 import { SftSource } from "./sft-source.ts";
 import { supervisedBy } from "./supervised.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import type { World } from "./world.ts";
 
 /** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
@@ -73,12 +74,7 @@ export interface SftTrainable extends Trainable {
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
 export function sft(base: SftTrainable, options: SftOptions): Run<TrainEvent, TrainResult> {
-  const {
-    signal,
-    world,
-    onWarning = (message: string) => process.emitWarning(message, "HeddleWarning"),
-    ...rest
-  } = givenOptions(options, "sft");
+  const { signal, world, onWarning = emitWarning, ...rest } = givenOptions(options, "sft");
   const parsed = parseOptions(sftSchema, rest, "sft");
   return new Run(() => start(base, parsed, signal, onWarning, world));
 }
@@ -122,6 +118,7 @@ async function* start(
       },
       signal,
       world,
+      warn,
       sequenceLength,
     },
   );
