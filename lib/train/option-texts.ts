@@ -25,7 +25,10 @@ export const trainingTexts = {
   maxSeqLength: ["positions of a sequence", "the model's context, at most 1024"],
   learningRate: "the schedule's peak",
   lrScheduler:
-    "how the learning rate falls; cosine and linear reach minLearningRateRatio with the last step; in a module also a function of { step, maxSteps }",
+    "how the learning rate falls; all but constant ones reach minLearningRateRatio with the last step, warmup_stable_decay in its last steps alone; in a module also a function of { step, maxSteps }",
+  decaySteps: ["steps in which warmup_stable_decay falls", "decayRatio of all"],
+  decayRatio: ["the same as a share of all steps", "0.1"],
+  decayType: ["along which curve it falls", "cosine"],
   warmupSteps: ["steps in which the learning rate rises to its peak", "0"],
   warmupRatio: ["the same as a share of all steps, where warmupSteps is 0", "0"],
   minLearningRateRatio: ["where the schedule ends, as a share of learningRate", "0"],
@@ -174,6 +177,7 @@ type StageTexts<Stage extends StageName> = Readonly<
 /** Of the options of stages whose loss is next-token cross-entropy. */
 const crossEntropyTexts = {
   zLoss: "factor of logsumexp² of the logits in the loss, which keeps logits small",
+  labelSmoothingFactor: "share of the target that goes to all tokens alike, in training alone",
   lossSpikeThreshold:
     "standard deviations above the mean of the last hundred losses from which on one is a spike; 0: none is looked for",
   skipLossSpikes: "leave such a step out",
