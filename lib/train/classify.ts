@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { Pacer } from "../data/pacer.ts";
-import { Stream, uniformAt } from "../data/random.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import { headNames, trunkNames } from "../models/heads.ts";
@@ -182,11 +181,6 @@ async function* start(
   );
 }
 
-/** By the row's number alone: whatever the seed of the order, and in every stage, the same rows are held out. */
-export function heldOutDraw(row: number): number {
-  return uniformAt(0, Stream.split, 1, row);
-}
-
 interface SplitRows {
   train: LabelledRow[];
   heldOut: LabelledRow[];
@@ -203,7 +197,7 @@ async function readRowsOf(
     const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
     return { train: data, heldOut };
   }
-  const split = splitExamples(data, evalFraction, heldOutDraw);
+  const split = splitExamples(data, evalFraction);
   return split;
 }
 

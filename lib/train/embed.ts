@@ -7,7 +7,7 @@ import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import type { StageCard } from "./card.ts";
-import { heldOutDraw, type TrainableClassifier } from "./classify.ts";
+import type { TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
@@ -88,7 +88,7 @@ async function* start(
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
   const reading = { tokenizer, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
-  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, heldOutDraw);
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
     throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
   const heldOut =

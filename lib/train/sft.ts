@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { learningRateOf } from "./defaults.ts";
@@ -130,8 +129,7 @@ async function split(
 ): Promise<{ train: SftData; heldOut: SftData }> {
   const all = await read(data, "data");
   if (evalData !== undefined) return { train: all, heldOut: await read(evalData, "evalData") };
-  // By the row's number alone: whatever the seed of the order, the same rows are held out.
-  const split = splitExamples(all.examples, evalFraction, (i) => uniformAt(0, Stream.split, 1, i));
+  const split = splitExamples(all.examples, evalFraction);
   return { train: { ...all, examples: split.train }, heldOut: { ...all, examples: split.heldOut } };
 }
 
