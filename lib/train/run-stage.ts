@@ -26,6 +26,7 @@ import {
   type TrainResult,
   trainLoop,
 } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import type { World } from "./world.ts";
 
 /** What is trained: a model with its tokenizer. `LanguageModel` is one. */
@@ -94,6 +95,7 @@ export async function* runStage<Batch>(
   setup: StageSetup,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
+  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
   try {
@@ -123,6 +125,7 @@ export async function* runStage<Batch>(
     parseModelCard(card({ tokensSeen: 0 }, undefined));
     if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
     needEvaluations(source, options);
+    tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, setup.signal);
     const heads = headNames(model.config);
     const ofBase = (names ?? model.languageWeightNames).some((name) => !heads.includes(name));
@@ -146,7 +149,7 @@ export async function* runStage<Batch>(
         finish: setup.finish,
         evaluate,
         signal: setup.signal,
-        warn: setup.warn,
+        warn,
       },
       store,
     );
@@ -175,6 +178,19 @@ function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, optio
     );
   if (evalSteps === undefined)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
+}
+
+/** Tells of options that come to nothing, as nothing is evaluated or compared. */
+function tellOfNoEvaluation(
+  source: Pick<BatchSource<unknown>, "evaluation">,
+  options: TrainingOptions,
+  warn: (message: string) => void,
+): void {
+  const { evaluate, evalSteps, metricForBestModel, loadBestModelAtEnd, earlyStoppingPatience } = options;
+  if (evalSteps !== undefined && !source.evaluation && !evaluate)
+    warn("evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate");
+  if (metricForBestModel !== undefined && !loadBestModelAtEnd && earlyStoppingPatience === undefined)
+    warn("metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience");
 }
 
 /** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */

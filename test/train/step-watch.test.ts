@@ -120,6 +120,19 @@ test("a resumed run reports what one in a piece does, to the bit, whatever lies 
   }
 });
 
+test("options that come to nothing are told of", async () => {
+  await using base = await newModel();
+  const evaluate = () => ({ score: 1 });
+  const none =
+    "evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate";
+  const alone = "metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience";
+  const told = async (more: Partial<PretrainOptions>) => (await run(base, { maxSteps: 1, ...more })).warnings;
+  expect(await told({ evalSteps: 1, metricForBestModel: "score" })).toEqual([none, alone]);
+  expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate })).toEqual([alone]);
+  expect(await told({ evalSteps: 1, evalData: join(folder, "train.jsonl") })).toEqual([]);
+  expect(await told({ evalSteps: 1, metricForBestModel: "score", evaluate, loadBestModelAtEnd: true })).toEqual([]);
+});
+
 describe("loss spikes", () => {
   const watched = (more: Partial<StepWatchOptions> = {}) => {
     const warnings: string[] = [];
