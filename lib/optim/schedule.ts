@@ -39,8 +39,9 @@ export type Schedule = (step: number) => number;
 /**
  * A pure function from step to learning rate, so that a resumed run needs no state of it.
  *
- * The warm-up rises by equal parts: step 1 has peak / warmup, step `warmup` the peak. From there cosine and linear fall, warmup_stable_decay in its last steps alone (Hu et al. 2024, "MiniCPM"),
- * and reach `minLearningRateRatio` of the peak at step `maxSteps`; later steps keep that. (transformers counts steps from 0, so
+ * The warm-up rises by equal parts: step 1 has peak / warmup, step `warmup` the peak. From there cosine and linear fall,
+ * warmup_stable_decay in its last steps alone (Hu et al. 2024, "MiniCPM"), and reach `minLearningRateRatio` of the peak at step
+ * `maxSteps`; later steps keep that. (transformers counts steps from 0, so
  * that its first step of a warm-up has rate 0 and changes nothing, and its last step has not quite arrived. Here the first step counts, and the last has the rate at the end: with a floor of 0, where there
  * is more than one step, it changes nothing.)
  *

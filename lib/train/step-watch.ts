@@ -63,10 +63,10 @@ export class StepWatch {
     const beside = this.spikeOf(loss);
     if (beside === undefined) return false;
     const { skipLossSpikes: skips } = this.options;
+    if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     this.lossSpikes += 1;
     const how = skips ? "left out (skipLossSpikes)" : "skipLossSpikes would leave it out";
     this.tell("lossSpikes", `step ${step}: a loss of ${loss} is a spike beside ${beside}; ${how}`);
-    if (skips) this.skip(step, `a loss of ${loss} beside ${beside}`);
     return skips ?? false;
   }
 
@@ -112,18 +112,22 @@ export class StepWatch {
         "NUMERICAL",
         `step ${step}: expected a finite ${what}, got ${got}; a lower learningRate or maxGradNorm may help`,
       );
-    this.tell("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; left out (skipNonFinite)`);
     this.skip(step, `a ${what} of ${got}`);
+    this.tell("skippedSteps", `step ${step}: expected a finite ${what}, got ${got}; left out (skipNonFinite)`);
   }
 
   private skip(step: number, why: string): void {
-    this.skippedSteps += 1;
-    this.inARow += 1;
     const { maxConsecutiveSkips: most = 10 } = this.options;
-    if (this.inARow < most) return;
+    const inARow = this.inARow + 1;
+    if (inARow < most) {
+      this.skippedSteps += 1;
+      this.inARow = inARow;
+      return;
+    }
+    // The step is not complete: the checkpoint that is saved now is of those before it.
     throw new HeddleError(
       "NUMERICAL",
-      `step ${step}: expected fewer than ${most} steps in a row to be left out (maxConsecutiveSkips), got ${this.inARow}, the last for ${why}; a lower learningRate or maxGradNorm may help`,
+      `step ${step}: expected fewer than ${most} steps in a row to be left out (maxConsecutiveSkips), got ${inARow}, the last for ${why}; a lower learningRate or maxGradNorm may help`,
     );
   }
 

@@ -163,6 +163,7 @@ describe("loss spikes", () => {
     expect(() => look(leaving.watch, Array(20).fill(9), 100)).toThrow(
       /^step 109: expected fewer than 10 steps in a row/,
     );
+    expect(leaving.watch.counts.skippedSteps).toBe(10); // the step that ended the run is not complete
   });
 
   test("none is seen among few losses, in ones that fall or scatter little, or where none is looked for", () => {
