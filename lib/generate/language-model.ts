@@ -392,7 +392,10 @@ export class LanguageModel {
     return resolved;
   }
 
-  private ids(prompt: unknown, options: { addSpecialTokens?: boolean; name?: string } = {}): number[] {
+  private ids(
+    prompt: unknown,
+    options: { addSpecialTokens?: boolean; name?: string; goesOn?: boolean } = {},
+  ): number[] {
     this.model.assertLive();
     const { tokenizer, config } = this;
     return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, ...options });
@@ -403,7 +406,7 @@ export class LanguageModel {
     const resolved = this.resolve(options);
     const ids = prompts.map((prompt, p) => {
       const name = promptName(p, prompts.length);
-      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name });
+      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name, goesOn: true });
     });
     return newCall(this, ids, { options: resolved, spare: this.spare });
   }

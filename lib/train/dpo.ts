@@ -9,7 +9,6 @@ import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
-  emitWarning,
   modelOption,
   namesOf,
   needSameVocabulary,
@@ -35,6 +34,7 @@ import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from ".
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
 export const dpoSchema = z.strictObject({
@@ -127,7 +127,7 @@ async function* start(
     stage,
     withReference(source, reference),
     { ...options, maxSteps, learningRate },
-    { card, signal, world: call.world, sequences: 2 * pairs, sequenceLength },
+    { card, signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
   );
 }
 

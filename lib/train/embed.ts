@@ -8,13 +8,13 @@ import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
-import { heldOutDraw, type TrainableClassifier } from "./classify.ts";
+import type { TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
-import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
@@ -50,6 +50,8 @@ export type EmbedOptions = z.input<typeof embedSchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
   world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  onWarning?: ((message: string) => void) | undefined;
 };
 
 /**
@@ -64,16 +66,15 @@ export type EmbedOptions = z.input<typeof embedSchema> & {
  * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
  */
 export function trainEmbedding(base: TrainableClassifier, options: EmbedOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "embed");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
   const parsed = parseOptions(embedSchema, rest, "embed");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof embedSchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "embed");
   const { model } = base;
@@ -87,7 +88,7 @@ async function* start(
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
   const reading = { tokenizer, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
-  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, heldOutDraw);
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
     throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
   const heldOut =
@@ -131,6 +132,7 @@ async function* start(
       card,
       signal,
       world,
+      warn,
       names: options.lora ? [] : trunkNames(model.config),
       sequences: pairs * (2 + negatives),
       sequenceLength,

@@ -12,7 +12,6 @@ import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
-  emitWarning,
   flag,
   modelOption,
   namesOf,
@@ -37,6 +36,7 @@ import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import { soloWorld } from "./world.ts";
 
 /** How the losses of tokens make one: see TRL's `loss_type`. */
@@ -201,7 +201,7 @@ async function* start(
     stage,
     policy.guarded(source),
     { ...options, maxSteps, learningRate },
-    { card, signal, world, sequences: places, sequenceLength },
+    { card, signal, world, warn: call.warn, sequences: places, sequenceLength },
   );
 }
 

@@ -3,7 +3,7 @@ import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
-import type { OwnSchedule } from "../optim/schedule.ts";
+import { decayTypes, lrSchedulers, type OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 
@@ -122,14 +122,22 @@ export const trainingShape = {
   maxSeqLength: whole(1).optional(),
   learningRate: above.default(3e-4),
   /**
-   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. Or a function of
+   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. warmup_stable_decay stays at
+   * the peak and falls in its last steps (Hu et al. 2024, "MiniCPM"): a run goes on from any checkpoint before these with more maxSteps as
+   * if it had had them from the start. constant and constant_with_warmup are one: both have the warm-up that is asked for. Or a function of
    * `{ step, maxSteps }`, steps from 1, that gives a share of learningRate; steps of the warm-up are not asked for.
    */
   lrScheduler: z
-    .union([z.enum(["cosine", "linear", "constant"]), z.custom<OwnSchedule>((v) => typeof v === "function")], {
-      error: "one of cosine, linear, constant, or a function of { step, maxSteps }",
+    .union([z.enum(lrSchedulers), z.custom<OwnSchedule>((v) => typeof v === "function")], {
+      error: `one of ${lrSchedulers.join(", ")}, or a function of { step, maxSteps }`,
     })
     .default("cosine"),
+  /** Of warmup_stable_decay: steps in which the rate falls. */
+  decaySteps: whole(1).optional(),
+  /** The same as a share of maxSteps, rounded up. Default 0.1. */
+  decayRatio: real(0, 1).optional(),
+  /** Along which curve, in transformers' names. Default: cosine, as there. */
+  decayType: z.enum(decayTypes, { error: `one of ${decayTypes.join(", ")}` }).optional(),
   warmupSteps: whole(0).optional(),
   warmupRatio: real(0, 1).optional(),
   /** Where the schedule ends, as a share of learningRate. */
@@ -191,8 +199,13 @@ export const trainingShape = {
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. */
   replay: replaySchema.optional(),
-  /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. */
-  skipNonFinite: z.boolean().default(false),
+  /**
+   * Leave a step out when its loss, or its gradient, is not finite, instead of stopping with NUMERICAL: the weights stay as they are, the
+   * first such step is told in a warning, and events and the result count them (`skippedSteps`).
+   */
+  skipNonFinite: z.boolean({ error: "true or false" }).default(false),
+  /** Stop with NUMERICAL when so many steps in a row were left out: nothing is learned any more. */
+  maxConsecutiveSkips: whole(1).default(10),
   /** For the model card. */
   name: z.string().optional(),
   /** For the model card: the latest date of any training text, as 2024-06-30. */
@@ -206,6 +219,18 @@ export const trainingShape = {
 export const crossEntropyShape = {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training alone: logits stay small. PaLM has 1e-4. */
   zLoss: real(0).default(0),
+  /**
+   * Share of the target that goes to all tokens alike, in training alone, as transformers' label_smoothing_factor (which smooths its held-out loss
+   * too). Not of models that cap their logits (Gemma 2), nor over quantised weights.
+   */
+  labelSmoothingFactor: real(0, 0.99).default(0),
+  /**
+   * A step whose loss is so many standard deviations above the mean of the last hundred is a spike (after twenty of them; at least 0.02
+   * nats and 5 % of the mean count as one): the first is told in a warning, events and the result count them (`lossSpikes`). 0: none is looked for.
+   */
+  lossSpikeThreshold: real(0).default(6),
+  /** Leave such a step out, as skipNonFinite does others (PaLM skipped the batches of its spikes). */
+  skipLossSpikes: z.boolean({ error: "true or false" }).default(false),
 } as const;
 
 /** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */

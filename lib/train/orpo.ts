@@ -8,7 +8,6 @@ import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
-  emitWarning,
   namesOf,
   number,
   type PreferenceTrainable,
@@ -22,6 +21,7 @@ import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs }
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({
@@ -67,7 +67,7 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    { card, signal: call.signal, world: call.world, sequences: 2 * pairs, sequenceLength },
+    { card, signal: call.signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
   );
 }
 

@@ -12,7 +12,6 @@ import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
-  emitWarning,
   flag,
   modelOption,
   namesOf,
@@ -37,6 +36,7 @@ import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import { soloWorld } from "./world.ts";
 
 /** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
@@ -166,6 +166,7 @@ async function* start(
       card,
       signal,
       world,
+      warn: call.warn,
       names: options.lora ? heads : [...model.languageWeightNames, ...heads],
       sequences: places,
       sequenceLength,

@@ -4,7 +4,7 @@ import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
 import { corpora, crossEntropyShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -36,6 +36,8 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */
   world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  onWarning?: ((message: string) => void) | undefined;
 };
 
 /**
@@ -49,16 +51,15 @@ export type PretrainOptions = z.input<typeof pretrainSchema> & {
  *   if ("loss" in event) console.log(event.step, event.loss, event.tokensPerSecond);
  */
 export function pretrain(base: Trainable, options: PretrainOptions): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "pretrain");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "pretrain");
   const parsed = parseOptions(pretrainSchema, rest, "pretrain");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: Trainable,
   options: z.output<typeof pretrainSchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
   const source = await corpusSource(options, tokenizer, sequenceLengthOf(base.model, options), signal);
@@ -67,5 +68,5 @@ async function* start(
     notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
     evaluation: { name: "held-out text", metric: "loss (nats per token)" },
   };
-  return yield* runStage(base, languageModel(options), source, options, { card, signal, world });
+  return yield* runStage(base, languageModel(options), source, options, { card, signal, world, warn });
 }

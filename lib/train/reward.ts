@@ -9,7 +9,6 @@ import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
   type CallOptions,
-  emitWarning,
   namesOf,
   number,
   type PreferenceTrainable,
@@ -23,6 +22,7 @@ import { halves } from "./preference/sequences.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({
@@ -83,6 +83,7 @@ async function* start(
       card,
       signal: call.signal,
       world: call.world,
+      warn: call.warn,
       names: options.lora ? heads : [...trunkNames(model.config), ...heads],
       sequences: 2 * pairs,
       sequenceLength,

@@ -16,6 +16,8 @@ const SOURCE_PARTS = ["next", "state", "restore", "dispose"] as const;
 /** Options of `train`. @interface */
 export type TrainOptions = z.input<typeof schema> &
   Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength" | "signal" | "world">> & {
+    /** Told of what is no error. Default: process.emitWarning. */
+    onWarning?: ((message: string) => void) | undefined;
     /** What the model card says of the stage. */
     about?: Partial<StageCard> | undefined;
   };
@@ -45,7 +47,16 @@ export function train<Batch>(
     throw invalidArgument("stage", "an object with name, collate, count and loss", stage);
   if (SOURCE_PARTS.some((part) => typeof source?.[part] !== "function"))
     throw invalidArgument("source", "a source of batches, such as an ExampleSource", source);
-  const { names, sequences, sequenceLength, signal, world, about, ...rest } = givenOptions(options, stage.name);
+  const {
+    names,
+    sequences,
+    sequenceLength,
+    signal,
+    world,
+    onWarning: warn,
+    about,
+    ...rest
+  } = givenOptions(options, stage.name);
   const parsed = parseOptions(schema, rest, stage.name);
   for (const [key, count] of Object.entries({ sequences, sequenceLength }))
     if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
@@ -55,6 +66,14 @@ export function train<Batch>(
     throw invalidArgument("sequenceLength", `at most the model's ${most} positions`, sequenceLength);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
   return new Run(() =>
-    runStage(base, checkedStage(stage), source, parsed, { card, names, sequences, sequenceLength, signal, world }),
+    runStage(base, checkedStage(stage), source, parsed, {
+      card,
+      names,
+      sequences,
+      sequenceLength,
+      signal,
+      world,
+      warn,
+    }),
   );
 }

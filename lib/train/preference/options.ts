@@ -71,8 +71,6 @@ export interface CallOptions {
 /** What a stage of preference training is started with. */
 export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void };
 
-export const emitWarning = (message: string): void => process.emitWarning(message, "HeddleWarning");
-
 /** Steps of a run: those that are asked for, or as many as the epochs have. */
 export function stepsOf(
   options: {
