@@ -2,8 +2,8 @@
 import { basename, join, resolve } from "node:path";
 import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
-import { modelConfigToGguf } from "../formats/config-gguf.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
+import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";

@@ -1,26 +1,29 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config.ts";
-import { formatOf, layerTypesOf } from "../formats/families.ts";
+import { formatOf } from "../formats/families.ts";
+import { slidingPeriod } from "../formats/gguf-windows.ts";
 
-/** Architectures whose sliding windows llama.cpp computes, in the layers that it takes for granted. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
+/** Architectures whose sliding windows llama.cpp computes, in all layers but every n-th. */
+const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2"]);
 
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", windows, defaults } = formatOf(modelType);
+  const { gguf = "", defaults, windowsUnscaled } = formatOf(modelType);
   const found: string[] = [];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };
   if (slidingWindow !== null && layerTypes.includes("sliding_attention")) {
     if (!WINDOWED.has(gguf)) differs(true, `sliding windows of ${gguf} files: every layer sees all that came before`);
-    else
-      differs(
-        String(layerTypes) !== String(layerTypesOf(windows, layerTypes.length)),
-        `which layers slide: those of ${gguf}'s published models`,
-      );
+    else differs(slidingPeriod(layerTypes) === undefined, `which layers slide: those of ${gguf}'s published models`);
   }
+  differs(slidingWindow === null && modelType === "gemma2", "no sliding window: one of 4096 in every second layer");
+  differs(slidingWindow === null && modelType === "gpt_oss", "no sliding window: the file is not opened");
+  differs(
+    windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
+    "θ of the sliding layers: that of the others",
+  );
   differs(config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
   differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
   differs(

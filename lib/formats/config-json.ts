@@ -179,7 +179,8 @@ function readRope(
 
 /** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
 function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: string) => HeddleError): unknown {
-  const always = formatOf(type).defaults.ropeLocalTheta !== undefined;
+  const { defaults, windowsUnscaled } = formatOf(type);
+  const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
@@ -288,6 +289,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     ...originalContext(config),
     rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
     rope_theta: config.ropeTheta,
+    ...ropeByLayerType(config),
     ...windowToJson(config),
     ...ownKeys(config),
     ...tail,
@@ -314,6 +316,20 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
   if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
   const original = ropeScaling.originalMaxPositionEmbeddings;
   return original === undefined ? {} : { original_max_position_embeddings: original };
+}
+
+/** Where sliding layers have a θ that no key of the family says: the dialect that has rotary positions by the kind of layer. */
+function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
+  const { keys = {}, windowsUnscaled } = formatOf(modelType);
+  const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
+  if (local === undefined || said) return {};
+  const scaling = ropeScaling === null ? { rope_type: "default" } : ropeScalingToJson(ropeScaling);
+  return {
+    rope_parameters: {
+      full_attention: { ...scaling, rope_theta: ropeTheta },
+      sliding_attention: { rope_type: "default", rope_theta: local },
+    },
+  };
 }
 
 function windowToJson(config: ModelConfig): Json {

@@ -13,6 +13,7 @@ export const MODEL_TYPES = [
   "gemma3_text",
   "granite",
   "olmo2",
+  "olmo3",
   "phi3",
   "smollm3",
   "gpt_oss",
@@ -53,6 +54,8 @@ export interface FamilyFormat {
   /** Its keys of config.json besides those of all decoders. */
   keys?: Readonly<Record<string, keyof ModelConfig>>;
   windows: WindowRule;
+  /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
+  windowsUnscaled?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
   /** Of an encoder: it has no head of its own, and its checkpoints may hold those of its pretraining, which are not read. */
@@ -162,6 +165,13 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     gguf: "olmo2",
     defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
     windows: none,
+  },
+  olmo3: {
+    architecture: "Olmo3ForCausalLM",
+    gguf: "olmo2",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, ropeTheta: 5e5, maxPositionEmbeddings: 2048 },
+    windows: { kind: "pattern", period: 4, otherwise: 4096 },
+    windowsUnscaled: true,
   },
   phi3: {
     architecture: "Phi3ForCausalLM",
