@@ -31,7 +31,7 @@ export interface ModelFiles {
 
 /**
  * Opens a model: a Hugging Face folder (config.json beside safetensors), a checkpoint folder of heddle, a .safetensors
- * file beside its config.json, or a .gguf file. Reads the headers only.
+ * file beside its config.json, or a .gguf file (of one in several parts, any of them). Reads the headers only.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openModelFiles(path: string): Promise<ModelFiles> {

@@ -4,8 +4,8 @@ import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import type { WeightDtype } from "./dtype.ts";
 import type { StoredFp8 } from "./fp8.ts";
-import { openGguf } from "./gguf.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
+import { firstPart, openGgufParts } from "./gguf-parts.ts";
 import { exists, ioError, readJson } from "./io.ts";
 import type { MappedFile } from "./mapped-file.ts";
 import { nearest } from "./nearest.ts";
@@ -95,8 +95,8 @@ function source(
 }
 
 /**
- * Opens weights: a `.gguf` or `.safetensors` file, or a folder with `model.safetensors` or
- * `model.safetensors.index.json`. The content decides, not the extension.
+ * Opens weights: a `.gguf` file (or any of the parts that one was split into) or a `.safetensors` file, or a folder with
+ * `model.safetensors`, `model.safetensors.index.json` or one GGUF model. The content decides, not the extension.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openWeights(path: string): Promise<WeightSource> {
@@ -125,19 +125,11 @@ async function hasGgufMagic(path: string): Promise<boolean> {
 }
 
 function openGgufWeights(path: string): WeightSource {
-  const gguf = openGguf(path);
-  const { file, metadata } = gguf;
-  try {
-    const splits = metadata.number("split.count") ?? 0;
-    if (splits > 1) {
-      throw new HeddleError("UNSUPPORTED", `${path}: GGUF split over ${splits} files: expected one whole file`);
-    }
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-  const table = new Map([...gguf.entries].map(([name, entry]) => [name, { entry, file }]));
-  return source({ format: "gguf", path, metadata: new Map(), gguf: metadata }, table, [file]);
+  const { parts, metadata } = openGgufParts(path);
+  const table = new Map<string, Located>();
+  for (const { entries, file } of parts) for (const [name, entry] of entries) table.set(name, { entry, file });
+  const files = parts.map(({ file }) => file);
+  return source({ format: "gguf", path, metadata: new Map(), gguf: metadata }, table, files);
 }
 
 function openSafetensorsWeights(file: string, path: string): WeightSource {
@@ -159,14 +151,15 @@ async function openFolder(folder: string): Promise<WeightSource> {
     throw ioError(error, folder, "listed");
   });
   const others = names.filter((name) => name.endsWith(".safetensors") || name.endsWith(".gguf"));
-  if (others.length === 1) return openWeights(join(folder, others[0]!));
+  const one = others.length === 1 ? others[0] : firstPart(others);
+  if (one !== undefined) return openWeights(join(folder, one));
   if (names.some((name) => name.startsWith("pytorch_model") && name.endsWith(".bin"))) {
     throw new HeddleError("UNSUPPORTED", `${folder}: expected safetensors or GGUF weights, got pytorch_model.bin`);
   }
   const got = others.length === 0 ? "none" : others.slice(0, 4).join(", ");
   throw new HeddleError(
     "NOT_FOUND",
-    `${folder}: expected model.safetensors, model.safetensors.index.json or one .gguf file, got ${got}`,
+    `${folder}: expected model.safetensors, model.safetensors.index.json or one GGUF model, got ${got}`,
   );
 }
 

@@ -56,3 +56,33 @@ export function ropeFreqs(factors: readonly number[]): TensorData {
   const bytes = new Uint8Array(Float32Array.from(factors).buffer);
   return { name: "rope_freqs.weight", dtype: "f32", shape: [factors.length], bytes };
 }
+
+/** What a part says of the whole, as llama.cpp's gguf-split does. */
+export const partKeys = (index: number, count: number, tensors: number): [string, GgufValue][] => [
+  ["split.no", { type: "u16", value: index }],
+  ["split.count", { type: "u16", value: count }],
+  ["split.tensors.count", { type: "i32", value: tensors }],
+];
+
+/** The file as `count` parts in a new folder, in which the first has the metadata and `model-…` is their name. @returns their paths */
+export async function splitGguf(path: string, count: number): Promise<string[]> {
+  const tensors = tensorsOf(path);
+  const { file, metadata } = openGguf(path);
+  file.close();
+  const folder = temporaryFolder();
+  const each = Math.ceil(tensors.length / count);
+  const paths: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const target = join(folder, partFile(i + 1, count));
+    const own = partKeys(i, count, tensors.length);
+    const keys = new Map(i === 0 ? [...metadata.values, ...own] : own);
+    await writeGguf(target, { metadata: keys, tensors: tensors.slice(i * each, (i + 1) * each) });
+    paths.push(target);
+  }
+  return paths;
+}
+
+export function partFile(number: number, count: number): string {
+  const digits = (n: number) => String(n).padStart(5, "0");
+  return `model-${digits(number)}-of-${digits(count)}.gguf`;
+}

@@ -9,7 +9,7 @@ import { temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { generator } from "../ops/harness.ts";
-import { f32, foreign, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
+import { f32, foreign, ropeFreqs, splitGguf, text, u32 } from "./foreign-gguf.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
@@ -153,6 +153,16 @@ describe.skipIf(!installed)("files as other programs write them are the model th
     const unchanged = await peerOf(plain);
     expect(apart(await unchanged.logits(ids), want!)).toBeGreaterThan(0.05);
   });
+});
+
+test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened here", async () => {
+  const plain = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
+  const [first, , last] = await splitGguf(plain, 3);
+  const peer = await peerOf(first!);
+  await using model = await LanguageModel.load(last!);
+  const [want] = await model.logits(prompts[2]!, { last: true });
+  expect(apart(await peer.logits(prompts[2]!), want!)).toBeLessThan(4 * 2 ** -11);
 });
 
 describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greedy text of %s", (name) => {

@@ -3,7 +3,6 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/errors.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
-import { openWeights } from "../../lib/formats/weights.ts";
 import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 import { expectError, temporaryFile, text, u32, u64 } from "./helpers.ts";
 
@@ -177,11 +176,6 @@ describe("bad files give INVALID_FILE", () => {
     ["type 2^32 - 1", gguf({ tensors: [tensor("t", [32], 4294967295)], data }), /is not known/],
   ])("UNSUPPORTED: %s", async (_name, bytes, message) => {
     await expectError(() => openGguf(temporaryFile(bytes)), "UNSUPPORTED", message);
-  });
-
-  test("a file split over several", async () => {
-    const bytes = gguf({ keys: [key("split.count", 2, Buffer.from([3, 0]))] });
-    await expectError(() => openWeights(temporaryFile(bytes)), "UNSUPPORTED", /split over 3 files/);
   });
 
   const whole = gguf({
