@@ -19,7 +19,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const arch = meta.requireString("general.architecture");
   const family = familyOfArchitecture(arch);
   if (family === undefined) {
-    const known = `known: ${ggufArchitectures().join(", ")}${lacks((key) => meta.has(`${arch}.${key}`))}`;
+    const missing = lacks({ name: arch, value: (key) => meta.values.get(`${arch}.${key}`)?.value });
+    const known = `known: ${ggufArchitectures().join(", ")}${missing}`;
     throw unsupported(`general.architecture ${describe(arch)} is not known (${known})`);
   }
   const experts = meta.number(`${arch}.expert_count`) || undefined;

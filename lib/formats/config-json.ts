@@ -1,7 +1,8 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
+import { ACTIVATIONS, isActivation } from "./activations.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { formatOf, layerTypesOf } from "./families.ts";
+import { formatOf, isRegistered, layerTypesOf } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
@@ -39,15 +40,6 @@ const GPT2: Readonly<Record<string, keyof ModelConfig>> = {
   architectures: "architectures",
 };
 
-const ACTIVATIONS: Readonly<Record<string, ModelConfig["hiddenAct"]>> = {
-  silu: "silu",
-  swish: "silu",
-  gelu: "gelu",
-  gelu_new: "gelu_pytorch_tanh",
-  gelu_fast: "gelu_pytorch_tanh",
-  gelu_pytorch_tanh: "gelu_pytorch_tanh",
-};
-
 const DTYPES: Readonly<Record<string, NonNullable<ModelConfig["dtype"]>>> = {
   float32: "f32",
   float16: "f16",
@@ -60,11 +52,15 @@ const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftc
 
 /** What changes a family's computation and is not provided: key, the value that is. */
 const MUST_BE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  olmo2: { clip_qkv: undefined },
+  olmo3: { clip_qkv: undefined },
   gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
-  gemma3_text: { use_bidirectional_attention: false },
   bert: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
   modernbert: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
 };
+
+/** The same of all that generate. */
+const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
 
@@ -77,7 +73,8 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     // null stands for "not set" in config.json.
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
-  for (const [key, value] of Object.entries(MUST_BE[modelType] ?? {})) {
+  const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
+  for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...MUST_BE[modelType] })) {
     const got = raw[key];
     if (got !== undefined && got !== null && got !== value)
       throw unsupported(`${key}: ${describe(got)} is not provided`);
@@ -131,7 +128,7 @@ function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (
           ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
           : raw.hidden_act;
   if (name === undefined || name === null) return;
-  if (typeof name !== "string" || !Object.hasOwn(ACTIVATIONS, name)) {
+  if (!isActivation(name)) {
     const known = Object.keys(ACTIVATIONS).join(", ");
     throw unsupported(`hidden_act ${describe(name)} is not known (known: ${known})`);
   }

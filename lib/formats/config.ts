@@ -186,8 +186,9 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
     // Of models of several kinds of input, the part for text tells what that needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
-    const needs = new Set(values.flatMap(([key, value]) => (value === null || value === false ? [] : [key])));
-    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${lacks((key) => needs.has(key))}`;
+    const set = new Map(values.filter(([, entry]) => entry !== null && entry !== false));
+    const missing = lacks({ name: modelType, value: (key) => set.get(key) });
+    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${missing}`;
     throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };

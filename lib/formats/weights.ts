@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { WeightDtype } from "./dtype.ts";
 import type { StoredFp8 } from "./fp8.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
@@ -54,6 +55,12 @@ export interface WeightSource {
   close(): void;
 }
 
+/** Types of numbers that models are computed with, for messages. */
+const COMPUTED = {
+  safetensors: "F32, F16 or BF16",
+  gguf: ["F32", "F16", "BF16", ...Object.keys(BLOCK_TYPES).map((name) => name.toUpperCase())].join(", "),
+};
+
 type Entry = TensorInfo & { offset: number };
 type Located = { entry: Entry; file: MappedFile };
 
@@ -83,7 +90,7 @@ function source(
       if (dtype === undefined) {
         throw new HeddleError(
           "UNSUPPORTED",
-          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected F32, F16 or BF16)`,
+          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected ${COMPUTED[base.format]})`,
         );
       }
       return { ...entry, dtype, file };

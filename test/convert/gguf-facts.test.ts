@@ -163,6 +163,21 @@ test("an unknown architecture says what is missing", async () => {
   );
 });
 
+test("an encoder's file says that it sees what follows", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({}), path);
+  const file = await changed(path, {
+    "general.architecture": { type: "string", value: "nomic-bert" },
+    "nomic-bert.attention.causal": { type: "bool", value: false },
+    "nomic-bert.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
+  });
+  await expectError(
+    () => LanguageModel.load(file),
+    "UNSUPPORTED",
+    /architecture "nomic-bert" is not known .*; heddle lacks attention to what follows \(attention.causal\)\)$/,
+  );
+});
+
 test("notes say what llama.cpp computes otherwise", async () => {
   const notes = async (config: object) => {
     const { notes = [] } = await convertModel(await folderOf(config), join(temporaryFolder(), "model.gguf"));

@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { HeddleError } from "../../lib/errors.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
 import { array, gguf, key, tensor } from "./gguf-bytes.ts";
 import { expectError, temporaryFile, text, u32, u64 } from "./helpers.ts";
 
@@ -167,6 +168,15 @@ describe("bad files give INVALID_FILE", () => {
   test.each(bad)("%s", async (_name, bytes, message) => {
     const path = temporaryFile(bytes);
     await expectError(() => openGguf(path), "INVALID_FILE", message);
+  });
+
+  test("UNSUPPORTED: the numbers of a type that is not computed, once they are asked for", async () => {
+    const bytes = gguf({ tensors: [tensor("t", [256], 21)], data: Buffer.alloc(128) });
+    const weights = await openWeights(temporaryFile(bytes));
+    expect(weights.info("t").storedDtype).toBe("IQ3_S");
+    const message = /"t": IQ3_S cannot be computed with \(expected F32, F16, BF16, Q8_0, .*, IQ4_XS, MXFP4\)$/;
+    await expectError(() => weights.tensor("t"), "UNSUPPORTED", message);
+    weights.close();
   });
 
   test.each([
