@@ -73,6 +73,7 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     // null stands for "not set" in config.json.
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
+  for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...MUST_BE[modelType] })) {
     const got = raw[key];
@@ -214,12 +215,17 @@ function readWindow(raw: Json, type: ModelType, config: Json): void {
   config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
   const { max_window_layers: most } = raw;
-  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : raw.sliding_window_pattern;
+  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : periodOf(raw);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
+}
+
+/** n where all layers but every n-th slide; the underlined name is that of transformers' own files. */
+function periodOf(raw: Json): unknown {
+  return raw.sliding_window_pattern ?? raw._sliding_window_pattern;
 }
 
 function isObject(value: unknown): value is Json {

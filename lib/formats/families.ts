@@ -53,6 +53,8 @@ export interface FamilyFormat {
   fileDefaults?: Partial<ModelConfig>;
   /** Its keys of config.json besides those of all decoders. */
   keys?: Readonly<Record<string, keyof ModelConfig>>;
+  /** Other names that some versions of transformers write for them, read where the first are missing. */
+  otherKeys?: Readonly<Record<string, keyof ModelConfig>>;
   windows: WindowRule;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
@@ -205,6 +207,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
       decoder_sparse_step: "decoderSparseStep",
       mlp_only_layers: "mlpOnlyLayers",
     },
+    otherKeys: { num_local_experts: "numExperts" },
     windows: { kind: "flag", from: "first" },
   },
   gpt_oss: {
@@ -220,6 +223,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     },
     fileDefaults: { headDim: 64, numExperts: 128, numExpertsPerTok: 4 },
     keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
+    otherKeys: { num_experts: "numExperts" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
   },
   bert: {
