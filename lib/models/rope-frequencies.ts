@@ -92,9 +92,16 @@ export function ropeRegime(config: ModelConfig, length: number): number {
   return config.ropeScaling?.ropeType === "longrope" && length > trainedLength(config) ? 1 : 0;
 }
 
-/** Most positions of a sequence: dynamic scaling carries beyond those of the training. */
+/** Positions are whole numbers of 32 bits. */
+const MOST_POSITIONS = 2 ** 30;
+
+/**
+ * Most positions of a sequence: dynamic scaling and YaRN carry beyond those of the training, by their factor. Where a configuration's
+ * `max_position_embeddings` says that already, it counts.
+ */
 export function contextLimit(config: ModelConfig): number {
   const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;
-  if (scaling?.ropeType !== "dynamic") return most;
-  return Math.max(most, Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor));
+  if (scaling?.ropeType !== "dynamic" && scaling?.ropeType !== "yarn") return most;
+  const stretched = Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor);
+  return Math.max(most, Math.min(stretched, MOST_POSITIONS));
 }
