@@ -6,11 +6,31 @@ import { slidingPeriod } from "../formats/gguf-windows.ts";
 /** Architectures whose sliding windows llama.cpp computes, in all layers but every n-th. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2"]);
 
+/** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
+const WITHOUT_BIAS = new Set(["qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+
+/** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
+function unopened(config: ModelConfig, gguf: string): string[] {
+  const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
+  const what = [
+    attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
+    mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
+    tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",
+    headDim * numAttentionHeads !== hiddenSize &&
+      HEADS_OF_WIDTH.has(gguf) &&
+      "heads that are not hidden_size wide together",
+  ];
+  return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
+}
+
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
   const { gguf = "", defaults, windowsUnscaled } = formatOf(modelType);
-  const found: string[] = [];
+  const found = unopened(config, gguf);
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };

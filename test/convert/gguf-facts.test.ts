@@ -199,6 +199,19 @@ test("notes say what llama.cpp computes otherwise", async () => {
   );
   expect(await notes({ modelType: "gemma2", headDim: 8, queryPreAttnScalar: 12 })).toMatch(/^query_pre_attn_scalar/);
   expect(await notes({ hiddenAct: "gelu" })).toBe("hidden_act gelu: silu");
+  for (const modelType of ["llama", "granite", "gpt_oss"])
+    expect(await notes({ modelType, attentionBias: true, mlpBias: true, numExperts: 4 })).not.toMatch(/biases/);
+  for (const modelType of ["qwen3", "gemma", "olmo2", "phi3", "smollm3"]) {
+    const said = await notes({ modelType, attentionBias: true, mlpBias: true });
+    expect(said).toMatch(
+      /^biases of attention in [a-z0-9]+ files: the file is not opened; .*biases of the feed-forward/,
+    );
+  }
+  expect(await notes({ modelType: "qwen2", mlpBias: true })).toMatch(/^biases of the feed-forward block in qwen2/);
+  expect(await notes({ modelType: "olmo2", tieWordEmbeddings: true })).toMatch(
+    /^a head that is the embedding in olmo2/,
+  );
+  expect(await notes({ modelType: "phi3", headDim: 12 })).toMatch(/^heads that are not hidden_size wide together/);
 });
 
 test("config.json keeps which layers slide, in families where all do", async () => {

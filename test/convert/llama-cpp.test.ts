@@ -155,6 +155,21 @@ describe.skipIf(!installed)("files as other programs write them are the model th
   });
 });
 
+test.skipIf(!installed)("what a note says llama.cpp does not open it does not open", async () => {
+  for (const [name, more] of [
+    ["phi3", { attentionBias: true }],
+    ["smollm3", { mlpBias: true }],
+    ["olmo2", { tieWordEmbeddings: true }],
+    ["qwen2", { headDim: 32 }],
+  ] as const) {
+    const file = join(temporaryFolder(), "model.gguf");
+    const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
+    expect(notes?.join()).toMatch(/the file is not opened$/);
+    await expect(peerOf(file), name).rejects.toThrow();
+    peer = undefined;
+  }
+});
+
 test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened here", async () => {
   const plain = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
