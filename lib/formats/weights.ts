@@ -4,13 +4,13 @@ import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { WeightDtype } from "./dtype.ts";
+import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { firstPart, openGgufParts } from "./gguf-parts.ts";
-import { exists, ioError, readJson } from "./io.ts";
+import { exists, ioError, notThere, readJson } from "./io.ts";
 import type { MappedFile } from "./mapped-file.ts";
 import { nearest } from "./nearest.ts";
-import { openFile } from "./open-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
@@ -111,24 +111,10 @@ export async function openWeights(path: string): Promise<WeightSource> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw ioError(error, path, "opened");
+    throw notThere(error, path);
   }
   if (isFolder) return openFolder(path);
-  return (await hasGgufMagic(path)) ? openGgufWeights(path) : openSafetensorsWeights(path, path);
-}
-
-async function hasGgufMagic(path: string): Promise<boolean> {
-  try {
-    const handle = await openFile(path);
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
-      return bytesRead === 4 && buffer.toString("latin1") === "GGUF";
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw ioError(error, path, "read");
-  }
+  return (await kindOfWeights(path)) === "gguf" ? openGgufWeights(path) : openSafetensorsWeights(path, path);
 }
 
 function openGgufWeights(path: string): WeightSource {
