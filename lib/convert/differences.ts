@@ -1,9 +1,8 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config.ts";
 import { formatOf } from "../formats/families.ts";
-import { slidingPeriod } from "../formats/gguf-windows.ts";
 
-/** Architectures whose sliding windows llama.cpp computes, in all layers but every n-th. */
+/** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
 const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
@@ -34,10 +33,12 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };
-  if (slidingWindow !== null && layerTypes.includes("sliding_attention")) {
-    if (!WINDOWED.has(gguf)) differs(true, `sliding windows of ${gguf} files: every layer sees all that came before`);
-    else differs(slidingPeriod(layerTypes) === undefined, `which layers slide: those of ${gguf}'s published models`);
-  }
+  const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
+  differs(slides && !WINDOWED.has(gguf), `sliding windows of ${gguf} files: every layer sees all that came before`);
+  differs(
+    slidingWindow !== null && !slides && WINDOWED.has(gguf),
+    "a sliding window that no layer has: the file opens, and nothing is computed",
+  );
   differs(slidingWindow === null && modelType === "gemma2", "no sliding window: one of 4096 in every second layer");
   differs(slidingWindow === null && modelType === "gpt_oss", "no sliding window: the file is not opened");
   differs(

@@ -53,7 +53,7 @@ export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: M
 }
 
 /** n where all layers but every n-th slide (0: all do); undefined where they follow no such rule. */
-export function slidingPeriod(layerTypes: ModelConfig["layerTypes"]): number | undefined {
+function slidingPeriod(layerTypes: ModelConfig["layerTypes"]): number | undefined {
   const period = layerTypes.indexOf("full_attention") + 1;
   return String(everyButNth(period, layerTypes.length)) === String(layerTypes) ? period : undefined;
 }

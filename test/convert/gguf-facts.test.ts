@@ -188,7 +188,8 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
   const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };
-  expect(await notes({ ...regular, layerTypes: last })).toMatch(/^which layers/);
+  expect(await notes({ ...regular, layerTypes: last })).toBe("");
+  expect(await notes({ ...regular, layerTypes: Array(3).fill("full_attention") })).toMatch(/^a sliding window that no/);
   expect(await notes({ ...regular, layerTypes: Array(3).fill("sliding_attention") })).toBe("");
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: null })).toMatch(
     /^no sliding window: one of 4096/,
