@@ -372,6 +372,7 @@ export class LanguageModel {
     const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
     return {
       vocabSize: config.vocabSize,
+      tokenizer,
       generation,
       eosTokenIds: [...new Set([...(eosTokenIds ?? []), ...(tokenizer?.eosTokenIds ?? [])])],
     };
