@@ -9,6 +9,7 @@ import { modelPath } from "../generate/index.ts";
 import { deviceInfo } from "../graph/index.ts";
 import { modelWeights } from "../models/heads.ts";
 import { familyOf } from "../models/registry.ts";
+import { contextLimit } from "../models/rope-frequencies.ts";
 import { defineCommand } from "./command.ts";
 import type { Output } from "./output.ts";
 
@@ -86,7 +87,7 @@ async function modelInfo(name: string) {
       ...(config.classifier && { classifier: config.classifier }),
       parameters,
       bytes: infos.reduce((n, i) => n + i.bytes, 0),
-      context: config.maxPositionEmbeddings,
+      context: contextLimit(config),
       dtypes: [...new Set(infos.map((i) => i.storedDtype))],
       tokenizer: files.tokenizerPath !== undefined,
       config,

@@ -37,6 +37,12 @@ export const command = defineCommand({
       repeated: true,
       named: "specialTokens",
     },
+    "bos-token": {
+      kind: "string",
+      value: "T",
+      about: "the special token that begins every text; else byteLevelBpe's first stands between documents alone",
+    },
+    "eos-token": { kind: "string", value: "T", about: "the special token that ends a text" },
     "unk-token": { kind: "string", value: "T", about: "the special token that stands for what is unknown" },
     "min-frequency": { kind: "integer", value: "N", about: "pairs that occur less often are not merged" },
     "character-coverage": {
@@ -69,6 +75,8 @@ export const command = defineCommand({
       ...given("algorithm", options.algorithm as TrainAlgorithm),
       ...given("pattern", options.pattern),
       ...given("specialTokens", options["special-token"]),
+      ...given("bosToken", options["bos-token"]),
+      ...given("eosToken", options["eos-token"]),
       ...given("unkToken", options["unk-token"]),
       ...given("minFrequency", options["min-frequency"]),
       ...given("characterCoverage", options["character-coverage"]),

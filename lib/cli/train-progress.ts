@@ -32,7 +32,8 @@ export class TrainProgress {
       return;
     }
     const speed = `${event.tokensPerSecond.toLocaleString("en")} tokens/s`;
-    const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...named(event.metrics)];
+    const skipped = event.skippedSteps > 0 ? [`${event.skippedSteps} left out`] : [];
+    const parts = [place, `loss ${event.loss.toFixed(4)}`, speed, ...left, ...skipped, ...named(event.metrics)];
     this.stream.write(over(fitted(parts, this.stream.columns)));
   }
 

@@ -20,8 +20,6 @@ export interface LoadedStage {
   name: string;
   run: StageFunction;
   schema: z.ZodObject;
-  /** Whether it takes `onWarning`. */
-  warns?: boolean;
 }
 
 export interface TrainStageOptions {
@@ -86,7 +84,7 @@ async function runConfigured(
       ...given,
       ...(options.resume && { resume: "auto" }),
       signal,
-      ...(stage.warns && onWarning && { onWarning }),
+      ...(onWarning && { onWarning }),
     };
     const run = stage.run(base, training as never);
     // A program has the model that was trained in its hands; here it is gone. Benchmarks want no more than that. Said once it trains: of

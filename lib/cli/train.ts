@@ -9,11 +9,10 @@ import { isLive } from "./live-line.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
 
-/** A stage's row: what it does, its function, and whether that is told of warnings. */
+/** A stage's row: what it does, and its function. */
 interface StageRow {
   about: string;
   load(): Promise<{ run: StageFunction; schema: z.ZodObject }>;
-  warns?: boolean;
 }
 
 /** Every stage that a configuration file can run. */
@@ -31,7 +30,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { sft: run, sftSchema: schema } = await import("../train/sft.ts");
       return { run, schema };
     },
-    warns: true,
   },
   classify: {
     about: "a classification head on texts or words with labels",
@@ -53,7 +51,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { trainReward: run, rewardSchema: schema } = await import("../train/reward.ts");
       return { run, schema };
     },
-    warns: true,
   },
   dpo: {
     about: "direct preference optimisation on pairs of a better and a worse answer",
@@ -61,7 +58,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { dpo: run, dpoSchema: schema } = await import("../train/dpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   kto: {
     about: "Kahneman–Tversky optimisation on answers that are good or bad",
@@ -69,7 +65,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { kto: run, ktoSchema: schema } = await import("../train/kto.ts");
       return { run, schema };
     },
-    warns: true,
   },
   orpo: {
     about: "odds-ratio preference optimisation on pairs, without a reference",
@@ -77,7 +72,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { orpo: run, orpoSchema: schema } = await import("../train/orpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   ppo: {
     about: "proximal policy optimisation of the model's own answers, with a value head",
@@ -85,7 +79,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { ppo: run, ppoSchema: schema } = await import("../train/ppo.ts");
       return { run, schema };
     },
-    warns: true,
   },
   grpo: {
     about: "group-relative policy optimisation of the model's own answers",
@@ -93,7 +86,6 @@ const stages: Readonly<Record<StageName, StageRow>> = {
       const { grpo: run, grpoSchema: schema } = await import("../train/grpo.ts");
       return { run, schema };
     },
-    warns: true,
   },
 };
 
@@ -138,7 +130,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
       const { config } = options;
       await interruptible("train", async (signal) => {
         const progress = new TrainProgress();
-        const stage = { name, warns: row.warns ?? false, ...(await row.load()) };
+        const stage = { name, ...(await row.load()) };
         try {
           const result = await trainStage(stage, {
             config,
@@ -172,23 +164,25 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
   });
 }
 
-function describeResult({ steps, tokensSeen, loss, bestStep, path }: TrainResult): string {
+function describeResult({ steps, tokensSeen, loss, skippedSteps, bestStep, path }: TrainResult): string {
   const best = bestStep === undefined ? "" : ` Best evaluation: step ${bestStep}.`;
+  const skipped = skippedSteps === 0 ? "" : ` ${skippedSteps} steps were left out.`;
   const where = path === undefined ? "" : ` The model is in ${path}.`;
-  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${best}${where}`;
+  return `${steps} steps, ${tokensSeen.toLocaleString("en")} tokens seen, loss of the last one ${loss.toFixed(4)}.${skipped}${best}${where}`;
 }
 
 function describeEvent(event: TrainEvent): string {
   if (!("loss" in event)) {
     return `step ${event.step}: ${evaluated(event)}`;
   }
-  const { step, loss, learningRate, gradNorm, tokensPerSecond } = event;
+  const { step, loss, learningRate, gradNorm, tokensPerSecond, skippedSteps } = event;
   return [
     `step ${step} of ${event.maxSteps}: loss ${loss.toFixed(4)}`,
     ...named(event.metrics),
     `learning rate ${learningRate.toExponential(2)}`,
     `gradient norm ${gradNorm.toFixed(3)}`,
     `${tokensPerSecond} tokens/s`,
+    ...(skippedSteps > 0 ? [`${skippedSteps} left out`] : []),
   ].join(", ");
 }
 

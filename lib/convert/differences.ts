@@ -1,26 +1,50 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config.ts";
-import { formatOf, layerTypesOf } from "../formats/families.ts";
+import { formatOf } from "../formats/families.ts";
 
-/** Architectures whose sliding windows llama.cpp computes, in the layers that it takes for granted. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss"]);
+/** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
+const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2"]);
+
+/** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
+const WITHOUT_MLP_BIAS = new Set(["qwen2", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
+const WITHOUT_BIAS = new Set(["qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
+const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+
+/** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
+function unopened(config: ModelConfig, gguf: string): string[] {
+  const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
+  const what = [
+    attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
+    mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
+    tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",
+    headDim * numAttentionHeads !== hiddenSize &&
+      HEADS_OF_WIDTH.has(gguf) &&
+      "heads that are not hidden_size wide together",
+  ];
+  return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
+}
 
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", windows, defaults } = formatOf(modelType);
-  const found: string[] = [];
+  const { gguf = "", defaults, windowsUnscaled } = formatOf(modelType);
+  const found = unopened(config, gguf);
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };
-  if (slidingWindow !== null && layerTypes.includes("sliding_attention")) {
-    if (!WINDOWED.has(gguf)) differs(true, `sliding windows of ${gguf} files: every layer sees all that came before`);
-    else
-      differs(
-        String(layerTypes) !== String(layerTypesOf(windows, layerTypes.length)),
-        `which layers slide: those of ${gguf}'s published models`,
-      );
-  }
+  const slides = slidingWindow !== null && layerTypes.includes("sliding_attention");
+  differs(slides && !WINDOWED.has(gguf), `sliding windows of ${gguf} files: every layer sees all that came before`);
+  differs(
+    slidingWindow !== null && !slides && WINDOWED.has(gguf),
+    "a sliding window that no layer has: the file opens, and nothing is computed",
+  );
+  differs(slidingWindow === null && modelType === "gemma2", "no sliding window: one of 4096 in every second layer");
+  differs(slidingWindow === null && modelType === "gpt_oss", "no sliding window: the file is not opened");
+  differs(
+    windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
+    "θ of the sliding layers: that of the others",
+  );
   differs(config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
   differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
   differs(

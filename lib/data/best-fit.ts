@@ -2,6 +2,8 @@ import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { IGNORED } from "./batch.ts";
 import type { RowsOptions } from "./concatenated.ts";
 import { DocumentCursor, START, type StreamPosition } from "./cursor.ts";
+import type { EncodedDocument } from "./document-file.ts";
+import { sharedEnd } from "./encode.ts";
 import type { GroupReader } from "./groups.ts";
 import { packBestFit } from "./packing.ts";
 import { permutation, Stream } from "./random.ts";
@@ -21,6 +23,8 @@ interface Piece {
   length: number;
   /** Of the document's text, where the piece is its first. */
   bytes: number;
+  /** The target of the last token, where the document itself ends without it. */
+  end?: number;
 }
 
 interface Round {
@@ -39,12 +43,14 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
   readonly #options: RowsOptions;
   readonly #seed: number;
   readonly #roundRows: number;
+  readonly #end: number | undefined;
   #last: { key: string; round: Promise<Round> } | undefined;
 
   constructor(options: RowsOptions, seed: number) {
     this.#options = options;
     this.#seed = seed;
     this.#roundRows = Math.max(ROUND_ROWS, 4 * options.batchSize);
+    this.#end = sharedEnd(options.tokenizer);
   }
 
   async make(reader: GroupReader, from: PackedPosition, check: () => void): Promise<Made<PackedPosition>> {
@@ -64,7 +70,8 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
     const { row: _, ...start } = at;
     const key = JSON.stringify(start);
     if (this.#last?.key !== key) {
-      const cursor = new DocumentCursor(reader, this.#options.tokenizer, start, check, { least: 2 });
+      const least = this.#end === undefined ? 2 : 1;
+      const cursor = new DocumentCursor(reader, this.#options.tokenizer, start, check, { least });
       const round = this.#pack(cursor, start);
       this.#last = { key, round };
       round.catch(() => {
@@ -82,7 +89,7 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
     while (tokens < this.#roundRows * maxSeqLength) {
       const document = await cursor.current();
       if (!document) break;
-      for (const piece of cut(document.tokens, document.bytes, maxSeqLength)) {
+      for (const piece of cut(document, maxSeqLength, this.#end)) {
         pieces.push(piece);
         tokens += piece.length;
       }
@@ -120,11 +127,22 @@ export class BestFitRows implements BatchMaker<PackedPosition> {
   }
 }
 
-/** The pieces of a document: all but its last token are inputs. A cut document's targets go on over the cut. */
-function* cut(tokens: Uint32Array, bytes: number, longest: number): Generator<Piece> {
-  const inputs = tokens.length - 1;
-  for (let from = 0; from < inputs; from += longest)
-    yield { tokens, from, length: Math.min(longest, inputs - from), bytes: from === 0 ? bytes : 0 };
+/**
+ * The pieces of a document: all but its last token are inputs, and that one too where the document does not hold its own end. A cut
+ * document's targets go on over the cut.
+ */
+function* cut(
+  { tokens, bytes, closes }: EncodedDocument,
+  longest: number,
+  sharedEnd: number | undefined,
+): Generator<Piece> {
+  const end = closes ? sharedEnd : undefined;
+  const inputs = tokens.length - (end === undefined ? 1 : 0);
+  for (let from = 0; from < inputs; from += longest) {
+    const length = Math.min(longest, inputs - from);
+    const isLast = from + length === inputs;
+    yield { tokens, from, length, bytes: from === 0 ? bytes : 0, ...(end !== undefined && isLast && { end }) };
+  }
 }
 
 /** A batch that is filled row by row; what is left of a row is padding. */
@@ -159,9 +177,10 @@ class Rows {
   add(pieces: readonly Piece[]): void {
     const { batch } = this;
     let at = this.#filled++ * this.#length;
-    for (const [document, { tokens, from, length, bytes }] of pieces.entries()) {
+    for (const [document, { tokens, from, length, bytes, end }] of pieces.entries()) {
       batch.tokens.set(tokens.subarray(from, from + length), at);
       batch.targets.set(tokens.subarray(from + 1, from + 1 + length), at);
+      if (end !== undefined) batch.targets[at + length - 1] = end;
       for (let i = 0; i < length; i++) batch.positions[at + i] = i;
       batch.documents.fill(document, at, at + length);
       batch.tokenCount += length;

@@ -2,9 +2,10 @@ import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { Batch, BatchMaker, Made } from "./batch.ts";
 import { BestFitRows } from "./best-fit.ts";
 import { ConcatenatedRows } from "./concatenated.ts";
+import { contentSample } from "./content-sample.ts";
 import type { StreamPosition } from "./cursor.ts";
 import { type DocumentFile, openDocumentFiles } from "./document-file.ts";
-import type { CorpusTokenizer } from "./encode.ts";
+import { type CorpusTokenizer, sharedEnd } from "./encode.ts";
 import { GroupReader } from "./groups.ts";
 import type { SeparatorRule } from "./shards.ts";
 
@@ -63,6 +64,8 @@ export interface CorpusState {
   row?: number;
   /** what the position is a position in: seed, files, separators, split */
   fingerprint: string;
+  /** of what the files hold: large ones by samples, see `contentSample`. Absent in older positions. */
+  contents?: string;
 }
 
 export interface Corpus<State = CorpusState> {
@@ -102,7 +105,7 @@ export async function openCorpus(options: CorpusOptions): Promise<Corpus> {
   checkOptions(options);
   const files = await openFilesOf(options);
   try {
-    return new StreamedCorpus(files, options);
+    return new StreamedCorpus(files, options, await contentSample(files.map(({ path }) => path)));
   } catch (error) {
     for (const file of files) file.close();
     throw error;
@@ -129,6 +132,7 @@ class StreamedCorpus implements Corpus {
   readonly #options: CorpusOptions;
   readonly #files: readonly DocumentFile[];
   readonly #fingerprint: string;
+  readonly #contents: string;
   readonly #reader: GroupReader;
   readonly #maker: BatchMaker<Position>;
   #passReader: GroupReader | undefined;
@@ -137,11 +141,12 @@ class StreamedCorpus implements Corpus {
   #queue: Promise<unknown> = Promise.resolve();
   #isDisposed = false;
 
-  constructor(files: readonly DocumentFile[], options: CorpusOptions) {
+  constructor(files: readonly DocumentFile[], options: CorpusOptions, contents: string) {
     this.batchSize = options.batchSize;
     this.maxSeqLength = options.maxSeqLength;
     this.#options = options;
     this.#files = files;
+    this.#contents = contents;
     this.#reader = new GroupReader(files, options);
     const { packing = "concatenate", seed = 0 } = options;
     // A maker's positions are those that it made itself.
@@ -167,7 +172,8 @@ class StreamedCorpus implements Corpus {
     const sizes = this.#files.map(({ path, size }) => `${path.replace(/^.*[\\/]/, "")}:${size}`).join(",");
     const order = shuffle ? `seed ${seed} over ${this.#reader.groupBytes}` : "in order";
     // How documents are packed decides which row a position is one of; so does the length of a row.
-    const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}`;
+    const ends = sharedEnd(this.#options.tokenizer) === undefined ? "" : ", ends learned";
+    const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}${ends}`;
     return [
       ["data", sizes],
       ["seed", order],
@@ -213,7 +219,7 @@ class StreamedCorpus implements Corpus {
   }
 
   state(): CorpusState {
-    return { version: 1, ...this.#position, fingerprint: this.#fingerprint };
+    return { version: 1, ...this.#position, fingerprint: this.#fingerprint, contents: this.#contents };
   }
 
   restore(state: CorpusState): void {
@@ -231,6 +237,12 @@ class StreamedCorpus implements Corpus {
       throw new HeddleError(
         "INVALID_ARGUMENT",
         `${option}: the position belongs to other data, expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"} (what the run began with), got ${own}`,
+      );
+    }
+    if (state.contents !== undefined && state.contents !== this.#contents) {
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `state.contents: the position belongs to other data: expected files that hold what they held (${state.contents}), got ones of the same sizes with other contents (${this.#contents})`,
       );
     }
     this.#position = Object.fromEntries(keys.map((key) => [key, given[key]])) as unknown as Position;

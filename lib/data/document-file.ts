@@ -12,6 +12,8 @@ export interface EncodedDocument {
   tokens: Uint32Array;
   /** of its text in UTF-8 */
   bytes: number;
+  /** false: a part of a longer document, which goes on in another one */
+  closes: boolean;
 }
 
 export type Encode = (text: string, ends: { opens: boolean; closes: boolean }) => Promise<Uint32Array>;

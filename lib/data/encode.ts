@@ -54,6 +54,15 @@ export async function encodeDocument(
   return ids;
 }
 
+/**
+ * The one token that begins documents and ends them, where a tokenizer has one for both. An encoded document does not end with it then: the
+ * next one, set behind it, begins with it. Where documents do not see each other it has to be the last one's target.
+ */
+export function sharedEnd(tokenizer: CorpusTokenizer): number | undefined {
+  const { bosTokenId, eosTokenId = tokenizer.eosTokenIds?.[0] } = tokenizer;
+  return eosTokenId != null && eosTokenId === bosTokenId ? eosTokenId : undefined;
+}
+
 /** Where the slice that begins at `from` ends. */
 export function sliceEnd(text: string, from: number): number {
   const limit = from + SLICE_CHARACTERS;

@@ -187,29 +187,30 @@ class TokenCache {
   static readonly #chunkTokens = 2 ** 18;
   readonly #chunks: Uint32Array[] = [];
   #free = 0; // where the last chunk's unused part begins
-  /** four numbers a document: chunk + 1 (0: not known), offset, tokens, bytes */
+  /** five numbers a document: chunk + 1 (0: not known), offset, tokens, bytes, whether it closes */
   #index = new Uint32Array(0);
 
   get(document: number): EncodedDocument | undefined {
-    const at = 4 * document;
+    const at = 5 * document;
     const chunk = this.#index[at];
     if (!chunk) return undefined;
     const offset = this.#index[at + 1]!;
     return {
       tokens: this.#chunks[chunk - 1]!.subarray(offset, offset + this.#index[at + 2]!),
       bytes: this.#index[at + 3]!,
+      closes: this.#index[at + 4] === 1,
     };
   }
 
-  set(document: number, { tokens, bytes }: EncodedDocument, documentCount: number): void {
-    if (this.#index.length === 0) this.#index = new Uint32Array(4 * documentCount);
+  set(document: number, { tokens, bytes, closes }: EncodedDocument, documentCount: number): void {
+    if (this.#index.length === 0) this.#index = new Uint32Array(5 * documentCount);
     const last = this.#chunks.at(-1);
     if (!last || this.#free + tokens.length > last.length) {
       this.#chunks.push(new Uint32Array(Math.max(TokenCache.#chunkTokens, tokens.length)));
       this.#free = 0;
     }
     this.#chunks.at(-1)!.set(tokens, this.#free);
-    this.#index.set([this.#chunks.length, this.#free, tokens.length, bytes], 4 * document);
+    this.#index.set([this.#chunks.length, this.#free, tokens.length, bytes, Number(closes)], 5 * document);
     this.#free += tokens.length;
   }
 }

@@ -50,7 +50,8 @@ export class ParquetDocuments implements DocumentFile {
             "INVALID_FILE",
             `${this.path}: row ${group.firstRow + index + 1}: expected a text in the column ${JSON.stringify(this.#column)}, got ${describe(text)}`,
           );
-        return { tokens: await encode(text, { opens: true, closes: true }), bytes: Buffer.byteLength(text) };
+        const tokens = await encode(text, { opens: true, closes: true });
+        return { tokens, bytes: Buffer.byteLength(text), closes: true };
       },
     };
   }

@@ -28,7 +28,8 @@ export class TextDocuments implements DocumentFile {
           position: (index) => documentPosition(found, index),
           read: async (index, encode) => {
             const text = await documentText(found, index, this.#textField);
-            return { tokens: await encode(text, documentEnds(found, index)), bytes: Buffer.byteLength(text) };
+            const ends = documentEnds(found, index);
+            return { tokens: await encode(text, ends), bytes: Buffer.byteLength(text), closes: ends.closes };
           },
         };
       },

@@ -23,7 +23,7 @@ import {
  * | 8 | 0 |
  * | n · 2 or 4 | the tokens of all documents, end to end, BOS and EOS included |
  * | 0 to 7 | zeros, to a multiple of 8 |
- * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text |
+ * | d · 16 | for each document: u64 where its tokens end, counted in tokens from the first; u64 bytes of its text, of which the highest bit says that it is a part of a longer document, which goes on in another one |
  * | 32 | footer: u64 tokens n, u64 documents d, u64 bytes of text, magic `HDLTOEND` |
  *
  * A document has 2^27 tokens at most.
@@ -39,6 +39,9 @@ export const TOKEN_FILE = {
 
 /** Tokens of a document at most: it is read at once. A few hundred megabytes of text, and a sparse file costs nothing to make. */
 export const MAX_DOCUMENT_TOKENS = 2 ** 27;
+
+/** In a record, beside the bytes of a document's text: it goes on in another one. */
+export const GOES_ON = 1n << 63n;
 
 /** A token file that is mapped. Memory holds what is read alone. */
 export class TokenFile implements DocumentFile {
@@ -130,24 +133,27 @@ export class TokenFile implements DocumentFile {
       isEncoded: true,
       position: (index) => from + index,
       read: async (index) => ({
-        tokens: this.#tokens(from + index, ends[2 * index + (index === 0 ? 0 : -1)]!, ends[2 * index + 1]!),
-        bytes: ends[2 * index + 2]!,
+        tokens: this.#tokens(from + index, ends[3 * index + (index === 0 ? 0 : -2)]!, ends[3 * index + 1]!),
+        bytes: ends[3 * index + 2]!,
+        closes: ends[3 * index + 3] === 1,
       }),
     };
   }
 
-  /** Where the first of some documents begins, then for each its end and its text's bytes. */
+  /** Where the first of some documents begins, then for each its end, its text's bytes, and 1 where it closes. */
   #ends(from: number, to: number): Float64Array {
     const { recordBytes } = TOKEN_FILE;
     const first = Math.max(0, from - 1);
     const records = new DataView(this.#map.bytes(this.#indexStart + first * recordBytes, (to - first) * recordBytes));
-    const out = new Float64Array(1 + 2 * (to - from));
+    const out = new Float64Array(1 + 3 * (to - from));
     let before = from === 0 ? 0 : Number(records.getBigUint64(0, true));
     out[0] = before;
     for (let document = from; document < to; document++) {
       const at = (document - first) * recordBytes;
       const end = Number(records.getBigUint64(at, true));
-      const bytes = Number(records.getBigUint64(at + 8, true));
+      const record = records.getBigUint64(at + 8, true);
+      const goesOn = record >= GOES_ON;
+      const bytes = Number(goesOn ? record - GOES_ON : record);
       if (!(end >= before && end <= this.tokenCount) || bytes > this.textBytes)
         throw new HeddleError(
           "INVALID_FILE",
@@ -158,7 +164,7 @@ export class TokenFile implements DocumentFile {
           "INVALID_FILE",
           `${this.path}: document ${document + 1}: expected at most ${MAX_DOCUMENT_TOKENS} tokens, got ${end - before}`,
         );
-      out.set([end, bytes], 1 + 2 * (document - from));
+      out.set([end, bytes, goesOn ? 0 : 1], 1 + 3 * (document - from));
       before = end;
     }
     return out;

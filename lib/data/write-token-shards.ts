@@ -8,7 +8,7 @@ import { GroupReader } from "./groups.ts";
 import { Pacer } from "./pacer.ts";
 import { ParallelEncoder } from "./parallel-encoder.ts";
 import { ShardsRecord, shardPath } from "./shards-record.ts";
-import { MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
+import { GOES_ON, MAX_DOCUMENT_TOKENS, TOKEN_FILE } from "./token-file.ts";
 
 export interface WriteTokenShardsOptions
   extends Pick<CorpusOptions, "files" | "tokenizer" | "documentSeparator" | "textField" | "seed" | "shuffleBytes"> {
@@ -213,6 +213,8 @@ class ShardWriter {
   readonly #width: 2 | 4;
   readonly #ends: number[] = [];
   readonly #textBytes: number[] = [];
+  /** Documents, by number, that go on in another one. */
+  readonly #goingOn = new Set<number>();
 
   constructor(vocabSize: number, fingerprint: string) {
     this.#vocabSize = vocabSize;
@@ -234,7 +236,7 @@ class ShardWriter {
     await sink.write(header);
   }
 
-  async add(sink: FileSink, { tokens, bytes }: EncodedDocument): Promise<void> {
+  async add(sink: FileSink, { tokens, bytes, closes }: EncodedDocument): Promise<void> {
     if (tokens.length > MAX_DOCUMENT_TOKENS)
       throw new HeddleError(
         "INVALID_FILE",
@@ -245,6 +247,7 @@ class ShardWriter {
     await sink.write(new Uint8Array(stored.buffer, stored.byteOffset, stored.byteLength));
     this.tokens += tokens.length;
     this.bytes += bytes;
+    if (!closes) this.#goingOn.add(this.#ends.length);
     this.#ends.push(this.tokens);
     this.#textBytes.push(bytes);
   }
@@ -254,7 +257,7 @@ class ShardWriter {
     const record = Buffer.alloc(TOKEN_FILE.recordBytes);
     for (const [i, end] of this.#ends.entries()) {
       record.writeBigUInt64LE(BigInt(end), 0);
-      record.writeBigUInt64LE(BigInt(this.#textBytes[i]!), 8);
+      record.writeBigUInt64LE(BigInt(this.#textBytes[i]!) + (this.#goingOn.has(i) ? GOES_ON : 0n), 8);
       await sink.write(record);
     }
     const footer = Buffer.alloc(TOKEN_FILE.footerBytes);

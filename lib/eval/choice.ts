@@ -5,6 +5,7 @@ import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { type Calibration, type CalibrationOptions, calibration } from "../metrics/calibration.ts";
 import { argmax } from "../metrics/classification.ts";
 import { softmax } from "../metrics/temperature.ts";
+import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import { type Abstention, abstentionOf, accuracyOf, type Outcome } from "./abstention.ts";
 import { checkTaskOptions, checkTextModel } from "./arguments.ts";
 import { type DeclineOption, declinesBy } from "./decline.ts";
@@ -163,7 +164,7 @@ function groupOf(model: LanguageModel, question: Question, options: AskOptions):
   const allowSpecial = question.prompt !== undefined;
   const whole = choices.map((choice) => {
     const space = /\s$/.test(text) || /^\s/.test(choice) ? "" : " ";
-    return Array.from(tokenizer.encode(text + space + choice, { allowSpecial }));
+    return Array.from(withoutClosing(tokenizer, tokenizer.encode(text + space + choice, { allowSpecial })));
   });
   const starts = whole.map((all) => commonPrefix(all, ids));
   const shared = Math.min(...starts);

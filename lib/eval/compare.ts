@@ -3,7 +3,7 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { calibration } from "../metrics/calibration.ts";
 import { argmax, classificationReport } from "../metrics/classification.ts";
-import { type ClassifyOptions, heldOutDraw, trainClassifier } from "../train/classify.ts";
+import { type ClassifyOptions, trainClassifier } from "../train/classify.ts";
 import { type LabelledRow, labelsOf, readLabelled } from "../train/classify-rows.ts";
 import { splitExamples } from "../train/example-source.ts";
 import { type SftOptions, sft } from "../train/sft.ts";
@@ -197,7 +197,7 @@ export async function compareKinds(
   const all = await readRowsOf(data, signal);
   const split =
     evalData === undefined
-      ? splitExamples(all, evalFraction, heldOutDraw)
+      ? splitExamples(all, evalFraction)
       : { train: all, heldOut: await readRowsOf(evalData, signal) };
   if (split.train.length === 0 || split.heldOut.length === 0)
     throw invalidArgument("evalFraction", "rows on both sides", evalFraction);

@@ -9,6 +9,7 @@ import {
   stringsField,
 } from "../data/rows.ts";
 import type { LanguageModel, TextMessage } from "../generate/index.ts";
+import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 
 /** What a row asks. */
 export interface Question {
@@ -143,5 +144,6 @@ function asText(
     return { ids: Array.from(tokenizer.applyChatTemplate(all, { addGenerationPrompt: true }).ids) };
   }
   const text = prompt ?? template.replaceAll("{question}", () => question!);
-  return { text, ids: Array.from(tokenizer.encode(text, { allowSpecial: prompt !== undefined })) };
+  const ids = withoutClosing(tokenizer, tokenizer.encode(text, { allowSpecial: prompt !== undefined }));
+  return { text, ids: Array.from(ids) };
 }

@@ -1,7 +1,8 @@
 // config.json of transformers ↔ the camelCase names of ModelConfig.
 import { describe, HeddleError } from "../errors.ts";
+import { ACTIVATIONS, isActivation } from "./activations.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
-import { formatOf, layerTypesOf } from "./families.ts";
+import { formatOf, isRegistered, layerTypesOf } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
@@ -39,15 +40,6 @@ const GPT2: Readonly<Record<string, keyof ModelConfig>> = {
   architectures: "architectures",
 };
 
-const ACTIVATIONS: Readonly<Record<string, ModelConfig["hiddenAct"]>> = {
-  silu: "silu",
-  swish: "silu",
-  gelu: "gelu",
-  gelu_new: "gelu_pytorch_tanh",
-  gelu_fast: "gelu_pytorch_tanh",
-  gelu_pytorch_tanh: "gelu_pytorch_tanh",
-};
-
 const DTYPES: Readonly<Record<string, NonNullable<ModelConfig["dtype"]>>> = {
   float32: "f32",
   float16: "f16",
@@ -60,11 +52,15 @@ const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftc
 
 /** What changes a family's computation and is not provided: key, the value that is. */
 const MUST_BE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  olmo2: { clip_qkv: undefined },
+  olmo3: { clip_qkv: undefined },
   gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
-  gemma3_text: { use_bidirectional_attention: false },
   bert: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
   modernbert: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
 };
+
+/** The same of all that generate. */
+const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
 
@@ -77,7 +73,9 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
     // null stands for "not set" in config.json.
     if (Object.hasOwn(raw, from) && (raw[from] !== null || OFF.has(to))) config[to] = raw[from];
   }
-  for (const [key, value] of Object.entries(MUST_BE[modelType] ?? {})) {
+  for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
+  const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
+  for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...MUST_BE[modelType] })) {
     const got = raw[key];
     if (got !== undefined && got !== null && got !== value)
       throw unsupported(`${key}: ${describe(got)} is not provided`);
@@ -131,7 +129,7 @@ function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (
           ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
           : raw.hidden_act;
   if (name === undefined || name === null) return;
-  if (typeof name !== "string" || !Object.hasOwn(ACTIVATIONS, name)) {
+  if (!isActivation(name)) {
     const known = Object.keys(ACTIVATIONS).join(", ");
     throw unsupported(`hidden_act ${describe(name)} is not known (known: ${known})`);
   }
@@ -179,7 +177,8 @@ function readRope(
 
 /** θ of the sliding layers where each kind of layer has its own set; undefined: the other layers' set is theirs too. */
 function localTheta(full: Json, local: Json, type: ModelType, unsupported: (m: string) => HeddleError): unknown {
-  const always = formatOf(type).defaults.ropeLocalTheta !== undefined;
+  const { defaults, windowsUnscaled } = formatOf(type);
+  const always = defaults.ropeLocalTheta !== undefined || windowsUnscaled;
   if (!always && JSON.stringify(full) === JSON.stringify(local)) return undefined;
   const { rope_theta, rope_type = "default", ...others } = local;
   if (rope_type !== "default" || Object.values(others).some((value) => value !== null)) {
@@ -216,12 +215,17 @@ function readWindow(raw: Json, type: ModelType, config: Json): void {
   config.slidingWindow = window === undefined ? usual : window;
   if (config.slidingWindow === null || config.layerTypes !== undefined || !countable) return;
   const { max_window_layers: most } = raw;
-  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : raw.sliding_window_pattern;
+  const period = rule.kind === "global" ? raw.global_attn_every_n_layers : periodOf(raw);
   config.layerTypes = layerTypesOf(rule, layers, {
     ...(rule.kind === "flag" && rule.from === "max_window_layers" && { first: typeof most === "number" ? most : 28 }),
     ...(typeof period === "number" && Number.isSafeInteger(period) && period >= 1 && { period }),
     rotates: Array.isArray(config.noRopeLayers) ? config.noRopeLayers : undefined,
   });
+}
+
+/** n where all layers but every n-th slide; the underlined name is that of transformers' own files. */
+function periodOf(raw: Json): unknown {
+  return raw.sliding_window_pattern ?? raw._sliding_window_pattern;
 }
 
 function isObject(value: unknown): value is Json {
@@ -288,6 +292,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     ...originalContext(config),
     rope_scaling: config.ropeScaling === null ? null : ropeScalingToJson(config.ropeScaling),
     rope_theta: config.ropeTheta,
+    ...ropeByLayerType(config),
     ...windowToJson(config),
     ...ownKeys(config),
     ...tail,
@@ -314,6 +319,20 @@ function originalContext({ modelType, ropeScaling }: ModelConfig): Json {
   if (modelType !== "phi3" || ropeScaling?.ropeType !== "longrope") return {};
   const original = ropeScaling.originalMaxPositionEmbeddings;
   return original === undefined ? {} : { original_max_position_embeddings: original };
+}
+
+/** Where sliding layers have a θ that no key of the family says: the dialect that has rotary positions by the kind of layer. */
+function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: local }: ModelConfig): Json {
+  const { keys = {}, windowsUnscaled } = formatOf(modelType);
+  const said = Object.values(keys).includes("ropeLocalTheta") || (windowsUnscaled && local === ropeTheta);
+  if (local === undefined || said) return {};
+  const scaling = ropeScaling === null ? { rope_type: "default" } : ropeScalingToJson(ropeScaling);
+  return {
+    rope_parameters: {
+      full_attention: { ...scaling, rope_theta: ropeTheta },
+      sliding_attention: { rope_type: "default", rope_theta: local },
+    },
+  };
 }
 
 function windowToJson(config: ModelConfig): Json {

@@ -114,7 +114,7 @@ const schema = z.strictObject({
   // What only some families have.
   /** The part of each head's dimensions that rotates; left out: all. */
   partialRotaryFactor: real(1).optional(),
-  /** θ of the sliding layers where they have their own, without scaling (gemma3). */
+  /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3). */
   ropeLocalTheta: real(1e15).optional(),
   /** One per layer: 1 where positions rotate, 0 where they do not (smollm3). */
   noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
@@ -200,8 +200,9 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
     // Of models of several kinds of input, the part for text tells what that needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
-    const needs = new Set(values.flatMap(([key, value]) => (value === null || value === false ? [] : [key])));
-    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${lacks((key) => needs.has(key))}`;
+    const set = new Map(values.filter(([, entry]) => entry !== null && entry !== false));
+    const missing = lacks({ name: modelType, value: (key) => set.get(key) });
+    const known = `known: ${knownModelTypes().join(", ")}; registerFamily adds others${missing}`;
     throw new HeddleError("UNSUPPORTED", `${where}: model_type ${describe(modelType)} is not known (${known})`);
   }
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
@@ -232,7 +233,7 @@ function complete(
   fromJson: boolean,
   derives: boolean,
 ): Record<string, unknown> {
-  const { defaults, fileDefaults, own, windows } = formatOf(modelType);
+  const { defaults, fileDefaults, own, windows, windowsUnscaled } = formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
@@ -242,7 +243,7 @@ function complete(
   const rotates = modelType === "smollm3" ? (given.noRopeLayers ?? everyFourthUnrotated(layers)) : undefined;
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
-  return {
+  const config: Record<string, unknown> = {
     intermediateSize: derives || modelType === "gpt2" ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
@@ -270,6 +271,8 @@ function complete(
     modelType,
     numAttentionHeads: heads,
   };
+  if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
+  return config;
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {

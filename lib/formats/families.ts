@@ -13,6 +13,7 @@ export const MODEL_TYPES = [
   "gemma3_text",
   "granite",
   "olmo2",
+  "olmo3",
   "phi3",
   "smollm3",
   "gpt_oss",
@@ -52,7 +53,11 @@ export interface FamilyFormat {
   fileDefaults?: Partial<ModelConfig>;
   /** Its keys of config.json besides those of all decoders. */
   keys?: Readonly<Record<string, keyof ModelConfig>>;
+  /** Other names that some versions of transformers write for them, read where the first are missing. */
+  otherKeys?: Readonly<Record<string, keyof ModelConfig>>;
   windows: WindowRule;
+  /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
+  windowsUnscaled?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
   /** Of an encoder: it has no head of its own, and its checkpoints may hold those of its pretraining, which are not read. */
@@ -163,6 +168,13 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
     windows: none,
   },
+  olmo3: {
+    architecture: "Olmo3ForCausalLM",
+    gguf: "olmo2",
+    defaults: { ...llamaLike, rmsNormEps: 1e-5, ropeTheta: 5e5, maxPositionEmbeddings: 2048 },
+    windows: { kind: "pattern", period: 4, otherwise: 4096 },
+    windowsUnscaled: true,
+  },
   phi3: {
     architecture: "Phi3ForCausalLM",
     gguf: "phi3",
@@ -195,6 +207,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
       decoder_sparse_step: "decoderSparseStep",
       mlp_only_layers: "mlpOnlyLayers",
     },
+    otherKeys: { num_local_experts: "numExperts" },
     windows: { kind: "flag", from: "first" },
   },
   gpt_oss: {
@@ -210,6 +223,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     },
     fileDefaults: { headDim: 64, numExperts: 128, numExpertsPerTok: 4 },
     keys: { num_local_experts: "numExperts", num_experts_per_tok: "numExpertsPerTok", swiglu_limit: "swigluLimit" },
+    otherKeys: { num_experts: "numExperts" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
   },
   bert: {

@@ -37,6 +37,40 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
+  /** A float as the shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
+  real(key: string): number | undefined {
+    const value = this.number(key);
+    return value === undefined ? undefined : tidy(value);
+  }
+
+  requireReal(key: string): number {
+    return this.real(key) ?? this.missing(key);
+  }
+
+  /**
+   * A number that each of `count` layers has: one for all, or an array of as many that are all alike.
+   * Errors: INVALID_FILE, UNSUPPORTED where layers differ.
+   */
+  alike(key: string, count: number): number | undefined {
+    if (this.values.get(key)?.type !== "array") return this.number(key);
+    const values = this.numbers(key)!;
+    if (values.length !== count) {
+      const message = `expected a number, or one for each of ${count} layers, got ${values.length}`;
+      throw new HeddleError("INVALID_FILE", `${this.path}: ${key}: ${message}`);
+    }
+    const first = Number(values[0]);
+    for (const value of values) {
+      if (Number(value) === first) continue;
+      const message = `expected the same number for all layers, got ${first} and ${value}: layers that differ are not provided`;
+      throw new HeddleError("UNSUPPORTED", `${this.path}: ${key}: ${message}`);
+    }
+    return first;
+  }
+
+  requireAlike(key: string, count: number): number {
+    return this.alike(key, count) ?? this.missing(key);
+  }
+
   string(key: string): string | undefined {
     const entry = this.values.get(key);
     if (entry === undefined || typeof entry.value === "string") return entry?.value;
@@ -78,4 +112,14 @@ export class GgufMetadata {
   private missing(key: string): never {
     throw new HeddleError("INVALID_FILE", `${this.path}: ${key}: expected in the metadata, got nothing`);
   }
+}
+
+/** The shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
+export function tidy(value: number): number {
+  const exact = Math.fround(value);
+  for (let digits = 1; digits <= 9; digits++) {
+    const short = Number(exact.toPrecision(digits));
+    if (Math.fround(short) === exact) return short;
+  }
+  return value;
 }

@@ -2,7 +2,7 @@
 import type { ModelConfig, ModelType } from "./config.ts";
 import { formatOf, knownModelTypes } from "./families.ts";
 
-/** The family of a `general.architecture`: the first of those that share one. Mistral's files call themselves llama. */
+/** The family of a `general.architecture`: the first of those that share one. Mistral's files call themselves llama, OLMo 3's olmo2. */
 export function familyOfArchitecture(architecture: string): ModelType | undefined {
   return knownModelTypes().find((type) => formatOf(type).gguf === architecture);
 }
@@ -68,6 +68,7 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   gemma2: SANDWICH,
   gemma3_text: SANDWICH,
   olmo2: POST_NORMS,
+  olmo3: POST_NORMS,
   qwen3_moe: [["mlp.gate", "ffn_gate_inp"], ...EXPERTS],
   gpt_oss: [["mlp.router", "ffn_gate_inp"], ["post_attention_layernorm", "post_attention_norm"], ...EXPERTS],
   phi3: [

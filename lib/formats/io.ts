@@ -23,6 +23,19 @@ export function ioError(cause: unknown, path: string, action: string): HeddleErr
   return new HeddleError("IO", `${path}: cannot be ${action}: ${reason}`, { cause });
 }
 
+/** The same of a model that cannot be opened: one that is named as on a hub of models could be meant to be fetched. */
+export function notThere(cause: unknown, path: string): HeddleError {
+  const error = ioError(cause, path, "opened");
+  if (error.code !== "NOT_FOUND" || !/^[\w.-]+\/[\w.-]+$/.test(path) || path.startsWith(".")) return error;
+  return new HeddleError(
+    "NOT_FOUND",
+    `${error.message} (nothing is downloaded: name a model that is on this machine)`,
+    {
+      cause,
+    },
+  );
+}
+
 export async function exists(path: string): Promise<boolean> {
   try {
     await stat(path);

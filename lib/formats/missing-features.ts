@@ -1,8 +1,13 @@
-// What an unknown model would need and heddle does not have, told by the keys of its configuration.
+// What an unknown model would need and heddle does not have, told by its name and by the keys and values of its configuration.
+import { isActivation } from "./activations.ts";
+
+const MEAN_NORMS = "norms that subtract a mean";
+const BESIDE = "attention beside the feed-forward block";
 
 /** Keys of config.json, and ends of keys of GGUF, by the feature that they belong to. */
 const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[] = [
   ["latent attention", ["kv_lora_rank", "attention.kv_lora_rank"]],
+  ["attention in chunks", ["attention_chunk_size", "attention.chunk_size"]],
   ["state-space layers", ["state_size", "ssm_cfg", "ssm_state_size", "mamba_d_state", "mamba2_cfg", "ssm.state_size"]],
   ["linear attention", ["linear_key_head_dim", "linear_num_key_heads", "linear_attn_config"]],
   ["recurrent layers", ["wkv_head_size", "lru_width", "conv_L_cache", "wkv.head_size", "shortconv.l_cache"]],
@@ -13,24 +18,70 @@ const FEATURES: readonly (readonly [feature: string, keys: readonly string[]])[]
     ["num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts", "expert_count"],
   ],
   ["linear biases of positions (ALiBi)", ["alibi", "attention.max_alibi_bias"]],
-  ["attention beside the feed-forward block", ["parallel_attn", "use_parallel_residual"]],
+  [BESIDE, ["parallel_attn", "use_parallel_residual"]],
+  ["its norms of queries and keys", ["use_qk_norm", "qk_layernorm"]],
+  [MEAN_NORMS, ["layer_norm_eps", "norm_epsilon", "attention.layer_norm_epsilon"]],
+  ["bounds of queries, keys and values", ["clip_qkv", "attention.clamp_kqv"]],
+  ["a scale of its logits", ["logit_scale", "scale_depth"]],
   ["pictures", ["vision_config", "vision_model_type", "image_token_id"]],
   ["sound", ["audio_config", "num_mel_bins"]],
 ];
 
+/** Families whose configurations say by their names alone what they need. */
+const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[] = [
+  [/^(cohere2?|command-r)$/, [BESIDE, MEAN_NORMS]],
+  [/^phi2?$/, [BESIDE, MEAN_NORMS]],
+  [/^(glm4?|chatglm)$/, ["rotation of neighbours in a part of each head"]],
+  [/^llama4/, ["attention in chunks", "its routing of experts"]],
+  [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
+  [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
+  [/^(xlm-)?roberta(-xl)?$|^camembert$/, ["positions that begin behind the padding's id"]],
+  [/^distilbert$/, ["an encoder without kinds of segments"]],
+  [/^nemotron$/, [MEAN_NORMS, "its feed-forward blocks (squared ReLU without a gate)"]],
+  [/^stablelm$/, [MEAN_NORMS]],
+];
+
+/** A configuration as far as it is looked at. */
+export interface UnknownModel {
+  /** Its `model_type`, or `general.architecture`. */
+  name: unknown;
+  /** A value by its key; undefined where it is not set. */
+  value(key: string): unknown;
+}
+
 /**
- * The features of a configuration that no family here computes, each with the key that tells it; empty where the keys say
- * nothing. @param has whether a key is there, and set @returns for example ["latent attention (kv_lora_rank)"]
+ * The features of a configuration that no family here computes, each with the key or value that tells it; empty where nothing
+ * does. @returns for example ["latent attention (kv_lora_rank)"]
  */
-export function missingFeatures(has: (key: string) => boolean): string[] {
-  return FEATURES.flatMap(([feature, keys]) => {
-    const key = keys.find(has);
-    return key === undefined ? [] : [`${feature} (${key})`];
+export function missingFeatures({ name, value }: UnknownModel): string[] {
+  const isSet = (key: string) => ![undefined, null, false].includes(value(key) as undefined);
+  // Encoders' norms are known, which have segments, or see what follows.
+  const encodes = value("type_vocab_size") !== undefined || value("attention.causal") === false;
+  const told = FEATURES.flatMap(([feature, keys]) => {
+    const key = keys.find(isSet);
+    return key === undefined || (encodes && feature === MEAN_NORMS) ? [] : [{ feature, shown: `${feature} (${key})` }];
   });
+  const named = BY_NAME.flatMap(([names, features]) => (typeof name === "string" && names.test(name) ? features : []));
+  const others = named.filter((feature) => !told.some((other) => other.feature === feature));
+  return [...told.map(({ shown }) => shown), ...others, ...missingValues(value)];
+}
+
+/** Activations and kinds of layers that are not known. */
+function missingValues(value: UnknownModel["value"]): string[] {
+  const shown = (text: string) => JSON.stringify(text.slice(0, 60));
+  const activation = value("hidden_act") ?? value("hidden_activation") ?? value("activation_function");
+  const types = value("layer_types");
+  const kind =
+    Array.isArray(types) && types.find((type) => typeof type === "string" && !/^(full|sliding)_attention$/.test(type));
+  return [
+    ...(value("attention.causal") === false ? ["attention to what follows (attention.causal)"] : []),
+    ...(typeof activation === "string" && !isActivation(activation) ? [`its activation (${shown(activation)})`] : []),
+    ...(typeof kind === "string" ? [`its layers (${shown(kind)})`] : []),
+  ];
 }
 
 /** The end of a message: "; heddle lacks …", or nothing. */
-export function lacks(has: (key: string) => boolean): string {
-  const missing = missingFeatures(has);
+export function lacks(model: UnknownModel): string {
+  const missing = missingFeatures(model);
   return missing.length > 0 ? `; heddle lacks ${missing.join(", ")}` : "";
 }

@@ -13,7 +13,7 @@ export const MODEL_CARD_FILE = "model_card.json";
 export const MOST_DATA = 1000;
 
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
-const date = text(10).regex(/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/, "a date such as 2024-06-30");
+const date = text(10).refine(isDate, "a date such as 2024-06-30");
 const count = z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= 0, "a whole number");
 
 const schema = z.object({
@@ -63,6 +63,15 @@ const schema = z.object({
     .max(1000, "at most 1000 evaluations")
     .default([]),
 });
+
+/** A year, a month of one, or a day that its month has. */
+function isDate(text: string): boolean {
+  if (!/^[0-9]{4}(-[0-9]{2}(-[0-9]{2})?)?$/.test(text)) return false;
+  const [year, month = 1, day = 1] = text.split("-").map(Number) as [number, number?, number?];
+  // Day 0 of the next month is the last of this one; years repeat after 400, and Date takes those below 100 for others.
+  const days = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
+  return month >= 1 && month <= 12 && day >= 1 && day <= days;
+}
 
 /** What model_card.json says of a model. @interface */
 export type ModelCard = z.infer<typeof schema>;

@@ -12,7 +12,7 @@ import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
-import { exists, ioError, readJson } from "./io.ts";
+import { exists, notThere, readJson } from "./io.ts";
 import { type ModelCard, modelCardFromGguf, readModelCard } from "./model-card.ts";
 import { openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
@@ -31,7 +31,7 @@ export interface ModelFiles {
 
 /**
  * Opens a model: a Hugging Face folder (config.json beside safetensors), a checkpoint folder of heddle, a .safetensors
- * file beside its config.json, or a .gguf file. Reads the headers only.
+ * file beside its config.json, or a .gguf file (of one in several parts, any of them). Reads the headers only.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openModelFiles(path: string): Promise<ModelFiles> {
@@ -39,7 +39,7 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw ioError(error, path, "opened");
+    throw notThere(error, path);
   }
   const folder = isFolder ? path : dirname(path);
   const weights = await openWeights(path).catch((error) => explained(error, folder));

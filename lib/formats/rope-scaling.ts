@@ -87,6 +87,9 @@ export function ropeScalingFromJson(value: Record<string, unknown>, where: strin
     const message = `rope_scaling: type ${got} is not known (known: default, ${known.join(", ")})`;
     throw new HeddleError("UNSUPPORTED", `${where}: ${message}`);
   }
+  for (const name of ["short_mscale", "long_mscale"])
+    if (type === "longrope" && result[name] !== undefined)
+      throw new HeddleError("UNSUPPORTED", `${where}: rope_scaling: ${name} is not provided`);
   return { ...result, ropeType: type };
 }
 

@@ -2,14 +2,15 @@
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
+import { BLOCK_TYPES } from "../graph/dtype.ts";
 import type { WeightDtype } from "./dtype.ts";
+import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
-import { openGguf } from "./gguf.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
-import { exists, ioError, readJson } from "./io.ts";
+import { firstPart, openGgufParts } from "./gguf-parts.ts";
+import { exists, ioError, notThere, readJson } from "./io.ts";
 import type { MappedFile } from "./mapped-file.ts";
 import { nearest } from "./nearest.ts";
-import { openFile } from "./open-file.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 /** What is known of a tensor without touching its bytes; `dtype` is absent for types heddle does not compute with. */
@@ -54,6 +55,12 @@ export interface WeightSource {
   close(): void;
 }
 
+/** Types of numbers that models are computed with, for messages. */
+const COMPUTED = {
+  safetensors: "F32, F16 or BF16",
+  gguf: ["F32", "F16", "BF16", ...Object.keys(BLOCK_TYPES).map((name) => name.toUpperCase())].join(", "),
+};
+
 type Entry = TensorInfo & { offset: number };
 type Located = { entry: Entry; file: MappedFile };
 
@@ -83,7 +90,7 @@ function source(
       if (dtype === undefined) {
         throw new HeddleError(
           "UNSUPPORTED",
-          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected F32, F16 or BF16)`,
+          `${base.path}: tensor ${JSON.stringify(name)}: ${entry.storedDtype} cannot be computed with (expected ${COMPUTED[base.format]})`,
         );
       }
       return { ...entry, dtype, file };
@@ -95,8 +102,8 @@ function source(
 }
 
 /**
- * Opens weights: a `.gguf` or `.safetensors` file, or a folder with `model.safetensors` or
- * `model.safetensors.index.json`. The content decides, not the extension.
+ * Opens weights: a `.gguf` file (or any of the parts that one was split into) or a `.safetensors` file, or a folder with
+ * `model.safetensors`, `model.safetensors.index.json` or one GGUF model. The content decides, not the extension.
  * Errors: NOT_FOUND, IO, INVALID_FILE, UNSUPPORTED.
  */
 export async function openWeights(path: string): Promise<WeightSource> {
@@ -104,40 +111,18 @@ export async function openWeights(path: string): Promise<WeightSource> {
   try {
     isFolder = (await stat(path)).isDirectory();
   } catch (error) {
-    throw ioError(error, path, "opened");
+    throw notThere(error, path);
   }
   if (isFolder) return openFolder(path);
-  return (await hasGgufMagic(path)) ? openGgufWeights(path) : openSafetensorsWeights(path, path);
-}
-
-async function hasGgufMagic(path: string): Promise<boolean> {
-  try {
-    const handle = await openFile(path);
-    try {
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(4), 0, 4, 0);
-      return bytesRead === 4 && buffer.toString("latin1") === "GGUF";
-    } finally {
-      await handle.close();
-    }
-  } catch (error) {
-    throw ioError(error, path, "read");
-  }
+  return (await kindOfWeights(path)) === "gguf" ? openGgufWeights(path) : openSafetensorsWeights(path, path);
 }
 
 function openGgufWeights(path: string): WeightSource {
-  const gguf = openGguf(path);
-  const { file, metadata } = gguf;
-  try {
-    const splits = metadata.number("split.count") ?? 0;
-    if (splits > 1) {
-      throw new HeddleError("UNSUPPORTED", `${path}: GGUF split over ${splits} files: expected one whole file`);
-    }
-  } catch (error) {
-    file.close();
-    throw error;
-  }
-  const table = new Map([...gguf.entries].map(([name, entry]) => [name, { entry, file }]));
-  return source({ format: "gguf", path, metadata: new Map(), gguf: metadata }, table, [file]);
+  const { parts, metadata } = openGgufParts(path);
+  const table = new Map<string, Located>();
+  for (const { entries, file } of parts) for (const [name, entry] of entries) table.set(name, { entry, file });
+  const files = parts.map(({ file }) => file);
+  return source({ format: "gguf", path, metadata: new Map(), gguf: metadata }, table, files);
 }
 
 function openSafetensorsWeights(file: string, path: string): WeightSource {
@@ -159,14 +144,15 @@ async function openFolder(folder: string): Promise<WeightSource> {
     throw ioError(error, folder, "listed");
   });
   const others = names.filter((name) => name.endsWith(".safetensors") || name.endsWith(".gguf"));
-  if (others.length === 1) return openWeights(join(folder, others[0]!));
+  const one = others.length === 1 ? others[0] : firstPart(others);
+  if (one !== undefined) return openWeights(join(folder, one));
   if (names.some((name) => name.startsWith("pytorch_model") && name.endsWith(".bin"))) {
     throw new HeddleError("UNSUPPORTED", `${folder}: expected safetensors or GGUF weights, got pytorch_model.bin`);
   }
   const got = others.length === 0 ? "none" : others.slice(0, 4).join(", ");
   throw new HeddleError(
     "NOT_FOUND",
-    `${folder}: expected model.safetensors, model.safetensors.index.json or one .gguf file, got ${got}`,
+    `${folder}: expected model.safetensors, model.safetensors.index.json or one GGUF model, got ${got}`,
   );
 }
 

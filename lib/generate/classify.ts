@@ -3,7 +3,7 @@ import type { ClassifierConfig } from "../formats/config.ts";
 import { argmax } from "../metrics/classification.ts";
 import { sigmoid, softmax } from "../metrics/temperature.ts";
 import { classifierOf } from "../models/heads.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { pooledOutputs } from "./pooled.ts";
 
@@ -36,7 +36,7 @@ interface Options {
 
 /** Logits of sequences, before the temperature; one (labels) a sequence. @throws HeddleError UNSUPPORTED, CONTEXT_OVERFLOW */
 export async function classifierOutputs(
-  model: Model,
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   options: Options,
 ): Promise<Float32Array[]> {
@@ -95,7 +95,7 @@ export function wordTokens(tokenizer: Pick<Tokenizer, "encodeWithOffsets">, word
 
 /** The label of each word of a text (what lies between blanks), or of given words. */
 export async function classifyWords(
-  model: Model,
+  model: ModelView,
   tokenizer: Pick<Tokenizer, "encodeWithOffsets">,
   given: string | readonly string[],
   options: Options,

@@ -1,6 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { pooledOutputs } from "./pooled.ts";
 import type { ReadTextOptions } from "./prompt.ts";
 
@@ -12,13 +12,13 @@ const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };
 const POOLINGS: readonly EmbeddingConfig["pooling"][] = ["mean", "last", "first"];
 
 /** How the model's texts become vectors. */
-export function embeddingOf(model: Model): EmbeddingConfig {
+export function embeddingOf(model: ModelView): EmbeddingConfig {
   return model.config.embedding ?? UNTRAINED;
 }
 
 /** One vector (hidden size) a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
 export async function embeddings(
-  model: Model,
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   options: { contextLength: number; signal?: AbortSignal | undefined; embedding?: Partial<EmbeddingConfig> },
 ): Promise<Float32Array[]> {

@@ -9,6 +9,7 @@ import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
@@ -263,8 +264,10 @@ export class LanguageModel {
     this.model.assertLive();
     const classifier = classifierOf(this.config, "sequence");
     const { contextLength } = this;
-    const ids = await textIds(text, this, options);
-    const outputs = await classifierOutputs(this.model, ids, { signal: options.signal, contextLength });
+    const outputs = await this.holding(async (model) => {
+      const ids = await textIds(text, this, options);
+      return classifierOutputs(model, ids, { signal: options.signal, contextLength });
+    });
     const answers = outputs.map((logits) => classificationOf(classifier, logits));
     return isPrompt(text) && !isEmptyList(text) ? answers[0]! : answers;
   }
@@ -295,8 +298,10 @@ export class LanguageModel {
     rejectUnknownNames(options, ["pooling", "normalize", "truncation", "signal"]);
     this.model.assertLive();
     const { signal, truncation, ...embedding } = options;
-    const ids = await textIds(text, this, { truncation, signal });
-    const vectors = await embeddings(this.model, ids, { embedding, signal, contextLength: this.contextLength });
+    const vectors = await this.holding(async (model) => {
+      const ids = await textIds(text, this, { truncation, signal });
+      return embeddings(model, ids, { embedding, signal, contextLength: this.contextLength });
+    });
     return isPrompt(text) && !isEmptyList(text) ? vectors[0]! : vectors;
   }
 
@@ -372,6 +377,7 @@ export class LanguageModel {
     const eosTokenIds = generation.eosTokenIds ?? (config.eosTokenIds.length > 0 ? config.eosTokenIds : undefined);
     return {
       vocabSize: config.vocabSize,
+      tokenizer,
       generation,
       eosTokenIds: [...new Set([...(eosTokenIds ?? []), ...(tokenizer?.eosTokenIds ?? [])])],
     };
@@ -392,7 +398,20 @@ export class LanguageModel {
     return resolved;
   }
 
-  private ids(prompt: unknown, options: { addSpecialTokens?: boolean; name?: string } = {}): number[] {
+  /** Does the work of a call with the weights and adapters of its beginning, though other work comes first. */
+  private async holding<T>(work: (model: ModelView) => Promise<T>): Promise<T> {
+    const held = this.model.hold();
+    try {
+      return await work(held);
+    } finally {
+      held.release();
+    }
+  }
+
+  private ids(
+    prompt: unknown,
+    options: { addSpecialTokens?: boolean; name?: string; goesOn?: boolean } = {},
+  ): number[] {
     this.model.assertLive();
     const { tokenizer, config } = this;
     return promptIds(prompt, { tokenizer, vocabSize: config.vocabSize, ...options });
@@ -403,7 +422,7 @@ export class LanguageModel {
     const resolved = this.resolve(options);
     const ids = prompts.map((prompt, p) => {
       const name = promptName(p, prompts.length);
-      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name });
+      return this.ids(prompt, { addSpecialTokens: resolved.addSpecialTokens, name, goesOn: true });
     });
     return newCall(this, ids, { options: resolved, spare: this.spare });
   }

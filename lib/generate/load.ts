@@ -122,15 +122,15 @@ async function loadTokenizer(files: ModelFiles, signal: AbortSignal | undefined)
 /** The tokenizer of a model's folder or file, or of a folder that holds only tokenizer.json. */
 export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
   const path = modelPath(name);
-  if (!path.endsWith(".gguf")) return Tokenizer.load(path);
-  const files = await openModelFiles(path);
   try {
-    const tokenizer = await loadTokenizer(files, undefined);
-    if (!tokenizer)
-      throw new HeddleError("NOT_FOUND", `${path}: expected a vocabulary in its metadata, got a file without one`);
+    return await Tokenizer.load(path);
+  } catch (error) {
+    if (!(error instanceof HeddleError) || error.code !== "NOT_FOUND") throw error;
+    // A folder of GGUF files has it in one of them.
+    const files = await openModelFiles(path).catch(() => undefined);
+    const tokenizer = files && (await loadTokenizer(files, undefined).finally(() => files.close()));
+    if (!tokenizer) throw error;
     return tokenizer;
-  } finally {
-    files.close();
   }
 }
 

@@ -2,8 +2,10 @@ import { type Automaton, compileFormat, type ResponseFormat } from "../constrain
 import { invalidArgument } from "../errors.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import type { Model } from "../models/model.ts";
+import type { Tokenizer } from "../tokenizer/tokenizer.ts";
 import { type BeamOptions, beamsOf } from "./beam-options.ts";
 import { rejectUnknownNames } from "./option-names.ts";
+import { sameVocabulary } from "./same-vocabulary.ts";
 
 /** What a custom logit processor is told. */
 export interface LogitContext {
@@ -81,7 +83,10 @@ export interface GenerateOptions {
    * tokens (up to 15), and checked in one run. The output is the same; text that repeats its prompt comes sooner.
    */
   promptLookupNumTokens?: number | undefined;
-  /** Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel. The output is the same. */
+  /**
+   * Speculative decoding by a smaller model with the same vocabulary, such as a LanguageModel: its rows may be padded to another number
+   * where both have tokenizers that give ids the same meaning. The output is the same.
+   */
   assistantModel?: AssistantModel | undefined;
   /** Most tokens that the assistant guesses at once, up to 15; 8 where not given. */
   numAssistantTokens?: number | undefined;
@@ -131,6 +136,7 @@ export interface GenerateOptions {
 export interface AssistantModel {
   readonly model: Model;
   readonly contextLength: number;
+  readonly tokenizer?: Tokenizer | undefined;
 }
 
 /** How drafts are made. */
@@ -176,6 +182,7 @@ export interface ResolvedOptions {
 /** What options are checked against. */
 export interface OptionContext {
   vocabSize: number;
+  tokenizer?: Tokenizer | undefined;
   generation: GenerationConfig;
   /** The model's end tokens. */
   eosTokenIds: readonly number[];
@@ -282,7 +289,7 @@ export function resolveOptions(options: GenerateOptions, context: OptionContext)
       options.assistantModel,
       whole("promptLookupNumTokens", 0, 0, MOST_DRAFT_TOKENS),
       whole("numAssistantTokens", 8, 1, MOST_DRAFT_TOKENS),
-      vocabSize,
+      context,
     ),
     automaton: options.responseFormat === undefined ? undefined : compileFormat(options.responseFormat),
     vocabSize,
@@ -304,14 +311,16 @@ function speculationOf(
   assistant: AssistantModel | undefined,
   lookUpTokens: number,
   assistantTokens: number,
-  vocabSize: number,
+  { vocabSize, tokenizer }: OptionContext,
 ): Speculation | undefined {
   if (assistant === undefined)
     return lookUpTokens > 0 ? { assistant: undefined, draftTokens: lookUpTokens } : undefined;
   if (lookUpTokens > 0)
     throw invalidArgument("promptLookupNumTokens", "0 beside an assistantModel, which drafts itself", lookUpTokens);
-  const size = (assistant as Partial<AssistantModel> | null)?.model?.config?.vocabSize;
-  if (size !== vocabSize)
+  const { model, tokenizer: its } = (assistant ?? {}) as Partial<AssistantModel>;
+  const size = model?.config?.vocabSize;
+  // Drafts are checked, so rows that only one of the models has do not matter where the tokens are the same.
+  if (size === undefined || (size !== vocabSize && !(tokenizer && its && sameVocabulary(tokenizer, its))))
     throw invalidArgument("assistantModel", `a model with the same ${vocabSize} tokens`, size ?? assistant);
   return { assistant, draftTokens: assistantTokens };
 }

@@ -1,6 +1,6 @@
 import { HeddleError } from "../errors.ts";
 import type { Inputs } from "../graph/index.ts";
-import type { Model } from "../models/model.ts";
+import type { ModelView } from "../models/model-view.ts";
 import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
 import { type PooledRows, pooledProgram } from "./programs.ts";
@@ -21,7 +21,7 @@ const MOST_SLOTS = 32;
  * the vectors of its tokens, one after another. Sequences of any lengths share runs without padding.
  */
 export async function pooledOutputs(
-  model: Model,
+  model: ModelView,
   sequences: readonly ArrayLike<number>[],
   options: PooledOptions,
 ): Promise<Float32Array[]> {

@@ -1,5 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { isTokenId } from "./options.ts";
 
@@ -31,7 +32,9 @@ export function promptName(index: number, count: number, what = "prompt"): strin
 }
 
 /**
- * The ids of a prompt. @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
+ * The ids of a prompt.
+ * @param how.goesOn whether something is to follow: what the tokenizer puts behind a text is then left out
+ * @throws INVALID_ARGUMENT for text without a tokenizer, an id outside the vocabulary, no ids at all
  */
 export function promptIds(
   prompt: unknown,
@@ -40,19 +43,24 @@ export function promptIds(
     vocabSize,
     addSpecialTokens = true,
     name = "prompt",
+    goesOn = false,
   }: {
     tokenizer: Tokenizer | undefined;
     vocabSize: number;
     addSpecialTokens?: boolean;
     /** What messages call it. */
     name?: string;
+    goesOn?: boolean;
   },
 ): number[] {
   if (!isPrompt(prompt)) throw invalidArgument(name, `a string or an array of token ids${hintFor(prompt)}`, prompt);
   if (typeof prompt === "string" && !tokenizer)
     throw invalidArgument(name, "token ids, because this model has no tokenizer", prompt);
-  const given =
-    typeof prompt === "string" ? tokenizer!.encode(prompt, { addSpecialTokens, allowSpecial: true }) : prompt;
+  const encoded = () => {
+    const ids = tokenizer!.encode(prompt as string, { addSpecialTokens, allowSpecial: true });
+    return goesOn && addSpecialTokens ? withoutClosing(tokenizer!, ids) : ids;
+  };
+  const given = typeof prompt === "string" ? encoded() : prompt;
   const ids: number[] = new Array(given.length); // a copy first: what is checked is what is used
   for (let i = 0; i < ids.length; i++) ids[i] = given[i]!;
   if (ids.length === 0) throw invalidArgument(name, "at least one token", prompt);

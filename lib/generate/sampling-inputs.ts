@@ -30,12 +30,13 @@ export async function masked(draws: readonly Draw[], signal: AbortSignal | undef
  * The sampler's inputs for some draws, a row each. The draw depends on (seed, position) alone, so the same seed draws
  * the same tokens whatever runs beside.
  * @param historyLimit most ids that penalties look back on
+ * @param vocabSize ids from it on get no bias: of a model that has fewer than the sequences' own
  */
-export function samplingInputs(draws: readonly Draw[], historyLimit: number) {
+export function samplingInputs(draws: readonly Draw[], historyLimit: number, vocabSize = Number.POSITIVE_INFINITY) {
   const rows = draws.length;
   const histories = draws.map((draw) => penalised(draw, historyLimit));
   const columns = Math.max(1, ...histories.map((h) => h.ids.length));
-  const biased = draws.map(biasesOf);
+  const biased = draws.map(biasesOf).map((biases) => within(biases, vocabSize));
   const biases = Math.max(1, ...biased.map(({ ids }) => ids.length));
   const params = new Float32Array(rows * SAMPLE_PARAMS.length);
   const history = new Int32Array(rows * columns);
@@ -119,8 +120,19 @@ function penalised({ sequence: { options, promptLength }, ids, scored }: Draw, l
   return { ids: [], promptLength: 0 };
 }
 
+interface Biases {
+  ids: Int32Array;
+  values: Float32Array;
+}
+
+function within(biases: Biases, vocabSize: number): Biases {
+  const { ids, values } = biases;
+  if (vocabSize === Number.POSITIVE_INFINITY || ids.every((id) => id < vocabSize)) return biases;
+  return { ids: ids.filter((id) => id < vocabSize), values: values.filter((_, i) => ids[i]! < vocabSize) };
+}
+
 /** What a draw adds to logits: the caller's biases, and −∞ to tokens that its mask forbids. Each id is there once. */
-function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): { ids: Int32Array; values: Float32Array } {
+function biasesOf({ sequence: { options, scores }, mask, scored }: Draw): Biases {
   if (scored !== undefined) return { ids: Int32Array.of(scores!.target(scored)), values: Float32Array.of(FORCED) };
   const { biasIds, biasValues, vocabSize } = options;
   if (!mask) return { ids: biasIds, values: biasValues };

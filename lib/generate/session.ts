@@ -185,7 +185,8 @@ export class Session {
       );
     const { tokenizer } = languageModel;
     const { vocabSize } = languageModel.config;
-    const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens: resolved.addSpecialTokens });
+    const { addSpecialTokens } = resolved;
+    const ids = promptIds(prompt, { tokenizer, vocabSize, addSpecialTokens, goesOn: true });
     const scores = promptScores(ids, resolved, tokenizer);
     const sequence = new Sequence(ids, resolved, { index: 0, sample: 0, contextLength, tokenizer, scores });
     this.renew();

@@ -1,9 +1,10 @@
+import type { Mask } from "../constrain/index.ts";
 import type { Model } from "../models/model.ts";
 import { KvCache } from "./kv-cache.ts";
 import type { Speculation } from "./options.ts";
 import { sampleProgram } from "./programs.ts";
 import { prefill } from "./prompts-ahead.ts";
-import { masked, samplingInputs } from "./sampling-inputs.ts";
+import { type Draw, masked, samplingInputs } from "./sampling-inputs.ts";
 import type { Sequence } from "./sequence.ts";
 
 /**
@@ -46,7 +47,10 @@ export class PromptLookup implements Drafter {
   dispose(): void {}
 }
 
-/** Drafts by a smaller model with the same vocabulary, which draws with the sequence's own options and seed. */
+/**
+ * Drafts by a smaller model with the same vocabulary, which draws with the sequence's own options and seed. Where the models have another
+ * number of rows, an id that one of them lacks ends a draft.
+ */
 export class Assistant implements Drafter {
   private readonly cache: KvCache;
   private readonly slots = new Map<Sequence, number>();
@@ -60,7 +64,10 @@ export class Assistant implements Drafter {
   async propose(sequence: Sequence, most: number): Promise<number[]> {
     const { cache, signal } = this;
     const { context } = sequence;
+    const { vocabSize } = cache.model.config;
+    const own = sequence.options.vocabSize;
     if (most < 1 || context.length + most > cache.contextLength) return [];
+    if (vocabSize < own && context.some((id) => id >= vocabSize)) return [];
     const slot = this.slotOf(sequence);
     let common = 0;
     const held = cache.ids(slot);
@@ -75,11 +82,14 @@ export class Assistant implements Drafter {
     while (draft.length < most) {
       const draws = await masked([{ sequence, ids: [...sequence.ids, ...draft] }], signal);
       // What can follow nothing is a draft's end: its last token ends the document.
-      if (sequence.constraint && !draws[0]!.mask) break;
-      const inputs = { ...samplingInputs(draws, cache.shape.capacity), logitRows: Int32Array.of(0) };
+      const [{ mask }] = draws as [Draw];
+      if (sequence.constraint && !mask) break;
+      if (mask && vocabSize < own && !leavesSome(mask, vocabSize)) break;
+      const inputs = { ...samplingInputs(draws, cache.shape.capacity, vocabSize), logitRows: Int32Array.of(0) };
       const shape = { rows: 1, logitRows: 1, top: 0 };
       const results = await cache.run(sampleProgram, [{ slot, ids: [last] }], { shape, inputs, signal });
       last = (results.token as Int32Array)[0]!;
+      if (last >= own) break;
       draft.push(last);
       if (sequence.options.stopTokens.has(last)) break;
     }
@@ -104,6 +114,12 @@ export class Assistant implements Drafter {
   dispose(): void {
     this.cache.dispose();
   }
+}
+
+/** Whether a mask leaves any of the first `vocabSize` tokens. */
+function leavesSome(mask: Mask, vocabSize: number): boolean {
+  if ("allowed" in mask) return mask.allowed.some((id) => id < vocabSize);
+  return mask.forbidden.filter((id) => id < vocabSize).length < vocabSize;
 }
 
 /** The drafter that options ask for, if any. */

@@ -45,7 +45,7 @@ export async function* runPlan(
     throwIfAborted(signal, "lifecycle");
     clock.start(stage);
     await work.begin(stage);
-    yield { type: "stage", stage, maxSteps: plan.stages[stage].steps, secondsLeft: clock.secondsLeft() };
+    yield { type: "stage", stage, maxSteps: stepsOf(plan, stage), secondsLeft: clock.secondsLeft() };
     const record = yield* life.stage(stage);
     clock.end(stage);
     await work.finish(record);
@@ -55,6 +55,11 @@ export async function* runPlan(
   const html = renderReport(await reportData(work));
   await writeFileAtomically(report, (sink) => sink.write(Buffer.from(html)));
   return { stages: work.records.filter(({ name }) => name !== "classify").map(resultOf), report };
+}
+
+/** Steps of a stage as its events count them: two classifiers are trained, one after the other. */
+function stepsOf({ stages }: Plan, stage: StageName): number {
+  return (stage === "classify" ? 2 : 1) * stages[stage].steps;
 }
 
 function resultOf({ name, steps, seconds, tokens, metrics }: StageRecord): StageResult {
@@ -142,7 +147,7 @@ class Life {
   private async *classify(): AsyncGenerator<LifecycleEvent, StageRecord, void> {
     const { work } = this.setting;
     const started = performance.now();
-    const { steps: maxSteps } = work.plan.stages.classify;
+    const maxSteps = stepsOf(work.plan, "classify");
     const comparing = compareClassifiers(this.setting, this.recipe.classification);
     let done = 0;
     for (;;) {
@@ -159,11 +164,10 @@ class Life {
       }
       const event = next.value;
       if (!("loss" in event)) continue;
-      // Two classifiers are trained, one after the other.
-      this.clock.step(Math.min(1, ++done / (2 * maxSteps)));
+      this.clock.step(Math.min(1, ++done / maxSteps));
       const { loss, tokensPerSecond } = event;
       const secondsLeft = this.clock.secondsLeft();
-      yield { type: "step", stage: "classify", step: done, maxSteps: 2 * maxSteps, loss, tokensPerSecond, secondsLeft };
+      yield { type: "step", stage: "classify", step: done, maxSteps, loss, tokensPerSecond, secondsLeft };
     }
   }
 }

@@ -19,7 +19,7 @@ export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?:
     ...knowledge.slice(0, 1500),
     ...[...smallTalk, ...everydayQuestions()].flatMap(({ question, answer }) => [question, answer]),
   ];
-  const trained = await Tokenizer.train(sample, {
+  return await Tokenizer.train(sample, {
     vocabSize,
     specialTokens: [BOS, ...TURN],
     bosToken: BOS,
@@ -27,25 +27,6 @@ export async function trainTokenizer(recipe: Recipe, vocabSize: number, signal?:
     chatTemplate: chatMlTemplate,
     ...(signal && { signal }),
   });
-  const files = trained.files();
-  return Tokenizer.fromFiles({
-    tokenizer: beginWithBos(files["tokenizer.json"]),
-    tokenizerConfig: files["tokenizer_config.json"],
-  });
-}
-
-/** With a post-processor that sets the BOS token in front, as those of Llama models do: training has it there too. */
-function beginWithBos(text: string): string {
-  const tokenizer = JSON.parse(text);
-  const sequence = (id: string, type: number) => ({ Sequence: { id, type_id: type } });
-  const bos = (type: number) => ({ SpecialToken: { id: BOS, type_id: type } });
-  tokenizer.post_processor = {
-    type: "TemplateProcessing",
-    single: [bos(0), sequence("A", 0)],
-    pair: [bos(0), sequence("A", 0), bos(1), sequence("B", 1)],
-    special_tokens: { [BOS]: { id: BOS, ids: [0], tokens: [BOS] } },
-  };
-  return JSON.stringify(tokenizer);
 }
 
 /** Writes a tokenizer's files, each whole or not at all. */

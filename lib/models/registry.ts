@@ -8,7 +8,7 @@ import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { modernbert } from "./modernbert.ts";
-import { olmo2 } from "./olmo2.ts";
+import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
@@ -25,6 +25,7 @@ const builtIn: readonly Family[] = [
   gemma3,
   granite,
   olmo2,
+  olmo3,
   phi3,
   smollm3,
   gptOss,

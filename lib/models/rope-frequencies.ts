@@ -100,9 +100,16 @@ export function keysKeepLength({ ropeScaling: scaling }: ModelConfig): boolean {
   return scaling?.ropeType === "dynamic";
 }
 
-/** Most positions of a sequence: dynamic scaling carries beyond those of the training. */
+/** Positions are whole numbers of 32 bits. */
+const MOST_POSITIONS = 2 ** 30;
+
+/**
+ * Most positions of a sequence: dynamic scaling and YaRN carry beyond those of the training, by their factor. Where a configuration's
+ * `max_position_embeddings` says that already, it counts.
+ */
 export function contextLimit(config: ModelConfig): number {
   const { ropeScaling: scaling, maxPositionEmbeddings: most } = config;
-  if (scaling?.ropeType !== "dynamic") return most;
-  return Math.max(most, Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor));
+  if (scaling?.ropeType !== "dynamic" && scaling?.ropeType !== "yarn") return most;
+  const stretched = Math.floor((scaling.originalMaxPositionEmbeddings ?? most) * scaling.factor);
+  return Math.max(most, Math.min(stretched, MOST_POSITIONS));
 }

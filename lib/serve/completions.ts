@@ -36,7 +36,14 @@ export async function completions(exchange: Exchange): Promise<void> {
     ...(echo && { promptLogprobs: logprobs }),
   };
   const { maxChoices: most } = settings;
-  const prompts = promptsOf(given.prompt, { param: "prompt", model, most, encoding: service.encoding, signal });
+  const prompts = promptsOf(given.prompt, {
+    param: "prompt",
+    model,
+    most,
+    goesOn: true,
+    encoding: service.encoding,
+    signal,
+  });
   let [encoded, echoes]: [number[][], string[]] = [[], []];
   const ids = async () => {
     encoded = await prompts.ids();

@@ -21,7 +21,8 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   signal.addEventListener("abort", release, { once: true });
   try {
     const { encoding } = service;
-    const ids = await promptsOf(given.input, { param: "input", model, most: MOST_INPUTS, encoding, signal }).ids();
+    const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, encoding, signal };
+    const ids = await promptsOf(given.input, how).ids();
     const vectors = await service.embedding.run(() => model.embed(ids, { signal }), signal);
     signal.throwIfAborted();
     const { normalize } = embeddingOf(model.model);

@@ -1,6 +1,7 @@
 // Texts or ids, one or several, as `prompt` and `input` take them.
 import type { LanguageModel } from "../generate/index.ts";
 import { isTokenId } from "../generate/options.ts";
+import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import type { Turns } from "./places.ts";
 import { invalid, Refusal } from "./refusal.ts";
 
@@ -17,13 +18,16 @@ interface PromptsOptions {
   param: string;
   model: LanguageModel;
   most: number;
+  /** Whether something is to follow: what the tokenizer puts behind a text is then left out. */
+  goesOn: boolean;
   /** Who makes ids of long texts at once. */
   encoding: Turns;
   signal: AbortSignal;
 }
 
 /** @throws Refusal 400; `ids` as well */
-export function promptsOf(value: unknown, { param, model, most, encoding, signal }: PromptsOptions): Prompts {
+export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
+  const { param, model, most, goesOn, encoding, signal } = options;
   const expected = "a text, token ids, or an array of those";
   const isSingle = typeof value === "string" || (Array.isArray(value) && typeof value[0] === "number");
   const list = isSingle ? [value] : value;
@@ -34,7 +38,7 @@ export function promptsOf(value: unknown, { param, model, most, encoding, signal
     for (const [i, entry] of list.entries()) {
       const name = isSingle ? param : `${param}[${i}]`;
       if (typeof entry === "string") {
-        const encoded = () => idsOf(entry, name, model, signal);
+        const encoded = () => idsOf(entry, name, { model, goesOn, signal });
         all.push(await (entry.length < LONG_PROMPT ? encoded() : encoding.run(encoded, signal)));
       } else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, model));
       else throw invalid(name, expected, entry);
@@ -44,10 +48,15 @@ export function promptsOf(value: unknown, { param, model, most, encoding, signal
   return { count: list.length, ids: idsOfEach };
 }
 
-async function idsOf(text: string, name: string, model: LanguageModel, signal: AbortSignal): Promise<number[]> {
+async function idsOf(
+  text: string,
+  name: string,
+  { model, goesOn, signal }: Pick<PromptsOptions, "model" | "goesOn" | "signal">,
+): Promise<number[]> {
   const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
-  const ids = await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal });
+  const encoded = await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal });
+  const ids = goesOn ? withoutClosing(tokenizer, encoded) : encoded;
   if (ids.length === 0) throw invalid(name, "at least one token", text);
   checkLength(ids, name, model);
   return Array.from(ids);

@@ -293,6 +293,11 @@ export class TextCodec {
     return (await finish(this.native.encodeBatch([text], Flag.allowSpecial, { barriers }), signal))[0];
   }
 
+  /** How many ids the tokenizer puts behind a text, such as EOS. @internal */
+  get closingCount(): number {
+    return this.plan.spec.endIds.length;
+  }
+
   private settledTexts(): SettledTexts {
     this.settled ??= new SettledTexts(this.vocabSize, (id) => this.native.settledText(id));
     return this.settled;

@@ -18,6 +18,7 @@ import { parseConfig, type TokenizerConfig } from "./config.ts";
 import { type EncodeOptions, Flag } from "./encode-options.ts";
 import { checkTexts, readFolder, readVocabulary, type TokenizerTexts, writeFolder } from "./folder.ts";
 import { type GgufRecord, readGguf } from "./gguf.ts";
+import { ggufRecordOf } from "./gguf-file.ts";
 import {
   buildInput,
   checkInputTexts,
@@ -79,8 +80,8 @@ export class Tokenizer extends TextCodec {
   /**
    * Loads a folder with tokenizer.json, or else tokenizer.model (SentencePiece, or Llama 3's ranks), vocab.json and
    * merges.txt, or vocab.txt (and, where there are, tokenizer_config.json, special_tokens_map.json,
-   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name. `default` is the
-   * tokenizer of the embedded model.
+   * generation_config.json and chat_template.jinja), or one of these, or a published .tiktoken, by its name, or the vocabulary of a
+   * GGUF file. `default` is the tokenizer of the embedded model.
    * Throws NOT_FOUND, INVALID_FILE or, naming it, UNSUPPORTED for a component that heddle lacks.
    *
    * @param options.cache keep a compiled form of a tokenizer.json's byte pair encoding beside it (tokenizer.json.heddle) and read it
@@ -90,11 +91,13 @@ export class Tokenizer extends TextCodec {
     checkNames(options, { signal: true, cache: true });
     checkFlag("cache", options.cache);
     const folder = path === "default" ? (await import("../formats/default-model.ts")).defaultModelPath() : path;
-    const texts = await readFolder(folder, options.signal);
+    const gguf = await ggufRecordOf(folder, options.signal);
+    const texts = gguf ? {} : await readFolder(folder, options.signal);
     try {
+      if (gguf) return Tokenizer.fromGguf(gguf);
       return options.cache === true ? await Tokenizer.loadCached(texts) : Tokenizer.fromFiles(texts);
     } catch (error) {
-      if (!(error instanceof HeddleError) || error.code === "NOT_FOUND") throw error;
+      if (!(error instanceof HeddleError) || (error.code === "NOT_FOUND" && !gguf)) throw error;
       throw new HeddleError(error.code, `${path}: ${error.message}`, { cause: error });
     }
   }

@@ -52,6 +52,10 @@ export interface TrainOptions {
   seedSize?: number | undefined;
   /** Threads; they change nothing but the time. Default: as `openDevice`, at most 8. */
   threads?: number | undefined;
+  /**
+   * One of specialTokens, which `encode` then puts in front of every text (`addSpecialTokens`), so that prompts begin as documents do in
+   * pre-training. Without it a byteLevelBpe vocabulary is GPT-2's: its token stands between documents, and prompts begin without it.
+   */
   bosToken?: string | undefined;
   eosToken?: string | undefined;
   padToken?: string | undefined;

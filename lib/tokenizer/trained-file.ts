@@ -15,9 +15,29 @@ type Form = Pick<TokenizerFile, "normalizer" | "preTokenizer" | "postProcessor" 
 
 /** How the vocabulary of an algorithm is used, which is also how it reads the texts that it is trained on. */
 export function formOf(checked: CheckedOptions, options: TrainOptions): Form {
+  const form = algorithmForm(checked, options);
+  const { bosToken } = options;
+  // Of BERT's form [CLS] begins a text. A post-processor that changes offsets alone, and of these none, has nothing to add.
+  if (bosToken === undefined || form.postProcessor?.type === "TemplateProcessing") return form;
+  return { ...form, postProcessor: beginWith(bosToken, checked.specials.indexOf(bosToken)) };
+}
+
+function algorithmForm(checked: CheckedOptions, options: TrainOptions): Form {
   if (checked.algorithm === "byteLevelBpe") return byteLevelForm(checked.pattern);
   if (checked.algorithm === "wordPiece") return bertForm(checked.specials, options.lowercase !== false);
   return sentencePieceForm(options.normalization === "nfkc");
+}
+
+/** A token in front of every text, as Llama's tokenizers have it. */
+function beginWith(token: string, id: number): JsonObject {
+  const sequence = (name: string, type_id: number) => ({ Sequence: { id: name, type_id } });
+  const begin = (type_id: number) => ({ SpecialToken: { id: token, type_id } });
+  return {
+    type: "TemplateProcessing",
+    single: [begin(0), sequence("A", 0)],
+    pair: [begin(0), sequence("A", 0), begin(1), sequence("B", 1)],
+    special_tokens: { [token]: { id: token, ids: [id], tokens: [token] } },
+  };
 }
 
 function byteLevelForm(pattern: string): Form {

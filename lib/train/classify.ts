@@ -1,6 +1,5 @@
 import { z } from "zod";
 import { Pacer } from "../data/pacer.ts";
-import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
@@ -24,11 +23,10 @@ import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
 import type { ClassifyRow } from "./row-types.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
-import type { World } from "./world.ts";
 
 const isWeights = (v: unknown): boolean =>
   typeof v === "object" &&
@@ -119,16 +117,15 @@ export function trainClassifier<Base extends TrainableClassifier>(
   base: Base,
   options: ClassifyOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "classify");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
   const parsed = parseOptions(classifySchema, rest, "classify");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof classifySchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "classify");
   const { model } = base;
@@ -201,13 +198,8 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps: stepsOf(options, train.length, world) },
-    { card, signal, world, names, sequenceLength, finish },
+    { card, signal, world, warn, names, sequenceLength, finish },
   );
-}
-
-/** By the row's number alone: whatever the seed of the order, and in every stage, the same rows are held out. */
-export function heldOutDraw(row: number): number {
-  return uniformAt(0, Stream.split, 1, row);
 }
 
 interface SplitRows {
@@ -226,7 +218,7 @@ async function readRowsOf(
     const heldOut = await readLabelled(options.evalData, { name: "evalData", problemType, signal });
     return { train: data, heldOut };
   }
-  const split = splitExamples(data, evalFraction, heldOutDraw);
+  const split = splitExamples(data, evalFraction);
   return split;
 }
 

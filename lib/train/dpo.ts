@@ -9,7 +9,6 @@ import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective }
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  emitWarning,
   modelOption,
   namesOf,
   needSameVocabulary,
@@ -37,6 +36,7 @@ import type { PairRow } from "./row-types.ts";
 import { runStage, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
 export const dpoSchema = z.strictObject({
@@ -143,7 +143,7 @@ async function* start(
     stage,
     withReference(source, reference),
     { ...options, maxSteps, learningRate },
-    { card, signal, world: call.world, sequences: 2 * pairs, sequenceLength },
+    { card, signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
   );
 }
 

@@ -9,14 +9,14 @@ import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
-import { heldOutDraw, type TrainableClassifier } from "./classify.ts";
+import type { TrainableClassifier } from "./classify.ts";
 import { contrastive, type PairExample } from "./embed-loss.ts";
 import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
 import type { EmbedRow, ScoredRow } from "./row-types.ts";
-import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
 import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -85,16 +85,15 @@ export function trainEmbedding<Base extends TrainableClassifier>(
   base: Base,
   options: EmbedOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "embed");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
   const parsed = parseOptions(embedSchema, rest, "embed");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: TrainableClassifier,
   options: z.output<typeof embedSchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "embed");
   const { model } = base;
@@ -108,7 +107,7 @@ async function* start(
     options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
   const reading = { tokenizer, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
-  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0, heldOutDraw);
+  const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
     throw noRowsError(options.data, "data", "at least two different positives to tell apart", "one text everywhere");
   const heldOut =
@@ -152,6 +151,7 @@ async function* start(
       card,
       signal,
       world,
+      warn,
       names: options.lora ? [] : trunkNames(model.config),
       sequences: pairs * (2 + negatives),
       sequenceLength,

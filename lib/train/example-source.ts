@@ -1,4 +1,4 @@
-import { permutation, Stream } from "../data/random.ts";
+import { permutation, Stream, uniformAt } from "../data/random.ts";
 import { checkObject, HeddleError, invalidArgument, throwIfAborted } from "../errors.ts";
 import { exampleFingerprint } from "./example-fingerprint.ts";
 import type { BatchSource } from "./trainer.ts";
@@ -105,16 +105,14 @@ export class ExampleSource<Example> implements BatchSource<Example[]> {
 }
 
 /**
- * Rows apart for training and evaluation: each with probability `fraction` held out, by (seed, index) alone.
+ * Rows apart for training and evaluation: each with probability `fraction` held out, by its number alone. Whatever the seed of the order, and
+ * in every stage, the same rows of a file are: runs that differ in their seed are compared by the same ones.
  * @throws HeddleError INVALID_ARGUMENT where that leaves none to train on
  */
-export function splitExamples<T>(
-  all: readonly T[],
-  fraction: number,
-  uniform: (index: number) => number,
-): { train: T[]; heldOut: T[] } {
-  const heldOut = all.filter((_, i) => uniform(i) < fraction);
-  const train = all.filter((_, i) => uniform(i) >= fraction);
+export function splitExamples<T>(all: readonly T[], fraction: number): { train: T[]; heldOut: T[] } {
+  const isHeldOut = (index: number) => uniformAt(0, Stream.split, 1, index) < fraction;
+  const heldOut = all.filter((_, i) => isHeldOut(i));
+  const train = all.filter((_, i) => !isHeldOut(i));
   if (train.length === 0)
     throw new HeddleError(
       "INVALID_ARGUMENT",

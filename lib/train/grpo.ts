@@ -9,7 +9,7 @@ import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
-import { type Call, emitWarning, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
@@ -21,6 +21,7 @@ import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import { soloWorld } from "./world.ts";
 
 /** How the losses of tokens make one: see TRL's `loss_type`. */
@@ -197,7 +198,7 @@ async function* start(
     stage,
     policy.guarded(source),
     { ...options, maxSteps, learningRate },
-    { card, signal, world, sequences: places, sequenceLength },
+    { card, signal, world, warn: call.warn, sequences: places, sequenceLength },
   );
 }
 

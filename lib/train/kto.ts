@@ -11,7 +11,6 @@ import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./object
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  emitWarning,
   modelOption,
   namesOf,
   needSameVocabulary,
@@ -33,6 +32,7 @@ import type { KtoRow } from "./row-types.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
 export const ktoSchema = z.strictObject({
@@ -158,7 +158,7 @@ async function* start(
     ktoStage({ ...options, sequenceLength, answers }),
     withReference(source, reference),
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    { card, signal, world: call.world, sequences: answers, sequenceLength },
+    { card, signal, world: call.world, warn: call.warn, sequences: answers, sequenceLength },
   );
 }
 

@@ -1,16 +1,32 @@
 import type { Batch } from "../data/batch.ts";
 import type { Packing } from "../data/corpus.ts";
-import { crossEntropy, input, type Value } from "../graph/index.ts";
+import { HeddleError } from "../errors.ts";
+import { crossEntropy, input, isQuantised, type Value } from "../graph/index.ts";
 import type { Forward } from "../models/forward.ts";
 import type { LossContext, Stage } from "./stage.ts";
 
+/** What is trained beside the targets' likelihood: see `crossEntropyShape`. */
+export interface TokenLossOptions {
+  zLoss?: number | undefined;
+  labelSmoothingFactor?: number | undefined;
+}
+
 /**
- * −log p of the targets by the input weights, (1) f32, over the inputs `targets` and `lossWeights` (rows). The z-loss is a part of
- * what is trained, not of what is measured on held-out data.
+ * −log p of the targets by the input weights, (1) f32, over the inputs `targets` and `lossWeights` (rows). Z-loss and smoothed labels are
+ * parts of what is trained, not of what is measured on held-out data.
  */
-export function tokenLoss({ rows, training }: LossContext, { hidden, head }: Forward, zLoss = 0): Value {
+export function tokenLoss(
+  { rows, training }: LossContext,
+  { hidden, head }: Forward,
+  { zLoss = 0, labelSmoothingFactor: labelSmoothing = 0 }: TokenLossOptions = {},
+): Value {
   const [targets, weights] = [input("targets", "i32", [rows]), input("lossWeights", "f32", [rows])];
-  return crossEntropy(hidden, head, targets, weights, { zLoss: training ? zLoss : 0 });
+  if (labelSmoothing > 0 && (head.softcap || isQuantised(head.weight.dtype)))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `labelSmoothingFactor: expected 0 for ${head.softcap ? "a model that caps its logits" : "quantised weights"}, got ${labelSmoothing}`,
+    );
+  return crossEntropy(hidden, head, targets, weights, training ? { zLoss, labelSmoothing } : {});
 }
 
 /** Next-token prediction over text that is set end to end: cross-entropy, the mean over all positions with a target. */
@@ -41,10 +57,10 @@ export const packedLanguageModelling: Stage<Batch> = {
 };
 
 /** Next-token prediction as the options of pre-training have it. */
-export function languageModel({ packing, zLoss }: { packing: Packing; zLoss: number }): Stage<Batch> {
-  if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), zLoss) };
+export function languageModel({ packing, ...loss }: { packing: Packing } & TokenLossOptions): Stage<Batch> {
+  if (packing === "concatenate") return { ...languageModelling, loss: (c) => tokenLoss(c, c.forward(), loss) };
   return {
     ...packedLanguageModelling,
-    loss: (c) => tokenLoss(c, c.forward({ documents: input("documents", "i32", [c.rows]) }), zLoss),
+    loss: (c) => tokenLoss(c, c.forward({ documents: input("documents", "i32", [c.rows]) }), loss),
   };
 }

@@ -1,6 +1,14 @@
-import { MetricMeans, someOf } from "./means.ts";
-import type { Metrics, Stage } from "./stage.ts";
+import { type MeanSums, MetricMeans } from "./means.ts";
+import { type Metrics, type Stage, someOf } from "./stage.ts";
 import type { Accumulated } from "./step.ts";
+
+/** Sums of a report that is not made yet, as JSON keeps them to the last bit. */
+export interface MeterState {
+  losses: number;
+  steps: number;
+  skipped: number;
+  means: MeanSums;
+}
 
 /** Mean loss, metrics and speed since the last report. */
 export class Meter {
@@ -28,6 +36,7 @@ export class Meter {
     this.losses += loss;
     this.means.add(metrics, 1, metricCounts);
   }
+
   take(): { loss: number; tokensPerSecond: number; metrics?: Metrics } {
     const seconds = (performance.now() - this.since) / 1000;
     const result = {
@@ -40,8 +49,21 @@ export class Meter {
     this.since = performance.now();
     return result;
   }
+
   /** Leaves out time that was not training. Only between reports. */
   restart(): void {
     if (this.steps === 0) this.since = performance.now();
+  }
+
+  /** For a checkpoint between two reports; undefined where nothing is summed up. */
+  get state(): MeterState | undefined {
+    const { losses, steps, skipped, means } = this;
+    return steps === 0 ? undefined : { losses, steps, skipped, means: means.sums };
+  }
+
+  /** Goes on with the sums of a checkpoint. What they took in time and tokens was another process's. */
+  restore({ losses, steps, skipped, means }: MeterState): void {
+    Object.assign(this, { losses, steps, skipped });
+    this.means = MetricMeans.from(means);
   }
 }

@@ -6,7 +6,7 @@ import type { dpoSchema } from "./dpo.ts";
 import type { embedSchema } from "./embed.ts";
 import type { grpoSchema } from "./grpo.ts";
 import type { ktoSchema } from "./kto.ts";
-import type { adapterShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
+import type { adapterShape, crossEntropyShape, parameterGroupSchema, replaySchema, trainingShape } from "./options.ts";
 import type { orpoSchema } from "./orpo.ts";
 import type { ppoSchema } from "./ppo.ts";
 import type { pretrainSchema } from "./pretrain.ts";
@@ -25,7 +25,10 @@ export const trainingTexts = {
   maxSeqLength: ["positions of a sequence", "the model's context, at most 1024"],
   learningRate: "the schedule's peak",
   lrScheduler:
-    "how the learning rate falls; cosine and linear reach minLearningRateRatio with the last step; in a module also a function of { step, maxSteps }",
+    "how the learning rate falls; all but constant ones reach minLearningRateRatio with the last step, warmup_stable_decay in its last steps alone; in a module also a function of { step, maxSteps }",
+  decaySteps: ["steps in which warmup_stable_decay falls", "decayRatio of all"],
+  decayRatio: ["the same as a share of all steps", "0.1"],
+  decayType: ["along which curve it falls", "cosine"],
   warmupSteps: ["steps in which the learning rate rises to its peak", "0"],
   warmupRatio: ["the same as a share of all steps, where warmupSteps is 0", "0"],
   minLearningRateRatio: ["where the schedule ends, as a share of learningRate", "0"],
@@ -56,7 +59,8 @@ export const trainingTexts = {
   seed: "of the data's order, new weights, dropout and answers",
   resume: "true or auto: go on from the newest checkpoint in outputDir (auto: if any); or a checkpoint's path",
   replay: "batches of an earlier stage in every step, so that the model keeps what it knew:",
-  skipNonFinite: "leave a step out whose loss is not finite, instead of stopping",
+  skipNonFinite: "leave a step out whose loss or gradient is not finite, instead of stopping",
+  maxConsecutiveSkips: "stop when so many steps in a row were left out",
   name: "the model's name",
   trainingCutoffDate: "the latest date of any training text, as 2024-06-30",
   licence: "the model's licence",
@@ -180,6 +184,15 @@ type StageTexts<Stage extends StageName> = Readonly<
   Record<Exclude<keyof Schemas[Stage]["shape"], Shared>, OptionText> & Partial<Record<Shared, OptionText>>
 >;
 
+/** Of the options of stages whose loss is next-token cross-entropy. */
+const crossEntropyTexts = {
+  zLoss: "factor of logsumexp² of the logits in the loss, which keeps logits small",
+  labelSmoothingFactor: "share of the target that goes to all tokens alike, in training alone",
+  lossSpikeThreshold:
+    "standard deviations above the mean of the last hundred losses from which on one is a spike; 0: none is looked for",
+  skipLossSpikes: "leave such a step out",
+} as const satisfies Record<keyof typeof crossEntropyShape, OptionText>;
+
 /** Of the options of each stage, beside or instead of those above. */
 export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = {
   pretrain: {
@@ -189,7 +202,7 @@ export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = 
     documentSeparator: ["between documents of a text file: blank-line, line, file, or a line of its own", "blank-line"],
     textField: ["field of .jsonl rows, column of .parquet files", "text"],
     packing: "concatenate: documents end to end, cut into sequences; bestFit: whole ones that do not see each other",
-    zLoss: "factor of logsumexp² of the logits in the loss, which keeps logits small",
+    ...crossEntropyTexts,
   },
   sft: {
     ...epochs,
@@ -202,7 +215,7 @@ export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = 
     completionOnlyLoss: "of prompts with completions, learn the completions alone",
     chatTemplate: ["name or text of the chat template, which the model keeps", "the tokenizer's own, or a plain one"],
     truncationMode: "what becomes of a row longer than maxSeqLength",
-    zLoss: "factor of logsumexp² of the logits in the loss, which keeps logits small",
+    ...crossEntropyTexts,
   },
   classify: {
     ...epochs,

@@ -4,7 +4,7 @@ import type { RowSource } from "../data/rows.ts";
 import { describe, HeddleError } from "../errors.ts";
 import { expectedOf, gotAt } from "../formats/schema-issue.ts";
 import { type LoraConfig, type LoraOptions, loraNames, loraOption, loraOptions } from "../models/lora.ts";
-import type { OwnSchedule } from "../optim/schedule.ts";
+import { decayTypes, lrSchedulers, type OwnSchedule } from "../optim/schedule.ts";
 import { type InnerNames, unknownOption } from "./option-names.ts";
 import { isParameterMatch, type ParameterMatch } from "./parameter-match.ts";
 import type { Evaluate, ParameterGroup, TextSource } from "./stage-options.ts";
@@ -94,10 +94,13 @@ export const trainingShape = {
   maxSeqLength: whole(1).optional(),
   learningRate: above.default(3e-4),
   lrScheduler: z
-    .union([z.enum(["cosine", "linear", "constant"]), z.custom<OwnSchedule>((v) => typeof v === "function")], {
-      error: "one of cosine, linear, constant, or a function of { step, maxSteps }",
+    .union([z.enum(lrSchedulers), z.custom<OwnSchedule>((v) => typeof v === "function")], {
+      error: `one of ${lrSchedulers.join(", ")}, or a function of { step, maxSteps }`,
     })
     .default("cosine"),
+  decaySteps: whole(1).optional(),
+  decayRatio: real(0, 1).optional(),
+  decayType: z.enum(decayTypes, { error: `one of ${decayTypes.join(", ")}` }).optional(),
   warmupSteps: whole(0).optional(),
   warmupRatio: real(0, 1).optional(),
   minLearningRateRatio: real(0, 1).optional(),
@@ -130,7 +133,8 @@ export const trainingShape = {
   seed: z.custom<number>((v) => Number.isSafeInteger(v), "a whole number").default(0),
   resume: z.union([z.boolean(), z.string()], { error: 'true, false, "auto" or a checkpoint\'s path' }).default(false),
   replay: replaySchema.optional(),
-  skipNonFinite: z.boolean().default(false),
+  skipNonFinite: z.boolean({ error: "true or false" }).default(false),
+  maxConsecutiveSkips: whole(1).default(10),
   name: z.string().optional(),
   trainingCutoffDate: z.string().optional(),
   licence: z.string().optional(),
@@ -140,6 +144,9 @@ export const trainingShape = {
 /** `CrossEntropyOptions` as a schema. */
 export const crossEntropyShape = {
   zLoss: real(0).default(0),
+  labelSmoothingFactor: real(0, 0.99).default(0),
+  lossSpikeThreshold: real(0).default(6),
+  skipLossSpikes: z.boolean({ error: "true or false" }).default(false),
 } as const;
 
 /** Rows of a stage: paths in a configuration file, in a program also the rows themselves. */

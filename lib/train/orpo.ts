@@ -8,7 +8,6 @@ import { oddsRatioLoss } from "./objectives/orpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  emitWarning,
   namesOf,
   number,
   type PairOptions,
@@ -24,6 +23,7 @@ import type { PairRow } from "./row-types.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({
@@ -77,7 +77,7 @@ async function* start(
     stage,
     source,
     { ...options, maxSteps: stepsOf(options, train.length, call.world), learningRate },
-    { card, signal: call.signal, world: call.world, sequences: 2 * pairs, sequenceLength },
+    { card, signal: call.signal, world: call.world, warn: call.warn, sequences: 2 * pairs, sequenceLength },
   );
 }
 

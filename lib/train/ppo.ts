@@ -9,7 +9,7 @@ import { meanReport } from "./grpo.ts";
 import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "./objectives/ppo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
-import { type Call, emitWarning, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer, rowValues } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
@@ -21,6 +21,7 @@ import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import { soloWorld } from "./world.ts";
 
 /** The strict schema of the options of proximal policy optimisation, as a configuration file holds them. */
@@ -168,6 +169,7 @@ async function* start(
       card,
       signal,
       world,
+      warn: call.warn,
       names: options.lora ? heads : [...model.languageWeightNames, ...heads],
       sequences: places,
       sequenceLength,

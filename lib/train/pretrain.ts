@@ -5,11 +5,10 @@ import { dataNames, type StageCard } from "./card.ts";
 import { corpusSource, filesOf } from "./corpus-source.ts";
 import { languageModel } from "./language-modelling.ts";
 import { crossEntropyShape, givenOptions, parseOptions, textData, trainingShape } from "./options.ts";
-import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
+import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { CallOptions, CrossEntropyOptions, SharedOptions, StepOptions, TextData } from "./stage-options.ts";
 import { isTexts, textFiles } from "./text-files.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
-import type { World } from "./world.ts";
 
 /** The strict schema of pre-training options, as a configuration file holds them. */
 export const pretrainSchema = z.strictObject({
@@ -64,16 +63,15 @@ export function pretrain<Base extends Trainable>(
   base: Base,
   options: PretrainOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
-  const { signal, world, ...rest } = givenOptions(options, "pretrain");
+  const { signal, world, onWarning, ...rest } = givenOptions(options, "pretrain");
   const parsed = parseOptions(pretrainSchema, rest, "pretrain");
-  return new Run(() => start(base, parsed, signal, world));
+  return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));
 }
 
 async function* start(
   base: Trainable,
   options: z.output<typeof pretrainSchema>,
-  signal: AbortSignal | undefined,
-  world: World | undefined,
+  { signal, world, warn }: Pick<StageSetup, "signal" | "world" | "warn">,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const tokenizer = tokenizerOf(base, "pretrain");
   const sequenceLength = sequenceLengthOf(base.model, options);
@@ -86,7 +84,7 @@ async function* start(
       notes: "A base model: it continues text. It was not tuned to answer, to follow instructions or to refuse.",
       evaluation: { name: "held-out text", metric: "loss (nats per token)" },
     };
-    return yield* runStage(base, languageModel(options), source, options, { card, signal, world });
+    return yield* runStage(base, languageModel(options), source, options, { card, signal, world, warn });
   } finally {
     await files.dispose();
   }

@@ -10,6 +10,7 @@ import type { Stage } from "./stage.ts";
 import type { Replay } from "./step.ts";
 import { supervised } from "./supervised.ts";
 import type { BatchSource } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 export type OpenReplay = Replay & { source: BatchSource<unknown> };
 
@@ -53,7 +54,7 @@ export async function openReplay(
     truncationMode: "error",
     assistantOnlyLoss: true,
     completionOnlyLoss: true,
-    warn: (message) => process.emitWarning(message, "HeddleWarning"),
+    warn: emitWarning,
   });
   const source = new SftSource(examples, { batchSize: sequences, sequenceLength, packing: true, seed });
   return { stage: supervised as Stage<unknown>, shape, weight, source };

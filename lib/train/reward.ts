@@ -9,7 +9,6 @@ import { rewardLoss } from "./objectives/reward.ts";
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  emitWarning,
   namesOf,
   number,
   type PairOptions,
@@ -25,6 +24,7 @@ import type { PairRow } from "./row-types.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({
@@ -93,6 +93,7 @@ async function* start(
       card,
       signal: call.signal,
       world: call.world,
+      warn: call.warn,
       names: options.lora ? heads : [...trunkNames(model.config), ...heads],
       sequences: 2 * pairs,
       sequenceLength,

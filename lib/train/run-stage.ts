@@ -28,6 +28,7 @@ import {
   type TrainResult,
   trainLoop,
 } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import type { World } from "./world.ts";
 
 /** What is trained: a model with its tokenizer. `LanguageModel` is one. */
@@ -54,6 +55,8 @@ export interface StageSetup {
   /** Positions of a sequence. Default: maxSeqLength, or the model's context, at most 1024. */
   sequenceLength?: number | undefined;
   world?: World | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  warn?: ((message: string) => void) | undefined;
   /** As in TrainerOptions. */
   finish?: TrainerOptions["finish"];
 }
@@ -94,6 +97,7 @@ export async function* runStage<Batch>(
   setup: StageSetup,
 ): AsyncGenerator<TrainEvent, TrainResult, void> {
   const { model } = base;
+  const warn = (setup.world?.rank ?? 0) === 0 ? (setup.warn ?? emitWarning) : () => undefined; // once, not by every rank
   let replay: OpenReplay | undefined;
   const claims: (() => void)[] = [];
   try {
@@ -126,6 +130,7 @@ export async function* runStage<Batch>(
       await store.log.open();
     }
     needEvaluations(source, options);
+    tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, setup.signal);
     const heads = headNames(model.config);
     const ofBase = names.some((name) => !heads.includes(name));
@@ -152,6 +157,7 @@ export async function* runStage<Batch>(
         finish: setup.finish,
         evaluate,
         signal: setup.signal,
+        warn,
       },
       store,
     );
@@ -181,6 +187,19 @@ function needEvaluations(source: Pick<BatchSource<unknown>, "evaluation">, optio
     );
   if (evalSteps === undefined)
     throw new HeddleError("INVALID_ARGUMENT", `${name}: expected evalSteps, how often to evaluate, got none`);
+}
+
+/** Tells of options that come to nothing, as nothing is evaluated or compared. */
+function tellOfNoEvaluation(
+  source: Pick<BatchSource<unknown>, "evaluation">,
+  options: TrainingOptions,
+  warn: (message: string) => void,
+): void {
+  const { evaluate, evalSteps, metricForBestModel, loadBestModelAtEnd, earlyStoppingPatience } = options;
+  if (evalSteps !== undefined && !source.evaluation && !evaluate)
+    warn("evalSteps: nothing is evaluated, as there are neither held-out data (evalData, evalFraction) nor evaluate");
+  if (metricForBestModel !== undefined && !loadBestModelAtEnd && earlyStoppingPatience === undefined)
+    warn("metricForBestModel: nothing is compared by it without loadBestModelAtEnd or earlyStoppingPatience");
 }
 
 /** Throws where the held-out data is there and counts nothing; sources whose batches are costly (answers) are believed. */

@@ -3,11 +3,12 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { ChatMessage } from "../tokenizer/chat.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
+import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
 
 /** What a tokenizer must do for supervised fine-tuning: `Tokenizer` does it. */
 export type SftTokenizer = Pick<
   Tokenizer,
-  "encode" | "applyChatTemplate" | "applyChatTemplateWithMask" | "bosTokenId" | "eosTokenIds"
+  "encode" | "closingCount" | "applyChatTemplate" | "applyChatTemplateWithMask" | "eosTokenIds"
 >;
 
 export interface SftRowOptions {
@@ -75,7 +76,7 @@ function promptAndCompletion(row: LocatedRow, tokenizer: SftTokenizer, options: 
   if (typeof completion !== "string") throw rowError(row, "completion", "a text, or an array of messages", completion);
   if (completion.trim() === "") throw rowError(row, "completion", "a text that is not empty", completion);
   // Apart, as they are when the model is given the prompt: no token spans both.
-  const before = opened(tokenizer, tokenizer.encode(prompt, { addSpecialTokens: false, allowSpecial: true }));
+  const before = promptIdsOf(tokenizer, prompt);
   const after = closed(tokenizer, tokenizer.encode(completion, { addSpecialTokens: false, allowSpecial: true }));
   const ids = Uint32Array.from([...before, ...after]);
   const mask = new Uint8Array(ids.length).fill(1);
@@ -87,10 +88,7 @@ function plainText(row: LocatedRow, tokenizer: SftTokenizer): SftExample {
   const { text } = row.value;
   if (typeof text !== "string") throw rowError(row, "text", "a text", text);
   if (text.trim() === "") throw rowError(row, "text", "a text that is not empty", text);
-  const ids = closed(
-    tokenizer,
-    opened(tokenizer, tokenizer.encode(text, { addSpecialTokens: false, allowSpecial: true })),
-  );
+  const ids = closed(tokenizer, promptIdsOf(tokenizer, text));
   return example(Uint32Array.from(ids), new Uint8Array(ids.length).fill(1));
 }
 
@@ -100,11 +98,7 @@ function example(ids: Uint32Array, mask: Uint8Array): SftExample {
   return { ids, mask: counted };
 }
 
-function opened({ bosTokenId }: SftTokenizer, ids: Uint32Array): number[] {
-  return bosTokenId === undefined ? [...ids] : [bosTokenId, ...ids];
-}
-
-function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array | number[]): number[] {
+function closed({ eosTokenIds }: SftTokenizer, ids: Uint32Array): number[] {
   const [eos] = eosTokenIds;
   return eos === undefined ? [...ids] : [...ids, eos];
 }

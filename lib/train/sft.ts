@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { Stream, uniformAt } from "../data/random.ts";
 import type { RowSource } from "../data/rows.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { Run } from "../run.ts";
@@ -14,14 +13,15 @@ import { readSftExamples, type SftData } from "./sft-data.ts";
 import { SftSource } from "./sft-source.ts";
 import type {
   AdapterOptions,
+  CallOptions,
   CrossEntropyOptions,
   EpochOptions,
   HeldOutOptions,
   SharedOptions,
-  WarnedCallOptions,
 } from "./stage-options.ts";
 import { supervisedBy } from "./supervised.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
+import { emitWarning } from "./warn.ts";
 import type { World } from "./world.ts";
 
 /** The strict schema of supervised fine-tuning's options, as a configuration file holds them. */
@@ -51,7 +51,7 @@ export interface SftOptions<Base = LanguageModel>
     HeldOutOptions<SftRow>,
     AdapterOptions,
     CrossEntropyOptions,
-    WarnedCallOptions {
+    CallOptions {
   /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
   data: RowSource<SftRow>;
   /** Peak of the schedule. Default: 2e-5; 1e-4 with lora. */
@@ -91,12 +91,7 @@ export interface SftTrainable extends Trainable {
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
 export function sft<Base extends SftTrainable>(base: Base, options: SftOptions<Base>): Run<TrainEvent, TrainResult> {
-  const {
-    signal,
-    world,
-    onWarning = (message: string) => process.emitWarning(message, "HeddleWarning"),
-    ...rest
-  } = givenOptions(options, "sft");
+  const { signal, world, onWarning = emitWarning, ...rest } = givenOptions(options, "sft");
   const parsed = parseOptions(sftSchema, rest, "sft");
   return new Run(() => start(base, parsed, signal, onWarning, world));
 }
@@ -140,6 +135,7 @@ async function* start(
       },
       signal,
       world,
+      warn,
       sequenceLength,
     },
   );
@@ -151,8 +147,7 @@ async function split(
 ): Promise<{ train: SftData; heldOut: SftData }> {
   const all = await read(data, "data");
   if (evalData !== undefined) return { train: all, heldOut: await read(evalData, "evalData") };
-  // By the row's number alone: whatever the seed of the order, the same rows are held out.
-  const split = splitExamples(all.examples, evalFraction, (i) => uniformAt(0, Stream.split, 1, i));
+  const split = splitExamples(all.examples, evalFraction);
   return { train: { ...all, examples: split.train }, heldOut: { ...all, examples: split.heldOut } };
 }
 

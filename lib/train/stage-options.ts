@@ -3,7 +3,7 @@
 import type { RowSource } from "../data/rows.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import type { LoraOptions } from "../models/lora.ts";
-import type { OwnSchedule } from "../optim/schedule.ts";
+import type { DecayType, LrScheduler, OwnSchedule } from "../optim/schedule.ts";
 import type { ParameterMatch } from "./parameter-match.ts";
 import type { World } from "./world.ts";
 
@@ -34,10 +34,18 @@ export interface SharedOptions<Base = LanguageModel> {
   /** Peak of the schedule. Default 3e-4. */
   learningRate?: number | undefined;
   /**
-   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. Or a function of
+   * cosine and linear reach minLearningRateRatio with the last step; where that is 0, the last step changes nothing. warmup_stable_decay stays at
+   * the peak and falls in its last steps (Hu et al. 2024, "MiniCPM"): a run goes on from any checkpoint before these with more maxSteps as
+   * if it had had them from the start. constant and constant_with_warmup are one: both have the warm-up that is asked for. Or a function of
    * `{ step, maxSteps }`, steps from 1, that gives a share of learningRate; steps of the warm-up are not asked for. Default "cosine".
    */
-  lrScheduler?: "cosine" | "linear" | "constant" | OwnSchedule | undefined;
+  lrScheduler?: LrScheduler | OwnSchedule | undefined;
+  /** Of warmup_stable_decay: steps in which the rate falls. Default: decayRatio of them. */
+  decaySteps?: number | undefined;
+  /** The same as a share of maxSteps, rounded up. Default: 0.1. */
+  decayRatio?: number | undefined;
+  /** Along which curve, in transformers' names. Default: cosine, as there. */
+  decayType?: DecayType | undefined;
   /** Steps in which the learning rate rises to its peak. Default: 0. */
   warmupSteps?: number | undefined;
   /** The same as a share of all steps, where warmupSteps is 0. Default: 0. */
@@ -110,8 +118,13 @@ export interface SharedOptions<Base = LanguageModel> {
   resume?: string | boolean | undefined;
   /** Mix batches of an earlier stage into every step, so that the model keeps what it knew. Default: none. */
   replay?: ReplayOptions | undefined;
-  /** Leave a step out when its loss is not finite, instead of stopping with NUMERICAL. Default false. */
+  /**
+   * Leave a step out when its loss, or its gradient, is not finite, instead of stopping with NUMERICAL: the weights stay as they are, the
+   * first such step is told in a warning, and events and the result count them (`skippedSteps`). Default false.
+   */
   skipNonFinite?: boolean | undefined;
+  /** Stop with NUMERICAL when so many steps in a row were left out: nothing is learned any more. Default 10. */
+  maxConsecutiveSkips?: number | undefined;
   /** The model's name, for its card. Default: the one it has. */
   name?: string | undefined;
   /** For the model card: the latest date of any training text, as 2024-06-30. Default: none. */
@@ -174,6 +187,19 @@ export interface AdapterOptions {
 export interface CrossEntropyOptions {
   /** Adds zLoss · logsumexp² of the logits at each counted position, in training alone: logits stay small. PaLM has 1e-4. Default 0. */
   zLoss?: number | undefined;
+  /**
+   * Share of the target that goes to all tokens alike, in training alone, as transformers' label_smoothing_factor (which smooths its held-out loss
+   * too). Not of models that cap their logits (Gemma 2), nor over quantised weights. Default 0.
+   */
+  labelSmoothingFactor?: number | undefined;
+  /**
+   * A step whose loss is so many standard deviations above the mean of the last hundred is a spike (after twenty of them; at least 0.02
+   * nats and 5 % of the mean count as one): the first is told in a warning, events and the result count them (`lossSpikes`). 0: none is looked for.
+   * Default 6.
+   */
+  lossSpikeThreshold?: number | undefined;
+  /** Leave such a step out, as skipNonFinite does others (PaLM skipped the batches of its spikes). Default false. */
+  skipLossSpikes?: boolean | undefined;
 }
 
 /** Texts, or rows with a text, as a program gives them. Strings of an array are paths. */
@@ -220,10 +246,6 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */
   world?: World | undefined;
-}
-
-/** What a call gives where rows may be left out. */
-export interface WarnedCallOptions extends CallOptions {
-  /** Told of rows that are left out. Default: process.emitWarning. */
+  /** Told of what is no error: rows and steps that are left out, spikes of the loss. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 }

@@ -101,3 +101,8 @@ export function summed(list: readonly (readonly (readonly [name: string, value: 
   for (const [name, value] of list.flat()) sums.set(name, (sums.get(name) ?? 0) + value);
   return Object.fromEntries(sums);
 }
+
+/** `{ metrics }`; nothing where there are none. */
+export function someOf(metrics: Metrics): { metrics?: Metrics } {
+  return Object.keys(metrics).length > 0 ? { metrics } : {};
+}

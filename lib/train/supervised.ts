@@ -1,5 +1,5 @@
 import { input } from "../graph/index.ts";
-import { tokenLoss } from "./language-modelling.ts";
+import { type TokenLossOptions, tokenLoss } from "./language-modelling.ts";
 import type { SftBatch } from "./sft-source.ts";
 import type { Stage } from "./stage.ts";
 
@@ -16,17 +16,14 @@ export const supervised: Stage<SftBatch> = {
 
 /** Supervised fine-tuning as its options have it. */
 export function supervisedBy({
-  zLoss,
   neftuneNoiseAlpha,
-}: {
-  zLoss: number;
-  neftuneNoiseAlpha: number;
-}): Stage<SftBatch> {
+  ...loss
+}: { neftuneNoiseAlpha: number } & TokenLossOptions): Stage<SftBatch> {
   return {
     ...supervised,
     loss(context) {
       const documents = input("documents", "i32", [context.rows]);
-      return tokenLoss(context, context.forward({ documents, neftuneNoiseAlpha }), zLoss);
+      return tokenLoss(context, context.forward({ documents, neftuneNoiseAlpha }), loss);
     },
   };
 }

@@ -52,7 +52,16 @@ export function train<Batch, Base extends Trainable = Trainable>(
     throw invalidArgument("stage", "an object with name, collate, count and loss", stage);
   if (SOURCE_PARTS.some((part) => typeof source?.[part] !== "function"))
     throw invalidArgument("source", "a source of batches, such as an ExampleSource", source);
-  const { names, sequences, sequenceLength, signal, world, about, ...rest } = givenOptions(options, stage.name);
+  const {
+    names,
+    sequences,
+    sequenceLength,
+    signal,
+    world,
+    onWarning: warn,
+    about,
+    ...rest
+  } = givenOptions(options, stage.name);
   const parsed = parseOptions(trainSchema, rest, stage.name);
   for (const [key, count] of Object.entries({ sequences, sequenceLength }))
     if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
@@ -62,6 +71,14 @@ export function train<Batch, Base extends Trainable = Trainable>(
     throw invalidArgument("sequenceLength", `at most the model's ${most} positions`, sequenceLength);
   const card = { data: [], notes: "", evaluation: { name: "held-out data", metric: "loss" }, ...about };
   return new Run(() =>
-    runStage(base, checkedStage(stage), source, parsed, { card, names, sequences, sequenceLength, signal, world }),
+    runStage(base, checkedStage(stage), source, parsed, {
+      card,
+      names,
+      sequences,
+      sequenceLength,
+      signal,
+      world,
+      warn,
+    }),
   );
 }

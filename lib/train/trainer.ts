@@ -5,14 +5,19 @@ import type { MuonOptions } from "../optim/muon.ts";
 import type { OptimizerGroup } from "../optim/optimizer.ts";
 import { Best, type BestOptions, type BestState } from "./best.ts";
 import type { CheckpointStore } from "./checkpoints.ts";
-import { MetricMeans, someOf } from "./means.ts";
-import { Meter } from "./meter.ts";
+import { MetricMeans } from "./means.ts";
+import { Meter, type MeterState } from "./meter.ts";
 import type { GroupRecord } from "./parameter-groups.ts";
-import type { Metrics, Stage } from "./stage.ts";
+import { type Metrics, type Stage, someOf } from "./stage.ts";
 import { type Replay, type StepShape, TrainStep } from "./step.ts";
+import { StepWatch, type StepWatchOptions, type StepWatchState } from "./step-watch.ts";
+import { emitWarning } from "./warn.ts";
 import { gather, soloWorld, type World } from "./world.ts";
 
-/** A completed optimiser step (of the loggingSteps before it, where that is above 1: the means). */
+/**
+ * A completed optimiser step. Where loggingSteps is above 1: `loss`, `metrics` and `tokensPerSecond` are means over the steps since the
+ * last event, all else is of this step.
+ */
 export interface StepEvent {
   /** Completed optimiser steps, from 1. */
   step: number;
@@ -26,6 +31,10 @@ export interface StepEvent {
   tokensPerSecond: number;
   /** Tokens read since step 1, resumed runs included. */
   tokensSeen: number;
+  /** Steps since step 1 that were left out (skipNonFinite, skipLossSpikes): their gradients changed nothing. */
+  skippedSteps: number;
+  /** Steps since step 1 whose loss was a spike, where these are looked for (lossSpikeThreshold). */
+  lossSpikes?: number | undefined;
   /** What the stage reports besides, such as rewardAccuracy. */
   metrics?: Metrics | undefined;
 }
@@ -48,6 +57,10 @@ export interface TrainResult {
   tokensSeen: number;
   /** Of the last step. */
   loss: number;
+  /** Steps of the whole run that were left out. */
+  skippedSteps: number;
+  /** Steps of the whole run whose loss was a spike, where these are looked for. */
+  lossSpikes?: number | undefined;
   evalLoss?: number | undefined;
   /** The metrics of the finished model's evaluation. */
   evalMetrics?: Metrics | undefined;
@@ -73,7 +86,7 @@ export interface BatchSource<Batch> {
   dispose(): void;
 }
 
-export interface TrainerOptions extends StepShape, BestOptions {
+export interface TrainerOptions extends StepShape, BestOptions, StepWatchOptions {
   maxSteps: number;
   gradientAccumulationSteps: number;
   learningRateAt(step: number): number;
@@ -94,7 +107,6 @@ export interface TrainerOptions extends StepShape, BestOptions {
   evaluate?: ((at: { step: number; signal?: AbortSignal | undefined }) => Metrics | Promise<Metrics>) | undefined;
   /** Checkpoint after every so many steps. Default, and 0: at the end alone. */
   saveSteps?: number | undefined;
-  skipNonFinite: boolean;
   /** Weights that are trained; all others are frozen. Default: all. */
   names?: readonly string[] | undefined;
   world?: World | undefined;
@@ -105,6 +117,8 @@ export interface TrainerOptions extends StepShape, BestOptions {
   /** Of dropout and noise. */
   seed?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Told of what is no error. Default: process.emitWarning. */
+  warn?: ((message: string) => void) | undefined;
 }
 
 /** What a checkpoint keeps besides tensors. */
@@ -119,6 +133,10 @@ export interface TrainerState {
   /** The step of the last evaluation, 0 where there was none. Absent in older checkpoints. */
   evaluated?: number;
   best?: BestState;
+  /** Of the steps since the last report, where there are some. */
+  meter?: MeterState | undefined;
+  /** Absent in older checkpoints. */
+  watch?: StepWatchState;
   /** In a checkpoint that nobody asked for: the next one of the run takes its place. */
   replaceable?: boolean;
   /** The run's parameter groups, where it has some. */
@@ -166,6 +184,8 @@ export async function* trainLoop<Batch>(
   let [saved, evaluated] = [-1, 0];
   const world = options.world ?? soloWorld;
   const best = Best.of(options, () => new Map(step.optimizer.names.map((name) => [name, model.weight(name)])));
+  const meter = new Meter(stage);
+  const watch = new StepWatch(options, options.warn ?? emitWarning);
   const evaluates = source.evaluation !== undefined || options.evaluate !== undefined;
   const { replay } = options;
   const positions = () => ({ data: source.state(), ...(replay && { replay: replay.source.state() }) });
@@ -180,6 +200,8 @@ export async function* trainLoop<Batch>(
     evaluated,
     ...(best?.state && { best: best.state }),
     ...(groupRecord && { parameterGroups: groupRecord }),
+    ...(meter.state && { meter: meter.state }),
+    watch: watch.state,
     ...position,
   });
   const at = () => ({ step: done, maxSteps: options.maxSteps });
@@ -199,12 +221,13 @@ export async function* trainLoop<Batch>(
       if (found!.own) saved = done;
       evaluated = resumed.evaluated ?? done;
       if (best) best.state = resumed.best;
+      if (resumed.meter) meter.restore(resumed.meter);
+      if (resumed.watch) watch.restore(resumed.watch);
       step.optimizer.steps = resumed.optimizerSteps;
       source.restore(resumed.data);
       replay?.source.restore(resumed.replay);
       position = positions();
     }
-    const meter = new Meter(stage);
     const next = () => fetch(options.gradientAccumulationSteps, world, source, replay?.source, positions, signal);
     const { prefetch = true } = source;
     // The last evaluation of weights that stay: what is fitted to them goes with it.
@@ -236,25 +259,19 @@ export async function* trainLoop<Batch>(
       const learningRate = options.learningRateAt(done + 1);
       const accumulated = await step.accumulate(batches, signal, replayed);
       const whole = accumulated.loss + (accumulated.metrics.replayLoss ?? 0);
-      if (!Number.isFinite(whole) && !options.skipNonFinite)
-        throw new HeddleError(
-          "NUMERICAL",
-          `step ${done + 1}: expected a finite loss, got ${whole}; a lower learningRate or maxGradNorm may help`,
-        );
-      const gradNorm = Number.isFinite(whole) ? await step.update(learningRate) : Number.NaN;
-      // The weights are still those of the step before.
-      if (!Number.isFinite(gradNorm) && !options.skipNonFinite)
-        throw new HeddleError(
-          "NUMERICAL",
-          `step ${done + 1}: expected a finite gradient norm, got ${gradNorm} (loss ${whole}); a lower learningRate or maxGradNorm may help`,
-        );
+      let gradNorm = Number.NaN;
+      if (!watch.leavesOut(done + 1, accumulated.loss, whole)) {
+        gradNorm = await step.update(learningRate);
+        if (Number.isFinite(gradNorm)) watch.taken(accumulated.loss);
+        else watch.leaveOut(done + 1, gradNorm, whole); // the weights are still those of the step before
+      }
       done += 1;
       position = after;
       tokensSeen += accumulated.tokens;
       loss = accumulated.loss;
       meter.add(accumulated);
       if (done % options.loggingSteps === 0 || done === options.maxSteps)
-        yield { step: done, maxSteps: options.maxSteps, ...meter.take(), learningRate, gradNorm, tokensSeen };
+        yield { ...at(), ...meter.take(), learningRate, gradNorm, tokensSeen, ...watch.counts };
       if (isDue()) {
         held = await heldOut();
         yield held;
@@ -285,6 +302,7 @@ export async function* trainLoop<Batch>(
       steps: done,
       tokensSeen,
       loss,
+      ...watch.counts,
       ...(held?.evalLoss !== undefined && { evalLoss: held.evalLoss }),
       ...(evalMetrics && { evalMetrics }),
       ...(best?.loads && best.state && { bestStep: best.state.held.step }),

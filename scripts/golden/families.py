@@ -110,6 +110,8 @@ class Model:
             return "full_attention" if i % 2 else "sliding_attention"
         if self.kind == "gemma3_text":
             return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
+        if self.kind == "olmo3":
+            return "sliding_attention" if (i + 1) % 4 else "full_attention"
         if self.kind == "phi3" and c.get("sliding_window"):
             return "sliding_attention"
         return "full_attention"
@@ -122,7 +124,7 @@ class Model:
             q, k, v = qkv.split([H * D, KH * D, KH * D], -1)
         else:
             q, k, v = (self.linear(x, p + n + "_proj", h * D) for n, h in (("q", H), ("k", KH), ("v", KH)))
-        if self.kind == "olmo2":  # over the whole width
+        if self.kind in ("olmo2", "olmo3"):  # over the whole width
             q, k = self.norm(q, p + "q_norm", H * D), self.norm(k, p + "k_norm", KH * D)
         q, k, v = (y.reshape(len(x), -1, D) for y in (q, k, v))
         if self.kind in ("qwen3", "qwen3_moe", "gemma3_text"):
@@ -212,7 +214,7 @@ class Model:
                 x = x + self.norm(a, n + "post_attention_layernorm")
                 m = self.mlp(self.norm(x, n + "pre_feedforward_layernorm"), i)
                 x = x + self.norm(m, n + "post_feedforward_layernorm")
-            elif self.kind == "olmo2":
+            elif self.kind in ("olmo2", "olmo3"):
                 x = x + self.norm(self.attention(x, i, lengths), n + "post_attention_layernorm")
                 x = x + self.norm(self.mlp(x, i), n + "post_feedforward_layernorm")
             else:
@@ -262,6 +264,11 @@ CONFIGS = {
     "granite": base("granite", embedding_multiplier=12.0, attention_multiplier=0.0625, residual_multiplier=0.22,
                     logits_scaling=8.0, tie_word_embeddings=True),
     "olmo2": base("olmo2", rope_theta=500000.0),
+    "olmo3": base("olmo3", num_hidden_layers=5, head_dim=16, rope_theta=500000.0, sliding_window=5, rope_scaling=YARN),
+    "olmo3 by layer type": base("olmo3", num_hidden_layers=3, sliding_window=4,
+                                layer_types=["full_attention", "sliding_attention", "full_attention"], rope_parameters={
+                                    "full_attention": {"rope_type": "linear", "factor": 4.0, "rope_theta": 50000.0},
+                                    "sliding_attention": {"rope_type": "default", "rope_theta": 500.0}}),
     "phi3": base("phi3", sliding_window=6),
     "phi3 with longrope": base("phi3", head_dim=16, partial_rotary_factor=0.75, original_max_position_embeddings=12,
                                rope_scaling={"type": "longrope", "rope_type": "longrope", **FACTORS}),

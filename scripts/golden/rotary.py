@@ -18,6 +18,8 @@ def parameters(config, layer_type="full_attention"):
     if layer_type == "sliding_attention" and "rope_local_base_freq" in config:
         return {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}
     theta = config.get("rope_theta", 10000.0)
+    if layer_type == "sliding_attention" and config["model_type"] == "olmo3":  # scaling is of its full layers alone
+        return {"rope_type": "default", "rope_theta": theta}
     return {"rope_type": "default", "rope_theta": theta, **(config.get("rope_scaling") or {})}
 
 

@@ -34,9 +34,9 @@ const fields: [args: string, ...lines: string[]][] = [
   ["eval --file qa.jsonl --task qa --max-tokens 2", `${questions} f1`],
   [
     "train classify --config train.json",
-    "step maxSteps loss learningRate gradNorm tokensPerSecond tokensSeen metrics",
+    "step maxSteps loss learningRate gradNorm tokensPerSecond tokensSeen skippedSteps metrics",
     "step maxSteps evalLoss tokens metrics",
-    "done steps tokensSeen evalLoss evalMetrics seconds path",
+    "done steps tokensSeen skippedSteps evalLoss evalMetrics seconds path",
   ],
   ["classify The --model classifier", "label probabilities"],
   ["convert MODEL out.gguf", "tensors bytes"],

@@ -6,12 +6,12 @@ import { convertModel } from "../../lib/convert/convert.ts";
 import { castBytes } from "../../lib/formats/cast.ts";
 import type { ModelConfigInput } from "../../lib/formats/config.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
-import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
 import { readModelConfig } from "../../lib/formats/model-files.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { changed } from "./foreign-gguf.ts";
 
 const ids = Array.from({ length: 30 }, (_, i) => 20 + 7 * i);
 
@@ -20,23 +20,6 @@ async function folderOf(config: object): Promise<string> {
   await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 3, ...config });
   await model.save(folder);
   return folder;
-}
-
-/** The file with some metadata changed or (undefined) left out. */
-async function changed(path: string, changes: Record<string, GgufValue | undefined>): Promise<string> {
-  const { file, metadata, entries } = openGguf(path);
-  const values = new Map(metadata.values);
-  for (const [key, value] of Object.entries(changes)) value ? values.set(key, value) : values.delete(key);
-  const tensors = [...entries.values()].map(({ name, dtype, shape, offset, bytes }) => ({
-    name,
-    dtype: dtype!,
-    shape,
-    bytes: new Uint8Array(file.bytes(offset, bytes)),
-  }));
-  file.close();
-  const target = join(temporaryFolder(), "changed.gguf");
-  await writeGguf(target, { metadata: values, tensors });
-  return target;
 }
 
 const last = "full_attention full_attention sliding_attention".split(" ");
@@ -49,6 +32,11 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "qwen3_moe", slidingWindow: 6, layerTypes: middle, numExperts: 4 },
     { modelType: "mistral", slidingWindow: 6, layerTypes: middle },
     { modelType: "phi3", slidingWindow: 6, layerTypes: middle, attentionBias: true },
+    { modelType: "gemma2", headDim: 8, slidingWindow: null },
+    { modelType: "gemma3_text", headDim: 8, slidingWindow: 6, layerTypes: middle },
+    { modelType: "olmo3", slidingWindow: null },
+    { modelType: "olmo3", slidingWindow: 6, layerTypes: last, ropeTheta: 1e4, ropeLocalTheta: 500 },
+    { modelType: "gpt_oss", slidingWindow: 6, numExperts: 4, ropeLocalTheta: 500 },
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
     { modelType: "gpt2", hiddenAct: "gelu", numKeyValueHeads: 4 },
@@ -175,6 +163,21 @@ test("an unknown architecture says what is missing", async () => {
   );
 });
 
+test("an encoder's file says that it sees what follows", async () => {
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf({}), path);
+  const file = await changed(path, {
+    "general.architecture": { type: "string", value: "nomic-bert" },
+    "nomic-bert.attention.causal": { type: "bool", value: false },
+    "nomic-bert.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
+  });
+  await expectError(
+    () => LanguageModel.load(file),
+    "UNSUPPORTED",
+    /architecture "nomic-bert" is not known .*; heddle lacks attention to what follows \(attention.causal\)\)$/,
+  );
+});
+
 test("notes say what llama.cpp computes otherwise", async () => {
   const notes = async (config: object) => {
     const { notes = [] } = await convertModel(await folderOf(config), join(temporaryFolder(), "model.gguf"));
@@ -184,9 +187,32 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
-  expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: last })).toMatch(/^which layers/);
+  const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };
+  expect(await notes({ ...regular, layerTypes: last })).toBe("");
+  expect(await notes({ ...regular, layerTypes: Array(3).fill("full_attention") })).toMatch(/^a sliding window that no/);
+  expect(await notes({ ...regular, layerTypes: Array(3).fill("sliding_attention") })).toBe("");
+  expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: null })).toMatch(
+    /^no sliding window: one of 4096/,
+  );
+  expect(await notes({ modelType: "olmo3", slidingWindow: 6 })).toBe("");
+  expect(await notes({ modelType: "olmo3", slidingWindow: 6, ropeLocalTheta: 500 })).toMatch(
+    /^θ of the sliding layers/,
+  );
   expect(await notes({ modelType: "gemma2", headDim: 8, queryPreAttnScalar: 12 })).toMatch(/^query_pre_attn_scalar/);
   expect(await notes({ hiddenAct: "gelu" })).toBe("hidden_act gelu: silu");
+  for (const modelType of ["llama", "granite", "gpt_oss"])
+    expect(await notes({ modelType, attentionBias: true, mlpBias: true, numExperts: 4 })).not.toMatch(/biases/);
+  for (const modelType of ["qwen3", "gemma", "olmo2", "phi3", "smollm3"]) {
+    const said = await notes({ modelType, attentionBias: true, mlpBias: true });
+    expect(said).toMatch(
+      /^biases of attention in [a-z0-9]+ files: the file is not opened; .*biases of the feed-forward/,
+    );
+  }
+  expect(await notes({ modelType: "qwen2", mlpBias: true })).toMatch(/^biases of the feed-forward block in qwen2/);
+  expect(await notes({ modelType: "olmo2", tieWordEmbeddings: true })).toMatch(
+    /^a head that is the embedding in olmo2/,
+  );
+  expect(await notes({ modelType: "phi3", headDim: 12 })).toMatch(/^heads that are not hidden_size wide together/);
 });
 
 test("config.json keeps which layers slide, in families where all do", async () => {

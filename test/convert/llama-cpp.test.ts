@@ -11,6 +11,7 @@ import { randomGguf } from "../formats/random-gguf.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { generator, quantisedTypes } from "../ops/harness.ts";
+import { f32, foreign, ropeFreqs, splitGguf, text, u32 } from "./foreign-gguf.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
@@ -37,7 +38,25 @@ const families: Record<string, object> = {
   gemma2: { headDim: 64, slidingWindow: 20 },
   gemma3_text: { headDim: 64, slidingWindow: 20, numHiddenLayers: 7, ropeScaling: { ropeType: "linear", factor: 8 } },
   granite: { embeddingMultiplier: 12, attentionMultiplier: 0.02, residualMultiplier: 0.3, logitsScaling: 4 },
+  "gemma3_text with another pattern": {
+    headDim: 64,
+    slidingWindow: 20,
+    numHiddenLayers: 4,
+    layerTypes: ["sliding_attention", "full_attention", "sliding_attention", "full_attention"],
+  },
+  "gemma2 with layers of no pattern": {
+    headDim: 64,
+    slidingWindow: 20,
+    numHiddenLayers: 4,
+    layerTypes: ["full_attention", "sliding_attention", "sliding_attention", "full_attention"],
+  },
   olmo2: {},
+  olmo3: { slidingWindow: 20, numHiddenLayers: 5 },
+  "olmo3 with yarn": {
+    slidingWindow: 20,
+    numHiddenLayers: 5,
+    ropeScaling: { ropeType: "yarn", factor: 8, originalMaxPositionEmbeddings: 128 },
+  },
   "phi3 with longrope, beyond the original context": {
     partialRotaryFactor: 0.75,
     ropeScaling: {
@@ -53,11 +72,11 @@ const families: Record<string, object> = {
 };
 
 /** A folder of random numbers; vectors (norms, biases, sinks) as well, so that none is taken for another. */
-async function folderOf(name: string): Promise<string> {
+async function folderOf(name: string, more: object = {}): Promise<string> {
   const sizes = { hiddenSize: 256, intermediateSize: 512, initializerRange: 0.1, maxPositionEmbeddings: 1024 };
   const modelType = name.split(" ")[0];
   const tokenizer = await tinyTokenizer();
-  await using model = tinyModel({ tokenizer }, { modelType, ...sizes, ...families[name] });
+  await using model = tinyModel({ tokenizer }, { modelType, ...sizes, ...families[name], ...more });
   const random = generator(11);
   for (const weight of model.model.weightNames) {
     const tensor = model.model.weight(weight);
@@ -159,6 +178,57 @@ describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", 
     }
     expect(Math.exp(ratio)).toBeLessThan(1.05);
   });
+});
+
+const scaled = { "llama.rope.scaling.factor": f32(4) };
+const freqs = ropeFreqs(Array.from({ length: 32 }, (_, i) => 1 + i / 5));
+describe.skipIf(!installed)("files as other programs write them are the model that they are to llama.cpp", () => {
+  test.each([
+    ["olmo2", "OLMo 3's window", { "olmo2.attention.sliding_window": u32(20) }, []],
+    ["gemma3_text", "a pattern", { "gemma3.attention.sliding_window_pattern": u32(3) }, []],
+    ["llama", "a factor without a type", scaled, []],
+    ["llama", "linear scaling beside a table", { ...scaled, "llama.rope.scaling.type": text("linear") }, [freqs]],
+    ["llama", "no scaling beside a table", { ...scaled, "llama.rope.scaling.type": text("none") }, [freqs]],
+  ])("%s: %s", async (name, _what, changes, added) => {
+    const plain = join(temporaryFolder(), "model.gguf");
+    await convertModel(await folderOf(name, { numHiddenLayers: 5 }), plain, { dtype: "f32" });
+    const file = await foreign(plain, changes, added);
+    const peer = await peerOf(file);
+    await using model = await LanguageModel.load(file);
+    const ids = prompts[2]!;
+    const [want] = await model.logits(ids, { last: true });
+    expect(apart(await peer.logits(ids), want!)).toBeLessThan(4 * 2 ** -11);
+    const unchanged = await peerOf(plain);
+    expect(apart(await unchanged.logits(ids), want!)).toBeGreaterThan(0.05);
+  });
+});
+
+test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {
+  for (const [name, more] of [
+    ["phi3", { attentionBias: true }],
+    ["smollm3", { mlpBias: true }],
+    ["olmo2", { tieWordEmbeddings: true }],
+    ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
+    ["qwen2", { headDim: 32 }],
+  ] as const) {
+    const file = join(temporaryFolder(), "model.gguf");
+    const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
+    expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
+    const opened = peerOf(file).then((its) => its.logits([5, 6]));
+    await expect(opened, name).rejects.toThrow();
+    peer?.close();
+    peer = undefined;
+  }
+});
+
+test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened here", async () => {
+  const plain = join(temporaryFolder(), "model.gguf");
+  await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
+  const [first, , last] = await splitGguf(plain, 3);
+  const peer = await peerOf(first!);
+  await using model = await LanguageModel.load(last!);
+  const [want] = await model.logits(prompts[2]!, { last: true });
+  expect(apart(await peer.logits(prompts[2]!), want!)).toBeLessThan(4 * 2 ** -11);
 });
 
 describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greedy text of %s", (name) => {

@@ -1,8 +1,10 @@
+import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { type Batch, type CorpusOptions, openCorpus } from "../../lib/data/corpus.ts";
+import { writeTokenShards } from "../../lib/data/write-token-shards.ts";
 import { byteTokenizer, temporaryFolder } from "./helpers.ts";
 
-const { write } = temporaryFolder();
+const { folder, write } = temporaryFolder();
 const documents = Array.from({ length: 700 }, (_, i) => `Doc ${i} ${"word ".repeat((i * 7) % 23)}ends.`);
 const file = write("documents.txt", documents.join("\n\n"));
 const T = 48;
@@ -102,6 +104,38 @@ describe("best-fit packing", () => {
     await expect(openCorpus({ ...base, packing: "best" as "bestFit" })).rejects.toMatchObject({
       message: 'packing: expected "concatenate" or "bestFit", got "best"',
     });
+  });
+
+  it("a document's end is learned where one token begins documents and ends them, also of token files; of its parts the last alone", async () => {
+    const shared = { ...byteTokenizer, eosTokenId: 256, vocabSize: 257 };
+    const ends = ({ tokens, targets, documents: of }: Batch) =>
+      Array.from(tokens, (_, i) => (of![i]! >= 0 && (i % T === T - 1 || of![i + 1] !== of![i]) ? targets[i] : -1));
+    const long = "a line of many\n".repeat(6_000); // in parts, as no separator divides it
+    for (const [text, documentSeparator] of [
+      [documents.join("\n\n"), "blank-line"] as const,
+      [long, "file"] as const,
+    ]) {
+      const corpora = { files: write("ends.txt", text), tokenizer: shared, documentSeparator };
+      const options = { ...base, ...corpora };
+      const outputDir = join(folder, documentSeparator);
+      await writeTokenShards({ ...corpora, outputDir });
+      const all: Batch[][] = [];
+      for (const files of [options.files, outputDir]) {
+        using corpus = await openCorpus({ ...options, files, shuffle: false });
+        const batches: Batch[] = [];
+        for await (const batch of corpus.pass()) batches.push(batch);
+        all.push(batches);
+      }
+      const [batches] = all;
+      expect(all[1]).toEqual(batches);
+      const learned = batches!.flatMap(ends).filter((target) => target === 256).length;
+      expect(learned).toBe(text === long ? 1 : documents.length);
+      // Every token is an input, and the documents' pieces are no longer than a row.
+      const inputs = batches!.reduce((n, { tokenCount }) => n + tokenCount, 0);
+      const parts = batches!.flatMap((b) => [...b.targets]).filter((t) => t >= 0).length;
+      expect(inputs).toBe(parts);
+      if (text !== long) expect(inputs).toBe(documents.reduce((n, d) => n + Buffer.byteLength(d) + 1, 0));
+    }
   });
 
   it("documents without a token to learn end nothing and hang nothing", async () => {

@@ -102,6 +102,16 @@ describe("what is refused", () => {
       { ...llama, layer_types: ["linear_attention", "full_attention"] },
       /"linear_attention" is not/,
     ],
+    ["bounds of OLMo's first models", { ...llama, model_type: "olmo2", clip_qkv: 8 }, /clip_qkv: 8 is not provided/],
+    ["a llama that sees both ways", { ...llama, is_causal: false }, /is_causal: false is not provided/],
+    [
+      "longrope with temperatures of its own",
+      {
+        ...llama,
+        rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], short_mscale: 1.2 },
+      },
+      /rope_scaling: short_mscale is not provided/,
+    ],
     ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],
     ["quantised weights", { ...llama, quantization_config: { bits: 4 } }, /quantization_config/],
@@ -129,6 +139,46 @@ describe("what is refused", () => {
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],
   ])("UNSUPPORTED: %s", async (_name, value, message) => {
     await expectError(() => read(value), "UNSUPPORTED", message);
+  });
+
+  test.each<[string, object, string]>([
+    [
+      "cohere2",
+      { logit_scale: 0.06 },
+      "a scale of its logits (logit_scale), attention beside the feed-forward block, norms that subtract a mean",
+    ],
+    [
+      "phi",
+      { layer_norm_eps: 1e-5, hidden_act: "gelu_new" },
+      "norms that subtract a mean (layer_norm_eps), attention beside the feed-forward block",
+    ],
+    ["glm4", {}, "rotation of neighbours in a part of each head"],
+    [
+      "llama4_text",
+      { attention_chunk_size: 8192, use_qk_norm: true },
+      "attention in chunks (attention_chunk_size), its norms of queries and keys (use_qk_norm), its routing of experts",
+    ],
+    ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
+    ["exaone4", {}, "norms after blocks beside norms of each head's queries and keys"],
+    ["roberta", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "positions that begin behind the padding's id"],
+    ["distilbert", {}, "an encoder without kinds of segments"],
+    [
+      "nemotron",
+      { hidden_act: "relu2" },
+      'norms that subtract a mean, its feed-forward blocks (squared ReLU without a gate), its activation ("relu2")',
+    ],
+    ["stablelm", { layer_norm_eps: 1e-5 }, "norms that subtract a mean (layer_norm_eps)"],
+    ["other", { layer_types: ["full_attention", "chunked_attention"] }, 'its layers ("chunked_attention")'],
+    ["another", { layer_types: 3, hidden_act: ["silu"], alibi: false }, ""],
+  ])("an unknown model says what it needs: %s", (model_type, more, wanted) => {
+    let message = "";
+    try {
+      read({ ...llama, model_type, ...more });
+    } catch (error) {
+      message = (error as Error).message;
+    }
+    expect(/; heddle lacks (.*)\)$/.exec(message)?.[1] ?? "").toBe(wanted);
+    expect(message).toContain(`model_type "${model_type}" is not known`);
   });
 
   test("a folder of an unknown model whose weights are not there either", async () => {

@@ -120,6 +120,17 @@ describe("config.json", () => {
       layerTypes: [sliding, sliding, sliding, sliding, sliding, full],
     });
     expect(of("gemma3_text", { sliding_window_pattern: 2 }).layerTypes).toEqual(of("gemma2").layerTypes);
+    expect(of("gemma3_text", { _sliding_window_pattern: 2 }).layerTypes).toEqual(of("gemma2").layerTypes);
+    expect(of("olmo3", { rope_theta: 7 })).toMatchObject({
+      slidingWindow: 4096,
+      layerTypes: [sliding, sliding, sliding, full, sliding, sliding],
+      ropeTheta: 7,
+      ropeLocalTheta: 7,
+    });
+    // Versions of transformers differ in what they call the number of experts.
+    for (const model_type of ["qwen3_moe", "gpt_oss"])
+      for (const key of ["num_experts", "num_local_experts"]) expect(of(model_type, { [key]: 9 }).numExperts).toBe(9);
+    expect(of("qwen3_moe", { num_experts: 8, num_local_experts: 9 }).numExperts).toBe(8);
     expect(of("granite")).toMatchObject({ attentionMultiplier: 1, logitsScaling: 1, slidingWindow: null });
     expect(of("phi3").slidingWindow).toBeNull();
     expect(of("phi3", { sliding_window: 8 }).layerTypes).toEqual(Array(6).fill(sliding));

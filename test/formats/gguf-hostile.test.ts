@@ -170,6 +170,15 @@ describe("bad files give INVALID_FILE", () => {
     await expectError(() => openGguf(path), "INVALID_FILE", message);
   });
 
+  test("UNSUPPORTED: the numbers of a type that is not computed, once they are asked for", async () => {
+    const bytes = gguf({ tensors: [tensor("t", [256], 21)], data: Buffer.alloc(128) });
+    const weights = await openWeights(temporaryFile(bytes));
+    expect(weights.info("t").storedDtype).toBe("IQ3_S");
+    const message = /"t": IQ3_S cannot be computed with \(expected F32, F16, BF16, Q8_0, .*, IQ4_XS, MXFP4\)$/;
+    await expectError(() => weights.tensor("t"), "UNSUPPORTED", message);
+    weights.close();
+  });
+
   test.each([
     ["version 1", gguf({ version: 1 }), /version: expected 2 or 3, got 1/],
     ["big endian", gguf({ version: 3 << 24 }), /big-endian/],
@@ -177,11 +186,6 @@ describe("bad files give INVALID_FILE", () => {
     ["type 2^32 - 1", gguf({ tensors: [tensor("t", [32], 4294967295)], data }), /is not known/],
   ])("UNSUPPORTED: %s", async (_name, bytes, message) => {
     await expectError(() => openGguf(temporaryFile(bytes)), "UNSUPPORTED", message);
-  });
-
-  test("a file split over several", async () => {
-    const bytes = gguf({ keys: [key("split.count", 2, Buffer.from([3, 0]))] });
-    await expectError(() => openWeights(temporaryFile(bytes)), "UNSUPPORTED", /split over 3 files/);
   });
 
   const whole = gguf({

@@ -169,9 +169,13 @@ export function hostileFiles(runs: number, seed?: number): void {
       { type: "array", of: "array", value: [] },
     ];
     const target = join(folder, "lie.gguf");
-    for (const key of [...values.keys(), "split.count", "tokenizer.huggingface.json"].filter(
-      (k) => k !== "general.alignment",
-    )) {
+    for (const key of [
+      ...values.keys(),
+      "split.count",
+      "llama.attention.sliding_window",
+      "llama.attention.causal",
+      "tokenizer.huggingface.json",
+    ].filter((k) => k !== "general.alignment")) {
       for (const lie of lies) {
         const metadata = new Map(values);
         if (lie) metadata.set(key, lie);

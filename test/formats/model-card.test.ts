@@ -24,6 +24,14 @@ test("model card", async () => {
     "INVALID_ARGUMENT",
     /trainingCutoffDate: expected a date such as/,
   );
+  for (const trainingCutoffDate of ["2024-13-45", "2024-00", "2023-02-29", "2024-06-31", "2024-6-1", "1900-02-29"])
+    await expectError(
+      () => parseModelCard({ stage: "sft", trainingCutoffDate }),
+      "INVALID_ARGUMENT",
+      /trainingCutoffDate: expected a date such as 2024-06-30, got/,
+    );
+  for (const trainingCutoffDate of ["2024", "2024-12", "2024-02-29", "2000-02-29", "0099-12-31"])
+    expect(parseModelCard({ stage: "sft", trainingCutoffDate }).trainingCutoffDate).toBe(trainingCutoffDate);
   await expectError(
     () => parseModelCard({ stage: "sft", tokensSeen: -1 }, "card"),
     "INVALID_FILE",

@@ -24,6 +24,7 @@ const families = [
   ["gemma3_text", { slidingWindow: 6, numHiddenLayers: 6 }],
   ["granite", {}],
   ["olmo2", {}],
+  ["olmo3", { slidingWindow: 6, numHiddenLayers: 4 }],
   ["phi3", { partialRotaryFactor: 0.5 }],
   ["smollm3", { numHiddenLayers: 4 }],
   ["qwen3_moe", {}],

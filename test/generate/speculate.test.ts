@@ -3,8 +3,9 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { type Completion, type GenerateOptions, LanguageModel } from "../../lib/generate/index.ts";
 import { lookUp } from "../../lib/generate/speculate.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { generator } from "../ops/harness.ts";
-import { failureOf, tinyModel } from "./helpers.ts";
+import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 import { store, storedModels } from "./stored-models.ts";
 
 const bits = ({ tokens, logprobs, top, finishReason }: Completion) => ({ tokens, logprobs, top, finishReason });
@@ -183,6 +184,53 @@ test("a session holds what was accepted, and no more", async () => {
   });
   expect(session.tokens).toEqual([...phrase, ...tokens.slice(0, -1)]);
   session.dispose();
+});
+
+describe("an assistant whose rows are padded to another number", () => {
+  const greedy = { temperature: 0, maxTokens: 30, ignoreEos: true } as const;
+  test.each([
+    ["more than the model's", 320, 384],
+    ["fewer", 384, 320],
+  ])("%s: the text is the model's own", async (_name, own, its) => {
+    const tokenizer = await tinyTokenizer();
+    await using model = tinyModel({ tokenizer }, { vocabSize: own, eosTokenIds: own > its ? [350] : [] });
+    await using assistantModel = tinyModel({ tokenizer }, { vocabSize: its, numHiddenLayers: 1 });
+    // Tokens that the smaller one lacks come up in the text, in biases and in masks.
+    const logitBias: Record<number, number> = own > its ? { 7: 2, 350: 30, 11: 29 } : { 7: 2 };
+    const prompts = own > its ? [phrase, [...phrase, 379]] : [phrase];
+    const form = { type: "regex", pattern: "[a-z ]{6}|[a-z]{9}" } as const;
+    const others: GenerateOptions[] = [
+      { responseFormat: form, ignoreEos: false },
+      {},
+      { logitBias },
+      { responseFormat: { type: "regex", pattern: "[a-z ]{40}" } },
+    ];
+    for (const prompt of prompts) {
+      for (const more of others) {
+        const plain = await model.complete(prompt, { ...greedy, ...more });
+        const drafted = await model.complete(prompt, { ...greedy, ...more, assistantModel });
+        expect(drafted.tokens).toEqual(plain.tokens);
+      }
+    }
+    if (its > own) {
+      // Drafts of rows that the model lacks.
+      const head = assistantModel.model.weight("lm_head.weight");
+      const values = (await head.read()) as Float32Array;
+      await head.write(values.map((v, i) => (i >= own * head.shape[1]! ? 100 * v : v)));
+      assistantModel.model.weightsChanged();
+      const drafted = await model.complete(phrase, { ...greedy, assistantModel });
+      expect(drafted.tokens).toEqual((await model.complete(phrase, greedy)).tokens);
+    }
+  });
+
+  test("tokenizers that disagree are refused", async () => {
+    const tokenizer = await tinyTokenizer();
+    const other = await Tokenizer.train(["quite another text, of other words"], { vocabSize: 300 });
+    await using model = tinyModel({ tokenizer });
+    await using assistantModel = tinyModel({ tokenizer: other });
+    const failure = await failureOf(() => model.complete([1], { assistantModel }));
+    expect(failure.message).toMatch(/assistantModel: expected a model with the same 320 tokens/);
+  });
 });
 
 test("misfits are named", async () => {

@@ -80,13 +80,16 @@ test("a training's line judges by steps after the first: loading is none of them
   const { stream, last } = terminal();
   let ms = 0;
   const progress = new TrainProgress(stream, () => ms);
-  const event = { loss: 2, learningRate: 1e-3, gradNorm: 1, tokensPerSecond: 900, tokensSeen: 5, maxSteps: 1000 };
+  const counts = { tokensSeen: 5, skippedSteps: 0, maxSteps: 1000 };
+  const event = { loss: 2, learningRate: 1e-3, gradNorm: 1, tokensPerSecond: 900, ...counts };
   ms = 30_000;
   progress.update({ ...event, step: 501 });
   expect(last()).not.toContain("left");
   ms += 500;
   progress.update({ ...event, step: 502 });
   expect(last()).toContain("4 min 9 s left");
+  progress.update({ ...event, skippedSteps: 3, step: 502 });
+  expect(last()).toContain("3 left out");
   const metrics = { rewardMargin: 1.5, replayLoss: 0.25 };
   progress.update({ ...event, metrics, step: 502 });
   expect(last()).toMatch(/rewardMargin 1.5000 {2}replayLoss 0.2500$/);
@@ -107,7 +110,15 @@ test("a training's line judges by steps after the first: loading is none of them
 test("a terminal that can only print is written no line over", () => {
   vi.stubEnv("TERM", "dumb");
   const { stream, last } = terminal();
-  const event = { loss: 2, learningRate: 1e-3, gradNorm: 1, tokensPerSecond: 900, tokensSeen: 5, maxSteps: 1000 };
+  const event = {
+    loss: 2,
+    learningRate: 1e-3,
+    gradNorm: 1,
+    tokensPerSecond: 900,
+    tokensSeen: 5,
+    maxSteps: 1000,
+    skippedSteps: 0,
+  };
   new TrainProgress(stream).update({ ...event, step: 20 });
   new WorkProgress(stream).update("read", 1, 2);
   expect(last()).toBe("");

@@ -51,6 +51,14 @@ describe("the lesson, quickly", () => {
       if (stage === "tokenizer" || (stage === "pretrain" && type === "stage")) expect(secondsLeft).toBeUndefined();
     }
     expect(events.at(-1)!.secondsLeft).toBe(0);
+    // As many as it was said at the beginning: two classifiers are trained.
+    for (const event of events) {
+      if (event.type !== "done") continue;
+      const own = events.filter(({ stage }) => stage === event.stage);
+      const said = own.flatMap((one) => (one.type === "stage" || one.type === "step" ? [one.maxSteps] : []));
+      expect([event.stage, new Set(said)]).toEqual([event.stage, new Set([event.result.steps])]);
+      expect(own.filter(({ type }) => type === "step")).toHaveLength(event.result.steps);
+    }
   });
 
   it("writes the report, the data, and models that load", () => {

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
+import { parseModelConfig } from "../../lib/formats/config.ts";
 import { unstackExperts } from "../../lib/formats/experts.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
@@ -9,6 +10,7 @@ import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { crossEntropy, input, isQuantised, type Tensor } from "../../lib/graph/index.ts";
 import type { Model } from "../../lib/models/model.ts";
+import { contextLimit } from "../../lib/models/rope-frequencies.ts";
 import type { Stage } from "../../lib/train/stage.ts";
 import { TrainStep } from "../../lib/train/step.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
@@ -59,6 +61,29 @@ async function officialGradients(model: Model, gradients: ReadonlyMap<string, Te
   }
   return out;
 }
+
+test("a context is as long as dynamic scaling and YaRN stretch it", () => {
+  const limit = (ropeScaling: object | null, maxPositionEmbeddings = 32) =>
+    contextLimit(
+      parseModelConfig({
+        modelType: "qwen2",
+        hiddenSize: 64,
+        numHiddenLayers: 1,
+        vocabSize: 9,
+        maxPositionEmbeddings,
+        ropeScaling,
+      }),
+    );
+  expect(limit(null)).toBe(32);
+  expect(limit({ ropeType: "linear", factor: 4 })).toBe(32);
+  expect(limit({ ropeType: "dynamic", factor: 4 })).toBe(128);
+  // Qwen 2.5 as its card says to lengthen it, and a configuration that has the stretched length already.
+  const yarn = { ropeType: "yarn", factor: 4, originalMaxPositionEmbeddings: 32 };
+  expect(limit(yarn)).toBe(128);
+  expect(limit(yarn, 128)).toBe(128);
+  expect(limit({ ropeType: "yarn", factor: 4 })).toBe(128);
+  expect(limit({ ropeType: "yarn", factor: 1e6, originalMaxPositionEmbeddings: 2 ** 30 })).toBe(2 ** 30);
+});
 
 describe.each(familyGoldens)("$name against PyTorch in float64", (golden) => {
   const ids = [...golden.prompt, ...golden.greedy];

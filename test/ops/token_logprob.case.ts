@@ -196,6 +196,13 @@ export default {
       build: ({ h, w, targets, weights }) => crossEntropy(h!, w!, targets!, weights!, { zLoss: 0.3 }),
     },
     {
+      label: "cross-entropy with smoothed labels, a scale and z-loss",
+      operands: { h: [4, 3], w: [7, 3] },
+      constants: { targets: given("i32", [4], [6, 1, -100, 0]), weights: given("f32", [4], [0.25, 0.5, 0, 0.25]) },
+      build: ({ h, w, targets, weights }) =>
+        crossEntropy(h!, w!, targets!, weights!, { labelSmoothing: 0.2, scale: 0.7, zLoss: 0.1 }),
+    },
+    {
       label: "cross-entropy",
       operands: { h: [4, 3], w: [7, 3] },
       constants: { targets: given("i32", [4], [6, 1, 2, 0]), weights: given("f32", [4], [0.25, 0, 0.5, 0.25]) },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { HeddleError } from "../../lib/errors.ts";
-import { learningRateSchedule } from "../../lib/optim/schedule.ts";
+import { learningRateSchedule, type ScheduleOptions } from "../../lib/optim/schedule.ts";
 
 describe("learningRateSchedule", () => {
   it("rises by equal parts and reaches the peak at the end of the warm-up", () => {
@@ -52,6 +52,41 @@ describe("learningRateSchedule", () => {
     expect([1, 2].map(rate)).toEqual([0.5, 1]);
   });
 
+  it("stays at the peak and falls in its last steps, whose curve has transformers' names", () => {
+    const wsd = (more: Partial<ScheduleOptions>) => {
+      const rate = learningRateSchedule({ learningRate: 2, maxSteps: 20, lrScheduler: "warmup_stable_decay", ...more });
+      return [1, 2, 3, 16, 17, 18, 19, 20, 21].map((step) => rate(step) / 2);
+    };
+    const linear = wsd({ warmupSteps: 2, decaySteps: 4, decayType: "linear" });
+    expect(linear).toEqual([0.5, 1, 1, 1, 0.75, 0.5, 0.25, 0, 0]);
+    const cosine = wsd({ decayRatio: 0.2, minLearningRateRatio: 0.5 });
+    for (const [i, share] of [1, 1, 1, 1, 0.8535533905932737, 0.5, 0.1464466094067262, 0, 0].entries())
+      expect(cosine[i]).toBeCloseTo(0.5 + share / 2, 12);
+    const root = wsd({ decaySteps: 4, decayType: "1-sqrt" });
+    for (const [i, share] of [1, 1, 1, 1, 0.5, 1 - Math.SQRT1_2, 1 - Math.sqrt(0.75), 0, 0].entries())
+      expect(root[i]).toBeCloseTo(share, 12);
+    expect(wsd({}).slice(4)).toEqual([1, 1, expect.closeTo(0.5, 12), 0, 0]); // a tenth of the steps
+    expect(wsd({ warmupSteps: 19, decaySteps: 10, decayType: "linear" }).slice(5)).toEqual([18 / 19, 1, 0, 0]);
+    // Until it falls, a longer run is the same one.
+    const [short, long] = [20, 200].map((maxSteps) =>
+      learningRateSchedule({
+        learningRate: 1,
+        maxSteps,
+        lrScheduler: "warmup_stable_decay",
+        warmupSteps: 3,
+        decaySteps: 5,
+      }),
+    );
+    for (let step = 1; step <= 15; step++) expect(long!(step)).toBe(short!(step));
+  });
+
+  it("has constant under both of its names", () => {
+    for (const lrScheduler of ["constant", "constant_with_warmup"] as const)
+      expect(
+        [1, 2, 3].map(learningRateSchedule({ learningRate: 1, maxSteps: 9, lrScheduler, warmupSteps: 2 })),
+      ).toEqual([0.5, 1, 1]);
+  });
+
   it("takes a function of the step, after the warm-up, and looks at what it gives", () => {
     const asked: object[] = [];
     const lrScheduler = (at: { step: number; maxSteps: number }) => {
@@ -71,14 +106,16 @@ describe("learningRateSchedule", () => {
     expect(learningRateSchedule({ learningRate: 0.5, maxSteps: 1 })(1)).toBe(0.5);
   });
 
-  it.each([
+  it.each<[Partial<ScheduleOptions>, string]>([
     [{ learningRate: -1 }, "learningRate: expected a number ≥ 0, got -1"],
     [{ learningRate: Number.NaN }, "learningRate: expected a number ≥ 0, got NaN"],
     [{ maxSteps: 0 }, "maxSteps: expected an integer ≥ 1, got 0"],
     [
       { lrScheduler: "cosin" as "cosine" },
-      'lrScheduler: expected cosine, linear, constant, or a function, got "cosin"',
+      'lrScheduler: expected cosine, linear, constant, constant_with_warmup, warmup_stable_decay, or a function, got "cosin"',
     ],
+    [{ decaySteps: 3 }, "decaySteps: expected none without lrScheduler warmup_stable_decay, got 3"],
+    [{ lrScheduler: "warmup_stable_decay", decaySteps: 0 }, "decaySteps: expected an integer ≥ 1, got 0"],
     [{ warmupSteps: 1.5 }, "warmupSteps: expected an integer ≥ 0, got 1.5"],
     [{ warmupRatio: 2 }, "warmupRatio: expected a number in [0, 1], got 2"],
     [{ minLearningRateRatio: -0.1 }, "minLearningRateRatio: expected a number in [0, 1], got -0.1"],

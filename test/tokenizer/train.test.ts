@@ -94,6 +94,23 @@ describe("Tokenizer.train", () => {
     expect(tokenizer.vocabSize).toBe(259);
   });
 
+  it("puts a given bosToken in front of every text, after saving too; none that is not given", async () => {
+    for (const algorithm of ["byteLevelBpe", "sentencePieceBpe", "unigram"] as const) {
+      const options = { vocabSize: 320, algorithm, specialTokens: ["<unk>", "<s>", "</s>"] };
+      const bare = await Tokenizer.train(["ab ab ab"], options);
+      const tokenizer = await Tokenizer.train(["ab ab ab"], { ...options, bosToken: "<s>" });
+      const saved = Tokenizer.fromFiles({ tokenizer: tokenizer.files()["tokenizer.json"]! });
+      const own = [...bare.encode("ab ab")];
+      expect(own).toEqual([...bare.encode("ab ab", { addSpecialTokens: false })]);
+      for (const one of [tokenizer, saved]) expect([...one.encode("ab ab")]).toEqual([1, ...own]);
+      const [pair] = await tokenizer.encodeInputs([["ab", "ab"]]);
+      expect([...pair!.ids].filter((id) => id === 1).length).toBe(2);
+    }
+    const bert = await Tokenizer.train(["ab ab"], { vocabSize: 40, algorithm: "wordPiece", bosToken: "[CLS]" });
+    expect([...bert.encode("ab")].slice(0, 1)).toEqual([2]);
+    expect([...bert.encode("ab")].at(-1)).toBe(3);
+  });
+
   it("survives saving and loading", async () => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-tokenizer-"));
     const text = "It's 1234 o'clock — naïve 日本語 🎉\n\n  done";

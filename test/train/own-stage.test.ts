@@ -61,7 +61,7 @@ test("a schedule of one's own gives each step its rate", async () => {
     /^lrScheduler: step 1: expected a number of at least 0/,
   );
   expect(await refused({}, { lrScheduler: "cosin" })).toBe(
-    'lrScheduler: expected one of cosine, linear, constant, or a function of { step, maxSteps }, got "cosin"',
+    'lrScheduler: expected one of cosine, linear, constant, constant_with_warmup, warmup_stable_decay, or a function of { step, maxSteps }, got "cosin"',
   );
 });
 

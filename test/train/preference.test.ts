@@ -76,7 +76,7 @@ describe("on held-out prompts", () => {
   test("dpo with the chosen answers' cross-entropy makes good answers likelier", async () => {
     await using model = await load();
     const before = await answers(model);
-    const { steps } = await eventsOf(dpo(model, { ...common, data, rpoAlpha: 1 }));
+    const { steps } = await eventsOf(dpo(model, { ...common, maxSteps: 60, data, rpoAlpha: 1 }));
     expect(steps.at(-1)!.metrics!.nllLoss).toBeLessThan(steps[0]!.metrics!.nllLoss!);
     const after = await answers(model);
     expect(after.good).toBeGreaterThan(before.good + 0.3);
@@ -86,7 +86,7 @@ describe("on held-out prompts", () => {
   test("orpo makes good answers likelier and bad ones rare", async () => {
     await using model = await load();
     const before = await answers(model);
-    const { held } = await eventsOf(orpo(model, { ...common, data, evalData, evalSteps: 10, beta: 0.5 }));
+    const { held } = await eventsOf(orpo(model, { ...common, maxSteps: 60, data, evalData, evalSteps: 10, beta: 0.5 }));
     expect(held.at(-1)!.metrics!.logOdds!).toBeGreaterThan(held[0]!.metrics!.logOdds!);
     const after = await answers(model);
     expect(after.good).toBeGreaterThan(before.good + 0.3);
@@ -394,14 +394,29 @@ describe("rows", () => {
     await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
-    // With this seed the only row is held out.
-    const alone = { ...common, evalFraction: 0.5, seed: 3 };
-    for (const run of [kto(model, { ...alone, data: [row] }), dpo(model, { ...alone, data: data.slice(0, 1) })])
+    // By its number the first row is held out, whatever the seed.
+    const alone = { ...common, evalFraction: 0.5 };
+    for (const run of [
+      kto(model, { ...alone, data: [row], seed: 3 }),
+      dpo(model, { ...alone, data: data.slice(0, 1), seed: 4 }),
+    ])
       await expect(run).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
     expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
       /perDeviceTrainBatchSize: expected at least 2/,
     );
   });
+});
+
+test("the rows that are held out stay the same ones, whatever the seed", async () => {
+  const measured = async (seed: number) => {
+    await using model = await load();
+    const { held } = await eventsOf(
+      orpo(model, { ...common, data, evalFraction: 0.25, maxSteps: 1, learningRate: 1e-12, seed }),
+    );
+    return held.map(({ tokens, evalLoss }) => [tokens, evalLoss!.toFixed(4)]);
+  };
+  const [first, ...others] = [await measured(1), await measured(2), await measured(3)];
+  expect(others).toEqual([first, first]);
 });
 
 describe("a run stopped and resumed", () => {

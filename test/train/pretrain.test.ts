@@ -331,7 +331,7 @@ describe("errors name what was wrong, expected and got", () => {
       {
         code: "INVALID_ARGUMENT",
         message:
-          /lrScheduler: expected one of cosine, linear, constant, or a function of \{ step, maxSteps \}, got "cosin"/,
+          /lrScheduler: expected one of cosine, linear, constant, constant_with_warmup, warmup_stable_decay, or a function of \{ step, maxSteps \}, got "cosin"/,
       },
     ],
     [

@@ -31,7 +31,7 @@ function text(count: number): string {
   return Array.from({ length: count }, () => pick(prompts) + pick([...good, ...bad])).join("\n\n");
 }
 
-export const trainedTokenizer = () => Tokenizer.train([text(200)], { vocabSize: 320 });
+export const trainedTokenizer = () => Tokenizer.train([text(200)], { vocabSize: 320, bosToken: "<|endoftext|>" });
 
 export function newModel(tokenizer: Tokenizer): LanguageModel {
   const config: ModelConfigInput = {

@@ -1,8 +1,9 @@
 import { isQuantised } from "../dtype.ts";
-import { needDim, needDType, needFloat, needWeight } from "../expect.ts";
+import { fail, needDim, needDType, needFloat, needWeight } from "../expect.ts";
 import { defineOp } from "../op-table.ts";
 import { type TensorType, Value } from "../value.ts";
-import { softcap as capAt, mul, scale as scaleBy, sub, sum } from "./elementwise.ts";
+import { add, affine, broadcast, softcap as capAt, cast, mul, scale as scaleBy, sub, sum } from "./elementwise.ts";
+import { reshape } from "./layout.ts";
 import { linear, type QuantizedActivations } from "./linear.ts";
 
 const logprobNode = defineOp({
@@ -76,6 +77,11 @@ export function tokenLogprob(
 export interface CrossEntropyOptions extends LogprobOptions {
   /** Adds zLoss · logsumexp² at each position: logits stay small (Chowdhery et al. 2022, "PaLM", there 1e-4). Default 0. */
   zLoss?: number | undefined;
+  /**
+   * Share of the target that goes to all tokens alike (Szegedy et al. 2016), as transformers' label_smoothing_factor. Not with a softcap or a
+   * quantised matrix: the mean of a row's logits is taken by the mean of the matrix's rows. Default 0.
+   */
+  labelSmoothing?: number | undefined;
 }
 
 /**
@@ -87,9 +93,30 @@ export function crossEntropy(
   head: Value | LogitHead,
   targets: Value,
   weights: Value,
-  { zLoss = 0, ...options }: CrossEntropyOptions = {},
+  { zLoss = 0, labelSmoothing = 0, ...options }: CrossEntropyOptions = {},
 ): Value {
   const { logprob, logsumexp } = tokenLogprob(hidden, head, targets, options);
-  const value = zLoss === 0 ? logprob : sub(logprob, scaleBy(mul(logsumexp, logsumexp), zLoss));
+  const smoothed = (share: number) => {
+    const one = affine(sum(weights), 0, 1);
+    const mean = meanLogit(hidden, head instanceof Value ? { weight: head, ...options } : head, one);
+    const uniform = sub(mean, logsumexp);
+    return add(scaleBy(logprob, 1 - share), scaleBy(uniform, share));
+  };
+  const learned = labelSmoothing === 0 ? logprob : smoothed(labelSmoothing);
+  const value = zLoss === 0 ? learned : sub(learned, scaleBy(mul(logsumexp, logsumexp), zLoss));
   return scaleBy(sum(mul(value, weights)), -1);
+}
+
+/**
+ * The mean of each row's logits, without the (rows, vocabulary) matrix: the product with the mean of the weight's rows.
+ * @param one (1) f32 @returns (rows) f32
+ */
+function meanLogit(hidden: Value, { weight, scale = 1, softcap }: LogitHead, one: Value): Value {
+  if (softcap) fail("cross_entropy", "softcap", "none beside labelSmoothing", softcap);
+  if (isQuantised(weight.dtype)) fail("cross_entropy", "weight", "a floating one beside labelSmoothing", weight.dtype);
+  const vocabulary = weight.dim(0);
+  if (typeof vocabulary !== "number") fail("cross_entropy", "vocabulary", "a number beside labelSmoothing", "a symbol");
+  const shares = broadcast(scaleBy(one, scale / vocabulary), [1, vocabulary]);
+  const row = linear(shares, weight, undefined, { transposed: true });
+  return reshape(linear(cast(hidden, "f32"), row), [hidden.dim(0)]);
 }

@@ -8,14 +8,7 @@ import { dataNames } from "../card.ts";
 import { adapterShape, rowData, trainingShape } from "../options.ts";
 import type { PairRow } from "../row-types.ts";
 import type { Trainable } from "../run-stage.ts";
-import type {
-  AdapterOptions,
-  CallOptions,
-  EpochOptions,
-  HeldOutOptions,
-  SharedOptions,
-  WarnedCallOptions,
-} from "../stage-options.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../stage-options.ts";
 import type { World } from "../world.ts";
 import { type TruncationMode, truncationModes } from "./fit.ts";
 
@@ -63,7 +56,7 @@ export interface PreferenceOptions<Base = LanguageModel, Row = object>
     EpochOptions,
     HeldOutOptions<Row>,
     AdapterOptions,
-    WarnedCallOptions {
+    CallOptions {
   /** AdamW's decay of matrices, times the learning rate. Default 0. */
   weightDecay?: number | undefined;
   /** Name or text of the chat template of prompts that are messages. Default: the tokenizer's own. */
@@ -88,8 +81,6 @@ export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Bas
 
 /** What a stage of preference training is started with. */
 export type Call = CallOptions & { warn(message: string): void };
-
-export const emitWarning = (message: string): void => process.emitWarning(message, "HeddleWarning");
 
 /** Steps of a run: those that are asked for, or as many as the epochs have. */
 export function stepsOf(

@@ -1,4 +1,3 @@
-import { Stream, uniformAt } from "../../data/random.ts";
 import type { RowSource } from "../../data/rows.ts";
 import type { Model } from "../../models/model.ts";
 import { settleAdapters } from "../base-adapters.ts";
@@ -15,7 +14,6 @@ export interface SplitOptions {
   evalData?: RowSource | undefined;
   evalFraction?: number | undefined;
   truncationMode: TruncationMode;
-  seed: number;
   /** Names of the options that gave the rows, for messages. */
   names?: { data: string; evalData: string } | undefined;
 }
@@ -27,7 +25,7 @@ export type HowToRead<Item> = Pick<
 
 /** What is trained on and what is held out: rows of evalData, or a share of `data`'s rows, whose items stay together. */
 export async function readSplit<Item>(
-  { data, evalData, evalFraction = 0, truncationMode, seed, names }: SplitOptions,
+  { data, evalData, evalFraction = 0, truncationMode, names }: SplitOptions,
   how: HowToRead<Item>,
 ): Promise<{ train: Item[]; heldOut: Item[] }> {
   const rows = await readFitting(data, { ...how, name: names?.data ?? "data", truncationMode });
@@ -35,7 +33,7 @@ export async function readSplit<Item>(
     const heldOut = await readFitting(evalData, { ...how, name: names?.evalData ?? "evalData", truncationMode });
     return { train: rows.flat(), heldOut: heldOut.flat() };
   }
-  const split = splitExamples(rows, evalFraction, (i) => uniformAt(seed, Stream.split, 0, i));
+  const split = splitExamples(rows, evalFraction);
   return { train: split.train.flat(), heldOut: split.heldOut.flat() };
 }
 

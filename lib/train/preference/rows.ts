@@ -1,11 +1,12 @@
 import { type LocatedRow, rowError, said } from "../../data/rows.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
+import { promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { checkedMessages, rendered, rolesOf } from "../sft-rows.ts";
 import { type AnsweredPrompt, joined } from "./sequences.ts";
 
 /** What a tokenizer must do for preference training: `Tokenizer` does it. */
-export type PreferenceTokenizer = Pick<Tokenizer, "encode" | "applyChatTemplate" | "bosTokenId" | "eosTokenIds">;
+export type PreferenceTokenizer = Pick<Tokenizer, "encode" | "closingCount" | "applyChatTemplate" | "eosTokenIds">;
 
 /** A prompt, as a row gives it and as ids. A conversation's ids end where the assistant's answer begins. */
 export interface EncodedPrompt {
@@ -25,16 +26,14 @@ export class RowEncoder {
 
   /** The prompt of a row: a text, or an array of messages. */
   prompt(row: LocatedRow, given: unknown = row.value.prompt): EncodedPrompt {
-    const { bosTokenId } = this.tokenizer;
     if (Array.isArray(given)) {
       const messages = checkedMessages(row, "prompt", given);
       return { given: messages, ids: Array.from(this.rendered(row, "prompt", messages, true)) };
     }
     if (typeof given !== "string") throw rowError(row, "prompt", "a text, or an array of messages", given);
-    const ids = this.tokenizer.encode(given, { addSpecialTokens: false, allowSpecial: true });
-    const opened = bosTokenId === undefined ? [...ids] : [bosTokenId, ...ids];
-    if (opened.length === 0) throw rowError(row, "prompt", "a text that is not empty", given);
-    return { given, ids: opened };
+    const ids = Array.from(promptIdsOf(this.tokenizer, given));
+    if (ids.length === 0) throw rowError(row, "prompt", "a text that is not empty", given);
+    return { given, ids };
   }
 
   /** A prompt and one answer to it: a text, or, after a conversation, messages. An answer ends with the end token. */

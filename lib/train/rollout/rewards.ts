@@ -5,6 +5,7 @@ import { classifierOutputs } from "../../generate/classify.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { ChatMessage } from "../../tokenizer/chat.ts";
+import { promptIdsOf } from "../../tokenizer/prompt-ids.ts";
 import { average } from "../preference/pairs.ts";
 import type { Metrics } from "../stage.ts";
 import type { DrawnAnswer } from "./draw.ts";
@@ -166,11 +167,11 @@ function sameVocabulary(a: SomeTokenizer, b: SomeTokenizer | undefined): boolean
  * @internal
  */
 export function reread(
-  tokenizer: Pick<SomeTokenizer, "encode" | "decode" | "applyChatTemplate" | "bosTokenId" | "eosTokenIds">,
+  tokenizer: Pick<SomeTokenizer, "encode" | "closingCount" | "decode" | "applyChatTemplate" | "eosTokenIds">,
   prompt: string | readonly ChatMessage[],
   { text, ended }: Pick<DrawnAnswer, "text" | "ended">,
 ): number[] {
-  const { bosTokenId, eosTokenIds } = tokenizer;
+  const { eosTokenIds } = tokenizer;
   if (typeof prompt !== "string") {
     const ids = [...tokenizer.applyChatTemplate([...prompt, { role: "assistant", content: text }]).ids];
     // As in training, where what a template writes after the answer's end is left out: a reward is read at the last token.
@@ -179,6 +180,5 @@ export function reread(
     if (end < 0 || tokenizer.decode(ids.slice(end + 1)).trim() !== "") return ids;
     return ids.slice(0, ended ? end + 1 : end);
   }
-  const ids = tokenizer.encode(prompt + text, { addSpecialTokens: false, allowSpecial: true });
-  return [...(bosTokenId === undefined ? [] : [bosTokenId]), ...ids, ...(ended ? eosTokenIds.slice(0, 1) : [])];
+  return [...promptIdsOf(tokenizer, prompt + text), ...(ended ? eosTokenIds.slice(0, 1) : [])];
 }

@@ -1,0 +1,16 @@
+// The activations that config.json may name.
+import type { ModelConfig } from "./config.ts";
+
+/** transformers' names, and what they are here. */
+export const ACTIVATIONS: Readonly<Record<string, ModelConfig["hiddenAct"]>> = {
+  silu: "silu",
+  swish: "silu",
+  gelu: "gelu",
+  gelu_new: "gelu_pytorch_tanh",
+  gelu_fast: "gelu_pytorch_tanh",
+  gelu_pytorch_tanh: "gelu_pytorch_tanh",
+};
+
+export function isActivation(name: unknown): name is string {
+  return typeof name === "string" && Object.hasOwn(ACTIVATIONS, name);
+}

@@ -1,0 +1,64 @@
+// Sliding windows in GGUF metadata: how far they reach and which layers have them.
+import { HeddleError } from "../errors.ts";
+import type { ModelConfig, ModelType } from "./config.ts";
+import { formatOf, layerTypesOf } from "./families.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import type { GgufValue } from "./gguf-types.ts";
+
+/** What llama.cpp takes for granted: the first files of the family lack the key. */
+const USUAL_WINDOWS: Partial<Record<ModelType, number>> = { gemma2: 4096 };
+
+/** The window of the layers that slide; null: none does. */
+export function slidingWindowFromGguf(meta: GgufMetadata, family: ModelType, arch: string): number | null {
+  return (meta.number(`${arch}.attention.sliding_window`) ?? USUAL_WINDOWS[family]) || null;
+}
+
+/**
+ * Which layers slide: as `sliding_window_pattern` says (all but every n-th; 0: all; or a flag for each layer), or else by the
+ * family's rule. Nothing where no layer does, or the rule follows from other values.
+ * @throws HeddleError INVALID_FILE
+ */
+export function layerTypesFromGguf(
+  meta: GgufMetadata,
+  { modelType, arch, layers, window }: { modelType: ModelType; arch: string; layers: number; window: number | null },
+): Pick<ModelConfig, "layerTypes"> | undefined {
+  // A count beyond the cap is refused with the other values.
+  if (window === null || !(layers <= 1024)) return undefined;
+  const key = `${arch}.attention.sliding_window_pattern`;
+  const entry = meta.values.get(key);
+  const { windows } = formatOf(modelType);
+  if (entry === undefined)
+    return windows.kind === "pattern" ? { layerTypes: layerTypesOf(windows, layers) } : undefined;
+  const invalid = (expected: string, got: unknown) =>
+    new HeddleError("INVALID_FILE", `${meta.path}: ${key}: expected ${expected}, got ${got}`);
+  if (entry.type !== "array") {
+    const period = meta.number(key)!;
+    if (!Number.isInteger(period) || period < 0) throw invalid("a whole number of layers", period);
+    return { layerTypes: everyButNth(period, layers) };
+  }
+  const flags: ArrayLike<unknown> = entry.of === "bool" ? entry.value : meta.numbers(key)!;
+  if (flags.length !== layers) throw invalid(`a flag for each of ${layers} layers`, flags.length);
+  return { layerTypes: Array.from(flags, (flag) => (Number(flag) === 0 ? "full_attention" : "sliding_attention")) };
+}
+
+/** Of a configuration whose family has a rule, where its layers do not follow it: the period that they have, or a flag for each. */
+export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
+  const { windows } = formatOf(modelType);
+  if (windows.kind !== "pattern" || slidingWindow === null) return undefined;
+  const period = slidingPeriod(layerTypes);
+  if (period === undefined)
+    return { type: "array", of: "bool", value: layerTypes.map((type) => type === "sliding_attention") };
+  const usual = String(layerTypesOf(windows, layerTypes.length)) === String(layerTypes);
+  return usual ? undefined : { type: "u32", value: period };
+}
+
+/** n where all layers but every n-th slide (0: all do); undefined where they follow no such rule. */
+function slidingPeriod(layerTypes: ModelConfig["layerTypes"]): number | undefined {
+  const period = layerTypes.indexOf("full_attention") + 1;
+  return String(everyButNth(period, layerTypes.length)) === String(layerTypes) ? period : undefined;
+}
+
+function everyButNth(period: number, layers: number): ModelConfig["layerTypes"] {
+  if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
+  return layerTypesOf({ kind: "pattern", period, otherwise: 0 }, layers);
+}

@@ -1,0 +1,17 @@
+// The vocabulary of a GGUF file, without the model in it.
+import { isGguf } from "../formats/file-kind.ts";
+import { throwIfAborted } from "./jobs.ts";
+
+/**
+ * The metadata of a GGUF file (of one in several parts, any of them), for readGguf; undefined where a path leads to something
+ * else, or nowhere. Errors: as openGgufParts; ABORTED.
+ */
+export async function ggufRecordOf(path: string, signal?: AbortSignal): Promise<Record<string, unknown> | undefined> {
+  throwIfAborted(signal, "Tokenizer.load");
+  if (typeof path !== "string" || path === "" || !(await isGguf(path).catch(() => false))) return undefined;
+  // Loaded where it is needed: most programs read tokenizer.json alone.
+  const { openGgufParts } = await import("../formats/gguf-parts.ts");
+  const { parts, metadata } = openGgufParts(path);
+  for (const { file } of parts) file.close();
+  return metadata.record();
+}

@@ -1,0 +1,138 @@
+// GGUF files of other programs: what their keys say of the computation is taken, or refused by name, and never passed over.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import type { GgufValue } from "../../lib/formats/gguf-types.ts";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel } from "../generate/helpers.ts";
+import { f32, flag, flags, foreign, i32s, ropeFreqs, text, u32 } from "./foreign-gguf.ts";
+
+type Changes = Record<string, GgufValue | undefined>;
+
+async function fileOf(config: object): Promise<string> {
+  const folder = join(temporaryFolder(), "model");
+  await using model = tinyModel({}, { numHiddenLayers: 5, ...config });
+  await model.save(folder);
+  const path = join(temporaryFolder(), "model.gguf");
+  await convertModel(folder, path);
+  return path;
+}
+
+async function configOf(config: object, changes: Changes, added: Parameters<typeof foreign>[2] = []) {
+  const files = await openModelFiles(await foreign(await fileOf(config), changes, added));
+  files.close();
+  return files.config;
+}
+
+/** s and f for layers that slide and see all. */
+const kinds = (types: readonly string[]) => types.map((type) => type[0]).join("");
+
+describe("sliding windows", () => {
+  const olmo = (pattern?: GgufValue): Changes => ({
+    "olmo2.attention.sliding_window": u32(20),
+    "olmo2.attention.sliding_window_pattern": pattern,
+  });
+  const gemma3 = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20 };
+  const pattern = "gemma3.attention.sliding_window_pattern";
+  test.each<[string, object, Changes, string]>([
+    ["olmo2 with a window is OLMo 3", { modelType: "olmo2" }, olmo(), "olmo3 20 sssfs"],
+    ["a flag a layer", { modelType: "olmo2" }, olmo(flags(false, true, true, false, false)), "olmo3 20 fssff"],
+    ["a number a layer", { modelType: "olmo2" }, olmo(i32s(1, 1, 0, 0, 1)), "olmo3 20 ssffs"],
+    ["olmo2 without one", { modelType: "olmo2" }, {}, "olmo2 null fffff"],
+    ["gemma 3, every third", gemma3, { [pattern]: u32(3) }, "gemma3_text 20 ssfss"],
+    ["gemma 3, none slides", gemma3, { [pattern]: u32(1) }, "gemma3_text 20 fffff"],
+    ["gemma 3, all slide", gemma3, { [pattern]: u32(0) }, "gemma3_text 20 sssss"],
+    [
+      "gemma 2's first files",
+      { modelType: "gemma2", headDim: 8 },
+      { "gemma2.attention.sliding_window": undefined },
+      "gemma2 4096 sfsfs",
+    ],
+  ])("%s", async (_name, config, changes, wanted) => {
+    const { modelType, slidingWindow, layerTypes } = await configOf(config, changes);
+    expect(`${modelType} ${slidingWindow} ${kinds(layerTypes)}`).toBe(wanted);
+  });
+
+  test.each<[string, GgufValue, RegExp]>([
+    ["a flag for too few layers", flags(true), /pattern: expected a flag for each of 5 layers, got 1$/],
+    ["half a period", f32(0.5), /pattern: expected a whole number of layers, got 0.5$/],
+    ["a text", text("3"), /pattern: expected a number, got string$/],
+    [
+      "texts",
+      { type: "array", of: "string", value: ["1"] },
+      /pattern: expected an array of numbers, got an array of string$/,
+    ],
+  ])("%s is refused", async (_name, value, message) => {
+    await expectError(() => configOf(gemma3, { [pattern]: value }), "INVALID_FILE", message);
+  });
+});
+
+test("attention to what follows is refused, as embedding models in decoders' files have it", async () => {
+  const key = "llama.attention.causal";
+  await expectError(() => configOf({}, { [key]: flag(false) }), "UNSUPPORTED", /llama.attention.causal: attention to/);
+  expect((await configOf({}, { [key]: flag(true) })).modelType).toBe("llama");
+});
+
+describe("scaling of positions", () => {
+  const factors = [1, 1.5, 2, 3];
+  const keys = (type: string | undefined, factor: number) => ({
+    "llama.rope.scaling.type": type === undefined ? undefined : text(type),
+    "llama.rope.scaling.factor": f32(factor),
+  });
+  const times = (by: number) => ({ ropeType: "factors", factors: factors.map((value) => value * by) });
+  test.each<[string | undefined, number, boolean, unknown]>([
+    ["linear", 4, true, times(4)],
+    [undefined, 4, true, times(4)],
+    ["none", 4, true, times(1)],
+    ["linear", 0, true, times(1)],
+    [undefined, 4, false, { ropeType: "linear", factor: 4 }],
+    ["none", 4, false, null],
+  ])("type %s, factor %s, a table: %s", async (type, factor, table, wanted) => {
+    const config = { headDim: 8 };
+    expect((await configOf(config, keys(type, factor), table ? [ropeFreqs(factors)] : [])).ropeScaling).toEqual(wanted);
+  });
+
+  test("yarn beside a table is refused, and so is a kind that is not known", async () => {
+    const of = (type: string) => configOf({ headDim: 8 }, keys(type, 4), [ropeFreqs(factors)]);
+    await expectError(() => of("yarn"), "UNSUPPORTED", /type "yarn" beside a table of factors is not provided$/);
+    await expectError(() => of("ntk"), "UNSUPPORTED", /type "ntk" is not provided$/);
+  });
+});
+
+describe("numbers a layer", () => {
+  const key = "llama.attention.head_count";
+  test("that are all alike are one number", async () => {
+    const config = await configOf(
+      {},
+      {
+        [key]: i32s(4, 4, 4, 4, 4),
+        [`${key}_kv`]: i32s(2, 2, 2, 2, 2),
+        "llama.feed_forward_length": i32s(96, 96, 96, 96, 96),
+      },
+    );
+    expect(config).toMatchObject({ numAttentionHeads: 4, numKeyValueHeads: 2, intermediateSize: 96 });
+  });
+  test.each<[string, GgufValue, "UNSUPPORTED" | "INVALID_FILE", RegExp]>([
+    [
+      "that differ",
+      i32s(4, 4, 2, 4, 4),
+      "UNSUPPORTED",
+      /head_count: expected the same number for all layers, got 4 and 2/,
+    ],
+    [
+      "for other layers",
+      i32s(4, 4),
+      "INVALID_FILE",
+      /head_count: expected a number, or one for each of 5 layers, got 2$/,
+    ],
+    [
+      "that are none",
+      flags(true, true, true, true, true),
+      "INVALID_FILE",
+      /expected an array of numbers, got an array of bool$/,
+    ],
+  ])("%s are refused", async (_name, value, code, message) => {
+    await expectError(() => configOf({}, { [key]: value }), code, message);
+  });
+});

@@ -1,0 +1,160 @@
+// GGUF files in several parts: one model, whichever part is named, and parts that do not belong together are refused.
+import { copyFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { beforeAll, describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { openGguf } from "../../lib/formats/gguf.ts";
+import type { GgufValue } from "../../lib/formats/gguf-types.ts";
+import { writeGguf } from "../../lib/formats/gguf-write.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { runCli } from "../cli/run.ts";
+import { expectError, expectSameBytes, temporaryFolder } from "../formats/helpers.ts";
+import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
+import { partFile, partKeys, splitGguf, tensorsOf } from "./foreign-gguf.ts";
+
+let whole = "";
+beforeAll(async () => {
+  const folder = join(temporaryFolder(), "model");
+  await using model = tinyModel({ tokenizer: await tinyTokenizer() }, {});
+  await model.save(folder);
+  whole = join(temporaryFolder(), "whole.gguf");
+  await convertModel(folder, whole);
+});
+
+test("any part's name, or their folder's, opens the model", async () => {
+  const parts = await splitGguf(whole, 3);
+  await using wanted = await LanguageModel.load(whole);
+  const ids = [...wanted.tokenizer!.encode("The cat saw")];
+  const logits = (await wanted.logits(ids))[1]!;
+  for (const path of [...parts, dirname(parts[0]!)]) {
+    await using model = await LanguageModel.load(path);
+    expect(model.config).toEqual(wanted.config);
+    expect([...model.tokenizer!.encode("The cat saw")]).toEqual(ids);
+    expect((await model.logits(ids))[1]).toEqual(logits);
+  }
+});
+
+test("info and convert work from parts, and what is written is whole", async () => {
+  const [, second] = await splitGguf(whole, 3);
+  const { stdout } = await runCli(["info", "--model", second!, "--json"]);
+  expect(JSON.parse(stdout)).toMatchObject({ format: "gguf", tokenizer: true });
+  const file = join(temporaryFolder(), "joined.gguf");
+  await convertModel(second!, file);
+  const { metadata, file: opened } = openGguf(file);
+  opened.close();
+  expect([...metadata.values.keys()].filter((key) => key.startsWith("split."))).toEqual([]);
+  const tensors = tensorsOf(file);
+  expect(tensors.length).toBe(tensorsOf(whole).length);
+  for (const tensor of tensorsOf(whole))
+    expectSameBytes(
+      tensors.find(({ name }) => name === tensor.name)!.bytes as Uint8Array,
+      tensor.bytes as Uint8Array,
+      tensor.name,
+    );
+});
+
+/** Writes a part anew with other keys, or other tensors. */
+async function rewritten(path: string, keys: [string, GgufValue][], tensors = tensorsOf(path)): Promise<void> {
+  const { file, metadata } = openGguf(path);
+  file.close();
+  await writeGguf(path, { metadata: new Map([...metadata.values, ...keys]), tensors });
+}
+const u16 = (value: number): GgufValue => ({ type: "u16", value });
+
+describe("is refused", () => {
+  test.each<[string, (parts: string[]) => unknown, "INVALID_FILE" | "NOT_FOUND", RegExp]>([
+    [
+      "a missing part",
+      ([, , last]) => rmSync(last!),
+      "NOT_FOUND",
+      /one of 3 parts: expected model-00003-of-00003.gguf beside it/,
+    ],
+    [
+      "a part of another number",
+      ([, second, last]) => copyFileSync(second!, last!),
+      "INVALID_FILE",
+      /00003-of-00003.gguf: expected part 3 of 3, got part 2 of 3$/,
+    ],
+    [
+      "another count",
+      ([, second]) => rewritten(second!, [["split.count", u16(4)]]),
+      "INVALID_FILE",
+      /expected part 2 of 3, got part 2 of 4$/,
+    ],
+    [
+      "a whole file in a part's place",
+      ([, second]) => copyFileSync(whole, second!),
+      "INVALID_FILE",
+      /expected part 2 of 3, got part 1 of 1$/,
+    ],
+    [
+      "a part of a model with other tensors",
+      ([, second]) => rewritten(second!, partKeys(1, 3, 999)),
+      "INVALID_FILE",
+      /split.tensors.count: expected the [0-9]+ tensors of all 3 parts, got 999$/,
+    ],
+    [
+      "a tensor that is left out",
+      ([, second]) => rewritten(second!, [], tensorsOf(second!).slice(1)),
+      "INVALID_FILE",
+      /split.tensors.count: expected the [0-9]+ tensors/,
+    ],
+    [
+      "a tensor in two parts",
+      ([first, second]) => {
+        const tensors = [...tensorsOf(second!).slice(1), tensorsOf(first!)[0]!];
+        return rewritten(second!, [], tensors);
+      },
+      "INVALID_FILE",
+      /tensor "token_embd.weight": expected in one of 3 parts, got it twice$/,
+    ],
+    [
+      "a part that is no GGUF file",
+      ([, second]) => writeFileSync(second!, "text"),
+      "INVALID_FILE",
+      /00002-of-00003.gguf: magic/,
+    ],
+    [
+      "more parts than there may be",
+      ([first]) => rewritten(first!, [["split.count", u16(5000)]]),
+      "INVALID_FILE",
+      /at most 4096 parts, got 5000$/,
+    ],
+    [
+      "no number",
+      ([first]) => rewritten(first!, [["split.no", u16(3)]]),
+      "INVALID_FILE",
+      /split.no: expected 0 to 2, got 3$/,
+    ],
+    [
+      "a count that is no number",
+      ([first]) => rewritten(first!, [["split.count", { type: "string", value: "3" }]]),
+      "INVALID_FILE",
+      /split.count: expected a number, got string$/,
+    ],
+  ])("%s", async (_name, spoil, code, message) => {
+    const parts = await splitGguf(whole, 3);
+    await spoil(parts);
+    await expectError(() => openWeights(parts[0]!), code, message);
+  });
+
+  test("a part by another name, which does not lead to the others", async () => {
+    const [first] = await splitGguf(whole, 2);
+    for (const name of ["model.gguf", partFile(2, 3), "model-00001-of-00009.gguf"]) {
+      const renamed = join(temporaryFolder(), name);
+      copyFileSync(first!, renamed);
+      await expectError(
+        () => openWeights(renamed),
+        "INVALID_FILE",
+        /part 1 of 2: expected a name …-00001-of-00002.gguf, by which the others are found, got model/,
+      );
+    }
+  });
+
+  test("a folder with the parts of two models", async () => {
+    const [first] = await splitGguf(whole, 2);
+    renameSync(first!, join(dirname(first!), "other-00001-of-00002.gguf"));
+    await expectError(() => openWeights(dirname(first!)), "NOT_FOUND", /or one GGUF model, got model-00002/);
+  });
+});
