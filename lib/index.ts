@@ -148,7 +148,7 @@ export type { ForwardContext, Heads } from "./nn/context.ts";
 export type { DecoderShape } from "./nn/decoder.ts";
 export type { ExpertsShape } from "./nn/experts.ts";
 export type { Rotary } from "./nn/rotary.ts";
-export type { DecayType, LrScheduler, OwnSchedule } from "./optim/schedule.ts";
+export type { OwnSchedule } from "./optim/schedule.ts";
 export { openRanking, type Ranking, type RankOptions } from "./rank/index.ts";
 export type { RankState } from "./rank/session.ts";
 export type { Run } from "./run.ts";

@@ -32,7 +32,7 @@ export interface NamedWeights {
   rowOrder?(name: string): Int32Array | undefined;
 }
 
-/** Element types that weights may be loaded in. */
+/** Element types that weights may be loaded in. @useDeclaredType */
 export type LoadDType = FloatDType | QuantisedTarget | "auto";
 
 export interface LoadOptions {

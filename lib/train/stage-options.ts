@@ -3,7 +3,7 @@
 import type { RowSource } from "../data/rows.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import type { LoraOptions } from "../models/lora.ts";
-import type { DecayType, LrScheduler, OwnSchedule } from "../optim/schedule.ts";
+import type { OwnSchedule } from "../optim/schedule.ts";
 import type { ParameterMatch } from "./parameter-match.ts";
 import type { World } from "./world.ts";
 
@@ -39,13 +39,20 @@ export interface SharedOptions<Base = LanguageModel> {
    * if it had had them from the start. constant and constant_with_warmup are one: both have the warm-up that is asked for. Or a function of
    * `{ step, maxSteps }`, steps from 1, that gives a share of learningRate; steps of the warm-up are not asked for. Default "cosine".
    */
-  lrScheduler?: LrScheduler | OwnSchedule | undefined;
+  lrScheduler?:
+    | "cosine"
+    | "linear"
+    | "constant"
+    | "constant_with_warmup"
+    | "warmup_stable_decay"
+    | OwnSchedule
+    | undefined;
   /** Of warmup_stable_decay: steps in which the rate falls. Default: decayRatio of them. */
   decaySteps?: number | undefined;
   /** The same as a share of maxSteps, rounded up. Default: 0.1. */
   decayRatio?: number | undefined;
   /** Along which curve, in transformers' names. Default: cosine, as there. */
-  decayType?: DecayType | undefined;
+  decayType?: "cosine" | "linear" | "1-sqrt" | undefined;
   /** Steps in which the learning rate rises to its peak. Default: 0. */
   warmupSteps?: number | undefined;
   /** The same as a share of all steps, where warmupSteps is 0. Default: 0. */
