@@ -10,7 +10,7 @@ import {
 } from "../graph/index.ts";
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
-import type { ModelView } from "../models/model-view.ts";
+import { holding, type ModelView } from "../models/model-view.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -34,12 +34,7 @@ export async function encodedOutputs(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
-  const held = model.hold();
-  try {
-    return await encodedBy(held, sequences, options);
-  } finally {
-    held.release();
-  }
+  return holding(model, (held) => encodedBy(held, sequences, options));
 }
 
 async function encodedBy(

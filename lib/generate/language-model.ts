@@ -9,7 +9,7 @@ import { checkAdapterName } from "../models/adapters.ts";
 import { type CacheDType, checkedCacheDtype, checkedPageSize, defaultCacheDtype } from "../models/cache-shape.ts";
 import { classifierOf } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
-import type { ModelView } from "../models/model-view.ts";
+import { holding } from "../models/model-view.ts";
 import { contextLimit } from "../models/rope-frequencies.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { DEFAULT_ADAPTER, saveAdapter } from "./adapters.ts";
@@ -264,7 +264,7 @@ export class LanguageModel {
     this.model.assertLive();
     const classifier = classifierOf(this.config, "sequence");
     const { contextLength } = this;
-    const outputs = await this.holding(async (model) => {
+    const outputs = await holding(this.model, async (model) => {
       const ids = await textIds(text, this, options);
       return classifierOutputs(model, ids, { signal: options.signal, contextLength });
     });
@@ -298,7 +298,7 @@ export class LanguageModel {
     rejectUnknownNames(options, ["pooling", "normalize", "truncation", "signal"]);
     this.model.assertLive();
     const { signal, truncation, ...embedding } = options;
-    const vectors = await this.holding(async (model) => {
+    const vectors = await holding(this.model, async (model) => {
       const ids = await textIds(text, this, { truncation, signal });
       return embeddings(model, ids, { embedding, signal, contextLength: this.contextLength });
     });
@@ -396,16 +396,6 @@ export class LanguageModel {
     const resolved = resolveOptions(options, this.optionContext);
     this.checkTexts(resolved);
     return resolved;
-  }
-
-  /** Does the work of a call with the weights and adapters of its beginning, though other work comes first. */
-  private async holding<T>(work: (model: ModelView) => Promise<T>): Promise<T> {
-    const held = this.model.hold();
-    try {
-      return await work(held);
-    } finally {
-      held.release();
-    }
   }
 
   private ids(

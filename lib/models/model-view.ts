@@ -199,3 +199,13 @@ export class HeldModel extends ModelView {
     this.state.release();
   }
 }
+
+/** Does the work of a call with the weights and adapters of its beginning, though other work comes first. @internal */
+export async function holding<T>(model: ModelView, work: (held: ModelView) => Promise<T>): Promise<T> {
+  const held = model.hold();
+  try {
+    return await work(held);
+  } finally {
+    held.release();
+  }
+}
