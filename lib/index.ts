@@ -60,6 +60,7 @@ export type { FloatDtype } from "./formats/dtype.ts";
 export type { BuiltInModelType, OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
+export type { QuantisedTarget } from "./formats/quantised-types.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {
@@ -75,9 +76,11 @@ export {
   type Classification,
   type Completion,
   type ConvertOptions,
+  type CreateModelAsyncOptions,
   type CreateModelOptions,
   convertModel,
   createModel,
+  createModelAsync,
   type FinishReason,
   type GenerateOptions,
   type JsonSchema,
@@ -169,18 +172,47 @@ export { ExampleSource } from "./train/example-source.ts";
 export { type GrpoOptions, grpo } from "./train/grpo.ts";
 export { type KtoOptions, kto } from "./train/kto.ts";
 export { type NcclWorldOptions, openNcclWorld } from "./train/nccl-world.ts";
-export type { Evaluate, EvaluateAt, ParameterGroup } from "./train/options.ts";
 export { type OrpoOptions, orpo } from "./train/orpo.ts";
 export type { ParameterMatch } from "./train/parameter-match.ts";
 export { type PpoOptions, ppo } from "./train/ppo.ts";
-export type { PreferenceTrainable } from "./train/preference/options.ts";
+export type { PairOptions, PreferenceOptions, PreferenceTrainable } from "./train/preference/options.ts";
 export { type PretrainOptions, pretrain } from "./train/pretrain.ts";
 export { type RewardOptions, trainReward } from "./train/reward.ts";
+export type { PolicyOptions } from "./train/rollout/options.ts";
 export type { Reward, RewardFunction, RewardInput, RewardModel } from "./train/rollout/rewards.ts";
+export type {
+  ClassifyRow,
+  EmbedRow,
+  KtoRow,
+  OpenRow,
+  PairRow,
+  PromptRow,
+  RowLabel,
+  RowMessage,
+  RowText,
+  ScoredRow,
+  SftRow,
+} from "./train/row-types.ts";
 export type { StageSetup, Trainable } from "./train/run-stage.ts";
 export type { SftTrainable } from "./train/sft.ts";
 export { type SftOptions, sft } from "./train/sft.ts";
 export type { ForwardOptions, LossContext, LossOutputs, Metrics, MicroBatch, Stage } from "./train/stage.ts";
+export type {
+  AdapterOptions,
+  CallOptions,
+  CorpusPart,
+  CrossEntropyOptions,
+  EpochOptions,
+  Evaluate,
+  EvaluateAt,
+  HeldOutOptions,
+  ParameterGroup,
+  ReplayOptions,
+  SharedOptions,
+  StepOptions,
+  TextData,
+  TextSource,
+} from "./train/stage-options.ts";
 export { type TrainOptions, train } from "./train/train.ts";
 export type { BatchSource, EvalEvent, StepEvent, TrainEvent, TrainResult } from "./train/trainer.ts";
 export type { World } from "./train/world.ts";

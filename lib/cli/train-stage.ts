@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { latestCheckpoint } from "../formats/checkpoint.ts";
 import type { ModelConfigInput } from "../formats/config.ts";
-import { createModel } from "../generate/create.ts";
+import { createModelAsync } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
@@ -76,7 +76,7 @@ async function runConfigured(
   const base =
     typeof from === "string"
       ? await loadedBase(from, tokenizer, { ...place, signal })
-      : newBase(from, tokenizer, { ...place, seed: typeof rest.seed === "number" ? rest.seed : 0 });
+      : await newBase(from, tokenizer, { ...place, signal, seed: typeof rest.seed === "number" ? rest.seed : 0 });
   const others = new NamedModels({ ...place, signal });
   try {
     const given = await others.resolve(rest);
@@ -120,12 +120,17 @@ async function loadedBase(
   return model;
 }
 
-function newBase(
+async function newBase(
   config: object,
   tokenizer: Tokenizer | undefined,
-  options: { device: string | undefined; threads: number | undefined; seed: number },
-): LanguageModel {
+  options: {
+    device: string | undefined;
+    threads: number | undefined;
+    seed: number;
+    signal: AbortSignal | undefined;
+  },
+): Promise<LanguageModel> {
   if (!tokenizer)
     throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");
-  return createModel(config as ModelConfigInput, { tokenizer, ...options });
+  return createModelAsync(config as ModelConfigInput, { tokenizer, ...options });
 }

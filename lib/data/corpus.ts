@@ -153,10 +153,13 @@ class StreamedCorpus implements Corpus {
     const makers = { concatenate: () => new ConcatenatedRows(options), bestFit: () => new BestFitRows(options, seed) };
     this.#maker = makers[packing]() as unknown as BatchMaker<Position>;
     this.#position = this.#maker.start;
-    this.#fingerprint = this.#describe();
+    this.#fingerprint = this.#facts()
+      .map(([, fact]) => fact)
+      .join("; ");
   }
 
-  #describe(): string {
+  /** What a position is one in, each under the option that says it. */
+  #facts(): [option: string, fact: string][] {
     const {
       shuffle = true,
       seed = 0,
@@ -172,13 +175,13 @@ class StreamedCorpus implements Corpus {
     const ends = sharedEnd(this.#options.tokenizer) === undefined ? "" : ", ends learned";
     const rows = `best fit in ${this.batchSize} x ${this.maxSeqLength}, seed ${seed}${ends}`;
     return [
-      sizes,
-      order,
-      `${split} of ${evalFraction} by ${splitSeed}`,
-      JSON.stringify(documentSeparator),
-      textField,
-      ...(packing === "bestFit" ? [rows] : []),
-    ].join("; ");
+      ["data", sizes],
+      ["seed", order],
+      ["evalFraction", `${split} of ${evalFraction} by ${splitSeed}`],
+      ["documentSeparator", JSON.stringify(documentSeparator)],
+      ["textField", textField],
+      ["packing", packing === "bestFit" ? rows : ""],
+    ].filter((fact): fact is [string, string] => fact[1] !== "");
   }
 
   next({ signal }: { signal?: AbortSignal } = {}): Promise<Batch> {
@@ -227,9 +230,13 @@ class StreamedCorpus implements Corpus {
       if (!Number.isSafeInteger(given[key]) || (given[key] as number) < 0)
         throw invalidArgument(`state.${key}`, "an integer ≥ 0", given[key]);
     if (state.fingerprint !== this.#fingerprint) {
+      const began = String(state.fingerprint).split("; ");
+      const facts = this.#facts();
+      const differs = facts.findIndex(([, fact], i) => fact !== began[i]);
+      const [option, own] = facts[differs] ?? ["packing", "concatenate"];
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `state.fingerprint: the position belongs to other data, expected ${this.#fingerprint}, got ${state.fingerprint}`,
+        `${option}: the position belongs to other data, expected ${began[differs < 0 ? facts.length : differs] ?? "concatenate"} (what the run began with), got ${own}`,
       );
     }
     if (state.contents !== undefined && state.contents !== this.#contents) {

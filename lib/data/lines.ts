@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { stat } from "node:fs/promises";
 import { HeddleError } from "../errors.ts";
 import { ioError } from "../formats/io.ts";
@@ -8,14 +9,15 @@ const MAX_LINE = 256 << 20;
 
 /**
  * The lines of a UTF-8 file, which end at "\n" alone: other characters that some programs take for line ends stay in the
- * text. Broken bytes become U+FFFD. A "\n" at the end of the file begins no further line. The time it takes is linear in the file. Of what
+ * text. Broken bytes become U+FFFD, or are an error with `strict`. A "\n" at the end of the file begins no further line. The time it takes is linear in the file. Of what
  * is no file, standard input and other open descriptors alone are read.
+ * @param options.strict INVALID_FILE `path:line: …` for bytes that are no UTF-8
  * @param options.keepMark a byte-order mark at the beginning is text; default false: it is dropped
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE
  */
 export async function* linesOf(
   path: string,
-  { keepMark = false }: { keepMark?: boolean } = {},
+  { keepMark = false, strict = false }: { keepMark?: boolean; strict?: boolean } = {},
 ): AsyncGenerator<string, void, undefined> {
   let isFolder: boolean;
   try {
@@ -37,26 +39,44 @@ export async function* linesOf(
       );
     parts.push(part);
   };
-  const joined = () => {
+  let number = 0;
+  let before: Buffer[] = []; // the bytes of `parts`
+  /** @param bytes gives the last part's, which are only looked at where something may be broken */
+  const joined = (bytes: () => Buffer) => {
     const line = parts.length === 1 ? parts[0]! : parts.join("");
+    number += 1;
+    if (strict && line.includes("\ufffd") && !isUtf8(Buffer.concat([...before, bytes()])))
+      throw new HeddleError("INVALID_FILE", `${path}:${number}: expected UTF-8, got bytes that are none`);
     parts = [];
+    before = [];
     length = 0;
     return line;
   };
   try {
     const handle = await openFile(path, { pipes: true }); // its stream closes it
     for await (const chunk of handle.createReadStream({ highWaterMark: 1 << 20 })) {
-      const lines = decoder.decode(chunk as Buffer, { stream: true }).split("\n");
+      const bytes = chunk as Buffer;
+      const lines = decoder.decode(bytes, { stream: true }).split("\n");
       const open = lines.pop()!;
-      for (const line of lines) {
+      for (const [i, line] of lines.entries()) {
         add(line);
-        yield joined();
+        yield joined(() => lineOf(bytes, i));
       }
       add(open);
+      if (strict) before.push(lines.length > 0 ? bytes.subarray(bytes.lastIndexOf(NEWLINE) + 1) : bytes);
     }
   } catch (error) {
     throw ioError(error, path, "read");
   }
   add(decoder.decode());
-  if (length > 0) yield joined();
+  if (length > 0) yield joined(() => Buffer.alloc(0));
+}
+
+const NEWLINE = 0x0a;
+
+/** The bytes of a chunk's line. */
+function lineOf(chunk: Buffer, index: number): Buffer {
+  let start = 0;
+  for (let i = 0; i < index; i++) start = chunk.indexOf(NEWLINE, start) + 1;
+  return chunk.subarray(start, chunk.indexOf(NEWLINE, start));
 }

@@ -140,7 +140,7 @@ class MixedCorpus implements Corpus<MixtureState> {
     if (state.fingerprint !== this.#fingerprint || state.parts?.length !== this.#corpora.length)
       throw new HeddleError(
         "INVALID_ARGUMENT",
-        `state.fingerprint: the position belongs to another mixture, expected ${this.#fingerprint}, got ${state.fingerprint}`,
+        `${seedOf(state.fingerprint) === seedOf(this.#fingerprint) ? "data" : "seed"}: the position belongs to another mixture, expected weights ${state.fingerprint} (what the run began with), got ${this.#fingerprint}`,
       );
     for (const [i, corpus] of this.#corpora.entries()) corpus.restore(state.parts[i]!);
     this.#rows = state.rows;
@@ -171,3 +171,6 @@ function joined(rows: readonly Batch[], count: number, length: number): Batch {
     byteCount: rows.reduce((sum, row) => sum + row.byteCount, 0),
   };
 }
+
+/** The end of a fingerprint. */
+const seedOf = (fingerprint: string) => String(fingerprint).replace(/^.*, seed /, "");

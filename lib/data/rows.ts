@@ -1,11 +1,12 @@
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
+import { readJson } from "../formats/io.ts";
 import { mostJson } from "../formats/memory.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import { linesOf } from "./lines.ts";
 import { Pacer } from "./pacer.ts";
 import { ParquetTable } from "./parquet.ts";
 
-/** Rows of a task: .jsonl and .parquet files by name, an array of objects, or objects as they come. */
+/** Rows of a task: .jsonl, .parquet and .json files (an array) by name, an array of objects, or objects as they come. */
 export type RowSource<Row = object> = string | readonly string[] | Iterable<Row> | AsyncIterable<Row>;
 
 /** A row with the place that messages about it name: `pairs.jsonl:12`, `pairs.parquet: row 12`, or `data: row 3` of rows in memory. */
@@ -17,7 +18,7 @@ export interface LocatedRow {
 }
 
 /**
- * Reads rows in order, a file line by line (a Parquet file by row groups). Empty lines are left out. The event loop gets its turn
+ * Reads rows in order, a file line by line (a Parquet file by row groups, a .json file that is an array at once). Empty lines are left out. The event loop gets its turn
  * between rows, however much is done with each, and the signal is heard while a row is waited for.
  * @param name of the option that gave the source, for messages
  * @throws HeddleError NOT_FOUND, IO, INVALID_FILE `file:line: …`, INVALID_ARGUMENT for a row in memory, ABORTED
@@ -38,9 +39,14 @@ async function* rowsOf(
   name: string,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<LocatedRow, void, undefined> {
-  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
-  if (files) {
-    for (const file of files) yield* /\.parquet$/i.test(file) ? rowsOfTable(file, signal) : rowsOfFile(file, signal);
+  const files = filesIn(source);
+  if (files.length > 0) {
+    for (const file of files)
+      yield* /\.parquet$/i.test(file)
+        ? rowsOfTable(file, signal)
+        : /\.json$/i.test(file) && (await isArray(file))
+          ? rowsOfArray(file, signal)
+          : rowsOfFile(file, signal);
     return;
   }
   const rows: unknown = source;
@@ -94,10 +100,10 @@ export function rowsError({ where, inFile }: LocatedRow, expected: string, got: 
 
 /** What is wrong with a source that gave nothing of use: named by its files, or else by the option that gave it. */
 export function noRowsError(source: RowSource, name: string, expected: string, got = "none"): HeddleError {
-  const files = typeof source === "string" ? [source] : isNames(source) ? source : undefined;
+  const files = filesIn(source);
   return new HeddleError(
-    files ? "INVALID_FILE" : "INVALID_ARGUMENT",
-    `${files?.join(", ") ?? name}: expected ${expected}, got ${got}`,
+    files.length > 0 ? "INVALID_FILE" : "INVALID_ARGUMENT",
+    `${files.join(", ") || name}: expected ${expected}, got ${got}`,
   );
 }
 
@@ -128,7 +134,7 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
   let line = 0;
   const most = mostJson();
   // What a pipe is to give may never come.
-  for await (const text of untilAborted(linesOf(path), signal, path)) {
+  for await (const text of untilAborted(linesOf(path, { strict: true }), signal, path)) {
     line += 1;
     if (text.trim() === "") continue;
     const where = `${path}:${line}`;
@@ -148,6 +154,27 @@ async function* rowsOfFile(path: string, signal: AbortSignal | undefined): Async
     }
     if (!isRecord(value))
       throw new HeddleError("INVALID_FILE", `${where}: expected a JSON object, got ${describe(value)}`);
+    yield { value, where, inFile: true };
+  }
+}
+
+/** Whether a .json file is an array; many hold a row a line. What is wrong with it, reading says. */
+async function isArray(path: string): Promise<boolean> {
+  for await (const line of linesOf(path)) if (line.trim() !== "") return line.trimStart().startsWith("[");
+  return false;
+}
+
+/** The rows of a .json file, which are in memory together. */
+async function* rowsOfArray(
+  path: string,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<LocatedRow, void, undefined> {
+  throwIfAborted(signal, path);
+  const rows = (await readJson(path, mostJson())) as unknown[];
+  for (const [i, value] of rows.entries()) {
+    throwIfAborted(signal, path);
+    const where = `${path}: row ${i + 1}`;
+    if (!isRecord(value)) throw new HeddleError("INVALID_FILE", `${where}: expected an object, got ${describe(value)}`);
     yield { value, where, inFile: true };
   }
 }
@@ -172,8 +199,10 @@ async function* rowsOfTable(
   }
 }
 
-function isNames(source: RowSource): source is readonly string[] {
-  return Array.isArray(source) && source.length > 0 && source.every((s) => typeof s === "string");
+/** The files that rows come from; none where they are in memory. */
+export function filesIn(source: RowSource | undefined): readonly string[] {
+  if (typeof source === "string") return [source];
+  return Array.isArray(source) && source.every((s) => typeof s === "string") ? source : [];
 }
 
 function isIterable(value: unknown): value is Iterable<unknown> | AsyncIterable<unknown> {

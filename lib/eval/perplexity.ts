@@ -1,7 +1,11 @@
-import { HeddleError, invalidArgument } from "../errors.ts";
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import { exists } from "../formats/io.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import { type LanguageModel, rejectUnknownNames } from "../generate/index.ts";
 import { checkFunction, checkTextModel } from "./arguments.ts";
+
+/** Characters of a path at most, on any system. */
+const MOST_PATH = 4096;
 
 export interface PerplexityOptions {
   /** Tokens that a window moves by; half the context length where not given. */
@@ -21,8 +25,16 @@ export interface PerplexityResult {
   bitsPerByte: number;
 }
 
-function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
-  if (typeof given === "string") return [given];
+/** A text, or texts. A text that is the path of a file is mistaken for it: elsewhere in evaluation a string is a path. */
+async function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
+  if (typeof given === "string") {
+    if (given.length <= MOST_PATH && (await exists(given).catch(() => false)))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `documents: expected a text, or an iterable of texts, got the path of a file, ${describe(given)}: read it first, or give [text] to score it as it stands`,
+      );
+    return [given];
+  }
   if (typeof given === "object" && given !== null && (Symbol.iterator in given || Symbol.asyncIterator in given))
     return given;
   throw invalidArgument("documents", "a text, or an iterable of texts", given);
@@ -32,6 +44,8 @@ function documentsOf(given: string | Iterable<string> | AsyncIterable<string>) {
  * Perplexity of documents. Each is encoded as the tokenizer does it (with BOS, if it adds one), and its tokens after the first
  * are scored, each once. Documents longer than the context are read through windows that overlap: after the first window,
  * every token sees at least `contextLength − stride` tokens before it.
+ *
+ * A single text must not be the path of a file that is there: it is the text that is scored. `[text]` scores any.
  *
  * The first token of a document without BOS has nothing before it: neither it nor its bytes count.
  * @throws HeddleError INVALID_ARGUMENT, NUMERICAL for a model that gives NaN, ABORTED
@@ -53,7 +67,7 @@ export async function perplexity(
   let tokens = 0;
   let bytes = 0;
   const special = new Set(tokenizer.specialTokens.values());
-  for await (const text of untilAborted(documentsOf(documents), signal, "perplexity")) {
+  for await (const text of untilAborted(await documentsOf(documents), signal, "perplexity")) {
     if (typeof text !== "string") throw invalidArgument("documents", "texts", text);
     const ids = await tokenizer.encodeAsync(text, signal ? { signal } : {});
     if (ids.length < 2) continue;

@@ -173,19 +173,37 @@ async function sweep(folder: string): Promise<void> {
   }
 }
 
+/** A folder that is called a checkpoint and is none that a run could go on from. */
+export interface BrokenCheckpoint {
+  path: string;
+  step: number;
+  /** What is wrong with it. */
+  why: string;
+}
+
 /** Complete checkpoints in `folder`, oldest first; an absent folder has none. */
 export async function listCheckpoints(folder: string): Promise<CheckpointInfo[]> {
+  return (await surveyCheckpoints(folder)).complete;
+}
+
+/** Checkpoints in `folder`, oldest first, and beside them those that are not complete: broken copies. */
+export async function surveyCheckpoints(
+  folder: string,
+): Promise<{ complete: CheckpointInfo[]; broken: BrokenCheckpoint[] }> {
   await sweep(folder);
-  const found: CheckpointInfo[] = [];
+  const complete: CheckpointInfo[] = [];
+  const broken: BrokenCheckpoint[] = [];
   for (const name of await list(folder)) {
     const match = /^checkpoint-([0-9]{1,15})$/.exec(name);
     if (!match) continue;
     const path = join(folder, name);
     const step = Number(match[1]);
     const order = await orderOf(path, step);
-    if (order !== undefined) found.push({ path, step, order });
+    if (typeof order === "number") complete.push({ path, step, order });
+    else broken.push({ path, step, why: order });
   }
-  return found.sort((a, b) => a.order - b.order || a.step - b.step);
+  complete.sort((a, b) => a.order - b.order || a.step - b.step);
+  return { complete, broken: broken.sort((a, b) => a.step - b.step) };
 }
 
 /** The newest complete checkpoint in `folder`, or undefined. */
@@ -198,22 +216,26 @@ export async function readCheckpointState(path: string): Promise<unknown> {
   return readJson(join(path, STATE), Math.min(1 << 30, mostJson()));
 }
 
-/** Of a complete checkpoint its place in time (0 where it was written before there was one), of others undefined. */
-async function orderOf(path: string, step: number): Promise<number | undefined> {
+/** Of a complete checkpoint its place in time (0 where it was written before there was one), of others what is wrong. */
+async function orderOf(path: string, step: number): Promise<number | string> {
   try {
     const manifest = (await readJson(join(path, MANIFEST))) as {
       step?: unknown;
       order?: unknown;
       files?: Record<string, unknown>;
     } | null;
-    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null) return undefined;
+    if (manifest?.step !== step || typeof manifest.files !== "object" || manifest.files === null)
+      return `${MANIFEST}: expected that of step ${step}, got another`;
     for (const [name, bytes] of Object.entries(manifest.files)) {
-      if ((await stat(join(path, name))).size !== bytes) return undefined;
+      const { size } = await stat(join(path, name));
+      if (size !== bytes) return `${name}: expected ${bytes} bytes, got ${size}`;
     }
     return Number.isSafeInteger(manifest.order) ? (manifest.order as number) : 0;
   } catch (error) {
     const code = error instanceof HeddleError ? error.code : (error as NodeJS.ErrnoException).code;
-    if (code === "NOT_FOUND" || code === "INVALID_FILE" || code === "ENOENT" || code === "ENOTDIR") return undefined;
+    if (code === "NOT_FOUND" || code === "INVALID_FILE")
+      return `${MANIFEST}: expected a manifest, got none that can be read`;
+    if (code === "ENOENT" || code === "ENOTDIR") return "expected the files of its manifest, got not all of them";
     throw ioError(error, path, "read");
   }
 }

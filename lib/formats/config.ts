@@ -1,6 +1,7 @@
 // A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
 import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
+import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import {
   formatOf,
@@ -16,7 +17,7 @@ import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 
-export { MODEL_TYPES, type ModelType };
+export { MODEL_TYPES, type ModelType, rotaryDim };
 
 const whole = (least: number, most: number) =>
   z.custom<number>(
@@ -172,6 +173,18 @@ export type ModelConfigInput = Partial<Omit<ModelConfig, "classifier">> & {
  * @throws HeddleError UNSUPPORTED for a model type or a feature that is not provided
  */
 export function parseModelConfig(value: unknown, path?: string): ModelConfig {
+  return read(value, path);
+}
+
+/**
+ * The configuration of a model that is to be made: of a config.json too, sizes that are left out follow from the others.
+ * @param defaults what holds where it says nothing, in camelCase
+ */
+export function newModelConfig(value: unknown, defaults: Readonly<Record<string, unknown>>): ModelConfig {
+  return read(value, undefined, defaults);
+}
+
+function read(value: unknown, path: string | undefined, defaults?: Readonly<Record<string, unknown>>): ModelConfig {
   const where = path ?? "model configuration";
   const fail = (message: string) =>
     new HeddleError(path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE", `${where}: ${message}`);
@@ -179,10 +192,11 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
     throw fail(`expected an object, got ${describe(value)}`);
   }
   const raw = value as Record<string, unknown>;
-  const fromJson = !Object.hasOwn(raw, "modelType");
+  const fromJson = !isOfOptions(raw);
   const modelType = fromJson ? raw.model_type : raw.modelType;
   if (!isModelType(modelType)) {
-    if (modelType === undefined) throw fail("model_type: expected a string, got nothing");
+    if (modelType === undefined)
+      throw fail(`${path === undefined ? "modelType" : "model_type"}: expected a string, got nothing`);
     // Of models of several kinds of input, the part for text tells what that needs.
     const parts = [raw, raw.text_config].filter((part): part is object => typeof part === "object" && part !== null);
     const values = parts.flatMap((part) => Object.entries(part));
@@ -193,24 +207,35 @@ export function parseModelConfig(value: unknown, path?: string): ModelConfig {
   }
   const given = fromJson ? snakeToCamel(raw, modelType, where) : { ...raw };
   for (const key of Object.keys(given)) if (given[key] === undefined) delete given[key];
+  for (const [key, standard] of Object.entries(defaults ?? {})) {
+    // A config.json that names no special tokens is read as one that has none.
+    const unsaid = given[key] === undefined || (fromJson && (given[key] === null || String(given[key]) === ""));
+    if (unsaid) given[key] = standard;
+  }
   // An id list may be given as transformers spells it.
   if (!fromJson && Object.hasOwn(given, "eosTokenId")) {
     const ids = given.eosTokenId;
     given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
     delete given.eosTokenId;
   }
-  const parsed = schema.safeParse(complete(given, modelType, fromJson));
-  if (!parsed.success) throw fail(firstIssue(parsed.error, given, fromJson));
+  const parsed = schema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
+  if (!parsed.success)
+    throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
-  check(parsed.data, fail);
+  check(parsed.data, (message) => fail(fromJson ? message : inCamelCase(message)));
   return parsed.data;
 }
 
 /** Fills what was left out. Values of the wrong type pass through untouched for the schema to name. */
-function complete(given: Record<string, unknown>, modelType: ModelType, fromJson: boolean): Record<string, unknown> {
+function complete(
+  given: Record<string, unknown>,
+  modelType: ModelType,
+  fromJson: boolean,
+  derives: boolean,
+): Record<string, unknown> {
   const { defaults, fileDefaults, own, windows, windowsUnscaled } = formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
-  const heads = given.numAttentionHeads ?? (fromJson ? undefined : defaultHeads(hidden));
+  const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
   const layers = Number.isSafeInteger(given.numHiddenLayers)
     ? Math.min(Math.max(given.numHiddenLayers as number, 0), 1025)
@@ -219,7 +244,7 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
   const usual = windows.kind === "pattern" || windows.kind === "global" ? windows.otherwise : null;
   const window = given.slidingWindow === undefined ? usual : given.slidingWindow;
   const config: Record<string, unknown> = {
-    intermediateSize: fromJson && modelType !== "gpt2" ? undefined : defaultIntermediate(hidden, modelType),
+    intermediateSize: derives || modelType === "gpt2" ? defaultIntermediate(hidden, modelType) : undefined,
     numKeyValueHeads: heads,
     headDim,
     layerNormEpsilon: 1e-5,
@@ -237,7 +262,7 @@ function complete(given: Record<string, unknown>, modelType: ModelType, fromJson
     eosTokenIds: [],
     padTokenId: null,
     dtype: null,
-    ...(fromJson ? {} : derived(modelType, given.headDim ?? headDim, hidden)),
+    ...(derives ? derived(modelType, given.headDim ?? headDim, hidden) : {}),
     ...(rotates !== undefined && { noRopeLayers: rotates }),
     ...defaults,
     ...(fromJson && fileDefaults),
@@ -301,70 +326,49 @@ function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 
-function firstIssue(error: z.ZodError, given: Record<string, unknown>, fromJson: boolean): string {
+/** Whether it is options in camelCase, not a config.json. */
+function isOfOptions(value: Record<string, unknown>): boolean {
+  return Object.hasOwn(value, "modelType");
+}
+
+/** A message about a config.json's keys, where they were given in camelCase. */
+function inCamelCase(message: string): string {
+  const named = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+  return message.replace(/\b[a-z]+(_[a-z]+)+\b/g, (key) =>
+    Object.hasOwn(schema.shape, named(key)) ? named(key) : key,
+  );
+}
+
+/** What is behind sizes that could not be derived, which were not given and are not missed. */
+function misfit(given: Record<string, unknown>, issues: readonly z.core.$ZodIssue[], fromJson: boolean) {
+  // What is in nobody's place may be what another key misses.
+  const unknown = issues.find((issue) => issue.code === "unrecognized_keys");
+  if (unknown && unknown.path.length === 0) return firstIssue({ issues: [unknown] }, given, fromJson);
+  const { hiddenSize, numAttentionHeads: heads } = given;
+  const first = issues[0]!.path[0];
+  const spelt = fromJson ? String : inCamelCase;
+  if (!Number.isSafeInteger(hiddenSize) || (first !== "headDim" && first !== "numAttentionHeads")) return undefined;
+  if (given[first] !== undefined) return undefined;
+  if (first === "headDim" && Number.isSafeInteger(heads))
+    return spelt(
+      `hidden_size: expected a multiple of num_attention_heads ${heads}, or head_dim beside it, got ${hiddenSize}`,
+    );
+  // A config.json of a model that is there has to say it.
+  if (first === "headDim" || fromJson) return undefined;
+  return `hiddenSize: expected a multiple of an even headDim up to 256, or numAttentionHeads and headDim beside it, got ${hiddenSize}`;
+}
+
+function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unknown>, fromJson: boolean): string {
   const issue = error.issues[0]!;
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
     const near = nearest(key, Object.keys(schema.shape));
-    return `${key}: expected ${near === undefined ? "a known key" : `a known key (nearest: ${near})`}, got an unknown one`;
+    const hint = key.includes("_")
+      ? "a key in camelCase, or model_type and all others as in config.json"
+      : "a known key";
+    return `${key}: expected ${near === undefined ? hint : `${hint} (nearest: ${near})`}, got an unknown one`;
   }
   const name = issue.path.map(String).join(".");
   const shown = fromJson ? name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`) : name;
   return `${shown}: expected ${expectedOf(issue)}, got ${gotAt(issue, given)}`;
-}
-
-/** Dimensions of each head that rotate. */
-export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
-  return Math.floor(headDim * partialRotaryFactor);
-}
-
-/** What must hold between fields. */
-function check(config: ModelConfig, fail: (message: string) => HeddleError): void {
-  const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
-  if (heads % groups !== 0) {
-    throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
-  }
-  const rotary = rotaryDim(config);
-  if (config.modelType === "gpt2" || config.modelType === "bert") {
-    if (headDim * heads !== hiddenSize || groups !== heads) {
-      const [width, count] =
-        config.modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
-      throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
-    }
-  } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
-    throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
-  } else if (rotary % 2 !== 0) {
-    throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
-  }
-  if (layerTypes.length !== config.numHiddenLayers) {
-    throw fail(`layer_types: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${layerTypes.length}`);
-  }
-  if (config.noRopeLayers && config.noRopeLayers.length !== config.numHiddenLayers) {
-    const got = config.noRopeLayers.length;
-    throw fail(`no_rope_layers: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${got}`);
-  }
-  if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
-    throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
-  }
-  const { numExperts, numExpertsPerTok } = config;
-  if (numExperts !== undefined && numExpertsPerTok !== undefined && numExpertsPerTok > numExperts) {
-    throw fail(`num_experts_per_tok: expected at most num_experts ${numExperts}, got ${numExpertsPerTok}`);
-  }
-  const scaling = config.ropeScaling;
-  const factors =
-    scaling?.ropeType === "factors"
-      ? [scaling.factors]
-      : scaling?.ropeType === "longrope"
-        ? [scaling.longFactor, scaling.shortFactor]
-        : [];
-  for (const { length } of factors) {
-    if (length === rotary / 2) continue;
-    const half = rotary === headDim ? "head_dim / 2" : "half the rotated dimensions";
-    throw fail(`rope_scaling: expected ${half} = ${rotary / 2} factors, got ${length}`);
-  }
-  if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
-    throw fail(
-      `rope_scaling: high_freq_factor: expected above low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
-    );
-  }
 }

@@ -1,6 +1,7 @@
 import { invalidArgument } from "../errors.ts";
-import { type ModelConfigInput, parseModelConfig } from "../formats/config.ts";
+import { type ModelConfigInput, newModelConfig } from "../formats/config.ts";
 import { type Device, openDevice } from "../graph/index.ts";
+import type { DrawOptions } from "../models/initialise.ts";
 import { Model } from "../models/model.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { LanguageModel } from "./language-model.ts";
@@ -14,24 +15,53 @@ export interface CreateModelOptions {
   threads?: number | undefined;
 }
 
+/** Options of `createModelAsync`. */
+export interface CreateModelAsyncOptions extends CreateModelOptions, DrawOptions {}
+
 /**
  * A model with random weights (f32), ready to be trained. They are drawn before it returns: 3 s for 100 million, the one thing here
- * that keeps the event loop.
- * @param config config.json's names in camelCase; vocabSize and the special ids follow from the tokenizer where left out
- * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED
+ * that keeps the event loop, which `createModelAsync` does not.
+ * @param config config.json's names in camelCase, or a config.json; sizes that are left out follow from the others, vocabSize and the
+ *   special ids from the tokenizer
+ * @throws HeddleError INVALID_ARGUMENT, UNSUPPORTED, OUT_OF_MEMORY where there is no room for its weights
  * @example
  * const base = createModel({ modelType: "llama", hiddenSize: 320, numHiddenLayers: 8 }, { tokenizer, seed: 1 });
  */
 export function createModel(config: ModelConfigInput, options: CreateModelOptions = {}): LanguageModel {
-  rejectUnknownNames(options, ["tokenizer", "seed", "device", "threads"]);
-  const { tokenizer, seed = 0 } = options;
+  rejectUnknownNames(options, OPTIONS);
+  const { tokenizer, seed, parsed } = checked(config, options);
+  return new LanguageModel({ model: Model.create(parsed, openDevice(options), seed), tokenizer });
+}
+
+/**
+ * As `createModel`, the same weights to the bit, while the event loop goes on: of large models, and in servers.
+ * @param options.onProgress is told how many weights of how many are drawn
+ * @throws HeddleError as `createModel`; ABORTED
+ * @example
+ * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer, signal });
+ */
+export async function createModelAsync(
+  config: ModelConfigInput,
+  options: CreateModelAsyncOptions = {},
+): Promise<LanguageModel> {
+  rejectUnknownNames(options, [...OPTIONS, "signal", "onProgress"]);
+  const { tokenizer, seed, parsed } = checked(config, options);
+  const { onProgress } = options;
+  if (onProgress !== undefined && typeof onProgress !== "function")
+    throw invalidArgument("onProgress", "a function", onProgress);
+  return new LanguageModel({ model: await Model.initialise(parsed, openDevice(options), seed, options), tokenizer });
+}
+
+const OPTIONS = ["tokenizer", "seed", "device", "threads"];
+
+function checked(config: ModelConfigInput, { tokenizer, seed = 0 }: CreateModelOptions) {
   if (tokenizer !== undefined && (typeof tokenizer?.encode !== "function" || !Array.isArray(tokenizer.eosTokenIds)))
     throw invalidArgument("tokenizer", "a Tokenizer", tokenizer);
   if (!Number.isSafeInteger(seed)) throw invalidArgument("seed", "a safe integer", seed);
-  const parsed = parseModelConfig({ ...fromTokenizer(tokenizer), ...config });
+  const parsed = newModelConfig(config, fromTokenizer(tokenizer));
   if (tokenizer && tokenizer.vocabSize > parsed.vocabSize)
     throw invalidArgument("vocabSize", `at least the tokenizer's ${tokenizer.vocabSize}`, parsed.vocabSize);
-  return new LanguageModel({ model: Model.create(parsed, openDevice(options), seed), tokenizer });
+  return { tokenizer, seed, parsed };
 }
 
 function fromTokenizer(tokenizer: Tokenizer | undefined) {

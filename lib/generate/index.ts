@@ -13,7 +13,7 @@ export type { Classification, TokenClassification } from "./classify.ts";
 export type { Completion, Timings, Usage } from "./completion.ts";
 export type { ChatTemplate, TextMessage } from "./conversation.ts";
 export { type ConvertOptions, convertModel } from "./convert.ts";
-export { type CreateModelOptions, createModel } from "./create.ts";
+export { type CreateModelAsyncOptions, type CreateModelOptions, createModel, createModelAsync } from "./create.ts";
 export { LanguageModel, type Parts } from "./language-model.ts";
 export { loadTokenizerOf, modelPath } from "./load.ts";
 export type { LoadOptions } from "./load-options.ts";

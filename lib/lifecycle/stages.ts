@@ -1,4 +1,4 @@
-import { createModel } from "../generate/create.ts";
+import { createModelAsync } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
@@ -40,7 +40,7 @@ export function modelAfter({ work, device, threads, signal }: Setting, stage: St
 }
 
 /** A model of random weights: before anything. */
-export async function newModel({ work, device, threads }: Setting): Promise<LanguageModel> {
+export async function newModel({ work, device, threads, signal }: Setting): Promise<LanguageModel> {
   const tokenizer = await Tokenizer.load(work.path("tokenizer"));
   const { model, contextLength, seed } = work.plan;
   const config = {
@@ -49,7 +49,7 @@ export async function newModel({ work, device, threads }: Setting): Promise<Lang
     maxPositionEmbeddings: contextLength,
     tieWordEmbeddings: true,
   };
-  return createModel(config, { tokenizer, seed, device, threads });
+  return createModelAsync(config, { tokenizer, seed, device, threads, signal });
 }
 
 /** When countries-list 3.4.1 was published, whose facts all data tell. */

@@ -1,4 +1,5 @@
-import { checkIndices, checkWhole } from "./arguments.ts";
+import { invalidArgument } from "../errors.ts";
+import { checkIndices, checkList, checkWhole } from "./arguments.ts";
 
 /** Labels at most: each has its figures. */
 const MOST_LABELS = 1_000_000;
@@ -9,22 +10,62 @@ export interface ClassificationReport {
   accuracy: number;
   /** Mean of the labels' F1 scores, over the labels that occur as truth or as answer. */
   macroF1: number;
-  /** For each label: how precise, how complete, and how many examples are of it. */
-  perLabel: { precision: number; recall: number; f1: number; support: number }[];
+  /** For each label: its name where names were given, how precise, how complete, and how many examples are of it. */
+  perLabel: { label?: string; precision: number; recall: number; f1: number; support: number }[];
   count: number;
 }
 
 /**
  * Accuracy and F1 (van Rijsbergen 1979). A label's F1 is 0 where it is never right.
- * @param truth label indices in [0, labels)
+ * @param truth the labels as `classify` gives them; or their indices in [0, labels)
  * @param predicted likewise
+ * @param labels the labels in the report's order, or, of indices, how many there are. Default: those that occur, sorted
  * @throws HeddleError INVALID_ARGUMENT
+ * @example
+ * const answers = await Promise.all(rows.map(({ text }) => model.classify(text)));
+ * const report = classificationReport(rows.map(({ label }) => label), answers.map(({ label }) => label));
  */
+export function classificationReport(
+  truth: readonly string[],
+  predicted: readonly string[],
+  labels?: readonly string[],
+): ClassificationReport;
 export function classificationReport(
   truth: readonly number[],
   predicted: readonly number[],
   labels: number,
+): ClassificationReport;
+export function classificationReport(
+  truth: readonly string[] | readonly number[],
+  predicted: readonly string[] | readonly number[],
+  labels?: number | readonly string[],
 ): ClassificationReport {
+  const isNamed =
+    Array.isArray(labels) || (labels === undefined && Array.isArray(truth) && typeof truth[0] === "string");
+  if (!isNamed) return reportOf(truth as readonly number[], predicted as readonly number[], labels as number);
+  checkNames("truth", truth);
+  checkNames("predicted", predicted);
+  const names = labels ?? [...new Set([...truth, ...predicted])].sort();
+  checkNames("labels", names);
+  const places = new Map(names.map((name, i) => [name, i]));
+  const indices = (option: string, given: readonly string[]) =>
+    given.map((name, i) => {
+      const place = places.get(name);
+      if (place === undefined)
+        throw invalidArgument(`${option}[${i}]`, `one of ${names.slice(0, 20).join(", ")} (labels)`, name);
+      return place;
+    });
+  const report = reportOf(indices("truth", truth), indices("predicted", predicted), names.length);
+  return { ...report, perLabel: report.perLabel.map((figures, i) => ({ label: names[i]!, ...figures })) };
+}
+
+function checkNames(name: string, value: unknown): asserts value is readonly string[] {
+  checkList(name, value);
+  for (let i = 0; i < value.length; i++)
+    if (typeof value[i] !== "string") throw invalidArgument(`${name}[${i}]`, "a label", value[i]);
+}
+
+function reportOf(truth: readonly number[], predicted: readonly number[], labels: number): ClassificationReport {
   checkWhole("labels", labels, 0, MOST_LABELS);
   checkIndices("truth", truth, labels);
   checkIndices("predicted", predicted, labels, truth.length);

@@ -1,40 +1,100 @@
+import { HeddleError, throwIfAborted } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
+import { availableBytes } from "../formats/memory.ts";
 import { type Device, Tensor } from "../graph/index.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { generator, normal, streamOf } from "./random.ts";
 
-/** Random values of one weight, or undefined where it starts as zeros. The same seed gives the same ones everywhere. */
-export function drawWeight(
-  name: string,
-  { shape, init }: WeightSpec,
-  config: Pick<ModelConfig, "initializerRange" | "numHiddenLayers">,
-  seed: number,
-): Float32Array | undefined {
-  const elements = shape.reduce((n, d) => n * d, 1);
-  if (init === "zeros") return undefined;
-  if (init === "ones") return new Float32Array(elements).fill(1);
+/** How weights are drawn while the event loop goes on. */
+export interface DrawOptions {
+  signal?: AbortSignal | undefined;
+  /** Told of weights that are drawn, and of how many there are. */
+  onProgress?: ((done: number, total: number) => void) | undefined;
+}
+
+type Drawn = Pick<ModelConfig, "initializerRange" | "numHiddenLayers">;
+
+/** Elements that are drawn at once: about two milliseconds of work. Even, because they are drawn in pairs. */
+const PIECE = 2 ** 16;
+
+/** Writes the random values of one weight piece by piece; of one that starts as zeros nothing. The same seed gives the same ones everywhere. */
+function* drawInto(tensor: Tensor, name: string, { init }: WeightSpec, config: Drawn, seed: number) {
+  if (init === "zeros") return;
   const deviation = config.initializerRange / (init === "residual" ? Math.sqrt(2 * config.numHiddenLayers) : 1);
-  return normal(elements, deviation, generator(streamOf(name, seed)));
+  const next = generator(streamOf(name, seed));
+  for (let start = 0; start < tensor.elements; start += PIECE) {
+    const count = Math.min(PIECE, tensor.elements - start);
+    yield tensor.writeOwn(init === "ones" ? new Float32Array(count).fill(1) : normal(count, deviation, next), start);
+  }
+}
+
+/** One weight. The device's lane writes it ahead of everything that is asked of it later; `written` settles when it is. */
+export function newWeight(device: Device, name: string, spec: WeightSpec, config: Drawn, seed: number) {
+  const tensor = Tensor.zeros(device, "f32", spec.shape);
+  return { tensor, written: Promise.all(drawInto(tensor, name, spec, config, seed)) };
 }
 
 /**
  * Random weights of a new model, f32, by name. The same seed gives the same weights on every machine. They are written by
  * the device's lane, ahead of everything that is asked of it later; `written` settles when they are.
+ * @throws HeddleError OUT_OF_MEMORY
  */
 export function initialWeights(
   config: ModelConfig,
   device: Device,
   seed: number,
 ): { weights: Map<string, Tensor>; written: Promise<unknown> } {
+  const specs = neededWeights(config, device);
   const weights = new Map<string, Tensor>();
-  const writes: Promise<void>[] = [];
-  for (const [name, spec] of modelWeights(config)) {
-    if (spec.optional) continue;
-    const tensor = Tensor.zeros(device, "f32", spec.shape);
+  const writes: Promise<unknown>[] = [];
+  for (const [name, spec] of specs) {
+    const { tensor, written } = newWeight(device, name, spec, config, seed);
     weights.set(name, tensor);
-    const values = drawWeight(name, spec, config, seed);
-    if (values) writes.push(tensor.writeOwn(values));
+    writes.push(written);
   }
   return { weights, written: Promise.all(writes) };
 }
+
+/** The same weights, while the event loop goes on. Resolves when they are written. @throws HeddleError OUT_OF_MEMORY, ABORTED */
+export async function drawWeights(
+  config: ModelConfig,
+  device: Device,
+  seed: number,
+  { signal, onProgress }: DrawOptions = {},
+): Promise<Map<string, Tensor>> {
+  const specs = neededWeights(config, device);
+  const weights = new Map<string, Tensor>();
+  try {
+    for (const [name, spec] of specs) {
+      const tensor = Tensor.zeros(device, "f32", spec.shape);
+      weights.set(name, tensor);
+      for (const written of drawInto(tensor, name, spec, config, seed)) {
+        await written;
+        // The lane is done within microseconds, and what it is done with goes round no event loop.
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        throwIfAborted(signal, "createModelAsync");
+      }
+      onProgress?.(weights.size, specs.length);
+    }
+    return weights;
+  } catch (error) {
+    for (const tensor of weights.values()) tensor.dispose();
+    throw error;
+  }
+}
+
+/** What is to be drawn, where there is room for it. A device's memory is its own, and says itself that it is full. */
+function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec][] {
+  const specs = [...modelWeights(config)].filter(([, { optional }]) => !optional);
+  const parameters = specs.reduce((sum, [, { shape }]) => sum + shape.reduce((n, d) => n * d, 1), 0);
+  const available = availableBytes();
+  if (device.kind === "cpu" && parameters * 4 > available)
+    throw new HeddleError(
+      "OUT_OF_MEMORY",
+      `model configuration: expected weights that fit in ${gigabytes(available)} of memory, got ${(parameters / 1e9).toFixed(1)} billion parameters, ${gigabytes(parameters * 4)} in f32`,
+    );
+  return specs;
+}
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

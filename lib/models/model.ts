@@ -11,7 +11,7 @@ import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapte
 import { claimWeights, needUnclaimed } from "./claims.ts";
 import { shapeOf } from "./family.ts";
 import { modelWeights } from "./heads.ts";
-import { drawWeight, initialWeights } from "./initialise.ts";
+import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialise.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { type LoraOptions, parseLora } from "./lora.ts";
 import { mergedWeights } from "./merge.ts";
@@ -79,11 +79,9 @@ export class Model extends ModelView {
     return made.model;
   }
 
-  /** As create, when the weights are written. */
-  static async initialise(config: ModelConfig, device: Device, seed = 0): Promise<Model> {
-    const { weights, written } = initialWeights(config, device, seed);
-    await written;
-    return Model.fromWeights(config, device, weights);
+  /** The same, while the event loop goes on. Resolves when the weights are written. */
+  static async initialise(config: ModelConfig, device: Device, seed = 0, options: DrawOptions = {}): Promise<Model> {
+    return Model.fromWeights(config, device, await drawWeights(config, device, seed, options));
   }
 
   /**
@@ -129,14 +127,13 @@ export class Model extends ModelView {
   /** Takes a configuration with further heads, and draws the weights that are not there yet. */
   private async reconfigure(config: ModelConfig, seed: number): Promise<void> {
     this.assertLive();
-    const writes: Promise<void>[] = [];
+    const writes: Promise<unknown>[] = [];
     const tensors = new Map(this.tensors);
     for (const [name, spec] of modelWeights(config)) {
       if (this.has(name) || spec.optional) continue;
-      const made = Tensor.zeros(this.device, "f32", spec.shape);
-      const values = drawWeight(name, spec, config, seed);
-      if (values) writes.push(made.writeOwn(values));
-      tensors.set(name, made);
+      const { tensor, written } = newWeight(this.device, name, spec, config, seed);
+      writes.push(written);
+      tensors.set(name, tensor);
     }
     this.change({ config, tensors });
     await Promise.all(writes);

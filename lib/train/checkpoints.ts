@@ -4,10 +4,10 @@ import { HeddleError } from "../errors.ts";
 import {
   type CheckpointInfo,
   copyCheckpoint,
-  latestCheckpoint,
   listCheckpoints,
   readCheckpointState,
   saveCheckpoint,
+  surveyCheckpoints,
 } from "../formats/checkpoint.ts";
 import { claim } from "../formats/claim.ts";
 import { ioError, makeFolder, writeFileAtomically } from "../formats/io.ts";
@@ -17,6 +17,7 @@ import type { FloatDType, Tensor } from "../graph/index.ts";
 import { tensorData } from "../models/export.ts";
 import type { Optimizer } from "../optim/optimizer.ts";
 import { type GroupRecord, needSameGroups } from "./parameter-groups.ts";
+import { RunLog } from "./run-log.ts";
 import type { TrainedFiles } from "./trained-files.ts";
 import type { EvalEvent, TrainerState } from "./trainer.ts";
 
@@ -33,6 +34,8 @@ export interface CheckpointStoreOptions {
   card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
   /** The tokenizer's files by name. */
   tokenizerFiles: Readonly<Record<string, string>>;
+  /** Told of what is no error, in the process that writes the folder. */
+  warn(message: string): void;
 }
 
 /**
@@ -43,8 +46,11 @@ export class CheckpointStore {
   private readonly options: CheckpointStoreOptions;
   /** Steps whose checkpoints the next one replaces: this run's, and the one of its kind that it resumed from. */
   private readonly replaceable: Set<number> | undefined;
+  /** What the run reports, beside its checkpoints. */
+  readonly log: RunLog;
   constructor(options: CheckpointStoreOptions) {
     this.options = options;
+    this.log = new RunLog(options.outputDir);
     if (options.unasked && options.saveTotalLimit === undefined) this.replaceable = new Set();
   }
 
@@ -78,9 +84,8 @@ export class CheckpointStore {
     const others = await listCheckpoints(outputDir);
     if (others.length === 0) return;
     const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
-    process.emitWarning(
+    this.options.warn(
       `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
-      "HeddleWarning",
     );
   }
 
@@ -92,6 +97,7 @@ export class CheckpointStore {
     { keepOlder = false }: { keepOlder?: boolean } = {},
   ): Promise<void> {
     const { outputDir, trained } = this.options;
+    await this.log.flush();
     const limit = keepOlder ? undefined : this.replaceable ? 1 : this.options.saveTotalLimit;
     await saveCheckpoint(
       outputDir,
@@ -132,6 +138,7 @@ export class CheckpointStore {
       );
     needSameGroups(state.parameterGroups, groups);
     const { trained } = this.options;
+    await trained.needSame?.(found.path);
     await readInto(join(found.path, trained.file), trained.tensors());
     await readInto(join(found.path, "optimizer.safetensors"), optimizer.moments);
     const own = await isSame(dirname(found.path), this.options.outputDir);
@@ -141,7 +148,7 @@ export class CheckpointStore {
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     if (path === undefined) {
       const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, is no longer beside ${found.path}; the best of what follows is kept instead`;
-      process.emitWarning(message, "HeddleWarning");
+      this.options.warn(message);
       const { best: _, ...rest } = state;
       return { state: rest, own };
     }
@@ -161,13 +168,23 @@ export class CheckpointStore {
     await readInto(join(path, trained.file), trained.tensors());
   }
 
+  /** The checkpoint to continue from; what had to be passed over is told of. */
   private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
     if (typeof resume === "string" && resume !== "auto") return { path: resume };
-    const latest = await latestCheckpoint(outputDir);
+    const { complete, broken } = await surveyCheckpoints(outputDir);
+    const latest = complete.at(-1);
+    const passed = broken.filter(({ step }) => step > (latest?.step ?? -1));
+    const told = passed.map(({ path, why }) => `${path} (${why})`).join(", ");
+    if (!latest && passed.length > 0)
+      throw new HeddleError(
+        "INVALID_FILE",
+        `resume: expected a complete checkpoint in ${outputDir}, got ${told}; without it a run begins anew`,
+      );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
+    if (told) this.options.warn(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`);
     return latest;
   }
 

@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { Pacer } from "../data/pacer.ts";
+import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { headNames, trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
@@ -20,10 +22,11 @@ import {
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import type { ClassifyRow } from "./row-types.ts";
 import { runStage, type StageSetup, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
-import type { World } from "./world.ts";
 
 const isWeights = (v: unknown): boolean =>
   typeof v === "object" &&
@@ -35,26 +38,17 @@ const isWeights = (v: unknown): boolean =>
 export const classifySchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
-  /** Optimiser steps in all; else numTrainEpochs says how many. */
   maxSteps: trainingShape.maxSteps.optional(),
-  /** Passes over the rows, where maxSteps is not given. */
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  /** Rows {text, label}, or {tokens, labels} with one label a word. */
-  data: rowData,
-  /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. */
-  evalData: rowData.optional(),
-  /** Without evalData: the share of `data` that is held out instead. */
+  data: rowData<ClassifyRow>(),
+  evalData: rowData<ClassifyRow>().optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
-  /** The labels in their order; those of the rows, sorted, where not given. */
   labels: z.array(z.string().min(1)).min(1).optional(),
   problemType: z
     .enum(["single_label_classification", "multi_label_classification", "regression"])
     .default("single_label_classification"),
-  /** What of a text the head sees: its last token (as transformers' decoders do), the mean, or the first. */
   pooling: z.enum(["last", "mean", "first"]).optional(),
-  /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). */
   trainable: z.enum(["full", "head"]).default("full"),
-  /** Weight of each label's rows: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. */
   // No z.record, which would leave out a label `__proto__`.
   classWeights: z
     .custom<"balanced" | Readonly<Record<string, number>>>(
@@ -63,20 +57,44 @@ export const classifySchema = z.strictObject({
     )
     .optional(),
   labelSmoothingFactor: z.number().min(0).max(0.99).default(0),
-  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. */
   truncation: z.boolean().default(false),
-  /** Fit a temperature on the held-out rows, where there are any, that probabilities are then divided by. */
   calibrate: z.boolean().default(true),
 });
 
-/** Options of `trainClassifier`. @interface */
-export type ClassifyOptions = z.input<typeof classifySchema> & {
-  signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: this one. */
-  world?: World | undefined;
-  /** Told of what is no error. Default: process.emitWarning. */
-  onWarning?: ((message: string) => void) | undefined;
-};
+/** Options of `trainClassifier`. */
+export interface ClassifyOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<ClassifyRow>,
+    AdapterOptions,
+    CallOptions {
+  /** Rows {text, label}, or {tokens, labels} with one label a word: files (.jsonl, .parquet), or in a program the rows. */
+  data: RowSource<ClassifyRow>;
+  /** Rows that are never trained on: what accuracy, calibration and the temperature are measured on. Default: none. */
+  evalData?: RowSource<ClassifyRow> | undefined;
+  /** Texts of one micro-batch. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
+  /** Tokens of a text at most. Default: the model's context. */
+  maxSeqLength?: number | undefined;
+  /** The labels in their order. Default: those of the rows, sorted. */
+  labels?: string[] | undefined;
+  /** What a row's label is. Default "single_label_classification". */
+  problemType?: "single_label_classification" | "multi_label_classification" | "regression" | undefined;
+  /** What of a text the head sees: its last token (as transformers' decoders do), the mean, or the first. Default: last; of encoders first. */
+  pooling?: "last" | "mean" | "first" | undefined;
+  /** What is trained: every weight, or the head over a frozen trunk (with `lora`: adapters and the head). Default "full". */
+  trainable?: "full" | "head" | undefined;
+  /**
+   * Weight of each label's rows by name: `balanced` is inverse to how often it occurs, with a mean of 1 over the rows. Default: 1 each.
+   */
+  classWeights?: "balanced" | Readonly<Record<string, number>> | undefined;
+  /** Share of the target that goes to all labels alike. Default 0. */
+  labelSmoothingFactor?: number | undefined;
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
+  truncation?: boolean | undefined;
+  /** Fit a temperature on the held-out rows, where there are any, that probabilities are then divided by. Default true. */
+  calibrate?: boolean | undefined;
+}
 
 /** What a classifier is trained on: a model with a tokenizer that knows where its tokens lie. `LanguageModel` is one. */
 export interface TrainableClassifier extends Trainable {
@@ -95,7 +113,10 @@ export interface TrainableClassifier extends Trainable {
  * await trainClassifier(model, { data: "reviews.jsonl", evalFraction: 0.1, maxSteps: 300, outputDir: "out" });
  * const { label, probabilities } = await model.classify("A lovely film.");
  */
-export function trainClassifier(base: TrainableClassifier, options: ClassifyOptions): Run<TrainEvent, TrainResult> {
+export function trainClassifier<Base extends TrainableClassifier>(
+  base: Base,
+  options: ClassifyOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning, ...rest } = givenOptions(options, "classify");
   const parsed = parseOptions(classifySchema, rest, "classify");
   return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));

@@ -1,19 +1,12 @@
-import { stat } from "node:fs/promises";
 import { type Batch, type Corpus, type CorpusOptions, openCorpus, type Packing } from "../data/corpus.ts";
 import type { CorpusTokenizer } from "../data/encode.ts";
 import { type MixturePart, openMixture } from "../data/mixture.ts";
-import { describe, HeddleError } from "../errors.ts";
+import { needFiles } from "./need-files.ts";
+import type { CorpusPart } from "./stage-options.ts";
 import type { BatchSource } from "./trainer.ts";
 
 /** Files of one corpus, or several corpora with weights. */
 export type CorpusData = string | readonly string[] | readonly CorpusPart[];
-
-export interface CorpusPart {
-  data: string | readonly string[];
-  weight?: number | undefined;
-  documentSeparator?: string | undefined;
-  textField?: string | undefined;
-}
 
 export interface CorpusSourceOptions {
   data: CorpusData;
@@ -28,6 +21,8 @@ export interface CorpusSourceOptions {
   seed: number;
 }
 
+const KINDS = "text, .jsonl, .parquet, .tokens, or a folder of .tokens files";
+
 /**
  * Batches of raw text for the trainer, and the held-out ones of its evaluation.
  * @param where the option that holds these, for messages; default: the stage's own
@@ -41,8 +36,8 @@ export async function corpusSource(
   where?: string,
 ): Promise<BatchSource<Batch>> {
   const named = (option: string) => (where === undefined ? option : `${where}.${option}`);
-  await needFiles(options.data, named("data"));
-  if (options.evalData !== undefined) await needFiles(options.evalData, named("evalData"));
+  await needFiles(filesOf(options.data), named("data"), KINDS);
+  if (options.evalData !== undefined) await needFiles(filesOf(options.evalData), named("evalData"), KINDS);
   const { documentSeparator, textField, seed, evalFraction, packing } = options;
   const shared = {
     tokenizer,
@@ -93,22 +88,6 @@ async function open(data: CorpusData, options: Omit<CorpusOptions, "files">): Pr
   });
   const { documentSeparator: _, textField: __, ...rest } = options;
   return await openMixture({ ...rest, parts });
-}
-
-/** Throws for a path that leads nowhere: most likely it is text, which the option does not take. */
-async function needFiles(data: CorpusData, name: string): Promise<void> {
-  for (const path of filesOf(data)) {
-    const code = await stat(path).then(
-      () => undefined,
-      (error: NodeJS.ErrnoException) => error.code,
-    );
-    // A text can be longer than a path may be, and hold what no path does; what else is wrong, opening says.
-    if (code === "ENOENT" || code === "ENOTDIR" || code === "ENAMETOOLONG" || code === "ERR_INVALID_ARG_VALUE")
-      throw new HeddleError(
-        "NOT_FOUND",
-        `${name}: expected paths of files (text, .jsonl, .parquet, .tokens, or a folder of .tokens files), got ${describe(path)}, which does not exist`,
-      );
-  }
 }
 
 function isNames(data: readonly string[] | readonly CorpusPart[]): data is readonly string[] {

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { add, input, mul, scale, sum, Value } from "../graph/index.ts";
 import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
@@ -8,15 +9,15 @@ import { type DpoLogprobs, dpoLoss, dpoLossTypes, type DpoOptions as Objective }
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  type CallOptions,
   modelOption,
   namesOf,
   needSameVocabulary,
   number,
+  type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
-  type WithRows,
 } from "./preference/options.ts";
 import {
   type PreferencePair,
@@ -31,7 +32,8 @@ import { readPairs, settleWeights } from "./preference/prepare.ts";
 import { fingerprint, withReference } from "./preference/reference.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { answerLength, atAnswers, halves, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
-import { runStage } from "./run-stage.ts";
+import type { PairRow } from "./row-types.ts";
+import { runStage, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
@@ -39,16 +41,12 @@ import { emitWarning } from "./warn.ts";
 /** The strict schema of the options of direct preference optimisation, as a configuration file holds them. */
 export const dpoSchema = z.strictObject({
   ...preferenceShape,
-  /** How strongly the policy is held to the reference. */
+  ...rowsShape<PairRow>(),
   beta: number(0).default(0.1),
   lossType: z.enum(dpoLossTypes).default("sigmoid"),
-  /** Probability that a preference is the wrong way round; for sigmoid. */
   labelSmoothing: number(0, 0.5).default(0),
-  /** Weight of the chosen answers' cross-entropy; 0: none. */
   rpoAlpha: number(0).default(0),
-  /** What the policy is held to. Default: itself, as it is before the first step. */
   refModel: modelOption.optional(),
-  /** An objective of one's own, in the place of lossType. */
   loss: z.custom<DpoLoss>((v) => typeof v === "function", "a function of log-probabilities").optional(),
 });
 
@@ -61,8 +59,23 @@ export interface DpoLossInput extends DpoLogprobs {
 /** An objective of one's own: a function of the graph (`heddle/graph`). @returns the losses, (pairs) f32 */
 export type DpoLoss = (logprobs: DpoLossInput) => Value;
 
-/** Options of `dpo`. @interface */
-export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
+/** Options of `dpo`. */
+export interface DpoOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** How strongly the policy is held to the reference. Default 0.1. */
+  beta?: number | undefined;
+  /** The objective. Default "sigmoid". */
+  lossType?: (typeof dpoLossTypes)[number] | undefined;
+  /** Probability that a preference is the wrong way round; for sigmoid. Default 0. */
+  labelSmoothing?: number | undefined;
+  /** Weight of the chosen answers' cross-entropy; 0: none. Default 0. */
+  rpoAlpha?: number | undefined;
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel?: Trainable | undefined;
+  /** An objective of one's own, in the place of lossType. Default: none. */
+  loss?: DpoLoss | undefined;
+}
 
 /**
  * Direct preference optimisation (Rafailov et al. 2023): from pairs of a better and a worse answer, without a reward model. Rows are
@@ -76,7 +89,10 @@ export type DpoOptions = WithRows<z.input<typeof dpoSchema>> & CallOptions;
  * @example
  * await dpo(model, { data: "pairs.jsonl", beta: 0.1, evalFraction: 0.1, outputDir: "out" });
  */
-export function dpo(base: PreferenceTrainable, options: DpoOptions): Run<TrainEvent, TrainResult> {
+export function dpo<Base extends PreferenceTrainable>(
+  base: Base,
+  options: DpoOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "dpo");
   const parsed = parseOptions(dpoSchema, rest, "dpo");
   if (parsed.labelSmoothing > 0 && parsed.lossType !== "sigmoid")

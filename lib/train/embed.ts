@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { noRowsError } from "../data/rows.ts";
+import { noRowsError, type RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddings } from "../generate/embed.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
@@ -14,8 +15,10 @@ import { readPairs, readScoredPairs, type ScoredPair } from "./embed-rows.ts";
 import { ExampleSource, splitExamples } from "./example-source.ts";
 import { adapterShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf, stepsOf } from "./preference/options.ts";
+import type { EmbedRow, ScoredRow } from "./row-types.ts";
 import { runStage, type StageSetup, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
 import type { Metrics } from "./stage.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "./stage-options.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import type { World } from "./world.ts";
 
@@ -23,36 +26,49 @@ import type { World } from "./world.ts";
 export const embedSchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
-  /** Optimiser steps in all; else numTrainEpochs says how many. */
   maxSteps: trainingShape.maxSteps.optional(),
-  /** Passes over the rows, where maxSteps is not given. */
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  /** Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them. */
-  data: rowData,
-  /** Rows of the same kind that are never trained on: recall@k is measured on them. */
-  evalData: rowData.optional(),
-  /** Without evalData: the share of `data` that is held out instead. */
+  data: rowData<EmbedRow>(),
+  evalData: rowData<EmbedRow>().optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
-  /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). */
-  evalScores: rowData.optional(),
-  /** What a text's hidden states become: their mean, or those of its last or first token. */
+  evalScores: rowData<ScoredRow>().optional(),
   pooling: z.enum(["mean", "last", "first"]).optional(),
-  /** Divides cosines before the softmax over the batch. */
   temperature: z.number().positive().max(100).default(0.05),
-  /** The loss from positives to anchors as well. */
   symmetric: z.boolean().default(false),
-  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. */
   truncation: z.boolean().default(false),
 });
 
-/** Options of `trainEmbedding`. @interface */
-export type EmbedOptions = z.input<typeof embedSchema> & {
-  signal?: AbortSignal | undefined;
+/** Options of `trainEmbedding`. */
+export interface EmbedOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<EmbedRow>,
+    AdapterOptions,
+    CallOptions {
+  /**
+   * Rows {anchor, positive}, or {anchor, positive, negative} with one hard negative or an array of them: files (.jsonl, .parquet), or in a
+   * program the rows.
+   */
+  data: RowSource<EmbedRow>;
+  /** Rows of the same kind that are never trained on: recall@k is measured on them. Default: none. */
+  evalData?: RowSource<EmbedRow> | undefined;
+  /** Rows {sentence1, sentence2, score}: how well cosines rank pairs as the scores do (Spearman). Default: none. */
+  evalScores?: RowSource<ScoredRow> | undefined;
+  /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
+  /** Tokens of a text at most. Default: the model's context. */
+  maxSeqLength?: number | undefined;
+  /** What a text's hidden states become: their mean, or those of its last or first token. Default: the model's own, or mean. */
+  pooling?: "mean" | "last" | "first" | undefined;
+  /** Divides cosines before the softmax over the batch. Default 0.05. */
+  temperature?: number | undefined;
+  /** The loss from positives to anchors as well. Default false. */
+  symmetric?: boolean | undefined;
+  /** Keep the beginning of a text that is longer than maxSeqLength, instead of an error. Default false. */
+  truncation?: boolean | undefined;
   /** The processes that train together, each with negatives of its own micro-batch. Default: this one. */
   world?: World | undefined;
-  /** Told of what is no error. Default: process.emitWarning. */
-  onWarning?: ((message: string) => void) | undefined;
-};
+}
 
 /**
  * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
@@ -65,7 +81,10 @@ export type EmbedOptions = z.input<typeof embedSchema> & {
  * await trainEmbedding(model, { data: "pairs.jsonl", evalFraction: 0.1, maxSteps: 500, perDeviceTrainBatchSize: 32 });
  * const [a, b] = await model.embed(["a red ball", "the ball is red"]);
  */
-export function trainEmbedding(base: TrainableClassifier, options: EmbedOptions): Run<TrainEvent, TrainResult> {
+export function trainEmbedding<Base extends TrainableClassifier>(
+  base: Base,
+  options: EmbedOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning, ...rest } = givenOptions(options, "embed");
   const parsed = parseOptions(embedSchema, rest, "embed");
   return new Run(() => start(base, parsed, { signal, world, warn: onWarning }));

@@ -9,29 +9,14 @@ import { MetricMeans } from "./means.ts";
 import { deviation, groupAdvantages, rewardScales } from "./objectives/advantages.ts";
 import { grpoLoss, importanceSamplingLevels, type GrpoOptions as Objective } from "./objectives/grpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
-import {
-  type Call,
-  type CallOptions,
-  flag,
-  modelOption,
-  namesOf,
-  number,
-  stepsOf,
-  whole,
-} from "./preference/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
 import type { DrawnAnswer } from "./rollout/draw.ts";
-import {
-  evaluatedPrompts,
-  lengthReport,
-  openPolicy,
-  policyShape,
-  promptsOf,
-  type WithPrompts,
-} from "./rollout/policy.ts";
-import { Judge, rewardList } from "./rollout/rewards.ts";
+import { type PolicyOptions, policyShape, promptsOf } from "./rollout/options.ts";
+import { evaluatedPrompts, lengthReport, openPolicy } from "./rollout/policy.ts";
+import { Judge } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
@@ -46,37 +31,49 @@ export type GrpoLossType = (typeof grpoLossTypes)[number];
 /** The strict schema of the options of group-relative policy optimisation, as a configuration file holds them. */
 export const grpoSchema = z.strictObject({
   ...policyShape,
-  rewards: rewardList,
-  /** Weight of each reward. Default: 1. */
-  rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
-  /** Answers to each prompt, which are compared with each other. */
   numGenerations: whole(2).default(8),
-  /** The same in an evaluation. Default: numGenerations. */
   numGenerationsEval: whole(1).optional(),
-  /** How often a rollout's answers are learned from (μ in the paper). */
   numIterations: whole(1).default(1),
-  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a rollout of its own. */
   stepsPerGeneration: whole(1).optional(),
-  /** Weight of the divergence from the reference; 0 needs none. */
   beta: number(0).default(0),
-  refModel: modelOption.optional(),
-  /** Ratios are cut to [1 − epsilon, 1 + epsilonHigh]. */
   epsilon: number(0, 1).default(0.2),
-  /** Default: epsilon. DAPO recommends 0.28. */
   epsilonHigh: number(0).optional(),
-  /** A bound on ratios of answers that are worse than the others, above 1 + epsilonHigh. */
   delta: number(1).optional(),
   lossType: z.enum(["grpo", "dapo", "dr_grpo"]).default("dapo"),
-  /** Ratios of tokens, or of sequences (GSPO). */
   importanceSamplingLevel: z.enum(importanceSamplingLevels).default("token"),
-  /** What advantages are divided by: the deviation of a prompt's rewards, of all of the rollout, or nothing. */
   scaleRewards: z.enum(rewardScales).default("group"),
-  /** Leave answers that were cut off at maxCompletionLength out of the loss. */
   maskTruncatedCompletions: flag.default(false),
 });
 
-/** Options of `grpo`. @interface */
-export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
+/** Options of `grpo`. */
+export interface GrpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Answers to each prompt, which are compared with each other. Default 8. */
+  numGenerations?: number | undefined;
+  /** The same in an evaluation. Default: numGenerations. */
+  numGenerationsEval?: number | undefined;
+  /** How often a rollout's answers are learned from (μ in the paper). Default 1. */
+  numIterations?: number | undefined;
+  /** Micro-batches that one rollout fills. Default: gradientAccumulationSteps, so that every step has a rollout of its own. */
+  stepsPerGeneration?: number | undefined;
+  /** Weight of the divergence from the reference; 0 needs none. Default 0. */
+  beta?: number | undefined;
+  /** Ratios are cut to [1 − epsilon, 1 + epsilonHigh]. Default 0.2. */
+  epsilon?: number | undefined;
+  /** See epsilon; DAPO recommends 0.28. Default: epsilon. */
+  epsilonHigh?: number | undefined;
+  /** A bound on ratios of answers that are worse than the others, above 1 + epsilonHigh. Default: none. */
+  delta?: number | undefined;
+  /** How the losses of tokens make one, as TRL's `loss_type`. Default "dapo". */
+  lossType?: GrpoLossType | undefined;
+  /** Ratios of tokens, or of sequences (GSPO). Default "token". */
+  importanceSamplingLevel?: (typeof importanceSamplingLevels)[number] | undefined;
+  /** What advantages are divided by: the deviation of a prompt's rewards, of all of the rollout, or nothing. Default "group". */
+  scaleRewards?: (typeof rewardScales)[number] | undefined;
+  /** Leave answers that were cut off at maxCompletionLength out of the loss. Default false. */
+  maskTruncatedCompletions?: boolean | undefined;
+}
 
 /**
  * Group-relative policy optimisation (Shao et al. 2024): the model answers each prompt several times, rewards say how good the answers are, and
@@ -93,7 +90,7 @@ export type GrpoOptions = WithPrompts<z.input<typeof grpoSchema>> & CallOptions;
  * const short = ({ completions }) => completions.map((text) => -text.length / 100);
  * await grpo(model, { prompts: "prompts.jsonl", rewards: [rewardModel, short], rewardWeights: [1, 0.1], numGenerations: 8 });
  */
-export function grpo(base: LanguageModel, options: GrpoOptions): Run<TrainEvent, TrainResult> {
+export function grpo<Base extends LanguageModel>(base: Base, options: GrpoOptions<Base>): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "grpo");
   const parsed = parseOptions(grpoSchema, rest, "grpo");
   const { perDeviceTrainBatchSize, numGenerations, delta, epsilon, epsilonHigh = epsilon } = parsed;

@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type LocatedRow, rowError, rowsError } from "../data/rows.ts";
+import { type LocatedRow, type RowSource, rowError, rowsError } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { input, mul, sub, sum, type Value } from "../graph/index.ts";
 import { rowInputs } from "../models/forward.ts";
 import { Run } from "../run.ts";
@@ -10,16 +11,16 @@ import { type KtoLossType, ktoDivergence, ktoLoss, ktoLossTypes } from "./object
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  type CallOptions,
   modelOption,
   namesOf,
   needSameVocabulary,
   number,
+  type PreferenceOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   sequenceLengthFor,
   stepsOf,
-  type WithRows,
 } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
 import { readSplit, settleWeights } from "./preference/prepare.ts";
@@ -27,7 +28,8 @@ import { fingerprint, withReference } from "./preference/reference.ts";
 import { RowEncoder } from "./preference/rows.ts";
 import { AnswerScorer } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerRows, joined, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
-import { runStage, sequenceLengthOf, tokenizerOf } from "./run-stage.ts";
+import type { KtoRow } from "./row-types.ts";
+import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
@@ -35,17 +37,33 @@ import { emitWarning } from "./warn.ts";
 /** The strict schema of the options of Kahneman–Tversky optimisation, as a configuration file holds them. */
 export const ktoSchema = z.strictObject({
   ...preferenceShape,
-  /** How strongly the policy is held to the reference. */
+  ...rowsShape<KtoRow>(),
   beta: number(0).default(0.1),
   lossType: z.enum(ktoLossTypes).default("kto"),
   desirableWeight: number(0).default(1),
   undesirableWeight: number(0).default(1),
-  /** What the policy is held to. Default: itself, as it is before the first step. */
   refModel: modelOption.optional(),
 });
 
-/** Options of `kto`. @interface */
-export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
+/** Options of `kto`. */
+export interface KtoOptions<Base = LanguageModel> extends PreferenceOptions<Base, KtoRow> {
+  /** Rows {prompt, completion, label} with label true (good) or false: files (.jsonl, .parquet), or in a program the rows. */
+  data: RowSource<KtoRow>;
+  /** Answers of one micro-batch. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** How strongly the policy is held to the reference. Default 0.1. */
+  beta?: number | undefined;
+  /** The objective. Default "kto". */
+  lossType?: KtoLossType | undefined;
+  /** Weight of good answers. Default 1. */
+  desirableWeight?: number | undefined;
+  /** Weight of bad answers. Default 1. */
+  undesirableWeight?: number | undefined;
+  /** What the policy is held to. Default: itself, as it is before the first step. */
+  refModel?: Trainable | undefined;
+}
 
 /**
  * Kahneman–Tversky optimisation (Ethayarajh et al. 2024): from single answers that are good or bad. Rows are
@@ -56,7 +74,10 @@ export type KtoOptions = WithRows<z.input<typeof ktoSchema>> & CallOptions;
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, or `file: …` for labels
  *   that are all alike, NUMERICAL, ABORTED
  */
-export function kto(base: PreferenceTrainable, options: KtoOptions): Run<TrainEvent, TrainResult> {
+export function kto<Base extends PreferenceTrainable>(
+  base: Base,
+  options: KtoOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "kto");
   const parsed = parseOptions(ktoSchema, rest, "kto");
   if (parsed.lossType === "kto" && parsed.perDeviceTrainBatchSize < 2)

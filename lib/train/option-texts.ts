@@ -18,7 +18,7 @@ export type OptionText = string | readonly [meaning: string, standard: string];
 
 /** Of the options that every stage has. */
 export const trainingTexts = {
-  outputDir: "folder for checkpoints and the finished model",
+  outputDir: "folder for checkpoints, the finished model and log.jsonl, the run's steps and evaluations",
   maxSteps: "optimiser steps in all, those before a resume included",
   perDeviceTrainBatchSize: "sequences of one micro-batch",
   gradientAccumulationSteps: "micro-batches of one optimiser step",

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { add, input, mul, scale, sum } from "../graph/index.ts";
 import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
@@ -7,17 +8,18 @@ import { oddsRatioLoss } from "./objectives/orpo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  type CallOptions,
   namesOf,
   number,
+  type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
-  type WithRows,
 } from "./preference/options.ts";
 import { type PreferencePair, pairMean, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { answerLength, atAnswers, halves, rowsOf, sequenceSums, targetLogprobs } from "./preference/sequences.ts";
+import type { PairRow } from "./row-types.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -26,12 +28,17 @@ import { emitWarning } from "./warn.ts";
 /** The strict schema of the options of odds-ratio preference optimisation, as a configuration file holds them. */
 export const orpoSchema = z.strictObject({
   ...preferenceShape,
-  /** Weight of the odds-ratio term (λ in the paper). */
+  ...rowsShape<PairRow>(),
   beta: number(0).default(0.1),
 });
 
-/** Options of `orpo`. @interface */
-export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
+/** Options of `orpo`. */
+export interface OrpoOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-6; 1e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Weight of the odds-ratio term (λ in the paper). Default 0.1. */
+  beta?: number | undefined;
+}
 
 /**
  * Odds-ratio preference optimisation (Hong et al. 2024): supervised fine-tuning on the chosen answers and a preference for them over the
@@ -41,7 +48,10 @@ export type OrpoOptions = WithRows<z.input<typeof orpoSchema>> & CallOptions;
  *
  * @throws HeddleError INVALID_ARGUMENT for an unknown or misfit option, INVALID_FILE `file:line: …` for a row, NUMERICAL, ABORTED
  */
-export function orpo(base: PreferenceTrainable, options: OrpoOptions): Run<TrainEvent, TrainResult> {
+export function orpo<Base extends PreferenceTrainable>(
+  base: Base,
+  options: OrpoOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "orpo");
   const parsed = parseOptions(orpoSchema, rest, "orpo");
   return new Run(() => start(base, parsed, { signal, world, warn }));

@@ -4,8 +4,9 @@ import { HeddleError, invalidArgument } from "../errors.ts";
 import { nearest } from "../formats/nearest.ts";
 import type { MuonOptions } from "../optim/muon.ts";
 import type { OptimizerGroup } from "../optim/optimizer.ts";
-import type { ParameterGroup, TrainingOptions } from "./options.ts";
+import type { TrainingOptions } from "./options.ts";
 import { type ParameterMatch, parsePattern } from "./parameter-match.ts";
+import type { ParameterGroup } from "./stage-options.ts";
 
 /** What a checkpoint keeps of a group: a run goes on with the groups that it began with. */
 export interface GroupRecord extends Omit<ParameterGroup, "match"> {

@@ -9,29 +9,14 @@ import { meanReport } from "./grpo.ts";
 import { generalisedAdvantages, whiten } from "./objectives/advantages.ts";
 import { clippedPolicyLoss, clippedValueLoss, truncatedRatios } from "./objectives/ppo.ts";
 import { givenOptions, parseOptions } from "./options.ts";
-import {
-  type Call,
-  type CallOptions,
-  flag,
-  modelOption,
-  namesOf,
-  number,
-  stepsOf,
-  whole,
-} from "./preference/options.ts";
+import { type Call, flag, namesOf, number, stepsOf, whole } from "./preference/options.ts";
 import { average } from "./preference/pairs.ts";
 import { AnswerScorer, rowValues } from "./preference/scorer.ts";
 import { type AnsweredPrompt, answerLength, answerRows, atAnswers, targetLogprobs } from "./preference/sequences.ts";
 import { KlControl, klOf } from "./rollout/kl-control.ts";
-import {
-  evaluatedPrompts,
-  lengthReport,
-  openPolicy,
-  policyShape,
-  promptsOf,
-  type WithPrompts,
-} from "./rollout/policy.ts";
-import { Judge, rewardList } from "./rollout/rewards.ts";
+import { type PolicyOptions, policyShape, promptsOf } from "./rollout/options.ts";
+import { evaluatedPrompts, lengthReport, openPolicy } from "./rollout/policy.ts";
+import { Judge } from "./rollout/rewards.ts";
 import { RolloutSource } from "./rollout/source.ts";
 import { runStage } from "./run-stage.ts";
 import type { Metrics, Stage } from "./stage.ts";
@@ -43,36 +28,54 @@ import { soloWorld } from "./world.ts";
 export const ppoSchema = z.strictObject({
   ...policyShape,
   temperature: policyShape.temperature.unwrap().default(0.7),
-  rewards: rewardList,
-  /** Weight of each reward. Default: 1. */
-  rewardWeights: z.array(z.number({ error: "a number" }), { error: "an array of numbers" }).optional(),
-  /** What the policy is held to. Default: itself, as it is before the first step. */
-  refModel: modelOption.optional(),
-  /** How often a rollout's answers are learned from, in an order of its own each time. */
   numPpoEpochs: whole(1).default(4),
-  /** Optimiser steps that one pass over a rollout takes: a rollout has as many answers as they need. */
   numMiniBatches: whole(1).default(1),
-  /** Weight of the divergence from the reference, which is taken off each token's reward. */
   klCoef: number(0).default(0.05),
-  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). */
   klEstimator: z.enum(["k1", "k3"]).default("k1"),
-  /** Where klCoef is steered to: divergence of an answer, nats (Ziegler et al. 2019); without it klCoef stays. */
   klTarget: number(0).optional(),
-  /** Answers over which klCoef follows. */
   klHorizon: whole(1).default(10_000),
   gamma: number(0, 1).default(1),
   lam: number(0, 1).default(0.95),
   cliprange: number(0, 1).default(0.2),
   cliprangeValue: number(0).default(0.2),
-  /** Weight of the value loss. */
   vfCoef: number(0).default(0.1),
   whitenRewards: flag.default(false),
-  /** Taken off the reward of an answer that was cut off at maxCompletionLength. */
   missingEosPenalty: number(0).optional(),
 });
 
-/** Options of `ppo`. @interface */
-export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
+/** Options of `ppo`. */
+export interface PpoOptions<Base = LanguageModel> extends PolicyOptions<Base> {
+  /** Peak of the schedule. Default: 3e-6; 3e-5 with lora. */
+  learningRate?: number | undefined;
+  /** Of the answers: above 1 more varied, below 1 less. Default 0.7. */
+  temperature?: number | undefined;
+  /** How often a rollout's answers are learned from, in an order of its own each time. Default 4. */
+  numPpoEpochs?: number | undefined;
+  /** Optimiser steps that one pass over a rollout takes: a rollout has as many answers as they need. Default 1. */
+  numMiniBatches?: number | undefined;
+  /** Weight of the divergence from the reference, which is taken off each token's reward. Default 0.05. */
+  klCoef?: number | undefined;
+  /** k1: log-probability less the reference's. k3: the estimate that is never negative (Schulman 2020). Default "k1". */
+  klEstimator?: "k1" | "k3" | undefined;
+  /** Where klCoef is steered to: divergence of an answer, nats (Ziegler et al. 2019). Default: klCoef stays. */
+  klTarget?: number | undefined;
+  /** Answers over which klCoef follows. Default 10000. */
+  klHorizon?: number | undefined;
+  /** Discount of later rewards. Default 1. */
+  gamma?: number | undefined;
+  /** λ of generalised advantage estimation. Default 0.95. */
+  lam?: number | undefined;
+  /** Ratios of probabilities are cut to 1 ± this. Default 0.2. */
+  cliprange?: number | undefined;
+  /** Values are cut to this around the old ones. Default 0.2. */
+  cliprangeValue?: number | undefined;
+  /** Weight of the value loss. Default 0.1. */
+  vfCoef?: number | undefined;
+  /** Divide the rewards of a rollout by their deviation. Default false. */
+  whitenRewards?: boolean | undefined;
+  /** Taken off the reward of an answer that was cut off at maxCompletionLength. Default: 0. */
+  missingEosPenalty?: number | undefined;
+}
 
 /**
  * Proximal policy optimisation (Schulman et al. 2017) as in RLHF (Ouyang et al. 2022): the model answers prompts, rewards say how good an answer is, the
@@ -86,7 +89,7 @@ export type PpoOptions = WithPrompts<z.input<typeof ppoSchema>> & CallOptions;
  * @example
  * await ppo(model, { prompts: "prompts.jsonl", rewards: [await LanguageModel.load("reward")], maxCompletionLength: 64 });
  */
-export function ppo(base: LanguageModel, options: PpoOptions): Run<TrainEvent, TrainResult> {
+export function ppo<Base extends LanguageModel>(base: Base, options: PpoOptions<Base>): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "ppo");
   const parsed = parseOptions(ppoSchema, rest, "ppo");
   return new Run(() => start(base, parsed, { signal, world, warn }));

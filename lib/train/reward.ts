@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
 import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
 import { Run } from "../run.ts";
@@ -8,17 +9,18 @@ import { rewardLoss } from "./objectives/reward.ts";
 import { givenOptions, parseOptions } from "./options.ts";
 import {
   type Call,
-  type CallOptions,
   namesOf,
   number,
+  type PairOptions,
   type PreferenceTrainable,
   preferenceShape,
+  rowsShape,
   stepsOf,
-  type WithRows,
 } from "./preference/options.ts";
 import { type PreferencePair, pairRows, perPair, rewardMetrics } from "./preference/pairs.ts";
 import { readPairs } from "./preference/prepare.ts";
 import { halves } from "./preference/sequences.ts";
+import type { PairRow } from "./row-types.ts";
 import { runStage } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
@@ -27,12 +29,17 @@ import { emitWarning } from "./warn.ts";
 /** The strict schema of the options of reward modelling, as a configuration file holds them. */
 export const rewardSchema = z.strictObject({
   ...preferenceShape,
-  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. */
+  ...rowsShape<PairRow>(),
   centerRewardsCoefficient: number(0).default(0),
 });
 
-/** Options of `trainReward`. @interface */
-export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions;
+/** Options of `trainReward`. */
+export interface RewardOptions<Base = LanguageModel> extends PairOptions<Base> {
+  /** Peak of the schedule. Default: 1e-4; 1e-3 with lora. */
+  learningRate?: number | undefined;
+  /** Weight of (chosen + rejected)², which keeps scores around 0; 0: none. Default 0. */
+  centerRewardsCoefficient?: number | undefined;
+}
 
 /**
  * Trains a reward model: one number for a prompt with an answer, higher for better ones. Rows as for `dpo`, with an optional number
@@ -46,7 +53,10 @@ export type RewardOptions = WithRows<z.input<typeof rewardSchema>> & CallOptions
  * @example
  * await trainReward(model, { data: "pairs.jsonl", evalFraction: 0.1, outputDir: "reward" });
  */
-export function trainReward(base: PreferenceTrainable, options: RewardOptions): Run<TrainEvent, TrainResult> {
+export function trainReward<Base extends PreferenceTrainable>(
+  base: Base,
+  options: RewardOptions<Base>,
+): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning: warn = emitWarning, ...rest } = givenOptions(options, "reward");
   const parsed = parseOptions(rewardSchema, rest, "reward");
   return new Run(() => start(base, parsed, { signal, world, warn }));

@@ -13,10 +13,11 @@ import { adapterThere, settleAdapters } from "./base-adapters.ts";
 import { cardOf, type StageCard } from "./card.ts";
 import { CheckpointStore } from "./checkpoints.ts";
 import { DEFAULT_SAVE_STEPS } from "./defaults.ts";
-import type { EvaluateAt, TrainingOptions } from "./options.ts";
+import type { TrainingOptions } from "./options.ts";
 import { groupParameters, optimizerGroups } from "./parameter-groups.ts";
 import { type OpenReplay, openReplay } from "./replay.ts";
 import type { Stage } from "./stage.ts";
+import type { EvaluateAt } from "./stage-options.ts";
 import { adapterFiles, modelFiles, type TrainedFiles } from "./trained-files.ts";
 import {
   type BatchSource,
@@ -109,7 +110,7 @@ export async function* runStage<Batch>(
     const measured = new Set<string>(); // names of what `evaluate` returns
     const evaluate =
       options.evaluate &&
-      (async (at: Omit<EvaluateAt, "model">) => {
+      (async (at: Omit<EvaluateAt<Trainable>, "model">) => {
         const metrics = await options.evaluate!({ ...at, model: base });
         for (const name of Object.keys(metrics ?? {})) measured.add(name);
         return metrics;
@@ -120,11 +121,14 @@ export async function* runStage<Batch>(
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
-    const store = storeOf(base, options, trained, card);
+    const store = storeOf(base, options, trained, card, warn);
     // What would only fail in the middle of the run, or at its end, fails before it.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
-    if (store && (setup.world?.rank ?? 0) === 0) claims.push(await store.open());
+    if (store && (setup.world?.rank ?? 0) === 0) {
+      claims.push(await store.open());
+      await store.log.open();
+    }
     needEvaluations(source, options);
     tellOfNoEvaluation(source, options, warn);
     await needHeldOut(stage, source, setup.signal);
@@ -134,7 +138,7 @@ export async function* runStage<Batch>(
     await settleAdapters(model, options);
     if (changesBase) base.path = undefined;
     const muon = muonOf(model, options, names);
-    const result = yield* trainLoop(
+    const events = trainLoop(
       model,
       stage,
       source,
@@ -157,6 +161,7 @@ export async function* runStage<Batch>(
       },
       store,
     );
+    const result = yield* store && (setup.world?.rank ?? 0) === 0 ? store.log.follow(events) : events;
     if (changesBase && options.outputDir !== undefined) base.path = resolve(options.outputDir);
     const { evalLoss, evalMetrics: metrics } = result;
     base.card = parseModelCard(card(result, evalLoss === undefined && !metrics ? undefined : { evalLoss, metrics }));
@@ -243,6 +248,7 @@ function storeOf(
   options: TrainingOptions,
   trained: TrainedFiles,
   card: (state: TrainerState, held: EvalEvent | undefined) => ReturnType<typeof cardOf>,
+  warn: (message: string) => void,
 ): CheckpointStore | undefined {
   if (options.outputDir !== undefined)
     return new CheckpointStore({
@@ -254,6 +260,7 @@ function storeOf(
       trained,
       card,
       tokenizerFiles: base.tokenizer?.files() ?? {},
+      warn,
     });
   if (options.resume === false || options.resume === "auto") return undefined;
   throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");

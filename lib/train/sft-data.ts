@@ -55,9 +55,9 @@ export async function readSftExamples(
       dropped.length === 0 ? "no rows" : `none: ${first(dropped)}`,
     );
   if (dropped.length > 0)
-    warn(`${name}: ${dropped.length} rows were left out because no token of them counts: ${first(dropped)}`);
+    warn(`${name}: ${rowsWere(dropped.length)} left out because no token counts: ${first(dropped)}`);
   if (cut.length > 0)
-    warn(`${name}: ${cut.length} rows were cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
+    warn(`${name}: ${rowsWere(cut.length)} cut to ${maxSeqLength} tokens (maxSeqLength): ${first(cut)}`);
   return out;
 }
 
@@ -82,6 +82,8 @@ function place({ where }: LocatedRow, { ids, mask }: SftExample, maxSeqLength: n
   if (ids.length <= maxSeqLength) return `${where} (${ids.length} tokens, none to learn)`;
   return `${where} (${ids.length} tokens, of which the first to learn is number ${mask.indexOf(1) + 1}, with maxSeqLength ${maxSeqLength})`;
 }
+
+const rowsWere = (count: number) => (count === 1 ? "1 row was" : `${count} rows were`);
 
 function first(places: readonly string[]): string {
   return places.length <= NAMED ? places.join("; ") : `${places.slice(0, NAMED).join("; ")}; …`;

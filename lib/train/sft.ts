@@ -1,14 +1,24 @@
 import { z } from "zod";
 import type { RowSource } from "../data/rows.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { Run } from "../run.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
 import { learningRateOf } from "./defaults.ts";
 import { splitExamples } from "./example-source.ts";
 import { adapterShape, crossEntropyShape, givenOptions, parseOptions, rowData, trainingShape } from "./options.ts";
 import { namesOf } from "./preference/options.ts";
+import type { SftRow } from "./row-types.ts";
 import { runStage, sequenceLengthOf, type Trainable, tokenizerOf } from "./run-stage.ts";
 import { readSftExamples, type SftData } from "./sft-data.ts";
 import { SftSource } from "./sft-source.ts";
+import type {
+  AdapterOptions,
+  CallOptions,
+  CrossEntropyOptions,
+  EpochOptions,
+  HeldOutOptions,
+  SharedOptions,
+} from "./stage-options.ts";
 import { supervisedBy } from "./supervised.ts";
 import type { TrainEvent, TrainResult } from "./trainer.ts";
 import { emitWarning } from "./warn.ts";
@@ -19,45 +29,53 @@ export const sftSchema = z.strictObject({
   ...trainingShape,
   ...adapterShape,
   ...crossEntropyShape,
-  /** Optimiser steps in all; else numTrainEpochs says how many. */
   maxSteps: trainingShape.maxSteps.optional(),
-  /** Passes over the rows, where maxSteps is not given. */
   numTrainEpochs: z.number({ error: "a number above 0" }).gt(0, "a number above 0").default(3),
-  /** Default 2e-5; 1e-4 with lora. */
   learningRate: trainingShape.learningRate.unwrap().optional(),
   weightDecay: trainingShape.weightDecay.unwrap().default(0),
-  /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
-  data: rowData,
-  /** Rows that are never trained on. */
-  evalData: rowData.optional(),
-  /** Without evalData: the share of `data`'s rows that is held out instead. */
+  data: rowData<SftRow>(),
+  evalData: rowData<SftRow>().optional(),
   evalFraction: z.number({ error: "a number from 0 to 0.5" }).min(0).max(0.5).optional(),
-  /**
-   * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; there 5). 0: none.
-   */
   neftuneNoiseAlpha: z.number({ error: "a number of at least 0" }).min(0, "a number of at least 0").default(0),
-  /** Several rows a sequence, which do not see each other: no time is spent on padding. */
   packing: z.boolean({ error: "true or false" }).default(false),
-  /** Of conversations, learn the assistant's answers alone. */
   assistantOnlyLoss: z.boolean({ error: "true or false" }).default(true),
-  /** Of prompts with completions, learn the completions alone. */
   completionOnlyLoss: z.boolean({ error: "true or false" }).default(true),
-  /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
   chatTemplate: z.string({ error: "a text" }).optional(),
-  /** What happens to a row longer than maxSeqLength: keep_start and keep_end cut it, drop leaves it out, error stops. */
   truncationMode: z.enum(["keep_start", "keep_end", "drop", "error"]).default("keep_start"),
 });
 
-/** Options of `sft`. @interface */
-export type SftOptions = Omit<z.input<typeof sftSchema>, "data" | "evalData"> & {
-  data: RowSource;
-  evalData?: RowSource | undefined;
-  signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: this one. */
-  world?: World | undefined;
-  /** Told of rows that are left out. Default: process.emitWarning. */
-  onWarning?: ((message: string) => void) | undefined;
-};
+/** Options of `sft`. */
+export interface SftOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<SftRow>,
+    AdapterOptions,
+    CrossEntropyOptions,
+    CallOptions {
+  /** Files of rows (.jsonl, .parquet), or in a program the rows: `{messages}`, `{prompt, completion}` or `{text}` each. */
+  data: RowSource<SftRow>;
+  /** Peak of the schedule. Default: 2e-5; 1e-4 with lora. */
+  learningRate?: number | undefined;
+  /** AdamW's decay of matrices, times the learning rate. Default 0. */
+  weightDecay?: number | undefined;
+  /**
+   * Uniform noise on the embeddings in training, ± alpha / √(sequence length · width) (Jain et al. 2023, "NEFTune"; there 5). 0: none.
+   * Default 0.
+   */
+  neftuneNoiseAlpha?: number | undefined;
+  /** Several rows a sequence, which do not see each other: no time is spent on padding. Default false. */
+  packing?: boolean | undefined;
+  /** Of conversations, learn the assistant's answers alone. Default true. */
+  assistantOnlyLoss?: boolean | undefined;
+  /** Of prompts with completions, learn the completions alone. Default true. */
+  completionOnlyLoss?: boolean | undefined;
+  /** Name or text of the chat template. The finished model has it. Default: the tokenizer's own, or heddle's plain one. */
+  chatTemplate?: string | undefined;
+  /**
+   * What happens to a row longer than maxSeqLength: keep_start and keep_end cut it, drop leaves it out, error stops. Default "keep_start".
+   */
+  truncationMode?: "keep_start" | "keep_end" | "drop" | "error" | undefined;
+}
 
 /** What supervised fine-tuning trains: a model with its tokenizer. `LanguageModel` is one. */
 export interface SftTrainable extends Trainable {
@@ -72,7 +90,7 @@ export interface SftTrainable extends Trainable {
  * @example
  * await sft(base, { data: "chats.jsonl", numTrainEpochs: 2, lora: { r: 16 }, outputDir: "out" });
  */
-export function sft(base: SftTrainable, options: SftOptions): Run<TrainEvent, TrainResult> {
+export function sft<Base extends SftTrainable>(base: Base, options: SftOptions<Base>): Run<TrainEvent, TrainResult> {
   const { signal, world, onWarning = emitWarning, ...rest } = givenOptions(options, "sft");
   const parsed = parseOptions(sftSchema, rest, "sft");
   return new Run(() => start(base, parsed, signal, onWarning, world));

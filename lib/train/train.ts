@@ -1,26 +1,31 @@
 import { z } from "zod";
 import { invalidArgument } from "../errors.ts";
+import type { LanguageModel } from "../generate/language-model.ts";
 import { Run } from "../run.ts";
 import type { StageCard } from "./card.ts";
 import { checkedStage } from "./checked-stage.ts";
 import { adapterShape, givenOptions, parseOptions, trainingShape } from "./options.ts";
 import { runStage, type StageSetup, type Trainable } from "./run-stage.ts";
 import type { Stage } from "./stage.ts";
+import type { AdapterOptions, CallOptions, SharedOptions, StepOptions } from "./stage-options.ts";
 import type { BatchSource, TrainEvent, TrainResult } from "./trainer.ts";
 
-const schema = z.strictObject({ ...trainingShape, ...adapterShape });
+/** The strict schema of the options that `train` hands on. */
+export const trainSchema = z.strictObject({ ...trainingShape, ...adapterShape });
 
 const STAGE_PARTS = ["collate", "count", "loss"] as const;
 const SOURCE_PARTS = ["next", "state", "restore", "dispose"] as const;
 
-/** Options of `train`. @interface */
-export type TrainOptions = z.input<typeof schema> &
-  Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength" | "signal" | "world">> & {
-    /** Told of what is no error. Default: process.emitWarning. */
-    onWarning?: ((message: string) => void) | undefined;
-    /** What the model card says of the stage. */
-    about?: Partial<StageCard> | undefined;
-  };
+/** Options of `train`. */
+export interface TrainOptions<Base = LanguageModel>
+  extends SharedOptions<Base>,
+    StepOptions,
+    AdapterOptions,
+    CallOptions,
+    Partial<Pick<StageSetup, "names" | "sequences" | "sequenceLength">> {
+  /** What the model card says of the stage. Default: its name alone. */
+  about?: Partial<StageCard> | undefined;
+}
 
 /**
  * Runs a stage of one's own: batches, and a loss that the graph's functions describe (`heddle/graph`). Logging, evaluation, checkpoints,
@@ -31,11 +36,11 @@ export type TrainOptions = z.input<typeof schema> &
  * @throws HeddleError INVALID_ARGUMENT, also for what the stage's functions return, NUMERICAL for a loss that is not finite, ABORTED after
  *   `signal` fired; what the stage's functions throw, as it is
  */
-export function train<Batch>(
-  base: Trainable,
+export function train<Batch, Base extends Trainable = Trainable>(
+  base: Base,
   stage: Stage<Batch>,
   source: BatchSource<Batch>,
-  options: TrainOptions,
+  options: TrainOptions<Base>,
 ): Run<TrainEvent, TrainResult> {
   if (typeof base?.model?.assertLive !== "function")
     throw invalidArgument("base", "a model, such as a LanguageModel", base);
@@ -57,7 +62,7 @@ export function train<Batch>(
     about,
     ...rest
   } = givenOptions(options, stage.name);
-  const parsed = parseOptions(schema, rest, stage.name);
+  const parsed = parseOptions(trainSchema, rest, stage.name);
   for (const [key, count] of Object.entries({ sequences, sequenceLength }))
     if (count !== undefined && !(Number.isSafeInteger(count) && count >= 1))
       throw invalidArgument(key, "a whole number of at least 1", count);

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../formats/adapter-config.ts";
+import { HeddleError } from "../errors.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
 import { unstackExperts } from "../formats/experts.ts";
@@ -18,6 +19,8 @@ export interface TrainedFiles {
   /** Name of the safetensors file of a checkpoint. */
   readonly file: string;
   data(dtype: FloatDType): TensorData[];
+  /** Holds a checkpoint to what is trained, where its files say more than their sizes. @throws HeddleError INVALID_ARGUMENT */
+  needSame?(checkpoint: string): Promise<void>;
   /** What a resume reads back, by the names in that file. */
   tensors(): ReadonlyMap<string, Tensor>;
   /** Configuration files by name. */
@@ -63,6 +66,15 @@ export function adapterFiles(
   const beside = () => [...model.activeAdapters, ...model.mergedAdapters].filter((name) => name !== adapter.name);
   return {
     file: ADAPTER_WEIGHTS_FILE,
+    async needSame(checkpoint) {
+      const began = await readAdapterConfig(checkpoint);
+      for (const option of ["r", "alpha", "useRslora"] as const)
+        if (began[option] !== adapter.config[option])
+          throw new HeddleError(
+            "INVALID_ARGUMENT",
+            `lora.${option}: expected ${began[option]}, which the run began with (${checkpoint}), got ${adapter.config[option]}`,
+          );
+    },
     data,
     tensors() {
       const tensors = [...adapter.layers.values()].flatMap(({ a, b }) => [a, b]).concat([...whole.saved.values()]);

@@ -140,7 +140,9 @@ describe("generate", () => {
     expect(await generate()).toContain("expected a text or --token-ids, got none");
     expect(await generate("a", "b")).toContain("expected PROMPT");
     expect(await generate("--token-ids", "1", "--device", "cuda:99")).toContain("cuda");
-    expect(await generate("--token-ids", "1", "--dtype", "q4")).toContain("--dtype: expected auto, f32, bf16 or f16");
+    expect(await generate("--token-ids", "1", "--dtype", "q4")).toContain(
+      "--dtype: expected auto, f32, bf16, f16, q8_0, q4_0, q4_k or q6_k",
+    );
     expect(await generate("--token-ids", "1", "--json=x")).toContain("--json: expected no value");
     expect(await generate("--token-ids", "1", "--seed", "1", "--seed", "2")).toContain(
       "--seed: expected once, got twice",

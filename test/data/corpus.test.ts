@@ -283,7 +283,9 @@ describe("openCorpus refuses", () => {
   it("a position in other data", async () => {
     const one = await openCorpus({ ...base, seed: 1 });
     const two = await openCorpus({ ...base, seed: 2 });
-    expect(() => two.restore(one.state())).toThrow(/^state.fingerprint: the position belongs to other data, expected /);
+    expect(() => two.restore(one.state())).toThrow(
+      /^seed: the position belongs to other data, expected seed 1 over \d+ \(what the run began with\), got seed 2 over \d+$/,
+    );
     expect(() => one.restore({ ...one.state(), token: -1 })).toThrow(/^state.token: expected an integer ≥ 0, got -1/);
     expect(() => one.restore({ ...one.state(), version: 2 as 1 })).toThrow(/^state.version: expected 1, got 2/);
   });

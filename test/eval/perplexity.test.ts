@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { documentsOf, perplexity } from "../../lib/eval/index.ts";
@@ -62,6 +63,11 @@ describe("perplexity", () => {
 
   test("what is refused", async () => {
     expect((await failureOf(() => perplexity(model, ""))).code).toBe("INVALID_ARGUMENT");
+    const path = fileURLToPath(import.meta.url);
+    expect((await failureOf(() => perplexity(model, path))).message).toMatch(
+      /^documents: expected a text, or an iterable of texts, got the path of a file, /,
+    );
+    expect((await perplexity(model, [path])).tokens).toBeGreaterThan(0);
     expect((await failureOf(() => perplexity(model, "The cat", { stride: 32 }))).message).toContain("stride");
     expect((await failureOf(() => perplexity(model, "The cat", { strid: 3 } as never))).message).toContain(
       "nearest: stride",

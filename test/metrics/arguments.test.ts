@@ -45,6 +45,9 @@ describe("arguments of figures", () => {
       "predicted[0]: expected a whole number from 0 to below 2, got 2",
     );
     expect(wrong(classificationReport, [0, 1], [1], 2)).toBe("predicted: expected 2 values, got 1");
+    expect(wrong(classificationReport, ["a"], ["b"], ["a"])).toBe('predicted[0]: expected one of a (labels), got "b"');
+    expect(wrong(classificationReport, ["a"], [1])).toBe("predicted[0]: expected a label, got 1");
+    expect(wrong(classificationReport, ["a", "a"], ["a"])).toBe("predicted: expected 2 values, got 1");
   });
 
   test("retrieval and spearman", () => {

@@ -23,6 +23,16 @@ describe("classification", () => {
     expect(report.perLabel[2]).toMatchObject({ f1: 0, support: 0 });
     expect(report.macroF1).toBeCloseTo((2 / 3 + 1 / 2) / 2);
     expect(argmax([1, 3, 3, 2])).toBe(1);
+
+    // The same by the labels' names, sorted or in an order of one's own.
+    const name = (indices: number[]) => indices.map((i) => ["a", "b", "c"][i]!);
+    const [truth, predicted] = [name([0, 0, 0, 1, 1]), name([0, 0, 1, 1, 0])];
+    const named = (i: number) => ({ label: ["a", "b", "c"][i], ...report.perLabel[i] });
+    expect(classificationReport(truth, predicted, ["b", "a", "c"])).toEqual({
+      ...report,
+      perLabel: [named(1), named(0), named(2)],
+    });
+    expect(classificationReport(truth, predicted).perLabel).toEqual([named(0), named(1)]);
   });
 });
 

@@ -5,6 +5,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeF
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { documentedOptions } from "../helpers/option-documentation.ts";
 import { bareEnvironment, installNodes, npm, pathWithOnlyNode, root } from "./tools.ts";
 
 const nodeVersions = [20, 22, 24];
@@ -101,6 +102,18 @@ describe("the tarball", () => {
 });
 
 describe("installed with --ignore-scripts and no compiler", () => {
+  test("options of training have their texts in the published types", () => {
+    const stages = ["Pretrain", "Sft", "Classify", "Embed", "Reward", "Dpo", "Kto", "Orpo", "Ppo", "Grpo", "Train"];
+    const declarations = join(consumer, "node_modules", "heddle", "dist", "index.d.ts");
+    for (const [name, options] of documentedOptions(
+      declarations,
+      stages.map((stage) => `${stage}Options`),
+    )) {
+      expect(options.length).toBeGreaterThan(40);
+      expect({ name, silent: options.filter(({ text }) => text.length < 10) }).toEqual({ name, silent: [] });
+    }
+  });
+
   test.each([
     ["ES modules", "module"],
     ["CommonJS", "commonjs"],

@@ -4,7 +4,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { convertModel, createModel, LanguageModel, pretrain, Tokenizer } from "../../dist/index.js";
+import { convertModel, createModelAsync, LanguageModel, pretrain, Tokenizer } from "../../dist/index.js";
 
 const folder = process.argv[2];
 /** Of this thread, the process's first. */
@@ -45,7 +45,10 @@ said.tokenizing = await watch(() => tokenizer.encodeAsync(text.repeat(20)));
 const html = "<p>some words</p> 語 ".repeat(180_000);
 said.chatTemplate = await watch(() => tokenizer.applyChatTemplateAsync([{ role: "user", content: html }]));
 const sizes = { hiddenSize: 512, numHiddenLayers: 4, vocabSize: 8192, maxPositionEmbeddings: 1024 };
-const made = createModel({ modelType: "llama", ...sizes }, { tokenizer, seed: 1 });
+let made;
+said.drawing = await watch(async () => {
+  made = await createModelAsync({ modelType: "llama", ...sizes }, { tokenizer, seed: 1 });
+});
 const saved = join(folder, "model");
 said.saving = await watch(() => made.save(saved));
 const gguf = join(folder, "model.gguf");

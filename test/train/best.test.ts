@@ -346,7 +346,7 @@ const pairs = words.map((w, i) => ({
 }));
 const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length / 10)];
 const answers = { prompts: pairs.map(({ prompt }) => ({ prompt })), rewards, maxCompletionLength: 4 };
-type Common = Omit<NonNullable<Parameters<typeof bestRun>[2]>, "data" | "packing">;
+type Common = Omit<NonNullable<Parameters<typeof bestRun>[2]>, "data" | "evalData" | "packing">;
 const stages: Record<
   string,
   (base: LanguageModel, common: Common & { maxSteps: number }) => Run<TrainEvent, TrainResult>

@@ -374,11 +374,9 @@ describe("rows", () => {
     const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
     await dpo(model, { ...options, truncationMode: "drop" });
     await dpo(model, { ...options, truncationMode: "keep_end" });
-    expect(warnings[0]).toMatch(
-      /^data: 1 left out because they are longer than 64 tokens \(maxSeqLength\): data: row 77 /,
-    );
+    expect(warnings[0]).toMatch(/^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
     expect(warnings[1]).toMatch(
-      /^data: 1 prompts were cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
+      /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
     );
     await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
       /only ones that are too long/,
@@ -397,13 +395,12 @@ describe("rows", () => {
       /^data: expected rows with label true and with false, got 2 that are all true/,
     );
     // By its number the first row is held out, whatever the seed.
-    for (const [stage, seed] of [
-      [kto, 3],
-      [dpo, 4],
-    ] as const)
-      await expect(
-        stage(model, { ...common, data: [{ ...row, ...data[0] }], evalFraction: 0.5, seed }),
-      ).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
+    const alone = { ...common, evalFraction: 0.5 };
+    for (const run of [
+      kto(model, { ...alone, data: [row], seed: 3 }),
+      dpo(model, { ...alone, data: data.slice(0, 1), seed: 4 }),
+    ])
+      await expect(run).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
     expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
       /perDeviceTrainBatchSize: expected at least 2/,
     );
@@ -427,7 +424,7 @@ describe("a run stopped and resumed", () => {
     { prompt, completion: chosen, label: true },
     { prompt, completion: rejected, label: false },
   ]);
-  type Options = Omit<DpoOptions, "data" | "lossType">;
+  type Options = Omit<DpoOptions, "data" | "evalData" | "lossType">;
   const stages = {
     kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
     orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),

@@ -32,6 +32,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }));
 const prompts = Array.from({ length: 8 }, (_, i) => `The ${["cat", "dog"][i % 2]} saw`);
 const pairs = prompts.map((prompt) => ({ prompt, chosen: " the sea", rejected: " a house" }));
 const judged = prompts.map((prompt, i) => ({ prompt, completion: " the sea", label: i % 2 === 0 }));
+const asked = prompts.map((prompt) => ({ prompt }));
 const shared = { maxSteps: 3, perDeviceTrainBatchSize: 4, learningRate: 2e-3 };
 const rewards = [({ completions }: { completions: readonly string[] }) => completions.map((text) => text.length)];
 type Given = typeof shared & {
@@ -49,8 +50,8 @@ const stages: Record<string, (base: LanguageModel, given: Given) => Run<TrainEve
   dpo: (base, given) => dpo(base, { ...given, data: pairs }),
   kto: (base, given) => kto(base, { ...given, data: judged }),
   orpo: (base, given) => orpo(base, { ...given, data: pairs }),
-  ppo: (base, given) => ppo(base, { ...given, prompts, rewards, maxCompletionLength: 4 }),
-  grpo: (base, given) => grpo(base, { ...given, prompts, rewards, numGenerations: 4, maxCompletionLength: 4 }),
+  ppo: (base, given) => ppo(base, { ...given, prompts: asked, rewards, maxCompletionLength: 4 }),
+  grpo: (base, given) => grpo(base, { ...given, prompts: asked, rewards, numGenerations: 4, maxCompletionLength: 4 }),
 };
 
 const cases = Object.keys(stages).flatMap((name) => [

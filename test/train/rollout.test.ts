@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -273,6 +273,10 @@ describe("grpo", () => {
     await expect(grpo(model, reward([1, 2]))).rejects.toThrow(
       /^rewards: mine: expected an array of 32 numbers, one an answer, got \[1, 2\]$/,
     );
+    await expect(grpo(model, reward(Array(32).fill("1")))).rejects.toMatchObject({
+      code: "INVALID_ARGUMENT",
+      message: expect.stringMatching(/^rewards: mine: expected a finite number for answer 0 .*, got "1"$/),
+    });
     await expect(grpo(model, reward(Array(32).fill(Number.NaN)))).rejects.toMatchObject({
       code: "NUMERICAL",
       message: expect.stringMatching(
@@ -306,13 +310,30 @@ describe("grpo", () => {
     );
   });
 
-  test("takes several texts as the prompts themselves", async () => {
-    const texts = rows(false).map(({ prompt }) => prompt);
+  test("reads several files, and takes no string for a prompt", async () => {
     const one = { ...common, maxSteps: 1, dtype: "f32" } as const;
-    const [fromTexts, fromRows] = [await load(), await load()];
-    const losses = await lossesOf(grpo(fromTexts, { ...one, prompts: texts }));
+    const half = Math.ceil(one.prompts.length / 2);
+    const files = await Promise.all(
+      [one.prompts.slice(0, half), one.prompts.slice(half)].map(async (part, i) => {
+        const path = join(folder, `prompts-${i}.jsonl`);
+        await writeFile(path, part.map((row) => JSON.stringify(row)).join("\n"));
+        return path;
+      }),
+    );
+    const [fromFiles, fromRows] = [await load(), await load()];
+    const losses = await lossesOf(grpo(fromFiles, { ...one, prompts: files }));
     expect(losses).toEqual(await lossesOf(grpo(fromRows, one)));
-    await Promise.all([fromTexts.dispose(), fromRows.dispose()]);
+    for (const [given, said] of [
+      [
+        { prompts: ["Anna has", "Ben had"] },
+        /^prompts: expected paths of files .*rows, \{ prompt: … \}\), got "Anna has"/,
+      ],
+      [{ evalPrompts: ["Anna has"] }, /^evalPrompts: expected paths of files/],
+      [{ prompts: undefined, data: ["Anna has"] }, /^data: expected paths of files/],
+      [{ prompts: [...files, { prompt: "Anna has" }] }, /^prompts: row 1: expected an object, got /],
+    ] as const)
+      await expect(grpo(fromFiles, { ...one, ...(given as object) })).rejects.toThrow(said);
+    await Promise.all([fromFiles.dispose(), fromRows.dispose()]);
   });
 });
 

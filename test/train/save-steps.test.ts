@@ -1,5 +1,5 @@
 // Checkpoints that nobody asked for: a run with an outputDir survives a kill without saveSteps.
-import { mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -90,14 +90,16 @@ test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the e
   process.on("warning", listen);
   await using next = newModel();
   await run(next, { outputDir, saveTotalLimit: 2, resume: "auto", maxSteps: 1201 });
-  expect(heard).toEqual([]);
   await using anew = newModel();
-  for await (const { step } of run(anew, { outputDir, saveTotalLimit: 1, saveSteps: 1, maxSteps: 2 }))
+  const told: string[] = [];
+  const onWarning = (message: string) => void told.push(message);
+  for await (const { step } of run(anew, { outputDir, saveTotalLimit: 1, saveSteps: 1, maxSteps: 2, onWarning }))
     if (step === 1)
-      expect(heard).toEqual([
+      expect(told).toEqual([
         `outputDir: 2 checkpoints of another run (${join(outputDir, "checkpoint-1201")}) will give way to this run's, as saveTotalLimit is 1; resume: "auto" (--resume) would go on from there`,
       ]);
   process.off("warning", listen);
+  expect(heard).toEqual([]);
   expect(await checkpoints(outputDir)).toEqual(["checkpoint-2"]);
 
   const none = join(folder, "none");
@@ -106,4 +108,41 @@ test("a saveTotalLimit holds for the default too, and saveSteps 0 saves at the e
     if (event.step === 502) expect(await checkpoints(none)).toEqual([]);
   expect(await checkpoints(none)).toEqual(["checkpoint-502"]);
   expect(() => run(other, { saveSteps: -1 })).toThrow(/^saveSteps: expected a whole number of at least 0, got -1$/);
+});
+
+test("resume tells of broken checkpoints that it passes over, and begins nothing anew where all are broken", async () => {
+  const outputDir = join(folder, "broken");
+  await using model = newModel();
+  await run(model, { outputDir, saveSteps: 2, maxSteps: 4 });
+  const last = join(outputDir, "checkpoint-4");
+  await truncate(join(last, "optimizer.safetensors"), 100);
+
+  const warnings: string[] = [];
+  const hear = ({ message }: Error) => void warnings.push(message);
+  process.on("warning", hear);
+  try {
+    await using other = newModel();
+    const steps: number[] = [];
+    for await (const { step } of run(other, { outputDir, saveSteps: 10, maxSteps: 3, resume: "auto" }))
+      steps.push(step);
+    expect(steps).toEqual([3]);
+    await new Promise((resolve) => setImmediate(resolve));
+    const bytes = /optimizer\.safetensors: expected \d+ bytes, got 100/;
+    expect(warnings).toEqual([
+      expect.stringMatching(/^resume: goes on from .*checkpoint-2, as a later one is broken: /),
+    ]);
+    expect(warnings[0]).toMatch(bytes);
+
+    for (const step of [2, 3]) await rm(join(outputDir, `checkpoint-${step}`), { recursive: true });
+    for (const resume of ["auto", true] as const) {
+      const again = run(newModel(), { outputDir, maxSteps: 3, resume });
+      await expect(again).rejects.toMatchObject({ code: "INVALID_FILE", message: expect.stringMatching(bytes) });
+      await expect(again).rejects.toThrow(/^resume: expected a complete checkpoint in .*, got .*checkpoint-4 \(/);
+    }
+    await rm(last, { recursive: true });
+    await run(other, { outputDir, maxSteps: 1, resume: "auto" });
+    expect(warnings).toHaveLength(1);
+  } finally {
+    process.off("warning", hear);
+  }
 });

@@ -408,13 +408,13 @@ describe("problems are named", () => {
     await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
     expect(warnings).toHaveLength(1);
     expect(warnings[0]).toMatch(
-      /data: 1 rows were left out because no token of them counts: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
+      /data: 1 row was left out because no token counts: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
     );
     await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
       /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,
     );
     await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
-    expect(warnings[1]).toMatch(/data: 1 rows were cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
+    expect(warnings[1]).toMatch(/data: 1 row was cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
     await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
       /data: expected at least one row with a token to learn, got none: data: row 1/,
     );
@@ -432,6 +432,19 @@ describe("problems are named", () => {
       /lora: expected r, got an unknown option rnak|lora: expected .*got an unknown option rnak/,
     );
     base.dispose();
+  });
+
+  test("a checkpoint of an adapter of another rank or scale is refused by the option", async () => {
+    const outputDir = join(folder, "other-rank");
+    await using base = newModel();
+    await sft(base, options({ outputDir, maxSteps: 1, lora: { r: 2 } }));
+    for (const [lora, message] of [
+      [{ r: 4 }, /^lora\.r: expected 2, which the run began with \(.*checkpoint-1\), got 4$/],
+      [{ r: 2, alpha: 8 }, /^lora\.alpha: expected 4, which the run began with .*, got 8$/],
+    ] as const) {
+      await using next = newModel();
+      await expect(sft(next, options({ outputDir, lora, resume: "auto" }))).rejects.toThrow(message);
+    }
   });
 
   test("a checkpoint of other data is refused", async () => {

@@ -65,11 +65,11 @@ export async function readFitting<Item>(data: RowSource, options: ReadOptions<It
     if (items.length > 0) out.push(items);
   }
   if (dropped.length > 0)
-    warn(
-      `${name}: ${dropped.length} left out because they are longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`,
-    );
+    warn(`${name}: ${dropped.length} left out, longer than ${limit} tokens (maxSeqLength): ${firstOf(dropped)}`);
   if (cut.length > 0)
-    warn(`${name}: ${cut.length} prompts were cut, to ${limit} tokens of ${what} (maxSeqLength): ${firstOf(cut)}`);
+    warn(
+      `${name}: ${cut.length === 1 ? "1 prompt was" : `${cut.length} prompts were`} cut, to ${limit} tokens of ${what} (maxSeqLength): ${firstOf(cut)}`,
+    );
   if (out.length === 0)
     throw noRowsError(
       data,

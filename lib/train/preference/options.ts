@@ -1,13 +1,16 @@
 import { z } from "zod";
-import type { RowSource } from "../../data/rows.ts";
+import { filesIn, type RowSource } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
+import type { LanguageModel } from "../../generate/language-model.ts";
 import type { Model } from "../../models/model.ts";
 import type { Tokenizer } from "../../tokenizer/index.ts";
 import { dataNames } from "../card.ts";
 import { adapterShape, rowData, trainingShape } from "../options.ts";
+import type { PairRow } from "../row-types.ts";
 import type { Trainable } from "../run-stage.ts";
+import type { AdapterOptions, CallOptions, EpochOptions, HeldOutOptions, SharedOptions } from "../stage-options.ts";
 import type { World } from "../world.ts";
-import { truncationModes } from "./fit.ts";
+import { type TruncationMode, truncationModes } from "./fit.ts";
 
 export const number = (least: number, most = Number.POSITIVE_INFINITY) => {
   const expected =
@@ -24,27 +27,21 @@ export const modelOption = z.custom<Trainable>(
   "a model (LanguageModel.load), or in a configuration file the path of one",
 );
 
-/** Options of every stage of preference training over rows; names follow TRL. */
+/** Rows of a kind as schemas: what is trained on, and what is held out. */
+export const rowsShape = <Row>() => ({ data: rowData<Row>(), evalData: rowData<Row>().optional() });
+
+/** `PreferenceOptions` as a schema, but for the rows. */
 export const preferenceShape = {
   ...trainingShape,
   ...adapterShape,
-  /** Optimiser steps in all; else numTrainEpochs says how many. */
   maxSteps: trainingShape.maxSteps.optional(),
-  /** Passes over the rows, where maxSteps is not given. */
   numTrainEpochs: z
     .custom<number>((v) => typeof v === "number" && v > 0 && Number.isFinite(v), "a number above 0")
     .default(3),
-  /** Default: the stage's own, of dpo, kto, orpo and grpo 1e-6, 1e-5 with lora (see LEARNING_RATES). */
   learningRate: trainingShape.learningRate.unwrap().optional(),
   weightDecay: trainingShape.weightDecay.unwrap().default(0),
-  data: rowData,
-  /** Rows that are never trained on. */
-  evalData: rowData.optional(),
-  /** Without evalData: the share of `data`'s rows that is held out instead. */
   evalFraction: number(0, 0.5).optional(),
-  /** Name or text of the chat template of prompts that are messages; the tokenizer's own where not given. */
   chatTemplate: z.string({ error: "a text" }).optional(),
-  /** What happens to a prompt with its answer that is longer than maxSeqLength: see each stage's rows. */
   truncationMode: z.enum(truncationModes).default("error"),
 } as const;
 
@@ -53,19 +50,33 @@ export interface PreferenceTrainable extends Trainable {
   readonly tokenizer?: Tokenizer | undefined;
 }
 
-/** Options with rows of any kind, as a program gives them. */
-export type WithRows<Options> = Omit<Options, "data" | "evalData"> & {
-  data: RowSource;
-  evalData?: RowSource | undefined;
-};
+/** Options of the stages that learn from preferences and rewards; names follow TRL. */
+export interface PreferenceOptions<Base = LanguageModel, Row = object>
+  extends SharedOptions<Base>,
+    EpochOptions,
+    HeldOutOptions<Row>,
+    AdapterOptions,
+    CallOptions {
+  /** AdamW's decay of matrices, times the learning rate. Default 0. */
+  weightDecay?: number | undefined;
+  /** Name or text of the chat template of prompts that are messages. Default: the tokenizer's own. */
+  chatTemplate?: string | undefined;
+  /**
+   * What happens to a prompt with its answer that is longer than maxSeqLength: error stops, drop leaves it out, keep_end cuts the prompt's
+   * beginning. Default "error".
+   */
+  truncationMode?: TruncationMode | undefined;
+}
 
-/** What a call gives besides the options of a file. */
-export interface CallOptions {
-  signal?: AbortSignal | undefined;
-  /** The processes that train together. Default: this one. */
-  world?: World | undefined;
-  /** Told of rows that are left out. Default: process.emitWarning. */
-  onWarning?: ((message: string) => void) | undefined;
+/** Options of the stages over pairs of answers. */
+export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Base, PairRow> {
+  /**
+   * Rows {prompt, chosen, rejected} (texts, or arrays of messages), or {prompt, ranked} with answers from best to worst: files (.jsonl,
+   * .parquet), or in a program the rows.
+   */
+  data: RowSource<PairRow>;
+  /** Pairs of one micro-batch. Default 8. */
+  perDeviceTrainBatchSize?: number | undefined;
 }
 
 /** What a stage of preference training is started with. */
@@ -93,8 +104,7 @@ export function sequenceLengthFor(longest: number, limit: number): number {
 
 /** How a model card names the data: files by their names. */
 export function namesOf(data: RowSource): string[] {
-  if (typeof data === "string") return dataNames(data);
-  return Array.isArray(data) && data.every((d) => typeof d === "string") ? dataNames(data as string[]) : [];
+  return dataNames(filesIn(data));
 }
 
 /** @throws HeddleError INVALID_ARGUMENT where a model's vocabulary is another one */

@@ -72,7 +72,9 @@ export async function readPairs(
     replaced: (pair, [chosen, rejected]) => ({ ...pair, chosen: chosen!, rejected: rejected! }),
   });
   if (same.length > 0)
-    call.warn(`${same.length} rows hold pairs of equal answers, which were left out: ${firstOf(same)}`);
+    call.warn(
+      `${same.length === 1 ? "1 row holds" : `${same.length} rows hold`} pairs of equal answers, which were left out: ${firstOf(same)}`,
+    );
   const longest = [...train, ...heldOut].reduce((n, p) => Math.max(n, p.chosen.ids.length, p.rejected.ids.length), 1);
   return { train, heldOut, sequenceLength: sequenceLengthFor(longest, limit) };
 }

@@ -1,12 +1,12 @@
-import { z } from "zod";
-import type { RowSource } from "../../data/rows.ts";
+import type { z } from "zod";
+import { filesIn } from "../../data/rows.ts";
 import { HeddleError } from "../../errors.ts";
 import type { LanguageModel } from "../../generate/language-model.ts";
 import type { FloatDType, Tensor } from "../../graph/index.ts";
 import { adapterTensors } from "../../models/adapters.ts";
 import { defaultCacheDtype } from "../../models/cache-shape.ts";
-import { rowData } from "../options.ts";
-import { type Call, needSameVocabulary, number, preferenceShape, sequenceLengthFor } from "../preference/options.ts";
+import { needFiles } from "../need-files.ts";
+import { type Call, needSameVocabulary, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
 import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
@@ -16,52 +16,15 @@ import { answerLength } from "../preference/sequences.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
-import { type DrawnAnswer, drawAnswers, type PlacedPrompt, samplingShape } from "./draw.ts";
+import { type DrawnAnswer, drawAnswers, type PlacedPrompt } from "./draw.ts";
 import { RolloutModel } from "./model.ts";
+import { type policyShape, promptsOf } from "./options.ts";
 import { type PolicyPrompt, readPrompts } from "./prompts.ts";
-
-/** Options of the stages in which the model answers prompts itself. */
-export const policyShape = {
-  ...preferenceShape,
-  ...samplingShape,
-  /** Rows `{ prompt, … }`; `data` is another name for it. */
-  prompts: rowData.optional(),
-  evalPrompts: rowData.optional(),
-  data: rowData.optional(),
-  /**
-   * Element type of the matrices that answers are drawn from. bf16: a rounded twin of the f32 weights, at up to twice the rate, whose draws
-   * are weighted by importanceSamplingCap. Default: bf16 where dtype is, and where the device has instructions for it (AVX-512
-   * BF16, CUDA); f32 otherwise. With lora the model itself draws, as it is stored.
-   */
-  rolloutDtype: z.enum(["bf16", "f32"]).optional(),
-  /** A token drawn by the twin counts by its probability under the policy over that under the twin, up to this. */
-  importanceSamplingCap: number(1).default(2),
-} as const;
 
 type PolicyOptions = z.output<z.ZodObject<typeof policyShape>>;
 
-/** Options with rows of any kind, as a program gives them. */
-export type WithPrompts<Options> = Omit<Options, "data" | "evalData" | "prompts" | "evalPrompts"> & {
-  prompts?: RowSource | undefined;
-  evalPrompts?: RowSource | undefined;
-  data?: RowSource | undefined;
-  evalData?: RowSource | undefined;
-};
-
-/** The rows with prompts. @throws HeddleError INVALID_ARGUMENT unless there is exactly one source of them */
-export function promptsOf({ prompts, data }: Pick<PolicyOptions, "prompts" | "data">): RowSource {
-  const given = prompts ?? data;
-  if (given !== undefined && (prompts === undefined || data === undefined)) {
-    // Several texts as `prompts` are the prompts themselves; files are named by `data`, or one by `prompts`.
-    const texts =
-      Array.isArray(prompts) && prompts.every((p): p is string => typeof p === "string") ? prompts : undefined;
-    return texts?.map((prompt) => ({ prompt })) ?? given;
-  }
-  throw new HeddleError(
-    "INVALID_ARGUMENT",
-    `prompts: expected rows with prompts, got ${given === undefined ? "none" : "both prompts and data"}`,
-  );
-}
+/** Strings are files here as everywhere; who has texts is told how they are given. */
+const PROMPT_FILES = ".jsonl, .parquet, .json; texts are rows, { prompt: … }";
 
 /** Prompts, and what the policy is held to. */
 export interface Policy {
@@ -120,6 +83,8 @@ export async function openPolicy(
       evalData: options.evalPrompts === undefined ? "evalData" : "evalPrompts",
     },
   };
+  await needFiles(filesIn(rows.data), rows.names.data, PROMPT_FILES);
+  await needFiles(filesIn(rows.evalData), rows.names.evalData, PROMPT_FILES);
   const encoder = new RowEncoder(tokenizerOf(base, stage)!, options);
   const { train, heldOut } = await readPrompts(rows, encoder, { ...call, limit });
   const longest = [...train, ...heldOut].reduce((n, { ids }) => Math.max(n, ids.length), 1);

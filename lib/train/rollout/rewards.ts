@@ -116,7 +116,7 @@ export class Judge {
       if (value === null || value === undefined) return null;
       if (typeof value === "number" && Number.isFinite(value)) return value;
       throw new HeddleError(
-        "NUMERICAL",
+        typeof value === "number" ? "NUMERICAL" : "INVALID_ARGUMENT",
         `rewards: ${name}: expected a finite number for answer ${i} (to ${drawn[i]!.prompt.where}), got ${describe(value)}`,
       );
     });

@@ -1,6 +1,7 @@
 // Compiled against the installed package's declarations, as an ES module and as CommonJS.
 import {
   createModel,
+  createModelAsync,
   decoderFamily,
   type FamilyDefinition,
   HeddleError,
@@ -12,6 +13,7 @@ import {
   registerFamily,
   rotateHeads,
   type StopCondition,
+  sft,
   type TrainOptions,
 } from "heddle";
 import { add, reshape, type Value } from "heddle/graph";
@@ -76,7 +78,15 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     own: { scale: 1 },
     ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
   });
+  // What is measured in the middle of training is the model that was given.
+  const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
+  sft(await LanguageModel.load("default"), { data: "rows.jsonl", evaluate });
+  sft(model, {
+    data: "rows.jsonl",
+    evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
+  });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
+  await createModelAsync({ modelType: "llama", hiddenSize: 8, numHiddenLayers: 1 }, { signal, onProgress: undefined });
   const forbid: LogitProcessor = (logits, { ids }) => logits.fill(-Infinity, 0, ids.length);
   const options: TrainOptions = { maxSteps: 1, lrScheduler: ({ step, maxSteps }) => step / maxSteps };
   for await (const { value, where } of readRows([{ text: "a" }], { signal })) console.log(value.text, where, options);

@@ -1,0 +1,58 @@
+import type { HeddleError } from "../errors.ts";
+import type { ModelConfig } from "./config.ts";
+
+/** Dimensions of each head that rotate. */
+export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
+  return Math.floor(headDim * partialRotaryFactor);
+}
+
+/** What must hold between fields. */
+export function check(config: ModelConfig, fail: (message: string) => HeddleError): void {
+  const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
+  if (heads % groups !== 0) {
+    throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
+  }
+  const rotary = rotaryDim(config);
+  if (config.modelType === "gpt2" || config.modelType === "bert") {
+    if (headDim * heads !== hiddenSize || groups !== heads) {
+      const [width, count] =
+        config.modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
+      throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
+    }
+  } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
+    throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
+  } else if (rotary % 2 !== 0) {
+    throw fail(`head_dim: expected an even number for rotary positions, got ${headDim}`);
+  }
+  if (layerTypes.length !== config.numHiddenLayers) {
+    throw fail(`layer_types: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${layerTypes.length}`);
+  }
+  if (config.noRopeLayers && config.noRopeLayers.length !== config.numHiddenLayers) {
+    const got = config.noRopeLayers.length;
+    throw fail(`no_rope_layers: expected num_hidden_layers ${config.numHiddenLayers} entries, got ${got}`);
+  }
+  if (config.slidingWindow === null && layerTypes.includes("sliding_attention")) {
+    throw fail("sliding_window: expected a number for the sliding_attention layers of layer_types, got null");
+  }
+  const { numExperts, numExpertsPerTok } = config;
+  if (numExperts !== undefined && numExpertsPerTok !== undefined && numExpertsPerTok > numExperts) {
+    throw fail(`num_experts_per_tok: expected at most num_experts ${numExperts}, got ${numExpertsPerTok}`);
+  }
+  const scaling = config.ropeScaling;
+  const factors =
+    scaling?.ropeType === "factors"
+      ? [scaling.factors]
+      : scaling?.ropeType === "longrope"
+        ? [scaling.longFactor, scaling.shortFactor]
+        : [];
+  for (const { length } of factors) {
+    if (length === rotary / 2) continue;
+    const half = rotary === headDim ? "head_dim / 2" : "half the rotated dimensions";
+    throw fail(`rope_scaling: expected ${half} = ${rotary / 2} factors, got ${length}`);
+  }
+  if (scaling?.ropeType === "llama3" && scaling.highFreqFactor <= scaling.lowFreqFactor) {
+    throw fail(
+      `rope_scaling: high_freq_factor: expected above low_freq_factor ${scaling.lowFreqFactor}, got ${scaling.highFreqFactor}`,
+    );
+  }
+}

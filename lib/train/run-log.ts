@@ -1,0 +1,108 @@
+import { appendFile, stat, truncate } from "node:fs/promises";
+import { join } from "node:path";
+import { linesOf } from "../data/lines.ts";
+import { HeddleError } from "../errors.ts";
+import { ioError } from "../formats/io.ts";
+import type { TrainEvent } from "./trainer.ts";
+
+/** Beside a run's checkpoints: its events, a line of JSON each. */
+export const LOG_FILE = "log.jsonl";
+
+/** How long lines wait for each other. Steps of small models come by the hundred a second. */
+const MOST_WAIT_MS = 500;
+
+/**
+ * What a run reports, kept to be plotted: steps and evaluations in their order, as the events are (what is not finite is null). Lines are
+ * written before the checkpoint that follows them, so that a resumed run, which cuts off what lies beyond its step, leaves no gap.
+ */
+export class RunLog {
+  private readonly path: string;
+  private waiting: string[] = [];
+  private written: number | undefined;
+
+  constructor(folder: string) {
+    this.path = join(folder, LOG_FILE);
+  }
+
+  /** Throws where the file is another's. @throws HeddleError INVALID_FILE, IO */
+  async open(): Promise<void> {
+    for await (const { line } of this.lines()) {
+      if (eventOf(line)) return;
+      throw new HeddleError(
+        "INVALID_FILE",
+        `${this.path}: expected the log of a run, which a run keeps in its outputDir, got another file`,
+      );
+    }
+  }
+
+  /** Hands events on, and logs them. */
+  async *follow<Result>(events: AsyncGenerator<TrainEvent, Result, void>): AsyncGenerator<TrainEvent, Result, void> {
+    try {
+      for (;;) {
+        const next = await events.next();
+        if (next.done) return next.value;
+        await this.add(next.value);
+        yield next.value;
+      }
+    } finally {
+      // Left early, the run that is followed has to hear of it.
+      await events.return(undefined as Result);
+      await this.flush();
+    }
+  }
+
+  private async add(event: TrainEvent): Promise<void> {
+    if (this.written === undefined) await this.rewind(event);
+    this.waiting.push(`${JSON.stringify(event)}\n`);
+    if (performance.now() - this.written! > MOST_WAIT_MS) await this.flush();
+  }
+
+  async flush(): Promise<void> {
+    const text = this.waiting.join("");
+    this.waiting = [];
+    this.written = performance.now();
+    if (text === "") return;
+    await appendFile(this.path, text).catch((error: unknown) => {
+      throw ioError(error, this.path, "written");
+    });
+  }
+
+  /** Cuts off what a run that begins with an event will report again, and what a kill left of a line. */
+  private async rewind(first: TrainEvent): Promise<void> {
+    this.written = performance.now();
+    const size = await stat(this.path).then(
+      (found) => found.size,
+      () => 0,
+    );
+    let end = 0;
+    for await (const { line, bytes } of this.lines()) {
+      const event = eventOf(line);
+      // The evaluation of a step comes after it, and alone where a run was stopped between them.
+      const isKept =
+        event && (event.step < first.step || (event.step === first.step && "loss" in event && !("loss" in first)));
+      if (!isKept || end + bytes > size) break; // the last line may lack its end
+      end += bytes;
+    }
+    await truncate(this.path, end).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== "ENOENT") throw ioError(error, this.path, "written");
+    });
+  }
+
+  private async *lines(): AsyncGenerator<{ line: string; bytes: number }, void, undefined> {
+    try {
+      for await (const line of linesOf(this.path, { keepMark: true }))
+        yield { line, bytes: Buffer.byteLength(line) + 1 };
+    } catch (error) {
+      if (!(error instanceof HeddleError && error.code === "NOT_FOUND")) throw error;
+    }
+  }
+}
+
+function eventOf(line: string): { step: number } | undefined {
+  try {
+    const event = JSON.parse(line) as { step?: unknown } | null;
+    return Number.isSafeInteger(event?.step) ? (event as { step: number }) : undefined;
+  } catch {
+    return undefined;
+  }
+}

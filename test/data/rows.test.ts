@@ -1,0 +1,62 @@
+// Rows of files: their formats, and bytes that are no text.
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { linesOf } from "../../lib/data/lines.ts";
+import { readRows } from "../../lib/data/rows.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "heddle-rows-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+async function file(name: string, content: string | Uint8Array): Promise<string> {
+  const path = join(folder, name);
+  await writeFile(path, content);
+  return path;
+}
+
+async function rowsOf(source: string): Promise<[unknown, string][]> {
+  const rows: [unknown, string][] = [];
+  for await (const { value, where } of readRows(source)) rows.push([value, where.replace(folder, "")]);
+  return rows;
+}
+
+test("a .json file is an array of rows, or a row a line", async () => {
+  const rows = [{ text: "a" }, { text: "b" }];
+  const found = [
+    [rows[0], "/array.json: row 1"],
+    [rows[1], "/array.json: row 2"],
+  ];
+  expect(await rowsOf(await file("array.json", `\n ${JSON.stringify(rows, null, 2)}`))).toEqual(found);
+  const lines = rows.map((row) => JSON.stringify(row)).join("\n");
+  expect((await rowsOf(await file("lines.json", lines))).map(([row]) => row)).toEqual(rows);
+  await expect(rowsOf(await file("texts.json", '[{"text": "a"}, "b"]'))).rejects.toMatchObject({
+    code: "INVALID_FILE",
+    message: expect.stringMatching(/texts\.json: row 2: expected an object, got "b"$/),
+  });
+  await expect(rowsOf(await file("open.json", '[{"text": "a"}'))).rejects.toThrow(/open\.json: expected JSON/);
+});
+
+test("bytes that are no UTF-8 are refused with their line; a replacement character that is written is text", async () => {
+  const row = (text: string) => JSON.stringify({ text });
+  const bad = Buffer.concat([Buffer.from(`${row("a")}\n{"text": "b`), Buffer.from([0xff]), Buffer.from('"}\n')]);
+  await expect(rowsOf(await file("bad.jsonl", bad))).rejects.toMatchObject({
+    code: "INVALID_FILE",
+    message: expect.stringMatching(/bad\.jsonl:2: expected UTF-8, got bytes that are none$/),
+  });
+  expect((await rowsOf(await file("good.jsonl", `${row("\ufffd")}\n${row("é")}`))).map(([value]) => value)).toEqual([
+    { text: "\ufffd" },
+    { text: "é" },
+  ]);
+  // Of a line that several chunks of the file hold, and that the last one cuts within a character.
+  const long = "\ufffd".repeat(400_000);
+  expect(await rowsOf(await file("long.jsonl", `${row(long)}\n${row(long)}`))).toHaveLength(2);
+  const cut = Buffer.from(row(long));
+  await expect(rowsOf(await file("cut.jsonl", cut.subarray(0, cut.length - 4)))).rejects.toThrow(
+    /cut\.jsonl:1: expected UTF-8/,
+  );
+  // Raw text is taken as it comes.
+  const lines: string[] = [];
+  for await (const line of linesOf(join(folder, "bad.jsonl"))) lines.push(line);
+  expect(lines[1]).toBe('{"text": "b\ufffd"}');
+});

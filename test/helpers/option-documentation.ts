@@ -1,0 +1,37 @@
+import ts from "typescript";
+
+/** What the compiler shows of an option where someone points at it. */
+export interface DocumentedOption {
+  name: string;
+  optional: boolean;
+  text: string;
+}
+
+/** The options of exported interfaces, as a reader of `file` (sources or declarations) is told of them. */
+export function documentedOptions(file: string, interfaces: readonly string[]): Map<string, DocumentedOption[]> {
+  const program = ts.createProgram([file], {
+    target: ts.ScriptTarget.ES2022,
+    module: ts.ModuleKind.NodeNext,
+    moduleResolution: ts.ModuleResolutionKind.NodeNext,
+    allowImportingTsExtensions: true,
+    noEmit: true,
+    strict: true,
+    skipLibCheck: true,
+    types: ["node"],
+  });
+  const checker = program.getTypeChecker();
+  const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(file)!)!);
+  return new Map(
+    interfaces.map((name) => {
+      const found = exported.find((symbol) => symbol.name === name);
+      if (!found) throw new Error(`${file} does not export ${name}`);
+      const symbol = found.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(found) : found;
+      const options = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol)).map((property) => ({
+        name: property.name,
+        optional: (property.flags & ts.SymbolFlags.Optional) !== 0,
+        text: ts.displayPartsToString(property.getDocumentationComment(checker)),
+      }));
+      return [name, options] as const;
+    }),
+  );
+}
