@@ -60,6 +60,7 @@ export type { FloatDtype } from "./formats/dtype.ts";
 export type { BuiltInModelType, OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
 export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
+export type { QuantisedTarget } from "./formats/quantised-types.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";
 export {

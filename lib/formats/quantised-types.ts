@@ -3,10 +3,10 @@
 import { elementCount, type NumberDtype, pieceOf } from "./dtype.ts";
 import type { TensorData } from "./tensor-data.ts";
 
-const TARGETS = ["q8_0", "q4_0", "q4_k", "q6_k"] as const;
-
 /** The quantised types that weights may be converted to. */
-export type QuantisedTarget = (typeof TARGETS)[number];
+export type QuantisedTarget = "q8_0" | "q4_0" | "q4_k" | "q6_k";
+
+const TARGETS: readonly QuantisedTarget[] = ["q8_0", "q4_0", "q4_k", "q6_k"];
 
 export const dtypeNames = `f32, f16, bf16, fp8, ${TARGETS.join(", ").replace(/, (?=[^,]*$)/, " or ")}`;
 

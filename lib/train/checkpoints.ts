@@ -34,6 +34,8 @@ export interface CheckpointStoreOptions {
   card(state: TrainerState, held: EvalEvent | undefined): ModelCardInput;
   /** The tokenizer's files by name. */
   tokenizerFiles: Readonly<Record<string, string>>;
+  /** Told of what is no error, in the process that writes the folder. */
+  warn(message: string): void;
 }
 
 /**
@@ -82,9 +84,8 @@ export class CheckpointStore {
     const others = await listCheckpoints(outputDir);
     if (others.length === 0) return;
     const found = `${others.length === 1 ? "a checkpoint" : `${others.length} checkpoints`} of another run (${others.at(-1)!.path})`;
-    process.emitWarning(
+    this.options.warn(
       `outputDir: ${found} will give way to this run's, as saveTotalLimit is ${saveTotalLimit}; resume: "auto" (--resume) would go on from there`,
-      "HeddleWarning",
     );
   }
 
@@ -127,7 +128,7 @@ export class CheckpointStore {
     stage: string,
     { best, writes, groups }: { best: boolean; writes: boolean; groups?: readonly GroupRecord[] | undefined },
   ): Promise<{ state: TrainerState; own: boolean } | undefined> {
-    const found = await this.find(writes);
+    const found = await this.find();
     if (!found) return undefined;
     const state = (await readCheckpointState(found.path)) as TrainerState;
     if (state?.version !== 1 || state.stage !== stage)
@@ -147,7 +148,7 @@ export class CheckpointStore {
     const path = step === state.step ? found.path : await checkpointOf(dirname(found.path), step);
     if (path === undefined) {
       const message = `loadBestModelAtEnd: checkpoint-${step}, the best evaluation's, is no longer beside ${found.path}; the best of what follows is kept instead`;
-      process.emitWarning(message, "HeddleWarning");
+      this.options.warn(message);
       const { best: _, ...rest } = state;
       return { state: rest, own };
     }
@@ -167,8 +168,8 @@ export class CheckpointStore {
     await readInto(join(path, trained.file), trained.tensors());
   }
 
-  /** The checkpoint to continue from; what had to be passed over is told of, by the process that writes. */
-  private async find(tells: boolean): Promise<Pick<CheckpointInfo, "path"> | undefined> {
+  /** The checkpoint to continue from; what had to be passed over is told of. */
+  private async find(): Promise<Pick<CheckpointInfo, "path"> | undefined> {
     const { resume, outputDir } = this.options;
     if (resume === false) return undefined;
     if (typeof resume === "string" && resume !== "auto") return { path: resume };
@@ -183,8 +184,7 @@ export class CheckpointStore {
       );
     if (!latest && resume === true)
       throw new HeddleError("NOT_FOUND", `resume: expected a checkpoint in ${outputDir}, got none`);
-    if (told && tells)
-      process.emitWarning(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`, "HeddleWarning");
+    if (told) this.options.warn(`resume: goes on from ${latest!.path}, as a later one is broken: ${told}`);
     return latest;
   }
 

@@ -121,7 +121,7 @@ export async function* runStage<Batch>(
     const grouped = groupParameters(options.parameterGroups, all, model.weightNames);
     const names = grouped.trained;
     const trained = adapter ? adapterFiles(model, adapter, setup.names ?? [], base.path) : modelFiles(model, names);
-    const store = storeOf(base, options, trained, card);
+    const store = storeOf(base, options, trained, card, warn);
     // What would only fail in the middle of the run, or at its end, fails before it.
     claims.push(claimWeights(model, names));
     parseModelCard(card({ tokensSeen: 0 }, undefined));
@@ -248,6 +248,7 @@ function storeOf(
   options: TrainingOptions,
   trained: TrainedFiles,
   card: (state: TrainerState, held: EvalEvent | undefined) => ReturnType<typeof cardOf>,
+  warn: (message: string) => void,
 ): CheckpointStore | undefined {
   if (options.outputDir !== undefined)
     return new CheckpointStore({
@@ -259,6 +260,7 @@ function storeOf(
       trained,
       card,
       tokenizerFiles: base.tokenizer?.files() ?? {},
+      warn,
     });
   if (options.resume === false || options.resume === "auto") return undefined;
   throw new HeddleError("INVALID_ARGUMENT", "resume: expected an outputDir to resume from, got none");

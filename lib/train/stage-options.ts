@@ -47,7 +47,7 @@ export interface SharedOptions<Base = LanguageModel> {
     | "warmup_stable_decay"
     | OwnSchedule
     | undefined;
-  /** Of warmup_stable_decay: steps in which the rate falls. Default: decayRatio of them. */
+  /** Of warmup_stable_decay: steps in which the rate falls. Default: those of decayRatio. */
   decaySteps?: number | undefined;
   /** The same as a share of maxSteps, rounded up. Default: 0.1. */
   decayRatio?: number | undefined;
@@ -146,11 +146,14 @@ export interface SharedOptions<Base = LanguageModel> {
 export interface ParameterGroup {
   /** Which parameters: any of these. Names are those of the weights, of an adapter those of its A and B (`….lora_B.default`). */
   match: ParameterMatch | ParameterMatch[];
-  /** Their peak in place of learningRate (of Muon's matrices muonLearningRate), on the same schedule. Default: that of all. */
+  /** Their peak in place of learningRate (of Muon's matrices muonLearningRate), on the same schedule. Default: that. */
   learningRate?: number | undefined;
-  /** Or their share of it. Default: 1. */
+  /** Or their share of it. Default: all of it. */
   learningRateRatio?: number | undefined;
-  /** Their decay in place of weightDecay (muonWeightDecay), of all of them: of norms and biases too, as in PyTorch's groups. Default: that of all. */
+  /**
+   * Their decay in place of weightDecay (muonWeightDecay), of all of them: of norms and biases too, as in PyTorch's groups. Default: that, of
+   * matrices alone.
+   */
   weightDecay?: number | undefined;
   /** true: they stay as they are to the byte, and have no gradients and no moments. Default: false. */
   freeze?: boolean | undefined;
@@ -201,8 +204,8 @@ export interface CrossEntropyOptions {
   labelSmoothingFactor?: number | undefined;
   /**
    * A step whose loss is so many standard deviations above the mean of the last hundred is a spike (after twenty of them; at least 0.02
-   * nats and 5 % of the mean count as one): the first is told in a warning, events and the result count them (`lossSpikes`). 0: none is looked for.
-   * Default 6.
+   * nats and 5 % of the mean count as one): the first is told in a warning, events and the result count them (`lossSpikes`). 0: none is looked
+   * for. Default 6.
    */
   lossSpikeThreshold?: number | undefined;
   /** Leave such a step out, as skipNonFinite does others (PaLM skipped the batches of its spikes). Default false. */
@@ -253,6 +256,6 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** The processes that train together. Default: this one. */
   world?: World | undefined;
-  /** Told of what is no error: rows and steps that are left out, spikes of the loss. Default: process.emitWarning. */
+  /** Told of what is no error, such as rows or steps that are left out. Default: process.emitWarning. */
   onWarning?: ((message: string) => void) | undefined;
 }

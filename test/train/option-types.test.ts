@@ -12,6 +12,7 @@ import type {
   KtoOptions,
   LanguageModel,
   OrpoOptions,
+  ParameterGroup,
   PpoOptions,
   PretrainOptions,
   ReplayOptions,
@@ -27,7 +28,7 @@ import { dpoSchema } from "../../lib/train/dpo.ts";
 import { embedSchema } from "../../lib/train/embed.ts";
 import { grpoSchema } from "../../lib/train/grpo.ts";
 import { ktoSchema } from "../../lib/train/kto.ts";
-import { replaySchema } from "../../lib/train/options.ts";
+import { parameterGroupSchema, replaySchema } from "../../lib/train/options.ts";
 import { orpoSchema } from "../../lib/train/orpo.ts";
 import { ppoSchema } from "../../lib/train/ppo.ts";
 import { pretrainSchema } from "../../lib/train/pretrain.ts";
@@ -58,7 +59,8 @@ const held: [
   Checked<GrpoOptions<unknown>, typeof grpoSchema>,
   Checked<Omit<TrainOptions<unknown>, "about" | "names" | "sequences" | "sequenceLength">, typeof trainSchema>,
   Checked<ReplayOptions, typeof replaySchema>,
-] = [true, true, true, true, true, true, true, true, true, true, true, true];
+  Checked<ParameterGroup, typeof parameterGroupSchema>,
+] = [true, true, true, true, true, true, true, true, true, true, true, true, true];
 
 /** What drifts is found. */
 // @ts-expect-error: an option that the interface lacks
@@ -127,6 +129,7 @@ const schemas = {
   GrpoOptions: grpoSchema,
   TrainOptions: trainSchema,
   ReplayOptions: replaySchema,
+  ParameterGroup: parameterGroupSchema,
 } as const satisfies Record<string, z.ZodObject>;
 const names = Object.keys(schemas) as (keyof typeof schemas)[];
 

@@ -80,7 +80,7 @@ export interface PairOptions<Base = LanguageModel> extends PreferenceOptions<Bas
 }
 
 /** What a stage of preference training is started with. */
-export type Call = CallOptions & { warn(message: string): void };
+export type Call = Pick<CallOptions, "signal" | "world"> & { warn(message: string): void };
 
 /** Steps of a run: those that are asked for, or as many as the epochs have. */
 export function stepsOf(

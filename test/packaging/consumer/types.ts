@@ -72,18 +72,18 @@ export async function steer(model: LanguageModel, stops: readonly StopCondition[
     weights: ({ own }) => (own.deep ? new Map() : new Map()), // inferred: a boolean, not `true`
     forward: ({ ids }) => ids,
   });
+  registerFamily({
+    modelType: "near",
+    architecture: "NearForCausalLM",
+    own: { scale: 1 },
+    ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
+  });
   // What is measured in the middle of training is the model that was given.
   const evaluate = async (at: { model: LanguageModel }) => ({ length: (await at.model.complete("x")).text.length });
   sft(await LanguageModel.load("default"), { data: "rows.jsonl", evaluate });
   sft(model, {
     data: "rows.jsonl",
     evaluate: async ({ model }) => ({ top: (await model.complete("x")).usage.promptTokens }),
-  });
-  registerFamily({
-    modelType: "near",
-    architecture: "NearForCausalLM",
-    own: { scale: 1 },
-    ...decoderFamily<{ scale: number }>({ shape: ({ own }, { rotary }) => ({ residualScale: own.scale, rotary }) }),
   });
   createModel({ modelType: "own", hiddenSize: 8, numHiddenLayers: 1, own: { gated: true } }, { seed: 1 });
   await createModelAsync({ modelType: "llama", hiddenSize: 8, numHiddenLayers: 1 }, { signal, onProgress: undefined });
