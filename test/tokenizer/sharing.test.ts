@@ -154,26 +154,32 @@ describe("memory of tokenizers that are gone", () => {
 
 describe("heddle/tokenizer", () => {
   it("imports no model code", () => {
-    const files = new Set<string>();
-    const packages: string[] = [];
-    const visit = (file: string) => {
-      if (files.has(file)) return;
-      files.add(file);
-      const source = readFileSync(file, "utf8");
-      for (const [, path] of source.matchAll(/(?:from|import\()\s*"(\.[^"]+)"/gu)) visit(join(dirname(file), path!));
-      for (const [, name] of source.matchAll(/^(?:import|export) .*from "([^."][^"]*)"/gmu)) {
-        if (!name!.startsWith("node:")) packages.push(name!);
-      }
-    };
+    const packages = new Set<string>();
     const lib = fileURLToPath(new URL("../../lib", import.meta.url));
-    visit(join(lib, "tokenizer/index.ts"));
-    const others = [...files]
-      .map((file) => relative(lib, file))
-      .filter((file) => file.includes("/") && !file.startsWith("tokenizer/"));
-    // Where the embedded model lies, how any file is opened and written, what a misspelt option is told, and how a signal ends what gives texts.
-    const shared = ["default-model", "io", "nearest", "open-file", "until-aborted"];
-    expect(others.sort()).toEqual(shared.map((name) => `formats/${name}.ts`));
-    expect(packages).toEqual([]); // those are loaded where they are used: lazy.ts
-    expect(files.size).toBeGreaterThan(20);
+    const filesFrom = (imports: RegExp) => {
+      const files = new Set<string>();
+      const visit = (file: string) => {
+        if (files.has(file)) return;
+        files.add(file);
+        const source = readFileSync(file, "utf8");
+        for (const [, path] of source.matchAll(imports)) visit(join(dirname(file), path!));
+        for (const [, name] of source.matchAll(/^(?:import|export) .*from "([^."][^"]*)"/gmu))
+          if (!name!.startsWith("node:")) packages.add(name!);
+      };
+      visit(join(lib, "tokenizer/index.ts"));
+      return [...files].map((file) => relative(lib, file)).sort();
+    };
+    const foreign = (files: string[]) => files.filter((file) => file.includes("/") && !file.startsWith("tokenizer/"));
+    const files = filesFrom(/from\s*"(\.[^"]+)"/gu);
+    // How any file is opened and written and which kind it is, what a misspelt option is told, and how a signal ends what gives texts.
+    const shared = ["file-kind", "io", "nearest", "open-file", "until-aborted"];
+    expect(foreign(files)).toEqual(shared.map((name) => `formats/${name}.ts`));
+    // Where it is asked for, where the embedded model lies and what reads the vocabulary of a GGUF file: files of formats, and the names of types.
+    const later = foreign(filesFrom(/(?:from|import\()\s*"(\.[^"]+)"/gu)).filter((file) => !files.includes(file));
+    expect(later).toContain("formats/gguf-metadata.ts");
+    expect(later.filter((file) => !file.startsWith("formats/"))).toEqual(["graph/dtype.ts"]);
+    expect(later.filter((file) => /config|families|model-files|weights/.test(file))).toEqual([]);
+    expect([...packages]).toEqual([]); // those are loaded where they are used: lazy.ts
+    expect(files.length).toBeGreaterThan(20);
   });
 });
