@@ -17,6 +17,8 @@ import type { PooledRows } from "./programs.ts";
 /** Rows of one run, where no single sequence is longer. */
 const MOST_ROWS = 1024;
 const MOST_SEQUENCES = 64;
+/** Rows of a run up to which what was bound for it is kept for the next: of more it would hold memory that counts, and binding does not. */
+const KEPT_ROWS = 128;
 
 export interface EncodeOptions {
   pooling: PooledRows;
@@ -106,9 +108,13 @@ async function runGroup(
     ...(program.inputNames.has("lengths") && { lengths }),
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
-  const executable = program.bind(model.device, model.tensors);
+  const bind = () => program.bind(model.device, model.tensors);
+  const key = encodeKey(model, boundFor(rows), pooling, head);
+  const executable = rows > KEPT_ROWS ? bind() : model.takeBound(key, bind);
+  let done = false;
   try {
     const { vectors } = await raceAbort(executable.run(inputs, { signal }), signal);
+    done = true;
     const counts = sequences.map((sequence) => (pooling === "all" ? sequence.length : 1));
     const each = vectors!.length / counts.reduce((a, b) => a + b, 0);
     let at = 0;
@@ -117,12 +123,17 @@ async function runGroup(
       return (vectors as Float32Array).slice(at - n * each, at);
     });
   } finally {
-    executable.dispose();
+    if (done && rows <= KEPT_ROWS) model.keepBound(key, executable);
+    else executable.dispose();
   }
 }
 
+function encodeKey(model: ModelView, bound: number, pooling: PooledRows, head: boolean): string {
+  return ["encode", bound, pooling, head, ...model.activeAdapters].join("/");
+}
+
 function encodeProgram(model: ModelView, bound: number, pooling: PooledRows, head: boolean): Program {
-  return model.cached(["encode", bound, pooling, head, ...model.activeAdapters].join("/"), () =>
+  return model.cached(encodeKey(model, bound, pooling, head), () =>
     compile((): Results => {
       const rows = new Dimension("rows", bound);
       const forward = sequenceForward(model, rowInputs(rows), {

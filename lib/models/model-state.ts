@@ -1,5 +1,5 @@
 import type { ModelConfig } from "../formats/config.ts";
-import type { Tensor } from "../graph/index.ts";
+import type { Executable, Tensor } from "../graph/index.ts";
 import type { Adapter } from "./adapters.ts";
 
 /** How many states have a tensor: the last that lets go of it frees it. */
@@ -42,6 +42,8 @@ export class ModelState implements StateFields {
   readonly active: readonly string[];
   readonly merged: readonly string[];
   readonly programs: Map<string, unknown>;
+  /** Programs bound to these tensors that no call is running: binding takes longer than a short text. */
+  private readonly idle = new Map<string, Executable>();
   private users = 1;
 
   constructor({ config, tensors, unmerged, adapters, active, merged, programs }: StateFields) {
@@ -67,12 +69,32 @@ export class ModelState implements StateFields {
     hold(tensor);
   }
 
+  /** A bound program that no call is running; undefined where there is none under this key. */
+  takeIdle(key: string): Executable | undefined {
+    const found = this.idle.get(key);
+    this.idle.delete(key);
+    return found;
+  }
+
+  /** Keeps one under a key for a later call, until this state is let go of. */
+  keepIdle(key: string, executable: Executable): void {
+    if (this.idle.has(key)) executable.dispose();
+    else this.idle.set(key, executable);
+  }
+
+  disposeIdle(): void {
+    for (const executable of this.idle.values()) executable.dispose();
+    this.idle.clear();
+  }
+
   retain(): this {
     this.users++;
     return this;
   }
 
   release(): void {
-    if (--this.users === 0) for (const tensor of this.all()) letGo(tensor);
+    if (--this.users > 0) return;
+    this.disposeIdle();
+    for (const tensor of this.all()) letGo(tensor);
   }
 }

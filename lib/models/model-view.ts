@@ -1,7 +1,7 @@
 import { describe, HeddleError, invalidArgument } from "../errors.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { nearest } from "../formats/nearest.ts";
-import type { Device, QuantizedActivations, Tensor } from "../graph/index.ts";
+import type { Device, Executable, QuantizedActivations, Tensor } from "../graph/index.ts";
 import type { Adapter } from "./adapters.ts";
 import type { Family } from "./family.ts";
 import { headNames, modelWeights } from "./heads.ts";
@@ -141,6 +141,18 @@ export abstract class ModelView {
       programs.set(key, found);
     }
     return found;
+  }
+
+  /** A program bound by an earlier call that is over, or by `bind`. @internal */
+  takeBound(key: string, bind: () => Executable): Executable {
+    this.assertLive();
+    return this.state.takeIdle(key) ?? bind();
+  }
+
+  /** Keeps a bound program whose run is over for the next call, or frees it where the model is disposed. @internal */
+  keepBound(key: string, executable: Executable): void {
+    if (this.life.live) this.state.keepIdle(key, executable);
+    else executable.dispose();
   }
 
   /** The adapters on this model, by name. */

@@ -300,6 +300,7 @@ export class Model extends ModelView {
   dispose(): void {
     if (!this.life.live) return;
     this.life.live = false;
+    this.state.disposeIdle();
     for (const t of this.state.all()) t.dispose();
     this.state.programs.clear();
   }

@@ -181,6 +181,40 @@ test("createModel makes encoders", async () => {
   }
 });
 
+test("short texts share what was bound for one before: at once, beside long ones, after the weights changed, after dispose", async () => {
+  const folder = temporaryFolder();
+  const config = {
+    modelType: "bert",
+    vocabSize: 64,
+    hiddenSize: 32,
+    numHiddenLayers: 2,
+    maxPositionEmbeddings: 64,
+  } as const;
+  const model = createModel(config, { seed: 3 });
+  await model.save(folder);
+  const texts = Array.from({ length: 12 }, (_, i) => Array.from({ length: 1 + i * 5 }, (_, j) => (i * 7 + j) % 64));
+  const alone: Float32Array[] = [];
+  for (const text of texts) {
+    await using fresh = await LanguageModel.load(folder);
+    alone.push(await fresh.embed(text));
+  }
+  for (let round = 0; round < 3; round++) {
+    const [together, ...each] = await Promise.all([model.embed(texts), ...texts.map((text) => model.embed(text))]);
+    for (const [i, vector] of alone.entries()) {
+      expect(each[i]).toEqual(vector);
+      expect(worst(together[i]!, [...vector])).toBeLessThan(1e-6);
+    }
+  }
+  const tensor = model.model.weight("bert.embeddings.word_embeddings.weight");
+  await tensor.write((await tensor.toFloat32()).map((v) => -v));
+  expect(worst(await model.embed(texts[1]!), [...alone[1]!])).toBeGreaterThan(1e-3);
+  const under = model.embed(texts[2]!);
+  await new Promise((resolve) => setImmediate(resolve)); // it runs now
+  await model.dispose();
+  expect((await under).length).toBe(32);
+  await expect(model.embed(texts[2]!)).rejects.toThrow(/disposed/);
+});
+
 test("quantised as it is loaded, an encoder's vectors turn little", async () => {
   const folder = temporaryFolder();
   for (const modelType of ["bert", "modernbert"] as const) {
