@@ -9,26 +9,13 @@ import json
 import sys
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantised, rng, save
 
 config, kind, path = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 d, ff, layers, h = config["hiddenSize"], config["intermediateSize"], config["numHiddenLayers"], config["numAttentionHeads"]
 vocab, positions = config["vocabSize"], config["maxPositionEmbeddings"]
-rng = np.random.default_rng(1)
-nodes, weights = [], []
-MICROSOFT = "com.microsoft"
-
-
-def constant(name, array):
-    weights.append(numpy_helper.from_array(array, name))
-    return name
-
-
-def op(operator, inputs, name, outputs=1, domain="", **attributes):
-    names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
-    nodes.append(helper.make_node(operator, inputs, names, name=name, domain=domain, **attributes))
-    return names[0] if outputs == 1 else names
 
 
 def normal(name, *shape):
@@ -43,20 +30,11 @@ def zeros(name, n=d):
     return constant(name, np.zeros(n, np.float32))
 
 
-def quantised(x, name):
-    return op("DynamicQuantizeLinear", [x], f"{name}.quantised", 3)
-
-
 def product(x, n, k, name):
     """x is a tensor in f32, or in int8 what quantised() made of one; without a bias."""
     if kind == "f32":
         return op("MatMul", [x, normal(f"{name}.weight", k, n)], f"{name}.product")
-    values, scale, zero = x
-    w = constant(f"{name}.weight", rng.integers(-127, 128, (k, n), dtype=np.int8))
-    whole = op("MatMulInteger", [values, w, zero, constant(f"{name}.zero", np.int8(0))], f"{name}.integers")
-    wide = op("Cast", [whole], f"{name}.wide", to=TensorProto.FLOAT)
-    per_output = constant(f"{name}.scale", np.full(n, 1 / (73 * k**0.5), np.float32))
-    return op("Mul", [wide, op("Mul", [scale, per_output], f"{name}.both")], f"{name}.product")
+    return int8_product(x, n, k, name, f"{name}.product")
 
 
 def entering(x, name):
@@ -90,12 +68,5 @@ for i in range(layers):
     x = norm(product(entering(active, f"{i}.active"), d, ff, f"{i}.down"), between, f"{i}.norm2")
 nodes.append(helper.make_node("Identity", [x], ["hidden"]))
 
-graph = helper.make_graph(
-    nodes,
-    "bert",
-    [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "tokens"]) for name in ("ids", "mask")],
-    [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "tokens", d])],
-    weights,
-)
-opsets = [helper.make_opsetid("", 17), helper.make_opsetid(MICROSOFT, 1)]
-onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+inputs = [helper.make_tensor_value_info(name, TensorProto.INT32, ["batch", "tokens"]) for name in ("ids", "mask")]
+save(path, "bert", inputs, [helper.make_tensor_value_info("hidden", TensorProto.FLOAT, ["batch", "tokens", d])])

@@ -8,40 +8,18 @@ import json
 import sys
 
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
+
+from onnx_graph import MICROSOFT, constant, int8_product, nodes, op, quantised, rng, save
 
 config, path = json.loads(sys.argv[1]), sys.argv[2]
 d, ff, layers = config["hiddenSize"], config["intermediateSize"], config["numHiddenLayers"]
 h, kv, vocab, tokens = config["numAttentionHeads"], config["numKeyValueHeads"], config["vocabSize"], config["tokens"]
 width = d // h
-rng = np.random.default_rng(1)
-nodes, weights = [], []
-
-
-def constant(name, array):
-    weights.append(numpy_helper.from_array(array, name))
-    return name
-
-
-def op(kind, inputs, name, outputs=1, domain="", **attributes):
-    names = [name] if outputs == 1 else [f"{name}.{i}" for i in range(outputs)]
-    nodes.append(helper.make_node(kind, inputs, names, name=name, domain=domain, **attributes))
-    return names[0] if outputs == 1 else names
-
-
-def quantised(x, name):
-    """Activations as u8 with their scale and zero point, shared by the products that read them."""
-    return op("DynamicQuantizeLinear", [x], f"{name}.quantised", 3)
 
 
 def linear(x, n, k, name):
-    values, scale, zero = x
-    w = constant(f"{name}.weight", rng.integers(-127, 128, (k, n), dtype=np.int8))
-    product = op("MatMulInteger", [values, w, zero, constant(f"{name}.zero", np.int8(0))], f"{name}.product")
-    wide = op("Cast", [product], f"{name}.wide", to=TensorProto.FLOAT)
-    per_output = constant(f"{name}.scale", np.full(n, 1 / (73 * k**0.5), np.float32))
-    return op("Mul", [wide, op("Mul", [scale, per_output], f"{name}.both")], name)
+    return int8_product(x, n, k, name, name)
 
 
 def norm(x, name):
@@ -58,7 +36,7 @@ x = op("Gather", [table, "ids"], "embedded")
 for i in range(layers):
     a = quantised(norm(x, f"{i}.norm"), f"{i}.norm")
     q, k, v = linear(a, d, d, f"{i}.q"), linear(a, kv * width, d, f"{i}.k"), linear(a, kv * width, d, f"{i}.v")
-    o = op("GroupQueryAttention", [q, k, v, past, past, last, total, cos, sin], f"{i}.attention", 3, "com.microsoft", num_heads=h, kv_num_heads=kv, do_rotary=1)[0]
+    o = op("GroupQueryAttention", [q, k, v, past, past, last, total, cos, sin], f"{i}.attention", 3, MICROSOFT, num_heads=h, kv_num_heads=kv, do_rotary=1)[0]
     x = op("Add", [x, linear(quantised(o, f"{i}.attention"), d, d, f"{i}.o")], f"{i}.middle")
     a = quantised(norm(x, f"{i}.norm2"), f"{i}.norm2")
     gate, up = linear(a, ff, d, f"{i}.gate"), linear(a, ff, d, f"{i}.up")
@@ -68,12 +46,5 @@ for i in range(layers):
 end = op("Gather", [norm(x, "norm"), constant("end", np.array([tokens - 1], np.int64))], "end_state", axis=1)
 nodes.append(helper.make_node("Identity", [linear(quantised(end, "end_state"), vocab, d, "head")], ["logits"]))
 
-graph = helper.make_graph(
-    nodes,
-    "llama",
-    [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, tokens])],
-    [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, vocab])],
-    weights,
-)
-opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
-onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), path)
+inputs = [helper.make_tensor_value_info("ids", TensorProto.INT64, [1, tokens])]
+save(path, "llama", inputs, [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, 1, vocab])])
