@@ -228,6 +228,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   },
   bert: {
     architecture: "BertModel",
+    gguf: "bert",
     defaults: {
       rmsNormEps: 1e-6,
       layerNormEpsilon: 1e-12,
@@ -243,6 +244,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   },
   modernbert: {
     architecture: "ModernBertModel",
+    gguf: "modern-bert",
     defaults: {
       rmsNormEps: 1e-6,
       layerNormEpsilon: 1e-5,

@@ -163,7 +163,7 @@ test("an unknown architecture says what is missing", async () => {
   );
 });
 
-test("an encoder's file says that it sees what follows", async () => {
+test("an encoder's file says what distinguishes it from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
@@ -174,7 +174,7 @@ test("an encoder's file says that it sees what follows", async () => {
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "nomic-bert" is not known .*; heddle lacks attention to what follows \(attention.causal\)\)$/,
+    /architecture "nomic-bert" is not known .*; heddle lacks BERT with rotary positions and gated feed-forward blocks without biases\)$/,
   );
 });
 
