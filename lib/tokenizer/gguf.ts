@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
+import { unigram, unigramVocabulary } from "./gguf-unigram.ts";
 import {
   addedTokens,
   type GgufRecord,
@@ -26,7 +27,7 @@ import {
 export type { GgufRecord };
 
 const spaceMark = "▁";
-const known = ["llama", "gpt2", "bert"];
+const known = ["llama", "gpt2", "bert", "t5"];
 
 /** What ends a turn or a text in the chat formats in use, where the file's keys do not say it. */
 const endings = new Set(
@@ -40,7 +41,7 @@ const wholeKey = "tokenizer.huggingface.json";
 
 /**
  * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores), "gpt2" (byte-level BPE, split as
- * `tokenizer.ggml.pre` says) and "bert" (WordPiece). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
+ * `tokenizer.ggml.pre` says), "bert" (WordPiece) and "t5" (Unigram). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
  */
 export function readGguf(record: GgufRecord): { file: TokenizerFile; config: TokenizerConfig } {
   const reader = new VocabularyKeys(record);
@@ -73,6 +74,11 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
     const words = wordPieceVocabulary(reader, vocabulary, ids);
     const file = whole === undefined ? wordPiece(reader, words, ids) : parseTokenizerFile(whole);
     return { file, config: makeConfig(record, reader, words, ids.unknown) };
+  }
+  if (model === "t5") {
+    const pieces = unigramVocabulary(reader, vocabulary);
+    const file = whole === undefined ? unigram(reader, pieces) : parseTokenizerFile(whole);
+    return { file, config: makeConfig(record, reader, pieces, file.model.unknownId) };
   }
   const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
   if (whole !== undefined)

@@ -13,7 +13,14 @@ import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
-import { encoderFolder, texts, wordPieceTokenizer } from "./encoder-files.ts";
+import {
+  encoderFolder,
+  texts,
+  unigramFile,
+  unigramKeys,
+  unigramTokenizer,
+  wordPieceTokenizer,
+} from "./encoder-files.ts";
 import { f32, flag, foreign, tensorsOf, text, u32 } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
@@ -228,6 +235,53 @@ describe("files as other programs write them", () => {
   });
 });
 
+describe("XLM-RoBERTa's kind of vocabulary", () => {
+  test("its tokens are those of SentencePiece's file, with what goes around them", async () => {
+    const pieces = await unigramTokenizer();
+    const file = await unigramFile(convertModel);
+    await using model = await LanguageModel.load(file);
+    expect(model.config).toMatchObject({ modelType: "bert", typeVocabSize: 1 });
+    for (const asked of texts) {
+      const want = [...pieces.encode(asked)];
+      const [bos, eos] = [pieces.tokenToId("<s>")!, pieces.tokenToId("</s>")!];
+      const inner = want.at(-1) === eos ? want.slice(0, -1) : want;
+      expect([...model.tokenizer!.encode(asked)]).toEqual([bos, ...inner, eos]);
+      expect((await model.embed(asked)).every(Number.isFinite)).toBe(true);
+    }
+    // Back in a folder it is a BERT with that vocabulary.
+    const back = join(temporaryFolder(), "back");
+    await convertModel(file, back);
+    expect(await vectorsOf(back)).toEqual(await vectorsOf(file));
+  });
+
+  test("broken keys", async () => {
+    const record = Object.fromEntries(
+      Object.entries(unigramKeys(await unigramTokenizer())).map(([key, { value }]) => [key, value]),
+    );
+    const of = (name: string, value: unknown) => () =>
+      Tokenizer.fromGguf({ ...record, [`tokenizer.ggml.${name}`]: value });
+    await expectError(of("scores", undefined), "INVALID_FILE", /tokenizer.ggml.scores: expected \d+ numbers/);
+    await expectError(of("scores", [1]), "INVALID_FILE", /tokenizer.ggml.scores: expected \d+ numbers, got 1/);
+    const count = (record["tokenizer.ggml.tokens"] as string[]).length;
+    await expectError(of("scores", Array(count).fill(Infinity)), "INVALID_FILE", /scores: expected finite numbers/);
+    await expectError(
+      of("precompiled_charsmap", "x"),
+      "INVALID_FILE",
+      /precompiled_charsmap: expected an array of bytes/,
+    );
+    await expectError(of("precompiled_charsmap", new Uint8Array(5)), "INVALID_FILE", /charsmap/);
+    await expectError(of("add_space_prefix", 1), "INVALID_FILE", /add_space_prefix: expected true or false/);
+    for (const name of [
+      "add_space_prefix",
+      "remove_extra_whitespaces",
+      "unknown_token_id",
+      "add_eos_token",
+      "token_type",
+    ])
+      expect(of(name, undefined)().encode("a cat").length).toBeGreaterThan(0);
+  });
+});
+
 /** attn_q, attn_k and attn_v of each layer in one tensor, as with the converter's --fuse-qkv. */
 async function fused(path: string, takes: (part: string) => boolean = () => true): Promise<string> {
   const { metadata, file } = openGguf(path);
@@ -269,7 +323,7 @@ describe("what is not provided is refused by its name", () => {
     ["groups of heads", {}, { "bert.attention.head_count_kv": u32(2) }, /head_count_kv: groups of heads/],
     ["scaling", modern, { "modern-bert.rope.scaling.type": text("yarn") }, /rope.scaling.type: "yarn" is not provided/],
     ["an activation", modern, { "modern-bert.hidden_activation": text("relu") }, /hidden_activation: "relu" is not/],
-    ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("t5") }, /tokenizer.ggml.model: "t5" \(known: llama,/],
+    ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("rwkv") }, /ggml.model: "rwkv" \(known: llama, gpt2,/],
   ])("%s", async (_name, config, changes, message) => {
     const file = await asOthersWrite(await fileOf({ ...tiny, ...config }), changes);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);

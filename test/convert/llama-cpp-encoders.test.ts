@@ -5,7 +5,7 @@ import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts"
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { encoderFolder, texts } from "./encoder-files.ts";
+import { encoderFolder, texts, unigramFile } from "./encoder-files.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no encoder's file is compared with llama.cpp");
@@ -115,4 +115,18 @@ test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's
   expect(differ).toEqual([texts[3], texts[11]]);
   for (const [i, other] of ["日本語 and 東京の猫;", "ran".repeat(33)].entries())
     expect(await peer.tokenize(other), texts[3 + 8 * i]).toEqual([...model.tokenizer!.encode(other)].slice(1, -1));
+});
+
+test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", async () => {
+  // It does not fall back to bytes, which published models of the kind lack; here they are pieces like others.
+  const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
+  const peer = await peerOf(file);
+  await using model = await LanguageModel.load(file);
+  const differ: string[] = [];
+  for (const text of texts) {
+    const ids = [...model.tokenizer!.encode(text)];
+    if (String(await peer.tokenize(text)) !== String(ids.slice(1, -1))) differ.push(text);
+    expect(apart(await peer.embed(ids), await model.embed(ids))).toBeLessThan(4 * 2 ** -11);
+  }
+  expect(differ).toEqual([]);
 });
