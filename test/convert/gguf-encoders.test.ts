@@ -453,7 +453,7 @@ describe("files that are not whole", () => {
 
   test("cut anywhere, and any byte changed", async () => {
     const bytes = readFileSync(await small());
-    for (let length = 0; length < bytes.length; length += 97)
+    for (let length = 0; length < bytes.length; length += length < 20_000 ? 13 : 397)
       expect(await loads(temporaryFile(bytes.subarray(0, length), "cut.gguf"))).toBe(false);
     // Of a head of some 10,000 bytes.
     const head = openGguf(temporaryFile(bytes)).entries.get("token_embd.weight")!.offset;
