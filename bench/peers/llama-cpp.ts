@@ -66,6 +66,15 @@ export class LlamaCppPeer {
   async logits(ids: readonly number[]): Promise<number[]> {
     return (await this.ask({ phase: "logits", ids })).logits as number[];
   }
+  /** The vector of a text, not made of length 1, or of its ids, first and last one included; the scores of a file that ranks. */
+  async embed(input: string | readonly number[]): Promise<number[]> {
+    const asked = typeof input === "string" ? { text: input } : { ids: input };
+    return (await this.ask({ phase: "embed", ...asked })).vector as number[];
+  }
+  /** A text's ids, without what goes around it. */
+  async tokenize(text: string): Promise<number[]> {
+    return (await this.ask({ phase: "tokenize", text })).ids as number[];
+  }
   /** Another file in the place of the one before. */
   async open(file: string): Promise<true> {
     await this.ask({ phase: "open", file });

@@ -1,6 +1,6 @@
 // node-llama-cpp's side of bench/inference.ts. It is not a dependency: HEDDLE_BENCH_LLAMA names a folder with it in
 // node_modules. Reads { phase, tokens, flash } a line, answers { seconds } of that many tokens a sequence; besides
-// { phase: "logits", ids } and { phase: "open", file }. Its batches are filled by hand and nothing is drawn, so that neither its scheduler nor its
+// { phase: "logits", ids }, { phase: "embed", ids or text }, { phase: "tokenize", text } and { phase: "open", file }. Its batches are filled by hand and nothing is drawn, so that neither its scheduler nor its
 // sampling counts against it.
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -61,6 +61,13 @@ async function logits(tokens) {
   return values;
 }
 
+/** What the model makes of one text: a vector, or the scores of one that ranks. Ids are taken as they are where they begin and end as its texts do. */
+async function embed(input) {
+  if (!contexts.has("embed"))
+    contexts.set("embed", await model.createEmbeddingContext({ threads: Number(threads), contextSize: "auto" }));
+  return [...(await contexts.get("embed").getEmbeddingFor(input)).vector];
+}
+
 /** Another file in the place of the one before. */
 async function open(modelPath) {
   for (const context of contexts.values()) await context.dispose();
@@ -71,7 +78,7 @@ async function open(modelPath) {
 
 console.log(JSON.stringify({ ready: true }));
 for await (const line of createInterface({ input: process.stdin })) {
-  const { phase, tokens, sequences = 1, flash, ids, file } = JSON.parse(line);
+  const { phase, tokens, sequences = 1, flash, ids, text, file } = JSON.parse(line);
   if (phase === "open") {
     await open(file);
     console.log(JSON.stringify({ ready: true }));
@@ -79,6 +86,14 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   if (phase === "logits") {
     console.log(JSON.stringify({ logits: await logits(ids) }));
+    continue;
+  }
+  if (phase === "embed") {
+    console.log(JSON.stringify({ vector: await embed(ids ?? text) }));
+    continue;
+  }
+  if (phase === "tokenize") {
+    console.log(JSON.stringify({ ids: [...model.tokenize(text)] }));
     continue;
   }
   const context = await contextOf(sequences, flash);

@@ -6,6 +6,7 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
+import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
@@ -122,10 +123,11 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
 }
 
 /**
- * What llama.cpp takes in f32 alone, or keeps so: position tables, biases of experts (a matrix of them a layer), and the layers
- * that choose experts.
+ * What llama.cpp takes in f32 alone, or keeps so: tables of positions and of segments, biases of experts (a matrix of them a layer),
+ * and the layers that choose experts or labels.
  */
-const KEPT_F32 = /^transformer\.wpe\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$/;
+const KEPT_F32 =
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$|^classifier\.weight$/;
 
 interface Planned {
   huggingFace: string;
@@ -243,12 +245,18 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
   const templatePath = join(folder, "chat_template.jinja");
   const files = {
     path,
-    tokenizer: await readJson(path, MAX_TOKENIZER_BYTES),
+    tokenizer: await tokenizerJson(folder, path),
     config: (await exists(configPath)) ? await readJson(configPath) : undefined,
     chatTemplate: (await exists(templatePath)) ? await readText(templatePath) : undefined,
   };
   for (const [key, value] of tokenizerToGguf(files, config)) metadata.set(key, value);
   return metadata;
+}
+
+/** tokenizer.json, or what the files from before it amount to. */
+async function tokenizerJson(folder: string, path: string): Promise<unknown> {
+  if (await exists(path)) return readJson(path, MAX_TOKENIZER_BYTES);
+  return JSON.parse((await Tokenizer.load(folder)).files()["tokenizer.json"]!);
 }
 
 /** What ends a text: generation_config.json knows more, and is what transformers goes by; config.json's come first. */
@@ -304,6 +312,7 @@ async function toFolder(
     for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
   }
   if (model.card) await writeModelCard(output, model.card);
+  await writeEmbeddingFiles(output, model.config);
   if (Object.keys(model.generation).length > 0) {
     await writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
   }
@@ -316,6 +325,7 @@ const TOKENIZER_FILES = [
   "tokenizer_config.json",
   "special_tokens_map.json",
   "tokenizer.model",
+  "vocab.txt",
   "chat_template.jinja",
 ];
 

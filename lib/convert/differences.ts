@@ -3,11 +3,31 @@ import type { ModelConfig } from "../formats/config.ts";
 import { formatOf } from "../formats/families.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2"]);
+const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
-const WITHOUT_MLP_BIAS = new Set(["qwen2", "qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
-const WITHOUT_BIAS = new Set(["qwen3", "qwen3moe", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3"]);
+const WITHOUT_MLP_BIAS = new Set([
+  "qwen2",
+  "qwen3",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "olmo2",
+  "phi3",
+  "smollm3",
+  "modern-bert",
+]);
+const WITHOUT_BIAS = new Set([
+  "modern-bert",
+  "qwen3",
+  "qwen3moe",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "olmo2",
+  "phi3",
+  "smollm3",
+]);
 const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
 
@@ -28,7 +48,7 @@ function unopened(config: ModelConfig, gguf: string): string[] {
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", defaults, windowsUnscaled } = formatOf(modelType);
+  const { gguf = "", defaults, windowsUnscaled, encoder } = formatOf(modelType);
   const found = unopened(config, gguf);
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
@@ -45,7 +65,13 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     windowsUnscaled === true && config.ropeLocalTheta !== config.ropeTheta,
     "θ of the sliding layers: that of the others",
   );
-  differs(config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
+  // Encoders' files name an activation, or it is GELU, of which llama.cpp has one form.
+  differs(!encoder && config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
+  const pooled = modelType === "bert" ? "first" : "mean";
+  differs(
+    Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
+    `the classifier's pooling: ${pooled}`,
+  );
   differs(modelType === "qwen3_moe" && !config.normTopkProb, "norm_topk_prob false: experts' shares add up to one");
   differs(
     modelType === "qwen3_moe" && (config.decoderSparseStep !== 1 || config.mlpOnlyLayers!.length > 0),

@@ -3,8 +3,10 @@ import { describe, HeddleError } from "../errors.ts";
 import { type ModelConfig, type ModelType, parseModelConfig } from "./config.ts";
 import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered } from "./families.ts";
+import { encoderFromGguf } from "./gguf-encoder.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { familyOfArchitecture, ggufArchitectures, pairsNeighbours } from "./gguf-names.ts";
+import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
 import { ropeScalingFromGguf } from "./gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
 import { parseJson } from "./io.ts";
@@ -28,8 +30,19 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
     formatOf(family).defaults.numExperts !== undefined || "numExperts" in (formatOf(family).fileDefaults ?? {});
   if (experts !== undefined && !sparse) throw unsupported(`mixture of experts is not provided for ${arch}`);
 
+  if (formatOf(family).encoder) {
+    const said = encoderFromGguf(source, meta, family, arch);
+    return parseModelConfig(
+      { ...said, dtype: matrixDtype(source), ...ownValues(meta, family, source.path) },
+      source.path,
+    );
+  }
   if (meta.boolean(`${arch}.attention.causal`) === false)
     throw unsupported(`${arch}.attention.causal: attention to what follows (an embedding model's) is not provided`);
+
+  const pooling = poolingFromGguf(meta, arch);
+  if (pooling === "rank")
+    throw unsupported(`${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
 
   const window = slidingWindowFromGguf(meta, family, arch);
   const modelType = sharingArchitecture(meta, family, window);
@@ -78,6 +91,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
       padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
+      ...embeddingOf(pooling),
       ...localTheta(meta, modelType, arch, theta),
       ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
       ...ownValues(meta, modelType, source.path),

@@ -2,7 +2,9 @@
 import { HeddleError } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
+import { encoderToGguf } from "./gguf-encoder.ts";
 import { familyOfArchitecture, pairsNeighbours } from "./gguf-names.ts";
+import { poolingToGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { slidingPatternToGguf } from "./gguf-windows.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
@@ -21,6 +23,8 @@ export const OWN_VALUES = [
   "finalLogitSoftcapping",
   "hiddenAct",
   "eosTokenIds",
+  "embedding",
+  "classifier",
 ];
 
 /** Of a registered family's configuration: what the file says elsewhere. All else travels as it is, since GGUF has no keys for it. */
@@ -52,10 +56,16 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   u32("feed_forward_length", config.intermediateSize);
   u32("attention.head_count", config.numAttentionHeads);
   u32("vocab_size", config.vocabSize);
+  const pooling = poolingToGguf(config);
+  if (pooling) meta.set(`${arch}.pooling_type`, pooling);
   const own = config as Record<string, unknown>;
   const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
   const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));
+  if (formatOf(modelType).encoder) {
+    encoderToGguf(config, meta);
+    return meta;
+  }
   if (modelType === "gpt2" || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
   if (modelType === "gpt2") return meta;
   u32("attention.head_count_kv", config.numKeyValueHeads);
@@ -104,10 +114,10 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 }
 
 /** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
-function saysMore({ modelType, slidingWindow, hiddenAct, eosTokenIds }: ModelConfig): boolean {
+function saysMore({ modelType, slidingWindow, hiddenAct, eosTokenIds, embedding }: ModelConfig): boolean {
   const { keys, windows, defaults } = formatOf(modelType);
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
-  return keys !== undefined || !usual || eosTokenIds.length > 3;
+  return keys !== undefined || !usual || eosTokenIds.length > 3 || embedding?.normalize === false;
 }
 
 /** Numbers that a family's files carry, where the configuration has them. */

@@ -52,6 +52,69 @@ const GPT2_LAYER: readonly Pair[] = [
   ["mlp.c_fc", "ffn_up"],
   ["mlp.c_proj", "ffn_down"],
 ];
+const BERT_TOP: readonly Pair[] = [
+  ["bert.embeddings.word_embeddings", "token_embd"],
+  ["bert.embeddings.position_embeddings", "position_embd"],
+  ["bert.embeddings.token_type_embeddings", "token_types"],
+  ["bert.embeddings.LayerNorm", "token_embd_norm"],
+  ["bert.pooler.dense", "cls"],
+  ["classifier", "cls.output"],
+];
+const BERT_LAYER: readonly Pair[] = [
+  ["attention.self.query", "attn_q"],
+  ["attention.self.key", "attn_k"],
+  ["attention.self.value", "attn_v"],
+  ["attention.output.dense", "attn_output"],
+  ["attention.output.LayerNorm", "attn_output_norm"],
+  ["intermediate.dense", "ffn_up"],
+  ["output.dense", "ffn_down"],
+  ["output.LayerNorm", "layer_output_norm"],
+];
+const MODERNBERT_TOP: readonly Pair[] = [
+  ["model.embeddings.tok_embeddings", "token_embd"],
+  ["model.embeddings.norm", "token_embd_norm"],
+  ["model.final_norm", "output_norm"],
+  ["head.dense", "cls"],
+  ["head.norm", "cls.norm"],
+  ["classifier", "cls.output"],
+];
+const MODERNBERT_LAYER: readonly Pair[] = [
+  ["attn_norm", "attn_norm"],
+  ["attn.Wqkv", "attn_qkv"],
+  ["attn.Wo", "attn_output"],
+  ["mlp_norm", "ffn_norm"],
+  ["mlp.Wi", "ffn_up"],
+  ["mlp.Wo", "ffn_down"],
+];
+const NOMIC_TOP: readonly Pair[] = [
+  ["embeddings.word_embeddings", "token_embd"],
+  ["embeddings.token_type_embeddings", "token_types"],
+  ["emb_ln", "token_embd_norm"],
+];
+const NOMIC_LAYER: readonly Pair[] = [
+  ["attn.Wqkv", "attn_qkv"],
+  ["attn.out_proj", "attn_output"],
+  ["norm1", "attn_output_norm"],
+  ["mlp.fc11", "ffn_up"],
+  ["mlp.fc12", "ffn_gate"],
+  ["mlp.fc2", "ffn_down"],
+  ["norm2", "layer_output_norm"],
+];
+
+interface Names {
+  /** What a layer's names begin with in transformers. */
+  layers: string;
+  top: readonly Pair[];
+  layer: readonly Pair[];
+}
+const LLAMA_NAMES: Names = { layers: "model.layers", top: LLAMA_TOP, layer: LLAMA_LAYER };
+/** Families whose names are not llama's. */
+const NAMES: Readonly<Record<string, Names>> = {
+  gpt2: { layers: "transformer.h", top: GPT2_TOP, layer: GPT2_LAYER },
+  bert: { layers: "bert.encoder.layer", top: BERT_TOP, layer: BERT_LAYER },
+  nomic_bert: { layers: "encoder.layers", top: NOMIC_TOP, layer: NOMIC_LAYER },
+  modernbert: { layers: "model.layers", top: MODERNBERT_TOP, layer: MODERNBERT_LAYER },
+};
 
 /** Where a family's layers have other names; they come before those of llama. */
 const POST_NORMS: readonly Pair[] = [
@@ -92,16 +155,16 @@ export function huggingFaceName(gguf: string, modelType: ModelType): string | un
 }
 
 function translate(name: string, modelType: ModelType, from: 0 | 1): string | undefined {
-  const gpt2 = modelType === "gpt2";
+  const names = NAMES[modelType] ?? LLAMA_NAMES;
   const to = from === 0 ? 1 : 0;
-  const layerPrefixes: Pair = [gpt2 ? "transformer.h" : "model.layers", "blk"];
+  const layerPrefixes: Pair = [names.layers, "blk"];
   const match = /^(.*)\.(weight|bias)$/.exec(name);
   if (!match) return undefined;
   const [, stem, suffix] = match as unknown as [string, string, string];
   const registered = registeredName(stem, formatOf(modelType).ggufNames ?? [], from);
   if (registered !== undefined) return `${registered}.${suffix}`;
 
-  const top = (gpt2 ? GPT2_TOP : LLAMA_TOP).find((pair) => pair[from] === stem);
+  const top = names.top.find((pair) => pair[from] === stem);
   if (top) return `${top[to]}.${suffix}`;
 
   const prefix = `${layerPrefixes[from]}.`;
@@ -110,7 +173,7 @@ function translate(name: string, modelType: ModelType, from: 0 | 1): string | un
   if (!layer) return undefined;
   const own = OWN_LAYER[modelType] ?? [];
   const named = (pairs: readonly Pair[]) => pairs.find((candidate) => candidate[from] === layer[2]);
-  const pair = named(own) ?? named(gpt2 ? GPT2_LAYER : LLAMA_LAYER);
+  const pair = named(own) ?? named(names.layer);
   // A name of llama that the family gives to another tensor is not this one's.
   if (!pair || (!own.includes(pair) && own.some((other) => other[to] === pair[to]))) return undefined;
   return `${layerPrefixes[to]}.${layer[1]}.${pair[to]}.${suffix}`;

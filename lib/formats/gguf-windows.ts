@@ -1,7 +1,7 @@
 // Sliding windows in GGUF metadata: how far they reach and which layers have them.
 import { HeddleError } from "../errors.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
-import { formatOf, layerTypesOf } from "./families.ts";
+import { formatOf, layerTypesOf, type WindowRule } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import type { GgufValue } from "./gguf-types.ts";
 
@@ -27,14 +27,13 @@ export function layerTypesFromGguf(
   const key = `${arch}.attention.sliding_window_pattern`;
   const entry = meta.values.get(key);
   const { windows } = formatOf(modelType);
-  if (entry === undefined)
-    return windows.kind === "pattern" ? { layerTypes: layerTypesOf(windows, layers) } : undefined;
+  if (entry === undefined) return hasPeriod(windows) ? { layerTypes: layerTypesOf(windows, layers) } : undefined;
   const invalid = (expected: string, got: unknown) =>
     new HeddleError("INVALID_FILE", `${meta.path}: ${key}: expected ${expected}, got ${got}`);
   if (entry.type !== "array") {
     const period = meta.number(key)!;
     if (!Number.isInteger(period) || period < 0) throw invalid("a whole number of layers", period);
-    return { layerTypes: everyButNth(period, layers) };
+    return { layerTypes: periodic(windows, period, layers) };
   }
   const flags: ArrayLike<unknown> = entry.of === "bool" ? entry.value : meta.numbers(key)!;
   if (flags.length !== layers) throw invalid(`a flag for each of ${layers} layers`, flags.length);
@@ -44,21 +43,31 @@ export function layerTypesFromGguf(
 /** Of a configuration whose family has a rule, where its layers do not follow it: the period that they have, or a flag for each. */
 export function slidingPatternToGguf({ modelType, slidingWindow, layerTypes }: ModelConfig): GgufValue | undefined {
   const { windows } = formatOf(modelType);
-  if (windows.kind !== "pattern" || slidingWindow === null) return undefined;
-  const period = slidingPeriod(layerTypes);
+  if (!hasPeriod(windows) || slidingWindow === null) return undefined;
+  const period = slidingPeriod(windows, layerTypes);
   if (period === undefined)
     return { type: "array", of: "bool", value: layerTypes.map((type) => type === "sliding_attention") };
   const usual = String(layerTypesOf(windows, layerTypes.length)) === String(layerTypes);
   return usual ? undefined : { type: "u32", value: period };
 }
 
-/** n where all layers but every n-th slide (0: all do); undefined where they follow no such rule. */
-function slidingPeriod(layerTypes: ModelConfig["layerTypes"]): number | undefined {
-  const period = layerTypes.indexOf("full_attention") + 1;
-  return String(everyButNth(period, layerTypes.length)) === String(layerTypes) ? period : undefined;
+type Periodic = Extract<WindowRule, { period: number }>;
+
+function hasPeriod(windows: WindowRule): windows is Periodic {
+  return windows.kind === "pattern" || windows.kind === "global";
 }
 
-function everyButNth(period: number, layers: number): ModelConfig["layerTypes"] {
+/** n where all layers but one of every n slide (0: all do); undefined where they follow no such rule. */
+function slidingPeriod(windows: WindowRule, layerTypes: ModelConfig["layerTypes"]): number | undefined {
+  // The first that sees all ends its period by one rule, and by the other begins the second.
+  const full = layerTypes.indexOf("full_attention", windows.kind === "global" ? 1 : 0);
+  const period = windows.kind !== "global" ? full + 1 : full < 0 ? layerTypes.length : full;
+  return String(periodic(windows, period, layerTypes.length)) === String(layerTypes) ? period : undefined;
+}
+
+/** llama.cpp's rule of families without a period of their own is that of the last of every n. */
+function periodic(windows: WindowRule, period: number, layers: number): ModelConfig["layerTypes"] {
   if (period === 0) return Array<"sliding_attention">(layers).fill("sliding_attention");
-  return layerTypesOf({ kind: "pattern", period, otherwise: 0 }, layers);
+  const kind = windows.kind === "global" ? "global" : "pattern";
+  return layerTypesOf({ kind, period, otherwise: 0 }, layers);
 }

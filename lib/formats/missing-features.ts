@@ -37,6 +37,10 @@ const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[]
   [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
   [/^(xlm-)?roberta(-xl)?$|^camembert$/, ["positions that begin behind the padding's id"]],
   [/^distilbert$/, ["an encoder without kinds of segments"]],
+  [/^nomic[-_]bert-moe$/, ["BERT with rotary positions and experts"]],
+  [/^jina-bert-v3$/, ["BERT with rotary positions"]],
+  [/^jina-bert-v2$/, ["BERT with linear biases of positions (ALiBi)"]],
+  [/^(neo-bert|eurobert)$/, ["a decoder's blocks that read both ways"]],
   [/^nemotron$/, [MEAN_NORMS, "its feed-forward blocks (squared ReLU without a gate)"]],
   [/^stablelm$/, [MEAN_NORMS]],
 ];
@@ -63,7 +67,10 @@ export function missingFeatures({ name, value }: UnknownModel): string[] {
   });
   const named = BY_NAME.flatMap(([names, features]) => (typeof name === "string" && names.test(name) ? features : []));
   const others = named.filter((feature) => !told.some((other) => other.feature === feature));
-  return [...told.map(({ shown }) => shown), ...others, ...missingValues(value)];
+  // Names of BERT's kin say it, and what else they need.
+  const bothWays = value("attention.causal") === false && !/bert/.test(String(name));
+  const causal = bothWays ? ["attention to what follows (attention.causal)"] : [];
+  return [...told.map(({ shown }) => shown), ...others, ...causal, ...missingValues(value)];
 }
 
 /** Activations and kinds of layers that are not known. */
@@ -74,7 +81,6 @@ function missingValues(value: UnknownModel["value"]): string[] {
   const kind =
     Array.isArray(types) && types.find((type) => typeof type === "string" && !/^(full|sliding)_attention$/.test(type));
   return [
-    ...(value("attention.causal") === false ? ["attention to what follows (attention.causal)"] : []),
     ...(typeof activation === "string" && !isActivation(activation) ? [`its activation (${shown(activation)})`] : []),
     ...(typeof kind === "string" ? [`its layers (${shown(kind)})`] : []),
   ];

@@ -10,6 +10,7 @@ import { stackExperts } from "./experts.ts";
 import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+import { splitFused } from "./gguf-fused.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
 import { exists, notThere, readJson } from "./io.ts";
@@ -101,7 +102,7 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: renameTensors(weights, (name) => nameFromGguf(name, config, path)),
+    weights: renameTensors(splitFused(weights, config), (name) => nameFromGguf(name, config, path)),
     layout: weightLayout(config, "gguf"),
     generation,
     card: modelCardFromGguf(metadata),

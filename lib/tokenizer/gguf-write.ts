@@ -1,8 +1,9 @@
 // tokenizer.json → GGUF's `tokenizer.*` keys, as llama.cpp reads them. The whole tokenizer.json goes along under
 // `tokenizer.huggingface.json` (a key of the GGUF specification), so that the way back is exact.
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
 import type { GgufValue } from "../formats/gguf-types.ts";
 import { knownPreTokenizers, preOf } from "./gguf-pre.ts";
+import { wordPieceToGguf } from "./gguf-wordpiece.ts";
 import { TokenType } from "./merges.ts";
 import { namedPatterns } from "./patterns.ts";
 
@@ -27,15 +28,21 @@ export interface TokenIds {
 
 type Json = Record<string, unknown>;
 
+const WHOLE = "tokenizer.huggingface.json";
+
 /** Errors: INVALID_FILE, UNSUPPORTED (a kind of tokenizer that GGUF or heddle has no name for). */
 export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<string, GgufValue> {
   const { path } = files;
   const tokenizer = object(files.tokenizer);
   const model = object(tokenizer.model);
-  if (model.type !== "BPE") {
-    throw new HeddleError("UNSUPPORTED", `${path}: tokenizer model: expected BPE, got ${String(model.type)}`);
+  if (model.type !== "BPE" && model.type !== "WordPiece") {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${path}: tokenizer model: expected BPE or WordPiece, got ${String(model.type)}`,
+    );
   }
   const vocab = readVocab(tokenizer, model, ids.vocabSize, path);
+  if (model.type === "WordPiece") return wordPieceMetadata(files, tokenizer, model, vocab, ids);
   const merges = readMerges(model, path);
   const spm = model.byte_fallback === true;
 
@@ -64,7 +71,63 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   if (spm) set("add_space_prefix", { type: "bool", value: prependsSpace(tokenizer) });
   const chat = files.chatTemplate ?? chatTemplate(object(files.config).chat_template);
   if (chat !== undefined) meta.set("tokenizer.chat_template", { type: "string", value: chat });
-  meta.set("tokenizer.huggingface.json", { type: "string", value: JSON.stringify(files.tokenizer) });
+  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  return meta;
+}
+
+/** The keys of llama.cpp's WordPiece. What it does not do with a text is refused: it would give other tokens. */
+function wordPieceMetadata(
+  files: TokenizerFiles,
+  tokenizer: Json,
+  model: Json,
+  vocab: Vocab,
+  { padTokenId }: TokenIds,
+): Map<string, GgufValue> {
+  const { path } = files;
+  const [normalizer, ...others] = steps(tokenizer.normalizer, "normalizers");
+  const [split, ...splits] = steps(tokenizer.pre_tokenizer, "pretokenizers");
+  const refuse = (what: string, expected: string, got: unknown) => {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${path}: ${what}: expected ${expected}, as GGUF's WordPiece, got ${describe(got)}`,
+    );
+  };
+  if (normalizer?.type !== "BertNormalizer" || others.length > 0)
+    refuse("normalizer", "BertNormalizer alone", normalizer?.type);
+  for (const key of ["clean_text", "handle_chinese_chars"])
+    if (normalizer?.[key] === false) refuse(`normalizer.${key}`, "true", false);
+  if (split?.type !== "BertPreTokenizer" || splits.length > 0)
+    refuse("pre_tokenizer", "BertPreTokenizer alone", split?.type);
+  if ((model.continuing_subword_prefix ?? "##") !== "##")
+    refuse("model.continuing_subword_prefix", "##", model.continuing_subword_prefix);
+  const [lowercase = true, strips] = [normalizer?.lowercase as boolean | undefined, normalizer?.strip_accents];
+
+  const meta = new Map<string, GgufValue>();
+  const set = (key: string, value: GgufValue) => meta.set(`tokenizer.ggml.${key}`, value);
+  const named = namedTokens(object(files.config), vocab);
+  const template = templateTokens(tokenizer);
+  const idOf = (name: string) => vocab.ids.get(name);
+  const ids: Record<string, number | null | undefined> = {
+    cls_token_id: template.bos ?? idOf("[CLS]"),
+    seperator_token_id: template.eos ?? idOf("[SEP]"), // as GGUF spells it
+    unknown_token_id: idOf(typeof model.unk_token === "string" ? model.unk_token : "[UNK]"),
+    padding_token_id: padTokenId ?? named.pad ?? idOf("[PAD]"),
+    mask_token_id: idOf("[MASK]"),
+  };
+  for (const key of ["cls_token_id", "seperator_token_id", "unknown_token_id"])
+    if (ids[key] === undefined) refuse(key, "a token of that kind", undefined);
+  // What llama.cpp begins and ends texts with.
+  ids.bos_token_id = ids.cls_token_id;
+  ids.eos_token_id = ids.seperator_token_id;
+  const tokens = vocab.tokens.map((token, id) => wordPieceToGguf(token, vocab.types[id]!));
+  set("model", { type: "string", value: "bert" });
+  set("pre", { type: "string", value: "default" });
+  set("tokens", { type: "array", of: "string", value: tokens });
+  set("token_type", { type: "array", of: "i32", value: vocab.types });
+  for (const [key, value] of Object.entries(ids)) if (typeof value === "number") set(key, { type: "u32", value });
+  set("normalizer.lowercase", { type: "bool", value: lowercase });
+  set("normalizer.strip_accents", { type: "bool", value: typeof strips === "boolean" ? strips : lowercase });
+  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
   return meta;
 }
 

@@ -2,9 +2,19 @@
 import { describe, HeddleError } from "../errors.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { byteLevelPreTokenizer, preTokenizerOf } from "./gguf-pre.ts";
+import { unigram, unigramVocabulary } from "./gguf-unigram.ts";
+import {
+  addedTokens,
+  type GgufRecord,
+  prefix,
+  scoresOf,
+  template,
+  type Vocabulary,
+  VocabularyKeys,
+} from "./gguf-vocabulary.ts";
+import { wordPiece, wordPieceIds, wordPieceVocabulary } from "./gguf-wordpiece.ts";
 import { mergesFromScores, TokenType } from "./merges.ts";
 import {
-  type AddedToken,
   invalidFile,
   type JsonObject,
   limits,
@@ -14,11 +24,10 @@ import {
   unsupported,
 } from "./tokenizer-file.ts";
 
-/** GGUF metadata by key: strings, numbers, booleans, and arrays or typed arrays of them. */
-export type GgufRecord = Readonly<Record<string, unknown>>;
+export type { GgufRecord };
 
-const prefix = "tokenizer.ggml.";
 const spaceMark = "▁";
+const known = ["llama", "gpt2", "bert", "t5"];
 
 /** What ends a turn or a text in the chat formats in use, where the file's keys do not say it. */
 const endings = new Set(
@@ -27,81 +36,15 @@ const endings = new Set(
   ),
 );
 
-class Reader {
-  private readonly record: GgufRecord;
-  constructor(record: GgufRecord) {
-    this.record = record;
-  }
-
-  value(name: string): unknown {
-    return Object.hasOwn(this.record, prefix + name) ? this.record[prefix + name] : undefined;
-  }
-
-  string(name: string): string | undefined {
-    const value = this.value(name);
-    if (value !== undefined && typeof value !== "string") throw invalidFile(prefix + name, "a string", value);
-    return value;
-  }
-
-  boolean(name: string): boolean | undefined {
-    const value = this.value(name);
-    if (value !== undefined && typeof value !== "boolean") throw invalidFile(prefix + name, "true or false", value);
-    return value;
-  }
-
-  strings(name: string): string[] | undefined {
-    const value = this.value(name);
-    if (value === undefined) return undefined;
-    if (!Array.isArray(value)) throw invalidFile(prefix + name, "strings", value);
-    const other = value.find((item) => typeof item !== "string");
-    if (other !== undefined) throw invalidFile(prefix + name, "strings", other);
-    return value as string[];
-  }
-
-  /** Numbers of any array, `count` of them: the array itself where it holds nothing else. */
-  numbers(name: string, count: number): Numbers | undefined {
-    const value = this.value(name);
-    if (value === undefined) return undefined;
-    const isArray = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
-    if (!isArray) throw invalidFile(prefix + name, "numbers", value);
-    const itself = ArrayBuffer.isView(value) && !(value instanceof BigInt64Array || value instanceof BigUint64Array);
-    const numbers = itself ? (value as Float32Array) : Array.from(value as ArrayLike<unknown>, Number);
-    if (numbers.length !== count) throw invalidFile(prefix + name, `${count} numbers`, numbers.length);
-    return numbers;
-  }
-
-  /** A token's id, checked against the vocabulary. */
-  id(name: string, count: number): number | undefined {
-    const value = this.value(name);
-    if (value === undefined) return undefined;
-    const id = Number(value);
-    if (!Number.isInteger(id) || id < 0) throw invalidFile(prefix + name, `an id below ${count}`, value);
-    // Converters write 2^32 - 1 and the like for "none".
-    return id < count ? id : undefined;
-  }
-}
-
-/** An array, typed or not. */
-type Numbers = readonly number[] | Float32Array | Uint8Array;
-
-interface Vocabulary {
-  tokens: string[];
-  types: Numbers;
-  bos: number | undefined;
-  eos: number | undefined;
-  addBos: boolean;
-  addEos: boolean;
-}
-
 /** The whole tokenizer.json, which files of ours carry (a key of the GGUF specification): the way back is exact. */
 const wholeKey = "tokenizer.huggingface.json";
 
 /**
- * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores) and "gpt2" (byte-level BPE, split as
- * `tokenizer.ggml.pre` says). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
+ * Reads `tokenizer.huggingface.json`, or else `tokenizer.ggml.*`: model "llama" (SentencePiece BPE by scores), "gpt2" (byte-level BPE, split as
+ * `tokenizer.ggml.pre` says), "bert" (WordPiece) and "t5" (Unigram). Throws NOT_FOUND without a vocabulary, INVALID_FILE, or UNSUPPORTED naming the kind.
  */
 export function readGguf(record: GgufRecord): { file: TokenizerFile; config: TokenizerConfig } {
-  const reader = new Reader(record);
+  const reader = new VocabularyKeys(record);
   const tokens = reader.strings("tokens");
   if (!tokens) throw new HeddleError("NOT_FOUND", `${prefix}tokens: the file has no vocabulary`);
   if (tokens.length === 0 || tokens.length > limits.tokens) {
@@ -112,8 +55,8 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
   const model = reader.string("model") ?? "llama";
   const whole = record[wholeKey];
   if (whole !== undefined && typeof whole !== "string") throw invalidFile(wholeKey, "a string", whole);
-  if (whole === undefined && model !== "llama" && model !== "gpt2") {
-    throw unsupported(`${prefix}model`, `${describe(model)} (only "llama" and "gpt2" are)`);
+  if (whole === undefined && !known.includes(model)) {
+    throw unsupported(`${prefix}model`, `${describe(model)} (known: ${known.join(", ")})`);
   }
   const pre = reader.string("pre");
   const count = tokens.length;
@@ -126,6 +69,17 @@ export function readGguf(record: GgufRecord): { file: TokenizerFile; config: Tok
     addBos: reader.boolean("add_bos_token") ?? (model === "llama" || (preTokenizerOf(pre)?.addsBos ?? false)),
     addEos: reader.boolean("add_eos_token") ?? false,
   };
+  if (model === "bert") {
+    const ids = wordPieceIds(reader, count);
+    const words = wordPieceVocabulary(reader, vocabulary, ids);
+    const file = whole === undefined ? wordPiece(reader, words, ids) : parseTokenizerFile(whole);
+    return { file, config: makeConfig(record, reader, words, ids.unknown) };
+  }
+  if (model === "t5") {
+    const pieces = unigramVocabulary(reader, vocabulary);
+    const file = whole === undefined ? unigram(reader, pieces) : parseTokenizerFile(whole);
+    return { file, config: makeConfig(record, reader, pieces, file.model.unknownId) };
+  }
   const unknown = reader.id("unknown_token_id", count) ?? indexOrUndefined(types.indexOf(TokenType.unknown));
   if (whole !== undefined)
     return { file: parseTokenizerFile(whole), config: makeConfig(record, reader, vocabulary, unknown) };
@@ -139,7 +93,7 @@ function indexOrUndefined(index: number): number | undefined {
 
 function makeConfig(
   record: GgufRecord,
-  reader: Reader,
+  reader: VocabularyKeys,
   { tokens, types, bos, eos, addBos, addEos }: Vocabulary,
   unknown: number | undefined,
 ): TokenizerConfig {
@@ -170,42 +124,7 @@ function makeConfig(
   };
 }
 
-function addedTokens({ tokens, types }: Vocabulary): AddedToken[] {
-  const added: AddedToken[] = [];
-  for (let id = 0; id < tokens.length; id++) {
-    const special = types[id] === TokenType.control || types[id] === TokenType.unknown;
-    const content = tokens[id]!;
-    if ((!special && types[id] !== TokenType.userDefined) || content === "") continue;
-    if (content.length > limits.addedTokenLength) {
-      throw invalidFile(`${prefix}tokens[${id}]`, `at most ${limits.addedTokenLength} characters`, content.length);
-    }
-    if (!content.isWellFormed()) throw invalidFile(`${prefix}tokens[${id}]`, "well-formed Unicode", content);
-    added.push({ id, content, singleWord: false, lstrip: false, rstrip: false, normalized: false, special });
-  }
-  if (added.length > limits.addedTokens) {
-    throw invalidFile(`${prefix}token_type`, `at most ${limits.addedTokens} special tokens`, added.length);
-  }
-  return added;
-}
-
-/** Adds the BOS and EOS that the file asks for. */
-function template({ tokens, bos, eos, addBos, addEos }: Vocabulary): JsonObject | null {
-  const before = addBos ? bos : undefined;
-  const after = addEos ? eos : undefined;
-  if (before === undefined && after === undefined) return null;
-  const part = (id: number | undefined, type: number) =>
-    id === undefined ? [] : [{ SpecialToken: { id: tokens[id]!, type_id: type } }];
-  const specials: JsonObject = Object.fromEntries(
-    [before, after]
-      .filter((id) => id !== undefined)
-      .map((id) => [tokens[id]!, { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] }]),
-  );
-  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
-  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
-  return { type: "TemplateProcessing", single, pair, special_tokens: specials };
-}
-
-function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number | undefined): TokenizerFile {
+function sentencePiece(reader: VocabularyKeys, vocabulary: Vocabulary, unknown: number | undefined): TokenizerFile {
   const { tokens } = vocabulary;
   const prepends = reader.boolean("add_space_prefix") ?? true;
   const replace: JsonObject = { type: "Replace", pattern: { String: " " }, content: spaceMark };
@@ -238,14 +157,7 @@ function sentencePiece(reader: Reader, vocabulary: Vocabulary, unknown: number |
   };
 }
 
-function scoresOf(reader: Reader, count: number): Numbers {
-  const scores = reader.numbers("scores", count);
-  if (!scores) throw invalidFile(`${prefix}scores`, `${count} numbers`, undefined);
-  if (scores.some(Number.isNaN)) throw invalidFile(`${prefix}scores`, "numbers", Number.NaN);
-  return scores;
-}
-
-function byteLevel(reader: Reader, vocabulary: Vocabulary, pre: string | undefined): TokenizerFile {
+function byteLevel(reader: VocabularyKeys, vocabulary: Vocabulary, pre: string | undefined): TokenizerFile {
   const { tokens } = vocabulary;
   const joined = reader.strings("merges");
   if (!joined) throw invalidFile(`${prefix}merges`, "strings", undefined);

@@ -93,8 +93,11 @@ function readPiece(fields: Iterable<{ number: number; value: number | Uint8Array
   proto.types.push(type);
 }
 
+/** Of a model: what it does to a text before the tokens are looked for. */
+type Normalization = Pick<Proto, "charsmap" | "removesSpaces" | "dummyPrefix">;
+
 /** What comes before the marks: mapped characters, and spaces that stand alone and inside only. */
-function normalizers(proto: Proto): JsonObject[] {
+function normalizers(proto: Omit<Normalization, "dummyPrefix">): JsonObject[] {
   const steps: JsonObject[] = [];
   if (proto.charsmap.length > 0) {
     const precompiled_charsmap = Buffer.from(proto.charsmap).toString("base64");
@@ -134,6 +137,49 @@ function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
   return { type: "TemplateProcessing", single, pair, special_tokens };
 }
 
+/** Tokens that stand for themselves in a text, of those that have a type; the others no text matches. */
+export interface UnigramPieces extends Normalization {
+  tokens: readonly string[];
+  types: ArrayLike<number>;
+  scores: ArrayLike<number>;
+  byteFallback: boolean;
+  /** Negative: none. */
+  unknown: number;
+  added: JsonObject[];
+  /** The post-processor. */
+  around: JsonObject | null;
+}
+
+/** A Unigram model as SentencePiece computes it. */
+export function unigramFile(pieces: UnigramPieces): TokenizerFile {
+  const { tokens, types, scores, byteFallback, unknown } = pieces;
+  const steps = normalizers(pieces);
+  // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
+  if (pieces.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
+  // The library sums scores over the whole text and not word by word: where two segmentations have the same sum, the rounding of
+  // all that came before decides.
+  const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: false };
+  const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: pieces.dummyPrefix ? "always" : "never" }];
+  if (byteFallback) decoders.push({ type: "ByteFallback" });
+  if (pieces.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
+  const file = readTokenizerFile({
+    added_tokens: pieces.added,
+    post_processor: pieces.around,
+    normalizer: sequence("normalizers", steps),
+    pre_tokenizer: metaspace,
+    decoder: sequence("decoders", decoders),
+    model: {
+      type: "Unigram",
+      vocab: tokens.map((token, id) => [token, scores[id]!]),
+      unk_id: unknown < 0 ? null : unknown,
+      byte_fallback: byteFallback,
+    },
+  });
+  const matches = (type: number) => type === TokenType.normal || type === TokenType.userDefined;
+  file.model.hidden = Uint32Array.from([...tokens.keys()].filter((id) => !matches(types[id]!)));
+  return file;
+}
+
 /**
  * Reads the bytes of a tokenizer.model (or spiece.model).
  * Throws INVALID_FILE, or UNSUPPORTED for models of words or characters and for spaces kept behind words.
@@ -155,29 +201,8 @@ export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): T
   const common = { added_tokens, post_processor: template(proto, config) };
 
   if (proto.modelType === 1) {
-    // A prefix comes even before a mark that the text itself begins with, so it is not Metaspace's.
-    if (proto.dummyPrefix) steps.push({ type: "Prepend", prepend: mark });
-    // The library sums scores over the whole text and not word by word: where two segmentations have the same sum, the rounding of
-    // all that came before decides.
-    const metaspace = { type: "Metaspace", replacement: mark, prepend_scheme: "never", split: false };
-    const decoders: JsonObject[] = [{ ...metaspace, prepend_scheme: proto.dummyPrefix ? "always" : "never" }];
-    if (byteFallback) decoders.push({ type: "ByteFallback" });
-    if (proto.removesSpaces) decoders.push({ type: "Fuse" }, leadingSpaces);
-    const file = readTokenizerFile({
-      ...common,
-      normalizer: sequence("normalizers", steps),
-      pre_tokenizer: metaspace,
-      decoder: sequence("decoders", decoders),
-      model: {
-        type: "Unigram",
-        vocab: tokens.map((token, id) => [token, scores[id]!]),
-        unk_id: unknown < 0 ? null : unknown,
-        byte_fallback: byteFallback,
-      },
-    });
-    const matches = (type: number) => type === TokenType.normal || type === TokenType.userDefined;
+    const file = unigramFile({ ...proto, unknown, added: added_tokens, around: common.post_processor });
     file.model.singlePrecision = true;
-    file.model.hidden = Uint32Array.from([...tokens.keys()].filter((id) => !matches(types[id]!)));
     return file;
   }
 

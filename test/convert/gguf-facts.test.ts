@@ -163,18 +163,18 @@ test("an unknown architecture says what is missing", async () => {
   );
 });
 
-test("an encoder's file says that it sees what follows", async () => {
+test("an encoder's file says what distinguishes it from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
-    "general.architecture": { type: "string", value: "nomic-bert" },
-    "nomic-bert.attention.causal": { type: "bool", value: false },
-    "nomic-bert.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
+    "general.architecture": { type: "string", value: "jina-bert-v3" },
+    "jina-bert-v3.attention.causal": { type: "bool", value: false },
+    "jina-bert-v3.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
   });
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "nomic-bert" is not known .*; heddle lacks attention to what follows \(attention.causal\)\)$/,
+    /architecture "jina-bert-v3" is not known .*; heddle lacks BERT with rotary positions\)$/,
   );
 });
 
@@ -185,6 +185,17 @@ test("notes say what llama.cpp computes otherwise", async () => {
   };
   expect(await notes({})).toBe("");
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
+  const encoder = { modelType: "modernbert", numKeyValueHeads: 4, slidingWindow: 6 };
+  const classifier = { task: "sequence", labels: ["a", "b"] };
+  expect(await notes(encoder)).toBe("");
+  expect(await notes({ ...encoder, attentionBias: true })).toMatch(/^biases of attention in modern-bert files/);
+  expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "mean" } })).toBe("");
+  expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "first" } })).toBe(
+    "the classifier's pooling: mean",
+  );
+  expect(await notes({ ...encoder, modelType: "bert", classifier: { ...classifier, pooling: "mean" } })).toBe(
+    "the classifier's pooling: first",
+  );
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
   const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };

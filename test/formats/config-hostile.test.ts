@@ -225,6 +225,18 @@ describe("what is refused", () => {
       /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
     );
     await expectError(parse({ modelType: "t5" }), "UNSUPPORTED", /"t5" is not known/);
+    for (const modelType of ["bert", "gpt2"])
+      await expectError(
+        parse({ modelType, hiddenAct: "silu" }),
+        "INVALID_ARGUMENT",
+        new RegExp(`hiddenAct: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`),
+      );
+    for (const modelType of ["bert", "modernbert", "nomic_bert"])
+      await expectError(
+        parse({ modelType, numAttentionHeads: 4, numKeyValueHeads: 2 }),
+        "INVALID_ARGUMENT",
+        /hiddenSize: expected a multiple of numAttentionHeads 4, got 64/,
+      );
   });
 
   test("any JSON gives a configuration or a HeddleError", () => {

@@ -122,14 +122,13 @@ const byteLevel = (prefix = false, regex = true): Json => ({
 });
 
 /** A precompiled charsmap of a few entries, as SentencePiece lays it out: a double array, then texts. */
-export function charsmap(entries: [string, string][]): string {
+export function charsmap(entries: [string, string][], size = 1 << 14): string {
   const texts: number[] = [];
   const keys = entries.map(([from, to]) => {
     const at = texts.length;
     texts.push(...Buffer.from(to), 0);
     return { bytes: [...Buffer.from(from)], at };
   });
-  const size = 1 << 14;
   const units = new Uint32Array(size);
   const used = new Uint8Array(size);
   used[0] = 1;

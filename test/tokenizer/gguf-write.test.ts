@@ -49,7 +49,7 @@ describe("tokenizerToGguf", () => {
     await expectError(
       to({ model: { type: "Unigram" } }),
       "UNSUPPORTED",
-      /t.json: tokenizer model: expected BPE, got Unigram/,
+      /t.json: tokenizer model: expected BPE or WordPiece, got Unigram/,
     );
     await expectError(
       to({ pre_tokenizer: { type: "Whitespace" } }),

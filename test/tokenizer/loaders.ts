@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { expect } from "vitest";
 import { HeddleError, Tokenizer, type TokenizerTexts } from "../../lib/tokenizer/index.ts";
+import { charsmap } from "./generated.ts";
 import { byteLevelJson, byteNames } from "./samples.ts";
 
 const sample = "It's 12 o'clock, déjà vu 日本 <s> </s>  \ud800\n\n";
@@ -107,6 +108,24 @@ const gpt2 = {
   "tokenizer.ggml.merges": merges.map((merge) => merge.join(" ")),
 };
 
+const bert = {
+  "tokenizer.ggml.model": "bert",
+  "tokenizer.ggml.tokens": ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "▁a", "▁12", "b", "▁日", "▁"],
+  "tokenizer.ggml.token_type": [3, 3, 3, 3, 3, 1, 1, 1, 1, 1, 1],
+  "tokenizer.ggml.cls_token_id": 2,
+  "tokenizer.ggml.seperator_token_id": 3,
+  "tokenizer.ggml.unknown_token_id": 1,
+  "tokenizer.ggml.normalizer.lowercase": true,
+};
+const t5 = {
+  ...llama,
+  "tokenizer.ggml.model": "t5",
+  "tokenizer.ggml.unknown_token_id": 0,
+  "tokenizer.ggml.add_space_prefix": true,
+  "tokenizer.ggml.remove_extra_whitespaces": true,
+  "tokenizer.ggml.precompiled_charsmap": [...Buffer.from(charsmap([["é", "e"]], 1 << 10), "base64")],
+};
+
 export const loaders: Record<string, Loader> = {
   sentencepiece: {
     seeds: [
@@ -129,5 +148,8 @@ export const loaders: Record<string, Loader> = {
       vocabText,
     }),
   ),
-  gguf: text([JSON.stringify(llama), JSON.stringify(gpt2)], loadGguf),
+  gguf: text(
+    [llama, gpt2, bert, t5].map((record) => JSON.stringify(record)),
+    loadGguf,
+  ),
 };

@@ -1,0 +1,133 @@
+// Encoders (bert, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
+import { describe, HeddleError } from "../errors.ts";
+import { ACTIVATIONS, isActivation } from "./activations.ts";
+import type { ModelConfig, ModelType } from "./config.ts";
+import { formatOf } from "./families.ts";
+import type { GgufMetadata } from "./gguf-metadata.ts";
+import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
+import type { GgufValue } from "./gguf-types.ts";
+import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
+import type { WeightSource } from "./weights.ts";
+
+type Part = Record<string, unknown>;
+
+/** A file's values, for parseModelConfig to check. @throws HeddleError INVALID_FILE, UNSUPPORTED (a feature) */
+export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+  // llama.cpp takes a file without the key for one that sees only what came before.
+  const causal = meta.boolean(`${arch}.attention.causal`);
+  if (causal !== false)
+    throw unsupported(source, `${arch}.attention.causal: expected false, got ${describe(causal)}: it reads both ways`);
+  const layers = meta.requireNumber(`${arch}.block_count`);
+  const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
+  const groups = meta.alike(`${arch}.attention.head_count_kv`, layers) ?? heads;
+  if (groups !== heads) throw unsupported(source, `${arch}.attention.head_count_kv: groups of heads are not provided`);
+  return {
+    modelType,
+    vocabSize: rowsOf(source, "token_embd.weight"),
+    hiddenSize: meta.requireNumber(`${arch}.embedding_length`),
+    intermediateSize: meta.alike(`${arch}.feed_forward_length`, layers),
+    numHiddenLayers: layers,
+    numAttentionHeads: heads,
+    maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
+    layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
+    padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
+    ...(modelType !== "modernbert" && segments(source, meta)),
+    ...(modelType !== "bert" && rotation(source, meta, arch)),
+    ...(modelType === "modernbert" && windowsAndActivation(source, meta, modelType, arch, layers)),
+    ...classifierOf(source, meta, modelType, arch),
+  };
+}
+
+function unsupported({ path }: WeightSource, message: string): HeddleError {
+  return new HeddleError("UNSUPPORTED", `${path}: ${message}`);
+}
+
+function rowsOf(source: WeightSource, name: string): number | undefined {
+  return source.has(name) ? source.info(name).shape[0] : undefined;
+}
+
+/** Kinds of segments: llama.cpp counts them among the tokenizer's keys. */
+function segments(source: WeightSource, meta: GgufMetadata): Part {
+  const rows = rowsOf(source, "token_types.weight");
+  // DistilBERT's files, which bear this architecture's name.
+  if (rows === undefined)
+    throw unsupported(source, "an encoder without kinds of segments (token_types.weight) is not provided");
+  return { typeVocabSize: meta.number("tokenizer.ggml.token_type_count") ?? rows };
+}
+
+function rotation(source: WeightSource, meta: GgufMetadata, arch: string): Part {
+  const scaling = meta.string(`${arch}.rope.scaling.type`);
+  if (scaling !== undefined && scaling !== "none")
+    throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
+  return { ropeTheta: thetaOf(meta, arch) };
+}
+
+function thetaOf(meta: GgufMetadata, arch: string): number {
+  return meta.real(`${arch}.rope.freq_base`) ?? 10000;
+}
+
+function windowsAndActivation(
+  source: WeightSource,
+  meta: GgufMetadata,
+  modelType: ModelType,
+  arch: string,
+  layers: number,
+): Part {
+  const activation = meta.string(`${arch}.hidden_activation`) ?? formatOf(modelType).defaults.hiddenAct;
+  if (!isActivation(activation))
+    throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not provided`);
+  const window = slidingWindowFromGguf(meta, modelType, arch);
+  return {
+    ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? thetaOf(meta, arch),
+    slidingWindow: window,
+    ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
+    hiddenAct: ACTIVATIONS[activation],
+  };
+}
+
+/** The head of a file that ranks, and what it reads; or how the file pools. */
+function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
+  const pooling = poolingFromGguf(meta, arch);
+  if (pooling !== "rank") return embeddingOf(pooling);
+  const rows = rowsOf(source, "cls.output.weight");
+  if (rows === undefined || !source.has("cls.weight")) {
+    // Its classifier would read what it was not trained on: llama.cpp's converter leaves BERT's pooler out.
+    const missing = rows === undefined ? "cls.output.weight" : "cls.weight";
+    throw unsupported(source, `${arch}.pooling_type: rank without ${missing} is not provided`);
+  }
+  const named = meta.strings(`${arch}.classifier.output_labels`);
+  return {
+    classifier: {
+      task: "sequence",
+      labels: named ?? Array.from({ length: Math.min(rows, 65537) }, (_, i) => `LABEL_${i}`),
+      pooling: modelType === "bert" ? "first" : "mean",
+    },
+  };
+}
+
+/** The keys of an encoder's own, beside those of all models. @throws HeddleError UNSUPPORTED for a head without a place there */
+export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>): void {
+  const { modelType, classifier } = config;
+  const arch = formatOf(modelType).gguf!;
+  const refuse = (what: string) => {
+    throw new HeddleError("UNSUPPORTED", `${modelType}: ${what} has no place in GGUF of ${arch}`);
+  };
+  if (classifier?.task === "token") refuse("a classification head of tokens");
+  if (config.valueHead) refuse("a value head");
+  meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
+  meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
+  if (classifier)
+    meta.set(`${arch}.classifier.output_labels`, { type: "array", of: "string", value: classifier.labels });
+  if (config.typeVocabSize !== undefined)
+    meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: config.typeVocabSize });
+  if (modelType === "bert") return;
+  meta.set(`${arch}.rope.freq_base`, { type: "f32", value: config.ropeTheta });
+  if (modelType !== "modernbert") return;
+  meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });
+  meta.set(`${arch}.rope.freq_base_swa`, { type: "f32", value: config.ropeLocalTheta ?? config.ropeTheta });
+  meta.set(`${arch}.rope.scaling.type`, { type: "string", value: "none" });
+  if (config.slidingWindow !== null)
+    meta.set(`${arch}.attention.sliding_window`, { type: "u32", value: config.slidingWindow });
+  const pattern = slidingPatternToGguf(config);
+  if (pattern) meta.set(`${arch}.attention.sliding_window_pattern`, pattern);
+}

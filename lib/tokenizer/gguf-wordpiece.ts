@@ -1,0 +1,112 @@
+// BERT's WordPiece in GGUF files (tokenizer.ggml.model "bert"), both ways. What begins a word has "▁" in front there, and what goes
+// on within one has nothing, where Hugging Face's files have nothing and "##".
+import { addedTokens, prefix, type Vocabulary, type VocabularyKeys } from "./gguf-vocabulary.ts";
+import { TokenType } from "./merges.ts";
+import { invalidFile, type JsonObject, placeIds, type TokenizerFile } from "./tokenizer-file.ts";
+
+const wordMark = "▁";
+const subwordPrefix = "##";
+/** Longer words are unknown to BERT. llama.cpp has no such bound. */
+const MAX_WORD = 100;
+
+/** llama.cpp's ids where a file does not say them: those of bert-base-uncased. */
+const usual = { cls_token_id: 101, seperator_token_id: 102, unknown_token_id: 100 } as const;
+
+/** A token as llama.cpp's converter writes it. */
+export function wordPieceToGguf(token: string, type: number): string {
+  if (type === TokenType.control || type === TokenType.unknown) return token;
+  return token.startsWith(subwordPrefix) ? token.slice(subwordPrefix.length) : wordMark + token;
+}
+
+/** The way back. A mark alone is a continuation: no word is empty. Early converters left the mark out of tokens such as [unused1]. */
+function wordPieceFromGguf(token: string, type: number | undefined): string {
+  if (type === TokenType.control || type === TokenType.unknown) return token;
+  if (token.startsWith(wordMark) && token !== wordMark) return token.slice(wordMark.length);
+  const isName = type === TokenType.userDefined || type === TokenType.unused || /^\[[^\]]+\]$/u.test(token);
+  return isName ? token : subwordPrefix + token;
+}
+
+export interface WordPieceIds {
+  cls: number;
+  sep: number;
+  unknown: number;
+}
+
+/** What goes around a text, and the unknown token. @throws HeddleError INVALID_FILE */
+export function wordPieceIds(reader: VocabularyKeys, count: number): WordPieceIds {
+  const idOf = (name: keyof typeof usual, other?: string) => {
+    const id = reader.id(name, count) ?? (other === undefined ? undefined : reader.id(other, count)) ?? usual[name];
+    if (id < count) return id;
+    throw invalidFile(prefix + name, `an id below ${count}`, id);
+  };
+  // GGUF's key is misspelt.
+  return {
+    cls: idOf("cls_token_id", "bos_token_id"),
+    sep: idOf("seperator_token_id", "eos_token_id"),
+    unknown: idOf("unknown_token_id"),
+  };
+}
+
+/** Hugging Face's names of the tokens; those that the file's keys name are special whatever their types say. */
+export function wordPieceVocabulary(reader: VocabularyKeys, vocabulary: Vocabulary, ids: WordPieceIds): Vocabulary {
+  const count = vocabulary.tokens.length;
+  const types = Uint8Array.from(vocabulary.types);
+  const named = [
+    ids.cls,
+    ids.sep,
+    ids.unknown,
+    reader.id("padding_token_id", count),
+    reader.id("mask_token_id", count),
+  ];
+  for (const id of named) if (id !== undefined) types[id] = TokenType.control;
+  const tokens = vocabulary.tokens.map((token, id) => wordPieceFromGguf(token, types[id]));
+  return { ...vocabulary, tokens, types, bos: undefined, eos: undefined, addBos: false, addEos: false };
+}
+
+/** [CLS] A [SEP], and [CLS] A [SEP] B [SEP] with B's tokens of the second kind of segment. */
+function around({ tokens }: Vocabulary, { cls, sep }: WordPieceIds): JsonObject {
+  const special = (id: number, type_id: number): JsonObject => ({ SpecialToken: { id: tokens[id]!, type_id } });
+  const text = (id: string, type_id: number): JsonObject => ({ Sequence: { id, type_id } });
+  const single = [special(cls, 0), text("A", 0), special(sep, 0)];
+  return {
+    type: "TemplateProcessing",
+    single,
+    pair: [...single, text("B", 1), special(sep, 1)],
+    special_tokens: Object.fromEntries(
+      [cls, sep].map((id) => [tokens[id]!, { id: tokens[id]!, ids: [id], tokens: [tokens[id]!] }]),
+    ),
+  };
+}
+
+/** @param vocabulary of wordPieceVocabulary */
+export function wordPiece(reader: VocabularyKeys, vocabulary: Vocabulary, ids: WordPieceIds): TokenizerFile {
+  const { tokens } = vocabulary;
+  const lowercase = reader.boolean("normalizer.lowercase") ?? true;
+  return {
+    added: addedTokens(vocabulary),
+    normalizer: {
+      type: "BertNormalizer",
+      clean_text: true,
+      handle_chinese_chars: true,
+      strip_accents: reader.boolean("normalizer.strip_accents") ?? null,
+      lowercase,
+    },
+    preTokenizer: { type: "BertPreTokenizer" },
+    postProcessor: around(vocabulary, ids),
+    decoder: { type: "WordPiece", prefix: subwordPrefix, cleanup: true },
+    truncation: null,
+    padding: null,
+    model: {
+      type: "WordPiece",
+      tokens,
+      ids: placeIds(tokens),
+      merges: [],
+      unknownToken: tokens[ids.unknown],
+      byteFallback: false,
+      fuseUnknown: false,
+      ignoreMerges: false,
+      subwordPrefix,
+      maxWordCharacters: MAX_WORD,
+    },
+  };
+}

@@ -1,0 +1,151 @@
+// Encoders' files that `convert` writes, read by llama.cpp: the same tokens and vectors. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { temporaryFolder } from "../formats/helpers.ts";
+import { encoderFolder, texts, unigramFile } from "./encoder-files.ts";
+
+const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
+if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no encoder's file is compared with llama.cpp");
+
+let peer: LlamaCppPeer | undefined;
+afterAll(() => peer?.close());
+async function peerOf(file: string): Promise<LlamaCppPeer> {
+  const opened = await peer?.open(file).catch(() => false as const);
+  if (opened === true) return peer!;
+  peer?.close();
+  peer = await openLlamaCpp(file, 1);
+  if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
+  return peer;
+}
+
+const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(b));
+
+/** llama.cpp's activation is GELU's approximation by tanh, whatever the model's is. */
+const tanh = { hiddenAct: "gelu_pytorch_tanh" };
+const raw = (pooling: string) => ({ embedding: { pooling, normalize: false } });
+const modern = { modelType: "modernbert", slidingWindow: 8, numHiddenLayers: 5, ...tanh };
+const families: Record<string, object> = {
+  "bert, mean": { ...tanh, ...raw("mean") },
+  "bert, first": { ...tanh, ...raw("first") },
+  "bert, last": { ...tanh, ...raw("last") },
+  // The two GELUs are up to 5e-4 apart.
+  "bert as published": raw("mean"),
+  "nomic_bert, mean": { modelType: "nomic_bert", ...raw("mean") },
+  "modernbert, mean": { ...modern, ...raw("mean") },
+  "modernbert, first, layers of another pattern": {
+    ...modern,
+    ...raw("first"),
+    layerTypes: ["full_attention", "sliding_attention", "full_attention", "sliding_attention", "sliding_attention"],
+  },
+  "modernbert, SwiGLU": { ...modern, hiddenAct: "silu", ...raw("mean") },
+};
+const types = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const;
+const some = ["f32", "q8_0"] as const;
+const cases = Object.keys(families).flatMap((name) =>
+  (["bert, mean", "nomic_bert, mean", "modernbert, mean"].includes(name) ? types : some).map((dtype) => ({
+    name,
+    dtype,
+  })),
+);
+
+describe.skipIf(!installed)("vectors of texts", () => {
+  test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
+    const file = join(temporaryFolder(), "encoder.gguf");
+    await convertModel(await encoderFolder(families[name]), file, { dtype });
+    const peer = await peerOf(file);
+    await using exact = await LanguageModel.load(file, { quantizedActivations: "f32" });
+    await using rounded = await LanguageModel.load(file);
+    let [theirs, ours] = [0, 0];
+    for (const text of texts) {
+      const ids = [...exact.tokenizer!.encode(text)];
+      const want = await exact.embed(ids);
+      theirs += apart(await peer.embed(ids), want) / texts.length;
+      ours += apart(await rounded.embed(ids), want) / texts.length;
+    }
+    // As in llama-cpp.test.ts: its table of GELU is in f16, its activations before k-quants share a scale by groups of 256.
+    const times = dtype.endsWith("_k") ? 2 * Math.sqrt(8) : 3;
+    expect(theirs).toBeLessThan(dtype === "f32" || dtype === "f16" ? 4 * 2 ** -11 : times * ours);
+  });
+
+  test("given as texts, not ids", async () => {
+    const file = join(temporaryFolder(), "encoder.gguf");
+    await convertModel(await encoderFolder({ ...tanh, ...raw("mean") }), file, { dtype: "f32" });
+    const peer = await peerOf(file);
+    await using model = await LanguageModel.load(file);
+    for (const text of texts.slice(0, 3))
+      expect(apart(await peer.embed(text), await model.embed(text))).toBeLessThan(4 * 2 ** -11);
+  });
+});
+
+test.skipIf(!installed).each([
+  ["bert", "first", {}],
+  ["modernbert", "mean", modern],
+])("a classifier's scores: %s", async (modelType, pooling, more) => {
+  const classifier = { task: "sequence", labels: ["a", "b", "c"], pooling };
+  const folder = await encoderFolder({ ...tanh, ...more, modelType, classifier });
+  const file = join(temporaryFolder(), "encoder.gguf");
+  await convertModel(folder, file, { dtype: "f32" });
+  const peer = await peerOf(file);
+  await using model = await LanguageModel.load(file);
+  for (const text of texts.slice(0, 3)) {
+    const ids = [...model.tokenizer!.encode(text)];
+    const { probabilities } = await model.classify(ids);
+    const scores = (await peer.embed(ids)).map(Math.exp);
+    const sum = scores.reduce((a, b) => a + b, 0);
+    expect(
+      apart(
+        scores.map((v) => v / sum),
+        Object.values(probabilities),
+      ),
+    ).toBeLessThan(4 * 2 ** -11);
+  }
+});
+
+test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's", async () => {
+  const file = join(temporaryFolder(), "encoder.gguf");
+  await convertModel(await encoderFolder(), file, { dtype: "f32" });
+  const peer = await peerOf(file);
+  await using model = await LanguageModel.load(file);
+  const differ: string[] = [];
+  for (const text of texts) {
+    const theirs = await peer.tokenize(text);
+    if (String(theirs) !== String([...model.tokenizer!.encode(text)].slice(1, -1))) differ.push(text);
+  }
+  // It decomposes letters with accents, but not syllables of Hangul, and has no bound of a word's length.
+  expect(differ).toEqual([texts[3], texts[11]]);
+  for (const [i, other] of ["日本語 and 東京の猫;", "ran".repeat(33)].entries())
+    expect(await peer.tokenize(other), texts[3 + 8 * i]).toEqual([...model.tokenizer!.encode(other)].slice(1, -1));
+});
+
+test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", async () => {
+  // It does not fall back to bytes, which published models of the kind lack; here they are pieces like others.
+  const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
+  const peer = await peerOf(file);
+  await using model = await LanguageModel.load(file);
+  const differ: string[] = [];
+  for (const text of texts) {
+    const ids = [...model.tokenizer!.encode(text)];
+    if (String(await peer.tokenize(text)) !== String(ids.slice(1, -1))) differ.push(text);
+    expect(apart(await peer.embed(ids), await model.embed(ids))).toBeLessThan(4 * 2 ** -11);
+  }
+  expect(differ).toEqual([]);
+});
+
+test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {
+  const layerTypes = Array(5).fill("full_attention");
+  for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
+    const file = join(temporaryFolder(), "encoder.gguf");
+    const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
+    expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
+    await expect(
+      peerOf(file).then((opened) => opened.embed([2, 9, 3])),
+      JSON.stringify(more),
+    ).rejects.toThrow();
+    peer?.close();
+    peer = undefined;
+  }
+});
