@@ -130,22 +130,41 @@ function isDate(text: string): boolean {
   return month >= 1 && month <= 12 && day >= 1 && day <= days;
 }
 
-/** Validates a card and fills what was left out. Errors: INVALID_ARGUMENT, or INVALID_FILE when `path` is given. */
-export function parseModelCard(value: unknown, path?: string): ModelCard {
+/** Validates a card that a program gives, and fills what was left out; what no card has is dropped. @throws HeddleError INVALID_ARGUMENT */
+export function parseModelCard(value: unknown): ModelCard {
   const parsed = modelCardSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
+  throw new HeddleError("INVALID_ARGUMENT", `model card: ${said(parsed.error.issues[0]!, value)}`);
+}
+
+/**
+ * The same of a file. No model is lost for what its card says of it: a field that is none of its kind is left out, as unknown ones are, and
+ * told in a warning.
+ * @throws HeddleError INVALID_FILE for what is no card: no object, or one without a stage
+ */
+function readCard(value: unknown, path: string): ModelCard {
+  const parsed = modelCardSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const wrong = new Map<PropertyKey | undefined, z.core.$ZodIssue>();
+  for (const issue of parsed.error.issues) if (!wrong.has(issue.path[0])) wrong.set(issue.path[0], issue);
+  for (const field of [undefined, "stage"]) {
+    const issue = wrong.get(field);
+    if (issue) throw new HeddleError("INVALID_FILE", `${path}: ${said(issue, value)}`);
+  }
+  for (const issue of wrong.values())
+    process.emitWarning(`${path}: ${said(issue, value)}; the field is left out`, "HeddleWarning");
+  return parseModelCard(Object.fromEntries(Object.entries(value as object).filter(([field]) => !wrong.has(field))));
+}
+
+function said(issue: z.core.$ZodIssue, value: unknown): string {
   const name = issue.path.length === 0 ? "content" : issue.path.map(String).join(".");
-  throw new HeddleError(
-    path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE",
-    `${path ?? "model card"}: ${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`,
-  );
+  return `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`;
 }
 
 /** The card of a checkpoint folder, or undefined where it has none. Errors: IO, INVALID_FILE. */
 export async function readModelCard(folder: string): Promise<ModelCard | undefined> {
   const path = join(folder, MODEL_CARD_FILE);
-  return (await exists(path)) ? parseModelCard(await readJson(path), path) : undefined;
+  return (await exists(path)) ? readCard(await readJson(path), path) : undefined;
 }
 
 export async function writeModelCard(folder: string, card: ModelCardInput): Promise<void> {
@@ -166,5 +185,5 @@ export function modelCardFromGguf(meta: GgufMetadata): ModelCard | undefined {
   const json = meta.string("heddle.model_card");
   if (json === undefined) return undefined;
   const path = `${meta.path}: heddle.model_card`;
-  return parseModelCard(parseJson(Buffer.from(json), path), path);
+  return readCard(parseJson(Buffer.from(json), path), path);
 }
