@@ -6,7 +6,8 @@ import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { grpo } from "../../lib/train/grpo.ts";
 import { ppo } from "../../lib/train/ppo.ts";
 import { pack, unpack } from "../../lib/train/rollout/pack.ts";
-import { common, lossesOf, ppoCommon, speaker } from "./rollouts.ts";
+import { common, ppoCommon } from "./rollouts.ts";
+import { lossesOf, speaker } from "./speaker.ts";
 
 const place = speaker();
 const { load } = place;

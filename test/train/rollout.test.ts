@@ -8,8 +8,9 @@ import { type PpoOptions, ppo } from "../../lib/train/ppo.ts";
 import { trainReward } from "../../lib/train/reward.ts";
 import { KlControl } from "../../lib/train/rollout/kl-control.ts";
 import { type RewardFunction, type RewardInput, reread } from "../../lib/train/rollout/rewards.ts";
-import { common, eventsOf, letter, lossesOf, ppoCommon, rows, speaker } from "./rollouts.ts";
+import { common, letter, ppoCommon, rows } from "./rollouts.ts";
 import { bad, pairs } from "./sentences.ts";
+import { eventsOf, lossesOf, speaker } from "./speaker.ts";
 
 const place = speaker();
 const { load } = place;

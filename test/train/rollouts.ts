@@ -1,26 +1,8 @@
-// What tests of rollouts share: a model that speaks, prompts, a reward that is easy to learn, and options for it.
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll } from "vitest";
-import { LanguageModel } from "../../lib/generate/language-model.ts";
+// What tests of rollouts share: prompts, a reward that is easy to learn, and options for it.
 import type { GrpoOptions } from "../../lib/train/grpo.ts";
 import type { PpoOptions } from "../../lib/train/ppo.ts";
 import type { RewardFunction } from "../../lib/train/rollout/rewards.ts";
-import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
-import { isHeldOut, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
-
-/** A folder for a file of tests, with a model that was trained to speak. */
-export function speaker() {
-  const place = { folder: "", load: () => LanguageModel.load(join(place.folder, "base")) };
-  beforeAll(async () => {
-    place.folder = await mkdtemp(join(tmpdir(), "heddle-rollout-"));
-    const at = (name: string) => join(place.folder, name);
-    await (await speakingModel(await trainedTokenizer(), at("corpus.txt"), at("base"))).dispose();
-  });
-  afterAll(() => rm(place.folder, { recursive: true, force: true }));
-  return place;
-}
+import { isHeldOut, prompts } from "./sentences.ts";
 
 export const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));
 
@@ -48,12 +30,3 @@ export const ppoCommon = {
   numPpoEpochs: 2,
   maxSteps: 40,
 } satisfies PpoOptions;
-
-export async function eventsOf(run: AsyncIterable<TrainEvent>): Promise<{ steps: StepEvent[]; held: EvalEvent[] }> {
-  const steps: StepEvent[] = [];
-  const held: EvalEvent[] = [];
-  for await (const event of run) "loss" in event ? steps.push(event) : held.push(event);
-  return { steps, held };
-}
-
-export const lossesOf = async (run: AsyncIterable<TrainEvent>) => (await eventsOf(run)).steps.map(({ loss }) => loss);
