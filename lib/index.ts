@@ -55,11 +55,31 @@ export {
   QUESTION_TEMPLATE,
   questionAnswering,
 } from "./eval/index.ts";
-export type { ClassifierConfigInput, ModelConfig, ModelConfigInput, ModelType } from "./formats/config.ts";
+export type { ModelType } from "./formats/config.ts";
+export type {
+  ClassifierConfig,
+  ClassifierConfigInput,
+  DynamicRopeScaling,
+  EmbeddingConfig,
+  FactorsRopeScaling,
+  LinearRopeScaling,
+  Llama3RopeScaling,
+  LongRopeScaling,
+  ModelConfig,
+  ModelConfigInput,
+  RopeScaling,
+  YarnRopeScaling,
+} from "./formats/config-types.ts";
 export type { FloatDtype } from "./formats/dtype.ts";
 export type { BuiltInModelType, OwnValue, OwnValues } from "./formats/families.ts";
 export type { GenerationConfig } from "./formats/generation-config.ts";
-export type { ModelCard, ModelCardInput } from "./formats/model-card.ts";
+export type {
+  ModelCard,
+  ModelCardData,
+  ModelCardEvaluation,
+  ModelCardInput,
+  ModelCardStage,
+} from "./formats/model-card.ts";
 export type { QuantisedTarget } from "./formats/quantised-types.ts";
 export type { WriteProgress } from "./formats/tensor-data.ts";
 export type { EmbedTextOptions } from "./generate/embed.ts";

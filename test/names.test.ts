@@ -2,15 +2,17 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { HeddleError } from "../lib/errors.ts";
 import { compareClassifiers } from "../lib/eval/index.ts";
+import { GgufMetadata } from "../lib/formats/gguf-metadata.ts";
 import { writeGguf } from "../lib/formats/gguf-write.ts";
+import { modelCardFromGguf, modelCardToGguf, parseModelCard, readModelCard } from "../lib/formats/model-card.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "../lib/formats/rope-scaling.ts";
 import { saveWeights } from "../lib/formats/safetensors-write.ts";
 import { openWeights } from "../lib/formats/weights.ts";
 import { compile, input, openDevice, scale, Tensor, tensor } from "../lib/graph/index.ts";
-import { LanguageModel, type Stage, sft, Tokenizer, trainClassifier } from "../lib/index.ts";
+import { LanguageModel, type ModelCard, type Stage, sft, Tokenizer, trainClassifier } from "../lib/index.ts";
 import { messagesOf } from "../lib/serve/messages.ts";
 import { refusalOf } from "../lib/serve/refusal.ts";
 import { readTrainingConfig } from "../lib/train/config-file.ts";
@@ -56,6 +58,31 @@ const cases: Record<string, (name: string) => unknown> = {
   async "an element type"(name) {
     const message = expect.stringMatching(/^dtype: expected one of f32, .* got "/);
     expect(await failureOf(() => Tensor.zeros(openDevice(), name as "f32", [2]))).toMatchObject({ message });
+  },
+  async "a field of a model card, which no card has"(name) {
+    const strange = only(name, { polluted: true, stage: "x" });
+    const given = { stage: "sft", ...strange, data: [{ name: "a", ...strange }] };
+    const expected = parseModelCard({ stage: "sft", data: [{ name: "a" }] });
+    const at = await mkdtemp(join(folder, "card-"));
+    await writeFile(join(at, "model_card.json"), JSON.stringify(given));
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() });
+    // As unknown fields are, it is dropped: from a file, where a program or a run gives it, and of a card that is mended.
+    const mended = join(at, "mended");
+    await mkdir(mended);
+    await writeFile(join(mended, "model_card.json"), JSON.stringify({ ...given, trainingCutoffDate: "2023-02-30" }));
+    const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
+    const cards = [await readModelCard(at), parseModelCard(given), await readModelCard(mended)];
+    warned.mockRestore();
+    await sft(model, { ...short, data: [{ text: "The cat saw the sea" }], card: { ...strange, notes: "n" } });
+    cards.push(modelCardFromGguf(new GgufMetadata(modelCardToGguf(given as ModelCard), "x.gguf")));
+    for (const card of cards) {
+      expect(card).toStrictEqual(expected);
+      expect([Object.getPrototypeOf(card), ownOf(card!, name)]).toEqual([Object.prototype, undefined]);
+      expect(ownOf(card!.data[0]!, name)).toBeUndefined();
+    }
+    expect(model.card).toMatchObject({ stage: "sft", notes: "n" });
+    expect([Object.getPrototypeOf(model.card), ownOf(model.card!, name)]).toEqual([Object.prototype, undefined]);
+    expect((Object.prototype as { polluted?: unknown }).polluted).toBeUndefined();
   },
   async "a tensor of a sharded safetensors folder"(name) {
     const at = join(folder, name);

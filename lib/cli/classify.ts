@@ -11,13 +11,19 @@ export const command = defineCommand({
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: { ...textOptions, ...loadOptions },
   async run({ options, positionals, out }) {
+    const { file, truncation } = options;
     const model = await openModel(options);
     try {
       needTokenizer(model);
       const words = classifierOf(model.config).task === "token";
-      for await (const batch of textBatches(positionals, options.file)) {
+      // A word that was cut off has no label.
+      if (words && truncation)
+        throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a classifier of whole texts, got one of words");
+      for await (const batch of textBatches(positionals, file)) {
         if (words) for (const text of batch) showWords(out, await model.classifyTokens(text));
-        else for (const answer of await model.classify(batch.map(whole))) show(out, answer, options.file === undefined);
+        else
+          for (const answer of await model.classify(batch.map(whole), { truncation }))
+            show(out, answer, file === undefined);
       }
     } finally {
       await model.dispose();

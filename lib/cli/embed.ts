@@ -13,7 +13,7 @@ export const command = defineCommand({
     ...loadOptions,
   },
   async run({ options, positionals, out }) {
-    const { pooling } = options;
+    const { pooling, truncation } = options;
     if (pooling !== undefined && pooling !== "mean" && pooling !== "last" && pooling !== "first")
       throw new HeddleError("INVALID_ARGUMENT", `pooling: expected mean, last or first, got ${pooling}`);
     const model = await openModel(options);
@@ -21,7 +21,7 @@ export const command = defineCommand({
       needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
         const texts = batch.map((text) => (typeof text === "string" ? text : text.join(" ")));
-        for (const vector of await model.embed(texts, pooling ? { pooling } : {})) {
+        for (const vector of await model.embed(texts, { truncation, ...(pooling && { pooling }) })) {
           const embedding = Array.from(vector, shortFloat);
           if (out.json) out.object({ embedding });
           else out.line(embedding.join(" "));

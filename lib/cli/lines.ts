@@ -4,7 +4,7 @@ import { HeddleError } from "../errors.ts";
 /** The JSON strings of a file that holds one a line. @throws INVALID_FILE `file:line: …` */
 export async function* readJsonStrings(path: string): AsyncGenerator<string, void, undefined> {
   let number = 0;
-  for await (const line of linesOf(path)) {
+  for await (const line of linesOf(path, { strict: true })) {
     number++;
     let value: unknown;
     try {

@@ -96,9 +96,11 @@ function flagsOf(
   return new Map(taken.map(([key, { named = camel(key) }]) => [named, `--${key}`]));
 }
 
-/** `maxTokens: expected …` in the words of the command line: `--max-tokens: expected …`. */
+/** `maxTokens: expected …` in the words of the command line: `--max-tokens: expected …`; an advised `(truncation: true …)` too. */
 function inFlags(message: string, flags: ReadonlyMap<string, string>): string {
-  return message.replace(/^([a-z][A-Za-z]*)(?=:)/, (word) => flags.get(word) ?? word);
+  return message
+    .replace(/^([a-z][A-Za-z]*)(?=:)/, (word) => flags.get(word) ?? word)
+    .replace(/(?<= \()([a-z][A-Za-z]*): true(?= )/, (advice, word) => flags.get(word) ?? advice);
 }
 
 function unknownCommand(name: string, word: string, table: CommandTable): HeddleError {

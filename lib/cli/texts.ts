@@ -5,6 +5,10 @@ import { promptOf } from "./prompt.ts";
 /** Options of commands that read texts. */
 export const textOptions = {
   file: { kind: "string", value: "F", about: "a .jsonl file of rows with a text (or tokens); prints one result a row" },
+  truncation: {
+    kind: "flag",
+    about: "cut texts that are longer than the context, which are otherwise refused; an end token stays",
+  },
 } as const;
 
 /** A text, or words. */

@@ -143,7 +143,7 @@ async function* textsOf(files: readonly string[]): AsyncGenerator<string, void, 
 
 async function* rowTexts(file: string): AsyncGenerator<string, void, undefined> {
   let number = 0;
-  for await (const line of linesOf(file)) {
+  for await (const line of linesOf(file, { strict: true })) {
     number++;
     if (line.trim() === "") continue;
     let row: unknown;

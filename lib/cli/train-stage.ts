@@ -2,7 +2,7 @@ import type { z } from "zod";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import { latestCheckpoint } from "../formats/checkpoint.ts";
 import type { ModelConfigInput } from "../formats/config.ts";
-import { createModelAsync } from "../generate/create.ts";
+import { type CreateModelAsyncOptions, createModelAsync } from "../generate/create.ts";
 import { LanguageModel } from "../generate/language-model.ts";
 import type { Run } from "../run.ts";
 import { Tokenizer } from "../tokenizer/index.ts";
@@ -32,6 +32,8 @@ export interface TrainStageOptions {
   device?: string | undefined;
   threads?: number | undefined;
   signal?: AbortSignal | undefined;
+  /** Told how many of a new model's parameters are drawn, before it trains. */
+  onDraw?(done: number, total: number): void;
   onEvent(event: TrainEvent): void;
   onWarning?(message: string): void;
 }
@@ -76,7 +78,12 @@ async function runConfigured(
   const base =
     typeof from === "string"
       ? await loadedBase(from, tokenizer, { ...place, signal })
-      : await newBase(from, tokenizer, { ...place, signal, seed: typeof rest.seed === "number" ? rest.seed : 0 });
+      : await newBase(from, tokenizer, {
+          ...place,
+          signal,
+          seed: typeof rest.seed === "number" ? rest.seed : 0,
+          onProgress: options.onDraw,
+        });
   const others = new NamedModels({ ...place, signal });
   try {
     const given = await others.resolve(rest);
@@ -123,12 +130,7 @@ async function loadedBase(
 async function newBase(
   config: object,
   tokenizer: Tokenizer | undefined,
-  options: {
-    device: string | undefined;
-    threads: number | undefined;
-    seed: number;
-    signal: AbortSignal | undefined;
-  },
+  options: CreateModelAsyncOptions,
 ): Promise<LanguageModel> {
   if (!tokenizer)
     throw new HeddleError("INVALID_ARGUMENT", "tokenizer: expected the folder of one for a new model, got none");

@@ -8,6 +8,7 @@ import { interruptible } from "./interrupt.ts";
 import { isLive } from "./live-line.ts";
 import { evaluated, named, TrainProgress } from "./train-progress.ts";
 import { OWN_KEYS, type StageFunction, trainStage } from "./train-stage.ts";
+import { WorkProgress } from "./work-progress.ts";
 
 /** A stage's row: what it does, and its function. */
 interface StageRow {
@@ -130,6 +131,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
       const { config } = options;
       await interruptible("train", async (signal) => {
         const progress = new TrainProgress();
+        const drawing = new WorkProgress();
         const stage = { name, ...(await row.load()) };
         try {
           const result = await trainStage(stage, {
@@ -144,6 +146,10 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             device: options.device,
             threads: options.threads,
             signal,
+            onDraw(done, total) {
+              drawing.update(`of ${(total / 1e6).toFixed(1)} million weights drawn`, done, total);
+              if (done === total) drawing.end();
+            },
             onEvent(event) {
               progress.update(event);
               if (out.json) out.object(event);
@@ -157,6 +163,7 @@ function stageCommand(name: StageName, row: StageRow): Command<typeof options> {
             out.object({ done: true, ...rest });
           } else out.line(describeResult(result));
         } finally {
+          drawing.end();
           progress.end();
         }
       });

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { HeddleError } from "../errors.ts";
 import { lineNumber, type ShardDocuments } from "./shards.ts";
 
@@ -17,16 +18,17 @@ export function documentPosition(shard: ShardDocuments, index: number): number {
  * The text of a document, with "\n" for every line break.
  *
  * @param textField the field of a JSONL row that holds the text
- * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object
+ * @throws HeddleError INVALID_FILE `file:line: …` for a row that is not such an object, or no UTF-8; raw text is taken as it comes
  */
 export async function documentText(shard: ShardDocuments, index: number, textField: string): Promise<string> {
-  const raw = decoder.decode(shard.bytes.subarray(shard.ranges[2 * index]!, shard.ranges[2 * index + 1]!));
+  const bytes = shard.bytes.subarray(shard.ranges[2 * index]!, shard.ranges[2 * index + 1]!);
+  const raw = decoder.decode(bytes);
   if (shard.file.format === "text") return raw.includes("\r") ? raw.replaceAll("\r\n", "\n") : raw;
-  const fail = async (got: string) => {
+  const fail = async (got: string, expected = `a JSON object with the text field ${JSON.stringify(textField)}`) => {
     const line = await lineNumber(shard.file.path, documentPosition(shard, index));
-    const expected = `expected a JSON object with the text field ${JSON.stringify(textField)}`;
-    return new HeddleError("INVALID_FILE", `${shard.file.path}:${line}: ${expected}, got ${got}`);
+    return new HeddleError("INVALID_FILE", `${shard.file.path}:${line}: expected ${expected}, got ${got}`);
   };
+  if (raw.includes("\ufffd") && !isUtf8(bytes)) throw await fail("bytes that are none", "UTF-8");
   let row: unknown;
   try {
     row = JSON.parse(raw);

@@ -1,6 +1,8 @@
+import { isUtf8 } from "node:buffer";
 import { describe, HeddleError, throwIfAborted } from "../errors.ts";
-import { readJson } from "../formats/io.ts";
+import { ioError, parseJson } from "../formats/io.ts";
 import { mostJson } from "../formats/memory.ts";
+import { readWhole } from "../formats/open-file.ts";
 import { untilAborted } from "../formats/until-aborted.ts";
 import { linesOf } from "./lines.ts";
 import { Pacer } from "./pacer.ts";
@@ -170,7 +172,12 @@ async function* rowsOfArray(
   signal: AbortSignal | undefined,
 ): AsyncGenerator<LocatedRow, void, undefined> {
   throwIfAborted(signal, path);
-  const rows = (await readJson(path, mostJson())) as unknown[];
+  const bytes = await readWhole(path, mostJson(), { what: "bytes of JSON" }).catch((error: unknown) => {
+    throw ioError(error, path, "read");
+  });
+  // Lines say which of them it is.
+  if (!isUtf8(bytes)) for await (const _ of linesOf(path, { strict: true }));
+  const rows = parseJson(bytes, path) as unknown[];
   for (const [i, value] of rows.entries()) {
     throwIfAborted(signal, path);
     const where = `${path}: row ${i + 1}`;

@@ -17,6 +17,8 @@ export interface AdapterFileConfig {
   useRslora: boolean;
   targetModules: "all-linear" | string[];
   modulesToSave: string[];
+  /** Whether modules that are tied in the model stay so in the adapter. */
+  ensureWeightTying?: boolean | undefined;
   /** Ranks and alphas of modules that differ, by the end of the module's name. */
   rankPattern: Record<string, number>;
   alphaPattern: Record<string, number>;
@@ -108,6 +110,7 @@ export function parseAdapterConfig(value: unknown, path: string): AdapterFileCon
     // A string other than all-linear is a regular expression; which layers it meant shows in the weights.
     targetModules: typeof targets === "string" ? "all-linear" : names("target_modules"),
     modulesToSave: names("modules_to_save"),
+    ensureWeightTying: flag("ensure_weight_tying"),
     rankPattern: pattern("rank_pattern"),
     alphaPattern: pattern("alpha_pattern"),
     fanInFanOut: flag("fan_in_fan_out"),
@@ -137,6 +140,8 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     use_rslora: config.useRslora,
     target_modules: config.targetModules,
     modules_to_save: config.modulesToSave.length > 0 ? config.modulesToSave : null,
+    // PEFT passes over keys that it does not know.
+    ...(config.ensureWeightTying && { ensure_weight_tying: true }),
     rank_pattern: config.rankPattern,
     alpha_pattern: config.alphaPattern,
     fan_in_fan_out: config.fanInFanOut,
@@ -144,7 +149,6 @@ export function adapterConfigToJson(config: AdapterFileConfig): Record<string, u
     use_dora: false,
     init_lora_weights: true,
     inference_mode: true,
-    // PEFT passes over keys that it does not know.
     ...(config.beside && config.beside.length > 0 && { heddle_beside: config.beside }),
   };
 }

@@ -58,7 +58,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   u32("vocab_size", config.vocabSize);
   const pooling = poolingToGguf(config);
   if (pooling) meta.set(`${arch}.pooling_type`, pooling);
-  const own = config as Record<string, unknown>;
+  const own: Record<string, unknown> = { ...config };
   const keys = registered ? Object.keys(config).filter((key) => !SAID_ELSEWHERE.includes(key)) : OWN_VALUES;
   const kept = Object.fromEntries(keys.filter((key) => own[key] !== undefined).map((key) => [key, own[key]]));
   if (registered || saysMore(config)) text("heddle.config", JSON.stringify(kept));

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { describe, HeddleError } from "../errors.ts";
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
+import type { ModelConfig } from "./config-types.ts";
 import {
   formatOf,
   isModelType,
@@ -17,6 +18,13 @@ import { nearest } from "./nearest.ts";
 import { ropeScalingSchema } from "./rope-scaling.ts";
 import { expectedOf, gotAt } from "./schema-issue.ts";
 
+export type {
+  ClassifierConfig,
+  ClassifierConfigInput,
+  EmbeddingConfig,
+  ModelConfig,
+  ModelConfigInput,
+} from "./config-types.ts";
 export { MODEL_TYPES, type ModelType, rotaryDim };
 
 const whole = (least: number, most: number) =>
@@ -42,9 +50,7 @@ export function isOwnValue(value: unknown): value is OwnValue {
 }
 
 const classifierSchema = z.strictObject({
-  /** One label for a text, or one for each of its tokens (that head has a bias, as transformers' have). */
   task: z.enum(["sequence", "token"]),
-  /** Names by index; a single one: the head gives a number (regression, reward). */
   labels: z
     .array(z.string().max(1000), { error: "an array of names" })
     .min(1, "at least one name")
@@ -53,31 +59,19 @@ const classifierSchema = z.strictObject({
   problemType: z
     .enum(["single_label_classification", "multi_label_classification", "regression"])
     .default("single_label_classification"),
-  /** What a text's hidden states become before the head: those of the last token, their mean, or those of the first. */
   pooling: z.enum(["last", "mean", "first"]).default("last"),
-  /** Divides logits before they become probabilities; fitted on held-out data (Guo et al. 2017). */
   temperature: z
     .custom<number>((v) => typeof v === "number" && v > 0 && v <= 1e6, "a number above 0 and at most 1000000")
     .optional(),
 });
 
 const embeddingSchema = z.strictObject({
-  /** What a text's hidden states become: their mean, those of the last token, or those of the first. */
   pooling: z.enum(["mean", "last", "first"]).default("mean"),
-  /** Vectors of length 1, so that their product is the cosine. */
   normalize: flag.default(true),
 });
 
-/** How texts become vectors. @interface */
-export type EmbeddingConfig = z.infer<typeof embeddingSchema>;
-
-/** A classification head on the trunk. @interface */
-export type ClassifierConfig = z.infer<typeof classifierSchema>;
-/** The same with what may be left out. @interface */
-export type ClassifierConfigInput = z.input<typeof classifierSchema>;
-
-/** The caps are far above every published model; they keep a hostile file from sizing allocations. */
-const schema = z.strictObject({
+/** What the fields are: `config-types.ts`. The caps are far above every published model; they keep a hostile file from sizing allocations. */
+export const modelConfigSchema = z.strictObject({
   modelType: z.custom<ModelType>(isModelType, "a known family"),
   vocabSize: whole(1, 2 ** 22),
   hiddenSize: whole(1, 2 ** 17),
@@ -85,84 +79,49 @@ const schema = z.strictObject({
   numHiddenLayers: whole(1, 1024),
   numAttentionHeads: whole(1, 4096),
   numKeyValueHeads: whole(1, 4096),
-  /** Width of one head; not always hiddenSize / numAttentionHeads. */
   headDim: whole(1, 4096),
   maxPositionEmbeddings: whole(1, 2 ** 30),
-  /** Of llama, mistral, qwen and gemma. */
   rmsNormEps: real(1),
-  /** Of gpt2. */
   layerNormEpsilon: real(1),
   ropeTheta: real(1e15),
   ropeScaling: ropeScalingSchema.nullable(),
-  /** Positions a query of a "sliding_attention" layer sees, itself included; null: no layer slides. */
   slidingWindow: whole(1, 2 ** 30).nullable(),
-  /** One per layer. */
   layerTypes: z.array(z.enum(["full_attention", "sliding_attention"])).max(1024),
   tieWordEmbeddings: flag,
-  /** Of llama and mistral: biases on q, k, v and o. (qwen2 always has them on q, k and v.) */
   attentionBias: flag,
   mlpBias: flag,
   hiddenAct: z.enum(["silu", "gelu", "gelu_pytorch_tanh"]),
   initializerRange: real(10),
   bosTokenId: tokenId.nullable(),
-  /** Any of them ends a text; may be empty. */
   eosTokenIds: z.array(tokenId, { error: "an array of token ids" }).max(64),
   padTokenId: tokenId.nullable(),
-  /** What the weights were saved as, where the file says so. */
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
 
   // What only some families have.
-  /** The part of each head's dimensions that rotates; left out: all. */
   partialRotaryFactor: real(1).optional(),
-  /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3). */
   ropeLocalTheta: real(1e15).optional(),
-  /** One per layer: 1 where positions rotate, 0 where they do not (smollm3). */
   noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),
-  /** Queries are divided by its square root (gemma2, gemma3). */
   queryPreAttnScalar: real(1e6).optional(),
-  /** tanh soft caps of attention's scores and of the logits; null: none (gemma2, gemma3). */
   attnLogitSoftcapping: real(1e6).nullable().optional(),
   finalLogitSoftcapping: real(1e6).nullable().optional(),
-  /** Of embeddings, attention's scores and blocks' outputs; logits are divided by logitsScaling (granite). */
   embeddingMultiplier: real(1e6).optional(),
   attentionMultiplier: real(1e6).optional(),
   residualMultiplier: real(1e6).optional(),
   logitsScaling: real(1e6).optional(),
-  /** Routed experts a layer, and how many of them a token is given to (qwen3_moe, gpt_oss). */
   numExperts: whole(1, 4096).optional(),
   numExpertsPerTok: whole(1, 4096).optional(),
-  /** Width of an expert; gpt_oss's is intermediateSize. */
   moeIntermediateSize: whole(1, 2 ** 20).optional(),
-  /** Whether the weights of a token's experts add up to one. */
   normTopkProb: flag.optional(),
-  /** Every so many layers has experts, those in mlpOnlyLayers excepted (qwen3_moe). */
   decoderSparseStep: whole(0, 1024).optional(),
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
-  /** Where the gated unit is cut (gpt_oss). */
   swigluLimit: real(1e6).optional(),
-  /** Kinds of segments that tokens may be of (bert); texts are of the first. */
   typeVocabSize: whole(1, 2 ** 16).optional(),
-  /** Of a registered family: what it has that no field here says; in config.json beside all others, in snake_case. */
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
-  /** transformers' class names, kept for writing back. */
   architectures: z.array(z.string().max(200)).max(16).optional(),
-  /** A classification head in the place of the language-modelling one. */
   classifier: classifierSchema.optional(),
-  /** How the hidden states of a text are made one vector; a model that was not trained to embed has none. */
   embedding: embeddingSchema.optional(),
-  /** A number for each token, beside the language-modelling head: what PPO's critic is (TRL's `v_head`). */
   valueHead: flag.optional(),
 });
-
-/** A model's configuration, config.json's names in camelCase. @interface */
-export type ModelConfig = z.infer<typeof schema>;
-/** What createModel takes: sizes that are left out follow from the others. */
-export type ModelConfigInput = Partial<Omit<ModelConfig, "classifier">> & {
-  classifier?: ClassifierConfigInput | undefined;
-  modelType: ModelType;
-  hiddenSize: number;
-  numHiddenLayers: number;
-};
 
 /**
  * Normalises and validates a configuration. `value` is the content of a config.json (it has `model_type`) or options in
@@ -218,7 +177,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
     given.eosTokenIds ??= ids === null ? [] : Array.isArray(ids) ? ids : [ids];
     delete given.eosTokenId;
   }
-  const parsed = schema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
+  const parsed = modelConfigSchema.safeParse(complete(given, modelType, fromJson, !fromJson || defaults !== undefined));
   if (!parsed.success)
     throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
@@ -335,7 +294,7 @@ function isOfOptions(value: Record<string, unknown>): boolean {
 function inCamelCase(message: string): string {
   const named = (key: string) => key.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
   return message.replace(/\b[a-z]+(_[a-z]+)+\b/g, (key) =>
-    Object.hasOwn(schema.shape, named(key)) ? named(key) : key,
+    Object.hasOwn(modelConfigSchema.shape, named(key)) ? named(key) : key,
   );
 }
 
@@ -362,7 +321,7 @@ function firstIssue(error: Pick<z.ZodError, "issues">, given: Record<string, unk
   const issue = error.issues[0]!;
   if (issue.code === "unrecognized_keys") {
     const key = issue.keys[0]!;
-    const near = nearest(key, Object.keys(schema.shape));
+    const near = nearest(key, Object.keys(modelConfigSchema.shape));
     const hint = key.includes("_")
       ? "a key in camelCase, or model_type and all others as in config.json"
       : "a known key";

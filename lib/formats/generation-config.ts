@@ -32,20 +32,33 @@ const schema = z.object({
 
 /** A model's own generation defaults; what its file leaves out is undefined. */
 export interface GenerationConfig {
+  /** The token that begins a text. */
   bosTokenId?: number;
   /** Any of them ends a text. */
   eosTokenIds?: number[];
+  /** The token that fills sequences up. */
   padTokenId?: number;
+  /** Whether tokens are drawn; false: the likeliest is taken, whatever the sampling values are. */
   doSample?: boolean;
+  /** Divides logits before the softmax; 0: the likeliest token is taken. */
   temperature?: number;
+  /** Tokens are drawn from so many of the likeliest; 0: from all. */
   topK?: number;
+  /** Tokens are drawn from the likeliest that reach this probability together. */
   topP?: number;
+  /** Tokens are drawn from those this many times as probable as the likeliest. */
   minP?: number;
+  /** Above 1: tokens that were there already become less likely. */
   repetitionPenalty?: number;
+  /** Texts that beam search follows at once; 1: none. */
   numBeams?: number;
+  /** Exponent of a text's length, by which beam search divides its log-probability. */
   lengthPenalty?: number;
+  /** When beam search ends: at numBeams finished texts, by an estimate, or when none can become better ("never"). */
   earlyStopping?: boolean | "never";
+  /** Tokens of an answer at most. */
   maxNewTokens?: number;
+  /** Tokens of a prompt with its answer at most, as a file has it: kept, and not applied. */
   maxLength?: number;
 }
 

@@ -1,8 +1,9 @@
 // What a GGUF file says of rotary positions: llama.cpp's keys and tables → the kinds of scaling that config.json has.
 import { describe, HeddleError } from "../errors.ts";
+import type { YarnRopeScaling } from "./config-types.ts";
 import { type GgufMetadata, tidy } from "./gguf-metadata.ts";
 import { parseJson } from "./io.ts";
-import { ropeScalingFromFactors, type YarnScaling, yarnAttentionFactor } from "./rope-scaling.ts";
+import { ropeScalingFromFactors, yarnAttentionFactor } from "./rope-scaling.ts";
 import type { WeightSource } from "./weights.ts";
 
 /**
@@ -71,7 +72,7 @@ function unsupported(source: WeightSource, key: string, type: string, where = ""
 function yarnValues(meta: GgufMetadata, prefix: string, factor: number): Record<string, number> {
   const real = (key: string) => meta.real(`${prefix}.${key}`);
   const [fast, slow, times, log] = ["yarn_beta_fast", "yarn_beta_slow", "attn_factor", "yarn_log_multiplier"].map(real);
-  const usual: YarnScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: log }) };
+  const usual: YarnRopeScaling = { ropeType: "yarn", factor, ...(log && { mscale: 1, mscaleAllDim: log }) };
   return {
     ...(fast !== undefined && { betaFast: fast }),
     ...(slow !== undefined && { betaSlow: slow }),

@@ -12,20 +12,82 @@ export const MODEL_CARD_FILE = "model_card.json";
 /** Data sets that a card lists at most. */
 export const MOST_DATA = 1000;
 
+/** A stage that a model has gone through. */
+export interface ModelCardStage {
+  /** "pretrain", "sft", "dpo", … */
+  stage: string;
+  /** The model's name after it. Default: it had none. */
+  name?: string | undefined;
+  /** Tokens that this stage saw, counting repetitions. */
+  tokens: number;
+}
+
+/** A data set that a model was trained on. */
+export interface ModelCardData {
+  /** Its name, mostly that of its file. */
+  name: string;
+  /** Its licence, such as CDLA-Sharing-1.0. Default: unknown. */
+  licence?: string | undefined;
+  /** Where it comes from: an address, mostly. Default: unknown. */
+  source?: string | undefined;
+  /** Tokens of it seen, counting repetitions. Default: unknown. */
+  tokens?: number | undefined;
+}
+
+/** A figure that was measured of a model. */
+export interface ModelCardEvaluation {
+  /** What was done, such as "held-out". */
+  name: string;
+  /** What the value is, such as "bitsPerByte". */
+  metric: string;
+  /** The figure, in the metric's unit. */
+  value: number;
+  /** What was measured on. Default: unknown. */
+  data?: string | undefined;
+}
+
+/** What model_card.json says of a model: what it is, where it comes from, and until when its data reaches. */
+export interface ModelCard {
+  /** The model's name. Default: it has none. */
+  name?: string | undefined;
+  /** The last training stage: "pretrain", "sft", "dpo", … */
+  stage: string;
+  /** All stages in their order, this one last, each with the tokens that it saw. Default: unknown. */
+  stages?: ModelCardStage[] | undefined;
+  /** The checkpoint this one was trained from, by its name; null for random weights. Default null. */
+  parent: string | null;
+  /** What it was trained on, in all stages. Default: nothing is said. */
+  data: ModelCardData[];
+  /** Tokens seen in this stage and all before it, counting repetitions. Default 0. */
+  tokensSeen: number;
+  /** The latest date of any training text, as 2024-06-30, 2024-06 or 2024; null when unknown. Default null. */
+  trainingCutoffDate: string | null;
+  /** The model's licence, such as MIT. Default: unknown. */
+  licence?: string | undefined;
+  /** What wrote it, for example "heddle 0.1.0". Default: unknown. */
+  createdWith?: string | undefined;
+  /** When it was written, as ISO 8601 has it. Default: unknown. */
+  createdAt?: string | undefined;
+  /** What the model is good for and what not, in sentences. Default: nothing is said. */
+  notes?: string | undefined;
+  /** What was measured of it. Default: nothing. */
+  evaluations: ModelCardEvaluation[];
+}
+
+/** What a caller writes: everything but `stage` may be left out. */
+export interface ModelCardInput extends Pick<ModelCard, "stage">, Partial<Omit<ModelCard, "stage">> {}
+
 const text = (most = 2000) => z.string({ error: "a string" }).max(most, `at most ${most} characters`);
 const date = text(10).refine(isDate, "a date such as 2024-06-30");
 const count = z.custom<number>((v) => Number.isSafeInteger(v) && (v as number) >= 0, "a whole number");
 
-const schema = z.object({
+export const modelCardSchema = z.object({
   name: text(200).optional(),
-  /** The last training stage: "pretrain", "sft", "dpo", … */
   stage: text(40),
-  /** All stages in their order, this one last, each with the tokens that it saw. */
   stages: z
     .array(z.object({ stage: text(40), name: text(200).optional(), tokens: count }), { error: "an array of stages" })
     .max(1000, "at most 1000 stages")
     .optional(),
-  /** The checkpoint this one was trained from; null for random weights. */
   parent: text().nullable().default(null),
   data: z
     .array(
@@ -33,19 +95,15 @@ const schema = z.object({
         name: text(),
         licence: text(200).optional(),
         source: text().optional(),
-        /** Tokens of it seen, counting repetitions. */
         tokens: count.optional(),
       }),
       { error: "an array of data sets" },
     )
     .max(MOST_DATA, `at most ${MOST_DATA} data sets`)
     .default([]),
-  /** Of this stage and all before it. */
   tokensSeen: count.default(0),
-  /** The latest date of any training text; null when unknown. */
   trainingCutoffDate: date.nullable().default(null),
   licence: text(200).optional(),
-  /** For example "heddle 0.1.0". */
   createdWith: text(200).optional(),
   createdAt: text(40).optional(),
   notes: text(20_000).optional(),
@@ -55,7 +113,6 @@ const schema = z.object({
         name: text(200),
         metric: text(200),
         value: z.number({ error: "a number" }),
-        /** What was measured on. */
         data: text().optional(),
       }),
       { error: "an array of evaluations" },
@@ -73,27 +130,41 @@ function isDate(text: string): boolean {
   return month >= 1 && month <= 12 && day >= 1 && day <= days;
 }
 
-/** What model_card.json says of a model. @interface */
-export type ModelCard = z.infer<typeof schema>;
-/** What a caller writes: everything but `stage` may be left out. @interface */
-export type ModelCardInput = z.input<typeof schema>;
-
-/** Validates a card and fills what was left out. Errors: INVALID_ARGUMENT, or INVALID_FILE when `path` is given. */
-export function parseModelCard(value: unknown, path?: string): ModelCard {
-  const parsed = schema.safeParse(value);
+/** Validates a card that a program gives, and fills what was left out; what no card has is dropped. @throws HeddleError INVALID_ARGUMENT */
+export function parseModelCard(value: unknown): ModelCard {
+  const parsed = modelCardSchema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const issue = parsed.error.issues[0]!;
+  throw new HeddleError("INVALID_ARGUMENT", `model card: ${said(parsed.error.issues[0]!, value)}`);
+}
+
+/**
+ * The same of a file. No model is lost for what its card says of it: a field that is none of its kind is left out, as unknown ones are, and
+ * told in a warning.
+ * @throws HeddleError INVALID_FILE for what is no card: no object, or one without a stage
+ */
+function readCard(value: unknown, path: string): ModelCard {
+  const parsed = modelCardSchema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const wrong = new Map<PropertyKey | undefined, z.core.$ZodIssue>();
+  for (const issue of parsed.error.issues) if (!wrong.has(issue.path[0])) wrong.set(issue.path[0], issue);
+  for (const field of [undefined, "stage"]) {
+    const issue = wrong.get(field);
+    if (issue) throw new HeddleError("INVALID_FILE", `${path}: ${said(issue, value)}`);
+  }
+  for (const issue of wrong.values())
+    process.emitWarning(`${path}: ${said(issue, value)}; the field is left out`, "HeddleWarning");
+  return parseModelCard(Object.fromEntries(Object.entries(value as object).filter(([field]) => !wrong.has(field))));
+}
+
+function said(issue: z.core.$ZodIssue, value: unknown): string {
   const name = issue.path.length === 0 ? "content" : issue.path.map(String).join(".");
-  throw new HeddleError(
-    path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE",
-    `${path ?? "model card"}: ${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`,
-  );
+  return `${name}: expected ${expectedOf(issue)}, got ${gotAt(issue, value)}`;
 }
 
 /** The card of a checkpoint folder, or undefined where it has none. Errors: IO, INVALID_FILE. */
 export async function readModelCard(folder: string): Promise<ModelCard | undefined> {
   const path = join(folder, MODEL_CARD_FILE);
-  return (await exists(path)) ? parseModelCard(await readJson(path), path) : undefined;
+  return (await exists(path)) ? readCard(await readJson(path), path) : undefined;
 }
 
 export async function writeModelCard(folder: string, card: ModelCardInput): Promise<void> {
@@ -114,5 +185,5 @@ export function modelCardFromGguf(meta: GgufMetadata): ModelCard | undefined {
   const json = meta.string("heddle.model_card");
   if (json === undefined) return undefined;
   const path = `${meta.path}: heddle.model_card`;
-  return parseModelCard(parseJson(Buffer.from(json), path), path);
+  return readCard(parseJson(Buffer.from(json), path), path);
 }

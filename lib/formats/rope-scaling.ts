@@ -1,7 +1,7 @@
 // How a model's rotary frequencies are stretched beyond the context it was first trained with.
 import { z } from "zod";
 import { HeddleError } from "../errors.ts";
-import type { ModelConfig } from "./config.ts";
+import type { Llama3RopeScaling, ModelConfig, RopeScaling, YarnRopeScaling } from "./config-types.ts";
 
 const positive = (most: number) =>
   z.custom<number>((v) => typeof v === "number" && v > 0 && v <= most, `a number above 0 and at most ${most}`);
@@ -15,7 +15,7 @@ const factors = z
   .min(1, "at least one number")
   .max(4096, "at most 4096 numbers");
 
-/** Normalised form of `rope_scaling` / `rope_parameters`. Each kind's formula: transformers, modeling_rope_utils.py. */
+/** Normalised form of `rope_scaling` / `rope_parameters`; what the fields are: `config-types.ts`. */
 export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
   z.object({ ropeType: z.literal("linear"), factor }),
   z.object({ ropeType: z.literal("dynamic"), factor, originalMaxPositionEmbeddings: positions.optional() }),
@@ -35,7 +35,6 @@ export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
     betaSlow: factor.optional(),
     mscale: factor.optional(),
     mscaleAllDim: factor.optional(),
-    /** Whether the bounds of the ramp are whole dimensions; true where it is left out. */
     truncate: z.boolean({ error: "true or false" }).optional(),
   }),
   z.object({
@@ -46,12 +45,8 @@ export const ropeScalingSchema = z.discriminatedUnion("ropeType", [
     originalMaxPositionEmbeddings: positions.optional(),
     attentionFactor: factor.optional(),
   }),
-  /** GGUF's `rope_freqs.weight`: inverse frequency i is divided by factors[i]. */
   z.object({ ropeType: z.literal("factors"), factors }),
 ]);
-export type RopeScaling = z.infer<typeof ropeScalingSchema>;
-export type YarnScaling = Extract<RopeScaling, { ropeType: "yarn" }>;
-export type Llama3RopeScaling = Extract<RopeScaling, { ropeType: "llama3" }>;
 
 const CAMEL = new Map(
   Object.entries({
@@ -159,7 +154,7 @@ export function ropeAttentionFactor({ ropeScaling: scaling, maxPositionEmbedding
 }
 
 /** The same of a scaling by itself. */
-export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnScaling): number {
+export function yarnAttentionFactor({ factor, attentionFactor, mscale, mscaleAllDim }: YarnRopeScaling): number {
   const temperature = (weight: number) => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   if (attentionFactor !== undefined) return attentionFactor;
   return mscale && mscaleAllDim ? temperature(mscale) / temperature(mscaleAllDim) : temperature(1);

@@ -35,7 +35,7 @@ export function createModel(config: ModelConfigInput, options: CreateModelOption
 
 /**
  * As `createModel`, the same weights to the bit, while the event loop goes on: of large models, and in servers.
- * @param options.onProgress is told how many weights of how many are drawn
+ * @param options.onProgress is told how many numbers of how many are drawn
  * @throws HeddleError as `createModel`; ABORTED
  * @example
  * const base = await createModelAsync({ modelType: "llama", hiddenSize: 2048, numHiddenLayers: 16 }, { tokenizer, signal });

@@ -16,6 +16,7 @@ import { BoundModel, type ProgramMaker, type RunShape } from "./bound-model.ts";
 import { CacheStore, type SpareStore } from "./cache-store.ts";
 import { PagePool } from "./page-pool.ts";
 import { rowData, type Segment } from "./row-data.ts";
+import { Slots } from "./slots.ts";
 
 /** Rows of one prefill run: enough to amortise reading the weights, few enough to keep the arena small. */
 export const PREFILL_ROWS = MOST_SEGMENT_ROWS;
@@ -56,13 +57,7 @@ export class KvCache {
   readonly contextLength: number;
   readonly dtype: CacheDType;
   private store: CacheStore;
-  private readonly held: number[][];
-  /** Of the sequences that the slots' rows were computed for. */
-  private readonly lengths: number[];
-  /** How many positions of each slot were written since it was empty: of a ring, what came a whole ring before is gone. */
-  private readonly written: number[];
-  /** Rows of each slot that runs under way are still to write. */
-  private readonly underWay: number[];
+  private readonly sequences: Slots;
   private readonly pool: PagePool | undefined;
   private readonly spare: SpareStore | undefined;
   private live = true;
@@ -95,10 +90,7 @@ export class KvCache {
     this.spare = options.spare;
     const layout = this.layout(capacity);
     this.store = (this.pool ? undefined : this.spare?.take(model, layout)) ?? CacheStore.allocate(model, layout);
-    this.held = Array.from({ length: this.slots }, () => []);
-    this.lengths = Array.from({ length: this.slots }, () => 0);
-    this.written = Array.from({ length: this.slots }, () => 0);
-    this.underWay = Array.from({ length: this.slots }, () => 0);
+    this.sequences = new Slots(this.slots);
   }
 
   /** The model that its runs go through: as it was when the cache was made or last renewed. */
@@ -147,7 +139,7 @@ export class KvCache {
 
   /** The ids whose keys and values a slot holds. */
   ids(slot: number): readonly number[] {
-    return this.held[slot]!;
+    return this.sequences.at(slot).ids;
   }
 
   /**
@@ -155,24 +147,23 @@ export class KvCache {
    * them, so that it is to be computed anew.
    */
   truncate(slot: number, length: number): void {
-    const held = this.held[slot]!;
-    if (length >= held.length) return;
+    if (length >= this.ids(slot).length) return;
     const kept = this.pool?.cut(slot, length) ?? length;
     this.keep(slot, this.holdsWindow(slot, kept) ? kept : 0);
   }
 
   private keep(slot: number, length: number): void {
-    this.held[slot]!.length = length;
+    this.sequences.keep(slot, length);
     this.pool?.truncate(slot, length);
-    if (length === 0) this.written[slot] = 0;
   }
 
   /** Whether every sliding layer has the keys that a query at position `length` sees. */
   private holdsWindow(slot: number, length: number): boolean {
     const { config } = this.model;
+    const { written } = this.sequences.at(slot);
     return config.layerTypes.every((_, layer) => {
       const { rows, ring } = layerCache(config, layer, this.layout(this.store.capacity));
-      return ring === 0 || Math.max(0, length - ring + 1) >= this.written[slot]! - rows;
+      return ring === 0 || Math.max(0, length - ring + 1) >= written - rows;
     });
   }
 
@@ -182,9 +173,10 @@ export class KvCache {
    */
   fit(slot: number, length: number): void {
     const { config } = this.model;
-    const held = this.held[slot]!;
-    if (held.length > 0 && ropeRegime(config, length) !== ropeRegime(config, this.lengths[slot]!)) this.keep(slot, 0);
-    this.lengths[slot] = length;
+    const sequence = this.sequences.at(slot);
+    if (sequence.ids.length > 0 && ropeRegime(config, length) !== ropeRegime(config, sequence.length))
+      this.keep(slot, 0);
+    sequence.length = length;
   }
 
   /** As many of `ids`, which are to follow `length` tokens, as turn like those: see `fit`. */
@@ -225,11 +217,9 @@ export class KvCache {
   }
 
   private async grow(capacity: number, pages?: number): Promise<void> {
-    if (this.underWay.some((n) => n > 0))
-      throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
+    if (this.sequences.isBusy) throw new HeddleError("INTERNAL", "cache: expected no run under way while it grows");
     this.bound.unbind();
-    const lengths = this.held.map((ids) => ids.length);
-    this.store = await this.store.grown(this.model, this.layout(capacity, pages), lengths);
+    this.store = await this.store.grown(this.model, this.layout(capacity, pages), this.sequences.lengths);
   }
 
   /** Makes sure of pages beside those that every slot may need for its next token. Nothing is under way. */
@@ -264,9 +254,8 @@ export class KvCache {
     const copy = this.pool?.share(from, to, length);
     if (copy) await this.store.copyPage(copy);
     await this.store.copySlot(this.store, { from, to, length });
-    this.held[to] = this.held[from]!.slice(0, length);
-    this.written[to] = this.written[from]!;
-    this.lengths[to] = this.lengths[from]!;
+    const source = this.sequences.at(from);
+    this.sequences.take(to, { ...source, ids: source.ids.slice(0, length) });
     return true;
   }
 
@@ -274,15 +263,8 @@ export class KvCache {
   get state(): CacheState {
     this.assertUnpaged();
     const { contextLength, dtype, adapters, store } = this;
-    return {
-      ids: this.held[0]!,
-      length: this.lengths[0]!,
-      written: this.written[0]!,
-      contextLength,
-      dtype,
-      adapters,
-      store,
-    };
+    const { ids, length, written } = this.sequences.at(0);
+    return { ids, length, written, contextLength, dtype, adapters, store };
   }
 
   /** A cache of one slot with what a file says of it. @param fill writes the slot's rows */
@@ -292,7 +274,7 @@ export class KvCache {
     capacity: number,
     fill: (store: CacheStore) => Promise<void>,
   ): Promise<KvCache> {
-    const { ids, length, written, contextLength, dtype, adapters } = state;
+    const { contextLength, dtype, adapters } = state;
     const cache = new KvCache(model, { slots: 1, contextLength, dtype, adapters, capacity });
     try {
       await fill(cache.store);
@@ -300,9 +282,7 @@ export class KvCache {
       cache.dispose();
       throw error;
     }
-    cache.held[0] = [...ids];
-    cache.lengths[0] = length;
-    cache.written[0] = written;
+    cache.sequences.take(0, state);
     return cache;
   }
 
@@ -310,13 +290,12 @@ export class KvCache {
   async fork(slot = 0): Promise<KvCache> {
     this.assertLive();
     this.assertUnpaged();
-    const ids = [...this.held[slot]!];
+    const { ids, ...sequence } = this.sequences.at(slot);
+    const held = [...ids];
     const { model, contextLength, dtype, adapters } = this;
     const copy = new KvCache(model, { slots: 1, contextLength, dtype, capacity: this.store.capacity, adapters });
-    await this.store.copySlot(copy.store, { from: slot, to: 0, length: ids.length });
-    copy.held[0] = ids;
-    copy.lengths[0] = this.lengths[slot]!;
-    copy.written[0] = this.written[slot]!;
+    await this.store.copySlot(copy.store, { from: slot, to: 0, length: held.length });
+    copy.sequences.take(0, { ...sequence, ids: held });
     return copy;
   }
 
@@ -369,10 +348,7 @@ export class KvCache {
       ...{ signal, flag, late },
       series: series && { count: runs, each: [...Object.keys(rows.each), ...series.each], feed: { ids: "token" } },
     });
-    for (const { slot, ids } of segments) {
-      this.underWay[slot]! += ids.length + runs - 1;
-      this.written[slot] = Math.max(this.written[slot]!, this.held[slot]!.length + this.underWay[slot]!);
-    }
+    this.sequences.begin(segments, runs);
     return { outputs, done: this.settled(raceAbort(done, signal), segments, begins, runs, outputs) };
   }
 
@@ -385,17 +361,12 @@ export class KvCache {
   ): Promise<void> {
     try {
       await done;
-      for (const [i, { slot, ids }] of segments.entries()) {
-        const held = this.held[slot]!;
-        if (held.length !== begins[i]) continue; // what it was to go on from failed
-        for (let k = 0; k < ids.length; k++) held.push(ids[k]!);
-        for (let run = 1; run < runs; run++) held.push(token![(run - 1) * segments.length + i]!);
-      }
+      this.sequences.hold(segments, begins, { runs, tokens: token });
     } catch (error) {
       if (!(error instanceof HeddleError && error.code === "ABORTED")) this.failed = true;
       throw error;
     } finally {
-      for (const { slot, ids } of segments) this.underWay[slot]! -= ids.length + runs - 1;
+      this.sequences.end(segments, runs);
     }
   }
 
@@ -413,7 +384,7 @@ export class KvCache {
 
   /** Tokens that a slot will hold once the runs under way have ended. */
   planned(slot: number): number {
-    return this.held[slot]!.length + this.underWay[slot]!;
+    return this.sequences.planned(slot);
   }
 
   /** Where a segment will have ended. */

@@ -140,7 +140,7 @@ export class LanguageModel {
   /**
    * Streams new tokens as they come, of one prompt or of several at once (`piece.index` tells them apart), and awaited, before or after
    * that, gives what `complete` does. With `numBeams` those of a prompt come together, when the search for its best text is over.
-   * @param prompt text, token ids, or an array of those
+   * @param prompt text, token ids, or an array of those; an empty array is a prompt without a token, and refused
    * @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW, ABORTED, DISPOSED, NUMERICAL: when it is read
    */
   generate(prompt: Prompt, options?: GenerateOptions): Reply<Completion>;
@@ -166,9 +166,13 @@ export class LanguageModel {
     return new Reply(() => start(this), isSingle && n !== 1 ? several : undefined);
   }
 
-  /** The whole continuation of one prompt; of several, all of them, as completeAll. */
+  /**
+   * The whole continuation of one prompt; of several, all of them, as completeAll, which also takes none: here an empty array is a prompt
+   * without a token, and refused.
+   */
   async complete(prompt: Prompt, options?: GenerateOptions): Promise<Completion>;
   async complete(prompts: readonly Prompt[], options?: GenerateOptions): Promise<Completion[]>;
+  async complete(prompt: Prompt | readonly Prompt[], options?: GenerateOptions): Promise<Completion | Completion[]>;
   async complete(
     prompt: Prompt | readonly Prompt[],
     options: GenerateOptions = {},
@@ -251,11 +255,16 @@ export class LanguageModel {
   }
 
   /**
-   * A text's label with its probabilities, by the model's classification head; of several texts, one each.
+   * A text's label with its probabilities, by the model's classification head; of several texts, one each. An empty array is no texts.
    * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
    */
+  async classify(none: readonly never[], options?: ReadTextOptions): Promise<Classification[]>;
   async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
   async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
+  async classify(
+    text: Prompt | readonly Prompt[],
+    options?: ReadTextOptions,
+  ): Promise<Classification | Classification[]>;
   async classify(
     text: Prompt | readonly Prompt[],
     options: ReadTextOptions = {},
@@ -285,12 +294,14 @@ export class LanguageModel {
   }
 
   /**
-   * A text as a vector (hidden size), of length 1 unless the model's own configuration says otherwise; of several texts, one each.
-   * A model that was not trained to embed gives the mean of its hidden states.
+   * A text as a vector (hidden size), of length 1 unless the model's own configuration says otherwise; of several texts, one each. An empty
+   * array is no texts. A model that was not trained to embed gives the mean of its hidden states.
    * @param options.pooling instead of the model's own
    */
+  async embed(none: readonly never[], options?: EmbedTextOptions): Promise<Float32Array[]>;
   async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
   async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;
   async embed(
     text: Prompt | readonly Prompt[],
     options: EmbedTextOptions = {},

@@ -96,16 +96,11 @@ class Life {
   private async *training(name: TrainedStage): AsyncGenerator<LifecycleEvent, StageRecord, void> {
     const { work, signal } = this.setting;
     const before = await this.before(name);
-    const log = work.losses(name);
     const training = await trainings[name](this.setting);
     try {
-      let offset: number | undefined;
-      const started = performance.now();
       for await (const event of training.run) {
         if (!("loss" in event)) continue;
-        const { step, loss, tokensPerSecond, tokensSeen: tokens } = event;
-        offset ??= (await log.before(step)).seconds;
-        await log.add({ step, loss, tokens, seconds: offset + (performance.now() - started) / 1000 });
+        const { step, loss, tokensPerSecond } = event;
         const { steps: maxSteps } = work.plan.stages[name];
         this.clock.step(step / maxSteps);
         const secondsLeft = this.clock.secondsLeft();
@@ -113,7 +108,7 @@ class Life {
       }
       const result = await training.run;
       yield { type: "evaluation", stage: name, secondsLeft: this.clock.secondsLeft() };
-      const seconds = (await log.read()).at(-1)?.seconds ?? 0;
+      const seconds = (await work.losses(name)).at(-1)?.seconds ?? 0;
       const record = { name, steps: result.steps, seconds, tokens: result.tokensSeen };
       if (name === "reward") {
         const accuracy = result.evalMetrics?.rewardAccuracy;

@@ -78,13 +78,12 @@ export interface Sample {
   verdict?: "right" | "wrong" | "declined" | "invented";
 }
 
-/** One point of a loss curve. */
+/** One point of a loss curve: what a stage's `log.jsonl` says of a step. */
 export interface LossPoint {
   step: number;
   loss: number;
   /** Seconds of training so far, those of interrupted runs included. */
   seconds: number;
-  tokens: number;
 }
 
 /** The two kinds of model on one trunk: right labels, before and after training, and one text as both see it. */

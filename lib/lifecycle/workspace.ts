@@ -1,8 +1,9 @@
-import { appendFile, readdir, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
-import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
+import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
+import { LOG_FILE } from "../train/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
@@ -14,6 +15,8 @@ export interface StageRecord extends StageResult {
   before?: Measurement;
   comparison?: Comparison;
 }
+
+const MOST_LOG_BYTES = 256 << 20;
 
 interface State {
   version: 1;
@@ -127,49 +130,13 @@ export class Workspace {
     return names.map((name) => this.path("data", `${name}.jsonl`));
   }
 
-  losses(stage: StageName): LossLog {
-    return new LossLog(this.path(stage, "losses.jsonl"));
-  }
-}
-
-const MOST_LOG_BYTES = 256 << 20;
-
-/** A stage's loss curve, a line a step, written as it comes. A resumed run replaces the steps that it repeats. */
-export class LossLog {
-  private readonly file: string;
-  private points: LossPoint[] | undefined;
-
-  constructor(file: string) {
-    this.file = file;
-  }
-
-  async read(): Promise<LossPoint[]> {
-    const text = await readWhole(this.file, MOST_LOG_BYTES).then(String, () => "");
-    // A kill may have cut the last line.
-    const lines = text
-      .slice(0, text.lastIndexOf("\n") + 1)
+  /** The steps that a stage has logged; of one that trains nothing there are none. */
+  async losses(stage: StageName): Promise<LossPoint[]> {
+    const text = await readWhole(this.path(stage, LOG_FILE), MOST_LOG_BYTES).then(String, () => "");
+    const events = text
       .split("\n")
-      .filter(Boolean);
-    return lines.map((line) => JSON.parse(line) as LossPoint);
-  }
-
-  /** Of the last step before one: what a resumed run adds up from. */
-  async before(step: number): Promise<{ seconds: number }> {
-    await this.rewind(step);
-    return { seconds: this.points!.at(-1)?.seconds ?? 0 };
-  }
-
-  async add(point: LossPoint): Promise<void> {
-    if (!this.points) await this.rewind(point.step);
-    this.points!.push(point);
-    await appendFile(this.file, `${JSON.stringify(point)}\n`).catch((error: unknown) => {
-      throw ioError(error, this.file, "written");
-    });
-  }
-
-  private async rewind(step: number): Promise<void> {
-    this.points = (await this.read()).filter((point) => point.step < step);
-    const text = this.points.map((point) => `${JSON.stringify(point)}\n`).join("");
-    await writeFileAtomically(this.file, (sink) => sink.write(Buffer.from(text)));
+      .filter(Boolean)
+      .map((line) => JSON.parse(line) as Partial<LossPoint>);
+    return events.filter((event): event is LossPoint => typeof event.loss === "number");
   }
 }

@@ -27,6 +27,7 @@ import { tensorData } from "./export.ts";
 import { linearLayers } from "./linear-layers.ts";
 import { loraScale, parseLora } from "./lora.ts";
 import type { Model } from "./model.ts";
+import { bringsTiedHead, isHeadBesideTied, needOneHead, tiedHead } from "./tied-head.ts";
 
 const PREFIX = "base_model.model.";
 
@@ -49,7 +50,12 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
     const saved = new Map<string, string>();
     /** Where each tensor goes, and its shape. */
     const found = new Map<string, { stored: string; shape: readonly number[] }>();
+    let head: string | undefined;
     for (const stored of source.names()) {
+      if (isHeadBesideTied(model, bareName(stored))) {
+        head = stored;
+        continue;
+      }
       const { module, matrix } = placeOf(stored, model, layers, path);
       const low = adapterTensorNames(module, name);
       const target = matrix ? low[matrix] : savedTensorName(module, name);
@@ -81,6 +87,9 @@ export async function loadAdapter(model: Model, folder: string, name: string): P
           `${path}: ${module}: expected a rank of at most ${MAX_ADAPTER_RANK}, got ${rank}`,
         );
     }
+    const tied = saved.get(tiedHead(model) ?? "");
+    const embedding = tied && found.get(tied)!.stored;
+    needOneHead(model, source, { embedding, head }, { path, isTied: config.ensureWeightTying === true });
     for (const [target, { stored }] of found) tensors.set(target, await widened(source.tensor(stored), model));
     model.adoptAdapter(adapter, tensors);
     return adapter;
@@ -105,6 +114,10 @@ async function addHeads(model: Model, json: unknown, path: string): Promise<void
   if (embedding) model.setEmbedding(embedding);
 }
 
+function bareName(stored: string): string {
+  return stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
+}
+
 /** Where a stored tensor belongs: A or B of a layer, or a whole weight. */
 function placeOf(
   stored: string,
@@ -112,7 +125,7 @@ function placeOf(
   layers: ReadonlyMap<string, LinearLayer>,
   path: string,
 ): { module: string; matrix?: "a" | "b" } {
-  const bare = stored.startsWith(PREFIX) ? stored.slice(PREFIX.length) : stored;
+  const bare = bareName(stored);
   const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
   // Adapters of a bare trunk leave out its prefix.
   const known = (name: string, has: (n: string) => boolean) =>
@@ -186,6 +199,7 @@ export function adapterConfig(
     useRslora: config.useRslora,
     targetModules: exact ? [...short] : [...layers.keys()],
     modulesToSave: [...new Set([...adapter.saved.keys()].map((w) => w.replace(/\.(weight|bias)$/, "")))],
+    ensureWeightTying: bringsTiedHead(model, adapter),
     rankPattern,
     alphaPattern,
     fanInFanOut,

@@ -1,7 +1,9 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import { type Device, Tensor } from "../graph/index.ts";
+import { Tensor } from "../graph/index.ts";
 import { type LoraConfig, loraScale, targetModules } from "./lora.ts";
+import type { Model } from "./model.ts";
 import { generator, streamOf, uniform } from "./random.ts";
+import { savedModules } from "./tied-head.ts";
 
 /** A linear layer of a model, as its forward function applies it. */
 export interface LinearLayer {
@@ -58,15 +60,14 @@ export async function newAdapter(
   name: string,
   config: LoraConfig,
   layers: ReadonlyMap<string, LinearLayer>,
-  weights: { device: Device; weightNames: readonly string[]; weight(name: string): Tensor },
+  weights: Pick<Model, "config" | "family" | "device" | "weightNames" | "weight">,
   seed: number,
 ): Promise<{ adapter: Adapter; tensors: Map<string, Tensor> }> {
   const { targetModules: targets } = config;
   const all = [...layers.keys()];
   const chosen = targets === "all-linear" ? all : targetModules(all, targets, "lora.targetModules");
   const { device, weightNames } = weights;
-  const modules = weightNames.map((n) => n.replace(/\.weight$/, ""));
-  const whole = new Set(targetModules(modules, config.modulesToSave, "lora.modulesToSave"));
+  const whole = new Set(savedModules(weights, config.modulesToSave));
   const tensors = new Map<string, Tensor>();
   const adapted = new Map<string, LowRank>();
   for (const layer of chosen) {

@@ -9,7 +9,7 @@ import { generator, normal, streamOf } from "./random.ts";
 /** How weights are drawn while the event loop goes on. */
 export interface DrawOptions {
   signal?: AbortSignal | undefined;
-  /** Told of weights that are drawn, and of how many there are. */
+  /** Told how many numbers are drawn, and how many parameters there are: every few milliseconds. */
   onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
@@ -64,18 +64,25 @@ export async function drawWeights(
   { signal, onProgress }: DrawOptions = {},
 ): Promise<Map<string, Tensor>> {
   const specs = neededWeights(config, device);
+  const total = parametersOf(specs);
+  let done = 0;
   const weights = new Map<string, Tensor>();
   try {
     for (const [name, spec] of specs) {
       const tensor = Tensor.zeros(device, "f32", spec.shape);
       weights.set(name, tensor);
+      const end = done + tensor.elements;
       for (const written of drawInto(tensor, name, spec, config, seed)) {
         await written;
         // The lane is done within microseconds, and what it is done with goes round no event loop.
         await new Promise<void>((resolve) => setImmediate(resolve));
         throwIfAborted(signal, "createModelAsync");
+        done = Math.min(done + PIECE, end);
+        onProgress?.(done, total);
       }
-      onProgress?.(weights.size, specs.length);
+      if (done === end) continue;
+      done = end; // zeros are there already
+      onProgress?.(done, total);
     }
     return weights;
   } catch (error) {
@@ -87,7 +94,7 @@ export async function drawWeights(
 /** What is to be drawn, where there is room for it. A device's memory is its own, and says itself that it is full. */
 function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec][] {
   const specs = [...modelWeights(config)].filter(([, { optional }]) => !optional);
-  const parameters = specs.reduce((sum, [, { shape }]) => sum + shape.reduce((n, d) => n * d, 1), 0);
+  const parameters = parametersOf(specs);
   const available = availableBytes();
   if (device.kind === "cpu" && parameters * 4 > available)
     throw new HeddleError(
@@ -95,6 +102,10 @@ function neededWeights(config: ModelConfig, device: Device): [string, WeightSpec
       `model configuration: expected weights that fit in ${gigabytes(available)} of memory, got ${(parameters / 1e9).toFixed(1)} billion parameters, ${gigabytes(parameters * 4)} in f32`,
     );
   return specs;
+}
+
+function parametersOf(specs: readonly [string, WeightSpec][]): number {
+  return specs.reduce((sum, [, { shape }]) => sum + shape.reduce((n, d) => n * d, 1), 0);
 }
 
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;

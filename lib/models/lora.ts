@@ -18,7 +18,7 @@ export interface LoraOptions {
   targetModules?: "all-linear" | string | readonly string[] | undefined;
   /** Rank-stabilised scaling, alpha / √r (Kalajdzievski 2023). Default false. */
   useRslora?: boolean | undefined;
-  /** Weights that the adapter trains and keeps whole, beside the low-rank updates; named like targetModules, such as `lm_head`. Default: none. */
+  /** Weights that the adapter trains and keeps whole, beside the low-rank updates; named like targetModules, such as `lm_head`; where the head is the embedding, `embed_tokens` is both. Default: none. */
   modulesToSave?: readonly string[] | undefined;
 }
 

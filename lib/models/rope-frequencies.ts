@@ -1,5 +1,6 @@
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
-import { llama3Factors, type RopeScaling, ropeAttentionFactor } from "../formats/rope-scaling.ts";
+import type { RopeScaling } from "../formats/config-types.ts";
+import { llama3Factors, ropeAttentionFactor } from "../formats/rope-scaling.ts";
 import type { Rotary } from "../nn/rotary.ts";
 
 type Yarn = Extract<RopeScaling, { ropeType: "yarn" }>;

@@ -7,6 +7,7 @@ import { headNames } from "../models/heads.ts";
 import { linearLayers } from "../models/linear-layers.ts";
 import { type LoraConfig, targetModules } from "../models/lora.ts";
 import type { Model } from "../models/model.ts";
+import { savedModules } from "../models/tied-head.ts";
 
 /**
  * Without `lora`, merges the active adapters into the weights: what such a stage saves are the weights alone, and they must compute
@@ -74,16 +75,20 @@ export function needSameAdapter(
     if (lora[option] !== undefined && lora[option] !== config[option])
       throw refuse(option, config[option], lora[option]);
   // The same layers may be named in several ways: by their ends, or all at once.
-  const check = (option: "targetModules" | "modulesToSave", modules: readonly string[], own: readonly string[]) => {
-    const given = lora[option];
-    if (given === undefined) return;
-    const wanted = given === "all-linear" ? modules : targetModules(modules, given, `lora.${option}`);
+  const needSame = (option: "targetModules" | "modulesToSave", wanted: readonly string[], own: readonly string[]) => {
     const differs = wanted.length !== own.length || wanted.some((module) => !own.includes(module));
-    if (differs) throw refuse(option, config[option], given);
+    if (differs) throw refuse(option, config[option], lora[option]);
   };
-  check("targetModules", [...linearLayers(model).keys()], [...layers.keys()]);
-  const module = (weight: string) => weight.replace(/\.weight$/, "");
+  if (lora.targetModules !== undefined) {
+    const all = [...linearLayers(model).keys()];
+    const wanted =
+      lora.targetModules === "all-linear" ? all : targetModules(all, lora.targetModules, "lora.targetModules");
+    needSame("targetModules", wanted, [...layers.keys()]);
+  }
+  if (lora.modulesToSave === undefined) return;
   const heads = new Set(headNames(model.config)); // saved with an adapter that was trained beside them, without being asked for
-  const kept = [...saved.keys()].filter((weight) => !heads.has(weight));
-  check("modulesToSave", model.weightNames.map(module), kept.map(module));
+  const kept = [...saved.keys()]
+    .filter((weight) => !heads.has(weight))
+    .map((weight) => weight.replace(/\.weight$/, ""));
+  needSame("modulesToSave", savedModules(model, lora.modulesToSave), kept);
 }

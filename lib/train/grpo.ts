@@ -138,6 +138,7 @@ async function* start(
     passes: options.numIterations,
     shuffle: false,
     seed,
+    reference: policy.referenceMark,
     async draw(prompts, rollout) {
       const count = countOf(rollout);
       const drawn = await policy.draw(prompts, count, { rollout, signal });
@@ -196,7 +197,7 @@ async function* start(
   return yield* runStage(
     base,
     stage,
-    policy.guarded(source),
+    source,
     { ...options, maxSteps, learningRate },
     { card, signal, world, warn: call.warn, sequences: places, sequenceLength },
   );

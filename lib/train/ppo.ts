@@ -118,6 +118,7 @@ async function* start(
     passes: numPpoEpochs,
     shuffle: true,
     seed,
+    reference: policy.referenceMark,
     memory: { get: () => control.coefficient, set: (value) => control.restore(value) },
     async draw(prompts, rollout) {
       scorer ??= new AnswerScorer(model, { sequences: places, sequenceLength, dtype, temperature, values: true });
@@ -163,7 +164,7 @@ async function* start(
   return yield* runStage(
     base,
     ppoStage({ ...options, sequenceLength, answers: places }),
-    policy.guarded(source),
+    source,
     { ...options, maxSteps: stepsOf(options, train.length * numPpoEpochs, world), learningRate },
     {
       card,

@@ -11,14 +11,25 @@ export const LOG_FILE = "log.jsonl";
 /** How long lines wait for each other. Steps of small models come by the hundred a second. */
 const MOST_WAIT_MS = 500;
 
+/** What a line has beside its event. */
+interface Logged {
+  step: number;
+  /** Wall-clock seconds of training until then, those of the runs that this one goes on from included. */
+  seconds?: number;
+}
+
 /**
- * What a run reports, kept to be plotted: steps and evaluations in their order, as the events are (what is not finite is null). Lines are
- * written before the checkpoint that follows them, so that a resumed run, which cuts off what lies beyond its step, leaves no gap.
+ * What a run reports, kept to be plotted: steps and evaluations in their order, as the events are (what is not finite is null), with the
+ * seconds that training has taken until then. Lines are written before the checkpoint that follows them, so that a resumed run, which cuts
+ * off what lies beyond its step, leaves no gap.
  */
 export class RunLog {
   private readonly path: string;
   private waiting: string[] = [];
   private written: number | undefined;
+  private began = 0;
+  /** Of the runs that this one goes on from. */
+  private secondsBefore = 0;
 
   constructor(folder: string) {
     this.path = join(folder, LOG_FILE);
@@ -37,6 +48,7 @@ export class RunLog {
 
   /** Hands events on, and logs them. */
   async *follow<Result>(events: AsyncGenerator<TrainEvent, Result, void>): AsyncGenerator<TrainEvent, Result, void> {
+    this.began = performance.now();
     try {
       for (;;) {
         const next = await events.next();
@@ -53,7 +65,8 @@ export class RunLog {
 
   private async add(event: TrainEvent): Promise<void> {
     if (this.written === undefined) await this.rewind(event);
-    this.waiting.push(`${JSON.stringify(event)}\n`);
+    const seconds = this.secondsBefore + (performance.now() - this.began) / 1000;
+    this.waiting.push(`${JSON.stringify({ ...event, seconds: Math.round(seconds * 1000) / 1000 })}\n`);
     if (performance.now() - this.written! > MOST_WAIT_MS) await this.flush();
   }
 
@@ -82,6 +95,7 @@ export class RunLog {
         event && (event.step < first.step || (event.step === first.step && "loss" in event && !("loss" in first)));
       if (!isKept || end + bytes > size) break; // the last line may lack its end
       end += bytes;
+      this.secondsBefore = event.seconds ?? 0;
     }
     await truncate(this.path, end).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw ioError(error, this.path, "written");
@@ -98,10 +112,10 @@ export class RunLog {
   }
 }
 
-function eventOf(line: string): { step: number } | undefined {
+function eventOf(line: string): Logged | undefined {
   try {
-    const event = JSON.parse(line) as { step?: unknown } | null;
-    return Number.isSafeInteger(event?.step) ? (event as { step: number }) : undefined;
+    const event = JSON.parse(line) as Partial<Logged> | null;
+    return Number.isSafeInteger(event?.step) ? (event as Logged) : undefined;
   } catch {
     return undefined;
   }

@@ -44,7 +44,7 @@ rmSync(model, { recursive: true, force: true });
 mkdirSync(model);
 // Folders are checkpoints.
 for (const file of readdirSync(join(work, "dpo"), { withFileTypes: true }))
-  if (file.isFile() && file.name !== "losses.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
+  if (file.isFile() && file.name !== "log.jsonl") cpSync(join(work, "dpo", file.name), join(model, file.name));
 // A model so small says odd things where its unlikely tokens are drawn: it is sampled close to its best guess.
 for (const file of ["NOTICE", "generation_config.json"]) copyFileSync(join(here, file), join(model, file));
 

@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { folder, model, refused } from "./tiny.ts";
+import { folder, heddle, model, refused } from "./tiny.ts";
 
 const user = (content: string) => ({ role: "user", content });
 const assistant = (content: string) => ({ role: "assistant", content });
@@ -151,4 +151,27 @@ test("a chat template's name that the tokenizer does not have is said of the opt
       'heddle: chatTemplate: expected a template, or the name of one that the tokenizer has, got "tidy"\n',
     );
   }
+});
+
+test("bytes that are no UTF-8, wherever rows are read", async () => {
+  const bad = Buffer.concat([Buffer.from('{"text": "a"}\n{"text": "b'), Buffer.from([0xff]), Buffer.from('"}\n')]);
+  await writeFile(join(folder, "bytes.jsonl"), bad);
+  await writeFile(
+    join(folder, "strings.jsonl"),
+    Buffer.concat([Buffer.from('"a"\n"'), Buffer.from([0xff]), Buffer.from('"\n')]),
+  );
+  const options = { model, data: "bytes.jsonl", maxSteps: 1, maxSeqLength: 64 };
+  await writeFile(join(folder, "config.json"), JSON.stringify(options));
+  const says = (file: string) => expect.stringContaining(`${file}:2: expected UTF-8, got bytes that are none`);
+  for (const args of [
+    ["train", "pretrain", "--config", "config.json"],
+    ["train", "sft", "--config", "config.json"],
+    ["tokenizer", "train", "bytes.jsonl", "--vocab-size", "300", "--out", "vocabulary"],
+    ["tokenize", "--file", "bytes.jsonl", "--to-shards", "shards", "--model", model],
+    ["embed", "--file", "bytes.jsonl", "--model", model],
+  ])
+    expect(await refused(args), args.join(" ")).toEqual(says("bytes.jsonl"));
+  expect((await heddle(["tokenize", "--file", "strings.jsonl", "--jsonl", "--model", model])).stderr).toEqual(
+    says("strings.jsonl"),
+  );
 });

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { LanguageModel } from "../../lib/index.ts";
 import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 
 const bin = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -94,8 +95,32 @@ describe("classify", () => {
     expect(await refused(["classify", "--file", "bad.jsonl", "--model", "texts"])).toContain(
       "bad.jsonl:2: text: expected",
     );
-    expect(await refused(["classify", "word ".repeat(500), "--model", "texts"])).toContain("at most 128 tokens");
+    expect(await refused(["classify", "word ".repeat(500), "--model", "texts"])).toMatch(
+      /at most 128 tokens, the context length, got \d+ \(--truncation cuts it\)\n$/,
+    );
+    expect(await refused(["classify", "x", "--truncation", "--model", "words"])).toContain(
+      "--truncation: expected a classifier of whole texts, got one of words",
+    );
   });
+});
+
+test("texts that are too long are cut with --truncation, as the API cuts them", async () => {
+  const long = "The cat saw the sea. ".repeat(60);
+  await using model = await LanguageModel.load(at("texts"));
+  const close = (got: ArrayLike<number>, expected: ArrayLike<number>) => {
+    expect(got).toHaveLength(expected.length);
+    for (const [i, value] of Array.from(got).entries()) expect(value).toBeCloseTo(expected[i]!, 4);
+  };
+  const [{ embedding }] = await json(["embed", long, "--truncation", "--model", "texts"]);
+  close(embedding, await model.embed(long, { truncation: true }));
+  await writeFile(at("long.jsonl"), `${JSON.stringify({ text: "a" })}\n${JSON.stringify({ text: long })}\n`);
+  const answers = await json(["classify", "--file", "long.jsonl", "--truncation", "--model", "texts"]);
+  const expected = await model.classify(["a", long], { truncation: true });
+  for (const [i, { probabilities }] of answers.entries())
+    close(Object.values(probabilities), Object.values(expected[i]!.probabilities));
+  const refusal = await refused(["embed", long, "--model", "texts"]);
+  expect(refusal).toContain("at most 128 tokens");
+  expect(refusal).toContain("(--truncation cuts it)");
 });
 
 describe("embed", () => {

@@ -23,9 +23,10 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-function heddle(args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+/** @param node options of Node itself */
+function heddle(args: string[], node: string[] = []): Promise<{ code: number; stdout: string; stderr: string }> {
   return new Promise((resolve) => {
-    execFile(process.execPath, [cli, ...args], { cwd: folder }, (error, stdout, stderr) =>
+    execFile(process.execPath, [...node, cli, ...args], { cwd: folder }, (error, stdout, stderr) =>
       resolve({ code: error ? ((error.code as unknown as number) ?? 1) : 0, stdout, stderr }),
     );
   });
@@ -111,6 +112,28 @@ describe("heddle train sft", () => {
       code: 2,
       stderr: expect.stringContaining("--metric-for-best-model: expected one of score"),
     });
+  });
+
+  test("a new model's weights are drawn before one's eyes on a terminal, and without a word elsewhere", async () => {
+    await (await tinyTokenizer()).save(join(folder, "tokenizer"));
+    await writeFile(join(folder, "text.txt"), "The cat sat. A dog ran. ".repeat(40));
+    const file = await config("new.json", {
+      model: { model_type: "llama", hidden_size: 256, num_hidden_layers: 2 },
+      tokenizer: "tokenizer",
+      data: "text.txt",
+      max_steps: 1,
+      max_seq_length: 16,
+      per_device_train_batch_size: 1,
+    });
+    const args = ["train", "pretrain", "--config", file];
+    const terminal = "data:text/javascript,process.stderr.isTTY = true; process.env.TERM = 'xterm';";
+    const shown = await heddle(args, ["--import", terminal]);
+    expect(shown.code).toBe(0);
+    expect(shown.stderr).toMatch(
+      /░ \d+ % {2}of \d\.\d million weights drawn\r.*█ 100 % {2}of \d\.\d million weights drawn\n/s,
+    );
+    expect(shown.stderr.indexOf("100 %")).toBeLessThan(shown.stderr.indexOf("1/1  loss"));
+    expect((await heddle(args)).stderr).not.toContain("drawn");
   });
 
   test("what a module's functions say to the console is on stderr with --json", async () => {

@@ -44,6 +44,15 @@ test("bytes that are no UTF-8 are refused with their line; a replacement charact
     code: "INVALID_FILE",
     message: expect.stringMatching(/bad\.jsonl:2: expected UTF-8, got bytes that are none$/),
   });
+  const array = Buffer.concat([
+    Buffer.from("[\n"),
+    Buffer.from('{"text": "b'),
+    Buffer.from([0xff]),
+    Buffer.from('"}]'),
+  ]);
+  await expect(rowsOf(await file("bad.json", array))).rejects.toThrow(
+    /bad\.json:2: expected UTF-8, got bytes that are/,
+  );
   expect((await rowsOf(await file("good.jsonl", `${row("\ufffd")}\n${row("é")}`))).map(([value]) => value)).toEqual([
     { text: "\ufffd" },
     { text: "é" },

@@ -7,9 +7,14 @@ import { temporaryFolder } from "./helpers.ts";
 const { write } = temporaryFolder();
 
 /** The documents of a text, shard by shard. */
-async function split(content: string | Buffer, rule: SeparatorRule, shardBytes: number) {
+async function split(
+  content: string | Buffer,
+  rule: SeparatorRule,
+  shardBytes: number,
+  format: CorpusFile["format"] = "text",
+) {
   const path = write("text.txt", content);
-  const files: CorpusFile[] = [{ path, size: Buffer.byteLength(content), format: "text", rule }];
+  const files: CorpusFile[] = [{ path, size: Buffer.byteLength(content), format, rule }];
   const texts: { text: string; opens: boolean; closes: boolean }[] = [];
   for (const shard of planShards(files, shardBytes)) {
     const documents = await readShard(files, shard);
@@ -97,6 +102,18 @@ describe("readShard", () => {
     const content = Buffer.concat([Buffer.from("\ufeffone\n\ntw"), Buffer.from([0xff]), Buffer.from("o")]);
     const found = await split(content, { kind: "blank" }, 2 ** 20);
     expect(found.map((one) => one.text)).toEqual(["one", "tw\ufffdo"]);
+  });
+
+  it("refuses a row of JSONL with bytes that are no UTF-8, by its line; a replacement character that is written is text", async () => {
+    const row = (text: string | Buffer) =>
+      Buffer.concat([Buffer.from('{"text":"'), Buffer.from(text), Buffer.from('"}\n')]);
+    const rows = [row("one"), row("\ufffd"), row(Buffer.from([0x74, 0xff])), row("four")];
+    await expect(split(Buffer.concat(rows), { kind: "lines" }, 2 ** 20, "jsonl")).rejects.toMatchObject({
+      code: "INVALID_FILE",
+      message: expect.stringMatching(/:3: expected UTF-8, got bytes that are none$/),
+    });
+    const good = await split(Buffer.concat(rows.slice(0, 2)), { kind: "lines" }, 2 ** 20, "jsonl");
+    expect(good.map(({ text }) => text)).toEqual(["one", "\ufffd"]);
   });
 
   it("refuses a line of JSONL that is longer than memory should hold", async () => {

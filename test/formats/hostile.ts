@@ -3,7 +3,7 @@
 import { cpSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { HeddleError, type HeddleErrorCode } from "../../lib/errors.ts";
 import { latestCheckpoint, readCheckpointState, saveCheckpoint } from "../../lib/formats/checkpoint.ts";
@@ -235,6 +235,9 @@ export function hostileFiles(runs: number, seed?: number): void {
       const folder = await modelFolder();
       const path = join(folder, name);
       const whole = readFileSync(path);
+      // Of a card's fields that are left out.
+      const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
+      onTestFinished(() => warned.mockRestore());
       const read = (): Promise<unknown> =>
         name === "tokenizer.json"
           ? Tokenizer.load(folder)

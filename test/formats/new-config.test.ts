@@ -86,11 +86,15 @@ describe("createModelAsync", () => {
 
   test("draws the weights of createModel, tells how far it is, and lets the event loop go on", async () => {
     const told: number[] = [];
+    let parameters = 0;
     let turns = 0;
     const turn = setInterval(() => turns++, 1);
     await using drawn = await createModelAsync(config, {
       seed: 7,
-      onProgress: (done, total) => told.push(done / total),
+      onProgress(done, total) {
+        told.push(done / total);
+        parameters = total;
+      },
     });
     clearInterval(turn);
     await using same = createModel(config, { seed: 7 });
@@ -98,6 +102,10 @@ describe("createModelAsync", () => {
       expect(Buffer.compare(await bytesOf(drawn, name), await bytesOf(same, name)), name).toBe(0);
     expect(told).toEqual([...told].sort((a, b) => a - b));
     expect(told.at(-1)).toBe(1);
+    expect(new Set(told).size).toBe(told.length);
+    const names = [...drawn.model.weightNames];
+    expect(parameters).toBe(names.reduce((sum, name) => sum + drawn.model.weight(name).elements, 0));
+    expect(told.length, "a large matrix is more than one step").toBeGreaterThan(names.length + 10);
     expect(turns).toBeGreaterThan(2);
   });
 

@@ -1,6 +1,6 @@
 // Several texts at once: which of them is at fault, none at all, and those that are longer than the context.
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { LanguageModel } from "../../lib/generate/index.ts";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
+import type { Classification, Completion, LanguageModel, Reply } from "../../lib/generate/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { failureOf, tinyModel, tinyTokenizer } from "./helpers.ts";
 
@@ -69,9 +69,42 @@ describe("a text that is at fault is named by its place", () => {
 test("of none there is none", async () => {
   expect(await model.completeAll([])).toEqual([]);
   expect(await model.completeAll([], { numBeams: 2, n: 2 })).toEqual([]);
-  expect(await model.embed([] as string[])).toEqual([]);
-  expect(await judge.classify([] as string[])).toEqual([]);
+  expect(await model.embed([])).toEqual([]);
+  expect(await judge.classify([])).toEqual([]);
   expect((await failureOf(() => model.complete([]))).message).toBe("prompt: expected at least one token, got []");
+  expect((await failureOf(async () => await model.generate([]))).message).toBe(
+    "prompt: expected at least one token, got []",
+  );
+});
+
+test("the types say what comes of one text, of several and of none", async () => {
+  const either = ["a"] as string | string[];
+  const calls = () => ({
+    embed: [model.embed("a"), model.embed([1]), model.embed(["a"]), model.embed([]), model.embed(either)] as const,
+    classify: [model.classify("a"), model.classify(["a"]), model.classify([]), model.classify(either)] as const,
+    complete: [model.complete("a"), model.complete(["a"]), model.complete(either)] as const,
+    generate: [model.generate("a"), model.generate(["a"]), model.generate(either)] as const,
+  });
+  type Calls = ReturnType<typeof calls>;
+  type Vector = Float32Array;
+  expectTypeOf<Calls["embed"]>().toEqualTypeOf<
+    readonly [Promise<Vector>, Promise<Vector>, Promise<Vector[]>, Promise<Vector[]>, Promise<Vector | Vector[]>]
+  >();
+  expectTypeOf<Calls["classify"]>().toEqualTypeOf<
+    readonly [
+      Promise<Classification>,
+      Promise<Classification[]>,
+      Promise<Classification[]>,
+      Promise<Classification | Classification[]>,
+    ]
+  >();
+  expectTypeOf<Calls["complete"]>().toEqualTypeOf<
+    readonly [Promise<Completion>, Promise<Completion[]>, Promise<Completion | Completion[]>]
+  >();
+  expectTypeOf<Calls["generate"]>().toEqualTypeOf<
+    readonly [Reply<Completion>, Reply<Completion[]>, Reply<Completion | Completion[]>]
+  >();
+  expect(await model.embed(either)).toEqual([await model.embed("a")]);
 });
 
 describe("truncation", () => {

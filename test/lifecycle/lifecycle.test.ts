@@ -100,13 +100,15 @@ describe("the lesson, quickly", () => {
     const figures = (some: LifecycleResult["stages"]) =>
       some.map(({ name, steps, tokens, metrics }) => ({ name, steps, tokens, metrics }));
     expect(figures(stages)).toEqual(figures(result.stages));
-    const losses = (path: string) =>
-      readFileSync(join(path, "sft", "losses.jsonl"), "utf8")
-        .trim()
-        .split("\n")
-        .map((l) => JSON.parse(l));
-    const bare = (path: string) => losses(path).map(({ step, loss }) => ({ step, loss }));
-    expect(bare(killed)).toEqual(bare(out));
+    // The report draws what the stages have logged, each step once, however often they were killed.
+    const drawn = (path: string) => {
+      const html = readFileSync(join(path, "report.html"), "utf8");
+      return html.match(/\{"kind":"loss".*?\}(?=<\/script>)/g)!.map((data) => JSON.parse(data));
+    };
+    expect(drawn(out).map(({ stage, points }) => [stage, points.length])).toEqual(
+      ["pretrain", "sft", "dpo", "reward", "grpo"].map((stage) => [stage, 4]),
+    );
+    expect(drawn(killed)).toEqual(drawn(out));
   }, 300_000);
 
   it("stops when it is told to", async () => {

@@ -36,13 +36,8 @@ import { rewardSchema } from "../../lib/train/reward.ts";
 import { sftSchema } from "../../lib/train/sft.ts";
 import { trainSchema } from "../../lib/train/train.ts";
 import { type DocumentedOption, documentedOptions } from "../helpers/option-documentation.ts";
+import type { Same } from "../helpers/same-type.ts";
 
-/** `true` where two object types have the same properties, of the same types and as optional; else an error of the compiler. */
-type Flat<T> = { [K in keyof T]: T[K] };
-type Same<A, B> =
-  (<T>() => T extends Flat<A> ? 1 : 2) extends <T>() => T extends Flat<B> ? 1 : 2
-    ? true
-    : { differs: { [K in keyof A | keyof B]: [K extends keyof A ? A[K] : "none", K extends keyof B ? B[K] : "none"] } };
 type Call = "signal" | "world" | "onWarning";
 type Checked<Options, Schema extends z.ZodType> = Same<Omit<Options, Call>, z.input<Schema>>;
 

@@ -1,32 +1,18 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
-import { adapterTensors } from "../../lib/models/adapters.ts";
-import type { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type DpoOptions, dpo } from "../../lib/train/dpo.ts";
 import { kto, mismatched } from "../../lib/train/kto.ts";
 import { orpo } from "../../lib/train/orpo.ts";
-import { pairsOf } from "../../lib/train/preference/pair-rows.ts";
-import { RowEncoder } from "../../lib/train/preference/rows.ts";
 import { trainReward } from "../../lib/train/reward.ts";
 import { sft } from "../../lib/train/sft.ts";
-import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
-import { bad, good, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
+import { bad, good, isHeldOut, pairs, prompts } from "./sentences.ts";
+import { eventsOf, speaker } from "./speaker.ts";
 
-let folder: string;
-let tokenizer: Tokenizer;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "heddle-preference-"));
-  tokenizer = await trainedTokenizer();
-  await (await speakingModel(tokenizer, join(folder, "corpus.txt"), join(folder, "base"))).dispose();
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const load = () => LanguageModel.load(join(folder, "base"));
+const place = speaker();
+const { load } = place;
 
 const common = { maxSteps: 30, perDeviceTrainBatchSize: 8, learningRate: 1e-3, warmupSteps: 3, seed: 5 };
 const data = pairs(false);
@@ -38,13 +24,6 @@ async function answers(model: LanguageModel): Promise<{ good: number; bad: numbe
   const all = await model.completeAll(asked, { n: 16, maxTokens: 12, temperature: 1, seed: 11 });
   const share = (list: string[]) => all.filter(({ text }) => list.includes(text)).length / all.length;
   return { good: share(good), bad: share(bad) };
-}
-
-async function eventsOf(run: AsyncIterable<TrainEvent>): Promise<{ steps: StepEvent[]; held: EvalEvent[] }> {
-  const steps: StepEvent[] = [];
-  const held: EvalEvent[] = [];
-  for await (const event of run) "loss" in event ? steps.push(event) : held.push(event);
-  return { steps, held };
 }
 
 describe("on held-out prompts", () => {
@@ -182,7 +161,7 @@ describe("on held-out prompts", () => {
     "a reward model (%s) scores good answers higher, and is saved as a sequence classifier",
     async (name, more) => {
       await using model = await load();
-      const outputDir = join(folder, `reward-${name}`);
+      const outputDir = join(place.folder, `reward-${name}`);
       const run = trainReward(model, { ...common, data, evalData, evalSteps: 10, outputDir, ...more });
       const { steps, held } = await eventsOf(run);
       expect(steps[0]!.metrics!.rewardAccuracy!).toBeLessThan(0.9);
@@ -217,34 +196,11 @@ describe("dpo", () => {
     expect(await losses(model, { refModel: other })).toEqual(await losses(same));
   });
 
-  test("an aborted run that is resumed has the losses of one that was not, bit for bit", async () => {
-    await using whole = await load();
-    const expected = await losses(whole);
-    const outputDir = join(folder, "resumed");
-    const controller = new AbortController();
-    await using first = await load();
-    const before: number[] = [];
-    const interrupted = async () => {
-      for await (const event of dpo(first, { ...common, maxSteps: 8, data, outputDir, signal: controller.signal })) {
-        if (!("loss" in event)) continue;
-        before.push(event.loss);
-        if (event.step === 4) controller.abort();
-      }
-    };
-    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
-    // The model that was trained since is another reference.
-    await expect(losses(first, { outputDir, resume: true })).rejects.toThrow(/resume: expected the reference/);
-    await using second = await load();
-    expect([...before, ...(await losses(second, { outputDir, resume: true }))]).toEqual(expected);
-    await using finished = await LanguageModel.load(outputDir);
-    expect(finished.card).toMatchObject({ stage: "dpo", parent: "pretrain" });
-  });
-
   test("a lora run leaves the base's bytes, and its adapter loads", async () => {
     await using model = await load();
     const name = "model.layers.0.mlp.up_proj.weight";
     const before = await model.model.weight(name).toFloat32();
-    const outputDir = join(folder, "adapter");
+    const outputDir = join(place.folder, "adapter");
     await losses(model, { lora: { r: 4 }, learningRate: 5e-3, outputDir });
     expect(await model.model.weight(name).toFloat32()).toEqual(before);
     expect(existsSync(join(outputDir, "adapter_model.safetensors"))).toBe(true);
@@ -260,153 +216,6 @@ describe("dpo", () => {
   });
 });
 
-describe("rows", () => {
-  const rankedRows = [
-    { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."], " the old tree.", " Ben."] },
-  ];
-  test("a ranking gives a pair for every two answers that are not equally good", async () => {
-    const encoder = new RowEncoder(tokenizer);
-    const row = { value: rankedRows[0]!, where: "data: row 1", inFile: false };
-    const texts = pairsOf(row, encoder).map(({ chosen, rejected }) =>
-      [chosen, rejected].map(({ ids, promptLength }) =>
-        tokenizer.decode(ids.slice(promptLength), { skipSpecialTokens: true }),
-      ),
-    );
-    expect(texts).toEqual([
-      [" a red ball.", " the old tree."],
-      [" a small boat.", " the old tree."],
-      [" a red ball.", " Ben."],
-      [" a small boat.", " Ben."],
-      [" the old tree.", " Ben."],
-    ]);
-    await using model = await load();
-    await dpo(model, { ...common, maxSteps: 2, data: rankedRows });
-  });
-
-  test("messages: an answer begins where the prompt with the assistant's opening ends, and ends with the end token", () => {
-    const encoder = new RowEncoder(tokenizer);
-    const prompt = [{ role: "user", content: "Anna likes" }];
-    const row = (value: object) => ({ value: value as Record<string, unknown>, where: "data: row 1", inFile: false });
-    const [pair] = pairsOf(
-      row({ prompt, chosen: [{ role: "assistant", content: "a ball" }], rejected: "a tree" }),
-      encoder,
-    );
-    const { ids, promptLength } = pair!.chosen;
-    const opened = tokenizer.applyChatTemplate(prompt, { addGenerationPrompt: true }).ids;
-    expect([...ids.slice(0, promptLength)]).toEqual([...opened]);
-    expect(tokenizer.decode(ids.slice(promptLength))).toContain("a ball");
-    // Conversations that begin alike need no prompt of their own.
-    const whole = (content: string) => [...prompt, { role: "assistant", content }];
-    expect(pairsOf(row({ chosen: whole("a ball"), rejected: whole("a tree") }), encoder)).toEqual([pair]);
-  });
-
-  const cases: [string, object, RegExp][] = [
-    [
-      "an empty completion",
-      { prompt: "a", chosen: " ", rejected: "b" },
-      /pairs\.jsonl:2: chosen: expected a text that is not empty, got " "/,
-    ],
-    [
-      "no prompt",
-      { chosen: "a", rejected: "b" },
-      /pairs\.jsonl:2: prompt: expected a text, or an array of messages, got nothing/,
-    ],
-    [
-      "a message without a role",
-      { prompt: [{ content: "a" }], chosen: "b", rejected: "c" },
-      /:2: prompt\[0\]\.role: expected a role such as user, got nothing/,
-    ],
-    [
-      "other fields",
-      { text: "a" },
-      /:2: row: expected prompt, chosen and rejected, or prompt and ranked, got the field text/,
-    ],
-    [
-      "a margin that is no number",
-      { prompt: "a", chosen: "b", rejected: "c", margin: "1" },
-      /:2: margin: expected a number, got "1"/,
-    ],
-    ["a ranking of one", { prompt: "a", ranked: ["b"] }, /:2: ranked: expected at least two answers, best first/],
-    [
-      "a prompt longer than the window",
-      { prompt: "Anna likes ".repeat(40), chosen: "b", rejected: "c" },
-      /:2: row: expected at most 64 tokens .* got \d+ tokens/,
-    ],
-  ];
-  test.each(cases)("%s is named with file and line", async (_, row, message) => {
-    const path = join(folder, "pairs.jsonl");
-    await writeFile(path, `${JSON.stringify(data[0])}\n${JSON.stringify(row)}\n`);
-    await using model = await load();
-    await expect(dpo(model, { ...common, maxSteps: 1, data: path })).rejects.toMatchObject({
-      code: "INVALID_FILE",
-      message: expect.stringMatching(message),
-    });
-  });
-
-  test("equal answers teach nothing: they are left out and told of; what people ranked as equal gives no pair", async () => {
-    const warnings: string[] = [];
-    const onWarning = (message: string) => void warnings.push(message);
-    await using model = await load();
-    const same = { prompt: "Anna likes", chosen: " a red ball.", rejected: " a red ball." };
-    const twice = [
-      { role: "user", content: "Anna likes" },
-      { role: "assistant", content: "a ball" },
-    ];
-    const tie = { prompt: "Anna likes", ranked: [[" a red ball.", " a small boat."]] };
-    await dpo(model, {
-      ...common,
-      maxSteps: 1,
-      data: [...data, same, { chosen: twice, rejected: twice }, tie],
-      onWarning,
-    });
-    const places = [1, 2].map((i) => `data: row ${data.length + i}`).join("; ");
-    expect(warnings).toEqual([`2 rows hold pairs of equal answers, which were left out: ${places}`]);
-    await expect(dpo(model, { ...common, data: [tie] })).rejects.toThrow(
-      /^data: expected at least one row, got only equal answers: data: row 1$/,
-    );
-  });
-
-  test("rows that are too long are left out or cut where that is asked for", async () => {
-    const long = { prompt: "Anna likes ".repeat(40), chosen: " a red ball.", rejected: " the old tree." };
-    const warnings: string[] = [];
-    const onWarning = (message: string) => void warnings.push(message);
-    await using model = await load();
-    const options = { ...common, maxSteps: 1, data: [...data, long], onWarning };
-    await dpo(model, { ...options, truncationMode: "drop" });
-    await dpo(model, { ...options, truncationMode: "keep_end" });
-    expect(warnings[0]).toMatch(/^data: 1 left out, longer than 64 tokens \(maxSeqLength\): data: row 77 /);
-    expect(warnings[1]).toMatch(
-      /^data: 1 prompt was cut, to 64 tokens of prompt and answer \(maxSeqLength\): data: row 77$/,
-    );
-    await expect(dpo(model, { ...options, data: [long], truncationMode: "drop" })).rejects.toThrow(
-      /only ones that are too long/,
-    );
-  });
-
-  test("options that do not go together, unknown names, labels that are all alike", async () => {
-    await using model = await load();
-    expect(() => dpo(model, { data, lossType: "hinge", labelSmoothing: 0.1 })).toThrow(
-      /labelSmoothing: expected 0 with lossType hinge/,
-    );
-    expect(() => dpo(model, { data, betta: 1 } as never)).toThrow(/dpo: expected beta, got an unknown option betta/);
-    expect(() => orpo(model, { data, beta: -1 })).toThrow(/beta: expected a number of at least 0, got -1/);
-    const row = { prompt: "Anna likes", completion: " a red ball.", label: true };
-    await expect(kto(model, { ...common, data: [row, row] })).rejects.toThrow(
-      /^data: expected rows with label true and with false, got 2 that are all true/,
-    );
-    // By its number the first row is held out, whatever the seed.
-    const alone = { ...common, evalFraction: 0.5 };
-    for (const run of [
-      kto(model, { ...alone, data: [row], seed: 3 }),
-      dpo(model, { ...alone, data: data.slice(0, 1), seed: 4 }),
-    ])
-      await expect(run).rejects.toThrow(/^evalFraction: expected a row that is left to train on, got 1 held out/);
-    expect(() => kto(model, { data: [row], perDeviceTrainBatchSize: 1 })).toThrow(
-      /perDeviceTrainBatchSize: expected at least 2/,
-    );
-  });
-});
-
 test("the rows that are held out stay the same ones, whatever the seed", async () => {
   const measured = async (seed: number) => {
     await using model = await load();
@@ -417,50 +226,4 @@ test("the rows that are held out stay the same ones, whatever the seed", async (
   };
   const [first, ...others] = [await measured(1), await measured(2), await measured(3)];
   expect(others).toEqual([first, first]);
-});
-
-describe("a run stopped and resumed", () => {
-  const rated = data.slice(0, 12).flatMap(({ prompt, chosen, rejected }) => [
-    { prompt, completion: chosen, label: true },
-    { prompt, completion: rejected, label: false },
-  ]);
-  type Options = Omit<DpoOptions, "data" | "evalData" | "lossType">;
-  const stages = {
-    kto: (model: LanguageModel, options: Options) => kto(model, { ...options, data: rated }),
-    orpo: (model: LanguageModel, options: Options) => orpo(model, { ...options, data }),
-    reward: (model: LanguageModel, options: Options) => trainReward(model, { ...options, data }),
-  };
-  const kinds = [
-    ["full", {}],
-    ["lora with dropout", { lora: { r: 4, dropout: 0.1 }, learningRate: 5e-3 }],
-  ] as const;
-  const cases = Object.keys(stages).flatMap((name) => kinds.map(([kind, more]) => [name, kind, more] as const));
-
-  test.each(cases)(
-    "%s (%s) has the losses and the weights of one in a piece, bit for bit",
-    async (name, kind, more) => {
-      const stage = stages[name as keyof typeof stages];
-      const run = async (extra: Options) => {
-        await using model = await load();
-        const losses: number[] = [];
-        const untouched = await model.model.weight("model.layers.0.mlp.up_proj.weight").toFloat32();
-        for await (const event of stage(model, { ...common, ...more, maxSteps: 6, ...extra }))
-          if ("loss" in event) losses.push(event.loss);
-        const { model: inner } = model;
-        const trained = kind === "full" ? inner.weightNames : adapterTensors(inner.adapters.get("default")!);
-        const weights = await Promise.all(trained.map((tensor) => inner.weight(tensor).toFloat32()));
-        if (kind !== "full")
-          expect(await inner.weight("model.layers.0.mlp.up_proj.weight").toFloat32()).toEqual(untouched);
-        return { losses, weights };
-      };
-      const expected = await run({});
-      expect(new Set(expected.losses).size).toBe(6);
-      const outputDir = join(folder, `stopped-${name}-${kind}`);
-      await run({ outputDir, saveSteps: 3 });
-      const resume = join(outputDir, "checkpoint-3");
-      const rest = await run({ outputDir: join(folder, `rest-${name}-${kind}`), resume });
-      expect(rest.losses).toEqual(expected.losses.slice(3));
-      expect(rest.weights).toEqual(expected.weights);
-    },
-  );
 });

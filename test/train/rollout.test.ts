@@ -1,56 +1,19 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type GrpoOptions, grpo } from "../../lib/train/grpo.ts";
 import { type PpoOptions, ppo } from "../../lib/train/ppo.ts";
 import { trainReward } from "../../lib/train/reward.ts";
 import { KlControl } from "../../lib/train/rollout/kl-control.ts";
-import { pack, unpack } from "../../lib/train/rollout/pack.ts";
 import { type RewardFunction, type RewardInput, reread } from "../../lib/train/rollout/rewards.ts";
-import type { EvalEvent, StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
-import { bad, isHeldOut, pairs, prompts, speakingModel, trainedTokenizer } from "./sentences.ts";
+import { common, letter, ppoCommon, rows } from "./rollouts.ts";
+import { bad, pairs } from "./sentences.ts";
+import { eventsOf, lossesOf, speaker } from "./speaker.ts";
 
-let folder: string;
-
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "heddle-rollout-"));
-  await (await speakingModel(await trainedTokenizer(), join(folder, "corpus.txt"), join(folder, "base"))).dispose();
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const load = () => LanguageModel.load(join(folder, "base"));
-const rows = (heldOut: boolean) => prompts.filter((p) => isHeldOut(p) === heldOut).map((prompt) => ({ prompt }));
-
-/** The share of the letter e. */
-const letter: RewardFunction = ({ completions }) =>
-  completions.map((text) => (text.match(/e/g)?.length ?? 0) / Math.max(1, text.length));
-
-const common = {
-  prompts: rows(false),
-  rewards: [letter],
-  maxSteps: 20,
-  perDeviceTrainBatchSize: 16,
-  gradientAccumulationSteps: 2,
-  numGenerations: 8,
-  maxCompletionLength: 12,
-  learningRate: 3e-3,
-  warmupSteps: 2,
-  seed: 5,
-} satisfies GrpoOptions;
-
-const { numGenerations: _, ...forPpo } = common;
-const ppoCommon = { ...forPpo, gradientAccumulationSteps: 1, numPpoEpochs: 2, maxSteps: 40 } satisfies PpoOptions;
-
-async function eventsOf(run: AsyncIterable<TrainEvent>): Promise<{ steps: StepEvent[]; held: EvalEvent[] }> {
-  const steps: StepEvent[] = [];
-  const held: EvalEvent[] = [];
-  for await (const event of run) "loss" in event ? steps.push(event) : held.push(event);
-  return { steps, held };
-}
-const lossesOf = async (run: AsyncIterable<TrainEvent>) => (await eventsOf(run)).steps.map(({ loss }) => loss);
+const place = speaker();
+const { load } = place;
 
 /** The mean reward of sampled answers to held-out prompts. */
 async function letters(model: LanguageModel): Promise<number> {
@@ -97,7 +60,7 @@ describe("grpo", () => {
   ] as const)(
     "with lora, %s: ratios of a rollout's first step are 1, whatever the sampler rounds",
     async (_, how, more) => {
-      await using model = await LanguageModel.load(join(folder, "base"), how);
+      await using model = await LanguageModel.load(join(place.folder, "base"), how);
       const options = { ...common, maxSteps: 1, lora: { r: 4 }, epsilon: 1e-5 };
       const { steps } = await eventsOf(grpo(model, { ...options, ...more }));
       expect(steps[0]!.metrics!.clipRatio).toBe(0);
@@ -105,7 +68,7 @@ describe("grpo", () => {
   );
 
   test("a reward model and a function, weighted, over columns of the rows and asynchronously", async () => {
-    const outputDir = join(folder, "reward");
+    const outputDir = join(place.folder, "reward");
     await using trained = await load();
     await trainReward(trained, {
       data: pairs(false),
@@ -150,37 +113,6 @@ describe("grpo", () => {
     expect(await losses(2)).not.toEqual(first);
   });
 
-  test("a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
-    // Four steps a rollout: two micro-batches, twice.
-    const options = {
-      ...common,
-      gradientAccumulationSteps: 1,
-      stepsPerGeneration: 2,
-      numIterations: 2,
-      maxSteps: 10,
-      beta: 0.05,
-    };
-    await using whole = await load();
-    const expected = await lossesOf(grpo(whole, options));
-    const outputDir = join(folder, "resumed");
-    const controller = new AbortController();
-    await using first = await load();
-    const before: number[] = [];
-    const interrupted = async () => {
-      for await (const event of grpo(first, { ...options, outputDir, signal: controller.signal })) {
-        if (!("loss" in event)) continue;
-        before.push(event.loss);
-        if (event.step === 6) controller.abort();
-      }
-    };
-    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
-    await using second = await load();
-    const after = await lossesOf(grpo(second, { ...options, outputDir, resume: true }));
-    expect([...before, ...after]).toEqual(expected);
-    await using finished = await LanguageModel.load(outputDir);
-    expect(finished.card).toMatchObject({ stage: "grpo" });
-  });
-
   test("an abort is answered while a reward function makes it wait", async () => {
     const controller = new AbortController();
     const slow: RewardFunction = () => {
@@ -205,7 +137,7 @@ describe("grpo", () => {
 
   test("held-out answers that were all cut off are no evaluation and no end: the run goes on to its finished model", async () => {
     await using model = await load();
-    const outputDir = join(folder, "all-masked");
+    const outputDir = join(place.folder, "all-masked");
     const run = grpo(model, {
       ...common,
       maxSteps: 2,
@@ -315,7 +247,7 @@ describe("grpo", () => {
     const half = Math.ceil(one.prompts.length / 2);
     const files = await Promise.all(
       [one.prompts.slice(0, half), one.prompts.slice(half)].map(async (part, i) => {
-        const path = join(folder, `prompts-${i}.jsonl`);
+        const path = join(place.folder, `prompts-${i}.jsonl`);
         await writeFile(path, part.map((row) => JSON.stringify(row)).join("\n"));
         return path;
       }),
@@ -370,38 +302,6 @@ describe("ppo", () => {
     expect(await divergence(1)).toBeLessThan((await divergence(0)) / 2);
   });
 
-  test("a run that is aborted within a rollout and resumed has the losses of one that was not, bit for bit", async () => {
-    const options = {
-      ...ppoCommon,
-      numMiniBatches: 2,
-      maxSteps: 10,
-      klTarget: 0.05,
-      klHorizon: 100,
-      whitenRewards: true,
-    };
-    await using whole = await load();
-    const expected = await lossesOf(ppo(whole, options));
-    const outputDir = join(folder, "ppo-resumed");
-    const controller = new AbortController();
-    await using first = await load();
-    const before: number[] = [];
-    const interrupted = async () => {
-      for await (const event of ppo(first, { ...options, outputDir, signal: controller.signal })) {
-        if (!("loss" in event)) continue;
-        before.push(event.loss);
-        if (event.step === 6) controller.abort();
-      }
-    };
-    await expect(interrupted()).rejects.toMatchObject({ code: "ABORTED" });
-    await using second = await load();
-    const after = await lossesOf(ppo(second, { ...options, outputDir, resume: true }));
-    expect([...before, ...after]).toEqual(expected);
-    await using finished = await LanguageModel.load(outputDir);
-    expect(finished.card).toMatchObject({ stage: "ppo" });
-    expect(finished.model.weight("v_head.summary.weight").shape).toEqual([1, 32]);
-    expect((await finished.complete("Anna sees", { maxTokens: 4, temperature: 0 })).tokens.length).toBeGreaterThan(0);
-  });
-
   test("an answer that was cut off costs what missingEosPenalty says", async () => {
     await using model = await load();
     await using other = await load();
@@ -446,12 +346,4 @@ test("a reward model with another vocabulary reads an end only where the answer 
   expect(open.decode(reread(open, [{ role: "user", content: "hello" }], { text: "there", ended: true }))).toBe(
     "hello</s>there",
   );
-});
-
-test("a rollout survives JSON to the last bit", () => {
-  const value = {
-    answers: [{ ids: Int32Array.of(1, -2), logprobs: Float32Array.of(0.1, -1e-30), a: 1 / 3 }],
-    text: "$Float32Array",
-  };
-  expect(unpack(JSON.parse(JSON.stringify(pack(value))))).toEqual(value);
 });

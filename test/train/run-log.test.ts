@@ -39,13 +39,21 @@ const logOf = async (outputDir: string) =>
     .trimEnd()
     .split("\n")
     .map((line) => JSON.parse(line));
+/** Another log in the place of a run's. */
+async function rewrite(outputDir: string, change: (event: { seconds: number }) => object) {
+  const lines = (await logOf(outputDir)).map((event) => `${JSON.stringify(change(event))}\n`);
+  await writeFile(join(outputDir, LOG_FILE), lines.join(""));
+}
 const numbered = (events: TrainEvent[]) => events.map((e) => ("loss" in e ? `step ${e.step}` : `evaluation ${e.step}`));
 
 test("has every event of a run, and a run that begins anew begins it anew", async () => {
   const outputDir = join(folder, "whole");
   for (const maxSteps of [6, 4]) {
     const events = await run(outputDir, { maxSteps });
-    expect(await logOf(outputDir)).toEqual(events);
+    const logged = await logOf(outputDir);
+    expect(logged.map(({ seconds: _, ...event }) => event)).toEqual(events);
+    expect(logged.map(({ seconds }) => seconds)).toEqual(logged.map(({ seconds }) => seconds).sort((a, b) => a - b));
+    expect(logged[0].seconds).toBeGreaterThan(0);
   }
 });
 
@@ -53,11 +61,16 @@ test("a resumed run cuts off what it reports again, and leaves no gap", async ()
   const outputDir = join(folder, "resumed");
   const whole = await run(undefined, {});
   await run(outputDir, { saveSteps: 3 }, 5);
+  await rewrite(outputDir, (event) => ({ ...event, seconds: event.seconds + 1000 }));
   await appendFile(join(outputDir, LOG_FILE), '{"step": 5, "lo'); // as a kill leaves it
   await run(outputDir, { saveSteps: 3, resume: true });
   const logged = await logOf(outputDir);
   expect(numbered(logged)).toEqual(numbered(whole));
   expect(logged.map((e) => e.loss ?? e.evalLoss)).toEqual(whole.map((e) => ("loss" in e ? e.loss : e.evalLoss)));
+  // Its seconds go on from those of the run before.
+  const seconds: number[] = logged.map((e) => e.seconds);
+  expect(seconds).toEqual([...seconds].sort((a, b) => a - b));
+  expect(Math.min(...seconds)).toBeGreaterThan(1000);
   // Of a run that is at its end only the evaluation that it states again comes again.
   await run(outputDir, { resume: true });
   expect(numbered(await logOf(outputDir))).toEqual(numbered(whole));

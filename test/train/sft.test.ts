@@ -1,73 +1,20 @@
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { packBestFit } from "../../lib/data/packing.ts";
 import type { LocatedRow } from "../../lib/data/rows.ts";
-import { createModel } from "../../lib/generate/create.ts";
 import { LanguageModel } from "../../lib/generate/language-model.ts";
 import { compile, embedding, input, type Value } from "../../lib/graph/index.ts";
 import { rowInputs, sequenceForward } from "../../lib/models/forward.ts";
 import type { ForwardContext } from "../../lib/nn/context.ts";
-import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { type SftOptions, sft } from "../../lib/train/sft.ts";
 import { sftExample } from "../../lib/train/sft-rows.ts";
-import type { StepEvent, TrainEvent } from "../../lib/train/trainer.ts";
+import type { TrainEvent } from "../../lib/train/trainer.ts";
+import { isStep, options, rows, steps, workplace } from "./dialogues.ts";
 
-let folder: string;
-let tokenizer: Tokenizer;
-const names = ["Anna", "Ben", "Clara", "Dan", "Eva", "Finn", "Gus", "Hana"];
-const things = ["red ball", "old tree", "small boat", "green hat"];
-const rows = names.flatMap((name) =>
-  things.map((thing) => ({
-    messages: [
-      { role: "user", content: `What does ${name} hold, a ${thing} or nothing?` },
-      { role: "assistant", content: `${name} holds a ${thing}.` },
-    ],
-  })),
-);
+const place = workplace();
+const { newModel } = place;
 
-beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "heddle-sft-"));
-  tokenizer = await Tokenizer.train(
-    rows.map(({ messages }) => messages.map((m) => m.content).join("\n")),
-    { vocabSize: 340 },
-  );
-  await writeFile(join(folder, "rows.jsonl"), rows.map((row) => JSON.stringify(row)).join("\n"));
-  await writeFile(join(folder, "text.txt"), rows.map(({ messages }) => messages[1]!.content).join("\n\n"));
-});
-afterAll(() => rm(folder, { recursive: true, force: true }));
-
-const newModel = () =>
-  createModel(
-    {
-      modelType: "llama",
-      hiddenSize: 32,
-      intermediateSize: 64,
-      numHiddenLayers: 2,
-      numAttentionHeads: 4,
-      numKeyValueHeads: 2,
-      maxPositionEmbeddings: 128,
-      tieWordEmbeddings: true,
-    },
-    { tokenizer, seed: 3 },
-  );
-
-const options = (more: Partial<SftOptions> = {}): SftOptions => ({
-  data: rows,
-  maxSteps: 8,
-  perDeviceTrainBatchSize: 4,
-  learningRate: 5e-3,
-  seed: 7,
-  ...more,
-});
-
-const isStep = (e: TrainEvent): e is StepEvent => "loss" in e;
-async function steps(base: LanguageModel, given: SftOptions): Promise<StepEvent[]> {
-  const out: StepEvent[] = [];
-  for await (const event of sft(base, given)) if (isStep(event)) out.push(event);
-  return out;
-}
 const losses = async (base: LanguageModel, given: SftOptions) => (await steps(base, given)).map((s) => s.loss);
 const bytes = async (base: LanguageModel) => {
   const out = new Map<string, string>();
@@ -79,12 +26,12 @@ const bytes = async (base: LanguageModel) => {
 describe("sft", () => {
   test("learns to answer; the saved model has its chat template and card, and answers as it did", async () => {
     await using base = newModel();
-    const outputDir = join(folder, "answers");
+    const outputDir = join(place.folder, "answers");
     const events: TrainEvent[] = [];
     const run = sft(
       base,
       options({
-        data: join(folder, "rows.jsonl"),
+        data: join(place.folder, "rows.jsonl"),
         maxSteps: 400,
         learningRate: 1e-2,
         evalFraction: 0.2,
@@ -120,7 +67,7 @@ describe("sft", () => {
       perDeviceTrainBatchSize: 1,
       gradientAccumulationSteps: 1,
     });
-    const lengths = rows.map((r) => tokenizer.applyChatTemplate(r.messages).ids.length);
+    const lengths = rows.map((r) => place.tokenizer.applyChatTemplate(r.messages).ids.length);
     const sequences = packBestFit(lengths, 128).length;
     const b = await steps(packed, { ...few, perDeviceTrainBatchSize: sequences });
     expect(sequences).toBeLessThan(rows.length / 2);
@@ -149,11 +96,11 @@ describe("sft", () => {
     "%s: aborted and resumed, the losses are those of a run that was not, bit for bit",
     async (name, more) => {
       const replay =
-        "lora" in more ? { replay: { data: join(folder, "text.txt"), weight: 0.3, maxSeqLength: 16 } } : {};
+        "lora" in more ? { replay: { data: join(place.folder, "text.txt"), weight: 0.3, maxSeqLength: 16 } } : {};
       const given = options({ ...more, ...replay, maxSteps: 10 });
       await using whole = newModel();
       const expected = await losses(whole, given);
-      const outputDir = join(folder, `resumed-${name.slice(0, 4)}`);
+      const outputDir = join(place.folder, `resumed-${name.slice(0, 4)}`);
       const control = new AbortController();
       await using first = newModel();
       const before = await bytes(first);
@@ -174,10 +121,10 @@ describe("sft", () => {
 
   test("LoRA: the folder holds the adapter alone, loads onto its base, and the base is untouched", async () => {
     await using base = newModel();
-    await base.save(join(folder, "base"));
-    await using known = await LanguageModel.load(join(folder, "base"));
+    await base.save(join(place.folder, "base"));
+    await using known = await LanguageModel.load(join(place.folder, "base"));
     const before = await bytes(known);
-    const outputDir = join(folder, "adapter");
+    const outputDir = join(place.folder, "adapter");
     const result = await sft(
       known,
       options({
@@ -189,7 +136,7 @@ describe("sft", () => {
       }),
     );
     expect(await bytes(known)).toEqual(before);
-    const prompt = tokenizer.applyChatTemplate(rows[0]!.messages.slice(0, 1), { addGenerationPrompt: true }).ids;
+    const prompt = place.tokenizer.applyChatTemplate(rows[0]!.messages.slice(0, 1), { addGenerationPrompt: true }).ids;
     const expected = await known.logits(prompt, { last: true });
     await using loaded = await LanguageModel.load(result.path!);
     expect(await loaded.logits(prompt, { last: true })).toEqual(expected);
@@ -215,7 +162,7 @@ describe("sft", () => {
     await using plain = newModel();
     const quiet = await losses(plain, { ...given, neftuneNoiseAlpha: 0 });
     expect(expected[0]).not.toBe(quiet[0]);
-    const outputDir = join(folder, "neftune");
+    const outputDir = join(place.folder, "neftune");
     await using first = newModel();
     const controller = new AbortController();
     const before: number[] = [];
@@ -269,7 +216,7 @@ describe("sft", () => {
   test("replay is reported, and changes what is learned", async () => {
     await using plain = newModel();
     await using kept = newModel();
-    const replay = { data: join(folder, "text.txt"), weight: 1, maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
+    const replay = { data: join(place.folder, "text.txt"), weight: 1, maxSeqLength: 16, perDeviceTrainBatchSize: 2 };
     const a = await steps(plain, options());
     const b = await steps(kept, options({ replay }));
     expect(a[0]!.metrics).toBeUndefined();
@@ -300,13 +247,13 @@ describe("sft", () => {
       where: "row 1",
       inFile: false,
     } as LocatedRow;
-    const { ids, mask } = sftExample(row, tokenizer, {
+    const { ids, mask } = sftExample(row, place.tokenizer, {
       assistantOnlyLoss: true,
       completionOnlyLoss: true,
       chatTemplate,
     });
-    expect(tokenizer.decode(ids)).toContain("<user>Anna?\n<assistant>red ball\n");
-    const learned = tokenizer.decode(ids.filter((_, i) => mask[i]));
+    expect(place.tokenizer.decode(ids)).toContain("<user>Anna?\n<assistant>red ball\n");
+    const learned = place.tokenizer.decode(ids.filter((_, i) => mask[i]));
     expect(learned).toContain("old tree");
     expect(learned).not.toContain("red ball");
   });
@@ -334,126 +281,5 @@ describe("sft", () => {
     const wide = await losses(a, options({ learningRate: 1e-3 }));
     const narrow = await losses(b, options({ learningRate: 1e-3, dtype: "bf16" }));
     for (const [i, loss] of wide.entries()) expect(Math.abs(narrow[i]! / loss - 1)).toBeLessThan(0.01);
-  });
-});
-
-describe("problems are named", () => {
-  const written = async (name: string, lines: unknown[]) => {
-    const path = join(folder, name);
-    await writeFile(path, lines.map((l) => (typeof l === "string" ? l : JSON.stringify(l))).join("\n"));
-    return path;
-  };
-  const good = rows[0]!;
-  const cases: [string, unknown, RegExp][] = [
-    [
-      "role",
-      { messages: [{ content: "x" }] },
-      /role\.jsonl:2: messages\[0\]\.role: expected a role such as user, got nothing/,
-    ],
-    [
-      "misspelt",
-      { messages: [{ role: "assitant", content: "x" }] },
-      /misspelt\.jsonl:2: messages\[0\]\.role: expected assistant, got "assitant"/,
-    ],
-    [
-      "unknown",
-      { messages: [{ role: "narrator of it all", content: "x" }, good.messages[1]] },
-      /unknown\.jsonl:2: messages\[0\]\.role: expected one of system, .*, got "narrator of it all"/,
-    ],
-    [
-      "null",
-      { messages: [{ role: "user", content: null }, good.messages[1]] },
-      /null\.jsonl:2: messages\[0\]\.content: expected a text, got null/,
-    ],
-    [
-      "answer",
-      { messages: [good.messages[0], { role: "assistant", content: "" }] },
-      /answer\.jsonl:2: messages\[1\]\.content: expected an answer that is not empty, got ""/,
-    ],
-    [
-      "nobody",
-      { messages: [good.messages[0]] },
-      /nobody\.jsonl:2: messages: expected at least one of the assistant's \(assistantOnlyLoss: false learns from all\), got user/,
-    ],
-    [
-      "completion",
-      { prompt: "a", completion: " " },
-      /completion\.jsonl:2: completion: expected a text that is not empty/,
-    ],
-    [
-      "shape",
-      { question: "a", answer: "b" },
-      /shape\.jsonl:2: row: expected messages, prompt and completion, or text, got the fields question, answer/,
-    ],
-    ["json", "{not json", /json\.jsonl:2: expected a JSON object/],
-    ["text", { text: 3 }, /text\.jsonl:2: text: expected a text, got 3/],
-  ];
-  test.each(cases)("%s", async (name, row, message) => {
-    const data = await written(`${name}.jsonl`, [good, row]);
-    await using base = newModel();
-    await expect(sft(base, options({ data }))).rejects.toThrow(message);
-  });
-
-  test("rows too long: cut and told of, left out where nothing is left to learn, or refused", async () => {
-    const long = {
-      messages: [
-        { role: "user", content: "what ".repeat(60) },
-        { role: "assistant", content: "Yes." },
-      ],
-    };
-    const data = await written("long.jsonl", [good, long, good]);
-    const warnings: string[] = [];
-    const onWarning = (message: string) => void warnings.push(message);
-    await using base = newModel();
-    await sft(base, options({ data, maxSteps: 1, onWarning, maxSeqLength: 64 }));
-    expect(warnings).toHaveLength(1);
-    expect(warnings[0]).toMatch(
-      /data: 1 row was left out because no token counts: .*long\.jsonl:2 \(\d+ tokens, of which the first to learn is number \d+, with maxSeqLength 64\)/,
-    );
-    await expect(sft(base, options({ data, truncationMode: "error", maxSeqLength: 64 }))).rejects.toThrow(
-      /long\.jsonl:2: row: expected at most maxSeqLength = 64 tokens, got \d+ tokens/,
-    );
-    await sft(base, options({ data, maxSteps: 1, truncationMode: "keep_end", onWarning, maxSeqLength: 64 }));
-    expect(warnings[1]).toMatch(/data: 1 row was cut to 64 tokens \(maxSeqLength\): .*long\.jsonl:2/);
-    await expect(sft(base, options({ data: [long], onWarning, maxSeqLength: 64 }))).rejects.toThrow(
-      /data: expected at least one row with a token to learn, got none: data: row 1/,
-    );
-  });
-
-  test("options: unknown ones, also inside lora and replay, name the nearest", () => {
-    const base = newModel();
-    const wrong = (more: object) => () => sft(base, options(more as Partial<SftOptions>));
-    expect(wrong({ pakcing: true })).toThrow(/sft: expected packing, got an unknown option pakcing/);
-    expect(wrong({ replay: { data: "x", wieght: 1 } })).toThrow(
-      /sft\.replay: expected weight, got an unknown option wieght/,
-    );
-    expect(wrong({ data: 3 })).toThrow(/data: expected a path, an array of paths, or an iterable of rows, got 3/);
-    expect(wrong({ lora: { rnak: 3 } })).toThrow(
-      /lora: expected r, got an unknown option rnak|lora: expected .*got an unknown option rnak/,
-    );
-    base.dispose();
-  });
-
-  test("a checkpoint of an adapter of another rank or scale is refused by the option", async () => {
-    const outputDir = join(folder, "other-rank");
-    await using base = newModel();
-    await sft(base, options({ outputDir, maxSteps: 1, lora: { r: 2 } }));
-    for (const [lora, message] of [
-      [{ r: 4 }, /^lora\.r: expected 2, which the run began with \(.*checkpoint-1\), got 4$/],
-      [{ r: 2, alpha: 8 }, /^lora\.alpha: expected 4, which the run began with .*, got 8$/],
-    ] as const) {
-      await using next = newModel();
-      await expect(sft(next, options({ outputDir, lora, resume: "auto" }))).rejects.toThrow(message);
-    }
-  });
-
-  test("a checkpoint of other data is refused", async () => {
-    const outputDir = join(folder, "other-data");
-    await using base = newModel();
-    await sft(base, options({ outputDir, maxSteps: 2, saveSteps: 1 }));
-    await using next = newModel();
-    await expect(sft(next, options({ data: rows.slice(1), outputDir, resume: "auto" }))).rejects.toThrow(
-      /expected the data and options that it was made with/,
-    );
   });
 });

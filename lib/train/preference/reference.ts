@@ -25,6 +25,15 @@ export function fingerprint(numbers: Iterable<number>): string {
   return createHash("sha256").update(bytes).digest("hex").slice(0, 16);
 }
 
+/** @throws HeddleError INVALID_ARGUMENT */
+export function needSameReference(before: unknown, now: string, expected = "the reference", got = "another"): void {
+  if (before === now) return;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `resume: expected ${expected} that the run began with (fingerprint ${before}), got ${got} (${now}); give the model that was given then, not the one that was trained since`,
+  );
+}
+
 /**
  * A source whose position also says which reference its numbers come from, because a run that goes on with another one would learn
  * something else in silence.
@@ -35,11 +44,7 @@ export function withReference<Batch>(source: BatchSource<Batch>, reference: stri
     state: () => ({ reference, inner: source.state() }),
     restore(state) {
       const { reference: before, inner } = (state ?? {}) as { reference?: unknown; inner?: unknown };
-      if (before !== reference)
-        throw new HeddleError(
-          "INVALID_ARGUMENT",
-          `resume: expected the reference and the data that the run began with (fingerprint ${before}), got others (${reference}); give the model that was given then, not the one that was trained since`,
-        );
+      needSameReference(before, reference, "the reference and the data", "others");
       source.restore(inner);
     },
     evaluation: source.evaluation,

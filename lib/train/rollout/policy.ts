@@ -9,13 +9,12 @@ import { needFiles } from "../need-files.ts";
 import { type Call, needSameVocabulary, sequenceLengthFor } from "../preference/options.ts";
 import { average } from "../preference/pairs.ts";
 import { settleWeights } from "../preference/prepare.ts";
-import { fingerprint, snapshot, withReference } from "../preference/reference.ts";
+import { fingerprint, snapshot } from "../preference/reference.ts";
 import { RowEncoder } from "../preference/rows.ts";
 import { AnswerScorer } from "../preference/scorer.ts";
 import { answerLength } from "../preference/sequences.ts";
 import { sequenceLengthOf, type Trainable, tokenizerOf } from "../run-stage.ts";
 import type { Metrics } from "../stage.ts";
-import type { BatchSource } from "../trainer.ts";
 import { type DrawnAnswer, drawAnswers, type PlacedPrompt } from "./draw.ts";
 import { RolloutModel } from "./model.ts";
 import { type policyShape, promptsOf } from "./options.ts";
@@ -48,8 +47,8 @@ export interface Policy {
   ): Promise<DrawnAnswer[]>;
   /** The reference's log-probabilities, at the sampler's temperature; undefined where none is needed. */
   reference: AnswerScorer | undefined;
-  /** A source whose position holds for this reference alone. */
-  guarded<Batch>(source: BatchSource<Batch>): BatchSource<Batch>;
+  /** What tells this reference from others; undefined where none is needed. */
+  referenceMark: string | undefined;
   dispose(): void;
 }
 
@@ -99,7 +98,7 @@ export async function openPolicy(
     reference?.dispose();
     for (const tensor of tensors?.values() ?? []) tensor.dispose();
   };
-  let mark = "none";
+  let referenceMark: string | undefined;
   try {
     if (call.needsReference) {
       if (!refModel) tensors = await snapshot(model, trainedBefore(base, options));
@@ -108,7 +107,7 @@ export async function openPolicy(
       // A prompt's own tokens tell references apart as well as any.
       const probe = train.slice(0, sequences).filter(({ ids }) => ids.length > 1);
       const scored = probe.map(({ ids }) => ({ ids: Int32Array.from(ids), promptLength: 1 }));
-      mark = fingerprint(await reference.sums(scored, call.signal));
+      referenceMark = fingerprint(await reference.sums(scored, call.signal));
     }
   } catch (error) {
     dispose();
@@ -127,7 +126,7 @@ export async function openPolicy(
       return drawAnswers(await sampler.refreshed(), prompts, count, own);
     },
     reference,
-    guarded: (source) => (call.needsReference ? withReference(source, mark) : source),
+    referenceMark,
     dispose,
   };
 }

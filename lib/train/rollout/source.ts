@@ -1,5 +1,7 @@
 import { permutation, Stream } from "../../data/random.ts";
 import { HeddleError, throwIfAborted } from "../../errors.ts";
+import { exampleFingerprint } from "../example-fingerprint.ts";
+import { needSameReference } from "../preference/reference.ts";
 import type { Metrics } from "../stage.ts";
 import type { BatchSource } from "../trainer.ts";
 import { gather, soloWorld, type World } from "../world.ts";
@@ -23,6 +25,8 @@ export interface RolloutSourceOptions<Drawn, Item> {
   passes: number;
   shuffle: boolean;
   seed: number;
+  /** What tells the reference, whose log-probabilities answers are drawn with, from others. Default: there is none. */
+  reference?: string | undefined;
   /** Prompts are dealt to the ranks in turn; what they have drawn, all of them learn from. Default: one process. */
   world?: World | undefined;
   /**
@@ -41,6 +45,10 @@ interface Position {
   epoch: number;
   index: number;
   rollout: number;
+  /** Of the prompts and the seed: a run that goes on with others would leave some out and take some twice. */
+  fingerprint: string;
+  /** See RolloutSourceOptions. */
+  reference?: string | undefined;
   memory?: unknown;
   /** What is left of the rollout under way. */
   open?: { pass: number; taken: number; batch: unknown } | undefined;
@@ -54,6 +62,7 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   readonly prefetch = false;
   private readonly prompts: readonly PolicyPrompt[];
   private readonly options: RolloutSourceOptions<Drawn, Item>;
+  private readonly fingerprint: string;
   private epoch = 0;
   private index = 0;
   private rollout = 0;
@@ -62,6 +71,11 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   constructor(prompts: readonly PolicyPrompt[], options: RolloutSourceOptions<Drawn, Item>) {
     this.prompts = prompts;
     this.options = options;
+    // Without `where`: the same prompts may stand in another file.
+    this.fingerprint = exampleFingerprint(
+      prompts.map(({ ids, columns }) => [ids, columns]),
+      options.seed,
+    );
   }
 
   async next(signal?: AbortSignal): Promise<RolloutBatch<Item>> {
@@ -132,12 +146,15 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   }
 
   state(): Position {
-    const { epoch, index, rollout, open } = this;
+    const { epoch, index, rollout, fingerprint, open } = this;
+    const { reference } = this.options;
     const memory = this.options.memory?.get();
     return {
       epoch,
       index,
       rollout,
+      fingerprint,
+      ...(reference !== undefined && { reference }),
       ...(memory !== undefined && { memory }),
       // Packed when it is written, which most positions are not.
       ...(open && { open: { pass: open.pass, taken: open.taken, batch: { toJSON: () => pack(open.batch) } } }),
@@ -145,7 +162,16 @@ export class RolloutSource<Drawn, Item> implements BatchSource<RolloutBatch<Item
   }
 
   restore(state: unknown): void {
-    const { epoch, index, rollout, open, memory } = JSON.parse(JSON.stringify(state ?? {})) as Partial<Position>;
+    const position = JSON.parse(JSON.stringify(state ?? {})) as Partial<Position>;
+    const { epoch, index, rollout, fingerprint, open, memory } = position;
+    const { reference } = this.options;
+    if (typeof fingerprint === "string" && fingerprint !== this.fingerprint)
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        `resume: expected the prompts and the seed that the run began with (${fingerprint}), got others (${this.fingerprint})`,
+      );
+    // Answers that a checkpoint holds were measured by it.
+    if (reference !== undefined) needSameReference(position.reference, reference);
     const valid = [epoch, index, rollout].every((v) => Number.isSafeInteger(v) && v! >= 0);
     if (!valid || index! >= this.prompts.length)
       throw new HeddleError(
