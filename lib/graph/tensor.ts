@@ -2,6 +2,7 @@ import { binding, type NativeMappedFile, type NativeTensorHandle } from "../bind
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
 import { byteLength, bytesOf, DTYPES, type DType, isDType, isQuantised } from "./dtype.ts";
+import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
@@ -162,8 +163,11 @@ export class Tensor {
       const [scales, [rows, columns]] = [await this.scale.read(), this.shape as [number, number]];
       return new Float32Array(binding.dequantiseFp8(data as Uint8Array, scales as Float32Array, rows, columns));
     }
-    if (isQuantised(this.dtype))
-      return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[this.dtype], DTYPES.f32, 0).bytes);
+    if (isQuantised(this.dtype)) {
+      const numbers = new Float32Array(this.elements);
+      await castOnLane(this.device.lane, data as Uint8Array, { from: this.dtype, to: "f32" }, numbers.buffer);
+      return numbers;
+    }
     return data instanceof Float32Array ? data : toFloat32(this.dtype, data);
   }
 
