@@ -7,12 +7,11 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
-constexpr int fit_groups = 16;                  // of a stretch: whole blocks of every type, whatever W is
-constexpr int fit_at_once = W == 16 ? 5 : 2;    // steps of the search, as registers go
+constexpr int fit_groups = 16;  // of a stretch: whole blocks of every type, whatever W is
 
-// The numbers that a search gives a group's largest one, the last repeated: what is found twice is not better than before.
-template <int STEPS> struct FitTargets {
-  static constexpr int count = (2 * STEPS + fit_at_once) / fit_at_once * fit_at_once;
+// The numbers that a search gives a group's largest one, AT_ONCE of them together; the last is repeated: found twice, it is not better than before.
+template <int STEPS, int AT_ONCE> struct FitTargets {
+  static constexpr int count = (2 * STEPS + AT_ONCE) / AT_ONCE * AT_ONCE;
   float value[count];
   constexpr explicit FitTargets(float middle) : value() {
     for (int i = 0; i < count; ++i) value[i] = middle + 0.1f * static_cast<float>((i < 2 * STEPS ? i : 2 * STEPS) - STEPS);
@@ -37,24 +36,25 @@ template <int N> HEDDLE_SIMD void side_by_side(const float* x, F (&t)[N]) {
 
 // Of 16 groups of N numbers: the scales for which scale * integers in [LOW, HIGH] are nearest to them.
 template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const float* groups, float* scale) {
-  static constexpr FitTargets<scale_steps> targets(LOW);
+  constexpr int at_once = 4;
+  static constexpr FitTargets<scale_steps, at_once> targets(LOW);
   const F low = set1(LOW), high = set1(HIGH);
   for (int first = 0; first < fit_groups; first += W) {
     F x[N], extreme = zero();
     side_by_side<N>(groups + first * N, x);
     for (int i = 0; i < N; ++i) extreme = select_lt(abs(extreme), abs(x[i]), x[i], extreme);
     F best = div(extreme, low), least = set1(-minus_infinity);
-    for (int step = 0; step < targets.count; step += fit_at_once) {
-      F inverse[fit_at_once], xq[fit_at_once], qq[fit_at_once];
-      for (int s = 0; s < fit_at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), extreme), xq[s] = qq[s] = zero();
+    for (int step = 0; step < targets.count; step += at_once) {
+      F inverse[at_once], xq[at_once], qq[at_once];
+      for (int s = 0; s < at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), extreme), xq[s] = qq[s] = zero();
       for (int i = 0; i < N; ++i)
 #pragma GCC unroll 8
-        for (int s = 0; s < fit_at_once; ++s) {
+        for (int s = 0; s < at_once; ++s) {
           const F q = code_of(mul(x[i], inverse[s]), low, high);
           xq[s] = add(xq[s], rounded(mul(x[i], q)));
           qq[s] = fma(q, q, qq[s]);  // small integers: exact
         }
-      for (int s = 0; s < fit_at_once; ++s) {  // no integer but zeros: not a number, and so never less
+      for (int s = 0; s < at_once; ++s) {  // no integer but zeros: not a number, and so never less
         const F error = div(mul(neg(xq[s]), xq[s]), qq[s]);
         best = select_lt(error, least, div(xq[s], qq[s]), best);
         least = select_lt(error, least, error, least);
@@ -66,29 +66,29 @@ template <int N, int LOW, int HIGH> [[gnu::noinline]] void fit_scales(const floa
 
 // The same of groups of 32 with a minimum, integers in [0, HIGH].
 template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float* scale, float* minimum) {
-  static constexpr FitTargets<affine_steps> targets(HIGH);
-  constexpr int N = 32;
+  constexpr int N = 32, at_once = 3;
+  static constexpr FitTargets<affine_steps, at_once> targets(HIGH);
   const F high = set1(HIGH), n = set1(N);
   for (int first = 0; first < fit_groups; first += W) {
-    F x[N], above[N], q[N][fit_at_once];
+    F x[N], above[N], q[N][at_once];
     side_by_side<N>(groups + first * N, x);
     F low_x = zero(), high_x = x[0], sum = zero();
     for (int i = 0; i < N; ++i) low_x = min(x[i], low_x), high_x = max(x[i], high_x), sum = add(sum, x[i]);
     for (int i = 0; i < N; ++i) above[i] = sub(x[i], low_x);
     const F range = sub(high_x, low_x);
     F best_scale = div(range, high), best_minimum = low_x, least = set1(-minus_infinity);
-    for (int step = 0; step < targets.count; step += fit_at_once) {
-      F inverse[fit_at_once], q1[fit_at_once], qq[fit_at_once], xq[fit_at_once];
-      for (int s = 0; s < fit_at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), range), q1[s] = qq[s] = xq[s] = zero();
+    for (int step = 0; step < targets.count; step += at_once) {
+      F inverse[at_once], q1[at_once], qq[at_once], xq[at_once];
+      for (int s = 0; s < at_once; ++s) inverse[s] = div(set1(targets.value[step + s]), range), q1[s] = qq[s] = xq[s] = zero();
       for (int i = 0; i < N; ++i)
 #pragma GCC unroll 8
-        for (int s = 0; s < fit_at_once; ++s) {
+        for (int s = 0; s < at_once; ++s) {
           q[i][s] = min(high, round_even(mul(above[i], inverse[s])));  // never below 0
           q1[s] = add(q1[s], q[i][s]), qq[s] = fma(q[i][s], q[i][s], qq[s]);
           xq[s] = add(xq[s], rounded(mul(x[i], q[i][s])));
         }
-      F fit_scale[fit_at_once], fit_minimum[fit_at_once], determinant[fit_at_once], error[fit_at_once];
-      for (int s = 0; s < fit_at_once; ++s) {
+      F fit_scale[at_once], fit_minimum[at_once], determinant[at_once], error[at_once];
+      for (int s = 0; s < at_once; ++s) {
         determinant[s] = sub(mul(n, qq[s]), mul(q1[s], q1[s]));  // of integers: exact
         fit_scale[s] = div(sub(rounded(mul(n, xq[s])), rounded(mul(q1[s], sum))), determinant[s]);
         fit_minimum[s] = div(sub(rounded(mul(qq[s], sum)), rounded(mul(q1[s], xq[s]))), determinant[s]);
@@ -98,11 +98,11 @@ template <int HIGH> [[gnu::noinline]] void fit_affine(const float* groups, float
       }
       for (int i = 0; i < N; ++i)
 #pragma GCC unroll 8
-        for (int s = 0; s < fit_at_once; ++s) {
+        for (int s = 0; s < at_once; ++s) {
           const F d = sub(add(rounded(mul(fit_scale[s], q[i][s])), fit_minimum[s]), x[i]);
           error[s] = add(error[s], rounded(mul(d, d)));
         }
-      for (int s = 0; s < fit_at_once; ++s) {
+      for (int s = 0; s < at_once; ++s) {
         const F refused = set1(-minus_infinity);
         F e = select_lt(zero(), determinant[s], error[s], refused);
         e = select_lt(fit_scale[s], zero(), refused, e);
