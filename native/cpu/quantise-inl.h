@@ -224,7 +224,7 @@ inline void quantise_q6_k(const float* x, uint8_t* to) {
 template <int ELEMENTS, int BYTES, int STRETCH> void by_stretches(void (*write)(const float*, uint8_t*), const float* x, int64_t n, uint8_t* to) {
   constexpr int bytes = STRETCH / ELEMENTS * BYTES;
   for (; n >= STRETCH; n -= STRETCH, x += STRETCH, to += bytes) write(x, to);
-  if (n == 0) return;
+  if (n <= 0) return;
   alignas(64) float padded[STRETCH] = {};
   uint8_t blocks[bytes];
   __builtin_memcpy(padded, x, static_cast<size_t>(n) * sizeof(float));

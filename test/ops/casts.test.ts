@@ -10,7 +10,8 @@ import { bytesFor, castOnLane, elementsOf } from "../../lib/graph/lane-cast.ts";
 import { expectError, temporaryFile } from "../formats/helpers.ts";
 import { generator } from "./harness.ts";
 
-const { lane } = openDevice();
+const device = openDevice({ device: "cpu" });
+const { lane } = device;
 const floating = ["f32", "bf16", "f16"] as const;
 const written = ["q8_0", "q4_0", "q5_0", "q4_k", "q6_k"] as const;
 type Type = (typeof floating)[number] | (typeof written)[number];
@@ -153,7 +154,7 @@ test("sources that begin anywhere, and targets from some byte on", async () => {
   expect(Buffer.compare(Buffer.from(got.bytes), want)).toBe(0);
 
   const file = mapFile(temporaryFile(shifted));
-  const tensor = Tensor.zeros(openDevice(), "q8_0", [2, 20_000 * 32]);
+  const tensor = Tensor.zeros(device, "q8_0", [2, 20_000 * 32]);
   const part = { file, offset: 1, bytes: numbers.length };
   await castOnLane(lane, part, { from: "f32", to: "q8_0" }, tensor.native, want.length);
   file.close();
@@ -210,7 +211,7 @@ test("what does not fit is refused before anything is written", async () => {
 
   const path = temporaryFile(source);
   const file = mapFile(path);
-  const mapped = Tensor.mapped(openDevice(), "f32", [1024], file, 0);
+  const mapped = Tensor.mapped(device, "f32", [1024], file, 0);
   await wrong([source, 0, f32, f32, 0, 1, mapped.native, 0], /cast: expected a writable tensor/);
   await wrong([file, 4000, f32, f32, 0, 100, out, 0], /expected a range within 4096 bytes/);
   truncateSync(path, 100);
