@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Device } from "../lib/graph/index.ts";
 import { median, report } from "./measure.ts";
-import { benchModel, fileTypes, shapeNames } from "./models.ts";
+import { benchFolder, benchModel, fileTypes, shapeNames } from "./models.ts";
 
 const PROMPT = 16;
 
@@ -49,5 +49,28 @@ export async function benchLoad(device: Device, { rounds = 7, peers = true, only
       heddle: a,
       ...(b && { nodeLlamaCpp: b, ratio: Math.round((b.milliseconds / a.milliseconds) * 100) / 100 }),
     });
+  }
+  await benchQuantising(device, rounds, only);
+}
+
+/** Load to first token of a folder in f32 whose matrices get another type as they are read; `ratio`: to bf16, of the same rounds. */
+async function benchQuantising(device: Device, rounds: number, only: string): Promise<void> {
+  for (const name of shapeNames) {
+    const types = fileTypes.filter((type) => type === "bf16" || `${name}:f32:${type}`.includes(only));
+    if (types.length === 1 && !`${name}:f32:bf16`.includes(only)) continue;
+    const folder = await benchFolder(name, device);
+    for await (const _ of createReadStream(join(folder, "model.safetensors"), { highWaterMark: 1 << 24 }));
+    const outcomes = types.map((): Outcome[] => []);
+    for (let round = 0; round < rounds; round++)
+      for (const [i, type] of types.entries())
+        outcomes[i]!.push(runChild("peers/load_heddle.mjs", [folder, String(PROMPT), String(device.threads), type]));
+    const seconds = outcomes.map((all) => median(all.map((o) => o.seconds)));
+    for (const [i, type] of types.entries())
+      report({
+        name: `load to first token ${name} f32 as ${type}`,
+        milliseconds: Math.round(1000 * seconds[i]!),
+        peakMegabytes: Math.round(Math.max(...outcomes[i]!.map((o) => o.peakBytes)) / 1e6),
+        ratio: Math.round((seconds[i]! / seconds[0]!) * 100) / 100,
+      });
   }
 }

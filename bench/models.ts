@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { SHAPES as shared } from "../lib/bench/models.ts";
@@ -48,4 +48,14 @@ export async function benchModel(name: ShapeName, device: Device, type: FileType
   await model.save(join(folder, name));
   await convertModel(join(folder, name), file, { to: "gguf", dtype: "bf16" });
   return file;
+}
+
+/** The folder, in f32, that a shape's files are made of. */
+export async function benchFolder(name: ShapeName, device: Device): Promise<string> {
+  const folder = join(tmpdir(), "heddle-bench", name);
+  if (!existsSync(join(folder, "config.json"))) {
+    await rm(join(tmpdir(), "heddle-bench", `${name}.bf16.gguf`), { force: true });
+    await benchModel(name, device);
+  }
+  return folder;
 }

@@ -44,10 +44,10 @@ interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
   /** The quantised types in their order: lib/graph/dtype.ts says the same. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
-  /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
   /** Blocks of 128 × 128: a byte (e4m3) a number, and f32 scales. */
   quantiseFp8(numbers: Float32Array, rows: number, columns: number): { bytes: ArrayBuffer; scales: ArrayBuffer };
   dequantiseFp8(bytes: Uint8Array, scales: Float32Array, rows: number, columns: number): ArrayBuffer;
+  /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
 }
 
@@ -98,6 +98,20 @@ export interface NativeLaneHandle {
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
   /** All of `from` to the beginning of `to`, a tensor of this lane, so many times; the seconds it took, as one double. */
   copy(from: NativeTensorHandle, to: NativeTensorHandle, times: number): Promise<ArrayBuffer>;
+  /**
+   * `count` elements of type `from` at byte `offset` become those of type `to` at byte `at` of `target`, on the lane's threads; types by number. An array is
+   * nobody else's until the promise settles. Two doubles: finite numbers that became infinite, numbers of the source that are not finite.
+   */
+  cast(
+    source: NativeMappedFile | Uint8Array,
+    offset: number,
+    from: number,
+    to: number,
+    addend: number,
+    count: number,
+    target: NativeTensorHandle | ArrayBuffer,
+    at: number,
+  ): Promise<ArrayBuffer>;
   /** When the device has done all that this lane queued. */
   settle(): Promise<void>;
   /** The ways in which this device can make a product, its own choice first; none on the CPU. Types by number. */

@@ -29,8 +29,8 @@ import {
 import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
-import { streamTensor } from "../formats/tensor-stream.ts";
-import { isQuantised } from "../graph/index.ts";
+import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
+import { isQuantised, openDevice } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
@@ -49,6 +49,8 @@ export interface ConvertOptions extends WriteOptions {
   dtype?: FloatDtype | QuantisedTarget | "fp8" | undefined;
   /** Of a safetensors output; default 5 GB. */
   maxShardBytes?: number | undefined;
+  /** Threads of the CPU that convert; as for `openDevice` where not given. */
+  threads?: number | undefined;
 }
 
 /** Names of ConvertOptions. */
@@ -56,6 +58,7 @@ export const CONVERT_NAMES: Names<ConvertOptions> = {
   to: true,
   dtype: true,
   maxShardBytes: true,
+  threads: true,
   signal: true,
   onProgress: true,
 };
@@ -135,7 +138,13 @@ interface Planned {
 }
 
 /** The tensors of the output under transformers' names, each with a stream of its converted bytes. */
-function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: ConvertOptions["dtype"]): Planned[] {
+function planTensors(
+  model: ModelFiles,
+  to: "gguf" | "safetensors",
+  { dtype, threads }: Pick<ConvertOptions, "dtype" | "threads">,
+): Planned[] {
+  const device = openDevice({ device: "cpu", threads });
+  const rooms = new ChunkRooms();
   const { weights, config } = model;
   const { weight: head } = familyOf(config.modelType).head(config);
   const planned: Planned[] = [];
@@ -155,7 +164,7 @@ function planTensors(model: ModelFiles, to: "gguf" | "safetensors", dtype: Conve
     // gpt_oss's experts lie fused in folders, and stay so.
     const layer = EIGHT_BITS.test(name) && !(config.modelType === "gpt_oss" && shape.length === 3);
     const target = full ? "f32" : targetType(dtype, stored.dtype, to, { shape, head: name === head, layer });
-    const bytes = () => streamTensor(stored, { dtype: target, change, to, finite: true });
+    const bytes = () => streamTensor(stored, { device, dtype: target, change, to, finite: true, rooms });
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
   return planned;
@@ -179,7 +188,7 @@ async function toGguf(
   options: ConvertOptions,
 ): Promise<ConvertResult> {
   const { config } = model;
-  const tensors = planTensors(model, "gguf", options.dtype).map(({ huggingFace, tensor }) => {
+  const tensors = planTensors(model, "gguf", options).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
     if (name === undefined) {
       throw new HeddleError("UNSUPPORTED", `${input}: tensor ${JSON.stringify(huggingFace)} has no name in GGUF`);
@@ -283,7 +292,7 @@ async function toFolder(
   output: string,
   options: ConvertOptions,
 ): Promise<ConvertResult> {
-  const planned = planTensors(model, "safetensors", options.dtype).map(({ tensor }) => tensor);
+  const planned = planTensors(model, "safetensors", options).map(({ tensor }) => tensor);
   const fp8 = options.dtype === "fp8";
   const unstacked = unstackExperts(planned, model.config);
   if (fp8 && !unstacked.some(({ name, shape }) => EIGHT_BITS.test(name) && shape.length === 2))

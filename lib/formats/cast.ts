@@ -1,10 +1,14 @@
 // Element types of stored weights, converted by native code.
 import { binding } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
+import { type Device, openDevice, Tensor } from "../graph/index.ts";
+import { bytesFor, type CastFindings, castOnLane, type ElementSource, elementsOf } from "../graph/lane-cast.ts";
+import { arrayOf } from "../graph/tensor.ts";
 import { type NumberDtype, nativeNumber } from "./dtype.ts";
 
 /**
- * Little-endian elements (or whole blocks of a quantised type) in another type, rounded to nearest, after adding `addend`.
+ * Little-endian elements (or whole blocks of a quantised type) in another type, rounded to nearest, after adding `addend`. On this thread, in plain
+ * loops: for little.
  * @throws HeddleError NUMERICAL where a value does not fit the narrower type (`name` is the tensor's), UNSUPPORTED for a
  *   quantised type that is only read
  */
@@ -16,10 +20,82 @@ export function castBytes(
   addend = 0,
 ): Uint8Array<ArrayBuffer> {
   const cast = binding.castElements(bytes, nativeNumber(from), nativeNumber(to), addend);
-  if (cast.overflows > 0)
-    throw new HeddleError(
-      "NUMERICAL",
-      `${name}: expected values within the range of ${to}, got ${cast.overflows} outside`,
-    );
+  refuse({ overflows: cast.overflows, notFinite: 0 }, { name, from, to });
   return new Uint8Array(cast.bytes);
+}
+
+export interface Cast {
+  /** The tensor's, for messages. */
+  name: string;
+  from: NumberDtype;
+  to: NumberDtype;
+  addend?: number;
+  /** Refuse numbers that are not finite. */
+  finite?: boolean;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * The same bits by the threads of a device, while the event loop goes on.
+ * @param roomFor memory for so many bytes, or more
+ * @throws HeddleError as castBytes; IO, OUT_OF_MEMORY, ABORTED
+ */
+export async function castElements(
+  device: Device,
+  source: ElementSource,
+  cast: Cast,
+  roomFor = newRoom,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const bytes = bytesFor(cast.to, elementsOf(cast.from, source instanceof Uint8Array ? source.length : source.bytes));
+  const out = roomFor(bytes);
+  refuse(await castOnLane(hostOf(device).lane, source, cast, out), cast);
+  return new Uint8Array(out, 0, bytes);
+}
+
+/**
+ * A tensor of what `sources` hold one after the other. On the CPU they are cast where they are to be; another device is given them once all are.
+ * @throws HeddleError as castElements
+ */
+export async function castTensor(
+  device: Device,
+  shape: readonly number[],
+  sources: Iterable<ElementSource>,
+  cast: Cast,
+): Promise<Tensor> {
+  const host = hostOf(device);
+  const tensor = Tensor.zeros(device, cast.to, shape);
+  try {
+    const far = host !== device ? newRoom(tensor.bytes) : undefined;
+    let at = 0;
+    for (const source of sources) {
+      refuse(await castOnLane(host.lane, source, cast, far ?? tensor.native, at), cast);
+      at += bytesFor(cast.to, elementsOf(cast.from, source instanceof Uint8Array ? source.length : source.bytes));
+    }
+    if (far) await tensor.writeOwn(arrayOf(cast.to, far));
+    return tensor;
+  } catch (error) {
+    tensor.dispose();
+    throw error;
+  }
+}
+
+/** The device whose threads convert for a device: a GPU's lane has one alone. */
+function hostOf(device: Device): Device {
+  return device.kind === "cpu" ? device : openDevice({ device: "cpu" });
+}
+
+/** @throws HeddleError OUT_OF_MEMORY */
+export function newRoom(bytes: number): ArrayBuffer {
+  try {
+    return new ArrayBuffer(bytes);
+  } catch (cause) {
+    throw new HeddleError("OUT_OF_MEMORY", `cast: expected ${bytes} bytes, got none from the system`, { cause });
+  }
+}
+
+function refuse({ overflows, notFinite }: CastFindings, { name, to, finite }: Cast): void {
+  if (overflows > 0)
+    throw new HeddleError("NUMERICAL", `${name}: expected values within the range of ${to}, got ${overflows} outside`);
+  if (finite && notFinite > 0)
+    throw new HeddleError("NUMERICAL", `${name}: expected finite numbers, got ${notFinite} that are NaN or infinite`);
 }

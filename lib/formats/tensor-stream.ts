@@ -1,55 +1,106 @@
-// A stored tensor as a stream of chunks in another element type and the other format's layout, a MB at a time.
+// A stored tensor as a stream of chunks in another element type and the other format's layout, some MB at a time.
 import { HeddleError } from "../errors.ts";
 import { isQuantised } from "../graph/dtype.ts";
-import { castBytes } from "./cast.ts";
+import type { Device } from "../graph/index.ts";
+import type { ElementSource } from "../graph/lane-cast.ts";
+import { castElements, newRoom } from "./cast.ts";
 import { isNumberDtype, type NumberDtype, pieceOf, type WeightDtype } from "./dtype.ts";
 import { halfSplitRow, type LayoutChange, neighbourRow } from "./gguf-names.ts";
 import type { StoredTensor } from "./weights.ts";
 
-/** A chunk is converted in one go: a slow type's (q4_k: 40 ns a number) must not keep the event loop for long. */
-const CHUNK_BYTES = 1 << 20;
+/** Elements of a chunk: enough for a device's threads to share, little beside a tensor. */
+const CHUNK = 1 << 19;
+
+/** Memory for chunks, kept from one stream to the next: new memory costs more than what is written into it. */
+export class ChunkRooms {
+  private readonly free: ArrayBuffer[] = [];
+
+  /** At least so many bytes; nobody else's until `give`. */
+  take(bytes: number): ArrayBuffer {
+    const found = this.free.findIndex((room) => room.byteLength >= bytes);
+    if (found >= 0) return this.free.splice(found, 1)[0]!;
+    this.free.length = 0; // what is too small would only be kept
+    return newRoom(bytes);
+  }
+
+  give(room: ArrayBuffer): void {
+    this.free.push(room);
+  }
+}
 
 export interface StreamOptions {
+  /** Whose threads convert. */
+  device: Device;
   dtype: NumberDtype;
   change: LayoutChange;
   /** The direction of `change`. */
   to: "safetensors" | "gguf";
   /** Refuse numbers that are not finite. */
   finite?: boolean;
+  /** Where chunks are made, of several streams; their own where not given. */
+  rooms?: ChunkRooms;
 }
 
 /**
- * Yields the tensor's bytes; nothing but the chunk at hand is held (a transposed matrix is read whole).
+ * Yields the tensor's bytes; nothing but the chunk at hand and the next, which is made meanwhile, is held (a transposed matrix is read whole). A chunk is
+ * the caller's until the next is asked for.
  * @throws HeddleError NUMERICAL where a value does not fit the type, or with `finite` is none
  */
-export async function* streamTensor(
-  tensor: StoredTensor,
-  { dtype, change, to, finite = false }: StreamOptions,
-): AsyncGenerator<Uint8Array> {
-  const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
-  // Blocks cannot be transposed: those come as f32.
-  const from = change.kind === "transpose" && isQuantised(tensor.dtype) ? "f32" : tensor.dtype;
-  for (const chunk of inPieces(rearranged(tensor, change, to, dtype), chunkBytes(from, dtype))) {
-    const out = cast(tensor.name, chunk, from, dtype, addend);
-    // Blocks say it by the numbers that they stand for.
-    if (finite) needFinite(tensor.name, isQuantised(from) ? out : chunk, isQuantised(from) ? dtype : from);
-    yield out;
-    await new Promise<void>((resolve) => setImmediate(resolve)); // the event loop breathes between chunks
+export async function* streamTensor(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<Uint8Array> {
+  const { rooms = new ChunkRooms() } = options;
+  const mine: ArrayBuffer[] = [];
+  let next: Promise<Uint8Array> | undefined;
+  let turn = 0;
+  const roomFor = (bytes: number) => {
+    const at = turn++ % 2; // in turns: the other's chunk is with the caller
+    if (!(mine[at] && mine[at].byteLength >= bytes)) mine[at] = rooms.take(bytes);
+    return mine[at];
+  };
+  try {
+    for await (const part of parts(tensor, options)) {
+      const made = next;
+      next = converted(tensor, part, options, roomFor);
+      next.catch(() => {}); // said when its turn comes, if it comes
+      if (made) yield await made;
+    }
+    if (next) yield await next;
+  } finally {
+    await next?.catch(() => {}); // a caller that goes away leaves one under way
+    for (const room of mine) if (room) rooms.give(room);
   }
 }
 
-function* inPieces(chunks: Iterable<Uint8Array>, most: number): Generator<Uint8Array> {
-  for (const chunk of chunks)
-    for (let at = 0; at < chunk.length; at += most) yield chunk.subarray(at, Math.min(at + most, chunk.length));
+/** The type that the parts are of: blocks cannot be transposed, those come as f32. */
+function typeOfParts({ dtype, name }: StoredTensor, { change }: StreamOptions): NumberDtype {
+  if (!isNumberDtype(dtype))
+    throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantised type, got ${dtype}`);
+  return change.kind === "transpose" && isQuantised(dtype) ? "f32" : dtype;
+}
+
+async function converted(
+  tensor: StoredTensor,
+  part: ElementSource,
+  options: StreamOptions,
+  roomFor: (bytes: number) => ArrayBuffer,
+): Promise<Uint8Array> {
+  const { device, dtype, change, to, finite = false } = options;
+  const from = typeOfParts(tensor, options);
+  const addend = change.kind === "norm" ? (to === "gguf" ? 1 : -1) : 0;
+  if (from === dtype && addend === 0 && !finite && part instanceof Uint8Array) return part;
+  return castElements(device, part, { name: tensor.name, from, to: dtype, addend, finite }, roomFor);
+}
+
+/** What is to be converted, in pieces of whole rows' blocks. */
+async function* parts(tensor: StoredTensor, options: StreamOptions): AsyncGenerator<ElementSource> {
+  const most = chunkBytes(typeOfParts(tensor, options));
+  for await (const part of rearranged(tensor, options)) {
+    if (!(part instanceof Uint8Array)) yield part;
+    else for (let at = 0; at < part.length; at += most) yield part.subarray(at, Math.min(at + most, part.length));
+  }
 }
 
 /** Chunks of whole rows' blocks, of the stored type and of `dtype`. */
-function* rearranged(
-  tensor: StoredTensor,
-  change: LayoutChange,
-  to: "safetensors" | "gguf",
-  dtype: NumberDtype,
-): Generator<Uint8Array> {
+async function* rearranged(tensor: StoredTensor, { device, change, to }: StreamOptions): AsyncGenerator<ElementSource> {
   const { file, offset, bytes, shape } = tensor;
   switch (change.kind) {
     case "none":
@@ -58,9 +109,9 @@ function* rearranged(
         yield* tensor.made();
         return;
       }
-      const step = chunkBytes(tensor.dtype, dtype);
+      const step = chunkBytes(tensor.dtype);
       for (let at = 0; at < bytes; at += step) {
-        yield new Uint8Array(file.bytes(offset + at, Math.min(step, bytes - at)));
+        yield { file, offset: offset + at, bytes: Math.min(step, bytes - at) };
       }
       return;
     }
@@ -80,7 +131,7 @@ function* rearranged(
       return;
     }
     case "transpose": {
-      yield* transposed(tensor);
+      yield* transposed(tensor, device);
     }
   }
 }
@@ -94,21 +145,22 @@ export function headWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">,
   return width;
 }
 
-/** About CHUNK_BYTES: a multiple of both types' blocks, of which every size divides the largest. */
-function chunkBytes(from: WeightDtype, to: NumberDtype): number {
-  const source = pieceOf(from);
-  const elements = Math.max(source.elements, pieceOf(to).elements);
-  const bytes = (elements / source.elements) * source.bytes;
-  return Math.ceil(CHUNK_BYTES / bytes) * bytes;
+/** The bytes of a chunk: whole blocks of every type. */
+function chunkBytes(dtype: WeightDtype): number {
+  const { elements, bytes } = pieceOf(dtype);
+  return (CHUNK / elements) * bytes;
 }
 
-function* transposed({ file, offset, bytes, shape, dtype, name }: StoredTensor): Generator<Uint8Array> {
+async function* transposed(
+  { file, offset, bytes, shape, dtype, name }: StoredTensor,
+  device: Device,
+): AsyncGenerator<Uint8Array> {
   const [rows, columns] = shape as [number, number];
   const stored = new Uint8Array(file.bytes(offset, bytes));
-  const numbers = isQuantised(dtype) ? castBytes(stored, dtype, "f32", name) : stored;
+  const numbers = isQuantised(dtype) ? await castElements(device, stored, { name, from: dtype, to: "f32" }) : stored;
   const Elements = numbers.byteLength === rows * columns * 4 ? Uint32Array : Uint16Array;
   const from = new Elements(numbers.buffer);
-  const step = Math.max(1, Math.floor(CHUNK_BYTES / (rows * Elements.BYTES_PER_ELEMENT)));
+  const step = Math.max(1, Math.floor(CHUNK / rows));
   for (let first = 0; first < columns; first += step) {
     const count = Math.min(step, columns - first);
     const out = new Elements(count * rows);
@@ -117,28 +169,4 @@ function* transposed({ file, offset, bytes, shape, dtype, name }: StoredTensor):
     }
     yield new Uint8Array(out.buffer);
   }
-}
-
-/** The bits of the exponent, all of which are set in infinities and in what is not a number. */
-const exponents: Partial<Record<WeightDtype, number>> = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 };
-
-function needFinite(name: string, bytes: Uint8Array, dtype: WeightDtype): void {
-  const exponent = exponents[dtype];
-  if (exponent === undefined) return;
-  const Elements = dtype === "f32" ? Uint32Array : Uint16Array;
-  // A mapped file's tensor may begin anywhere.
-  const aligned = bytes.byteOffset % Elements.BYTES_PER_ELEMENT === 0 ? bytes : bytes.slice();
-  const count = aligned.byteLength / Elements.BYTES_PER_ELEMENT;
-  const numbers = new Elements(aligned.buffer as ArrayBuffer, aligned.byteOffset, count);
-  let bad = 0;
-  for (let i = 0; i < numbers.length; i++) if ((numbers[i]! & exponent) === exponent) bad++;
-  if (bad > 0)
-    throw new HeddleError("NUMERICAL", `${name}: expected finite numbers, got ${bad} that are NaN or infinite`);
-}
-
-function cast(name: string, chunk: Uint8Array, from: WeightDtype, dtype: NumberDtype, addend: number): Uint8Array {
-  if (!isNumberDtype(from)) {
-    throw new HeddleError("UNSUPPORTED", `tensor ${name}: expected a floating or quantised type, got ${from}`);
-  }
-  return from === dtype && addend === 0 ? chunk : castBytes(chunk, from, dtype, name, addend);
 }

@@ -21,7 +21,6 @@ export interface ConvertOptions extends WholeOptions {
   base?: string | undefined;
   /** Where an adapter is merged; as for `LanguageModel.load`. */
   device?: string | Device | undefined;
-  threads?: number | undefined;
 }
 
 /** The folder of the base with the adapter in it, until it is converted. */
@@ -44,12 +43,12 @@ export async function convertModel(
   output: string,
   options: ConvertOptions = {},
 ): Promise<ConvertResult> {
-  rejectUnknownNames(options, [...Object.keys(CONVERT_NAMES), "base", "device", "threads"]);
+  rejectUnknownNames(options, [...Object.keys(CONVERT_NAMES), "base", "device"]);
   checkPath("input", input, "the path of a model");
   checkPath("output", output);
-  const { base, device, threads, ...how } = options;
+  const { base, device, ...how } = options;
   if (base !== undefined) checkPath("base", base, "the path of a model");
-  if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device, threads }, how);
+  if (await isAdapterFolder(input)) return convertMerged(input, output, { base, device }, how);
   if (base !== undefined) throw invalidArgument("base", "an adapter's folder as input beside it", base);
   return convertWhole(modelPath(input), output, how);
 }
@@ -57,15 +56,15 @@ export async function convertModel(
 async function convertMerged(
   adapter: string,
   output: string,
-  { base, ...place }: Pick<ConvertOptions, "base" | "device" | "threads">,
+  { base, device }: Pick<ConvertOptions, "base" | "device">,
   how: WholeOptions,
 ): Promise<ConvertResult> {
-  const { signal } = how;
+  const { signal, threads } = how;
   // Whoever loads the folder after that would add the adapter once more.
   if (resolve(output) === resolve(adapter))
     throw invalidArgument("output", "another folder than the adapter's own", output);
   await using model = new LanguageModel(
-    await loadLanguageModel(adapter, { ...place, ...(signal && { signal }) }, base),
+    await loadLanguageModel(adapter, { device, threads, ...(signal && { signal }) }, base),
   );
   // Where the type is about to change, nothing is rounded before that.
   if (how.dtype !== undefined) await model.model.absorbAdapters();

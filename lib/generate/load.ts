@@ -81,7 +81,7 @@ export async function loadLanguageModel(
   const files = await openModelFiles(path);
   try {
     const tokenizer = await loadTokenizer(files, signal);
-    const model = await loadModel(files.config, namedWeights(files), {
+    const model = await loadModel(files.config, namedWeights(files, device), {
       device,
       dtype,
       quantizedActivations,
@@ -135,7 +135,7 @@ export async function loadTokenizerOf(name: string): Promise<Tokenizer> {
 }
 
 /** A file's weights as transformers lays them out, whatever the file's own layout. */
-function namedWeights({ weights, config }: ModelFiles): NamedWeights {
+function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWeights {
   if (weights.format !== "gguf") return weights;
   const changeOf = (name: string): LayoutChange => {
     const change = layoutChange(name, config);
@@ -161,7 +161,8 @@ function namedWeights({ weights, config }: ModelFiles): NamedWeights {
       if (change.kind === "none" || !isNumberDtype(stored.dtype)) return undefined;
       const out = new Uint8Array(stored.bytes);
       let at = 0;
-      for await (const chunk of streamTensor(stored, { dtype: stored.dtype, change, to: "safetensors" })) {
+      const as = { device, dtype: stored.dtype, change, to: "safetensors" } as const;
+      for await (const chunk of streamTensor(stored, as)) {
         out.set(chunk, at);
         at += chunk.length;
       }

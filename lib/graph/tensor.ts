@@ -1,7 +1,8 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, isDType, isQuantised } from "./dtype.ts";
+import { byteLength, bytesOf, DTYPES, type DType, isDType, isFloat, isQuantised } from "./dtype.ts";
+import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
 export type TensorData = Float32Array | Int32Array | Uint16Array | Uint8Array;
@@ -162,9 +163,13 @@ export class Tensor {
       const [scales, [rows, columns]] = [await this.scale.read(), this.shape as [number, number]];
       return new Float32Array(binding.dequantiseFp8(data as Uint8Array, scales as Float32Array, rows, columns));
     }
-    if (isQuantised(this.dtype))
-      return new Float32Array(binding.castElements(data as Uint8Array, DTYPES[this.dtype], DTYPES.f32, 0).bytes);
-    return data instanceof Float32Array ? data : toFloat32(this.dtype, data);
+    const { dtype } = this;
+    if (data instanceof Float32Array) return data;
+    if (!isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
+    const numbers = new Float32Array(this.elements);
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    await castOnLane(this.device.lane, bytes, { from: dtype, to: "f32" }, numbers.buffer);
+    return numbers;
   }
 
   /** Overwrites the elements from element `start` on (bytes, of a quantised tensor) with a copy of `data`, which is taken before the call returns. */

@@ -8,13 +8,13 @@ import {
   patternValue,
   readAdapterConfig,
 } from "../formats/adapter-config.ts";
-import { castBytes } from "../formats/cast.ts";
+import { castTensor } from "../formats/cast.ts";
 import { parseModelConfig } from "../formats/config.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../formats/heads.ts";
 import { exists, readJson } from "../formats/io.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import { openWeights, type StoredTensor } from "../formats/weights.ts";
-import { type FloatDType, Tensor } from "../graph/index.ts";
+import type { FloatDType, Tensor } from "../graph/index.ts";
 import {
   type Adapter,
   adapterTensorNames,
@@ -142,14 +142,11 @@ function placeOf(
 async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
   if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
-  const bytes = new Uint8Array(t.file.bytes(t.offset, t.bytes));
-  const wide = t.dtype === "f32" ? bytes.slice() : castBytes(bytes, t.dtype, "f32", t.name);
-  return Tensor.fromOwn(
-    model.device,
-    "f32",
-    t.shape,
-    new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4),
-  );
+  return castTensor(model.device, t.shape, [{ file: t.file, offset: t.offset, bytes: t.bytes }], {
+    name: t.name,
+    from: t.dtype,
+    to: "f32",
+  });
 }
 
 /** An adapter's tensors under PEFT's names, on their way to adapter_model.safetensors. */

@@ -1,4 +1,4 @@
-import { castBytes } from "../formats/cast.ts";
+import { castElements } from "../formats/cast.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import { type FloatDType, isQuantised, type Tensor } from "../graph/index.ts";
@@ -19,7 +19,7 @@ export function tensorData(name: string, tensor: Tensor, dtype: FloatDType, spec
       const data = quantised ? await widened(tensor, spec) : await tensor.read();
       const from = quantised ? "f32" : (tensor.dtype as FloatDType);
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-      return from === dtype ? bytes : castBytes(bytes, from, dtype, name);
+      return from === dtype ? bytes : castElements(tensor.device, bytes, { name, from, to: dtype });
     },
   };
 }

@@ -1,11 +1,9 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
-import { castBytes } from "../formats/cast.ts";
+import { castElements, castTensor } from "../formats/cast.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
-import { isFloatDtype, isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
+import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
 import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../formats/quantised-types.ts";
-import { collect } from "../formats/tensor-data.ts";
-import { streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import {
   type Device,
@@ -72,7 +70,7 @@ export async function loadModel(config: ModelConfig, source: NamedWeights, optio
         );
       if (t.fp8 && dtype === "auto" && EIGHT_BITS.test(name) && !spec.transposed)
         await placeFp8(name, t, t.fp8, device, tensors);
-      else tensors.set(name, await place(name, t, spec, source, dtype, device, config));
+      else tensors.set(name, await place(name, t, spec, source, dtype, device, config, signal));
       onProgress?.(++done, expected.size);
     }
     rejectUnknown(config, unknown, source, tensors);
@@ -130,6 +128,7 @@ async function place(
   dtype: LoadDType,
   device: Device,
   config: ModelConfig,
+  signal: AbortSignal | undefined,
 ): Promise<Tensor> {
   if (!isNumberDtype(t.dtype))
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected floating or quantised weights, got ${t.storedDtype}`);
@@ -143,28 +142,14 @@ async function place(
   const rewritten = await source.rewritten?.(name);
   if (wanted === t.dtype && !rewritten && !t.made && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  if (isQuantised(wanted) && wanted === t.dtype)
-    return Tensor.fromOwn(device, wanted, t.shape, rewritten ?? wholeBytes(t));
-  if (isQuantised(wanted) && (rewritten || spec.transposed)) {
-    const bytes = await quantised(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec);
-    return Tensor.fromOwn(device, wanted, shapeOf(spec, wanted), bytes);
+  const shape = shapeOf(spec, wanted);
+  const cast = { name: t.name, from: t.dtype, to: wanted, signal };
+  if (spec.transposed && isQuantised(wanted) !== isQuantised(t.dtype)) {
+    const numbers = await turned(device, rewritten ?? wholeBytes(t), t.dtype, t.name, spec);
+    return castTensor(device, shape, [numbers], { ...cast, from: "f32" });
   }
-  const data =
-    isFloatDtype(wanted) && (rewritten || (isQuantised(t.dtype) && spec.transposed))
-      ? toFloating(rewritten ?? wholeBytes(t), t.dtype, wanted, t.name, spec)
-      : await collect({
-          name,
-          dtype: wanted,
-          shape: t.shape,
-          bytes: streamTensor(t, { dtype: wanted, ...AS_IT_LIES }),
-        });
-  if (isQuantised(wanted)) return Tensor.fromOwn(device, wanted, t.shape, data);
-  const whole = data.byteOffset % 4 === 0 ? data : data.slice();
-  const array =
-    wanted === "f32"
-      ? new Float32Array(whole.buffer, whole.byteOffset, whole.byteLength / 4)
-      : new Uint16Array(whole.buffer, whole.byteOffset, whole.byteLength / 2);
-  return Tensor.fromOwn(device, wanted, spec.shape, array);
+  const lying = t.made?.() ?? [{ file: t.file, offset: t.offset, bytes: t.bytes }];
+  return castTensor(device, shape, rewritten ? [rewritten] : lying, cast);
 }
 
 /** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */
@@ -174,8 +159,6 @@ function turnsWhole(name: string, width: number, source: NamedWeights, config: M
     rotaryDim(config) === width && config.noRopeLayers?.[layer] !== 0 && !source.has(name.replace(/weight$/, "bias"))
   );
 }
-
-const AS_IT_LIES = { change: { kind: "none" }, to: "safetensors" } as const;
 
 function wholeBytes(t: StoredTensor): Uint8Array {
   return t.made ? joined(t.made(), t.bytes) : new Uint8Array(t.file.bytes(t.offset, t.bytes));
@@ -223,40 +206,15 @@ function wantedType(
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
 }
 
-/** Numbers that are converted in one go: those of slow types take some 10 ms. */
-const STEP = 1 << 18;
-
-/** A matrix of numbers in blocks along its inputs, a step at a time: the event loop breathes between them. */
-async function quantised(
+/** The numbers of a matrix that a family keeps as (inputs, outputs), and blocks the other way: as the type that is wanted lies. */
+async function turned(
+  device: Device,
   bytes: Uint8Array,
   from: NumberDtype,
-  to: NumberDtype,
   name: string,
   spec: WeightSpec,
 ): Promise<Uint8Array> {
-  let [numbers, type] = [bytes, from];
-  if (spec.transposed) {
-    const wide = castBytes(bytes, from, "f32", name);
-    const [rows, columns] = spec.shape as [number, number];
-    const turned = asFloating(new Float32Array(wide.buffer), { ...spec, shape: [columns, rows] });
-    [numbers, type] = [new Uint8Array(turned.buffer), "f32"];
-  }
-  const [source, target] = [pieceOf(type), pieceOf(to)];
-  const count = numbers.length / source.bytes;
-  const out = new Uint8Array((count / target.elements) * target.bytes);
-  for (let at = 0; at < count; at += STEP) {
-    const some = numbers.subarray(at * source.bytes, Math.min(at + STEP, count) * source.bytes);
-    out.set(castBytes(some, type, to, name), (at / target.elements) * target.bytes);
-    await new Promise<void>((resolve) => setImmediate(resolve));
-  }
-  return out;
-}
-
-function toFloating(bytes: Uint8Array, from: NumberDtype, to: FloatDType, name: string, spec: WeightSpec): Uint8Array {
-  if (from === to) return bytes;
-  if (!isQuantised(from) || !spec.transposed) return castBytes(bytes, from, to, name);
-  const wide = castBytes(bytes, from, "f32", name);
-  const turned = asFloating(new Float32Array(wide.buffer, wide.byteOffset, wide.byteLength / 4), spec);
-  const turnedBytes = new Uint8Array(turned.buffer);
-  return to === "f32" ? turnedBytes : castBytes(turnedBytes, "f32", to, name);
+  const wide = new Float32Array((await castElements(device, bytes, { name, from, to: "f32" })).buffer);
+  const [rows, columns] = spec.shape as [number, number];
+  return new Uint8Array(asFloating(wide, isQuantised(from) ? spec : { ...spec, shape: [columns, rows] }).buffer);
 }

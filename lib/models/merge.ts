@@ -1,4 +1,4 @@
-import { castBytes } from "../formats/cast.ts";
+import { castElements } from "../formats/cast.ts";
 import { accumulate, compile, type FloatDType, input, isFloat, linear, scale, Tensor, tensor } from "../graph/index.ts";
 import type { Adapter, LowRank } from "./adapters.ts";
 import type { WeightSpec } from "./family.ts";
@@ -44,7 +44,8 @@ export async function mergedWeight(model: Model, name: string, low: LowRank, spe
 
 async function narrowed(t: Tensor, dtype: FloatDType, name: string): Promise<Uint16Array> {
   const values = await t.toFloat32();
-  const bytes = castBytes(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), "f32", dtype, name);
+  const numbers = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
+  const bytes = await castElements(t.device, numbers, { name, from: "f32", to: dtype });
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
 }
 

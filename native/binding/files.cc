@@ -26,15 +26,6 @@ size_t to_size(const Napi::Value& value, const char* name) {
   return static_cast<size_t>(number);
 }
 
-DType to_dtype(const Napi::Value& value, const char* name) {
-  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
-  const bool known = number >= 0 && number < static_cast<int>(DType::count) && number == std::floor(number);
-  const DType type = known ? static_cast<DType>(static_cast<int>(number)) : DType::u8;
-  if (type == DType::i32 || type == DType::u8)
-    throw invalid_argument(std::string(name) + ": expected the number of a floating or quantised type, got something else");
-  return type;
-}
-
 // castElements(bytes: Uint8Array, from, to, addend) -> { bytes: ArrayBuffer, overflows }
 Napi::Value cast_binding(const Napi::CallbackInfo& info) {
   return guard(info, [&]() -> Napi::Value {
@@ -43,8 +34,8 @@ Napi::Value cast_binding(const Napi::CallbackInfo& info) {
       throw invalid_argument("castElements: expected a Uint8Array, got something else");
     }
     const auto from = info[0].As<Napi::Uint8Array>();
-    const DType from_type = to_dtype(info[1], "castElements: from");
-    const DType to_type = to_dtype(info[2], "castElements: to");
+    const DType from_type = number_type(info[1], "castElements: from");
+    const DType to_type = number_type(info[2], "castElements: to");
     const double addend = info[3].IsNumber() ? info[3].As<Napi::Number>().DoubleValue() : 0.0;
     const size_t width = is_quantised(from_type) ? block_type(from_type).bytes : dtype_bytes(from_type);
     if (from.ByteLength() % width != 0) {
@@ -90,6 +81,15 @@ void init_files(Napi::Env env, Napi::Object exports) {
 BindingInit registered(init_files);
 
 }  // namespace
+
+DType number_type(const Napi::Value& value, const char* name) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : -1;
+  const bool known = number >= 0 && number < static_cast<int>(DType::count) && number == std::floor(number);
+  const DType type = known ? static_cast<DType>(static_cast<int>(number)) : DType::u8;
+  if (type == DType::i32 || type == DType::u8)
+    throw invalid_argument(std::string(name) + ": expected the number of a floating or quantised type, got something else");
+  return type;
+}
 
 Napi::Function MappedFile::define(Napi::Env env) {
   return DefineClass(env, "MappedFile",

@@ -5,8 +5,12 @@
 #include <memory>
 
 #include "runtime/mapping.h"
+#include "runtime/tensor.h"
 
 namespace heddle {
+
+// The type of a number of DTYPES. Throws INVALID_ARGUMENT for all but floating and quantised ones.
+DType number_type(const Napi::Value& value, const char* name);
 
 // In JavaScript: class MappedFile { constructor(path); size; bytes(offset, length); check(); close() }.
 class MappedFile : public Napi::ObjectWrap<MappedFile> {

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "binding/arrays.h"
+#include "binding/cast_call.h"
 #include "binding/guard.h"
 #include "binding/run_series.h"
 #include "binding/tensor.h"
@@ -36,7 +37,8 @@ struct LaneHandle::Pending {
 Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
-                      InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::settle>("settle"),
+                      InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
+                      InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
                       InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
                       InstanceMethod<&LaneHandle::choose>("choose")});
@@ -223,6 +225,21 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
       if (device) device->mark_end(), device->wait();
       *seconds = device ? device->marked_seconds() : std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     }, result, {});
+  });
+}
+
+// cast(source, offset, from, to, addend, count, target, at). Resolves with a buffer of two doubles: finite numbers that became infinite, and numbers of
+// the source that are not finite.
+Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    std::vector<Napi::Value> keep;
+    auto call = std::make_shared<CastCall>(info, keep);
+    Napi::ArrayBuffer result = Napi::ArrayBuffer::New(info.Env(), 2 * sizeof(double));
+    double* found = static_cast<double*>(result.Data());
+    return post(info.Env(), [call, found](Lane& lane) {
+      call->run(lane);
+      found[0] = static_cast<double>(call->findings().overflows), found[1] = static_cast<double>(call->findings().not_finite);
+    }, result, keep);
   });
 }
 

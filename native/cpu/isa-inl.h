@@ -8,6 +8,7 @@
 #include "cpu/logits-inl.h"
 #include "cpu/logprob_gradient-inl.h"
 #include "cpu/quant-inl.h"
+#include "cpu/quantise-inl.h"
 #include "cpu/rows-inl.h"
 
 namespace heddle {
@@ -34,7 +35,7 @@ inline constexpr cpu::Kernels table(const char* name) {
   k.rope = rope;
   k.glu = glu, k.glu_backward = glu_backward, k.gelu = gelu, k.gelu_backward = gelu_backward;
   k.softcap = softcap, k.softcap_backward = softcap_backward;
-  k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert;
+  k.add = add_kernel, k.mul = mul_kernel, k.affine = affine, k.cast = cast, k.convert = convert, k.quantise = quantise_blocks;
   k.sum = sum, k.sum_squares = sum_squares, k.accumulate = accumulate;
   k.softmax = softmax, k.softmax_backward = softmax_backward, k.column_sum = column_sum;
   k.embedding = embedding, k.embedding_backward = embedding_backward;

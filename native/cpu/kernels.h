@@ -236,6 +236,7 @@ struct Kernels {
   double (*logits_sum_exp)(const float* x, int64_t n, float largest);                // of exp(x - largest)
   int64_t (*logits_index)(const float* x, int64_t n, float largest);                 // the first that is the largest
   void (*convert)(const void* from, DType from_type, void* to, DType to_type, int64_t n);  // on the calling thread
+  void (*quantise)(DType, const float* x, int64_t n, void* to);  // likewise: quantise() (ops/quant.h), to the bit, of numbers that it takes
 };
 
 extern const Kernels kernels_baseline;

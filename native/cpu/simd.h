@@ -52,6 +52,21 @@ HEDDLE_SIMD F fma_in_place(F a, F b, F c) { return fma(a, b, c); }
 #if !defined(HEDDLE_ROUNDS_BF16)
 HEDDLE_SIMD void store_two(bf16* p, F v, F next) { store(p, v), store(p + W, next); }
 #endif
+// A product as it is rounded: of it and a sum that follows compilers make one instruction, with one rounding.
+HEDDLE_SIMD F rounded(F product) {
+#if defined(HEDDLE_SIMD_AVX512) && defined(HEDDLE_EMULATE_AVX512)
+  asm("" : "+m"(product));
+#elif defined(HEDDLE_SIMD_AVX512)
+  asm("" : "+v"(product));
+#elif defined(__SSE2__)
+  asm("" : "+x"(product));
+#elif defined(__aarch64__)
+  asm("" : "+w"(product));
+#else
+  asm("" : "+m"(product));
+#endif
+  return product;
+}
 HEDDLE_SIMD F neg(F a) { return sub(zero(), a); }
 
 #if !defined(HEDDLE_SIMD_AVX512)

@@ -87,6 +87,8 @@ HEDDLE_SIMD void store_two(bf16* p, F v, F next) {
 HEDDLE_SIMD F load(const int8_t* p) {
   return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
 }
+// The low byte of each integer.
+HEDDLE_SIMD void store_bytes(uint8_t* p, F v) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))); }
 HEDDLE_SIMD F load(const f16* p) { return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
 HEDDLE_SIMD void store(f16* p, F v) {
   __m128i* to = reinterpret_cast<__m128i*>(p);

@@ -63,6 +63,11 @@ HEDDLE_SIMD float reduce_max(F v) {
 HEDDLE_SIMD F load(const int8_t* p) {
   return F{static_cast<float>(p[0]), static_cast<float>(p[1]), static_cast<float>(p[2]), static_cast<float>(p[3])};
 }
+// The low byte of each integer.
+HEDDLE_SIMD void store_bytes(uint8_t* p, F v) {
+  const I whole = __builtin_convertvector(v, I);
+  for (int i = 0; i < 4; ++i) p[i] = static_cast<uint8_t>(whole[i]);
+}
 HEDDLE_SIMD F load(const bf16* p) {
   uint16_t h[4];
   __builtin_memcpy(h, p, 8);

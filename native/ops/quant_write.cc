@@ -1,6 +1,9 @@
 // Numbers to quantised blocks. Scales are found by least squares: several ways to round a group are tried, each with the
 // scale (and minimum) that fits its integers best, and the one with the smallest squared error is kept. Scales are
-// rounded to what the block stores before the integers are chosen.
+// rounded to what the block stores before the integers are chosen. Bytes are the same everywhere: every product and every sum is rounded by
+// itself (CMakeLists.txt), and which of two zeros is the larger is said here. The kernels (cpu/quantise-inl.h) make the same.
+#include "ops/quant_write.h"
+
 #include <cmath>
 #include <cstring>
 
@@ -11,6 +14,8 @@ namespace heddle {
 namespace {
 
 float round_even(float v) { return (v + 12582912.0f) - 12582912.0f; }  // |v| < 2^22
+float larger(float a, float b) { return b > a ? b : a; }
+float smaller(float a, float b) { return b < a ? b : a; }
 float within(float v, float low, float high) { return v < low ? low : v > high ? high : v; }
 
 float inverse_of(float v) {
@@ -37,8 +42,7 @@ float fit_scale(const float* x, int n, float low, float high) {
     if (std::fabs(x[i]) > std::fabs(extreme)) extreme = x[i];
   if (extreme == 0) return 0;
   float best = extreme / low, least = INFINITY;
-  constexpr int steps = 9;
-  for (int step = -steps; step <= steps; ++step) {
+  for (int step = -scale_steps; step <= scale_steps; ++step) {
     const float inverse = (low + 0.1f * static_cast<float>(step)) / extreme;
     float xq = 0, qq = 0;
     for (int i = 0; i < n; ++i) {
@@ -59,12 +63,11 @@ struct Affine {
 // The same with a minimum, integers in [0, high].
 Affine fit_affine(const float* x, int n, float high) {
   float low_x = 0, high_x = x[0], sum = 0;
-  for (int i = 0; i < n; ++i) low_x = std::fmin(low_x, x[i]), high_x = std::fmax(high_x, x[i]), sum += x[i];
+  for (int i = 0; i < n; ++i) low_x = smaller(low_x, x[i]), high_x = larger(high_x, x[i]), sum += x[i];
   if (!(high_x > low_x)) return {0, low_x};
   Affine best{(high_x - low_x) / high, low_x};
   float least = INFINITY;
-  constexpr int steps = 10;
-  for (int step = -steps; step <= steps; ++step) {
+  for (int step = -affine_steps; step <= affine_steps; ++step) {
     const float inverse = (high + 0.1f * static_cast<float>(step)) / (high_x - low_x);
     float q1 = 0, qq = 0, xq = 0;
     for (int i = 0; i < n; ++i) {
@@ -88,7 +91,7 @@ Affine fit_affine(const float* x, int n, float high) {
 
 void write_q8_0(const float* x, uint8_t* b) {
   float largest = 0;
-  for (int i = 0; i < 32; ++i) largest = std::fmax(largest, std::fabs(x[i]));
+  for (int i = 0; i < 32; ++i) largest = larger(largest, std::fabs(x[i]));
   const float d = as_half(largest / 127), inverse = inverse_of(d);
   store_half(d, b);
   for (int i = 0; i < 32; ++i)
@@ -116,37 +119,28 @@ void write_q5_0(const float* x, uint8_t* b) {
 }
 
 void write_q4_k(const float* x, uint8_t* b) {
-  Affine fits[8];
-  float most_scale = 0, most_minimum = 0;
-  for (int g = 0; g < 8; ++g) {
-    fits[g] = fit_affine(x + 32 * g, 32, 15);
-    most_scale = std::fmax(most_scale, fits[g].scale), most_minimum = std::fmax(most_minimum, -fits[g].minimum);
-  }
-  const float d = as_half_unit(most_scale / 63), dmin = as_half_unit(most_minimum / 63);
-  store_half(d, b), store_half(dmin, b + 2);
-  int scales[8], minima[8];
+  float scale[8], minimum[8], d[8], dmin[8];
   uint8_t q[256];
   for (int g = 0; g < 8; ++g) {
-    scales[g] = static_cast<int>(within(round_even(fits[g].scale * inverse_of(d)), 0, 63));
-    minima[g] = static_cast<int>(within(round_even(-fits[g].minimum * inverse_of(dmin)), 0, 63));
-    const float inverse = inverse_of(d * static_cast<float>(scales[g])), minimum = dmin * static_cast<float>(minima[g]);
-    for (int i = 32 * g; i < 32 * g + 32; ++i) q[i] = static_cast<uint8_t>(within(round_even((x[i] + minimum) * inverse), 0, 15));
+    const Affine fit = fit_affine(x + 32 * g, 32, 15);
+    scale[g] = fit.scale, minimum[g] = fit.minimum;
   }
-  uint8_t* s = b + 4;
-  for (int g = 0; g < 4; ++g) {
-    s[g] = static_cast<uint8_t>(scales[g] | scales[4 + g] >> 4 << 6);
-    s[4 + g] = static_cast<uint8_t>(minima[g] | minima[4 + g] >> 4 << 6);
-    s[8 + g] = static_cast<uint8_t>((scales[4 + g] & 15) | (minima[4 + g] & 15) << 4);
+  q4_k_units(scale, minimum, b, d, dmin);
+  for (int g = 0; g < 8; ++g) {
+    scale[g] = within(round_even(scale[g] * inverse_of(d[g])), 0, 63);
+    minimum[g] = within(round_even(-minimum[g] * inverse_of(dmin[g])), 0, 63);
+    const float inverse = inverse_of(d[g] * scale[g]), low = dmin[g] * minimum[g];
+    for (int i = 32 * g; i < 32 * g + 32; ++i) q[i] = static_cast<uint8_t>(within(round_even((x[i] + low) * inverse), 0, 15));
   }
+  q4_k_scales(scale, minimum, b + 4);
   for (int c = 0; c < 4; ++c)
     for (int i = 0; i < 32; ++i) b[16 + 32 * c + i] = static_cast<uint8_t>(q[64 * c + i] | q[64 * c + 32 + i] << 4);
 }
 
 void write_q6_k(const float* x, uint8_t* b) {
-  float fits[16], most = 0;
-  for (int g = 0; g < 16; ++g) fits[g] = fit_scale(x + 16 * g, 16, -32, 31), most = std::fmax(most, std::fabs(fits[g]));
-  const float d = as_half(most / 127);
-  store_half(d, b + 208);
+  float fits[16];
+  for (int g = 0; g < 16; ++g) fits[g] = fit_scale(x + 16 * g, 16, -32, 31);
+  const float d = q6_k_unit(fits, b + 208);
   uint8_t q[256];
   for (int g = 0; g < 16; ++g) {
     const float scale = within(round_even(fits[g] * inverse_of(d)), -127, 127), inverse = inverse_of(d * scale);
@@ -174,10 +168,33 @@ Write writer(DType type) {
   }
 }
 
-// What a half scale times the widest integer reaches in each of them.
-constexpr float largest_magnitude = 65504.0f * 7;
-
 }  // namespace
+
+void q4_k_units(const float* scale, const float* minimum, uint8_t* to, float* d, float* dmin) {
+  float most_scale = 0, most_minimum = 0;
+  for (int g = 0; g < 8; ++g) most_scale = larger(most_scale, scale[g]), most_minimum = larger(most_minimum, -minimum[g]);
+  const float unit = as_half_unit(most_scale / 63), unit_minimum = as_half_unit(most_minimum / 63);
+  store_half(unit, to), store_half(unit_minimum, to + 2);
+  for (int g = 0; g < 8; ++g) d[g] = unit, dmin[g] = unit_minimum;
+}
+
+void q4_k_scales(const float* scale, const float* minimum, uint8_t* to) {
+  int s[8], m[8];
+  for (int g = 0; g < 8; ++g) s[g] = static_cast<int>(scale[g]), m[g] = static_cast<int>(minimum[g]);
+  for (int g = 0; g < 4; ++g) {
+    to[g] = static_cast<uint8_t>(s[g] | s[4 + g] >> 4 << 6);
+    to[4 + g] = static_cast<uint8_t>(m[g] | m[4 + g] >> 4 << 6);
+    to[8 + g] = static_cast<uint8_t>((s[4 + g] & 15) | (m[4 + g] & 15) << 4);
+  }
+}
+
+float q6_k_unit(const float* scale, uint8_t* to) {
+  float most = 0;
+  for (int g = 0; g < 16; ++g) most = larger(most, std::fabs(scale[g]));
+  const float d = as_half(most / 127);
+  store_half(d, to);
+  return d;
+}
 
 bool quantises_to(DType type) { return writer(type) != nullptr; }
 
@@ -187,8 +204,8 @@ void quantise(DType type, const float* from, int64_t n, void* to) {
   const BlockType& t = block_type(type);
   if (n % t.elements) throw internal_error("quantise: expected whole blocks, got " + std::to_string(n) + " elements");
   for (int64_t i = 0; i < n; ++i)
-    if (!(std::fabs(from[i]) <= largest_magnitude))
-      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") + std::to_string(static_cast<int>(largest_magnitude)) +
+    if (!(std::fabs(from[i]) <= largest_quantised))
+      throw Error("NUMERICAL", std::string("quantise: expected numbers of at most ") + std::to_string(static_cast<int>(largest_quantised)) +
                                    " for " + dtype_name(type) + ", got " + std::to_string(from[i]));
   uint8_t* block = static_cast<uint8_t*>(to);
   for (int64_t i = 0; i < n; i += t.elements, block += t.bytes) write(from + i, block);

@@ -54,8 +54,15 @@ said.saving = await watch(() => made.save(saved));
 const gguf = join(folder, "model.gguf");
 said.converting = await watch(() => convertModel(saved, gguf, { dtype: "q4_k" }));
 let model;
+// Several times: once would be over before ten files are read.
 said.loading = await watch(async () => {
-  model = await LanguageModel.load(saved, { dtype: "bf16" });
+  for (let i = 0; i < 5; i++) {
+    await model?.dispose();
+    model = await LanguageModel.load(saved, { dtype: "bf16" });
+  }
+});
+said.quantising = await watch(async () => {
+  for (let i = 0; i < 5; i++) await (await LanguageModel.load(saved, { dtype: "q4_k" })).dispose();
 });
 const prompt = Array.from({ length: 700 }, (_, i) => i);
 said.generating = await watch(() => model.complete(prompt, { maxTokens: 60, temperature: 0, ignoreEos: true }));

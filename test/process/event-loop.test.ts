@@ -10,7 +10,7 @@ import { leastOf } from "../helpers/clock.ts";
 
 const script = fileURLToPath(new URL("event-loop.mjs", import.meta.url));
 
-/** Longest of a turn: a chunk of a conversion to q4_k (13 ms), doubled for slower processors, and what a garbage collection takes. */
+/** Longest of a turn: some thousand texts that are passed on (27 ms), doubled for slower processors, and what a garbage collection takes. */
 const MOST_MS = 100;
 
 test.skipIf(!existsSync("/proc/self/schedstat"))(
@@ -25,7 +25,7 @@ test.skipIf(!existsSync("/proc/self/schedstat"))(
       expect(status, stderr).toBe(0);
       const said: Record<string, { longest: number; reads: number }> = JSON.parse(stdout.trim().split("\n").at(-1)!);
       console.log(said);
-      expect(Object.keys(said)).toHaveLength(10);
+      expect(Object.keys(said)).toHaveLength(11);
       // Behind compute on the one thread of the pool, none would end before it.
       for (const [work, { reads }] of Object.entries(said)) expect(reads, work).toBeGreaterThan(10);
       return Math.max(...Object.values(said).map(({ longest }) => longest));
