@@ -19,6 +19,7 @@ const suites: Record<string, () => Promise<Suite>> = {
   tokenizer: async () => (await import("./tokenizer.ts")).benchTokenizer,
   growth: async () => (await import("./growth.ts")).benchGrowth,
   train: async () => (await import("./train.ts")).benchTrain,
+  finetune: async () => (await import("./finetune.ts")).benchFinetune,
   tokenizerTrain: async () => (await import("./tokenizer_train.ts")).benchTokenizerTrain,
   rollout: async () => (await import("./rollout.ts")).benchRollout,
   preference: async () => (await import("./preference.ts")).benchPreference,

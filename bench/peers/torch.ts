@@ -14,7 +14,7 @@ export interface TorchDescription {
  * HEDDLE_BENCH_PYTHON names the interpreter.
  */
 export async function openTorch(
-  script: "torch_ops" | "torch_train" | "torch_prefill" | "torch_embed",
+  script: "torch_ops" | "torch_train" | "torch_finetune" | "torch_prefill" | "torch_embed",
   threads: number,
 ): Promise<TorchPeer | undefined> {
   const python = process.env.HEDDLE_BENCH_PYTHON ?? "/usr/bin/python3";

@@ -101,7 +101,7 @@ inline void gemm(const Gemm& g, Pool& pool, void* scratch) {
   if (skinny(g)) return gemv(g, pool, scratch);
   if (shallow(g)) return gemm_shallow(g, pool, scratch);
   // Few columns (the low-rank products of LoRA) fill a register tile's rows, but not its vectors: they become rows.
-  if (!g.bias && g.n < g.m && g.n <= gemv_rows) {
+  if (!g.bias && g.n < g.m && g.n <= thin_most) {
     const Gemm t = turned(g);
     if (t.b_transposed && !t.accumulate) return gemv(t, pool, scratch);
     if (t.m <= MR) return gemm_blocked(t, pool, scratch);

@@ -2,17 +2,18 @@
 // stay in cache. Bound by memory bandwidth for one row, by arithmetic from about four.
 #pragma once
 #include "cpu/gemv_pairs-inl.h"
+#include "cpu/gemv_rows-inl.h"
 #include "cpu/write_tile-inl.h"
 
 namespace heddle {
 namespace HEDDLE_ISA {
 
 constexpr int gemv_group = 4;       // rows of a in registers at once
-constexpr int gemv_rows = 32;       // most rows of a: beyond, packing pays
 constexpr int gemv_axpy_rows = 8;   // the same for w stored (k, n)
 constexpr int gemv_pair_rows = 32;  // the same where packing leads to the bf16 dot product
 
-inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>(m * round_up(k, 16)); }
+// Rows of x as numbers, and as tiles of many of them read them.
+inline size_t gemv_scratch(int64_t m, int64_t k) { return sizeof(float) * static_cast<size_t>((wide_rows ? 2 : 1) * m * round_up(k, 16)); }
 
 template <class T> void widen(const T* from, int64_t n, float* to) {
   int64_t i = 0;
@@ -28,13 +29,6 @@ inline void gemv_row(const Gemm& g, int64_t i, float* to) {
   else if (g.a_type == DType::bf16) widen(static_cast<const bf16*>(g.a) + i * g.lda, g.k, to);
   else widen(static_cast<const f16*>(g.a) + i * g.lda, g.k, to);
 }
-
-// The first or second half of 2 W elements of w, in the order that x is laid out in: as they are, or for bf16 the even
-// ones, then the odd ones, which takes no shuffles.
-template <int HALF, class T> HEDDLE_SIMD F load_half(const T* p) { return load(p + HALF * W); }
-template <int HALF> HEDDLE_SIMD F load_half(const bf16* p) { return HALF ? load_odd(p) : load_even(p); }
-
-template <int N> struct Half { static constexpr int value = N; };
 
 // Whole blocks of x in the order of load_half for weights of type w_type; the rest as it is.
 inline void arrange(float* x, int64_t n, DType w_type) {
@@ -205,8 +199,11 @@ void gemv_axpy(const Gemm& g, const float* x, int64_t xs, const T* w, int64_t j0
 }
 
 template <class T>
-void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs) {
+void gemv_typed(const Gemm& g, Pool& pool, const float* x, int64_t xs, [[maybe_unused]] float* lines) {
   const T* w = static_cast<const T*>(g.b);
+#if defined(HEDDLE_SIMD_AVX512)
+  if (g.b_transposed && g.m > gemv_group) return gemv_many<T>(g, pool, x, xs, lines);
+#endif
   const int64_t bytes = g.n * g.k * static_cast<int64_t>(sizeof(T));
   if (g.b_transposed) {
     const int64_t tasks = Pool::stream_tasks(bytes, pool.threads());
@@ -235,9 +232,10 @@ inline void gemv(const Gemm& g, Pool& pool, void* scratch) {
     }
     x = copy;
   }
-  if (g.b_type == DType::f32) gemv_typed<float>(g, pool, x, xs);
-  else if (g.b_type == DType::bf16) gemv_typed<bf16>(g, pool, x, xs);
-  else gemv_typed<f16>(g, pool, x, xs);
+  float* lines = static_cast<float*>(scratch) + g.m * round_up(g.k, 16);
+  if (g.b_type == DType::f32) gemv_typed<float>(g, pool, x, xs, lines);
+  else if (g.b_type == DType::bf16) gemv_typed<bf16>(g, pool, x, xs, lines);
+  else gemv_typed<f16>(g, pool, x, xs, lines);
 }
 
 }  // namespace HEDDLE_ISA

@@ -46,9 +46,10 @@ inline void write_tile(const float* tile, int64_t ts, int64_t rows, int64_t colu
 // `count` neighbours of row i of c from column j on: sums, with their bias.
 HEDDLE_SIMD void write_sums(const Gemm& g, int64_t i, int64_t j, int count, F sum) {
   if (g.bias) {
-    alignas(64) float bias[W] = {};
-    for (int l = 0; l < count; ++l) bias[l] = load_any(g.bias, g.bias_type, j + l);
-    sum = add(sum, load(bias));
+    const F bias = g.bias_type == DType::f32    ? load_n(static_cast<const float*>(g.bias) + j, count)
+                   : g.bias_type == DType::bf16 ? load_n(static_cast<const bf16*>(g.bias) + j, count)
+                                                : load_n(static_cast<const f16*>(g.bias) + j, count);
+    sum = add(sum, bias);
   }
   if (g.c_transposed) {
     alignas(64) float numbers[W];

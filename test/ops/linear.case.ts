@@ -120,6 +120,38 @@ const longRows: OpCase[] = (
   })),
 );
 
+/** Numbers of rows between those of decoding and those that pay for packing: one group or several, rows in parts, blocks and what is left. */
+const someRows: OpCase[] = (
+  [
+    [5, 1500, 37],
+    [6, 64, 33],
+    [8, 1001, 48],
+    [9, 0, 20],
+    [10, 17, 3],
+    [11, 96, 130],
+    [12, 1537, 50],
+    [13, 600, 16],
+    [14, 520, 17],
+    [15, 1030, 35],
+    [28, 515, 34],
+    [29, 130, 65],
+    [43, 777, 21],
+    [57, 70, 40],
+    [64, 1040, 33],
+  ] as const
+).flatMap(([n, k, m]) =>
+  weightTypes.flatMap((w) =>
+    [0, 1].map((rowwise) => ({
+      op: "linear",
+      label: `f32 (${n}, ${k}) · ${w} to ${m}, some rows${rowwise ? ", rowwise" : ""}`,
+      inputs: [float("f32", [n, k]), float(w, [m, k]), m % 2 ? float(w, [m]) : undefined],
+      attributes: { transposed: 0, rowwise },
+      outputs: [out("f32", n, m)],
+      symbolic: n,
+    })),
+  ),
+);
+
 /** Several steps along k in bands of rows, or of columns; operands both longer than what is packed at a time. */
 const largeProducts: OpCase[] = (
   [
@@ -153,6 +185,7 @@ export default {
     ...roundedRows,
     ...mappedMatrices,
     ...longRows,
+    ...someRows,
     {
       op: "linear",
       label: "bf16 to f32 logits",
