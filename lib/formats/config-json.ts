@@ -50,16 +50,7 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 /** Keys whose null means "off" rather than "not set". */
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
-/** What changes a family's computation and is not provided: key, the value that is. */
-const MUST_BE: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
-  olmo2: { clip_qkv: undefined },
-  olmo3: { clip_qkv: undefined },
-  gpt2: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
-  bert: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
-  modernbert: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
-};
-
-/** The same of all that generate. */
+/** Beside a family's own (`mustBe`): of all that generate. */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
@@ -75,7 +66,8 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
-  for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...MUST_BE[modelType] })) {
+  const { mustBe, fixed } = formatOf(modelType);
+  for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
     if (got !== undefined && got !== null && got !== value)
       throw unsupported(`${key}: ${describe(got)} is not provided`);
@@ -294,6 +286,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     rope_theta: config.ropeTheta,
     ...ropeByLayerType(config),
     ...windowToJson(config),
+    ...formatOf(config.modelType).fixed,
     ...ownKeys(config),
     ...tail,
   };

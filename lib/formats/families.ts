@@ -19,6 +19,7 @@ export const MODEL_TYPES = [
   "gpt_oss",
   "bert",
   "modernbert",
+  "nomic_bert",
   "gpt2",
 ] as const;
 /** The families that come with the package. @useDeclaredType */
@@ -55,6 +56,10 @@ export interface FamilyFormat {
   keys?: Readonly<Record<string, keyof ModelConfig>>;
   /** Other names that some versions of transformers write for them, read where the first are missing. */
   otherKeys?: Readonly<Record<string, keyof ModelConfig>>;
+  /** What changes its computation and is not provided: keys of config.json, and the value that is. */
+  mustBe?: Readonly<Record<string, unknown>>;
+  /** The same of keys that are written as well: without them, its published code would compute something else. */
+  fixed?: Readonly<Record<string, unknown>>;
   windows: WindowRule;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
@@ -166,12 +171,14 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     architecture: "Olmo2ForCausalLM",
     gguf: "olmo2",
     defaults: { ...llamaLike, rmsNormEps: 1e-5, maxPositionEmbeddings: 2048 },
+    mustBe: { clip_qkv: undefined },
     windows: none,
   },
   olmo3: {
     architecture: "Olmo3ForCausalLM",
     gguf: "olmo2",
     defaults: { ...llamaLike, rmsNormEps: 1e-5, ropeTheta: 5e5, maxPositionEmbeddings: 2048 },
+    mustBe: { clip_qkv: undefined },
     windows: { kind: "pattern", period: 4, otherwise: 4096 },
     windowsUnscaled: true,
   },
@@ -238,6 +245,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
       typeVocabSize: 2,
     },
     keys: { layer_norm_eps: "layerNormEpsilon", type_vocab_size: "typeVocabSize" },
+    mustBe: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
     windows: none,
     trunk: { prefix: "bert.", bare: "embeddings.word_embeddings.weight" },
     encoder: { pretrainingHeads: /^(cls|bert\.pooler)\./ },
@@ -258,14 +266,56 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
       global_rope_theta: "ropeTheta",
       local_rope_theta: "ropeLocalTheta",
     },
+    mustBe: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
     windows: { kind: "global", period: 3, otherwise: 128 },
     trunk: { prefix: "model.", bare: "embeddings.tok_embeddings.weight" },
     encoder: { pretrainingHeads: /^(head|decoder)\./ },
+  },
+  nomic_bert: {
+    architecture: "NomicBertModel",
+    gguf: "nomic-bert",
+    defaults: {
+      rmsNormEps: 1e-6,
+      layerNormEpsilon: 1e-12,
+      hiddenAct: "silu",
+      ropeTheta: 1000,
+      maxPositionEmbeddings: 2048,
+      typeVocabSize: 2,
+    },
+    keys: {
+      n_embd: "hiddenSize",
+      n_inner: "intermediateSize",
+      n_layer: "numHiddenLayers",
+      n_head: "numAttentionHeads",
+      n_positions: "maxPositionEmbeddings",
+      layer_norm_epsilon: "layerNormEpsilon",
+      rotary_emb_base: "ropeTheta",
+      type_vocab_size: "typeVocabSize",
+    },
+    otherKeys: { layer_norm_eps: "layerNormEpsilon" },
+    mustBe: { moe_every_n_layers: 0, rotary_emb_scale_base: undefined, rotary_scaling_factor: undefined },
+    fixed: {
+      activation_function: "swiglu",
+      hidden_act: "silu",
+      causal: false,
+      prenorm: false,
+      parallel_block: false,
+      use_rms_norm: false,
+      qkv_proj_bias: false,
+      mlp_fc1_bias: false,
+      mlp_fc2_bias: false,
+      rotary_emb_fraction: 1,
+      rotary_emb_interleaved: false,
+    },
+    windows: none,
+    trunk: { prefix: "", bare: "embeddings.word_embeddings.weight" },
+    encoder: { pretrainingHeads: /^(cls|pooler)\./ },
   },
   gpt2: {
     architecture: "GPT2LMHeadModel",
     gguf: "gpt2",
     defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 1024 },
+    mustBe: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
     windows: none,
     trunk: { prefix: "transformer.", bare: "wte.weight" },
   },

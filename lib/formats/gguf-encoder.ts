@@ -1,4 +1,4 @@
-// Encoders (bert, modernbert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
+// Encoders (bert, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
@@ -31,7 +31,9 @@ export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelT
     maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
     layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
     padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
-    ...(modelType === "bert" ? segments(source, meta) : rotation(source, meta, modelType, arch, layers)),
+    ...(modelType !== "modernbert" && segments(source, meta)),
+    ...(modelType !== "bert" && rotation(source, meta, arch)),
+    ...(modelType === "modernbert" && windowsAndActivation(source, meta, modelType, arch, layers)),
     ...classifierOf(source, meta, modelType, arch),
   };
 }
@@ -53,18 +55,30 @@ function segments(source: WeightSource, meta: GgufMetadata): Part {
   return { typeVocabSize: meta.number("tokenizer.ggml.token_type_count") ?? rows };
 }
 
-function rotation(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string, layers: number): Part {
+function rotation(source: WeightSource, meta: GgufMetadata, arch: string): Part {
   const scaling = meta.string(`${arch}.rope.scaling.type`);
   if (scaling !== undefined && scaling !== "none")
     throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
+  return { ropeTheta: thetaOf(meta, arch) };
+}
+
+function thetaOf(meta: GgufMetadata, arch: string): number {
+  return meta.real(`${arch}.rope.freq_base`) ?? 10000;
+}
+
+function windowsAndActivation(
+  source: WeightSource,
+  meta: GgufMetadata,
+  modelType: ModelType,
+  arch: string,
+  layers: number,
+): Part {
   const activation = meta.string(`${arch}.hidden_activation`) ?? formatOf(modelType).defaults.hiddenAct;
   if (!isActivation(activation))
     throw unsupported(source, `${arch}.hidden_activation: ${describe(activation)} is not provided`);
-  const theta = meta.real(`${arch}.rope.freq_base`) ?? 10000;
   const window = slidingWindowFromGguf(meta, modelType, arch);
   return {
-    ropeTheta: theta,
-    ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? theta,
+    ropeLocalTheta: meta.real(`${arch}.rope.freq_base_swa`) ?? thetaOf(meta, arch),
     slidingWindow: window,
     ...layerTypesFromGguf(meta, { modelType, arch, layers, window }),
     hiddenAct: ACTIVATIONS[activation],
@@ -104,12 +118,12 @@ export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>)
   meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
   if (classifier)
     meta.set(`${arch}.classifier.output_labels`, { type: "array", of: "string", value: classifier.labels });
-  if (modelType === "bert") {
-    meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: config.typeVocabSize! });
-    return;
-  }
-  meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });
+  if (config.typeVocabSize !== undefined)
+    meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: config.typeVocabSize });
+  if (modelType === "bert") return;
   meta.set(`${arch}.rope.freq_base`, { type: "f32", value: config.ropeTheta });
+  if (modelType !== "modernbert") return;
+  meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });
   meta.set(`${arch}.rope.freq_base_swa`, { type: "f32", value: config.ropeLocalTheta ?? config.ropeTheta });
   meta.set(`${arch}.rope.scaling.type`, { type: "string", value: "none" });
   if (config.slidingWindow !== null)

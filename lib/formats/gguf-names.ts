@@ -86,6 +86,20 @@ const MODERNBERT_LAYER: readonly Pair[] = [
   ["mlp.Wi", "ffn_up"],
   ["mlp.Wo", "ffn_down"],
 ];
+const NOMIC_TOP: readonly Pair[] = [
+  ["embeddings.word_embeddings", "token_embd"],
+  ["embeddings.token_type_embeddings", "token_types"],
+  ["emb_ln", "token_embd_norm"],
+];
+const NOMIC_LAYER: readonly Pair[] = [
+  ["attn.Wqkv", "attn_qkv"],
+  ["attn.out_proj", "attn_output"],
+  ["norm1", "attn_output_norm"],
+  ["mlp.fc11", "ffn_up"],
+  ["mlp.fc12", "ffn_gate"],
+  ["mlp.fc2", "ffn_down"],
+  ["norm2", "layer_output_norm"],
+];
 
 interface Names {
   /** What a layer's names begin with in transformers. */
@@ -98,6 +112,7 @@ const LLAMA_NAMES: Names = { layers: "model.layers", top: LLAMA_TOP, layer: LLAM
 const NAMES: Readonly<Record<string, Names>> = {
   gpt2: { layers: "transformer.h", top: GPT2_TOP, layer: GPT2_LAYER },
   bert: { layers: "bert.encoder.layer", top: BERT_TOP, layer: BERT_LAYER },
+  nomic_bert: { layers: "encoder.layers", top: NOMIC_TOP, layer: NOMIC_LAYER },
   modernbert: { layers: "model.layers", top: MODERNBERT_TOP, layer: MODERNBERT_LAYER },
 };
 

@@ -37,7 +37,6 @@ const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[]
   [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
   [/^(xlm-)?roberta(-xl)?$|^camembert$/, ["positions that begin behind the padding's id"]],
   [/^distilbert$/, ["an encoder without kinds of segments"]],
-  [/^nomic[-_]bert$/, ["BERT with rotary positions and gated feed-forward blocks without biases"]],
   [/^nomic[-_]bert-moe$/, ["BERT with rotary positions and experts"]],
   [/^jina-bert-v3$/, ["BERT with rotary positions"]],
   [/^jina-bert-v2$/, ["BERT with linear biases of positions (ALiBi)"]],

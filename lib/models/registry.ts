@@ -8,6 +8,7 @@ import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { modernbert } from "./modernbert.ts";
+import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
@@ -31,6 +32,7 @@ const builtIn: readonly Family[] = [
   gptOss,
   bert,
   modernbert,
+  nomicBert,
   gpt2,
 ];
 

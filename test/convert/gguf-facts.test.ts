@@ -167,14 +167,14 @@ test("an encoder's file says what distinguishes it from BERT", async () => {
   const path = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf({}), path);
   const file = await changed(path, {
-    "general.architecture": { type: "string", value: "nomic-bert" },
-    "nomic-bert.attention.causal": { type: "bool", value: false },
-    "nomic-bert.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
+    "general.architecture": { type: "string", value: "jina-bert-v3" },
+    "jina-bert-v3.attention.causal": { type: "bool", value: false },
+    "jina-bert-v3.attention.layer_norm_epsilon": { type: "f32", value: 1e-12 },
   });
   await expectError(
     () => LanguageModel.load(file),
     "UNSUPPORTED",
-    /architecture "nomic-bert" is not known .*; heddle lacks BERT with rotary positions and gated feed-forward blocks without biases\)$/,
+    /architecture "jina-bert-v3" is not known .*; heddle lacks BERT with rotary positions\)$/,
   );
 });
 

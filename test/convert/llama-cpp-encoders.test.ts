@@ -34,6 +34,7 @@ const families: Record<string, object> = {
   "bert, last": { ...tanh, ...raw("last") },
   // The two GELUs are up to 5e-4 apart.
   "bert as published": raw("mean"),
+  "nomic_bert, mean": { modelType: "nomic_bert", ...raw("mean") },
   "modernbert, mean": { ...modern, ...raw("mean") },
   "modernbert, first, layers of another pattern": {
     ...modern,
@@ -45,7 +46,10 @@ const families: Record<string, object> = {
 const types = ["f32", "f16", "bf16", "q8_0", "q4_0", "q4_k", "q6_k"] as const;
 const some = ["f32", "q8_0"] as const;
 const cases = Object.keys(families).flatMap((name) =>
-  (name === "bert, mean" || name === "modernbert, mean" ? types : some).map((dtype) => ({ name, dtype })),
+  (["bert, mean", "nomic_bert, mean", "modernbert, mean"].includes(name) ? types : some).map((dtype) => ({
+    name,
+    dtype,
+  })),
 );
 
 describe.skipIf(!installed)("vectors of texts", () => {
