@@ -325,6 +325,10 @@ const TOKENIZER_FILES = [
   "tokenizer_config.json",
   "special_tokens_map.json",
   "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "vocab.json",
+  "merges.txt",
   "vocab.txt",
   "chat_template.jinja",
 ];

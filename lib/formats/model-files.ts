@@ -86,9 +86,18 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
   };
 }
 
+const TOKENIZERS = [
+  "tokenizer.json",
+  "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "merges.txt",
+  "vocab.txt",
+];
+
 /** The files that Tokenizer.load finds a vocabulary in. */
 async function hasTokenizer(folder: string): Promise<boolean> {
-  for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", "merges.txt", "vocab.txt"]) {
+  for (const name of TOKENIZERS) {
     if (await exists(join(folder, name))) return true;
   }
   return false;

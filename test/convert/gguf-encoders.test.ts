@@ -387,7 +387,7 @@ describe("what is not provided is refused by its name", () => {
       [/normalizer.clean_text: expected true/, { normalizer: { clean_text: false } }],
       [/pre_tokenizer: expected BertPreTokenizer/, { pre_tokenizer: { type: "Whitespace" } }],
       [/continuing_subword_prefix: expected ##/, { model: { continuing_subword_prefix: "@@" } }],
-      [/expected BPE or WordPiece, got WordLevel/, { model: { type: "WordLevel" } }],
+      [/expected BPE, WordPiece or Unigram, got WordLevel/, { model: { type: "WordLevel" } }],
     ];
     for (const [message, changes] of tokenizer) await expectError(() => to({}, changes), "UNSUPPORTED", message);
   });
