@@ -1,5 +1,6 @@
 import type { HeddleError } from "../errors.ts";
 import type { ModelConfig } from "./config.ts";
+import { formatOf } from "./families.ts";
 
 /** Dimensions of each head that rotate. */
 export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): number {
@@ -13,12 +14,20 @@ export function check(config: ModelConfig, fail: (message: string) => HeddleErro
     throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
   }
   const rotary = rotaryDim(config);
-  if (config.modelType === "gpt2" || config.modelType === "bert") {
-    if (headDim * heads !== hiddenSize || groups !== heads) {
-      const [width, count] =
-        config.modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
-      throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
-    }
+  const { modelType } = config;
+  const { encoder, positions } = formatOf(modelType);
+  if ((positions || encoder) && (headDim * heads !== hiddenSize || groups !== heads)) {
+    const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
+    throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
+  }
+  if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
+    throw fail(
+      "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
+    );
+  if (positions) {
+    // Their feed-forward blocks have GELU's two forms.
+    if (config.hiddenAct === "silu")
+      throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);
   } else if (config.partialRotaryFactor !== undefined && (rotary < 2 || rotary % 2 !== 0)) {
     throw fail(`partial_rotary_factor: expected an even number of rotated dimensions, got ${rotary} of ${headDim}`);
   } else if (rotary % 2 !== 0) {

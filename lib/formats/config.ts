@@ -87,10 +87,11 @@ const schema = z.strictObject({
   numKeyValueHeads: whole(1, 4096),
   /** Width of one head; not always hiddenSize / numAttentionHeads. */
   headDim: whole(1, 4096),
+  /** Tokens of the longest text. */
   maxPositionEmbeddings: whole(1, 2 ** 30),
   /** Of llama, mistral, qwen and gemma. */
   rmsNormEps: real(1),
-  /** Of gpt2. */
+  /** Of gpt2 and encoders. */
   layerNormEpsilon: real(1),
   ropeTheta: real(1e15),
   ropeScaling: ropeScalingSchema.nullable(),
@@ -140,8 +141,10 @@ const schema = z.strictObject({
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   /** Where the gated unit is cut (gpt_oss). */
   swigluLimit: real(1e6).optional(),
-  /** Kinds of segments that tokens may be of (bert); texts are of the first. */
+  /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. */
   typeVocabSize: whole(1, 2 ** 16).optional(),
+  /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). */
+  embeddingSize: whole(1, 2 ** 17).optional(),
   /** Of a registered family: what it has that no field here says; in config.json beside all others, in snake_case. */
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
   /** transformers' class names, kept for writing back. */
@@ -233,7 +236,7 @@ function complete(
   fromJson: boolean,
   derives: boolean,
 ): Record<string, unknown> {
-  const { defaults, fileDefaults, own, windows, windowsUnscaled } = formatOf(modelType);
+  const { defaults, fileDefaults, own, positions, windows, windowsUnscaled } = formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
@@ -271,6 +274,8 @@ function complete(
     modelType,
     numAttentionHeads: heads,
   };
+  // Positions that begin behind it need one.
+  if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
 }
@@ -301,6 +306,7 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
   if (modelType === "qwen3_moe") return { ...experts, moeIntermediateSize: half };
   if (modelType === "gpt_oss") return { ...experts, intermediateSize: half };
+  if (modelType === "electra") return { embeddingSize: hidden };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
   if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
@@ -322,7 +328,7 @@ function defaultHeads(hiddenSize: number): number | undefined {
 }
 
 function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (modelType === "gpt2" || modelType === "bert" || modelType.startsWith("gemma")) return 4 * hiddenSize;
+  if (formatOf(modelType).positions || modelType.startsWith("gemma")) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 
