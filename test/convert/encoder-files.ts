@@ -2,6 +2,7 @@
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { convertModel } from "../../lib/convert/convert.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
 import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { createModel } from "../../lib/generate/index.ts";
@@ -11,7 +12,7 @@ import { sentences } from "../generate/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { charsmap } from "../tokenizer/generated.ts";
 import { fromJson } from "../tokenizer/samples.ts";
-import { changed } from "./foreign-gguf.ts";
+import { changed, foreign } from "./foreign-gguf.ts";
 
 /** What WordPiece and its normalizer treat each their own way. */
 export const texts = [
@@ -180,3 +181,14 @@ export async function encoderFolder(config: object = {}, tokenizer?: Tokenizer |
   await model.save(folder);
   return folder;
 }
+
+/** A GGUF file of an encoder. */
+export async function encoderFile(config: object = {}, dtype?: "f32" | "q8_0"): Promise<string> {
+  const path = join(temporaryFolder(), "encoder.gguf");
+  await convertModel(await encoderFolder(config), path, { dtype });
+  return path;
+}
+
+/** The file as llama.cpp's converter writes it: no key of this package, no tokenizer.json. */
+export const asOthersWrite = (path: string, changes: Record<string, GgufValue | undefined> = {}) =>
+  foreign(path, { "tokenizer.huggingface.json": undefined, ...changes });

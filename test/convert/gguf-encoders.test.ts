@@ -1,10 +1,8 @@
 // Encoders between folders and GGUF files, with what is not read, and files that are not whole.
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import { HeddleError } from "../../lib/errors.ts";
 import { openGguf } from "../../lib/formats/gguf.ts";
 import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
@@ -12,8 +10,10 @@ import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { TensorData } from "../../lib/formats/tensor-data.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Tokenizer } from "../../lib/tokenizer/index.ts";
-import { expectError, temporaryFile, temporaryFolder } from "../formats/helpers.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
 import {
+  asOthersWrite,
+  encoderFile,
   encoderFolder,
   texts,
   unigramFile,
@@ -24,16 +24,6 @@ import {
 import { f32, flag, foreign, tensorsOf, text, u32 } from "./foreign-gguf.ts";
 
 type Changes = Record<string, GgufValue | undefined>;
-
-async function fileOf(config: object = {}, dtype?: "f32" | "q8_0"): Promise<string> {
-  const path = join(temporaryFolder(), "encoder.gguf");
-  await convertModel(await encoderFolder(config), path, { dtype });
-  return path;
-}
-
-/** The file as llama.cpp's converter writes it: no key of this package, no tokenizer.json. */
-const asOthersWrite = (path: string, changes: Changes = {}) =>
-  foreign(path, { "tokenizer.huggingface.json": undefined, ...changes });
 
 async function vectorsOf(path: string, how: object = {}): Promise<number[][]> {
   await using model = await LanguageModel.load(path, { quantizedActivations: "f32", ...how });
@@ -100,7 +90,7 @@ describe.each(kinds)("%s", (_name, config) => {
 
 describe("files as other programs write them", () => {
   test("bert: the same configuration, tokens and vectors", async () => {
-    const plain = await fileOf({ ...tiny, embedding: { pooling: "first", normalize: true } });
+    const plain = await encoderFile({ ...tiny, embedding: { pooling: "first", normalize: true } });
     const file = await asOthersWrite(plain);
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(file);
@@ -120,7 +110,7 @@ describe("files as other programs write them", () => {
   });
 
   test("modernbert: the same but for the tokenizer's own keys", async () => {
-    const plain = await fileOf({ ...tiny, ...modern, embedding: { pooling: "mean", normalize: true } });
+    const plain = await encoderFile({ ...tiny, ...modern, embedding: { pooling: "mean", normalize: true } });
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(await foreign(plain));
     expect(theirs.config).toEqual(ours.config);
@@ -128,7 +118,11 @@ describe("files as other programs write them", () => {
   });
 
   test("nomic_bert: the same configuration, tokens and vectors", async () => {
-    const plain = await fileOf({ ...tiny, modelType: "nomic_bert", embedding: { pooling: "mean", normalize: true } });
+    const plain = await encoderFile({
+      ...tiny,
+      modelType: "nomic_bert",
+      embedding: { pooling: "mean", normalize: true },
+    });
     const file = await asOthersWrite(plain);
     await using ours = await LanguageModel.load(plain);
     await using theirs = await LanguageModel.load(file);
@@ -137,7 +131,7 @@ describe("files as other programs write them", () => {
   });
 
   test("distilbert: the same configuration, tokens and vectors; its head is not that of a file that ranks", async () => {
-    const plain = await fileOf({ ...tiny, modelType: "distilbert", embedding: { pooling: "first", normalize: true } });
+    const plain = await encoderFile({ ...tiny, modelType: "distilbert", embedding: { pooling: "first", normalize: true } });
     const file = await asOthersWrite(plain);
     const { entries, metadata, file: opened } = openGguf(file);
     opened.close();
@@ -159,7 +153,7 @@ describe("files as other programs write them", () => {
   });
 
   test("the marks of words are those of llama.cpp's converter", async () => {
-    const { metadata, file } = openGguf(await fileOf(tiny));
+    const { metadata, file } = openGguf(await encoderFile(tiny));
     file.close();
     const tokens = metadata.strings("tokenizer.ggml.tokens")!;
     const tokenizer = await wordPieceTokenizer();
@@ -181,7 +175,7 @@ describe("files as other programs write them", () => {
 
   test("fused queries, keys and values, quantised ones too", async () => {
     for (const dtype of ["f32", "q8_0"] as const) {
-      const plain = await fileOf({}, dtype);
+      const plain = await encoderFile({}, dtype);
       const file = await fused(plain);
       expect(openGguf(file).entries.has("blk.0.attn_q.weight")).toBe(false);
       expect(await vectorsOf(file)).toEqual(await vectorsOf(plain));
@@ -189,7 +183,7 @@ describe("files as other programs write them", () => {
       await convertModel(file, back);
       expect(await vectorsOf(back)).toEqual(await vectorsOf(plain, { dtype: "f32" }));
     }
-    const file = await fused(await fileOf(tiny), (name) => name !== "v");
+    const file = await fused(await encoderFile(tiny), (name) => name !== "v");
     await expectError(() => LanguageModel.load(file), "INVALID_FILE", /attn_qkv.weight": expected 96 rows .*, got 64$/);
   });
 
@@ -199,7 +193,9 @@ describe("files as other programs write them", () => {
     [2, "first"],
     [3, "last"],
   ])("pooling_type %s", async (number, pooling) => {
-    const files = await openModelFiles(await asOthersWrite(await fileOf(tiny), { "bert.pooling_type": u32(number) }));
+    const files = await openModelFiles(
+      await asOthersWrite(await encoderFile(tiny), { "bert.pooling_type": u32(number) }),
+    );
     files.close();
     expect(files.config.embedding).toEqual(pooling && { pooling, normalize: true });
   });
@@ -359,13 +355,13 @@ describe("what is not provided is refused by its name", () => {
     ["a head of nomic", { modelType: "nomic_bert" }, { "nomic-bert.pooling_type": u32(4) }, /rank without cls.output/],
     ["a kind of vocabulary", {}, { "tokenizer.ggml.model": text("rwkv") }, /ggml.model: "rwkv" \(known: llama, gpt2,/],
   ])("%s", async (_name, config, changes, message) => {
-    const file = await asOthersWrite(await fileOf({ ...tiny, ...config }), changes);
+    const file = await asOthersWrite(await encoderFile({ ...tiny, ...config }), changes);
     await expectError(() => LanguageModel.load(file), "UNSUPPORTED", message);
   });
 
   test("tensors: segments, BERT's pooler", async () => {
     const without = async (config: object, name: RegExp) => {
-      const path = await asOthersWrite(await fileOf({ ...tiny, ...config }));
+      const path = await asOthersWrite(await encoderFile({ ...tiny, ...config }));
       const { metadata, file } = openGguf(path);
       file.close();
       const target = join(temporaryFolder(), "less.gguf");
@@ -413,80 +409,5 @@ describe("what is not provided is refused by its name", () => {
       [/expected BPE, WordPiece or Unigram, got WordLevel/, { model: { type: "WordLevel" } }],
     ];
     for (const [message, changes] of tokenizer) await expectError(() => to({}, changes), "UNSUPPORTED", message);
-  });
-});
-
-describe("files that are not whole", () => {
-  const sizes = { hiddenSize: 32, intermediateSize: 32, numHiddenLayers: 1, numAttentionHeads: 4 };
-  let made: Promise<string> | undefined;
-  const small = () => {
-    made ??= fileOf({ ...sizes, maxPositionEmbeddings: 8 }).then((path) => asOthersWrite(path));
-    return made;
-  };
-  /** Loads it, tokens and weights; whatever is wrong with it is told by a HeddleError. */
-  async function loads(path: string): Promise<boolean> {
-    try {
-      await using model = await LanguageModel.load(path);
-      await model.embed([2, 5, 3]).catch((error: unknown) => expect(error).toBeInstanceOf(HeddleError));
-      return true;
-    } catch (error) {
-      expect(error, String((error as Error).stack)).toBeInstanceOf(HeddleError);
-      return false;
-    }
-  }
-
-  test("every key left out, or of another type", async () => {
-    const path = await small();
-    expect(await loads(path)).toBe(true);
-    const { metadata, file } = openGguf(path);
-    file.close();
-    const others: (GgufValue | undefined)[] = [
-      undefined,
-      u32(0),
-      u32(4294967295),
-      f32(-0.5),
-      text("x"),
-      flag(true),
-      { type: "array", of: "string", value: ["a", "a"] },
-      { type: "array", of: "f32", value: new Float32Array(3) },
-    ];
-    const keys = [...metadata.values.keys()].filter((key) => !key.startsWith("general."));
-    expect(keys.length).toBeGreaterThan(15);
-    for (const key of keys) for (const other of others) await loads(await foreign(path, { [key]: other }));
-  });
-
-  test("tensors left out, or of another shape", async () => {
-    const path = await small();
-    const { metadata, file } = openGguf(path);
-    file.close();
-    const tensors = tensorsOf(path);
-    for (const [i, { shape, bytes }] of tensors.entries()) {
-      const row = (bytes as Uint8Array).length / shape[0]!;
-      const less = { ...tensors[i]!, shape: [shape[0]! - 1, ...shape.slice(1)] };
-      const cut = { ...less, bytes: (bytes as Uint8Array).subarray(0, row * (shape[0]! - 1)) };
-      for (const other of [[], [cut]]) {
-        const target = join(temporaryFolder(), "other.gguf");
-        await writeGguf(target, { metadata: metadata.values, tensors: tensors.toSpliced(i, 1, ...other) });
-        // How many tokens there are is what the table's rows say.
-        const { name } = tensors[i]!;
-        expect(await loads(target), name).toBe(name === "token_embd.weight" && other.length > 0);
-      }
-    }
-  });
-
-  test("cut anywhere, and any byte changed", async () => {
-    const bytes = readFileSync(await small());
-    for (let length = 0; length < bytes.length; length += 97)
-      expect(await loads(temporaryFile(bytes.subarray(0, length), "cut.gguf"))).toBe(false);
-    // Of a head of some 10,000 bytes.
-    const head = openGguf(temporaryFile(bytes)).entries.get("token_embd.weight")!.offset;
-    await fc.assert(
-      fc.asyncProperty(fc.nat(head), fc.nat(255), async (at, byte) => {
-        const other = Buffer.from(bytes);
-        other[at] = byte;
-        await loads(temporaryFile(other, "changed.gguf"));
-      }),
-      { numRuns: 300 },
-    );
   });
 });

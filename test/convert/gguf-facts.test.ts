@@ -185,6 +185,17 @@ test("notes say what llama.cpp computes otherwise", async () => {
   };
   expect(await notes({})).toBe("");
   expect(await notes({ modelType: "gemma2", headDim: 8, slidingWindow: 6 })).toBe("");
+  const encoder = { modelType: "modernbert", numKeyValueHeads: 4, slidingWindow: 6 };
+  const classifier = { task: "sequence", labels: ["a", "b"] };
+  expect(await notes(encoder)).toBe("");
+  expect(await notes({ ...encoder, attentionBias: true })).toMatch(/^biases of attention in modern-bert files/);
+  expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "mean" } })).toBe("");
+  expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "first" } })).toBe(
+    "the classifier's pooling: mean",
+  );
+  expect(await notes({ ...encoder, modelType: "bert", classifier: { ...classifier, pooling: "mean" } })).toBe(
+    "the classifier's pooling: first",
+  );
   expect(await notes({ modelType: "mistral", slidingWindow: 6 })).toMatch(/^sliding windows of llama files/);
   expect(await notes({ modelType: "qwen3_moe", normTopkProb: false })).toMatch(/^norm_topk_prob/);
   const regular = { modelType: "gemma2", headDim: 8, slidingWindow: 6, layerTypes: middle, numHiddenLayers: 3 };

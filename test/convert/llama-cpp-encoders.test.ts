@@ -156,3 +156,18 @@ test.skipIf(!installed).each([
     if (modelType === "roberta") expect(apart(await peer.embed(text), want)).toBeLessThan(4 * 2 ** -11);
   }
 });
+
+test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {
+  const layerTypes = Array(5).fill("full_attention");
+  for (const more of [{ attentionBias: true }, { mlpBias: true }, { layerTypes }]) {
+    const file = join(temporaryFolder(), "encoder.gguf");
+    const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
+    expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
+    await expect(
+      peerOf(file).then((opened) => opened.embed([2, 9, 3])),
+      JSON.stringify(more),
+    ).rejects.toThrow();
+    peer?.close();
+    peer = undefined;
+  }
+});

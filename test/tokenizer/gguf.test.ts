@@ -97,6 +97,8 @@ describe("GGUF vocabularies with merges", () => {
       return [...tokenizer.encode("1234 x<|end|>", { allowSpecial: true })].map((id) => tokenizer.idToToken(id));
     };
     expect(tokens("gpt-2")).toEqual(["123", "4", "Ġx", "<|end|>"]);
+    // RoBERTa's kin among the encoders.
+    expect(tokens("roberta-bpe")).toEqual(tokens("gpt-2"));
     expect(tokens("qwen2")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
     expect(tokens("smollm")).toEqual(["1", "2", "3", "4", "Ġx", "<|end|>"]);
     expect(tokens("llama-bpe")).toEqual(["<|bos|>", "123", "4", "Ġx", "<|end|>"]);
