@@ -17,6 +17,7 @@ import { exists, ioError, makeFolder, readJson, writeFileAtomically, writeJson }
 import { modelCardToGguf, writeModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { readWhole } from "../formats/open-file.ts";
+import { firstPosition } from "../formats/positions.ts";
 import {
   dtypeNames,
   fileType,
@@ -30,6 +31,7 @@ import { llama3Factors } from "../formats/rope-scaling.ts";
 import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
+import type { StoredTensor } from "../formats/weights.ts";
 import { isQuantised, openDevice } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
@@ -130,7 +132,7 @@ function writtenType(given: ConvertOptions["dtype"], to: "gguf" | "safetensors")
  * and the layers that choose experts or labels.
  */
 const KEPT_F32 =
-  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$|^classifier\.weight$/;
+  /^transformer\.wpe\.weight$|\.(position|token_type)_embeddings\.weight$|\.bias$|\.mlp\.(gate|router)\.weight$|^classifier(\.out_proj)?\.weight$/;
 
 interface Planned {
   huggingFace: string;
@@ -151,7 +153,7 @@ function planTensors(
   for (const name of weights.names()) {
     // A tied head is the embedding again; transformers does not read it either.
     if (config.tieWordEmbeddings && name === "lm_head.weight") continue;
-    const stored = weights.tensor(name);
+    const stored = to === "gguf" ? withoutPadding(weights.tensor(name), config) : weights.tensor(name);
     if (!isNumberDtype(stored.dtype)) {
       throw new HeddleError(
         "UNSUPPORTED",
@@ -168,6 +170,23 @@ function planTensors(
     planned.push({ huggingFace: name, tensor: { name, dtype: target, shape, bytes } });
   }
   return planned;
+}
+
+/** A table of positions from the first one on that texts have: GGUF's begin at 0. */
+function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor {
+  const first = firstPosition(config);
+  if (first === 0 || !/\.position_embeddings\.weight$/.test(stored.name)) return stored;
+  const [rows, ...inner] = stored.shape as [number, ...number[]];
+  const wanted = first + config.maxPositionEmbeddings;
+  if (rows !== wanted)
+    throw new HeddleError("INVALID_FILE", `${stored.name}: expected ${wanted} rows by the configuration, got ${rows}`);
+  const row = stored.bytes / rows;
+  return {
+    ...stored,
+    shape: [rows - first, ...inner],
+    offset: stored.offset + first * row,
+    bytes: stored.bytes - first * row,
+  };
 }
 
 function targetType(
@@ -188,6 +207,8 @@ async function toGguf(
   options: ConvertOptions,
 ): Promise<ConvertResult> {
   const { config } = model;
+  // What the model has no place for is named before its tensors are.
+  const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
   const tensors = planTensors(model, "gguf", options).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
     if (name === undefined) {
@@ -196,7 +217,6 @@ async function toGguf(
     return { ...tensor, name };
   });
   tensors.push(...ropeFactors(config));
-  const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
   metadata.set("general.file_type", { type: "u32", value: fileType(tensors) });
   // The version of ggml's block layouts.
   if (tensors.some(({ dtype }) => isQuantised(dtype))) {
@@ -334,6 +354,10 @@ const TOKENIZER_FILES = [
   "tokenizer_config.json",
   "special_tokens_map.json",
   "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "vocab.json",
+  "merges.txt",
   "vocab.txt",
   "chat_template.jinja",
 ];

@@ -67,7 +67,7 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
   );
   // Encoders' files name an activation, or it is GELU, of which llama.cpp has one form.
   differs(!encoder && config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
-  const pooled = modelType === "bert" ? "first" : "mean";
+  const pooled = gguf === "bert" ? "first" : "mean";
   differs(
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),
     `the classifier's pooling: ${pooled}`,

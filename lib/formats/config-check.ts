@@ -15,12 +15,16 @@ export function check(config: ModelConfig, fail: (message: string) => HeddleErro
   }
   const rotary = rotaryDim(config);
   const { modelType } = config;
-  const turns = modelType !== "gpt2" && modelType !== "bert";
-  if ((!turns || formatOf(modelType).encoder) && (headDim * heads !== hiddenSize || groups !== heads)) {
+  const { encoder, positions } = formatOf(modelType);
+  if ((positions || encoder) && (headDim * heads !== hiddenSize || groups !== heads)) {
     const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
     throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
   }
-  if (!turns) {
+  if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
+    throw fail(
+      "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
+    );
+  if (positions) {
     // Their feed-forward blocks have GELU's two forms.
     if (config.hiddenAct === "silu")
       throw fail(`hidden_act: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`);

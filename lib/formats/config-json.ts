@@ -4,6 +4,7 @@ import { ACTIVATIONS, isActivation } from "./activations.ts";
 import { everyFourthUnrotated, type ModelConfig, type ModelType } from "./config.ts";
 import { formatOf, isRegistered, layerTypesOf } from "./families.ts";
 import { headsFromJson, headsToJson } from "./heads.ts";
+import { firstPosition } from "./positions.ts";
 import { ropeScalingFromJson, ropeScalingToJson } from "./rope-scaling.ts";
 
 /** Keys that only change their spelling. */
@@ -76,7 +77,8 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   if (own.length > 0) config.own = Object.fromEntries(own.map((name) => [name, raw[snakeCase(name)]]));
   readActivation(raw, modelType, config, unsupported);
   readTokens(raw, config);
-  if (modelType !== "gpt2" && modelType !== "bert") {
+  readPositions(modelType, config, where);
+  if (formatOf(modelType).positions === undefined) {
     readRope(raw, modelType, config, where, unsupported);
     checkLayerTypes(raw.layer_types, unsupported);
     readWindow(raw, modelType, config);
@@ -112,14 +114,9 @@ function keysOf(modelType: ModelType): Readonly<Record<string, keyof ModelConfig
 
 function readActivation(raw: Json, type: ModelType, config: Json, unsupported: (m: string) => HeddleError): void {
   // Gemma's first files say "gelu" and mean the tanh form; `hidden_activation` overrides (transformers, GemmaMLP).
-  const name =
-    type === "gpt2"
-      ? raw.activation_function
-      : type === "modernbert"
-        ? raw.hidden_activation
-        : type.startsWith("gemma")
-          ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
-          : raw.hidden_act;
+  const name = type.startsWith("gemma")
+    ? (raw.hidden_activation ?? "gelu_pytorch_tanh")
+    : raw[formatOf(type).activationKey ?? "hidden_act"];
   if (name === undefined || name === null) return;
   if (!isActivation(name)) {
     const known = Object.keys(ACTIVATIONS).join(", ");
@@ -135,6 +132,25 @@ function readTokens(raw: Json, config: Json): void {
   config.padTokenId = id(raw.pad_token_id);
   const eos = Array.isArray(raw.eos_token_id) ? raw.eos_token_id : [raw.eos_token_id];
   config.eosTokenIds = eos.map(id).filter((value) => value !== null);
+}
+
+/** Of a family that keeps rows of its table of positions for padding: those that texts have. */
+function readPositions(modelType: ModelType, config: Json, where: string): void {
+  const { positions, defaults } = formatOf(modelType);
+  if (positions !== "behind padding") return;
+  // What nothing says may be a tokenizer's to say; transformers' classes have 1.
+  config.padTokenId ??= undefined;
+  const padTokenId = config.padTokenId ?? defaults.padTokenId;
+  const rows = config.maxPositionEmbeddings ?? defaults.maxPositionEmbeddings;
+  // The schema names what is no number.
+  if (!Number.isSafeInteger(rows) || !Number.isSafeInteger(padTokenId)) return;
+  const first = firstPosition({ modelType, padTokenId: padTokenId as number });
+  if ((rows as number) <= first)
+    throw new HeddleError(
+      "INVALID_FILE",
+      `${where}: max_position_embeddings: expected more than pad_token_id ${padTokenId} and one, got ${rows}`,
+    );
+  config.maxPositionEmbeddings = (rows as number) - first;
 }
 
 function readRope(
@@ -271,10 +287,10 @@ export function modelConfigToJson(config: ModelConfig): Json {
     attention_dropout: 0,
     head_dim: config.headDim,
     hidden_act: config.hiddenAct,
-    ...(/^(gemma|modernbert)/.test(config.modelType) && { hidden_activation: config.hiddenAct }),
+    ...activationToJson(config),
     hidden_size: config.hiddenSize,
     intermediate_size: config.intermediateSize,
-    max_position_embeddings: config.maxPositionEmbeddings,
+    max_position_embeddings: firstPosition(config) + config.maxPositionEmbeddings,
     ...((config.modelType === "llama" || config.mlpBias) && { mlp_bias: config.mlpBias }),
     num_attention_heads: config.numAttentionHeads,
     num_hidden_layers: config.numHiddenLayers,
@@ -306,6 +322,13 @@ function ownKeys(config: ModelConfig): Json {
     if (config[name] !== undefined) own[key] = config[name];
   }
   return own;
+}
+
+/** A family's own key of it, beside the usual one. */
+function activationToJson({ modelType, hiddenAct }: ModelConfig): Json {
+  const { activationKey } = formatOf(modelType);
+  const key = modelType.startsWith("gemma") ? "hidden_activation" : activationKey;
+  return key === undefined ? {} : { [key]: hiddenAct };
 }
 
 function originalContext({ modelType, ropeScaling }: ModelConfig): Json {

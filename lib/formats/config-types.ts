@@ -131,11 +131,11 @@ export interface ModelConfig {
   numKeyValueHeads: number;
   /** Width of one head; not always hiddenSize / numAttentionHeads. Default: that. */
   headDim: number;
-  /** Positions of a sequence at most: the context, in tokens. Default 2048. */
+  /** Positions of a sequence at most: the context, in tokens (an encoder's longest text). Default 2048. */
   maxPositionEmbeddings: number;
   /** Added to the mean square under RMSNorm's root. Default 1e-6. */
   rmsNormEps: number;
-  /** The same under LayerNorm's, of gpt2, bert and modernbert. Default 1e-5. */
+  /** The same under LayerNorm's, of gpt2 and encoders. Default 1e-5. */
   layerNormEpsilon: number;
   /** θ, the base of the rotary wavelengths. Default 10000. */
   ropeTheta: number;
@@ -199,8 +199,10 @@ export interface ModelConfig {
   mlpOnlyLayers?: number[] | undefined;
   /** Where the gated unit is cut (gpt_oss). Default: 7. */
   swigluLimit?: number | undefined;
-  /** Kinds of segments that tokens may be of (bert); texts are of the first. Default: 2. */
+  /** Kinds of segments that tokens may be of (BERT's kin but distilbert); texts are of the first. Default: 2, of RoBERTa's kin 1. */
   typeVocabSize?: number | undefined;
+  /** Width of the tables of embeddings, where a layer then makes them as wide as the rest (electra). Default: hiddenSize. */
+  embeddingSize?: number | undefined;
   /** Of a registered family: what it has that no field here says; in config.json beside all others, in snake_case. Default: as it was registered. */
   own?: Record<string, OwnValue> | undefined;
   /** transformers' class names, kept for writing back. Default: the family's. */

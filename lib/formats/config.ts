@@ -116,6 +116,7 @@ export const modelConfigSchema = z.strictObject({
   mlpOnlyLayers: z.array(whole(0, 1023), { error: "an array of layer numbers" }).max(1024).optional(),
   swigluLimit: real(1e6).optional(),
   typeVocabSize: whole(1, 2 ** 16).optional(),
+  embeddingSize: whole(1, 2 ** 17).optional(),
   own: z.record(z.string(), z.custom<OwnValue>(isOwnValue, OWN_KINDS)).optional(),
   architectures: z.array(z.string().max(200)).max(16).optional(),
   classifier: classifierSchema.optional(),
@@ -192,7 +193,7 @@ function complete(
   fromJson: boolean,
   derives: boolean,
 ): Record<string, unknown> {
-  const { defaults, fileDefaults, own, windows, windowsUnscaled } = formatOf(modelType);
+  const { defaults, fileDefaults, own, positions, windows, windowsUnscaled } = formatOf(modelType);
   const hidden = typeof given.hiddenSize === "number" ? given.hiddenSize : 0;
   const heads = given.numAttentionHeads ?? (derives ? defaultHeads(hidden) : undefined);
   const headDim = typeof heads === "number" && heads > 0 ? hidden / heads : undefined;
@@ -230,6 +231,8 @@ function complete(
     modelType,
     numAttentionHeads: heads,
   };
+  // Positions that begin behind it need one.
+  if (config.padTokenId === null && positions === "behind padding") config.padTokenId = defaults.padTokenId;
   if (windowsUnscaled) config.ropeLocalTheta ??= config.ropeTheta;
   return config;
 }
@@ -260,6 +263,7 @@ function derived(modelType: ModelType, headDim: unknown, hidden: number): Record
   const experts = { numExperts: 8, numExpertsPerTok: 2 };
   if (modelType === "qwen3_moe") return { ...experts, moeIntermediateSize: half };
   if (modelType === "gpt_oss") return { ...experts, intermediateSize: half };
+  if (modelType === "electra") return { embeddingSize: hidden };
   if (modelType === "gemma2" || modelType === "gemma3_text") return { queryPreAttnScalar: headDim };
   // Granite's published models scale by 1 / head_dim (μP) rather than by its root.
   if (modelType === "granite" && typeof headDim === "number") return { attentionMultiplier: 1 / headDim };
@@ -281,7 +285,7 @@ function defaultHeads(hiddenSize: number): number | undefined {
 }
 
 function defaultIntermediate(hiddenSize: number, modelType: ModelType): number {
-  if (modelType === "gpt2" || modelType === "bert" || modelType.startsWith("gemma")) return 4 * hiddenSize;
+  if (formatOf(modelType).positions || modelType.startsWith("gemma")) return 4 * hiddenSize;
   return Math.ceil((8 * hiddenSize) / 3 / 64) * 64; // gated: 8/3 keeps the parameters of a plain 4 × layer
 }
 

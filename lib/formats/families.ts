@@ -1,5 +1,6 @@
 // What distinguishes a model family in files: transformers' class and defaults, its own keys of config.json, its windows.
 import { describe, HeddleError } from "../errors.ts";
+import { BERT_KIN } from "./bert-kin.ts";
 import type { ModelConfig } from "./config.ts";
 
 export const MODEL_TYPES = [
@@ -20,6 +21,11 @@ export const MODEL_TYPES = [
   "bert",
   "modernbert",
   "nomic_bert",
+  "roberta",
+  "xlm-roberta",
+  "camembert",
+  "distilbert",
+  "electra",
   "gpt2",
 ] as const;
 /** The families that come with the package. @useDeclaredType */
@@ -42,6 +48,13 @@ export type WindowRule =
   /** All but the first of every n (ModernBERT), under its own keys of config.json. */
   | { kind: "global"; period: number; otherwise: number };
 
+export interface EncoderFormat {
+  /** Weights that its checkpoints may hold and the model does without: heads of its pretraining, of which a classifier may have kept a part. */
+  unread: (classifier?: "sequence" | "token") => RegExp;
+  /** Whether what gives a text's classifier its labels is a part of `classifier`, beside the layer before it (RoBERTa). */
+  outProjection?: true;
+}
+
 export interface FamilyFormat {
   /** The `architectures` entry that transformers expects. */
   architecture: string;
@@ -61,12 +74,19 @@ export interface FamilyFormat {
   /** The same of keys that are written as well: without them, its published code would compute something else. */
   fixed?: Readonly<Record<string, unknown>>;
   windows: WindowRule;
+  /**
+   * Of a family with a table of positions, which do not turn: texts begin at its first row, or behind the one that has the padding's id
+   * for its number (RoBERTa). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
+   */
+  positions?: "from 0" | "behind padding";
+  /** The key of config.json that names the activation. Default: `hidden_act`. */
+  activationKey?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */
   windowsUnscaled?: true;
   /** The prefix of the trunk's weights in checkpoints with a head, and a weight that tells those without. Default: `model.`. */
   trunk?: { prefix: string; bare: string };
-  /** Of an encoder: it has no head of its own, and its checkpoints may hold those of its pretraining, which are not read. */
-  encoder?: { pretrainingHeads: RegExp };
+  /** Of an encoder. */
+  encoder?: EncoderFormat;
   /** Of a registered family: what its configuration has that ModelConfig lacks, with the values that it has where nothing says otherwise. */
   own?: OwnValues;
   /** Of a registered family: names of tensors in transformers and in GGUF, without `.weight` and `.bias`; `{layer}` stands for a number. */
@@ -233,23 +253,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     otherKeys: { num_experts: "numExperts" },
     windows: { kind: "pattern", period: 2, otherwise: 128 },
   },
-  bert: {
-    architecture: "BertModel",
-    gguf: "bert",
-    defaults: {
-      rmsNormEps: 1e-6,
-      layerNormEpsilon: 1e-12,
-      hiddenAct: "gelu",
-      ropeTheta: 1e4,
-      maxPositionEmbeddings: 512,
-      typeVocabSize: 2,
-    },
-    keys: { layer_norm_eps: "layerNormEpsilon", type_vocab_size: "typeVocabSize" },
-    mustBe: { position_embedding_type: "absolute", is_decoder: false, add_cross_attention: false },
-    windows: none,
-    trunk: { prefix: "bert.", bare: "embeddings.word_embeddings.weight" },
-    encoder: { pretrainingHeads: /^(cls|bert\.pooler)\./ },
-  },
+  ...BERT_KIN,
   modernbert: {
     architecture: "ModernBertModel",
     gguf: "modern-bert",
@@ -269,7 +273,8 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     mustBe: { norm_bias: false, classifier_bias: false, classifier_activation: "gelu" },
     windows: { kind: "global", period: 3, otherwise: 128 },
     trunk: { prefix: "model.", bare: "embeddings.tok_embeddings.weight" },
-    encoder: { pretrainingHeads: /^(head|decoder)\./ },
+    activationKey: "hidden_activation",
+    encoder: { unread: (task) => (task ? /^decoder\./ : /^(head|decoder)\./) },
   },
   nomic_bert: {
     architecture: "NomicBertModel",
@@ -309,7 +314,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     },
     windows: none,
     trunk: { prefix: "", bare: "embeddings.word_embeddings.weight" },
-    encoder: { pretrainingHeads: /^(cls|pooler)\./ },
+    encoder: { unread: (task) => (task === "sequence" ? /^cls\./ : /^(cls|pooler)\./) },
   },
   gpt2: {
     architecture: "GPT2LMHeadModel",
@@ -317,6 +322,8 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
     defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 1024 },
     mustBe: { scale_attn_by_inverse_layer_idx: false, add_cross_attention: false, scale_attn_weights: true },
     windows: none,
+    positions: "from 0",
+    activationKey: "activation_function",
     trunk: { prefix: "transformer.", bare: "wte.weight" },
   },
 };

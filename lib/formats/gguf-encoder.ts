@@ -1,4 +1,4 @@
-// Encoders (bert, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
+// Encoders (BERT and its kin, modernbert, nomic_bert) in GGUF metadata ↔ their configurations, keys as llama.cpp reads and writes them.
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
@@ -31,7 +31,7 @@ export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelT
     maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
     layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
     padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
-    ...(modelType !== "modernbert" && segments(source, meta)),
+    ...(modelType !== "modernbert" && segments(source, meta, modelType)),
     ...(modelType !== "bert" && rotation(source, meta, arch)),
     ...(modelType === "modernbert" && windowsAndActivation(source, meta, modelType, arch, layers)),
     ...classifierOf(source, meta, modelType, arch),
@@ -47,12 +47,16 @@ function rowsOf(source: WeightSource, name: string): number | undefined {
 }
 
 /** Kinds of segments: llama.cpp counts them among the tokenizer's keys. */
-function segments(source: WeightSource, meta: GgufMetadata): Part {
+function segments(source: WeightSource, meta: GgufMetadata, modelType: ModelType): Part {
   const rows = rowsOf(source, "token_types.weight");
-  // DistilBERT's files, which bear this architecture's name.
-  if (rows === undefined)
-    throw unsupported(source, "an encoder without kinds of segments (token_types.weight) is not provided");
-  return { typeVocabSize: meta.number("tokenizer.ggml.token_type_count") ?? rows };
+  const count = meta.number("tokenizer.ggml.token_type_count");
+  if (rows !== undefined) return { typeVocabSize: count ?? rows };
+  // DistilBERT's files bear BERT's name. They count one kind of segments, and have no table of it.
+  if (modelType === "bert" && (count ?? 1) === 1) return { modelType: "distilbert" };
+  throw new HeddleError(
+    "INVALID_FILE",
+    `${source.path}: expected token_types.weight of ${count ?? "some"} kinds of segments, got none`,
+  );
 }
 
 function rotation(source: WeightSource, meta: GgufMetadata, arch: string): Part {
@@ -89,6 +93,11 @@ function windowsAndActivation(
 function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
   const pooling = poolingFromGguf(meta, arch);
   if (pooling !== "rank") return embeddingOf(pooling);
+  if (modelType === "bert" && !source.has("token_types.weight"))
+    throw unsupported(
+      source,
+      `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
+    );
   const rows = rowsOf(source, "cls.output.weight");
   if (rows === undefined || !source.has("cls.weight")) {
     // Its classifier would read what it was not trained on: llama.cpp's converter leaves BERT's pooler out.
@@ -114,13 +123,15 @@ export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>)
   };
   if (classifier?.task === "token") refuse("a classification head of tokens");
   if (config.valueHead) refuse("a value head");
+  // llama.cpp puts tanh between its layers.
+  if (classifier && modelType === "distilbert") refuse("a classification head with ReLU");
   meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
   meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
   if (classifier)
     meta.set(`${arch}.classifier.output_labels`, { type: "array", of: "string", value: classifier.labels });
-  if (config.typeVocabSize !== undefined)
-    meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: config.typeVocabSize });
-  if (modelType === "bert") return;
+  const kinds = modelType === "distilbert" ? 1 : config.typeVocabSize;
+  if (kinds !== undefined) meta.set("tokenizer.ggml.token_type_count", { type: "u32", value: kinds });
+  if (arch === "bert") return;
   meta.set(`${arch}.rope.freq_base`, { type: "f32", value: config.ropeTheta });
   if (modelType !== "modernbert") return;
   meta.set(`${arch}.hidden_activation`, { type: "string", value: config.hiddenAct });

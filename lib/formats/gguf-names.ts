@@ -52,13 +52,22 @@ const GPT2_LAYER: readonly Pair[] = [
   ["mlp.c_fc", "ffn_up"],
   ["mlp.c_proj", "ffn_down"],
 ];
+const bertEmbeddings = (prefix: string): Pair[] => [
+  [`${prefix}.embeddings.word_embeddings`, "token_embd"],
+  [`${prefix}.embeddings.position_embeddings`, "position_embd"],
+  [`${prefix}.embeddings.token_type_embeddings`, "token_types"],
+  [`${prefix}.embeddings.LayerNorm`, "token_embd_norm"],
+];
 const BERT_TOP: readonly Pair[] = [
-  ["bert.embeddings.word_embeddings", "token_embd"],
-  ["bert.embeddings.position_embeddings", "position_embd"],
-  ["bert.embeddings.token_type_embeddings", "token_types"],
-  ["bert.embeddings.LayerNorm", "token_embd_norm"],
+  ...bertEmbeddings("bert"),
   ["bert.pooler.dense", "cls"],
   ["classifier", "cls.output"],
+];
+// The same head by other names.
+const ROBERTA_TOP: readonly Pair[] = [
+  ...bertEmbeddings("roberta"),
+  ["classifier.dense", "cls"],
+  ["classifier.out_proj", "cls.output"],
 ];
 const BERT_LAYER: readonly Pair[] = [
   ["attention.self.query", "attn_q"],
@@ -69,6 +78,16 @@ const BERT_LAYER: readonly Pair[] = [
   ["intermediate.dense", "ffn_up"],
   ["output.dense", "ffn_down"],
   ["output.LayerNorm", "layer_output_norm"],
+];
+const DISTILBERT_LAYER: readonly Pair[] = [
+  ["attention.q_lin", "attn_q"],
+  ["attention.k_lin", "attn_k"],
+  ["attention.v_lin", "attn_v"],
+  ["attention.out_lin", "attn_output"],
+  ["sa_layer_norm", "attn_output_norm"],
+  ["ffn.lin1", "ffn_up"],
+  ["ffn.lin2", "ffn_down"],
+  ["output_layer_norm", "layer_output_norm"],
 ];
 const MODERNBERT_TOP: readonly Pair[] = [
   ["model.embeddings.tok_embeddings", "token_embd"],
@@ -108,10 +127,15 @@ interface Names {
   layer: readonly Pair[];
 }
 const LLAMA_NAMES: Names = { layers: "model.layers", top: LLAMA_TOP, layer: LLAMA_LAYER };
+const ROBERTA_NAMES: Names = { layers: "roberta.encoder.layer", top: ROBERTA_TOP, layer: BERT_LAYER };
 /** Families whose names are not llama's. */
 const NAMES: Readonly<Record<string, Names>> = {
   gpt2: { layers: "transformer.h", top: GPT2_TOP, layer: GPT2_LAYER },
   bert: { layers: "bert.encoder.layer", top: BERT_TOP, layer: BERT_LAYER },
+  roberta: ROBERTA_NAMES,
+  "xlm-roberta": ROBERTA_NAMES,
+  camembert: ROBERTA_NAMES,
+  distilbert: { layers: "distilbert.transformer.layer", top: bertEmbeddings("distilbert"), layer: DISTILBERT_LAYER },
   nomic_bert: { layers: "encoder.layers", top: NOMIC_TOP, layer: NOMIC_LAYER },
   modernbert: { layers: "model.layers", top: MODERNBERT_TOP, layer: MODERNBERT_LAYER },
 };

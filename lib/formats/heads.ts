@@ -6,9 +6,10 @@ import { formatOf } from "./families.ts";
 /** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
 export const VALUE_HEAD = "v_head.summary";
 
-/** Where a classifier's weights lie: `score`, but for encoders and GPT2ForTokenClassification, which call it `classifier`. */
+/** Where a classifier's weights lie: `score`, but for encoders and GPT2ForTokenClassification, which call it `classifier` or have a part of it there. */
 export function classifierPrefix({ modelType, classifier }: Pick<ModelConfig, "modelType" | "classifier">): string {
-  if (formatOf(modelType).encoder) return "classifier";
+  const { encoder } = formatOf(modelType);
+  if (encoder) return encoder.outProjection && classifier?.task === "sequence" ? "classifier.out_proj" : "classifier";
   return modelType === "gpt2" && classifier?.task === "token" ? "classifier" : "score";
 }
 

@@ -86,9 +86,18 @@ async function fromFolder(weights: WeightSource, folder: string): Promise<ModelF
   };
 }
 
+const TOKENIZERS = [
+  "tokenizer.json",
+  "tokenizer.model",
+  "spiece.model",
+  "sentencepiece.bpe.model",
+  "merges.txt",
+  "vocab.txt",
+];
+
 /** The files that Tokenizer.load finds a vocabulary in. */
 async function hasTokenizer(folder: string): Promise<boolean> {
-  for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", "merges.txt", "vocab.txt"]) {
+  for (const name of TOKENIZERS) {
     if (await exists(join(folder, name))) return true;
   }
   return false;
@@ -133,12 +142,12 @@ const HEADS = /^(lm_head|score|classifier|v_head|cls|head|decoder)\./;
  */
 function canonicalName(name: string, config: ModelConfig, weights: WeightSource): string | undefined {
   const { trunk = LLAMA_TRUNK, encoder } = formatOf(config.modelType);
-  if (/\.rotary_emb\.inv_freq$|embeddings\.position_ids$/.test(name)) return undefined;
+  if (/\.rotary_emb\.inv_freq$|embeddings\.(position|token_type)_ids$/.test(name)) return undefined;
   if (config.modelType === "gpt2" && /\.attn\.(bias|masked_bias)$/.test(name)) return undefined;
   const whole =
     weights.has(trunk.bare) && !name.startsWith(trunk.prefix) && !HEADS.test(name) ? trunk.prefix + name : name;
   if (!encoder) return whole;
-  if (!config.classifier && encoder.pretrainingHeads.test(whole)) return undefined;
+  if (encoder.unread(config.classifier?.task).test(whole)) return undefined;
   // The first BERT checkpoints call a norm's weight and bias by other names.
   return whole.replace(/LayerNorm\.gamma$/, "LayerNorm.weight").replace(/LayerNorm\.beta$/, "LayerNorm.bias");
 }

@@ -1,3 +1,4 @@
+import { firstPosition } from "../formats/positions.ts";
 import {
   compile,
   Dimension,
@@ -85,12 +86,13 @@ async function runGroup(
   const lengths = new Int32Array(rows);
   const wanted: number[] = [];
   const pool = pooling === "mean" ? new Float32Array(count * rows) : undefined;
+  const begin = firstPosition(model.config);
   let first = 0;
   for (const [s, sequence] of sequences.entries()) {
     const { length } = sequence;
     for (let i = 0; i < length; i++) {
       ids[first + i] = sequence[i]!;
-      positions[first + i] = i;
+      positions[first + i] = begin + i;
     }
     documents.fill(s, first, first + length);
     lengths.fill(length, first, first + length);

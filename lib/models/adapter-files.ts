@@ -10,6 +10,7 @@ import {
 } from "../formats/adapter-config.ts";
 import { castTensor } from "../formats/cast.ts";
 import { parseModelConfig } from "../formats/config.ts";
+import { formatOf } from "../formats/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../formats/heads.ts";
 import { exists, readJson } from "../formats/io.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
@@ -128,8 +129,9 @@ function placeOf(
   const bare = bareName(stored);
   const match = /^(.+)\.lora_([AB])(?:\.default)?\.weight$/.exec(bare);
   // Adapters of a bare trunk leave out its prefix.
+  const { trunk = { prefix: "model." } } = formatOf(model.config.modelType);
   const known = (name: string, has: (n: string) => boolean) =>
-    [name, `model.${name}`, `transformer.${name}`].find((n) => has(n));
+    [name, `${trunk.prefix}${name}`, `transformer.${name}`].find((n) => has(n));
   const module = match ? known(match[1]!, (n) => layers.has(n)) : known(bare, (n) => model.weightNames.includes(n));
   if (module === undefined)
     throw new HeddleError(

@@ -1,7 +1,8 @@
 import type { ModelConfig } from "../formats/config.ts";
-import { FAMILY_FORMATS } from "../formats/families.ts";
-import { add, embedding, gelu, layerNorm, recomputable, reshape, tanh, type Value } from "../graph/index.ts";
-import type { ForwardContext } from "../nn/context.ts";
+import { type BuiltInModelType, FAMILY_FORMATS } from "../formats/families.ts";
+import { firstPosition } from "../formats/positions.ts";
+import { tanh, type Value } from "../graph/index.ts";
+import { BERT_NAMES, type EncoderNames, encoder } from "../nn/encoder.ts";
 import type { Family, WeightSpec } from "./family.ts";
 
 type Weights = Map<string, WeightSpec>;
@@ -16,75 +17,69 @@ function normWeights(out: Weights, name: string, width: number): void {
   out.set(`${name}.bias`, { shape: [width], init: "zeros" });
 }
 
-function weights(config: ModelConfig): Weights {
-  const { hiddenSize: width, intermediateSize: inner } = config;
-  const out: Weights = new Map();
-  const table = (name: string, rows: number) =>
-    out.set(`bert.embeddings.${name}_embeddings.weight`, { shape: [rows, width], init: "normal" });
-  table("word", config.vocabSize);
-  table("position", config.maxPositionEmbeddings);
-  table("token_type", config.typeVocabSize!);
-  normWeights(out, "bert.embeddings.LayerNorm", width);
-  for (let i = 0; i < config.numHiddenLayers; i++) {
-    const layer = `bert.encoder.layer.${i}`;
-    for (const name of ["query", "key", "value"]) linearWeights(out, `${layer}.attention.self.${name}`, width, width);
-    linearWeights(out, `${layer}.attention.output.dense`, width, width);
-    normWeights(out, `${layer}.attention.output.LayerNorm`, width);
-    linearWeights(out, `${layer}.intermediate.dense`, inner, width);
-    linearWeights(out, `${layer}.output.dense`, width, inner);
-    normWeights(out, `${layer}.output.LayerNorm`, width);
-  }
-  return out;
+/** What distinguishes one of BERT's kin. */
+interface Kin {
+  modelType: BuiltInModelType;
+  /** Default: BERT's. */
+  names?: EncoderNames;
+  /** Between hidden states, or what was pooled of them, and the classifier of texts: a layer as wide as they are. That of words reads hidden states. */
+  head: { name: string; activation: (x: Value) => Value };
 }
 
-function forward(context: ForwardContext, config: ModelConfig): Value {
-  const { weight, dtype } = context;
-  const { numAttentionHeads: heads, headDim } = config;
-  const norm = (x: Value, name: string, residual?: Value) =>
-    layerNorm(x, weight(`${name}.weight`), {
-      eps: config.layerNormEpsilon,
-      bias: weight(`${name}.bias`),
-      ...(residual && { residual }),
-    }).y;
-  const look = (name: string, ids: Value) =>
-    embedding(weight(`bert.embeddings.${name}_embeddings.weight`), ids, { dtype });
-  const tokens = add(look("word", context.ids), look("position", context.positions));
-  const block = (i: number, x: Value) => {
-    const layer = `bert.encoder.layer.${i}`;
-    const rows = x.dim(0);
-    const project = (name: string) =>
-      reshape(context.linear(x, `${layer}.attention.self.${name}`), [rows, heads, headDim]);
-    const o = context.attend(i, { q: project("query"), k: project("key"), v: project("value") }, { causal: false });
-    const said = context.linear(reshape(o, [rows, heads * headDim]), `${layer}.attention.output.dense`);
-    const between = norm(said, `${layer}.attention.output.LayerNorm`, x);
-    const approximate = config.hiddenAct === "gelu" ? "none" : "tanh";
-    const inner = gelu(context.linear(between, `${layer}.intermediate.dense`), { approximate });
-    return norm(context.linear(inner, `${layer}.output.dense`), `${layer}.output.LayerNorm`, between);
+/** A family of BERT's blocks. It encodes: its masked-language-modelling head is not read. */
+export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
+  const { architecture, trunk } = FAMILY_FORMATS[modelType];
+  const { prefix } = trunk!;
+  const weights = (config: ModelConfig): Weights => {
+    const { hiddenSize: width, intermediateSize: inner, typeVocabSize: types, embeddingSize = width } = config;
+    const { embeddings, layers, layer } = names;
+    const out: Weights = new Map();
+    const table = (name: string, rows: number) =>
+      out.set(`${prefix}${name}.weight`, { shape: [rows, embeddingSize], init: "normal" });
+    table(embeddings.word, config.vocabSize);
+    table(embeddings.position, firstPosition(config) + config.maxPositionEmbeddings);
+    if (types !== undefined) table(embeddings.tokenType, types);
+    normWeights(out, `${prefix}${embeddings.norm}`, embeddingSize);
+    if (embeddingSize !== width) linearWeights(out, `${prefix}${embeddings.project}`, width, embeddingSize);
+    for (let i = 0; i < config.numHiddenLayers; i++) {
+      const name = (part: keyof EncoderNames["layer"]) => `${prefix}${layers}.${i}.${layer[part]}`;
+      for (const part of ["query", "key", "value", "attended"] as const) linearWeights(out, name(part), width, width);
+      normWeights(out, name("attentionNorm"), width);
+      linearWeights(out, name("inner"), inner, width);
+      linearWeights(out, name("outer"), width, inner);
+      normWeights(out, name("norm"), width);
+    }
+    return out;
   };
-  let x = norm(add(tokens, look("token_type", context.tokenTypes())), "bert.embeddings.LayerNorm");
-  for (let i = 0; i < config.numHiddenLayers; i++) x = recomputable(() => block(i, x));
-  return x;
+  return {
+    modelTypes: [modelType],
+    architecture,
+    weights,
+    constants: () => new Map(),
+    head: () => ({ weight: "cls.predictions.decoder.weight" }),
+    forward: (context, config) =>
+      encoder(context, {
+        names,
+        prefix,
+        layers: config.numHiddenLayers,
+        heads: config.numAttentionHeads,
+        headDim: config.headDim,
+        eps: config.layerNormEpsilon,
+        approximate: config.hiddenAct === "gelu" ? "none" : "tanh",
+        segments: config.typeVocabSize !== undefined,
+        projects: (config.embeddingSize ?? config.hiddenSize) !== config.hiddenSize,
+      }),
+    encoder: {
+      classifierWeights({ hiddenSize, classifier }) {
+        const out: Weights = new Map();
+        if (classifier?.task === "sequence") linearWeights(out, head.name, hiddenSize, hiddenSize);
+        return out;
+      },
+      classifierInput: ({ linear }, { classifier }, x) =>
+        classifier?.task === "sequence" ? head.activation(linear(x, head.name)) : x,
+    },
+  };
 }
 
-/**
- * BERT (Devlin et al. 2019): learned positions, attention both ways, layer norms on the blocks' outputs. It encodes: its
- * masked-language-modelling head is not read.
- */
-export const bert: Family = {
-  modelTypes: ["bert"],
-  architecture: FAMILY_FORMATS.bert.architecture,
-  weights,
-  constants: () => new Map(),
-  head: () => ({ weight: "cls.predictions.decoder.weight" }),
-  forward,
-  encoder: {
-    // A text's classifier reads the pooler's output; one of words reads hidden states.
-    classifierWeights({ hiddenSize, classifier }) {
-      const out: Weights = new Map();
-      if (classifier?.task === "sequence") linearWeights(out, "bert.pooler.dense", hiddenSize, hiddenSize);
-      return out;
-    },
-    classifierInput: ({ linear }, { classifier }, x) =>
-      classifier?.task === "sequence" ? tanh(linear(x, "bert.pooler.dense")) : x,
-  },
-};
+/** BERT (Devlin et al. 2019). Its classifier of texts reads the pooler's output. */
+export const bert = bertKin({ modelType: "bert", head: { name: "bert.pooler.dense", activation: tanh } });

@@ -1,5 +1,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { bert } from "./bert.ts";
+import { distilbert } from "./distilbert.ts";
+import { electra } from "./electra.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
 import { gptOss } from "./gpt-oss.ts";
@@ -13,6 +15,7 @@ import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
 import { qwen2, qwen3 } from "./qwen.ts";
 import { qwen3Moe } from "./qwen3-moe.ts";
+import { camembert, roberta, xlmRoberta } from "./roberta.ts";
 import { smollm3 } from "./smollm3.ts";
 
 const builtIn: readonly Family[] = [
@@ -33,6 +36,11 @@ const builtIn: readonly Family[] = [
   bert,
   modernbert,
   nomicBert,
+  roberta,
+  xlmRoberta,
+  camembert,
+  distilbert,
+  electra,
   gpt2,
 ];
 

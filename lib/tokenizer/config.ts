@@ -14,6 +14,7 @@ export interface TokenizerConfig {
   modelMaxLength?: number;
   addBosToken?: boolean;
   addEosToken?: boolean;
+  addPrefixSpace?: boolean;
   tokenizerClass?: string;
   /** What vocab.txt needs beside itself. */
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
@@ -83,6 +84,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
     modelMaxLength: typeof max === "number" && max > 0 && max < 1e9 ? max : undefined,
     addBosToken: flag("add_bos_token"),
     addEosToken: flag("add_eos_token"),
+    addPrefixSpace: flag("add_prefix_space"),
     bert: {
       lowercase: flag("do_lower_case"),
       stripAccents: flag("strip_accents"),

@@ -2,12 +2,12 @@
 import { type FileHandle, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { binding, type NativeJsonVocabulary } from "../binding.ts";
-import { checkObject, HeddleError, invalidArgument } from "../errors.ts";
+import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
-import { readSentencePiece } from "./sentencepiece.ts";
+import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
 import { llama3Ranks, readTiktoken, type TiktokenOptions, tiktokenByName } from "./tiktoken.ts";
 import { limits, parseTokenizerFile, type TokenizerFile } from "./tokenizer-file.ts";
 import { readVocabAndMerges, readVocabText } from "./vocab-files.ts";
@@ -23,6 +23,8 @@ export interface TokenizerTexts extends ConfigTexts {
   compiled?: NativeJsonVocabulary | undefined;
   /** The bytes of tokenizer.model (or spiece.model): SentencePiece's, or ranks as tiktoken has them. */
   model?: Uint8Array | undefined;
+  /** @internal Whether its file's name says that its ids are fairseq's. */
+  fairseq?: boolean | undefined;
   /** vocab.json, beside `merges` */
   vocab?: string | undefined;
   /** merges.txt */
@@ -63,6 +65,11 @@ export function checkTexts(texts: TokenizerTexts): void {
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
   if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer, texts.compiled);
+  if (texts.fairseq && !fairseqKind(config))
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${FAIRSEQ_NAME}: expected a tokenizer_class XLMRobertaTokenizer or CamembertTokenizer, whose ids are known, got ${describe(config.tokenizerClass)}`,
+    );
   if (texts.model !== undefined) return readModelFile(texts.model, config);
   if (texts.vocab !== undefined && texts.merges !== undefined) {
     return readVocabAndMerges(texts.vocab, texts.merges, config);
@@ -75,7 +82,16 @@ export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): 
   throw new HeddleError("NOT_FOUND", `Tokenizer.load: expected one of ${vocabularies.join(", ")}`);
 }
 
-const vocabularies = ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json and merges.txt", "vocab.txt"];
+/** fairseq's models under SentencePiece's pieces. */
+const FAIRSEQ_NAME = "sentencepiece.bpe.model";
+const vocabularies = [
+  "tokenizer.json",
+  "tokenizer.model",
+  "spiece.model",
+  FAIRSEQ_NAME,
+  "vocab.json and merges.txt",
+  "vocab.txt",
+];
 
 /** Two formats go by the name tokenizer.model. */
 function readModelFile(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
@@ -149,7 +165,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
     chatTemplate: await text("chat_template.jinja"),
   };
   if (isFolder) {
-    for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt"]) {
+    for (const name of ["tokenizer.json", "tokenizer.model", "spiece.model", FAIRSEQ_NAME, "vocab.json", "vocab.txt"]) {
       const found = await readNamed(folder, name, signal);
       if (found) return { ...config, ...found };
     }
@@ -164,7 +180,7 @@ export async function readFolder(path: string, signal?: AbortSignal): Promise<To
 async function readNamed(folder: string, name: string, signal?: AbortSignal): Promise<TokenizerTexts | undefined> {
   const bytes = await readBytes(join(folder, name), signal);
   if (bytes === undefined) return undefined;
-  if (name.endsWith(".model")) return { model: bytes };
+  if (name.endsWith(".model")) return { model: bytes, fairseq: name === FAIRSEQ_NAME };
   if (!/\.(?:tiktoken|txt)$/u.test(name) && name !== "vocab.json") {
     return { tokenizer: bytes, tokenizerPath: join(folder, name) };
   }

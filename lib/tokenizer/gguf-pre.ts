@@ -21,7 +21,7 @@ const table: readonly [names: string, pre: GgufPreTokenizer][] = [
   ["qwen2 deepseek-r1-qwen megrez", { patterns: [qwen2], nfc: true }],
   ["stablelm2 hunyuan", { patterns: [qwen2] }],
   [
-    "gpt-2 gpt2 phi-2 olmo jina-es jina-de jina-v1-en jina-v2-es jina-v2-de modern-bert roberta-bpe mpt exaone4",
+    "gpt-2 gpt2 phi-2 olmo jina-es jina-de jina-v1-en jina-v2-es jina-v2-de roberta-bpe modern-bert mpt exaone4",
     { patterns: [gpt2] },
   ],
   ["smollm starcoder refact command-r codeshell", { patterns: [eachDigit, gpt2] }],

@@ -35,13 +35,14 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   const { path } = files;
   const tokenizer = object(files.tokenizer);
   const model = object(tokenizer.model);
-  if (model.type !== "BPE" && model.type !== "WordPiece") {
+  if (model.type !== "BPE" && model.type !== "WordPiece" && model.type !== "Unigram") {
     throw new HeddleError(
       "UNSUPPORTED",
-      `${path}: tokenizer model: expected BPE or WordPiece, got ${String(model.type)}`,
+      `${path}: tokenizer model: expected BPE, WordPiece or Unigram, got ${String(model.type)}`,
     );
   }
   const vocab = readVocab(tokenizer, model, ids.vocabSize, path);
+  if (model.type === "Unigram") return unigramMetadata(files, tokenizer, model, vocab, ids);
   if (model.type === "WordPiece") return wordPieceMetadata(files, tokenizer, model, vocab, ids);
   const merges = readMerges(model, path);
   const spm = model.byte_fallback === true;
@@ -52,7 +53,9 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
     if (value !== null && value !== undefined) set(key, { type: "u32", value });
   };
   set("model", { type: "string", value: spm ? "llama" : "gpt2" });
-  set("pre", { type: "string", value: spm ? "default" : preTokenizer(tokenizer, path) });
+  const pre = spm ? "default" : preTokenizer(tokenizer, path);
+  const roberta = pre === "gpt-2" && steps(tokenizer.post_processor, "processors")[0]?.type === "RobertaProcessing";
+  set("pre", { type: "string", value: roberta ? "roberta-bpe" : pre });
   set("tokens", { type: "array", of: "string", value: vocab.tokens });
   set("token_type", { type: "array", of: "i32", value: vocab.types });
   if (spm) set("scores", { type: "array", of: "f32", value: scores(vocab, merges) });
@@ -64,6 +67,8 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   id("bos_token_id", template.bos ?? named.bos ?? ids.bosTokenId);
   // Three keys for what ends a text: of the sequence, of a turn, of a message.
   for (const [i, key] of ["eos_token_id", "eot_token_id", "eom_token_id"].entries()) id(key, eos[i]);
+  if (roberta) id("seperator_token_id", template.eos); // as GGUF spells it
+  if (roberta) id("mask_token_id", vocab.ids.get("<mask>"));
   id("unknown_token_id", typeof model.unk_token === "string" ? vocab.ids.get(model.unk_token) : undefined);
   id("padding_token_id", ids.padTokenId ?? named.pad);
   set("add_bos_token", { type: "bool", value: template.bos !== undefined });
@@ -131,6 +136,89 @@ function wordPieceMetadata(
   return meta;
 }
 
+/** The keys of llama.cpp's Unigram. What it does not do with a text is refused: it would give other tokens. */
+function unigramMetadata(
+  files: TokenizerFiles,
+  tokenizer: Json,
+  model: Json,
+  vocab: Vocab,
+  { padTokenId }: TokenIds,
+): Map<string, GgufValue> {
+  const { path } = files;
+  const refuse = (what: string, expected: string, got: unknown): never => {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${path}: ${what}: expected ${expected}, as GGUF's Unigram, got ${describe(got)}`,
+    );
+  };
+  let charsmap: Uint8Array | undefined;
+  let [prefix, collapses] = [false, false];
+  for (const step of steps(tokenizer.normalizer, "normalizers")) {
+    const { type, precompiled_charsmap: map, pattern, content } = step;
+    if (type === "Precompiled" && typeof map === "string" && !charsmap) charsmap = Buffer.from(map, "base64");
+    else if (type === "Prepend" && step.prepend === "▁") prefix = true;
+    // Spaces at the ends, and several in one place.
+    else if (
+      type === "Strip" ||
+      (type === "Replace" && SPACES.test(String(object(pattern).Regex)) && /^[ ▁]?$/.test(String(content)))
+    )
+      collapses = true;
+    else refuse("normalizer", "Precompiled, and what takes spaces away or puts one before", type);
+  }
+  for (const { type, replacement, prepend_scheme: scheme, add_prefix_space: adds } of steps(
+    tokenizer.pre_tokenizer,
+    "pretokenizers",
+  )) {
+    if (type === "WhitespaceSplit") collapses = true;
+    else if (type !== "Metaspace" || replacement !== "▁")
+      refuse("pre_tokenizer", "WhitespaceSplit and Metaspace", type);
+    else prefix ||= scheme !== "never" && adds !== false;
+  }
+  const unknown = model.unk_id;
+  if (typeof unknown !== "number" || vocab.types[unknown] === undefined)
+    return refuse("model.unk_id", "the id of a token", unknown);
+  vocab.types[unknown] = TokenType.unknown;
+
+  const meta = new Map<string, GgufValue>();
+  const set = (key: string, value: GgufValue) => meta.set(`tokenizer.ggml.${key}`, value);
+  const template = templateTokens(tokenizer);
+  const named = namedTokens(object(files.config), vocab);
+  const ids: Record<string, number | undefined> = {
+    bos_token_id: template.bos ?? named.bos,
+    eos_token_id: template.eos ?? named.eos,
+    seperator_token_id: template.eos, // as GGUF spells it
+    unknown_token_id: unknown,
+    padding_token_id: padTokenId ?? named.pad ?? vocab.ids.get("<pad>"),
+    mask_token_id: vocab.ids.get("<mask>"),
+  };
+  const given = Array.isArray(model.vocab) ? (model.vocab as unknown[]) : [];
+  const scores = new Float32Array(vocab.tokens.length).fill(UNUSED_SCORE);
+  for (const [id, piece] of given.entries()) {
+    const score: unknown = Array.isArray(piece) ? piece[1] : undefined;
+    if (typeof score !== "number")
+      throw new HeddleError("INVALID_FILE", `${path}: model.vocab[${id}]: expected a score`);
+    scores[id] = score;
+  }
+  set("model", { type: "string", value: "t5" });
+  set("pre", { type: "string", value: "default" });
+  set("tokens", { type: "array", of: "string", value: vocab.tokens });
+  set("scores", { type: "array", of: "f32", value: scores });
+  set("token_type", { type: "array", of: "i32", value: vocab.types });
+  for (const [key, value] of Object.entries(ids)) if (value !== undefined) set(key, { type: "u32", value });
+  set("add_bos_token", { type: "bool", value: template.bos !== undefined });
+  set("add_eos_token", { type: "bool", value: template.eos !== undefined });
+  set("add_space_prefix", { type: "bool", value: prefix });
+  set("remove_extra_whitespaces", { type: "bool", value: collapses });
+  if (charsmap) set("precompiled_charsmap", { type: "array", of: "u8", value: charsmap });
+  meta.set(WHOLE, { type: "string", value: JSON.stringify(files.tokenizer) });
+  return meta;
+}
+
+/** Patterns of spaces at the ends of a text, and of several in one place. */
+const SPACES = /^(\\A \+\| \+\\z| \{2,\})$/;
+/** Of rows that no token has, as llama.cpp's converter writes it. */
+const UNUSED_SCORE = -10000;
+
 interface Vocab {
   tokens: string[];
   types: Int32Array;
@@ -153,7 +241,10 @@ function readVocab(tokenizer: Json, model: Json, size: number, path: string): Vo
     ids.set(token, id as number);
   };
   const byte = model.byte_fallback === true ? /^<0x[0-9A-F]{2}>$/ : undefined;
-  for (const [token, id] of Object.entries(object(model.vocab))) {
+  const given: [string, unknown][] = Array.isArray(model.vocab)
+    ? model.vocab.map((piece: unknown, id) => [String(Array.isArray(piece) ? piece[0] : piece), id])
+    : Object.entries(object(model.vocab));
+  for (const [token, id] of given) {
     put(token, id, byte?.test(token) ? TokenType.byte : TokenType.normal);
   }
   for (const added of Array.isArray(tokenizer.added_tokens) ? tokenizer.added_tokens : []) {
@@ -217,6 +308,8 @@ function preTokenizer(tokenizer: Json, path: string): string {
     const regex = object(step.pattern).Regex;
     if (step.type === "Split" && typeof regex === "string") patterns.push(regex);
     else if (step.type === "Digits" && step.individual_digits === true) patterns.push("\\p{N}");
+    else if (step.type === "ByteLevel" && step.add_prefix_space === true)
+      throw new HeddleError("UNSUPPORTED", `${path}: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE has none`);
     else if (step.type === "ByteLevel" && step.use_regex !== false) patterns.push(namedPatterns.gpt2);
     else if (step.type !== "ByteLevel") patterns.push(String(step.type)); // has no name
   }
@@ -230,7 +323,11 @@ function preTokenizer(tokenizer: Json, path: string): string {
 
 /** The tokens that the post-processor puts before and after a text. */
 function templateTokens(tokenizer: Json): { bos?: number; eos?: number } {
-  const template = steps(tokenizer.post_processor, "processors").find((step) => step.type === "TemplateProcessing");
+  const processors = steps(tokenizer.post_processor, "processors");
+  const pair = processors.find((step) => step.type === "RobertaProcessing" || step.type === "BertProcessing");
+  const idIn = (value: unknown) => (Array.isArray(value) && typeof value[1] === "number" ? value[1] : undefined);
+  if (pair) return { bos: idIn(pair.cls), eos: idIn(pair.sep) };
+  const template = processors.find((step) => step.type === "TemplateProcessing");
   if (!template) return {};
   const single = (Array.isArray(template.single) ? (template.single as unknown[]) : []).map(object);
   const middle = single.findIndex((part) => part.Sequence !== undefined);

@@ -180,12 +180,71 @@ export function unigramFile(pieces: UnigramPieces): TokenizerFile {
   return file;
 }
 
+/** Where fairseq's ids, which these models were trained with, differ from SentencePiece's: what stands before its pieces from `from` on. */
+const FAIRSEQ = {
+  XLMRoberta: { before: ["<s>", "<pad>", "</s>", "<unk>"], from: 3 },
+  Camembert: { before: ["<s>NOTUSED", "<pad>", "</s>NOTUSED", "<unk>", "<unk>NOTUSED"], from: 1 },
+} as const;
+type Fairseq = (typeof FAIRSEQ)[keyof typeof FAIRSEQ];
+
+/** By tokenizer_config.json's class: nothing in the model says it. */
+export function fairseqKind({ tokenizerClass = "" }: TokenizerConfig): Fairseq | undefined {
+  const name = /^(XLMRoberta|Camembert)Tokenizer(Fast)?$/u.exec(tokenizerClass)?.[1];
+  return name === undefined ? undefined : FAIRSEQ[name as keyof typeof FAIRSEQ];
+}
+
+/** Unigram with fairseq's ids, `<mask>` behind all others, `<s> A </s>` and `<s> A </s> </s> B </s>`. */
+function fairseqFile(proto: Proto, { before, from }: Fairseq): TokenizerFile {
+  if (proto.modelType !== 1) throw unsupported(where, "fairseq's ids of another model than Unigram");
+  if (proto.spaceAfter) throw unsupported(where, "treat_whitespace_as_suffix");
+  const unknown = before.indexOf("<unk>" as never);
+  const special = (name: string, i: number) =>
+    i === unknown ? TokenType.unknown : name === "<unk>NOTUSED" ? TokenType.unused : TokenType.control;
+  const tokens = [...before, ...proto.tokens.slice(from), "<mask>"];
+  const types = [...before.map(special), ...proto.types.slice(from), TokenType.control];
+  const scores = [...before.map(() => 0), ...proto.scores.slice(from), 0];
+  const idOf = (name: string) => {
+    const id = tokens.indexOf(name);
+    if (id < 0) throw invalidFile(where, `a piece ${name}`, "none");
+    return id;
+  };
+  const [bos, eos] = [idOf("<s>"), idOf("</s>")];
+  types[bos] = types[eos] = TokenType.control;
+  const part = (id: string): JsonObject => ({ SpecialToken: { id, type_id: 0 } });
+  const text = (id: string): JsonObject => ({ Sequence: { id, type_id: 0 } });
+  const single = [part("<s>"), text("A"), part("</s>")];
+  const isAdded = (type: number) =>
+    type === TokenType.control || type === TokenType.unknown || type === TokenType.userDefined;
+  const added = [...tokens.keys()]
+    .filter((id) => isAdded(types[id]!) && tokens[id] !== "")
+    .map((id) => ({
+      id,
+      content: tokens[id]!,
+      special: types[id] !== TokenType.userDefined,
+      normalized: false,
+      ...(tokens[id] === "<mask>" && { lstrip: true }),
+    }));
+  const around: JsonObject = {
+    type: "TemplateProcessing",
+    single,
+    pair: [...single, part("</s>"), text("B"), part("</s>")],
+    special_tokens: Object.fromEntries(
+      [["<s>", bos] as const, ["</s>", eos] as const].map(([id, n]) => [id, { id, ids: [n], tokens: [id] }]),
+    ),
+  };
+  const file = unigramFile({ ...proto, tokens, types, scores, unknown, added, around });
+  file.model.singlePrecision = true;
+  return file;
+}
+
 /**
  * Reads the bytes of a tokenizer.model (or spiece.model).
  * Throws INVALID_FILE, or UNSUPPORTED for models of words or characters and for spaces kept behind words.
  */
 export function readSentencePiece(bytes: Uint8Array, config: TokenizerConfig): TokenizerFile {
   const proto = readProto(bytes);
+  const fairseq = fairseqKind(config);
+  if (fairseq) return fairseqFile(proto, fairseq);
   const { tokens, types, scores, byteFallback } = proto;
   if (tokens.length === 0) throw invalidFile(where, "pieces", "none");
   if (proto.modelType !== 1 && proto.modelType !== 2) {

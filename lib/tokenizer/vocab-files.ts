@@ -68,7 +68,9 @@ export function readVocabText(text: string, config: TokenizerConfig): TokenizerF
   });
 }
 
-/** Byte-level BPE; Qwen's pattern and NFC, or RoBERTa's ids around the text, where tokenizer_config.json names its class. */
+const ROBERTA = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"];
+
+/** Byte-level BPE; Qwen's pattern and NFC, or RoBERTa's ids around the text, where tokenizer_config.json names its class (RoBERTa's oldest folders: its special tokens). */
 export function readVocabAndMerges(vocabText: string, mergesText: string, config: TokenizerConfig): TokenizerFile {
   let vocab: unknown;
   try {
@@ -77,22 +79,24 @@ export function readVocabAndMerges(vocabText: string, mergesText: string, config
     throw new HeddleError("INVALID_FILE", `vocab.json: ${(cause as Error).message}`, { cause });
   }
   if (!isObject(vocab)) throw invalidFile("vocab.json", "an object", vocab);
+  const known = vocab;
   const merges = mergesText
     .split("\n")
     .map((line) => line.replace(/\r$/u, ""))
     .filter((line, index) => line !== "" && !(index === 0 && line.startsWith("#version")));
   const kind = config.tokenizerClass ?? "";
   const qwen = /^Qwen2/u.test(kind);
-  const roberta = /^Roberta|^Longformer|^Bart/u.test(kind);
-  const byteLevel: JsonObject = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: !qwen };
+  const roberta =
+    /^Roberta|^Longformer|^Bart/u.test(kind) || (kind === "" && ROBERTA.every((name) => Object.hasOwn(known, name)));
+  const prefix = roberta && config.addPrefixSpace === true;
+  const byteLevel: JsonObject = { type: "ByteLevel", add_prefix_space: prefix, trim_offsets: true, use_regex: !qwen };
   const split: JsonObject = {
     type: "Split",
     pattern: { Regex: namedPatterns.qwen2 },
     behavior: "Isolated",
     invert: false,
   };
-  const names = [config.bosToken, config.eosToken, config.unkToken, config.padToken, ...(roberta ? ["<mask>"] : [])];
-  const known = vocab;
+  const names = [config.bosToken, config.eosToken, config.unkToken, config.padToken, ...(roberta ? ROBERTA : [])];
   const ids = [...new Set(names)].filter((name) => name !== undefined && Object.hasOwn(known, name));
   const pair = (name: string) => [name, Object.hasOwn(known, name) ? known[name]! : null];
   return readTokenizerFile({
@@ -100,7 +104,7 @@ export function readVocabAndMerges(vocabText: string, mergesText: string, config
     normalizer: qwen ? { type: "NFC" } : null,
     pre_tokenizer: qwen ? { type: "Sequence", pretokenizers: [split, byteLevel] } : byteLevel,
     post_processor: roberta
-      ? { type: "RobertaProcessing", sep: pair("</s>"), cls: pair("<s>"), trim_offsets: true, add_prefix_space: false }
+      ? { type: "RobertaProcessing", sep: pair("</s>"), cls: pair("<s>"), trim_offsets: true, add_prefix_space: prefix }
       : { ...byteLevel, trim_offsets: false },
     decoder: byteLevel,
     model: { type: "BPE", vocab, merges },

@@ -1,4 +1,5 @@
 import { HeddleError } from "../errors.ts";
+import { firstPosition } from "../formats/positions.ts";
 import {
   compile,
   type Executable,
@@ -32,6 +33,8 @@ export interface Evaluated {
 /** A stage's loss over a model as programs: gradients of a micro-batch into the optimizer's tensors, and the loss alone. */
 export class StageProgram<Batch> {
   readonly stage: Stage<Batch>;
+  /** Where positions begin in the family's table. */
+  private readonly begin: number;
   private readonly positions: Int32Array;
   private readonly tokenTypes: Int32Array;
   /** Of a step's first micro-batch, over what the tensors held; and of later ones, added to it. */
@@ -52,7 +55,8 @@ export class StageProgram<Batch> {
     this.stage = stage;
     const rows = shape.sequences * shape.sequenceLength;
     this.tokenTypes = new Int32Array(rows);
-    this.positions = Int32Array.from({ length: rows }, (_, i) => i % shape.sequenceLength);
+    this.begin = firstPosition(model.config);
+    this.positions = Int32Array.from({ length: rows }, (_, i) => this.begin + (i % shape.sequenceLength));
     const { names } = optimizer;
     const gradientProgram = (keep: boolean) => {
       const program = compile((): Results => {
@@ -104,7 +108,10 @@ export class StageProgram<Batch> {
 
   /** Of what there is, what a program takes: an evaluation may read less than a step, and few families read all. */
   private inputs({ program: { inputNames } }: Executable, micro: MicroBatch, more: Inputs = {}): Inputs {
-    const all = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
+    const all: Inputs = { positions: this.positions, tokenTypes: this.tokenTypes, ...micro.inputs, ...more };
+    // A stage counts its own from 0.
+    const given = micro.inputs.positions;
+    if (given && this.begin > 0) all.positions = Int32Array.from(given, (position) => this.begin + position);
     return Object.fromEntries(Object.entries(all).filter(([name]) => inputNames.has(name)));
   }
 

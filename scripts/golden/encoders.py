@@ -3,8 +3,8 @@
 
     python3 scripts/golden/encoders.py > test/golden/encoders.json
 
-BERT (Devlin et al. 2019) and ModernBERT (Warner et al. 2024) from their papers, in float64, under official names; weights
-follow from their names (`weight` in models.py).
+BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020) and ModernBERT
+(Warner et al. 2024) from their papers, in float64, under official names; weights follow from their names (`weight` in models.py).
 """
 import json
 import math
@@ -32,37 +32,98 @@ def attend(q, k, v, window=None):
 class Encoder:
     def __init__(self, config):
         self.c, self.w = config, Weights()
-        self.C, self.H = config["hidden_size"], config["num_attention_heads"]
+        self.C = config.get("hidden_size", config.get("dim"))
+        self.H = config.get("num_attention_heads", config.get("n_heads"))
 
     def linear(self, x, name, outputs, bias=True):
         y = x @ self.w(name + ".weight", outputs, x.shape[-1]).T
         return y + self.w(name + ".bias", outputs) if bias else y
 
     def norm(self, x, name, eps, bias=True):
-        w = self.w(name + ".weight", self.C)
-        return F.layer_norm(x, (self.C,), w, self.w(name + ".bias", self.C) if bias else None, eps)
+        C = x.shape[-1]
+        return F.layer_norm(x, (C,), self.w(name + ".weight", C), self.w(name + ".bias", C) if bias else None, eps)
 
     def heads(self, x):
         return x.reshape(len(x), self.H, -1)
 
 
 class Bert(Encoder):
-    def hidden(self, ids):
-        c, C, p = self.c, self.C, "bert.embeddings."
-        norm = lambda x, name: self.norm(x, name, c["layer_norm_eps"])
+    PREFIX = "bert."
+    LAYER = {"layer": "encoder.layer", "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+             "o": "attention.output.dense", "norm1": "attention.output.LayerNorm", "up": "intermediate.dense",
+             "down": "output.dense", "norm2": "output.LayerNorm"}
+
+    def sizes(self):
+        c = self.c
+        return c["num_hidden_layers"], c["intermediate_size"], c["layer_norm_eps"], c["hidden_act"]
+
+    def positions(self, ids):
+        return torch.arange(len(ids))
+
+    def embedded(self, ids, norm):
+        c, C, p = self.c, self.c.get("embedding_size", self.C), self.PREFIX + "embeddings."
         x = self.w(p + "word_embeddings.weight", c["vocab_size"], C)[ids]
-        x = x + self.w(p + "position_embeddings.weight", c["max_position_embeddings"], C)[: len(ids)]
-        x = norm(x + self.w(p + "token_type_embeddings.weight", c["type_vocab_size"], C)[0], p + "LayerNorm")
-        for i in range(c["num_hidden_layers"]):
-            n = f"bert.encoder.layer.{i}."
-            q, k, v = (self.heads(self.linear(x, f"{n}attention.self.{m}", C)) for m in ("query", "key", "value"))
-            x = norm(x + self.linear(attend(q, k, v), n + "attention.output.dense", C), n + "attention.output.LayerNorm")
-            inner = F.gelu(self.linear(x, n + "intermediate.dense", c["intermediate_size"]))
-            x = norm(x + self.linear(inner, n + "output.dense", C), n + "output.LayerNorm")
+        x = x + self.w(p + "position_embeddings.weight", c["max_position_embeddings"], C)[self.positions(ids)]
+        if "type_vocab_size" in c:
+            x = x + self.w(p + "token_type_embeddings.weight", c["type_vocab_size"], C)[0]
+        return norm(x, p + "LayerNorm")
+
+    def hidden(self, ids):
+        layers, inner, eps, act = self.sizes()
+        C, name = self.C, self.LAYER
+        norm = lambda x, name: self.norm(x, name, eps)
+        x = self.embedded(ids, norm)
+        for i in range(layers):
+            n = f"{self.PREFIX}{name['layer']}.{i}."
+            q, k, v = (self.heads(self.linear(x, n + name[m], C)) for m in "qkv")
+            x = norm(x + self.linear(attend(q, k, v), n + name["o"], C), n + name["norm1"])
+            up = F.gelu(self.linear(x, n + name["up"], inner), approximate="none" if act == "gelu" else "tanh")
+            x = norm(x + self.linear(up, n + name["down"], C), n + name["norm2"])
         return x
 
     def classify(self, hidden):
         x = torch.tanh(self.linear(hidden[0], "bert.pooler.dense", self.C))
+        return self.linear(x, "classifier", len(self.c["id2label"]))
+
+
+class Roberta(Bert):
+    PREFIX = "roberta."
+
+    def positions(self, ids):
+        """Counted over what is no padding, from the padding's id on."""
+        pad = self.c["pad_token_id"]
+        real = (ids != pad).to(torch.int64)
+        return torch.cumsum(real, 0) * real + pad
+
+    def classify(self, hidden):
+        if self.c["architectures"][0].endswith("ForTokenClassification"):
+            return self.linear(hidden, "classifier", len(self.c["id2label"]))
+        x = torch.tanh(self.linear(hidden[0], "classifier.dense", self.C))
+        return self.linear(x, "classifier.out_proj", len(self.c["id2label"]))
+
+
+class Electra(Bert):
+    PREFIX = "electra."
+
+    def embedded(self, ids, norm):
+        return self.linear(super().embedded(ids, norm), "electra.embeddings_project", self.C)
+
+    def classify(self, hidden):
+        x = F.gelu(self.linear(hidden[0], "classifier.dense", self.C))
+        return self.linear(x, "classifier.out_proj", len(self.c["id2label"]))
+
+
+class DistilBert(Bert):
+    PREFIX = "distilbert."
+    LAYER = {"layer": "transformer.layer", "q": "attention.q_lin", "k": "attention.k_lin", "v": "attention.v_lin",
+             "o": "attention.out_lin", "norm1": "sa_layer_norm", "up": "ffn.lin1", "down": "ffn.lin2",
+             "norm2": "output_layer_norm"}
+
+    def sizes(self):
+        return self.c["n_layers"], self.c["hidden_dim"], 1e-12, self.c["activation"]
+
+    def classify(self, hidden):
+        x = F.relu(self.linear(hidden[0], "pre_classifier", self.C))
         return self.linear(x, "classifier", len(self.c["id2label"]))
 
 
@@ -105,19 +166,48 @@ CONFIGS = {
         "global_attn_every_n_layers": 3, "local_attention": 6, "global_rope_theta": 160000.0,
         "local_rope_theta": 1000.0, "classifier_pooling": "mean", **LABELS},
 }
+ROBERTA = {
+    "vocab_size": 61, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40,
+    "max_position_embeddings": 26, "type_vocab_size": 1, "layer_norm_eps": 1e-5, "hidden_act": "gelu", "pad_token_id": 1,
+    "bos_token_id": 0, "eos_token_id": 2, **LABELS}
+CONFIGS["roberta"] = {"model_type": "roberta", "architectures": ["RobertaForSequenceClassification"], **ROBERTA}
+CONFIGS["xlm-roberta"] = {
+    "model_type": "xlm-roberta", "architectures": ["XLMRobertaForTokenClassification"], **ROBERTA, "pad_token_id": 4,
+    "hidden_act": "gelu_new", "type_vocab_size": 2}
+CONFIGS["distilbert"] = {
+    "model_type": "distilbert", "architectures": ["DistilBertForSequenceClassification"], "vocab_size": 61, "dim": 24,
+    "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 24, "activation": "gelu",
+    "sinusoidal_pos_embds": False, "seq_classif_dropout": 0.2, "pad_token_id": 0, **LABELS}
+CONFIGS["electra"] = {
+    "model_type": "electra", "architectures": ["ElectraForSequenceClassification"], **ROBERTA, "embedding_size": 16,
+    "max_position_embeddings": 24, "pad_token_id": 0, "type_vocab_size": 2}
 SEQUENCES = [[7, 0, 23, 60, 5, 5, 41, 12, 33, 8, 19, 2, 44, 27, 50, 1, 9], [3, 58, 14], [40, 6, 6, 31, 22, 11, 47, 10, 35]]
 COEFFICIENTS = [0.7, -1.1, 0.4]
 
 
+MODELS = {"bert": Bert, "modernbert": ModernBert, "roberta": Roberta, "xlm-roberta": Roberta, "distilbert": DistilBert,
+          "electra": Electra}
+
+
+def sequences(config):
+    """Without padding; of the families that came later, with a text as long as the positions allow."""
+    if config["model_type"] in ("bert", "modernbert"):
+        return SEQUENCES
+    behind = config["pad_token_id"] + 1 if issubclass(MODELS[config["model_type"]], Roberta) else 0
+    longest = [(i * 7 + 5) % 61 for i in range(config["max_position_embeddings"] - behind)]
+    return [[13 if behind and i == config["pad_token_id"] else i for i in ids] for ids in [*SEQUENCES, longest]]
+
+
 def golden(name, config):
-    model = {"bert": Bert, "modernbert": ModernBert}[config["model_type"]](config)
-    hidden = [model.hidden(torch.tensor(ids)) for ids in SEQUENCES]
-    logits = torch.stack([model.classify(h) for h in hidden])
-    (logits * torch.tensor(COEFFICIENTS)).sum().backward()
+    model = MODELS[config["model_type"]](config)
+    texts = sequences(config)
+    hidden = [model.hidden(torch.tensor(ids)) for ids in texts]
+    logits = [model.classify(h) for h in hidden]  # (labels), or of words (tokens, labels)
+    sum((row * torch.tensor(COEFFICIENTS)).sum() for row in logits).backward()
     return {
         "name": name, "config": config, "weights": {n: list(w.shape) for n, w in model.w.all.items()},
-        "sequences": SEQUENCES, "hidden": [[[number(v) for v in row] for row in h.tolist()] for h in hidden],
-        "logits": [[number(v) for v in row] for row in logits.tolist()], "coefficients": COEFFICIENTS,
+        "sequences": texts, "hidden": [[[number(v) for v in row] for row in h.tolist()] for h in hidden],
+        "logits": [[number(v) for v in row.flatten().tolist()] for row in logits], "coefficients": COEFFICIENTS,
         "gradients": {n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]]}
                       for n, w in model.w.all.items()},
     }

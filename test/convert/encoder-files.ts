@@ -57,6 +57,67 @@ export async function unigramTokenizer(): Promise<Tokenizer> {
   return fromJson(json);
 }
 
+/** The same as XLM-RoBERTa's tokenizer.json has it: words by their spaces, what goes around texts, `<mask>` behind all others. */
+export async function xlmRobertaTokenizer(): Promise<Tokenizer> {
+  const json = JSON.parse((await unigramTokenizer()).files()["tokenizer.json"]!);
+  const [{ precompiled_charsmap }] = json.normalizer.normalizers;
+  const pieces: [string, number][] = json.model.vocab.slice(3);
+  const before = ["<s>", "<pad>", "</s>", "<unk>"];
+  const vocab = [...before.map((name) => [name, 0]), ...pieces, ["<mask>", 0]];
+  const special = (content: string, id: number) => ({ id, content, special: true, normalized: false });
+  const around = (...parts: string[]) =>
+    parts.map((id) => (/^[AB]$/.test(id) ? { Sequence: { id, type_id: 0 } } : { SpecialToken: { id, type_id: 0 } }));
+  const metaspace = { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true };
+  return fromJson({
+    ...json,
+    added_tokens: [...before.map(special), { ...special("<mask>", vocab.length - 1), lstrip: true }],
+    normalizer: { type: "Precompiled", precompiled_charsmap },
+    pre_tokenizer: { type: "Sequence", pretokenizers: [{ type: "WhitespaceSplit" }, metaspace] },
+    post_processor: {
+      type: "TemplateProcessing",
+      single: around("<s>", "A", "</s>"),
+      pair: around("<s>", "A", "</s>", "</s>", "B", "</s>"),
+      special_tokens: Object.fromEntries(
+        [0, 2].map((id) => [before[id], { id: before[id], ids: [id], tokens: [before[id]] }]),
+      ),
+    },
+    decoder: metaspace,
+    model: { type: "Unigram", vocab, unk_id: 3, byte_fallback: false },
+  });
+}
+
+/** Byte-level BPE as RoBERTa's tokenizer.json has it. */
+export async function robertaTokenizer(): Promise<Tokenizer> {
+  const trained = await Tokenizer.train([...sentences, ...texts.slice(0, 9)], { vocabSize: 400 });
+  const json = JSON.parse(trained.files()["tokenizer.json"]!);
+  const names = ["<s>", "<pad>", "</s>", "<unk>"];
+  const pieces = Object.entries(json.model.vocab as Record<string, number>).sort((a, b) => a[1] - b[1]);
+  const taken = new Set(json.added_tokens.map(({ content }: { content: string }) => content));
+  const all = [...names, ...pieces.map(([piece]) => piece).filter((piece) => !taken.has(piece)), "<mask>"];
+  const level = { type: "ByteLevel", add_prefix_space: false, trim_offsets: true, use_regex: true };
+  return fromJson({
+    version: "1.0",
+    added_tokens: [...names, "<mask>"].map((content) => ({
+      id: all.indexOf(content),
+      content,
+      special: true,
+      normalized: false,
+      lstrip: content === "<mask>",
+    })),
+    normalizer: null,
+    pre_tokenizer: level,
+    post_processor: {
+      type: "RobertaProcessing",
+      sep: ["</s>", 2],
+      cls: ["<s>", 0],
+      trim_offsets: true,
+      add_prefix_space: false,
+    },
+    decoder: level,
+    model: { type: "BPE", vocab: Object.fromEntries(all.map((piece, id) => [piece, id])), merges: json.model.merges },
+  });
+}
+
 /** Its keys in GGUF as llama.cpp's converter writes them. @param bytes the type of its pieces that are bytes */
 export function unigramKeys(tokenizer: Tokenizer, bytes = 6): Record<string, GgufValue> {
   const json = JSON.parse(tokenizer.files()["tokenizer.json"]!);

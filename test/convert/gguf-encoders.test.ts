@@ -40,6 +40,7 @@ const kinds: [string, object][] = [
   ["modernbert", { ...modern, embedding: { pooling: "mean", normalize: false } }],
   ["modernbert with a classifier", { ...modern, classifier: { ...classifier, pooling: "mean", temperature: 2 } }],
   ["nomic_bert", { modelType: "nomic_bert", embedding: { pooling: "mean", normalize: true } }],
+  ["distilbert", { modelType: "distilbert", embedding: { pooling: "mean", normalize: true } }],
   ["modernbert with SwiGLU", { ...modern, hiddenAct: "silu", ropeLocalTheta: 500 }],
 ];
 
@@ -127,6 +128,32 @@ describe("files as other programs write them", () => {
     await using theirs = await LanguageModel.load(file);
     expect(theirs.config).toEqual(ours.config);
     expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
+  });
+
+  test("distilbert: the same configuration, tokens and vectors; its head is not that of a file that ranks", async () => {
+    const plain = await encoderFile({
+      ...tiny,
+      modelType: "distilbert",
+      embedding: { pooling: "first", normalize: true },
+    });
+    const file = await asOthersWrite(plain);
+    const { entries, metadata, file: opened } = openGguf(file);
+    opened.close();
+    expect(entries.has("token_types.weight")).toBe(false);
+    expect(metadata.number("tokenizer.ggml.token_type_count")).toBe(1);
+    await using ours = await LanguageModel.load(plain);
+    await using theirs = await LanguageModel.load(file);
+    expect(theirs.config).toEqual(ours.config);
+    expect(theirs.config.modelType).toBe("distilbert");
+    expect(await theirs.embed(texts)).toEqual(await ours.embed(texts));
+    const ranks = await foreign(file, { "bert.pooling_type": u32(4) });
+    await expectError(
+      () => LanguageModel.load(ranks),
+      "UNSUPPORTED",
+      /bert.pooling_type: rank is not provided for DistilBERT/,
+    );
+    const eps = await foreign(file, { "bert.attention.layer_norm_epsilon": f32(1e-5) });
+    await expectError(() => LanguageModel.load(eps), "INVALID_FILE", /expected 1e-12 and none/);
   });
 
   test("the marks of words are those of llama.cpp's converter", async () => {
@@ -350,8 +377,8 @@ describe("what is not provided is refused by its name", () => {
     };
     await expectError(
       () => without({}, /token_types/),
-      "UNSUPPORTED",
-      /without kinds of segments \(token_types.weight\)/,
+      "INVALID_FILE",
+      /expected token_types.weight of 2 kinds of segments, got none/,
     );
     const ranks = { classifier: { ...classifier, pooling: "first" } };
     await expectError(() => without(ranks, /^cls\.(weight|bias)/), "UNSUPPORTED", /rank without cls.weight is not/);
@@ -383,7 +410,7 @@ describe("what is not provided is refused by its name", () => {
       [/normalizer.clean_text: expected true/, { normalizer: { clean_text: false } }],
       [/pre_tokenizer: expected BertPreTokenizer/, { pre_tokenizer: { type: "Whitespace" } }],
       [/continuing_subword_prefix: expected ##/, { model: { continuing_subword_prefix: "@@" } }],
-      [/expected BPE or WordPiece, got WordLevel/, { model: { type: "WordLevel" } }],
+      [/expected BPE, WordPiece or Unigram, got WordLevel/, { model: { type: "WordLevel" } }],
     ];
     for (const [message, changes] of tokenizer) await expectError(() => to({}, changes), "UNSUPPORTED", message);
   });

@@ -5,7 +5,7 @@ import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts"
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
-import { encoderFolder, texts, unigramFile } from "./encoder-files.ts";
+import { encoderFolder, robertaTokenizer, texts, unigramFile, xlmRobertaTokenizer } from "./encoder-files.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no encoder's file is compared with llama.cpp");
@@ -34,6 +34,7 @@ const families: Record<string, object> = {
   "bert, last": { ...tanh, ...raw("last") },
   // The two GELUs are up to 5e-4 apart.
   "bert as published": raw("mean"),
+  "distilbert, mean": { modelType: "distilbert", ...tanh, ...raw("mean") },
   "nomic_bert, mean": { modelType: "nomic_bert", ...raw("mean") },
   "modernbert, mean": { ...modern, ...raw("mean") },
   "modernbert, first, layers of another pattern": {
@@ -83,6 +84,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
 
 test.skipIf(!installed).each([
   ["bert", "first", {}],
+  ["roberta", "first", {}],
   ["modernbert", "mean", modern],
 ])("a classifier's scores: %s", async (modelType, pooling, more) => {
   const classifier = { task: "sequence", labels: ["a", "b", "c"], pooling };
@@ -133,6 +135,26 @@ test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", 
     expect(apart(await peer.embed(ids), await model.embed(ids))).toBeLessThan(4 * 2 ** -11);
   }
   expect(differ).toEqual([]);
+});
+
+test.skipIf(!installed).each([
+  ["roberta", robertaTokenizer],
+  ["xlm-roberta", xlmRobertaTokenizer],
+])("%s: tokens, with what goes around them, and vectors", async (modelType, tokenizerOf) => {
+  const tokenizer = await tokenizerOf();
+  const file = join(temporaryFolder(), "encoder.gguf");
+  await convertModel(await encoderFolder({ modelType, ...tanh, ...raw("mean") }, tokenizer), file, { dtype: "f32" });
+  const peer = await peerOf(file);
+  await using model = await LanguageModel.load(file);
+  // A return is no space in the small table of characters here.
+  for (const text of texts.map((text) => text.replace("\r", ""))) {
+    const ids = [...model.tokenizer!.encode(text)];
+    expect(await peer.tokenize(text), text).toEqual(ids.slice(1, -1));
+    const want = await model.embed(ids);
+    expect(apart(await peer.embed(ids), want)).toBeLessThan(4 * 2 ** -11);
+    // node-llama-cpp puts no beginning before texts of Unigram vocabularies, whatever the file says.
+    if (modelType === "roberta") expect(apart(await peer.embed(text), want)).toBeLessThan(4 * 2 ** -11);
+  }
 });
 
 test.skipIf(!installed)("what a note says llama.cpp does not open or compute it does not", async () => {

@@ -160,8 +160,10 @@ describe("what is refused", () => {
     ],
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
     ["exaone4", {}, "norms after blocks beside norms of each head's queries and keys"],
-    ["roberta", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "positions that begin behind the padding's id"],
-    ["distilbert", {}, "an encoder without kinds of segments"],
+    ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
+    ["mpnet", {}, "relative positions as a bias of attention's scores"],
+    ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
+    ["albert", {}, "layers that share their weights"],
     [
       "nemotron",
       { hidden_act: "relu2" },
@@ -225,17 +227,23 @@ describe("what is refused", () => {
       /hiddenAct: expected one of silu, gelu, gelu_pytorch_tanh, got "relu"/,
     );
     await expectError(parse({ modelType: "t5" }), "UNSUPPORTED", /"t5" is not known/);
-    for (const modelType of ["bert", "gpt2"])
+    for (const modelType of ["bert", "gpt2", "roberta", "distilbert"])
       await expectError(
         parse({ modelType, hiddenAct: "silu" }),
         "INVALID_ARGUMENT",
         new RegExp(`hiddenAct: expected gelu or gelu_pytorch_tanh for ${modelType}, got silu`),
       );
-    for (const modelType of ["bert", "modernbert", "nomic_bert"])
+    for (const modelType of ["bert", "modernbert", "nomic_bert", "camembert"])
       await expectError(
         parse({ modelType, numAttentionHeads: 4, numKeyValueHeads: 2 }),
         "INVALID_ARGUMENT",
         /hiddenSize: expected a multiple of numAttentionHeads 4, got 64/,
+      );
+    for (const more of [{ typeVocabSize: 2 }, { layerNormEpsilon: 1e-5 }])
+      await expectError(
+        parse({ modelType: "distilbert", ...more }),
+        "INVALID_ARGUMENT",
+        /layerNormEpsilon, typeVocabSize: expected 1e-12 and none/,
       );
   });
 

@@ -47,9 +47,14 @@ describe("tokenizerToGguf", () => {
       () =>
         tokenizerToGguf({ path: "t.json", tokenizer: { ...tokenizer, ...extra } }, { ...ids, vocabSize: size });
     await expectError(
-      to({ model: { type: "Unigram" } }),
+      to({ model: { type: "WordLevel" } }),
       "UNSUPPORTED",
-      /t.json: tokenizer model: expected BPE or WordPiece, got Unigram/,
+      /t.json: tokenizer model: expected BPE, WordPiece or Unigram, got WordLevel/,
+    );
+    await expectError(
+      to({ pre_tokenizer: { type: "ByteLevel", use_regex: true, add_prefix_space: true } }),
+      "UNSUPPORTED",
+      /t.json: pre_tokenizer: add_prefix_space: GGUF's byte-level BPE has none/,
     );
     await expectError(
       to({ pre_tokenizer: { type: "Whitespace" } }),

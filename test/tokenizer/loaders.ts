@@ -135,6 +135,12 @@ export const loaders: Record<string, Loader> = {
     isText: false,
     load: (model) => Tokenizer.fromFiles({ model }),
   },
+  fairseq: {
+    seeds: [new Uint8Array(readFileSync(new URL("../golden/sentencepiece/unigram.model", import.meta.url)))],
+    isText: false,
+    load: (model) =>
+      Tokenizer.fromFiles({ model, tokenizerConfig: JSON.stringify({ tokenizer_class: "CamembertTokenizer" }) }),
+  },
   tiktoken: ofTexts(ranks, (tiktoken) => ({
     tiktoken,
     tiktokenOptions: { pattern: "gpt2", specialTokens: { "<s>": 300 } },

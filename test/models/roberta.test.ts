@@ -1,0 +1,161 @@
+// RoBERTa's kin, whose positions begin behind the padding's id: configurations, files, lengths of texts.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { parseModelConfig } from "../../lib/formats/config.ts";
+import { openGguf } from "../../lib/formats/gguf.ts";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { createModel, LanguageModel } from "../../lib/generate/index.ts";
+import { pooledOutputs } from "../../lib/generate/pooled.ts";
+import { input, mul, sum } from "../../lib/graph/index.ts";
+import type { Stage } from "../../lib/train/stage.ts";
+import { TrainStep } from "../../lib/train/step.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { writeFamily } from "../golden/families.ts";
+import { goldens, rangeOf, read, trunkOf, worst } from "./encoder-goldens.ts";
+
+const golden = goldens.find(({ name }) => name === "roberta")!;
+const { architectures: _, ...config } = golden.config;
+const trunk = trunkOf(golden);
+
+test("config.json counts the rows of padding, maxPositionEmbeddings the tokens of a text", async () => {
+  await using model = await LanguageModel.load(await writeFamily(trunk, temporaryFolder()));
+  expect(model.config.maxPositionEmbeddings).toBe(24);
+  expect(model.contextLength).toBe(24);
+  const longest = golden.sequences.at(-1)!;
+  expect(longest.length).toBe(24);
+  await model.embed(longest);
+  await expectError(
+    () => model.embed([...longest, 5]),
+    "CONTEXT_OVERFLOW",
+    /expected at most 24 tokens, the context length, got 25/,
+  );
+  const saved = temporaryFolder();
+  await model.save(saved);
+  expect(JSON.parse(readFileSync(join(saved, "config.json"), "utf8"))).toMatchObject({
+    architectures: ["RobertaModel"],
+    max_position_embeddings: 26,
+    pad_token_id: 1,
+    type_vocab_size: 1,
+    layer_norm_eps: 1e-5,
+  });
+});
+
+test("what config.json leaves out is as transformers' class has it", () => {
+  const { max_position_embeddings: __, pad_token_id: ___, type_vocab_size, layer_norm_eps, ...less } = config;
+  expect(parseModelConfig(less, "config.json")).toMatchObject({
+    maxPositionEmbeddings: 510,
+    padTokenId: 1,
+    typeVocabSize: 2,
+    layerNormEpsilon: 1e-12,
+  });
+  expect(parseModelConfig({ ...config, pad_token_id: null }, "config.json").padTokenId).toBe(1);
+  expect(parseModelConfig({ ...config, pad_token_id: 0 }, "config.json").maxPositionEmbeddings).toBe(25);
+  const made = { modelType: "roberta", vocabSize: 64, hiddenSize: 64, numHiddenLayers: 1 };
+  expect(parseModelConfig(made)).toMatchObject({ maxPositionEmbeddings: 512, padTokenId: 1, typeVocabSize: 1 });
+});
+
+test("no room for a text, or a padding far behind all tokens", async () => {
+  const of = (changes: object) => () => parseModelConfig({ ...config, ...changes }, "config.json");
+  const few = /config.json: max_position_embeddings: expected more than pad_token_id 1 and one, got 2$/;
+  await expectError(of({ max_position_embeddings: 2 }), "INVALID_FILE", few);
+  // The largest padding that a configuration may have.
+  const far = { padTokenId: 2 ** 31 - 1, vocabSize: 64, hiddenSize: 64, numHiddenLayers: 1 };
+  await expectError(() => createModel({ modelType: "roberta", ...far }), "OUT_OF_MEMORY", /memory/);
+  await expectError(
+    of({ position_embedding_type: "relative_key" }),
+    "UNSUPPORTED",
+    /position_embedding_type: .* is not provided/,
+  );
+  await expectError(of({ is_decoder: true }), "UNSUPPORTED", /is_decoder/);
+  await expectError(of({ hidden_act: "relu" }), "UNSUPPORTED", /hidden_act "relu" is not known/);
+});
+
+test("a checkpoint without a prefix; poolers that old classifiers brought along", async () => {
+  const bare = Object.fromEntries(Object.keys(trunk.weights).map((name) => [name, name.replace(/^roberta\./, "")]));
+  const folder = await writeFamily(trunk, temporaryFolder());
+  await using plain = await LanguageModel.load(folder);
+  const source = await openWeights(folder);
+  const tensors = source.names().map((name) => {
+    const { dtype, shape, file, offset, bytes } = source.tensor(name);
+    return { name: bare[name]!, dtype, shape, bytes: new Uint8Array(file.bytes(offset, bytes)).slice() };
+  });
+  source.close();
+  const pooled = { name: "pooler.dense.bias", dtype: "f32" as const, shape: [1], bytes: new Uint8Array(4) };
+  await saveWeights(folder, [...tensors, pooled]);
+  await using other = await LanguageModel.load(folder);
+  expect(await other.embed(golden.sequences)).toEqual(await plain.embed(golden.sequences));
+
+  const pooler = { "roberta.pooler.dense.weight": [24, 24], "roberta.pooler.dense.bias": [24] };
+  const old = await writeFamily({ ...golden, weights: { ...golden.weights, ...pooler } }, temporaryFolder());
+  await using classifier = await LanguageModel.load(old);
+  const logits = await pooledOutputs(classifier.model, golden.sequences, read(classifier));
+  expect(worst(logits[0]!, golden.logits[0]!)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
+});
+
+test("the file of a GGUF is a BERT whose positions begin at 0", async () => {
+  const file = join(temporaryFolder(), "m.gguf");
+  await convertModel(await writeFamily(golden, temporaryFolder()), file);
+  const { metadata, entries, file: opened } = openGguf(file);
+  opened.close();
+  expect(entries.get("position_embd.weight")!.shape).toEqual([24, 24]);
+  expect(metadata.record()).toMatchObject({
+    "general.architecture": "bert",
+    "bert.context_length": 24,
+    "bert.pooling_type": 4,
+    "tokenizer.ggml.token_type_count": 1,
+  });
+  const back = join(temporaryFolder(), "back");
+  await convertModel(file, back);
+  await using model = await LanguageModel.load(back);
+  expect(model.config).toMatchObject({ modelType: "bert", maxPositionEmbeddings: 24 });
+  const logits = await pooledOutputs(model.model, golden.sequences, read(model));
+  for (const [s, row] of golden.logits.entries())
+    expect(worst(logits[s]!, row)).toBeLessThan(1e-5 * rangeOf(golden.logits.flat()));
+  const wrong = await writeFamily(
+    { ...trunk, config: { ...trunk.config, max_position_embeddings: 27 } },
+    temporaryFolder(),
+  );
+  await expectError(
+    () => convertModel(wrong, file),
+    "INVALID_FILE",
+    /position_embeddings.weight: expected 27 rows .*, got 26/,
+  );
+});
+
+test("a stage's own positions are counted from 0", async () => {
+  await using model = await LanguageModel.load(await writeFamily(trunk, temporaryFolder()));
+  const ids = golden.sequences[0]!;
+  const loss = async (positions?: Int32Array) => {
+    const stage: Stage<null> = {
+      name: "sum",
+      count: () => 1,
+      collate: () => ({
+        inputs: { ids: Int32Array.from(ids), ...(positions && { positions }) },
+        tokens: 1,
+        counted: 1,
+      }),
+      loss: (context) => sum(mul(context.forward().hidden, input("factors", "f32", [ids.length, 24]))),
+    };
+    const factors = Float32Array.from({ length: ids.length * 24 }, (_, i) => Math.sin(i));
+    const { collate } = stage;
+    stage.collate = (...given) => {
+      const micro = collate(...given);
+      return { ...micro, inputs: { ...micro.inputs, factors } };
+    };
+    const step = await TrainStep.create(
+      model.model,
+      stage,
+      { sequences: 1, sequenceLength: ids.length, dtype: "f32" },
+      { names: model.model.weightNames },
+    );
+    const { loss } = await step.evaluate(null);
+    step.dispose();
+    return loss;
+  };
+  const counted = Int32Array.from(ids, (_, i) => i);
+  expect(await loss(counted)).toBe(await loss());
+  expect(await loss(counted.toReversed())).not.toBe(await loss());
+});
