@@ -258,7 +258,11 @@ export class LanguageModel {
    * A text's label with its probabilities, by the model's classification head; of several texts, one each. An empty array is no texts.
    * @throws HeddleError UNSUPPORTED for a model without such a head, CONTEXT_OVERFLOW
    */
-  async classify(none: readonly never[], options?: ReadTextOptions): Promise<Classification[]>;
+  // Of what may be anything (`any`), the next holds.
+  async classify<T extends readonly never[]>(
+    none: 0 extends 1 & T ? never : T,
+    options?: ReadTextOptions,
+  ): Promise<Classification[]>;
   async classify(text: Prompt, options?: ReadTextOptions): Promise<Classification>;
   async classify(texts: readonly Prompt[], options?: ReadTextOptions): Promise<Classification[]>;
   async classify(
@@ -298,7 +302,10 @@ export class LanguageModel {
    * array is no texts. A model that was not trained to embed gives the mean of its hidden states.
    * @param options.pooling instead of the model's own
    */
-  async embed(none: readonly never[], options?: EmbedTextOptions): Promise<Float32Array[]>;
+  async embed<T extends readonly never[]>(
+    none: 0 extends 1 & T ? never : T,
+    options?: EmbedTextOptions,
+  ): Promise<Float32Array[]>;
   async embed(text: Prompt, options?: EmbedTextOptions): Promise<Float32Array>;
   async embed(texts: readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array[]>;
   async embed(text: Prompt | readonly Prompt[], options?: EmbedTextOptions): Promise<Float32Array | Float32Array[]>;

@@ -95,7 +95,8 @@ export class RunLog {
         event && (event.step < first.step || (event.step === first.step && "loss" in event && !("loss" in first)));
       if (!isKept || end + bytes > size) break; // the last line may lack its end
       end += bytes;
-      this.secondsBefore = event.seconds ?? 0;
+      const { seconds } = event;
+      this.secondsBefore = typeof seconds === "number" && Number.isFinite(seconds) ? seconds : 0;
     }
     await truncate(this.path, end).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== "ENOENT") throw ioError(error, this.path, "written");

@@ -104,7 +104,7 @@ CastFindings cast_piece(const WeightCast& c, int64_t begin, int64_t n) {
 
 CastFindings cast_weights(const WeightCast& c, Pool& pool) {
   // Types that are not written are refused before anything is.
-  if (c.from != c.to && is_quantised(c.to)) quantise(c.to, nullptr, 0, nullptr);
+  if (is_quantised(c.to) && !(c.from == c.to && c.addend == 0)) quantise(c.to, nullptr, 0, nullptr);
   std::atomic<int64_t> overflows{0}, not_finite{0};
   pool.run((c.count + piece - 1) / piece, [&](int64_t i, int) {
     const CastFindings found = cast_piece(c, i * piece, std::min(piece, c.count - i * piece));

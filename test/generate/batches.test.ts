@@ -104,6 +104,12 @@ test("the types say what comes of one text, of several and of none", async () =>
   expectTypeOf<Calls["generate"]>().toEqualTypeOf<
     readonly [Reply<Completion>, Reply<Completion[]>, Reply<Completion | Completion[]>]
   >();
+  // What a program has from JSON is one text as far as the compiler knows, as it always was.
+  const parsed = () => {
+    const { text } = JSON.parse('{ "text": "a" }');
+    return [model.embed(text), judge.classify(text)] as const;
+  };
+  expectTypeOf<ReturnType<typeof parsed>>().toEqualTypeOf<readonly [Promise<Vector>, Promise<Classification>]>();
   expect(await model.embed(either)).toEqual([await model.embed("a")]);
 });
 

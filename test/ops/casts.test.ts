@@ -175,6 +175,25 @@ test("blocks as numbers and once more as they are", async () => {
   }
 });
 
+test("blocks with something added are written anew, or refused where they are only read: nothing beyond them is", async () => {
+  for (const { name: type, elements, bytes, writable } of binding.blockTypes()) {
+    const blocks = new Uint8Array((2048 / elements) * bytes);
+    const beyond = 4096;
+    const out = new ArrayBuffer(blocks.length + beyond);
+    const made = castOnLane(lane, blocks, { from: type as Type, to: type as Type, addend: 1 }, out);
+    if (!writable) await expectError(() => made, "UNSUPPORTED", /expected a type that can be written/);
+    else {
+      await made;
+      const want = Buffer.from(plainly(blocks, type as Type, type as Type, 1).bytes);
+      expect(Buffer.compare(Buffer.from(out, 0, blocks.length), want), type).toBe(0);
+    }
+    expect(
+      new Uint8Array(out, blocks.length).every((byte) => byte === 0),
+      type,
+    ).toBe(true);
+  }
+});
+
 test("a signal is looked at between turns of some million elements", async () => {
   const source = new Uint8Array(9 * 2 ** 22); // three turns
   const controller = new AbortController();
