@@ -1,4 +1,4 @@
-import type { HeddleError } from "../errors.ts";
+import type { HeddleError, HeddleErrorCode } from "../errors.ts";
 import type { ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
@@ -8,7 +8,7 @@ export function rotaryDim({ headDim, partialRotaryFactor = 1 }: ModelConfig): nu
 }
 
 /** What must hold between fields. */
-export function check(config: ModelConfig, fail: (message: string) => HeddleError): void {
+export function check(config: ModelConfig, fail: (message: string, code?: HeddleErrorCode) => HeddleError): void {
   const { numAttentionHeads: heads, numKeyValueHeads: groups, headDim, hiddenSize, layerTypes } = config;
   if (heads % groups !== 0) {
     throw fail(`num_key_value_heads: expected a divisor of num_attention_heads ${heads}, got ${groups}`);
@@ -23,6 +23,13 @@ export function check(config: ModelConfig, fail: (message: string) => HeddleErro
   if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
     throw fail(
       "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
+    );
+  if (encoder && config.ropeScaling !== null)
+    throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not provided for ${modelType}`, "UNSUPPORTED");
+  if (encoder && (config.partialRotaryFactor ?? 1) !== 1)
+    throw fail(
+      `partial_rotary_factor: ${config.partialRotaryFactor} is not provided for ${modelType}, expected 1`,
+      "UNSUPPORTED",
     );
   if (positions) {
     // Their feed-forward blocks have GELU's two forms.

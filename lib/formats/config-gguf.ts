@@ -59,7 +59,7 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
   const { defaults } = formatOf(modelType);
 
   const tokens = meta.strings("tokenizer.ggml.tokens");
-  const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.number(`tokenizer.ggml.${key}`));
+  const eos = ["eos_token_id", "eot_token_id", "eom_token_id"].map((key) => meta.tokenId(`tokenizer.ggml.${key}`));
   return parseModelConfig(
     {
       modelType,
@@ -87,9 +87,9 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
         ["attn_q", "attn_qkv"].some((name) => source.has(`blk.0.${name}.bias`)),
       mlpBias: modelType !== "gpt2" && source.has("blk.0.ffn_up.bias"),
       hiddenAct: defaults.hiddenAct,
-      bosTokenId: meta.number("tokenizer.ggml.bos_token_id") ?? null,
+      bosTokenId: meta.tokenId("tokenizer.ggml.bos_token_id") ?? null,
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
-      padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
+      padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
       ...embeddingOf(pooling),
       ...localTheta(meta, modelType, arch, theta),

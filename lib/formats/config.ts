@@ -1,6 +1,6 @@
 // A model's configuration, normalised from config.json (both dialects of transformers) or from options in camelCase.
 import { z } from "zod";
-import { describe, HeddleError } from "../errors.ts";
+import { describe, HeddleError, type HeddleErrorCode } from "../errors.ts";
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
@@ -146,8 +146,8 @@ export function newModelConfig(value: unknown, defaults: Readonly<Record<string,
 
 function read(value: unknown, path: string | undefined, defaults?: Readonly<Record<string, unknown>>): ModelConfig {
   const where = path ?? "model configuration";
-  const fail = (message: string) =>
-    new HeddleError(path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE", `${where}: ${message}`);
+  const invalid = path === undefined ? "INVALID_ARGUMENT" : "INVALID_FILE";
+  const fail = (message: string, code: HeddleErrorCode = invalid) => new HeddleError(code, `${where}: ${message}`);
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw fail(`expected an object, got ${describe(value)}`);
   }
@@ -182,7 +182,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
   if (!parsed.success)
     throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
-  check(parsed.data, (message) => fail(fromJson ? message : inCamelCase(message)));
+  check(parsed.data, (message, code) => fail(fromJson ? message : inCamelCase(message), code));
   return parsed.data;
 }
 

@@ -7,7 +7,7 @@ import type { GgufMetadata } from "./gguf-metadata.ts";
 import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { layerTypesFromGguf, slidingPatternToGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
-import type { WeightSource } from "./weights.ts";
+import type { StoredTensor, WeightSource } from "./weights.ts";
 
 type Part = Record<string, unknown>;
 
@@ -18,22 +18,27 @@ export function encoderFromGguf(source: WeightSource, meta: GgufMetadata, modelT
   if (causal !== false)
     throw unsupported(source, `${arch}.attention.causal: expected false, got ${describe(causal)}: it reads both ways`);
   const layers = meta.requireNumber(`${arch}.block_count`);
+  const hidden = meta.requireNumber(`${arch}.embedding_length`);
   const heads = meta.requireAlike(`${arch}.attention.head_count`, layers);
   const groups = meta.alike(`${arch}.attention.head_count_kv`, layers) ?? heads;
   if (groups !== heads) throw unsupported(source, `${arch}.attention.head_count_kv: groups of heads are not provided`);
   return {
     modelType,
     vocabSize: rowsOf(source, "token_embd.weight"),
-    hiddenSize: meta.requireNumber(`${arch}.embedding_length`),
+    hiddenSize: hidden,
     intermediateSize: meta.alike(`${arch}.feed_forward_length`, layers),
     numHiddenLayers: layers,
     numAttentionHeads: heads,
     maxPositionEmbeddings: meta.requireNumber(`${arch}.context_length`),
     layerNormEpsilon: meta.requireReal(`${arch}.attention.layer_norm_epsilon`),
-    padTokenId: meta.number("tokenizer.ggml.padding_token_id") ?? null,
+    padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
     ...(modelType !== "modernbert" && segments(source, meta, modelType)),
-    ...(modelType !== "bert" && rotation(source, meta, arch)),
-    ...(modelType === "modernbert" && windowsAndActivation(source, meta, modelType, arch, layers)),
+    ...(modelType !== "bert" && rotation(source, meta, arch, hidden / heads)),
+    ...(modelType === "modernbert" && {
+      ...windowsAndActivation(source, meta, modelType, arch, layers),
+      attentionBias: source.has("blk.0.attn_qkv.bias"),
+      mlpBias: source.has("blk.0.ffn_up.bias"),
+    }),
     ...classifierOf(source, meta, modelType, arch),
   };
 }
@@ -59,10 +64,22 @@ function segments(source: WeightSource, meta: GgufMetadata, modelType: ModelType
   );
 }
 
-function rotation(source: WeightSource, meta: GgufMetadata, arch: string): Part {
+function rotation(source: WeightSource, meta: GgufMetadata, arch: string, headDim: number): Part {
   const scaling = meta.string(`${arch}.rope.scaling.type`);
   if (scaling !== undefined && scaling !== "none")
     throw unsupported(source, `${arch}.rope.scaling.type: ${describe(scaling)} is not provided for ${arch}`);
+  // As llama.cpp has it: a factor without a type is linear, and one of zero is none.
+  const key = ["rope.scaling.factor", "rope.scale_linear"].find((name) => meta.has(`${arch}.${name}`));
+  const factor = (scaling !== "none" && key !== undefined && meta.real(`${arch}.${key}`)) || 1;
+  if (factor !== 1) throw unsupported(source, `${arch}.${key}: ${factor} is not provided for ${arch}`);
+  const rotary = meta.number(`${arch}.rope.dimension_count`) ?? headDim;
+  if (rotary !== headDim)
+    throw unsupported(
+      source,
+      `${arch}.rope.dimension_count: rotation of ${rotary} of ${headDim} dimensions is not provided`,
+    );
+  const table = ["rope_freqs", "rope_factors_long", "rope_factors_short"].find((name) => source.has(`${name}.weight`));
+  if (table !== undefined) throw unsupported(source, `tensor "${table}.weight" is not provided for ${arch}`);
   return { ropeTheta: thetaOf(meta, arch) };
 }
 
@@ -91,14 +108,18 @@ function windowsAndActivation(
 
 /** The head of a file that ranks, and what it reads; or how the file pools. */
 function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: ModelType, arch: string): Part {
-  const pooling = poolingFromGguf(meta, arch);
+  const rows = rowsOf(source, "cls.output.weight");
+  const said = poolingFromGguf(meta, arch);
+  // Rerankers' files of before there was a key for it.
+  const pooling = said ?? (rows !== undefined && source.has("cls.weight") ? "rank" : undefined);
   if (pooling !== "rank") return embeddingOf(pooling);
+  if (modelType === "nomic_bert")
+    throw unsupported(source, `${arch}.pooling_type: rank (a reranker's head) is not provided for ${arch}`);
   if (modelType === "bert" && !source.has("token_types.weight"))
     throw unsupported(
       source,
       `${arch}.pooling_type: rank is not provided for DistilBERT, whose head llama.cpp has with another activation`,
     );
-  const rows = rowsOf(source, "cls.output.weight");
   if (rows === undefined || !source.has("cls.weight")) {
     // Its classifier would read what it was not trained on: llama.cpp's converter leaves BERT's pooler out.
     const missing = rows === undefined ? "cls.output.weight" : "cls.weight";
@@ -114,6 +135,29 @@ function classifierOf(source: WeightSource, meta: GgufMetadata, modelType: Model
   };
 }
 
+/** The same weights, and zeros for the biases of a head that ranks where the file has none: llama.cpp adds what is there. */
+export function withHeadBiases(weights: WeightSource, { modelType, classifier }: ModelConfig): WeightSource {
+  if (!formatOf(modelType).encoder || !classifier) return weights;
+  const zeros = new Map<string, StoredTensor>();
+  for (const head of modelType === "modernbert" ? ["cls.output"] : ["cls", "cls.output"]) {
+    const name = `${head}.bias`;
+    if (weights.has(name) || !weights.has(`${head}.weight`)) continue;
+    const { file, offset, shape } = weights.tensor(`${head}.weight`);
+    const [rows = 0] = shape;
+    const bytes = 4 * rows;
+    const made = () => [new Uint8Array(bytes)];
+    zeros.set(name, { name, storedDtype: "F32", dtype: "f32", shape: [rows], bytes, file, offset, made });
+  }
+  if (zeros.size === 0) return weights;
+  return {
+    ...weights,
+    names: () => [...weights.names(), ...zeros.keys()],
+    has: (name) => zeros.has(name) || weights.has(name),
+    info: (name) => zeros.get(name) ?? weights.info(name),
+    tensor: (name) => zeros.get(name) ?? weights.tensor(name),
+  };
+}
+
 /** The keys of an encoder's own, beside those of all models. @throws HeddleError UNSUPPORTED for a head without a place there */
 export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>): void {
   const { modelType, classifier } = config;
@@ -125,6 +169,8 @@ export function encoderToGguf(config: ModelConfig, meta: Map<string, GgufValue>)
   if (config.valueHead) refuse("a value head");
   // llama.cpp puts tanh between its layers.
   if (classifier && modelType === "distilbert") refuse("a classification head with ReLU");
+  // Nor has it a head of NomicBERT.
+  if (classifier && modelType === "nomic_bert") refuse("a classification head");
   meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
   meta.set(`${arch}.attention.layer_norm_epsilon`, { type: "f32", value: config.layerNormEpsilon });
   if (classifier)

@@ -37,6 +37,12 @@ export class GgufMetadata {
     return this.number(key) ?? this.missing(key);
   }
 
+  /** An id of a token. The greatest number and -1 stand for none, as in llama.cpp. */
+  tokenId(key: string): number | undefined {
+    const id = this.number(key);
+    return id === 0xffffffff || id === -1 ? undefined : id;
+  }
+
   /** A float as the shortest decimal that is the same float32: 9.999999747378752e-06 → 1e-5. */
   real(key: string): number | undefined {
     const value = this.number(key);

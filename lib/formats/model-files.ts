@@ -10,6 +10,7 @@ import { stackExperts } from "./experts.ts";
 import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
 import { type GenerationConfig, readGenerationConfig } from "./generation-config.ts";
+import { withHeadBiases } from "./gguf-encoder.ts";
 import { splitFused } from "./gguf-fused.ts";
 import { huggingFaceName, type WeightLayout, weightLayout } from "./gguf-names.ts";
 import { VALUE_HEAD } from "./heads.ts";
@@ -111,7 +112,9 @@ function fromGguf(weights: WeightSource, path: string): ModelFiles {
   if (config.eosTokenIds.length > 0) generation.eosTokenIds = config.eosTokenIds;
   return {
     config,
-    weights: renameTensors(splitFused(weights, config), (name) => nameFromGguf(name, config, path)),
+    weights: renameTensors(withHeadBiases(splitFused(weights, config), config), (name) =>
+      nameFromGguf(name, config, path),
+    ),
     layout: weightLayout(config, "gguf"),
     generation,
     card: modelCardFromGguf(metadata),

@@ -16,6 +16,7 @@ const llama = {
   num_hidden_layers: 2,
   num_attention_heads: 4,
 };
+const encoder = { ...llama, model_type: "modernbert" };
 const read = (value: unknown) => parseModelConfig(value, "config.json");
 
 describe("what is refused", () => {
@@ -111,6 +112,16 @@ describe("what is refused", () => {
         rope_scaling: { type: "longrope", short_factor: [1, 1, 1, 1], long_factor: [1, 1, 1, 1], short_mscale: 1.2 },
       },
       /rope_scaling: short_mscale is not provided/,
+    ],
+    [
+      "an encoder's scaling",
+      { ...encoder, rope_scaling: { rope_type: "linear", factor: 2 } },
+      /config.json: rope_scaling: linear is not provided for modernbert/,
+    ],
+    [
+      "a part of an encoder's heads",
+      { ...encoder, model_type: "nomic_bert", partial_rotary_factor: 0.5 },
+      /config.json: partial_rotary_factor: 0.5 is not provided for nomic_bert/,
     ],
     ["an activation", { ...llama, hidden_act: "relu" }, /hidden_act "relu" is not known/],
     ["an activation from the prototype", { ...llama, hidden_act: "toString" }, /hidden_act "toString" is not known/],

@@ -194,6 +194,19 @@ describe("config.json", () => {
 });
 
 describe("camelCase options", () => {
+  test.each(["bert", "distilbert", "modernbert", "nomic_bert"])("%s: no scaling, no part of each head", (modelType) => {
+    const sizes = { modelType, vocabSize: 9, hiddenSize: 64, numHiddenLayers: 2 };
+    const refused = (config: object) => expect(() => parseModelConfig({ ...sizes, ...config }));
+    refused({ ropeScaling: { ropeType: "yarn", factor: 4 } }).toThrow(
+      expect.objectContaining({
+        code: "UNSUPPORTED",
+        message: expect.stringContaining(`ropeScaling: yarn is not provided for ${modelType}`),
+      }),
+    );
+    refused({ partialRotaryFactor: 0.5 }).toThrow(`partialRotaryFactor: 0.5 is not provided for ${modelType}`);
+    expect(parseModelConfig({ ...sizes, ropeScaling: null, partialRotaryFactor: 1 }).partialRotaryFactor).toBe(1);
+  });
+
   test("sizes follow from hiddenSize", () => {
     const config = parseModelConfig({ modelType: "llama", vocabSize: 100, hiddenSize: 320, numHiddenLayers: 8 });
     expect(config).toMatchObject({ numAttentionHeads: 5, numKeyValueHeads: 5, headDim: 64, intermediateSize: 896 });
