@@ -80,6 +80,18 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
   return meta;
 }
 
+type Refuse = (what: string, expected: string, got: unknown) => never;
+
+/** Of what llama.cpp's vocabulary of this kind has no key for. */
+function refusing({ path }: TokenizerFiles, kind: string): Refuse {
+  return (what, expected, got) => {
+    throw new HeddleError(
+      "UNSUPPORTED",
+      `${path}: ${what}: expected ${expected}, as GGUF's ${kind}, got ${describe(got)}`,
+    );
+  };
+}
+
 /** The keys of llama.cpp's WordPiece. What it does not do with a text is refused: it would give other tokens. */
 function wordPieceMetadata(
   files: TokenizerFiles,
@@ -88,15 +100,9 @@ function wordPieceMetadata(
   vocab: Vocab,
   { padTokenId }: TokenIds,
 ): Map<string, GgufValue> {
-  const { path } = files;
+  const refuse: Refuse = refusing(files, "WordPiece");
   const [normalizer, ...others] = steps(tokenizer.normalizer, "normalizers");
   const [split, ...splits] = steps(tokenizer.pre_tokenizer, "pretokenizers");
-  const refuse = (what: string, expected: string, got: unknown) => {
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `${path}: ${what}: expected ${expected}, as GGUF's WordPiece, got ${describe(got)}`,
-    );
-  };
   if (normalizer?.type !== "BertNormalizer" || others.length > 0)
     refuse("normalizer", "BertNormalizer alone", normalizer?.type);
   for (const key of ["clean_text", "handle_chinese_chars"])
@@ -144,13 +150,7 @@ function unigramMetadata(
   vocab: Vocab,
   { padTokenId }: TokenIds,
 ): Map<string, GgufValue> {
-  const { path } = files;
-  const refuse = (what: string, expected: string, got: unknown): never => {
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `${path}: ${what}: expected ${expected}, as GGUF's Unigram, got ${describe(got)}`,
-    );
-  };
+  const refuse: Refuse = refusing(files, "Unigram");
   let charsmap: Uint8Array | undefined;
   let [prefix, collapses] = [false, false];
   for (const step of steps(tokenizer.normalizer, "normalizers")) {
@@ -196,7 +196,7 @@ function unigramMetadata(
   for (const [id, piece] of given.entries()) {
     const score: unknown = Array.isArray(piece) ? piece[1] : undefined;
     if (typeof score !== "number")
-      throw new HeddleError("INVALID_FILE", `${path}: model.vocab[${id}]: expected a score`);
+      throw new HeddleError("INVALID_FILE", `${files.path}: model.vocab[${id}]: expected a score`);
     scores[id] = score;
   }
   set("model", { type: "string", value: "t5" });
