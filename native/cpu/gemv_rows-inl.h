@@ -80,7 +80,7 @@ template <class T> struct RowsForm {
   RowsTile<T> two, one;  // rows of w
 };
 template <int R, class T> constexpr RowsForm<T> rows_form = {rows_tile<R, 2, T>, rows_tile<R, 1, T>};
-// By rows of x: of more than gemv_group, groups have at least three.
+// By rows of x: gemv_group has fewer than five.
 template <class T> constexpr RowsForm<T> rows_forms[rows_most + 1] = {
     {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr},
     rows_form<5, T>,    rows_form<6, T>,    rows_form<7, T>,    rows_form<8, T>,    rows_form<9, T>,
