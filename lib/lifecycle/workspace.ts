@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { exists, makeFolder, readJson, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { readWhole } from "../formats/open-file.ts";
-import { LOG_FILE } from "../train/run-log.ts";
+import { eventOf, LOG_FILE } from "../train/run-log.ts";
 import type { Plan } from "./plan.ts";
 import type { Recipe } from "./recipe/recipe.ts";
 import type { Comparison, LossPoint, Measurement, StageName, StageResult } from "./types.ts";
@@ -133,10 +133,9 @@ export class Workspace {
   /** The steps that a stage has logged; of one that trains nothing there are none. */
   async losses(stage: StageName): Promise<LossPoint[]> {
     const text = await readWhole(this.path(stage, LOG_FILE), MOST_LOG_BYTES).then(String, () => "");
-    const events = text
-      .split("\n")
-      .filter(Boolean)
-      .map((line) => JSON.parse(line) as Partial<LossPoint>);
-    return events.filter((event): event is LossPoint => typeof event.loss === "number");
+    const events = text.split("\n").map((line) => eventOf(line) as Partial<LossPoint> | undefined);
+    return events.filter(
+      (event): event is LossPoint => Number.isFinite(event?.loss) && Number.isFinite(event?.seconds),
+    );
   }
 }

@@ -113,7 +113,8 @@ export class RunLog {
   }
 }
 
-function eventOf(line: string): Logged | undefined {
+/** An event of a log's line; undefined where it is none, as of a line that a kill has cut. */
+export function eventOf(line: string): Logged | undefined {
   try {
     const event = JSON.parse(line) as Partial<Logged> | null;
     return Number.isSafeInteger(event?.step) ? (event as Logged) : undefined;

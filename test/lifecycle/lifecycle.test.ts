@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,6 +20,15 @@ describe("the lesson, quickly", () => {
     for await (const event of run) events.push(event);
     result = await run;
   }, 300_000);
+
+  it("reports again beside a log whose last line was cut", async () => {
+    const log = join(out, "sft", "log.jsonl");
+    const whole = readFileSync(log);
+    appendFileSync(log, '{"step":5,"lo');
+    const again = await lifecycle({ out, quick: true });
+    writeFileSync(log, whole);
+    expect(again.stages).toEqual(result.stages);
+  });
 
   it("goes through every stage, and says of each what it gained", () => {
     expect(result.stages.map(({ name }) => name)).toEqual(["tokenizer", "pretrain", "sft", "dpo", "reward", "grpo"]);
