@@ -6,28 +6,9 @@ import { formatOf } from "../formats/families.ts";
 const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
-const WITHOUT_MLP_BIAS = new Set([
-  "qwen2",
-  "qwen3",
-  "gemma",
-  "gemma2",
-  "gemma3",
-  "olmo2",
-  "phi3",
-  "smollm3",
-  "modern-bert",
-]);
-const WITHOUT_BIAS = new Set([
-  "modern-bert",
-  "qwen3",
-  "qwen3moe",
-  "gemma",
-  "gemma2",
-  "gemma3",
-  "olmo2",
-  "phi3",
-  "smollm3",
-]);
+const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
+const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
+const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
 const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
 

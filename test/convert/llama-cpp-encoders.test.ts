@@ -1,25 +1,17 @@
 // Encoders' files that `convert` writes, read by llama.cpp: the same tokens and vectors. Wants node-llama-cpp below HEDDLE_BENCH_LLAMA.
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
-import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
 import { encoderFolder, robertaTokenizer, texts, unigramFile, xlmRobertaTokenizer } from "./encoder-files.ts";
+import { onePeer } from "./llama-cpp-peer.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no encoder's file is compared with llama.cpp");
 
-let peer: LlamaCppPeer | undefined;
-afterAll(() => peer?.close());
-async function peerOf(file: string): Promise<LlamaCppPeer> {
-  const opened = await peer?.open(file).catch(() => false as const);
-  if (opened === true) return peer!;
-  peer?.close();
-  peer = await openLlamaCpp(file, 1);
-  if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
-  return peer;
-}
+const peers = onePeer();
+afterAll(peers.close);
 
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) =>
   Math.hypot(...Array.from(a, (v, i) => v - b[i]!)) / Math.hypot(...Array.from(b));
@@ -57,7 +49,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
   test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder(families[name]), file, { dtype });
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using exact = await LanguageModel.load(file, { quantizedActivations: "f32" });
     await using rounded = await LanguageModel.load(file);
     let [theirs, ours] = [0, 0];
@@ -75,7 +67,7 @@ describe.skipIf(!installed)("vectors of texts", () => {
   test("given as texts, not ids", async () => {
     const file = join(temporaryFolder(), "encoder.gguf");
     await convertModel(await encoderFolder({ ...tanh, ...raw("mean") }), file, { dtype: "f32" });
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using model = await LanguageModel.load(file);
     for (const text of texts.slice(0, 3))
       expect(apart(await peer.embed(text), await model.embed(text))).toBeLessThan(4 * 2 ** -11);
@@ -91,7 +83,7 @@ test.skipIf(!installed).each([
   const folder = await encoderFolder({ ...tanh, ...more, modelType, classifier });
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(folder, file, { dtype: "f32" });
-  const peer = await peerOf(file);
+  const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
   for (const text of texts.slice(0, 3)) {
     const ids = [...model.tokenizer!.encode(text)];
@@ -110,7 +102,7 @@ test.skipIf(!installed).each([
 test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's", async () => {
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder(), file, { dtype: "f32" });
-  const peer = await peerOf(file);
+  const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
   const differ: string[] = [];
   for (const text of texts) {
@@ -126,7 +118,7 @@ test.skipIf(!installed)("tokens are llama.cpp's but where that one is not BERT's
 test.skipIf(!installed)("XLM-RoBERTa's kind of vocabulary: tokens and vectors", async () => {
   // It does not fall back to bytes, which published models of the kind lack; here they are pieces like others.
   const file = await unigramFile((folder, plain) => convertModel(folder, plain, { dtype: "f32" }), 1);
-  const peer = await peerOf(file);
+  const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
   const differ: string[] = [];
   for (const text of texts) {
@@ -144,7 +136,7 @@ test.skipIf(!installed).each([
   const tokenizer = await tokenizerOf();
   const file = join(temporaryFolder(), "encoder.gguf");
   await convertModel(await encoderFolder({ modelType, ...tanh, ...raw("mean") }, tokenizer), file, { dtype: "f32" });
-  const peer = await peerOf(file);
+  const peer = await peers.of(file);
   await using model = await LanguageModel.load(file);
   // A return is no space in the small table of characters here.
   for (const text of texts.map((text) => text.replace("\r", ""))) {
@@ -164,10 +156,9 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     const { notes } = await convertModel(await encoderFolder({ ...modern, ...raw("mean"), ...more }), file);
     expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
     await expect(
-      peerOf(file).then((opened) => opened.embed([2, 9, 3])),
+      peers.of(file).then((opened) => opened.embed([2, 9, 3])),
       JSON.stringify(more),
     ).rejects.toThrow();
-    peer?.close();
-    peer = undefined;
+    peers.close();
   }
 });

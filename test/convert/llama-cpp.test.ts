@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
-import { type LlamaCppPeer, openLlamaCpp } from "../../bench/peers/llama-cpp.ts";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import type { QuantisedDType } from "../../lib/graph/dtype.ts";
@@ -12,6 +11,7 @@ import { tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { fixtures } from "../helpers/fixtures.ts";
 import { generator, quantisedTypes } from "../ops/harness.ts";
 import { f32, foreign, ropeFreqs, splitGguf, text, u32 } from "./foreign-gguf.ts";
+import { onePeer } from "./llama-cpp-peer.ts";
 
 const installed = process.env.HEDDLE_BENCH_LLAMA !== undefined;
 if (!installed) console.warn("HEDDLE_BENCH_LLAMA is not set: no file is compared with llama.cpp");
@@ -89,18 +89,8 @@ async function folderOf(name: string, more: object = {}): Promise<string> {
   return folder;
 }
 
-/** One process for all files: starting it takes longer than a case. */
-let peer: LlamaCppPeer | undefined;
-afterAll(() => peer?.close());
-async function peerOf(file: string): Promise<LlamaCppPeer> {
-  // Where the case before ended it, or this file does, the one that is started tells.
-  const opened = await peer?.open(file).catch(() => false as const);
-  if (opened === true) return peer!;
-  peer?.close();
-  peer = await openLlamaCpp(file, 1);
-  if (!peer) throw new Error("expected node-llama-cpp to open the file, got an end");
-  return peer;
-}
+const peers = onePeer();
+afterAll(peers.close);
 const defaultModel = fileURLToPath(new URL("../../models/default", import.meta.url));
 const rms = (x: ArrayLike<number>) => Math.sqrt(Array.from(x).reduce((sum, v) => sum + v * v, 0) / x.length);
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) => rms(Array.from(a, (v, i) => v - b[i]!)) / rms(b);
@@ -120,7 +110,7 @@ describe.skipIf(!installed)("llama.cpp's logits", () => {
   test.each(cases)("$name, $dtype", async ({ name, dtype }) => {
     const file = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name), file, { dtype });
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using exact = await LanguageModel.load(file, { quantizedActivations: "f32", cacheDtype: "f32" });
     await using rounded = await LanguageModel.load(file);
     const last = async (model: LanguageModel, ids: number[]) => (await model.logits(ids, { last: true }))[0]!;
@@ -165,7 +155,7 @@ describe.skipIf(!installed)("what rounding costs is no more than in llama.cpp", 
     );
     await model.save(folder);
     const file = await randomGguf(folder, typeOf);
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using exact = await LanguageModel.load(file, { quantizedActivations: "f32" });
     await using rounded = await LanguageModel.load(file);
     let ratio = 0;
@@ -193,12 +183,12 @@ describe.skipIf(!installed)("files as other programs write them are the model th
     const plain = join(temporaryFolder(), "model.gguf");
     await convertModel(await folderOf(name, { numHiddenLayers: 5 }), plain, { dtype: "f32" });
     const file = await foreign(plain, changes, added);
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using model = await LanguageModel.load(file);
     const ids = prompts[2]!;
     const [want] = await model.logits(ids, { last: true });
     expect(apart(await peer.logits(ids), want!)).toBeLessThan(4 * 2 ** -11);
-    const unchanged = await peerOf(plain);
+    const unchanged = await peers.of(plain);
     expect(apart(await unchanged.logits(ids), want!)).toBeGreaterThan(0.05);
   });
 });
@@ -214,10 +204,9 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
     expect(notes?.join()).toMatch(/the file is not opened$|nothing is computed$/);
-    const opened = peerOf(file).then((its) => its.logits([5, 6]));
+    const opened = peers.of(file).then((its) => its.logits([5, 6]));
     await expect(opened, name).rejects.toThrow();
-    peer?.close();
-    peer = undefined;
+    peers.close();
   }
 });
 
@@ -225,7 +214,7 @@ test.skipIf(!installed)("llama.cpp opens the parts of a model that are opened he
   const plain = join(temporaryFolder(), "model.gguf");
   await convertModel(await folderOf("llama"), plain, { dtype: "f32" });
   const [first, , last] = await splitGguf(plain, 3);
-  const peer = await peerOf(first!);
+  const peer = await peers.of(first!);
   await using model = await LanguageModel.load(last!);
   const [want] = await model.logits(prompts[2]!, { last: true });
   expect(apart(await peer.logits(prompts[2]!), want!)).toBeLessThan(4 * 2 ** -11);
@@ -235,7 +224,7 @@ describe.skipIf(!installed || !fixtures).each(["stories260K", "default"])("greed
   test.each(["f32", "bf16", "q8_0", "q6_k"] as const)("%s", async (dtype) => {
     const file = join(temporaryFolder(), "trained.gguf");
     await convertModel(name === "default" ? defaultModel : join(fixtures!, name), file, { dtype });
-    const peer = await peerOf(file);
+    const peer = await peers.of(file);
     await using model = await LanguageModel.load(file);
     const prompt = [...model.tokenizer!.encode("Once upon a time")];
     const ids = [...prompt];
