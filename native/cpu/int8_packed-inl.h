@@ -33,12 +33,12 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     if (form.panels == 0) break;
     const int64_t each = (p1 - done) / form.panels;
     for (int64_t j = 0; j < each; ++j) {
-      const uint8_t* at[4];
+      const uint8_t *at[4], *after[4];
       float* out[4];
-      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes, out[s] = sums + s * tiles.rows * W;
+      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes, out[s] = sums + s * tiles.rows * W, after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
       for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
         for (int s = 0; direct && s < form.panels; ++s) out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
-        form.run(x, r, p.k, at, out, direct ? p.n : W, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
+        form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));
         for (int s = 0; !direct && s < form.panels; ++s)
           for (int m = 0; m < tiles.rows; ++m) {
             const int64_t column = (done + s * each + j) * W;
@@ -77,11 +77,96 @@ template <class P> int64_t packed_own_bytes(int64_t k) {
   return (packed_widens<P> ? max_of(packed_own_panels(wide) * wide, packed_wide_bytes<P>) : 0) + packed_own_panels(bytes) * bytes;
 }
 
+// A task's panels of several weights, one after the other: its part of each.
+struct PanelList {
+  const QuantLinear* products;
+  int count;
+  int64_t bytes, task, tasks;  // of a panel; which task of how many
+  int64_t begin(int i) const { return ceil_div(products[i].n, W) * task / tasks; }
+  int64_t end(int i) const { return ceil_div(products[i].n, W) * (task + 1) / tasks; }
+  int64_t size() const {
+    int64_t panels = 0;
+    for (int i = 0; i < count; ++i) panels += end(i) - begin(i);
+    return panels;
+  }
+};
+struct PanelPlace {
+  int product;
+  int64_t panel;
+  const uint8_t* at(const PanelList& list) const { return static_cast<const uint8_t*>(list.products[product].packed) + panel * list.bytes; }
+  // `steps` panels on, where there are as many.
+  PanelPlace on(const PanelList& list, int64_t steps) const {
+    PanelPlace to{product, panel + steps};
+    while (to.panel >= list.end(to.product) && to.product + 1 < list.count) {
+      const int64_t over = to.panel - list.end(to.product);
+      to = {to.product + 1, list.begin(to.product + 1) + over};
+    }
+    return to;
+  }
+};
+// As many rows as a tile has by all panels of a list, which few streams take between them: they begin once, not once a product, and what
+// is fetched is what one of them reads next.
+template <class P> void packed_streams(const PanelList& list, const PackedRows& x, const PackedTiles& tiles) {
+  alignas(64) float sums[packed_sums * W];
+  const int64_t size = list.size();
+  int64_t done = 0;
+  const auto place = [&](int64_t i) { return PanelPlace{0, list.begin(0)}.on(list, i); };
+  for (const auto& form : tiles.forms) {
+    if (form.panels == 0) break;
+    const int64_t each = (size - done) / form.panels, rest = done + each * form.panels;
+    if (each == 0) continue;
+    PanelPlace stream[4];
+    for (int s = 0; s < form.panels; ++s) stream[s] = place(done + s * each);
+    for (int s = 0; s < form.panels && done == 0; ++s)
+      for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64) fetch_stream(stream[s].at(list) + line);
+    for (int64_t j = 0; j < each; ++j) {
+      const uint8_t *at[4], *after[4];
+      float* out[4];
+      PanelPlace soon[4];
+      for (int s = 0; s < form.panels; ++s) {
+        const QuantLinear& p = list.products[stream[s].product];
+        at[s] = stream[s].at(list);
+        soon[s] = j + 1 < each ? stream[s].on(list, 1) : rest + s < size ? place(rest + s) : stream[s];
+        after[s] = soon[s].at(list);
+        const bool direct = x.rows == 1 && p.y_type == DType::f32 && !p.bias && (stream[s].panel + 1) * W <= p.n;  // sums are outputs, and all are there
+        out[s] = direct ? static_cast<float*>(p.y) + stream[s].panel * W : sums + s * tiles.rows * W;
+      }
+      form.run(x, 0, list.products[0].k, at, out, W, after, nullptr);
+      for (int s = 0; s < form.panels; ++s) {
+        const QuantLinear& p = list.products[stream[s].product];
+        const int64_t column = stream[s].panel * W;
+        for (int m = 0; m < tiles.rows && out[s] == sums + s * tiles.rows * W; ++m) write_int8(p, m, column, p.n - column, load(out[s] + m * W));
+        stream[s] = soon[s];
+      }
+    }
+    done = rest;
+  }
+}
+// The tiles of m rows where one has as many, or null.
+template <class P> const PackedTiles* packed_tiles_of(int64_t m) {
+  for (const PackedTiles& tiles : packed_tiles<P>)
+    if (tiles.rows == m) return &tiles;
+  return nullptr;
+}
+
 // Products of one x by several weights of one form, as one loop.
 template <class P> void packed_products(const QuantLinear* products, int count, Pool& pool, void* scratch) {
+  static_assert(packed_sums_suffice<P>());
   const QuantLinear& x = products[0];
   round_packed_rows<P>(x, scratch, pool);
   const int64_t tiles = packed_row_tiles(x.m), bytes = packed_panel_bytes<P>(x.k);
+  const PackedTiles* tile = packed_tiles_of<P>(x.m);
+  int64_t panels_of_all = 0;
+  for (int i = 0; i < count; ++i) {
+    panels_of_all += ceil_div(products[i].n, W);
+    if (!products[i].packed) tile = nullptr;
+  }
+  if (tile) {
+    const int64_t parts = min_of(panels_of_all, Pool::stream_tasks(panels_of_all * bytes, pool.threads()));
+    return pool.run(parts, [&](int64_t task, int) {
+      packed_streams<P>(PanelList{products, count, bytes, task, parts}, packed_rows(scratch, 0, x.k, x.m), *tile);
+    });
+  }
   const bool widen = packed_is_widened<P>(x.m, x.k);
   const int64_t wide = packed_panel_bytes<Widened<P>>(x.k);
   uint8_t* own = static_cast<uint8_t*>(scratch) + round_up(tiles * packed_tile_bytes(x.k), 64);

@@ -41,43 +41,45 @@ HEDDLE_SIMD Lanes either(Lanes a, Lanes b) { return _mm256_or_si256(a, b); }
 HEDDLE_SIMD F packed_halves(const uint8_t* at) { return load(reinterpret_cast<const f16*>(at)); }
 HEDDLE_SIMD F packed_bytes(const uint8_t* at) { return load(reinterpret_cast<const int8_t*>(at)); }
 
-// Lines of fours_bytes, one an output -> `count` vectors of fours.
-HEDDLE_SIMD void store_fours(F (&lines)[W], int count, uint8_t* to) {
+// Lines of fours_bytes, one an output -> `count` vectors of fours, the i-th to at(i).
+template <class At> HEDDLE_SIMD void store_fours(F (&lines)[W], int count, const At& at) {
   transpose(lines);
 #pragma GCC unroll 16
   for (int v = 0; v < W; ++v)
-    if (v < count) store(reinterpret_cast<float*>(to + v * fours_bytes), lines[v]);
+    if (v < count) store(reinterpret_cast<float*>(at(v)), lines[v]);
 }
 // The same of lines in memory, each as many bytes as make whole vectors.
-template <int BYTES> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][BYTES], uint8_t* to) {
+template <int BYTES, class At> HEDDLE_SIMD void store_all_fours(const uint8_t (&lines)[W][BYTES], const At& at) {
   static_assert(BYTES % fours_bytes == 0);
   for (int part = 0; part < BYTES; part += fours_bytes) {
     F t[W];
 #pragma GCC unroll 16
     for (int r = 0; r < W; ++r) t[r] = load(reinterpret_cast<const float*>(lines[r] + part));
-    store_fours(t, W, to + part * W);
+    store_fours(t, W, [&](int v) { return at(part / 4 + v); });
   }
 }
 
 // A form's is_parted: signs lie apart (Widened<Packed8>); is_near: no fetching ahead.
-// q8_0: 2 units of 8 vectors of integers, + 128 where the instruction takes none with a sign, then 2 x 16 scales. q4_0: 2 units of 4
-// vectors of integers + 8, vector i with fours i (low nibbles) and i + 4 (high), which is the order that files have, then the scales.
-// q5_0: integers + 16, as q4_0 with a fifth bit: of each unit, the 64 of each four in the order in which fours are read, before the scales.
+// All blocks have what they hold in the order in which it is read: a stream is fetched a little ahead, and what lies beyond would not be there.
+// q8_0: 2 x 16 scales, then 2 units of 8 vectors of integers, + 128 where the instruction takes none with a sign. q4_0: the scales, 2
+// units of 4 vectors of integers + 8, vector i with fours i (low nibbles) and i + 4 (high), which is the order that files have.
+// q5_0: integers + 16, as q4_0 with a fifth bit: before the vectors of each unit, the 64 of each four in the order in which fours are read.
 template <DType T> struct PackedPlain {
   static constexpr DType type = T;
   static constexpr bool fifth = T == DType::q5_0, nibbles = fifth || T == DType::q4_0, has_minimum = false, is_signed = !nibbles && signed_offset == 0, is_parted = false, is_near = false;
   static constexpr int units = 2, groups = 1, offset = fifth ? 16 : nibbles ? 8 : signed_offset, vectors = nibbles ? 4 : 8;
   static constexpr int run = fifth ? 4 : nibbles ? 8 : 1;  // fours of which 16 bits hold the sum, beside activations of 127
-  static constexpr int64_t bits_at = units * vectors * fours_bytes, scales_at = bits_at + (fifth ? units * fours_bytes : 0), bytes = scales_at + units * W * 2;
+  static constexpr int64_t scales_at = 0, units_at = units * W * 2, each = (fifth + vectors) * fours_bytes, bytes = units_at + units * each;
+  static constexpr int64_t vector_at(int u, int v) { return units_at + u * each + (fifth + v) * fours_bytes; }
   // The order in which fours are read: those of one vector together.
   static constexpr int place(int j) { return nibbles ? j / 2 + j % 2 * 4 : j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
-    if (!nibbles) return load_lanes(at + (8 * u + j) * fours_bytes);
-    const Lanes v = load_lanes(at + (4 * u + j / 2) * fours_bytes);
+    if (!nibbles) return load_lanes(at + vector_at(u, j));
+    const Lanes v = load_lanes(at + vector_at(u, j / 2));
     const Lanes low = j % 2 ? high_nibbles(v) : low_nibbles(v);
     if (!fifth) return low;
     FourBits bits;
-    __builtin_memcpy(&bits, at + bits_at + (u * 8 + j) * sizeof bits, sizeof bits);
+    __builtin_memcpy(&bits, at + units_at + u * each + j * sizeof bits, sizeof bits);
     return with_sixteen(low, bits);
   }
   HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return packed_halves(at + scales_at + u * W * 2); }
@@ -120,8 +122,9 @@ template <DType T> struct PackedPlain {
           for (int j = 0; j < 8; ++j) bits[u][j] |= static_cast<FourBits>(own >> 4 * place(j) & 15) << 4 * r;
         }
       }
-      if (fifth) __builtin_memcpy(to + bits_at, bits, sizeof bits);
-      for (int s = 0; s < sets; ++s) store_fours(lines[s], units * vectors / sets, to + s * W * fours_bytes);
+      for (int u = 0; fifth && u < units; ++u) __builtin_memcpy(to + units_at + u * each, bits[u], sizeof bits[u]);
+      for (int s = 0; s < sets; ++s)
+        store_fours(lines[s], units * vectors / sets, [&](int v) { return to + vector_at((s * W + v) / vectors, (s * W + v) % vectors); });
     }
   }
 };
@@ -141,21 +144,23 @@ HEDDLE_SIMD const uint8_t* stored_block(const QuantLinear& p, int64_t panel, int
   return row < p.n ? static_cast<const uint8_t*>(p.w) + (row * (p.k / span) + b) * size : nullptr;
 }
 
-// q4_k: 8 x 16 scales and 8 x 16 minima of a byte, 16 d and 16 dmin (f16); then 8 units of 4 vectors as in q4_0. What every unit needs
-// comes first, so that all of a block is fetched in the order in which it is read.
+// q4_k: 16 d and 16 dmin (f16); then of each two units 2 x 16 scales and 2 x 16 minima of a byte and the units' 8 vectors, as in q4_0.
 struct Packed4K {
   static constexpr DType type = DType::q4_k;
   static constexpr bool has_minimum = true;
   static constexpr int units = 8, groups = 1, offset = 0, stored = 144, run = 8;
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
-  static constexpr int64_t scales = 0, minima = scales + 8 * W, halves = minima + 8 * W, units_at = halves + 2 * W * 2, bytes = units_at + units * 4 * fours_bytes;
+  static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 8 * fours_bytes, bytes = pairs_at + units / 2 * pair;
+  static constexpr int64_t scale_at(int u) { return pairs_at + u / 2 * pair + u % 2 * W; }
+  static constexpr int64_t minimum_at(int u) { return scale_at(u) + 2 * W; }
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 8 * pair + 4 * W + v % 8 * fours_bytes; }  // of all units'
   static constexpr int place(int j) { return j / 2 + j % 2 * 4; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
-    const Lanes v = load_lanes(at + units_at + (u * 4 + j / 2) * fours_bytes);
+    const Lanes v = load_lanes(at + vector_at(4 * u) + j / 2 * fours_bytes);
     return j % 2 ? high_nibbles(v) : low_nibbles(v);
   }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at + halves), packed_bytes(at + scales + u * W)); }
-  HEDDLE_SIMD F minimum(const uint8_t* at, int u) { return mul(packed_halves(at + halves + 2 * W), packed_bytes(at + minima + u * W)); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int) { return mul(packed_halves(at), packed_bytes(at + scale_at(u))); }
+  HEDDLE_SIMD F minimum(const uint8_t* at, int u) { return mul(packed_halves(at + 2 * W), packed_bytes(at + minimum_at(u))); }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
     for (int64_t b = 0; b < p.k / span; ++b, to += bytes) {
@@ -170,32 +175,34 @@ struct Packed4K {
         for (int c = 0; c < 4; ++c) low_then_high<2>(from + 16 + 32 * c, 0, q + 64 * c);
         for (int u = 0; u < units; ++u) {
           _mm_store_si128(reinterpret_cast<__m128i*>(lines[r] + 16 * u), nibbles_of(q + unit * u));
-          to[scales + u * W + r] = static_cast<uint8_t>(raw[u]);
-          to[minima + u * W + r] = static_cast<uint8_t>(-lowest[u]);
+          to[scale_at(u) + r] = static_cast<uint8_t>(raw[u]);
+          to[minimum_at(u) + r] = static_cast<uint8_t>(-lowest[u]);
         }
-        __builtin_memcpy(to + halves + 2 * r, from, 2);
-        __builtin_memcpy(to + halves + 2 * (W + r), from + 2, 2);
+        __builtin_memcpy(to + 2 * r, from, 2);
+        __builtin_memcpy(to + 2 * (W + r), from + 2, 2);
       }
-      store_all_fours(lines, to + units_at);
+      store_all_fours(lines, [&](int v) { return to + vector_at(v); });
     }
   }
 };
 
-// q6_k: 16 x 16 signed scales, 16 d (f16); then 8 units of 4 vectors of low nibbles, as in q4_0, and 2 vectors of upper bit pairs, of
-// fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
+// q6_k: 16 d (f16), padded; then of each two units 4 x 16 signed scales and, of each, 4 vectors of low nibbles, as in q4_0, and 2 vectors of
+// upper bit pairs, of fours 0 to 3 and 4 to 7 from the lowest bits on. The integers have 32 added.
 struct Packed6K {
   static constexpr DType type = DType::q6_k;
   static constexpr bool has_minimum = false;
   static constexpr int units = 8, groups = 2, offset = 32, stored = 210, run = 2;
   static constexpr bool is_signed = false, is_parted = false, is_near = false;
-  static constexpr int64_t scales = 0, halves = scales + 16 * W, units_at = halves + 2 * W * 2, each = 6 * fours_bytes, bytes = units_at + units * each;
+  static constexpr int64_t pairs_at = 2 * W * 2, pair = 4 * W + 12 * fours_bytes, bytes = pairs_at + units / 2 * pair;
+  static constexpr int64_t scale_at(int g) { return pairs_at + g / 4 * pair + g % 4 * W; }
+  static constexpr int64_t vector_at(int v) { return pairs_at + v / 12 * pair + 4 * W + v % 12 * fours_bytes; }  // of all units'
   static constexpr int place(int j) { return j; }
   HEDDLE_SIMD Lanes four(const uint8_t* at, int u, int j) {
-    const uint8_t* own = at + units_at + u * each;
+    const uint8_t* own = at + vector_at(6 * u);
     const Lanes v = load_lanes(own + j % 4 * fours_bytes), high = load_lanes(own + (4 + j / 4) * fours_bytes);
     return either(j < 4 ? low_nibbles(v) : high_nibbles(v), pair_as_upper(high, j % 4));
   }
-  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at + halves), packed_bytes(at + scales + (2 * u + g) * W)); }
+  HEDDLE_SIMD F scale(const uint8_t* at, int u, int g) { return mul(packed_halves(at), packed_bytes(at + scale_at(2 * u + g))); }
   HEDDLE_SIMD F minimum(const uint8_t*, int) { return zero(); }
 
   static void pack(const QuantLinear& p, int64_t panel, uint8_t* to) {
@@ -219,11 +226,11 @@ struct Packed6K {
             __builtin_memcpy(lines[r] + 24 * u + 16 + 4 * g, &joined_pairs, 4);
           }
         }
-        for (int g = 0; g < 16; ++g) to[scales + g * W + r] = from[192 + g];
-        __builtin_memcpy(to + halves + 2 * r, from + 208, 2);
+        for (int g = 0; g < 16; ++g) to[scale_at(g) + r] = from[192 + g];
+        __builtin_memcpy(to + 2 * r, from + 208, 2);
+        __builtin_memset(to + 2 * (W + r), 0, 2);  // padding
       }
-      for (int r = 0; r < W; ++r) to[halves + 2 * W + 2 * r] = to[halves + 2 * W + 2 * r + 1] = 0;  // padding
-      store_all_fours(lines, to + units_at);
+      store_all_fours(lines, [&](int v) { return to + vector_at(v); });
     }
   }
 };
@@ -258,7 +265,7 @@ template <class P> void widen_panel(const uint8_t* from, int64_t k, uint8_t* to)
   for (int64_t b = 0; b < packed_blocks<P>(k); ++b, from += P::bytes, to += Packed8::bytes) {
     for (int u = 0; u < 2; ++u)
 #pragma GCC unroll 8
-      for (int j = 0; j < 8; ++j) store_lanes(to + (8 * u + P::place(j)) * fours_bytes, P::four(from, u, j));
+      for (int j = 0; j < 8; ++j) store_lanes(to + Packed8::vector_at(u, P::place(j)), P::four(from, u, j));
     __builtin_memcpy(to + Packed8::scales_at, from + P::scales_at, 2 * W * 2);
   }
 }

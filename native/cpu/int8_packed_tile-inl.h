@@ -6,12 +6,43 @@
 namespace heddle {
 namespace HEDDLE_ISA {
 
+constexpr int packed_ahead = 5120;  // bytes that all streams are fetched ahead
+
+// What PN panels' streams are fetched of while they are read: the same units ahead of each, and after a panel's end what it goes on with.
+template <class P, int PN> struct PanelsAhead {
+  static constexpr int64_t each = P::bytes / P::units, whole = each / 64 * 64;
+  static constexpr int near = static_cast<int>((packed_ahead / PN + each / 2) / each), units = near < 1 ? 1 : near;
+  const uint8_t* soon[2][PN] = {};  // the blocks that units of this one lead to
+
+  [[gnu::always_inline]] void enter(int64_t b, int64_t blocks, const uint8_t* const (&at)[PN], const uint8_t* const* after) {
+#pragma GCC unroll 2
+    for (int late = 0; late < 2; ++late) {
+      const int64_t to = b + units / P::units + late;
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n) soon[late][n] = to < blocks ? at[n] + (to - b) * P::bytes : after[n] + (to - blocks) * P::bytes;
+    }
+  }
+  // The lines that begin in a unit's share: more at a time would not find room among the loads under way.
+  [[gnu::always_inline]] void fetch(int u) const {
+    const int to = u + units % P::units, late = to >= P::units, unit_of = late ? to - P::units : to;
+    const int64_t first = (unit_of * each + 63) / 64 * 64;
+#pragma GCC unroll 4
+    for (int n = 0; n < PN; ++n)
+#pragma GCC unroll 16
+      for (int64_t line = 0; line < whole; line += 64) fetch_stream(soon[late][n] + first + line);
+    if (first + whole < (unit_of + 1) * each)
+#pragma GCC unroll 4
+      for (int n = 0; n < PN; ++n) fetch_stream(soon[late][n] + first + whole);
+  }
+};
+
 #if defined(HEDDLE_SIMD_AVX512)
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The 16 sums of a row go to out[panel] + row * stride.
-// The panels are fetched ahead; where they are near, `next` is what is wanted later, of which a line is fetched for every unit.
+// The panels are fetched ahead, and at their ends what `after` has of each; where they are near, `next` is what is wanted later, of which a
+// line is fetched for every unit.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* next) {
-  constexpr int ahead = 4096 / PN, each = P::bytes / P::units, fours = 8 / P::groups;
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* const* after, const uint8_t* next) {
+  constexpr int fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   F sum[PN][RM];
@@ -24,17 +55,16 @@ template <class P, int RM, int PN>
   const int8_t* values = x.values + i * unit;
   const float *scales = x.scales + i, *totals = x.totals + i;
   const int32_t* starts = x.starts + i;
+  PanelsAhead<P, PN> ahead;
 #pragma GCC unroll 1
   for (int64_t b = 0; b < blocks; ++b) {
+    if (!next) ahead.enter(b, blocks, at, after);
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
       if (next) {
         fetch_stream(next), next += 64;
       } else {
-#pragma GCC unroll 4
-        for (int n = 0; n < PN; ++n)  // a unit's share at a time: more would not find room among the loads under way
-#pragma GCC unroll 16
-          for (int64_t line = 0; line < each; line += 64) fetch_stream(at[n] + ahead + u * each + line);
+        ahead.fetch(u);
       }
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
@@ -151,8 +181,7 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
 // More sums than there are registers for lie in the nearest cache between two units.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* next) {
-  constexpr int ahead = 4096 / PN, each = P::bytes / P::units;
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   alignas(64) float sum[PN][RM][W];
@@ -163,14 +192,13 @@ template <class P, int RM, int PN>
   const int8_t* values = x.values + i * unit;
   const float *scales = x.scales + i, *totals = x.totals + i;
   const int32_t* starts = x.starts + i;
+  [[maybe_unused]] PanelsAhead<P, PN> ahead;
 #pragma GCC unroll 1
   for (int64_t b = 0; b < blocks; ++b) {
+    if constexpr (!P::is_near) ahead.enter(b, blocks, at, after);
 #pragma GCC unroll 1
     for (int u = 0; u < P::units; ++u) {
-#pragma GCC unroll 4
-      for (int n = 0; n < PN && !P::is_near; ++n)
-#pragma GCC unroll 16
-        for (int64_t bytes = 0; bytes < each; bytes += 64) fetch_stream(at[n] + ahead + u * each + bytes);
+      if constexpr (!P::is_near) ahead.fetch(u);
 #pragma GCC unroll 2
       for (int g = 0; g < P::groups; ++g) {
         Lanes dot[PN][RM];
@@ -214,7 +242,8 @@ template <class P, int RM, int PN>
 }
 #endif
 
-using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* next);
+using PackedTile = void (*)(const PackedRows&, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* const* after,
+                            const uint8_t* next);
 // Tiles of one number of rows: panels beside them, as many as there are registers for or fewer, the widest first.
 struct PackedTiles {
   int rows;
