@@ -26,6 +26,8 @@ export interface EncodeOptions {
   pooling: PooledRows;
   /** The classifier's logits instead of hidden states. */
   head?: boolean | undefined;
+  /** As in PooledOptions. */
+  reduce?: ((rows: Float32Array, sequence: number) => Float32Array) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -46,6 +48,7 @@ async function encodedBy(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
+  const { reduce = (rows: Float32Array) => rows } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   for (let at = 0; at < order.length; ) {
@@ -63,7 +66,7 @@ async function encodedBy(
       rows,
       options,
     );
-    for (const [place, i] of group.entries()) out[i] = results[place]!;
+    for (const [place, i] of group.entries()) out[i] = reduce(results[place]!, i);
   }
   return out;
 }

@@ -213,6 +213,17 @@ export function tempered<Head extends { scale?: number | undefined; softcap?: nu
   return { ...head, scale: scale / temperature, ...(softcap && { softcap: softcap / temperature }) };
 }
 
+/** Layers beside the trunk without a pass through it, over what was made of one: those behind pooling. */
+export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "weight"> {
+  return contextOf(model, {} as Rows, {
+    dtype: "f32",
+    adapters: model.adaptersOf(undefined),
+    activations: model.quantizedActivations,
+    lengths: () => 0,
+    attend: (_, { v }) => v, // there is no layer that attends
+  });
+}
+
 export interface SequenceForwardOptions {
   /** Not given: all rows are one, cut into `documents`; where rotation depends on lengths there is an input `lengths` (rows) i32. */
   sequenceLength?: number | undefined;
