@@ -82,6 +82,31 @@ test("attention with biases is that of the formula, of documents of any length",
   }
 });
 
+test("512 tokens of the base model's shape take bounded memory: no matrix of tokens a layer and head", () => {
+  const [rows, heads, headDim, positions] = [512, 12, 64, 512];
+  const constants = relativeConstants(positions, heads);
+  const bytesOf = (layers: number) =>
+    compile(() => {
+      const documents = input("documents", "i32", [rows]);
+      const context = {
+        positions: input("positions", "i32", [rows]),
+        dtype: "f32",
+        longest: rows,
+        weight: (name) => tensor(name, "f32", [32, heads]),
+        constant: (name) => tensor(name, "f32", [constants.get(name)!.length]),
+        attend: (_layer, operands, options) => attention({ ...operands, documents }, options),
+      } as Partial<ForwardContext> as ForwardContext;
+      const attend = relativeAttention(context, { name: "bias", first: 2, positions }, { heads, headDim });
+      let x = input("x", "f32", [rows, heads, headDim]);
+      for (let layer = 0; layer < layers; layer++) x = attend(layer, { q: x, k: x, v: x });
+      return { x };
+    }).arenaBytes;
+  // Queries, keys, values and outputs of 64 + 512 numbers a head, and what makes the biases: all layers share both.
+  const wide = 4 * rows * heads * (headDim + 512);
+  expect(bytesOf(12)).toBeLessThan(8 * wide);
+  expect(bytesOf(24)).toBe(bytesOf(12));
+});
+
 test("few sizes of programs, each with room for its texts", () => {
   const sizes = new Set<number>();
   for (let length = 1; length <= 512; length++) {
