@@ -1,27 +1,50 @@
-import { HeddleError } from "../errors.ts";
+import { describe, HeddleError } from "../errors.ts";
+import type { PoolingMode } from "../formats/config.ts";
+import { POOLING_MODES } from "../formats/embedding-schema.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import { shortFloat } from "./output.ts";
 import { textBatches, textOptions } from "./texts.ts";
+
+/** One way of pooling, or several between commas. */
+function poolingOf(given: string): PoolingMode | PoolingMode[] {
+  const modes = given.split(",").map((name) => {
+    const mode = POOLING_MODES.find((one) => one === name);
+    if (mode) return mode;
+    const expected = name === "cls" ? "first, which is what others call cls" : POOLING_MODES.join(", ");
+    throw new HeddleError("INVALID_ARGUMENT", `pooling: expected ${expected}, got ${describe(name)}`);
+  });
+  return modes.length === 1 ? modes[0]! : modes;
+}
 
 export const command = defineCommand({
   about: "Turns a text into a vector: prints its numbers.",
   positionals: { usage: "TEXT (- reads stdin)", least: 0, most: 1 },
   options: {
     ...textOptions,
-    pooling: { kind: "string", value: "mean|last|first", about: "of the hidden states, instead of the model's own" },
+    pooling: {
+      kind: "string",
+      value: POOLING_MODES.join("|"),
+      about: "of the hidden states, instead of the model's own; several between commas",
+    },
+    "prompt-name": { kind: "string", value: "NAME", about: "one of the model's prompts, in front of each text" },
+    prompt: {
+      kind: "string",
+      value: "TEXT",
+      about: "what to put in front of each text, instead of one of the model's",
+    },
+    "truncate-dim": { kind: "integer", value: "N", about: "only the first N numbers of a vector" },
     ...loadOptions,
   },
   async run({ options, positionals, out }) {
-    const { pooling, truncation } = options;
-    if (pooling !== undefined && pooling !== "mean" && pooling !== "last" && pooling !== "first")
-      throw new HeddleError("INVALID_ARGUMENT", `pooling: expected mean, last or first, got ${pooling}`);
+    const { truncation, prompt, "prompt-name": promptName, "truncate-dim": truncateDim } = options;
+    const pooling = options.pooling === undefined ? undefined : poolingOf(options.pooling);
     const model = await openModel(options);
     try {
       needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
         const texts = batch.map((text) => (typeof text === "string" ? text : text.join(" ")));
-        for (const vector of await model.embed(texts, { truncation, ...(pooling && { pooling }) })) {
+        for (const vector of await model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim })) {
           const embedding = Array.from(vector, shortFloat);
           if (out.json) out.object({ embedding });
           else out.line(embedding.join(" "));

@@ -6,7 +6,7 @@ import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
 import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
-import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
@@ -28,7 +28,6 @@ import {
   widerMatrices,
 } from "../formats/quantised-types.ts";
 import { llama3Factors } from "../formats/rope-scaling.ts";
-import { saveWeights } from "../formats/safetensors-write.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
@@ -330,7 +329,7 @@ async function toFolder(
   const gguf = model.weights.gguf;
   const tokenizer = gguf && model.tokenizerPath !== undefined ? Tokenizer.fromGguf(gguf.record()) : undefined;
   await makeFolder(output);
-  const saved = await saveWeights(output, tensors, options);
+  const saved = await saveModelWeights(output, tensors, model.config, options);
   if (tokenizer) {
     // A tokenizer.json that the file carries is given back as it came; reading it above has shown that it is one.
     const whole = gguf?.string("tokenizer.huggingface.json");
@@ -341,7 +340,6 @@ async function toFolder(
     for (const name of TOKENIZER_FILES) await copyFile(join(model.tokenizerPath ?? input, name), join(output, name));
   }
   if (model.card) await writeModelCard(output, model.card);
-  await writeEmbeddingFiles(output, model.config);
   if (Object.keys(model.generation).length > 0) {
     await writeJson(join(output, "generation_config.json"), generationConfigToJson(model.generation));
   }

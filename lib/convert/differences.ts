@@ -26,11 +26,24 @@ function unopened(config: ModelConfig, gguf: string): string[] {
   return what.filter((text) => text !== false).map((text) => `${text} in ${gguf} files: the file is not opened`);
 }
 
+/** What programs over llama.cpp know nothing of when they embed, and heddle keeps under keys of its own. */
+function embedsOtherwise({ embedding }: ModelConfig): string[] {
+  const { prompts = {}, defaultPromptName: name, truncateDim, maxSeqLength, lowercase } = embedding ?? {};
+  const what = [
+    name !== undefined && prompts[name] !== "" && `the prompt ${JSON.stringify(name)} before every text: texts alone`,
+    embedding?.includePrompt === false && "pooling without the prompt's tokens: with them",
+    truncateDim !== undefined && `vectors of ${truncateDim} numbers: whole ones`,
+    maxSeqLength !== undefined && `texts of at most ${maxSeqLength} tokens: as long as the context`,
+    lowercase && "texts in small letters: as they are",
+  ];
+  return what.filter((text) => typeof text === "string");
+}
+
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
   const { gguf = "", defaults, windowsUnscaled, encoder } = formatOf(modelType);
-  const found = unopened(config, gguf);
+  const found = [...unopened(config, gguf), ...embedsOtherwise(config)];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);
   };

@@ -68,4 +68,15 @@ export const BERT_KIN = {
       outProjection: true,
     },
   },
+  mpnet: {
+    architecture: "MPNetModel",
+    defaults: { ...bertLike, padTokenId: 1 },
+    keys: { layer_norm_eps: "layerNormEpsilon" },
+    mustBe: { is_decoder: false, add_cross_attention: false },
+    fixed: { relative_attention_num_buckets: 32 },
+    windows: none,
+    positions: "from 2",
+    trunk: { prefix: "mpnet.", bare: "embeddings.word_embeddings.weight" },
+    encoder: { unread: () => /^(lm_head|mpnet\.pooler)\./, outProjection: true },
+  },
 } as const satisfies Record<string, FamilyFormat>;

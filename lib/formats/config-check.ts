@@ -24,6 +24,9 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
     throw fail(
       "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",
     );
+  // What its attention takes grows with the square.
+  if (modelType === "mpnet" && config.maxPositionEmbeddings > 8192)
+    throw fail(`max_position_embeddings: expected at most 8192 of texts, got ${config.maxPositionEmbeddings}`);
   if (encoder && config.ropeScaling !== null)
     throw fail(`rope_scaling: ${config.ropeScaling.ropeType} is not provided for ${modelType}`, "UNSUPPORTED");
   if (encoder && (config.partialRotaryFactor ?? 1) !== 1)

@@ -137,7 +137,7 @@ function readTokens(raw: Json, config: Json): void {
 /** Of a family that keeps rows of its table of positions for padding: those that texts have. */
 function readPositions(modelType: ModelType, config: Json, where: string): void {
   const { positions, defaults } = formatOf(modelType);
-  if (positions !== "behind padding") return;
+  if (positions !== "behind padding" && positions !== "from 2") return;
   // What nothing says may be a tokenizer's to say; transformers' classes have 1.
   config.padTokenId ??= undefined;
   const padTokenId = config.padTokenId ?? defaults.padTokenId;
@@ -148,7 +148,7 @@ function readPositions(modelType: ModelType, config: Json, where: string): void 
   if ((rows as number) <= first)
     throw new HeddleError(
       "INVALID_FILE",
-      `${where}: max_position_embeddings: expected more than pad_token_id ${padTokenId} and one, got ${rows}`,
+      `${where}: max_position_embeddings: expected more than ${positions === "from 2" ? "2" : `pad_token_id ${padTokenId} and one`}, got ${rows}`,
     );
   config.maxPositionEmbeddings = (rows as number) - first;
 }

@@ -4,7 +4,7 @@ import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { encoderToGguf } from "./gguf-encoder.ts";
 import { familyOfArchitecture, pairsNeighbours } from "./gguf-names.ts";
-import { poolingToGguf } from "./gguf-pooling.ts";
+import { embedsOtherwise, poolingToGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { slidingPatternToGguf } from "./gguf-windows.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
@@ -114,10 +114,11 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
 }
 
 /** Whether a configuration has something that GGUF has no key for, or whose keys say less. */
-function saysMore({ modelType, slidingWindow, hiddenAct, eosTokenIds, embedding }: ModelConfig): boolean {
+function saysMore(config: ModelConfig): boolean {
+  const { modelType, slidingWindow, hiddenAct, eosTokenIds } = config;
   const { keys, windows, defaults } = formatOf(modelType);
   const usual = windows.kind !== "pattern" && slidingWindow === null && hiddenAct === defaults.hiddenAct;
-  return keys !== undefined || !usual || eosTokenIds.length > 3 || embedding?.normalize === false;
+  return keys !== undefined || !usual || eosTokenIds.length > 3 || embedsOtherwise(config);
 }
 
 /** Numbers that a family's files carry, where the configuration has them. */

@@ -4,11 +4,44 @@ import type { ModelType, OwnValue } from "./families.ts";
 
 /** How texts become vectors. */
 export interface EmbeddingConfig {
-  /** What a text's hidden states become: their mean, those of the last token, or those of the first (others' "cls"). Default "mean". */
-  pooling: "mean" | "last" | "first";
+  /** What a text's hidden states become; of several ways, what each gives, one behind the other in PoolingMode's order. Default "mean". */
+  pooling: PoolingMode | PoolingMode[];
   /** Vectors of length 1, so that their product is the cosine. Default true. */
   normalize: boolean;
+  /** Layers that what was pooled goes through, in this order. Default: none. */
+  layers?: EmbeddingLayer[] | undefined;
+  /** Whether a prompt's tokens are pooled with the text's; the first and the last token always count. Default: true. */
+  includePrompt?: boolean | undefined;
+  /** Texts to put in front of others, by name: what the model was trained with, such as "query: ". Default: none. */
+  prompts?: Record<string, string> | undefined;
+  /** The prompt that texts get where a call names none. Default: none. */
+  defaultPromptName?: string | undefined;
+  /** How vectors are compared; it changes none of them. Default: none said, as cosine. */
+  similarity?: "cosine" | "dot" | "euclidean" | "manhattan" | undefined;
+  /** Only so many of a vector's first numbers (Kusupati et al. 2022, "Matryoshka"), of length 1 again with `normalize`. Default: all. */
+  truncateDim?: number | undefined;
+  /** Tokens of a text at most, where that is less than the context. Default: the context. */
+  maxSeqLength?: number | undefined;
+  /** Whether texts are put in small letters first. Default: false. */
+  lowercase?: boolean | undefined;
 }
+
+/**
+ * A way of pooling hidden states: those of the first token (others' "cls"), the largest of each dimension, their mean, their sum by the root
+ * of their number, a mean that weighs the n-th token n times (Muennighoff 2022, "SGPT"), those of the last token.
+ */
+export type PoolingMode = "first" | "max" | "mean" | "mean_sqrt_len" | "weighted_mean" | "last";
+
+/** A layer behind pooling: sentence-transformers' Dense or LayerNorm. */
+export type EmbeddingLayer =
+  | {
+      type: "dense";
+      /** Numbers that it makes. */
+      outFeatures: number;
+      bias: boolean;
+      activation: "identity" | "tanh" | "relu" | "sigmoid" | "gelu" | "silu";
+    }
+  | { type: "layer_norm" };
 
 /** A classification head on the trunk. */
 export interface ClassifierConfig {

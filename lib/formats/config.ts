@@ -4,6 +4,7 @@ import { describe, HeddleError, type HeddleErrorCode } from "../errors.ts";
 import { check, rotaryDim } from "./config-check.ts";
 import { snakeToCamel } from "./config-json.ts";
 import type { ModelConfig } from "./config-types.ts";
+import { checkEmbedding, embeddingSchema } from "./embedding-schema.ts";
 import {
   formatOf,
   isModelType,
@@ -22,8 +23,10 @@ export type {
   ClassifierConfig,
   ClassifierConfigInput,
   EmbeddingConfig,
+  EmbeddingLayer,
   ModelConfig,
   ModelConfigInput,
+  PoolingMode,
 } from "./config-types.ts";
 export { MODEL_TYPES, type ModelType, rotaryDim };
 
@@ -63,11 +66,6 @@ const classifierSchema = z.strictObject({
   temperature: z
     .custom<number>((v) => typeof v === "number" && v > 0 && v <= 1e6, "a number above 0 and at most 1000000")
     .optional(),
-});
-
-const embeddingSchema = z.strictObject({
-  pooling: z.enum(["mean", "last", "first"]).default("mean"),
-  normalize: flag.default(true),
 });
 
 /** What the fields are: `config-types.ts`. The caps are far above every published model; they keep a hostile file from sizing allocations. */
@@ -183,6 +181,7 @@ function read(value: unknown, path: string | undefined, defaults?: Readonly<Reco
     throw fail(misfit(given, parsed.error.issues, fromJson) ?? firstIssue(parsed.error, given, fromJson));
   checkOwn(parsed.data, fail);
   check(parsed.data, (message, code) => fail(fromJson ? message : inCamelCase(message), code));
+  checkEmbedding(parsed.data, fail);
   return parsed.data;
 }
 

@@ -1,87 +1,233 @@
-// How texts become vectors, in the files of sentence-transformers: modules.json, 1_Pooling/config.json.
-import { dirname, join } from "node:path";
+// How texts become vectors, in the files of sentence-transformers: modules.json and a folder a module, config_sentence_transformers.json,
+// sentence_bert_config.json.
+import { join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
-import type { EmbeddingConfig, ModelConfig } from "./config.ts";
-import { exists, makeFolder, readJson, writeFileAtomically } from "./io.ts";
-
-const TYPE = "sentence_transformers.models.";
-const MODES = {
-  mean: "pooling_mode_mean_tokens",
-  last: "pooling_mode_lasttoken",
-  first: "pooling_mode_cls_token",
-} as const;
-/** Ways of pooling that are not provided. */
-const REFUSED = ["pooling_mode_max_tokens", "pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens"];
+import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "./config-types.ts";
+import { MOST_LAYERS, POOLING_MODES, poolingModes, SIMILARITIES } from "./embedding-schema.ts";
+import { exists, readJson } from "./io.ts";
+import {
+  EMBEDDING_LAYERS,
+  LAYER_PREFIXES,
+  MODULES,
+  POOLING_KEYS,
+  POOLING_NAMES,
+  TORCH_ACTIVATIONS,
+} from "./sentence-transformers.ts";
+import { joinWeights, openWeights, renameTensors, type WeightSource } from "./weights.ts";
 
 type Json = Record<string, unknown>;
+type Kind = (typeof MODULES)[number];
 
-/**
- * The pooling that a sentence-transformers folder describes; undefined where it is not one.
- * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for a module or a way of pooling that is not provided
- */
-export async function readEmbeddingConfig(folder: string): Promise<EmbeddingConfig | undefined> {
+interface Module {
+  kind: Kind;
+  /** Within the model's folder; of the Transformer it may be none. */
+  folder: string;
+}
+
+const invalid = (where: string, message: string) => new HeddleError("INVALID_FILE", `${where}: ${message}`);
+const unsupported = (where: string, message: string) => new HeddleError("UNSUPPORTED", `${where}: ${message}`);
+
+/** The modules of a sentence-transformers folder; undefined where it is not one. @throws HeddleError IO, INVALID_FILE, UNSUPPORTED */
+export async function readModules(folder: string): Promise<Module[] | undefined> {
   const path = join(folder, "modules.json");
   if (!(await exists(path))) return undefined;
   const modules = await readJson(path);
-  if (!Array.isArray(modules)) throw new HeddleError("INVALID_FILE", `${path}: expected an array of modules`);
-  const kinds = modules.map((module: Json | null, i) => {
+  if (!Array.isArray(modules)) throw invalid(path, "expected an array of modules");
+  if (modules.length > MOST_LAYERS + 3)
+    throw unsupported(path, `expected at most ${MOST_LAYERS + 3} modules, got ${modules.length}`);
+  const read = modules.map((module: Json | null, i): Module => {
     const type = module?.type;
-    if (typeof type !== "string") throw new HeddleError("INVALID_FILE", `${path}: module ${i}: expected a type`);
-    const kind = type.slice(type.lastIndexOf(".") + 1);
-    if (!["Transformer", "Pooling", "Normalize"].includes(kind))
-      throw new HeddleError(
-        "UNSUPPORTED",
-        `${path}: expected Transformer, Pooling and Normalize, got ${describe(type)}`,
-      );
-    return { kind, folder: typeof module?.path === "string" ? module.path : "" };
+    if (typeof type !== "string") throw invalid(path, `module ${i}: expected a type`);
+    const kind = MODULES.find((name) => name === type.slice(type.lastIndexOf(".") + 1));
+    if (kind === undefined) throw unsupported(path, `expected ${MODULES.join(", ")}, got ${describe(type)}`);
+    const inner = typeof module?.path === "string" ? module.path : "";
+    // The name of a folder inside this one, nothing else.
+    const isName = /^[\w.-]{1,200}$/.test(inner) && !/^\.\.?$/.test(inner);
+    const needsNone = kind === "Normalize" || (kind === "Transformer" && inner === "");
+    if (!isName && !needsNone) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
+    return { kind, folder: inner };
   });
-  const pooling = kinds.find(({ kind }) => kind === "Pooling");
-  const normalize = kinds.some(({ kind }) => kind === "Normalize");
-  if (!pooling) return { pooling: "mean", normalize };
-  // The name of a folder inside this one, nothing else.
-  if (!/^[\w.-]+$/.test(pooling.folder) || pooling.folder === "..")
-    throw new HeddleError("INVALID_FILE", `${path}: path: expected a folder's name, got ${describe(pooling.folder)}`);
-  const file = join(folder, pooling.folder, "config.json");
-  const config = await readJson(file);
-  if (typeof config !== "object" || config === null || Array.isArray(config))
-    throw new HeddleError("INVALID_FILE", `${file}: expected an object, got ${describe(config)}`);
-  const refused = REFUSED.find((key) => (config as Json)[key] === true);
-  const modes = (Object.keys(MODES) as (keyof typeof MODES)[]).filter((m) => (config as Json)[MODES[m]] === true);
-  if (refused !== undefined || modes.length !== 1)
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `${file}: expected one of ${Object.values(MODES).join(", ")}, got ${refused ?? (modes.map((m) => MODES[m]).join(" and ") || "none")}`,
+  const places = read.map(({ kind }) => Math.min(2, MODULES.indexOf(kind)) + (kind === "Normalize" ? 1 : 0));
+  const once = read.filter(({ kind }) => kind !== "Dense" && kind !== "LayerNorm").map(({ kind }) => kind);
+  if (places.some((place, i) => i > 0 && place < places[i - 1]!) || new Set(once).size < once.length)
+    throw unsupported(
+      path,
+      `expected a Transformer, Pooling, layers and Normalize, in this order, got ${read.map(({ kind }) => kind).join(", ")}`,
     );
-  return { pooling: modes[0]!, normalize };
+  return read;
 }
 
-/** The files of sentence-transformers for a model that embeds, by path inside its folder; none for others. */
-export function embeddingFiles(config: ModelConfig): Record<string, string> {
-  const { embedding, hiddenSize, maxPositionEmbeddings } = config;
-  if (!embedding) return {};
-  const json = (value: unknown) => `${JSON.stringify(value, null, 2)}\n`;
-  const modules = [
-    { name: "Transformer", path: "" },
-    { name: "Pooling", path: "1_Pooling" },
-    ...(embedding.normalize ? [{ name: "Normalize", path: "2_Normalize" }] : []),
-  ];
+/** What a sentence-transformers folder says of vectors, and the weights of layers behind pooling. */
+export interface EmbeddingFiles {
+  embedding: EmbeddingConfig;
+  /** The model's weights with those of the layers; closes both. */
+  withLayers(weights: WeightSource): Promise<WeightSource>;
+}
+
+/**
+ * The modules of a folder, and what config_sentence_transformers.json and sentence_bert_config.json say beside them.
+ * @param modules see `readModules` @param config of the Transformer
+ * @throws HeddleError IO, INVALID_FILE, UNSUPPORTED for a module or a way of pooling that is not provided
+ */
+export async function readEmbeddingConfig(
+  folder: string,
+  modules: readonly Module[],
+  config: ModelConfig,
+): Promise<EmbeddingFiles> {
+  const transformer = modules.find(({ kind }) => kind === "Transformer")?.folder ?? "";
+  const pooled = modules.find(({ kind }) => kind === "Pooling");
+  const pooling = pooled ? await readPooling(join(folder, pooled.folder, "config.json")) : { pooling: "mean" as const };
+  const layered = modules.filter(({ kind }) => kind === "Dense" || kind === "LayerNorm");
+  if (layered.length > 0 && !pooled) throw unsupported(join(folder, "modules.json"), "layers without Pooling");
+  const layers: EmbeddingLayer[] = [];
+  let width = config.hiddenSize * poolingModes(pooling.pooling).length;
+  for (const module of layered) {
+    const layer = await readLayer(module, join(folder, module.folder, "config.json"), width);
+    if (layer.type === "dense") width = layer.outFeatures;
+    layers.push(layer);
+  }
   return {
-    "modules.json": json(modules.map(({ name, path }, idx) => ({ idx, name: String(idx), path, type: TYPE + name }))),
-    "sentence_bert_config.json": json({ max_seq_length: maxPositionEmbeddings, do_lower_case: false }),
-    "1_Pooling/config.json": json({
-      word_embedding_dimension: hiddenSize,
-      ...Object.fromEntries(Object.entries(MODES).map(([mode, key]) => [key, mode === embedding.pooling])),
-      ...Object.fromEntries(REFUSED.map((key) => [key, false])),
-      include_prompt: true,
-    }),
+    embedding: {
+      ...pooling,
+      normalize: modules.some(({ kind }) => kind === "Normalize"),
+      ...(layers.length > 0 && { layers }),
+      ...(await readPrompts(join(folder, "config_sentence_transformers.json"))),
+      ...(await readLimits(join(folder, transformer, "sentence_bert_config.json"), config)),
+    },
+    withLayers: (weights) => openLayers(folder, layered, layers, weights),
   };
 }
 
-/** Writes those files, each complete or not at all. */
-export async function writeEmbeddingFiles(folder: string, config: ModelConfig): Promise<void> {
-  for (const [name, text] of Object.entries(embeddingFiles(config))) {
-    const path = join(folder, name);
-    await makeFolder(dirname(path));
-    await writeFileAtomically(path, (sink) => sink.write(Buffer.from(text)));
+async function readObject(file: string): Promise<Json> {
+  const config = await readJson(file);
+  if (typeof config !== "object" || config === null || Array.isArray(config))
+    throw invalid(file, `expected an object, got ${describe(config)}`);
+  return config as Json;
+}
+
+async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling" | "includePrompt">> {
+  const config = await readObject(file);
+  const said = config.pooling_mode;
+  const named = typeof said === "string" ? [said] : Array.isArray(said) ? said : undefined;
+  const chosen = named
+    ? named.map((name) => {
+        if (typeof name === "string" && Object.hasOwn(POOLING_NAMES, name))
+          return POOLING_NAMES[name as keyof typeof POOLING_NAMES];
+        throw unsupported(
+          file,
+          `pooling_mode: expected one of ${Object.keys(POOLING_NAMES).join(", ")}, got ${describe(name)}`,
+        );
+      })
+    : POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
+  const unknown = Object.keys(config).find(
+    (key) =>
+      key.startsWith("pooling_mode_") && config[key] === true && !Object.values<string>(POOLING_KEYS).includes(key),
+  );
+  const modes = POOLING_MODES.filter((mode) => chosen.includes(mode));
+  if (unknown !== undefined || modes.length === 0)
+    throw unsupported(
+      file,
+      `expected one or more of ${Object.values(POOLING_KEYS).join(", ")}, got ${describe(unknown ?? "none")}`,
+    );
+  return {
+    pooling: modes.length === 1 ? modes[0]! : ([...modes] as PoolingMode[]),
+    ...(config.include_prompt === false && { includePrompt: false }),
+  };
+}
+
+async function readLayer({ kind }: Module, file: string, width: number): Promise<EmbeddingLayer> {
+  const config = await readObject(file);
+  const needWidth = (key: string) => {
+    if (config[key] !== width) throw invalid(file, `${key}: expected ${width}, got ${describe(config[key])}`);
+  };
+  if (kind === "LayerNorm") {
+    needWidth("dimension");
+    return { type: "layer_norm" };
+  }
+  needWidth("in_features");
+  const { out_features: out, bias = true, module_input_name: input, module_output_name: output } = config;
+  if (!Number.isSafeInteger(out) || (out as number) < 1 || (out as number) > 2 ** 20)
+    throw invalid(file, `out_features: expected a whole number from 1 to 1048576, got ${describe(out)}`);
+  if (typeof bias !== "boolean") throw invalid(file, `bias: expected true or false, got ${describe(bias)}`);
+  for (const [key, name] of Object.entries({ module_input_name: input, module_output_name: output }))
+    if (name !== undefined && name !== null && name !== "sentence_embedding")
+      throw unsupported(file, `${key}: expected sentence_embedding, got ${describe(name)}`);
+  // What Dense does where its file does not say it.
+  const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
+  const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
+  const activation = known.find((name) => TORCH_ACTIVATIONS[name] === given);
+  if (activation === undefined)
+    throw unsupported(
+      file,
+      `activation_function: expected one of ${Object.values(TORCH_ACTIVATIONS).join(", ")}, got ${describe(given)}`,
+    );
+  return { type: "dense", outFeatures: out as number, bias, activation };
+}
+
+async function readPrompts(file: string): Promise<Partial<EmbeddingConfig>> {
+  if (!(await exists(file))) return {};
+  const config = await readObject(file);
+  const { prompts = {}, default_prompt_name: name, similarity_fn_name: similarity, truncate_dim: dim } = config;
+  const given = Object.entries(prompts ?? {});
+  if (typeof prompts !== "object" || Array.isArray(prompts) || given.length > 1000)
+    throw invalid(file, `prompts: expected an object of at most 1000 texts, got ${describe(prompts)}`);
+  for (const [key, prompt] of given)
+    if (typeof prompt !== "string" || prompt.length > 65536 || key.length > 200)
+      throw invalid(
+        file,
+        `prompts.${key.slice(0, 100)}: expected a text of at most 65536 characters, got ${describe(prompt)}`,
+      );
+  const known = given.map(([key]) => key);
+  if (name !== undefined && name !== null && !(typeof name === "string" && known.includes(name)))
+    throw invalid(
+      file,
+      `default_prompt_name: expected one of the prompts (${known.slice(0, 20).join(", ") || "none"}), got ${describe(name)}`,
+    );
+  const way = similarity ?? undefined;
+  if (way !== undefined && !SIMILARITIES.some((one) => one === way))
+    throw unsupported(file, `similarity_fn_name: expected one of ${SIMILARITIES.join(", ")}, got ${describe(way)}`);
+  if (dim !== undefined && dim !== null && (!Number.isSafeInteger(dim) || (dim as number) < 1))
+    throw invalid(file, `truncate_dim: expected a whole number from 1, got ${describe(dim)}`);
+  return {
+    ...(given.length > 0 && { prompts: Object.fromEntries(given) as Record<string, string> }),
+    ...(typeof name === "string" && { defaultPromptName: name }),
+    ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
+    ...(typeof dim === "number" && { truncateDim: dim }),
+  };
+}
+
+async function readLimits(file: string, { maxPositionEmbeddings }: ModelConfig): Promise<Partial<EmbeddingConfig>> {
+  if (!(await exists(file))) return {};
+  const { max_seq_length: most, do_lower_case: lowers } = await readObject(file);
+  if (most !== undefined && most !== null && (!Number.isSafeInteger(most) || (most as number) < 1))
+    throw invalid(file, `max_seq_length: expected a whole number from 1, got ${describe(most)}`);
+  return {
+    ...(typeof most === "number" && most < maxPositionEmbeddings && { maxSeqLength: most }),
+    ...(lowers === true && { lowercase: true }),
+  };
+}
+
+/** Adds the tensors of the layers' own folders. */
+async function openLayers(
+  folder: string,
+  modules: readonly Module[],
+  layers: readonly EmbeddingLayer[],
+  weights: WeightSource,
+): Promise<WeightSource> {
+  const others: WeightSource[] = [];
+  try {
+    for (const [i, module] of modules.entries()) {
+      const prefix = LAYER_PREFIXES[layers[i]!.type];
+      const opened = await openWeights(join(folder, module.folder));
+      others.push(opened);
+      const unknown = opened.names().find((name) => !name.startsWith(prefix));
+      if (unknown !== undefined)
+        throw invalid(opened.path, `expected ${prefix}weight and ${prefix}bias, got ${describe(unknown)}`);
+      others[i] = renameTensors(opened, (name) => `${EMBEDDING_LAYERS}${i}.${name.slice(prefix.length)}`);
+    }
+    return joinWeights(weights, others);
+  } catch (error) {
+    for (const other of others) other.close();
+    throw error;
   }
 }

@@ -26,6 +26,7 @@ export const MODEL_TYPES = [
   "camembert",
   "distilbert",
   "electra",
+  "mpnet",
   "gpt2",
 ] as const;
 /** The families that come with the package. @useDeclaredType */
@@ -76,9 +77,9 @@ export interface FamilyFormat {
   windows: WindowRule;
   /**
    * Of a family with a table of positions, which do not turn: texts begin at its first row, or behind the one that has the padding's id
-   * for its number (RoBERTa). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
+   * for its number (RoBERTa), or at the third (MPNet, where the padding has 1 always). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
    */
-  positions?: "from 0" | "behind padding";
+  positions?: "from 0" | "from 2" | "behind padding";
   /** The key of config.json that names the activation. Default: `hidden_act`. */
   activationKey?: string;
   /** Whether layers that slide turn by θ alone, whatever scaling the others have (OLMo 3). */

@@ -1,6 +1,6 @@
 // Heads on a trunk, as transformers and TRL name them: classification heads (`score`) and the value head (`v_head`).
 import { describe, HeddleError } from "../errors.ts";
-import type { ClassifierConfig, ModelConfig } from "./config.ts";
+import type { ClassifierConfig, EmbeddingConfig, ModelConfig } from "./config.ts";
 import { formatOf } from "./families.ts";
 
 /** TRL's AutoModelForCausalLMWithValueHead: `v_head.summary.weight` (1, hidden) and `.bias`. */
@@ -86,7 +86,7 @@ export function headsToJson(config: ModelConfig, languageModel: string): Json {
   return {
     ...(classifier && { architectures: [classifierClass(languageModel, classifier)], ...classifierToJson(classifier) }),
     ...(valueHead && { value_head: true }),
-    ...(embedding && { embedding_pooling: embedding.pooling, embedding_normalize: embedding.normalize }),
+    ...(embedding && embeddingToJson(embedding)),
   };
 }
 
@@ -96,8 +96,36 @@ export function headsFromJson(raw: Json, where: string): Json {
   return {
     ...(classifier && { classifier }),
     ...(raw.value_head === true && { valueHead: true }),
-    ...(typeof raw.embedding_pooling === "string" && {
-      embedding: { pooling: raw.embedding_pooling, normalize: raw.embedding_normalize ?? true },
-    }),
+    ...embeddingFromJson(raw),
+  };
+}
+
+/** What else there is of embeddings beside their pooling, by its key. */
+const EMBEDDING_KEYS = {
+  embedding_normalize: "normalize",
+  embedding_layers: "layers",
+  embedding_include_prompt: "includePrompt",
+  embedding_prompts: "prompts",
+  embedding_default_prompt_name: "defaultPromptName",
+  embedding_similarity: "similarity",
+  embedding_truncate_dim: "truncateDim",
+  embedding_max_seq_length: "maxSeqLength",
+  embedding_lowercase: "lowercase",
+} as const satisfies Record<string, keyof EmbeddingConfig>;
+
+function embeddingToJson(embedding: EmbeddingConfig): Json {
+  const others = Object.entries(EMBEDDING_KEYS).filter(([, name]) => embedding[name] !== undefined);
+  return {
+    embedding_pooling: embedding.pooling,
+    ...Object.fromEntries(others.map(([key, name]) => [key, embedding[name]])),
+  };
+}
+
+function embeddingFromJson(raw: Json): { embedding?: Json } {
+  const pooling = raw.embedding_pooling;
+  if (typeof pooling !== "string" && !Array.isArray(pooling)) return {};
+  const others = Object.entries(EMBEDDING_KEYS).filter(([key]) => raw[key] !== undefined && raw[key] !== null);
+  return {
+    embedding: { pooling, normalize: true, ...Object.fromEntries(others.map(([key, name]) => [name, raw[key]])) },
   };
 }

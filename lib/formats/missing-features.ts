@@ -36,7 +36,6 @@ const BY_NAME: readonly (readonly [name: RegExp, features: readonly string[]])[]
   [/^opt$/, ["its feed-forward blocks (ReLU without a gate)", "its positions, which begin at 2"]],
   [/^exaone4$/, ["norms after blocks beside norms of each head's queries and keys"]],
   [/^xlm-roberta-xl$/, ["BERT's blocks with their norms before them"]],
-  [/^mpnet$/, ["relative positions as a bias of attention's scores"]],
   [/^deberta(-v2)?$/, ["attention to words and positions apart"]],
   [/^albert$/, ["layers that share their weights"]],
   [/^nomic[-_]bert-moe$/, ["BERT with rotary positions and experts"]],

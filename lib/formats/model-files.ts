@@ -5,7 +5,8 @@ import { dirname, join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { type ModelConfig, parseModelConfig } from "./config.ts";
 import { modelConfigFromGguf } from "./config-gguf.ts";
-import { readEmbeddingConfig } from "./embedding-config.ts";
+import { readEmbeddingConfig, readModules } from "./embedding-config.ts";
+import { checkEmbedding } from "./embedding-schema.ts";
 import { stackExperts } from "./experts.ts";
 import { formatOf } from "./families.ts";
 import { readFp8 } from "./fp8.ts";
@@ -43,14 +44,29 @@ export async function openModelFiles(path: string): Promise<ModelFiles> {
   } catch (error) {
     throw notThere(error, path);
   }
+  // The first folders of sentence-transformers have the Transformer in one of its own.
+  const transformer = isFolder ? await transformerOf(path) : undefined;
+  if (transformer !== undefined) return openAt(join(path, transformer), true, path);
+  return openAt(path, isFolder);
+}
+
+/** @param outer the folder with modules.json, where that is another than the weights' */
+async function openAt(path: string, isFolder: boolean, outer?: string): Promise<ModelFiles> {
   const folder = isFolder ? path : dirname(path);
   const weights = await openWeights(path).catch((error) => explained(error, folder));
   try {
-    return weights.format === "gguf" ? fromGguf(weights, path) : await fromFolder(weights, folder);
+    return weights.format === "gguf" ? fromGguf(weights, path) : await fromFolder(weights, folder, outer ?? folder);
   } catch (error) {
     weights.close();
     throw error;
   }
+}
+
+/** The folder of the Transformer within one of sentence-transformers that has no config.json itself. */
+async function transformerOf(folder: string): Promise<string | undefined> {
+  if (await exists(join(folder, "config.json"))) return undefined;
+  const found = (await readModules(folder))?.find(({ kind }) => kind === "Transformer")?.folder;
+  return found === "" ? undefined : found;
 }
 
 /** Of a folder without weights that can be read: that its model is unknown says more. */
@@ -68,22 +84,27 @@ export async function readModelConfig(folder: string): Promise<ModelConfig> {
   return parseModelConfig(await readJson(path), path);
 }
 
-async function fromFolder(weights: WeightSource, folder: string): Promise<ModelFiles> {
+async function fromFolder(weights: WeightSource, folder: string, outer: string): Promise<ModelFiles> {
   const config = await readModelConfig(folder);
   // TRL's checkpoints say it nowhere else.
   if (weights.has(`${VALUE_HEAD}.weight`)) config.valueHead = true;
-  const embedding = await readEmbeddingConfig(folder);
-  if (embedding) config.embedding = embedding;
+  const modules = await readModules(outer);
+  const files = modules && (await readEmbeddingConfig(outer, modules, config));
+  if (files) {
+    config.embedding = files.embedding;
+    checkEmbedding(config, (message) => new HeddleError("INVALID_FILE", `${outer}: ${message}`));
+  }
   const card = await readModelCard(folder);
   const renamed = renameTensors(weights, (name) => canonicalName(name, config, weights));
+  const all = files ? await files.withLayers(renamed) : renamed;
   return {
     config,
-    weights: stackExperts(readFp8(renamed), config),
+    weights: stackExperts(readFp8(all), config),
     layout: weightLayout(config, "safetensors"),
     generation: await readGenerationConfig(folder),
     card,
     tokenizerPath: (await hasTokenizer(folder)) ? folder : undefined,
-    close: () => weights.close(),
+    close: () => all.close(),
   };
 }
 
@@ -137,7 +158,7 @@ function nameFromGguf(name: string, config: ModelConfig, path: string): string |
 }
 
 /** Weights that lie beside the trunk. */
-const HEADS = /^(lm_head|score|classifier|v_head|cls|head|decoder)\./;
+const HEADS = /^(embedding_layers|lm_head|score|classifier|v_head|cls|head|decoder)\./;
 
 /**
  * Names of checkpoints saved without the head ("h.0.…", "layers.0.…") get their prefix; buffers that older versions of

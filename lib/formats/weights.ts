@@ -221,3 +221,26 @@ export function renameTensors(weights: WeightSource, rename: (name: string) => s
     tensor: (name) => ({ ...weights.tensor(original(name)), name }),
   };
 }
+
+/** All tensors of several sources, which close together. Errors: INVALID_FILE when two have one name. */
+export function joinWeights(weights: WeightSource, others: readonly WeightSource[]): WeightSource {
+  const places = new Map<string, WeightSource>();
+  const all = [weights, ...others];
+  for (const one of all)
+    for (const name of one.names()) {
+      if (places.has(name))
+        throw new HeddleError("INVALID_FILE", `${one.path}: tensor ${JSON.stringify(name)}: expected once, got twice`);
+      places.set(name, one);
+    }
+  const place = (name: string) => places.get(name) ?? missing(weights.path, name, places.keys());
+  return {
+    ...weights,
+    names: () => [...places.keys()],
+    has: (name) => places.has(name),
+    info: (name) => place(name).info(name),
+    tensor: (name) => place(name).tensor(name),
+    close() {
+      for (const one of all) one.close();
+    },
+  };
+}

@@ -1,45 +1,192 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
-import type { EmbeddingConfig } from "../formats/config.ts";
+import type { EmbeddingConfig, PoolingMode } from "../formats/config.ts";
+import { embeddingWidths, POOLING_MODES, poolingModes } from "../formats/embedding-schema.ts";
+import { compile, Dimension, input } from "../graph/index.ts";
+import { embeddingLayers } from "../models/embedding-layers.ts";
+import { besideTrunk } from "../models/forward.ts";
 import type { ModelView } from "../models/model-view.ts";
+import { raceAbort } from "./abort.ts";
+import { type EmbedPromptOptions, promptLength, promptOf } from "./embed-prompts.ts";
+import type { LanguageModel } from "./language-model.ts";
 import { pooledOutputs } from "./pooled.ts";
-import type { ReadTextOptions } from "./prompt.ts";
+import { poolTokens } from "./pooling.ts";
+import { isEmptyList, isPrompt, promptList, promptName, type ReadTextOptions, textIds } from "./prompt.ts";
 
-export interface EmbedTextOptions extends Partial<EmbeddingConfig>, ReadTextOptions {}
+export interface EmbedTextOptions
+  extends Partial<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
+    EmbedPromptOptions,
+    ReadTextOptions {}
+
+/** Names of its options. */
+export const EMBED_NAMES = [
+  ...["pooling", "normalize", "truncateDim", "prompt", "promptName", "truncation", "signal"],
+] as const;
 
 /** How a model that was not trained to embed makes a vector: its hidden states' mean, of length 1. */
 const UNTRAINED: EmbeddingConfig = { pooling: "mean", normalize: true };
-
-const POOLINGS: readonly EmbeddingConfig["pooling"][] = ["mean", "last", "first"];
 
 /** How the model's texts become vectors. */
 export function embeddingOf(model: ModelView): EmbeddingConfig {
   return model.config.embedding ?? UNTRAINED;
 }
 
-/** One vector (hidden size) a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
+/** Tokens of a text at most. */
+export function embeddingLimit({ model, contextLength }: { model: ModelView; contextLength: number }): number {
+  return Math.min(contextLength, embeddingOf(model).maxSeqLength ?? contextLength);
+}
+
+/** Texts as the model reads them, with its prompt in front, and how many of a text's first tokens pooling leaves out. */
+export function textReader(
+  { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
+  options: EmbedPromptOptions = {},
+): { prompt: string; read: (text: string) => string; promptLength: number } {
+  const embedding = embeddingOf(model);
+  const prompt = promptOf(options, embedding);
+  const read = (text: string) => (embedding.lowercase ? (prompt + text).toLowerCase() : prompt + text);
+  return { prompt, read, promptLength: promptLength(prompt, embedding, tokenizer) };
+}
+
+/** The ids of texts with what is put in front of them, and how many of the first tokens of each pooling leaves out. */
+export async function embeddedIds(
+  given: unknown,
+  model: LanguageModel,
+  options: EmbedPromptOptions & ReadTextOptions,
+): Promise<{ ids: number[][]; promptLengths: number[] }> {
+  const { prompt, promptName: name, truncation, signal } = options;
+  const reader = textReader(model, { prompt, promptName: name });
+  const texts = isEmptyList(given) ? [] : promptList(given, "text");
+  const named = reader.prompt !== "" && (prompt !== undefined || name !== undefined);
+  if (named && texts.some((text) => typeof text !== "string"))
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts to put it in front of, got token ids");
+  const whole = texts.map((text) => (typeof text === "string" ? reader.read(text) : text));
+  const { tokenizer, config, contextLength: context } = model;
+  const contextLength = embeddingLimit({ model: model.model, contextLength: context });
+  const limits = {
+    tokenizer,
+    config,
+    contextLength,
+    ...(contextLength < context && { limit: "its embedding.maxSeqLength" }),
+  };
+  const list = isPrompt(given) && !isEmptyList(given) ? whole[0] : whole;
+  const ids = await textIds(list, limits, { truncation, signal });
+  return { ids, promptLengths: texts.map((text) => (typeof text === "string" ? reader.promptLength : 0)) };
+}
+
+/** One vector a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */
 export async function embeddings(
   model: ModelView,
   sequences: readonly ArrayLike<number>[],
-  options: { contextLength: number; signal?: AbortSignal | undefined; embedding?: Partial<EmbeddingConfig> },
+  options: {
+    contextLength: number;
+    /** So many of each sequence's first tokens are not pooled. */
+    promptLengths?: readonly number[] | undefined;
+    signal?: AbortSignal | undefined;
+    embedding?: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">;
+  },
 ): Promise<Float32Array[]> {
-  const { embedding = {}, ...rest } = options;
+  const { embedding = {}, promptLengths = [], ...rest } = options;
   const own = embeddingOf(model);
-  const pooling = embedding.pooling ?? own.pooling;
-  const normalize = embedding.normalize ?? own.normalize;
-  if (!POOLINGS.includes(pooling)) {
-    const expected = (pooling as string) === "cls" ? "first, which is what others call cls" : "mean, last or first";
-    throw invalidArgument("pooling", expected, pooling);
-  }
-  if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
-  const vectors = await pooledOutputs(model, sequences, { ...rest, pooling });
-  for (const vector of vectors) {
-    const length = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));
-    if (!Number.isFinite(length))
+  const { modes, normalize, truncateDim } = checked(embedding, own, model);
+  for (const [i, from] of promptLengths.entries())
+    if (from > 0 && sequences[i]!.length <= from)
+      throw invalidArgument(
+        promptName(i, sequences.length, "text"),
+        `more tokens than the prompt's ${from}`,
+        sequences[i]!.length,
+      );
+  const pooled = await pooledBy(model, sequences, { ...rest, modes, promptLengths });
+  for (const vector of pooled)
+    if (!vector.every(Number.isFinite))
       throw new HeddleError(
         "NUMERICAL",
         "embed: expected finite hidden states, got others (the weights may be broken)",
       );
+  const vectors = own.layers ? await throughLayers(model, pooled, rest.signal) : pooled;
+  return vectors.map((whole) => {
+    const vector = truncateDim === undefined ? whole : whole.slice(0, truncateDim);
+    const length = Math.sqrt(vector.reduce((sum, v) => sum + v * v, 0));
     if (normalize && length > 0) for (let i = 0; i < vector.length; i++) vector[i]! /= length;
+    return vector;
+  });
+}
+
+/** Options in the place of the model's own. */
+function checked(
+  given: Pick<EmbedTextOptions, "pooling" | "normalize" | "truncateDim">,
+  own: EmbeddingConfig,
+  { config }: ModelView,
+): { modes: readonly PoolingMode[]; normalize: boolean; truncateDim: number | undefined } {
+  const { pooling = own.pooling, normalize = own.normalize, truncateDim = own.truncateDim } = given;
+  const modes = Array.isArray(pooling) ? pooling : [pooling];
+  const wrong = modes.length === 0 ? pooling : modes.find((mode) => !POOLING_MODES.includes(mode));
+  if (wrong !== undefined) {
+    const known = POOLING_MODES.join(", ");
+    const expected =
+      (wrong as unknown) === "cls" ? "first, which is what others call cls" : `one of ${known}, or several of them`;
+    throw invalidArgument("pooling", expected, wrong);
   }
-  return vectors;
+  if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
+    throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
+  if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
+  const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
+  if (truncateDim !== undefined && !(Number.isSafeInteger(truncateDim) && truncateDim >= 1 && truncateDim <= width))
+    throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, truncateDim);
+  return { modes, normalize, truncateDim };
+}
+
+/** What the graph pools itself, and of which the tokens' vectors need not leave it. */
+function isSimple(mode: PoolingMode): mode is "mean" | "first" | "last" {
+  return mode === "mean" || mode === "first" || mode === "last";
+}
+
+function pooledBy(
+  model: ModelView,
+  sequences: readonly ArrayLike<number>[],
+  options: {
+    modes: readonly PoolingMode[];
+    promptLengths: readonly number[];
+    contextLength: number;
+    signal?: AbortSignal | undefined;
+  },
+): Promise<Float32Array[]> {
+  const { modes, promptLengths, ...rest } = options;
+  const [only] = modes;
+  const plain = promptLengths.every((from) => from === 0) || only === "first" || only === "last";
+  if (modes.length === 1 && isSimple(only!) && plain)
+    return pooledOutputs(model, sequences, { ...rest, pooling: only });
+  const width = model.config.hiddenSize;
+  const reduce = (rows: Float32Array, i: number) => poolTokens(rows, width, { modes, from: promptLengths[i] ?? 0 });
+  return pooledOutputs(model, sequences, { ...rest, pooling: "all", reduce });
+}
+
+const MOST_ROWS = 256;
+
+/** What pooled texts become behind the model's layers, as many at a time as a run has rows. */
+async function throughLayers(
+  model: ModelView,
+  pooled: readonly Float32Array[],
+  signal: AbortSignal | undefined,
+): Promise<Float32Array[]> {
+  const widths = embeddingWidths(model.config);
+  const [width, made] = [widths[0]!, widths.at(-1)!];
+  const program = model.cached(["embedding layers", ...model.activeAdapters].join("/"), () =>
+    compile(() => {
+      const x = input("pooled", "f32", [new Dimension("texts", MOST_ROWS), width]);
+      return { vectors: embeddingLayers(besideTrunk(model), model.config, x) };
+    }),
+  );
+  const executable = program.bind(model.device, model.tensors);
+  try {
+    const out: Float32Array[] = [];
+    for (let at = 0; at < pooled.length; at += MOST_ROWS) {
+      const some = pooled.slice(at, at + MOST_ROWS);
+      const rows = new Float32Array(some.length * width);
+      for (const [i, vector] of some.entries()) rows.set(vector, i * width);
+      const { vectors } = await raceAbort(executable.run({ pooled: rows }, { signal }), signal);
+      for (let i = 0; i < some.length; i++) out.push((vectors as Float32Array).slice(i * made, (i + 1) * made));
+    }
+    return out;
+  } finally {
+    executable.dispose();
+  }
 }

@@ -12,6 +12,7 @@ import {
 import { rowInputs, sequenceForward } from "../models/forward.ts";
 import { classifierLogits } from "../models/heads.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
+import { placesFor } from "../nn/relative-bias.ts";
 import { raceAbort } from "./abort.ts";
 import type { PooledRows } from "./programs.ts";
 
@@ -25,6 +26,8 @@ export interface EncodeOptions {
   pooling: PooledRows;
   /** The classifier's logits instead of hidden states. */
   head?: boolean | undefined;
+  /** As in PooledOptions. */
+  reduce?: ((rows: Float32Array, sequence: number) => Float32Array) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -45,6 +48,7 @@ async function encodedBy(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
+  const { reduce = (rows: Float32Array) => rows } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   for (let at = 0; at < order.length; ) {
@@ -62,7 +66,7 @@ async function encodedBy(
       rows,
       options,
     );
-    for (const [place, i] of group.entries()) out[i] = results[place]!;
+    for (const [place, i] of group.entries()) out[i] = reduce(results[place]!, i);
   }
   return out;
 }
@@ -101,7 +105,14 @@ async function runGroup(
     pool?.fill(1 / length, s * rows + first, s * rows + first + length);
     first += length;
   }
-  const program = encodeProgram(model, boundFor(rows), pooling, head);
+  const byDistance = model.family.encoder?.byDistance;
+  const shape = {
+    bound: boundFor(rows),
+    longest: byDistance ? placesFor(sequences.reduce((most, { length }) => Math.max(most, length), 0)) : undefined,
+    pooling,
+    head,
+  };
+  const program = encodeProgram(model, shape);
   const inputs: Inputs = {
     ids,
     positions,
@@ -111,7 +122,7 @@ async function runGroup(
     ...(pool ? { pool } : { wanted: Int32Array.from(wanted) }),
   };
   const bind = () => program.bind(model.device, model.tensors);
-  const key = encodeKey(model, boundFor(rows), pooling, head);
+  const key = encodeKey(model, shape);
   const executable = rows > KEPT_ROWS ? bind() : model.takeBound(key, bind);
   let done = false;
   try {
@@ -130,16 +141,26 @@ async function runGroup(
   }
 }
 
-function encodeKey(model: ModelView, bound: number, pooling: PooledRows, head: boolean): string {
-  return ["encode", bound, pooling, head, ...model.activeAdapters].join("/");
+interface EncodeShape extends Pick<EncodeOptions, "pooling"> {
+  /** Of the rows. */
+  bound: number;
+  /** Of a text's tokens, where the family's programs depend on it. */
+  longest: number | undefined;
+  head: boolean;
 }
 
-function encodeProgram(model: ModelView, bound: number, pooling: PooledRows, head: boolean): Program {
-  return model.cached(encodeKey(model, bound, pooling, head), () =>
+function encodeKey(model: ModelView, { bound, longest = 0, pooling, head }: EncodeShape): string {
+  return ["encode", bound, longest, pooling, head, ...model.activeAdapters].join("/");
+}
+
+function encodeProgram(model: ModelView, shape: EncodeShape): Program {
+  const { bound, longest, pooling, head } = shape;
+  return model.cached(encodeKey(model, shape), () =>
     compile((): Results => {
       const rows = new Dimension("rows", bound);
       const forward = sequenceForward(model, rowInputs(rows), {
         documents: input("documents", "i32", [rows]),
+        longest,
         activations: model.quantizedActivations,
         asStored: true,
       });

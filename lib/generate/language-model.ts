@@ -25,7 +25,7 @@ import {
   type TokenClassification,
 } from "./classify.ts";
 import type { Completion } from "./completion.ts";
-import { type EmbedTextOptions, embeddings } from "./embed.ts";
+import { EMBED_NAMES, type EmbedTextOptions, embeddedIds, embeddings } from "./embed.ts";
 import { eachPiece } from "./engine.ts";
 import { loadLanguageModel } from "./load.ts";
 import { checkedContext, checkLoadOptions, type LoadOptions } from "./load-options.ts";
@@ -298,9 +298,11 @@ export class LanguageModel {
   }
 
   /**
-   * A text as a vector (hidden size), of length 1 unless the model's own configuration says otherwise; of several texts, one each. An empty
-   * array is no texts. A model that was not trained to embed gives the mean of its hidden states.
-   * @param options.pooling instead of the model's own
+   * A text as a vector (hidden size, or what the model's layers make), of length 1 unless the model's own configuration says otherwise; of
+   * several texts, one each. An empty array is no texts. A model that was not trained to embed gives the mean of its hidden states.
+   * @param options.pooling instead of the model's own, as `normalize` and `truncateDim`
+   * @param options.promptName one of the model's prompts, put in front of each text
+   * @throws HeddleError INVALID_ARGUMENT for a prompt that the model lacks, CONTEXT_OVERFLOW, NUMERICAL
    */
   async embed<T extends readonly never[]>(
     none: 0 extends 1 & T ? never : T,
@@ -313,12 +315,13 @@ export class LanguageModel {
     text: Prompt | readonly Prompt[],
     options: EmbedTextOptions = {},
   ): Promise<Float32Array | Float32Array[]> {
-    rejectUnknownNames(options, ["pooling", "normalize", "truncation", "signal"]);
+    rejectUnknownNames(options, EMBED_NAMES);
     this.model.assertLive();
-    const { signal, truncation, ...embedding } = options;
+    const { signal, pooling, normalize, truncateDim } = options;
     const vectors = await holding(this.model, async (model) => {
-      const ids = await textIds(text, this, { truncation, signal });
-      return embeddings(model, ids, { embedding, signal, contextLength: this.contextLength });
+      const { ids, promptLengths } = await embeddedIds(text, this, options);
+      const embedding = { pooling, normalize, truncateDim };
+      return embeddings(model, ids, { embedding, promptLengths, signal, contextLength: this.contextLength });
     });
     return isPrompt(text) && !isEmptyList(text) ? vectors[0]! : vectors;
   }

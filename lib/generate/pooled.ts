@@ -11,6 +11,8 @@ export interface PooledOptions {
   /** The classifier's logits instead of hidden states. */
   head?: boolean;
   contextLength: number;
+  /** With pooling `all`: what a sequence's vectors become, at once, so that not all are held. */
+  reduce?: ((rows: Float32Array, sequence: number) => Float32Array) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -37,6 +39,7 @@ export async function pooledOutputs(
   }
   if (sequences.length === 0) return [];
   if (model.family.encoder) return encodedOutputs(model, sequences, options);
+  const { reduce = (rows: Float32Array) => rows } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
   const slots = Math.min(sequences.length, MOST_SLOTS);
@@ -49,7 +52,7 @@ export async function pooledOutputs(
         options,
         signal,
       );
-      for (const [place, i] of group.entries()) out[i] = results[place]!;
+      for (const [place, i] of group.entries()) out[i] = reduce(results[place]!, i);
     }
   } finally {
     cache.dispose();

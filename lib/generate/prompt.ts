@@ -94,12 +94,14 @@ export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   return prompts;
 }
 
-/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
+/** The ids of texts that a model reads whole. @param model.limit what messages call `contextLength` @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
 export async function textIds(
   given: unknown,
-  { tokenizer, config: { vocabSize }, contextLength }: LanguageModel,
+  model: Pick<LanguageModel, "tokenizer" | "config" | "contextLength"> & { limit?: string },
   { truncation = false, signal }: ReadTextOptions,
 ): Promise<number[][]> {
+  const { tokenizer, contextLength, limit = "the context length" } = model;
+  const { vocabSize } = model.config;
   if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
   const all = texts.map((text, i) => {
@@ -108,7 +110,7 @@ export async function textIds(
     if (ids.length > contextLength && !truncation)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `${name}: expected at most ${contextLength} tokens, the context length, got ${ids.length} (truncation: true cuts it)`,
+        `${name}: expected at most ${contextLength} tokens, ${limit}, got ${ids.length} (truncation: true cuts it)`,
       );
     return ids;
   });

@@ -1,11 +1,10 @@
 import { join } from "node:path";
 import { checkPath, HeddleError, invalidArgument } from "../errors.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
-import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { saveModelWeights } from "../formats/embedding-write.ts";
 import { generationConfigToJson } from "../formats/generation-config.ts";
 import { makeFolder, writeFileAtomically, writeJson } from "../formats/io.ts";
 import { writeModelCard } from "../formats/model-card.ts";
-import { saveWeights } from "../formats/safetensors-write.ts";
 import { type FloatDType, isFloat } from "../graph/index.ts";
 import { weightData } from "../models/export.ts";
 import type { Model } from "../models/model.ts";
@@ -28,13 +27,12 @@ export async function saveLanguageModel(
       `save: expected no active adapter, got ${active.join(", ")} (saveAdapter() writes it, mergeAdapter() puts it into the weights, setActiveAdapters([]) leaves it out)`,
     );
   await makeFolder(folder);
-  await saveWeights(folder, weightData(model, dtype), signal ? { signal } : {});
+  await saveModelWeights(folder, weightData(model, dtype), config, signal ? { signal } : {});
   for (const [name, text] of Object.entries(tokenizer?.files() ?? {}))
     await writeFileAtomically(join(folder, name), (sink) => sink.write(Buffer.from(text)));
   if (card) await writeModelCard(folder, card);
   if (Object.keys(generation).length > 0)
     await writeJson(join(folder, "generation_config.json"), generationConfigToJson(generation));
-  await writeEmbeddingFiles(folder, config);
   const stored = dtype === "auto" ? storedDtype(model) : dtype;
   await writeJson(join(folder, "config.json"), modelConfigToJson({ ...config, dtype: stored }));
 }

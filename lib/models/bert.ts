@@ -3,6 +3,7 @@ import { type BuiltInModelType, FAMILY_FORMATS } from "../formats/families.ts";
 import { firstPosition } from "../formats/positions.ts";
 import { tanh, type Value } from "../graph/index.ts";
 import { BERT_NAMES, type EncoderNames, encoder } from "../nn/encoder.ts";
+import { relativeConstants } from "../nn/relative-bias.ts";
 import type { Family, WeightSpec } from "./family.ts";
 
 type Weights = Map<string, WeightSpec>;
@@ -41,6 +42,8 @@ export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
     if (types !== undefined) table(embeddings.tokenType, types);
     normWeights(out, `${prefix}${embeddings.norm}`, embeddingSize);
     if (embeddingSize !== width) linearWeights(out, `${prefix}${embeddings.project}`, width, embeddingSize);
+    if (names.relativeBias)
+      out.set(`${prefix}${names.relativeBias}.weight`, { shape: [32, config.numAttentionHeads], init: "normal" });
     for (let i = 0; i < config.numHiddenLayers; i++) {
       const name = (part: keyof EncoderNames["layer"]) => `${prefix}${layers}.${i}.${layer[part]}`;
       for (const part of ["query", "key", "value", "attended"] as const) linearWeights(out, name(part), width, width);
@@ -55,7 +58,8 @@ export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
     modelTypes: [modelType],
     architecture,
     weights,
-    constants: () => new Map(),
+    constants: ({ maxPositionEmbeddings, numAttentionHeads }) =>
+      names.relativeBias ? relativeConstants(maxPositionEmbeddings, numAttentionHeads) : new Map(),
     head: () => ({ weight: "cls.predictions.decoder.weight" }),
     forward: (context, config) =>
       encoder(context, {
@@ -67,9 +71,17 @@ export function bertKin({ modelType, names = BERT_NAMES, head }: Kin): Family {
         eps: config.layerNormEpsilon,
         approximate: config.hiddenAct === "gelu" ? "none" : "tanh",
         segments: config.typeVocabSize !== undefined,
+        relative: names.relativeBias
+          ? {
+              name: `${prefix}${names.relativeBias}`,
+              first: firstPosition(config),
+              positions: config.maxPositionEmbeddings,
+            }
+          : undefined,
         projects: (config.embeddingSize ?? config.hiddenSize) !== config.hiddenSize,
       }),
     encoder: {
+      ...(names.relativeBias !== undefined && { byDistance: true }),
       classifierWeights({ hiddenSize, classifier }) {
         const out: Weights = new Map();
         if (classifier?.task === "sequence") linearWeights(out, head.name, hiddenSize, hiddenSize);

@@ -48,6 +48,8 @@ export interface Family {
 
 /** What lies between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
+  /** Whether its programs depend on how long the longest text is: `context.longest`. */
+  readonly byDistance?: boolean;
   /** Of a configuration with a classifier. */
   classifierWeights(config: ModelConfig): Map<string, WeightSpec>;
   /** @param x (rows, width), hidden states or what was pooled of them @returns (rows, width), what the classifier reads */

@@ -65,6 +65,7 @@ interface ContextOptions {
   /** Of uniform noise on the embeddings, (rows, width). */
   embeddingNoise?: ((width: number) => number) | undefined;
   attend: ForwardContext["attend"];
+  longest?: number | undefined;
   wanted?: ForwardContext["wanted"];
 }
 
@@ -79,7 +80,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
     attend,
     wanted,
   } = options;
-  const { rowwise = false, activations, noise, embeddingNoise, asStored = false } = options;
+  const { rowwise = false, activations, noise, embeddingNoise, asStored = false, longest } = options;
   const has = (name: string) => model.has(name);
   const interleaved = (prefix: string) => {
     const name = `${prefix}.weight`;
@@ -103,6 +104,7 @@ function contextOf(model: ModelView, rows: Rows, options: ContextOptions): Forwa
   return {
     ...rows,
     lengths,
+    longest,
     tokenTypes: () => input("tokenTypes", "i32", [rows.ids.dim(0)]),
     dtype,
     has,
@@ -211,9 +213,22 @@ export function tempered<Head extends { scale?: number | undefined; softcap?: nu
   return { ...head, scale: scale / temperature, ...(softcap && { softcap: softcap / temperature }) };
 }
 
+/** Layers beside the trunk without a pass through it, over what was made of one: those behind pooling. */
+export function besideTrunk(model: ModelView): Pick<ForwardContext, "linear" | "weight"> {
+  return contextOf(model, {} as Rows, {
+    dtype: "f32",
+    adapters: model.adaptersOf(undefined),
+    activations: model.quantizedActivations,
+    lengths: () => 0,
+    attend: (_, { v }) => v, // there is no layer that attends
+  });
+}
+
 export interface SequenceForwardOptions {
   /** Not given: all rows are one, cut into `documents`; where rotation depends on lengths there is an input `lengths` (rows) i32. */
   sequenceLength?: number | undefined;
+  /** Tokens of a document at most, where that is less. */
+  longest?: number | undefined;
   /** How activations meet narrow weights. Default f32. */
   activations?: QuantizedActivations | undefined;
   /** Of the activations. Default f32. */
@@ -254,6 +269,7 @@ export function sequenceForward(model: ModelView, rows: Rows, options: SequenceF
     asStored,
     onLinear,
     lengths: () => sequenceLength ?? input("lengths", "i32", [rows.ids.dim(0)]),
+    longest: options.longest ?? sequenceLength,
     noise,
     embeddingNoise: alpha > 0 && sequenceLength ? (width) => alpha / Math.sqrt(sequenceLength * width) : undefined,
     attend: (_, heads, more) =>

@@ -3,6 +3,7 @@ import type { ClassifierConfig, ModelConfig } from "../formats/config.ts";
 import { classifierPrefix, VALUE_HEAD } from "../formats/heads.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
+import { embeddingLayerWeights } from "./embedding-layers.ts";
 import type { WeightSpec } from "./family.ts";
 import { familyOf } from "./registry.ts";
 
@@ -28,6 +29,7 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
     out.set(`${VALUE_HEAD}.weight`, { shape: [1, config.hiddenSize], init: "normal" });
     out.set(`${VALUE_HEAD}.bias`, { shape: [1], init: "zeros" });
   }
+  for (const [name, spec] of embeddingLayerWeights(config)) out.set(name, spec);
   return out;
 }
 

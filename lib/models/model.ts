@@ -9,6 +9,7 @@ import {
 import { type Device, type QuantizedActivations, Tensor } from "../graph/index.ts";
 import { type Adapter, adapterTensors, checkAdapter, checkAdapterName, newAdapter } from "./adapters.ts";
 import { claimWeights, needUnclaimed } from "./claims.ts";
+import { embeddingLayerWeights } from "./embedding-layers.ts";
 import { shapeOf } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { type DrawOptions, drawWeights, initialWeights, newWeight } from "./initialise.ts";
@@ -114,9 +115,20 @@ export class Model extends ModelView {
     });
   }
 
-  /** Says how the model's hidden states are made one vector a text. */
+  /**
+   * Says how the model's hidden states are made one vector a text.
+   * @throws HeddleError INVALID_ARGUMENT for layers behind pooling that are not the model's own, which have weights
+   */
   setEmbedding(embedding: EmbeddingConfig): void {
-    this.change({ config: parseModelConfig({ ...this.config, embedding }), programs: this.state.programs });
+    const config = parseModelConfig({ ...this.config, embedding });
+    const layersOf = (of: ModelConfig) =>
+      JSON.stringify([of.embedding?.layers ?? [], ...[...embeddingLayerWeights(of)].map(([, { shape }]) => shape)]);
+    if (layersOf(config) !== layersOf(this.config))
+      throw new HeddleError(
+        "INVALID_ARGUMENT",
+        "embedding.layers: expected the model's own, over a pooling as wide as theirs, got others",
+      );
+    this.change({ config, programs: this.state.programs });
   }
 
   /** Gives the trunk a value head with random weights: a number a token, beside the language-modelling head. */

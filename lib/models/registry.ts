@@ -10,6 +10,7 @@ import { granite } from "./granite.ts";
 import { llama } from "./llama.ts";
 import { mistral } from "./mistral.ts";
 import { modernbert } from "./modernbert.ts";
+import { mpnet } from "./mpnet.ts";
 import { nomicBert } from "./nomic-bert.ts";
 import { olmo2, olmo3 } from "./olmo2.ts";
 import { phi3 } from "./phi3.ts";
@@ -41,6 +42,7 @@ const builtIn: readonly Family[] = [
   camembert,
   distilbert,
   electra,
+  mpnet,
   gpt2,
 ];
 

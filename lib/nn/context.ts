@@ -22,6 +22,8 @@ export interface ForwardContext {
    * longrope scaling depend on.
    */
   lengths(): Value | number;
+  /** Tokens of the longest text at most, where it is known: what distances between tokens stay below. */
+  readonly longest?: number | undefined;
   /** The kind of segment that each row is of, (rows) i32: what BERT's first sentence and second differ in. */
   tokenTypes(): Value;
   /** The activations' element type. */

@@ -1,5 +1,6 @@
 import { add, embedding, gelu, layerNorm, recomputable, reshape, type Value } from "../graph/index.ts";
-import type { ForwardContext } from "./context.ts";
+import type { ForwardContext, Heads } from "./context.ts";
+import { type RelativeBias, relativeAttention } from "./relative-bias.ts";
 
 /** Names of an encoder's weights, without what the model's begin with and without `.weight` and `.bias`. */
 export interface EncoderNames {
@@ -16,6 +17,8 @@ export interface EncoderNames {
     outer: string;
     norm: string;
   };
+  /** A table of biases of attention's scores by distance, which all layers share (MPNet). */
+  relativeBias?: string;
 }
 
 export const BERT_NAMES: EncoderNames = {
@@ -54,6 +57,8 @@ export interface EncoderShape {
   segments?: boolean;
   /** Whether a layer makes the embeddings as wide as the blocks (ELECTRA). */
   projects?: boolean;
+  /** Biases of attention's scores by distance (MPNet). */
+  relative?: RelativeBias | undefined;
 }
 
 /** Token ids to hidden states. @returns (rows, width), after the last block's norm */
@@ -68,11 +73,14 @@ export function encoder(context: ForwardContext, shape: EncoderShape): Value {
     }).y;
   const look = (name: string, ids: Value) =>
     embedding(context.weight(`${prefix}${name}.weight`), ids, { dtype: context.dtype });
+  const attend = shape.relative
+    ? relativeAttention(context, shape.relative, shape)
+    : (i: number, operands: Heads) => context.attend(i, operands, { causal: false });
   const block = (i: number, x: Value) => {
     const name = (part: keyof EncoderNames["layer"]) => `${prefix}${layers}.${i}.${names[part]}`;
     const rows = x.dim(0);
     const project = (part: "query" | "key" | "value") => reshape(context.linear(x, name(part)), [rows, heads, headDim]);
-    const o = context.attend(i, { q: project("query"), k: project("key"), v: project("value") }, { causal: false });
+    const o = attend(i, { q: project("query"), k: project("key"), v: project("value") });
     const said = context.linear(reshape(o, [rows, heads * headDim]), name("attended"));
     const between = norm(said, name("attentionNorm"), x);
     const inner = gelu(context.linear(between, name("inner")), { approximate });

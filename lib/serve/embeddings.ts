@@ -1,5 +1,7 @@
 // POST /v1/embeddings
-import { embeddingOf } from "../generate/embed.ts";
+import { embeddingWidth } from "../formats/embedding-schema.ts";
+import { embeddingLimit, embeddingOf, embeddings as embeddingsOf, textReader } from "../generate/embed.ts";
+import { holding } from "../models/model-view.ts";
 import { checkModel, type Exchange, sendAnswer } from "./context.ts";
 import { promptsOf } from "./prompts.ts";
 import { invalid } from "./refusal.ts";
@@ -13,17 +15,29 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   const { model, settings, places } = service;
   const given = parsed(embeddingSchema, body);
   checkModel(given.model, service);
-  const { hiddenSize } = model.config;
-  const { dimensions = hiddenSize } = given;
-  if (dimensions > hiddenSize) throw invalid("dimensions", `at most ${hiddenSize}, the model's`, dimensions);
+  const width = embeddingWidth(model.config);
+  const { dimensions = width } = given;
+  if (dimensions > width) throw invalid("dimensions", `at most ${width}, the model's`, dimensions);
   if (given.input === undefined) throw invalid("input", "a text, token ids, or an array of those", undefined);
   const release = places.take(1);
   signal.addEventListener("abort", release, { once: true });
   try {
     const { encoding } = service;
     const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, encoding, signal };
-    const ids = await promptsOf(given.input, how).ids();
-    const vectors = await service.embedding.run(() => model.embed(ids, { signal }), signal);
+    // The model's default prompt, if it has one: requests name none.
+    const { read, promptLength } = textReader(model);
+    const isText = (one: unknown) => typeof one === "string";
+    const list: unknown[] = Array.isArray(given.input) ? given.input : [given.input];
+    const texts = list.map((one) => (isText(one) ? read(one as string) : one));
+    const ids = await promptsOf(Array.isArray(given.input) ? texts : texts[0], how).ids();
+    const promptLengths = list.map((one) => (isText(one) ? promptLength : 0));
+    const unpooled = () =>
+      holding(model.model, (held) => {
+        const contextLength = embeddingLimit(model);
+        return embeddingsOf(held, ids, { promptLengths, contextLength, signal });
+      });
+    const embed = promptLength > 0 ? unpooled : () => model.embed(ids, { signal });
+    const vectors = await service.embedding.run(embed, signal);
     signal.throwIfAborted();
     const { normalize } = embeddingOf(model.model);
     const tokens = ids.reduce((sum, { length }) => sum + length, 0);
@@ -31,7 +45,7 @@ export async function embeddings(exchange: Exchange): Promise<void> {
     await sendAnswer(exchange, {
       object: "list",
       data: vectors.map((vector, index) => {
-        const short = dimensions === hiddenSize ? vector : cut(vector, dimensions, normalize);
+        const short = dimensions === width ? vector : cut(vector, dimensions, normalize);
         return {
           object: "embedding",
           index,

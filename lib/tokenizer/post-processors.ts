@@ -20,7 +20,7 @@ export function readPostProcessor(file: TokenizerFile): AddedAround {
   let begin: number[] = [];
   let end: number[] = [];
   for (const part of flatten(file.postProcessor, "processors", "post_processor")) {
-    if (part.type === "ByteLevel") continue; // changes offsets only
+    if (part.type === "ByteLevel") continue; // changes offsets only: trim-offsets.ts
     const around = part.type === "TemplateProcessing" ? readTemplate(part) : readPair(part);
     begin = [...around.begin, ...begin];
     end = [...end, ...around.end];

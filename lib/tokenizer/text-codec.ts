@@ -19,6 +19,7 @@ import { joinIds, makePlan, type Plan } from "./plan.ts";
 import { ShortIds } from "./short-ids.ts";
 import { TokenNames, tokenIds } from "./token-names.ts";
 import type { TokenizerFile } from "./tokenizer-file.ts";
+import { OffsetTrimmer } from "./trim-offsets.ts";
 import { oneOf } from "./truncation.ts";
 
 export interface DecodeOptions {
@@ -30,7 +31,8 @@ export interface EncodingWithOffsets {
   ids: Uint32Array;
   /**
    * Two numbers a token: where what the token stands for begins and ends in the text, in UTF-16 units (JavaScript's string
-   * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0.
+   * indices) or bytes of its UTF-8. A token of a part of a character spans all of it; tokens around the text have 0, 0. Where tokenizer.json
+   * says `trim_offsets`, blanks that a token begins or ends with are left out.
    */
   offsets: Uint32Array;
 }
@@ -73,6 +75,7 @@ export class TextCodec {
   /** @internal */ protected readonly native: NativeTokenizer;
   private readonly output: Uint32Array;
   private readonly names: TokenNames;
+  private readonly trimmer: OffsetTrimmer;
   private readonly isBpe: boolean;
   private readonly shortIds = new ShortIds();
   private batchIds: Uint32Array | undefined;
@@ -88,6 +91,8 @@ export class TextCodec {
     this.output = this.native.output;
     this.vocabSize = this.native.size;
     this.names = new TokenNames(file, this.vocabSize);
+    const added = new Set(this.plan.spec.added.map(({ id }) => id));
+    this.trimmer = new OffsetTrimmer(file, { nameOf: (id) => this.names.name(id), isAdded: (id) => added.has(id) });
     this.isBpe = file.model.type === "BPE";
   }
 
@@ -200,7 +205,10 @@ export class TextCodec {
     checkText(text);
     checkNames(options, OFFSETS_NAMES);
     oneOf("units", options.units, ["utf16", "bytes"]);
-    const [ids, offsets] = this.encodeWith(text, options, options.units === "bytes" ? Flag.byteOffsets : Flag.offsets);
+    const { units = "utf16" } = options;
+    const [ids, offsets] = this.encodeWith(text, options, units === "bytes" ? Flag.byteOffsets : Flag.offsets);
+    const { before, after } = this.around(options.addSpecialTokens === false ? 0 : Flag.addSpecial);
+    this.trimmer.trim(text, { ids, offsets }, { from: before, to: ids.length - after }, units);
     return { ids, offsets };
   }
 

@@ -1,13 +1,8 @@
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { add, concat, gatherRows, input, mul, rmsNorm, scale, sum, tokenLogprob, type Value } from "../graph/index.ts";
-import {
-  type PaddedShape,
-  paddedDocuments,
-  paddedIds,
-  paddingMask,
-  pooledRows,
-  poolingInputs,
-} from "./classify-loss.ts";
+import { embeddingLayers } from "../models/embedding-layers.ts";
+import { type PaddedShape, paddedDocuments, paddedIds, paddingMask } from "./classify-loss.ts";
+import { pooledTexts, textPoolingInputs } from "./embed-pooling.ts";
 import type { Metrics, Stage } from "./stage.ts";
 
 /** Texts that belong together, and some that do not. */
@@ -19,7 +14,7 @@ export interface PairExample {
 }
 
 export interface ContrastiveOptions extends Omit<PaddedShape, "sequences"> {
-  /** Of the hidden states. */
+  /** Of a vector: of the pooled hidden states, or what layers make of them. */
   width: number;
   /** Pairs of a micro-batch; it has pairs · (2 + negatives) sequences. */
   pairs: number;
@@ -112,7 +107,7 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         inputs: {
           ids: paddedIds(sequences, shape),
           documents: paddedDocuments(sequences, shape),
-          ...poolingInputs(sequences, pooling, shape),
+          ...textPoolingInputs(sequences, pooling, shape),
           targets,
           pairWeights: new Float32Array(pairs).fill(1 / (total * (symmetric ? 2 : 1))),
           mask: transposed(mask, pairs, candidates),
@@ -133,9 +128,10 @@ export function contrastive(options: ContrastiveOptions): Stage<PairExample[]> {
         counted: batch.length,
       };
     },
-    loss({ forward, rows: all }) {
-      const { hidden } = forward({ documents: paddingMask(all) });
-      const pooled = normalised(pooledRows(hidden, pooling, shape.sequences), width);
+    loss({ forward, model, rows: all }) {
+      const pass = forward({ documents: paddingMask(all) });
+      const made = embeddingLayers(pass, model.config, pooledTexts(pass.hidden, pooling, shape));
+      const pooled = normalised(made, width);
       const rows = (name: string, count: number) => gatherRows(pooled, input(name, "i32", [count]));
       const unit = input("unit", "f32", [pairs, pairs]);
       const targets = input("targets", "i32", [pairs]);

@@ -18,6 +18,8 @@ interface Reading {
   /** Tokens of a text at most; a longer one is an error unless `truncation` keeps its beginning. */
   maxLength: number;
   truncation: boolean;
+  /** Texts are put in small letters first. */
+  lowercase: boolean;
   signal?: AbortSignal | undefined;
 }
 
@@ -66,9 +68,10 @@ function textIds(row: LocatedRow, field: string, options: Reading): Uint32Array 
   return ids(row, field, stringField(row, field, { empty: false }), options);
 }
 
-function ids(row: LocatedRow, field: string, text: string, { tokenizer, maxLength, truncation }: Reading): Uint32Array {
+function ids(row: LocatedRow, field: string, text: string, reading: Reading): Uint32Array {
+  const { tokenizer, maxLength, truncation, lowercase } = reading;
   if (text.trim() === "") throw rowError(row, field, "a text", text);
-  const encoded = tokenizer.encode(text);
+  const encoded = tokenizer.encode(lowercase ? text.toLowerCase() : text);
   if (encoded.length === 0) throw rowError(row, field, "at least one token", text);
   if (encoded.length > maxLength && !truncation)
     throw rowError(

@@ -2,9 +2,11 @@ import { z } from "zod";
 import { noRowsError, type RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
-import { embeddings } from "../generate/embed.ts";
+import { embeddingSchema, embeddingWidths } from "../formats/embedding-schema.ts";
+import { embeddingLimit, embeddings } from "../generate/embed.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
+import { embeddingLayerWeights } from "../models/embedding-layers.ts";
 import { trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
@@ -32,7 +34,7 @@ export const embedSchema = z.strictObject({
   evalData: rowData<EmbedRow>().optional(),
   evalFraction: z.number().min(0).max(0.5).optional(),
   evalScores: rowData<ScoredRow>().optional(),
-  pooling: z.enum(["mean", "last", "first"]).optional(),
+  pooling: embeddingSchema.shape.pooling.unwrap().optional(),
   temperature: z.number().positive().max(100).default(0.05),
   symmetric: z.boolean().default(false),
   truncation: z.boolean().default(false),
@@ -56,10 +58,10 @@ export interface EmbedOptions<Base = LanguageModel>
   evalScores?: RowSource<ScoredRow> | undefined;
   /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Tokens of a text at most. Default: the model's context. */
+  /** Tokens of a text at most. Default: the model's context, or its `embedding.maxSeqLength`. */
   maxSeqLength?: number | undefined;
-  /** What a text's hidden states become: their mean, or those of its last or first token. Default: the model's own, or mean. */
-  pooling?: "mean" | "last" | "first" | undefined;
+  /** What a text's hidden states become, in one way or several. Default: the model's own, or mean. */
+  pooling?: EmbeddingConfig["pooling"] | undefined;
   /** Divides cosines before the softmax over the batch. Default 0.05. */
   temperature?: number | undefined;
   /** The loss from positives to anchors as well. Default false. */
@@ -74,7 +76,8 @@ export interface EmbedOptions<Base = LanguageModel>
  * Trains a model to put texts that belong together beside each other: InfoNCE over cosines, where the other positives of a
  * micro-batch (and hard negatives) are the wrong answers, so that larger batches teach more. Texts that are right for an anchor as
  * well (equal to its positive, or the positive of an equal anchor) are left out of them. Afterwards `model.embed` gives the vectors,
- * and the saved folder says how, also to sentence-transformers.
+ * and the saved folder says how, also to sentence-transformers. Layers of the model behind pooling (Dense) are trained with it. Rows are read
+ * as they are: prompts that texts are to have stand in the rows.
  *
  * @throws HeddleError INVALID_FILE `file:line: …` for a row that cannot be used, INVALID_ARGUMENT, NUMERICAL, ABORTED
  * @example
@@ -104,8 +107,11 @@ async function* start(
       `perDeviceTrainBatchSize: expected at least 2 pairs to tell apart, got ${pairs}`,
     );
   const limit =
-    options.maxSeqLength === undefined ? model.config.maxPositionEmbeddings : sequenceLengthOf(model, options);
-  const reading = { tokenizer, maxLength: limit, truncation, signal };
+    options.maxSeqLength === undefined
+      ? embeddingLimit({ model, contextLength: model.config.maxPositionEmbeddings })
+      : sequenceLengthOf(model, options);
+  const lowercase = model.config.embedding?.lowercase ?? false;
+  const reading = { tokenizer, lowercase, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
   const split = splitExamples(all, options.evalData === undefined ? (options.evalFraction ?? 0) : 0);
   if (distinct(split.train.flatMap((p) => [p.positive, ...p.negatives])).documents.length < 2)
@@ -119,14 +125,16 @@ async function* start(
       ? []
       : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
   const embedding: EmbeddingConfig = {
+    ...model.config.embedding,
     pooling: options.pooling ?? model.config.embedding?.pooling ?? "mean",
     normalize: true,
   };
   const examples = [...split.train, ...heldOut];
   const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
   const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
+  model.setEmbedding(embedding);
   const stage = contrastive({
-    width: model.config.hiddenSize,
+    width: embeddingWidths(model.config).at(-1)!,
     pairs,
     negatives,
     pooling: embedding.pooling,
@@ -136,7 +144,6 @@ async function* start(
     padTokenId: model.config.padTokenId ?? model.config.eosTokenIds[0] ?? 0,
   });
   const source = new ExampleSource(split.train, { heldOut, batchSize: pairs, seed, evalBatches: options.evalBatches });
-  model.setEmbedding(embedding);
   const card: StageCard = {
     data: namesOf(options.data),
     notes: "It embeds texts: vectors of texts that belong together have a cosine near 1.",
@@ -152,7 +159,8 @@ async function* start(
       signal,
       world,
       warn,
-      names: options.lora ? [] : trunkNames(model.config),
+      // Layers behind pooling are small, and trained whole.
+      names: [...(options.lora ? [] : trunkNames(model.config)), ...embeddingLayerWeights(model.config).keys()],
       sequences: pairs * (2 + negatives),
       sequenceLength,
       finish: () => embeddingMetrics(model, heldOut, scored, signal),

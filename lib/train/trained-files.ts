@@ -2,11 +2,11 @@ import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE, readAdapterConfig } from "../formats/adapter-config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
-import { writeEmbeddingFiles } from "../formats/embedding-config.ts";
+import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { HEAD_CONFIG_FILE, headsToJson } from "../formats/heads.ts";
 import { makeFolder } from "../formats/io.ts";
-import { saveWeights, writeSafetensors } from "../formats/safetensors-write.ts";
+import { writeSafetensors } from "../formats/safetensors-write.ts";
 import type { TensorData } from "../formats/tensor-data.ts";
 import type { FloatDType, Tensor } from "../graph/index.ts";
 import { adapterConfig, adapterData } from "../models/adapter-files.ts";
@@ -45,8 +45,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
     async save(folder, dtype) {
-      await saveWeights(folder, unstackExperts(data(dtype), model.config));
-      await writeEmbeddingFiles(folder, model.config);
+      await saveModelWeights(folder, unstackExperts(data(dtype), model.config), model.config);
     },
   };
 }

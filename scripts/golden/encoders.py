@@ -3,8 +3,8 @@
 
     python3 scripts/golden/encoders.py > test/golden/encoders.json
 
-BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020) and ModernBERT
-(Warner et al. 2024) from their papers, in float64, under official names; weights follow from their names (`weight` in models.py).
+BERT (Devlin et al. 2019), RoBERTa (Liu et al. 2019), DistilBERT (Sanh et al. 2019), ELECTRA (Clark et al. 2020), MPNet
+(Song et al. 2020) and ModernBERT (Warner et al. 2024) from their papers, in float64, under official names; weights follow from their names (`weight` in models.py).
 """
 import json
 import math
@@ -19,10 +19,10 @@ from rotary import rotate
 torch.set_default_dtype(torch.float64)
 
 
-def attend(q, k, v, window=None):
-    """q, k, v (T, H, D), both ways; with a window, positions at most window / 2 apart."""
+def attend(q, k, v, window=None, bias=0):
+    """q, k, v (T, H, D), both ways; with a window, positions at most window / 2 apart; bias (H, T, T)."""
     T, H, D = q.shape
-    scores = torch.einsum("ihd,jhd->hij", q, k) / math.sqrt(D)
+    scores = torch.einsum("ihd,jhd->hij", q, k) / math.sqrt(D) + bias
     if window:
         i = torch.arange(T)
         scores = scores.masked_fill((i[:, None] - i[None, :]).abs() > window // 2, -math.inf)
@@ -60,6 +60,9 @@ class Bert(Encoder):
     def positions(self, ids):
         return torch.arange(len(ids))
 
+    def bias(self, length):
+        return 0
+
     def embedded(self, ids, norm):
         c, C, p = self.c, self.c.get("embedding_size", self.C), self.PREFIX + "embeddings."
         x = self.w(p + "word_embeddings.weight", c["vocab_size"], C)[ids]
@@ -76,7 +79,7 @@ class Bert(Encoder):
         for i in range(layers):
             n = f"{self.PREFIX}{name['layer']}.{i}."
             q, k, v = (self.heads(self.linear(x, n + name[m], C)) for m in "qkv")
-            x = norm(x + self.linear(attend(q, k, v), n + name["o"], C), n + name["norm1"])
+            x = norm(x + self.linear(attend(q, k, v, bias=self.bias(len(ids))), n + name["o"], C), n + name["norm1"])
             up = F.gelu(self.linear(x, n + name["up"], inner), approximate="none" if act == "gelu" else "tanh")
             x = norm(x + self.linear(up, n + name["down"], C), n + name["norm2"])
         return x
@@ -111,6 +114,27 @@ class Electra(Bert):
     def classify(self, hidden):
         x = F.gelu(self.linear(hidden[0], "classifier.dense", self.C))
         return self.linear(x, "classifier.out_proj", len(self.c["id2label"]))
+
+
+def bucket(distance):
+    """T5's buckets of 32, both ways, up to a distance of 128; `distance` is key minus query. The logarithm is taken in float32."""
+    far = distance.abs()
+    log = torch.log(far.clamp(min=1).float() / 8) / math.log(128 / 8)
+    large = (8 + (log * 8).to(torch.int64)).clamp(max=15)
+    return (distance > 0) * 16 + torch.where(far < 8, far, large)
+
+
+class MPNet(Roberta):
+    PREFIX = "mpnet."
+    LAYER = {**Bert.LAYER, **{m: "attention.attn." + m for m in "qkvo"}, "norm1": "attention.LayerNorm"}
+
+    def positions(self, ids):
+        return torch.arange(len(ids)) + 2
+
+    def bias(self, length):
+        i = torch.arange(length)
+        table = self.w("mpnet.encoder.relative_attention_bias.weight", 32, self.H)
+        return table[bucket(i[None, :] - i[:, None])].permute(2, 0, 1)
 
 
 class DistilBert(Bert):
@@ -181,12 +205,16 @@ CONFIGS["distilbert"] = {
 CONFIGS["electra"] = {
     "model_type": "electra", "architectures": ["ElectraForSequenceClassification"], **ROBERTA, "embedding_size": 16,
     "max_position_embeddings": 24, "pad_token_id": 0, "type_vocab_size": 2}
+CONFIGS["mpnet"] = {
+    "model_type": "mpnet", "architectures": ["MPNetForSequenceClassification"], **ROBERTA, "max_position_embeddings": 50,
+    "relative_attention_num_buckets": 32}
+del CONFIGS["mpnet"]["type_vocab_size"]
 SEQUENCES = [[7, 0, 23, 60, 5, 5, 41, 12, 33, 8, 19, 2, 44, 27, 50, 1, 9], [3, 58, 14], [40, 6, 6, 31, 22, 11, 47, 10, 35]]
 COEFFICIENTS = [0.7, -1.1, 0.4]
 
 
 MODELS = {"bert": Bert, "modernbert": ModernBert, "roberta": Roberta, "xlm-roberta": Roberta, "distilbert": DistilBert,
-          "electra": Electra}
+          "electra": Electra, "mpnet": MPNet}
 
 
 def sequences(config):
@@ -210,6 +238,7 @@ def golden(name, config):
         "logits": [[number(v) for v in row.flatten().tolist()] for row in logits], "coefficients": COEFFICIENTS,
         "gradients": {n: {"norm": number(w.grad.norm()), "first": [number(v) for v in w.grad.flatten()[:4]]}
                       for n, w in model.w.all.items()},
+        **({"buckets": bucket(torch.arange(-600, 601)).tolist()} if name == "mpnet" else {}),
     }
 
 

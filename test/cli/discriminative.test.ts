@@ -133,8 +133,27 @@ describe("embed", () => {
     await writeFile(at("texts.jsonl"), '{"text":"a dog"}\n{"text":"The cat saw the sea"}\n');
     const [, second] = await json(["embed", "--file", "texts.jsonl", "--model", "base"]);
     for (const [i, v] of second.embedding.entries()) expect(v).toBeCloseTo(embedding[i], 4);
-    expect(await refused(["embed", "x", "--pooling", "max", "--model", "base"])).toContain(
-      "--pooling: expected mean, last or first",
+    expect(await refused(["embed", "x", "--pooling", "sum", "--model", "base"])).toContain(
+      '--pooling: expected first, max, mean, mean_sqrt_len, weighted_mean, last, got "sum"',
+    );
+    const [several] = await json(["embed", "x", "--pooling", "first,mean", "--truncate-dim", "40", "--model", "base"]);
+    expect(several.embedding).toHaveLength(40);
+  });
+
+  test("prompts by name, and any", async () => {
+    await using model = await LanguageModel.load(at("base"));
+    const prompts = { query: "query: ", passage: "" };
+    model.model.setEmbedding({ pooling: "mean", normalize: true, prompts });
+    await model.save(at("prompted"));
+    const of = async (...args: string[]) => (await json(["embed", ...args, "--model", "prompted"]))[0].embedding;
+    expect(await of("The cat", "--prompt-name", "query")).toEqual(await of("query: The cat"));
+    expect(await of("The cat", "--prompt", "query: ")).toEqual(await of("query: The cat"));
+    expect(await of("The cat", "--prompt-name", "passage")).toEqual(await of("The cat"));
+    expect(await refused(["embed", "x", "--prompt-name", "quer", "--model", "prompted"])).toContain(
+      '--prompt-name: expected one of query, passage (nearest: query), got "quer"',
+    );
+    expect(await refused(["embed", "x", "--prompt-name", "query", "--prompt", "a", "--model", "prompted"])).toContain(
+      "--prompt: expected either a prompt or a promptName, got both",
     );
   });
 });

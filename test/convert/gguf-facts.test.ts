@@ -188,6 +188,12 @@ test("notes say what llama.cpp computes otherwise", async () => {
   const encoder = { modelType: "modernbert", numKeyValueHeads: 4, slidingWindow: 6 };
   const classifier = { task: "sequence", labels: ["a", "b"] };
   expect(await notes(encoder)).toBe("");
+  const embedding = { pooling: "mean", normalize: true, prompts: { q: "query: " } };
+  expect(await notes({ ...encoder, embedding })).toBe("");
+  const more = { defaultPromptName: "q", includePrompt: false, truncateDim: 8, maxSeqLength: 7, lowercase: true };
+  expect(await notes({ ...encoder, embedding: { ...embedding, ...more } })).toMatch(
+    /^the prompt "q" before every text: texts alone; .*pooling without.*of 8 numbers.*most 7 tokens.*small letters/,
+  );
   expect(await notes({ ...encoder, attentionBias: true })).toMatch(/^biases of attention in modern-bert files/);
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "mean" } })).toBe("");
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "first" } })).toBe(

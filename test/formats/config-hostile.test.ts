@@ -172,7 +172,6 @@ describe("what is refused", () => {
     ["opt", {}, "its feed-forward blocks (ReLU without a gate), its positions, which begin at 2"],
     ["exaone4", {}, "norms after blocks beside norms of each head's queries and keys"],
     ["xlm-roberta-xl", { layer_norm_eps: 1e-5, type_vocab_size: 1 }, "BERT's blocks with their norms before them"],
-    ["mpnet", {}, "relative positions as a bias of attention's scores"],
     ["deberta-v2", { layer_norm_eps: 1e-7, type_vocab_size: 0 }, "attention to words and positions apart"],
     ["albert", {}, "layers that share their weights"],
     [

@@ -13,6 +13,7 @@ import type { GgufValue } from "../../lib/formats/gguf-types.ts";
 import { writeGguf } from "../../lib/formats/gguf-write.ts";
 import { readModelCard } from "../../lib/formats/model-card.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { BLOCK_TYPES, type QuantisedDType } from "../../lib/graph/dtype.ts";
@@ -51,6 +52,7 @@ async function use(path: string): Promise<void> {
   const model = await LanguageModel.load(path, { threads: 1 });
   try {
     await model.complete([1, 2, 3], { maxTokens: 2, temperature: 0, ignoreEos: true });
+    if (model.config.embedding) await model.embed(model.tokenizer ? "It's 12" : [1, 2, 3]);
     if (model.tokenizer) model.tokenizer.decode(model.tokenizer.encode("It's 12 o'clock, déjà vu 日本 <s>"));
   } finally {
     model.dispose();
@@ -59,7 +61,8 @@ async function use(path: string): Promise<void> {
 /** A broken model may compute what is no number, or have no room for the prompt. */
 const COMPUTED: readonly HeddleErrorCode[] = ["NUMERICAL", "CONTEXT_OVERFLOW", "INVALID_ARGUMENT"];
 
-async function modelFolder(): Promise<string> {
+/** @param layered with a layer behind pooling, which GGUF has no place for */
+async function modelFolder(layered = false): Promise<string> {
   const folder = join(temporaryFolder(), "model");
   const model = tinyModel({ tokenizer: await tinyTokenizer() }, { numHiddenLayers: 1, maxPositionEmbeddings: 32 });
   await model.save(folder);
@@ -74,15 +77,24 @@ async function modelFolder(): Promise<string> {
     trainingCutoffDate: "2024-06-30",
   };
   writeFileSync(join(folder, "model_card.json"), JSON.stringify(card));
-  const modules = ["Transformer", "Pooling"].map((kind, idx) => ({
+  const write = (name: string, value: object) => writeFileSync(join(folder, name), JSON.stringify(value));
+  const modules = ["Transformer", "Pooling", ...(layered ? ["Dense"] : [])].map((kind, idx) => ({
     idx,
     name: String(idx),
-    path: idx ? "1_Pooling" : "",
+    path: idx ? `${idx}_${kind}` : "",
     type: `x.${kind}`,
   }));
-  writeFileSync(join(folder, "modules.json"), JSON.stringify(modules));
+  write("modules.json", modules);
   mkdirSync(join(folder, "1_Pooling"));
-  writeFileSync(join(folder, "1_Pooling", "config.json"), JSON.stringify({ pooling_mode_mean_tokens: true }));
+  write("1_Pooling/config.json", { pooling_mode_mean_tokens: true, include_prompt: false });
+  mkdirSync(join(folder, "2_Dense"));
+  const { hiddenSize } = model.config;
+  write("2_Dense/config.json", { in_features: hiddenSize, out_features: 3, bias: false });
+  const weight = { name: "linear.weight", dtype: "f32" as const, shape: [3, hiddenSize] };
+  await saveWeights(join(folder, "2_Dense"), [{ ...weight, bytes: new Uint8Array(12 * hiddenSize) }]);
+  const prompts = { query: "query: ", passage: "" };
+  write("config_sentence_transformers.json", { prompts, default_prompt_name: "query", similarity_fn_name: "cosine" });
+  write("sentence_bert_config.json", { max_seq_length: 20, do_lower_case: false });
   return folder;
 }
 
@@ -229,37 +241,38 @@ export function hostileFiles(runs: number, seed?: number): void {
     }
   });
 
-  test.each(["config.json", "generation_config.json", "tokenizer.json", "model_card.json", "modules.json"])(
-    "a model's %s, broken anywhere and cut at every byte",
-    async (name) => {
-      const folder = await modelFolder();
-      const path = join(folder, name);
-      const whole = readFileSync(path);
-      // Of a card's fields that are left out.
-      const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
-      onTestFinished(() => warned.mockRestore());
-      const read = (): Promise<unknown> =>
-        name === "tokenizer.json"
-          ? Tokenizer.load(folder)
-          : name === "model_card.json"
-            ? readModelCard(folder)
-            : use(folder);
-      await read();
-      await fc.assert(
-        fc.asyncProperty(brokenJson(JSON.parse(whole.toString())), async (text) => {
-          writeFileSync(path, text);
-          await survives(read, name === "config.json" ? [...COMPUTED, "OUT_OF_MEMORY"] : COMPUTED);
-        }),
-        parameters(0.6),
-      );
-      // What ends the text is white space.
-      const text = whole.toString().trimEnd();
-      for (const length of cuts(text.length, runs >= 1000)) {
-        writeFileSync(path, text.slice(0, length));
-        expect(await survives(read), `${length} characters`).toBe("INVALID_FILE");
-      }
-    },
-  );
+  test.each([
+    ...["config.json", "generation_config.json", "tokenizer.json", "model_card.json", "modules.json"],
+    ...["1_Pooling/config.json", "2_Dense/config.json"],
+    ...["config_sentence_transformers.json", "sentence_bert_config.json"],
+  ])("a model's %s, broken anywhere and cut at every byte", async (name) => {
+    const folder = await modelFolder(true);
+    const path = join(folder, name);
+    const whole = readFileSync(path);
+    // Of a card's fields that are left out.
+    const warned = vi.spyOn(process, "emitWarning").mockReturnValue();
+    onTestFinished(() => warned.mockRestore());
+    const read = (): Promise<unknown> =>
+      name === "tokenizer.json"
+        ? Tokenizer.load(folder)
+        : name === "model_card.json"
+          ? readModelCard(folder)
+          : use(folder);
+    await read();
+    await fc.assert(
+      fc.asyncProperty(brokenJson(JSON.parse(whole.toString())), async (text) => {
+        writeFileSync(path, text);
+        await survives(read, name === "config.json" ? [...COMPUTED, "OUT_OF_MEMORY"] : COMPUTED);
+      }),
+      parameters(0.6),
+    );
+    // What ends the text is white space.
+    const text = whole.toString().trimEnd();
+    for (const length of cuts(text.length, runs >= 1000)) {
+      writeFileSync(path, text.slice(0, length));
+      expect(await survives(read), `${length} characters`).toBe("INVALID_FILE");
+    }
+  });
 
   test("an adapter's files, broken anywhere and cut at every byte", async () => {
     const folder = temporaryFolder();

@@ -80,7 +80,7 @@ describe("signals that are none", () => {
 describe("embed", () => {
   test.each([
     [{ pooling: "cls" }, /^pooling: expected first, which is what others call cls, got "cls"/],
-    [{ pooling: "all" }, /^pooling: expected mean, last or first/],
+    [{ pooling: "all" }, /^pooling: expected one of first, max, mean, .* or several of them, got "all"/],
     [{ normalize: "no" }, /^normalize: expected true or false/],
   ])("%j is refused", async (options, message) => {
     await expect(model.embed([1, 2], options as never)).rejects.toEqual(refused(message));

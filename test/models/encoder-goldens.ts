@@ -11,6 +11,8 @@ export interface EncoderGolden extends Pick<FamilyGolden, "name" | "config" | "w
   logits: number[][];
   /** The gradients are those of the logits' sum times these. */
   coefficients: number[];
+  /** Of MPNet: the buckets of distances −600 to 600. */
+  buckets?: number[];
 }
 export const goldens: EncoderGolden[] = JSON.parse(
   readFileSync(new URL("../golden/encoders.json", import.meta.url), "utf8"),

@@ -203,6 +203,35 @@ describe("embeddings", () => {
     expect(await client.post(EMBEDDINGS, body)).toMatchObject({ status: 400, body: { error: { param } } });
   });
 
+  test("with the model's default prompt, its limit of a text and its width", async () => {
+    const own = { normalize: true, prompts: { document: "The text: " }, defaultPromptName: "document" } as const;
+    for (const includePrompt of [true, false]) {
+      await using other = await chatModel();
+      other.model.setEmbedding({
+        ...own,
+        pooling: ["first", "mean"],
+        includePrompt,
+        truncateDim: 48,
+        maxSeqLength: 20,
+      });
+      await using server = await serve(other, { port: 0 });
+      const { post } = clientOf(server);
+      const { body } = await post(EMBEDDINGS, { input: ["The cat", "a house"] });
+      const vectors = await other.embed(["The cat", "a house"]);
+      expect(vectors[0]).toHaveLength(48);
+      const near = (vector: Float32Array) => Array.from(vector, (v) => expect.closeTo(v, 4));
+      expect(body.data.map((d: Json) => d.embedding)).toEqual(vectors.map(near));
+      // Ids are what they are.
+      const ids = [...other.tokenizer!.encode("a house")];
+      const asked = (await post(EMBEDDINGS, { input: ids })).body.data[0].embedding;
+      expect(asked).toEqual(near(await other.embed(ids)));
+      expect(asked).not.toEqual(near(vectors[1]!));
+      expect(await post(EMBEDDINGS, { input: "a", dimensions: 49 })).toMatchObject({ status: 400 });
+      const long = await post(EMBEDDINGS, { input: "house ".repeat(30) });
+      expect(long).toMatchObject({ status: 400, body: { error: { message: /expected at most 20 tokens/ } } });
+    }
+  });
+
   test("a model that gives vectors alone says so where it is asked for text", async () => {
     const sizes = {
       hiddenSize: 32,

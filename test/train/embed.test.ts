@@ -299,15 +299,10 @@ describe("what is wrong is named", () => {
     const pooling = join(path, "1_Pooling", "config.json");
     const good = await readFile(modules, "utf8");
     for (const [file, content, code, message] of [
-      [pooling, { pooling_mode_max_tokens: true }, "UNSUPPORTED", /got pooling_mode_max_tokens/],
-      [
-        pooling,
-        { pooling_mode_mean_tokens: true, pooling_mode_cls_token: true },
-        "UNSUPPORTED",
-        /mean_tokens and pooling_mode_cls/,
-      ],
-      [pooling, {}, "UNSUPPORTED", /got none/],
-      [modules, [{ type: "sentence_transformers.models.Dense", path: "2_Dense" }], "UNSUPPORTED", /Dense/],
+      [pooling, { pooling_mode_of_tomorrow: true }, "UNSUPPORTED", /got "pooling_mode_of_tomorrow"/],
+      [pooling, { pooling_mode: "sum" }, "UNSUPPORTED", /expected one of cls, .*, got "sum"/],
+      [pooling, {}, "UNSUPPORTED", /got "none"/],
+      [modules, [{ type: "sentence_transformers.models.CNN", path: "2_CNN" }], "UNSUPPORTED", /Dense, .* got .*CNN/],
       [modules, [{ type: "sentence_transformers.models.Pooling", path: "../.." }], "INVALID_FILE", /a folder's name/],
       [modules, {}, "INVALID_FILE", /an array of modules/],
     ] as const) {

@@ -1,0 +1,39 @@
+import { describe, HeddleError, invalidArgument } from "../errors.ts";
+import type { EmbeddingConfig } from "../formats/config.ts";
+import { nearest } from "../formats/nearest.ts";
+import type { Tokenizer } from "../tokenizer/index.ts";
+import { promptIdsOf } from "../tokenizer/prompt-ids.ts";
+
+/** What is put in front of a text that is embedded. */
+export interface EmbedPromptOptions {
+  /** A text to put in front of each text, as the model was trained with; "" is none. Instead of a `promptName`. */
+  prompt?: string | undefined;
+  /** The same by its name among the model's `embedding.prompts`. Default: the model's `defaultPromptName`, if it has one. */
+  promptName?: string | undefined;
+}
+
+/** The prompt of a call; "" for none. @throws HeddleError INVALID_ARGUMENT for a name that the model lacks, with those that it has */
+export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: EmbeddingConfig): string {
+  if (prompt !== undefined && typeof prompt !== "string") throw invalidArgument("prompt", "a text", prompt);
+  if (prompt !== undefined && promptName !== undefined)
+    throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a prompt or a promptName, got both");
+  if (prompt !== undefined) return prompt;
+  const { prompts = {}, defaultPromptName } = embedding;
+  const name = promptName === undefined ? defaultPromptName : promptName;
+  if (name === undefined) return "";
+  if (typeof name === "string" && Object.hasOwn(prompts, name)) return prompts[name]!;
+  const known = Object.keys(prompts);
+  const near = typeof name === "string" ? nearest(name, known) : undefined;
+  const expected =
+    known.length === 0 ? "none, because this model has no prompts" : `one of ${known.slice(0, 50).join(", ")}`;
+  throw new HeddleError(
+    "INVALID_ARGUMENT",
+    `promptName: expected ${expected}${near === undefined ? "" : ` (nearest: ${near})`}, got ${describe(name)}`,
+  );
+}
+
+/** How many of a text's first tokens are the prompt's, what stands before it included: those that pooling leaves out. */
+export function promptLength(prompt: string, embedding: EmbeddingConfig, tokenizer: Tokenizer | undefined): number {
+  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return 0;
+  return promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt).length;
+}

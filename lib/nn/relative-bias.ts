@@ -1,0 +1,120 @@
+// Learned biases of attention's scores by the distance between two tokens (T5, Raffel et al. 2020; MPNet, Song et al. 2020).
+import { cast, concat, embedding, linear, reshape, scale, split, type Value } from "../graph/index.ts";
+import type { ForwardContext, Heads } from "./context.ts";
+
+/** What a family's table of biases is. */
+export interface RelativeBias {
+  /** Name of the table, (buckets, heads), without `.weight`. */
+  name: string;
+  /** Where positions begin in the table of positions. */
+  first: number;
+  /** Tokens of a text at most. */
+  positions: number;
+}
+
+const BUCKETS = 32;
+const MAX_DISTANCE = 128;
+
+/**
+ * T5's bucket of a distance, key minus query: half of them for keys behind the query; of each half, the first half tells single distances
+ * apart and the others grow with the logarithm up to MAX_DISTANCE. In 32-bit steps, as models were trained with.
+ */
+export function bucketOf(distance: number): number {
+  const { fround, log } = Math;
+  const half = BUCKETS / 2;
+  const single = half / 2;
+  const far = Math.abs(distance);
+  const place = () => {
+    const share = fround(fround(log(fround(far / single))) / fround(log(MAX_DISTANCE / single)));
+    return Math.min(half - 1, single + Math.floor(fround(share * (half - single))));
+  };
+  return (distance > 0 ? half : 0) + (far < single ? far : place());
+}
+
+/** As many places as a program has for its longest text: few sizes, so that few programs are made. */
+export function placesFor(length: number): number {
+  if (length > 64) return Math.ceil(length / 64) * 64;
+  return length > 32 ? 64 : length > 16 ? 32 : 16;
+}
+
+/** Constants of a family with such biases: which bucket each distance has, as rows of ones and zeros. */
+export function relativeConstants(positions: number, heads: number): Map<string, Float32Array> {
+  const places = placesFor(positions);
+  // Distances 0 to places − 1, then −places to −1: what `toeplitz` reads.
+  const buckets = new Float32Array(2 * places * BUCKETS);
+  for (let i = 0; i < 2 * places; i++) buckets[i * BUCKETS + bucketOf(i < places ? i : i - 2 * places)] = 1;
+  const zero = new Float32Array(2 * places);
+  zero[0] = 1;
+  const unit = new Float32Array(heads * heads);
+  for (let h = 0; h < heads; h++) unit[h * heads + h] = 1;
+  return new Map([
+    ["relative.buckets", buckets],
+    ["relative.zero", zero],
+    ["relative.heads", unit],
+  ]);
+}
+
+/** x's last dimension n times, one behind the other. */
+function repeated(x: Value, n: number): Value {
+  if (n === 1) return x;
+  const half = repeated(x, n >> 1);
+  return concat(n % 2 === 1 ? [half, half, x] : [half, half]);
+}
+
+/**
+ * Matrices whose entries depend on column minus row: rows that lie one after another, each read one place earlier.
+ * @param x (n, 2 · places): of distances 0 to places − 1, then −places to −1 @returns (n, places · places)
+ */
+function toeplitz(x: Value, n: number, places: number): Value {
+  const row = 2 * places - 1;
+  const [lying] = split(repeated(x, places), [places * row, places]);
+  const [square] = split(reshape(lying!, [n * places, row]), [places, places - 1]);
+  return reshape(square!, [n, places * places]);
+}
+
+/** The distances that a program of so many places has, of all that the constants have. @param x (2 · all, width) as one row */
+function nearest(x: Value, width: number, places: number): Value {
+  const all = x.last / (2 * width);
+  if (all === places) return reshape(x, [2 * places, width]);
+  const [ahead, _, behind] = split(x, [places * width, 2 * (all - places) * width, places * width]);
+  return reshape(concat([ahead!, behind!]), [2 * places, width]);
+}
+
+/**
+ * Attention with these biases, from attention without: each query is made longer by its biases at all places of a text, each key by a one
+ * at its own place (and the values by zeros), so that their product is the score with its bias. It makes no (tokens, tokens) matrix, and
+ * costs what heads do that are wider by the longest text.
+ * @returns what attends for a layer: heads (rows, heads, width) to (rows, heads, width)
+ */
+export function relativeAttention(
+  context: ForwardContext,
+  { name, first, positions }: RelativeBias,
+  { heads, headDim }: { heads: number; headDim: number },
+): (layer: number, operands: Heads) => Value {
+  const { dtype } = context;
+  const places = Math.min(placesFor(context.longest ?? positions), placesFor(positions));
+  const table = cast(context.weight(`${name}.weight`), "f32"); // (buckets, heads)
+  const unit = reshape(context.constant("relative.heads"), [heads, heads]);
+  const buckets = nearest(context.constant("relative.buckets"), BUCKETS, places);
+  const zero = reshape(nearest(context.constant("relative.zero"), 1, places), [1, 2 * places]);
+  // Rows before `first` stand for positions that no text has.
+  const look = (square: Value) => {
+    const row = reshape(square, [1, places * places]);
+    const whole = first > 0 ? concat([split(row, [first * places, (places - first) * places])[0]!, row]) : row;
+    return embedding(reshape(whole, [first + places, places]), context.positions, { dtype });
+  };
+  const byDistance = linear(linear(unit, table), buckets); // (heads, 2 · places)
+  const squares = reshape(toeplitz(byDistance, heads, places), [1, heads * places * places]);
+  const rows = context.positions.dim(0);
+  const perHead = (parts: readonly Value[]) => reshape(concat(parts), [rows, heads, places]);
+  const biases = perHead(split(squares, Array(heads).fill(places * places)).map(look));
+  // Attention divides products by the root of the width.
+  const own = look(scale(toeplitz(zero, 1, places), Math.sqrt(headDim)));
+  const marks = perHead(Array(heads).fill(own));
+  const nothing = scale(marks, 0);
+  return (layer, { q, k, v }) => {
+    const wide = { q: concat([q, biases]), k: concat([k, marks]), v: concat([v, nothing]) };
+    const o = context.attend(layer, wide, { causal: false, scale: 1 / Math.sqrt(headDim) });
+    return split(o, [headDim, places])[0]!;
+  };
+}

@@ -1,0 +1,256 @@
+// Folders of sentence-transformers: every way of pooling and the layers behind it; what is saved and converted.
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import type { PoolingMode } from "../../lib/formats/config.ts";
+import { saveWeights } from "../../lib/formats/safetensors-write.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import {
+  close,
+  f32,
+  foreignFolder,
+  json,
+  MODES,
+  module,
+  newModel,
+  numbers,
+  pooledBy,
+  read,
+  statesOf,
+  texts,
+  WIDTH,
+  wantedOf,
+} from "./embedding-folders.ts";
+import { expectError, temporaryFolder } from "./helpers.ts";
+
+describe("pooling", () => {
+  test.each(["bert", "llama"] as const)("every way and several at once, of %s", async (modelType) => {
+    await using model = newModel(modelType);
+    for (const pooling of [...MODES, ["first", "mean"], [...MODES]] as (PoolingMode | PoolingMode[])[]) {
+      const together = await model.embed(texts, { pooling, normalize: false });
+      for (const [i, text] of texts.entries()) {
+        const states = await statesOf(model, text);
+        close(
+          together[i]!,
+          [pooling].flat().flatMap((mode) => pooledBy(mode, states)),
+        );
+        close(await model.embed(text, { pooling, normalize: false }), [...together[i]!]);
+      }
+    }
+  });
+
+  test("its files, and those of newer versions; an order that the files have not", async () => {
+    const folder = temporaryFolder();
+    await using model = newModel("bert", { pooling: ["first", "max", "weighted_mean"], includePrompt: false });
+    await model.save(folder);
+    expect(read(folder, "1_Pooling/config.json")).toEqual({
+      word_embedding_dimension: WIDTH,
+      pooling_mode_cls_token: true,
+      pooling_mode_max_tokens: true,
+      pooling_mode_mean_tokens: false,
+      pooling_mode_mean_sqrt_len_tokens: false,
+      pooling_mode_weightedmean_tokens: true,
+      pooling_mode_lasttoken: false,
+      include_prompt: false,
+    });
+    await using loaded = await LanguageModel.load(folder);
+    expect(loaded.config.embedding).toEqual(model.config.embedding);
+    close(await loaded.embed(texts[0]!), [...(await model.embed(texts[0]!))]);
+    for (const [named, pooling] of [
+      ["lasttoken", "last"],
+      [
+        ["mean", "cls"],
+        ["first", "mean"],
+      ],
+    ] as const) {
+      json(folder, "1_Pooling/config.json", { embedding_dimension: WIDTH, pooling_mode: named });
+      await using other = await LanguageModel.load(folder);
+      expect(other.config.embedding).toEqual({ pooling, normalize: true });
+    }
+    expect(() => newModel("bert", { pooling: ["mean", "first"] })).toThrow(
+      /embedding.pooling: expected ways in the order first, max, .*, got mean, first/,
+    );
+    await expectError(
+      () => model.embed("a", { pooling: ["mean", "cls"] as never }),
+      "INVALID_ARGUMENT",
+      /expected first/,
+    );
+    await expectError(() => model.embed("a", { pooling: [] }), "INVALID_ARGUMENT", /pooling: expected one of/);
+  });
+});
+
+describe("layers behind pooling", () => {
+  test("are computed, saved and converted", async () => {
+    const folder = await foreignFolder();
+    await using model = await LanguageModel.load(folder);
+    expect(model.config.embedding).toEqual({
+      pooling: ["first", "mean"],
+      normalize: true,
+      layers: [
+        { type: "dense", outFeatures: 10, bias: true, activation: "tanh" },
+        { type: "layer_norm" },
+        { type: "dense", outFeatures: 6, bias: false, activation: "identity" },
+      ],
+    });
+    const vectors = await model.embed(texts);
+    for (const [i, text] of texts.entries()) close(vectors[i]!, await wantedOf(model, text), 2e-5);
+
+    const [saved, converted] = [temporaryFolder(), temporaryFolder()];
+    await model.save(saved);
+    await convertModel(folder, converted, { to: "safetensors" });
+    for (const copy of [saved, converted]) {
+      expect(read(copy, "modules.json").map(({ path }: { path: string }) => path)).toEqual([
+        ...["", "1_Pooling", "2_Dense", "3_LayerNorm", "4_Dense", "5_Normalize"],
+      ]);
+      for (const [file, more] of [
+        ["2_Dense", { out_features: 10, activation_function: "torch.nn.modules.activation.Tanh" }],
+        ["3_LayerNorm", { dimension: 10 }],
+        ["4_Dense", { in_features: 10, bias: false }],
+      ] as const)
+        expect(read(copy, `${file}/config.json`)).toMatchObject(more);
+      const inner = await openWeights(join(copy, "2_Dense"));
+      expect(inner.names().sort()).toEqual(["linear.bias", "linear.weight"]);
+      inner.close();
+      const trunk = await openWeights(copy);
+      expect(trunk.names().filter((name) => name.includes("embedding_layers"))).toEqual([]);
+      trunk.close();
+      await using again = await LanguageModel.load(copy);
+      for (const [i, vector] of (await again.embed(texts)).entries()) close(vector, [...vectors[i]!], 1e-6);
+    }
+    const refused = /embedding: a layer behind pooling \(dense, layer_norm, dense\) has no place in GGUF/;
+    await expectError(() => convertModel(folder, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
+  });
+
+  test("quantised as they are loaded, and beside another pooling than theirs", async () => {
+    const folder = await foreignFolder();
+    await using model = await LanguageModel.load(folder);
+    const plain = await model.embed(texts[0]!);
+    await using narrow = await LanguageModel.load(folder, { dtype: "bf16" });
+    const vector = await narrow.embed(texts[0]!);
+    expect(vector.reduce((n, v, i) => n + v * plain[i]!, 0)).toBeGreaterThan(0.999);
+    await expectError(
+      () => model.embed(texts[0]!, { pooling: "mean" }),
+      "INVALID_ARGUMENT",
+      /pooling: expected first,mean, which the model's layers read, got "mean"/,
+    );
+    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true })).toThrow(/embedding.layers: expected/);
+    const { layers: own } = model.config.embedding!;
+    expect(() => model.model.setEmbedding({ pooling: "mean", normalize: true, layers: own })).toThrow(/as wide as/);
+    model.model.setEmbedding({ ...model.config.embedding!, normalize: false });
+    expect(Math.hypot(...(await model.embed(texts[0]!)))).not.toBeCloseTo(1, 3);
+  });
+
+  test.each<[string, (folder: string) => void, string, RegExp]>([
+    [
+      "weights of torch",
+      (folder) => {
+        rmSync(join(folder, "2_Dense/model.safetensors"));
+        writeFileSync(join(folder, "2_Dense/pytorch_model.bin"), "x");
+      },
+      "UNSUPPORTED",
+      /2_Dense: expected safetensors or GGUF weights, got pytorch_model.bin/,
+    ],
+    [
+      "another width",
+      (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), in_features: WIDTH }),
+      "INVALID_FILE",
+      /in_features: expected 32, got 16/,
+    ],
+    [
+      "an unknown activation",
+      (folder) =>
+        json(folder, "2_Dense/config.json", {
+          ...read(folder, "2_Dense/config.json"),
+          activation_function: "torch.nn.Mish",
+        }),
+      "UNSUPPORTED",
+      /activation_function: expected one of torch.nn.modules.linear.Identity, .*, got "torch.nn.Mish"/,
+    ],
+    [
+      "a number of outputs that is none",
+      (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), out_features: 1e12 }),
+      "INVALID_FILE",
+      /out_features: expected a whole number from 1 to 1048576, got 1000000000000/,
+    ],
+    [
+      "weights of another shape",
+      (folder) => json(folder, "3_LayerNorm/config.json", { dimension: 9 }),
+      "INVALID_FILE",
+      /dimension: expected 10, got 9/,
+    ],
+    [
+      "a Dense that reads tokens",
+      (folder) =>
+        json(folder, "2_Dense/config.json", {
+          ...read(folder, "2_Dense/config.json"),
+          module_input_name: "token_embeddings",
+        }),
+      "UNSUPPORTED",
+      /module_input_name: expected sentence_embedding, got "token_embeddings"/,
+    ],
+    [
+      "Normalize before a layer",
+      (folder) => {
+        const modules = read(folder, "modules.json");
+        json(folder, "modules.json", [...modules.slice(0, 2), modules[5], ...modules.slice(2, 5)]);
+      },
+      "UNSUPPORTED",
+      /in this order, got Transformer, Pooling, Normalize, Dense/,
+    ],
+    [
+      "a layer without its folder",
+      (folder) => rmSync(join(folder, "4_Dense/model.safetensors")),
+      "NOT_FOUND",
+      /4_Dense: expected model.safetensors/,
+    ],
+    [
+      "more modules than there are",
+      (folder) => json(folder, "modules.json", Array(40).fill(module("Dense", "2_Dense", 2))),
+      "UNSUPPORTED",
+      /expected at most 19 modules, got 40/,
+    ],
+    [
+      "a layer above its folder",
+      (folder) => {
+        const modules = read(folder, "modules.json");
+        modules[2].path = "..";
+        json(folder, "modules.json", modules);
+      },
+      "INVALID_FILE",
+      /path: expected a folder's name, got "\.\."/,
+    ],
+  ])("%s: refused", async (_, change, code, message) => {
+    const folder = await foreignFolder();
+    change(folder);
+    await expectError(() => LanguageModel.load(folder), code as never, message);
+  });
+
+  test("a Dense of another shape than its configuration's", async () => {
+    const folder = await foreignFolder();
+    await saveWeights(join(folder, "4_Dense"), [f32("linear.weight", [5, 10], numbers(50, 1))]);
+    const wrong = /embedding_layers.2.weight: expected \(6, 10\) by the configuration, got \(5, 10\)/;
+    await expectError(() => LanguageModel.load(folder), "INVALID_FILE", wrong);
+    await saveWeights(join(folder, "4_Dense"), [f32("other.weight", [6, 10], numbers(60, 1))]);
+    await expectError(() => LanguageModel.load(folder), "INVALID_FILE", /expected linear.weight and linear.bias, got/);
+  });
+});
+
+test("the first folders, whose Transformer has one of its own", async () => {
+  const folder = await foreignFolder();
+  await using model = await LanguageModel.load(folder);
+  const modules = read(folder, "modules.json");
+  mkdirSync(join(folder, "0_BERT"));
+  for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
+    renameSync(join(folder, name), join(folder, "0_BERT", name));
+  json(folder, "modules.json", [{ ...modules[0], path: "0_BERT" }, ...modules.slice(1)]);
+  json(folder, "0_BERT/sentence_bert_config.json", { max_seq_length: 12 });
+  await using old = await LanguageModel.load(folder);
+  expect(old.config.embedding?.maxSeqLength).toBe(12);
+  close(await old.embed(texts[0]!), [...(await model.embed(texts[0]!))], 1e-6);
+  const copy = temporaryFolder();
+  await convertModel(folder, copy, { to: "safetensors" });
+  await using converted = await LanguageModel.load(copy);
+  close(await converted.embed(texts[0]!), [...(await model.embed(texts[0]!))], 1e-6);
+});
