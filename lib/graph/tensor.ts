@@ -1,7 +1,7 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, isDType, isFloat, isQuantised } from "./dtype.ts";
+import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
@@ -159,16 +159,16 @@ export class Tensor {
   /** The elements as numbers, whatever floating or quantised type they are stored in. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
-    if (this.scale) {
-      const [scales, [rows, columns]] = [await this.scale.read(), this.shape as [number, number]];
-      return new Float32Array(binding.dequantiseFp8(data as Uint8Array, scales as Float32Array, rows, columns));
-    }
-    const { dtype } = this;
+    const { dtype, scale, shape } = this;
     if (data instanceof Float32Array) return data;
-    if (!isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
+    if (!scale && !isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
     const numbers = new Float32Array(this.elements);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    await castOnLane(this.device.lane, bytes, { from: dtype, to: "f32" }, numbers.buffer);
+    if (scale) {
+      const fp8 = { scales: (await scale.read()) as Float32Array, columns: shape[1]! };
+      const stored = { data: bytes, offset: 0, bytes: bytes.length, fp8 };
+      await castOnLane(this.device.lane, stored, { from: "f32", to: "f32" }, numbers.buffer);
+    } else await castOnLane(this.device.lane, bytes, { from: dtype as FloatDType, to: "f32" }, numbers.buffer);
     return numbers;
   }
 
