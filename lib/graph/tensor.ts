@@ -77,7 +77,7 @@ export class Tensor {
   /**
    * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
    * @param options.order of the rows, where they lie in another one: row r of each block of `order.length` rows is the file's row order[r] of that block
-   * @param options.lying whether they stay as they lie, for `ordered` later; else they are copied into their order
+   * @param options.lying whether they may stay as they lie, for `ordered` later: on the CPU, which reads them in the file. Else they are copied into their order
    * @internal
    */
   static mapped(
@@ -89,7 +89,8 @@ export class Tensor {
     { order, lying = false }: { order?: Int32Array | undefined; lying?: boolean } = {},
   ): Tensor {
     const bytes = byteLength(dtype, shape);
-    const copied = order && !lying;
+    const stays = lying && device.kind === "cpu";
+    const copied = order && !stays;
     if (!copied && offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
         "INVALID_FILE",
@@ -97,7 +98,7 @@ export class Tensor {
       );
     const rows = copied ? { rowBytes: bytes / shape[0]!, order } : undefined;
     const native = new binding.NativeTensor(file, offset, bytes, device.lane, rows);
-    return new Tensor(device, dtype, [...shape], native, false, { rowOrder: lying ? order : undefined });
+    return new Tensor(device, dtype, [...shape], native, false, { rowOrder: stays ? order : undefined });
   }
 
   /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The device's lane makes it before anything else that is asked of it. @internal */

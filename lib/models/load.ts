@@ -137,7 +137,7 @@ async function place(
   const order = source.rowOrder?.(name);
   const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
   if (order && wanted === t.dtype) {
-    const lying = aligned && device.kind === "cpu" && turnsWhole(name, order.length, source, config);
+    const lying = aligned && turnsWhole(name, order.length, source, config);
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
   }
   const reordered = await source.reordered?.(name);
