@@ -96,7 +96,8 @@ export async function collect(...tensors: readonly TensorData[]): Promise<Uint8A
   if (given.length === 1 && given[0] instanceof Uint8Array) return given[0];
   const out = new Uint8Array(tensors.reduce((sum, { dtype, shape }) => sum + weightBytes(dtype, shape), 0));
   let at = 0;
-  for (const chunks of given) {
+  while (given.length > 0) {
+    const chunks = given.shift()!; // nobody holds those that are copied
     for await (const chunk of chunks instanceof Uint8Array ? inTurns(chunks) : chunks) {
       out.set(chunk, at);
       at += chunk.length;
