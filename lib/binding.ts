@@ -44,9 +44,6 @@ interface FilesBinding {
   MappedFile: new (path: string) => NativeMappedFile;
   /** The quantised types in their order: lib/graph/dtype.ts says the same. */
   blockTypes(): { name: string; elements: number; bytes: number; writable: boolean }[];
-  /** Blocks of 128 × 128: a byte (e4m3) a number, and f32 scales. */
-  quantiseFp8(numbers: Float32Array, rows: number, columns: number): { bytes: ArrayBuffer; scales: ArrayBuffer };
-  dequantiseFp8(bytes: Uint8Array, scales: Float32Array, rows: number, columns: number): ArrayBuffer;
   /** from, to: numbers of DTYPES, floating or quantised. `overflows` counts finite values that became infinite. */
   castElements(bytes: Uint8Array, from: number, to: number, addend: number): { bytes: ArrayBuffer; overflows: number };
 }
@@ -93,6 +90,19 @@ export interface NativeExecutableHandle {
   dispose(): void;
 }
 
+/** Elements of a source, and what is made of them: a strided view, numbers of 8-bit floats, blocks of MXFP4 (native/binding/cast_call.h). */
+export interface NativeCastSource {
+  elements: number;
+  first: number;
+  sizes?: readonly number[];
+  strides?: readonly number[];
+  start?: number;
+  scales?: Float32Array;
+  columns?: number;
+  scaleSource?: NativeMappedFile | Uint8Array;
+  scaleOffset?: number;
+}
+
 export interface NativeLaneHandle {
   read(tensor: NativeTensorHandle, offset: number, bytes: number): Promise<ArrayBuffer>;
   write(tensor: NativeTensorHandle, offset: number, bytes: ArrayBufferView, lent?: boolean): Promise<void>;
@@ -101,6 +111,7 @@ export interface NativeLaneHandle {
   /**
    * `count` elements of type `from` at byte `offset` become those of type `to` at byte `at` of `target`, on the lane's threads; types by number. An array is
    * nobody else's until the promise settles. Two doubles: finite numbers that became infinite, numbers of the source that are not finite.
+   * With `how`, `count` elements from `first` on of what it makes of the `elements` there.
    */
   cast(
     source: NativeMappedFile | Uint8Array,
@@ -111,7 +122,14 @@ export interface NativeLaneHandle {
     count: number,
     target: NativeTensorHandle | ArrayBuffer,
     at: number,
+    how?: NativeCastSource,
   ): Promise<ArrayBuffer>;
+  /** Blocks of 128 × 128: a byte (e4m3) a number, and f32 scales. The numbers are nobody else's until the promise settles. */
+  quantiseFp8(
+    numbers: Float32Array,
+    rows: number,
+    columns: number,
+  ): Promise<{ bytes: ArrayBuffer; scales: ArrayBuffer }>;
   /** When the device has done all that this lane queued. */
   settle(): Promise<void>;
   /** The ways in which this device can make a product, its own choice first; none on the CPU. Types by number. */

@@ -4,7 +4,7 @@ import { classifierOf } from "../models/heads.ts";
 import { defineCommand } from "./command.ts";
 import { loadOptions, needTokenizer, openModel } from "./model-options.ts";
 import type { Output } from "./output.ts";
-import { type GivenText, textBatches, textOptions } from "./texts.ts";
+import { textBatches, textOptions } from "./texts.ts";
 
 export const command = defineCommand({
   about: "Labels a text (or each of its words) with probabilities, by a model that was trained to classify.",
@@ -20,9 +20,11 @@ export const command = defineCommand({
       if (words && truncation)
         throw new HeddleError("INVALID_ARGUMENT", "truncation: expected a classifier of whole texts, got one of words");
       for await (const batch of textBatches(positionals, file)) {
-        if (words) for (const text of batch) showWords(out, await model.classifyTokens(text));
+        if (words)
+          for (const [i, text] of batch.texts.entries())
+            showWords(out, await batch.made(model.classifyTokens(text), i));
         else
-          for (const answer of await model.classify(batch.map(whole), { truncation }))
+          for (const answer of await batch.made(model.classify(batch.whole(), { truncation })))
             show(out, answer, file === undefined);
       }
     } finally {
@@ -30,11 +32,6 @@ export const command = defineCommand({
     }
   },
 });
-
-function whole(text: GivenText): string {
-  if (typeof text === "string") return text;
-  throw new HeddleError("INVALID_FILE", "file: expected rows with a text for this classifier, got tokens");
-}
 
 function show(out: Output, answer: Classification, alone: boolean): void {
   if (out.json) return void out.object(answer);

@@ -43,8 +43,9 @@ export const command = defineCommand({
     try {
       needTokenizer(model);
       for await (const batch of textBatches(positionals, options.file)) {
-        const texts = batch.map((text) => (typeof text === "string" ? text : text.join(" ")));
-        for (const vector of await model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim })) {
+        const texts = batch.texts.map((text) => (typeof text === "string" ? text : text.join(" ")));
+        const vectors = await batch.made(model.embed(texts, { truncation, pooling, prompt, promptName, truncateDim }));
+        for (const vector of vectors) {
           const embedding = Array.from(vector, shortFloat);
           if (out.json) out.object({ embedding });
           else out.line(embedding.join(" "));

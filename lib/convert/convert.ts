@@ -31,7 +31,7 @@ import { llama3Factors } from "../formats/rope-scaling.ts";
 import type { TensorData, WriteOptions } from "../formats/tensor-data.ts";
 import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
-import { isQuantised, openDevice } from "../graph/index.ts";
+import { type Device, isQuantised, openDevice } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
@@ -138,13 +138,13 @@ interface Planned {
   tensor: TensorData;
 }
 
-/** The tensors of the output under transformers' names, each with a stream of its converted bytes. */
+/** The tensors of the output under transformers' names, each with a stream of its converted bytes, which the threads of `device` make. */
 function planTensors(
   model: ModelFiles,
   to: "gguf" | "safetensors",
-  { dtype, threads }: Pick<ConvertOptions, "dtype" | "threads">,
+  dtype: ConvertOptions["dtype"],
+  device: Device,
 ): Planned[] {
-  const device = openDevice({ device: "cpu", threads });
   const rooms = new ChunkRooms();
   const { weights, config } = model;
   const { weight: head } = familyOf(config.modelType).head(config);
@@ -199,6 +199,10 @@ function targetType(
   return isFloatDtype(wanted) ? wanted : quantisedType(wanted, matrix);
 }
 
+function deviceOf({ threads }: ConvertOptions): Device {
+  return openDevice({ device: "cpu", threads });
+}
+
 async function toGguf(
   model: ModelFiles,
   input: string,
@@ -208,7 +212,7 @@ async function toGguf(
   const { config } = model;
   // What the model has no place for is named before its tensors are.
   const metadata = model.weights.gguf ? new Map(model.weights.gguf.values) : await ggufMetadata(model, input);
-  const tensors = planTensors(model, "gguf", options).map(({ huggingFace, tensor }) => {
+  const tensors = planTensors(model, "gguf", options.dtype, deviceOf(options)).map(({ huggingFace, tensor }) => {
     const name = ggufName(huggingFace, config.modelType);
     if (name === undefined) {
       throw new HeddleError("UNSUPPORTED", `${input}: tensor ${JSON.stringify(huggingFace)} has no name in GGUF`);
@@ -311,15 +315,16 @@ async function toFolder(
   output: string,
   options: ConvertOptions,
 ): Promise<ConvertResult> {
-  const planned = planTensors(model, "safetensors", options).map(({ tensor }) => tensor);
+  const device = deviceOf(options);
+  const planned = planTensors(model, "safetensors", options.dtype, device).map(({ tensor }) => tensor);
   const fp8 = options.dtype === "fp8";
-  const unstacked = unstackExperts(planned, model.config);
+  const unstacked = unstackExperts(planned, model.config, device);
   if (fp8 && !unstacked.some(({ name, shape }) => EIGHT_BITS.test(name) && shape.length === 2))
     throw new HeddleError(
       "UNSUPPORTED",
       `fp8: expected matrices …_proj.weight, got a ${model.config.modelType} without`,
     );
-  const tensors = fp8 ? writeFp8(unstacked) : unstacked;
+  const tensors = fp8 ? writeFp8(unstacked, device) : unstacked;
   const matrix = fp8 ? "bf16" : (tensors.find(({ shape }) => shape.length === 2)?.dtype as FloatDtype | undefined);
   // Everything that can be refused is prepared before the first byte is written.
   const config = {

@@ -1,6 +1,7 @@
 // A page on its way to the parser: unpacked, checked, and counted among what memory has room for.
 import type { ColumnMetaData, DataReader, PageHeader, SchemaTree } from "hyparquet";
 import { JSON_BYTES, type Memory } from "../formats/memory.ts";
+import { textParsers } from "./parquet-text.ts";
 import { unpackers } from "./parquet-unpack.ts";
 import { checkTextLengths, checkValues, type Levels, type Values } from "./parquet-values.ts";
 
@@ -25,6 +26,7 @@ export async function leafColumn(meta: ColumnMetaData, schemaPath: SchemaTree[])
   const { element } = schemaPath.at(-1)!;
   const parsers = {
     ...DEFAULT_PARSERS,
+    ...textParsers(element, DEFAULT_PARSERS),
     uuidFromBytes(bytes: Uint8Array) {
       // Of a longer one the parser would make a text for each byte.
       if (bytes && bytes.length !== 16) throw new Error(`a UUID of ${bytes.length} bytes`);

@@ -6,6 +6,7 @@ import { Pacer } from "./pacer.ts";
 import { readColumns } from "./parquet-columns.ts";
 import { readFooter } from "./parquet-footer.ts";
 import { checkPages } from "./parquet-pages.ts";
+import { BrokenText } from "./parquet-text.ts";
 import { fileError } from "./shards.ts";
 
 /** Rows of a row group at most. */
@@ -69,15 +70,18 @@ export class ParquetTable {
     return wanted.reduce((sum, { meta_data }) => sum + Number(meta_data?.total_uncompressed_size ?? 0), 0);
   }
 
-  /** The values of one column of a row group, in order; null where a row has none. @throws HeddleError IO, INVALID_FILE */
+  /** The values of one column of a row group, in order; null where a row has none. @throws HeddleError IO, INVALID_FILE (a text that is no UTF-8, too) */
   async column(group: RowGroup, name: string): Promise<unknown[]> {
     if (!this.columns.includes(name))
       throw invalid(this.path, `expected a column ${JSON.stringify(name)}, got the columns ${this.columns.join(", ")}`);
     const found = await this.#read(group, [name]);
-    return (found.get(name) ?? []).map((value) => value ?? null);
+    return (found.get(name) ?? []).map((value, i) => {
+      if (value instanceof BrokenText) throw this.#broken(group, i, name);
+      return value ?? null;
+    });
   }
 
-  /** The rows of a group as objects, each made when it is asked for. Integers are numbers. @throws HeddleError IO, INVALID_FILE */
+  /** The rows of a group as objects, each made when it is asked for. Integers are numbers. @throws HeddleError IO, INVALID_FILE (a text that is no UTF-8, too) */
   async *rows(group: RowGroup): AsyncGenerator<Record<string, unknown>, void, undefined> {
     const columns = [...(await this.#read(group))];
     const pacer = new Pacer();
@@ -85,12 +89,21 @@ export class ParquetTable {
       if (pacer.isDue()) await pacer.rest();
       let row: Record<string, unknown>;
       try {
-        row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i])]));
+        row = Object.fromEntries(columns.map(([name, values]) => [name, plain(values[i], name)]));
       } catch (error) {
+        if (error instanceof BrokenIn) throw this.#broken(group, i, error.column);
         throw invalid(this.path, `row ${group.firstRow + i + 1}: ${(error as Error).message}`, error); // nested too deep
       }
       yield row;
     }
+  }
+
+  #broken({ firstRow }: RowGroup, index: number, column: string): HeddleError {
+    const place = `row ${firstRow + index + 1}`;
+    return invalid(
+      this.path,
+      `${place}: expected UTF-8 in the column ${JSON.stringify(column)}, got bytes that are none`,
+    );
   }
 
   async #read({ index, firstRow, rows }: RowGroup, wanted?: readonly string[]): Promise<Map<string, unknown[]>> {
@@ -155,13 +168,21 @@ function bufferOf(path: string, handle: FileHandle, size: number): AsyncBuffer {
   };
 }
 
-/** As JSON would have it: safe integers are numbers. */
-function plain(value: unknown): unknown {
+class BrokenIn extends Error {
+  constructor(readonly column: string) {
+    super();
+  }
+}
+
+/** As JSON would have it: safe integers are numbers. @throws BrokenIn for a text that is no UTF-8 */
+function plain(value: unknown, column: string): unknown {
+  if (value instanceof BrokenText) throw new BrokenIn(column);
   if (typeof value === "bigint") return Number.isSafeInteger(Number(value)) ? Number(value) : String(value);
-  if (Array.isArray(value)) return value.map(plain);
-  if (ArrayBuffer.isView(value)) return Array.from(value as unknown as ArrayLike<unknown>, plain);
+  if (Array.isArray(value)) return value.map((inner) => plain(inner, column));
+  if (ArrayBuffer.isView(value))
+    return Array.from(value as unknown as ArrayLike<unknown>, (inner) => plain(inner, column));
   if (typeof value !== "object" || value === null || value instanceof Date) return value;
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner)]));
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, plain(inner, column)]));
 }
 
 function invalid(path: string, message: string, cause?: unknown): HeddleError {

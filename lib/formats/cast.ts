@@ -1,8 +1,15 @@
 // Element types of stored weights, converted by native code.
-import { binding } from "../binding.ts";
+import { binding, type NativeLaneHandle, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
 import { type Device, openDevice, Tensor } from "../graph/index.ts";
-import { bytesFor, type CastFindings, castOnLane, type ElementSource, elementsOf } from "../graph/lane-cast.ts";
+import {
+  bytesFor,
+  type CastFindings,
+  castOnLane,
+  countOf,
+  type ElementRange,
+  type ElementSource,
+} from "../graph/lane-cast.ts";
 import { arrayOf } from "../graph/tensor.ts";
 import { type NumberDtype, nativeNumber } from "./dtype.ts";
 
@@ -32,6 +39,8 @@ export interface Cast {
   addend?: number;
   /** Refuse numbers that are not finite. */
   finite?: boolean;
+  /** All where not given. */
+  range?: ElementRange;
   signal?: AbortSignal | undefined;
 }
 
@@ -46,10 +55,30 @@ export async function castElements(
   cast: Cast,
   roomFor = newRoom,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const bytes = bytesFor(cast.to, elementsOf(cast.from, source instanceof Uint8Array ? source.length : source.bytes));
+  const { range = { first: 0, count: countOf(source, cast.from) } } = cast;
+  const bytes = bytesFor(cast.to, range.count);
   const out = roomFor(bytes);
-  refuse(await castOnLane(hostOf(device).lane, source, cast, out), cast);
+  refuse(await castOnLane(hostOf(device).lane, source, cast, out, 0, range), cast);
   return new Uint8Array(out, 0, bytes);
+}
+
+/**
+ * What sources give one after the other, in one array.
+ * @throws HeddleError as castElements
+ */
+export async function castTogether(
+  device: Device,
+  sources: readonly ElementSource[],
+  cast: Cast,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const out = newRoom(
+    bytesFor(
+      cast.to,
+      sources.reduce((n, source) => n + countOf(source, cast.from), 0),
+    ),
+  );
+  await castInto(hostOf(device).lane, sources, cast, out);
+  return new Uint8Array(out);
 }
 
 /**
@@ -66,11 +95,7 @@ export async function castTensor(
   const tensor = Tensor.zeros(device, cast.to, shape);
   try {
     const far = host !== device ? newRoom(tensor.bytes) : undefined;
-    let at = 0;
-    for (const source of sources) {
-      refuse(await castOnLane(host.lane, source, cast, far ?? tensor.native, at), cast);
-      at += bytesFor(cast.to, elementsOf(cast.from, source instanceof Uint8Array ? source.length : source.bytes));
-    }
+    await castInto(host.lane, sources, cast, far ?? tensor.native);
     if (far) await tensor.writeOwn(arrayOf(cast.to, far));
     return tensor;
   } catch (error) {
@@ -79,8 +104,21 @@ export async function castTensor(
   }
 }
 
+async function castInto(
+  lane: NativeLaneHandle,
+  sources: Iterable<ElementSource>,
+  cast: Cast,
+  out: NativeTensorHandle | ArrayBuffer,
+): Promise<void> {
+  let at = 0;
+  for (const source of sources) {
+    refuse(await castOnLane(lane, source, cast, out, at), cast);
+    at += bytesFor(cast.to, countOf(source, cast.from));
+  }
+}
+
 /** The device whose threads convert for a device: a GPU's lane has one alone. */
-function hostOf(device: Device): Device {
+export function hostOf(device: Device): Device {
   return device.kind === "cpu" ? device : openDevice({ device: "cpu" });
 }
 

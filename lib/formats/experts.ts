@@ -2,8 +2,11 @@
 // holds them as GGUF does: `…mlp.experts.gate_proj.weight` (experts, outputs, inputs), and so for up and down, biases
 // (experts, outputs).
 import { HeddleError } from "../errors.ts";
+import type { Device } from "../graph/index.ts";
+import { castElements } from "./cast.ts";
 import type { ModelConfig } from "./config.ts";
-import { isFloatDtype, pieceOf, weightBytes } from "./dtype.ts";
+import { type FloatDtype, isFloatDtype, weightBytes } from "./dtype.ts";
+import { elementsIn, sourcesOf } from "./element-sources.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, WeightSource } from "./weights.ts";
 
@@ -69,19 +72,8 @@ function stackOf(weights: WeightSource, name: string, parts: readonly string[]):
     name,
     shape: [parts.length, ...first.shape],
     bytes: first.bytes * parts.length,
-    *made() {
-      for (const part of parts) {
-        const tensor = weights.tensor(part);
-        if (tensor.made) yield* tensor.made();
-        else yield bytesOf(tensor);
-      }
-    },
+    sources: () => parts.flatMap((part) => sourcesOf(weights.tensor(part))),
   };
-}
-
-function bytesOf({ file, offset, bytes }: StoredTensor, expert = 0, experts = 1): Uint8Array {
-  const size = bytes / experts;
-  return new Uint8Array(file.bytes(offset + expert * size, size));
 }
 
 const FUSED = /^(.*\.mlp\.experts)\.(gate_up|down)_proj(_bias|_blocks)?$/;
@@ -133,25 +125,11 @@ function fromFused(name: string, fused: StoredTensor, rank: number, { step, part
     name,
     shape: rank === 3 ? [experts!, rows, inputs] : [experts!, rows],
     bytes: fused.bytes / step,
-    *made() {
-      for (let e = 0; e < experts!; e++) {
-        const from = elements(bytesOf(fused, e, experts!), pieceOf(fused.dtype).bytes);
-        const out = from.slice(0, rows * inputs);
-        for (let r = 0; r < rows; r++)
-          for (let i = 0; i < inputs; i++) out[r * inputs + i] = from[i * outputs + r * step + part]!;
-        yield new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
-      }
+    sources: () => {
+      const view = { sizes: [experts!, rows, inputs], strides: [inputs * outputs, step, outputs], start: part };
+      return [{ data: fused.file, offset: fused.offset, bytes: fused.bytes, view }];
     },
   };
-}
-
-/** Floats as whole numbers of their size, to be moved about. */
-function elements(bytes: Uint8Array, size: number): Uint16Array | Uint32Array {
-  const aligned = bytes.byteOffset % size === 0 ? bytes : bytes.slice();
-  const count = bytes.byteLength / size;
-  return size === 2
-    ? new Uint16Array(aligned.buffer, aligned.byteOffset, count)
-    : new Uint32Array(aligned.buffer, aligned.byteOffset, count);
 }
 
 /**
@@ -173,33 +151,23 @@ function fromBlocks(name: string, blocks: StoredTensor, scales: StoredTensor, { 
     storedDtype: "MXFP4",
     shape,
     bytes: weightBytes("mxfp4", shape),
-    *made() {
-      for (let e = 0; e < experts; e++) {
-        const [nibbles, exponents] = [bytesOf(blocks, e, experts), bytesOf(scales, e, experts)];
-        const out = new Uint8Array(rows * groups * 17);
-        for (let r = 0; r < rows; r++) {
-          for (let g = 0; g < groups; g++) {
-            const from = ((r * step + part) * groups + g) * 16;
-            const to = (r * groups + g) * 17;
-            out[to] = exponents[from / 16]!;
-            for (let j = 0; j < 16; j++)
-              out[to + 1 + j] = nibble(nibbles, from, j) | (nibble(nibbles, from, j + 16) << 4);
-          }
-        }
-        yield out;
-      }
+    sources: () => {
+      const inputs = groups * 32;
+      const view = {
+        sizes: [experts, rows, inputs],
+        strides: [outputs * inputs, step * inputs, 1],
+        start: part * inputs,
+      };
+      const mxfp4 = { data: scales.file, offset: scales.offset };
+      return [{ data: blocks.file, offset: blocks.offset, bytes: blocks.bytes, mxfp4, view }];
     },
   };
 }
 
-function nibble(bytes: Uint8Array, from: number, element: number): number {
-  return (bytes[from + (element >> 1)]! >> (4 * (element & 1))) & 15;
-}
-
-/** Stacks on their way to a folder, as transformers has them there. Of floats. */
-export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig): TensorData[] {
+/** Stacks on their way to a folder, as transformers has them there. Of floats. @param device whose threads put them in order */
+export function unstackExperts(tensors: readonly TensorData[], config: ModelConfig, device: Device): TensorData[] {
   if (config.numExperts === undefined) return [...tensors];
-  if (config.modelType === "gpt_oss") return fused(tensors);
+  if (config.modelType === "gpt_oss") return fused(tensors, device);
   return tensors.flatMap((tensor) => (STACK.test(tensor.name) ? singles(tensor) : [tensor]));
 }
 
@@ -225,7 +193,7 @@ function singles(tensor: TensorData): TensorData[] {
 }
 
 /** gpt_oss: gate and up in turns, matrices (experts, inputs, outputs). */
-function fused(tensors: readonly TensorData[]): TensorData[] {
+function fused(tensors: readonly TensorData[], device: Device): TensorData[] {
   const byName = new Map(tensors.map((tensor) => [tensor.name, tensor]));
   return tensors.flatMap((tensor): TensorData[] => {
     const [, prefix, kind, what] = STACK.exec(tensor.name) ?? [];
@@ -234,22 +202,22 @@ function fused(tensors: readonly TensorData[]): TensorData[] {
     const parts = kind === "gate" ? [tensor, byName.get(`${prefix}.up_proj.${what}`)!] : [tensor];
     const [experts, rows, inputs = 1] = tensor.shape as [number, number, number?];
     const outputs = rows * parts.length;
+    const name = `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`;
+    // One part lies behind the other, each (experts, rows, inputs).
+    const view = {
+      sizes: [experts, inputs, rows, parts.length],
+      strides: [rows * inputs, 1, inputs, experts * rows * inputs],
+    };
+    const bytes = async () => {
+      const type = tensor.dtype as FloatDtype;
+      return castElements(device, elementsIn(await collect(...parts), view), { name, from: type, to: type });
+    };
     return [
       {
-        name: `${prefix}.${kind === "gate" ? "gate_up" : "down"}_proj${what === "bias" ? "_bias" : ""}`,
+        name,
         dtype: tensor.dtype,
         shape: what === "bias" ? [experts, outputs] : [experts, inputs, outputs],
-        bytes: async () => {
-          const size = pieceOf(tensor.dtype).bytes;
-          const sources = await Promise.all(parts.map(async (part) => elements(await collect(part), size)));
-          const out = elements(new Uint8Array(experts * outputs * inputs * size), size);
-          for (const [part, from] of sources.entries())
-            for (let e = 0; e < experts; e++)
-              for (let r = 0; r < rows; r++)
-                for (let i = 0; i < inputs; i++)
-                  out[(e * inputs + i) * outputs + r * parts.length + part] = from[(e * rows + r) * inputs + i]!;
-          return new Uint8Array(out.buffer, out.byteOffset, out.byteLength);
-        },
+        bytes,
       },
     ];
   });

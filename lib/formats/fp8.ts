@@ -1,8 +1,9 @@
 // Weights of 8-bit floats as DeepSeek-V3's and Qwen3's folders hold them: a matrix of F8_E4M3 and, beside it, `…_scale_inv`, what each
 // 128 × 128 of it is to be multiplied by (quant_method "fp8", weight_block_size [128, 128]).
-import { binding } from "../binding.ts";
 import { HeddleError } from "../errors.ts";
-import { castBytes } from "./cast.ts";
+import type { Device } from "../graph/index.ts";
+import type { StoredElements } from "../graph/lane-cast.ts";
+import { castBytes, hostOf } from "./cast.ts";
 import { isFloatDtype, weightBytes } from "./dtype.ts";
 import { collect, type TensorData } from "./tensor-data.ts";
 import type { StoredTensor, TensorInfo, WeightSource } from "./weights.ts";
@@ -48,7 +49,7 @@ export function readFp8(weights: WeightSource): WeightSource {
       if (!info) return weights.tensor(name);
       const stored = weights.tensor(name);
       const fp8 = { scales: () => numbersOf(weights.tensor(scalesOf.get(name)!)) };
-      return { ...stored, ...infoOf(info), dtype: "bf16", fp8, made: () => widened(stored, fp8) };
+      return { ...stored, ...infoOf(info), dtype: "bf16", fp8, sources: () => [elementsOf(stored, fp8)] };
     },
   };
 }
@@ -72,17 +73,9 @@ function numbersOf({ file, offset, bytes, dtype, name }: StoredTensor): Float32A
   return new Float32Array(castBytes(stored, dtype as "f32", "f32", name).buffer);
 }
 
-/** 128 rows at a time, in bf16. */
-function* widened({ file, offset, shape, name }: StoredTensor, fp8: StoredFp8): Generator<Uint8Array> {
-  const [rows, columns] = shape as [number, number];
-  const [scales, across] = [fp8.scales(), Math.ceil(columns / BLOCK)];
-  for (let row = 0; row < rows; row += BLOCK) {
-    const count = Math.min(BLOCK, rows - row);
-    const bytes = new Uint8Array(file.bytes(offset + row * columns, count * columns));
-    const first = (row / BLOCK) * across;
-    const numbers = binding.dequantiseFp8(bytes, scales.subarray(first, first + across), count, columns);
-    yield castBytes(new Uint8Array(numbers), "f32", "bf16", name);
-  }
+/** They are cast from bf16. */
+function elementsOf({ file, offset, bytes, shape }: StoredTensor, { scales }: StoredFp8): StoredElements {
+  return { data: file, offset, bytes, fp8: { scales: scales(), columns: shape[1]! } };
 }
 
 /**
@@ -99,12 +92,22 @@ export const FP8_CONFIG = {
   weight_block_size: [BLOCK, BLOCK],
 };
 
+/** A matrix as 8-bit floats: bytes (rows, columns), and f32 scales of its blocks. Nobody changes `numbers` meanwhile. @throws HeddleError NUMERICAL when a number is not finite */
+export async function quantiseFp8(
+  device: Device,
+  numbers: Float32Array,
+  rows: number,
+  columns: number,
+): Promise<{ bytes: Uint8Array; scales: Uint8Array }> {
+  const { bytes, scales } = await hostOf(device).lane.quantiseFp8(numbers, rows, columns);
+  return { bytes: new Uint8Array(bytes), scales: new Uint8Array(scales) };
+}
+
 /**
- * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. A matrix is read once for its scales and once for its bytes, so that no more than
- * one is held.
+ * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. One matrix is held at a time, and the scales of those whose bytes are written.
  * @throws NUMERICAL when a number is not finite
  */
-export function writeFp8(tensors: readonly TensorData[]): TensorData[] {
+export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {
   return tensors.flatMap((tensor): TensorData[] => {
     if (!EIGHT_BITS.test(tensor.name) || tensor.shape.length !== 2) return [tensor];
     const { name, shape } = tensor;
@@ -112,16 +115,22 @@ export function writeFp8(tensors: readonly TensorData[]): TensorData[] {
     const made = async () => {
       const bytes = await collect(tensor);
       const { buffer, byteOffset, byteLength } = bytes.byteOffset % 4 === 0 ? bytes : bytes.slice();
-      return binding.quantiseFp8(new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
+      return quantiseFp8(device, new Float32Array(buffer, byteOffset, byteLength / 4), rows, columns);
     };
+    let scales: Uint8Array | undefined;
     const blocks = shape.map((n) => Math.ceil(n / BLOCK));
+    const bytes = async () => {
+      const both = await made();
+      scales = both.scales;
+      return both.bytes;
+    };
     return [
-      { name, dtype: "u8", stored: STORED, shape, bytes: async () => new Uint8Array((await made()).bytes) },
+      { name, dtype: "u8", stored: STORED, shape, bytes },
       {
         name: `${name}${SUFFIX}`,
         dtype: "f32",
         shape: blocks,
-        bytes: async () => new Uint8Array((await made()).scales),
+        bytes: async () => scales ?? (await made()).scales,
       },
     ];
   });

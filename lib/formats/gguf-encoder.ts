@@ -2,6 +2,7 @@
 import { describe, HeddleError } from "../errors.ts";
 import { ACTIVATIONS, isActivation } from "./activations.ts";
 import type { ModelConfig, ModelType } from "./config.ts";
+import { elementsIn } from "./element-sources.ts";
 import { formatOf } from "./families.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
 import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
@@ -145,8 +146,8 @@ export function withHeadBiases(weights: WeightSource, { modelType, classifier }:
     const { file, offset, shape } = weights.tensor(`${head}.weight`);
     const [rows = 0] = shape;
     const bytes = 4 * rows;
-    const made = () => [new Uint8Array(bytes)];
-    zeros.set(name, { name, storedDtype: "F32", dtype: "f32", shape: [rows], bytes, file, offset, made });
+    const sources = () => [elementsIn(new Uint8Array(bytes))];
+    zeros.set(name, { name, storedDtype: "F32", dtype: "f32", shape: [rows], bytes, file, offset, sources });
   }
   if (zeros.size === 0) return weights;
   return {

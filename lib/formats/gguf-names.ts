@@ -265,14 +265,7 @@ export function layoutChange(huggingFace: string, config: ModelConfig): LayoutCh
   return { kind: "none" };
 }
 
-/**
- * The row of a head (of `width` rows) that GGUF's row `row` comes from: GGUF row 2j+p is transformers' row p·width/2 + j.
- */
-export function halfSplitRow(row: number, width: number): number {
-  return (row % 2) * (width / 2) + Math.floor(row / 2);
-}
-
-/** The inverse: the GGUF row that transformers' row `row` comes from. */
+/** The GGUF row of a head (of `width` rows) that transformers' row `row` comes from: GGUF's row 2j + p is transformers' row p · width / 2 + j. */
 export function neighbourRow(row: number, width: number): number {
   const half = width / 2;
   return row < half ? 2 * row : 2 * (row - half) + 1;

@@ -1,4 +1,5 @@
 // Tensors on their way into a file.
+import { setImmediate } from "node:timers/promises";
 import { invalidArgument, throwIfAborted } from "../errors.ts";
 import { WEIGHT_DTYPES, type WeightDtype, weightBytes } from "./dtype.ts";
 import type { FileSink } from "./io.ts";
@@ -89,15 +90,29 @@ export async function writeTensor(sink: FileSink, tensor: TensorData, signal: Ab
   if (written !== expected) throw invalidArgument(`tensor ${tensor.name}: bytes`, `${expected} bytes`, written);
 }
 
-/** The whole of a tensor's bytes. */
-export async function collect(tensor: TensorData): Promise<Uint8Array> {
-  const given = typeof tensor.bytes === "function" ? await tensor.bytes() : tensor.bytes;
-  if (given instanceof Uint8Array) return given;
-  const out = new Uint8Array(weightBytes(tensor.dtype, tensor.shape));
+/** The whole of a tensor's bytes; of several, one behind the other. */
+export async function collect(...tensors: readonly TensorData[]): Promise<Uint8Array> {
+  const given = await Promise.all(tensors.map(({ bytes }) => (typeof bytes === "function" ? bytes() : bytes)));
+  if (given.length === 1 && given[0] instanceof Uint8Array) return given[0];
+  const out = new Uint8Array(tensors.reduce((sum, { dtype, shape }) => sum + weightBytes(dtype, shape), 0));
   let at = 0;
-  for await (const chunk of given) {
-    out.set(chunk, at);
-    at += chunk.length;
+  while (given.length > 0) {
+    const chunks = given.shift()!; // nobody holds those that are copied
+    for await (const chunk of chunks instanceof Uint8Array ? inTurns(chunks) : chunks) {
+      out.set(chunk, at);
+      at += chunk.length;
+    }
   }
   return out;
+}
+
+/** Bytes whose copy takes a millisecond or two. */
+const TURN = 1 << 22;
+
+/** Some of the bytes a turn of the event loop. */
+async function* inTurns(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  for (let at = 0; at < bytes.length; at += TURN) {
+    if (at > 0) await setImmediate();
+    yield bytes.subarray(at, at + TURN);
+  }
 }

@@ -3,6 +3,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { HeddleError } from "../errors.ts";
 import { BLOCK_TYPES } from "../graph/dtype.ts";
+import type { StoredElements } from "../graph/lane-cast.ts";
 import type { WeightDtype } from "./dtype.ts";
 import { kindOfWeights } from "./file-kind.ts";
 import type { StoredFp8 } from "./fp8.ts";
@@ -30,9 +31,9 @@ export interface StoredTensor extends TensorInfo {
   file: MappedFile;
   /** From the beginning of the file; a multiple of the element size only if the file's writer aligned it. */
   offset: number;
-  /** Where it does not lie as it is shaped (a stack of experts): its bytes, part by part. `file` and `offset` are a part's. */
-  made?: () => Iterable<Uint8Array>;
-  /** Of a matrix of 8-bit floats that lies at `offset`, a byte a number; `dtype`, `bytes` and `made` are of what it stands for. */
+  /** Where it does not lie as it is shaped (a stack of experts, 8-bit floats): what holds its elements, one part after the other. `file` and `offset` are a part's. */
+  sources?: () => StoredElements[];
+  /** Of a matrix of 8-bit floats that lies at `offset`, a byte a number; `dtype` and `bytes` are of what it stands for. */
   fp8?: StoredFp8;
 }
 

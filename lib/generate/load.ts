@@ -1,15 +1,16 @@
 import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { HeddleError, invalidArgument } from "../errors.ts";
+import { castTogether } from "../formats/cast.ts";
 import type { ModelConfig } from "../formats/config.ts";
 import { defaultModelPath } from "../formats/default-model.ts";
 import { isNumberDtype } from "../formats/dtype.ts";
+import { elementsIn, headWidth, inOrderOf, sourcesOf } from "../formats/element-sources.ts";
 import type { GenerationConfig } from "../formats/generation-config.ts";
 import { type LayoutChange, layoutChange, neighbourRow } from "../formats/gguf-names.ts";
 import { type ModelCard, readModelCard } from "../formats/model-card.ts";
 import { type ModelFiles, openModelFiles } from "../formats/model-files.ts";
 import { isQuantisedTarget } from "../formats/quantised-types.ts";
-import { headWidth, streamTensor } from "../formats/tensor-stream.ts";
 import { type Device, isQuantised, openDevice, type QuantizedActivations } from "../graph/index.ts";
 import { loadAdapter } from "../models/adapter-files.ts";
 import { type LoadDType, loadModel, type NamedWeights } from "../models/load.ts";
@@ -155,18 +156,15 @@ function namedWeights({ weights, config }: ModelFiles, device: Device): NamedWei
       const width = headWidth(weights.tensor(name), change.heads);
       return Int32Array.from({ length: width }, (_, row) => neighbourRow(row, width));
     },
-    async rewritten(name) {
+    async reordered(name) {
       const change = changeOf(name);
       const stored = weights.tensor(name);
-      if (change.kind === "none" || !isNumberDtype(stored.dtype)) return undefined;
-      const out = new Uint8Array(stored.bytes);
-      let at = 0;
-      const as = { device, dtype: stored.dtype, change, to: "safetensors" } as const;
-      for await (const chunk of streamTensor(stored, as)) {
-        out.set(chunk, at);
-        at += chunk.length;
-      }
-      return out;
+      const { dtype } = stored;
+      if (change.kind === "none" || !isNumberDtype(dtype)) return undefined;
+      if (change.kind !== "norm") return inOrderOf(device, stored, change, "safetensors");
+      // In the file's own type, so that it is rounded as in a folder that is made of the file.
+      const numbers = await castTogether(device, sourcesOf(stored), { name, from: dtype, to: dtype, addend: -1 });
+      return { sources: [elementsIn(numbers)], from: dtype };
     },
   };
 }

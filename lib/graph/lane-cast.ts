@@ -1,10 +1,30 @@
-// Elements in another type, made by a device's lane and its threads.
+// Elements in another type and order, made by a device's lane and its threads.
 import type { NativeLaneHandle, NativeMappedFile, NativeTensorHandle } from "../binding.ts";
 import { HeddleError, throwIfAborted } from "../errors.ts";
 import { BLOCK_TYPES, bytesOf, DTYPES, type FloatDType, isQuantised, type QuantisedDType } from "./dtype.ts";
 
-/** Elements as they lie, little endian: an array that nobody changes or passes on until they are cast, or a part of a mapped file. */
-export type ElementSource = Uint8Array | { file: NativeMappedFile; offset: number; bytes: number };
+/** A strided view: element (i, j, …) of the result, row-major, is element start + i · strides[0] + j · strides[1] + … of what lies there. Up to 4 dimensions. */
+export interface ElementView {
+  sizes: readonly number[];
+  strides: readonly number[];
+  start?: number;
+}
+
+/** Elements of a mapped file, or of an array, in a stretch of `bytes` bytes. */
+export interface StoredElements {
+  data: NativeMappedFile | Uint8Array;
+  offset: number;
+  bytes: number;
+  /** Of 8-bit floats (e4m3), `columns` a row: the scales of blocks of 128 × 128. They are cast from f32 (the products), or from bf16 (these rounded to it). */
+  fp8?: { scales: Float32Array; columns: number };
+  /** Of MXFP4 as 16 bytes a block, neighbours in one byte: its scales, a byte a block. */
+  mxfp4?: { data: NativeMappedFile | Uint8Array; offset: number };
+  /** What is taken of them; all, in their order, where it is not given. What is not plain floats is taken in whole rows of blocks, its last stride 1. */
+  view?: ElementView;
+}
+
+/** Elements, little endian. Nobody changes an array or passes it on until they are cast. */
+export type ElementSource = Uint8Array | StoredElements;
 
 type NumberDType = FloatDType | QuantisedDType;
 
@@ -42,10 +62,27 @@ export function bytesFor(dtype: NumberDType, elements: number): number {
   return (elements / piece.elements) * piece.bytes;
 }
 
+/** How many elements a source gives; not whole where they are not whole elements or blocks. */
+export function countOf(source: ElementSource, dtype: NumberDType): number {
+  if (source instanceof Uint8Array) return elementsOf(dtype, source.byteLength);
+  return source.view ? source.view.sizes.reduce((a, b) => a * b, 1) : lyingIn(source, dtype);
+}
+
+function lyingIn({ bytes, fp8, mxfp4 }: StoredElements, dtype: NumberDType): number {
+  if (fp8) return bytes;
+  return mxfp4 ? bytes * 2 : elementsOf(dtype, bytes);
+}
+
+/** Of a source's elements, `count` from `first` on; whole blocks of both types. */
+export interface ElementRange {
+  first: number;
+  count: number;
+}
+
 /**
- * Casts all of `source` to byte `at` of `target` on. Files are read by the lane's threads, and nothing but `target` grows with the tensor.
- * @throws HeddleError INVALID_ARGUMENT for parts of elements or blocks, UNSUPPORTED for a quantised type that is only read, NUMERICAL for a number
- *   that a quantised type does not hold, IO, ABORTED
+ * Casts all of `source`, or a range of it, to byte `at` of `target` on. Files are read by the lane's threads, and nothing but `target` grows with the tensor.
+ * @throws HeddleError INVALID_ARGUMENT for parts of elements or blocks and for a view beyond what lies there, UNSUPPORTED for a quantised type that is only
+ *   read, NUMERICAL for a number that a quantised type does not hold, IO, ABORTED
  */
 export async function castOnLane(
   lane: NativeLaneHandle,
@@ -53,23 +90,35 @@ export async function castOnLane(
   { from, to, addend = 0, signal }: LaneCast,
   target: NativeTensorHandle | ArrayBuffer,
   at = 0,
+  range: ElementRange = { first: 0, count: countOf(source, from) },
 ): Promise<CastFindings> {
-  const inFile = !(source instanceof Uint8Array);
-  const count = elementsOf(from, inFile ? source.bytes : source.byteLength);
-  if (!Number.isInteger(count))
-    throw new HeddleError("INVALID_ARGUMENT", `cast: expected whole elements of ${from}, got ${count}`);
+  if (!Number.isInteger(range.count))
+    throw new HeddleError("INVALID_ARGUMENT", `cast: expected whole elements of ${from}, got ${range.count}`);
+  const { data, offset, how } = nativeSource(source, from);
   const found = { overflows: 0, notFinite: 0 };
-  for (let first = 0; first < count; first += TURN) {
+  for (let done = 0; done < range.count; done += TURN) {
     throwIfAborted(signal, "cast");
-    const some = Math.min(TURN, count - first);
-    const offset = (inFile ? source.offset : 0) + bytesFor(from, first);
-    const place = at + bytesFor(to, first);
-    const numbers = [DTYPES[from], DTYPES[to]] as const;
+    const some = Math.min(TURN, range.count - done);
+    const place = at + bytesFor(to, done);
+    const turn = { ...how, first: range.first + done };
     const counts = new Float64Array(
-      await lane.cast(inFile ? source.file : source, offset, ...numbers, addend, some, target, place),
+      await lane.cast(data, offset, DTYPES[from], DTYPES[to], addend, some, target, place, turn),
     );
     found.overflows += counts[0]!;
     found.notFinite += counts[1]!;
   }
   return found;
+}
+
+function nativeSource(source: ElementSource, from: NumberDType) {
+  if (source instanceof Uint8Array)
+    return { data: source, offset: 0, how: { elements: elementsOf(from, source.byteLength) } };
+  const { data, offset, view, fp8, mxfp4 } = source;
+  const how = {
+    elements: lyingIn(source, from),
+    ...(view && { start: 0, ...view }),
+    ...fp8,
+    ...(mxfp4 && { scaleSource: mxfp4.data, scaleOffset: mxfp4.offset }),
+  };
+  return { data, offset, how };
 }

@@ -1,7 +1,7 @@
 import { binding, type NativeMappedFile, type NativeTensorHandle } from "../binding.ts";
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { Device } from "./device.ts";
-import { byteLength, bytesOf, DTYPES, type DType, isDType, isFloat, isQuantised } from "./dtype.ts";
+import { byteLength, bytesOf, DTYPES, type DType, type FloatDType, isDType, isFloat, isQuantised } from "./dtype.ts";
 import { castOnLane } from "./lane-cast.ts";
 
 /** Typed array of an element type: bf16 and f16 travel as their bits, quantised types as the bytes of their blocks. */
@@ -77,7 +77,7 @@ export class Tensor {
   /**
    * A read-only tensor over a part of a mapped file: no copy on the CPU, one on a device. The part must be aligned to the element size (quantised: to nothing).
    * @param options.order of the rows, where they lie in another one: row r of each block of `order.length` rows is the file's row order[r] of that block
-   * @param options.lying whether they stay as they lie, for `ordered` later; else they are copied into their order
+   * @param options.lying whether they may stay as they lie, for `ordered` later: on the CPU, which reads them in the file. Else they are copied into their order
    * @internal
    */
   static mapped(
@@ -89,7 +89,8 @@ export class Tensor {
     { order, lying = false }: { order?: Int32Array | undefined; lying?: boolean } = {},
   ): Tensor {
     const bytes = byteLength(dtype, shape);
-    const copied = order && !lying;
+    const stays = lying && device.kind === "cpu";
+    const copied = order && !stays;
     if (!copied && offset % (bytesOf(dtype) || 1))
       throw new HeddleError(
         "INVALID_FILE",
@@ -97,7 +98,7 @@ export class Tensor {
       );
     const rows = copied ? { rowBytes: bytes / shape[0]!, order } : undefined;
     const native = new binding.NativeTensor(file, offset, bytes, device.lane, rows);
-    return new Tensor(device, dtype, [...shape], native, false, { rowOrder: lying ? order : undefined });
+    return new Tensor(device, dtype, [...shape], native, false, { rowOrder: stays ? order : undefined });
   }
 
   /** Of a mapped matrix with a `rowOrder`: a copy whose rows lie in their order. The device's lane makes it before anything else that is asked of it. @internal */
@@ -159,16 +160,16 @@ export class Tensor {
   /** The elements as numbers, whatever floating or quantised type they are stored in. */
   async toFloat32(): Promise<Float32Array> {
     const data = await this.read();
-    if (this.scale) {
-      const [scales, [rows, columns]] = [await this.scale.read(), this.shape as [number, number]];
-      return new Float32Array(binding.dequantiseFp8(data as Uint8Array, scales as Float32Array, rows, columns));
-    }
-    const { dtype } = this;
+    const { dtype, scale, shape } = this;
     if (data instanceof Float32Array) return data;
-    if (!isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
+    if (!scale && !isFloat(dtype) && !isQuantised(dtype)) return toFloat32(dtype, data);
     const numbers = new Float32Array(this.elements);
     const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-    await castOnLane(this.device.lane, bytes, { from: dtype, to: "f32" }, numbers.buffer);
+    if (scale) {
+      const fp8 = { scales: (await scale.read()) as Float32Array, columns: shape[1]! };
+      const stored = { data: bytes, offset: 0, bytes: bytes.length, fp8 };
+      await castOnLane(this.device.lane, stored, { from: "f32", to: "f32" }, numbers.buffer);
+    } else await castOnLane(this.device.lane, bytes, { from: dtype as FloatDType, to: "f32" }, numbers.buffer);
     return numbers;
   }
 

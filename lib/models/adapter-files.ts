@@ -10,6 +10,7 @@ import {
 } from "../formats/adapter-config.ts";
 import { castTensor } from "../formats/cast.ts";
 import { parseModelConfig } from "../formats/config.ts";
+import { sourcesOf } from "../formats/element-sources.ts";
 import { formatOf } from "../formats/families.ts";
 import { HEAD_CONFIG_FILE, headsFromJson } from "../formats/heads.ts";
 import { exists, readJson } from "../formats/io.ts";
@@ -144,7 +145,7 @@ function placeOf(
 async function widened(t: StoredTensor, model: Model): Promise<Tensor> {
   if (t.dtype !== "f32" && t.dtype !== "bf16" && t.dtype !== "f16")
     throw new HeddleError("UNSUPPORTED", `${t.name}: expected F32, BF16 or F16, got ${t.storedDtype}`);
-  return castTensor(model.device, t.shape, [{ file: t.file, offset: t.offset, bytes: t.bytes }], {
+  return castTensor(model.device, t.shape, sourcesOf(t), {
     name: t.name,
     from: t.dtype,
     to: "f32",

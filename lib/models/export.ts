@@ -32,5 +32,5 @@ export function weightData(model: Model, dtype: FloatDType | "auto" = "auto"): T
     const stored = isQuantised(tensor.dtype) || tensor.scale ? "f32" : (tensor.dtype as FloatDType);
     return tensorData(name, tensor, dtype === "auto" ? stored : dtype, specs.get(name));
   });
-  return unstackExperts(tensors, model.config);
+  return unstackExperts(tensors, model.config, model.device);
 }

@@ -1,7 +1,8 @@
 import { HeddleError, throwIfAborted } from "../errors.ts";
-import { castElements, castTensor } from "../formats/cast.ts";
+import { castTensor } from "../formats/cast.ts";
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { isNumberDtype, type NumberDtype, pieceOf } from "../formats/dtype.ts";
+import { type OrderedElements, sourcesOf, transposed } from "../formats/element-sources.ts";
 import { EIGHT_BITS, type StoredFp8 } from "../formats/fp8.ts";
 import { isQuantisedTarget, type QuantisedTarget, quantisedType } from "../formats/quantised-types.ts";
 import type { StoredTensor } from "../formats/weights.ts";
@@ -17,15 +18,15 @@ import { shapeOf, type WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import { Model } from "./model.ts";
 import { familyOf } from "./registry.ts";
-import { asFloating, scaleName } from "./widen.ts";
+import { scaleName } from "./widen.ts";
 
 /** Where a model's weights come from, under their full Hugging Face names (openModelFiles sees to that). */
 export interface NamedWeights {
   names(): string[];
   has(name: string): boolean;
   tensor(name: string): StoredTensor;
-  /** Bytes that differ from the stored ones, or undefined where they may be mapped as they lie, but for the order of rows. */
-  rewritten?(name: string): Promise<Uint8Array | undefined>;
+  /** The tensor's elements in transformers' order, or undefined where they may be mapped as they lie, but for the order of rows. */
+  reordered?(name: string): Promise<OrderedElements | undefined>;
   /** Of a matrix (a GGUF's q and k): row r of each block of as many rows is the stored row order[r] of that block. */
   rowOrder?(name: string): Int32Array | undefined;
 }
@@ -136,20 +137,19 @@ async function place(
   const order = source.rowOrder?.(name);
   const aligned = t.offset % (isQuantised(t.dtype) ? 1 : pieceOf(t.dtype).bytes) === 0;
   if (order && wanted === t.dtype) {
-    const lying = aligned && device.kind === "cpu" && turnsWhole(name, order.length, source, config);
+    const lying = aligned && turnsWhole(name, order.length, source, config);
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset, { order, lying });
   }
-  const rewritten = await source.rewritten?.(name);
-  if (wanted === t.dtype && !rewritten && !t.made && aligned)
+  const reordered = await source.reordered?.(name);
+  if (wanted === t.dtype && !reordered && !t.sources && aligned)
     return Tensor.mapped(device, t.dtype, t.shape, t.file, t.offset);
-  const shape = shapeOf(spec, wanted);
-  const cast = { name: t.name, from: t.dtype, to: wanted, signal };
-  if (spec.transposed && isQuantised(wanted) !== isQuantised(t.dtype)) {
-    const numbers = await turned(device, rewritten ?? wholeBytes(t), t.dtype, t.name, spec);
-    return castTensor(device, shape, [numbers], { ...cast, from: "f32" });
-  }
-  const lying = t.made?.() ?? [{ file: t.file, offset: t.offset, bytes: t.bytes }];
-  return castTensor(device, shape, rewritten ? [rewritten] : lying, cast);
+  const ordered = reordered ?? { sources: sourcesOf(t), from: t.dtype };
+  // A family may keep matrices as (inputs, outputs); blocks lie the other way.
+  const turned = spec.transposed && isQuantised(wanted) !== isQuantised(t.dtype);
+  const { sources, from } = turned
+    ? await transposed(device, { ...t, dtype: ordered.from, sources: () => ordered.sources })
+    : ordered;
+  return castTensor(device, shapeOf(spec, wanted), sources, { name: t.name, from, to: wanted, signal });
 }
 
 /** Whether rope turns whole heads of what this matrix makes, and nothing else is in their order: it then may read neighbours. */
@@ -158,20 +158,6 @@ function turnsWhole(name: string, width: number, source: NamedWeights, config: M
   return (
     rotaryDim(config) === width && config.noRopeLayers?.[layer] !== 0 && !source.has(name.replace(/weight$/, "bias"))
   );
-}
-
-function wholeBytes(t: StoredTensor): Uint8Array {
-  return t.made ? joined(t.made(), t.bytes) : new Uint8Array(t.file.bytes(t.offset, t.bytes));
-}
-
-function joined(parts: Iterable<Uint8Array>, bytes: number): Uint8Array {
-  const out = new Uint8Array(bytes);
-  let at = 0;
-  for (const part of parts) {
-    out.set(part, at);
-    at += part.length;
-  }
-  return out;
 }
 
 /** Biases of experts are as many vectors. */
@@ -204,17 +190,4 @@ function wantedType(
   if (matrix) return dtype === "auto" ? stored : dtype;
   if (isQuantised(stored)) return "f32";
   return dtype === "auto" || pieceOf(dtype).bytes < pieceOf(stored).bytes ? stored : dtype;
-}
-
-/** The numbers of a matrix that a family keeps as (inputs, outputs), and blocks the other way: as the type that is wanted lies. */
-async function turned(
-  device: Device,
-  bytes: Uint8Array,
-  from: NumberDtype,
-  name: string,
-  spec: WeightSpec,
-): Promise<Uint8Array> {
-  const wide = new Float32Array((await castElements(device, bytes, { name, from, to: "f32" })).buffer);
-  const [rows, columns] = spec.shape as [number, number];
-  return new Uint8Array(asFloating(wide, isQuantised(from) ? spec : { ...spec, shape: [columns, rows] }).buffer);
 }

@@ -4,7 +4,7 @@ import type { Adapter, LowRank } from "./adapters.ts";
 import type { WeightSpec } from "./family.ts";
 import { modelWeights } from "./heads.ts";
 import type { Model } from "./model.ts";
-import { widened, widenedShape } from "./widen.ts";
+import { transposedNumbers, widened, widenedShape } from "./widen.ts";
 
 /**
  * A weight with an adapter's update added: W + scale · B·A, summed in f32 and rounded to W's type; a quantised W becomes f32, since
@@ -21,7 +21,7 @@ export async function mergedWeight(model: Model, name: string, low: LowRank, spe
   const [r, inputs] = a.shape as [number, number];
   const wide = await Tensor.fromOwn(device, "f32", shape, await widened(stored, spec));
   // With W (in, out) the update is (B·A)ᵀ = Aᵀ·Bᵀ, and A, the narrow one, is turned here.
-  const turned = transposed ? transpose(await a.toFloat32(), r, inputs) : undefined;
+  const turned = transposed ? await transposedNumbers(device, await a.toFloat32(), r, inputs) : undefined;
   const program = compile(() => {
     const right = tensor(low.b, "f32", b.shape);
     const update = turned
@@ -47,12 +47,6 @@ async function narrowed(t: Tensor, dtype: FloatDType, name: string): Promise<Uin
   const numbers = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
   const bytes = await castElements(t.device, numbers, { name, from: "f32", to: dtype });
   return new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 2);
-}
-
-function transpose(data: Float32Array, rows: number, columns: number): Float32Array {
-  const out = new Float32Array(data.length);
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!;
-  return out;
 }
 
 /** The weights that an adapter changes, in their merged form. */

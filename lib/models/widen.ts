@@ -1,19 +1,26 @@
-import { isQuantised, type Tensor } from "../graph/index.ts";
+import { castElements } from "../formats/cast.ts";
+import { elementsIn, transposedView } from "../formats/element-sources.ts";
+import { type Device, isQuantised, type Tensor } from "../graph/index.ts";
 import { shapeOf, type WeightSpec } from "./family.ts";
-
-/** A quantised weight's numbers (laid out as shapeOf says) as the family's floating weights are laid out. */
-export function asFloating(numbers: Float32Array, spec: WeightSpec): Float32Array {
-  if (!spec.transposed) return numbers;
-  const [columns, rows] = spec.shape as [number, number];
-  const out = new Float32Array(numbers.length);
-  for (let r = 0; r < rows; r++) for (let c = 0; c < columns; c++) out[c * rows + r] = numbers[r * columns + c]!;
-  return out;
-}
 
 /** A weight as f32 numbers in the shape that a floating one has. */
 export async function widened(tensor: Tensor, spec: WeightSpec | undefined): Promise<Float32Array> {
   const numbers = await tensor.toFloat32();
-  return spec && isQuantised(tensor.dtype) ? asFloating(numbers, spec) : numbers;
+  if (!spec?.transposed || !isQuantised(tensor.dtype)) return numbers;
+  const [rows, columns] = shapeOf(spec, tensor.dtype) as [number, number];
+  return transposedNumbers(tensor.device, numbers, rows, columns);
+}
+
+/** f32 numbers (rows, columns) as (columns, rows). Nobody changes them meanwhile. */
+export async function transposedNumbers(
+  device: Device,
+  numbers: Float32Array,
+  rows: number,
+  columns: number,
+): Promise<Float32Array> {
+  const bytes = new Uint8Array(numbers.buffer, numbers.byteOffset, numbers.byteLength);
+  const source = elementsIn(bytes, transposedView(rows, columns));
+  return new Float32Array((await castElements(device, source, { name: "weight", from: "f32", to: "f32" })).buffer);
 }
 
 /** The shape of `widened`. */

@@ -45,7 +45,7 @@ export function modelFiles(model: Model, names: readonly string[] = model.weight
     tensors: () => new Map(names.map((name) => [name, model.weight(name)])),
     configuration: (dtype) => ({ "config.json": json(modelConfigToJson({ ...model.config, dtype })) }),
     async save(folder, dtype) {
-      await saveModelWeights(folder, unstackExperts(data(dtype), model.config), model.config);
+      await saveModelWeights(folder, unstackExperts(data(dtype), model.config, model.device), model.config);
     },
   };
 }

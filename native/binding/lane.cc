@@ -5,6 +5,7 @@
 
 #include "binding/arrays.h"
 #include "binding/cast_call.h"
+#include "binding/fp8_call.h"
 #include "binding/guard.h"
 #include "binding/run_series.h"
 #include "binding/tensor.h"
@@ -38,6 +39,7 @@ Napi::Function LaneHandle::define(Napi::Env env) {
   return DefineClass(env, class_name,
                      {InstanceMethod<&LaneHandle::read>("read"), InstanceMethod<&LaneHandle::write>("write"),
                       InstanceMethod<&LaneHandle::copy>("copy"), InstanceMethod<&LaneHandle::cast>("cast"),
+                      InstanceMethod<&LaneHandle::quantise_fp8>("quantiseFp8"),
                       InstanceMethod<&LaneHandle::settle>("settle"),
                       InstanceMethod<&LaneHandle::join>("join"), InstanceMethod<&LaneHandle::all_reduce>("allReduce"),
                       InstanceMethod<&LaneHandle::run>("run"), InstanceMethod<&LaneHandle::variants>("variants"),
@@ -228,7 +230,7 @@ Napi::Value LaneHandle::copy(const Napi::CallbackInfo& info) {
   });
 }
 
-// cast(source, offset, from, to, addend, count, target, at). Resolves with a buffer of two doubles: finite numbers that became infinite, and numbers of
+// cast(source, offset, from, to, addend, count, target, at, how). Resolves with a buffer of two doubles: finite numbers that became infinite, and numbers of
 // the source that are not finite.
 Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
   return guard(info, [&] {
@@ -240,6 +242,14 @@ Napi::Value LaneHandle::cast(const Napi::CallbackInfo& info) {
       call->run(lane);
       found[0] = static_cast<double>(call->findings().overflows), found[1] = static_cast<double>(call->findings().not_finite);
     }, result, keep);
+  });
+}
+
+// quantiseFp8(numbers, rows, columns). Resolves with { bytes, scales }.
+Napi::Value LaneHandle::quantise_fp8(const Napi::CallbackInfo& info) {
+  return guard(info, [&] {
+    const Fp8Call call(info);
+    return post(info.Env(), [work = call.work()](Lane& lane) { work.run(lane); }, call.result(), {info[0]});
   });
 }
 

@@ -1,30 +1,40 @@
-// Stored weights in another element type, by the threads of a lane's pool: what files and arrays are converted with.
+// Stored weights in another element type and another order, by the threads of a lane's pool: what files and arrays are converted with.
 #pragma once
 #include <cstdint>
 
-#include "runtime/mapping.h"
+#include "cpu/weight_source.h"
 #include "runtime/pool.h"
-#include "runtime/tensor.h"
 
 namespace heddle {
 
+// A strided view: element (i, j, …) of what is made, row-major, is the source's element start + i * strides[0] + j * strides[1] + …
+struct WeightView {
+  int rank = 0;
+  int64_t start = 0;
+  int64_t sizes[4] = {}, strides[4] = {};
+
+  int64_t count() const;
+  // The same without dimensions of one, and with those that lie one behind the other as one.
+  WeightView merged() const;
+  // Whether stretches lie as they are to be: what is not plain floats must be read so, whole blocks at a time.
+  bool in_stretches() const { return strides[rank - 1] == 1; }
+  // Else its rows are along the dimension whose elements lie closest, and have the elements of those below it.
+  int along() const;
+  int64_t row_length() const;
+};
+
 struct WeightCast {
-  DType from, to;
-  int64_t count;         // elements: whole blocks of both types
-  float addend = 0;      // added before rounding
-  const Mapping* file = nullptr;  // the source's bytes from `offset` on, or, where it is null, those at `bytes`
-  size_t offset = 0;
-  const uint8_t* bytes = nullptr;
+  WeightSource source;
+  WeightView view;      // rank 1 to 4, within the source; merged
+  int64_t first = 0;    // of the view's elements: `count` from there on are made, whole blocks
+  int64_t count = 0;
+  DType to = DType::f32;
+  float addend = 0;     // added before rounding
   uint8_t* out = nullptr;
 };
 
-struct CastFindings {
-  int64_t overflows = 0;   // finite numbers that became infinite
-  int64_t not_finite = 0;  // numbers of the source that are none, or infinite
-};
-
-// As cast_elements (runtime/element_cast.h) does it, to the bit, which throws the same errors; and IO where a file has become shorter. A thread
-// reads and converts 16,384 elements at a time, in memory of its own: nothing but `out` grows with the weights.
+// As cast_run does it. Throws IO where a file has become shorter. Threads convert 16,384 elements at a time in memory of their own: nothing but `out` grows
+// with the weights.
 CastFindings cast_weights(const WeightCast& cast, Pool& pool);
 
 }  // namespace heddle

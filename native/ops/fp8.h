@@ -44,9 +44,8 @@ inline uint8_t float_to_e4m3(float f) {
 }
 
 // A matrix (rows, columns) in blocks of 128 x 128: bytes (rows, columns), scales (fp8_blocks(rows), fp8_blocks(columns)), which map a
-// block's largest magnitude to 448. Throws NUMERICAL for what is not finite.
-void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales);
-void fp8_dequantise(const uint8_t* from, const float* scales, int64_t rows, int64_t columns, float* to);
+// block's largest magnitude to 448. Throws NUMERICAL for what is not finite; its row is counted from `first_row` there.
+void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row = 0);
 
 // n floats in place, by groups of 128 (the last may be short): each becomes scale * e4m3(x / scale). The arithmetic is that of the kernels:
 // inverse = 448 / largest, byte = e4m3(x * inverse), scale = largest / 448, all float. A group with a value that is not finite becomes NaN.

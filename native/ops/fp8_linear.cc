@@ -10,7 +10,7 @@
 
 namespace heddle {
 
-void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales) {
+void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to, float* scales, int64_t first_row) {
   for (int64_t row0 = 0; row0 < rows; row0 += fp8_block)
     for (int64_t column0 = 0; column0 < columns; column0 += fp8_block) {
       const int64_t row_end = row0 + fp8_block < rows ? row0 + fp8_block : rows;
@@ -20,7 +20,7 @@ void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to,
         for (int64_t j = column0; j < column_end; ++j) {
           const float magnitude = std::fabs(from[i * columns + j]);
           if (!std::isfinite(magnitude))
-            throw Error("NUMERICAL", "fp8: expected finite numbers, got " + std::to_string(from[i * columns + j]) + " in row " + std::to_string(i));
+            throw Error("NUMERICAL", "fp8: expected finite numbers, got " + std::to_string(from[i * columns + j]) + " in row " + std::to_string(first_row + i));
           largest = std::fmax(largest, magnitude);
         }
       const float inverse = largest > fp8_least ? fp8_largest / largest : 0.0f;
@@ -28,12 +28,6 @@ void fp8_quantise(const float* from, int64_t rows, int64_t columns, uint8_t* to,
         for (int64_t j = column0; j < column_end; ++j) to[i * columns + j] = float_to_e4m3(from[i * columns + j] * inverse);
       *scales++ = largest > fp8_least ? largest / fp8_largest : 0.0f;
     }
-}
-
-void fp8_dequantise(const uint8_t* from, const float* scales, int64_t rows, int64_t columns, float* to) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      to[i * columns + j] = scales[i / fp8_block * fp8_blocks(columns) + j / fp8_block] * e4m3_to_float(from[i * columns + j]);
 }
 
 void round_to_fp8(float* x, int64_t n) {

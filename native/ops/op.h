@@ -102,6 +102,10 @@ struct OpDef {
   // Bit i: a row (of the first dimension) of every output depends on that row of input i, and on all of the inputs without a bit; null: not so.
   int (*by_rows)(const Node&) = nullptr;
   bool logarithms = false;             // outputs are logarithms of probabilities: what they are off by counts against 1 where they are near 0
+
+  // Of any input: those of ops that take any number of them have no bits beyond the 31st.
+  bool writes(size_t input) const { return input < 31 && (mutates >> input & 1); }
+  bool may_share(size_t input) const { return input < 31 && (inplace >> input & 1); }
 };
 
 // Another form of an operand that programs only read (a weight): made once, beside the tensor, for all programs.

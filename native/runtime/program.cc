@@ -134,7 +134,7 @@ void Program::plan() {
       const int out = desc_.nodes[i].outputs[0];
       for (size_t k = 0; k < desc_.nodes[i].inputs.size(); ++k) {
         const int in = desc_.nodes[i].inputs[k];
-        if (!(ops_[i]->inplace >> k & 1) || in < 0) continue;
+        if (!ops_[i]->may_share(k) || in < 0) continue;
         const int r = root_[in];
         if (!in_arena[r] || kept[r] || last[r] != i || !in_arena[out]) continue;
         if (desc_.values[in].dtype != desc_.values[out].dtype || desc_.values[in].shape != desc_.values[out].shape) continue;
@@ -214,7 +214,7 @@ Executable::Executable(std::shared_ptr<Program> program, std::vector<std::shared
   std::vector<char> written = program_->written_;
   for (size_t i = 0; i < d.nodes.size(); ++i)
     for (size_t k = 0; k < d.nodes[i].inputs.size(); ++k) {
-      if (!(program_->ops_[i]->mutates >> k & 1) || d.nodes[i].inputs[k] < 0) continue;
+      if (!program_->ops_[i]->writes(k) || d.nodes[i].inputs[k] < 0) continue;
       for (size_t b = 0; b < d.bound.size(); ++b) {
         if (program_->root_[d.nodes[i].inputs[k]] != d.bound[b]) continue;
         written[b] = 1;

@@ -54,7 +54,7 @@ class HostCopy {
   Node node;
   HostCopy(const Node& from, const OpDef& op, Accelerator* device, bool outputs = true) : node(from), device_(device) {
     for (size_t k = 0; k < node.in.size(); ++k)
-      if (node.has_input(k) && (device || (op.mutates >> k & 1))) copy(node.in[k], true);
+      if (node.has_input(k) && (device || op.writes(k))) copy(node.in[k], true);
     for (Tensor& t : node.out) copy(t, outputs);
   }
 
@@ -79,7 +79,7 @@ void Executable::run_reference(size_t i, Accelerator& device) {
   HostCopy host(node, op, &device);
   op.reference(host.node);
   for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && (op.mutates >> k & 1) && node.in[k].bytes()) device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
+    if (node.has_input(k) && op.writes(k) && node.in[k].bytes()) device.upload(node.in[k].data, host.node.in[k].data, node.in[k].bytes());
   for (size_t k = 0; k < node.out.size(); ++k)
     if (node.out[k].bytes()) device.upload(node.out[k].data, host.node.out[k].data, node.out[k].bytes());
 }
@@ -135,7 +135,7 @@ void Executable::run_checked(size_t i, Context& context) {
   };
   for (size_t k = 0; k < node.out.size(); ++k) compare("output", k, got.node.out[k], reference.node.out[k]);
   for (size_t k = 0; k < node.in.size(); ++k)
-    if (node.has_input(k) && (op.mutates >> k & 1)) compare("written operand", k, got.node.in[k], reference.node.in[k]);
+    if (node.has_input(k) && op.writes(k)) compare("written operand", k, got.node.in[k], reference.node.in[k]);
 }
 
 }  // namespace heddle

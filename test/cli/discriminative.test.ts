@@ -104,6 +104,35 @@ describe("classify", () => {
   });
 });
 
+test("what is wrong with a text of a file is said of its line", async () => {
+  const rows = (name: string, ...lines: object[]) => {
+    const blank = 70; // lines without a row count, and 64 rows share a call of the model
+    return writeFile(at(name), [...Array(blank).fill(""), ...lines.map((line) => JSON.stringify(line))].join("\n"));
+  };
+  const long = "The cat saw the sea. ".repeat(60);
+  const many = Array.from({ length: 65 }, () => ({ text: "a" }));
+  const said = (command: string, file: string, model: string) => refused([command, "--file", file, "--model", model]);
+  await rows("far.jsonl", { text: "a" }, { text: long });
+  for (const [command, model] of [["embed", "base"] as const, ["classify", "texts"] as const])
+    expect(await said(command, "far.jsonl", model)).toMatch(
+      /^heddle: far\.jsonl:72: text: expected at most 128 tokens, the context length, got \d+ \(--truncation cuts it\)\n$/,
+    );
+  await rows("alone.jsonl", { text: long });
+  expect(await said("embed", "alone.jsonl", "base")).toContain("alone.jsonl:71: text: expected at most 128 tokens");
+  await rows("words-far.jsonl", { text: "a" }, { tokens: long.split(" ") });
+  expect(await said("embed", "words-far.jsonl", "base")).toContain("words-far.jsonl:72: tokens: expected at most 128");
+  const { stdout, stderr } = await heddle(["classify", "--file", "words-far.jsonl", "--model", "words", "--json"]);
+  expect(stdout.split("\n")).toHaveLength(2); // the first row's
+  expect(stderr).toContain("words-far.jsonl:72: tokens: expected at most 128 tokens");
+  expect(await said("classify", "words-far.jsonl", "texts")).toContain(
+    "words-far.jsonl:72: text: expected a string for this classifier, got nothing beside the field tokens",
+  );
+  await rows("batches.jsonl", ...many, { text: long });
+  const second = await heddle(["embed", "--file", "batches.jsonl", "--model", "base", "--json"]);
+  expect(second.stdout.trimEnd().split("\n")).toHaveLength(64);
+  expect(second.stderr).toContain("batches.jsonl:136: text: expected at most 128 tokens");
+});
+
 test("texts that are too long are cut with --truncation, as the API cuts them", async () => {
   const long = "The cat saw the sea. ".repeat(60);
   await using model = await LanguageModel.load(at("texts"));

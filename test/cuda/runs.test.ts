@@ -1,5 +1,6 @@
 // Runs, copies and memory of a CUDA device, emulated or real: `npm run test:emulator`, scripts/gpu-check.sh.
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { mapFile } from "../../lib/formats/mapped-file.ts";
 import { Executable } from "../../lib/graph/compile.ts";
 import {
   compile,
@@ -14,6 +15,7 @@ import {
   Tensor,
   tensor,
 } from "../../lib/graph/index.ts";
+import { temporaryFile } from "../formats/helpers.ts";
 import { tinyModel } from "../generate/helpers.ts";
 import { bound, numbers, sameNumbers } from "./helpers.ts";
 
@@ -130,6 +132,24 @@ describe("copies", () => {
     const squares = x.map((v) => v * v);
     for (let i = 0; i < 3; i++) expect(sameNumbers((await executable.run({ x })).y, squares)).toBe(true);
   });
+});
+
+test("rows of a file's matrix in another order are in order there at once, whether they might lie or not", async () => {
+  const [rows, columns] = [12, 5];
+  const values = numbers(rows * columns, 1);
+  const file = mapFile(temporaryFile(new Uint8Array(values.buffer)));
+  const order = Int32Array.of(2, 0, 1, 3);
+  const expected = Float32Array.from(values, (_, i) => {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    return values[(row - (row % 4) + order[row % 4]!) * columns + column]!;
+  });
+  for (const lying of [false, true]) {
+    const made = Tensor.mapped(openDevice({ device: "cuda" }), "f32", [rows, columns], file, 0, { order, lying });
+    expect(made.rowOrder).toBeUndefined();
+    expect(await made.read()).toEqual(expected);
+    made.dispose();
+  }
+  file.close();
 });
 
 describe("memory that runs out", () => {

@@ -16,7 +16,7 @@ test.each(cases)("logits are the CPU's on %s, activations %s", async (emulated, 
   const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
   await using made = tinyModel({ device: new Device(1) }, sizes);
   await made.save(folder);
-  makeFp8(folder);
+  await makeFp8(folder);
   await using expected = await LanguageModel.load(folder, { device: new Device(1), quantizedActivations });
   await using model = await LanguageModel.load(folder, { device: new Device(1, 0), quantizedActivations });
   const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];

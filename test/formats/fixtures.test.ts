@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { parseModelConfig } from "../../lib/formats/config.ts";
 import { modelConfigToJson } from "../../lib/formats/config-json.ts";
-import { halfSplitRow, layoutChange } from "../../lib/formats/gguf-names.ts";
+import { layoutChange } from "../../lib/formats/gguf-names.ts";
 import { openModelFiles } from "../../lib/formats/model-files.ts";
 import type { StoredTensor } from "../../lib/formats/weights.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
@@ -87,7 +87,9 @@ describe.skipIf(!fixtures)("shared fixtures", () => {
       const columns = shape[1]!;
       const width = shape[0]! / change.heads;
       for (let row = 0; row < shape[0]!; row++) {
-        const from = Math.floor(row / width) * width + halfSplitRow(row % width, width);
+        // Row 2j + p of a head is row p · width / 2 + j there.
+        const [head, within] = [Math.floor(row / width), row % width];
+        const from = head * width + (within % 2) * (width / 2) + Math.floor(within / 2);
         expect(b.subarray(row * columns, (row + 1) * columns), `${name} row ${row}`).toEqual(
           a.subarray(from * columns, (from + 1) * columns),
         );

@@ -1,8 +1,9 @@
 // A model's folder with the matrices of its layers as 8-bit floats, as DeepSeek and Qwen write them.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { binding } from "../../lib/binding.ts";
+import { quantiseFp8 } from "../../lib/formats/fp8.ts";
 import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { openDevice } from "../../lib/graph/index.ts";
 
 export interface RawTensor {
   dtype: string;
@@ -30,7 +31,10 @@ export function rawSafetensors(tensors: ReadonlyMap<string, RawTensor>): Uint8Ar
  * Rewrites a folder's model.safetensors (of f32): `…_proj.weight` becomes F8_E4M3 with `…_scale_inv`. Scales are powers of two, so that bf16
  * holds the same numbers.
  */
-export function makeFp8(folder: string, change: (tensors: Map<string, RawTensor>) => void = () => {}): void {
+export async function makeFp8(
+  folder: string,
+  change: (tensors: Map<string, RawTensor>) => void = () => {},
+): Promise<void> {
   const path = join(folder, "model.safetensors");
   const { file, entries } = openSafetensors(path);
   const tensors = new Map<string, RawTensor>();
@@ -41,9 +45,9 @@ export function makeFp8(folder: string, change: (tensors: Map<string, RawTensor>
       continue;
     }
     const [rows, columns] = shape as [number, number];
-    const made = binding.quantiseFp8(new Float32Array(stored.buffer), rows, columns);
-    const scales = new Float32Array(made.scales).map((s) => 2 ** Math.round(Math.log2(s)));
-    tensors.set(name, { dtype: "F8_E4M3", shape, bytes: new Uint8Array(made.bytes) });
+    const made = await quantiseFp8(openDevice({ device: "cpu" }), new Float32Array(stored.buffer), rows, columns);
+    const scales = new Float32Array(made.scales.buffer).map((s) => 2 ** Math.round(Math.log2(s)));
+    tensors.set(name, { dtype: "F8_E4M3", shape, bytes: made.bytes });
     tensors.set(`${name}_scale_inv`, {
       dtype: "F32",
       shape: [Math.ceil(rows / 128), Math.ceil(columns / 128)],

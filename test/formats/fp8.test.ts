@@ -1,15 +1,24 @@
 // Matrices of 8-bit floats: quantised and back, and as folders hold them.
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { binding } from "../../lib/binding.ts";
 import { convertModel } from "../../lib/convert/convert.ts";
+import { castElements } from "../../lib/formats/cast.ts";
+import { quantiseFp8 } from "../../lib/formats/fp8.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
-import { Device } from "../../lib/graph/index.ts";
+import { Device, openDevice } from "../../lib/graph/index.ts";
 import { sft } from "../../lib/train/sft.ts";
 import { failureOf, sentences, tinyModel, tinyTokenizer } from "../generate/helpers.ts";
 import { generator } from "../ops/harness.ts";
 import { makeFp8, type RawTensor } from "./fp8-folder.ts";
 import { temporaryFolder } from "./helpers.ts";
+
+const device = openDevice({ device: "cpu" });
+
+/** The products as f32. */
+function widened(data: Uint8Array, scales: Float32Array, columns: number): Promise<Uint8Array<ArrayBuffer>> {
+  const source = { data, offset: 0, bytes: data.length, fp8: { scales, columns } };
+  return castElements(device, source, { name: "fp8", from: "f32", to: "f32" });
+}
 
 const ids = [5, 17, 2, 301, 44, 9, 120, 7, 7, 63];
 
@@ -27,48 +36,55 @@ describe("quantised and back", () => {
     [128, 128],
     [130, 257],
     [3, 500],
-  ])("(%i, %i): each number is off by half a step at most, and blocks have scales of their own", (rows, columns) => {
-    const random = generator(rows + columns);
-    const across = Math.ceil(columns / 128);
-    // Blocks of very different sizes, and numbers of every size within them.
-    const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
-      const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
-      return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
-    });
-    const { bytes, scales } = binding.quantiseFp8(numbers, rows, columns);
-    const made = new Uint8Array(bytes);
-    const sizes = new Float32Array(scales);
-    const back = new Float32Array(binding.dequantiseFp8(made, sizes, rows, columns));
-    expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
-    let worst = 0;
-    for (let i = 0; i < numbers.length; i++) {
-      const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
-      expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
-      const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
-      // Half of 2^-3 of the power of two below, or of 2^-9; and what float arithmetic adds.
-      const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
-      worst = Math.max(worst, off / step);
-    }
-    expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
-    // The largest of each block takes the largest byte.
-    for (const [b, scale] of sizes.entries()) {
-      const of = [...made.keys()].filter(
-        (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
-      );
-      expect(Math.max(...of.map((i) => made[i]! & 0x7f))).toBe(0x7e);
-      expect((scale * 448) / Math.max(...of.map((i) => Math.abs(numbers[i]!)))).toBeCloseTo(1, 6);
-    }
-  });
+  ])(
+    "(%i, %i): each number is off by half a step at most, and blocks have scales of their own",
+    async (rows, columns) => {
+      const random = generator(rows + columns);
+      const across = Math.ceil(columns / 128);
+      // Blocks of very different sizes, and numbers of every size within them.
+      const numbers = Float32Array.from({ length: rows * columns }, (_, i) => {
+        const block = Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128);
+        return (random() - 0.5) * 10 ** (3 * block - 4) * 2 ** (-12 * random());
+      });
+      const { bytes: made, scales } = await quantiseFp8(device, numbers, rows, columns);
+      const sizes = new Float32Array(scales.buffer);
+      const back = new Float32Array((await widened(made, sizes, columns)).buffer);
+      expect(sizes.length).toBe(Math.ceil(rows / 128) * across);
+      let worst = 0;
+      for (let i = 0; i < numbers.length; i++) {
+        const scale = sizes[Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128)]!;
+        expect(back[i]).toBe(Math.fround(scale * numberOf(made[i]!)));
+        const [x, off] = [Math.abs(numbers[i]!) / scale, Math.abs(back[i]! - numbers[i]!) / scale];
+        // Half of 2^-3 of the power of two below, or of 2^-9; and what float arithmetic adds.
+        const step = x < 2 ** -6 ? 2 ** -9 : 2 ** (Math.floor(Math.log2(x)) - 3);
+        worst = Math.max(worst, off / step);
+      }
+      expect(worst).toBeLessThanOrEqual(0.5 + 1e-5);
+      // The largest of each block takes the largest byte.
+      for (const [b, scale] of sizes.entries()) {
+        const of = [...made.keys()].filter(
+          (i) => Math.floor(i / columns / 128) * across + Math.floor((i % columns) / 128) === b,
+        );
+        expect(Math.max(...of.map((i) => made[i]! & 0x7f))).toBe(0x7e);
+        expect((scale * 448) / Math.max(...of.map((i) => Math.abs(numbers[i]!)))).toBeCloseTo(1, 6);
+      }
+    },
+  );
 
-  test("zeros stay zeros; what is not finite, or of another shape, is refused", () => {
-    const { bytes, scales } = binding.quantiseFp8(new Float32Array(6), 2, 3);
-    expect([...new Uint8Array(bytes), ...new Float32Array(scales)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
-    expect(() => binding.quantiseFp8(Float32Array.of(1, Number.NaN), 1, 2)).toThrow("fp8: expected finite numbers");
-    expect(() => binding.quantiseFp8(new Float32Array(6), 2, 2)).toThrow("expected (2, 2) numbers, got 6");
-    expect(() => binding.quantiseFp8(new Float32Array(6), 2 ** 39, 2 ** 39)).toThrow("got 6");
-    expect(() => binding.dequantiseFp8(new Uint8Array(6), new Float32Array(2), 2, 3)).toThrow(
-      "expected 1 scales, got 2",
-    );
+  test("zeros stay zeros; what is not finite, or of another shape, is refused", async () => {
+    const { bytes, scales } = await quantiseFp8(device, new Float32Array(6), 2, 3);
+    expect([...bytes, ...new Float32Array(scales.buffer)]).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    const refused = (numbers: Float32Array, rows: number, columns: number, message: string) =>
+      expect(quantiseFp8(device, numbers, rows, columns)).rejects.toThrow(message);
+    const late = new Float32Array(300).fill(1);
+    late[299] = Number.NaN;
+    await refused(late, 300, 1, "fp8: expected finite numbers, got nan in row 299");
+    await refused(new Float32Array(6), 2, 2, "expected (2, 2) numbers, got 6");
+    await refused(new Float32Array(6), 2 ** 39, 2 ** 39, "got 6");
+    await refused(new Uint8Array(6) as never, 2, 3, "expected a Float32Array");
+    await expect(widened(new Uint8Array(6), new Float32Array(2), 3)).rejects.toThrow("scales: expected 1 numbers");
+    await expect(widened(new Uint8Array(6), new Float32Array(1), 4)).rejects.toThrow("columns: expected whole rows");
+    await expect(widened(new Uint8Array(6), new Float32Array(1), 0)).rejects.toThrow("columns: expected whole rows");
   });
 });
 
@@ -77,7 +93,7 @@ async function folderOf(config: object = {}, change?: (tensors: Map<string, RawT
   const sizes = { hiddenSize: 160, intermediateSize: 272, initializerRange: 1 / 16 };
   await using model = tinyModel({}, { ...sizes, ...config });
   await model.save(folder);
-  makeFp8(folder, change);
+  await makeFp8(folder, change);
   return folder;
 }
 
@@ -160,12 +176,25 @@ describe("a folder of 8-bit floats", () => {
     expect(eight.model.weight(name).dtype).toBe("u8");
     expect(eight.model.weight("model.embed_tokens.weight").dtype).toBe("bf16");
     expect(numbers.model.weight(name).dtype).toBe("bf16");
-    const { bytes } = binding.quantiseFp8(await original.model.weight(name).toFloat32(), 160, 160);
-    expect(await eight.model.weight(name).read()).toEqual(new Uint8Array(bytes));
+    const { bytes } = await quantiseFp8(device, await original.model.weight(name).toFloat32(), 160, 160);
+    expect(await eight.model.weight(name).read()).toEqual(bytes);
     // bf16 of numbers with an f32 scale: half of 2^-8 of each.
     expect(await apart(eight, numbers)).toBeLessThanOrEqual(0.01);
     // Weights of 4 significant bits.
     expect(await apart(eight, original)).toBeLessThanOrEqual(0.06);
+  });
+
+  test("as GGUF: q and k in its order, numbers as bf16 holds them", async () => {
+    const folder = await folderOf({});
+    const [gguf, back] = [join(temporaryFolder(), "m.gguf"), join(temporaryFolder(), "back")];
+    await convertModel(folder, gguf, { dtype: "f32" });
+    await convertModel(gguf, back);
+    await using numbers = await LanguageModel.load(folder, { dtype: "f32" });
+    for (const path of [gguf, back]) {
+      await using made = await LanguageModel.load(path);
+      for (const name of numbers.model.weightNames)
+        expect(await made.model.weight(name).read(), name).toEqual(await numbers.model.weight(name).read());
+    }
   });
 
   test("what has no such matrices, or is to be GGUF, is refused", async () => {
@@ -211,7 +240,7 @@ test("an adapter over 8-bit floats learns as over the same numbers", async () =>
     await using model = tinyModel({ tokenizer: await tinyTokenizer() }, sizes);
     await model.save(folder);
   }
-  makeFp8(folder);
+  await makeFp8(folder);
   const losses = async (dtype: "auto" | "f32") => {
     await using model = await LanguageModel.load(folder, { dtype });
     const weight = model.model.weight("model.layers.0.mlp.down_proj.weight");

@@ -54,7 +54,7 @@ async function officialGradients(model: Model, gradients: ReadonlyMap<string, Te
     tensors.push({ name, dtype: "f32", shape: gradient.shape, bytes });
   }
   const out = new Map<string, Float32Array>();
-  for (const { name, bytes } of unstackExperts(tensors, model.config)) {
+  for (const { name, bytes } of unstackExperts(tensors, model.config, model.device)) {
     const data = typeof bytes === "function" ? await bytes() : bytes;
     if (!(data instanceof Uint8Array)) throw new Error(`${name}: expected bytes`);
     out.set(name, new Float32Array(data.buffer, data.byteOffset, data.byteLength / 4));

@@ -155,7 +155,7 @@ test("sources that begin anywhere, and targets from some byte on", async () => {
 
   const file = mapFile(temporaryFile(shifted));
   const tensor = Tensor.zeros(device, "q8_0", [2, 20_000 * 32]);
-  const part = { file, offset: 1, bytes: numbers.length };
+  const part = { data: file, offset: 1, bytes: numbers.length };
   await castOnLane(lane, part, { from: "f32", to: "q8_0" }, tensor.native, want.length);
   file.close();
   const made = Buffer.from((await tensor.read()).buffer);

@@ -51,6 +51,12 @@ said.drawing = await watch(async () => {
 });
 const saved = join(folder, "model");
 said.saving = await watch(() => made.save(saved));
+// Stacks of experts, which folders have fused and transposed.
+const experts = { numExperts: 24, numExpertsPerTok: 2, hiddenSize: 768, intermediateSize: 768 };
+const heads = { numAttentionHeads: 12, numKeyValueHeads: 2, headDim: 64, slidingWindow: 64, numHiddenLayers: 1 };
+const mixture = await createModelAsync({ modelType: "gpt_oss", vocabSize: 512, ...experts, ...heads }, { seed: 1 });
+said.savingExperts = await watch(() => mixture.save(join(folder, "mixture")));
+await mixture.dispose();
 const gguf = join(folder, "model.gguf");
 said.converting = await watch(() => convertModel(saved, gguf, { dtype: "q4_k" }));
 let model;

@@ -1,0 +1,93 @@
+// A stored tensor's elements where they lie, in its own order or in the other format's.
+import { HeddleError } from "../errors.ts";
+import { isQuantised } from "../graph/dtype.ts";
+import type { Device } from "../graph/index.ts";
+import type { ElementView, StoredElements } from "../graph/lane-cast.ts";
+import { castTogether } from "./cast.ts";
+import { elementCount, type NumberDtype, pieceOf } from "./dtype.ts";
+import type { LayoutChange } from "./gguf-names.ts";
+import type { StoredTensor } from "./weights.ts";
+
+/** What holds a tensor's elements, one part after the other. */
+export function sourcesOf({ sources, file, offset, bytes }: StoredTensor): StoredElements[] {
+  return sources?.() ?? [{ data: file, offset, bytes }];
+}
+
+/** Elements in an array of their own. */
+export function elementsIn(data: Uint8Array, view?: ElementView): StoredElements {
+  return { data, offset: 0, bytes: data.length, ...(view && { view }) };
+}
+
+/** Elements in some order, of type `from`. */
+export interface OrderedElements {
+  sources: StoredElements[];
+  from: NumberDtype;
+}
+
+/**
+ * A tensor's elements in the order that the other format has them in.
+ * @param to the direction of `change`
+ * @throws HeddleError INVALID_FILE for rows that are not so many heads of an even width
+ */
+export async function inOrderOf(
+  device: Device,
+  tensor: StoredTensor,
+  change: LayoutChange,
+  to: "safetensors" | "gguf",
+): Promise<OrderedElements> {
+  const from = tensor.dtype as NumberDtype;
+  if (change.kind === "transpose") return transposed(device, tensor);
+  const sources = sourcesOf(tensor);
+  if (change.kind !== "rope") return { sources, from };
+  const [only, ...more] = sources;
+  if (more.length > 0 || only!.view)
+    throw new HeddleError("INVALID_FILE", `${tensor.name}: expected one matrix, got one in parts`);
+  return { sources: [{ ...only!, view: ropeView(tensor, change.heads, to) }], from };
+}
+
+/**
+ * A matrix (rows, columns) as (columns, rows). Blocks and 8-bit floats cannot be taken apart where they lie: they become f32, which is held whole.
+ * @throws HeddleError NUMERICAL, IO, OUT_OF_MEMORY
+ */
+export async function transposed(device: Device, tensor: StoredTensor): Promise<OrderedElements> {
+  const { dtype, name, shape } = tensor;
+  const [rows, columns] = shape as [number, number];
+  const view = transposedView(rows, columns);
+  const from = dtype as NumberDtype;
+  const sources = sourcesOf(tensor);
+  const [only] = sources;
+  if (sources.length === 1 && !only!.view && !only!.fp8 && !isQuantised(from))
+    return { sources: [{ ...only!, view }], from };
+  return { sources: [elementsIn(await castTogether(device, sources, { name, from, to: "f32" }), view)], from: "f32" };
+}
+
+/** (rows, columns) read as (columns, rows). */
+export function transposedView(rows: number, columns: number): ElementView {
+  return { sizes: [columns, rows], strides: [1, columns] };
+}
+
+/**
+ * Rows of each head, halves ↔ neighbours: GGUF's row 2j + p is transformers' row p · width / 2 + j.
+ * @throws HeddleError INVALID_FILE
+ */
+function ropeView(tensor: StoredTensor, heads: number, to: "safetensors" | "gguf"): ElementView {
+  const { name, dtype, shape } = tensor;
+  const width = headWidth(tensor, heads);
+  const columns = elementCount(shape.slice(1));
+  const { elements } = pieceOf(dtype);
+  if (columns % elements !== 0)
+    throw new HeddleError("INVALID_FILE", `${name}: expected whole blocks of ${dtype} a row, got rows of ${columns}`);
+  const half = width / 2;
+  return to === "gguf"
+    ? { sizes: [heads, half, 2, columns], strides: [width * columns, columns, half * columns, 1] }
+    : { sizes: [heads, 2, half, columns], strides: [width * columns, columns, 2 * columns, 1] };
+}
+
+/** Rows of each of the heads that a matrix's rows are. @throws INVALID_FILE where they are not an even number each */
+export function headWidth({ name, shape }: Pick<StoredTensor, "name" | "shape">, heads: number): number {
+  const rows = shape[0]!;
+  const width = rows / heads;
+  if (!Number.isInteger(width) || width % 2 !== 0)
+    throw new HeddleError("INVALID_FILE", `${name}: expected ${heads} heads of an even width, got ${rows} rows`);
+  return width;
+}

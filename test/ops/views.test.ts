@@ -1,0 +1,308 @@
+// Elements in another order on their way to another type: strided views, 8-bit floats and MXFP4 apart, against plain loops over the plain casts.
+import { truncateSync } from "node:fs";
+import { describe, expect, test } from "vitest";
+import { binding, type NativeCastSource, type NativeLaneHandle } from "../../lib/binding.ts";
+import { mapFile } from "../../lib/formats/mapped-file.ts";
+import { BLOCK_TYPES, DTYPES } from "../../lib/graph/dtype.ts";
+import { type FloatDType, isQuantised, openDevice, type QuantisedDType, Tensor } from "../../lib/graph/index.ts";
+import { bytesFor, castOnLane, countOf, type ElementView, type StoredElements } from "../../lib/graph/lane-cast.ts";
+import { expectError, temporaryFile } from "../formats/helpers.ts";
+import { generator } from "./harness.ts";
+
+type Type = FloatDType | QuantisedDType;
+const { lane } = openDevice({ device: "cpu" });
+const floating = ["f32", "bf16", "f16"] as const;
+const all = Object.keys(DTYPES).filter((type) => floating.includes(type as never) || isQuantised(type)) as Type[];
+const targets = [...floating, "q8_0", "q4_0", "q4_k", "q6_k"] as const;
+
+const plainly = (bytes: Uint8Array, from: Type, to: Type, addend = 0) =>
+  binding.castElements(bytes, DTYPES[from], DTYPES[to], addend).bytes;
+
+/** Floats of a type, or blocks whose scales are small numbers. */
+function elementsOf(type: Type, count: number, seed: number): Uint8Array {
+  const random = generator(seed);
+  const numbers = Float32Array.from({ length: count }, () => random() * 4 - 2);
+  const bytes = new Uint8Array(numbers.buffer);
+  if (!isQuantised(type)) return new Uint8Array(plainly(bytes, "f32", type));
+  const out = Uint8Array.from({ length: bytesFor(type, count) }, () => random() * 256);
+  // Halves of scales stay below 2 wherever they are in a block: no two bytes in a row have the exponent of what is infinite.
+  for (let i = 0; i < out.length; i++) out[i]! &= 0xbf;
+  return out;
+}
+
+/** The view's elements one by one; blocks move whole. */
+function viewed(bytes: Uint8Array, type: Type, { sizes, strides, start = 0 }: ElementView): Uint8Array {
+  const block = isQuantised(type) ? BLOCK_TYPES[type] : { elements: 1, bytes: bytesFor(type, 1) };
+  const parts: Uint8Array[] = [];
+  const walk = (d: number, at: number) => {
+    if (d === sizes.length) {
+      if (at % block.elements === 0)
+        parts.push(bytes.subarray((at / block.elements) * block.bytes).subarray(0, block.bytes));
+      return;
+    }
+    for (let i = 0; i < sizes[d]!; i++) walk(d + 1, at + i * strides[d]!);
+  };
+  walk(0, start);
+  return Buffer.concat(parts);
+}
+
+async function made(source: StoredElements, from: Type, to: Type, addend = 0): Promise<Buffer> {
+  const out = new ArrayBuffer(bytesFor(to, countOf(source, from)));
+  await castOnLane(lane, source, { from, to, addend }, out);
+  return Buffer.from(out);
+}
+
+/** In an array and in a file, each at an odd place. */
+async function placed(bytes: Uint8Array, check: (source: StoredElements) => Promise<void>): Promise<void> {
+  const shifted = new Uint8Array(bytes.length + 9);
+  shifted.set(bytes, 3);
+  await check({ data: shifted, offset: 3, bytes: bytes.length });
+  const file = mapFile(temporaryFile(shifted));
+  await check({ data: file, offset: 3, bytes: bytes.length });
+  file.close();
+}
+
+const transposed = (rows: number, columns: number): ElementView => ({ sizes: [columns, rows], strides: [1, columns] });
+const apart: Record<string, { count: number; view: ElementView }> = {
+  "a transposed matrix": { count: 768 * 300, view: transposed(768, 300) },
+  "one of few rows": { count: 3 * 70_000, view: transposed(3, 70_000) },
+  "one of few columns": { count: 70_000 * 3, view: transposed(70_000, 3) },
+  "a row": { count: 999, view: transposed(1, 999) },
+  "every second column of stacked matrices": {
+    count: 4 * 70 * 130,
+    view: { sizes: [4, 65, 70], strides: [70 * 130, 2, 130], start: 1 },
+  },
+  "rows that two matrices have in turns": {
+    count: 2 * 3 * 80 * 40,
+    view: { sizes: [3, 40, 80, 2], strides: [80 * 40, 1, 40, 3 * 80 * 40] },
+  },
+  "every third number": { count: 30_000, view: { sizes: [10_000], strides: [3], start: 2 } },
+  "the same number again and again": { count: 8, view: { sizes: [40, 600], strides: [0, 0], start: 5 } },
+  "a part in its own order": { count: 700, view: { sizes: [2, 3, 100], strides: [300, 100, 1], start: 70 } },
+};
+
+describe("floats in any order", () => {
+  test.each(Object.keys(apart))("%s", async (name) => {
+    const { count, view } = apart[name]!;
+    for (const from of floating) {
+      const bytes = elementsOf(from, count, 7);
+      const want = viewed(bytes, from, view);
+      await placed(bytes, async (source) => {
+        for (const to of floating) {
+          const got = await made({ ...source, view }, from, to, 0.5);
+          expect(Buffer.compare(got, Buffer.from(plainly(want, from, to, 0.5))), `${from} → ${to}`).toBe(0);
+        }
+        expect(Buffer.compare(await made({ ...source, view }, from, from), want), from).toBe(0);
+      });
+    }
+  });
+
+  test("a transposed matrix as blocks, and any part of it", async () => {
+    const [rows, columns] = [768, 70];
+    const view = transposed(rows, columns);
+    for (const from of floating) {
+      const bytes = elementsOf(from, rows * columns, 5);
+      const source = { data: bytes, offset: 0, bytes: bytes.length, view };
+      for (const to of targets) {
+        const want = Buffer.from(plainly(viewed(bytes, from, view), from, to));
+        expect(Buffer.compare(await made(source, from, to), want), to).toBe(0);
+        for (const [first, count] of [
+          [0, 256],
+          [512, 768],
+          [768 * 3 + 256, 768 * 65],
+          [768 * 69 + 512, 256],
+        ] as const) {
+          const out = new ArrayBuffer(bytesFor(to, count));
+          await castOnLane(lane, source, { from, to }, out, 0, { first, count });
+          const part = want.subarray(bytesFor(to, first), bytesFor(to, first + count));
+          expect(Buffer.compare(Buffer.from(out), part), `${to} ${first}`).toBe(0);
+        }
+      }
+    }
+  });
+
+  test("numbers that are none or become infinite are counted wherever they come to lie", async () => {
+    const numbers = new Float32Array(500 * 90);
+    numbers.set([Number.NaN, 1e6, Number.POSITIVE_INFINITY, -1e6], 44_000);
+    const data = new Uint8Array(numbers.buffer);
+    const source = { data, offset: 0, bytes: data.length, view: transposed(500, 90) };
+    const out = new ArrayBuffer(500 * 90 * 2);
+    expect(await castOnLane(lane, source, { from: "f32", to: "f16" }, out)).toEqual({ overflows: 2, notFinite: 2 });
+  });
+});
+
+test.each(all)("rows of heads in another order, as rotary positions have them: %s", async (from) => {
+  const [heads, half, columns] = [5, 3, 768];
+  const view = {
+    sizes: [heads, half, 2, columns],
+    strides: [2 * half * columns, columns, half * columns, 1],
+  };
+  const bytes = elementsOf(from, heads * half * 2 * columns, 3);
+  const want = viewed(bytes, from, view);
+  await placed(bytes, async (source) => {
+    expect(Buffer.compare(await made({ ...source, view }, from, from), want)).toBe(0);
+    for (const to of floating)
+      expect(Buffer.compare(await made({ ...source, view }, from, to), Buffer.from(plainly(want, from, to))), to).toBe(
+        0,
+      );
+  });
+});
+
+describe("8-bit floats", () => {
+  const [rows, columns] = [300, 200];
+  const random = generator(9);
+  const bytes = Uint8Array.from({ length: rows * columns }, () => random() * 0x7f + (random() < 0.5 ? 0 : 0x80));
+  const scales = Float32Array.from({ length: 3 * 2 }, () => random() * 3);
+  const number = (byte: number) => {
+    const [exponent, fraction] = [(byte >> 3) & 15, byte & 7];
+    const magnitude = exponent ? (8 + fraction) * 2 ** (exponent - 10) : fraction * 2 ** -9;
+    return (byte & 0x7f) === 0x7f ? Number.NaN : byte & 0x80 ? -magnitude : magnitude;
+  };
+  const products = Float32Array.from(bytes, (byte, i) => {
+    const block = Math.floor(i / columns / 128) * 2 + Math.floor((i % columns) / 128);
+    return Math.fround(scales[block]!) * number(byte);
+  });
+  const wide = new Uint8Array(products.buffer);
+
+  test("as the products, and rounded to bf16 on their way", async () => {
+    await placed(bytes, async (source) => {
+      const fp8 = { scales, columns };
+      expect(Buffer.compare(await made({ ...source, fp8 }, "f32", "f32"), wide)).toBe(0);
+      const rounded = new Uint8Array(plainly(wide, "f32", "bf16"));
+      for (const to of floating)
+        expect(
+          Buffer.compare(await made({ ...source, fp8 }, "bf16", to), Buffer.from(plainly(rounded, "bf16", to))),
+        ).toBe(0);
+    });
+  });
+
+  test("in the order of rotary positions, and a part of them", async () => {
+    const view = { sizes: [3, 50, 2, columns], strides: [100 * columns, columns, 50 * columns, 1] };
+    const source = { data: bytes, offset: 0, bytes: bytes.length, fp8: { scales, columns }, view };
+    const want = Buffer.from(plainly(viewed(wide, "f32", view), "f32", "q8_0"));
+    expect(Buffer.compare(await made(source, "f32", "q8_0"), want)).toBe(0);
+    const out = new ArrayBuffer(bytesFor("q8_0", 3200));
+    await castOnLane(lane, source, { from: "f32", to: "q8_0" }, out, 0, { first: 6400, count: 3200 });
+    expect(Buffer.compare(Buffer.from(out), want.subarray(bytesFor("q8_0", 6400), bytesFor("q8_0", 9600)))).toBe(0);
+  });
+
+  test("no number stays none, and what bf16 does not hold is counted", async () => {
+    const data = Uint8Array.of(0x7f, 0x7e, 0xff, 0);
+    const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(7.5e35), columns: 4 } };
+    const out = new ArrayBuffer(8);
+    // 448 times as much is finite in f32, and above the middle of bf16's largest and infinity.
+    const found = await castOnLane(lane, source, { from: "bf16", to: "bf16" }, out);
+    expect(448 * Math.fround(7.5e35)).toBeLessThan(3.4028234e38);
+    expect(found.overflows + found.notFinite).toBeGreaterThanOrEqual(2);
+    expect(new Uint16Array(out)[0]! & 0x7fff).toBeGreaterThan(0x7f80);
+    expect(new Uint16Array(out)[3]).toBe(0);
+  });
+});
+
+test("MXFP4 whose scales lie elsewhere: ggml's blocks of every second row", async () => {
+  const [experts, outputs, groups] = [3, 10, 24];
+  const random = generator(4);
+  const halves = Uint8Array.from({ length: experts * outputs * groups * 16 }, () => random() * 256);
+  const scales = Uint8Array.from({ length: experts * outputs * groups }, () => 120 + random() * 10);
+  const nibble = (block: number, element: number) => (halves[block * 16 + (element >> 1)]! >> (4 * (element & 1))) & 15;
+  const want: number[] = [];
+  for (let e = 0; e < experts; e++)
+    for (let r = 1; r < outputs; r += 2)
+      for (let g = 0; g < groups; g++) {
+        const block = (e * outputs + r) * groups + g;
+        want.push(scales[block]!);
+        for (let j = 0; j < 16; j++) want.push(nibble(block, j) | (nibble(block, j + 16) << 4));
+      }
+  const inputs = groups * 32;
+  const view = { sizes: [experts, outputs / 2, inputs], strides: [outputs * inputs, 2 * inputs, 1], start: inputs };
+  const beside = mapFile(temporaryFile(Buffer.concat([Buffer.alloc(5), scales])));
+  await placed(halves, async (source) => {
+    for (const mxfp4 of [
+      { data: scales, offset: 0 },
+      { data: beside, offset: 5 },
+    ]) {
+      const blocks = await made({ ...source, mxfp4, view }, "mxfp4", "mxfp4");
+      expect(Buffer.compare(blocks, Buffer.from(want))).toBe(0);
+      const numbers = Buffer.from(plainly(Uint8Array.from(want), "mxfp4", "f32"));
+      expect(Buffer.compare(await made({ ...source, mxfp4, view }, "mxfp4", "f32"), numbers)).toBe(0);
+    }
+  });
+  beside.close();
+});
+
+test("what lies beyond the elements, or cannot be taken so, is refused before anything is written", async () => {
+  const source = new Uint8Array(4096);
+  const out = new ArrayBuffer(8192);
+  const { f32, f16, q8_0, q4_k, mxfp4, bf16 } = DTYPES;
+  const wrong = (
+    how: object,
+    message: RegExp,
+    { from = f32, to = f32, count = 256, data = source as unknown } = {},
+  ) => {
+    const given = { elements: 1024, first: 0, ...how } as NativeCastSource;
+    const call: Parameters<NativeLaneHandle["cast"]> = [data as Uint8Array, 0, from, to, 0, count, out, 0, given];
+    return expectError(async () => lane.cast(...call), "INVALID_ARGUMENT", message);
+  };
+  await wrong({ elements: 1025 }, /cast: source: expected at most 4096 bytes, got 0 \+ 4100/);
+  await wrong({ elements: 2 ** 60 }, /elements: expected an integer/);
+  await wrong({ elements: 512, first: 257 }, /cast: expected at most 512 elements, got 257 \+ 256/);
+  await wrong({ first: 2 ** 46, elements: 2 ** 46 }, /expected at most/);
+  const view = (sizes: unknown, strides: unknown, start: unknown = 0) => ({ sizes, strides, start });
+  await wrong(view([32, 32], [33, 1]), /expected a view within 1024 elements/);
+  await wrong(view([32, 32], [32, 1], 1), /expected a view within 1024 elements/);
+  await wrong(view([2, 2], [2 ** 46, 1]), /expected a view within 1024 elements/);
+  await wrong(view([2 ** 46, 2 ** 46], [0, 0]), /expected a view within 1024 elements/);
+  await wrong(view([2 ** 40, 2 ** 40], [2 ** 40, 2 ** 40]), /expected a view within 1024 elements/);
+  await wrong(view([0, 4], [2 ** 46, 2 ** 46]), /expected at most 0 elements/);
+  await wrong(view([32], [-1]), /strides: expected an integer/);
+  await wrong(view([Number.NaN], [1]), /sizes: expected an integer/);
+  await wrong(view([2.5], [1]), /sizes: expected an integer/);
+  await wrong(view([32], [1, 1]), /strides: expected 1 numbers, got 2/);
+  await wrong(view([1, 1, 1, 1, 256], [1, 1, 1, 1, 1]), /sizes: expected 1 to 4 numbers, got 5/);
+  await wrong(view([], []), /sizes: expected 1 to 4 numbers, got 0/);
+  await wrong(view("32", [1]), /sizes: expected an array/);
+  await wrong(view([32, 32], [32, 1], -1), /start: expected an integer/);
+  await wrong(view([16, 64], [1, 16]), /cast: rows: expected a multiple of 256 elements for q4_k/, { to: q4_k });
+  await wrong(view([32, 32], [1, 32]), /rows of elements that lie beside each other/, { from: q8_0 });
+  await wrong(view([2, 32], [33, 1]), /cast: strides: expected a multiple of 32/, { from: q8_0, count: 64 });
+  await wrong(view([2, 32], [64, 1], 8), /cast: start: expected a multiple of 32/, { from: q8_0, count: 64 });
+  await wrong(view([2, 16], [32, 1]), /cast: rows: expected a multiple of 32/, { from: q8_0, count: 32 });
+  await wrong({ first: 8 }, /cast: first: expected a multiple of 32/, { to: q8_0 });
+  const scales = new Float32Array(1);
+  await wrong({ scales, columns: 0 }, /columns: expected whole rows/);
+  await wrong({ scales, columns: 1000 }, /columns: expected whole rows of 1024 elements, got 1000/);
+  await wrong({ scales, columns: 1024 }, /scales: expected 8 numbers, got 4 bytes/);
+  await wrong({ scales: undefined, columns: 128 }, /scales: expected a typed array/);
+  await wrong({ scales, columns: 128 }, /from: expected f32 or bf16 of 8-bit floats, got f16/, { from: f16 });
+  await wrong({ scales, columns: 128, elements: 2 ** 46 }, /scales: expected/, { from: bf16 });
+  const crossing = view([128, 8], [1, 128]);
+  await wrong({ scales, columns: 128, ...crossing }, /rows of elements that lie beside each other/);
+  const apart = { scaleSource: new Uint8Array(31), scaleOffset: 0 };
+  await wrong(apart, /from: expected mxfp4, got f32/);
+  await wrong(apart, /cast: source: expected at most 31 bytes, got 0 \+ 32/, { from: mxfp4 });
+  await wrong({ ...apart, scaleOffset: -1 }, /scaleOffset: expected an integer/, { from: mxfp4 });
+  await wrong({ ...apart, scaleSource: {} }, /file: expected a MappedFile/, { from: mxfp4 });
+  await wrong({}, /file: expected a MappedFile/, { data: {} });
+  expect(new Uint8Array(out).every((byte) => byte === 0)).toBe(true);
+});
+
+test("a file that became shorter is IO, whether it is read or taken apart where it is mapped", async () => {
+  const path = temporaryFile(new Uint8Array(1 << 20));
+  const file = mapFile(path);
+  truncateSync(path, 4096);
+  const out = new ArrayBuffer(1 << 20);
+  const source = { data: file, offset: 0, bytes: 1 << 20 };
+  for (const view of [transposed(512, 512), { sizes: [512, 512], strides: [512, 1] }])
+    await expectError(() => castOnLane(lane, { ...source, view }, { from: "f32", to: "f32" }, out), "IO", /truncated/);
+  file.close();
+});
+
+test("a view of nothing is nothing", async () => {
+  const tensor = Tensor.zeros(openDevice({ device: "cpu" }), "f32", [0]);
+  const source = { data: new Uint8Array(8), offset: 0, bytes: 8, view: { sizes: [0, 2], strides: [1, 1] } };
+  expect(await castOnLane(lane, source, { from: "f32", to: "f32" }, tensor.native)).toEqual({
+    overflows: 0,
+    notFinite: 0,
+  });
+  tensor.dispose();
+});
