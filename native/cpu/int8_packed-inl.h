@@ -92,15 +92,17 @@ struct PanelList {
 };
 struct PanelPlace {
   int product;
-  int64_t panel;
-  const uint8_t* at(const PanelList& list) const { return static_cast<const uint8_t*>(list.products[product].packed) + panel * list.bytes; }
+  int64_t panel, left;  // left of the product's, this one among them
+  const uint8_t* at;
+  static PanelPlace first_of(const PanelList& list, int product) {
+    const int64_t begin = list.begin(product);
+    return {product, begin, list.end(product) - begin, static_cast<const uint8_t*>(list.products[product].packed) + begin * list.bytes};
+  }
   // `steps` panels on, where there are as many.
   PanelPlace on(const PanelList& list, int64_t steps) const {
-    PanelPlace to{product, panel + steps};
-    while (to.panel >= list.end(to.product) && to.product + 1 < list.count) {
-      const int64_t over = to.panel - list.end(to.product);
-      to = {to.product + 1, list.begin(to.product + 1) + over};
-    }
+    PanelPlace to = *this;
+    while (steps >= to.left && to.product + 1 < list.count) steps -= to.left, to = first_of(list, to.product + 1);
+    to.panel += steps, to.left -= steps, to.at += steps * list.bytes;
     return to;
   }
 };
@@ -110,7 +112,7 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
   alignas(64) float sums[packed_sums * W];
   const int64_t size = list.size();
   int64_t done = 0;
-  const auto place = [&](int64_t i) { return PanelPlace{0, list.begin(0)}.on(list, i); };
+  const auto place = [&](int64_t i) { return PanelPlace::first_of(list, 0).on(list, i); };
   for (const auto& form : tiles.forms) {
     if (form.panels == 0) break;
     const int64_t each = (size - done) / form.panels, rest = done + each * form.panels;
@@ -118,26 +120,34 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
     PanelPlace stream[4];
     for (int s = 0; s < form.panels; ++s) stream[s] = place(done + s * each);
     for (int s = 0; s < form.panels && done == 0; ++s)
-      for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64) fetch_stream(stream[s].at(list) + line);
-    for (int64_t j = 0; j < each; ++j) {
+      for (int64_t line = 0; line < min_of<int64_t>(packed_ahead / form.panels, list.bytes); line += 64) fetch_stream(stream[s].at + line);
+    for (int64_t j = 0, run; j < each; j += run) {  // panels on which all streams stay in their products
       const uint8_t *at[4], *after[4];
       float* out[4];
-      PanelPlace soon[4];
+      bool direct[4];
+      run = each - j;
+      for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
       for (int s = 0; s < form.panels; ++s) {
         const QuantLinear& p = list.products[stream[s].product];
-        at[s] = stream[s].at(list);
-        soon[s] = j + 1 < each ? stream[s].on(list, 1) : rest + s < size ? place(rest + s) : stream[s];
-        after[s] = soon[s].at(list);
-        const bool direct = x.rows == 1 && p.y_type == DType::f32 && !p.bias && (stream[s].panel + 1) * W <= p.n;  // sums are outputs, and all are there
-        out[s] = direct ? static_cast<float*>(p.y) + stream[s].panel * W : sums + s * tiles.rows * W;
+        direct[s] = x.rows == 1 && p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;  // sums are outputs, and all are there
+        at[s] = stream[s].at, after[s] = at[s] + list.bytes;
+        out[s] = direct[s] ? static_cast<float*>(p.y) + stream[s].panel * W : sums + s * tiles.rows * W;
       }
-      form.run(x, 0, list.products[0].k, at, out, W, after, nullptr);
-      for (int s = 0; s < form.panels; ++s) {
-        const QuantLinear& p = list.products[stream[s].product];
-        const int64_t column = stream[s].panel * W;
-        for (int m = 0; m < tiles.rows && out[s] == sums + s * tiles.rows * W; ++m) write_int8(p, m, column, p.n - column, load(out[s] + m * W));
-        stream[s] = soon[s];
+      for (int64_t r = 0; r < run; ++r) {
+        if (r + 1 == run)
+          for (int s = 0; s < form.panels; ++s) {
+            const bool goes_on = j + run < each;
+            after[s] = goes_on ? stream[s].on(list, run).at : rest + s < size ? place(rest + s).at : at[s];
+          }
+        form.run(x, 0, list.products[0].k, at, out, W, after, nullptr);
+        for (int s = 0; s < form.panels; ++s) {
+          const QuantLinear& p = list.products[stream[s].product];
+          const int64_t column = (stream[s].panel + r) * W;
+          for (int m = 0; m < tiles.rows && !direct[s]; ++m) write_int8(p, m, column, p.n - column, load(out[s] + m * W));
+          at[s] += list.bytes, after[s] += list.bytes, out[s] += direct[s] ? W : 0;
+        }
       }
+      for (int s = 0; s < form.panels; ++s) stream[s] = stream[s].on(list, run);
     }
     done = rest;
   }

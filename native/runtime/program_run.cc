@@ -11,6 +11,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
   const std::vector<Chain>& chains = program_->chains_;
   const bool profiled = Profile::on();
   size_t chain = 0;
+  int announced = -1;
   for (size_t i = 0, next; i < nodes_.size(); i = next) {
     next = i + group_[i];
     if (lane.stopping() || (a.abort && a.abort->load(std::memory_order_relaxed)))
@@ -22,7 +23,7 @@ void Executable::run_nodes(const RunArguments& a, Lane& lane, Context& context) 
       while (chain < chains.size() && chains[chain].begin < i) ++chain;
       const bool chained = chain < chains.size() && chains[chain].begin == i && run_chain(chain, done, context);
       if (chained) next = chains[chain].end;
-      announce_stream(next - 1, lane.pool());
+      if (const int soon = next_stream_[next - 1].node; soon != announced) announce_stream(next - 1, lane.pool()), announced = soon;
       if (chained) continue;
       if (profiled) run_profiled(i, context, done);
       else run_one(i, context, done);
