@@ -124,14 +124,19 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
     for (int64_t j = 0, run; j < each; j += run) {  // panels on which all streams stay in their products
       const uint8_t *at[4], *after[4];
       float* out[4];
-      bool direct[4];
+      bool direct[4], alike = true;  // outputs of several rows are written where their rows lie equally far apart
       run = each - j;
       for (int s = 0; s < form.panels; ++s) run = min_of(run, stream[s].left);
       for (int s = 0; s < form.panels; ++s) {
         const QuantLinear& p = list.products[stream[s].product];
-        direct[s] = x.rows == 1 && p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;  // sums are outputs, and all are there
+        direct[s] = p.y_type == DType::f32 && !p.bias && (stream[s].panel + run) * W <= p.n;  // sums are outputs, and all are there
+        alike = alike && direct[s] && p.n == list.products[stream[0].product].n;
         at[s] = stream[s].at, after[s] = at[s] + list.bytes;
-        out[s] = direct[s] ? static_cast<float*>(p.y) + stream[s].panel * W : sums + s * tiles.rows * W;
+      }
+      const int64_t stride = alike ? list.products[stream[0].product].n : W;
+      for (int s = 0; s < form.panels; ++s) {
+        direct[s] = direct[s] && (alike || x.rows == 1);
+        out[s] = direct[s] ? static_cast<float*>(list.products[stream[s].product].y) + stream[s].panel * W : sums + s * tiles.rows * W;
       }
       for (int64_t r = 0; r < run; ++r) {
         if (r + 1 == run)
@@ -139,7 +144,7 @@ template <class P> void packed_streams(const PanelList& list, const PackedRows& 
             const bool goes_on = j + run < each;
             after[s] = goes_on ? stream[s].on(list, run).at : rest + s < size ? place(rest + s).at : at[s];
           }
-        form.run(x, 0, list.products[0].k, at, out, W, after, nullptr);
+        form.run(x, 0, list.products[0].k, at, out, stride, after, nullptr);
         for (int s = 0; s < form.panels; ++s) {
           const QuantLinear& p = list.products[stream[s].product];
           const int64_t column = (stream[s].panel + r) * W;
