@@ -1,6 +1,7 @@
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig, ModelConfig } from "../formats/config.ts";
 import { classifierPrefix, VALUE_HEAD } from "../formats/heads.ts";
+import { EMBEDDING_LAYERS } from "../formats/sentence-transformers.ts";
 import type { Value } from "../graph/index.ts";
 import type { ForwardContext } from "../nn/context.ts";
 import { embeddingLayerWeights } from "./embedding-layers.ts";
@@ -33,10 +34,15 @@ export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   return out;
 }
 
-/** Names of the weights that are heads: what training "the head alone" means. */
+/** Names of the weights that are heads, layers behind pooling among them: what is not the trunk. */
 export function headNames(config: ModelConfig): string[] {
   const trunk = familyOf(config.modelType).weights(config);
   return [...modelWeights(config).keys()].filter((name) => !trunk.has(name));
+}
+
+/** Those that a classifier's logits depend on: what training "the head alone" means. A value head and layers behind pooling stay as they are. */
+export function classifierNames(config: ModelConfig): string[] {
+  return headNames(config).filter((name) => !name.startsWith(EMBEDDING_LAYERS) && !name.startsWith(`${VALUE_HEAD}.`));
 }
 
 /** Names of the weights that hidden states depend on: everything but the heads. */

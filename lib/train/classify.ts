@@ -4,7 +4,7 @@ import type { RowSource } from "../data/rows.ts";
 import { HeddleError } from "../errors.ts";
 import type { ClassifierConfig } from "../formats/config.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
-import { headNames, trunkNames } from "../models/heads.ts";
+import { classifierNames, trunkNames } from "../models/heads.ts";
 import type { Model } from "../models/model.ts";
 import { Run } from "../run.ts";
 import type { Tokenizer } from "../tokenizer/index.ts";
@@ -171,8 +171,8 @@ async function* start(
   });
   const names =
     options.trainable === "head" || options.lora
-      ? headNames(model.config)
-      : [...trunkNames(model.config), ...headNames(model.config)];
+      ? classifierNames(model.config)
+      : [...trunkNames(model.config), ...classifierNames(model.config)];
   const finish = async (): Promise<Metrics> => {
     if (heldOut.length === 0) return {};
     model.setClassifierTemperature(undefined);

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { cast, gatherRows, input, mul, reshape, sum } from "../graph/index.ts";
-import { classifierLogits, headNames, trunkNames } from "../models/heads.ts";
+import { classifierLogits, classifierNames, trunkNames } from "../models/heads.ts";
 import { Run } from "../run.ts";
 import { learningRateOf } from "./defaults.ts";
 import { ExampleSource } from "./example-source.ts";
@@ -77,7 +77,7 @@ async function* start(
     { task: "sequence", labels: ["reward"], problemType: "regression" },
     { seed, keepLanguageHead },
   );
-  const heads = headNames(model.config);
+  const heads = classifierNames(model.config);
   const card = {
     data: namesOf(options.data),
     notes: "A reward model: it scores answers and gives none.",
