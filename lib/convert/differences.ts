@@ -32,6 +32,7 @@ function embedsOtherwise({ embedding }: ModelConfig): string[] {
   const what = [
     name !== undefined && prompts[name] !== "" && `the prompt ${JSON.stringify(name)} before every text: texts alone`,
     embedding?.includePrompt === false && "pooling without the prompt's tokens: with them",
+    embedding?.normalize === false && "vectors of any length: of length 1",
     truncateDim !== undefined && `vectors of ${truncateDim} numbers: whole ones`,
     maxSeqLength !== undefined && `texts of at most ${maxSeqLength} tokens: as long as the context`,
     lowercase && "texts in small letters: as they are",

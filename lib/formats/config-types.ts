@@ -4,7 +4,7 @@ import type { ModelType, OwnValue } from "./families.ts";
 
 /** How texts become vectors. */
 export interface EmbeddingConfig {
-  /** What a text's hidden states become; of several ways, what each gives, one behind the other in PoolingMode's order. Default "mean". */
+  /** What a text's hidden states become; of several ways, each once, what each gives, one behind the other in their order. Default "mean". */
   pooling: PoolingMode | PoolingMode[];
   /** Vectors of length 1, so that their product is the cosine. Default true. */
   normalize: boolean;

@@ -3,7 +3,14 @@
 import { join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "./config-types.ts";
-import { MOST_LAYERS, POOLING_MODES, poolingModes, SIMILARITIES } from "./embedding-schema.ts";
+import {
+  areDistinct,
+  MOST_LAYERS,
+  NOT_A_PROMPT,
+  POOLING_MODES,
+  poolingModes,
+  SIMILARITIES,
+} from "./embedding-schema.ts";
 import { exists, readJson } from "./io.ts";
 import {
   EMBEDDING_LAYERS,
@@ -47,6 +54,8 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
     if (!isName && !needsNone) throw invalid(path, `path: expected a folder's name, got ${describe(inner)}`);
     return { kind, folder: inner };
   });
+  if (read[0]?.kind !== "Transformer")
+    throw invalid(path, `expected a Transformer first, got ${read[0]?.kind ?? "no modules"}`);
   const places = read.map(({ kind }) => Math.min(2, MODULES.indexOf(kind)) + (kind === "Normalize" ? 1 : 0));
   const once = read.filter(({ kind }) => kind !== "Dense" && kind !== "LayerNorm").map(({ kind }) => kind);
   if (places.some((place, i) => i > 0 && place < places[i - 1]!) || new Set(once).size < once.length)
@@ -59,7 +68,8 @@ export async function readModules(folder: string): Promise<Module[] | undefined>
 
 /** What a sentence-transformers folder says of vectors, and the weights of layers behind pooling. */
 export interface EmbeddingFiles {
-  embedding: EmbeddingConfig;
+  /** Undefined without Pooling: tokens or, of a CrossEncoder, scores are what such a folder makes. */
+  embedding: EmbeddingConfig | undefined;
   /** The model's weights with those of the layers; closes both. */
   withLayers(weights: WeightSource): Promise<WeightSource>;
 }
@@ -76,9 +86,13 @@ export async function readEmbeddingConfig(
 ): Promise<EmbeddingFiles> {
   const transformer = modules.find(({ kind }) => kind === "Transformer")?.folder ?? "";
   const pooled = modules.find(({ kind }) => kind === "Pooling");
-  const pooling = pooled ? await readPooling(join(folder, pooled.folder, "config.json")) : { pooling: "mean" as const };
+  if (!pooled) {
+    const [, other] = modules;
+    if (other) throw unsupported(join(folder, "modules.json"), `expected Pooling before ${other.kind}, got none`);
+    return { embedding: undefined, withLayers: async (weights) => weights };
+  }
+  const pooling = await readPooling(join(folder, pooled.folder, "config.json"));
   const layered = modules.filter(({ kind }) => kind === "Dense" || kind === "LayerNorm");
-  if (layered.length > 0 && !pooled) throw unsupported(join(folder, "modules.json"), "layers without Pooling");
   const layers: EmbeddingLayer[] = [];
   let width = config.hiddenSize * poolingModes(pooling.pooling).length;
   for (const module of layered) {
@@ -91,7 +105,7 @@ export async function readEmbeddingConfig(
       ...pooling,
       normalize: modules.some(({ kind }) => kind === "Normalize"),
       ...(layers.length > 0 && { layers }),
-      ...(await readPrompts(join(folder, "config_sentence_transformers.json"))),
+      ...(await readPrompts(join(folder, "config_sentence_transformers.json"), width)),
       ...(await readLimits(join(folder, transformer, "sentence_bert_config.json"), config)),
     },
     withLayers: (weights) => openLayers(folder, layered, layers, weights),
@@ -118,19 +132,20 @@ async function readPooling(file: string): Promise<Pick<EmbeddingConfig, "pooling
           `pooling_mode: expected one of ${Object.keys(POOLING_NAMES).join(", ")}, got ${describe(name)}`,
         );
       })
-    : POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
+    : // Flags have no order of their own.
+      POOLING_MODES.filter((mode) => config[POOLING_KEYS[mode]] === true);
   const unknown = Object.keys(config).find(
     (key) =>
       key.startsWith("pooling_mode_") && config[key] === true && !Object.values<string>(POOLING_KEYS).includes(key),
   );
-  const modes = POOLING_MODES.filter((mode) => chosen.includes(mode));
-  if (unknown !== undefined || modes.length === 0)
+  if (unknown !== undefined || chosen.length === 0)
     throw unsupported(
       file,
-      `expected one or more of ${Object.values(POOLING_KEYS).join(", ")}, got ${describe(unknown ?? "none")}`,
+      `expected one or more of ${Object.values(POOLING_KEYS).join(", ")}, got ${unknown === undefined ? "none" : describe(unknown)}`,
     );
+  if (!areDistinct(chosen)) throw unsupported(file, `pooling_mode: expected each way once, got ${named!.join(", ")}`);
   return {
-    pooling: modes.length === 1 ? modes[0]! : ([...modes] as PoolingMode[]),
+    pooling: chosen.length === 1 ? chosen[0]! : ([...chosen] as PoolingMode[]),
     ...(config.include_prompt === false && { includePrompt: false }),
   };
 }
@@ -152,10 +167,16 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   for (const [key, name] of Object.entries({ module_input_name: input, module_output_name: output }))
     if (name !== undefined && name !== null && name !== "sentence_embedding")
       throw unsupported(file, `${key}: expected sentence_embedding, got ${describe(name)}`);
+  const residual = config.use_residual;
+  if (residual !== undefined && residual !== null && residual !== false)
+    throw unsupported(file, `use_residual: expected false, got ${describe(residual)}`);
   // What Dense does where its file does not say it.
   const given = config.activation_function ?? TORCH_ACTIVATIONS.tanh;
   const known = Object.keys(TORCH_ACTIVATIONS) as (keyof typeof TORCH_ACTIVATIONS)[];
-  const activation = known.find((name) => TORCH_ACTIVATIONS[name] === given);
+  // `torch.nn.Tanh` is the same class.
+  const activation = known.find(
+    (name) => TORCH_ACTIVATIONS[name] === given || TORCH_ACTIVATIONS[name].replace(/modules\.\w+\./, "") === given,
+  );
   if (activation === undefined)
     throw unsupported(
       file,
@@ -164,13 +185,16 @@ async function readLayer({ kind }: Module, file: string, width: number): Promise
   return { type: "dense", outFeatures: out as number, bias, activation };
 }
 
-async function readPrompts(file: string): Promise<Partial<EmbeddingConfig>> {
+/** @param width of whole vectors */
+async function readPrompts(file: string, width: number): Promise<Partial<EmbeddingConfig>> {
   if (!(await exists(file))) return {};
   const config = await readObject(file);
   const { prompts = {}, default_prompt_name: name, similarity_fn_name: similarity, truncate_dim: dim } = config;
-  const given = Object.entries(prompts ?? {});
+  // No text is the empty one.
+  const given = Object.entries(prompts ?? {}).map(([key, prompt]) => [key, prompt ?? ""] as const);
   if (typeof prompts !== "object" || Array.isArray(prompts) || given.length > 1000)
     throw invalid(file, `prompts: expected an object of at most 1000 texts, got ${describe(prompts)}`);
+  if (given.some(([key]) => key === "__proto__")) throw unsupported(file, `prompts: expected ${NOT_A_PROMPT}, got it`);
   for (const [key, prompt] of given)
     if (typeof prompt !== "string" || prompt.length > 65536 || key.length > 200)
       throw invalid(
@@ -192,7 +216,8 @@ async function readPrompts(file: string): Promise<Partial<EmbeddingConfig>> {
     ...(given.length > 0 && { prompts: Object.fromEntries(given) as Record<string, string> }),
     ...(typeof name === "string" && { defaultPromptName: name }),
     ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
-    ...(typeof dim === "number" && { truncateDim: dim }),
+    // The first numbers of fewer are all of them.
+    ...(typeof dim === "number" && dim <= width && { truncateDim: dim }),
   };
 }
 

@@ -3,13 +3,15 @@ import { z } from "zod";
 import { describe, type HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, ModelConfig } from "./config-types.ts";
 
-/** Ways of pooling, in the order in which several stand in a vector: that of sentence-transformers. */
+/** Ways of pooling, in the order of sentence-transformers where its files say each by a flag. */
 export const POOLING_MODES = ["first", "max", "mean", "mean_sqrt_len", "weighted_mean", "last"] as const;
 export const SIMILARITIES = ["cosine", "dot", "euclidean", "manhattan"] as const;
 export const LAYER_ACTIVATIONS = ["identity", "tanh", "relu", "sigmoid", "gelu", "silu"] as const;
 /** The caps keep a hostile file from sizing allocations. */
 export const MOST_LAYERS = 16;
 const MOST_PROMPTS = 1000;
+/** Objects take it for their prototype, and it would be lost on its way. */
+export const NOT_A_PROMPT = 'names other than "__proto__"';
 
 const flag = z.boolean({ error: "true or false" });
 const size = z.custom<number>(
@@ -17,19 +19,29 @@ const size = z.custom<number>(
   "a whole number from 1 to 1048576",
 );
 const mode = z.enum(POOLING_MODES);
-const layer = z.discriminatedUnion("type", [
-  z.strictObject({
-    type: z.literal("dense"),
-    outFeatures: size,
-    bias: flag,
-    activation: z.enum(LAYER_ACTIVATIONS),
-  }),
-  z.strictObject({ type: z.literal("layer_norm") }),
-]);
+const layer = z.discriminatedUnion(
+  "type",
+  [
+    z.strictObject({
+      type: z.literal("dense"),
+      outFeatures: size,
+      bias: flag,
+      activation: z.enum(LAYER_ACTIVATIONS),
+    }),
+    z.strictObject({ type: z.literal("layer_norm") }),
+  ],
+  { error: ({ code }) => (code === "invalid_union" ? "dense or layer_norm" : "an object") },
+);
+const isObject = (v: unknown): v is object => typeof v === "object" && v !== null;
+
+/** Whether no way of pooling is there twice. */
+export function areDistinct(modes: readonly unknown[]): boolean {
+  return new Set(modes).size === modes.length;
+}
 
 export const embeddingSchema = z.strictObject({
   pooling: z
-    .union([mode, z.array(mode).min(2).max(POOLING_MODES.length)], {
+    .union([mode, z.array(mode).min(2).refine(areDistinct, "each way once")], {
       error: `one of ${POOLING_MODES.join(", ")}, or several of them`,
     })
     .default("mean"),
@@ -37,8 +49,12 @@ export const embeddingSchema = z.strictObject({
   layers: z.array(layer).min(1).max(MOST_LAYERS).optional(),
   includePrompt: flag.optional(),
   prompts: z
-    .record(z.string().max(200), z.string().max(65536))
-    .refine((prompts) => Object.keys(prompts).length <= MOST_PROMPTS, `at most ${MOST_PROMPTS} prompts`)
+    .custom<Record<string, string>>((v) => !isObject(v) || !Object.hasOwn(v, "__proto__"), NOT_A_PROMPT)
+    .pipe(
+      z
+        .record(z.string().max(200), z.string().max(65536))
+        .refine((prompts) => Object.keys(prompts).length <= MOST_PROMPTS, `at most ${MOST_PROMPTS} prompts`),
+    )
     .optional(),
   defaultPromptName: z.string().max(200).optional(),
   similarity: z.enum(SIMILARITIES).optional(),
@@ -68,10 +84,7 @@ export function embeddingWidth(config: Pick<ModelConfig, "hiddenSize" | "embeddi
 export function checkEmbedding(config: ModelConfig, fail: (message: string) => HeddleError): void {
   const { embedding } = config;
   if (!embedding) return;
-  const { pooling, prompts = {}, defaultPromptName: name, truncateDim } = embedding;
-  const modes = poolingModes(pooling);
-  if (modes.some((mode, i) => i > 0 && POOLING_MODES.indexOf(mode) <= POOLING_MODES.indexOf(modes[i - 1]!)))
-    throw fail(`embedding.pooling: expected ways in the order ${POOLING_MODES.join(", ")}, got ${modes.join(", ")}`);
+  const { prompts = {}, defaultPromptName: name, truncateDim } = embedding;
   if (name !== undefined && !Object.hasOwn(prompts, name)) {
     const known = Object.keys(prompts).slice(0, 20).join(", ") || "none";
     throw fail(`embedding.defaultPromptName: expected one of the prompts (${known}), got ${describe(name)}`);

@@ -1,6 +1,6 @@
 // The files of sentence-transformers for a model that embeds.
 import { dirname, join } from "node:path";
-import type { EmbeddingConfig, ModelConfig } from "./config-types.ts";
+import type { EmbeddingConfig, ModelConfig, PoolingMode } from "./config-types.ts";
 import { embeddingWidths, POOLING_MODES, poolingModes } from "./embedding-schema.ts";
 import { makeFolder, writeFileAtomically } from "./io.ts";
 import { type SaveOptions, saveWeights, writeSafetensors } from "./safetensors-write.ts";
@@ -9,6 +9,7 @@ import {
   LAYER_MODULES,
   LAYER_PREFIXES,
   POOLING_KEYS,
+  POOLING_NAMES,
   TORCH_ACTIVATIONS,
 } from "./sentence-transformers.ts";
 import type { TensorData } from "./tensor-data.ts";
@@ -23,12 +24,22 @@ interface Entry {
   config?: object;
 }
 
+function nameOf(mode: PoolingMode): string {
+  return Object.entries(POOLING_NAMES).find(([, one]) => one === mode)![0];
+}
+
 function entriesOf(config: ModelConfig, embedding: EmbeddingConfig): Entry[] {
   const modes = poolingModes(embedding.pooling);
   const widths = embeddingWidths(config);
+  const inOrder = String(modes) === String(POOLING_MODES.filter((mode) => modes.includes(mode)));
   const pooling = {
-    word_embedding_dimension: config.hiddenSize,
-    ...Object.fromEntries(POOLING_MODES.map((mode) => [POOLING_KEYS[mode], modes.includes(mode)])),
+    // Flags say no order; a list is what newer versions read.
+    ...(inOrder
+      ? {
+          word_embedding_dimension: config.hiddenSize,
+          ...Object.fromEntries(POOLING_MODES.map((mode) => [POOLING_KEYS[mode], modes.includes(mode)])),
+        }
+      : { embedding_dimension: config.hiddenSize, pooling_mode: modes.map(nameOf) }),
     include_prompt: embedding.includePrompt ?? true,
   };
   const layers = (embedding.layers ?? []).map((layer, i): Entry => {

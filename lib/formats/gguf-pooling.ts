@@ -29,18 +29,20 @@ export function embeddingOf(pooling: Pooling | undefined): { embedding?: Embeddi
 export function poolingToGguf({ embedding, classifier }: ModelConfig): GgufValue | undefined {
   const refused = (what: string) =>
     new HeddleError("UNSUPPORTED", `embedding: ${what} has no place in GGUF, expected mean, first or last alone`);
+  if (embedding?.layers)
+    throw refused(`a layer behind pooling (${embedding.layers.map(({ type }) => type).join(", ")})`);
   const pooling = classifier ? "rank" : embedding?.pooling;
   if (pooling === undefined) return undefined;
-  if (!classifier && embedding?.layers)
-    throw refused(`a layer behind pooling (${embedding.layers.map(({ type }) => type).join(", ")})`);
   const value = (POOLINGS as readonly unknown[]).indexOf(pooling);
   if (value < 0) throw refused(`pooling ${String(pooling)}`);
   return { type: "u32", value };
 }
 
 /** Whether a configuration says more of embeddings than `pooling_type`: what travels under heddle's own key. */
-export function embedsOtherwise({ embedding }: ModelConfig): boolean {
+export function embedsOtherwise({ embedding, classifier }: ModelConfig): boolean {
   if (!embedding) return false;
+  // Whose pooling type is its own.
+  if (classifier) return true;
   const { pooling: _, normalize, ...more } = embedding;
   return !normalize || Object.values(more).some((value) => value !== undefined);
 }

@@ -194,6 +194,9 @@ test("notes say what llama.cpp computes otherwise", async () => {
   expect(await notes({ ...encoder, embedding: { ...embedding, ...more } })).toMatch(
     /^the prompt "q" before every text: texts alone; .*pooling without.*of 8 numbers.*most 7 tokens.*small letters/,
   );
+  expect(await notes({ ...encoder, embedding: { ...embedding, normalize: false } })).toBe(
+    "vectors of any length: of length 1",
+  );
   expect(await notes({ ...encoder, attentionBias: true })).toMatch(/^biases of attention in modern-bert files/);
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "mean" } })).toBe("");
   expect(await notes({ ...encoder, classifier: { ...classifier, pooling: "first" } })).toBe(

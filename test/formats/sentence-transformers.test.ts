@@ -1,9 +1,9 @@
 // Folders of sentence-transformers: every way of pooling and the layers behind it; what is saved and converted.
-import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
-import type { PoolingMode } from "../../lib/formats/config.ts";
+import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
 import { saveWeights } from "../../lib/formats/safetensors-write.ts";
 import { openWeights } from "../../lib/formats/weights.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
@@ -41,7 +41,7 @@ describe("pooling", () => {
     }
   });
 
-  test("its files, and those of newer versions; an order that the files have not", async () => {
+  test("its files, and those of newer versions", async () => {
     const folder = temporaryFolder();
     await using model = newModel("bert", { pooling: ["first", "max", "weighted_mean"], includePrompt: false });
     await model.save(folder);
@@ -62,22 +62,49 @@ describe("pooling", () => {
       ["lasttoken", "last"],
       [
         ["mean", "cls"],
-        ["first", "mean"],
+        ["mean", "first"],
       ],
     ] as const) {
       json(folder, "1_Pooling/config.json", { embedding_dimension: WIDTH, pooling_mode: named });
       await using other = await LanguageModel.load(folder);
       expect(other.config.embedding).toEqual({ pooling, normalize: true });
     }
-    expect(() => newModel("bert", { pooling: ["mean", "first"] })).toThrow(
-      /embedding.pooling: expected ways in the order first, max, .*, got mean, first/,
-    );
     await expectError(
       () => model.embed("a", { pooling: ["mean", "cls"] as never }),
       "INVALID_ARGUMENT",
       /expected first/,
     );
     await expectError(() => model.embed("a", { pooling: [] }), "INVALID_ARGUMENT", /pooling: expected one of/);
+  });
+
+  test("another order than the flags' is a list in the files; each way is there once", async () => {
+    const [folder, copy] = [temporaryFolder(), temporaryFolder()];
+    const pooling: PoolingMode[] = ["weighted_mean", "mean", "first"];
+    await using model = newModel("bert", { pooling, normalize: false });
+    const states = await statesOf(model, texts[0]!);
+    const wanted = pooling.flatMap((mode) => pooledBy(mode, states));
+    await model.save(folder);
+    await convertModel(folder, copy, { to: "safetensors" });
+    for (const path of [folder, copy]) {
+      expect(read(path, "1_Pooling/config.json")).toEqual({
+        embedding_dimension: WIDTH,
+        pooling_mode: ["weightedmean", "mean", "cls"],
+        include_prompt: true,
+      });
+      await using loaded = await LanguageModel.load(path);
+      expect(loaded.config.embedding).toEqual({ pooling, normalize: false });
+      close(await loaded.embed(texts[0]!), wanted);
+    }
+    const gguf = join(temporaryFolder(), "m.gguf");
+    await expectError(() => convertModel(folder, gguf), "UNSUPPORTED", /pooling weighted_mean,mean,first has no place/);
+
+    const twice = ["mean", "first", "mean"] as PoolingMode[];
+    const once = /pooling: expected each way once, got /;
+    expect(() => newModel("bert", { pooling: twice })).toThrow(once);
+    await expectError(() => model.embed("a", { pooling: twice }), "INVALID_ARGUMENT", once);
+    json(folder, "1_Pooling/config.json", { pooling_mode: ["mean", "cls", "mean"] });
+    const said = /pooling_mode: expected each way once, got mean, cls, mean/;
+    await expectError(() => LanguageModel.load(folder), "UNSUPPORTED", said);
   });
 });
 
@@ -191,6 +218,41 @@ describe("layers behind pooling", () => {
       /module_input_name: expected sentence_embedding, got "token_embeddings"/,
     ],
     [
+      "a Dense that adds what it read",
+      (folder) => json(folder, "2_Dense/config.json", { ...read(folder, "2_Dense/config.json"), use_residual: true }),
+      "UNSUPPORTED",
+      /2_Dense.config.json: use_residual: expected false, got true/,
+    ],
+    [
+      "no way of pooling",
+      (folder) => json(folder, "1_Pooling/config.json", { pooling_mode_mean_tokens: false }),
+      "UNSUPPORTED",
+      /expected one or more of pooling_mode_cls_token, .*, got none$/,
+    ],
+    ["no modules", (folder) => json(folder, "modules.json", []), "INVALID_FILE", /a Transformer first, got no modules/],
+    [
+      "no Transformer",
+      (folder) => json(folder, "modules.json", read(folder, "modules.json").slice(1)),
+      "INVALID_FILE",
+      /a Transformer first, got Pooling/,
+    ],
+    [
+      "layers without Pooling",
+      (folder) => {
+        const [transformer, , ...others] = read(folder, "modules.json");
+        json(folder, "modules.json", [transformer, ...others]);
+      },
+      "UNSUPPORTED",
+      /modules.json: expected Pooling before Dense, got none/,
+    ],
+    [
+      "a prompt that objects take for their prototype",
+      (folder) =>
+        writeFileSync(join(folder, "config_sentence_transformers.json"), '{"prompts": {"a": "b", "__proto__": "c"}}'),
+      "UNSUPPORTED",
+      /prompts: expected names other than "__proto__"/,
+    ],
+    [
       "Normalize before a layer",
       (folder) => {
         const modules = read(folder, "modules.json");
@@ -235,6 +297,73 @@ describe("layers behind pooling", () => {
     await saveWeights(join(folder, "4_Dense"), [f32("other.weight", [6, 10], numbers(60, 1))]);
     await expectError(() => LanguageModel.load(folder), "INVALID_FILE", /expected linear.weight and linear.bias, got/);
   });
+});
+
+test("a folder without Pooling is a plain one: a CrossEncoder stays a classifier", async () => {
+  const folder = temporaryFolder();
+  await using plain = newModel("bert");
+  await plain.save(folder);
+  const vector = [...(await plain.embed(texts[0]!))];
+  await plain.model.addClassifier({ task: "sequence", labels: ["relevance"], problemType: "regression" });
+  const ranking = temporaryFolder();
+  await plain.save(ranking);
+  for (const path of [folder, ranking]) {
+    const type = "sentence_transformers.base.modules.transformer.Transformer";
+    json(path, "modules.json", [{ idx: 0, name: "0", path: "", type }]);
+    json(path, "sentence_bert_config.json", { transformer_task: "sequence-classification", max_seq_length: 12 });
+    json(path, "config_sentence_transformers.json", { model_type: "CrossEncoder", prompts: {} });
+    await using model = await LanguageModel.load(path);
+    expect(model.config.embedding).toBeUndefined();
+    close(await model.embed(texts[0]!), vector);
+    const [saved, converted] = [temporaryFolder(), temporaryFolder()];
+    await model.save(saved);
+    await convertModel(path, converted, { to: "safetensors" });
+    for (const copy of [saved, converted]) expect(existsSync(join(copy, "1_Pooling"))).toBe(false);
+    await using again = await LanguageModel.load(saved);
+    expect(again.config.embedding).toBeUndefined();
+    expect(again.config.classifier).toEqual(model.config.classifier);
+  }
+});
+
+test("GGUF files of classifiers keep the order of pooling, and refuse layers", async () => {
+  const ranker = async (embedding: Partial<EmbeddingConfig>) => {
+    const folder = temporaryFolder();
+    await using model = newModel("bert", embedding);
+    await model.model.addClassifier({ task: "sequence", labels: ["a", "b"], pooling: "first" });
+    await model.save(folder);
+    return folder;
+  };
+  const pooling: PoolingMode[] = ["mean", "first"];
+  const file = join(temporaryFolder(), "m.gguf");
+  await convertModel(await ranker({ pooling }), file);
+  await using loaded = await LanguageModel.load(file);
+  expect(loaded.config.embedding).toEqual({ pooling, normalize: true });
+  const layered = await ranker({ layers: [{ type: "layer_norm" }] });
+  const refused = /embedding: a layer behind pooling \(layer_norm\) has no place in GGUF/;
+  await expectError(() => convertModel(layered, join(temporaryFolder(), "m.gguf")), "UNSUPPORTED", refused);
+});
+
+test("what is short for another: names of activations, no prompt, more numbers than there are", async () => {
+  const folder = await foreignFolder();
+  for (const [file, activation_function] of [
+    ["2_Dense", "torch.nn.Tanh"],
+    ["4_Dense", "torch.nn.Identity"],
+  ] as const)
+    json(folder, `${file}/config.json`, { ...read(folder, `${file}/config.json`), activation_function });
+  json(folder, "config_sentence_transformers.json", { prompts: { query: null, other: "a" }, truncate_dim: 7 });
+  await using model = await LanguageModel.load(folder);
+  expect(model.config.embedding?.prompts).toEqual({ query: "", other: "a" });
+  expect(model.config.embedding?.truncateDim).toBeUndefined();
+  close(await model.embed(texts[0]!, { promptName: "query" }), await wantedOf(model, texts[0]!), 2e-5);
+});
+
+test("what is wrong of a configuration is said of its place", async () => {
+  const refused = (embedding: object, message: RegExp) => expect(() => newModel("bert", embedding)).toThrow(message);
+  refused({ layers: [{ type: "conv" }] }, /embedding.layers.0.type: expected dense or layer_norm, got "conv"/);
+  refused({ layers: [7] }, /embedding.layers.0: expected an object, got 7/);
+  const prompts = JSON.parse('{"a": "b", "__proto__": "c"}');
+  refused({ prompts }, /embedding.prompts: expected names other than "__proto__", got /);
+  refused({ prompts: { a: 7 } }, /embedding.prompts.a: expected a text, got 7/);
 });
 
 test("the first folders, whose Transformer has one of its own", async () => {

@@ -118,11 +118,6 @@ describe("prompts", () => {
         /similarity_fn_name: expected one of cosine, .*, got "hamming"/,
       ],
       [{ truncate_dim: 0 }, "INVALID_FILE", /truncate_dim: expected a whole number from 1, got 0/],
-      [
-        { truncate_dim: 17 },
-        "INVALID_FILE",
-        /embedding.truncateDim: expected at most 16, the width of vectors, got 17/,
-      ],
     ] as const) {
       json(folder, "config_sentence_transformers.json", { ...good, ...more });
       await expectError(() => LanguageModel.load(folder), code, message);
