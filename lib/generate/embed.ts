@@ -1,6 +1,6 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig, PoolingMode } from "../formats/config.ts";
-import { embeddingWidths, POOLING_MODES, poolingModes } from "../formats/embedding-schema.ts";
+import { areDistinct, embeddingWidths, POOLING_MODES, poolingModes } from "../formats/embedding-schema.ts";
 import { compile, Dimension, input } from "../graph/index.ts";
 import { embeddingLayers } from "../models/embedding-layers.ts";
 import { besideTrunk } from "../models/forward.ts";
@@ -125,12 +125,15 @@ function checked(
       (wrong as unknown) === "cls" ? "first, which is what others call cls" : `one of ${known}, or several of them`;
     throw invalidArgument("pooling", expected, wrong);
   }
+  if (!areDistinct(modes)) throw invalidArgument("pooling", "each way once", modes.join(", "));
   if (own.layers && String(modes) !== String(poolingModes(own.pooling)))
     throw invalidArgument("pooling", `${String(own.pooling)}, which the model's layers read`, String(pooling));
   if (typeof normalize !== "boolean") throw invalidArgument("normalize", "true or false", normalize);
   const width = own.layers ? embeddingWidths(config).at(-1)! : config.hiddenSize * modes.length;
-  if (truncateDim !== undefined && !(Number.isSafeInteger(truncateDim) && truncateDim >= 1 && truncateDim <= width))
-    throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, truncateDim);
+  // The model's own may be more than what another pooling makes: all of it, then.
+  const { truncateDim: wanted } = given;
+  if (wanted !== undefined && !(Number.isSafeInteger(wanted) && wanted >= 1 && wanted <= width))
+    throw invalidArgument("truncateDim", `a whole number from 1 to ${width}, the width of vectors`, wanted);
   return { modes, normalize, truncateDim };
 }
 

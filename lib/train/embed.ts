@@ -1,9 +1,9 @@
 import { z } from "zod";
 import { noRowsError, type RowSource } from "../data/rows.ts";
-import { HeddleError } from "../errors.ts";
+import { HeddleError, invalidArgument } from "../errors.ts";
 import type { EmbeddingConfig } from "../formats/config.ts";
 import { embeddingSchema, embeddingWidths } from "../formats/embedding-schema.ts";
-import { embeddingLimit, embeddings } from "../generate/embed.ts";
+import { embeddingLimit, embeddingOf, embeddings } from "../generate/embed.ts";
 import type { LanguageModel } from "../generate/language-model.ts";
 import { dotProduct, retrieval, spearman } from "../metrics/retrieval.ts";
 import { embeddingLayerWeights } from "../models/embedding-layers.ts";
@@ -58,7 +58,7 @@ export interface EmbedOptions<Base = LanguageModel>
   evalScores?: RowSource<ScoredRow> | undefined;
   /** Pairs of one micro-batch: the others are the wrong answers. Default 8. */
   perDeviceTrainBatchSize?: number | undefined;
-  /** Tokens of a text at most. Default: the model's context, or its `embedding.maxSeqLength`. */
+  /** Tokens of a text at most: up to the model's context, or its `embedding.maxSeqLength`. Default: that. */
   maxSeqLength?: number | undefined;
   /** What a text's hidden states become, in one way or several. Default: the model's own, or mean. */
   pooling?: EmbeddingConfig["pooling"] | undefined;
@@ -106,10 +106,10 @@ async function* start(
       "INVALID_ARGUMENT",
       `perDeviceTrainBatchSize: expected at least 2 pairs to tell apart, got ${pairs}`,
     );
-  const limit =
-    options.maxSeqLength === undefined
-      ? embeddingLimit({ model, contextLength: model.config.maxPositionEmbeddings })
-      : sequenceLengthOf(model, options);
+  const most = embeddingLimit({ model, contextLength: model.config.maxPositionEmbeddings });
+  const limit = options.maxSeqLength === undefined ? most : sequenceLengthOf(model, options);
+  // What it learns of longer texts it would never be given.
+  if (limit > most) throw invalidArgument("maxSeqLength", `at most ${most}, the model's embedding.maxSeqLength`, limit);
   const lowercase = model.config.embedding?.lowercase ?? false;
   const reading = { tokenizer, lowercase, maxLength: limit, truncation, signal };
   const all = await readPairs(options.data, { name: "data", ...reading });
@@ -124,17 +124,17 @@ async function* start(
     options.evalScores === undefined
       ? []
       : await readScoredPairs(options.evalScores, { name: "evalScores", ...reading });
-  const embedding: EmbeddingConfig = {
-    ...model.config.embedding,
-    pooling: options.pooling ?? model.config.embedding?.pooling ?? "mean",
-    normalize: true,
-  };
+  const { truncateDim, ...own } = embeddingOf(model);
+  const embedding: EmbeddingConfig = { ...own, pooling: options.pooling ?? own.pooling, normalize: true };
+  // Of the narrower vectors of another pooling it is all.
+  const width = embeddingWidths({ ...model.config, embedding }).at(-1)!;
+  if (truncateDim !== undefined && truncateDim <= width) embedding.truncateDim = truncateDim;
   const examples = [...split.train, ...heldOut];
   const negatives = examples.reduce((most, e) => Math.max(most, e.negatives.length), 0);
   const sequenceLength = Math.min(limit, Math.ceil(longestText(examples) / 8) * 8);
   model.setEmbedding(embedding);
   const stage = contrastive({
-    width: embeddingWidths(model.config).at(-1)!,
+    width,
     pairs,
     negatives,
     pooling: embedding.pooling,

@@ -240,7 +240,7 @@ export const stageTexts: { readonly [Stage in StageName]: StageTexts<Stage> } = 
     evalFraction: heldOutRows.evalFraction,
     evalScores: "rows {sentence1, sentence2, score}: how well cosines rank pairs as scores do is measured on them",
     perDeviceTrainBatchSize: "pairs of one micro-batch: the others are the wrong answers",
-    maxSeqLength: ["tokens of a text at most", "the model's context"],
+    maxSeqLength: ["tokens of a text at most", "the model's context, or its embedding.maxSeqLength"],
     pooling: ["what a text's hidden states become, in one way or an array of several", "the model's own, or mean"],
     temperature: "divides cosines before the softmax over the batch",
     symmetric: "the loss from positives to anchors as well",

@@ -12,7 +12,7 @@ import { trainEmbedding } from "../../lib/train/embed.ts";
 import { contrastive } from "../../lib/train/embed-loss.ts";
 import { TrainStep } from "../../lib/train/step.ts";
 import type { StepEvent } from "../../lib/train/trainer.ts";
-import { cased, close, newModel, tokenizer, unit } from "../formats/embedding-folders.ts";
+import { cased, close, newModel, tokenizer, unit, WIDTH } from "../formats/embedding-folders.ts";
 import { expectError, temporaryFolder } from "../formats/helpers.ts";
 
 const layers = [
@@ -168,8 +168,24 @@ describe("trainEmbedding", () => {
     );
   });
 
+  test("truncateDim of another pooling's wider vectors; a way of pooling twice", async () => {
+    const pooling: PoolingMode[] = ["mean", "first"];
+    await using model = newModel("bert", { pooling, truncateDim: WIDTH + 4 });
+    expect((await model.embed("the cat")).length).toBe(WIDTH + 4);
+    expect((await model.embed("the cat", { pooling: "mean" })).length).toBe(WIDTH);
+    const over = { pooling: "mean", truncateDim: WIDTH + 4 } as const;
+    const most = /truncateDim: expected a whole number from 1 to 16, the width of vectors, got 20/;
+    await expectError(() => model.embed("the cat", over), "INVALID_ARGUMENT", most);
+    const twice = { ...options, pooling: ["mean", "mean"] as PoolingMode[] };
+    await expectError(() => trainEmbedding(model, twice), "INVALID_ARGUMENT", /pooling: expected each way once/);
+    await trainEmbedding(model, { ...options, maxSteps: 1, evalData: data, pooling: "mean" });
+    expect(model.config.embedding).toEqual({ pooling: "mean", normalize: true });
+  });
+
   test("lowercase and maxSeqLength are the model's", async () => {
     await using model = newModel("bert", { lowercase: true, maxSeqLength: 5 });
+    const more = /maxSeqLength: expected at most 5, the model's embedding.maxSeqLength, got 6/;
+    await expectError(() => trainEmbedding(model, { ...options, maxSeqLength: 6 }), "INVALID_ARGUMENT", more);
     const refused = /positive: expected at most 5 tokens/;
     await expectError(() => trainEmbedding(model, { ...options }), "INVALID_ARGUMENT", refused);
     const lossOf = async (change: (text: string) => string) => {
