@@ -1,8 +1,9 @@
 // How texts become vectors, in the files of sentence-transformers: modules.json and a folder a module, config_sentence_transformers.json,
-// sentence_bert_config.json.
+// and what the Transformer's folder says of texts.
 import { join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "./config-types.ts";
+import { readTextLimits } from "./embedding-limits.ts";
 import { MOST_LAYERS, POOLING_MODES, poolingModes, SIMILARITIES } from "./embedding-schema.ts";
 import { exists, readJson } from "./io.ts";
 import {
@@ -92,7 +93,7 @@ export async function readEmbeddingConfig(
       normalize: modules.some(({ kind }) => kind === "Normalize"),
       ...(layers.length > 0 && { layers }),
       ...(await readPrompts(join(folder, "config_sentence_transformers.json"))),
-      ...(await readLimits(join(folder, transformer, "sentence_bert_config.json"), config)),
+      ...(await readTextLimits(join(folder, transformer), config)),
     },
     withLayers: (weights) => openLayers(folder, layered, layers, weights),
   };
@@ -193,17 +194,6 @@ async function readPrompts(file: string): Promise<Partial<EmbeddingConfig>> {
     ...(typeof name === "string" && { defaultPromptName: name }),
     ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
     ...(typeof dim === "number" && { truncateDim: dim }),
-  };
-}
-
-async function readLimits(file: string, { maxPositionEmbeddings }: ModelConfig): Promise<Partial<EmbeddingConfig>> {
-  if (!(await exists(file))) return {};
-  const { max_seq_length: most, do_lower_case: lowers } = await readObject(file);
-  if (most !== undefined && most !== null && (!Number.isSafeInteger(most) || (most as number) < 1))
-    throw invalid(file, `max_seq_length: expected a whole number from 1, got ${describe(most)}`);
-  return {
-    ...(typeof most === "number" && most < maxPositionEmbeddings && { maxSeqLength: most }),
-    ...(lowers === true && { lowercase: true }),
   };
 }
 
