@@ -38,6 +38,8 @@ export const command = defineCommand({
   },
   async run({ options, positionals, out }) {
     const { truncation, prompt, "prompt-name": promptName, "truncate-dim": truncateDim } = options;
+    if (prompt !== undefined && promptName !== undefined)
+      throw new HeddleError("INVALID_ARGUMENT", "prompt: expected either a text or --prompt-name, got both");
     const pooling = options.pooling === undefined ? undefined : poolingOf(options.pooling);
     const model = await openModel(options);
     try {

@@ -7,7 +7,8 @@ export const textOptions = {
   file: { kind: "string", value: "F", about: "a .jsonl file of rows with a text (or tokens); prints one result a row" },
   truncation: {
     kind: "flag",
-    about: "cut texts that are longer than the context, which are otherwise refused; an end token stays",
+    about:
+      "cut texts that are longer than the context (embed: than the model's embedding.maxSeqLength), which are otherwise refused; an end token stays",
   },
 } as const;
 

@@ -1,8 +1,9 @@
 // How texts become vectors, in the files of sentence-transformers: modules.json and a folder a module, config_sentence_transformers.json,
-// sentence_bert_config.json.
+// and what the Transformer's folder says of texts.
 import { join } from "node:path";
 import { describe, HeddleError } from "../errors.ts";
 import type { EmbeddingConfig, EmbeddingLayer, ModelConfig, PoolingMode } from "./config-types.ts";
+import { readTextLimits } from "./embedding-limits.ts";
 import {
   areDistinct,
   MOST_LAYERS,
@@ -106,7 +107,7 @@ export async function readEmbeddingConfig(
       normalize: modules.some(({ kind }) => kind === "Normalize"),
       ...(layers.length > 0 && { layers }),
       ...(await readPrompts(join(folder, "config_sentence_transformers.json"), width)),
-      ...(await readLimits(join(folder, transformer, "sentence_bert_config.json"), config)),
+      ...(await readTextLimits(join(folder, transformer), config)),
     },
     withLayers: (weights) => openLayers(folder, layered, layers, weights),
   };
@@ -218,17 +219,6 @@ async function readPrompts(file: string, width: number): Promise<Partial<Embeddi
     ...(way !== undefined && { similarity: way as NonNullable<EmbeddingConfig["similarity"]> }),
     // The first numbers of fewer are all of them.
     ...(typeof dim === "number" && dim <= width && { truncateDim: dim }),
-  };
-}
-
-async function readLimits(file: string, { maxPositionEmbeddings }: ModelConfig): Promise<Partial<EmbeddingConfig>> {
-  if (!(await exists(file))) return {};
-  const { max_seq_length: most, do_lower_case: lowers } = await readObject(file);
-  if (most !== undefined && most !== null && (!Number.isSafeInteger(most) || (most as number) < 1))
-    throw invalid(file, `max_seq_length: expected a whole number from 1, got ${describe(most)}`);
-  return {
-    ...(typeof most === "number" && most < maxPositionEmbeddings && { maxSeqLength: most }),
-    ...(lowers === true && { lowercase: true }),
   };
 }
 

@@ -62,9 +62,8 @@ async function openAt(path: string, isFolder: boolean, outer?: string): Promise<
   }
 }
 
-/** The folder of the Transformer within one of sentence-transformers that has no config.json itself. */
+/** The folder of the Transformer within one of sentence-transformers. The config.json beside it says but a version there. */
 async function transformerOf(folder: string): Promise<string | undefined> {
-  if (await exists(join(folder, "config.json"))) return undefined;
   const found = (await readModules(folder))?.find(({ kind }) => kind === "Transformer")?.folder;
   return found === "" ? undefined : found;
 }

@@ -32,8 +32,19 @@ export function promptOf({ prompt, promptName }: EmbedPromptOptions, embedding: 
   );
 }
 
-/** How many of a text's first tokens are the prompt's, what stands before it included: those that pooling leaves out. */
-export function promptLength(prompt: string, embedding: EmbeddingConfig, tokenizer: Tokenizer | undefined): number {
-  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return 0;
-  return promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt).length;
+/**
+ * What counts how many of a text's first tokens are the prompt's, what stands before it included: those that pooling leaves out. The prompt's
+ * own ids do not say it: its last blank may be a token there and the beginning of a word here, which is the text's.
+ */
+export function promptCounter(
+  prompt: string,
+  embedding: EmbeddingConfig,
+  tokenizer: Tokenizer | undefined,
+): (ids: ArrayLike<number>) => number {
+  if (prompt === "" || embedding.includePrompt !== false || !tokenizer) return () => 0;
+  const own = promptIdsOf(tokenizer, embedding.lowercase ? prompt.toLowerCase() : prompt);
+  return (ids) => {
+    const other = own.findIndex((id, i) => id !== ids[i]);
+    return other < 0 ? own.length : other;
+  };
 }

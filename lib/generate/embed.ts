@@ -6,11 +6,19 @@ import { embeddingLayers } from "../models/embedding-layers.ts";
 import { besideTrunk } from "../models/forward.ts";
 import type { ModelView } from "../models/model-view.ts";
 import { raceAbort } from "./abort.ts";
-import { type EmbedPromptOptions, promptLength, promptOf } from "./embed-prompts.ts";
+import { type EmbedPromptOptions, promptCounter, promptOf } from "./embed-prompts.ts";
 import type { LanguageModel } from "./language-model.ts";
 import { pooledOutputs } from "./pooled.ts";
 import { poolTokens } from "./pooling.ts";
-import { isEmptyList, isPrompt, promptList, promptName, type ReadTextOptions, textIds } from "./prompt.ts";
+import {
+  isEmptyList,
+  isPrompt,
+  promptList,
+  promptName,
+  type ReadTextOptions,
+  type TextLimit,
+  textIds,
+} from "./prompt.ts";
 
 export interface EmbedTextOptions
   extends Partial<Pick<EmbeddingConfig, "pooling" | "normalize" | "truncateDim">>,
@@ -35,15 +43,21 @@ export function embeddingLimit({ model, contextLength }: { model: ModelView; con
   return Math.min(contextLength, embeddingOf(model).maxSeqLength ?? contextLength);
 }
 
-/** Texts as the model reads them, with its prompt in front, and how many of a text's first tokens pooling leaves out. */
+/** The same, and what messages call it where it is not the context's. */
+export function namedLimit(model: { model: ModelView; contextLength: number }): TextLimit {
+  const contextLength = embeddingLimit(model);
+  return { contextLength, ...(contextLength < model.contextLength && { limit: "its embedding.maxSeqLength" }) };
+}
+
+/** Texts as the model reads them, with its prompt in front, and how many of a text's first tokens pooling leaves out, by its ids. */
 export function textReader(
   { model, tokenizer }: Pick<LanguageModel, "model" | "tokenizer">,
   options: EmbedPromptOptions = {},
-): { prompt: string; read: (text: string) => string; promptLength: number } {
+): { prompt: string; read: (text: string) => string; promptLength: (ids: ArrayLike<number>) => number } {
   const embedding = embeddingOf(model);
   const prompt = promptOf(options, embedding);
   const read = (text: string) => (embedding.lowercase ? (prompt + text).toLowerCase() : prompt + text);
-  return { prompt, read, promptLength: promptLength(prompt, embedding, tokenizer) };
+  return { prompt, read, promptLength: promptCounter(prompt, embedding, tokenizer) };
 }
 
 /** The ids of texts with what is put in front of them, and how many of the first tokens of each pooling leaves out. */
@@ -59,17 +73,12 @@ export async function embeddedIds(
   if (named && texts.some((text) => typeof text !== "string"))
     throw new HeddleError("INVALID_ARGUMENT", "prompt: expected texts to put it in front of, got token ids");
   const whole = texts.map((text) => (typeof text === "string" ? reader.read(text) : text));
-  const { tokenizer, config, contextLength: context } = model;
-  const contextLength = embeddingLimit({ model: model.model, contextLength: context });
-  const limits = {
-    tokenizer,
-    config,
-    contextLength,
-    ...(contextLength < context && { limit: "its embedding.maxSeqLength" }),
-  };
+  const { tokenizer, config } = model;
+  const limits = { tokenizer, config, ...namedLimit(model) };
   const list = isPrompt(given) && !isEmptyList(given) ? whole[0] : whole;
   const ids = await textIds(list, limits, { truncation, signal });
-  return { ids, promptLengths: texts.map((text) => (typeof text === "string" ? reader.promptLength : 0)) };
+  const promptLengths = texts.map((text, i) => (typeof text === "string" ? reader.promptLength(ids[i]!) : 0));
+  return { ids, promptLengths };
 }
 
 /** One vector a sequence. @throws HeddleError CONTEXT_OVERFLOW, NUMERICAL */

@@ -19,7 +19,7 @@ export function isPrompt(value: unknown): value is Prompt {
 /** How texts are read that become a vector or a label. */
 export interface ReadTextOptions {
   /**
-   * Cuts texts that are longer than the context, which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
+   * Cuts texts that are longer than the context (to embed them: than the model's `embedding.maxSeqLength`), which are otherwise refused: at their end (or where the tokenizer's own `truncation` says), and
    * the tokens around a text, such as an end token, stay. Token ids are cut at their end.
    */
   truncation?: boolean | undefined;
@@ -94,38 +94,64 @@ export function promptList(prompts: unknown, what = "prompt"): Prompt[] {
   return prompts;
 }
 
-/** The ids of texts that a model reads whole. @param model.limit what messages call `contextLength` @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
+/** Tokens of a text at most, and what messages call that. */
+export interface TextLimit {
+  contextLength: number;
+  limit?: string | undefined;
+}
+
+/** The ids of texts that a model reads whole. @throws HeddleError INVALID_ARGUMENT, CONTEXT_OVERFLOW */
 export async function textIds(
   given: unknown,
-  model: Pick<LanguageModel, "tokenizer" | "config" | "contextLength"> & { limit?: string },
+  model: Pick<LanguageModel, "tokenizer" | "config"> & TextLimit,
   { truncation = false, signal }: ReadTextOptions,
 ): Promise<number[][]> {
   const { tokenizer, contextLength, limit = "the context length" } = model;
   const { vocabSize } = model.config;
   if (typeof truncation !== "boolean") throw invalidArgument("truncation", "true or false", truncation);
   const texts = isEmptyList(given) ? [] : promptList(given, "text");
+  const nameOf = (i: number) => promptName(i, texts.length, "text");
   const all = texts.map((text, i) => {
-    const name = promptName(i, texts.length, "text");
-    const ids = promptIds(text, { tokenizer, vocabSize, name });
+    const ids = promptIds(text, { tokenizer, vocabSize, name: nameOf(i) });
     if (ids.length > contextLength && !truncation)
       throw new HeddleError(
         "CONTEXT_OVERFLOW",
-        `${name}: expected at most ${contextLength} tokens, ${limit}, got ${ids.length} (truncation: true cuts it)`,
+        `${nameOf(i)}: expected at most ${contextLength} tokens, ${limit}, got ${ids.length} (truncation: true cuts it)`,
       );
     return ids;
   });
   if (!truncation) return all;
-  const rule = { ...tokenizer?.truncation, maxLength: contextLength };
   return Promise.all(
     all.map(async (ids, i) => {
       const text = texts[i];
       if (ids.length <= contextLength) return ids;
       if (typeof text !== "string") return ids.slice(0, contextLength);
-      const options = { allowSpecial: true, truncation: rule, padding: false, ...(signal && { signal }) };
-      const [input] = await tokenizer!.encodeInputs([text], options);
-      return Array.from(input!.ids);
+      return cutText(text, tokenizer!, { name: nameOf(i), contextLength, limit, signal });
     }),
   );
+}
+
+/** The ids of a text that is too long, cut as `truncation` says. @throws HeddleError CONTEXT_OVERFLOW, ABORTED */
+export async function cutText(
+  text: string,
+  tokenizer: Tokenizer,
+  {
+    name,
+    contextLength,
+    limit = "the context length",
+    signal,
+  }: TextLimit & { name: string; signal?: AbortSignal | undefined },
+): Promise<number[]> {
+  const around = tokenizer.encode("").length;
+  if (around > contextLength)
+    throw new HeddleError(
+      "CONTEXT_OVERFLOW",
+      `${name}: expected room for the ${around} tokens around it, got ${contextLength}, ${limit}`,
+    );
+  const truncation = { ...tokenizer.truncation, maxLength: contextLength };
+  const options = { allowSpecial: true, truncation, padding: false, ...(signal && { signal }) };
+  const [input] = await tokenizer.encodeInputs([text], options);
+  return Array.from(input!.ids);
 }
 
 /** Nothing to do: of a list, not of a prompt, an empty array says so. */

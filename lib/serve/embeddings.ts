@@ -1,6 +1,6 @@
 // POST /v1/embeddings
 import { embeddingWidth } from "../formats/embedding-schema.ts";
-import { embeddingLimit, embeddingOf, embeddings as embeddingsOf, textReader } from "../generate/embed.ts";
+import { embeddingOf, embeddings as embeddingsOf, namedLimit, textReader } from "../generate/embed.ts";
 import { holding } from "../models/model-view.ts";
 import { checkModel, type Exchange, sendAnswer } from "./context.ts";
 import { promptsOf } from "./prompts.ts";
@@ -23,20 +23,27 @@ export async function embeddings(exchange: Exchange): Promise<void> {
   signal.addEventListener("abort", release, { once: true });
   try {
     const { encoding } = service;
-    const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, encoding, signal };
+    const { truncation } = given;
+    const limit = namedLimit(model);
+    const how = { param: "input", model, most: MOST_INPUTS, goesOn: false, limit, truncation, encoding, signal };
     // The model's default prompt, if it has one: requests name none.
     const { read, promptLength } = textReader(model);
     const isText = (one: unknown) => typeof one === "string";
     const list: unknown[] = Array.isArray(given.input) ? given.input : [given.input];
     const texts = list.map((one) => (isText(one) ? read(one as string) : one));
     const ids = await promptsOf(Array.isArray(given.input) ? texts : texts[0], how).ids();
-    const promptLengths = list.map((one) => (isText(one) ? promptLength : 0));
-    const unpooled = () =>
-      holding(model.model, (held) => {
-        const contextLength = embeddingLimit(model);
-        return embeddingsOf(held, ids, { promptLengths, contextLength, signal });
-      });
-    const embed = promptLength > 0 ? unpooled : () => model.embed(ids, { signal });
+    // Of a list of ids, `list` has each id: no text, as their sequence is none.
+    const promptLengths = ids.map((one, i) => (isText(list[i]) ? promptLength(one) : 0));
+    const bare = promptLengths.findIndex((length, i) => length > 0 && ids[i]!.length <= length);
+    if (bare >= 0)
+      throw invalid(
+        Array.isArray(given.input) ? `input[${bare}]` : "input",
+        `more tokens than the prompt's ${promptLengths[bare]}`,
+        ids[bare]!.length,
+      );
+    const { contextLength } = limit;
+    const embed = () =>
+      holding(model.model, (held) => embeddingsOf(held, ids, { promptLengths, contextLength, signal }));
     const vectors = await service.embedding.run(embed, signal);
     signal.throwIfAborted();
     const { normalize } = embeddingOf(model.model);

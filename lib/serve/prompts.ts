@@ -1,6 +1,7 @@
 // Texts or ids, one or several, as `prompt` and `input` take them.
 import type { LanguageModel } from "../generate/index.ts";
 import { isTokenId } from "../generate/options.ts";
+import { cutText, type TextLimit } from "../generate/prompt.ts";
 import { withoutClosing } from "../tokenizer/prompt-ids.ts";
 import type { Turns } from "./places.ts";
 import { invalid, Refusal } from "./refusal.ts";
@@ -20,6 +21,10 @@ interface PromptsOptions {
   most: number;
   /** Whether something is to follow: what the tokenizer puts behind a text is then left out. */
   goesOn: boolean;
+  /** Tokens of each at most. Default: the context. */
+  limit?: TextLimit;
+  /** Cuts what is longer, which is otherwise refused. */
+  truncation?: boolean | undefined;
   /** Who makes ids of long texts at once. */
   encoding: Turns;
   signal: AbortSignal;
@@ -27,7 +32,7 @@ interface PromptsOptions {
 
 /** @throws Refusal 400; `ids` as well */
 export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
-  const { param, model, most, goesOn, encoding, signal } = options;
+  const { param, most, encoding, signal } = options;
   const expected = "a text, token ids, or an array of those";
   const isSingle = typeof value === "string" || (Array.isArray(value) && typeof value[0] === "number");
   const list = isSingle ? [value] : value;
@@ -38,9 +43,9 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
     for (const [i, entry] of list.entries()) {
       const name = isSingle ? param : `${param}[${i}]`;
       if (typeof entry === "string") {
-        const encoded = () => idsOf(entry, name, { model, goesOn, signal });
+        const encoded = () => idsOf(entry, name, options);
         all.push(await (entry.length < LONG_PROMPT ? encoded() : encoding.run(encoded, signal)));
-      } else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, model));
+      } else if (Array.isArray(entry) && entry.length > 0) all.push(checkedIds(entry, name, options));
       else throw invalid(name, expected, entry);
     }
     return all;
@@ -51,31 +56,40 @@ export function promptsOf(value: unknown, options: PromptsOptions): Prompts {
 async function idsOf(
   text: string,
   name: string,
-  { model, goesOn, signal }: Pick<PromptsOptions, "model" | "goesOn" | "signal">,
+  { model, goesOn, signal, limit = model, truncation = false }: PromptsOptions,
 ): Promise<number[]> {
   const { tokenizer } = model;
   if (!tokenizer) throw invalid(name, "token ids, because this model has no tokenizer", text);
   const encoded = await tokenizer.encodeAsync(text, { addSpecialTokens: true, allowSpecial: true, signal });
   const ids = goesOn ? withoutClosing(tokenizer, encoded) : encoded;
   if (ids.length === 0) throw invalid(name, "at least one token", text);
-  checkLength(ids, name, model);
+  if (truncation && ids.length > limit.contextLength) {
+    const { contextLength, limit: what } = limit;
+    return cutText(text, tokenizer, { contextLength, limit: what, name, signal });
+  }
+  checkLength(ids, name, limit);
   return Array.from(ids);
 }
 
-function checkLength({ length }: { length: number }, name: string, { contextLength }: LanguageModel): void {
+function checkLength({ length }: { length: number }, name: string, { contextLength, limit }: TextLimit): void {
   if (length > contextLength)
-    throw new Refusal(400, `${name}: expected at most ${contextLength} tokens, the context length, got ${length}`, {
-      param: name,
-      code: "context_length_exceeded",
-    });
+    throw new Refusal(
+      400,
+      `${name}: expected at most ${contextLength} tokens, ${limit ?? "the context length"}, got ${length}`,
+      { param: name, code: "context_length_exceeded" },
+    );
 }
 
-function checkedIds(ids: readonly unknown[], name: string, model: LanguageModel): number[] {
-  checkLength(ids, name, model);
+function checkedIds(
+  ids: readonly unknown[],
+  name: string,
+  { model, limit = model, truncation = false }: PromptsOptions,
+): number[] {
+  if (!truncation) checkLength(ids, name, limit);
   const { config } = model;
   const wrong = ids.findIndex((id) => !isTokenId(id, config.vocabSize));
   if (wrong >= 0) throw invalid(`${name}[${wrong}]`, `a token id below ${config.vocabSize}`, ids[wrong]);
-  return ids as number[];
+  return ids.slice(0, limit.contextLength) as number[];
 }
 
 /** Characters of the texts in plain data; more than `most` where there are more than so many characters or values. */

@@ -79,7 +79,7 @@ const PARAMS: Readonly<Record<string, string>> = {
   responseFormat: "response_format",
   toolChoice: "tool_choice",
   schema: "response_format", // and behind it the pointer to what is wrong in its schema
-  ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools"].map((name) => [name, name])),
+  ...Object.fromEntries(["temperature", "n", "stop", "seed", "tools", "input"].map((name) => [name, name])),
 };
 
 /** Any failure as a refusal. Of what is no HeddleError nothing is said: it may hold what is none of the client's business. */

@@ -104,6 +104,7 @@ export const embeddingSchema = z.looseObject({
   input: z.unknown(),
   dimensions: whole(1, 2 ** 31 - 1).optional(),
   encoding_format: z.enum(["float", "base64"]).optional(),
+  truncation: flag.optional(),
 });
 
 function isTool(value: unknown): boolean {

@@ -5,19 +5,17 @@ import { flatten, type TokenizerFile } from "./tokenizer-file.ts";
 const LEADING = /^[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/;
 const TRAILING = /[\u0120\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+$/;
 
+/** How many characters. */
 interface Blanks {
   leading: number;
   trailing: number;
-  /** The first of the leading ones alone. */
-  first: number;
 }
-const NONE: Blanks = { leading: 0, trailing: 0, first: 0 };
 
 /** Shortens the stretches of a tokenizer's tokens as its tokenizer.json says (`trim_offsets`). */
 export class OffsetTrimmer {
   /** One a step, whether the text's first token keeps the space that was put before it. */
   private readonly steps: readonly { keepsPrefix: boolean }[];
-  private readonly known = { utf16: new Map<number, Blanks>(), bytes: new Map<number, Blanks>() };
+  private readonly known = new Map<number, Blanks>();
   private readonly nameOf: (id: number) => string | undefined;
   private readonly isAdded: (id: number) => boolean;
 
@@ -50,35 +48,55 @@ export class OffsetTrimmer {
     for (let t = from; t < to; t++) {
       const id = ids[t]!;
       let [begin, end] = [offsets[2 * t]!, offsets[2 * t + 1]!];
-      const { leading, trailing, first } = this.isAdded(id)
-        ? blanksOf(source.slice(begin, end).toString(), units)
-        : this.blanks(id, units);
+      const { leading, trailing } = this.isAdded(id) ? blanksOf(source.slice(begin, end).toString()) : this.blanks(id);
       if (leading === 0 && trailing === 0) continue;
       for (const { keepsPrefix } of this.steps) {
         const isFirst = t === from || begin === 0;
-        begin = Math.min(begin + leading - (isFirst && keepsPrefix ? first : 0), end);
-        if (end >= trailing) end = Math.max(end - trailing, begin);
+        // More than one blank is the text's own, one of them at least.
+        const isPrefix = isFirst && keepsPrefix && leading === 1;
+        begin = Math.min(isPrefix ? begin : behind(source, begin, leading), end);
+        end = Math.max(before(source, end, trailing) ?? end, begin);
       }
       offsets[2 * t] = begin;
       offsets[2 * t + 1] = end;
     }
   }
 
-  private blanks(id: number, units: "utf16" | "bytes"): Blanks {
-    const known = this.known[units].get(id);
+  private blanks(id: number): Blanks {
+    const known = this.known.get(id);
     if (known) return known;
-    const made = blanksOf(this.nameOf(id) ?? "", units);
-    this.known[units].set(id, made);
+    const made = blanksOf(this.nameOf(id) ?? "");
+    this.known.set(id, made);
     return made;
   }
 }
 
-function blanksOf(name: string, units: "utf16" | "bytes"): Blanks {
-  // The byte-level space is one byte of the text.
-  const length = (text: string) =>
-    units === "utf16" ? text.length : Buffer.byteLength(text.replaceAll("\u0120", " "));
-  const leading = LEADING.exec(name)?.[0] ?? "";
-  const trailing = TRAILING.exec(name)?.[0] ?? "";
-  if (leading === "" && trailing === "") return NONE;
-  return { leading: length(leading), trailing: length(trailing), first: length(leading.slice(0, 1)) };
+function blanksOf(name: string): Blanks {
+  return { leading: LEADING.exec(name)?.[0].length ?? 0, trailing: TRAILING.exec(name)?.[0].length ?? 0 };
+}
+
+/** Whether a character goes on here, of UTF-16 or UTF-8. */
+function isInside(source: string | Uint8Array, at: number): boolean {
+  if (typeof source !== "string") return (source[at]! & 0xc0) === 0x80;
+  const isLow = (source.charCodeAt(at) & 0xfc00) === 0xdc00;
+  return isLow && (source.charCodeAt(at - 1) & 0xfc00) === 0xd800;
+}
+
+/** Where so many characters end that begin at `at`; whole ones, since what a vocabulary calls a blank may stand for another character. */
+function behind(source: string | Uint8Array, at: number, characters: number): number {
+  for (let n = 0; n < characters && at < source.length; n++) {
+    at++;
+    while (at < source.length && isInside(source, at)) at++;
+  }
+  return at;
+}
+
+/** Where so many characters begin that end at `at`; undefined where the text has none so many. */
+function before(source: string | Uint8Array, at: number, characters: number): number | undefined {
+  for (let n = 0; n < characters; n++) {
+    if (at === 0) return undefined;
+    at--;
+    while (at > 0 && isInside(source, at)) at--;
+  }
+  return at;
 }

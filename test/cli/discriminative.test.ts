@@ -182,7 +182,7 @@ describe("embed", () => {
       '--prompt-name: expected one of query, passage (nearest: query), got "quer"',
     );
     expect(await refused(["embed", "x", "--prompt-name", "query", "--prompt", "a", "--model", "prompted"])).toContain(
-      "--prompt: expected either a prompt or a promptName, got both",
+      "--prompt: expected either a text or --prompt-name, got both",
     );
   });
 });

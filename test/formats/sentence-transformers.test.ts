@@ -374,7 +374,8 @@ test("the first folders, whose Transformer has one of its own", async () => {
   for (const name of ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"])
     renameSync(join(folder, name), join(folder, "0_BERT", name));
   json(folder, "modules.json", [{ ...modules[0], path: "0_BERT" }, ...modules.slice(1)]);
-  json(folder, "0_BERT/sentence_bert_config.json", { max_seq_length: 12 });
+  json(folder, "config.json", { __version__: "0.3.8" });
+  json(folder, "0_BERT/sentence_distilbert_config.json", { max_seq_length: 12 });
   await using old = await LanguageModel.load(folder);
   expect(old.config.embedding?.maxSeqLength).toBe(12);
   close(await old.embed(texts[0]!), [...(await model.embed(texts[0]!))], 1e-6);

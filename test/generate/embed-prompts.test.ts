@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import type { EmbeddingConfig, PoolingMode } from "../../lib/formats/config.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import {
   cased,
   close,
@@ -64,6 +65,44 @@ describe("prompts", () => {
         [pooling].flat().flatMap((mode) => pooledBy(mode, states)),
       );
     }
+  });
+
+  test.each(["byteLevel", "metaspace"] as const)("whose last blank is a word's first, in %s tokens", async (split) => {
+    const spoken = [...texts, ...texts, "query: cat query: cat query: cat query: a dog", "query: "];
+    const files = (await Tokenizer.train(spoken, { vocabSize: 300 })).files();
+    const words = ["▁query:", "▁cat", "▁dog", "▁", ..."querycatdogs:"];
+    const unigram = {
+      ...JSON.parse(files["tokenizer.json"]!),
+      pre_tokenizer: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+      decoder: { type: "Metaspace", replacement: "▁", prepend_scheme: "always", split: true },
+      post_processor: null,
+      added_tokens: [],
+      model: {
+        type: "Unigram",
+        unk_id: 0,
+        vocab: [["<unk>", 0], ...[...new Set(words)].map((w) => [w, -w.length / 9])],
+      },
+    };
+    const vocabulary =
+      split === "byteLevel"
+        ? Tokenizer.fromFiles({ tokenizer: files["tokenizer.json"]! })
+        : Tokenizer.fromFiles({ tokenizer: JSON.stringify(unigram) });
+    const own = vocabulary.encode("query: ");
+    const whole = vocabulary.encode("query: cat");
+    // The prompt's last token is none of the text's, which begins where it stood.
+    const before = own.length - vocabulary.closingCount - 1;
+    expect([...whole.slice(0, before)]).toEqual([...own.slice(0, before)]);
+    expect(whole[before]).not.toBe(own[before]);
+    await using model = newModel("llama", { normalize: false, includePrompt: false, prompts }, vocabulary);
+    for (const text of ["cat", "cat dog"]) {
+      const vector = await model.embed(text, { promptName: "query" });
+      close(vector, pooledBy("mean", await statesOf(model, `query: ${text}`), before));
+    }
+    await expectError(
+      () => model.embed(["cat", ""], { promptName: "query" }),
+      "INVALID_ARGUMENT",
+      /text\[1\]: expected more tokens than the prompt's/,
+    );
   });
 
   test("in files: saved, converted, and kept in GGUF; what is wrong is named", async () => {
@@ -157,6 +196,10 @@ test("maxSeqLength bounds a text, truncateDim a vector", async () => {
   expect(Math.hypot(...vector)).toBeCloseTo(1, 5);
   const whole = await model.embed(cut, { truncateDim: 16 });
   close(vector, unit([...whole.slice(0, 4)]));
+  model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 1 });
+  const none = /text: expected room for the 2 tokens around it, got 1, its embedding.maxSeqLength/;
+  await expectError(() => model.embed(long, { truncation: true }), "CONTEXT_OVERFLOW", none);
+  model.model.setEmbedding({ ...model.config.embedding!, maxSeqLength: 6 });
   const wrong = /truncateDim: expected a whole number from 1 to 16, the width of vectors, got 17/;
   await expectError(() => model.embed(cut, { truncateDim: 17 }), "INVALID_ARGUMENT", wrong);
 });

@@ -232,6 +232,39 @@ describe("embeddings", () => {
     }
   });
 
+  test("a limit of its own is named as it is, and truncation cuts", async () => {
+    await using other = await chatModel({ maxPositionEmbeddings: 64 });
+    other.model.setEmbedding({ pooling: "mean", normalize: true, maxSeqLength: 40 });
+    await using server = await serve(other, { port: 0 });
+    const { post } = clientOf(server);
+    const [short, ids] = ["The cat", [...Array(50).keys()]];
+    const near = (vector: Float32Array) => Array.from(vector, (v) => expect.closeTo(v, 4));
+    for (const times of [45, 100]) {
+      const long = "猫".repeat(times);
+      const { length } = other.tokenizer!.encode(long);
+      expect(length).toBeGreaterThan(40);
+      expect(await post(EMBEDDINGS, { input: [short, long] })).toMatchObject({
+        status: 400,
+        body: {
+          error: {
+            message: `input[1]: expected at most 40 tokens, its embedding.maxSeqLength, got ${length}`,
+            param: "input[1]",
+            code: "context_length_exceeded",
+          },
+        },
+      });
+      const { body } = await post(EMBEDDINGS, { input: [short, long], truncation: true });
+      const vectors = await other.embed([short, long], { truncation: true });
+      expect(body.data.map((d: Json) => d.embedding)).toEqual(vectors.map(near));
+      expect(body.usage.prompt_tokens).toBe(other.tokenizer!.encode(short).length + 40);
+    }
+    expect(await post(EMBEDDINGS, { input: ids })).toMatchObject({ body: { error: { param: "input" } } });
+    const cut = (await post(EMBEDDINGS, { input: ids, truncation: true })).body.data[0].embedding;
+    expect(cut).toEqual(near(await other.embed(ids.slice(0, 40))));
+    const wrong = await post(EMBEDDINGS, { input: short, truncation: "yes" });
+    expect(wrong).toMatchObject({ status: 400, body: { error: { param: "truncation" } } });
+  });
+
   test("a model that gives vectors alone says so where it is asked for text", async () => {
     const sizes = {
       hiddenSize: 32,

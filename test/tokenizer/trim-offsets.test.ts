@@ -12,6 +12,12 @@ const merges: [string, string][] = [
   ["ĠĠ", "Ġ"],
   ["hi", "Ġ"],
   ["Â", "ł"],
+  ["ð", "Ł"],
+  ["ðŁ", "ĺ"],
+  ["ðŁĺ", "Ģ"],
+  ["Ġ", "ðŁĺĢ"],
+  ["Ã", "©"],
+  ["Ġ", "Ã©"],
 ];
 const specials = [
   added(400, "<s>"),
@@ -76,6 +82,30 @@ describe("trim_offsets", () => {
     expect(stretches(prefixed(false), "hi hi")[0]).toEqual([1, 2]);
   });
 
+  it("takes one blank in front for the prefix, and more for the text's", () => {
+    const json = jsonOf(level(true, true));
+    expect(stretches(json, " hi")[0]).toEqual([0, 3]);
+    expect(stretches(json, "  hi")).toEqual([
+      [0, 0],
+      [2, 4],
+    ]);
+    expect(stretches(json, "   hi")).toEqual([
+      [2, 2],
+      [3, 5],
+    ]);
+    expect(stretches(json, "    hi")).toEqual([
+      [3, 3],
+      [4, 6],
+    ]);
+  });
+
+  it("cuts no character", () => {
+    const json = jsonOf(level(true, false), regex(true, true));
+    expect(stretches(json, "😀hi", "utf16")[0]).toEqual([2, 2]);
+    expect(stretches(json, "😀hi", "bytes")[0]).toEqual([4, 4]);
+    expect(stretches(json, "éhi", "bytes")[0]).toEqual([2, 2]);
+  });
+
   it("counts bytes where bytes are asked for", () => {
     const json = jsonOf(level(true));
     expect(stretches(json, "é hi", "bytes").slice(-1)).toEqual([[3, 5]]);
@@ -104,8 +134,19 @@ describe.skipIf(oracleFolder === undefined)("beside the official library", () =>
       const tokenizer = fromJson(json);
       const random = generator(31 + p);
       for (let i = 0; i < 300; i++) {
-        const blanks = ["  hi", "hi   ", " \u00a0hi", "<mask> hi", "hi  <mask>", " a\u00a0 hi", ""];
-        const text = (blanks[i % 7]! + randomText(random)).toWellFormed();
+        const blanks = [
+          "  hi",
+          "   hi",
+          "    \nhi",
+          "😀",
+          "hi   ",
+          " \u00a0hi",
+          "<mask> hi",
+          "hi  <mask>",
+          " a\u00a0 hi",
+          "",
+        ];
+        const text = (blanks[i % blanks.length]! + randomText(random)).toWellFormed();
         const wanted = (await official.encode(text)).getOffsets();
         // The library counts characters.
         const units = [0];
