@@ -279,6 +279,19 @@ describe("a folder of 8-bit floats", () => {
     expect([...got]).toEqual(Array.from({ length: 62 * 128 }, (_, i) => numberOf(0x30 + ((i + padding * 128) % 9))));
   });
 
+  test("scales of which products overflow are refused", async () => {
+    const name = "model.layers.0.self_attn.q_proj.weight";
+    const folder = await folderOf({}, (tensors) => {
+      tensors.get(name)!.bytes.fill(0x7e);
+      new Float32Array(tensors.get(`${name}_scale_inv`)!.bytes.buffer).fill(3e36);
+    });
+    for (const dtype of ["bf16", "f32"] as const)
+      expect(await failureOf(() => LanguageModel.load(folder, { dtype }))).toMatchObject({
+        code: "NUMERICAL",
+        message: expect.stringContaining(name),
+      });
+  });
+
   const name = "model.layers.0.self_attn.k_proj.weight";
   test.each([
     [
