@@ -5,7 +5,7 @@ import { checkPath, HeddleError, invalidArgument, throwIfAborted } from "../erro
 import { type ModelConfig, rotaryDim } from "../formats/config.ts";
 import { modelConfigToJson } from "../formats/config-json.ts";
 import { modelConfigToGguf } from "../formats/config-to-gguf.ts";
-import { type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
+import { elementCount, type FloatDtype, isFloatDtype, isNumberDtype, type NumberDtype } from "../formats/dtype.ts";
 import { saveModelWeights } from "../formats/embedding-write.ts";
 import { unstackExperts } from "../formats/experts.ts";
 import { EIGHT_BITS, FP8_CONFIG, writeFp8 } from "../formats/fp8.ts";
@@ -180,11 +180,16 @@ function withoutPadding(stored: StoredTensor, config: ModelConfig): StoredTensor
   if (rows !== wanted)
     throw new HeddleError("INVALID_FILE", `${stored.name}: expected ${wanted} rows by the configuration, got ${rows}`);
   const row = stored.bytes / rows;
+  const columns = elementCount(inner);
+  const view = { sizes: [rows - first, columns], strides: [columns, 1], start: first * columns };
+  const { sources, ...plain } = stored;
   return {
-    ...stored,
+    ...plain,
     shape: [rows - first, ...inner],
     offset: stored.offset + first * row,
     bytes: stored.bytes - first * row,
+    // 8-bit floats: scales are of whole blocks of rows, from the table's first on.
+    ...(sources && { sources: () => sources().map((source) => ({ ...source, view })) }),
   };
 }
 

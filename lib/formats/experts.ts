@@ -109,15 +109,17 @@ interface Turns {
   part: number;
 }
 
-function misshapen({ name, dtype, shape }: StoredTensor, expected: string): HeddleError {
-  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${dtype} [${shape.join(", ")}]`);
+function misshapen({ name, dtype, storedDtype, shape, fp8 }: StoredTensor, expected: string): HeddleError {
+  const got = fp8 ? storedDtype : dtype;
+  return new HeddleError("INVALID_FILE", `${name}: expected ${expected}, got ${got} [${shape.join(", ")}]`);
 }
 
 /** (experts, inputs, outputs) or biases (experts, outputs) → (experts, outputs / step, inputs) or (experts, outputs / step). */
 function fromFused(name: string, fused: StoredTensor, rank: number, { step, part }: Turns): StoredTensor {
   const [experts, ...rest] = fused.shape;
   const [inputs, outputs] = rank === 3 ? (rest as [number, number]) : [1, rest[0]!];
-  if (fused.shape.length !== rank || !isFloatDtype(fused.dtype) || outputs % step !== 0)
+  // What has sources of its own (8-bit floats) cannot be taken in turns where it lies.
+  if (fused.sources || fused.shape.length !== rank || !isFloatDtype(fused.dtype) || outputs % step !== 0)
     throw misshapen(fused, `floats of ${rank} dimensions`);
   const rows = outputs / step;
   return {

@@ -104,7 +104,8 @@ export async function quantiseFp8(
 }
 
 /**
- * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. One matrix is held at a time, and the scales of those whose bytes are written.
+ * Tensors (`EIGHT_BITS` in f32) on their way to such a folder. One matrix is held at a time, and the scales of those whose bytes are written; scales
+ * that are asked for before are made for themselves.
  * @throws NUMERICAL when a number is not finite
  */
 export function writeFp8(tensors: readonly TensorData[], device: Device): TensorData[] {
@@ -129,6 +130,7 @@ export function writeFp8(tensors: readonly TensorData[], device: Device): Tensor
       {
         name: `${name}${SUFFIX}`,
         dtype: "f32",
+        late: true,
         shape: blocks,
         bytes: async () => scales ?? (await made()).scales,
       },

@@ -19,8 +19,8 @@ export interface SafetensorsOptions extends WriteOptions {
 }
 
 /**
- * Writes one safetensors file, which appears complete or not at all. Wide types come first, so that every tensor begins
- * at a multiple of its element size. Returns the file's bytes.
+ * Writes one safetensors file, which appears complete or not at all. Wide types come first, and `late` tensors last where they can, so
+ * that every tensor begins at a multiple of its element size. Returns the file's bytes.
  */
 export async function writeSafetensors(
   path: string,
@@ -44,7 +44,7 @@ export async function writeSafetensorsTo(
   options: SafetensorsOptions = {},
   progress = new ProgressCounter(tensors, options),
 ): Promise<void> {
-  const sorted = [...tensors].sort((a, b) => pieceOf(b.dtype).bytes - pieceOf(a.dtype).bytes);
+  const sorted = inOrder(tensors);
   const header = buildHeader(sorted, options.metadata ?? { format: "pt" });
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(header.length));
@@ -54,6 +54,16 @@ export async function writeSafetensorsTo(
     await writeTensor(sink, tensor, options.signal);
     progress.done(tensor);
   }
+}
+
+function inOrder(tensors: readonly TensorData[]): TensorData[] {
+  const wideFirst = (list: readonly TensorData[]) =>
+    list.toSorted((a, b) => pieceOf(b.dtype).bytes - pieceOf(a.dtype).bytes);
+  const early = tensors.filter(({ late }) => !late);
+  const late = wideFirst(tensors.filter(({ late }) => late));
+  const begin = early.reduce((sum, tensor) => sum + tensorBytes(tensor), 0);
+  const aligned = late.length === 0 || begin % pieceOf(late[0]!.dtype).bytes === 0;
+  return aligned ? [...wideFirst(early), ...late] : wideFirst(tensors);
 }
 
 function buildHeader(tensors: readonly TensorData[], metadata: Record<string, string>): Buffer {

@@ -12,6 +12,8 @@ export interface TensorData {
   dtype: WeightDtype;
   /** What a safetensors file calls the type, where that is not its name in capitals. */
   stored?: string;
+  /** Is written behind all others of a safetensors file, if it is aligned there. */
+  late?: boolean;
   /** Row-major, last dimension contiguous. */
   shape: readonly number[];
   /** Little endian. */

@@ -82,19 +82,26 @@ class Tiles {
  public:
   explicit Tiles(const WeightCast& c) : c_(c), v_(c.view), along_(c.view.along()), length_(c.view.row_length()) {
     bands_ = (v_.sizes[along_] + band - 1) / band;
-    parts_ = (length_ + across - 1) / across;
-    const int64_t block = v_.sizes[along_] * length_;
-    first_block_ = c.first / block;
-    blocks_ = (c.first + c.count - 1) / block + 1 - first_block_;
+    all_parts_ = (length_ + across - 1) / across;
+    const int64_t last = c.first + c.count - 1;
+    first_band_ = band_of(c.first), first_part_ = c.first % length_ / across;
+    in_use_ = band_of(last) + 1 - first_band_;
+    // Less than a row may go around its end.
+    parts_ = std::min(all_parts_, (last / length_ - c.first / length_) * all_parts_ + last % length_ / across - first_part_ + 1);
   }
-  int64_t count() const { return blocks_ * parts_ * bands_; }
+  int64_t count() const { return parts_ * in_use_; }
 
   CastFindings cast(int64_t tile) const {
-    const int64_t block = first_block_ + tile / (parts_ * bands_), part = tile / bands_ % parts_, row = tile % bands_ * band;
-    const int64_t rows = std::min(band, v_.sizes[along_] - row), begin = part * across, n = std::min(across, length_ - begin);
-    const int64_t at = (block * v_.sizes[along_] + row) * length_ + begin;  // of the view
-    const int64_t end = c_.first + c_.count;
-    if (at + (rows - 1) * length_ + n <= c_.first || at >= end) return {};
+    const int64_t in_all = first_band_ + tile % in_use_, part = (first_part_ + tile / in_use_) % all_parts_;
+    const int64_t block = in_all / bands_, begin = part * across, n = std::min(across, length_ - begin), end = c_.first + c_.count;
+    int64_t row = in_all % bands_ * band, rows = std::min(band, v_.sizes[along_] - row);
+    int64_t at = (block * v_.sizes[along_] + row) * length_ + begin;  // of the view
+    // A range may have few of a band's rows.
+    if (at >= end) return {};
+    rows = std::min(rows, (end - 1 - at) / length_ + 1);
+    const int64_t before = c_.first < at + n ? 0 : (c_.first - at - n) / length_ + 1;
+    if (before >= rows) return {};
+    row += before, rows -= before, at += before * length_;
     int64_t offsets[across];
     for (int64_t t = 0; t < n; ++t) offsets[t] = offset_of(v_, along_ + 1, v_.rank, begin + t);
     const DType type = c_.source.type;
@@ -114,10 +121,16 @@ class Tiles {
   }
 
  private:
+  // Bands are counted through all blocks.
+  int64_t band_of(int64_t element) const {
+    const int64_t row = element / length_;
+    return row / v_.sizes[along_] * bands_ + row % v_.sizes[along_] / band;
+  }
+
   const WeightCast& c_;
   const WeightView& v_;
   int along_;
-  int64_t length_, bands_, parts_, first_block_, blocks_;
+  int64_t length_, bands_, all_parts_, first_band_, in_use_, first_part_, parts_;  // those that hold some of the range
 };
 
 }  // namespace

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cfloat>
+#include <cmath>
 #include <cstring>
 #include <memory>
 
@@ -33,17 +35,23 @@ const std::array<float, 256>& e4m3_numbers() {
   return table;
 }
 
-void widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
+// Returns how many of finite factors became infinite.
+int64_t widen_fp8(const WeightSource& s, int64_t begin, int64_t n, float* to) {
   uint8_t* bytes = room().stored;
   s.stored.read(static_cast<size_t>(begin), static_cast<size_t>(n), bytes);
   const std::array<float, 256>& table = e4m3_numbers();
   const int64_t across = fp8_blocks(s.columns);
+  int64_t overflows = 0;
   for (int64_t i = 0; i < n;) {
     const int64_t row = (begin + i) / s.columns, column = (begin + i) % s.columns;
     const int64_t some = std::min({n - i, s.columns - column, fp8_block - column % fp8_block});
     const float scale = s.block_scales[static_cast<size_t>(row / fp8_block * across + column / fp8_block)];
-    for (const int64_t end = i + some; i < end; ++i) to[i] = scale * table[bytes[i]];
+    const int64_t from = i, end = i + some;
+    for (; i < end; ++i) to[i] = scale * table[bytes[i]];
+    if (std::isfinite(scale) && std::fabs(scale) > FLT_MAX / fp8_largest)
+      overflows += std::count_if(to + from, to + end, [](float x) { return std::isinf(x); });
   }
+  return overflows;
 }
 
 // Of ggml: 17 bytes a block, the scale first, element j beside element j + 16.
@@ -91,8 +99,10 @@ CastFindings WeightSource::read(int64_t begin, int64_t n, uint8_t* raw) const {
   }
   if (storage == Storage::fp8) {
     float* wide = room().wide;
-    widen_fp8(*this, begin, n, wide);
-    return cast_run(reinterpret_cast<const uint8_t*>(wide), DType::f32, raw, type, 0, n);
+    const int64_t overflows = widen_fp8(*this, begin, n, wide);
+    CastFindings found = cast_run(reinterpret_cast<const uint8_t*>(wide), DType::f32, raw, type, 0, n);
+    found.overflows += overflows;
+    return found;
   }
   stored.read(stored_bytes(begin), stored_bytes(n), raw);
   return {};

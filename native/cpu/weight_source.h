@@ -34,7 +34,7 @@ struct WeightSource {
 
   // The bytes that `count` elements take in `stored`.
   size_t stored_bytes(int64_t count) const;
-  // Elements [begin, begin + n), at most weight_run and whole blocks, at `raw`; its findings are of the rounding to `type`.
+  // Elements [begin, begin + n), at most weight_run and whole blocks, at `raw`; its findings are of 8-bit floats' products and their rounding to `type`.
   CastFindings read(int64_t begin, int64_t n, uint8_t* raw) const;
 };
 

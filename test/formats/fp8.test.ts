@@ -3,7 +3,10 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { castElements } from "../../lib/formats/cast.ts";
-import { quantiseFp8 } from "../../lib/formats/fp8.ts";
+import { quantiseFp8, writeFp8 } from "../../lib/formats/fp8.ts";
+import { openGguf } from "../../lib/formats/gguf.ts";
+import { openSafetensors } from "../../lib/formats/safetensors.ts";
+import { writeSafetensors } from "../../lib/formats/safetensors-write.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
 import { Device, openDevice } from "../../lib/graph/index.ts";
 import { sft } from "../../lib/train/sft.ts";
@@ -105,6 +108,30 @@ async function apart(a: LanguageModel, b: LanguageModel): Promise<number> {
   return worst / (Math.max(...all) - Math.min(...all));
 }
 
+test.each([
+  [64, 1],
+  [65, 2],
+])("(%i, 65): quantised %i times: scales lie behind the bytes, where they are aligned there", async (rows, times) => {
+  const path = join(temporaryFolder(), "model.safetensors");
+  const numbers = Float32Array.from({ length: rows * 65 }, (_, i) => Math.sin(i));
+  let asked = 0;
+  const bytes = () => {
+    asked++;
+    return new Uint8Array(numbers.buffer);
+  };
+  const norm = { name: "norm.weight", dtype: "bf16" as const, shape: [2], bytes: new Uint8Array(4) };
+  const tensor = { name: "a.q_proj.weight", dtype: "f32" as const, shape: [rows, 65], bytes };
+  await writeSafetensors(path, writeFp8([tensor, norm], device));
+  expect(asked).toBe(times);
+  const { file, entries } = openSafetensors(path);
+  const [matrix, scales] = ["a.q_proj.weight", "a.q_proj.weight_scale_inv"].map((name) => entries.get(name)!);
+  const want = await quantiseFp8(device, numbers, rows, 65);
+  expect(scales!.offset % 4).toBe(0);
+  expect(new Uint8Array(file.bytes(matrix!.offset, matrix!.bytes))).toEqual(want.bytes);
+  expect(new Uint8Array(file.bytes(scales!.offset, scales!.bytes))).toEqual(want.scales);
+  file.close();
+});
+
 describe("a folder of 8-bit floats", () => {
   test.each(["llama", "qwen3"])("%s: in place and as numbers they give the same logits", async (modelType) => {
     const folder = await folderOf({ modelType });
@@ -205,6 +232,64 @@ describe("a folder of 8-bit floats", () => {
     expect(await failureOf(() => convertModel(plain, `${out}.gguf`, { dtype: "fp8" }))).toMatchObject({
       code: "INVALID_ARGUMENT",
     });
+  });
+
+  test("gpt_oss's biases are refused: they lie in turns", async () => {
+    const name = "model.layers.0.mlp.experts.gate_up_proj_bias";
+    const oss = { modelType: "gpt_oss", numExperts: 4, numExpertsPerTok: 2, slidingWindow: 32 };
+    const folder = await folderOf(oss, (tensors) => {
+      const { shape } = tensors.get(name)!;
+      const [experts, outputs] = shape as [number, number];
+      tensors.set(name, { dtype: "F8_E4M3", shape, bytes: new Uint8Array(experts * outputs).fill(0x38) });
+      const scales = new Uint8Array(Float32Array.from({ length: Math.ceil(outputs / 128) }, () => 1).buffer);
+      tensors.set(`${name}_scale_inv`, { dtype: "F32", shape: [1, scales.length / 4], bytes: scales });
+    });
+    const refused = {
+      code: "INVALID_FILE",
+      message: expect.stringContaining(`${name}: expected floats of 2 dimensions, got F8_E4M3 [4, 544]`),
+    };
+    expect(await failureOf(() => LanguageModel.load(folder))).toMatchObject(refused);
+    const gguf = join(temporaryFolder(), "m.gguf");
+    expect(await failureOf(() => convertModel(folder, gguf, { dtype: "bf16" }))).toMatchObject(refused);
+  });
+
+  test("a table of positions loses its padding on the way to GGUF", async () => {
+    const folder = join(temporaryFolder(), "model");
+    const config = { modelType: "xlm-roberta", hiddenSize: 128, intermediateSize: 128, maxPositionEmbeddings: 62 };
+    await using model = tinyModel({ tokenizer: await tinyTokenizer() }, { ...config, numKeyValueHeads: undefined });
+    await model.save(folder, { dtype: "f32" });
+    let rows = 0;
+    await makeFp8(folder, (tensors) => {
+      const name = [...tensors.keys()].find((key) => key.endsWith("position_embeddings.weight"))!;
+      const { shape } = tensors.get(name)!;
+      rows = shape[0]!;
+      const bytes = Uint8Array.from({ length: rows * 128 }, (_, i) => 0x30 + (i % 9));
+      tensors.set(name, { dtype: "F8_E4M3", shape, bytes });
+      const scale = new Uint8Array(Float32Array.of(1).buffer);
+      tensors.set(`${name}_scale_inv`, { dtype: "F32", shape: [1, 1], bytes: scale });
+    });
+    const path = join(temporaryFolder(), "m.gguf");
+    await convertModel(folder, path, { dtype: "f32" });
+    const { file, entries } = openGguf(path);
+    const { offset, bytes } = entries.get("position_embd.weight")!;
+    const got = new Float32Array(file.bytes(offset, bytes).slice(0));
+    file.close();
+    const padding = rows - 62;
+    expect(padding).toBeGreaterThan(0);
+    expect([...got]).toEqual(Array.from({ length: 62 * 128 }, (_, i) => numberOf(0x30 + ((i + padding * 128) % 9))));
+  });
+
+  test("scales of which products overflow are refused", async () => {
+    const name = "model.layers.0.self_attn.q_proj.weight";
+    const folder = await folderOf({}, (tensors) => {
+      tensors.get(name)!.bytes.fill(0x7e);
+      new Float32Array(tensors.get(`${name}_scale_inv`)!.bytes.buffer).fill(3e36);
+    });
+    for (const dtype of ["bf16", "f32"] as const)
+      expect(await failureOf(() => LanguageModel.load(folder, { dtype }))).toMatchObject({
+        code: "NUMERICAL",
+        message: expect.stringContaining(name),
+      });
   });
 
   const name = "model.layers.0.self_attn.k_proj.weight";

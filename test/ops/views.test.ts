@@ -121,6 +121,57 @@ describe("floats in any order", () => {
     }
   });
 
+  test("any range of rows longer and shorter than tiles, of several matrices", async () => {
+    for (const sizes of [
+      [3, 70, 600],
+      [2, 130, 5],
+      [5, 3, 300],
+    ] as const) {
+      const [matrices, rows, columns] = sizes;
+      const all = matrices * rows * columns;
+      const bytes = elementsOf("f32", all, 11);
+      const view = { sizes, strides: [rows * columns, 1, rows] };
+      const want = viewed(bytes, "f32", view);
+      const random = generator(6);
+      const lengths = [1, 2, columns - 1, columns + 1, 3 * columns, 66 * columns];
+      for (let turn = 0; turn < 60; turn++) {
+        const count = Math.min(all, lengths[turn % lengths.length]!);
+        const near = Math.floor(random() * matrices * rows) * columns + Math.floor(random() * 5) - 2;
+        const first = Math.max(0, Math.min(all - count, near));
+        const out = new ArrayBuffer(count * 4);
+        const source = { data: bytes, offset: 0, bytes: bytes.length, view };
+        await castOnLane(lane, source, { from: "f32", to: "f32" }, out, 0, { first, count });
+        const part = want.subarray(first * 4, (first + count) * 4);
+        expect(Buffer.compare(Buffer.from(out), part), `${sizes} ${first} ${count}`).toBe(0);
+      }
+    }
+  });
+
+  test("a little of a view without end, or of a long matrix, takes no longer than it is", async () => {
+    const data = Uint8Array.from({ length: 64 }, (_, i) => i);
+    for (const [sizes, strides] of [
+      [
+        [2 ** 36, 3],
+        [0, 2],
+      ],
+      [
+        [3, 2 ** 40],
+        [0, 0],
+      ],
+      [
+        [2 ** 20, 2 ** 20],
+        [0, 0],
+      ],
+    ] as const) {
+      const source = { data, offset: 0, bytes: 64, view: { sizes, strides } };
+      const first = sizes[1] - 1;
+      const out = new ArrayBuffer(8);
+      await castOnLane(lane, source, { from: "f32", to: "f32" }, out, 0, { first, count: 2 });
+      const at = (sizes[1] - 1) * strides[1] * 4;
+      expect([...new Uint8Array(out)]).toEqual([...data.subarray(at, at + 4), ...data.subarray(0, 4)]);
+    }
+  });
+
   test("numbers that are none or become infinite are counted wherever they come to lie", async () => {
     const numbers = new Float32Array(500 * 90);
     numbers.set([Number.NaN, 1e6, Number.POSITIVE_INFINITY, -1e6], 44_000);
@@ -197,6 +248,18 @@ describe("8-bit floats", () => {
     expect(new Uint16Array(out)[0]! & 0x7fff).toBeGreaterThan(0x7f80);
     expect(new Uint16Array(out)[3]).toBe(0);
   });
+});
+
+test("products of 8-bit floats that f32 does not hold are counted as overflows; scales that are not finite are not", async () => {
+  const data = Uint8Array.of(0x7e, 0x38, 0xfe, 0x7f);
+  const found = (scale: number) => {
+    const source = { data, offset: 0, bytes: 4, fp8: { scales: Float32Array.of(scale), columns: 4 } };
+    return castOnLane(lane, source, { from: "f32", to: "f32" }, new ArrayBuffer(16));
+  };
+  expect(await found(3e36)).toMatchObject({ overflows: 2 });
+  expect(await found(-3e36)).toMatchObject({ overflows: 2 });
+  expect(await found(7e35)).toMatchObject({ overflows: 0, notFinite: 1 });
+  expect(await found(Number.POSITIVE_INFINITY)).toMatchObject({ overflows: 0, notFinite: 4 });
 });
 
 test("MXFP4 whose scales lie elsewhere: ggml's blocks of every second row", async () => {
