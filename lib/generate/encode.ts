@@ -14,6 +14,7 @@ import { classifierLogits } from "../models/heads.ts";
 import { holding, type ModelView } from "../models/model-view.ts";
 import { placesFor } from "../nn/relative-bias.ts";
 import { raceAbort } from "./abort.ts";
+import { type Reduce, reduceInto } from "./pooling.ts";
 import type { PooledRows } from "./programs.ts";
 
 /** Rows of one run, where no single sequence is longer. */
@@ -27,7 +28,7 @@ export interface EncodeOptions {
   /** The classifier's logits instead of hidden states. */
   head?: boolean | undefined;
   /** As in PooledOptions. */
-  reduce?: ((rows: Float32Array, sequence: number) => Float32Array) | undefined;
+  reduce?: Reduce | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -48,7 +49,6 @@ async function encodedBy(
   sequences: readonly ArrayLike<number>[],
   options: EncodeOptions,
 ): Promise<Float32Array[]> {
-  const { reduce = (rows: Float32Array) => rows } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const order = sequences.map((_, i) => i).sort((a, b) => sequences[a]!.length - sequences[b]!.length);
   for (let at = 0; at < order.length; ) {
@@ -66,7 +66,7 @@ async function encodedBy(
       rows,
       options,
     );
-    for (const [place, i] of group.entries()) out[i] = reduce(results[place]!, i);
+    await reduceInto(out, group, results, options);
   }
   return out;
 }

@@ -3,6 +3,7 @@ import type { Inputs } from "../graph/index.ts";
 import type { ModelView } from "../models/model-view.ts";
 import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
+import { type Reduce, reduceInto } from "./pooling.ts";
 import { type PooledRows, pooledProgram } from "./programs.ts";
 import { promptName } from "./prompt.ts";
 
@@ -12,7 +13,7 @@ export interface PooledOptions {
   head?: boolean;
   contextLength: number;
   /** With pooling `all`: what a sequence's vectors become, at once, so that not all are held. */
-  reduce?: ((rows: Float32Array, sequence: number) => Float32Array) | undefined;
+  reduce?: Reduce | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -39,7 +40,6 @@ export async function pooledOutputs(
   }
   if (sequences.length === 0) return [];
   if (model.family.encoder) return encodedOutputs(model, sequences, options);
-  const { reduce = (rows: Float32Array) => rows } = options;
   const out: Float32Array[] = new Array(sequences.length);
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
   const slots = Math.min(sequences.length, MOST_SLOTS);
@@ -52,7 +52,7 @@ export async function pooledOutputs(
         options,
         signal,
       );
-      for (const [place, i] of group.entries()) out[i] = reduce(results[place]!, i);
+      await reduceInto(out, group, results, options);
     }
   } finally {
     cache.dispose();

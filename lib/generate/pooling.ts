@@ -1,4 +1,24 @@
 import type { PoolingMode } from "../formats/config.ts";
+import { inSlices } from "../tokenizer/slices.ts";
+
+/** What a sequence's vectors become. */
+export type Reduce = (rows: Float32Array, sequence: number) => Float32Array;
+
+/** Puts what a run's vectors become in their sequences' places; between sequences the event loop has its turn. @throws HeddleError ABORTED */
+export async function reduceInto(
+  out: Float32Array[],
+  sequences: readonly number[],
+  results: readonly Float32Array[],
+  { reduce, signal }: { reduce?: Reduce | undefined; signal?: AbortSignal | undefined },
+): Promise<void> {
+  function* work() {
+    for (const [place, i] of sequences.entries()) {
+      out[i] = reduce ? reduce(results[place]!, i) : results[place]!;
+      yield;
+    }
+  }
+  await inSlices(work(), "run", signal);
+}
 
 /**
  * What the hidden states of a text's tokens become, one way of pooling after the other.
