@@ -35,7 +35,10 @@ void packed_stripe(const QuantLinear& p, const PackedRows& x, int64_t first, int
     for (int64_t j = 0; j < each; ++j) {
       const uint8_t *at[4], *after[4];
       float* out[4];
-      for (int s = 0; s < form.panels; ++s) at[s] = panels + (done - p0 + s * each + j) * panel_bytes, out[s] = sums + s * tiles.rows * W, after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
+      for (int s = 0; s < form.panels; ++s) {
+        at[s] = panels + (done - p0 + s * each + j) * panel_bytes, after[s] = j + 1 < each ? at[s] + panel_bytes : at[s];
+        out[s] = sums + s * tiles.rows * W;
+      }
       for (int64_t r = i; r < i + rows; r += tiles.rows) {  // while the panels are near
         for (int s = 0; direct && s < form.panels; ++s) out[s] = static_cast<float*>(p.y) + (first + r) * p.n + (done + s * each + j) * W;
         form.run(x, r, p.k, at, out, direct ? p.n : W, after, next.take(packed_blocks<P>(p.k) * P::units, at[0]));

@@ -41,7 +41,8 @@ template <class P, int PN> struct PanelsAhead {
 // The panels are fetched ahead, and at their ends what `after` has of each; where they are near, `next` is what is wanted later, of which a
 // line is fetched for every unit.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, const uint8_t* const* after, const uint8_t* next) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
+                                  const uint8_t* const* after, const uint8_t* next) {
   constexpr int fours = 8 / P::groups;
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
@@ -181,7 +182,8 @@ template <class P, int RM, int PN> HEDDLE_SIMD void group_products(const uint8_t
 // RM rows from row i on by PN panels, each of which goes on where its last one ended. The W sums of a row go to out[panel] + row * stride.
 // More sums than there are registers for lie in the nearest cache between two units.
 template <class P, int RM, int PN>
-[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride, [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
+[[gnu::noinline]] void packed_tile(const PackedRows& x, int64_t i, int64_t k, const uint8_t* const* panels, float* const* out, int64_t stride,
+                                  [[maybe_unused]] const uint8_t* const* after, const uint8_t*) {
   const int64_t blocks = packed_blocks<P>(k), rows = x.rows;
   const uint8_t* at[PN];
   alignas(64) float sum[PN][RM][W];
