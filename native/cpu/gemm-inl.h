@@ -28,7 +28,8 @@ inline size_t gemm_scratch(int64_t m, int64_t n, int64_t k, int threads) {
 inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
   const bool pairs = on_pairs(g);
   const float* all_panels = g.b_packed && pairs ? static_cast<const float*>(g.b_packed) : nullptr;
-  const GemmPlan plan = plan_gemm(g.m, g.n, pairs ? ceil_div(g.k, 2) : g.k, pool.threads(), all_panels, g.c_type != DType::f32);
+  const GemmPlan plan = plan_gemm(g.m, g.n, pairs ? ceil_div(g.k, 2) : g.k, pool.threads(), all_panels, g.c_type != DType::f32, !g.a_transposed,
+                                  all_panels || g.b_transposed);
   const int copies = plan.by_rows || plan.by_columns ? pool.threads() : 1;
   float* a = static_cast<float*>(scratch);
   float* b = a + copies * plan.a_floats;
@@ -51,7 +52,7 @@ inline void gemm_blocked(const Gemm& g, Pool& pool, void* scratch) {
         const bool lies = g.m <= MR && !g.b_transposed && !pairs && g.b_type == DType::f32;
         const float* in_place = lies ? static_cast<const float*>(g.b) + p0 * g.ldb : nullptr;
         const float* panels = all_panels ? all_panels + p0 / 2 * NR : nullptr;
-        GemmStep step{g, i0, j0, rows, columns, depth, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
+        GemmStep step{g, i0, j0, rows, columns, depth, plan.part, pairs, p0 == 0, p0 + k >= g.k, a, b, g.bias ? bias : nullptr, in_place, panels, sums, plan.columns};
         const GemmChunk chunk{step, pool, p0, k, lies ? columns / NR : 0, a, b, plan.a_floats, plan.b_floats};
         if (plan.by_rows) chunk.bands_of_rows(panels);
         else if (plan.by_columns) chunk.bands_of_columns(panels);

@@ -30,7 +30,7 @@ inline void pack_panels(bool pairs, const void* src, DType type, int64_t ld, boo
 struct GemmStep {
   const Gemm& g;
   int64_t i0, j0, rows, columns;  // the chunk at hand
-  int64_t depth;                  // floats of a packed line in this k step: k, or pairs of k
+  int64_t depth, part;            // floats of a packed line in this k step (k, or pairs of k), and of those added up at a time
   bool pairs, first, last;
   const float *a, *b, *bias;
   const float* in_place;          // this step's b where it lies: whole panels of it are read there; null: all are packed
@@ -48,13 +48,9 @@ HEDDLE_SIMD MicroTile tile_for(bool pairs, int64_t rows) {
   return micro_tile_for<true>(rows);
 }
 
-HEDDLE_SIMD auto rounding_tile_for(bool pairs) {
-#if defined(HEDDLE_SIMD_BF16)
-  if (pairs) return rounding_tile<true>;
-#else
-  (void)pairs;
-#endif
-  return rounding_tile<false>;
+template <bool PAIRS> HEDDLE_SIMD void round_tile(const GemmStep& s, const float* a, const float* b, bf16* c, const float* bias, const float* sums) {
+  if (s.part < s.depth) rounding_parts<PAIRS>(s.depth, s.part, a, b, c, s.g.ldc, bias);
+  else rounding_tile<PAIRS, false>(s.depth, a, b, c, s.g.ldc, bias, sums, s.stride);
 }
 
 // One register tile of the chunk, at row i (a multiple of MR) and column j (of NR).
@@ -73,11 +69,16 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   }
   if (!direct && s.last && height == MR && width == NR && bs == NR && !g.c_transposed && !(s.first && g.accumulate)) {
     bf16* c = static_cast<bf16*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
-    return rounding_tile_for(s.pairs)(s.depth, a, b, c, g.ldc, bias, s.first ? nullptr : s.sums + i * s.stride + j, s.stride);
+    const float* sums = s.first ? nullptr : s.sums + i * s.stride + j;
+#if defined(HEDDLE_SIMD_BF16)
+    if (s.pairs) return round_tile<true>(s, a, b, c, bias, sums);
+#endif
+    return round_tile<false>(s, a, b, c, bias, sums);
   }
   alignas(64) float local[MR * NR];
   if (direct || (s.first && s.last)) {
-    tile(s.depth, a, MR, b, bs, local, NR, bias, false);
+    for (int64_t p = 0; p == 0 || p < s.depth; p += s.part)
+      tile(min_of(s.part, s.depth - p), a + p * MR, MR, b + p * bs, bs, local, NR, p == 0 ? bias : nullptr, p > 0);
     write_tile(local, NR, height, width, g, s.i0 + i, s.j0 + j, g.accumulate || !s.first);
   } else {
     float* sums = s.sums + i * s.stride + j;
@@ -129,7 +130,8 @@ struct GemmChunk {
 
   // Bands of rows: a thread packs each of its own as it comes to it, and all of b for itself, unless that is there.
   void bands_of_rows(bool b_there) const {
-    const Bands bands(step.rows, MR, tile_rows, pool.threads());
+    const int64_t most_columns = tile_lines(tile_columns, NR, step.depth);
+    const Bands bands(step.rows, MR, tile_lines(tile_rows, MR, step.depth), pool.threads());
     bool ready[own_threads] = {};
     pool.run(bands.count, [&](int64_t t, int thread) {
       const int64_t i = bands.begin(t), end = min_of(bands.begin(t + 1), step.rows);
@@ -139,12 +141,13 @@ struct GemmChunk {
       float* band = a + thread * a_stride;
       pack_a(i, end, band);
       mine.a = band, mine.i0 += i, mine.rows = end - i, mine.sums += i * step.stride;
-      for (int64_t j = 0; j < step.columns; j += tile_columns) gemm_tile(mine, 0, j, mine.rows, min_of(tile_columns, step.columns - j));
+      for (int64_t j = 0; j < step.columns; j += most_columns) gemm_tile(mine, 0, j, mine.rows, min_of(most_columns, step.columns - j));
     });
   }
   // Bands of columns: a thread packs each of its own, unless all are there, and all of a for itself.
   void bands_of_columns(bool b_there) const {
-    const Bands bands(step.columns, NR, tile_columns, pool.threads());
+    const int64_t most_rows = tile_lines(tile_rows, MR, step.depth);
+    const Bands bands(step.columns, NR, tile_lines(tile_columns, NR, step.depth), pool.threads());
     bool ready[own_threads] = {};
     pool.run(bands.count, [&](int64_t t, int thread) {
       const int64_t j = bands.begin(t), end = min_of(bands.begin(t + 1), step.columns);
@@ -154,7 +157,7 @@ struct GemmChunk {
       float* band = b + thread * b_stride;
       if (!b_there) pack_b(j, end, band);
       mine.b = band, mine.j0 += j, mine.columns = end - j, mine.sums += j;
-      for (int64_t i = 0; i < step.rows; i += tile_rows) gemm_tile(mine, i, 0, min_of(tile_rows, step.rows - i), mine.columns);
+      for (int64_t i = 0; i < step.rows; i += most_rows) gemm_tile(mine, i, 0, min_of(most_rows, step.rows - i), mine.columns);
     });
   }
   // Both operands packed by all threads, then tiles.

@@ -83,6 +83,8 @@ const mappedMatrices: OpCase[] = [0, 1].flatMap((rowwise) =>
       [31, 130, 97],
       [33, 2046, 70],
       [130, 257, 31],
+      [120, 1090, 214],
+      [214, 1090, 120],
     ] as const
   ).flatMap(([n, k, m]) =>
     activationTypes.map((x) => ({
@@ -153,9 +155,11 @@ const someRows: OpCase[] = (
   ),
 );
 
-/** Several steps along k in bands of rows, or of columns; operands both longer than what is packed at a time. */
+/** Several steps along k in bands of rows, or of columns (two at 500 and 1,090, which may be one); operands both longer than what is packed at a time. */
 const largeProducts: OpCase[] = (
   [
+    [250, 500, 220],
+    [220, 500, 250],
     [250, 1090, 220],
     [220, 1090, 250],
     [2060, 33, 2061],
