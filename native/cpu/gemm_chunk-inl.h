@@ -63,10 +63,13 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   const int64_t bs = in_place ? g.ldb : NR;
   const float* bias = s.first && s.bias ? s.bias + s.j0 + j : nullptr;
   const bool direct = g.c_type == DType::f32;
-  if (direct && width == NR && !g.c_transposed) {
-    float* c = static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
-    return tile(s.depth, a, MR, b, bs, c, g.ldc, bias, g.accumulate || !s.first);
-  }
+  const auto products = [&](float* c, int64_t cs, bool add) {
+    int64_t p = 0;
+    do tile(min_of(s.part, s.depth - p), a + p * MR, MR, b + p * bs, bs, c, cs, p ? nullptr : bias, add || p);
+    while ((p += s.part) < s.depth);
+  };
+  if (direct && width == NR && !g.c_transposed)
+    return products(static_cast<float*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j, g.ldc, g.accumulate || !s.first);
   if (!direct && s.last && height == MR && width == NR && bs == NR && !g.c_transposed && !(s.first && g.accumulate)) {
     bf16* c = static_cast<bf16*>(g.c) + (s.i0 + i) * g.ldc + s.j0 + j;
     const float* sums = s.first ? nullptr : s.sums + i * s.stride + j;
@@ -77,12 +80,11 @@ HEDDLE_SIMD void gemm_register_tile(const GemmStep& s, int64_t i, int64_t j, Mic
   }
   alignas(64) float local[MR * NR];
   if (direct || (s.first && s.last)) {
-    for (int64_t p = 0; p == 0 || p < s.depth; p += s.part)
-      tile(min_of(s.part, s.depth - p), a + p * MR, MR, b + p * bs, bs, local, NR, p == 0 ? bias : nullptr, p > 0);
+    products(local, NR, false);
     write_tile(local, NR, height, width, g, s.i0 + i, s.j0 + j, g.accumulate || !s.first);
   } else {
     float* sums = s.sums + i * s.stride + j;
-    tile(s.depth, a, MR, b, bs, sums, s.stride, bias, !s.first);
+    products(sums, s.stride, !s.first);
     if (s.last) write_tile(sums, s.stride, height, width, g, s.i0 + i, s.j0 + j, false);
   }
 }

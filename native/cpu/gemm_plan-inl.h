@@ -13,7 +13,7 @@ constexpr int64_t KC = 256;
 constexpr int64_t tile_rows = 224 / MR * MR, tile_columns = 16 * NR;
 #endif
 constexpr int64_t align_floats = 16;
-// Two steps along k become the parts of one where sums between them would lie in an outer cache: a tile then keeps them itself.
+// Two steps along k become the parts of one: sums between them would lie in an outer cache, and a tile keeps them itself.
 constexpr int64_t joined_steps = 2;
 // Lines of a tile of `depth` floats each, where it is `most` at KC.
 inline int64_t tile_lines(int64_t most, int64_t unit, int64_t depth) { return depth <= KC ? most : max_of(unit, most * KC / depth / unit * unit); }
@@ -61,7 +61,7 @@ inline GemmPlan plan_gemm(int64_t m, int64_t n, int64_t k, int threads, bool b_t
   const bool bands = !small_product(m, n, p.part);
   p.by_rows = bands && (b_there || m > n) && enough_for_bands(m, MR, threads);
   p.by_columns = bands && !p.by_rows && (b_there || m <= n) && enough_for_bands(n, NR, threads);
-  const bool parts = sums && steps <= joined_steps && (p.by_rows ? a_along : p.by_columns && b_along);
+  const bool parts = steps <= joined_steps && (p.by_rows ? a_along : p.by_columns && b_along);
   p.kc = p.part * (parts ? steps : 1);
   sums = sums && p.kc < k;
   p.rows = round_up(m, MR), p.columns = round_up(n, NR);
