@@ -1,20 +1,28 @@
-// README's TypeScript: all of it compiles against the package's types, and the recipes for authors of libraries run.
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+// README's and the guides' TypeScript: all of it compiles against the package's types, and the recipes for authors of libraries run. Their links lead somewhere.
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
 import { expect, test } from "vitest";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const readme = await readFile(join(root, "README.md"), "utf8");
-const section = readme.slice(readme.indexOf("## For authors of libraries"), readme.indexOf("## What it reads"));
+const guides = (await readdir(join(root, "docs"))).filter((name) => name.endsWith(".md"));
+const pages = new Map<string, string>();
+for (const name of ["README.md", ...guides.map((guide) => `docs/${guide}`)])
+  pages.set(name, await readFile(join(root, name), "utf8"));
+const recipes = pages.get("docs/extending.md")!;
 const blocksOf = (text: string) => [...text.matchAll(/^```ts\n([\s\S]*?)^```$/gm)].map(([, code]) => code!);
 
 test("every example in TypeScript compiles", () => {
-  const files = new Map(blocksOf(readme).map((code, i) => [join(root, `readme-${i}.ts`), `${code}\nexport {};\n`]));
-  expect(files.size).toBeGreaterThan(5);
-  expect(blocksOf(section)).toHaveLength(3);
+  const files = new Map(
+    [...pages].flatMap(([name, text]) =>
+      blocksOf(text).map((code, i) => [join(root, `${name}-${i}.ts`), `${code}\nexport {};\n`] as const),
+    ),
+  );
+  expect(files.size).toBeGreaterThan(15);
+  expect(blocksOf(recipes)).toHaveLength(3);
   const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile);
   const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root);
   const host = ts.createCompilerHost(options);
@@ -30,7 +38,7 @@ test("every example in TypeScript compiles", () => {
   expect(wrong.map((d) => `${d.file?.fileName}: ${ts.flattenDiagnosticMessageText(d.messageText, " ")}`)).toEqual([]);
 }, 60_000);
 
-test.each(blocksOf(section).map((code, i) => [/^(?:const|import).*$/m.exec(code)![0], code, i] as const))(
+test.each(blocksOf(recipes).map((code, i) => [/^(?:const|import).*$/m.exec(code)![0], code, i] as const))(
   "the recipe that begins with %s runs",
   async (_, code, i) => {
     const folder = await mkdtemp(join(tmpdir(), "heddle-readme-"));
@@ -60,3 +68,29 @@ test.each(blocksOf(section).map((code, i) => [/^(?:const|import).*$/m.exec(code)
   },
   60_000,
 );
+
+/** A heading as it is named behind a #. */
+const anchor = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, "")
+    .replaceAll(" ", "-");
+
+test.each([...pages.keys()])("%s links to what is there", (name) => {
+  const links = [
+    ...pages
+      .get(name)!
+      .replace(/^```[\s\S]*?^```$/gm, "")
+      .matchAll(/\]\(([^)\s]+)\)/g),
+  ]
+    .map(([, link]) => link!)
+    .filter((link) => !/^https?:/.test(link));
+  for (const link of links) {
+    const [file, section] = link.split("#");
+    const path = file ? join(dirname(name), file) : name;
+    expect(existsSync(join(root, path)), `${name}: ${link}`).toBe(true);
+    const headings = [...(pages.get(path) ?? "").matchAll(/^#+ (.*)$/gm)].map(([, heading]) => anchor(heading!));
+    if (section) expect(headings, `${name}: ${link}`).toContain(section);
+  }
+  if (name === "README.md") for (const guide of guides) expect(links).toContain(`docs/${guide}`);
+});

@@ -1,4 +1,4 @@
-// The fields of every command's JSON, which programs read: README lists them.
+// The fields of every command's JSON, which programs read: docs/command-line.md lists them.
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";

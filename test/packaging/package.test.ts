@@ -67,6 +67,7 @@ describe("the tarball", () => {
       "scripts/install.mjs",
       "scripts/build-addon.mjs",
       "README.md",
+      "docs/generation.md",
       "LICENSE",
     ])
       expect(packed.files).toContain(file);
