@@ -3,7 +3,9 @@ import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { convertModel } from "../../lib/convert/convert.ts";
 import { LanguageModel } from "../../lib/generate/index.ts";
+import { Tokenizer } from "../../lib/tokenizer/index.ts";
 import { temporaryFolder } from "../formats/helpers.ts";
+import { fromJson } from "../tokenizer/samples.ts";
 import { encoderFolder, robertaTokenizer, texts } from "./encoder-files.ts";
 import { onePeer } from "./llama-cpp-peer.ts";
 
@@ -34,6 +36,30 @@ const models: Record<string, object> = {
 };
 
 describe.skipIf(!installed)("vectors of texts", () => {
+  test("given as texts: what ends them is the tokenizer's, not what ends a turn", async () => {
+    const trained = await Tokenizer.train(texts, { vocabSize: 400, specialTokens: ["<|endoftext|>", "<|im_end|>"] });
+    const json = JSON.parse(trained.files()["tokenizer.json"]!);
+    const end = { SpecialToken: { id: "<|endoftext|>", type_id: 0 } };
+    const [id] = trained.encode("<|endoftext|>", { allowSpecial: true, addSpecialTokens: false });
+    const template = {
+      type: "TemplateProcessing",
+      single: [{ Sequence: { id: "A", type_id: 0 } }, end],
+      pair: [{ Sequence: { id: "A", type_id: 0 } }, end, { Sequence: { id: "B", type_id: 1 } }, end],
+      special_tokens: { "<|endoftext|>": { id: "<|endoftext|>", ids: [id!], tokens: ["<|endoftext|>"] } },
+    };
+    const tokenizer = fromJson({ ...json, post_processor: template }, { eos_token: "<|im_end|>" });
+    const file = join(temporaryFolder(), "embedder.gguf");
+    // node-llama-cpp asks for what ends texts only where there is a token that begins them, as Qwen's config.json names one.
+    const config = { ...models["qwen3, last"], bosTokenId: id };
+    await convertModel(await encoderFolder(config, tokenizer), file, { dtype: "f32" });
+    const peer = await peers.of(file);
+    await using model = await LanguageModel.load(file);
+    for (const text of texts.slice(0, 3)) {
+      expect(model.tokenizer!.encode(text).at(-1)).toBe(id);
+      expect(apart(await peer.embed(text), await model.embed(text))).toBeLessThan(4 * 2 ** -11);
+    }
+  });
+
   test.each(Object.keys(models).flatMap((name) => (["f32", "q8_0"] as const).map((dtype) => ({ name, dtype }))))(
     "$name, $dtype",
     async ({ name, dtype }) => {
