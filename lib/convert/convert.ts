@@ -33,6 +33,7 @@ import { ChunkRooms, streamTensor } from "../formats/tensor-stream.ts";
 import type { StoredTensor } from "../formats/weights.ts";
 import { type Device, isQuantised, openDevice } from "../graph/index.ts";
 import { familyOf } from "../models/registry.ts";
+import { jsonWithEos } from "../tokenizer/around.ts";
 import { tokenizerToGguf } from "../tokenizer/gguf-write.ts";
 import { checkNames, type Names } from "../tokenizer/option-names.ts";
 import { Tokenizer } from "../tokenizer/tokenizer.ts";
@@ -280,10 +281,11 @@ async function ggufMetadata(model: ModelFiles, input: string): Promise<Map<strin
   const path = join(folder, "tokenizer.json");
   const configPath = join(folder, "tokenizer_config.json");
   const templatePath = join(folder, "chat_template.jinja");
+  const tokenizerConfig = (await exists(configPath)) ? await readJson(configPath) : undefined;
   const files = {
     path,
-    tokenizer: await tokenizerJson(folder, path),
-    config: (await exists(configPath)) ? await readJson(configPath) : undefined,
+    tokenizer: jsonWithEos(await tokenizerJson(folder, path), tokenizerConfig),
+    config: tokenizerConfig,
     chatTemplate: (await exists(templatePath)) ? await readText(templatePath) : undefined,
   };
   for (const [key, value] of tokenizerToGguf(files, config)) metadata.set(key, value);

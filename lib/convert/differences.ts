@@ -1,12 +1,23 @@
 // What a GGUF file cannot say to llama.cpp: its programs go by the architecture's name, heddle by keys of its own.
 import type { ModelConfig } from "../formats/config.ts";
 import { formatOf } from "../formats/families.ts";
+import { ggufArchitecture } from "../formats/gguf-names.ts";
 
 /** Architectures whose sliding windows llama.cpp computes, in the layers that the file names. */
-const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]);
+const WINDOWED = new Set(["gemma2", "gemma3", "gemma-embedding", "gpt-oss", "olmo2", "modern-bert"]);
 
 /** Architectures of which llama.cpp knows no biases of attention or of the feed-forward block, no tied head, or heads of one width alone. */
-const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
+const WITHOUT_BIASES = [
+  "qwen3",
+  "gemma",
+  "gemma2",
+  "gemma3",
+  "gemma-embedding",
+  "olmo2",
+  "phi3",
+  "smollm3",
+  "modern-bert",
+];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
 const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
@@ -43,7 +54,8 @@ function embedsOtherwise({ embedding }: ModelConfig): string[] {
 /** Where llama.cpp computes something else than the model from its GGUF file, in words. Of most published models: nowhere. */
 export function differencesInLlamaCpp(config: ModelConfig): string[] {
   const { modelType, slidingWindow, layerTypes, ropeScaling } = config;
-  const { gguf = "", defaults, windowsUnscaled, encoder } = formatOf(modelType);
+  const { defaults, windowsUnscaled, encoder } = formatOf(modelType);
+  const gguf = ggufArchitecture(config) ?? "";
   const found = [...unopened(config, gguf), ...embedsOtherwise(config)];
   const differs = (is: boolean, what: string) => {
     if (is) found.push(what);

@@ -20,6 +20,15 @@ export function check(config: ModelConfig, fail: (message: string, code?: Heddle
     const [width, count] = modelType === "gpt2" ? ["n_embd", "n_head"] : ["hidden_size", "num_attention_heads"];
     throw fail(`${width}: expected a multiple of ${count} ${heads}, got ${hiddenSize}`);
   }
+  if (config.useBidirectionalAttention) {
+    const { bothWays } = formatOf(modelType);
+    if (!bothWays) throw fail(`use_bidirectional_attention: true is not provided for ${modelType}`, "UNSUPPORTED");
+    if (!bothWays.windows && config.slidingWindow !== null && layerTypes.includes("sliding_attention"))
+      throw fail(
+        `sliding_window: ${config.slidingWindow} beside attention both ways is not provided for ${modelType}`,
+        "UNSUPPORTED",
+      );
+  }
   if (modelType === "distilbert" && (config.layerNormEpsilon !== 1e-12 || config.typeVocabSize !== undefined))
     throw fail(
       "layer_norm_epsilon, type_vocab_size: expected 1e-12 and none, which distilbert has no keys for, got others",

@@ -5,8 +5,8 @@ import { OWN_VALUES, SAID_ELSEWHERE } from "./config-to-gguf.ts";
 import { formatOf, isModelType, isRegistered } from "./families.ts";
 import { encoderFromGguf } from "./gguf-encoder.ts";
 import type { GgufMetadata } from "./gguf-metadata.ts";
-import { familyOfArchitecture, ggufArchitectures, pairsNeighbours } from "./gguf-names.ts";
-import { embeddingOf, poolingFromGguf } from "./gguf-pooling.ts";
+import { familyOfArchitecture, ggufArchitectures, isBothWays, pairsNeighbours } from "./gguf-names.ts";
+import { embeddingOf, layeredEmbedding, poolingFromGguf } from "./gguf-pooling.ts";
 import { ropeScalingFromGguf } from "./gguf-rope.ts";
 import { layerTypesFromGguf, slidingWindowFromGguf } from "./gguf-windows.ts";
 import { parseJson } from "./io.ts";
@@ -37,7 +37,8 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       source.path,
     );
   }
-  if (meta.boolean(`${arch}.attention.causal`) === false)
+  const bothWays = readsBothWays(meta, family, arch);
+  if (bothWays === "unknown")
     throw unsupported(`${arch}.attention.causal: attention to what follows (an embedding model's) is not provided`);
 
   const pooling = poolingFromGguf(meta, arch);
@@ -91,13 +92,22 @@ export function modelConfigFromGguf(source: WeightSource): ModelConfig {
       eosTokenIds: [...new Set(eos.filter((id) => id !== undefined))],
       padTokenId: meta.tokenId("tokenizer.ggml.padding_token_id") ?? null,
       dtype: matrixDtype(source),
-      ...embeddingOf(pooling),
+      ...(bothWays && { useBidirectionalAttention: true }),
+      ...layeredEmbedding(source, arch, embeddingOf(pooling).embedding),
       ...localTheta(meta, modelType, arch, theta),
       ...familyValues(meta, modelType, arch, { hidden, heads, layers, headDim }),
       ...ownValues(meta, modelType, source.path),
     },
     source.path,
   );
+}
+
+/** Whether a decoder's file is of a model that attends both ways; llama.cpp takes it for granted of architectures that are of such models alone. */
+function readsBothWays(meta: GgufMetadata, family: ModelType, arch: string): boolean | "unknown" {
+  if (isBothWays(arch)) return true;
+  if (meta.boolean(`${arch}.attention.causal`) !== false) return false;
+  const { bothWays } = formatOf(family);
+  return bothWays && bothWays.gguf === undefined ? true : "unknown";
 }
 
 /** What norms add under their root. A registered family may have either kind. */

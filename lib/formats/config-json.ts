@@ -51,7 +51,7 @@ const TORCH_DTYPES = { f32: "float32", f16: "float16", bf16: "bfloat16" } as con
 /** Keys whose null means "off" rather than "not set". */
 const OFF = new Set<keyof ModelConfig>(["attnLogitSoftcapping", "finalLogitSoftcapping"]);
 
-/** Beside a family's own (`mustBe`): of all that generate. */
+/** Beside a family's own (`mustBe`): of all decoders, but that one of the keys may say that a family's attends both ways. */
 const DECODERS_MUST_BE = { is_causal: true, use_bidirectional_attention: false } as const;
 
 type Json = Record<string, unknown>;
@@ -67,9 +67,13 @@ export function snakeToCamel(raw: Json, modelType: ModelType, where: string): Js
   }
   for (const [from, to] of Object.entries(formatOf(modelType).otherKeys ?? {})) config[to] ??= raw[from] ?? undefined;
   const decodes = !isRegistered(modelType) && !formatOf(modelType).encoder;
-  const { mustBe, fixed } = formatOf(modelType);
+  const { mustBe, fixed, bothWays } = formatOf(modelType);
   for (const [key, value] of Object.entries({ ...(decodes && DECODERS_MUST_BE), ...mustBe, ...fixed })) {
     const got = raw[key];
+    if (key === bothWays?.key && got === !value) {
+      config.useBidirectionalAttention = true;
+      continue;
+    }
     if (got !== undefined && got !== null && got !== value)
       throw unsupported(`${key}: ${describe(got)} is not provided`);
   }
@@ -302,6 +306,7 @@ export function modelConfigToJson(config: ModelConfig): Json {
     rope_theta: config.ropeTheta,
     ...ropeByLayerType(config),
     ...windowToJson(config),
+    ...attentionToJson(config),
     ...formatOf(config.modelType).fixed,
     ...ownKeys(config),
     ...tail,
@@ -349,6 +354,11 @@ function ropeByLayerType({ modelType, ropeTheta, ropeScaling, ropeLocalTheta: lo
       sliding_attention: { rope_type: "default", rope_theta: local },
     },
   };
+}
+
+function attentionToJson({ modelType, useBidirectionalAttention }: ModelConfig): Json {
+  const { bothWays } = formatOf(modelType);
+  return useBidirectionalAttention && bothWays ? { [bothWays.key]: !DECODERS_MUST_BE[bothWays.key] } : {};
 }
 
 function windowToJson(config: ModelConfig): Json {

@@ -3,8 +3,8 @@ import { HeddleError } from "../errors.ts";
 import { type ModelConfig, rotaryDim } from "./config.ts";
 import { formatOf, isRegistered } from "./families.ts";
 import { encoderToGguf } from "./gguf-encoder.ts";
-import { familyOfArchitecture, pairsNeighbours } from "./gguf-names.ts";
-import { embedsOtherwise, poolingToGguf } from "./gguf-pooling.ts";
+import { familyOfArchitecture, ggufArchitecture, pairsNeighbours } from "./gguf-names.ts";
+import { embedsOtherwise, layersToGguf, poolingToGguf } from "./gguf-pooling.ts";
 import type { GgufValue } from "./gguf-types.ts";
 import { slidingPatternToGguf } from "./gguf-windows.ts";
 import { ropeAttentionFactor, yarnAttentionFactor } from "./rope-scaling.ts";
@@ -33,7 +33,7 @@ export const SAID_ELSEWHERE = ["modelType", "vocabSize", "bosTokenId", "padToken
 /** Metadata for a GGUF file of this model: `general.architecture` and the `<arch>.*` keys. */
 export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   const { modelType, ropeScaling } = config;
-  const arch = formatOf(modelType).gguf;
+  const arch = ggufArchitecture(config);
   const registered = isRegistered(modelType);
   if (arch === undefined)
     throw new HeddleError(
@@ -56,6 +56,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   u32("feed_forward_length", config.intermediateSize);
   u32("attention.head_count", config.numAttentionHeads);
   u32("vocab_size", config.vocabSize);
+  for (const [key, value] of layersToGguf(config)) meta.set(key, value);
   const pooling = poolingToGguf(config);
   if (pooling) meta.set(`${arch}.pooling_type`, pooling);
   const own: Record<string, unknown> = { ...config };
@@ -69,6 +70,7 @@ export function modelConfigToGguf(config: ModelConfig): Map<string, GgufValue> {
   if (modelType === "gpt2" || registered) f32("attention.layer_norm_epsilon", config.layerNormEpsilon);
   if (modelType === "gpt2") return meta;
   u32("attention.head_count_kv", config.numKeyValueHeads);
+  if (config.useBidirectionalAttention) meta.set(`${arch}.attention.causal`, { type: "bool", value: false });
   f32("attention.layer_norm_rms_epsilon", config.rmsNormEps);
   u32("attention.key_length", config.headDim);
   u32("attention.value_length", config.headDim);

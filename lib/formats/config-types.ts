@@ -198,6 +198,11 @@ export interface ModelConfig {
   dtype: "f32" | "f16" | "bf16" | null;
 
   // What only some families have.
+  /**
+   * Whether attention sees what follows, too (gemma3_text as EmbeddingGemma has it, gemma, llama, mistral, qwen2, qwen3): such a model embeds and
+   * classifies whole texts, and generates nothing. A layer that slides then sees half a slidingWindow to either side. Default: false.
+   */
+  useBidirectionalAttention?: boolean | undefined;
   /** The part of each head's dimensions that rotates. Default: all of them. */
   partialRotaryFactor?: number | undefined;
   /** θ of the sliding layers where they have their own, without scaling (gemma3, olmo3, modernbert). Default: that of the family. */

@@ -96,6 +96,7 @@ export const modelConfigSchema = z.strictObject({
   dtype: z.enum(["f32", "f16", "bf16"]).nullable(),
 
   // What only some families have.
+  useBidirectionalAttention: flag.optional(),
   partialRotaryFactor: real(1).optional(),
   ropeLocalTheta: real(1e15).optional(),
   noRopeLayers: z.array(whole(0, 1), { error: "an array of 0 and 1" }).max(1024).optional(),

@@ -49,6 +49,15 @@ export type WindowRule =
   /** All but the first of every n (ModernBERT), under its own keys of config.json. */
   | { kind: "global"; period: number; otherwise: number };
 
+export interface BothWays {
+  /** The key of config.json. */
+  key: "is_causal" | "use_bidirectional_attention";
+  /** `general.architecture` of GGUF files that is of such models alone; undefined: that of all, with `attention.causal`. */
+  gguf?: string;
+  /** Whether its layers may slide then: what a window means both ways no rule says of the others. */
+  windows?: true;
+}
+
 export interface EncoderFormat {
   /** Weights that its checkpoints may hold and the model does without: heads of its pretraining, of which a classifier may have kept a part. */
   unread: (classifier?: "sequence" | "token") => RegExp;
@@ -75,6 +84,8 @@ export interface FamilyFormat {
   /** The same of keys that are written as well: without them, its published code would compute something else. */
   fixed?: Readonly<Record<string, unknown>>;
   windows: WindowRule;
+  /** Of a decoder that may attend both ways, as models that embed do: what says so in its files. */
+  bothWays?: BothWays;
   /**
    * Of a family with a table of positions, which do not turn: texts begin at its first row, or behind the one that has the padding's id
    * for its number (RoBERTa), or at the third (MPNet, where the padding has 1 always). `max_position_embeddings` of config.json counts all rows, maxPositionEmbeddings those that texts have.
@@ -111,24 +122,28 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   llama: {
     architecture: "LlamaForCausalLM",
     gguf: "llama",
+    bothWays: { key: "is_causal" },
     defaults: { ...llamaLike, maxPositionEmbeddings: 2048 },
     windows: none,
   },
   mistral: {
     architecture: "MistralForCausalLM",
     gguf: "llama",
+    bothWays: { key: "is_causal" },
     defaults: { ...llamaLike, maxPositionEmbeddings: 131072 },
     windows: { kind: "all", otherwise: 4096 },
   },
   qwen2: {
     architecture: "Qwen2ForCausalLM",
     gguf: "qwen2",
+    bothWays: { key: "is_causal" },
     defaults: { ...llamaLike, maxPositionEmbeddings: 32768 },
     windows: { kind: "flag", from: "max_window_layers" },
   },
   qwen3: {
     architecture: "Qwen3ForCausalLM",
     gguf: "qwen3",
+    bothWays: { key: "is_causal" },
     defaults: { ...llamaLike, maxPositionEmbeddings: 32768 },
     fileDefaults: { headDim: 128 },
     windows: { kind: "flag", from: "max_window_layers" },
@@ -136,6 +151,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   gemma: {
     architecture: "GemmaForCausalLM",
     gguf: "gemma",
+    bothWays: { key: "use_bidirectional_attention" },
     defaults: { ...gemmaLike, ropeTheta: 1e4, maxPositionEmbeddings: 8192 },
     fileDefaults: { headDim: 256 },
     windows: none,
@@ -157,6 +173,7 @@ export const FAMILY_FORMATS: Readonly<Record<BuiltInModelType, FamilyFormat>> = 
   gemma3_text: {
     architecture: "Gemma3ForCausalLM",
     gguf: "gemma3",
+    bothWays: { key: "use_bidirectional_attention", gguf: "gemma-embedding", windows: true },
     defaults: {
       ...gemmaLike,
       ropeTheta: 1e6,

@@ -1,21 +1,33 @@
 // Tensor names and layouts: transformers ↔ GGUF, for the families heddle knows.
 import type { ModelConfig, ModelType } from "./config.ts";
 import { formatOf, knownModelTypes } from "./families.ts";
+import { EMBEDDING_LAYERS } from "./sentence-transformers.ts";
 
 /** The family of a `general.architecture`: the first of those that share one. Mistral's files call themselves llama, OLMo 3's olmo2. */
 export function familyOfArchitecture(architecture: string): ModelType | undefined {
-  return knownModelTypes().find((type) => formatOf(type).gguf === architecture);
+  return knownModelTypes().find((type) => architecturesOf(type).includes(architecture));
+}
+
+/** Those of a family's files: of models that attend both ways it may have one apart. */
+function architecturesOf(modelType: ModelType): string[] {
+  const { gguf, bothWays } = formatOf(modelType);
+  return [gguf, bothWays?.gguf].filter((name) => name !== undefined);
+}
+
+/** `general.architecture` of a model's file; undefined: there is none of its kind. */
+export function ggufArchitecture({ modelType, useBidirectionalAttention }: ModelConfig): string | undefined {
+  const { gguf, bothWays } = formatOf(modelType);
+  return (useBidirectionalAttention && bothWays?.gguf) || gguf;
+}
+
+/** Whether files of an architecture are of models that attend both ways, whatever they say. */
+export function isBothWays(architecture: string): boolean {
+  return knownModelTypes().some((type) => formatOf(type).bothWays?.gguf === architecture);
 }
 
 /** The architectures that can be read. */
 export function ggufArchitectures(): string[] {
-  return [
-    ...new Set(
-      knownModelTypes()
-        .map((type) => formatOf(type).gguf)
-        .filter((name) => name !== undefined),
-    ),
-  ];
+  return [...new Set(knownModelTypes().flatMap(architecturesOf))];
 }
 
 type Pair = readonly [huggingFace: string, gguf: string];
@@ -164,6 +176,14 @@ const OWN_LAYER: Readonly<Record<string, readonly Pair[]>> = {
   ],
 };
 
+/** Layers behind pooling, which EmbeddingGemma's files alone have. */
+const OWN_TOP: Readonly<Record<string, readonly Pair[]>> = {
+  gemma3_text: [
+    [`${EMBEDDING_LAYERS}0`, "dense_2"],
+    [`${EMBEDDING_LAYERS}1`, "dense_3"],
+  ],
+};
+
 /** "model.layers.3.self_attn.q_proj.weight" → "blk.3.attn_q.weight"; undefined for a name the family does not have. */
 export function ggufName(huggingFace: string, modelType: ModelType): string | undefined {
   const sinks = /^model\.layers\.([0-9]{1,4})\.self_attn\.sinks$/.exec(huggingFace);
@@ -188,7 +208,7 @@ function translate(name: string, modelType: ModelType, from: 0 | 1): string | un
   const registered = registeredName(stem, formatOf(modelType).ggufNames ?? [], from);
   if (registered !== undefined) return `${registered}.${suffix}`;
 
-  const top = names.top.find((pair) => pair[from] === stem);
+  const top = [...names.top, ...(OWN_TOP[modelType] ?? [])].find((pair) => pair[from] === stem);
   if (top) return `${top[to]}.${suffix}`;
 
   const prefix = `${layerPrefixes[from]}.`;

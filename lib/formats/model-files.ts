@@ -91,6 +91,16 @@ async function fromFolder(weights: WeightSource, folder: string, outer: string):
   const files = modules && (await readEmbeddingConfig(outer, modules, config));
   if (files) {
     config.embedding = files.embedding;
+    // Saved from the trunk alone, whatever class config.json names: there is no head to miss.
+    const { architecture, encoder, trunk = LLAMA_TRUNK } = formatOf(config.modelType);
+    if (
+      files.embedding &&
+      !encoder &&
+      !config.tieWordEmbeddings &&
+      weights.has(trunk.bare) &&
+      !weights.has("lm_head.weight")
+    )
+      config.architectures = [architecture.replace(/(ForCausalLM|LMHeadModel)$/, "Model")];
     checkEmbedding(config, (message) => new HeddleError("INVALID_FILE", `${outer}: ${message}`));
   }
   const card = await readModelCard(folder);

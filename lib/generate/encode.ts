@@ -33,7 +33,7 @@ export interface EncodeOptions {
 }
 
 /**
- * An encoder's vectors, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
+ * The vectors of a model that attends both ways, one a sequence, or with pooling `all` those of its tokens one after another. Sequences share a run as
  * documents of one row of text that do not see each other, without padding.
  */
 export async function encodedOutputs(

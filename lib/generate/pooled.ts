@@ -1,5 +1,6 @@
 import { HeddleError } from "../errors.ts";
 import type { Inputs } from "../graph/index.ts";
+import { encodesWholeTexts } from "../models/family.ts";
 import type { ModelView } from "../models/model-view.ts";
 import { encodedOutputs } from "./encode.ts";
 import { KvCache, PREFILL_ROWS } from "./kv-cache.ts";
@@ -39,7 +40,7 @@ export async function pooledOutputs(
       );
   }
   if (sequences.length === 0) return [];
-  if (model.family.encoder) return encodedOutputs(model, sequences, options);
+  if (encodesWholeTexts(model)) return encodedOutputs(model, sequences, options);
   const out: Float32Array[] = new Array(sequences.length);
   const longest = sequences.reduce((n, ids) => Math.max(n, ids.length), 0);
   const slots = Math.min(sequences.length, MOST_SLOTS);

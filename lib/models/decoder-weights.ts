@@ -106,7 +106,11 @@ function routedWeights(
   layer("experts.down_proj", [numExperts, hiddenSize, width], "residual");
 }
 
-/** The window of a layer, undefined where it sees everything before it. */
+/**
+ * The window of a layer, undefined where it sees everything before it, or both ways everything. Of Gemma 3's both ways, transformers makes
+ * `sliding_window // 2 + 1` of the file's number, and a query sees keys less far away than that (configuration_gemma3.py,
+ * `_bidirectional_window_overlay` in modeling_gemma3.py): half the file's number to either side, as `attention` has it without `causal`.
+ */
 export function slidingWindow(config: ModelConfig, layer: number): number | undefined {
   return config.layerTypes[layer] === "sliding_attention" ? (config.slidingWindow ?? undefined) : undefined;
 }
@@ -125,6 +129,7 @@ export function decoderShape(config: ModelConfig): DecoderShape {
     headDim: config.headDim,
     eps: config.rmsNormEps,
     activation: activationOf(config),
+    causal: !config.useBidirectionalAttention,
     window: (layer) => slidingWindow(config, layer),
     rotary: (layer) => rotaryOf(config, layer),
   };

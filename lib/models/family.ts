@@ -46,6 +46,11 @@ export interface Family {
   readonly encoder?: EncoderHeads;
 }
 
+/** Whether a model attends both ways, by its family or its configuration: it makes hidden states of whole texts, and generates nothing. */
+export function encodesWholeTexts({ family, config }: { family: Family; config: ModelConfig }): boolean {
+  return family.encoder !== undefined || config.useBidirectionalAttention === true;
+}
+
 /** What lies between an encoder's hidden states and its classifier. */
 export interface EncoderHeads {
   /** Whether its programs depend on how long the longest text is: `context.longest`. */

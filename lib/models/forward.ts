@@ -25,6 +25,7 @@ import type { ForwardContext } from "../nn/context.ts";
 import type { Adapter } from "./adapters.ts";
 import { type CacheShape, defaultCacheDtype, layerCache, layerTensor } from "./cache-shape.ts";
 import { slidingWindow } from "./decoder-weights.ts";
+import { encodesWholeTexts } from "./family.ts";
 import type { ModelView } from "./model-view.ts";
 import { scaleName, storedName } from "./widen.ts";
 
@@ -189,6 +190,8 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
   return {
     hidden: hiddenOf(model, context),
     get head() {
+      // What attends both ways has seen the token that its logits would be of.
+      if (!model.family.encoder) needGeneration(model);
       const head = model.family.head(model.config);
       if (!context.has(head.weight))
         throw new HeddleError(
@@ -200,6 +203,17 @@ function forwardOf(model: ModelView, context: ForwardContext, activations: Quant
     linear: context.linear,
     weight: context.weight,
   };
+}
+
+/** @throws HeddleError UNSUPPORTED for a model that attends both ways */
+function needGeneration(model: ModelView): void {
+  const { modelType, useBidirectionalAttention } = model.config;
+  if (!encodesWholeTexts(model)) return;
+  const how = useBidirectionalAttention ? ` with attention both ways (useBidirectionalAttention)` : "";
+  throw new HeddleError(
+    "UNSUPPORTED",
+    `model: expected one that generates, got ${modelType}${how}, which encodes whole texts`,
+  );
 }
 
 /** A head whose logits are divided by a temperature, after its soft cap. */
@@ -292,17 +306,12 @@ export function cachedForward(
   cache: CacheShape,
   { rowwise = false, wanted }: { rowwise?: boolean | undefined; wanted?: Value | undefined } = {},
 ): Forward {
-  const { modelType } = model.config;
   let table: Value | undefined;
   const pageTable = ({ size }: { size: number }) => {
     table ??= input("pages", "i32", [cache.slots, Math.ceil(cache.capacity / size)]);
     return table;
   };
-  if (model.family.encoder)
-    throw new HeddleError(
-      "UNSUPPORTED",
-      `model: expected one that generates, got ${modelType}, which encodes whole texts`,
-    );
+  needGeneration(model);
   const exact = attendsExactly(model) && cache.dtype !== "bf16";
   const context = contextOf(model, rows, {
     dtype: "f32",

@@ -17,7 +17,10 @@ export const gemma = builtInDecoder("gemma", { flags: { normOffset: 1 }, shape: 
 /** Gemma 2 (Gemma Team 2024): norms around each block, soft caps, every second layer slides. */
 export const gemma2 = builtInDecoder("gemma2", { flags: { normOffset: 1, norms: "around" }, shape: capped, logits });
 
-/** Gemma 3 (Gemma Team 2025), its language model: norms of q's and k's heads, five sliding layers with a θ of their own to one. */
+/**
+ * Gemma 3 (Gemma Team 2025), its language model: norms of q's and k's heads, five sliding layers with a θ of their own to one. EmbeddingGemma
+ * (Schechter Vera et al. 2025) is the same with attention both ways.
+ */
 export const gemma3 = builtInDecoder("gemma3_text", {
   flags: { normOffset: 1, norms: "around", queryNorm: "head" },
   shape: capped,

@@ -10,15 +10,15 @@ import { familyOf } from "./registry.ts";
 
 /**
  * Every weight of a model: its family's, and those of the heads that its configuration names. A classifier does without
- * the language-modelling head, so that is optional then (a tied one is the embedding, and is always there).
+ * the language-modelling head, as does what generates nothing, so that is optional then (a tied one is the embedding, and is always there).
  */
 export function modelWeights(config: ModelConfig): Map<string, WeightSpec> {
   const family = familyOf(config.modelType);
   const out = new Map(family.weights(config));
-  const { classifier, valueHead } = config;
+  const { classifier, valueHead, useBidirectionalAttention: bothWays } = config;
   const head = family.head(config).weight;
   const own = head.endsWith("lm_head.weight") ? out.get(head) : undefined;
-  if (own && (classifier || isBare(config))) out.set(head, { ...own, optional: true });
+  if (own && (classifier || bothWays || isBare(config))) out.set(head, { ...own, optional: true });
   if (classifier) {
     const prefix = classifierPrefix(config);
     const labels = classifier.labels.length;

@@ -3,6 +3,7 @@
 import { HeddleError, invalidArgument } from "../errors.ts";
 import type { WeightSource } from "../formats/weights.ts";
 import type { Adapter } from "./adapters.ts";
+import { encodesWholeTexts } from "./family.ts";
 import { targetModules } from "./lora.ts";
 import type { Model } from "./model.ts";
 
@@ -12,8 +13,9 @@ const OWN_HEAD = "lm_head.weight";
 type Named = Pick<Model, "config" | "family" | "weightNames">;
 
 /** The weight that is embedding and head in one; undefined where the head is its own, or there is none. */
-export function tiedHead({ config, family }: Named): string | undefined {
-  if (!config.tieWordEmbeddings || family.encoder || config.classifier || config.embedding) return undefined;
+export function tiedHead(model: Named): string | undefined {
+  const { config, family } = model;
+  if (!config.tieWordEmbeddings || encodesWholeTexts(model) || config.classifier || config.embedding) return undefined;
   return family.head(config).weight;
 }
 

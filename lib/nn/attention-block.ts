@@ -13,6 +13,7 @@ export interface AttentionBlock {
   /** RMSNorm of q and k before the rotation: of each head (Qwen 3, Gemma 3), or over their whole width (OLMo 2). */
   norm?: { over: "head" | "width"; eps: number; offset: number } | undefined;
   rotary: Rotary | undefined;
+  causal?: boolean | undefined;
   window?: number | undefined;
   /** Multiplies q·k; 1/√headDim where not given. */
   scale?: number | undefined;
@@ -25,7 +26,7 @@ export interface AttentionBlock {
 
 /** Self-attention with rotary positions. @param x (rows, width) @returns (rows, width), of those that are wanted */
 export function attentionBlock(context: ForwardContext, layer: number, x: Value, block: AttentionBlock): Value {
-  const { heads, keyHeads, headDim, prefix, rotary, window, scale, softcap } = block;
+  const { heads, keyHeads, headDim, prefix, rotary, causal, window, scale, softcap } = block;
   const rows = x.dim(0);
   const [q, k, v] = projections(context, x, block);
   const turned = (name: "q" | "k", y: Value, count: number) => {
@@ -40,7 +41,7 @@ export function attentionBlock(context: ForwardContext, layer: number, x: Value,
       v: reshape(v, [rows, keyHeads, headDim]),
       sinks: block.sinks ? context.weight(`${prefix}.sinks`) : undefined,
     },
-    { window, scale, softcap },
+    { causal, window, scale, softcap },
   );
   const flat = reshape(o, [rows, heads * headDim]);
   return context.linear(block.wanted ? block.wanted(flat) : flat, `${prefix}.o_proj`);

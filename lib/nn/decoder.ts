@@ -47,6 +47,8 @@ export interface DecoderShape {
   experts?: (layer: number) => ExpertsShape | undefined;
   /** In the place of the gated block: x (rows, width), the block's prefix → (rows, width). */
   feedForward?: (x: Value, prefix: string, layer: number) => Value;
+  /** Whether a row sees those before it alone. Default true. */
+  causal?: boolean;
   /** The sliding window of a layer, undefined for none. */
   window: (layer: number) => number | undefined;
   /** How a layer's queries and keys turn, undefined where they do not. */
@@ -96,6 +98,7 @@ export function decoder(context: ForwardContext, shape: DecoderShape): Value {
       fused: shape.fused,
       norm: shape.queryNorm && { over: shape.queryNorm, eps, offset: normOffset },
       rotary: shape.rotary(i),
+      causal: shape.causal,
       window: shape.window(i),
       scale: shape.attentionScale,
       softcap: shape.attentionSoftcap,

@@ -3,6 +3,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { HeddleError } from "../errors.ts";
 import type { LanguageModel } from "../generate/index.ts";
 import { Scheduler } from "../generate/scheduler.ts";
+import { encodesWholeTexts } from "../models/family.ts";
 import { BodyReader, discardBody } from "./body.ts";
 import { chatCompletions } from "./chat-completions.ts";
 import { completions } from "./completions.ts";
@@ -66,7 +67,7 @@ export function createHandler(model: LanguageModel, options: HandlerOptions = {}
 export function handlerOf(model: LanguageModel, settings: HandlerSettings): RequestHandler {
   model.model.assertLive();
   const { maxConcurrent: slots, maxQueue, deterministic } = settings;
-  const scheduler = model.model.family.encoder ? undefined : new Scheduler(model, { slots, deterministic });
+  const scheduler = encodesWholeTexts(model.model) ? undefined : new Scheduler(model, { slots, deterministic });
   const service: Service = {
     model,
     settings,

@@ -16,6 +16,8 @@ export interface TokenizerConfig {
   addEosToken?: boolean;
   addPrefixSpace?: boolean;
   tokenizerClass?: string;
+  /** Whether its class is code of the folder's own. */
+  ownCode?: boolean;
   /** What vocab.txt needs beside itself. */
   bert?: { lowercase?: boolean; stripAccents?: boolean; chineseCharacters?: boolean };
 }
@@ -90,6 +92,7 @@ export function parseConfig(texts: ConfigTexts): TokenizerConfig {
       stripAccents: flag("strip_accents"),
       chineseCharacters: flag("tokenize_chinese_chars"),
     },
+    ...(isObject(config.auto_map) && config.auto_map.AutoTokenizer && { ownCode: true }),
     tokenizerClass: typeof config.tokenizer_class === "string" ? config.tokenizer_class : undefined,
   };
 }

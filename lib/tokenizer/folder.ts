@@ -5,6 +5,7 @@ import { binding, type NativeJsonVocabulary } from "../binding.ts";
 import { checkObject, describe, HeddleError, invalidArgument } from "../errors.ts";
 import { makeFolder, writeFileAtomically } from "../formats/io.ts";
 import { openFile, readAll } from "../formats/open-file.ts";
+import { withEos } from "./around.ts";
 import type { ConfigTexts, TokenizerConfig } from "./config.ts";
 import { throwIfAborted } from "./jobs.ts";
 import { fairseqKind, readSentencePiece } from "./sentencepiece.ts";
@@ -64,7 +65,7 @@ export function checkTexts(texts: TokenizerTexts): void {
 
 /** The vocabulary among the files. Throws NOT_FOUND where there is none, INVALID_FILE or UNSUPPORTED. */
 export function readVocabulary(texts: TokenizerTexts, config: TokenizerConfig): TokenizerFile {
-  if (texts.tokenizer !== undefined) return parseTokenizerFile(texts.tokenizer, texts.compiled);
+  if (texts.tokenizer !== undefined) return withEos(parseTokenizerFile(texts.tokenizer, texts.compiled), config);
   if (texts.fairseq && !fairseqKind(config))
     throw new HeddleError(
       "UNSUPPORTED",

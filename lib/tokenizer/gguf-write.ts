@@ -63,7 +63,9 @@ export function tokenizerToGguf(files: TokenizerFiles, ids: TokenIds): Map<strin
 
   const template = templateTokens(tokenizer);
   const named = namedTokens(object(files.config), vocab);
-  const eos = ids.eosTokenIds.length > 0 ? ids.eosTokenIds : [named.eos ?? template.eos];
+  const ends = ids.eosTokenIds.length > 0 ? ids.eosTokenIds : [named.eos ?? template.eos];
+  // What is put behind texts is the first of them for llama.cpp.
+  const eos = template.eos === undefined ? ends : [...new Set([template.eos, ...ends])];
   id("bos_token_id", template.bos ?? named.bos ?? ids.bosTokenId);
   // Three keys for what ends a text: of the sequence, of a turn, of a message.
   for (const [i, key] of ["eos_token_id", "eot_token_id", "eom_token_id"].entries()) id(key, eos[i]);

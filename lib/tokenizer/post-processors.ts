@@ -16,7 +16,7 @@ export interface AddedAround {
 }
 
 /** Reads the single-text form of the post-processor. */
-export function readPostProcessor(file: TokenizerFile): AddedAround {
+export function readPostProcessor(file: Pick<TokenizerFile, "postProcessor">): AddedAround {
   let begin: number[] = [];
   let end: number[] = [];
   for (const part of flatten(file.postProcessor, "processors", "post_processor")) {

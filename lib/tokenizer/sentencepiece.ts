@@ -1,5 +1,6 @@
 // tokenizer.model: SentencePiece's BPE and Unigram models with their normalization, as the tokenizer.json they amount to.
 import { describe, HeddleError } from "../errors.ts";
+import { templateAround } from "./around.ts";
 import type { TokenizerConfig } from "./config.ts";
 import { mergesFromScores, TokenType } from "./merges.ts";
 import { readFields } from "./protobuf.ts";
@@ -123,18 +124,10 @@ function template(proto: Proto, config: TokenizerConfig): JsonObject | null {
     [config.addBosToken ?? bpe, config.bosToken ?? "<s>"],
     [config.addEosToken ?? !bpe, config.eosToken ?? "</s>"],
   ];
-  const [before, after] = names.map(([adds, name]) => (adds && proto.tokens.includes(name!) ? name : undefined));
-  if (before === undefined && after === undefined) return null;
-  const part = (name: string | undefined, type_id: number) =>
-    name === undefined ? [] : [{ SpecialToken: { id: name, type_id } }];
-  const special_tokens: JsonObject = Object.fromEntries(
-    [before, after]
-      .filter((id) => id !== undefined)
-      .map((id) => [id, { id, ids: [proto.tokens.indexOf(id)], tokens: [id] }]),
+  const [before, after] = names.map(([adds, name]) =>
+    adds && proto.tokens.includes(name!) ? [{ name: name!, id: proto.tokens.indexOf(name!) }] : [],
   );
-  const single = [...part(before, 0), { Sequence: { id: "A", type_id: 0 } }, ...part(after, 0)];
-  const pair = [...single, ...part(before, 1), { Sequence: { id: "B", type_id: 1 } }, ...part(after, 1)];
-  return { type: "TemplateProcessing", single, pair, special_tokens };
+  return before!.length + after!.length > 0 ? templateAround(before!, after!) : null;
 }
 
 /** Tokens that stand for themselves in a text, of those that have a type; the others no text matches. */

@@ -64,15 +64,22 @@ def silu(x):
     return x * torch.sigmoid(x)
 
 
-def attend(q, k, v, scale, window=None, cap=None, sinks=None):
-    """q (T, H, D), k and v (T, KH, D): causal; a sink is one more score of each head that no value answers."""
+def attend(q, k, v, scale, window=None, cap=None, sinks=None, causal=True):
+    """q (T, H, D), k and v (T, KH, D); a sink is one more score of each head that no value answers.
+
+    Both ways, a window is what transformers makes of it (configuration_gemma3.py, modeling_gemma3.py): half of it and one, which
+    distances stay below.
+    """
     T, H, D = q.shape
     k, v = (x.repeat_interleave(H // x.shape[1], 1) for x in (k, v))
     scores = torch.einsum("ihd,jhd->hij", q, k) * scale
     if cap:
         scores = cap * torch.tanh(scores / cap)
     i, j = torch.arange(T)[:, None], torch.arange(T)[None, :]
-    seen = (j <= i) & (j > i - window) if window else j <= i
+    if causal:
+        seen = (j <= i) & (j > i - window) if window else j <= i
+    else:
+        seen = (i - j).abs() < (window // 2 + 1 if window else T)
     scores = scores.masked_fill(~seen, -math.inf)
     if sinks is not None:
         scores = torch.cat([scores, sinks[:, None, None].expand(H, T, 1)], -1)
@@ -91,6 +98,7 @@ class Model:
         self.C, self.H, self.KH = config["hidden_size"], config["num_attention_heads"], config["num_key_value_heads"]
         self.D = config.get("head_dim") or self.C // self.H
         self.L = config["num_hidden_layers"]
+        self.causal = config.get("is_causal", True) and not config.get("use_bidirectional_attention", False)
 
     def norm(self, x, name, width=None):
         w = self.w(name + ".weight", width or self.C)
@@ -112,7 +120,7 @@ class Model:
             return "sliding_attention" if (i + 1) % c.get("sliding_window_pattern", 6) else "full_attention"
         if self.kind == "olmo3":
             return "sliding_attention" if (i + 1) % 4 else "full_attention"
-        if self.kind == "phi3" and c.get("sliding_window"):
+        if self.kind in ("phi3", "mistral") and c.get("sliding_window"):
             return "sliding_attention"
         return "full_attention"
 
@@ -141,7 +149,7 @@ class Model:
         if self.kind == "granite":
             scale = c["attention_multiplier"]
         window = c.get("sliding_window") if kind == "sliding_attention" else None
-        o = attend(q, k, v, scale, window, c.get("attn_logit_softcapping"), self.sinks(i))
+        o = attend(q, k, v, scale, window, c.get("attn_logit_softcapping"), self.sinks(i), self.causal)
         return self.linear(o, p + "o_proj", self.C)
 
     def sinks(self, i):

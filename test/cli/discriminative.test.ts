@@ -23,6 +23,8 @@ beforeAll(async () => {
   await using words = tinyModel({ tokenizer });
   await words.model.addClassifier({ task: "token", labels: ["O", "THING"] }, { seed: 1 });
   await words.save(at("words"));
+  await using both = tinyModel({ tokenizer }, { modelType: "gemma3_text", useBidirectionalAttention: true });
+  await both.save(at("both"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -58,6 +60,15 @@ async function refused(args: readonly string[]): Promise<string> {
   expect(stderr).toMatch(/^heddle: [^\n]+\n$/);
   return stderr;
 }
+
+test("a decoder that attends both ways embeds, and says that it does not generate", async () => {
+  const [{ embedding }] = await json(["embed", "The cat", "--model", "both"]);
+  expect(embedding).toHaveLength(32);
+  for (const command of ["generate", "logits"])
+    expect(await refused([command, "The cat", "--model", "both"])).toContain(
+      "model: expected one that generates, got gemma3_text with attention both ways (useBidirectionalAttention)",
+    );
+});
 
 describe("classify", () => {
   test("a text, stdin and a file", async () => {

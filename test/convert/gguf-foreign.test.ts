@@ -68,10 +68,71 @@ describe("sliding windows", () => {
   });
 });
 
-test("attention to what follows is refused, as embedding models in decoders' files have it", async () => {
-  const key = "llama.attention.causal";
-  await expectError(() => configOf({}, { [key]: flag(false) }), "UNSUPPORTED", /llama.attention.causal: attention to/);
-  expect((await configOf({}, { [key]: flag(true) })).modelType).toBe("llama");
+describe("attention to what follows, as embedding models in decoders' files have it", () => {
+  const gemma = { modelType: "gemma3_text", headDim: 8, slidingWindow: 20, useBidirectionalAttention: true };
+
+  test("by a key of files that others are of, too", async () => {
+    const key = "llama.attention.causal";
+    expect((await configOf({}, { [key]: flag(false) })).useBidirectionalAttention).toBe(true);
+    expect((await configOf({}, { [key]: flag(true) })).useBidirectionalAttention).toBeUndefined();
+    const refused = (config: object, changes: Changes, message: RegExp) =>
+      expectError(() => configOf(config, changes), "UNSUPPORTED", message);
+    await refused(
+      { modelType: "olmo2" },
+      { "olmo2.attention.causal": flag(false) },
+      /olmo2.attention.causal: attention to/,
+    );
+    // What its windows would be there, nothing says.
+    const { useBidirectionalAttention: _, ...causal } = gemma;
+    await refused(causal, { "gemma3.attention.causal": flag(false) }, /gemma3.attention.causal: attention to/);
+    const windows = { [key]: flag(false), "llama.attention.sliding_window": u32(8) };
+    await refused({}, windows, /slidingWindow: 8 beside attention both ways is not provided for mistral/);
+  });
+
+  test("EmbeddingGemma's, whose architecture says it, with its layers and without", async () => {
+    const embedding = { pooling: "mean", normalize: true } as const;
+    const none = { "gemma-embedding.attention.causal": undefined };
+    const bare = await configOf({ ...gemma, embedding }, none);
+    expect(bare).toMatchObject({ modelType: "gemma3_text", useBidirectionalAttention: true, embedding });
+    expect(kinds(bare.layerTypes)).toBe("sssss");
+    const [width, inner] = [bare.hiddenSize, 24];
+    const matrix = (rows: number, columns: number) => ({
+      shape: [rows, columns],
+      bytes: new Uint8Array(4 * rows * columns),
+    });
+    const first = { name: "dense_2.weight", dtype: "f32" as const, ...matrix(inner, width) };
+    const second = { name: "dense_3.weight", dtype: "f32" as const, ...matrix(width, inner) };
+    const dense = (outFeatures: number) => ({ type: "dense", outFeatures, bias: false, activation: "identity" });
+    const layers = [dense(inner), dense(width)];
+    expect((await configOf({ ...gemma, embedding }, none, [first, second])).embedding).toEqual({
+      ...embedding,
+      layers,
+    });
+    // No key for pooling, as the first converters left it out.
+    const unsaid = await configOf(gemma, { "gemma-embedding.pooling_type": undefined }, [first, second]);
+    expect(unsaid.embedding).toEqual({ ...embedding, layers });
+    const missing = /expected dense_3.weight beside dense_2.weight, got none/;
+    await expectError(() => configOf({ ...gemma, embedding }, none, [first]), "INVALID_FILE", missing);
+  });
+
+  test("layers that llama.cpp has not are refused by name", async () => {
+    const dense = { type: "dense", outFeatures: 24, bias: false, activation: "identity" };
+    const of = (layers: object[], more: object = {}) =>
+      fileOf({ ...gemma, ...more, embedding: { pooling: "mean", normalize: true, layers } });
+    const message =
+      /embedding: a layer behind pooling \(.*\) has no place in GGUF, expected none, or of gemma-embedding/;
+    const { hiddenSize } = await configOf(gemma, {});
+    const back = { ...dense, outFeatures: hiddenSize };
+    await of([dense, back]);
+    for (const layers of [
+      [dense],
+      [dense, dense],
+      [dense, { ...back, bias: true }],
+      [dense, { ...back, activation: "tanh" }],
+    ])
+      await expectError(() => of(layers), "UNSUPPORTED", message);
+    await expectError(() => of([dense, back], { useBidirectionalAttention: false }), "UNSUPPORTED", message);
+  });
 });
 
 describe("scaling of positions", () => {

@@ -104,7 +104,21 @@ describe("what is refused", () => {
       /"linear_attention" is not/,
     ],
     ["bounds of OLMo's first models", { ...llama, model_type: "olmo2", clip_qkv: 8 }, /clip_qkv: 8 is not provided/],
-    ["a llama that sees both ways", { ...llama, is_causal: false }, /is_causal: false is not provided/],
+    [
+      "an olmo2 that sees both ways",
+      { ...llama, model_type: "olmo2", is_causal: false },
+      /is_causal: false is not provided/,
+    ],
+    [
+      "a llama that sees both ways by Gemma's key",
+      { ...llama, use_bidirectional_attention: true },
+      /use_bidirectional_attention: true is not provided/,
+    ],
+    [
+      "windows of a mistral that sees both ways",
+      { ...llama, model_type: "mistral", sliding_window: 4, is_causal: false },
+      /config.json: sliding_window: 4 beside attention both ways is not provided for mistral/,
+    ],
     [
       "longrope with temperatures of its own",
       {
@@ -143,8 +157,13 @@ describe("what is refused", () => {
       /rope_parameters: scaling of sliding_attention's own \("linear"\) is not provided/,
     ],
     [
-      "gemma3 that sees both ways",
-      { ...llama, model_type: "gemma3_text", use_bidirectional_attention: true },
+      "gemma3 that sees both ways in part",
+      { ...llama, model_type: "gemma3_text", use_bidirectional_attention: "vision" },
+      /use_bidirectional_attention: "vision" is not provided/,
+    ],
+    [
+      "gemma2 that sees both ways",
+      { ...llama, model_type: "gemma2", use_bidirectional_attention: true },
       /use_bidirectional_attention: true is not provided/,
     ],
     ["scaled gpt2", { model_type: "gpt2", scale_attn_by_inverse_layer_idx: true }, /scale_attn_by_inverse_layer_idx/],

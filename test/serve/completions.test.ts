@@ -265,24 +265,27 @@ describe("embeddings", () => {
     expect(wrong).toMatchObject({ status: 400, body: { error: { param: "truncation" } } });
   });
 
-  test("a model that gives vectors alone says so where it is asked for text", async () => {
-    const sizes = {
-      hiddenSize: 32,
-      intermediateSize: 64,
-      numHiddenLayers: 2,
-      numAttentionHeads: 4,
-      numKeyValueHeads: 4,
-    };
-    await using encoder = tinyModel({}, { modelType: "bert", ...sizes, vocabSize: 320 });
-    await using server = await serve(encoder, { port: 0, modelName: "bert" });
-    const other = clientOf(server);
-    const { body } = await other.post(EMBEDDINGS, { input: [[1, 2, 3]] });
-    expect(body.data[0].embedding).toHaveLength(32);
-    expect(await other.post(COMPLETIONS, { prompt: [1] })).toMatchObject({
-      status: 400,
-      body: { error: { param: "model", code: "unsupported" } },
-    });
-  });
+  test.each([{ modelType: "bert" }, { modelType: "gemma3_text", useBidirectionalAttention: true }])(
+    "a model that gives vectors alone says so where it is asked for text: $modelType",
+    async (kind) => {
+      const sizes = {
+        hiddenSize: 32,
+        intermediateSize: 64,
+        numHiddenLayers: 2,
+        numAttentionHeads: 4,
+        numKeyValueHeads: 4,
+      };
+      await using encoder = tinyModel({}, { ...kind, ...sizes, vocabSize: 320 });
+      await using server = await serve(encoder, { port: 0, modelName: "bert" });
+      const other = clientOf(server);
+      const { body } = await other.post(EMBEDDINGS, { input: [[1, 2, 3]] });
+      expect(body.data[0].embedding).toHaveLength(32);
+      expect(await other.post(COMPLETIONS, { prompt: [1] })).toMatchObject({
+        status: 400,
+        body: { error: { param: "model", code: "unsupported" } },
+      });
+    },
+  );
 });
 
 describe("the rest", () => {

@@ -1,0 +1,113 @@
+// Decoders that embed, causal and both ways, against scripts/golden/embedders.py: vectors, training, files, and what they do not do.
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { convertModel } from "../../lib/convert/convert.ts";
+import { embeddingWidths } from "../../lib/formats/embedding-schema.ts";
+import { openModelFiles } from "../../lib/formats/model-files.ts";
+import { openWeights } from "../../lib/formats/weights.ts";
+import { LanguageModel } from "../../lib/generate/index.ts";
+import { pooledOutputs } from "../../lib/generate/pooled.ts";
+import { profile } from "../../lib/graph/index.ts";
+import { contrastive } from "../../lib/train/embed-loss.ts";
+import { TrainStep } from "../../lib/train/step.ts";
+import { expectError, temporaryFolder } from "../formats/helpers.ts";
+import { embedders, nameOf, readsBothWays, writeEmbedder } from "./embedder-goldens.ts";
+import { rangeOf, worst } from "./encoder-goldens.ts";
+
+const generates = /expected one that generates, got [a-z0-9_]+ with attention both ways \(useBidirectionalAttention\)/;
+
+describe.each(embedders)("$name against PyTorch in float64", (golden) => {
+  const { sequences, vectors } = golden;
+  const load = async () => LanguageModel.load(await writeEmbedder(golden, temporaryFolder()));
+  const bothWays = readsBothWays(golden);
+  const expectVectors = (got: readonly Float32Array[]) => {
+    for (const [s, wanted] of vectors.entries()) expect(worst(got[s]!, wanted)).toBeLessThan(1e-5 * rangeOf(wanted));
+  };
+
+  test("hidden states and vectors, whatever shares the run", async () => {
+    await using model = await load();
+    expect(model.config.useBidirectionalAttention).toBe(bothWays || undefined);
+    const { contextLength } = model;
+    const all = await pooledOutputs(model.model, sequences, { pooling: "all", contextLength });
+    for (const [s, rows] of golden.hidden.entries())
+      expect(worst(all[s]!, rows.flat())).toBeLessThan(1e-5 * rangeOf(rows.flat()));
+    expectVectors(await model.embed(sequences));
+    expectVectors(await Promise.all(sequences.map((ids) => model.embed(ids))));
+    expectVectors((await model.embed([...sequences].reverse())).reverse());
+  });
+
+  test("the contrastive loss, and every gradient: relative error at most 1e-5", async () => {
+    await using model = await load();
+    const { config } = model;
+    const shape = {
+      sequences: 4,
+      sequenceLength: Math.max(...sequences.map((ids) => ids.length)),
+      dtype: "f32" as const,
+    };
+    const stage = contrastive({
+      ...{ pairs: 2, negatives: 0, symmetric: false, padTokenId: 0, temperature: golden.temperature },
+      width: embeddingWidths(config).at(-1)!,
+      pooling: config.embedding!.pooling,
+      sequenceLength: shape.sequenceLength,
+    });
+    const names = Object.keys(golden.gradients).map(nameOf);
+    const step = await TrainStep.create(model.model, stage, shape, { names });
+    const [a, b, c, d] = sequences.map((ids) => Uint32Array.from(ids));
+    const { loss } = await step.accumulate([
+      [
+        { anchor: a!, positive: c!, negatives: [] },
+        { anchor: b!, positive: d!, negatives: [] },
+      ],
+    ]);
+    expect(Math.abs(loss / golden.loss - 1)).toBeLessThan(1e-5);
+    const all = Math.hypot(...Object.values(golden.gradients).map((g) => g.norm));
+    for (const [name, wanted] of Object.entries(golden.gradients)) {
+      const got = await step.optimizer.gradients.get(`gradient.${nameOf(name)}`)!.toFloat32();
+      const bound = 1e-5 * wanted.norm + 1e-6 * all;
+      expect(Math.abs(Math.hypot(...got) - wanted.norm), name).toBeLessThan(bound);
+      for (const [i, g] of wanted.first.entries()) expect(Math.abs(got[i]! - g), `${name}[${i}]`).toBeLessThan(bound);
+    }
+    step.dispose();
+  });
+
+  test("what is saved, as a folder and as GGUF, is the same model", async () => {
+    await using model = await load();
+    const saved = temporaryFolder();
+    await model.save(saved);
+    const file = join(temporaryFolder(), "model.gguf");
+    const { notes = [] } = await convertModel(saved, file);
+    expect(notes.filter((note) => !/^sliding windows of llama files|window|head_dim|sliding/.test(note))).toEqual([]);
+    const back = temporaryFolder();
+    await convertModel(file, back);
+    for (const path of [saved, file, back]) {
+      const files = await openModelFiles(path);
+      // A file without a head is one whose head is the embedding, for llama.cpp.
+      const { architectures: _, tieWordEmbeddings: _tied, ...wanted } = model.config;
+      expect(files.config).toMatchObject({ ...wanted, dtype: "f32" });
+      files.close();
+      await using again = await LanguageModel.load(path);
+      expectVectors(await again.embed(sequences));
+      if (path.endsWith(".gguf")) continue;
+      const stored = await openWeights(path);
+      const trunk = Object.keys(golden.weights).filter((name) => !/^\d_Dense/.test(name));
+      expect(stored.names().sort()).toEqual(trunk.sort());
+      stored.close();
+    }
+  });
+
+  test.runIf(bothWays)("a text is one pass over its own tokens", async () => {
+    await using model = await load();
+    const { profile: taken } = await profile(() => model.embed(sequences[1]!));
+    expect(taken.operations.some(({ op }) => op === "cached_attention")).toBe(false);
+    const attended = taken.operations.filter(({ op }) => op === "attention");
+    expect(attended.length).toBeGreaterThan(0);
+    for (const { inputs } of attended) expect(inputs[0]!.shape[0]).toBe(sequences[1]!.length);
+  });
+
+  test.runIf(bothWays)("it generates nothing, and has no likelihoods to be trained on", async () => {
+    await using model = await load();
+    await expectError(() => model.complete([1, 2, 3], { maxTokens: 1 }), "UNSUPPORTED", generates);
+    await expectError(() => model.logits([1, 2, 3]), "UNSUPPORTED", generates);
+    await expectError(() => model.score([1, 2, 3, 4]), "UNSUPPORTED", generates);
+  });
+});
