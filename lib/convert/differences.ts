@@ -9,13 +9,17 @@ const WINDOWED = new Set(["gemma2", "gemma3", "gpt-oss", "olmo2", "modern-bert"]
 const WITHOUT_BIASES = ["qwen3", "gemma", "gemma2", "gemma3", "olmo2", "phi3", "smollm3", "modern-bert"];
 const WITHOUT_MLP_BIAS = new Set(["qwen2", ...WITHOUT_BIASES]);
 const WITHOUT_BIAS = new Set(["qwen3moe", ...WITHOUT_BIASES]);
-const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss"]);
+const WITH_OWN_HEAD = new Set(["olmo2", "gpt-oss", "gptneox"]);
 const HEADS_OF_WIDTH = new Set(["qwen2", "olmo2", "phi3"]);
+
+/** Architectures whose GELU llama.cpp has in its tanh form, whatever the family's own is. */
+const TANH_GELU = new Set(["gptneox"]);
 
 /** What llama.cpp does not open: the tensors that its program asks for are there in another shape, or others beside them. */
 function unopened(config: ModelConfig, gguf: string): string[] {
   const { attentionBias, mlpBias, tieWordEmbeddings, headDim, numAttentionHeads, hiddenSize } = config;
   const what = [
+    !attentionBias && gguf === "gptneox" && "attention without biases",
     attentionBias && WITHOUT_BIAS.has(gguf) && "biases of attention",
     mlpBias && WITHOUT_MLP_BIAS.has(gguf) && "biases of the feed-forward block",
     tieWordEmbeddings && WITH_OWN_HEAD.has(gguf) && "a head that is the embedding",
@@ -61,7 +65,8 @@ export function differencesInLlamaCpp(config: ModelConfig): string[] {
     "θ of the sliding layers: that of the others",
   );
   // Encoders' files name an activation, or it is GELU, of which llama.cpp has one form.
-  differs(!encoder && config.hiddenAct !== defaults.hiddenAct, `hidden_act ${config.hiddenAct}: ${defaults.hiddenAct}`);
+  const act = TANH_GELU.has(gguf) ? "gelu_pytorch_tanh" : defaults.hiddenAct;
+  differs(!encoder && config.hiddenAct !== act, `hidden_act ${config.hiddenAct}: ${act}`);
   const pooled = gguf === "bert" ? "first" : "mean";
   differs(
     Boolean(encoder && config.classifier && config.classifier.pooling !== pooled),

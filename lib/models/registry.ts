@@ -4,6 +4,7 @@ import { distilbert } from "./distilbert.ts";
 import { electra } from "./electra.ts";
 import type { Family } from "./family.ts";
 import { gemma, gemma2, gemma3 } from "./gemma.ts";
+import { gptNeox } from "./gpt-neox.ts";
 import { gptOss } from "./gpt-oss.ts";
 import { gpt2 } from "./gpt2.ts";
 import { granite } from "./granite.ts";
@@ -34,6 +35,7 @@ const builtIn: readonly Family[] = [
   phi3,
   smollm3,
   gptOss,
+  gptNeox,
   bert,
   modernbert,
   nomicBert,

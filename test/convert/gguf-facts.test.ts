@@ -40,6 +40,8 @@ describe("is in the file, and in the folder that is made of it", () => {
     { modelType: "llama", hiddenAct: "gelu" },
     { modelType: "gemma", hiddenAct: "gelu" },
     { modelType: "gpt2", hiddenAct: "gelu", numKeyValueHeads: 4 },
+    { modelType: "gpt_neox", hiddenAct: "gelu_pytorch_tanh", numKeyValueHeads: 4, useParallelResidual: false },
+    { modelType: "gpt_neox", hiddenAct: "gelu", numKeyValueHeads: 4, attentionBias: false, tieWordEmbeddings: true },
     { modelType: "llama", eosTokenIds: [1, 5, 6, 7, 8] },
   ] as ModelConfigInput[])("$modelType: $slidingWindow $hiddenAct $eosTokenIds", async (config) => {
     const folder = await folderOf(config);

@@ -69,6 +69,12 @@ const families: Record<string, object> = {
   smollm3: { numHiddenLayers: 5 },
   gpt_oss: { ...experts, slidingWindow: 20 },
   gpt2: { numKeyValueHeads: 4 },
+  // Its GELU is the exact one in Pythia, and the tanh form in llama.cpp.
+  gpt_neox: { numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
+  "gpt_neox with blocks one after the other": {
+    ...{ numKeyValueHeads: 4, hiddenAct: "gelu_pytorch_tanh" },
+    ...{ useParallelResidual: false, partialRotaryFactor: 1 },
+  },
 };
 
 /** A folder of random numbers; vectors (norms, biases, sinks) as well, so that none is taken for another. */
@@ -200,6 +206,8 @@ test.skipIf(!installed)("what a note says llama.cpp does not open or compute it 
     ["olmo2", { tieWordEmbeddings: true }],
     ["olmo3", { layerTypes: ["full_attention", "full_attention"], numHiddenLayers: 2 }],
     ["qwen2", { headDim: 32 }],
+    ["gpt_neox", { tieWordEmbeddings: true }],
+    ["gpt_neox", { attentionBias: false }],
   ] as const) {
     const file = join(temporaryFolder(), "model.gguf");
     const { notes } = await convertModel(await folderOf(name, more), file, { dtype: "f32" });
